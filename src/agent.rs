@@ -1,0 +1,213 @@
+//! The agent at work: ticks come, collectors are asked, samples go to the sinks. Everything is wired together here and
+//! nothing is decided here: when is `schedule`'s business, what is the collectors' and the plugins', where to is `sink`'s.
+
+use std::future::Future;
+use std::io::{self, IsTerminal as _};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::collector::{Collector, NATIVE};
+use crate::config::Config;
+use crate::plugin::Plugins;
+use crate::sample::{Module, Sample, Value};
+use crate::schedule::{Schedule, Tick, wall_clock};
+use crate::sink::{Queue, Style, stdout};
+use crate::watch;
+
+/// The shortest time over which cpu percentages are worth anything: 25 of the kernel's clock ticks.
+const CPU_WINDOW: Duration = Duration::from_millis(250);
+
+/// A sample waits for its plugins a twentieth of the interval, so that it leaves on time whatever they do …
+const PATIENCE_SHARE: u32 = 20;
+
+/// … and at most this long. What comes later goes with the next sample.
+const MAX_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a single sample waits for plugins to be loaded: three Python guests.
+const LOADING: Duration = Duration::from_secs(30);
+
+/// How long the agent sleeps at most before it looks at the wall clock again, which may have been set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// What the main loop waits for.
+enum Event {
+    Shutdown,
+    /// Nobody reads the samples any more.
+    Unread,
+    /// Time has passed: a tick may be due, or a sample overdue.
+    Time,
+    DirectoryChanged,
+    /// The plugins have done a piece of work.
+    Plugins,
+}
+
+/// A tick whose sample is not complete yet.
+struct Open {
+    tick: Tick,
+    modules: Vec<Module>,
+    began: Instant,
+    until: Instant,
+}
+
+/// Runs until it is told to shut down, or until nobody reads its samples.
+///
+/// # Errors
+///
+/// When the machine does not give what the agent needs to start: threads, and memory for guests.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let mut shutdown = pin!(shutdown);
+    let patience = (config.interval / PATIENCE_SHARE).min(MAX_PATIENCE);
+    let (queue, mut unread) = stdout::start()?;
+    let mut plugins = Plugins::new(&config)?;
+    let (hints, mut changes) = mpsc::channel(1);
+    watch::watch(config.plugins_directory.clone(), hints)?;
+    let mut natives = natives(&config);
+    let mut about = About::new(&config);
+    let mut schedule = Schedule::new(config.interval);
+    let mut due = schedule.next(wall_clock() + CPU_WINDOW);
+    let mut open: Option<Open> = None;
+
+    loop {
+        let wake = match &open {
+            Some(open) => open.until,
+            None => Instant::now() + due.since_epoch.saturating_sub(wall_clock()).min(LONGEST_SLEEP),
+        };
+        let event = tokio::select! {
+            biased;
+            () = &mut shutdown => Event::Shutdown,
+            Ok(()) = &mut unread => Event::Unread,
+            () = tokio::time::sleep_until(wake.into()) => Event::Time,
+            Some(()) = changes.recv() => Event::DirectoryChanged,
+            () = plugins.step() => Event::Plugins,
+        };
+        match event {
+            Event::Shutdown => break,
+            Event::Unread => return Ok(()),
+            Event::DirectoryChanged => plugins.look(),
+            Event::Plugins => {}
+            Event::Time if open.is_none() => {
+                if let Some(tick) = schedule.serve(due, wall_clock()) {
+                    let began = Instant::now();
+                    plugins.call(tick);
+                    open = Some(Open { tick, modules: collect(&mut natives), began, until: began + patience });
+                }
+                due = schedule.next(wall_clock());
+            }
+            Event::Time => {}
+        }
+        if let Some(complete) = open.take_if(|open| plugins.awaited() == 0 || open.until <= Instant::now()) {
+            let sample = complete.finish(&mut plugins, &mut about, schedule.missed(), &queue);
+            queue.put(Arc::new(sample));
+        }
+    }
+
+    tracing::info!("shutting down");
+    if !queue.end() {
+        tracing::warn!("standard output does not take the last samples; they are lost");
+    }
+    Ok(())
+}
+
+/// Prints one sample, once the plugins are loaded, and waits for all of them.
+///
+/// # Errors
+///
+/// As [`run`], and when the sample cannot be written.
+pub async fn once(config: Config, style: Option<Style>, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    tokio::select! {
+        biased;
+        () = shutdown => Ok(()),
+        sample = sample(&config) => {
+            let style = style.unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Line });
+            match stdout::once(&sample?, style) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                written => Ok(written?),
+            }
+        }
+    }
+}
+
+async fn sample(config: &Config) -> anyhow::Result<Sample> {
+    let mut plugins = Plugins::new(config)?;
+    let mut about = About::new(config);
+    // The plugins first: compiling them would be most of what the cpu is seen to do.
+    let loading = async {
+        while !plugins.is_settled() {
+            plugins.step().await;
+        }
+    };
+    if tokio::time::timeout(LOADING, loading).await.is_err() {
+        tracing::warn!("some plugins are not loaded after {} s; the sample goes without them", LOADING.as_secs());
+    }
+    let mut natives = natives(config);
+    tokio::time::sleep(CPU_WINDOW).await;
+    let now = wall_clock();
+    let tick = Tick { index: 0, previous: None, since_epoch: Duration::from_secs(now.as_secs()) };
+    let began = Instant::now();
+    plugins.call(tick);
+    let open = Open { tick, modules: collect(&mut natives), began, until: began };
+    while plugins.awaited() > 0 {
+        plugins.step().await;
+    }
+    Ok(open.finish(&mut plugins, &mut about, 0, &Queue::default()))
+}
+
+fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
+    NATIVE.iter().map(|make| make(&config.root)).collect()
+}
+
+fn collect(natives: &mut [Box<dyn Collector>]) -> Vec<Module> {
+    // The module `agent` comes first and is filled last.
+    let mut modules = vec![Module::new(About::MODULE)];
+    natives.iter_mut().for_each(|native| native.collect(&mut modules));
+    modules
+}
+
+impl Open {
+    fn finish(self, plugins: &mut Plugins, about: &mut About, missed: u64, queue: &Queue) -> Sample {
+        let Self { tick, mut modules, began, .. } = self;
+        plugins.deliver(&mut modules);
+        let mut agent = about.module(tick, began.elapsed(), missed, queue.dropped());
+        plugins.describe(&mut agent);
+        modules[0] = agent;
+        Sample { modules }
+    }
+}
+
+/// What the agent tells of itself.
+struct About {
+    hostname: Value,
+    interval: Duration,
+}
+
+impl About {
+    const MODULE: &str = "agent";
+
+    fn new(config: &Config) -> Self {
+        Self { hostname: sysinfo::System::host_name().ok().as_deref().into(), interval: config.interval }
+    }
+
+    fn module(&self, tick: Tick, took: Duration, missed: u64, dropped: u64) -> Module {
+        let mut module = Module::new(Self::MODULE);
+        module.push("timestamp", seconds(tick.since_epoch));
+        module.push("hostname", self.hostname.clone());
+        module.push("version", env!("CARGO_PKG_VERSION"));
+        module.push("interval", seconds(self.interval));
+        module.push("collect_seconds", took.as_secs_f64());
+        module.push("missed_ticks_total", missed);
+        module.push("dropped_samples_total", dropped);
+        module
+    }
+}
+
+/// Whole where it is whole.
+fn seconds(duration: Duration) -> Value {
+    if duration.subsec_nanos() == 0 {
+        Value::Unsigned(duration.as_secs())
+    } else {
+        Value::Float(duration.as_secs_f64())
+    }
+}

@@ -1,0 +1,42 @@
+//! What the agent measures by itself: the open set of native collectors. Each reads one corner of the host and appends
+//! its modules; what it cannot measure is null, and never keeps the others from measuring. Everything else is a plugin's
+//! to collect.
+
+#[cfg(target_os = "linux")]
+mod cpu;
+#[cfg(target_os = "linux")]
+mod load;
+#[cfg(target_os = "linux")]
+mod memory;
+pub mod portable;
+
+use std::path::Path;
+
+use crate::sample::Module;
+
+/// A native collector. It keeps what it needs from one tick to the next.
+pub trait Collector: Send {
+    /// Measures and appends one module or more, always the same ones with the same metrics.
+    fn collect(&mut self, modules: &mut Vec<Module>);
+}
+
+/// How a native collector is made, for the host whose root directory is given. What it measures between ticks begins
+/// now.
+pub type Make = fn(root: &Path) -> Box<dyn Collector>;
+
+/// The native collectors of this system, in the order of their modules in the sample.
+#[cfg(target_os = "linux")]
+pub const NATIVE: &[Make] = &[
+    |root| Box::new(cpu::Cpu::new(root)),
+    |root| Box::new(load::Load::new(root)),
+    |root| Box::new(memory::Memory::new(root)),
+];
+
+/// The native collectors of this system, in the order of their modules in the sample.
+#[cfg(not(target_os = "linux"))]
+pub const NATIVE: &[Make] = &[|_| Box::new(portable::Portable::new())];
+
+/// A part of a whole in percent, to one decimal as psutil gives it; 0 of nothing.
+fn percent(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { (part / whole * 1000.0).round() / 10.0 } else { 0.0 }
+}

@@ -1,0 +1,208 @@
+//! The modules `memory` and `swap`, from `/proc/meminfo` and `/proc/vmstat`, in bytes. Names and formulas are psutil's
+//! (7.1 and later, where used is what is not available).
+
+use std::path::Path;
+
+use super::{Collector, percent};
+use crate::procfs::{KeptFile, leading_number, value_of};
+use crate::sample::Module;
+
+/// Collects the modules `memory` and `swap`.
+pub(super) struct Memory {
+    meminfo: KeptFile,
+    vmstat: KeptFile,
+    /// Only read on kernels that do not say themselves what is available.
+    zoneinfo: KeptFile,
+    page_bytes: u64,
+}
+
+impl Memory {
+    /// Opens nothing yet.
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            meminfo: KeptFile::new(root, "/proc/meminfo"),
+            vmstat: KeptFile::new(root, "/proc/vmstat"),
+            zoneinfo: KeptFile::new(root, "/proc/zoneinfo"),
+            page_bytes: rustix::param::page_size() as u64,
+        }
+    }
+}
+
+impl Collector for Memory {
+    fn collect(&mut self, modules: &mut Vec<Module>) {
+        let info = self.meminfo.read(Meminfo::parse);
+        let available = info.map(|info| {
+            let stated = info.available.filter(|&available| available > 0);
+            stated.unwrap_or_else(|| {
+                let low_pages = self.zoneinfo.read(low_watermark_pages);
+                info.estimate_available(low_pages.map(|pages| pages.saturating_mul(self.page_bytes)))
+            })
+        });
+        // Inside an LXC container the host's figure meets the container's total.
+        let available =
+            info.zip(available).map(|(info, available)| if available > info.total { info.free } else { available });
+
+        let mut memory = Module::new("memory");
+        memory.push("total", info.map(|info| info.total));
+        memory.push("available", available);
+        let used = info.zip(available).map(|(info, available)| info.total.saturating_sub(available));
+        memory.push("percent", info.zip(used).map(|(info, used)| percent(used as f64, info.total as f64)));
+        memory.push("used", used);
+        memory.push("free", info.map(|info| info.free));
+        memory.push("active", info.and_then(|info| info.active));
+        memory.push("inactive", info.and_then(|info| info.inactive));
+        memory.push("buffers", info.and_then(|info| info.buffers));
+        memory.push("cached", info.and_then(|info| info.cached));
+        memory.push("shared", info.and_then(|info| info.shared));
+        memory.push("slab", info.and_then(|info| info.slab));
+        modules.push(memory);
+
+        let swap_total = info.and_then(|info| info.swap_total);
+        let swap_free = info.and_then(|info| info.swap_free);
+        let swap_used = swap_total.zip(swap_free).map(|(total, free)| total.saturating_sub(free));
+        let paging = self.vmstat.read(Paging::parse);
+        let bytes = |pages: u64| pages.saturating_mul(self.page_bytes);
+        let mut swap = Module::new("swap");
+        swap.push("total", swap_total);
+        swap.push("used", swap_used);
+        swap.push("free", swap_free);
+        swap.push("percent", swap_total.zip(swap_used).map(|(total, used)| percent(used as f64, total as f64)));
+        swap.push("sin", paging.map(|paging| bytes(paging.pages_in)));
+        swap.push("sout", paging.map(|paging| bytes(paging.pages_out)));
+        modules.push(swap);
+    }
+}
+
+/// What `/proc/meminfo` says, in bytes; none where this kernel does not say it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Meminfo {
+    total: u64,
+    free: u64,
+    available: Option<u64>,
+    buffers: Option<u64>,
+    /// The page cache and what the kernel's own caches would give back.
+    cached: Option<u64>,
+    page_cache: Option<u64>,
+    shared: Option<u64>,
+    slab: Option<u64>,
+    reclaimable: Option<u64>,
+    active: Option<u64>,
+    inactive: Option<u64>,
+    active_file: Option<u64>,
+    inactive_file: Option<u64>,
+    swap_total: Option<u64>,
+    swap_free: Option<u64>,
+}
+
+impl Meminfo {
+    fn parse(meminfo: &[u8]) -> Result<Self, &'static str> {
+        let bytes = |key| value_of(meminfo, key).and_then(leading_number).map(|kib| kib.saturating_mul(1024));
+        let page_cache = bytes("Cached");
+        let reclaimable = bytes("SReclaimable");
+        Ok(Self {
+            total: bytes("MemTotal").ok_or("no MemTotal")?,
+            free: bytes("MemFree").ok_or("no MemFree")?,
+            available: bytes("MemAvailable"),
+            buffers: bytes("Buffers"),
+            cached: page_cache.map(|cache| cache.saturating_add(reclaimable.unwrap_or(0))),
+            page_cache,
+            shared: bytes("Shmem"),
+            slab: bytes("Slab"),
+            reclaimable,
+            active: bytes("Active"),
+            inactive: bytes("Inactive"),
+            active_file: bytes("Active(file)"),
+            inactive_file: bytes("Inactive(file)"),
+            swap_total: bytes("SwapTotal"),
+            swap_free: bytes("SwapFree"),
+        })
+    }
+
+    /// What a new program could have without swapping, where the kernel does not say: the kernel's own estimate
+    /// (`si_mem_available` in mm/show_mem.c), which leaves the zones' low watermark untouched and takes half of each
+    /// cache at most below it.
+    fn estimate_available(&self, low_watermark: Option<u64>) -> u64 {
+        let known = (self.active_file, self.inactive_file, self.reclaimable, low_watermark);
+        let (Some(active), Some(inactive), Some(reclaimable), Some(low)) = known else {
+            return self.free.saturating_add(self.page_cache.unwrap_or(0));
+        };
+        let page_cache = active.saturating_add(inactive);
+        let (plus, minus) = (
+            self.free.saturating_add(page_cache).saturating_add(reclaimable),
+            low.saturating_add((page_cache / 2).min(low)).saturating_add((reclaimable / 2).min(low)),
+        );
+        plus.saturating_sub(minus)
+    }
+}
+
+/// The sum of all zones' low watermarks in `/proc/zoneinfo`, in pages.
+fn low_watermark_pages(zoneinfo: &[u8]) -> Result<u64, &'static str> {
+    zoneinfo
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| leading_number(line.trim_ascii_start().strip_prefix(b"low ")?))
+        .reduce(u64::saturating_add)
+        .ok_or("no zone has a low watermark")
+}
+
+/// Pages swapped since boot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Paging {
+    pages_in: u64,
+    pages_out: u64,
+}
+
+impl Paging {
+    fn parse(vmstat: &[u8]) -> Result<Self, &'static str> {
+        let pages = |key| value_of(vmstat, key).and_then(leading_number);
+        Ok(Self { pages_in: pages("pswpin").ok_or("no pswpin")?, pages_out: pages("pswpout").ok_or("no pswpout")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KIB: u64 = 1024;
+
+    #[test]
+    fn reads_kibibytes_as_bytes() {
+        let text = b"MemTotal: 100 kB\nMemFree: 10 kB\nCached: 7 kB\nSwapCached: 9 kB\nSReclaimable: 2 kB\nActive: 3 kB\nActive(anon): 8 kB\nSwapTotal: 0 kB\n";
+        let info = Meminfo::parse(text).expect("parses");
+        assert_eq!((info.total, info.free, info.cached), (100 * KIB, 10 * KIB, Some(9 * KIB)));
+        assert_eq!((info.active, info.available, info.swap_total), (Some(3 * KIB), None, Some(0)));
+        assert!(Meminfo::parse(b"MemFree: 10 kB\n").is_err());
+    }
+
+    #[test]
+    fn estimates_what_is_available_as_the_kernel_does() {
+        let info = Meminfo {
+            total: 1000,
+            free: 100,
+            page_cache: Some(300),
+            active_file: Some(100),
+            inactive_file: Some(100),
+            reclaimable: Some(50),
+            ..Meminfo::default()
+        };
+        // free 100 - low 40 + cache 200 - min(100, 40) + reclaimable 50 - min(25, 40)
+        assert_eq!(info.estimate_available(Some(40)), 245);
+        assert_eq!(info.estimate_available(None), 400, "free and page cache where zoneinfo is missing");
+        assert_eq!(info.estimate_available(Some(100_000)), 0);
+    }
+
+    #[test]
+    fn sums_the_low_watermarks() {
+        let zoneinfo = b"Node 0, zone DMA\n  pages free 3\n        min 1\n        low 5\n        high 9\nNode 0, zone Normal\n        low 7\n";
+        assert_eq!(low_watermark_pages(zoneinfo), Ok(12));
+        assert!(low_watermark_pages(b"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in any::<Vec<u8>>()) {
+            let _ = (Meminfo::parse(&bytes), Paging::parse(&bytes), low_watermark_pages(&bytes));
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The modules `cpu`, `load`, `memory` and `swap` by the crate sysinfo, for the systems that have no collector of their
+//! own. It knows fewer metrics; those it does not know are absent.
+
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+
+use super::{Collector, percent};
+use crate::sample::Module;
+
+/// Collects the modules `cpu`, `load`, `memory` and `swap`.
+pub struct Portable {
+    /// None on a system that sysinfo does not know.
+    system: Option<System>,
+}
+
+impl Portable {
+    /// Begins the first interval now. sysinfo asks for at least 200 ms between two readings of the CPUs.
+    #[must_use]
+    pub fn new() -> Self {
+        let refresh = RefreshKind::nothing()
+            .with_cpu(CpuRefreshKind::nothing().with_usage())
+            .with_memory(MemoryRefreshKind::everything());
+        Self { system: System::new_with_specifics(refresh).ok() }
+    }
+}
+
+impl Default for Portable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Collector for Portable {
+    fn collect(&mut self, modules: &mut Vec<Module>) {
+        if let Some(system) = &mut self.system {
+            system.refresh_cpu_usage();
+            system.refresh_memory();
+        }
+        let system = self.system.as_ref();
+
+        let busy = system.map(|system| f64::from(system.global_cpu_usage())).filter(|busy| busy.is_finite());
+        let mut cpu = Module::new("cpu");
+        cpu.push("percent", busy.map(|busy| percent(busy, 100.0)));
+        modules.push(cpu);
+
+        let average = System::load_average().ok();
+        let mut load = Module::new("load");
+        load.push("1min", average.as_ref().map(|average| average.one));
+        load.push("5min", average.as_ref().map(|average| average.five));
+        load.push("15min", average.as_ref().map(|average| average.fifteen));
+        modules.push(load);
+
+        let total = system.map(System::total_memory);
+        let available = system.map(System::available_memory);
+        let used = total.zip(available).map(|(total, available)| total.saturating_sub(available));
+        let mut memory = Module::new("memory");
+        memory.push("total", total);
+        memory.push("available", available);
+        memory.push("percent", total.zip(used).map(|(total, used)| percent(used as f64, total as f64)));
+        memory.push("used", used);
+        memory.push("free", system.map(System::free_memory));
+        modules.push(memory);
+
+        let (total, used) = (system.map(System::total_swap), system.map(System::used_swap));
+        let mut swap = Module::new("swap");
+        swap.push("total", total);
+        swap.push("used", used);
+        swap.push("free", system.map(System::free_swap));
+        swap.push("percent", total.zip(used).map(|(total, used)| percent(used as f64, total as f64)));
+        modules.push(swap);
+    }
+}

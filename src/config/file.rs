@@ -1,0 +1,212 @@
+//! The configuration file as it is written: TOML with spans. Every key is looked at even when another one is wrong, so
+//! that one run shows all errors, each with its line, its key and what would be right.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::{
+    DEFAULT_INTERVAL, DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, PluginConfig,
+    Problem, is_plugin_name, parse_duration, parse_interval,
+};
+use crate::hostpath::Pattern;
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) interval: Option<Duration>,
+    pub(super) plugins: BTreeMap<String, PluginConfig>,
+}
+
+/// Reads the whole file. `interval` is what the command line says instead, since the plugins' own are held against it.
+pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Result<Written, Vec<Problem>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut report = Report { text, path, problems: Vec::new() };
+    if !errors.is_empty() {
+        for error in errors {
+            report.add(error.span(), "", format!("not TOML: {}", error.message()));
+        }
+        return Err(report.problems);
+    }
+
+    let mut written = Written::default();
+    let mut plugins = None;
+    for (key, value) in document.into_inner() {
+        match &**key.get_ref() {
+            "interval" => written.interval = report.parsed("interval", value, parse_interval),
+            "plugins" => plugins = Some(value),
+            other => report.unknown(key.span(), other, "interval, plugins"),
+        }
+    }
+    let interval = interval.or(written.interval).unwrap_or(DEFAULT_INTERVAL);
+    if let Some(tables) = plugins.and_then(|value| report.table("plugins", value)) {
+        for (name, value) in tables {
+            let key = format!("plugins.{}", name.get_ref());
+            if !is_plugin_name(name.get_ref()) {
+                let message = "not a plugin's name; use letters, digits, - and _, at most 128 of them";
+                report.add(Some(name.span()), &key, message.to_owned());
+            }
+            if let Some(table) = report.table(&key, value) {
+                let plugin = plugin(&mut report, &key, table, interval);
+                written.plugins.insert(name.get_ref().to_string(), plugin);
+            }
+        }
+    }
+    if report.problems.is_empty() { Ok(written) } else { Err(report.problems) }
+}
+
+fn plugin(report: &mut Report<'_>, table_key: &str, table: DeTable<'_>, interval: Duration) -> PluginConfig {
+    let mut plugin = PluginConfig::default();
+    let mut own_interval = interval;
+    for (name, value) in table {
+        let key = format!("{table_key}.{}", name.get_ref());
+        match &**name.get_ref() {
+            "file" => plugin.file = report.parsed(&key, value, parse_file_name),
+            "interval" => {
+                let multiple = |text: &str| parse_multiple(text, interval);
+                own_interval = report.parsed(&key, value, multiple).unwrap_or(interval);
+            }
+            "timeout" => {
+                let bounded = |text: &str| parse_duration(text, MIN_TIMEOUT, MAX_TIMEOUT);
+                plugin.timeout = report.parsed(&key, value, bounded).unwrap_or(DEFAULT_TIMEOUT);
+            }
+            "memory" => plugin.memory_bytes = report.parsed(&key, value, parse_memory).unwrap_or(plugin.memory_bytes),
+            "read" => plugin.read = report.patterns(&key, value),
+            "usage" => plugin.usage = report.patterns(&key, value),
+            "config" => plugin.config = report.json_object(&key, value),
+            _ => report.unknown(name.span(), &key, "file, interval, timeout, memory, read, usage, config"),
+        }
+    }
+    plugin.every = u64::try_from(own_interval.as_millis() / interval.as_millis()).unwrap_or(1).max(1);
+    plugin
+}
+
+fn parse_file_name(text: &str) -> Result<String, String> {
+    let stem = text.strip_suffix(".wasm").unwrap_or_default();
+    if stem.is_empty() || stem.starts_with('.') || text.contains(['/', '\0']) {
+        return Err(format!("{text:?} is not a plugin's file; name a .wasm file directly in the plugins directory"));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_multiple(text: &str, interval: Duration) -> Result<Duration, String> {
+    let duration = parse_interval(text)?;
+    if duration.as_millis() % interval.as_millis() != 0 {
+        let agent = humantime::format_duration(interval);
+        return Err(format!("{text:?} is not a whole multiple of the agent's interval of {agent}; make it one"));
+    }
+    Ok(duration)
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let bounds = format!("{} to {}", bytesize::ByteSize(MIN_MEMORY_BYTES), bytesize::ByteSize(MAX_MEMORY_BYTES));
+    let size: bytesize::ByteSize =
+        text.parse().map_err(|_| format!("{text:?} is not a size; write it like \"64MiB\", from {bounds}"))?;
+    if !(MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES).contains(&size.as_u64()) {
+        return Err(format!("{text:?} is out of bounds; it has to be from {bounds}"));
+    }
+    Ok(size.as_u64())
+}
+
+/// Collects problems and knows where in the text they are.
+struct Report<'a> {
+    text: &'a str,
+    path: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl Report<'_> {
+    fn add(&mut self, span: Option<Range<usize>>, key: &str, message: String) {
+        let line = span.map(|span| {
+            let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+            before.iter().filter(|&&byte| byte == b'\n').count() + 1
+        });
+        self.problems.push(Problem { file: self.path.to_owned(), line, key: key.to_owned(), message });
+    }
+
+    fn unknown(&mut self, span: Range<usize>, key: &str, known: &str) {
+        self.add(Some(span), key, format!("unknown key; remove it, or use one of {known}"));
+    }
+
+    fn table<'i>(&mut self, key: &str, value: Spanned<DeValue<'i>>) -> Option<DeTable<'i>> {
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) => Some(table),
+            other => {
+                self.add(Some(span), key, format!("is a {}; write a table, as in [{key}]", other.type_str()));
+                None
+            }
+        }
+    }
+
+    /// A value of the type that serde is asked for.
+    fn value<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Option<T> {
+        let span = value.span();
+        match T::deserialize(ValueDeserializer::from(value)) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.add(Some(span), key, error.message().to_owned());
+                None
+            }
+        }
+    }
+
+    /// A text with a meaning.
+    fn parsed<T>(
+        &mut self,
+        key: &str,
+        value: Spanned<DeValue<'_>>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let span = value.span();
+        // Numbers get the same answer as malformed texts: it says how to write the value.
+        let text = match value.get_ref() {
+            DeValue::Integer(number) => number.as_str().to_owned(),
+            DeValue::Float(number) => number.as_str().to_owned(),
+            _ => self.value(key, value)?,
+        };
+        parse(&text).map_err(|message| self.add(Some(span), key, message)).ok()
+    }
+
+    /// A list of paths, `*` standing for any text within one segment.
+    fn patterns(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Vec<Pattern> {
+        let span = value.span();
+        let texts: Vec<String> = self.value(key, value).unwrap_or_default();
+        let pattern = |text: String| {
+            let wrong = |why| self.add(Some(span.clone()), key, format!("{text:?} {why}"));
+            Pattern::new(&*text).map_err(wrong).ok()
+        };
+        texts.into_iter().filter_map(pattern).collect()
+    }
+
+    fn json_object(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> String {
+        let span = value.span();
+        let table: toml::Table = self.value(key, value).unwrap_or_default();
+        let json = json(toml::Value::Table(table));
+        json.map_err(|message| self.add(Some(span), key, message))
+            .map_or_else(|()| "{}".to_owned(), |json| json.to_string())
+    }
+}
+
+/// TOML as JSON; a date becomes the text that it was.
+fn json(value: toml::Value) -> Result<serde_json::Value, String> {
+    Ok(match value {
+        toml::Value::String(text) => text.into(),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => serde_json::Number::from_f64(number)
+            .ok_or_else(|| format!("contains {number}, which JSON cannot say; write a finite number"))?
+            .into(),
+        toml::Value::Boolean(value) => value.into(),
+        toml::Value::Datetime(date) => date.to_string().into(),
+        toml::Value::Array(items) => items.into_iter().map(json).collect::<Result<_, _>>()?,
+        toml::Value::Table(table) => {
+            let entries = table.into_iter().map(|(key, value)| Ok((key, json(value)?)));
+            serde_json::Value::Object(entries.collect::<Result<_, String>>()?)
+        }
+    })
+}

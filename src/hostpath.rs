@@ -1,0 +1,173 @@
+//! Absolute paths on the measured host, and patterns over them. Purely text: what a path leads to, and whether it may be
+//! followed, is decided by who opens it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The kernel's own limit (`PATH_MAX`).
+const MAX_BYTES: usize = 4096;
+
+/// Where a host whose root is mounted at `root` has an absolute path.
+#[must_use]
+pub fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
+}
+
+/// Whether a path is absolute and spelt in the only way there is: so that one path has one text, and a text that matches
+/// a pattern cannot lead out of it.
+///
+/// # Errors
+///
+/// What is wrong with it, as the end of a sentence that begins with the path.
+pub fn check(path: &str) -> Result<(), &'static str> {
+    if path == "/" {
+        return Ok(());
+    }
+    let Some(segments) = path.strip_prefix('/') else { return Err("is not absolute; begin it with /") };
+    if path.len() >= MAX_BYTES {
+        return Err("is longer than 4095 bytes");
+    }
+    if path.contains('\0') {
+        return Err("contains a NUL character");
+    }
+    if segments.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err("has an empty, . or .. segment; write it without");
+    }
+    Ok(())
+}
+
+/// A path in which `*` stands for any text within one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// Takes a path that passes [`check`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check`].
+    pub fn new(path: impl Into<String>) -> Result<Self, &'static str> {
+        let path = path.into();
+        check(&path).map(|()| Self(path))
+    }
+
+    /// Whether it stands for this path.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        let mut segments = path.split('/');
+        self.0.split('/').all(|pattern| segments.next().is_some_and(|segment| segment_matches(pattern, segment)))
+            && segments.next().is_none()
+    }
+
+    /// Whether it stands for entries of this directory whose names it leaves open: then listing the directory is part of
+    /// what it stands for.
+    #[must_use]
+    pub fn opens(&self, directory: &str) -> bool {
+        let mut pattern = self.0.split('/');
+        let directory = if directory == "/" { "" } else { directory };
+        directory.split('/').all(|segment| pattern.next().is_some_and(|pattern| segment_matches(pattern, segment)))
+            && pattern.next().is_some_and(|next| next.contains('*'))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a segment matches one that may contain `*`: the first part at its start, the last at its end, the others
+/// wherever they come first.
+fn segment_matches(pattern: &str, segment: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == segment };
+    let Some(mut open) = segment.strip_prefix(first) else { return false };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*') {
+        match open.find(part) {
+            Some(at) => open = &open[at + part.len()..],
+            None => return false,
+        }
+    }
+    open.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::new(text).expect(text)
+    }
+
+    #[test]
+    fn paths_have_one_spelling() {
+        for good in ["/", "/proc/stat", "/a b/ü", "/...", "/*"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "proc",
+            "/proc/",
+            "//proc",
+            "/./proc",
+            "/proc/..",
+            "/a/../b",
+            "/a\0",
+            &format!("/{}", "x".repeat(4096)),
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_star_stays_within_its_segment() {
+        assert!(pattern("/sys/class/net/*/mtu").matches("/sys/class/net/eth0/mtu"));
+        assert!(!pattern("/sys/class/net/*/mtu").matches("/sys/class/net/eth0/x/mtu"));
+        assert!(!pattern("/sys/*").matches("/sys/a/b"));
+        assert!(pattern("/a*c*e").matches("/abcde"));
+        assert!(!pattern("/a*c*e").matches("/abde"));
+        assert!(!pattern("/ab*bc").matches("/abc"));
+        assert!(pattern("/temp*_input").matches("/temp1_input"));
+    }
+
+    #[test]
+    fn an_open_name_makes_its_directory_listable() {
+        let pattern = pattern("/sys/class/net/*/statistics/*");
+        assert!(pattern.opens("/sys/class/net"));
+        assert!(pattern.opens("/sys/class/net/eth0/statistics"));
+        for closed in ["/", "/sys/class", "/sys/class/net/eth0", "/sys/class/net/eth0/statistics/x"] {
+            assert!(!pattern.opens(closed), "{closed}");
+        }
+        assert!(super::Pattern::new("/*").expect("fine").opens("/"));
+    }
+
+    /// The same question, answered by trying everything.
+    fn matches_slowly(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern {
+            [] => text.is_empty(),
+            [b'*', rest @ ..] => {
+                (0..=text.len()).any(|taken| !text[..taken].contains(&b'/') && matches_slowly(rest, &text[taken..]))
+            }
+            [byte, rest @ ..] => text.first() == Some(byte) && matches_slowly(rest, &text[1..]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matches_what_its_definition_says(
+            pattern in "(/[ab*]{1,4}){1,3}",
+            path in "(/[ab]{1,4}){1,3}",
+        ) {
+            prop_assert_eq!(super::Pattern::new(&*pattern).expect("fine").matches(&path), matches_slowly(pattern.as_bytes(), path.as_bytes()));
+        }
+
+        #[test]
+        fn a_path_without_stars_matches_only_itself(one in "(/[ab.]{1,3}){1,3}", other in "(/[ab.]{1,3}){1,3}") {
+            if let Ok(pattern) = super::Pattern::new(&*one) {
+                prop_assert_eq!(pattern.matches(&other), one == other);
+            }
+        }
+    }
+}

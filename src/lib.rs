@@ -1,0 +1,20 @@
+//! gauged, a host metrics agent that is extended by dropping WebAssembly files into a folder.
+//!
+//! Native collectors measure cpu, load and memory; every other collector is a plugin, a WebAssembly component that is
+//! loaded while the agent runs and can touch nothing that it was not granted. At each tick all of them are merged into
+//! one [`sample::Sample`], a map module → metric → value, which goes to the sinks.
+//!
+//! The modules, in reading order:
+
+pub mod agent;
+pub mod cli;
+pub mod collector;
+pub mod config;
+pub mod hostpath;
+pub mod plugin;
+pub mod procfs;
+pub mod sample;
+pub mod schedule;
+pub mod sink;
+pub mod supervise;
+pub mod watch;

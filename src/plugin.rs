@@ -1,0 +1,358 @@
+//! The plugins: which there are, what each is doing, and what they have measured. One owner of all of them: whoever holds
+//! [`Plugins`] tells it about ticks and about hints that the directory changed, and lets it work by awaiting
+//! [`Plugins::step`]. Only this module and those below it know that plugins are WebAssembly.
+//!
+//! A plugin serves from its last good version. A new file is loaded beside it and takes its place between two calls; one
+//! that is rejected leaves it where it is.
+
+mod bindings;
+mod compile;
+mod directory;
+mod engine;
+mod fault;
+mod grants;
+mod host;
+mod instance;
+mod limits;
+mod load;
+mod probe;
+mod result;
+mod slot;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use anyhow::anyhow;
+use tokio::sync::Semaphore;
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet, spawn_blocking};
+
+use self::compile::Compiler;
+use self::directory::{Change, Directory, Listing};
+use self::engine::Engine;
+use self::grants::Grants;
+use self::load::{Load, Outcome, Plugin};
+use self::slot::{Returned, Slot};
+use crate::config::{Config, PluginConfig, is_plugin_name};
+use crate::sample::Module;
+use crate::schedule::Tick;
+
+/// How many plugins there may be: each takes six mappings, of which Linux allows a process 65,530.
+const PLUGINS: usize = 10_000;
+
+/// How many files are loaded side by side: more would only wait for the compiler, in memory.
+const LOADS: usize = 8;
+
+/// All plugins of the agent.
+pub struct Plugins {
+    path: PathBuf,
+    root: PathBuf,
+    config: BTreeMap<String, Arc<PluginConfig>>,
+    engine: Engine,
+    compiler: Compiler,
+    /// Bounds how many files are held in memory at a time.
+    places: Arc<Semaphore>,
+    /// The zero of the guests' clock.
+    clock: Instant,
+
+    directory: Directory,
+    /// Whether the directory was ever read.
+    has_looked: bool,
+    /// Why the directory could not be read when it was last looked at.
+    trouble: Option<String>,
+    looking: Option<JoinHandle<io::Result<Listing>>>,
+    look_at: Option<Instant>,
+
+    slots: BTreeMap<String, Slot>,
+    loads: JoinSet<Outcome>,
+    calls: JoinSet<Returned>,
+    /// What those are about.
+    jobs: HashMap<Id, Job>,
+    /// The tick whose results are awaited.
+    tick: Option<u64>,
+    awaited: usize,
+}
+
+/// A load or a call that is under way.
+struct Job {
+    plugin: String,
+    /// The tick that a call answers.
+    tick: Option<u64>,
+}
+
+impl Plugins {
+    /// Sets up the host. The directory is looked at as soon as [`step`](Self::step) is awaited.
+    ///
+    /// # Errors
+    ///
+    /// When this machine cannot run guests at all.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let engine = Engine::new().map_err(|error| anyhow!("failed to set up the WebAssembly engine: {error:#}"))?;
+        let now = Instant::now();
+        Ok(Self {
+            path: config.plugins_directory.clone(),
+            root: config.root.canonicalize().unwrap_or_else(|_| config.root.clone()),
+            config: config.plugins.iter().map(|(name, plugin)| (name.clone(), Arc::new(plugin.clone()))).collect(),
+            compiler: Compiler::new(engine.clone()),
+            engine,
+            places: Arc::new(Semaphore::new(LOADS)),
+            clock: now,
+            directory: Directory::default(),
+            has_looked: false,
+            trouble: None,
+            looking: None,
+            look_at: Some(now),
+            slots: BTreeMap::new(),
+            loads: JoinSet::new(),
+            calls: JoinSet::new(),
+            jobs: HashMap::new(),
+            tick: None,
+            awaited: 0,
+        })
+    }
+
+    /// Takes the hint that the directory may have changed.
+    pub fn look(&mut self) {
+        self.look_at = Some(Instant::now());
+    }
+
+    /// Whether the directory has been looked at and everything in it has been loaded or rejected.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.look_at.is_none() && self.looking.is_none() && self.loads.is_empty()
+    }
+
+    /// How many results of the current tick are still to come.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.awaited
+    }
+
+    /// Does the next piece of work, as soon as there is one. May be dropped and awaited anew at any time.
+    pub async fn step(&mut self) {
+        let look_at = self.look_at.filter(|_| self.looking.is_none());
+        let reload_at = self.slots.values().filter_map(Slot::reload_at).min();
+        tokio::select! {
+            Some(joined) = self.calls.join_next_with_id() => {
+                self.returned(joined);
+                while let Some(joined) = self.calls.try_join_next_with_id() {
+                    self.returned(joined);
+                }
+            }
+            Some(joined) = self.loads.join_next_with_id() => self.loaded(joined),
+            listing = finished(&mut self.looking) => self.looked(listing),
+            () = reached(look_at) => {
+                self.look_at = None;
+                let path = self.path.clone();
+                self.looking = Some(spawn_blocking(move || directory::list(&path)));
+            }
+            () = reached(reload_at) => self.reload(),
+        }
+    }
+
+    /// Calls the plugins that are due. Those that are still away on an earlier call lose this tick.
+    pub fn call(&mut self, tick: Tick) {
+        self.tick = Some(tick.index);
+        for (name, slot) in &mut self.slots {
+            if let Some(call) = slot.call(tick, self.clock) {
+                let id = self.calls.spawn(call).id();
+                self.jobs.insert(id, Job { plugin: name.clone(), tick: Some(tick.index) });
+                self.awaited += 1;
+            }
+        }
+    }
+
+    /// Moves what the plugins have brought home into a sample, and stops waiting for the others: what they bring goes
+    /// with the next sample. A module that the sample has already stays as it is.
+    pub fn deliver(&mut self, modules: &mut Vec<Module>) {
+        self.tick = None;
+        self.awaited = 0;
+        let mut taken: HashSet<String> = modules.iter().map(|module| module.name.to_string()).collect();
+        for slot in self.slots.values_mut() {
+            slot.deliver(modules, &mut taken);
+        }
+    }
+
+    /// Appends what there is to tell of each plugin.
+    pub fn describe(&self, agent: &mut Module) {
+        for slot in self.slots.values() {
+            slot.describe(agent);
+        }
+    }
+
+    fn looked(&mut self, listing: io::Result<Listing>) {
+        self.looking = None;
+        let listing = match listing {
+            Ok(listing) => listing,
+            Err(error) => {
+                let remedy = match error.kind() {
+                    io::ErrorKind::NotFound => "create it, or name another with --plugins",
+                    _ => "allow the agent to read it, or name another with --plugins",
+                };
+                let trouble =
+                    format!("failed to read the plugins directory {}: {error}; {remedy}", self.path.display());
+                if self.trouble.as_ref() != Some(&trouble) {
+                    tracing::warn!("{trouble}");
+                    self.trouble = Some(trouble);
+                }
+                return;
+            }
+        };
+        if self.trouble.take().is_some() {
+            tracing::info!("the plugins directory {} is readable again", self.path.display());
+        }
+        if !self.has_looked {
+            self.has_looked = true;
+            for (name, plugin) in &self.config {
+                let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
+                if !listing.contains_key(&file) {
+                    let path = self.path.join(file);
+                    tracing::warn!(
+                        "plugin {name}: {} is not there; copy it there, or remove [plugins.{name}]",
+                        path.display()
+                    );
+                }
+            }
+        }
+        for change in self.directory.observe(&listing, Instant::now(), SystemTime::now()) {
+            match change {
+                Change::Present(file) => self.present(&file),
+                Change::Unusable(file, why) => tracing::warn!("{} {why}", self.path.join(file).display()),
+                Change::Gone(file) => self.gone(&file),
+            }
+        }
+        if let Some(at) = self.directory.settles_at() {
+            self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
+        }
+    }
+
+    /// Loads a file for every plugin that is made of it.
+    fn present(&mut self, file: &str) {
+        let names = match plugins_of(file, &self.config) {
+            Ok(names) => names,
+            Err(why) => return tracing::warn!("{} {why}", self.path.join(file).display()),
+        };
+        for name in names {
+            if self.slots.len() >= PLUGINS && !self.slots.contains_key(&name) {
+                tracing::warn!("plugin {name} is not loaded: there are {PLUGINS} already; remove some");
+                continue;
+            }
+            let slot = self.slots.entry(name.clone()).or_insert_with(|| {
+                let config = self.config.get(&name).cloned().unwrap_or_default();
+                let grants = Arc::new(Grants::new(&self.root, &config.read, &config.usage));
+                Slot::new(Plugin { name: name.as_str().into(), config, grants }, file.to_owned())
+            });
+            if slot.wants_load() {
+                self.load(&name);
+            }
+        }
+    }
+
+    fn gone(&mut self, file: &str) {
+        let path = self.path.join(file);
+        for (name, _) in self.slots.extract_if(.., |_, slot| slot.file == file) {
+            tracing::info!("plugin {name} is removed: {} is gone", path.display());
+            // What is still under way for it is of no interest any more, nor to one of the same name that may come.
+            self.jobs.retain(|_, job| {
+                let is_its_own = job.plugin == name;
+                self.awaited -= usize::from(is_its_own && job.tick.is_some() && job.tick == self.tick);
+                !is_its_own
+            });
+        }
+    }
+
+    /// Begins to load a plugin's file; its slot has said that it wants that.
+    fn load(&mut self, name: &str) {
+        let Some(slot) = self.slots.get(name) else { return };
+        let load = Load {
+            engine: self.engine.clone(),
+            compiler: self.compiler.clone(),
+            places: Arc::clone(&self.places),
+            plugin: slot.plugin.clone(),
+            path: self.path.join(&slot.file),
+            settled: slot.settled(),
+            clock: self.clock,
+        };
+        let id = self.loads.spawn(load.run()).id();
+        self.jobs.insert(id, Job { plugin: name.to_owned(), tick: None });
+    }
+
+    fn loaded(&mut self, joined: Result<(Id, Outcome), JoinError>) {
+        let (id, outcome) = match joined {
+            Ok(loaded) => loaded,
+            Err(error) => (error.id(), Outcome::Unreadable(io::Error::other(error))),
+        };
+        let Some(Job { plugin, .. }) = self.jobs.remove(&id) else { return };
+        let Some(slot) = self.slots.get_mut(&plugin) else { return };
+        // A file that may not be read changes when it is allowed; any other trouble may end by itself.
+        if matches!(&outcome, Outcome::Unreadable(error) if error.kind() != io::ErrorKind::PermissionDenied) {
+            self.directory.distrust(&slot.file);
+        }
+        if slot.loaded(outcome, &self.path, Instant::now()) {
+            self.load(&plugin);
+        }
+    }
+
+    fn reload(&mut self) {
+        let now = Instant::now();
+        let due = self.slots.iter_mut().filter_map(|(name, slot)| slot.wants_reload(now).then(|| name.clone()));
+        let due: Vec<String> = due.collect();
+        due.iter().for_each(|name| self.load(name));
+    }
+
+    fn returned(&mut self, joined: Result<(Id, Returned), JoinError>) {
+        let (id, returned) = match joined {
+            Ok(returned) => returned,
+            Err(error) => (error.id(), Returned::panicked()),
+        };
+        // A call whose plugin is gone is not known any more.
+        let Some(Job { plugin, tick }) = self.jobs.remove(&id) else { return };
+        let is_awaited = tick == self.tick;
+        self.awaited -= usize::from(is_awaited);
+        if let Some(slot) = self.slots.get_mut(&plugin) {
+            slot.returned(returned, !is_awaited, Instant::now());
+        }
+    }
+}
+
+/// Waits for a look at the directory; for ever when none is under way.
+async fn finished(looking: &mut Option<JoinHandle<io::Result<Listing>>>) -> io::Result<Listing> {
+    match looking {
+        Some(looking) => looking.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Which plugins a file makes: those that the configuration makes of it, otherwise the one of its name.
+///
+/// # Errors
+///
+/// Why it makes none: the end of a sentence that begins with the file.
+fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> Result<Vec<String>, String> {
+    let stem = file.strip_suffix(".wasm").unwrap_or(file);
+    let is_of_file = |(name, plugin): &(&String, &Arc<PluginConfig>)| match &plugin.file {
+        Some(named) => named == file,
+        None => *name == stem,
+    };
+    let configured: Vec<String> = config.iter().filter(is_of_file).map(|(name, _)| name.clone()).collect();
+    if !configured.is_empty() {
+        return Ok(configured);
+    }
+    if let Some(other) = config.get(stem).and_then(|plugin| plugin.file.as_ref()) {
+        return Err(format!("is not loaded: the configuration makes the plugin {stem} of {other}; rename the file"));
+    }
+    if !is_plugin_name(stem) {
+        return Err("is not loaded: its name cannot name a plugin; use letters, digits, - and _".to_owned());
+    }
+    Ok(vec![stem.to_owned()])
+}

@@ -1,0 +1,11 @@
+//! The contract in `wit/`, as Rust.
+
+#![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated")]
+
+wasmtime::component::bindgen!({
+    path: "wit",
+    world: "gauged:plugin/plugin",
+    imports: { default: async },
+    exports: { default: async },
+    with: { "gauged:plugin/net.connection": super::host::Connection },
+});

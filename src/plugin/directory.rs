@@ -1,0 +1,273 @@
+//! What the plugins directory holds, and what changed in it. Looking is one function, deciding is another and pure: a
+//! file's change takes effect once the file has been left alone for a moment, so that one that is still being written is
+//! not read, and whatever happened in between does not matter.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long a file has to be left alone: longer than the pause between two writes of a copy over a slow network.
+pub(super) const SETTLE: Duration = Duration::from_millis(200);
+
+/// The files of a directory that could be plugins, by name.
+pub(super) type Listing = BTreeMap<String, Look>;
+
+/// What a name stands for at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Look {
+    /// A regular file, possibly at the end of a symbolic link.
+    File(Stamp),
+    /// Something that cannot be loaded; what and why.
+    Unusable(String),
+}
+
+/// What tells one content of a file from another without reading it. A content can change under an unchanged stamp only
+/// within the clock's resolution, and such a file was not left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified_ns: i128,
+    changed_ns: i128,
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        let ns = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// Looks at every `*.wasm` directly in a directory. Hidden files are other programs' temporary ones.
+///
+/// # Errors
+///
+/// When the directory cannot be read.
+pub(super) fn list(directory: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.ends_with(".wasm") || name.starts_with('.') {
+            continue;
+        }
+        let look = match fs::metadata(entry.path()) {
+            Ok(metadata) if metadata.is_file() => Look::File(Stamp::of(&metadata)),
+            Ok(metadata) if metadata.is_dir() => Look::Unusable("is a directory; put a .wasm file there".to_owned()),
+            Ok(_) => Look::Unusable("is not a regular file; put a .wasm file there".to_owned()),
+            Err(error) if entry.path().is_symlink() => {
+                Look::Unusable(format!("is a link to nothing that is readable: {error}; link it to a .wasm file"))
+            }
+            // It went away since the directory was read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => Look::Unusable(format!("is not readable: {error}; allow the agent to read it")),
+        };
+        listing.insert(name.into_owned(), look);
+    }
+    Ok(listing)
+}
+
+/// What has become of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is there, for the first time or with another content.
+    Present(String),
+    /// Its name stands for something that cannot be loaded; what and why.
+    Unusable(String, String),
+    /// It is gone.
+    Gone(String),
+}
+
+/// What the directory is known to hold.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    known: BTreeMap<String, Look>,
+    /// What was seen last where it differs from what is known, and since when; none for a file that is gone.
+    unsettled: BTreeMap<String, (Option<Look>, Instant)>,
+}
+
+impl Directory {
+    /// Takes note of what the directory holds now, and answers what has settled into something new.
+    pub(super) fn observe(&mut self, listing: &Listing, now: Instant, clock: SystemTime) -> Vec<Change> {
+        let mut names: Vec<&String> = listing.keys().chain(self.known.keys()).chain(self.unsettled.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let names: Vec<String> = names.into_iter().cloned().collect();
+        names.into_iter().filter_map(|name| self.observe_one(name, listing, now, clock)).collect()
+    }
+
+    fn observe_one(&mut self, name: String, listing: &Listing, now: Instant, clock: SystemTime) -> Option<Change> {
+        let look = listing.get(&name);
+        if look == self.known.get(&name) {
+            self.unsettled.remove(&name);
+            return None;
+        }
+        let since = match self.unsettled.get(&name) {
+            Some((last, since)) if last.as_ref() == look => *since,
+            _ => now,
+        };
+        if now.duration_since(since) < SETTLE && !look.is_some_and(|look| is_old(look, clock)) {
+            self.unsettled.insert(name, (look.cloned(), since));
+            return None;
+        }
+        self.unsettled.remove(&name);
+        Some(match look {
+            None => {
+                self.known.remove(&name);
+                Change::Gone(name)
+            }
+            Some(look) => {
+                self.known.insert(name.clone(), look.clone());
+                match look {
+                    Look::File(_) => Change::Present(name),
+                    Look::Unusable(why) => Change::Unusable(name, why.clone()),
+                }
+            }
+        })
+    }
+
+    /// Takes note that a file was not what it looked like, so that the next look is at something new.
+    pub(super) fn distrust(&mut self, name: &str) {
+        self.known.insert(name.to_owned(), Look::Unusable(String::new()));
+    }
+
+    /// When there will be something to see again, if nothing happens: none when everything has settled.
+    pub(super) fn settles_at(&self) -> Option<Instant> {
+        self.unsettled.values().map(|(_, since)| *since + SETTLE).min()
+    }
+}
+
+/// Whether a file was last touched long enough ago to be taken as it is at first sight. Only the past counts: a clock
+/// that is ahead, on this or on another machine, makes no file old.
+fn is_old(look: &Look, clock: SystemTime) -> bool {
+    let Look::File(stamp) = look else { return false };
+    let now = clock.duration_since(UNIX_EPOCH).map_or(0, |now| i128::try_from(now.as_nanos()).unwrap_or(i128::MAX));
+    let settle = i128::try_from(SETTLE.as_nanos()).unwrap_or(i128::MAX);
+    now - stamp.changed_ns.max(stamp.modified_ns) >= settle
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(stamp: u64, changed: SystemTime) -> Look {
+        let changed = changed.duration_since(UNIX_EPOCH).expect("after the epoch").as_nanos();
+        let changed_ns = i128::try_from(changed).expect("fits");
+        Look::File(Stamp { device: 1, inode: stamp, size: 1, modified_ns: 0, changed_ns })
+    }
+
+    fn listing(look: Look) -> Listing {
+        Listing::from([("a.wasm".to_owned(), look)])
+    }
+
+    #[test]
+    fn a_new_file_settles_and_an_old_one_has_settled() {
+        let (start, clock) = (Instant::now(), SystemTime::now());
+        let mut directory = Directory::default();
+        let new = listing(file(1, clock));
+        assert_eq!(directory.observe(&new, start, clock), []);
+        assert_eq!(directory.settles_at(), Some(start + SETTLE));
+        assert_eq!(directory.observe(&new, start + SETTLE, clock), [Change::Present("a.wasm".to_owned())]);
+        assert_eq!((directory.settles_at(), directory.observe(&new, start + SETTLE, clock)), (None, vec![]));
+
+        let old = listing(file(2, clock - SETTLE));
+        assert_eq!(directory.observe(&old, start + SETTLE, clock), [Change::Present("a.wasm".to_owned())]);
+        assert_eq!(directory.observe(&Listing::new(), start + SETTLE, clock), [], "it may only be being replaced");
+        assert_eq!(directory.observe(&Listing::new(), start + 2 * SETTLE, clock), [Change::Gone("a.wasm".to_owned())]);
+    }
+
+    #[test]
+    fn a_file_that_keeps_changing_does_not_settle() {
+        let (start, clock) = (Instant::now(), SystemTime::now());
+        let mut directory = Directory::default();
+        for write in 0..20 {
+            let now = start + write * SETTLE / 2;
+            assert_eq!(directory.observe(&listing(file(u64::from(write), clock)), now, clock), []);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_distrusted_is_new_again() {
+        let (start, clock) = (Instant::now(), SystemTime::now());
+        let mut directory = Directory::default();
+        let old = listing(file(1, clock - SETTLE));
+        let present = [Change::Present("a.wasm".to_owned())];
+        assert_eq!(directory.observe(&old, start, clock), present);
+        directory.distrust("a.wasm");
+        assert_eq!(directory.observe(&old, start, clock), present);
+        directory.distrust("a.wasm");
+        directory.observe(&Listing::new(), start, clock);
+        assert_eq!(directory.observe(&Listing::new(), start + SETTLE, clock), [Change::Gone("a.wasm".to_owned())]);
+    }
+
+    #[test]
+    fn looks_at_wasm_files_only() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = |name: &str| directory.path().join(name);
+        for name in ["a.wasm", ".hidden.wasm", "b.wasm.tmp", "c.cwasm"] {
+            fs::write(path(name), "x").expect("written");
+        }
+        fs::create_dir(path("d.wasm")).expect("created");
+        symlink("a.wasm", path("link.wasm")).expect("linked");
+        symlink("nowhere", path("lost.wasm")).expect("linked");
+        let listing = list(directory.path()).expect("readable");
+        assert_eq!(listing.keys().collect::<Vec<_>>(), ["a.wasm", "d.wasm", "link.wasm", "lost.wasm"]);
+        assert_eq!(listing["a.wasm"], listing["link.wasm"]);
+        assert!(matches!(&listing["d.wasm"], Look::Unusable(why) if why.starts_with("is a directory")));
+        assert!(matches!(&listing["lost.wasm"], Look::Unusable(why) if why.starts_with("is a link to nothing")));
+        assert!(list(&path("none")).is_err());
+    }
+
+    proptest! {
+        /// Whatever was seen in whatever order, once the directory is left alone what was reported adds up to what it
+        /// holds, and nothing is reported any more.
+        #[test]
+        fn ends_in_the_directorys_state(
+            steps in prop::collection::vec((prop::collection::btree_map("[ab]", 0_u64..3, 0..3), 0_u64..300), 1..30),
+        ) {
+            let (mut now, clock) = (Instant::now(), SystemTime::now());
+            let mut directory = Directory::default();
+            let mut reported: BTreeMap<String, Option<Look>> = BTreeMap::new();
+            let mut last = Listing::new();
+            let mut watch = |directory: &mut Directory, listing: &Listing, now| {
+                for change in directory.observe(listing, now, clock) {
+                    match change {
+                        Change::Present(name) => reported.insert(name.clone(), listing.get(&name).cloned()),
+                        Change::Gone(name) => reported.insert(name, None),
+                        Change::Unusable(..) => None,
+                    };
+                }
+                reported.clone()
+            };
+            for (files, pause) in steps {
+                last = files.into_iter().map(|(name, stamp)| (name, file(stamp, clock))).collect();
+                watch(&mut directory, &last, now);
+                now += Duration::from_millis(pause);
+            }
+            watch(&mut directory, &last, now);
+            while let Some(at) = directory.settles_at() {
+                now = at.max(now);
+                watch(&mut directory, &last, now);
+            }
+            let mut reported = watch(&mut directory, &last, now);
+            reported.retain(|_, look| look.is_some());
+            let reported: Listing = reported.into_iter().filter_map(|(name, look)| Some((name, look?))).collect();
+            prop_assert_eq!(&reported, &last);
+        }
+    }
+}

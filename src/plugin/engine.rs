@@ -1,0 +1,127 @@
+//! The one wasmtime engine: what guests may be made of, and the clock by which a running guest is interrupted.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use wasmtime::component::Component;
+
+/// How much of a stack a guest may use: a Python guest needs 200 KiB, and a deeper recursion is a fault.
+const GUEST_STACK_BYTES: usize = 512 << 10;
+
+/// The stack that a guest runs on: its own part, and what host functions need above it.
+const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + (256 << 10);
+
+/// How finely a running guest's time is measured, and how long it runs before others get their turn.
+const EPOCH: Duration = Duration::from_millis(1);
+
+/// Makes guests of bytes, and interrupts those that run.
+#[derive(Clone)]
+pub(super) struct Engine {
+    wasmtime: wasmtime::Engine,
+    clock: Arc<Clock>,
+}
+
+impl Engine {
+    pub(super) fn new() -> wasmtime::Result<Self> {
+        let wasmtime = wasmtime::Engine::new(&config())?;
+        let clock = Arc::new(Clock::start(wasmtime.clone())?);
+        Ok(Self { wasmtime, clock })
+    }
+
+    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.wasmtime
+    }
+
+    /// Makes a component of an artifact that [`super::compile`] has just made with this very engine.
+    #[expect(unsafe_code, reason = "an artifact is native code; this one never left the process that compiled it")]
+    pub(super) fn load(&self, artifact: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: the only caller passes on what `precompile_component` of this engine returned, unchanged.
+        unsafe { Component::deserialize(&self.wasmtime, artifact) }
+    }
+
+    /// Awaits a call of a guest, and keeps the epochs advancing whenever the guest runs: not while it waits for the host,
+    /// and not when no guest is called at all.
+    pub(super) async fn running<F: Future>(&self, call: F) -> F::Output {
+        let mut call = pin!(call);
+        poll_fn(|context| {
+            let _running = self.clock.run();
+            call.as_mut().poll(context)
+        })
+        .await
+    }
+}
+
+fn config() -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(GUEST_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        // Nothing in the contract is asynchronous, and what is off cannot have a hole.
+        .concurrency_support(false)
+        .wasm_memory64(false)
+        .wasm_relaxed_simd(false)
+        .wasm_tail_call(false)
+        // A seventh of the artifact, for backtraces that an operator has no use for.
+        .generate_address_map(false)
+        .native_unwind_info(false)
+        .wasm_backtrace_max_frames(None);
+    config
+}
+
+/// Advances the engine's epoch while at least one guest runs; sleeps otherwise.
+struct Clock {
+    /// How many guests run; [`CLOSED`] at the end.
+    running: Arc<AtomicUsize>,
+    ticker: Thread,
+}
+
+const CLOSED: usize = usize::MAX;
+
+impl Clock {
+    fn start(engine: wasmtime::Engine) -> io::Result<Self> {
+        let running = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&running);
+        let ticker = thread::Builder::new().name("epochs".to_owned()).spawn(move || {
+            loop {
+                match count.load(Ordering::Acquire) {
+                    0 => thread::park(),
+                    CLOSED => return,
+                    _ => {
+                        thread::sleep(EPOCH);
+                        engine.increment_epoch();
+                    }
+                }
+            }
+        })?;
+        Ok(Self { running, ticker: ticker.thread().clone() })
+    }
+
+    fn run(&self) -> Running<'_> {
+        if self.running.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.ticker.unpark();
+        }
+        Running(self)
+    }
+}
+
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.running.store(CLOSED, Ordering::Release);
+        self.ticker.unpark();
+    }
+}
+
+/// A guest that runs, until this is dropped.
+struct Running<'a>(&'a Clock);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,85 @@
+//! What a guest sees of the agent: the imports of its world, one file per capability, and the state behind them. Each
+//! checks the grants, has limits of its own and answers with typed errors; none of them can be made to wait longer than
+//! the call that it serves.
+
+mod files;
+mod http;
+mod log;
+mod net;
+mod wasi;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(super) use log::printable;
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub use net::Connection;
+use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
+
+use super::bindings;
+use super::engine::Engine;
+use super::grants::Grants;
+use super::limits::Limits;
+
+/// What a guest may still do when a capability of its has run out of time: a tenth of its call's time.
+const MARGIN: u32 = 10;
+
+/// The host's side of one guest.
+pub(super) struct State {
+    pub(super) limits: Limits,
+    grants: Arc<Grants>,
+    log: log::Log,
+    table: ResourceTable,
+    /// When the current call is over.
+    deadline: Instant,
+    /// When the capabilities give up waiting, so that the guest can still say so.
+    patience: Instant,
+}
+
+impl State {
+    /// The state of a guest that logs under this name.
+    pub(super) fn new(name: &str, grants: Arc<Grants>, memory_bytes: u64) -> Self {
+        let now = Instant::now();
+        Self {
+            limits: Limits::new(memory_bytes),
+            grants,
+            log: log::Log::new(name, now),
+            table: ResourceTable::new(),
+            deadline: now,
+            patience: now,
+        }
+    }
+
+    /// Begins a call that may take so long.
+    pub(super) fn begin(&mut self, timeout: Duration) {
+        let now = Instant::now();
+        self.deadline = now + timeout;
+        self.patience = now + timeout - timeout / MARGIN;
+        self.limits.begin();
+    }
+
+    /// Whether the current call has had its time.
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+}
+
+impl bindings::gauged::plugin::metrics::Host for State {}
+
+/// Everything that a component may import, linked: the contract's capabilities, and inert stubs for as much of WASI as
+/// it asks for.
+///
+/// # Errors
+///
+/// When it imports something else.
+pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine.wasmtime());
+    bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+    wasi::add_to_linker(&mut linker, engine, component)?;
+    Ok(linker)
+}
+
+/// What a guest is told about a missing grant: the line of configuration that would give it.
+pub(super) fn grant_line(grant: &str, value: &str) -> String {
+    format!("{grant} = [\"{}\"]", printable(value))
+}

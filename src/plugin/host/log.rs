@@ -1,0 +1,116 @@
+//! The capability `log`: a guest's messages in the agent's log, under the plugin's name. A guest can neither flood the
+//! log nor forge lines in it.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use super::super::bindings::gauged::plugin::log::{Host, Level};
+use super::State;
+
+/// How many lines a guest may write in a row.
+const BURST: f64 = 20.0;
+
+/// How many lines a guest may write per second in the long run.
+const PER_SECOND: f64 = 1.0;
+
+/// What is shown of one message.
+const MESSAGE_BYTES: usize = 1024;
+
+/// One guest's allowance of log lines.
+pub(super) struct Log {
+    name: String,
+    lines: f64,
+    counted_at: Instant,
+    dropped: u64,
+}
+
+impl Log {
+    pub(super) fn new(name: &str, now: Instant) -> Self {
+        Self { name: name.to_owned(), lines: BURST, counted_at: now, dropped: 0 }
+    }
+
+    /// Takes one line of the allowance. Answers how many were dropped before it, or none when it is to be dropped too.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let gained = now.saturating_duration_since(self.counted_at).as_secs_f64() * PER_SECOND;
+        self.lines = (self.lines + gained).min(BURST);
+        self.counted_at = now;
+        if self.lines < 1.0 {
+            self.dropped += 1;
+            return None;
+        }
+        self.lines -= 1.0;
+        Some(std::mem::take(&mut self.dropped))
+    }
+}
+
+impl Host for State {
+    async fn log(&mut self, level: Level, message: String) {
+        if matches!(level, Level::Debug) {
+            return;
+        }
+        let Some(dropped) = self.log.take(Instant::now()) else { return };
+        let plugin = &self.log.name;
+        if dropped > 0 {
+            tracing::warn!("plugin {plugin}: {dropped} messages dropped; it logs more than one line a second");
+        }
+        let message = printable(&message);
+        match level {
+            Level::Error => tracing::error!("plugin {plugin} says: {message}"),
+            Level::Warn => tracing::warn!("plugin {plugin} says: {message}"),
+            Level::Info | Level::Debug => tracing::info!("plugin {plugin} says: {message}"),
+        }
+    }
+}
+
+/// The message as one line of bounded length, control characters escaped.
+pub(in super::super) fn printable(message: &str) -> String {
+    let mut line = String::new();
+    for character in message.chars() {
+        if line.len() >= MESSAGE_BYTES {
+            line.push('…');
+            break;
+        }
+        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
+            // Writing to a string does not fail.
+            let _ = write!(line, "{}", character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_allowance_runs_out_and_comes_back() {
+        let start = Instant::now();
+        let mut log = Log::new("x", start);
+        let taken = (0..30).filter(|_| log.take(start).is_some()).count();
+        assert_eq!(taken, 20);
+        assert_eq!(log.take(start + Duration::from_millis(1500)), Some(10));
+        assert_eq!(log.take(start + Duration::from_millis(1500)), None);
+        assert_eq!(log.take(start + Duration::from_secs(10)), Some(1));
+    }
+
+    #[test]
+    fn lines_cannot_be_forged() {
+        assert_eq!(printable("a\nb\u{1b}[31m\r\0"), r"a\nb\u{1b}[31m\r\u{0}");
+        assert_eq!(printable("grün"), "grün");
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_is_one_short_line(message in any::<String>(), times in 1_usize..2000) {
+            let line = printable(&message.repeat(times));
+            prop_assert!(!line.chars().any(char::is_control));
+            prop_assert!(line.len() <= MESSAGE_BYTES + 16);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! WASI, as inert stubs. Most languages' standard libraries import it whether or not a plugin uses it, so everything of
+//! it that a component imports is there, and nothing of it does anything: no arguments, no environment, no directories,
+//! no sockets; what is written to standard output goes nowhere. Only clocks and random numbers are real. Stubs are made
+//! from the types that the component asks for, so that any 0.2 release of WASI fits.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
+use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
+
+use super::State;
+use crate::plugin::engine::Engine;
+
+/// The most random bytes that one call yields.
+const RANDOM_BYTES: u64 = 4096;
+
+/// The one type behind all of WASI's resources: nothing is known of them but that they exist.
+struct Inert;
+
+/// Links a stub for every import of the component whose package is WASI's.
+pub(super) fn add_to_linker(
+    linker: &mut Linker<State>,
+    engine: &Engine,
+    component: &Component,
+) -> wasmtime::Result<()> {
+    let start = Instant::now();
+    for (interface, import) in component.component_type().imports(engine.wasmtime()) {
+        if !interface.starts_with("wasi:") {
+            continue;
+        }
+        let ComponentItem::ComponentInstance(instance) = import.ty else { continue };
+        let mut stubs = linker.instance(interface)?;
+        for (name, export) in instance.exports(engine.wasmtime()) {
+            match export.ty {
+                ComponentItem::Resource(_) => {
+                    stubs.resource(name, ResourceType::host::<Inert>(), |_, _| Ok(()))?;
+                }
+                ComponentItem::ComponentFunc(_) => {
+                    let behaviour = Behaviour::of(interface, name);
+                    stubs.func_new(name, move |store, ty, arguments, results| {
+                        answer(store, behaviour, start, &ty, arguments, results)
+                    })?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a function does beyond answering with the emptiest value of its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behaviour {
+    /// Nothing: an empty list, no value, and an error where there can be one.
+    Refuse,
+    /// Nothing, but it succeeds: output is swallowed.
+    Swallow,
+    /// Tells the time since the guest was loaded.
+    Monotonic,
+    /// Tells the time of day.
+    Wall,
+    /// Yields random numbers.
+    Random,
+    /// Says that the first of what is waited for is ready.
+    Ready,
+    /// Ends the guest.
+    Exit,
+}
+
+impl Behaviour {
+    fn of(interface: &str, function: &str) -> Self {
+        let interface = interface.split('@').next().unwrap_or(interface);
+        match (interface, function) {
+            ("wasi:io/streams", name) if name.starts_with("[method]output-stream.") => Self::Swallow,
+            ("wasi:io/poll", "poll") => Self::Ready,
+            ("wasi:clocks/monotonic-clock", "now") => Self::Monotonic,
+            ("wasi:clocks/wall-clock", "now") => Self::Wall,
+            ("wasi:random/random" | "wasi:random/insecure" | "wasi:random/insecure-seed", _) => Self::Random,
+            ("wasi:cli/exit", _) => Self::Exit,
+            _ => Self::Refuse,
+        }
+    }
+}
+
+fn answer(
+    mut store: StoreContextMut<'_, State>,
+    behaviour: Behaviour,
+    start: Instant,
+    ty: &ComponentFunc,
+    arguments: &[Val],
+    results: &mut [Val],
+) -> wasmtime::Result<()> {
+    if behaviour == Behaviour::Exit {
+        wasmtime::bail!("the guest exited");
+    }
+    for (result, ty) in results.iter_mut().zip(ty.results()) {
+        *result = match (behaviour, &ty) {
+            (Behaviour::Monotonic, Type::U64) => {
+                Val::U64(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+            }
+            (Behaviour::Wall, Type::Record(_)) => wall_clock(),
+            (Behaviour::Random, Type::U64) => Val::U64(random()?),
+            (Behaviour::Random, Type::Tuple(_)) => Val::Tuple(vec![Val::U64(random()?), Val::U64(random()?)]),
+            (Behaviour::Random, Type::List(_)) => random_bytes(arguments)?,
+            (Behaviour::Ready, Type::List(_)) => Val::List(vec![Val::U32(0)]),
+            (Behaviour::Swallow, Type::Result(result)) => {
+                // How much may be written is the one thing about a stream that is not nothing.
+                let ok = match result.ok() {
+                    Some(Type::U64) => Some(Val::U64(1 << 20)),
+                    other => other.map(|ok| empty(&mut store, &ok)).transpose()?,
+                };
+                Val::Result(Ok(ok.map(Box::new)))
+            }
+            _ => empty(&mut store, &ty)?,
+        };
+    }
+    Ok(())
+}
+
+/// The emptiest value of a type: zero, nothing, an error.
+fn empty(store: &mut StoreContextMut<'_, State>, ty: &Type) -> wasmtime::Result<Val> {
+    Ok(match ty {
+        Type::Bool => Val::Bool(false),
+        Type::S8 => Val::S8(0),
+        Type::U8 => Val::U8(0),
+        Type::S16 => Val::S16(0),
+        Type::U16 => Val::U16(0),
+        Type::S32 => Val::S32(0),
+        Type::U32 => Val::U32(0),
+        Type::S64 => Val::S64(0),
+        Type::U64 => Val::U64(0),
+        Type::Float32 => Val::Float32(0.0),
+        Type::Float64 => Val::Float64(0.0),
+        Type::Char => Val::Char(' '),
+        Type::String => Val::String(String::new()),
+        Type::List(_) => Val::List(Vec::new()),
+        Type::Option(_) => Val::Option(None),
+        Type::Flags(_) => Val::Flags(Vec::new()),
+        Type::Record(record) => {
+            let mut fields = Vec::new();
+            for field in record.fields() {
+                fields.push((field.name.to_owned(), empty(store, &field.ty)?));
+            }
+            Val::Record(fields)
+        }
+        Type::Tuple(tuple) => {
+            let mut items = Vec::new();
+            for item in tuple.types() {
+                items.push(empty(store, &item)?);
+            }
+            Val::Tuple(items)
+        }
+        // WASI's errors are enumerations in alphabetical order, which begin with "access"; a stream's end is "closed".
+        Type::Enum(names) => Val::Enum(names.names().next().unwrap_or_default().to_owned()),
+        Type::Variant(variant) => {
+            let closed = variant.cases().find(|case| case.name == "closed");
+            let Some(case) = closed.or_else(|| variant.cases().next()) else {
+                wasmtime::bail!("a variant without cases has no value");
+            };
+            let payload = case.ty.map(|ty| empty(store, &ty)).transpose()?;
+            Val::Variant(case.name.to_owned(), payload.map(Box::new))
+        }
+        Type::Result(result) => match (result.err(), result.ok()) {
+            (Some(error), _) => Val::Result(Err(Some(Box::new(empty(store, &error)?)))),
+            (None, _) => Val::Result(Err(None)),
+        },
+        Type::Own(_) => {
+            let inert = Resource::<Inert>::new_own(0);
+            Val::Resource(inert.try_into_resource_any(store)?)
+        }
+        other => wasmtime::bail!("WASI has no values of the type {other:?}"),
+    })
+}
+
+fn wall_clock() -> Val {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Val::Record(vec![
+        ("seconds".to_owned(), Val::U64(now.as_secs())),
+        ("nanoseconds".to_owned(), Val::U32(now.subsec_nanos())),
+    ])
+}
+
+fn random() -> wasmtime::Result<u64> {
+    let mut bytes = [0; 8];
+    fill_random(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn random_bytes(arguments: &[Val]) -> wasmtime::Result<Val> {
+    let wanted = match arguments {
+        [Val::U64(wanted)] => (*wanted).min(RANDOM_BYTES + 1),
+        _ => 0,
+    };
+    if wanted > RANDOM_BYTES {
+        wasmtime::bail!("more than {RANDOM_BYTES} random bytes in one call");
+    }
+    let mut bytes = vec![0; usize::try_from(wanted)?];
+    fill_random(&mut bytes)?;
+    Ok(Val::List(bytes.into_iter().map(Val::U8).collect()))
+}
+
+fn fill_random(bytes: &mut [u8]) -> wasmtime::Result<()> {
+    rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(())
+}

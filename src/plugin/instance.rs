@@ -1,0 +1,203 @@
+//! One running guest: its store, and its three calls, each under a time limit. After a fault an instance is of no use any
+//! more, and whoever owns it drops it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::InstancePre;
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+use super::bindings::exports::gauged::plugin::collector::{self as wit, Capability, Need};
+use super::bindings::{Plugin, PluginPre};
+use super::engine::Engine;
+use super::fault::{Failure, Fault, Kind};
+use super::grants::Grants;
+use super::host::{self, State, grant_line, printable};
+use super::limits::{HANDLES, HOSTCALL_BYTES};
+use super::result::{self, Collected};
+use crate::config::PluginConfig;
+use crate::schedule::Tick;
+
+/// How much later than a guest's time limit a call is given up from outside: for a host function that does not return,
+/// which a guest's own limit cannot interrupt.
+const BACKSTOP: Duration = Duration::from_millis(50);
+
+/// A compiled plugin, ready to be instantiated.
+pub(super) struct Code {
+    engine: Engine,
+    guest: PluginPre<State>,
+}
+
+impl Code {
+    /// Makes code of an artifact.
+    ///
+    /// # Errors
+    ///
+    /// What it imports that there is not, or that it is not a plugin after all: the end of a sentence that begins with
+    /// the file.
+    pub(super) fn load(engine: &Engine, artifact: &[u8]) -> Result<Self, String> {
+        let unfit = |error: wasmtime::Error| {
+            format!(
+                "does not fit the world gauged:plugin/plugin: {}; rebuild it against the contract",
+                printable(&format!("{error:#}"))
+            )
+        };
+        let component = engine.load(artifact).map_err(unfit)?;
+        let linker = host::linker(engine, &component).map_err(unfit)?;
+        let instance: InstancePre<State> = linker.instantiate_pre(&component).map_err(unfit)?;
+        Ok(Self { engine: engine.clone(), guest: PluginPre::new(instance).map_err(unfit)? })
+    }
+}
+
+/// A guest with its memory.
+pub(super) struct Instance {
+    engine: Engine,
+    store: Store<State>,
+    guest: Plugin,
+    timeout: Duration,
+}
+
+impl Instance {
+    /// Instantiates the code. A guest's own start code runs under the same time limit as a call.
+    pub(super) async fn new(
+        code: &Code,
+        name: &str,
+        grants: Arc<Grants>,
+        config: &PluginConfig,
+    ) -> Result<Self, Fault> {
+        let mut store = Store::new(code.engine.wasmtime(), State::new(name, grants, config.memory_bytes));
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.set_max_component_handles(HANDLES);
+        store.epoch_deadline_callback(|context| {
+            Ok(if context.data().is_over() {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+            })
+        });
+        begin(&mut store, config.timeout);
+        let started = timed(&code.engine, config.timeout, code.guest.instantiate_async(&mut store)).await;
+        match started {
+            Ok(guest) => Ok(Self { engine: code.engine.clone(), store, guest, timeout: config.timeout }),
+            Err(stop) => Err(fault("its start", &stop, store.data(), config.timeout)),
+        }
+    }
+
+    /// How much linear memory it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.store.data().limits.held_bytes()
+    }
+
+    /// Asks it who it is.
+    pub(super) async fn describe(&mut self) -> Result<wit::About, Fault> {
+        begin(&mut self.store, self.timeout);
+        let call = self.guest.gauged_plugin_collector().call_describe(&mut self.store);
+        let called = timed(&self.engine, self.timeout, call).await;
+        called.map_err(|stop| self.fault("describe", &stop))
+    }
+
+    /// Hands it its configuration. Answers what it will touch.
+    pub(super) async fn configure(&mut self, config: &str) -> Result<Vec<Need>, Failure> {
+        begin(&mut self.store, self.timeout);
+        let call = self.guest.gauged_plugin_collector().call_configure(&mut self.store, config);
+        let called = timed(&self.engine, self.timeout, call).await;
+        called.map_err(|stop| Failure::Fault(self.fault("configure", &stop)))?.map_err(failure)
+    }
+
+    /// Has it measure. `monotonic` is the reading of a clock that never goes backwards.
+    pub(super) async fn collect(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
+        begin(&mut self.store, self.timeout);
+        let tick = wit::Tick {
+            unix_ms: u64::try_from(tick.since_epoch.as_millis()).unwrap_or(u64::MAX),
+            monotonic_ns: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX),
+            budget_ms: u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX),
+        };
+        let call = self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick);
+        let called = timed(&self.engine, self.timeout, call).await;
+        let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
+        returned.map(result::convert).map_err(failure)
+    }
+
+    fn fault(&self, call: &str, stop: &Stop) -> Fault {
+        fault(call, stop, self.store.data(), self.timeout)
+    }
+}
+
+fn begin(store: &mut Store<State>, timeout: Duration) {
+    store.data_mut().begin(timeout);
+    store.set_epoch_deadline(1);
+}
+
+/// Why a call did not return.
+enum Stop {
+    /// It was still in a host function when all its time was over.
+    Stuck,
+    /// The guest was stopped.
+    Stopped(wasmtime::Error),
+}
+
+async fn timed<T>(
+    engine: &Engine,
+    timeout: Duration,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Stop> {
+    match tokio::time::timeout(timeout + BACKSTOP, engine.running(call)).await {
+        Ok(called) => called.map_err(Stop::Stopped),
+        Err(_elapsed) => Err(Stop::Stuck),
+    }
+}
+
+/// Says what happened in a call, and which kind of fault it was.
+fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
+    let too_long = || Fault {
+        kind: Kind::Timeout,
+        message: format!("{call} took longer than its timeout of {}", humantime::format_duration(timeout)),
+    };
+    let error = match stop {
+        Stop::Stuck => return too_long(),
+        Stop::Stopped(error) => error,
+    };
+    if state.limits.refused() {
+        let most = bytesize::ByteSize(state.limits.most_bytes() as u64);
+        let message = format!("{call} needed more memory than its limit of {most}");
+        return Fault { kind: Kind::Memory, message };
+    }
+    let kind = match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => return too_long(),
+        Some(Trap::StackOverflow) => Kind::Stack,
+        // wasmtime has no type for this one.
+        None if error.to_string().contains("fuel allocated for hostcalls") => Kind::Oversize,
+        _ => Kind::Trap,
+    };
+    Fault { kind, message: format!("{call} failed: {}", printable(&format!("{error:#}"))) }
+}
+
+/// What the agent makes of a plugin's own error.
+fn failure(error: wit::Error) -> Failure {
+    match error {
+        wit::Error::Unsupported(why) => Failure::PutAside(format!("cannot work on this host: {}", printable(&why))),
+        wit::Error::InvalidConfig(keys) => {
+            let keys: Vec<String> =
+                keys.iter().map(|invalid| format!("{}: {}", invalid.key, invalid.message)).collect();
+            Failure::PutAside(format!("does not accept its configuration: {}", printable(&keys.join("; "))))
+        }
+        wit::Error::Denied(need) => {
+            let Need { capability, reason } = &need;
+            Failure::PutAside(format!("lacks the grant {} to {}", capability_line(capability), printable(reason)))
+        }
+        wit::Error::Unavailable(why) => Failure::Unavailable(printable(&why)),
+        wit::Error::Internal(why) => Failure::Fault(Fault { kind: Kind::Internal, message: printable(&why) }),
+    }
+}
+
+/// The line of configuration that grants a capability.
+pub(super) fn capability_line(capability: &Capability) -> String {
+    match capability {
+        Capability::Read(path) => grant_line("read", path),
+        Capability::Usage(path) => grant_line("usage", path),
+        Capability::Connect(address) => grant_line("connect", address),
+        Capability::Fetch(origin) => grant_line("fetch", origin),
+    }
+}

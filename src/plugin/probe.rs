@@ -1,0 +1,186 @@
+//! What a file is, before the engine sees it: told by its header and by what it exports, with an answer for each thing
+//! that people drop into a plugins directory by mistake.
+
+use std::borrow::Cow;
+
+use wasmparser::{Encoding, Parser, Payload};
+
+/// The export that makes a component a plugin, without its version.
+const CONTRACT: &str = "gauged:plugin/collector@";
+
+/// The versions of the contract that this agent serves: `0.1.x`.
+const SERVED: &str = "0.1";
+
+/// The name with which a core module carries the world that it was built for.
+const WORLD_SECTION: &str = "component-type";
+
+/// Makes sure that the bytes are a plugin of a version that this agent serves, and wraps a core module that carries its
+/// world into a component.
+///
+/// # Errors
+///
+/// What the bytes are instead, and the remedy.
+pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+    let encoding = encoding(bytes)?;
+    let component = match encoding {
+        Encoding::Component => Cow::Borrowed(bytes),
+        Encoding::Module => Cow::Owned(wrap(bytes)?),
+    };
+    check_contract(&component)?;
+    Ok(component)
+}
+
+fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
+    const TEXT: &str = "is text, not WebAssembly; compile it to a .wasm file";
+    if bytes.is_empty() {
+        return Err("is empty; copy it again".to_owned());
+    }
+    if bytes.starts_with(b"\x7fELF") {
+        return Err(
+            "is native code, such as a precompiled artifact, which is never loaded; use the .wasm file it was \
+                    made of"
+                .to_owned(),
+        );
+    }
+    if !bytes.starts_with(b"\0asm") {
+        let start = &bytes[..bytes.len().min(512)];
+        let is_text = start.iter().all(|&byte| byte >= b' ' || byte.is_ascii_whitespace());
+        return Err(if is_text {
+            TEXT.to_owned()
+        } else {
+            "is not WebAssembly; build it for a wasm target".to_owned()
+        });
+    }
+    match Parser::new(0).parse(bytes, true) {
+        Ok(wasmparser::Chunk::Parsed { payload: Payload::Version { encoding, .. }, .. }) => Ok(encoding),
+        _ => Err("has a WebAssembly header of an unknown version; rebuild it with a current toolchain".to_owned()),
+    }
+}
+
+/// Wraps a core module into a component by the world that it carries.
+fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
+    let mut carries_world = false;
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CustomSection(section) = payload.map_err(|error| damaged(&error))? {
+            carries_world |= section.name().starts_with(WORLD_SECTION);
+        }
+    }
+    if !carries_world {
+        return Err("is a core module that carries no world; build it with the gauged SDK, or make a component of it"
+            .to_owned());
+    }
+    wit_component::ComponentEncoder::default()
+        .module(module)
+        .and_then(|encoder| encoder.validate(true).encode())
+        .map_err(|error| format!("is a core module that does not fit its world: {error:#}; rebuild it"))
+}
+
+/// Makes sure that a component exports the contract in a version that is served.
+fn check_contract(component: &[u8]) -> Result<(), String> {
+    let mut depth = 0_usize;
+    let mut exports = Vec::new();
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.map_err(|error| damaged(&error))? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    exports.push(export.map_err(|error| damaged(&error))?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    let Some(version) = exports.iter().find_map(|name| name.strip_prefix(CONTRACT)) else {
+        let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+        return Err(format!(
+            "is a component of another world: it exports {found} instead of {CONTRACT}{SERVED}; build it for the world \
+             gauged:plugin/plugin"
+        ));
+    };
+    if version.strip_prefix(SERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+        return Ok(());
+    }
+    Err(format!(
+        "was built for version {version} of the contract, and this agent, {}, serves {SERVED}; update the agent, or \
+         build the plugin for {SERVED}",
+        env!("CARGO_PKG_VERSION")
+    ))
+}
+
+fn damaged(error: &wasmparser::BinaryReaderError) -> String {
+    if error.message().contains("unexpected end") {
+        "is truncated; copy it again".to_owned()
+    } else {
+        format!("is damaged: {error}; copy it again")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refuses(bytes: &[u8], why: &Expect) {
+        why.assert_eq(&to_component(bytes).expect_err("not a plugin"));
+    }
+
+    fn component(text: &str) -> Vec<u8> {
+        wat::parse_str(text).expect("valid WAT")
+    }
+
+    #[test]
+    fn each_mistake_has_its_answer() {
+        refuses(b"", &expect!["is empty; copy it again"]);
+        refuses(b"(component)", &expect!["is text, not WebAssembly; compile it to a .wasm file"]);
+        refuses(&[1, 2, 3], &expect!["is not WebAssembly; build it for a wasm target"]);
+        refuses(
+            b"\x7fELF\x02\x01",
+            &expect![
+                "is native code, such as a precompiled artifact, which is never loaded; use the .wasm file it was made of"
+            ],
+        );
+        refuses(
+            b"\0asm\x09\0\0\0",
+            &expect!["has a WebAssembly header of an unknown version; rebuild it with a current toolchain"],
+        );
+        refuses(
+            &component("(module)"),
+            &expect!["is a core module that carries no world; build it with the gauged SDK, or make a component of it"],
+        );
+        refuses(
+            &component("(component)"),
+            &expect![
+                "is a component of another world: it exports nothing instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin"
+            ],
+        );
+        let exporting = |name: &str| component(&format!("(component (instance $i) (export \"{name}\" (instance $i)))"));
+        refuses(
+            &exporting("wasi:cli/run@0.2.0"),
+            &expect![
+                "is a component of another world: it exports wasi:cli/run@0.2.0 instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin"
+            ],
+        );
+        refuses(
+            &exporting("gauged:plugin/collector@0.2.0"),
+            &expect![
+                "was built for version 0.2.0 of the contract, and this agent, 0.1.0, serves 0.1; update the agent, or build the plugin for 0.1"
+            ],
+        );
+        assert!(to_component(&exporting("gauged:plugin/collector@0.1.7")).is_ok());
+        assert!(to_component(&exporting("gauged:plugin/collector@0.10.0")).is_err());
+        let whole = exporting("gauged:plugin/collector@0.1.0");
+        refuses(&whole[..whole.len() - 3], &expect!["is truncated; copy it again"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(mut bytes in any::<Vec<u8>>(), header in 0_usize..3) {
+            let start: &[u8] = [&b""[..], b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"][header];
+            bytes.splice(0..0, start.iter().copied());
+            let _ = to_component(&bytes);
+        }
+    }
+}

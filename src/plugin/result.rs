@@ -1,0 +1,207 @@
+//! What a guest returned, turned into modules: names held against their rules, values that no number can say and
+//! everything beyond a limit dropped and counted. A guest cannot make a sample that is not a map of maps.
+
+use std::collections::HashSet;
+
+use super::bindings::exports::gauged::plugin::collector as wit;
+use super::bindings::gauged::plugin::metrics;
+use crate::sample::{Label, Metric, Module, Value, is_label_name, is_name};
+
+/// The most metrics in one result, over all modules: a host with a thousand disks still fits.
+const METRICS: usize = 10_000;
+
+/// The most labels on one metric: more is an event, not a metric.
+const LABELS: usize = 16;
+
+/// The longest value of a label or of a text metric: a path.
+const TEXT_BYTES: usize = 4096;
+
+/// The usable part of a result.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Collected {
+    pub(super) modules: Vec<Module>,
+    /// How many metrics were not usable.
+    pub(super) dropped: u64,
+}
+
+/// Keeps what is usable. Of two modules or metrics with one name the first is kept.
+pub(super) fn convert(returned: Vec<wit::Module>) -> Collected {
+    let mut collected = Collected::default();
+    let mut left = METRICS;
+    let mut names = HashSet::new();
+    for wit::Module { name, metrics } in returned {
+        if !is_name(&name) || !names.insert(name.clone()) {
+            collected.dropped += metrics.len().max(1) as u64;
+            continue;
+        }
+        let mut module = Module::new(name);
+        let mut keys = HashSet::with_capacity(metrics.len().min(left));
+        for metric in metrics {
+            match convert_metric(metric) {
+                Some(metric) if left > 0 && keys.insert(metric.key().to_string()) => {
+                    left -= 1;
+                    module.metrics.push(metric);
+                }
+                _ => collected.dropped += 1,
+            }
+        }
+        collected.modules.push(module);
+    }
+    collected
+}
+
+fn convert_metric(metric: metrics::Metric) -> Option<Metric> {
+    let metrics::Metric { name, labels, value } = metric;
+    if !is_name(&name) || labels.len() > LABELS {
+        return None;
+    }
+    let mut converted: Vec<Label> = Vec::with_capacity(labels.len());
+    for metrics::Label { name, value } in labels {
+        let is_twice = converted.iter().any(|label| label.name == name);
+        if is_twice || !is_label_name(&name) || value.len() > TEXT_BYTES {
+            return None;
+        }
+        converted.push(Label { name: name.into(), value });
+    }
+    let value = match value {
+        metrics::Value::Unsigned(value) => Value::Unsigned(value),
+        metrics::Value::Signed(value) => Value::Signed(value),
+        metrics::Value::Float(value) if value.is_finite() => Value::Float(value),
+        metrics::Value::Boolean(value) => Value::Boolean(value),
+        metrics::Value::Text(value) if value.len() <= TEXT_BYTES => Value::Text(value),
+        metrics::Value::Float(_) | metrics::Value::Text(_) => return None,
+    };
+    Some(Metric { name: name.into(), labels: converted, value })
+}
+
+/// Makes sure that what a guest says of itself can be shown and is consistent.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(super) fn check_about(about: &wit::About) -> Result<(), String> {
+    if about.version.is_empty() || about.version.len() > 64 || about.version.chars().any(char::is_control) {
+        return Err("describes itself with a version that is not 1 to 64 printable characters".to_owned());
+    }
+    if about.metrics.len() > METRICS {
+        return Err(format!("describes more than {METRICS} metrics"));
+    }
+    let mut described = HashSet::new();
+    for metrics::Descriptor { module, name, .. } in &about.metrics {
+        if !is_name(module) || !is_name(name) {
+            return Err(format!("describes the metric {:?}, whose name breaks the rules", format!("{module}.{name}")));
+        }
+        if !described.insert((module, name)) {
+            return Err(format!("describes the metric {module}.{name} twice"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn metric(name: &str, labels: &[(&str, &str)], value: metrics::Value) -> metrics::Metric {
+        let label = |&(name, value): &(&str, &str)| metrics::Label { name: name.to_owned(), value: value.to_owned() };
+        metrics::Metric { name: name.to_owned(), labels: labels.iter().map(label).collect(), value }
+    }
+
+    fn module(name: &str, metrics: Vec<metrics::Metric>) -> wit::Module {
+        wit::Module { name: name.to_owned(), metrics }
+    }
+
+    #[test]
+    fn keeps_what_is_usable_and_counts_the_rest() {
+        use metrics::Value::{Float, Text, Unsigned};
+        let collected = convert(vec![
+            module(
+                "disk",
+                vec![
+                    metric("reads_total", &[("device", "sda")], Unsigned(1)),
+                    metric("reads_total", &[("device", "sda")], Unsigned(2)),
+                    metric("reads_total", &[("device", "sdb")], Unsigned(3)),
+                    metric("nan", &[], Float(f64::NAN)),
+                    metric("infinite", &[], Float(f64::NEG_INFINITY)),
+                    metric("bad name", &[], Unsigned(4)),
+                    metric("bad_label", &[("0", "x")], Unsigned(5)),
+                    metric("label_twice", &[("a", "x"), ("a", "y")], Unsigned(6)),
+                    metric("long", &[], Text("x".repeat(TEXT_BYTES + 1))),
+                ],
+            ),
+            module("disk", vec![metric("again", &[], Unsigned(7))]),
+            module("bad-name", vec![]),
+        ]);
+        let mut expected = Module::new("disk");
+        expected.push_labelled("reads_total", &[("device", "sda")], 1);
+        expected.push_labelled("reads_total", &[("device", "sdb")], 3);
+        assert_eq!(collected, Collected { modules: vec![expected], dropped: 9 });
+    }
+
+    #[test]
+    fn a_flood_of_metrics_is_cut() {
+        let many = (0..METRICS + 5).map(|at| metric(&format!("m{at}"), &[], metrics::Value::Boolean(true))).collect();
+        let collected = convert(vec![module("flood", many)]);
+        assert_eq!((collected.modules[0].metrics.len(), collected.dropped), (METRICS, 5));
+    }
+
+    #[test]
+    fn a_description_is_consistent() {
+        let descriptor = |module: &str, name: &str| metrics::Descriptor {
+            module: module.to_owned(),
+            name: name.to_owned(),
+            kind: metrics::Kind::Gauge,
+            unit: "s".to_owned(),
+            description: String::new(),
+        };
+        let about =
+            |version: &str, metrics| wit::About { version: version.to_owned(), description: String::new(), metrics };
+        assert_eq!(check_about(&about("1.0", vec![descriptor("a", "b"), descriptor("a", "c")])), Ok(()));
+        assert!(check_about(&about("", vec![])).is_err());
+        assert!(check_about(&about("1\n2", vec![])).is_err());
+        assert!(check_about(&about("1", vec![descriptor("a", "b"), descriptor("a", "b")])).is_err());
+        assert!(check_about(&about("1", vec![descriptor("a b", "c")])).is_err());
+    }
+
+    fn any_value() -> impl Strategy<Value = metrics::Value> {
+        prop_oneof![
+            any::<f64>().prop_map(metrics::Value::Float),
+            any::<i64>().prop_map(metrics::Value::Signed),
+            "[a-z]{0,3}".prop_map(metrics::Value::Text),
+        ]
+    }
+
+    proptest! {
+        /// Whatever comes, names are valid, keys are unique, floats are finite, and nothing is lost uncounted.
+        #[test]
+        fn a_result_is_a_map_of_maps(
+            modules in prop::collection::vec(
+                ("[ab-]{1,2}", prop::collection::vec(("[ab ]{1,2}", any_value()), 0..8)),
+                0..5,
+            ),
+        ) {
+            let returned: Vec<_> = modules
+                .iter()
+                .map(|(name, metrics)| module(name, metrics.iter().map(|(name, value)| metric(name, &[], value.clone())).collect()))
+                .collect();
+            let all: usize = modules.iter().map(|(_, metrics)| metrics.len()).sum();
+            let collected = convert(returned);
+            let names: HashSet<_> = collected.modules.iter().map(|module| &module.name).collect();
+            prop_assert_eq!(names.len(), collected.modules.len());
+            let mut kept = 0;
+            for module in &collected.modules {
+                prop_assert!(is_name(&module.name));
+                let keys: HashSet<_> = module.metrics.iter().map(|metric| metric.key().to_string()).collect();
+                prop_assert_eq!(keys.len(), module.metrics.len());
+                for metric in &module.metrics {
+                    prop_assert!(is_name(&metric.name));
+                    prop_assert!(!matches!(metric.value, Value::Float(value) if !value.is_finite()));
+                }
+                kept += module.metrics.len();
+            }
+            prop_assert!(kept as u64 + collected.dropped >= all as u64);
+        }
+    }
+}

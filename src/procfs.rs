@@ -1,0 +1,156 @@
+//! The kernel's text files, under a movable root: read whole, from a descriptor that is kept open, with errors that carry
+//! the path. What the files say is their readers' business.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::hostpath::below;
+
+/// What a buffer starts with: `/proc/meminfo` and the `/proc/stat` of a machine with a few dozen CPUs fit.
+const INITIAL_BYTES: usize = 8 * 1024;
+
+/// A file that is larger than this is not one of the kernel's: `/proc/stat` of 4096 CPUs has about 1 MiB.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// A file that is read again and again. A failure is logged when it begins and when it ends, not at every read.
+#[derive(Debug)]
+pub struct KeptFile {
+    path: PathBuf,
+    file: Option<File>,
+    buffer: Vec<u8>,
+    failing: bool,
+}
+
+impl KeptFile {
+    /// The file that the measured host has at an absolute path. Nothing is opened yet.
+    #[must_use]
+    pub fn new(root: &Path, path: &str) -> Self {
+        Self { path: below(root, path), file: None, buffer: Vec::new(), failing: false }
+    }
+
+    /// Reads the file from its start and parses it. None when either fails.
+    pub fn read<T>(&mut self, parse: impl FnOnce(&[u8]) -> Result<T, &'static str>) -> Option<T> {
+        let parsed = match self.fill() {
+            Ok(length) => {
+                parse(&self.buffer[..length]).map_err(|why| format!("failed to parse {}: {why}", self.path.display()))
+            }
+            Err(error) => {
+                self.file = None;
+                Err(format!("failed to read {}: {error}", self.path.display()))
+            }
+        };
+        match (&parsed, self.failing) {
+            (Err(message), false) => tracing::warn!("{message}; its metrics are null until that changes"),
+            (Ok(_), true) => tracing::info!("{} is readable again", self.path.display()),
+            _ => {}
+        }
+        self.failing = parsed.is_err();
+        parsed.ok()
+    }
+
+    /// Reads the whole file into the buffer; answers how much of it is filled.
+    fn fill(&mut self) -> io::Result<usize> {
+        let file = match &self.file {
+            Some(file) => file,
+            None => self.file.insert(File::open(&self.path)?),
+        };
+        if self.buffer.is_empty() {
+            self.buffer.resize(INITIAL_BYTES, 0);
+        }
+        let mut filled = 0;
+        // The kernel makes up such a file as it is read, record by record: a short read is not its end, only an empty
+        // one is.
+        loop {
+            let read = file.read_at(&mut self.buffer[filled..], filled as u64)?;
+            if read == 0 {
+                return Ok(filled);
+            }
+            filled += read;
+            if filled == self.buffer.len() {
+                if filled >= MAX_BYTES {
+                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 8 MiB"));
+                }
+                self.buffer.resize(filled * 2, 0);
+            }
+        }
+    }
+}
+
+/// The number that the bytes begin with, after white space. None when there is none or it exceeds 64 bits.
+#[must_use]
+pub fn leading_number(bytes: &[u8]) -> Option<u64> {
+    let bytes = bytes.trim_ascii_start();
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 {
+        return None;
+    }
+    bytes[..digits].iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+}
+
+/// The rest of the line that begins with a key, the key being followed by white space or a colon.
+#[must_use]
+pub fn value_of<'a>(text: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    text.split(|&byte| byte == b'\n').find_map(|line| {
+        let rest = line.strip_prefix(key.as_bytes())?;
+        match rest.first()? {
+            b' ' | b'\t' | b':' => Some(&rest[1..]),
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn whole(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
+        Ok(bytes.to_vec())
+    }
+
+    #[test]
+    fn a_file_larger_than_the_buffer_is_read_whole() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let content: Vec<u8> = (0..3 * INITIAL_BYTES).map(|at| b'a' + (at % 23) as u8).collect();
+        fs::write(root.path().join("stat"), &content).expect("written");
+        let mut file = KeptFile::new(root.path(), "/stat");
+        assert_eq!(file.read(whole).as_deref(), Some(&content[..]));
+        assert_eq!(file.read(whole).as_deref(), Some(&content[..]), "and again, from its start");
+    }
+
+    #[test]
+    fn a_file_that_comes_back_is_read_again() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let mut file = KeptFile::new(root.path(), "/late");
+        assert_eq!(file.read(whole), None);
+        fs::write(root.path().join("late"), "x").expect("written");
+        assert_eq!(file.read(whole).as_deref(), Some(&b"x"[..]));
+        assert_eq!(file.read(|_| Err::<(), _>("nonsense")), None);
+    }
+
+    #[test]
+    fn keys_are_whole_words() {
+        let text = b"Cached: 1 kB\nSwapCached: 2 kB\nCachedX 3\npswpin 4\n";
+        assert_eq!(value_of(text, "Cached").and_then(leading_number), Some(1));
+        assert_eq!(value_of(text, "SwapCached").and_then(leading_number), Some(2));
+        assert_eq!(value_of(text, "pswpin").and_then(leading_number), Some(4));
+        assert_eq!(value_of(text, "pswp"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_read_back(number in any::<u64>(), space in " {0,3}", rest in "[a-z ]{0,3}") {
+            prop_assert_eq!(leading_number(format!("{space}{number}{rest}").as_bytes()), Some(number));
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange(bytes in any::<Vec<u8>>(), key in "[a-z]{0,3}") {
+            let _ = value_of(&bytes, &key).and_then(leading_number);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The data model: what one tick yields. A sample is a map of maps, module → metric → value, and nothing else at any
+//! level; this module knows its names, its keys and its values. How a sample is written out is a sink's business, and
+//! where it comes from a collector's.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+
+/// The longest module, metric or label name, in bytes: three of them still fit into the 510 bytes that Open-Falcon
+/// allows for a metric and its tags.
+pub const NAME_BYTES: usize = 128;
+
+/// All that one tick yielded. It carries no timestamp of its own: that is a metric of the module `agent`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sample {
+    /// In the order in which they are written; no name occurs twice.
+    pub modules: Vec<Module>,
+}
+
+/// A named group of metrics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Module {
+    /// See [`is_name`].
+    pub name: Cow<'static, str>,
+    /// In the order in which they are written; no key occurs twice.
+    pub metrics: Vec<Metric>,
+}
+
+/// A name, labels and a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// See [`is_name`].
+    pub name: Cow<'static, str>,
+    /// In the order in which they are shown.
+    pub labels: Vec<Label>,
+    /// What was measured.
+    pub value: Value,
+}
+
+/// A dimension that tells apart metrics of one name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Label {
+    /// See [`is_label_name`].
+    pub name: Cow<'static, str>,
+    /// Any text.
+    pub value: String,
+}
+
+/// One measured value. Floats are finite: who makes one sees to that.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// This host can't measure it; sinks of numbers leave it out.
+    Null,
+    /// Byte and event counters, which exceed what a float holds exactly.
+    Unsigned(u64),
+    /// Whole numbers that may be negative.
+    Signed(i64),
+    /// Everything else that is a number.
+    Float(f64),
+    /// True or false.
+    Boolean(bool),
+    /// What identifies rather than measures.
+    Text(String),
+}
+
+/// How successive values of a metric relate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only grows, until what it counts restarts.
+    Counter,
+}
+
+/// Static facts about a metric, whatever its labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Descriptor {
+    /// The module it belongs to.
+    pub module: Cow<'static, str>,
+    /// The metric's name.
+    pub name: Cow<'static, str>,
+    /// How successive values relate.
+    pub kind: Kind,
+    /// In UCUM: `By`, `s`, `%`, `1`.
+    pub unit: Cow<'static, str>,
+    /// One sentence.
+    pub description: Cow<'static, str>,
+}
+
+impl Module {
+    /// An empty module.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.into(), metrics: Vec::new() }
+    }
+
+    /// Appends a metric without labels.
+    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
+        self.metrics.push(Metric { name: name.into(), labels: Vec::new(), value: value.into() });
+    }
+
+    /// Appends a metric with labels.
+    pub fn push_labelled(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        labels: &[(&'static str, &str)],
+        value: impl Into<Value>,
+    ) {
+        let labels = labels.iter().map(|&(name, value)| Label { name: name.into(), value: value.to_owned() }).collect();
+        self.metrics.push(Metric { name: name.into(), labels, value: value.into() });
+    }
+}
+
+impl Metric {
+    /// What identifies the metric within its module: `name`, or `name{key="value",…}` with the values escaped as in the
+    /// Prometheus text format. Different names and labels have different keys.
+    #[must_use]
+    pub fn key(&self) -> Key<'_> {
+        Key(self)
+    }
+}
+
+/// The displayable key of a metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Key<'a>(&'a Metric);
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.name)?;
+        if self.0.labels.is_empty() {
+            return Ok(());
+        }
+        let mut separator = '{';
+        for Label { name, value } in &self.0.labels {
+            f.write_char(separator)?;
+            separator = ',';
+            f.write_str(name)?;
+            f.write_str("=\"")?;
+            for character in value.chars() {
+                match character {
+                    '\\' => f.write_str("\\\\")?,
+                    '"' => f.write_str("\\\"")?,
+                    '\n' => f.write_str("\\n")?,
+                    other => f.write_char(other)?,
+                }
+            }
+            f.write_char('"')?;
+        }
+        f.write_char('}')
+    }
+}
+
+/// Whether a text can name a module or a metric: ASCII letters, digits and underscores, at most [`NAME_BYTES`]. A digit
+/// may come first (`load` has a `1min`), since every flat form puts the module's name before it.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Whether a text can name a label: as [`is_name`], not beginning with a digit, and not with the two underscores that
+/// Prometheus keeps for itself.
+#[must_use]
+pub fn is_label_name(text: &str) -> bool {
+    is_name(text) && !text.as_bytes()[0].is_ascii_digit() && !text.starts_with("__")
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::Unsigned(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn metric(name: &str, labels: &[(String, String)]) -> Metric {
+        let labels =
+            labels.iter().map(|(name, value)| Label { name: name.clone().into(), value: value.clone() }).collect();
+        Metric { name: name.to_owned().into(), labels, value: Value::Null }
+    }
+
+    /// The inverse of [`Key`], written independently of it.
+    fn parse_key(key: &str) -> Option<(String, Vec<(String, String)>)> {
+        let Some((name, rest)) = key.split_once('{') else { return Some((key.to_owned(), Vec::new())) };
+        let mut rest = rest.strip_suffix('}')?;
+        let mut labels = Vec::new();
+        loop {
+            let (label, after) = rest.split_once("=\"")?;
+            let mut value = String::new();
+            let mut characters = after.char_indices();
+            let end = loop {
+                match characters.next()? {
+                    (at, '"') => break at,
+                    (_, '\\') => value.push(match characters.next()?.1 {
+                        'n' => '\n',
+                        escaped @ ('"' | '\\') => escaped,
+                        _ => return None,
+                    }),
+                    (_, other) => value.push(other),
+                }
+            };
+            labels.push((label.to_owned(), value));
+            match after[end + 1..].strip_prefix(',') {
+                Some(more) => rest = more,
+                None => return after[end + 1..].is_empty().then_some((name.to_owned(), labels)),
+            }
+        }
+    }
+
+    #[test]
+    fn keys_read_as_in_the_prometheus_text_format() {
+        assert_eq!(metric("free_bytes", &[]).key().to_string(), "free_bytes");
+        let labels = [("mount".to_owned(), "/a \"b\"\\\n".to_owned()), ("type".to_owned(), String::new())];
+        assert_eq!(metric("free_bytes", &labels).key().to_string(), r#"free_bytes{mount="/a \"b\"\\\n",type=""}"#);
+    }
+
+    #[test]
+    fn names_follow_their_rules() {
+        for good in ["cpu", "1min", "a_b_9", &"x".repeat(NAME_BYTES)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "a-b", "a.b", "a b", "ü", "a\n", &"x".repeat(NAME_BYTES + 1)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+        assert!(is_label_name("mode") && is_label_name("_x"));
+        assert!(!is_label_name("1x") && !is_label_name("__name") && !is_label_name(""));
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_gives_back_name_and_labels(
+            name in "[A-Za-z0-9_]{1,12}",
+            labels in prop::collection::vec(("[A-Za-z_][A-Za-z0-9_]{0,8}", any::<String>()), 0..4),
+        ) {
+            let key = metric(&name, &labels).key().to_string();
+            prop_assert_eq!(parse_key(&key), Some((name, labels)));
+            prop_assert!(!key.contains('\n'));
+        }
+
+        #[test]
+        fn label_names_are_names(text in any::<String>()) {
+            prop_assert!(!is_label_name(&text) || is_name(&text));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A sample as one JSON object: module → key → value.
+
+use std::fmt;
+
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+
+use crate::sample::{Module, Sample, Value};
+
+/// How the object is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// On one line.
+    Line,
+    /// For people.
+    Pretty,
+}
+
+/// Appends the object and a newline.
+pub fn encode(sample: &Sample, style: Style, to: &mut Vec<u8>) {
+    let written = match style {
+        Style::Line => serde_json::to_writer(&mut *to, &Object(sample)),
+        Style::Pretty => serde_json::to_writer_pretty(&mut *to, &Object(sample)),
+    };
+    debug_assert!(written.is_ok(), "a sample has texts for keys, and memory can be written to");
+    to.push(b'\n');
+}
+
+struct Object<'a>(&'a Sample);
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.modules.len()))?;
+        for module in &self.0.modules {
+            map.serialize_entry(&*module.name, &Metrics(module))?;
+        }
+        map.end()
+    }
+}
+
+struct Metrics<'a>(&'a Module);
+
+impl Serialize for Metrics<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.metrics.len()))?;
+        for metric in &self.0.metrics {
+            if metric.labels.is_empty() {
+                map.serialize_entry(&*metric.name, &Number(&metric.value))?;
+            } else {
+                map.serialize_entry(&Text(metric.key()), &Number(&metric.value))?;
+            }
+        }
+        map.end()
+    }
+}
+
+struct Text<T>(T);
+
+impl<T: fmt::Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+struct Number<'a>(&'a Value);
+
+impl Serialize for Number<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Null => serializer.serialize_unit(),
+            Value::Unsigned(value) => serializer.serialize_u64(*value),
+            Value::Signed(value) => serializer.serialize_i64(*value),
+            Value::Float(value) => serializer.serialize_f64(*value),
+            Value::Boolean(value) => serializer.serialize_bool(*value),
+            Value::Text(value) => serializer.serialize_str(value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample(metrics: &[(&str, Option<&str>, Value)]) -> Sample {
+        let mut module = Module::new("m");
+        for (name, label, value) in metrics {
+            match label {
+                None => module.push((*name).to_owned(), value.clone()),
+                Some(label) => module.push_labelled((*name).to_owned(), &[("label", label)], value.clone()),
+            }
+        }
+        Sample { modules: vec![module] }
+    }
+
+    fn line(sample: &Sample) -> String {
+        let mut bytes = Vec::new();
+        encode(sample, Style::Line, &mut bytes);
+        String::from_utf8(bytes).expect("JSON is text")
+    }
+
+    #[test]
+    fn reads_as_a_map_of_maps() {
+        let sample = sample(&[
+            ("null", None, Value::Null),
+            ("big", None, Value::Unsigned(u64::MAX)),
+            ("small", None, Value::Signed(-1)),
+            ("half", None, Value::Float(0.5)),
+            ("whole", None, Value::Float(3.0)),
+            ("true", None, Value::Boolean(true)),
+            ("text", None, Value::Text("a \"b\"\n".to_owned())),
+            ("labelled", Some("C:\\"), Value::Unsigned(1)),
+        ]);
+        expect![[r#"
+            {"m":{"null":null,"big":18446744073709551615,"small":-1,"half":0.5,"whole":3.0,"true":true,"text":"a \"b\"\n","labelled{label=\"C:\\\\\"}":1}}
+        "#]]
+        .assert_eq(&line(&sample));
+        let mut pretty = Vec::new();
+        encode(&sample, Style::Pretty, &mut pretty);
+        assert!(pretty.starts_with(b"{\n  \"m\": {\n    \"null\": null,\n"));
+    }
+
+    proptest! {
+        /// The line is one line, and what a JSON parser reads from it is what went in.
+        #[test]
+        fn reads_back(entries in prop::collection::btree_map("[a-z]{1,5}", (any::<String>(), any::<f64>()), 0..6)) {
+            let metrics: Vec<(&str, Option<&str>, Value)> = entries
+                .iter()
+                .map(|(name, (label, value))| {
+                    let value = if value.is_finite() { Value::Float(*value) } else { Value::Text(label.clone()) };
+                    (name.as_str(), Some(label.as_str()), value)
+                })
+                .collect();
+            let sample = sample(&metrics);
+            let line = line(&sample);
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            let parsed: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            let parsed = parsed["m"].as_object().expect("a module");
+            prop_assert_eq!(parsed.len(), metrics.len());
+            for metric in &sample.modules[0].metrics {
+                let value = &parsed[&metric.key().to_string()];
+                match &metric.value {
+                    Value::Float(float) => prop_assert_eq!(value.as_f64(), Some(*float)),
+                    Value::Text(text) => prop_assert_eq!(value.as_str(), Some(text.as_str())),
+                    _ => unreachable!("not made above"),
+                }
+            }
+        }
+    }
+}
