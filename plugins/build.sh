@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Builds every plugin in this directory and puts it beside its sources as <name>.wasm. Takes seconds when nothing has
+# changed. The Rust compiler's target wasm32-unknown-unknown is used where it is installed; where it is not, and cannot
+# be added, a private toolchain is made of Debian's packages, once, in the user's cache: nothing is installed.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+target=wasm32-unknown-unknown
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/gauged/wasm-toolchain
+
+say() { printf 'build.sh: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Whether the compiler that cargo will use has the target's standard library.
+has_target() {
+  local libraries
+  libraries=$("${RUSTC:-rustc}" --print target-libdir --target "$target" 2>/dev/null) || return 1
+  compgen -G "$libraries/libstd-*.rlib" >/dev/null
+}
+
+# apt-get with lists and archives of our own, so that neither root nor up-to-date lists of the system are needed.
+apt() {
+  apt-get -q -o Debug::NoLocking=1 -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none \
+    -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" "$@"
+}
+
+# Names what is to be unpacked: Debian's newer compiler, its source, and those of its dependencies that are its own. The
+# others (libc, binutils) are on every machine that has a Rust toolchain.
+packages() {
+  apt-cache -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" depends --recurse --no-recommends \
+    --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances rustc-web rust-web-src 2>/dev/null |
+    grep -E '^(rustc-web|rust-web-src|libstd-rust-web-.*|libllvm[0-9]+)$' | sort -u
+}
+
+make_toolchain() {
+  local add="run 'rustup target add $target'"
+  for tool in apt-get apt-cache dpkg-deb; do
+    command -v "$tool" >/dev/null || die "the target $target is missing, and so is $tool to make up for it; $add"
+  done
+  say "the target $target is not installed; where rustup can download, 'rustup target add $target' is quicker"
+  say "making a private toolchain in $cache (a minute, 560 MB) ..."
+
+  work=$(mktemp -d "$cache.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+  mkdir -p "$work"/lists/partial "$work"/cache/archives/partial "$work"/debs "$work"/root "$work"/std/src
+  apt update >"$work/log" 2>&1 || die "apt-get update failed: $(tail -n 3 "$work/log"); $add"
+  local wanted
+  mapfile -t wanted < <(packages)
+  [ "${#wanted[@]}" -ge 4 ] || die "this machine's package sources have no rustc-web with its libraries; $add"
+  (cd "$work/debs" && apt download "${wanted[@]}" >"$work/log" 2>&1) ||
+    die "the download of ${wanted[*]} failed: $(tail -n 3 "$work/log"); $add"
+  for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
+
+  # The compiler looks for its libraries where they were unpacked, not where Debian would install them.
+  local usr=$work/root/usr final=$cache/root/usr libraries
+  libraries=$(dirname "$(find "$usr/lib" -name 'librustc_driver-*.so' -print -quit)")
+  wrapper "$work/rustc" "$usr" "${libraries#"$usr"/}"
+
+  # The standard library, built once, so that no later build needs unstable options. Without embedded bitcode a plugin
+  # that is optimised at link time would not link.
+  printf '[package]\nname = "stdbuild"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n' >"$work/std/Cargo.toml"
+  : >"$work/std/src/lib.rs"
+  (cd "$work/std" && RUSTC=$work/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS='-C embed-bitcode=yes' CARGO_TARGET_DIR=$work/std/t \
+    cargo build -q --release -Zbuild-std=std,panic_abort --target "$target" >"$work/log" 2>&1) ||
+    die "building the standard library for $target failed: $(tail -n 5 "$work/log"); $add"
+  mkdir -p "$usr/lib/rustlib/$target/lib"
+  cp "$work/std/t/$target"/release/deps/*.r{lib,meta} "$usr/lib/rustlib/$target/lib/"
+  rm -f "$usr/lib/rustlib/$target"/lib/libstdbuild*
+
+  wrapper "$work/rustc" "$final" "${libraries#"$usr"/}"
+  rm -rf "$work"/{lists,cache,debs,std,log} "$usr/src" "$usr/share"
+  # Whatever was built with another compiler does not fit this one.
+  rm -rf "$here/target/$target"
+  rm -rf "$cache"
+  mv "$work" "$cache"
+  trap - EXIT
+  say "made $("$cache/rustc" --version)"
+}
+
+# wrapper FILE USR LIBRARIES: a compiler that finds the libraries it was built with.
+wrapper() {
+  printf '#!/bin/sh\nLD_LIBRARY_PATH="%s${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "%s/bin/rustc" "$@"\n' \
+    "$2/$3" "$2" >"$1"
+  chmod +x "$1"
+}
+
+command -v cargo >/dev/null || die "cargo is not installed; install Rust, version 1.95 or later, by rustup"
+if ! has_target; then
+  mkdir -p "$(dirname "$cache")"
+  # Two builds at a time make one toolchain.
+  exec 9>"$cache.lock"
+  flock 9
+  [ -x "$cache/rustc" ] && "$cache/rustc" --version >/dev/null 2>&1 || make_toolchain
+  exec 9>&-
+  linker=$(find "$(rustc --print sysroot)/lib/rustlib" -name rust-lld -print -quit)
+  export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=${linker:-$(command -v wasm-ld)} ||
+    die "no linker for $target: neither rust-lld nor wasm-ld is installed; install lld, or run 'rustup target add $target'"
+  export RUSTC=$cache/rustc
+fi
+
+cd "$here"
+cargo build --release --locked --target "$target"
+for manifest in */Cargo.toml; do
+  name=${manifest%/Cargo.toml}
+  built=target/$target/release/${name//-/_}.wasm
+  [ -e "$built" ] || continue
+  # Only what has changed is replaced, and at once: an agent may be watching.
+  if ! cmp -s "$built" "$name.wasm"; then
+    cp "$built" ".$name.wasm.new"
+    mv ".$name.wasm.new" "$name.wasm"
+    say "built plugins/$name.wasm ($(stat -c %s "$name.wasm") bytes)"
+  fi
+done

@@ -1,0 +1,89 @@
+//! Files of the measured host, as far as they are granted. Most kernel-wide files under `/proc` and `/sys` are granted
+//! from the start.
+
+use crate::bindings::gauged::plugin::files;
+pub use crate::bindings::gauged::plugin::files::{Error, FilesystemUsage};
+use crate::{Capability, Need};
+
+/// Reads a whole file, at most 1 MiB.
+///
+/// # Errors
+///
+/// Those of the contract; `?` turns them into what the agent is to do about them.
+pub fn read(path: &str) -> Result<Vec<u8>, Failure> {
+    files::read(path).map_err(|error| Failure::new(path, error))
+}
+
+/// Reads a whole text file, at most 1 MiB. What is not UTF-8 in it is replaced.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_text(path: &str) -> Result<String, Failure> {
+    let bytes = read(path)?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The names in a directory, sorted.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn list(path: &str) -> Result<Vec<String>, Failure> {
+    files::list(path).map_err(|error| Failure::new(path, error))
+}
+
+/// Sizes of the file system mounted at a path.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn usage(path: &str) -> Result<FilesystemUsage, Failure> {
+    files::usage(path).map_err(|error| Failure::new(path, error))
+}
+
+/// What went wrong, and with which path.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// The path that was asked for.
+    pub path: String,
+    /// What the host answered.
+    pub error: Error,
+}
+
+impl Failure {
+    fn new(path: &str, error: Error) -> Self {
+        Self { path: path.to_owned(), error }
+    }
+}
+
+/// What the agent is to do: a missing grant puts the plugin aside and is reported, everything else may pass, and the
+/// plugin is asked again.
+impl From<Failure> for crate::Error {
+    fn from(failure: Failure) -> Self {
+        let Failure { path, error } = failure;
+        match error {
+            Error::Denied(_) => Self::Denied(Need { capability: Capability::Read(path), reason: "measure".to_owned() }),
+            Error::InvalidPath(why) => Self::Internal(why),
+            Error::NotFound => Self::Unavailable(format!("{path} is not there")),
+            Error::WrongType => Self::Unavailable(format!("{path} is not of the type that was expected")),
+            Error::TooLarge(limit) => Self::Unavailable(format!("{path} is larger than {limit} bytes")),
+            Error::Timeout => Self::Unavailable(format!("{path} did not answer in time")),
+            Error::Io(why) => Self::Unavailable(format!("failed to read {path}: {why}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_say_what_the_agent_is_to_do() {
+        let failure = |error| crate::Error::from(Failure::new("/x", error));
+        assert!(matches!(failure(Error::Denied(String::new())), crate::Error::Denied(need)
+            if need.capability == Capability::Read("/x".to_owned())));
+        assert_eq!(failure(Error::NotFound), crate::Error::Unavailable("/x is not there".to_owned()));
+        assert!(matches!(failure(Error::InvalidPath("x".to_owned())), crate::Error::Internal(_)));
+    }
+}
