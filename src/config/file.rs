@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
         for error in errors {
             report.add(error.span(), "", format!("not TOML: {}", error.message()));
         }
-        return Err(report.problems);
+        return Err(report.in_order());
     }
 
     let mut written = Written::default();
@@ -57,7 +57,7 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
             }
         }
     }
-    if report.problems.is_empty() { Ok(written) } else { Err(report.problems) }
+    if report.problems.is_empty() { Ok(written) } else { Err(report.in_order()) }
 }
 
 fn plugin(report: &mut Report<'_>, table_key: &str, table: DeTable<'_>, interval: Duration) -> PluginConfig {
@@ -127,6 +127,11 @@ impl Report<'_> {
             before.iter().filter(|&&byte| byte == b'\n').count() + 1
         });
         self.problems.push(Problem { file: self.path.to_owned(), line, key: key.to_owned(), message });
+    }
+
+    fn in_order(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|problem| problem.line);
+        self.problems
     }
 
     fn unknown(&mut self, span: Range<usize>, key: &str, known: &str) {

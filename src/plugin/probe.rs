@@ -31,7 +31,6 @@ pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
 }
 
 fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
-    const TEXT: &str = "is text, not WebAssembly; compile it to a .wasm file";
     if bytes.is_empty() {
         return Err("is empty; copy it again".to_owned());
     }
@@ -43,13 +42,9 @@ fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
         );
     }
     if !bytes.starts_with(b"\0asm") {
-        let start = &bytes[..bytes.len().min(512)];
-        let is_text = start.iter().all(|&byte| byte >= b' ' || byte.is_ascii_whitespace());
-        return Err(if is_text {
-            TEXT.to_owned()
-        } else {
-            "is not WebAssembly; build it for a wasm target".to_owned()
-        });
+        let is_text = str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0'));
+        let what = if is_text { "is text, not WebAssembly" } else { "is not WebAssembly" };
+        return Err(format!("{what}; build it for a wasm target"));
     }
     match Parser::new(0).parse(bytes, true) {
         Ok(wasmparser::Chunk::Parsed { payload: Payload::Version { encoding, .. }, .. }) => Ok(encoding),
@@ -134,8 +129,8 @@ mod tests {
     #[test]
     fn each_mistake_has_its_answer() {
         refuses(b"", &expect!["is empty; copy it again"]);
-        refuses(b"(component)", &expect!["is text, not WebAssembly; compile it to a .wasm file"]);
-        refuses(&[1, 2, 3], &expect!["is not WebAssembly; build it for a wasm target"]);
+        refuses(b"(component)", &expect!["is text, not WebAssembly; build it for a wasm target"]);
+        refuses(&[0, 1, 2, 3], &expect!["is not WebAssembly; build it for a wasm target"]);
         refuses(
             b"\x7fELF\x02\x01",
             &expect![

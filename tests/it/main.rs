@@ -1,1 +1,17 @@
-//! x
+//! The agent as its users run it: the real binary, real signals, real plugins, and guests written for the occasion.
+
+#![allow(unreachable_pub, reason = "everything here is for the other modules of this binary")]
+
+mod guest;
+mod harness; // the agent as a child process // plugins written in WebAssembly's text format
+
+mod bad_files; // files that are not plugins
+mod capabilities; // what a guest gets of the host
+mod configuration; // files, words, and everything that is wrong with them
+mod deploy; // what is in deploy/, used
+mod faults; // plugins that fail, and what the others notice
+mod first_party; // the plugins in this repository
+mod hot_load; // files that come, change and go
+mod once; // one sample, and what becomes of it
+mod run; // ticks, signals, output that is not read
+mod tidy; // the rules of the house

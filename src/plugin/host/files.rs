@@ -31,12 +31,10 @@ static PLACES: Semaphore = Semaphore::const_new(16);
 
 impl Host for State {
     async fn read(&mut self, path: String) -> Result<Vec<u8>, Error> {
-        self.grants.read(&path).map_err(|refusal| refused(refusal, "read", &path))?;
         bounded(Arc::clone(&self.grants), self.patience, path, read).await
     }
 
     async fn list(&mut self, path: String) -> Result<Vec<String>, Error> {
-        self.grants.list(&path).map_err(|refusal| refused(refusal, "read", &path))?;
         bounded(Arc::clone(&self.grants), self.patience, path, list).await
     }
 
@@ -135,14 +133,15 @@ struct Found {
     _handle: OwnedFd,
 }
 
-/// Finds what is at a path, following symbolic links, and makes sure that it is of this type and that the links did not
-/// lead out of the grants.
+/// Finds what is at a path, following symbolic links, and makes sure that it is of this type, and that neither the path
+/// nor the links lead out of the grants.
 fn find(
     grants: &Grants,
     path: &str,
     wanted: FileType,
     check: fn(&Grants, &str) -> Result<(), Refusal>,
 ) -> Result<Found, Error> {
+    check(grants, path).map_err(|refusal| refused(refusal, "read", path))?;
     let handle = open_without_effect(&below(grants.root(), path)).map_err(failed)?;
     let found = FileType::from_raw_mode(rustix::fs::fstat(&handle).map_err(failed)?.st_mode);
     let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));

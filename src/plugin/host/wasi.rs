@@ -115,7 +115,17 @@ fn answer(
             _ => empty(&mut store, &ty)?,
         };
     }
-    Ok(())
+    arguments.iter().try_for_each(|argument| release(&mut store, argument))
+}
+
+/// Gives back the handles that the guest has lent or handed over.
+fn release(store: &mut StoreContextMut<'_, State>, argument: &Val) -> wasmtime::Result<()> {
+    match argument {
+        Val::Resource(handle) => Resource::<Inert>::try_from_resource_any(*handle, store).map(drop),
+        Val::List(items) | Val::Tuple(items) => items.iter().try_for_each(|item| release(store, item)),
+        Val::Option(Some(item)) => release(store, item),
+        _ => Ok(()),
+    }
 }
 
 /// The emptiest value of a type: zero, nothing, an error.

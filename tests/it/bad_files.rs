@@ -1,0 +1,162 @@
+//! Files that are not plugins: each is one line in the log, which names the file and the remedy, and nothing else is
+//! disturbed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+
+use expect_test::{Expect, expect};
+
+use crate::guest::{Guest, install};
+use crate::harness::{Agent, Host, value};
+
+/// Drops the file beside a plugin that works. Shows what is logged about it, without the time.
+fn drop_in(name: &str, bytes: &[u8], expected: &Expect) {
+    let host = Host::new();
+    Guest::new("good").install(&host.plugin("good.wasm"));
+    let mut agent = host.start(&["--interval", "100ms"]);
+    agent.wait(|sample| value(sample, "good").is_some());
+    install(bytes, &host.plugin(name));
+    agent.wait_log(name);
+    for _ in 0..5 {
+        assert!(value(&agent.next(), "good").is_some(), "the others go on");
+    }
+    let log = agent.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(name)).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    let line = lines[0].split_once("  ").expect("a time").1;
+    expected.assert_eq(line.trim_start());
+}
+
+#[test]
+fn empty() {
+    drop_in("bad.wasm", b"", &expect!["WARN plugin bad: plugins/bad.wasm (e3b0c442) is empty; copy it again; nothing of it runs"]);
+}
+
+#[test]
+fn truncated() {
+    let module = Guest::new("bad").module();
+    drop_in("bad.wasm", &module[..module.len() - 100], &expect!["WARN plugin bad: plugins/bad.wasm (eb689e7f) is truncated; copy it again; nothing of it runs"]);
+    let component = Guest::new("bad").component();
+    drop_in("bad.wasm", &component[..component.len() / 2], &expect!["WARN plugin bad: plugins/bad.wasm (258e6323) is truncated; copy it again; nothing of it runs"]);
+}
+
+#[test]
+fn text() {
+    drop_in("bad.wasm", b"(module)", &expect!["WARN plugin bad: plugins/bad.wasm (1885772b) is text, not WebAssembly; build it for a wasm target; nothing of it runs"]);
+}
+
+#[test]
+fn something_else() {
+    drop_in("bad.wasm", &[0xff, 0xd8, 0xff], &expect!["WARN plugin bad: plugins/bad.wasm (6e568e1f) is not WebAssembly; build it for a wasm target; nothing of it runs"]);
+}
+
+#[test]
+fn a_native_artifact() {
+    drop_in("bad.wasm", b"\x7fELF\x02\x01\x01", &expect!["WARN plugin bad: plugins/bad.wasm (ced1af6d) is native code, such as a precompiled artifact, which is never loaded; use the .wasm file it was made of; nothing of it runs"]);
+}
+
+#[test]
+fn a_core_module_without_a_world() {
+    drop_in("bad.wasm", &wat::parse_str("(module)").expect("valid"), &expect!["WARN plugin bad: plugins/bad.wasm (93a44bbb) is a core module that carries no world; build it with the gauged SDK, or make a component of it; nothing of it runs"]);
+}
+
+#[test]
+fn a_component_of_another_world() {
+    let component = "(component (instance $i) (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))";
+    drop_in("bad.wasm", &wat::parse_str(component).expect("valid"), &expect!["WARN plugin bad: plugins/bad.wasm (abec0087) is a component of another world: it exports wasi:http/incoming-handler@0.2.0 instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin; nothing of it runs"]);
+}
+
+#[test]
+fn a_component_that_imports_what_there_is_not() {
+    let component = "(component
+        (import \"acme:secrets/store@1.0.0\" (instance (export \"get\" (func))))
+        (instance $i)
+        (export \"gauged:plugin/collector@0.1.0\" (instance $i)))";
+    drop_in("bad.wasm", &wat::parse_str(component).expect("valid"), &expect!["WARN plugin bad: plugins/bad.wasm (f520308f) does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing; rebuild it against the contract; nothing of it runs"]);
+}
+
+#[test]
+fn a_component_of_a_later_version() {
+    drop_in("bad.wasm", &Guest::new("bad").module_of_version("0.2.0"), &expect!["WARN plugin bad: plugins/bad.wasm (b5717571) was built for version 0.2.0 of the contract, and this agent, 0.1.0, serves 0.1; update the agent, or build the plugin for 0.1; nothing of it runs"]);
+}
+
+#[test]
+fn a_name_that_cannot_be_a_plugins() {
+    drop_in("not a name.wasm", &Guest::new("bad").module(), &expect!["WARN plugins/not a name.wasm is not loaded: its name cannot name a plugin; use letters, digits, - and _"]);
+}
+
+#[test]
+fn a_description_that_cannot_be_shown() {
+    drop_in("bad.wasm", &Guest::new("bad").version("").module(), &expect!["WARN plugin bad: plugins/bad.wasm (228b38a4) describes itself with a version that is not 1 to 64 printable characters; mend the plugin; nothing of it runs"]);
+}
+
+#[test]
+fn a_directory() {
+    let host = Host::new();
+    fs::create_dir(host.plugin("bad.wasm")).expect("created");
+    Guest::new("good").install(&host.plugin("good.wasm"));
+    let (sample, log) = host.once();
+    assert!(value(&sample, "good").is_some());
+    assert!(log.contains("plugins/bad.wasm is a directory; put a .wasm file there"), "{log}");
+}
+
+#[test]
+fn a_pipe() {
+    let host = Host::new();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, host.plugin("bad.wasm"), mode).expect("made");
+    let (_, log) = host.once();
+    assert!(log.contains("plugins/bad.wasm is not a regular file; put a .wasm file there"), "{log}");
+}
+
+#[test]
+fn a_plugins_directory_that_is_a_file() {
+    let host = Host::new();
+    fs::remove_dir(host.path("plugins")).expect("removed");
+    fs::write(host.path("plugins"), "").expect("written");
+    let (sample, log) = host.once();
+    assert!(sample.contains_key("cpu"));
+    assert!(log.contains("failed to read the plugins directory plugins: Not a directory"), "{log}");
+}
+
+/// A host whose agent runs as somebody to whom permissions matter, even where the tests run as root.
+fn as_nobody(host: &Host) -> std::process::Command {
+    if !rustix::process::geteuid().is_root() {
+        return host.command(&["--interval", "100ms"]);
+    }
+    let binary = host.path("gauged");
+    fs::copy(env!("CARGO_BIN_EXE_gauged"), &binary).expect("copied");
+    fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("set");
+    let mut command = std::process::Command::new(binary);
+    command.args(["--interval", "100ms"]).current_dir(host.path("")).uid(65534).gid(65534);
+    command
+}
+
+fn forbid(path: &std::path::Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("set");
+}
+
+#[test]
+fn a_file_that_may_not_be_read() {
+    let host = Host::new();
+    Guest::new("bad").install(&host.plugin("bad.wasm"));
+    forbid(&host.plugin("bad.wasm"));
+    let mut agent = Agent::start(as_nobody(&host));
+    agent.wait_log(
+        "plugins/bad.wasm cannot be read: Permission denied (os error 13); allow the agent to; nothing of it runs",
+    );
+    fs::set_permissions(host.plugin("bad.wasm"), fs::Permissions::from_mode(0o644)).expect("set");
+    agent.wait(|sample| value(sample, "bad").is_some());
+}
+
+#[test]
+fn a_plugins_directory_that_may_not_be_read() {
+    let host = Host::new();
+    forbid(&host.path("plugins"));
+    let mut agent = Agent::start(as_nobody(&host));
+    agent.wait_log(
+        "failed to read the plugins directory plugins: Permission denied (os error 13); allow the agent to read it",
+    );
+    assert!(agent.next().contains_key("memory"));
+}

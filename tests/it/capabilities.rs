@@ -1,0 +1,240 @@
+//! What guests get of the host, and what they do not get.
+
+use crate::guest::{ANSWER, Guest, VALUE, install};
+use crate::harness::{Host, about, value};
+
+/// A guest that reads a file, or lists a directory when asked to `list`, and shows the content or the error's text as its
+/// value, or the error's number when it has none.
+fn reading(function: &str, path: &str) -> Guest {
+    let mut guest =
+        Guest::new("reader").import("gauged:plugin/files@0.1.0", function, "(func $call (param i32 i32 i32))");
+    let (at, length) = guest.text(path);
+    let take = |from: u32| {
+        format!(
+            "(i32.store (i32.const {}) (i32.load (i32.const {from})))
+             (i32.store (i32.const {}) (i32.load (i32.const {})))",
+            VALUE + 8,
+            VALUE + 12,
+            from + 4
+        )
+    };
+    guest.before_collect(&format!(
+        "(call $call (i32.const {at}) (i32.const {length}) (i32.const {ANSWER}))
+         (i32.store (i32.const {VALUE}) (i32.const 4))
+         (if (i32.load8_u (i32.const {ANSWER}))
+            (then (if (i32.lt_u (i32.load8_u (i32.const {error})) (i32.const 2))
+                (then {text})
+                (else (i32.store (i32.const {VALUE}) (i32.const 0))
+                      (i64.store (i32.const {payload}) (i64.load8_u (i32.const {error}))))))
+            (else {content}))",
+        error = ANSWER + 8,
+        payload = VALUE + 8,
+        text = take(ANSWER + 16),
+        content = take(ANSWER + 8),
+    ))
+}
+
+/// What a guest sees of a file.
+fn read(path: &str, configuration: &str) -> (serde_json::Value, String) {
+    let host = Host::configured(configuration);
+    reading("read", path).install(&host.plugin("reader.wasm"));
+    let (sample, log) = host.once();
+    (value(&sample, "reader").unwrap_or_else(|| panic!("{sample:?}\n{log}")), log)
+}
+
+#[test]
+fn kernel_files_are_read_without_a_grant() {
+    let (content, _) = read("/proc/uptime", "");
+    let seconds = content.as_str().expect("text").split(' ').next().expect("a word").parse::<f64>();
+    assert!(seconds.is_ok_and(|seconds| seconds > 0.0), "{content}");
+    assert_eq!(read("/proc/mdstat/x", "").0, "read = [\"/proc/mdstat/x\"]");
+}
+
+#[test]
+fn nothing_else_is() {
+    for path in ["/etc/passwd", "/proc/kcore", "/proc/1/environ"] {
+        assert_eq!(read(path, "").0, format!("read = [\"{path}\"]"));
+    }
+    assert_eq!(
+        read("/proc/../etc/passwd", "").0,
+        "\"/proc/../etc/passwd\" has an empty, . or .. segment; write it without"
+    );
+    assert_eq!(read("proc/uptime", "").0, "\"proc/uptime\" is not absolute; begin it with /");
+}
+
+#[test]
+fn a_grant_opens_what_it_says_and_no_more() {
+    let configuration = "[plugins.reader]\nread = [\"/etc/host*\", \"/proc/*/mem\", \"/proc/*/*/stat\"]\n";
+    assert!(read("/etc/hostname", configuration).0.as_str().is_some_and(|content| !content.starts_with("read =")));
+    assert_eq!(read("/etc/passwd", configuration).0, "read = [\"/etc/passwd\"]");
+    assert_eq!(read("/etc/host-there-is-not", configuration).0, 2, "not found");
+    for own in ["/proc/self/mem", "/proc/thread-self/mem", "/proc/self/task/stat"] {
+        assert_eq!(read(own, configuration).0, "no grant opens the agent's own process", "{own}");
+    }
+}
+
+#[test]
+fn the_agents_own_process_is_closed_by_its_number_too() {
+    let host = Host::configured("interval = \"100ms\"\n[plugins.reader]\nread = [\"/proc/*/mem\"]\n");
+    let mut agent = host.start(&[]);
+    let path = format!("/proc/{}/mem", agent.pid());
+    reading("read", &path).install(&host.plugin("reader.wasm"));
+    let sample = agent.wait(|sample| value(sample, "reader").is_some());
+    assert_eq!(value(&sample, "reader"), Some("no grant opens the agent's own process".into()));
+}
+
+#[test]
+fn directories_are_listed_where_a_grant_leaves_their_names_open() {
+    let host = Host::new();
+    reading("list", "/etc").install(&host.plugin("reader.wasm"));
+    assert_eq!(value(&host.once().0, "reader"), Some("read = [\"/etc\"]".into()));
+    reading("read", "/sys/class/net").install(&host.plugin("reader.wasm"));
+    assert_eq!(value(&host.once().0, "reader"), Some("read = [\"/sys/class/net\"]".into()));
+    // The value would be a list; that there is no fault is what counts.
+    let mut list = Guest::new("reader").import("gauged:plugin/files@0.1.0", "list", "(func $list (param i32 i32 i32))");
+    let (at, length) = list.text("/sys/class/net");
+    let call = format!(
+        "(call $list (i32.const {at}) (i32.const {length}) (i32.const {ANSWER}))
+         (i32.store (i32.const {}) (i32.load (i32.const {})))
+         (if (i32.load8_u (i32.const {ANSWER})) (then unreachable))",
+        VALUE + 8,
+        ANSWER + 12
+    );
+    list.before_collect(&call).install(&host.plugin("reader.wasm"));
+    let interfaces = std::fs::read_dir("/sys/class/net").expect("it is there").count();
+    assert_eq!(value(&host.once().0, "reader"), Some(interfaces.into()));
+}
+
+#[test]
+fn missing_grants_are_reported_with_the_lines_to_add() {
+    let host = Host::new();
+    Guest::new("needy").needs_to_read("/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
+    let (sample, log) = host.once();
+    let line = r#"plugin needy lacks a grant to count the users; add to the configuration: [plugins.needy] read = ["/etc/shadow"]"#;
+    assert!(log.contains(line), "{log}");
+    assert_eq!(value(&sample, "needy"), Some(1.into()), "it runs all the same");
+
+    let host = Host::configured("[plugins.needy]\nread = [\"/etc/*\"]\n");
+    Guest::new("needy").needs_to_read("/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
+    assert!(!host.once().1.contains("lacks a grant"));
+}
+
+#[test]
+fn the_network_answers_that_the_grant_is_missing() {
+    let host = Host::new();
+    let mut guest = Guest::new("net")
+        .import("gauged:plugin/net@0.1.0", "[static]connection.connect", "(func $connect (param i32 i32 i32 i32 i32))")
+        .import(
+            "gauged:plugin/http@0.1.0",
+            "fetch",
+            "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
+        );
+    let (at, length) = guest.text("127.0.0.1:6379");
+    let (method, url) = (guest.text("GET"), guest.text("http://localhost/"));
+    let show = |disc: u32, text: u32| {
+        format!(
+            "(if (i32.eqz (i32.load8_u (i32.const {ANSWER}))) (then unreachable))
+             (if (i32.load8_u (i32.const {disc})) (then unreachable))
+             (i32.store (i32.const {VALUE}) (i32.const 4))
+             (i32.store (i32.const {}) (i32.load (i32.const {text})))
+             (i32.store (i32.const {}) (i32.load (i32.const {})))",
+            VALUE + 8,
+            VALUE + 12,
+            text + 4
+        )
+    };
+    let zeros = "(i32.const 0) ".repeat(6);
+    let fetch = format!(
+        "(call $fetch (i32.const {}) (i32.const {}) (i32.const {}) (i32.const {}) {zeros} (i32.const {ANSWER})) {}",
+        method.0,
+        method.1,
+        url.0,
+        url.1,
+        show(ANSWER + 8, ANSWER + 16)
+    );
+    let connect = format!(
+        "(call $connect (i32.const {at}) (i32.const {length}) (i32.const 0) (i32.const 0) (i32.const {ANSWER})) {}",
+        show(ANSWER + 4, ANSWER + 8)
+    );
+    let guest = guest.before_collect(&connect).before_collect(&fetch);
+    guest.install(&host.plugin("net.wasm"));
+    let (sample, log) = host.once();
+    assert_eq!(value(&sample, "net"), Some("connect = [\"127.0.0.1:6379\"]".into()), "{log}");
+}
+
+#[test]
+fn messages_are_in_the_log_on_one_line_each_and_limited() {
+    let host = Host::new();
+    let mut guest = Guest::new("chatty").import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))");
+    let (at, length) = guest.text("watch\nout \u{1b}[31m");
+    let flood = format!(
+        "(local $left i32) (local.set $left (i32.const 1000))
+         (loop $on (call $log (i32.const 2) (i32.const {at}) (i32.const {length}))
+                   (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                   (br_if $on (local.get $left)))
+         i32.const 64"
+    );
+    guest.collect(&flood).install(&host.plugin("chatty.wasm"));
+    let (sample, log) = host.once();
+    assert!(value(&sample, "chatty").is_some(), "{log}");
+    let lines = log.matches(r"WARN plugin chatty says: watch\nout \u{1b}[31m").count();
+    assert!((1..=25).contains(&lines), "{lines} lines:\n{log}");
+}
+
+#[test]
+fn components_are_loaded_as_well_as_modules() {
+    let host = Host::new();
+    install(&Guest::new("ready").component(), &host.plugin("ready.wasm"));
+    assert_eq!(value(&host.once().0, "ready"), Some(1.into()));
+}
+
+/// A component that imports WASI, as those of most toolchains do.
+fn importing_wasi(body: &str) -> Vec<u8> {
+    let guest = Guest::new("wasi")
+        .import("wasi:cli/environment@0.2.3", "get-environment", "(func $environment (param i32))")
+        .import("wasi:random/random@0.2.3", "get-random-u64", "(func $random (result i64))")
+        .import("wasi:clocks/monotonic-clock@0.2.3", "now", "(func $now (result i64))")
+        .import("wasi:cli/stdout@0.2.3", "get-stdout", "(func $stdout (result i32))")
+        .import(
+            "wasi:io/streams@0.2.3",
+            "[method]output-stream.blocking-write-and-flush",
+            "(func $write (param i32 i32 i32 i32))",
+        )
+        .import("wasi:filesystem/preopens@0.2.3", "get-directories", "(func $directories (param i32))")
+        .import("wasi:cli/exit@0.2.3", "exit", "(func $exit (param i32))")
+        .before_collect(body);
+    guest.component_with_wasi()
+}
+
+#[test]
+fn wasi_is_there_and_does_nothing() {
+    let host = Host::new();
+    let body = format!(
+        "(call $environment (i32.const {ANSWER}))
+         (if (i32.load (i32.const {})) (then unreachable))
+         (call $directories (i32.const {ANSWER}))
+         (if (i32.load (i32.const {})) (then unreachable))
+         (if (i64.eq (call $random) (call $random)) (then unreachable))
+         (if (i64.gt_u (call $now) (call $now)) (then unreachable))
+         (call $write (call $stdout) (i32.const 1024) (i32.const 4) (i32.const {ANSWER}))
+         (if (i32.load8_u (i32.const {ANSWER})) (then unreachable))",
+        ANSWER + 4,
+        ANSWER + 4
+    );
+    install(&importing_wasi(&body), &host.plugin("wasi.wasm"));
+    let output = host.run(&["--once"]);
+    let (text, log) =
+        (String::from_utf8(output.stdout).expect("text"), String::from_utf8(output.stderr).expect("text"));
+    let sample = crate::harness::parse(&text);
+    assert_eq!(value(&sample, "wasi"), Some(1.into()), "{log}");
+}
+
+#[test]
+fn a_guest_that_exits_is_a_fault() {
+    let host = Host::configured("interval = \"100ms\"\n");
+    install(&importing_wasi("(call $exit (i32.const 0))"), &host.plugin("wasi.wasm"));
+    let mut agent = host.start(&[]);
+    agent.wait(|sample| crate::harness::faults(sample, "wasi", "trap") >= 1.0);
+    assert!(agent.log().contains("the guest exited"), "{}", agent.log());
+    assert_eq!(about(&agent.next(), "plugin_up", "wasi"), Some(0.0));
+}

@@ -1,0 +1,170 @@
+//! Configuration files and the command line, right and wrong.
+
+use expect_test::{Expect, expect};
+
+use crate::guest::Guest;
+use crate::harness::{Host, parse, value};
+
+fn check(toml: &str, expected: &Expect) {
+    let host = Host::configured(toml);
+    let output = host.run(&["check"]);
+    let says = String::from_utf8(output.stderr).expect("text");
+    expected.assert_eq(&says);
+    assert_eq!(output.status.code(), Some(if says.is_empty() { 0 } else { 2 }));
+    // The agent itself says the same, and does not take a single sample.
+    let output = host.run(&["--once"]);
+    assert_eq!(String::from_utf8(output.stderr).expect("text").starts_with(&says), true);
+    assert_eq!(output.stdout.is_empty(), !says.is_empty());
+}
+
+#[test]
+fn every_error_is_shown_with_its_line_and_what_would_be_right() {
+    check(
+        r#"
+interval = "-1s"
+intervall = "10s"
+plugin = 1
+
+[plugins.redis]
+file = "../redis.wasm"
+interval = "15s"
+timeout = 5
+memory = "1KiB"
+read = ["etc/passwd", "/ok", "/a/../b"]
+connect = ["127.0.0.1:6379"]
+
+[plugins."a b"]
+memory = "lots"
+usage = "/"
+config = { x = nan }
+"#,
+        &expect![[r#"
+            gauged.toml:2: interval: "-1s" is not a duration; write it like "10s" or "500ms", from 100ms to 1day
+            gauged.toml:3: intervall: unknown key; remove it, or use one of interval, plugins
+            gauged.toml:4: plugin: unknown key; remove it, or use one of interval, plugins
+            gauged.toml:7: plugins.redis.file: "../redis.wasm" is not a plugin's file; name a .wasm file directly in the plugins directory
+            gauged.toml:8: plugins.redis.interval: "15s" is not a whole multiple of the agent's interval of 10s; make it one
+            gauged.toml:9: plugins.redis.timeout: "5" is not a duration; write it like "10s" or "500ms", from 10ms to 1m
+            gauged.toml:10: plugins.redis.memory: "1KiB" is out of bounds; it has to be from 64.0 KiB to 1.0 GiB
+            gauged.toml:11: plugins.redis.read: "etc/passwd" is not absolute; begin it with /
+            gauged.toml:11: plugins.redis.read: "/a/../b" has an empty, . or .. segment; write it without
+            gauged.toml:12: plugins.redis.connect: unknown key; remove it, or use one of file, interval, timeout, memory, read, usage, config
+            gauged.toml:14: plugins.a b: not a plugin's name; use letters, digits, - and _, at most 128 of them
+            gauged.toml:15: plugins.a b.memory: "lots" is not a size; write it like "64MiB", from 64.0 KiB to 1.0 GiB
+            gauged.toml:16: plugins.a b.usage: invalid type: string "/", expected a sequence
+            gauged.toml:17: plugins.a b.config: contains NaN, which JSON cannot say; write a finite number
+        "#]],
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml_shows_where() {
+    check("interval = \n[plugins\nx = = 1\n", &expect![[r#"
+        gauged.toml:1: not TOML: string values must be quoted, expected literal string
+        gauged.toml:2: not TOML: unclosed table, expected `]`
+        gauged.toml:3: not TOML: extra `=`, expected nothing
+        gauged.toml:3: not TOML: unexpected key or value, expected newline, `#`
+    "#]]);
+}
+
+#[test]
+fn plugins_have_intervals_that_are_multiples() {
+    check("interval = \"10s\"\n[plugins.a]\ninterval = \"15s\"\n", &expect![[r#"
+        gauged.toml:3: plugins.a.interval: "15s" is not a whole multiple of the agent's interval of 10s; make it one
+    "#]]);
+    check("interval = \"5s\"\n[plugins.a]\ninterval = \"15s\"\n", &expect![[""]]);
+}
+
+#[test]
+fn the_command_line_is_held_to_the_same_rules() {
+    let host = Host::new();
+    for interval in ["-1s", "0s", "1", "x", "25h"] {
+        let output = host.run(&["--interval", interval, "--once"]);
+        assert_eq!(output.status.code(), Some(2), "{interval}");
+        let says = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(says.contains("--interval") && says.contains(interval) && says.contains("100ms to 1day"), "{says}");
+    }
+    for words in [&["--pretty"][..], &["--unknown"], &["chekc"], &["check", "--once"]] {
+        assert_eq!(host.run(words).status.code(), Some(2), "{words:?}");
+    }
+    let missing = host.run(&["check", "--config", "none.toml"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("none.toml: failed to read it"));
+}
+
+#[test]
+fn no_configuration_is_fine() {
+    let output = Host::new().run(&["check"]);
+    assert!(output.status.success());
+    expect![[r#"
+        no configuration file: ok; a sample every 10s, plugins from plugins, 0 of them configured
+    "#]]
+    .assert_eq(&String::from_utf8(output.stdout).expect("text"));
+}
+
+#[test]
+fn the_command_line_wins_and_plugins_lie_beside_the_file() {
+    let host = Host::new();
+    std::fs::create_dir_all(host.path("etc/plugins")).expect("created");
+    std::fs::write(host.path("etc/my.toml"), "interval = \"30s\"\n").expect("written");
+    Guest::new("beside").install(&host.path("etc/plugins/beside.wasm"));
+    let sample = |arguments: &[&str]| {
+        let output = host.run(&[&["--once", "--config", "etc/my.toml"], arguments].concat());
+        parse(&String::from_utf8(output.stdout).expect("text"))
+    };
+    let from_file = sample(&[]);
+    assert_eq!(from_file["agent"]["interval"], 30);
+    assert_eq!(value(&from_file, "beside"), Some(1.into()));
+    let overridden = sample(&["--interval", "2s", "--plugins", "plugins"]);
+    assert_eq!(overridden["agent"]["interval"], 2);
+    assert_eq!(value(&overridden, "beside"), None);
+}
+
+#[test]
+fn a_plugin_gets_its_configuration_as_json() {
+    let host = Host::configured(
+        r#"
+        [plugins.echo]
+        config = { db = 0, names = ["a"], since = 2026-01-02, share = 0.5 }
+        "#,
+    );
+    // Keeps the address and length of its configuration as the value of a text metric.
+    let keep = "(i32.store (i32.const 208) (i32.const 4))
+                (i32.store (i32.const 216) (i32.const 8192))
+                (i32.store (i32.const 220) (local.get 1))
+                (memory.copy (i32.const 8192) (local.get 0) (local.get 1))
+                i32.const 256";
+    Guest::new("echo").configure(keep).install(&host.plugin("echo.wasm"));
+    let (sample, log) = host.once();
+    let echoed = value(&sample, "echo").expect(&log);
+    expect![[r#"{"db":0,"names":["a"],"share":0.5,"since":"2026-01-02"}"#]].assert_eq(echoed.as_str().expect("text"));
+}
+
+#[test]
+fn two_plugins_may_share_a_file_and_have_intervals_of_their_own() {
+    let host = Host::configured(
+        r#"
+        interval = "100ms"
+        [plugins.a]
+        file = "shared.wasm"
+        [plugins.b]
+        file = "shared.wasm"
+        interval = "1s"
+        "#,
+    );
+    Guest::new("shared").install(&host.plugin("shared.wasm"));
+    let mut agent = host.start(&[]);
+    let up = |sample: &crate::harness::Sample, plugin| crate::harness::about(sample, "plugin_up", plugin) == Some(1.0);
+    let sample = agent.wait(|sample| up(sample, "a") && up(sample, "b"));
+    assert!(crate::harness::about(&sample, "plugin_up", "shared").is_none());
+    agent.wait_log("plugin b: its module shared is dropped");
+}
+
+#[test]
+fn what_the_configuration_names_and_the_directory_lacks_is_reported() {
+    let host = Host::configured("[plugins.redis]\nfile = \"redis-2.wasm\"\n");
+    Guest::new("x").install(&host.plugin("redis.wasm"));
+    let (_, log) = host.once();
+    assert!(log.contains("plugin redis: plugins/redis-2.wasm is not there; copy it there, or remove [plugins.redis]"));
+    assert!(log.contains("plugins/redis.wasm is not loaded: the configuration makes the plugin redis of redis-2.wasm"));
+}

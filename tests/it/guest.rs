@@ -1,0 +1,231 @@
+//! Plugins in WebAssembly's text format, so that testing needs no wasm toolchain and a guest can do what no decent
+//! compiler would emit. A guest is a core module that carries its world; the layouts are those of the canonical ABI.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use wit_component::StringEncoding;
+use wit_parser::Resolve;
+
+/// Where a guest keeps what it returns; text and heap come after it.
+pub const RETURNED: u32 = 64;
+const MODULE: u32 = 128;
+const METRIC: u32 = 192;
+/// The value of the guest's one metric: a discriminant, and eight bytes later the payload.
+pub const VALUE: u32 = METRIC + 16;
+const CONFIGURED: u32 = 256;
+const ABOUT: u32 = 320;
+/// Room for what the host answers.
+pub const ANSWER: u32 = 384;
+const CONTRACT: &str = include_str!("../../wit/gauged.wit");
+const TEXTS: u32 = 1024;
+const HEAP: u32 = 65536;
+
+/// A plugin in the making. Unless it is told otherwise it returns one module that is called as it is, with the metric
+/// `value`.
+pub struct Guest {
+    memory: String,
+    data: String,
+    texts_end: u32,
+    imports: String,
+    functions: String,
+    describe: String,
+    configure: String,
+    collect: String,
+}
+
+impl Guest {
+    /// A plugin whose module has this name.
+    pub fn new(module: &str) -> Self {
+        let mut guest = Self {
+            memory: "(memory (export \"memory\") 4)".to_owned(),
+            data: String::new(),
+            texts_end: TEXTS,
+            imports: String::new(),
+            functions: String::new(),
+            describe: format!("i32.const {ABOUT}"),
+            configure: format!("i32.const {CONFIGURED}"),
+            collect: format!("i32.const {RETURNED}"),
+        };
+        let name = guest.text(module);
+        let metric = guest.text("value");
+        guest.words(RETURNED, &[0, MODULE, 1]);
+        guest.words(MODULE, &[name.0, name.1, METRIC, 1]);
+        guest.words(METRIC, &[metric.0, metric.1, 0, 0]);
+        guest.version("1.0.0").value(1)
+    }
+
+    /// Sets the version that it says it has.
+    pub fn version(mut self, version: &str) -> Self {
+        let version = self.text(version);
+        self.words(ABOUT, &[version.0, version.1, 0, 0, 0, 0]);
+        self
+    }
+
+    /// Sets the value of its metric.
+    pub fn value(mut self, value: u32) -> Self {
+        self.words(VALUE, &[0, 0, value, 0]);
+        self
+    }
+
+    /// Sets its metric to a float.
+    pub fn float(mut self, value: f64) -> Self {
+        let bits = value.to_bits();
+        self.words(VALUE, &[2, 0, bits as u32, (bits >> 32) as u32]);
+        self
+    }
+
+    /// Has it return an error from `collect`, by the case's number in the contract, with this text.
+    pub fn error(mut self, case: u32, message: &str) -> Self {
+        let text = self.text(message);
+        self.words(RETURNED, &[1, case, text.0, text.1]);
+        self
+    }
+
+    /// Has it return an error from `configure`.
+    pub fn configure_error(mut self, case: u32, message: &str) -> Self {
+        let text = self.text(message);
+        self.words(CONFIGURED, &[1, case, text.0, text.1]);
+        self
+    }
+
+    /// Has it say that it needs to read a path.
+    pub fn needs_to_read(mut self, path: &str, reason: &str) -> Self {
+        let (path, reason) = (self.text(path), self.text(reason));
+        let need = self.texts_end.next_multiple_of(8);
+        self.texts_end = need + 24;
+        self.words(need, &[0, path.0, path.1, reason.0, reason.1]);
+        self.words(CONFIGURED, &[0, need, 1]);
+        self
+    }
+
+    /// Replaces what `describe` does: instructions that leave an address.
+    pub fn describe(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.describe);
+        self
+    }
+
+    /// Replaces what `configure` does: instructions that leave an address; the configuration is in the locals 0 and 1.
+    pub fn configure(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.configure);
+        self
+    }
+
+    /// Replaces what `collect` does: instructions that leave an address.
+    pub fn collect(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.collect);
+        self
+    }
+
+    /// Adds instructions in front of what `collect` does.
+    pub fn before_collect(mut self, body: &str) -> Self {
+        self.collect = format!("{body}\n{}", self.collect);
+        self
+    }
+
+    /// Adds fields to the module: functions, globals, memories, a start.
+    pub fn with(mut self, fields: &str) -> Self {
+        self.functions.push_str(fields);
+        self
+    }
+
+    /// Adds an import.
+    pub fn import(mut self, interface: &str, name: &str, signature: &str) -> Self {
+        let _ = writeln!(self.imports, "(import \"{interface}\" \"{name}\" {signature})");
+        self
+    }
+
+    /// Sets how many pages of memory it has at first.
+    pub fn pages(mut self, pages: u32) -> Self {
+        self.memory = format!("(memory (export \"memory\") {pages})");
+        self
+    }
+
+    /// Puts a text into its memory; answers where, and how long it is.
+    pub fn text(&mut self, text: &str) -> (u32, u32) {
+        let (at, length) = (self.texts_end, u32::try_from(text.len()).expect("a short text"));
+        self.texts_end += length;
+        assert!(self.texts_end < HEAP, "too many texts");
+        let escaped: String = text.bytes().fold(String::new(), |mut escaped, byte| {
+            let _ = write!(escaped, "\\{byte:02x}");
+            escaped
+        });
+        let _ = writeln!(self.data, "(data (i32.const {at}) \"{escaped}\")");
+        (at, length)
+    }
+
+    fn words(&mut self, at: u32, words: &[u32]) {
+        let bytes: String = words.iter().flat_map(|word| word.to_le_bytes()).fold(String::new(), |mut bytes, byte| {
+            let _ = write!(bytes, "\\{byte:02x}");
+            bytes
+        });
+        let _ = writeln!(self.data, "(data (i32.const {at}) \"{bytes}\")");
+    }
+
+    /// The core module, carrying its world, as `cargo build` would have written it.
+    pub fn module(&self) -> Vec<u8> {
+        self.build(&[CONTRACT], "0.1.0")
+    }
+
+    /// The core module, built against another version of the contract.
+    pub fn module_of_version(&self, version: &str) -> Vec<u8> {
+        self.build(&[&CONTRACT.replace("gauged:plugin@0.1.0", &format!("gauged:plugin@{version}"))], version)
+    }
+
+    /// The plugin as a component.
+    pub fn component(&self) -> Vec<u8> {
+        to_component(&self.module())
+    }
+
+    /// The plugin as a component that may import WASI besides.
+    pub fn component_with_wasi(&self) -> Vec<u8> {
+        to_component(&self.build(&[CONTRACT, include_str!("wasi.wit")], "0.1.0"))
+    }
+
+    /// The module of the world `plugin` in the last of these packages.
+    fn build(&self, packages: &[&str], version: &str) -> Vec<u8> {
+        let collector = format!("gauged:plugin/collector@{version}");
+        let Self { memory, data, imports, functions, describe, configure, collect, .. } = self;
+        let text = format!(
+            r#"(module
+                {imports}
+                {memory}
+                (global $heap (mut i32) (i32.const {HEAP}))
+                {data}
+                {functions}
+                (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                    (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+                    global.get $heap
+                    (global.set $heap (i32.add (global.get $heap) (local.get 3))))
+                (func (export "{collector}#describe") (result i32) {describe})
+                (func (export "{collector}#configure") (param i32 i32) (result i32) {configure})
+                (func (export "{collector}#collect") (param i64 i64 i32) (result i32)
+                    {collect})
+            )"#
+        );
+        let mut module = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        let mut resolve = Resolve::default();
+        let mut push = |text: &&str| resolve.push_str("test.wit", text).expect("the package parses");
+        let package = packages.iter().map(&mut push).last().expect("a package");
+        let world = resolve.select_world(&[package], Some("plugin")).expect("it has a world");
+        wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("embedded");
+        module
+    }
+
+    /// Writes the core module to a file at once, as `mv` does.
+    pub fn install(&self, file: &Path) {
+        install(&self.module(), file);
+    }
+}
+
+fn to_component(module: &[u8]) -> Vec<u8> {
+    let encoder = wit_component::ComponentEncoder::default().module(module).expect("a module with a world");
+    encoder.validate(true).encode().expect("it fits its world")
+}
+
+/// Puts bytes in a file's place at once, as `mv` does.
+pub fn install(bytes: &[u8], file: &Path) {
+    let temporary = file.with_extension("new");
+    std::fs::write(&temporary, bytes).expect("written");
+    std::fs::rename(&temporary, file).expect("moved");
+}

@@ -1,0 +1,98 @@
+//! `gauged --once`.
+
+use std::io::Read as _;
+use std::process::Stdio;
+
+use crate::guest::Guest;
+use crate::harness::{Host, parse, value};
+
+#[test]
+fn prints_one_line_into_a_pipe_and_the_natives_are_in_it() {
+    let output = Host::new().run(&["--once"]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(text.matches('\n').count(), 1, "{text}");
+    let sample = parse(&text);
+
+    let agent = &sample["agent"];
+    assert_eq!(agent["interval"], 10);
+    assert_eq!(agent["version"], env!("CARGO_PKG_VERSION"));
+    assert!(agent["hostname"].as_str().is_some_and(|name| !name.is_empty()));
+    let percent = sample["cpu"]["percent"].as_f64().expect("measured over a window");
+    let idle = sample["cpu"]["idle"].as_f64().expect("measured") + sample["cpu"]["iowait"].as_f64().expect("measured");
+    assert!((percent + idle - 100.0).abs() < 0.3, "{percent} % busy and {idle} % idle");
+    assert!(sample["load"]["1min"].as_f64().is_some());
+    let memory = |name: &str| sample["memory"][name].as_u64().expect(name);
+    assert_eq!(memory("used"), memory("total") - memory("available"));
+    assert!(sample["swap"].contains_key("sin"));
+}
+
+#[test]
+fn measures_cpu_over_a_window_of_its_own() {
+    let host = Host::new();
+    let start = std::time::Instant::now();
+    let (_, _) = host.once();
+    assert!(start.elapsed() >= std::time::Duration::from_millis(250));
+}
+
+#[test]
+fn prints_several_lines_when_asked_to() {
+    let output = Host::new().run(&["--once", "--pretty"]);
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(text.starts_with("{\n  \"agent\": {\n    \"timestamp\":"), "{text}");
+    parse(&text);
+}
+
+#[test]
+fn prints_several_lines_on_a_terminal() {
+    let host = Host::new();
+    // script(1) gives its command a terminal, and copies what comes out of it.
+    let command = format!("{} --once", env!("CARGO_BIN_EXE_gauged"));
+    let mut script = std::process::Command::new("script");
+    let output = script.args(["-qec", &command, "/dev/null"]).current_dir(host.path("")).stdin(Stdio::null()).output();
+    let text = String::from_utf8(output.expect("script(1) of util-linux is there").stdout).expect("text");
+    assert!(text.contains("{\r\n  \"agent\": {\r\n"), "{text}");
+}
+
+#[test]
+fn waits_for_the_plugins_to_be_loaded() {
+    let host = Host::new();
+    Guest::new("one").value(7).install(&host.plugin("one.wasm"));
+    Guest::new("two").install(&host.plugin("two.wasm"));
+    let (sample, log) = host.once();
+    assert_eq!(value(&sample, "one"), Some(7.into()), "{log}");
+    assert_eq!(value(&sample, "two"), Some(1.into()), "{log}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let host = Host::new();
+    let mut child = host.command(&["--once"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    let status = child.wait().expect("it ends");
+    let mut log = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut log).expect("text");
+    assert!(status.success() && log.is_empty(), "{log}");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = Host::new().command(&["--once"]).stdout(full).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("No space left"));
+}
+
+#[test]
+fn another_root_is_another_host() {
+    let host = Host::new();
+    let root = host.path("host");
+    std::fs::create_dir_all(root.join("proc")).expect("created");
+    std::fs::write(root.join("proc/loadavg"), "1.50 2.25 3.00 4/567 890\n").expect("written");
+    let output = host.run(&["--once", "--root", "host"]);
+    let sample = parse(&String::from_utf8(output.stdout).expect("text"));
+    assert_eq!(sample["load"]["5min"], 2.25);
+    assert!(sample["memory"]["total"].is_null() && sample["cpu"]["percent"].is_null());
+    let log = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(log.matches("host/proc/meminfo").count(), 1, "{log}");
+}

@@ -1,0 +1,89 @@
+//! The agent as a daemon.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::{Host, Sample};
+
+/// What the issue of ending cleanly allows.
+const END: Duration = Duration::from_secs(2);
+
+fn timestamp(sample: &Sample) -> f64 {
+    sample["agent"]["timestamp"].as_f64().expect("a number")
+}
+
+#[test]
+fn samples_are_on_the_multiples_of_the_interval() {
+    let mut agent = Host::new().start(&["--interval", "200ms"]);
+    let ticks: Vec<i64> = (0..6).map(|_| (timestamp(&agent.next()) * 5.0).round() as i64).collect();
+    let missed = agent.seen().last().expect("seen")["agent"]["missed_ticks_total"].as_i64().expect("a number");
+    assert_eq!(ticks[5] - ticks[0], 5 + missed, "{ticks:?}, {missed} missed");
+    assert!(ticks.windows(2).all(|pair| pair[1] > pair[0]), "{ticks:?}");
+    assert_eq!(agent.seen()[0]["agent"]["interval"], 0.2);
+}
+
+#[test]
+fn whole_seconds_are_whole_numbers() {
+    let mut agent = Host::new().start(&["--interval", "1s"]);
+    assert!(agent.next()["agent"]["timestamp"].is_u64());
+}
+
+#[test]
+fn ends_cleanly_on_both_signals() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut agent = Host::new().start(&["--interval", "100ms"]);
+        agent.next();
+        agent.signal(signal);
+        let (status, took) = agent.wait_end();
+        assert!(status.success(), "{status}\n{}", agent.log());
+        assert!(took < END, "{took:?}");
+        assert!(agent.log().contains("shutting down"));
+    }
+}
+
+#[test]
+fn ends_in_time_although_nobody_takes_its_output() {
+    let host = Host::new();
+    // A pipe that is held open and never read: it fills, and the write blocks.
+    let mut child =
+        host.command(&["--interval", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let pipe = child.stdout.take().expect("piped");
+    rustix::pipe::fcntl_setpipe_size(&pipe, 4096).expect("shrunk");
+    let mut stderr = child.stderr.take().expect("piped");
+    std::thread::sleep(Duration::from_millis(1500));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::TERM).expect("sent");
+    let start = std::time::Instant::now();
+    let status = child.wait().expect("it ends");
+    assert!(status.success() && start.elapsed() < END, "{status} after {:?}", start.elapsed());
+    let mut log = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut log).expect("text");
+    assert!(log.contains("does not take the last samples"), "{log}");
+    drop(pipe);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let host = Host::new();
+    let mut child =
+        host.command(&["--interval", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn output_that_fails_is_reported_once_and_the_agent_goes_on() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let host = Host::new();
+    let mut child = host.command(&["--interval", "100ms"]).stdout(full).stderr(Stdio::piped()).spawn().expect("starts");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(child.try_wait().expect("it can be asked").is_none(), "it goes on");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).expect("sent");
+    let output = child.wait_with_output().expect("it ends");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(log.matches("failed to write to standard output").count(), 1, "{log}");
+    assert!(output.status.success());
+}
