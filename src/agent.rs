@@ -87,7 +87,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
             Event::Shutdown => break,
             Event::Unread => return Ok(()),
             Event::DirectoryChanged => plugins.look(),
-            Event::Plugins => {}
             Event::Time if open.is_none() => {
                 if let Some(tick) = schedule.serve(due, wall_clock()) {
                     let began = Instant::now();
@@ -96,7 +95,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                 }
                 due = schedule.next(wall_clock());
             }
-            Event::Time => {}
+            Event::Time | Event::Plugins => {}
         }
         if let Some(complete) = open.take_if(|open| plugins.awaited() == 0 || open.until <= Instant::now()) {
             let sample = complete.finish(&mut plugins, &mut about, schedule.missed(), &queue);
@@ -162,7 +161,9 @@ fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
 fn collect(natives: &mut [Box<dyn Collector>]) -> Vec<Module> {
     // The module `agent` comes first and is filled last.
     let mut modules = vec![Module::new(About::MODULE)];
-    natives.iter_mut().for_each(|native| native.collect(&mut modules));
+    for native in natives {
+        native.collect(&mut modules);
+    }
     modules
 }
 

@@ -32,7 +32,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = match Config::load(&overrides) {
         Ok(config) => config,
         Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
+            for problem in problems {
+                eprintln!("{problem}");
+            }
             return Ok(ExitCode::from(MISUSED));
         }
     };

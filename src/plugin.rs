@@ -299,7 +299,9 @@ impl Plugins {
         let now = Instant::now();
         let due = self.slots.iter_mut().filter_map(|(name, slot)| slot.wants_reload(now).then(|| name.clone()));
         let due: Vec<String> = due.collect();
-        due.iter().for_each(|name| self.load(name));
+        for name in due {
+            self.load(&name);
+        }
     }
 
     fn returned(&mut self, joined: Result<(Id, Returned), JoinError>) {

@@ -112,6 +112,12 @@ impl Module {
 impl Metric {
     /// What identifies the metric within its module: `name`, or `name{key="value",…}` with the values escaped as in the
     /// Prometheus text format. Different names and labels have different keys.
+    ///
+    /// ```
+    /// let mut module = gauged::sample::Module::new("filesystem");
+    /// module.push_labelled("free_bytes", &[("mount", "/")], 4096);
+    /// assert_eq!(module.metrics[0].key().to_string(), r#"free_bytes{mount="/"}"#);
+    /// ```
     #[must_use]
     pub fn key(&self) -> Key<'_> {
         Key(self)

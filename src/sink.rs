@@ -105,7 +105,9 @@ mod tests {
     fn a_full_queue_drops_the_oldest_and_counts_it() {
         let queue = Queue::default();
         let samples: Vec<Arc<Sample>> = (0..QUEUE + 2).map(|_| Arc::new(Sample::default())).collect();
-        samples.iter().for_each(|sample| queue.put(Arc::clone(sample)));
+        for sample in &samples {
+            queue.put(Arc::clone(sample));
+        }
         assert_eq!(queue.dropped(), 2);
         assert!(Arc::ptr_eq(&queue.take().expect("full"), &samples[2]));
     }

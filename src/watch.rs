@@ -31,15 +31,15 @@ pub fn watch(directory: PathBuf, hints: Sender<()>) -> std::io::Result<()> {
 }
 
 fn run(directory: &Path, hints: &Sender<()>) {
-    let (events, changed) = mpsc::sync_channel(1);
-    let mut watched: Option<(Watched, RecommendedWatcher)> = None;
+    let (events, notified) = mpsc::sync_channel(1);
+    let mut watched: Option<(Identity, RecommendedWatcher)> = None;
     let mut complained = false;
     loop {
-        let found = Watched::find(directory);
-        if found != watched.as_ref().map(|(watched, _)| *watched) {
+        let found = Identity::find(directory);
+        if found != watched.as_ref().map(|(identity, _)| *identity) {
             // The directory is another one than the one that is watched, or is there now: it begins anew.
             watched = found.and_then(|found| match start(directory, events.clone()) {
-                Ok(watcher) => Some((found, watcher)),
+                Ok(running) => Some((found, running)),
                 Err(error) => {
                     if !complained {
                         complained = true;
@@ -54,10 +54,10 @@ fn run(directory: &Path, hints: &Sender<()>) {
             }
         }
         let patience = if found.is_some() { RESCAN } else { RETRY };
-        match changed.recv_timeout(patience) {
+        match notified.recv_timeout(patience) {
             Ok(()) => {
                 let until = Instant::now() + GATHER;
-                while changed.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
+                while notified.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
             }
             Err(RecvTimeoutError::Timeout) if found.is_none() => {
                 if hints.is_closed() {
@@ -95,12 +95,12 @@ fn start(directory: &Path, events: mpsc::SyncSender<()>) -> notify::Result<Recom
 
 /// Which directory it is, whatever its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Watched {
+struct Identity {
     device: u64,
     inode: u64,
 }
 
-impl Watched {
+impl Identity {
     fn find(directory: &Path) -> Option<Self> {
         let metadata = fs::metadata(directory).ok().filter(fs::Metadata::is_dir)?;
         Some(Self { device: metadata.dev(), inode: metadata.ino() })

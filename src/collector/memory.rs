@@ -119,7 +119,7 @@ impl Meminfo {
     }
 
     /// What a new program could have without swapping, where the kernel does not say: the kernel's own estimate
-    /// (`si_mem_available` in mm/show_mem.c), which leaves the zones' low watermark untouched and takes half of each
+    /// (`si_mem_available` in `mm/show_mem.c`), which leaves the zones' low watermark untouched and takes half of each
     /// cache at most below it.
     fn estimate_available(&self, low_watermark: Option<u64>) -> u64 {
         let known = (self.active_file, self.inactive_file, self.reclaimable, low_watermark);

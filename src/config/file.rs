@@ -124,7 +124,7 @@ impl Report<'_> {
     fn add(&mut self, span: Option<Range<usize>>, key: &str, message: String) {
         let line = span.map(|span| {
             let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-            before.iter().filter(|&&byte| byte == b'\n').count() + 1
+            before.split(|&byte| byte == b'\n').count()
         });
         self.problems.push(Problem { file: self.path.to_owned(), line, key: key.to_owned(), message });
     }
@@ -214,4 +214,78 @@ fn json(value: toml::Value) -> Result<serde_json::Value, String> {
             serde_json::Value::Object(entries.collect::<Result<_, String>>()?)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Written, Vec<Problem>> {
+        parse(text, Path::new("gauged.toml"), None)
+    }
+
+    #[test]
+    fn a_plugin_has_what_is_written_and_the_defaults_otherwise() {
+        let text = r#"
+            interval = "5s"
+            [plugins.full]
+            file = "other.wasm"
+            interval = "30s"
+            timeout = "250ms"
+            memory = "8MiB"
+            read = ["/etc/*"]
+            usage = ["/data"]
+            config = { a = [1, 2.5, true, "x"] }
+            [plugins.empty]
+        "#;
+        let written = parsed(text).expect("right");
+        assert_eq!(written.interval, Some(Duration::from_secs(5)));
+        let pattern = |path: &str| Pattern::new(path).expect(path);
+        let full = PluginConfig {
+            file: Some("other.wasm".to_owned()),
+            every: 6,
+            timeout: Duration::from_millis(250),
+            memory_bytes: 8 << 20,
+            read: vec![pattern("/etc/*")],
+            usage: vec![pattern("/data")],
+            config: r#"{"a":[1,2.5,true,"x"]}"#.to_owned(),
+        };
+        assert_eq!(written.plugins["full"], full);
+        assert_eq!(written.plugins["empty"], PluginConfig::default());
+    }
+
+    #[test]
+    fn the_interval_of_the_command_line_is_the_one_to_be_a_multiple_of() {
+        let text = "[plugins.a]\ninterval = \"15s\"";
+        assert!(parsed(text).is_err(), "of 10s it is not");
+        let written = parse(text, Path::new("x"), Some(Duration::from_secs(5))).expect("of 5s it is");
+        assert_eq!(written.plugins["a"].every, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in any::<String>()) {
+            let _ = parsed(&text);
+        }
+
+        /// Texts that are nearly right, with lines that are within the file.
+        #[test]
+        fn any_key_and_value_is_survived(
+            lines in prop::collection::vec(
+                ("(interval|plugins|plugins\\.ä|plugins\\.a\\.(file|interval|memory|read|config))",
+                 "(\"[0-9a-zü/*.]{0,6}\"|[0-9.-]{1,4}|\\[\"[/a*.]{0,4}\"\\]|\\{ x = [0-9a-f]{1,3} \\})"),
+                0..5,
+            ),
+        ) {
+            let text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+            if let Err(problems) = parsed(&text) {
+                prop_assert!(!problems.is_empty());
+                for problem in problems {
+                    prop_assert!(problem.line.is_none_or(|line| (1..=lines.len() + 1).contains(&line)), "{problem}");
+                }
+            }
+        }
+    }
 }

@@ -54,7 +54,7 @@ impl State {
     pub(super) fn begin(&mut self, timeout: Duration) {
         let now = Instant::now();
         self.deadline = now + timeout;
-        self.patience = now + timeout - timeout / MARGIN;
+        self.patience = now + timeout / MARGIN * (MARGIN - 1);
         self.limits.begin();
     }
 

@@ -30,41 +30,83 @@ fn drop_in(name: &str, bytes: &[u8], expected: &Expect) {
 
 #[test]
 fn empty() {
-    drop_in("bad.wasm", b"", &expect!["WARN plugin bad: plugins/bad.wasm (e3b0c442) is empty; copy it again; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        b"",
+        &expect!["WARN plugin bad: plugins/bad.wasm (e3b0c442) is empty; copy it again; nothing of it runs"],
+    );
 }
 
 #[test]
 fn truncated() {
     let module = Guest::new("bad").module();
-    drop_in("bad.wasm", &module[..module.len() - 100], &expect!["WARN plugin bad: plugins/bad.wasm (eb689e7f) is truncated; copy it again; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        &module[..module.len() - 100],
+        &expect!["WARN plugin bad: plugins/bad.wasm (eb689e7f) is truncated; copy it again; nothing of it runs"],
+    );
     let component = Guest::new("bad").component();
-    drop_in("bad.wasm", &component[..component.len() / 2], &expect!["WARN plugin bad: plugins/bad.wasm (258e6323) is truncated; copy it again; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        &component[..component.len() / 2],
+        &expect!["WARN plugin bad: plugins/bad.wasm (258e6323) is truncated; copy it again; nothing of it runs"],
+    );
 }
 
 #[test]
 fn text() {
-    drop_in("bad.wasm", b"(module)", &expect!["WARN plugin bad: plugins/bad.wasm (1885772b) is text, not WebAssembly; build it for a wasm target; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        b"(module)",
+        &expect![
+            "WARN plugin bad: plugins/bad.wasm (1885772b) is text, not WebAssembly; build it for a wasm target; nothing of it runs"
+        ],
+    );
 }
 
 #[test]
 fn something_else() {
-    drop_in("bad.wasm", &[0xff, 0xd8, 0xff], &expect!["WARN plugin bad: plugins/bad.wasm (6e568e1f) is not WebAssembly; build it for a wasm target; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        &[0xff, 0xd8, 0xff],
+        &expect![
+            "WARN plugin bad: plugins/bad.wasm (6e568e1f) is not WebAssembly; build it for a wasm target; nothing of it runs"
+        ],
+    );
 }
 
 #[test]
 fn a_native_artifact() {
-    drop_in("bad.wasm", b"\x7fELF\x02\x01\x01", &expect!["WARN plugin bad: plugins/bad.wasm (ced1af6d) is native code, such as a precompiled artifact, which is never loaded; use the .wasm file it was made of; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        b"\x7fELF\x02\x01\x01",
+        &expect![
+            "WARN plugin bad: plugins/bad.wasm (ced1af6d) is native code, such as a precompiled artifact, which is never loaded; use the .wasm file it was made of; nothing of it runs"
+        ],
+    );
 }
 
 #[test]
 fn a_core_module_without_a_world() {
-    drop_in("bad.wasm", &wat::parse_str("(module)").expect("valid"), &expect!["WARN plugin bad: plugins/bad.wasm (93a44bbb) is a core module that carries no world; build it with the gauged SDK, or make a component of it; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        &wat::parse_str("(module)").expect("valid"),
+        &expect![
+            "WARN plugin bad: plugins/bad.wasm (93a44bbb) is a core module that carries no world; build it with the gauged SDK, or make a component of it; nothing of it runs"
+        ],
+    );
 }
 
 #[test]
 fn a_component_of_another_world() {
     let component = "(component (instance $i) (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))";
-    drop_in("bad.wasm", &wat::parse_str(component).expect("valid"), &expect!["WARN plugin bad: plugins/bad.wasm (abec0087) is a component of another world: it exports wasi:http/incoming-handler@0.2.0 instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        &wat::parse_str(component).expect("valid"),
+        &expect![
+            "WARN plugin bad: plugins/bad.wasm (abec0087) is a component of another world: it exports wasi:http/incoming-handler@0.2.0 instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin; nothing of it runs"
+        ],
+    );
 }
 
 #[test]
@@ -73,22 +115,46 @@ fn a_component_that_imports_what_there_is_not() {
         (import \"acme:secrets/store@1.0.0\" (instance (export \"get\" (func))))
         (instance $i)
         (export \"gauged:plugin/collector@0.1.0\" (instance $i)))";
-    drop_in("bad.wasm", &wat::parse_str(component).expect("valid"), &expect!["WARN plugin bad: plugins/bad.wasm (f520308f) does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing; rebuild it against the contract; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        &wat::parse_str(component).expect("valid"),
+        &expect![
+            "WARN plugin bad: plugins/bad.wasm (f520308f) does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing; rebuild it against the contract; nothing of it runs"
+        ],
+    );
 }
 
 #[test]
 fn a_component_of_a_later_version() {
-    drop_in("bad.wasm", &Guest::new("bad").module_of_version("0.2.0"), &expect!["WARN plugin bad: plugins/bad.wasm (b5717571) was built for version 0.2.0 of the contract, and this agent, 0.1.0, serves 0.1; update the agent, or build the plugin for 0.1; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        &Guest::new("bad").module_of_version("0.2.0"),
+        &expect![
+            "WARN plugin bad: plugins/bad.wasm (b5717571) was built for version 0.2.0 of the contract, and this agent, 0.1.0, serves 0.1; update the agent, or build the plugin for 0.1; nothing of it runs"
+        ],
+    );
 }
 
 #[test]
 fn a_name_that_cannot_be_a_plugins() {
-    drop_in("not a name.wasm", &Guest::new("bad").module(), &expect!["WARN plugins/not a name.wasm is not loaded: its name cannot name a plugin; use letters, digits, - and _"]);
+    drop_in(
+        "not a name.wasm",
+        &Guest::new("bad").module(),
+        &expect![
+            "WARN plugins/not a name.wasm is not loaded: its name cannot name a plugin; use letters, digits, - and _"
+        ],
+    );
 }
 
 #[test]
 fn a_description_that_cannot_be_shown() {
-    drop_in("bad.wasm", &Guest::new("bad").version("").module(), &expect!["WARN plugin bad: plugins/bad.wasm (228b38a4) describes itself with a version that is not 1 to 64 printable characters; mend the plugin; nothing of it runs"]);
+    drop_in(
+        "bad.wasm",
+        &Guest::new("bad").version("").module(),
+        &expect![
+            "WARN plugin bad: plugins/bad.wasm (228b38a4) describes itself with a version that is not 1 to 64 printable characters; mend the plugin; nothing of it runs"
+        ],
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn check(toml: &str, expected: &Expect) {
     assert_eq!(output.status.code(), Some(if says.is_empty() { 0 } else { 2 }));
     // The agent itself says the same, and does not take a single sample.
     let output = host.run(&["--once"]);
-    assert_eq!(String::from_utf8(output.stderr).expect("text").starts_with(&says), true);
+    assert!(String::from_utf8(output.stderr).expect("text").starts_with(&says));
     assert_eq!(output.stdout.is_empty(), !says.is_empty());
 }
 
@@ -59,19 +59,25 @@ config = { x = nan }
 
 #[test]
 fn a_file_that_is_not_toml_shows_where() {
-    check("interval = \n[plugins\nx = = 1\n", &expect![[r#"
+    check(
+        "interval = \n[plugins\nx = = 1\n",
+        &expect![[r"
         gauged.toml:1: not TOML: string values must be quoted, expected literal string
         gauged.toml:2: not TOML: unclosed table, expected `]`
         gauged.toml:3: not TOML: extra `=`, expected nothing
         gauged.toml:3: not TOML: unexpected key or value, expected newline, `#`
-    "#]]);
+    "]],
+    );
 }
 
 #[test]
 fn plugins_have_intervals_that_are_multiples() {
-    check("interval = \"10s\"\n[plugins.a]\ninterval = \"15s\"\n", &expect![[r#"
+    check(
+        "interval = \"10s\"\n[plugins.a]\ninterval = \"15s\"\n",
+        &expect![[r#"
         gauged.toml:3: plugins.a.interval: "15s" is not a whole multiple of the agent's interval of 10s; make it one
-    "#]]);
+    "#]],
+    );
     check("interval = \"5s\"\n[plugins.a]\ninterval = \"15s\"\n", &expect![[""]]);
 }
 
@@ -96,9 +102,9 @@ fn the_command_line_is_held_to_the_same_rules() {
 fn no_configuration_is_fine() {
     let output = Host::new().run(&["check"]);
     assert!(output.status.success());
-    expect![[r#"
+    expect![[r"
         no configuration file: ok; a sample every 10s, plugins from plugins, 0 of them configured
-    "#]]
+    "]]
     .assert_eq(&String::from_utf8(output.stdout).expect("text"));
 }
 

@@ -1,6 +1,8 @@
 //! The agent as its users run it: the real binary, real signals, real plugins, and guests written for the occasion.
 
 #![allow(unreachable_pub, reason = "everything here is for the other modules of this binary")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs, and wait for them")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers are small")]
 
 mod guest;
 mod harness; // the agent as a child process // plugins written in WebAssembly's text format

@@ -42,7 +42,7 @@ impl Host for State {
         let granted = match self.grants.usage(&path) {
             Ok(()) => true,
             Err(Refusal::Missing) => false,
-            Err(refusal) => return Err(refused(refusal, "usage", &path)),
+            Err(refusal) => return Err(refused(&refusal, "usage", &path)),
         };
         bounded(Arc::clone(&self.grants), self.patience, path, move |grants, path| usage(grants, path, granted)).await
     }
@@ -71,7 +71,7 @@ async fn bounded<T: Send + 'static>(
     }
 }
 
-fn refused(refusal: Refusal, grant: &str, path: &str) -> Error {
+fn refused(refusal: &Refusal, grant: &str, path: &str) -> Error {
     match refusal {
         Refusal::Malformed(why) => Error::InvalidPath(format!("{path:?} {why}")),
         Refusal::Own => Error::Denied("no grant opens the agent's own process".to_owned()),
@@ -84,7 +84,7 @@ fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, Error> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(&found.path, flags, Mode::empty()).map_err(failed)?);
     let mut content = Vec::new();
-    file.take(FILE_BYTES + 1).read_to_end(&mut content).map_err(io_failed)?;
+    file.take(FILE_BYTES + 1).read_to_end(&mut content).map_err(|error| io_failed(&error))?;
     if content.len() as u64 > FILE_BYTES {
         return Err(Error::TooLarge(FILE_BYTES));
     }
@@ -94,9 +94,9 @@ fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, Error> {
 fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Error> {
     let found = find(grants, path, FileType::Directory, Grants::list)?;
     let mut names = Vec::new();
-    for entry in fs::read_dir(&found.path).map_err(io_failed)? {
+    for entry in fs::read_dir(&found.path).map_err(|error| io_failed(&error))? {
         // A name that is not text cannot be asked for either.
-        let Ok(name) = entry.map_err(io_failed)?.file_name().into_string() else { continue };
+        let Ok(name) = entry.map_err(|error| io_failed(&error))?.file_name().into_string() else { continue };
         if names.len() == NAMES {
             return Err(Error::TooLarge(NAMES as u64));
         }
@@ -111,7 +111,7 @@ fn usage(grants: &Grants, path: &str, granted: bool) -> Result<FilesystemUsage, 
     // What is mounted where is no secret, and how full it is neither: the roots of mounts need no grant. For any other
     // path the answer does not tell whether it exists.
     if !granted && !is_mount_root(&full) {
-        return Err(refused(Refusal::Missing, "usage", path));
+        return Err(refused(&Refusal::Missing, "usage", path));
     }
     let found = rustix::fs::statvfs(&full).map_err(failed)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
@@ -141,17 +141,17 @@ fn find(
     wanted: FileType,
     check: fn(&Grants, &str) -> Result<(), Refusal>,
 ) -> Result<Found, Error> {
-    check(grants, path).map_err(|refusal| refused(refusal, "read", path))?;
+    check(grants, path).map_err(|refusal| refused(&refusal, "read", path))?;
     let handle = open_without_effect(&below(grants.root(), path)).map_err(failed)?;
     let found = FileType::from_raw_mode(rustix::fs::fstat(&handle).map_err(failed)?.st_mode);
     let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
-    let real = fs::read_link(&link).map_err(io_failed)?;
+    let real = fs::read_link(&link).map_err(|error| io_failed(&error))?;
     let real = real.strip_prefix(grants.root()).map(|rest| Path::new("/").join(rest)).unwrap_or(real);
     let real = real.to_str().ok_or_else(|| Error::Denied("it leads to a path that is not text".to_owned()))?;
     // The kernel's links within /sys lead to the same attributes under /sys/devices.
     let within_sys = path.starts_with("/sys/") && real.starts_with("/sys/");
     if real != path && !within_sys {
-        check(grants, real).map_err(|refusal| refused(refusal, "read", real))?;
+        check(grants, real).map_err(|refusal| refused(&refusal, "read", real))?;
     }
     if found != wanted {
         return Err(Error::WrongType);
@@ -188,7 +188,7 @@ fn failed(error: Errno) -> Error {
     }
 }
 
-fn io_failed(error: io::Error) -> Error {
+fn io_failed(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::NotFound,
         _ => Error::Io(error.to_string()),
