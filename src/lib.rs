@@ -6,15 +6,15 @@
 //!
 //! The modules, in reading order:
 
-pub mod agent;
-pub mod cli;
-pub mod collector;
-pub mod config;
-pub mod hostpath;
-pub mod plugin;
-pub mod procfs;
 pub mod sample;
 pub mod schedule;
+pub mod hostpath;
+pub mod procfs;
+pub mod collector;
+pub mod plugin;
+pub mod watch;
 pub mod sink;
 pub mod supervise;
-pub mod watch;
+pub mod agent;
+pub mod config;
+pub mod cli;

@@ -5,19 +5,19 @@
 //! A plugin serves from its last good version. A new file is loaded beside it and takes its place between two calls; one
 //! that is rejected leaves it where it is.
 
-mod bindings;
-mod compile;
 mod directory;
+mod load;
+mod slot;
+mod probe;
+mod compile;
 mod engine;
-mod fault;
-mod grants;
-mod host;
 mod instance;
 mod limits;
-mod load;
-mod probe;
+mod fault;
 mod result;
-mod slot;
+mod bindings;
+mod grants;
+mod host;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;

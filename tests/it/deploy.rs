@@ -80,7 +80,8 @@ fn supervisor(program: &str) -> PathBuf {
         let _ = ran(Path::new("apt-get"), &["update"])
             && ran(Path::new("apt-get"), &["install", "-y", "--no-install-recommends", "supervisor"]);
     }
-    found().unwrap_or_else(|| panic!("no {program}: install supervisor, or python3 with venv and pip to install it with"))
+    found()
+        .unwrap_or_else(|| panic!("no {program}: install supervisor, or python3 with venv and pip to install it with"))
 }
 
 /// A `supervisord` that is ended with the test.

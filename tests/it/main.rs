@@ -4,16 +4,16 @@
 #![allow(clippy::disallowed_methods, reason = "tests run programs, and wait for them")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers are small")]
 
-mod guest;
-mod harness; // the agent as a child process // plugins written in WebAssembly's text format
+mod harness; // the agent as a child process
+mod guest; // plugins written in WebAssembly's text format
 
-mod bad_files; // files that are not plugins
-mod capabilities; // what a guest gets of the host
-mod configuration; // files, words, and everything that is wrong with them
-mod deploy; // what is in deploy/, used
-mod faults; // plugins that fail, and what the others notice
-mod first_party; // the plugins in this repository
-mod hot_load; // files that come, change and go
 mod once; // one sample, and what becomes of it
 mod run; // ticks, signals, output that is not read
+mod configuration; // files, words, and everything that is wrong with them
+mod hot_load; // files that come, change and go
+mod bad_files; // files that are not plugins
+mod faults; // plugins that fail, and what the others notice
+mod capabilities; // what a guest gets of the host
+mod first_party; // the plugins in this repository
+mod deploy; // what is in deploy/, used
 mod tidy; // the rules of the house
