@@ -6,7 +6,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=wasm32-unknown-unknown
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/gauged/wasm-toolchain
+cache=${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/gauged/wasm-toolchain
 
 say() { printf 'build.sh: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -24,12 +24,21 @@ apt() {
     -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" "$@"
 }
 
-# Names what is to be unpacked: Debian's newer compiler, its source, and those of its dependencies that are its own. The
-# others (libc, binutils) are on every machine that has a Rust toolchain.
+# Names what is to be unpacked: Debian's newer compiler, its source, and all that they depend on and that is not
+# installed here, such as the libraries of LLVM.
 packages() {
-  apt-cache -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" depends --recurse --no-recommends \
+  local all package
+  all=$(apt-cache -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" depends --recurse --no-recommends \
     --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances rustc-web rust-web-src 2>/dev/null |
-    grep -E '^(rustc-web|rust-web-src|libstd-rust-web-.*|libllvm[0-9]+)$' | sort -u
+    grep -E '^[a-z0-9]' | sed 's/:.*//' | sort -u)
+  for package in $all; do
+    case $package in
+      rustc-web | rust-web-src | libstd-rust-web-* | libllvm[0-9]*) echo "$package" ;;
+      # What is compiled for or linked with the machine itself is of no use here.
+      gcc* | g++* | cpp* | binutils* | libc6-dev | libc-dev* | linux-libc-dev | libgcc-*-dev | perl* | python*) ;;
+      lib*) dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -q '^installed' || echo "$package" ;;
+    esac
+  done
 }
 
 make_toolchain() {
@@ -55,6 +64,7 @@ make_toolchain() {
   local usr=$work/root/usr final=$cache/root/usr libraries
   libraries=$(dirname "$(find "$usr/lib" -name 'librustc_driver-*.so' -print -quit)")
   wrapper "$work/rustc" "$usr" "${libraries#"$usr"/}"
+  "$work/rustc" --version >"$work/log" 2>&1 || die "the unpacked compiler does not start: $(tail -n 3 "$work/log"); $add"
 
   # The standard library, built once, so that no later build needs unstable options. Without embedded bitcode a plugin
   # that is optimised at link time would not link.
@@ -69,8 +79,6 @@ make_toolchain() {
 
   wrapper "$work/rustc" "$final" "${libraries#"$usr"/}"
   rm -rf "$work"/{lists,cache,debs,std,log} "$usr/src" "$usr/share"
-  # Whatever was built with another compiler does not fit this one.
-  rm -rf "$here/target/$target"
   rm -rf "$cache"
   mv "$work" "$cache"
   trap - EXIT
@@ -79,8 +87,8 @@ make_toolchain() {
 
 # wrapper FILE USR LIBRARIES: a compiler that finds the libraries it was built with.
 wrapper() {
-  printf '#!/bin/sh\nLD_LIBRARY_PATH="%s${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "%s/bin/rustc" "$@"\n' \
-    "$2/$3" "$2" >"$1"
+  printf '#!/bin/sh\nLD_LIBRARY_PATH="%s:%s${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "%s/bin/rustc" "$@"\n' \
+    "$2/$3" "$2/lib" "$2" >"$1"
   chmod +x "$1"
 }
 
@@ -92,22 +100,32 @@ if ! has_target; then
   flock 9
   [ -x "$cache/rustc" ] && "$cache/rustc" --version >/dev/null 2>&1 || make_toolchain
   exec 9>&-
-  linker=$(find "$(rustc --print sysroot)/lib/rustlib" -name rust-lld -print -quit)
-  export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=${linker:-$(command -v wasm-ld)} ||
+  linker=$(find "$(rustc --print sysroot)/lib/rustlib" -name rust-lld -print -quit 2>/dev/null || true)
+  [ -n "$linker" ] || linker=$(command -v wasm-ld) ||
     die "no linker for $target: neither rust-lld nor wasm-ld is installed; install lld, or run 'rustup target add $target'"
+  export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker
   export RUSTC=$cache/rustc
 fi
 
+# Whatever was built against another standard library does not fit this one, which cargo does not notice.
+identity=$(stat -c '%i %Y %n' "$("${RUSTC:-rustc}" --print target-libdir --target "$target")"/libstd-*.rlib)
+if [ "$(cat "$here/target/$target/built-against" 2>/dev/null)" != "$identity" ]; then
+  rm -rf "$here/target/$target"
+  mkdir -p "$here/target/$target"
+  printf '%s\n' "$identity" >"$here/target/$target/built-against"
+fi
+
 cd "$here"
-cargo build --release --locked --target "$target"
+cargo build --release --locked --target "$target" --target-dir "$here/target"
 for manifest in */Cargo.toml; do
+  grep -q '^crate-type = .*"cdylib"' "$manifest" || continue
   name=${manifest%/Cargo.toml}
   built=target/$target/release/${name//-/_}.wasm
-  [ -e "$built" ] || continue
+  [ -e "$built" ] || die "cargo has not built plugins/$built; is the package in plugins/$manifest called $name?"
   # Only what has changed is replaced, and at once: an agent may be watching.
   if ! cmp -s "$built" "$name.wasm"; then
     cp "$built" ".$name.wasm.new"
     mv ".$name.wasm.new" "$name.wasm"
-    say "built plugins/$name.wasm ($(stat -c %s "$name.wasm") bytes)"
+    say "built plugins/$name.wasm ($(wc -c <"$name.wasm") bytes)"
   fi
 done

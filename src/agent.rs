@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::plugin::Plugins;
 use crate::sample::{Module, Sample, Value};
 use crate::schedule::{Schedule, Tick, wall_clock};
-use crate::sink::{Queue, Style, stdout};
+use crate::sink::{Style, stdout};
 use crate::watch;
 
 /// The shortest time over which cpu percentages are worth anything: 25 of the kernel's clock ticks.
@@ -28,6 +28,9 @@ const MAX_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a single sample waits for plugins to be loaded: three Python guests.
 const LOADING: Duration = Duration::from_secs(30);
+
+/// How long the end waits for the last samples to be written.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// How long the agent sleeps at most before it looks at the wall clock again, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -60,12 +63,13 @@ struct Open {
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut shutdown = pin!(shutdown);
     let patience = (config.interval / PATIENCE_SHARE).min(MAX_PATIENCE);
+    let longest_sleep = LONGEST_SLEEP.min(config.interval);
     let (queue, mut unread) = stdout::start()?;
     let mut plugins = Plugins::new(&config)?;
     let (hints, mut changes) = mpsc::channel(1);
     watch::watch(config.plugins_directory.clone(), hints)?;
     let mut natives = natives(&config);
-    let mut about = About::new(&config);
+    let about = About::new(&config);
     let mut schedule = Schedule::new(config.interval);
     let mut due = schedule.next(wall_clock() + CPU_WINDOW);
     let mut open: Option<Open> = None;
@@ -73,7 +77,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     loop {
         let wake = match &open {
             Some(open) => open.until,
-            None => Instant::now() + due.since_epoch.saturating_sub(wall_clock()).min(LONGEST_SLEEP),
+            None => Instant::now() + due.since_epoch.saturating_sub(wall_clock()).min(longest_sleep),
         };
         let event = tokio::select! {
             biased;
@@ -98,13 +102,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
             Event::Time | Event::Plugins => {}
         }
         if let Some(complete) = open.take_if(|open| plugins.awaited() == 0 || open.until <= Instant::now()) {
-            let sample = complete.finish(&mut plugins, &mut about, schedule.missed(), &queue);
+            let sample = complete.finish(&mut plugins, &about, schedule.missed(), queue.dropped());
             queue.put(Arc::new(sample));
         }
     }
 
     tracing::info!("shutting down");
-    if !queue.end() {
+    if let Some(complete) = open {
+        let sample = complete.finish(&mut plugins, &about, schedule.missed(), queue.dropped());
+        queue.put(Arc::new(sample));
+    }
+    if !queue.end(FLUSH) {
         tracing::warn!("standard output does not take the last samples; they are lost");
     }
     Ok(())
@@ -131,7 +139,7 @@ pub async fn once(config: Config, style: Option<Style>, shutdown: impl Future<Ou
 
 async fn sample(config: &Config) -> anyhow::Result<Sample> {
     let mut plugins = Plugins::new(config)?;
-    let mut about = About::new(config);
+    let about = About::new(config);
     // The plugins first: compiling them would be most of what the cpu is seen to do.
     let loading = async {
         while !plugins.is_settled() {
@@ -151,7 +159,7 @@ async fn sample(config: &Config) -> anyhow::Result<Sample> {
     while plugins.awaited() > 0 {
         plugins.step().await;
     }
-    Ok(open.finish(&mut plugins, &mut about, 0, &Queue::default()))
+    Ok(open.finish(&mut plugins, &about, 0, 0))
 }
 
 fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
@@ -168,10 +176,10 @@ fn collect(natives: &mut [Box<dyn Collector>]) -> Vec<Module> {
 }
 
 impl Open {
-    fn finish(self, plugins: &mut Plugins, about: &mut About, missed: u64, queue: &Queue) -> Sample {
+    fn finish(self, plugins: &mut Plugins, about: &About, missed: u64, dropped: u64) -> Sample {
         let Self { tick, mut modules, began, .. } = self;
         plugins.deliver(&mut modules);
-        let mut agent = about.module(tick, began.elapsed(), missed, queue.dropped());
+        let mut agent = about.module(tick, began.elapsed(), missed, dropped);
         plugins.describe(&mut agent);
         modules[0] = agent;
         Sample { modules }

@@ -1,11 +1,12 @@
 //! What the agent is to do, validated: nothing in a [`Config`] can turn out to be wrong later. The TOML as written is
-//! [`file`]'s business, the command line's words are `cli`'s; here the two become one, and every error of both is found
+//! `config::file`'s business, the command line's words are `cli`'s; here the two become one, and every error of both is found
 //! before the first tick.
 
 mod file;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,7 +138,11 @@ impl Config {
     pub fn load(overrides: &Overrides) -> Result<Self, Vec<Problem>> {
         let file = match &overrides.file {
             Some(named) => Some(named.clone()),
-            None => DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists()),
+            // One that is there and cannot be read is an error, not a reason to look further.
+            None => DEFAULT_FILES
+                .iter()
+                .map(PathBuf::from)
+                .find(|path| !path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)),
         };
         let Some(file) = file else { return Ok(Self::merge(None, file::Written::default(), overrides)) };
         let text = std::fs::read_to_string(&file).map_err(|error| {

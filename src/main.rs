@@ -1,26 +1,30 @@
 //! The program: reads the command line and the configuration, sets up the log, and runs the agent until it is told to
 //! end.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use gauged::cli::{Cli, Command};
 use gauged::config::{Config, Overrides};
+use gauged::log::Log;
 use gauged::{agent, supervise};
 
 /// The command line or the configuration is wrong; clap uses the same for its own.
 const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_target(false).with_ansi(false).init();
-    match run(Cli::parse()) {
-        Ok(code) => code,
-        Err(error) => {
+    let cli = Cli::parse();
+    let log = Log::start();
+    let ended = log.map_err(anyhow::Error::from).and_then(|log| {
+        let ended = run(cli);
+        if let Err(error) = &ended {
             tracing::error!("{error:#}");
-            ExitCode::FAILURE
         }
-    }
+        drop(log);
+        ended
+    });
+    ended.unwrap_or(ExitCode::FAILURE)
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -33,13 +37,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(problems) => {
             for problem in problems {
-                eprintln!("{problem}");
+                // With nobody to read it there is nothing else to do about it.
+                let _ = writeln!(io::stderr(), "{problem}");
             }
             return Ok(ExitCode::from(MISUSED));
         }
     };
     if is_check {
-        println!("{}", config.summary());
+        let _ = writeln!(io::stdout(), "{}", config.summary());
         return Ok(ExitCode::SUCCESS);
     }
 

@@ -8,6 +8,7 @@
 mod directory;
 mod load;
 mod slot;
+mod configured;
 mod probe;
 mod compile;
 mod engine;
@@ -30,17 +31,18 @@ use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet, spawn_blocking};
 
 use self::compile::Compiler;
+use self::configured::Plugin;
 use self::directory::{Change, Directory, Listing};
 use self::engine::Engine;
 use self::grants::Grants;
-use self::load::{Load, Outcome, Plugin};
+use self::load::{Load, Outcome};
 use self::slot::{Returned, Slot};
 use crate::config::{Config, PluginConfig, is_plugin_name};
 use crate::sample::Module;
 use crate::schedule::Tick;
 
-/// How many plugins there may be: each takes six mappings, of which Linux allows a process 65,530.
-const PLUGINS: usize = 10_000;
+/// How many plugins there may be: each takes eight to ten mappings, of which Linux allows a process 65,530.
+const PLUGINS: usize = 6_000;
 
 /// How many files are loaded side by side: more would only wait for the compiler, in memory.
 const LOADS: usize = 8;
@@ -70,16 +72,36 @@ pub struct Plugins {
     calls: JoinSet<Returned>,
     /// What those are about.
     jobs: HashMap<Id, Job>,
-    /// The tick whose results are awaited.
-    tick: Option<u64>,
+    /// How many ticks have called plugins.
+    rounds: u64,
+    /// The round whose results are awaited, as long as its sample is open.
+    open: Option<u64>,
     awaited: usize,
+    /// Files that were refused because there were too many plugins.
+    surplus: Vec<String>,
 }
 
 /// A load or a call that is under way.
 struct Job {
     plugin: String,
-    /// The tick that a call answers.
-    tick: Option<u64>,
+    /// What kind it is.
+    kind: JobKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JobKind {
+    Load,
+    /// A call of one of the plugin's versions, for one of the rounds.
+    Call {
+        generation: u64,
+        round: u64,
+    },
+}
+
+impl Job {
+    fn is_of_round(&self, wanted: Option<u64>) -> bool {
+        matches!(self.kind, JobKind::Call { round, .. } if Some(round) == wanted)
+    }
 }
 
 impl Plugins {
@@ -108,8 +130,10 @@ impl Plugins {
             loads: JoinSet::new(),
             calls: JoinSet::new(),
             jobs: HashMap::new(),
-            tick: None,
+            rounds: 0,
+            open: None,
             awaited: 0,
+            surplus: Vec::new(),
         })
     }
 
@@ -154,11 +178,13 @@ impl Plugins {
 
     /// Calls the plugins that are due. Those that are still away on an earlier call lose this tick.
     pub fn call(&mut self, tick: Tick) {
-        self.tick = Some(tick.index);
+        self.rounds += 1;
+        self.open = Some(self.rounds);
         for (name, slot) in &mut self.slots {
             if let Some(call) = slot.call(tick, self.clock) {
                 let id = self.calls.spawn(call).id();
-                self.jobs.insert(id, Job { plugin: name.clone(), tick: Some(tick.index) });
+                let kind = JobKind::Call { generation: slot.generation(), round: self.rounds };
+                self.jobs.insert(id, Job { plugin: name.clone(), kind });
                 self.awaited += 1;
             }
         }
@@ -167,7 +193,7 @@ impl Plugins {
     /// Moves what the plugins have brought home into a sample, and stops waiting for the others: what they bring goes
     /// with the next sample. A module that the sample has already stays as it is.
     pub fn deliver(&mut self, modules: &mut Vec<Module>) {
-        self.tick = None;
+        self.open = None;
         self.awaited = 0;
         let mut taken: HashSet<String> = modules.iter().map(|module| module.name.to_string()).collect();
         for slot in self.slots.values_mut() {
@@ -237,14 +263,15 @@ impl Plugins {
         for name in names {
             if self.slots.len() >= PLUGINS && !self.slots.contains_key(&name) {
                 tracing::warn!("plugin {name} is not loaded: there are {PLUGINS} already; remove some");
+                self.surplus.push(file.to_owned());
                 continue;
             }
             let slot = self.slots.entry(name.clone()).or_insert_with(|| {
                 let config = self.config.get(&name).cloned().unwrap_or_default();
-                let grants = Arc::new(Grants::new(&self.root, &config.read, &config.usage));
-                Slot::new(Plugin { name: name.as_str().into(), config, grants }, file.to_owned())
+                let grants = Grants::new(&self.root, &config.read, &config.usage);
+                Slot::new(Plugin::new(&name, config, grants), file.to_owned())
             });
-            if slot.wants_load() {
+            if slot.changed() {
                 self.load(&name);
             }
         }
@@ -257,9 +284,14 @@ impl Plugins {
             // What is still under way for it is of no interest any more, nor to one of the same name that may come.
             self.jobs.retain(|_, job| {
                 let is_its_own = job.plugin == name;
-                self.awaited -= usize::from(is_its_own && job.tick.is_some() && job.tick == self.tick);
+                self.awaited -= usize::from(is_its_own && job.is_of_round(self.open));
                 !is_its_own
             });
+        }
+        // Now there is room.
+        for surplus in std::mem::take(&mut self.surplus) {
+            self.directory.distrust(&surplus);
+            self.look();
         }
     }
 
@@ -273,10 +305,11 @@ impl Plugins {
             plugin: slot.plugin.clone(),
             path: self.path.join(&slot.file),
             settled: slot.settled(),
+            is_up: slot.is_up(),
             clock: self.clock,
         };
         let id = self.loads.spawn(load.run()).id();
-        self.jobs.insert(id, Job { plugin: name.to_owned(), tick: None });
+        self.jobs.insert(id, Job { plugin: name.to_owned(), kind: JobKind::Load });
     }
 
     fn loaded(&mut self, joined: Result<(Id, Outcome), JoinError>) {
@@ -310,11 +343,11 @@ impl Plugins {
             Err(error) => (error.id(), Returned::panicked()),
         };
         // A call whose plugin is gone is not known any more.
-        let Some(Job { plugin, tick }) = self.jobs.remove(&id) else { return };
-        let is_awaited = tick == self.tick;
+        let Some(job) = self.jobs.remove(&id) else { return };
+        let is_awaited = job.is_of_round(self.open);
         self.awaited -= usize::from(is_awaited);
-        if let Some(slot) = self.slots.get_mut(&plugin) {
-            slot.returned(returned, !is_awaited, Instant::now());
+        if let (Some(slot), JobKind::Call { generation, .. }) = (self.slots.get_mut(&job.plugin), job.kind) {
+            slot.returned(returned, generation, !is_awaited, Instant::now());
         }
     }
 }
@@ -357,4 +390,53 @@ fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> Resul
         return Err("is not loaded: its name cannot name a plugin; use letters, digits, - and _".to_owned());
     }
     Ok(vec![stem.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    /// Steps until something holds.
+    async fn until(plugins: &mut Plugins, holds: impl Fn(&Plugins) -> bool) {
+        let stepping = async {
+            while !holds(plugins) {
+                plugins.step().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), stepping).await.expect("it comes to hold");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_vanishes_while_it_is_read_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("gone.wasm");
+        std::fs::write(&file, "anything").expect("written");
+        let overrides = Overrides { plugins_directory: Some(directory.path().to_owned()), ..Overrides::default() };
+        let config = Config::load(&overrides).expect("nothing is wrong");
+        let mut plugins = Plugins::new(&config).expect("this machine runs guests");
+        // The load is under way and has not read anything: its task was not polled yet.
+        until(&mut plugins, |plugins| !plugins.loads.is_empty()).await;
+        std::fs::remove_file(&file).expect("removed");
+        until(&mut plugins, |plugins| plugins.loads.is_empty()).await;
+        assert!(plugins.slots.contains_key("gone") && plugins.jobs.is_empty());
+        plugins.look();
+        until(&mut plugins, |plugins| plugins.is_settled() && plugins.slots.is_empty()).await;
+    }
+
+    #[test]
+    fn files_make_the_plugins_that_the_configuration_says() {
+        let plugin =
+            |file: Option<&str>| Arc::new(PluginConfig { file: file.map(str::to_owned), ..PluginConfig::default() });
+        let config = BTreeMap::from([
+            ("a".to_owned(), plugin(Some("shared.wasm"))),
+            ("b".to_owned(), plugin(Some("shared.wasm"))),
+            ("c".to_owned(), plugin(None)),
+        ]);
+        assert_eq!(plugins_of("shared.wasm", &config), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(plugins_of("c.wasm", &config), Ok(vec!["c".to_owned()]));
+        assert_eq!(plugins_of("other.wasm", &config), Ok(vec!["other".to_owned()]));
+        assert!(plugins_of("a.wasm", &config).is_err_and(|why| why.contains("of shared.wasm")));
+        assert!(plugins_of("ä.wasm", &config).is_err());
+    }
 }

@@ -5,7 +5,9 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,43 +34,46 @@ pub fn watch(directory: PathBuf, hints: Sender<()>) -> std::io::Result<()> {
 
 fn run(directory: &Path, hints: &Sender<()>) {
     let (events, notified) = mpsc::sync_channel(1);
+    let is_gone = Arc::new(AtomicBool::new(false));
     let mut watched: Option<(Identity, RecommendedWatcher)> = None;
     let mut complained = false;
+    let mut was_there = false;
     loop {
         let found = Identity::find(directory);
-        if found != watched.as_ref().map(|(identity, _)| *identity) {
-            // The directory is another one than the one that is watched, or is there now: it begins anew.
-            watched = found.and_then(|found| match start(directory, events.clone()) {
+        let is_stale = is_gone.swap(false, Ordering::AcqRel);
+        if is_stale || found != watched.as_ref().map(|(identity, _)| *identity) {
+            // The directory is another one than the one that is watched, even if it has the same number, or it is there
+            // now: begin anew.
+            watched = found.and_then(|found| match start(directory, events.clone(), Arc::clone(&is_gone)) {
                 Ok(running) => Some((found, running)),
                 Err(error) => {
                     if !complained {
                         complained = true;
-                        let (directory, every) = (directory.display(), RESCAN.as_secs());
-                        tracing::warn!("failed to watch {directory}: {error}; changes are seen within {every} s");
+                        let (directory, every) = (directory.display(), RETRY.as_secs());
+                        tracing::warn!("failed to watch {directory}: {error}; it is looked at every {every} s instead");
                     }
                     None
                 }
             });
-            if hint(hints).is_err() {
-                return;
+            if watched.is_some() && Identity::find(directory) != found {
+                // It was replaced just now: what is watched may be either.
+                is_gone.store(true, Ordering::Release);
+                continue;
             }
         }
-        let patience = if found.is_some() { RESCAN } else { RETRY };
-        match notified.recv_timeout(patience) {
+        // That there is still nothing is no news.
+        let is_news = found.is_some() || was_there;
+        was_there = found.is_some();
+        if (is_news && hint(hints).is_err()) || hints.is_closed() {
+            return;
+        }
+        match notified.recv_timeout(if watched.is_some() { RESCAN } else { RETRY }) {
             Ok(()) => {
                 let until = Instant::now() + GATHER;
                 while notified.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
             }
-            Err(RecvTimeoutError::Timeout) if found.is_none() => {
-                if hints.is_closed() {
-                    return;
-                }
-                continue;
-            }
-            Err(_) => {}
-        }
-        if hint(hints).is_err() {
-            return;
+            // What is watched may not be what is there: nothing tells of a file system that is mounted over it.
+            Err(_) => watched = None,
         }
     }
 }
@@ -81,15 +86,35 @@ fn hint(hints: &Sender<()>) -> Result<(), ()> {
     }
 }
 
-fn start(directory: &Path, events: mpsc::SyncSender<()>) -> notify::Result<RecommendedWatcher> {
+fn start(
+    directory: &Path,
+    events: mpsc::SyncSender<()>,
+    is_gone: Arc<AtomicBool>,
+) -> notify::Result<RecommendedWatcher> {
+    // Events name the paths that were watched, made absolute.
+    let directory = std::path::absolute(directory)?;
+    let itself = directory.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // What is only read has not changed; everything else, errors too, is worth a look. A full channel has one
-        // waiting already.
-        if !matches!(&event, Ok(event) if event.kind.is_access()) {
-            let _ = events.try_send(());
+        // What is only read has not changed. Everything else is worth a look, errors too.
+        if let Ok(event) = &event {
+            let is_of_directory = event.paths.is_empty() || event.paths.iter().any(|path| path.starts_with(&itself));
+            if event.kind.is_access() || !is_of_directory {
+                return;
+            }
+            if event.paths.contains(&itself) {
+                is_gone.store(true, Ordering::Release);
+            }
         }
+        // A full channel has a notification waiting already.
+        let _ = events.try_send(());
     })?;
-    watcher.watch(directory, RecursiveMode::NonRecursive)?;
+    watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+    if directory.is_symlink()
+        && let Some(parent) = directory.parent()
+    {
+        // Where the link lies it is turned to another directory.
+        watcher.watch(parent, RecursiveMode::NonRecursive)?;
+    }
     Ok(watcher)
 }
 
@@ -118,18 +143,48 @@ mod tests {
         runtime.block_on(waiting).expect("a hint comes").expect("the watch goes on");
     }
 
+    fn watched(directory: &Path) -> tokio::sync::mpsc::Receiver<()> {
+        let (sender, hints) = tokio::sync::mpsc::channel(1);
+        watch(directory.to_owned(), sender).expect("started");
+        hints
+    }
+
     #[test]
     fn hints_follow_changes_and_a_directory_that_comes_late_or_is_replaced() {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let directory = parent.path().join("plugins");
-        let (sender, mut hints) = tokio::sync::mpsc::channel(1);
-        watch(directory.clone(), sender).expect("started");
+        let mut hints = watched(&directory);
         fs::create_dir(&directory).expect("created");
         hinted(&mut hints);
         fs::write(directory.join("a"), "a").expect("written");
         hinted(&mut hints);
         fs::rename(&directory, parent.path().join("old")).expect("moved");
         fs::create_dir(&directory).expect("created anew");
+        hinted(&mut hints);
+        for round in 0..3 {
+            // The new directory may well get the number of the old one.
+            fs::remove_dir_all(&directory).expect("removed");
+            fs::create_dir(&directory).expect("created again");
+            hinted(&mut hints);
+            fs::write(directory.join("b"), format!("{round}")).expect("written");
+            hinted(&mut hints);
+        }
+    }
+
+    #[test]
+    fn a_link_that_is_turned_is_a_change() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let turn = |to: &str| {
+            fs::create_dir_all(parent.path().join(to)).expect("created");
+            std::os::unix::fs::symlink(to, parent.path().join("next")).expect("linked");
+            fs::rename(parent.path().join("next"), parent.path().join("plugins")).expect("turned");
+        };
+        turn("1");
+        let mut hints = watched(&parent.path().join("plugins"));
+        hinted(&mut hints);
+        turn("2");
+        hinted(&mut hints);
+        fs::write(parent.path().join("2/a"), "a").expect("written");
         hinted(&mut hints);
     }
 }

@@ -36,14 +36,20 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
 
     let mut written = Written::default();
     let mut plugins = None;
+    let mut is_interval_known = true;
     for (key, value) in document.into_inner() {
         match &**key.get_ref() {
-            "interval" => written.interval = report.parsed("interval", value, parse_interval),
+            "interval" => {
+                written.interval = report.parsed("interval", value, parse_interval);
+                is_interval_known = written.interval.is_some();
+            }
             "plugins" => plugins = Some(value),
             other => report.unknown(key.span(), other, "interval, plugins"),
         }
     }
-    let interval = interval.or(written.interval).unwrap_or(DEFAULT_INTERVAL);
+    // Nothing is held against an interval that is wrong itself: of a millisecond everything is a multiple.
+    let otherwise = if is_interval_known { DEFAULT_INTERVAL } else { Duration::from_millis(1) };
+    let interval = interval.or(written.interval).unwrap_or(otherwise);
     if let Some(tables) = plugins.and_then(|value| report.table("plugins", value)) {
         for (name, value) in tables {
             let key = format!("plugins.{}", name.get_ref());
@@ -279,7 +285,8 @@ mod tests {
                 0..5,
             ),
         ) {
-            let text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+            let text: Vec<String> = lines.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            let text = text.join("\n");
             if let Err(problems) = parsed(&text) {
                 prop_assert!(!problems.is_empty());
                 for problem in problems {

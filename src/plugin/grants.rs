@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::hostpath::{self, Pattern};
 
-/// Files that every plugin may read: kernel-wide counters and settings that any local user may read too. What tells of
-/// single processes, of users or of secrets (`kallsyms`, `cmdline`, `environ`, `/sys/kernel/debug`, serial numbers in
-/// `/sys/class/dmi`) is not among them.
+/// Files that every plugin may read, as far as any local user may: kernel-wide counters and settings. What tells of single
+/// processes, of users or of secrets (`kallsyms`, `cmdline`, `environ`, `cgroup.procs`, `/sys/kernel/debug`, serial
+/// numbers) is not among them.
 const DEFAULT_READ: &[&str] = &[
     // Time since boot, and time spent idle.
     "/proc/uptime",
@@ -20,7 +20,6 @@ const DEFAULT_READ: &[&str] = &[
     "/proc/vmstat",
     "/proc/zoneinfo",
     "/proc/buddyinfo",
-    "/proc/pagetypeinfo",
     "/proc/swaps",
     // Pressure stall information.
     "/proc/pressure/*",
@@ -62,8 +61,8 @@ const DEFAULT_READ: &[&str] = &[
     "/proc/sys/net/netfilter/nf_conntrack_count",
     "/proc/sys/net/netfilter/nf_conntrack_max",
     // Servers and clients of network file systems.
-    "/proc/net/rpc/nfs",
-    "/proc/net/rpc/nfsd",
+    "/proc/1/net/rpc/nfs",
+    "/proc/1/net/rpc/nfsd",
     // CPU topology and frequency, and NUMA nodes.
     "/sys/devices/system/cpu/*",
     "/sys/devices/system/cpu/*/*",
@@ -89,23 +88,41 @@ const DEFAULT_READ: &[&str] = &[
     // Sensors.
     "/sys/class/hwmon/*/*",
     "/sys/class/thermal/*/*",
-    "/sys/class/power_supply/*/*",
-    // Control groups: the accounting of services and containers, version 2 and 1, to the depth of a container in a pod
-    // in a slice.
-    "/sys/fs/cgroup/*",
-    "/sys/fs/cgroup/*/*",
-    "/sys/fs/cgroup/*/*/*",
-    "/sys/fs/cgroup/*/*/*/*",
-    "/sys/fs/cgroup/*/*/*/*/*",
-    "/sys/fs/cgroup/*/*/*/*/*/*",
+    "/sys/class/power_supply/*/capacity",
+    "/sys/class/power_supply/*/current_now",
+    "/sys/class/power_supply/*/energy_full",
+    "/sys/class/power_supply/*/energy_now",
+    "/sys/class/power_supply/*/online",
+    "/sys/class/power_supply/*/power_now",
+    "/sys/class/power_supply/*/status",
+    "/sys/class/power_supply/*/type",
+    "/sys/class/power_supply/*/voltage_now",
 ];
+
+/// The accounting of control groups, by file name; not which processes are in them. Versions 2 and 1.
+const DEFAULT_CGROUP_READ: [&str; 8] =
+    ["blkio.*", "cgroup.stat", "cpu.*", "cpuacct.*", "hugetlb.*", "io.*", "memory.*", "pids.*"];
+
+/// How deep control groups are read: that of a container in a pod in a slice, under a version 1 controller.
+const CGROUP_DEPTH: usize = 6;
 
 /// What one plugin may touch on the file system.
 #[derive(Debug, Clone)]
 pub(super) struct Grants {
     root: PathBuf,
+    /// What every plugin may read; none in an instance to which nothing is granted.
+    default: Vec<Pattern>,
     read: Vec<Pattern>,
     usage: Vec<Pattern>,
+}
+
+/// What allows a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// The grants that all plugins have.
+    Default,
+    /// A grant in the configuration.
+    Configuration,
 }
 
 /// Why a path may not be touched.
@@ -122,13 +139,18 @@ pub(super) enum Refusal {
 impl Grants {
     /// The grants of a plugin for which the configuration adds these.
     pub(super) fn new(root: &Path, read: &[Pattern], usage: &[Pattern]) -> Self {
-        let default = DEFAULT_READ.iter().filter_map(|&path| Pattern::new(path).ok());
-        Self { root: root.to_owned(), read: default.chain(read.iter().cloned()).collect(), usage: usage.to_vec() }
+        let cgroups = (0..=CGROUP_DEPTH).flat_map(|depth| {
+            let group = format!("/sys/fs/cgroup{}", "/*".repeat(depth));
+            DEFAULT_CGROUP_READ.map(|name| format!("{group}/{name}"))
+        });
+        let default = DEFAULT_READ.iter().map(|&path| path.to_owned()).chain(cgroups);
+        let default = default.filter_map(|path| Pattern::new(path).ok()).collect();
+        Self { root: root.to_owned(), default, read: read.to_vec(), usage: usage.to_vec() }
     }
 
     /// No grants at all.
     pub(super) fn none() -> Self {
-        Self { root: PathBuf::from("/"), read: Vec::new(), usage: Vec::new() }
+        Self { root: PathBuf::from("/"), default: Vec::new(), read: Vec::new(), usage: Vec::new() }
     }
 
     /// Where the measured host's root is.
@@ -136,41 +158,54 @@ impl Grants {
         &self.root
     }
 
-    /// Whether a file may be read.
-    pub(super) fn read(&self, path: &str) -> Result<(), Refusal> {
-        self.check(path, &self.read, Pattern::matches)
+    /// Whether a file may be read, provided that any local user may when only the default grants say so.
+    pub(super) fn read(&self, path: &str) -> Result<Basis, Refusal> {
+        self.check(path, Pattern::matches)
     }
 
     /// Whether a directory may be listed: when it is granted itself, and when a grant leaves open the names in it.
-    pub(super) fn list(&self, path: &str) -> Result<(), Refusal> {
-        self.check(path, &self.read, |pattern, path| pattern.matches(path) || pattern.opens(path))
+    pub(super) fn list(&self, path: &str) -> Result<Basis, Refusal> {
+        self.check(path, |pattern, path| pattern.matches(path) || pattern.opens(path))
     }
 
     /// Whether the usage of the file system at a path may be seen, be it the root of a mount or not.
     pub(super) fn usage(&self, path: &str) -> Result<(), Refusal> {
-        self.check(path, &self.usage, Pattern::matches)
+        hostpath::check(path).map_err(Refusal::Malformed)?;
+        if self.usage.iter().any(|pattern| pattern.matches(path)) { Ok(()) } else { Err(Refusal::Missing) }
     }
 
-    fn check(&self, path: &str, patterns: &[Pattern], covers: fn(&Pattern, &str) -> bool) -> Result<(), Refusal> {
+    fn check(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, Refusal> {
         hostpath::check(path).map_err(Refusal::Malformed)?;
         if self.is_own_process(path) {
             return Err(Refusal::Own);
         }
-        if patterns.iter().any(|pattern| covers(pattern, path)) { Ok(()) } else { Err(Refusal::Missing) }
+        let is_covered = |patterns: &[Pattern]| patterns.iter().any(|pattern| covers(pattern, path));
+        match (is_covered(&self.read), is_covered(&self.default)) {
+            (true, _) => Ok(Basis::Configuration),
+            (false, true) => Ok(Basis::Default),
+            (false, false) => Err(Refusal::Missing),
+        }
     }
 
-    /// Whether a path is in the `/proc` directory of the agent or of one of its threads.
+    /// Whether a path is the agent's own, or one of its threads': in `/proc`, or wherever else a process file system is
+    /// mounted. Each such file system numbers processes in its own way, and knows by `self` which of them asks; threads
+    /// have directories too, which no listing shows.
     fn is_own_process(&self, path: &str) -> bool {
-        let Some(process) = path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next()) else { return false };
-        if matches!(process, "self" | "thread-self") {
-            return true;
+        let mut before = String::new();
+        for segment in path.split('/').skip(1) {
+            let is_number = !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
+            let is_own = match segment {
+                "self" | "thread-self" => before == "/proc",
+                _ if is_number => hostpath::below(&self.root, &before).join("self/task").join(segment).exists(),
+                _ => false,
+            };
+            if is_own {
+                return true;
+            }
+            before.push('/');
+            before.push_str(segment);
         }
-        // The measured host may number processes differently from where the agent runs: its own `self` knows. Threads
-        // have directories too, which no listing shows.
-        process.bytes().all(|byte| byte.is_ascii_digit())
-            && [&*self.root, Path::new("/")]
-                .iter()
-                .any(|root| hostpath::below(root, "/proc/self/task").join(process).exists())
+        false
     }
 }
 
@@ -187,14 +222,17 @@ mod tests {
 
     #[test]
     fn all_default_grants_are_patterns() {
-        assert_eq!(grants(&[]).read.len(), DEFAULT_READ.len());
+        let cgroups = DEFAULT_CGROUP_READ.len() * (CGROUP_DEPTH + 1);
+        assert_eq!(grants(&[]).default.len(), DEFAULT_READ.len() + cgroups);
     }
 
     #[test]
     fn kernel_wide_files_are_granted_from_the_start() {
         let grants = grants(&[]);
-        assert_eq!(grants.read("/proc/uptime"), Ok(()));
-        assert_eq!(grants.list("/sys/class/net"), Ok(()));
+        assert_eq!(grants.read("/proc/uptime"), Ok(Basis::Default));
+        assert_eq!(grants.list("/sys/class/net"), Ok(Basis::Default));
+        assert_eq!(grants.read("/sys/fs/cgroup/system.slice/redis.service/memory.current"), Ok(Basis::Default));
+        assert_eq!(grants.list("/sys/fs/cgroup/system.slice"), Ok(Basis::Default));
         for secret in
             ["/etc/shadow", "/proc/2/environ", "/proc/kcore", "/proc/1/environ", "/sys/class/dmi/id/product_serial"]
         {
@@ -224,18 +262,33 @@ mod tests {
             assert_eq!(grants.read(&path), Err(Refusal::Own), "{path}");
         }
         assert_eq!(grants.list(&format!("/proc/{own}")), Err(Refusal::Own));
-        assert_eq!(grants.list("/proc"), Ok(()), "the numbers of all processes");
+        assert_eq!(grants.list("/proc"), Ok(Basis::Configuration), "the numbers of all processes");
+    }
+
+    #[test]
+    fn a_process_is_own_where_the_measured_host_says_so() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let read: Vec<Pattern> =
+            ["/proc/*/stat", "/jail/proc/*/stat"].map(|path| Pattern::new(path).expect(path)).into();
+        let grants = Grants::new(root.path(), &read, &[]);
+        for own in ["proc/self/task/77", "jail/proc/self/task/78"] {
+            std::fs::create_dir_all(root.path().join(own)).expect("created");
+        }
+        assert_eq!(grants.read("/proc/77/stat"), Err(Refusal::Own));
+        assert_eq!(grants.read("/jail/proc/78/stat"), Err(Refusal::Own), "wherever it is mounted");
+        assert_eq!(grants.read("/proc/78/stat"), Ok(Basis::Configuration));
+        let here = format!("/proc/{}/stat", std::process::id());
+        assert_eq!(grants.read(&here), Ok(Basis::Configuration), "a number of here means another process there");
     }
 
     proptest! {
-        /// A path outside all patterns never passes, however it is spelt.
+        /// A path passes when it is what the pattern stands for, and no other does, however it is spelt.
         #[test]
         fn only_what_a_pattern_covers_passes(path in "(/(etc|\\.\\.|\\.||a|b[ab]{0,2}|self|proc)){1,5}/?") {
             let grants = grants(&["/etc/a*/b"]);
-            if grants.read(&path).is_ok() {
-                let granted = path.strip_prefix("/etc/a").and_then(|rest| rest.strip_suffix("/b")).is_some();
-                prop_assert!(granted || DEFAULT_READ.contains(&&*path), "{path}");
-            }
+            let segments: Vec<&str> = path.split('/').collect();
+            let is_covered = matches!(segments[..], ["", "etc", a, "b"] if a.starts_with('a'));
+            prop_assert_eq!(grants.read(&path) == Ok(Basis::Configuration), is_covered, "{}", path);
         }
     }
 }

@@ -8,17 +8,17 @@ mod log;
 mod net;
 mod wasi;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(super) use log::printable;
+pub(super) use files::is_mount_root;
+pub(super) use log::{Log, printable};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use net::Connection;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 
 use super::bindings;
+use super::configured::Plugin;
 use super::engine::Engine;
-use super::grants::Grants;
 use super::limits::Limits;
 
 /// What a guest may still do when a capability of its has run out of time: a tenth of its call's time.
@@ -27,8 +27,7 @@ const MARGIN: u32 = 10;
 /// The host's side of one guest.
 pub(super) struct State {
     pub(super) limits: Limits,
-    grants: Arc<Grants>,
-    log: log::Log,
+    plugin: Plugin,
     table: ResourceTable,
     /// When the current call is over.
     deadline: Instant,
@@ -37,13 +36,12 @@ pub(super) struct State {
 }
 
 impl State {
-    /// The state of a guest that logs under this name.
-    pub(super) fn new(name: &str, grants: Arc<Grants>, memory_bytes: u64) -> Self {
+    /// The state of a guest of this plugin.
+    pub(super) fn new(plugin: &Plugin) -> Self {
         let now = Instant::now();
         Self {
-            limits: Limits::new(memory_bytes),
-            grants,
-            log: log::Log::new(name, now),
+            limits: Limits::new(plugin.config.memory_bytes),
+            plugin: plugin.clone(),
             table: ResourceTable::new(),
             deadline: now,
             patience: now,
@@ -79,7 +77,8 @@ pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result
     Ok(linker)
 }
 
-/// What a guest is told about a missing grant: the line of configuration that would give it.
+/// The line of configuration that would give a missing grant: what a guest is told, and what the operator is to add.
 pub(super) fn grant_line(grant: &str, value: &str) -> String {
-    format!("{grant} = [\"{}\"]", printable(value))
+    // A JSON text is a TOML text.
+    format!("{grant} = [{}]", serde_json::Value::from(printable(value)))
 }

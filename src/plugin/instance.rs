@@ -2,21 +2,19 @@
 //! more, and whoever owns it drops it.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::exports::gauged::plugin::collector::{self as wit, Capability, Need};
-use super::bindings::{Plugin, PluginPre};
+use super::bindings::{self, PluginPre};
+use super::configured::Plugin;
 use super::engine::Engine;
 use super::fault::{Failure, Fault, Kind};
-use super::grants::Grants;
 use super::host::{self, State, grant_line, printable};
 use super::limits::{HANDLES, HOSTCALL_BYTES};
 use super::result::{self, Collected};
-use crate::config::PluginConfig;
 use crate::schedule::Tick;
 
 /// How much later than a guest's time limit a call is given up from outside: for a host function that does not return,
@@ -54,19 +52,15 @@ impl Code {
 pub(super) struct Instance {
     engine: Engine,
     store: Store<State>,
-    guest: Plugin,
+    guest: bindings::Plugin,
     timeout: Duration,
 }
 
 impl Instance {
     /// Instantiates the code. A guest's own start code runs under the same time limit as a call.
-    pub(super) async fn new(
-        code: &Code,
-        name: &str,
-        grants: Arc<Grants>,
-        config: &PluginConfig,
-    ) -> Result<Self, Fault> {
-        let mut store = Store::new(code.engine.wasmtime(), State::new(name, grants, config.memory_bytes));
+    pub(super) async fn new(code: &Code, plugin: &Plugin) -> Result<Self, Fault> {
+        let timeout = plugin.config.timeout;
+        let mut store = Store::new(code.engine.wasmtime(), State::new(plugin));
         store.limiter(|state| &mut state.limits);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         store.set_max_component_handles(HANDLES);
@@ -77,11 +71,11 @@ impl Instance {
                 UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
             })
         });
-        begin(&mut store, config.timeout);
-        let started = timed(&code.engine, config.timeout, code.guest.instantiate_async(&mut store)).await;
+        begin(&mut store, timeout);
+        let started = timed(&code.engine, timeout, code.guest.instantiate_async(&mut store)).await;
         match started {
-            Ok(guest) => Ok(Self { engine: code.engine.clone(), store, guest, timeout: config.timeout }),
-            Err(stop) => Err(fault("its start", &stop, store.data(), config.timeout)),
+            Ok(guest) => Ok(Self { engine: code.engine.clone(), store, guest, timeout }),
+            Err(stop) => Err(fault("its start", &stop, store.data(), timeout)),
         }
     }
 

@@ -27,12 +27,19 @@ pub(super) const HANDLES: usize = 1000;
 pub(super) struct Limits {
     most_bytes: usize,
     held_bytes: usize,
+    /// What was allowed last, which may still fail.
+    growth_bytes: usize,
     refused: bool,
 }
 
 impl Limits {
     pub(super) fn new(memory_bytes: u64) -> Self {
-        Self { most_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX), held_bytes: 0, refused: false }
+        Self {
+            most_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
+            held_bytes: 0,
+            growth_bytes: 0,
+            refused: false,
+        }
     }
 
     /// Begins a call: what was refused before it has been coped with.
@@ -57,14 +64,25 @@ impl Limits {
 }
 
 impl ResourceLimiter for Limits {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let held = self.held_bytes.saturating_add(desired.saturating_sub(current));
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // Beyond the maximum that the guest itself has declared the memory will not grow.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let growth = desired.saturating_sub(current);
+        let held = self.held_bytes.saturating_add(growth);
         if held > self.most_bytes {
             self.refused = true;
             return Ok(false);
         }
         self.held_bytes = held;
+        self.growth_bytes = growth;
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.held_bytes = self.held_bytes.saturating_sub(std::mem::take(&mut self.growth_bytes));
+        Ok(())
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
@@ -95,16 +113,20 @@ mod tests {
         #[test]
         fn memories_are_limited_together(
             most in 0_u64..1000,
-            steps in prop::collection::vec((0_usize..3, 0_usize..400), 1..40),
+            steps in prop::collection::vec((0_usize..3, 0_usize..400, any::<bool>()), 1..40),
+            maximum in prop::option::of(0_usize..500),
         ) {
             let mut limits = Limits::new(most);
             let mut sizes = [0_usize; 3];
-            for (memory, by) in steps {
+            for (memory, by, fails) in steps {
                 let desired = sizes[memory] + by;
-                if limits.memory_growing(sizes[memory], desired, None).expect("decides") {
-                    sizes[memory] = desired;
-                } else {
-                    prop_assert!(limits.refused());
+                if limits.memory_growing(sizes[memory], desired, maximum).expect("decides") {
+                    prop_assert!(maximum.is_none_or(|maximum| desired <= maximum));
+                    if fails {
+                        limits.memory_grow_failed(wasmtime::Error::msg("no memory")).expect("copes");
+                    } else {
+                        sizes[memory] = desired;
+                    }
                 }
                 prop_assert_eq!(limits.held_bytes(), sizes.iter().sum::<usize>());
                 prop_assert!(limits.held_bytes() as u64 <= most);

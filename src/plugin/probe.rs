@@ -86,16 +86,19 @@ fn check_contract(component: &[u8]) -> Result<(), String> {
             _ => {}
         }
     }
-    let Some(version) = exports.iter().find_map(|name| name.strip_prefix(CONTRACT)) else {
+    let is_served =
+        |version: &&str| version.strip_prefix(SERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let versions: Vec<&str> = exports.iter().filter_map(|name| name.strip_prefix(CONTRACT)).collect();
+    if versions.iter().any(is_served) {
+        return Ok(());
+    }
+    let Some(version) = versions.first() else {
         let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
         return Err(format!(
             "is a component of another world: it exports {found} instead of {CONTRACT}{SERVED}; build it for the world \
              gauged:plugin/plugin"
         ));
     };
-    if version.strip_prefix(SERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
-        return Ok(());
-    }
     Err(format!(
         "was built for version {version} of the contract, and this agent, {}, serves {SERVED}; update the agent, or \
          build the plugin for {SERVED}",

@@ -7,6 +7,9 @@ use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
 use crate::sample::{Label, Metric, Module, Value, is_label_name, is_name};
 
+/// The most modules in one result: a plugin has one, or a few.
+const MODULES: usize = 100;
+
 /// The most metrics in one result, over all modules: a host with a thousand disks still fits.
 const METRICS: usize = 10_000;
 
@@ -30,7 +33,7 @@ pub(super) fn convert(returned: Vec<wit::Module>) -> Collected {
     let mut left = METRICS;
     let mut names = HashSet::new();
     for wit::Module { name, metrics } in returned {
-        if !is_name(&name) || !names.insert(name.clone()) {
+        if collected.modules.len() == MODULES || !is_name(&name) || !names.insert(name.clone()) {
             collected.dropped += metrics.len().max(1) as u64;
             continue;
         }
@@ -145,6 +148,12 @@ mod tests {
         let many = (0..METRICS + 5).map(|at| metric(&format!("m{at}"), &[], metrics::Value::Boolean(true))).collect();
         let collected = convert(vec![module("flood", many)]);
         assert_eq!((collected.modules[0].metrics.len(), collected.dropped), (METRICS, 5));
+    }
+
+    #[test]
+    fn a_flood_of_modules_is_cut() {
+        let collected = convert((0..MODULES + 5).map(|at| module(&format!("m{at}"), vec![])).collect());
+        assert_eq!((collected.modules.len(), collected.dropped), (MODULES, 5));
     }
 
     #[test]

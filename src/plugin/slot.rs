@@ -8,9 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::configured::Plugin;
 use super::fault::{Counts, Failure, Fault, Kind, pause_after};
 use super::instance::Instance;
-use super::load::{Hash, Outcome, Plugin, Rejection, Version};
+use super::load::{Hash, Outcome, Rejection, Trial, Version};
 use super::result::Collected;
 use crate::sample::Module;
 use crate::schedule::Tick;
@@ -21,19 +22,26 @@ pub(super) struct Slot {
     /// The name of its file in the plugins directory.
     pub(super) file: String,
     loading: Loading,
-    rejected: Option<Hash>,
+    /// The content that was rejected last, and why.
+    rejected: Option<(Hash, String)>,
+    /// When to load a rejected content again that may pass then.
+    reload: Retry,
+
     serving: Option<Arc<Version>>,
-    /// The serving version's instance, while it is not away on a call.
+    /// Which of the versions that have served here it is.
+    generation: u64,
+    /// Its instance, while that is not away on a call.
     home: Option<Box<Instance>>,
-    away: Option<Away>,
+    is_away: bool,
+    /// Whether it was never called: then it is due at the next tick, whatever its interval.
+    is_new: bool,
     condition: Condition,
-    /// Faults in a row.
-    streak: u32,
-    /// When a plugin that failed is tried again.
-    retry_at: Option<Instant>,
+    /// When a version that failed is called again.
+    recall: Retry,
+
     arrived: Option<Collected>,
-    /// Its modules that another collector has, as far as they were reported.
-    conflicts: HashSet<String>,
+    /// Whether it was reported that another collector has a module of its.
+    is_conflict_known: bool,
     duration: Duration,
     memory_bytes: usize,
     faults: Counts,
@@ -50,15 +58,6 @@ enum Loading {
     Again,
 }
 
-/// Whose instance is away on a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Away {
-    /// The serving version's.
-    Current,
-    /// That of a version before; it does not come home.
-    Former,
-}
-
 /// What became of the last call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Condition {
@@ -68,6 +67,35 @@ enum Condition {
     Unavailable(String),
     /// It is not called until its file changes.
     Aside,
+}
+
+/// Something that failed and is tried again after a pause, the longer the more often it has failed in a row. It has to
+/// do well for twice the pause before that counts as the end of the row: what fails at every other call is not well.
+#[derive(Debug, Clone, Default)]
+struct Retry {
+    failures: u32,
+    at: Option<Instant>,
+}
+
+impl Retry {
+    /// It has failed. Answers how long it is left alone.
+    fn failed(&mut self, now: Instant) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let pause = pause_after(self.failures);
+        self.at = Some(now + pause);
+        pause
+    }
+
+    /// It did well.
+    fn went_well(&mut self, now: Instant) {
+        if self.at.is_some_and(|at| now.saturating_duration_since(at) > 2 * pause_after(self.failures)) {
+            *self = Self::default();
+        }
+    }
+
+    fn is_pausing(&self, now: Instant) -> bool {
+        self.at.is_some_and(|at| at > now)
+    }
 }
 
 /// What a call brought home.
@@ -93,14 +121,16 @@ impl Slot {
             file,
             loading: Loading::No,
             rejected: None,
+            reload: Retry::default(),
             serving: None,
+            generation: 0,
             home: None,
-            away: None,
+            is_away: false,
+            is_new: true,
             condition: Condition::Down,
-            streak: 0,
-            retry_at: None,
+            recall: Retry::default(),
             arrived: None,
-            conflicts: HashSet::new(),
+            is_conflict_known: false,
             duration: Duration::ZERO,
             memory_bytes: 0,
             faults: Counts::default(),
@@ -112,18 +142,40 @@ impl Slot {
 
     /// Takes note that the file is new or has changed. Answers whether to load it now: a load that is under way is let
     /// finish first.
-    pub(super) fn wants_load(&mut self) -> bool {
+    pub(super) fn changed(&mut self) -> bool {
+        self.reload = Retry::default();
         let now = self.loading == Loading::No;
         self.loading = if now { Loading::Yes } else { Loading::Again };
         now
     }
 
-    /// The contents that are not to be loaded again: the one that serves and the one that was rejected last.
-    pub(super) fn settled(&self) -> [Option<Hash>; 2] {
-        [self.serving.as_ref().map(|version| version.hash), self.rejected]
+    /// When to load a rejected content again, if it may pass then.
+    pub(super) fn reload_at(&self) -> Option<Instant> {
+        self.reload.at
     }
 
-    /// Takes the outcome of a load. Answers whether to load again.
+    /// Answers whether to load a rejected content again now.
+    pub(super) fn wants_reload(&mut self, now: Instant) -> bool {
+        if self.loading != Loading::No || self.reload.at.is_none_or(|at| at > now) {
+            return false;
+        }
+        self.reload.at = None;
+        self.loading = Loading::Yes;
+        true
+    }
+
+    /// The contents that are not to be loaded again: the one that serves, and the one that was rejected for good.
+    pub(super) fn settled(&self) -> [Option<Hash>; 2] {
+        let rejected = self.rejected.as_ref().filter(|_| self.reload.failures == 0);
+        [self.serving.as_ref().map(|version| version.hash), rejected.map(|(hash, _)| *hash)]
+    }
+
+    /// Whether the last call succeeded.
+    pub(super) fn is_up(&self) -> bool {
+        self.condition == Condition::Up
+    }
+
+    /// Takes the outcome of a load. Answers whether to load again at once.
     pub(super) fn loaded(&mut self, outcome: Outcome, directory: &Path, now: Instant) -> bool {
         let again = std::mem::replace(&mut self.loading, Loading::No) == Loading::Again;
         let (plugin, path) = (Arc::clone(&self.plugin.name), directory.join(&self.file));
@@ -138,16 +190,25 @@ impl Slot {
                 self.faults.add(Kind::Load);
                 tracing::warn!("plugin {plugin}: {path} cannot be read: {error}; allow the agent to; {consequence}");
             }
-            Outcome::Rejected(hash, Rejection { reason, was_slow }) => {
-                self.faults.add(Kind::Load);
-                tracing::warn!("plugin {plugin}: {path} ({hash}) {reason}; {consequence}");
-                if was_slow && self.serving.is_none() {
-                    self.pause(now);
-                } else {
-                    self.rejected = Some(hash);
+            Outcome::Rejected(hash, Rejection { reason, is_fault, may_pass }) => {
+                if is_fault {
+                    self.faults.add(Kind::Load);
                 }
+                if may_pass {
+                    self.reload.failed(now);
+                } else {
+                    self.reload = Retry::default();
+                }
+                let rejected = Some((hash, reason));
+                if rejected != self.rejected
+                    && let Some((_, reason)) = &rejected
+                {
+                    let remedy = if may_pass { "; it is tried again" } else { "" };
+                    tracing::warn!("plugin {plugin}: {path} ({hash}) {reason}; {consequence}{remedy}");
+                }
+                self.rejected = rejected;
             }
-            Outcome::Ready(version, instance, fault) => self.serve(version, instance, fault, now),
+            Outcome::Ready(version, trial) => self.serve(version, trial, now),
         }
         if again {
             self.loading = Loading::Yes;
@@ -155,32 +216,30 @@ impl Slot {
         again
     }
 
-    fn serve(&mut self, version: Version, instance: Option<Box<Instance>>, fault: Option<Fault>, now: Instant) {
+    fn serve(&mut self, version: Version, trial: Trial, now: Instant) {
         let plugin = &self.plugin.name;
         match &self.serving {
             None => tracing::info!("plugin {plugin} {version} loaded"),
             Some(former) => tracing::info!("plugin {plugin} {version} takes the place of {former}"),
         }
-        self.serving = Some(Arc::new(version));
-        self.home = instance;
-        self.away = self.away.map(|_| Away::Former);
-        self.condition = Condition::Down;
         self.rejected = None;
-        self.streak = 0;
-        self.retry_at = None;
-        self.conflicts.clear();
-        if let Some(fault) = fault {
-            self.failed(&fault, now);
+        self.reload = Retry::default();
+        self.serving = Some(Arc::new(version));
+        self.generation += 1;
+        // A call of the version before ends on that version, and its instance does not come home.
+        self.home = None;
+        self.is_away = false;
+        self.is_new = true;
+        self.recall = Retry::default();
+        self.is_conflict_known = false;
+        match trial {
+            Trial::Passed(instance) => {
+                self.settle(Some(instance));
+                self.condition = Condition::Up;
+            }
+            Trial::Unavailable(why) => self.unavailable(why),
+            Trial::Failed(fault) => self.failed(&fault, now),
         }
-    }
-
-    /// Whether a file that was only too slow to be loaded is to be tried again now.
-    pub(super) fn wants_reload(&mut self, now: Instant) -> bool {
-        let is_due = self.serving.is_none() && self.retry_at.is_some_and(|at| at <= now);
-        if is_due {
-            self.retry_at = None;
-        }
-        is_due && self.wants_load()
     }
 
     /// Begins the call that a tick asks for: none when the plugin is not due, is put aside, rests after a fault, or is
@@ -191,17 +250,19 @@ impl Slot {
         clock: Instant,
     ) -> Option<impl Future<Output = Returned> + Send + 'static + use<>> {
         let version = Arc::clone(self.serving.as_ref()?);
-        if !tick.is_due(self.plugin.config.every) || self.condition == Condition::Aside {
+        let is_due = self.is_new || tick.is_due(self.plugin.config.every);
+        if !is_due || self.condition == Condition::Aside {
             return None;
         }
-        if self.away.is_some() {
+        if self.is_away {
             self.overdue += 1;
             return None;
         }
-        if self.retry_at.is_some_and(|at| at > Instant::now()) {
+        if self.recall.is_pausing(Instant::now()) {
             return None;
         }
-        self.away = Some(Away::Current);
+        self.is_away = true;
+        self.is_new = false;
         let (plugin, home) = (self.plugin.clone(), self.home.take());
         Some(async move {
             let start = Instant::now();
@@ -221,40 +282,39 @@ impl Slot {
         })
     }
 
-    /// Takes what a call brought home. `is_late` says that the sample that it was made for has left without it: then it
-    /// goes with the next.
-    pub(super) fn returned(&mut self, returned: Returned, is_late: bool, now: Instant) {
-        let Returned { instance, result, took, .. } = returned;
-        let is_current = self.away.take() == Some(Away::Current);
-        self.duration = took;
-        self.late += u64::from(is_late);
-        let result = result.map(|collected| {
-            self.dropped += collected.dropped;
-            self.arrived = Some(collected);
-        });
-        if !is_current {
-            return;
+    /// Which version a call that is begun now is of.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Takes what a call of a version brought home. `is_late` says that the sample that it was made for has left without
+    /// it: then it goes with the next.
+    pub(super) fn returned(&mut self, returned: Returned, generation: u64, is_late: bool, now: Instant) {
+        let Returned { instance, result, took } = returned;
+        if generation != self.generation {
+            return self.former_returned(result);
         }
-        self.memory_bytes = instance.as_ref().map_or(0, |instance| instance.held_bytes());
-        let plugin = &self.plugin.name;
+        self.is_away = false;
+        self.duration = took;
         match result {
-            Ok(()) => {
+            Ok(collected) => {
                 if let Condition::Unavailable(_) = self.condition {
-                    tracing::info!("plugin {plugin}: what it measures is available again");
+                    tracing::info!("plugin {}: what it measures is available again", self.plugin.name);
                 }
-                self.home = instance;
+                self.late += u64::from(is_late);
+                self.dropped += collected.dropped;
+                self.arrived = Some(collected);
+                self.settle(instance);
                 self.condition = Condition::Up;
-                self.streak = self.streak.saturating_sub(1);
-                self.retry_at = None;
+                self.recall.went_well(now);
             }
             Err(Failure::Unavailable(why)) => {
-                if self.condition != Condition::Unavailable(why.clone()) {
-                    tracing::warn!("plugin {plugin}: not available: {why}; it is asked again at its next tick");
-                }
-                self.home = instance;
-                self.condition = Condition::Unavailable(why);
+                self.settle(instance);
+                self.unavailable(why);
             }
             Err(Failure::PutAside(why)) => {
+                self.settle(None);
+                let plugin = &self.plugin.name;
                 tracing::warn!("plugin {plugin} {why}; it is put aside until its file changes or the agent restarts");
                 self.condition = Condition::Aside;
             }
@@ -262,21 +322,39 @@ impl Slot {
         }
     }
 
+    /// A call that outlasted its version: what it measured is good, and its fault is one.
+    fn former_returned(&mut self, result: Result<Collected, Failure>) {
+        match result {
+            Ok(collected) if self.arrived.is_none() => self.arrived = Some(collected),
+            Err(Failure::Fault(fault)) => {
+                self.faults.add(fault.kind);
+                tracing::warn!("plugin {}, the version before: {fault}", self.plugin.name);
+            }
+            _ => {}
+        }
+    }
+
+    fn settle(&mut self, instance: Option<Box<Instance>>) {
+        self.memory_bytes = instance.as_ref().map_or(0, |instance| instance.held_bytes());
+        self.home = instance;
+    }
+
+    fn unavailable(&mut self, why: String) {
+        if self.condition != Condition::Unavailable(why.clone()) && self.plugin.log.take() {
+            let plugin = &self.plugin.name;
+            tracing::warn!("plugin {plugin}: not available: {why}; it is asked again at its next tick");
+        }
+        self.condition = Condition::Unavailable(why);
+    }
+
     fn failed(&mut self, fault: &Fault, now: Instant) {
+        self.settle(None);
         self.faults.add(fault.kind);
         self.condition = Condition::Down;
-        let pause = self.pause(now);
+        let pause = self.recall.failed(now);
         let version = self.serving.as_ref().map(ToString::to_string).unwrap_or_default();
         let pause = humantime::format_duration(pause);
         tracing::warn!("plugin {} {version}: {fault}; started afresh after {pause}", self.plugin.name);
-    }
-
-    /// Leaves the plugin alone for a while, the longer the more often it has failed.
-    fn pause(&mut self, now: Instant) -> Duration {
-        self.streak = self.streak.saturating_add(1);
-        let pause = pause_after(self.streak);
-        self.retry_at = Some(now + pause);
-        pause
     }
 
     /// Moves what has arrived into a sample. Of a module that is there already nothing is taken.
@@ -288,7 +366,8 @@ impl Slot {
                 continue;
             }
             self.dropped += module.metrics.len() as u64;
-            if self.conflicts.insert(module.name.to_string()) {
+            if !self.is_conflict_known {
+                self.is_conflict_known = true;
                 let (plugin, name) = (&self.plugin.name, &module.name);
                 tracing::warn!("plugin {plugin}: its module {name} is dropped, another collector has it; rename one");
             }
@@ -299,7 +378,7 @@ impl Slot {
     pub(super) fn describe(&self, agent: &mut Module) {
         let plugin = ("plugin", &*self.plugin.name);
         let labels = &[plugin];
-        agent.push_labelled("plugin_up", labels, u64::from(self.condition == Condition::Up));
+        agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
         if self.serving.is_some() {
             agent.push_labelled("plugin_duration_seconds", labels, self.duration.as_secs_f64());
             agent.push_labelled("plugin_memory_bytes", labels, self.memory_bytes as u64);
@@ -307,13 +386,45 @@ impl Slot {
         agent.push_labelled("plugin_overdue_total", labels, self.overdue);
         agent.push_labelled("plugin_late_total", labels, self.late);
         agent.push_labelled("plugin_dropped_metrics_total", labels, self.dropped);
+        if !self.is_away {
+            agent.push_labelled("plugin_stuck_operations", labels, self.plugin.stuck() as u64);
+        }
         for (kind, count) in self.faults.nonzero() {
             agent.push_labelled("plugin_faults_total", &[plugin, ("kind", kind.name())], count);
         }
     }
+}
 
-    /// When it wants attention by itself: to load a file again.
-    pub(super) fn reload_at(&self) -> Option<Instant> {
-        self.retry_at.filter(|_| self.serving.is_none())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_at_every_other_call_rests_longer_and_longer() {
+        let mut now = Instant::now();
+        let mut retry = Retry::default();
+        let pauses: Vec<u64> = (0..4)
+            .map(|_| {
+                let pause = retry.failed(now);
+                assert!(retry.is_pausing(now) && !retry.is_pausing(now + pause));
+                now += pause + Duration::from_secs(1);
+                retry.went_well(now);
+                now += Duration::from_secs(1);
+                pause.as_secs()
+            })
+            .collect();
+        assert_eq!(pauses, [1, 2, 4, 8]);
+    }
+
+    #[test]
+    fn what_did_well_for_long_enough_starts_from_the_beginning() {
+        let now = Instant::now();
+        let mut retry = Retry::default();
+        retry.failed(now);
+        let pause = retry.failed(now);
+        retry.went_well(now + pause + 2 * pause);
+        assert_eq!(retry.failures, 2);
+        retry.went_well(now + pause + 2 * pause + Duration::from_millis(1));
+        assert_eq!(retry.failed(now), Duration::from_secs(1));
     }
 }

@@ -6,7 +6,7 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use super::{Queue, Style, encode};
+use super::{QUEUE, Samples, Style, encode};
 use crate::sample::Sample;
 
 /// Starts the thread that writes what is put into the queue. The receiver hears when the reader has closed the pipe.
@@ -14,8 +14,8 @@ use crate::sample::Sample;
 /// # Errors
 ///
 /// When the thread cannot be started.
-pub fn start() -> io::Result<(Arc<Queue>, oneshot::Receiver<()>)> {
-    let queue = Arc::new(Queue::default());
+pub fn start() -> io::Result<(Arc<Samples>, oneshot::Receiver<()>)> {
+    let queue = Arc::new(Samples::new(QUEUE));
     let (closed, on_closed) = oneshot::channel();
     let samples = Arc::clone(&queue);
     thread::Builder::new().name("stdout".to_owned()).spawn(move || {
@@ -29,7 +29,7 @@ pub fn start() -> io::Result<(Arc<Queue>, oneshot::Receiver<()>)> {
 }
 
 /// Writes until there is no more to write. Answers whether that is because nobody reads.
-fn run(samples: &Queue) -> bool {
+fn run(samples: &Samples) -> bool {
     let mut line = Vec::new();
     let mut is_failing = false;
     while let Some(sample) = samples.take() {

@@ -110,7 +110,7 @@ fn missing_grants_are_reported_with_the_lines_to_add() {
     let host = Host::new();
     Guest::new("needy").needs_to_read("/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
     let (sample, log) = host.once();
-    let line = r#"plugin needy lacks a grant to count the users; add to the configuration: [plugins.needy] read = ["/etc/shadow"]"#;
+    let line = r#"plugin needy lacks a grant to count the users; add under [plugins.needy]: read = ["/etc/shadow"]"#;
     assert!(log.contains(line), "{log}");
     assert_eq!(value(&sample, "needy"), Some(1.into()), "it runs all the same");
 
@@ -162,23 +162,37 @@ fn the_network_answers_that_the_grant_is_missing() {
     assert_eq!(value(&sample, "net"), Some("connect = [\"127.0.0.1:6379\"]".into()), "{log}");
 }
 
+/// A guest that logs this message a thousand times in a row.
+fn chatty(message: &str) -> Guest {
+    let mut guest = Guest::new("chatty").import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))");
+    let (at, length) = guest.text(message);
+    let flood = format!(
+        "(func $flood (local $left i32) (local.set $left (i32.const 1000))
+            (loop $on (call $log (i32.const 2) (i32.const {at}) (i32.const {length}))
+                      (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                      (br_if $on (local.get $left))))"
+    );
+    guest.with(&flood).before_collect("(call $flood)")
+}
+
 #[test]
 fn messages_are_in_the_log_on_one_line_each_and_limited() {
     let host = Host::new();
-    let mut guest = Guest::new("chatty").import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))");
-    let (at, length) = guest.text("watch\nout \u{1b}[31m");
-    let flood = format!(
-        "(local $left i32) (local.set $left (i32.const 1000))
-         (loop $on (call $log (i32.const 2) (i32.const {at}) (i32.const {length}))
-                   (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-                   (br_if $on (local.get $left)))
-         i32.const 64"
-    );
-    guest.collect(&flood).install(&host.plugin("chatty.wasm"));
+    chatty("watch\nout \u{1b}[31m").install(&host.plugin("chatty.wasm"));
     let (sample, log) = host.once();
     assert!(value(&sample, "chatty").is_some(), "{log}");
     let lines = log.matches(r"WARN plugin chatty says: watch\nout \u{1b}[31m").count();
     assert!((1..=25).contains(&lines), "{lines} lines:\n{log}");
+}
+
+#[test]
+fn a_fresh_start_does_not_renew_the_allowance_of_lines() {
+    let host = Host::configured("interval = \"100ms\"\n");
+    chatty("again").before_collect("(call $flood) unreachable").install(&host.plugin("chatty.wasm"));
+    let mut agent = host.start(&[]);
+    agent.wait(|sample| crate::harness::faults(sample, "chatty", "trap") >= 3.0);
+    let lines = agent.log().matches("chatty says").count();
+    assert!((20..=30).contains(&lines), "twenty, and one a second: {lines}");
 }
 
 #[test]

@@ -43,7 +43,6 @@ config = { x = nan }
             gauged.toml:3: intervall: unknown key; remove it, or use one of interval, plugins
             gauged.toml:4: plugin: unknown key; remove it, or use one of interval, plugins
             gauged.toml:7: plugins.redis.file: "../redis.wasm" is not a plugin's file; name a .wasm file directly in the plugins directory
-            gauged.toml:8: plugins.redis.interval: "15s" is not a whole multiple of the agent's interval of 10s; make it one
             gauged.toml:9: plugins.redis.timeout: "5" is not a duration; write it like "10s" or "500ms", from 10ms to 1m
             gauged.toml:10: plugins.redis.memory: "1KiB" is out of bounds; it has to be from 64.0 KiB to 1.0 GiB
             gauged.toml:11: plugins.redis.read: "etc/passwd" is not absolute; begin it with /

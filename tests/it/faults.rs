@@ -122,17 +122,18 @@ fn what_is_unsupported_is_put_aside() {
     for _ in 0..5 {
         assert_eq!(value(&agent.next(), "bad"), None);
     }
-    let log = agent.log();
+    let (sample, log) = (agent.next(), agent.log());
     assert_eq!(log.matches("cannot work on this host: no such sensor").count(), 1, "{log}");
+    assert_eq!(faults(&sample, "bad", "load"), 0.0, "that is no fault");
 }
 
 #[test]
 fn a_plugin_that_fails_rests_longer_and_longer() {
     let (_host, mut agent) = start(&Guest::new("bad").before_collect("unreachable"), "");
-    agent.wait_log("started afresh after 2s");
-    assert!(agent.log().contains("started afresh after 1s"));
-    let sample = agent.next();
-    assert_eq!(faults(&sample, "bad", "trap"), 2.0, "{}", agent.log());
+    agent.wait_log("started afresh after 4s");
+    let log = agent.log();
+    assert!(log.contains("started afresh after 1s") && log.contains("started afresh after 2s"), "{log}");
+    agent.wait(|sample| faults(sample, "bad", "trap") == 3.0);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::guest::Guest;
 use crate::harness::{Host, Sample};
 
 /// What the issue of ending cleanly allows.
@@ -17,7 +18,9 @@ fn timestamp(sample: &Sample) -> f64 {
 #[test]
 fn samples_are_on_the_multiples_of_the_interval() {
     let mut agent = Host::new().start(&["--interval", "200ms"]);
-    let ticks: Vec<i64> = (0..6).map(|_| (timestamp(&agent.next()) * 5.0).round() as i64).collect();
+    let millis: Vec<i64> = (0..6).map(|_| (timestamp(&agent.next()) * 1000.0).round() as i64).collect();
+    assert!(millis.iter().all(|millis| millis % 200 == 0), "{millis:?}");
+    let ticks: Vec<i64> = millis.iter().map(|millis| millis / 200).collect();
     let missed = agent.seen().last().expect("seen")["agent"]["missed_ticks_total"].as_i64().expect("a number");
     assert_eq!(ticks[5] - ticks[0], 5 + missed, "{ticks:?}, {missed} missed");
     assert!(ticks.windows(2).all(|pair| pair[1] > pair[0]), "{ticks:?}");
@@ -86,4 +89,36 @@ fn output_that_fails_is_reported_once_and_the_agent_goes_on() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(log.matches("failed to write to standard output").count(), 1, "{log}");
     assert!(output.status.success());
+}
+
+#[test]
+fn a_log_that_cannot_be_written_costs_nothing_but_lines() {
+    let host = Host::new();
+    Guest::new("talks").install(&host.plugin("talks.wasm"));
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = host.command(&["--once"]).stderr(full()).output().expect("it runs");
+    assert!(output.status.success() && !output.stdout.is_empty());
+    let wrong = host.command(&["--config", "none"]).stderr(full()).output().expect("it runs");
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_neither_the_ticks_nor_the_end() {
+    let host = Host::new();
+    for name in 0..200 {
+        // Each is a line in the log: together more than the pipe holds.
+        std::fs::write(host.plugin(&format!("no plugin {name}.wasm")), "x").expect("written");
+    }
+    let mut child =
+        host.command(&["--interval", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    rustix::pipe::fcntl_setpipe_size(child.stderr.as_ref().expect("piped"), 4096).expect("shrunk");
+    let mut samples = std::io::BufReader::new(child.stdout.take().expect("piped"));
+    for _ in 0..20 {
+        let mut line = String::new();
+        assert!(std::io::BufRead::read_line(&mut samples, &mut line).expect("text") > 0, "the samples go on");
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).expect("sent");
+    let start = std::time::Instant::now();
+    let status = child.wait().expect("it ends");
+    assert!(status.success() && start.elapsed() < END, "{status} after {:?}", start.elapsed());
 }

@@ -39,12 +39,15 @@ pub fn list(path: &str) -> Result<Vec<String>, Failure> {
 ///
 /// As [`read`].
 pub fn usage(path: &str) -> Result<FilesystemUsage, Failure> {
-    files::usage(path).map_err(|error| Failure::new(path, error))
+    files::usage(path)
+        .map_err(|error| Failure { capability: Capability::Usage(path.to_owned()), ..Failure::new(path, error) })
 }
 
 /// What went wrong, and with which path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
+    /// What it would have taken.
+    pub capability: Capability,
     /// The path that was asked for.
     pub path: String,
     /// What the host answered.
@@ -53,7 +56,7 @@ pub struct Failure {
 
 impl Failure {
     fn new(path: &str, error: Error) -> Self {
-        Self { path: path.to_owned(), error }
+        Self { capability: Capability::Read(path.to_owned()), path: path.to_owned(), error }
     }
 }
 
@@ -61,9 +64,9 @@ impl Failure {
 /// plugin is asked again.
 impl From<Failure> for crate::Error {
     fn from(failure: Failure) -> Self {
-        let Failure { path, error } = failure;
+        let Failure { capability, path, error } = failure;
         match error {
-            Error::Denied(_) => Self::Denied(Need { capability: Capability::Read(path), reason: "measure".to_owned() }),
+            Error::Denied(_) => Self::Denied(Need { capability, reason: "measure".to_owned() }),
             Error::InvalidPath(why) => Self::Internal(why),
             Error::NotFound => Self::Unavailable(format!("{path} is not there")),
             Error::WrongType => Self::Unavailable(format!("{path} is not of the type that was expected")),

@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::super::bindings::gauged::plugin::files::{Error, FilesystemUsage, Host};
-use super::super::grants::{Grants, Refusal};
+use super::super::configured::Plugin;
+use super::super::grants::{Basis, Grants, Refusal};
 use super::{State, grant_line};
 use crate::hostpath::below;
 
@@ -25,44 +26,57 @@ const FILE_BYTES: u64 = 1 << 20;
 /// The most names that a directory may have: a host with as many processes, mounts or interfaces needs another tool.
 const NAMES: usize = 10_000;
 
-/// How many operations on file systems that may not answer are awaited at a time, by all guests together. One that is
-/// stuck keeps its place and its thread until the kernel gives it back.
-static PLACES: Semaphore = Semaphore::const_new(16);
+/// How many operations may wait for file systems at a time, those of all plugins together. One that is stuck keeps its
+/// place and its thread until the kernel gives it back.
+static PLACES: Semaphore = Semaphore::const_new(64);
 
 impl Host for State {
     async fn read(&mut self, path: String) -> Result<Vec<u8>, Error> {
-        bounded(Arc::clone(&self.grants), self.patience, path, read).await
+        if answers_from_memory(&path) {
+            return read(&self.plugin.grants, &path);
+        }
+        elsewhere(self.plugin.clone(), self.patience, path, read).await
     }
 
     async fn list(&mut self, path: String) -> Result<Vec<String>, Error> {
-        bounded(Arc::clone(&self.grants), self.patience, path, list).await
+        if answers_from_memory(&path) {
+            return list(&self.plugin.grants, &path);
+        }
+        elsewhere(self.plugin.clone(), self.patience, path, list).await
     }
 
     async fn usage(&mut self, path: String) -> Result<FilesystemUsage, Error> {
-        let granted = match self.grants.usage(&path) {
-            Ok(()) => true,
-            Err(Refusal::Missing) => false,
-            Err(refusal) => return Err(refused(&refusal, "usage", &path)),
-        };
-        bounded(Arc::clone(&self.grants), self.patience, path, move |grants, path| usage(grants, path, granted)).await
+        elsewhere(self.plugin.clone(), self.patience, path, usage).await
     }
 }
 
-/// Does what may block, so that only the guest waits, and not longer than it has time. The kernel's own file systems
-/// answer from memory, and are spared the way through another thread; only some sensors are slow.
-async fn bounded<T: Send + 'static>(
-    grants: Arc<Grants>,
+/// Whether a path is one of those that the kernel answers from its own counters, without waiting for a device, a lock
+/// of some process or another machine: they are spared the way through another thread.
+fn answers_from_memory(path: &str) -> bool {
+    if let Some(rest) = path.strip_prefix("/proc/") {
+        let is_kernel_wide = !rest.contains('/') && !rest.as_bytes().first().is_some_and(u8::is_ascii_digit);
+        return is_kernel_wide || ["sys/", "pressure/", "1/net/"].iter().any(|directory| rest.starts_with(directory));
+    }
+    path.strip_prefix("/sys/").is_some_and(|rest| {
+        rest.starts_with("block/")
+            || rest.starts_with("devices/system/")
+            || (rest.starts_with("class/net/") && rest.contains("/statistics/"))
+    })
+}
+
+/// Does on another thread what may wait, so that only the guest waits, and not longer than it has time.
+async fn elsewhere<T: Send + 'static>(
+    plugin: Plugin,
     patience: Instant,
     path: String,
-    work: impl FnOnce(&Grants, &str) -> Result<T, Error> + Send + 'static,
+    work: fn(&Grants, &str) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    if path.starts_with("/proc/") || (path.starts_with("/sys/") && !path.starts_with("/sys/class/hwmon/")) {
-        return work(&grants, &path);
-    }
-    let Ok(place) = PLACES.try_acquire() else { return Err(Error::Timeout) };
+    let places = (Arc::clone(&plugin.places).try_acquire_owned(), PLACES.try_acquire());
+    let (Ok(own_place), Ok(place)) = places else { return Err(Error::Timeout) };
     let working = spawn_blocking(move || {
-        let _place = place;
-        work(&grants, &path)
+        let done = work(&plugin.grants, &path);
+        drop((own_place, place));
+        done
     });
     match tokio::time::timeout_at(patience.into(), working).await {
         Ok(Ok(done)) => done,
@@ -106,12 +120,14 @@ fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-fn usage(grants: &Grants, path: &str, granted: bool) -> Result<FilesystemUsage, Error> {
+fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, Error> {
     let full = below(grants.root(), path);
     // What is mounted where is no secret, and how full it is neither: the roots of mounts need no grant. For any other
     // path the answer does not tell whether it exists.
-    if !granted && !is_mount_root(&full) {
-        return Err(refused(&Refusal::Missing, "usage", path));
+    match grants.usage(path) {
+        Ok(()) => {}
+        Err(Refusal::Missing) if is_mount_root(&full) => {}
+        Err(refusal) => return Err(refused(&refusal, "usage", path)),
     }
     let found = rustix::fs::statvfs(&full).map_err(failed)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
@@ -139,21 +155,28 @@ fn find(
     grants: &Grants,
     path: &str,
     wanted: FileType,
-    check: fn(&Grants, &str) -> Result<(), Refusal>,
+    check: fn(&Grants, &str) -> Result<Basis, Refusal>,
 ) -> Result<Found, Error> {
-    check(grants, path).map_err(|refusal| refused(&refusal, "read", path))?;
+    let check = |path: &str| check(grants, path).map_err(|refusal| refused(&refusal, "read", path));
+    let denied = |why: &str| Err(Error::Denied(why.to_owned()));
+    let mut basis = check(path)?;
     let handle = open_without_effect(&below(grants.root(), path)).map_err(failed)?;
-    let found = FileType::from_raw_mode(rustix::fs::fstat(&handle).map_err(failed)?.st_mode);
+    let status = rustix::fs::fstat(&handle).map_err(failed)?;
+
     let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
     let real = fs::read_link(&link).map_err(|error| io_failed(&error))?;
-    let real = real.strip_prefix(grants.root()).map(|rest| Path::new("/").join(rest)).unwrap_or(real);
-    let real = real.to_str().ok_or_else(|| Error::Denied("it leads to a path that is not text".to_owned()))?;
+    let Ok(real) = real.strip_prefix(grants.root()) else { return denied("it leads out of the measured host") };
+    let real = Path::new("/").join(real);
+    let Some(real) = real.to_str() else { return denied("it leads to a path that is not text") };
     // The kernel's links within /sys lead to the same attributes under /sys/devices.
-    let within_sys = path.starts_with("/sys/") && real.starts_with("/sys/");
-    if real != path && !within_sys {
-        check(grants, real).map_err(|refusal| refused(&refusal, "read", real))?;
+    let is_within_sys = path.starts_with("/sys/") && real.starts_with("/sys/");
+    if real != path && !is_within_sys {
+        basis = check(real)?;
     }
-    if found != wanted {
+    if basis == Basis::Default && !Mode::from_raw_mode(status.st_mode).contains(Mode::ROTH) {
+        return Err(refused(&Refusal::Missing, "read", path));
+    }
+    if FileType::from_raw_mode(status.st_mode) != wanted {
         return Err(Error::WrongType);
     }
     Ok(Found { path: link, _handle: handle })
@@ -169,15 +192,17 @@ fn open_without_effect(_path: &Path) -> Result<OwnedFd, Errno> {
     Err(Errno::NOTSUP)
 }
 
+/// Whether a file system is mounted at a path. Mounts nothing to find out.
 #[cfg(target_os = "linux")]
-fn is_mount_root(path: &Path) -> bool {
+pub(in super::super) fn is_mount_root(path: &Path) -> bool {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
-    rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS)
+    rustix::fs::statx(CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS)
         .is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
+/// Whether a file system is mounted at a path, which no other system tells.
 #[cfg(not(target_os = "linux"))]
-fn is_mount_root(_path: &Path) -> bool {
+pub(in super::super) fn is_mount_root(_path: &Path) -> bool {
     false
 }
 
@@ -248,6 +273,37 @@ mod tests {
     }
 
     #[test]
+    fn links_do_not_lead_out_of_the_host() {
+        let outside = tempfile::tempdir().expect("a temporary directory");
+        let (root, grants) = host();
+        fs::write(outside.path().join("a"), "outside").expect("written");
+        symlink(outside.path().join("a"), root.path().join("data/open/away")).expect("linked");
+        assert!(matches!(read(&grants, "/data/open/away"), Err(Error::Denied(why)) if why.contains("measured host")));
+    }
+
+    #[test]
+    fn a_default_grant_is_worth_what_any_user_may() {
+        let (root, grants) = host();
+        fs::create_dir(root.path().join("proc")).expect("created");
+        let file = root.path().join("proc/uptime");
+        fs::write(&file, "1 2").expect("written");
+        assert!(read(&grants, "/proc/uptime").is_ok());
+        rustix::fs::chmod(&file, Mode::from_raw_mode(0o600)).expect("changed");
+        assert!(matches!(read(&grants, "/proc/uptime"), Err(Error::Denied(_))));
+    }
+
+    #[test]
+    fn only_what_cannot_wait_is_answered_at_once() {
+        for quick in ["/proc/stat", "/proc/1/net/dev", "/sys/class/net/lo/statistics/rx_bytes", "/sys/block/sda/stat"] {
+            assert!(answers_from_memory(quick), "{quick}");
+        }
+        for slow in ["/proc/1/root/mnt/x", "/proc/12/cmdline", "/sys/class/hwmon/hwmon0/temp1_input", "/mnt/x", "/sys"]
+        {
+            assert!(!answers_from_memory(slow), "{slow}");
+        }
+    }
+
+    #[test]
     fn large_files_are_refused() {
         let (root, grants) = host();
         let file = File::create(root.path().join("data/open/big")).expect("created");
@@ -260,12 +316,13 @@ mod tests {
     #[test]
     fn a_mount_may_be_sized_and_no_other_path_tells_whether_it_exists() {
         let grants = Grants::new(Path::new("/"), &[], &[]);
-        let mount = usage(&grants, "/", false).expect("the root of all mounts");
+        let mount = usage(&grants, "/").expect("the root of all mounts");
         assert!(mount.total_bytes >= mount.free_bytes && mount.free_bytes >= mount.available_bytes);
-        let missing =
-            |path: &str| matches!(usage(&grants, path, false), Err(Error::Denied(grant)) if grant.contains(path));
+        let missing = |path: &str| matches!(usage(&grants, path), Err(Error::Denied(grant)) if grant.contains(path));
         assert!(missing("/etc") && missing("/no/such/place"));
-        assert!(usage(&grants, "/etc", true).is_ok());
-        assert!(matches!(usage(&grants, "/no/such/place", true), Err(Error::NotFound)));
+        let granted = [Pattern::new("/etc").expect("a pattern"), Pattern::new("/no/such/place").expect("a pattern")];
+        let grants = Grants::new(Path::new("/"), &[], &granted);
+        assert!(usage(&grants, "/etc").is_ok());
+        assert!(matches!(usage(&grants, "/no/such/place"), Err(Error::NotFound)));
     }
 }

@@ -1,35 +1,59 @@
-//! The capability `log`: a guest's messages in the agent's log, under the plugin's name. A guest can neither flood the
-//! log nor forge lines in it.
+//! The capability `log`: a guest's messages in the agent's log, under the plugin's name. A plugin can neither flood the
+//! log, however often it is started afresh, nor forge lines in it.
 
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::super::bindings::gauged::plugin::log::{Host, Level};
 use super::State;
 
-/// How many lines a guest may write in a row.
+/// How many lines a plugin may write in a row.
 const BURST: f64 = 20.0;
 
-/// How many lines a guest may write per second in the long run.
+/// How many lines a plugin may write per second in the long run.
 const PER_SECOND: f64 = 1.0;
 
 /// What is shown of one message.
 const MESSAGE_BYTES: usize = 1024;
 
-/// One guest's allowance of log lines.
-pub(super) struct Log {
-    name: String,
+/// One plugin's lines in the log.
+pub(in super::super) struct Log {
+    plugin: String,
+    /// Behind a lock because a version and its successor may both be at work for a moment.
+    allowance: Mutex<Allowance>,
+}
+
+impl Log {
+    pub(in super::super) fn new(plugin: &str) -> Self {
+        Self { plugin: plugin.to_owned(), allowance: Mutex::new(Allowance::new(Instant::now())) }
+    }
+
+    /// Takes one line of the allowance. Answers whether there was one.
+    pub(in super::super) fn take(&self) -> bool {
+        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(dropped) = allowance.take(Instant::now()) else { return false };
+        if dropped > 0 {
+            let plugin = &self.plugin;
+            tracing::warn!("plugin {plugin}: {dropped} messages dropped; it logs more than one line a second");
+        }
+        true
+    }
+}
+
+/// What is left of the lines that a plugin may write.
+struct Allowance {
     lines: f64,
     counted_at: Instant,
     dropped: u64,
 }
 
-impl Log {
-    pub(super) fn new(name: &str, now: Instant) -> Self {
-        Self { name: name.to_owned(), lines: BURST, counted_at: now, dropped: 0 }
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self { lines: BURST, counted_at: now, dropped: 0 }
     }
 
-    /// Takes one line of the allowance. Answers how many were dropped before it, or none when it is to be dropped too.
+    /// Takes one line. Answers how many were dropped before it, or none when it is to be dropped too.
     fn take(&mut self, now: Instant) -> Option<u64> {
         let gained = now.saturating_duration_since(self.counted_at).as_secs_f64() * PER_SECOND;
         self.lines = (self.lines + gained).min(BURST);
@@ -45,15 +69,10 @@ impl Log {
 
 impl Host for State {
     async fn log(&mut self, level: Level, message: String) {
-        if matches!(level, Level::Debug) {
+        if matches!(level, Level::Debug) || !self.plugin.log.take() {
             return;
         }
-        let Some(dropped) = self.log.take(Instant::now()) else { return };
-        let plugin = &self.log.name;
-        if dropped > 0 {
-            tracing::warn!("plugin {plugin}: {dropped} messages dropped; it logs more than one line a second");
-        }
-        let message = printable(&message);
+        let (plugin, message) = (&self.plugin.name, printable(&message));
         match level {
             Level::Error => tracing::error!("plugin {plugin} says: {message}"),
             Level::Warn => tracing::warn!("plugin {plugin} says: {message}"),
@@ -62,7 +81,7 @@ impl Host for State {
     }
 }
 
-/// The message as one line of bounded length, control characters escaped.
+/// A text from outside as one line of bounded length, control characters escaped.
 pub(in super::super) fn printable(message: &str) -> String {
     let mut line = String::new();
     for character in message.chars() {
@@ -91,12 +110,12 @@ mod tests {
     #[test]
     fn an_allowance_runs_out_and_comes_back() {
         let start = Instant::now();
-        let mut log = Log::new("x", start);
-        let taken = (0..30).filter(|_| log.take(start).is_some()).count();
+        let mut allowance = Allowance::new(start);
+        let taken = (0..30).filter(|_| allowance.take(start).is_some()).count();
         assert_eq!(taken, 20);
-        assert_eq!(log.take(start + Duration::from_millis(1500)), Some(10));
-        assert_eq!(log.take(start + Duration::from_millis(1500)), None);
-        assert_eq!(log.take(start + Duration::from_secs(10)), Some(1));
+        assert_eq!(allowance.take(start + Duration::from_millis(1500)), Some(10));
+        assert_eq!(allowance.take(start + Duration::from_millis(1500)), None);
+        assert_eq!(allowance.take(start + Duration::from_secs(10)), Some(1));
     }
 
     #[test]
