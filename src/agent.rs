@@ -163,7 +163,7 @@ async fn sample(config: &Config) -> anyhow::Result<Sample> {
 }
 
 fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
-    NATIVE.iter().map(|make| make(&config.root)).collect()
+    NATIVE.iter().map(|native| (native.make)(config)).collect()
 }
 
 fn collect(natives: &mut [Box<dyn Collector>]) -> Vec<Module> {

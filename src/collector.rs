@@ -10,9 +10,8 @@ mod load;
 mod memory;
 pub mod portable;
 
-use std::path::Path;
-
-use crate::sample::Module;
+use crate::config::Config;
+use crate::sample::{Descriptor, Module};
 
 /// A native collector. It keeps what it needs from one tick to the next.
 pub trait Collector: Send {
@@ -20,21 +19,26 @@ pub trait Collector: Send {
     fn collect(&mut self, modules: &mut Vec<Module>);
 }
 
-/// How a native collector is made, for the host whose root directory is given. What it measures between ticks begins
-/// now.
-pub type Make = fn(root: &Path) -> Box<dyn Collector>;
+/// A native collector that there is.
+#[derive(Debug)]
+pub struct Native {
+    /// What its modules hold, whatever this host can measure of it.
+    pub metrics: &'static [Descriptor],
+    /// Makes one. What it measures between ticks begins now.
+    pub make: fn(&Config) -> Box<dyn Collector>,
+}
 
 /// The native collectors of this system, in the order of their modules in the sample.
 #[cfg(target_os = "linux")]
-pub const NATIVE: &[Make] = &[
-    |root| Box::new(cpu::Cpu::new(root)),
-    |root| Box::new(load::Load::new(root)),
-    |root| Box::new(memory::Memory::new(root)),
+pub const NATIVE: &[Native] = &[
+    Native { metrics: cpu::METRICS, make: |config| Box::new(cpu::Cpu::new(config)) },
+    Native { metrics: load::METRICS, make: |config| Box::new(load::Load::new(config)) },
+    Native { metrics: memory::METRICS, make: |config| Box::new(memory::Memory::new(config)) },
 ];
 
 /// The native collectors of this system, in the order of their modules in the sample.
 #[cfg(not(target_os = "linux"))]
-pub const NATIVE: &[Make] = &[|_| Box::new(portable::Portable::new())];
+pub const NATIVE: &[Native] = &[Native { metrics: &[], make: |_| Box::new(portable::Portable::new()) }];
 
 /// A part of a whole in percent, to one decimal as psutil gives it; 0 of nothing.
 fn percent(part: f64, whole: f64) -> f64 {

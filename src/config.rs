@@ -1,6 +1,6 @@
 //! What the agent is to do, validated: nothing in a [`Config`] can turn out to be wrong later. The TOML as written is
-//! `config::file`'s business, the command line's words are `cli`'s; here the two become one, and every error of both is found
-//! before the first tick.
+//! `config::file`'s business, the command line's words are `cli`'s; here the two become one, and every error of both is
+//! found before the first tick.
 
 mod file;
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub root: PathBuf,
     /// The directory whose `*.wasm` files are the plugins.
     pub plugins_directory: PathBuf,
+    /// Whether the module `cpu` has each CPU besides all of them together.
+    pub cpu_per_core: bool,
     /// The plugins that the configuration names; all others run with [`PluginConfig::default`].
     pub plugins: BTreeMap<String, PluginConfig>,
 }
@@ -168,6 +170,7 @@ impl Config {
             interval: overrides.interval.or(written.interval).unwrap_or(DEFAULT_INTERVAL),
             root: overrides.root.clone().unwrap_or_else(|| PathBuf::from("/")),
             plugins_directory: overrides.plugins_directory.clone().unwrap_or(beside),
+            cpu_per_core: written.cpu_per_core,
             plugins: written.plugins,
             file,
         }

@@ -14,6 +14,48 @@ const INITIAL_BYTES: usize = 8 * 1024;
 /// A file that is larger than this is not one of the kernel's: `/proc/stat` of 4096 CPUs has about 1 MiB.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
+/// What differs from one kernel to another and no text file tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
+    /// The size of a page of memory.
+    pub page_bytes: u64,
+    /// The unit of the times in `/proc/stat`.
+    pub ticks_per_second: u64,
+}
+
+impl Machine {
+    /// Asks the kernel of the host whose root is given: it tells every process in its auxiliary vector. Where that is not
+    /// to be seen, this process's own kernel is the best guess.
+    #[must_use]
+    pub fn of(root: &Path) -> Self {
+        let own = Self {
+            page_bytes: rustix::param::page_size() as u64,
+            ticks_per_second: rustix::param::clock_ticks_per_second(),
+        };
+        std::fs::read(below(root, "/proc/self/auxv")).map_or(own, |vector| own.told_by(&vector))
+    }
+
+    /// What an auxiliary vector says, pairs of words (`getauxval(3)`); what it does not say is as in `self`.
+    fn told_by(self, vector: &[u8]) -> Self {
+        const PAGE_SIZE: u64 = 6;
+        const CLOCK_TICKS: u64 = 17;
+        let mut told = self;
+        for pair in vector.chunks_exact(2 * size_of::<usize>()) {
+            let word = |at: usize| {
+                let bytes = &pair[at * size_of::<usize>()..][..size_of::<usize>()];
+                bytes.try_into().map_or(0, |bytes| usize::from_ne_bytes(bytes) as u64)
+            };
+            match (word(0), word(1)) {
+                (_, 0) => {}
+                (PAGE_SIZE, bytes) => told.page_bytes = bytes,
+                (CLOCK_TICKS, ticks) => told.ticks_per_second = ticks,
+                _ => {}
+            }
+        }
+        told
+    }
+}
+
 /// A file that is read again and again. A failure is logged when it begins and when it ends, not at every read.
 #[derive(Debug)]
 pub struct KeptFile {
@@ -132,6 +174,17 @@ mod tests {
         fs::write(root.path().join("late"), "x").expect("written");
         assert_eq!(file.read(whole).as_deref(), Some(&b"x"[..]));
         assert_eq!(file.read(|_| Err::<(), _>("nonsense")), None);
+    }
+
+    #[test]
+    fn the_kernel_tells_what_it_is_made_for() {
+        let own = Machine { page_bytes: 4096, ticks_per_second: 100 };
+        let vector: Vec<u8> =
+            [3, 9, 6, 65536, 17, 250, 0, 0_usize].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        assert_eq!(own.told_by(&vector), Machine { page_bytes: 65536, ticks_per_second: 250 });
+        assert_eq!(own.told_by(&vector[..40]), Machine { page_bytes: 65536, ..own }, "cut off");
+        assert_eq!(own.told_by(b""), own);
+        assert_eq!(Machine::of(Path::new("/")), Machine::of(Path::new("/nowhere")));
     }
 
     #[test]

@@ -72,18 +72,46 @@ pub enum Kind {
 }
 
 /// Static facts about a metric, whatever its labels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptor {
     /// The module it belongs to.
-    pub module: Cow<'static, str>,
+    pub module: &'static str,
     /// The metric's name.
-    pub name: Cow<'static, str>,
+    pub name: &'static str,
     /// How successive values relate.
     pub kind: Kind,
     /// In UCUM: `By`, `s`, `%`, `1`.
-    pub unit: Cow<'static, str>,
+    pub unit: &'static str,
     /// One sentence.
-    pub description: Cow<'static, str>,
+    pub description: &'static str,
+    /// Where the numbers come from.
+    pub source: &'static str,
+}
+
+impl Descriptor {
+    /// Describes a gauge: module, name, unit, description, source.
+    #[must_use]
+    pub const fn gauge(
+        module: &'static str,
+        name: &'static str,
+        unit: &'static str,
+        description: &'static str,
+        source: &'static str,
+    ) -> Self {
+        Self { module, name, kind: Kind::Gauge, unit, description, source }
+    }
+
+    /// Describes a counter: module, name, unit, description, source.
+    #[must_use]
+    pub const fn counter(
+        module: &'static str,
+        name: &'static str,
+        unit: &'static str,
+        description: &'static str,
+        source: &'static str,
+    ) -> Self {
+        Self { kind: Kind::Counter, ..Self::gauge(module, name, unit, description, source) }
+    }
 }
 
 impl Module {

@@ -1,15 +1,28 @@
-//! The module `cpu`, from the first line of `/proc/stat`: how the time of all CPUs was spent, as a percentage over the
-//! time since the previous collection and as seconds since boot. Names and formulas are psutil's.
+//! The module `cpu`: how the CPUs' time was spent, as a percentage over the time since the previous collection and as
+//! seconds since boot; how many CPUs there are and how fast they run; and what has interrupted them. Names and formulas
+//! are psutil's.
 
-use std::path::Path;
+mod stat;
+mod topology;
 
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use self::stat::{Detail, GUEST, IDLE, IOWAIT, MODES, Stat, Times};
+use self::topology::{Frequency, frequency, physical_count};
 use super::{Collector, percent};
-use crate::procfs::{KeptFile, value_of};
-use crate::sample::{Module, Value};
+use crate::config::Config;
+use crate::procfs::{KeptFile, Machine};
+use crate::sample::{Descriptor, Module, Value};
 
-/// The modes in the kernel's order, each with the name of its counter. `guest` and `guest_nice` are contained in `user`
-/// and `nice` (Documentation/filesystems/proc.rst, "1.7 Miscellaneous kernel statistics").
-const MODES: [(&str, &str); 10] = [
+const STAT: &str = "/proc/stat";
+const SCALING: &str = "/sys/devices/system/cpu/cpufreq, otherwise /proc/cpuinfo";
+
+/// How often frequencies are read: to answer, the kernel may have to ask each CPU, and many are asleep.
+const FREQUENCY_EVERY: Duration = Duration::from_secs(10);
+
+/// Each mode, as a percentage and as a counter, in the order of the kernel's columns.
+const MODE_NAMES: [(&str, &str); MODES] = [
     ("user", "user_seconds_total"),
     ("nice", "nice_seconds_total"),
     ("system", "system_seconds_total"),
@@ -21,75 +34,170 @@ const MODES: [(&str, &str); 10] = [
     ("guest", "guest_seconds_total"),
     ("guest_nice", "guest_nice_seconds_total"),
 ];
-const IDLE: usize = 3;
-const IOWAIT: usize = 4;
-const GUEST: usize = 8;
 
-/// Clock ticks spent in each of [`MODES`]; none where the kernel is too old to count it.
-type Times = [Option<u64>; MODES.len()];
+const fn share(name: &'static str, description: &'static str) -> Descriptor {
+    Descriptor::gauge("cpu", name, "%", description, STAT)
+}
+
+const fn seconds(name: &'static str, description: &'static str) -> Descriptor {
+    Descriptor::counter("cpu", name, "s", description, STAT)
+}
+
+/// What the module holds.
+pub(super) const METRICS: &[Descriptor] = &[
+    share("percent", "Time in which the CPUs were not idle, over the tick; steal counts, waiting for I/O does not."),
+    share("user", "Time in programs, guests included, over the tick."),
+    share("nice", "Time in programs of low priority, guests included, over the tick."),
+    share("system", "Time in the kernel, over the tick."),
+    share("idle", "Time in which nothing was to do, over the tick."),
+    share("iowait", "Time in which nothing was to do but wait for I/O, over the tick."),
+    share("irq", "Time in the first half of interrupts, over the tick."),
+    share("softirq", "Time in the second half of interrupts, over the tick."),
+    share("steal", "Time that the hypervisor gave to other machines, over the tick."),
+    share("guest", "Time in virtual machines of this host, over the tick."),
+    share("guest_nice", "Time in virtual machines of low priority, over the tick."),
+    seconds("user_seconds_total", "Time of all CPUs in programs since boot, guests included."),
+    seconds("nice_seconds_total", "Time of all CPUs in programs of low priority since boot, guests included."),
+    seconds("system_seconds_total", "Time of all CPUs in the kernel since boot."),
+    seconds("idle_seconds_total", "Time of all CPUs in which nothing was to do since boot; may fall a little."),
+    seconds("iowait_seconds_total", "Time of all CPUs in which there was only I/O to wait for; may fall a little."),
+    seconds("irq_seconds_total", "Time of all CPUs in the first half of interrupts since boot."),
+    seconds("softirq_seconds_total", "Time of all CPUs in the second half of interrupts since boot."),
+    seconds("steal_seconds_total", "Time that the hypervisor gave to other machines since boot."),
+    seconds("guest_seconds_total", "Time of all CPUs in virtual machines since boot."),
+    seconds("guest_nice_seconds_total", "Time of all CPUs in virtual machines of low priority since boot."),
+    Descriptor::gauge("cpu", "count_logical", "{cpu}", "CPUs that are online, hyper-threads counted each.", STAT),
+    Descriptor::gauge(
+        "cpu",
+        "count_physical",
+        "{core}",
+        "Cores that are online, hyper-threads of one core counted once.",
+        "/sys/devices/system/cpu/*/topology, otherwise /proc/cpuinfo",
+    ),
+    Descriptor::gauge("cpu", "freq_current", "MHz", "Mean frequency of the CPUs, at most 10 s old.", SCALING),
+    Descriptor::gauge(
+        "cpu",
+        "freq_min",
+        "MHz",
+        "Mean of the lowest frequencies that the governor may choose.",
+        SCALING,
+    ),
+    Descriptor::gauge(
+        "cpu",
+        "freq_max",
+        "MHz",
+        "Mean of the highest frequencies that the governor may choose.",
+        SCALING,
+    ),
+    Descriptor::counter("cpu", "ctx_switches", "{switch}", "Switches from one task to another since boot.", STAT),
+    Descriptor::counter("cpu", "interrupts", "{interrupt}", "Interrupts since boot.", STAT),
+    Descriptor::counter("cpu", "soft_interrupts", "{interrupt}", "Second halves of interrupts since boot.", STAT),
+];
 
 /// Collects the module `cpu`.
 pub(super) struct Cpu {
-    stat: KeptFile,
+    root: PathBuf,
+    file: KeptFile,
+    detail: Detail,
     ticks_per_second: f64,
-    previous: Option<Times>,
+    /// The readings of this collection and of the one before, which change places.
+    now: Stat,
+    before: Stat,
+    is_before_known: bool,
+    physical: Option<u64>,
+    frequency: Frequency,
+    frequency_read_at: Instant,
 }
 
 impl Cpu {
     /// Begins the first interval now.
-    pub(super) fn new(root: &Path) -> Self {
-        let mut stat = KeptFile::new(root, "/proc/stat");
-        let previous = stat.read(parse);
-        Self { stat, ticks_per_second: rustix::param::clock_ticks_per_second() as f64, previous }
+    pub(super) fn new(config: &Config) -> Self {
+        let mut cpu = Self {
+            root: config.root.clone(),
+            file: KeptFile::new(&config.root, STAT),
+            detail: if config.cpu_per_core { Detail::PerCore } else { Detail::Total },
+            ticks_per_second: Machine::of(&config.root).ticks_per_second as f64,
+            now: Stat::default(),
+            before: Stat::default(),
+            is_before_known: false,
+            physical: physical_count(&config.root),
+            frequency: frequency(&config.root),
+            frequency_read_at: Instant::now(),
+        };
+        cpu.is_before_known = cpu.read();
+        cpu
+    }
+
+    /// Takes a new reading, keeping the one before. Answers whether there is one.
+    fn read(&mut self) -> bool {
+        std::mem::swap(&mut self.now, &mut self.before);
+        let (now, detail) = (&mut self.now, self.detail);
+        self.file.read(|text| now.parse(text, detail)).is_some()
+    }
+
+    fn push_times(&self, module: &mut Module, cpu: Option<&str>, shares: Option<Shares>, times: Option<&Times>) {
+        let labels: &[(&'static str, &str)] = &[("cpu", cpu.unwrap_or_default())];
+        let mut push = |name: &'static str, value: Value| match cpu {
+            None => module.push(name, value),
+            Some(_) => module.push_labelled(name, labels, value),
+        };
+        push("percent", shares.map(|shares| shares.busy).into());
+        for (mode, &(name, _)) in MODE_NAMES.iter().enumerate() {
+            push(name, shares.and_then(|shares| shares.modes[mode]).into());
+        }
+        for (mode, &(_, name)) in MODE_NAMES.iter().enumerate() {
+            let ticks = times.and_then(|times| times[mode]);
+            push(name, ticks.map(|ticks| ticks as f64 / self.ticks_per_second).into());
+        }
     }
 }
 
 impl Collector for Cpu {
     fn collect(&mut self, modules: &mut Vec<Module>) {
-        let times = self.stat.read(parse);
-        let shares = times.zip(self.previous).and_then(|(now, before)| shares(&before, &now));
-        let mut module = Module::new("cpu");
-        module.push("percent", shares.map(|shares| shares.busy));
-        for (mode, &(name, _)) in MODES.iter().enumerate() {
-            module.push(name, shares.and_then(|shares| shares.modes[mode]));
+        let is_known = self.read();
+        if is_known && self.is_before_known && self.now.online != self.before.online {
+            self.physical = physical_count(&self.root);
         }
-        for (mode, &(_, name)) in MODES.iter().enumerate() {
-            let ticks = times.and_then(|times| times[mode]);
-            module.push(name, ticks.map(|ticks| ticks as f64 / self.ticks_per_second).map(Value::Float));
+        if self.frequency_read_at.elapsed() >= FREQUENCY_EVERY {
+            self.frequency = frequency(&self.root);
+            self.frequency_read_at = Instant::now();
+        }
+
+        let now = Some(&self.now).filter(|_| is_known);
+        let before = Some(&self.before).filter(|_| self.is_before_known);
+        let mut module = Module::new("cpu");
+        let shares_of_all = now.zip(before).and_then(|(now, before)| shares(&before.all, &now.all));
+        self.push_times(&mut module, None, shares_of_all, now.map(|now| &now.all));
+        module.push("count_logical", now.map(|now| now.online).filter(|&online| online > 0));
+        module.push("count_physical", self.physical);
+        module.push("freq_current", self.frequency.current);
+        module.push("freq_min", self.frequency.min);
+        module.push("freq_max", self.frequency.max);
+        module.push("ctx_switches", now.and_then(|now| now.ctx_switches));
+        module.push("interrupts", now.and_then(|now| now.interrupts));
+        module.push("soft_interrupts", now.and_then(|now| now.soft_interrupts));
+        for (number, times) in now.map(|now| now.each.as_slice()).unwrap_or_default() {
+            // A CPU that has just come online has no interval yet.
+            let earlier = before.and_then(|before| before.each.iter().find(|(earlier, _)| earlier == number));
+            let shares = earlier.and_then(|(_, earlier)| shares(earlier, times));
+            self.push_times(&mut module, Some(&number.to_string()), shares, Some(times));
         }
         modules.push(module);
-        self.previous = times;
+        self.is_before_known = is_known;
     }
-}
-
-fn parse(stat: &[u8]) -> Result<Times, &'static str> {
-    let line = value_of(stat, "cpu").ok_or("no line begins with \"cpu\"")?;
-    let mut times = Times::default();
-    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    for (mode, time) in times.iter_mut().enumerate() {
-        let Some(word) = words.next() else {
-            // Linux 2.6 counts at least as far as iowait.
-            if mode <= IOWAIT {
-                return Err("the line \"cpu\" has too few columns");
-            }
-            break;
-        };
-        *time = Some(str::from_utf8(word).ok().and_then(|word| word.parse().ok()).ok_or("a column is not a number")?);
-    }
-    Ok(times)
 }
 
 /// Percentages over an interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Shares {
     busy: f64,
-    modes: [Option<f64>; MODES.len()],
+    modes: [Option<f64>; MODES],
 }
 
 /// What each mode had of the time between two readings. A counter that went backwards, as idle and iowait do, counts as
 /// not having moved; steal counts as busy. None when no time at all was accounted.
 fn shares(before: &Times, now: &Times) -> Option<Shares> {
-    let mut spent = [None; MODES.len()];
+    let mut spent = [None; MODES];
     for (mode, spent) in spent.iter_mut().enumerate() {
         *spent = now[mode].map(|now| now.saturating_sub(before[mode].unwrap_or(now)) as f64);
     }
@@ -119,17 +227,6 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_first_line_of_stat() {
-        let stat = b"cpu  10 20 30 40 50 60 70 80 90 100\ncpu0 1 2 3 4 5 6 7 8 9 10\nintr 1\n";
-        assert_eq!(parse(stat), Ok(times(&[10, 20, 30, 40, 50, 60, 70, 80, 90, 100])));
-        assert_eq!(parse(b"cpu 1 2 3 4 5 6 7\n"), Ok(times(&[1, 2, 3, 4, 5, 6, 7])), "before steal and guest");
-        assert!(parse(b"cpu 1 2 3\n").is_err());
-        assert!(parse(b"cpu 1 2 3 x 5\n").is_err());
-        assert!(parse(b"intr 1\n").is_err());
-        assert!(parse(b"").is_err());
-    }
-
-    #[test]
     fn guest_time_is_not_counted_twice_and_steal_is_busy() {
         let before = times(&[0; 10]);
         let now = times(&[30, 10, 10, 20, 10, 5, 5, 10, 20, 5]);
@@ -150,17 +247,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shares_are_percentages(before in prop::array::uniform10(0_u64..1 << 53), now in prop::array::uniform10(0_u64..1 << 53)) {
+        fn shares_are_percentages(
+            before in prop::array::uniform10(0_u64..1 << 53),
+            now in prop::array::uniform10(0_u64..1 << 53),
+        ) {
             if let Some(shares) = shares(&times(&before), &times(&now)) {
                 prop_assert!((0.0..=100.0).contains(&shares.busy), "{}", shares.busy);
                 let sum: f64 = shares.modes[..GUEST].iter().flatten().sum();
                 prop_assert!((99.0..101.0).contains(&sum), "{sum}");
             }
-        }
-
-        #[test]
-        fn any_bytes_are_survived(bytes in any::<Vec<u8>>()) {
-            let _ = parse(&bytes);
         }
     }
 }

@@ -1,45 +1,78 @@
-//! The module `load`, from `/proc/loadavg`: how many tasks ran or wanted to, averaged over 1, 5 and 15 minutes.
-
-use std::path::Path;
+//! The module `load`, from `/proc/loadavg`: how many tasks ran, wanted to, or waited for a disk, averaged over 1, 5 and
+//! 15 minutes; and how many do so now.
 
 use super::Collector;
+use crate::config::Config;
 use crate::procfs::KeptFile;
-use crate::sample::Module;
+use crate::sample::{Descriptor, Module};
 
-const NAMES: [&str; 3] = ["1min", "5min", "15min"];
+const LOADAVG: &str = "/proc/loadavg";
+
+/// What the module holds.
+pub(super) const METRICS: &[Descriptor] = &[
+    Descriptor::gauge(
+        "load",
+        "1min",
+        "{task}",
+        "Tasks that ran, wanted to or waited for a disk, over a minute.",
+        LOADAVG,
+    ),
+    Descriptor::gauge("load", "5min", "{task}", "The same over five minutes.", LOADAVG),
+    Descriptor::gauge("load", "15min", "{task}", "The same over a quarter of an hour.", LOADAVG),
+    Descriptor::gauge("load", "runnable", "{task}", "Tasks that run or want to at this moment.", LOADAVG),
+    Descriptor::gauge("load", "tasks", "{task}", "Tasks that there are, each thread counted.", LOADAVG),
+];
 
 /// Collects the module `load`.
 pub(super) struct Load {
-    loadavg: KeptFile,
+    file: KeptFile,
 }
 
 impl Load {
     /// Opens nothing yet.
-    pub(super) fn new(root: &Path) -> Self {
-        Self { loadavg: KeptFile::new(root, "/proc/loadavg") }
+    pub(super) fn new(config: &Config) -> Self {
+        Self { file: KeptFile::new(&config.root, LOADAVG) }
     }
 }
 
 impl Collector for Load {
     fn collect(&mut self, modules: &mut Vec<Module>) {
-        let averages = self.loadavg.read(parse);
+        let loadavg = self.file.read(Loadavg::parse);
         let mut module = Module::new("load");
-        for (at, name) in NAMES.into_iter().enumerate() {
-            module.push(name, averages.map(|averages| averages[at]));
+        for (at, name) in ["1min", "5min", "15min"].into_iter().enumerate() {
+            module.push(name, loadavg.map(|loadavg| loadavg.averages[at]));
         }
+        module.push("runnable", loadavg.and_then(|loadavg| loadavg.runnable));
+        module.push("tasks", loadavg.and_then(|loadavg| loadavg.tasks));
         modules.push(module);
     }
 }
 
-fn parse(loadavg: &[u8]) -> Result<[f64; NAMES.len()], &'static str> {
-    let text = str::from_utf8(loadavg).map_err(|_| "not text")?;
-    let mut words = text.split_ascii_whitespace();
-    let mut averages = [0.0; NAMES.len()];
-    for average in &mut averages {
-        let word = words.next().ok_or("fewer than three averages")?;
-        *average = word.parse().ok().filter(|average: &f64| average.is_finite()).ok_or("an average is not a number")?;
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Loadavg {
+    averages: [f64; 3],
+    runnable: Option<u64>,
+    tasks: Option<u64>,
+}
+
+impl Loadavg {
+    fn parse(text: &[u8]) -> Result<Self, &'static str> {
+        let text = str::from_utf8(text).map_err(|_| "not text")?;
+        let mut words = text.split_ascii_whitespace();
+        let mut averages = [0.0; 3];
+        for average in &mut averages {
+            let word = words.next().ok_or("fewer than three averages")?;
+            *average =
+                word.parse().ok().filter(|average: &f64| average.is_finite()).ok_or("an average is not a number")?;
+        }
+        let tasks = words.next().and_then(|word| word.split_once('/'));
+        let number = |text: &str| text.parse().ok();
+        Ok(Self {
+            averages,
+            runnable: tasks.and_then(|(runnable, _)| number(runnable)),
+            tasks: tasks.and_then(|(_, tasks)| number(tasks)),
+        })
     }
-    Ok(averages)
 }
 
 #[cfg(test)]
@@ -49,17 +82,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_three_averages() {
-        assert_eq!(parse(b"0.15 0.10 12.08 2/513 12345\n"), Ok([0.15, 0.1, 12.08]));
-        assert!(parse(b"0.15 0.10\n").is_err());
-        assert!(parse(b"0.15 nan 0.2 1/2 3\n").is_err());
-        assert!(parse(b"").is_err());
+    fn reads_averages_and_tasks() {
+        let expected = Loadavg { averages: [0.15, 0.1, 12.08], runnable: Some(2), tasks: Some(513) };
+        assert_eq!(Loadavg::parse(b"0.15 0.10 12.08 2/513 12345\n"), Ok(expected));
+        assert_eq!(Loadavg::parse(b"1 2 3").map(|loadavg| loadavg.tasks), Ok(None));
+        for wrong in [&b"0.15 0.10\n"[..], b"0.15 nan 0.2 1/2 3\n", b"", b"\xff"] {
+            assert!(Loadavg::parse(wrong).is_err(), "{}", wrong.escape_ascii());
+        }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in any::<Vec<u8>>()) {
-            let _ = parse(&bytes);
+            let _ = Loadavg::parse(&bytes);
         }
     }
 }

@@ -1,11 +1,42 @@
 //! The modules `memory` and `swap`, from `/proc/meminfo` and `/proc/vmstat`, in bytes. Names and formulas are psutil's
 //! (7.1 and later, where used is what is not available).
 
-use std::path::Path;
-
 use super::{Collector, percent};
-use crate::procfs::{KeptFile, leading_number, value_of};
-use crate::sample::Module;
+use crate::config::Config;
+use crate::procfs::{KeptFile, Machine, leading_number, value_of};
+use crate::sample::{Descriptor, Module};
+
+const MEMINFO: &str = "/proc/meminfo";
+const VMSTAT: &str = "/proc/vmstat";
+
+const fn bytes(module: &'static str, name: &'static str, description: &'static str) -> Descriptor {
+    Descriptor::gauge(module, name, "By", description, MEMINFO)
+}
+
+/// What the modules hold.
+pub(super) const METRICS: &[Descriptor] = &[
+    bytes("memory", "total", "Memory that the kernel manages."),
+    bytes(
+        "memory",
+        "available",
+        "What a new program could have without swapping; estimated where the kernel does not say.",
+    ),
+    Descriptor::gauge("memory", "percent", "%", "What is not available, of the total.", MEMINFO),
+    bytes("memory", "used", "What is not available."),
+    bytes("memory", "free", "What is used for nothing at all."),
+    bytes("memory", "active", "What was used lately, and is not taken unless it must be."),
+    bytes("memory", "inactive", "What was not used lately, and is taken first."),
+    bytes("memory", "buffers", "Blocks of disks kept in memory."),
+    bytes("memory", "cached", "Content of files kept in memory, and what the kernel's own caches would give back."),
+    bytes("memory", "shared", "Memory that several programs share, and files in memory."),
+    bytes("memory", "slab", "The kernel's own structures."),
+    bytes("swap", "total", "Swap space that there is."),
+    bytes("swap", "used", "Swap space in use."),
+    bytes("swap", "free", "Swap space not in use."),
+    Descriptor::gauge("swap", "percent", "%", "Swap space in use, of the total; 0 where there is none.", MEMINFO),
+    Descriptor::counter("swap", "sin", "By", "Read from swap since boot.", VMSTAT),
+    Descriptor::counter("swap", "sout", "By", "Written to swap since boot.", VMSTAT),
+];
 
 /// Collects the modules `memory` and `swap`.
 pub(super) struct Memory {
@@ -18,12 +49,13 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Opens nothing yet.
-    pub(super) fn new(root: &Path) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
+        let root = &config.root;
         Self {
-            meminfo: KeptFile::new(root, "/proc/meminfo"),
-            vmstat: KeptFile::new(root, "/proc/vmstat"),
+            meminfo: KeptFile::new(root, MEMINFO),
+            vmstat: KeptFile::new(root, VMSTAT),
             zoneinfo: KeptFile::new(root, "/proc/zoneinfo"),
-            page_bytes: rustix::param::page_size() as u64,
+            page_bytes: Machine::of(root).page_bytes,
         }
     }
 }

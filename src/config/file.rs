@@ -20,6 +20,7 @@ use crate::hostpath::Pattern;
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) interval: Option<Duration>,
+    pub(super) cpu_per_core: bool,
     pub(super) plugins: BTreeMap<String, PluginConfig>,
 }
 
@@ -43,8 +44,17 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                 written.interval = report.parsed("interval", value, parse_interval);
                 is_interval_known = written.interval.is_some();
             }
+            "cpu" => {
+                for (name, value) in report.table("cpu", value).unwrap_or_default() {
+                    let key = format!("cpu.{}", name.get_ref());
+                    match &**name.get_ref() {
+                        "per_core" => written.cpu_per_core = report.value(&key, value).unwrap_or_default(),
+                        _ => report.unknown(name.span(), &key, "per_core"),
+                    }
+                }
+            }
             "plugins" => plugins = Some(value),
-            other => report.unknown(key.span(), other, "interval, plugins"),
+            other => report.unknown(key.span(), other, "interval, cpu, plugins"),
         }
     }
     // Nothing is held against an interval that is wrong itself: of a millisecond everything is a multiple.

@@ -8,6 +8,7 @@ mod harness; // the agent as a child process
 mod guest; // plugins written in WebAssembly's text format
 
 mod once; // one sample, and what becomes of it
+mod natives; // what the agent measures by itself, on many machines
 mod run; // ticks, signals, output that is not read
 mod configuration; // files, words, and everything that is wrong with them
 mod hot_load; // files that come, change and go

@@ -1,0 +1,219 @@
+//! What `/proc/stat` says, parsed: the times of all CPUs and of each, and what has happened since boot. The file is one
+//! line for all CPUs, one for each that is online, one with the count of every single interrupt, which may be longer than
+//! all the rest, and a few short ones. Documentation/filesystems/proc.rst, "Miscellaneous kernel statistics".
+
+use crate::procfs::{leading_number, value_of};
+
+/// The modes in the kernel's order. `guest` and `guest_nice` are contained in `user` and `nice`.
+pub(super) const MODES: usize = 10;
+pub(super) const IDLE: usize = 3;
+pub(super) const IOWAIT: usize = 4;
+pub(super) const GUEST: usize = 8;
+
+/// Clock ticks spent in each of the modes; none where the kernel is too old to count it.
+pub(super) type Times = [Option<u64>; MODES];
+
+/// What is read at every tick.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Stat {
+    pub(super) all: Times,
+    /// How many CPUs are online.
+    pub(super) online: u64,
+    /// Those CPUs by their number; empty unless it is asked for.
+    pub(super) each: Vec<(u32, Times)>,
+    pub(super) ctx_switches: Option<u64>,
+    pub(super) interrupts: Option<u64>,
+    pub(super) soft_interrupts: Option<u64>,
+}
+
+/// What of `/proc/stat` is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// All CPUs together.
+    Total,
+    /// Each CPU besides.
+    PerCore,
+}
+
+impl Stat {
+    /// Parses the file into itself, so that nothing is allocated a second time.
+    pub(super) fn parse(&mut self, stat: &[u8], detail: Detail) -> Result<(), &'static str> {
+        self.each.clear();
+        self.online = 0;
+        let mut all = None;
+        let mut rest = stat;
+        while let Some((line, after)) = next_line(rest) {
+            let Some(cpu) = line.strip_prefix(b"cpu") else { break };
+            rest = after;
+            if cpu.first().is_some_and(u8::is_ascii_whitespace) {
+                all = Some(parse_times(cpu)?);
+                continue;
+            }
+            self.online += 1;
+            if detail == Detail::PerCore {
+                let number = leading_number(cpu).and_then(|number| u32::try_from(number).ok());
+                let digits = cpu.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                self.each.push((number.ok_or("a CPU has no number")?, parse_times(&cpu[digits..])?));
+            }
+        }
+        self.all = all.ok_or("no line begins with \"cpu \"")?;
+        // The first number of its line is the total, and that is all that is read of it.
+        self.interrupts = value_at_start(rest, "intr");
+        let tail = after_interrupts(rest);
+        self.ctx_switches = value_of(tail, "ctxt").and_then(leading_number);
+        self.soft_interrupts = value_of(tail, "softirq").and_then(leading_number);
+        Ok(())
+    }
+}
+
+fn next_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    if text.is_empty() {
+        return None;
+    }
+    let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
+    Some((&text[..end], text.get(end + 1..).unwrap_or_default()))
+}
+
+fn value_at_start(text: &[u8], key: &str) -> Option<u64> {
+    let value = text.strip_prefix(key.as_bytes())?;
+    value.first().filter(|byte| byte.is_ascii_whitespace())?;
+    leading_number(value)
+}
+
+/// What comes behind the line of interrupts, found from the end: that line is the long one. Without such a line, all.
+fn after_interrupts(text: &[u8]) -> &[u8] {
+    if !text.starts_with(b"intr ") {
+        return text;
+    }
+    let mut start = text.len();
+    while let Some(end) = text[..start].iter().rposition(|&byte| byte == b'\n') {
+        // The start of the line that ends here, or the end of the interrupts.
+        match text[..end].iter().rev().take(MAX_SHORT_LINE).position(|&byte| byte == b'\n') {
+            Some(length) => start = end - length,
+            None => return &text[end + 1..],
+        }
+    }
+    &text[start..]
+}
+
+/// Longer than any line behind the interrupts: `softirq` has eleven numbers of twenty digits.
+const MAX_SHORT_LINE: usize = 256;
+
+fn parse_times(columns: &[u8]) -> Result<Times, &'static str> {
+    let mut times = Times::default();
+    let mut rest = columns.trim_ascii_start();
+    for (mode, time) in times.iter_mut().enumerate() {
+        if rest.is_empty() {
+            // Linux 2.6 counts at least as far as iowait.
+            if mode <= IOWAIT {
+                return Err("a line of a CPU has too few columns");
+            }
+            break;
+        }
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        *time = Some(leading_number(rest).ok_or("a column is not a number")?);
+        rest = &rest[digits..];
+        if rest.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
+            return Err("a column is not a number");
+        }
+        rest = rest.trim_ascii_start();
+    }
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(stat: &[u8], detail: Detail) -> Result<Stat, &'static str> {
+        let mut parsed = Stat::default();
+        parsed.parse(stat, detail).map(|()| parsed)
+    }
+
+    fn times(columns: &[u64]) -> Times {
+        let mut times = Times::default();
+        for (time, &column) in times.iter_mut().zip(columns) {
+            *time = Some(column);
+        }
+        times
+    }
+
+    const STAT: &[u8] = b"cpu  10 20 30 40 50 60 70 80 90 100\n\
+        cpu0 1 2 3 4 5 6 7 8 9 10\n\
+        cpu3 2 3 4 5 6 7 8 9 10 11\n\
+        intr 300 1 0 2\n\
+        ctxt 400\nbtime 1\nprocesses 2\nprocs_running 1\nprocs_blocked 0\n\
+        softirq 500 1 2 3\n";
+
+    #[test]
+    fn reads_what_has_happened_since_boot() {
+        let stat = parse(STAT, Detail::Total).expect("parses");
+        assert_eq!(stat.all, times(&[10, 20, 30, 40, 50, 60, 70, 80, 90, 100]));
+        assert_eq!((stat.online, stat.each.len()), (2, 0));
+        let counts = (stat.interrupts, stat.ctx_switches, stat.soft_interrupts);
+        assert_eq!(counts, (Some(300), Some(400), Some(500)));
+    }
+
+    #[test]
+    fn reads_each_cpu_by_its_number() {
+        let stat = parse(STAT, Detail::PerCore).expect("parses");
+        assert_eq!(stat.each.len(), 2);
+        assert_eq!(stat.each[1], (3, times(&[2, 3, 4, 5, 6, 7, 8, 9, 10, 11])));
+    }
+
+    #[test]
+    fn old_kernels_have_fewer_columns_and_lines() {
+        let stat = parse(b"cpu 1 2 3 4 5 6 7\nctxt 9\n", Detail::Total).expect("parses");
+        assert_eq!(stat.all, times(&[1, 2, 3, 4, 5, 6, 7]), "before steal and guest");
+        assert_eq!((stat.interrupts, stat.ctx_switches, stat.soft_interrupts), (None, Some(9), None));
+    }
+
+    #[test]
+    fn what_is_no_stat_is_an_error() {
+        for wrong in
+            [&b""[..], b"intr 1\n", b"cpu 1 2 3\n", b"cpu 1 2 3 x 5\n", b"cpu 1 2 3 4 5x\n", b"cpu0 1 2 3 4 5\n"]
+        {
+            assert!(parse(wrong, Detail::PerCore).is_err(), "{}", wrong.escape_ascii());
+        }
+        assert!(parse(b"cpu 1 2 3 4 99999999999999999999\n", Detail::Total).is_err(), "more than 64 bits");
+    }
+
+    #[test]
+    fn the_line_of_interrupts_may_be_as_long_as_it_likes() {
+        let long = [b"cpu 1 2 3 4 5\nintr 7", &b" 0".repeat(50_000)[..], b"\nctxt 8\nsoftirq 9 1\n"].concat();
+        let stat = parse(&long, Detail::Total).expect("parses");
+        assert_eq!((stat.interrupts, stat.ctx_switches, stat.soft_interrupts), (Some(7), Some(8), Some(9)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in any::<Vec<u8>>(), text in "(cpu[0-9]? ?|intr |ctxt |softirq |[0-9]{1,22}|[ x\n]){0,40}") {
+            let _ = parse(&bytes, Detail::PerCore);
+            let _ = parse(text.as_bytes(), Detail::PerCore);
+        }
+
+        /// Whatever the numbers and however many CPUs and interrupts, each value is read as it is written.
+        #[test]
+        fn what_is_written_is_read(
+            all in prop::array::uniform10(any::<u64>()),
+            cpus in prop::collection::vec(prop::array::uniform10(any::<u64>()), 0..20),
+            counts in prop::array::uniform3(any::<u64>()),
+            interrupts in prop::collection::vec(any::<u16>(), 0..300),
+        ) {
+            let join = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
+            let each: Vec<String> =
+                cpus.iter().enumerate().map(|(number, cpu)| format!("cpu{number} {}\n", join(cpu))).collect();
+            let interrupts: Vec<u64> = interrupts.into_iter().map(u64::from).collect();
+            let (each, all_line, interrupts) = (each.concat(), join(&all), join(&interrupts));
+            let [intr, ctxt, softirq] = counts;
+            let text = format!("cpu  {all_line}\n{each}intr {intr} {interrupts}\nctxt {ctxt}\nbtime 1\nsoftirq {softirq} 1 2\n");
+            let stat = parse(text.as_bytes(), Detail::PerCore).expect("parses");
+            prop_assert_eq!(stat.all, times(&all));
+            let each: Vec<(u32, Times)> = cpus.iter().zip(0..).map(|(cpu, number)| (number, times(cpu))).collect();
+            prop_assert_eq!(stat.each, each);
+            prop_assert_eq!([stat.interrupts, stat.ctx_switches, stat.soft_interrupts], counts.map(Some));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The native collectors over machines that are nowhere near: each folder in `tests/fixtures` is a host's `/proc` and
+//! `/sys`, what of it changes until the next tick in `next/`, and what is measured then in `expected.json`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use expect_test::expect_file;
+use gauged::collector::{Collector, NATIVE, portable::Portable};
+use gauged::config::{Config, Overrides};
+use gauged::sample::{Kind, Module, Sample, Value};
+use gauged::sink::{Style, encode};
+
+use crate::harness::{Host, Sample as Parsed, repository};
+
+fn config(root: &Path) -> Config {
+    Config::load(&Overrides { root: Some(root.to_owned()), ..Overrides::default() }).expect("nothing is wrong")
+}
+
+fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
+    NATIVE.iter().map(|native| (native.make)(config)).collect()
+}
+
+fn collect(natives: &mut [Box<dyn Collector>]) -> Sample {
+    let mut sample = Sample::default();
+    for native in natives {
+        native.collect(&mut sample.modules);
+    }
+    sample
+}
+
+/// Copies a folder's files into another, writing over what is there: who has a file open sees its new content.
+fn overlay(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("readable").map(|entry| entry.expect("readable").path()) {
+        let target = to.join(entry.file_name().expect("it has a name"));
+        if entry.is_dir() {
+            fs::create_dir_all(&target).expect("created");
+            overlay(&entry, &target);
+        } else {
+            fs::write(&target, fs::read(&entry).expect("readable")).expect("written");
+        }
+    }
+}
+
+fn machines() -> Vec<PathBuf> {
+    let folder = repository().join("tests/fixtures");
+    let machines: Vec<PathBuf> =
+        fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()).collect();
+    assert!(machines.len() >= 8);
+    machines
+}
+
+#[test]
+fn every_machine_is_measured_as_expected() {
+    for machine in machines() {
+        let host = tempfile::tempdir().expect("a temporary directory");
+        overlay(&machine, host.path());
+        let mut config = config(host.path());
+        config.cpu_per_core = machine.ends_with("hotplug");
+        let mut natives = natives(&config);
+        if machine.join("next").is_dir() {
+            overlay(&machine.join("next"), host.path());
+        }
+        let mut text = Vec::new();
+        encode(&collect(&mut natives), Style::Pretty, &mut text);
+        expect_file![machine.join("expected.json")].assert_eq(&String::from_utf8(text).expect("JSON is text"));
+    }
+}
+
+#[test]
+fn a_file_that_goes_away_makes_its_metrics_null_in_one_line_and_comes_back() {
+    let host = Host::configured("interval = \"100ms\"\n");
+    let root = host.path("host");
+    fs::create_dir(&root).expect("created");
+    overlay(&repository().join("tests/fixtures/server"), &root);
+    let mut agent = host.start(&["--root", "host"]);
+    agent.wait(|sample| sample["load"]["1min"] == 0.42);
+    // Its content goes: the agent has the file itself open.
+    fs::write(root.join("proc/loadavg"), "").expect("written");
+    agent.wait(|sample| sample["load"]["1min"].is_null());
+    for _ in 0..5 {
+        assert!(agent.next()["memory"]["total"].is_u64(), "the others stay");
+    }
+    fs::write(root.join("proc/loadavg"), "1.00 2.00 3.00 4/5 6\n").expect("written");
+    agent.wait(|sample| sample["load"]["5min"] == 2.0);
+    agent.wait_log("host/proc/loadavg is readable again");
+    let log = agent.log();
+    assert_eq!(log.matches("failed to parse host/proc/loadavg").count(), 1, "{log}");
+}
+
+fn rows(modules: &[&str]) -> String {
+    let mut rows = String::new();
+    for metric in NATIVE.iter().flat_map(|native| native.metrics).filter(|metric| modules.contains(&metric.module)) {
+        let kind = match metric.kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+        };
+        let _ = writeln!(
+            rows,
+            "| `{}` | {kind} | `{}` | {} | {} |",
+            metric.name, metric.unit, metric.description, metric.source
+        );
+    }
+    rows
+}
+
+#[test]
+fn the_table_of_metrics_is_what_the_code_says() {
+    let mut text = "# Native metrics\n\nWhat the agent measures by itself on Linux; what a host cannot measure is `null`. Names \
+                    and formulas are psutil's (7.1 and later). Units are UCUM. With `[cpu] per_core = true`, `percent`, the modes \
+                    and their seconds are also there for each CPU, as `percent{cpu=\"0\"}`.\n"
+        .to_owned();
+    for module in ["cpu", "load", "memory", "swap"] {
+        let _ = write!(
+            text,
+            "\n## {module}\n\n| metric | kind | unit | what it is | source |\n|---|---|---|---|---|\n{}",
+            rows(&[module])
+        );
+    }
+    expect_file![repository().join("METRICS.md")].assert_eq(&text);
+}
+
+#[test]
+fn every_metric_is_described_and_every_description_is_measured() {
+    let described: BTreeSet<(&str, &str)> =
+        NATIVE.iter().flat_map(|native| native.metrics).map(|metric| (metric.module, metric.name)).collect();
+    let mut config = config(Path::new("/"));
+    config.cpu_per_core = true;
+    let sample = collect(&mut natives(&config));
+    let measured: BTreeSet<(&str, &str)> = sample
+        .modules
+        .iter()
+        .flat_map(|module| module.metrics.iter().map(|metric| (&*module.name, &*metric.name)))
+        .collect();
+    assert_eq!(described, measured);
+}
+
+/// A number of a module, whatever its type.
+fn number(modules: &[Module], module: &str, metric: &str) -> f64 {
+    let found = modules.iter().find(|found| found.name == module).expect("the module is there");
+    let found = found.metrics.iter().find(|found| found.name == metric).expect("the metric is there");
+    match found.value {
+        Value::Unsigned(value) => value as f64,
+        Value::Float(value) => value,
+        ref other => panic!("{module}.{metric} is {other:?}"),
+    }
+}
+
+#[test]
+fn the_portable_collector_agrees_with_those_of_linux() {
+    let (mut portable, mut natives) = (Portable::new(), natives(&config(Path::new("/"))));
+    let (mut theirs, ours) = (Vec::new(), collect(&mut natives).modules);
+    portable.collect(&mut theirs);
+    for (module, metric) in [("memory", "total"), ("swap", "total"), ("load", "15min")] {
+        assert_eq!(number(&theirs, module, metric), number(&ours, module, metric), "{module}.{metric}");
+    }
+    // Between the two readings the other tests go on.
+    let total = number(&ours, "memory", "total");
+    for metric in ["available", "used", "free"] {
+        let apart = (number(&theirs, "memory", metric) - number(&ours, "memory", metric)).abs();
+        assert!(apart < 0.1 * total, "memory.{metric} is {apart} bytes apart");
+    }
+}
+
+#[test]
+fn each_cpu_is_there_when_it_is_asked_for() {
+    let host = Host::configured("[cpu]\nper_core = true\n");
+    let (sample, _): (Parsed, String) = host.once();
+    let cpus = sample["cpu"].keys().filter(|key| key.starts_with("percent{cpu=")).count();
+    assert_eq!(sample["cpu"]["count_logical"], cpus);
+    assert!(!Host::new().once().0["cpu"].contains_key("percent{cpu=\"0\"}"));
+}
