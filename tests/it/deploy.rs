@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::Guest;
 use crate::harness::{Agent, DEADLINE, Host, parse, repository, value};
+use crate::python;
 
 /// An installation as `deploy/supervisor.conf` expects it, elsewhere.
 fn install() -> Host {
@@ -60,28 +61,20 @@ fn the_example_configuration_is_right_as_it_is_and_with_everything_in_it() {
     check(&everything);
 }
 
-/// A program of supervisord's: the machine's, or one that is installed from the Python package index into the target
-/// directory, or, where Python lacks what that takes and the tests run as root, Debian's.
+/// A program of supervisord's: the machine's, one that is installed for the occasion, or, where Python lacks what that
+/// takes and the tests run as root, Debian's.
 fn supervisor(program: &str) -> PathBuf {
-    let ran = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-        output.is_ok_and(|output| output.status.success())
+    let is_there = |path: &Path| python::succeeds(path, &["--help"]);
+    let installed = || python::environment("supervisor").map(|programs| programs.join(program));
+    let debians = || {
+        let _ = rustix::process::geteuid().is_root()
+            && python::succeeds(Path::new("apt-get"), &["update"])
+            && python::succeeds(Path::new("apt-get"), &["install", "-y", "--no-install-recommends", "supervisor"]);
+        PathBuf::from(program)
     };
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("supervisor");
-    let own = home.join("bin").join(program);
-    let is_there = |path: &Path| ran(path, &["--help"]);
-    let found = || [Path::new(program), &own].into_iter().find(|path| is_there(path)).map(Path::to_owned);
-    if let Some(found) = found() {
-        return found;
-    }
-    let _ = ran(Path::new("python3"), &["-m", "venv", home.to_str().expect("text")])
-        && ran(&home.join("bin/pip"), &["install", "--quiet", "supervisor"]);
-    if !is_there(&own) && rustix::process::geteuid().is_root() {
-        let _ = ran(Path::new("apt-get"), &["update"])
-            && ran(Path::new("apt-get"), &["install", "-y", "--no-install-recommends", "supervisor"]);
-    }
-    found()
-        .unwrap_or_else(|| panic!("no {program}: install supervisor, or python3 with venv and pip to install it with"))
+    let found = Some(PathBuf::from(program)).filter(|path| is_there(path)).or_else(installed).unwrap_or_else(debians);
+    assert!(is_there(&found), "no {program}: install supervisor, or python3 with venv and pip to install it with");
+    found
 }
 
 /// A `supervisord` that is ended with the test.

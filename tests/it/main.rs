@@ -5,10 +5,12 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers are small")]
 
 mod harness; // the agent as a child process
+mod python; // programs in Python, which some tests need
 mod guest; // plugins written in WebAssembly's text format
 
 mod once; // one sample, and what becomes of it
 mod natives; // what the agent measures by itself, on many machines
+mod psutil; // the same, held against psutil
 mod run; // ticks, signals, output that is not read
 mod configuration; // files, words, and everything that is wrong with them
 mod hot_load; // files that come, change and go
