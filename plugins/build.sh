@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds every plugin in this directory and puts it beside its sources as <name>.wasm. Takes seconds when nothing has
-# changed. The Rust compiler's target wasm32-unknown-unknown is used where it is installed; where it is not, and cannot
-# be added, a private toolchain is made of Debian's packages, once, in the user's cache: nothing is installed.
+# changed. The Rust compiler's target wasm32-unknown-unknown is used where it is installed; where it is not, a private
+# toolchain is made of Debian's packages, once, in the user's cache: nothing is installed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

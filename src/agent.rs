@@ -23,7 +23,10 @@ const CPU_WINDOW: Duration = Duration::from_millis(250);
 /// A sample waits for its plugins a twentieth of the interval, so that it leaves on time whatever they do …
 const PATIENCE_SHARE: u32 = 20;
 
-/// … and at most this long. What comes later goes with the next sample.
+/// … at least this long, which a busy host may keep this thread from its work …
+const MIN_PATIENCE: Duration = Duration::from_millis(20);
+
+/// … and at most this long. What comes later goes with the next sample, unless there is something newer by then.
 const MAX_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a single sample waits for plugins to be loaded: three Python guests.
@@ -62,7 +65,7 @@ struct Open {
 /// When the machine does not give what the agent needs to start: threads, and memory for guests.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut shutdown = pin!(shutdown);
-    let patience = (config.interval / PATIENCE_SHARE).min(MAX_PATIENCE);
+    let patience = (config.interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE);
     let longest_sleep = LONGEST_SLEEP.min(config.interval);
     let (queue, mut unread) = stdout::start()?;
     let mut plugins = Plugins::new(&config)?;
@@ -100,6 +103,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                 due = schedule.next(wall_clock());
             }
             Event::Time | Event::Plugins => {}
+        }
+        if open.as_ref().is_some_and(|open| open.until <= Instant::now()) {
+            // A busy host may have kept this thread from its work, and not the plugins from theirs.
+            plugins.catch_up().await;
         }
         if let Some(complete) = open.take_if(|open| plugins.awaited() == 0 || open.until <= Instant::now()) {
             let sample = complete.finish(&mut plugins, &about, schedule.missed(), queue.dropped());

@@ -190,6 +190,21 @@ impl Plugins {
         }
     }
 
+    /// Takes in what has arrived while the caller was busy elsewhere.
+    pub async fn catch_up(&mut self) {
+        loop {
+            tokio::task::yield_now().await;
+            let mut returned = 0;
+            while let Some(joined) = self.calls.try_join_next_with_id() {
+                self.returned(joined);
+                returned += 1;
+            }
+            if returned == 0 {
+                return;
+            }
+        }
+    }
+
     /// Moves what the plugins have brought home into a sample, and stops waiting for the others: what they bring goes
     /// with the next sample. A module that the sample has already stays as it is.
     pub fn deliver(&mut self, modules: &mut Vec<Module>) {
@@ -305,7 +320,6 @@ impl Plugins {
             plugin: slot.plugin.clone(),
             path: self.path.join(&slot.file),
             settled: slot.settled(),
-            is_up: slot.is_up(),
             clock: self.clock,
         };
         let id = self.loads.spawn(load.run()).id();
@@ -328,12 +342,14 @@ impl Plugins {
         }
     }
 
+    /// Has another look at files that were rejected for something that may have passed.
     fn reload(&mut self) {
         let now = Instant::now();
-        let due = self.slots.iter_mut().filter_map(|(name, slot)| slot.wants_reload(now).then(|| name.clone()));
-        let due: Vec<String> = due.collect();
-        for name in due {
-            self.load(&name);
+        for slot in self.slots.values_mut() {
+            if slot.wants_reload(now) {
+                self.directory.distrust(&slot.file);
+                self.look_at = Some(now);
+            }
         }
     }
 

@@ -136,11 +136,14 @@ impl Identity {
 mod tests {
     use super::*;
 
-    /// Waits for a hint, well below the time after which one comes anyway.
+    /// Waits for a hint, well below the time after which one comes anyway, and until no more come.
     fn hinted(hints: &mut tokio::sync::mpsc::Receiver<()>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let waiting = async { tokio::time::timeout(RESCAN / 2, hints.recv()).await };
-        runtime.block_on(waiting).expect("a hint comes").expect("the watch goes on");
+        runtime.block_on(async {
+            let first = tokio::time::timeout(RESCAN / 2, hints.recv()).await;
+            first.expect("a hint comes").expect("the watch goes on");
+            while tokio::time::timeout(4 * GATHER, hints.recv()).await.is_ok() {}
+        });
     }
 
     fn watched(directory: &Path) -> tokio::sync::mpsc::Receiver<()> {

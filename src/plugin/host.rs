@@ -10,7 +10,7 @@ mod wasi;
 
 use std::time::{Duration, Instant};
 
-pub(super) use files::is_mount_root;
+pub(super) use files::may_size;
 pub(super) use log::{Log, printable};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use net::Connection;

@@ -16,17 +16,19 @@ use super::compile::Compiler;
 use super::configured::Plugin;
 use super::engine::Engine;
 use super::fault::{Failure, Fault, Kind};
-use super::host::{is_mount_root, printable};
+use super::host::{may_size, printable};
 use super::instance::{Code, Instance, capability_line};
 use super::result;
-use crate::hostpath;
 use crate::schedule::Tick;
 
 /// The largest file that is read: twice a Python guest.
 const FILE_BYTES: u64 = 32 << 20;
 
+/// How many missing grants of one plugin are reported: a first-party plugin needs a handful.
+const REPORTED_NEEDS: usize = 20;
+
 /// What a file contained.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hash([u8; 32]);
 
 /// The first eight digits: what is shown of it.
@@ -59,17 +61,15 @@ pub(super) struct Load {
     pub(super) path: PathBuf,
     /// The content that serves now, and the one that was rejected for good last: neither is loaded again.
     pub(super) settled: [Option<Hash>; 2],
-    /// Whether the version that serves is up: then only one that measures takes its place.
-    pub(super) is_up: bool,
     /// What the guest's clock counts from.
     pub(super) clock: Instant,
 }
 
 /// How a load ended.
 pub(super) enum Outcome {
-    /// The content is one that serves or was rejected before.
-    Settled,
-    /// It may serve.
+    /// The content is one that serves or was rejected for good before.
+    Settled(Hash),
+    /// It may serve, depending on what serves now.
     Ready(Version, Trial),
     /// It may not serve.
     Rejected(Hash, Rejection),
@@ -83,7 +83,7 @@ pub(super) enum Trial {
     Passed(Box<Instance>),
     /// What it measures is not there now.
     Unavailable(String),
-    /// It failed; for want of a better one it may serve all the same.
+    /// It failed.
     Failed(Fault),
 }
 
@@ -93,23 +93,32 @@ pub(super) struct Rejection {
     pub(super) reason: String,
     /// Whether that is a fault, rather than a host on which there is nothing to measure.
     pub(super) is_fault: bool,
-    /// Whether it may pass, so that it is worth trying the same file again: what is measured may come, and a busy host
-    /// may be to blame for what took too long.
-    pub(super) may_pass: bool,
+    pub(super) prospect: Prospect,
+}
+
+/// What may become of a file that was rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prospect {
+    /// Nothing: its content is wrong.
+    None,
+    /// It does not fit this host, which may change: it is tried again when it is put there again.
+    WhenPutAgain,
+    /// What is wrong may pass, as a busy host does, or what is measured may come: it is tried again after a pause.
+    Soon,
 }
 
 impl From<String> for Rejection {
     fn from(reason: String) -> Self {
-        Self { reason: printable(&reason), is_fault: true, may_pass: false }
+        Self { reason: printable(&reason), is_fault: true, prospect: Prospect::None }
     }
 }
 
 impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
-        let may_pass = match &failure {
-            Failure::Fault(fault) => fault.kind == Kind::Timeout,
-            Failure::Unavailable(_) => true,
-            Failure::PutAside(_) => false,
+        let prospect = match &failure {
+            Failure::Fault(Fault { kind: Kind::Timeout, .. }) | Failure::Unavailable(_) => Prospect::Soon,
+            Failure::Fault(_) => Prospect::None,
+            Failure::PutAside(_) => Prospect::WhenPutAgain,
         };
         let is_fault = matches!(failure, Failure::Fault(_));
         let reason = match failure {
@@ -117,7 +126,7 @@ impl From<Failure> for Rejection {
             Failure::Unavailable(why) => format!("has nothing to measure: {why}"),
             Failure::PutAside(why) => why,
         };
-        Self { reason: printable(&reason), is_fault, may_pass }
+        Self { reason: printable(&reason), is_fault, prospect }
     }
 }
 
@@ -125,7 +134,7 @@ impl Load {
     /// Loads the file.
     pub(super) async fn run(self) -> Outcome {
         // Nobody closes the semaphore, so there is a place in the end.
-        let _place = self.places.acquire().await;
+        let place = self.places.acquire().await;
         let path = self.path.clone();
         let read = spawn_blocking(move || {
             let bytes = read(&path)?;
@@ -138,43 +147,49 @@ impl Load {
             Err(panicked) => return Outcome::Unreadable(io::Error::other(panicked)),
         };
         if self.settled.contains(&Some(hash)) {
-            return Outcome::Settled;
+            return Outcome::Settled(hash);
         }
-        match self.try_out(bytes, hash).await {
+        let compiled = self.compile(bytes).await;
+        // What comes now holds no file in memory any more, and may take its time.
+        drop(place);
+        let tried = match compiled {
+            Ok(code) => self.try_out(code, hash).await,
+            Err(reason) => Err(reason.into()),
+        };
+        match tried {
             Ok((version, trial)) => Outcome::Ready(version, trial),
             Err(rejection) => Outcome::Rejected(hash, rejection),
         }
     }
 
-    async fn try_out(&self, bytes: Vec<u8>, hash: Hash) -> Result<(Version, Trial), Rejection> {
+    async fn compile(&self, bytes: Vec<u8>) -> Result<Code, String> {
         if bytes.len() as u64 > FILE_BYTES {
             let most = bytesize::ByteSize(FILE_BYTES);
-            return Err(format!("is larger than {most}; make it smaller, by a release build").into());
+            return Err(format!("is larger than {most}; make it smaller, by a release build"));
         }
         let artifact = self.compiler.compile(bytes).await?;
         let engine = self.engine.clone();
         let loading = spawn_blocking(move || Code::load(&engine, &artifact));
-        let code =
-            loading.await.unwrap_or_else(|panicked| Err(format!("cannot be loaded: {panicked}; report this")))?;
-        let name = self.describe(&code).await?;
-        let version = Version { name, hash, code };
-        let trial = match self.collect_once(&version.code).await {
-            Ok(instance) => Trial::Passed(Box::new(instance)),
-            Err(Tried { failure: Failure::Unavailable(why), .. }) if !self.is_up => Trial::Unavailable(why),
-            Err(Tried { failure: Failure::Fault(fault), is_started: true }) if !self.is_up => Trial::Failed(fault),
-            Err(Tried { failure, .. }) => return Err(failure.into()),
-        };
-        Ok((version, trial))
+        loading.await.unwrap_or_else(|panicked| Err(format!("cannot be loaded: {panicked}; report this")))
     }
 
-    /// Has a new instance measure once.
-    async fn collect_once(&self, code: &Code) -> Result<Instance, Tried> {
-        let (mut instance, needs) =
-            self.plugin.start(code).await.map_err(|failure| Tried { failure, is_started: false })?;
+    async fn try_out(&self, code: Code, hash: Hash) -> Result<(Version, Trial), Rejection> {
+        let name = self.describe(&code).await?;
+        let version = Version { name, hash, code };
+        let (mut instance, needs) = match self.plugin.start(&version.code).await {
+            Ok(started) => started,
+            Err(Failure::Unavailable(why)) => return Ok((version, Trial::Unavailable(why))),
+            Err(failure) => return Err(failure.into()),
+        };
         self.report_missing_grants(needs).await;
         let tick = Tick { index: 0, previous: None, since_epoch: crate::schedule::wall_clock() };
-        let collected = instance.collect(tick, self.clock.elapsed()).await;
-        collected.map(|_| instance).map_err(|failure| Tried { failure, is_started: true })
+        let trial = match instance.collect(tick, self.clock.elapsed()).await {
+            Ok(_) => Trial::Passed(Box::new(instance)),
+            Err(Failure::Unavailable(why)) => Trial::Unavailable(why),
+            Err(Failure::Fault(fault)) => Trial::Failed(fault),
+            Err(failure) => return Err(failure.into()),
+        };
+        Ok((version, trial))
     }
 
     /// Asks a throw-away instance, to which nothing is granted, for its version.
@@ -189,15 +204,21 @@ impl Load {
     /// Tells the operator what a plugin needs and has not been granted, with the line to add.
     async fn report_missing_grants(&self, needs: Vec<Need>) {
         let Plugin { name, grants, .. } = &self.plugin;
+        let until = Instant::now() + self.plugin.config.timeout;
+        let mut reported = 0;
         for Need { capability, reason } in needs {
             let is_granted = match &capability {
                 Capability::Read(path) => grants.read(path).is_ok() || grants.list(path).is_ok(),
-                Capability::Usage(path) => grants.usage(path).is_ok() || self.is_mount_root(path).await,
+                Capability::Usage(path) => may_size(&self.plugin, path, until).await,
                 Capability::Connect(_) | Capability::Fetch(_) => false,
             };
             if is_granted {
                 continue;
             }
+            if reported == REPORTED_NEEDS {
+                return tracing::warn!("plugin {name} lacks more grants than the {REPORTED_NEEDS} above");
+            }
+            reported += 1;
             let (line, reason) = (capability_line(&capability), printable(&reason));
             match capability {
                 Capability::Read(_) | Capability::Usage(_) => {
@@ -209,18 +230,6 @@ impl Load {
             }
         }
     }
-
-    async fn is_mount_root(&self, path: &str) -> bool {
-        let path = hostpath::below(self.plugin.grants.root(), path);
-        let asking = spawn_blocking(move || is_mount_root(&path));
-        tokio::time::timeout(self.plugin.config.timeout, asking).await.is_ok_and(|asked| asked.unwrap_or(false))
-    }
-}
-
-/// How a trial failed, and whether the guest had accepted its configuration by then.
-struct Tried {
-    failure: Failure,
-    is_started: bool,
 }
 
 impl Plugin {

@@ -27,6 +27,13 @@ pub(super) struct Collected {
     pub(super) dropped: u64,
 }
 
+impl Collected {
+    /// How many metrics were returned.
+    pub(super) fn size(&self) -> u64 {
+        self.dropped + self.modules.iter().map(|module| module.metrics.len() as u64).sum::<u64>()
+    }
+}
+
 /// Keeps what is usable. Of two modules or metrics with one name the first is kept.
 pub(super) fn convert(returned: Vec<wit::Module>) -> Collected {
     let mut collected = Collected::default();

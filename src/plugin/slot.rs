@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::configured::Plugin;
 use super::fault::{Counts, Failure, Fault, Kind, pause_after};
 use super::instance::Instance;
-use super::load::{Hash, Outcome, Rejection, Trial, Version};
+use super::load::{Hash, Outcome, Prospect, Rejection, Trial, Version};
 use super::result::Collected;
 use crate::sample::Module;
 use crate::schedule::Tick;
@@ -22,9 +22,9 @@ pub(super) struct Slot {
     /// The name of its file in the plugins directory.
     pub(super) file: String,
     loading: Loading,
-    /// The content that was rejected last, and why.
-    rejected: Option<(Hash, String)>,
-    /// When to load a rejected content again that may pass then.
+    /// What was rejected last.
+    rejected: Option<Rejected>,
+    /// When to load that again, if it may pass then.
     reload: Retry,
 
     serving: Option<Arc<Version>>,
@@ -42,12 +42,21 @@ pub(super) struct Slot {
     arrived: Option<Collected>,
     /// Whether it was reported that another collector has a module of its.
     is_conflict_known: bool,
-    duration: Duration,
+    /// How long the last call took; none before the first.
+    duration: Option<Duration>,
     memory_bytes: usize,
     faults: Counts,
     overdue: u64,
     late: u64,
     dropped: u64,
+}
+
+/// A content that was rejected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rejected {
+    hash: Hash,
+    reason: String,
+    prospect: Prospect,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +72,8 @@ enum Loading {
 enum Condition {
     Up,
     Down,
-    /// What it measures is not there; why, as it was logged.
-    Unavailable(String),
+    /// What it measures is not there; why, and whether that was logged.
+    Unavailable(String, bool),
     /// It is not called until its file changes.
     Aside,
 }
@@ -131,7 +140,7 @@ impl Slot {
             recall: Retry::default(),
             arrived: None,
             is_conflict_known: false,
-            duration: Duration::ZERO,
+            duration: None,
             memory_bytes: 0,
             faults: Counts::default(),
             overdue: 0,
@@ -143,70 +152,59 @@ impl Slot {
     /// Takes note that the file is new or has changed. Answers whether to load it now: a load that is under way is let
     /// finish first.
     pub(super) fn changed(&mut self) -> bool {
-        self.reload = Retry::default();
+        self.reload.at = None;
         let now = self.loading == Loading::No;
         self.loading = if now { Loading::Yes } else { Loading::Again };
         now
     }
 
-    /// When to load a rejected content again, if it may pass then.
+    /// When to look at the file again, because it was rejected for something that may have passed then.
     pub(super) fn reload_at(&self) -> Option<Instant> {
-        self.reload.at
+        self.reload.at.filter(|_| self.loading == Loading::No)
     }
 
-    /// Answers whether to load a rejected content again now.
+    /// Answers whether to look at the file again now.
     pub(super) fn wants_reload(&mut self, now: Instant) -> bool {
-        if self.loading != Loading::No || self.reload.at.is_none_or(|at| at > now) {
-            return false;
+        let is_due = self.reload_at().is_some_and(|at| at <= now);
+        if is_due {
+            self.reload.at = None;
         }
-        self.reload.at = None;
-        self.loading = Loading::Yes;
-        true
+        is_due
     }
 
     /// The contents that are not to be loaded again: the one that serves, and the one that was rejected for good.
     pub(super) fn settled(&self) -> [Option<Hash>; 2] {
-        let rejected = self.rejected.as_ref().filter(|_| self.reload.failures == 0);
-        [self.serving.as_ref().map(|version| version.hash), rejected.map(|(hash, _)| *hash)]
+        let rejected = self.rejected.as_ref().filter(|rejected| rejected.prospect == Prospect::None);
+        [self.serving.as_ref().map(|version| version.hash), rejected.map(|rejected| rejected.hash)]
     }
 
     /// Whether the last call succeeded.
-    pub(super) fn is_up(&self) -> bool {
+    fn is_up(&self) -> bool {
         self.condition == Condition::Up
     }
 
     /// Takes the outcome of a load. Answers whether to load again at once.
     pub(super) fn loaded(&mut self, outcome: Outcome, directory: &Path, now: Instant) -> bool {
         let again = std::mem::replace(&mut self.loading, Loading::No) == Loading::Again;
-        let (plugin, path) = (Arc::clone(&self.plugin.name), directory.join(&self.file));
-        let path = path.display();
-        let consequence = if self.serving.is_some() { "the version before goes on" } else { "nothing of it runs" };
+        let path = directory.join(&self.file);
         match outcome {
-            Outcome::Settled => {}
-            Outcome::Unreadable(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!("plugin {plugin}: {path} went away while it was being loaded; {consequence}");
+            Outcome::Settled(hash) => {
+                let is_rejected = |rejected: &Rejected| rejected.hash == hash;
+                match self.rejected.take_if(|rejected| !is_rejected(rejected)) {
+                    // What serves is back in its place.
+                    Some(_) => self.reload = Retry::default(),
+                    None => self.report_rejection(&path),
+                }
             }
-            Outcome::Unreadable(error) => {
-                self.faults.add(Kind::Load);
-                tracing::warn!("plugin {plugin}: {path} cannot be read: {error}; allow the agent to; {consequence}");
+            Outcome::Unreadable(error) => self.unreadable(&error, &path),
+            Outcome::Rejected(hash, rejection) => self.reject(hash, rejection, &path, now),
+            // A version takes the place of one that is up only when it measures, and of any other only when it does not
+            // fail.
+            Outcome::Ready(version, Trial::Failed(fault)) if self.serving.is_some() => {
+                self.reject(version.hash, Failure::Fault(fault).into(), &path, now);
             }
-            Outcome::Rejected(hash, Rejection { reason, is_fault, may_pass }) => {
-                if is_fault {
-                    self.faults.add(Kind::Load);
-                }
-                if may_pass {
-                    self.reload.failed(now);
-                } else {
-                    self.reload = Retry::default();
-                }
-                let rejected = Some((hash, reason));
-                if rejected != self.rejected
-                    && let Some((_, reason)) = &rejected
-                {
-                    let remedy = if may_pass { "; it is tried again" } else { "" };
-                    tracing::warn!("plugin {plugin}: {path} ({hash}) {reason}; {consequence}{remedy}");
-                }
-                self.rejected = rejected;
+            Outcome::Ready(version, Trial::Unavailable(why)) if self.is_up() => {
+                self.reject(version.hash, Failure::Unavailable(why).into(), &path, now);
             }
             Outcome::Ready(version, trial) => self.serve(version, trial, now),
         }
@@ -214,6 +212,51 @@ impl Slot {
             self.loading = Loading::Yes;
         }
         again
+    }
+
+    fn unreadable(&mut self, error: &io::Error, path: &Path) {
+        let (plugin, path, consequence) = (&self.plugin.name, path.display(), self.consequence());
+        if error.kind() == io::ErrorKind::NotFound {
+            tracing::warn!("plugin {plugin}: {path} went away while it was being loaded; {consequence}");
+        } else {
+            tracing::warn!("plugin {plugin}: {path} cannot be read: {error}; allow the agent to; {consequence}");
+            self.faults.add(Kind::Load);
+        }
+    }
+
+    fn reject(&mut self, hash: Hash, rejection: Rejection, path: &Path, now: Instant) {
+        let Rejection { reason, is_fault, prospect } = rejection;
+        if is_fault {
+            self.faults.add(Kind::Load);
+        }
+        if self.rejected.as_ref().is_none_or(|rejected| rejected.hash != hash) {
+            self.reload = Retry::default();
+        }
+        if prospect == Prospect::Soon {
+            self.reload.failed(now);
+        }
+        let rejected = Some(Rejected { hash, reason, prospect });
+        // What is tried again and again is reported once.
+        let is_known = prospect == Prospect::Soon && self.rejected == rejected;
+        self.rejected = rejected;
+        if !is_known {
+            self.report_rejection(path);
+        }
+    }
+
+    fn report_rejection(&self, path: &Path) {
+        let Some(Rejected { hash, reason, prospect }) = &self.rejected else { return };
+        let again = match prospect {
+            Prospect::None => "",
+            Prospect::WhenPutAgain => "; when it can, put it there again",
+            Prospect::Soon => "; it is tried again",
+        };
+        let (plugin, path, consequence) = (&self.plugin.name, path.display(), self.consequence());
+        tracing::warn!("plugin {plugin}: {path} ({hash}) {reason}; {consequence}{again}");
+    }
+
+    fn consequence(&self) -> &'static str {
+        if self.serving.is_some() { "the version before goes on" } else { "nothing of it runs" }
     }
 
     fn serve(&mut self, version: Version, trial: Trial, now: Instant) {
@@ -232,6 +275,7 @@ impl Slot {
         self.is_new = true;
         self.recall = Retry::default();
         self.is_conflict_known = false;
+        self.duration = None;
         match trial {
             Trial::Passed(instance) => {
                 self.settle(Some(instance));
@@ -292,18 +336,16 @@ impl Slot {
     pub(super) fn returned(&mut self, returned: Returned, generation: u64, is_late: bool, now: Instant) {
         let Returned { instance, result, took } = returned;
         if generation != self.generation {
-            return self.former_returned(result);
+            return self.former_returned(result, is_late);
         }
         self.is_away = false;
-        self.duration = took;
+        self.duration = Some(took);
         match result {
             Ok(collected) => {
-                if let Condition::Unavailable(_) = self.condition {
+                if let Condition::Unavailable(_, true) = self.condition {
                     tracing::info!("plugin {}: what it measures is available again", self.plugin.name);
                 }
-                self.late += u64::from(is_late);
-                self.dropped += collected.dropped;
-                self.arrived = Some(collected);
+                self.arrive(collected, is_late);
                 self.settle(instance);
                 self.condition = Condition::Up;
                 self.recall.went_well(now);
@@ -322,15 +364,25 @@ impl Slot {
         }
     }
 
-    /// A call that outlasted its version: what it measured is good, and its fault is one.
-    fn former_returned(&mut self, result: Result<Collected, Failure>) {
+    /// A call that outlasted its version: what it measured is good unless there is something newer, and its fault is one.
+    fn former_returned(&mut self, result: Result<Collected, Failure>, is_late: bool) {
         match result {
-            Ok(collected) if self.arrived.is_none() => self.arrived = Some(collected),
+            Ok(collected) if self.arrived.is_none() => self.arrive(collected, is_late),
+            Ok(collected) => self.dropped += collected.size(),
             Err(Failure::Fault(fault)) => {
                 self.faults.add(fault.kind);
                 tracing::warn!("plugin {}, the version before: {fault}", self.plugin.name);
             }
-            _ => {}
+            Err(_) => {}
+        }
+    }
+
+    /// Keeps a result for the next sample, in place of an older one that came too late for its own.
+    fn arrive(&mut self, collected: Collected, is_late: bool) {
+        self.late += u64::from(is_late);
+        self.dropped += collected.dropped;
+        if let Some(older) = self.arrived.replace(collected) {
+            self.dropped += older.size() - older.dropped;
         }
     }
 
@@ -340,11 +392,16 @@ impl Slot {
     }
 
     fn unavailable(&mut self, why: String) {
-        if self.condition != Condition::Unavailable(why.clone()) && self.plugin.log.take() {
-            let plugin = &self.plugin.name;
-            tracing::warn!("plugin {plugin}: not available: {why}; it is asked again at its next tick");
-        }
-        self.condition = Condition::Unavailable(why);
+        let is_logged = match &self.condition {
+            Condition::Unavailable(known, true) if *known == why => true,
+            _ if self.plugin.log.take() => {
+                let plugin = &self.plugin.name;
+                tracing::warn!("plugin {plugin}: not available: {why}; it is asked again at its next tick");
+                true
+            }
+            _ => false,
+        };
+        self.condition = Condition::Unavailable(why, is_logged);
     }
 
     fn failed(&mut self, fault: &Fault, now: Instant) {
@@ -379,8 +436,10 @@ impl Slot {
         let plugin = ("plugin", &*self.plugin.name);
         let labels = &[plugin];
         agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
+        if let Some(duration) = self.duration {
+            agent.push_labelled("plugin_duration_seconds", labels, duration.as_secs_f64());
+        }
         if self.serving.is_some() {
-            agent.push_labelled("plugin_duration_seconds", labels, self.duration.as_secs_f64());
             agent.push_labelled("plugin_memory_bytes", labels, self.memory_bytes as u64);
         }
         agent.push_labelled("plugin_overdue_total", labels, self.overdue);

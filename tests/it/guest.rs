@@ -15,6 +15,7 @@ const METRIC: u32 = 192;
 pub const VALUE: u32 = METRIC + 16;
 const CONFIGURED: u32 = 256;
 const ABOUT: u32 = 320;
+const REFUSED: u32 = 352;
 /// Room for what the host answers.
 pub const ANSWER: u32 = 384;
 const CONTRACT: &str = include_str!("../../wit/gauged.wit");
@@ -80,6 +81,15 @@ impl Guest {
         let text = self.text(message);
         self.words(RETURNED, &[1, case, text.0, text.1]);
         self
+    }
+
+    /// Has it have nothing to measure before a moment, in milliseconds since the Unix epoch.
+    pub fn unavailable_until(mut self, unix_ms: u128) -> Self {
+        let text = self.text("not yet");
+        self.words(REFUSED, &[1, 3, text.0, text.1]);
+        self.before_collect(&format!(
+            "(if (i64.lt_u (local.get 0) (i64.const {unix_ms})) (then (return (i32.const {REFUSED}))))"
+        ))
     }
 
     /// Has it return an error from `configure`.

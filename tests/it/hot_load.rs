@@ -238,3 +238,49 @@ fn a_version_that_hangs_does_not_hold_up_its_successor() {
     // And its fault is counted in the end.
     agent.wait(|sample| faults(sample, "hangs", "timeout") >= 1.0);
 }
+
+#[test]
+fn a_version_that_is_not_up_is_not_displaced_by_one_that_fails() {
+    let host = Host::new();
+    Guest::new("rests").error(3, "the service is down").install(&host.plugin("rests.wasm"));
+    let mut agent = host.start(&["--interval", "100ms"]);
+    agent.wait_log("plugin rests: not available: the service is down");
+    Guest::new("rests").version("2.0.0").before_collect("unreachable").install(&host.plugin("rests.wasm"));
+    agent.wait_log("fails: collect failed");
+    agent.wait_log("the version before goes on");
+    assert!(!agent.log().contains("takes the place"), "{}", agent.log());
+}
+
+#[test]
+fn a_version_that_had_nothing_to_measure_takes_its_place_when_it_has() {
+    let host = Host::new();
+    Guest::new("late").value(1).install(&host.plugin("late.wasm"));
+    let mut agent = host.start(&["--interval", "100ms"]);
+    agent.wait(|sample| value(sample, "late") == Some(1.into()));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after the epoch");
+    let second = Guest::new("late").version("2.0.0").value(2).unavailable_until(now.as_millis() + 4000);
+    second.install(&host.plugin("late.wasm"));
+    agent.wait_log("has nothing to measure: not yet; the version before goes on; it is tried again");
+    // Put there once more it is the same content, and is tried again all the same.
+    second.install(&host.plugin("late.wasm"));
+    agent.wait(|sample| value(sample, "late") == Some(2.into()));
+    assert_eq!(agent.log().matches("has nothing to measure").count(), 1, "{}", agent.log());
+}
+
+#[test]
+fn a_file_that_is_broken_again_is_reported_again() {
+    let host = Host::new();
+    let good = Guest::new("twice").module();
+    install(&good, &host.plugin("twice.wasm"));
+    let mut agent = host.start(&["--interval", "100ms"]);
+    agent.wait(|sample| value(sample, "twice").is_some());
+    for round in 1..=2 {
+        install(&good[..100], &host.plugin("twice.wasm"));
+        agent.wait(|sample| faults(sample, "twice", "load") == f64::from(round));
+        install(&good, &host.plugin("twice.wasm"));
+        // Nothing tells that it is back but what happens to another one meanwhile.
+        Guest::new("other").value(round).install(&host.plugin("other.wasm"));
+        agent.wait(|sample| value(sample, "other") == Some(round.into()));
+    }
+    assert_eq!(agent.log().matches("is truncated").count(), 2, "{}", agent.log());
+}

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::guest::Guest;
 use crate::harness::{Host, Sample};
 
-/// What the issue of ending cleanly allows.
+/// How quickly it is to end.
 const END: Duration = Duration::from_secs(2);
 
 fn timestamp(sample: &Sample) -> f64 {

@@ -85,6 +85,13 @@ async fn elsewhere<T: Send + 'static>(
     }
 }
 
+/// Whether a plugin may see the usage of the file system at a path; no when that is not known in time.
+pub(in super::super) async fn may_size(plugin: &Plugin, path: &str, patience: Instant) -> bool {
+    let asked =
+        elsewhere(plugin.clone(), patience, path.to_owned(), |grants, path| Ok(check_usage(grants, path).is_ok()));
+    asked.await.unwrap_or(false)
+}
+
 fn refused(refusal: &Refusal, grant: &str, path: &str) -> Error {
     match refusal {
         Refusal::Malformed(why) => Error::InvalidPath(format!("{path:?} {why}")),
@@ -121,15 +128,8 @@ fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Error> {
 }
 
 fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, Error> {
-    let full = below(grants.root(), path);
-    // What is mounted where is no secret, and how full it is neither: the roots of mounts need no grant. For any other
-    // path the answer does not tell whether it exists.
-    match grants.usage(path) {
-        Ok(()) => {}
-        Err(Refusal::Missing) if is_mount_root(&full) => {}
-        Err(refusal) => return Err(refused(&refusal, "usage", path)),
-    }
-    let found = rustix::fs::statvfs(&full).map_err(failed)?;
+    check_usage(grants, path).map_err(|refusal| refused(&refusal, "usage", path))?;
+    let found = rustix::fs::statvfs(below(grants.root(), path)).map_err(failed)?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     Ok(FilesystemUsage {
         total_bytes: bytes(found.f_blocks),
@@ -139,6 +139,15 @@ fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, Error> {
         free_inodes: found.f_ffree,
         read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
     })
+}
+
+/// What is mounted where is no secret, and how full it is neither: the roots of mounts need no grant. For any other path
+/// the answer does not tell whether it exists.
+fn check_usage(grants: &Grants, path: &str) -> Result<(), Refusal> {
+    match grants.usage(path) {
+        Err(Refusal::Missing) if is_mount_root(&below(grants.root(), path)) => Ok(()),
+        decided => decided,
+    }
 }
 
 /// A file that was found and may be opened. Its path leads to this very file, whatever happens to the one it was found
@@ -194,7 +203,7 @@ fn open_without_effect(_path: &Path) -> Result<OwnedFd, Errno> {
 
 /// Whether a file system is mounted at a path. Mounts nothing to find out.
 #[cfg(target_os = "linux")]
-pub(in super::super) fn is_mount_root(path: &Path) -> bool {
+fn is_mount_root(path: &Path) -> bool {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
     rustix::fs::statx(CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS)
         .is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
@@ -202,7 +211,7 @@ pub(in super::super) fn is_mount_root(path: &Path) -> bool {
 
 /// Whether a file system is mounted at a path, which no other system tells.
 #[cfg(not(target_os = "linux"))]
-pub(in super::super) fn is_mount_root(_path: &Path) -> bool {
+fn is_mount_root(_path: &Path) -> bool {
     false
 }
 
