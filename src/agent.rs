@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use crate::alarm::Alarm;
 use crate::collector::{Collector, NATIVE};
 use crate::config::Config;
 use crate::plugin::Plugins;
@@ -34,9 +35,6 @@ const LOADING: Duration = Duration::from_secs(30);
 
 /// How long the end waits for the last samples to be written.
 const FLUSH: Duration = Duration::from_secs(1);
-
-/// How long the agent sleeps at most before it looks at the wall clock again, which may have been set.
-const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
 /// What the main loop waits for.
 enum Event {
@@ -66,7 +64,7 @@ struct Open {
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut shutdown = pin!(shutdown);
     let patience = (config.interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE);
-    let longest_sleep = LONGEST_SLEEP.min(config.interval);
+    let mut alarm = Alarm::new(config.interval)?;
     let (queue, mut unread) = stdout::start()?;
     let mut plugins = Plugins::new(&config)?;
     let (hints, mut changes) = mpsc::channel(1);
@@ -78,15 +76,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let mut open: Option<Open> = None;
 
     loop {
-        let wake = match &open {
-            Some(open) => open.until,
-            None => Instant::now() + due.since_epoch.saturating_sub(wall_clock()).min(longest_sleep),
-        };
+        let overdue = open.as_ref().map(|open| open.until);
         let event = tokio::select! {
             biased;
             () = &mut shutdown => Event::Shutdown,
             Ok(()) = &mut unread => Event::Unread,
-            () = tokio::time::sleep_until(wake.into()) => Event::Time,
+            waited = alarm.wait(due.since_epoch), if overdue.is_none() => waited.map(|()| Event::Time)?,
+            () = reached(overdue), if overdue.is_some() => Event::Time,
             Some(()) = changes.recv() => Event::DirectoryChanged,
             () = plugins.step() => Event::Plugins,
         };
@@ -99,6 +95,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                     let began = Instant::now();
                     plugins.call(tick);
                     open = Some(Open { tick, modules: collect(&mut natives), began, until: began + patience });
+                    // Most plugins are back before there is anything to wait for.
+                    plugins.catch_up().await;
                 }
                 due = schedule.next(wall_clock());
             }
@@ -167,6 +165,14 @@ async fn sample(config: &Config) -> anyhow::Result<Sample> {
         plugins.step().await;
     }
     Ok(open.finish(&mut plugins, &about, 0, 0))
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn natives(config: &Config) -> Vec<Box<dyn Collector>> {

@@ -8,6 +8,7 @@
 
 pub mod sample;
 pub mod schedule;
+pub mod alarm;
 pub mod hostpath;
 pub mod procfs;
 pub mod collector;

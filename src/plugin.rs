@@ -192,14 +192,13 @@ impl Plugins {
 
     /// Takes in what has arrived while the caller was busy elsewhere.
     pub async fn catch_up(&mut self) {
-        loop {
+        while self.awaited > 0 {
+            let awaited = self.awaited;
             tokio::task::yield_now().await;
-            let mut returned = 0;
             while let Some(joined) = self.calls.try_join_next_with_id() {
                 self.returned(joined);
-                returned += 1;
             }
-            if returned == 0 {
+            if self.awaited == awaited {
                 return;
             }
         }

@@ -60,16 +60,37 @@ impl Machine {
 #[derive(Debug)]
 pub struct KeptFile {
     path: PathBuf,
+    extent: Extent,
     file: Option<File>,
     buffer: Vec<u8>,
     failing: bool,
 }
 
+/// How the kernel hands out a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All at once, as far as there is room: a read that leaves room was one of the whole file.
+    Whole,
+    /// Record by record: a short read is not the end, only an empty one is.
+    Records,
+}
+
 impl KeptFile {
-    /// The file that the measured host has at an absolute path. Nothing is opened yet.
+    /// The file that the measured host has at an absolute path, and that the kernel hands out all at once
+    /// (`single_open`): `/proc/stat`, `/proc/loadavg`, `/proc/meminfo`. Nothing is opened yet.
     #[must_use]
-    pub fn new(root: &Path, path: &str) -> Self {
-        Self { path: below(root, path), file: None, buffer: Vec::new(), failing: false }
+    pub fn whole(root: &Path, path: &str) -> Self {
+        Self::new(root, path, Extent::Whole)
+    }
+
+    /// One that the kernel hands out record by record: `/proc/vmstat`, `/proc/zoneinfo`.
+    #[must_use]
+    pub fn records(root: &Path, path: &str) -> Self {
+        Self::new(root, path, Extent::Records)
+    }
+
+    fn new(root: &Path, path: &str, extent: Extent) -> Self {
+        Self { path: below(root, path), extent, file: None, buffer: Vec::new(), failing: false }
     }
 
     /// Reads the file from its start and parses it. None when either fails.
@@ -102,14 +123,15 @@ impl KeptFile {
             self.buffer.resize(INITIAL_BYTES, 0);
         }
         let mut filled = 0;
-        // The kernel makes up such a file as it is read, record by record: a short read is not its end, only an empty
-        // one is.
         loop {
             let read = file.read_at(&mut self.buffer[filled..], filled as u64)?;
             if read == 0 {
                 return Ok(filled);
             }
             filled += read;
+            if filled < self.buffer.len() && self.extent == Extent::Whole {
+                return Ok(filled);
+            }
             if filled == self.buffer.len() {
                 if filled >= MAX_BYTES {
                     return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 8 MiB"));
@@ -161,7 +183,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         let content: Vec<u8> = (b'a'..=b'w').cycle().take(3 * INITIAL_BYTES).collect();
         fs::write(root.path().join("stat"), &content).expect("written");
-        let mut file = KeptFile::new(root.path(), "/stat");
+        let mut file = KeptFile::whole(root.path(), "/stat");
         assert_eq!(file.read(whole).as_deref(), Some(&content[..]));
         assert_eq!(file.read(whole).as_deref(), Some(&content[..]), "and again, from its start");
     }
@@ -169,7 +191,7 @@ mod tests {
     #[test]
     fn a_file_that_comes_back_is_read_again() {
         let root = tempfile::tempdir().expect("a temporary directory");
-        let mut file = KeptFile::new(root.path(), "/late");
+        let mut file = KeptFile::records(root.path(), "/late");
         assert_eq!(file.read(whole), None);
         fs::write(root.path().join("late"), "x").expect("written");
         assert_eq!(file.read(whole).as_deref(), Some(&b"x"[..]));

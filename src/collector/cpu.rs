@@ -114,7 +114,7 @@ impl Cpu {
     pub(super) fn new(config: &Config) -> Self {
         let mut cpu = Self {
             root: config.root.clone(),
-            file: KeptFile::new(&config.root, STAT),
+            file: KeptFile::whole(&config.root, STAT),
             detail: if config.cpu_per_core { Detail::PerCore } else { Detail::Total },
             ticks_per_second: Machine::of(&config.root).ticks_per_second as f64,
             now: Stat::default(),

@@ -31,7 +31,7 @@ pub(super) struct Load {
 impl Load {
     /// Opens nothing yet.
     pub(super) fn new(config: &Config) -> Self {
-        Self { file: KeptFile::new(&config.root, LOADAVG) }
+        Self { file: KeptFile::whole(&config.root, LOADAVG) }
     }
 }
 

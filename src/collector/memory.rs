@@ -44,6 +44,7 @@ pub(super) struct Memory {
     vmstat: KeptFile,
     /// Only read on kernels that do not say themselves what is available.
     zoneinfo: KeptFile,
+    paging: Option<Paging>,
     page_bytes: u64,
 }
 
@@ -52,9 +53,10 @@ impl Memory {
     pub(super) fn new(config: &Config) -> Self {
         let root = &config.root;
         Self {
-            meminfo: KeptFile::new(root, MEMINFO),
-            vmstat: KeptFile::new(root, VMSTAT),
-            zoneinfo: KeptFile::new(root, "/proc/zoneinfo"),
+            meminfo: KeptFile::whole(root, MEMINFO),
+            vmstat: KeptFile::records(root, VMSTAT),
+            zoneinfo: KeptFile::records(root, "/proc/zoneinfo"),
+            paging: None,
             page_bytes: Machine::of(root).page_bytes,
         }
     }
@@ -92,7 +94,11 @@ impl Collector for Memory {
         let swap_total = info.and_then(|info| info.swap_total);
         let swap_free = info.and_then(|info| info.swap_free);
         let swap_used = swap_total.zip(swap_free).map(|(total, free)| total.saturating_sub(free));
-        let paging = self.vmstat.read(Paging::parse);
+        // Without swap nothing is swapped: what was read last still holds.
+        if self.paging.is_none() || swap_total != Some(0) {
+            self.paging = self.vmstat.read(Paging::parse);
+        }
+        let paging = self.paging;
         let bytes = |pages: u64| pages.saturating_mul(self.page_bytes);
         let mut swap = Module::new("swap");
         swap.push("total", swap_total);

@@ -1,0 +1,149 @@
+//! Wakes the agent at a moment of the wall clock: exactly then, once, and also when the clock is set, since the moment
+//! may be another one after that. Which moment that is, is `schedule`'s business.
+
+use std::io;
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+pub use self::timerfd::Alarm;
+
+#[cfg(not(target_os = "linux"))]
+pub use self::sleeping::Alarm;
+
+/// The kernel keeps the time: it wakes nobody too early to sleep again, and it knows when the clock is set.
+#[cfg(target_os = "linux")]
+mod timerfd {
+    use std::os::fd::OwnedFd;
+
+    use rustix::io::Errno;
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+    };
+    use tokio::io::unix::AsyncFd;
+
+    use super::{Duration, io};
+
+    /// An alarm that goes off at multiples of an interval.
+    #[derive(Debug)]
+    pub struct Alarm {
+        timer: AsyncFd<OwnedFd>,
+        interval: Duration,
+        /// The moment at which it goes off next by itself.
+        set_for: Option<Duration>,
+    }
+
+    impl Alarm {
+        /// An alarm that is not set yet.
+        ///
+        /// # Errors
+        ///
+        /// When the kernel has no timer to give.
+        #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor that is only ours to give")]
+        pub fn new(interval: Duration) -> io::Result<Self> {
+            let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+            // SAFETY: an owned descriptor is the same one, and open, until it is dropped with what owns it.
+            let timer = unsafe { AsyncFd::register(timer) }?;
+            Ok(Self { timer, interval, set_for: None })
+        }
+
+        /// Waits for a moment since the Unix epoch, or until the clock is set. May be dropped and awaited anew.
+        ///
+        /// # Errors
+        ///
+        /// When the kernel does not take the moment.
+        pub async fn wait(&mut self, moment: Duration) -> io::Result<()> {
+            if self.set_for != Some(moment) {
+                let setting = Itimerspec { it_interval: timespec(self.interval), it_value: timespec(moment) };
+                let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+                match timerfd_settime(&self.timer, flags, &setting) {
+                    // The clock was set since, and that is only said once.
+                    Err(Errno::CANCELED) | Ok(_) => self.set_for = Some(moment),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            loop {
+                let mut ready = self.timer.readable().await?;
+                let mut expirations = [0; 8];
+                match rustix::io::read(&self.timer, &mut expirations) {
+                    Ok(_) => {
+                        ready.clear_ready();
+                        let times = u32::try_from(u64::from_ne_bytes(expirations)).ok();
+                        self.set_for = times.and_then(|times| moment.checked_add(self.interval.checked_mul(times)?));
+                        return Ok(());
+                    }
+                    Err(Errno::CANCELED) => {
+                        self.set_for = None;
+                        return Ok(());
+                    }
+                    Err(Errno::AGAIN) => ready.clear_ready(),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+
+    fn timespec(duration: Duration) -> Timespec {
+        Timespec {
+            tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: duration.subsec_nanos().into(),
+        }
+    }
+}
+
+/// Sleeps, and looks at the clock again before long.
+#[cfg(not(target_os = "linux"))]
+mod sleeping {
+    use super::{Duration, io};
+    use crate::schedule::wall_clock;
+
+    /// How long a clock that was set is not noticed.
+    const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+    /// An alarm that goes off at any moment.
+    #[derive(Debug)]
+    pub struct Alarm {
+        longest_sleep: Duration,
+    }
+
+    impl Alarm {
+        /// An alarm for moments that are so far apart.
+        ///
+        /// # Errors
+        ///
+        /// None.
+        pub fn new(interval: Duration) -> io::Result<Self> {
+            Ok(Self { longest_sleep: LONGEST_SLEEP.min(interval) })
+        }
+
+        /// Waits for a moment since the Unix epoch, and not for longer than it takes to notice that the clock was set.
+        ///
+        /// # Errors
+        ///
+        /// None.
+        pub async fn wait(&mut self, moment: Duration) -> io::Result<()> {
+            tokio::time::sleep(moment.saturating_sub(wall_clock()).min(self.longest_sleep)).await;
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::wall_clock;
+
+    #[tokio::test]
+    async fn goes_off_at_its_moments_and_not_before() {
+        let interval = Duration::from_millis(30);
+        let mut alarm = Alarm::new(interval).expect("a timer");
+        let mut moment = wall_clock() + interval;
+        for _ in 0..5 {
+            while wall_clock() < moment {
+                alarm.wait(moment).await.expect("it waits");
+            }
+            moment += interval;
+        }
+        // And at one that it was not set for by itself, such as one that has passed already.
+        alarm.wait(Duration::from_secs(1)).await.expect("at once");
+    }
+}
