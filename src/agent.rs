@@ -1,6 +1,7 @@
 //! The agent at work: ticks come, collectors are asked, samples go to the sinks. Everything is wired together here and
 //! nothing is decided here: when is `schedule`'s business, what is the collectors' and the plugins', where to is `sink`'s.
 
+use std::fs::File;
 use std::future::Future;
 use std::io::{self, IsTerminal as _};
 use std::pin::pin;
@@ -13,9 +14,10 @@ use crate::alarm::Alarm;
 use crate::collector::{Collector, NATIVE};
 use crate::config::Config;
 use crate::plugin::Plugins;
-use crate::sample::{Module, Sample, Value};
+use crate::sample::{Sample, Value};
 use crate::schedule::{Schedule, Tick, wall_clock};
-use crate::sink::{Style, stdout};
+use crate::sink::Style;
+use crate::sink::stdout::{self, Stdout};
 use crate::watch;
 
 /// The shortest time over which cpu percentages are worth anything: 25 of the kernel's clock ticks.
@@ -51,21 +53,20 @@ enum Event {
 /// A tick whose sample is not complete yet.
 struct Open {
     tick: Tick,
-    modules: Vec<Module>,
     began: Instant,
     until: Instant,
 }
 
-/// Runs until it is told to shut down, or until nobody reads its samples.
+/// Runs until it is told to shut down, or until nobody reads its samples, which go to `output`.
 ///
 /// # Errors
 ///
 /// When the machine does not give what the agent needs to start: threads, and memory for guests.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut shutdown = pin!(shutdown);
     let patience = (config.interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE);
     let mut alarm = Alarm::new(config.interval)?;
-    let (queue, mut unread) = stdout::start()?;
+    let (mut stdout, mut unread) = Stdout::start(output)?;
     let mut plugins = Plugins::new(&config)?;
     let (hints, mut changes) = mpsc::channel(1);
     watch::watch(config.plugins_directory.clone(), hints)?;
@@ -74,6 +75,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let mut schedule = Schedule::new(config.interval);
     let mut due = schedule.next(wall_clock() + CPU_WINDOW);
     let mut open: Option<Open> = None;
+    let mut sample = Arc::new(Sample::default());
 
     loop {
         let overdue = open.as_ref().map(|open| open.until);
@@ -94,7 +96,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
                 if let Some(tick) = schedule.serve(due, wall_clock()) {
                     let began = Instant::now();
                     plugins.call(tick);
-                    open = Some(Open { tick, modules: collect(&mut natives), began, until: began + patience });
+                    open = Some(Open { tick, began, until: began + patience });
+                    collect(&mut natives, cleared(&mut sample));
                     // Most plugins are back before there is anything to wait for.
                     plugins.catch_up().await;
                 }
@@ -107,17 +110,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
             plugins.catch_up().await;
         }
         if let Some(complete) = open.take_if(|open| plugins.awaited() == 0 || open.until <= Instant::now()) {
-            let sample = complete.finish(&mut plugins, &about, schedule.missed(), queue.dropped());
-            queue.put(Arc::new(sample));
+            complete.finish(owned(&mut sample), &mut plugins, &about, schedule.missed(), stdout.dropped());
+            stdout.put(&sample);
         }
     }
 
     tracing::info!("shutting down");
     if let Some(complete) = open {
-        let sample = complete.finish(&mut plugins, &about, schedule.missed(), queue.dropped());
-        queue.put(Arc::new(sample));
+        complete.finish(owned(&mut sample), &mut plugins, &about, schedule.missed(), stdout.dropped());
+        stdout.put(&sample);
     }
-    if !queue.end(FLUSH) {
+    if !stdout.end(FLUSH) {
         tracing::warn!("standard output does not take the last samples; they are lost");
     }
     Ok(())
@@ -160,11 +163,13 @@ async fn sample(config: &Config) -> anyhow::Result<Sample> {
     let tick = Tick { index: 0, previous: None, since_epoch: Duration::from_secs(now.as_secs()) };
     let began = Instant::now();
     plugins.call(tick);
-    let open = Open { tick, modules: collect(&mut natives), began, until: began };
+    let mut sample = Sample::default();
+    collect(&mut natives, &mut sample);
     while plugins.awaited() > 0 {
         plugins.step().await;
     }
-    Ok(open.finish(&mut plugins, &about, 0, 0))
+    Open { tick, began, until: began }.finish(&mut sample, &mut plugins, &about, 0, 0);
+    Ok(sample)
 }
 
 /// Waits for a moment; for ever when there is none.
@@ -179,29 +184,48 @@ fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
     NATIVE.iter().map(|native| (native.make)(config)).collect()
 }
 
-fn collect(natives: &mut [Box<dyn Collector>]) -> Vec<Module> {
-    // The module `agent` comes first and is filled last.
-    let mut modules = vec![Module::new(About::MODULE)];
-    for native in natives {
-        native.collect(&mut modules);
+/// An empty sample: the one of the tick before, unless a sink still has it.
+fn cleared(sample: &mut Arc<Sample>) -> &mut Sample {
+    if Arc::get_mut(sample).is_none() {
+        *sample = Arc::default();
     }
-    modules
+    let sample = owned(sample);
+    sample.clear();
+    sample
+}
+
+/// The sample of the open tick, which no sink has yet.
+fn owned(sample: &mut Arc<Sample>) -> &mut Sample {
+    Arc::get_mut(sample).expect("a sample is shared when it is complete, and not before")
+}
+
+fn collect(natives: &mut [Box<dyn Collector>], sample: &mut Sample) {
+    // It comes first and is filled last.
+    sample.module(About::MODULE);
+    for native in natives {
+        native.collect(sample);
+    }
 }
 
 impl Open {
-    fn finish(self, plugins: &mut Plugins, about: &About, missed: u64, dropped: u64) -> Sample {
-        let Self { tick, mut modules, began, .. } = self;
-        plugins.deliver(&mut modules);
-        let mut agent = about.module(tick, began.elapsed(), missed, dropped);
-        plugins.describe(&mut agent);
-        modules[0] = agent;
-        Sample { modules }
+    fn finish(self, sample: &mut Sample, plugins: &mut Plugins, about: &About, missed: u64, dropped: u64) {
+        plugins.deliver(sample);
+        let agent = &mut sample.modules[0];
+        agent.push("timestamp", seconds(self.tick.since_epoch));
+        agent.push("hostname", about.hostname.clone());
+        agent.push("version", about.version.clone());
+        agent.push("interval", seconds(about.interval));
+        agent.push("collect_seconds", self.began.elapsed().as_secs_f64());
+        agent.push("missed_ticks_total", missed);
+        agent.push("dropped_samples_total", dropped);
+        plugins.describe(agent);
     }
 }
 
-/// What the agent tells of itself.
+/// What the agent tells of itself and never changes.
 struct About {
     hostname: Value,
+    version: Value,
     interval: Duration,
 }
 
@@ -209,19 +233,11 @@ impl About {
     const MODULE: &str = "agent";
 
     fn new(config: &Config) -> Self {
-        Self { hostname: sysinfo::System::host_name().ok().as_deref().into(), interval: config.interval }
-    }
-
-    fn module(&self, tick: Tick, took: Duration, missed: u64, dropped: u64) -> Module {
-        let mut module = Module::new(Self::MODULE);
-        module.push("timestamp", seconds(tick.since_epoch));
-        module.push("hostname", self.hostname.clone());
-        module.push("version", env!("CARGO_PKG_VERSION"));
-        module.push("interval", seconds(self.interval));
-        module.push("collect_seconds", took.as_secs_f64());
-        module.push("missed_ticks_total", missed);
-        module.push("dropped_samples_total", dropped);
-        module
+        Self {
+            hostname: sysinfo::System::host_name().ok().as_deref().into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            interval: config.interval,
+        }
     }
 }
 

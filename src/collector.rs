@@ -11,12 +11,12 @@ mod memory;
 pub mod portable;
 
 use crate::config::Config;
-use crate::sample::{Descriptor, Module};
+use crate::sample::{Descriptor, Sample};
 
 /// A native collector. It keeps what it needs from one tick to the next.
 pub trait Collector: Send {
     /// Measures and appends one module or more, always the same ones with the same metrics.
-    fn collect(&mut self, modules: &mut Vec<Module>);
+    fn collect(&mut self, sample: &mut Sample);
 }
 
 /// A native collector that there is.

@@ -1,7 +1,9 @@
 //! The program: reads the command line and the configuration, sets up the log, and runs the agent until it is told to
 //! end.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -51,7 +53,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let shutdown = supervise::shutdown()?;
-        if once { agent::once(config, style, shutdown).await } else { agent::run(config, shutdown).await }
+        if once {
+            agent::once(config, style, shutdown).await
+        } else {
+            let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            agent::run(config, output, shutdown).await
+        }
     });
     // A thread that is stuck in a dead file system must not keep the process.
     runtime.shutdown_background();

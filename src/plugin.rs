@@ -38,7 +38,7 @@ use self::grants::Grants;
 use self::load::{Load, Outcome};
 use self::slot::{Returned, Slot};
 use crate::config::{Config, PluginConfig, is_plugin_name};
-use crate::sample::Module;
+use crate::sample::{Module, Sample};
 use crate::schedule::Tick;
 
 /// How many plugins there may be: each takes eight to ten mappings, of which Linux allows a process 65,530.
@@ -206,12 +206,15 @@ impl Plugins {
 
     /// Moves what the plugins have brought home into a sample, and stops waiting for the others: what they bring goes
     /// with the next sample. A module that the sample has already stays as it is.
-    pub fn deliver(&mut self, modules: &mut Vec<Module>) {
+    pub fn deliver(&mut self, sample: &mut Sample) {
         self.open = None;
         self.awaited = 0;
-        let mut taken: HashSet<String> = modules.iter().map(|module| module.name.to_string()).collect();
+        if self.slots.is_empty() {
+            return;
+        }
+        let mut taken: HashSet<String> = sample.modules.iter().map(|module| module.name.to_string()).collect();
         for slot in self.slots.values_mut() {
-            slot.deliver(modules, &mut taken);
+            slot.deliver(sample, &mut taken);
         }
     }
 

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use memchr::{memchr, memchr3};
+
 use crate::hostpath::below;
 
 /// What a buffer starts with: `/proc/meminfo` and the `/proc/stat` of a machine with a few dozen CPUs fit.
@@ -145,23 +147,41 @@ impl KeptFile {
 /// The number that the bytes begin with, after white space. None when there is none or it exceeds 64 bits.
 #[must_use]
 pub fn leading_number(bytes: &[u8]) -> Option<u64> {
-    let bytes = bytes.trim_ascii_start();
-    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    if digits == 0 {
-        return None;
-    }
-    bytes[..digits].iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+    split_number(bytes).map(|(number, _rest)| number)
 }
 
-/// The rest of the line that begins with a key, the key being followed by white space or a colon.
+/// The same, and what comes after it.
 #[must_use]
-pub fn value_of<'a>(text: &'a [u8], key: &str) -> Option<&'a [u8]> {
-    text.split(|&byte| byte == b'\n').find_map(|line| {
-        let rest = line.strip_prefix(key.as_bytes())?;
-        match rest.first()? {
-            b' ' | b'\t' | b':' => Some(&rest[1..]),
-            _ => None,
-        }
+pub fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let bytes = bytes.trim_ascii_start();
+    let (mut number, mut digits) = (0_u64, 0);
+    while let Some(digit @ 0..=9) = bytes.get(digits).map(|byte| byte.wrapping_sub(b'0')) {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+        digits += 1;
+    }
+    (digits > 0).then(|| (number, &bytes[digits..]))
+}
+
+/// The first line, and what comes after it.
+#[must_use]
+pub fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
+    match memchr(b'\n', text) {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None => (text, &[]),
+    }
+}
+
+/// The lines that have a key, which ends at white space or a colon, and what comes after that.
+pub fn keyed_lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = text;
+    let lines = std::iter::from_fn(move || {
+        let line;
+        (line, rest) = (!rest.is_empty()).then(|| split_line(rest))?;
+        Some(line)
+    });
+    lines.filter_map(|line| {
+        let end = memchr3(b':', b' ', b'\t', line)?;
+        Some((&line[..end], &line[end + 1..]))
     })
 }
 
@@ -211,11 +231,11 @@ mod tests {
 
     #[test]
     fn keys_are_whole_words() {
-        let text = b"Cached: 1 kB\nSwapCached: 2 kB\nCachedX 3\npswpin 4\n";
-        assert_eq!(value_of(text, "Cached").and_then(leading_number), Some(1));
-        assert_eq!(value_of(text, "SwapCached").and_then(leading_number), Some(2));
-        assert_eq!(value_of(text, "pswpin").and_then(leading_number), Some(4));
-        assert_eq!(value_of(text, "pswp"), None);
+        let text = b"Cached: 1 kB\nSwapCached: 2 kB\nCachedX 3\npswpin 4\nkeyless\n\n";
+        let lines: Vec<_> = keyed_lines(text).map(|(key, value)| (key, leading_number(value))).collect();
+        let expected: [(&[u8], _); 4] =
+            [(b"Cached", Some(1)), (b"SwapCached", Some(2)), (b"CachedX", Some(3)), (b"pswpin", Some(4))];
+        assert_eq!(lines, expected);
     }
 
     proptest! {
@@ -225,8 +245,10 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_are_too_strange(bytes in any::<Vec<u8>>(), key in "[a-z]{0,3}") {
-            let _ = value_of(&bytes, &key).and_then(leading_number);
+        fn no_bytes_are_too_strange(bytes in any::<Vec<u8>>()) {
+            for (_, value) in keyed_lines(&bytes) {
+                let _ = leading_number(value);
+            }
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Queue<T> {
 struct State<T> {
     entries: VecDeque<T>,
     dropped: u64,
+    /// What was taken out last is still being dealt with.
+    is_busy: bool,
     /// Nothing more is put in.
     is_ending: bool,
     /// Nothing more is taken out.
@@ -28,7 +30,7 @@ impl<T> Queue<T> {
     /// An empty queue for so many entries.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let state = State { entries: VecDeque::new(), dropped: 0, is_ending: false, has_ended: false };
+        let state = State { entries: VecDeque::new(), dropped: 0, is_busy: false, is_ending: false, has_ended: false };
         Self { capacity, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -42,6 +44,13 @@ impl<T> Queue<T> {
         state.entries.push_back(entry);
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Whether all that was put in so far has been taken out and dealt with.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.entries.is_empty() && !state.is_busy && !state.has_ended
     }
 
     /// How many entries were dropped so far.
@@ -66,11 +75,14 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Takes out the next entry, as soon as there is one; none when there will be no more.
+    /// Takes out the next entry, as soon as there is one; none when there will be no more. Whoever calls this has dealt
+    /// with the entry before.
     pub fn take(&self) -> Option<T> {
         let mut state = self.lock();
+        state.is_busy = false;
         loop {
             if let Some(entry) = state.entries.pop_front() {
+                state.is_busy = true;
                 return Some(entry);
             }
             if state.is_ending {
@@ -103,6 +115,21 @@ mod tests {
             queue.put(entry);
         }
         assert_eq!((queue.dropped(), queue.take()), (2, Some(2)));
+    }
+
+    #[test]
+    fn it_is_idle_when_what_was_taken_out_is_dealt_with() {
+        let queue = Queue::new(3);
+        assert!(queue.is_idle());
+        queue.put(1);
+        assert!(!queue.is_idle());
+        queue.take();
+        assert!(!queue.is_idle(), "it is being dealt with");
+        queue.end(Duration::ZERO);
+        assert_eq!(queue.take(), None);
+        assert!(queue.is_idle());
+        queue.close();
+        assert!(!queue.is_idle(), "nobody would take out anything");
     }
 
     #[test]

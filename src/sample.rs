@@ -4,16 +4,20 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// The longest module, metric or label name, in bytes: three of them still fit into the 510 bytes that Open-Falcon
 /// allows for a metric and its tags.
 pub const NAME_BYTES: usize = 128;
 
 /// All that one tick yielded. It carries no timestamp of its own: that is a metric of the module `agent`.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Sample {
     /// In the order in which they are written; no name occurs twice.
     pub modules: Vec<Module>,
+    /// Modules of an earlier tick, the one that is needed next being the last: their memory serves again.
+    spare: Vec<Module>,
 }
 
 /// A named group of metrics.
@@ -31,10 +35,14 @@ pub struct Metric {
     /// See [`is_name`].
     pub name: Cow<'static, str>,
     /// In the order in which they are shown.
-    pub labels: Vec<Label>,
+    pub labels: Labels,
     /// What was measured.
     pub value: Value,
 }
+
+/// The labels of a metric. Shared, since they stay the same from tick to tick; most metrics have none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Labels(Option<Arc<[Label]>>);
 
 /// A dimension that tells apart metrics of one name.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,8 +66,8 @@ pub enum Value {
     Float(f64),
     /// True or false.
     Boolean(bool),
-    /// What identifies rather than measures.
-    Text(String),
+    /// What identifies rather than measures. Shared, since it seldom changes.
+    Text(Arc<str>),
 }
 
 /// How successive values of a metric relate.
@@ -114,6 +122,31 @@ impl Descriptor {
     }
 }
 
+impl Sample {
+    /// Appends an empty module of the agent's own.
+    pub fn module(&mut self, name: &'static str) -> &mut Module {
+        let module = match self.spare.pop() {
+            Some(spare) => Module { name: name.into(), ..spare },
+            None => Module::new(name),
+        };
+        self.modules.push(module);
+        // It was pushed just now.
+        let last = self.modules.len() - 1;
+        &mut self.modules[last]
+    }
+
+    /// Makes room for the next tick's modules, which are likely to be as large as these. Nothing is kept of plugins',
+    /// which bring memory of their own.
+    pub fn clear(&mut self) {
+        let own = self.modules.drain(..).rev().filter(|module| matches!(module.name, Cow::Borrowed(_)));
+        self.spare.clear();
+        self.spare.extend(own.map(|mut module| {
+            module.metrics.clear();
+            module
+        }));
+    }
+}
+
 impl Module {
     /// An empty module.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
@@ -122,18 +155,33 @@ impl Module {
 
     /// Appends a metric without labels.
     pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
-        self.metrics.push(Metric { name: name.into(), labels: Vec::new(), value: value.into() });
+        self.push_labelled(name, &Labels::default(), value);
     }
 
     /// Appends a metric with labels.
-    pub fn push_labelled(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        labels: &[(&'static str, &str)],
-        value: impl Into<Value>,
-    ) {
-        let labels = labels.iter().map(|&(name, value)| Label { name: name.into(), value: value.to_owned() }).collect();
-        self.metrics.push(Metric { name: name.into(), labels, value: value.into() });
+    pub fn push_labelled(&mut self, name: impl Into<Cow<'static, str>>, labels: &Labels, value: impl Into<Value>) {
+        self.metrics.push(Metric { name: name.into(), labels: labels.clone(), value: value.into() });
+    }
+}
+
+impl<const N: usize> From<[(&'static str, &str); N]> for Labels {
+    fn from(labels: [(&'static str, &str); N]) -> Self {
+        labels.into_iter().map(|(name, value)| Label { name: name.into(), value: value.to_owned() }).collect()
+    }
+}
+
+impl FromIterator<Label> for Labels {
+    fn from_iter<T: IntoIterator<Item = Label>>(labels: T) -> Self {
+        let labels: Arc<[Label]> = labels.into_iter().collect();
+        Self(Some(labels).filter(|labels| !labels.is_empty()))
+    }
+}
+
+impl Deref for Labels {
+    type Target = [Label];
+
+    fn deref(&self) -> &[Label] {
+        self.0.as_deref().unwrap_or_default()
     }
 }
 
@@ -143,7 +191,7 @@ impl Metric {
     ///
     /// ```
     /// let mut module = gauged::sample::Module::new("filesystem");
-    /// module.push_labelled("free_bytes", &[("mount", "/")], 4096);
+    /// module.push_labelled("free_bytes", &[("mount", "/")].into(), 4096);
     /// assert_eq!(module.metrics[0].key().to_string(), r#"free_bytes{mount="/"}"#);
     /// ```
     #[must_use]
@@ -163,7 +211,7 @@ impl fmt::Display for Key<'_> {
             return Ok(());
         }
         let mut separator = '{';
-        for Label { name, value } in &self.0.labels {
+        for Label { name, value } in &*self.0.labels {
             f.write_char(separator)?;
             separator = ',';
             f.write_str(name)?;
@@ -210,7 +258,7 @@ impl From<f64> for Value {
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Self::Text(value.to_owned())
+        Self::Text(value.into())
     }
 }
 
@@ -227,8 +275,8 @@ mod tests {
     use super::*;
 
     fn metric(name: &str, labels: &[(String, String)]) -> Metric {
-        let labels =
-            labels.iter().map(|(name, value)| Label { name: name.clone().into(), value: value.clone() }).collect();
+        let label = |(name, value): &(String, String)| Label { name: name.clone().into(), value: value.clone() };
+        let labels = labels.iter().map(label).collect();
         Metric { name: name.to_owned().into(), labels, value: Value::Null }
     }
 
@@ -277,6 +325,28 @@ mod tests {
         }
         assert!(is_label_name("mode") && is_label_name("_x"));
         assert!(!is_label_name("1x") && !is_label_name("__name") && !is_label_name(""));
+    }
+
+    #[test]
+    fn a_cleared_sample_keeps_the_memory_of_the_agents_own_modules() {
+        let mut sample = Sample::default();
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            sample.clear();
+            for (name, size) in [("first", 3), ("second", 200)] {
+                let module = sample.module(name);
+                assert!(module.name == name && module.metrics.is_empty());
+                for _ in 0..size {
+                    module.push("metric", 1);
+                }
+                places.push(module.metrics.as_ptr());
+            }
+            sample.modules.push(Module::new("of_a_plugin".to_owned()));
+        }
+        assert_eq!(places[2..4], places[4..6], "each at the place that it had");
+        assert_eq!(sample.spare.len(), 0);
+        sample.clear();
+        assert_eq!((sample.modules.len(), sample.spare.len()), (0, 2));
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 mod stat;
 mod topology;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use self::topology::{Frequency, frequency, physical_count};
 use super::{Collector, percent};
 use crate::config::Config;
 use crate::procfs::{KeptFile, Machine};
-use crate::sample::{Descriptor, Module, Value};
+use crate::sample::{Descriptor, Labels, Module, Sample, Value};
 
 const STAT: &str = "/proc/stat";
 const SCALING: &str = "/sys/devices/system/cpu/cpufreq, otherwise /proc/cpuinfo";
@@ -99,6 +100,8 @@ pub(super) struct Cpu {
     root: PathBuf,
     file: KeptFile,
     detail: Detail,
+    /// The labels of the CPUs that were seen so far.
+    labels: BTreeMap<u32, Labels>,
     ticks_per_second: f64,
     /// The readings of this collection and of the one before, which change places.
     now: Stat,
@@ -116,6 +119,7 @@ impl Cpu {
             root: config.root.clone(),
             file: KeptFile::whole(&config.root, STAT),
             detail: if config.cpu_per_core { Detail::PerCore } else { Detail::Total },
+            labels: BTreeMap::new(),
             ticks_per_second: Machine::of(&config.root).ticks_per_second as f64,
             now: Stat::default(),
             before: Stat::default(),
@@ -135,12 +139,8 @@ impl Cpu {
         self.file.read(|text| now.parse(text, detail)).is_some()
     }
 
-    fn push_times(&self, module: &mut Module, cpu: Option<&str>, shares: Option<Shares>, times: Option<&Times>) {
-        let labels: &[(&'static str, &str)] = &[("cpu", cpu.unwrap_or_default())];
-        let mut push = |name: &'static str, value: Value| match cpu {
-            None => module.push(name, value),
-            Some(_) => module.push_labelled(name, labels, value),
-        };
+    fn push_times(&self, module: &mut Module, labels: &Labels, shares: Option<Shares>, times: Option<&Times>) {
+        let mut push = |name: &'static str, value: Value| module.push_labelled(name, labels, value);
         push("percent", shares.map(|shares| shares.busy).into());
         for (mode, &(name, _)) in MODE_NAMES.iter().enumerate() {
             push(name, shares.and_then(|shares| shares.modes[mode]).into());
@@ -153,7 +153,7 @@ impl Cpu {
 }
 
 impl Collector for Cpu {
-    fn collect(&mut self, modules: &mut Vec<Module>) {
+    fn collect(&mut self, sample: &mut Sample) {
         let is_known = self.read();
         if is_known && self.is_before_known && self.now.online != self.before.online {
             self.physical = physical_count(&self.root);
@@ -162,13 +162,17 @@ impl Collector for Cpu {
             self.frequency = frequency(&self.root);
             self.frequency_read_at = Instant::now();
         }
+        for &(number, _) in &self.now.each {
+            let labels = || [("cpu", &*number.to_string())].into();
+            self.labels.entry(number).or_insert_with(labels);
+        }
 
         let now = Some(&self.now).filter(|_| is_known);
         let before = Some(&self.before).filter(|_| self.is_before_known);
-        let mut module = Module::new("cpu");
+        let module = sample.module("cpu");
         let shares_of_all = now.zip(before).and_then(|(now, before)| shares(&before.all, &now.all));
-        self.push_times(&mut module, None, shares_of_all, now.map(|now| &now.all));
-        module.push("count_logical", now.map(|now| now.online).filter(|&online| online > 0));
+        self.push_times(module, &Labels::default(), shares_of_all, now.map(|now| &now.all));
+        module.push("count_logical", now.map(|now| now.online.count).filter(|&count| count > 0));
         module.push("count_physical", self.physical);
         module.push("freq_current", self.frequency.current);
         module.push("freq_min", self.frequency.min);
@@ -176,13 +180,13 @@ impl Collector for Cpu {
         module.push("ctx_switches", now.and_then(|now| now.ctx_switches));
         module.push("interrupts", now.and_then(|now| now.interrupts));
         module.push("soft_interrupts", now.and_then(|now| now.soft_interrupts));
-        for (number, times) in now.map(|now| now.each.as_slice()).unwrap_or_default() {
+        let each = now.map(|now| now.each.as_slice()).unwrap_or_default();
+        for ((number, times), labels) in each.iter().filter_map(|cpu| Some((cpu, self.labels.get(&cpu.0)?))) {
             // A CPU that has just come online has no interval yet.
-            let earlier = before.and_then(|before| before.each.iter().find(|(earlier, _)| earlier == number));
-            let shares = earlier.and_then(|(_, earlier)| shares(earlier, times));
-            self.push_times(&mut module, Some(&number.to_string()), shares, Some(times));
+            let earlier = before.and_then(|before| before.times_of(*number));
+            let shares = earlier.and_then(|earlier| shares(earlier, times));
+            self.push_times(module, labels, shares, Some(times));
         }
-        modules.push(module);
         self.is_before_known = is_known;
     }
 }

@@ -4,7 +4,7 @@
 use super::Collector;
 use crate::config::Config;
 use crate::procfs::KeptFile;
-use crate::sample::{Descriptor, Module};
+use crate::sample::{Descriptor, Sample};
 
 const LOADAVG: &str = "/proc/loadavg";
 
@@ -36,15 +36,14 @@ impl Load {
 }
 
 impl Collector for Load {
-    fn collect(&mut self, modules: &mut Vec<Module>) {
+    fn collect(&mut self, sample: &mut Sample) {
         let loadavg = self.file.read(Loadavg::parse);
-        let mut module = Module::new("load");
+        let module = sample.module("load");
         for (at, name) in ["1min", "5min", "15min"].into_iter().enumerate() {
             module.push(name, loadavg.map(|loadavg| loadavg.averages[at]));
         }
         module.push("runnable", loadavg.and_then(|loadavg| loadavg.runnable));
         module.push("tasks", loadavg.and_then(|loadavg| loadavg.tasks));
-        modules.push(module);
     }
 }
 

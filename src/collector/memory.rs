@@ -3,8 +3,8 @@
 
 use super::{Collector, percent};
 use crate::config::Config;
-use crate::procfs::{KeptFile, Machine, leading_number, value_of};
-use crate::sample::{Descriptor, Module};
+use crate::procfs::{KeptFile, Machine, keyed_lines, leading_number};
+use crate::sample::{Descriptor, Sample};
 
 const MEMINFO: &str = "/proc/meminfo";
 const VMSTAT: &str = "/proc/vmstat";
@@ -63,7 +63,7 @@ impl Memory {
 }
 
 impl Collector for Memory {
-    fn collect(&mut self, modules: &mut Vec<Module>) {
+    fn collect(&mut self, sample: &mut Sample) {
         let info = self.meminfo.read(Meminfo::parse);
         let available = info.map(|info| {
             let stated = info.available.filter(|&available| available > 0);
@@ -76,7 +76,7 @@ impl Collector for Memory {
         let available =
             info.zip(available).map(|(info, available)| if available > info.total { info.free } else { available });
 
-        let mut memory = Module::new("memory");
+        let memory = sample.module("memory");
         memory.push("total", info.map(|info| info.total));
         memory.push("available", available);
         let used = info.zip(available).map(|(info, available)| info.total.saturating_sub(available));
@@ -89,7 +89,6 @@ impl Collector for Memory {
         memory.push("cached", info.and_then(|info| info.cached));
         memory.push("shared", info.and_then(|info| info.shared));
         memory.push("slab", info.and_then(|info| info.slab));
-        modules.push(memory);
 
         let swap_total = info.and_then(|info| info.swap_total);
         let swap_free = info.and_then(|info| info.swap_free);
@@ -100,14 +99,13 @@ impl Collector for Memory {
         }
         let paging = self.paging;
         let bytes = |pages: u64| pages.saturating_mul(self.page_bytes);
-        let mut swap = Module::new("swap");
+        let swap = sample.module("swap");
         swap.push("total", swap_total);
         swap.push("used", swap_used);
         swap.push("free", swap_free);
         swap.push("percent", swap_total.zip(swap_used).map(|(total, used)| percent(used as f64, total as f64)));
         swap.push("sin", paging.map(|paging| bytes(paging.pages_in)));
         swap.push("sout", paging.map(|paging| bytes(paging.pages_out)));
-        modules.push(swap);
     }
 }
 
@@ -132,28 +130,41 @@ struct Meminfo {
     swap_free: Option<u64>,
 }
 
+/// How many lines of `/proc/meminfo` are of interest. They are in its first half, and each is there once.
+const FIELDS: usize = 14;
+
 impl Meminfo {
     fn parse(meminfo: &[u8]) -> Result<Self, &'static str> {
-        let bytes = |key| value_of(meminfo, key).and_then(leading_number).map(|kib| kib.saturating_mul(1024));
-        let page_cache = bytes("Cached");
-        let reclaimable = bytes("SReclaimable");
-        Ok(Self {
-            total: bytes("MemTotal").ok_or("no MemTotal")?,
-            free: bytes("MemFree").ok_or("no MemFree")?,
-            available: bytes("MemAvailable"),
-            buffers: bytes("Buffers"),
-            cached: page_cache.map(|cache| cache.saturating_add(reclaimable.unwrap_or(0))),
-            page_cache,
-            shared: bytes("Shmem"),
-            slab: bytes("Slab"),
-            reclaimable,
-            active: bytes("Active"),
-            inactive: bytes("Inactive"),
-            active_file: bytes("Active(file)"),
-            inactive_file: bytes("Inactive(file)"),
-            swap_total: bytes("SwapTotal"),
-            swap_free: bytes("SwapFree"),
-        })
+        let mut info = Self::default();
+        let (mut total, mut free, mut missing) = (None, None, FIELDS);
+        for (key, value) in keyed_lines(meminfo) {
+            let field = match key {
+                b"MemTotal" => &mut total,
+                b"MemFree" => &mut free,
+                b"MemAvailable" => &mut info.available,
+                b"Buffers" => &mut info.buffers,
+                b"Cached" => &mut info.page_cache,
+                b"Active" => &mut info.active,
+                b"Inactive" => &mut info.inactive,
+                b"Active(file)" => &mut info.active_file,
+                b"Inactive(file)" => &mut info.inactive_file,
+                b"SwapTotal" => &mut info.swap_total,
+                b"SwapFree" => &mut info.swap_free,
+                b"Shmem" => &mut info.shared,
+                b"Slab" => &mut info.slab,
+                b"SReclaimable" => &mut info.reclaimable,
+                _ => continue,
+            };
+            *field = leading_number(value).map(|kib| kib.saturating_mul(1024));
+            missing -= 1;
+            if missing == 0 {
+                break;
+            }
+        }
+        info.total = total.ok_or("no MemTotal")?;
+        info.free = free.ok_or("no MemFree")?;
+        info.cached = info.page_cache.map(|cache| cache.saturating_add(info.reclaimable.unwrap_or(0)));
+        Ok(info)
     }
 
     /// What a new program could have without swapping, where the kernel does not say: the kernel's own estimate
@@ -191,8 +202,15 @@ struct Paging {
 
 impl Paging {
     fn parse(vmstat: &[u8]) -> Result<Self, &'static str> {
-        let pages = |key| value_of(vmstat, key).and_then(leading_number);
-        Ok(Self { pages_in: pages("pswpin").ok_or("no pswpin")?, pages_out: pages("pswpout").ok_or("no pswpout")? })
+        let (mut pages_in, mut pages_out) = (None, None);
+        for (key, value) in keyed_lines(vmstat) {
+            match key {
+                b"pswpin" => pages_in = leading_number(value),
+                b"pswpout" => pages_out = leading_number(value),
+                _ => {}
+            }
+        }
+        Ok(Self { pages_in: pages_in.ok_or("no pswpin")?, pages_out: pages_out.ok_or("no pswpout")? })
     }
 }
 

@@ -4,7 +4,7 @@
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 use super::{Collector, percent};
-use crate::sample::Module;
+use crate::sample::Sample;
 
 /// Collects the modules `cpu`, `load`, `memory` and `swap`.
 pub struct Portable {
@@ -30,7 +30,7 @@ impl Default for Portable {
 }
 
 impl Collector for Portable {
-    fn collect(&mut self, modules: &mut Vec<Module>) {
+    fn collect(&mut self, sample: &mut Sample) {
         if let Some(system) = &mut self.system {
             system.refresh_cpu_usage();
             system.refresh_memory();
@@ -38,34 +38,30 @@ impl Collector for Portable {
         let system = self.system.as_ref();
 
         let busy = system.map(|system| f64::from(system.global_cpu_usage())).filter(|busy| busy.is_finite());
-        let mut cpu = Module::new("cpu");
+        let cpu = sample.module("cpu");
         cpu.push("percent", busy.map(|busy| percent(busy, 100.0)));
-        modules.push(cpu);
 
         let average = System::load_average().ok();
-        let mut load = Module::new("load");
+        let load = sample.module("load");
         load.push("1min", average.as_ref().map(|average| average.one));
         load.push("5min", average.as_ref().map(|average| average.five));
         load.push("15min", average.as_ref().map(|average| average.fifteen));
-        modules.push(load);
 
         let total = system.map(System::total_memory);
         let available = system.map(System::available_memory);
         let used = total.zip(available).map(|(total, available)| total.saturating_sub(available));
-        let mut memory = Module::new("memory");
+        let memory = sample.module("memory");
         memory.push("total", total);
         memory.push("available", available);
         memory.push("percent", total.zip(used).map(|(total, used)| percent(used as f64, total as f64)));
         memory.push("used", used);
         memory.push("free", system.map(System::free_memory));
-        modules.push(memory);
 
         let (total, used) = (system.map(System::total_swap), system.map(System::used_swap));
-        let mut swap = Module::new("swap");
+        let swap = sample.module("swap");
         swap.push("total", total);
         swap.push("used", used);
         swap.push("free", system.map(System::free_swap));
         swap.push("percent", total.zip(used).map(|(total, used)| percent(used as f64, total as f64)));
-        modules.push(swap);
     }
 }

@@ -78,10 +78,10 @@ fn convert_metric(metric: metrics::Metric) -> Option<Metric> {
         metrics::Value::Signed(value) => Value::Signed(value),
         metrics::Value::Float(value) if value.is_finite() => Value::Float(value),
         metrics::Value::Boolean(value) => Value::Boolean(value),
-        metrics::Value::Text(value) if value.len() <= TEXT_BYTES => Value::Text(value),
+        metrics::Value::Text(value) if value.len() <= TEXT_BYTES => Value::Text(value.into()),
         metrics::Value::Float(_) | metrics::Value::Text(_) => return None,
     };
-    Some(Metric { name: name.into(), labels: converted, value })
+    Some(Metric { name: name.into(), labels: converted.into_iter().collect(), value })
 }
 
 /// Makes sure that what a guest says of itself can be shown and is consistent.
@@ -145,8 +145,8 @@ mod tests {
             module("bad-name", vec![]),
         ]);
         let mut expected = Module::new("disk");
-        expected.push_labelled("reads_total", &[("device", "sda")], 1);
-        expected.push_labelled("reads_total", &[("device", "sdb")], 3);
+        expected.push_labelled("reads_total", &[("device", "sda")].into(), 1);
+        expected.push_labelled("reads_total", &[("device", "sdb")].into(), 3);
         assert_eq!(collected, Collected { modules: vec![expected], dropped: 9 });
     }
 

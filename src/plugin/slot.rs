@@ -13,7 +13,7 @@ use super::fault::{Counts, Failure, Fault, Kind, pause_after};
 use super::instance::Instance;
 use super::load::{Hash, Outcome, Prospect, Rejection, Trial, Version};
 use super::result::Collected;
-use crate::sample::Module;
+use crate::sample::{Labels, Module, Sample};
 use crate::schedule::Tick;
 
 /// One plugin's place.
@@ -21,6 +21,8 @@ pub(super) struct Slot {
     pub(super) plugin: Plugin,
     /// The name of its file in the plugins directory.
     pub(super) file: String,
+    /// Of what the agent tells of it.
+    labels: Labels,
     loading: Loading,
     /// What was rejected last.
     rejected: Option<Rejected>,
@@ -126,6 +128,7 @@ impl Returned {
 impl Slot {
     pub(super) fn new(plugin: Plugin, file: String) -> Self {
         Self {
+            labels: [("plugin", &*plugin.name)].into(),
             plugin,
             file,
             loading: Loading::No,
@@ -415,11 +418,11 @@ impl Slot {
     }
 
     /// Moves what has arrived into a sample. Of a module that is there already nothing is taken.
-    pub(super) fn deliver(&mut self, modules: &mut Vec<Module>, taken: &mut HashSet<String>) {
+    pub(super) fn deliver(&mut self, sample: &mut Sample, taken: &mut HashSet<String>) {
         let Some(collected) = self.arrived.take() else { return };
         for module in collected.modules {
             if taken.insert(module.name.to_string()) {
-                modules.push(module);
+                sample.modules.push(module);
                 continue;
             }
             self.dropped += module.metrics.len() as u64;
@@ -433,8 +436,7 @@ impl Slot {
 
     /// Appends what the agent tells of the plugin.
     pub(super) fn describe(&self, agent: &mut Module) {
-        let plugin = ("plugin", &*self.plugin.name);
-        let labels = &[plugin];
+        let labels = &self.labels;
         agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
         if let Some(duration) = self.duration {
             agent.push_labelled("plugin_duration_seconds", labels, duration.as_secs_f64());
@@ -449,7 +451,8 @@ impl Slot {
             agent.push_labelled("plugin_stuck_operations", labels, self.plugin.stuck() as u64);
         }
         for (kind, count) in self.faults.nonzero() {
-            agent.push_labelled("plugin_faults_total", &[plugin, ("kind", kind.name())], count);
+            let labels = [("plugin", &*self.plugin.name), ("kind", kind.name())].into();
+            agent.push_labelled("plugin_faults_total", &labels, count);
         }
     }
 }

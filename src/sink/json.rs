@@ -88,10 +88,12 @@ mod tests {
         for (name, label, value) in metrics {
             match label {
                 None => module.push((*name).to_owned(), value.clone()),
-                Some(label) => module.push_labelled((*name).to_owned(), &[("label", label)], value.clone()),
+                Some(label) => module.push_labelled((*name).to_owned(), &[("label", *label)].into(), value.clone()),
             }
         }
-        Sample { modules: vec![module] }
+        let mut sample = Sample::default();
+        sample.modules.push(module);
+        sample
     }
 
     fn line(sample: &Sample) -> String {
@@ -109,7 +111,7 @@ mod tests {
             ("half", None, Value::Float(0.5)),
             ("whole", None, Value::Float(3.0)),
             ("true", None, Value::Boolean(true)),
-            ("text", None, Value::Text("a \"b\"\n".to_owned())),
+            ("text", None, Value::Text("a \"b\"\n".into())),
             ("labelled", Some("C:\\"), Value::Unsigned(1)),
         ]);
         expect![[r#"
@@ -128,7 +130,7 @@ mod tests {
             let metrics: Vec<(&str, Option<&str>, Value)> = entries
                 .iter()
                 .map(|(name, (label, value))| {
-                    let value = if value.is_finite() { Value::Float(*value) } else { Value::Text(label.clone()) };
+                    let value = if value.is_finite() { Value::Float(*value) } else { Value::from(&**label) };
                     (name.as_str(), Some(label.as_str()), value)
                 })
                 .collect();
@@ -142,7 +144,7 @@ mod tests {
                 let value = &parsed[&metric.key().to_string()];
                 match &metric.value {
                     Value::Float(float) => prop_assert_eq!(value.as_f64(), Some(*float)),
-                    Value::Text(text) => prop_assert_eq!(value.as_str(), Some(text.as_str())),
+                    Value::Text(text) => prop_assert_eq!(value.as_str(), Some(&**text)),
                     _ => unreachable!("not made above"),
                 }
             }

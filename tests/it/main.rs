@@ -10,6 +10,7 @@ mod guest; // plugins written in WebAssembly's text format
 
 mod once; // one sample, and what becomes of it
 mod natives; // what the agent measures by itself, on many machines
+mod allocations; // what a tick asks of memory
 mod psutil; // the same, held against psutil
 mod run; // ticks, signals, output that is not read
 mod configuration; // files, words, and everything that is wrong with them

@@ -2,7 +2,7 @@
 //! line for all CPUs, one for each that is online, one with the count of every single interrupt, which may be longer than
 //! all the rest, and a few short ones. Documentation/filesystems/proc.rst, "Miscellaneous kernel statistics".
 
-use crate::procfs::{leading_number, value_of};
+use crate::procfs::{keyed_lines, leading_number, split_line, split_number};
 
 /// The modes in the kernel's order. `guest` and `guest_nice` are contained in `user` and `nice`.
 pub(super) const MODES: usize = 10;
@@ -17,13 +17,28 @@ pub(super) type Times = [Option<u64>; MODES];
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Stat {
     pub(super) all: Times,
-    /// How many CPUs are online.
-    pub(super) online: u64,
-    /// Those CPUs by their number; empty unless it is asked for.
+    pub(super) online: Online,
+    /// Those CPUs by their number, in the kernel's order, which is that of the numbers; empty unless it is asked for.
     pub(super) each: Vec<(u32, Times)>,
     pub(super) ctx_switches: Option<u64>,
     pub(super) interrupts: Option<u64>,
     pub(super) soft_interrupts: Option<u64>,
+}
+
+/// Which CPUs are online.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Online {
+    pub(super) count: u64,
+    /// Of their numbers; with it, one CPU in the place of another is a change.
+    fingerprint: u64,
+}
+
+impl Online {
+    fn add(&mut self, number: u32) {
+        // FNV-1a, a number at a time.
+        self.fingerprint = (self.fingerprint ^ u64::from(number)).wrapping_mul(0x0100_0000_01b3).wrapping_add(1);
+        self.count += 1;
+    }
 }
 
 /// What of `/proc/stat` is wanted.
@@ -39,65 +54,44 @@ impl Stat {
     /// Parses the file into itself, so that nothing is allocated a second time.
     pub(super) fn parse(&mut self, stat: &[u8], detail: Detail) -> Result<(), &'static str> {
         self.each.clear();
-        self.online = 0;
+        self.online = Online::default();
         let mut all = None;
         let mut rest = stat;
-        while let Some((line, after)) = next_line(rest) {
-            let Some(cpu) = line.strip_prefix(b"cpu") else { break };
-            rest = after;
+        while rest.starts_with(b"cpu") {
+            let cpu;
+            (cpu, rest) = split_line(&rest[b"cpu".len()..]);
             if cpu.first().is_some_and(u8::is_ascii_whitespace) {
                 all = Some(parse_times(cpu)?);
                 continue;
             }
-            self.online += 1;
+            let (number, times) = split_number(cpu).ok_or("a CPU has no number")?;
+            let number = u32::try_from(number).map_err(|_| "a CPU's number is too large")?;
+            self.online.add(number);
             if detail == Detail::PerCore {
-                let number = leading_number(cpu).and_then(|number| u32::try_from(number).ok());
-                let digits = cpu.iter().take_while(|byte| byte.is_ascii_digit()).count();
-                self.each.push((number.ok_or("a CPU has no number")?, parse_times(&cpu[digits..])?));
+                self.each.push((number, parse_times(times)?));
             }
         }
         self.all = all.ok_or("no line begins with \"cpu \"")?;
-        // The first number of its line is the total, and that is all that is read of it.
-        self.interrupts = value_at_start(rest, "intr");
-        let tail = after_interrupts(rest);
-        self.ctx_switches = value_of(tail, "ctxt").and_then(leading_number);
-        self.soft_interrupts = value_of(tail, "softirq").and_then(leading_number);
+        (self.interrupts, self.ctx_switches, self.soft_interrupts) = (None, None, None);
+        for (key, value) in keyed_lines(rest) {
+            let count = match key {
+                b"intr" => &mut self.interrupts,
+                b"ctxt" => &mut self.ctx_switches,
+                b"softirq" => &mut self.soft_interrupts,
+                _ => continue,
+            };
+            // The first number is the total, whatever comes behind it.
+            *count = leading_number(value);
+        }
         Ok(())
     }
-}
 
-fn next_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    if text.is_empty() {
-        return None;
+    /// What was read of one CPU.
+    pub(super) fn times_of(&self, number: u32) -> Option<&Times> {
+        let at = self.each.binary_search_by_key(&number, |&(number, _)| number).ok()?;
+        Some(&self.each[at].1)
     }
-    let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
-    Some((&text[..end], text.get(end + 1..).unwrap_or_default()))
 }
-
-fn value_at_start(text: &[u8], key: &str) -> Option<u64> {
-    let value = text.strip_prefix(key.as_bytes())?;
-    value.first().filter(|byte| byte.is_ascii_whitespace())?;
-    leading_number(value)
-}
-
-/// What comes behind the line of interrupts, found from the end: that line is the long one. Without such a line, all.
-fn after_interrupts(text: &[u8]) -> &[u8] {
-    if !text.starts_with(b"intr ") {
-        return text;
-    }
-    let mut start = text.len();
-    while let Some(end) = text[..start].iter().rposition(|&byte| byte == b'\n') {
-        // The start of the line that ends here, or the end of the interrupts.
-        match text[..end].iter().rev().take(MAX_SHORT_LINE).position(|&byte| byte == b'\n') {
-            Some(length) => start = end - length,
-            None => return &text[end + 1..],
-        }
-    }
-    &text[start..]
-}
-
-/// Longer than any line behind the interrupts: `softirq` has eleven numbers of twenty digits.
-const MAX_SHORT_LINE: usize = 256;
 
 fn parse_times(columns: &[u8]) -> Result<Times, &'static str> {
     let mut times = Times::default();
@@ -110,13 +104,12 @@ fn parse_times(columns: &[u8]) -> Result<Times, &'static str> {
             }
             break;
         }
-        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        *time = Some(leading_number(rest).ok_or("a column is not a number")?);
-        rest = &rest[digits..];
-        if rest.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
+        let (ticks, after) = split_number(rest).ok_or("a column is not a number")?;
+        if after.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
             return Err("a column is not a number");
         }
-        rest = rest.trim_ascii_start();
+        *time = Some(ticks);
+        rest = after.trim_ascii_start();
     }
     Ok(times)
 }
@@ -151,7 +144,7 @@ mod tests {
     fn reads_what_has_happened_since_boot() {
         let stat = parse(STAT, Detail::Total).expect("parses");
         assert_eq!(stat.all, times(&[10, 20, 30, 40, 50, 60, 70, 80, 90, 100]));
-        assert_eq!((stat.online, stat.each.len()), (2, 0));
+        assert_eq!((stat.online.count, stat.each.len()), (2, 0));
         let counts = (stat.interrupts, stat.ctx_switches, stat.soft_interrupts);
         assert_eq!(counts, (Some(300), Some(400), Some(500)));
     }
@@ -161,6 +154,21 @@ mod tests {
         let stat = parse(STAT, Detail::PerCore).expect("parses");
         assert_eq!(stat.each.len(), 2);
         assert_eq!(stat.each[1], (3, times(&[2, 3, 4, 5, 6, 7, 8, 9, 10, 11])));
+    }
+
+    #[test]
+    fn one_cpu_in_the_place_of_another_is_a_change() {
+        let online = |numbers: &[u32]| {
+            let mut online = Online::default();
+            for &number in numbers {
+                online.add(number);
+            }
+            online
+        };
+        assert_eq!(online(&[0, 1, 3]), online(&[0, 1, 3]));
+        assert_ne!(online(&[0, 1, 3]), online(&[0, 2, 3]));
+        assert_ne!(online(&[0]), online(&[0, 1]));
+        assert_ne!(online(&[]), online(&[0]));
     }
 
     #[test]

@@ -1,0 +1,103 @@
+//! What the agent allocates: once it has found its size, nothing at all from one tick to the next.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs::File;
+use std::future::poll_fn;
+use std::io::{self, BufRead as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use gauged::agent;
+use gauged::config::{Config, Overrides};
+
+/// Ticks until buffers have grown, files are open and the directory has been looked at.
+const WARM_UP: usize = 10;
+
+/// Ticks that are watched.
+const WATCHED: usize = 10;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, and a count for each thread.
+struct Counting;
+
+#[expect(unsafe_code, reason = "an allocator cannot be written without")]
+// SAFETY: everything is the system allocator's; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Runs the whole agent on this thread, and counts between its turns.
+fn allocations_of_ticks(configuration: &str) -> usize {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("gauged.toml");
+    std::fs::write(&file, configuration).expect("written");
+    std::fs::create_dir(directory.path().join("plugins")).expect("created");
+    let interval = Some(Duration::from_millis(100));
+    let config = Config::load(&Overrides { file: Some(file), interval, ..Overrides::default() }).expect("right");
+
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let lines = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&lines);
+    let reading = std::thread::spawn(move || {
+        for line in io::BufReader::new(reader).lines() {
+            line.expect("text");
+            seen.fetch_add(1, Ordering::Release);
+        }
+    });
+    let mut at_warm = None;
+    let mut at_end = None;
+    // The agent asks at each of its turns whether it is to end.
+    let shutdown = poll_fn(|_| {
+        let ticks = lines.load(Ordering::Acquire);
+        if ticks >= WARM_UP && at_warm.is_none() {
+            at_warm = Some(ALLOCATIONS.get());
+        }
+        if ticks < WARM_UP + WATCHED {
+            return Poll::Pending;
+        }
+        at_end.get_or_insert(ALLOCATIONS.get());
+        Poll::Ready(())
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(agent::run(config, File::from(std::os::fd::OwnedFd::from(writer)), shutdown)).expect("it runs");
+    reading.join().expect("no panic");
+    at_end.expect("it ended") - at_warm.expect("it warmed up")
+}
+
+#[test]
+fn a_tick_allocates_nothing() {
+    assert_eq!(allocations_of_ticks(""), 0);
+}
+
+#[test]
+fn a_tick_with_every_cpu_allocates_nothing() {
+    assert_eq!(allocations_of_ticks("[cpu]\nper_core = true\n"), 0);
+}
+
+#[test]
+fn the_count_counts() {
+    let before = ALLOCATIONS.get();
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(ALLOCATIONS.get() - before, 1);
+}
