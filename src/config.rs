@@ -3,6 +3,7 @@
 //! found before the first tick.
 
 mod file;
+pub mod limits;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::limits::Limits;
 use crate::hostpath::Pattern;
 
 /// How often samples are taken where nothing is said: the finest step that most time series stores keep.
@@ -70,6 +72,8 @@ pub struct PluginConfig {
     pub timeout: Duration,
     /// All of its linear memories together.
     pub memory_bytes: u64,
+    /// What else it may have.
+    pub limits: Limits,
     /// Paths that it may read and list, beyond those that every plugin may.
     pub read: Vec<Pattern>,
     /// Paths whose file system's usage it may see, beyond those that every plugin may.
@@ -85,6 +89,7 @@ impl Default for PluginConfig {
             every: 1,
             timeout: DEFAULT_TIMEOUT,
             memory_bytes: DEFAULT_MEMORY_BYTES,
+            limits: Limits::default(),
             read: Vec::new(),
             usage: Vec::new(),
             config: "{}".to_owned(),

@@ -15,6 +15,7 @@ mod engine;
 mod instance;
 mod limits;
 mod fault;
+mod retry;
 mod result;
 mod bindings;
 mod grants;

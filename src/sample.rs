@@ -45,7 +45,7 @@ pub struct Metric {
 pub struct Labels(Option<Arc<[Label]>>);
 
 /// A dimension that tells apart metrics of one name.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Label {
     /// See [`is_label_name`].
     pub name: Cow<'static, str>,

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::limits::Limit;
 use super::{
     DEFAULT_INTERVAL, DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, PluginConfig,
     Problem, is_plugin_name, parse_duration, parse_interval,
@@ -92,10 +93,23 @@ fn plugin(report: &mut Report<'_>, table_key: &str, table: DeTable<'_>, interval
                 plugin.timeout = report.parsed(&key, value, bounded).unwrap_or(DEFAULT_TIMEOUT);
             }
             "memory" => plugin.memory_bytes = report.parsed(&key, value, parse_memory).unwrap_or(plugin.memory_bytes),
+            "limits" => {
+                for (name, value) in report.table(&key, value).unwrap_or_default() {
+                    let key = format!("{key}.{}", name.get_ref());
+                    match Limit::called(name.get_ref()) {
+                        Some(limit) => {
+                            if let Some(value) = report.parsed(&key, value, |text| parse_limit(text, limit)) {
+                                plugin.limits.set(limit, value);
+                            }
+                        }
+                        None => report.unknown(name.span(), &key, &Limit::keys()),
+                    }
+                }
+            }
             "read" => plugin.read = report.patterns(&key, value),
             "usage" => plugin.usage = report.patterns(&key, value),
             "config" => plugin.config = report.json_object(&key, value),
-            _ => report.unknown(name.span(), &key, "file, interval, timeout, memory, read, usage, config"),
+            _ => report.unknown(name.span(), &key, "file, interval, timeout, memory, limits, read, usage, config"),
         }
     }
     plugin.every = u64::try_from(own_interval.as_millis() / interval.as_millis()).unwrap_or(1).max(1);
@@ -127,6 +141,22 @@ fn parse_memory(text: &str) -> Result<u64, String> {
         return Err(format!("{text:?} is out of bounds; it has to be from {bounds}"));
     }
     Ok(size.as_u64())
+}
+
+fn parse_limit(text: &str, limit: Limit) -> Result<u64, String> {
+    let most = if limit.is_size() {
+        format!("a size up to {}", bytesize::ByteSize(limit.most()))
+    } else {
+        format!("a whole number up to {}", limit.most())
+    };
+    let number = if limit.is_size() {
+        text.parse().ok().map(|size: bytesize::ByteSize| size.as_u64())
+    } else {
+        text.parse().ok()
+    };
+    number
+        .filter(|number| (1..=limit.most()).contains(number))
+        .ok_or_else(|| format!("{text:?} is out of bounds; write {most}, and at least 1"))
 }
 
 /// Collects problems and knows where in the text they are.
@@ -236,6 +266,7 @@ fn json(value: toml::Value) -> Result<serde_json::Value, String> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::limits::Limits;
     use super::*;
 
     fn parsed(text: &str) -> Result<Written, Vec<Problem>> {
@@ -251,6 +282,7 @@ mod tests {
             interval = "30s"
             timeout = "250ms"
             memory = "8MiB"
+            limits = { metrics = 5, text = "1KiB" }
             read = ["/etc/*"]
             usage = ["/data"]
             config = { a = [1, 2.5, true, "x"] }
@@ -259,11 +291,15 @@ mod tests {
         let written = parsed(text).expect("right");
         assert_eq!(written.interval, Some(Duration::from_secs(5)));
         let pattern = |path: &str| Pattern::new(path).expect(path);
+        let mut limits = Limits::default();
+        limits.set(Limit::Metrics, 5);
+        limits.set(Limit::Text, 1024);
         let full = PluginConfig {
             file: Some("other.wasm".to_owned()),
             every: 6,
             timeout: Duration::from_millis(250),
             memory_bytes: 8 << 20,
+            limits,
             read: vec![pattern("/etc/*")],
             usage: vec![pattern("/data")],
             config: r#"{"a":[1,2.5,true,"x"]}"#.to_owned(),

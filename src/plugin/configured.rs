@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::grants::Grants;
 use super::host::Log;
 use crate::config::PluginConfig;
+use crate::config::limits::Limit;
 
 /// How many operations of one plugin may wait for a file system at a time. One that the kernel does not give back keeps
 /// its place, so that a plugin that keeps asking a dead mount holds up no thread more.
@@ -27,11 +28,12 @@ pub(super) struct Plugin {
 
 impl Plugin {
     pub(super) fn new(name: &str, config: Arc<PluginConfig>, grants: Grants) -> Self {
+        let name: Arc<str> = name.into();
         Self {
-            name: name.into(),
+            log: Arc::new(Log::new(Arc::clone(&name), config.limits[Limit::LogLines])),
+            name,
             config,
             grants: Arc::new(grants),
-            log: Arc::new(Log::new(name)),
             places: Arc::new(Semaphore::new(PLACES)),
         }
     }

@@ -1,10 +1,6 @@
 //! What can go wrong with a plugin, as a closed set: each kind has a counter in the module `agent` and a line in the log.
 
 use std::fmt;
-use std::time::Duration;
-
-/// The longest pause between two attempts: an operator who mends the cause sees the effect within five minutes.
-const MAX_PAUSE: Duration = Duration::from_secs(300);
 
 /// What a plugin did wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +9,10 @@ pub(super) enum Kind {
     Trap,
     /// It did not come back in time.
     Timeout,
-    /// It wanted more memory than it may have, and could not go on without.
+    /// It wanted more memory or table elements than it may have, and could not go on without.
     Memory,
+    /// It wanted more instances, tables, memories or handles than it may have.
+    Limit,
     /// It recursed deeper than its stack.
     Stack,
     /// It returned or passed more than the host takes.
@@ -29,8 +27,17 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All kinds, in the order of their counters.
-    pub(super) const ALL: [Self; 8] =
-        [Self::Trap, Self::Timeout, Self::Memory, Self::Stack, Self::Oversize, Self::Internal, Self::Panic, Self::Load];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Trap,
+        Self::Timeout,
+        Self::Memory,
+        Self::Limit,
+        Self::Stack,
+        Self::Oversize,
+        Self::Internal,
+        Self::Panic,
+        Self::Load,
+    ];
 
     /// The value of the label `kind`.
     pub(super) fn name(self) -> &'static str {
@@ -38,6 +45,7 @@ impl Kind {
             Self::Trap => "trap",
             Self::Timeout => "timeout",
             Self::Memory => "memory",
+            Self::Limit => "limit",
             Self::Stack => "stack",
             Self::Oversize => "oversize",
             Self::Internal => "internal",
@@ -95,16 +103,8 @@ impl Counts {
     }
 }
 
-/// How long to leave a plugin alone after so many faults in a row: 1, 2, 4 … seconds, at most [`MAX_PAUSE`].
-pub(super) fn pause_after(faults: u32) -> Duration {
-    let doubled = 1_u64.checked_shl(faults.saturating_sub(1)).unwrap_or(u64::MAX);
-    Duration::from_secs(doubled).min(MAX_PAUSE)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -116,19 +116,5 @@ mod tests {
         counts.add(Kind::Stack);
         counts.add(Kind::Stack);
         assert_eq!(counts.nonzero().collect::<Vec<_>>(), [(Kind::Stack, 2)]);
-    }
-
-    #[test]
-    fn pauses_double_up_to_five_minutes() {
-        let pauses: Vec<u64> = (1..=11).map(|faults| pause_after(faults).as_secs()).collect();
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-    }
-
-    proptest! {
-        #[test]
-        fn pauses_never_shrink_and_are_bounded(faults in 0_u32..u32::MAX) {
-            prop_assert!(pause_after(faults) <= pause_after(faults + 1));
-            prop_assert!(pause_after(faults) <= MAX_PAUSE);
-        }
     }
 }

@@ -40,7 +40,7 @@ impl State {
     pub(super) fn new(plugin: &Plugin) -> Self {
         let now = Instant::now();
         Self {
-            limits: Limits::new(plugin.config.memory_bytes),
+            limits: Limits::new(&plugin.config),
             plugin: plugin.clone(),
             table: ResourceTable::new(),
             deadline: now,

@@ -2,6 +2,7 @@
 //! more, and whoever owns it drops it.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::InstancePre;
@@ -13,8 +14,9 @@ use super::configured::Plugin;
 use super::engine::Engine;
 use super::fault::{Failure, Fault, Kind};
 use super::host::{self, State, grant_line, printable};
-use super::limits::{HANDLES, HOSTCALL_BYTES};
 use super::result::{self, Collected};
+use crate::config::PluginConfig;
+use crate::config::limits::Limit;
 use crate::schedule::Tick;
 
 /// How much later than a guest's time limit a call is given up from outside: for a host function that does not return,
@@ -53,7 +55,7 @@ pub(super) struct Instance {
     engine: Engine,
     store: Store<State>,
     guest: bindings::Plugin,
-    timeout: Duration,
+    config: Arc<PluginConfig>,
 }
 
 impl Instance {
@@ -62,8 +64,9 @@ impl Instance {
         let timeout = plugin.config.timeout;
         let mut store = Store::new(code.engine.wasmtime(), State::new(plugin));
         store.limiter(|state| &mut state.limits);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.set_max_component_handles(HANDLES);
+        let limit = |limit| usize::try_from(plugin.config.limits[limit]).unwrap_or(usize::MAX);
+        store.set_hostcall_fuel(limit(Limit::Result));
+        store.set_max_component_handles(limit(Limit::Handles));
         store.epoch_deadline_callback(|context| {
             Ok(if context.data().is_over() {
                 UpdateDeadline::Interrupt
@@ -74,7 +77,7 @@ impl Instance {
         begin(&mut store, timeout);
         let started = timed(&code.engine, timeout, code.guest.instantiate_async(&mut store)).await;
         match started {
-            Ok(guest) => Ok(Self { engine: code.engine.clone(), store, guest, timeout }),
+            Ok(guest) => Ok(Self { engine: code.engine.clone(), store, guest, config: Arc::clone(&plugin.config) }),
             Err(stop) => Err(fault("its start", &stop, store.data(), timeout)),
         }
     }
@@ -86,36 +89,36 @@ impl Instance {
 
     /// Asks it who it is.
     pub(super) async fn describe(&mut self) -> Result<wit::About, Fault> {
-        begin(&mut self.store, self.timeout);
+        begin(&mut self.store, self.config.timeout);
         let call = self.guest.gauged_plugin_collector().call_describe(&mut self.store);
-        let called = timed(&self.engine, self.timeout, call).await;
+        let called = timed(&self.engine, self.config.timeout, call).await;
         called.map_err(|stop| self.fault("describe", &stop))
     }
 
     /// Hands it its configuration. Answers what it will touch.
     pub(super) async fn configure(&mut self, config: &str) -> Result<Vec<Need>, Failure> {
-        begin(&mut self.store, self.timeout);
+        begin(&mut self.store, self.config.timeout);
         let call = self.guest.gauged_plugin_collector().call_configure(&mut self.store, config);
-        let called = timed(&self.engine, self.timeout, call).await;
+        let called = timed(&self.engine, self.config.timeout, call).await;
         called.map_err(|stop| Failure::Fault(self.fault("configure", &stop)))?.map_err(failure)
     }
 
     /// Has it measure. `monotonic` is the reading of a clock that never goes backwards.
     pub(super) async fn collect(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
-        begin(&mut self.store, self.timeout);
+        begin(&mut self.store, self.config.timeout);
         let tick = wit::Tick {
             unix_ms: u64::try_from(tick.since_epoch.as_millis()).unwrap_or(u64::MAX),
             monotonic_ns: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX),
-            budget_ms: u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX),
+            budget_ms: u32::try_from(self.config.timeout.as_millis()).unwrap_or(u32::MAX),
         };
         let call = self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick);
-        let called = timed(&self.engine, self.timeout, call).await;
+        let called = timed(&self.engine, self.config.timeout, call).await;
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
-        returned.map(result::convert).map_err(failure)
+        returned.map(|modules| result::convert(modules, &self.config.limits)).map_err(failure)
     }
 
     fn fault(&self, call: &str, stop: &Stop) -> Fault {
-        fault(call, stop, self.store.data(), self.timeout)
+        fault(call, stop, self.store.data(), self.config.timeout)
     }
 }
 
@@ -153,16 +156,16 @@ fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
         Stop::Stuck => return too_long(),
         Stop::Stopped(error) => error,
     };
-    if state.limits.refused() {
-        let most = bytesize::ByteSize(state.limits.most_bytes() as u64);
-        let message = format!("{call} needed more memory than its limit of {most}");
-        return Fault { kind: Kind::Memory, message };
+    if let Some(more) = state.limits.refused() {
+        return Fault { kind: Kind::Memory, message: format!("{call} needed more {more}") };
     }
+    let text = error.to_string();
     let kind = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => return too_long(),
         Some(Trap::StackOverflow) => Kind::Stack,
-        // wasmtime has no type for this one.
-        None if error.to_string().contains("fuel allocated for hostcalls") => Kind::Oversize,
+        // wasmtime has no types for these.
+        None if text.contains("fuel allocated for hostcalls") => Kind::Oversize,
+        None if text.contains("resource limit exceeded") || text.contains("handle limit exceeded") => Kind::Limit,
         _ => Kind::Trap,
     };
     Fault { kind, message: format!("{call} failed: {}", printable(&format!("{error:#}"))) }

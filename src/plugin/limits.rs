@@ -1,104 +1,119 @@
-//! What a guest may hold: memory in all its linear memories together, tables, instances. The numbers leave room for a
-//! Python guest (33 to 64 core instances, 4 tables with 5,674 elements, 1 memory) and for nothing much larger.
+//! What a guest holds, counted: memory in all its linear memories together, elements in all its tables together,
+//! instances. How much it may hold is the configuration's.
 
 use wasmtime::ResourceLimiter;
 
-/// Core instances in one component.
-const INSTANCES: usize = 64;
-
-/// Tables in one component.
-const TABLES: usize = 8;
-
-/// Elements in one table.
-const TABLE_ELEMENTS: usize = 20_000;
-
-/// Linear memories in one component.
-const MEMORIES: usize = 2;
-
-/// What one host call or one result may bring out of the guest: a thousand metrics with their names and labels take 200
-/// KiB.
-pub(super) const HOSTCALL_BYTES: usize = 4 << 20;
-
-/// Handles to the host's resources that a guest may hold at a time.
-pub(super) const HANDLES: usize = 1000;
+use crate::config::PluginConfig;
+use crate::config::limits::Limit;
 
 /// Keeps count of what one guest holds. wasmtime's own `StoreLimits` limits each memory, and thereby not their sum.
 #[derive(Debug)]
 pub(super) struct Limits {
-    most_bytes: usize,
-    held_bytes: usize,
+    memory: Account,
+    table_elements: Account,
+    instances: usize,
+    tables: usize,
+    memories: usize,
+}
+
+/// What is held of one thing.
+#[derive(Debug)]
+struct Account {
+    most: usize,
+    held: usize,
     /// What was allowed last, which may still fail.
-    growth_bytes: usize,
+    growth: usize,
     refused: bool,
 }
 
+impl Account {
+    fn new(most: u64) -> Self {
+        Self { most: usize::try_from(most).unwrap_or(usize::MAX), held: 0, growth: 0, refused: false }
+    }
+
+    /// Answers whether one of several may grow, and counts it as grown.
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
+        // Beyond the maximum that the guest itself has declared it will not grow.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return false;
+        }
+        let growth = desired.saturating_sub(current);
+        let held = self.held.saturating_add(growth);
+        if held > self.most {
+            self.refused = true;
+            return false;
+        }
+        self.held = held;
+        self.growth = growth;
+        true
+    }
+
+    /// What was allowed last did not come about.
+    fn take_back(&mut self) {
+        self.held = self.held.saturating_sub(std::mem::take(&mut self.growth));
+    }
+}
+
 impl Limits {
-    pub(super) fn new(memory_bytes: u64) -> Self {
+    pub(super) fn new(config: &PluginConfig) -> Self {
+        let count = |limit| usize::try_from(config.limits[limit]).unwrap_or(usize::MAX);
         Self {
-            most_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
-            held_bytes: 0,
-            growth_bytes: 0,
-            refused: false,
+            memory: Account::new(config.memory_bytes),
+            table_elements: Account::new(config.limits[Limit::TableElements]),
+            instances: count(Limit::Instances),
+            tables: count(Limit::Tables),
+            memories: count(Limit::Memories),
         }
     }
 
     /// Begins a call: what was refused before it has been coped with.
     pub(super) fn begin(&mut self) {
-        self.refused = false;
+        self.memory.refused = false;
+        self.table_elements.refused = false;
     }
 
     /// How much linear memory the guest holds.
     pub(super) fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.memory.held
     }
 
-    /// How much linear memory it may hold.
-    pub(super) fn most_bytes(&self) -> usize {
-        self.most_bytes
-    }
-
-    /// Whether it wanted more than it may have during this call.
-    pub(super) fn refused(&self) -> bool {
-        self.refused
+    /// What it wanted more of than it may have during this call, with how much that is.
+    pub(super) fn refused(&self) -> Option<String> {
+        let memory = || format!("memory than its limit of {}", bytesize::ByteSize(self.memory.most as u64));
+        let elements = || format!("table elements than its limit of {}", self.table_elements.most);
+        (self.memory.refused.then(memory)).or_else(|| self.table_elements.refused.then(elements))
     }
 }
 
 impl ResourceLimiter for Limits {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // Beyond the maximum that the guest itself has declared the memory will not grow.
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        let growth = desired.saturating_sub(current);
-        let held = self.held_bytes.saturating_add(growth);
-        if held > self.most_bytes {
-            self.refused = true;
-            return Ok(false);
-        }
-        self.held_bytes = held;
-        self.growth_bytes = growth;
-        Ok(true)
+        Ok(self.memory.grow(current, desired, maximum))
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.held_bytes = self.held_bytes.saturating_sub(std::mem::take(&mut self.growth_bytes));
+        self.memory.take_back();
         Ok(())
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.table_elements.grow(current, desired, maximum))
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.table_elements.take_back();
+        Ok(())
     }
 
     fn instances(&self) -> usize {
-        INSTANCES
+        self.instances
     }
 
     fn tables(&self) -> usize {
-        TABLES
+        self.tables
     }
 
     fn memories(&self) -> usize {
-        MEMORIES
+        self.memories
     }
 }
 
@@ -116,7 +131,7 @@ mod tests {
             steps in prop::collection::vec((0_usize..3, 0_usize..400, any::<bool>()), 1..40),
             maximum in prop::option::of(0_usize..500),
         ) {
-            let mut limits = Limits::new(most);
+            let mut limits = Limits::new(&PluginConfig { memory_bytes: most, ..PluginConfig::default() });
             let mut sizes = [0_usize; 3];
             for (memory, by, fails) in steps {
                 let desired = sizes[memory] + by;

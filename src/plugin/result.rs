@@ -2,22 +2,15 @@
 //! everything beyond a limit dropped and counted. A guest cannot make a sample that is not a map of maps.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
 
 use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
+use crate::config::limits::{Limit, Limits};
 use crate::sample::{Label, Metric, Module, Value, is_label_name, is_name};
 
-/// The most modules in one result: a plugin has one, or a few.
-const MODULES: usize = 100;
-
-/// The most metrics in one result, over all modules: a host with a thousand disks still fits.
-const METRICS: usize = 10_000;
-
-/// The most labels on one metric: more is an event, not a metric.
-const LABELS: usize = 16;
-
-/// The longest value of a label or of a text metric: a path.
-const TEXT_BYTES: usize = 4096;
+/// The most metrics that a plugin may describe: names, whatever their labels.
+const DESCRIBED: usize = 10_000;
 
 /// The usable part of a result.
 #[derive(Debug, Default, PartialEq)]
@@ -35,20 +28,23 @@ impl Collected {
 }
 
 /// Keeps what is usable. Of two modules or metrics with one name the first is kept.
-pub(super) fn convert(returned: Vec<wit::Module>) -> Collected {
+pub(super) fn convert(returned: Vec<wit::Module>, limits: &Limits) -> Collected {
     let mut collected = Collected::default();
-    let mut left = METRICS;
+    let mut left = limits[Limit::Metrics];
     let mut names = HashSet::new();
     for wit::Module { name, metrics } in returned {
-        if collected.modules.len() == MODULES || !is_name(&name) || !names.insert(name.clone()) {
+        if collected.modules.len() as u64 == limits[Limit::Modules] || !is_name(&name) || !names.insert(name.clone()) {
             collected.dropped += metrics.len().max(1) as u64;
             continue;
         }
         let mut module = Module::new(name);
-        let mut keys = HashSet::with_capacity(metrics.len().min(left));
+        // By their hashes, whose keys no plugin knows: that two differ and look the same does not happen in this world.
+        let hashing = RandomState::new();
+        let mut keys = HashSet::with_capacity(metrics.len());
+        module.metrics.reserve_exact(metrics.len());
         for metric in metrics {
-            match convert_metric(metric) {
-                Some(metric) if left > 0 && keys.insert(metric.key().to_string()) => {
+            match convert_metric(metric, limits) {
+                Some(metric) if left > 0 && keys.insert(hashing.hash_one((&metric.name, &*metric.labels))) => {
                     left -= 1;
                     module.metrics.push(metric);
                 }
@@ -60,15 +56,15 @@ pub(super) fn convert(returned: Vec<wit::Module>) -> Collected {
     collected
 }
 
-fn convert_metric(metric: metrics::Metric) -> Option<Metric> {
+fn convert_metric(metric: metrics::Metric, limits: &Limits) -> Option<Metric> {
     let metrics::Metric { name, labels, value } = metric;
-    if !is_name(&name) || labels.len() > LABELS {
+    if !is_name(&name) || labels.len() as u64 > limits[Limit::Labels] {
         return None;
     }
     let mut converted: Vec<Label> = Vec::with_capacity(labels.len());
     for metrics::Label { name, value } in labels {
         let is_twice = converted.iter().any(|label| label.name == name);
-        if is_twice || !is_label_name(&name) || value.len() > TEXT_BYTES {
+        if is_twice || !is_label_name(&name) || value.len() as u64 > limits[Limit::Text] {
             return None;
         }
         converted.push(Label { name: name.into(), value });
@@ -78,7 +74,7 @@ fn convert_metric(metric: metrics::Metric) -> Option<Metric> {
         metrics::Value::Signed(value) => Value::Signed(value),
         metrics::Value::Float(value) if value.is_finite() => Value::Float(value),
         metrics::Value::Boolean(value) => Value::Boolean(value),
-        metrics::Value::Text(value) if value.len() <= TEXT_BYTES => Value::Text(value.into()),
+        metrics::Value::Text(value) if value.len() as u64 <= limits[Limit::Text] => Value::Text(value.into()),
         metrics::Value::Float(_) | metrics::Value::Text(_) => return None,
     };
     Some(Metric { name: name.into(), labels: converted.into_iter().collect(), value })
@@ -93,8 +89,8 @@ pub(super) fn check_about(about: &wit::About) -> Result<(), String> {
     if about.version.is_empty() || about.version.len() > 64 || about.version.chars().any(char::is_control) {
         return Err("describes itself with a version that is not 1 to 64 printable characters".to_owned());
     }
-    if about.metrics.len() > METRICS {
-        return Err(format!("describes more than {METRICS} metrics"));
+    if about.metrics.len() > DESCRIBED {
+        return Err(format!("describes more than {DESCRIBED} metrics"));
     }
     let mut described = HashSet::new();
     for metrics::Descriptor { module, name, .. } in &about.metrics {
@@ -126,24 +122,29 @@ mod tests {
     #[test]
     fn keeps_what_is_usable_and_counts_the_rest() {
         use metrics::Value::{Float, Text, Unsigned};
-        let collected = convert(vec![
-            module(
-                "disk",
-                vec![
-                    metric("reads_total", &[("device", "sda")], Unsigned(1)),
-                    metric("reads_total", &[("device", "sda")], Unsigned(2)),
-                    metric("reads_total", &[("device", "sdb")], Unsigned(3)),
-                    metric("nan", &[], Float(f64::NAN)),
-                    metric("infinite", &[], Float(f64::NEG_INFINITY)),
-                    metric("bad name", &[], Unsigned(4)),
-                    metric("bad_label", &[("0", "x")], Unsigned(5)),
-                    metric("label_twice", &[("a", "x"), ("a", "y")], Unsigned(6)),
-                    metric("long", &[], Text("x".repeat(TEXT_BYTES + 1))),
-                ],
-            ),
-            module("disk", vec![metric("again", &[], Unsigned(7))]),
-            module("bad-name", vec![]),
-        ]);
+        let limits = &Limits::default();
+        let text = "x".repeat(usize::try_from(limits[Limit::Text]).expect("it fits") + 1);
+        let collected = convert(
+            vec![
+                module(
+                    "disk",
+                    vec![
+                        metric("reads_total", &[("device", "sda")], Unsigned(1)),
+                        metric("reads_total", &[("device", "sda")], Unsigned(2)),
+                        metric("reads_total", &[("device", "sdb")], Unsigned(3)),
+                        metric("nan", &[], Float(f64::NAN)),
+                        metric("infinite", &[], Float(f64::NEG_INFINITY)),
+                        metric("bad name", &[], Unsigned(4)),
+                        metric("bad_label", &[("0", "x")], Unsigned(5)),
+                        metric("label_twice", &[("a", "x"), ("a", "y")], Unsigned(6)),
+                        metric("long", &[], Text(text)),
+                    ],
+                ),
+                module("disk", vec![metric("again", &[], Unsigned(7))]),
+                module("bad-name", vec![]),
+            ],
+            limits,
+        );
         let mut expected = Module::new("disk");
         expected.push_labelled("reads_total", &[("device", "sda")].into(), 1);
         expected.push_labelled("reads_total", &[("device", "sdb")].into(), 3);
@@ -152,15 +153,19 @@ mod tests {
 
     #[test]
     fn a_flood_of_metrics_is_cut() {
-        let many = (0..METRICS + 5).map(|at| metric(&format!("m{at}"), &[], metrics::Value::Boolean(true))).collect();
-        let collected = convert(vec![module("flood", many)]);
-        assert_eq!((collected.modules[0].metrics.len(), collected.dropped), (METRICS, 5));
+        let mut limits = Limits::default();
+        limits.set(Limit::Metrics, 20);
+        let many = (0..25).map(|at| metric(&format!("m{at}"), &[], metrics::Value::Boolean(true))).collect();
+        let collected = convert(vec![module("flood", many)], &limits);
+        assert_eq!((collected.modules[0].metrics.len(), collected.dropped), (20, 5));
     }
 
     #[test]
     fn a_flood_of_modules_is_cut() {
-        let collected = convert((0..MODULES + 5).map(|at| module(&format!("m{at}"), vec![])).collect());
-        assert_eq!((collected.modules.len(), collected.dropped), (MODULES, 5));
+        let mut limits = Limits::default();
+        limits.set(Limit::Modules, 10);
+        let collected = convert((0..15).map(|at| module(&format!("m{at}"), vec![])).collect(), &limits);
+        assert_eq!((collected.modules.len(), collected.dropped), (10, 5));
     }
 
     #[test]
@@ -203,7 +208,7 @@ mod tests {
                 .map(|(name, metrics)| module(name, metrics.iter().map(|(name, value)| metric(name, &[], value.clone())).collect()))
                 .collect();
             let all: usize = modules.iter().map(|(_, metrics)| metrics.len()).sum();
-            let collected = convert(returned);
+            let collected = convert(returned, &Limits::default());
             let names: HashSet<_> = collected.modules.iter().map(|module| &module.name).collect();
             prop_assert_eq!(names.len(), collected.modules.len());
             let mut kept = 0;

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::configured::Plugin;
-use super::fault::{Counts, Failure, Fault, Kind, pause_after};
+use super::fault::{Counts, Failure, Fault, Kind};
 use super::instance::Instance;
 use super::load::{Hash, Outcome, Prospect, Rejection, Trial, Version};
 use super::result::Collected;
+use super::retry::Retry;
 use crate::sample::{Labels, Module, Sample};
 use crate::schedule::Tick;
 
@@ -44,8 +45,9 @@ pub(super) struct Slot {
     arrived: Option<Collected>,
     /// Whether it was reported that another collector has a module of its.
     is_conflict_known: bool,
-    /// How long the last call took; none before the first.
+    /// How long the last call took, and the longest one of this version; none before the first.
     duration: Option<Duration>,
+    longest: Duration,
     memory_bytes: usize,
     faults: Counts,
     overdue: u64,
@@ -78,35 +80,6 @@ enum Condition {
     Unavailable(String, bool),
     /// It is not called until its file changes.
     Aside,
-}
-
-/// Something that failed and is tried again after a pause, the longer the more often it has failed in a row. It has to
-/// do well for twice the pause before that counts as the end of the row: what fails at every other call is not well.
-#[derive(Debug, Clone, Default)]
-struct Retry {
-    failures: u32,
-    at: Option<Instant>,
-}
-
-impl Retry {
-    /// It has failed. Answers how long it is left alone.
-    fn failed(&mut self, now: Instant) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        let pause = pause_after(self.failures);
-        self.at = Some(now + pause);
-        pause
-    }
-
-    /// It did well.
-    fn went_well(&mut self, now: Instant) {
-        if self.at.is_some_and(|at| now.saturating_duration_since(at) > 2 * pause_after(self.failures)) {
-            *self = Self::default();
-        }
-    }
-
-    fn is_pausing(&self, now: Instant) -> bool {
-        self.at.is_some_and(|at| at > now)
-    }
 }
 
 /// What a call brought home.
@@ -144,6 +117,7 @@ impl Slot {
             arrived: None,
             is_conflict_known: false,
             duration: None,
+            longest: Duration::ZERO,
             memory_bytes: 0,
             faults: Counts::default(),
             overdue: 0,
@@ -279,6 +253,7 @@ impl Slot {
         self.recall = Retry::default();
         self.is_conflict_known = false;
         self.duration = None;
+        self.longest = Duration::ZERO;
         match trial {
             Trial::Passed(instance) => {
                 self.settle(Some(instance));
@@ -343,6 +318,7 @@ impl Slot {
         }
         self.is_away = false;
         self.duration = Some(took);
+        self.longest = self.longest.max(took);
         match result {
             Ok(collected) => {
                 if let Condition::Unavailable(_, true) = self.condition {
@@ -434,15 +410,32 @@ impl Slot {
         }
     }
 
+    /// What is to be said of it in a word.
+    fn state(&self) -> &'static str {
+        match &self.condition {
+            _ if self.serving.is_none() && self.loading != Loading::No => "loading",
+            _ if self.serving.is_none() => "rejected",
+            Condition::Up => "up",
+            Condition::Down => "failed",
+            Condition::Unavailable(..) => "unavailable",
+            Condition::Aside => "aside",
+        }
+    }
+
     /// Appends what the agent tells of the plugin.
     pub(super) fn describe(&self, agent: &mut Module) {
         let labels = &self.labels;
         agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
+        agent.push_labelled("plugin_state", labels, self.state());
+        agent.push_labelled("plugin_file_rejected", labels, u64::from(self.rejected.is_some()));
+        if let Some(version) = &self.serving {
+            agent.push_labelled("plugin_version", labels, &*version.name);
+            agent.push_labelled("plugin_hash", labels, &*version.hash.to_string());
+            agent.push_labelled("plugin_memory_bytes", labels, self.memory_bytes as u64);
+        }
         if let Some(duration) = self.duration {
             agent.push_labelled("plugin_duration_seconds", labels, duration.as_secs_f64());
-        }
-        if self.serving.is_some() {
-            agent.push_labelled("plugin_memory_bytes", labels, self.memory_bytes as u64);
+            agent.push_labelled("plugin_duration_max_seconds", labels, self.longest.as_secs_f64());
         }
         agent.push_labelled("plugin_overdue_total", labels, self.overdue);
         agent.push_labelled("plugin_late_total", labels, self.late);
@@ -454,39 +447,5 @@ impl Slot {
             let labels = [("plugin", &*self.plugin.name), ("kind", kind.name())].into();
             agent.push_labelled("plugin_faults_total", &labels, count);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_fails_at_every_other_call_rests_longer_and_longer() {
-        let mut now = Instant::now();
-        let mut retry = Retry::default();
-        let pauses: Vec<u64> = (0..4)
-            .map(|_| {
-                let pause = retry.failed(now);
-                assert!(retry.is_pausing(now) && !retry.is_pausing(now + pause));
-                now += pause + Duration::from_secs(1);
-                retry.went_well(now);
-                now += Duration::from_secs(1);
-                pause.as_secs()
-            })
-            .collect();
-        assert_eq!(pauses, [1, 2, 4, 8]);
-    }
-
-    #[test]
-    fn what_did_well_for_long_enough_starts_from_the_beginning() {
-        let now = Instant::now();
-        let mut retry = Retry::default();
-        retry.failed(now);
-        let pause = retry.failed(now);
-        retry.went_well(now + pause + 2 * pause);
-        assert_eq!(retry.failures, 2);
-        retry.went_well(now + pause + 2 * pause + Duration::from_millis(1));
-        assert_eq!(retry.failed(now), Duration::from_secs(1));
     }
 }

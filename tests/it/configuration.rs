@@ -47,7 +47,7 @@ config = { x = nan }
             gauged.toml:10: plugins.redis.memory: "1KiB" is out of bounds; it has to be from 64.0 KiB to 1.0 GiB
             gauged.toml:11: plugins.redis.read: "etc/passwd" is not absolute; begin it with /
             gauged.toml:11: plugins.redis.read: "/a/../b" has an empty, . or .. segment; write it without
-            gauged.toml:12: plugins.redis.connect: unknown key; remove it, or use one of file, interval, timeout, memory, read, usage, config
+            gauged.toml:12: plugins.redis.connect: unknown key; remove it, or use one of file, interval, timeout, memory, limits, read, usage, config
             gauged.toml:14: plugins.a b: not a plugin's name; use letters, digits, - and _, at most 128 of them
             gauged.toml:15: plugins.a b.memory: "lots" is not a size; write it like "64MiB", from 64.0 KiB to 1.0 GiB
             gauged.toml:16: plugins.a b.usage: invalid type: string "/", expected a sequence

@@ -2,31 +2,28 @@
 //! log, however often it is started afresh, nor forge lines in it.
 
 use std::fmt::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::super::bindings::gauged::plugin::log::{Host, Level};
 use super::State;
 
-/// How many lines a plugin may write in a row.
-const BURST: f64 = 20.0;
-
-/// How many lines a plugin may write per second in the long run.
-const PER_SECOND: f64 = 1.0;
+/// How much of a minute's lines may come at once.
+const BURST: f64 = 1.0 / 3.0;
 
 /// What is shown of one message.
 const MESSAGE_BYTES: usize = 1024;
 
 /// One plugin's lines in the log.
 pub(in super::super) struct Log {
-    plugin: String,
+    plugin: Arc<str>,
     /// Behind a lock because a version and its successor may both be at work for a moment.
     allowance: Mutex<Allowance>,
 }
 
 impl Log {
-    pub(in super::super) fn new(plugin: &str) -> Self {
-        Self { plugin: plugin.to_owned(), allowance: Mutex::new(Allowance::new(Instant::now())) }
+    pub(in super::super) fn new(plugin: Arc<str>, lines_a_minute: u64) -> Self {
+        Self { plugin, allowance: Mutex::new(Allowance::new(lines_a_minute, Instant::now())) }
     }
 
     /// Takes one line of the allowance. Answers whether there was one.
@@ -35,7 +32,7 @@ impl Log {
         let Some(dropped) = allowance.take(Instant::now()) else { return false };
         if dropped > 0 {
             let plugin = &self.plugin;
-            tracing::warn!("plugin {plugin}: {dropped} messages dropped; it logs more than one line a second");
+            tracing::warn!("plugin {plugin}: {dropped} messages dropped; it logs more than limits.log_lines a minute");
         }
         true
     }
@@ -43,20 +40,26 @@ impl Log {
 
 /// What is left of the lines that a plugin may write.
 struct Allowance {
+    a_minute: f64,
     lines: f64,
     counted_at: Instant,
     dropped: u64,
 }
 
 impl Allowance {
-    fn new(now: Instant) -> Self {
-        Self { lines: BURST, counted_at: now, dropped: 0 }
+    fn new(lines_a_minute: u64, now: Instant) -> Self {
+        let a_minute = lines_a_minute as f64;
+        Self { a_minute, lines: Self::burst(a_minute), counted_at: now, dropped: 0 }
+    }
+
+    fn burst(a_minute: f64) -> f64 {
+        (a_minute * BURST).max(1.0)
     }
 
     /// Takes one line. Answers how many were dropped before it, or none when it is to be dropped too.
     fn take(&mut self, now: Instant) -> Option<u64> {
-        let gained = now.saturating_duration_since(self.counted_at).as_secs_f64() * PER_SECOND;
-        self.lines = (self.lines + gained).min(BURST);
+        let gained = now.saturating_duration_since(self.counted_at).as_secs_f64() / 60.0 * self.a_minute;
+        self.lines = (self.lines + gained).min(Self::burst(self.a_minute));
         self.counted_at = now;
         if self.lines < 1.0 {
             self.dropped += 1;
@@ -110,7 +113,7 @@ mod tests {
     #[test]
     fn an_allowance_runs_out_and_comes_back() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(start);
+        let mut allowance = Allowance::new(60, start);
         let taken = (0..30).filter(|_| allowance.take(start).is_some()).count();
         assert_eq!(taken, 20);
         assert_eq!(allowance.take(start + Duration::from_millis(1500)), Some(10));
