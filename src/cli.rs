@@ -61,6 +61,9 @@ pub struct Configuration {
 pub enum Command {
     /// Check the configuration: shows every error, and exits with 0 when there is none and with 2 otherwise
     Check(Configuration),
+    /// Compile a plugin: how the agent runs itself, with the file and the artifact as standard input and output
+    #[command(hide = true)]
+    Compile,
 }
 
 impl Run {

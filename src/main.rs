@@ -10,13 +10,16 @@ use clap::Parser as _;
 use gauged::cli::{Cli, Command};
 use gauged::config::{Config, Overrides};
 use gauged::log::Log;
-use gauged::{agent, supervise};
+use gauged::{agent, plugin, supervise};
 
 /// The command line or the configuration is wrong; clap uses the same for its own.
 const MISUSED: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(Command::Compile) = cli.command {
+        return plugin::compile();
+    }
     let log = Log::start();
     let ended = log.map_err(anyhow::Error::from).and_then(|log| {
         let ended = run(cli);
@@ -33,7 +36,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let (once, style) = (cli.run.once, cli.run.style());
     let (overrides, is_check) = match cli.command {
         Some(Command::Check(configuration)) => (Overrides::from(configuration), true),
-        None => (Overrides::from(cli.run.configuration), false),
+        Some(Command::Compile) | None => (Overrides::from(cli.run.configuration), false),
     };
     let config = match Config::load(&overrides) {
         Ok(config) => config,

@@ -10,6 +10,7 @@ mod load;
 mod slot;
 mod configured;
 mod probe;
+mod content;
 mod compile;
 mod engine;
 mod instance;
@@ -24,12 +25,13 @@ mod host;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use anyhow::anyhow;
 use tokio::sync::Semaphore;
-use tokio::task::{Id, JoinError, JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet, spawn_blocking};
 
 use self::compile::Compiler;
 use self::configured::Plugin;
@@ -47,6 +49,13 @@ const PLUGINS: usize = 6_000;
 
 /// How many files are loaded side by side: more would only wait for the compiler, in memory.
 const LOADS: usize = 8;
+
+/// Compiles one plugin and ends: what the agent starts this program again for, so that a compiler's memory and what may
+/// become of it never are the agent's own.
+#[must_use]
+pub fn compile() -> ExitCode {
+    compile::run()
+}
 
 /// All plugins of the agent.
 pub struct Plugins {
@@ -85,6 +94,7 @@ pub struct Plugins {
 /// A load or a call that is under way.
 struct Job {
     plugin: String,
+    task: AbortHandle,
     /// What kind it is.
     kind: JobKind,
 }
@@ -118,7 +128,7 @@ impl Plugins {
             path: config.plugins_directory.clone(),
             root: config.root.canonicalize().unwrap_or_else(|_| config.root.clone()),
             config: config.plugins.iter().map(|(name, plugin)| (name.clone(), Arc::new(plugin.clone()))).collect(),
-            compiler: Compiler::new(engine.clone()),
+            compiler: Compiler::new(),
             engine,
             places: Arc::new(Semaphore::new(LOADS)),
             clock: now,
@@ -183,9 +193,9 @@ impl Plugins {
         self.open = Some(self.rounds);
         for (name, slot) in &mut self.slots {
             if let Some(call) = slot.call(tick, self.clock) {
-                let id = self.calls.spawn(call).id();
+                let task = self.calls.spawn(call);
                 let kind = JobKind::Call { generation: slot.generation(), round: self.rounds };
-                self.jobs.insert(id, Job { plugin: name.clone(), kind });
+                self.jobs.insert(task.id(), Job { plugin: name.clone(), task, kind });
                 self.awaited += 1;
             }
         }
@@ -221,6 +231,7 @@ impl Plugins {
 
     /// Appends what there is to tell of each plugin.
     pub fn describe(&self, agent: &mut Module) {
+        agent.push("compiled_total", self.compiler.started());
         for slot in self.slots.values() {
             slot.describe(agent);
         }
@@ -302,6 +313,9 @@ impl Plugins {
             // What is still under way for it is of no interest any more, nor to one of the same name that may come.
             self.jobs.retain(|_, job| {
                 let is_its_own = job.plugin == name;
+                if is_its_own && job.kind == JobKind::Load {
+                    job.task.abort();
+                }
                 self.awaited -= usize::from(is_its_own && job.is_of_round(self.open));
                 !is_its_own
             });
@@ -325,8 +339,8 @@ impl Plugins {
             settled: slot.settled(),
             clock: self.clock,
         };
-        let id = self.loads.spawn(load.run()).id();
-        self.jobs.insert(id, Job { plugin: name.to_owned(), kind: JobKind::Load });
+        let task = self.loads.spawn(load.run());
+        self.jobs.insert(task.id(), Job { plugin: name.to_owned(), task, kind: JobKind::Load });
     }
 
     fn loaded(&mut self, joined: Result<(Id, Outcome), JoinError>) {

@@ -1,45 +1,286 @@
-//! From a file's bytes to native code. Bytes go in, an artifact comes out: nothing else is shared with the rest, so that
-//! another process can do it.
+//! From a plugin's file to native code, in a child process: this very program again, which is given the file's content
+//! and a file in memory to write the artifact to, and nothing else. What a compiler takes, and what a file that was made
+//! to harm it does, ends with the child. Nothing else in the agent starts processes.
 
+mod child;
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use rustix::process::Signal;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 
-use super::engine::Engine;
-use super::probe;
+use super::content::{Content, blank};
+use super::load::{Prospect, Rejection};
 
 /// How many files are compiled side by side: a compiler takes a whole core, and the ticks want one too.
 const AT_ONCE: usize = 2;
 
+/// How much processor time one file may take: six times what a Python guest of 18 MB takes, for slower machines.
+const CPU: Duration = Duration::from_secs(60);
+
+/// How much address space the compiler may take: twice what a Python guest of 18 MB takes.
+const MEMORY_BYTES: u64 = 1 << 30;
+
+/// The largest artifact: six times the largest file, as it is with the files that we know.
+const ARTIFACT_BYTES: u64 = 192 << 20;
+
+/// How long one file may take by the clock. A compiler gives way to everything else on the host, so that this is many
+/// times the processor time; it is for one that is stopped, or starved.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How much of what a child says is kept: a reason, or the message of a panic.
+const SAID_BYTES: u64 = 8 << 10;
+
+/// How long nothing is said of a child that somebody told to end: whoever did so tells the agent, too.
+const TACT: Duration = Duration::from_secs(2);
+
+/// How a child ends that has found the content to be wrong, and has said why.
+const REJECTED: u8 = 3;
+
+/// How a child ends that the memory was not enough for.
+const OUT_OF_MEMORY: u8 = 4;
+
+/// How a child begins what it says when the memory was not enough for it, and it could not even end itself: the words
+/// of Rust's library.
+const ALLOCATION_FAILED: &str = "memory allocation of";
+
 /// Compiles files, a few at a time, without holding up the caller's thread.
 #[derive(Clone)]
 pub(super) struct Compiler {
-    engine: Engine,
+    /// What is run: this program.
+    program: PathBuf,
     places: Arc<Semaphore>,
+    started: Arc<AtomicU64>,
 }
 
 impl Compiler {
-    pub(super) fn new(engine: Engine) -> Self {
-        Self { engine, places: Arc::new(Semaphore::new(AT_ONCE)) }
+    pub(super) fn new() -> Self {
+        Self { program: program(), places: Arc::new(Semaphore::new(AT_ONCE)), started: Arc::default() }
     }
 
-    /// Makes an artifact of a plugin's file.
+    /// How often it was asked to compile something.
+    pub(super) fn started(&self) -> u64 {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// Makes an artifact of a plugin's file. The child is killed when this is dropped.
     ///
     /// # Errors
     ///
-    /// Why it is not a plugin, with the remedy: the end of a sentence that begins with the file.
-    pub(super) async fn compile(&self, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    /// Why there is none, with the remedy.
+    pub(super) async fn compile(&self, file: &Content) -> Result<Content, Rejection> {
         // The semaphore is never closed, so there is always a permit in the end.
         let _place = self.places.acquire().await;
-        let engine = self.engine.clone();
-        let compiled = spawn_blocking(move || {
-            let component = probe::to_component(&bytes)?;
-            engine
-                .wasmtime()
-                .precompile_component(&component)
-                .map_err(|error| format!("does not compile: {error:#}; rebuild it with the gauged SDK"))
-        });
-        compiled.await.unwrap_or_else(|_| Err("makes the compiler panic; rebuild it, and report this".to_owned()))
+        self.started.fetch_add(1, Ordering::Relaxed);
+        let trouble = |error: io::Error| {
+            let what = format!("cannot be compiled now: {error}; leave the agent room for another process");
+            Rejection::from(what).for_now()
+        };
+        let (program, input) = (self.program.clone(), file.open().map_err(trouble)?);
+        // To start a process takes milliseconds, longer on a busy host.
+        let started = spawn_blocking(move || start(&program, input)).await.map_err(io::Error::other);
+        let (child, artifact) = started.flatten().map_err(trouble)?;
+        let (status, said) = match timeout(PATIENCE, end(child)).await {
+            Ok(ended) => ended.map_err(trouble)?,
+            Err(_elapsed) => {
+                let patience = humantime::format_duration(PATIENCE);
+                let what = format!("was not compiled within {patience}; give the host time for it, or make it smaller");
+                return Err(Rejection::from(what).for_now());
+            }
+        };
+        if let Some(rejection) = verdict(status, &said) {
+            if rejection.prospect == Prospect::Soon {
+                sleep(TACT).await;
+            }
+            return Err(rejection);
+        }
+        let sealed = spawn_blocking(move || Content::seal(artifact)).await.map_err(io::Error::other);
+        sealed.flatten().map_err(trouble)
+    }
+}
+
+/// Does what the agent starts this program for.
+pub(super) fn run() -> ExitCode {
+    child::run()
+}
+
+/// This program. On Linux by a name that stays with what runs when the file is replaced, as in an upgrade: another
+/// version's engine makes other artifacts.
+fn program() -> PathBuf {
+    let own = Path::new("/proc/self/exe");
+    if cfg!(target_os = "linux") { own.to_owned() } else { std::env::current_exe().unwrap_or_else(|_| own.to_owned()) }
+}
+
+/// Starts a child. Answers where it will have written the artifact to.
+fn start(program: &Path, input: std::fs::File) -> io::Result<(Child, std::fs::File)> {
+    let artifact = blank()?;
+    #[expect(clippy::disallowed_methods, reason = "it is this program that is run, and nowhere else")]
+    let child = Command::new(program)
+        .arg0("gauged")
+        .arg("compile")
+        .env_clear()
+        .current_dir("/")
+        .stdin(input)
+        .stdout(artifact.try_clone()?)
+        .stderr(Stdio::piped())
+        // What a terminal tells the agent it does not tell the child.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    Ok((child, artifact))
+}
+
+/// Waits for the end of a child. Answers how it ended and what it said.
+async fn end(mut child: Child) -> io::Result<(ExitStatus, String)> {
+    let said = match child.stderr.take() {
+        Some(stderr) => said(stderr).await?,
+        None => String::new(),
+    };
+    Ok((child.wait().await?, said))
+}
+
+/// Reads to the end, and keeps the beginning.
+async fn said(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
+    let mut said = Vec::new();
+    (&mut from).take(SAID_BYTES).read_to_end(&mut said).await?;
+    tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
+    Ok(String::from_utf8_lossy(&said).trim_end().to_owned())
+}
+
+/// What the end of a child says about the file: none when it has been compiled.
+fn verdict(status: ExitStatus, said: &str) -> Option<Rejection> {
+    let too_much_memory = || {
+        let most = bytesize::ByteSize(MEMORY_BYTES);
+        format!("takes more than {most} of memory to compile; make it smaller, above all its largest function")
+    };
+    let signal = status.signal().and_then(Signal::from_named_raw);
+    let what = match (status.code(), signal) {
+        (Some(0), _) => return None,
+        (Some(code), _) if code == i32::from(REJECTED) => said.to_owned(),
+        (Some(code), _) if code == i32::from(OUT_OF_MEMORY) => too_much_memory(),
+        // It has not come to look at the file.
+        (Some(1), _) => return Some(Rejection::from(format!("cannot be compiled now: {said}")).for_now()),
+        (Some(_), _) => format!("makes the compiler panic: {said}; rebuild it, and report this"),
+        (None, Some(Signal::XCPU)) => {
+            let most = humantime::format_duration(CPU);
+            format!("takes more than {most} of CPU to compile; make it smaller, above all its largest function")
+        }
+        (None, Some(Signal::XFSZ)) => {
+            let most = bytesize::ByteSize(ARTIFACT_BYTES);
+            format!("becomes more than {most} of native code; make it smaller")
+        }
+        (None, Some(Signal::ABORT)) if said.contains(ALLOCATION_FAILED) => too_much_memory(),
+        (None, Some(signal @ (Signal::KILL | Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT))) => {
+            let (signal, most) = (signal.as_raw(), bytesize::ByteSize(MEMORY_BYTES));
+            let what = format!(
+                "cannot be compiled now: its compiler was killed by somebody else (signal {signal}), as the kernel \
+                 does when memory is short; leave it up to {most}"
+            );
+            return Some(Rejection::from(what).for_now());
+        }
+        (None, _) => {
+            let signal = status.signal().unwrap_or_default();
+            format!("makes the compiler crash (signal {signal}); rebuild it, and report this")
+        }
+    };
+    Some(what.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn is_told(status: i32, said: &str, prospect: Prospect, expected: &Expect) {
+        let rejection = verdict(ExitStatus::from_raw(status), said).expect("not compiled");
+        assert!(rejection.is_fault);
+        assert_eq!(rejection.prospect, prospect);
+        expected.assert_eq(&rejection.reason);
+    }
+
+    #[test]
+    fn each_end_is_told_from_the_others() {
+        assert!(verdict(ExitStatus::from_raw(0), "").is_none());
+        is_told(3 << 8, "is empty; copy it again", Prospect::None, &expect!["is empty; copy it again"]);
+        is_told(
+            4 << 8,
+            "",
+            Prospect::None,
+            &expect!["takes more than 1.0 GiB of memory to compile; make it smaller, above all its largest function"],
+        );
+        is_told(
+            6,
+            "memory allocation of 9 bytes failed",
+            Prospect::None,
+            &expect!["takes more than 1.0 GiB of memory to compile; make it smaller, above all its largest function"],
+        );
+        is_told(
+            24,
+            "",
+            Prospect::None,
+            &expect!["takes more than 1m of CPU to compile; make it smaller, above all its largest function"],
+        );
+        is_told(25, "", Prospect::None, &expect!["becomes more than 192.0 MiB of native code; make it smaller"]);
+        is_told(
+            101 << 8,
+            "thread 'main' panicked at x:1:\nwell",
+            Prospect::None,
+            &expect![[
+                r#"makes the compiler panic: thread 'main' panicked at x:1:\nwell; rebuild it, and report this"#
+            ]],
+        );
+        is_told(
+            6,
+            "thread 'main' has overflowed its stack",
+            Prospect::None,
+            &expect!["makes the compiler crash (signal 6); rebuild it, and report this"],
+        );
+        is_told(11, "", Prospect::None, &expect!["makes the compiler crash (signal 11); rebuild it, and report this"]);
+        is_told(
+            9,
+            "",
+            Prospect::Soon,
+            &expect![
+                "cannot be compiled now: its compiler was killed by somebody else (signal 9), as the kernel does when memory is short; leave it up to 1.0 GiB"
+            ],
+        );
+        is_told(
+            15,
+            "",
+            Prospect::Soon,
+            &expect![
+                "cannot be compiled now: its compiler was killed by somebody else (signal 15), as the kernel does when memory is short; leave it up to 1.0 GiB"
+            ],
+        );
+        is_told(1 << 8, "no input", Prospect::Soon, &expect!["cannot be compiled now: no input"]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_started_is_tried_again() {
+        let compiler = Compiler { program: "/nonexistent".into(), ..Compiler::new() };
+        let file = Content::copy(&b"\0asm"[..]).expect("copied");
+        let rejection = compiler.compile(&file).await.err().expect("nothing compiles it");
+        assert_eq!(rejection.prospect, Prospect::Soon);
+        expect![
+            "cannot be compiled now: No such file or directory (os error 2); leave the agent room for another process"
+        ]
+        .assert_eq(&rejection.reason);
+    }
+
+    #[tokio::test]
+    async fn of_what_a_child_says_the_beginning_is_kept() {
+        let endless = tokio::io::repeat(b'x').take(10 * SAID_BYTES);
+        assert_eq!(said(endless).await.expect("read").len() as u64, SAID_BYTES);
     }
 }

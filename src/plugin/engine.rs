@@ -1,6 +1,7 @@
 //! The one wasmtime engine: what guests may be made of, and the clock by which a running guest is interrupted.
 
 use std::future::poll_fn;
+use std::hash::{Hash as _, Hasher};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use wasmtime::component::Component;
+
+use super::content::Content;
 
 /// How much of a stack a guest may use: a Python guest needs 200 KiB, and a deeper recursion is a fault.
 const GUEST_STACK_BYTES: usize = 512 << 10;
@@ -19,7 +22,7 @@ const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + (256 << 10);
 /// How finely a running guest's time is measured, and how long it runs before others get their turn.
 const EPOCH: Duration = Duration::from_millis(1);
 
-/// Makes guests of bytes, and interrupts those that run.
+/// Makes guests of artifacts, and interrupts those that run. It cannot compile.
 #[derive(Clone)]
 pub(super) struct Engine {
     wasmtime: wasmtime::Engine,
@@ -28,7 +31,7 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new() -> wasmtime::Result<Self> {
-        let wasmtime = wasmtime::Engine::new(&config())?;
+        let wasmtime = wasmtime::Engine::new(config().enable_compiler(false))?;
         let clock = Arc::new(Clock::start(wasmtime.clone())?);
         Ok(Self { wasmtime, clock })
     }
@@ -37,11 +40,23 @@ impl Engine {
         &self.wasmtime
     }
 
-    /// Makes a component of an artifact that [`super::compile`] has just made with this very engine.
-    #[expect(unsafe_code, reason = "an artifact is native code; this one never left the process that compiled it")]
-    pub(super) fn load(&self, artifact: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: the only caller passes on what `precompile_component` of this engine returned, unchanged.
-        unsafe { Component::deserialize(&self.wasmtime, artifact) }
+    /// Makes a component of an artifact. Whoever calls this has it of [`super::compile`], or knows that it came from
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// When it was made by another engine, or for a machine that can do more.
+    #[expect(unsafe_code, reason = "an artifact is native code; a compiler's is run, and nobody else's")]
+    pub(super) fn load(&self, artifact: &Content) -> wasmtime::Result<Component> {
+        // SAFETY: the content is what `precompile_component` returned, of an engine with the same configuration, and
+        // nobody can change it any more.
+        unsafe { Component::deserialize_file(&self.wasmtime, artifact.path()) }
+    }
+
+    /// Feeds a hash with what an artifact has to have in common with this engine. The machine's abilities are not among
+    /// that: they are compared when the artifact is loaded.
+    pub(super) fn identify(&self, hasher: &mut impl Hasher) {
+        self.wasmtime.precompile_compatibility_hash().hash(hasher);
     }
 
     /// Awaits a call of a guest, and keeps the epochs advancing whenever the guest runs: not while it waits for the host,
@@ -56,6 +71,12 @@ impl Engine {
     }
 }
 
+/// An engine that only compiles, for [`Engine`]s in other processes.
+pub(super) fn compiler() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config())
+}
+
+/// What both of them have to agree upon.
 fn config() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config

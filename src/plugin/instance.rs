@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::exports::gauged::plugin::collector::{self as wit, Capability, Need};
@@ -30,22 +30,21 @@ pub(super) struct Code {
 }
 
 impl Code {
-    /// Makes code of an artifact.
+    /// Makes code of a component.
     ///
     /// # Errors
     ///
     /// What it imports that there is not, or that it is not a plugin after all: the end of a sentence that begins with
     /// the file.
-    pub(super) fn load(engine: &Engine, artifact: &[u8]) -> Result<Self, String> {
+    pub(super) fn link(engine: &Engine, component: &Component) -> Result<Self, String> {
         let unfit = |error: wasmtime::Error| {
             format!(
                 "does not fit the world gauged:plugin/plugin: {}; rebuild it against the contract",
                 printable(&format!("{error:#}"))
             )
         };
-        let component = engine.load(artifact).map_err(unfit)?;
-        let linker = host::linker(engine, &component).map_err(unfit)?;
-        let instance: InstancePre<State> = linker.instantiate_pre(&component).map_err(unfit)?;
+        let linker = host::linker(engine, component).map_err(unfit)?;
+        let instance: InstancePre<State> = linker.instantiate_pre(component).map_err(unfit)?;
         Ok(Self { engine: engine.clone(), guest: PluginPre::new(instance).map_err(unfit)? })
     }
 }

@@ -3,22 +3,22 @@
 
 use std::fmt;
 use std::io::{self, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::bindings::exports::gauged::plugin::collector::{Capability, Need};
 use super::compile::Compiler;
 use super::configured::Plugin;
+use super::content::{Content, Hash};
 use super::engine::Engine;
 use super::fault::{Failure, Fault, Kind};
 use super::host::{may_size, printable};
 use super::instance::{Code, Instance, capability_line};
-use super::result;
+use super::{probe, result};
 use crate::schedule::Tick;
 
 /// The largest file that is read: twice a Python guest.
@@ -26,17 +26,6 @@ const FILE_BYTES: u64 = 32 << 20;
 
 /// How many missing grants of one plugin are reported: a first-party plugin needs a handful.
 const REPORTED_NEEDS: usize = 20;
-
-/// What a file contained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hash([u8; 32]);
-
-/// The first eight digits: what is shown of it.
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
 
 /// A version of a plugin that was loaded.
 pub(super) struct Version {
@@ -107,6 +96,13 @@ pub(super) enum Prospect {
     Soon,
 }
 
+impl Rejection {
+    /// What is wrong may pass.
+    pub(super) fn for_now(self) -> Self {
+        Self { prospect: Prospect::Soon, ..self }
+    }
+}
+
 impl From<String> for Rejection {
     fn from(reason: String) -> Self {
         Self { reason: printable(&reason), is_fault: true, prospect: Prospect::None }
@@ -136,25 +132,20 @@ impl Load {
         // Nobody closes the semaphore, so there is a place in the end.
         let place = self.places.acquire().await;
         let path = self.path.clone();
-        let read = spawn_blocking(move || {
-            let bytes = read(&path)?;
-            let hash = Hash(Sha256::digest(&bytes).into());
-            Ok((bytes, hash))
-        });
-        let (bytes, hash) = match read.await {
-            Ok(Ok(read)) => read,
-            Ok(Err(error)) => return Outcome::Unreadable(error),
-            Err(panicked) => return Outcome::Unreadable(io::Error::other(panicked)),
+        let file = match spawn_blocking(move || read(&path)).await.map_err(io::Error::other).flatten() {
+            Ok(file) => file,
+            Err(error) => return Outcome::Unreadable(error),
         };
+        let hash = file.hash();
         if self.settled.contains(&Some(hash)) {
             return Outcome::Settled(hash);
         }
-        let compiled = self.compile(bytes).await;
+        let code = self.code(file).await;
         // What comes now holds no file in memory any more, and may take its time.
         drop(place);
-        let tried = match compiled {
+        let tried = match code {
             Ok(code) => self.try_out(code, hash).await,
-            Err(reason) => Err(reason.into()),
+            Err(rejection) => Err(rejection),
         };
         match tried {
             Ok((version, trial)) => Outcome::Ready(version, trial),
@@ -162,15 +153,22 @@ impl Load {
         }
     }
 
-    async fn compile(&self, bytes: Vec<u8>) -> Result<Code, String> {
-        if bytes.len() as u64 > FILE_BYTES {
+    /// Makes code of the file. Of its content nothing but the beginning is looked at here.
+    async fn code(&self, file: Content) -> Result<Code, Rejection> {
+        if file.length() > FILE_BYTES {
             let most = bytesize::ByteSize(FILE_BYTES);
-            return Err(format!("is larger than {most}; make it smaller, by a release build"));
+            return Err(format!("is larger than {most}; make it smaller, by a release build").into());
         }
-        let artifact = self.compiler.compile(bytes).await?;
+        probe::check_beginning(&file)?;
+        let artifact = self.compiler.compile(&file).await?;
         let engine = self.engine.clone();
-        let loading = spawn_blocking(move || Code::load(&engine, &artifact));
-        loading.await.unwrap_or_else(|panicked| Err(format!("cannot be loaded: {panicked}; report this")))
+        let loading = spawn_blocking(move || {
+            let component =
+                engine.load(&artifact).map_err(|error| format!("cannot be loaded: {error:#}; report this"))?;
+            Code::link(&engine, &component)
+        });
+        let loaded = loading.await.unwrap_or_else(|panicked| Err(format!("cannot be loaded: {panicked}; report this")));
+        Ok(loaded?)
     }
 
     async fn try_out(&self, code: Code, hash: Hash) -> Result<(Version, Trial), Rejection> {
@@ -242,16 +240,14 @@ impl Plugin {
 }
 
 /// Reads a file that may be replaced, truncated or turned into something else at any moment.
-fn read(path: &std::path::Path) -> io::Result<Vec<u8>> {
+fn read(path: &Path) -> io::Result<Content> {
     use rustix::fs::{Mode, OFlags, open};
     // A pipe put in the file's place must not keep the thread waiting for its writer.
     let file = std::fs::File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Content::copy(file.take(FILE_BYTES + 1))
 }
 
 #[cfg(test)]

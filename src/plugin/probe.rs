@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::content::Content;
 use wasmparser::{Encoding, Parser, Payload};
 
 /// The export that makes a component a plugin, without its version.
@@ -13,6 +14,20 @@ const SERVED: &str = "0.1";
 
 /// The name with which a core module carries the world that it was built for.
 const WORLD_SECTION: &str = "component-type";
+
+/// How much of a file shows whether it is text.
+const BEGINNING_BYTES: usize = 4096;
+
+/// Makes sure that a file begins as WebAssembly does.
+///
+/// # Errors
+///
+/// What it is instead, and the remedy.
+pub(super) fn check_beginning(file: &Content) -> Result<(), String> {
+    let mut room = [0; BEGINNING_BYTES];
+    let beginning = file.beginning(&mut room).map_err(|error| format!("cannot be read: {error}; copy it again"))?;
+    encoding(beginning).map(|_| ())
+}
 
 /// Makes sure that the bytes are a plugin of a version that this agent serves, and wraps a core module that carries its
 /// world into a component.
@@ -42,7 +57,9 @@ fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
         );
     }
     if !bytes.starts_with(b"\0asm") {
-        let is_text = str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0'));
+        // At the end of what there is a letter may be cut in two.
+        let is_utf8 = str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true);
+        let is_text = is_utf8 && !bytes.contains(&0);
         let what = if is_text { "is text, not WebAssembly" } else { "is not WebAssembly" };
         return Err(format!("{what}; build it for a wasm target"));
     }

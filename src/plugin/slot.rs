@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::configured::Plugin;
+use super::content::Hash;
 use super::fault::{Counts, Failure, Fault, Kind};
 use super::instance::Instance;
-use super::load::{Hash, Outcome, Prospect, Rejection, Trial, Version};
+use super::load::{Outcome, Prospect, Rejection, Trial, Version};
 use super::result::Collected;
 use super::retry::Retry;
 use crate::sample::{Labels, Module, Sample};

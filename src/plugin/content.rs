@@ -1,0 +1,159 @@
+//! What a file contained at one moment: a copy in memory that nobody can change any more, told from others by its hash.
+//! Plugins and artifacts travel as such copies between file, compiler and cache. None of them passes through the heap,
+//! which would keep much of what it once held, and none can be cut short under the feet of whoever has it mapped.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use sha2::{Digest as _, Sha256};
+
+/// How much is hashed at a time: little enough for the heap to give it back.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// What tells one content from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Hash(pub(super) [u8; 32]);
+
+/// The first eight digits: what is shown of it.
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A copy that stays as it is.
+#[derive(Debug)]
+pub(super) struct Content {
+    file: File,
+    length: u64,
+    hash: Hash,
+}
+
+impl Content {
+    /// Copies all that is read from somewhere.
+    pub(super) fn copy(mut from: impl Read) -> io::Result<Self> {
+        let mut blank = blank()?;
+        io::copy(&mut from, &mut blank)?;
+        Self::seal(blank)
+    }
+
+    /// Makes final what was written to a [`blank`] file.
+    pub(super) fn seal(file: File) -> io::Result<Self> {
+        forbid_changes(&file)?;
+        let (mut sha, mut chunk, mut length) = (Sha256::new(), vec![0; CHUNK_BYTES], 0);
+        loop {
+            match file.read_at(&mut chunk, length)? {
+                0 => break,
+                read => {
+                    sha.update(&chunk[..read]);
+                    length += read as u64;
+                }
+            }
+        }
+        Ok(Self { file, length, hash: Hash(sha.finalize().into()) })
+    }
+
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// How it begins: as much of it as there is room for.
+    pub(super) fn beginning<'a>(&self, room: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let read = self.file.read_at(room, 0)?;
+        Ok(&room[..read])
+    }
+
+    /// Opens it for reading, from its beginning.
+    pub(super) fn open(&self) -> io::Result<File> {
+        let mut file = File::open(self.path())?;
+        // Where the path is another name of the descriptor itself, that stands where it was left.
+        file.rewind()?;
+        Ok(file)
+    }
+
+    /// Where this process finds it, for as long as it has it.
+    pub(super) fn path(&self) -> PathBuf {
+        let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+        PathBuf::from(format!("{directory}/{}", self.file.as_raw_fd()))
+    }
+}
+
+/// An empty file in memory, to be written by this process or by another that is given it.
+#[cfg(target_os = "linux")]
+pub(super) fn blank() -> io::Result<File> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use rustix::io::Errno;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let made = match memfd_create("gauged", flags | MemfdFlags::NOEXEC_SEAL) {
+        // Before Linux 6.3 nobody asks for that.
+        Err(Errno::INVAL) => memfd_create("gauged", flags),
+        made => made,
+    };
+    Ok(made?.into())
+}
+
+/// From now on nobody can write to the file, whoever has it open, nor make it shorter.
+#[cfg(target_os = "linux")]
+fn forbid_changes(file: &File) -> io::Result<()> {
+    use rustix::fs::{SealFlags, fcntl_add_seals};
+    Ok(fcntl_add_seals(file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?)
+}
+
+/// An empty file without a name, to be written by this process or by another that is given it.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn blank() -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let name = format!("gauged.{}.{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let path = std::env::temp_dir().join(name);
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+/// Without a name it can only be reached by this process and by the compiler, which has ended.
+#[cfg(not(target_os = "linux"))]
+fn forbid_changes(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_is_told_by_its_hash_and_read_from_its_beginning() {
+        let content = Content::copy(&b"abc"[..]).expect("copied");
+        assert_eq!((content.hash().to_string(), content.length()), ("ba7816bf".to_owned(), 3));
+        for _ in 0..2 {
+            let mut bytes = Vec::new();
+            content.open().and_then(|mut file| file.read_to_end(&mut bytes)).expect("read");
+            assert_eq!(bytes, b"abc");
+        }
+        assert_eq!(content.beginning(&mut [0; 2]).expect("read"), b"ab");
+        assert_eq!(content.beginning(&mut [0; 9]).expect("read"), b"abc");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn nobody_changes_it_any_more() {
+        let mut blank = blank().expect("memory");
+        blank.write_all(b"abc").expect("written");
+        let mut other = blank.try_clone().expect("duplicated");
+        let content = Content::seal(blank).expect("sealed");
+        assert!(other.write_all(b"d").is_err() && other.set_len(0).is_err());
+        assert!(File::options().write(true).open(content.path()).and_then(|mut file| file.write_all(b"d")).is_err());
+        assert_eq!(Content::copy(content.open().expect("open")).expect("copied").hash(), content.hash());
+    }
+}
