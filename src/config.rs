@@ -6,10 +6,13 @@ mod file;
 pub mod limits;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::process::geteuid;
 
 use self::limits::Limits;
 use crate::hostpath::Pattern;
@@ -55,6 +58,8 @@ pub struct Config {
     pub root: PathBuf,
     /// The directory whose `*.wasm` files are the plugins.
     pub plugins_directory: PathBuf,
+    /// Where compiled plugins are kept; none where there is no place for them.
+    pub cache: Option<PathBuf>,
     /// Whether the module `cpu` has each CPU besides all of them together.
     pub cpu_per_core: bool,
     /// The plugins that the configuration names; all others run with [`PluginConfig::default`].
@@ -175,11 +180,27 @@ impl Config {
             interval: overrides.interval.or(written.interval).unwrap_or(DEFAULT_INTERVAL),
             root: overrides.root.clone().unwrap_or_else(|| PathBuf::from("/")),
             plugins_directory: overrides.plugins_directory.clone().unwrap_or(beside),
+            cache: written.cache.or_else(|| cache_directory(|name| std::env::var_os(name), geteuid().is_root())),
             cpu_per_core: written.cpu_per_core,
             plugins: written.plugins,
             file,
         }
     }
+}
+
+/// Where compiled plugins are kept when nothing is said: in the directory that systemd has set aside, otherwise where
+/// this user's caches are. This is all that the environment has a say in.
+fn cache_directory(environment: impl Fn(&str) -> Option<OsString>, is_root: bool) -> Option<PathBuf> {
+    // What is not absolute counts as not said, as the XDG specification has it.
+    let said = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // systemd separates several directories by colons.
+    let first = |path: PathBuf| path.to_string_lossy().split(':').next().map(PathBuf::from);
+    let of_service = said("CACHE_DIRECTORY").and_then(first);
+    let of_user = || said("XDG_CACHE_HOME").map(|caches| caches.join("gauged"));
+    // What root does in somebody's home would be in that somebody's way later.
+    let of_root = || is_root.then(|| PathBuf::from("/var/cache/gauged"));
+    let of_home = || said("HOME").map(|home| home.join(".cache/gauged"));
+    of_service.or_else(of_user).or_else(of_root).or_else(of_home)
 }
 
 /// Reads a duration as it is written in the configuration and on the command line, and holds it against its bounds.
@@ -213,4 +234,23 @@ pub fn parse_interval(text: &str) -> Result<Duration, String> {
 #[must_use]
 pub fn is_plugin_name(text: &str) -> bool {
     crate::sample::is_name(&text.replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_where_the_service_manager_or_the_user_has_caches() {
+        let environment = [("CACHE_DIRECTORY", "/a:/b"), ("XDG_CACHE_HOME", "/caches"), ("HOME", "/home/me")];
+        let found = |said: &[(&str, &str)], is_root: bool| {
+            let said = |name: &str| said.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+            cache_directory(said, is_root).map(|path| path.display().to_string()).unwrap_or_default()
+        };
+        assert_eq!(found(&environment, false), "/a");
+        assert_eq!(found(&environment[1..], true), "/caches/gauged");
+        assert_eq!(found(&environment[2..], true), "/var/cache/gauged");
+        assert_eq!(found(&environment[2..], false), "/home/me/.cache/gauged");
+        assert_eq!(found(&[("XDG_CACHE_HOME", "here"), ("CACHE_DIRECTORY", "")], false), "");
+    }
 }

@@ -12,6 +12,7 @@ mod configured;
 mod probe;
 mod content;
 mod compile;
+mod cache;
 mod engine;
 mod instance;
 mod limits;
@@ -33,6 +34,7 @@ use anyhow::anyhow;
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet, spawn_blocking};
 
+use self::cache::Cache;
 use self::compile::Compiler;
 use self::configured::Plugin;
 use self::directory::{Change, Directory, Listing};
@@ -64,6 +66,7 @@ pub struct Plugins {
     config: BTreeMap<String, Arc<PluginConfig>>,
     engine: Engine,
     compiler: Compiler,
+    cache: Cache,
     /// Bounds how many files are held in memory at a time.
     places: Arc<Semaphore>,
     /// The zero of the guests' clock.
@@ -129,6 +132,7 @@ impl Plugins {
             root: config.root.canonicalize().unwrap_or_else(|_| config.root.clone()),
             config: config.plugins.iter().map(|(name, plugin)| (name.clone(), Arc::new(plugin.clone()))).collect(),
             compiler: Compiler::new(),
+            cache: Cache::new(config.cache.clone(), engine.clone()),
             engine,
             places: Arc::new(Semaphore::new(LOADS)),
             clock: now,
@@ -232,6 +236,7 @@ impl Plugins {
     /// Appends what there is to tell of each plugin.
     pub fn describe(&self, agent: &mut Module) {
         agent.push("compiled_total", self.compiler.started());
+        agent.push("cache_hits_total", self.cache.hits());
         for slot in self.slots.values() {
             slot.describe(agent);
         }
@@ -333,6 +338,7 @@ impl Plugins {
         let load = Load {
             engine: self.engine.clone(),
             compiler: self.compiler.clone(),
+            cache: self.cache.clone(),
             places: Arc::clone(&self.places),
             plugin: slot.plugin.clone(),
             path: self.path.join(&slot.file),

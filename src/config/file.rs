@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -21,6 +21,7 @@ use crate::hostpath::Pattern;
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) interval: Option<Duration>,
+    pub(super) cache: Option<PathBuf>,
     pub(super) cpu_per_core: bool,
     pub(super) plugins: BTreeMap<String, PluginConfig>,
 }
@@ -45,6 +46,7 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                 written.interval = report.parsed("interval", value, parse_interval);
                 is_interval_known = written.interval.is_some();
             }
+            "cache" => written.cache = report.parsed("cache", value, parse_directory),
             "cpu" => {
                 for (name, value) in report.table("cpu", value).unwrap_or_default() {
                     let key = format!("cpu.{}", name.get_ref());
@@ -55,7 +57,7 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                 }
             }
             "plugins" => plugins = Some(value),
-            other => report.unknown(key.span(), other, "interval, cpu, plugins"),
+            other => report.unknown(key.span(), other, "interval, cache, cpu, plugins"),
         }
     }
     // Nothing is held against an interval that is wrong itself: of a millisecond everything is a multiple.
@@ -122,6 +124,14 @@ fn parse_file_name(text: &str) -> Result<String, String> {
         return Err(format!("{text:?} is not a plugin's file; name a .wasm file directly in the plugins directory"));
     }
     Ok(text.to_owned())
+}
+
+fn parse_directory(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() || text.contains('\0') {
+        return Err(format!("{text:?} is not an absolute path; write it like \"/var/cache/gauged\""));
+    }
+    Ok(path)
 }
 
 fn parse_multiple(text: &str, interval: Duration) -> Result<Duration, String> {

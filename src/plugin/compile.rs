@@ -32,7 +32,7 @@ const CPU: Duration = Duration::from_secs(60);
 const MEMORY_BYTES: u64 = 1 << 30;
 
 /// The largest artifact: six times the largest file, as it is with the files that we know.
-const ARTIFACT_BYTES: u64 = 192 << 20;
+pub(super) const ARTIFACT_BYTES: u64 = 192 << 20;
 
 /// How long one file may take by the clock. A compiler gives way to everything else on the host, so that this is many
 /// times the processor time; it is for one that is stopped, or starved.

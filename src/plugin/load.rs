@@ -9,8 +9,10 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use wasmtime::component::Component;
 
 use super::bindings::exports::gauged::plugin::collector::{Capability, Need};
+use super::cache::Cache;
 use super::compile::Compiler;
 use super::configured::Plugin;
 use super::content::{Content, Hash};
@@ -45,6 +47,7 @@ impl fmt::Display for Version {
 pub(super) struct Load {
     pub(super) engine: Engine,
     pub(super) compiler: Compiler,
+    pub(super) cache: Cache,
     pub(super) places: Arc<Semaphore>,
     pub(super) plugin: Plugin,
     pub(super) path: PathBuf,
@@ -160,15 +163,23 @@ impl Load {
             return Err(format!("is larger than {most}; make it smaller, by a release build").into());
         }
         probe::check_beginning(&file)?;
+        if let Some(component) = self.cache.get(file.hash()).await {
+            return Ok(self.link(component).await?);
+        }
         let artifact = self.compiler.compile(&file).await?;
+        let (hash, engine) = (file.hash(), self.engine.clone());
+        drop(file);
+        let loading = spawn_blocking(move || (engine.load(&artifact), artifact));
+        let (component, artifact) = loading.await.map_err(|panicked| unloadable(&panicked))?;
+        let code = self.link(component.map_err(|error| unloadable(&error))?).await?;
+        self.cache.put(hash, artifact).await;
+        Ok(code)
+    }
+
+    async fn link(&self, component: Component) -> Result<Code, String> {
         let engine = self.engine.clone();
-        let loading = spawn_blocking(move || {
-            let component =
-                engine.load(&artifact).map_err(|error| format!("cannot be loaded: {error:#}; report this"))?;
-            Code::link(&engine, &component)
-        });
-        let loaded = loading.await.unwrap_or_else(|panicked| Err(format!("cannot be loaded: {panicked}; report this")));
-        Ok(loaded?)
+        let linking = spawn_blocking(move || Code::link(&engine, &component));
+        linking.await.unwrap_or_else(|panicked| Err(unloadable(&panicked)))
     }
 
     async fn try_out(&self, code: Code, hash: Hash) -> Result<(Version, Trial), Rejection> {
@@ -228,6 +239,10 @@ impl Load {
             }
         }
     }
+}
+
+fn unloadable(why: &impl fmt::Display) -> String {
+    format!("cannot be loaded: {why:#}; report this")
 }
 
 impl Plugin {

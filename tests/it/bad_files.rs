@@ -196,6 +196,7 @@ fn as_nobody(host: &Host) -> std::process::Command {
     fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("set");
     let mut command = std::process::Command::new(binary);
     command.args(["--interval", "100ms"]).current_dir(host.path("")).uid(65534).gid(65534);
+    command.env("CACHE_DIRECTORY", host.cache());
     command
 }
 

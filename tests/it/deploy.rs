@@ -29,7 +29,7 @@ fn install() -> Host {
 fn run_sh_runs_what_lies_beside_it() {
     let host = install();
     let mut command = Command::new(host.path("run.sh"));
-    command.current_dir("/");
+    command.current_dir("/").env("CACHE_DIRECTORY", host.cache());
     let mut agent = Agent::start(command);
     agent.wait(|sample| value(sample, "deployed").is_some());
     let (status, _) = agent.terminate();
@@ -100,6 +100,7 @@ impl Supervisor {
         fs::write(&configuration, around).expect("written");
         let mut command = Command::new(supervisor("supervisord"));
         command.arg("-c").arg(&configuration).stdout(Stdio::null()).stderr(Stdio::null());
+        command.env("CACHE_DIRECTORY", host.cache());
         Self { child: command.spawn().expect("it starts"), configuration }
     }
 

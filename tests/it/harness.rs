@@ -49,10 +49,16 @@ impl Host {
         self.path("plugins").join(file)
     }
 
+    /// Where its agents keep what they have compiled: nobody else's cache is touched.
+    pub fn cache(&self) -> PathBuf {
+        self.path("cache")
+    }
+
     /// The program, in this directory.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gauged"));
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
+        command.env("CACHE_DIRECTORY", self.cache());
         command
     }
 

@@ -1,0 +1,206 @@
+//! What the cache's directory may be, what it hands out, and what it keeps.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+use super::*;
+
+const KEY: Key = Key([7; 32]);
+
+fn cache() -> (tempfile::TempDir, PathBuf, Entries) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("above/cache");
+    let entries = Entries::open(&path).expect("created");
+    (directory, path, entries)
+}
+
+fn content(bytes: &[u8]) -> Content {
+    Content::copy(bytes).expect("copied")
+}
+
+/// What is done to an entry makes it unsound, in these words, and a new one is as good as the first.
+fn is_refused(harm: impl Fn(&Path), why: &str) {
+    let (_directory, path, entries) = cache();
+    let file = path.join(KEY.name());
+    entries.put(KEY, &content(b"artifact")).expect("stored");
+    harm(&file);
+    match entries.get(KEY) {
+        Err(Refusal::Unsound(found)) => assert_eq!(found, why),
+        other => panic!("{other:?} instead of {why}"),
+    }
+    entries.remove(KEY);
+    assert!(entries.get(KEY).expect("gone").is_none());
+    entries.put(KEY, &content(b"artifact")).expect("stored");
+    assert!(entries.get(KEY).expect("sound").is_some());
+}
+
+#[test]
+fn what_is_stored_is_found_and_nothing_else() {
+    let (_directory, path, entries) = cache();
+    assert!(entries.get(KEY).expect("read").is_none());
+    for bytes in [&b"artifact"[..], &[0; 100_000], b""] {
+        entries.put(KEY, &content(bytes)).expect("stored");
+        let found = entries.get(KEY).expect("read").expect("there");
+        assert_eq!(found.hash(), content(bytes).hash());
+    }
+    assert!(entries.get(Key([8; 32])).expect("read").is_none());
+    assert_eq!(fs::read_dir(&path).expect("readable").count(), 1, "nothing is left over");
+    assert_eq!(fs::metadata(path.join(KEY.name())).expect("there").mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(path).expect("there").mode() & 0o777, 0o700);
+}
+
+#[test]
+fn every_bit_counts() {
+    let (_directory, path, entries) = cache();
+    let file = path.join(KEY.name());
+    entries.put(KEY, &content(b"artifact")).expect("stored");
+    let sound = fs::read(&file).expect("read");
+    for at in 0..sound.len() {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1;
+        fs::write(&file, damaged).expect("written");
+        assert!(matches!(entries.get(KEY), Err(Refusal::Unsound("is damaged"))), "byte {at}");
+        fs::write(&file, &sound[..at]).expect("written");
+        assert!(matches!(entries.get(KEY), Err(Refusal::Unsound(_))), "{at} bytes");
+    }
+    fs::write(&file, [&sound[..], b"!"].concat()).expect("written");
+    assert!(matches!(entries.get(KEY), Err(Refusal::Unsound("is damaged"))));
+}
+
+#[test]
+fn an_entry_under_anothers_name_is_refused() {
+    let other = Key([8; 32]);
+    let (_directory, path, entries) = cache();
+    entries.put(other, &content(b"artifact")).expect("stored");
+    fs::rename(path.join(other.name()), path.join(KEY.name())).expect("moved");
+    assert!(matches!(entries.get(KEY), Err(Refusal::Unsound("is damaged"))));
+}
+
+#[test]
+fn what_is_not_a_plain_file_of_this_users_alone_is_refused() {
+    let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
+    let replace_by_link = |file: &Path| {
+        fs::copy(file, elsewhere.path()).expect("copied");
+        fs::remove_file(file).expect("removed");
+        symlink(elsewhere.path(), file).expect("linked");
+    };
+    is_refused(replace_by_link, "is a symbolic link");
+    let replace_by_pipe = |file: &Path| {
+        fs::remove_file(file).expect("removed");
+        rustix::fs::mkfifoat(CWD, file, Mode::from_raw_mode(0o600)).expect("made");
+    };
+    is_refused(replace_by_pipe, "is not a regular file");
+    let open_up = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0o620)).expect("set");
+    is_refused(open_up, "can be written by others");
+    if geteuid().is_root() {
+        is_refused(|file| chown(file, Some(65534), None).expect("given away"), "belongs to another user");
+    } else {
+        eprintln!("NOT TESTED: only root can give a file to somebody else");
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_private_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let why = |path: &Path| Entries::open(path).expect_err("refused");
+    let path = directory.path().join("cache");
+    Entries::open(&path).expect("created");
+    for mode in [0o701, 0o710, 0o740, 0o777] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("set");
+        assert_eq!(why(&path), format!("is open to others, with mode {mode:o}; chmod it to 700"));
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o700)).expect("set");
+    Entries::open(&path).expect("private again");
+
+    let (link, file) = (directory.path().join("link"), directory.path().join("file"));
+    symlink(&path, &link).expect("linked");
+    assert_eq!(why(&link), "is a symbolic link; name the directory that it leads to");
+    assert_eq!(why(&link.join("")), "is a symbolic link; name the directory that it leads to");
+    fs::write(&file, "").expect("written");
+    assert!(why(&file).starts_with("cannot be created: "));
+    assert!(why(&file.join("cache")).starts_with("cannot be created: "));
+    if geteuid().is_root() {
+        chown(&path, Some(65534), None).expect("given away");
+        assert_eq!(why(&path), "belongs to user 65534; give it to user 0, which the agent runs as");
+    } else {
+        eprintln!("NOT TESTED: only root can give a directory to somebody else");
+    }
+}
+
+/// Puts a file there that was last of use so long ago.
+fn aged(path: &Path, name: &str, bytes: u64, age: Duration, now: SystemTime) -> PathBuf {
+    let path = path.join(name);
+    let file = File::create(&path).expect("created");
+    file.set_len(bytes).expect("grown");
+    file.set_modified(now - age).expect("set");
+    path
+}
+
+#[test]
+fn old_entries_go_first_by_age_then_by_size() {
+    let (_directory, path, entries) = cache();
+    let now = SystemTime::now();
+    let day = Duration::from_secs(24 * 60 * 60);
+    let entry = |key: u8, days: u32| aged(&path, &Key([key; 32]).name(), 100, days * day, now);
+    let files = [entry(0, 30), entry(1, 0), entry(2, 2), entry(3, 10), entry(4, 20)];
+    let are_there = || files.iter().map(|file| file.exists()).collect::<Vec<_>>();
+    entries.prune(500, 100 * day, now).expect("pruned");
+    assert_eq!(are_there(), [true; 5]);
+    entries.prune(500, 29 * day, now).expect("pruned");
+    assert_eq!(are_there(), [false, true, true, true, true]);
+    entries.prune(399, 29 * day, now).expect("pruned");
+    assert_eq!(are_there(), [false, true, true, true, false]);
+    entries.prune(100, 29 * day, now).expect("pruned");
+    assert_eq!(are_there(), [false, true, false, false, false]);
+}
+
+#[test]
+fn what_is_used_becomes_young() {
+    let (_directory, path, entries) = cache();
+    let file = path.join(KEY.name());
+    entries.put(KEY, &content(b"artifact")).expect("stored");
+    let now = SystemTime::now();
+    File::options().write(true).open(&file).and_then(|file| file.set_modified(now - 2 * MOST_AGE)).expect("set");
+    assert!(entries.get(KEY).expect("read").is_some());
+    entries.prune(MOST_BYTES, MOST_AGE, now).expect("pruned");
+    assert!(file.exists());
+}
+
+#[test]
+fn left_over_files_go_and_strange_ones_stay() {
+    let (_directory, path, entries) = cache();
+    let now = SystemTime::now();
+    let name = KEY.name();
+    let left = aged(&path, &format!("{name}.1{UNFINISHED}"), 1, 2 * LEFT_OVER, now);
+    let in_the_making = aged(&path, &format!("{name}.2{UNFINISHED}"), 1, LEFT_OVER / 2, now);
+    let strange = aged(&path, "notes.txt", 1, 2 * MOST_AGE, now);
+    fs::create_dir(path.join(&name)).expect("created");
+    entries.prune(MOST_BYTES, MOST_AGE, now).expect("pruned");
+    assert!(!left.exists() && in_the_making.exists() && strange.exists() && path.join(name).exists());
+}
+
+#[test]
+fn two_agents_share_a_directory() {
+    let (_directory, path, first) = cache();
+    let second = Entries::open(&path).expect("private");
+    let rounds = 200_u32;
+    std::thread::scope(|scope| {
+        for entries in [&first, &second] {
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let key = Key([(round % 5) as u8; 32]);
+                    entries.put(key, &content(&vec![key.0[0]; 10_000])).expect("stored");
+                    if round % 7 == 0 {
+                        entries.remove(key);
+                    }
+                    if round % 50 == 0 {
+                        entries.prune(20_000, MOST_AGE, SystemTime::now()).expect("pruned");
+                    }
+                    if let Some(found) = entries.get(key).expect("whole") {
+                        assert_eq!(found.hash(), content(&vec![key.0[0]; 10_000]).hash());
+                    }
+                }
+            });
+        }
+    });
+}
