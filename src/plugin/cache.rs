@@ -230,8 +230,7 @@ impl Hasher for Everything {
 
     /// What of it fits.
     fn finish(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(self.0.clone().finalize());
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        self.0.clone().finalize()[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 

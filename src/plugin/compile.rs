@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Signal, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
@@ -28,10 +28,10 @@ const AT_ONCE: usize = 2;
 /// How much processor time one file may take: six times what a Python guest of 18 MB takes, for slower machines.
 const CPU: Duration = Duration::from_secs(60);
 
-/// How much address space the compiler may take: twice what a Python guest of 18 MB takes.
+/// How much address space the compiler may take: two and a half times what a Python guest of 18 MB takes.
 const MEMORY_BYTES: u64 = 1 << 30;
 
-/// The largest artifact: six times the largest file, as it is with the files that we know.
+/// The largest artifact: six times the largest file; a Python guest becomes 1.7 times its size, a small one six times.
 pub(super) const ARTIFACT_BYTES: u64 = 192 << 20;
 
 /// How long one file may take by the clock. A compiler gives way to everything else on the host, so that this is many
@@ -109,6 +109,11 @@ impl Compiler {
     }
 }
 
+/// How much a child may have of something: no more than the agent itself may have, whoever has limited that.
+fn allowed(resource: Resource, most: u64) -> u64 {
+    getrlimit(resource).current.map_or(most, |current| current.min(most))
+}
+
 /// Does what the agent starts this program for.
 pub(super) fn run() -> ExitCode {
     child::run()
@@ -159,8 +164,9 @@ async fn said(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
 
 /// What the end of a child says about the file: none when it has been compiled.
 fn verdict(status: ExitStatus, said: &str) -> Option<Rejection> {
+    let memory = || bytesize::ByteSize(allowed(Resource::As, MEMORY_BYTES));
     let too_much_memory = || {
-        let most = bytesize::ByteSize(MEMORY_BYTES);
+        let most = memory();
         format!("takes more than {most} of memory to compile; make it smaller, above all its largest function")
     };
     let signal = status.signal().and_then(Signal::from_named_raw);
@@ -172,16 +178,16 @@ fn verdict(status: ExitStatus, said: &str) -> Option<Rejection> {
         (Some(1), _) => return Some(Rejection::from(format!("cannot be compiled now: {said}")).for_now()),
         (Some(_), _) => format!("makes the compiler panic: {said}; rebuild it, and report this"),
         (None, Some(Signal::XCPU)) => {
-            let most = humantime::format_duration(CPU);
+            let most = humantime::format_duration(Duration::from_secs(allowed(Resource::Cpu, CPU.as_secs())));
             format!("takes more than {most} of CPU to compile; make it smaller, above all its largest function")
         }
         (None, Some(Signal::XFSZ)) => {
-            let most = bytesize::ByteSize(ARTIFACT_BYTES);
+            let most = bytesize::ByteSize(allowed(Resource::Fsize, ARTIFACT_BYTES));
             format!("becomes more than {most} of native code; make it smaller")
         }
         (None, Some(Signal::ABORT)) if said.contains(ALLOCATION_FAILED) => too_much_memory(),
         (None, Some(signal @ (Signal::KILL | Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT))) => {
-            let (signal, most) = (signal.as_raw(), bytesize::ByteSize(MEMORY_BYTES));
+            let (signal, most) = (signal.as_raw(), memory());
             let what = format!(
                 "cannot be compiled now: its compiler was killed by somebody else (signal {signal}), as the kernel \
                  does when memory is short; leave it up to {most}"
@@ -236,9 +242,7 @@ mod tests {
             101 << 8,
             "thread 'main' panicked at x:1:\nwell",
             Prospect::None,
-            &expect![[
-                r#"makes the compiler panic: thread 'main' panicked at x:1:\nwell; rebuild it, and report this"#
-            ]],
+            &expect![[r"makes the compiler panic: thread 'main' panicked at x:1:\nwell; rebuild it, and report this"]],
         );
         is_told(
             6,
@@ -270,7 +274,7 @@ mod tests {
     async fn what_cannot_be_started_is_tried_again() {
         let compiler = Compiler { program: "/nonexistent".into(), ..Compiler::new() };
         let file = Content::copy(&b"\0asm"[..]).expect("copied");
-        let rejection = compiler.compile(&file).await.err().expect("nothing compiles it");
+        let rejection = compiler.compile(&file).await.expect_err("nothing compiles it");
         assert_eq!(rejection.prospect, Prospect::Soon);
         expect![
             "cannot be compiled now: No such file or directory (os error 2); leave the agent room for another process"

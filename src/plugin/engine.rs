@@ -40,7 +40,7 @@ impl Engine {
         &self.wasmtime
     }
 
-    /// Makes a component of an artifact. Whoever calls this has it of [`super::compile`], or knows that it came from
+    /// Makes a component of an artifact. Whoever calls this has it of [`mod@super::compile`], or knows that it came from
     /// there.
     ///
     /// # Errors
@@ -144,5 +144,30 @@ struct Running<'a>(&'a Clock);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(bytes: &[u8]) -> Content {
+        Content::copy(bytes).expect("copied")
+    }
+
+    #[test]
+    fn what_one_engine_compiles_the_other_loads_and_cannot_compile() {
+        let component = wat::parse_str("(component (core module $m (memory 1)) (core instance (instantiate $m)))");
+        let component = component.expect("valid");
+        let engine = Engine::new().expect("this machine runs guests");
+        assert!(engine.wasmtime().precompile_component(&component).is_err(), "it has no compiler");
+        let artifact = compiler().and_then(|compiler| compiler.precompile_component(&component)).expect("compiled");
+        assert!(engine.load(&content(&artifact)).is_ok());
+
+        let mut otherwise = config();
+        let other = wasmtime::Engine::new(otherwise.epoch_interruption(false)).expect("such an engine");
+        let artifact = other.precompile_component(&component).expect("compiled");
+        assert!(engine.load(&content(&artifact)).is_err(), "it was made by another engine");
+        assert!(engine.load(&content(b"anything")).is_err());
     }
 }

@@ -110,6 +110,7 @@ fn what_is_unavailable_is_asked_again_and_no_fault() {
     let (_host, mut agent) = start(&bad, "");
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
     assert!(!sample["agent"].keys().any(|key| key.starts_with("plugin_faults_total")), "{sample:?}");
+    agent.wait_log("plugin bad: what it measures is available again");
     let log = agent.log();
     assert_eq!(log.matches("plugin bad: not available: not yet").count(), 1, "{log}");
     assert_eq!(log.matches("plugin bad: what it measures is available again").count(), 1, "{log}");

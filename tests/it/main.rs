@@ -17,6 +17,8 @@ mod configuration; // files, words, and everything that is wrong with them
 mod hot_load; // files that come, change and go
 mod bad_files; // files that are not plugins
 mod faults; // plugins that fail, and what the others notice
+mod compile; // plugins that are hard to compile, and how compilers end
+mod cache; // what was compiled before
 mod capabilities; // what a guest gets of the host
 mod first_party; // the plugins in this repository
 mod deploy; // what is in deploy/, used

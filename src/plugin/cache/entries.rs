@@ -19,7 +19,7 @@ use rustix::process::geteuid;
 use super::super::compile::ARTIFACT_BYTES;
 use super::super::content::Content;
 
-/// All entries together: a thousand plugins as cargo builds them take 150 MB, a Python guest 100.
+/// All entries together: a thousand plugins as cargo builds them take 150 MB, a Python guest 31.
 pub(super) const MOST_BYTES: u64 = 1 << 30;
 
 /// How long an entry is kept after it was last loaded: longer than most agents run without a restart.

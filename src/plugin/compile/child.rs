@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, nice, setrlimit};
 
 use super::super::{engine, probe};
-use super::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED};
+use super::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, allowed};
 
 /// How far it stands back behind whatever else wants a processor: the ticks are not delayed, and on a host where every
 /// processor has something to do it still gets a tenth of one.
@@ -71,11 +71,11 @@ fn confine() -> io::Result<(File, File)> {
 
 /// Lowers a limit; one that is lower already stays. A system that knows no such limit goes without it.
 fn limit(resource: Resource, most: u64) {
-    let Rlimit { current, maximum } = getrlimit(resource);
-    let lower = |limit: Option<u64>, most: u64| Some(limit.map_or(most, |limit| limit.min(most)));
-    // Of processor time the kernel tells by a signal of its own, before it kills.
-    let kills = most.saturating_add(u64::from(resource == Resource::Cpu));
-    let _ = setrlimit(resource, Rlimit { current: lower(current, most), maximum: lower(maximum, kills) });
+    let current = allowed(resource, most);
+    // That its time is over the kernel tells by a signal of its own; a second later it kills.
+    let most = if resource == Resource::Cpu { current.saturating_add(1) } else { current };
+    let maximum = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
+    let _ = setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) });
 }
 
 /// Waits until the agent does not listen any more, and ends the process then. A death signal of the parent's would come

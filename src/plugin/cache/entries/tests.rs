@@ -38,7 +38,7 @@ fn is_refused(harm: impl Fn(&Path), why: &str) {
 fn what_is_stored_is_found_and_nothing_else() {
     let (_directory, path, entries) = cache();
     assert!(entries.get(KEY).expect("read").is_none());
-    for bytes in [&b"artifact"[..], &[0; 100_000], b""] {
+    for bytes in [&b"artifact"[..], &vec![0; 100_000], b""] {
         entries.put(KEY, &content(bytes)).expect("stored");
         let found = entries.get(KEY).expect("read").expect("there");
         assert_eq!(found.hash(), content(bytes).hash());
