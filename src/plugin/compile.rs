@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Signal, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
@@ -36,7 +36,7 @@ pub(super) const ARTIFACT_BYTES: u64 = 192 << 20;
 
 /// How long one file may take by the clock. A compiler gives way to everything else on the host, so that this is many
 /// times the processor time; it is for one that is stopped, or starved.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How much of what a child says is kept: a reason, or the message of a panic.
 const SAID_BYTES: u64 = 8 << 10;
@@ -73,20 +73,32 @@ impl Compiler {
         self.started.load(Ordering::Relaxed)
     }
 
+    /// Waits until there is room for one more.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        // The semaphore is never closed, so there is always a permit in the end.
+        Turn { compiler: self, _place: self.places.acquire().await }
+    }
+}
+
+/// Room for one compilation, until this is dropped.
+pub(super) struct Turn<'a> {
+    compiler: &'a Compiler,
+    _place: Result<SemaphorePermit<'a>, AcquireError>,
+}
+
+impl Turn<'_> {
     /// Makes an artifact of a plugin's file. The child is killed when this is dropped.
     ///
     /// # Errors
     ///
     /// Why there is none, with the remedy.
     pub(super) async fn compile(&self, file: &Content) -> Result<Content, Rejection> {
-        // The semaphore is never closed, so there is always a permit in the end.
-        let _place = self.places.acquire().await;
-        self.started.fetch_add(1, Ordering::Relaxed);
+        self.compiler.started.fetch_add(1, Ordering::Relaxed);
         let trouble = |error: io::Error| {
             let what = format!("cannot be compiled now: {error}; leave the agent room for another process");
             Rejection::from(what).for_now()
         };
-        let (program, input) = (self.program.clone(), file.open().map_err(trouble)?);
+        let (program, input) = (self.compiler.program.clone(), file.open().map_err(trouble)?);
         // To start a process takes milliseconds, longer on a busy host.
         let started = spawn_blocking(move || start(&program, input)).await.map_err(io::Error::other);
         let (child, artifact) = started.flatten().map_err(trouble)?;
@@ -274,7 +286,7 @@ mod tests {
     async fn what_cannot_be_started_is_tried_again() {
         let compiler = Compiler { program: "/nonexistent".into(), ..Compiler::new() };
         let file = Content::copy(&b"\0asm"[..]).expect("copied");
-        let rejection = compiler.compile(&file).await.expect_err("nothing compiles it");
+        let rejection = compiler.turn().await.compile(&file).await.expect_err("nothing compiles it");
         assert_eq!(rejection.prospect, Prospect::Soon);
         expect![
             "cannot be compiled now: No such file or directory (os error 2); leave the agent room for another process"

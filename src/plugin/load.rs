@@ -13,7 +13,7 @@ use wasmtime::component::Component;
 
 use super::bindings::exports::gauged::plugin::collector::{Capability, Need};
 use super::cache::Cache;
-use super::compile::Compiler;
+use super::compile::{Compiler, Turn};
 use super::configured::Plugin;
 use super::content::{Content, Hash};
 use super::engine::Engine;
@@ -55,6 +55,12 @@ pub(super) struct Load {
     pub(super) settled: [Option<Hash>; 2],
     /// What the guest's clock counts from.
     pub(super) clock: Instant,
+}
+
+/// What there is to make a version of.
+enum Found {
+    Code(Hash, Code),
+    Uncompiled(Content),
 }
 
 /// How a load ended.
@@ -132,47 +138,67 @@ impl From<Failure> for Rejection {
 impl Load {
     /// Loads the file.
     pub(super) async fn run(self) -> Outcome {
-        // Nobody closes the semaphore, so there is a place in the end.
-        let place = self.places.acquire().await;
-        let path = self.path.clone();
-        let file = match spawn_blocking(move || read(&path)).await.map_err(io::Error::other).flatten() {
-            Ok(file) => file,
-            Err(error) => return Outcome::Unreadable(error),
-        };
-        let hash = file.hash();
-        if self.settled.contains(&Some(hash)) {
-            return Outcome::Settled(hash);
-        }
-        let code = self.code(file).await;
-        // What comes now holds no file in memory any more, and may take its time.
-        drop(place);
-        let tried = match code {
-            Ok(code) => self.try_out(code, hash).await,
-            Err(rejection) => Err(rejection),
-        };
-        match tried {
+        match self.load().await {
             Ok((version, trial)) => Outcome::Ready(version, trial),
-            Err(rejection) => Outcome::Rejected(hash, rejection),
+            Err(outcome) => outcome,
         }
     }
 
-    /// Makes code of the file. Of its content nothing but the beginning is looked at here.
-    async fn code(&self, file: Content) -> Result<Code, Rejection> {
+    async fn load(&self) -> Result<(Version, Trial), Outcome> {
+        // Nobody closes the semaphore, so there is a place in the end.
+        let place = self.places.acquire().await;
+        let found = self.look().await?;
+        drop(place);
+        let (hash, code) = match found {
+            Found::Code(hash, code) => (hash, code),
+            Found::Uncompiled(file) => {
+                // Whoever waits for the compiler holds no file in memory meanwhile, nor a place that others need for
+                // less. Then the file may be another, or may have been compiled for another plugin.
+                drop(file);
+                let turn = self.compiler.turn().await;
+                match self.look().await? {
+                    Found::Code(hash, code) => (hash, code),
+                    Found::Uncompiled(file) => {
+                        let hash = file.hash();
+                        (hash, self.compile(file, turn).await.map_err(|rejection| Outcome::Rejected(hash, rejection))?)
+                    }
+                }
+            }
+        };
+        self.try_out(code, hash).await.map_err(|rejection| Outcome::Rejected(hash, rejection))
+    }
+
+    /// Reads the file, and finds out whether it has to be compiled. Of its content nothing but the beginning is looked at.
+    async fn look(&self) -> Result<Found, Outcome> {
+        let path = self.path.clone();
+        let read = spawn_blocking(move || read(&path)).await.map_err(io::Error::other).flatten();
+        let file = read.map_err(Outcome::Unreadable)?;
+        let hash = file.hash();
+        let reject = |reason: String| Outcome::Rejected(hash, reason.into());
+        if self.settled.contains(&Some(hash)) {
+            return Err(Outcome::Settled(hash));
+        }
         if file.length() > FILE_BYTES {
             let most = bytesize::ByteSize(FILE_BYTES);
-            return Err(format!("is larger than {most}; make it smaller, by a release build").into());
+            return Err(reject(format!("is larger than {most}; make it smaller, by a release build")));
         }
-        probe::check_beginning(&file)?;
-        if let Some(component) = self.cache.get(file.hash()).await {
-            return Ok(self.link(component).await?);
-        }
-        let artifact = self.compiler.compile(&file).await?;
+        probe::check_beginning(&file).map_err(reject)?;
+        Ok(match self.cache.get(hash).await {
+            Some(component) => Found::Code(hash, self.link(component).await.map_err(reject)?),
+            None => Found::Uncompiled(file),
+        })
+    }
+
+    async fn compile(&self, file: Content, turn: Turn<'_>) -> Result<Code, Rejection> {
+        let artifact = turn.compile(&file).await?;
         let (hash, engine) = (file.hash(), self.engine.clone());
         drop(file);
         let loading = spawn_blocking(move || (engine.load(&artifact), artifact));
         let (component, artifact) = loading.await.map_err(|panicked| unloadable(&panicked))?;
         let code = self.link(component.map_err(|error| unloadable(&error))?).await?;
         self.cache.put(hash, artifact).await;
+        // Whoever has the next turn finds it there.
+        drop(turn);
         Ok(code)
     }
 

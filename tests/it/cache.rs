@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use crate::compile::slow;
 use crate::guest::Guest;
 use crate::harness::{Agent, Host, Sample, value};
 
@@ -62,6 +63,31 @@ fn a_start_with_a_hundred_plugins_compiles_nothing() {
     let mut agent = host.start(&["--interval", "200ms"]);
     let sample = agent.wait(are_up);
     assert_eq!(counts(&sample), (0, 100), "{}", agent.log());
+}
+
+#[test]
+fn what_is_in_the_cache_does_not_wait_for_the_compiler() {
+    let (host, _) = filled();
+    for n in 0..10 {
+        // Before it by their names, and each of them for a minute.
+        slow().value(n).install(&host.plugin(&format!("a{n}.wasm")));
+    }
+    let mut agent = host.start(&["--interval", "100ms"]);
+    let sample = agent.wait(|sample| value(sample, "one").is_some());
+    assert_eq!(counts(&sample).1, 1, "{}", agent.log());
+    let sample = agent.wait(|sample| counts(sample).0 >= 2);
+    assert_eq!(counts(&sample).0, 2, "two are compiled at a time");
+}
+
+#[test]
+fn what_two_plugins_are_made_of_is_compiled_once() {
+    let host = Host::new();
+    for n in 0..6 {
+        Guest::new("same").install(&host.plugin(&format!("p{n}.wasm")));
+    }
+    let (sample, log) = host.once();
+    let (compiled, hits) = counts(&sample);
+    assert!(compiled <= 2 && compiled + hits == 6, "{compiled} compiled, {hits} found\n{log}");
 }
 
 #[test]

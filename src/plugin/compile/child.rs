@@ -16,9 +16,9 @@ use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process,
 use super::super::{engine, probe};
 use super::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, allowed};
 
-/// How far it stands back behind whatever else wants a processor: the ticks are not delayed, and on a host where every
-/// processor has something to do it still gets a tenth of one.
-const NICE: i32 = 10;
+/// How far it stands back behind whatever else wants a processor: a third of what others get, so that the ticks are not
+/// delayed. At 10, a tenth, a Python guest was not compiled in five minutes beside two busy programs a processor.
+const NICE: i32 = 5;
 
 /// How many files it may have open: the standard ones. It has more by then, so that each further one is too many.
 const STANDARD: u64 = 3;
