@@ -49,7 +49,7 @@ use crate::schedule::Tick;
 /// How many plugins there may be: each takes eight to ten mappings, of which Linux allows a process 65,530.
 const PLUGINS: usize = 6_000;
 
-/// How many files are loaded side by side: more would only wait for the compiler, in memory.
+/// How many files are looked at side by side: each is in memory meanwhile, up to 32 MiB.
 const LOADS: usize = 8;
 
 /// Compiles one plugin and ends: what the agent starts this program again for, so that a compiler's memory and what may

@@ -154,28 +154,23 @@ impl Entries {
     }
 
     /// Removes what has not been used for long, then what was used longest ago until the rest is small enough, and what
-    /// was never finished. Files that are none of the cache's stay.
+    /// was never finished. What another agent may still be writing stays, as do files that are none of the cache's.
     pub(super) fn prune(&self, most_bytes: u64, most_age: Duration, now: SystemTime) -> io::Result<()> {
         let mut kept = Vec::new();
         for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;
             let name = entry.file_name();
-            let Some(most_age) = (match kind(name) {
-                Some(Kind::Entry) => Some(most_age),
-                Some(Kind::Unfinished) => Some(LEFT_OVER),
-                None => None,
-            }) else {
-                continue;
-            };
+            let Some(kind) = kind(name) else { continue };
             // Another agent may have removed it by now.
             let Ok(stat) = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 continue;
             }
+            let most_age = if kind == Kind::Entry { most_age } else { LEFT_OVER };
             let modified = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
             if now.duration_since(modified).is_ok_and(|age| age > most_age) {
                 let _ = unlinkat(&self.directory, name, AtFlags::empty());
-            } else {
+            } else if kind == Kind::Entry {
                 kept.push((modified, u64::try_from(stat.st_size).unwrap_or_default(), name.to_owned()));
             }
         }
@@ -194,6 +189,7 @@ impl Entries {
 }
 
 /// What a file in the directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Entry,
     Unfinished,
