@@ -9,6 +9,8 @@ mod load;
 #[cfg(target_os = "linux")]
 mod memory;
 pub mod portable;
+#[cfg(all(target_os = "linux", any(test, fuzzing)))]
+pub(crate) mod fuzzing;
 
 use crate::config::Config;
 use crate::sample::{Descriptor, Sample};

@@ -4,6 +4,8 @@
 
 mod file;
 pub mod limits;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -135,10 +137,15 @@ impl fmt::Display for Problem {
             write!(f, ":{line}")?;
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(f, ": {}", on_one_line(&self.key))?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", on_one_line(&self.message))
     }
+}
+
+/// A key may be written with characters that a terminal would obey.
+fn on_one_line(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 impl Config {

@@ -21,3 +21,5 @@ pub mod log;
 pub mod agent;
 pub mod config;
 pub mod cli;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;

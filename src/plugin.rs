@@ -22,6 +22,8 @@ mod result;
 mod bindings;
 mod grants;
 mod host;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;

@@ -185,6 +185,28 @@ pub fn keyed_lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// What the fuzzer runs: an auxiliary vector, and what no vector may make of a machine.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let own = Machine { page_bytes: 4096, ticks_per_second: 100 };
+    let told = own.told_by(bytes);
+    assert!(told.page_bytes > 0 && told.ticks_per_second > 0);
+    let says = |key: usize, value: u64| {
+        let value = usize::try_from(value).expect("it was a word of the vector");
+        let pair = [key.to_ne_bytes(), value.to_ne_bytes()].concat();
+        bytes.chunks(pair.len()).any(|found| found == pair)
+    };
+    assert!(told.page_bytes == own.page_bytes || says(6, told.page_bytes));
+    assert!(told.ticks_per_second == own.ticks_per_second || says(17, told.ticks_per_second));
+    let number = leading_number(bytes);
+    let text: String = bytes
+        .trim_ascii_start()
+        .iter()
+        .map_while(|&byte| char::from(byte).is_ascii_digit().then_some(char::from(byte)))
+        .collect();
+    assert_eq!(number, text.parse().ok());
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -273,39 +273,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fuzzing::read_key;
 
     fn metric(name: &str, labels: &[(String, String)]) -> Metric {
         let label = |(name, value): &(String, String)| Label { name: name.clone().into(), value: value.clone() };
         let labels = labels.iter().map(label).collect();
         Metric { name: name.to_owned().into(), labels, value: Value::Null }
-    }
-
-    /// The inverse of [`Key`], written independently of it.
-    fn parse_key(key: &str) -> Option<(String, Vec<(String, String)>)> {
-        let Some((name, rest)) = key.split_once('{') else { return Some((key.to_owned(), Vec::new())) };
-        let mut rest = rest.strip_suffix('}')?;
-        let mut labels = Vec::new();
-        loop {
-            let (label, after) = rest.split_once("=\"")?;
-            let mut value = String::new();
-            let mut characters = after.char_indices();
-            let end = loop {
-                match characters.next()? {
-                    (at, '"') => break at,
-                    (_, '\\') => value.push(match characters.next()?.1 {
-                        'n' => '\n',
-                        escaped @ ('"' | '\\') => escaped,
-                        _ => return None,
-                    }),
-                    (_, other) => value.push(other),
-                }
-            };
-            labels.push((label.to_owned(), value));
-            match after[end + 1..].strip_prefix(',') {
-                Some(more) => rest = more,
-                None => return after[end + 1..].is_empty().then_some((name.to_owned(), labels)),
-            }
-        }
     }
 
     #[test]
@@ -356,7 +329,7 @@ mod tests {
             labels in prop::collection::vec(("[A-Za-z_][A-Za-z0-9_]{0,8}", any::<String>()), 0..4),
         ) {
             let key = metric(&name, &labels).key().to_string();
-            prop_assert_eq!(parse_key(&key), Some((name, labels)));
+            prop_assert_eq!(read_key(&key), Some((name, labels)));
             prop_assert!(!key.contains('\n'));
         }
 

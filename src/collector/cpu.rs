@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use self::stat::{Detail, GUEST, IDLE, IOWAIT, MODES, Stat, Times};
 use self::topology::{Frequency, frequency, physical_count};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::{stat::fuzz as fuzz_stat, topology::fuzz as fuzz_cpuinfo};
 use super::{Collector, percent};
 use crate::config::Config;
 use crate::procfs::{KeptFile, Machine};

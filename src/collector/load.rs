@@ -74,6 +74,17 @@ impl Loadavg {
     }
 }
 
+/// What the fuzzer runs: what was read is what is read again when it is written out.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(loadavg) = Loadavg::parse(bytes) else { return };
+    assert!(loadavg.averages.iter().all(|average| average.is_finite()));
+    let [one, five, fifteen] = loadavg.averages;
+    let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    let written = format!("{one} {five} {fifteen} {}/{} 1", number(loadavg.runnable), number(loadavg.tasks));
+    assert_eq!(Loadavg::parse(written.as_bytes()), Ok(loadavg));
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -93,7 +104,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in any::<Vec<u8>>()) {
-            let _ = Loadavg::parse(&bytes);
+            fuzz(&bytes);
         }
     }
 }

@@ -214,6 +214,30 @@ impl Paging {
     }
 }
 
+/// What the fuzzer runs: `/proc/meminfo`, `/proc/vmstat` and `/proc/zoneinfo`, a NUL between two.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let mut files = bytes.splitn(3, |&byte| byte == 0);
+    let mut file = || files.next().unwrap_or_default();
+    let (meminfo, vmstat, zoneinfo) = (Meminfo::parse(file()), Paging::parse(file()), low_watermark_pages(file()));
+    let (Ok(info), Ok(pages)) = (meminfo, zoneinfo) else { return };
+    let low = pages.saturating_mul(vmstat.map_or(4096, |paging| paging.pages_in));
+    let known = [info.active_file, info.inactive_file, info.reclaimable];
+    let wide = known.map(|part| part.map(i128::from));
+    let free = i128::from(info.free);
+    // The same without a bound on either side.
+    let exact = if let [Some(active), Some(inactive), Some(reclaimable)] = wide {
+        let (cache, low) = (active + inactive, i128::from(low));
+        (free - low) + (cache - (cache / 2).min(low)) + (reclaimable - (reclaimable / 2).min(low))
+    } else {
+        free + i128::from(info.page_cache.unwrap_or(0))
+    };
+    if known.into_iter().flatten().chain([low, info.free]).all(|part| part < u64::MAX / 8) {
+        let expected = exact.clamp(0, i128::from(u64::MAX));
+        assert_eq!(i128::from(info.estimate_available(Some(low))), expected);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -258,7 +282,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in any::<Vec<u8>>()) {
-            let _ = (Meminfo::parse(&bytes), Paging::parse(&bytes), low_watermark_pages(&bytes));
+            fuzz(&bytes);
         }
     }
 }

@@ -326,6 +326,16 @@ mod tests {
         assert_eq!(written.plugins["a"].every, 3);
     }
 
+    #[test]
+    fn a_problem_is_one_line_whatever_the_key() {
+        let problems = parsed("[plugins.\"a\\nb\"]\n\"c\\u001b[31m\" = 1").expect_err("two keys are wrong");
+        assert_eq!(problems.len(), 2);
+        for problem in problems {
+            let shown = problem.to_string();
+            assert!(!shown.contains(char::is_control), "{shown:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_text_is_survived(text in any::<String>()) {

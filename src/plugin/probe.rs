@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use super::content::Content;
 use wasmparser::{Encoding, Parser, Payload};
+use wit_component::DecodedWasm;
+use wit_parser::Resolve;
 
 /// The export that makes a component a plugin, without its version.
 const CONTRACT: &str = "gauged:plugin/collector@";
@@ -14,6 +16,9 @@ const SERVED: &str = "0.1";
 
 /// The name with which a core module carries the world that it was built for.
 const WORLD_SECTION: &str = "component-type";
+
+/// The packages that a core module's worlds may name: its own, this contract, and the dozen of WASI.
+const PACKAGES: usize = 100;
 
 /// How much of a file shows whether it is text.
 const BEGINNING_BYTES: usize = 4096;
@@ -71,20 +76,63 @@ fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
 
 /// Wraps a core module into a component by the world that it carries.
 fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
-    let mut carries_world = false;
+    let mut worlds = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
-        if let Payload::CustomSection(section) = payload.map_err(|error| damaged(&error))? {
-            carries_world |= section.name().starts_with(WORLD_SECTION);
+        if let Payload::CustomSection(section) = payload.map_err(|error| damaged(&error))?
+            && section.name().starts_with(WORLD_SECTION)
+        {
+            worlds.push(section.data());
         }
     }
-    if !carries_world {
+    if worlds.is_empty() {
         return Err("is a core module that carries no world; build it with the gauged SDK, or make a component of it"
             .to_owned());
     }
+    check_worlds(&worlds)?;
     wit_component::ComponentEncoder::default()
         .module(module)
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|error| format!("is a core module that does not fit its world: {error:#}; rebuild it"))
+}
+
+/// Makes sure that the packages of these worlds, taken together, can be put in order: few, and none that needs itself in
+/// the end. wit-component follows a circle until it has used up the stack, and no panic tells of that.
+fn check_worlds(worlds: &[&[u8]]) -> Result<(), String> {
+    let misfit = |why: String| format!("is a core module that carries no proper world: {why}; rebuild it");
+    let mut all: Option<Resolve> = None;
+    for world in worlds {
+        let DecodedWasm::WitPackage(one, _) =
+            wit_component::decode(world).map_err(|error| misfit(format!("{error:#}")))?
+        else {
+            return Err(misfit("it is a component of its own".to_owned()));
+        };
+        check_order(&one).map_err(misfit)?;
+        match &mut all {
+            Some(all) => {
+                all.merge(one).map_err(|error| misfit(format!("{error:#}")))?;
+                check_order(all).map_err(misfit)?;
+            }
+            None => all = Some(one),
+        }
+    }
+    Ok(())
+}
+
+fn check_order(packages: &Resolve) -> Result<(), String> {
+    let mut left: Vec<_> = packages.packages.iter().map(|(id, _)| id).collect();
+    if left.len() > PACKAGES {
+        return Err(format!("it names more than {PACKAGES} packages"));
+    }
+    while !left.is_empty() {
+        // A package goes when all that it needs have gone.
+        let stays = |id| packages.package_direct_deps(id).any(|needed| left.contains(&needed));
+        let next: Vec<_> = left.iter().copied().filter(|&id| stays(id)).collect();
+        if next.len() == left.len() {
+            return Err("its packages need each other".to_owned());
+        }
+        left = next;
+    }
+    Ok(())
 }
 
 /// Makes sure that a component exports the contract in a version that is served.
@@ -188,6 +236,15 @@ mod tests {
         assert!(to_component(&exporting("gauged:plugin/collector@0.10.0")).is_err());
         let whole = exporting("gauged:plugin/collector@0.1.0");
         refuses(&whole[..whole.len() - 3], &expect!["is truncated; copy it again"]);
+    }
+
+    /// A file of two kilobytes that once ended the process: the fuzzer found it.
+    #[test]
+    fn a_world_whose_packages_need_each_other_is_refused() {
+        refuses(
+            include_bytes!("../../fuzz/corpus/probe/packages-in-a-circle"),
+            &expect!["is a core module that carries no proper world: its packages need each other; rebuild it"],
+        );
     }
 
     proptest! {

@@ -68,6 +68,10 @@ impl Stat {
             let number = u32::try_from(number).map_err(|_| "a CPU's number is too large")?;
             self.online.add(number);
             if detail == Detail::PerCore {
+                // The kernel lists them in order; one that came twice would be two metrics of one name.
+                if self.each.last().is_some_and(|&(last, _)| last >= number) {
+                    return Err("CPUs are not in the order of their numbers");
+                }
                 self.each.push((number, parse_times(times)?));
             }
         }
@@ -112,6 +116,43 @@ fn parse_times(columns: &[u8]) -> Result<Times, &'static str> {
         rest = after.trim_ascii_start();
     }
     Ok(times)
+}
+
+/// What the fuzzer runs, with a second reading of the file by words.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let (mut total, mut each) = (Stat::default(), Stat::default());
+    let is_total = total.parse(bytes, Detail::Total).is_ok();
+    if each.parse(bytes, Detail::PerCore).is_err() {
+        return;
+    }
+    assert!(is_total, "less cannot be wrong where more is right");
+    assert_eq!(each.online.count, each.each.len() as u64);
+    assert!(each.each.iter().all(|(number, times)| each.times_of(*number) == Some(times)), "each is found");
+    assert_eq!(total, Stat { each: Vec::new(), ..each.clone() });
+    let mut again = each.clone();
+    assert_eq!(again.parse(bytes, Detail::PerCore), Ok(()));
+    assert_eq!(again, each, "what was parsed before makes no difference");
+
+    let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
+    let numbers = |line: &[u8]| -> Times {
+        let text = String::from_utf8_lossy(line).into_owned();
+        let mut words = text.split_ascii_whitespace().skip(1).map(|word| word.parse().expect("a number"));
+        std::array::from_fn(|_| words.next())
+    };
+    let cpus: Vec<&[u8]> = lines.iter().copied().take_while(|line| line.starts_with(b"cpu")).collect();
+    let is_all = |line: &&&[u8]| line[3..].first().is_some_and(u8::is_ascii_whitespace);
+    assert_eq!(cpus.iter().rfind(is_all).map(|line| numbers(line)), Some(each.all));
+    let count = |key: &str| {
+        let has_key = |line: &&&[u8]| line.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.starts_with(b" "));
+        let line = lines[cpus.len()..].iter().rfind(has_key)?;
+        leading_number(&line[key.len()..])
+    };
+    // The kernel writes a space behind a key; what else may stand there is not asked here.
+    if !bytes.contains(&b':') && !bytes.contains(&b'\t') {
+        let counts = [each.interrupts, each.ctx_switches, each.soft_interrupts];
+        assert_eq!(counts, ["intr", "ctxt", "softirq"].map(count));
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +227,8 @@ mod tests {
             assert!(parse(wrong, Detail::PerCore).is_err(), "{}", wrong.escape_ascii());
         }
         assert!(parse(b"cpu 1 2 3 4 99999999999999999999\n", Detail::Total).is_err(), "more than 64 bits");
+        let twice = b"cpu 1 2 3 4 5\ncpu7 1 2 3 4 5\ncpu7 1 2 3 4 5\n";
+        assert!(parse(twice, Detail::PerCore).is_err(), "one key would be there twice");
     }
 
     #[test]
@@ -198,8 +241,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in any::<Vec<u8>>(), text in "(cpu[0-9]? ?|intr |ctxt |softirq |[0-9]{1,22}|[ x\n]){0,40}") {
-            let _ = parse(&bytes, Detail::PerCore);
-            let _ = parse(text.as_bytes(), Detail::PerCore);
+            fuzz(&bytes);
+            fuzz(text.as_bytes());
         }
 
         /// Whatever the numbers and however many CPUs and interrupts, each value is read as it is written.

@@ -81,10 +81,10 @@ fn entries(root: &Path, directory: &str, name: &str) -> Vec<PathBuf> {
     found.filter_map(|entry| Some(entry.ok()?.path())).filter(is_numbered).collect()
 }
 
-/// The mean of what is known; none when nothing is.
+/// The mean of what is known; none when nothing is, and of what is too great to be summed.
 fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let (sum, count) = values.flatten().fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| sum / f64::from(count))
+    Some(sum / f64::from(count)).filter(|mean| mean.is_finite())
 }
 
 /// What each CPU says it runs at.
@@ -113,7 +113,18 @@ fn count_cores(cpuinfo: &str) -> Option<u64> {
             (socket, cores) = (None, None);
         }
     }
-    Some(sockets.iter().map(|&(_, cores)| cores).sum()).filter(|&sum| sum > 0)
+    let sum = sockets.iter().try_fold(0_u64, |sum, &(_, cores)| sum.checked_add(cores));
+    sum.filter(|&sum| sum > 0)
+}
+
+/// What the fuzzer runs.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    assert_ne!(count_cores(&text), Some(0));
+    let megahertz = megahertz(&text);
+    assert!(megahertz.len() <= text.lines().count() && megahertz.iter().all(|value| value.is_finite()));
+    assert!(mean(megahertz.into_iter().map(Some)).is_none_or(f64::is_finite));
 }
 
 #[cfg(test)]
@@ -173,10 +184,18 @@ mod tests {
         assert_eq!(frequency(host(&[]).path()), Frequency::default());
     }
 
+    #[test]
+    fn what_is_too_great_to_be_summed_is_not_known() {
+        let socket = |number: u32| format!("physical id : {number}\ncpu cores : {}\ncpu MHz : 1.7e308\n\n", u64::MAX);
+        let cpuinfo = socket(0) + &socket(1);
+        assert_eq!(count_cores(&cpuinfo), None);
+        assert_eq!(mean(megahertz(&cpuinfo).into_iter().map(Some)), None);
+    }
+
     proptest! {
         #[test]
         fn any_text_is_survived(text in "(physical id|cpu cores|cpu MHz|[:0-9a-z \n.]){0,60}") {
-            let _ = (count_cores(&text), megahertz(&text));
+            fuzz(text.as_bytes());
         }
     }
 }

@@ -1,0 +1,53 @@
+//! What the fuzzer runs of the configuration: any text is either right, and then everything in it is within its bounds,
+//! or wrong, with a list that says where and what.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::file::parse;
+use super::{
+    Config, MAX_INTERVAL, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_INTERVAL, MIN_MEMORY_BYTES, MIN_TIMEOUT, Overrides,
+    is_plugin_name,
+};
+
+/// A configuration file, read without an interval on the command line and with one.
+pub(crate) fn config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for interval in [None, Some(Duration::from_secs(2))] {
+        let path = Path::new("gauged.toml");
+        let written = match parse(&text, path, interval) {
+            Ok(written) => written,
+            Err(problems) => {
+                assert!(!problems.is_empty(), "what is wrong is said");
+                assert!(problems.is_sorted_by_key(|problem| problem.line), "in the order of the file");
+                let lines = text.split('\n').count();
+                for problem in problems {
+                    assert!(problem.line.is_none_or(|line| (1..=lines).contains(&line)), "{problem} is elsewhere");
+                    let shown = problem.to_string();
+                    assert!(!shown.contains(char::is_control), "{shown:?} is not one line");
+                }
+                continue;
+            }
+        };
+        let overrides = Overrides { interval, ..Overrides::default() };
+        let config = Config::merge(Some(path.to_owned()), written, &overrides);
+        assert!((MIN_INTERVAL..=MAX_INTERVAL).contains(&config.interval));
+        assert!(!config.summary().contains('\n'));
+        for (name, plugin) in &config.plugins {
+            assert!(is_plugin_name(name), "{name:?}");
+            assert!((MIN_TIMEOUT..=MAX_TIMEOUT).contains(&plugin.timeout), "{plugin:?}");
+            assert!((MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES).contains(&plugin.memory_bytes), "{plugin:?}");
+            let every = u32::try_from(plugin.every).expect("a day has few ticks");
+            assert!(every >= 1 && config.interval * every <= MAX_INTERVAL.max(config.interval), "{plugin:?}");
+            assert!(
+                plugin
+                    .file
+                    .as_ref()
+                    .is_none_or(|file| Path::new(file).extension() == Some("wasm".as_ref()) && !file.contains('/')),
+                "{plugin:?}"
+            );
+            let own: Result<serde_json::Value, _> = serde_json::from_str(&plugin.config);
+            assert!(own.is_ok_and(|own| own.is_object()), "{plugin:?}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What the fuzzer runs of plugins: what a file is, what a path may touch, and what a guest returned.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::bindings::exports::gauged::plugin::collector as wit;
+use super::bindings::gauged::plugin::metrics;
+use super::grants::{Basis, Grants, Refusal};
+use super::host::printable;
+use super::{probe, result};
+use crate::config::limits::{Limit, Limits};
+use crate::fuzzing::{Input, check_module, covers, is_plain};
+use crate::hostpath::Pattern;
+use crate::sample::Value;
+
+/// A file: either it is not a plugin, and one line says why, or it is a component, which is one ever after.
+pub(crate) fn probe(bytes: &[u8]) {
+    match probe::to_component(bytes) {
+        Ok(component) => {
+            let again = probe::to_component(&component);
+            assert!(matches!(again, Ok(Cow::Borrowed(same)) if same == &*component), "a component stays as it is");
+        }
+        Err(why) => {
+            let shown = printable(&why);
+            assert!(!shown.is_empty() && !shown.contains(char::is_control), "{shown:?}");
+        }
+    }
+}
+
+/// Grants and a path: lines, the last of which is the path, those that begin with `u` grants of usage and the others
+/// grants to read. What passes is covered by a grant, and everything that is covered passes, the agent's own aside.
+pub(crate) fn grants(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let path = lines.pop().unwrap_or_default();
+    let (usage, read): (Vec<&str>, Vec<&str>) = lines.iter().partition(|line| line.starts_with('u'));
+    let usage: Vec<&str> = usage.iter().map(|line| &line[1..]).collect();
+    let patterns = |texts: &[&str]| texts.iter().filter_map(|text| Pattern::new(*text).ok()).collect::<Vec<_>>();
+    // No process has this root, so that no number is the agent's.
+    let grants = Grants::new(Path::new("/var/empty/gauged"), &patterns(&read), &patterns(&usage));
+
+    let is_covered = |patterns: &[&str]| patterns.iter().any(|pattern| is_plain(pattern) && covers(pattern, path));
+    let is_own = ["/proc/self", "/proc/thread-self"].iter().any(|own| Path::new(path).starts_with(own));
+    match grants.read(path) {
+        Ok(Basis::Configuration) => assert!(is_plain(path) && !is_own && is_covered(&read), "{path:?} is open"),
+        Ok(Basis::Default) => assert!(is_kernel_wide(path) && !is_covered(&read), "{path:?} is open to all"),
+        Err(Refusal::Malformed(_)) => assert!(!is_plain(path), "{path:?} is well-formed"),
+        Err(Refusal::Own) => assert!(is_own, "{path:?} is not the agent's own"),
+        Err(Refusal::Missing) => assert!(!is_covered(&read), "{path:?} is granted"),
+    }
+    assert_eq!(grants.usage(path).is_ok(), is_plain(path) && is_covered(&usage), "the usage of {path:?}");
+    let list = grants.list(path);
+    assert!(list.is_ok() || grants.read(path).is_err(), "{path:?} may be read and not listed");
+    if list == Ok(Basis::Configuration) {
+        let is_open = |pattern: &&str| {
+            let parent = pattern.rsplit_once('/').map_or("", |(parent, _)| parent);
+            covers(pattern, path) || opens(pattern, path) || covers(parent, path)
+        };
+        assert!(is_plain(path) && !is_own && read.iter().any(is_open), "{path:?} may be listed");
+    }
+    assert!(Grants::none().list(path).is_err() && Grants::none().usage(path).is_err(), "none are none");
+}
+
+/// Whether a path below this directory is what the pattern stands for, some name being open.
+fn opens(pattern: &str, directory: &str) -> bool {
+    let ends = pattern.match_indices('/').map(|(at, _)| at);
+    ends.filter(|&end| pattern[end..].split('/').nth(1).is_some_and(|next| next.contains('*')))
+        .any(|end| covers(&pattern[..end], directory.trim_end_matches('/')))
+}
+
+/// What no default grant may go beyond: files that tell of the kernel, and of no process but by PID 1's view.
+fn is_kernel_wide(path: &str) -> bool {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments[..] {
+        ["proc", "1", what, ..] => matches!(what, "net" | "mounts" | "mountinfo"),
+        ["proc", first, ..] => !first.bytes().all(|byte| byte.is_ascii_digit()) && !first.ends_with("self"),
+        ["sys", first, ..] => matches!(first, "devices" | "class" | "block" | "fs") && is_plain(path),
+        _ => false,
+    }
+}
+
+/// What a guest returned, of all shapes and sizes: what is kept is usable, and what is not is counted. The first byte says
+/// whether the limits are the usual ones, which few inputs reach, or narrow.
+pub(crate) fn result(bytes: &[u8]) {
+    let mut input = Input(bytes);
+    let mut limits = Limits::default();
+    if input.byte() != u8::MAX {
+        for (limit, most) in [(Limit::Modules, 5), (Limit::Metrics, 20), (Limit::Labels, 4), (Limit::Text, 40)] {
+            limits.set(limit, most);
+        }
+    }
+    let returned = make_modules(&mut input);
+    let all: u64 = returned.iter().map(|module| module.metrics.len() as u64).sum();
+    let empty = returned.iter().filter(|module| module.metrics.is_empty()).count() as u64;
+    // In the order in which they were returned.
+    let sent: Vec<String> = returned.iter().map(|module| module.name.clone()).collect();
+    let collected = result::convert(returned, &limits);
+
+    let kept: u64 = collected.modules.iter().map(|module| module.metrics.len() as u64).sum();
+    assert_eq!(collected.size(), kept + collected.dropped);
+    assert!(
+        (all..=all + empty).contains(&collected.size()),
+        "all are kept or counted, a module without metrics as one"
+    );
+    assert!(kept <= limits[Limit::Metrics], "the limits hold");
+    assert!(collected.modules.len() as u64 <= limits[Limit::Modules], "the limits hold");
+    let names: HashSet<&str> = collected.modules.iter().map(|module| &*module.name).collect();
+    assert_eq!(names.len(), collected.modules.len(), "a module is there twice");
+    let mut order = sent.iter();
+    assert!(collected.modules.iter().all(|module| order.any(|name| *name == module.name)), "the order is another");
+    for module in &collected.modules {
+        check_module(module);
+        for metric in &module.metrics {
+            let texts = metric.labels.iter().map(|label| label.value.len());
+            let text = if let Value::Text(text) = &metric.value { text.len() } else { 0 };
+            assert!(metric.labels.len() as u64 <= limits[Limit::Labels], "the limits hold for labels");
+            assert!(texts.chain([text]).all(|length| length as u64 <= limits[Limit::Text]), "and for texts");
+            let labels: HashSet<&str> = metric.labels.iter().map(|label| &*label.name).collect();
+            assert_eq!(labels.len(), metric.labels.len(), "a label is there twice");
+        }
+    }
+}
+
+fn make_modules(input: &mut Input<'_>) -> Vec<wit::Module> {
+    let mut modules = Vec::new();
+    while !input.is_empty() {
+        let name = input.text();
+        let metrics: Vec<metrics::Metric> = (0..input.byte() % 8).flat_map(|_| make_metrics(input)).collect();
+        modules.extend(many(input).map(|at| wit::Module { name: numbered(&name, at), metrics: metrics.clone() }));
+        if modules.iter().map(|module: &wit::Module| module.metrics.len()).sum::<usize>() > 11_000 {
+            break;
+        }
+    }
+    modules
+}
+
+fn make_metrics(input: &mut Input<'_>) -> Vec<metrics::Metric> {
+    let name = input.text();
+    let labels: Vec<metrics::Label> = (0..input.byte() % 20)
+        .map(|at| metrics::Label { name: numbered(&input.text(), usize::from(at)), value: input.text() })
+        .collect();
+    let value = match input.byte() % 5 {
+        0 => metrics::Value::Unsigned(input.number()),
+        1 => metrics::Value::Signed(input.number().cast_signed()),
+        2 => metrics::Value::Float(f64::from_bits(input.number())),
+        3 => metrics::Value::Boolean(input.byte() % 2 == 1),
+        _ => metrics::Value::Text(input.text()),
+    };
+    let metric = |at| metrics::Metric { name: numbered(&name, at), labels: labels.clone(), value: value.clone() };
+    many(input).map(metric).collect()
+}
+
+/// One, or where the input has the greatest byte more than the modules that a result may have: of such modules and such
+/// metrics there are more than the metrics that it may have, too.
+fn many(input: &mut Input<'_>) -> std::ops::Range<usize> {
+    0..if input.byte() == u8::MAX { 101 } else { 1 }
+}
+
+/// A name as it is, or with a number where it ends with a mark for it.
+fn numbered(name: &str, at: usize) -> String {
+    name.strip_suffix('#').map_or_else(|| name.to_owned(), |name| format!("{name}{at}"))
+}
