@@ -234,40 +234,89 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was seen in whatever order, once the directory is left alone what was reported adds up to what it
-        /// holds, and nothing is reported any more.
+        /// Whatever was seen in whatever order, each change that is reported is one, is of what is there, and has been
+        /// left alone; and once the directory is left alone what was reported adds up to what it holds.
         #[test]
         fn ends_in_the_directorys_state(
-            steps in prop::collection::vec((prop::collection::btree_map("[ab]", 0_u64..3, 0..3), 0_u64..300), 1..30),
+            steps in prop::collection::vec(
+                (prop::collection::btree_map("[ab]", 0_u64..5, 0..3), 0_u64..300, prop::option::weighted(0.1, "[ab]")),
+                1..30,
+            ),
         ) {
             let (mut now, clock) = (Instant::now(), SystemTime::now());
-            let mut directory = Directory::default();
-            let mut reported: BTreeMap<String, Option<Look>> = BTreeMap::new();
+            let mut told = Told { directory: Directory::default(), clock, reported: Listing::new(), seen: BTreeMap::new() };
             let mut last = Listing::new();
-            let mut watch = |directory: &mut Directory, listing: &Listing, now| {
-                for change in directory.observe(listing, now, clock) {
-                    match change {
-                        Change::Present(name) => reported.insert(name.clone(), listing.get(&name).cloned()),
-                        Change::Gone(name) => reported.insert(name, None),
-                        Change::Unusable(..) => None,
-                    };
-                }
-                reported.clone()
-            };
-            for (files, pause) in steps {
-                last = files.into_iter().map(|(name, stamp)| (name, file(stamp, clock))).collect();
-                watch(&mut directory, &last, now);
+            for (files, pause, distrusted) in steps {
+                last = files.into_iter().map(|(name, kind)| (name, look(kind, clock))).collect();
+                told.observe(&last, now)?;
                 now += Duration::from_millis(pause);
+                if let Some(name) = distrusted {
+                    told.directory.distrust(&name);
+                    told.reported.insert(name, Look::Unusable(String::new()));
+                }
             }
-            watch(&mut directory, &last, now);
-            while let Some(at) = directory.settles_at() {
-                now = at.max(now);
-                watch(&mut directory, &last, now);
+            told.observe(&last, now)?;
+            while let Some(at) = told.directory.settles_at() {
+                prop_assert!(at > now, "it will have settled by a time to come");
+                now = at;
+                told.observe(&last, now)?;
             }
-            let mut reported = watch(&mut directory, &last, now);
-            reported.retain(|_, look| look.is_some());
-            let reported: Listing = reported.into_iter().filter_map(|(name, look)| Some((name, look?))).collect();
-            prop_assert_eq!(&reported, &last);
+            prop_assert_eq!(&told.reported, &last);
+            now += 2 * SETTLE;
+            prop_assert_eq!(told.directory.observe(&last, now, clock), [], "all is known");
+        }
+    }
+
+    /// New files, one that has been there for long, and what cannot be loaded.
+    fn look(kind: u64, clock: SystemTime) -> Look {
+        match kind {
+            0..=2 => file(kind, clock),
+            3 => file(kind, clock - SETTLE),
+            _ => Look::Unusable("is a directory".to_owned()),
+        }
+    }
+
+    /// A directory, and what it has told so far.
+    struct Told {
+        directory: Directory,
+        clock: SystemTime,
+        /// What the names stand for by what was told.
+        reported: Listing,
+        /// What was seen at them last, and since when.
+        seen: BTreeMap<String, (Option<Look>, Instant)>,
+    }
+
+    impl Told {
+        fn observe(&mut self, listing: &Listing, now: Instant) -> Result<(), TestCaseError> {
+            for name in ["a", "b"] {
+                let look = listing.get(name).cloned();
+                let seen = self.seen.entry(name.to_owned()).or_insert_with(|| (look.clone(), now));
+                if seen.0 != look {
+                    *seen = (look, now);
+                }
+            }
+            for change in self.directory.observe(listing, now, self.clock) {
+                let (name, look) = match change {
+                    Change::Present(name) => {
+                        let look = listing.get(&name).cloned();
+                        prop_assert!(matches!(look, Some(Look::File(_))), "{} is not there", name);
+                        (name, look)
+                    }
+                    Change::Unusable(name, why) => (name, Some(Look::Unusable(why))),
+                    Change::Gone(name) => (name, None),
+                };
+                prop_assert_eq!(listing.get(&name), look.as_ref(), "what is told of {} is what is there", &name);
+                prop_assert_ne!(self.reported.get(&name), look.as_ref(), "{} was told before", &name);
+                let is_old = look.as_ref().is_some_and(|look| is_old(look, self.clock));
+                let since = self.seen.get(&name).map(|(_, since)| *since);
+                let is_settled = since.is_some_and(|since| now.duration_since(since) >= SETTLE);
+                prop_assert!(is_old || is_settled, "{} has not been left alone", name);
+                match look {
+                    Some(look) => self.reported.insert(name, look),
+                    None => self.reported.remove(&name),
+                };
+            }
+            Ok(())
         }
     }
 }
