@@ -95,9 +95,9 @@ pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()
             Event::Time if open.is_none() => {
                 if let Some(tick) = schedule.serve(due, wall_clock()) {
                     let began = Instant::now();
-                    plugins.call(tick);
                     open = Some(Open { tick, began, until: began + patience });
                     collect(&mut natives, cleared(&mut sample));
+                    plugins.call(tick);
                     // Most plugins are back before there is anything to wait for.
                     plugins.catch_up().await;
                 }
@@ -162,9 +162,9 @@ async fn sample(config: &Config) -> anyhow::Result<Sample> {
     let now = wall_clock();
     let tick = Tick { index: 0, previous: None, since_epoch: Duration::from_secs(now.as_secs()) };
     let began = Instant::now();
-    plugins.call(tick);
     let mut sample = Sample::default();
     collect(&mut natives, &mut sample);
+    plugins.call(tick);
     while plugins.awaited() > 0 {
         plugins.step().await;
     }

@@ -27,9 +27,11 @@ pub(crate) mod fuzzing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime};
 
 use anyhow::anyhow;
@@ -198,11 +200,18 @@ impl Plugins {
         self.rounds += 1;
         self.open = Some(self.rounds);
         for (name, slot) in &mut self.slots {
-            if let Some(call) = slot.call(tick, self.clock) {
-                let task = self.calls.spawn(call);
-                let kind = JobKind::Call { generation: slot.generation(), round: self.rounds };
-                self.jobs.insert(task.id(), Job { plugin: name.clone(), task, kind });
-                self.awaited += 1;
+            let Some(mut call) = slot.call(tick, self.clock) else { continue };
+            let generation = slot.generation();
+            // Most are back at once, and spare the price of a task. One that is not is polled again by its task.
+            let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
+            match polled.unwrap_or_else(|_panic| Poll::Ready(Returned::panicked())) {
+                Poll::Ready(returned) => slot.returned(returned, generation, false, Instant::now()),
+                Poll::Pending => {
+                    let task = self.calls.spawn(call);
+                    let kind = JobKind::Call { generation, round: self.rounds };
+                    self.jobs.insert(task.id(), Job { plugin: name.clone(), task, kind });
+                    self.awaited += 1;
+                }
             }
         }
     }

@@ -216,14 +216,18 @@ impl fmt::Display for Key<'_> {
             separator = ',';
             f.write_str(name)?;
             f.write_str("=\"")?;
-            for character in value.chars() {
-                match character {
-                    '\\' => f.write_str("\\\\")?,
-                    '"' => f.write_str("\\\"")?,
-                    '\n' => f.write_str("\\n")?,
-                    other => f.write_char(other)?,
-                }
+            let mut rest = &**value;
+            while let Some(at) = rest.find(['\\', '"', '\n']) {
+                let (plain, special) = rest.split_at(at);
+                f.write_str(plain)?;
+                f.write_str(match special.as_bytes()[0] {
+                    b'\n' => "\\n",
+                    b'"' => "\\\"",
+                    _ => "\\\\",
+                })?;
+                rest = &special[1..];
             }
+            f.write_str(rest)?;
             f.write_char('"')?;
         }
         f.write_char('}')

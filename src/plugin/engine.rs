@@ -5,7 +5,7 @@ use std::hash::{Hash as _, Hasher};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -95,45 +95,66 @@ fn config() -> wasmtime::Config {
     config
 }
 
-/// Advances the engine's epoch while at least one guest runs; sleeps otherwise.
+/// Advances the engine's epoch while guests run; sleeps for good otherwise.
 struct Clock {
-    /// How many guests run; [`CLOSED`] at the end.
-    running: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
     ticker: Thread,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// How many guests run; [`CLOSED`] at the end.
+    running: AtomicUsize,
+    /// Whether the ticker sleeps until it is woken, or is about to.
+    is_parked: AtomicBool,
 }
 
 const CLOSED: usize = usize::MAX;
 
 impl Clock {
     fn start(engine: wasmtime::Engine) -> io::Result<Self> {
-        let running = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&running);
-        let ticker = thread::Builder::new().name("epochs".to_owned()).spawn(move || {
-            loop {
-                match count.load(Ordering::Acquire) {
-                    0 => thread::park(),
-                    CLOSED => return,
-                    _ => {
-                        thread::sleep(EPOCH);
-                        engine.increment_epoch();
-                    }
-                }
-            }
-        })?;
-        Ok(Self { running, ticker: ticker.thread().clone() })
+        let shared = Arc::new(Shared::default());
+        let ticking = Arc::clone(&shared);
+        let ticker = thread::Builder::new().name("epochs".to_owned()).spawn(move || ticking.tick(&engine))?;
+        Ok(Self { shared, ticker: ticker.thread().clone() })
     }
 
     fn run(&self) -> Running<'_> {
-        if self.running.fetch_add(1, Ordering::AcqRel) == 0 {
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
+        if self.shared.is_parked.load(Ordering::SeqCst) {
             self.ticker.unpark();
         }
         Running(self)
     }
 }
 
+impl Shared {
+    /// Between one guest and the next it stays awake: a thousand of them are called one after another, and to wake a
+    /// thread for each costs more than most of them take.
+    fn tick(&self, engine: &wasmtime::Engine) {
+        loop {
+            let ran = self.running.load(Ordering::SeqCst);
+            thread::sleep(EPOCH);
+            engine.increment_epoch();
+            match ran {
+                CLOSED => return,
+                0 => {
+                    // Whoever runs a guest from here on sees this, or is seen here.
+                    self.is_parked.store(true, Ordering::SeqCst);
+                    if self.running.load(Ordering::SeqCst) == 0 {
+                        thread::park();
+                    }
+                    self.is_parked.store(false, Ordering::SeqCst);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 impl Drop for Clock {
     fn drop(&mut self) {
-        self.running.store(CLOSED, Ordering::Release);
+        self.shared.running.store(CLOSED, Ordering::SeqCst);
         self.ticker.unpark();
     }
 }
@@ -143,7 +164,7 @@ struct Running<'a>(&'a Clock);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
+        self.0.shared.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,9 @@ enum Condition {
     /// It is not called until its file changes.
     Aside,
 }
+
+/// A call that is under way.
+pub(super) type Call = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
 /// What a call brought home.
 pub(super) struct Returned {
@@ -267,12 +271,8 @@ impl Slot {
 
     /// Begins the call that a tick asks for: none when the plugin is not due, is put aside, rests after a fault, or is
     /// still away, which is counted.
-    pub(super) fn call(
-        &mut self,
-        tick: Tick,
-        clock: Instant,
-    ) -> Option<impl Future<Output = Returned> + Send + 'static + use<>> {
-        let version = Arc::clone(self.serving.as_ref()?);
+    pub(super) fn call(&mut self, tick: Tick, clock: Instant) -> Option<Call> {
+        let version = self.serving.as_ref()?;
         let is_due = self.is_new || tick.is_due(self.plugin.config.every);
         if !is_due || self.condition == Condition::Aside {
             return None;
@@ -281,28 +281,26 @@ impl Slot {
             self.overdue += 1;
             return None;
         }
-        if self.recall.is_pausing(Instant::now()) {
+        let start = Instant::now();
+        if self.recall.is_pausing(start) {
             return None;
         }
         self.is_away = true;
         self.is_new = false;
-        let (plugin, home) = (self.plugin.clone(), self.home.take());
-        Some(async move {
-            let start = Instant::now();
-            let collect = async {
-                let mut instance = match home {
-                    Some(instance) => instance,
-                    None => Box::new(plugin.start(&version.code).await?.0),
-                };
-                let result = instance.collect(tick, clock.elapsed()).await;
-                Ok((instance, result))
-            };
-            let (instance, result) = match collect.await {
-                Ok((instance, result)) => (Some(instance), result),
-                Err(failure) => (None, Err(failure)),
-            };
-            Returned { instance, result, took: start.elapsed() }
-        })
+        let collect = move |mut instance: Box<Instance>| async move {
+            let result = instance.collect(tick, clock.elapsed()).await;
+            Returned { instance: Some(instance), result, took: start.elapsed() }
+        };
+        if let Some(instance) = self.home.take() {
+            return Some(Box::pin(collect(instance)));
+        }
+        let (plugin, version) = (self.plugin.clone(), Arc::clone(version));
+        Some(Box::pin(async move {
+            match plugin.start(&version.code).await {
+                Ok((instance, _needs)) => collect(Box::new(instance)).await,
+                Err(failure) => Returned { instance: None, result: Err(failure), took: start.elapsed() },
+            }
+        }))
     }
 
     /// Which version a call that is begun now is of.

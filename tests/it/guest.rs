@@ -11,6 +11,7 @@ use wit_parser::Resolve;
 pub const RETURNED: u32 = 64;
 const MODULE: u32 = 128;
 const METRIC: u32 = 192;
+const METRIC_BYTES: u32 = 32;
 /// The value of the guest's one metric: a discriminant, and eight bytes later the payload.
 pub const VALUE: u32 = METRIC + 16;
 const CONFIGURED: u32 = 256;
@@ -73,6 +74,18 @@ impl Guest {
     pub fn float(mut self, value: f64) -> Self {
         let bits = value.to_bits();
         self.words(VALUE, &[2, 0, bits as u32, (bits >> 32) as u32]);
+        self
+    }
+
+    /// Has it return so many metrics, `metric_0` and so on, each with its number for a value.
+    pub fn metrics(mut self, count: u32) -> Self {
+        let names: Vec<(u32, u32)> = (0..count).map(|number| self.text(&format!("metric_{number}"))).collect();
+        let first = self.texts_end.next_multiple_of(8);
+        self.texts_end = first + count * METRIC_BYTES;
+        for (number, name) in (0..).zip(names) {
+            self.words(first + number * METRIC_BYTES, &[name.0, name.1, 0, 0, 0, 0, number, 0]);
+        }
+        self.words(MODULE + 8, &[first, count]);
         self
     }
 

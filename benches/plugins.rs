@@ -1,0 +1,100 @@
+//! What plugins cost: a tick with 1, 10, 100 and 1,000 of them, each of which returns twenty metrics, from the call to the
+//! JSON; and a start with a warm cache. To be read as a price for each plugin, beside that of a tick with none.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use gauged::config::{Config, Overrides};
+use gauged::plugin::Plugins;
+use gauged::sample::Sample;
+use gauged::schedule::{Tick, wall_clock};
+use gauged::sink::{Style, encode};
+
+#[allow(dead_code, unreachable_pub, clippy::missing_panics_doc, reason = "the tests need more of it, and other things")]
+#[path = "../tests/it/guest.rs"]
+mod guest;
+
+const METRICS: u32 = 20;
+
+/// The benchmark is the program that it has run for compiling, as the agent is.
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("compile") {
+        return gauged::plugin::compile();
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    benches(&mut criterion);
+    criterion.final_summary();
+    ExitCode::SUCCESS
+}
+
+/// A configuration with so many plugins, each a file of its own.
+fn configure(directory: &Path, count: usize) -> Config {
+    let plugins = directory.join("plugins");
+    std::fs::create_dir_all(&plugins).expect("created");
+    for number in 0..count {
+        let name = format!("p{number}");
+        let file = plugins.join(format!("{name}.wasm"));
+        std::fs::write(file, guest::Guest::new(&name).metrics(METRICS).module()).expect("written");
+    }
+    let file = directory.join("gauged.toml");
+    let cache = directory.join("cache");
+    std::fs::write(&file, format!("cache = {:?}\n", cache.display().to_string())).expect("written");
+    Config::load(&Overrides { file: Some(file), ..Overrides::default() }).expect("right")
+}
+
+async fn load(config: &Config) -> Plugins {
+    let mut plugins = Plugins::new(config).expect("this machine runs guests");
+    while !plugins.is_settled() {
+        plugins.step().await;
+    }
+    plugins
+}
+
+async fn tick(plugins: &mut Plugins, sample: &mut Sample, line: &mut Vec<u8>) {
+    sample.clear();
+    sample.module("agent");
+    plugins.call(Tick { index: 0, previous: None, since_epoch: wall_clock() });
+    plugins.catch_up().await;
+    while plugins.awaited() > 0 {
+        plugins.step().await;
+    }
+    plugins.deliver(sample);
+    plugins.describe(&mut sample.modules[0]);
+    line.clear();
+    encode(sample, Style::Line, line);
+}
+
+fn benches(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut group = criterion.benchmark_group("tick");
+    group.sample_size(20).measurement_time(Duration::from_secs(3));
+    for count in [0, 1, 10, 100, 1000] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut plugins = runtime.block_on(load(&configure(directory.path(), count)));
+        let (mut sample, mut line) = (Sample::default(), Vec::new());
+        runtime.block_on(tick(&mut plugins, &mut sample, &mut line));
+        assert_eq!(sample.modules.len(), count + 1, "all of them have measured");
+        group.throughput(Throughput::Elements(count.max(1) as u64));
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| runtime.block_on(tick(&mut plugins, &mut sample, &mut line)));
+        });
+        black_box(&line);
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("start with a warm cache");
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    for count in [1, 100] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = configure(directory.path(), count);
+        drop(runtime.block_on(load(&config)));
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| runtime.block_on(load(&config)));
+        });
+    }
+    group.finish();
+}
