@@ -13,7 +13,12 @@ use gauged::sample::Sample;
 use gauged::schedule::{Tick, wall_clock};
 use gauged::sink::{Style, encode};
 
-#[allow(dead_code, unreachable_pub, clippy::missing_panics_doc, reason = "the tests need more of it, and other things")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    reason = "the tests need more of it, and other things"
+)]
 #[path = "../tests/it/guest.rs"]
 mod guest;
 

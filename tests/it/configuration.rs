@@ -173,3 +173,13 @@ fn what_the_configuration_names_and_the_directory_lacks_is_reported() {
     assert!(log.contains("plugin redis: plugins/redis-2.wasm is not there; copy it there, or remove [plugins.redis]"));
     assert!(log.contains("plugins/redis.wasm is not loaded: the configuration makes the plugin redis of redis-2.wasm"));
 }
+
+#[test]
+fn a_plugins_limits_are_those_that_are_written() {
+    let host = Host::configured("[plugins.many.limits]\nmetrics = 5\n");
+    Guest::new("many").metrics(20).install(&host.plugin("many.wasm"));
+    Guest::new("free").metrics(20).install(&host.plugin("free.wasm"));
+    let (sample, log) = host.once();
+    assert_eq!((sample["many"].len(), sample["free"].len()), (5, 20), "{log}");
+    assert_eq!(crate::harness::about(&sample, "plugin_dropped_metrics_total", "many"), Some(15.0));
+}
