@@ -25,11 +25,14 @@
 //!
 //! Build it as a `cdylib` for `wasm32-unknown-unknown`, and drop the `.wasm` file into the agent's plugins directory.
 //!
-//! Everything here but [`files`] and [`log`] works on any target, so what a plugin makes of what it read is tested
-//! with an ordinary `cargo test`: keep reading and parsing apart. The host's functions panic outside the agent.
+//! Everything here but [`files`], [`http`], [`net`] and [`log`] works on any target, so what a plugin makes of what it
+//! read is tested with an ordinary `cargo test`: keep reading and parsing apart. The host's functions panic outside the
+//! agent.
 
 pub mod files;
+pub mod http;
 pub mod log;
+pub mod net;
 
 /// The contract as generated; the names below are the ones to use.
 #[doc(hidden)]
@@ -170,6 +173,12 @@ impl From<&str> for Value {
     fn from(value: &str) -> Self {
         Self::Text(value.to_owned())
     }
+}
+
+/// What a line of configuration grants, such as the one that an agent answers when a grant is missing: not always what
+/// was asked for, since links and names may lead elsewhere.
+fn granted_by(line: &str) -> Option<&str> {
+    line.split_once(" = [\"")?.1.strip_suffix("\"]")
 }
 
 /// Makes the implementation of [`Plugin`] that is named the one of this component.
