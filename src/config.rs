@@ -17,6 +17,7 @@ use std::time::Duration;
 use rustix::process::geteuid;
 
 use self::limits::Limits;
+use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;
 
 /// How often samples are taken where nothing is said: the finest step that most time series stores keep.
@@ -85,6 +86,10 @@ pub struct PluginConfig {
     pub read: Vec<Pattern>,
     /// Paths whose file system's usage it may see, beyond those that every plugin may.
     pub usage: Vec<Pattern>,
+    /// Addresses that it may connect to.
+    pub connect: Vec<ConnectGrant>,
+    /// Origins that it may send HTTP requests to.
+    pub fetch: Vec<Origin>,
     /// Its own configuration, a JSON object.
     pub config: String,
 }
@@ -99,6 +104,8 @@ impl Default for PluginConfig {
             limits: Limits::default(),
             read: Vec::new(),
             usage: Vec::new(),
+            connect: Vec::new(),
+            fetch: Vec::new(),
             config: "{}".to_owned(),
         }
     }

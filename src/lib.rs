@@ -10,6 +10,7 @@ pub mod sample;
 pub mod schedule;
 pub mod alarm;
 pub mod hostpath;
+pub mod address;
 pub mod procfs;
 pub mod collector;
 pub mod plugin;

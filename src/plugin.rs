@@ -44,6 +44,7 @@ use self::configured::Plugin;
 use self::directory::{Change, Directory, Listing};
 use self::engine::Engine;
 use self::grants::Grants;
+use self::grants::network::Network;
 use self::load::{Load, Outcome};
 use self::slot::{Returned, Slot};
 use crate::config::{Config, PluginConfig, is_plugin_name};
@@ -313,7 +314,8 @@ impl Plugins {
             }
             let slot = self.slots.entry(name.clone()).or_insert_with(|| {
                 let config = self.config.get(&name).cloned().unwrap_or_default();
-                let grants = Grants::new(&self.root, &config.read, &config.usage);
+                let network = Network::new(&config.connect, &config.fetch);
+                let grants = Grants::new(&self.root, &config.read, &config.usage, network);
                 Slot::new(Plugin::new(&name, config, grants), file.to_owned())
             });
             if slot.changed() {

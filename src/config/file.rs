@@ -15,6 +15,7 @@ use super::{
     DEFAULT_INTERVAL, DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, PluginConfig,
     Problem, is_plugin_name, parse_duration, parse_interval,
 };
+use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;
 
 /// What the file says.
@@ -108,14 +109,24 @@ fn plugin(report: &mut Report<'_>, table_key: &str, table: DeTable<'_>, interval
                     }
                 }
             }
-            "read" => plugin.read = report.patterns(&key, value),
-            "usage" => plugin.usage = report.patterns(&key, value),
+            "read" => plugin.read = report.each(&key, value, pattern),
+            "usage" => plugin.usage = report.each(&key, value, pattern),
+            "connect" => plugin.connect = report.each(&key, value, ConnectGrant::parse),
+            "fetch" => plugin.fetch = report.each(&key, value, Origin::parse),
             "config" => plugin.config = report.json_object(&key, value),
-            _ => report.unknown(name.span(), &key, "file, interval, timeout, memory, limits, read, usage, config"),
+            _ => report.unknown(
+                name.span(),
+                &key,
+                "file, interval, timeout, memory, limits, read, usage, connect, fetch, config",
+            ),
         }
     }
     plugin.every = u64::try_from(own_interval.as_millis() / interval.as_millis()).unwrap_or(1).max(1);
     plugin
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::new(text).map_err(str::to_owned)
 }
 
 fn parse_file_name(text: &str) -> Result<String, String> {
@@ -234,15 +245,16 @@ impl Report<'_> {
         parse(&text).map_err(|message| self.add(Some(span), key, message)).ok()
     }
 
-    /// A list of paths, `*` standing for any text within one segment.
-    fn patterns(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Vec<Pattern> {
-        let span = value.span();
-        let texts: Vec<String> = self.value(key, value).unwrap_or_default();
-        let pattern = |text: String| {
-            let wrong = |why| self.add(Some(span.clone()), key, format!("{text:?} {why}"));
-            Pattern::new(&*text).map_err(wrong).ok()
+    /// A list of texts with a meaning: those that have one. What is wrong with another is the end of a sentence that
+    /// begins with it.
+    fn each<T>(&mut self, key: &str, value: Spanned<DeValue<'_>>, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        // Each text has a line of its own where the list has many.
+        let texts: Vec<Spanned<String>> = self.value(key, value).unwrap_or_default();
+        let parsed = |text: Spanned<String>| {
+            let wrong = |why| self.add(Some(text.span()), key, format!("{:?} {why}", text.get_ref()));
+            parse(text.get_ref()).map_err(wrong).ok()
         };
-        texts.into_iter().filter_map(pattern).collect()
+        texts.into_iter().filter_map(parsed).collect()
     }
 
     fn json_object(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> String {
@@ -295,6 +307,8 @@ mod tests {
             limits = { metrics = 5, text = "1KiB" }
             read = ["/etc/*"]
             usage = ["/data"]
+            connect = ["DB:5432", "unix:/run/*.sock"]
+            fetch = ["http://localhost:80"]
             config = { a = [1, 2.5, true, "x"] }
             [plugins.empty]
         "#;
@@ -312,6 +326,8 @@ mod tests {
             limits,
             read: vec![pattern("/etc/*")],
             usage: vec![pattern("/data")],
+            connect: ["db:5432", "unix:/run/*.sock"].map(|text| ConnectGrant::parse(text).expect(text)).into(),
+            fetch: vec![Origin::parse("http://localhost").expect("an origin")],
             config: r#"{"a":[1,2.5,true,"x"]}"#.to_owned(),
         };
         assert_eq!(written.plugins["full"], full);
@@ -346,7 +362,7 @@ mod tests {
         #[test]
         fn any_key_and_value_is_survived(
             lines in prop::collection::vec(
-                ("(interval|plugins|plugins\\.ä|plugins\\.a\\.(file|interval|memory|read|config))",
+                ("(interval|plugins|plugins\\.ä|plugins\\.a\\.(file|interval|memory|read|connect|fetch|config))",
                  "(\"[0-9a-zü/*.]{0,6}\"|[0-9.-]{1,4}|\\[\"[/a*.]{0,4}\"\\]|\\{ x = [0-9a-f]{1,3} \\})"),
                 0..5,
             ),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::grants::Grants;
-use super::host::Log;
+use super::host::{Denials, Log};
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 
-/// How many operations of one plugin may wait for a file system at a time. One that the kernel does not give back keeps
+/// How many operations of one plugin may wait for a file system or for a name to be resolved at a time. One that the kernel does not give back keeps
 /// its place, so that a plugin that keeps asking a dead mount holds up no thread more.
 const PLACES: usize = 2;
 
@@ -22,6 +22,10 @@ pub(super) struct Plugin {
     pub(super) grants: Arc<Grants>,
     /// Its allowance of log lines, which a restart does not renew.
     pub(super) log: Arc<Log>,
+    /// What the operator has been told that it lacks.
+    pub(super) denials: Arc<Denials>,
+    /// Whether it is only asked who it is: what it is denied then is not worth telling.
+    pub(super) is_being_described: bool,
     /// Its places for operations that may not come back.
     pub(super) places: Arc<Semaphore>,
 }
@@ -34,13 +38,15 @@ impl Plugin {
             name,
             config,
             grants: Arc::new(grants),
+            denials: Arc::default(),
+            is_being_described: false,
             places: Arc::new(Semaphore::new(PLACES)),
         }
     }
 
     /// The same plugin with nothing granted.
     pub(super) fn without_grants(&self) -> Self {
-        Self { grants: Arc::new(Grants::none()), ..self.clone() }
+        Self { grants: Arc::new(Grants::none()), is_being_described: true, ..self.clone() }
     }
 
     /// How many of its operations have not come back, if it is not in a call.

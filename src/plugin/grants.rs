@@ -1,9 +1,13 @@
 //! What plugins may touch: the grants that all have from the start, each with its reason, and those that the
 //! configuration adds. Decides by the text of a path; that the text says where the path leads is the business of who
-//! opens it.
+//! opens it. What they may reach on the network is [`network`]'s business.
+
+pub(super) mod network;
 
 use std::path::{Path, PathBuf};
 
+use self::network::Network;
+use crate::address::Address;
 use crate::hostpath::{self, Pattern};
 
 /// Files that every plugin may read, as far as any local user may: kernel-wide counters and settings. What tells of single
@@ -106,7 +110,7 @@ const DEFAULT_CGROUP_READ: [&str; 8] =
 /// How deep control groups are read: that of a container in a pod in a slice, under a version 1 controller.
 const CGROUP_DEPTH: usize = 6;
 
-/// What one plugin may touch on the file system.
+/// What one plugin may touch.
 #[derive(Debug, Clone)]
 pub(super) struct Grants {
     root: PathBuf,
@@ -114,6 +118,7 @@ pub(super) struct Grants {
     default: Vec<Pattern>,
     read: Vec<Pattern>,
     usage: Vec<Pattern>,
+    network: Network,
 }
 
 /// What allows a path.
@@ -138,19 +143,20 @@ pub(super) enum Refusal {
 
 impl Grants {
     /// The grants of a plugin for which the configuration adds these.
-    pub(super) fn new(root: &Path, read: &[Pattern], usage: &[Pattern]) -> Self {
+    pub(super) fn new(root: &Path, read: &[Pattern], usage: &[Pattern], network: Network) -> Self {
         let cgroups = (0..=CGROUP_DEPTH).flat_map(|depth| {
             let group = format!("/sys/fs/cgroup{}", "/*".repeat(depth));
             DEFAULT_CGROUP_READ.map(|name| format!("{group}/{name}"))
         });
         let default = DEFAULT_READ.iter().map(|&path| path.to_owned()).chain(cgroups);
         let default = default.filter_map(|path| Pattern::new(path).ok()).collect();
-        Self { root: root.to_owned(), default, read: read.to_vec(), usage: usage.to_vec() }
+        Self { root: root.to_owned(), default, read: read.to_vec(), usage: usage.to_vec(), network }
     }
 
     /// No grants at all.
     pub(super) fn none() -> Self {
-        Self { root: PathBuf::from("/"), default: Vec::new(), read: Vec::new(), usage: Vec::new() }
+        let (default, read, usage) = (Vec::new(), Vec::new(), Vec::new());
+        Self { root: PathBuf::from("/"), default, read, usage, network: Network::default() }
     }
 
     /// Where the measured host's root is.
@@ -172,6 +178,21 @@ impl Grants {
     pub(super) fn usage(&self, path: &str) -> Result<(), Refusal> {
         hostpath::check(path).map_err(Refusal::Malformed)?;
         if self.usage.iter().any(|pattern| pattern.matches(path)) { Ok(()) } else { Err(Refusal::Missing) }
+    }
+
+    /// Whether the unix socket at a path may be connected to.
+    pub(super) fn connect_unix(&self, path: &str) -> Result<Basis, Refusal> {
+        hostpath::check(path).map_err(Refusal::Malformed)?;
+        if self.is_own_process(path) {
+            return Err(Refusal::Own);
+        }
+        let is_granted = self.network.connect(&Address::Unix(path.to_owned()));
+        if is_granted { Ok(Basis::Configuration) } else { Err(Refusal::Missing) }
+    }
+
+    /// What may be reached on the network.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
     }
 
     fn check(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, Refusal> {
@@ -217,7 +238,7 @@ mod tests {
 
     fn grants(read: &[&str]) -> Grants {
         let read: Vec<Pattern> = read.iter().map(|&path| Pattern::new(path).expect(path)).collect();
-        Grants::new(Path::new("/"), &read, &[])
+        Grants::new(Path::new("/"), &read, &[], Network::default())
     }
 
     #[test]
@@ -270,7 +291,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         let read: Vec<Pattern> =
             ["/proc/*/stat", "/jail/proc/*/stat"].map(|path| Pattern::new(path).expect(path)).into();
-        let grants = Grants::new(root.path(), &read, &[]);
+        let grants = Grants::new(root.path(), &read, &[], Network::default());
         for own in ["proc/self/task/77", "jail/proc/self/task/78"] {
             std::fs::create_dir_all(root.path().join(own)).expect("created");
         }

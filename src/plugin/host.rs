@@ -7,9 +7,15 @@ mod http;
 mod log;
 mod net;
 mod wasi;
+mod denial;
+mod dial;
+mod elsewhere;
+mod found;
+mod tls;
 
 use std::time::{Duration, Instant};
 
+pub(super) use denial::{Denials, Key, grant_line};
 pub(super) use files::may_size;
 pub(super) use log::{Log, printable};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -28,6 +34,7 @@ const MARGIN: u32 = 10;
 pub(super) struct State {
     pub(super) limits: Limits,
     plugin: Plugin,
+    /// Its open connections.
     table: ResourceTable,
     /// When the current call is over.
     deadline: Instant,
@@ -56,6 +63,11 @@ impl State {
         self.limits.begin();
     }
 
+    /// When a capability that is given so long for an operation gives up.
+    fn until(&self, timeout: Option<Duration>) -> Instant {
+        timeout.map_or(self.patience, |timeout| self.patience.min(Instant::now() + timeout))
+    }
+
     /// Whether the current call has had its time.
     pub(super) fn is_over(&self) -> bool {
         Instant::now() >= self.deadline
@@ -75,10 +87,4 @@ pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result
     bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     wasi::add_to_linker(&mut linker, engine, component)?;
     Ok(linker)
-}
-
-/// The line of configuration that would give a missing grant: what a guest is told, and what the operator is to add.
-pub(super) fn grant_line(grant: &str, value: &str) -> String {
-    // A JSON text is a TOML text.
-    format!("{grant} = [{}]", serde_json::Value::from(printable(value)))
 }

@@ -13,7 +13,7 @@ use super::bindings::{self, PluginPre};
 use super::configured::Plugin;
 use super::engine::Engine;
 use super::fault::{Failure, Fault, Kind};
-use super::host::{self, State, grant_line, printable};
+use super::host::{self, Key, State, grant_line, printable};
 use super::result::{self, Collected};
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
@@ -190,10 +190,16 @@ fn failure(error: wit::Error) -> Failure {
 
 /// The line of configuration that grants a capability.
 pub(super) fn capability_line(capability: &Capability) -> String {
+    let (key, value) = grant_of(capability);
+    grant_line(key, value)
+}
+
+/// The grant that a capability takes, as it is written.
+pub(super) fn grant_of(capability: &Capability) -> (Key, &str) {
     match capability {
-        Capability::Read(path) => grant_line("read", path),
-        Capability::Usage(path) => grant_line("usage", path),
-        Capability::Connect(address) => grant_line("connect", address),
-        Capability::Fetch(origin) => grant_line("fetch", origin),
+        Capability::Read(path) => (Key::Read, path),
+        Capability::Usage(path) => (Key::Usage, path),
+        Capability::Connect(address) => (Key::Connect, address),
+        Capability::Fetch(origin) => (Key::Fetch, origin),
     }
 }

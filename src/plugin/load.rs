@@ -19,8 +19,10 @@ use super::content::{Content, Hash};
 use super::engine::Engine;
 use super::fault::{Failure, Fault, Kind};
 use super::host::{may_size, printable};
-use super::instance::{Code, Instance, capability_line};
+use super::instance::{Code, Instance, capability_line, grant_of};
 use super::{probe, result};
+use crate::address::{Address, Origin};
+use crate::hostpath;
 use crate::schedule::Tick;
 
 /// The largest file that is read: twice a Python guest.
@@ -236,34 +238,51 @@ impl Load {
         Ok(about.version)
     }
 
-    /// Tells the operator what a plugin needs and has not been granted, with the line to add.
+    /// Tells the operator what a plugin needs and has not been granted, with the lines to write.
     async fn report_missing_grants(&self, needs: Vec<Need>) {
-        let Plugin { name, grants, .. } = &self.plugin;
+        let Plugin { name, .. } = &self.plugin;
         let until = Instant::now() + self.plugin.config.timeout;
         let mut reported = 0;
         for Need { capability, reason } in needs {
-            let is_granted = match &capability {
-                Capability::Read(path) => grants.read(path).is_ok() || grants.list(path).is_ok(),
-                Capability::Usage(path) => may_size(&self.plugin, path, until).await,
-                Capability::Connect(_) | Capability::Fetch(_) => false,
-            };
-            if is_granted {
+            let is_granted = self.is_granted(&capability, until).await;
+            if is_granted == Ok(true) {
                 continue;
             }
             if reported == REPORTED_NEEDS {
                 return tracing::warn!("plugin {name} lacks more grants than the {REPORTED_NEEDS} above");
             }
             reported += 1;
-            let (line, reason) = (capability_line(&capability), printable(&reason));
-            match capability {
-                Capability::Read(_) | Capability::Usage(_) => {
-                    tracing::warn!("plugin {name} lacks a grant to {reason}; add under [plugins.{name}]: {line}");
+            let reason = printable(&reason);
+            match is_granted {
+                Ok(_) => {
+                    let (key, value) = grant_of(&capability);
+                    let remedy = self.plugin.remedy(key, value);
+                    tracing::warn!("plugin {name} lacks a grant to {reason}; {remedy}");
                 }
-                Capability::Connect(_) | Capability::Fetch(_) => {
-                    tracing::warn!("plugin {name} needs {line} to {reason}, which this version cannot grant");
+                Err(why) => {
+                    let (line, why) = (capability_line(&capability), printable(&why));
+                    tracing::warn!("plugin {name} needs {line} to {reason}, but that {why}; mend the plugin");
                 }
             }
         }
+    }
+
+    /// Whether a capability is granted.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can grant it: the end of a sentence that begins with it.
+    async fn is_granted(&self, capability: &Capability, until: Instant) -> Result<bool, String> {
+        let grants = &self.plugin.grants;
+        if let Capability::Read(path) | Capability::Usage(path) = capability {
+            hostpath::check(path)?;
+        }
+        Ok(match capability {
+            Capability::Read(path) => grants.read(path).is_ok() || grants.list(path).is_ok(),
+            Capability::Usage(path) => may_size(&self.plugin, path, until).await,
+            Capability::Connect(address) => grants.network().connect(&Address::parse(address)?),
+            Capability::Fetch(origin) => grants.network().fetch(&Origin::parse(origin)?),
+        })
     }
 }
 

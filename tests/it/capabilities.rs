@@ -108,58 +108,21 @@ fn directories_are_listed_where_a_grant_leaves_their_names_open() {
 #[test]
 fn missing_grants_are_reported_with_the_lines_to_add() {
     let host = Host::new();
-    Guest::new("needy").needs_to_read("/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
+    Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
     let (sample, log) = host.once();
     let line = r#"plugin needy lacks a grant to count the users; add under [plugins.needy]: read = ["/etc/shadow"]"#;
     assert!(log.contains(line), "{log}");
     assert_eq!(value(&sample, "needy"), Some(1.into()), "it runs all the same");
 
     let host = Host::configured("[plugins.needy]\nread = [\"/etc/*\"]\n");
-    Guest::new("needy").needs_to_read("/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
+    Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
     assert!(!host.once().1.contains("lacks a grant"));
-}
 
-#[test]
-fn the_network_answers_that_the_grant_is_missing() {
-    let host = Host::new();
-    let mut guest = Guest::new("net")
-        .import("gauged:plugin/net@0.1.0", "[static]connection.connect", "(func $connect (param i32 i32 i32 i32 i32))")
-        .import(
-            "gauged:plugin/http@0.1.0",
-            "fetch",
-            "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
-        );
-    let (at, length) = guest.text("127.0.0.1:6379");
-    let (method, url) = (guest.text("GET"), guest.text("http://localhost/"));
-    let show = |disc: u32, text: u32| {
-        format!(
-            "(if (i32.eqz (i32.load8_u (i32.const {ANSWER}))) (then unreachable))
-             (if (i32.load8_u (i32.const {disc})) (then unreachable))
-             (i32.store (i32.const {VALUE}) (i32.const 4))
-             (i32.store (i32.const {}) (i32.load (i32.const {text})))
-             (i32.store (i32.const {}) (i32.load (i32.const {})))",
-            VALUE + 8,
-            VALUE + 12,
-            text + 4
-        )
-    };
-    let zeros = "(i32.const 0) ".repeat(6);
-    let fetch = format!(
-        "(call $fetch (i32.const {}) (i32.const {}) (i32.const {}) (i32.const {}) {zeros} (i32.const {ANSWER})) {}",
-        method.0,
-        method.1,
-        url.0,
-        url.1,
-        show(ANSWER + 8, ANSWER + 16)
-    );
-    let connect = format!(
-        "(call $connect (i32.const {at}) (i32.const {length}) (i32.const 0) (i32.const 0) (i32.const {ANSWER})) {}",
-        show(ANSWER + 4, ANSWER + 8)
-    );
-    let guest = guest.before_collect(&connect).before_collect(&fetch);
-    guest.install(&host.plugin("net.wasm"));
-    let (sample, log) = host.once();
-    assert_eq!(value(&sample, "net"), Some("connect = [\"127.0.0.1:6379\"]".into()), "{log}");
+    let host = Host::configured("[plugins.needy]\nread = [\"/etc/*\"]\n");
+    Guest::new("needy").needs(0, "/root/x", "count").install(&host.plugin("needy.wasm"));
+    let line = r#"plugin needy lacks a grant to count; change under [plugins.needy]: read = ["/etc/*", "/root/x"]"#;
+    let log = host.once().1;
+    assert!(log.contains(line), "{log}");
 }
 
 /// A guest that logs this message a thousand times in a row.

@@ -31,7 +31,13 @@ interval = "15s"
 timeout = 5
 memory = "1KiB"
 read = ["etc/passwd", "/ok", "/a/../b"]
-connect = ["127.0.0.1:6379"]
+connect = [
+    "127.0.0.1:6379",
+    "redis", "unix:redis.sock",
+    "*.internal:80",
+]
+fetch = ["http://localhost:8080", "example.org", "https://example.org/path", "http://user@example.org"]
+connects = []
 
 [plugins."a b"]
 memory = "lots"
@@ -47,11 +53,17 @@ config = { x = nan }
             gauged.toml:10: plugins.redis.memory: "1KiB" is out of bounds; it has to be from 64.0 KiB to 1.0 GiB
             gauged.toml:11: plugins.redis.read: "etc/passwd" is not absolute; begin it with /
             gauged.toml:11: plugins.redis.read: "/a/../b" has an empty, . or .. segment; write it without
-            gauged.toml:12: plugins.redis.connect: unknown key; remove it, or use one of file, interval, timeout, memory, limits, read, usage, config
-            gauged.toml:14: plugins.a b: not a plugin's name; use letters, digits, - and _, at most 128 of them
-            gauged.toml:15: plugins.a b.memory: "lots" is not a size; write it like "64MiB", from 64.0 KiB to 1.0 GiB
-            gauged.toml:16: plugins.a b.usage: invalid type: string "/", expected a sequence
-            gauged.toml:17: plugins.a b.config: contains NaN, which JSON cannot say; write a finite number
+            gauged.toml:14: plugins.redis.connect: "redis" has no port; end it with one from :1 to :65535
+            gauged.toml:14: plugins.redis.connect: "unix:redis.sock" is not absolute; begin it with /
+            gauged.toml:15: plugins.redis.connect: "*.internal:80" has no host in "*.internal"; write a name of letters, digits, - and _, or an address, IPv6 in brackets
+            gauged.toml:17: plugins.redis.fetch: "example.org" does not begin with http:// or https://
+            gauged.toml:17: plugins.redis.fetch: "https://example.org/path" has more than scheme, host and port; write "https://example.org"
+            gauged.toml:17: plugins.redis.fetch: "http://user@example.org" has a user name in front of the host; write it without
+            gauged.toml:18: plugins.redis.connects: unknown key; remove it, or use one of file, interval, timeout, memory, limits, read, usage, connect, fetch, config
+            gauged.toml:20: plugins.a b: not a plugin's name; use letters, digits, - and _, at most 128 of them
+            gauged.toml:21: plugins.a b.memory: "lots" is not a size; write it like "64MiB", from 64.0 KiB to 1.0 GiB
+            gauged.toml:22: plugins.a b.usage: invalid type: string "/", expected a sequence
+            gauged.toml:23: plugins.a b.config: contains NaN, which JSON cannot say; write a finite number
         "#]],
     );
 }

@@ -12,8 +12,10 @@ pub const RETURNED: u32 = 64;
 const MODULE: u32 = 128;
 const METRIC: u32 = 192;
 const METRIC_BYTES: u32 = 32;
-/// The value of the guest's one metric: a discriminant, and eight bytes later the payload.
+/// The value of the guest's first metric: a discriminant, and eight bytes later the payload.
 pub const VALUE: u32 = METRIC + 16;
+/// The value of its second, where it has one.
+pub const SECOND_VALUE: u32 = VALUE + METRIC_BYTES;
 const CONFIGURED: u32 = 256;
 const ABOUT: u32 = 320;
 const REFUSED: u32 = 352;
@@ -112,12 +114,18 @@ impl Guest {
         self
     }
 
-    /// Has it say that it needs to read a path.
-    pub fn needs_to_read(mut self, path: &str, reason: &str) -> Self {
-        let (path, reason) = (self.text(path), self.text(reason));
-        let need = self.texts_end.next_multiple_of(8);
-        self.texts_end = need + 24;
-        self.words(need, &[0, path.0, path.1, reason.0, reason.1]);
+    /// Gives it a second metric besides `value`, whose value is 0 at first.
+    pub fn second(mut self, name: &str) -> Self {
+        let name = self.text(name);
+        self.words(MODULE + 12, &[2]);
+        self.words(METRIC + 32, &[name.0, name.1, 0, 0]);
+        self
+    }
+
+    /// Has it say that it needs a capability, by the case's number in the contract.
+    pub fn needs(mut self, case: u32, what: &str, reason: &str) -> Self {
+        let (what, reason) = (self.text(what), self.text(reason));
+        let need = self.list(&[case, what.0, what.1, reason.0, reason.1]);
         self.words(CONFIGURED, &[0, need, 1]);
         self
     }
@@ -143,6 +151,12 @@ impl Guest {
     /// Adds instructions in front of what `collect` does.
     pub fn before_collect(mut self, body: &str) -> Self {
         self.collect = format!("{body}\n{}", self.collect);
+        self
+    }
+
+    /// Adds instructions after what `collect` does, whose address they find on the stack.
+    pub fn after_collect(mut self, body: &str) -> Self {
+        self.collect = format!("{}\n{body}", self.collect);
         self
     }
 
@@ -175,6 +189,14 @@ impl Guest {
         });
         let _ = writeln!(self.data, "(data (i32.const {at}) \"{escaped}\")");
         (at, length)
+    }
+
+    /// Puts words into its memory; answers where.
+    pub fn list(&mut self, words: &[u32]) -> u32 {
+        let at = self.texts_end.next_multiple_of(8);
+        self.texts_end = at + 4 * u32::try_from(words.len()).expect("a short list");
+        self.words(at, words);
+        at
     }
 
     fn words(&mut self, at: u32, words: &[u32]) {

@@ -7,6 +7,7 @@
 mod harness; // the agent as a child process
 mod python; // programs in Python, which some tests need
 mod guest; // plugins written in WebAssembly's text format
+mod server; // what guests connect to
 
 mod once; // one sample, and what becomes of it
 mod natives; // what the agent measures by itself, on many machines
@@ -20,6 +21,8 @@ mod faults; // plugins that fail, and what the others notice
 mod compile; // plugins that are hard to compile, and how compilers end
 mod cache; // what was compiled before
 mod capabilities; // what a guest gets of the host
+mod http; // what a guest gets of HTTP servers
+mod net; // what a guest gets of other servers
 mod first_party; // the plugins in this repository
 mod deploy; // what is in deploy/, used
 mod tidy; // the rules of the house

@@ -1,23 +1,21 @@
 //! The capability `files`: reads files, lists directories and sizes file systems of the measured host, as far as the
-//! grants go. A path is first opened without any effect (`O_PATH`), and only read when what was found there is of the
-//! right type and still within the grants after all symbolic links.
+//! grants go. What may wait for a device or another machine is done on another thread.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
-use rustix::io::Errno;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use super::super::bindings::gauged::plugin::files::{Error, FilesystemUsage, Host};
 use super::super::configured::Plugin;
 use super::super::grants::{Basis, Grants, Refusal};
-use super::{State, grant_line};
+use super::State;
+use super::denial::Key;
+use super::elsewhere::{Lost, elsewhere};
+use super::found::{Found, Unfound, find};
 use crate::hostpath::below;
 
 /// The largest file that is read: `/proc/stat` of 4096 CPUs.
@@ -26,27 +24,61 @@ const FILE_BYTES: u64 = 1 << 20;
 /// The most names that a directory may have: a host with as many processes, mounts or interfaces needs another tool.
 const NAMES: usize = 10_000;
 
-/// How many operations may wait for file systems at a time, those of all plugins together. One that is stuck keeps its
-/// place and its thread until the kernel gives it back.
-static PLACES: Semaphore = Semaphore::const_new(64);
+/// Why there is nothing to answer.
+#[derive(Debug)]
+enum Failed {
+    Unfound(Unfound),
+    TooLarge(u64),
+    Lost(Lost),
+}
+
+impl<T: Into<Unfound>> From<T> for Failed {
+    fn from(unfound: T) -> Self {
+        Self::Unfound(unfound.into())
+    }
+}
 
 impl Host for State {
     async fn read(&mut self, path: String) -> Result<Vec<u8>, Error> {
         if answers_from_memory(&path) {
-            return read(&self.plugin.grants, &path);
+            return read(&self.plugin.grants, &path).map_err(|failed| answer(&self.plugin, failed));
         }
-        elsewhere(self.plugin.clone(), self.patience, path, read).await
+        ask_elsewhere(&self.plugin, self.patience, path, read).await
     }
 
     async fn list(&mut self, path: String) -> Result<Vec<String>, Error> {
         if answers_from_memory(&path) {
-            return list(&self.plugin.grants, &path);
+            return list(&self.plugin.grants, &path).map_err(|failed| answer(&self.plugin, failed));
         }
-        elsewhere(self.plugin.clone(), self.patience, path, list).await
+        ask_elsewhere(&self.plugin, self.patience, path, list).await
     }
 
     async fn usage(&mut self, path: String) -> Result<FilesystemUsage, Error> {
-        elsewhere(self.plugin.clone(), self.patience, path, usage).await
+        ask_elsewhere(&self.plugin, self.patience, path, usage).await
+    }
+}
+
+async fn ask_elsewhere<T: Send + 'static>(
+    plugin: &Plugin,
+    until: Instant,
+    path: String,
+    work: fn(&Grants, &str) -> Result<T, Failed>,
+) -> Result<T, Error> {
+    let grants = Arc::clone(&plugin.grants);
+    let done = elsewhere(plugin, until, move || work(&grants, &path)).await;
+    done.unwrap_or_else(|lost| Err(Failed::Lost(lost))).map_err(|failed| answer(plugin, failed))
+}
+
+/// What a guest is told, and the operator with it when a grant is missing.
+fn answer(plugin: &Plugin, failed: Failed) -> Error {
+    match failed {
+        Failed::Unfound(Unfound::Denied(denial)) => Error::Denied(plugin.deny(denial)),
+        Failed::Unfound(Unfound::Malformed(why)) => Error::InvalidPath(why),
+        Failed::Unfound(Unfound::NotFound) => Error::NotFound,
+        Failed::Unfound(Unfound::WrongType) => Error::WrongType,
+        Failed::Unfound(Unfound::Io(why)) | Failed::Lost(Lost::Panicked(why)) => Error::Io(why),
+        Failed::TooLarge(limit) => Error::TooLarge(limit),
+        Failed::Lost(Lost::Late) => Error::Timeout,
     }
 }
 
@@ -64,62 +96,32 @@ fn answers_from_memory(path: &str) -> bool {
     })
 }
 
-/// Does on another thread what may wait, so that only the guest waits, and not longer than it has time.
-async fn elsewhere<T: Send + 'static>(
-    plugin: Plugin,
-    patience: Instant,
-    path: String,
-    work: fn(&Grants, &str) -> Result<T, Error>,
-) -> Result<T, Error> {
-    let places = (Arc::clone(&plugin.places).try_acquire_owned(), PLACES.try_acquire());
-    let (Ok(own_place), Ok(place)) = places else { return Err(Error::Timeout) };
-    let working = spawn_blocking(move || {
-        let done = work(&plugin.grants, &path);
-        drop((own_place, place));
-        done
-    });
-    match tokio::time::timeout_at(patience.into(), working).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(panicked)) => Err(Error::Io(panicked.to_string())),
-        Err(_elapsed) => Err(Error::Timeout),
-    }
-}
-
 /// Whether a plugin may see the usage of the file system at a path; no when that is not known in time.
-pub(in super::super) async fn may_size(plugin: &Plugin, path: &str, patience: Instant) -> bool {
-    let asked =
-        elsewhere(plugin.clone(), patience, path.to_owned(), |grants, path| Ok(check_usage(grants, path).is_ok()));
-    asked.await.unwrap_or(false)
+pub(in super::super) async fn may_size(plugin: &Plugin, path: &str, until: Instant) -> bool {
+    let (grants, path) = (Arc::clone(&plugin.grants), path.to_owned());
+    elsewhere(plugin, until, move || check_usage(&grants, &path).is_ok()).await.unwrap_or(false)
 }
 
-fn refused(refusal: &Refusal, grant: &str, path: &str) -> Error {
-    match refusal {
-        Refusal::Malformed(why) => Error::InvalidPath(format!("{path:?} {why}")),
-        Refusal::Own => Error::Denied("no grant opens the agent's own process".to_owned()),
-        Refusal::Missing => Error::Denied(grant_line(grant, path)),
-    }
-}
-
-fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, Error> {
-    let found = find(grants, path, FileType::RegularFile, Grants::read)?;
+fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, Failed> {
+    let found = readable(grants, path, FileType::RegularFile, Grants::read)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(&found.path, flags, Mode::empty()).map_err(failed)?);
+    let file = File::from(rustix::fs::open(&found.path, flags, Mode::empty())?);
     let mut content = Vec::new();
-    file.take(FILE_BYTES + 1).read_to_end(&mut content).map_err(|error| io_failed(&error))?;
+    file.take(FILE_BYTES + 1).read_to_end(&mut content)?;
     if content.len() as u64 > FILE_BYTES {
-        return Err(Error::TooLarge(FILE_BYTES));
+        return Err(Failed::TooLarge(FILE_BYTES));
     }
     Ok(content)
 }
 
-fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Error> {
-    let found = find(grants, path, FileType::Directory, Grants::list)?;
+fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Failed> {
+    let found = readable(grants, path, FileType::Directory, Grants::list)?;
     let mut names = Vec::new();
-    for entry in fs::read_dir(&found.path).map_err(|error| io_failed(&error))? {
+    for entry in fs::read_dir(&found.path)? {
         // A name that is not text cannot be asked for either.
-        let Ok(name) = entry.map_err(|error| io_failed(&error))?.file_name().into_string() else { continue };
+        let Ok(name) = entry?.file_name().into_string() else { continue };
         if names.len() == NAMES {
-            return Err(Error::TooLarge(NAMES as u64));
+            return Err(Failed::TooLarge(NAMES as u64));
         }
         names.push(name);
     }
@@ -127,9 +129,9 @@ fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, Error> {
-    check_usage(grants, path).map_err(|refusal| refused(&refusal, "usage", path))?;
-    let found = rustix::fs::statvfs(below(grants.root(), path)).map_err(failed)?;
+fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, Failed> {
+    check_usage(grants, path).map_err(|refusal| Unfound::refused(&refusal, Key::Usage, path))?;
+    let found = rustix::fs::statvfs(below(grants.root(), path))?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     Ok(FilesystemUsage {
         total_bytes: bytes(found.f_blocks),
@@ -150,55 +152,15 @@ fn check_usage(grants: &Grants, path: &str) -> Result<(), Refusal> {
     }
 }
 
-/// A file that was found and may be opened. Its path leads to this very file, whatever happens to the one it was found
-/// by.
-struct Found {
-    path: PathBuf,
-    /// Keeps the path alive.
-    _handle: OwnedFd,
-}
-
-/// Finds what is at a path, following symbolic links, and makes sure that it is of this type, and that neither the path
-/// nor the links lead out of the grants.
-fn find(
+/// Finds what is at a path and of this type, as far as it may be read.
+fn readable(
     grants: &Grants,
     path: &str,
     wanted: FileType,
     check: fn(&Grants, &str) -> Result<Basis, Refusal>,
-) -> Result<Found, Error> {
-    let check = |path: &str| check(grants, path).map_err(|refusal| refused(&refusal, "read", path));
-    let denied = |why: &str| Err(Error::Denied(why.to_owned()));
-    let mut basis = check(path)?;
-    let handle = open_without_effect(&below(grants.root(), path)).map_err(failed)?;
-    let status = rustix::fs::fstat(&handle).map_err(failed)?;
-
-    let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
-    let real = fs::read_link(&link).map_err(|error| io_failed(&error))?;
-    let Ok(real) = real.strip_prefix(grants.root()) else { return denied("it leads out of the measured host") };
-    let real = Path::new("/").join(real);
-    let Some(real) = real.to_str() else { return denied("it leads to a path that is not text") };
-    // The kernel's links within /sys lead to the same attributes under /sys/devices.
-    let is_within_sys = path.starts_with("/sys/") && real.starts_with("/sys/");
-    if real != path && !is_within_sys {
-        basis = check(real)?;
-    }
-    if basis == Basis::Default && !Mode::from_raw_mode(status.st_mode).contains(Mode::ROTH) {
-        return Err(refused(&Refusal::Missing, "read", path));
-    }
-    if FileType::from_raw_mode(status.st_mode) != wanted {
-        return Err(Error::WrongType);
-    }
-    Ok(Found { path: link, _handle: handle })
-}
-
-#[cfg(target_os = "linux")]
-fn open_without_effect(path: &Path) -> Result<OwnedFd, Errno> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_without_effect(_path: &Path) -> Result<OwnedFd, Errno> {
-    Err(Errno::NOTSUP)
+) -> Result<Found, Unfound> {
+    let check = |path: &str| check(grants, path).map_err(|refusal| Unfound::refused(&refusal, Key::Read, path));
+    find(grants.root(), path, wanted, check)
 }
 
 /// Whether a file system is mounted at a path. Mounts nothing to find out.
@@ -215,26 +177,25 @@ fn is_mount_root(_path: &Path) -> bool {
     false
 }
 
-fn failed(error: Errno) -> Error {
-    match error {
-        Errno::NOENT | Errno::NOTDIR => Error::NotFound,
-        other => Error::Io(io::Error::from(other).to_string()),
-    }
-}
-
-fn io_failed(error: &io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::NotFound => Error::NotFound,
-        _ => Error::Io(error.to_string()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use super::super::denial::Denial;
     use super::*;
     use crate::hostpath::Pattern;
+    use crate::plugin::grants::network::Network;
+
+    fn denied<T>(done: Result<T, Failed>) -> Option<Denial> {
+        match done {
+            Err(Failed::Unfound(Unfound::Denied(denial))) => Some(denial),
+            _ => None,
+        }
+    }
+
+    fn missing(key: Key, path: &str) -> Denial {
+        Denial::Missing(key, path.to_owned())
+    }
 
     /// A root with `/data/open`, which is granted, and `/data/secret`, which is not.
     fn host() -> (tempfile::TempDir, Grants) {
@@ -244,7 +205,8 @@ mod tests {
         fs::write(data.join("open/a"), "a").expect("written");
         fs::write(data.join("secret"), "secret").expect("written");
         let granted = Pattern::new("/data/open/*").expect("a pattern");
-        let grants = Grants::new(&root.path().canonicalize().expect("it is there"), &[granted], &[]);
+        let grants =
+            Grants::new(&root.path().canonicalize().expect("it is there"), &[granted], &[], Network::default());
         (root, grants)
     }
 
@@ -253,11 +215,11 @@ mod tests {
         let (root, grants) = host();
         assert_eq!(read(&grants, "/data/open/a").expect("granted"), b"a");
         assert_eq!(list(&grants, "/data/open").expect("granted"), ["a"]);
-        assert!(matches!(read(&grants, "/data/open/b"), Err(Error::NotFound)));
-        assert!(matches!(read(&grants, "/data/open"), Err(Error::Denied(_))));
+        assert!(matches!(read(&grants, "/data/open/b"), Err(Failed::Unfound(Unfound::NotFound))));
+        assert_eq!(denied(read(&grants, "/data/open")), Some(missing(Key::Read, "/data/open")));
         fs::create_dir(root.path().join("data/open/dir")).expect("created");
-        assert!(matches!(read(&grants, "/data/open/dir"), Err(Error::WrongType)));
-        assert!(matches!(list(&grants, "/data/open/a"), Err(Error::WrongType)));
+        assert!(matches!(read(&grants, "/data/open/dir"), Err(Failed::Unfound(Unfound::WrongType))));
+        assert!(matches!(list(&grants, "/data/open/a"), Err(Failed::Unfound(Unfound::WrongType))));
     }
 
     #[test]
@@ -267,10 +229,9 @@ mod tests {
         symlink("../secret", open.join("out")).expect("linked");
         symlink("a", open.join("in")).expect("linked");
         symlink("..", open.join("up")).expect("linked");
-        let grant = "read = [\"/data/secret\"]";
-        assert!(matches!(read(&grants, "/data/open/out"), Err(Error::Denied(missing)) if missing == grant));
+        assert_eq!(denied(read(&grants, "/data/open/out")), Some(missing(Key::Read, "/data/secret")));
         assert_eq!(read(&grants, "/data/open/in").expect("stays within"), b"a");
-        assert!(matches!(list(&grants, "/data/open/up"), Err(Error::Denied(_))));
+        assert_eq!(denied(list(&grants, "/data/open/up")), Some(missing(Key::Read, "/data")));
     }
 
     #[test]
@@ -278,7 +239,7 @@ mod tests {
         let (root, grants) = host();
         let pipe = root.path().join("data/open/pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::from_raw_mode(0o600)).expect("made");
-        assert!(matches!(read(&grants, "/data/open/pipe"), Err(Error::WrongType)));
+        assert!(matches!(read(&grants, "/data/open/pipe"), Err(Failed::Unfound(Unfound::WrongType))));
     }
 
     #[test]
@@ -287,7 +248,8 @@ mod tests {
         let (root, grants) = host();
         fs::write(outside.path().join("a"), "outside").expect("written");
         symlink(outside.path().join("a"), root.path().join("data/open/away")).expect("linked");
-        assert!(matches!(read(&grants, "/data/open/away"), Err(Error::Denied(why)) if why.contains("measured host")));
+        let why = "\"/data/open/away\" leads out of the measured host".to_owned();
+        assert_eq!(denied(read(&grants, "/data/open/away")), Some(Denial::Final(why)));
     }
 
     #[test]
@@ -298,7 +260,7 @@ mod tests {
         fs::write(&file, "1 2").expect("written");
         assert!(read(&grants, "/proc/uptime").is_ok());
         rustix::fs::chmod(&file, Mode::from_raw_mode(0o600)).expect("changed");
-        assert!(matches!(read(&grants, "/proc/uptime"), Err(Error::Denied(_))));
+        assert_eq!(denied(read(&grants, "/proc/uptime")), Some(missing(Key::Read, "/proc/uptime")));
     }
 
     #[test]
@@ -319,19 +281,20 @@ mod tests {
         file.set_len(FILE_BYTES).expect("sized");
         assert_eq!(read(&grants, "/data/open/big").expect("just fits").len() as u64, FILE_BYTES);
         file.set_len(FILE_BYTES + 1).expect("sized");
-        assert!(matches!(read(&grants, "/data/open/big"), Err(Error::TooLarge(FILE_BYTES))));
+        assert!(matches!(read(&grants, "/data/open/big"), Err(Failed::TooLarge(FILE_BYTES))));
     }
 
     #[test]
     fn a_mount_may_be_sized_and_no_other_path_tells_whether_it_exists() {
-        let grants = Grants::new(Path::new("/"), &[], &[]);
+        let grants = Grants::new(Path::new("/"), &[], &[], Network::default());
         let mount = usage(&grants, "/").expect("the root of all mounts");
         assert!(mount.total_bytes >= mount.free_bytes && mount.free_bytes >= mount.available_bytes);
-        let missing = |path: &str| matches!(usage(&grants, path), Err(Error::Denied(grant)) if grant.contains(path));
-        assert!(missing("/etc") && missing("/no/such/place"));
+        for path in ["/etc", "/no/such/place"] {
+            assert_eq!(denied(usage(&grants, path)), Some(missing(Key::Usage, path)));
+        }
         let granted = [Pattern::new("/etc").expect("a pattern"), Pattern::new("/no/such/place").expect("a pattern")];
-        let grants = Grants::new(Path::new("/"), &[], &granted);
+        let grants = Grants::new(Path::new("/"), &[], &granted, Network::default());
         assert!(usage(&grants, "/etc").is_ok());
-        assert!(matches!(usage(&grants, "/no/such/place"), Err(Error::NotFound)));
+        assert!(matches!(usage(&grants, "/no/such/place"), Err(Failed::Unfound(Unfound::NotFound))));
     }
 }

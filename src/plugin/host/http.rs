@@ -1,31 +1,312 @@
-//! The capability `http`. No origin can be granted yet, so every request is answered with the grant that it lacks.
+//! The capability `http`: one request to a granted origin, over a connection of its own, and the whole response.
+//! Redirects are answered as they are. What the agent says of a connection (`host`, `content-length`, `connection` and
+//! their like) a guest cannot say, so that what a server reads is one request, and the one that was granted.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::uri::PathAndQuery;
+use http::{Method, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
 
 use super::super::bindings::gauged::plugin::http::{Error, Host, Request, Response};
-use super::{State, grant_line};
+use super::super::configured::Plugin;
+use super::State;
+use super::denial::{Denial, Key};
+use super::dial::{Stream, Unreachable, dial};
+use super::tls;
+use crate::address::{Endpoint, Origin, Scheme};
+
+/// The largest body of a response: the metrics of a large exporter. It has to fit into the guest's memory, too.
+const BODY_BYTES: usize = 4 << 20;
+
+/// The largest head of a response, with all its headers: eight times what most servers send at most.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// The most headers of a response or a request: what most servers take.
+const HEADERS: usize = 100;
+
+/// The largest body of a request: a collector asks, it does not upload.
+const REQUEST_BODY_BYTES: usize = 1 << 20;
+
+/// The largest URL with all headers of a request: what most servers take at most.
+const REQUEST_HEAD_BYTES: usize = 16 << 10;
+
+/// How many fetches of all plugins are under way at a time; others wait for their turn. An eighth of the 1,024 files that
+/// a process may have open by default, and a bound on the bodies that are in memory.
+static PLACES: Semaphore = Semaphore::const_new(128);
+
+/// Headers that speak of the connection, which is the agent's business.
+const RESERVED: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 impl Host for State {
     async fn fetch(&mut self, request: Request) -> Result<Response, Error> {
-        Err(Error::Denied(grant_line("fetch", origin(&request.url))))
+        let started = Instant::now();
+        let until = self.until(request.timeout_ms.map(|ms| Duration::from_millis(ms.into())));
+        let (origin, path) = Origin::of_url(&request.url)
+            .map_err(|why| Error::InvalidRequest(format!("the URL {:?} {why}", request.url)))?;
+        if !self.plugin.grants.network().fetch(&origin) {
+            return Err(Error::Denied(self.plugin.deny(Denial::Missing(Key::Fetch, origin.to_string()))));
+        }
+        let message = message(request, &origin, path).map_err(Error::InvalidRequest)?;
+        // Connecting begins at once, so that one who has no time left must not come so far.
+        if started >= until {
+            return Err(Error::Timeout);
+        }
+        let exchange = exchange(&self.plugin, &origin, message, started, until);
+        timeout_at(until.into(), exchange).await.unwrap_or(Err(Error::Timeout))
     }
 }
 
-/// What is granted of an address: scheme, host and port.
-fn origin(url: &str) -> &str {
-    let authority = url.find("://").map_or(0, |at| at + 3);
-    let end = url[authority..].find(['/', '?', '#']).map_or(url.len(), |at| authority + at);
-    &url[..end]
+/// Makes a message of what a guest asks for, or says what is wrong with it.
+fn message(request: Request, origin: &Origin, path: PathAndQuery) -> Result<http::Request<Full<Bytes>>, String> {
+    let Request { method, headers, body, .. } = request;
+    let method = match Method::from_bytes(method.as_bytes()) {
+        Ok(Method::CONNECT) => return Err("the method CONNECT is for proxies; use net.connect".to_owned()),
+        Ok(method) => method,
+        Err(_) => return Err(format!("{method:?} is not a method; write it like GET")),
+    };
+    if body.len() > REQUEST_BODY_BYTES {
+        return Err(format!("the body is larger than {REQUEST_BODY_BYTES} bytes"));
+    }
+    let head_bytes = path.as_str().len() + headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    if headers.len() > HEADERS || head_bytes > REQUEST_HEAD_BYTES {
+        return Err(format!(
+            "there are more than {HEADERS} headers, or {REQUEST_HEAD_BYTES} bytes of them and the URL"
+        ));
+    }
+    let mut checked = HeaderMap::new();
+    for (name, value) in headers {
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header's name"))?;
+        if RESERVED.contains(&header.as_str()) {
+            return Err(format!("the header {header} is the agent's to set; leave it out"));
+        }
+        let value = HeaderValue::from_bytes(value.as_bytes())
+            .map_err(|_| format!("the value of the header {header} has control characters: {value:?}"))?;
+        checked.append(header, value);
+    }
+    let authority = HeaderValue::try_from(origin.authority()).map_err(|error| error.to_string())?;
+    checked.insert(HOST, authority);
+    checked.insert(CONNECTION, HeaderValue::from_static("close"));
+    let agent = HeaderValue::from_static(concat!("gauged/", env!("CARGO_PKG_VERSION")));
+    checked.entry(USER_AGENT).or_insert(agent);
+    let mut message = http::Request::new(Full::new(Bytes::from(body)));
+    *message.method_mut() = method;
+    *message.uri_mut() = Uri::from(path);
+    *message.headers_mut() = checked;
+    Ok(message)
+}
+
+async fn exchange(
+    plugin: &Plugin,
+    origin: &Origin,
+    message: http::Request<Full<Bytes>>,
+    started: Instant,
+    until: Instant,
+) -> Result<Response, Error> {
+    // Nobody closes the semaphore, so there is a place in the end.
+    let _place = PLACES.acquire().await;
+    let (stream, certificate_not_after) = open(plugin, origin, until).await?;
+    let connect_ns = nanoseconds(started.elapsed());
+    let seen = Arc::new(Seen::default());
+    let metered = TokioIo::new(Metered { stream, seen: Arc::clone(&seen) });
+
+    let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES).max_headers(HEADERS).handshake(metered).await;
+    let (mut sender, connection) = handshake.map_err(|error| broken(&error, &seen))?;
+    let mut connection = pin!(connection);
+    let mut response = pin!(async {
+        let response = sender.send_request(message).await.map_err(|error| broken(&error, &seen))?;
+        let (head, body) = response.into_parts();
+        Ok((head, read(body, &seen).await?))
+    });
+    // The connection only does its work while it is asked to; what it has to say the response says as well.
+    let mut is_open = true;
+    let (head, body) = loop {
+        tokio::select! {
+            biased;
+            response = &mut response => break response?,
+            _ended = &mut connection, if is_open => is_open = false,
+        }
+    };
+    let first_byte = seen.first_byte.get().map_or_else(|| started.elapsed(), |&at| at - started);
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    Ok(Response {
+        status: head.status.as_u16(),
+        headers: head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
+        body,
+        connect_ns,
+        first_byte_ns: nanoseconds(first_byte),
+        total_ns: nanoseconds(started.elapsed()),
+        certificate_not_after,
+    })
+}
+
+/// Connects to a granted origin. Answers when its certificate expires, too.
+async fn open(plugin: &Plugin, origin: &Origin, until: Instant) -> Result<(Box<dyn Stream>, Option<u64>), Error> {
+    let network = plugin.grants.network();
+    let at = |endpoint: &Endpoint| Origin { scheme: origin.scheme, endpoint: endpoint.clone() };
+    let dialled = dial(plugin, &origin.endpoint, until, |endpoint| network.fetch(&at(endpoint))).await;
+    let stream = dialled.map_err(|unreachable| match unreachable {
+        Unreachable::Denied(endpoint) => {
+            Error::Denied(plugin.deny(Denial::Missing(Key::Fetch, at(&endpoint).to_string())))
+        }
+        Unreachable::Resolve(why) => Error::Resolve(why),
+        Unreachable::Connect(why) => Error::Connect(why),
+        Unreachable::Timeout => Error::Timeout,
+    })?;
+    if origin.scheme == Scheme::Http {
+        return Ok((Box::new(stream), None));
+    }
+    match tls::secure(plugin, &origin.endpoint.host, stream, until).await {
+        Ok(stream) => {
+            let not_after = tls::not_after(&stream);
+            Ok((Box::new(stream), not_after))
+        }
+        Err(tls::Failed::Tls(why)) => Err(Error::Tls(why)),
+        Err(tls::Failed::Timeout) => Err(Error::Timeout),
+    }
+}
+
+/// Reads a body to its end.
+async fn read(mut body: Incoming, seen: &Seen) -> Result<Vec<u8>, Error> {
+    let too_large = || Error::TooLarge(BODY_BYTES as u64);
+    if body.size_hint().lower() > BODY_BYTES as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| broken(&error, seen))?;
+        // Trailers are of no use to anybody.
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > BODY_BYTES {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// What it means that there is no response, or not all of it.
+fn broken(error: &hyper::Error, seen: &Seen) -> Error {
+    if error.is_parse() && seen.bytes.load(Ordering::Relaxed) >= HEAD_BYTES {
+        return Error::TooLarge(HEAD_BYTES as u64);
+    }
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Error::Protocol(format!("{error}{cause}"))
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What has been read from a stream.
+#[derive(Default)]
+struct Seen {
+    first_byte: OnceLock<Instant>,
+    bytes: AtomicUsize,
+}
+
+/// A stream that notes what is read from it.
+struct Metered {
+    stream: Box<dyn Stream>,
+    seen: Arc<Seen>,
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let read = buffer.filled().len() - before;
+        if read > 0 {
+            self.seen.first_byte.get_or_init(Instant::now);
+            self.seen.bytes.fetch_add(read, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn made(method: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<http::Request<Full<Bytes>>, String> {
+        let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let url = "http://Host:80/path?query".to_owned();
+        let (origin, path) = Origin::of_url(&url).expect("a URL");
+        let (method, body) = (method.to_owned(), body.to_owned());
+        message(Request { method, url, headers, body, timeout_ms: None }, &origin, path)
+    }
+
     #[test]
-    fn an_origin_is_what_comes_before_the_path() {
-        assert_eq!(origin("http://localhost:8080/status?x=1"), "http://localhost:8080");
-        assert_eq!(origin("https://example.org?x"), "https://example.org");
-        assert_eq!(origin("https://example.org"), "https://example.org");
-        assert_eq!(origin("nonsense/x"), "nonsense");
-        assert_eq!(origin(""), "");
+    fn a_message_is_what_was_asked_for() {
+        let made = made("PURGE", &[("X-Key", "a"), ("x-key", "b"), ("user-agent", "me")], b"").expect("right");
+        assert_eq!((made.method().as_str(), made.uri().to_string()), ("PURGE", "/path?query".to_owned()));
+        let header = |name| -> Vec<&str> {
+            made.headers().get_all(name).iter().map(|value| value.to_str().expect("text")).collect()
+        };
+        assert_eq!(header("x-key"), ["a", "b"]);
+        assert_eq!(header("host"), ["host"]);
+        assert_eq!(header("user-agent"), ["me"]);
+        assert_eq!(header("connection"), ["close"]);
+    }
+
+    #[test]
+    fn nothing_can_be_smuggled_into_a_message() {
+        for method in ["", "GET /", "GET\r\n", "G\0T", "GÉT", "CONNECT"] {
+            assert!(made(method, &[], b"").is_err(), "{method:?}");
+        }
+        for name in RESERVED.into_iter().chain(["Host", "TRANSFER-ENCODING", "", "a b", "a:", "a\r\nb", "ä", ":path"])
+        {
+            assert!(made("GET", &[(name, "x")], b"").is_err(), "{name:?}");
+        }
+        for value in ["a\r\nb: c", "a\nb", "a\0", "\u{7f}"] {
+            assert!(made("GET", &[("x", value)], b"").is_err(), "{value:?}");
+        }
+        assert!(made("GET", &[("x", &"x".repeat(REQUEST_HEAD_BYTES))], b"").is_err());
+        assert!(made("GET", &[("x", "x"); HEADERS + 1], b"").is_err());
+        assert!(made("POST", &[], &vec![0; REQUEST_BODY_BYTES]).is_ok());
+        assert!(made("POST", &[], &vec![0; REQUEST_BODY_BYTES + 1]).is_err());
     }
 }

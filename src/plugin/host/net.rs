@@ -1,38 +1,164 @@
-//! The capability `net`. No address can be granted yet, so every connection is answered with the grant that it lacks.
+//! The capability `net`: streams of bytes to granted addresses. A connection may be kept from one call to the next; each
+//! operation on it has a deadline; and it is closed with its handle, at the latest with the guest.
 
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::FileType;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout_at;
 use wasmtime::component::Resource;
 
 use super::super::bindings::gauged::plugin::net::{Error, Host, HostConnection};
-use super::{State, grant_line};
+use super::super::configured::Plugin;
+use super::State;
+use super::denial::{Denial, Key};
+use super::dial::{Stream, Unreachable, dial};
+use super::elsewhere::{Lost, elsewhere};
+use super::found::{Unfound, find};
+use crate::address::{Address, Endpoint};
 
-/// An open connection, of which there are none.
-#[derive(Debug)]
+/// How many connections one guest may have open: more than a collector has servers to ask.
+const CONNECTIONS: usize = 16;
+
+/// How many connections all guests together may have open: a quarter of the 1,024 files that a process may have open by
+/// default.
+static PLACES: Semaphore = Semaphore::const_new(256);
+
+/// The most bytes that one read brings.
+const READ_BYTES: usize = 64 << 10;
+
+/// An open connection.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub enum Connection {}
-
-impl State {
-    /// A handle that no connection stands behind is a fault of the guest's bindings.
-    fn connection(&mut self, handle: &Resource<Connection>) -> Result<&mut Connection, Error> {
-        self.table.get_mut(handle).map_err(|error| Error::Io(error.to_string()))
-    }
+pub struct Connection {
+    stream: Box<dyn Stream>,
+    /// How long each operation may take; none for as long as the call has time.
+    timeout: Option<Duration>,
+    _place: SemaphorePermit<'static>,
 }
 
 impl Host for State {}
 
 impl HostConnection for State {
-    async fn connect(&mut self, address: String, _timeout_ms: Option<u32>) -> Result<Resource<Connection>, Error> {
-        Err(Error::Denied(grant_line("connect", &address)))
+    async fn connect(&mut self, address: String, timeout_ms: Option<u32>) -> Result<Resource<Connection>, Error> {
+        let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+        let until = self.until(timeout);
+        let parsed =
+            Address::parse(&address).map_err(|why| Error::InvalidAddress(format!("the address {address:?} {why}")))?;
+        if let (Address::Tcp(_), false) = (&parsed, self.plugin.grants.network().connect(&parsed)) {
+            return Err(denied(&self.plugin, Denial::Missing(Key::Connect, parsed.to_string())));
+        }
+        // Nothing else is in the table.
+        if self.table.iter_mut().count() >= CONNECTIONS {
+            return Err(Error::Connect(format!(
+                "{CONNECTIONS} connections are open, which is all there may be; drop one"
+            )));
+        }
+        let Ok(place) = PLACES.try_acquire() else {
+            let why = "all plugins together have as many connections open as there may be";
+            return Err(Error::Connect(why.to_owned()));
+        };
+        let connecting = async {
+            Ok::<Box<dyn Stream>, Error>(match parsed {
+                Address::Tcp(endpoint) => Box::new(open_tcp(&self.plugin, &endpoint, until).await?),
+                Address::Unix(path) => Box::new(open_unix(&self.plugin, path, until).await?),
+            })
+        };
+        let stream = within(until, connecting).await?;
+        self.table
+            .push(Connection { stream, timeout, _place: place })
+            .map_err(|error| Error::Connect(error.to_string()))
     }
 
-    async fn write(&mut self, connection: Resource<Connection>, _bytes: Vec<u8>) -> Result<(), Error> {
-        match *self.connection(&connection)? {}
+    async fn write(&mut self, connection: Resource<Connection>, bytes: Vec<u8>) -> Result<(), Error> {
+        let (connection, until) = self.connection(&connection)?;
+        let writing = async {
+            connection.stream.write_all(&bytes).await?;
+            connection.stream.flush().await
+        };
+        within(until, async { writing.await.map_err(|error| broken(&error)) }).await
     }
 
-    async fn read(&mut self, connection: Resource<Connection>, _max_bytes: u32) -> Result<Vec<u8>, Error> {
-        match *self.connection(&connection)? {}
+    async fn read(&mut self, connection: Resource<Connection>, max_bytes: u32) -> Result<Vec<u8>, Error> {
+        let (connection, until) = self.connection(&connection)?;
+        let most = usize::try_from(max_bytes).unwrap_or(READ_BYTES).min(READ_BYTES);
+        if most == 0 {
+            return Err(Error::Io("a read of at most 0 bytes says nothing; ask for one at least".to_owned()));
+        }
+        let mut bytes = vec![0; most];
+        let read = within(until, async { connection.stream.read(&mut bytes).await.map_err(|error| broken(&error)) });
+        let read = read.await?;
+        bytes.truncate(read);
+        Ok(bytes)
     }
 
     async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
-        match self.table.delete(connection)? {}
+        self.table.delete(connection)?;
+        Ok(())
     }
+}
+
+impl State {
+    /// A connection, and when an operation on it that begins now has to be over.
+    fn connection(&mut self, handle: &Resource<Connection>) -> Result<(&mut Connection, Instant), Error> {
+        let timeout = self.table.get(handle).map_err(|error| Error::Io(error.to_string()))?.timeout;
+        let until = self.until(timeout);
+        let connection = self.table.get_mut(handle).map_err(|error| Error::Io(error.to_string()))?;
+        Ok((connection, until))
+    }
+}
+
+fn denied(plugin: &Plugin, denial: Denial) -> Error {
+    Error::Denied(plugin.deny(denial))
+}
+
+async fn open_tcp(plugin: &Plugin, endpoint: &Endpoint, until: Instant) -> Result<tokio::net::TcpStream, Error> {
+    let network = plugin.grants.network();
+    let is_granted = |endpoint: &Endpoint| network.connect(&Address::Tcp(endpoint.clone()));
+    let dialled = dial(plugin, endpoint, until, is_granted).await;
+    dialled.map_err(|unreachable| match unreachable {
+        Unreachable::Denied(endpoint) => denied(plugin, Denial::Missing(Key::Connect, endpoint.to_string())),
+        Unreachable::Resolve(why) => Error::Resolve(why),
+        Unreachable::Connect(why) => Error::Connect(why),
+        Unreachable::Timeout => Error::Timeout,
+    })
+}
+
+/// Connects to the very socket that was found within the grants.
+async fn open_unix(plugin: &Plugin, path: String, until: Instant) -> Result<UnixStream, Error> {
+    let grants = Arc::clone(&plugin.grants);
+    let found = elsewhere(plugin, until, move || {
+        let check = |path: &str| {
+            let address = Address::Unix(path.to_owned()).to_string();
+            let checked = grants.connect_unix(path);
+            checked.map_err(|refusal| Unfound::refused(&refusal, Key::Connect, &address))
+        };
+        find(grants.root(), &path, FileType::Socket, check)
+    });
+    let found = match found.await {
+        Ok(Ok(found)) => found,
+        Ok(Err(Unfound::Denied(denial))) => return Err(denied(plugin, denial)),
+        Ok(Err(Unfound::Malformed(why))) => return Err(Error::InvalidAddress(why)),
+        Ok(Err(Unfound::NotFound)) => return Err(Error::Connect("there is no such socket".to_owned())),
+        Ok(Err(Unfound::WrongType)) => return Err(Error::Connect("what is there is not a socket".to_owned())),
+        Ok(Err(Unfound::Io(why))) | Err(Lost::Panicked(why)) => return Err(Error::Connect(why)),
+        Err(Lost::Late) => return Err(Error::Timeout),
+    };
+    UnixStream::connect(&found.path).await.map_err(|error| Error::Connect(error.to_string()))
+}
+
+/// Awaits an operation, as long as there is time.
+async fn within<T>(until: Instant, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    // An operation that begins may have an effect, so that one who has no time left must not come so far.
+    if Instant::now() >= until {
+        return Err(Error::Timeout);
+    }
+    timeout_at(until.into(), operation).await.unwrap_or(Err(Error::Timeout))
+}
+
+fn broken(error: &io::Error) -> Error {
+    Error::Io(error.to_string())
 }

@@ -1,0 +1,414 @@
+//! Addresses on the network and origins of HTTP servers, as the configuration and plugins write them. Each has one
+//! spelling once it is read: names in lower case, IPv4 addresses that are written as IPv6 as what they are, default
+//! ports left out of origins. Purely text: what a name leads to is decided by who resolves it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::Uri;
+use http::uri::PathAndQuery;
+
+use crate::hostpath::{self, Pattern};
+
+/// The longest name there is in the domain name system (RFC 1035).
+const NAME_BYTES: usize = 253;
+
+/// The longest part of a name between two dots (RFC 1035).
+const LABEL_BYTES: usize = 63;
+
+/// What a connection to a unix socket begins with.
+const UNIX: &str = "unix:";
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// A name that has to be resolved, in lower case.
+    Name(String),
+    /// An address, IPv4 if it is one in whatever spelling.
+    Ip(IpAddr),
+}
+
+/// A machine and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The machine.
+    pub host: Host,
+    /// The port, which is not 0.
+    pub port: u16,
+}
+
+/// What a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `host:port`.
+    Tcp(Endpoint),
+    /// `unix:/path`, a path as [`hostpath::check`] wants it.
+    Unix(String),
+}
+
+/// What connections are granted to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectGrant {
+    /// `host:port`.
+    Tcp(Endpoint),
+    /// `unix:/path`, in which `*` stands for any text within one segment.
+    Unix(Pattern),
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+/// What is granted of a URL: scheme, host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// Where it is.
+    pub endpoint: Endpoint,
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+impl Host {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let address: Ipv6Addr = inside.parse().map_err(|_| format!("has no IPv6 address in {text:?}"))?;
+            return Ok(Self::Ip(IpAddr::V6(address).to_canonical()));
+        }
+        if let Ok(address) = text.parse::<Ipv4Addr>() {
+            return Ok(Self::Ip(address.into()));
+        }
+        let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if text.is_empty() || text.len() > NAME_BYTES || !text.bytes().all(is_of_a_name) {
+            return Err(format!(
+                "has no host in {text:?}; write a name of letters, digits, - and _, or an address, IPv6 in brackets"
+            ));
+        }
+        let name = text.to_ascii_lowercase();
+        let is_label = |label: &str| (1..=LABEL_BYTES).contains(&label.len()) && !label.starts_with('-');
+        if !name.split('.').all(is_label) {
+            return Err(format!("has an empty part or one that begins with - in the name {text:?}; write it without"));
+        }
+        // Resolvers take 127.1, 2130706433 and 0x7f.1 for addresses.
+        let last = name.rsplit('.').next().unwrap_or_default();
+        if last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") {
+            return Err(format!("has an odd spelling of an address in {text:?}; write it as four numbers up to 255"));
+        }
+        Ok(Self::Name(name))
+    }
+}
+
+impl Endpoint {
+    /// Reads `host`, `host:port`, where nothing is said with the default port.
+    fn parse(text: &str, default_port: Option<u16>) -> Result<Self, String> {
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (text, None),
+        };
+        if host.contains(':') && !host.starts_with('[') {
+            return Err("has too many colons; write an IPv6 address in brackets, as in [::1]:80".to_owned());
+        }
+        let port = match port {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0') => {
+                digits.parse().ok()
+            }
+            Some(_) => None,
+            None => default_port,
+        };
+        let port = port.ok_or("has no port; end it with one from :1 to :65535")?;
+        Ok(Self { host: Host::parse(host)?, port })
+    }
+}
+
+impl Address {
+    /// Reads `host:port` or `unix:/path`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as the end of a sentence that begins with the address.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix(UNIX) {
+            Some(path) => hostpath::check(path).map(|()| Self::Unix(path.to_owned())).map_err(str::to_owned),
+            None => Endpoint::parse(text, None).map(Self::Tcp),
+        }
+    }
+}
+
+impl ConnectGrant {
+    /// Reads `host:port` or `unix:/path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Address::parse`].
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match Address::parse(text)? {
+            Address::Tcp(endpoint) => Ok(Self::Tcp(endpoint)),
+            Address::Unix(path) => Pattern::new(path).map(Self::Unix).map_err(str::to_owned),
+        }
+    }
+}
+
+impl Origin {
+    /// Reads `scheme://host` or `scheme://host:port`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as the end of a sentence that begins with the origin.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (origin, rest) = Self::of_url(text)?;
+        if rest != "/" || text.contains(['#', '?']) {
+            return Err(format!("has more than scheme, host and port; write {:?}", origin.to_string()));
+        }
+        Ok(origin)
+    }
+
+    /// Reads a URL: its origin, and what the server there is asked for.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, as the end of a sentence that begins with the URL.
+    pub fn of_url(url: &str) -> Result<(Self, PathAndQuery), String> {
+        let uri: Uri = url.parse().map_err(|error| format!("is not a URL: {error}"))?;
+        let parts = uri.into_parts();
+        let scheme = match parts.scheme.as_ref().map(|scheme| scheme.as_str().to_ascii_lowercase()).as_deref() {
+            Some("http") => Scheme::Http,
+            Some("https") => Scheme::Https,
+            _ => return Err("does not begin with http:// or https://".to_owned()),
+        };
+        let authority = parts.authority.ok_or("names no host")?;
+        if authority.as_str().contains('@') {
+            return Err("has a user name in front of the host; write it without".to_owned());
+        }
+        let endpoint = Endpoint::parse(authority.as_str(), Some(scheme.default_port()))?;
+        let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Ok((Self { scheme, endpoint }, path))
+    }
+
+    /// Host and port as a request names them: the port only where it is not the default one.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let Endpoint { host, port } = &self.endpoint;
+        if *port == self.scheme.default_port() { host.to_string() } else { self.endpoint.to_string() }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(IpAddr::V4(address)) => write!(f, "{address}"),
+            Self::Ip(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(endpoint) => endpoint.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{path}"),
+        }
+    }
+}
+
+impl fmt::Display for ConnectGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(endpoint) => endpoint.fmt(f),
+            Self::Unix(pattern) => write!(f, "{UNIX}{pattern}"),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.name(), self.authority())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn addresses_have_one_spelling() {
+        for (written, read) in [
+            ("127.0.0.1:6379", "127.0.0.1:6379"),
+            ("DB.Internal:5432", "db.internal:5432"),
+            ("[::1]:80", "[::1]:80"),
+            ("[0:0::0:1]:80", "[::1]:80"),
+            ("[::FFFF:127.0.0.1]:80", "127.0.0.1:80"),
+            ("[::ffff:7f00:1]:80", "127.0.0.1:80"),
+            ("unix:/run/redis/redis.sock", "unix:/run/redis/redis.sock"),
+        ] {
+            assert_eq!(Address::parse(written).map(|address| address.to_string()), Ok(read.to_owned()), "{written}");
+        }
+        for bad in [
+            "",
+            "db",
+            "db:",
+            "db:0",
+            "db:080",
+            "db:+80",
+            "db:65536",
+            "db:80 ",
+            ":80",
+            "db.:80",
+            "db..internal:80",
+            "-db:80",
+            "d b:80",
+            "dß:80",
+            "*:80",
+            "*.internal:80",
+            "::1:80",
+            "[::1]",
+            "[::1%eth0]:80",
+            "[::1:80",
+            "[127.0.0.1]:80",
+            "127.1:80",
+            "2130706433:80",
+            "0x7f000001:80",
+            "127.0.0.0x1:80",
+            "0177.0.0.1:80",
+            "1.2.3.4.5:80",
+            "db:80@evil:80",
+            "db%2e:80",
+            "http://db:80",
+            "unix:",
+            "unix:run/x",
+            "unix:/run/../x",
+            "unix:@abstract",
+            "UNIX:/run/x",
+            &format!("{}:80", "a.".repeat(127) + "a"),
+            &format!("{}:80", "a".repeat(64)),
+        ] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_have_one_spelling() {
+        for (written, read) in [
+            ("http://localhost:8080", "http://localhost:8080"),
+            ("HTTPS://Example.ORG:443/", "https://example.org"),
+            ("http://example.org:443", "http://example.org:443"),
+            ("http://[::1]:80", "http://[::1]"),
+            ("http://[::ffff:10.0.0.1]", "http://10.0.0.1"),
+        ] {
+            assert_eq!(Origin::parse(written).map(|origin| origin.to_string()), Ok(read.to_owned()), "{written}");
+        }
+        for bad in [
+            "",
+            "example.org",
+            "//example.org",
+            "/path",
+            "*",
+            "ftp://example.org",
+            "unix:/run/x",
+            "http://",
+            "http:///",
+            "http:example.org",
+            "http://example.org/path",
+            "http://example.org/?x",
+            "http://example.org#x",
+            "http://*.example.org",
+            "http://user@example.org",
+            "http://user:secret@example.org",
+            "http://@example.org",
+            "http://example.org.",
+            "http://example.org:0",
+            "http://example.org:",
+            "http://münchen.de",
+            "http://127.1",
+            "http://[fe80::1%25eth0]",
+        ] {
+            assert!(Origin::parse(bad).is_err(), "{bad}: {:?}", Origin::parse(bad));
+        }
+    }
+
+    #[test]
+    fn a_url_leads_to_the_origin_that_is_spoken_to() {
+        let of = |url: &str| Origin::of_url(url).map(|(origin, path)| (origin.to_string(), path.to_string()));
+        assert_eq!(of("http://db:81/a?b#c"), Ok(("http://db:81".to_owned(), "/a?b".to_owned())));
+        assert_eq!(of("http://db?b"), Ok(("http://db".to_owned(), "/?b".to_owned())));
+        assert_eq!(of("http://db//evil/@evil"), Ok(("http://db".to_owned(), "//evil/@evil".to_owned())));
+        for bad in [
+            "http://db@evil/",
+            "http://db:80@evil/",
+            "http://db%40evil/",
+            "http://db%2eevil/",
+            "http://db\\@evil/",
+            "http://db\\evil/",
+            "http://evil\u{ff0e}db/",
+            "http://db\t.evil/",
+            "http://db /",
+            "http://db/\r\nhost: evil",
+            "http://db/ HTTP/1.1",
+            " http://db/",
+            "http:/db/",
+            "http:\\\\db",
+        ] {
+            assert!(of(bad).is_err(), "{bad}: {:?}", of(bad));
+        }
+    }
+
+    proptest! {
+        /// What was read is written so that it reads the same, and no text is too odd to be read.
+        #[test]
+        fn what_is_written_reads_back(text in "(unix:)?(http|HTTPS)?(://)?[a-zA-Z0-9.:\\[\\]@/\\\\%*-]{0,24}(:[0-9]{1,5})?") {
+            if let Ok(address) = Address::parse(&text) {
+                prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
+            }
+            if let Ok(grant) = ConnectGrant::parse(&text) {
+                prop_assert_eq!(ConnectGrant::parse(&grant.to_string()), Ok(grant));
+            }
+            if let Ok(origin) = Origin::parse(&text) {
+                prop_assert_eq!(Origin::parse(&origin.to_string()), Ok(origin));
+            }
+        }
+
+        #[test]
+        fn any_text_is_survived(text in any::<String>()) {
+            let _ = (Address::parse(&text), ConnectGrant::parse(&text), Origin::parse(&text), Origin::of_url(&text));
+        }
+
+        /// All spellings of an IPv4 address that are read are read as that address.
+        #[test]
+        fn an_address_is_the_same_in_both_families(bits in any::<u32>(), port in 1_u16..) {
+            let address = Ipv4Addr::from_bits(bits);
+            let plain = Address::parse(&format!("{address}:{port}")).expect("right");
+            let mapped = address.to_ipv6_mapped();
+            prop_assert_eq!(Address::parse(&format!("[{mapped}]:{port}")), Ok(plain.clone()));
+            let Address::Tcp(endpoint) = plain else { panic!("not a socket") };
+            prop_assert_eq!(endpoint, Endpoint { host: Host::Ip(address.into()), port });
+        }
+    }
+}

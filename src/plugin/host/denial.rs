@@ -1,0 +1,155 @@
+//! What a plugin is told when it lacks a grant, and what the operator is told: once, with the exact lines to write.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::sync::{Mutex, PoisonError};
+
+use super::super::configured::Plugin;
+use super::log::printable;
+
+/// How many different grants that one plugin lacks are told to the operator: a plugin that asks for more is not asking
+/// for grants.
+const TOLD: usize = 100;
+
+/// The key of the configuration that a grant belongs under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Key {
+    Read,
+    Usage,
+    Connect,
+    Fetch,
+}
+
+impl Key {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Usage => "usage",
+            Self::Connect => "connect",
+            Self::Fetch => "fetch",
+        }
+    }
+}
+
+/// Why a plugin may not do what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// This is not granted.
+    Missing(Key, String),
+    /// No grant would help; why.
+    Final(String),
+}
+
+/// What the operator has been told of one plugin's denials.
+#[derive(Default)]
+pub(in super::super) struct Denials {
+    /// Behind a lock because a version and its successor may both be at work for a moment.
+    told: Mutex<HashSet<String>>,
+}
+
+impl Denials {
+    /// Notes that the operator is told this. Answers whether that is news, and whether it is the last.
+    fn note(&self, line: &str) -> Option<bool> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = told.len() < TOLD && told.insert(line.to_owned());
+        is_news.then_some(told.len() == TOLD)
+    }
+
+    fn has(&self, line: &str) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.len() >= TOLD || told.contains(line)
+    }
+}
+
+/// The line of configuration that would give a missing grant: what a guest is told.
+pub(in super::super) fn grant_line(key: Key, value: &str) -> String {
+    grants_line(key, &[value.to_owned()])
+}
+
+fn grants_line(key: Key, values: &[String]) -> String {
+    // A JSON text is a TOML text.
+    let values: Vec<String> =
+        values.iter().map(|value| serde_json::Value::from(printable(value)).to_string()).collect();
+    format!("{} = [{}]", key.name(), values.join(", "))
+}
+
+impl Plugin {
+    /// What to write where so that the plugin is granted this besides what it is granted already; and so it is told, if
+    /// it is denied this later.
+    pub(in super::super) fn remedy(&self, key: Key, value: &str) -> String {
+        self.denials.note(&grant_line(key, value));
+        self.lines(key, value)
+    }
+
+    fn lines(&self, key: Key, value: &str) -> String {
+        let Self { name, config, .. } = self;
+        let mut values = match key {
+            Key::Read => texts(&config.read),
+            Key::Usage => texts(&config.usage),
+            Key::Connect => texts(&config.connect),
+            Key::Fetch => texts(&config.fetch),
+        };
+        let verb = if values.is_empty() { "add" } else { "change" };
+        values.push(value.to_owned());
+        format!("{verb} under [plugins.{name}]: {}", grants_line(key, &values))
+    }
+
+    /// Tells the operator about a denial, unless that has been done. Answers what to tell the guest.
+    pub(super) fn deny(&self, denial: Denial) -> String {
+        let (told, remedy) = match denial {
+            Denial::Missing(key, value) => (grant_line(key, &value), self.lines(key, &value)),
+            Denial::Final(why) => (printable(&why), printable(&why)),
+        };
+        // A line that there is no room for in the log now is for the next time.
+        if !self.is_being_described && !self.denials.has(&told) && self.log.take() {
+            let name = &self.name;
+            if let Some(is_last) = self.denials.note(&told) {
+                tracing::warn!("plugin {name} asked for what it is not granted; {remedy}");
+                if is_last {
+                    tracing::warn!("plugin {name} was denied {TOLD} different things; more are not told");
+                }
+            }
+        }
+        told
+    }
+}
+
+fn texts<T: Display>(grants: &[T]) -> Vec<String> {
+    grants.iter().map(T::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::PluginConfig;
+    use crate::hostpath::Pattern;
+    use crate::plugin::grants::Grants;
+
+    fn plugin(config: PluginConfig) -> Plugin {
+        Plugin::new("needy", Arc::new(config), Grants::none())
+    }
+
+    #[test]
+    fn lines_are_to_be_written_as_they_are() {
+        let none = plugin(PluginConfig::default());
+        assert_eq!(none.remedy(Key::Read, "/a\n\"b\""), r#"add under [plugins.needy]: read = ["/a\\n\"b\""]"#);
+        let read = vec![Pattern::new("/etc/*").expect("a pattern")];
+        let some = plugin(PluginConfig { read, ..PluginConfig::default() });
+        assert_eq!(some.remedy(Key::Read, "/a"), r#"change under [plugins.needy]: read = ["/etc/*", "/a"]"#);
+        assert_eq!(some.remedy(Key::Connect, "db:1"), r#"add under [plugins.needy]: connect = ["db:1"]"#);
+        assert_eq!(some.deny(Denial::Missing(Key::Read, "/a".to_owned())), r#"read = ["/a"]"#);
+    }
+
+    #[test]
+    fn each_denial_is_told_once_and_not_more_than_some() {
+        let denials = Denials::default();
+        assert_eq!(denials.note("0"), Some(false));
+        assert_eq!(denials.note("0"), None);
+        let news: Vec<bool> = (0..1000).filter_map(|number| denials.note(&number.to_string())).collect();
+        assert_eq!(news.len(), TOLD - 1);
+        assert_eq!(news.iter().position(|&is_last| is_last), Some(TOLD - 2));
+        assert!(denials.has("5000"), "there is no room for it");
+    }
+}

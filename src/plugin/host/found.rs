@@ -1,0 +1,105 @@
+//! What is at a path of the measured host: opened without any effect (`O_PATH`), and only of use when what was found
+//! there is of the right type and still within the grants after all symbolic links.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode};
+use rustix::io::Errno;
+
+use super::super::grants::{Basis, Refusal};
+use super::denial::{Denial, Key};
+use crate::hostpath::below;
+
+/// A file that was found and may be opened. Its path leads to this very file, whatever happens to the one it was found
+/// by.
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    /// Keeps the path alive.
+    _handle: OwnedFd,
+}
+
+/// Why there is nothing to be used at a path.
+#[derive(Debug)]
+pub(super) enum Unfound {
+    Denied(Denial),
+    /// It is not a path in the only spelling there is; what is wrong with it.
+    Malformed(String),
+    NotFound,
+    WrongType,
+    Io(String),
+}
+
+impl Unfound {
+    /// What the grants have to say about a path; `value` is how it is granted.
+    pub(super) fn refused(refusal: &Refusal, key: Key, value: &str) -> Self {
+        match refusal {
+            Refusal::Malformed(why) => Self::Malformed(format!("{value:?} {why}")),
+            Refusal::Own => Self::Denied(Denial::Final("no grant opens the agent's own process".to_owned())),
+            Refusal::Missing => Self::Denied(Denial::Missing(key, value.to_owned())),
+        }
+    }
+}
+
+impl From<Errno> for Unfound {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::NOENT | Errno::NOTDIR => Self::NotFound,
+            other => Self::Io(io::Error::from(other).to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Unfound {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound,
+            _ => Self::Io(error.to_string()),
+        }
+    }
+}
+
+/// Finds what is at a path below this root, following symbolic links, and makes sure that it is of this type, and that
+/// neither the path nor the links lead to where `check` refuses. May wait for a file system.
+pub(super) fn find(
+    root: &Path,
+    path: &str,
+    wanted: FileType,
+    check: impl Fn(&str) -> Result<Basis, Unfound>,
+) -> Result<Found, Unfound> {
+    let denied = |why: &str| Err(Unfound::Denied(Denial::Final(format!("{path:?} {why}"))));
+    let mut basis = check(path)?;
+    let handle = open_without_effect(&below(root, path))?;
+    let status = rustix::fs::fstat(&handle)?;
+
+    let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+    let real = fs::read_link(&link)?;
+    let Ok(real) = real.strip_prefix(root) else { return denied("leads out of the measured host") };
+    let real = Path::new("/").join(real);
+    let Some(real) = real.to_str() else { return denied("leads to a path that is not text") };
+    // The kernel's links within /sys lead to the same attributes under /sys/devices.
+    let is_within_sys = path.starts_with("/sys/") && real.starts_with("/sys/");
+    if real != path && !is_within_sys {
+        basis = check(real)?;
+    }
+    if basis == Basis::Default && !Mode::from_raw_mode(status.st_mode).contains(Mode::ROTH) {
+        return Err(Unfound::Denied(Denial::Missing(Key::Read, path.to_owned())));
+    }
+    if FileType::from_raw_mode(status.st_mode) != wanted {
+        return Err(Unfound::WrongType);
+    }
+    Ok(Found { path: link, _handle: handle })
+}
+
+#[cfg(target_os = "linux")]
+fn open_without_effect(path: &Path) -> Result<OwnedFd, Errno> {
+    use rustix::fs::OFlags;
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_without_effect(_path: &Path) -> Result<OwnedFd, Errno> {
+    Err(Errno::NOTSUP)
+}

@@ -1,0 +1,456 @@
+//! What guests get of HTTP servers, and what they do not get.
+
+use std::io::{Read as _, Write as _};
+use std::net::ToSocketAddrs as _;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::Value;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::guest::{ANSWER, Guest, SECOND_VALUE, VALUE};
+use crate::harness::{Host, Sample, about, faults, value};
+use crate::server::{Server, closed_port, request};
+
+/// The cases of the contract's error.
+const DENIED: u64 = 0;
+const INVALID_REQUEST: u64 = 1;
+const RESOLVE: u64 = 2;
+const CONNECT: u64 = 3;
+const TLS: u64 = 4;
+const TOO_LARGE: u64 = 5;
+const TIMEOUT: u64 = 6;
+const PROTOCOL: u64 = 7;
+
+/// Where the answer has what of a response.
+const BODY: u32 = ANSWER + 20;
+const CONNECT_NS: u32 = ANSWER + 32;
+const FIRST_BYTE_NS: u32 = ANSWER + 40;
+const TOTAL_NS: u32 = ANSWER + 48;
+const NOT_AFTER: u32 = ANSWER + 64;
+
+/// A request in the making.
+struct Fetch<'a> {
+    method: &'a str,
+    url: String,
+    headers: &'a [(&'a str, &'a str)],
+    body: &'a str,
+    timeout_ms: Option<u32>,
+    show: String,
+}
+
+impl Fetch<'_> {
+    fn get(url: impl Into<String>) -> Self {
+        Self { method: "GET", url: url.into(), headers: &[], body: "", timeout_ms: None, show: text(BODY) }
+    }
+
+    /// Shows a number of the response instead of its body.
+    fn showing(self, expression: &str) -> Self {
+        Self { show: number(expression), ..self }
+    }
+
+    /// A guest that sends the request at every tick. Its `case` is the response's status, or the number of the error; its
+    /// `value` what is shown of the response, or what the error says.
+    fn guest(&self) -> Guest {
+        let mut guest = Guest::new("fetcher").second("case").import(
+            "gauged:plugin/http@0.1.0",
+            "fetch",
+            "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
+        );
+        let [method, url, body] = [self.method, &self.url, self.body].map(|text| guest.text(text));
+        let mut words = Vec::new();
+        for (name, value) in self.headers {
+            let (name, value) = (guest.text(name), guest.text(value));
+            words.extend([name.0, name.1, value.0, value.1]);
+        }
+        let headers = guest.list(&words);
+        let arguments = [
+            method.0,
+            method.1,
+            url.0,
+            url.1,
+            headers,
+            self.headers.len() as u32,
+            body.0,
+            body.1,
+            u32::from(self.timeout_ms.is_some()),
+            self.timeout_ms.unwrap_or(0),
+            ANSWER,
+        ];
+        let arguments: String = arguments.map(|argument| format!("(i32.const {argument})")).concat();
+        let (error, case) = (ANSWER + 8, SECOND_VALUE + 8);
+        guest.before_collect(&format!(
+            "(call $fetch {arguments})
+             (if (i32.load8_u (i32.const {ANSWER}))
+                (then (i64.store (i32.const {case}) (i64.load8_u (i32.const {error})))
+                      (if (i32.eq (i32.load8_u (i32.const {error})) (i32.const {TOO_LARGE}))
+                        (then {limit})
+                        (else (if (i32.eq (i32.load8_u (i32.const {error})) (i32.const {TIMEOUT}))
+                            (then {nothing}) (else {why})))))
+                (else (i64.store (i32.const {case}) (i64.load16_u (i32.const {error})))
+                      {show}))",
+            limit = number(&format!("(i64.load (i32.const {}))", ANSWER + 16)),
+            nothing = number("(i64.const 0)"),
+            why = text(ANSWER + 16),
+            show = self.show,
+        ))
+    }
+}
+
+/// Makes the text that is at an address the guest's value.
+fn text(at: u32) -> String {
+    format!(
+        "(i32.store (i32.const {VALUE}) (i32.const 4))
+         (i32.store (i32.const {}) (i32.load (i32.const {at})))
+         (i32.store (i32.const {}) (i32.load (i32.const {})))",
+        VALUE + 8,
+        VALUE + 12,
+        at + 4
+    )
+}
+
+/// Makes a number the guest's value.
+fn number(expression: &str) -> String {
+    format!("(i32.store (i32.const {VALUE}) (i32.const 0)) (i64.store (i32.const {}) {expression})", VALUE + 8)
+}
+
+fn outcome(sample: &Sample) -> Option<(u64, Value)> {
+    Some((sample.get("fetcher")?.get("case")?.as_u64()?, value(sample, "fetcher")?))
+}
+
+/// What becomes of a request when this is granted.
+fn fetch(request: &Fetch<'_>, granted: &[&str]) -> (u64, Value) {
+    fetch_from(&granting(granted), request)
+}
+
+fn granting(granted: &[&str]) -> Host {
+    Host::configured(&format!("[plugins.fetcher]\ntimeout = \"10s\"\nfetch = {granted:?}\n"))
+}
+
+fn fetch_from(host: &Host, request: &Fetch<'_>) -> (u64, Value) {
+    request.guest().install(&host.plugin("fetcher.wasm"));
+    let (sample, log) = host.once();
+    outcome(&sample).unwrap_or_else(|| panic!("{sample:?}\n{log}"))
+}
+
+/// What becomes of a plain GET of this server.
+fn get(server: &Server) -> (u64, Value) {
+    let origin = format!("http://{}", server.address);
+    fetch(&Fetch::get(&*origin), &[&origin])
+}
+
+fn says(value: &Value, text: &str) -> bool {
+    value.as_str().is_some_and(|says| says.contains(text))
+}
+
+#[test]
+fn a_response_is_fetched() {
+    let (sender, requests) = mpsc::channel();
+    let server = Server::start(move |mut stream| {
+        let _ = sender.send(request(&mut stream));
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfin\r\n1\r\ne\r\n0\r\n\r\n");
+    });
+    let port = server.port();
+    let request = Fetch {
+        method: "POST",
+        headers: &[("X-Key", "a b"), ("Accept", "*/*")],
+        body: "hello",
+        ..Fetch::get(format!("HTTP://LOCALHOST:{port}/path?query#fragment"))
+    };
+    let granted = format!("http://localhost:{port}");
+    assert_eq!(fetch(&request, &[&granted]), (200, "fine".into()));
+    let seen = requests.recv().expect("it was asked");
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        seen,
+        format!(
+            "POST /path?query HTTP/1.1\r\nx-key: a b\r\naccept: */*\r\nhost: localhost:{port}\r\nconnection: close\r\n\
+             user-agent: gauged/{version}\r\ncontent-length: 5\r\n\r\nhello"
+        )
+    );
+}
+
+#[test]
+fn a_status_of_500_is_a_response() {
+    let server = Server::answering("HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno");
+    assert_eq!(get(&server), (500, "no".into()));
+}
+
+#[test]
+fn redirects_are_answered_and_not_followed() {
+    let other = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let to = other.address;
+    let server =
+        Server::answering(format!("HTTP/1.1 302 Found\r\nLocation: http://{to}/\r\nContent-Length: 4\r\n\r\naway"));
+    let (granted, elsewhere) = (format!("http://{}", server.address), format!("http://{to}"));
+    assert_eq!(fetch(&Fetch::get(&*granted), &[&granted, &elsewhere]), (302, "away".into()));
+    assert_eq!(other.connections(), 0);
+}
+
+#[test]
+fn times_are_told() {
+    let server = Server::start(|mut stream| {
+        request(&mut stream);
+        thread::sleep(Duration::from_millis(200));
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsl");
+        thread::sleep(Duration::from_millis(100));
+        let _ = stream.write_all(b"ow");
+    });
+    let origin = format!("http://{}", server.address);
+    let load = |at: u32| format!("(i64.load (i32.const {at}))");
+    let shown = |expression: &str| {
+        let (case, shown) = fetch(&Fetch::get(&*origin).showing(expression), &[&origin]);
+        assert_eq!(case, 200, "{shown}");
+        shown.as_u64().expect("a number")
+    };
+    let [connect, first_byte, total] = [CONNECT_NS, FIRST_BYTE_NS, TOTAL_NS].map(load);
+    assert!(shown(&format!("(i64.sub {first_byte} {connect})")) >= 200_000_000, "200 ms after the connection stood");
+    assert!(shown(&format!("(i64.sub {total} {first_byte})")) >= 100_000_000, "another 100 ms");
+    assert!(shown(&connect) > 0);
+}
+
+#[test]
+fn a_peer_that_says_nothing_costs_its_own_plugin_only() {
+    let server = Server::start(|mut stream| {
+        // Until the client hangs up.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let origin = format!("http://{}", server.address);
+    let config = format!("interval = \"200ms\"\n[plugins.fetcher]\ntimeout = \"1s\"\nfetch = [\"{origin}\"]\n");
+    let host = Host::configured(&config);
+    Guest::new("good").install(&host.plugin("good.wasm"));
+    let mut agent = host.start(&[]);
+    agent.wait(|sample| value(sample, "good").is_some());
+    Fetch::get(&*origin).guest().install(&host.plugin("fetcher.wasm"));
+    let sample = agent.wait(|sample| outcome(sample).is_some());
+    assert_eq!(outcome(&sample), Some((TIMEOUT, 0.into())), "it could say so itself");
+    let sample = agent.wait(|sample| about(sample, "plugin_overdue_total", "fetcher") >= Some(3.0));
+    assert_eq!(faults(&sample, "fetcher", "timeout"), 0.0);
+    for sample in agent.seen().iter().skip_while(|sample| value(sample, "good").is_none()) {
+        assert!(value(sample, "good").is_some(), "{}", agent.log());
+    }
+
+    let impatient = Fetch { timeout_ms: Some(20), ..Fetch::get(&*origin) };
+    assert_eq!(fetch(&impatient, &[&origin]), (TIMEOUT, 0.into()));
+}
+
+#[test]
+fn what_is_too_large_is_not_taken() {
+    let announced = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx");
+    assert_eq!(get(&announced), (TOO_LARGE, (4 << 20).into()));
+
+    let endless = |head: &'static str, part: &'static str| {
+        Server::start(move |mut stream| {
+            request(&mut stream);
+            let part = part.repeat(1000);
+            let _ = stream.write_all(head.as_bytes());
+            while stream.write_all(part.as_bytes()).is_ok() {}
+        })
+    };
+    assert_eq!(get(&endless("HTTP/1.1 200 OK\r\n\r\n", "body")), (TOO_LARGE, (4 << 20).into()));
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(get(&endless(chunked, "4\r\nbody\r\n")), (TOO_LARGE, (4 << 20).into()));
+    assert_eq!(get(&endless("HTTP/1.1 200 OK\r\nx: ", "head")), (TOO_LARGE, (64 << 10).into()));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101));
+    assert_eq!(get(&Server::answering(many)).0, PROTOCOL);
+}
+
+#[test]
+fn what_is_not_http_is_said_to_be_so() {
+    for answer in [
+        "SSH-2.0-OpenSSH_9.9\r\n",
+        "\0\0\0\0",
+        "HTTP/1.1 2x0 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+        "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        // Ended too early: without an answer, in the head, in the body.
+        "",
+        "HTTP/1.1 200 OK\r\nConte",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nxx",
+    ] {
+        let (case, says) = get(&Server::answering(answer));
+        assert_eq!(case, PROTOCOL, "{answer:?}: {says}");
+    }
+}
+
+#[test]
+fn nobody_there_is_not_the_same_as_not_granted() {
+    let origin = format!("http://127.0.0.1:{}", closed_port());
+    let (case, why) = fetch(&Fetch::get(&*origin), &[&origin]);
+    assert!(case == CONNECT && says(&why, "refused"), "{case} {why}");
+
+    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let host = granting(&["http://granted:8080"]);
+    let port = server.port();
+    for (url, line) in [
+        (format!("http://127.0.0.1:{port}/x"), format!("fetch = [\"http://127.0.0.1:{port}\"]")),
+        (format!("http://[::FFFF:127.0.0.1]:{port}"), format!("fetch = [\"http://127.0.0.1:{port}\"]")),
+        ("HTTPS://Granted:8080".to_owned(), "fetch = [\"https://granted:8080\"]".to_owned()),
+        ("http://169.254.169.254/latest".to_owned(), "fetch = [\"http://169.254.169.254\"]".to_owned()),
+    ] {
+        assert_eq!(fetch_from(&host, &Fetch::get(url)), (DENIED, line.into()));
+    }
+    for url in [
+        format!("http://granted:8080@127.0.0.1:{port}/"),
+        format!("http://127.0.0.1:{port}\\@granted:8080/"),
+        format!("http://127.1:{port}/"),
+        format!("127.0.0.1:{port}"),
+        format!("http://127.0.0.1:{port}/ HTTP/1.1\r\nhost: granted"),
+    ] {
+        assert_eq!(fetch_from(&host, &Fetch::get(url)).0, INVALID_REQUEST);
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_request_is_one_request() {
+    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let origin = format!("http://{}", server.address);
+    let host = granting(&[&origin]);
+    for header in [
+        ("Host", "granted"),
+        ("Content-Length", "0"),
+        ("Transfer-Encoding", "chunked"),
+        ("Connection", "keep-alive"),
+        ("x", "y\r\nhost: other"),
+        ("x\r\nhost: other", "y"),
+    ] {
+        let (case, why) = fetch_from(&host, &Fetch { headers: &[header], ..Fetch::get(&*origin) });
+        assert_eq!(case, INVALID_REQUEST, "{header:?}: {why}");
+    }
+    let (case, why) = fetch_from(&host, &Fetch { method: "GET / HTTP/1.1\r\n\r\nGET", ..Fetch::get(&*origin) });
+    assert_eq!(case, INVALID_REQUEST, "{why}");
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_name_does_not_lead_to_this_machine() {
+    let name = sysinfo::System::host_name().expect("a name").to_lowercase();
+    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let port = server.port();
+    let origin = format!("http://{name}:{port}");
+    // What the machine makes of its own name is its business; so is what must become of the request.
+    let found: Vec<_> = (&*name, port).to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+    let (case, why) = fetch(&Fetch::get(&*origin), &[&origin]);
+    match found.first() {
+        None => assert_eq!(case, RESOLVE, "{why}"),
+        Some(_) if found.iter().all(|address| address.ip().is_loopback()) => {
+            assert_eq!((case, why), (DENIED, format!("fetch = [\"http://{}\"]", found[0]).into()));
+            assert_eq!(server.connections(), 0);
+            let literal = format!("http://{}", server.address);
+            assert_eq!(fetch(&Fetch::get(&*origin), &[&origin, &literal]).0, 200, "granted as it is");
+        }
+        Some(_) => assert_eq!(case, CONNECT, "the server listens on the loopback address alone: {why}"),
+    }
+}
+
+#[test]
+fn a_denial_is_logged_once_with_what_to_write() {
+    let host = Host::configured("interval = \"100ms\"\n[plugins.fetcher]\nfetch = [\"http://granted\"]\n");
+    Fetch::get("http://Other:81/x").guest().install(&host.plugin("fetcher.wasm"));
+    let mut agent = host.start(&[]);
+    agent.wait(|sample| outcome(sample).is_some());
+    for _ in 0..3 {
+        agent.next();
+    }
+    let line = "plugin fetcher asked for what it is not granted; \
+                change under [plugins.fetcher]: fetch = [\"http://granted\", \"http://other:81\"]";
+    assert_eq!(agent.log().matches(line).count(), 1, "{}", agent.log());
+}
+
+#[test]
+fn needs_are_held_against_the_grants() {
+    let host = Host::configured("[plugins.a]\nfetch = [\"https://EXAMPLE.org:443\"]\nconnect = [\"db:1\"]\n");
+    let needing = |file: &str, case: u32, what: &str| {
+        Guest::new(file).needs(case, what, "ask").install(&host.plugin(file).with_extension("wasm"));
+    };
+    needing("a", 3, "https://example.org");
+    assert!(!host.once().1.contains("lacks a grant"));
+    needing("a", 2, "DB:1");
+    needing("b", 3, "https://example.org");
+    needing("c", 2, "nowhere");
+    let log = host.once().1;
+    let line = r#"plugin b lacks a grant to ask; add under [plugins.b]: fetch = ["https://example.org"]"#;
+    assert!(log.contains(line) && !log.contains("plugin a lacks"), "{log}");
+    let line =
+        r#"plugin c needs connect = ["nowhere"] to ask, but that has no port; end it with one from :1 to :65535"#;
+    assert!(log.contains(line), "{log}");
+}
+
+/// A server that answers over TLS, the certificate that it shows, and the one that this is signed with.
+fn tls_server(host: &Host) -> Server {
+    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
+    std::fs::write(host.path("authority.pem"), issuer.pem()).expect("written");
+
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    params.not_after = rcgen::date_time_ymd(2035, 1, 2);
+    let certificate = params.signed_by(&key, &issuer).expect("signed");
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .expect("a certificate");
+    let config = Arc::new(config);
+    Server::start(move |stream| {
+        let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
+        let mut stream = StreamOwned::new(connection, stream);
+        if !request(&mut stream).is_empty() {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret");
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    })
+}
+
+#[test]
+fn whom_the_system_trusts_is_trusted() {
+    let host = Host::new();
+    let server = tls_server(&host);
+    let origins = ["localhost", "127.0.0.1"].map(|name| format!("https://{name}:{}", server.port()));
+    let config = format!("[plugins.fetcher]\ntimeout = \"10s\"\nfetch = {origins:?}\n");
+    std::fs::write(host.path("gauged.toml"), config).expect("written");
+    let fetch = |request: &Fetch<'_>, authority: &str| {
+        request.guest().install(&host.plugin("fetcher.wasm"));
+        let mut command = host.command(&["--once"]);
+        let output = command.env("SSL_CERT_FILE", host.path(authority)).env_remove("SSL_CERT_DIR").output();
+        let output = output.expect("it runs");
+        let sample = crate::harness::parse(&String::from_utf8(output.stdout).expect("text"));
+        outcome(&sample).unwrap_or_else(|| panic!("{sample:?}"))
+    };
+    let named = Fetch::get(&*origins[0]);
+    assert_eq!(fetch(&named, "authority.pem"), (200, "secret".into()));
+    let not_after = named.showing(&format!("(i64.load (i32.const {NOT_AFTER}))"));
+    assert_eq!(fetch(&not_after, "authority.pem"), (200, 2_051_308_800_u64.into()));
+
+    let (case, why) = fetch(&Fetch::get(&*origins[1]), "authority.pem");
+    assert!(case == TLS && says(&why, "not valid for name"), "a certificate of another name: {why}");
+    // Another authority takes the place of the one that signed.
+    let _ = tls_server(&host);
+    let (case, why) = fetch(&not_after, "authority.pem");
+    assert!(case == TLS && says(&why, "invalid peer certificate"), "{why}");
+    std::fs::write(host.path("none.pem"), "").expect("written");
+    let (case, why) = fetch(&not_after, "none.pem");
+    assert!(case == TLS && says(&why, "no certificates to trust"), "{why}");
+}
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_not_spoken_to() {
+    let server = Server::start(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    });
+    let origin = format!("https://{}", server.address);
+    assert_eq!(fetch(&Fetch::get(&*origin), &[&origin]).0, TLS);
+}

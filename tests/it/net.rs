@@ -1,0 +1,285 @@
+//! What guests get of servers that they connect to themselves, and what they do not get.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::symlink;
+use std::sync::mpsc;
+
+use serde_json::Value;
+
+use crate::guest::{ANSWER, Guest, SECOND_VALUE, VALUE};
+use crate::harness::{Host, Sample, value};
+use crate::server::{Server, closed_port, echo_at};
+
+/// The cases of the contract's error.
+const DENIED: u32 = 0;
+const INVALID_ADDRESS: u32 = 1;
+const CONNECT: u32 = 3;
+const TIMEOUT: u32 = 4;
+const IO: u32 = 5;
+
+/// The metric `case` where nothing went wrong.
+const FINE: u32 = 100;
+
+/// A guest that connects to an address, and has functions to do more: `$connect`, `$write` and `$read` leave their answer
+/// where a call of `$told` takes it from: the metric `case` becomes [`FINE`] or the number of the error, and `value` what
+/// the error says. `$told` answers whether it was fine. The handle is in `$handle`.
+fn connecting(address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
+    let interface = "gauged:plugin/net@0.1.0";
+    let mut guest = Guest::new("caller")
+        .second("case")
+        .import(interface, "[static]connection.connect", "(func $net_connect (param i32 i32 i32 i32 i32))")
+        .import(interface, "[method]connection.write", "(func $net_write (param i32 i32 i32 i32))")
+        .import(interface, "[method]connection.read", "(func $net_read (param i32 i32 i32))")
+        .import(interface, "[resource-drop]connection", "(func $close (param i32))");
+    let ((at, length), (sent_at, sent_length)) = (guest.text(address), guest.text(sent));
+    let (is_some, timeout) = (u32::from(timeout_ms.is_some()), timeout_ms.unwrap_or(0));
+    guest.with(&format!(
+        "(global $handle (mut i32) (i32.const -1))
+         (func $connect
+            (call $net_connect (i32.const {at}) (i32.const {length}) (i32.const {is_some}) (i32.const {timeout})
+                (i32.const {ANSWER}))
+            (if (i32.eqz (i32.load8_u (i32.const {ANSWER})))
+                (then (global.set $handle (i32.load (i32.const {error}))))))
+         (func $write
+            (call $net_write (global.get $handle) (i32.const {sent_at}) (i32.const {sent_length}) (i32.const {ANSWER})))
+         (func $read (param $most i32)
+            (call $net_read (global.get $handle) (local.get $most) (i32.const {ANSWER})))
+         (func $show (param $from i32)
+            (i32.store (i32.const {VALUE}) (i32.const 4))
+            (i32.store (i32.const {value}) (i32.load (local.get $from)))
+            (i32.store (i32.const {value_length}) (i32.load (i32.add (local.get $from) (i32.const 4)))))
+         (func $told (result i32)
+            (i32.store (i32.const {VALUE}) (i32.const 0))
+            (i64.store (i32.const {value}) (i64.const 0))
+            (if (result i32) (i32.load8_u (i32.const {ANSWER}))
+                (then
+                    (i32.store (i32.const {case}) (i32.load8_u (i32.const {error})))
+                    (if (i32.ne (i32.load8_u (i32.const {error})) (i32.const {TIMEOUT}))
+                        (then (call $show (i32.const {why}))))
+                    i32.const 0)
+                (else
+                    (i32.store (i32.const {case}) (i32.const {FINE}))
+                    i32.const 1)))",
+        error = ANSWER + 4,
+        why = ANSWER + 8,
+        value = VALUE + 8,
+        value_length = VALUE + 12,
+        case = SECOND_VALUE + 8,
+    ))
+}
+
+/// Says what is in the read buffer.
+fn show_read() -> String {
+    format!("(call $show (i32.const {}))", ANSWER + 4)
+}
+
+/// A conversation: connects, sends, shows what comes back, hangs up.
+fn conversing(address: &str, timeout_ms: Option<u32>) -> Guest {
+    connecting(address, timeout_ms, "ping").before_collect(&format!(
+        "(call $connect)
+         (if (call $told) (then
+            (call $write)
+            (if (call $told) (then
+                (call $read (i32.const 100))
+                (if (call $told) (then {}))))
+            (call $close (global.get $handle))))",
+        show_read()
+    ))
+}
+
+fn outcome(sample: &Sample) -> Option<(u32, Value)> {
+    Some((sample.get("caller")?.get("case")?.as_u64()? as u32, value(sample, "caller")?))
+}
+
+fn granting(granted: &[&str]) -> Host {
+    Host::configured(&format!("[plugins.caller]\ntimeout = \"10s\"\nconnect = {granted:?}\n"))
+}
+
+/// What becomes of a guest.
+fn run(host: &Host, guest: &Guest) -> (u32, Value) {
+    guest.install(&host.plugin("caller.wasm"));
+    let (sample, log) = host.once();
+    outcome(&sample).unwrap_or_else(|| panic!("{sample:?}\n{log}"))
+}
+
+fn says(value: &Value, text: &str) -> bool {
+    value.as_str().is_some_and(|says| says.contains(text))
+}
+
+#[test]
+fn bytes_go_there_and_back() {
+    let server = Server::echoing();
+    let port = server.port();
+    for (granted, address) in [
+        (format!("127.0.0.1:{port}"), format!("[::ffff:127.0.0.1]:{port}")),
+        (format!("LocalHost:{port}"), format!("localhost:{port}")),
+    ] {
+        assert_eq!(run(&granting(&[&granted]), &conversing(&address, None)), (FINE, "ping".into()));
+    }
+}
+
+#[test]
+fn only_granted_addresses_are_connected_to() {
+    let server = Server::echoing();
+    let port = server.port();
+    let host = granting(&["db:5432", "127.0.0.1:1", "unix:/run/db/*"]);
+    for (address, line) in [
+        (format!("127.0.0.1:{port}"), format!("connect = [\"127.0.0.1:{port}\"]")),
+        ("DB:5433".to_owned(), "connect = [\"db:5433\"]".to_owned()),
+        ("169.254.169.254:80".to_owned(), "connect = [\"169.254.169.254:80\"]".to_owned()),
+        ("unix:/run/other".to_owned(), "connect = [\"unix:/run/other\"]".to_owned()),
+    ] {
+        assert_eq!(run(&host, &conversing(&address, None)), (DENIED, line.into()));
+    }
+    for address in ["db", "db:0", "127.1:1", "unix:run/db/x", "unix:/run/db/../x", "db:5432@127.0.0.1:1"] {
+        let (case, why) = run(&host, &conversing(address, None));
+        assert!(case == INVALID_ADDRESS && says(&why, address), "{address}: {why}");
+    }
+    assert_eq!(run(&host, &conversing("unix:/proc/self/cwd/x", None)).0, DENIED);
+    assert_eq!(server.connections(), 0);
+
+    let refused = format!("127.0.0.1:{}", closed_port());
+    let (case, why) = run(&granting(&[&refused]), &conversing(&refused, None));
+    assert!(case == CONNECT && says(&why, "refused"), "{why}");
+}
+
+#[test]
+fn unix_sockets_are_reached_as_far_as_they_are_granted() {
+    let sockets = tempfile::tempdir().expect("a directory");
+    let root = sockets.path().canonicalize().expect("it is there");
+    for directory in ["run/open", "run/closed"] {
+        fs::create_dir_all(root.join(directory)).expect("created");
+        echo_at(&root.join(directory).join("socket"));
+    }
+    fs::write(root.join("run/open/file"), "").expect("written");
+    symlink("socket", root.join("run/open/within")).expect("linked");
+    symlink("../closed/socket", root.join("run/open/out")).expect("linked");
+    symlink("../closed", root.join("run/open/directory")).expect("linked");
+    let host = granting(&["unix:/run/open/*", "unix:/run/open/directory/*"]);
+    let of = |path: &str| {
+        conversing(&format!("unix:{path}"), None).install(&host.plugin("caller.wasm"));
+        let output = host.run(&["--once", "--root", root.to_str().expect("text")]);
+        let sample = crate::harness::parse(&String::from_utf8(output.stdout).expect("text"));
+        outcome(&sample).unwrap_or_else(|| panic!("{sample:?}"))
+    };
+    assert_eq!(of("/run/open/socket"), (FINE, "ping".into()));
+    assert_eq!(of("/run/open/within"), (FINE, "ping".into()));
+    let line = "connect = [\"unix:/run/closed/socket\"]";
+    assert_eq!(of("/run/open/out"), (DENIED, line.into()));
+    assert_eq!(of("/run/open/directory/socket"), (DENIED, line.into()));
+    assert_eq!(of("/run/open/file"), (CONNECT, "what is there is not a socket".into()));
+    assert_eq!(of("/run/open/none"), (CONNECT, "there is no such socket".into()));
+}
+
+#[test]
+fn every_operation_has_a_deadline() {
+    let silent = Server::start(|mut stream| {
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    let address = silent.address.to_string();
+    let host = Host::configured(&format!(
+        "interval = \"200ms\"\n[plugins.caller]\ntimeout = \"1s\"\nconnect = [\"{address}\"]\n"
+    ));
+    Guest::new("good").install(&host.plugin("good.wasm"));
+    let mut agent = host.start(&[]);
+    agent.wait(|sample| value(sample, "good").is_some());
+    for timeout in [Some(20), None] {
+        conversing(&address, timeout).install(&host.plugin("caller.wasm"));
+        let sample = agent.wait(|sample| outcome(sample).is_some());
+        assert_eq!(outcome(&sample), Some((TIMEOUT, 0.into())), "{}", agent.log());
+        fs::remove_file(host.plugin("caller.wasm")).expect("removed");
+        agent.wait(|sample| outcome(sample).is_none());
+    }
+    for sample in agent.seen().iter().skip_while(|sample| value(sample, "good").is_none()) {
+        assert!(value(sample, "good").is_some(), "{}", agent.log());
+    }
+
+    // A peer that takes nothing: what is sent fills the buffers, and then waits.
+    let stubborn = Server::start(|stream| {
+        let _ = stream.peek(&mut [0]);
+        std::thread::park();
+    });
+    let address = stubborn.address.to_string();
+    let guest = connecting(&address, Some(200), &"x".repeat(60_000)).before_collect(
+        "(call $connect)
+         (if (call $told) (then (loop $on (call $write) (br_if $on (call $told)))))",
+    );
+    assert_eq!(run(&granting(&[&address]), &guest), (TIMEOUT, 0.into()));
+}
+
+#[test]
+fn a_connection_is_kept_from_tick_to_tick_and_closed_with_the_guest() {
+    let (sender, ends) = mpsc::channel();
+    let server = Server::start(move |stream| {
+        let (mut from, mut to) = (&stream, &stream);
+        let _ = std::io::copy(&mut from, &mut to);
+        let _ = sender.send(());
+    });
+    let address = server.address.to_string();
+    let host = Host::configured(&format!("interval = \"100ms\"\n[plugins.caller]\nconnect = [\"{address}\"]\n"));
+    let guest = connecting(&address, None, "ping").before_collect(&format!(
+        "(if (i32.lt_s (global.get $handle) (i32.const 0)) (then
+            (call $connect) (if (i32.eqz (call $told)) (then unreachable))))
+         (call $write)
+         (if (call $told) (then (call $read (i32.const 100)) (if (call $told) (then {}))))",
+        show_read()
+    ));
+    guest.install(&host.plugin("caller.wasm"));
+    let mut agent = host.start(&[]);
+    for _ in 0..3 {
+        let sample = agent.wait(|sample| outcome(sample).is_some());
+        assert_eq!(outcome(&sample), Some((FINE, "ping".into())), "{}", agent.log());
+    }
+    assert_eq!(server.connections(), 1);
+    fs::remove_file(host.plugin("caller.wasm")).expect("removed");
+    ends.recv_timeout(crate::harness::DEADLINE).expect("the agent hangs up with the plugin");
+    agent.next();
+}
+
+#[test]
+fn a_guest_has_few_connections_and_gets_them_back() {
+    let server = Server::start(|mut stream| {
+        let _ = stream.read(&mut [0]);
+    });
+    let address = server.address.to_string();
+    // One more than there may be; then one is dropped, which makes room for another.
+    let guest = connecting(&address, None, "").before_collect(
+        "(local $left i32) (local.set $left (i32.const 17))
+         (loop $on
+            (call $connect)
+            (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+            (br_if $on (i32.and (call $told) (i32.ne (local.get $left) (i32.const 0)))))",
+    );
+    let host = granting(&[&address]);
+    let (case, why) = run(&host, &guest);
+    assert!(case == CONNECT && says(&why, "16 connections are open"), "{why}");
+    assert_eq!(server.connections(), 16, "the one too many is not even tried");
+    let again = guest.with("(func $again (call $close (global.get $handle)) (call $connect) (drop (call $told)))");
+    let again = again.after_collect("(call $again)");
+    assert_eq!(run(&host, &again), (FINE, 0.into()));
+}
+
+#[test]
+fn a_read_brings_what_has_arrived_and_no_more_than_was_asked_for() {
+    let server = Server::echoing();
+    let address = server.address.to_string();
+    let host = granting(&[&address]);
+    let reading = |most: u32, after: &str| {
+        connecting(&address, None, "ping").before_collect(&format!(
+            "(call $connect) (if (i32.eqz (call $told)) (then unreachable))
+             (call $write) (if (i32.eqz (call $told)) (then unreachable))
+             (call $read (i32.const {most})) (if (call $told) (then {after}))
+             (call $close (global.get $handle))"
+        ))
+    };
+    assert_eq!(run(&host, &reading(2, &show_read())), (FINE, "pi".into()));
+    assert_eq!(run(&host, &reading(u32::MAX, &show_read())), (FINE, "ping".into()));
+    assert_eq!(run(&host, &reading(0, &show_read())).0, IO);
+
+    let closing = Server::start(|mut stream| {
+        let _ = stream.read(&mut [0; 4]);
+    });
+    let address = closing.address.to_string();
+    assert_eq!(run(&granting(&[&address]), &conversing(&address, None)), (FINE, "".into()), "closed by the peer");
+}
