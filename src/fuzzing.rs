@@ -5,6 +5,7 @@
 
 use std::path::{Component, Path};
 
+use crate::address::{Address, ConnectGrant, Origin};
 #[cfg(target_os = "linux")]
 use crate::collector;
 use crate::hostpath::{self, Pattern, below};
@@ -17,6 +18,7 @@ pub type Target = fn(&[u8]);
 
 /// Everything that is fuzzed, by the name of its folder in `fuzz/corpus`.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("address", address),
     ("auxv", procfs::fuzz),
     ("config", config::fuzzing::config),
     #[cfg(target_os = "linux")]
@@ -35,6 +37,31 @@ pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(target_os = "linux")]
     ("stat", collector::fuzzing::stat),
 ];
+
+/// Addresses and origins: what is read has one spelling, and is read from that as the same. An address of a request is of
+/// the origin that it begins with, and says no other to the server.
+fn address(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(address) = Address::parse(&text) {
+        assert_eq!(Address::parse(&address.to_string()), Ok(address));
+    }
+    if let Ok(grant) = ConnectGrant::parse(&text) {
+        assert_eq!(ConnectGrant::parse(&grant.to_string()), Ok(grant));
+    }
+    if let Ok(origin) = Origin::parse(&text) {
+        let (again, path) = Origin::of_url(&origin.to_string()).expect("an origin is an address without a path");
+        assert_eq!((again, path.as_str()), (origin, "/"));
+    }
+    if let Ok((origin, path)) = Origin::of_url(&text) {
+        assert_eq!(Origin::parse(&origin.to_string()), Ok(origin.clone()));
+        let authority = origin.authority();
+        assert!(!authority.contains(['@', '/', '\\', '?', '#']) && !authority.contains(char::is_control), "{text:?}");
+        assert!(path.as_str().starts_with('/') && !path.as_str().contains(char::is_control), "{text:?}");
+        let written = text.split_once("://").map(|(_, rest)| rest.to_ascii_lowercase()).unwrap_or_default();
+        let host = written.split(['/', '?', '#']).next().unwrap_or_default();
+        assert!(!host.contains('@'), "{text:?} names a user");
+    }
+}
 
 /// Bytes from which structured values are made, one after the other. At the end there are only zeros.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
+use super::grants::network::Network;
 use super::grants::{Basis, Grants, Refusal};
 use super::host::printable;
 use super::{probe, result};
@@ -38,7 +39,7 @@ pub(crate) fn grants(bytes: &[u8]) {
     let usage: Vec<&str> = usage.iter().map(|line| &line[1..]).collect();
     let patterns = |texts: &[&str]| texts.iter().filter_map(|text| Pattern::new(*text).ok()).collect::<Vec<_>>();
     // No process has this root, so that no number is the agent's.
-    let grants = Grants::new(Path::new("/var/empty/gauged"), &patterns(&read), &patterns(&usage));
+    let grants = Grants::new(Path::new("/var/empty/gauged"), &patterns(&read), &patterns(&usage), Network::default());
 
     let is_covered = |patterns: &[&str]| patterns.iter().any(|pattern| is_plain(pattern) && covers(pattern, path));
     let is_own = ["/proc/self", "/proc/thread-self"].iter().any(|own| Path::new(path).starts_with(own));
