@@ -9,6 +9,7 @@ mod directory;
 mod load;
 mod slot;
 mod configured;
+mod room;
 mod probe;
 mod content;
 mod compile;
@@ -46,13 +47,11 @@ use self::engine::Engine;
 use self::grants::Grants;
 use self::grants::network::Network;
 use self::load::{Load, Outcome};
+use self::room::Room;
 use self::slot::{Returned, Slot};
 use crate::config::{Config, PluginConfig, is_plugin_name};
 use crate::sample::{Module, Sample};
 use crate::schedule::Tick;
-
-/// How many plugins there may be: each takes eight to ten mappings, of which Linux allows a process 65,530.
-const PLUGINS: usize = 6_000;
 
 /// How many files are looked at side by side: each is in memory meanwhile, up to 32 MiB.
 const LOADS: usize = 8;
@@ -76,6 +75,8 @@ pub struct Plugins {
     places: Arc<Semaphore>,
     /// The zero of the guests' clock.
     clock: Instant,
+    /// How many there may be.
+    room: Room,
 
     directory: Directory,
     /// Whether the directory was ever read.
@@ -141,6 +142,7 @@ impl Plugins {
             engine,
             places: Arc::new(Semaphore::new(LOADS)),
             clock: now,
+            room: Room::of_host(),
             directory: Directory::default(),
             has_looked: false,
             trouble: None,
@@ -307,8 +309,9 @@ impl Plugins {
             Err(why) => return tracing::warn!("{} {why}", self.path.join(file).display()),
         };
         for name in names {
-            if self.slots.len() >= PLUGINS && !self.slots.contains_key(&name) {
-                tracing::warn!("plugin {name} is not loaded: there are {PLUGINS} already; remove some");
+            if self.slots.len() >= self.room.plugins && !self.slots.contains_key(&name) {
+                let Room { plugins, remedy } = self.room;
+                tracing::warn!("plugin {name} is not loaded: there are {plugins} already; remove some, or {remedy}");
                 self.surplus.push(file.to_owned());
                 continue;
             }

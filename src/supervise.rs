@@ -1,7 +1,8 @@
-//! Signals: how whoever runs the agent tells it to end.
+//! What whoever runs the agent tells it: by signals, when to end; by limits, how much it may have.
 
 use std::io;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Begins to listen, at once, for the signals that ask the agent to end: `SIGTERM` of a supervisor, `SIGINT` of Ctrl-C.
@@ -19,4 +20,12 @@ pub fn shutdown() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Takes as many open files as it may have: each plugin has one, and the limit that holds at first is for programs that use
+/// `select`.
+pub fn take_descriptors() {
+    let allowed = getrlimit(Resource::Nofile);
+    // Without it there is room for fewer plugins, which is said when it comes to that.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, ..allowed });
 }

@@ -1,0 +1,58 @@
+//! How many plugins this host has room for: what of the kernel's each takes, held against what the kernel allows the agent.
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::procfs::leading_number;
+
+/// How many mappings a plugin takes: eight to ten, and some more while its successor is tried.
+const MAPPINGS: u64 = 12;
+
+/// How many mappings Linux allows a process where nobody has changed that (`vm.max_map_count`).
+const DEFAULT_MAPPINGS: u64 = 65_530;
+
+/// How many descriptors the agent needs beside one a plugin: its own, and those of connections and of files on their way.
+const OTHER_DESCRIPTORS: u64 = 200;
+
+/// However much the host allows: a host with more plugins than this is being tested.
+const MOST_PLUGINS: usize = 100_000;
+
+/// How many plugins there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) plugins: usize,
+    /// How to make more: an order to the operator.
+    pub(super) remedy: &'static str,
+}
+
+impl Room {
+    pub(super) fn of_host() -> Self {
+        let mappings = std::fs::read("/proc/sys/vm/max_map_count").ok().and_then(|text| leading_number(&text));
+        let descriptors = getrlimit(Resource::Nofile).current;
+        Self::of(mappings.unwrap_or(DEFAULT_MAPPINGS), descriptors.unwrap_or(u64::MAX))
+    }
+
+    fn of(mappings: u64, descriptors: u64) -> Self {
+        let by_mappings = (mappings / MAPPINGS, "raise vm.max_map_count and start the agent again");
+        let by_descriptors = (
+            descriptors.saturating_sub(OTHER_DESCRIPTORS),
+            "raise the agent's limit of open files (LimitNOFILE, minfds) and start it again",
+        );
+        let (plugins, remedy) = by_mappings.min(by_descriptors);
+        Self { plugins: usize::try_from(plugins).unwrap_or(usize::MAX).clamp(1, MOST_PLUGINS), remedy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_as_many_as_the_scarcer_thing_allows() {
+        let room = Room::of(DEFAULT_MAPPINGS, 1 << 20);
+        assert_eq!((room.plugins, room.remedy.contains("vm.max_map_count")), (5460, true));
+        let room = Room::of(1 << 20, 1024);
+        assert_eq!((room.plugins, room.remedy.contains("LimitNOFILE")), (824, true));
+        assert_eq!(Room::of(0, 0).plugins, 1);
+        assert_eq!(Room::of(u64::MAX, u64::MAX).plugins, MOST_PLUGINS);
+    }
+}
