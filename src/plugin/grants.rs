@@ -5,6 +5,7 @@
 pub(super) mod network;
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use self::network::Network;
 use crate::address::Address;
@@ -110,12 +111,22 @@ const DEFAULT_CGROUP_READ: [&str; 8] =
 /// How deep control groups are read: that of a container in a pod in a slice, under a version 1 controller.
 const CGROUP_DEPTH: usize = 6;
 
+/// What every plugin may read: one list for all of them.
+static DEFAULT: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
+    let cgroups = (0..=CGROUP_DEPTH).flat_map(|depth| {
+        let group = format!("/sys/fs/cgroup{}", "/*".repeat(depth));
+        DEFAULT_CGROUP_READ.map(|name| format!("{group}/{name}"))
+    });
+    let paths = DEFAULT_READ.iter().map(|&path| path.to_owned()).chain(cgroups);
+    paths.filter_map(|path| Pattern::new(path).ok()).collect()
+});
+
 /// What one plugin may touch.
 #[derive(Debug, Clone)]
 pub(super) struct Grants {
     root: PathBuf,
     /// What every plugin may read; none in an instance to which nothing is granted.
-    default: Vec<Pattern>,
+    default: &'static [Pattern],
     read: Vec<Pattern>,
     usage: Vec<Pattern>,
     network: Network,
@@ -144,19 +155,13 @@ pub(super) enum Refusal {
 impl Grants {
     /// The grants of a plugin for which the configuration adds these.
     pub(super) fn new(root: &Path, read: &[Pattern], usage: &[Pattern], network: Network) -> Self {
-        let cgroups = (0..=CGROUP_DEPTH).flat_map(|depth| {
-            let group = format!("/sys/fs/cgroup{}", "/*".repeat(depth));
-            DEFAULT_CGROUP_READ.map(|name| format!("{group}/{name}"))
-        });
-        let default = DEFAULT_READ.iter().map(|&path| path.to_owned()).chain(cgroups);
-        let default = default.filter_map(|path| Pattern::new(path).ok()).collect();
-        Self { root: root.to_owned(), default, read: read.to_vec(), usage: usage.to_vec(), network }
+        Self { root: root.to_owned(), default: &DEFAULT, read: read.to_vec(), usage: usage.to_vec(), network }
     }
 
     /// No grants at all.
     pub(super) fn none() -> Self {
-        let (default, read, usage) = (Vec::new(), Vec::new(), Vec::new());
-        Self { root: PathBuf::from("/"), default, read, usage, network: Network::default() }
+        let (read, usage) = (Vec::new(), Vec::new());
+        Self { root: PathBuf::from("/"), default: &[], read, usage, network: Network::default() }
     }
 
     /// Where the measured host's root is.
