@@ -89,6 +89,8 @@ pub(super) enum Trial {
 
 /// Why a file may not serve.
 pub(super) struct Rejection {
+    /// What the plugin calls its version, once it has said so.
+    pub(super) version: Option<String>,
     /// The end of a sentence that begins with the file, on one line.
     pub(super) reason: String,
     /// Whether that is a fault, rather than a host on which there is nothing to measure.
@@ -108,6 +110,11 @@ pub(super) enum Prospect {
 }
 
 impl Rejection {
+    /// It is this version that may not serve.
+    pub(super) fn of(self, version: &str) -> Self {
+        Self { version: Some(version.to_owned()), ..self }
+    }
+
     /// What is wrong may pass.
     pub(super) fn for_now(self) -> Self {
         Self { prospect: Prospect::Soon, ..self }
@@ -116,7 +123,7 @@ impl Rejection {
 
 impl From<String> for Rejection {
     fn from(reason: String) -> Self {
-        Self { reason: printable(&reason), is_fault: true, prospect: Prospect::None }
+        Self { version: None, reason: printable(&reason), is_fault: true, prospect: Prospect::None }
     }
 }
 
@@ -133,7 +140,7 @@ impl From<Failure> for Rejection {
             Failure::Unavailable(why) => format!("has nothing to measure: {why}"),
             Failure::PutAside(why) => why,
         };
-        Self { reason: printable(&reason), is_fault, prospect }
+        Self { version: None, reason: printable(&reason), is_fault, prospect }
     }
 }
 
@@ -216,7 +223,7 @@ impl Load {
         let (mut instance, needs) = match self.plugin.start(&version.code).await {
             Ok(started) => started,
             Err(Failure::Unavailable(why)) => return Ok((version, Trial::Unavailable(why))),
-            Err(failure) => return Err(failure.into()),
+            Err(failure) => return Err(Rejection::from(failure).of(&version.name)),
         };
         self.report_missing_grants(needs).await;
         let tick = Tick { index: 0, previous: None, since_epoch: crate::schedule::wall_clock() };
@@ -224,7 +231,7 @@ impl Load {
             Ok(_) => Trial::Passed(Box::new(instance)),
             Err(Failure::Unavailable(why)) => Trial::Unavailable(why),
             Err(Failure::Fault(fault)) => Trial::Failed(fault),
-            Err(failure) => return Err(failure.into()),
+            Err(failure) => return Err(Rejection::from(failure).of(&version.name)),
         };
         Ok((version, trial))
     }

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
+use super::host::printable;
 use crate::config::limits::{Limit, Limits};
 use crate::sample::{Label, Metric, Module, Value, is_label_name, is_name};
 
@@ -18,12 +19,19 @@ pub(super) struct Collected {
     pub(super) modules: Vec<Module>,
     /// How many metrics were not usable.
     pub(super) dropped: u64,
+    /// The first of them, and why.
+    pub(super) loss: Option<String>,
 }
 
 impl Collected {
     /// How many metrics were returned.
     pub(super) fn size(&self) -> u64 {
         self.dropped + self.modules.iter().map(|module| module.metrics.len() as u64).sum::<u64>()
+    }
+
+    fn lose(&mut self, metrics: usize, what: impl FnOnce() -> String) {
+        self.dropped += metrics as u64;
+        self.loss.get_or_insert_with(|| printable(&what()));
     }
 }
 
@@ -33,8 +41,15 @@ pub(super) fn convert(returned: Vec<wit::Module>, limits: &Limits) -> Collected 
     let mut left = limits[Limit::Metrics];
     let mut names = HashSet::new();
     for wit::Module { name, metrics } in returned {
-        if collected.modules.len() as u64 == limits[Limit::Modules] || !is_name(&name) || !names.insert(name.clone()) {
-            collected.dropped += metrics.len().max(1) as u64;
+        let is_one_too_many = collected.modules.len() as u64 == limits[Limit::Modules];
+        let unusable = match () {
+            () if is_one_too_many => Some("there are more than limits.modules"),
+            () if !is_name(&name) => Some("its name breaks the rules"),
+            () if !names.insert(name.clone()) => Some("it is there twice"),
+            () => None,
+        };
+        if let Some(why) = unusable {
+            collected.lose(metrics.len().max(1), || format!("the module {name}: {why}"));
             continue;
         }
         let mut module = Module::new(name);
@@ -43,12 +58,19 @@ pub(super) fn convert(returned: Vec<wit::Module>, limits: &Limits) -> Collected 
         let mut keys = HashSet::with_capacity(metrics.len());
         module.metrics.reserve_exact(metrics.len());
         for metric in metrics {
-            match convert_metric(metric, limits) {
-                Some(metric) if left > 0 && keys.insert(hashing.hash_one((&metric.name, &*metric.labels))) => {
+            let converted = convert_metric(metric, limits).and_then(|metric| match () {
+                () if left == 0 => Err((metric.name.to_string(), "there are more than limits.metrics")),
+                () if !keys.insert(hashing.hash_one((&metric.name, &*metric.labels))) => {
+                    Err((metric.name.to_string(), "it is there twice"))
+                }
+                () => Ok(metric),
+            });
+            match converted {
+                Ok(metric) => {
                     left -= 1;
                     module.metrics.push(metric);
                 }
-                _ => collected.dropped += 1,
+                Err((metric, why)) => collected.lose(1, || format!("the metric {}.{metric}: {why}", module.name)),
             }
         }
         collected.modules.push(module);
@@ -56,28 +78,38 @@ pub(super) fn convert(returned: Vec<wit::Module>, limits: &Limits) -> Collected 
     collected
 }
 
-fn convert_metric(metric: metrics::Metric, limits: &Limits) -> Option<Metric> {
+/// Answers which metric is not usable, and why, when it is not.
+fn convert_metric(metric: metrics::Metric, limits: &Limits) -> Result<Metric, (String, &'static str)> {
     let metrics::Metric { name, labels, value } = metric;
-    if !is_name(&name) || labels.len() as u64 > limits[Limit::Labels] {
-        return None;
+    if !is_name(&name) {
+        return Err((name, "its name breaks the rules"));
+    }
+    if labels.len() as u64 > limits[Limit::Labels] {
+        return Err((name, "it has more labels than limits.labels"));
     }
     let mut converted: Vec<Label> = Vec::with_capacity(labels.len());
-    for metrics::Label { name, value } in labels {
-        let is_twice = converted.iter().any(|label| label.name == name);
-        if is_twice || !is_label_name(&name) || value.len() as u64 > limits[Limit::Text] {
-            return None;
+    for metrics::Label { name: label, value } in labels {
+        if !is_label_name(&label) {
+            return Err((name, "the name of one of its labels breaks the rules"));
         }
-        converted.push(Label { name: name.into(), value });
+        if converted.iter().any(|earlier| earlier.name == label) {
+            return Err((name, "it has a label twice"));
+        }
+        if value.len() as u64 > limits[Limit::Text] {
+            return Err((name, "one of its labels is longer than limits.text"));
+        }
+        converted.push(Label { name: label.into(), value });
     }
     let value = match value {
         metrics::Value::Unsigned(value) => Value::Unsigned(value),
         metrics::Value::Signed(value) => Value::Signed(value),
         metrics::Value::Float(value) if value.is_finite() => Value::Float(value),
+        metrics::Value::Float(_) => return Err((name, "its value is not finite")),
         metrics::Value::Boolean(value) => Value::Boolean(value),
         metrics::Value::Text(value) if value.len() as u64 <= limits[Limit::Text] => Value::Text(value.into()),
-        metrics::Value::Float(_) | metrics::Value::Text(_) => return None,
+        metrics::Value::Text(_) => return Err((name, "its text is longer than limits.text")),
     };
-    Some(Metric { name: name.into(), labels: converted.into_iter().collect(), value })
+    Ok(Metric { name: name.into(), labels: converted.into_iter().collect(), value })
 }
 
 /// Makes sure that what a guest says of itself can be shown and is consistent.
@@ -148,7 +180,8 @@ mod tests {
         let mut expected = Module::new("disk");
         expected.push_labelled("reads_total", &[("device", "sda")].into(), 1);
         expected.push_labelled("reads_total", &[("device", "sdb")].into(), 3);
-        assert_eq!(collected, Collected { modules: vec![expected], dropped: 9 });
+        let loss = Some("the metric disk.reads_total: it is there twice".to_owned());
+        assert_eq!(collected, Collected { modules: vec![expected], dropped: 9, loss });
     }
 
     #[test]

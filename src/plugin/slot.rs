@@ -47,6 +47,8 @@ pub(super) struct Slot {
     arrived: Option<Collected>,
     /// Whether it was reported that another collector has a module of its.
     is_conflict_known: bool,
+    /// Whether it was reported that metrics of this version are not usable.
+    is_loss_known: bool,
     /// How long the last call took, and the longest one of this version; none before the first.
     duration: Option<Duration>,
     longest: Duration,
@@ -61,6 +63,7 @@ pub(super) struct Slot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rejected {
     hash: Hash,
+    version: Option<String>,
     reason: String,
     prospect: Prospect,
 }
@@ -89,6 +92,8 @@ pub(super) type Call = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
 /// What a call brought home.
 pub(super) struct Returned {
+    /// The version that was called, unless its call panicked.
+    version: Option<Arc<Version>>,
     instance: Option<Box<Instance>>,
     result: Result<Collected, Failure>,
     took: Duration,
@@ -99,7 +104,7 @@ impl Returned {
     pub(super) fn panicked() -> Self {
         let message = "the agent panicked while serving it; report this".to_owned();
         let fault = Failure::Fault(Fault { kind: Kind::Panic, message });
-        Self { instance: None, result: Err(fault), took: Duration::ZERO }
+        Self { version: None, instance: None, result: Err(fault), took: Duration::ZERO }
     }
 }
 
@@ -121,6 +126,7 @@ impl Slot {
             recall: Retry::default(),
             arrived: None,
             is_conflict_known: false,
+            is_loss_known: false,
             duration: None,
             longest: Duration::ZERO,
             memory_bytes: 0,
@@ -183,10 +189,12 @@ impl Slot {
             // A version takes the place of one that is up only when it measures, and of any other only when it does not
             // fail.
             Outcome::Ready(version, Trial::Failed(fault)) if self.serving.is_some() => {
-                self.reject(version.hash, Failure::Fault(fault).into(), &path, now);
+                let rejection = Rejection::from(Failure::Fault(fault)).of(&version.name);
+                self.reject(version.hash, rejection, &path, now);
             }
             Outcome::Ready(version, Trial::Unavailable(why)) if self.is_up() => {
-                self.reject(version.hash, Failure::Unavailable(why).into(), &path, now);
+                let rejection = Rejection::from(Failure::Unavailable(why)).of(&version.name);
+                self.reject(version.hash, rejection, &path, now);
             }
             Outcome::Ready(version, trial) => self.serve(version, trial, now),
         }
@@ -207,7 +215,7 @@ impl Slot {
     }
 
     fn reject(&mut self, hash: Hash, rejection: Rejection, path: &Path, now: Instant) {
-        let Rejection { reason, is_fault, prospect } = rejection;
+        let Rejection { version, reason, is_fault, prospect } = rejection;
         if is_fault {
             self.faults.add(Kind::Load);
         }
@@ -217,7 +225,7 @@ impl Slot {
         if prospect == Prospect::Soon {
             self.reload.failed(now);
         }
-        let rejected = Some(Rejected { hash, reason, prospect });
+        let rejected = Some(Rejected { hash, version, reason, prospect });
         // What is tried again and again is reported once.
         let is_known = prospect == Prospect::Soon && self.rejected == rejected;
         self.rejected = rejected;
@@ -227,14 +235,15 @@ impl Slot {
     }
 
     fn report_rejection(&self, path: &Path) {
-        let Some(Rejected { hash, reason, prospect }) = &self.rejected else { return };
+        let Some(Rejected { hash, version, reason, prospect }) = &self.rejected else { return };
+        let version = version.as_ref().map(|version| format!("{version}, ")).unwrap_or_default();
         let again = match prospect {
             Prospect::None => "",
             Prospect::WhenPutAgain => "; when it can, put it there again",
             Prospect::Soon => "; it is tried again",
         };
         let (plugin, path, consequence) = (&self.plugin.name, path.display(), self.consequence());
-        tracing::warn!("plugin {plugin}: {path} ({hash}) {reason}; {consequence}{again}");
+        tracing::warn!("plugin {plugin}: {path} ({version}{hash}) {reason}; {consequence}{again}");
     }
 
     fn consequence(&self) -> &'static str {
@@ -257,6 +266,7 @@ impl Slot {
         self.is_new = true;
         self.recall = Retry::default();
         self.is_conflict_known = false;
+        self.is_loss_known = false;
         self.duration = None;
         self.longest = Duration::ZERO;
         match trial {
@@ -272,7 +282,7 @@ impl Slot {
     /// Begins the call that a tick asks for: none when the plugin is not due, is put aside, rests after a fault, or is
     /// still away, which is counted.
     pub(super) fn call(&mut self, tick: Tick, clock: Instant) -> Option<Call> {
-        let version = self.serving.as_ref()?;
+        let version = Arc::clone(self.serving.as_ref()?);
         let is_due = self.is_new || tick.is_due(self.plugin.config.every);
         if !is_due || self.condition == Condition::Aside {
             return None;
@@ -287,18 +297,21 @@ impl Slot {
         }
         self.is_away = true;
         self.is_new = false;
-        let collect = move |mut instance: Box<Instance>| async move {
+        let collect = move |mut instance: Box<Instance>, version| async move {
             let result = instance.collect(tick, clock.elapsed()).await;
-            Returned { instance: Some(instance), result, took: start.elapsed() }
+            Returned { version: Some(version), instance: Some(instance), result, took: start.elapsed() }
         };
         if let Some(instance) = self.home.take() {
-            return Some(Box::pin(collect(instance)));
+            return Some(Box::pin(collect(instance, version)));
         }
-        let (plugin, version) = (self.plugin.clone(), Arc::clone(version));
+        let plugin = self.plugin.clone();
         Some(Box::pin(async move {
             match plugin.start(&version.code).await {
-                Ok((instance, _needs)) => collect(Box::new(instance)).await,
-                Err(failure) => Returned { instance: None, result: Err(failure), took: start.elapsed() },
+                Ok((instance, _needs)) => collect(Box::new(instance), version).await,
+                Err(failure) => {
+                    let (result, took) = (Err(failure), start.elapsed());
+                    Returned { version: Some(version), instance: None, result, took }
+                }
             }
         }))
     }
@@ -311,9 +324,9 @@ impl Slot {
     /// Takes what a call of a version brought home. `is_late` says that the sample that it was made for has left without
     /// it: then it goes with the next.
     pub(super) fn returned(&mut self, returned: Returned, generation: u64, is_late: bool, now: Instant) {
-        let Returned { instance, result, took } = returned;
+        let Returned { version, instance, result, took } = returned;
         if generation != self.generation {
-            return self.former_returned(result, is_late);
+            return self.former_returned(version, result, is_late);
         }
         self.is_away = false;
         self.duration = Some(took);
@@ -323,6 +336,7 @@ impl Slot {
                 if let Condition::Unavailable(_, true) = self.condition {
                     tracing::info!("plugin {}: what it measures is available again", self.plugin.name);
                 }
+                self.report_loss(&collected);
                 self.arrive(collected, is_late);
                 self.settle(instance);
                 self.condition = Condition::Up;
@@ -343,16 +357,32 @@ impl Slot {
     }
 
     /// A call that outlasted its version: what it measured is good unless there is something newer, and its fault is one.
-    fn former_returned(&mut self, result: Result<Collected, Failure>, is_late: bool) {
+    fn former_returned(&mut self, version: Option<Arc<Version>>, result: Result<Collected, Failure>, is_late: bool) {
         match result {
             Ok(collected) if self.arrived.is_none() => self.arrive(collected, is_late),
             Ok(collected) => self.dropped += collected.size(),
             Err(Failure::Fault(fault)) => {
                 self.faults.add(fault.kind);
-                tracing::warn!("plugin {}, the version before: {fault}", self.plugin.name);
+                let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+                tracing::warn!("plugin {}{version}, which was replaced: {fault}", self.plugin.name);
             }
             Err(_) => {}
         }
+    }
+
+    /// Tells once for each version that something of what it returns is not usable.
+    fn report_loss(&mut self, collected: &Collected) {
+        let Some(loss) = collected.loss.as_ref().filter(|_| !self.is_loss_known) else { return };
+        self.is_loss_known = true;
+        let (plugin, version) = (&self.plugin.name, self.version());
+        tracing::warn!(
+            "plugin {plugin} {version}: dropped {loss}; mend the plugin; plugin_dropped_metrics_total counts the others"
+        );
+    }
+
+    /// What serves, as it is shown in the log.
+    fn version(&self) -> String {
+        self.serving.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
     /// Keeps a result for the next sample, in place of an older one that came too late for its own.
@@ -387,8 +417,7 @@ impl Slot {
         self.faults.add(fault.kind);
         self.condition = Condition::Down;
         let pause = self.recall.failed(now);
-        let version = self.serving.as_ref().map(ToString::to_string).unwrap_or_default();
-        let pause = humantime::format_duration(pause);
+        let (version, pause) = (self.version(), humantime::format_duration(pause));
         tracing::warn!("plugin {} {version}: {fault}; started afresh after {pause}", self.plugin.name);
     }
 
@@ -403,8 +432,10 @@ impl Slot {
             self.dropped += module.metrics.len() as u64;
             if !self.is_conflict_known {
                 self.is_conflict_known = true;
-                let (plugin, name) = (&self.plugin.name, &module.name);
-                tracing::warn!("plugin {plugin}: its module {name} is dropped, another collector has it; rename one");
+                let (plugin, version, name) = (&self.plugin.name, self.version(), &module.name);
+                tracing::warn!(
+                    "plugin {plugin} {version}: its module {name} is dropped, another collector has it; rename one"
+                );
             }
         }
     }
@@ -441,6 +472,10 @@ impl Slot {
         agent.push_labelled("plugin_dropped_metrics_total", labels, self.dropped);
         if !self.is_away {
             agent.push_labelled("plugin_stuck_operations", labels, self.plugin.stuck() as u64);
+        }
+        let lost = self.plugin.log.lost();
+        if lost > 0 {
+            agent.push_labelled("plugin_dropped_messages_total", labels, lost);
         }
         for (kind, count) in self.faults.nonzero() {
             let labels = [("plugin", &*self.plugin.name), ("kind", kind.name())].into();

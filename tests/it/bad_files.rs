@@ -9,23 +9,20 @@ use expect_test::{Expect, expect};
 
 use crate::guest::{Guest, install};
 use crate::harness::{Agent, Host, value};
+use crate::hostile::{Ordeal, Reaction, endures};
 
 /// Drops the file beside a plugin that works. Shows what is logged about it, without the time.
 fn drop_in(name: &str, bytes: &[u8], expected: &Expect) {
-    let host = Host::new();
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    let mut agent = host.start(&["--interval", "100ms"]);
-    agent.wait(|sample| value(sample, "good").is_some());
-    install(bytes, &host.plugin(name));
-    agent.wait_log(name);
-    for _ in 0..5 {
-        assert!(value(&agent.next(), "good").is_some(), "the others go on");
-    }
-    let log = agent.log();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains(name)).collect();
+    let mut ordeal = Ordeal::new("");
+    install(bytes, &ordeal.host.plugin(name));
+    ordeal.agent.wait_log(name);
+    ordeal.agent.next();
+    let log = ordeal.agent.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(name) && !line.contains("is not there")).collect();
     assert_eq!(lines.len(), 1, "{log}");
     let line = lines[0].split_once("  ").expect("a time").1;
     expected.assert_eq(line.trim_start());
+    ordeal.recover();
 }
 
 #[test]
@@ -84,6 +81,47 @@ fn a_native_artifact() {
             "WARN plugin bad: plugins/bad.wasm (ced1af6d) is native code, such as a precompiled artifact, which is never loaded; use the .wasm file it was made of; nothing of it runs"
         ],
     );
+}
+
+#[test]
+fn a_renamed_artifact_of_this_very_compiler() {
+    let host = Host::new();
+    fs::write(host.path("input"), Guest::new("bad").module()).expect("written");
+    let input = fs::File::open(host.path("input")).expect("open");
+    let artifact = host.command(&["compile"]).stdin(input).output().expect("it runs").stdout;
+    endures(
+        &artifact,
+        "",
+        &Reaction::Rejected("is native code, such as a precompiled artifact, which is never loaded"),
+    );
+}
+
+#[test]
+fn what_no_guest_may_use() {
+    for (fields, why) in [
+        ("(memory 1 1 shared)", "threads must be enabled for shared memories"),
+        ("(memory i64 1)", "memory64 must be enabled"),
+        ("(func $f (return_call $f))", "tail calls support is not enabled"),
+        ("(tag $t) (func (throw $t))", "exceptions"),
+        ("(type (struct))", "gc"),
+    ] {
+        endures(&Guest::new("bad").with(fields).module(), "", &Reaction::Rejected(why));
+    }
+}
+
+#[test]
+fn a_file_of_a_gigabyte() {
+    let mut ordeal = Ordeal::new("");
+    let path = ordeal.host.path("sparse");
+    fs::write(&path, Guest::new("bad").module()).expect("written");
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(1 << 30))
+        .expect("grown, but not on the disk");
+    fs::rename(path, ordeal.host.plugin("bad.wasm")).expect("moved");
+    ordeal.agent.wait_log("is larger than 32.0 MiB; make it smaller, by a release build; nothing of it runs");
+    ordeal.recover();
 }
 
 #[test]

@@ -6,8 +6,13 @@ use crate::harness::{Host, about, value};
 /// A guest that reads a file, or lists a directory when asked to `list`, and shows the content or the error's text as its
 /// value, or the error's number when it has none.
 fn reading(function: &str, path: &str) -> Guest {
+    reading_as("reader", function, path)
+}
+
+/// The same, with a module of this name.
+pub fn reading_as(module: &str, function: &str, path: &str) -> Guest {
     let mut guest =
-        Guest::new("reader").import("gauged:plugin/files@0.1.0", function, "(func $call (param i32 i32 i32))");
+        Guest::new(module).import("gauged:plugin/files@0.1.0", function, "(func $call (param i32 i32 i32))");
     let (at, length) = guest.text(path);
     let take = |from: u32| {
         format!(

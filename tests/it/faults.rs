@@ -1,4 +1,5 @@
-//! Plugins that fail. Each fault is counted by its kind and logged in one line, and the others notice nothing of it.
+//! Plugins that fail or have nothing to say, and what becomes of them after that. What plugins do on purpose is in
+//! `hostile.rs`.
 
 use crate::guest::{Guest, RETURNED, VALUE};
 use crate::harness::{Agent, Host, about, faults, value};
@@ -13,54 +14,6 @@ fn start(bad: &Guest, configuration: &str) -> (Host, Agent) {
     (host, agent)
 }
 
-/// The guest commits a fault of this kind, for this reason; and recovers when its file is replaced.
-fn commits(bad: &Guest, configuration: &str, kind: &str, reason: &str) {
-    let (host, mut agent) = start(bad, configuration);
-    let sample = agent.wait(|sample| faults(sample, "bad", kind) >= 1.0);
-    assert_eq!(value(&sample, "bad"), None, "a failing plugin's metrics are absent");
-    assert_eq!(about(&sample, "plugin_up", "bad"), Some(0.0));
-    let log = agent.log();
-    let is_about_it = |line: &str| line.contains("WARN plugin bad") && line.contains(reason);
-    assert!(log.lines().any(is_about_it), "{log}");
-    Guest::new("bad").version("1.0.1").install(&host.plugin("bad.wasm"));
-    agent.wait(|sample| value(sample, "bad").is_some() && about(sample, "plugin_up", "bad") == Some(1.0));
-    let good_from_its_first = agent.seen().iter().skip_while(|sample| value(sample, "good").is_none());
-    assert!(good_from_its_first.clone().all(|sample| value(sample, "good").is_some()), "{}", agent.log());
-}
-
-#[test]
-fn an_endless_loop_is_ended_at_its_timeout() {
-    let bad = Guest::new("bad").before_collect("(loop $forever (br $forever))");
-    commits(&bad, "timeout = \"100ms\"", "timeout", "collect took longer than its timeout of 100ms (timeout)");
-}
-
-#[test]
-fn an_endless_start_never_serves() {
-    let forever = "(func $start (loop $forever (br $forever))) (start $start)";
-    let bad = Guest::new("bad").with(forever);
-    commits(&bad, "timeout = \"100ms\"", "load", "its start took longer than its timeout of 100ms");
-    let bad = Guest::new("bad").describe("(loop $forever (br $forever)) unreachable");
-    commits(&bad, "timeout = \"100ms\"", "load", "describe took longer than its timeout of 100ms");
-    let bad = Guest::new("bad").configure("(loop $forever (br $forever)) unreachable");
-    commits(&bad, "timeout = \"100ms\"", "load", "configure took longer than its timeout of 100ms");
-}
-
-#[test]
-fn a_trap_is_counted() {
-    commits(&Guest::new("bad").before_collect("unreachable"), "", "trap", "collect failed");
-}
-
-#[test]
-fn memory_beyond_the_limit_is_refused() {
-    let grow = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
-    commits(
-        &Guest::new("bad").before_collect(grow),
-        "memory = \"2MiB\"",
-        "memory",
-        "more memory than its limit of 2.0 MiB",
-    );
-}
-
 #[test]
 fn a_guest_that_copes_with_a_refusal_goes_on() {
     let grow = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))";
@@ -68,29 +21,6 @@ fn a_guest_that_copes_with_a_refusal_goes_on() {
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
     let held = about(&sample, "plugin_memory_bytes", "bad").expect("it is told");
     assert!((1_048_576.0..=2_097_152.0).contains(&held), "{held}");
-}
-
-#[test]
-fn memory_that_is_too_large_from_the_start_is_refused() {
-    commits(&Guest::new("bad").pages(64), "memory = \"2MiB\"", "load", "more memory than its limit of 2.0 MiB");
-}
-
-#[test]
-fn recursion_ends_at_the_stack() {
-    let bad = Guest::new("bad").with("(func $deep (call $deep))").before_collect("(call $deep)");
-    commits(&bad, "", "stack", "collect failed");
-}
-
-#[test]
-fn a_result_that_is_too_large_is_refused() {
-    // A list of 200,000 modules, all of them the same 3 MiB of memory.
-    let lie = format!("(i32.store (i32.const {}) (i32.const 200000))", RETURNED + 8);
-    commits(&Guest::new("bad").pages(60).before_collect(&lie), "", "oversize", "too much data");
-}
-
-#[test]
-fn a_fault_of_its_own_saying_is_counted() {
-    commits(&Guest::new("bad").error(4, "out of ideas\n"), "", "internal", r"out of ideas\n (internal)");
 }
 
 #[test]
@@ -154,21 +84,4 @@ fn a_slow_plugin_costs_only_its_own_metrics() {
         let took = sample["agent"]["collect_seconds"].as_f64().expect("a number");
         assert!(took < 0.1, "a sample waits a twentieth of the interval, not for the slow one: {took} s");
     }
-}
-
-#[test]
-fn what_no_number_can_say_is_dropped_and_counted() {
-    let (_host, mut agent) = start(&Guest::new("bad").float(f64::NAN), "");
-    let sample = agent.wait(|sample| about(sample, "plugin_dropped_metrics_total", "bad") >= Some(1.0));
-    assert_eq!(value(&sample, "bad"), None);
-    assert_eq!(about(&sample, "plugin_up", "bad"), Some(1.0));
-}
-
-#[test]
-fn the_agents_own_modules_cannot_be_taken() {
-    let (_host, mut agent) = start(&Guest::new("cpu").value(666), "");
-    agent.wait_log("plugin bad: its module cpu is dropped, another collector has it; rename one");
-    let sample = agent.next();
-    assert!(sample["cpu"].contains_key("percent") && !sample["cpu"].contains_key("value"));
-    assert!(about(&sample, "plugin_dropped_metrics_total", "bad") >= Some(1.0));
 }

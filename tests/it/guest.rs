@@ -9,8 +9,10 @@ use wit_parser::Resolve;
 
 /// Where a guest keeps what it returns; text and heap come after it.
 pub const RETURNED: u32 = 64;
-const MODULE: u32 = 128;
-const METRIC: u32 = 192;
+/// The guest's one module: its name, its metrics.
+pub const MODULE: u32 = 128;
+/// The guest's first metric: its name, its labels, its value.
+pub const METRIC: u32 = 192;
 const METRIC_BYTES: u32 = 32;
 /// The value of the guest's first metric: a discriminant, and eight bytes later the payload.
 pub const VALUE: u32 = METRIC + 16;
@@ -36,6 +38,7 @@ pub struct Guest {
     describe: String,
     configure: String,
     collect: String,
+    realloc: String,
 }
 
 impl Guest {
@@ -50,6 +53,7 @@ impl Guest {
             describe: format!("i32.const {ABOUT}"),
             configure: format!("i32.const {CONFIGURED}"),
             collect: format!("i32.const {RETURNED}"),
+            realloc: String::new(),
         };
         let name = guest.text(module);
         let metric = guest.text("value");
@@ -160,6 +164,18 @@ impl Guest {
         self
     }
 
+    /// Adds instructions in front of what it does when the host wants memory of it.
+    pub fn before_realloc(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.realloc);
+        self
+    }
+
+    /// Puts words into its memory, over what is there.
+    pub fn patch(mut self, at: u32, words: &[u32]) -> Self {
+        self.words(at, words);
+        self
+    }
+
     /// Adds fields to the module: functions, globals, memories, a start.
     pub fn with(mut self, fields: &str) -> Self {
         self.functions.push_str(fields);
@@ -176,6 +192,11 @@ impl Guest {
     pub fn pages(mut self, pages: u32) -> Self {
         self.memory = format!("(memory (export \"memory\") {pages})");
         self
+    }
+
+    /// Has the next text lie at this address, or not before it.
+    pub fn skip_texts_to(&mut self, at: u32) {
+        self.texts_end = self.texts_end.max(at);
     }
 
     /// Puts a text into its memory; answers where, and how long it is.
@@ -230,7 +251,7 @@ impl Guest {
     /// The module of the world `plugin` in the last of these packages.
     fn build(&self, packages: &[&str], version: &str) -> Vec<u8> {
         let collector = format!("gauged:plugin/collector@{version}");
-        let Self { memory, data, imports, functions, describe, configure, collect, .. } = self;
+        let Self { memory, data, imports, functions, describe, configure, collect, realloc, .. } = self;
         let text = format!(
             r#"(module
                 {imports}
@@ -239,6 +260,7 @@ impl Guest {
                 {data}
                 {functions}
                 (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                    {realloc}
                     (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
                     global.get $heap
                     (global.set $heap (i32.add (global.get $heap) (local.get 3))))

@@ -157,6 +157,47 @@ impl Agent {
         }
     }
 
+    /// There was a sample for every tick that was read, none was missed, and the natives were in each, as were those of
+    /// the guests that work, from their first on.
+    pub fn assert_undisturbed(&self, guests: &[&str]) {
+        let number = |sample: &Sample, metric: &str| sample["agent"][metric].as_f64().expect("a number");
+        for pair in self.seen.windows(2) {
+            let since = number(&pair[1], "timestamp") - number(&pair[0], "timestamp");
+            let ticks = (since / number(&pair[1], "interval")).round();
+            assert!(ticks as u64 == 1, "{since} s from one sample to the next\n{}", self.log());
+        }
+        for sample in &self.seen {
+            assert_eq!(sample["agent"]["missed_ticks_total"], 0, "{}", self.log());
+            assert_eq!(sample["agent"]["dropped_samples_total"], 0, "{}", self.log());
+            for native in ["cpu", "load", "memory", "swap"] {
+                assert!(sample.get(native).is_some_and(|metrics| metrics.len() > 2), "no {native} in {sample:?}");
+            }
+        }
+        for guest in guests {
+            let from_its_first = self.seen.iter().skip_while(|sample| value(sample, guest).is_none());
+            let there: Vec<bool> = from_its_first.map(|sample| value(sample, guest).is_some()).collect();
+            assert!(!there.is_empty() && there.iter().all(|there| *there), "{guest}: {there:?}\n{}", self.log());
+        }
+    }
+
+    /// The lines that it has logged about a plugin.
+    pub fn log_of(&self, plugin: &str) -> Vec<String> {
+        let is_about_it = |line: &&str| {
+            line.split_once(" plugin ").is_some_and(|(_, rest)| {
+                rest.strip_prefix(plugin).is_some_and(|rest| rest.starts_with([' ', ':', ',']))
+            })
+        };
+        self.log().lines().filter(is_about_it).map(str::to_owned).collect()
+    }
+
+    /// A figure of its process's status: `VmHWM`, the most memory that it has had at a time, in kB; `Threads`.
+    pub fn status(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or_else(|| panic!("{key} in {status}"))
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");

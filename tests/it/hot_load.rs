@@ -237,6 +237,9 @@ fn a_version_that_hangs_does_not_hold_up_its_successor() {
     assert!(!agent.log().contains("took longer"), "the first is still at it: {}", agent.log());
     // And its fault is counted in the end.
     agent.wait(|sample| faults(sample, "hangs", "timeout") >= 1.0);
+    let fault = "), which was replaced: collect took longer than its timeout of 20s (timeout)";
+    let is_its = |line: &&String| line.contains("plugin hangs 1.0.0 (") && line.ends_with(fault);
+    assert_eq!(agent.log_of("hangs").iter().filter(is_its).count(), 1, "{}", agent.log());
 }
 
 #[test]

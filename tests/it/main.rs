@@ -17,7 +17,8 @@ mod run; // ticks, signals, output that is not read
 mod configuration; // files, words, and everything that is wrong with them
 mod hot_load; // files that come, change and go
 mod bad_files; // files that are not plugins
-mod faults; // plugins that fail, and what the others notice
+mod hostile; // plugins that do their worst, and what the others notice: nothing
+mod faults; // plugins that fail or have nothing to say, and what becomes of them
 mod compile; // plugins that are hard to compile, and how compilers end
 mod cache; // what was compiled before
 mod capabilities; // what a guest gets of the host

@@ -26,6 +26,11 @@ impl Log {
         Self { plugin, allowance: Mutex::new(Allowance::new(lines_a_minute, Instant::now())) }
     }
 
+    /// How many messages were dropped so far.
+    pub(in super::super) fn lost(&self) -> u64 {
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner).lost
+    }
+
     /// Takes one line of the allowance. Answers whether there was one.
     pub(in super::super) fn take(&self) -> bool {
         let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,13 +48,16 @@ struct Allowance {
     a_minute: f64,
     lines: f64,
     counted_at: Instant,
+    /// Since the last line that was written.
     dropped: u64,
+    /// Of all time.
+    lost: u64,
 }
 
 impl Allowance {
     fn new(lines_a_minute: u64, now: Instant) -> Self {
         let a_minute = lines_a_minute as f64;
-        Self { a_minute, lines: Self::burst(a_minute), counted_at: now, dropped: 0 }
+        Self { a_minute, lines: Self::burst(a_minute), counted_at: now, dropped: 0, lost: 0 }
     }
 
     fn burst(a_minute: f64) -> f64 {
@@ -63,6 +71,7 @@ impl Allowance {
         self.counted_at = now;
         if self.lines < 1.0 {
             self.dropped += 1;
+            self.lost += 1;
             return None;
         }
         self.lines -= 1.0;
@@ -115,7 +124,7 @@ mod tests {
         let start = Instant::now();
         let mut allowance = Allowance::new(60, start);
         let taken = (0..30).filter(|_| allowance.take(start).is_some()).count();
-        assert_eq!(taken, 20);
+        assert_eq!((taken, allowance.lost), (20, 10));
         assert_eq!(allowance.take(start + Duration::from_millis(1500)), Some(10));
         assert_eq!(allowance.take(start + Duration::from_millis(1500)), None);
         assert_eq!(allowance.take(start + Duration::from_secs(10)), Some(1));
