@@ -8,7 +8,7 @@ use crate::guest::{Guest, install};
 use crate::harness::{Agent, Host, Sample, about, faults, value};
 
 /// Counts its calls, so that its value tells whether its memory was kept.
-fn counting(module: &str) -> Guest {
+pub fn counting(module: &str) -> Guest {
     let count = "(i32.store (i32.const 216) (i32.add (i32.load (i32.const 216)) (i32.const 1)))";
     Guest::new(module).value(0).before_collect(count)
 }

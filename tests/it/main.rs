@@ -16,6 +16,7 @@ mod psutil; // the same, held against psutil
 mod run; // ticks, signals, output that is not read
 mod configuration; // files, words, and everything that is wrong with them
 mod hot_load; // files that come, change and go
+mod races; // files that change while they are read, called, or changed already
 mod bad_files; // files that are not plugins
 mod hostile; // plugins that do their worst, and what the others notice: nothing
 mod faults; // plugins that fail or have nothing to say, and what becomes of them

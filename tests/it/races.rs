@@ -1,0 +1,287 @@
+//! Files that change while they are read, while their plugin is called, or again and again: what is there in the end is
+//! what runs, what ran goes on until then, nobody else notices, and nothing is left behind.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::guest::{Guest, RETURNED, install};
+use crate::harness::{Agent, Host, Sample, about, faults, value};
+use crate::hot_load::counting;
+
+/// An agent whose plugin `steady` counts its calls, and `rare` those at every fourth tick.
+fn start() -> (Host, Agent) {
+    let host = Host::configured("interval = \"250ms\"\n[plugins.rare]\ninterval = \"1s\"\n");
+    counting("steady").install(&host.plugin("steady.wasm"));
+    counting("rare").install(&host.plugin("rare.wasm"));
+    let mut agent = host.start(&[]);
+    agent.wait(|sample| value(sample, "steady").is_some());
+    (host, agent)
+}
+
+/// What a module's metric was, in every sample that had it.
+fn values(agent: &Agent, module: &str) -> Vec<u64> {
+    agent.seen().iter().filter_map(|sample| value(sample, module)?.as_u64()).collect()
+}
+
+/// The others have kept their memory and were called when they were due.
+fn assert_nobody_noticed(agent: &Agent) {
+    agent.assert_undisturbed(&["steady"]);
+    for module in ["steady", "rare"] {
+        let counts = values(agent, module);
+        assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "{module}: {counts:?}");
+    }
+    let moments: Vec<f64> = (agent.seen().iter())
+        .filter(|sample| value(sample, "rare").is_some())
+        .map(|sample| sample["agent"]["timestamp"].as_f64().expect("a number"))
+        .skip(1)
+        .collect();
+    assert!(moments.iter().all(|moment| moment.fract() == 0.0), "{moments:?}");
+}
+
+fn version(sample: &Sample, plugin: &str) -> Option<Value> {
+    sample["agent"].get(&format!("plugin_version{{plugin=\"{plugin}\"}}")).cloned()
+}
+
+/// Writes a file where it is, a tenth at a time, calling this before each.
+fn rewrite(bytes: &[u8], file: &Path, mut pause: impl FnMut()) {
+    let mut file = fs::File::create(file).expect("truncated");
+    for chunk in bytes.chunks(bytes.len().div_ceil(10)) {
+        pause();
+        file.write_all(chunk).expect("written");
+    }
+}
+
+#[test]
+fn a_file_that_is_rewritten_in_place_takes_over_when_it_is_whole() {
+    let (host, mut agent) = start();
+    let file = host.plugin("changing.wasm");
+    Guest::new("changing").value(1).install(&file);
+    agent.wait(|sample| value(sample, "changing") == Some(1.into()));
+    // At the speed of a copy over a network, and with pauses in which what is there is taken for all there is.
+    rewrite(&Guest::new("changing").value(2).module(), &file, || thread::sleep(Duration::from_millis(20)));
+    agent.wait(|sample| value(sample, "changing") == Some(2.into()));
+    assert_eq!(agent.log_of("changing").len(), 2, "{}", agent.log());
+    rewrite(&Guest::new("changing").value(3).module(), &file, || {
+        agent.next();
+        agent.next();
+    });
+    agent.wait(|sample| value(sample, "changing") == Some(3.into()));
+    assert!(values(&agent, "changing").is_sorted());
+    let lines = agent.log_of("changing");
+    let of_halves = lines.iter().filter(|line| line.contains("; copy it again; the version before goes on")).count();
+    assert!((1..=10).contains(&of_halves) && lines.len() == 3 + of_halves, "one line for each half\n{lines:#?}");
+    agent.assert_undisturbed(&["steady", "changing"]);
+    assert_nobody_noticed(&agent);
+}
+
+/// Does something a hundred times a second, for as long as the other thing takes.
+fn meanwhile(mut often: impl FnMut(usize) + Send, once: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0.. {
+                if is_over.load(Ordering::Acquire) {
+                    return;
+                }
+                often(n);
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        once();
+        is_over.store(true, Ordering::Release);
+    });
+}
+
+#[test]
+fn a_hundred_swaps_a_second_end_in_the_last_one() {
+    let (host, mut agent) = start();
+    let file = host.plugin("changing.wasm");
+    let versions: Vec<Vec<u8>> = (1..=3).map(|value| Guest::new("changing").value(value).module()).collect();
+    install(&versions[0], &file);
+    agent.wait(|sample| value(sample, "changing") == Some(1.into()));
+    let ticks = |agent: &mut Agent| (0..12).for_each(|_| drop(agent.next()));
+    meanwhile(|n| install(&versions[n % 2], &file), || ticks(&mut agent));
+    install(&versions[2], &file);
+    agent.wait(|sample| value(sample, "changing") == Some(3.into()));
+    for _ in 0..3 {
+        assert_eq!(value(&agent.next(), "changing"), Some(3.into()));
+    }
+    agent.assert_undisturbed(&["steady", "changing"]);
+
+    // By deleting and creating, too; then it may have been gone for a while.
+    let swap =
+        |n: usize| if n % 2 == 0 { fs::remove_file(&file).unwrap_or(()) } else { install(&versions[n / 2 % 2], &file) };
+    meanwhile(swap, || ticks(&mut agent));
+    install(&versions[2], &file);
+    agent.wait(|sample| value(sample, "changing") == Some(3.into()));
+    for _ in 0..3 {
+        assert_eq!(value(&agent.next(), "changing"), Some(3.into()));
+    }
+    let sample = agent.next();
+    assert_eq!(faults(&sample, "changing", "load"), 0.0, "{}", agent.log());
+    assert_nobody_noticed(&agent);
+}
+
+#[test]
+fn what_is_deleted_and_created_at_once_goes_on_and_later_begins_anew() {
+    let (host, mut agent) = start();
+    let file = host.plugin("changing.wasm");
+    let content = counting("changing").module();
+    install(&content, &file);
+    agent.wait(|sample| value(sample, "changing").is_some());
+    fs::remove_file(&file).expect("removed");
+    install(&content, &file);
+    let counted = values(&agent, "changing").len();
+    agent.wait(|sample| value(sample, "changing").is_some());
+    (0..3).for_each(|_| drop(agent.next()));
+    let counts = values(&agent, "changing");
+    assert!(counts.len() > counted && counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "{counts:?}");
+    fs::remove_file(&file).expect("removed");
+    agent.wait(|sample| value(sample, "changing").is_none());
+    install(&content, &file);
+    let sample = agent.wait(|sample| value(sample, "changing").is_some());
+    assert_eq!(value(&sample, "changing"), Some(2.into()), "the second call after that of its trial");
+    assert_nobody_noticed(&agent);
+}
+
+#[test]
+fn a_whole_directory_of_links_is_swapped_at_once() {
+    let (host, mut agent) = start();
+    // As Kubernetes publishes a ConfigMap: the files are links into `..data`, and that is a link to a directory.
+    let publish = |name: &str, files: &[(&str, &Guest)]| {
+        fs::create_dir(host.plugin(name)).expect("created");
+        for (file, guest) in files {
+            fs::write(host.plugin(name).join(format!("{file}.wasm")), guest.module()).expect("written");
+        }
+        symlink(name, host.plugin("..data_tmp")).expect("linked");
+        fs::rename(host.plugin("..data_tmp"), host.plugin("..data")).expect("swapped");
+    };
+    let link =
+        |file: &str| symlink(format!("..data/{file}.wasm"), host.plugin(&format!("{file}.wasm"))).expect("linked");
+    let (same, gone) = (counting("same"), Guest::new("gone"));
+    publish("..1", &[("changed", &Guest::new("changed").value(1)), ("same", &same), ("gone", &gone)]);
+    ["changed", "same", "gone"].iter().for_each(|file| link(file));
+    agent.wait(|sample| ["changed", "same", "gone"].iter().all(|module| value(sample, module).is_some()));
+
+    publish("..2", &[("changed", &Guest::new("changed").value(2)), ("same", &same), ("new", &Guest::new("new"))]);
+    link("new");
+    fs::remove_file(host.plugin("gone.wasm")).expect("removed");
+    fs::remove_dir_all(host.plugin("..1")).expect("removed");
+    agent.wait(|sample| {
+        value(sample, "changed") == Some(2.into()) && value(sample, "new").is_some() && value(sample, "gone").is_none()
+    });
+    agent.next();
+    let counts = values(&agent, "same");
+    assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "what did not change goes on: {counts:?}");
+    agent.assert_undisturbed(&["steady", "changed", "same"]);
+    assert!(!agent.log().contains("WARN"), "{}", agent.log());
+    assert_nobody_noticed(&agent);
+}
+
+#[test]
+fn a_call_that_is_under_way_ends_on_the_version_it_began_with() {
+    let (host, mut agent) = start();
+    let file = host.plugin("slow.wasm");
+    // Half a second or more at each call: it is always under way.
+    let busy = "(local $left i64) (local.set $left (i64.const 500000000))
+                (loop $on (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+                          (br_if $on (i64.gt_s (local.get $left) (i64.const 0))))
+                i32.const 64";
+    Guest::new("slow").value(1).collect(busy).install(&file);
+    agent.wait(|sample| value(sample, "slow") == Some(1.into()));
+    agent.wait(|sample| about(sample, "plugin_overdue_total", "slow") >= Some(1.0));
+    Guest::new("slow").version("2.0.0").value(2).install(&file);
+    agent.wait(|sample| value(sample, "slow") == Some(2.into()));
+    for _ in 0..8 {
+        assert_eq!(value(&agent.next(), "slow"), Some(2.into()), "and nothing of the other comes after that");
+    }
+    let sample = agent.next();
+    assert!(!sample["agent"].keys().any(|key| key.starts_with("plugin_faults_total")), "{sample:?}");
+    assert_nobody_noticed(&agent);
+}
+
+#[test]
+fn a_version_that_cannot_be_configured_is_tried_once() {
+    let (host, mut agent) = start();
+    let file = host.plugin("changing.wasm");
+    counting("changing").install(&file);
+    agent.wait(|sample| value(sample, "changing").is_some());
+    counting("changing").version("2.0.0").configure("unreachable").install(&file);
+    agent.wait(|sample| faults(sample, "changing", "load") == 1.0);
+    for round in 1..=3 {
+        // The directory is looked at again.
+        Guest::new("other").value(round).install(&host.plugin("other.wasm"));
+        agent.wait(|sample| value(sample, "other") == Some(round.into()));
+    }
+    let sample = agent.next();
+    assert_eq!(faults(&sample, "changing", "load"), 1.0);
+    let lines = agent.log_of("changing");
+    assert!(lines.len() == 2 && lines[1].contains("plugins/changing.wasm (2.0.0, "), "{lines:#?}");
+    let counts = values(&agent, "changing");
+    assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "the old one serves: {counts:?}");
+    assert_nobody_noticed(&agent);
+}
+
+/// What a process holds of everything that could be left behind.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    descriptors: usize,
+    mappings: usize,
+    threads: u64,
+    resident_kb: u64,
+}
+
+impl Held {
+    fn by(agent: &Agent) -> Self {
+        let of = |file: &str| format!("/proc/{}/{file}", agent.pid());
+        Self {
+            descriptors: fs::read_dir(of("fd")).expect("it runs").count(),
+            mappings: fs::read_to_string(of("maps")).expect("it runs").lines().count(),
+            threads: agent.status("Threads"),
+            resident_kb: agent.status("VmRSS"),
+        }
+    }
+}
+
+#[test]
+fn a_thousand_replacements_leave_nothing_behind() {
+    let (host, mut agent) = start();
+    let plugins: Vec<String> = (0..50).map(|n| format!("p{n}")).collect();
+    // Without modules, so that all can be made of the same file.
+    let guest = |version: &str| Guest::new("none").patch(RETURNED + 8, &[0]).version(version);
+    let good: Vec<Vec<u8>> = ["1", "2", "3"].map(|version| guest(version).module()).into();
+    let broken = guest("broken").configure("unreachable").module();
+    let put = |content: &[u8]| plugins.iter().for_each(|name| install(content, &host.plugin(&format!("{name}.wasm"))));
+    let round = |agent: &mut Agent| {
+        for (content, version_shown) in good.iter().zip(["1", "2", "3"]) {
+            put(content);
+            agent.wait(|sample| plugins.iter().all(|name| version(sample, name) == Some(version_shown.into())));
+        }
+        put(&broken);
+        let is_rejected =
+            |sample: &Sample| plugins.iter().all(|name| about(sample, "plugin_file_rejected", name) == Some(1.0));
+        agent.wait(is_rejected);
+    };
+    round(&mut agent);
+    round(&mut agent);
+    let before = Held::by(&agent);
+    (0..7).for_each(|_| round(&mut agent));
+    // 1,050 replacements and 350 files that were refused. What is left is less than a hundredth of a thing each, and a few
+    // bytes of memory, which is what allocators do; threads come and go with the work.
+    let after = Held::by(&agent);
+    eprintln!("{before:?}, then {after:?}");
+    assert!(after.descriptors <= before.descriptors + 8, "{before:?}, then {after:?}");
+    assert!(after.mappings <= before.mappings + 40, "{before:?}, then {after:?}");
+    assert!(after.threads <= before.threads + 6, "{before:?}, then {after:?}");
+    assert!(after.resident_kb <= before.resident_kb + 2048, "{before:?}, then {after:?}");
+    let sample = agent.next();
+    assert_eq!(sample["agent"]["compiled_total"].as_u64().map(|compiled| compiled <= 10), Some(true), "{sample:?}");
+    assert_nobody_noticed(&agent);
+}
