@@ -1,7 +1,9 @@
 //! Plugins that want all there is of something: time, memory, tables, instances, handles, stack.
 
+use std::fs;
+
 use crate::guest::Guest;
-use crate::harness::{about, faults, value};
+use crate::harness::{Sample, about, faults, value};
 use crate::hostile::{Ordeal, Reaction, endures};
 
 const FOREVER: &str = "(loop $forever (br $forever))";
@@ -15,6 +17,22 @@ fn bad() -> Guest {
 fn an_endless_loop_is_ended_at_its_timeout() {
     let looping = bad().before_collect(FOREVER).module();
     endures(&looping, SHORT, &Reaction::Fault("timeout", "collect took longer than its timeout of 100ms"));
+}
+
+#[test]
+fn eight_plugins_that_hang_stall_nobody() {
+    let mut ordeal = Ordeal::new(SHORT);
+    let looping = bad().before_collect(FOREVER);
+    for n in 0..8 {
+        looping.install(&ordeal.host.plugin(&format!("hangs{n}.wasm")));
+    }
+    let is_ended = |sample: &Sample| (0..8).all(|n| faults(sample, &format!("hangs{n}"), "timeout") >= 1.0);
+    ordeal.put(&bad().module());
+    ordeal.agent.wait(is_ended);
+    for n in 0..8 {
+        fs::remove_file(ordeal.host.plugin(&format!("hangs{n}.wasm"))).expect("removed");
+    }
+    ordeal.recover();
 }
 
 #[test]
