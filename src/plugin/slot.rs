@@ -45,10 +45,7 @@ pub(super) struct Slot {
     recall: Retry,
 
     arrived: Option<Collected>,
-    /// Whether it was reported that another collector has a module of its.
-    is_conflict_known: bool,
-    /// Whether it was reported that metrics of this version are not usable.
-    is_loss_known: bool,
+    reported: Reported,
     /// How long the last call took, and the longest one of this version; none before the first.
     duration: Option<Duration>,
     longest: Duration,
@@ -57,6 +54,15 @@ pub(super) struct Slot {
     overdue: u64,
     late: u64,
     dropped: u64,
+}
+
+/// What was reported of the version that serves, and is not reported again.
+#[derive(Debug, Default)]
+struct Reported {
+    /// That another collector has a module of its.
+    conflict: bool,
+    /// That something of what it returns is not usable.
+    loss: bool,
 }
 
 /// A content that was rejected.
@@ -125,8 +131,7 @@ impl Slot {
             condition: Condition::Down,
             recall: Retry::default(),
             arrived: None,
-            is_conflict_known: false,
-            is_loss_known: false,
+            reported: Reported::default(),
             duration: None,
             longest: Duration::ZERO,
             memory_bytes: 0,
@@ -265,8 +270,7 @@ impl Slot {
         self.is_away = false;
         self.is_new = true;
         self.recall = Retry::default();
-        self.is_conflict_known = false;
-        self.is_loss_known = false;
+        self.reported = Reported::default();
         self.duration = None;
         self.longest = Duration::ZERO;
         match trial {
@@ -372,8 +376,8 @@ impl Slot {
 
     /// Tells once for each version that something of what it returns is not usable.
     fn report_loss(&mut self, collected: &Collected) {
-        let Some(loss) = collected.loss.as_ref().filter(|_| !self.is_loss_known) else { return };
-        self.is_loss_known = true;
+        let Some(loss) = collected.loss.as_ref().filter(|_| !self.reported.loss) else { return };
+        self.reported.loss = true;
         let (plugin, version) = (&self.plugin.name, self.version());
         tracing::warn!(
             "plugin {plugin} {version}: dropped {loss}; mend the plugin; plugin_dropped_metrics_total counts the others"
@@ -430,8 +434,8 @@ impl Slot {
                 continue;
             }
             self.dropped += module.metrics.len() as u64;
-            if !self.is_conflict_known {
-                self.is_conflict_known = true;
+            if !self.reported.conflict {
+                self.reported.conflict = true;
                 let (plugin, version, name) = (&self.plugin.name, self.version(), &module.name);
                 tracing::warn!(
                     "plugin {plugin} {version}: its module {name} is dropped, another collector has it; rename one"

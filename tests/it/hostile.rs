@@ -146,5 +146,5 @@ pub fn endures(file: &[u8], configuration: &str, reaction: &Reaction<'_>) {
 
 /// What the log shows of a content's hash.
 fn hash(file: &[u8]) -> String {
-    Sha256::digest(file)[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(file)[..4].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }

@@ -116,8 +116,9 @@ fn a_hundred_swaps_a_second_end_in_the_last_one() {
     agent.assert_undisturbed(&["steady", "changing"]);
 
     // By deleting and creating, too; then it may have been gone for a while.
-    let swap =
-        |n: usize| if n % 2 == 0 { fs::remove_file(&file).unwrap_or(()) } else { install(&versions[n / 2 % 2], &file) };
+    let swap = |n: usize| {
+        if n.is_multiple_of(2) { fs::remove_file(&file).unwrap_or(()) } else { install(&versions[n / 2 % 2], &file) }
+    };
     meanwhile(swap, || ticks(&mut agent));
     install(&versions[2], &file);
     agent.wait(|sample| value(sample, "changing") == Some(3.into()));
@@ -167,7 +168,9 @@ fn a_whole_directory_of_links_is_swapped_at_once() {
         |file: &str| symlink(format!("..data/{file}.wasm"), host.plugin(&format!("{file}.wasm"))).expect("linked");
     let (same, gone) = (counting("same"), Guest::new("gone"));
     publish("..1", &[("changed", &Guest::new("changed").value(1)), ("same", &same), ("gone", &gone)]);
-    ["changed", "same", "gone"].iter().for_each(|file| link(file));
+    for file in ["changed", "same", "gone"] {
+        link(file);
+    }
     agent.wait(|sample| ["changed", "same", "gone"].iter().all(|module| value(sample, module).is_some()));
 
     publish("..2", &[("changed", &Guest::new("changed").value(2)), ("same", &same), ("new", &Guest::new("new"))]);

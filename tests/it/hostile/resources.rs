@@ -89,10 +89,11 @@ fn memory_beyond_the_limit_is_refused() {
 
 #[test]
 fn many_memories_have_one_limit() {
-    let memories: String = (0..20).map(|n| format!("(memory $m{n} 1)")).collect();
-    let grow: String = (0..20)
+    let memories = (0..20).map(|n| format!("(memory $m{n} 1)")).collect::<Vec<_>>().concat();
+    let grow = (0..20)
         .map(|n| format!("(if (i32.eq (memory.grow $m{n} (i32.const 64)) (i32.const -1)) (then unreachable))"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     endures(
         &bad().with(&memories).before_collect(&grow).module(),
         "memory = \"16MiB\"\nlimits = { memories = 32 }",

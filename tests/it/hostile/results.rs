@@ -118,7 +118,7 @@ fn flood(many: u32) -> Guest {
     let mut guest = bad();
     let (metric, label) = (guest.text("value"), guest.text("n"));
     let (metrics, labels, texts) = (131_072, 131_072 + 32 * many, 131_072 + 48 * many);
-    let digits: String = (0..5)
+    let digits = (0..5)
         .map(|digit| {
             format!(
                 "(i32.store8 offset={digit} (local.get $t)
@@ -126,7 +126,8 @@ fn flood(many: u32) -> Guest {
                 digit * 4
             )
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let build = format!(
         "(local $n i32) (local $m i32) (local $l i32) (local $t i32)
          (local.set $m (i32.const {metrics})) (local.set $l (i32.const {labels})) (local.set $t (i32.const {texts}))
