@@ -9,7 +9,7 @@ use expect_test::{Expect, expect};
 
 use crate::guest::{Guest, install};
 use crate::harness::{Agent, Host, value};
-use crate::hostile::{Ordeal, Reaction, endures};
+use crate::hostile::{Ordeal, Reaction, endures, for_all};
 
 /// Drops the file beside a plugin that works. Shows what is logged about it, without the time.
 fn drop_in(name: &str, bytes: &[u8], expected: &Expect) {
@@ -98,15 +98,16 @@ fn a_renamed_artifact_of_this_very_compiler() {
 
 #[test]
 fn what_no_guest_may_use() {
-    for (fields, why) in [
+    let cases = [
         ("(memory 1 1 shared)", "threads must be enabled for shared memories"),
         ("(memory i64 1)", "memory64 must be enabled"),
         ("(func $f (return_call $f))", "tail calls support is not enabled"),
         ("(tag $t) (func (throw $t))", "exceptions"),
         ("(type (struct))", "gc"),
-    ] {
+    ];
+    for_all(cases, |(fields, why)| {
         endures(&Guest::new("bad").with(fields).module(), "", &Reaction::Rejected(why));
-    }
+    });
 }
 
 #[test]

@@ -174,7 +174,8 @@ fn two_plugins_may_share_a_file_and_have_intervals_of_their_own() {
     let up = |sample: &crate::harness::Sample, plugin| crate::harness::about(sample, "plugin_up", plugin) == Some(1.0);
     let sample = agent.wait(|sample| up(sample, "a") && up(sample, "b"));
     assert!(crate::harness::about(&sample, "plugin_up", "shared").is_none());
-    agent.wait_log("plugin b: its module shared is dropped");
+    agent.wait_log("): its module shared is dropped");
+    assert!(agent.log_of("b").iter().any(|line| line.contains("plugin b 1.0.0 (")), "{}", agent.log());
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod reach; // what it touches, and what it says
 mod resources; // time, memory, tables, stack
 mod results; // what it returns
 
+use std::thread;
+
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -142,6 +144,15 @@ pub fn endures(file: &[u8], configuration: &str, reaction: &Reaction<'_>) {
     let mut ordeal = Ordeal::new(configuration);
     ordeal.suffer(file, reaction);
     ordeal.recover();
+}
+
+/// Does the same with each of several cases, side by side: most of the time each of them waits for a tick.
+pub fn for_all<T: Send>(cases: impl IntoIterator<Item = T>, each: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| each(case));
+        }
+    });
 }
 
 /// What the log shows of a content's hash.

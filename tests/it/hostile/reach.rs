@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use crate::capabilities::reading_as;
 use crate::guest::{ANSWER, Guest};
 use crate::harness::{about, faults, value};
-use crate::hostile::{INTERVAL, Ordeal, Reaction, endures};
+use crate::hostile::{INTERVAL, Ordeal, Reaction, endures, for_all};
 
 /// A plugin that logs something, forever or so many times a call.
 fn chatty(at: u32, length: u32, times: Option<u32>) -> Guest {
@@ -75,44 +75,43 @@ const ANY_PROCESS: &str =
 
 #[test]
 fn what_is_not_granted_is_not_read() {
-    is_told("/etc/shadow", "", "read = [\"/etc/shadow\"]");
-    is_told("/proc/1/environ", "", "read = [\"/proc/1/environ\"]");
+    for_all(["/etc/shadow", "/proc/1/environ"], |path| is_told(path, "", format!("read = [\"{path}\"]")));
 }
 
 #[test]
 fn other_spellings_are_no_paths() {
     let wrong = |path: &str| format!("{path:?} has an empty, . or .. segment; write it without");
-    for path in ["/proc/../etc/shadow", "/proc/./uptime", "//etc/shadow"] {
+    for_all(["/proc/../etc/shadow", "/proc/./uptime", "//etc/shadow"], |path| {
         is_told(path, "read = [\"/etc/hostname\"]", wrong(path));
-    }
+    });
 }
 
 #[test]
 fn the_agents_own_process_is_closed_by_every_spelling() {
-    for path in ["/proc/self/mem", "/proc/thread-self/mem", "/proc/self/task/1/mem", "/proc/self/root/proc/self/mem"] {
-        is_told(path, ANY_PROCESS, OWN);
-    }
+    let spellings =
+        ["/proc/self/mem", "/proc/thread-self/mem", "/proc/self/task/1/mem", "/proc/self/root/proc/self/mem"];
+    for_all(spellings, |path| is_told(path, ANY_PROCESS, OWN));
 }
 
 #[test]
 fn the_agents_own_process_is_closed_by_its_number_too() {
-    for file in ["mem", "environ", "task/{pid}/mem", "root/etc/hostname", "cwd/gauged.toml"] {
+    for_all(["mem", "environ", "task/{pid}/mem", "root/etc/hostname", "cwd/gauged.toml"], |file| {
         let mut ordeal = Ordeal::new(ANY_PROCESS);
         let pid = ordeal.agent.pid().to_string();
         let path = format!("/proc/{pid}/{}", file.replace("{pid}", &pid));
         ordeal.suffer(&reading_as("bad", "read", &path).module(), &Reaction::Serves(OWN.into()));
         ordeal.recover();
-    }
+    });
 }
 
 #[test]
 fn links_do_not_lead_out_of_a_grant() {
-    for (target, answer) in [("/etc/shadow", "read = [\"/etc/shadow\"]"), ("/proc/self/mem", OWN)] {
+    for_all([("/etc/shadow", "read = [\"/etc/shadow\"]"), ("/proc/self/mem", OWN)], |(target, answer)| {
         let elsewhere = tempfile::tempdir().expect("a temporary directory");
         let open = elsewhere.path().canonicalize().expect("it is there");
         symlink(target, open.join("link")).expect("linked");
         is_told(open.join("link").to_str().expect("text"), &format!("read = [\"{}/*\"]", open.display()), answer);
-    }
+    });
 }
 
 #[test]
@@ -124,9 +123,9 @@ fn what_would_keep_the_reader_waiting_is_not_read() {
     let _listener = std::os::unix::net::UnixListener::bind(open.join("socket")).expect("bound");
     let configuration = format!("read = [\"{}/*\", \"/dev/*\"]", open.display());
     // The third of the reasons: neither a file nor a directory.
-    for path in ["pipe", "socket", "/dev/zero"] {
+    for_all(["pipe", "socket", "/dev/zero"], |path| {
         is_told(open.join(path).to_str().expect("text"), &configuration, 3);
-    }
+    });
 }
 
 #[test]

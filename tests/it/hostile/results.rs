@@ -2,7 +2,7 @@
 
 use crate::guest::{Guest, METRIC, MODULE, RETURNED, VALUE};
 use crate::harness::{about, faults, value};
-use crate::hostile::{Ordeal, Reaction, endures};
+use crate::hostile::{Ordeal, Reaction, endures, for_all};
 
 fn bad() -> Guest {
     Guest::new("bad")
@@ -58,28 +58,32 @@ fn a_long_text_that_is_allowed_is_one_short_line() {
 }
 
 /// What is returned cannot be read: the guest broke the rules of its calls.
-fn breaks_off(guest: &Guest, why: &str) {
-    endures(&guest.module(), "", &Reaction::Fault("trap", why));
+fn break_off<const N: usize>(cases: [(Guest, &str); N]) {
+    for_all(cases, |(guest, why)| endures(&guest.module(), "", &Reaction::Fault("trap", why)));
 }
 
 #[test]
 fn results_that_lie_outside_of_memory_are_refused() {
-    breaks_off(&bad().collect("i32.const -16"), "pointer out of bounds");
-    breaks_off(&bad().collect("i32.const 65"), "pointer not aligned");
-    breaks_off(&bad().patch(RETURNED + 4, &[0xffff_fff0]), "list pointer/length out of bounds");
-    breaks_off(&bad().patch(MODULE, &[0xffff_fff0]), "string pointer/length out of bounds");
+    break_off([
+        (bad().collect("i32.const -16"), "pointer out of bounds"),
+        (bad().collect("i32.const 65"), "pointer not aligned"),
+        (bad().patch(RETURNED + 4, &[0xffff_fff0]), "list pointer/length out of bounds"),
+        (bad().patch(MODULE, &[0xffff_fff0]), "string pointer/length out of bounds"),
+    ]);
 }
 
 #[test]
 fn texts_that_are_not_text_are_refused() {
-    breaks_off(&bad().patch(1024, &[0xffff_ffff]), "invalid utf-8");
+    break_off([(bad().patch(1024, &[0xffff_ffff]), "invalid utf-8")]);
 }
 
 #[test]
 fn cases_that_there_are_not_are_refused() {
-    breaks_off(&bad().patch(RETURNED, &[2]), "invalid expected discriminant");
-    breaks_off(&bad().patch(VALUE, &[9]), "unexpected discriminant: 9");
-    breaks_off(&bad().patch(RETURNED, &[1, 77]), "unexpected discriminant: 77");
+    break_off([
+        (bad().patch(RETURNED, &[2]), "invalid expected discriminant"),
+        (bad().patch(VALUE, &[9]), "unexpected discriminant: 9"),
+        (bad().patch(RETURNED, &[1, 77]), "unexpected discriminant: 77"),
+    ]);
 }
 
 #[test]
