@@ -86,6 +86,8 @@ pub struct Agent {
     child: Child,
     lines: Receiver<String>,
     log: Arc<Mutex<String>>,
+    /// Reads the log to its end.
+    logging: Option<thread::JoinHandle<()>>,
     seen: Vec<Sample>,
 }
 
@@ -98,13 +100,13 @@ impl Agent {
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let log = Arc::new(Mutex::new(String::new()));
         let (mut stderr, logged) = (child.stderr.take().expect("piped"), Arc::clone(&log));
-        thread::spawn(move || {
+        let logging = thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read @ 1..) = stderr.read(&mut bytes) {
                 logged.lock().expect("not poisoned").push_str(&String::from_utf8_lossy(&bytes[..read]));
             }
         });
-        Self { child, lines, log, seen: Vec::new() }
+        Self { child, lines, log, logging: Some(logging), seen: Vec::new() }
     }
 
     /// Its process.
@@ -204,12 +206,17 @@ impl Agent {
         kill_process(pid, signal).expect("sent");
     }
 
-    /// Waits for its end. Answers how it ended and how long that took.
+    /// Waits for its end, and until its log is complete. Answers how it ended and how long that
+    /// took.
     pub fn wait_end(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                return (status, start.elapsed());
+                let took = start.elapsed();
+                if let Some(logging) = self.logging.take() {
+                    logging.join().expect("it only reads");
+                }
+                return (status, took);
             }
             assert!(start.elapsed() < DEADLINE, "it does not end:\n{}", self.log());
             thread::sleep(Duration::from_millis(5));

@@ -104,8 +104,14 @@ impl Ordeal {
             }
         };
         let is_it = |line: &String| line.contains(" WARN ") && lines.iter().all(|part| line.contains(part.as_str()));
-        let log = agent.log_of("bad");
-        assert!(log.iter().any(is_it), "{lines:?} in {log:#?}");
+        // A sample may be read before the line that was written before it.
+        for _ in 0..20 {
+            if agent.log_of("bad").iter().any(is_it) {
+                return;
+            }
+            agent.next();
+        }
+        panic!("{lines:?} in {:#?}", agent.log_of("bad"));
     }
 
     /// Puts a good plugin in its place, waits for that, and holds everything that has happened against what may happen.
@@ -135,7 +141,9 @@ impl Ordeal {
         let of_faults = lines.iter().filter(|line| line.contains("; started afresh after ")).count();
         assert_eq!(of_faults as f64, faults, "{lines:#?}");
         let rejections = lines.iter().filter(|line| line.contains("plugin bad: plugins/bad.wasm (")).count();
-        assert!(rejections <= 1, "{lines:#?}");
+        let losses =
+            lines.iter().filter(|line| line.contains(" dropped the ") || line.contains(" is dropped, ")).count();
+        assert!(rejections <= 1 && losses <= 1, "{lines:#?}");
     }
 }
 
