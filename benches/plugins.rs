@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use gauged::config::{Config, Overrides};
@@ -62,7 +62,7 @@ async fn tick(plugins: &mut Plugins, sample: &mut Sample, line: &mut Vec<u8>) {
     sample.clear();
     sample.module("agent");
     plugins.call(Tick { index: 0, previous: None, since_epoch: wall_clock() });
-    plugins.catch_up().await;
+    plugins.catch_up(Instant::now() + Duration::from_secs(60)).await;
     while plugins.awaited() > 0 {
         plugins.step().await;
     }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::alarm::Alarm;
 use crate::collector::{Collector, NATIVE};
 use crate::config::Config;
-use crate::plugin::Plugins;
+use crate::plugin::{Plugins, reached};
 use crate::sample::{Sample, Value};
 use crate::schedule::{Schedule, Tick, wall_clock};
 use crate::sink::Style;
@@ -99,7 +99,7 @@ pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()
                     collect(&mut natives, cleared(&mut sample));
                     plugins.call(tick);
                     // Most plugins are back before there is anything to wait for.
-                    plugins.catch_up().await;
+                    plugins.catch_up(began + patience).await;
                 }
                 due = schedule.next(wall_clock());
             }
@@ -107,7 +107,7 @@ pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()
         }
         if open.as_ref().is_some_and(|open| open.until <= Instant::now()) {
             // A busy host may have kept this thread from its work, and not the plugins from theirs.
-            plugins.catch_up().await;
+            plugins.catch_up(Instant::now()).await;
         }
         if let Some(complete) = open.take_if(|open| plugins.awaited() == 0 || open.until <= Instant::now()) {
             complete.finish(owned(&mut sample), &mut plugins, &about, schedule.missed(), stdout.dropped());
@@ -170,14 +170,6 @@ async fn sample(config: &Config) -> anyhow::Result<Sample> {
     }
     Open { tick, began, until: began }.finish(&mut sample, &mut plugins, &about, 0, 0);
     Ok(sample)
-}
-
-/// Waits for a moment; for ever when there is none.
-async fn reached(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn natives(config: &Config) -> Vec<Box<dyn Collector>> {

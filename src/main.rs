@@ -54,7 +54,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 
     supervise::take_descriptors();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Each task may be a guest that runs for a millisecond before others get their turn, signals and timers first.
+        .event_interval(8)
+        .build()?;
     let ended = runtime.block_on(async {
         let shutdown = supervise::shutdown()?;
         if once {

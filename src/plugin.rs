@@ -26,14 +26,14 @@ mod host;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
 use tokio::sync::Semaphore;
@@ -41,7 +41,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet, spawn_blockin
 
 use self::cache::Cache;
 use self::compile::Compiler;
-use self::configured::Plugin;
+use self::configured::{Plugin, plugins_of};
 use self::directory::{Change, Directory, Listing};
 use self::engine::Engine;
 use self::grants::Grants;
@@ -49,9 +49,13 @@ use self::grants::network::Network;
 use self::load::{Load, Outcome};
 use self::room::Room;
 use self::slot::{Returned, Slot};
-use crate::config::{Config, PluginConfig, is_plugin_name};
+use crate::config::{Config, PluginConfig};
 use crate::sample::{Module, Sample};
 use crate::schedule::Tick;
+
+/// How long plugins are called one after the other before the agent looks at what else there is: a thousand that only
+/// read a file take this long together, and five that never return.
+const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// How many files are looked at side by side: each is in memory meanwhile, up to 32 MiB.
 const LOADS: usize = 8;
@@ -97,7 +101,7 @@ pub struct Plugins {
     open: Option<u64>,
     awaited: usize,
     /// Files that were refused because there were too many plugins.
-    surplus: Vec<String>,
+    surplus: BTreeSet<String>,
 }
 
 /// A load or a call that is under way.
@@ -155,7 +159,7 @@ impl Plugins {
             rounds: 0,
             open: None,
             awaited: 0,
-            surplus: Vec::new(),
+            surplus: BTreeSet::new(),
         })
     }
 
@@ -198,16 +202,23 @@ impl Plugins {
         }
     }
 
-    /// Calls the plugins that are due. Those that are still away on an earlier call lose this tick.
+    /// Calls the plugins that are due. Those that are still away on an earlier call lose this tick. What is not back at
+    /// once goes on in a task, and so does everything when that has taken its time.
     pub fn call(&mut self, tick: Tick) {
+        let until = Instant::now() + AT_ONCE;
         self.rounds += 1;
         self.open = Some(self.rounds);
         for (name, slot) in &mut self.slots {
             let Some(mut call) = slot.call(tick, self.clock) else { continue };
             let generation = slot.generation();
             // Most are back at once, and spare the price of a task. One that is not is polled again by its task.
-            let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
-            match polled.unwrap_or_else(|_panic| Poll::Ready(Returned::panicked())) {
+            let polled = if Instant::now() < until {
+                let poll = || call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_panic| Poll::Ready(Returned::panicked()))
+            } else {
+                Poll::Pending
+            };
+            match polled {
                 Poll::Ready(returned) => slot.returned(returned, generation, false, Instant::now()),
                 Poll::Pending => {
                     let task = self.calls.spawn(call);
@@ -219,15 +230,16 @@ impl Plugins {
         }
     }
 
-    /// Takes in what has arrived while the caller was busy elsewhere.
-    pub async fn catch_up(&mut self) {
+    /// Takes in what has arrived while the caller was busy elsewhere: once, and again until a moment as long as that
+    /// brings something.
+    pub async fn catch_up(&mut self, until: Instant) {
         while self.awaited > 0 {
             let awaited = self.awaited;
             tokio::task::yield_now().await;
             while let Some(joined) = self.calls.try_join_next_with_id() {
                 self.returned(joined);
             }
-            if self.awaited == awaited {
+            if self.awaited == awaited || Instant::now() >= until {
                 return;
             }
         }
@@ -310,9 +322,14 @@ impl Plugins {
         };
         for name in names {
             if self.slots.len() >= self.room.plugins && !self.slots.contains_key(&name) {
-                let Room { plugins, remedy } = self.room;
-                tracing::warn!("plugin {name} is not loaded: there are {plugins} already; remove some, or {remedy}");
-                self.surplus.push(file.to_owned());
+                if self.surplus.is_empty() {
+                    let Room { plugins, remedy } = self.room;
+                    tracing::warn!(
+                        "plugin {name} is not loaded, nor any other that comes: there are {plugins} already; remove \
+                         some, or {remedy}"
+                    );
+                }
+                self.surplus.insert(file.to_owned());
                 continue;
             }
             let slot = self.slots.entry(name.clone()).or_insert_with(|| {
@@ -416,35 +433,11 @@ async fn finished(looking: &mut Option<JoinHandle<io::Result<Listing>>>) -> io::
 }
 
 /// Waits for a moment; for ever when there is none.
-async fn reached(at: Option<Instant>) {
+pub(crate) async fn reached(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// Which plugins a file makes: those that the configuration makes of it, otherwise the one of its name.
-///
-/// # Errors
-///
-/// Why it makes none: the end of a sentence that begins with the file.
-fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> Result<Vec<String>, String> {
-    let stem = file.strip_suffix(".wasm").unwrap_or(file);
-    let is_of_file = |(name, plugin): &(&String, &Arc<PluginConfig>)| match &plugin.file {
-        Some(named) => named == file,
-        None => *name == stem,
-    };
-    let configured: Vec<String> = config.iter().filter(is_of_file).map(|(name, _)| name.clone()).collect();
-    if !configured.is_empty() {
-        return Ok(configured);
-    }
-    if let Some(other) = config.get(stem).and_then(|plugin| plugin.file.as_ref()) {
-        return Err(format!("is not loaded: the configuration makes the plugin {stem} of {other}; rename the file"));
-    }
-    if !is_plugin_name(stem) {
-        return Err("is not loaded: its name cannot name a plugin; use letters, digits, - and _".to_owned());
-    }
-    Ok(vec![stem.to_owned()])
 }
 
 #[cfg(test)]
@@ -477,21 +470,5 @@ mod tests {
         assert!(plugins.slots.contains_key("gone") && plugins.jobs.is_empty());
         plugins.look();
         until(&mut plugins, |plugins| plugins.is_settled() && plugins.slots.is_empty()).await;
-    }
-
-    #[test]
-    fn files_make_the_plugins_that_the_configuration_says() {
-        let plugin =
-            |file: Option<&str>| Arc::new(PluginConfig { file: file.map(str::to_owned), ..PluginConfig::default() });
-        let config = BTreeMap::from([
-            ("a".to_owned(), plugin(Some("shared.wasm"))),
-            ("b".to_owned(), plugin(Some("shared.wasm"))),
-            ("c".to_owned(), plugin(None)),
-        ]);
-        assert_eq!(plugins_of("shared.wasm", &config), Ok(vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!(plugins_of("c.wasm", &config), Ok(vec!["c".to_owned()]));
-        assert_eq!(plugins_of("other.wasm", &config), Ok(vec!["other".to_owned()]));
-        assert!(plugins_of("a.wasm", &config).is_err_and(|why| why.contains("of shared.wasm")));
-        assert!(plugins_of("ä.wasm", &config).is_err());
     }
 }

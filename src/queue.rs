@@ -59,6 +59,11 @@ impl<T> Queue<T> {
         self.lock().dropped
     }
 
+    /// Counts an entry as dropped that was taken out in vain.
+    pub fn lose(&self) {
+        self.lock().dropped += 1;
+    }
+
     /// Puts in no more, and waits so long for what is there to be taken out and dealt with. Answers whether it was.
     pub fn end(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;

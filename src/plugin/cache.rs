@@ -20,6 +20,7 @@ use wasmtime::component::Component;
 use self::entries::{Entries, Key, MOST_AGE, MOST_BYTES, Refusal};
 use super::content::{Content, Hash};
 use super::engine::Engine;
+use super::fault::is_shortage;
 
 /// How long the file system may take for an entry. One that takes longer is a dead mount, and is asked no more.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -174,6 +175,7 @@ impl Inner {
                     self.hits.fetch_add(1, Ordering::Relaxed);
                     return Some(component);
                 }
+                Err(error) if is_shortage(&error) => Refusal::Unreadable(io::Error::other(format!("{error:#}"))),
                 // Such as one that was made on a machine that can do more.
                 Err(_) => Refusal::Unsound("does not fit this machine"),
             },

@@ -1,14 +1,15 @@
 //! A plugin as it is configured: all that an instance of it is made from besides its code, and what its instances share
 //! over time.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 use super::grants::Grants;
 use super::host::{Denials, Log};
-use crate::config::PluginConfig;
 use crate::config::limits::Limit;
+use crate::config::{PluginConfig, is_plugin_name};
 
 /// How many operations of one plugin may wait for a file system or for a name to be resolved at a time. One that the kernel does not give back keeps
 /// its place, so that a plugin that keeps asking a dead mount holds up no thread more.
@@ -52,5 +53,50 @@ impl Plugin {
     /// How many of its operations have not come back, if it is not in a call.
     pub(super) fn stuck(&self) -> usize {
         PLACES - self.places.available_permits()
+    }
+}
+
+/// Which plugins a file makes: those that the configuration makes of it, otherwise the one of its name.
+///
+/// # Errors
+///
+/// Why it makes none: the end of a sentence that begins with the file.
+pub(super) fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> Result<Vec<String>, String> {
+    let stem = file.strip_suffix(".wasm").unwrap_or(file);
+    let is_of_file = |(name, plugin): &(&String, &Arc<PluginConfig>)| match &plugin.file {
+        Some(named) => named == file,
+        None => *name == stem,
+    };
+    let configured: Vec<String> = config.iter().filter(is_of_file).map(|(name, _)| name.clone()).collect();
+    if !configured.is_empty() {
+        return Ok(configured);
+    }
+    if let Some(other) = config.get(stem).and_then(|plugin| plugin.file.as_ref()) {
+        return Err(format!("is not loaded: the configuration makes the plugin {stem} of {other}; rename the file"));
+    }
+    if !is_plugin_name(stem) {
+        return Err("is not loaded: its name cannot name a plugin; use letters, digits, - and _".to_owned());
+    }
+    Ok(vec![stem.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_make_the_plugins_that_the_configuration_says() {
+        let plugin =
+            |file: Option<&str>| Arc::new(PluginConfig { file: file.map(str::to_owned), ..PluginConfig::default() });
+        let config = BTreeMap::from([
+            ("a".to_owned(), plugin(Some("shared.wasm"))),
+            ("b".to_owned(), plugin(Some("shared.wasm"))),
+            ("c".to_owned(), plugin(None)),
+        ]);
+        assert_eq!(plugins_of("shared.wasm", &config), Ok(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(plugins_of("c.wasm", &config), Ok(vec!["c".to_owned()]));
+        assert_eq!(plugins_of("other.wasm", &config), Ok(vec!["other".to_owned()]));
+        assert!(plugins_of("a.wasm", &config).is_err_and(|why| why.contains("of shared.wasm")));
+        assert!(plugins_of("ä.wasm", &config).is_err());
     }
 }

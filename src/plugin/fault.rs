@@ -1,6 +1,9 @@
 //! What can go wrong with a plugin, as a closed set: each kind has a counter in the module `agent` and a line in the log.
 
 use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
 
 /// What a plugin did wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +24,15 @@ pub(super) enum Kind {
     Internal,
     /// The agent's own code panicked while serving it.
     Panic,
+    /// The host had no memory, address space or descriptors left for it.
+    Shortage,
     /// Its file could not be loaded, or its new version did not pass its trial.
     Load,
 }
 
 impl Kind {
     /// All kinds, in the order of their counters.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Trap,
         Self::Timeout,
         Self::Memory,
@@ -36,6 +41,7 @@ impl Kind {
         Self::Oversize,
         Self::Internal,
         Self::Panic,
+        Self::Shortage,
         Self::Load,
     ];
 
@@ -50,9 +56,20 @@ impl Kind {
             Self::Oversize => "oversize",
             Self::Internal => "internal",
             Self::Panic => "panic",
+            Self::Shortage => "shortage",
             Self::Load => "load",
         }
     }
+}
+
+/// Whether the host had not enough of something, which may pass, rather than the plugin being at fault.
+pub(super) fn is_shortage(error: &wasmtime::Error) -> bool {
+    let is_scarce = |errno| matches!(errno, Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOBUFS);
+    error.is::<wasmtime::OutOfMemory>()
+        || error.chain().any(|cause| {
+            let of_io = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+            of_io.or_else(|| cause.downcast_ref::<Errno>().copied()).is_some_and(is_scarce)
+        })
 }
 
 /// One fault, with what there is to say about it.

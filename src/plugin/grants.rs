@@ -206,7 +206,7 @@ impl Grants {
             return Err(Refusal::Own);
         }
         let is_covered = |patterns: &[Pattern]| patterns.iter().any(|pattern| covers(pattern, path));
-        match (is_covered(&self.read), is_covered(&self.default)) {
+        match (is_covered(&self.read), is_covered(self.default)) {
             (true, _) => Ok(Basis::Configuration),
             (false, true) => Ok(Basis::Default),
             (false, false) => Err(Refusal::Missing),

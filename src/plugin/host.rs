@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use denial::{Denials, Key, grant_line};
 pub(super) use files::may_size;
-pub(super) use log::{Log, printable};
+pub(super) use log::{Log, is_plain, printable};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use net::Connection;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};

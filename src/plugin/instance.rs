@@ -12,7 +12,7 @@ use super::bindings::exports::gauged::plugin::collector::{self as wit, Capabilit
 use super::bindings::{self, PluginPre};
 use super::configured::Plugin;
 use super::engine::Engine;
-use super::fault::{Failure, Fault, Kind};
+use super::fault::{Failure, Fault, Kind, is_shortage};
 use super::host::{self, Key, State, grant_line, printable};
 use super::result::{self, Collected};
 use crate::config::PluginConfig;
@@ -157,6 +157,10 @@ fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
     };
     if let Some(more) = state.limits.refused() {
         return Fault { kind: Kind::Memory, message: format!("{call} needed more {more}") };
+    }
+    if is_shortage(error) {
+        let message = format!("{call} found too little on this host: {}", printable(&format!("{error:#}")));
+        return Fault { kind: Kind::Shortage, message };
     }
     let text = error.to_string();
     let kind = match error.downcast_ref::<Trap>() {

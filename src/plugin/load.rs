@@ -17,7 +17,7 @@ use super::compile::{Compiler, Turn};
 use super::configured::Plugin;
 use super::content::{Content, Hash};
 use super::engine::Engine;
-use super::fault::{Failure, Fault, Kind};
+use super::fault::{Failure, Fault, Kind, is_shortage};
 use super::host::{may_size, printable};
 use super::instance::{Code, Instance, capability_line, grant_of};
 use super::{probe, result};
@@ -58,6 +58,9 @@ pub(super) struct Load {
     /// What the guest's clock counts from.
     pub(super) clock: Instant,
 }
+
+/// How many needs of one plugin are held against its grants.
+const CHECKED_NEEDS: usize = 200;
 
 /// What there is to make a version of.
 enum Found {
@@ -130,12 +133,17 @@ impl From<String> for Rejection {
 impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
         let prospect = match &failure {
-            Failure::Fault(Fault { kind: Kind::Timeout, .. }) | Failure::Unavailable(_) => Prospect::Soon,
+            Failure::Fault(Fault { kind: Kind::Timeout | Kind::Shortage, .. }) | Failure::Unavailable(_) => {
+                Prospect::Soon
+            }
             Failure::Fault(_) => Prospect::None,
             Failure::PutAside(_) => Prospect::WhenPutAgain,
         };
         let is_fault = matches!(failure, Failure::Fault(_));
         let reason = match failure {
+            Failure::Fault(fault) if fault.kind == Kind::Shortage => {
+                format!("cannot run now: {fault}; leave the agent more memory")
+            }
             Failure::Fault(fault) => format!("fails: {fault}; mend the plugin"),
             Failure::Unavailable(why) => format!("has nothing to measure: {why}"),
             Failure::PutAside(why) => why,
@@ -204,7 +212,11 @@ impl Load {
         drop(file);
         let loading = spawn_blocking(move || (engine.load(&artifact), artifact));
         let (component, artifact) = loading.await.map_err(|panicked| unloadable(&panicked))?;
-        let code = self.link(component.map_err(|error| unloadable(&error))?).await?;
+        let component = component.map_err(|error| {
+            let rejection = Rejection::from(unloadable(&error));
+            if is_shortage(&error) { rejection.for_now() } else { rejection }
+        });
+        let code = self.link(component?).await?;
         self.cache.put(hash, artifact).await;
         // Whoever has the next turn finds it there.
         drop(turn);
@@ -250,7 +262,10 @@ impl Load {
         let Plugin { name, .. } = &self.plugin;
         let until = Instant::now() + self.plugin.config.timeout;
         let mut reported = 0;
-        for Need { capability, reason } in needs {
+        if needs.len() > CHECKED_NEEDS {
+            tracing::warn!("plugin {name} needs more than {CHECKED_NEEDS} grants; those beyond are not looked at");
+        }
+        for Need { capability, reason } in needs.into_iter().take(CHECKED_NEEDS) {
             let is_granted = self.is_granted(&capability, until).await;
             if is_granted == Ok(true) {
                 continue;

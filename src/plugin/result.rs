@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
-use super::host::printable;
+use super::host::{is_plain, printable};
 use crate::config::limits::{Limit, Limits};
 use crate::sample::{Label, Metric, Module, Value, is_label_name, is_name};
 
@@ -118,7 +118,7 @@ fn convert_metric(metric: metrics::Metric, limits: &Limits) -> Result<Metric, (S
 ///
 /// What is wrong with it.
 pub(super) fn check_about(about: &wit::About) -> Result<(), String> {
-    if about.version.is_empty() || about.version.len() > 64 || about.version.chars().any(char::is_control) {
+    if about.version.is_empty() || about.version.len() > 64 || !about.version.chars().all(is_plain) {
         return Err("describes itself with a version that is not 1 to 64 printable characters".to_owned());
     }
     if about.metrics.len() > DESCRIBED {

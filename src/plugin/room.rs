@@ -10,8 +10,9 @@ const MAPPINGS: u64 = 12;
 /// How many mappings Linux allows a process where nobody has changed that (`vm.max_map_count`).
 const DEFAULT_MAPPINGS: u64 = 65_530;
 
-/// How many descriptors the agent needs beside one a plugin: its own, and those of connections and of files on their way.
-const OTHER_DESCRIPTORS: u64 = 200;
+/// How many descriptors the agent needs beside one a plugin: its own, those of connections (256) and of requests (128), of
+/// what waits for a file system (64), and of files on their way.
+const OTHER_DESCRIPTORS: u64 = 600;
 
 /// However much the host allows: a host with more plugins than this is being tested.
 const MOST_PLUGINS: usize = 100_000;
@@ -51,7 +52,7 @@ mod tests {
         let room = Room::of(DEFAULT_MAPPINGS, 1 << 20);
         assert_eq!((room.plugins, room.remedy.contains("vm.max_map_count")), (5460, true));
         let room = Room::of(1 << 20, 1024);
-        assert_eq!((room.plugins, room.remedy.contains("LimitNOFILE")), (824, true));
+        assert_eq!((room.plugins, room.remedy.contains("LimitNOFILE")), (424, true));
         assert_eq!(Room::of(0, 0).plugins, 1);
         assert_eq!(Room::of(u64::MAX, u64::MAX).plugins, MOST_PLUGINS);
     }

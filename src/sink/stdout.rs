@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::oneshot;
 
 use super::{QUEUE, Samples, Style, encode};
@@ -109,23 +110,54 @@ fn write_at_once(_pipe: &File, _bytes: &[u8]) -> io::Result<usize> {
 fn run(samples: &Samples, mut output: File) -> bool {
     let mut line = Vec::new();
     let mut is_failing = false;
+    // Whether the last line was cut off, and the next one is to begin on a line of its own.
+    let mut is_torn = false;
     while let Some(sample) = samples.take() {
         line.clear();
+        if is_torn {
+            line.push(b'\n');
+        }
         encode(&sample, Style::Line, &mut line);
-        match output.write_all(&line) {
+        let mut written = 0;
+        let result = write_whole(&mut output, &line, &mut written);
+        if written > 0 {
+            is_torn = result.is_err();
+        }
+        match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return true,
-            Err(error) if !is_failing => {
-                is_failing = true;
-                tracing::error!("failed to write to standard output: {error}; samples are lost until that works again");
+            Err(error) => {
+                samples.lose();
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::error!(
+                        "failed to write to standard output: {error}; samples are lost until that works again"
+                    );
+                }
             }
             Ok(()) if is_failing => {
                 is_failing = false;
                 tracing::info!("standard output works again");
             }
-            _ => {}
+            Ok(()) => {}
         }
     }
     false
+}
+
+/// Writes all of a line, however long that takes; counts what it has written. Whoever has made the output non-blocking, as
+/// the other end of a pipe may, is waited for all the same.
+fn write_whole(output: &mut File, line: &[u8], written: &mut usize) -> io::Result<()> {
+    while *written < line.len() {
+        match output.write(&line[*written..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => *written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(output, PollFlags::OUT)], None)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Writes one sample at once.
@@ -178,15 +210,35 @@ mod tests {
     }
 
     #[test]
+    fn an_output_that_does_not_wait_is_waited_for() {
+        // Twice what a pipe holds, for a reader that comes late.
+        const SAMPLES: u64 = 50;
+        let (reader, writer) = io::pipe().expect("a pipe");
+        rustix::io::ioctl_fionbio(&writer, true).expect("set");
+        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a thread");
+        for number in 0..SAMPLES {
+            stdout.put(&sample(number, 3000));
+        }
+        let reading =
+            thread::spawn(move || BufReader::new(reader).lines().map(|line| line.expect("text").len()).collect());
+        assert!(stdout.end(Duration::from_secs(60)));
+        let lengths: Vec<usize> = reading.join().expect("no panic");
+        assert_eq!(lengths.len() as u64, SAMPLES);
+        assert!(lengths.iter().all(|length| (3000..3100).contains(length)), "{lengths:?}");
+    }
+
+    #[test]
     #[cfg(target_os = "linux")]
     fn a_short_line_is_in_the_pipe_when_put_returns() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a thread");
-        stdout.put(&sample(7, 1));
-        if stdout.at_once.is_none() {
+        if write_at_once(stdout.at_once.as_ref().expect("it is a pipe"), b"")
+            .is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()))
+        {
             eprintln!("this kernel's pipes do not take a write that must not wait; the thread writes");
             return;
         }
+        stdout.put(&sample(7, 1));
         rustix::io::ioctl_fionbio(&reader, true).expect("set");
         let mut line = [0; 64];
         let length = io::Read::read(&mut reader, &mut line).expect("it is there already");

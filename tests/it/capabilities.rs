@@ -212,6 +212,24 @@ fn wasi_is_there_and_does_nothing() {
 }
 
 #[test]
+fn a_type_that_is_larger_than_wasis_is_refused() {
+    let name = "a".repeat(4000);
+    let package = format!(
+        "package test:evil;
+        world plugin {{ include gauged:plugin/plugin@0.1.0; import wasi:evil/e@0.2.0; }}
+        package wasi:evil@0.2.0 {{
+            interface e {{ record r {{ {name}: u8 }} type t = tuple<r, r, r, r, r>; f: func() -> t; }}
+        }}"
+    );
+    let host = Host::new();
+    let guest = Guest::new("evil").import("wasi:evil/e@0.2.0", "f", "(func (param i32))");
+    install(&guest.component_of(&package), &host.plugin("evil.wasm"));
+    let (sample, log) = host.once();
+    assert_eq!(value(&sample, "evil"), None);
+    assert!(log.contains("the import wasi:evil/e@0.2.0 f returns more than any of WASI's does"), "{log}");
+}
+
+#[test]
 fn a_guest_that_exits_is_a_fault() {
     let host = Host::configured("interval = \"100ms\"\n");
     install(&importing_wasi("(call $exit (i32.const 0))"), &host.plugin("wasi.wasm"));

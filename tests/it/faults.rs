@@ -1,6 +1,10 @@
 //! Plugins that fail or have nothing to say, and what becomes of them after that. What plugins do on purpose is in
 //! `hostile.rs`.
 
+use std::fmt::Write as _;
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 use crate::guest::{Guest, RETURNED, VALUE};
 use crate::harness::{Agent, Host, about, faults, value};
 
@@ -83,5 +87,53 @@ fn a_slow_plugin_costs_only_its_own_metrics() {
         assert!(value(sample, "good").is_some());
         let took = sample["agent"]["collect_seconds"].as_f64().expect("a number");
         assert!(took < 0.1, "a sample waits a twentieth of the interval, not for the slow one: {took} s");
+    }
+}
+
+#[test]
+fn a_host_that_is_short_of_memory_is_not_the_plugins_fault() {
+    let host = Host::configured("interval = \"200ms\"\n");
+    Guest::new("good").install(&host.plugin("good.wasm"));
+    let mut agent = host.start(&[]);
+    agent.wait(|sample| value(sample, "good").is_some());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("it runs");
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).expect("Linux says so");
+    let kib: u64 = size.trim().trim_end_matches(" kB").parse().expect("a number");
+    let pid = Pid::from_raw(agent.pid().cast_signed());
+    // Less than what the memory of one more guest reserves, and enough for everything else.
+    let scarce = Rlimit { current: Some((kib << 10) + (1 << 30)), maximum: None };
+    prlimit(pid, Resource::As, scarce).expect("limited");
+    Guest::new("late").install(&host.plugin("late.wasm"));
+    agent.wait_log("leave the agent more memory");
+    let log = agent.log();
+    assert!(log.contains("plugin late") && log.contains("(shortage)") && !log.contains("mend the plugin"), "{log}");
+    prlimit(pid, Resource::As, Rlimit { current: None, maximum: None }).expect("lifted");
+    agent.wait(|sample| value(sample, "late").is_some());
+}
+
+#[test]
+fn many_that_do_not_return_hold_up_no_sample() {
+    let host = Host::configured("interval = \"1s\"\n");
+    Guest::new("good").install(&host.plugin("good.wasm"));
+    let mut table = std::fs::read_to_string(host.path("gauged.toml")).expect("readable");
+    for number in 0..40 {
+        let name = format!("slow{number}");
+        writeln!(table, "[plugins.{name}]\ntimeout = \"10s\"").expect("memory can be written to");
+        // It measures once, as its trial, and not again.
+        let slow = Guest::new(&name).with("(global $calls (mut i32) (i32.const 0))").before_collect(
+            "(if (global.get $calls) (then (loop $forever (br $forever))))
+                 (global.set $calls (i32.const 1))",
+        );
+        slow.install(&host.plugin(&format!("{name}.wasm")));
+    }
+    std::fs::write(host.path("gauged.toml"), table).expect("written");
+    let mut agent = host.start(&[]);
+    agent.wait(|sample| about(sample, "plugin_overdue_total", "slow39").is_some_and(|overdue| overdue > 0.0));
+    for _ in 0..3 {
+        let sample = agent.next();
+        let took = sample["agent"]["collect_seconds"].as_f64().expect("a number");
+        // It waits 50 ms for its plugins, and then for one round of those that run, a millisecond each.
+        assert!(took < 0.5, "the sample left after {took} s");
+        assert!(value(&sample, "good").is_some());
     }
 }

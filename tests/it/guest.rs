@@ -245,7 +245,12 @@ impl Guest {
 
     /// The plugin as a component that may import WASI besides.
     pub fn component_with_wasi(&self) -> Vec<u8> {
-        to_component(&self.build(&[CONTRACT, include_str!("wasi.wit")], "0.1.0"))
+        self.component_of(include_str!("wasi.wit"))
+    }
+
+    /// The plugin as a component of a world that this package has.
+    pub fn component_of(&self, package: &str) -> Vec<u8> {
+        to_component(&self.build(&[CONTRACT, package], "0.1.0"))
     }
 
     /// The module of the world `plugin` in the last of these packages.

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::super::grants::{Basis, Refusal};
 use super::denial::{Denial, Key};
+use super::printable;
 use crate::hostpath::below;
 
 /// A file that was found and may be opened. Its path leads to this very file, whatever happens to the one it was found
@@ -36,7 +37,7 @@ impl Unfound {
     /// What the grants have to say about a path; `value` is how it is granted.
     pub(super) fn refused(refusal: &Refusal, key: Key, value: &str) -> Self {
         match refusal {
-            Refusal::Malformed(why) => Self::Malformed(format!("{value:?} {why}")),
+            Refusal::Malformed(why) => Self::Malformed(format!("\"{}\" {why}", printable(value))),
             Refusal::Own => Self::Denied(Denial::Final("no grant opens the agent's own process".to_owned())),
             Refusal::Missing => Self::Denied(Denial::Missing(key, value.to_owned())),
         }
@@ -69,7 +70,7 @@ pub(super) fn find(
     wanted: FileType,
     check: impl Fn(&str) -> Result<Basis, Unfound>,
 ) -> Result<Found, Unfound> {
-    let denied = |why: &str| Err(Unfound::Denied(Denial::Final(format!("{path:?} {why}"))));
+    let denied = |why: &str| Err(Unfound::Denied(Denial::Final(format!("\"{}\" {why}", printable(path)))));
     let mut basis = check(path)?;
     let handle = open_without_effect(&below(root, path))?;
     let status = rustix::fs::fstat(&handle)?;

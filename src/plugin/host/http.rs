@@ -23,10 +23,9 @@ use tokio::time::timeout_at;
 
 use super::super::bindings::gauged::plugin::http::{Error, Host, Request, Response};
 use super::super::configured::Plugin;
-use super::State;
 use super::denial::{Denial, Key};
 use super::dial::{Stream, Unreachable, dial};
-use super::tls;
+use super::{State, printable, tls};
 use crate::address::{Endpoint, Origin, Scheme};
 
 /// The largest body of a response: the metrics of a large exporter. It has to fit into the guest's memory, too.
@@ -68,7 +67,7 @@ impl Host for State {
         let started = Instant::now();
         let until = self.until(request.timeout_ms.map(|ms| Duration::from_millis(ms.into())));
         let (origin, path) = Origin::of_url(&request.url)
-            .map_err(|why| Error::InvalidRequest(format!("the URL {:?} {why}", request.url)))?;
+            .map_err(|why| Error::InvalidRequest(format!("the URL \"{}\" {why}", printable(&request.url))))?;
         if !self.plugin.grants.network().fetch(&origin) {
             return Err(Error::Denied(self.plugin.deny(Denial::Missing(Key::Fetch, origin.to_string()))));
         }
@@ -88,7 +87,7 @@ fn message(request: Request, origin: &Origin, path: PathAndQuery) -> Result<http
     let method = match Method::from_bytes(method.as_bytes()) {
         Ok(Method::CONNECT) => return Err("the method CONNECT is for proxies; use net.connect".to_owned()),
         Ok(method) => method,
-        Err(_) => return Err(format!("{method:?} is not a method; write it like GET")),
+        Err(_) => return Err(format!("\"{}\" is not a method; write it like GET", printable(&method))),
     };
     if body.len() > REQUEST_BODY_BYTES {
         return Err(format!("the body is larger than {REQUEST_BODY_BYTES} bytes"));
@@ -101,12 +100,13 @@ fn message(request: Request, origin: &Origin, path: PathAndQuery) -> Result<http
     }
     let mut checked = HeaderMap::new();
     for (name, value) in headers {
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is not a header's name"))?;
+        let header = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| format!("\"{}\" is not a header's name", printable(&name)))?;
         if RESERVED.contains(&header.as_str()) {
             return Err(format!("the header {header} is the agent's to set; leave it out"));
         }
         let value = HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| format!("the value of the header {header} has control characters: {value:?}"))?;
+            .map_err(|_| format!("the value of the header {header} has control characters: {}", printable(&value)))?;
         checked.append(header, value);
     }
     let authority = HeaderValue::try_from(origin.authority()).map_err(|error| error.to_string())?;

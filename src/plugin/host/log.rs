@@ -93,6 +93,13 @@ impl Host for State {
     }
 }
 
+/// Whether a character stays where it is and leaves the others where they are, on whatever shows it.
+pub(in super::super) fn is_plain(character: char) -> bool {
+    let moves_others =
+        matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !character.is_control() && !moves_others
+}
+
 /// A text from outside as one line of bounded length, control characters escaped.
 pub(in super::super) fn printable(message: &str) -> String {
     let mut line = String::new();
@@ -101,11 +108,11 @@ pub(in super::super) fn printable(message: &str) -> String {
             line.push('…');
             break;
         }
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
+        if is_plain(character) {
+            line.push(character);
+        } else {
             // Writing to a string does not fail.
             let _ = write!(line, "{}", character.escape_default());
-        } else {
-            line.push(character);
         }
     }
     line

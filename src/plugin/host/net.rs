@@ -14,11 +14,11 @@ use wasmtime::component::Resource;
 
 use super::super::bindings::gauged::plugin::net::{Error, Host, HostConnection};
 use super::super::configured::Plugin;
-use super::State;
 use super::denial::{Denial, Key};
 use super::dial::{Stream, Unreachable, dial};
 use super::elsewhere::{Lost, elsewhere};
 use super::found::{Unfound, find};
+use super::{State, printable};
 use crate::address::{Address, Endpoint};
 
 /// How many connections one guest may have open: more than a collector has servers to ask.
@@ -46,8 +46,8 @@ impl HostConnection for State {
     async fn connect(&mut self, address: String, timeout_ms: Option<u32>) -> Result<Resource<Connection>, Error> {
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
         let until = self.until(timeout);
-        let parsed =
-            Address::parse(&address).map_err(|why| Error::InvalidAddress(format!("the address {address:?} {why}")))?;
+        let parsed = Address::parse(&address)
+            .map_err(|why| Error::InvalidAddress(format!("the address \"{}\" {why}", printable(&address))))?;
         if let (Address::Tcp(_), false) = (&parsed, self.plugin.grants.network().connect(&parsed)) {
             return Err(denied(&self.plugin, Denial::Missing(Key::Connect, parsed.to_string())));
         }

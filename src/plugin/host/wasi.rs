@@ -17,6 +17,10 @@ use crate::plugin::engine::Engine;
 /// The most random bytes that one call yields.
 const RANDOM_BYTES: u64 = 4096;
 
+/// How large a type of WASI's may be that stubs make values of, counted in parts and in bytes of their names: several
+/// times the largest that there is, the error codes of `wasi:http`. A guest chooses its types itself.
+const TYPE_BUDGET: usize = 16 << 10;
+
 /// The one type behind all of WASI's resources: nothing is known of them but that they exist.
 struct Inert;
 
@@ -38,7 +42,11 @@ pub(super) fn add_to_linker(
                 ComponentItem::Resource(_) => {
                     stubs.resource(name, ResourceType::host::<Inert>(), |_, _| Ok(()))?;
                 }
-                ComponentItem::ComponentFunc(_) => {
+                ComponentItem::ComponentFunc(function) => {
+                    let mut budget = TYPE_BUDGET;
+                    if !function.results().all(|ty| is_modest(&ty, &mut budget)) {
+                        wasmtime::bail!("the import {interface} {name} returns more than any of WASI's does");
+                    }
                     let behaviour = Behaviour::of(interface, name);
                     stubs.func_new(name, move |store, ty, arguments, results| {
                         answer(store, behaviour, start, &ty, arguments, results)
@@ -49,6 +57,31 @@ pub(super) fn add_to_linker(
         }
     }
     Ok(())
+}
+
+/// Whether a value of this type is within the budget, from which it is taken.
+fn is_modest(ty: &Type, budget: &mut usize) -> bool {
+    let mut take = |cost: usize| {
+        let is_enough = *budget >= cost;
+        *budget = budget.saturating_sub(cost);
+        is_enough
+    };
+    match ty {
+        _ if !take(1) => false,
+        Type::Record(record) => record.fields().all(|field| {
+            *budget = budget.saturating_sub(field.name.len());
+            is_modest(&field.ty, budget)
+        }),
+        Type::Tuple(tuple) => tuple.types().all(|item| is_modest(&item, budget)),
+        Type::Enum(names) => names.names().all(|name| take(name.len())),
+        Type::Variant(variant) => variant.cases().all(|case| {
+            *budget = budget.saturating_sub(case.name.len());
+            case.ty.is_none_or(|ty| is_modest(&ty, budget))
+        }),
+        Type::Result(result) => [result.err(), result.ok()].into_iter().flatten().all(|ty| is_modest(&ty, budget)),
+        // Of these an empty one is made, whatever could be in them.
+        _ => true,
+    }
 }
 
 /// What a function does beyond answering with the emptiest value of its type.
