@@ -33,6 +33,33 @@ fn whole_seconds_are_whole_numbers() {
     assert!(agent.next()["agent"]["timestamp"].is_u64());
 }
 
+/// How often each thread of a process has gone to sleep so far, by its name.
+fn sleeps(pid: u32) -> Vec<(String, String)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let status = tasks.map(|task| std::fs::read_to_string(task.expect("readable").path().join("status")));
+    let line =
+        |status: &str, key: &str| status.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    status.flatten().map(|status| (line(&status, "Name"), line(&status, "voluntary"))).collect()
+}
+
+#[test]
+fn nothing_wakes_between_ticks_although_there_are_plugins() {
+    let host = Host::new();
+    Guest::new("good").install(&host.plugin("good.wasm"));
+    let mut agent = host.start(&["--interval", "3s"]);
+    agent.wait(|sample| crate::harness::value(sample, "good").is_some());
+    agent.next();
+    // What the tick has woken goes to sleep again, and some threads that did what may wait end.
+    let own = |sleeps: Vec<(String, String)>| -> Vec<(String, String)> {
+        sleeps.into_iter().filter(|(name, _)| !name.contains("tokio")).collect()
+    };
+    std::thread::sleep(Duration::from_millis(500));
+    let before = own(sleeps(agent.pid()));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(own(sleeps(agent.pid())), before);
+    assert!(before.iter().any(|(name, _)| name.contains("epochs")), "{before:?}");
+}
+
 #[test]
 fn ends_cleanly_on_both_signals() {
     for signal in [Signal::TERM, Signal::INT] {
