@@ -53,8 +53,8 @@ use crate::config::{Config, PluginConfig};
 use crate::sample::{Module, Sample};
 use crate::schedule::Tick;
 
-/// How long plugins are called one after the other before the agent looks at what else there is: a thousand that only
-/// read a file take this long together, and five that never return.
+/// How long plugins are called one after the other before the agent looks at what else there is: as long as some hundreds
+/// take that only read a file, or five that never return.
 const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// How many files are looked at side by side: each is in memory meanwhile, up to 32 MiB.

@@ -1,5 +1,5 @@
-//! Where samples go: a closed set. Each sink has a thread of its own and a bounded queue in front of it: a dead sink
-//! never slows a tick.
+//! Where samples go: a closed set. Each sink has a thread of its own and a bounded queue in front of it, so that a dead
+//! sink never slows a tick; what can be written without waiting need not go that way.
 
 mod json;
 pub mod stdout;
