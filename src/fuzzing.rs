@@ -9,7 +9,7 @@ use crate::address::{Address, ConnectGrant, Origin};
 #[cfg(target_os = "linux")]
 use crate::collector;
 use crate::hostpath::{self, Pattern, below};
-use crate::sample::{Label, Labels, Metric, Module, Sample, Value, is_label_name, is_name};
+use crate::sample::{Label, Labels, Module, Sample, Value, is_label_name, is_name};
 use crate::sink::{self, Style};
 use crate::{config, plugin, procfs};
 
@@ -95,19 +95,19 @@ impl Input<'_> {
 /// Makes sure of what every module in a sample is: names that are names, no key twice, floats that are finite.
 pub(crate) fn check_module(module: &Module) {
     assert!(is_name(&module.name), "{:?} is no name", module.name);
-    let mut keys: Vec<String> = module.metrics.iter().map(|metric| metric.key().to_string()).collect();
+    let mut keys: Vec<String> = module.metrics().map(|metric| metric.key.to_owned()).collect();
     let all = keys.len();
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), all, "a key of {} is there twice", module.name);
-    for metric in &module.metrics {
-        assert!(is_name(&metric.name), "{:?} is no name", metric.name);
+    for metric in module.metrics() {
+        assert!(is_name(metric.name), "{:?} is no name", metric.name);
         assert!(metric.labels.iter().all(|label| is_label_name(&label.name)), "{metric:?} has a label without a name");
         assert!(!matches!(metric.value, Value::Float(value) if !value.is_finite()), "{metric:?} is not finite");
     }
 }
 
-/// The inverse of [`Metric::key`], written independently of it.
+/// The inverse of [`Metric::key`](crate::sample::Metric::key), written independently of it.
 pub(crate) fn read_key(key: &str) -> Option<(String, Vec<(String, String)>)> {
     let Some((name, rest)) = key.split_once('{') else { return Some((key.to_owned(), Vec::new())) };
     let mut rest = rest.strip_suffix('}')?;
@@ -210,16 +210,16 @@ fn sample(bytes: &[u8]) {
         assert_eq!(read.len(), sample.modules.len(), "{text}");
         for module in &sample.modules {
             let read = read[&*module.name].as_object().expect("an object");
-            assert_eq!(read.len(), module.metrics.len(), "{text}");
-            for metric in &module.metrics {
-                check_value(&metric.value, &read[&metric.key().to_string()]);
+            assert_eq!(read.len(), module.len(), "{text}");
+            for metric in module.metrics() {
+                check_value(metric.value, &read[metric.key]);
             }
         }
     }
-    for metric in sample.modules.iter().flat_map(|module| &module.metrics) {
-        let key = metric.key().to_string();
+    for metric in sample.modules.iter().flat_map(Module::metrics) {
+        let key = metric.key;
         let labels = metric.labels.iter().map(|label| (label.name.to_string(), label.value.clone())).collect();
-        assert_eq!(read_key(&key), Some((metric.name.to_string(), labels)), "{key:?}");
+        assert_eq!(read_key(key), Some((metric.name.to_string(), labels)), "{key:?}");
         assert!(!key.contains('\n'), "{key:?}");
     }
 }
@@ -228,7 +228,7 @@ fn make_sample(input: &mut Input<'_>) -> Sample {
     let mut sample = Sample::default();
     while !input.is_empty() {
         let name = input.text();
-        if !is_name(&name) || sample.modules.iter().any(|module| module.name == name) {
+        if !is_name(&name) || sample.modules.iter().any(|module| *module.name == *name) {
             continue;
         }
         let mut module = Module::new(name);
@@ -236,11 +236,10 @@ fn make_sample(input: &mut Input<'_>) -> Sample {
             let name = input.text();
             let labels = (0..input.byte() % 4).map(|_| Label { name: input.text().into(), value: input.text() });
             let labels: Labels = labels.filter(|label| is_label_name(&label.name)).collect();
-            let metric = Metric { name: name.into(), labels, value: make_value(input) };
-            let is_twice =
-                module.metrics.iter().any(|other| other.name == metric.name && other.labels == metric.labels);
-            if is_name(&metric.name) && !is_twice {
-                module.metrics.push(metric);
+            let value = make_value(input);
+            let is_twice = module.metrics().any(|other| other.name == name && *other.labels == *labels);
+            if is_name(&name) && !is_twice {
+                module.push_labelled(&name, &labels, value);
             }
         }
         sample.modules.push(module);

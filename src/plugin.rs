@@ -53,9 +53,12 @@ use crate::config::{Config, PluginConfig};
 use crate::sample::{Module, Sample};
 use crate::schedule::Tick;
 
-/// How long plugins are called one after the other before the agent looks at what else there is: as long as some hundreds
-/// take that only read a file, or five that never return.
-const AT_ONCE: Duration = Duration::from_millis(5);
+/// How long plugins are called one after the other before the agent looks at what else there is: as long as a thousand
+/// take that only read a file, and as a sample waits for its plugins at the least.
+const AT_ONCE: Duration = Duration::from_millis(20);
+
+/// How many of them may not be over by then: each may be one that never returns, and has had a millisecond or two.
+const UNFINISHED: usize = 5;
 
 /// How many files are looked at side by side: each is in memory meanwhile, up to 32 MiB.
 const LOADS: usize = 8;
@@ -208,11 +211,12 @@ impl Plugins {
         let until = Instant::now() + AT_ONCE;
         self.rounds += 1;
         self.open = Some(self.rounds);
+        let mut unfinished = 0;
         for (name, slot) in &mut self.slots {
             let Some(mut call) = slot.call(tick, self.clock) else { continue };
             let generation = slot.generation();
             // Most are back at once, and spare the price of a task. One that is not is polled again by its task.
-            let polled = if Instant::now() < until {
+            let polled = if unfinished < UNFINISHED && Instant::now() < until {
                 let poll = || call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_panic| Poll::Ready(Returned::panicked()))
             } else {
@@ -221,6 +225,7 @@ impl Plugins {
             match polled {
                 Poll::Ready(returned) => slot.returned(returned, generation, false, Instant::now()),
                 Poll::Pending => {
+                    unfinished += 1;
                     let task = self.calls.spawn(call);
                     let kind = JobKind::Call { generation, round: self.rounds };
                     self.jobs.insert(task.id(), Job { plugin: name.clone(), task, kind });
@@ -253,17 +258,28 @@ impl Plugins {
         if self.slots.is_empty() {
             return;
         }
-        let mut taken: HashSet<String> = sample.modules.iter().map(|module| module.name.to_string()).collect();
-        for slot in self.slots.values_mut() {
-            slot.deliver(sample, &mut taken);
+        let modules: usize = self.slots.values().map(|slot| slot.arrived().len()).sum();
+        let mut taken: HashSet<&str> = HashSet::with_capacity(sample.modules.len() + modules);
+        taken.extend(sample.modules.iter().map(|module| &*module.name));
+        let mut conflicts = HashSet::new();
+        for (at, slot) in self.slots.values().enumerate() {
+            for (place, module) in slot.arrived().iter().enumerate() {
+                if !taken.insert(&module.name) {
+                    conflicts.insert((at, place));
+                }
+            }
+        }
+        sample.modules.reserve(modules);
+        for (at, slot) in self.slots.values_mut().enumerate() {
+            slot.deliver(sample, |place| conflicts.contains(&(at, place)));
         }
     }
 
     /// Appends what there is to tell of each plugin.
-    pub fn describe(&self, agent: &mut Module) {
+    pub fn describe(&mut self, agent: &mut Module) {
         agent.push("compiled_total", self.compiler.started());
         agent.push("cache_hits_total", self.cache.hits());
-        for slot in self.slots.values() {
+        for slot in self.slots.values_mut() {
             slot.describe(agent);
         }
     }

@@ -2,10 +2,12 @@
 //! level; this module knows its names, its keys and its values. How a sample is written out is a sink's business, and
 //! where it comes from a collector's.
 
-use std::borrow::Cow;
-use std::fmt::{self, Write as _};
-use std::ops::Deref;
+mod keys;
+
 use std::sync::Arc;
+
+use self::keys::Keys;
+pub use self::keys::{Label, Labels, Text};
 
 /// The longest module, metric or label name, in bytes: three of them still fit into the 510 bytes that Open-Falcon
 /// allows for a metric and its tags.
@@ -20,37 +22,29 @@ pub struct Sample {
     spare: Vec<Module>,
 }
 
-/// A named group of metrics.
-#[derive(Debug, Clone, PartialEq)]
+/// A named group of metrics: what they are called, which is shared with the ticks before and after, and what they are
+/// now.
+#[derive(Debug, Clone)]
 pub struct Module {
     /// See [`is_name`].
-    pub name: Cow<'static, str>,
-    /// In the order in which they are written; no key occurs twice.
-    pub metrics: Vec<Metric>,
+    pub name: Text,
+    /// At least as many as there are values.
+    keys: Arc<Keys>,
+    values: Vec<Value>,
 }
 
-/// A name, labels and a value.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Metric {
+/// A name, labels and a value, as they are found in a module.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Metric<'a> {
     /// See [`is_name`].
-    pub name: Cow<'static, str>,
+    pub name: &'a str,
     /// In the order in which they are shown.
-    pub labels: Labels,
+    pub labels: &'a [Label],
+    /// What identifies the metric within its module: `name`, or `name{key="value",…}` with the values escaped as in the
+    /// Prometheus text format. Different names and labels have different keys.
+    pub key: &'a str,
     /// What was measured.
-    pub value: Value,
-}
-
-/// The labels of a metric. Shared, since they stay the same from tick to tick; most metrics have none.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Labels(Option<Arc<[Label]>>);
-
-/// A dimension that tells apart metrics of one name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Label {
-    /// See [`is_label_name`].
-    pub name: Cow<'static, str>,
-    /// Any text.
-    pub value: String,
+    pub value: &'a Value,
 }
 
 /// One measured value. Floats are finite: who makes one sees to that.
@@ -66,8 +60,8 @@ pub enum Value {
     Float(f64),
     /// True or false.
     Boolean(bool),
-    /// What identifies rather than measures. Shared, since it seldom changes.
-    Text(Arc<str>),
+    /// What identifies rather than measures.
+    Text(Text),
 }
 
 /// How successive values of a metric relate.
@@ -138,10 +132,10 @@ impl Sample {
     /// Makes room for the next tick's modules, which are likely to be as large as these. Nothing is kept of plugins',
     /// which bring memory of their own.
     pub fn clear(&mut self) {
-        let own = self.modules.drain(..).rev().filter(|module| matches!(module.name, Cow::Borrowed(_)));
+        let own = self.modules.drain(..).rev().filter(|module| matches!(module.name, Text::Static(_)));
         self.spare.clear();
         self.spare.extend(own.map(|mut module| {
-            module.metrics.clear();
+            module.values.clear();
             module
         }));
     }
@@ -149,88 +143,84 @@ impl Sample {
 
 impl Module {
     /// An empty module.
-    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: name.into(), metrics: Vec::new() }
+    pub fn new(name: impl Into<Text>) -> Self {
+        Self { name: name.into(), keys: Arc::default(), values: Vec::new() }
+    }
+
+    /// An empty module of this one's name, which is likely to get the same metrics.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self { name: self.name.clone(), keys: Arc::clone(&self.keys), values: Vec::new() }
+    }
+
+    /// Makes room for so many metrics more.
+    pub fn reserve(&mut self, metrics: usize) {
+        self.values.reserve_exact(metrics);
     }
 
     /// Appends a metric without labels.
-    pub fn push(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
+    pub fn push(&mut self, name: &str, value: impl Into<Value>) {
         self.push_labelled(name, &Labels::default(), value);
     }
 
     /// Appends a metric with labels.
-    pub fn push_labelled(&mut self, name: impl Into<Cow<'static, str>>, labels: &Labels, value: impl Into<Value>) {
-        self.metrics.push(Metric { name: name.into(), labels: labels.clone(), value: value.into() });
-    }
-}
-
-impl<const N: usize> From<[(&'static str, &str); N]> for Labels {
-    fn from(labels: [(&'static str, &str); N]) -> Self {
-        labels.into_iter().map(|(name, value)| Label { name: name.into(), value: value.to_owned() }).collect()
-    }
-}
-
-impl FromIterator<Label> for Labels {
-    fn from_iter<T: IntoIterator<Item = Label>>(labels: T) -> Self {
-        let labels: Arc<[Label]> = labels.into_iter().collect();
-        Self(Some(labels).filter(|labels| !labels.is_empty()))
-    }
-}
-
-impl Deref for Labels {
-    type Target = [Label];
-
-    fn deref(&self) -> &[Label] {
-        self.0.as_deref().unwrap_or_default()
-    }
-}
-
-impl Metric {
-    /// What identifies the metric within its module: `name`, or `name{key="value",…}` with the values escaped as in the
-    /// Prometheus text format. Different names and labels have different keys.
     ///
     /// ```
     /// let mut module = gauged::sample::Module::new("filesystem");
     /// module.push_labelled("free_bytes", &[("mount", "/")].into(), 4096);
-    /// assert_eq!(module.metrics[0].key().to_string(), r#"free_bytes{mount="/"}"#);
+    /// let metric = module.metrics().next().expect("it was pushed");
+    /// assert_eq!((metric.name, metric.key), ("free_bytes", r#"free_bytes{mount="/"}"#));
     /// ```
+    pub fn push_labelled(&mut self, name: &str, labels: &Labels, value: impl Into<Value>) {
+        let at = self.values.len();
+        if !self.keys.is(at, name, labels) {
+            let keys = Arc::make_mut(&mut self.keys);
+            keys.truncate(at);
+            keys.push(name, labels.clone());
+        }
+        self.values.push(value.into());
+    }
+
+    /// Name and labels of the metric that came next when this module's keys were made.
+    pub(crate) fn expected(&self) -> Option<(&str, &Labels)> {
+        self.keys.get(self.values.len())
+    }
+
+    /// Appends the metric that is [`expected`](Self::expected), if there is one.
+    pub(crate) fn push_expected(&mut self, value: Value) {
+        if self.values.len() < self.keys.len() {
+            self.values.push(value);
+        }
+    }
+
+    /// Whether another module has the very list of keys that this one has.
+    pub(crate) fn shares_keys(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.keys, &other.keys)
+    }
+
+    /// The metrics, in the order in which they are written; no key occurs twice.
     #[must_use]
-    pub fn key(&self) -> Key<'_> {
-        Key(self)
+    pub fn metrics(&self) -> impl ExactSizeIterator<Item = Metric<'_>> {
+        let keys = self.keys.iter().zip(&self.values);
+        keys.map(|((name, labels, key), value)| Metric { name, labels, key, value })
+    }
+
+    /// How many metrics there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
     }
 }
 
-/// The displayable key of a metric.
-#[derive(Debug, Clone, Copy)]
-pub struct Key<'a>(&'a Metric);
-
-impl fmt::Display for Key<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.name)?;
-        if self.0.labels.is_empty() {
-            return Ok(());
-        }
-        let mut separator = '{';
-        for Label { name, value } in &*self.0.labels {
-            f.write_char(separator)?;
-            separator = ',';
-            f.write_str(name)?;
-            f.write_str("=\"")?;
-            let mut rest = &**value;
-            while let Some(at) = rest.find(['\\', '"', '\n']) {
-                let (plain, special) = rest.split_at(at);
-                f.write_str(plain)?;
-                f.write_str(match special.as_bytes()[0] {
-                    b'\n' => "\\n",
-                    b'"' => "\\\"",
-                    _ => "\\\\",
-                })?;
-                rest = &special[1..];
-            }
-            f.write_str(rest)?;
-            f.write_char('"')?;
-        }
-        f.write_char('}')
+impl PartialEq for Module {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.metrics().eq(other.metrics())
     }
 }
 
@@ -262,7 +252,7 @@ impl From<f64> for Value {
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Self::Text(value.into())
+        Self::Text(value.to_owned().into())
     }
 }
 
@@ -277,20 +267,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fuzzing::read_key;
-
-    fn metric(name: &str, labels: &[(String, String)]) -> Metric {
-        let label = |(name, value): &(String, String)| Label { name: name.clone().into(), value: value.clone() };
-        let labels = labels.iter().map(label).collect();
-        Metric { name: name.to_owned().into(), labels, value: Value::Null }
-    }
-
-    #[test]
-    fn keys_read_as_in_the_prometheus_text_format() {
-        assert_eq!(metric("free_bytes", &[]).key().to_string(), "free_bytes");
-        let labels = [("mount".to_owned(), "/a \"b\"\\\n".to_owned()), ("type".to_owned(), String::new())];
-        assert_eq!(metric("free_bytes", &labels).key().to_string(), r#"free_bytes{mount="/a \"b\"\\\n",type=""}"#);
-    }
 
     #[test]
     fn names_follow_their_rules() {
@@ -312,11 +288,11 @@ mod tests {
             sample.clear();
             for (name, size) in [("first", 3), ("second", 200)] {
                 let module = sample.module(name);
-                assert!(module.name == name && module.metrics.is_empty());
+                assert!(*module.name == *name && module.is_empty());
                 for _ in 0..size {
                     module.push("metric", 1);
                 }
-                places.push(module.metrics.as_ptr());
+                places.push(module.values.as_ptr());
             }
             sample.modules.push(Module::new("of_a_plugin".to_owned()));
         }
@@ -327,16 +303,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn a_key_gives_back_name_and_labels(
-            name in "[A-Za-z0-9_]{1,12}",
-            labels in prop::collection::vec(("[A-Za-z_][A-Za-z0-9_]{0,8}", any::<String>()), 0..4),
-        ) {
-            let key = metric(&name, &labels).key().to_string();
-            prop_assert_eq!(read_key(&key), Some((name, labels)));
-            prop_assert!(!key.contains('\n'));
-        }
-
         #[test]
         fn label_names_are_names(text in any::<String>()) {
             prop_assert!(!is_label_name(&text) || is_name(&text));

@@ -54,8 +54,8 @@ pub(crate) fn natives(bytes: &[u8]) {
             }
             sample.modules.iter().for_each(check);
             let names = sample.modules.iter().flat_map(|module| {
-                let unlabelled = module.metrics.iter().filter(|metric| metric.labels.is_empty());
-                unlabelled.map(|metric| (&*module.name, &*metric.name))
+                let unlabelled = module.metrics().filter(|metric| metric.labels.is_empty());
+                unlabelled.map(|metric| (&*module.name, metric.name))
             });
             let described = NATIVE.iter().flat_map(|native| native.metrics).map(|metric| (metric.module, metric.name));
             assert!(names.eq(described), "the metrics are those that are described");
@@ -65,12 +65,12 @@ pub(crate) fn natives(bytes: &[u8]) {
 
 fn check(module: &Module) {
     check_module(module);
-    for metric in &module.metrics {
+    for metric in module.metrics() {
         let is_share = NATIVE.iter().flat_map(|native| native.metrics).any(|described| {
             // What guests had is part of what programs had only where the kernel says so.
             described.unit == "%" && described.name == metric.name && !metric.name.starts_with("guest")
         });
-        if let Value::Float(value) = metric.value {
+        if let Value::Float(value) = *metric.value {
             assert!(!is_share || (0.0..=100.0).contains(&value), "{metric:?} is no percentage");
         }
     }

@@ -9,7 +9,8 @@ use super::bindings::gauged::plugin::metrics;
 use super::grants::network::Network;
 use super::grants::{Basis, Grants, Refusal};
 use super::host::printable;
-use super::{probe, result};
+use super::probe;
+use super::result::Converter;
 use crate::config::limits::{Limit, Limits};
 use crate::fuzzing::{Input, check_module, covers, is_plain};
 use crate::hostpath::Pattern;
@@ -96,9 +97,9 @@ pub(crate) fn result(bytes: &[u8]) {
     let empty = returned.iter().filter(|module| module.metrics.is_empty()).count() as u64;
     // In the order in which they were returned.
     let sent: Vec<String> = returned.iter().map(|module| module.name.clone()).collect();
-    let collected = result::convert(returned, &limits);
+    let collected = Converter::default().convert(returned, &limits);
 
-    let kept: u64 = collected.modules.iter().map(|module| module.metrics.len() as u64).sum();
+    let kept: u64 = collected.modules.iter().map(|module| module.len() as u64).sum();
     assert_eq!(collected.size(), kept + collected.dropped);
     assert!(
         (all..=all + empty).contains(&collected.size()),
@@ -109,12 +110,12 @@ pub(crate) fn result(bytes: &[u8]) {
     let names: HashSet<&str> = collected.modules.iter().map(|module| &*module.name).collect();
     assert_eq!(names.len(), collected.modules.len(), "a module is there twice");
     let mut order = sent.iter();
-    assert!(collected.modules.iter().all(|module| order.any(|name| *name == module.name)), "the order is another");
+    assert!(collected.modules.iter().all(|module| order.any(|name| **name == *module.name)), "the order is another");
     for module in &collected.modules {
         check_module(module);
-        for metric in &module.metrics {
+        for metric in module.metrics() {
             let texts = metric.labels.iter().map(|label| label.value.len());
-            let text = if let Value::Text(text) = &metric.value { text.len() } else { 0 };
+            let text = if let Value::Text(text) = metric.value { text.len() } else { 0 };
             assert!(metric.labels.len() as u64 <= limits[Limit::Labels], "the limits hold for labels");
             assert!(texts.chain([text]).all(|length| length as u64 <= limits[Limit::Text]), "and for texts");
             let labels: HashSet<&str> = metric.labels.iter().map(|label| &*label.name).collect();

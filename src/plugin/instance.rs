@@ -14,7 +14,7 @@ use super::configured::Plugin;
 use super::engine::Engine;
 use super::fault::{Failure, Fault, Kind, is_shortage};
 use super::host::{self, Key, State, grant_line, printable};
-use super::result::{self, Collected};
+use super::result::{Collected, Converter};
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::schedule::Tick;
@@ -55,6 +55,7 @@ pub(super) struct Instance {
     store: Store<State>,
     guest: bindings::Plugin,
     config: Arc<PluginConfig>,
+    converter: Converter,
 }
 
 impl Instance {
@@ -76,7 +77,13 @@ impl Instance {
         begin(&mut store, timeout);
         let started = timed(&code.engine, timeout, code.guest.instantiate_async(&mut store)).await;
         match started {
-            Ok(guest) => Ok(Self { engine: code.engine.clone(), store, guest, config: Arc::clone(&plugin.config) }),
+            Ok(guest) => Ok(Self {
+                engine: code.engine.clone(),
+                store,
+                guest,
+                config: Arc::clone(&plugin.config),
+                converter: Converter::default(),
+            }),
             Err(stop) => Err(fault("its start", &stop, store.data(), timeout)),
         }
     }
@@ -113,7 +120,7 @@ impl Instance {
         let call = self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick);
         let called = timed(&self.engine, self.config.timeout, call).await;
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
-        returned.map(|modules| result::convert(modules, &self.config.limits)).map_err(failure)
+        returned.map(|modules| self.converter.convert(modules, &self.config.limits)).map_err(failure)
     }
 
     fn fault(&self, call: &str, stop: &Stop) -> Fault {

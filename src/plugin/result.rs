@@ -8,7 +8,7 @@ use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
 use super::host::{is_plain, printable};
 use crate::config::limits::{Limit, Limits};
-use crate::sample::{Label, Metric, Module, Value, is_label_name, is_name};
+use crate::sample::{Label, Labels, Module, Value, is_label_name, is_name};
 
 /// The most metrics that a plugin may describe: names, whatever their labels.
 const DESCRIBED: usize = 10_000;
@@ -26,7 +26,7 @@ pub(super) struct Collected {
 impl Collected {
     /// How many metrics were returned.
     pub(super) fn size(&self) -> u64 {
-        self.dropped + self.modules.iter().map(|module| module.metrics.len() as u64).sum::<u64>()
+        self.dropped + self.modules.iter().map(|module| module.len() as u64).sum::<u64>()
     }
 
     fn lose(&mut self, metrics: usize, what: impl FnOnce() -> String) {
@@ -35,71 +35,100 @@ impl Collected {
     }
 }
 
-/// Keeps what is usable. Of two modules or metrics with one name the first is kept.
-pub(super) fn convert(returned: Vec<wit::Module>, limits: &Limits) -> Collected {
-    let mut collected = Collected::default();
-    let mut left = limits[Limit::Metrics];
-    let mut names = HashSet::new();
-    for wit::Module { name, metrics } in returned {
-        let is_one_too_many = collected.modules.len() as u64 == limits[Limit::Modules];
-        let unusable = match () {
-            () if is_one_too_many => Some("there are more than limits.modules"),
-            () if !is_name(&name) => Some("its name breaks the rules"),
-            () if !names.insert(name.clone()) => Some("it is there twice"),
-            () => None,
-        };
-        if let Some(why) = unusable {
-            collected.lose(metrics.len().max(1), || format!("the module {name}: {why}"));
-            continue;
-        }
-        let mut module = Module::new(name);
-        // By their hashes, whose keys no plugin knows: that two differ and look the same does not happen in this world.
-        let hashing = RandomState::new();
-        let mut keys = HashSet::with_capacity(metrics.len());
-        module.metrics.reserve_exact(metrics.len());
-        for metric in metrics {
-            let converted = convert_metric(metric, limits).and_then(|metric| match () {
-                () if left == 0 => Err((metric.name.to_string(), "there are more than limits.metrics")),
-                () if !keys.insert(hashing.hash_one((&metric.name, &*metric.labels))) => {
-                    Err((metric.name.to_string(), "it is there twice"))
-                }
-                () => Ok(metric),
-            });
-            match converted {
-                Ok(metric) => {
-                    left -= 1;
-                    module.metrics.push(metric);
-                }
-                Err((metric, why)) => collected.lose(1, || format!("the metric {}.{metric}: {why}", module.name)),
-            }
-        }
-        collected.modules.push(module);
-    }
-    collected
+/// Turns what one guest returns into modules, tick after tick. Most guests return the same names and labels each time:
+/// those were looked at before, and are there already.
+#[derive(Debug, Default)]
+pub(super) struct Converter {
+    /// The modules of the time before, without values.
+    former: Vec<Module>,
 }
 
-/// Answers which metric is not usable, and why, when it is not.
-fn convert_metric(metric: metrics::Metric, limits: &Limits) -> Result<Metric, (String, &'static str)> {
+impl Converter {
+    /// Keeps what is usable, within the limits, which are the same each time. Of two modules or metrics with one name the
+    /// first is kept.
+    pub(super) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits) -> Collected {
+        let mut collected =
+            Collected { modules: Vec::with_capacity(returned.len().min(self.former.len())), ..Collected::default() };
+        let mut left = limits[Limit::Metrics];
+        // Which modules there are, from the first on that was not there the time before.
+        let mut names: Option<HashSet<String>> = None;
+        for wit::Module { name, metrics } in returned {
+            let at = collected.modules.len();
+            let former = self.former.get(at).filter(|former| names.is_none() && *former.name == *name);
+            let unusable = match () {
+                () if at as u64 == limits[Limit::Modules] => Some("there are more than limits.modules"),
+                () if former.is_some() => None,
+                () if !is_name(&name) => Some("its name breaks the rules"),
+                () => {
+                    let earlier = || collected.modules.iter().map(|earlier| earlier.name.to_string()).collect();
+                    let is_new = names.get_or_insert_with(earlier).insert(name.clone());
+                    (!is_new).then_some("it is there twice")
+                }
+            };
+            if let Some(why) = unusable {
+                collected.lose(metrics.len().max(1), || format!("the module {name}: {why}"));
+                continue;
+            }
+            let mut module = former.map_or_else(|| Module::new(name), Module::emptied);
+            module.reserve(metrics.len());
+            let mut keys = Uniqueness::default();
+            for metric in metrics {
+                if let Err((metric, why)) = convert_metric(metric, &mut module, &mut keys, &mut left, limits) {
+                    collected.lose(1, || format!("the metric {}.{metric}: {why}", &*module.name));
+                }
+            }
+            collected.modules.push(module);
+        }
+        self.remember(&collected.modules);
+        collected
+    }
+
+    fn remember(&mut self, modules: &[Module]) {
+        let is_same = |(former, module): (&Module, &Module)| former.name == module.name && former.shares_keys(module);
+        if self.former.len() != modules.len() || !self.former.iter().zip(modules).all(is_same) {
+            self.former = modules.iter().map(Module::emptied).collect();
+        }
+    }
+}
+
+/// Which metrics a module has: nothing as long as they are those of the time before, which differ from one another.
+/// By their hashes, whose keys no plugin knows: that two differ and look the same does not happen in this world.
+#[derive(Default)]
+struct Uniqueness(Option<(RandomState, HashSet<u64>)>);
+
+impl Uniqueness {
+    /// Whether a metric is not in the module yet; then it is about to be.
+    fn admits(&mut self, name: &str, labels: &[Label], module: &Module) -> bool {
+        let (hashing, keys) = self.0.get_or_insert_with(|| {
+            let hashing = RandomState::new();
+            let keys = module.metrics().map(|metric| hashing.hash_one((metric.name, metric.labels))).collect();
+            (hashing, keys)
+        });
+        keys.insert(hashing.hash_one((name, labels)))
+    }
+}
+
+/// Appends a metric to its module. Answers which metric is not usable, and why, when it is not.
+fn convert_metric(
+    metric: metrics::Metric,
+    module: &mut Module,
+    keys: &mut Uniqueness,
+    left: &mut u64,
+    limits: &Limits,
+) -> Result<(), (String, &'static str)> {
     let metrics::Metric { name, labels, value } = metric;
-    if !is_name(&name) {
-        return Err((name, "its name breaks the rules"));
-    }
-    if labels.len() as u64 > limits[Limit::Labels] {
-        return Err((name, "it has more labels than limits.labels"));
-    }
-    let mut converted: Vec<Label> = Vec::with_capacity(labels.len());
-    for metrics::Label { name: label, value } in labels {
-        if !is_label_name(&label) {
-            return Err((name, "the name of one of its labels breaks the rules"));
+    let is_same = |label: (&Label, &metrics::Label)| *label.0.name == *label.1.name && label.0.value == label.1.value;
+    let is_expected = module.expected().is_some_and(|(expected, others)| {
+        expected == name && others.len() == labels.len() && others.iter().zip(&labels).all(is_same)
+    });
+    let labels = if is_expected {
+        None
+    } else {
+        match convert_labels(&name, labels, limits) {
+            Ok(labels) => Some(labels),
+            Err(why) => return Err((name, why)),
         }
-        if converted.iter().any(|earlier| earlier.name == label) {
-            return Err((name, "it has a label twice"));
-        }
-        if value.len() as u64 > limits[Limit::Text] {
-            return Err((name, "one of its labels is longer than limits.text"));
-        }
-        converted.push(Label { name: label.into(), value });
-    }
+    };
     let value = match value {
         metrics::Value::Unsigned(value) => Value::Unsigned(value),
         metrics::Value::Signed(value) => Value::Signed(value),
@@ -109,7 +138,57 @@ fn convert_metric(metric: metrics::Metric, limits: &Limits) -> Result<Metric, (S
         metrics::Value::Text(value) if value.len() as u64 <= limits[Limit::Text] => Value::Text(value.into()),
         metrics::Value::Text(_) => return Err((name, "its text is longer than limits.text")),
     };
-    Ok(Metric { name: name.into(), labels: converted.into_iter().collect(), value })
+    if *left == 0 {
+        return Err((name, "there are more than limits.metrics"));
+    }
+    match labels {
+        // Unless another one was put before it.
+        None if keys.0.is_none() => module.push_expected(value),
+        None => {
+            let labels = module.expected().map(|(_, labels)| labels.clone()).unwrap_or_default();
+            push_new(name, &labels, value, module, keys)?;
+        }
+        Some(labels) => push_new(name, &labels, value, module, keys)?,
+    }
+    *left -= 1;
+    Ok(())
+}
+
+fn push_new(
+    name: String,
+    labels: &Labels,
+    value: Value,
+    module: &mut Module,
+    keys: &mut Uniqueness,
+) -> Result<(), (String, &'static str)> {
+    if !keys.admits(&name, labels, module) {
+        return Err((name, "it is there twice"));
+    }
+    module.push_labelled(&name, labels, value);
+    Ok(())
+}
+
+fn convert_labels(name: &str, labels: Vec<metrics::Label>, limits: &Limits) -> Result<Labels, &'static str> {
+    if !is_name(name) {
+        return Err("its name breaks the rules");
+    }
+    if labels.len() as u64 > limits[Limit::Labels] {
+        return Err("it has more labels than limits.labels");
+    }
+    let mut converted: Vec<Label> = Vec::with_capacity(labels.len());
+    for metrics::Label { name: label, value } in labels {
+        if !is_label_name(&label) {
+            return Err("the name of one of its labels breaks the rules");
+        }
+        if converted.iter().any(|earlier| *earlier.name == *label) {
+            return Err("it has a label twice");
+        }
+        if value.len() as u64 > limits[Limit::Text] {
+            return Err("one of its labels is longer than limits.text");
+        }
+        converted.push(Label { name: label.into(), value });
+    }
+    Ok(converted.into_iter().collect())
 }
 
 /// Makes sure that what a guest says of itself can be shown and is consistent.
@@ -156,7 +235,7 @@ mod tests {
         use metrics::Value::{Float, Text, Unsigned};
         let limits = &Limits::default();
         let text = "x".repeat(usize::try_from(limits[Limit::Text]).expect("it fits") + 1);
-        let collected = convert(
+        let collected = Converter::default().convert(
             vec![
                 module(
                     "disk",
@@ -189,15 +268,16 @@ mod tests {
         let mut limits = Limits::default();
         limits.set(Limit::Metrics, 20);
         let many = (0..25).map(|at| metric(&format!("m{at}"), &[], metrics::Value::Boolean(true))).collect();
-        let collected = convert(vec![module("flood", many)], &limits);
-        assert_eq!((collected.modules[0].metrics.len(), collected.dropped), (20, 5));
+        let collected = Converter::default().convert(vec![module("flood", many)], &limits);
+        assert_eq!((collected.modules[0].len(), collected.dropped), (20, 5));
     }
 
     #[test]
     fn a_flood_of_modules_is_cut() {
         let mut limits = Limits::default();
         limits.set(Limit::Modules, 10);
-        let collected = convert((0..15).map(|at| module(&format!("m{at}"), vec![])).collect(), &limits);
+        let collected =
+            Converter::default().convert((0..15).map(|at| module(&format!("m{at}"), vec![])).collect(), &limits);
         assert_eq!((collected.modules.len(), collected.dropped), (10, 5));
     }
 
@@ -241,19 +321,19 @@ mod tests {
                 .map(|(name, metrics)| module(name, metrics.iter().map(|(name, value)| metric(name, &[], value.clone())).collect()))
                 .collect();
             let all: usize = modules.iter().map(|(_, metrics)| metrics.len()).sum();
-            let collected = convert(returned, &Limits::default());
+            let collected = Converter::default().convert(returned, &Limits::default());
             let names: HashSet<_> = collected.modules.iter().map(|module| &module.name).collect();
             prop_assert_eq!(names.len(), collected.modules.len());
             let mut kept = 0;
             for module in &collected.modules {
                 prop_assert!(is_name(&module.name));
-                let keys: HashSet<_> = module.metrics.iter().map(|metric| metric.key().to_string()).collect();
-                prop_assert_eq!(keys.len(), module.metrics.len());
-                for metric in &module.metrics {
-                    prop_assert!(is_name(&metric.name));
+                let keys: HashSet<_> = module.metrics().map(|metric| metric.key.to_owned()).collect();
+                prop_assert_eq!(keys.len(), module.len());
+                for metric in module.metrics() {
+                    prop_assert!(is_name(metric.name));
                     prop_assert!(!matches!(metric.value, Value::Float(value) if !value.is_finite()));
                 }
-                kept += module.metrics.len();
+                kept += module.len();
             }
             prop_assert!(kept as u64 + collected.dropped >= all as u64);
         }

@@ -1,7 +1,6 @@
 //! A plugin's place among the others, which lasts as long as its file: the version that serves, where its instance is,
 //! what went wrong so far. Decides, and leaves the waiting to its owner.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::path::Path;
@@ -16,7 +15,7 @@ use super::instance::Instance;
 use super::load::{Outcome, Prospect, Rejection, Trial, Version};
 use super::result::Collected;
 use super::retry::Retry;
-use crate::sample::{Labels, Module, Sample};
+use crate::sample::{Labels, Module, Sample, Text, Value};
 use crate::schedule::Tick;
 
 /// One plugin's place.
@@ -33,6 +32,8 @@ pub(super) struct Slot {
     reload: Retry,
 
     serving: Option<Arc<Version>>,
+    /// The name and the hash of that, as they are shown.
+    shown: Option<(Text, Text)>,
     /// Which of the versions that have served here it is.
     generation: u64,
     /// Its instance, while that is not away on a call.
@@ -50,6 +51,8 @@ pub(super) struct Slot {
     duration: Option<Duration>,
     longest: Duration,
     memory_bytes: usize,
+    /// Operations of its that have not come back: known only while it is at home.
+    stuck: usize,
     faults: Counts,
     overdue: u64,
     late: u64,
@@ -124,6 +127,7 @@ impl Slot {
             rejected: None,
             reload: Retry::default(),
             serving: None,
+            shown: None,
             generation: 0,
             home: None,
             is_away: false,
@@ -135,6 +139,7 @@ impl Slot {
             duration: None,
             longest: Duration::ZERO,
             memory_bytes: 0,
+            stuck: 0,
             faults: Counts::default(),
             overdue: 0,
             late: 0,
@@ -263,6 +268,7 @@ impl Slot {
         }
         self.rejected = None;
         self.reload = Retry::default();
+        self.shown = Some((version.name.clone().into(), version.hash.to_string().into()));
         self.serving = Some(Arc::new(version));
         self.generation += 1;
         // A call of the version before ends on that version, and its instance does not come home.
@@ -425,18 +431,23 @@ impl Slot {
         tracing::warn!("plugin {} {version}: {fault}; started afresh after {pause}", self.plugin.name);
     }
 
-    /// Moves what has arrived into a sample. Of a module that is there already nothing is taken.
-    pub(super) fn deliver(&mut self, sample: &mut Sample, taken: &mut HashSet<String>) {
+    /// The modules that it has brought home.
+    pub(super) fn arrived(&self) -> &[Module] {
+        self.arrived.as_ref().map_or(&[], |collected| &collected.modules)
+    }
+
+    /// Moves what has arrived into a sample, but for the modules that are there already, by their places.
+    pub(super) fn deliver(&mut self, sample: &mut Sample, is_there: impl Fn(usize) -> bool) {
         let Some(collected) = self.arrived.take() else { return };
-        for module in collected.modules {
-            if taken.insert(module.name.to_string()) {
+        for (at, module) in collected.modules.into_iter().enumerate() {
+            if !is_there(at) {
                 sample.modules.push(module);
                 continue;
             }
-            self.dropped += module.metrics.len() as u64;
+            self.dropped += module.len() as u64;
             if !self.reported.conflict {
                 self.reported.conflict = true;
-                let (plugin, version, name) = (&self.plugin.name, self.version(), &module.name);
+                let (plugin, version, name) = (&self.plugin.name, self.version(), &*module.name);
                 tracing::warn!(
                     "plugin {plugin} {version}: its module {name} is dropped, another collector has it; rename one"
                 );
@@ -457,14 +468,17 @@ impl Slot {
     }
 
     /// Appends what the agent tells of the plugin.
-    pub(super) fn describe(&self, agent: &mut Module) {
+    pub(super) fn describe(&mut self, agent: &mut Module) {
+        if !self.is_away {
+            self.stuck = self.plugin.stuck();
+        }
         let labels = &self.labels;
         agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
-        agent.push_labelled("plugin_state", labels, self.state());
+        agent.push_labelled("plugin_state", labels, Value::Text(self.state().into()));
         agent.push_labelled("plugin_file_rejected", labels, u64::from(self.rejected.is_some()));
-        if let Some(version) = &self.serving {
-            agent.push_labelled("plugin_version", labels, &*version.name);
-            agent.push_labelled("plugin_hash", labels, &*version.hash.to_string());
+        if let Some((version, hash)) = &self.shown {
+            agent.push_labelled("plugin_version", labels, Value::Text(version.clone()));
+            agent.push_labelled("plugin_hash", labels, Value::Text(hash.clone()));
             agent.push_labelled("plugin_memory_bytes", labels, self.memory_bytes as u64);
         }
         if let Some(duration) = self.duration {
@@ -474,9 +488,7 @@ impl Slot {
         agent.push_labelled("plugin_overdue_total", labels, self.overdue);
         agent.push_labelled("plugin_late_total", labels, self.late);
         agent.push_labelled("plugin_dropped_metrics_total", labels, self.dropped);
-        if !self.is_away {
-            agent.push_labelled("plugin_stuck_operations", labels, self.plugin.stuck() as u64);
-        }
+        agent.push_labelled("plugin_stuck_operations", labels, self.stuck as u64);
         let lost = self.plugin.log.lost();
         if lost > 0 {
             agent.push_labelled("plugin_dropped_messages_total", labels, lost);

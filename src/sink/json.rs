@@ -1,7 +1,5 @@
 //! A sample as one JSON object: module → key → value.
 
-use std::fmt;
-
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::sample::{Module, Sample, Value};
@@ -41,23 +39,11 @@ struct Metrics<'a>(&'a Module);
 
 impl Serialize for Metrics<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.metrics.len()))?;
-        for metric in &self.0.metrics {
-            if metric.labels.is_empty() {
-                map.serialize_entry(&*metric.name, &Number(&metric.value))?;
-            } else {
-                map.serialize_entry(&Text(metric.key()), &Number(&metric.value))?;
-            }
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for metric in self.0.metrics() {
+            map.serialize_entry(metric.key, &Number(metric.value))?;
         }
         map.end()
-    }
-}
-
-struct Text<T>(T);
-
-impl<T: fmt::Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
     }
 }
 
@@ -87,8 +73,8 @@ mod tests {
         let mut module = Module::new("m");
         for (name, label, value) in metrics {
             match label {
-                None => module.push((*name).to_owned(), value.clone()),
-                Some(label) => module.push_labelled((*name).to_owned(), &[("label", *label)].into(), value.clone()),
+                None => module.push(name, value.clone()),
+                Some(label) => module.push_labelled(name, &[("label", *label)].into(), value.clone()),
             }
         }
         let mut sample = Sample::default();
@@ -111,7 +97,7 @@ mod tests {
             ("half", None, Value::Float(0.5)),
             ("whole", None, Value::Float(3.0)),
             ("true", None, Value::Boolean(true)),
-            ("text", None, Value::Text("a \"b\"\n".into())),
+            ("text", None, Value::from("a \"b\"\n")),
             ("labelled", Some("C:\\"), Value::Unsigned(1)),
         ]);
         expect![[r#"
@@ -140,9 +126,9 @@ mod tests {
             let parsed: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             let parsed = parsed["m"].as_object().expect("a module");
             prop_assert_eq!(parsed.len(), metrics.len());
-            for metric in &sample.modules[0].metrics {
-                let value = &parsed[&metric.key().to_string()];
-                match &metric.value {
+            for metric in sample.modules[0].metrics() {
+                let value = &parsed[metric.key];
+                match metric.value {
                     Value::Float(float) => prop_assert_eq!(value.as_f64(), Some(*float)),
                     Value::Text(text) => prop_assert_eq!(value.as_str(), Some(&**text)),
                     _ => unreachable!("not made above"),

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::oneshot;
 
 use super::{QUEUE, Samples, Style, encode};
-use crate::sample::Sample;
+use crate::sample::{Module, Sample};
 
 /// What a pipe takes all at once or not at all (`PIPE_BUF` on Linux).
 const AT_ONCE_BYTES: usize = 4096;
@@ -71,7 +71,7 @@ impl Stdout {
     }
 
     fn is_written_at_once(&mut self, sample: &Sample) -> bool {
-        let metrics: usize = sample.modules.iter().map(|module| module.metrics.len()).sum();
+        let metrics: usize = sample.modules.iter().map(Module::len).sum();
         let Some(output) = self.at_once.as_ref().filter(|_| metrics <= AT_ONCE_METRICS) else { return false };
         self.line.clear();
         encode(sample, Style::Line, &mut self.line);

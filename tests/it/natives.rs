@@ -128,22 +128,19 @@ fn every_metric_is_described_and_every_description_is_measured() {
     let mut config = config(Path::new("/"));
     config.cpu_per_core = true;
     let sample = collect(&mut natives(&config));
-    let measured: BTreeSet<(&str, &str)> = sample
-        .modules
-        .iter()
-        .flat_map(|module| module.metrics.iter().map(|metric| (&*module.name, &*metric.name)))
-        .collect();
+    let measured: BTreeSet<(&str, &str)> =
+        sample.modules.iter().flat_map(|module| module.metrics().map(|metric| (&*module.name, metric.name))).collect();
     assert_eq!(described, measured);
 }
 
 /// A number of a module, whatever its type.
 fn number(modules: &[Module], module: &str, metric: &str) -> f64 {
-    let found = modules.iter().find(|found| found.name == module).expect("the module is there");
-    let found = found.metrics.iter().find(|found| found.name == metric).expect("the metric is there");
+    let found = modules.iter().find(|found| *found.name == *module).expect("the module is there");
+    let found = found.metrics().find(|found| found.name == metric).expect("the metric is there");
     match found.value {
-        Value::Unsigned(value) => value as f64,
-        Value::Float(value) => value,
-        ref other => panic!("{module}.{metric} is {other:?}"),
+        Value::Unsigned(value) => *value as f64,
+        Value::Float(value) => *value,
+        other => panic!("{module}.{metric} is {other:?}"),
     }
 }
 
