@@ -1,27 +1,44 @@
 //! The plugin to copy: says hello, and counts how often.
 
-use gauged_plugin::{About, Error, Metric, Module, Plugin, Tick};
+use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
 
-struct Hello(u64);
+gauged_plugin::metrics! {
+    module "hello";
+    /// How often it has said hello since it was loaded.
+    GREETINGS: counter "greetings_total" in "1";
+}
+
+struct Hello {
+    greetings: u64,
+}
 
 impl Plugin for Hello {
-    fn about() -> About {
-        About::new(env!("CARGO_PKG_VERSION"), "Says hello.").counter(
-            "hello",
-            "greetings_total",
-            "1",
-            "How often it has said hello since it was loaded.",
-        )
+    const ABOUT: About = About { version: env!("CARGO_PKG_VERSION"), description: "Says hello.", metrics: METRICS };
+    type Config = NoConfig;
+
+    fn configure(_: NoConfig) -> Result<Self, Error> {
+        Ok(Self { greetings: 0 })
     }
 
-    fn configure(_config: &str) -> Result<Self, Error> {
-        Ok(Self(0))
-    }
-
-    fn collect(&mut self, _tick: Tick) -> Result<Vec<Module>, Error> {
-        self.0 += 1;
-        Ok(vec![Module::new("hello", [Metric::new("greetings_total", self.0)])])
+    fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
+        self.greetings += 1;
+        sample.set(GREETINGS, self.greetings);
+        Ok(())
     }
 }
 
 gauged_plugin::export!(Hello);
+
+#[cfg(test)]
+mod tests {
+    use gauged_plugin::testing::{Host, Running};
+
+    use super::*;
+
+    #[test]
+    fn counts_its_greetings() {
+        let mut hello = Running::<Hello>::start(Host::new(), "{}").expect("it has no configuration");
+        assert_eq!(hello.tick().expect("a sample")["hello.greetings_total"], 1);
+        assert_eq!(hello.tick().expect("a sample")["hello.greetings_total"], 2);
+    }
+}

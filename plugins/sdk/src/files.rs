@@ -1,8 +1,8 @@
 //! Files of the measured host, as far as they are granted. Most kernel-wide files under `/proc` and `/sys` are granted
 //! from the start.
 
-use crate::bindings::gauged::plugin::files;
 pub use crate::bindings::gauged::plugin::files::{Error, FilesystemUsage};
+use crate::host::files;
 use crate::{Capability, Need};
 
 /// Reads a whole file, at most 1 MiB.
@@ -24,6 +24,15 @@ pub fn read_text(path: &str) -> Result<String, Failure> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
+/// Reads a whole text file, if there is one: for what some kernels or some machines do not have.
+///
+/// # Errors
+///
+/// As [`read`], except that a file that is not there is none.
+pub fn read_text_if_there(path: &str) -> Result<Option<String>, Failure> {
+    if_there(read_text(path))
+}
+
 /// The names in a directory, sorted.
 ///
 /// # Errors
@@ -31,6 +40,23 @@ pub fn read_text(path: &str) -> Result<String, Failure> {
 /// As [`read`].
 pub fn list(path: &str) -> Result<Vec<String>, Failure> {
     files::list(path).map_err(|error| Failure::new(path, error))
+}
+
+/// The names in a directory, sorted, if there is one.
+///
+/// # Errors
+///
+/// As [`read`], except that a directory that is not there is none.
+pub fn list_if_there(path: &str) -> Result<Option<Vec<String>>, Failure> {
+    if_there(list(path))
+}
+
+fn if_there<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match result {
+        Ok(there) => Ok(Some(there)),
+        Err(failure) if failure.error == Error::NotFound => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Sizes of the file system mounted at a path.
@@ -66,7 +92,7 @@ impl From<Failure> for crate::Error {
     fn from(failure: Failure) -> Self {
         let Failure { capability, path, error } = failure;
         match error {
-            Error::Denied(_) => Self::Denied(Need { capability, reason: "measure".to_owned() }),
+            Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
             Error::InvalidPath(why) => Self::Internal(why),
             Error::NotFound => Self::Unavailable(format!("{path} is not there")),
             Error::WrongType => Self::Unavailable(format!("{path} is not of the type that was expected")),

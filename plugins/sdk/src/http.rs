@@ -2,18 +2,28 @@
 //! are returned, not followed; a status of 500 is a response.
 //!
 //! ```no_run
-//! use gauged_plugin::{Error, Metric, Module, http};
+//! use gauged_plugin::{Error, Sample, http};
 //!
-//! fn measure() -> Result<Vec<Module>, Error> {
+//! gauged_plugin::metrics! {
+//!     module "web";
+//!     /// Whether the server is well.
+//!     UP: gauge "up" in "1";
+//!     /// How long it takes to answer.
+//!     RESPONSE: gauge "response_seconds" in "s";
+//! }
+//!
+//! fn measure(sample: &mut Sample) -> Result<(), Error> {
 //!     let response = http::get("http://localhost:8080/status")?;
-//!     let is_up = response.status == 200;
-//!     let seconds = response.total_ns as f64 / 1e9;
-//!     Ok(vec![Module::new("web", [Metric::new("up", is_up), Metric::new("response_seconds", seconds)])])
+//!     sample.set(UP, response.status == 200);
+//!     sample.set(RESPONSE, response.total_ns as f64 / 1e9);
+//!     Ok(())
 //! }
 //! ```
 
-use crate::bindings::gauged::plugin::http as host;
+use crate::bindings::gauged::plugin::http as wire;
 pub use crate::bindings::gauged::plugin::http::{Error, Response};
+use crate::host::http as host;
+use crate::need::granted_by;
 use crate::{Capability, Need};
 
 /// Fetches a URL.
@@ -37,12 +47,12 @@ pub fn get(url: &str) -> Result<Response, Failure> {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "it is sent by `send`"]
-pub struct Request(host::Request);
+pub struct Request(wire::Request);
 
 impl Request {
     /// A request without headers and body that may take as long as the call has time.
     pub fn new(method: &str, url: &str) -> Self {
-        Self(host::Request {
+        Self(wire::Request {
             method: method.to_owned(),
             url: url.to_owned(),
             headers: Vec::new(),
@@ -107,16 +117,21 @@ impl Failure {
     #[must_use]
     pub fn capability(&self) -> Capability {
         let missing = match &self.error {
-            Error::Denied(line) => crate::granted_by(line),
+            Error::Denied(line) => granted_by(line),
             _ => None,
         };
         if let Some(origin) = missing {
             return Capability::Fetch(origin.to_owned());
         }
-        let authority = self.url.find("://").map_or(0, |at| at + 3);
-        let end = self.url[authority..].find(['/', '?', '#']).map_or(self.url.len(), |at| authority + at);
-        Capability::Fetch(self.url[..end].to_owned())
+        Capability::Fetch(origin(&self.url).to_owned())
     }
+}
+
+/// A URL's scheme, host and port.
+pub(crate) fn origin(url: &str) -> &str {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    let end = url[authority..].find(['/', '?', '#']).map_or(url.len(), |at| authority + at);
+    &url[..end]
 }
 
 /// What the agent is to do: a missing grant puts the plugin aside and is reported, a malformed request is a fault,
@@ -126,7 +141,7 @@ impl From<Failure> for crate::Error {
         let capability = failure.capability();
         let Failure { url, error } = failure;
         match error {
-            Error::Denied(_) => Self::Denied(Need { capability, reason: "measure".to_owned() }),
+            Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
             Error::InvalidRequest(why) => Self::Internal(why),
             Error::Resolve(why) | Error::Connect(why) => Self::Unavailable(format!("failed to reach {url}: {why}")),
             Error::Tls(why) => Self::Unavailable(format!("failed to reach {url} over TLS: {why}")),
@@ -179,7 +194,7 @@ mod tests {
     #[test]
     fn a_request_is_what_it_was_told() {
         let request = Request::new("POST", "http://x").header("a", "b").header("a", "c").body("d").timeout_ms(5);
-        let expected = host::Request {
+        let expected = wire::Request {
             method: "POST".to_owned(),
             url: "http://x".to_owned(),
             headers: vec![("a".to_owned(), "b".to_owned()), ("a".to_owned(), "c".to_owned())],

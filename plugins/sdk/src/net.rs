@@ -2,20 +2,21 @@
 //! kept in the plugin from one tick to the next.
 //!
 //! ```no_run
-//! use gauged_plugin::{Error, Metric, Module, net::Connection};
+//! use gauged_plugin::{Error, net::Connection};
 //!
-//! fn measure() -> Result<Vec<Module>, Error> {
+//! fn is_up() -> Result<bool, Error> {
 //!     let redis = Connection::open("127.0.0.1:6379")?;
 //!     redis.write(b"PING\r\n")?;
 //!     let answer = redis.read_until(b"\r\n", 1024)?;
-//!     Ok(vec![Module::new("redis", [Metric::new("up", answer == b"+PONG\r\n")])])
+//!     Ok(answer == b"+PONG\r\n")
 //! }
 //! ```
 
 use std::fmt;
 
-use crate::bindings::gauged::plugin::net as host;
 pub use crate::bindings::gauged::plugin::net::Error;
+use crate::host::net as host;
+use crate::need::granted_by;
 use crate::{Capability, Need};
 
 /// How much is asked for at a time.
@@ -125,7 +126,7 @@ impl Failure {
     #[must_use]
     pub fn capability(&self) -> Capability {
         let missing = match &self.error {
-            Error::Denied(line) => crate::granted_by(line),
+            Error::Denied(line) => granted_by(line),
             _ => None,
         };
         Capability::Connect(missing.unwrap_or(&self.address).to_owned())
@@ -139,7 +140,7 @@ impl From<Failure> for crate::Error {
         let capability = failure.capability();
         let Failure { address, error } = failure;
         match error {
-            Error::Denied(_) => Self::Denied(Need { capability, reason: "measure".to_owned() }),
+            Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
             Error::InvalidAddress(why) => Self::Internal(why),
             Error::Resolve(why) | Error::Connect(why) => Self::Unavailable(format!("failed to reach {address}: {why}")),
             Error::Timeout => Self::Unavailable(format!("{address} did not answer in time")),

@@ -1,54 +1,64 @@
 //! The module `uptime`: how long the host has been up, and how much of that its CPUs were idle, from `/proc/uptime`.
 
-use gauged_plugin::{About, Error, Metric, Module, Plugin, Tick, files};
+use gauged_plugin::kernel::File;
+use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
+
+gauged_plugin::metrics! {
+    module "uptime";
+    /// Time since boot, suspension included; falls when the host restarts.
+    SECONDS: gauge "seconds" in "s";
+    /// Time that all CPUs together have spent idle since boot.
+    IDLE: counter "idle_seconds_total" in "s";
+}
 
 struct Uptime;
 
 impl Plugin for Uptime {
-    fn about() -> About {
-        About::new(env!("CARGO_PKG_VERSION"), "How long the host has been up.")
-            .gauge("uptime", "seconds", "s", "Time since boot, suspension included; falls when the host restarts.")
-            .counter("uptime", "idle_seconds_total", "s", "Time that all CPUs together have spent idle since boot.")
-    }
+    const ABOUT: About =
+        About { version: env!("CARGO_PKG_VERSION"), description: "How long the host has been up.", metrics: METRICS };
+    type Config = NoConfig;
 
-    fn configure(_config: &str) -> Result<Self, Error> {
+    fn configure(_: NoConfig) -> Result<Self, Error> {
         Ok(Self)
     }
 
-    fn collect(&mut self, _tick: Tick) -> Result<Vec<Module>, Error> {
-        let text = files::read_text("/proc/uptime")?;
-        let module = parse(&text).ok_or_else(|| Error::Internal(format!("/proc/uptime has no numbers: {text:?}")))?;
-        Ok(vec![module])
+    fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
+        let file = File::read("/proc/uptime")?;
+        let mut fields = file.fields();
+        sample.set(SECONDS, fields.number::<f64>("seconds since boot")?);
+        sample.set(IDLE, fields.number::<f64>("seconds spent idle")?);
+        Ok(())
     }
 }
 
 gauged_plugin::export!(Uptime);
 
-fn parse(text: &str) -> Option<Module> {
-    let mut numbers =
-        text.split_ascii_whitespace().map(|word| word.parse::<f64>().ok().filter(|number| number.is_finite()));
-    let (up, idle) = (numbers.next()??, numbers.next()??);
-    Some(Module::new("uptime", [Metric::new("seconds", up), Metric::new("idle_seconds_total", idle)]))
-}
-
 #[cfg(test)]
 mod tests {
+    use gauged_plugin::testing::{Host, Running};
+
     use super::*;
 
-    #[test]
-    fn reads_both_numbers() {
-        let expected =
-            Module::new("uptime", [Metric::new("seconds", 5312.75), Metric::new("idle_seconds_total", 9020.1)]);
-        assert_eq!(parse("5312.75 9020.10\n"), Some(expected));
-        for nonsense in ["", "5312.75\n", "a b\n", "inf nan\n"] {
-            assert_eq!(parse(nonsense), None, "{nonsense:?}");
-        }
+    fn uptime(text: &str) -> Running<Uptime> {
+        let mut host = Host::new();
+        host.file("/proc/uptime", text);
+        Running::start(host, "{}").expect("it has no configuration")
     }
 
     #[test]
-    fn describes_what_it_returns() {
-        let about = Uptime::about();
-        let module = parse("1 2").expect("two numbers");
-        assert!(module.metrics.iter().all(|metric| about.describes(&module.name, &metric.name)));
+    fn reads_both_numbers() {
+        let sample = uptime("5312.75 9020.10\n").tick().expect("a sample");
+        assert_eq!(sample.render(), "uptime.idle_seconds_total 9020.1\nuptime.seconds 5312.75\n");
+    }
+
+    #[test]
+    fn says_what_it_does_not_understand() {
+        for (text, why) in [
+            ("", "/proc/uptime: ends before seconds since boot"),
+            ("5312.75\n", "/proc/uptime: ends before seconds spent idle"),
+            ("inf nan\n", "/proc/uptime: inf is not a number (seconds since boot)"),
+        ] {
+            assert_eq!(uptime(text).tick(), Err(Error::Internal(why.to_owned())), "{text:?}");
+        }
     }
 }

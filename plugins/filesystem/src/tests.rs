@@ -1,0 +1,103 @@
+//! The plugin on fixture machines.
+
+use gauged_plugin::Capability;
+use gauged_plugin::testing::{Host, Running, expect, hold_file, hold_readme};
+
+use super::*;
+
+const GIB: u64 = 1 << 30;
+
+fn usage(total_gib: u64, free_gib: u64, inodes: u64) -> FilesystemUsage {
+    let (total_bytes, free_bytes) = (total_gib * GIB, free_gib * GIB);
+    let available_bytes = free_bytes - total_bytes / 20;
+    FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes: inodes / 4, read_only: false }
+}
+
+/// A server with an old disk, a dead NFS server and much else.
+fn web() -> Host {
+    let mut host = Host::at("fixtures/web-1");
+    for point in ["/run", "/home", "/srv", "/mnt/usb"] {
+        host.usage(point, usage(8, 4, 0));
+    }
+    host.usage("/", usage(100, 30, 6_553_600)).usage("/data", usage(2000, 500, 1_000_000));
+    host.usage("/mnt/old disk", FilesystemUsage { read_only: true, ..usage(10, 1, 1000) });
+    host.usage_fails("/mnt/backup", files::Error::Timeout);
+    host
+}
+
+fn start(host: Host, config: &str) -> Running<Filesystem> {
+    Running::start(host, config).expect("the configuration is right")
+}
+
+#[test]
+fn a_server_is_as_its_fixture_says() {
+    let sample = start(web(), "{}").tick().expect("a sample");
+    hold_file("fixtures/web-1/expected", &sample.render());
+}
+
+#[test]
+fn a_container_has_a_file_system_though_only_files_of_it_are_mounted() {
+    let mut host = Host::at("fixtures/container");
+    host.usage("/etc/resolv.conf", usage(100, 30, 0));
+    let sample = start(host, r#"{"mounts": {"include": ["*"]}}"#).tick().expect("a sample");
+    expect![[r#"
+        filesystem.available_bytes{mount="/etc/resolv.conf",device="/dev/sda2",fstype="ext4"} 26843545600
+        filesystem.device_error{mount="/etc/resolv.conf",device="/dev/sda2",fstype="ext4"} false
+        filesystem.free_bytes{mount="/etc/resolv.conf",device="/dev/sda2",fstype="ext4"} 32212254720
+        filesystem.read_only{mount="/etc/resolv.conf",device="/dev/sda2",fstype="ext4"} false
+        filesystem.total_bytes{mount="/etc/resolv.conf",device="/dev/sda2",fstype="ext4"} 107374182400
+        filesystem.used_bytes{mount="/etc/resolv.conf",device="/dev/sda2",fstype="ext4"} 75161927680
+        filesystem.used_percent{mount="/etc/resolv.conf",device="/dev/sda2",fstype="ext4"} 73.68421052631578
+    "#]]
+    .assert_eq(&sample.render());
+}
+
+#[test]
+fn settings_choose() {
+    let sample = start(web(), r#"{"mounts": {"include": ["/data", "/mnt/*"]}, "fstypes": {"include": ["xfs"]}}"#)
+        .tick()
+        .expect("a sample");
+    assert!(sample.keys().all(|key| key.contains("mount=\"/data\"")), "{sample:?}");
+    assert_eq!(sample.len(), 10);
+    let Err(Error::InvalidConfig(errors)) = Running::<Filesystem>::start(web(), r#"{"mounts": {"ignore": []}}"#) else {
+        panic!("it has no such key");
+    };
+    assert_eq!(errors[0].key, "mounts.ignore");
+    assert_eq!(errors[0].message, "unknown field `ignore`, expected `include` or `exclude`");
+}
+
+#[test]
+fn a_mount_that_did_not_answer_is_asked_last() {
+    let mut filesystem = start(web(), "{}");
+    for _ in 0..2 {
+        let sample = filesystem.tick().expect("a sample");
+        assert_eq!(sample[r#"filesystem.device_error{mount="/mnt/backup",device="nas:/backup",fstype="nfs4"}"#], true);
+        assert_eq!(filesystem.plugin().silent, ["/mnt/backup"]);
+    }
+    filesystem.host().usage("/mnt/backup", usage(1000, 500, 0));
+    let sample = filesystem.tick().expect("a sample");
+    assert_eq!(sample[r#"filesystem.device_error{mount="/mnt/backup",device="nas:/backup",fstype="nfs4"}"#], false);
+}
+
+#[test]
+fn where_no_file_system_may_be_sized_the_grant_is_named() {
+    let mut host = web();
+    for point in ["/", "/run", "/data", "/home", "/srv", "/mnt/usb", "/mnt/old disk", "/mnt/backup"] {
+        host.deny(&Capability::Usage(point.to_owned()));
+    }
+    let error = start(host, "{}").tick().expect_err("nothing is granted");
+    assert!(matches!(error, Error::Denied(need) if need.capability == Capability::Usage("/run".to_owned())));
+}
+
+#[test]
+fn what_is_no_mountinfo_is_told() {
+    let mut host = Host::new();
+    host.file("/proc/1/mountinfo", "28 1 8:2 / / rw\n");
+    let why = "/proc/1/mountinfo line 1: ends before the hyphen".to_owned();
+    assert_eq!(start(host, "{}").tick(), Err(Error::Internal(why)));
+}
+
+#[test]
+fn the_readme_tells_what_is_measured() {
+    hold_readme::<Filesystem>();
+}

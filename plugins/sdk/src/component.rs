@@ -1,0 +1,99 @@
+//! What makes a [`Plugin`] the component that the agent loads: the three functions of the contract, and the place where
+//! the plugin is kept between them.
+
+use crate::bindings::exports::gauged::plugin::collector;
+use crate::bindings::gauged::plugin::metrics::Module;
+use crate::select::Pattern;
+use crate::{About, Capability, Configuration as _, Error, Need, Plugin, Sample, Tick};
+
+/// Makes the implementation of [`Plugin`] that is named the one of this component.
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty) => {
+        const _: () = {
+            type Component = $crate::Component<$plugin>;
+    $crate::bindings::export_bindings!(Component with_types_in $crate::bindings);
+
+            impl $crate::Holder for $plugin {
+                fn with<T>(act: impl FnOnce(&mut Option<Self>) -> T) -> T {
+                    ::std::thread_local! {
+                        static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
+                            const { ::std::cell::RefCell::new(None) };
+                    }
+                    PLUGIN.with_borrow_mut(act)
+                }
+            }
+        };
+    };
+}
+
+/// Where the one instance of a plugin is kept between calls.
+#[doc(hidden)]
+pub trait Holder: Plugin {
+    /// Acts on the instance, if there is one.
+    fn with<T>(act: impl FnOnce(&mut Option<Self>) -> T) -> T;
+}
+
+/// What [`export!`] exports.
+#[doc(hidden)]
+pub struct Component<P>(std::marker::PhantomData<P>);
+
+impl<P: Holder> collector::Guest for Component<P> {
+    fn describe() -> collector::About {
+        let About { version, description, metrics } = P::ABOUT;
+        collector::About {
+            version: version.to_owned(),
+            description: description.to_owned(),
+            metrics: metrics.iter().map(|metric| metric.to_wire()).collect(),
+        }
+    }
+
+    fn configure(config: String) -> Result<Vec<Need>, Error> {
+        let plugin = configure::<P>(&config)?;
+        let needs = plugin.needs();
+        P::with(|held| *held = Some(plugin));
+        Ok(needs)
+    }
+
+    fn collect(tick: Tick) -> Result<Vec<Module>, Error> {
+        P::with(|held| match held {
+            Some(plugin) => collect(plugin, tick),
+            None => Err(Error::Internal("collect was called before configure".to_owned())),
+        })
+    }
+}
+
+pub(crate) fn configure<P: Plugin>(config: &str) -> Result<P, Error> {
+    P::configure(P::Config::from_json(config)?).map_err(|error| with_reason(error, Vec::new))
+}
+
+pub(crate) fn collect<P: Plugin>(plugin: &mut P, tick: Tick) -> Result<Vec<Module>, Error> {
+    let mut sample = Sample::default();
+    match plugin.collect(tick, &mut sample) {
+        Ok(()) => Ok(sample.into_modules()),
+        Err(error) => Err(with_reason(error, || plugin.needs())),
+    }
+}
+
+/// A grant that turned out to be missing is needed for the reason that the plugin gives for it.
+fn with_reason(error: Error, needs: impl FnOnce() -> Vec<Need>) -> Error {
+    let Error::Denied(mut denied) = error else { return error };
+    if denied.reason.is_empty() {
+        let known = needs().into_iter().find(|need| covers(&need.capability, &denied.capability));
+        denied.reason = known.map_or_else(|| "measure".to_owned(), |need| need.reason);
+    }
+    Error::Denied(denied)
+}
+
+/// Whether who is granted the one may touch the other.
+pub(crate) fn covers(granted: &Capability, touched: &Capability) -> bool {
+    let ((Capability::Read(pattern), Capability::Read(text))
+    | (Capability::Usage(pattern), Capability::Usage(text))
+    | (Capability::Connect(pattern), Capability::Connect(text))
+    | (Capability::Fetch(pattern), Capability::Fetch(text))) = (granted, touched)
+    else {
+        return false;
+    };
+    // Neither text holds a segment more than the other: a star stands for text within one.
+    pattern.matches('/').count() == text.matches('/').count() && Pattern::new(pattern).matches(text)
+}

@@ -1,0 +1,95 @@
+//! The configuration of a plugin, from the table `config` that an operator writes to a type that the plugin declares.
+//! What does not fit is told by its key.
+
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Invalid};
+
+/// What a plugin's configuration can be: whatever serde deserialises, or [`NoConfig`].
+///
+/// Deny unknown fields, so that a misspelt key is an error and not a setting without effect; and give each field a
+/// default, so that the plugin works without configuration.
+///
+/// ```
+/// use gauged_plugin::{Configuration, Error};
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// #[serde(deny_unknown_fields, default)]
+/// struct Settings {
+///     address: String,
+///     database: u32,
+/// }
+///
+/// impl Default for Settings {
+///     fn default() -> Self {
+///         Self { address: "127.0.0.1:6379".to_owned(), database: 0 }
+///     }
+/// }
+///
+/// let settings = Settings::from_json(r#"{"database": 3}"#)?;
+/// assert_eq!((settings.address.as_str(), settings.database), ("127.0.0.1:6379", 3));
+///
+/// let Err(Error::InvalidConfig(errors)) = Settings::from_json(r#"{"adress": "db"}"#) else { panic!() };
+/// assert_eq!(errors[0].key, "adress");
+/// assert_eq!(errors[0].message, "unknown field `adress`, expected `address` or `database`");
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Configuration: Sized {
+    /// Reads it from a JSON object, `{}` where nothing is configured.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] with the key, dotted where it is nested, and with what would be right.
+    fn from_json(json: &str) -> Result<Self, Error>;
+}
+
+impl<T: DeserializeOwned> Configuration for T {
+    fn from_json(json: &str) -> Result<Self, Error> {
+        let mut json = serde_json::Deserializer::from_str(json);
+        serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            let mut message = error.into_inner().to_string();
+            // Where in the JSON it was: of no use to who wrote TOML.
+            if let Some(at) = message.rfind(" at line ") {
+                message.truncate(at);
+            }
+            Error::invalid(if path == "." { "" } else { &path }, message)
+        })
+    }
+}
+
+/// The configuration of a plugin that has none: whatever is configured is an error.
+///
+/// ```
+/// use gauged_plugin::{Configuration, NoConfig};
+///
+/// assert!(NoConfig::from_json("{}").is_ok());
+/// assert!(NoConfig::from_json(r#"{"color": "red"}"#).is_err());
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NoConfig;
+
+impl Configuration for NoConfig {
+    fn from_json(json: &str) -> Result<Self, Error> {
+        if json.bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"{}") {
+            Ok(Self)
+        } else {
+            Err(Error::invalid("", "this plugin has nothing to configure; remove `config`"))
+        }
+    }
+}
+
+impl Error {
+    /// The configuration is wrong at this key, dotted where it is nested, empty for the whole.
+    ///
+    /// ```
+    /// use gauged_plugin::Error;
+    ///
+    /// let error = Error::invalid("servers.port", "write a number from 1 to 65535");
+    /// assert!(matches!(error, Error::InvalidConfig(errors) if errors[0].key == "servers.port"));
+    /// ```
+    #[must_use]
+    pub fn invalid(key: &str, message: impl Into<String>) -> Self {
+        Self::InvalidConfig(vec![Invalid { key: key.to_owned(), message: message.into() }])
+    }
+}

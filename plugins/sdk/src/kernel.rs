@@ -1,0 +1,271 @@
+//! The formats of the kernel's files, read so that each error names the file, the line and what was looked for. What a
+//! later kernel adds at the end of a line or of a file is passed over.
+//!
+//! ```
+//! use gauged_plugin::kernel::File;
+//!
+//! // `key: value kB`, as in /proc/meminfo, and `key value`, as in /proc/vmstat.
+//! let memory = File::new("/proc/meminfo", "MemTotal:  16384 kB\nHugePages_Total:   2\n");
+//! for line in memory.lines() {
+//!     let (key, mut values) = line.keyed();
+//!     match key {
+//!         "MemTotal" => assert_eq!(values.bytes("its size")?, 16 << 20),
+//!         "HugePages_Total" => assert_eq!(values.number::<u64>("how many")?, 2),
+//!         _ => {}
+//!     }
+//! }
+//!
+//! // Columns, as in /proc/diskstats: as many as are wanted, whatever follows.
+//! let disks = File::new("/proc/diskstats", "   8       0 sda 5 1 40 3 7 2 56 9 0 10 12 0 0\n");
+//! for line in disks.lines() {
+//!     let mut columns = line.fields();
+//!     let [_major, _minor] = columns.numbers::<u64, 2>("the device's number")?;
+//!     let name = columns.word("the device's name")?;
+//!     let [reads, _merged, sectors] = columns.numbers("reads")?;
+//!     assert_eq!((name, reads, sectors), ("sda", 5_u64, 40));
+//! }
+//!
+//! // What is wrong is told with file and line.
+//! let torn = File::new("/proc/diskstats", "   8       0 sda 5 x\n");
+//! let mut columns = torn.lines().next().expect("a line").fields();
+//! let error = columns.by_ref().skip(3).next().map(|_| columns.number::<u64>("merged reads")).expect("five columns");
+//! assert_eq!(error.unwrap_err().to_string(), "/proc/diskstats line 1: x is not a number (merged reads)");
+//! # Ok::<(), gauged_plugin::Error>(())
+//! ```
+
+mod number;
+mod octal;
+mod paired;
+mod pressure;
+
+pub use number::Number;
+pub use octal::unescape;
+pub use paired::Pair;
+pub use pressure::{Pressure, Stall};
+
+use std::fmt;
+use std::str::SplitAsciiWhitespace;
+
+use crate::files;
+
+/// A text file that was read: its path, for errors, and its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    path: String,
+    text: String,
+}
+
+impl File {
+    /// A file of this content, for tests and for what comes from elsewhere.
+    #[must_use]
+    pub fn new(path: &str, text: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), text: text.into() }
+    }
+
+    /// Reads a whole file, at most 1 MiB.
+    ///
+    /// # Errors
+    ///
+    /// As [`files::read`].
+    pub fn read(path: &str) -> Result<Self, files::Failure> {
+        Ok(Self::new(path, files::read_text(path)?))
+    }
+
+    /// Reads a whole file, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// As [`files::read`], except that a file that is not there is none.
+    pub fn read_if_there(path: &str) -> Result<Option<Self>, files::Failure> {
+        Ok(files::read_text_if_there(path)?.map(|text| Self::new(path, text)))
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Its content.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The lines that are not empty.
+    pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        let lines = (1..).zip(self.text.lines()).filter(|(_, text)| !text.trim_ascii().is_empty());
+        lines.map(|(number, text)| Line { path: &self.path, number, text })
+    }
+
+    /// The fields of the whole file, as of one line: `/proc/uptime`, `/proc/sys/fs/file-nr`.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'_> {
+        Line { path: &self.path, number: 0, text: &self.text }.fields()
+    }
+
+    /// The number that is all there is in the file: `/proc/sys/fs/file-max`, most files in `/sys`.
+    ///
+    /// # Errors
+    ///
+    /// There is no number.
+    ///
+    /// ```
+    /// use gauged_plugin::kernel::File;
+    ///
+    /// assert_eq!(File::new("/sys/class/thermal/thermal_zone0/temp", "41000\n").number(), Ok(41000_i64));
+    /// ```
+    pub fn number<T: Number>(&self) -> Result<T, Error> {
+        self.fields().number("the only one")
+    }
+
+    /// An error that concerns the file as a whole: `/proc/stat: has no line cpu`.
+    #[must_use]
+    pub fn error(&self, what: impl fmt::Display) -> Error {
+        Error(format!("{}: {what}", self.path))
+    }
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Line<'a> {
+    path: &'a str,
+    /// Zero for the file as a whole.
+    number: u32,
+    text: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// Its text.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Its fields, separated by spaces or tabs.
+    #[must_use]
+    pub fn fields(self) -> Fields<'a> {
+        Fields { line: self, rest: self.text.split_ascii_whitespace() }
+    }
+
+    /// What stands before the first colon or space, and the fields that follow.
+    ///
+    /// ```
+    /// use gauged_plugin::kernel::File;
+    ///
+    /// let file = File::new("/proc/1/net/dev", "  eth0:1500 3\n");
+    /// let (interface, mut counters) = file.lines().next().expect("a line").keyed();
+    /// assert_eq!(interface, "eth0");
+    /// assert_eq!(counters.number("bytes received"), Ok(1500_u64));
+    /// ```
+    #[must_use]
+    pub fn keyed(self) -> (&'a str, Fields<'a>) {
+        let text = self.text.trim_ascii_start();
+        let end = text.find([':', ' ', '\t']).unwrap_or(text.len());
+        let (key, rest) = text.split_at(end);
+        (key, Fields { line: self, rest: rest.strip_prefix(':').unwrap_or(rest).split_ascii_whitespace() })
+    }
+
+    /// An error that concerns this line.
+    #[must_use]
+    pub fn error(&self, what: impl fmt::Display) -> Error {
+        match self.number {
+            0 => Error(format!("{}: {what}", self.path)),
+            number => Error(format!("{} line {number}: {what}", self.path)),
+        }
+    }
+}
+
+/// The fields of a line, one after the other. As an iterator it yields those that are left.
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    line: Line<'a>,
+    rest: SplitAsciiWhitespace<'a>,
+}
+
+impl<'a> Fields<'a> {
+    /// The next field. `what` completes the error where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The line ends here.
+    pub fn word(&mut self, what: &str) -> Result<&'a str, Error> {
+        self.rest.next().ok_or_else(|| self.line.error(format_args!("ends before {what}")))
+    }
+
+    /// The next field, a number: `u64`, `u32`, `i64` or `f64`.
+    ///
+    /// # Errors
+    ///
+    /// The line ends here, or there is something else.
+    pub fn number<T: Number>(&mut self, what: &str) -> Result<T, Error> {
+        let word = self.word(what)?;
+        T::parse(word).ok_or_else(|| self.line.error(format_args!("{word} is not a number ({what})")))
+    }
+
+    /// The next field, a number, unless the line ends here: for columns that older kernels do not have.
+    ///
+    /// # Errors
+    ///
+    /// There is something else.
+    pub fn number_if_there<T: Number>(&mut self, what: &str) -> Result<Option<T>, Error> {
+        if self.rest.clone().next().is_none() { Ok(None) } else { self.number(what).map(Some) }
+    }
+
+    /// The next `N` fields, numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`number`](Self::number).
+    pub fn numbers<T: Number + Copy, const N: usize>(&mut self, what: &str) -> Result<[T; N], Error> {
+        let mut numbers = [T::ZERO; N];
+        for number in &mut numbers {
+            *number = self.number(what)?;
+        }
+        Ok(numbers)
+    }
+
+    /// The next field, a number, in bytes: a unit of kB that follows it is one of 1024 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`number`](Self::number).
+    pub fn bytes(&mut self, what: &str) -> Result<u64, Error> {
+        let number: u64 = self.number(what)?;
+        let has_unit = self.rest.clone().next() == Some("kB");
+        if !has_unit {
+            return Ok(number);
+        }
+        self.rest.next();
+        number.checked_mul(1024).ok_or_else(|| self.line.error(format_args!("{number} kB is too much ({what})")))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.rest.next()
+    }
+}
+
+/// A file that is not as it should be: which, where, and in what. With `?` it becomes [`Error::Internal`], since the
+/// plugin does not understand this kernel.
+///
+/// [`Error::Internal`]: crate::Error::Internal
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(String);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        Self::Internal(error.0)
+    }
+}

@@ -1,0 +1,95 @@
+//! From counters to rates: what counters have grown by since the tick before.
+
+use crate::Tick;
+
+/// Remembers `N` counters for each of any number of keys, such as the devices of a host, from one tick to the next. A
+/// key that was not asked for in a tick is forgotten.
+///
+/// ```
+/// use gauged_plugin::{Tick, rates::Rates};
+///
+/// let mut disks = Rates::default();
+/// let mut at = |seconds: u64, reads: u64, milliseconds: u64| {
+///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 };
+///     disks.change(tick, "sda", [reads, milliseconds])
+/// };
+/// assert!(at(100, 5000, 20).is_none(), "nothing to compare with");
+///
+/// let change = at(110, 5050, 120).expect("both have grown");
+/// assert_eq!(change.by, [50, 100]);
+/// assert_eq!(change.per_second(), [5.0, 10.0]);
+///
+/// assert!(at(120, 3, 0).is_none(), "the disk was replaced, and counts from zero");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Rates<const N: usize> {
+    /// In the order in which they are asked for, which hardly ever changes: the next is nearly always where it is looked
+    /// for first.
+    entries: Vec<Entry<N>>,
+    next: usize,
+    tick_ns: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Entry<const N: usize> {
+    key: Box<str>,
+    values: [u64; N],
+    at_ns: u64,
+}
+
+/// What counters have grown by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Change<const N: usize> {
+    /// Each counter's growth.
+    pub by: [u64; N],
+    /// In which time.
+    pub seconds: f64,
+}
+
+impl<const N: usize> Change<N> {
+    /// Each counter's growth in a second.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+    pub fn per_second(&self) -> [f64; N] {
+        self.by.map(|by| by as f64 / self.seconds)
+    }
+}
+
+impl<const N: usize> Default for Rates<N> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), next: 0, tick_ns: 0 }
+    }
+}
+
+impl<const N: usize> Rates<N> {
+    /// What the counters of this key have grown by since the tick before. None when it is new, and when any of them has
+    /// fallen, because what they count has restarted.
+    pub fn change(&mut self, tick: Tick, key: &str, values: [u64; N]) -> Option<Change<N>> {
+        let now_ns = tick.monotonic_ns;
+        if now_ns != self.tick_ns {
+            let before_ns = self.tick_ns;
+            self.entries.retain(|entry| entry.at_ns == before_ns);
+            (self.tick_ns, self.next) = (now_ns, 0);
+        }
+        let is_next = self.entries.get(self.next).is_some_and(|entry| *entry.key == *key);
+        let found = if is_next { Some(self.next) } else { self.entries.iter().position(|entry| *entry.key == *key) };
+        let Some(at) = found else {
+            self.entries.insert(self.next.min(self.entries.len()), Entry { key: key.into(), values, at_ns: now_ns });
+            self.next += 1;
+            return None;
+        };
+        self.next = at + 1;
+        let entry = &mut self.entries[at];
+        let (before, before_ns) = (entry.values, entry.at_ns);
+        (entry.values, entry.at_ns) = (values, now_ns);
+        let has_fallen = values.iter().zip(before).any(|(&value, before)| value < before);
+        if has_fallen || now_ns <= before_ns {
+            return None;
+        }
+        let mut by = values;
+        by.iter_mut().zip(before).for_each(|(value, before)| *value -= before);
+        #[allow(clippy::cast_precision_loss, reason = "exact for a hundred days between two ticks")]
+        let seconds = (now_ns - before_ns) as f64 / 1e9;
+        Some(Change { by, seconds })
+    }
+}

@@ -1,0 +1,119 @@
+//! What one tick yields: values by metric and labels, gathered by module as the contract wants them.
+
+use crate::bindings::gauged::plugin::metrics::{Label, Metric, Module};
+use crate::{Descriptor, Value};
+
+/// What a tick yields. The SDK hands an empty one to [`Plugin::collect`](crate::Plugin::collect).
+///
+/// ```
+/// use gauged_plugin::Sample;
+///
+/// gauged_plugin::metrics! {
+///     module "disk";
+///     /// Disks that there are.
+///     DISKS: gauge "disks" in "1";
+///     /// Reads that were completed.
+///     READS: counter "reads_total" in "{operation}";
+/// }
+///
+/// let mut sample = Sample::default();
+/// sample.set(DISKS, 2_u64);
+/// for (disk, reads) in [("sda", 100_u64), ("sdb", 7)] {
+///     sample.labelled(&[("device", disk)]).set(READS, reads);
+/// }
+/// assert_eq!(sample.len(), 3);
+/// ```
+#[derive(Debug, Default)]
+pub struct Sample {
+    modules: Vec<Module>,
+}
+
+impl Sample {
+    /// Sets a metric without labels. A value that is `None` is left out.
+    pub fn set(&mut self, metric: Descriptor, value: impl Measured) {
+        self.push(&metric, &[], value.measured());
+    }
+
+    /// What is set next has these labels, in this order. Names and labels together are unique.
+    pub fn labelled<'a>(&'a mut self, labels: &'a [(&'a str, &'a str)]) -> Row<'a> {
+        Row { sample: self, labels }
+    }
+
+    /// How many values were set.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.modules.iter().map(|module| module.metrics.len()).sum()
+    }
+
+    /// Whether nothing was set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.modules.is_empty()
+    }
+
+    pub(crate) fn into_modules(self) -> Vec<Module> {
+        self.modules
+    }
+
+    fn push(&mut self, metric: &Descriptor, labels: &[(&str, &str)], value: Option<Value>) {
+        let Some(value) = value else { return };
+        let labels = labels.iter().map(|&(name, value)| Label { name: name.to_owned(), value: value.to_owned() });
+        let metric_of_sample = Metric { name: metric.name.to_owned(), labels: labels.collect(), value };
+        // Nearly always the last one: a plugin has one module, or fills one after the other.
+        match self.modules.iter_mut().rev().find(|module| module.name == metric.module) {
+            Some(module) => module.metrics.push(metric_of_sample),
+            None => self.modules.push(Module { name: metric.module.to_owned(), metrics: vec![metric_of_sample] }),
+        }
+    }
+}
+
+/// Metrics that share labels, as made by [`Sample::labelled`].
+#[derive(Debug)]
+pub struct Row<'a> {
+    sample: &'a mut Sample,
+    labels: &'a [(&'a str, &'a str)],
+}
+
+impl Row<'_> {
+    /// Sets a metric with the labels of this row. A value that is `None` is left out.
+    pub fn set(&mut self, metric: Descriptor, value: impl Measured) -> &mut Self {
+        self.sample.push(&metric, self.labels, value.measured());
+        self
+    }
+}
+
+/// What can be the value of a metric: an integer, a float, yes or no, or a text; or an `Option` of these, of which
+/// `None` leaves the metric out of the sample.
+pub trait Measured {
+    #[doc(hidden)]
+    fn measured(self) -> Option<Value>;
+}
+
+impl<T: Measured> Measured for Option<T> {
+    fn measured(self) -> Option<Value> {
+        self?.measured()
+    }
+}
+
+macro_rules! measured {
+    ($($from:ty as $case:ident($convert:expr),)+) => {
+        $(impl Measured for $from {
+            fn measured(self) -> Option<Value> {
+                Some(Value::$case($convert(self)))
+            }
+        })+
+    };
+}
+
+measured! {
+    u64 as Unsigned(u64::from),
+    u32 as Unsigned(u64::from),
+    u16 as Unsigned(u64::from),
+    usize as Unsigned(|value| value as u64),
+    i64 as Signed(i64::from),
+    i32 as Signed(i64::from),
+    f64 as Float(f64::from),
+    bool as Boolean(bool::from),
+    &str as Text(str::to_owned),
+    String as Text(String::from),
+}

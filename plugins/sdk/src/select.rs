@@ -1,0 +1,78 @@
+//! Which of many things a plugin measures, as an operator writes it: names to include and names to exclude.
+
+use serde::Deserialize;
+
+/// A name in which `*` stands for any text.
+///
+/// ```
+/// use gauged_plugin::select::Pattern;
+///
+/// let pattern = Pattern::new("/var/lib/*/mounts");
+/// assert!(pattern.matches("/var/lib/docker/overlay/mounts"));
+/// assert!(!pattern.matches("/var/lib/docker"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// What is written so.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// Whether it stands for the whole of a name.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let Some((start, rest)) = self.0.split_once('*') else { return self.0 == name };
+        let Some(mut name) = name.strip_prefix(start) else { return false };
+        let mut parts = rest.split('*');
+        // What follows the last star has to be the end; what stands between stars may be found early.
+        let end = parts.next_back().unwrap_or_default();
+        for part in parts {
+            let Some(at) = name.find(part) else { return false };
+            name = &name[at + part.len()..];
+        }
+        name.ends_with(end)
+    }
+}
+
+/// Names that are included, unless they are excluded. Nothing to include means all.
+///
+/// ```
+/// use gauged_plugin::{Configuration, select::Selection};
+///
+/// let disks = Selection::from_json(r#"{"include": ["sd*", "nvme*"], "exclude": ["sdz"]}"#)?;
+/// assert!(disks.picks("sda"));
+/// assert!(!disks.picks("sdz"));
+/// assert!(!disks.picks("loop0"));
+/// # Ok::<(), gauged_plugin::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Selection {
+    include: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+}
+
+impl Selection {
+    /// All but these.
+    #[must_use]
+    pub fn except(exclude: &[&str]) -> Self {
+        Self { include: Vec::new(), exclude: exclude.iter().map(|text| Pattern::new(text)).collect() }
+    }
+
+    /// Only these.
+    #[must_use]
+    pub fn only(include: &[&str]) -> Self {
+        Self { include: include.iter().map(|text| Pattern::new(text)).collect(), exclude: Vec::new() }
+    }
+
+    /// Whether a name is among them.
+    #[must_use]
+    pub fn picks(&self, name: &str) -> bool {
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
+        (self.include.is_empty() || matches(&self.include)) && !matches(&self.exclude)
+    }
+}

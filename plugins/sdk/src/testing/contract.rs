@@ -1,0 +1,121 @@
+//! What the agent expects of a plugin beyond the types. It drops or refuses what does not hold; here the test fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::observed::{Observed, key};
+use crate::bindings::gauged::plugin::metrics::{Metric, Module};
+use crate::component::covers;
+use crate::{About, Capability, Kind, Need, Value};
+
+// What one result may have unless the operator raises it: see `limits` in the agent's configuration.
+const MODULES: usize = 100;
+const METRICS: usize = 10_000;
+const LABELS: usize = 16;
+const TEXT_BYTES: usize = 4096;
+/// The longest name of a module, a metric or a label.
+pub(crate) const NAME_BYTES: usize = 128;
+
+#[derive(Debug)]
+pub(super) struct Contract {
+    about: About,
+    counters: BTreeMap<String, Value>,
+}
+
+impl Contract {
+    pub(super) fn new(about: About) -> Self {
+        assert!((1..=64).contains(&about.version.len()), "the version has to have 1 to 64 characters");
+        assert!(!about.description.is_empty(), "the plugin has no description");
+        Self { about, counters: BTreeMap::new() }
+    }
+
+    pub(super) fn forget_counters(&mut self) {
+        self.counters.clear();
+    }
+
+    /// Checks what was returned, and turns it into what a test compares.
+    pub(super) fn check(&mut self, modules: Vec<Module>) -> Observed {
+        assert!(modules.len() <= MODULES, "{} modules are more than {MODULES}", modules.len());
+        let metrics: usize = modules.iter().map(|module| module.metrics.len()).sum();
+        assert!(metrics <= METRICS, "{metrics} metrics are more than {METRICS}");
+        let mut observed = Observed::default();
+        let mut counters = BTreeMap::new();
+        for module in modules {
+            for metric in module.metrics {
+                let key = key(&module.name, &metric);
+                self.check_metric(&module.name, &metric, &key);
+                if self.kind(&module.name, &metric.name) == Some(Kind::Counter) {
+                    self.check_counter(&key, &metric.value);
+                    counters.insert(key.clone(), metric.value.clone());
+                }
+                let before = observed.0.insert(key.clone(), metric.value);
+                assert!(before.is_none(), "{key} is there twice");
+            }
+        }
+        self.counters = counters;
+        observed
+    }
+
+    fn kind(&self, module: &str, name: &str) -> Option<Kind> {
+        let described = self.about.metrics.iter().find(|metric| metric.module == module && metric.name == name);
+        described.map(|metric| metric.kind)
+    }
+
+    fn check_metric(&self, module: &str, metric: &Metric, key: &str) {
+        assert!(self.kind(module, &metric.name).is_some(), "{key} is not described: add it to ABOUT");
+        assert!(metric.labels.len() <= LABELS, "{key} has more than {LABELS} labels");
+        for (at, label) in metric.labels.iter().enumerate() {
+            let name = &label.name;
+            let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            let begins_well = !name.starts_with("__") && !name.starts_with(|first: char| first.is_ascii_digit());
+            let is_name = is_plain && begins_well && (1..=NAME_BYTES).contains(&name.len());
+            assert!(is_name, "{key} has a label called {name:?}: write [A-Za-z_][A-Za-z0-9_]*");
+            assert!(label.value.len() <= TEXT_BYTES, "{key} has a label of more than {TEXT_BYTES} bytes");
+            let is_twice = metric.labels[..at].iter().any(|other| other.name == *name);
+            assert!(!is_twice, "{key} has the label {name} twice");
+        }
+        match &metric.value {
+            Value::Float(value) => assert!(value.is_finite(), "{key} is {value}; leave it out, or say what it is"),
+            Value::Text(text) => assert!(text.len() <= TEXT_BYTES, "{key} has more than {TEXT_BYTES} bytes"),
+            _ => {}
+        }
+    }
+
+    fn check_counter(&self, key: &str, value: &Value) {
+        let is_less = match (value, self.counters.get(key)) {
+            (Value::Unsigned(value), Some(Value::Unsigned(before))) => value < before,
+            (Value::Signed(value), Some(Value::Signed(before))) => value < before,
+            (Value::Float(value), Some(Value::Float(before))) => value < before,
+            (Value::Boolean(_) | Value::Text(_), _) => panic!("{key} is a counter and not a number: {value:?}"),
+            (_, None) => false,
+            (_, Some(before)) => panic!("{key} was {before:?} and is {value:?}: keep to one type"),
+        };
+        let before = self.counters.get(key);
+        assert!(!is_less, "{key} is a counter and falls from {before:?} to {value:?}; see Running::restarted");
+    }
+}
+
+/// Everything that no plugin may touch unless it is granted has to be among the needs.
+pub(super) fn check_touched(needs: &[Need], touched: &BTreeSet<String>) {
+    for line in touched {
+        let capability = capability_of(line);
+        let may_be_open = match &capability {
+            // Which of these all plugins may read, and which paths are mounts, is the agent's business.
+            Capability::Read(path) => path.starts_with("/proc/") || path.starts_with("/sys/"),
+            Capability::Usage(_) => true,
+            Capability::Connect(_) | Capability::Fetch(_) => false,
+        };
+        let is_told = needs.iter().any(|need| covers(&need.capability, &capability));
+        assert!(may_be_open || is_told, "the plugin touches what is not among its needs: {line}");
+    }
+}
+
+/// The inverse of [`Capability::grant`].
+fn capability_of(line: &str) -> Capability {
+    let what = crate::need::granted_by(line).expect("a line of configuration").to_owned();
+    match line.split(' ').next() {
+        Some("read") => Capability::Read(what),
+        Some("usage") => Capability::Usage(what),
+        Some("connect") => Capability::Connect(what),
+        _ => Capability::Fetch(what),
+    }
+}

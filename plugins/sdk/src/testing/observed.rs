@@ -1,0 +1,96 @@
+//! What a tick has yielded, as an operator sees it: keys with labels, and values that compare with plain ones.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Deref;
+
+use crate::Value;
+use crate::bindings::gauged::plugin::metrics::Metric;
+
+/// Values by key: `uptime.seconds`, `filesystem.free_bytes{mount="/"}`. A map, otherwise.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Observed(pub(super) BTreeMap<String, Value>);
+
+impl Observed {
+    /// One line for each metric, its key and its value, sorted: for comparison with a file or an inline text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut lines = String::new();
+        for (key, value) in &self.0 {
+            let _ = match value {
+                Value::Unsigned(value) => writeln!(lines, "{key} {value}"),
+                Value::Signed(value) => writeln!(lines, "{key} {value}"),
+                Value::Float(value) => writeln!(lines, "{key} {value}"),
+                Value::Boolean(value) => writeln!(lines, "{key} {value}"),
+                Value::Text(value) => writeln!(lines, "{key} {value:?}"),
+            };
+        }
+        lines
+    }
+}
+
+impl Deref for Observed {
+    type Target = BTreeMap<String, Value>;
+
+    fn deref(&self) -> &BTreeMap<String, Value> {
+        &self.0
+    }
+}
+
+/// The key under which a metric appears.
+pub(super) fn key(module: &str, metric: &Metric) -> String {
+    let mut key = format!("{module}.{}", metric.name);
+    for (at, label) in metric.labels.iter().enumerate() {
+        let value = label.value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let _ = write!(key, "{}{}=\"{value}\"", if at == 0 { '{' } else { ',' }, label.name);
+    }
+    if !metric.labels.is_empty() {
+        key.push('}');
+    }
+    key
+}
+
+impl PartialEq<u64> for Value {
+    fn eq(&self, other: &u64) -> bool {
+        match self {
+            Self::Unsigned(value) => value == other,
+            Self::Signed(value) => u64::try_from(*value) == Ok(*other),
+            _ => false,
+        }
+    }
+}
+
+impl PartialEq<i64> for Value {
+    fn eq(&self, other: &i64) -> bool {
+        match self {
+            Self::Unsigned(value) => i64::try_from(*value) == Ok(*other),
+            Self::Signed(value) => value == other,
+            _ => false,
+        }
+    }
+}
+
+impl PartialEq<i32> for Value {
+    fn eq(&self, other: &i32) -> bool {
+        *self == i64::from(*other)
+    }
+}
+
+#[allow(clippy::float_cmp, reason = "a test that expects less than equality says so itself")]
+impl PartialEq<f64> for Value {
+    fn eq(&self, other: &f64) -> bool {
+        matches!(self, Self::Float(value) if value == other)
+    }
+}
+
+impl PartialEq<bool> for Value {
+    fn eq(&self, other: &bool) -> bool {
+        matches!(self, Self::Boolean(value) if value == other)
+    }
+}
+
+impl PartialEq<&str> for Value {
+    fn eq(&self, other: &&str) -> bool {
+        matches!(self, Self::Text(value) if value == other)
+    }
+}

@@ -1,0 +1,338 @@
+//! A host that has what a test says: files, file systems, HTTP servers and other servers. It stands in for the agent on
+//! every target but wasm, for the thread that runs a plugin on it.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+
+use super::Conversation;
+use crate::Capability;
+use crate::bindings::gauged::plugin::http::Request;
+use crate::bindings::gauged::plugin::log::Level;
+use crate::files::FilesystemUsage;
+use crate::http::Response;
+
+thread_local! {
+    /// The host that the running plugin sees.
+    static CURRENT: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+/// A host that has what a test says, and nothing else. Everything that it has is granted, unless [`deny`](Self::deny)
+/// says otherwise.
+///
+/// ```
+/// use gauged_plugin::files;
+/// use gauged_plugin::testing::Host;
+///
+/// let mut host = Host::new();
+/// host.file("/proc/loadavg", "0.1 0.2 0.3 1/200 4711\n").file_fails("/proc/stat", files::Error::Timeout);
+/// host.run(|| {
+///     assert!(files::read_text("/proc/loadavg")?.starts_with("0.1"));
+///     assert_eq!(files::list("/proc")?, ["loadavg", "stat"]);
+///     assert_eq!(files::read("/proc/stat").unwrap_err().error, files::Error::Timeout);
+///     assert_eq!(files::read_text_if_there("/proc/mdstat")?, None);
+///     Ok::<(), gauged_plugin::Error>(())
+/// })?;
+/// # Ok::<(), gauged_plugin::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    root: Option<PathBuf>,
+    files: BTreeMap<String, Result<Vec<u8>, files::Error>>,
+    usages: BTreeMap<String, Result<FilesystemUsage, files::Error>>,
+    pages: BTreeMap<String, Result<Response, http::Error>>,
+    connections: BTreeMap<String, VecDeque<Result<Conversation, net::Error>>>,
+    denied: BTreeSet<String>,
+    touched: BTreeSet<String>,
+    requests: Vec<Request>,
+    messages: Vec<String>,
+}
+
+impl Host {
+    /// A host that has nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A host that has the files below this directory, relative to the plugin's `Cargo.toml`: `fixtures/web-1`, where
+    /// `fixtures/web-1/proc/uptime` is `/proc/uptime`.
+    ///
+    /// # Panics
+    ///
+    /// There is no such directory.
+    #[must_use]
+    pub fn at(directory: &str) -> Self {
+        let root = PathBuf::from(directory);
+        assert!(root.is_dir(), "there is no directory {directory}");
+        Self { root: Some(root), ..Self::default() }
+    }
+
+    /// It has a file of this content.
+    pub fn file(&mut self, path: &str, content: impl Into<Vec<u8>>) -> &mut Self {
+        self.files.insert(path.to_owned(), Ok(content.into()));
+        self
+    }
+
+    /// Reading or listing this path fails. `NotFound` takes away a file of a fixture machine.
+    pub fn file_fails(&mut self, path: &str, error: files::Error) -> &mut Self {
+        self.files.insert(path.to_owned(), Err(error));
+        self
+    }
+
+    /// A file system of these sizes is mounted here.
+    pub fn usage(&mut self, path: &str, usage: FilesystemUsage) -> &mut Self {
+        self.usages.insert(path.to_owned(), Ok(usage));
+        self
+    }
+
+    /// The file system here does not tell its sizes.
+    pub fn usage_fails(&mut self, path: &str, error: files::Error) -> &mut Self {
+        self.usages.insert(path.to_owned(), Err(error));
+        self
+    }
+
+    /// A server answers this URL; see [`response`].
+    pub fn http(&mut self, url: &str, response: Response) -> &mut Self {
+        self.pages.insert(url.to_owned(), Ok(response));
+        self
+    }
+
+    /// A request to this URL fails.
+    pub fn http_fails(&mut self, url: &str, error: http::Error) -> &mut Self {
+        self.pages.insert(url.to_owned(), Err(error));
+        self
+    }
+
+    /// A server accepts one more connection at this address, on which it says this. Where none is left to accept, it
+    /// refuses.
+    pub fn connection(&mut self, address: &str, conversation: Conversation) -> &mut Self {
+        self.connections.entry(address.to_owned()).or_default().push_back(Ok(conversation));
+        self
+    }
+
+    /// The next connection to this address fails.
+    pub fn connection_fails(&mut self, address: &str, error: net::Error) -> &mut Self {
+        self.connections.entry(address.to_owned()).or_default().push_back(Err(error));
+        self
+    }
+
+    /// This is not granted.
+    pub fn deny(&mut self, capability: &Capability) -> &mut Self {
+        self.denied.insert(capability.grant());
+        self
+    }
+
+    /// The requests that it has got, in order.
+    #[must_use]
+    pub fn requests(&self) -> &[Request] {
+        &self.requests
+    }
+
+    /// The messages that it was to log, each as `WARN text`.
+    #[must_use]
+    pub fn messages(&self) -> &[String] {
+        &self.messages
+    }
+
+    /// Whatever runs here sees this host.
+    ///
+    /// # Panics
+    ///
+    /// It runs within another such call.
+    pub fn run<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        let before = CURRENT.replace(Some(std::mem::take(self)));
+        assert!(before.is_none(), "hosts do not run within each other");
+        let result = run();
+        *self = CURRENT.take().expect("only this call takes it away");
+        result
+    }
+
+    /// What was touched since this was last asked, as lines of configuration.
+    pub(super) fn take_touched(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Whether something may be touched, otherwise the line that is missing.
+    fn touch(&mut self, capability: &Capability) -> Result<(), String> {
+        let line = capability.grant();
+        self.touched.insert(line.clone());
+        if self.denied.contains(&line) { Err(line) } else { Ok(()) }
+    }
+
+    fn check(&mut self, capability: &Capability, path: &str) -> Result<(), files::Error> {
+        let is_plain = path == "/" || path.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."));
+        if !path.starts_with('/') || !is_plain {
+            return Err(files::Error::InvalidPath(format!("{path} is not an absolute path without ., .. and //")));
+        }
+        self.touch(capability).map_err(files::Error::Denied)
+    }
+
+    fn read(&mut self, path: &str) -> Result<Vec<u8>, files::Error> {
+        self.check(&Capability::Read(path.to_owned()), path)?;
+        if let Some(scripted) = self.files.get(path) {
+            return scripted.clone();
+        }
+        let file = self.below_root(path).ok_or(files::Error::NotFound)?;
+        if file.is_dir() {
+            return Err(files::Error::WrongType);
+        }
+        std::fs::read(file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => files::Error::NotFound,
+            _ => files::Error::Io(error.to_string()),
+        })
+    }
+
+    fn list(&mut self, path: &str) -> Result<Vec<String>, files::Error> {
+        self.check(&Capability::Read(path.to_owned()), path)?;
+        if let Some(Err(error)) = self.files.get(path) {
+            return Err(error.clone());
+        }
+        let mut names = BTreeSet::new();
+        let directory = self.below_root(path);
+        if let Some(entries) = directory.as_ref().and_then(|directory| std::fs::read_dir(directory).ok()) {
+            names.extend(entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()));
+        }
+        let prefix = if path == "/" { String::from("/") } else { format!("{path}/") };
+        for (file, content) in &self.files {
+            let Some(rest) = file.strip_prefix(&prefix) else { continue };
+            let name = rest.split('/').next().unwrap_or_default();
+            if *content == Err(files::Error::NotFound) && name == rest {
+                names.remove(name);
+            } else {
+                names.insert(name.to_owned());
+            }
+        }
+        let is_directory = !names.is_empty() || directory.as_ref().is_some_and(|directory| directory.is_dir());
+        let is_file = self.files.contains_key(path) || directory.is_some_and(|directory| directory.is_file());
+        match (is_directory, is_file) {
+            (true, _) => Ok(names.into_iter().collect()),
+            (false, true) => Err(files::Error::WrongType),
+            (false, false) => Err(files::Error::NotFound),
+        }
+    }
+
+    fn below_root(&self, path: &str) -> Option<PathBuf> {
+        Some(self.root.as_ref()?.join(path.trim_start_matches('/')))
+    }
+}
+
+/// A response with this status and this body, that took 2 ms: 1 until the connection stood, half of one until the first
+/// byte. Its fields can be changed.
+///
+/// ```
+/// use gauged_plugin::http;
+/// use gauged_plugin::testing::{Host, response};
+///
+/// let mut host = Host::new();
+/// host.http("http://localhost/status", response(200, "Active connections: 3\n"));
+/// host.http_fails("http://localhost/slow", http::Error::Timeout);
+/// host.run(|| {
+///     assert_eq!(http::get("http://localhost/status")?.status, 200);
+///     assert_eq!(http::get("http://localhost/slow").unwrap_err().error, http::Error::Timeout);
+///     Ok::<(), gauged_plugin::Error>(())
+/// })?;
+/// # Ok::<(), gauged_plugin::Error>(())
+/// ```
+#[must_use]
+pub fn response(status: u16, body: impl Into<Vec<u8>>) -> Response {
+    Response {
+        status,
+        headers: Vec::new(),
+        body: body.into(),
+        connect_ns: 1_000_000,
+        first_byte_ns: 1_500_000,
+        total_ns: 2_000_000,
+        certificate_not_after: None,
+    }
+}
+
+fn with<T>(act: impl FnOnce(&mut Host) -> T) -> T {
+    CURRENT.with_borrow_mut(|host| {
+        let outside = "a function of the host was called outside the agent; run it by testing::Running or Host::run";
+        act(host.as_mut().expect(outside))
+    })
+}
+
+/// What [`crate::files`] calls.
+pub(crate) mod files {
+    pub(crate) use crate::files::Error;
+    use crate::{Capability, files::FilesystemUsage};
+
+    pub(crate) fn read(path: &str) -> Result<Vec<u8>, Error> {
+        super::with(|host| host.read(path))
+    }
+
+    pub(crate) fn list(path: &str) -> Result<Vec<String>, Error> {
+        super::with(|host| host.list(path))
+    }
+
+    pub(crate) fn usage(path: &str) -> Result<FilesystemUsage, Error> {
+        super::with(|host| {
+            host.check(&Capability::Usage(path.to_owned()), path)?;
+            host.usages.get(path).cloned().unwrap_or(Err(Error::NotFound))
+        })
+    }
+}
+
+/// What [`crate::http`] calls.
+pub(crate) mod http {
+    use crate::Capability;
+    use crate::bindings::gauged::plugin::http::Request;
+    pub(crate) use crate::http::Error;
+    use crate::http::{Response, origin};
+
+    pub(crate) fn fetch(request: &Request) -> Result<Response, Error> {
+        super::with(|host| {
+            host.requests.push(request.clone());
+            host.touch(&Capability::Fetch(origin(&request.url).to_owned())).map_err(Error::Denied)?;
+            let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
+            host.pages.get(&request.url).cloned().unwrap_or_else(refused)
+        })
+    }
+}
+
+/// What [`crate::net`] calls.
+pub(crate) mod net {
+    use std::cell::RefCell;
+
+    use crate::Capability;
+    pub(crate) use crate::net::Error;
+    use crate::testing::Conversation;
+
+    pub(crate) struct Connection(RefCell<Conversation>);
+
+    impl Connection {
+        pub(crate) fn connect(address: &str, _timeout_ms: Option<u32>) -> Result<Self, Error> {
+            super::with(|host| {
+                host.touch(&Capability::Connect(address.to_owned())).map_err(Error::Denied)?;
+                let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
+                let next = host.connections.get_mut(address).and_then(std::collections::VecDeque::pop_front);
+                Ok(Self(RefCell::new(next.unwrap_or_else(refused)?)))
+            })
+        }
+
+        pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        pub(crate) fn read(&self, max_bytes: u32) -> Result<Vec<u8>, Error> {
+            self.0.borrow_mut().read(max_bytes as usize)
+        }
+    }
+}
+
+/// What [`crate::log`] calls.
+pub(crate) mod log {
+    use super::Level;
+
+    pub(crate) fn log(level: Level, message: &str) {
+        let level = match level {
+            Level::Debug => "DEBUG",
+            Level::Info => "INFO",
+            Level::Warn => "WARN",
+            Level::Error => "ERROR",
+        };
+        super::with(|host| host.messages.push(format!("{level} {message}")));
+    }
+}
