@@ -111,13 +111,14 @@ impl Plugin for Filesystem {
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let file = File::read("/proc/1/mountinfo")?;
         let Settings { mounts, fstypes } = &self.settings;
-        let mut mounts = mounts::listed(&file, |mount| mounts.picks(&mount.point) && fstypes.picks(mount.fstype))?;
-        // One that does not answer takes all the time that is left, so that it is better asked last.
+        let mounts = mounts::listed(&file, |mount| mounts.picks(&mount.point) && fstypes.picks(mount.fstype))?;
+        // One that does not answer takes all the time that is left: those that did not at the last tick are asked last.
         let silent = std::mem::take(&mut self.silent);
-        mounts.sort_by_key(|mount| silent.iter().any(|point| **point == *mount.point));
+        let (late, prompt): (Vec<_>, Vec<_>) =
+            mounts.into_iter().partition(|mount| silent.iter().any(|point| **point == *mount.point));
 
         let mut denied = None;
-        for mount in mounts {
+        for mount in prompt.into_iter().chain(late) {
             match files::usage(&mount.point) {
                 Ok(usage) => measured(sample, &mount, &usage),
                 // Hidden below another mount; or, where all are, this kernel cannot tell that they are mounts.

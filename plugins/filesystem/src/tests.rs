@@ -63,7 +63,7 @@ fn settings_choose() {
         panic!("it has no such key");
     };
     assert_eq!(errors[0].key, "mounts.ignore");
-    assert_eq!(errors[0].message, "unknown field `ignore`, expected `include` or `exclude`");
+    assert_eq!(errors[0].message, "unknown key; remove it, or use one of include, exclude");
 }
 
 #[test]

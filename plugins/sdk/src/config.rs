@@ -3,7 +3,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::{Error, Invalid};
+use crate::{Error, Invalid, json};
 
 /// What a plugin's configuration can be: whatever serde deserialises, or [`NoConfig`].
 ///
@@ -31,7 +31,7 @@ use crate::{Error, Invalid};
 ///
 /// let Err(Error::InvalidConfig(errors)) = Settings::from_json(r#"{"adress": "db"}"#) else { panic!() };
 /// assert_eq!(errors[0].key, "adress");
-/// assert_eq!(errors[0].message, "unknown field `adress`, expected `address` or `database`");
+/// assert_eq!(errors[0].message, "unknown key; remove it, or use one of address, database");
 /// # Ok::<(), Error>(())
 /// ```
 pub trait Configuration: Sized {
@@ -45,16 +45,7 @@ pub trait Configuration: Sized {
 
 impl<T: DeserializeOwned> Configuration for T {
     fn from_json(json: &str) -> Result<Self, Error> {
-        let mut json = serde_json::Deserializer::from_str(json);
-        serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            let path = error.path().to_string();
-            let mut message = error.into_inner().to_string();
-            // Where in the JSON it was: of no use to who wrote TOML.
-            if let Some(at) = message.rfind(" at line ") {
-                message.truncate(at);
-            }
-            Error::invalid(if path == "." { "" } else { &path }, message)
-        })
+        json::read(json).map_err(|mistake| Error::invalid(&mistake.key, mistake.message))
     }
 }
 

@@ -161,8 +161,8 @@ impl<'a> Line<'a> {
     #[must_use]
     pub fn keyed(self) -> (&'a str, Fields<'a>) {
         let text = self.text.trim_ascii_start();
-        let end = text.find([':', ' ', '\t']).unwrap_or(text.len());
-        let (key, rest) = text.split_at(end);
+        let end = text.bytes().position(|byte| matches!(byte, b':' | b' ' | b'\t')).unwrap_or(text.len());
+        let (key, rest) = text.split_at_checked(end).unwrap_or((text, ""));
         (key, Fields { line: self, rest: rest.strip_prefix(':').unwrap_or(rest).split_ascii_whitespace() })
     }
 

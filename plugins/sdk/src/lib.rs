@@ -69,6 +69,7 @@
 pub mod descriptor;
 mod sample;
 mod config;
+mod json;
 mod need;
 pub mod files;
 pub mod http;

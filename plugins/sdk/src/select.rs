@@ -25,16 +25,17 @@ impl Pattern {
     /// Whether it stands for the whole of a name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        let Some((start, rest)) = self.0.split_once('*') else { return self.0 == name };
-        let Some(mut name) = name.strip_prefix(start) else { return false };
-        let mut parts = rest.split('*');
-        // What follows the last star has to be the end; what stands between stars may be found early.
-        let end = parts.next_back().unwrap_or_default();
-        for part in parts {
-            let Some(at) = name.find(part) else { return false };
-            name = &name[at + part.len()..];
+        let mut parts = self.0.as_bytes().split(|&byte| byte == b'*');
+        let name = name.as_bytes();
+        let start = parts.next().unwrap_or_default();
+        let Some(end) = parts.next_back() else { return start == name };
+        let Some(mut open) = name.strip_prefix(start).and_then(|open| open.strip_suffix(end)) else { return false };
+        // Found as early as possible, what stands between two stars leaves the most to what follows.
+        for part in parts.filter(|part| !part.is_empty()) {
+            let Some(at) = open.windows(part.len()).position(|window| window == part) else { return false };
+            open = open.get(at + part.len()..).unwrap_or_default();
         }
-        name.ends_with(end)
+        true
     }
 }
 

@@ -1,0 +1,502 @@
+//! JSON, read straight into the type that a plugin declares for its settings; what does not fit is told by its key. There
+//! is a reader of its own because the one that everybody uses makes a plugin larger by more than all else that it does:
+//! by what it takes to read any float exactly, and to tell lines and columns that nobody has written. Knows only values
+//! that a configuration can have.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::value::{CowStrDeserializer, MapAccessDeserializer};
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Expected, Unexpected, Visitor};
+
+/// Reads a whole document.
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
+    let mut reader = Reader { text, at: 0 };
+    let value = T::deserialize(&mut reader)?;
+    match reader.peek() {
+        None => Ok(value),
+        Some(_) => Err(reader.mistake()),
+    }
+}
+
+/// What does not fit, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    /// The key, dotted where it is nested; empty for the whole.
+    pub(crate) key: String,
+    pub(crate) message: String,
+}
+
+impl Mistake {
+    fn at(key: &str, message: String) -> Self {
+        Self { key: key.to_owned(), message }
+    }
+
+    /// The same, of a value that is itself the value of a key.
+    fn within(self, key: &str) -> Self {
+        let separator = if self.key.is_empty() || self.key.starts_with('[') { "" } else { "." };
+        Self { key: [key, separator, &self.key].concat(), message: self.message }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.message)
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+impl de::Error for Mistake {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::at("", message.to_string())
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Bool(value) => format!("{value}"),
+            Unexpected::Unsigned(value) => format!("{value}"),
+            Unexpected::Signed(value) => format!("{value}"),
+            Unexpected::Float(_) => "a fraction".to_owned(),
+            Unexpected::Str(value) => ["\"", value, "\""].concat(),
+            Unexpected::Unit => "null".to_owned(),
+            Unexpected::Seq => "a list".to_owned(),
+            Unexpected::Map => "a table".to_owned(),
+            _ => "something else".to_owned(),
+        };
+        Self::at("", format!("is {found}; expected {expected}"))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::at("", format!("has {length} elements; expected {expected}"))
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::at("", ["is \"", variant, "\"; use one of ", &expected.join(", ")].concat())
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let message = match expected {
+            [] => "unknown key; remove it".to_owned(),
+            expected => ["unknown key; remove it, or use one of ", &expected.join(", ")].concat(),
+        };
+        Self::at(field, message)
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::at(field, "is missing".to_owned())
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::at(field, "is there twice".to_owned())
+    }
+}
+
+/// The beginning of a value: all of it, unless it holds others.
+enum Token<'de> {
+    Null,
+    Boolean(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Text(Cow<'de, str>),
+    List,
+    Table,
+}
+
+struct Reader<'de> {
+    text: &'de str,
+    at: usize,
+}
+
+impl<'de> Reader<'de> {
+    fn mistake(&self) -> Mistake {
+        Mistake::at("", format!("is not JSON at byte {}", self.at))
+    }
+
+    /// The next byte that is not white space.
+    fn peek(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Mistake> {
+        if self.peek() != Some(byte) {
+            return Err(self.mistake());
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Whether there is one more in a list or a table, before which a comma stands unless it is the first.
+    fn has_next(&mut self, end: u8, is_first: bool) -> Result<bool, Mistake> {
+        if self.peek() == Some(end) {
+            return Ok(false);
+        }
+        if !is_first {
+            self.expect(b',')?;
+        }
+        Ok(true)
+    }
+
+    /// The end of a list or a table of which all was read that is wanted.
+    fn end(&mut self, end: u8) -> Result<(), Mistake> {
+        match self.peek() {
+            Some(b',') => Err(Mistake::at("", "has more elements than are expected".to_owned())),
+            _ => self.expect(end),
+        }
+    }
+
+    fn token(&mut self) -> Result<Token<'de>, Mistake> {
+        let first = self.peek().ok_or_else(|| self.mistake())?;
+        let at = self.at;
+        match first {
+            b'"' => self.string().map(Token::Text),
+            b'[' | b'{' => {
+                self.at += 1;
+                Ok(if first == b'[' { Token::List } else { Token::Table })
+            }
+            _ => {
+                let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+                let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
+                let word = self.text.get(at..at + rest.iter().take_while(is_part).count()).unwrap_or_default();
+                let token = word_token(word).ok_or_else(|| self.mistake())?;
+                self.at += word.len();
+                Ok(token)
+            }
+        }
+    }
+
+    /// A text, from one quote to the other.
+    fn string(&mut self) -> Result<Cow<'de, str>, Mistake> {
+        self.expect(b'"')?;
+        let mut text = Cow::Borrowed("");
+        loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let plain = rest.bytes().take_while(|&byte| byte != b'"' && byte != b'\\' && byte >= b' ').count();
+            text += rest.get(..plain).unwrap_or_default();
+            self.at += plain;
+            match rest.as_bytes().get(plain) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(text);
+                }
+                Some(b'\\') => text.to_mut().push(self.escape()?),
+                _ => return Err(self.mistake()),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Mistake> {
+        let escaped = self.text.as_bytes().get(self.at + 1).copied();
+        let plain = match escaped {
+            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode().ok_or_else(|| self.mistake()),
+            _ => return Err(self.mistake()),
+        };
+        self.at += 2;
+        Ok(plain)
+    }
+
+    /// `\u00e4`, or two of them where one does not suffice.
+    fn unicode(&mut self) -> Option<char> {
+        let unit = |at: usize| {
+            let digits = self.text.get(at..at + 6)?.strip_prefix("\\u")?;
+            let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if is_hex { u32::from_str_radix(digits, 16).ok() } else { None }
+        };
+        let first = unit(self.at)?;
+        if !(0xd800..0xdc00).contains(&first) {
+            self.at += 6;
+            return char::from_u32(first);
+        }
+        let second = unit(self.at + 6).filter(|second| (0xdc00..0xe000).contains(second))?;
+        self.at += 12;
+        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+    }
+}
+
+fn word_token(word: &str) -> Option<Token<'static>> {
+    match word {
+        "null" => return Some(Token::Null),
+        "true" => return Some(Token::Boolean(true)),
+        "false" => return Some(Token::Boolean(false)),
+        _ => {}
+    }
+    let digits = word.strip_prefix('-').unwrap_or(word).as_bytes();
+    if !digits.first()?.is_ascii_digit() || matches!(digits, [b'0', b'0'..=b'9', ..]) {
+        return None;
+    }
+    if let Ok(number) = word.parse() {
+        return Some(Token::Unsigned(number));
+    }
+    if let Ok(number) = word.parse() {
+        return Some(Token::Signed(number));
+    }
+    float(word).map(Token::Float)
+}
+
+/// Exact up to 15 digits and as many powers of ten.
+fn float(word: &str) -> Option<f64> {
+    use crate::kernel::Number as _;
+    let (mantissa, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
+    if mantissa.ends_with('.') {
+        return None;
+    }
+    let exponent: i32 = exponent.parse().ok()?;
+    let mantissa = f64::parse(mantissa)?;
+    let power = |exponent: i32| 10_f64.powi(exponent);
+    let value = if exponent < 0 { mantissa / power(-exponent) } else { mantissa * power(exponent) };
+    value.is_finite().then_some(value)
+}
+
+impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
+    type Error = Mistake;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        match self.token()? {
+            Token::Null => visitor.visit_unit(),
+            Token::Boolean(value) => visitor.visit_bool(value),
+            Token::Unsigned(value) => visitor.visit_u64(value),
+            Token::Signed(value) => visitor.visit_i64(value),
+            Token::Float(value) => visitor.visit_f64(value),
+            Token::Text(Cow::Borrowed(value)) => visitor.visit_borrowed_str(value),
+            Token::Text(Cow::Owned(value)) => visitor.visit_string(value),
+            Token::List => {
+                let value = visitor.visit_seq(Elements { reader: self, read: 0 })?;
+                self.end(b']')?;
+                Ok(value)
+            }
+            Token::Table => {
+                let value = visitor.visit_map(Members { reader: self, key: None })?;
+                self.end(b'}')?;
+                Ok(value)
+            }
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+        if self.peek() == Some(b'n') { self.deserialize_any(visitor) } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Mistake> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// `"variant"`, or `{"variant": content}`.
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Mistake> {
+        match self.token()? {
+            Token::Text(variant) => visitor.visit_enum(CowStrDeserializer::new(variant)),
+            Token::Table => {
+                let members = Members { reader: self, key: None };
+                let value = visitor.visit_enum(MapAccessDeserializer::new(members))?;
+                self.end(b'}')?;
+                Ok(value)
+            }
+            _ => Err(Mistake::at("", "is neither a text nor a table".to_owned())),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// What is in a list.
+struct Elements<'a, 'de> {
+    reader: &'a mut Reader<'de>,
+    read: usize,
+}
+
+impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
+    type Error = Mistake;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Mistake> {
+        if !self.reader.has_next(b']', self.read == 0)? {
+            return Ok(None);
+        }
+        let index = self.read;
+        self.read += 1;
+        seed.deserialize(&mut *self.reader).map(Some).map_err(|mistake| mistake.within(&format!("[{index}]")))
+    }
+}
+
+/// What is in a table.
+struct Members<'a, 'de> {
+    reader: &'a mut Reader<'de>,
+    /// The last one that was read.
+    key: Option<Cow<'de, str>>,
+}
+
+impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
+    type Error = Mistake;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mistake> {
+        if !self.reader.has_next(b'}', self.key.is_none())? {
+            return Ok(None);
+        }
+        self.reader.peek();
+        let key = self.reader.string()?;
+        self.reader.expect(b':')?;
+        self.key = Some(key.clone());
+        seed.deserialize(CowStrDeserializer::new(key)).map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Mistake> {
+        let value = seed.deserialize(&mut *self.reader);
+        value.map_err(|mistake| mistake.within(self.key.as_deref().unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_json_is_and_nothing_else() {
+        for text in [
+            "null",
+            " true\n",
+            "0",
+            "-0",
+            "-12",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "0.5",
+            "-1.25e2",
+            "1E-3",
+            "12345678901234567890123",
+            "\"\"",
+            r#""a\"\\\/\b\f\n\r\t\u00e4\ud83d\ude00ä""#,
+            "[]",
+            "[ 1 , [ 2 ] ]",
+            "{}",
+            r#"{ "a" : { "b" : [ null , { } ] } , "\u0063" : "d" }"#,
+        ] {
+            let (ours, expected): (Value, Value) = (read(text).expect(text), serde_json::from_str(text).expect(text));
+            // A zero has a sign only there.
+            assert_eq!(ours.as_f64(), expected.as_f64(), "{text}");
+            assert!(ours == expected || ours.as_f64() == Some(0.0), "{text}: {ours:?}");
+        }
+        for text in [
+            "",
+            "nul",
+            "nulll",
+            "tru",
+            "01",
+            "-",
+            "+1",
+            ".5",
+            "1.",
+            "1e",
+            "1.e5",
+            "0x10",
+            "Infinity",
+            "1e999",
+            "\"",
+            "\"\\x\"",
+            "\"\n\"",
+            r#""\u12""#,
+            r#""\ud800""#,
+            r#""\ud800\u0041""#,
+            r#""\udc00""#,
+            r#""\u+123""#,
+            "[",
+            "[1",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{1:2}",
+            "1 2",
+            "[]]",
+        ] {
+            assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
+            assert!(read::<Value>(text).is_err(), "{text}");
+        }
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Everything {
+        name: String,
+        port: u16,
+        ratio: f64,
+        pair: (u8, u8),
+        mode: Mode,
+        modes: Vec<Mode>,
+        #[serde(default)]
+        maybe: Option<i64>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Mode {
+        Plain,
+        Scaled(f64),
+        Named { name: String },
+    }
+
+    const WHOLE: &str = r#"{"name": "x", "port": 80, "ratio": 2, "pair": [1, 2], "mode": "plain",
+        "modes": [{"scaled": 0.5}, {"named": {"name": "y"}}], "maybe": null}"#;
+
+    #[test]
+    fn fills_what_settings_are_made_of() {
+        let whole: Everything = read(WHOLE).expect("it is whole");
+        let modes = vec![Mode::Scaled(0.5), Mode::Named { name: "y".to_owned() }];
+        let (name, mode) = ("x".to_owned(), Mode::Plain);
+        assert_eq!(whole, Everything { name, port: 80, ratio: 2.0, pair: (1, 2), mode, modes, maybe: None });
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_by_its_key() {
+        for (what, instead, key, message) in [
+            (
+                r#""name": "x""#,
+                r#""nane": "x""#,
+                "nane",
+                "unknown key; remove it, or use one of name, port, ratio, pair, mode, modes, maybe",
+            ),
+            (r#""name": "x", "#, "", "name", "is missing"),
+            (r#""name": "x""#, r#""name": "x", "name": "y""#, "name", "is there twice"),
+            ("80", "70000", "port", "is 70000; expected u16"),
+            ("80", "-1", "port", "is -1; expected u16"),
+            ("80", "0.5", "port", "is a fraction; expected u16"),
+            ("80", r#""http""#, "port", "is \"http\"; expected u16"),
+            ("80", "[80]", "port", "is a list; expected u16"),
+            ("[1, 2]", "[1]", "pair", "has 1 elements; expected a tuple of size 2"),
+            ("[1, 2]", "[1, 2, 3]", "pair", "has more elements than are expected"),
+            ("[1, 2]", "[1, true]", "pair[1]", "is true; expected u8"),
+            (r#""plain""#, r#""fancy""#, "mode", "is \"fancy\"; use one of plain, scaled, named"),
+            (r#""plain""#, "1", "mode", "is neither a text nor a table"),
+            ("0.5", "null", "modes[0].scaled", "is null; expected f64"),
+            (r#""y""#, "{}", "modes[1].named.name", "is a table; expected a string"),
+        ] {
+            let text = WHOLE.replacen(what, instead, 1);
+            assert_eq!(read::<Everything>(&text), Err(Mistake::at(key, message.to_owned())), "{text}");
+        }
+    }
+}
