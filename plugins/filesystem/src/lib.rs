@@ -112,21 +112,25 @@ impl Plugin for Filesystem {
         let file = File::read("/proc/1/mountinfo")?;
         let Settings { mounts, fstypes } = &self.settings;
         let mounts = mounts::listed(&file, |mount| mounts.picks(&mount.point) && fstypes.picks(mount.fstype))?;
-        // One that does not answer takes all the time that is left: those that did not at the last tick are asked last.
-        let silent = std::mem::take(&mut self.silent);
-        let (late, prompt): (Vec<_>, Vec<_>) =
-            mounts.into_iter().partition(|mount| silent.iter().any(|point| **point == *mount.point));
+        // One that does not answer takes all the time there is: those that did not at the last tick are asked last.
+        let before = std::mem::take(&mut self.silent);
+        let was_silent = |mount: &Mount<'_>| before.iter().any(|point| **point == *mount.point);
+        let (silent, prompt): (Vec<_>, Vec<_>) = mounts.into_iter().partition(was_silent);
 
-        let mut denied = None;
-        for mount in prompt.into_iter().chain(late) {
-            match files::usage(&mount.point) {
-                Ok(usage) => measured(sample, &mount, &usage),
+        let (mut denied, mut has_time) = (None, true);
+        for mount in prompt.into_iter().chain(silent) {
+            let was_silent = was_silent(&mount);
+            match has_time.then(|| files::usage(&mount.point)) {
+                Some(Ok(usage)) => measured(sample, &mount, &usage),
+                Some(Err(failure)) if failure.error == files::Error::NotFound => {}
                 // Hidden below another mount; or, where all are, this kernel cannot tell that they are mounts.
-                Err(failure) if matches!(failure.error, files::Error::Denied(_)) => denied = denied.or(Some(failure)),
-                Err(failure) if failure.error == files::Error::NotFound => {}
-                Err(failure) => {
+                Some(Err(failure)) if matches!(failure.error, files::Error::Denied(_)) => denied = Some(failure),
+                // There was no time to ask it, and nothing is known against it.
+                None if !was_silent => {}
+                answer => {
                     sample.labelled(&mount.labels()).set(DEVICE_ERROR, true);
-                    if failure.error == files::Error::Timeout {
+                    if answer.is_none_or(|answer| answer.is_err_and(|failure| failure.error == files::Error::Timeout)) {
+                        has_time &= was_silent;
                         self.silent.push(mount.point.into_owned());
                     }
                 }

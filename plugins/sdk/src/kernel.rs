@@ -166,6 +166,26 @@ impl<'a> Line<'a> {
         (key, Fields { line: self, rest: rest.strip_prefix(':').unwrap_or(rest).split_ascii_whitespace() })
     }
 
+    /// The number that a field of the form `name=number` has, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// There is one, and it is not such a number.
+    ///
+    /// ```
+    /// use gauged_plugin::kernel::File;
+    ///
+    /// let file = File::new("/sys/fs/cgroup/a/io.stat", "8:0 rbytes=4096 wbytes=0\n");
+    /// let line = file.lines().next().expect("a line");
+    /// assert_eq!(line.named("rbytes"), Ok(Some(4096_u64)));
+    /// assert_eq!(line.named::<u64>("dbytes"), Ok(None));
+    /// ```
+    pub fn named<T: Number>(self, name: &str) -> Result<Option<T>, Error> {
+        let find = |field: &'a str| field.strip_prefix(name)?.strip_prefix('=');
+        let Some(text) = self.fields().find_map(find) else { return Ok(None) };
+        T::parse(text).map(Some).ok_or_else(|| self.error(format_args!("{text} is not a number ({name})")))
+    }
+
     /// An error that concerns this line.
     #[must_use]
     pub fn error(&self, what: impl fmt::Display) -> Error {

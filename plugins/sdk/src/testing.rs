@@ -52,6 +52,7 @@ pub use hold::{hold_file, hold_readme, metrics_table};
 pub use observed::Observed;
 pub use scripted::{Host, response};
 
+use std::fmt;
 use std::time::Duration;
 
 use self::contract::Contract;
@@ -60,19 +61,19 @@ use crate::{Error, Need, Plugin, Tick, component};
 /// The time from one tick to the next, unless a test says otherwise.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// When the first tick is, in seconds since the Unix epoch: some time in 2026.
-const FIRST: Duration = Duration::from_secs(1_790_000_000);
+/// When the first tick is, in seconds since the Unix epoch: a day in September 2026.
+pub const FIRST_TICK_UNIX_SECONDS: u64 = 1_790_000_000;
 
 /// What the clock that never goes backwards shows then.
 const FIRST_MONOTONIC: Duration = Duration::from_secs(1_000);
 
 /// A plugin that was configured, and the host that it runs on.
-#[derive(Debug)]
 pub struct Running<P> {
     plugin: P,
     host: Host,
     contract: Contract,
-    elapsed: Duration,
+    /// The time from the first tick to the last one, if there was any.
+    elapsed: Option<Duration>,
 }
 
 impl<P: Plugin> Running<P> {
@@ -84,10 +85,10 @@ impl<P: Plugin> Running<P> {
     pub fn start(host: Host, config: &str) -> Result<Self, Error> {
         let mut host = host;
         let plugin = host.run(|| component::configure::<P>(config))?;
-        Ok(Self { plugin, host, contract: Contract::new(P::ABOUT), elapsed: Duration::ZERO })
+        Ok(Self { plugin, host, contract: Contract::new(P::ABOUT), elapsed: None })
     }
 
-    /// Collects, 10 s after the tick before, and holds what comes back to the contract.
+    /// Collects, 10 s after the tick before (the first time at [`FIRST_TICK_UNIX_SECONDS`]), and holds what comes back to the contract.
     ///
     /// # Errors
     ///
@@ -111,16 +112,17 @@ impl<P: Plugin> Running<P> {
     ///
     /// As [`tick`](Self::tick).
     pub fn tick_after(&mut self, interval: Duration) -> Result<Observed, Error> {
-        self.elapsed += interval;
+        let elapsed = self.elapsed.map_or(Duration::ZERO, |elapsed| elapsed + interval);
+        self.elapsed = Some(elapsed);
         let whole = |duration: u128| u64::try_from(duration).expect("a test of less than 500 years");
         let tick = Tick {
-            unix_ms: whole((FIRST + self.elapsed).as_millis()),
-            monotonic_ns: whole((FIRST_MONOTONIC + self.elapsed).as_nanos()),
+            unix_ms: whole((Duration::from_secs(FIRST_TICK_UNIX_SECONDS) + elapsed).as_millis()),
+            monotonic_ns: whole((FIRST_MONOTONIC + elapsed).as_nanos()),
             budget_ms: 1000,
         };
         let Self { plugin, host, contract, .. } = self;
-        let result = host.run(|| component::collect(plugin, tick));
-        contract::check_touched(&plugin.needs(), &host.take_touched());
+        let (result, needs) = host.run(|| (component::collect(plugin, tick), plugin.needs()));
+        contract::check_touched(&needs, &host.take_touched());
         Ok(contract.check(result?))
     }
 
@@ -143,6 +145,12 @@ impl<P: Plugin> Running<P> {
     /// What the plugin says that it touches.
     #[must_use]
     pub fn needs(&self) -> Vec<Need> {
-        self.plugin.needs()
+        self.host.clone().run(|| self.plugin.needs())
+    }
+}
+
+impl<P> fmt::Debug for Running<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("host", &self.host).finish_non_exhaustive()
     }
 }

@@ -59,10 +59,8 @@ fn stall(line: Line<'_>) -> Result<Stall, Error> {
     Ok(Stall { avg10, avg60: value(line, "avg60")?, avg300: value(line, "avg300")?, total_us: value(line, "total")? })
 }
 
-fn value<T: Number>(line: Line<'_>, key: &str) -> Result<T, Error> {
-    let found = line.fields().find_map(|field| field.strip_prefix(key)?.strip_prefix('='));
-    let text = found.ok_or_else(|| line.error(format_args!("has no {key}")))?;
-    T::parse(text).ok_or_else(|| line.error(format_args!("{text} is not a number ({key})")))
+fn value<T: Number>(line: Line<'_>, name: &str) -> Result<T, Error> {
+    line.named(name)?.ok_or_else(|| line.error(format_args!("has no {name}")))
 }
 
 #[cfg(test)]

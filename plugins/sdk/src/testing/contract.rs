@@ -1,8 +1,9 @@
 //! What the agent expects of a plugin beyond the types. It drops or refuses what does not hold; here the test fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::observed::{Observed, key};
+use super::scripted::Touched;
 use crate::bindings::gauged::plugin::metrics::{Metric, Module};
 use crate::component::covers;
 use crate::{About, Capability, Kind, Need, Value};
@@ -95,27 +96,40 @@ impl Contract {
 }
 
 /// Everything that no plugin may touch unless it is granted has to be among the needs.
-pub(super) fn check_touched(needs: &[Need], touched: &BTreeSet<String>) {
-    for line in touched {
-        let capability = capability_of(line);
-        let may_be_open = match &capability {
-            // Which of these all plugins may read, and which paths are mounts, is the agent's business.
-            Capability::Read(path) => path.starts_with("/proc/") || path.starts_with("/sys/"),
-            Capability::Usage(_) => true,
-            Capability::Connect(_) | Capability::Fetch(_) => false,
-        };
-        let is_told = needs.iter().any(|need| covers(&need.capability, &capability));
-        assert!(may_be_open || is_told, "the plugin touches what is not among its needs: {line}");
+pub(super) fn check_touched(needs: &[Need], touched: &[Touched]) {
+    for Touched { capability, is_list } in touched {
+        let is_told = needs
+            .iter()
+            .any(|need| covers(&need.capability, capability) || (*is_list && may_list(&need.capability, capability)));
+        assert!(
+            may_be_open(capability) || is_told,
+            "the plugin touches what is not among its needs: {}",
+            capability.grant()
+        );
     }
 }
 
-/// The inverse of [`Capability::grant`].
-fn capability_of(line: &str) -> Capability {
-    let what = crate::need::granted_by(line).expect("a line of configuration").to_owned();
-    match line.split(' ').next() {
-        Some("read") => Capability::Read(what),
-        Some("usage") => Capability::Usage(what),
-        Some("connect") => Capability::Connect(what),
-        _ => Capability::Fetch(what),
+/// Whether something may be open to all plugins. Which of the kernel's files are, and which paths are mounts, is the
+/// agent's business; those of single processes are not, except what the first one tells of the host.
+fn may_be_open(capability: &Capability) -> bool {
+    match capability {
+        Capability::Read(path) => {
+            let process = path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+            let is_of_process = process != "1" && process.starts_with(|first: char| first.is_ascii_digit());
+            (path.starts_with("/proc/") && !is_of_process) || path.starts_with("/sys/")
+        }
+        Capability::Usage(_) => true,
+        Capability::Connect(_) | Capability::Fetch(_) => false,
     }
+}
+
+/// Whether who may read the one may list the other: a directory in which names are left open.
+fn may_list(granted: &Capability, directory: &Capability) -> bool {
+    let (Capability::Read(pattern), Capability::Read(directory)) = (granted, directory) else { return false };
+    let depth = directory.trim_end_matches('/').matches('/').count() + 1;
+    let mut segments = pattern.split('/');
+    let parent: Vec<&str> = segments.by_ref().take(depth).collect();
+    let parent = Capability::Read(parent.join("/"));
+    let is_open = segments.next().is_some_and(|next| next.contains('*'));
+    is_open && covers(&parent, &Capability::Read(directory.trim_end_matches('/').to_owned()))
 }

@@ -9,12 +9,21 @@ use super::Conversation;
 use crate::Capability;
 use crate::bindings::gauged::plugin::http::Request;
 use crate::bindings::gauged::plugin::log::Level;
+use crate::component::covers;
 use crate::files::FilesystemUsage;
 use crate::http::Response;
 
 thread_local! {
     /// The host that the running plugin sees.
     static CURRENT: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+/// What a plugin has touched, whether it was granted or not.
+#[derive(Debug, Clone)]
+pub(super) struct Touched {
+    pub(super) capability: Capability,
+    /// Whether it was to be listed: then a grant of what is in it suffices.
+    pub(super) is_list: bool,
 }
 
 /// A host that has what a test says, and nothing else. Everything that it has is granted, unless [`deny`](Self::deny)
@@ -42,8 +51,8 @@ pub struct Host {
     usages: BTreeMap<String, Result<FilesystemUsage, files::Error>>,
     pages: BTreeMap<String, Result<Response, http::Error>>,
     connections: BTreeMap<String, VecDeque<Result<Conversation, net::Error>>>,
-    denied: BTreeSet<String>,
-    touched: BTreeSet<String>,
+    denied: Vec<Capability>,
+    touched: Vec<Touched>,
     requests: Vec<Request>,
     messages: Vec<String>,
 }
@@ -117,9 +126,9 @@ impl Host {
         self
     }
 
-    /// This is not granted.
+    /// This is not granted; `*` stands for any text within one segment.
     pub fn deny(&mut self, capability: &Capability) -> &mut Self {
-        self.denied.insert(capability.grant());
+        self.denied.push(capability.clone());
         self
     }
 
@@ -148,28 +157,29 @@ impl Host {
         result
     }
 
-    /// What was touched since this was last asked, as lines of configuration.
-    pub(super) fn take_touched(&mut self) -> BTreeSet<String> {
+    /// What was touched since this was last asked.
+    pub(super) fn take_touched(&mut self) -> Vec<Touched> {
         std::mem::take(&mut self.touched)
     }
 
     /// Whether something may be touched, otherwise the line that is missing.
-    fn touch(&mut self, capability: &Capability) -> Result<(), String> {
+    fn touch(&mut self, capability: Capability, is_list: bool) -> Result<(), String> {
+        let is_denied = self.denied.iter().any(|denied| covers(denied, &capability));
         let line = capability.grant();
-        self.touched.insert(line.clone());
-        if self.denied.contains(&line) { Err(line) } else { Ok(()) }
+        self.touched.push(Touched { capability, is_list });
+        if is_denied { Err(line) } else { Ok(()) }
     }
 
-    fn check(&mut self, capability: &Capability, path: &str) -> Result<(), files::Error> {
+    fn check(&mut self, path: &str, touched: fn(String) -> Capability, is_list: bool) -> Result<(), files::Error> {
         let is_plain = path == "/" || path.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."));
         if !path.starts_with('/') || !is_plain {
             return Err(files::Error::InvalidPath(format!("{path} is not an absolute path without ., .. and //")));
         }
-        self.touch(capability).map_err(files::Error::Denied)
+        self.touch(touched(path.to_owned()), is_list).map_err(files::Error::Denied)
     }
 
     fn read(&mut self, path: &str) -> Result<Vec<u8>, files::Error> {
-        self.check(&Capability::Read(path.to_owned()), path)?;
+        self.check(path, Capability::Read, false)?;
         if let Some(scripted) = self.files.get(path) {
             return scripted.clone();
         }
@@ -184,7 +194,7 @@ impl Host {
     }
 
     fn list(&mut self, path: &str) -> Result<Vec<String>, files::Error> {
-        self.check(&Capability::Read(path.to_owned()), path)?;
+        self.check(path, Capability::Read, true)?;
         if let Some(Err(error)) = self.files.get(path) {
             return Err(error.clone());
         }
@@ -269,7 +279,7 @@ pub(crate) mod files {
 
     pub(crate) fn usage(path: &str) -> Result<FilesystemUsage, Error> {
         super::with(|host| {
-            host.check(&Capability::Usage(path.to_owned()), path)?;
+            host.check(path, Capability::Usage, false)?;
             host.usages.get(path).cloned().unwrap_or(Err(Error::NotFound))
         })
     }
@@ -285,7 +295,7 @@ pub(crate) mod http {
     pub(crate) fn fetch(request: &Request) -> Result<Response, Error> {
         super::with(|host| {
             host.requests.push(request.clone());
-            host.touch(&Capability::Fetch(origin(&request.url).to_owned())).map_err(Error::Denied)?;
+            host.touch(Capability::Fetch(origin(&request.url).to_owned()), false).map_err(Error::Denied)?;
             let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
             host.pages.get(&request.url).cloned().unwrap_or_else(refused)
         })
@@ -305,7 +315,7 @@ pub(crate) mod net {
     impl Connection {
         pub(crate) fn connect(address: &str, _timeout_ms: Option<u32>) -> Result<Self, Error> {
             super::with(|host| {
-                host.touch(&Capability::Connect(address.to_owned())).map_err(Error::Denied)?;
+                host.touch(Capability::Connect(address.to_owned()), false).map_err(Error::Denied)?;
                 let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
                 let next = host.connections.get_mut(address).and_then(std::collections::VecDeque::pop_front);
                 Ok(Self(RefCell::new(next.unwrap_or_else(refused)?)))
