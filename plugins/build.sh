@@ -1,20 +1,31 @@
 #!/usr/bin/env bash
 # Builds every plugin in this directory and puts it beside its sources as <name>.wasm. Takes seconds when nothing has
-# changed. The Rust compiler's target wasm32-unknown-unknown is used where it is installed; where it is not, a private
-# toolchain is made of Debian's packages, once, in the user's cache: nothing is installed.
+# changed. With --test it then runs the tests of the plugins and of the SDK, for which they are built for this machine.
+# The Rust compiler's target wasm32-unknown-unknown is used where it is installed; where it is not, a private toolchain
+# is made of Debian's packages, once, in the user's cache: nothing is installed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=wasm32-unknown-unknown
 cache=${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/gauged/wasm-toolchain
 
+usage="usage: build.sh [--test]"
+case $# in
+  0) tests= ;;
+  1) [ "$1" = --test ] || { echo "$usage" >&2; exit 2; }; tests=1 ;;
+  *) echo "$usage" >&2; exit 2 ;;
+esac
+
 say() { printf 'build.sh: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# Whether the compiler that cargo will use has the target's standard library.
+# What compiles for the target, and for nothing else.
+compiler=${RUSTC:-rustc}
+
+# Whether it has the target's standard library.
 has_target() {
   local libraries
-  libraries=$("${RUSTC:-rustc}" --print target-libdir --target "$target" 2>/dev/null) || return 1
+  libraries=$("$compiler" --print target-libdir --target "$target" 2>/dev/null) || return 1
   compgen -G "$libraries/libstd-*.rlib" >/dev/null
 }
 
@@ -104,11 +115,11 @@ if ! has_target; then
   [ -n "$linker" ] || linker=$(command -v wasm-ld) ||
     die "no linker for $target: neither rust-lld nor wasm-ld is installed; install lld, or run 'rustup target add $target'"
   export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$linker
-  export RUSTC=$cache/rustc
+  compiler=$cache/rustc
 fi
 
 # Whatever was built against another standard library does not fit this one, which cargo does not notice.
-identity=$(stat -c '%i %Y %n' "$("${RUSTC:-rustc}" --print target-libdir --target "$target")"/libstd-*.rlib)
+identity=$(stat -c '%i %Y %n' "$("$compiler" --print target-libdir --target "$target")"/libstd-*.rlib)
 if [ "$(cat "$here/target/$target/built-against" 2>/dev/null)" != "$identity" ]; then
   rm -rf "$here/target/$target"
   mkdir -p "$here/target/$target"
@@ -116,7 +127,7 @@ if [ "$(cat "$here/target/$target/built-against" 2>/dev/null)" != "$identity" ];
 fi
 
 cd "$here"
-cargo build --release --locked --target "$target" --target-dir "$here/target"
+RUSTC=$compiler cargo build --release --locked --target "$target" --target-dir "$here/target"
 for manifest in */Cargo.toml; do
   grep -q '^crate-type = .*"cdylib"' "$manifest" || continue
   name=${manifest%/Cargo.toml}
@@ -129,3 +140,8 @@ for manifest in */Cargo.toml; do
     say "built plugins/$name.wasm ($(wc -c <"$name.wasm") bytes)"
   fi
 done
+
+# Beside what was built for wasm, with which it shares the directory and nothing else: another target, another profile.
+if [ -n "$tests" ]; then
+  cargo test --workspace --locked --target-dir "$here/target"
+fi

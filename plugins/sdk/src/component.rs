@@ -97,3 +97,93 @@ pub(crate) fn covers(granted: &Capability, touched: &Capability) -> bool {
     // Neither text holds a segment more than the other: a star stands for text within one.
     pattern.matches('/').count() == text.matches('/').count() && Pattern::new(pattern).matches(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use collector::Guest;
+
+    use super::*;
+    use crate::{Kind, Value};
+
+    crate::metrics! {
+        module "counter";
+        /// How often it was called.
+        CALLS: counter "calls_total" in "1";
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Settings {
+        start: u64,
+    }
+
+    struct Counter(u64);
+
+    impl Plugin for Counter {
+        const ABOUT: About = About { version: "1.2.3", description: "Counts its calls.", metrics: METRICS };
+        type Config = Settings;
+
+        fn configure(settings: Settings) -> Result<Self, Error> {
+            Ok(Self(settings.start))
+        }
+
+        fn needs(&self) -> Vec<Need> {
+            vec![Need::read("/data/*", "count better")]
+        }
+
+        fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
+            self.0 += 1;
+            sample.labelled(&[("by", "agent")]).set(CALLS, self.0);
+            match self.0 {
+                44 => Err(Error::Denied(Need::read("/data/x", ""))),
+                45 => Err(Error::Denied(Need::read("/other", ""))),
+                46 => Err(Error::Denied(Need::read("/data/x", "try it"))),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    impl Holder for Counter {
+        fn with<T>(act: impl FnOnce(&mut Option<Self>) -> T) -> T {
+            thread_local! {
+                static PLUGIN: std::cell::RefCell<Option<Counter>> = const { std::cell::RefCell::new(None) };
+            }
+            PLUGIN.with_borrow_mut(act)
+        }
+    }
+
+    type Exported = Component<Counter>;
+
+    const TICK: Tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000 };
+
+    #[test]
+    fn a_plugin_lives_from_configure_on() {
+        let about = Exported::describe();
+        assert_eq!((about.version.as_str(), about.metrics[0].kind), ("1.2.3", Kind::Counter));
+        assert_eq!(about.metrics[0].description, "How often it was called.");
+        assert!(matches!(Exported::collect(TICK), Err(Error::Internal(_))));
+        assert_eq!(Exported::configure("{}".to_owned()), Err(Error::invalid("start", "is missing")));
+        assert_eq!(Exported::configure(r#"{"start": 41}"#.to_owned()).expect("a number").len(), 1);
+        let modules = Exported::collect(TICK).expect("counts");
+        assert_eq!(modules[0].metrics[0].value, Value::Unsigned(42));
+        assert_eq!(modules[0].metrics[0].labels[0].value, "agent");
+        assert_eq!(Exported::collect(TICK).expect("counts on")[0].metrics[0].value, Value::Unsigned(43));
+    }
+
+    #[test]
+    fn what_is_denied_is_needed_for_the_reason_that_was_given() {
+        Exported::configure(r#"{"start": 43}"#.to_owned()).expect("a number");
+        let denied = || Exported::collect(TICK).expect_err("denied");
+        assert_eq!(denied(), Error::Denied(Need::read("/data/x", "count better")));
+        assert_eq!(denied(), Error::Denied(Need::read("/other", "measure")));
+        assert_eq!(denied(), Error::Denied(Need::read("/data/x", "try it")));
+    }
+
+    #[test]
+    fn a_star_stays_within_its_segment() {
+        let read = |path: &str| Capability::Read(path.to_owned());
+        assert!(covers(&read("/proc/*/stat"), &read("/proc/12/stat")));
+        assert!(!covers(&read("/proc/*/stat"), &read("/proc/12/task/12/stat")));
+        assert!(!covers(&read("/data"), &Capability::Usage("/data".to_owned())));
+        assert!(covers(&Capability::Fetch("http://a".to_owned()), &Capability::Fetch("http://a".to_owned())));
+    }
+}

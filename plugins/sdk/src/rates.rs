@@ -93,3 +93,44 @@ impl<const N: usize> Rates<N> {
         Some(Change { by, seconds })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Tick {
+        Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 }
+    }
+
+    #[test]
+    fn keys_may_come_in_any_order() {
+        let mut rates = Rates::default();
+        for (second, keys) in [(0, ["a", "b", "c"]), (1, ["a", "b", "c"]), (2, ["c", "a", "b"]), (3, ["b", "c", "a"])] {
+            for key in keys {
+                let change = rates.change(at(second), key, [second * 7]);
+                let expected = Change { by: [7], seconds: 1.0 };
+                assert_eq!(change, (second > 0).then_some(expected), "{key} at {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_there_at_a_tick_is_new_at_the_next() {
+        let mut rates = Rates::default();
+        rates.change(at(0), "gone", [1]);
+        rates.change(at(0), "stays", [1]);
+        assert!(rates.change(at(1), "stays", [2]).is_some());
+        assert!(rates.change(at(2), "gone", [3]).is_none());
+        assert!(rates.change(at(2), "stays", [3]).is_some());
+        assert_eq!(rates.entries.len(), 2);
+    }
+
+    #[test]
+    fn one_that_falls_begins_anew() {
+        let mut rates = Rates::default();
+        rates.change(at(0), "", [5, 5]);
+        assert_eq!(rates.change(at(1), "", [6, 4]), None);
+        assert_eq!(rates.change(at(3), "", [8, 4]), Some(Change { by: [2, 0], seconds: 2.0 }));
+        assert_eq!(rates.change(at(3), "", [9, 9]), None, "no time has passed");
+    }
+}

@@ -117,3 +117,38 @@ measured! {
     &str as Text(str::to_owned),
     String as Text(String::from),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::metrics! {
+        module "a";
+        /// First.
+        FIRST: gauge "first" in "1";
+        /// Second.
+        SECOND: gauge "second" in "1";
+        module "b";
+        /// Third.
+        THIRD: gauge "third" in "1";
+    }
+
+    #[test]
+    fn metrics_are_gathered_by_module() {
+        let mut sample = Sample::default();
+        assert!(sample.is_empty());
+        sample.set(FIRST, 1_u64);
+        sample.set(THIRD, -1_i64);
+        sample.labelled(&[("x", "1"), ("y", "2")]).set(SECOND, true).set(FIRST, None::<f64>).set(FIRST, "text");
+        sample.set(SECOND, None::<u64>);
+        assert_eq!((sample.len(), METRICS.len()), (4, 3));
+        let modules = sample.into_modules();
+        let names: Vec<_> = modules.iter().map(|module| module.name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        let values: Vec<_> = modules[0].metrics.iter().map(|metric| (&*metric.name, &metric.value)).collect();
+        let text = Value::Text("text".to_owned());
+        assert_eq!(values, [("first", &Value::Unsigned(1)), ("second", &Value::Boolean(true)), ("first", &text)]);
+        let labels: Vec<_> = modules[0].metrics[1].labels.iter().map(|label| (&*label.name, &*label.value)).collect();
+        assert_eq!(labels, [("x", "1"), ("y", "2")]);
+    }
+}

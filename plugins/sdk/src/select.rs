@@ -77,3 +77,37 @@ impl Selection {
         (self.include.is_empty() || matches(&self.include)) && !matches(&self.exclude)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, matches, others) in [
+            ("", &[""][..], &["a"][..]),
+            ("eth0", &["eth0"], &["eth", "eth01", "xeth0", ""]),
+            ("*", &["", "a", "a/b"], &[]),
+            ("eth*", &["eth", "eth0"], &["et", "veth0"]),
+            ("*0", &["0", "eth0"], &["eth1", ""]),
+            ("a*b*c", &["abc", "a/b/c", "abbcc", "abcbc"], &["ac", "acb", "abcd"]),
+            ("ab*bc", &["abbc", "ab-bc"], &["abc"]),
+            ("*aab*", &["aab", "aaab", "xaaby"], &["ab", "aaxb"]),
+            ("a**b", &["ab", "axb"], &["a"]),
+            ("*ä*", &["bär"], &["bar"]),
+        ] {
+            let pattern = Pattern::new(pattern);
+            assert!(matches.iter().all(|name| pattern.matches(name)), "{pattern:?} {matches:?}");
+            assert!(!others.iter().any(|name| pattern.matches(name)), "{pattern:?} {others:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_excluded_stays_out() {
+        let only = Selection::only(&["sd*"]);
+        assert!(only.picks("sda") && !only.picks("vda"));
+        let except = Selection::except(&["loop*", "ram*"]);
+        assert!(except.picks("sda") && !except.picks("loop7"));
+        assert!(Selection::default().picks("anything"));
+    }
+}

@@ -133,3 +133,112 @@ fn may_list(granted: &Capability, directory: &Capability) -> bool {
     let is_open = segments.next().is_some_and(|next| next.contains('*'));
     is_open && covers(&parent, &Capability::Read(directory.trim_end_matches('/').to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::bindings::gauged::plugin::metrics::Label;
+
+    crate::metrics! {
+        module "m";
+        /// Goes up and down.
+        LEVEL: gauge "level" in "1";
+        /// Grows.
+        GROWTH: counter "growth_total" in "1";
+    }
+
+    fn metric(name: &str, labels: &[(&str, &str)], value: Value) -> Metric {
+        let labels = labels.iter().map(|&(name, value)| Label { name: name.to_owned(), value: value.to_owned() });
+        Metric { name: name.to_owned(), labels: labels.collect(), value }
+    }
+
+    /// What is said against the last of these samples.
+    fn objection(samples: impl IntoIterator<Item = Vec<Metric>>) -> String {
+        let mut contract = Contract::new(About { version: "1", description: "Tests.", metrics: METRICS });
+        let mut samples = samples.into_iter().peekable();
+        while let Some(metrics) = samples.next() {
+            let modules = vec![Module { name: "m".to_owned(), metrics }];
+            let checked = catch_unwind(AssertUnwindSafe(|| contract.check(modules)));
+            match (checked, samples.peek()) {
+                (Ok(_), Some(_)) => {}
+                (Ok(_), None) => return "none".to_owned(),
+                (Err(panic), _) => return *panic.downcast::<String>().expect("a text"),
+            }
+        }
+        unreachable!("there is a sample")
+    }
+
+    #[test]
+    fn what_keeps_to_the_contract_passes() {
+        let sample = |level: f64, growth: u64| {
+            vec![
+                metric("level", &[("a", "x")], Value::Float(level)),
+                metric("level", &[("a", "y")], Value::Float(-level)),
+                metric("growth_total", &[], Value::Unsigned(growth)),
+            ]
+        };
+        assert_eq!(objection([sample(2.0, 7), sample(1.0, 7), sample(1.0, 8)]), "none");
+        assert_eq!(METRICS, [LEVEL, GROWTH]);
+    }
+
+    #[test]
+    fn what_breaks_the_contract_is_told() {
+        let level = |labels: &[(&str, &str)], value| vec![metric("level", labels, value)];
+        let long = "x".repeat(4097);
+        let many: Vec<(String, String)> = (0..17).map(|at| (format!("l{at}"), String::new())).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let numbered = |at: usize| metric("level", &[("a", &at.to_string())], Value::Boolean(true));
+        for (metrics, expected) in [
+            (vec![metric("other", &[], Value::Unsigned(1))], "m.other is not described: add it to ABOUT"),
+            (level(&[], Value::Float(f64::NAN)), "m.level is NaN; leave it out, or say what it is"),
+            (level(&[("2nd", "x")], Value::Unsigned(1)), "has a label called \"2nd\": write [A-Za-z_][A-Za-z0-9_]*"),
+            (level(&[("__a", "x")], Value::Unsigned(1)), "has a label called \"__a\""),
+            (level(&[("a b", "x")], Value::Unsigned(1)), "has a label called \"a b\""),
+            (level(&[("a", "x"), ("a", "y")], Value::Unsigned(1)), "has the label a twice"),
+            (level(&[("a", &long)], Value::Unsigned(1)), "has a label of more than 4096 bytes"),
+            (level(&[], Value::Text(long.clone())), "m.level has more than 4096 bytes"),
+            (level(&many, Value::Unsigned(1)), "has more than 16 labels"),
+            (vec![numbered(1), numbered(1)], "m.level{a=\"1\"} is there twice"),
+            ((0..10_001).map(numbered).collect(), "10001 metrics are more than 10000"),
+            (vec![metric("growth_total", &[], Value::Boolean(true))], "is a counter and not a number"),
+        ] {
+            let objection = objection([metrics]);
+            assert!(objection.contains(expected), "{objection}: {expected}");
+        }
+    }
+
+    #[test]
+    fn a_counter_does_not_fall() {
+        let growth = |value| vec![metric("growth_total", &[], value)];
+        let fallen = objection([growth(Value::Unsigned(2)), growth(Value::Unsigned(1))]);
+        assert!(fallen.contains("m.growth_total is a counter and falls from"), "{fallen}");
+        let changed = objection([growth(Value::Unsigned(2)), growth(Value::Float(3.0))]);
+        assert!(changed.contains("keep to one type"), "{changed}");
+        assert_eq!(objection([growth(Value::Unsigned(2)), Vec::new(), growth(Value::Unsigned(1))]), "none");
+    }
+
+    #[test]
+    fn what_is_touched_is_told_beforehand() {
+        let needs = [Need::read("/proc/*/stat", "count"), Need::fetch("http://a:80", "ask")];
+        let is_told = |capability: Capability, is_list| {
+            let touched = [Touched { capability, is_list }];
+            catch_unwind(|| check_touched(&needs, &touched)).is_ok()
+        };
+        let read = |path: &str| Capability::Read(path.to_owned());
+        assert!(is_told(read("/proc/stat"), false));
+        assert!(is_told(read("/proc/1/net/dev"), false));
+        assert!(is_told(read("/sys/class/net"), true));
+        assert!(is_told(read("/proc/7/stat"), false));
+        assert!(is_told(read("/proc"), true));
+        assert!(!is_told(read("/proc"), false));
+        assert!(!is_told(read("/proc/7/status"), false));
+        assert!(!is_told(read("/proc/7"), true));
+        assert!(!is_told(read("/var/log"), true));
+        assert!(is_told(Capability::Usage("/".to_owned()), false));
+        assert!(is_told(Capability::Fetch("http://a:80".to_owned()), false));
+        assert!(!is_told(Capability::Fetch("http://b:80".to_owned()), false));
+        assert!(!is_told(Capability::Connect("a:80".to_owned()), false));
+    }
+}
