@@ -110,8 +110,7 @@ impl Plugin for Filesystem {
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let file = File::read("/proc/1/mountinfo")?;
-        let Settings { mounts, fstypes } = &self.settings;
-        let mounts = mounts::listed(&file, |mount| mounts.picks(&mount.point) && fstypes.picks(mount.fstype))?;
+        let mounts = mounts::listed(&file, &self.settings.mounts, &self.settings.fstypes)?;
         // One that does not answer takes all the time there is: those that did not at the last tick are asked last.
         let before = std::mem::take(&mut self.silent);
         let was_silent = |mount: &Mount<'_>| before.iter().any(|point| **point == *mount.point);

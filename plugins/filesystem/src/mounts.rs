@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use gauged_plugin::Error;
 use gauged_plugin::kernel::{self, File, Line, unescape};
+use gauged_plugin::select::Selection;
 
 /// A mount, as the kernel tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,26 +27,27 @@ impl Mount<'_> {
     }
 }
 
-/// Those that `picks` takes, each mount point and each file system once.
-pub(crate) fn listed<'a>(file: &'a File, picks: impl Fn(&Mount<'a>) -> bool) -> Result<Vec<Mount<'a>>, Error> {
+/// Those at these mount points and of these kinds, each mount point and each file system once.
+pub(crate) fn listed<'a>(file: &'a File, points: &Selection, fstypes: &Selection) -> Result<Vec<Mount<'a>>, Error> {
     let mut mounts: Vec<Mount<'a>> = Vec::new();
     for line in file.lines() {
         let mount = parse(line)?;
-        // What is mounted on top hides what was there.
-        mounts.retain(|other| other.point != mount.point);
-        mounts.push(mount);
+        // First of all, since a host of containers has thousands.
+        if points.picks(&mount.point) {
+            // What is mounted on top hides what was there, of whatever kind it is.
+            mounts.retain(|other| other.point != mount.point);
+            mounts.push(mount);
+        }
     }
-    mounts.retain(picks);
-    let all: Vec<(bool, &str)> = mounts.iter().map(|mount| (mount.is_whole, mount.number)).collect();
-    let mut at = 0;
+    mounts.retain(|mount| fstypes.picks(mount.fstype));
+
+    // A directory or a file of a file system that is in the list already has nothing to add. Subvolumes of btrfs are what
+    // partitions are elsewhere.
+    let mut known: Vec<&str> = mounts.iter().filter(|mount| mount.is_whole).map(|mount| mount.number).collect();
     mounts.retain(|mount| {
-        at += 1;
-        // A directory or file of a file system that is in the list already has nothing to add. Subvolumes of btrfs are
-        // what partitions are elsewhere.
-        let is_known = |(other, &(is_whole, number)): (usize, &(bool, &str))| {
-            number == mount.number && (is_whole || other + 1 < at)
-        };
-        mount.is_whole || mount.fstype == "btrfs" || !all.iter().enumerate().any(is_known)
+        let is_new = mount.is_whole || mount.fstype == "btrfs" || !known.contains(&mount.number);
+        known.push(mount.number);
+        is_new
     });
     Ok(mounts)
 }

@@ -6,7 +6,8 @@ use crate::bindings::gauged::plugin::metrics::Module;
 use crate::select::Pattern;
 use crate::{About, Capability, Configuration as _, Error, Need, Plugin, Sample, Tick};
 
-/// Makes the implementation of [`Plugin`] that is named the one of this component.
+/// Makes the implementation of [`Plugin`] that is named the one of this component: `gauged_plugin::export!(Entropy);`, once
+/// in a crate that is built as a `cdylib`. The crate's documentation has it whole.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {

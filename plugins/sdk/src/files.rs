@@ -1,5 +1,41 @@
 //! Files of the measured host, as far as they are granted. Most kernel-wide files under `/proc` and `/sys` are granted
-//! from the start.
+//! from the start, and so are the sizes of what is mounted; whatever else a plugin reads belongs among its
+//! [needs](crate::Plugin::needs). For the kernel's own formats see [`kernel`](crate::kernel).
+//!
+//! ```
+//! use gauged_plugin::{Error, Sample, files, testing::Host};
+//!
+//! gauged_plugin::metrics! {
+//!     module "queue";
+//!     /// Messages that wait to be sent.
+//!     WAITING: gauge "waiting" in "{message}";
+//!     /// Space that is left for them.
+//!     AVAILABLE: gauge "available_bytes" in "By";
+//! }
+//!
+//! fn measure(sample: &mut Sample) -> Result<(), Error> {
+//!     // Where there is no such directory, there is no mail server, and never will be.
+//!     let Some(messages) = files::list_if_there("/var/spool/mail/new")? else {
+//!         return Err(Error::Unsupported("there is no mail server".to_owned()));
+//!     };
+//!     sample.set(WAITING, messages.len());
+//!     // What is done about one error only; `?` does what is right about the others.
+//!     match files::usage("/var/spool/mail") {
+//!         Err(failure) if failure.error == files::Error::Timeout => {}
+//!         usage => sample.set(AVAILABLE, usage?.available_bytes),
+//!     }
+//!     Ok(())
+//! }
+//!
+//! let mut host = Host::new();
+//! host.file("/var/spool/mail/new/1", "").file("/var/spool/mail/new/2", "");
+//! host.usage_fails("/var/spool/mail", files::Error::Timeout);
+//! let mut sample = Sample::default();
+//! host.run(|| measure(&mut sample))?;
+//! assert_eq!(sample.len(), 1);
+//! assert!(matches!(Host::new().run(|| measure(&mut sample)), Err(Error::Unsupported(_))));
+//! # Ok::<(), Error>(())
+//! ```
 
 pub use crate::bindings::gauged::plugin::files::{Error, FilesystemUsage};
 use crate::host::files;

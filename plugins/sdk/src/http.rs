@@ -1,7 +1,8 @@
 //! HTTP requests to granted origins, `http` or `https`. A fetch is over when the whole response has arrived; redirects
 //! are returned, not followed; a status of 500 is a response.
 //!
-//! ```no_run
+//! ```
+//! use gauged_plugin::testing::{Host, response};
 //! use gauged_plugin::{Error, Sample, http};
 //!
 //! gauged_plugin::metrics! {
@@ -13,11 +14,24 @@
 //! }
 //!
 //! fn measure(sample: &mut Sample) -> Result<(), Error> {
-//!     let response = http::get("http://localhost:8080/status")?;
-//!     sample.set(UP, response.status == 200);
-//!     sample.set(RESPONSE, response.total_ns as f64 / 1e9);
+//!     match http::get("http://localhost:8080/status") {
+//!         Ok(response) => {
+//!             sample.set(UP, response.status == 200);
+//!             sample.set(RESPONSE, response.total_ns as f64 / 1e9);
+//!         }
+//!         // A missing grant is not a server that is down.
+//!         Err(failure) if matches!(failure.error, http::Error::Denied(_)) => return Err(failure.into()),
+//!         Err(_) => sample.set(UP, false),
+//!     }
 //!     Ok(())
 //! }
+//!
+//! let mut host = Host::new();
+//! host.http("http://localhost:8080/status", response(200, "fine"));
+//! let mut sample = Sample::default();
+//! host.run(|| measure(&mut sample))?;
+//! assert_eq!(sample.len(), 2);
+//! # Ok::<(), Error>(())
 //! ```
 
 use crate::bindings::gauged::plugin::http as wire;
@@ -37,13 +51,20 @@ pub fn get(url: &str) -> Result<Response, Failure> {
 
 /// A request in the making, for what [`get`] does not do.
 ///
-/// ```no_run
+/// ```
 /// use gauged_plugin::http::{Failure, Request};
+/// use gauged_plugin::testing::{Host, response};
 ///
 /// fn query() -> Result<String, Failure> {
 ///     let request = Request::new("POST", "https://db.internal:8086/query").header("authorization", "Token x");
 ///     Ok(request.body("q=SHOW STATS").timeout_ms(200).send()?.text())
 /// }
+///
+/// let mut host = Host::new();
+/// host.http("https://db.internal:8086/query", response(200, "queries 12"));
+/// assert_eq!(host.run(query)?, "queries 12");
+/// assert_eq!((host.requests()[0].method.as_str(), &host.requests()[0].body[..2]), ("POST", &b"q="[..]));
+/// # Ok::<(), Failure>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "it is sent by `send`"]

@@ -60,6 +60,22 @@
 //! [`Error::Internal`]. Only the plugin knows when a host will never have what it measures: it answers
 //! [`Error::Unsupported`] then. A panic, too, costs no more than the tick: the agent starts the plugin afresh.
 //!
+//! # What it costs
+//!
+//! A tick costs what its calls of the host and its metrics cost: microseconds. The size of a component is memory for the
+//! agent and time when it compiles: one without settings has 25 KB, one with settings 60. What Rust makes large:
+//!
+//! | instead of | which adds | write |
+//! |---|---|---|
+//! | `text.parse::<f64>()` | 19 KB | [`kernel::Number::parse`] |
+//! | formatting an `f64` | 16 KB | an integer |
+//! | `text.split(" ")` | 9 KB | `text.split(' ')`, or [`kernel::Line::fields`] |
+//! | `{:?}` of a text | 8 KB | `{}` |
+//! | `&text[at..]` | 7 KB | `text.get(at..)` |
+//! | `sort`, `sort_unstable` | 6 KB, 4 KB | nothing: order is of no use to a sample |
+//! | `BTreeMap`, `HashMap` | 4 KB, 5 KB | a `Vec`, where there are few |
+//! | `text.find("abc")` | 3 KB | `text.find('a')`, `strip_prefix`, `split_once(':')` |
+//!
 //! # Tests
 //!
 //! On any target other than wasm the host is a script: `cargo test` needs neither an agent nor a wasm toolchain. The

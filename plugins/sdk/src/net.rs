@@ -1,15 +1,37 @@
 //! Streams of bytes to granted addresses, over TCP or unix sockets, for protocols other than HTTP. A connection may be
 //! kept in the plugin from one tick to the next.
 //!
-//! ```no_run
+//! ```
+//! use gauged_plugin::testing::{Conversation, Host};
 //! use gauged_plugin::{Error, net::Connection};
 //!
-//! fn is_up() -> Result<bool, Error> {
-//!     let redis = Connection::open("127.0.0.1:6379")?;
-//!     redis.write(b"PING\r\n")?;
-//!     let answer = redis.read_until(b"\r\n", 1024)?;
-//!     Ok(answer == b"+PONG\r\n")
+//! struct Redis {
+//!     connection: Option<Connection>,
 //! }
+//!
+//! impl Redis {
+//!     fn ping(&mut self) -> Result<bool, Error> {
+//!         // Taken out, so that one that broke is not used again.
+//!         let redis = match self.connection.take() {
+//!             Some(connection) => connection,
+//!             None => Connection::open("127.0.0.1:6379")?,
+//!         };
+//!         redis.write(b"PING\r\n")?;
+//!         let answer = redis.read_until(b"\r\n", 1024)?;
+//!         self.connection = Some(redis);
+//!         Ok(answer == b"+PONG\r\n")
+//!     }
+//! }
+//!
+//! let mut host = Host::new();
+//! let once = Conversation::new().expects("PING\r\n").answers("+PO").answers("NG\r\n");
+//! host.connection("127.0.0.1:6379", once.expects("PING\r\n").closes());
+//! let mut redis = Redis { connection: None };
+//! host.run(|| {
+//!     assert_eq!(redis.ping(), Ok(true));
+//!     assert!(matches!(redis.ping(), Err(Error::Unavailable(_))), "the server has gone");
+//!     assert!(matches!(redis.ping(), Err(Error::Unavailable(_))), "and nobody answers");
+//! });
 //! ```
 
 use std::fmt;
