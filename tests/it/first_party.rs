@@ -36,6 +36,37 @@ fn they_run_as_cargo_built_them() {
 }
 
 #[test]
+fn the_plugin_to_copy_is_small() {
+    let encoder = wit_component::ComponentEncoder::default().module(&built("hello")).expect("a module with a world");
+    let component = encoder.validate(true).encode().expect("a component");
+    assert!(component.len() <= 60 << 10, "{} bytes", component.len());
+}
+
+/// Without a grant, and with settings: all that it takes from the TOML to the type that the plugin declares.
+#[test]
+fn a_mount_is_sized_as_the_system_says() {
+    let settings = "config = { mounts = { include = [\"/\"] }, fstypes = {} }";
+    let host = Host::configured(&format!("interval = \"100ms\"\n[plugins.filesystem]\n{settings}\n"));
+    fs::write(host.plugin("filesystem").with_extension("wasm"), built("filesystem")).expect("copied");
+    let mut agent = host.start(&[]);
+    let sample = agent.wait(|sample| sample.contains_key("filesystem"));
+    let metrics = &sample["filesystem"];
+    let (_, total) =
+        metrics.iter().find(|(key, _)| key.starts_with("total_bytes{mount=\"/\",")).expect("it is mounted");
+    let system = rustix::fs::statvfs("/").expect("it is mounted");
+    assert_eq!(total.as_u64(), Some(system.f_blocks * system.f_frsize));
+    assert!(metrics.keys().all(|key| key.contains("{mount=\"/\",")), "{metrics:?}");
+}
+
+#[test]
+fn settings_that_do_not_fit_are_told_by_their_key() {
+    let host = Host::configured("[plugins.filesystem]\nconfig = { mounts = { only = [\"/\"] } }\n");
+    fs::write(host.plugin("filesystem").with_extension("wasm"), built("filesystem")).expect("copied");
+    let mut agent = host.start(&[]);
+    agent.wait_log("mounts.only: unknown key; remove it, or use one of include, exclude");
+}
+
+#[test]
 fn their_own_tests_pass() {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["test", "--locked"]).current_dir(repository().join("plugins")).env_remove("CARGO_TARGET_DIR");

@@ -31,7 +31,7 @@ gauged_plugin::export!(Hello);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Host, Running};
+    use gauged_plugin::testing::{Host, Running, hold_readme};
 
     use super::*;
 
@@ -40,5 +40,10 @@ mod tests {
         let mut hello = Running::<Hello>::start(Host::new(), "{}").expect("it has no configuration");
         assert_eq!(hello.tick().expect("a sample")["hello.greetings_total"], 1);
         assert_eq!(hello.tick().expect("a sample")["hello.greetings_total"], 2);
+    }
+
+    #[test]
+    fn the_readme_tells_what_is_measured() {
+        hold_readme::<Hello>();
     }
 }

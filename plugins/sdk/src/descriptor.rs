@@ -124,8 +124,8 @@ pub const fn check(metrics: &[Descriptor]) {
     let mut at = 0;
     while at < metrics.len() {
         let metric = &metrics[at];
-        assert!(is_name(metric.module), "the name of a module is made of letters, digits and underscores");
-        assert!(is_name(metric.name), "the name of a metric is made of letters, digits and underscores");
+        assert!(is_name(metric.module), "the name of a module is 1 to 128 letters, digits and underscores");
+        assert!(is_name(metric.name), "the name of a metric is 1 to 128 letters, digits and underscores");
         assert!(!metric.unit.is_empty(), "a metric has a unit, in UCUM; what is only counted has the unit 1");
         assert!(!metric.description.is_empty(), "a metric has a description");
         let is_counter = matches!(metric.kind, Kind::Counter);
@@ -140,6 +140,9 @@ pub const fn check(metrics: &[Descriptor]) {
     }
 }
 
+/// The longest name of a module, a metric or a label that the agent takes.
+pub(crate) const NAME_BYTES: usize = 128;
+
 const fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -149,7 +152,7 @@ const fn is_name(text: &str) -> bool {
         }
         at += 1;
     }
-    !bytes.is_empty()
+    !bytes.is_empty() && bytes.len() <= NAME_BYTES
 }
 
 const fn ends_in_total(text: &str) -> bool {
@@ -169,4 +172,47 @@ const fn same(a: &str, b: &str) -> bool {
         at += 1;
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn what_breaks_a_rule_does_not_compile() {
+        const GOOD: Descriptor = Descriptor::gauge("m", "1min", "1", " A level.", "");
+        const LONG: &str = match std::str::from_utf8(&[b'a'; 129]) {
+            Ok(name) => name,
+            Err(_) => "",
+        };
+        check(&[GOOD, Descriptor::counter("m", "x_total", "1", "d", ""), Descriptor::gauge("n", "1min", "1", "d", "")]);
+        assert_eq!(GOOD.description, "A level.");
+        for bad in [
+            &[Descriptor::gauge("", "a", "1", "d", "")][..],
+            &[Descriptor::gauge("m", "", "1", "d", "")],
+            &[Descriptor::gauge("m.n", "a", "1", "d", "")],
+            &[Descriptor::gauge("m", "a-b", "1", "d", "")],
+            &[Descriptor::gauge("m", LONG, "1", "d", "")],
+            &[Descriptor::gauge("m", "a", "", "d", "")],
+            &[Descriptor::gauge("m", "a", "1", " ", "")],
+            &[Descriptor::gauge("m", "a_total", "1", "d", "")],
+            &[Descriptor::counter("m", "a", "1", "d", "")],
+            &[GOOD, GOOD],
+        ] {
+            assert!(catch_unwind(|| check(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_description_may_have_several_lines() {
+        crate::metrics! {
+            module "m";
+            /// One line
+            /// and another.
+            LEVEL: gauge "level" in "1" from "LVL";
+        }
+        assert_eq!((LEVEL.description, LEVEL.source, METRICS), ("One line and another.", "LVL", &[LEVEL][..]));
+    }
 }

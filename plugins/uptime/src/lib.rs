@@ -35,7 +35,7 @@ gauged_plugin::export!(Uptime);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Host, Running};
+    use gauged_plugin::testing::{Host, Running, hold_readme};
 
     use super::*;
 
@@ -60,5 +60,10 @@ mod tests {
         ] {
             assert_eq!(uptime(text).tick(), Err(Error::Internal(why.to_owned())), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_readme_tells_what_is_measured() {
+        hold_readme::<Uptime>();
     }
 }

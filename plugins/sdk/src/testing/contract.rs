@@ -6,6 +6,7 @@ use super::observed::{Observed, key};
 use super::scripted::Touched;
 use crate::bindings::gauged::plugin::metrics::{Metric, Module};
 use crate::component::covers;
+use crate::descriptor::NAME_BYTES;
 use crate::{About, Capability, Kind, Need, Value};
 
 // What one result may have unless the operator raises it: see `limits` in the agent's configuration.
@@ -13,8 +14,6 @@ const MODULES: usize = 100;
 const METRICS: usize = 10_000;
 const LABELS: usize = 16;
 const TEXT_BYTES: usize = 4096;
-/// The longest name of a module, a metric or a label.
-pub(crate) const NAME_BYTES: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct Contract {

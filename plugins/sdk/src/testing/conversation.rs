@@ -114,3 +114,45 @@ impl Conversation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_and_go_in_pieces() {
+        let mut server = Conversation::new().expects("PING\r\n").answers("+PONG").answers("\r\n").closes();
+        assert_eq!(server.read(10), Err(Error::Timeout), "it was not asked");
+        server.write(b"PI").expect("as expected");
+        server.write(b"NG\r\n").expect("as expected");
+        assert_eq!(server.read(3).as_deref(), Ok(&b"+PO"[..]));
+        assert_eq!(server.read(10).as_deref(), Ok(&b"NG"[..]));
+        assert_eq!(server.read(10).as_deref(), Ok(&b"\r\n"[..]));
+        assert_eq!(server.read(10).as_deref(), Ok(&b""[..]));
+        assert!(server.write(b"x").is_err(), "it is closed");
+    }
+
+    #[test]
+    fn what_fails_goes_on_failing() {
+        let mut server = Conversation::new().fails(Error::Timeout);
+        assert_eq!((server.write(b"x"), server.read(1)), (Err(Error::Timeout), Err(Error::Timeout)));
+    }
+
+    #[test]
+    #[should_panic(expected = "the plugin writes what is not expected")]
+    fn another_request_fails_the_test() {
+        let _ = Conversation::new().expects("PING").write(b"QUIT");
+    }
+
+    #[test]
+    #[should_panic(expected = "before it has read the answer")]
+    fn a_request_before_the_answer_was_read_fails_the_test() {
+        let _ = Conversation::new().answers("hello").write(b"x");
+    }
+
+    #[test]
+    #[should_panic(expected = "which is not expected")]
+    fn one_request_more_fails_the_test() {
+        let _ = Conversation::new().write(b"x");
+    }
+}

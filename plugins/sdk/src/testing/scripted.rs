@@ -346,3 +346,75 @@ pub(crate) mod log {
         super::with(|host| host.messages.push(format!("{level} {message}")));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::{Error, list, read, usage};
+
+    #[test]
+    fn a_directory_has_what_is_below_it() {
+        let root = std::env::temp_dir().join(format!("gauged-plugin-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("sys/class/net/eth0")).expect("made");
+        std::fs::write(root.join("sys/class/net/eth0/mtu"), "1500\n").expect("written");
+        let mut host = Host::at(root.to_str().expect("text"));
+        host.file("/sys/class/net/eth1/mtu", "9000\n").file("/sys/class/net/lo", "");
+        host.run(|| {
+            assert_eq!(list("/sys/class/net").expect("there"), ["eth0", "eth1", "lo"]);
+            assert_eq!(list("/").expect("there"), ["sys"]);
+            assert_eq!(read("/sys/class/net/eth0/mtu").expect("there"), b"1500\n");
+            for (path, error) in [
+                ("/sys/class/net/eth0", Error::WrongType),
+                ("/sys/class/net/eth0/mtu/x", Error::NotFound),
+                ("/sys/class/none", Error::NotFound),
+            ] {
+                assert_eq!(read(path).expect_err(path).error, error);
+            }
+            assert_eq!(list("/sys/class/net/eth1/mtu").expect_err("a file").error, Error::WrongType);
+            assert_eq!(list("/sys/class/net/eth0/mtu").expect_err("a file").error, Error::WrongType);
+            assert_eq!(list("/sys/class/none").expect_err("nothing").error, Error::NotFound);
+        });
+        host.file_fails("/sys/class/net/eth0/mtu", Error::NotFound).file_fails("/sys/class/net/lo", Error::NotFound);
+        host.run(|| {
+            assert_eq!(list("/sys/class/net").expect("there"), ["eth0", "eth1"]);
+            assert!(list("/sys/class/net/eth0").expect("there").is_empty());
+            assert_eq!(read("/sys/class/net/eth0/mtu").expect_err("taken away").error, Error::NotFound);
+        });
+        std::fs::remove_dir_all(root).expect("removed");
+    }
+
+    #[test]
+    fn paths_have_one_spelling_and_need_a_grant() {
+        let mut host = Host::new();
+        host.file("/data/a", "").deny(&Capability::Read("/data/*".to_owned()));
+        host.run(|| {
+            for path in ["", "data", "/data/", "//data", "/data/../data/a", "/./data"] {
+                assert!(matches!(read(path).expect_err(path).error, Error::InvalidPath(_)), "{path}");
+            }
+            let line = "read = [\"/data/a\"]".to_owned();
+            assert_eq!(read("/data/a").expect_err("denied").error, Error::Denied(line));
+            assert_eq!(usage("/").expect_err("no file system").error, Error::NotFound);
+        });
+    }
+
+    #[test]
+    fn nobody_answers_where_no_server_is() {
+        use crate::net::Connection;
+
+        let mut host = Host::new();
+        host.connection("db:1", Conversation::new()).connection_fails("db:1", net::Error::Timeout);
+        host.run(|| {
+            assert!(matches!(crate::http::get("http://db").expect_err("no server").error, http::Error::Connect(_)));
+            assert!(Connection::open("db:1").is_ok());
+            assert_eq!(Connection::open("db:1").expect_err("slow").error, net::Error::Timeout);
+            assert!(matches!(Connection::open("db:1").expect_err("gone").error, net::Error::Connect(_)));
+        });
+        assert_eq!(host.requests().len(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "was called outside the agent")]
+    fn there_is_no_host_unless_one_is_made() {
+        let _ = read("/proc/uptime");
+    }
+}
