@@ -176,7 +176,13 @@ impl Grants {
 
     /// Whether a directory may be listed: when it is granted itself, and when a grant leaves open the names in it.
     pub(super) fn list(&self, path: &str) -> Result<Basis, Refusal> {
-        self.check(path, |pattern, path| pattern.matches(path) || pattern.opens(path))
+        self.check(path, is_listed)
+    }
+
+    /// Whether a path may be read or listed by what the grants say, wherever it may lead: told without waiting for any file
+    /// system.
+    pub(super) fn names(&self, path: &str) -> bool {
+        self.decide(path, is_listed).is_ok()
     }
 
     /// Whether the usage of the file system at a path may be seen, be it the root of a mount or not.
@@ -187,12 +193,11 @@ impl Grants {
 
     /// Whether the unix socket at a path may be connected to.
     pub(super) fn connect_unix(&self, path: &str) -> Result<Basis, Refusal> {
-        hostpath::check(path).map_err(Refusal::Malformed)?;
-        if self.is_own_process(path) {
-            return Err(Refusal::Own);
+        self.check_beginning(path)?;
+        if !self.network.connect(&Address::Unix(path.to_owned())) {
+            return Err(Refusal::Missing);
         }
-        let is_granted = self.network.connect(&Address::Unix(path.to_owned()));
-        if is_granted { Ok(Basis::Configuration) } else { Err(Refusal::Missing) }
+        if self.is_own_process(path) { Err(Refusal::Own) } else { Ok(Basis::Configuration) }
     }
 
     /// What may be reached on the network.
@@ -200,11 +205,14 @@ impl Grants {
         &self.network
     }
 
+    /// Decides by the text first: no file system but `/proc` is asked about a path that is not granted.
     fn check(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, Refusal> {
-        hostpath::check(path).map_err(Refusal::Malformed)?;
-        if self.is_own_process(path) {
-            return Err(Refusal::Own);
-        }
+        let basis = self.decide(path, covers)?;
+        if self.is_own_process(path) { Err(Refusal::Own) } else { Ok(basis) }
+    }
+
+    fn decide(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, Refusal> {
+        self.check_beginning(path)?;
         let is_covered = |patterns: &[Pattern]| patterns.iter().any(|pattern| covers(pattern, path));
         match (is_covered(&self.read), is_covered(self.default)) {
             (true, _) => Ok(Basis::Configuration),
@@ -213,26 +221,34 @@ impl Grants {
         }
     }
 
-    /// Whether a path is the agent's own, or one of its threads': in `/proc`, or wherever else a process file system is
-    /// mounted. Each such file system numbers processes in its own way, and knows by `self` which of them asks; threads
-    /// have directories too, which no listing shows.
-    fn is_own_process(&self, path: &str) -> bool {
-        let mut before = String::new();
-        for segment in path.split('/').skip(1) {
-            let is_number = !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
-            let is_own = match segment {
-                "self" | "thread-self" => before == "/proc",
-                _ if is_number => hostpath::below(&self.root, &before).join("self/task").join(segment).exists(),
-                _ => false,
-            };
-            if is_own {
-                return true;
-            }
-            before.push('/');
-            before.push_str(segment);
-        }
-        false
+    /// Refuses what no grant opens and what can be told without waiting.
+    fn check_beginning(&self, path: &str) -> Result<(), Refusal> {
+        hostpath::check(path).map_err(Refusal::Malformed)?;
+        let process = path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next());
+        let is_own = |process| matches!(process, "self" | "thread-self") || self.is_own_number("/proc", process);
+        if process.is_some_and(is_own) { Err(Refusal::Own) } else { Ok(()) }
     }
+
+    /// Whether a path is the agent's own, or one of its threads': in `/proc`, or wherever else a process file system is
+    /// mounted. May wait for another file system on the way.
+    fn is_own_process(&self, path: &str) -> bool {
+        path.match_indices('/').any(|(end, _)| {
+            let name = path[end + 1..].split('/').next().unwrap_or_default();
+            self.is_own_number(&path[..end], name)
+        })
+    }
+
+    /// Whether a name in a directory is the agent's number, or that of one of its threads. Each process file system
+    /// numbers processes in its own way, and knows by `self` which of them asks; threads have directories too, which no
+    /// listing shows.
+    fn is_own_number(&self, directory: &str, name: &str) -> bool {
+        let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && hostpath::below(&self.root, directory).join("self/task").join(name).exists()
+    }
+}
+
+fn is_listed(pattern: &Pattern, directory: &str) -> bool {
+    pattern.matches(directory) || pattern.opens(directory)
 }
 
 #[cfg(test)]
@@ -305,6 +321,10 @@ mod tests {
         assert_eq!(grants.read("/proc/78/stat"), Ok(Basis::Configuration));
         let here = format!("/proc/{}/stat", std::process::id());
         assert_eq!(grants.read(&here), Ok(Basis::Configuration), "a number of here means another process there");
+
+        let none = Grants::new(root.path(), &[], &[], Network::default());
+        assert_eq!(none.read("/proc/77/stat"), Err(Refusal::Own), "no grant would help");
+        assert_eq!(none.read("/jail/proc/78/stat"), Err(Refusal::Missing), "which is not looked at");
     }
 
     proptest! {

@@ -300,7 +300,7 @@ impl Load {
             hostpath::check(path)?;
         }
         Ok(match capability {
-            Capability::Read(path) => grants.read(path).is_ok() || grants.list(path).is_ok(),
+            Capability::Read(path) => grants.names(path),
             Capability::Usage(path) => may_size(&self.plugin, path, until).await,
             Capability::Connect(address) => grants.network().connect(&Address::parse(address)?),
             Capability::Fetch(origin) => grants.network().fetch(&Origin::parse(origin)?),
