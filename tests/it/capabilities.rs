@@ -3,8 +3,8 @@
 use crate::guest::{ANSWER, Guest, VALUE, install};
 use crate::harness::{Host, about, value};
 
-/// A guest that reads a file, or lists a directory when asked to `list`, and shows the content or the error's text as its
-/// value, or the error's number when it has none.
+/// A guest that reads a file, or lists a directory when asked to `list`, or sizes a file system when asked for its `usage`,
+/// and shows the content, the total of bytes or the error's text as its value, or the error's number when it has none.
 fn reading(function: &str, path: &str) -> Guest {
     reading_as("reader", function, path)
 }
@@ -23,6 +23,12 @@ pub fn reading_as(module: &str, function: &str, path: &str) -> Guest {
             from + 4
         )
     };
+    let total = format!(
+        "(i32.store (i32.const {VALUE}) (i32.const 0))
+         (i64.store (i32.const {}) (i64.load (i32.const {})))",
+        VALUE + 8,
+        ANSWER + 8
+    );
     guest.before_collect(&format!(
         "(call $call (i32.const {at}) (i32.const {length}) (i32.const {ANSWER}))
          (i32.store (i32.const {VALUE}) (i32.const 4))
@@ -35,7 +41,7 @@ pub fn reading_as(module: &str, function: &str, path: &str) -> Guest {
         error = ANSWER + 8,
         payload = VALUE + 8,
         text = take(ANSWER + 16),
-        content = take(ANSWER + 8),
+        content = if function == "usage" { total } else { take(ANSWER + 8) },
     ))
 }
 

@@ -18,13 +18,13 @@ use crate::harness::{Host, Sample, about, faults, value};
 use crate::server::{Server, closed_port, request};
 
 /// The cases of the contract's error.
-const DENIED: u64 = 0;
+pub const DENIED: u64 = 0;
 const INVALID_REQUEST: u64 = 1;
 const RESOLVE: u64 = 2;
 const CONNECT: u64 = 3;
 const TLS: u64 = 4;
 const TOO_LARGE: u64 = 5;
-const TIMEOUT: u64 = 6;
+pub const TIMEOUT: u64 = 6;
 const PROTOCOL: u64 = 7;
 
 /// Where the answer has what of a response.
@@ -35,7 +35,7 @@ const TOTAL_NS: u32 = ANSWER + 48;
 const NOT_AFTER: u32 = ANSWER + 64;
 
 /// A request in the making.
-struct Fetch<'a> {
+pub struct Fetch<'a> {
     method: &'a str,
     url: String,
     headers: &'a [(&'a str, &'a str)],
@@ -45,7 +45,8 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    fn get(url: impl Into<String>) -> Self {
+    /// A plain request for what is at this URL.
+    pub fn get(url: impl Into<String>) -> Self {
         Self { method: "GET", url: url.into(), headers: &[], body: "", timeout_ms: None, show: text(BODY) }
     }
 
@@ -56,7 +57,7 @@ impl Fetch<'_> {
 
     /// A guest that sends the request at every tick. Its `case` is the response's status, or the number of the error; its
     /// `value` what is shown of the response, or what the error says.
-    fn guest(&self) -> Guest {
+    pub fn guest(&self) -> Guest {
         let mut guest = Guest::new("fetcher").second("case").import(
             "gauged:plugin/http@0.1.0",
             "fetch",
@@ -119,7 +120,8 @@ fn number(expression: &str) -> String {
     format!("(i32.store (i32.const {VALUE}) (i32.const 0)) (i64.store (i32.const {}) {expression})", VALUE + 8)
 }
 
-fn outcome(sample: &Sample) -> Option<(u64, Value)> {
+/// What became of the request.
+pub fn outcome(sample: &Sample) -> Option<(u64, Value)> {
     Some((sample.get("fetcher")?.get("case")?.as_u64()?, value(sample, "fetcher")?))
 }
 

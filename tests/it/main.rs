@@ -8,6 +8,8 @@ mod harness; // the agent as a child process
 mod python; // programs in Python, which some tests need
 mod guest; // plugins written in WebAssembly's text format
 mod server; // what guests connect to
+#[cfg(target_os = "linux")]
+mod apart; // a machine of its own for a test: its mounts, its network
 
 mod once; // one sample, and what becomes of it
 mod natives; // what the agent measures by itself, on many machines
@@ -25,6 +27,10 @@ mod cache; // what was compiled before
 mod capabilities; // what a guest gets of the host
 mod http; // what a guest gets of HTTP servers
 mod net; // what a guest gets of other servers
+#[cfg(target_os = "linux")]
+mod stuck; // file systems that do not answer
+#[cfg(target_os = "linux")]
+mod names; // what names lead to, and resolvers that do not answer
 mod first_party; // the plugins in this repository
 mod deploy; // what is in deploy/, used
 mod tidy; // the rules of the house

@@ -12,21 +12,26 @@ use crate::harness::{Host, Sample, value};
 use crate::server::{Server, closed_port, echo_at};
 
 /// The cases of the contract's error.
-const DENIED: u32 = 0;
+pub const DENIED: u32 = 0;
 const INVALID_ADDRESS: u32 = 1;
+pub const RESOLVE: u32 = 2;
 const CONNECT: u32 = 3;
-const TIMEOUT: u32 = 4;
+pub const TIMEOUT: u32 = 4;
 const IO: u32 = 5;
 
 /// The metric `case` where nothing went wrong.
-const FINE: u32 = 100;
+pub const FINE: u32 = 100;
 
 /// A guest that connects to an address, and has functions to do more: `$connect`, `$write` and `$read` leave their answer
 /// where a call of `$told` takes it from: the metric `case` becomes [`FINE`] or the number of the error, and `value` what
 /// the error says. `$told` answers whether it was fine. The handle is in `$handle`.
 fn connecting(address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
+    connecting_as("caller", address, timeout_ms, sent)
+}
+
+fn connecting_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
     let interface = "gauged:plugin/net@0.1.0";
-    let mut guest = Guest::new("caller")
+    let mut guest = Guest::new(module)
         .second("case")
         .import(interface, "[static]connection.connect", "(func $net_connect (param i32 i32 i32 i32 i32))")
         .import(interface, "[method]connection.write", "(func $net_write (param i32 i32 i32 i32))")
@@ -76,7 +81,12 @@ fn show_read() -> String {
 
 /// A conversation: connects, sends, shows what comes back, hangs up.
 fn conversing(address: &str, timeout_ms: Option<u32>) -> Guest {
-    connecting(address, timeout_ms, "ping").before_collect(&format!(
+    conversing_as("caller", address, timeout_ms)
+}
+
+/// The same, with a module of this name.
+pub fn conversing_as(module: &str, address: &str, timeout_ms: Option<u32>) -> Guest {
+    connecting_as(module, address, timeout_ms, "ping").before_collect(&format!(
         "(call $connect)
          (if (call $told) (then
             (call $write)
@@ -89,7 +99,12 @@ fn conversing(address: &str, timeout_ms: Option<u32>) -> Guest {
 }
 
 fn outcome(sample: &Sample) -> Option<(u32, Value)> {
-    Some((sample.get("caller")?.get("case")?.as_u64()? as u32, value(sample, "caller")?))
+    outcome_of(sample, "caller")
+}
+
+/// What became of the guest with this module.
+pub fn outcome_of(sample: &Sample, module: &str) -> Option<(u32, Value)> {
+    Some((sample.get(module)?.get("case")?.as_u64()? as u32, value(sample, module)?))
 }
 
 fn granting(granted: &[&str]) -> Host {

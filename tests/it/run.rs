@@ -6,10 +6,16 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::guest::Guest;
-use crate::harness::{Host, Sample};
+use crate::harness::{Agent, Host, Sample};
 
 /// How quickly it is to end.
 const END: Duration = Duration::from_secs(2);
+
+/// It is told to end, and does.
+pub fn ends_in_time(mut agent: Agent) {
+    let (status, took) = agent.terminate();
+    assert!(status.success() && took < END, "{status} after {took:?}\n{}", agent.log());
+}
 
 fn timestamp(sample: &Sample) -> f64 {
     sample["agent"]["timestamp"].as_f64().expect("a number")

@@ -2,14 +2,14 @@
 //! connection what the test says.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// A server on a loopback address.
+/// A server, on a loopback address unless it is told otherwise.
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
@@ -19,7 +19,12 @@ pub struct Server {
 impl Server {
     /// A server that does this to each connection, and then closes it.
     pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), serve)
+    }
+
+    /// The same, at an address of this machine.
+    pub fn start_at(address: SocketAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).expect("a port");
         let address = listener.local_addr().expect("bound");
         let (connections, serve) = (Arc::new(AtomicUsize::new(0)), Arc::new(serve));
         let count = Arc::clone(&connections);
@@ -45,7 +50,12 @@ impl Server {
 
     /// A server that sends back what it is sent.
     pub fn echoing() -> Self {
-        Self::start(|stream| echo(&stream, &stream))
+        Self::echoing_at((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// The same, at an address of this machine.
+    pub fn echoing_at(address: SocketAddr) -> Self {
+        Self::start_at(address, |stream| echo(&stream, &stream))
     }
 
     /// How many connections it has seen.
