@@ -23,6 +23,7 @@ use super::instance::{Code, Instance, capability_line, grant_of};
 use super::{probe, result};
 use crate::address::{Address, Origin};
 use crate::hostpath;
+use crate::sample::Text;
 use crate::schedule::Tick;
 
 /// The largest file that is read: twice a Python guest.
@@ -34,8 +35,10 @@ const REPORTED_NEEDS: usize = 20;
 /// A version of a plugin that was loaded.
 pub(super) struct Version {
     /// What the plugin calls it.
-    pub(super) name: String,
+    pub(super) name: Text,
     pub(super) hash: Hash,
+    /// The hash as it is shown.
+    pub(super) digits: Text,
     pub(super) code: Code,
 }
 
@@ -231,7 +234,7 @@ impl Load {
 
     async fn try_out(&self, code: Code, hash: Hash) -> Result<(Version, Trial), Rejection> {
         let name = self.describe(&code).await?;
-        let version = Version { name, hash, code };
+        let version = Version { name: name.into(), hash, digits: hash.to_string().into(), code };
         let (mut instance, needs) = match self.plugin.start(&version.code).await {
             Ok(started) => started,
             Err(Failure::Unavailable(why)) => return Ok((version, Trial::Unavailable(why))),

@@ -15,7 +15,7 @@ use super::instance::Instance;
 use super::load::{Outcome, Prospect, Rejection, Trial, Version};
 use super::result::Collected;
 use super::retry::Retry;
-use crate::sample::{Labels, Module, Sample, Text, Value};
+use crate::sample::{Labels, Module, Sample, Value};
 use crate::schedule::Tick;
 
 /// One plugin's place.
@@ -32,8 +32,6 @@ pub(super) struct Slot {
     reload: Retry,
 
     serving: Option<Arc<Version>>,
-    /// The name and the hash of that, as they are shown.
-    shown: Option<(Text, Text)>,
     /// Which of the versions that have served here it is.
     generation: u64,
     /// Its instance, while that is not away on a call.
@@ -127,7 +125,6 @@ impl Slot {
             rejected: None,
             reload: Retry::default(),
             serving: None,
-            shown: None,
             generation: 0,
             home: None,
             is_away: false,
@@ -268,7 +265,6 @@ impl Slot {
         }
         self.rejected = None;
         self.reload = Retry::default();
-        self.shown = Some((version.name.clone().into(), version.hash.to_string().into()));
         self.serving = Some(Arc::new(version));
         self.generation += 1;
         // A call of the version before ends on that version, and its instance does not come home.
@@ -476,9 +472,9 @@ impl Slot {
         agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
         agent.push_labelled("plugin_state", labels, Value::Text(self.state().into()));
         agent.push_labelled("plugin_file_rejected", labels, u64::from(self.rejected.is_some()));
-        if let Some((version, hash)) = &self.shown {
-            agent.push_labelled("plugin_version", labels, Value::Text(version.clone()));
-            agent.push_labelled("plugin_hash", labels, Value::Text(hash.clone()));
+        if let Some(version) = &self.serving {
+            agent.push_labelled("plugin_version", labels, Value::Text(version.name.clone()));
+            agent.push_labelled("plugin_hash", labels, Value::Text(version.digits.clone()));
             agent.push_labelled("plugin_memory_bytes", labels, self.memory_bytes as u64);
         }
         if let Some(duration) = self.duration {
