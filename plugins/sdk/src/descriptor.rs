@@ -118,6 +118,54 @@ macro_rules! metrics {
     };
 }
 
+/// One table of several, for a plugin that declares its metrics in more than one file. `N` is how many there are.
+///
+/// ```
+/// use gauged_plugin::Descriptor;
+/// use gauged_plugin::descriptor::join;
+///
+/// mod reads {
+///     gauged_plugin::metrics! {
+///         module "disk";
+///         /// Reads that were completed.
+///         READS: counter "reads_total" in "{operation}";
+///     }
+/// }
+/// mod writes {
+///     gauged_plugin::metrics! {
+///         module "disk";
+///         /// Writes that were completed.
+///         WRITES: counter "writes_total" in "{operation}";
+///     }
+/// }
+///
+/// const METRICS: &[Descriptor] =
+///     &join::<{ reads::METRICS.len() + writes::METRICS.len() }>(&[reads::METRICS, writes::METRICS]);
+/// assert_eq!(METRICS, [reads::READS, writes::WRITES]);
+/// ```
+///
+/// # Panics
+///
+/// `N` is another number, or two metrics of a module have one name. In a constant that ends the compilation.
+#[must_use]
+pub const fn join<const N: usize>(tables: &[&[Descriptor]]) -> [Descriptor; N] {
+    assert!(!tables.is_empty() && !tables[0].is_empty(), "there is something to join");
+    let mut joined = [tables[0][0]; N];
+    let (mut table, mut at, mut to) = (0, 0, 0);
+    while table < tables.len() {
+        if at < tables[table].len() {
+            assert!(to < N, "there are more metrics than that");
+            joined[to] = tables[table][at];
+            (at, to) = (at + 1, to + 1);
+        } else {
+            (table, at) = (table + 1, 0);
+        }
+    }
+    assert!(to == N, "there are fewer metrics than that");
+    check(&joined);
+    joined
+}
+
 /// Ends the compilation where a declaration breaks a rule of the contract.
 #[doc(hidden)]
 pub const fn check(metrics: &[Descriptor]) {

@@ -35,11 +35,13 @@
 
 mod number;
 mod octal;
+mod page;
 mod paired;
 mod pressure;
 
 pub use number::Number;
 pub use octal::unescape;
+pub use page::page_bytes;
 pub use paired::Pair;
 pub use pressure::{Pressure, Stall};
 

@@ -41,20 +41,31 @@ impl File {
     /// # Ok::<(), gauged_plugin::Error>(())
     /// ```
     pub fn pressure(&self) -> Result<Pressure, Error> {
-        let (mut some, mut full) = (None, None);
-        for line in self.lines() {
-            match line.keyed().0 {
-                "some" => some = Some(stall(line)?),
-                "full" => full = Some(stall(line)?),
-                _ => {}
-            }
-        }
-        let some = some.ok_or_else(|| self.error("has no line some"))?;
-        Ok(Pressure { some, full })
+        let some = self.stall("some")?.ok_or_else(|| self.error("has no line some"))?;
+        Ok(Pressure { some, full: self.stall("full")? })
+    }
+
+    /// Reads the line `some` or `full` of a file of pressure stall information, if it has that one: `/proc/pressure/irq`
+    /// has no `some`.
+    ///
+    /// # Errors
+    ///
+    /// A value is missing.
+    ///
+    /// ```
+    /// use gauged_plugin::kernel::File;
+    ///
+    /// let file = File::new("/proc/pressure/irq", "full avg10=0.00 avg60=0.10 avg300=0.02 total=4711\n");
+    /// assert_eq!(file.stall("some")?, None);
+    /// assert_eq!(file.stall("full")?.map(|stall| stall.total_us), Some(4711));
+    /// # Ok::<(), gauged_plugin::Error>(())
+    /// ```
+    pub fn stall(&self, which: &str) -> Result<Option<Stall>, Error> {
+        self.lines().find(|line| line.keyed().0 == which).map(parse).transpose()
     }
 }
 
-fn stall(line: Line<'_>) -> Result<Stall, Error> {
+fn parse(line: Line<'_>) -> Result<Stall, Error> {
     let avg10 = value(line, "avg10")?;
     Ok(Stall { avg10, avg60: value(line, "avg60")?, avg300: value(line, "avg300")?, total_us: value(line, "total")? })
 }

@@ -1,0 +1,65 @@
+//! The size of a page of memory, which no file tells and which differs between machines: what is counted in pages in
+//! one file is told in kB in another.
+
+use super::{File, Line};
+
+/// The sizes that Linux has on the machines that it runs on.
+const SIZES: [u64; 4] = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
+
+/// The memory that processes and caches use: what `/proc/vmstat` calls it, in pages, and what `/proc/meminfo` does, in kB.
+const BOTH: [(&str, &str); 4] = [
+    ("nr_inactive_anon", "Inactive(anon)"),
+    ("nr_active_anon", "Active(anon)"),
+    ("nr_inactive_file", "Inactive(file)"),
+    ("nr_active_file", "Active(file)"),
+];
+
+/// How many bytes a page has, from `/proc/vmstat` and `/proc/meminfo` as read one after the other. None where they do not
+/// tell, or tell of different machines, as in some containers. It does not change while a host runs: ask once.
+///
+/// ```
+/// use gauged_plugin::kernel::{File, page_bytes};
+///
+/// let vmstat = File::new("/proc/vmstat", "nr_active_anon 1000\nnr_active_file 2000\n");
+/// let meminfo = File::new("/proc/meminfo", "Active(anon):   16000 kB\nActive(file):   32016 kB\n");
+/// assert_eq!(page_bytes(&vmstat, &meminfo), Some(16_384));
+/// ```
+#[must_use]
+pub fn page_bytes(vmstat: &File, meminfo: &File) -> Option<u64> {
+    let pages = sum(vmstat, |key| BOTH.iter().any(|(name, _)| *name == key));
+    let bytes = sum(meminfo, |key| BOTH.iter().any(|(_, name)| *name == key));
+    // Some pages have come or gone between the two readings; another size would be twice as much or half.
+    let is_near = |size: &u64| {
+        let expected = pages.saturating_mul(*size);
+        bytes.abs_diff(expected) <= expected / 8
+    };
+    SIZES.into_iter().find(|size| pages > 0 && is_near(size))
+}
+
+fn sum(file: &File, is_wanted: impl Fn(&str) -> bool) -> u64 {
+    let values = file.lines().map(Line::keyed).filter(|(key, _)| is_wanted(key));
+    values.filter_map(|(_, mut values)| values.bytes("memory").ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(pages: u64, kilobytes: u64) -> Option<u64> {
+        let vmstat = File::new("/proc/vmstat", format!("nr_free_pages 7\nnr_inactive_file {pages}\n"));
+        let meminfo = File::new("/proc/meminfo", format!("MemFree: 99 kB\nInactive(file):  {kilobytes} kB\n"));
+        page_bytes(&vmstat, &meminfo)
+    }
+
+    #[test]
+    fn a_size_is_told_or_none() {
+        assert_eq!(size(1000, 4000), Some(4096));
+        assert_eq!(size(1000, 4400), Some(4096), "pages have come meanwhile");
+        assert_eq!(size(1000, 7600), Some(8192), "pages have gone meanwhile");
+        assert_eq!(size(1000, 64_000), Some(65_536));
+        for (pages, kilobytes) in [(0, 0), (1000, 0), (1000, 1000), (1000, 6000), (1000, 32_000), (1000, 200_000)] {
+            assert_eq!(size(pages, kilobytes), None, "{pages} pages of {kilobytes} kB");
+        }
+        assert_eq!(page_bytes(&File::new("/proc/vmstat", "nr x\n"), &File::new("/proc/meminfo", "")), None);
+    }
+}
