@@ -1,0 +1,218 @@
+//! The fields of IP and ICMP, of both versions, each group in the kernel's order. Of the many kinds of ICMP messages only
+//! those that tell of a network's health.
+
+gauged_plugin::metrics! {
+    module "netstat";
+    /// Whether packets for others are forwarded: 1 if so, 2 if not.
+    IP_FORWARDING: gauge "Ip_Forwarding" in "1";
+    /// The time to live of packets that are sent.
+    IP_DEFAULT_TTL: gauge "Ip_DefaultTTL" in "1";
+    /// IPv4 packets received, those with errors included.
+    IP_IN_RECEIVES: counter "Ip_InReceives_total" in "{packet}";
+    /// IPv4 packets dropped because their header was wrong.
+    IP_IN_HDR_ERRORS: counter "Ip_InHdrErrors_total" in "{packet}";
+    /// IPv4 packets dropped because their address was not one of the host's.
+    IP_IN_ADDR_ERRORS: counter "Ip_InAddrErrors_total" in "{packet}";
+    /// IPv4 packets forwarded.
+    IP_FORW_DATAGRAMS: counter "Ip_ForwDatagrams_total" in "{packet}";
+    /// IPv4 packets dropped because nobody here speaks their protocol.
+    IP_IN_UNKNOWN_PROTOS: counter "Ip_InUnknownProtos_total" in "{packet}";
+    /// IPv4 packets dropped on their way in though nothing was wrong with them, for want of memory.
+    IP_IN_DISCARDS: counter "Ip_InDiscards_total" in "{packet}";
+    /// IPv4 packets delivered to a protocol of the host.
+    IP_IN_DELIVERS: counter "Ip_InDelivers_total" in "{packet}";
+    /// IPv4 packets that the host's protocols sent.
+    IP_OUT_REQUESTS: counter "Ip_OutRequests_total" in "{packet}";
+    /// IPv4 packets dropped on their way out though nothing was wrong with them, for want of memory.
+    IP_OUT_DISCARDS: counter "Ip_OutDiscards_total" in "{packet}";
+    /// IPv4 packets dropped because there was no route to their address.
+    IP_OUT_NO_ROUTES: counter "Ip_OutNoRoutes_total" in "{packet}";
+    /// IPv4 packets given up because fragments of them did not come in time.
+    IP_REASM_TIMEOUT: counter "Ip_ReasmTimeout_total" in "{event}";
+    /// IPv4 fragments received that had to be put together.
+    IP_REASM_REQDS: counter "Ip_ReasmReqds_total" in "{fragment}";
+    /// IPv4 packets put together from fragments.
+    IP_REASM_OKS: counter "Ip_ReasmOKs_total" in "{packet}";
+    /// Failures to put IPv4 packets together from fragments: lost, late, or too many for the memory.
+    IP_REASM_FAILS: counter "Ip_ReasmFails_total" in "{event}";
+    /// IPv4 packets split into fragments.
+    IP_FRAG_OKS: counter "Ip_FragOKs_total" in "{packet}";
+    /// IPv4 packets dropped because they were too large and must not be split.
+    IP_FRAG_FAILS: counter "Ip_FragFails_total" in "{packet}";
+    /// IPv4 fragments made.
+    IP_FRAG_CREATES: counter "Ip_FragCreates_total" in "{fragment}";
+    /// IPv4 packets handed to devices, forwarded ones included.
+    IP_OUT_TRANSMITS: counter "Ip_OutTransmits_total" in "{packet}";
+    /// ICMP messages received, those with errors included.
+    ICMP_IN_MSGS: counter "Icmp_InMsgs_total" in "{message}";
+    /// ICMP messages received that were wrong, or could not be acted upon.
+    ICMP_IN_ERRORS: counter "Icmp_InErrors_total" in "{message}";
+    /// ICMP messages dropped because their checksum was wrong.
+    ICMP_IN_CSUM_ERRORS: counter "Icmp_InCsumErrors_total" in "{message}";
+    /// ICMP messages received that say that something could not be delivered.
+    ICMP_IN_DEST_UNREACHS: counter "Icmp_InDestUnreachs_total" in "{message}";
+    /// ICMP messages received that say that a packet was on the way for too long.
+    ICMP_IN_TIME_EXCDS: counter "Icmp_InTimeExcds_total" in "{message}";
+    /// ICMP messages received that name a better router.
+    ICMP_IN_REDIRECTS: counter "Icmp_InRedirects_total" in "{message}";
+    /// ICMP requests for an echo received: somebody pings the host.
+    ICMP_IN_ECHOS: counter "Icmp_InEchos_total" in "{message}";
+    /// ICMP echoes received.
+    ICMP_IN_ECHO_REPS: counter "Icmp_InEchoReps_total" in "{message}";
+    /// ICMP messages sent, those that failed included.
+    ICMP_OUT_MSGS: counter "Icmp_OutMsgs_total" in "{message}";
+    /// ICMP messages that could not be sent.
+    ICMP_OUT_ERRORS: counter "Icmp_OutErrors_total" in "{message}";
+    /// ICMP messages not sent because the host sends too many.
+    ICMP_OUT_RATE_LIMIT_GLOBAL: counter "Icmp_OutRateLimitGlobal_total" in "{message}";
+    /// ICMP messages not sent because the host sends too many to one peer.
+    ICMP_OUT_RATE_LIMIT_HOST: counter "Icmp_OutRateLimitHost_total" in "{message}";
+    /// ICMP messages sent that say that something could not be delivered.
+    ICMP_OUT_DEST_UNREACHS: counter "Icmp_OutDestUnreachs_total" in "{message}";
+    /// ICMP messages sent that say that a packet was on the way for too long.
+    ICMP_OUT_TIME_EXCDS: counter "Icmp_OutTimeExcds_total" in "{message}";
+    /// ICMP messages sent that name a better router.
+    ICMP_OUT_REDIRECTS: counter "Icmp_OutRedirects_total" in "{message}";
+    /// ICMP requests for an echo sent: the host pings somebody.
+    ICMP_OUT_ECHOS: counter "Icmp_OutEchos_total" in "{message}";
+    /// ICMP echoes sent.
+    ICMP_OUT_ECHO_REPS: counter "Icmp_OutEchoReps_total" in "{message}";
+    /// IPv4 packets dropped on their way in because there was no route for them.
+    IP_EXT_IN_NO_ROUTES: counter "IpExt_InNoRoutes_total" in "{packet}";
+    /// IPv4 packets dropped because they were shorter than their header says.
+    IP_EXT_IN_TRUNCATED_PKTS: counter "IpExt_InTruncatedPkts_total" in "{packet}";
+    /// IPv4 multicast packets received.
+    IP_EXT_IN_MCAST_PKTS: counter "IpExt_InMcastPkts_total" in "{packet}";
+    /// IPv4 multicast packets sent.
+    IP_EXT_OUT_MCAST_PKTS: counter "IpExt_OutMcastPkts_total" in "{packet}";
+    /// IPv4 broadcast packets received.
+    IP_EXT_IN_BCAST_PKTS: counter "IpExt_InBcastPkts_total" in "{packet}";
+    /// IPv4 broadcast packets sent.
+    IP_EXT_OUT_BCAST_PKTS: counter "IpExt_OutBcastPkts_total" in "{packet}";
+    /// Bytes of IPv4 packets received, headers included.
+    IP_EXT_IN_OCTETS: counter "IpExt_InOctets_total" in "By";
+    /// Bytes of IPv4 packets sent, headers included.
+    IP_EXT_OUT_OCTETS: counter "IpExt_OutOctets_total" in "By";
+    /// Bytes of IPv4 multicast packets received.
+    IP_EXT_IN_MCAST_OCTETS: counter "IpExt_InMcastOctets_total" in "By";
+    /// Bytes of IPv4 multicast packets sent.
+    IP_EXT_OUT_MCAST_OCTETS: counter "IpExt_OutMcastOctets_total" in "By";
+    /// Bytes of IPv4 broadcast packets received.
+    IP_EXT_IN_BCAST_OCTETS: counter "IpExt_InBcastOctets_total" in "By";
+    /// Bytes of IPv4 broadcast packets sent.
+    IP_EXT_OUT_BCAST_OCTETS: counter "IpExt_OutBcastOctets_total" in "By";
+    /// IPv4 packets dropped because their checksum was wrong.
+    IP_EXT_IN_CSUM_ERRORS: counter "IpExt_InCsumErrors_total" in "{packet}";
+    /// IPv4 packets received whose sender does not listen to marks of congestion.
+    IP_EXT_IN_NO_ECT_PKTS: counter "IpExt_InNoECTPkts_total" in "{packet}";
+    /// IPv4 packets received whose sender listens to marks of congestion, in the newer way.
+    IP_EXT_IN_ECT1_PKTS: counter "IpExt_InECT1Pkts_total" in "{packet}";
+    /// IPv4 packets received whose sender listens to marks of congestion.
+    IP_EXT_IN_ECT0_PKTS: counter "IpExt_InECT0Pkts_total" in "{packet}";
+    /// IPv4 packets received that a congested router has marked.
+    IP_EXT_IN_CE_PKTS: counter "IpExt_InCEPkts_total" in "{packet}";
+    /// IPv4 packets given up because fragments of them overlapped.
+    IP_EXT_REASM_OVERLAPS: counter "IpExt_ReasmOverlaps_total" in "{event}";
+    /// IPv6 packets received, those with errors included.
+    IP6_IN_RECEIVES: counter "Ip6_InReceives_total" in "{packet}";
+    /// IPv6 packets dropped because their header was wrong.
+    IP6_IN_HDR_ERRORS: counter "Ip6_InHdrErrors_total" in "{packet}";
+    /// IPv6 packets dropped because they were too large for the network that they were to be forwarded to.
+    IP6_IN_TOO_BIG_ERRORS: counter "Ip6_InTooBigErrors_total" in "{packet}";
+    /// IPv6 packets dropped on their way in because there was no route for them.
+    IP6_IN_NO_ROUTES: counter "Ip6_InNoRoutes_total" in "{packet}";
+    /// IPv6 packets dropped because their address was not one of the host's.
+    IP6_IN_ADDR_ERRORS: counter "Ip6_InAddrErrors_total" in "{packet}";
+    /// IPv6 packets dropped because nobody here speaks their protocol.
+    IP6_IN_UNKNOWN_PROTOS: counter "Ip6_InUnknownProtos_total" in "{packet}";
+    /// IPv6 packets dropped because they were shorter than their header says.
+    IP6_IN_TRUNCATED_PKTS: counter "Ip6_InTruncatedPkts_total" in "{packet}";
+    /// IPv6 packets dropped on their way in though nothing was wrong with them, for want of memory.
+    IP6_IN_DISCARDS: counter "Ip6_InDiscards_total" in "{packet}";
+    /// IPv6 packets delivered to a protocol of the host.
+    IP6_IN_DELIVERS: counter "Ip6_InDelivers_total" in "{packet}";
+    /// IPv6 packets forwarded.
+    IP6_OUT_FORW_DATAGRAMS: counter "Ip6_OutForwDatagrams_total" in "{packet}";
+    /// IPv6 packets that the host's protocols sent.
+    IP6_OUT_REQUESTS: counter "Ip6_OutRequests_total" in "{packet}";
+    /// IPv6 packets dropped on their way out though nothing was wrong with them, for want of memory.
+    IP6_OUT_DISCARDS: counter "Ip6_OutDiscards_total" in "{packet}";
+    /// IPv6 packets dropped because there was no route to their address.
+    IP6_OUT_NO_ROUTES: counter "Ip6_OutNoRoutes_total" in "{packet}";
+    /// IPv6 packets given up because fragments of them did not come in time.
+    IP6_REASM_TIMEOUT: counter "Ip6_ReasmTimeout_total" in "{event}";
+    /// IPv6 fragments received that had to be put together.
+    IP6_REASM_REQDS: counter "Ip6_ReasmReqds_total" in "{fragment}";
+    /// IPv6 packets put together from fragments.
+    IP6_REASM_OKS: counter "Ip6_ReasmOKs_total" in "{packet}";
+    /// Failures to put IPv6 packets together from fragments: lost, late, or too many for the memory.
+    IP6_REASM_FAILS: counter "Ip6_ReasmFails_total" in "{event}";
+    /// IPv6 packets split into fragments.
+    IP6_FRAG_OKS: counter "Ip6_FragOKs_total" in "{packet}";
+    /// IPv6 packets dropped because they were too large and must not be split.
+    IP6_FRAG_FAILS: counter "Ip6_FragFails_total" in "{packet}";
+    /// IPv6 fragments made.
+    IP6_FRAG_CREATES: counter "Ip6_FragCreates_total" in "{fragment}";
+    /// IPv6 multicast packets received.
+    IP6_IN_MCAST_PKTS: counter "Ip6_InMcastPkts_total" in "{packet}";
+    /// IPv6 multicast packets sent.
+    IP6_OUT_MCAST_PKTS: counter "Ip6_OutMcastPkts_total" in "{packet}";
+    /// Bytes of IPv6 packets received, headers included.
+    IP6_IN_OCTETS: counter "Ip6_InOctets_total" in "By";
+    /// Bytes of IPv6 packets sent, headers included.
+    IP6_OUT_OCTETS: counter "Ip6_OutOctets_total" in "By";
+    /// Bytes of IPv6 multicast packets received.
+    IP6_IN_MCAST_OCTETS: counter "Ip6_InMcastOctets_total" in "By";
+    /// Bytes of IPv6 multicast packets sent.
+    IP6_OUT_MCAST_OCTETS: counter "Ip6_OutMcastOctets_total" in "By";
+    /// Bytes of IPv6 broadcast packets received: none, since there are no broadcasts in IPv6.
+    IP6_IN_BCAST_OCTETS: counter "Ip6_InBcastOctets_total" in "By";
+    /// Bytes of IPv6 broadcast packets sent: none, since there are no broadcasts in IPv6.
+    IP6_OUT_BCAST_OCTETS: counter "Ip6_OutBcastOctets_total" in "By";
+    /// IPv6 packets received whose sender does not listen to marks of congestion.
+    IP6_IN_NO_ECT_PKTS: counter "Ip6_InNoECTPkts_total" in "{packet}";
+    /// IPv6 packets received whose sender listens to marks of congestion, in the newer way.
+    IP6_IN_ECT1_PKTS: counter "Ip6_InECT1Pkts_total" in "{packet}";
+    /// IPv6 packets received whose sender listens to marks of congestion.
+    IP6_IN_ECT0_PKTS: counter "Ip6_InECT0Pkts_total" in "{packet}";
+    /// IPv6 packets received that a congested router has marked.
+    IP6_IN_CE_PKTS: counter "Ip6_InCEPkts_total" in "{packet}";
+    /// IPv6 packets handed to devices, forwarded ones included.
+    IP6_OUT_TRANSMITS: counter "Ip6_OutTransmits_total" in "{packet}";
+    /// ICMPv6 messages received, those with errors included.
+    ICMP6_IN_MSGS: counter "Icmp6_InMsgs_total" in "{message}";
+    /// ICMPv6 messages received that were wrong, or could not be acted upon.
+    ICMP6_IN_ERRORS: counter "Icmp6_InErrors_total" in "{message}";
+    /// ICMPv6 messages dropped because their checksum was wrong.
+    ICMP6_IN_CSUM_ERRORS: counter "Icmp6_InCsumErrors_total" in "{message}";
+    /// ICMPv6 messages received that say that something could not be delivered.
+    ICMP6_IN_DEST_UNREACHS: counter "Icmp6_InDestUnreachs_total" in "{message}";
+    /// ICMPv6 messages received that say that a packet was too large for a network on the way.
+    ICMP6_IN_PKT_TOO_BIGS: counter "Icmp6_InPktTooBigs_total" in "{message}";
+    /// ICMPv6 messages received that say that a packet was on the way for too long.
+    ICMP6_IN_TIME_EXCDS: counter "Icmp6_InTimeExcds_total" in "{message}";
+    /// ICMPv6 messages received that name a better router.
+    ICMP6_IN_REDIRECTS: counter "Icmp6_InRedirects_total" in "{message}";
+    /// ICMPv6 requests for an echo received: somebody pings the host.
+    ICMP6_IN_ECHOS: counter "Icmp6_InEchos_total" in "{message}";
+    /// ICMPv6 echoes received.
+    ICMP6_IN_ECHO_REPLIES: counter "Icmp6_InEchoReplies_total" in "{message}";
+    /// ICMPv6 messages sent, those that failed included.
+    ICMP6_OUT_MSGS: counter "Icmp6_OutMsgs_total" in "{message}";
+    /// ICMPv6 messages that could not be sent.
+    ICMP6_OUT_ERRORS: counter "Icmp6_OutErrors_total" in "{message}";
+    /// ICMPv6 messages not sent because the host sends too many to one peer.
+    ICMP6_OUT_RATE_LIMIT_HOST: counter "Icmp6_OutRateLimitHost_total" in "{message}";
+    /// ICMPv6 messages sent that say that something could not be delivered.
+    ICMP6_OUT_DEST_UNREACHS: counter "Icmp6_OutDestUnreachs_total" in "{message}";
+    /// ICMPv6 messages sent that say that a packet was too large to be forwarded.
+    ICMP6_OUT_PKT_TOO_BIGS: counter "Icmp6_OutPktTooBigs_total" in "{message}";
+    /// ICMPv6 messages sent that say that a packet was on the way for too long.
+    ICMP6_OUT_TIME_EXCDS: counter "Icmp6_OutTimeExcds_total" in "{message}";
+    /// ICMPv6 messages sent that name a better router.
+    ICMP6_OUT_REDIRECTS: counter "Icmp6_OutRedirects_total" in "{message}";
+    /// ICMPv6 requests for an echo sent: the host pings somebody.
+    ICMP6_OUT_ECHOS: counter "Icmp6_OutEchos_total" in "{message}";
+    /// ICMPv6 echoes sent.
+    ICMP6_OUT_ECHO_REPLIES: counter "Icmp6_OutEchoReplies_total" in "{message}";
+}

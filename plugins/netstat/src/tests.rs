@@ -1,0 +1,213 @@
+//! The plugin on fixture machines: a new kernel, and an old one without IPv6.
+
+use gauged_plugin::Value;
+use gauged_plugin::files;
+use gauged_plugin::testing::{Host, Observed, Running, hold_file, hold_readme};
+
+use super::*;
+
+const SNMP: &str = "/proc/1/net/snmp";
+const NETSTAT: &str = "/proc/1/net/netstat";
+const SOCKSTAT: &str = "/proc/1/net/sockstat";
+
+fn start(machine: &str, config: &str) -> Running<Netstat> {
+    Running::start(Host::at(&format!("fixtures/{machine}")), config).expect("the configuration is right")
+}
+
+fn sample(machine: &str, config: &str) -> Observed {
+    start(machine, config).tick().expect("a sample")
+}
+
+/// The names of fields, without those of sockets.
+fn fields(sample: &Observed) -> Vec<&str> {
+    let names = sample.keys().filter_map(|key| key.strip_prefix("netstat."));
+    let names = names.filter(|name| !name.starts_with("sockstat_"));
+    names.map(|name| name.strip_suffix("_total").unwrap_or(name)).collect()
+}
+
+#[test]
+fn machines_are_as_their_fixtures_say() {
+    for machine in ["web-1", "db-2"] {
+        hold_file(&format!("fixtures/{machine}/expected"), &sample(machine, "{}").render());
+    }
+}
+
+#[test]
+fn everything_that_the_kernel_counts_for_tcp_and_udp_and_ip_is_known() {
+    let is_left_out = |name: &str| {
+        // Constants, and kinds of ICMP messages.
+        let is_constant = ["Tcp_Rto", "Tcp_MaxConn"].iter().any(|start| name.starts_with(start));
+        is_constant || name.starts_with("Icmp") || name.starts_with("MPTcpExt")
+    };
+    for machine in ["web-1", "db-2"] {
+        let all = sample(machine, r#"{"fields": {}}"#);
+        let known = fields(&all);
+        let read = |path: &str| std::fs::read_to_string(format!("fixtures/{machine}{path}")).unwrap_or_default();
+        let text = read(SNMP) + &read(NETSTAT);
+        let lines: Vec<_> = text.lines().step_by(2).filter_map(|line| line.split_once(": ")).collect();
+        let mut names: Vec<String> = Vec::new();
+        for (group, columns) in lines {
+            names.extend(columns.split(' ').map(|name| format!("{group}_{name}")));
+        }
+        names.extend(read("/proc/1/net/snmp6").lines().map(|line| {
+            let key = line.split_ascii_whitespace().next().expect("a key");
+            key.replacen('6', "6_", 1)
+        }));
+        let unknown: Vec<_> = names.iter().filter(|name| !is_left_out(name) && !known.contains(&&***name)).collect();
+        assert!(unknown.is_empty(), "{machine}: {unknown:?}");
+    }
+}
+
+#[test]
+fn by_default_as_much_is_measured_as_elsewhere() {
+    let new = sample("web-1", "{}");
+    let old = sample("db-2", "{}");
+    let known: Vec<_> = fields(&new).into_iter().chain(fields(&old)).collect();
+    // node_exporter's.
+    let groups = [
+        ("Ip", "Forwarding"),
+        ("IpExt", "InOctets OutOctets"),
+        ("Ip6", "InOctets OutOctets"),
+        ("Icmp", "InErrors InMsgs OutMsgs"),
+        ("Icmp6", "InErrors InMsgs OutMsgs"),
+        ("Tcp", "InErrs ActiveOpens InSegs OutSegs OutRsts PassiveOpens RetransSegs CurrEstab"),
+        ("Udp", "InErrors InDatagrams OutDatagrams NoPorts RcvbufErrors SndbufErrors"),
+        ("Udp6", "InErrors InDatagrams OutDatagrams NoPorts RcvbufErrors SndbufErrors"),
+        ("UdpLite", "InErrors"),
+        ("UdpLite6", "InErrors"),
+        (
+            "TcpExt",
+            "ListenOverflows ListenDrops SyncookiesSent SyncookiesRecv SyncookiesFailed TCPSynRetrans TCPTimeouts",
+        ),
+        ("TcpExt", "TCPOFOQueue TCPRcvQDrop"),
+        // Open-Falcon's.
+        ("TcpExt", "PruneCalled LockDroppedIcmps ArpFilter TW DelayedACKLocked ListenOverflows ListenDrops"),
+        ("TcpExt", "TCPPrequeueDropped TCPTSReorder TCPDSACKUndo TCPLoss TCPLostRetransmit TCPLossFailures"),
+        ("TcpExt", "TCPFastRetrans TCPTimeouts TCPSchedulerFailed TCPAbortOnMemory TCPAbortOnTimeout TCPAbortFailed"),
+        ("TcpExt", "TCPMemoryPressures TCPSpuriousRTOs TCPBacklogDrop TCPMinTTLDrop"),
+        ("Udp", "InCsumErrors IgnoredMulti MemErrors"),
+    ];
+    for (group, names) in groups {
+        for name in names.split(' ').map(|name| format!("{group}_{name}")) {
+            assert!(known.contains(&&*name), "{name}");
+        }
+    }
+    let readme = std::fs::read_to_string("README.md").expect("it is there");
+    for pattern in DEFAULT {
+        let shown = format!("`{}`", pattern.trim_start_matches("TcpExt_"));
+        assert!(readme.contains(&shown), "README.md does not tell that {pattern} is a default");
+        let pattern_matches = |metric: &Descriptor| Pattern::new(pattern).matches(field_name(metric));
+        assert!(METRICS.iter().take(COUNTED).any(pattern_matches), "{pattern} chooses nothing");
+    }
+}
+
+#[test]
+fn settings_choose() {
+    let chosen = sample("web-1", r#"{"fields": {"include": ["TcpExt_TCPSACK*", "Ip_*"], "exclude": ["Ip_Frag*"]}}"#);
+    let names = fields(&chosen);
+    assert!(names.contains(&"TcpExt_TCPSACKReneging") && names.contains(&"Ip_DefaultTTL"));
+    assert!(!names.contains(&"Ip_FragOKs") && !names.contains(&"Tcp_InSegs"));
+    assert!(chosen.contains_key("netstat.sockstat_TCP_inuse"));
+
+    let more = sample("web-1", r#"{"more": ["TcpExt_*"]}"#);
+    assert!(fields(&more).contains(&"TcpExt_TCPPureAcks") && fields(&more).contains(&"Tcp_InSegs"));
+    assert!(!fields(&more).contains(&"Ip_FragOKs"));
+}
+
+#[test]
+fn settings_that_choose_nothing_are_told() {
+    for (config, key, message) in [
+        (r#"{"field": {}}"#, "field", "unknown key; remove it, or use one of fields, more"),
+        (
+            r#"{"more": ["TcpExt_*", "TcpExt_TCPLos"]}"#,
+            "more.1",
+            "is none of the fields that README.md of this plugin lists, such as TcpExt_TCPOFOMerge",
+        ),
+        (
+            r#"{"fields": {"include": ["ListenDrops"]}}"#,
+            "fields",
+            "leaves none over; fields have names such as TcpExt_ListenDrops",
+        ),
+    ] {
+        let started = Running::<Netstat>::start(Host::new(), config);
+        let Err(Error::InvalidConfig(errors)) = started else { panic!("{config} is wrong") };
+        assert_eq!((errors[0].key.as_str(), errors[0].message.as_str()), (key, message));
+    }
+}
+
+#[test]
+fn a_later_kernel_may_have_more_and_in_another_order() {
+    let mut netstat = start("db-2", "{}");
+    let text = "TcpExt: TCPTimeouts TCPNewest ListenDrops SyncookiesSent\nTcpExt: 1 2 3 4\nNewExt: A\nNewExt: x\n";
+    netstat.host().file(NETSTAT, text);
+    let sample = netstat.tick().expect("a sample");
+    assert_eq!(sample["netstat.TcpExt_TCPTimeouts_total"], 1);
+    assert_eq!(sample["netstat.TcpExt_ListenDrops_total"], 3);
+    assert_eq!(sample["netstat.TcpExt_SyncookiesSent_total"], 4);
+    assert_eq!(netstat.tick().expect("a sample"), sample);
+    // The names have moved between two ticks.
+    netstat.host().file(NETSTAT, "NewExt: A\nNewExt: x\nTcpExt: ListenDrops TCPTimeouts\nTcpExt: 5 6\n");
+    let sample = netstat.tick().expect("a sample");
+    assert_eq!(sample["netstat.TcpExt_TCPTimeouts_total"], 6);
+    assert_eq!(sample["netstat.TcpExt_ListenDrops_total"], 5);
+    assert_eq!(sample.get("netstat.TcpExt_SyncookiesSent_total"), None);
+}
+
+#[test]
+fn counters_may_begin_anew() {
+    let mut netstat = start("db-2", "{}");
+    netstat.tick().expect("a sample");
+    netstat.restarted();
+    netstat.host().file(SNMP, "Tcp: ActiveOpens CurrEstab\nTcp: 1 2\n");
+    let sample = netstat.tick().expect("a sample");
+    assert_eq!(
+        (&sample["netstat.Tcp_ActiveOpens_total"], &sample["netstat.Tcp_CurrEstab"]),
+        (&Value::Unsigned(1), &Value::Unsigned(2))
+    );
+}
+
+#[test]
+fn levels_are_never_less_than_nothing() {
+    let mut netstat = start("db-2", "{}");
+    netstat.host().file(SNMP, "Tcp: CurrEstab\nTcp: 18446744073709551615\n");
+    netstat.host().file(SOCKSTAT, "TCP: inuse 5 orphan -1 tw 0 alloc 3 mem -2\n");
+    let sample = netstat.tick().expect("a sample");
+    assert_eq!(sample.get("netstat.Tcp_CurrEstab"), None);
+    assert_eq!(sample["netstat.sockstat_TCP_orphan"], 0);
+    assert_eq!(sample["netstat.sockstat_TCP_mem_pages"], 0);
+    assert_eq!(sample["netstat.sockstat_TCP_closed"], 0);
+}
+
+#[test]
+fn what_makes_no_sense_is_told() {
+    for (path, text, why) in [
+        (SNMP, "", "/proc/1/net/snmp: is empty"),
+        (SNMP, "Tcp: InSegs\n", "/proc/1/net/snmp line 1: the values of Tcp are missing"),
+        (SNMP, "Tcp: InSegs OutSegs\nTcp: 1\n", "/proc/1/net/snmp line 2: ends before Tcp_OutSegs"),
+        (SNMP, "Tcp: InSegs\nTcp: 1 2\n", "/proc/1/net/snmp line 2: 2 has no name"),
+        (SNMP, "Tcp: InSegs\nUdp: 1\n", "/proc/1/net/snmp line 2: has values of Udp where those of Tcp belong"),
+        (
+            SNMP,
+            "Tcp: InSegs RtoMin\nTcp: 1\n",
+            "/proc/1/net/snmp line 2: ends before as many values as there are names",
+        ),
+        (NETSTAT, "TcpExt: TW\nTcpExt: x\n", "/proc/1/net/netstat line 2: x is not a number (TcpExt_TW)"),
+        ("/proc/1/net/snmp6", "Ip6InOctets\n", "/proc/1/net/snmp6 line 1: ends before Ip6InOctets"),
+        (SOCKSTAT, "TCP: inuse\n", "/proc/1/net/sockstat line 1: ends before inuse"),
+        (SOCKSTAT, "TCP: inuse many\n", "/proc/1/net/sockstat line 1: many is not a number (inuse)"),
+    ] {
+        let mut netstat = start("db-2", "{}");
+        netstat.host().file(path, text);
+        assert_eq!(netstat.tick(), Err(Error::Internal(why.to_owned())), "{path} {text:?}");
+    }
+    for path in [SNMP, NETSTAT, SOCKSTAT] {
+        let mut netstat = start("db-2", "{}");
+        netstat.host().file_fails(path, files::Error::NotFound);
+        assert_eq!(netstat.tick(), Err(Error::Unavailable(format!("{path} is not there"))));
+    }
+}
+
+#[test]
+fn the_readme_tells_what_is_measured() {
+    hold_readme::<Netstat>();
+}
