@@ -4,6 +4,7 @@
 
 pub(super) mod network;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -121,6 +122,10 @@ static DEFAULT: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
     paths.filter_map(|path| Pattern::new(path).ok()).collect()
 });
 
+/// Those of them that stand for one path each, which are most of them and most of what is asked for.
+static LITERAL: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| DEFAULT_READ.iter().copied().filter(|path| !path.contains('*')).collect());
+
 /// What one plugin may touch.
 #[derive(Debug, Clone)]
 pub(super) struct Grants {
@@ -214,11 +219,11 @@ impl Grants {
     fn decide(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, Refusal> {
         self.check_beginning(path)?;
         let is_covered = |patterns: &[Pattern]| patterns.iter().any(|pattern| covers(pattern, path));
-        match (is_covered(&self.read), is_covered(self.default)) {
-            (true, _) => Ok(Basis::Configuration),
-            (false, true) => Ok(Basis::Default),
-            (false, false) => Err(Refusal::Missing),
+        if is_covered(&self.read) {
+            return Ok(Basis::Configuration);
         }
+        let is_default = !self.default.is_empty() && LITERAL.contains(path) || is_covered(self.default);
+        if is_default { Ok(Basis::Default) } else { Err(Refusal::Missing) }
     }
 
     /// Refuses what no grant opens and what can be told without waiting.
@@ -229,12 +234,12 @@ impl Grants {
         if process.is_some_and(is_own) { Err(Refusal::Own) } else { Ok(()) }
     }
 
-    /// Whether a path is the agent's own, or one of its threads': in `/proc`, or wherever else a process file system is
-    /// mounted. May wait for another file system on the way.
+    /// Whether a path is the agent's own, or one of its threads', wherever a process file system is mounted but in `/proc`,
+    /// which was looked at in the beginning. May wait for another file system on the way.
     fn is_own_process(&self, path: &str) -> bool {
-        path.match_indices('/').any(|(end, _)| {
-            let name = path[end + 1..].split('/').next().unwrap_or_default();
-            self.is_own_number(&path[..end], name)
+        path.match_indices('/').map(|(end, _)| path.split_at(end)).any(|(directory, rest)| {
+            let name = rest[1..].split('/').next().unwrap_or_default();
+            directory != "/proc" && self.is_own_number(directory, name)
         })
     }
 

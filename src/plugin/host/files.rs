@@ -21,6 +21,12 @@ use crate::hostpath::below;
 /// The largest file that is read: `/proc/stat` of 4096 CPUs.
 const FILE_BYTES: u64 = 1 << 20;
 
+/// What most of the kernel's files fit into.
+const USUAL_BYTES: usize = 8 << 10;
+
+/// How a file is opened that is read.
+const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
 /// The most names that a directory may have: a host with as many processes, mounts or interfaces needs another tool.
 const NAMES: usize = 10_000;
 
@@ -104,15 +110,41 @@ pub(in super::super) async fn may_size(plugin: &Plugin, path: &str, until: Insta
 }
 
 fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, Failed> {
-    let found = readable(grants, path, FileType::RegularFile, Grants::read)?;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(&found.path, flags, Mode::empty())?);
-    let mut content = Vec::new();
+    let file = if let Some(file) = open_at_once(grants, path) {
+        file
+    } else {
+        let found = readable(grants, path, FileType::RegularFile, Grants::read)?;
+        File::from(rustix::fs::open(&found.path, READING, Mode::empty())?)
+    };
+    // The kernel makes most of its files anew for each piece that is read.
+    let mut content = Vec::with_capacity(USUAL_BYTES);
     file.take(FILE_BYTES + 1).read_to_end(&mut content)?;
     if content.len() as u64 > FILE_BYTES {
         return Err(Failed::TooLarge(FILE_BYTES));
     }
     Ok(content)
+}
+
+/// Opens a file of the kernel's own by its path, which spares half of the system calls: where there is no link on the way,
+/// it is what the path says, and opening what the kernel has in its own file systems has no effect. What is not as simple
+/// as that, or is to be refused, is left to [`readable`].
+#[cfg(target_os = "linux")]
+fn open_at_once(grants: &Grants, path: &str) -> Option<File> {
+    use rustix::fs::{CWD, ResolveFlags, fstat, openat2};
+    if grants.root() != Path::new("/") || !["/proc/", "/sys/"].iter().any(|kernels| path.starts_with(kernels)) {
+        return None;
+    }
+    let basis = grants.read(path).ok()?;
+    let file = openat2(CWD, path, READING, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()?;
+    let mode = fstat(&file).ok()?.st_mode;
+    let is_open_to_all = Mode::from_raw_mode(mode).contains(Mode::ROTH);
+    let is_file = FileType::from_raw_mode(mode) == FileType::RegularFile;
+    (is_file && (is_open_to_all || basis == Basis::Configuration)).then(|| File::from(file))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_at_once(_grants: &Grants, _path: &str) -> Option<File> {
+    None
 }
 
 fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Failed> {
