@@ -94,6 +94,11 @@ const DEFAULT_READ: &[&str] = &[
     // Sensors.
     "/sys/class/hwmon/*/*",
     "/sys/class/thermal/*/*",
+    // Older drivers have them with the device that they are part of; of which disks those are the names tell.
+    "/sys/class/hwmon/*/device/block/*",
+    "/sys/class/hwmon/*/device/fan*",
+    "/sys/class/hwmon/*/device/name",
+    "/sys/class/hwmon/*/device/temp*",
     "/sys/class/power_supply/*/capacity",
     "/sys/class/power_supply/*/current_now",
     "/sys/class/power_supply/*/energy_full",
@@ -285,6 +290,8 @@ mod tests {
         {
             assert_eq!(grants.read(secret), Err(Refusal::Missing), "{secret}");
         }
+        assert_eq!(grants.list("/sys/class/hwmon/hwmon0/device"), Ok(Basis::Default), "the names in it");
+        assert_eq!(grants.read("/sys/class/hwmon/hwmon0/device/serial"), Err(Refusal::Missing));
         assert_eq!(grants.list("/proc"), Err(Refusal::Missing));
         assert_eq!(
             grants.read("/proc/../etc/shadow"),
