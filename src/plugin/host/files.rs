@@ -98,7 +98,11 @@ fn answers_from_memory(path: &str) -> bool {
     path.strip_prefix("/sys/").is_some_and(|rest| {
         rest.starts_with("block/")
             || rest.starts_with("devices/system/")
-            || (rest.starts_with("class/net/") && rest.contains("/statistics/"))
+            || rest.strip_prefix("class/net/").is_some_and(|rest| {
+                // Others of an interface's files, such as its speed, ask its driver.
+                let attribute = rest.split_once('/').map_or("", |(_interface, attribute)| attribute);
+                attribute.starts_with("statistics/") || matches!(attribute, "flags" | "operstate")
+            })
     })
 }
 
@@ -298,11 +302,24 @@ mod tests {
 
     #[test]
     fn only_what_cannot_wait_is_answered_at_once() {
-        for quick in ["/proc/stat", "/proc/1/net/dev", "/sys/class/net/lo/statistics/rx_bytes", "/sys/block/sda/stat"] {
+        for quick in [
+            "/proc/stat",
+            "/proc/1/net/dev",
+            "/sys/class/net/lo/statistics/rx_bytes",
+            "/sys/class/net/lo/operstate",
+            "/sys/block/sda/stat",
+        ] {
             assert!(answers_from_memory(quick), "{quick}");
         }
-        for slow in ["/proc/1/root/mnt/x", "/proc/12/cmdline", "/sys/class/hwmon/hwmon0/temp1_input", "/mnt/x", "/sys"]
-        {
+        for slow in [
+            "/proc/1/root/mnt/x",
+            "/proc/12/cmdline",
+            "/sys/class/hwmon/hwmon0/temp1_input",
+            "/sys/class/net/lo/speed",
+            "/sys/class/net/lo",
+            "/mnt/x",
+            "/sys",
+        ] {
             assert!(!answers_from_memory(slow), "{slow}");
         }
     }
