@@ -186,8 +186,12 @@ fn failure(error: wit::Error) -> Failure {
     match error {
         wit::Error::Unsupported(why) => Failure::PutAside(format!("cannot work on this host: {}", printable(&why))),
         wit::Error::InvalidConfig(keys) => {
-            let keys: Vec<String> =
-                keys.iter().map(|invalid| format!("{}: {}", invalid.key, invalid.message)).collect();
+            // What is wrong with all of it has no key.
+            let told = |invalid: &wit::Invalid| match &*invalid.key {
+                "" => invalid.message.clone(),
+                key => format!("{key}: {}", invalid.message),
+            };
+            let keys: Vec<String> = keys.iter().map(told).collect();
             Failure::PutAside(format!("does not accept its configuration: {}", printable(&keys.join("; "))))
         }
         wit::Error::Denied(need) => {
@@ -212,5 +216,27 @@ pub(super) fn grant_of(capability: &Capability) -> (Key, &str) {
         Capability::Usage(path) => (Key::Usage, path),
         Capability::Connect(address) => (Key::Connect, address),
         Capability::Fetch(origin) => (Key::Fetch, origin),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_configuration_is_told_by_key_where_there_is_one() {
+        let invalid = |key: &str, message: &str| wit::Invalid { key: key.to_owned(), message: message.to_owned() };
+        let told = |keys| match failure(wit::Error::InvalidConfig(keys)) {
+            Failure::PutAside(why) => why,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            told(vec![invalid("", "this plugin has no settings")]),
+            "does not accept its configuration: this plugin has no settings"
+        );
+        assert_eq!(
+            told(vec![invalid("mounts.only", "unknown key"), invalid("", "too long\n")]),
+            "does not accept its configuration: mounts.only: unknown key; too long\\n"
+        );
     }
 }
