@@ -4,16 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use super::grants::Grants;
-use super::host::{Denials, Log};
+use super::host::{Denials, Log, Places};
 use crate::config::limits::Limit;
 use crate::config::{PluginConfig, is_plugin_name};
-
-/// How many operations of one plugin may wait for a file system or for a name to be resolved at a time. One that the kernel does not give back keeps
-/// its place, so that a plugin that keeps asking a dead mount holds up no thread more.
-const PLACES: usize = 2;
 
 /// A plugin, whatever version of it serves.
 #[derive(Clone)]
@@ -28,7 +22,7 @@ pub(super) struct Plugin {
     /// Whether it is only asked who it is: what it is denied then is not worth telling.
     pub(super) is_being_described: bool,
     /// Its places for operations that may not come back.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Arc<Places>,
 }
 
 impl Plugin {
@@ -41,18 +35,13 @@ impl Plugin {
             grants: Arc::new(grants),
             denials: Arc::default(),
             is_being_described: false,
-            places: Arc::new(Semaphore::new(PLACES)),
+            places: Arc::default(),
         }
     }
 
     /// The same plugin with nothing granted.
     pub(super) fn without_grants(&self) -> Self {
         Self { grants: Arc::new(Grants::none()), is_being_described: true, ..self.clone() }
-    }
-
-    /// How many of its operations have not come back, if it is not in a call.
-    pub(super) fn stuck(&self) -> usize {
-        PLACES - self.places.available_permits()
     }
 }
 

@@ -16,6 +16,7 @@ mod tls;
 use std::time::{Duration, Instant};
 
 pub(super) use denial::{Denials, Key, grant_line};
+pub(super) use elsewhere::Places;
 pub(super) use files::may_size;
 pub(super) use log::{Log, is_plain, printable};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]

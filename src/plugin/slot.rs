@@ -49,8 +49,6 @@ pub(super) struct Slot {
     duration: Option<Duration>,
     longest: Duration,
     memory_bytes: usize,
-    /// Operations of its that have not come back: known only while it is at home.
-    stuck: usize,
     faults: Counts,
     overdue: u64,
     late: u64,
@@ -136,7 +134,6 @@ impl Slot {
             duration: None,
             longest: Duration::ZERO,
             memory_bytes: 0,
-            stuck: 0,
             faults: Counts::default(),
             overdue: 0,
             late: 0,
@@ -465,9 +462,6 @@ impl Slot {
 
     /// Appends what the agent tells of the plugin.
     pub(super) fn describe(&mut self, agent: &mut Module) {
-        if !self.is_away {
-            self.stuck = self.plugin.stuck();
-        }
         let labels = &self.labels;
         agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
         agent.push_labelled("plugin_state", labels, Value::Text(self.state().into()));
@@ -484,7 +478,7 @@ impl Slot {
         agent.push_labelled("plugin_overdue_total", labels, self.overdue);
         agent.push_labelled("plugin_late_total", labels, self.late);
         agent.push_labelled("plugin_dropped_metrics_total", labels, self.dropped);
-        agent.push_labelled("plugin_stuck_operations", labels, self.stuck as u64);
+        agent.push_labelled("plugin_stuck_operations", labels, self.plugin.places.stuck() as u64);
         let lost = self.plugin.log.lost();
         if lost > 0 {
             agent.push_labelled("plugin_dropped_messages_total", labels, lost);

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::harness::{Host, about, repository};
 
 /// What `plugins/build.sh` made of a plugin.
-fn built(name: &str) -> Vec<u8> {
+pub fn built(name: &str) -> Vec<u8> {
     let file = repository().join("plugins").join(name).with_extension("wasm");
     fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}; run plugins/build.sh first", file.display()))
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use super::super::configured::Plugin;
 use super::super::grants::network::{known, permitted};
-use super::elsewhere::{Lost, elsewhere};
+use super::elsewhere::{Lost, Subject, elsewhere};
 use crate::address::{Endpoint, Host};
 
 /// How many addresses of one name are tried: a service has one in each family, a few behind a balancer.
@@ -73,9 +73,9 @@ pub(super) async fn dial(
 
 /// Asks the system what a name stands for, which may wait for another machine.
 async fn resolve(plugin: &Plugin, name: &str, until: Instant) -> Result<Vec<SocketAddr>, Unreachable> {
-    let name = name.to_owned();
+    let (subject, name) = (Subject::Name(name.to_owned()), name.to_owned());
     let work = move || -> io::Result<Vec<SocketAddr>> { Ok((&*name, 0).to_socket_addrs()?.collect()) };
-    match elsewhere(plugin, until, work).await {
+    match elsewhere(plugin, subject, until, work).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(Unreachable::Resolve(error.to_string())),
         Err(Lost::Late) => Err(Unreachable::Timeout),

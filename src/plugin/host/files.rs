@@ -14,7 +14,7 @@ use super::super::configured::Plugin;
 use super::super::grants::{Basis, Grants, Refusal};
 use super::State;
 use super::denial::Key;
-use super::elsewhere::{Lost, elsewhere};
+use super::elsewhere::{Lost, Subject, elsewhere};
 use super::found::{Found, Unfound, find};
 use crate::hostpath::below;
 
@@ -71,7 +71,7 @@ async fn ask_elsewhere<T: Send + 'static>(
     work: fn(&Grants, &str) -> Result<T, Failed>,
 ) -> Result<T, Error> {
     let grants = Arc::clone(&plugin.grants);
-    let done = elsewhere(plugin, until, move || work(&grants, &path)).await;
+    let done = elsewhere(plugin, Subject::Path(path.clone()), until, move || work(&grants, &path)).await;
     done.unwrap_or_else(|lost| Err(Failed::Lost(lost))).map_err(|failed| answer(plugin, failed))
 }
 
@@ -110,7 +110,8 @@ fn answers_from_memory(path: &str) -> bool {
 /// grant, it is told so when it asks.
 pub(in super::super) async fn may_size(plugin: &Plugin, path: &str, until: Instant) -> bool {
     let (grants, path) = (Arc::clone(&plugin.grants), path.to_owned());
-    elsewhere(plugin, until, move || check_usage(&grants, &path).is_ok()).await.unwrap_or(true)
+    let subject = Subject::Path(path.clone());
+    elsewhere(plugin, subject, until, move || check_usage(&grants, &path).is_ok()).await.unwrap_or(true)
 }
 
 fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, Failed> {

@@ -16,7 +16,7 @@ use super::super::bindings::gauged::plugin::net::{Error, Host, HostConnection};
 use super::super::configured::Plugin;
 use super::denial::{Denial, Key};
 use super::dial::{Stream, Unreachable, dial};
-use super::elsewhere::{Lost, elsewhere};
+use super::elsewhere::{Lost, Subject, elsewhere};
 use super::found::{Unfound, find};
 use super::{State, printable};
 use crate::address::{Address, Endpoint};
@@ -130,7 +130,7 @@ async fn open_tcp(plugin: &Plugin, endpoint: &Endpoint, until: Instant) -> Resul
 /// Connects to the very socket that was found within the grants.
 async fn open_unix(plugin: &Plugin, path: String, until: Instant) -> Result<UnixStream, Error> {
     let grants = Arc::clone(&plugin.grants);
-    let found = elsewhere(plugin, until, move || {
+    let found = elsewhere(plugin, Subject::Path(path.clone()), until, move || {
         let check = |path: &str| {
             let address = Address::Unix(path.to_owned()).to_string();
             let checked = grants.connect_unix(path);

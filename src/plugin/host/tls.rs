@@ -16,7 +16,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use super::super::configured::Plugin;
-use super::elsewhere::{Lost, elsewhere};
+use super::elsewhere::{Lost, Subject, elsewhere};
 use crate::address::Host;
 
 /// One for all plugins, because what the system trusts takes milliseconds to read and half a megabyte to keep.
@@ -38,7 +38,7 @@ pub(super) async fn secure(
     until: Instant,
 ) -> Result<TlsStream<TcpStream>, Failed> {
     let config = CONFIG.get_or_try_init(|| async {
-        match elsewhere(plugin, until, load).await {
+        match elsewhere(plugin, Subject::Trust, until, load).await {
             Ok(loaded) => loaded.map_err(Failed::Tls),
             Err(Lost::Late) => Err(Failed::Timeout),
             Err(Lost::Panicked(why)) => Err(Failed::Tls(why)),
