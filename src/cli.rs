@@ -1,10 +1,13 @@
 //! The command line: its words, and what they mean. What a configuration file says besides is `config`'s business.
 
+mod plugin;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::plugin::PluginCommand;
 use crate::config::{Overrides, parse_interval};
 use crate::sink::Style;
 
@@ -61,6 +64,9 @@ pub struct Configuration {
 pub enum Command {
     /// Check the configuration: shows every error, and exits with 0 when there is none and with 2 otherwise
     Check(Configuration),
+    /// Inspect, try out, list and begin plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Compile a plugin: how the agent runs itself, with the file and the artifact as standard input and output
     #[command(hide = true)]
     Compile,

@@ -2,6 +2,7 @@
 //! `config::file`'s business, the command line's words are `cli`'s; here the two become one, and every error of both is
 //! found before the first tick.
 
+mod addition;
 mod file;
 pub mod limits;
 #[cfg(any(test, fuzzing))]
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
+pub use self::addition::Addition;
 use self::limits::Limits;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;

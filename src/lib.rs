@@ -20,6 +20,7 @@ pub mod sink;
 pub mod supervise;
 pub mod log;
 pub mod agent;
+pub mod author;
 pub mod config;
 pub mod cli;
 #[cfg(any(test, fuzzing))]

@@ -10,7 +10,7 @@ use clap::Parser as _;
 use gauged::cli::{Cli, Command};
 use gauged::config::{Config, Overrides};
 use gauged::log::Log;
-use gauged::{agent, plugin, supervise};
+use gauged::{agent, author, plugin, supervise};
 
 /// The command line or the configuration is wrong; clap uses the same for its own.
 const MISUSED: u8 = 2;
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let (once, style) = (cli.run.once, cli.run.style());
     let (overrides, is_check) = match cli.command {
+        Some(Command::Plugin(command)) => return author::run(command.into()),
         Some(Command::Check(configuration)) => (Overrides::from(configuration), true),
         Some(Command::Compile) | None => (Overrides::from(cli.run.configuration), false),
     };

@@ -23,8 +23,12 @@ mod result;
 mod bindings;
 mod grants;
 mod host;
+mod witness;
+pub mod workbench;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+
+pub use self::fault::{Failure, Fault, Kind};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
@@ -44,8 +48,6 @@ use self::compile::Compiler;
 use self::configured::{Plugin, plugins_of};
 use self::directory::{Change, Directory, Listing};
 use self::engine::Engine;
-use self::grants::Grants;
-use self::grants::network::Network;
 use self::load::{Load, Outcome};
 use self::room::Room;
 use self::slot::{Returned, Slot};
@@ -350,9 +352,7 @@ impl Plugins {
             }
             let slot = self.slots.entry(name.clone()).or_insert_with(|| {
                 let config = self.config.get(&name).cloned().unwrap_or_default();
-                let network = Network::new(&config.connect, &config.fetch);
-                let grants = Grants::new(&self.root, &config.read, &config.usage, network);
-                Slot::new(Plugin::new(&name, config, grants), file.to_owned())
+                Slot::new(Plugin::of_host(&name, config, &self.root), file.to_owned())
             });
             if slot.changed() {
                 self.load(&name);

@@ -266,6 +266,11 @@ impl Report<'_> {
     }
 }
 
+/// One line of TOML as a JSON object.
+pub(super) fn line(text: &str) -> Option<serde_json::Value> {
+    toml::from_str(text).ok().and_then(|table| json(toml::Value::Table(table)).ok())
+}
+
 /// TOML as JSON; a date becomes the text that it was.
 fn json(value: toml::Value) -> Result<serde_json::Value, String> {
     Ok(match value {

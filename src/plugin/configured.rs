@@ -2,10 +2,13 @@
 //! over time.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::grants::Grants;
+use super::grants::network::Network;
 use super::host::{Denials, Log, Places};
+use super::witness::Witness;
 use crate::config::limits::Limit;
 use crate::config::{PluginConfig, is_plugin_name};
 
@@ -23,6 +26,8 @@ pub(super) struct Plugin {
     pub(super) is_being_described: bool,
     /// Its places for operations that may not come back.
     pub(super) places: Arc<Places>,
+    /// Whoever watches it instead of the log, where it is tried out.
+    pub(super) witness: Option<Arc<Witness>>,
 }
 
 impl Plugin {
@@ -36,12 +41,26 @@ impl Plugin {
             denials: Arc::default(),
             is_being_described: false,
             places: Arc::default(),
+            witness: None,
         }
+    }
+
+    /// A plugin with what its configuration grants it on the host whose root is there.
+    pub(super) fn of_host(name: &str, config: Arc<PluginConfig>, root: &Path) -> Self {
+        let network = Network::new(&config.connect, &config.fetch);
+        let grants = Grants::new(root, &config.read, &config.usage, network);
+        Self::new(name, config, grants)
     }
 
     /// The same plugin with nothing granted.
     pub(super) fn without_grants(&self) -> Self {
         Self { grants: Arc::new(Grants::none()), is_being_described: true, ..self.clone() }
+    }
+
+    /// The same plugin with nothing granted but what all plugins may.
+    pub(super) fn with_default_grants(&self) -> Self {
+        let grants = Grants::new(self.grants.root(), &[], &[], Network::default());
+        Self { grants: Arc::new(grants), ..self.clone() }
     }
 }
 

@@ -2,7 +2,7 @@
 //! Plugins and artifacts travel as such copies between file, compiler and cache. None of them passes through the heap,
 //! which would keep much of what it once held, and none can be cut short under the feet of whoever has it mapped.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read, Seek as _};
 use std::os::fd::AsRawFd as _;
@@ -18,10 +18,25 @@ const CHUNK_BYTES: usize = 64 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hash(pub(super) [u8; 32]);
 
+impl Hash {
+    /// All its digits.
+    pub(super) fn in_full(&self) -> String {
+        digits(&self.0)
+    }
+}
+
+fn digits(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
 /// The first eight digits: what is shown of it.
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&digits(&self.0[..4]))
     }
 }
 
@@ -136,6 +151,9 @@ mod tests {
     fn a_copy_is_told_by_its_hash_and_read_from_its_beginning() {
         let content = Content::copy(&b"abc"[..]).expect("copied");
         assert_eq!((content.hash().to_string(), content.length()), ("ba7816bf".to_owned(), 3));
+        // As FIPS 180-2 has it in its first example.
+        let in_full = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(content.hash().in_full(), in_full);
         for _ in 0..2 {
             let mut bytes = Vec::new();
             content.open().and_then(|mut file| file.read_to_end(&mut bytes)).expect("read");

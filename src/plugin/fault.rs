@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 /// What a plugin did wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// It ended in an illegal instruction, an out-of-bounds access, a panic of its own.
     Trap,
     /// It did not come back in time.
@@ -46,7 +46,8 @@ impl Kind {
     ];
 
     /// The value of the label `kind`.
-    pub(super) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Trap => "trap",
             Self::Timeout => "timeout",
@@ -74,9 +75,11 @@ pub(super) fn is_shortage(error: &wasmtime::Error) -> bool {
 
 /// One fault, with what there is to say about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) kind: Kind,
-    pub(super) message: String,
+pub struct Fault {
+    /// Which one it was.
+    pub kind: Kind,
+    /// What happened, on one line.
+    pub message: String,
 }
 
 impl fmt::Display for Fault {
@@ -87,7 +90,7 @@ impl fmt::Display for Fault {
 
 /// Why a call of a plugin has nothing to return.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub enum Failure {
     /// It failed; its memory is not to be trusted any more.
     Fault(Fault),
     /// What it measures is not there now; it is asked again.

@@ -47,6 +47,11 @@ impl Code {
         let instance: InstancePre<State> = linker.instantiate_pre(component).map_err(unfit)?;
         Ok(Self { engine: engine.clone(), guest: PluginPre::new(instance).map_err(unfit)? })
     }
+
+    /// What it was made of.
+    pub(super) fn component(&self) -> &Component {
+        self.guest.instance_pre().component()
+    }
 }
 
 /// A guest with its memory.

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use wasmtime::component::Component;
 
-use super::bindings::exports::gauged::plugin::collector::{Capability, Need};
+use super::bindings::exports::gauged::plugin::collector::{About, Capability, Need};
 use super::cache::Cache;
 use super::compile::{Compiler, Turn};
 use super::configured::Plugin;
@@ -65,9 +65,17 @@ pub(super) struct Load {
 /// How many needs of one plugin are held against its grants.
 const CHECKED_NEEDS: usize = 200;
 
+/// A file's content and what was compiled of it.
+pub(super) struct Compiled {
+    pub(super) hash: Hash,
+    /// How long the file is.
+    pub(super) bytes: u64,
+    pub(super) code: Code,
+}
+
 /// What there is to make a version of.
 enum Found {
-    Code(Hash, Code),
+    Compiled(Compiled),
     Uncompiled(Content),
 }
 
@@ -165,27 +173,35 @@ impl Load {
     }
 
     async fn load(&self) -> Result<(Version, Trial), Outcome> {
+        let Compiled { hash, code, .. } = self.compiled().await?;
+        self.try_out(code, hash).await.map_err(|rejection| Outcome::Rejected(hash, rejection))
+    }
+
+    /// Reads the file, and compiles it unless that was done before.
+    ///
+    /// # Errors
+    ///
+    /// How the load has ended.
+    pub(super) async fn compiled(&self) -> Result<Compiled, Outcome> {
         // Nobody closes the semaphore, so there is a place in the end.
         let place = self.places.acquire().await;
         let found = self.look().await?;
         drop(place);
-        let (hash, code) = match found {
-            Found::Code(hash, code) => (hash, code),
+        if let Found::Compiled(compiled) = found {
+            return Ok(compiled);
+        }
+        // Whoever waits for the compiler holds no file in memory meanwhile, nor a place that others need for less. Then
+        // the file may be another, or may have been compiled for another plugin.
+        drop(found);
+        let turn = self.compiler.turn().await;
+        match self.look().await? {
+            Found::Compiled(compiled) => Ok(compiled),
             Found::Uncompiled(file) => {
-                // Whoever waits for the compiler holds no file in memory meanwhile, nor a place that others need for
-                // less. Then the file may be another, or may have been compiled for another plugin.
-                drop(file);
-                let turn = self.compiler.turn().await;
-                match self.look().await? {
-                    Found::Code(hash, code) => (hash, code),
-                    Found::Uncompiled(file) => {
-                        let hash = file.hash();
-                        (hash, self.compile(file, turn).await.map_err(|rejection| Outcome::Rejected(hash, rejection))?)
-                    }
-                }
+                let (hash, bytes) = (file.hash(), file.length());
+                let code = self.compile(file, turn).await.map_err(|rejection| Outcome::Rejected(hash, rejection))?;
+                Ok(Compiled { hash, bytes, code })
             }
-        };
-        self.try_out(code, hash).await.map_err(|rejection| Outcome::Rejected(hash, rejection))
+        }
     }
 
     /// Reads the file, and finds out whether it has to be compiled. Of its content nothing but the beginning is looked at.
@@ -204,7 +220,10 @@ impl Load {
         }
         probe::check_beginning(&file).map_err(reject)?;
         Ok(match self.cache.get(hash).await {
-            Some(component) => Found::Code(hash, self.link(component).await.map_err(reject)?),
+            Some(component) => {
+                let (bytes, code) = (file.length(), self.link(component).await.map_err(reject)?);
+                Found::Compiled(Compiled { hash, bytes, code })
+            }
             None => Found::Uncompiled(file),
         })
     }
@@ -233,7 +252,7 @@ impl Load {
     }
 
     async fn try_out(&self, code: Code, hash: Hash) -> Result<(Version, Trial), Rejection> {
-        let name = self.describe(&code).await?;
+        let name = self.plugin.describe(&code).await?.version;
         let version = Version { name: name.into(), hash, digits: hash.to_string().into(), code };
         let (mut instance, needs) = match self.plugin.start(&version.code).await {
             Ok(started) => started,
@@ -251,15 +270,6 @@ impl Load {
         Ok((version, trial))
     }
 
-    /// Asks a throw-away instance, to which nothing is granted, for its version.
-    async fn describe(&self, code: &Code) -> Result<String, Rejection> {
-        let plugin = self.plugin.without_grants();
-        let mut instance = Instance::new(code, &plugin).await.map_err(Failure::Fault)?;
-        let about = instance.describe().await.map_err(Failure::Fault)?;
-        result::check_about(&about).map_err(|why| format!("{why}; mend the plugin"))?;
-        Ok(about.version)
-    }
-
     /// Tells the operator what a plugin needs and has not been granted, with the lines to write.
     async fn report_missing_grants(&self, needs: Vec<Need>) {
         let Plugin { name, .. } = &self.plugin;
@@ -269,7 +279,7 @@ impl Load {
             tracing::warn!("plugin {name} needs more than {CHECKED_NEEDS} grants; those beyond are not looked at");
         }
         for Need { capability, reason } in needs.into_iter().take(CHECKED_NEEDS) {
-            let is_granted = self.is_granted(&capability, until).await;
+            let is_granted = self.plugin.is_granted(&capability, until).await;
             if is_granted == Ok(true) {
                 continue;
             }
@@ -291,24 +301,6 @@ impl Load {
             }
         }
     }
-
-    /// Whether a capability is granted.
-    ///
-    /// # Errors
-    ///
-    /// Why nothing can grant it: the end of a sentence that begins with it.
-    async fn is_granted(&self, capability: &Capability, until: Instant) -> Result<bool, String> {
-        let grants = &self.plugin.grants;
-        if let Capability::Read(path) | Capability::Usage(path) = capability {
-            hostpath::check(path)?;
-        }
-        Ok(match capability {
-            Capability::Read(path) => grants.names(path),
-            Capability::Usage(path) => may_size(&self.plugin, path, until).await,
-            Capability::Connect(address) => grants.network().connect(&Address::parse(address)?),
-            Capability::Fetch(origin) => grants.network().fetch(&Origin::parse(origin)?),
-        })
-    }
 }
 
 fn unloadable(why: &impl fmt::Display) -> String {
@@ -316,11 +308,38 @@ fn unloadable(why: &impl fmt::Display) -> String {
 }
 
 impl Plugin {
+    /// Asks a throw-away instance, to which nothing is granted, who it is.
+    pub(super) async fn describe(&self, code: &Code) -> Result<About, Rejection> {
+        let plugin = self.without_grants();
+        let mut instance = Instance::new(code, &plugin).await.map_err(Failure::Fault)?;
+        let about = instance.describe().await.map_err(Failure::Fault)?;
+        result::check_about(&about).map_err(|why| format!("{why}; mend the plugin"))?;
+        Ok(about)
+    }
+
     /// Makes an instance and configures it. Answers what it will touch, too.
     pub(super) async fn start(&self, code: &Code) -> Result<(Instance, Vec<Need>), Failure> {
         let mut instance = Instance::new(code, self).await.map_err(Failure::Fault)?;
         let needs = instance.configure(&self.config.config).await?;
         Ok((instance, needs))
+    }
+
+    /// Whether a capability is granted.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can grant it: the end of a sentence that begins with it.
+    pub(super) async fn is_granted(&self, capability: &Capability, until: Instant) -> Result<bool, String> {
+        if let Capability::Read(path) | Capability::Usage(path) = capability {
+            hostpath::check(path)?;
+        }
+        let grants = &self.grants;
+        Ok(match capability {
+            Capability::Read(path) => grants.names(path),
+            Capability::Usage(path) => may_size(self, path, until).await,
+            Capability::Connect(address) => grants.network().connect(&Address::parse(address)?),
+            Capability::Fetch(origin) => grants.network().fetch(&Origin::parse(origin)?),
+        })
     }
 }
 

@@ -13,6 +13,9 @@ use crate::sample::{Label, Labels, Module, Value, is_label_name, is_name};
 /// The most metrics that a plugin may describe: names, whatever their labels.
 const DESCRIBED: usize = 10_000;
 
+/// How many of the metrics that were not usable are told of: enough for whoever mends the plugin to go on with.
+const TOLD: usize = 20;
+
 /// The usable part of a result.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Collected {
@@ -20,7 +23,7 @@ pub(super) struct Collected {
     /// How many metrics were not usable.
     pub(super) dropped: u64,
     /// The first of them, and why.
-    pub(super) loss: Option<String>,
+    pub(super) losses: Vec<String>,
 }
 
 impl Collected {
@@ -31,7 +34,9 @@ impl Collected {
 
     fn lose(&mut self, metrics: usize, what: impl FnOnce() -> String) {
         self.dropped += metrics as u64;
-        self.loss.get_or_insert_with(|| printable(&what()));
+        if self.losses.len() < TOLD {
+            self.losses.push(printable(&what()));
+        }
     }
 }
 
@@ -259,8 +264,19 @@ mod tests {
         let mut expected = Module::new("disk");
         expected.push_labelled("reads_total", &[("device", "sda")].into(), 1);
         expected.push_labelled("reads_total", &[("device", "sdb")].into(), 3);
-        let loss = Some("the metric disk.reads_total: it is there twice".to_owned());
-        assert_eq!(collected, Collected { modules: vec![expected], dropped: 9, loss });
+        let losses = [
+            "the metric disk.reads_total: it is there twice",
+            "the metric disk.nan: its value is not finite",
+            "the metric disk.infinite: its value is not finite",
+            "the metric disk.bad name: its name breaks the rules",
+            "the metric disk.bad_label: the name of one of its labels breaks the rules",
+            "the metric disk.label_twice: it has a label twice",
+            "the metric disk.long: its text is longer than limits.text",
+            "the module disk: it is there twice",
+            "the module bad-name: its name breaks the rules",
+        ];
+        let losses = losses.map(str::to_owned).into();
+        assert_eq!(collected, Collected { modules: vec![expected], dropped: 9, losses });
     }
 
     #[test]

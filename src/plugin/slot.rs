@@ -375,7 +375,7 @@ impl Slot {
 
     /// Tells once for each version that something of what it returns is not usable.
     fn report_loss(&mut self, collected: &Collected) {
-        let Some(loss) = collected.loss.as_ref().filter(|_| !self.reported.loss) else { return };
+        let Some(loss) = collected.losses.first().filter(|_| !self.reported.loss) else { return };
         self.reported.loss = true;
         let (plugin, version) = (&self.plugin.name, self.version());
         tracing::warn!(

@@ -70,6 +70,19 @@ impl Guest {
         self
     }
 
+    /// Has it describe metrics: module, name, and the kind by its number in the contract.
+    pub fn describes(mut self, metrics: &[(&str, &str, u32)]) -> Self {
+        let (unit, description) = (self.text("By"), self.text("What it is."));
+        let mut words = Vec::new();
+        for (module, name, kind) in metrics {
+            let (module, name) = (self.text(module), self.text(name));
+            words.extend([module.0, module.1, name.0, name.1, *kind, unit.0, unit.1, description.0, description.1]);
+        }
+        let list = self.list(&words);
+        self.words(ABOUT + 16, &[list, metrics.len() as u32]);
+        self
+    }
+
     /// Sets the value of its metric.
     pub fn value(mut self, value: u32) -> Self {
         self.words(VALUE, &[0, 0, value, 0]);

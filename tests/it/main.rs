@@ -31,6 +31,7 @@ mod net; // what a guest gets of other servers
 mod stuck; // file systems that do not answer
 #[cfg(target_os = "linux")]
 mod names; // what names lead to, and resolvers that do not answer
+mod author; // gauged plugin inspect, test, list, new
 mod first_party; // the plugins in this repository
 mod deploy; // what is in deploy/, used
 mod tidy; // the rules of the house

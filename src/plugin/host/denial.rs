@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
 use super::super::configured::Plugin;
+use super::super::witness::Denied;
 use super::log::printable;
 
 /// How many different grants that one plugin lacks are told to the operator: a plugin that asks for more is not asking
@@ -21,7 +22,9 @@ pub(in super::super) enum Key {
 }
 
 impl Key {
-    fn name(self) -> &'static str {
+    const ALL: [Self; 4] = [Self::Read, Self::Usage, Self::Connect, Self::Fetch];
+
+    pub(in super::super) fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Usage => "usage",
@@ -81,14 +84,33 @@ impl Plugin {
         self.lines(key, value)
     }
 
-    fn lines(&self, key: Key, value: &str) -> String {
-        let Self { name, config, .. } = self;
-        let mut values = match key {
-            Key::Read => texts(&config.read),
-            Key::Usage => texts(&config.usage),
-            Key::Connect => texts(&config.connect),
-            Key::Fetch => texts(&config.fetch),
+    /// The lines of the plugin's table that grant it all of this besides what they grant already.
+    pub(in super::super) fn table(&self, missing: &[(Key, String)]) -> Vec<String> {
+        let line = |key: Key| {
+            let mut values = self.granted(key);
+            for (_, value) in missing.iter().filter(|(of, _)| *of == key) {
+                if !values.contains(value) {
+                    values.push(value.clone());
+                }
+            }
+            grants_line(key, &values)
         };
+        let is_missing = |key: &Key| missing.iter().any(|(of, _)| of == key);
+        Key::ALL.into_iter().filter(is_missing).map(line).collect()
+    }
+
+    /// What the configuration grants.
+    fn granted(&self, key: Key) -> Vec<String> {
+        match key {
+            Key::Read => texts(&self.config.read),
+            Key::Usage => texts(&self.config.usage),
+            Key::Connect => texts(&self.config.connect),
+            Key::Fetch => texts(&self.config.fetch),
+        }
+    }
+
+    fn lines(&self, key: Key, value: &str) -> String {
+        let (name, mut values) = (&self.name, self.granted(key));
         let verb = if values.is_empty() { "add" } else { "change" };
         values.push(value.to_owned());
         format!("{verb} under [plugins.{name}]: {}", grants_line(key, &values))
@@ -96,10 +118,19 @@ impl Plugin {
 
     /// Tells the operator about a denial, unless that has been done. Answers what to tell the guest.
     pub(super) fn deny(&self, denial: Denial) -> String {
-        let (told, remedy) = match denial {
-            Denial::Missing(key, value) => (grant_line(key, &value), self.lines(key, &value)),
-            Denial::Final(why) => (printable(&why), printable(&why)),
+        let (told, remedy) = match &denial {
+            Denial::Missing(key, value) => (grant_line(*key, value), self.lines(*key, value)),
+            Denial::Final(why) => (printable(why), printable(why)),
         };
+        if let Some(witness) = &self.witness {
+            if !self.is_being_described && self.denials.note(&told).is_some() {
+                witness.deny(match denial {
+                    Denial::Missing(key, value) => Denied::Missing(key, value),
+                    Denial::Final(_) => Denied::Final(remedy),
+                });
+            }
+            return told;
+        }
         // A line that there is no room for in the log now is for the next time.
         if !self.is_being_described && !self.denials.has(&told) && self.log.take() {
             let name = &self.name;
@@ -140,6 +171,16 @@ mod tests {
         assert_eq!(some.remedy(Key::Read, "/a"), r#"change under [plugins.needy]: read = ["/etc/*", "/a"]"#);
         assert_eq!(some.remedy(Key::Connect, "db:1"), r#"add under [plugins.needy]: connect = ["db:1"]"#);
         assert_eq!(some.deny(Denial::Missing(Key::Read, "/a".to_owned())), r#"read = ["/a"]"#);
+    }
+
+    #[test]
+    fn a_table_has_each_key_once_with_what_it_had_before() {
+        let read = vec![Pattern::new("/etc/*").expect("a pattern")];
+        let plugin = plugin(PluginConfig { read, ..PluginConfig::default() });
+        let missing = [(Key::Connect, "db:1"), (Key::Read, "/a"), (Key::Read, "/etc/*"), (Key::Read, "/a")];
+        let missing = missing.map(|(key, value)| (key, value.to_owned()));
+        assert_eq!(plugin.table(&missing), [r#"read = ["/etc/*", "/a"]"#, r#"connect = ["db:1"]"#]);
+        assert_eq!(plugin.table(&[]), [""; 0]);
     }
 
     #[test]

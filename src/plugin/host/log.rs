@@ -81,6 +81,9 @@ impl Allowance {
 
 impl Host for State {
     async fn log(&mut self, level: Level, message: String) {
+        if let Some(witness) = &self.plugin.witness {
+            return witness.say(name(level), printable(&message));
+        }
         if matches!(level, Level::Debug) || !self.plugin.log.take() {
             return;
         }
@@ -90,6 +93,15 @@ impl Host for State {
             Level::Warn => tracing::warn!("plugin {plugin} says: {message}"),
             Level::Info | Level::Debug => tracing::info!("plugin {plugin} says: {message}"),
         }
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 

@@ -1,0 +1,93 @@
+//! The words of `gauged plugin …`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::author::{Form, Order, Subject};
+use crate::config::{Addition, Overrides, parse_interval};
+
+/// What to do with a plugin.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Show what a plugin's file is, what it measures, what it needs, and the lines that grant it that
+    ///
+    /// The file is loaded and compiled as the agent does, asked who it is, and configured. Exit codes: 0 when it can be
+    /// loaded, configured or not; 1 when it cannot; 2 when the command line or the configuration is wrong.
+    Inspect {
+        /// The plugin
+        #[command(flatten)]
+        subject: SubjectWords,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a plugin as the agent does, under the same limits, and show how that went
+    ///
+    /// Shows the last sample; how long the runs took and how much memory there was; what the plugin says, messages for its
+    /// author included; what it was denied, and the lines that grant it; and breaches of the contract: metrics that are not
+    /// described, that are of another kind than described, that were dropped and why, counters that fell, and label sets
+    /// that keep growing, which takes four runs to see. Exit codes: 0 when all was well; 1 when the plugin cannot be loaded,
+    /// failed, never measured, lacks a grant or was denied one, or broke the contract; 2 when the command line or the
+    /// configuration is wrong.
+    Test {
+        /// The plugin
+        #[command(flatten)]
+        subject: SubjectWords,
+        /// How many runs
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        runs: u32,
+        /// Time from one run to the next, such as 1s or 100ms
+        #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = parse_interval)]
+        interval: Duration,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A plugin's file, and how the plugin is to be configured.
+#[derive(Debug, Args)]
+pub struct SubjectWords {
+    /// The plugin's .wasm file
+    pub file: PathBuf,
+    /// The plugin's name [default: as the agent would call it]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Configuration file, whose table [plugins.NAME] holds [default: as for the agent]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory in which the measured host's root is mounted [default: /]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Grant it something more, such as read=/var/lib/app/*, usage=/srv, connect=localhost:6379, fetch=http://localhost:80
+    #[arg(long, value_name = "KIND=VALUE", value_parser = Addition::grant)]
+    pub grant: Vec<Addition>,
+    /// Change a key of its own configuration; the value is TOML, and whatever is not is a text
+    #[arg(long, value_name = "KEY=VALUE", value_parser = Addition::setting)]
+    pub set: Vec<Addition>,
+}
+
+impl From<SubjectWords> for Subject {
+    fn from(words: SubjectWords) -> Self {
+        let overrides = Overrides { file: words.config, root: words.root, ..Overrides::default() };
+        let additions = words.grant.into_iter().chain(words.set).collect();
+        Self { file: words.file, name: words.name, overrides, additions }
+    }
+}
+
+impl From<PluginCommand> for Order {
+    fn from(command: PluginCommand) -> Self {
+        match command {
+            PluginCommand::Inspect { subject, json } => Self::Inspect(subject.into(), form(json)),
+            PluginCommand::Test { subject, runs, interval, json } => {
+                Self::Test(subject.into(), runs as usize, interval, form(json))
+            }
+        }
+    }
+}
+
+fn form(json: bool) -> Form {
+    if json { Form::Json } else { Form::Text }
+}

@@ -1,0 +1,132 @@
+//! What the command line adds to the configuration of one plugin: a grant more, a setting more.
+
+use serde_json::{Map, Value};
+
+use super::PluginConfig;
+use super::file;
+use crate::address::{ConnectGrant, Origin};
+use crate::hostpath::Pattern;
+
+/// Something that is added.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Addition {
+    /// A path to read and list.
+    Read(Pattern),
+    /// A path whose file system's usage may be seen.
+    Usage(Pattern),
+    /// An address to connect to.
+    Connect(ConnectGrant),
+    /// An origin to send requests to.
+    Fetch(Origin),
+    /// A part of the plugin's own configuration.
+    Setting(Map<String, Value>),
+}
+
+impl Addition {
+    /// Reads a grant as the command line has it: `read=/var/lib/app/*`, the key as in the configuration.
+    ///
+    /// # Errors
+    ///
+    /// What would be right.
+    pub fn grant(text: &str) -> Result<Self, String> {
+        let form = "write it as read=PATH, usage=PATH, connect=HOST:PORT or fetch=SCHEME://HOST:PORT";
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =; {form}"))?;
+        let pattern = || Pattern::new(value).map_err(str::to_owned);
+        let granted = match key {
+            "read" => pattern().map(Self::Read),
+            "usage" => pattern().map(Self::Usage),
+            "connect" => ConnectGrant::parse(value).map(Self::Connect),
+            "fetch" => Origin::parse(value).map(Self::Fetch),
+            _ => return Err(format!("{key:?} is no kind of grant; {form}")),
+        };
+        granted.map_err(|why| format!("{value:?} {why}"))
+    }
+
+    /// Reads a setting: `db=0`, `auth.user="me"`. The value is TOML, and whatever is not is a text.
+    ///
+    /// # Errors
+    ///
+    /// What would be right.
+    pub fn setting(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =; write it as key=value"))?;
+        // A JSON text is a TOML text.
+        let as_text = || file::line(&format!("{key} = {}", Value::from(value)));
+        let setting = file::line(&format!("{key} = {value}")).or_else(as_text);
+        match setting {
+            Some(Value::Object(setting)) => Ok(Self::Setting(setting)),
+            _ => Err(format!("{key:?} is not a key; write it as key=value or table.key=value")),
+        }
+    }
+}
+
+impl PluginConfig {
+    /// Adds to it.
+    pub fn add(&mut self, addition: Addition) {
+        match addition {
+            Addition::Read(pattern) => self.read.push(pattern),
+            Addition::Usage(pattern) => self.usage.push(pattern),
+            Addition::Connect(grant) => self.connect.push(grant),
+            Addition::Fetch(origin) => self.fetch.push(origin),
+            Addition::Setting(setting) => {
+                // It is an object, whoever has made it.
+                let mut config: Map<String, Value> = serde_json::from_str(&self.config).unwrap_or_default();
+                merge(&mut config, setting);
+                self.config = Value::Object(config).to_string();
+            }
+        }
+    }
+}
+
+/// Tables are merged, everything else is replaced.
+fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Object(into)), Value::Object(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configured(settings: &[&str]) -> String {
+        let mut config = PluginConfig { config: r#"{"a":1,"t":{"x":1,"y":2}}"#.to_owned(), ..PluginConfig::default() };
+        for setting in settings {
+            config.add(Addition::setting(setting).expect(setting));
+        }
+        config.config
+    }
+
+    #[test]
+    fn settings_are_toml_and_otherwise_texts_and_tables_are_merged() {
+        assert_eq!(configured(&["a=2", "b=[1, 2]", "c=true"]), r#"{"a":2,"b":[1,2],"c":true,"t":{"x":1,"y":2}}"#);
+        assert_eq!(configured(&["t.x=\"7\"", "t.z=0.5"]), r#"{"a":1,"t":{"x":"7","y":2,"z":0.5}}"#);
+        assert_eq!(configured(&["a=http://h/?x=1", "t="]), r#"{"a":"http://h/?x=1","t":""}"#);
+        for wrong in ["a", "=1", "a b=1", "[x]=1"] {
+            assert!(Addition::setting(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn grants_are_held_to_the_rules_of_the_configuration() {
+        let mut config = PluginConfig::default();
+        for grant in ["read=/a/*", "usage=/b", "connect=DB:1", "connect=unix:/s", "fetch=http://h:80"] {
+            config.add(Addition::grant(grant).expect(grant));
+        }
+        assert_eq!((config.read.len(), config.usage.len(), config.connect.len(), config.fetch.len()), (1, 1, 2, 1));
+        for (wrong, why) in [
+            ("read", "has no ="),
+            ("write=/a", "is no kind of grant"),
+            ("read=a", "is not absolute"),
+            ("connect=db", "has no port"),
+            ("fetch=db:1", "does not begin with http"),
+        ] {
+            let told = Addition::grant(wrong).expect_err(wrong);
+            assert!(told.contains(why), "{told}");
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! One plugin by itself, for who writes plugins or thinks of installing one: loaded, described, configured and called by
+//! the agent's own code and under the same limits, with a witness in place of the log. Whatever a plugin says of itself is
+//! handed on as single lines that can be shown. Nothing is decided here: what counts as good is the caller's business.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use tokio::sync::Semaphore;
+
+use super::bindings::exports::gauged::plugin::collector as wit;
+use super::bindings::gauged::plugin::metrics;
+use super::cache::Cache;
+use super::compile::Compiler;
+use super::configured::{Plugin, plugins_of};
+use super::content::Hash;
+use super::directory::{self, Look};
+use super::engine::Engine;
+use super::fault::Failure;
+use super::host::{Key, grant_line, printable};
+use super::instance::{Code, Instance, grant_of};
+use super::load::{Compiled, Load, Outcome, Rejection};
+use super::witness::{self, Denied, Witness};
+use crate::config::{Config, PluginConfig};
+use crate::sample::{Kind, Module};
+use crate::schedule::{Tick, wall_clock};
+
+pub use super::witness::Message;
+
+/// How many needs of a plugin are looked at; the agent reports fewer.
+const NEEDS: usize = 200;
+
+/// What it takes to load plugins one by one.
+pub struct Workbench {
+    engine: Engine,
+    compiler: Compiler,
+    cache: Cache,
+    root: PathBuf,
+    plugins: BTreeMap<String, Arc<PluginConfig>>,
+    /// The zero of the guests' clock.
+    clock: Instant,
+}
+
+/// Why there is no plugin in a file.
+#[derive(Debug)]
+pub struct Unfit {
+    /// The file.
+    pub file: PathBuf,
+    /// The first digits of its content's hash, if it could be read.
+    pub hash: Option<String>,
+    /// The end of a sentence that begins with the file, with the remedy, on one line.
+    pub reason: String,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, hash, reason } = self;
+        match hash {
+            Some(hash) => write!(f, "{} ({hash}) {reason}", file.display()),
+            None => write!(f, "{} {reason}", file.display()),
+        }
+    }
+}
+
+/// A file of a plugins directory.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name.
+    pub file: String,
+    /// The plugins that it makes, or why it makes none: the end of a sentence that begins with the file.
+    pub plugins: Result<Vec<String>, String>,
+}
+
+/// A plugin that was loaded from a file, with an instance once that is configured.
+pub struct Piece {
+    plugin: Plugin,
+    code: Code,
+    clock: Instant,
+    hash: Hash,
+    /// How long its file is.
+    pub file_bytes: u64,
+    /// Who it says that it is.
+    pub about: About,
+    instance: Option<Instance>,
+    witness: Arc<Witness>,
+}
+
+/// Who a plugin says that it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Its version.
+    pub version: String,
+    /// What it measures.
+    pub description: String,
+    /// Every metric that it can return.
+    pub metrics: Vec<Described>,
+}
+
+/// What a plugin says of one of its metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The module that it is returned in.
+    pub module: String,
+    /// Its name, whatever its labels.
+    pub name: String,
+    /// How successive values relate.
+    pub kind: Kind,
+    /// In UCUM.
+    pub unit: String,
+    /// One sentence.
+    pub description: String,
+}
+
+/// Something that a plugin may be granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    key: Key,
+    value: String,
+}
+
+impl Grant {
+    /// The key of the configuration that it belongs under.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        self.key.name()
+    }
+
+    /// What is to be written there, on one line.
+    #[must_use]
+    pub fn value(&self) -> String {
+        printable(&self.value)
+    }
+}
+
+/// As a line of configuration.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&grant_line(self.key, &self.value))
+    }
+}
+
+/// Something that a plugin says it will touch as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Need {
+    /// What it takes.
+    pub grant: Grant,
+    /// What for: completes "it needs it to".
+    pub reason: String,
+    /// Who grants it.
+    pub granted: Granted,
+}
+
+/// Who grants something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Granted {
+    /// Every plugin has it.
+    ToAll,
+    /// The configuration.
+    ByConfiguration,
+    /// Nobody.
+    No,
+    /// Nobody can; why.
+    Never(String),
+}
+
+/// What a plugin was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// This is not granted.
+    Missing(Grant),
+    /// No grant would help; why.
+    Final(String),
+}
+
+/// What came of one call.
+#[derive(Debug)]
+pub struct Measured {
+    /// What it returned as far as that is usable, or why there is nothing.
+    pub result: Result<Usable, Failure>,
+    /// How long that took, a fresh start included where there was one.
+    pub took: Duration,
+    /// Whether the call was the first of a fresh instance.
+    pub is_first: bool,
+    /// The plugin's linear memories together, at the end of the call.
+    pub memory_bytes: u64,
+}
+
+/// What a plugin has done besides what it was called for.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// What it said.
+    pub messages: Vec<Message>,
+    /// How many messages more there were.
+    pub more_messages: u64,
+    /// What it was refused for the first time.
+    pub denied: Vec<Denial>,
+}
+
+/// The usable part of what a plugin returned.
+#[derive(Debug)]
+pub struct Usable {
+    /// What there is to put into a sample.
+    pub modules: Vec<Module>,
+    /// How many metrics were dropped.
+    pub dropped: u64,
+    /// The first of them, and why.
+    pub losses: Vec<String>,
+}
+
+impl Workbench {
+    /// Sets up what it takes, as the agent does with this configuration.
+    ///
+    /// # Errors
+    ///
+    /// When this machine cannot run guests at all.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let engine = Engine::new().map_err(|error| anyhow!("failed to set up the WebAssembly engine: {error:#}"))?;
+        Ok(Self {
+            compiler: Compiler::new(),
+            cache: Cache::new(config.cache.clone(), engine.clone()),
+            engine,
+            root: config.root.canonicalize().unwrap_or_else(|_| config.root.clone()),
+            plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), Arc::new(plugin.clone()))).collect(),
+            clock: Instant::now(),
+        })
+    }
+
+    /// The plugins that a file with this name makes.
+    ///
+    /// # Errors
+    ///
+    /// Why it makes none: the end of a sentence that begins with the file.
+    pub fn plugins_of(&self, file: &str) -> Result<Vec<String>, String> {
+        plugins_of(file, &self.plugins)
+    }
+
+    /// What the agent would look at in a directory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        let entries = directory::list(directory)?.into_iter().map(|(file, look)| {
+            let plugins = match look {
+                Look::File(_) => self.plugins_of(&file),
+                Look::Unusable(why) => Err(why),
+            };
+            Entry { file, plugins }
+        });
+        Ok(entries.collect())
+    }
+
+    /// Loads a plugin with this name and this configuration, and asks who it is.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn open(&self, name: &str, config: PluginConfig, file: &Path) -> Result<Piece, Unfit> {
+        let witness = Arc::new(Witness::default());
+        let watched = Plugin::of_host(name, Arc::new(config), &self.root);
+        let plugin = Plugin { witness: Some(Arc::clone(&witness)), ..watched };
+        let load = Load {
+            engine: self.engine.clone(),
+            compiler: self.compiler.clone(),
+            cache: self.cache.clone(),
+            places: Arc::new(Semaphore::new(1)),
+            plugin: plugin.clone(),
+            path: file.to_owned(),
+            settled: [None, None],
+            clock: self.clock,
+        };
+        let unfit = |hash: Option<Hash>, reason| Unfit {
+            file: file.to_owned(),
+            hash: hash.as_ref().map(ToString::to_string),
+            reason,
+        };
+        let Compiled { hash, bytes, code } = load.compiled().await.map_err(|outcome| match outcome {
+            Outcome::Rejected(hash, Rejection { reason, .. }) => unfit(Some(hash), reason),
+            Outcome::Unreadable(error) => unfit(None, unreadable(&error)),
+            // Nothing has settled, and nothing was tried.
+            Outcome::Settled(hash) | Outcome::Ready(super::load::Version { hash, .. }, _) => {
+                unfit(Some(hash), "was not loaded; report this".to_owned())
+            }
+        })?;
+        let about = plugin.describe(&code).await.map_err(|rejection| unfit(Some(hash), rejection.reason))?;
+        let (clock, about) = (self.clock, about.into());
+        Ok(Piece { plugin, code, clock, hash, file_bytes: bytes, about, instance: None, witness })
+    }
+}
+
+/// Why a plugin that has failed would not serve: the end of a sentence that begins with it, with the remedy, as the log
+/// has it.
+#[must_use]
+pub fn reason(failure: &Failure) -> String {
+    Rejection::from(failure.clone()).reason
+}
+
+fn unreadable(error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "name a plugin's .wasm file",
+        io::ErrorKind::InvalidInput => "name a .wasm file itself",
+        _ => "allow it to be read",
+    };
+    format!("cannot be read: {error}; {remedy}")
+}
+
+impl Piece {
+    /// The SHA-256 of its file, in hexadecimal digits; the log shows the first eight of them.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        self.hash.in_full()
+    }
+
+    /// How much native code and data was made of it.
+    #[must_use]
+    pub fn artifact_bytes(&self) -> u64 {
+        let image = self.code.component().image_range();
+        (image.end as usize).saturating_sub(image.start as usize) as u64
+    }
+
+    /// What it imports, on one line each.
+    #[must_use]
+    pub fn imports(&self) -> Vec<String> {
+        let component = self.code.component();
+        let (of, engine) = (component.component_type(), component.engine());
+        of.imports(engine).map(|(name, _)| printable(name)).collect()
+    }
+
+    /// Starts it afresh, configured. Answers what it will touch, and whether that is granted.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not start.
+    pub async fn configure(&mut self) -> Result<Vec<Need>, Failure> {
+        self.instance = None;
+        let (instance, needs) = self.plugin.start(&self.code).await?;
+        self.instance = Some(instance);
+        let (until, with_defaults) = (Instant::now() + self.plugin.config.timeout, self.plugin.with_default_grants());
+        let mut looked_at = Vec::new();
+        for wit::Need { capability, reason } in needs.into_iter().take(NEEDS) {
+            let granted = match with_defaults.is_granted(&capability, until).await {
+                Ok(true) => Granted::ToAll,
+                Err(why) => Granted::Never(printable(&why)),
+                Ok(false) if self.plugin.is_granted(&capability, until).await == Ok(true) => Granted::ByConfiguration,
+                Ok(false) => Granted::No,
+            };
+            let (key, value) = grant_of(&capability);
+            let grant = Grant { key, value: value.to_owned() };
+            looked_at.push(Need { grant, reason: printable(&reason), granted });
+        }
+        Ok(looked_at)
+    }
+
+    /// Has it measure once, as at a tick. What has failed before is started afresh, without the pause that the agent
+    /// would make.
+    pub async fn measure(&mut self) -> Measured {
+        let start = Instant::now();
+        let is_first = self.instance.is_none();
+        let result = self.call().await;
+        let took = start.elapsed();
+        if matches!(result, Err(Failure::Fault(_) | Failure::PutAside(_))) {
+            self.instance = None;
+        }
+        let memory_bytes = self.instance.as_ref().map_or(0, |instance| instance.held_bytes() as u64);
+        Measured { result, took, is_first, memory_bytes }
+    }
+
+    /// What was seen of it since this was asked last.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        let witness::Seen { messages, more, denied } = self.witness.look();
+        let denied = denied.into_iter().map(|denied| match denied {
+            Denied::Missing(key, value) => Denial::Missing(Grant { key, value }),
+            Denied::Final(why) => Denial::Final(why),
+        });
+        Seen { messages, more_messages: more, denied: denied.collect() }
+    }
+
+    async fn call(&mut self) -> Result<Usable, Failure> {
+        let instance = match &mut self.instance {
+            Some(instance) => instance,
+            none => none.insert(self.plugin.start(&self.code).await?.0),
+        };
+        let tick = Tick { index: 0, previous: None, since_epoch: wall_clock() };
+        let collected = instance.collect(tick, self.clock.elapsed()).await?;
+        Ok(Usable { modules: collected.modules, dropped: collected.dropped, losses: collected.losses })
+    }
+
+    /// The lines of the plugin's table in the configuration that grant all of this besides what they grant already.
+    #[must_use]
+    pub fn lines<'a>(&self, missing: impl IntoIterator<Item = &'a Grant>) -> Vec<String> {
+        let missing: Vec<(Key, String)> = missing.into_iter().map(|grant| (grant.key, grant.value.clone())).collect();
+        self.plugin.table(&missing)
+    }
+}
+
+impl From<wit::About> for About {
+    fn from(about: wit::About) -> Self {
+        let described = |metric: metrics::Descriptor| Described {
+            module: metric.module,
+            name: metric.name,
+            kind: match metric.kind {
+                metrics::Kind::Gauge => Kind::Gauge,
+                metrics::Kind::Counter => Kind::Counter,
+            },
+            unit: printable(&metric.unit),
+            description: printable(&metric.description),
+        };
+        Self {
+            version: about.version,
+            description: printable(&about.description),
+            metrics: about.metrics.into_iter().map(described).collect(),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! `gauged plugin …`, as who writes plugins uses it.
+
+mod inspect;
+mod trial;
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::guest::Guest;
+use crate::harness::Host;
+
+/// What came of a command.
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {}{}", self.out, self.err))
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// Runs `gauged plugin …` in a host's directory.
+pub fn plugin(host: &Host, words: &[&str]) -> Said {
+    host.run(&[&["plugin"], words].concat()).into()
+}
+
+/// Writes a guest's file beside the plugins directory.
+pub fn put(host: &Host, guest: &Guest, name: &str) -> PathBuf {
+    let file = host.path(name);
+    std::fs::write(&file, guest.module()).expect("written");
+    file
+}

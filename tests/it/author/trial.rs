@@ -1,0 +1,293 @@
+//! `gauged plugin test`.
+
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use super::{Said, plugin, put};
+use crate::guest::{Guest, METRIC, RETURNED, SECOND_VALUE, VALUE};
+use crate::harness::Host;
+
+const GAUGE: u32 = 0;
+const COUNTER: u32 = 1;
+
+/// A guest that does as it says.
+fn decent() -> Guest {
+    Guest::new("decent").describes(&[("decent", "value", GAUGE)])
+}
+
+fn test(guest: &Guest, words: &[&str]) -> Said {
+    let host = Host::new();
+    put(&host, guest, "guest.wasm");
+    plugin(&host, &[&["test", "guest.wasm"], words].concat())
+}
+
+fn judged(guest: &Guest, words: &[&str]) -> Value {
+    let said = test(guest, &[&["--json"], words].concat());
+    let json = said.json();
+    assert_eq!(said.code, Some(i32::from(json["well"] != true)), "{}", said.err);
+    json
+}
+
+/// The breaches, by kind and text.
+fn breaches(guest: &Guest, expected: &Expect) {
+    let json = judged(guest, &[]);
+    assert_eq!((&json["well"], &json["failures"], &json["denied"]), (&json!(false), &json!([]), &json!([])));
+    let lines: Vec<String> = json["breaches"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|breach| format!("{} {} {}\n", breach["kind"], breach["text"].as_str().expect("a text"), breach["runs"]))
+        .collect();
+    expected.assert_eq(&lines.concat());
+}
+
+/// Has the word at an address grow by something at each call.
+fn grow(at: u32, by: &str) -> String {
+    format!("(i32.store (i32.const {at}) (i32.add (i32.load (i32.const {at})) (i32.const {by})))")
+}
+
+/// Hands the agent a message.
+fn says(guest: Guest, level: u32, message: &str) -> Guest {
+    let mut guest = guest.import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))");
+    let (text, length) = guest.text(message);
+    guest.before_collect(&format!("(call $log (i32.const {level}) (i32.const {text}) (i32.const {length}))"))
+}
+
+/// Reads a file at each call, and does not mind what comes of it.
+fn reads(guest: Guest, path: &str) -> Guest {
+    let mut guest = guest.import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))");
+    let (path, length) = guest.text(path);
+    guest.before_collect(&format!("(call $read (i32.const {path}) (i32.const {length}) (i32.const 384))"))
+}
+
+#[test]
+fn shows_the_sample_the_time_and_the_memory_and_that_all_is_well() {
+    let said = test(&decent().value(7), &[]);
+    assert_eq!((said.code, &*said.err), (Some(0), ""), "{}", said.out);
+    // Times and hashes are what they are.
+    let varies = |line: &str| line.contains(" ms to ") || line.contains("5 of 5 runs");
+    let lines: Vec<&str> = said.out.lines().filter(|line| !varies(line)).collect();
+    expect![[r#"
+        {
+          "decent": {
+            "value": 7
+          }
+        }
+
+          memory         256.0 KiB; at most 64.0 MiB
+          metrics        1, modules: 1
+
+        all is well
+    "#]]
+    .assert_eq(&(lines.join("\n") + "\n"));
+    let json = judged(&decent().value(7), &["--runs", "3"]);
+    assert_eq!((&json["runs"], &json["sample"]["decent"]["value"]), (&json!(3), &json!(7)));
+    let seconds = |which: &str| json["seconds"][which].as_f64().expect("a number");
+    assert!(0.0 < seconds("min") && seconds("min") <= seconds("median") && seconds("median") <= seconds("max"));
+    assert_eq!((seconds("limit"), &json["memory_bytes"]), (1.0, &json!(262_144)));
+}
+
+#[test]
+fn what_it_says_is_shown_to_its_author() {
+    let json = judged(&says(decent(), 0, "so far, so\ngood"), &["--runs", "2"]);
+    let message = |run| json!({ "run": run, "level": "debug", "text": "so far, so\\ngood" });
+    assert_eq!(json["messages"], json!([message(1), message(2)]));
+    assert_eq!(json["well"], true);
+    let said = test(&says(decent(), 2, "careful"), &["--runs", "1"]);
+    assert!(said.out.contains("what it says\n  run 1  warn  careful\n"), "{}", said.out);
+}
+
+#[test]
+fn the_agents_limits_hold() {
+    let json = judged(&decent().before_collect("(loop $forever (br $forever))"), &["--runs", "1"]);
+    assert_eq!(json["failures"][0]["kind"], "timeout");
+    assert!(json["failures"][0]["text"].as_str().expect("a text").contains("longer than its timeout of 1s"));
+    let grows = "(if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then (unreachable)))";
+    let json = judged(&decent().before_collect(grows), &["--runs", "3"]);
+    let kinds: Vec<&Value> =
+        json["failures"].as_array().expect("a list").iter().map(|failure| &failure["kind"]).collect();
+    assert_eq!(kinds, ["memory"], "it has grown, and is started afresh after it has failed: {json}");
+    let host = Host::configured("[plugins.guest]\nlimits = { metrics = 5 }\ntimeout = \"20ms\"\n");
+    put(&host, &decent().metrics(20), "guest.wasm");
+    let json = plugin(&host, &["test", "guest.wasm", "--json"]).json();
+    assert_eq!(json["seconds"]["limit"], 0.02);
+    assert!(json["breaches"].to_string().contains("there are more than limits.metrics"), "{json}");
+}
+
+#[test]
+fn what_is_denied_is_shown_with_the_lines_that_grant_it() {
+    let guest = reads(decent(), "/etc/hostname");
+    let json = judged(&guest, &["--runs", "3"]);
+    assert_eq!((&json["well"], &json["denied"]), (&json!(false), &json!(["read = [\"/etc/hostname\"]"])));
+    assert_eq!(json["configuration"], json!(["[plugins.guest]", "read = [\"/etc/hostname\"]"]));
+    let said = test(&guest, &[]);
+    assert_eq!(said.code, Some(1));
+    assert!(
+        said.out.contains("\n  [plugins.guest]\n  read = [\"/etc/hostname\"]\n\nnot all is well\n"),
+        "{}",
+        said.out
+    );
+    let json = judged(&guest, &["--grant", "read=/etc/*"]);
+    assert_eq!(json["well"], true, "{json}");
+    let json = judged(&reads(decent(), "/proc/self/mem"), &[]);
+    assert_eq!(
+        (&json["denied"], &json["configuration"]),
+        (&json!(["no grant opens the agent's own process"]), &json!([]))
+    );
+}
+
+#[test]
+fn what_it_needs_and_is_not_granted_is_not_well() {
+    let guest = decent().needs(2, "db:5432", "ask for the size");
+    let json = judged(&guest, &[]);
+    assert_eq!((&json["well"], &json["denied"]), (&json!(false), &json!([])));
+    assert_eq!(json["configuration"][1], "connect = [\"db:5432\"]");
+    assert_eq!(judged(&guest, &["--grant", "connect=db:5432"])["well"], true);
+    let json = judged(&decent().needs(0, "etc", "read it"), &[]);
+    assert_eq!((&json["well"], &json["needs"][0]["granted"]), (&json!(false), &json!("never")));
+}
+
+#[test]
+fn metrics_that_are_not_described_break_the_contract() {
+    breaches(
+        &Guest::new("guest"),
+        &expect![[r#"
+        "undescribed" guest.value is returned, and not described 5
+    "#]],
+    );
+}
+
+#[test]
+fn a_counter_that_falls_breaks_the_contract() {
+    let guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]);
+    let mut guest = guest.value(100).before_collect(&grow(VALUE + 8, "-1"));
+    let name = guest.text("value_total");
+    breaches(
+        &guest.patch(METRIC, &[name.0, name.1]),
+        &expect![[r#"
+        "backwards" guest.value_total is a counter, and fell from 99 to 98 4
+    "#]],
+    );
+}
+
+#[test]
+fn a_value_of_another_kind_breaks_the_contract() {
+    // Now a number, now true or false.
+    let turn = format!("(i32.store (i32.const {VALUE}) (i32.xor (i32.load (i32.const {VALUE})) (i32.const 3)))");
+    let guest = Guest::new("guest").describes(&[("guest", "value", COUNTER)]).before_collect(&turn);
+    breaches(
+        &guest.patch(VALUE, &[0, 0, 0, 0]),
+        &expect![[r#"
+            "kind" guest.value is described as a counter, and is true or false 5
+            "name" guest.value is described as a counter, and its name does not end in _total 0
+        "#]],
+    );
+}
+
+#[test]
+fn label_sets_that_keep_growing_break_the_contract() {
+    // One label, whose value is one digit: another at each run.
+    let mut guest = decent();
+    let (key, digit) = (guest.text("id"), guest.text("0"));
+    let labels = guest.list(&[key.0, key.1, digit.0, digit.1]);
+    let next =
+        format!("(i32.store8 (i32.const {at}) (i32.add (i32.load8_u (i32.const {at})) (i32.const 1)))", at = digit.0);
+    breaches(
+        &guest.patch(METRIC + 8, &[labels, 1]).before_collect(&next),
+        &expect![[r#"
+        "growing" decent.value had 5 label sets in 5 runs, and new ones in 4 of the last 4; label it with what there are few of 1
+    "#]],
+    );
+}
+
+#[test]
+fn what_the_agent_drops_breaks_the_contract() {
+    let nan = decent().float(f64::NAN).second("value").patch(SECOND_VALUE, &[2, 0, 0, 0x7ff0_0000]);
+    breaches(
+        &nan,
+        &expect![[r#"
+        "dropped" the metric decent.value: its value is not finite 5
+    "#]],
+    );
+    let twice = decent().second("value");
+    breaches(
+        &twice,
+        &expect![[r#"
+        "dropped" the metric decent.value: it is there twice 5
+    "#]],
+    );
+    let mut named = decent();
+    let name = named.text("a value");
+    breaches(
+        &named.patch(METRIC, &[name.0, name.1]),
+        &expect![[r#"
+        "dropped" the metric decent.a value: its name breaks the rules 5
+    "#]],
+    );
+    breaches(
+        &Guest::new("cpu").describes(&[("cpu", "value", GAUGE)]),
+        &expect![[r#"
+        "taken" the module cpu is the agent's own, which drops this one; rename it 5
+    "#]],
+    );
+}
+
+#[test]
+fn what_fails_is_started_afresh_and_counters_begin_again() {
+    let guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]);
+    // 1, 2, a trap, 1, 2.
+    let at_three = format!("(if (i32.eq (i32.load (i32.const {})) (i32.const 3)) (then (unreachable)))", VALUE + 8);
+    let mut guest = guest.value(0).before_collect(&format!("{} {at_three}", grow(VALUE + 8, "1")));
+    let name = guest.text("value_total");
+    let json = judged(&guest.patch(METRIC, &[name.0, name.1]), &["--runs", "5"]);
+    assert_eq!((&json["breaches"], &json["failures"][0]["run"]), (&json!([]), &json!(3)), "{json}");
+    assert_eq!((&json["failures"][0]["kind"], &json["sample"]["guest"]["value_total"]), (&json!("trap"), &json!(2)));
+}
+
+#[test]
+fn what_does_not_start_or_never_measures_is_not_well() {
+    let json = judged(&decent().configure_error(0, "no such sensor"), &[]);
+    assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(0), &json!("aside")));
+    let json = judged(&decent().configure("unreachable"), &[]);
+    assert_eq!((&json["runs"], &json["failures"][0]["run"]), (&json!(0), &json!(0)));
+    let json = judged(&decent().error(3, "the server is down"), &["--runs", "2"]);
+    assert_eq!((&json["runs"], &json["failures"][1]["kind"]), (&json!(2), &json!("unavailable")));
+    let json = judged(&decent().error(0, "no such sensor"), &[]);
+    assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(1), &json!("aside")), "it is put aside");
+    // It is well in the end: what it measures may come and go.
+    let mut late = decent();
+    let why = late.text("not yet");
+    let answers = format!(
+        "{} (if (i32.lt_u (i32.load (i32.const 1000)) (i32.const 3)) (then
+            (i32.store (i32.const 352) (i32.const 1)) (i32.store (i32.const 356) (i32.const 3))
+            (i32.store (i32.const 360) (i32.const {})) (i32.store (i32.const 364) (i32.const {}))
+            (return (i32.const 352))))",
+        grow(1000, "1"),
+        why.0,
+        why.1
+    );
+    let json = judged(&late.before_collect(&answers), &[]);
+    assert_eq!((&json["well"], json["failures"].as_array().map(Vec::len)), (&json!(true), Some(2)), "{json}");
+}
+
+#[test]
+fn a_denial_that_it_reports_puts_it_aside() {
+    let mut guest = decent();
+    let (path, reason) = (guest.text("/etc/shadow"), guest.text("look"));
+    let guest = guest.patch(RETURNED, &[1, 2, 0, path.0, path.1, reason.0, reason.1]);
+    let json = judged(&guest, &[]);
+    assert_eq!(json["failures"][0]["text"], "lacks the grant read = [\"/etc/shadow\"] to look");
+}
+
+#[test]
+fn what_cannot_be_loaded_or_makes_no_sense_is_told_apart() {
+    let host = Host::new();
+    std::fs::write(host.path("bad.wasm"), "").expect("written");
+    let said = plugin(&host, &["test", "bad.wasm"]);
+    assert_eq!((said.code, &*said.err), (Some(1), "bad.wasm (e3b0c442) is empty; copy it again\n"));
+    for words in [&["--runs", "0"][..], &["--runs", "x"], &["--interval", "1ms"], &["--grant", "all"]] {
+        let said = plugin(&host, &[&["test", "bad.wasm"], words].concat());
+        assert_eq!((said.code, &*said.out), (Some(2), ""), "{words:?}");
+        assert!(said.err.contains(words[0]), "{}", said.err);
+    }
+}
