@@ -5,6 +5,8 @@
 mod inspect;
 mod trial;
 mod contract;
+mod list;
+mod sampled;
 mod columns;
 
 use std::io::{self, Write as _};
@@ -25,6 +27,10 @@ pub enum Order {
     Inspect(Subject, Form),
     /// How a plugin does in so many runs, one each interval.
     Test(Subject, usize, Duration, Form),
+    /// What a plugins directory has.
+    List(Overrides, Form),
+    /// What an agent had when it wrote the last sample of this file; `-` is standard input.
+    Sampled(PathBuf, Form),
 }
 
 /// A plugin's file, and how the plugin is to be configured.
@@ -79,6 +85,8 @@ pub fn run(order: Order) -> anyhow::Result<ExitCode> {
         match order {
             Order::Inspect(subject, form) => inspect::run(subject, form).await,
             Order::Test(subject, runs, interval, form) => trial::run(subject, runs, interval, form).await,
+            Order::List(overrides, form) => list::run(&overrides, form).await,
+            Order::Sampled(file, form) => sampled::run(&file, form),
         }
     });
     // A thread that is stuck in a dead file system must not keep the process.

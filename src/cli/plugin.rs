@@ -45,6 +45,35 @@ pub enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show the plugins of a directory, or those of a running agent, as a table
+    ///
+    /// Each file is loaded, configured and run once, as the agent would; its state is the one that it would have then. Exit
+    /// codes: 0 whatever state they are in; 1 when the directory or the samples cannot be read; 2 when the command line or
+    /// the configuration is wrong.
+    List {
+        /// Which
+        #[command(flatten)]
+        which: ListWords,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which plugins to list.
+#[derive(Debug, Args)]
+pub struct ListWords {
+    /// Plugins directory [default: as for the agent]
+    pub directory: Option<PathBuf>,
+    /// Configuration file, whose plugins directory and tables hold [default: as for the agent]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory in which the measured host's root is mounted [default: /]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Show what a running agent has instead, by the last of the samples that it wrote to this file; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["directory", "config", "root"])]
+    pub sample: Option<PathBuf>,
 }
 
 /// A plugin's file, and how the plugin is to be configured.
@@ -83,6 +112,14 @@ impl From<PluginCommand> for Order {
             PluginCommand::Inspect { subject, json } => Self::Inspect(subject.into(), form(json)),
             PluginCommand::Test { subject, runs, interval, json } => {
                 Self::Test(subject.into(), runs as usize, interval, form(json))
+            }
+            PluginCommand::List { which: ListWords { sample: Some(file), .. }, json } => {
+                Self::Sampled(file, form(json))
+            }
+            PluginCommand::List { which, json } => {
+                let (file, root) = (which.config, which.root);
+                let overrides = Overrides { file, plugins_directory: which.directory, root, ..Overrides::default() };
+                Self::List(overrides, form(json))
             }
         }
     }

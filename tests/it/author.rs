@@ -2,6 +2,7 @@
 
 mod inspect;
 mod trial;
+mod list;
 
 use std::path::PathBuf;
 use std::process::Output;
