@@ -7,6 +7,7 @@ mod trial;
 mod contract;
 mod list;
 mod sampled;
+mod scaffold;
 mod columns;
 
 use std::io::{self, Write as _};
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+pub use self::scaffold::{Language, parse_name};
 use crate::config::{Addition, Config, Overrides, PluginConfig, Problem, is_plugin_name};
 use crate::plugin::workbench::{Granted, Need, Piece, Unfit, Workbench};
 
@@ -31,6 +33,8 @@ pub enum Order {
     List(Overrides, Form),
     /// What an agent had when it wrote the last sample of this file; `-` is standard input.
     Sampled(PathBuf, Form),
+    /// A new project with this name, in this directory.
+    New(String, Language, PathBuf),
 }
 
 /// A plugin's file, and how the plugin is to be configured.
@@ -68,6 +72,18 @@ enum Trouble {
     Failed(anyhow::Error),
 }
 
+impl Trouble {
+    /// What there is to say of it, and how the program ends.
+    fn told(&self) -> (Vec<String>, ExitCode) {
+        match self {
+            Self::Misused(why) => (vec![why.clone()], MISUSED.into()),
+            Self::Misconfigured(problems) => (problems.iter().map(ToString::to_string).collect(), MISUSED.into()),
+            Self::Unfit(unfit) => (vec![unfit.to_string()], ExitCode::FAILURE),
+            Self::Failed(error) => (vec![format!("{error:#}")], ExitCode::FAILURE),
+        }
+    }
+}
+
 impl<T: Into<anyhow::Error>> From<T> for Trouble {
     fn from(error: T) -> Self {
         Self::Failed(error.into())
@@ -78,7 +94,7 @@ impl<T: Into<anyhow::Error>> From<T> for Trouble {
 ///
 /// # Errors
 ///
-/// When the machine does not give what it takes.
+/// When the machine does not give what it takes to begin.
 pub fn run(order: Order) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
@@ -87,20 +103,14 @@ pub fn run(order: Order) -> anyhow::Result<ExitCode> {
             Order::Test(subject, runs, interval, form) => trial::run(subject, runs, interval, form).await,
             Order::List(overrides, form) => list::run(&overrides, form).await,
             Order::Sampled(file, form) => sampled::run(&file, form),
+            Order::New(name, language, into) => scaffold::run(&name, language, &into),
         }
     });
     // A thread that is stuck in a dead file system must not keep the process.
     runtime.shutdown_background();
-    let trouble = match done {
+    let (lines, code) = match done {
         Ok(code) => return Ok(code),
-        Err(Trouble::Failed(error)) => return Err(error),
-        Err(trouble) => trouble,
-    };
-    let (lines, code) = match trouble {
-        Trouble::Misconfigured(problems) => (problems.iter().map(ToString::to_string).collect(), MISUSED.into()),
-        Trouble::Unfit(unfit) => (vec![unfit.to_string()], ExitCode::FAILURE),
-        Trouble::Misused(why) => (vec![why], MISUSED.into()),
-        Trouble::Failed(error) => (vec![format!("{error:#}")], ExitCode::FAILURE),
+        Err(trouble) => trouble.told(),
     };
     for line in lines {
         // With nobody to read it there is nothing else to do about it.

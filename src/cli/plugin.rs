@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use crate::author::{Form, Order, Subject};
+use crate::author::{Form, Language, Order, Subject, parse_name};
 use crate::config::{Addition, Overrides, parse_interval};
 
 /// What to do with a plugin.
@@ -45,6 +45,22 @@ pub enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Begin a new plugin: make a directory with a complete, working project
+    ///
+    /// It has sources, a build and tests by build.sh and test.sh, the contract, and a README that says what has to be
+    /// installed; it measures something already. All of it is in this program: nothing is fetched. Exit codes: 0 when it is
+    /// made; 1 when it cannot be, and nothing is left of it then; 2 when the command line is wrong.
+    New {
+        /// The plugin's name, and that of the directory
+        #[arg(value_parser = parse_name)]
+        name: String,
+        /// The language to write it in
+        #[arg(long, value_name = "LANGUAGE")]
+        lang: LanguageWord,
+        /// Directory to make it in; among the plugins of gauged's own sources, a Rust plugin is built with those
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        into: PathBuf,
+    },
     /// Show the plugins of a directory, or those of a running agent, as a table
     ///
     /// Each file is loaded, configured and run once, as the agent would; its state is the one that it would have then. Exit
@@ -58,6 +74,19 @@ pub enum PluginCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// What a plugin is written in.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LanguageWord {
+    /// By cargo, for wasm32-unknown-unknown
+    Rust,
+    /// By componentize-py
+    Python,
+    /// By componentize-js
+    Javascript,
+    /// By clang
+    C,
 }
 
 /// Which plugins to list.
@@ -106,9 +135,21 @@ impl From<SubjectWords> for Subject {
     }
 }
 
+impl From<LanguageWord> for Language {
+    fn from(word: LanguageWord) -> Self {
+        match word {
+            LanguageWord::Rust => Self::Rust,
+            LanguageWord::Python => Self::Python,
+            LanguageWord::Javascript => Self::JavaScript,
+            LanguageWord::C => Self::C,
+        }
+    }
+}
+
 impl From<PluginCommand> for Order {
     fn from(command: PluginCommand) -> Self {
         match command {
+            PluginCommand::New { name, lang, into } => Self::New(name, lang.into(), into),
             PluginCommand::Inspect { subject, json } => Self::Inspect(subject.into(), form(json)),
             PluginCommand::Test { subject, runs, interval, json } => {
                 Self::Test(subject.into(), runs as usize, interval, form(json))

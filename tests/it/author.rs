@@ -3,6 +3,7 @@
 mod inspect;
 mod trial;
 mod list;
+mod scaffold;
 
 use std::path::PathBuf;
 use std::process::Output;

@@ -1,0 +1,12 @@
+// The part of C's library that the bindings and the plugin use: a plugin has no operating system below it.
+#ifndef STDLIB_H
+#define STDLIB_H
+
+#include <stddef.h>
+
+void *malloc(size_t size);
+void *realloc(void *block, size_t size);
+void free(void *block);
+_Noreturn void abort(void);
+
+#endif
