@@ -70,6 +70,19 @@ impl Selection {
         Self { include: include.iter().map(|text| Pattern::new(text)).collect(), exclude: Vec::new() }
     }
 
+    /// Of these, all but those.
+    ///
+    /// ```
+    /// use gauged_plugin::select::Selection;
+    ///
+    /// let disks = Selection::only(&["sd*"]).but(&["sd*9"]);
+    /// assert!(disks.picks("sda1") && !disks.picks("sda9") && !disks.picks("loop0"));
+    /// ```
+    #[must_use]
+    pub fn but(self, exclude: &[&str]) -> Self {
+        Self { exclude: Self::except(exclude).exclude, ..self }
+    }
+
     /// Whether a name is among them.
     #[must_use]
     pub fn picks(&self, name: &str) -> bool {
