@@ -48,7 +48,7 @@
 //! | saying what is measured | [`metrics!`], [`Sample`] |
 //! | settings | [`Configuration`], [`NoConfig`], [`select`] |
 //! | reading what the kernel tells | [`kernel`], [`files`] |
-//! | asking services | [`http`], [`net`] |
+//! | asking services | [`http`], [`net`], [`service`] |
 //! | rates | [`rates`] |
 //! | telling the operator | [`Need`], [`Error`], [`log`] |
 //! | tests | `testing` |
@@ -93,6 +93,7 @@ pub mod net;
 pub mod log;
 pub mod kernel;
 pub mod rates;
+pub mod service;
 pub mod select;
 mod component;
 mod host;
