@@ -386,8 +386,9 @@ fn needs_are_held_against_the_grants() {
     assert!(log.contains(line), "{log}");
 }
 
-/// A server that answers over TLS, the certificate that it shows, and the one that this is signed with.
-fn tls_server(host: &Host) -> Server {
+/// A server that answers over TLS with a certificate that is good until the second of January of a year. Who signed it is
+/// in the file `authority.pem`.
+pub fn tls_server(host: &Host, year: i32) -> Server {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
@@ -395,7 +396,7 @@ fn tls_server(host: &Host) -> Server {
 
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-    params.not_after = rcgen::date_time_ymd(2035, 1, 2);
+    params.not_after = rcgen::date_time_ymd(year, 1, 2);
     let certificate = params.signed_by(&key, &issuer).expect("signed");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -419,7 +420,7 @@ fn tls_server(host: &Host) -> Server {
 #[test]
 fn whom_the_system_trusts_is_trusted() {
     let host = Host::new();
-    let server = tls_server(&host);
+    let server = tls_server(&host, 2035);
     let origins = ["localhost", "127.0.0.1"].map(|name| format!("https://{name}:{}", server.port()));
     let config = format!("[plugins.fetcher]\ntimeout = \"10s\"\nfetch = {origins:?}\n");
     std::fs::write(host.path("gauged.toml"), config).expect("written");
@@ -439,7 +440,7 @@ fn whom_the_system_trusts_is_trusted() {
     let (case, why) = fetch(&Fetch::get(&*origins[1]), "authority.pem");
     assert!(case == TLS && says(&why, "not valid for name"), "a certificate of another name: {why}");
     // Another authority takes the place of the one that signed.
-    let _ = tls_server(&host);
+    let _ = tls_server(&host, 2035);
     let (case, why) = fetch(&not_after, "authority.pem");
     assert!(case == TLS && says(&why, "invalid peer certificate"), "{why}");
     std::fs::write(host.path("none.pem"), "").expect("written");

@@ -6,6 +6,7 @@
 
 mod harness; // the agent as a child process
 mod python; // programs in Python, which some tests need
+mod debian; // programs of Debian's, which some tests need
 mod guest; // plugins written in WebAssembly's text format
 mod server; // what guests connect to
 #[cfg(target_os = "linux")]
@@ -33,5 +34,6 @@ mod stuck; // file systems that do not answer
 mod names; // what names lead to, and resolvers that do not answer
 mod author; // gauged plugin inspect, test, list, new
 mod first_party; // the plugins in this repository
+mod services; // those of them that ask services, and the services themselves
 mod deploy; // what is in deploy/, used
 mod tidy; // the rules of the house

@@ -1,0 +1,119 @@
+//! The plugins that ask services, inside the agent, against Debian's nginx and Redis, and against servers that do
+//! anything else. A plugin of the tests' own runs beside them, and is held up by none of it.
+
+mod nginx;
+mod redis;
+mod web;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::first_party::built;
+use crate::guest::{Guest, install};
+use crate::harness::{Agent, DEADLINE, Host, Sample, about, faults};
+use crate::server::Server;
+
+/// A server of Debian's that is running, until it is stopped or dropped.
+struct Daemon {
+    child: Child,
+}
+
+impl Daemon {
+    /// Starts it, and waits until it accepts connections.
+    fn start(mut command: Command, address: SocketAddr) -> Self {
+        let mut daemon = Self { child: command.spawn().expect("it starts") };
+        let until = Instant::now() + DEADLINE;
+        while TcpStream::connect(address).is_err() {
+            let ended = daemon.child.try_wait().expect("it can be waited for");
+            assert!(ended.is_none() && Instant::now() < until, "{command:?} does not listen: {ended:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        daemon
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, signal).expect("sent");
+    }
+
+    /// It hangs: the system still accepts connections for it, and nobody answers.
+    fn hang(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It has nothing to save.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address of this machine that is this caller's alone, with a port on which nobody listens: a server that was
+/// stopped finds it free when it comes back, whatever other tests do meanwhile.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(100);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let ip = [127, NEXT.fetch_add(1, Ordering::Relaxed), high, low.clamp(1, 254)];
+    TcpListener::bind((std::net::Ipv4Addr::from(ip), 0)).expect("a port").local_addr().expect("bound")
+}
+
+/// A server that accepts, and never answers.
+fn silent() -> Server {
+    Server::start(|mut stream| {
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    })
+}
+
+/// An agent with these plugins, and one of the tests' own called `good`.
+fn host(plugins: &[&str], toml: &str) -> Host {
+    let host = Host::configured(&format!("interval = \"200ms\"\n{toml}"));
+    for plugin in plugins {
+        install(&built(plugin), &host.plugin(plugin).with_extension("wasm"));
+    }
+    Guest::new("good").install(&host.plugin("good.wasm"));
+    host
+}
+
+/// What a service's module says of one metric with these labels.
+fn metric<'a>(sample: &'a Sample, metric: &str, labels: &str) -> Option<&'a Value> {
+    let (module, name) = metric.split_once('.').expect("module.metric");
+    sample.get(module)?.get(&format!("{name}{{{labels}}}"))
+}
+
+/// The same, a number.
+fn number(sample: &Sample, name: &str, labels: &str) -> f64 {
+    let found = metric(sample, name, labels).and_then(Value::as_f64);
+    found.unwrap_or_else(|| panic!("{name}{{{labels}}} in {sample:?}"))
+}
+
+/// Waits until a service is up, or down for this reason.
+fn wait_for(agent: &mut Agent, module: &str, labels: &str, failure: Option<&str>) -> Sample {
+    agent.wait(|sample| {
+        let is_up = metric(sample, &format!("{module}.up"), labels);
+        let why = metric(sample, &format!("{module}.failure"), labels).and_then(Value::as_str);
+        is_up == Some(&Value::Bool(failure.is_none())) && why == failure
+    })
+}
+
+/// That a service was down is nobody's fault, and was nobody else's trouble.
+fn assert_well(agent: &mut Agent, plugins: &[&str]) {
+    let sample = agent.wait(|sample| plugins.iter().all(|plugin| sample.contains_key(*plugin)));
+    for plugin in plugins {
+        assert_eq!(about(&sample, "plugin_up", plugin), Some(1.0), "{}", agent.log());
+        for kind in ["timeout", "trap", "internal"] {
+            assert_eq!(faults(&sample, plugin, kind), 0.0, "{}", agent.log());
+        }
+    }
+    agent.assert_undisturbed(&["good"]);
+}

@@ -1,0 +1,133 @@
+//! The plugin `http_check`, Debian's nginx, and servers of every other kind.
+
+use std::fs;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{assert_well, host, metric, nginx, number, own_address, silent, wait_for};
+use crate::harness::Agent;
+use crate::http::tls_server;
+use crate::server::{Server, closed_port};
+
+fn target(name: &str, url: &str, rest: &str) -> String {
+    format!("[[plugins.http_check.config.targets]]\nname = \"{name}\"\nurl = \"{url}\"\n{rest}\n")
+}
+
+fn labels(name: &str) -> String {
+    format!("target=\"{name}\"")
+}
+
+#[test]
+fn targets_are_up_or_down_each_for_its_own_reason() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = own_address();
+    let _nginx = nginx::start(directory.path(), address);
+    let garbage = Server::answering("SSH-2.0-OpenSSH_9.9\r\n");
+    let endless = Server::start(|mut stream| {
+        use std::io::Write as _;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'x'; 4096]).is_ok() {}
+    });
+    let silent = silent();
+    let closed = format!("127.0.0.1:{}", closed_port());
+    let at = |path: &str| format!("http://{address}{path}");
+    let of = |address| format!("http://{address}/");
+    let targets = [
+        ("empty", at("/"), "", None),
+        ("page", at("/page"), "contains = \"is well\"", None),
+        ("other page", at("/page"), "contains = \"is not\"", Some("body")),
+        ("head", at("/page"), "method = \"HEAD\"", None),
+        ("missing", at("/nowhere"), "", Some("status")),
+        ("rightly missing", at("/nowhere"), "status = 404", None),
+        ("garbage", of(garbage.address), "", Some("protocol")),
+        ("endless", of(endless.address), "", Some("too_large")),
+        ("closed", format!("http://{closed}/"), "", Some("connect")),
+        ("silent", of(silent.address), "timeout_ms = 300", Some("timeout")),
+    ];
+    let origins =
+        [address, garbage.address, endless.address, silent.address].map(|address| format!("http://{address}"));
+    let mut toml = format!(
+        "[plugins.http_check]\ntimeout = \"5s\"\nfetch = {:?}\n",
+        [&origins[..], &[format!("http://{closed}")]].concat()
+    );
+    for (name, url, rest, _) in &targets {
+        toml += &target(name, url, rest);
+    }
+    let host = host(&["http_check"], &toml);
+    let mut agent = host.start(&[]);
+    for (name, _, _, failure) in &targets {
+        wait_for(&mut agent, "http_check", &labels(name), *failure);
+    }
+    let sample = wait_for(&mut agent, "http_check", &labels("page"), None);
+    assert_eq!(metric(&sample, "http_check.status_code", &labels("page")), Some(&200.into()));
+    assert_eq!(metric(&sample, "http_check.response_bytes", &labels("page")), Some(&11.into()));
+    assert_eq!(metric(&sample, "http_check.certificate_expires_in_seconds", &labels("page")), None);
+    assert_eq!(metric(&sample, "http_check.status_code", &labels("rightly missing")), Some(&404.into()));
+    let [connect, first_byte, total] = ["connect", "first_byte", "total"]
+        .map(|of| number(&sample, &format!("http_check.{of}_seconds"), &labels("page")));
+    assert!(0.0 < connect && connect <= first_byte && first_byte <= total && total < 5.0);
+    assert_well(&mut agent, &["http_check"]);
+}
+
+#[test]
+fn one_that_hangs_takes_no_time_of_the_others() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = own_address();
+    let real = nginx::start(directory.path(), address);
+    let silent = silent();
+    let mut toml = format!(
+        "[plugins.http_check]\ntimeout = \"2s\"\nfetch = [\"http://{address}\", \"http://{}\"]\n",
+        silent.address
+    );
+    for number in 0..3 {
+        toml += &target(&format!("silent{number}"), &format!("http://{}/{number}", silent.address), "");
+        toml += &target(&format!("nginx{number}"), &format!("http://{address}/"), "");
+    }
+    let host = host(&["http_check"], &toml);
+    let mut agent = host.start(&[]);
+    let are_up = |agent: &mut Agent, up: bool| {
+        agent.wait(|sample| {
+            (0..3).all(|number| {
+                let is_up = |name| metric(sample, "http_check.up", &labels(&format!("{name}{number}")));
+                is_up("nginx") == Some(&up.into()) && is_up("silent") == Some(&false.into())
+            })
+        })
+    };
+    are_up(&mut agent, true);
+    real.hang();
+    are_up(&mut agent, false);
+    real.go_on();
+    are_up(&mut agent, true);
+    drop(real);
+    are_up(&mut agent, false);
+    let _back = nginx::start(directory.path(), address);
+    are_up(&mut agent, true);
+    assert_well(&mut agent, &["http_check"]);
+}
+
+#[test]
+fn certificates_are_known_by_the_time_they_have_left() {
+    let host = host(&["http_check"], "");
+    let expired = tls_server(&host, 2020);
+    let mut authorities = fs::read(host.path("authority.pem")).expect("written");
+    let valid = tls_server(&host, 2035);
+    authorities.extend(fs::read(host.path("authority.pem")).expect("written"));
+    fs::write(host.path("authorities.pem"), authorities).expect("written");
+    let urls = [&valid, &expired].map(|server| format!("https://localhost:{}", server.port()));
+    let mut toml = format!("interval = \"200ms\"\n[plugins.http_check]\ntimeout = \"5s\"\nfetch = {urls:?}\n");
+    for (name, url) in ["valid", "expired"].iter().zip(&urls) {
+        toml += &target(name, url, "contains = \"secret\"");
+    }
+    fs::write(host.path("gauged.toml"), toml).expect("written");
+    let mut command = host.command(&[]);
+    command.env("SSL_CERT_FILE", host.path("authorities.pem")).env_remove("SSL_CERT_DIR");
+    let mut agent = Agent::start(command);
+    let sample = wait_for(&mut agent, "http_check", &labels("valid"), None);
+    let left = number(&sample, "http_check.certificate_expires_in_seconds", &labels("valid"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    assert!((2_051_308_800.0 - now - left).abs() < 60.0, "{left}");
+
+    let sample = wait_for(&mut agent, "http_check", &labels("expired"), Some("tls"));
+    assert_eq!(metric(&sample, "http_check.certificate_expires_in_seconds", &labels("expired")), None);
+    assert!(agent.log().contains("expired is down: failed to reach"), "{}", agent.log());
+    assert_well(&mut agent, &["http_check"]);
+}
