@@ -1,5 +1,6 @@
-//! What plugins cost: a tick with 1, 10, 100 and 1,000 of them, each of which returns twenty metrics, from the call to the
-//! JSON; and a start with a warm cache. To be read as a price for each plugin, beside that of a tick with none.
+//! What plugins cost: one of them by itself, from its artifact in the cache to a call; a tick with 1, 10, 100 and 1,000 of
+//! them, each of which returns twenty metrics, from the call to the JSON; and a start with a warm cache. To be read as a
+//! price for each plugin, beside that of a tick with none.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -7,11 +8,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use gauged::config::{Config, Overrides};
+use gauged::config::{Config, Overrides, PluginConfig};
 use gauged::plugin::Plugins;
+use gauged::plugin::workbench::Workbench;
 use gauged::sample::Sample;
 use gauged::schedule::{Tick, wall_clock};
 use gauged::sink::{Style, encode};
+use tokio::runtime::{Builder, Runtime};
 
 #[allow(
     dead_code,
@@ -72,8 +75,29 @@ async fn tick(plugins: &mut Plugins, sample: &mut Sample, line: &mut Vec<u8>) {
     encode(sample, Style::Line, line);
 }
 
+/// One plugin: loaded from its artifact and described, instantiated and configured, called.
+fn one(criterion: &mut Criterion, runtime: &Runtime) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let config = configure(directory.path(), 1);
+    let file = config.plugins_directory.join("p0.wasm");
+    let workbench = Workbench::new(&config).expect("this machine runs guests");
+    let open = || async { workbench.open("p0", PluginConfig::default(), &file).await.expect("a plugin") };
+
+    let mut group = criterion.benchmark_group("one plugin");
+    let mut plugin = runtime.block_on(open());
+    group.bench_function("load from artifact", |bencher| bencher.iter(|| runtime.block_on(open())));
+    group.bench_function("instantiate", |bencher| {
+        bencher.iter(|| runtime.block_on(plugin.configure()).expect("it starts"));
+    });
+    group.bench_function("call", |bencher| {
+        bencher.iter(|| runtime.block_on(plugin.measure()).result.expect("it measures"));
+    });
+    group.finish();
+}
+
 fn benches(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    one(criterion, &runtime);
     let mut group = criterion.benchmark_group("tick");
     group.sample_size(20).measurement_time(Duration::from_secs(3));
     for count in [0, 1, 10, 100, 1000] {
