@@ -98,6 +98,7 @@ fn answers_from_memory(path: &str) -> bool {
     path.strip_prefix("/sys/").is_some_and(|rest| {
         rest.starts_with("block/")
             || rest.starts_with("devices/system/")
+            || rest.starts_with("fs/cgroup")
             || rest.strip_prefix("class/net/").is_some_and(|rest| {
                 // Others of an interface's files, such as its speed, ask its driver.
                 let attribute = rest.split_once('/').map_or("", |(_interface, attribute)| attribute);
@@ -311,6 +312,7 @@ mod tests {
             "/sys/class/net/lo/statistics/rx_bytes",
             "/sys/class/net/lo/operstate",
             "/sys/block/sda/stat",
+            "/sys/fs/cgroup/a/io.stat",
         ] {
             assert!(answers_from_memory(quick), "{quick}");
         }
