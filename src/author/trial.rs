@@ -15,7 +15,7 @@ use super::{Form, Opened, Subject, Trouble, indented, needs, show, show_json, si
 use crate::config::PluginConfig;
 use crate::plugin::workbench::{Denial, Grant, Granted, Measured, Message, Need, Piece, Seen, Usable, reason};
 use crate::plugin::{Failure, Fault};
-use crate::sample::Sample;
+use crate::sample::{Module, Sample};
 use crate::sink::{Style, encode};
 
 /// Runs a plugin so often, one run each interval, and shows what came of it. The exit code says whether all was well.
@@ -154,7 +154,7 @@ impl Report {
             facts.push(("memory", format!("{held}; at most {most}")));
         }
         if let Some(usable) = &tried.sample {
-            let metrics: usize = usable.modules.iter().map(|module| module.len()).sum();
+            let metrics: usize = usable.modules.iter().map(Module::len).sum();
             facts.push(("metrics", format!("{metrics}, modules: {}", usable.modules.len())));
         }
         text += &columns(facts.into_iter().map(|(what, value)| vec![what.to_owned(), value]));

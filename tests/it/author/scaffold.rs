@@ -102,9 +102,9 @@ fn a_project_is_complete_and_has_its_own_name() {
         for (name, text) in &made {
             let is_open = text.contains("PLUGIN_NAME") || text.contains("PLUGIN_MODULE");
             assert!(!is_open, "{language}: {name} has a name left open");
-            let mode =
-                fs::metadata(host.path(&format!("my-{language}")).join(name)).expect("there").permissions().mode();
-            assert_eq!(mode & 0o111 != 0, name.ends_with(".sh"), "{language}: {name} has mode {mode:o}");
+            let file = host.path(&format!("my-{language}")).join(name);
+            let is_run = fs::metadata(&file).expect("there").permissions().mode() & 0o111 != 0;
+            assert_eq!(is_run, file.extension().is_some_and(|extension| extension == "sh"), "{language}: {name}");
         }
         assert!(made["README.md"].contains(&format!("my_{language}.forks_total")), "{}", made["README.md"]);
     }

@@ -1,0 +1,42 @@
+//! Lists the sources of the SDK, so that the program has all of them for projects that are begun with it, whatever files are
+//! added: `OUT_DIR/sdk.rs` is a list of `File`s for `src/author/scaffold/files.rs`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The SDK, below the directory of this file.
+const SDK: &str = "plugins/sdk";
+
+/// Where a project has it: as far below its contract as here.
+const VENDORED: &str = "vendor/gauged-plugin";
+
+fn main() -> io::Result<()> {
+    println!("cargo::rerun-if-changed={SDK}");
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join(SDK);
+    let mut list = String::from("&[\n");
+    for file in files(&sdk)? {
+        let below = file.strip_prefix(&sdk).unwrap_or(&file);
+        let place = Path::new(VENDORED).join(below).display().to_string();
+        let file = file.display().to_string();
+        // Writing to a string does not fail.
+        let _ = writeln!(list, "    File {{ path: {place:?}, text: include_str!({file:?}) }},");
+    }
+    list.push_str("]\n");
+    let out = std::env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
+    fs::write(Path::new(&out).join("sdk.rs"), list)
+}
+
+/// All files below a directory, in a fixed order.
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let (mut files, mut open) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next)? {
+            let path = entry?.path();
+            if path.is_dir() { open.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
