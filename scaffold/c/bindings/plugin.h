@@ -47,7 +47,8 @@ typedef struct gauged_plugin_files_error_t {
 #define GAUGED_PLUGIN_FILES_ERROR_WRONG_TYPE 3
 // Larger than this limit, in bytes.
 #define GAUGED_PLUGIN_FILES_ERROR_TOO_LARGE 4
-// The file system did not answer in time: a dead network mount, a stuck device.
+// The file system did not answer in time: a dead network mount, a stuck device. Comes at once while an earlier
+// question about the same path is still unanswered.
 #define GAUGED_PLUGIN_FILES_ERROR_TIMEOUT 5
 // Anything else; the text is the operating system's.
 #define GAUGED_PLUGIN_FILES_ERROR_IO 6
