@@ -38,7 +38,13 @@ pub fn check(path: &str) -> Result<(), &'static str> {
 
 /// A path in which `*` stands for any text within one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(String);
+pub struct Pattern {
+    text: String,
+    /// How much of it stands before the first star. Most patterns are told from a path by that alone.
+    literal_bytes: usize,
+    /// How many segments it has.
+    depth: usize,
+}
 
 impl Pattern {
     /// Takes a path that passes [`check`].
@@ -47,32 +53,47 @@ impl Pattern {
     ///
     /// Those of [`check`].
     pub fn new(path: impl Into<String>) -> Result<Self, &'static str> {
-        let path = path.into();
-        check(&path).map(|()| Self(path))
+        let text = path.into();
+        check(&text)?;
+        let literal_bytes = text.find('*').unwrap_or(text.len());
+        Ok(Self { depth: depth(&text), text, literal_bytes })
     }
 
     /// Whether it stands for this path.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        let mut segments = path.split('/');
-        self.0.split('/').all(|pattern| segments.next().is_some_and(|segment| segment_matches(pattern, segment)))
-            && segments.next().is_none()
+        if !path.as_bytes().starts_with(self.literal()) || depth(path) != self.depth {
+            return false;
+        }
+        self.text.split('/').zip(path.split('/')).all(|(pattern, segment)| segment_matches(pattern, segment))
     }
 
     /// Whether it stands for entries of this directory whose names it leaves open: then listing the directory is part of
     /// what it stands for.
     #[must_use]
     pub fn opens(&self, directory: &str) -> bool {
-        let mut pattern = self.0.split('/');
         let directory = if directory == "/" { "" } else { directory };
+        let literal = self.literal();
+        if !literal.iter().zip(directory.as_bytes()).all(|(literal, byte)| literal == byte) {
+            return false;
+        }
+        let mut pattern = self.text.split('/');
         directory.split('/').all(|segment| pattern.next().is_some_and(|pattern| segment_matches(pattern, segment)))
             && pattern.next().is_some_and(|next| next.contains('*'))
     }
+
+    fn literal(&self) -> &[u8] {
+        self.text.as_bytes().get(..self.literal_bytes).unwrap_or_default()
+    }
+}
+
+fn depth(path: &str) -> usize {
+    path.bytes().filter(|&byte| byte == b'/').count()
 }
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
