@@ -195,6 +195,13 @@ impl Grants {
         self.decide(path, is_listed).is_ok()
     }
 
+    /// Whether a path is one of many that the configuration grants without naming it: who goes through all of them comes to
+    /// those that no grant opens as well.
+    pub(super) fn is_one_of_many(&self, path: &str) -> bool {
+        let is_number = |segment: &str| !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
+        path.split('/').any(is_number) && self.read.iter().any(|pattern| pattern.matches(path))
+    }
+
     /// Whether the usage of the file system at a path may be seen, be it the root of a mount or not.
     pub(super) fn usage(&self, path: &str) -> Result<(), Refusal> {
         hostpath::check(path).map_err(Refusal::Malformed)?;
@@ -317,6 +324,8 @@ mod tests {
         }
         assert_eq!(grants.list(&format!("/proc/{own}")), Err(Refusal::Own));
         assert_eq!(grants.list("/proc"), Ok(Basis::Configuration), "the numbers of all processes");
+        assert!(grants.is_one_of_many(&format!("/proc/{own}/stat")), "who reads all of them comes to it");
+        assert!(!grants.is_one_of_many("/proc/self/stat") && !grants.is_one_of_many(&format!("/proc/{own}/mem")));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::super::configured::Plugin;
 use super::super::witness::Denied;
 use super::log::printable;
+use crate::hostpath::Pattern;
 
 /// How many different grants that one plugin lacks are told to the operator: a plugin that asks for more is not asking
 /// for grants.
@@ -41,26 +42,47 @@ pub(super) enum Denial {
     Missing(Key, String),
     /// No grant would help; why.
     Final(String),
+    /// No grant would help, and the plugin could not know; why. Nobody has to do anything about it.
+    Expected(String),
 }
 
 /// What the operator has been told of one plugin's denials.
 #[derive(Default)]
 pub(in super::super) struct Denials {
     /// Behind a lock because a version and its successor may both be at work for a moment.
-    told: Mutex<HashSet<String>>,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    lines: HashSet<String>,
+    /// The paths of needs among them: what is denied of these is not news.
+    needs: Vec<(Key, Pattern)>,
 }
 
 impl Denials {
     /// Notes that the operator is told this. Answers whether that is news, and whether it is the last.
     fn note(&self, line: &str) -> Option<bool> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = told.len() < TOLD && told.insert(line.to_owned());
-        is_news.then_some(told.len() == TOLD)
+        let is_news = told.lines.len() < TOLD && told.lines.insert(line.to_owned());
+        is_news.then_some(told.lines.len() == TOLD)
     }
 
-    fn has(&self, line: &str) -> bool {
+    /// Notes that the operator is told what a plugin needs.
+    fn note_need(&self, key: Key, value: &str) {
+        let is_news = self.note(&grant_line(key, value)).is_some();
+        if let (true, Key::Read | Key::Usage, Ok(pattern)) = (is_news, key, Pattern::new(value)) {
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).needs.push((key, pattern));
+        }
+    }
+
+    /// Whether the operator knows this line, or a need of which it is a part.
+    fn has(&self, line: &str, part: Option<(Key, &str)>) -> bool {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.len() >= TOLD || told.contains(line)
+        let is_part = |(key, path): (Key, &str)| {
+            told.needs.iter().any(|(of, need)| *of == key && (need.matches(path) || need.opens(path)))
+        };
+        told.lines.len() >= TOLD || told.lines.contains(line) || part.is_some_and(is_part)
     }
 }
 
@@ -80,7 +102,7 @@ impl Plugin {
     /// What to write where so that the plugin is granted this besides what it is granted already; and so it is told, if
     /// it is denied this later.
     pub(in super::super) fn remedy(&self, key: Key, value: &str) -> String {
-        self.denials.note(&grant_line(key, value));
+        self.denials.note_need(key, value);
         self.lines(key, value)
     }
 
@@ -118,21 +140,20 @@ impl Plugin {
 
     /// Tells the operator about a denial, unless that has been done. Answers what to tell the guest.
     pub(super) fn deny(&self, denial: Denial) -> String {
-        let (told, remedy) = match &denial {
-            Denial::Missing(key, value) => (grant_line(*key, value), self.lines(*key, value)),
-            Denial::Final(why) => (printable(why), printable(why)),
+        let (told, remedy, part) = match denial {
+            Denial::Missing(key, value) => (grant_line(key, &value), self.lines(key, &value), Some((key, value))),
+            Denial::Final(why) => (printable(&why), printable(&why), None),
+            Denial::Expected(why) => return printable(&why),
         };
         if let Some(witness) = &self.witness {
             if !self.is_being_described && self.denials.note(&told).is_some() {
-                witness.deny(match denial {
-                    Denial::Missing(key, value) => Denied::Missing(key, value),
-                    Denial::Final(_) => Denied::Final(remedy),
-                });
+                witness.deny(part.map_or(Denied::Final(remedy), |(key, value)| Denied::Missing(key, value)));
             }
             return told;
         }
+        let part = part.as_ref().map(|(key, value)| (*key, value.as_str()));
         // A line that there is no room for in the log now is for the next time.
-        if !self.is_being_described && !self.denials.has(&told) && self.log.take() {
+        if !self.is_being_described && !self.denials.has(&told, part) && self.log.take() {
             let name = &self.name;
             if let Some(is_last) = self.denials.note(&told) {
                 tracing::warn!("plugin {name} asked for what it is not granted; {remedy}");
@@ -155,7 +176,6 @@ mod tests {
 
     use super::*;
     use crate::config::PluginConfig;
-    use crate::hostpath::Pattern;
     use crate::plugin::grants::Grants;
 
     fn plugin(config: PluginConfig) -> Plugin {
@@ -191,6 +211,24 @@ mod tests {
         let news: Vec<bool> = (0..1000).filter_map(|number| denials.note(&number.to_string())).collect();
         assert_eq!(news.len(), TOLD - 1);
         assert_eq!(news.iter().position(|&is_last| is_last), Some(TOLD - 2));
-        assert!(denials.has("5000"), "there is no room for it");
+        assert!(denials.has("5000", None), "there is no room for it");
+    }
+
+    #[test]
+    fn what_is_denied_of_a_need_that_was_told_is_not_news() {
+        let plugin = plugin(PluginConfig::default());
+        plugin.remedy(Key::Read, "/proc/*/stat");
+        let knows = |key: Key, path: &str| plugin.denials.has(&grant_line(key, path), Some((key, path)));
+        assert!(knows(Key::Read, "/proc/12/stat") && knows(Key::Read, "/proc"));
+        assert!(!knows(Key::Read, "/proc/12/status") && !knows(Key::Read, "/") && !knows(Key::Usage, "/proc/12/stat"));
+    }
+
+    #[test]
+    fn what_a_plugin_could_not_know_is_told_to_it_alone() {
+        let plugin = plugin(PluginConfig::default());
+        assert_eq!(plugin.deny(Denial::Expected("it is so".to_owned())), "it is so");
+        assert!(!plugin.denials.has("it is so", None));
+        plugin.deny(Denial::Final("it is so".to_owned()));
+        assert!(plugin.denials.has("it is so", None));
     }
 }

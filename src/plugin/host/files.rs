@@ -13,9 +13,9 @@ use super::super::bindings::gauged::plugin::files::{Error, FilesystemUsage, Host
 use super::super::configured::Plugin;
 use super::super::grants::{Basis, Grants, Refusal};
 use super::State;
-use super::denial::Key;
+use super::denial::{Denial, Key};
 use super::elsewhere::{Lost, Subject, elsewhere};
-use super::found::{Found, Unfound, find};
+use super::found::{Found, OWN, Unfound, find};
 use crate::hostpath::below;
 
 /// The largest file that is read: `/proc/stat` of 4096 CPUs.
@@ -198,7 +198,12 @@ fn readable(
     wanted: FileType,
     check: fn(&Grants, &str) -> Result<Basis, Refusal>,
 ) -> Result<Found, Unfound> {
-    let check = |path: &str| check(grants, path).map_err(|refusal| Unfound::refused(&refusal, Key::Read, path));
+    let check = |path: &str| {
+        check(grants, path).map_err(|refusal| match refusal {
+            Refusal::Own if grants.is_one_of_many(path) => Unfound::Denied(Denial::Expected(OWN.to_owned())),
+            refusal => Unfound::refused(&refusal, Key::Read, path),
+        })
+    };
     find(grants.root(), path, wanted, check)
 }
 
@@ -222,7 +227,6 @@ fn is_mount_root(_path: &Path) -> bool {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use super::super::denial::Denial;
     use super::*;
     use crate::hostpath::Pattern;
     use crate::plugin::grants::network::Network;

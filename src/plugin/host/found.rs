@@ -14,6 +14,9 @@ use super::denial::{Denial, Key};
 use super::printable;
 use crate::hostpath::below;
 
+/// Why the agent's own process is closed.
+pub(super) const OWN: &str = "no grant opens the agent's own process";
+
 /// A file that was found and may be opened. Its path leads to this very file, whatever happens to the one it was found
 /// by.
 pub(super) struct Found {
@@ -38,7 +41,7 @@ impl Unfound {
     pub(super) fn refused(refusal: &Refusal, key: Key, value: &str) -> Self {
         match refusal {
             Refusal::Malformed(why) => Self::Malformed(format!("\"{}\" {why}", printable(value))),
-            Refusal::Own => Self::Denied(Denial::Final("no grant opens the agent's own process".to_owned())),
+            Refusal::Own => Self::Denied(Denial::Final(OWN.to_owned())),
             Refusal::Missing => Self::Denied(Denial::Missing(key, value.to_owned())),
         }
     }
@@ -47,7 +50,8 @@ impl Unfound {
 impl From<Errno> for Unfound {
     fn from(error: Errno) -> Self {
         match error {
-            Errno::NOENT | Errno::NOTDIR => Self::NotFound,
+            // The last two: what the file tells of, a process or a device, went while it was open.
+            Errno::NOENT | Errno::NOTDIR | Errno::SRCH | Errno::NODEV => Self::NotFound,
             other => Self::Io(io::Error::from(other).to_string()),
         }
     }
@@ -55,10 +59,7 @@ impl From<Errno> for Unfound {
 
 impl From<io::Error> for Unfound {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::NotFound => Self::NotFound,
-            _ => Self::Io(error.to_string()),
-        }
+        Errno::from_io_error(&error).map_or_else(|| Self::Io(error.to_string()), Self::from)
     }
 }
 
@@ -103,4 +104,19 @@ fn open_without_effect(path: &Path) -> Result<OwnedFd, Errno> {
 #[cfg(not(target_os = "linux"))]
 fn open_without_effect(_path: &Path) -> Result<OwnedFd, Errno> {
     Err(Errno::NOTSUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_while_it_is_read_is_not_there() {
+        for gone in [Errno::NOENT, Errno::NOTDIR, Errno::SRCH, Errno::NODEV] {
+            assert!(matches!(Unfound::from(gone), Unfound::NotFound));
+            assert!(matches!(Unfound::from(io::Error::from(gone)), Unfound::NotFound));
+        }
+        assert!(matches!(Unfound::from(io::Error::from(Errno::ACCESS)), Unfound::Io(_)));
+        assert!(matches!(Unfound::from(io::Error::other("broken")), Unfound::Io(why) if why == "broken"));
+    }
 }
