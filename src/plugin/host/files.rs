@@ -91,9 +91,18 @@ fn answer(plugin: &Plugin, failed: Failed) -> Error {
 /// Whether a path is one of those that the kernel answers from its own counters, without waiting for a device, a lock
 /// of some process or another machine: they are spared the way through another thread.
 fn answers_from_memory(path: &str) -> bool {
+    if path == "/proc" {
+        return true;
+    }
     if let Some(rest) = path.strip_prefix("/proc/") {
-        let is_kernel_wide = !rest.contains('/') && !rest.as_bytes().first().is_some_and(u8::is_ascii_digit);
-        return is_kernel_wide || ["sys/", "pressure/", "1/net/"].iter().any(|directory| rest.starts_with(directory));
+        let is_number = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
+        return match rest.split_once('/') {
+            None => !is_number(rest),
+            Some(("sys" | "pressure", _)) => true,
+            Some(("1", rest)) if rest.starts_with("net/") => true,
+            // These take no lock that a process holds while it waits, as `cmdline` and others do.
+            Some((process, file)) => is_number(process) && matches!(file, "stat" | "status"),
+        };
     }
     path.strip_prefix("/sys/").is_some_and(|rest| {
         rest.starts_with("block/")
@@ -311,8 +320,12 @@ mod tests {
     #[test]
     fn only_what_cannot_wait_is_answered_at_once() {
         for quick in [
+            "/proc",
             "/proc/stat",
+            "/proc/sys/fs/file-nr",
             "/proc/1/net/dev",
+            "/proc/12/stat",
+            "/proc/12/status",
             "/sys/class/net/lo/statistics/rx_bytes",
             "/sys/class/net/lo/operstate",
             "/sys/block/sda/stat",
@@ -321,8 +334,12 @@ mod tests {
             assert!(answers_from_memory(quick), "{quick}");
         }
         for slow in [
+            "/proc/1",
             "/proc/1/root/mnt/x",
             "/proc/12/cmdline",
+            "/proc/12/net/dev",
+            "/proc/12/root/stat",
+            "/proc/a/stat",
             "/sys/class/hwmon/hwmon0/temp1_input",
             "/sys/class/net/lo/speed",
             "/sys/class/net/lo",
