@@ -25,6 +25,7 @@ gauged_plugin::metrics! {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
+    #[serde(default)]
     listen: Vec<Port>,
 }
 
@@ -44,7 +45,7 @@ impl Plugin for Ports {
 
     fn configure(Settings { listen }: Settings) -> Result<Self, Error> {
         if listen.is_empty() {
-            return Err(Error::invalid("listen", "is empty; write the ports to watch, such as [80, \"udp:53\"]"));
+            return Err(Error::invalid("listen", "has no ports; write those to watch, such as [80, \"udp:53\"]"));
         }
         for (at, port) in listen.iter().enumerate() {
             if listen[..at].contains(port) {

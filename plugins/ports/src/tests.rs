@@ -81,8 +81,8 @@ fn a_missing_grant_is_named() {
 #[test]
 fn wrong_settings_are_told() {
     for (config, key, message) in [
-        ("{}", "listen", "is missing"),
-        (r#"{"listen": []}"#, "listen", "is empty; write the ports to watch, such as [80, \"udp:53\"]"),
+        ("{}", "listen", "has no ports; write those to watch, such as [80, \"udp:53\"]"),
+        (r#"{"listen": []}"#, "listen", "has no ports; write those to watch, such as [80, \"udp:53\"]"),
         (r#"{"listen": [80, 443, "tcp:80"]}"#, "listen[2]", "tcp:80 is there twice; remove one"),
         (r#"{"listen": [80], "port": 1}"#, "port", "unknown key; remove it, or use one of listen"),
     ] {
