@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -17,7 +17,11 @@ use crate::hot_load::counting;
 
 /// An agent whose plugin `steady` counts its calls, and `rare` those at every fourth tick.
 fn start() -> (Host, Agent) {
-    let host = Host::configured("interval = \"250ms\"\n[plugins.rare]\ninterval = \"1s\"\n");
+    start_with("")
+}
+
+fn start_with(tables: &str) -> (Host, Agent) {
+    let host = Host::configured(&format!("interval = \"250ms\"\n[plugins.rare]\ninterval = \"1s\"\n{tables}"));
     counting("steady").install(&host.plugin("steady.wasm"));
     counting("rare").install(&host.plugin("rare.wasm"));
     let mut agent = host.start(&[]);
@@ -190,7 +194,8 @@ fn a_whole_directory_of_links_is_swapped_at_once() {
 
 #[test]
 fn a_call_that_is_under_way_ends_on_the_version_it_began_with() {
-    let (host, mut agent) = start();
+    // What is slow takes longer where other work is done, and is not to be ended for it.
+    let (host, mut agent) = start_with("[plugins.slow]\ntimeout = \"30s\"\n");
     let file = host.plugin("slow.wasm");
     // Half a second or more at each call: it is always under way.
     let busy = "(local $left i64) (local.set $left (i64.const 500000000))
@@ -277,13 +282,20 @@ fn a_thousand_replacements_leave_nothing_behind() {
     let before = Held::by(&agent);
     (0..7).for_each(|_| round(&mut agent));
     // 1,050 replacements and 350 files that were refused. What is left is less than a hundredth of a thing each, and a few
-    // bytes of memory, which is what allocators do; threads come and go with the work.
-    let after = Held::by(&agent);
-    eprintln!("{before:?}, then {after:?}");
-    assert!(after.descriptors <= before.descriptors + 8, "{before:?}, then {after:?}");
-    assert!(after.mappings <= before.mappings + 40, "{before:?}, then {after:?}");
-    assert!(after.threads <= before.threads + 6, "{before:?}, then {after:?}");
-    assert!(after.resident_kb <= before.resident_kb + 2048, "{before:?}, then {after:?}");
+    // bytes of memory, which is what allocators do. Threads come with the work and go some seconds after it.
+    let is_as_before = |agent: &Agent| {
+        let after = Held::by(agent);
+        eprintln!("{before:?}, then {after:?}");
+        after.descriptors <= before.descriptors + 8
+            && after.mappings <= before.mappings + 40
+            && after.threads <= before.threads + 6
+            && after.resident_kb <= before.resident_kb + 2048
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_as_before(&agent) {
+        assert!(Instant::now() < until, "what was taken is not given back");
+        agent.next();
+    }
     let sample = agent.next();
     assert_eq!(sample["agent"]["compiled_total"].as_u64().map(|compiled| compiled <= 10), Some(true), "{sample:?}");
     assert_nobody_noticed(&agent);
