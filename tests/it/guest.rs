@@ -18,12 +18,15 @@ const METRIC_BYTES: u32 = 32;
 pub const VALUE: u32 = METRIC + 16;
 /// The value of its second, where it has one.
 pub const SECOND_VALUE: u32 = VALUE + METRIC_BYTES;
-const CONFIGURED: u32 = 256;
-const ABOUT: u32 = 320;
+/// What its `configure` answers.
+pub const CONFIGURED: u32 = 256;
+/// What its `describe` answers.
+pub const ABOUT: u32 = 320;
 const REFUSED: u32 = 352;
 /// Room for what the host answers.
 pub const ANSWER: u32 = 384;
-const CONTRACT: &str = include_str!("../../wit/gauged.wit");
+/// The contract.
+pub const CONTRACT: &str = include_str!("../../wit/gauged.wit");
 const TEXTS: u32 = 1024;
 const HEAP: u32 = 65536;
 

@@ -33,6 +33,8 @@ mod stuck; // file systems that do not answer
 #[cfg(target_os = "linux")]
 mod names; // what names lead to, and resolvers that do not answer
 mod author; // gauged plugin inspect, test, list, new
+mod shipped; // plugins that were built for earlier versions of the contract
+mod contract; // how the contract may change
 mod first_party; // the plugins in this repository
 mod services; // those of them that ask services, and the services themselves
 mod deploy; // what is in deploy/, used

@@ -1,0 +1,192 @@
+//! A contract as what it consists of, each item by its name and in words that do not depend on how it is laid out, and what
+//! speaks against one contract taking the place of another.
+
+use std::collections::BTreeMap;
+
+use wit_parser::{
+    Function, Handle, InterfaceId, Resolve, Stability, Type, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem,
+    WorldKey,
+};
+
+/// Major, minor, patch.
+pub type Version = (u64, u64, u64);
+
+/// All items of a contract.
+pub struct Contract {
+    /// The version of its package.
+    pub version: Version,
+    items: BTreeMap<String, Item>,
+}
+
+/// A type, a function, an import or an export.
+struct Item {
+    text: String,
+    since: Option<Version>,
+    /// Whether a plugin takes it from the agent, rather than the agent from a plugin.
+    is_imported: bool,
+}
+
+impl Contract {
+    /// Takes a contract apart.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("gauged.wit", text).map_err(|error| format!("{error}\n{text}"))?;
+        let version = resolve.packages[package].name.version.clone().ok_or("it has no version")?;
+        let world = resolve.select_world(&[package], Some("plugin")).map_err(|error| error.to_string())?;
+        let mut items = BTreeMap::new();
+        for (_, &interface) in &resolve.packages[package].interfaces {
+            interface_items(&resolve, interface, world, &mut items);
+        }
+        world_items(&resolve, world, &mut items);
+        Ok(Self { version: (version.major, version.minor, version.patch), items })
+    }
+
+    /// The version as it is written.
+    pub fn version_text(&self) -> String {
+        written(self.version)
+    }
+
+    /// Versions with the same line are compatible.
+    fn line(&self) -> (u64, u64) {
+        if self.version.0 == 0 { (0, self.version.1) } else { (self.version.0, 0) }
+    }
+}
+
+/// What speaks against a contract, given one that was shipped before. Nothing does when plugins that were built for the
+/// one before are served by their own version.
+pub fn objections(before: &Contract, after: &Contract) -> Vec<String> {
+    if before.line() != after.line() {
+        return Vec::new();
+    }
+    let shipped = before.version_text();
+    let changed = before.items.iter().filter_map(|(name, item)| match after.items.get(name) {
+        None => Some(format!("{name} has gone, and {shipped} was shipped with it: {}", item.text)),
+        Some(now) if now.text != item.text => Some(format!(
+            "{name} has changed, and {shipped} was shipped with it as it was:\n  {}\n  {}",
+            item.text, now.text
+        )),
+        Some(_) => None,
+    });
+    let added = after.items.iter().filter(|(name, _)| !before.items.contains_key(*name)).filter_map(|(name, item)| {
+        let is_marked = item.since.is_some_and(|since| since > before.version);
+        if before.version == after.version {
+            Some(format!("{name} is new, and {shipped} was shipped without it: {}", item.text))
+        } else if !item.is_imported {
+            Some(format!("{name} is new, and plugins that were built before do not export it"))
+        } else if !is_marked {
+            Some(format!("{name} is new and not marked @since(version = {})", after.version_text()))
+        } else {
+            None
+        }
+    });
+    changed.chain(added).collect()
+}
+
+fn written((major, minor, patch): Version) -> String {
+    format!("{major}.{minor}.{patch}")
+}
+
+fn since(stability: &Stability) -> Option<Version> {
+    match stability {
+        Stability::Stable { since, .. } => Some((since.major, since.minor, since.patch)),
+        Stability::Unstable { .. } | Stability::Unknown => None,
+    }
+}
+
+fn interface_items(resolve: &Resolve, id: InterfaceId, world: WorldId, items: &mut BTreeMap<String, Item>) {
+    let interface = &resolve.interfaces[id];
+    let own = interface.name.as_deref().expect("interfaces of a package have names");
+    let is_imported = !resolve.worlds[world].exports.contains_key(&WorldKey::Interface(id));
+    for (name, &kind) in &interface.types {
+        let (text, since) = (defined(resolve, kind), since(&resolve.types[kind].stability));
+        items.insert(format!("{own}.{name}"), Item { text, since, is_imported });
+    }
+    for (name, function) in &interface.functions {
+        let (text, since) = (signature(resolve, id, function), since(&function.stability));
+        items.insert(format!("{own}.{name}"), Item { text, since, is_imported });
+    }
+}
+
+fn world_items(resolve: &Resolve, world: WorldId, items: &mut BTreeMap<String, Item>) {
+    let world = &resolve.worlds[world];
+    for (direction, entries) in [("import", &world.imports), ("export", &world.exports)] {
+        for (key, item) in entries {
+            let name = match key {
+                WorldKey::Name(name) => name.clone(),
+                WorldKey::Interface(id) => resolve.interfaces[*id].name.clone().expect("it has a name"),
+            };
+            let (text, since) = match item {
+                WorldItem::Interface { stability, .. } => ("interface".to_owned(), since(stability)),
+                WorldItem::Function(function) => (format!("{function:?}"), since(&function.stability)),
+                WorldItem::Type { id, .. } => (defined(resolve, *id), since(&resolve.types[*id].stability)),
+            };
+            items.insert(format!("{direction} {name}"), Item { text, since, is_imported: direction == "import" });
+        }
+    }
+}
+
+fn signature(resolve: &Resolve, from: InterfaceId, function: &Function) -> String {
+    let parameters = function.params.iter().map(|param| format!("{}: {}", param.name, used(resolve, from, param.ty)));
+    let result = function.result.map_or(String::new(), |result| format!(" -> {}", used(resolve, from, result)));
+    format!("func({}){result}", parameters.collect::<Vec<_>>().join(", "))
+}
+
+/// What a type is.
+fn defined(resolve: &Resolve, id: TypeId) -> String {
+    let definition = &resolve.types[id];
+    let TypeOwner::Interface(from) = definition.owner else { return format!("{definition:?}") };
+    let list = |entries: Vec<String>| entries.join(", ");
+    let case = |name: &str, payload: Option<Type>| match payload {
+        Some(payload) => format!("{name}({})", used(resolve, from, payload)),
+        None => name.to_owned(),
+    };
+    match &definition.kind {
+        TypeDefKind::Record(record) => {
+            let field = |field: &wit_parser::Field| format!("{}: {}", field.name, used(resolve, from, field.ty));
+            format!("record {{ {} }}", list(record.fields.iter().map(field).collect()))
+        }
+        TypeDefKind::Variant(variant) => {
+            format!("variant {{ {} }}", list(variant.cases.iter().map(|entry| case(&entry.name, entry.ty)).collect()))
+        }
+        TypeDefKind::Enum(names) => {
+            format!("enum {{ {} }}", list(names.cases.iter().map(|entry| entry.name.clone()).collect()))
+        }
+        TypeDefKind::Flags(flags) => {
+            format!("flags {{ {} }}", list(flags.flags.iter().map(|flag| flag.name.clone()).collect()))
+        }
+        TypeDefKind::Resource => "resource".to_owned(),
+        kind => format!("type = {}", composed(resolve, from, kind)),
+    }
+}
+
+/// A type where it is used.
+fn used(resolve: &Resolve, from: InterfaceId, kind: Type) -> String {
+    let Type::Id(id) = kind else { return format!("{kind:?}").to_lowercase() };
+    let definition = &resolve.types[id];
+    match (&definition.name, definition.owner) {
+        (Some(name), TypeOwner::Interface(owner)) if owner != from => {
+            format!("{}.{name}", resolve.interfaces[owner].name.as_deref().expect("it has a name"))
+        }
+        (Some(name), _) => name.clone(),
+        (None, _) => composed(resolve, from, &definition.kind),
+    }
+}
+
+/// A type made of others.
+fn composed(resolve: &Resolve, from: InterfaceId, kind: &TypeDefKind) -> String {
+    let part = |part: Type| used(resolve, from, part);
+    let or_none = |part: Option<Type>| part.map_or("_".to_owned(), |part| used(resolve, from, part));
+    match kind {
+        TypeDefKind::Type(same) => part(*same),
+        TypeDefKind::List(of) => format!("list<{}>", part(*of)),
+        TypeDefKind::Option(of) => format!("option<{}>", part(*of)),
+        TypeDefKind::Result(result) => format!("result<{}, {}>", or_none(result.ok), or_none(result.err)),
+        TypeDefKind::Tuple(tuple) => {
+            format!("tuple<{}>", tuple.types.iter().map(|&of| part(of)).collect::<Vec<_>>().join(", "))
+        }
+        TypeDefKind::Handle(Handle::Own(id)) => part(Type::Id(*id)),
+        TypeDefKind::Handle(Handle::Borrow(id)) => format!("borrow<{}>", part(Type::Id(*id))),
+        // What the contract has no use for yet is told apart all the same.
+        other => format!("{other:?}"),
+    }
+}

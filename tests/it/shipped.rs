@@ -1,0 +1,253 @@
+//! Components that were built for a version of the contract once, and are kept as they are: every later agent must load
+//! them. They are in `tests/fixtures/components/<version>`, as components and as the core modules that `cargo build` writes.
+//! What is there is never written again; `UPDATE_EXPECT=1` adds what a new version does not have yet.
+
+mod guests;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use serde_json::json;
+
+use crate::contract;
+use crate::guest::{CONTRACT, Guest};
+use crate::harness::{Host, Sample, faults, repository, value};
+use crate::server::{Server, echo_at, request};
+
+/// What is kept, and how its SHA-256 begins: nobody changes it unseen.
+const KEPT: [(&str, &str); 18] = [
+    ("0.1.0/component/errors.wasm", "61153ba5"),
+    ("0.1.0/component/fetches.wasm", "4f6ac8bb"),
+    ("0.1.0/component/files.wasm", "3aea099e"),
+    ("0.1.0/component/logs.wasm", "2ac6c5eb"),
+    ("0.1.0/component/needs.wasm", "a42ea3ed"),
+    ("0.1.0/component/talks.wasm", "eb4da854"),
+    ("0.1.0/component/ticks.wasm", "10090627"),
+    ("0.1.0/component/values.wasm", "6be4c818"),
+    ("0.1.0/component/wasi.wasm", "06de1171"),
+    ("0.1.0/module/errors.wasm", "b7abc1e8"),
+    ("0.1.0/module/fetches.wasm", "b78f6fb9"),
+    ("0.1.0/module/files.wasm", "498b5792"),
+    ("0.1.0/module/logs.wasm", "3695d5c2"),
+    ("0.1.0/module/needs.wasm", "601c7f9e"),
+    ("0.1.0/module/talks.wasm", "d9f5743e"),
+    ("0.1.0/module/ticks.wasm", "a6705592"),
+    ("0.1.0/module/uptime.wasm", "a1a08387"),
+    ("0.1.0/module/values.wasm", "42677b7f"),
+];
+
+const FORMS: [&str; 2] = ["component", "module"];
+
+fn directory() -> PathBuf {
+    repository().join("tests/fixtures/components")
+}
+
+/// Runs what is kept under a name once for each version and form, with a configuration, and shows the sample and the log.
+fn each(name: &str, configuration: &str, check: impl Fn(&Sample, &str)) {
+    let mut runs = 0;
+    for (path, hash) in KEPT.iter().filter(|(path, _)| path.ends_with(&format!("/{name}.wasm"))) {
+        let host = Host::configured(configuration);
+        fs::copy(directory().join(path), host.plugin(name).with_extension("wasm")).expect("it is kept");
+        let (sample, log) = host.once();
+        assert!(log.contains(hash), "{path} is not what was kept:\n{log}");
+        check(&sample, &log);
+        runs += 1;
+    }
+    assert!(runs > 0, "no {name} is kept");
+}
+
+fn is_up(sample: &Sample, name: &str) -> bool {
+    sample["agent"].get(&format!("plugin_state{{plugin=\"{name}\"}}")) == Some(&json!("up"))
+}
+
+#[test]
+fn every_kind_of_value_arrives() {
+    each("values", "", |sample, log| {
+        assert!(is_up(sample, "values"), "{log}");
+        let metrics = json!({
+            "unsigned": u64::MAX, "signed": i64::MIN, "float": 0.5, "boolean": true, "text": "ok",
+        });
+        assert_eq!(json!(sample["values"]), metrics);
+        assert_eq!(json!(sample["values_more"]), json!({ "unsigned{kind=\"a \\\"b\\\"\\n\"}": 7 }));
+    });
+}
+
+#[test]
+fn a_call_is_told_the_time_and_its_budget() {
+    each("ticks", "[plugins.ticks]\ntimeout = \"700ms\"\n", |sample, log| {
+        let told = |metric: &str| sample["ticks"][metric].as_u64().unwrap_or_else(|| panic!("{sample:?}\n{log}"));
+        assert_eq!(told("unix_ms") / 1000, sample["agent"]["timestamp"].as_u64().expect("a number"));
+        assert!(told("monotonic_ns") > 0);
+        assert!((1..=700).contains(&told("budget_ms")), "{}", told("budget_ms"));
+        assert_eq!(told("calls"), 2, "it was tried when it was loaded, and keeps its memory");
+    });
+}
+
+#[test]
+fn messages_are_logged() {
+    each("logs", "", |sample, log| {
+        assert!(is_up(sample, "logs"), "{log}");
+        for line in [
+            "INFO plugin logs says: once",
+            "WARN plugin logs says: copes",
+            "ERROR plugin logs says: metrics are missing",
+        ] {
+            assert!(log.contains(line), "{log}");
+        }
+        assert!(!log.contains("to the author"), "{log}");
+    });
+}
+
+#[test]
+fn files_are_read_listed_and_sized() {
+    each("files", "[plugins.files]\nusage = [\"/\"]\n", |sample, log| {
+        let metrics = sample.get("files").unwrap_or_else(|| panic!("{log}"));
+        assert_eq!(metrics["content"], fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable"));
+        assert_eq!(metrics["names"], fs::read_dir("/sys/class/net").expect("readable").count());
+        let system = rustix::fs::statvfs("/").expect("it is mounted");
+        assert_eq!(metrics["total_bytes"], system.f_blocks * system.f_frsize);
+        assert!(metrics["free_bytes"].as_u64() <= metrics["total_bytes"].as_u64());
+        assert_eq!(metrics["read_only"], u64::from(system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)));
+        let errors = ["denied", "invalid", "missing", "wrong"].map(|error| metrics[error].as_u64());
+        assert_eq!(errors, [0, 1, 2, 3].map(Some), "by their numbers in the contract");
+    });
+}
+
+#[test]
+fn requests_are_sent_and_answered() {
+    let (sender, received) = mpsc::channel();
+    let server = Server::start(move |mut stream| {
+        sender.send(request(&mut stream)).expect("the test waits");
+        let _ = stream.write_all(b"HTTP/1.1 299 Fine\r\nX-Kept: for ever\r\n\r\nanswered");
+    });
+    let origin = format!("http://{}", server.address);
+    let configuration = format!("[plugins.fetches]\nfetch = [{origin:?}]\nconfig = {{ told = \"{origin}/kept\" }}\n");
+    each("fetches", &configuration, |sample, log| {
+        let expected = json!({
+            "status": 299, "header": "for ever", "body": "answered", "ordered": 1, "certificate": 0, "denied": 0,
+        });
+        assert_eq!(sample.get("fetches").map(|metrics| json!(metrics)), Some(expected), "{log}");
+        let request = received.recv().expect("it was sent");
+        assert!(request.starts_with("POST /kept HTTP/1.1\r\n") && request.ends_with("\r\n\r\na body"), "{request}");
+        assert!(request.contains("\r\nx-kept: for ever\r\n"), "{request}");
+    });
+}
+
+#[test]
+fn connections_are_made_and_used() {
+    let sockets = tempfile::tempdir().expect("a temporary directory");
+    let socket = sockets.path().join("echo");
+    echo_at(&socket);
+    let server = Server::echoing();
+    for address in [format!("unix:{}", socket.display()), server.address.to_string()] {
+        let configuration = format!("[plugins.talks]\nconnect = [{address:?}]\nconfig = {{ told = {address:?} }}\n");
+        each("talks", &configuration, |sample, log| {
+            let expected = json!({ "answer": "ping", "denied": 0 });
+            assert_eq!(sample.get("talks").map(|metrics| json!(metrics)), Some(expected), "{log}");
+        });
+    }
+}
+
+#[test]
+fn needs_are_understood() {
+    each("needs", "", |sample, log| {
+        assert_eq!(value(sample, "needs"), Some(json!(1)), "it runs all the same");
+        for grant in [
+            "read = [\"/srv/read\"]",
+            "usage = [\"/srv/usage\"]",
+            "connect = [\"db.example:5432\"]",
+            "fetch = [\"http://web.example:80\"]",
+        ] {
+            let line = format!("plugin needs lacks a grant to show that it asks; add under [plugins.needs]: {grant}");
+            assert!(log.contains(&line), "{log}");
+        }
+    });
+}
+
+#[test]
+fn errors_are_understood() {
+    let unsupported = ("rejected", "cannot work on this host: as told");
+    let invalid = ("rejected", "does not accept its configuration: told: as told");
+    let denied = ("rejected", "lacks the grant read = [\"/srv/denied\"] to show that it asks");
+    let unavailable = ("unavailable", "not available: as told");
+    let of_collect = [unsupported, invalid, denied, unavailable, ("failed", "as told (internal)")];
+    let of_configure = [unsupported, invalid, denied, unavailable, ("rejected", "as told (internal)")];
+    for (case, (state, says)) in of_collect.into_iter().chain(of_configure).enumerate() {
+        each("errors", &format!("[plugins.errors]\nconfig = {{ told = \"{case}\" }}\n"), |sample, log| {
+            let key = "plugin_state{plugin=\"errors\"}";
+            assert_eq!(sample["agent"].get(key), Some(&json!(state)), "{case}: {log}");
+            assert!(log.contains(says), "{case}: {log}");
+            assert_eq!(value(sample, "errors"), None);
+            if case == 4 {
+                assert_eq!(faults(sample, "errors", "internal"), 1.0);
+            }
+        });
+    }
+}
+
+#[test]
+fn what_imports_wasi_runs() {
+    each("wasi", "", |sample, log| assert_eq!(value(sample, "wasi"), Some(json!(1)), "{log}"));
+}
+
+/// What the SDK of that version and cargo made of a plugin.
+#[test]
+fn what_cargo_built_runs() {
+    each("uptime", "", |sample, log| {
+        let metrics = sample.get("uptime").unwrap_or_else(|| panic!("{log}"));
+        let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
+        assert_eq!(names, ["idle_seconds_total", "seconds"]);
+        assert!(metrics.values().all(|seconds| seconds.as_f64() > Some(0.0)), "{metrics:?}");
+    });
+}
+
+/// What there is of each shipped version: every guest in both forms, one that imports WASI, one that cargo built.
+#[test]
+fn every_version_has_its_components() {
+    for version in contract::shipped().iter().map(contract::items::Contract::version_text) {
+        let mut wanted = BTreeSet::from(["component/wasi.wasm".to_owned(), "module/uptime.wasm".to_owned()]);
+        wanted.extend(guests::all().iter().flat_map(|(name, _)| FORMS.map(|form| format!("{form}/{name}.wasm"))));
+        if std::env::var_os("UPDATE_EXPECT").is_some() && CONTRACT.contains(&format!("gauged:plugin@{version};")) {
+            add(&version);
+        }
+        let listed: BTreeSet<String> =
+            KEPT.iter().filter_map(|(path, _)| path.strip_prefix(&format!("{version}/")).map(str::to_owned)).collect();
+        assert_eq!(listed, wanted, "KEPT lists what is kept of {version}");
+        let there: BTreeSet<String> = FORMS
+            .iter()
+            .flat_map(|form| {
+                let entries = fs::read_dir(directory().join(&version).join(form)).expect("a directory");
+                entries.map(move |entry| format!("{form}/{}", entry.expect("readable").file_name().display()))
+            })
+            .collect();
+        assert_eq!(there, wanted, "UPDATE_EXPECT=1 writes what a new version does not have yet");
+    }
+}
+
+/// Writes those components of a version that are not there.
+fn add(version: &str) {
+    let write = |path: &str, bytes: &dyn Fn() -> Vec<u8>| {
+        let file = directory().join(version).join(path);
+        fs::create_dir_all(file.parent().expect("a directory")).expect("created");
+        if !file.exists() {
+            fs::write(file, bytes()).expect("written");
+        }
+    };
+    for (name, guest) in guests::all() {
+        write(&format!("component/{name}.wasm"), &|| guest.component());
+        write(&format!("module/{name}.wasm"), &|| guest.module());
+    }
+    let random = "(if (i64.eq (call $random) (call $random)) (then unreachable))";
+    let wasi = || {
+        let signature = "(func $random (result i64))";
+        let guest = Guest::new("wasi").import("wasi:random/random@0.2.3", "get-random-u64", signature);
+        guest.before_collect(random).component_with_wasi()
+    };
+    write("component/wasi.wasm", &wasi);
+    write("module/uptime.wasm", &|| {
+        fs::read(repository().join("plugins/uptime.wasm")).expect("plugins/build.sh made it")
+    });
+}

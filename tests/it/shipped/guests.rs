@@ -1,0 +1,310 @@
+//! How the components of a version were made that are kept in `tests/fixtures/components`: guests which between them use
+//! every import and return every kind of value and every error. They are told by their configuration whom to ask, since
+//! they outlive the test that made them.
+
+use crate::guest::{ABOUT, ANSWER, CONFIGURED, Guest, MODULE, RETURNED};
+
+/// Where the configuration's one text is left: address and length.
+const TOLD: u32 = 896;
+
+/// The guests, by the name of their file, each with a module of that name.
+pub fn all() -> [(&'static str, Guest); 8] {
+    [
+        ("errors", errors()),
+        ("fetches", fetches()),
+        ("files", files()),
+        ("logs", logs()),
+        ("needs", needs()),
+        ("talks", talks()),
+        ("ticks", ticks()),
+        ("values", values()),
+    ]
+}
+
+/// Every kind of value, with and without labels, in two modules, described.
+fn values() -> Guest {
+    let mut guest = Guest::new("values");
+    let [module, more] = ["values", "values_more"].map(|name| guest.text(name));
+    let names = ["unsigned", "signed", "float", "boolean", "text"].map(|name| guest.text(name));
+    let [label, label_value] = ["kind", "a \"b\"\n"].map(|text| guest.text(text));
+    let labels = guest.list(&[label.0, label.1, label_value.0, label_value.1]);
+    let text = guest.text("ok");
+    let (minimum, half) = (i64::MIN.cast_unsigned(), 0.5_f64.to_bits());
+    let halves = |bits: u64| [bits as u32, (bits >> 32) as u32];
+    let payloads = [halves(u64::MAX), halves(minimum), halves(half), [1, 0], [text.0, text.1]];
+    let metrics: Vec<u32> = (0..)
+        .zip(names.iter().zip(payloads))
+        .flat_map(|(case, (name, payload))| [name.0, name.1, 0, 0, case, 0, payload[0], payload[1]])
+        .collect();
+    let metrics = guest.list(&metrics);
+    let labelled = guest.list(&[names[0].0, names[0].1, labels, 1, 0, 0, 7, 0]);
+    let modules = guest.list(&[module.0, module.1, metrics, 5, more.0, more.1, labelled, 1]);
+
+    let [unit, meaning, about] = ["By", "What it is.", "Every kind of value."].map(|text| guest.text(text));
+    let version = guest.text("1.0.0");
+    let descriptors: Vec<u32> = [(module, names[0], 1), (module, names[1], 0)]
+        .iter()
+        .flat_map(|(module, name, kind)| {
+            [module.0, module.1, name.0, name.1, *kind, unit.0, unit.1, meaning.0, meaning.1]
+        })
+        .collect();
+    let descriptors = guest.list(&descriptors);
+    guest.patch(RETURNED, &[0, modules, 2]).patch(ABOUT, &[version.0, version.1, about.0, about.1, descriptors, 2])
+}
+
+/// What a call is told, and that memory is kept between calls.
+fn ticks() -> Guest {
+    let (guest, [unix, monotonic, budget, calls]) =
+        measuring("ticks", ["unix_ms", "monotonic_ns", "budget_ms", "calls"]);
+    guest.with("(global $calls (mut i64) (i64.const 0))").before_collect(&format!(
+        "(global.set $calls (i64.add (global.get $calls) (i64.const 1)))
+         {} {} {} {}",
+        number(unix, "(local.get 0)"),
+        number(monotonic, "(local.get 1)"),
+        number(budget, "(i64.extend_i32_u (local.get 2))"),
+        number(calls, "(global.get $calls)"),
+    ))
+}
+
+/// A message of each level.
+fn logs() -> Guest {
+    let mut guest = Guest::new("logs").import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))");
+    let calls: Vec<String> = (0..)
+        .zip(["to the author", "once", "copes", "metrics are missing"])
+        .map(|(level, message)| {
+            let (at, length) = guest.text(message);
+            format!("(call $log (i32.const {level}) (i32.const {at}) (i32.const {length}))")
+        })
+        .collect();
+    guest.before_collect(&calls.concat())
+}
+
+/// A file, a directory, a file system, and four errors that can be provoked anywhere.
+fn files() -> Guest {
+    let (mut guest, [content, names, total, free, read_only, denied, invalid, missing, wrong]) = measuring(
+        "files",
+        ["content", "names", "total_bytes", "free_bytes", "read_only", "denied", "invalid", "missing", "wrong"],
+    );
+    for function in ["read", "list", "usage"] {
+        let signature = format!("(func ${function} (param i32 i32 i32))");
+        guest = guest.import("gauged:plugin/files@0.1.0", function, &signature);
+    }
+    let mut call = |function: &str, path: &str| {
+        let (at, length) = guest.text(path);
+        format!("(call ${function} (i32.const {at}) (i32.const {length}) (i32.const {ANSWER}))")
+    };
+    let fine = format!("(if (i32.load8_u (i32.const {ANSWER})) (then unreachable))");
+    let error = format!(
+        "(i64.extend_i32_u (select (i32.load8_u (i32.const {})) (i32.const 255) (i32.load8_u (i32.const {ANSWER}))))",
+        ANSWER + 8
+    );
+    let loaded = |from: u32| format!("(i64.load (i32.const {from}))");
+    let steps = [
+        call("read", "/proc/sys/kernel/osrelease") + &fine + &text(content, ANSWER + 8),
+        call("list", "/sys/class/net") + &fine + &number(names, &format!("(i64.load32_u (i32.const {}))", ANSWER + 12)),
+        call("usage", "/") + &fine + &number(total, &loaded(ANSWER + 8)) + &number(free, &loaded(ANSWER + 16)),
+        number(read_only, &format!("(i64.load8_u (i32.const {}))", ANSWER + 48)),
+        call("read", "/etc/passwd") + &number(denied, &error),
+        call("read", "/proc//stat") + &number(invalid, &error),
+        call("read", "/proc/pressure/nothing") + &number(missing, &error),
+        call("list", "/proc/stat") + &number(wrong, &error),
+    ];
+    guest.before_collect(&steps.concat())
+}
+
+/// A request to a granted origin, the one that it is told, and one to another.
+fn fetches() -> Guest {
+    let (mut guest, [status, header, body, ordered, certificate, denied]) =
+        measuring("fetches", ["status", "header", "body", "ordered", "certificate", "denied"]);
+    guest = guest.import(
+        "gauged:plugin/http@0.1.0",
+        "fetch",
+        "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
+    );
+    let [method, sent, name, value, other] =
+        ["POST", "a body", "x-kept", "for ever", "http://192.0.2.1/"].map(|text| guest.text(text));
+    let headers = guest.list(&[name.0, name.1, value.0, value.1]);
+    let fetch = |url: &str| {
+        format!(
+            "(call $fetch (i32.const {}) (i32.const {}) {url} (i32.const {headers}) (i32.const 1)
+                (i32.const {}) (i32.const {}) (i32.const 1) (i32.const 1500) (i32.const {ANSWER}))",
+            method.0, method.1, sent.0, sent.1
+        )
+    };
+    let told = format!("(i32.load (i32.const {TOLD})) (i32.load (i32.const {}))", TOLD + 4);
+    let elsewhere = format!("(i32.const {}) (i32.const {})", other.0, other.1);
+    let time = |at: u32| format!("(i64.load (i32.const {}))", ANSWER + at);
+    let steps = [
+        fetch(&told),
+        format!("(if (i32.load8_u (i32.const {ANSWER})) (then unreachable))"),
+        number(status, &format!("(i64.load16_u (i32.const {}))", ANSWER + 8)),
+        // The first header's value.
+        format!("(i32.store (i32.const {TOLD_HEADER}) (i32.add (i32.load (i32.const {})) (i32.const 8)))", ANSWER + 12),
+        format!("(i64.store (i32.const {}) (i64.load (i32.load (i32.const {TOLD_HEADER}))))", TOLD_HEADER + 8),
+        text(header, TOLD_HEADER + 8),
+        text(body, ANSWER + 20),
+        number(
+            ordered,
+            &format!(
+                "(i64.extend_i32_u (i32.and (i64.le_u {connect} {first}) (i64.le_u {first} {total})))",
+                connect = time(32),
+                first = time(40),
+                total = time(48)
+            ),
+        ),
+        number(certificate, &format!("(i64.load8_u (i32.const {}))", ANSWER + 56)),
+        fetch(&elsewhere),
+        number(
+            denied,
+            &format!(
+                "(i64.extend_i32_u (select (i32.load8_u (i32.const {})) (i32.const 255)
+                    (i32.load8_u (i32.const {ANSWER}))))",
+                ANSWER + 8
+            ),
+        ),
+    ];
+    guest.configure(&hearing()).before_collect(&steps.concat())
+}
+
+/// Where `fetches` keeps what it looks at of the headers.
+const TOLD_HEADER: u32 = TOLD + 16;
+
+/// A conversation with the address that it is told, and an attempt at another.
+fn talks() -> Guest {
+    let interface = "gauged:plugin/net@0.1.0";
+    let (mut guest, [answer, denied]) = measuring("talks", ["answer", "denied"]);
+    guest = guest
+        .import(interface, "[static]connection.connect", "(func $connect (param i32 i32 i32 i32 i32))")
+        .import(interface, "[method]connection.write", "(func $write (param i32 i32 i32 i32))")
+        .import(interface, "[method]connection.read", "(func $read (param i32 i32 i32))")
+        .import(interface, "[resource-drop]connection", "(func $close (param i32))");
+    let [sent, other] = ["ping", "192.0.2.1:1"].map(|text| guest.text(text));
+    let fine = format!("(if (i32.load8_u (i32.const {ANSWER})) (then unreachable))");
+    guest.with("(global $handle (mut i32) (i32.const -1))").configure(&hearing()).before_collect(&format!(
+        "(call $connect (i32.load (i32.const {TOLD})) (i32.load (i32.const {told_length}))
+                (i32.const 1) (i32.const 1500) (i32.const {ANSWER}))
+             {fine}
+             (global.set $handle (i32.load (i32.const {payload})))
+             (call $write (global.get $handle) (i32.const {}) (i32.const {}) (i32.const {ANSWER}))
+             {fine}
+             (call $read (global.get $handle) (i32.const 100) (i32.const {ANSWER}))
+             {fine}
+             {shown}
+             (call $close (global.get $handle))
+             (call $connect (i32.const {}) (i32.const {}) (i32.const 0) (i32.const 0) (i32.const {ANSWER}))
+             {refused}",
+        sent.0,
+        sent.1,
+        other.0,
+        other.1,
+        told_length = TOLD + 4,
+        payload = ANSWER + 4,
+        shown = text(answer, ANSWER + 4),
+        refused = number(
+            denied,
+            &format!(
+                "(i64.extend_i32_u (select (i32.load8_u (i32.const {})) (i32.const 255)
+                        (i32.load8_u (i32.const {ANSWER}))))",
+                ANSWER + 4
+            )
+        ),
+    ))
+}
+
+/// A need of each capability.
+fn needs() -> Guest {
+    let mut guest = Guest::new("needs");
+    let reason = guest.text("show that it asks");
+    let needs: Vec<u32> = (0..)
+        .zip(["/srv/read", "/srv/usage", "db.example:5432", "http://web.example:80"])
+        .flat_map(|(case, what)| {
+            let what = guest.text(what);
+            [case, what.0, what.1, reason.0, reason.1]
+        })
+        .collect();
+    let list = guest.list(&needs);
+    guest.patch(CONFIGURED, &[0, list, 4])
+}
+
+/// Each error, by the digit that it is told: 0 to 4 from `collect`, 5 to 9 from `configure`, in the order of the contract.
+fn errors() -> Guest {
+    let mut guest = Guest::new("errors");
+    let [why, key, path, reason] = ["as told", "told", "/srv/denied", "show that it asks"].map(|text| guest.text(text));
+    let invalid = guest.list(&[key.0, key.1, why.0, why.1]);
+    let cases = [
+        [1, 0, why.0, why.1, 0, 0, 0],
+        [1, 1, invalid, 1, 0, 0, 0],
+        [1, 2, 0, path.0, path.1, reason.0, reason.1],
+        [1, 3, why.0, why.1, 0, 0, 0],
+        [1, 4, why.0, why.1, 0, 0, 0],
+    ];
+    let places = cases.map(|case| guest.list(&case));
+    let chosen = |from: u32| {
+        let case = |(case, place): (u32, u32)| {
+            format!(
+                "(if (i32.eq (i32.load8_u (i32.load (i32.const {TOLD}))) (i32.const {}))
+                    (then (return (i32.const {place}))))",
+                u32::from(b'0') + case
+            )
+        };
+        (from..).zip(places).map(case).collect::<String>()
+    };
+    let configure = hearing().replace(&format!("i32.const {CONFIGURED}"), "");
+    guest.configure(&format!("{configure} {} i32.const {CONFIGURED}", chosen(5))).before_collect(&chosen(0))
+}
+
+/// A guest with metrics of these names, and where their values are. They are in a module that is called as the guest is.
+fn measuring<const COUNT: usize>(module: &str, names: [&str; COUNT]) -> (Guest, [u32; COUNT]) {
+    const METRIC_BYTES: u32 = 32;
+    let mut guest = Guest::new(module);
+    let words: Vec<u32> = names
+        .iter()
+        .flat_map(|name| {
+            let name = guest.text(name);
+            [name.0, name.1, 0, 0, 0, 0, 0, 0]
+        })
+        .collect();
+    let first = guest.list(&words);
+    let mut number = 0;
+    let values = names.map(|_| {
+        number += 1;
+        first + (number - 1) * METRIC_BYTES + 16
+    });
+    (guest.patch(MODULE + 8, &[first, COUNT as u32]), values)
+}
+
+/// Makes a number the value at an address.
+fn number(value: u32, expression: &str) -> String {
+    format!("(i32.store (i32.const {value}) (i32.const 0)) (i64.store (i32.const {}) {expression})", value + 8)
+}
+
+/// Makes the text that is at an address the value at another.
+fn text(value: u32, from: u32) -> String {
+    format!(
+        "(i32.store (i32.const {value}) (i32.const 4)) (i64.store (i32.const {}) (i64.load (i32.const {from})))",
+        value + 8
+    )
+}
+
+/// What `configure` does to take the one text of a configuration like `{"told":"…"}`: whatever is between the third and
+/// the last quotation mark.
+fn hearing() -> String {
+    format!(
+        "(local $marks i32) (local $end i32)
+         (local.set $end (i32.add (local.get 0) (local.get 1)))
+         (block $begins (loop $on
+            (br_if $begins (i32.ge_u (local.get 0) (local.get $end)))
+            (if (i32.eq (i32.load8_u (local.get 0)) (i32.const 34))
+                (then (local.set $marks (i32.add (local.get $marks) (i32.const 1)))))
+            (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+            (br_if $on (i32.lt_u (local.get $marks) (i32.const 3)))))
+         (i32.store (i32.const {TOLD}) (local.get 0))
+         (block $ends (loop $on
+            (br_if $ends (i32.le_u (local.get $end) (local.get 0)))
+            (local.set $end (i32.sub (local.get $end) (i32.const 1)))
+            (br_if $on (i32.ne (i32.load8_u (local.get $end)) (i32.const 34)))))
+         (i32.store (i32.const {}) (i32.sub (local.get $end) (local.get 0)))
+         i32.const {CONFIGURED}",
+        TOLD + 4
+    )
+}
