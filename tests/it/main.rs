@@ -36,6 +36,9 @@ mod author; // gauged plugin inspect, test, list, new
 mod shipped; // plugins that were built for earlier versions of the contract
 mod contract; // how the contract may change
 mod first_party; // the plugins in this repository
+mod mapping; // what plugins/README.md says of them
+#[cfg(target_os = "linux")]
+mod truth; // their figures, beside node_exporter's
 mod services; // those of them that ask services, and the services themselves
 mod deploy; // what is in deploy/, used
 mod tidy; // the rules of the house

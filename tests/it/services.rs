@@ -19,13 +19,13 @@ use crate::harness::{Agent, DEADLINE, Host, Sample, about, faults};
 use crate::server::Server;
 
 /// A server of Debian's that is running, until it is stopped or dropped.
-struct Daemon {
+pub struct Daemon {
     child: Child,
 }
 
 impl Daemon {
     /// Starts it, and waits until it accepts connections.
-    fn start(mut command: Command, address: SocketAddr) -> Self {
+    pub fn start(mut command: Command, address: SocketAddr) -> Self {
         let mut daemon = Self { child: command.spawn().expect("it starts") };
         let until = Instant::now() + DEADLINE;
         while TcpStream::connect(address).is_err() {

@@ -1,0 +1,193 @@
+//! What plugins/README.md says of the plugins, held to what these say of themselves: the table of plugins, what the metrics
+//! of Open-Falcon and node_exporter are called here, and the plugin that is written there from nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::author::plugin;
+use crate::harness::{Host, repository};
+
+/// A row of a table that says what another agent's metric is here.
+pub struct Row {
+    /// The other's name, perhaps with labels; `*` stands for any text.
+    pub theirs: String,
+    /// Ours, as `module.name`, perhaps with labels; none where there is none.
+    pub ours: Option<String>,
+    /// What there is to say about it.
+    pub remark: String,
+}
+
+impl Row {
+    /// Whether the two have the same value, up to the factor.
+    pub fn is_equal(&self) -> bool {
+        self.ours.is_some() && !self.remark.starts_with("differs")
+    }
+
+    /// What theirs is multiplied by to be ours.
+    pub fn factor(&self) -> f64 {
+        let factor = self.remark.strip_prefix("× ").and_then(|rest| rest.split(',').next()?.parse().ok());
+        factor.unwrap_or(1.0)
+    }
+
+    /// What this row says of one of their metrics: its name here, when the row is about it.
+    pub fn name_here(&self, theirs: &str) -> Option<Option<String>> {
+        let pattern = self.theirs.split('{').next().unwrap_or_default();
+        let Some((before, after)) = pattern.split_once('*') else {
+            return (pattern == theirs).then(|| self.ours.clone());
+        };
+        let any = theirs.strip_prefix(before)?.strip_suffix(after)?;
+        Some(self.ours.as_ref().map(|ours| ours.replace('*', any)))
+    }
+
+    /// The more of a name a row has itself, the more it is about it.
+    pub fn precision(&self) -> usize {
+        if self.theirs.contains('*') { self.theirs.len() } else { usize::MAX }
+    }
+}
+
+fn readme() -> String {
+    fs::read_to_string(repository().join("plugins/README.md")).expect("readable")
+}
+
+/// The cells of the table between these marks.
+fn table(mark: &str) -> Vec<Vec<String>> {
+    let text = readme();
+    let inside = text.split(&format!("<!-- {mark} -->")).nth(1).and_then(|rest| rest.split("<!-- /").next());
+    let lines = inside.unwrap_or_else(|| panic!("no table {mark}")).lines().filter(|line| line.starts_with('|'));
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+    let rows: Vec<Vec<String>> = lines.skip(2).map(|line| cells(line)[1..].to_vec()).collect();
+    assert!(rows.len() > 5, "{mark} has {} rows", rows.len());
+    rows
+}
+
+/// What the metrics of another agent are here.
+pub fn rows(mark: &str) -> Vec<Row> {
+    let bare = |cell: &str| cell.trim_matches('`').to_owned();
+    table(mark)
+        .into_iter()
+        .map(|cells| Row {
+            theirs: bare(&cells[0]),
+            ours: (cells[1] != "–").then(|| bare(&cells[1])),
+            remark: cells[2].clone(),
+        })
+        .collect()
+}
+
+/// What each plugin in this repository says of itself, as it is without a configuration.
+fn plugins() -> &'static BTreeMap<String, Value> {
+    static PLUGINS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
+    PLUGINS.get_or_init(|| {
+        let host = Host::new();
+        let folders =
+            fs::read_dir(repository().join("plugins")).expect("readable").map(|entry| entry.expect("readable"));
+        let is_plugin = |manifest: &str| manifest.contains("crate-type = [\"cdylib\"");
+        let names = folders.filter_map(|folder| {
+            let manifest = fs::read_to_string(folder.path().join("Cargo.toml")).ok()?;
+            is_plugin(&manifest).then(|| folder.file_name().to_str().expect("text").to_owned())
+        });
+        names
+            .map(|name| {
+                let file = repository().join("plugins").join(&name).with_extension("wasm");
+                assert!(file.exists(), "{} is missing; run plugins/build.sh first", file.display());
+                let said = plugin(&host, &["inspect", file.to_str().expect("text"), "--json"]);
+                (name, said.json())
+            })
+            .collect()
+    })
+}
+
+/// Every metric that there is, as `module.name`, and whether it is a counter.
+pub fn metrics() -> BTreeMap<String, bool> {
+    let mut metrics = BTreeMap::new();
+    for metric in plugins().values().flat_map(|about| about["metrics"].as_array().expect("a list")) {
+        let text = |key: &str| metric[key].as_str().expect("text");
+        metrics.insert(format!("{}.{}", text("module"), text("name")), text("kind") == "counter");
+    }
+    // The natives' table is held to the code by a test of its own.
+    let natives = fs::read_to_string(repository().join("METRICS.md")).expect("readable");
+    let mut module = "";
+    for line in natives.lines() {
+        module = line.strip_prefix("## ").unwrap_or(module);
+        if let Some((name, rest)) = line.strip_prefix("| `").and_then(|rest| rest.split_once('`')) {
+            metrics.insert(format!("{module}.{name}"), rest.starts_with(" | counter |"));
+        }
+    }
+    assert!(metrics.contains_key("cpu.percent") && metrics.contains_key("disk.reads_total"), "{metrics:?}");
+    metrics
+}
+
+/// Whether a name, in which `*` stands for any text, is that of a metric.
+fn is_known(metrics: &BTreeMap<String, bool>, name: &str) -> bool {
+    let name = name.split('{').next().unwrap_or_default();
+    match name.split_once('*') {
+        None => metrics.contains_key(name),
+        Some((before, after)) => metrics.keys().any(|known| known.starts_with(before) && known.ends_with(after)),
+    }
+}
+
+#[test]
+fn the_readme_names_metrics_that_there_are() {
+    let metrics = metrics();
+    let modules: BTreeSet<&str> = metrics.keys().filter_map(|name| name.split('.').next()).collect();
+    for mark in ["falcon", "node_exporter"] {
+        let mut seen = BTreeSet::new();
+        for row in rows(mark) {
+            if let Some(ours) = &row.ours {
+                assert!(is_known(&metrics, ours), "{mark}: {} is said to be {ours}, which there is not", row.theirs);
+            } else {
+                assert!(!row.remark.is_empty(), "{mark}: there is no {}, and no reason", row.theirs);
+            }
+            for word in row.remark.split('`').skip(1).step_by(2) {
+                let is_metric = word.split_once('.').is_some_and(|(module, _)| modules.contains(module));
+                assert!(
+                    !is_metric || is_known(&metrics, word),
+                    "{mark}: {} names {word}, which there is not",
+                    row.theirs
+                );
+            }
+            assert!(seen.insert(row.theirs.clone()), "{mark}: {} has two rows", row.theirs);
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_every_plugin_as_it_describes_itself() {
+    let rows: BTreeMap<String, (String, String)> = table("plugins")
+        .into_iter()
+        .map(|cells| {
+            let name = cells[0].split(['[', ']']).nth(1).expect("a link").to_owned();
+            assert_eq!(cells[0], format!("[{name}]({name})"));
+            (name, (cells[1].clone(), cells[2].clone()))
+        })
+        .collect();
+    assert_eq!(rows.keys().collect::<Vec<_>>(), plugins().keys().collect::<Vec<_>>());
+    for (name, about) in plugins() {
+        let (description, grants) = &rows[name];
+        assert_eq!(Some(&**description), about["description"].as_str(), "{name}");
+        let is_complete = about["error"].is_null() && about["configuration"].as_array().is_some_and(Vec::is_empty);
+        assert_eq!(grants.starts_with("none"), is_complete, "{name} works as it is: {is_complete}; {grants}");
+    }
+}
+
+/// The chapter's code is what it says: it compiles, and its tests pass.
+#[test]
+fn the_first_plugin_of_the_readme_works() {
+    let text = readme();
+    let code = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("code");
+    let host = Host::new();
+    let said = plugin(&host, &["new", "spool", "--lang", "rust"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let project = host.path("spool");
+    fs::write(project.join("src/lib.rs"), code).expect("written");
+    let mut test = Command::new(env!("CARGO"));
+    // What scaffolds are built of is built once.
+    let built = repository().join("plugins/target/wasm32-unknown-unknown/scaffold");
+    test.args(["test", "--quiet"]).current_dir(&project).env("CARGO_TARGET_DIR", built).env("UPDATE_EXPECT", "1");
+    let output = test.output().expect("cargo runs");
+    let says = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && says.contains("test result: ok. 3 passed"), "{says}");
+}

@@ -1,0 +1,104 @@
+//! Debian's node_exporter, and what it tells.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use crate::debian;
+use crate::services::Daemon;
+
+/// Labels of one series.
+pub type Labels = BTreeMap<String, String>;
+/// Series by the name of their metric.
+pub type Scrape = BTreeMap<String, Vec<(Labels, f64)>>;
+
+/// A node_exporter that runs until it is dropped.
+pub struct Exporter {
+    _daemon: Daemon,
+    address: SocketAddr,
+}
+
+impl Exporter {
+    /// Starts it with these options besides.
+    pub fn start(options: &[&str]) -> Self {
+        let program = debian::program("usr/bin/prometheus-node-exporter", &["prometheus-node-exporter"]);
+        let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+        let mut command = program.command();
+        command.arg(format!("--web.listen-address={address}")).args(options);
+        Self { _daemon: Daemon::start(command, address), address }
+    }
+
+    /// What it measures now, with our names for labels.
+    pub fn scrape(&self) -> Scrape {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a response");
+        assert!(head.contains(" 200 "), "{head}");
+        let mut scrape = Scrape::new();
+        for line in body.lines().filter(|line| !line.starts_with('#')) {
+            let (key, value) = line.rsplit_once(' ').expect("a value");
+            let (name, labels) = series(key);
+            scrape.entry(name).or_default().push((labels, value.parse().expect("a number")));
+        }
+        translate(&mut scrape);
+        scrape
+    }
+}
+
+/// Gives labels the names and values that they have with us.
+fn translate(scrape: &mut Scrape) {
+    // A chip is called by its place there, and by its driver here.
+    let drivers: BTreeMap<String, String> = scrape
+        .get("node_hwmon_chip_names")
+        .into_iter()
+        .flatten()
+        .filter_map(|(labels, _)| Some((labels.get("chip")?.clone(), labels.get("chip_name")?.clone())))
+        .collect();
+    for (labels, _) in scrape.values_mut().flatten() {
+        if let Some(mount) = labels.remove("mountpoint") {
+            labels.insert("mount".to_owned(), mount);
+        }
+        if let Some(vector) = labels.get_mut("vector") {
+            // The kernel calls it so since 4.5.
+            *vector = vector.to_lowercase().replace("block_iopoll", "irq_poll");
+        }
+        if let Some(chip) = labels.remove("chip") {
+            labels.insert("place".to_owned(), chip.clone());
+            labels.extend(drivers.get(&chip).map(|driver| ("chip".to_owned(), driver.clone())));
+        }
+    }
+}
+
+/// Takes a name with labels apart: `name{label="value"}`, as Prometheus and the agent write it.
+pub fn series(key: &str) -> (String, Labels) {
+    let Some((name, mut rest)) = key.split_once('{') else { return (key.to_owned(), Labels::new()) };
+    let mut labels = Labels::new();
+    while let Some((label, quoted)) = rest.split_once("=\"") {
+        let (mut value, mut end, mut is_escaped) = (String::new(), quoted.len(), false);
+        for (at, letter) in quoted.char_indices() {
+            match letter {
+                'n' if is_escaped => value.push('\n'),
+                '"' if !is_escaped => {
+                    end = at + 1;
+                    break;
+                }
+                '\\' if !is_escaped => {}
+                _ => value.push(letter),
+            }
+            is_escaped = letter == '\\' && !is_escaped;
+        }
+        labels.insert(label.trim_start_matches(',').to_owned(), value);
+        rest = quoted.get(end..).unwrap_or_default();
+    }
+    (name.to_owned(), labels)
+}
+
+#[test]
+fn names_are_taken_apart() {
+    let (name, labels) = series(r#"a_b{c="1",d="x\"y\\z\nw"}"#);
+    let expected = [("c", "1"), ("d", "x\"y\\z\nw")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!((&*name, labels), ("a_b", Labels::from(expected)));
+    assert_eq!(series("a_b"), ("a_b".to_owned(), Labels::new()));
+}
