@@ -1,5 +1,5 @@
 //! What plugins/README.md says of the plugins, held to what these say of themselves: the table of plugins, what the metrics
-//! of Open-Falcon and node_exporter are called here, and the plugin that is written there from nothing.
+//! of Open-Falcon and `node_exporter` are called here, and the plugin that is written there from nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,14 +33,24 @@ impl Row {
         factor.unwrap_or(1.0)
     }
 
-    /// What this row says of one of their metrics: its name here, when the row is about it.
-    pub fn name_here(&self, theirs: &str) -> Option<Option<String>> {
+    /// Whether it is about one of their metrics.
+    pub fn is_about(&self, theirs: &str) -> bool {
+        self.any(theirs).is_some()
+    }
+
+    /// What one of their metrics is called here.
+    pub fn name_here(&self, theirs: &str) -> Option<String> {
+        let any = self.any(theirs)?;
+        self.ours.as_ref().map(|ours| ours.replace('*', any))
+    }
+
+    /// What `*` stands for in one of their names; empty where there is none.
+    fn any<'a>(&self, theirs: &'a str) -> Option<&'a str> {
         let pattern = self.theirs.split('{').next().unwrap_or_default();
-        let Some((before, after)) = pattern.split_once('*') else {
-            return (pattern == theirs).then(|| self.ours.clone());
-        };
-        let any = theirs.strip_prefix(before)?.strip_suffix(after)?;
-        Some(self.ours.as_ref().map(|ours| ours.replace('*', any)))
+        match pattern.split_once('*') {
+            None => (pattern == theirs).then_some(""),
+            Some((before, after)) => theirs.strip_prefix(before)?.strip_suffix(after),
+        }
     }
 
     /// The more of a name a row has itself, the more it is about it.
@@ -183,11 +193,11 @@ fn the_first_plugin_of_the_readme_works() {
     assert_eq!(said.code, Some(0), "{}", said.err);
     let project = host.path("spool");
     fs::write(project.join("src/lib.rs"), code).expect("written");
-    let mut test = Command::new(env!("CARGO"));
+    let mut cargo = Command::new(env!("CARGO"));
     // What scaffolds are built of is built once.
     let built = repository().join("plugins/target/wasm32-unknown-unknown/scaffold");
-    test.args(["test", "--quiet"]).current_dir(&project).env("CARGO_TARGET_DIR", built).env("UPDATE_EXPECT", "1");
-    let output = test.output().expect("cargo runs");
+    cargo.args(["test", "--quiet"]).current_dir(&project).env("CARGO_TARGET_DIR", built).env("UPDATE_EXPECT", "1");
+    let output = cargo.output().expect("cargo runs");
     let says = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && says.contains("test result: ok. 3 passed"), "{says}");
 }

@@ -1,6 +1,6 @@
-//! The first-party plugins held against Debian's node_exporter on the same machine at the same time, metric by metric: each
-//! row of the table in plugins/README.md that calls two metrics equal. While the test makes work for disks, network,
-//! processes and CPUs, node_exporter is asked before and after a sample of the agent's. What only grows must lie between
+//! The first-party plugins held against Debian's `node_exporter` on the same machine at the same time, metric by metric:
+//! each row of the table in plugins/README.md that calls two metrics equal. While the test makes work for disks, network,
+//! processes and CPUs, `node_exporter` is asked before and after a sample of the agent's. What only grows must lie between
 //! its two answers, every time; what goes up and down must lie between them in three rounds of five, give or take what
 //! [`tolerance`] says.
 
@@ -78,7 +78,7 @@ impl Held {
 struct Round {
     /// By our full key.
     held: BTreeMap<String, Held>,
-    /// Rows of which node_exporter tells nothing here.
+    /// Rows of which `node_exporter` tells nothing here.
     untold: BTreeSet<String>,
     /// Series of theirs that we do not have.
     missing: Vec<String>,
@@ -90,12 +90,12 @@ impl Round {
         for row in rows.iter().filter(|row| row.is_equal()) {
             let (_, selected) = series(&row.theirs);
             let names: Vec<&String> =
-                before.keys().filter(|name| row.name_here(name).is_some() && is_best(rows, row, name)).collect();
+                before.keys().filter(|name| row.is_about(name) && is_best(rows, row, name)).collect();
             if names.is_empty() {
                 round.untold.insert(row.theirs.clone());
             }
             for name in names {
-                let here = row.name_here(name).flatten().expect("the row has one");
+                let here = row.name_here(name).expect("the row has one");
                 let (metric, fixed) = series(&here);
                 let own = ours.get(&metric).map(|own| with(own, &fixed)).unwrap_or_default();
                 let [before, after] = [before, after].map(|scrape| {
@@ -125,7 +125,7 @@ impl Round {
 
 /// Whether no other row is more about a name.
 fn is_best(rows: &[Row], row: &Row, name: &str) -> bool {
-    rows.iter().all(|other| other.name_here(name).is_none() || other.precision() <= row.precision())
+    rows.iter().all(|other| !other.is_about(name) || other.precision() <= row.precision())
 }
 
 /// Those of the series that have these labels, without them.
@@ -260,7 +260,7 @@ fn every_figure_is_node_exporters() {
         let Some(sample) = sample_after(&mut agent, now()) else { continue };
         let after = exporter.scrape();
         for name in before.keys().filter(|name| name.starts_with("node_")) {
-            assert!(rows.iter().any(|row| row.name_here(name).is_some()), "{name} is not in plugins/README.md");
+            assert!(rows.iter().any(|row| row.is_about(name)), "{name} is not in plugins/README.md");
         }
         rounds.push(Round::compare(&rows, &before, &flat(&sample), &after));
         samples.push(flat(&sample));

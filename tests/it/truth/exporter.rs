@@ -1,4 +1,4 @@
-//! Debian's node_exporter, and what it tells.
+//! Debian's `node_exporter`, and what it tells.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -12,7 +12,7 @@ pub type Labels = BTreeMap<String, String>;
 /// Series by the name of their metric.
 pub type Scrape = BTreeMap<String, Vec<(Labels, f64)>>;
 
-/// A node_exporter that runs until it is dropped.
+/// A `node_exporter` that runs until it is dropped.
 pub struct Exporter {
     _daemon: Daemon,
     address: SocketAddr,

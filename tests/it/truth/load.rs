@@ -26,10 +26,10 @@ impl Load {
     /// Begins it; files are written in this directory.
     pub fn start(directory: &Path) -> Self {
         let mut load = Self { is_over: Arc::default(), threads: Vec::new() };
-        let path = directory.join("load");
+        let (path, content) = (directory.join("load"), vec![7; 1 << 20]);
         load.repeat(move || {
             let mut file = File::create(&path).expect("created");
-            file.write_all(&[7; 1 << 20]).expect("written");
+            file.write_all(&content).expect("written");
             file.sync_all().expect("it reaches the disk");
         });
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
