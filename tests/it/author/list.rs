@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Said, plugin, put};
 use crate::guest::Guest;
-use crate::harness::Host;
+use crate::harness::{Host, Sample};
 
 /// A directory with a plugin in each state.
 fn host() -> Host {
@@ -89,7 +89,8 @@ fn shows_what_a_running_agent_has_by_what_it_prints() {
     put(&host, &Guest::new("good"), "plugins/good.wasm");
     put(&host, &Guest::new("bad").before_collect("unreachable"), "plugins/bad.wasm");
     let mut agent = host.start(&[]);
-    agent.wait(|sample| sample["agent"].contains_key("plugin_state{plugin=\"bad\"}") && sample.contains_key("good"));
+    let is_bad = |sample: &Sample| sample["agent"].get("plugin_state{plugin=\"bad\"}") == Some(&json!("failed"));
+    agent.wait(|sample| is_bad(sample) && sample.contains_key("good"));
     let lines: Vec<String> = agent.seen().iter().map(|sample| json!(sample).to_string()).collect();
     std::fs::write(host.path("log"), lines.join("\n") + "\n{\"agent\":{\"torn").expect("written");
     let json = plugin(&host, &["list", "--sample", "log", "--json"]).json();
