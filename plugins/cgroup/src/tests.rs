@@ -86,6 +86,21 @@ fn the_walk_is_kept_for_half_a_minute() {
 }
 
 #[test]
+fn a_group_that_accounts_nothing_does_not_pass_for_gone() {
+    let mut host = Host::new();
+    host.file("/sys/fs/cgroup/cpu/a.service/cpuacct.usage", "1000000000\n");
+    for group in ["a.service", "b.service"] {
+        host.file(&format!("/sys/fs/cgroup/unified/{group}/cgroup.procs"), "");
+    }
+    let mut cgroup = start(host, "{}");
+    for _ in 0..2 {
+        let sample = cgroup.tick().expect("a sample");
+        assert_eq!((groups(&sample), &sample["cgroup.groups"]), (vec!["a.service"], &Value::Unsigned(1)));
+        cgroup.host().file("/sys/fs/cgroup/cpu/new.service/cpuacct.usage", "1\n");
+    }
+}
+
+#[test]
 fn cpu_percent_is_of_one_cpu_and_of_the_tick() {
     let mut cgroup = start(host(&[("a.service", 1_000_000)]), "{}");
     let percent = |cgroup: &mut Running<Cgroup>| {
