@@ -3,7 +3,7 @@
 
 use gauged_plugin::files;
 use gauged_plugin::kernel::{File, Stall};
-use gauged_plugin::rates::Rates;
+use gauged_plugin::rates::{Change, Rates};
 use gauged_plugin::{About, Descriptor, Error, NoConfig, Plugin, Sample, Tick};
 
 gauged_plugin::metrics! {
@@ -80,7 +80,7 @@ impl Plugin for Pressure {
                 let stall = stall.ok_or_else(|| file.error(format_args!("has no line {}", line.name)))?;
                 let rates = &mut self.rates[usize::from(line.name == FULL_LINE.name)];
                 let change = rates.change(tick, resource, [stall.total_us]);
-                line.measured(sample, resource, stall, change.map(|change| change.per_second()[0] / 1e4));
+                line.measured(sample, resource, stall, change.map(|change| share(&change)));
             }
         }
         if sample.is_empty() {
@@ -104,6 +104,12 @@ impl Line {
             row.set(metric, share);
         }
     }
+}
+
+/// In percent. The kernel adds up to the moment of the reading, which may be later within this tick than it was within the
+/// last one.
+fn share(stalled_us: &Change<1>) -> f64 {
+    (stalled_us.per_second()[0] / 1e4).min(100.0)
 }
 
 /// A file, unless this kernel does not account for that resource.

@@ -37,6 +37,10 @@ fn shares_are_those_of_the_time_between_two_ticks() {
     assert_eq!((&sample[some], &sample[full]), (&Value::Float(25.0), &Value::Float(10.0)));
     assert_eq!(sample[r#"pressure.some_percent{resource="cpu"}"#], 0.0);
 
+    // Read a little later within the tick than the time before.
+    pressure.host().file("/proc/pressure/io", file(189_670_646, 83_646_751));
+    assert_eq!(pressure.tick().expect("a sample")[some], 100.0);
+
     // Counted from zero again: no share, rather than a wrong one.
     pressure.restarted();
     pressure.host().file("/proc/pressure/io", file(1_000_000, 83_646_751));
