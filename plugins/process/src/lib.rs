@@ -8,7 +8,7 @@ mod stat;
 
 use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::File;
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, log};
 use members::Members;
 use settings::Settings;
 use stat::State;
@@ -125,6 +125,12 @@ impl Process {
                 Err(failure) if failure.error == files::Error::NotFound => continue,
                 // While it asks, the agent runs.
                 Err(failure) if is_agent(&failure) => State::Running,
+                // Those that may be looked at are not all there are, and nothing of that changes while the agent runs.
+                Err(failure) if is_hidden(&failure) => {
+                    self.may_look = false;
+                    log::warn(HIDDEN);
+                    return Ok(());
+                }
                 Err(failure) => return Err(failure.into()),
             };
             states[state as usize] += 1;
@@ -141,6 +147,18 @@ impl Process {
 /// Whether a file is the agent's own, which no grant opens: what is told then is not a line of configuration.
 fn is_agent(failure: &Failure) -> bool {
     matches!(&failure.error, files::Error::Denied(line) if !line.starts_with("read = "))
+}
+
+/// How the host tells `EPERM` and `EACCES`.
+const REFUSED: [&str; 2] = ["(os error 1)", "(os error 13)"];
+
+/// What the operator is told where the kernel refuses.
+const HIDDEN: &str = "/proc is mounted with hidepid, and does not let the agent look at the processes of other users; \
+                      therefore only the totals are measured. Run it as root, or in the group of the mount option gid";
+
+/// Whether the kernel does not let the agent look at a process.
+fn is_hidden(failure: &Failure) -> bool {
+    matches!(&failure.error, files::Error::Io(why) if REFUSED.iter().any(|refused| why.ends_with(refused)))
 }
 
 #[cfg(test)]

@@ -119,6 +119,24 @@ fn the_agent_is_counted() {
 }
 
 #[test]
+fn where_the_kernel_hides_processes_there_are_totals_and_a_word() {
+    let mut host = Host::at("fixtures/web-1");
+    host.file_fails("/proc/812/stat", files::Error::Io("Operation not permitted (os error 1)".to_owned()));
+    let mut plugin = start(host, WEB);
+    for _ in 0..2 {
+        let sample = plugin.tick().expect("a sample");
+        assert_eq!(sample["process.threads"], 187);
+        assert!(!sample.keys().any(|key| key.contains("group") || key.contains("processes")), "not all: {sample:?}");
+    }
+    assert_eq!(plugin.host().messages(), [format!("WARN {HIDDEN}")]);
+
+    let mut broken = Host::at("fixtures/web-1");
+    broken.file_fails("/proc/812/stat", files::Error::Io("Input/output error (os error 5)".to_owned()));
+    let why = "failed to read /proc/812/stat: Input/output error (os error 5)";
+    assert_eq!(start(broken, WEB).tick(), Err(Error::Unavailable(why.to_owned())));
+}
+
+#[test]
 fn cpu_time_of_a_group_does_not_fall() {
     let mut host = small(10, "a", 500, 70);
     process(&mut host, 11, "a", 100, 70);

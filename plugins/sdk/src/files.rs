@@ -75,7 +75,7 @@ pub fn read_text_if_there(path: &str) -> Result<Option<String>, Failure> {
 ///
 /// As [`read`].
 pub fn list(path: &str) -> Result<Vec<String>, Failure> {
-    files::list(path).map_err(|error| Failure::new(path, error))
+    files::list(path).map_err(|error| Failure { counted: "names", ..Failure::new(path, error) })
 }
 
 /// The names in a directory, sorted, if there is one.
@@ -114,11 +114,13 @@ pub struct Failure {
     pub path: String,
     /// What the host answered.
     pub error: Error,
+    /// What there is too much of, where that is the error.
+    counted: &'static str,
 }
 
 impl Failure {
     fn new(path: &str, error: Error) -> Self {
-        Self { capability: Capability::Read(path.to_owned()), path: path.to_owned(), error }
+        Self { capability: Capability::Read(path.to_owned()), path: path.to_owned(), error, counted: "bytes" }
     }
 }
 
@@ -126,13 +128,13 @@ impl Failure {
 /// plugin is asked again.
 impl From<Failure> for crate::Error {
     fn from(failure: Failure) -> Self {
-        let Failure { capability, path, error } = failure;
+        let Failure { capability, path, error, counted } = failure;
         match error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
             Error::InvalidPath(why) => Self::Internal(why),
             Error::NotFound => Self::Unavailable(format!("{path} is not there")),
             Error::WrongType => Self::Unavailable(format!("{path} is not of the type that was expected")),
-            Error::TooLarge(limit) => Self::Unavailable(format!("{path} is larger than {limit} bytes")),
+            Error::TooLarge(limit) => Self::Unavailable(format!("{path} has more than {limit} {counted}")),
             Error::Timeout => Self::Unavailable(format!("{path} did not answer in time")),
             Error::Io(why) => Self::Unavailable(format!("failed to read {path}: {why}")),
         }
@@ -150,5 +152,15 @@ mod tests {
             if need.capability == Capability::Read("/x".to_owned())));
         assert_eq!(failure(Error::NotFound), crate::Error::Unavailable("/x is not there".to_owned()));
         assert!(matches!(failure(Error::InvalidPath("x".to_owned())), crate::Error::Internal(_)));
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_in_its_unit() {
+        let mut host = crate::testing::Host::new();
+        host.file_fails("/x", Error::TooLarge(9));
+        let said =
+            host.run(|| [read("/x").map(drop), list("/x").map(drop)].map(|said| said.map_err(crate::Error::from)));
+        let unavailable = |why: &str| Err(crate::Error::Unavailable(why.to_owned()));
+        assert_eq!(said, [unavailable("/x has more than 9 bytes"), unavailable("/x has more than 9 names")]);
     }
 }
