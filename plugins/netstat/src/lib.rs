@@ -73,6 +73,10 @@ const DEFAULT: [&str; 43] = [
     "TcpExt_TCPRcvQDrop",
 ];
 
+/// How long a host that did not tell how large a page is, is left alone: the two files are long, and in some containers
+/// they never agree.
+const PAGE_NS: u64 = 60_000_000_000;
+
 /// The configuration. Names are those of the metrics without `_total`: `TcpExt_ListenDrops`.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -95,6 +99,8 @@ struct Netstat {
     layouts: [Layout; 3],
     /// Known from the first tick on, where it can be told.
     page_bytes: Option<u64>,
+    /// When the host was last asked for it.
+    page_asked_ns: Option<u64>,
 }
 
 impl Plugin for Netstat {
@@ -117,10 +123,10 @@ impl Plugin for Netstat {
         if fields.is_empty() {
             return Err(Error::invalid("fields", "leaves none over; fields have names such as TcpExt_ListenDrops"));
         }
-        Ok(Self { fields, layouts: <[Layout; 3]>::default(), page_bytes: None })
+        Ok(Self { fields, layouts: <[Layout; 3]>::default(), page_bytes: None, page_asked_ns: None })
     }
 
-    fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
+    fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let [snmp, netstat, snmp6] = &mut self.layouts;
         snmp.in_pairs(&File::read("/proc/1/net/snmp")?, &self.fields, sample)?;
         netstat.in_pairs(&File::read("/proc/1/net/netstat")?, &self.fields, sample)?;
@@ -128,7 +134,7 @@ impl Plugin for Netstat {
         if let Some(file) = File::read_if_there("/proc/1/net/snmp6")? {
             snmp6.in_lines(&file, &self.fields, sample)?;
         }
-        let page_bytes = self.page_bytes()?;
+        let page_bytes = self.page_bytes(tick)?;
         let file6 = File::read_if_there("/proc/1/net/sockstat6")?;
         sockets::measured(sample, &File::read("/proc/1/net/sockstat")?, file6.as_ref(), page_bytes)?;
         Ok(())
@@ -138,8 +144,10 @@ impl Plugin for Netstat {
 gauged_plugin::export!(Netstat);
 
 impl Netstat {
-    fn page_bytes(&mut self) -> Result<Option<u64>, Error> {
-        if self.page_bytes.is_none() {
+    fn page_bytes(&mut self, tick: Tick) -> Result<Option<u64>, Error> {
+        let is_left_alone = self.page_asked_ns.is_some_and(|asked| tick.monotonic_ns.saturating_sub(asked) < PAGE_NS);
+        if self.page_bytes.is_none() && !is_left_alone {
+            self.page_asked_ns = Some(tick.monotonic_ns);
             let files = (File::read_if_there("/proc/vmstat")?, File::read_if_there("/proc/meminfo")?);
             self.page_bytes =
                 if let (Some(vmstat), Some(meminfo)) = files { page_bytes(&vmstat, &meminfo) } else { None };

@@ -208,6 +208,21 @@ fn what_makes_no_sense_is_told() {
 }
 
 #[test]
+fn a_host_that_does_not_tell_how_large_a_page_is_is_asked_once_a_minute() {
+    let mut netstat = Running::<Netstat>::start(Host::at("fixtures/web-1"), "{}").expect("nothing is configured");
+    netstat.host().file("/proc/meminfo", "Active(file): 1 kB\n");
+    let tells = |after: u64, netstat: &mut Running<Netstat>| {
+        let sample = netstat.tick_after(std::time::Duration::from_secs(after)).expect("a sample");
+        sample.keys().any(|key| key.ends_with("mem_bytes"))
+    };
+    assert!(!tells(0, &mut netstat), "the two do not agree");
+    let meminfo = std::fs::read_to_string("fixtures/web-1/proc/meminfo").expect("readable");
+    netstat.host().file("/proc/meminfo", meminfo);
+    assert!(!tells(59, &mut netstat), "not asked");
+    assert!(tells(1, &mut netstat));
+}
+
+#[test]
 fn the_readme_tells_what_is_measured() {
     hold_readme::<Netstat>();
 }
