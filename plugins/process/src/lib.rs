@@ -153,8 +153,9 @@ fn is_agent(failure: &Failure) -> bool {
 const REFUSED: [&str; 2] = ["(os error 1)", "(os error 13)"];
 
 /// What the operator is told where the kernel refuses.
-const HIDDEN: &str = "/proc is mounted with hidepid, and does not let the agent look at the processes of other users; \
-                      therefore only the totals are measured. Run it as root, or in the group of the mount option gid";
+const HIDDEN: &str = "the kernel does not let the agent look at all processes (/proc is mounted with hidepid, or a security \
+                      module forbids it); therefore only the totals are measured. Run the agent as root, or in the group \
+                      of the mount option gid";
 
 /// Whether the kernel does not let the agent look at a process.
 fn is_hidden(failure: &Failure) -> bool {
