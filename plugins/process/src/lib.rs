@@ -1,4 +1,4 @@
-//! The modules' one word: how many processes there are and in which state, and what those of configured groups use. The
+//! The module `process`: how many processes there are and in which state, and what those of configured groups use. The
 //! totals come from what the kernel tells of itself; the rest from the files of each process, as far as it is granted.
 //! The agent's own process, which no plugin may look into, is counted, and no more.
 

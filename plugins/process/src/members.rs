@@ -23,8 +23,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// of many CPUs.
 const BOOT_NS: u64 = 60_000_000_000;
 
-/// How often a process is asked for its command line that does not answer in time: a lock of its own, held by a thread that
-/// waits for a dead device, may keep it from that for good.
+/// How often a process is asked for its command line that does not tell it: a lock of its own, held by a thread that waits
+/// for a dead device, may keep it from that for good, or a security module.
 const PATIENCE: u8 = 3;
 
 /// A process that was seen.
@@ -39,7 +39,7 @@ struct Known {
     groups: u64,
     /// Whether its command line need not be read again.
     is_settled: bool,
-    /// How often it did not tell its command line in time.
+    /// How often it did not tell its command line.
     silent: u8,
 }
 
@@ -224,7 +224,8 @@ impl Members {
             Err(failure) if matches!(failure.error, files::Error::TooLarge(_)) => Ok(String::new()),
             said => said,
         });
-        process.silent += u8::from(had_time && !self.has_time);
+        let is_refused = self.refused.contains(&Kind::Command);
+        process.silent += u8::from(said.is_err() && had_time && !is_refused);
         said.ok().map(|text| text.unwrap_or_default().trim_end_matches('\0').replace('\0', " "))
     }
 

@@ -229,6 +229,30 @@ fn a_process_that_does_not_tell_its_command_line_is_asked_three_times() {
 }
 
 #[test]
+fn one_command_line_that_cannot_be_read_does_not_hide_a_group_for_good() {
+    let mut host = small(10, "kept", 0, 70);
+    process(&mut host, 11, "java", 0, 70);
+    host.file_fails("/proc/10/cmdline", files::Error::Io("Permission denied (os error 13)".to_owned()));
+    host.file("/proc/11/cmdline", "java\0-Dname=shop\0");
+    let mut plugin = start(host, SHOP);
+    for known in [None, None, None, Some(Value::Unsigned(1))] {
+        let sample = plugin.tick().expect("a sample");
+        assert_eq!(sample.get(r#"process.group_processes{group="shop"}"#).cloned(), known);
+    }
+    let why = "WARN failed to read /proc/10/cmdline: Permission denied (os error 13); therefore groups that it may belong to \
+               are missing";
+    assert_eq!(plugin.host().messages(), [why]);
+
+    // What nobody may read stays unknown.
+    let mut host = small(10, "java", 0, 70);
+    host.deny(&Capability::Read("/proc/*/cmdline".to_owned()));
+    let mut plugin = start(host, SHOP);
+    for _ in 0..5 {
+        assert_eq!(plugin.tick().expect("a sample").get(r#"process.group_processes{group="shop"}"#), None);
+    }
+}
+
+#[test]
 fn open_files_of_other_users_are_not_guessed() {
     let mut host = Host::at("fixtures/web-1");
     host.file_fails("/proc/814/fd", files::Error::Io("Permission denied (os error 13)".to_owned()));
