@@ -116,7 +116,7 @@ impl Plugin for Netstat {
         let names = || METRICS.iter().take(COUNTED).map(field_name);
         if let Some(at) = more.iter().position(|pattern| !names().any(|name| pattern.matches(name))) {
             let message = "is none of the fields that README.md of this plugin lists, such as TcpExt_TCPOFOMerge";
-            return Err(Error::invalid(&format!("more.{at}"), message));
+            return Err(Error::invalid(&format!("more[{at}]"), message));
         }
         let is_chosen = |name: &str| fields.picks(name) || more.iter().any(|pattern| pattern.matches(name));
         let fields: Vec<_> = METRICS.iter().take(COUNTED).filter(|metric| is_chosen(field_name(metric))).collect();

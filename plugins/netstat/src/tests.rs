@@ -120,7 +120,7 @@ fn settings_that_choose_nothing_are_told() {
         (r#"{"field": {}}"#, "field", "unknown key; remove it, or use one of fields, more"),
         (
             r#"{"more": ["TcpExt_*", "TcpExt_TCPLos"]}"#,
-            "more.1",
+            "more[1]",
             "is none of the fields that README.md of this plugin lists, such as TcpExt_TCPOFOMerge",
         ),
         (
