@@ -222,6 +222,12 @@ impl Grants {
         &self.network
     }
 
+    /// Whether a path is the agent's own by now. Threads begin at any moment, and their numbers can be guessed: whoever has
+    /// opened what was decided about before asks this before it is read.
+    pub(super) fn has_become_own(&self, path: &str) -> bool {
+        self.check_beginning(path) == Err(Refusal::Own) || self.is_own_process(path)
+    }
+
     /// Decides by the text first: no file system but `/proc` is asked about a path that is not granted.
     fn check(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, Refusal> {
         let basis = self.decide(path, covers)?;

@@ -151,6 +151,9 @@ fn open_at_once(grants: &Grants, path: &str) -> Option<File> {
     }
     let basis = grants.read(path).ok()?;
     let file = openat2(CWD, path, READING, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()?;
+    if grants.has_become_own(path) {
+        return None;
+    }
     let mode = fstat(&file).ok()?.st_mode;
     let is_open_to_all = Mode::from_raw_mode(mode).contains(Mode::ROTH);
     let is_file = FileType::from_raw_mode(mode) == FileType::RegularFile;
@@ -235,6 +238,8 @@ fn is_mount_root(_path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::thread;
+    use std::time::Duration;
 
     use super::*;
     use crate::hostpath::Pattern;
@@ -315,6 +320,33 @@ mod tests {
         assert!(read(&grants, "/proc/uptime").is_ok());
         rustix::fs::chmod(&file, Mode::from_raw_mode(0o600)).expect("changed");
         assert_eq!(denied(read(&grants, "/proc/uptime")), Some(missing(Key::Read, "/proc/uptime")));
+    }
+
+    #[test]
+    fn a_thread_that_has_just_begun_is_the_agents_own() {
+        let pattern = Pattern::new("/proc/*/status").expect("a pattern");
+        let grants = Grants::new(Path::new("/"), &[pattern], &[], Network::default());
+        let until = Instant::now() + Duration::from_secs(2);
+        let beginning = thread::spawn(move || {
+            while Instant::now() < until {
+                let begun: [_; 4] =
+                    std::array::from_fn(|_| thread::spawn(|| thread::sleep(Duration::from_micros(300))));
+                for thread in begun {
+                    thread.join().expect("it does not panic");
+                }
+            }
+        });
+        let own = format!("\nTgid:\t{}\n", std::process::id());
+        while Instant::now() < until {
+            let load = fs::read_to_string("/proc/loadavg").expect("there is one");
+            let last = load.rsplit(' ').next().and_then(|last| last.trim().parse::<u32>().ok());
+            let last = last.expect("the number that was given last");
+            for next in last + 1..last + 16 {
+                let status = read(&grants, &format!("/proc/{next}/status")).unwrap_or_default();
+                assert!(!String::from_utf8_lossy(&status).contains(&own), "{next} was read");
+            }
+        }
+        beginning.join().expect("it does not panic");
     }
 
     #[test]

@@ -81,9 +81,10 @@ pub(super) fn find(
     let Ok(real) = real.strip_prefix(root) else { return denied("leads out of the measured host") };
     let real = Path::new("/").join(real);
     let Some(real) = real.to_str() else { return denied("leads to a path that is not text") };
-    // The kernel's links within /sys lead to the same attributes under /sys/devices.
+    // The kernel's links within /sys lead to the same attributes under /sys/devices. Anything else is asked about again, even
+    // by the same path: a process may be a thread of the agent's that was not there before.
     let is_within_sys = path.starts_with("/sys/") && real.starts_with("/sys/");
-    if real != path && !is_within_sys {
+    if !is_within_sys {
         basis = check(real)?;
     }
     if basis == Basis::Default && !Mode::from_raw_mode(status.st_mode).contains(Mode::ROTH) {
