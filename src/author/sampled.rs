@@ -80,8 +80,9 @@ fn plugins(agent: &Map<String, Value>) -> BTreeMap<String, Map<String, Value>> {
         let plugin: &mut Map<String, Value> = plugins.entry(name.to_owned()).or_insert_with(of);
         match others.strip_prefix(",kind=\"").and_then(|kind| kind.strip_suffix("\"}")) {
             Some(kind) => {
-                let faults = plugin.entry(metric).or_insert_with(|| json!({}));
-                faults[kind] = value.clone();
+                if let Value::Object(faults) = plugin.entry(metric).or_insert_with(|| json!({})) {
+                    faults.insert(kind.to_owned(), value.clone());
+                }
             }
             None => {
                 plugin.insert(metric.to_owned(), value.clone());
@@ -159,6 +160,8 @@ mod tests {
             "timestamp": 1, "plugin_up{plugin=\"a\"}": 1, "plugin_state{plugin=\"b-1\"}": "failed",
             "plugin_faults_total{plugin=\"a\",kind=\"trap\"}": 2, "plugin_faults_total{plugin=\"a\",kind=\"load\"}": 1,
             "plugin_of_none": 1, "plugin_broken{plugin=\"": 1,
+            // No agent writes this.
+            "plugin_name{plugin=\"a\",kind=\"trap\"}": 1,
         });
         let plugins = plugins(agent.as_object().expect("an object"));
         let expected = json!({
