@@ -61,16 +61,19 @@ impl Tried {
         let serves = tried.failures.iter().all(|(_, failure)| matches!(failure, Failure::Unavailable(_)));
         let runs = if serves { runs } else { 0 };
         let mut due = Instant::now();
+        // Since it measured last: what is not available at the first call is counted from zero at the next, too.
+        let mut is_afresh = false;
         for run in 1..=runs {
             sleep_until(due).await;
             due = (due + interval).max(Instant::now());
             let Measured { result, took, is_first, memory_bytes } = piece.measure().await;
+            is_afresh |= is_first;
             tried.took.push(took);
             tried.memory_bytes = tried.memory_bytes.max(memory_bytes);
             tried.see(run, piece.seen());
             match result {
                 Ok(usable) => {
-                    contract.take(run, &usable, is_first);
+                    contract.take(run, &usable, std::mem::take(&mut is_afresh));
                     tried.sample = Some(usable);
                 }
                 Err(failure) => {

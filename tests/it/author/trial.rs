@@ -245,6 +245,25 @@ fn what_fails_is_started_afresh_and_counters_begin_again() {
 }
 
 #[test]
+fn counters_begin_again_after_a_fresh_start_that_had_nothing_to_measure() {
+    let mut guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]).value(0);
+    let (name, why) = (guest.text("value_total"), guest.text("not yet"));
+    // Nothing, 2, 3, a trap, nothing, 2.
+    let does = format!(
+        "{} (if (i32.eq (i32.load (i32.const {at})) (i32.const 4)) (then (unreachable)))
+        (if (i32.eq (i32.load (i32.const {at})) (i32.const 1)) (then (return (i32.const 352))))",
+        grow(VALUE + 8, "1"),
+        at = VALUE + 8
+    );
+    let guest = guest.patch(METRIC, &[name.0, name.1]).patch(352, &[1, 3, why.0, why.1]).before_collect(&does);
+    let json = judged(&guest, &["--runs", "6"]);
+    let runs: Vec<&Value> =
+        json["failures"].as_array().expect("a list").iter().map(|failure| &failure["run"]).collect();
+    assert_eq!(runs, [1, 4, 5], "{json}");
+    assert_eq!((&json["breaches"], &json["sample"]["guest"]["value_total"]), (&json!([]), &json!(2)));
+}
+
+#[test]
 fn what_does_not_start_or_never_measures_is_not_well() {
     let json = judged(&decent().configure_error(0, "no such sensor"), &[]);
     assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(0), &json!("aside")));
