@@ -323,7 +323,45 @@ mod tests {
         ]
     }
 
+    /// A result of which another is likely to have a part: few names, few labels, and some of each not usable.
+    fn any_result() -> impl Strategy<Value = Vec<wit::Module>> {
+        let label = ("[ab0]", "[xy]{0,1}|long text");
+        let metric = ("[abc ]", prop::collection::vec(label, 0..3), any_value());
+        let metric = metric.prop_map(|(name, labels, value)| {
+            let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
+            self::metric(&name, &labels, value)
+        });
+        prop::collection::vec(("[mn-]", prop::collection::vec(metric, 0..6)), 0..4)
+            .prop_map(|modules| modules.into_iter().map(|(name, metrics)| module(&name, metrics)).collect())
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// What a guest returned before makes no difference: not to what is kept, nor to what is dropped, nor to the key
+        /// that a value has.
+        #[test]
+        fn a_result_is_taken_as_if_it_were_the_first(
+            results in prop::collection::vec(any_result(), 1..4),
+            order in prop::collection::vec(any::<prop::sample::Index>(), 1..10),
+        ) {
+            let mut limits = Limits::default();
+            for (limit, most) in [(Limit::Modules, 2), (Limit::Metrics, 7), (Limit::Labels, 2), (Limit::Text, 3)] {
+                limits.set(limit, most);
+            }
+            let mut converter = Converter::default();
+            // Samples of the ticks before may be held by a slow sink, and stay as they were.
+            let mut held = Vec::new();
+            for at in order {
+                let result = at.get(&results);
+                let first = Converter::default().convert(result.clone(), &limits);
+                held.push((converter.convert(result.clone(), &limits), first));
+                for (collected, first) in &held {
+                    prop_assert_eq!(collected, first);
+                }
+            }
+        }
+
         /// Whatever comes, names are valid, keys are unique, floats are finite, and nothing is lost uncounted.
         #[test]
         fn a_result_is_a_map_of_maps(
