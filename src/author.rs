@@ -15,6 +15,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 pub use self::scaffold::{Language, parse_name};
 use crate::config::{Addition, Config, Overrides, PluginConfig, Problem, is_plugin_name};
 use crate::plugin::workbench::{Granted, Need, Piece, Unfit, Workbench};
@@ -120,15 +122,15 @@ pub fn run(order: Order) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes an answer. A reader that has gone has seen enough.
-fn show(text: &str) -> io::Result<()> {
+fn show(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        written => written.context("failed to write to standard output"),
     }
 }
 
-fn show_json(value: &serde_json::Value) -> io::Result<()> {
+fn show_json(value: &serde_json::Value) -> anyhow::Result<()> {
     show(&format!("{value:#}\n"))
 }
 

@@ -70,12 +70,9 @@ fn is_checkout(into: &Path) -> bool {
 /// Writes the files below a directory that is not there yet, or is empty.
 fn make(directory: &Path, name: &str, files: &[&[File]]) -> anyhow::Result<()> {
     let shown = directory.display();
-    let is_empty = match fs::read_dir(directory) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-        Err(_) => false,
-    };
-    if !is_empty {
+    // One that can't be listed is not empty; and what can't be made is told as it is tried.
+    let is_empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
+    if !is_empty && fs::symlink_metadata(directory).is_ok() {
         bail!("{shown} is there already, and no empty directory; choose another name, or another place by --into");
     }
     let unfinished = Unfinished(directory.with_file_name(format!(".{name}.{}", std::process::id())));

@@ -142,12 +142,8 @@ impl Report {
             None => String::new(),
         };
         let (version, hash) = (&piece.about.version, &piece.hash()[..8]);
-        let _ = writeln!(
-            text,
-            "{name} {version} ({hash}): {} of {} runs, {interval} apart\n",
-            tried.took.len(),
-            tried.runs
-        );
+        let _ =
+            writeln!(text, "{name} {version} ({hash}): {} of {} runs, {interval} apart", tried.took.len(), tried.runs);
         let mut facts = Vec::new();
         if let Some(times) = tried.times() {
             let [least, median, most] = times.map(milliseconds);
@@ -159,6 +155,9 @@ impl Report {
         if let Some(usable) = &tried.sample {
             let metrics: usize = usable.modules.iter().map(Module::len).sum();
             facts.push(("metrics", format!("{metrics}, modules: {}", usable.modules.len())));
+        }
+        if !facts.is_empty() {
+            text.push('\n');
         }
         text += &columns(facts.into_iter().map(|(what, value)| vec![what.to_owned(), value]));
         self.append_troubles(&mut text);

@@ -166,11 +166,7 @@ fn what_is_there_already_stays_and_nothing_is_left_half_made() {
             "./file is there already, and no empty directory; choose another name, or another place by --into\n",
         ),
         ("new", "nowhere", "failed to make a directory in nowhere: No such file or directory (os error 2)\n"),
-        (
-            "new",
-            "file",
-            "file/new is there already, and no empty directory; choose another name, or another place by --into\n",
-        ),
+        ("new", "file", "failed to make a directory in file: Not a directory (os error 20)\n"),
     ] {
         let said = made(name, into);
         assert_eq!((said.code, &*said.out, &*said.err), (Some(1), "", why));

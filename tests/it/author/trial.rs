@@ -267,6 +267,8 @@ fn counters_begin_again_after_a_fresh_start_that_had_nothing_to_measure() {
 fn what_does_not_start_or_never_measures_is_not_well() {
     let json = judged(&decent().configure_error(0, "no such sensor"), &[]);
     assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(0), &json!("aside")));
+    let said = test(&decent().configure_error(0, "no such sensor"), &[]);
+    assert!(said.out.contains(": 0 of 5 runs, 100ms apart\n\nfailures\n  start  cannot"), "{}", said.out);
     let json = judged(&decent().configure("unreachable"), &[]);
     assert_eq!((&json["runs"], &json["failures"][0]["run"]), (&json!(0), &json!(0)));
     let json = judged(&decent().error(3, "the server is down"), &["--runs", "2"]);
