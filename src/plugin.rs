@@ -270,6 +270,8 @@ impl Plugins {
                     conflicts.insert((at, place));
                 }
             }
+            // Otherwise another's would come and go in its place, as one series of two sources.
+            taken.extend(slot.claims.iter().map(|name| &**name));
         }
         sample.modules.reserve(modules);
         for (at, slot) in self.slots.values_mut().enumerate() {

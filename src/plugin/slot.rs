@@ -15,7 +15,7 @@ use super::instance::Instance;
 use super::load::{Outcome, Prospect, Rejection, Trial, Version};
 use super::result::Collected;
 use super::retry::Retry;
-use crate::sample::{Labels, Module, Sample, Value};
+use crate::sample::{Labels, Module, Sample, Text, Value};
 use crate::schedule::Tick;
 
 /// One plugin's place.
@@ -44,6 +44,8 @@ pub(super) struct Slot {
     recall: Retry,
 
     arrived: Option<Collected>,
+    /// The modules of its last result, which nobody after it may have: at ticks without one neither.
+    pub(super) claims: Vec<Text>,
     reported: Reported,
     /// How long the last call took, and the longest one of this version; none before the first.
     duration: Option<Duration>,
@@ -130,6 +132,7 @@ impl Slot {
             condition: Condition::Down,
             recall: Retry::default(),
             arrived: None,
+            claims: Vec::new(),
             reported: Reported::default(),
             duration: None,
             longest: Duration::ZERO,
@@ -351,6 +354,7 @@ impl Slot {
             }
             Err(Failure::PutAside(why)) => {
                 self.settle(None);
+                self.claims.clear();
                 let plugin = &self.plugin.name;
                 tracing::warn!("plugin {plugin} {why}; it is put aside until its file changes or the agent restarts");
                 self.condition = Condition::Aside;
@@ -392,6 +396,10 @@ impl Slot {
     fn arrive(&mut self, collected: Collected, is_late: bool) {
         self.late += u64::from(is_late);
         self.dropped += collected.dropped;
+        let names = || collected.modules.iter().map(|module| &module.name);
+        if !self.claims.iter().eq(names()) {
+            self.claims = names().cloned().collect();
+        }
         if let Some(older) = self.arrived.replace(collected) {
             self.dropped += older.size() - older.dropped;
         }

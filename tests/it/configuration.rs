@@ -1,9 +1,10 @@
 //! Configuration files and the command line, right and wrong.
 
 use expect_test::{Expect, expect};
+use serde_json::Value;
 
 use crate::guest::Guest;
-use crate::harness::{Host, parse, value};
+use crate::harness::{Host, about, parse, value};
 
 fn check(toml: &str, expected: &Expect) {
     let host = Host::configured(toml);
@@ -195,4 +196,18 @@ fn a_plugins_limits_are_those_that_are_written() {
     let (sample, log) = host.once();
     assert_eq!((sample["many"].len(), sample["free"].len()), (5, 20), "{log}");
     assert_eq!(crate::harness::about(&sample, "plugin_dropped_metrics_total", "many"), Some(15.0));
+}
+
+#[test]
+fn a_module_has_one_source_whoever_is_due() {
+    let host = Host::configured("interval = \"100ms\"\n[plugins.a]\ninterval = \"300ms\"\n");
+    Guest::new("shared").value(1).install(&host.plugin("a.wasm"));
+    let mut agent = host.start(&[]);
+    agent.wait(|sample| value(sample, "shared") == Some(1.into()));
+    Guest::new("shared").value(2).install(&host.plugin("b.wasm"));
+    agent.wait(|sample| about(sample, "plugin_dropped_metrics_total", "b") >= Some(10.0));
+    let values: Vec<Value> = agent.seen().iter().filter_map(|sample| value(sample, "shared")).collect();
+    assert!(values.iter().all(|value| *value == 1), "b does not step in for a: {values:?}");
+    std::fs::remove_file(host.plugin("a.wasm")).expect("removed");
+    agent.wait(|sample| value(sample, "shared") == Some(2.into()));
 }
