@@ -3,7 +3,7 @@
 mod inspect;
 mod trial;
 mod list;
-mod scaffold;
+pub mod scaffold;
 
 use std::path::PathBuf;
 use std::process::Output;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::author::plugin;
+use crate::author::{plugin, scaffold::run};
 use crate::harness::{Host, repository};
 
 /// A row of a table that says what another agent's metric is here.
@@ -194,10 +194,7 @@ fn the_first_plugin_of_the_readme_works() {
     let project = host.path("spool");
     fs::write(project.join("src/lib.rs"), code).expect("written");
     let mut cargo = Command::new(env!("CARGO"));
-    // What scaffolds are built of is built once.
-    let built = repository().join("plugins/target/wasm32-unknown-unknown/scaffold");
-    cargo.args(["test", "--quiet"]).current_dir(&project).env("CARGO_TARGET_DIR", built).env("UPDATE_EXPECT", "1");
-    let output = cargo.output().expect("cargo runs");
-    let says = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && says.contains("test result: ok. 3 passed"), "{says}");
+    let said = run(cargo.args(["test", "--quiet"]).current_dir(&project).env("UPDATE_EXPECT", "1"));
+    let says = said.out + &said.err;
+    assert!(said.code == Some(0) && says.contains("test result: ok. 3 passed"), "{says}");
 }

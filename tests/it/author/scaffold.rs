@@ -42,7 +42,7 @@ fn built() -> PathBuf {
 }
 
 /// Runs something that cargo has a part in. What the SDK is built with has to be there; nothing else is fetched.
-fn run(command: &mut Command) -> Said {
+pub fn run(command: &mut Command) -> Said {
     let plugins = repository().join("plugins");
     let fetched = Command::new(env!("CARGO")).args(["fetch", "--locked"]).current_dir(plugins).output();
     assert!(fetched.expect("cargo runs").status.success(), "what the SDK is built with cannot be fetched");
