@@ -56,7 +56,13 @@ fn translate(scrape: &mut Scrape) {
         .flatten()
         .filter_map(|(labels, _)| Some((labels.get("chip")?.clone(), labels.get("chip_name")?.clone())))
         .collect();
-    for (labels, _) in scrape.values_mut().flatten() {
+    for (metric, (labels, _)) in
+        scrape.iter_mut().flat_map(|(metric, all)| all.iter_mut().map(move |one| (metric, one)))
+    {
+        if metric.starts_with("node_cooling_device_") {
+            let number = labels.remove("name");
+            labels.extend(number.map(|number| ("device".to_owned(), number)));
+        }
         if let Some(mount) = labels.remove("mountpoint") {
             labels.insert("mount".to_owned(), mount);
         }
