@@ -138,7 +138,15 @@ gauged_plugin::metrics! {
     KEYS_TTL: gauge "keys_average_ttl_seconds" in "s";
 }
 
-/// Measures all that an answer says of a server.
+/// The most databases of a server that are told: four times as many as Redis has unless it is configured otherwise. A
+/// server says how many there are, and one that lies would fill the sample.
+pub(crate) const DATABASES: usize = 64;
+
+/// The most replicas of a server that are told, for the same reason: each takes all that is written, so few have even ten.
+pub(crate) const LISTED_REPLICAS: usize = 32;
+
+/// Measures what an answer says of a server, and answers whether databases or replicas were left out because there are
+/// more than are told. Of one that is there twice the first counts.
 ///
 /// # Errors
 ///
@@ -149,7 +157,7 @@ pub(crate) fn measure(
     tick: Tick,
     lookups: &mut Rates<2>,
     sample: &mut Sample,
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let info = Info { text };
     let version = info.get("redis_version").ok_or("INFO is answered without a redis_version")?;
     // All is read before any of it is set: what is wrong at the end spoils what comes before it.
@@ -183,8 +191,12 @@ pub(crate) fn measure(
     let change = hits.zip(misses).and_then(|(hits, misses)| lookups.change(tick, server, [hits, misses]));
     row.set(HIT_PERCENT, change.and_then(|change| percent(change.by[0], change.by[0] + change.by[1])));
 
+    let (mut databases, mut replicas) = (Once::default(), Once::default());
     for (name, value) in info.lines() {
         if let Some(database) = numbered(name, "db") {
+            if !databases.is_new(database.to_owned(), DATABASES) {
+                continue;
+            }
             let labels = [("server", server), ("db", database)];
             let mut row = sample.labelled(&labels);
             row.set(KEYS, field(value, "keys")).set(KEYS_EXPIRING, field(value, "expires"));
@@ -193,13 +205,38 @@ pub(crate) fn measure(
         } else if numbered(name, "slave").is_some() {
             let (Some(ip), Some(port)) = (named(value, "ip"), named(value, "port")) else { continue };
             let replica = [ip, ":", port].concat();
+            if !replicas.is_new(replica.clone(), LISTED_REPLICAS) {
+                continue;
+            }
             let labels = [("server", server), ("replica", &*replica)];
             let mut row = sample.labelled(&labels);
             row.set(REPLICA_ONLINE, named(value, "state").map(|state| state == "online"));
             row.set(REPLICA_OFFSET, field(value, "offset")).set(REPLICA_LAG, field(value, "lag"));
         }
     }
-    Ok(())
+    Ok(databases.is_full || replicas.is_full)
+}
+
+/// What was told already, each once and only so many.
+#[derive(Default)]
+struct Once {
+    told: Vec<String>,
+    /// Whether there were more than there is room for.
+    is_full: bool,
+}
+
+impl Once {
+    /// Whether this one is to be told.
+    fn is_new(&mut self, name: String, most: usize) -> bool {
+        if self.told.contains(&name) {
+            return false;
+        }
+        self.is_full |= self.told.len() >= most;
+        if !self.is_full {
+            self.told.push(name);
+        }
+        !self.is_full
+    }
 }
 
 /// The lines of an answer.

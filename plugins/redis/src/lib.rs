@@ -7,8 +7,8 @@ mod resp;
 use gauged_plugin::net::Connection;
 use gauged_plugin::rates::Rates;
 use gauged_plugin::service::{Failure, Service, Turns};
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
-use info::{FAILURE, FAILURES, METRICS, UP};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, log};
+use info::{DATABASES, FAILURE, FAILURES, LISTED_REPLICAS, METRICS, UP};
 use resp::Reply;
 
 /// The most servers of one plugin: as many connections as the agent lets one have.
@@ -54,6 +54,8 @@ struct Server {
     service: Service,
     /// The one that was asked at the last tick, if it answered.
     connection: Option<Connection>,
+    /// Whether the operator was told that databases or replicas are left out.
+    is_told: bool,
 }
 
 struct Redis {
@@ -86,7 +88,7 @@ impl Plugin for Redis {
         }
         let server = |(number, access): (usize, Access)| {
             let service = Service::new(&access.address);
-            Server { number, access, service, connection: None }
+            Server { number, access, service, connection: None, is_told: false }
         };
         let servers = servers.into_iter().enumerate().map(server).collect();
         Ok(Self { servers, turns: Turns::default(), lookups: Rates::default() })
@@ -103,10 +105,17 @@ impl Plugin for Redis {
         let is_alone = servers.len() == 1;
         turns.take(tick, servers, |server, share_ms| {
             let asked = server.ask(if is_alone { None } else { Some((share_ms / 2).max(1)) });
-            let Server { number, service, connection, .. } = server;
+            let Server { number, service, connection, is_told, .. } = server;
             let measured = asked.and_then(|(text, fresh)| {
                 let measured = info::measure(service.name(), &text, tick, lookups, sample);
-                measured.map_err(|why| Failure::down("protocol", why))?;
+                let has_more = measured.map_err(|why| Failure::down("protocol", why))?;
+                if has_more && !*is_told {
+                    *is_told = true;
+                    log::warn(&format!(
+                        "{} has more than {DATABASES} databases or {LISTED_REPLICAS} replicas, and the others are left out",
+                        service.name()
+                    ));
+                }
                 *connection = Some(fresh);
                 Ok(())
             });

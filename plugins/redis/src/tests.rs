@@ -151,6 +151,39 @@ fn twice_the_same_figure_is_one() {
 }
 
 #[test]
+fn databases_and_replicas_are_few_and_each_is_told_once() {
+    let lines = |at: u32| {
+        let [.., third, fourth] = at.to_be_bytes();
+        format!("db{at}:keys={at},expires=0\r\nslave{at}:ip=10.0.{third}.{fourth},port=6379,lag=1\r\n")
+    };
+    let mut text = (0..1000).map(lines).fold(SMALL.to_owned(), |text, lines| text + &lines);
+    text += "db7:keys=1\r\nslave1000:ip=10.0.0.7,port=6379,lag=9\r\n";
+    let twice = answering(&text).expects(INFO).answers(bulk(&text));
+    let mut redis = redis([twice]);
+    for _ in 0..2 {
+        let sample = redis.tick().expect("a sample");
+        let count = |metric: &str| sample.keys().filter(|key| key.starts_with(metric)).count();
+        assert_eq!(
+            (count("redis.keys{"), count("redis.replica_lag_seconds{")),
+            (info::DATABASES, info::LISTED_REPLICAS)
+        );
+        assert_eq!(sample[&format!("redis.keys{{server=\"{ADDRESS}\",db=\"7\"}}")], 7);
+    }
+    let why = format!("WARN {ADDRESS} has more than 64 databases or 32 replicas, and the others are left out");
+    assert_eq!(redis.host().messages(), [why]);
+}
+
+#[test]
+fn one_that_is_there_twice_leaves_nothing_out() {
+    let lines = "db0:keys=1\r\ndb0:keys=2\r\nslave0:ip=a,port=1,lag=3\r\nslave1:ip=a,port=1,lag=4\r\n";
+    let mut redis = redis([answering(&format!("{SMALL}{lines}"))]);
+    let sample = redis.tick().expect("a sample");
+    assert_eq!(sample[&format!("redis.keys{{server=\"{ADDRESS}\",db=\"0\"}}")], 1);
+    assert_eq!(sample[&format!("redis.replica_lag_seconds{{server=\"{ADDRESS}\",replica=\"a:1\"}}")], 3);
+    assert!(redis.host().messages().is_empty());
+}
+
+#[test]
 fn what_it_refuses_has_a_name_and_a_remedy() {
     for (error, reason, remedy) in [
         ("-NOAUTH Authentication required.\r\n", "auth", "set `password`"),
