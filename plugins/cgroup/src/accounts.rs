@@ -64,6 +64,10 @@ impl Kind {
     pub(crate) fn is_limit(self) -> bool {
         matches!(self, Self::MemoryMax | Self::PidsMax)
     }
+
+    pub(crate) fn is_transfer(self) -> bool {
+        matches!(self, Self::Io | Self::IoBytes | Self::IoOperations)
+    }
 }
 
 /// What a group may use.
@@ -86,7 +90,7 @@ impl Limits {
 }
 
 /// What a group uses; none where no file tells it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Accounts {
     pub(crate) cpu_usage_us: Option<u64>,
     cpu_user_us: Option<u64>,

@@ -21,7 +21,7 @@ struct Transfer {
 }
 
 /// The transfers of a group, by the device's number.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Transfers(Vec<(String, Transfer)>);
 
 impl Transfers {

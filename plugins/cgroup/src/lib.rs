@@ -8,7 +8,7 @@ mod walk;
 use accounts::Accounts;
 use devices::Devices;
 use gauged_plugin::files;
-use gauged_plugin::kernel::File;
+use gauged_plugin::kernel::{self, File};
 use gauged_plugin::rates::Rates;
 use gauged_plugin::select::Selection;
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, log};
@@ -130,8 +130,29 @@ struct Cgroup {
     walked_ns: Option<u64>,
     rates: Rates<1>,
     devices: Devices,
-    /// Whether the operator was told that the sample is full.
+    /// Groups are left out because the sample is full.
+    full: Once,
+    /// A file of a group is not understood.
+    strange: Once,
+}
+
+/// Something of which the operator is told when it is met for the first time: it is so at each tick, or of many groups.
+#[derive(Debug, Default)]
+struct Once {
     is_told: bool,
+}
+
+impl Once {
+    fn warn(&mut self, message: impl FnOnce() -> String) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            log::warn(&message());
+        }
+    }
+
+    /// Of what is wrong with a file, and what becomes of it.
+    fn warn_of(&mut self, error: &kernel::Error) {
+        self.warn(|| format!("{error}; what this file tells is left out, here and wherever else it is not understood"));
+    }
 }
 
 impl Plugin for Cgroup {
@@ -144,13 +165,14 @@ impl Plugin for Cgroup {
 
     fn configure(settings: Settings) -> Result<Self, Error> {
         let (rates, devices) = (Rates::default(), Devices::default());
-        Ok(Self { settings, groups: Vec::new(), walked_ns: None, rates, devices, is_told: false })
+        let (full, strange) = (Once::default(), Once::default());
+        Ok(Self { settings, groups: Vec::new(), walked_ns: None, rates, devices, full, strange })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let is_fresh = |walked_ns: &u64| tick.monotonic_ns.saturating_sub(*walked_ns) < WALK_NS;
         if self.walked_ns.as_ref().is_none_or(|walked_ns| !is_fresh(walked_ns)) {
-            self.groups = walk::groups(&self.settings.groups)?;
+            self.groups = walk::groups(&self.settings.groups, &mut self.strange)?;
             self.walked_ns = Some(tick.monotonic_ns);
             self.devices.forget();
         }
@@ -161,7 +183,7 @@ impl Plugin for Cgroup {
                 left_out += 1;
                 continue;
             }
-            match read(group)? {
+            match read(group, &mut self.strange)? {
                 Some(accounts) => {
                     measured += 1;
                     let change = accounts.cpu_usage_us.and_then(|us| self.rates.change(tick, &group.label, [us]));
@@ -177,11 +199,12 @@ impl Plugin for Cgroup {
         }
         sample.set(GROUPS, measured);
         sample.set(LEFT_OUT, left_out);
-        if left_out > 0 && !self.is_told {
-            self.is_told = true;
-            log::warn(&format!(
-                "there are more groups than a sample has room for, and {left_out} are left out; choose by `groups`"
-            ));
+        if left_out > 0 {
+            self.full.warn(|| {
+                format!(
+                    "there are more groups than a sample has room for, and {left_out} are left out; choose by `groups`"
+                )
+            });
         }
         Ok(())
     }
@@ -189,21 +212,34 @@ impl Plugin for Cgroup {
 
 gauged_plugin::export!(Cgroup);
 
-/// What a group uses; none when it is gone.
-fn read(group: &Group) -> Result<Option<Accounts>, Error> {
+/// What a group uses; none when it is gone. A file that is not understood costs what it tells, and no other group anything.
+fn read(group: &Group, strange: &mut Once) -> Result<Option<Accounts>, Error> {
     let mut accounts = Accounts::default();
     let mut is_there = false;
+    // Of reads and writes several files tell a part each: where one is missing, zeros would take its place.
+    let mut has_all_transfers = true;
     for (kind, path) in &group.files {
         match File::read(path) {
             Ok(file) => {
                 is_there = true;
-                accounts.take(*kind, &file)?;
+                // What was read up to the error may be half of the truth.
+                let mut with = accounts.clone();
+                match with.take(*kind, &file) {
+                    Ok(()) => accounts = with,
+                    Err(error) => {
+                        has_all_transfers &= !kind.is_transfer();
+                        strange.warn_of(&error);
+                    }
+                }
             }
             // Where nothing is left, the next file would cost as much again.
             Err(failure) if failure.error == files::Error::Timeout => return Err(failure.into()),
             // Gone, or one that this kernel does not let be read: the others tell what they tell.
-            Err(_) => {}
+            Err(_) => has_all_transfers &= !kind.is_transfer(),
         }
+    }
+    if !has_all_transfers {
+        accounts.io = None;
     }
     Ok(is_there.then_some(accounts))
 }

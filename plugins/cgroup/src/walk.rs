@@ -8,6 +8,7 @@ use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::File;
 use gauged_plugin::select::Selection;
 
+use crate::Once;
 use crate::accounts::{Kind, Limits};
 
 /// Where control groups are mounted, on every system that is likely to be met.
@@ -69,7 +70,7 @@ impl Group {
 }
 
 /// All groups that are picked, by label. In a hybrid layout a group is in several hierarchies, and has the files of all.
-pub(crate) fn groups(selection: &Selection) -> Result<Vec<Group>, Error> {
+pub(crate) fn groups(selection: &Selection, strange: &mut Once) -> Result<Vec<Group>, Error> {
     let Some(names) = files::list_if_there(ROOT)? else {
         return Err(Error::Unsupported(format!("{ROOT} is not there: this host has no control groups")));
     };
@@ -89,7 +90,7 @@ pub(crate) fn groups(selection: &Selection) -> Result<Vec<Group>, Error> {
         if files.is_empty() {
             continue;
         }
-        groups.push(Group { label, files, limits: read_limits(limits)? });
+        groups.push(Group { label, files, limits: read_limits(limits, strange)? });
     }
     Ok(groups)
 }
@@ -163,11 +164,11 @@ fn may_be_group(name: &str) -> bool {
     UNITS.iter().any(|unit| name.ends_with(unit)) || !is_of_kernel
 }
 
-fn read_limits(files: Vec<(Kind, String)>) -> Result<Limits, Error> {
+fn read_limits(files: Vec<(Kind, String)>, strange: &mut Once) -> Result<Limits, Error> {
     let mut limits = Limits::default();
     for (kind, path) in files {
         match File::read(&path) {
-            Ok(file) => limits.take(kind, &file)?,
+            Ok(file) => limits.take(kind, &file).unwrap_or_else(|error| strange.warn_of(&error)),
             Err(failure) if failure.error == files::Error::Timeout => return Err(failure.into()),
             Err(_) => {}
         }
