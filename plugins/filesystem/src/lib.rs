@@ -6,7 +6,7 @@ mod mounts;
 use gauged_plugin::files::{self, FilesystemUsage};
 use gauged_plugin::kernel::File;
 use gauged_plugin::select::Selection;
-use gauged_plugin::{About, Error, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Plugin, Sample, Tick, log};
 use mounts::Mount;
 
 gauged_plugin::metrics! {
@@ -31,7 +31,14 @@ gauged_plugin::metrics! {
     READ_ONLY: gauge "read_only" in "1";
     /// Whether it does not tell its sizes, because its device or server does not answer; the others are then missing.
     DEVICE_ERROR: gauge "device_error" in "1";
+    /// Mounts that were not asked at this tick, because there are too many or a dead one took the time; they are at one of
+    /// the next. Missing where all were.
+    LEFT_OUT: gauge "left_out" in "{mount}";
 }
+
+/// How many mounts are asked at one tick: a server on the network takes a millisecond to answer for one, and a call has a
+/// second. Their metrics are half of what a sample has room for.
+const MOUNTS: usize = 500;
 
 /// Kinds of file systems that have no space of their own, or are full by nature.
 const PSEUDO: [&str; 26] = [
@@ -92,8 +99,12 @@ impl Default for Settings {
 
 struct Filesystem {
     settings: Settings,
-    /// The mounts that did not answer at the last tick.
+    /// The mounts that did not answer when they were last asked.
     silent: Vec<String>,
+    /// Which of the table is asked first at the next tick: where there are too many, each has its turn.
+    next: usize,
+    /// Whether the operator was told that there are too many.
+    is_told: bool,
 }
 
 impl Plugin for Filesystem {
@@ -105,44 +116,74 @@ impl Plugin for Filesystem {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings, silent: Vec::new() })
+        Ok(Self { settings, silent: Vec::new(), next: 0, is_told: false })
     }
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let file = File::read("/proc/1/mountinfo")?;
         let mounts = mounts::listed(&file, &self.settings.mounts, &self.settings.fstypes)?;
-        // One that does not answer takes all the time there is: those that did not at the last tick are asked last.
+        let all = mounts.len();
+        let (mounts, others) = self.turn(mounts);
+        // One that does not answer takes all the time there is: those that did not when they were last asked are asked last.
         let before = std::mem::take(&mut self.silent);
-        let was_silent = |mount: &Mount<'_>| before.iter().any(|point| **point == *mount.point);
-        let (silent, prompt): (Vec<_>, Vec<_>) = mounts.into_iter().partition(was_silent);
+        let is_silent = |mount: &Mount<'_>| before.iter().any(|point| **point == *mount.point);
+        let waiting = others.into_iter().filter(is_silent);
+        self.silent.extend(waiting.map(|mount| mount.point.into_owned()));
+        let (silent, prompt): (Vec<_>, Vec<_>) = mounts.into_iter().partition(|(_, mount)| is_silent(mount));
 
-        let (mut denied, mut has_time) = (None, true);
-        for mount in prompt.into_iter().chain(silent) {
-            let was_silent = was_silent(&mount);
+        let (mut denied, mut has_time, mut left_out) = (None, true, all.saturating_sub(MOUNTS));
+        for (at, mount) in prompt.into_iter().chain(silent) {
+            let was_silent = is_silent(&mount);
             match has_time.then(|| files::usage(&mount.point)) {
                 Some(Ok(usage)) => measured(sample, &mount, &usage),
                 Some(Err(failure)) if failure.error == files::Error::NotFound => {}
                 // Hidden below another mount; or, where all are, this kernel cannot tell that they are mounts.
                 Some(Err(failure)) if matches!(failure.error, files::Error::Denied(_)) => denied = Some(failure),
                 // There was no time to ask it, and nothing is known against it.
-                None if !was_silent => {}
+                None if !was_silent => left_out += 1,
                 answer => {
                     sample.labelled(&mount.labels()).set(DEVICE_ERROR, true);
                     if answer.is_none_or(|answer| answer.is_err_and(|failure| failure.error == files::Error::Timeout)) {
-                        has_time &= was_silent;
+                        if has_time && !was_silent {
+                            has_time = false;
+                            self.next = at + 1;
+                        }
                         self.silent.push(mount.point.into_owned());
                     }
                 }
             }
         }
-        match denied {
-            Some(failure) if sample.is_empty() => Err(failure.into()),
-            _ => Ok(()),
+        if let Some(failure) = denied
+            && sample.is_empty()
+        {
+            return Err(failure.into());
         }
+        sample.set(LEFT_OUT, (left_out > 0).then_some(left_out));
+        if all > MOUNTS && !self.is_told {
+            self.is_told = true;
+            log::warn(&format!(
+                "there are {all} mounts, and only {MOUNTS} are asked at a tick, in turn; choose by `mounts` and `fstypes`"
+            ));
+        }
+        Ok(())
     }
 }
 
 gauged_plugin::export!(Filesystem);
+
+impl Filesystem {
+    /// Those whose turn it is, with their places in the table, and those that have to wait.
+    fn turn<'a>(&mut self, mounts: Vec<Mount<'a>>) -> (Vec<(usize, Mount<'a>)>, Vec<Mount<'a>>) {
+        let all = mounts.len();
+        // Fewer than at the tick before: whoever is at the beginning has waited for longest.
+        let first = if self.next < all { self.next } else { 0 };
+        self.next = if all > MOUNTS { (first + MOUNTS) % all } else { 0 };
+        let mut mounts: Vec<_> = mounts.into_iter().enumerate().collect();
+        mounts.rotate_left(first);
+        let others = mounts.split_off(all.min(MOUNTS));
+        (mounts, others.into_iter().map(|(_, mount)| mount).collect())
+    }
+}
 
 fn measured(sample: &mut Sample, mount: &Mount<'_>, usage: &FilesystemUsage) {
     let &FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes, read_only } = usage;

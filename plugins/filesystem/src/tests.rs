@@ -93,6 +93,58 @@ fn a_mount_that_does_not_answer_spoils_one_tick_of_others_at_most() {
     assert_eq!(sample[&error("/data", "/dev/sdb1", "xfs")], true);
 }
 
+/// A host with so many mounts, all of which answer.
+fn crowded(count: usize) -> Host {
+    let mut host = Host::new();
+    let line = |at: usize| format!("{at} 1 0:{at} / /m/{at} rw - nfs4 nas:/{at} rw\n");
+    host.file("/proc/1/mountinfo", (0..count).map(line).collect::<String>());
+    for at in 0..count {
+        host.usage(&format!("/m/{at}"), usage(8, 4, 0));
+    }
+    host
+}
+
+/// The mounts in a sample that have this metric, and how many were left out.
+fn told(filesystem: &mut Running<Filesystem>, metric: &str) -> (Vec<usize>, Option<Value>) {
+    let sample = filesystem.tick().expect("a sample");
+    let prefix = format!("filesystem.{metric}{{mount=\"/m/");
+    let numbers = sample.keys().filter_map(|key| key.strip_prefix(&prefix)?.split('"').next()?.parse().ok());
+    let mut numbers: Vec<usize> = numbers.collect();
+    numbers.sort_unstable();
+    (numbers, sample.get("filesystem.left_out").cloned())
+}
+
+#[test]
+fn of_too_many_mounts_each_has_its_turn() {
+    let mut filesystem = start(crowded(1200), "{}");
+    let left_out = Some(Value::Unsigned(700));
+    assert_eq!(told(&mut filesystem, "total_bytes"), ((0..500).collect(), left_out.clone()));
+    assert_eq!(told(&mut filesystem, "total_bytes"), ((500..1000).collect(), left_out.clone()));
+    assert_eq!(told(&mut filesystem, "total_bytes"), ((0..300).chain(1000..1200).collect(), left_out));
+    let told_once = filesystem.host().messages();
+    assert!(told_once.len() == 1 && told_once[0].contains("there are 1200 mounts"), "{told_once:?}");
+
+    let mut filesystem = start(crowded(500), "{}");
+    for _ in 0..2 {
+        assert_eq!(told(&mut filesystem, "total_bytes"), ((0..500).collect(), None));
+    }
+    assert!(filesystem.host().messages().is_empty());
+}
+
+#[test]
+fn of_too_many_mounts_a_dead_one_takes_no_turn_of_others_twice() {
+    let mut host = crowded(600);
+    host.usage_fails("/m/10", files::Error::Timeout);
+    let mut filesystem = start(host, "{}");
+    let left_out = |count| Some(Value::Unsigned(count));
+    // All that comes after it is asked next, and first.
+    assert_eq!(told(&mut filesystem, "total_bytes"), ((0..10).collect(), left_out(589)));
+    assert_eq!(told(&mut filesystem, "total_bytes"), ((11..511).collect(), left_out(100)));
+    // While it has to wait it is not forgotten that it is dead: in its next turn it is asked last.
+    let (measured, left) = told(&mut filesystem, "total_bytes");
+    assert_eq!((measured.len(), measured.contains(&10), left), (499, false, left_out(100)));
+}
+
 #[test]
 fn a_file_system_that_fails_at_once_takes_no_time() {
     let mut host = web();
@@ -113,6 +165,10 @@ fn where_no_file_system_may_be_sized_the_grant_is_named() {
     }
     let error = start(host, "{}").tick().expect_err("nothing is granted");
     assert!(matches!(error, Error::Denied(need) if need.capability == Capability::Usage("/mnt/usb".to_owned())));
+
+    let mut host = crowded(501);
+    host.deny(&Capability::Usage("/*/*".to_owned()));
+    assert!(matches!(start(host, "{}").tick(), Err(Error::Denied(_))), "that some were left out is no measurement");
 }
 
 #[test]
