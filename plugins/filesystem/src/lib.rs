@@ -6,7 +6,7 @@ mod mounts;
 use gauged_plugin::files::{self, FilesystemUsage};
 use gauged_plugin::kernel::File;
 use gauged_plugin::select::Selection;
-use gauged_plugin::{About, Error, Plugin, Sample, Tick, log};
+use gauged_plugin::{About, Error, Plugin, Sample, Tick, log, percent};
 use mounts::Mount;
 
 gauged_plugin::metrics! {
@@ -197,12 +197,6 @@ fn measured(sample: &mut Sample, mount: &Mount<'_>, usage: &FilesystemUsage) {
         row.set(INODES_USED_PERCENT, percent(inodes.saturating_sub(free_inodes), inodes));
     }
     row.set(READ_ONLY, read_only).set(DEVICE_ERROR, false);
-}
-
-/// None of nothing.
-#[allow(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
-fn percent(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64 * 100.0)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 mod softnet;
 
 use gauged_plugin::kernel::{self, Fields, File};
-use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick};
+use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, percent};
 use softnet::Softnet;
 
 gauged_plugin::metrics! {
@@ -238,12 +238,6 @@ fn threads(file: &File) -> Result<u64, kernel::Error> {
     let word = file.fields().nth(3).ok_or_else(|| file.error("ends before the number of threads"))?;
     let all = word.split_once('/').and_then(|(_, all)| kernel::Number::parse(all));
     all.ok_or_else(|| file.error(format_args!("{word} is not a number of threads")))
-}
-
-/// None of nothing: a limit of zero stands for none.
-#[allow(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
-fn percent(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64 * 100.0)
 }
 
 fn number(path: &str) -> Result<Option<u64>, Error> {

@@ -3,7 +3,7 @@
 
 use gauged_plugin::kernel::Number as _;
 use gauged_plugin::rates::Rates;
-use gauged_plugin::{Descriptor, Sample, Tick};
+use gauged_plugin::{Descriptor, Sample, Tick, percent};
 
 gauged_plugin::metrics! {
     module "redis";
@@ -294,12 +294,6 @@ fn named<'a>(value: &'a str, name: &str) -> Option<&'a str> {
 
 fn field(value: &str, name: &str) -> Option<u64> {
     u64::parse(named(value, name)?)
-}
-
-/// None of nothing.
-#[allow(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
-fn percent(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| part as f64 / whole as f64 * 100.0)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "nobody needs microseconds of more than 285 years")]

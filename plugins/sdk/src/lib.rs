@@ -49,7 +49,7 @@
 //! | settings | [`Configuration`], [`NoConfig`], [`select`] |
 //! | reading what the kernel tells | [`kernel`], [`files`] |
 //! | asking services | [`http`], [`net`], [`service`] |
-//! | rates | [`rates`] |
+//! | rates and shares | [`rates`], [`percent`] |
 //! | telling the operator | [`Need`], [`Error`], [`log`] |
 //! | tests | `testing` |
 //!
@@ -93,6 +93,7 @@ pub mod net;
 pub mod log;
 pub mod kernel;
 pub mod rates;
+mod share;
 pub mod service;
 pub mod select;
 mod component;
@@ -121,6 +122,7 @@ pub use component::{Component, Holder};
 pub use config::{Configuration, NoConfig};
 pub use descriptor::Descriptor;
 pub use sample::{Measured, Row, Sample};
+pub use share::percent;
 
 /// A plugin: what it is, how it is made, and what it measures.
 pub trait Plugin: Sized + 'static {
