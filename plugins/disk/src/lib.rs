@@ -4,7 +4,7 @@
 mod table;
 
 use gauged_plugin::kernel::File;
-use gauged_plugin::rates::{Change, Rates};
+use gauged_plugin::rates::{Changes, Rates};
 use gauged_plugin::select::Selection;
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, files};
 use table::Disk;
@@ -114,8 +114,8 @@ impl Plugin for Disks {
         for disk in table::listed(&file, *partitions, devices) {
             let (name, disk) = disk?;
             totals(sample, name, &disk);
-            if let Some(change) = self.rates.change(tick, name, disk.counters()) {
-                over_the_tick(sample, name, &change);
+            if let Some(changes) = self.rates.changes(tick, name, disk.counters()) {
+                over_the_tick(sample, name, &changes);
             }
         }
         Ok(())
@@ -142,20 +142,26 @@ fn totals(sample: &mut Sample, name: &str, disk: &Disk) {
     }
 }
 
-/// As iostat has them.
-fn over_the_tick(sample: &mut Sample, name: &str, change: &Change<8>) {
+/// As iostat has them. A time that has fallen is one of 32 bits that has begun anew, and leaves out what is made of it;
+/// where another counter has fallen, the device itself is another.
+fn over_the_tick(sample: &mut Sample, name: &str, changes: &Changes<8>) {
     let labels = [("device", name)];
     let mut row = sample.labelled(&labels);
-    let [reads, read_bytes, read_ms, writes, written_bytes, write_ms, io_ms, weighted_ms] = change.by;
-    let per_second = |count: u64| float(count) / change.seconds;
+    let [reads, read_bytes, read_ms, writes, written_bytes, write_ms, io_ms, weighted_ms] = changes.by;
+    let (Some(reads), Some(read_bytes)) = (reads, read_bytes) else { return };
+    let (Some(writes), Some(written_bytes)) = (writes, written_bytes) else { return };
+    let per_second = |count: u64| float(count) / changes.seconds;
     row.set(READ_RATE, per_second(read_bytes)).set(WRITE_RATE, per_second(written_bytes));
     row.set(READ_IOPS, per_second(reads)).set(WRITE_IOPS, per_second(writes));
-    row.set(AWAIT, each(seconds(read_ms + write_ms), reads + writes));
-    row.set(READ_AWAIT, each(seconds(read_ms), reads)).set(WRITE_AWAIT, each(seconds(write_ms), writes));
+    let all_ms = read_ms.zip(write_ms).map(|(read_ms, write_ms)| read_ms + write_ms);
+    let each_takes = |ms: Option<u64>, operations: u64| ms.and_then(|ms| each(seconds(ms), operations));
+    row.set(AWAIT, each_takes(all_ms, reads + writes));
+    row.set(READ_AWAIT, each_takes(read_ms, reads)).set(WRITE_AWAIT, each_takes(write_ms, writes));
     row.set(REQUEST_BYTES, each(float(read_bytes + written_bytes), reads + writes));
-    row.set(QUEUE_LENGTH, seconds(weighted_ms) / change.seconds);
+    let of_the_tick = |ms: u64| seconds(ms) / changes.seconds;
+    row.set(QUEUE_LENGTH, weighted_ms.map(of_the_tick));
     // The kernel counts this time in ticks of its own, of which one more may fall into this one.
-    row.set(UTILISATION, (seconds(io_ms) / change.seconds * 100.0).min(100.0));
+    row.set(UTILISATION, io_ms.map(|ms| (of_the_tick(ms) * 100.0).min(100.0)));
 }
 
 fn seconds(ms: u64) -> f64 {

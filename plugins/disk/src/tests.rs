@@ -58,11 +58,16 @@ fn rates_begin_anew_with_the_counters() {
     let key = r#"disk.reads_per_second{device="sda"}"#;
     assert_eq!(disks.tick().expect("a sample").get(key), None);
 
+    // Another disk has the name.
+    at(disks.host(), 20, u64::from(u32::MAX));
+    disks.restarted();
+    let sample = disks.tick().expect("a sample");
+    assert!(!sample.keys().any(|key| key.contains("per_second") || key.contains("utilisation")), "{sample:?}");
+
     // What the kernel counts in 32 bits begins at zero.
     at(disks.host(), 200, 5);
     disks.restarted();
     let sample = disks.tick().expect("a sample");
-    assert_eq!(sample.get(key), None);
     assert_eq!(sample[r#"disk.reads_total{device="sda"}"#], 200_u64);
 
     at(disks.host(), 300, 1005);
@@ -79,6 +84,47 @@ fn rates_begin_anew_with_the_counters() {
 
     disks.host().file("/proc/diskstats", "");
     assert!(disks.tick().expect("nothing to measure").is_empty());
+}
+
+#[test]
+fn a_time_that_begins_anew_leaves_out_what_is_made_of_it_alone() {
+    // Reads, writes, and the time of all: 32 bits of milliseconds each.
+    const TIMES: [usize; 4] = [3, 7, 9, 10];
+    let line =
+        |columns: [u64; 11]| columns.iter().fold("8 0 sda".to_owned(), |line, column| format!("{line} {column}"));
+    let over_the_tick = [
+        "await_seconds",
+        "queue_length",
+        "read_await_seconds",
+        "read_bytes_per_second",
+        "reads_per_second",
+        "request_bytes",
+        "utilisation_percent",
+        "write_await_seconds",
+        "write_bytes_per_second",
+        "writes_per_second",
+    ];
+    for (column, lost) in TIMES.into_iter().zip([
+        &["await_seconds", "read_await_seconds"][..],
+        &["await_seconds", "write_await_seconds"],
+        &["utilisation_percent"],
+        &["queue_length"],
+    ]) {
+        let (mut before, mut after) = ([100; 11], [200; 11]);
+        (before[column], after[column]) = (u64::from(u32::MAX) - 5, 5);
+        let mut host = Host::new();
+        host.file("/proc/diskstats", line(before));
+        let mut disks = start(host, "{}");
+        disks.tick().expect("a sample");
+        disks.host().file("/proc/diskstats", line(after));
+        disks.restarted();
+        let sample = disks.tick().expect("a sample");
+        for metric in over_the_tick {
+            let is_there = sample.get(&format!("disk.{metric}{{device=\"sda\"}}")).is_some();
+            assert_eq!(is_there, !lost.contains(&metric), "{metric} where column {column} begins anew");
+        }
+        assert_eq!(sample[r#"disk.reads_per_second{device="sda"}"#], 10.0);
+    }
 }
 
 #[test]

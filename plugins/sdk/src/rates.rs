@@ -55,6 +55,15 @@ impl<const N: usize> Change<N> {
     }
 }
 
+/// What counters have grown by that may begin anew each by itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Changes<const N: usize> {
+    /// Each counter's growth; none of one that has fallen.
+    pub by: [Option<u64>; N],
+    /// In which time.
+    pub seconds: f64,
+}
+
 impl<const N: usize> Default for Rates<N> {
     fn default() -> Self {
         Self { entries: Vec::new(), next: 0, tick_ns: 0 }
@@ -65,6 +74,29 @@ impl<const N: usize> Rates<N> {
     /// What the counters of this key have grown by since the tick before. None when it is new, and when any of them has
     /// fallen, because what they count has restarted.
     pub fn change(&mut self, tick: Tick, key: &str, values: [u64; N]) -> Option<Change<N>> {
+        let Changes { by, seconds } = self.changes(tick, key, values)?;
+        let mut grown = [0; N];
+        for (grown, by) in grown.iter_mut().zip(by) {
+            *grown = by?;
+        }
+        Some(Change { by: grown, seconds })
+    }
+
+    /// The same, where one that has fallen says nothing of the others: one that is too narrow for what it counts begins
+    /// anew by itself.
+    ///
+    /// ```
+    /// use gauged_plugin::{Tick, rates::Rates};
+    ///
+    /// let mut disks = Rates::default();
+    /// let mut at = |seconds: u64, reads: u64, milliseconds: u64| {
+    ///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 };
+    ///     disks.changes(tick, "sda", [reads, milliseconds])
+    /// };
+    /// assert!(at(100, 5000, 4_294_967_200).is_none(), "nothing to compare with");
+    /// assert_eq!(at(110, 5050, 4).expect("one has grown").by, [Some(50), None]);
+    /// ```
+    pub fn changes(&mut self, tick: Tick, key: &str, values: [u64; N]) -> Option<Changes<N>> {
         let now_ns = tick.monotonic_ns;
         if now_ns != self.tick_ns {
             let before_ns = self.tick_ns;
@@ -82,15 +114,16 @@ impl<const N: usize> Rates<N> {
         let entry = &mut self.entries[at];
         let (before, before_ns) = (entry.values, entry.at_ns);
         (entry.values, entry.at_ns) = (values, now_ns);
-        let has_fallen = values.iter().zip(before).any(|(&value, before)| value < before);
-        if has_fallen || now_ns <= before_ns {
+        if now_ns <= before_ns {
             return None;
         }
-        let mut by = values;
-        by.iter_mut().zip(before).for_each(|(value, before)| *value -= before);
+        let mut by = [None; N];
+        for ((by, value), before) in by.iter_mut().zip(values).zip(before) {
+            *by = value.checked_sub(before);
+        }
         #[allow(clippy::cast_precision_loss, reason = "exact for a hundred days between two ticks")]
         let seconds = (now_ns - before_ns) as f64 / 1e9;
-        Some(Change { by, seconds })
+        Some(Changes { by, seconds })
     }
 }
 
