@@ -189,7 +189,7 @@ pub(crate) fn measure(
     row.set(USED_PERCENT, used.zip(most).and_then(|(used, most)| percent(used, most)));
     row.set(FORK, fork_us.map(|us| seconds(us, 1e6)));
     let change = hits.zip(misses).and_then(|(hits, misses)| lookups.change(tick, server, [hits, misses]));
-    row.set(HIT_PERCENT, change.and_then(|change| percent(change.by[0], change.by[0] + change.by[1])));
+    row.set(HIT_PERCENT, change.and_then(|change| percent(change.by[0], change.by[0].saturating_add(change.by[1]))));
 
     let (mut databases, mut replicas) = (Once::default(), Once::default());
     for (name, value) in info.lines() {

@@ -242,7 +242,7 @@ fn the_hit_ratio_is_that_of_the_tick() {
         bulk(&format!("redis_version:1\r\nkeyspace_hits:{hits}\r\nkeyspace_misses:{misses}\r\n"))
     };
     let mut conversation = Conversation::new();
-    for (hits, misses) in [(1000, 0), (1030, 10), (1030, 10), (5, 0)] {
+    for (hits, misses) in [(1000, 0), (1030, 10), (1030, 10), (5, 0), (u64::MAX, u64::MAX)] {
         conversation = conversation.expects(INFO).answers(lookups(hits, misses));
     }
     let mut redis = redis([conversation]);
@@ -252,6 +252,8 @@ fn the_hit_ratio_is_that_of_the_tick() {
     assert_eq!(tick(), None, "nothing was looked up");
     redis.restarted();
     assert_eq!(redis.tick().expect("a sample").get(&key("keyspace_hit_percent")), None, "it has restarted");
+    let nonsense = redis.tick().expect("a sample").get(&key("keyspace_hit_percent")).cloned();
+    assert!(matches!(nonsense, Some(Value::Float(percent)) if percent <= 100.0), "{nonsense:?}");
 }
 
 #[test]
