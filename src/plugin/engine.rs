@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::hash::{Hash as _, Hasher};
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
@@ -61,8 +61,7 @@ impl Engine {
 
     /// Awaits a call of a guest, and keeps the epochs advancing whenever the guest runs: not while it waits for the host,
     /// and not when no guest is called at all.
-    pub(super) async fn running<F: Future>(&self, call: F) -> F::Output {
-        let mut call = pin!(call);
+    pub(super) async fn running<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
         poll_fn(|context| {
             let _running = self.clock.run();
             call.as_mut().poll(context)

@@ -2,6 +2,7 @@
 //! more, and whoever owns it drops it.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +81,7 @@ impl Instance {
             })
         });
         begin(&mut store, timeout);
-        let started = timed(&code.engine, timeout, code.guest.instantiate_async(&mut store)).await;
+        let started = timed(&code.engine, timeout, pin!(code.guest.instantiate_async(&mut store))).await;
         match started {
             Ok(guest) => Ok(Self {
                 engine: code.engine.clone(),
@@ -101,16 +102,20 @@ impl Instance {
     /// Asks it who it is.
     pub(super) async fn describe(&mut self) -> Result<wit::About, Fault> {
         begin(&mut self.store, self.config.timeout);
-        let call = self.guest.gauged_plugin_collector().call_describe(&mut self.store);
-        let called = timed(&self.engine, self.config.timeout, call).await;
+        let called = {
+            let call = pin!(self.guest.gauged_plugin_collector().call_describe(&mut self.store));
+            timed(&self.engine, self.config.timeout, call).await
+        };
         called.map_err(|stop| self.fault("describe", &stop))
     }
 
     /// Hands it its configuration. Answers what it will touch.
     pub(super) async fn configure(&mut self, config: &str) -> Result<Vec<Need>, Failure> {
         begin(&mut self.store, self.config.timeout);
-        let call = self.guest.gauged_plugin_collector().call_configure(&mut self.store, config);
-        let called = timed(&self.engine, self.config.timeout, call).await;
+        let called = {
+            let call = pin!(self.guest.gauged_plugin_collector().call_configure(&mut self.store, config));
+            timed(&self.engine, self.config.timeout, call).await
+        };
         called.map_err(|stop| Failure::Fault(self.fault("configure", &stop)))?.map_err(failure)
     }
 
@@ -122,8 +127,10 @@ impl Instance {
             monotonic_ns: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX),
             budget_ms: u32::try_from(self.config.timeout.as_millis()).unwrap_or(u32::MAX),
         };
-        let call = self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick);
-        let called = timed(&self.engine, self.config.timeout, call).await;
+        let called = {
+            let call = pin!(self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick));
+            timed(&self.engine, self.config.timeout, call).await
+        };
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
         returned.map(|modules| self.converter.convert(modules, &self.config.limits)).map_err(failure)
     }
@@ -146,10 +153,12 @@ enum Stop {
     Stopped(wasmtime::Error),
 }
 
+/// Awaits a call. It is pinned where it is made: each function that hands a future on would make what is allocated for
+/// every call larger by another one.
 async fn timed<T>(
     engine: &Engine,
     timeout: Duration,
-    call: impl Future<Output = wasmtime::Result<T>>,
+    call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
 ) -> Result<T, Stop> {
     match tokio::time::timeout(timeout + BACKSTOP, engine.running(call)).await {
         Ok(called) => called.map_err(Stop::Stopped),
