@@ -146,7 +146,10 @@ impl Plugin for Filesystem {
                     if answer.is_none_or(|answer| answer.is_err_and(|failure| failure.error == files::Error::Timeout)) {
                         if has_time && !was_silent {
                             has_time = false;
-                            self.next = at + 1;
+                            // Where there is no turn to lose, those that are listed before it stay before it.
+                            if all > MOUNTS {
+                                self.next = at + 1;
+                            }
                         }
                         self.silent.push(mount.point.into_owned());
                     }
