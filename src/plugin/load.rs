@@ -63,7 +63,7 @@ pub(super) struct Load {
 }
 
 /// How many needs of one plugin are held against its grants.
-const CHECKED_NEEDS: usize = 200;
+pub(super) const CHECKED_NEEDS: usize = 200;
 
 /// A file's content and what was compiled of it.
 pub(super) struct Compiled {

@@ -23,16 +23,13 @@ use super::engine::Engine;
 use super::fault::Failure;
 use super::host::{Key, grant_line, printable};
 use super::instance::{Code, Instance, grant_of};
-use super::load::{Compiled, Load, Outcome, Rejection};
+use super::load::{CHECKED_NEEDS, Compiled, Load, Outcome, Rejection};
 use super::witness::{self, Denied, Witness};
 use crate::config::{Config, PluginConfig};
 use crate::sample::{Kind, Module};
 use crate::schedule::{Tick, wall_clock};
 
 pub use super::witness::Message;
-
-/// How many needs of a plugin are looked at; the agent reports fewer.
-const NEEDS: usize = 200;
 
 /// What it takes to load plugins one by one.
 pub struct Workbench {
@@ -341,7 +338,7 @@ impl Piece {
         self.instance = Some(instance);
         let (until, with_defaults) = (Instant::now() + self.plugin.config.timeout, self.plugin.with_default_grants());
         let mut looked_at = Vec::new();
-        for wit::Need { capability, reason } in needs.into_iter().take(NEEDS) {
+        for wit::Need { capability, reason } in needs.into_iter().take(CHECKED_NEEDS) {
             let granted = match with_defaults.is_granted(&capability, until).await {
                 Ok(true) => Granted::ToAll,
                 Err(why) => Granted::Never(printable(&why)),
