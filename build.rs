@@ -1,5 +1,5 @@
 //! Lists the sources of the SDK, so that the program has all of them for projects that are begun with it, whatever files are
-//! added: `OUT_DIR/sdk.rs` is a list of `File`s for `src/author/scaffold/files.rs`.
+//! added: `OUT_DIR/sdk.rs` is a list of `File`s for `src/cli/plugin/new/files.rs`.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use gauged::clock::schedule::{Tick, wall_clock};
 use gauged::config::{Config, Overrides, PluginConfig};
 use gauged::plugin::Plugins;
 use gauged::plugin::workbench::Workbench;
 use gauged::sample::Sample;
-use gauged::schedule::{Tick, wall_clock};
 use gauged::sink::{Style, encode};
 use tokio::runtime::{Builder, Runtime};
 

@@ -175,7 +175,7 @@ impl Origin {
     ///
     /// What is wrong with it, as the end of a sentence that begins with the origin.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (origin, rest) = Self::of_url(text)?;
+        let (origin, rest) = Self::from_url(text)?;
         if rest != "/" || text.contains(['#', '?']) {
             return Err(format!("has more than scheme, host and port; write {:?}", origin.to_string()));
         }
@@ -187,7 +187,7 @@ impl Origin {
     /// # Errors
     ///
     /// What is wrong with it, as the end of a sentence that begins with the URL.
-    pub fn of_url(url: &str) -> Result<(Self, PathAndQuery), String> {
+    pub fn from_url(url: &str) -> Result<(Self, PathAndQuery), String> {
         let uri: Uri = url.parse().map_err(|error| format!("is not a URL: {error}"))?;
         let parts = uri.into_parts();
         let scheme = match parts.scheme.as_ref().map(|scheme| scheme.as_str().to_ascii_lowercase()).as_deref() {
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_url_leads_to_the_origin_that_is_spoken_to() {
-        let of = |url: &str| Origin::of_url(url).map(|(origin, path)| (origin.to_string(), path.to_string()));
+        let of = |url: &str| Origin::from_url(url).map(|(origin, path)| (origin.to_string(), path.to_string()));
         assert_eq!(of("http://db:81/a?b#c"), Ok(("http://db:81".to_owned(), "/a?b".to_owned())));
         assert_eq!(of("http://db?b"), Ok(("http://db".to_owned(), "/?b".to_owned())));
         assert_eq!(of("http://db//evil/@evil"), Ok(("http://db".to_owned(), "//evil/@evil".to_owned())));
@@ -397,7 +397,7 @@ mod tests {
 
         #[test]
         fn any_text_is_survived(text in any::<String>()) {
-            let _ = (Address::parse(&text), ConnectGrant::parse(&text), Origin::parse(&text), Origin::of_url(&text));
+            let _ = (Address::parse(&text), ConnectGrant::parse(&text), Origin::parse(&text), Origin::from_url(&text));
         }
 
         /// All spellings of an IPv4 address that are read are read as that address.

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::alarm::Alarm;
+use crate::clock::schedule::{Schedule, Tick, wall_clock};
+use crate::clock::wall_timer::WallTimer;
 use crate::collector::{Collector, NATIVE};
 use crate::config::Config;
-use crate::plugin::{Plugins, reached};
+use crate::plugin::{Plugins, sleep_until};
 use crate::sample::{Sample, Value};
-use crate::schedule::{Schedule, Tick, wall_clock};
 use crate::sink::Style;
 use crate::sink::stdout::{self, Stdout};
 use crate::watch;
@@ -51,7 +51,7 @@ enum Event {
 }
 
 /// A tick whose sample is not complete yet.
-struct Open {
+struct OpenRound {
     tick: Tick,
     began: Instant,
     until: Instant,
@@ -65,7 +65,7 @@ struct Open {
 pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut shutdown = pin!(shutdown);
     let patience = (config.interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE);
-    let mut alarm = Alarm::new(config.interval)?;
+    let mut timer = WallTimer::new(config.interval)?;
     let (mut stdout, mut unread) = Stdout::start(output)?;
     let mut plugins = Plugins::new(&config)?;
     let (hints, mut changes) = mpsc::channel(1);
@@ -74,7 +74,7 @@ pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()
     let about = About::new(&config);
     let mut schedule = Schedule::new(config.interval);
     let mut due = schedule.next(wall_clock() + CPU_WINDOW);
-    let mut open: Option<Open> = None;
+    let mut open: Option<OpenRound> = None;
     let mut sample = Arc::new(Sample::default());
 
     loop {
@@ -83,19 +83,19 @@ pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()
             biased;
             () = &mut shutdown => Event::Shutdown,
             Ok(()) = &mut unread => Event::Unread,
-            waited = alarm.wait(due.since_epoch), if overdue.is_none() => waited.map(|()| Event::Time)?,
-            () = reached(overdue), if overdue.is_some() => Event::Time,
+            waited = timer.wait(due.since_epoch), if overdue.is_none() => waited.map(|()| Event::Time)?,
+            () = sleep_until(overdue), if overdue.is_some() => Event::Time,
             Some(()) = changes.recv() => Event::DirectoryChanged,
             () = plugins.step() => Event::Plugins,
         };
         match event {
             Event::Shutdown => break,
             Event::Unread => return Ok(()),
-            Event::DirectoryChanged => plugins.look(),
+            Event::DirectoryChanged => plugins.rescan(),
             Event::Time if open.is_none() => {
                 if let Some(tick) = schedule.serve(due, wall_clock()) {
                     let began = Instant::now();
-                    open = Some(Open { tick, began, until: began + patience });
+                    open = Some(OpenRound { tick, began, until: began + patience });
                     collect(&mut natives, cleared(&mut sample));
                     plugins.call(tick);
                     // Most plugins are back before there is anything to wait for.
@@ -109,7 +109,7 @@ pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()
             // A busy host may have kept this thread from its work, and not the plugins from theirs.
             plugins.catch_up(Instant::now()).await;
         }
-        if let Some(complete) = open.take_if(|open| plugins.awaited() == 0 || open.until <= Instant::now()) {
+        if let Some(complete) = open.take_if(|open| plugins.outstanding() == 0 || open.until <= Instant::now()) {
             complete.finish(owned(&mut sample), &mut plugins, &about, schedule.missed(), stdout.dropped());
             stdout.put(&sample);
         }
@@ -165,10 +165,10 @@ async fn sample(config: &Config) -> anyhow::Result<Sample> {
     let mut sample = Sample::default();
     collect(&mut natives, &mut sample);
     plugins.call(tick);
-    while plugins.awaited() > 0 {
+    while plugins.outstanding() > 0 {
         plugins.step().await;
     }
-    Open { tick, began, until: began }.finish(&mut sample, &mut plugins, &about, 0, 0);
+    OpenRound { tick, began, until: began }.finish(&mut sample, &mut plugins, &about, 0, 0);
     Ok(sample)
 }
 
@@ -199,7 +199,7 @@ fn collect(natives: &mut [Box<dyn Collector>], sample: &mut Sample) {
     }
 }
 
-impl Open {
+impl OpenRound {
     fn finish(self, sample: &mut Sample, plugins: &mut Plugins, about: &About, missed: u64, dropped: u64) {
         plugins.deliver(sample);
         let agent = &mut sample.modules[0];
@@ -210,7 +210,7 @@ impl Open {
         agent.push("collect_seconds", self.began.elapsed().as_secs_f64());
         agent.push("missed_ticks_total", missed);
         agent.push("dropped_samples_total", dropped);
-        plugins.describe(agent);
+        plugins.append_metrics(agent);
     }
 }
 

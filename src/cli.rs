@@ -1,6 +1,9 @@
 //! The command line: its words, and what they mean. What a configuration file says besides is `config`'s business.
 
-mod plugin;
+pub mod check;
+pub mod plugin;
+pub mod error;
+mod output;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 //! `config::file`'s business, the command line's words are `cli`'s; here the two become one, and every error of both is
 //! found before the first tick.
 
-mod addition;
+mod overrides;
 mod file;
 pub mod limits;
 #[cfg(any(test, fuzzing))]
@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
-pub use self::addition::Addition;
 use self::limits::Limits;
+pub use self::overrides::PluginOverride;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;
 

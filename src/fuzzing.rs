@@ -49,10 +49,10 @@ fn address(bytes: &[u8]) {
         assert_eq!(ConnectGrant::parse(&grant.to_string()), Ok(grant));
     }
     if let Ok(origin) = Origin::parse(&text) {
-        let (again, path) = Origin::of_url(&origin.to_string()).expect("an origin is an address without a path");
+        let (again, path) = Origin::from_url(&origin.to_string()).expect("an origin is an address without a path");
         assert_eq!((again, path.as_str()), (origin, "/"));
     }
-    if let Ok((origin, path)) = Origin::of_url(&text) {
+    if let Ok((origin, path)) = Origin::from_url(&text) {
         assert_eq!(Origin::parse(&origin.to_string()), Ok(origin.clone()));
         let authority = origin.authority();
         assert!(!authority.contains(['@', '/', '\\', '?', '#']) && !authority.contains(char::is_control), "{text:?}");

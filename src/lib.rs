@@ -7,8 +7,7 @@
 //! The modules, in reading order:
 
 pub mod sample;
-pub mod schedule;
-pub mod alarm;
+pub mod clock;
 pub mod hostpath;
 pub mod address;
 pub mod procfs;
@@ -17,10 +16,9 @@ pub mod plugin;
 pub mod watch;
 pub mod queue;
 pub mod sink;
-pub mod supervise;
+pub mod process;
 pub mod log;
 pub mod agent;
-pub mod author;
 pub mod config;
 pub mod cli;
 #[cfg(any(test, fuzzing))]

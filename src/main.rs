@@ -1,67 +1,58 @@
-//! The program: reads the command line and the configuration, sets up the log, and runs the agent until it is told to
+//! The program: reads the command line and the configuration, starts the log, and runs the agent until it is told to
 //! end.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use gauged::cli::{Cli, Command};
+use gauged::cli::error::{USAGE_ERROR, print_errors};
+use gauged::cli::{Cli, Command, check};
 use gauged::config::{Config, Overrides};
 use gauged::log::Log;
-use gauged::{agent, author, plugin, supervise};
-
-/// The command line or the configuration is wrong; clap uses the same for its own.
-const MISUSED: u8 = 2;
+use gauged::sink::Style;
+use gauged::{agent, plugin, process};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::Compile) = cli.command {
-        return plugin::compile();
-    }
-    let log = Log::start();
-    let ended = log.map_err(anyhow::Error::from).and_then(|log| {
-        let ended = run(cli);
-        if let Err(error) = &ended {
-            tracing::error!("{error:#}");
+    match cli.command {
+        Some(Command::Compile) => plugin::compile(),
+        Some(Command::Check(configuration)) => check::run(&configuration.into()),
+        Some(Command::Plugin(command)) => or_failure(command.run()),
+        None => {
+            let (once, style) = (cli.run.once, cli.run.style());
+            or_failure(start(&cli.run.configuration.into(), once, style))
         }
-        drop(log);
-        ended
-    });
-    ended.unwrap_or(ExitCode::FAILURE)
+    }
 }
 
-fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let (once, style) = (cli.run.once, cli.run.style());
-    let (overrides, is_check) = match cli.command {
-        Some(Command::Plugin(command)) => return author::run(command.into()),
-        Some(Command::Check(configuration)) => (Overrides::from(configuration), true),
-        Some(Command::Compile) | None => (Overrides::from(cli.run.configuration), false),
-    };
-    let config = match Config::load(&overrides) {
+/// Prints an error that ended the program.
+fn or_failure(ended: anyhow::Result<ExitCode>) -> ExitCode {
+    ended.unwrap_or_else(|error| {
+        print_errors(&[format!("{error:#}")]);
+        ExitCode::FAILURE
+    })
+}
+
+/// Starts the agent with this configuration.
+fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Result<ExitCode> {
+    let config = match Config::load(overrides) {
         Ok(config) => config,
         Err(problems) => {
-            for problem in problems {
-                // With nobody to read it there is nothing else to do about it.
-                let _ = writeln!(io::stderr(), "{problem}");
-            }
-            return Ok(ExitCode::from(MISUSED));
+            print_errors(&problems);
+            return Ok(ExitCode::from(USAGE_ERROR));
         }
     };
-    if is_check {
-        let _ = writeln!(io::stdout(), "{}", config.summary());
-        return Ok(ExitCode::SUCCESS);
-    }
-
-    supervise::take_descriptors();
+    let _log = Log::start()?;
+    process::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Each task may be a guest that runs for a millisecond before others get their turn, signals and timers first.
+        // Each task may be a guest that runs for a millisecond; signals and timers come before the other guests.
         .event_interval(8)
         .build()?;
     let ended = runtime.block_on(async {
-        let shutdown = supervise::shutdown()?;
+        let shutdown = process::shutdown()?;
         if once {
             agent::once(config, style, shutdown).await
         } else {
@@ -69,7 +60,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             agent::run(config, output, shutdown).await
         }
     });
-    // A thread that is stuck in a dead file system must not keep the process.
+    // A thread that hangs in a dead file system must not keep the process alive.
     runtime.shutdown_background();
-    ended.map(|()| ExitCode::SUCCESS)
+    if let Err(error) = &ended {
+        tracing::error!("{error:#}");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,28 +7,28 @@
 
 mod directory;
 mod load;
-mod slot;
-mod configured;
-mod room;
+mod supervisor;
+mod context;
+mod capacity;
 mod probe;
-mod content;
+mod sealed;
 mod compile;
 mod cache;
 mod engine;
 mod instance;
 mod limits;
 mod fault;
-mod retry;
+mod backoff;
 mod result;
 mod bindings;
 mod grants;
 mod host;
-mod witness;
-pub mod workbench;
+mod recorder;
+pub mod harness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
-pub use self::fault::{Failure, Fault, Kind};
+pub use self::fault::{Failure, Fault, FaultKind};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
@@ -44,26 +44,26 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet, spawn_blocking};
 
 use self::cache::Cache;
+use self::capacity::Capacity;
 use self::compile::Compiler;
-use self::configured::{Plugin, plugins_of};
+use self::context::{PluginContext, plugins_of};
 use self::directory::{Change, Directory, Listing};
 use self::engine::Engine;
 use self::load::{Load, Outcome};
-use self::room::Room;
-use self::slot::{Returned, Slot};
+use self::supervisor::{CallResult, Supervisor};
+use crate::clock::schedule::Tick;
 use crate::config::{Config, PluginConfig};
 use crate::sample::{Module, Sample};
-use crate::schedule::Tick;
 
 /// How long plugins are called one after the other before the agent looks at what else there is: as long as a thousand
 /// take that only read a file, and as a sample waits for its plugins at the least.
-const AT_ONCE: Duration = Duration::from_millis(20);
+const INLINE_STRETCH: Duration = Duration::from_millis(20);
 
 /// How many of them may not be over by then: each may be one that never returns, and has had a millisecond or two.
-const UNFINISHED: usize = 5;
+const MAX_UNFINISHED: usize = 5;
 
 /// How many files are looked at side by side: each is in memory meanwhile, up to 32 MiB.
-const LOADS: usize = 8;
+const CONCURRENT_LOADS: usize = 8;
 
 /// Compiles one plugin and ends: what the agent starts this program again for, so that a compiler's memory and what may
 /// become of it never are the agent's own.
@@ -81,30 +81,30 @@ pub struct Plugins {
     compiler: Compiler,
     cache: Cache,
     /// Bounds how many files are held in memory at a time.
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     /// The zero of the guests' clock.
     clock: Instant,
     /// How many there may be.
-    room: Room,
+    capacity: Capacity,
 
     directory: Directory,
     /// Whether the directory was ever read.
-    has_looked: bool,
+    has_listed: bool,
     /// Why the directory could not be read when it was last looked at.
-    trouble: Option<String>,
-    looking: Option<JoinHandle<io::Result<Listing>>>,
-    look_at: Option<Instant>,
+    directory_error: Option<String>,
+    listing_task: Option<JoinHandle<io::Result<Listing>>>,
+    scan_at: Option<Instant>,
 
-    slots: BTreeMap<String, Slot>,
+    supervisors: BTreeMap<String, Supervisor>,
     loads: JoinSet<Outcome>,
-    calls: JoinSet<Returned>,
+    calls: JoinSet<CallResult>,
     /// What those are about.
     jobs: HashMap<Id, Job>,
     /// How many ticks have called plugins.
     rounds: u64,
-    /// The round whose results are awaited, as long as its sample is open.
+    /// The round whose results are outstanding, as long as its sample is open.
     open: Option<u64>,
-    awaited: usize,
+    outstanding: usize,
     /// Files that were refused because there were too many plugins.
     surplus: BTreeSet<String>,
 }
@@ -134,7 +134,7 @@ impl Job {
 }
 
 impl Plugins {
-    /// Sets up the host. The directory is looked at as soon as [`step`](Self::step) is awaited.
+    /// Sets up the host. The directory is looked at as soon as [`step`](Self::step) is outstanding.
     ///
     /// # Errors
     ///
@@ -149,89 +149,89 @@ impl Plugins {
             compiler: Compiler::new(),
             cache: Cache::new(config.cache.clone(), engine.clone()),
             engine,
-            places: Arc::new(Semaphore::new(LOADS)),
+            permits: Arc::new(Semaphore::new(CONCURRENT_LOADS)),
             clock: now,
-            room: Room::of_host(),
+            capacity: Capacity::on_host(),
             directory: Directory::default(),
-            has_looked: false,
-            trouble: None,
-            looking: None,
-            look_at: Some(now),
-            slots: BTreeMap::new(),
+            has_listed: false,
+            directory_error: None,
+            listing_task: None,
+            scan_at: Some(now),
+            supervisors: BTreeMap::new(),
             loads: JoinSet::new(),
             calls: JoinSet::new(),
             jobs: HashMap::new(),
             rounds: 0,
             open: None,
-            awaited: 0,
+            outstanding: 0,
             surplus: BTreeSet::new(),
         })
     }
 
     /// Takes the hint that the directory may have changed.
-    pub fn look(&mut self) {
-        self.look_at = Some(Instant::now());
+    pub fn rescan(&mut self) {
+        self.scan_at = Some(Instant::now());
     }
 
     /// Whether the directory has been looked at and everything in it has been loaded or rejected.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.look_at.is_none() && self.looking.is_none() && self.loads.is_empty()
+        self.scan_at.is_none() && self.listing_task.is_none() && self.loads.is_empty()
     }
 
     /// How many results of the current tick are still to come.
     #[must_use]
-    pub fn awaited(&self) -> usize {
-        self.awaited
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
     }
 
-    /// Does the next piece of work, as soon as there is one. May be dropped and awaited anew at any time.
+    /// Does the next piece of work, as soon as there is one. May be dropped and outstanding anew at any time.
     pub async fn step(&mut self) {
-        let look_at = self.look_at.filter(|_| self.looking.is_none());
-        let reload_at = self.slots.values().filter_map(Slot::reload_at).min();
+        let scan_at = self.scan_at.filter(|_| self.listing_task.is_none());
+        let reload_at = self.supervisors.values().filter_map(Supervisor::reload_at).min();
         tokio::select! {
             Some(joined) = self.calls.join_next_with_id() => {
-                self.returned(joined);
+                self.handle_returned(joined);
                 while let Some(joined) = self.calls.try_join_next_with_id() {
-                    self.returned(joined);
+                    self.handle_returned(joined);
                 }
             }
-            Some(joined) = self.loads.join_next_with_id() => self.loaded(joined),
-            listing = finished(&mut self.looking) => self.looked(listing),
-            () = reached(look_at) => {
-                self.look_at = None;
+            Some(joined) = self.loads.join_next_with_id() => self.handle_loaded(joined),
+            listing = listing_done(&mut self.listing_task) => self.handle_listing(listing),
+            () = sleep_until(scan_at) => {
+                self.scan_at = None;
                 let path = self.path.clone();
-                self.looking = Some(spawn_blocking(move || directory::list(&path)));
+                self.listing_task = Some(spawn_blocking(move || directory::list(&path)));
             }
-            () = reached(reload_at) => self.reload(),
+            () = sleep_until(reload_at) => self.reload(),
         }
     }
 
     /// Calls the plugins that are due. Those that are still away on an earlier call lose this tick. What is not back at
     /// once goes on in a task, and so does everything when that has taken its time.
     pub fn call(&mut self, tick: Tick) {
-        let until = Instant::now() + AT_ONCE;
+        let until = Instant::now() + INLINE_STRETCH;
         self.rounds += 1;
         self.open = Some(self.rounds);
         let mut unfinished = 0;
-        for (name, slot) in &mut self.slots {
-            let Some(mut call) = slot.call(tick, self.clock) else { continue };
-            let generation = slot.generation();
+        for (name, supervisor) in &mut self.supervisors {
+            let Some(mut call) = supervisor.call(tick, self.clock) else { continue };
+            let generation = supervisor.generation();
             // Most are back at once, and spare the price of a task. One that is not is polled again by its task.
-            let polled = if unfinished < UNFINISHED && Instant::now() < until {
+            let polled = if unfinished < MAX_UNFINISHED && Instant::now() < until {
                 let poll = || call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_panic| Poll::Ready(Returned::panicked()))
+                catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_panic| Poll::Ready(CallResult::panicked()))
             } else {
                 Poll::Pending
             };
             match polled {
-                Poll::Ready(returned) => slot.returned(returned, generation, false, Instant::now()),
+                Poll::Ready(returned) => supervisor.handle_result(returned, generation, false, Instant::now()),
                 Poll::Pending => {
                     unfinished += 1;
                     let task = self.calls.spawn(call);
                     let kind = JobKind::Call { generation, round: self.rounds };
                     self.jobs.insert(task.id(), Job { plugin: name.clone(), task, kind });
-                    self.awaited += 1;
+                    self.outstanding += 1;
                 }
             }
         }
@@ -240,13 +240,13 @@ impl Plugins {
     /// Takes in what has arrived while the caller was busy elsewhere: once, and again until a moment as long as that
     /// brings something.
     pub async fn catch_up(&mut self, until: Instant) {
-        while self.awaited > 0 {
-            let awaited = self.awaited;
+        while self.outstanding > 0 {
+            let outstanding = self.outstanding;
             tokio::task::yield_now().await;
             while let Some(joined) = self.calls.try_join_next_with_id() {
-                self.returned(joined);
+                self.handle_returned(joined);
             }
-            if self.awaited == awaited || Instant::now() >= until {
+            if self.outstanding == outstanding || Instant::now() >= until {
                 return;
             }
         }
@@ -256,40 +256,40 @@ impl Plugins {
     /// with the next sample. A module that the sample has already stays as it is.
     pub fn deliver(&mut self, sample: &mut Sample) {
         self.open = None;
-        self.awaited = 0;
-        if self.slots.is_empty() {
+        self.outstanding = 0;
+        if self.supervisors.is_empty() {
             return;
         }
-        let modules: usize = self.slots.values().map(|slot| slot.arrived().len()).sum();
+        let modules: usize = self.supervisors.values().map(|supervisor| supervisor.pending().len()).sum();
         let mut taken: HashSet<&str> = HashSet::with_capacity(sample.modules.len() + modules);
         taken.extend(sample.modules.iter().map(|module| &*module.name));
         let mut conflicts = HashSet::new();
-        for (at, slot) in self.slots.values().enumerate() {
-            for (place, module) in slot.arrived().iter().enumerate() {
+        for (at, supervisor) in self.supervisors.values().enumerate() {
+            for (place, module) in supervisor.pending().iter().enumerate() {
                 if !taken.insert(&module.name) {
                     conflicts.insert((at, place));
                 }
             }
             // Otherwise another's would come and go in its place, as one series of two sources.
-            taken.extend(slot.claims.iter().map(|name| &**name));
+            taken.extend(supervisor.reserved_modules.iter().map(|name| &**name));
         }
         sample.modules.reserve(modules);
-        for (at, slot) in self.slots.values_mut().enumerate() {
-            slot.deliver(sample, |place| conflicts.contains(&(at, place)));
+        for (at, supervisor) in self.supervisors.values_mut().enumerate() {
+            supervisor.deliver(sample, |place| conflicts.contains(&(at, place)));
         }
     }
 
     /// Appends what there is to tell of each plugin.
-    pub fn describe(&mut self, agent: &mut Module) {
+    pub fn append_metrics(&mut self, agent: &mut Module) {
         agent.push("compiled_total", self.compiler.started());
         agent.push("cache_hits_total", self.cache.hits());
-        for slot in self.slots.values_mut() {
-            slot.describe(agent);
+        for supervisor in self.supervisors.values_mut() {
+            supervisor.append_metrics(agent);
         }
     }
 
-    fn looked(&mut self, listing: io::Result<Listing>) {
-        self.looking = None;
+    fn handle_listing(&mut self, listing: io::Result<Listing>) {
+        self.listing_task = None;
         let listing = match listing {
             Ok(listing) => listing,
             Err(error) => {
@@ -297,20 +297,20 @@ impl Plugins {
                     io::ErrorKind::NotFound => "create it, or name another with --plugins",
                     _ => "allow the agent to read it, or name another with --plugins",
                 };
-                let trouble =
+                let directory_error =
                     format!("failed to read the plugins directory {}: {error}; {remedy}", self.path.display());
-                if self.trouble.as_ref() != Some(&trouble) {
-                    tracing::warn!("{trouble}");
-                    self.trouble = Some(trouble);
+                if self.directory_error.as_ref() != Some(&directory_error) {
+                    tracing::warn!("{directory_error}");
+                    self.directory_error = Some(directory_error);
                 }
                 return;
             }
         };
-        if self.trouble.take().is_some() {
+        if self.directory_error.take().is_some() {
             tracing::info!("the plugins directory {} is readable again", self.path.display());
         }
-        if !self.has_looked {
-            self.has_looked = true;
+        if !self.has_listed {
+            self.has_listed = true;
             for (name, plugin) in &self.config {
                 let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
                 if !listing.contains_key(&file) {
@@ -324,26 +324,26 @@ impl Plugins {
         }
         for change in self.directory.observe(&listing, Instant::now(), SystemTime::now()) {
             match change {
-                Change::Present(file) => self.present(&file),
+                Change::Present(file) => self.handle_present(&file),
                 Change::Unusable(file, why) => tracing::warn!("{} {why}", self.path.join(file).display()),
-                Change::Gone(file) => self.gone(&file),
+                Change::Removed(file) => self.handle_removed(&file),
             }
         }
         if let Some(at) = self.directory.settles_at() {
-            self.look_at = Some(self.look_at.map_or(at, |earlier| earlier.min(at)));
+            self.scan_at = Some(self.scan_at.map_or(at, |earlier| earlier.min(at)));
         }
     }
 
     /// Loads a file for every plugin that is made of it.
-    fn present(&mut self, file: &str) {
+    fn handle_present(&mut self, file: &str) {
         let names = match plugins_of(file, &self.config) {
             Ok(names) => names,
             Err(why) => return tracing::warn!("{} {why}", self.path.join(file).display()),
         };
         for name in names {
-            if self.slots.len() >= self.room.plugins && !self.slots.contains_key(&name) {
+            if self.supervisors.len() >= self.capacity.plugins && !self.supervisors.contains_key(&name) {
                 if self.surplus.is_empty() {
-                    let Room { plugins, remedy } = self.room;
+                    let Capacity { plugins, remedy } = self.capacity;
                     tracing::warn!(
                         "plugin {name} is not loaded, nor any other that comes: there are {plugins} already; remove \
                          some, or {remedy}"
@@ -352,19 +352,19 @@ impl Plugins {
                 self.surplus.insert(file.to_owned());
                 continue;
             }
-            let slot = self.slots.entry(name.clone()).or_insert_with(|| {
+            let supervisor = self.supervisors.entry(name.clone()).or_insert_with(|| {
                 let config = self.config.get(&name).cloned().unwrap_or_default();
-                Slot::new(Plugin::of_host(&name, config, &self.root), file.to_owned())
+                Supervisor::new(PluginContext::on_host(&name, config, &self.root), file.to_owned())
             });
-            if slot.changed() {
+            if supervisor.file_changed() {
                 self.load(&name);
             }
         }
     }
 
-    fn gone(&mut self, file: &str) {
+    fn handle_removed(&mut self, file: &str) {
         let path = self.path.join(file);
-        for (name, _) in self.slots.extract_if(.., |_, slot| slot.file == file) {
+        for (name, _) in self.supervisors.extract_if(.., |_, supervisor| supervisor.file == file) {
             tracing::info!("plugin {name} is removed: {} is gone", path.display());
             // What is still under way for it is of no interest any more, nor to one of the same name that may come.
             self.jobs.retain(|_, job| {
@@ -372,46 +372,46 @@ impl Plugins {
                 if is_its_own && job.kind == JobKind::Load {
                     job.task.abort();
                 }
-                self.awaited -= usize::from(is_its_own && job.is_of_round(self.open));
+                self.outstanding -= usize::from(is_its_own && job.is_of_round(self.open));
                 !is_its_own
             });
         }
         // Now there is room.
         for surplus in std::mem::take(&mut self.surplus) {
-            self.directory.distrust(&surplus);
-            self.look();
+            self.directory.forget(&surplus);
+            self.rescan();
         }
     }
 
-    /// Begins to load a plugin's file; its slot has said that it wants that.
+    /// Begins to load a plugin's file; its supervisor has said that it wants that.
     fn load(&mut self, name: &str) {
-        let Some(slot) = self.slots.get(name) else { return };
+        let Some(supervisor) = self.supervisors.get(name) else { return };
         let load = Load {
             engine: self.engine.clone(),
             compiler: self.compiler.clone(),
             cache: self.cache.clone(),
-            places: Arc::clone(&self.places),
-            plugin: slot.plugin.clone(),
-            path: self.path.join(&slot.file),
-            settled: slot.settled(),
+            permits: Arc::clone(&self.permits),
+            plugin: supervisor.plugin.clone(),
+            path: self.path.join(&supervisor.file),
+            known_hashes: supervisor.known_hashes(),
             clock: self.clock,
         };
         let task = self.loads.spawn(load.run());
         self.jobs.insert(task.id(), Job { plugin: name.to_owned(), task, kind: JobKind::Load });
     }
 
-    fn loaded(&mut self, joined: Result<(Id, Outcome), JoinError>) {
+    fn handle_loaded(&mut self, joined: Result<(Id, Outcome), JoinError>) {
         let (id, outcome) = match joined {
             Ok(loaded) => loaded,
             Err(error) => (error.id(), Outcome::Unreadable(io::Error::other(error))),
         };
         let Some(Job { plugin, .. }) = self.jobs.remove(&id) else { return };
-        let Some(slot) = self.slots.get_mut(&plugin) else { return };
-        // A file that may not be read changes when it is allowed; any other trouble may end by itself.
+        let Some(supervisor) = self.supervisors.get_mut(&plugin) else { return };
+        // A file that may not be read changes when it is allowed; any other directory_error may end by itself.
         if matches!(&outcome, Outcome::Unreadable(error) if error.kind() != io::ErrorKind::PermissionDenied) {
-            self.directory.distrust(&slot.file);
+            self.directory.forget(&supervisor.file);
         }
-        if slot.loaded(outcome, &self.path, Instant::now()) {
+        if supervisor.handle_load(outcome, &self.path, Instant::now()) {
             self.load(&plugin);
         }
     }
@@ -419,39 +419,40 @@ impl Plugins {
     /// Has another look at files that were rejected for something that may have passed.
     fn reload(&mut self) {
         let now = Instant::now();
-        for slot in self.slots.values_mut() {
-            if slot.wants_reload(now) {
-                self.directory.distrust(&slot.file);
-                self.look_at = Some(now);
+        for supervisor in self.supervisors.values_mut() {
+            if supervisor.take_due_reload(now) {
+                self.directory.forget(&supervisor.file);
+                self.scan_at = Some(now);
             }
         }
     }
 
-    fn returned(&mut self, joined: Result<(Id, Returned), JoinError>) {
+    fn handle_returned(&mut self, joined: Result<(Id, CallResult), JoinError>) {
         let (id, returned) = match joined {
             Ok(returned) => returned,
-            Err(error) => (error.id(), Returned::panicked()),
+            Err(error) => (error.id(), CallResult::panicked()),
         };
         // A call whose plugin is gone is not known any more.
         let Some(job) = self.jobs.remove(&id) else { return };
         let is_awaited = job.is_of_round(self.open);
-        self.awaited -= usize::from(is_awaited);
-        if let (Some(slot), JobKind::Call { generation, .. }) = (self.slots.get_mut(&job.plugin), job.kind) {
-            slot.returned(returned, generation, !is_awaited, Instant::now());
+        self.outstanding -= usize::from(is_awaited);
+        if let (Some(supervisor), JobKind::Call { generation, .. }) = (self.supervisors.get_mut(&job.plugin), job.kind)
+        {
+            supervisor.handle_result(returned, generation, !is_awaited, Instant::now());
         }
     }
 }
 
 /// Waits for a look at the directory; for ever when none is under way.
-async fn finished(looking: &mut Option<JoinHandle<io::Result<Listing>>>) -> io::Result<Listing> {
-    match looking {
-        Some(looking) => looking.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
+async fn listing_done(listing_task: &mut Option<JoinHandle<io::Result<Listing>>>) -> io::Result<Listing> {
+    match listing_task {
+        Some(listing_task) => listing_task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
         None => std::future::pending().await,
     }
 }
 
 /// Waits for a moment; for ever when there is none.
-pub(crate) async fn reached(at: Option<Instant>) {
+pub(crate) async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
@@ -485,8 +486,8 @@ mod tests {
         until(&mut plugins, |plugins| !plugins.loads.is_empty()).await;
         std::fs::remove_file(&file).expect("removed");
         until(&mut plugins, |plugins| plugins.loads.is_empty()).await;
-        assert!(plugins.slots.contains_key("gone") && plugins.jobs.is_empty());
-        plugins.look();
-        until(&mut plugins, |plugins| plugins.is_settled() && plugins.slots.is_empty()).await;
+        assert!(plugins.supervisors.contains_key("gone") && plugins.jobs.is_empty());
+        plugins.rescan();
+        until(&mut plugins, |plugins| plugins.is_settled() && plugins.supervisors.is_empty()).await;
     }
 }

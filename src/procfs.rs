@@ -29,16 +29,16 @@ impl Machine {
     /// Asks the kernel of the host whose root is given: it tells every process in its auxiliary vector. Where that is not
     /// to be seen, this process's own kernel is the best guess.
     #[must_use]
-    pub fn of(root: &Path) -> Self {
+    pub fn detect(root: &Path) -> Self {
         let own = Self {
             page_bytes: rustix::param::page_size() as u64,
             ticks_per_second: rustix::param::clock_ticks_per_second(),
         };
-        std::fs::read(below(root, "/proc/self/auxv")).map_or(own, |vector| own.told_by(&vector))
+        std::fs::read(below(root, "/proc/self/auxv")).map_or(own, |vector| own.with_auxv(&vector))
     }
 
     /// What an auxiliary vector says, pairs of words (`getauxval(3)`); what it does not say is as in `self`.
-    fn told_by(self, vector: &[u8]) -> Self {
+    fn with_auxv(self, vector: &[u8]) -> Self {
         const PAGE_SIZE: u64 = 6;
         const CLOCK_TICKS: u64 = 17;
         let mut told = self;
@@ -189,7 +189,7 @@ pub fn keyed_lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     let own = Machine { page_bytes: 4096, ticks_per_second: 100 };
-    let told = own.told_by(bytes);
+    let told = own.with_auxv(bytes);
     assert!(told.page_bytes > 0 && told.ticks_per_second > 0);
     let says = |key: usize, value: u64| {
         let value = usize::try_from(value).expect("it was a word of the vector");
@@ -245,10 +245,10 @@ mod tests {
         let own = Machine { page_bytes: 4096, ticks_per_second: 100 };
         let vector: Vec<u8> =
             [3, 9, 6, 65536, 17, 250, 0, 0_usize].iter().flat_map(|word| word.to_ne_bytes()).collect();
-        assert_eq!(own.told_by(&vector), Machine { page_bytes: 65536, ticks_per_second: 250 });
-        assert_eq!(own.told_by(&vector[..40]), Machine { page_bytes: 65536, ..own }, "cut off");
-        assert_eq!(own.told_by(b""), own);
-        assert_eq!(Machine::of(Path::new("/")), Machine::of(Path::new("/nowhere")));
+        assert_eq!(own.with_auxv(&vector), Machine { page_bytes: 65536, ticks_per_second: 250 });
+        assert_eq!(own.with_auxv(&vector[..40]), Machine { page_bytes: 65536, ..own }, "cut off");
+        assert_eq!(own.with_auxv(b""), own);
+        assert_eq!(Machine::detect(Path::new("/")), Machine::detect(Path::new("/nowhere")));
     }
 
     #[test]

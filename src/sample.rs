@@ -66,7 +66,7 @@ pub enum Value {
 
 /// How successive values of a metric relate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Goes up and down.
     Gauge,
     /// Only grows, until what it counts restarts.
@@ -81,7 +81,7 @@ pub struct Descriptor {
     /// The metric's name.
     pub name: &'static str,
     /// How successive values relate.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// In UCUM: `By`, `s`, `%`, `1`.
     pub unit: &'static str,
     /// One sentence.
@@ -100,7 +100,7 @@ impl Descriptor {
         description: &'static str,
         source: &'static str,
     ) -> Self {
-        Self { module, name, kind: Kind::Gauge, unit, description, source }
+        Self { module, name, kind: MetricKind::Gauge, unit, description, source }
     }
 
     /// Describes a counter: module, name, unit, description, source.
@@ -112,7 +112,7 @@ impl Descriptor {
         description: &'static str,
         source: &'static str,
     ) -> Self {
-        Self { kind: Kind::Counter, ..Self::gauge(module, name, unit, description, source) }
+        Self { kind: MetricKind::Counter, ..Self::gauge(module, name, unit, description, source) }
     }
 }
 

@@ -122,7 +122,7 @@ impl Cpu {
             file: KeptFile::whole(&config.root, STAT),
             detail: if config.cpu_per_core { Detail::PerCore } else { Detail::Total },
             labels: BTreeMap::new(),
-            ticks_per_second: Machine::of(&config.root).ticks_per_second as f64,
+            ticks_per_second: Machine::detect(&config.root).ticks_per_second as f64,
             now: Stat::default(),
             before: Stat::default(),
             is_before_known: false,

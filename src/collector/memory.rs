@@ -57,7 +57,7 @@ impl Memory {
             vmstat: KeptFile::records(root, VMSTAT),
             zoneinfo: KeptFile::records(root, "/proc/zoneinfo"),
             paging: None,
-            page_bytes: Machine::of(root).page_bytes,
+            page_bytes: Machine::detect(root).page_bytes,
         }
     }
 }

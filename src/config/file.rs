@@ -99,7 +99,7 @@ fn plugin(report: &mut Report<'_>, table_key: &str, table: DeTable<'_>, interval
             "limits" => {
                 for (name, value) in report.table(&key, value).unwrap_or_default() {
                     let key = format!("{key}.{}", name.get_ref());
-                    match Limit::called(name.get_ref()) {
+                    match Limit::by_name(name.get_ref()) {
                         Some(limit) => {
                             if let Some(value) = report.parsed(&key, value, |text| parse_limit(text, limit)) {
                                 plugin.limits.set(limit, value);
@@ -109,10 +109,10 @@ fn plugin(report: &mut Report<'_>, table_key: &str, table: DeTable<'_>, interval
                     }
                 }
             }
-            "read" => plugin.read = report.each(&key, value, pattern),
-            "usage" => plugin.usage = report.each(&key, value, pattern),
-            "connect" => plugin.connect = report.each(&key, value, ConnectGrant::parse),
-            "fetch" => plugin.fetch = report.each(&key, value, Origin::parse),
+            "read" => plugin.read = report.parsed_list(&key, value, pattern),
+            "usage" => plugin.usage = report.parsed_list(&key, value, pattern),
+            "connect" => plugin.connect = report.parsed_list(&key, value, ConnectGrant::parse),
+            "fetch" => plugin.fetch = report.parsed_list(&key, value, Origin::parse),
             "config" => plugin.config = report.json_object(&key, value),
             _ => report.unknown(
                 name.span(),
@@ -247,7 +247,12 @@ impl Report<'_> {
 
     /// A list of texts with a meaning: those that have one. What is wrong with another is the end of a sentence that
     /// begins with it.
-    fn each<T>(&mut self, key: &str, value: Spanned<DeValue<'_>>, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    fn parsed_list<T>(
+        &mut self,
+        key: &str,
+        value: Spanned<DeValue<'_>>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
         // Each text has a line of its own where the list has many.
         let texts: Vec<Spanned<String>> = self.value(key, value).unwrap_or_default();
         let parsed = |text: Spanned<String>| {

@@ -65,7 +65,7 @@ impl Limit {
 
     /// The limit that is called so in the configuration.
     #[must_use]
-    pub fn called(key: &str) -> Option<Self> {
+    pub fn by_name(key: &str) -> Option<Self> {
         Self::ALL.iter().find(|bounds| bounds.key == key).map(|bounds| bounds.limit)
     }
 
@@ -122,11 +122,11 @@ mod tests {
         for (at, bounds) in Limit::ALL.iter().enumerate() {
             assert_eq!(bounds.limit as usize, at, "{}", bounds.key);
             assert!((1..=bounds.most).contains(&bounds.default), "{}", bounds.key);
-            assert_eq!(Limit::called(bounds.key), Some(bounds.limit));
+            assert_eq!(Limit::by_name(bounds.key), Some(bounds.limit));
         }
         let mut limits = Limits::default();
         limits.set(Limit::Labels, 1 << 40);
         assert_eq!(limits[Limit::Labels], 64);
-        assert_eq!(Limit::called("ends"), None);
+        assert_eq!(Limit::by_name("ends"), None);
     }
 }

@@ -17,19 +17,19 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use wasmtime::component::Component;
 
-use self::entries::{Entries, Key, MOST_AGE, MOST_BYTES, Refusal};
-use super::content::{Content, Hash};
+use self::entries::{CacheKey, Entries, EntryError, MAX_AGE, MAX_BYTES};
 use super::engine::Engine;
 use super::fault::is_shortage;
+use super::sealed::{Hash, Sealed};
 
 /// How long the file system may take for an entry. One that takes longer is a dead mount, and is asked no more.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often old entries are looked for …
 const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// … and after how much new, lest many new plugins fill the disk in between.
-const PRUNE_AFTER_BYTES: u64 = MOST_BYTES / 8;
+const PRUNE_AFTER_BYTES: u64 = MAX_BYTES / 8;
 
 /// The cache. Its work is done on threads that may wait.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ struct Inner {
     path: Option<PathBuf>,
     engine: Engine,
     /// What all artifacts of this engine and this version of the agent have in common.
-    maker: [u8; 32],
+    fingerprint: [u8; 32],
     /// The directory, from its first use; none when it cannot be used.
     entries: OnceLock<Option<Entries>>,
     hits: AtomicU64,
@@ -49,19 +49,19 @@ struct Inner {
     has_reported_refusal: AtomicBool,
     has_reported_failure: AtomicBool,
     /// Behind a lock because loads side by side store what they have; it is held for a comparison.
-    pruned: Mutex<Pruned>,
+    pruned: Mutex<PruneState>,
 }
 
 /// When old entries were looked for last, and how much has been stored since.
 #[derive(Default)]
-struct Pruned {
+struct PruneState {
     at: Option<Instant>,
     stored_bytes: u64,
 }
 
-impl Pruned {
+impl PruneState {
     /// Takes note that so much was stored. Answers whether to prune now.
-    fn wants(&mut self, stored_bytes: u64, now: Instant) -> bool {
+    fn is_due(&mut self, stored_bytes: u64, now: Instant) -> bool {
         self.stored_bytes = self.stored_bytes.saturating_add(stored_bytes);
         let is_due = self.at.is_none_or(|at| now.saturating_duration_since(at) > PRUNE_EVERY);
         if !is_due && self.stored_bytes < PRUNE_AFTER_BYTES {
@@ -77,7 +77,7 @@ impl Cache {
     pub(super) fn new(path: Option<PathBuf>, engine: Engine) -> Self {
         Self(Arc::new(Inner {
             path,
-            maker: maker(&engine),
+            fingerprint: fingerprint(&engine),
             engine,
             entries: OnceLock::new(),
             hits: AtomicU64::new(0),
@@ -102,7 +102,7 @@ impl Cache {
     }
 
     /// Keeps what was made of a plugin's file.
-    pub(super) async fn put(&self, file: Hash, artifact: Content) {
+    pub(super) async fn put(&self, file: Hash, artifact: Sealed) {
         let (key, bytes) = (self.key(file), artifact.length());
         self.ask(move |inner, entries| {
             if let Err(error) = entries.put(key, &artifact) {
@@ -113,8 +113,8 @@ impl Cache {
         self.prune_when_due(bytes);
     }
 
-    fn key(&self, file: Hash) -> Key {
-        Key(Sha256::new().chain_update(self.0.maker).chain_update(file.0).finalize().into())
+    fn key(&self, file: Hash) -> CacheKey {
+        CacheKey(Sha256::new().chain_update(self.0.fingerprint).chain_update(file.0).finalize().into())
     }
 
     /// Has something done with the entries, elsewhere.
@@ -124,11 +124,11 @@ impl Cache {
         }
         let inner = Arc::clone(&self.0);
         let asked = spawn_blocking(move || inner.entries().map(|entries| work(&inner, entries)));
-        if let Ok(answered) = timeout(PATIENCE, asked).await {
+        if let Ok(answered) = timeout(TIMEOUT, asked).await {
             return answered.ok().flatten();
         }
         if !self.0.is_given_up.swap(true, Ordering::Relaxed) {
-            let (path, patience) = (self.0.shown(), humantime::format_duration(PATIENCE));
+            let (path, patience) = (self.0.display_path(), humantime::format_duration(TIMEOUT));
             tracing::warn!(
                 "the cache {path} has not answered for {patience} and is not used any more; name another by the key \
                  cache"
@@ -139,11 +139,11 @@ impl Cache {
 
     fn prune_when_due(&self, stored_bytes: u64) {
         let mut pruned = self.0.pruned.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.0.is_given_up.load(Ordering::Relaxed) && pruned.wants(stored_bytes, Instant::now()) {
+        if !self.0.is_given_up.load(Ordering::Relaxed) && pruned.is_due(stored_bytes, Instant::now()) {
             let inner = Arc::clone(&self.0);
             spawn_blocking(move || {
                 if let Some(entries) = inner.entries()
-                    && let Err(error) = entries.prune(MOST_BYTES, MOST_AGE, SystemTime::now())
+                    && let Err(error) = entries.prune(MAX_BYTES, MAX_AGE, SystemTime::now())
                 {
                     inner.report_failure("pruned", &error);
                 }
@@ -158,7 +158,7 @@ impl Inner {
             let why = match &self.path {
                 Some(path) => match Entries::open(path) {
                     Ok(entries) => return Some(entries),
-                    Err(why) => format!("the cache {} {why}, or name another by the key cache", self.shown()),
+                    Err(why) => format!("the cache {} {why}, or name another by the key cache", self.display_path()),
                 },
                 None => "there is no place for the cache; name one by the key cache".to_owned(),
             };
@@ -168,37 +168,37 @@ impl Inner {
         opened.as_ref()
     }
 
-    fn load(&self, entries: &Entries, key: Key) -> Option<Component> {
-        let refusal = match entries.get(key) {
+    fn load(&self, entries: &Entries, key: CacheKey) -> Option<Component> {
+        let entry_error = match entries.get(key) {
             Ok(found) => match self.engine.load(&found?) {
                 Ok(component) => {
                     self.hits.fetch_add(1, Ordering::Relaxed);
                     return Some(component);
                 }
-                Err(error) if is_shortage(&error) => Refusal::Unreadable(io::Error::other(format!("{error:#}"))),
+                Err(error) if is_shortage(&error) => EntryError::Unreadable(io::Error::other(format!("{error:#}"))),
                 // Such as one that was made on a machine that can do more.
-                Err(_) => Refusal::Unsound("does not fit this machine"),
+                Err(_) => EntryError::Invalid("does not fit this machine"),
             },
-            Err(refusal) => refusal,
+            Err(entry_error) => entry_error,
         };
-        match refusal {
-            Refusal::Unsound(why) => {
+        match entry_error {
+            EntryError::Invalid(why) => {
                 entries.remove(key);
                 if !self.has_reported_refusal.swap(true, Ordering::Relaxed) {
-                    let path = self.shown();
+                    let path = self.display_path();
                     tracing::warn!(
                         "an entry of the cache {path} {why}; it is removed and compiled again, as any other such is"
                     );
                 }
             }
-            Refusal::Unreadable(error) => self.report_failure("read", &error),
+            EntryError::Unreadable(error) => self.report_failure("read", &error),
         }
         None
     }
 
     fn report_failure(&self, what: &str, error: &io::Error) {
         if !self.has_reported_failure.swap(true, Ordering::Relaxed) {
-            let path = self.shown();
+            let path = self.display_path();
             tracing::warn!(
                 "the cache {path} cannot be {what}: {error}; make it writable and leave it room, or name another by the \
                  key cache; until then plugins may be compiled at every start"
@@ -206,14 +206,14 @@ impl Inner {
         }
     }
 
-    fn shown(&self) -> String {
+    fn display_path(&self) -> String {
         self.path.as_ref().map_or_else(String::new, |path| path.display().to_string())
     }
 }
 
 /// What tells artifacts of this engine and this version of the agent from others.
-fn maker(engine: &Engine) -> [u8; 32] {
-    let mut all = Everything(Sha256::new());
+fn fingerprint(engine: &Engine) -> [u8; 32] {
+    let mut all = Sha256Hasher(Sha256::new());
     for part in [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS] {
         all.write(part.as_bytes());
         all.write_u8(0);
@@ -223,9 +223,9 @@ fn maker(engine: &Engine) -> [u8; 32] {
 }
 
 /// A hasher that loses nothing, as the standard ones do, which have 64 bits and another seed at every start.
-struct Everything(Sha256);
+struct Sha256Hasher(Sha256);
 
-impl Hasher for Everything {
+impl Hasher for Sha256Hasher {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
@@ -254,10 +254,10 @@ mod tests {
     #[test]
     fn it_is_pruned_at_first_then_seldom_and_when_much_was_stored() {
         let now = Instant::now();
-        let mut pruned = Pruned::default();
-        assert!(pruned.wants(0, now));
-        assert!(!pruned.wants(PRUNE_AFTER_BYTES / 2, now) && !pruned.wants(0, now + PRUNE_EVERY));
-        assert!(pruned.wants(PRUNE_AFTER_BYTES / 2, now));
-        assert!(!pruned.wants(PRUNE_AFTER_BYTES / 2, now) && pruned.wants(0, now + PRUNE_EVERY * 2));
+        let mut pruned = PruneState::default();
+        assert!(pruned.is_due(0, now));
+        assert!(!pruned.is_due(PRUNE_AFTER_BYTES / 2, now) && !pruned.is_due(0, now + PRUNE_EVERY));
+        assert!(pruned.is_due(PRUNE_AFTER_BYTES / 2, now));
+        assert!(!pruned.is_due(PRUNE_AFTER_BYTES / 2, now) && pruned.is_due(0, now + PRUNE_EVERY * 2));
     }
 }

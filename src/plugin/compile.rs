@@ -19,11 +19,11 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::content::{Content, blank};
-use super::load::{Prospect, Rejection};
+use super::load::{Rejection, RetryPolicy};
+use super::sealed::{Sealed, blank};
 
 /// How many files are compiled side by side: a compiler takes a whole core, and the ticks want one too.
-const AT_ONCE: usize = 2;
+const CONCURRENCY: usize = 2;
 
 /// How much processor time one file may take: six times what a Python guest of 18 MB takes, for slower machines.
 const CPU: Duration = Duration::from_secs(60);
@@ -36,15 +36,15 @@ pub(super) const ARTIFACT_BYTES: u64 = 192 << 20;
 
 /// How long one file may take by the clock. A compiler gives way to everything else on the host, so that this is many
 /// times the processor time; it is for one that is stopped, or starved.
-const PATIENCE: Duration = Duration::from_secs(600);
+const WALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How much of what a child says is kept: a reason, or the message of a panic.
-const SAID_BYTES: u64 = 8 << 10;
+const MESSAGE_BYTES: u64 = 8 << 10;
 
-/// How long nothing is said of a child that somebody told to end: whoever did so tells the agent, too.
-const TACT: Duration = Duration::from_secs(2);
+/// How long nothing is message of a child that somebody told to end: whoever did so tells the agent, too.
+const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
-/// How a child ends that has found the content to be wrong, and has said why.
+/// How a child ends that has found the content to be wrong, and has message why.
 const REJECTED: u8 = 3;
 
 /// How a child ends that the memory was not enough for.
@@ -59,13 +59,13 @@ const ALLOCATION_FAILED: &str = "memory allocation of";
 pub(super) struct Compiler {
     /// What is run: this program.
     program: PathBuf,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     started: Arc<AtomicU64>,
 }
 
 impl Compiler {
     pub(super) fn new() -> Self {
-        Self { program: program(), places: Arc::new(Semaphore::new(AT_ONCE)), started: Arc::default() }
+        Self { program: program(), permits: Arc::new(Semaphore::new(CONCURRENCY)), started: Arc::default() }
     }
 
     /// How often it was asked to compile something.
@@ -74,49 +74,49 @@ impl Compiler {
     }
 
     /// Waits until there is room for one more.
-    pub(super) async fn turn(&self) -> Turn<'_> {
+    pub(super) async fn permit(&self) -> CompilePermit<'_> {
         // The semaphore is never closed, so there is always a permit in the end.
-        Turn { compiler: self, _place: self.places.acquire().await }
+        CompilePermit { compiler: self, _permit: self.permits.acquire().await }
     }
 }
 
-/// Room for one compilation, until this is dropped.
-pub(super) struct Turn<'a> {
+/// Capacity for one compilation, until this is dropped.
+pub(super) struct CompilePermit<'a> {
     compiler: &'a Compiler,
-    _place: Result<SemaphorePermit<'a>, AcquireError>,
+    _permit: Result<SemaphorePermit<'a>, AcquireError>,
 }
 
-impl Turn<'_> {
+impl CompilePermit<'_> {
     /// Makes an artifact of a plugin's file. The child is killed when this is dropped.
     ///
     /// # Errors
     ///
     /// Why there is none, with the remedy.
-    pub(super) async fn compile(&self, file: &Content) -> Result<Content, Rejection> {
+    pub(super) async fn compile(&self, file: &Sealed) -> Result<Sealed, Rejection> {
         self.compiler.started.fetch_add(1, Ordering::Relaxed);
         let trouble = |error: io::Error| {
             let what = format!("cannot be compiled now: {error}; leave the agent room for another process");
-            Rejection::from(what).for_now()
+            Rejection::from(what).retryable()
         };
         let (program, input) = (self.compiler.program.clone(), file.open().map_err(trouble)?);
         // To start a process takes milliseconds, longer on a busy host.
         let started = spawn_blocking(move || start(&program, input)).await.map_err(io::Error::other);
         let (child, artifact) = started.flatten().map_err(trouble)?;
-        let (status, said) = match timeout(PATIENCE, end(child)).await {
+        let (status, message) = match timeout(WALL_TIMEOUT, end(child)).await {
             Ok(ended) => ended.map_err(trouble)?,
             Err(_elapsed) => {
-                let patience = humantime::format_duration(PATIENCE);
+                let patience = humantime::format_duration(WALL_TIMEOUT);
                 let what = format!("was not compiled within {patience}; give the host time for it, or make it smaller");
-                return Err(Rejection::from(what).for_now());
+                return Err(Rejection::from(what).retryable());
             }
         };
-        if let Some(rejection) = verdict(status, &said) {
-            if rejection.prospect == Prospect::Soon {
-                sleep(TACT).await;
+        if let Some(rejection) = exit_rejection(status, &message) {
+            if rejection.retry == RetryPolicy::Backoff {
+                sleep(SIGNAL_GRACE).await;
             }
             return Err(rejection);
         }
-        let sealed = spawn_blocking(move || Content::seal(artifact)).await.map_err(io::Error::other);
+        let sealed = spawn_blocking(move || Sealed::seal(artifact)).await.map_err(io::Error::other);
         sealed.flatten().map_err(trouble)
     }
 }
@@ -157,25 +157,25 @@ fn start(program: &Path, input: std::fs::File) -> io::Result<(Child, std::fs::Fi
     Ok((child, artifact))
 }
 
-/// Waits for the end of a child. Answers how it ended and what it said.
+/// Waits for the end of a child. Answers how it ended and what it message.
 async fn end(mut child: Child) -> io::Result<(ExitStatus, String)> {
-    let said = match child.stderr.take() {
-        Some(stderr) => said(stderr).await?,
+    let message = match child.stderr.take() {
+        Some(stderr) => read_message(stderr).await?,
         None => String::new(),
     };
-    Ok((child.wait().await?, said))
+    Ok((child.wait().await?, message))
 }
 
 /// Reads to the end, and keeps the beginning.
-async fn said(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
-    let mut said = Vec::new();
-    (&mut from).take(SAID_BYTES).read_to_end(&mut said).await?;
+async fn read_message(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
+    let mut message = Vec::new();
+    (&mut from).take(MESSAGE_BYTES).read_to_end(&mut message).await?;
     tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
-    Ok(String::from_utf8_lossy(&said).trim_end().to_owned())
+    Ok(String::from_utf8_lossy(&message).trim_end().to_owned())
 }
 
 /// What the end of a child says about the file: none when it has been compiled.
-fn verdict(status: ExitStatus, said: &str) -> Option<Rejection> {
+fn exit_rejection(status: ExitStatus, message: &str) -> Option<Rejection> {
     let memory = || bytesize::ByteSize(allowed(Resource::As, MEMORY_BYTES));
     let too_much_memory = || {
         let most = memory();
@@ -184,11 +184,11 @@ fn verdict(status: ExitStatus, said: &str) -> Option<Rejection> {
     let signal = status.signal().and_then(Signal::from_named_raw);
     let what = match (status.code(), signal) {
         (Some(0), _) => return None,
-        (Some(code), _) if code == i32::from(REJECTED) => said.to_owned(),
+        (Some(code), _) if code == i32::from(REJECTED) => message.to_owned(),
         (Some(code), _) if code == i32::from(OUT_OF_MEMORY) => too_much_memory(),
         // It has not come to look at the file.
-        (Some(1), _) => return Some(Rejection::from(format!("cannot be compiled now: {said}")).for_now()),
-        (Some(_), _) => format!("makes the compiler panic: {said}; rebuild it, and report this"),
+        (Some(1), _) => return Some(Rejection::from(format!("cannot be compiled now: {message}")).retryable()),
+        (Some(_), _) => format!("makes the compiler panic: {message}; rebuild it, and report this"),
         (None, Some(Signal::XCPU)) => {
             let most = humantime::format_duration(Duration::from_secs(allowed(Resource::Cpu, CPU.as_secs())));
             format!("takes more than {most} of CPU to compile; make it smaller, above all its largest function")
@@ -197,14 +197,14 @@ fn verdict(status: ExitStatus, said: &str) -> Option<Rejection> {
             let most = bytesize::ByteSize(allowed(Resource::Fsize, ARTIFACT_BYTES));
             format!("becomes more than {most} of native code; make it smaller")
         }
-        (None, Some(Signal::ABORT)) if said.contains(ALLOCATION_FAILED) => too_much_memory(),
+        (None, Some(Signal::ABORT)) if message.contains(ALLOCATION_FAILED) => too_much_memory(),
         (None, Some(signal @ (Signal::KILL | Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT))) => {
             let (signal, most) = (signal.as_raw(), memory());
             let what = format!(
                 "cannot be compiled now: its compiler was killed by somebody else (signal {signal}), as the kernel \
                  does when memory is short; leave it up to {most}"
             );
-            return Some(Rejection::from(what).for_now());
+            return Some(Rejection::from(what).retryable());
         }
         (None, _) => {
             let signal = status.signal().unwrap_or_default();
@@ -220,53 +220,58 @@ mod tests {
 
     use super::*;
 
-    fn is_told(status: i32, said: &str, prospect: Prospect, expected: &Expect) {
-        let rejection = verdict(ExitStatus::from_raw(status), said).expect("not compiled");
+    fn is_told(status: i32, message: &str, retry: RetryPolicy, expected: &Expect) {
+        let rejection = exit_rejection(ExitStatus::from_raw(status), message).expect("not compiled");
         assert!(rejection.is_fault);
-        assert_eq!(rejection.prospect, prospect);
+        assert_eq!(rejection.retry, retry);
         expected.assert_eq(&rejection.reason);
     }
 
     #[test]
     fn each_end_is_told_from_the_others() {
-        assert!(verdict(ExitStatus::from_raw(0), "").is_none());
-        is_told(3 << 8, "is empty; copy it again", Prospect::None, &expect!["is empty; copy it again"]);
+        assert!(exit_rejection(ExitStatus::from_raw(0), "").is_none());
+        is_told(3 << 8, "is empty; copy it again", RetryPolicy::Never, &expect!["is empty; copy it again"]);
         is_told(
             4 << 8,
             "",
-            Prospect::None,
+            RetryPolicy::Never,
             &expect!["takes more than 1.0 GiB of memory to compile; make it smaller, above all its largest function"],
         );
         is_told(
             6,
             "memory allocation of 9 bytes failed",
-            Prospect::None,
+            RetryPolicy::Never,
             &expect!["takes more than 1.0 GiB of memory to compile; make it smaller, above all its largest function"],
         );
         is_told(
             24,
             "",
-            Prospect::None,
+            RetryPolicy::Never,
             &expect!["takes more than 1m of CPU to compile; make it smaller, above all its largest function"],
         );
-        is_told(25, "", Prospect::None, &expect!["becomes more than 192.0 MiB of native code; make it smaller"]);
+        is_told(25, "", RetryPolicy::Never, &expect!["becomes more than 192.0 MiB of native code; make it smaller"]);
         is_told(
             101 << 8,
             "thread 'main' panicked at x:1:\nwell",
-            Prospect::None,
+            RetryPolicy::Never,
             &expect![[r"makes the compiler panic: thread 'main' panicked at x:1:\nwell; rebuild it, and report this"]],
         );
         is_told(
             6,
             "thread 'main' has overflowed its stack",
-            Prospect::None,
+            RetryPolicy::Never,
             &expect!["makes the compiler crash (signal 6); rebuild it, and report this"],
         );
-        is_told(11, "", Prospect::None, &expect!["makes the compiler crash (signal 11); rebuild it, and report this"]);
+        is_told(
+            11,
+            "",
+            RetryPolicy::Never,
+            &expect!["makes the compiler crash (signal 11); rebuild it, and report this"],
+        );
         is_told(
             9,
             "",
-            Prospect::Soon,
+            RetryPolicy::Backoff,
             &expect![
                 "cannot be compiled now: its compiler was killed by somebody else (signal 9), as the kernel does when memory is short; leave it up to 1.0 GiB"
             ],
@@ -274,20 +279,20 @@ mod tests {
         is_told(
             15,
             "",
-            Prospect::Soon,
+            RetryPolicy::Backoff,
             &expect![
                 "cannot be compiled now: its compiler was killed by somebody else (signal 15), as the kernel does when memory is short; leave it up to 1.0 GiB"
             ],
         );
-        is_told(1 << 8, "no input", Prospect::Soon, &expect!["cannot be compiled now: no input"]);
+        is_told(1 << 8, "no input", RetryPolicy::Backoff, &expect!["cannot be compiled now: no input"]);
     }
 
     #[tokio::test]
     async fn what_cannot_be_started_is_tried_again() {
         let compiler = Compiler { program: "/nonexistent".into(), ..Compiler::new() };
-        let file = Content::copy(&b"\0asm"[..]).expect("copied");
-        let rejection = compiler.turn().await.compile(&file).await.expect_err("nothing compiles it");
-        assert_eq!(rejection.prospect, Prospect::Soon);
+        let file = Sealed::copy(&b"\0asm"[..]).expect("copied");
+        let rejection = compiler.permit().await.compile(&file).await.expect_err("nothing compiles it");
+        assert_eq!(rejection.retry, RetryPolicy::Backoff);
         expect![
             "cannot be compiled now: No such file or directory (os error 2); leave the agent room for another process"
         ]
@@ -296,7 +301,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_what_a_child_says_the_beginning_is_kept() {
-        let endless = tokio::io::repeat(b'x').take(10 * SAID_BYTES);
-        assert_eq!(said(endless).await.expect("read").len() as u64, SAID_BYTES);
+        let endless = tokio::io::repeat(b'x').take(10 * MESSAGE_BYTES);
+        assert_eq!(read_message(endless).await.expect("read").len() as u64, MESSAGE_BYTES);
     }
 }

@@ -10,14 +10,14 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a file has to be left alone: longer than the pause between two writes of a copy over a slow network.
-pub(super) const SETTLE: Duration = Duration::from_millis(200);
+pub(super) const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// The files of a directory that could be plugins, by name.
-pub(super) type Listing = BTreeMap<String, Look>;
+pub(super) type Listing = BTreeMap<String, EntryState>;
 
 /// What a name stands for at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum EntryState {
     /// A regular file, possibly at the end of a symbolic link.
     File(Stamp),
     /// Something that cannot be loaded; what and why.
@@ -36,7 +36,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn of(metadata: &Metadata) -> Self {
+    pub(super) fn new(metadata: &Metadata) -> Self {
         let ns = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Self {
             device: metadata.dev(),
@@ -62,18 +62,20 @@ pub(super) fn list(directory: &Path) -> io::Result<Listing> {
         if !name.ends_with(".wasm") || name.starts_with('.') {
             continue;
         }
-        let look = match fs::metadata(entry.path()) {
-            Ok(metadata) if metadata.is_file() => Look::File(Stamp::of(&metadata)),
-            Ok(metadata) if metadata.is_dir() => Look::Unusable("is a directory; put a .wasm file there".to_owned()),
-            Ok(_) => Look::Unusable("is not a regular file; put a .wasm file there".to_owned()),
+        let state = match fs::metadata(entry.path()) {
+            Ok(metadata) if metadata.is_file() => EntryState::File(Stamp::new(&metadata)),
+            Ok(metadata) if metadata.is_dir() => {
+                EntryState::Unusable("is a directory; put a .wasm file there".to_owned())
+            }
+            Ok(_) => EntryState::Unusable("is not a regular file; put a .wasm file there".to_owned()),
             Err(error) if entry.path().is_symlink() => {
-                Look::Unusable(format!("is a link to nothing that is readable: {error}; link it to a .wasm file"))
+                EntryState::Unusable(format!("is a link to nothing that is readable: {error}; link it to a .wasm file"))
             }
             // It went away since the directory was read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => Look::Unusable(format!("is not readable: {error}; allow the agent to read it")),
+            Err(error) => EntryState::Unusable(format!("is not readable: {error}; allow the agent to read it")),
         };
-        listing.insert(name.into_owned(), look);
+        listing.insert(name.into_owned(), state);
     }
     Ok(listing)
 }
@@ -86,15 +88,15 @@ pub(super) enum Change {
     /// Its name stands for something that cannot be loaded; what and why.
     Unusable(String, String),
     /// It is gone.
-    Gone(String),
+    Removed(String),
 }
 
 /// What the directory is known to hold.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
-    known: BTreeMap<String, Look>,
+    known: BTreeMap<String, EntryState>,
     /// What was seen last where it differs from what is known, and since when; none for a file that is gone.
-    unsettled: BTreeMap<String, (Option<Look>, Instant)>,
+    unsettled: BTreeMap<String, (Option<EntryState>, Instant)>,
 }
 
 impl Directory {
@@ -104,56 +106,56 @@ impl Directory {
         names.sort_unstable();
         names.dedup();
         let names: Vec<String> = names.into_iter().cloned().collect();
-        names.into_iter().filter_map(|name| self.observe_one(name, listing, now, clock)).collect()
+        names.into_iter().filter_map(|name| self.observe_entry(name, listing, now, clock)).collect()
     }
 
-    fn observe_one(&mut self, name: String, listing: &Listing, now: Instant, clock: SystemTime) -> Option<Change> {
-        let look = listing.get(&name);
-        if look == self.known.get(&name) {
+    fn observe_entry(&mut self, name: String, listing: &Listing, now: Instant, clock: SystemTime) -> Option<Change> {
+        let state = listing.get(&name);
+        if state == self.known.get(&name) {
             self.unsettled.remove(&name);
             return None;
         }
         let since = match self.unsettled.get(&name) {
-            Some((last, since)) if last.as_ref() == look => *since,
+            Some((last, since)) if last.as_ref() == state => *since,
             _ => now,
         };
-        if now.duration_since(since) < SETTLE && !look.is_some_and(|look| is_old(look, clock)) {
-            self.unsettled.insert(name, (look.cloned(), since));
+        if now.duration_since(since) < SETTLE_TIME && !state.is_some_and(|state| is_old(state, clock)) {
+            self.unsettled.insert(name, (state.cloned(), since));
             return None;
         }
         self.unsettled.remove(&name);
-        Some(match look {
+        Some(match state {
             None => {
                 self.known.remove(&name);
-                Change::Gone(name)
+                Change::Removed(name)
             }
-            Some(look) => {
-                self.known.insert(name.clone(), look.clone());
-                match look {
-                    Look::File(_) => Change::Present(name),
-                    Look::Unusable(why) => Change::Unusable(name, why.clone()),
+            Some(state) => {
+                self.known.insert(name.clone(), state.clone());
+                match state {
+                    EntryState::File(_) => Change::Present(name),
+                    EntryState::Unusable(why) => Change::Unusable(name, why.clone()),
                 }
             }
         })
     }
 
-    /// Takes note that a file was not what it looked like, so that the next look is at something new.
-    pub(super) fn distrust(&mut self, name: &str) {
-        self.known.insert(name.to_owned(), Look::Unusable(String::new()));
+    /// Takes note that a file was not what it looked like, so that the next state is at something new.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.known.insert(name.to_owned(), EntryState::Unusable(String::new()));
     }
 
     /// When there will be something to see again, if nothing happens: none when everything has settled.
     pub(super) fn settles_at(&self) -> Option<Instant> {
-        self.unsettled.values().map(|(_, since)| *since + SETTLE).min()
+        self.unsettled.values().map(|(_, since)| *since + SETTLE_TIME).min()
     }
 }
 
 /// Whether a file was last touched long enough ago to be taken as it is at first sight. Only the past counts: a clock
 /// that is ahead, on this or on another machine, makes no file old.
-fn is_old(look: &Look, clock: SystemTime) -> bool {
-    let Look::File(stamp) = look else { return false };
+fn is_old(state: &EntryState, clock: SystemTime) -> bool {
+    let EntryState::File(stamp) = state else { return false };
     let now = clock.duration_since(UNIX_EPOCH).map_or(0, |now| i128::try_from(now.as_nanos()).unwrap_or(i128::MAX));
-    let settle = i128::try_from(SETTLE.as_nanos()).unwrap_or(i128::MAX);
+    let settle = i128::try_from(SETTLE_TIME.as_nanos()).unwrap_or(i128::MAX);
     now - stamp.changed_ns.max(stamp.modified_ns) >= settle
 }
 
@@ -165,14 +167,14 @@ mod tests {
 
     use super::*;
 
-    fn file(stamp: u64, changed: SystemTime) -> Look {
+    fn file(stamp: u64, changed: SystemTime) -> EntryState {
         let changed = changed.duration_since(UNIX_EPOCH).expect("after the epoch").as_nanos();
         let changed_ns = i128::try_from(changed).expect("fits");
-        Look::File(Stamp { device: 1, inode: stamp, size: 1, modified_ns: 0, changed_ns })
+        EntryState::File(Stamp { device: 1, inode: stamp, size: 1, modified_ns: 0, changed_ns })
     }
 
-    fn listing(look: Look) -> Listing {
-        Listing::from([("a.wasm".to_owned(), look)])
+    fn listing(state: EntryState) -> Listing {
+        Listing::from([("a.wasm".to_owned(), state)])
     }
 
     #[test]
@@ -181,14 +183,17 @@ mod tests {
         let mut directory = Directory::default();
         let new = listing(file(1, clock));
         assert_eq!(directory.observe(&new, start, clock), []);
-        assert_eq!(directory.settles_at(), Some(start + SETTLE));
-        assert_eq!(directory.observe(&new, start + SETTLE, clock), [Change::Present("a.wasm".to_owned())]);
-        assert_eq!((directory.settles_at(), directory.observe(&new, start + SETTLE, clock)), (None, vec![]));
+        assert_eq!(directory.settles_at(), Some(start + SETTLE_TIME));
+        assert_eq!(directory.observe(&new, start + SETTLE_TIME, clock), [Change::Present("a.wasm".to_owned())]);
+        assert_eq!((directory.settles_at(), directory.observe(&new, start + SETTLE_TIME, clock)), (None, vec![]));
 
-        let old = listing(file(2, clock - SETTLE));
-        assert_eq!(directory.observe(&old, start + SETTLE, clock), [Change::Present("a.wasm".to_owned())]);
-        assert_eq!(directory.observe(&Listing::new(), start + SETTLE, clock), [], "it may only be being replaced");
-        assert_eq!(directory.observe(&Listing::new(), start + 2 * SETTLE, clock), [Change::Gone("a.wasm".to_owned())]);
+        let old = listing(file(2, clock - SETTLE_TIME));
+        assert_eq!(directory.observe(&old, start + SETTLE_TIME, clock), [Change::Present("a.wasm".to_owned())]);
+        assert_eq!(directory.observe(&Listing::new(), start + SETTLE_TIME, clock), [], "it may only be being replaced");
+        assert_eq!(
+            directory.observe(&Listing::new(), start + 2 * SETTLE_TIME, clock),
+            [Change::Removed("a.wasm".to_owned())]
+        );
     }
 
     #[test]
@@ -196,7 +201,7 @@ mod tests {
         let (start, clock) = (Instant::now(), SystemTime::now());
         let mut directory = Directory::default();
         for write in 0..20 {
-            let now = start + write * SETTLE / 2;
+            let now = start + write * SETTLE_TIME / 2;
             assert_eq!(directory.observe(&listing(file(u64::from(write), clock)), now, clock), []);
         }
     }
@@ -205,14 +210,17 @@ mod tests {
     fn a_file_that_is_distrusted_is_new_again() {
         let (start, clock) = (Instant::now(), SystemTime::now());
         let mut directory = Directory::default();
-        let old = listing(file(1, clock - SETTLE));
+        let old = listing(file(1, clock - SETTLE_TIME));
         let present = [Change::Present("a.wasm".to_owned())];
         assert_eq!(directory.observe(&old, start, clock), present);
-        directory.distrust("a.wasm");
+        directory.forget("a.wasm");
         assert_eq!(directory.observe(&old, start, clock), present);
-        directory.distrust("a.wasm");
+        directory.forget("a.wasm");
         directory.observe(&Listing::new(), start, clock);
-        assert_eq!(directory.observe(&Listing::new(), start + SETTLE, clock), [Change::Gone("a.wasm".to_owned())]);
+        assert_eq!(
+            directory.observe(&Listing::new(), start + SETTLE_TIME, clock),
+            [Change::Removed("a.wasm".to_owned())]
+        );
     }
 
     #[test]
@@ -228,8 +236,8 @@ mod tests {
         let listing = list(directory.path()).expect("readable");
         assert_eq!(listing.keys().collect::<Vec<_>>(), ["a.wasm", "d.wasm", "link.wasm", "lost.wasm"]);
         assert_eq!(listing["a.wasm"], listing["link.wasm"]);
-        assert!(matches!(&listing["d.wasm"], Look::Unusable(why) if why.starts_with("is a directory")));
-        assert!(matches!(&listing["lost.wasm"], Look::Unusable(why) if why.starts_with("is a link to nothing")));
+        assert!(matches!(&listing["d.wasm"], EntryState::Unusable(why) if why.starts_with("is a directory")));
+        assert!(matches!(&listing["lost.wasm"], EntryState::Unusable(why) if why.starts_with("is a link to nothing")));
         assert!(list(&path("none")).is_err());
     }
 
@@ -247,12 +255,12 @@ mod tests {
             let mut told = Told { directory: Directory::default(), clock, reported: Listing::new(), seen: BTreeMap::new() };
             let mut last = Listing::new();
             for (files, pause, distrusted) in steps {
-                last = files.into_iter().map(|(name, kind)| (name, look(kind, clock))).collect();
+                last = files.into_iter().map(|(name, kind)| (name, state(kind, clock))).collect();
                 told.observe(&last, now)?;
                 now += Duration::from_millis(pause);
                 if let Some(name) = distrusted {
-                    told.directory.distrust(&name);
-                    told.reported.insert(name, Look::Unusable(String::new()));
+                    told.directory.forget(&name);
+                    told.reported.insert(name, EntryState::Unusable(String::new()));
                 }
             }
             told.observe(&last, now)?;
@@ -262,17 +270,17 @@ mod tests {
                 told.observe(&last, now)?;
             }
             prop_assert_eq!(&told.reported, &last);
-            now += 2 * SETTLE;
+            now += 2 * SETTLE_TIME;
             prop_assert_eq!(told.directory.observe(&last, now, clock), [], "all is known");
         }
     }
 
     /// New files, one that has been there for long, and what cannot be loaded.
-    fn look(kind: u64, clock: SystemTime) -> Look {
+    fn state(kind: u64, clock: SystemTime) -> EntryState {
         match kind {
             0..=2 => file(kind, clock),
-            3 => file(kind, clock - SETTLE),
-            _ => Look::Unusable("is a directory".to_owned()),
+            3 => file(kind, clock - SETTLE_TIME),
+            _ => EntryState::Unusable("is a directory".to_owned()),
         }
     }
 
@@ -283,36 +291,36 @@ mod tests {
         /// What the names stand for by what was told.
         reported: Listing,
         /// What was seen at them last, and since when.
-        seen: BTreeMap<String, (Option<Look>, Instant)>,
+        seen: BTreeMap<String, (Option<EntryState>, Instant)>,
     }
 
     impl Told {
         fn observe(&mut self, listing: &Listing, now: Instant) -> Result<(), TestCaseError> {
             for name in ["a", "b"] {
-                let look = listing.get(name).cloned();
-                let seen = self.seen.entry(name.to_owned()).or_insert_with(|| (look.clone(), now));
-                if seen.0 != look {
-                    *seen = (look, now);
+                let state = listing.get(name).cloned();
+                let seen = self.seen.entry(name.to_owned()).or_insert_with(|| (state.clone(), now));
+                if seen.0 != state {
+                    *seen = (state, now);
                 }
             }
             for change in self.directory.observe(listing, now, self.clock) {
-                let (name, look) = match change {
+                let (name, state) = match change {
                     Change::Present(name) => {
-                        let look = listing.get(&name).cloned();
-                        prop_assert!(matches!(look, Some(Look::File(_))), "{} is not there", name);
-                        (name, look)
+                        let state = listing.get(&name).cloned();
+                        prop_assert!(matches!(state, Some(EntryState::File(_))), "{} is not there", name);
+                        (name, state)
                     }
-                    Change::Unusable(name, why) => (name, Some(Look::Unusable(why))),
-                    Change::Gone(name) => (name, None),
+                    Change::Unusable(name, why) => (name, Some(EntryState::Unusable(why))),
+                    Change::Removed(name) => (name, None),
                 };
-                prop_assert_eq!(listing.get(&name), look.as_ref(), "what is told of {} is what is there", &name);
-                prop_assert_ne!(self.reported.get(&name), look.as_ref(), "{} was told before", &name);
-                let is_old = look.as_ref().is_some_and(|look| is_old(look, self.clock));
+                prop_assert_eq!(listing.get(&name), state.as_ref(), "what is told of {} is what is there", &name);
+                prop_assert_ne!(self.reported.get(&name), state.as_ref(), "{} was told before", &name);
+                let is_old = state.as_ref().is_some_and(|state| is_old(state, self.clock));
                 let since = self.seen.get(&name).map(|(_, since)| *since);
-                let is_settled = since.is_some_and(|since| now.duration_since(since) >= SETTLE);
+                let is_settled = since.is_some_and(|since| now.duration_since(since) >= SETTLE_TIME);
                 prop_assert!(is_old || is_settled, "{} has not been left alone", name);
-                match look {
-                    Some(look) => self.reported.insert(name, look),
+                match state {
+                    Some(state) => self.reported.insert(name, state),
                     None => self.reported.remove(&name),
                 };
             }

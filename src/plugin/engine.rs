@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use wasmtime::component::Component;
 
-use super::content::Content;
+use super::sealed::Sealed;
 
 /// How much of a stack a guest may use: a Python guest needs 200 KiB, and a deeper recursion is a fault.
 const GUEST_STACK_BYTES: usize = 512 << 10;
@@ -47,7 +47,7 @@ impl Engine {
     ///
     /// When it was made by another engine, or for a machine that can do more.
     #[expect(unsafe_code, reason = "an artifact is native code; a compiler's is run, and nobody else's")]
-    pub(super) fn load(&self, artifact: &Content) -> wasmtime::Result<Component> {
+    pub(super) fn load(&self, artifact: &Sealed) -> wasmtime::Result<Component> {
         // SAFETY: the content is what `precompile_component` returned, of an engine with the same configuration, and
         // nobody can change it any more.
         unsafe { Component::deserialize_file(&self.wasmtime, artifact.path()) }
@@ -171,8 +171,8 @@ impl Drop for Running<'_> {
 mod tests {
     use super::*;
 
-    fn content(bytes: &[u8]) -> Content {
-        Content::copy(bytes).expect("copied")
+    fn content(bytes: &[u8]) -> Sealed {
+        Sealed::copy(bytes).expect("copied")
     }
 
     #[test]

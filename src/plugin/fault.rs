@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 /// What a plugin did wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FaultKind {
     /// It ended in an illegal instruction, an out-of-bounds access, a panic of its own.
     Trap,
     /// It did not come back in time.
@@ -30,7 +30,7 @@ pub enum Kind {
     Load,
 }
 
-impl Kind {
+impl FaultKind {
     /// All kinds, in the order of their counters.
     pub(super) const ALL: [Self; 10] = [
         Self::Trap,
@@ -77,7 +77,7 @@ pub(super) fn is_shortage(error: &wasmtime::Error) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// Which one it was.
-    pub kind: Kind,
+    pub kind: FaultKind,
     /// What happened, on one line.
     pub message: String,
 }
@@ -96,30 +96,30 @@ pub enum Failure {
     /// What it measures is not there now; it is asked again.
     Unavailable(String),
     /// It cannot work on this host, or not as configured; it is not asked again until something changes.
-    PutAside(String),
+    Disabled(String),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault(fault) => fault.fmt(f),
-            Self::Unavailable(message) | Self::PutAside(message) => f.write_str(message),
+            Self::Unavailable(message) | Self::Disabled(message) => f.write_str(message),
         }
     }
 }
 
 /// How often each kind has happened.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts([u64; Kind::ALL.len()]);
+pub(super) struct Counts([u64; FaultKind::ALL.len()]);
 
 impl Counts {
-    pub(super) fn add(&mut self, kind: Kind) {
+    pub(super) fn add(&mut self, kind: FaultKind) {
         self.0[kind as usize] += 1;
     }
 
     /// The kinds that have happened, with how often.
-    pub(super) fn nonzero(&self) -> impl Iterator<Item = (Kind, u64)> {
-        Kind::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
+    pub(super) fn nonzero(&self) -> impl Iterator<Item = (FaultKind, u64)> {
+        FaultKind::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
     }
 }
 
@@ -129,12 +129,12 @@ mod tests {
 
     #[test]
     fn counters_are_in_the_order_of_the_kinds() {
-        for (at, kind) in Kind::ALL.into_iter().enumerate() {
+        for (at, kind) in FaultKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, at);
         }
         let mut counts = Counts::default();
-        counts.add(Kind::Stack);
-        counts.add(Kind::Stack);
-        assert_eq!(counts.nonzero().collect::<Vec<_>>(), [(Kind::Stack, 2)]);
+        counts.add(FaultKind::Stack);
+        counts.add(FaultKind::Stack);
+        assert_eq!(counts.nonzero().collect::<Vec<_>>(), [(FaultKind::Stack, 2)]);
     }
 }

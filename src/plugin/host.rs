@@ -9,22 +9,22 @@ mod net;
 mod wasi;
 mod denial;
 mod dial;
-mod elsewhere;
-mod found;
+mod offload;
+mod resolved_path;
 mod tls;
 
 use std::time::{Duration, Instant};
 
-pub(super) use denial::{Denials, Key, grant_line};
-pub(super) use elsewhere::Places;
+pub(super) use denial::{GrantKind, ReportedDenials, grant_line};
 pub(super) use files::may_size;
-pub(super) use log::{Log, is_plain, printable};
+pub(super) use log::{PluginLog, is_plain, printable};
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use net::Connection;
+pub(super) use offload::Permits;
 use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 
 use super::bindings;
-use super::configured::Plugin;
+use super::context::PluginContext;
 use super::engine::Engine;
 use super::limits::Limits;
 
@@ -34,7 +34,7 @@ const MARGIN: u32 = 10;
 /// The host's side of one guest.
 pub(super) struct State {
     pub(super) limits: Limits,
-    plugin: Plugin,
+    plugin: PluginContext,
     /// Its open connections.
     table: ResourceTable,
     /// When the current call is over.
@@ -45,7 +45,7 @@ pub(super) struct State {
 
 impl State {
     /// The state of a guest of this plugin.
-    pub(super) fn new(plugin: &Plugin) -> Self {
+    pub(super) fn new(plugin: &PluginContext) -> Self {
         let now = Instant::now();
         Self {
             limits: Limits::new(&plugin.config),

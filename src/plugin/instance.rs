@@ -11,14 +11,14 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::exports::gauged::plugin::collector::{self as wit, Capability, Need};
 use super::bindings::{self, PluginPre};
-use super::configured::Plugin;
+use super::context::PluginContext;
 use super::engine::Engine;
-use super::fault::{Failure, Fault, Kind, is_shortage};
-use super::host::{self, Key, State, grant_line, printable};
+use super::fault::{Failure, Fault, FaultKind, is_shortage};
+use super::host::{self, GrantKind, State, grant_line, printable};
 use super::result::{Collected, Converter};
+use crate::clock::schedule::Tick;
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
-use crate::schedule::Tick;
 
 /// How much later than a guest's time limit a call is given up from outside: for a host function that does not return,
 /// which a guest's own limit cannot interrupt.
@@ -66,7 +66,7 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Instantiates the code. A guest's own start code runs under the same time limit as a call.
-    pub(super) async fn new(code: &Code, plugin: &Plugin) -> Result<Self, Fault> {
+    pub(super) async fn new(code: &Code, plugin: &PluginContext) -> Result<Self, Fault> {
         let timeout = plugin.config.timeout;
         let mut store = Store::new(code.engine.wasmtime(), State::new(plugin));
         store.limiter(|state| &mut state.limits);
@@ -169,7 +169,7 @@ async fn timed<T>(
 /// Says what happened in a call, and which kind of fault it was.
 fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
     let too_long = || Fault {
-        kind: Kind::Timeout,
+        kind: FaultKind::Timeout,
         message: format!("{call} took longer than its timeout of {}", humantime::format_duration(timeout)),
     };
     let error = match stop {
@@ -177,20 +177,20 @@ fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
         Stop::Stopped(error) => error,
     };
     if let Some(more) = state.limits.refused() {
-        return Fault { kind: Kind::Memory, message: format!("{call} needed more {more}") };
+        return Fault { kind: FaultKind::Memory, message: format!("{call} needed more {more}") };
     }
     if is_shortage(error) {
         let message = format!("{call} found too little on this host: {}", printable(&format!("{error:#}")));
-        return Fault { kind: Kind::Shortage, message };
+        return Fault { kind: FaultKind::Shortage, message };
     }
     let text = error.to_string();
     let kind = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => return too_long(),
-        Some(Trap::StackOverflow) => Kind::Stack,
+        Some(Trap::StackOverflow) => FaultKind::Stack,
         // wasmtime has no types for these.
-        None if text.contains("fuel allocated for hostcalls") => Kind::Oversize,
-        None if text.contains("resource limit exceeded") || text.contains("handle limit exceeded") => Kind::Limit,
-        _ => Kind::Trap,
+        None if text.contains("fuel allocated for hostcalls") => FaultKind::Oversize,
+        None if text.contains("resource limit exceeded") || text.contains("handle limit exceeded") => FaultKind::Limit,
+        _ => FaultKind::Trap,
     };
     Fault { kind, message: format!("{call} failed: {}", printable(&format!("{error:#}"))) }
 }
@@ -198,7 +198,7 @@ fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
 /// What the agent makes of a plugin's own error.
 fn failure(error: wit::Error) -> Failure {
     match error {
-        wit::Error::Unsupported(why) => Failure::PutAside(format!("cannot work on this host: {}", printable(&why))),
+        wit::Error::Unsupported(why) => Failure::Disabled(format!("cannot work on this host: {}", printable(&why))),
         wit::Error::InvalidConfig(keys) => {
             // What is wrong with all of it has no key.
             let told = |invalid: &wit::Invalid| match &*invalid.key {
@@ -206,14 +206,14 @@ fn failure(error: wit::Error) -> Failure {
                 key => format!("{key}: {}", invalid.message),
             };
             let keys: Vec<String> = keys.iter().map(told).collect();
-            Failure::PutAside(format!("does not accept its configuration: {}", printable(&keys.join("; "))))
+            Failure::Disabled(format!("does not accept its configuration: {}", printable(&keys.join("; "))))
         }
         wit::Error::Denied(need) => {
             let Need { capability, reason } = &need;
-            Failure::PutAside(format!("lacks the grant {} to {}", capability_line(capability), printable(reason)))
+            Failure::Disabled(format!("lacks the grant {} to {}", capability_line(capability), printable(reason)))
         }
         wit::Error::Unavailable(why) => Failure::Unavailable(printable(&why)),
-        wit::Error::Internal(why) => Failure::Fault(Fault { kind: Kind::Internal, message: printable(&why) }),
+        wit::Error::Internal(why) => Failure::Fault(Fault { kind: FaultKind::Internal, message: printable(&why) }),
     }
 }
 
@@ -224,12 +224,12 @@ pub(super) fn capability_line(capability: &Capability) -> String {
 }
 
 /// The grant that a capability takes, as it is written.
-pub(super) fn grant_of(capability: &Capability) -> (Key, &str) {
+pub(super) fn grant_of(capability: &Capability) -> (GrantKind, &str) {
     match capability {
-        Capability::Read(path) => (Key::Read, path),
-        Capability::Usage(path) => (Key::Usage, path),
-        Capability::Connect(address) => (Key::Connect, address),
-        Capability::Fetch(origin) => (Key::Fetch, origin),
+        Capability::Read(path) => (GrantKind::Read, path),
+        Capability::Usage(path) => (GrantKind::Usage, path),
+        Capability::Connect(address) => (GrantKind::Connect, address),
+        Capability::Fetch(origin) => (GrantKind::Fetch, origin),
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
     fn what_is_wrong_with_a_configuration_is_told_by_key_where_there_is_one() {
         let invalid = |key: &str, message: &str| wit::Invalid { key: key.to_owned(), message: message.to_owned() };
         let told = |keys| match failure(wit::Error::InvalidConfig(keys)) {
-            Failure::PutAside(why) => why,
+            Failure::Disabled(why) => why,
             other => panic!("{other:?}"),
         };
         assert_eq!(

@@ -13,18 +13,18 @@ use wasmtime::component::Component;
 
 use super::bindings::exports::gauged::plugin::collector::{About, Capability, Need};
 use super::cache::Cache;
-use super::compile::{Compiler, Turn};
-use super::configured::Plugin;
-use super::content::{Content, Hash};
+use super::compile::{CompilePermit, Compiler};
+use super::context::PluginContext;
 use super::engine::Engine;
-use super::fault::{Failure, Fault, Kind, is_shortage};
+use super::fault::{Failure, Fault, FaultKind, is_shortage};
 use super::host::{may_size, printable};
 use super::instance::{Code, Instance, capability_line, grant_of};
+use super::sealed::{Hash, Sealed};
 use super::{probe, result};
 use crate::address::{Address, Origin};
+use crate::clock::schedule::Tick;
 use crate::hostpath;
 use crate::sample::Text;
-use crate::schedule::Tick;
 
 /// The largest file that is read: twice a Python guest.
 const FILE_BYTES: u64 = 32 << 20;
@@ -53,11 +53,11 @@ pub(super) struct Load {
     pub(super) engine: Engine,
     pub(super) compiler: Compiler,
     pub(super) cache: Cache,
-    pub(super) places: Arc<Semaphore>,
-    pub(super) plugin: Plugin,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) plugin: PluginContext,
     pub(super) path: PathBuf,
     /// The content that serves now, and the one that was rejected for good last: neither is loaded again.
-    pub(super) settled: [Option<Hash>; 2],
+    pub(super) known_hashes: [Option<Hash>; 2],
     /// What the guest's clock counts from.
     pub(super) clock: Instant,
 }
@@ -74,15 +74,15 @@ pub(super) struct Compiled {
 }
 
 /// What there is to make a version of.
-enum Found {
+enum Lookup {
     Compiled(Compiled),
-    Uncompiled(Content),
+    Uncompiled(Sealed),
 }
 
 /// How a load ended.
 pub(super) enum Outcome {
     /// The content is one that serves or was rejected for good before.
-    Settled(Hash),
+    AlreadyKnown(Hash),
     /// It may serve, depending on what serves now.
     Ready(Version, Trial),
     /// It may not serve.
@@ -109,57 +109,57 @@ pub(super) struct Rejection {
     pub(super) reason: String,
     /// Whether that is a fault, rather than a host on which there is nothing to measure.
     pub(super) is_fault: bool,
-    pub(super) prospect: Prospect,
+    pub(super) retry: RetryPolicy,
 }
 
 /// What may become of a file that was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Prospect {
+pub(super) enum RetryPolicy {
     /// Nothing: its content is wrong.
-    None,
+    Never,
     /// It does not fit this host, which may change: it is tried again when it is put there again.
-    WhenPutAgain,
+    OnChange,
     /// What is wrong may pass, as a busy host does, or what is measured may come: it is tried again after a pause.
-    Soon,
+    Backoff,
 }
 
 impl Rejection {
     /// It is this version that may not serve.
-    pub(super) fn of(self, version: &str) -> Self {
+    pub(super) fn with_version(self, version: &str) -> Self {
         Self { version: Some(version.to_owned()), ..self }
     }
 
     /// What is wrong may pass.
-    pub(super) fn for_now(self) -> Self {
-        Self { prospect: Prospect::Soon, ..self }
+    pub(super) fn retryable(self) -> Self {
+        Self { retry: RetryPolicy::Backoff, ..self }
     }
 }
 
 impl From<String> for Rejection {
     fn from(reason: String) -> Self {
-        Self { version: None, reason: printable(&reason), is_fault: true, prospect: Prospect::None }
+        Self { version: None, reason: printable(&reason), is_fault: true, retry: RetryPolicy::Never }
     }
 }
 
 impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
-        let prospect = match &failure {
-            Failure::Fault(Fault { kind: Kind::Timeout | Kind::Shortage, .. }) | Failure::Unavailable(_) => {
-                Prospect::Soon
+        let retry = match &failure {
+            Failure::Fault(Fault { kind: FaultKind::Timeout | FaultKind::Shortage, .. }) | Failure::Unavailable(_) => {
+                RetryPolicy::Backoff
             }
-            Failure::Fault(_) => Prospect::None,
-            Failure::PutAside(_) => Prospect::WhenPutAgain,
+            Failure::Fault(_) => RetryPolicy::Never,
+            Failure::Disabled(_) => RetryPolicy::OnChange,
         };
         let is_fault = matches!(failure, Failure::Fault(_));
         let reason = match failure {
-            Failure::Fault(fault) if fault.kind == Kind::Shortage => {
+            Failure::Fault(fault) if fault.kind == FaultKind::Shortage => {
                 format!("cannot run now: {fault}; leave the agent more memory")
             }
             Failure::Fault(fault) => format!("fails: {fault}; mend the plugin"),
             Failure::Unavailable(why) => format!("has nothing to measure: {why}"),
-            Failure::PutAside(why) => why,
+            Failure::Disabled(why) => why,
         };
-        Self { version: None, reason: printable(&reason), is_fault, prospect }
+        Self { version: None, reason: printable(&reason), is_fault, retry }
     }
 }
 
@@ -184,35 +184,35 @@ impl Load {
     /// How the load has ended.
     pub(super) async fn compiled(&self) -> Result<Compiled, Outcome> {
         // Nobody closes the semaphore, so there is a place in the end.
-        let place = self.places.acquire().await;
-        let found = self.look().await?;
-        drop(place);
-        if let Found::Compiled(compiled) = found {
+        let read_permit = self.permits.acquire().await;
+        let found = self.look_up().await?;
+        drop(read_permit);
+        if let Lookup::Compiled(compiled) = found {
             return Ok(compiled);
         }
         // Whoever waits for the compiler holds no file in memory meanwhile, nor a place that others need for less. Then
         // the file may be another, or may have been compiled for another plugin.
         drop(found);
-        let turn = self.compiler.turn().await;
-        match self.look().await? {
-            Found::Compiled(compiled) => Ok(compiled),
-            Found::Uncompiled(file) => {
+        let permit = self.compiler.permit().await;
+        match self.look_up().await? {
+            Lookup::Compiled(compiled) => Ok(compiled),
+            Lookup::Uncompiled(file) => {
                 let (hash, bytes) = (file.hash(), file.length());
-                let code = self.compile(file, turn).await.map_err(|rejection| Outcome::Rejected(hash, rejection))?;
+                let code = self.compile(file, permit).await.map_err(|rejection| Outcome::Rejected(hash, rejection))?;
                 Ok(Compiled { hash, bytes, code })
             }
         }
     }
 
     /// Reads the file, and finds out whether it has to be compiled. Of its content nothing but the beginning is looked at.
-    async fn look(&self) -> Result<Found, Outcome> {
+    async fn look_up(&self) -> Result<Lookup, Outcome> {
         let path = self.path.clone();
         let read = spawn_blocking(move || read(&path)).await.map_err(io::Error::other).flatten();
         let file = read.map_err(Outcome::Unreadable)?;
         let hash = file.hash();
         let reject = |reason: String| Outcome::Rejected(hash, reason.into());
-        if self.settled.contains(&Some(hash)) {
-            return Err(Outcome::Settled(hash));
+        if self.known_hashes.contains(&Some(hash)) {
+            return Err(Outcome::AlreadyKnown(hash));
         }
         if file.length() > FILE_BYTES {
             let most = bytesize::ByteSize(FILE_BYTES);
@@ -222,26 +222,26 @@ impl Load {
         Ok(match self.cache.get(hash).await {
             Some(component) => {
                 let (bytes, code) = (file.length(), self.link(component).await.map_err(reject)?);
-                Found::Compiled(Compiled { hash, bytes, code })
+                Lookup::Compiled(Compiled { hash, bytes, code })
             }
-            None => Found::Uncompiled(file),
+            None => Lookup::Uncompiled(file),
         })
     }
 
-    async fn compile(&self, file: Content, turn: Turn<'_>) -> Result<Code, Rejection> {
-        let artifact = turn.compile(&file).await?;
+    async fn compile(&self, file: Sealed, permit: CompilePermit<'_>) -> Result<Code, Rejection> {
+        let artifact = permit.compile(&file).await?;
         let (hash, engine) = (file.hash(), self.engine.clone());
         drop(file);
         let loading = spawn_blocking(move || (engine.load(&artifact), artifact));
         let (component, artifact) = loading.await.map_err(|panicked| unloadable(&panicked))?;
         let component = component.map_err(|error| {
             let rejection = Rejection::from(unloadable(&error));
-            if is_shortage(&error) { rejection.for_now() } else { rejection }
+            if is_shortage(&error) { rejection.retryable() } else { rejection }
         });
         let code = self.link(component?).await?;
         self.cache.put(hash, artifact).await;
         // Whoever has the next turn finds it there.
-        drop(turn);
+        drop(permit);
         Ok(code)
     }
 
@@ -257,22 +257,22 @@ impl Load {
         let (mut instance, needs) = match self.plugin.start(&version.code).await {
             Ok(started) => started,
             Err(Failure::Unavailable(why)) => return Ok((version, Trial::Unavailable(why))),
-            Err(failure) => return Err(Rejection::from(failure).of(&version.name)),
+            Err(failure) => return Err(Rejection::from(failure).with_version(&version.name)),
         };
         self.report_missing_grants(needs).await;
-        let tick = Tick { index: 0, previous: None, since_epoch: crate::schedule::wall_clock() };
+        let tick = Tick { index: 0, previous: None, since_epoch: crate::clock::schedule::wall_clock() };
         let trial = match instance.collect(tick, self.clock.elapsed()).await {
             Ok(_) => Trial::Passed(Box::new(instance)),
             Err(Failure::Unavailable(why)) => Trial::Unavailable(why),
             Err(Failure::Fault(fault)) => Trial::Failed(fault),
-            Err(failure) => return Err(Rejection::from(failure).of(&version.name)),
+            Err(failure) => return Err(Rejection::from(failure).with_version(&version.name)),
         };
         Ok((version, trial))
     }
 
     /// Tells the operator what a plugin needs and has not been granted, with the lines to write.
     async fn report_missing_grants(&self, needs: Vec<Need>) {
-        let Plugin { name, .. } = &self.plugin;
+        let PluginContext { name, .. } = &self.plugin;
         let until = Instant::now() + self.plugin.config.timeout;
         let mut reported = 0;
         if needs.len() > CHECKED_NEEDS {
@@ -307,7 +307,7 @@ fn unloadable(why: &impl fmt::Display) -> String {
     format!("cannot be loaded: {why:#}; report this")
 }
 
-impl Plugin {
+impl PluginContext {
     /// Asks a throw-away instance, to which nothing is granted, who it is.
     pub(super) async fn describe(&self, code: &Code) -> Result<About, Rejection> {
         let plugin = self.without_grants();
@@ -344,14 +344,14 @@ impl Plugin {
 }
 
 /// Reads a file that may be replaced, truncated or turned into something else at any moment.
-fn read(path: &Path) -> io::Result<Content> {
+fn read(path: &Path) -> io::Result<Sealed> {
     use rustix::fs::{Mode, OFlags, open};
     // A pipe put in the file's place must not keep the thread waiting for its writer.
     let file = std::fs::File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    Content::copy(file.take(FILE_BYTES + 1))
+    Sealed::copy(file.take(FILE_BYTES + 1))
 }
 
 #[cfg(test)]

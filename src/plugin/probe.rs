@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::content::Content;
+use super::sealed::Sealed;
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::DecodedWasm;
 use wit_parser::Resolve;
@@ -28,9 +28,9 @@ const BEGINNING_BYTES: usize = 4096;
 /// # Errors
 ///
 /// What it is instead, and the remedy.
-pub(super) fn check_beginning(file: &Content) -> Result<(), String> {
+pub(super) fn check_beginning(file: &Sealed) -> Result<(), String> {
     let mut room = [0; BEGINNING_BYTES];
-    let beginning = file.beginning(&mut room).map_err(|error| format!("cannot be read: {error}; copy it again"))?;
+    let beginning = file.prefix(&mut room).map_err(|error| format!("cannot be read: {error}; copy it again"))?;
     encoding(beginning).map(|_| ())
 }
 

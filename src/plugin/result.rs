@@ -11,10 +11,10 @@ use crate::config::limits::{Limit, Limits};
 use crate::sample::{Label, Labels, Module, Value, is_label_name, is_name};
 
 /// The most metrics that a plugin may describe: names, whatever their labels.
-const DESCRIBED: usize = 10_000;
+const MAX_DESCRIBED: usize = 10_000;
 
 /// How many of the metrics that were not usable are told of: enough for whoever mends the plugin to go on with.
-const TOLD: usize = 20;
+const MAX_REPORTED: usize = 20;
 
 /// The usable part of a result.
 #[derive(Debug, Default, PartialEq)]
@@ -32,9 +32,9 @@ impl Collected {
         self.dropped + self.modules.iter().map(|module| module.len() as u64).sum::<u64>()
     }
 
-    fn lose(&mut self, metrics: usize, what: impl FnOnce() -> String) {
+    fn drop_metrics(&mut self, metrics: usize, what: impl FnOnce() -> String) {
         self.dropped += metrics as u64;
-        if self.losses.len() < TOLD {
+        if self.losses.len() < MAX_REPORTED {
             self.losses.push(printable(&what()));
         }
     }
@@ -45,7 +45,7 @@ impl Collected {
 #[derive(Debug, Default)]
 pub(super) struct Converter {
     /// The modules of the time before, without values.
-    former: Vec<Module>,
+    previous: Vec<Module>,
 }
 
 impl Converter {
@@ -53,16 +53,16 @@ impl Converter {
     /// first is kept.
     pub(super) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits) -> Collected {
         let mut collected =
-            Collected { modules: Vec::with_capacity(returned.len().min(self.former.len())), ..Collected::default() };
+            Collected { modules: Vec::with_capacity(returned.len().min(self.previous.len())), ..Collected::default() };
         let mut left = limits[Limit::Metrics];
         // Which modules there are, from the first on that was not there the time before.
         let mut names: Option<HashSet<String>> = None;
         for wit::Module { name, metrics } in returned {
             let at = collected.modules.len();
-            let former = self.former.get(at).filter(|former| names.is_none() && *former.name == *name);
+            let previous = self.previous.get(at).filter(|previous| names.is_none() && *previous.name == *name);
             let unusable = match () {
                 () if at as u64 == limits[Limit::Modules] => Some("there are more than limits.modules"),
-                () if former.is_some() => None,
+                () if previous.is_some() => None,
                 () if !is_name(&name) => Some("its name breaks the rules"),
                 () => {
                     let earlier = || collected.modules.iter().map(|earlier| earlier.name.to_string()).collect();
@@ -71,15 +71,15 @@ impl Converter {
                 }
             };
             if let Some(why) = unusable {
-                collected.lose(metrics.len().max(1), || format!("the module {name}: {why}"));
+                collected.drop_metrics(metrics.len().max(1), || format!("the module {name}: {why}"));
                 continue;
             }
-            let mut module = former.map_or_else(|| Module::new(name), Module::emptied);
+            let mut module = previous.map_or_else(|| Module::new(name), Module::emptied);
             module.reserve(metrics.len());
             let mut keys = Uniqueness::default();
             for metric in metrics {
                 if let Err((metric, why)) = convert_metric(metric, &mut module, &mut keys, &mut left, limits) {
-                    collected.lose(1, || format!("the metric {}.{metric}: {why}", &*module.name));
+                    collected.drop_metrics(1, || format!("the metric {}.{metric}: {why}", &*module.name));
                 }
             }
             collected.modules.push(module);
@@ -89,9 +89,10 @@ impl Converter {
     }
 
     fn remember(&mut self, modules: &[Module]) {
-        let is_same = |(former, module): (&Module, &Module)| former.name == module.name && former.shares_keys(module);
-        if self.former.len() != modules.len() || !self.former.iter().zip(modules).all(is_same) {
-            self.former = modules.iter().map(Module::emptied).collect();
+        let is_same =
+            |(previous, module): (&Module, &Module)| previous.name == module.name && previous.shares_keys(module);
+        if self.previous.len() != modules.len() || !self.previous.iter().zip(modules).all(is_same) {
+            self.previous = modules.iter().map(Module::emptied).collect();
         }
     }
 }
@@ -205,8 +206,8 @@ pub(super) fn check_about(about: &wit::About) -> Result<(), String> {
     if about.version.is_empty() || about.version.len() > 64 || !about.version.chars().all(is_plain) {
         return Err("describes itself with a version that is not 1 to 64 printable characters".to_owned());
     }
-    if about.metrics.len() > DESCRIBED {
-        return Err(format!("describes more than {DESCRIBED} metrics"));
+    if about.metrics.len() > MAX_DESCRIBED {
+        return Err(format!("describes more than {MAX_DESCRIBED} metrics"));
     }
     let mut described = HashSet::new();
     for metrics::Descriptor { module, name, .. } in &about.metrics {

@@ -107,11 +107,11 @@ impl Labels {
 pub(super) struct Keys {
     /// The text of one key after the other, each of which begins with the name.
     texts: String,
-    metrics: Vec<Key>,
+    metrics: Vec<KeyEntry>,
 }
 
 #[derive(Debug, Clone)]
-struct Key {
+struct KeyEntry {
     /// Where the name and the text end.
     name_end: usize,
     end: usize,
@@ -125,7 +125,7 @@ impl Keys {
 
     /// The name and the labels of a metric, by its place.
     pub(super) fn get(&self, at: usize) -> Option<(&str, &Labels)> {
-        let Key { name_end, labels, .. } = self.metrics.get(at)?;
+        let KeyEntry { name_end, labels, .. } = self.metrics.get(at)?;
         Some((&self.texts[self.start(at)..*name_end], labels))
     }
 
@@ -139,7 +139,7 @@ impl Keys {
         let name_end = self.texts.len();
         // Writing to a text does not fail.
         let _ = write_labels(&mut self.texts, &labels);
-        self.metrics.push(Key { name_end, end: self.texts.len(), labels });
+        self.metrics.push(KeyEntry { name_end, end: self.texts.len(), labels });
     }
 
     pub(super) fn truncate(&mut self, length: usize) {
@@ -150,7 +150,7 @@ impl Keys {
     /// The metrics in their order: name, labels, and the text of the key.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Labels, &str)> {
         let mut start = 0;
-        self.metrics.iter().map(move |&Key { name_end, end, ref labels }| {
+        self.metrics.iter().map(move |&KeyEntry { name_end, end, ref labels }| {
             let (name, text) = (&self.texts[start..name_end], &self.texts[start..end]);
             start = end;
             (name, labels, text)

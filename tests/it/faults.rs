@@ -81,7 +81,7 @@ fn a_slow_plugin_costs_only_its_own_metrics() {
     let (_host, mut agent) = start(&Guest::new("bad").collect(busy), "timeout = \"10s\"");
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
     assert!(about(&sample, "plugin_late_total", "bad") >= Some(1.0), "its result came with a later sample");
-    let sample = agent.wait(|sample| about(sample, "plugin_overdue_total", "bad") >= Some(1.0));
+    let sample = agent.wait(|sample| about(sample, "plugin_skipped_total", "bad") >= Some(1.0));
     assert!(!sample["agent"].keys().any(|key| key.starts_with("plugin_faults_total")), "{sample:?}");
     for sample in agent.seen().iter().skip_while(|sample| value(sample, "good").is_none()) {
         assert!(value(sample, "good").is_some());
@@ -128,7 +128,7 @@ fn many_that_do_not_return_hold_up_no_sample() {
     }
     std::fs::write(host.path("gauged.toml"), table).expect("written");
     let mut agent = host.start(&[]);
-    agent.wait(|sample| about(sample, "plugin_overdue_total", "slow39").is_some_and(|overdue| overdue > 0.0));
+    agent.wait(|sample| about(sample, "plugin_skipped_total", "slow39").is_some_and(|overdue| overdue > 0.0));
     for _ in 0..3 {
         let sample = agent.next();
         let took = sample["agent"]["collect_seconds"].as_f64().expect("a number");

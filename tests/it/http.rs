@@ -232,7 +232,7 @@ fn a_peer_that_says_nothing_costs_its_own_plugin_only() {
     Fetch::get(&*origin).guest().install(&host.plugin("fetcher.wasm"));
     let sample = agent.wait(|sample| outcome(sample).is_some());
     assert_eq!(outcome(&sample), Some((TIMEOUT, 0.into())), "it could say so itself");
-    let sample = agent.wait(|sample| about(sample, "plugin_overdue_total", "fetcher") >= Some(3.0));
+    let sample = agent.wait(|sample| about(sample, "plugin_skipped_total", "fetcher") >= Some(3.0));
     assert_eq!(faults(&sample, "fetcher", "timeout"), 0.0);
     for sample in agent.seen().iter().skip_while(|sample| value(sample, "good").is_none()) {
         assert!(value(sample, "good").is_some(), "{}", agent.log());

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use expect_test::expect_file;
 use gauged::collector::{Collector, NATIVE, portable::Portable};
 use gauged::config::{Config, Overrides};
-use gauged::sample::{Kind, Module, Sample, Value};
+use gauged::sample::{MetricKind, Module, Sample, Value};
 use gauged::sink::{Style, encode};
 
 use crate::harness::{Host, Sample as Parsed, repository};
@@ -94,8 +94,8 @@ fn rows(modules: &[&str]) -> String {
     let mut rows = String::new();
     for metric in NATIVE.iter().flat_map(|native| native.metrics).filter(|metric| modules.contains(&metric.module)) {
         let kind = match metric.kind {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Counter => "counter",
         };
         let _ = writeln!(
             rows,

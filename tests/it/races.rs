@@ -204,7 +204,7 @@ fn a_call_that_is_under_way_ends_on_the_version_it_began_with() {
                 i32.const 64";
     Guest::new("slow").value(1).collect(busy).install(&file);
     agent.wait(|sample| value(sample, "slow") == Some(1.into()));
-    agent.wait(|sample| about(sample, "plugin_overdue_total", "slow") >= Some(1.0));
+    agent.wait(|sample| about(sample, "plugin_skipped_total", "slow") >= Some(1.0));
     Guest::new("slow").version("2.0.0").value(2).install(&file);
     agent.wait(|sample| value(sample, "slow") == Some(2.into()));
     for _ in 0..8 {

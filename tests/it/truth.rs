@@ -176,7 +176,7 @@ fn flat(sample: &Sample) -> Scrape {
 
 /// Results that came too late for their tick.
 fn late(sample: &Sample) -> f64 {
-    let is_late = |key: &str| key.starts_with("plugin_late_total") || key.starts_with("plugin_overdue_total");
+    let is_late = |key: &str| key.starts_with("plugin_late_total") || key.starts_with("plugin_skipped_total");
     sample["agent"].iter().filter(|(key, _)| is_late(key)).filter_map(|(_, value)| value.as_f64()).sum()
 }
 

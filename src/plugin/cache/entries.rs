@@ -17,16 +17,16 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::super::compile::ARTIFACT_BYTES;
-use super::super::content::Content;
+use super::super::sealed::Sealed;
 
 /// All entries together: a thousand plugins as cargo builds them take 150 MB, a Python guest 31.
-pub(super) const MOST_BYTES: u64 = 1 << 30;
+pub(super) const MAX_BYTES: u64 = 1 << 30;
 
 /// How long an entry is kept after it was last loaded: longer than most agents run without a restart.
-pub(super) const MOST_AGE: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+pub(super) const MAX_AGE: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 
 /// How long a file may be in the making: an agent that needs longer to write one has gone.
-const LEFT_OVER: Duration = Duration::from_secs(60 * 60);
+const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// How an entry begins: the form in which it is written.
 const MAGIC: [u8; 16] = *b"gauged artifact\n";
@@ -35,13 +35,13 @@ const MAGIC: [u8; 16] = *b"gauged artifact\n";
 const HEADER_BYTES: usize = MAGIC.len() + 32 + 32;
 
 /// How the name of a file ends that is not complete yet.
-const UNFINISHED: &str = ".new";
+const TEMPORARY_SUFFIX: &str = ".new";
 
 /// What an entry is stored under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key(pub(super) [u8; 32]);
+pub(super) struct CacheKey(pub(super) [u8; 32]);
 
-impl Key {
+impl CacheKey {
     fn name(self) -> String {
         self.0.iter().fold(String::new(), |mut name, byte| {
             let _ = write!(name, "{byte:02x}");
@@ -52,14 +52,14 @@ impl Key {
 
 /// Why there is no entry to be had, beside that there is none.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum EntryError {
     /// What there is cannot be trusted. The end of a sentence that begins with the entry.
-    Unsound(&'static str),
+    Invalid(&'static str),
     /// It could not be read.
     Unreadable(io::Error),
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for EntryError {
     fn from(error: io::Error) -> Self {
         Self::Unreadable(error)
     }
@@ -106,26 +106,26 @@ impl Entries {
     /// # Errors
     ///
     /// When what is stored there cannot be trusted, or not be read.
-    pub(super) fn get(&self, key: Key) -> Result<Option<Content>, Refusal> {
+    pub(super) fn get(&self, key: CacheKey) -> Result<Option<Sealed>, EntryError> {
         // What was put in an entry's place must not keep the thread waiting.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut file = match openat(&self.directory, key.name(), flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err(Refusal::Unsound("is a symbolic link")),
+            Err(Errno::LOOP) => return Err(EntryError::Invalid("is a symbolic link")),
             Err(error) => return Err(io::Error::from(error).into()),
         };
-        is_own(&file.metadata()?).map_err(Refusal::Unsound)?;
+        is_own(&file.metadata()?).map_err(EntryError::Invalid)?;
         let mut header = [0; HEADER_BYTES];
         match file.read_exact(&mut header) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(Refusal::Unsound("is truncated"));
+                return Err(EntryError::Invalid("is truncated"));
             }
             read => read?,
         }
-        let artifact = Content::copy((&file).take(ARTIFACT_BYTES))?;
+        let artifact = Sealed::copy((&file).take(ARTIFACT_BYTES))?;
         if header != self::header(key, &artifact) {
-            return Err(Refusal::Unsound("is damaged"));
+            return Err(EntryError::Invalid("is damaged"));
         }
         // It was of use now. Where that cannot be written down, nothing is removed for its age either.
         let _ = file.set_modified(SystemTime::now());
@@ -133,9 +133,9 @@ impl Entries {
     }
 
     /// Stores an artifact. Whoever looks for it finds all of it or nothing.
-    pub(super) fn put(&self, key: Key, artifact: &Content) -> io::Result<()> {
+    pub(super) fn put(&self, key: CacheKey, artifact: &Sealed) -> io::Result<()> {
         // Agents in two containers may have the same process id.
-        let name = format!("{}.{:016x}{UNFINISHED}", key.name(), RandomState::new().build_hasher().finish());
+        let name = format!("{}.{:016x}{TEMPORARY_SUFFIX}", key.name(), RandomState::new().build_hasher().finish());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.directory, &*name, flags, Mode::RUSR | Mode::WUSR)?);
         let written = file
@@ -149,13 +149,13 @@ impl Entries {
     }
 
     /// Removes an entry. One that cannot be removed is refused again the next time.
-    pub(super) fn remove(&self, key: Key) {
+    pub(super) fn remove(&self, key: CacheKey) {
         let _ = unlinkat(&self.directory, key.name(), AtFlags::empty());
     }
 
     /// Removes what has not been used for long, then what was used longest ago until the rest is small enough, and what
     /// was never finished. What another agent may still be writing stays, as do files that are none of the cache's.
-    pub(super) fn prune(&self, most_bytes: u64, most_age: Duration, now: SystemTime) -> io::Result<()> {
+    pub(super) fn prune(&self, max_bytes: u64, max_age: Duration, now: SystemTime) -> io::Result<()> {
         let mut kept = Vec::new();
         for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;
@@ -166,18 +166,18 @@ impl Entries {
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 continue;
             }
-            let most_age = if kind == Kind::Entry { most_age } else { LEFT_OVER };
+            let max_age = if kind == EntryKind::Entry { max_age } else { STALE_AFTER };
             let modified = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
-            if now.duration_since(modified).is_ok_and(|age| age > most_age) {
+            if now.duration_since(modified).is_ok_and(|age| age > max_age) {
                 let _ = unlinkat(&self.directory, name, AtFlags::empty());
-            } else if kind == Kind::Entry {
+            } else if kind == EntryKind::Entry {
                 kept.push((modified, u64::try_from(stat.st_size).unwrap_or_default(), name.to_owned()));
             }
         }
         let mut bytes: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
         kept.sort_unstable();
         for (_, size, name) in kept {
-            if bytes <= most_bytes {
+            if bytes <= max_bytes {
                 break;
             }
             if unlinkat(&self.directory, &*name, AtFlags::empty()).is_ok() {
@@ -190,19 +190,19 @@ impl Entries {
 
 /// What a file in the directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum EntryKind {
     Entry,
-    Unfinished,
+    Temporary,
 }
 
-fn kind(name: &CStr) -> Option<Kind> {
+fn kind(name: &CStr) -> Option<EntryKind> {
     let name = name.to_str().ok()?;
     let (key, rest) = name.split_at_checked(64)?;
     let is_key = key.bytes().all(|byte| byte.is_ascii_hexdigit());
     match rest {
         _ if !is_key => None,
-        "" => Some(Kind::Entry),
-        _ => rest.ends_with(UNFINISHED).then_some(Kind::Unfinished),
+        "" => Some(EntryKind::Entry),
+        _ => rest.ends_with(TEMPORARY_SUFFIX).then_some(EntryKind::Temporary),
     }
 }
 
@@ -220,7 +220,7 @@ fn is_own(metadata: &Metadata) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn header(key: Key, artifact: &Content) -> [u8; HEADER_BYTES] {
+fn header(key: CacheKey, artifact: &Sealed) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     let (magic, rest) = header.split_at_mut(MAGIC.len());
     let (named, hash) = rest.split_at_mut(key.0.len());

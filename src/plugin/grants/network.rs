@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn may_fetch(network: &Network, url: &str) -> bool {
-        Origin::of_url(url).is_ok_and(|(origin, _)| network.fetch(&origin))
+        Origin::from_url(url).is_ok_and(|(origin, _)| network.fetch(&origin))
     }
 
     fn may_connect(network: &Network, address: &str) -> bool {

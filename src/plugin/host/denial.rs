@@ -4,25 +4,25 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
-use super::super::configured::Plugin;
-use super::super::witness::Denied;
+use super::super::context::PluginContext;
+use super::super::recorder::RecordedDenial;
 use super::log::printable;
 use crate::hostpath::Pattern;
 
 /// How many different grants that one plugin lacks are told to the operator: a plugin that asks for more is not asking
 /// for grants.
-const TOLD: usize = 100;
+const MAX_REPORTED: usize = 100;
 
 /// The key of the configuration that a grant belongs under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Key {
+pub(in super::super) enum GrantKind {
     Read,
     Usage,
     Connect,
     Fetch,
 }
 
-impl Key {
+impl GrantKind {
     const ALL: [Self; 4] = [Self::Read, Self::Usage, Self::Connect, Self::Fetch];
 
     pub(in super::super) fn name(self) -> &'static str {
@@ -39,7 +39,7 @@ impl Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Denial {
     /// This is not granted.
-    Missing(Key, String),
+    Missing(GrantKind, String),
     /// No grant would help; why.
     Final(String),
     /// No grant would help, and the plugin could not know; why. Nobody has to do anything about it.
@@ -48,68 +48,68 @@ pub(super) enum Denial {
 
 /// What the operator has been told of one plugin's denials.
 #[derive(Default)]
-pub(in super::super) struct Denials {
+pub(in super::super) struct ReportedDenials {
     /// Behind a lock because a version and its successor may both be at work for a moment.
-    told: Mutex<Told>,
+    reported: Mutex<Reported>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Reported {
     lines: HashSet<String>,
     /// The paths of needs among them: what is denied of these is not news.
-    needs: Vec<(Key, Pattern)>,
+    needs: Vec<(GrantKind, Pattern)>,
 }
 
-impl Denials {
+impl ReportedDenials {
     /// Notes that the operator is told this. Answers whether that is news, and whether it is the last.
-    fn note(&self, line: &str) -> Option<bool> {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = told.lines.len() < TOLD && told.lines.insert(line.to_owned());
-        is_news.then_some(told.lines.len() == TOLD)
+    fn record(&self, line: &str) -> Option<bool> {
+        let mut told = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = told.lines.len() < MAX_REPORTED && told.lines.insert(line.to_owned());
+        is_news.then_some(told.lines.len() == MAX_REPORTED)
     }
 
     /// Notes that the operator is told what a plugin needs.
-    fn note_need(&self, key: Key, value: &str) {
-        let is_news = self.note(&grant_line(key, value)).is_some();
-        if let (true, Key::Read | Key::Usage, Ok(pattern)) = (is_news, key, Pattern::new(value)) {
-            self.told.lock().unwrap_or_else(PoisonError::into_inner).needs.push((key, pattern));
+    fn record_need(&self, key: GrantKind, value: &str) {
+        let is_news = self.record(&grant_line(key, value)).is_some();
+        if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_news, key, Pattern::new(value)) {
+            self.reported.lock().unwrap_or_else(PoisonError::into_inner).needs.push((key, pattern));
         }
     }
 
     /// Whether the operator knows this line, or a need of which it is a part.
-    fn has(&self, line: &str, part: Option<(Key, &str)>) -> bool {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_part = |(key, path): (Key, &str)| {
+    fn is_reported(&self, line: &str, part: Option<(GrantKind, &str)>) -> bool {
+        let told = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_part = |(key, path): (GrantKind, &str)| {
             told.needs.iter().any(|(of, need)| *of == key && (need.matches(path) || need.opens(path)))
         };
-        told.lines.len() >= TOLD || told.lines.contains(line) || part.is_some_and(is_part)
+        told.lines.len() >= MAX_REPORTED || told.lines.contains(line) || part.is_some_and(is_part)
     }
 }
 
 /// The line of configuration that would give a missing grant: what a guest is told.
-pub(in super::super) fn grant_line(key: Key, value: &str) -> String {
+pub(in super::super) fn grant_line(key: GrantKind, value: &str) -> String {
     grants_line(key, &[value.to_owned()])
 }
 
-fn grants_line(key: Key, values: &[String]) -> String {
+fn grants_line(key: GrantKind, values: &[String]) -> String {
     // A JSON text is a TOML text.
     let values: Vec<String> =
         values.iter().map(|value| serde_json::Value::from(printable(value)).to_string()).collect();
     format!("{} = [{}]", key.name(), values.join(", "))
 }
 
-impl Plugin {
+impl PluginContext {
     /// What to write where so that the plugin is granted this besides what it is granted already; and so it is told, if
     /// it is denied this later.
-    pub(in super::super) fn remedy(&self, key: Key, value: &str) -> String {
-        self.denials.note_need(key, value);
-        self.lines(key, value)
+    pub(in super::super) fn remedy(&self, key: GrantKind, value: &str) -> String {
+        self.denials.record_need(key, value);
+        self.remedy_line(key, value)
     }
 
     /// The lines of the plugin's table that grant it all of this besides what they grant already.
-    pub(in super::super) fn table(&self, missing: &[(Key, String)]) -> Vec<String> {
-        let line = |key: Key| {
-            let mut values = self.granted(key);
+    pub(in super::super) fn grant_lines(&self, missing: &[(GrantKind, String)]) -> Vec<String> {
+        let line = |key: GrantKind| {
+            let mut values = self.configured_values(key);
             for (_, value) in missing.iter().filter(|(of, _)| *of == key) {
                 if !values.contains(value) {
                     values.push(value.clone());
@@ -117,22 +117,22 @@ impl Plugin {
             }
             grants_line(key, &values)
         };
-        let is_missing = |key: &Key| missing.iter().any(|(of, _)| of == key);
-        Key::ALL.into_iter().filter(is_missing).map(line).collect()
+        let is_missing = |key: &GrantKind| missing.iter().any(|(of, _)| of == key);
+        GrantKind::ALL.into_iter().filter(is_missing).map(line).collect()
     }
 
     /// What the configuration grants.
-    fn granted(&self, key: Key) -> Vec<String> {
+    fn configured_values(&self, key: GrantKind) -> Vec<String> {
         match key {
-            Key::Read => texts(&self.config.read),
-            Key::Usage => texts(&self.config.usage),
-            Key::Connect => texts(&self.config.connect),
-            Key::Fetch => texts(&self.config.fetch),
+            GrantKind::Read => to_strings(&self.config.read),
+            GrantKind::Usage => to_strings(&self.config.usage),
+            GrantKind::Connect => to_strings(&self.config.connect),
+            GrantKind::Fetch => to_strings(&self.config.fetch),
         }
     }
 
-    fn lines(&self, key: Key, value: &str) -> String {
-        let (name, mut values) = (&self.name, self.granted(key));
+    fn remedy_line(&self, key: GrantKind, value: &str) -> String {
+        let (name, mut values) = (&self.name, self.configured_values(key));
         let verb = if values.is_empty() { "add" } else { "change" };
         values.push(value.to_owned());
         format!("{verb} under [plugins.{name}]: {}", grants_line(key, &values))
@@ -141,24 +141,26 @@ impl Plugin {
     /// Tells the operator about a denial, unless that has been done. Answers what to tell the guest.
     pub(super) fn deny(&self, denial: Denial) -> String {
         let (told, remedy, part) = match denial {
-            Denial::Missing(key, value) => (grant_line(key, &value), self.lines(key, &value), Some((key, value))),
+            Denial::Missing(key, value) => (grant_line(key, &value), self.remedy_line(key, &value), Some((key, value))),
             Denial::Final(why) => (printable(&why), printable(&why), None),
             Denial::Expected(why) => return printable(&why),
         };
-        if let Some(witness) = &self.witness {
-            if !self.is_being_described && self.denials.note(&told).is_some() {
-                witness.deny(part.map_or(Denied::Final(remedy), |(key, value)| Denied::Missing(key, value)));
+        if let Some(recorder) = &self.recorder {
+            if !self.is_being_described && self.denials.record(&told).is_some() {
+                recorder.record_denial(
+                    part.map_or(RecordedDenial::Final(remedy), |(key, value)| RecordedDenial::Missing(key, value)),
+                );
             }
             return told;
         }
         let part = part.as_ref().map(|(key, value)| (*key, value.as_str()));
         // A line that there is no room for in the log now is for the next time.
-        if !self.is_being_described && !self.denials.has(&told, part) && self.log.take() {
+        if !self.is_being_described && !self.denials.is_reported(&told, part) && self.log.take() {
             let name = &self.name;
-            if let Some(is_last) = self.denials.note(&told) {
+            if let Some(is_last) = self.denials.record(&told) {
                 tracing::warn!("plugin {name} asked for what it is not granted; {remedy}");
                 if is_last {
-                    tracing::warn!("plugin {name} was denied {TOLD} different things; more are not told");
+                    tracing::warn!("plugin {name} was denied {MAX_REPORTED} different things; more are not told");
                 }
             }
         }
@@ -166,7 +168,7 @@ impl Plugin {
     }
 }
 
-fn texts<T: Display>(grants: &[T]) -> Vec<String> {
+fn to_strings<T: Display>(grants: &[T]) -> Vec<String> {
     grants.iter().map(T::to_string).collect()
 }
 
@@ -178,57 +180,66 @@ mod tests {
     use crate::config::PluginConfig;
     use crate::plugin::grants::Grants;
 
-    fn plugin(config: PluginConfig) -> Plugin {
-        Plugin::new("needy", Arc::new(config), Grants::none())
+    fn plugin(config: PluginConfig) -> PluginContext {
+        PluginContext::new("needy", Arc::new(config), Grants::none())
     }
 
     #[test]
     fn lines_are_to_be_written_as_they_are() {
         let none = plugin(PluginConfig::default());
-        assert_eq!(none.remedy(Key::Read, "/a\n\"b\""), r#"add under [plugins.needy]: read = ["/a\\n\"b\""]"#);
+        assert_eq!(none.remedy(GrantKind::Read, "/a\n\"b\""), r#"add under [plugins.needy]: read = ["/a\\n\"b\""]"#);
         let read = vec![Pattern::new("/etc/*").expect("a pattern")];
         let some = plugin(PluginConfig { read, ..PluginConfig::default() });
-        assert_eq!(some.remedy(Key::Read, "/a"), r#"change under [plugins.needy]: read = ["/etc/*", "/a"]"#);
-        assert_eq!(some.remedy(Key::Connect, "db:1"), r#"add under [plugins.needy]: connect = ["db:1"]"#);
-        assert_eq!(some.deny(Denial::Missing(Key::Read, "/a".to_owned())), r#"read = ["/a"]"#);
+        assert_eq!(some.remedy(GrantKind::Read, "/a"), r#"change under [plugins.needy]: read = ["/etc/*", "/a"]"#);
+        assert_eq!(some.remedy(GrantKind::Connect, "db:1"), r#"add under [plugins.needy]: connect = ["db:1"]"#);
+        assert_eq!(some.deny(Denial::Missing(GrantKind::Read, "/a".to_owned())), r#"read = ["/a"]"#);
     }
 
     #[test]
     fn a_table_has_each_key_once_with_what_it_had_before() {
         let read = vec![Pattern::new("/etc/*").expect("a pattern")];
         let plugin = plugin(PluginConfig { read, ..PluginConfig::default() });
-        let missing = [(Key::Connect, "db:1"), (Key::Read, "/a"), (Key::Read, "/etc/*"), (Key::Read, "/a")];
+        let missing = [
+            (GrantKind::Connect, "db:1"),
+            (GrantKind::Read, "/a"),
+            (GrantKind::Read, "/etc/*"),
+            (GrantKind::Read, "/a"),
+        ];
         let missing = missing.map(|(key, value)| (key, value.to_owned()));
-        assert_eq!(plugin.table(&missing), [r#"read = ["/etc/*", "/a"]"#, r#"connect = ["db:1"]"#]);
-        assert_eq!(plugin.table(&[]), [""; 0]);
+        assert_eq!(plugin.grant_lines(&missing), [r#"read = ["/etc/*", "/a"]"#, r#"connect = ["db:1"]"#]);
+        assert_eq!(plugin.grant_lines(&[]), [""; 0]);
     }
 
     #[test]
     fn each_denial_is_told_once_and_not_more_than_some() {
-        let denials = Denials::default();
-        assert_eq!(denials.note("0"), Some(false));
-        assert_eq!(denials.note("0"), None);
-        let news: Vec<bool> = (0..1000).filter_map(|number| denials.note(&number.to_string())).collect();
-        assert_eq!(news.len(), TOLD - 1);
-        assert_eq!(news.iter().position(|&is_last| is_last), Some(TOLD - 2));
-        assert!(denials.has("5000", None), "there is no room for it");
+        let denials = ReportedDenials::default();
+        assert_eq!(denials.record("0"), Some(false));
+        assert_eq!(denials.record("0"), None);
+        let news: Vec<bool> = (0..1000).filter_map(|number| denials.record(&number.to_string())).collect();
+        assert_eq!(news.len(), MAX_REPORTED - 1);
+        assert_eq!(news.iter().position(|&is_last| is_last), Some(MAX_REPORTED - 2));
+        assert!(denials.is_reported("5000", None), "there is no room for it");
     }
 
     #[test]
     fn what_is_denied_of_a_need_that_was_told_is_not_news() {
         let plugin = plugin(PluginConfig::default());
-        plugin.remedy(Key::Read, "/proc/*/stat");
-        let knows = |key: Key, path: &str| plugin.denials.has(&grant_line(key, path), Some((key, path)));
-        assert!(knows(Key::Read, "/proc/12/stat") && knows(Key::Read, "/proc"));
-        assert!(!knows(Key::Read, "/proc/12/status") && !knows(Key::Read, "/") && !knows(Key::Usage, "/proc/12/stat"));
+        plugin.remedy(GrantKind::Read, "/proc/*/stat");
+        let knows = |key: GrantKind, path: &str| plugin.denials.is_reported(&grant_line(key, path), Some((key, path)));
+        assert!(knows(GrantKind::Read, "/proc/12/stat") && knows(GrantKind::Read, "/proc"));
+        assert!(
+            !knows(GrantKind::Read, "/proc/12/status")
+                && !knows(GrantKind::Read, "/")
+                && !knows(GrantKind::Usage, "/proc/12/stat")
+        );
     }
 
     #[test]
     fn what_a_plugin_could_not_know_is_told_to_it_alone() {
         let plugin = plugin(PluginConfig::default());
         assert_eq!(plugin.deny(Denial::Expected("it is so".to_owned())), "it is so");
-        assert!(!plugin.denials.has("it is so", None));
+        assert!(!plugin.denials.is_reported("it is so", None));
         plugin.deny(Denial::Final("it is so".to_owned()));
-        assert!(plugin.denials.has("it is so", None));
+        assert!(plugin.denials.is_reported("it is so", None));
     }
 }

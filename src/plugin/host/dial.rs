@@ -9,9 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-use super::super::configured::Plugin;
+use super::super::context::PluginContext;
 use super::super::grants::network::{known, permitted};
-use super::elsewhere::{Lost, Subject, elsewhere};
+use super::offload::{OffloadError, OffloadTarget, offload};
 use crate::address::{Endpoint, Host};
 
 /// How many addresses of one name are tried: a service has one in each family, a few behind a balancer.
@@ -36,7 +36,7 @@ pub(super) enum Unreachable {
 
 /// Connects to an endpoint that is granted. `is_granted` says whether another is, one that its name leads to.
 pub(super) async fn dial(
-    plugin: &Plugin,
+    plugin: &PluginContext,
     endpoint: &Endpoint,
     until: Instant,
     is_granted: impl Fn(&Endpoint) -> bool,
@@ -72,13 +72,13 @@ pub(super) async fn dial(
 }
 
 /// Asks the system what a name stands for, which may wait for another machine.
-async fn resolve(plugin: &Plugin, name: &str, until: Instant) -> Result<Vec<SocketAddr>, Unreachable> {
-    let (subject, name) = (Subject::Name(name.to_owned()), name.to_owned());
+async fn resolve(plugin: &PluginContext, name: &str, until: Instant) -> Result<Vec<SocketAddr>, Unreachable> {
+    let (subject, name) = (OffloadTarget::Name(name.to_owned()), name.to_owned());
     let work = move || -> io::Result<Vec<SocketAddr>> { Ok((&*name, 0).to_socket_addrs()?.collect()) };
-    match elsewhere(plugin, subject, until, work).await {
+    match offload(plugin, subject, until, work).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(Unreachable::Resolve(error.to_string())),
-        Err(Lost::Late) => Err(Unreachable::Timeout),
-        Err(Lost::Panicked(why)) => Err(Unreachable::Resolve(why)),
+        Err(OffloadError::Late) => Err(Unreachable::Timeout),
+        Err(OffloadError::Panicked(why)) => Err(Unreachable::Resolve(why)),
     }
 }

@@ -10,12 +10,12 @@ use std::time::Instant;
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 
 use super::super::bindings::gauged::plugin::files::{Error, FilesystemUsage, Host};
-use super::super::configured::Plugin;
+use super::super::context::PluginContext;
 use super::super::grants::{Basis, Grants, Refusal};
 use super::State;
-use super::denial::{Denial, Key};
-use super::elsewhere::{Lost, Subject, elsewhere};
-use super::found::{Found, OWN, Unfound, find};
+use super::denial::{Denial, GrantKind};
+use super::offload::{OffloadError, OffloadTarget, offload};
+use super::resolved_path::{OWN_PROCESS, PathError, ResolvedPath, resolve};
 use crate::hostpath::below;
 
 /// The largest file that is read: `/proc/stat` of 4096 CPUs.
@@ -33,14 +33,14 @@ const NAMES: usize = 10_000;
 /// Why there is nothing to answer.
 #[derive(Debug)]
 enum Failed {
-    Unfound(Unfound),
+    PathError(PathError),
     TooLarge(u64),
-    Lost(Lost),
+    OffloadError(OffloadError),
 }
 
-impl<T: Into<Unfound>> From<T> for Failed {
-    fn from(unfound: T) -> Self {
-        Self::Unfound(unfound.into())
+impl<T: Into<PathError>> From<T> for Failed {
+    fn from(error: T) -> Self {
+        Self::PathError(error.into())
     }
 }
 
@@ -49,42 +49,42 @@ impl Host for State {
         if answers_from_memory(&path) {
             return read(&self.plugin.grants, &path).map_err(|failed| answer(&self.plugin, failed));
         }
-        ask_elsewhere(&self.plugin, self.patience, path, read).await
+        offload_path(&self.plugin, self.patience, path, read).await
     }
 
     async fn list(&mut self, path: String) -> Result<Vec<String>, Error> {
         if answers_from_memory(&path) {
             return list(&self.plugin.grants, &path).map_err(|failed| answer(&self.plugin, failed));
         }
-        ask_elsewhere(&self.plugin, self.patience, path, list).await
+        offload_path(&self.plugin, self.patience, path, list).await
     }
 
     async fn usage(&mut self, path: String) -> Result<FilesystemUsage, Error> {
-        ask_elsewhere(&self.plugin, self.patience, path, usage).await
+        offload_path(&self.plugin, self.patience, path, usage).await
     }
 }
 
-async fn ask_elsewhere<T: Send + 'static>(
-    plugin: &Plugin,
+async fn offload_path<T: Send + 'static>(
+    plugin: &PluginContext,
     until: Instant,
     path: String,
     work: fn(&Grants, &str) -> Result<T, Failed>,
 ) -> Result<T, Error> {
     let grants = Arc::clone(&plugin.grants);
-    let done = elsewhere(plugin, Subject::Path(path.clone()), until, move || work(&grants, &path)).await;
-    done.unwrap_or_else(|lost| Err(Failed::Lost(lost))).map_err(|failed| answer(plugin, failed))
+    let done = offload(plugin, OffloadTarget::Path(path.clone()), until, move || work(&grants, &path)).await;
+    done.unwrap_or_else(|lost| Err(Failed::OffloadError(lost))).map_err(|failed| answer(plugin, failed))
 }
 
 /// What a guest is told, and the operator with it when a grant is missing.
-fn answer(plugin: &Plugin, failed: Failed) -> Error {
+fn answer(plugin: &PluginContext, failed: Failed) -> Error {
     match failed {
-        Failed::Unfound(Unfound::Denied(denial)) => Error::Denied(plugin.deny(denial)),
-        Failed::Unfound(Unfound::Malformed(why)) => Error::InvalidPath(why),
-        Failed::Unfound(Unfound::NotFound) => Error::NotFound,
-        Failed::Unfound(Unfound::WrongType) => Error::WrongType,
-        Failed::Unfound(Unfound::Io(why)) | Failed::Lost(Lost::Panicked(why)) => Error::Io(why),
+        Failed::PathError(PathError::Denied(denial)) => Error::Denied(plugin.deny(denial)),
+        Failed::PathError(PathError::Malformed(why)) => Error::InvalidPath(why),
+        Failed::PathError(PathError::NotFound) => Error::NotFound,
+        Failed::PathError(PathError::WrongType) => Error::WrongType,
+        Failed::PathError(PathError::Io(why)) | Failed::OffloadError(OffloadError::Panicked(why)) => Error::Io(why),
         Failed::TooLarge(limit) => Error::TooLarge(limit),
-        Failed::Lost(Lost::Late) => Error::Timeout,
+        Failed::OffloadError(OffloadError::Late) => Error::Timeout,
     }
 }
 
@@ -118,10 +118,10 @@ fn answers_from_memory(path: &str) -> bool {
 
 /// Whether a plugin may see the usage of the file system at a path. Yes when that is not known in time: if it lacks a
 /// grant, it is told so when it asks.
-pub(in super::super) async fn may_size(plugin: &Plugin, path: &str, until: Instant) -> bool {
+pub(in super::super) async fn may_size(plugin: &PluginContext, path: &str, until: Instant) -> bool {
     let (grants, path) = (Arc::clone(&plugin.grants), path.to_owned());
-    let subject = Subject::Path(path.clone());
-    elsewhere(plugin, subject, until, move || check_usage(&grants, &path).is_ok()).await.unwrap_or(true)
+    let subject = OffloadTarget::Path(path.clone());
+    offload(plugin, subject, until, move || check_usage(&grants, &path).is_ok()).await.unwrap_or(true)
 }
 
 fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, Failed> {
@@ -181,7 +181,7 @@ fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Failed> {
 }
 
 fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, Failed> {
-    check_usage(grants, path).map_err(|refusal| Unfound::refused(&refusal, Key::Usage, path))?;
+    check_usage(grants, path).map_err(|refusal| PathError::refused(&refusal, GrantKind::Usage, path))?;
     let found = rustix::fs::statvfs(below(grants.root(), path))?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     Ok(FilesystemUsage {
@@ -209,14 +209,14 @@ fn readable(
     path: &str,
     wanted: FileType,
     check: fn(&Grants, &str) -> Result<Basis, Refusal>,
-) -> Result<Found, Unfound> {
+) -> Result<ResolvedPath, PathError> {
     let check = |path: &str| {
         check(grants, path).map_err(|refusal| match refusal {
-            Refusal::Own if grants.is_one_of_many(path) => Unfound::Denied(Denial::Expected(OWN.to_owned())),
-            refusal => Unfound::refused(&refusal, Key::Read, path),
+            Refusal::Own if grants.is_one_of_many(path) => PathError::Denied(Denial::Expected(OWN_PROCESS.to_owned())),
+            refusal => PathError::refused(&refusal, GrantKind::Read, path),
         })
     };
-    find(grants.root(), path, wanted, check)
+    resolve(grants.root(), path, wanted, check)
 }
 
 /// Whether a file system is mounted at a path. Mounts nothing to find out, and takes the kernel's word: one whose server
@@ -247,12 +247,12 @@ mod tests {
 
     fn denied<T>(done: Result<T, Failed>) -> Option<Denial> {
         match done {
-            Err(Failed::Unfound(Unfound::Denied(denial))) => Some(denial),
+            Err(Failed::PathError(PathError::Denied(denial))) => Some(denial),
             _ => None,
         }
     }
 
-    fn missing(key: Key, path: &str) -> Denial {
+    fn missing(key: GrantKind, path: &str) -> Denial {
         Denial::Missing(key, path.to_owned())
     }
 
@@ -274,11 +274,11 @@ mod tests {
         let (root, grants) = host();
         assert_eq!(read(&grants, "/data/open/a").expect("granted"), b"a");
         assert_eq!(list(&grants, "/data/open").expect("granted"), ["a"]);
-        assert!(matches!(read(&grants, "/data/open/b"), Err(Failed::Unfound(Unfound::NotFound))));
-        assert_eq!(denied(read(&grants, "/data/open")), Some(missing(Key::Read, "/data/open")));
+        assert!(matches!(read(&grants, "/data/open/b"), Err(Failed::PathError(PathError::NotFound))));
+        assert_eq!(denied(read(&grants, "/data/open")), Some(missing(GrantKind::Read, "/data/open")));
         fs::create_dir(root.path().join("data/open/dir")).expect("created");
-        assert!(matches!(read(&grants, "/data/open/dir"), Err(Failed::Unfound(Unfound::WrongType))));
-        assert!(matches!(list(&grants, "/data/open/a"), Err(Failed::Unfound(Unfound::WrongType))));
+        assert!(matches!(read(&grants, "/data/open/dir"), Err(Failed::PathError(PathError::WrongType))));
+        assert!(matches!(list(&grants, "/data/open/a"), Err(Failed::PathError(PathError::WrongType))));
     }
 
     #[test]
@@ -288,9 +288,9 @@ mod tests {
         symlink("../secret", open.join("out")).expect("linked");
         symlink("a", open.join("in")).expect("linked");
         symlink("..", open.join("up")).expect("linked");
-        assert_eq!(denied(read(&grants, "/data/open/out")), Some(missing(Key::Read, "/data/secret")));
+        assert_eq!(denied(read(&grants, "/data/open/out")), Some(missing(GrantKind::Read, "/data/secret")));
         assert_eq!(read(&grants, "/data/open/in").expect("stays within"), b"a");
-        assert_eq!(denied(list(&grants, "/data/open/up")), Some(missing(Key::Read, "/data")));
+        assert_eq!(denied(list(&grants, "/data/open/up")), Some(missing(GrantKind::Read, "/data")));
     }
 
     #[test]
@@ -298,7 +298,7 @@ mod tests {
         let (root, grants) = host();
         let pipe = root.path().join("data/open/pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::from_raw_mode(0o600)).expect("made");
-        assert!(matches!(read(&grants, "/data/open/pipe"), Err(Failed::Unfound(Unfound::WrongType))));
+        assert!(matches!(read(&grants, "/data/open/pipe"), Err(Failed::PathError(PathError::WrongType))));
     }
 
     #[test]
@@ -319,7 +319,7 @@ mod tests {
         fs::write(&file, "1 2").expect("written");
         assert!(read(&grants, "/proc/uptime").is_ok());
         rustix::fs::chmod(&file, Mode::from_raw_mode(0o600)).expect("changed");
-        assert_eq!(denied(read(&grants, "/proc/uptime")), Some(missing(Key::Read, "/proc/uptime")));
+        assert_eq!(denied(read(&grants, "/proc/uptime")), Some(missing(GrantKind::Read, "/proc/uptime")));
     }
 
     #[test]
@@ -398,11 +398,11 @@ mod tests {
         let mount = usage(&grants, "/").expect("the root of all mounts");
         assert!(mount.total_bytes >= mount.free_bytes && mount.free_bytes >= mount.available_bytes);
         for path in ["/etc", "/no/such/place"] {
-            assert_eq!(denied(usage(&grants, path)), Some(missing(Key::Usage, path)));
+            assert_eq!(denied(usage(&grants, path)), Some(missing(GrantKind::Usage, path)));
         }
         let granted = [Pattern::new("/etc").expect("a pattern"), Pattern::new("/no/such/place").expect("a pattern")];
         let grants = Grants::new(Path::new("/"), &[], &granted, Network::default());
         assert!(usage(&grants, "/etc").is_ok());
-        assert!(matches!(usage(&grants, "/no/such/place"), Err(Failed::Unfound(Unfound::NotFound))));
+        assert!(matches!(usage(&grants, "/no/such/place"), Err(Failed::PathError(PathError::NotFound))));
     }
 }

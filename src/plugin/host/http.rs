@@ -22,8 +22,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
 use super::super::bindings::gauged::plugin::http::{Error, Host, Request, Response};
-use super::super::configured::Plugin;
-use super::denial::{Denial, Key};
+use super::super::context::PluginContext;
+use super::denial::{Denial, GrantKind};
 use super::dial::{Stream, Unreachable, dial};
 use super::{State, printable, tls};
 use crate::address::{Endpoint, Origin, Scheme};
@@ -45,7 +45,7 @@ const REQUEST_HEAD_BYTES: usize = 16 << 10;
 
 /// How many fetches of all plugins are under way at a time; others wait for their turn. An eighth of the 1,024 files that
 /// a process may have open by default, and a bound on the bodies that are in memory.
-static PLACES: Semaphore = Semaphore::const_new(128);
+static PERMITS: Semaphore = Semaphore::const_new(128);
 
 /// Headers that speak of the connection, which is the agent's business.
 const RESERVED: [&str; 11] = [
@@ -66,10 +66,10 @@ impl Host for State {
     async fn fetch(&mut self, request: Request) -> Result<Response, Error> {
         let started = Instant::now();
         let until = self.until(request.timeout_ms.map(|ms| Duration::from_millis(ms.into())));
-        let (origin, path) = Origin::of_url(&request.url)
+        let (origin, path) = Origin::from_url(&request.url)
             .map_err(|why| Error::InvalidRequest(format!("the URL \"{}\" {why}", printable(&request.url))))?;
         if !self.plugin.grants.network().fetch(&origin) {
-            return Err(Error::Denied(self.plugin.deny(Denial::Missing(Key::Fetch, origin.to_string()))));
+            return Err(Error::Denied(self.plugin.deny(Denial::Missing(GrantKind::Fetch, origin.to_string()))));
         }
         let message = message(request, &origin, path).map_err(Error::InvalidRequest)?;
         // Connecting begins at once, so that one who has no time left must not come so far.
@@ -122,14 +122,14 @@ fn message(request: Request, origin: &Origin, path: PathAndQuery) -> Result<http
 }
 
 async fn exchange(
-    plugin: &Plugin,
+    plugin: &PluginContext,
     origin: &Origin,
     message: http::Request<Full<Bytes>>,
     started: Instant,
     until: Instant,
 ) -> Result<Response, Error> {
     // Nobody closes the semaphore, so there is a place in the end.
-    let _place = PLACES.acquire().await;
+    let _permit = PERMITS.acquire().await;
     let (stream, certificate_not_after) = open(plugin, origin, until).await?;
     let connect_ns = nanoseconds(started.elapsed());
     let seen = Arc::new(Seen::default());
@@ -166,13 +166,17 @@ async fn exchange(
 }
 
 /// Connects to a granted origin. Answers when its certificate expires, too.
-async fn open(plugin: &Plugin, origin: &Origin, until: Instant) -> Result<(Box<dyn Stream>, Option<u64>), Error> {
+async fn open(
+    plugin: &PluginContext,
+    origin: &Origin,
+    until: Instant,
+) -> Result<(Box<dyn Stream>, Option<u64>), Error> {
     let network = plugin.grants.network();
     let at = |endpoint: &Endpoint| Origin { scheme: origin.scheme, endpoint: endpoint.clone() };
     let dialled = dial(plugin, &origin.endpoint, until, |endpoint| network.fetch(&at(endpoint))).await;
     let stream = dialled.map_err(|unreachable| match unreachable {
         Unreachable::Denied(endpoint) => {
-            Error::Denied(plugin.deny(Denial::Missing(Key::Fetch, at(&endpoint).to_string())))
+            Error::Denied(plugin.deny(Denial::Missing(GrantKind::Fetch, at(&endpoint).to_string())))
         }
         Unreachable::Resolve(why) => Error::Resolve(why),
         Unreachable::Connect(why) => Error::Connect(why),
@@ -274,7 +278,7 @@ mod tests {
     fn made(method: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<http::Request<Full<Bytes>>, String> {
         let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let url = "http://Host:80/path?query".to_owned();
-        let (origin, path) = Origin::of_url(&url).expect("a URL");
+        let (origin, path) = Origin::from_url(&url).expect("a URL");
         let (method, body) = (method.to_owned(), body.to_owned());
         message(Request { method, url, headers, body, timeout_ms: None }, &origin, path)
     }

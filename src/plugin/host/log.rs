@@ -15,20 +15,20 @@ const BURST: f64 = 1.0 / 3.0;
 const MESSAGE_BYTES: usize = 1024;
 
 /// One plugin's lines in the log.
-pub(in super::super) struct Log {
+pub(in super::super) struct PluginLog {
     plugin: Arc<str>,
     /// Behind a lock because a version and its successor may both be at work for a moment.
     allowance: Mutex<Allowance>,
 }
 
-impl Log {
-    pub(in super::super) fn new(plugin: Arc<str>, lines_a_minute: u64) -> Self {
-        Self { plugin, allowance: Mutex::new(Allowance::new(lines_a_minute, Instant::now())) }
+impl PluginLog {
+    pub(in super::super) fn new(plugin: Arc<str>, lines_per_minute: u64) -> Self {
+        Self { plugin, allowance: Mutex::new(Allowance::new(lines_per_minute, Instant::now())) }
     }
 
     /// How many messages were dropped so far.
-    pub(in super::super) fn lost(&self) -> u64 {
-        self.allowance.lock().unwrap_or_else(PoisonError::into_inner).lost
+    pub(in super::super) fn dropped_total(&self) -> u64 {
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner).dropped_total
     }
 
     /// Takes one line of the allowance. Answers whether there was one.
@@ -45,33 +45,33 @@ impl Log {
 
 /// What is left of the lines that a plugin may write.
 struct Allowance {
-    a_minute: f64,
+    per_minute: f64,
     lines: f64,
     counted_at: Instant,
     /// Since the last line that was written.
     dropped: u64,
     /// Of all time.
-    lost: u64,
+    dropped_total: u64,
 }
 
 impl Allowance {
-    fn new(lines_a_minute: u64, now: Instant) -> Self {
-        let a_minute = lines_a_minute as f64;
-        Self { a_minute, lines: Self::burst(a_minute), counted_at: now, dropped: 0, lost: 0 }
+    fn new(lines_per_minute: u64, now: Instant) -> Self {
+        let per_minute = lines_per_minute as f64;
+        Self { per_minute, lines: Self::burst(per_minute), counted_at: now, dropped: 0, dropped_total: 0 }
     }
 
-    fn burst(a_minute: f64) -> f64 {
-        (a_minute * BURST).max(1.0)
+    fn burst(per_minute: f64) -> f64 {
+        (per_minute * BURST).max(1.0)
     }
 
     /// Takes one line. Answers how many were dropped before it, or none when it is to be dropped too.
     fn take(&mut self, now: Instant) -> Option<u64> {
-        let gained = now.saturating_duration_since(self.counted_at).as_secs_f64() / 60.0 * self.a_minute;
-        self.lines = (self.lines + gained).min(Self::burst(self.a_minute));
+        let gained = now.saturating_duration_since(self.counted_at).as_secs_f64() / 60.0 * self.per_minute;
+        self.lines = (self.lines + gained).min(Self::burst(self.per_minute));
         self.counted_at = now;
         if self.lines < 1.0 {
             self.dropped += 1;
-            self.lost += 1;
+            self.dropped_total += 1;
             return None;
         }
         self.lines -= 1.0;
@@ -81,8 +81,8 @@ impl Allowance {
 
 impl Host for State {
     async fn log(&mut self, level: Level, message: String) {
-        if let Some(witness) = &self.plugin.witness {
-            return witness.say(name(level), printable(&message));
+        if let Some(recorder) = &self.plugin.recorder {
+            return recorder.record_message(name(level), printable(&message));
         }
         if matches!(level, Level::Debug) || !self.plugin.log.take() {
             return;
@@ -143,7 +143,7 @@ mod tests {
         let start = Instant::now();
         let mut allowance = Allowance::new(60, start);
         let taken = (0..30).filter(|_| allowance.take(start).is_some()).count();
-        assert_eq!((taken, allowance.lost), (20, 10));
+        assert_eq!((taken, allowance.dropped_total), (20, 10));
         assert_eq!(allowance.take(start + Duration::from_millis(1500)), Some(10));
         assert_eq!(allowance.take(start + Duration::from_millis(1500)), None);
         assert_eq!(allowance.take(start + Duration::from_secs(10)), Some(1));

@@ -13,11 +13,11 @@ use tokio::time::timeout_at;
 use wasmtime::component::Resource;
 
 use super::super::bindings::gauged::plugin::net::{Error, Host, HostConnection};
-use super::super::configured::Plugin;
-use super::denial::{Denial, Key};
+use super::super::context::PluginContext;
+use super::denial::{Denial, GrantKind};
 use super::dial::{Stream, Unreachable, dial};
-use super::elsewhere::{Lost, Subject, elsewhere};
-use super::found::{Unfound, find};
+use super::offload::{OffloadError, OffloadTarget, offload};
+use super::resolved_path::{PathError, resolve};
 use super::{State, printable};
 use crate::address::{Address, Endpoint};
 
@@ -26,7 +26,7 @@ const CONNECTIONS: usize = 16;
 
 /// How many connections all guests together may have open: a quarter of the 1,024 files that a process may have open by
 /// default.
-static PLACES: Semaphore = Semaphore::const_new(256);
+static PERMITS: Semaphore = Semaphore::const_new(256);
 
 /// The most bytes that one read brings.
 const READ_BYTES: usize = 64 << 10;
@@ -37,7 +37,7 @@ pub struct Connection {
     stream: Box<dyn Stream>,
     /// How long each operation may take; none for as long as the call has time.
     timeout: Option<Duration>,
-    _place: SemaphorePermit<'static>,
+    _permit: SemaphorePermit<'static>,
 }
 
 impl Host for State {}
@@ -49,7 +49,7 @@ impl HostConnection for State {
         let parsed = Address::parse(&address)
             .map_err(|why| Error::InvalidAddress(format!("the address \"{}\" {why}", printable(&address))))?;
         if let (Address::Tcp(_), false) = (&parsed, self.plugin.grants.network().connect(&parsed)) {
-            return Err(denied(&self.plugin, Denial::Missing(Key::Connect, parsed.to_string())));
+            return Err(denied(&self.plugin, Denial::Missing(GrantKind::Connect, parsed.to_string())));
         }
         // Nothing else is in the table.
         if self.table.iter_mut().count() >= CONNECTIONS {
@@ -57,7 +57,7 @@ impl HostConnection for State {
                 "{CONNECTIONS} connections are open, which is all there may be; drop one"
             )));
         }
-        let Ok(place) = PLACES.try_acquire() else {
+        let Ok(place) = PERMITS.try_acquire() else {
             let why = "all plugins together have as many connections open as there may be";
             return Err(Error::Connect(why.to_owned()));
         };
@@ -69,7 +69,7 @@ impl HostConnection for State {
         };
         let stream = within(until, connecting).await?;
         self.table
-            .push(Connection { stream, timeout, _place: place })
+            .push(Connection { stream, timeout, _permit: place })
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
@@ -111,16 +111,16 @@ impl State {
     }
 }
 
-fn denied(plugin: &Plugin, denial: Denial) -> Error {
+fn denied(plugin: &PluginContext, denial: Denial) -> Error {
     Error::Denied(plugin.deny(denial))
 }
 
-async fn open_tcp(plugin: &Plugin, endpoint: &Endpoint, until: Instant) -> Result<tokio::net::TcpStream, Error> {
+async fn open_tcp(plugin: &PluginContext, endpoint: &Endpoint, until: Instant) -> Result<tokio::net::TcpStream, Error> {
     let network = plugin.grants.network();
     let is_granted = |endpoint: &Endpoint| network.connect(&Address::Tcp(endpoint.clone()));
     let dialled = dial(plugin, endpoint, until, is_granted).await;
     dialled.map_err(|unreachable| match unreachable {
-        Unreachable::Denied(endpoint) => denied(plugin, Denial::Missing(Key::Connect, endpoint.to_string())),
+        Unreachable::Denied(endpoint) => denied(plugin, Denial::Missing(GrantKind::Connect, endpoint.to_string())),
         Unreachable::Resolve(why) => Error::Resolve(why),
         Unreachable::Connect(why) => Error::Connect(why),
         Unreachable::Timeout => Error::Timeout,
@@ -128,24 +128,24 @@ async fn open_tcp(plugin: &Plugin, endpoint: &Endpoint, until: Instant) -> Resul
 }
 
 /// Connects to the very socket that was found within the grants.
-async fn open_unix(plugin: &Plugin, path: String, until: Instant) -> Result<UnixStream, Error> {
+async fn open_unix(plugin: &PluginContext, path: String, until: Instant) -> Result<UnixStream, Error> {
     let grants = Arc::clone(&plugin.grants);
-    let found = elsewhere(plugin, Subject::Path(path.clone()), until, move || {
+    let found = offload(plugin, OffloadTarget::Path(path.clone()), until, move || {
         let check = |path: &str| {
             let address = Address::Unix(path.to_owned()).to_string();
             let checked = grants.connect_unix(path);
-            checked.map_err(|refusal| Unfound::refused(&refusal, Key::Connect, &address))
+            checked.map_err(|refusal| PathError::refused(&refusal, GrantKind::Connect, &address))
         };
-        find(grants.root(), &path, FileType::Socket, check)
+        resolve(grants.root(), &path, FileType::Socket, check)
     });
     let found = match found.await {
         Ok(Ok(found)) => found,
-        Ok(Err(Unfound::Denied(denial))) => return Err(denied(plugin, denial)),
-        Ok(Err(Unfound::Malformed(why))) => return Err(Error::InvalidAddress(why)),
-        Ok(Err(Unfound::NotFound)) => return Err(Error::Connect("there is no such socket".to_owned())),
-        Ok(Err(Unfound::WrongType)) => return Err(Error::Connect("what is there is not a socket".to_owned())),
-        Ok(Err(Unfound::Io(why))) | Err(Lost::Panicked(why)) => return Err(Error::Connect(why)),
-        Err(Lost::Late) => return Err(Error::Timeout),
+        Ok(Err(PathError::Denied(denial))) => return Err(denied(plugin, denial)),
+        Ok(Err(PathError::Malformed(why))) => return Err(Error::InvalidAddress(why)),
+        Ok(Err(PathError::NotFound)) => return Err(Error::Connect("there is no such socket".to_owned())),
+        Ok(Err(PathError::WrongType)) => return Err(Error::Connect("what is there is not a socket".to_owned())),
+        Ok(Err(PathError::Io(why))) | Err(OffloadError::Panicked(why)) => return Err(Error::Connect(why)),
+        Err(OffloadError::Late) => return Err(Error::Timeout),
     };
     UnixStream::connect(&found.path).await.map_err(|error| Error::Connect(error.to_string()))
 }

@@ -15,8 +15,8 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use super::super::configured::Plugin;
-use super::elsewhere::{Lost, Subject, elsewhere};
+use super::super::context::PluginContext;
+use super::offload::{OffloadError, OffloadTarget, offload};
 use crate::address::Host;
 
 /// One for all plugins, because what the system trusts takes milliseconds to read and half a megabyte to keep.
@@ -32,16 +32,16 @@ pub(super) enum Failed {
 
 /// Greets the peer at the other end of a stream, and makes sure that it is who it should be.
 pub(super) async fn secure(
-    plugin: &Plugin,
+    plugin: &PluginContext,
     host: &Host,
     stream: TcpStream,
     until: Instant,
 ) -> Result<TlsStream<TcpStream>, Failed> {
     let config = CONFIG.get_or_try_init(|| async {
-        match elsewhere(plugin, Subject::Trust, until, load).await {
+        match offload(plugin, OffloadTarget::Trust, until, load).await {
             Ok(loaded) => loaded.map_err(Failed::Tls),
-            Err(Lost::Late) => Err(Failed::Timeout),
-            Err(Lost::Panicked(why)) => Err(Failed::Tls(why)),
+            Err(OffloadError::Late) => Err(Failed::Timeout),
+            Err(OffloadError::Panicked(why)) => Err(Failed::Tls(why)),
         }
     });
     let connector = TlsConnector::from(Arc::clone(config.await?));

@@ -47,7 +47,7 @@ pub(super) fn add_to_linker(
                     if !function.results().all(|ty| is_modest(&ty, &mut budget)) {
                         wasmtime::bail!("the import {interface} {name} returns more than any of WASI's does");
                     }
-                    let behaviour = Behaviour::of(interface, name);
+                    let behaviour = Behaviour::classify(interface, name);
                     stubs.func_new(name, move |store, ty, arguments, results| {
                         answer(store, behaviour, start, &ty, arguments, results)
                     })?;
@@ -104,7 +104,7 @@ enum Behaviour {
 }
 
 impl Behaviour {
-    fn of(interface: &str, function: &str) -> Self {
+    fn classify(interface: &str, function: &str) -> Self {
         let interface = interface.split('@').next().unwrap_or(interface);
         match (interface, function) {
             ("wasi:io/streams", name) if name.starts_with("[method]output-stream.") => Self::Swallow,

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
 use super::*;
 
-const KEY: Key = Key([7; 32]);
+const KEY: CacheKey = CacheKey([7; 32]);
 
 fn cache() -> (tempfile::TempDir, PathBuf, Entries) {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -14,8 +14,8 @@ fn cache() -> (tempfile::TempDir, PathBuf, Entries) {
     (directory, path, entries)
 }
 
-fn content(bytes: &[u8]) -> Content {
-    Content::copy(bytes).expect("copied")
+fn content(bytes: &[u8]) -> Sealed {
+    Sealed::copy(bytes).expect("copied")
 }
 
 /// What is done to an entry makes it unsound, in these words, and a new one is as good as the first.
@@ -25,7 +25,7 @@ fn is_refused(harm: impl Fn(&Path), why: &str) {
     entries.put(KEY, &content(b"artifact")).expect("stored");
     harm(&file);
     match entries.get(KEY) {
-        Err(Refusal::Unsound(found)) => assert_eq!(found, why),
+        Err(EntryError::Invalid(found)) => assert_eq!(found, why),
         other => panic!("{other:?} instead of {why}"),
     }
     entries.remove(KEY);
@@ -43,7 +43,7 @@ fn what_is_stored_is_found_and_nothing_else() {
         let found = entries.get(KEY).expect("read").expect("there");
         assert_eq!(found.hash(), content(bytes).hash());
     }
-    assert!(entries.get(Key([8; 32])).expect("read").is_none());
+    assert!(entries.get(CacheKey([8; 32])).expect("read").is_none());
     assert_eq!(fs::read_dir(&path).expect("readable").count(), 1, "nothing is left over");
     assert_eq!(fs::metadata(path.join(KEY.name())).expect("there").mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(path).expect("there").mode() & 0o777, 0o700);
@@ -59,21 +59,21 @@ fn every_bit_counts() {
         let mut damaged = sound.clone();
         damaged[at] ^= 1;
         fs::write(&file, damaged).expect("written");
-        assert!(matches!(entries.get(KEY), Err(Refusal::Unsound("is damaged"))), "byte {at}");
+        assert!(matches!(entries.get(KEY), Err(EntryError::Invalid("is damaged"))), "byte {at}");
         fs::write(&file, &sound[..at]).expect("written");
-        assert!(matches!(entries.get(KEY), Err(Refusal::Unsound(_))), "{at} bytes");
+        assert!(matches!(entries.get(KEY), Err(EntryError::Invalid(_))), "{at} bytes");
     }
     fs::write(&file, [&sound[..], b"!"].concat()).expect("written");
-    assert!(matches!(entries.get(KEY), Err(Refusal::Unsound("is damaged"))));
+    assert!(matches!(entries.get(KEY), Err(EntryError::Invalid("is damaged"))));
 }
 
 #[test]
 fn an_entry_under_anothers_name_is_refused() {
-    let other = Key([8; 32]);
+    let other = CacheKey([8; 32]);
     let (_directory, path, entries) = cache();
     entries.put(other, &content(b"artifact")).expect("stored");
     fs::rename(path.join(other.name()), path.join(KEY.name())).expect("moved");
-    assert!(matches!(entries.get(KEY), Err(Refusal::Unsound("is damaged"))));
+    assert!(matches!(entries.get(KEY), Err(EntryError::Invalid("is damaged"))));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn old_entries_go_first_by_age_then_by_size() {
     let (_directory, path, entries) = cache();
     let now = SystemTime::now();
     let day = Duration::from_secs(24 * 60 * 60);
-    let entry = |key: u8, days: u32| aged(&path, &Key([key; 32]).name(), 100, days * day, now);
+    let entry = |key: u8, days: u32| aged(&path, &CacheKey([key; 32]).name(), 100, days * day, now);
     let files = [entry(0, 30), entry(1, 0), entry(2, 2), entry(3, 10), entry(4, 20)];
     let are_there = || files.iter().map(|file| file.exists()).collect::<Vec<_>>();
     entries.prune(500, 100 * day, now).expect("pruned");
@@ -160,9 +160,9 @@ fn what_is_used_becomes_young() {
     let file = path.join(KEY.name());
     entries.put(KEY, &content(b"artifact")).expect("stored");
     let now = SystemTime::now();
-    File::options().write(true).open(&file).and_then(|file| file.set_modified(now - 2 * MOST_AGE)).expect("set");
+    File::options().write(true).open(&file).and_then(|file| file.set_modified(now - 2 * MAX_AGE)).expect("set");
     assert!(entries.get(KEY).expect("read").is_some());
-    entries.prune(MOST_BYTES, MOST_AGE, now).expect("pruned");
+    entries.prune(MAX_BYTES, MAX_AGE, now).expect("pruned");
     assert!(file.exists());
 }
 
@@ -171,11 +171,11 @@ fn left_over_files_go_and_strange_ones_stay() {
     let (_directory, path, entries) = cache();
     let now = SystemTime::now();
     let name = KEY.name();
-    let left = aged(&path, &format!("{name}.1{UNFINISHED}"), 1, 2 * LEFT_OVER, now);
-    let in_the_making = aged(&path, &format!("{name}.2{UNFINISHED}"), 1, LEFT_OVER / 2, now);
-    let strange = aged(&path, "notes.txt", 1, 2 * MOST_AGE, now);
+    let left = aged(&path, &format!("{name}.1{TEMPORARY_SUFFIX}"), 1, 2 * STALE_AFTER, now);
+    let in_the_making = aged(&path, &format!("{name}.2{TEMPORARY_SUFFIX}"), 1, STALE_AFTER / 2, now);
+    let strange = aged(&path, "notes.txt", 1, 2 * MAX_AGE, now);
     fs::create_dir(path.join(&name)).expect("created");
-    entries.prune(0, MOST_AGE, now).expect("pruned");
+    entries.prune(0, MAX_AGE, now).expect("pruned");
     assert!(!left.exists() && in_the_making.exists() && strange.exists() && path.join(name).exists());
 }
 
@@ -188,13 +188,13 @@ fn two_agents_share_a_directory() {
         for entries in [&first, &second] {
             scope.spawn(move || {
                 for round in 0..rounds {
-                    let key = Key([(round % 5) as u8; 32]);
+                    let key = CacheKey([(round % 5) as u8; 32]);
                     entries.put(key, &content(&vec![key.0[0]; 10_000])).expect("stored");
                     if round % 7 == 0 {
                         entries.remove(key);
                     }
                     if round % 50 == 0 {
-                        entries.prune(20_000, MOST_AGE, SystemTime::now()).expect("pruned");
+                        entries.prune(20_000, MAX_AGE, SystemTime::now()).expect("pruned");
                     }
                     if let Some(found) = entries.get(key).expect("whole") {
                         assert_eq!(found.hash(), content(&vec![key.0[0]; 10_000]).hash());

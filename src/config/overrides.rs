@@ -9,7 +9,7 @@ use crate::hostpath::Pattern;
 
 /// Something that is added.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Addition {
+pub enum PluginOverride {
     /// A path to read and list.
     Read(Pattern),
     /// A path whose file system's usage may be seen.
@@ -22,7 +22,7 @@ pub enum Addition {
     Setting(Map<String, Value>),
 }
 
-impl Addition {
+impl PluginOverride {
     /// Reads a grant as the command line has it: `read=/var/lib/app/*`, the key as in the configuration.
     ///
     /// # Errors
@@ -61,13 +61,13 @@ impl Addition {
 
 impl PluginConfig {
     /// Adds to it.
-    pub fn add(&mut self, addition: Addition) {
-        match addition {
-            Addition::Read(pattern) => self.read.push(pattern),
-            Addition::Usage(pattern) => self.usage.push(pattern),
-            Addition::Connect(grant) => self.connect.push(grant),
-            Addition::Fetch(origin) => self.fetch.push(origin),
-            Addition::Setting(setting) => {
+    pub fn apply(&mut self, plugin_override: PluginOverride) {
+        match plugin_override {
+            PluginOverride::Read(pattern) => self.read.push(pattern),
+            PluginOverride::Usage(pattern) => self.usage.push(pattern),
+            PluginOverride::Connect(grant) => self.connect.push(grant),
+            PluginOverride::Fetch(origin) => self.fetch.push(origin),
+            PluginOverride::Setting(setting) => {
                 // It is an object, whoever has made it.
                 let mut config: Map<String, Value> = serde_json::from_str(&self.config).unwrap_or_default();
                 merge(&mut config, setting);
@@ -96,7 +96,7 @@ mod tests {
     fn configured(settings: &[&str]) -> String {
         let mut config = PluginConfig { config: r#"{"a":1,"t":{"x":1,"y":2}}"#.to_owned(), ..PluginConfig::default() };
         for setting in settings {
-            config.add(Addition::setting(setting).expect(setting));
+            config.apply(PluginOverride::setting(setting).expect(setting));
         }
         config.config
     }
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(configured(&["t.x=\"7\"", "t.z=0.5"]), r#"{"a":1,"t":{"x":"7","y":2,"z":0.5}}"#);
         assert_eq!(configured(&["a=http://h/?x=1", "t="]), r#"{"a":"http://h/?x=1","t":""}"#);
         for wrong in ["a", "=1", "a b=1", "[x]=1"] {
-            assert!(Addition::setting(wrong).is_err(), "{wrong}");
+            assert!(PluginOverride::setting(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -115,7 +115,7 @@ mod tests {
     fn grants_are_held_to_the_rules_of_the_configuration() {
         let mut config = PluginConfig::default();
         for grant in ["read=/a/*", "usage=/b", "connect=DB:1", "connect=unix:/s", "fetch=http://h:80"] {
-            config.add(Addition::grant(grant).expect(grant));
+            config.apply(PluginOverride::grant(grant).expect(grant));
         }
         assert_eq!((config.read.len(), config.usage.len(), config.connect.len(), config.fetch.len()), (1, 1, 2, 1));
         for (wrong, why) in [
@@ -125,7 +125,7 @@ mod tests {
             ("connect=db", "has no port"),
             ("fetch=db:1", "does not begin with http"),
         ] {
-            let told = Addition::grant(wrong).expect_err(wrong);
+            let told = PluginOverride::grant(wrong).expect_err(wrong);
             assert!(told.contains(why), "{told}");
         }
     }

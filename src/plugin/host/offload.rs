@@ -1,5 +1,5 @@
 //! Where what may wait is done: on other threads, of which there are few, so that only the guest waits that asked for it,
-//! and not longer than it has time. What the system does not give back keeps its place and its thread, and is not asked
+//! and not longer than it has time. What the system does not give back keeps its permit and its thread, and is not asked
 //! again until it is back.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,24 +8,24 @@ use std::time::Instant;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
-use super::super::configured::Plugin;
+use super::super::context::PluginContext;
 
 /// How many operations of one plugin may wait for file systems and for names at a time: for eight mounts of a server that
 /// is dead, for one more that is asked meanwhile, and for a file of the kernel's.
-const PLACES: usize = 10;
+const PERMITS: usize = 10;
 
 /// Of those, how many are only for the kernel's own files: a plugin that finds its mounts or devices there finds them
 /// whatever else is stuck.
-const FOR_THE_KERNELS: usize = 1;
+const KERNEL_PERMITS: usize = 1;
 
 /// How many operations may wait at a time, those of all plugins together: all that a dozen plugins have, on a quarter of
 /// the threads that the runtime starts at most.
-static ALL_PLACES: Semaphore = Semaphore::const_new(128);
+static TOTAL_PERMITS: Semaphore = Semaphore::const_new(128);
 
 /// Why there is no result.
 #[derive(Debug)]
-pub(super) enum Lost {
-    /// It was not there in time, or it was not begun: there was no place, or what is asked has yet to answer what it was
+pub(super) enum OffloadError {
+    /// It was not there in time, or it was not begun: there was no permit, or what is asked has yet to answer what it was
     /// asked before.
     Late,
     /// The agent's own code panicked.
@@ -34,7 +34,7 @@ pub(super) enum Lost {
 
 /// What an operation asks. While one is stuck, all that ask the same would be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Subject {
+pub(super) enum OffloadTarget {
     /// The file system at a path, as the guest wrote it.
     Path(String),
     /// Whoever knows what a name stands for.
@@ -43,89 +43,89 @@ pub(super) enum Subject {
     Trust,
 }
 
-impl Subject {
+impl OffloadTarget {
     /// Whether it is a file that the kernel itself answers for, not a device or another machine.
-    fn is_kernels(&self) -> bool {
+    fn is_kernel_file(&self) -> bool {
         matches!(self, Self::Path(path) if path.starts_with("/proc/") || path.starts_with("/sys/"))
     }
 }
 
 /// The operations of one plugin that are not back.
 #[derive(Default)]
-pub(in super::super) struct Places {
-    /// Behind a lock because an operation gives its place back on the thread that it was done on.
-    taken: Mutex<[Option<Operation>; PLACES]>,
+pub(in super::super) struct Permits {
+    /// Behind a lock because an operation gives its permit back on the thread that it was done on.
+    taken: Mutex<[Option<Operation>; PERMITS]>,
 }
 
 struct Operation {
-    subject: Subject,
+    target: OffloadTarget,
     /// Held by who waits for it.
-    awaited: Weak<()>,
+    waiter: Weak<()>,
 }
 
 impl Operation {
     /// Whether nobody waits for it any more.
     fn is_stuck(&self) -> bool {
-        self.awaited.strong_count() == 0
+        self.waiter.strong_count() == 0
     }
 }
 
-impl Places {
+impl Permits {
     /// How many operations are stuck.
     pub(in super::super) fn stuck(&self) -> usize {
         self.lock().iter().flatten().filter(|operation| operation.is_stuck()).count()
     }
 
-    /// Takes a place for an operation, unless one on the same subject is stuck.
-    fn take(self: &Arc<Self>, subject: Subject, awaited: &Arc<()>) -> Option<Place> {
+    /// Takes a permit for an operation, unless one on the same target is stuck.
+    fn take(self: &Arc<Self>, target: OffloadTarget, waiter: &Arc<()>) -> Option<Permit> {
         let mut taken = self.lock();
-        if taken.iter().flatten().any(|other| other.is_stuck() && other.subject == subject) {
+        if taken.iter().flatten().any(|other| other.is_stuck() && other.target == target) {
             return None;
         }
-        let first = if subject.is_kernels() { 0 } else { FOR_THE_KERNELS };
-        let index = (first..PLACES).find(|index| taken[*index].is_none())?;
-        let of_all = ALL_PLACES.try_acquire().ok()?;
-        taken[index] = Some(Operation { subject, awaited: Arc::downgrade(awaited) });
-        Some(Place { places: Arc::clone(self), index, _of_all: of_all })
+        let first = if target.is_kernel_file() { 0 } else { KERNEL_PERMITS };
+        let index = (first..PERMITS).find(|index| taken[*index].is_none())?;
+        let total = TOTAL_PERMITS.try_acquire().ok()?;
+        taken[index] = Some(Operation { target, waiter: Arc::downgrade(waiter) });
+        Some(Permit { permits: Arc::clone(self), index, _total: total })
     }
 
-    fn lock(&self) -> MutexGuard<'_, [Option<Operation>; PLACES]> {
+    fn lock(&self) -> MutexGuard<'_, [Option<Operation>; PERMITS]> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place that an operation has until it is back.
-struct Place {
-    places: Arc<Places>,
+/// A permit that an operation has until it is back.
+struct Permit {
+    permits: Arc<Permits>,
     index: usize,
-    _of_all: SemaphorePermit<'static>,
+    _total: SemaphorePermit<'static>,
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.places.lock()[self.index] = None;
+        self.permits.lock()[self.index] = None;
     }
 }
 
 /// Does on another thread what may wait.
-pub(super) async fn elsewhere<T: Send + 'static>(
-    plugin: &Plugin,
-    subject: Subject,
+pub(super) async fn offload<T: Send + 'static>(
+    plugin: &PluginContext,
+    target: OffloadTarget,
     until: Instant,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Lost> {
+) -> Result<T, OffloadError> {
     // Gone when this returns, and when whoever called it gives up.
-    let awaited = Arc::new(());
-    let Some(place) = plugin.places.take(subject, &awaited) else { return Err(Lost::Late) };
+    let waiter = Arc::new(());
+    let Some(permit) = plugin.permits.take(target, &waiter) else { return Err(OffloadError::Late) };
     let working = spawn_blocking(move || {
         let done = work();
-        drop(place);
+        drop(permit);
         done
     });
     match tokio::time::timeout_at(until.into(), working).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(panicked)) => Err(Lost::Panicked(panicked.to_string())),
-        Err(_elapsed) => Err(Lost::Late),
+        Ok(Err(panicked)) => Err(OffloadError::Panicked(panicked.to_string())),
+        Err(_elapsed) => Err(OffloadError::Late),
     }
 }
 
@@ -138,12 +138,12 @@ mod tests {
     use super::*;
     use crate::config::PluginConfig;
 
-    fn plugin() -> Plugin {
-        Plugin::new("asking", Arc::new(PluginConfig::default()), Grants::none())
+    fn plugin() -> PluginContext {
+        PluginContext::new("asking", Arc::new(PluginConfig::default()), Grants::none())
     }
 
-    fn path(path: &str) -> Subject {
-        Subject::Path(path.to_owned())
+    fn path(path: &str) -> OffloadTarget {
+        OffloadTarget::Path(path.to_owned())
     }
 
     /// A moment that no operation here needs to wait for.
@@ -151,23 +151,23 @@ mod tests {
         Instant::now() + Duration::from_secs(600)
     }
 
-    /// What is done at once, and has a place.
-    async fn answers(plugin: &Plugin, subject: Subject) -> bool {
-        elsewhere(plugin, subject, far(), || ()).await.is_ok()
+    /// What is done at once, and has a permit.
+    async fn answers(plugin: &PluginContext, target: OffloadTarget) -> bool {
+        offload(plugin, target, far(), || ()).await.is_ok()
     }
 
     /// Asks what does not answer until the sender is gone, and gives up at once.
-    async fn get_stuck(plugin: &Plugin, subject: Subject) -> SyncSender<()> {
+    async fn get_stuck(plugin: &PluginContext, target: OffloadTarget) -> SyncSender<()> {
         let (sender, until_gone) = mpsc::sync_channel::<()>(0);
-        let lost = elsewhere(plugin, subject, Instant::now(), move || until_gone.recv().is_ok()).await;
-        assert!(matches!(lost, Err(Lost::Late)), "{lost:?}");
+        let lost = offload(plugin, target, Instant::now(), move || until_gone.recv().is_ok()).await;
+        assert!(matches!(lost, Err(OffloadError::Late)), "{lost:?}");
         sender
     }
 
     /// Waits until nothing is stuck.
-    async fn all_back(plugin: &Plugin) {
+    async fn all_back(plugin: &PluginContext) {
         let until = Instant::now() + Duration::from_secs(60);
-        while plugin.places.stuck() > 0 {
+        while plugin.permits.stuck() > 0 {
             assert!(Instant::now() < until, "never back");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -179,11 +179,13 @@ mod tests {
         let server = get_stuck(&plugin, path("/mnt")).await;
         // One that began would wait until the test ends in failure.
         let never = || unreachable!("it was asked again");
-        for _ in 0..2 * PLACES {
-            assert!(matches!(elsewhere(&plugin, path("/mnt"), far(), never).await, Err(Lost::Late)));
+        for _ in 0..2 * PERMITS {
+            assert!(matches!(offload(&plugin, path("/mnt"), far(), never).await, Err(OffloadError::Late)));
         }
-        assert_eq!(plugin.places.stuck(), 1);
-        assert!(answers(&plugin, path("/mnt/other")).await && answers(&plugin, Subject::Name("/mnt".into())).await);
+        assert_eq!(plugin.permits.stuck(), 1);
+        assert!(
+            answers(&plugin, path("/mnt/other")).await && answers(&plugin, OffloadTarget::Name("/mnt".into())).await
+        );
         let other = self::plugin();
         assert!(answers(&other, path("/mnt")).await, "another plugin finds out for itself");
         drop(server);
@@ -195,16 +197,16 @@ mod tests {
     async fn the_last_place_is_for_the_kernels_own_files() {
         let plugin = plugin();
         let mut servers = Vec::new();
-        for number in 1..PLACES {
+        for number in 1..PERMITS {
             servers.push(get_stuck(&plugin, path(&format!("/mnt/{number}"))).await);
         }
-        for other in [path("/mnt"), path("/processes"), Subject::Name("name".into()), Subject::Trust] {
+        for other in [path("/mnt"), path("/processes"), OffloadTarget::Name("name".into()), OffloadTarget::Trust] {
             assert!(!answers(&plugin, other).await);
         }
         for kernels in ["/proc/1/mountinfo", "/sys/class/hwmon/hwmon0/temp1_input"] {
             assert!(answers(&plugin, path(kernels)).await, "{kernels}");
         }
-        assert_eq!(plugin.places.stuck(), PLACES - 1);
+        assert_eq!(plugin.permits.stuck(), PERMITS - 1);
         servers.push(get_stuck(&plugin, path("/proc/1/cmdline")).await);
         assert!(!answers(&plugin, path("/proc/1/mountinfo")).await, "nothing is left");
         drop(servers);
@@ -216,14 +218,14 @@ mod tests {
     async fn only_what_nobody_waits_for_is_stuck() {
         let plugin = plugin();
         let (sender, until_gone) = mpsc::sync_channel::<()>(0);
-        let mut waiting = Box::pin(elsewhere(&plugin, path("/mnt"), far(), move || until_gone.recv().is_ok()));
+        let mut waiting = Box::pin(offload(&plugin, path("/mnt"), far(), move || until_gone.recv().is_ok()));
         assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err());
         // A version and its successor ask the same at the same time.
-        assert_eq!(plugin.places.stuck(), 0);
+        assert_eq!(plugin.permits.stuck(), 0);
         assert!(answers(&plugin, path("/mnt")).await);
         // The whole call is given up, and this with it.
         drop(waiting);
-        assert_eq!(plugin.places.stuck(), 1);
+        assert_eq!(plugin.permits.stuck(), 1);
         assert!(!answers(&plugin, path("/mnt")).await);
         drop(sender);
         all_back(&plugin).await;
@@ -232,10 +234,10 @@ mod tests {
     #[tokio::test]
     async fn a_panic_gives_the_place_back() {
         let plugin = plugin();
-        for _ in 0..2 * PLACES {
-            let lost = elsewhere(&plugin, path("/mnt"), far(), || panic!("on purpose")).await;
-            assert!(matches!(lost, Err::<(), _>(Lost::Panicked(_))), "{lost:?}");
+        for _ in 0..2 * PERMITS {
+            let lost = offload(&plugin, path("/mnt"), far(), || panic!("on purpose")).await;
+            assert!(matches!(lost, Err::<(), _>(OffloadError::Panicked(_))), "{lost:?}");
         }
-        assert_eq!(plugin.places.stuck(), 0);
+        assert_eq!(plugin.permits.stuck(), 0);
     }
 }

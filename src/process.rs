@@ -24,7 +24,7 @@ pub fn shutdown() -> io::Result<impl Future<Output = ()>> {
 
 /// Takes as many open files as it may have: each plugin has one, and the limit that holds at first is for programs that use
 /// `select`.
-pub fn take_descriptors() {
+pub fn raise_descriptor_limit() {
     let allowed = getrlimit(Resource::Nofile);
     // Without it there is room for fewer plugins, which is said when it comes to that.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, ..allowed });

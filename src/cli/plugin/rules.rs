@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
 use crate::collector::NATIVE;
-use crate::plugin::workbench::{About, Usable};
-use crate::sample::{Kind, Metric, Module, Value};
+use crate::plugin::harness::{PluginDescription, UsableResult};
+use crate::sample::{Metric, MetricKind, Module, Value};
 
 /// The module in which the agent tells of itself.
 const AGENT: &str = "agent";
@@ -24,7 +24,7 @@ const REMEMBERED: usize = 200_000;
 /// How many breaches are told apart.
 const BREACHES: usize = 100;
 
-/// A breach of the contract.
+/// A breach of the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Breach {
     /// Of what kind it is, in a word: `undescribed`, `name`, `kind`, `backwards`, `growing`, `taken` or `dropped`.
@@ -38,8 +38,8 @@ pub(super) struct Breach {
 }
 
 /// Everything that is seen of one plugin.
-pub(super) struct Contract {
-    described: HashMap<(String, String), Kind>,
+pub(super) struct RuleCheck {
+    described: HashMap<(String, String), MetricKind>,
     /// By module and name.
     metrics: BTreeMap<(String, String), Labelled>,
     /// What each series was last: by a hash of module, name and labels, whose key no plugin knows.
@@ -62,11 +62,11 @@ struct Labelled {
     growths: usize,
 }
 
-impl Contract {
-    pub(super) fn new(about: &About) -> Self {
-        let described: HashMap<(String, String), Kind> =
+impl RuleCheck {
+    pub(super) fn new(about: &PluginDescription) -> Self {
+        let described: HashMap<(String, String), MetricKind> =
             about.metrics.iter().map(|metric| ((metric.module.clone(), metric.name.clone()), metric.kind)).collect();
-        let mut contract = Self {
+        let mut check = Self {
             described,
             metrics: BTreeMap::new(),
             last: HashMap::new(),
@@ -78,21 +78,21 @@ impl Contract {
         for metric in &about.metrics {
             let (module, name) = (&metric.module, &metric.name);
             let is_total = name.ends_with("_total");
-            if is_total != (metric.kind == Kind::Counter) {
+            if is_total != (metric.kind == MetricKind::Counter) {
                 let (is, rule) = match metric.kind {
-                    Kind::Counter => ("counter", "does not end in _total"),
-                    Kind::Gauge => ("gauge", "ends in _total, as those of counters do"),
+                    MetricKind::Counter => ("counter", "does not end in _total"),
+                    MetricKind::Gauge => ("gauge", "ends in _total, as those of counters do"),
                 };
-                contract.breach("name", format!("{module}.{name}"), |id| {
+                check.breach("name", format!("{module}.{name}"), |id| {
                     format!("{id} is described as a {is}, and its name {rule}")
                 });
             }
         }
-        contract
+        check
     }
 
     /// Takes what a run returned. After a fresh start counters may begin again.
-    pub(super) fn take(&mut self, run: usize, usable: &Usable, is_first: bool) {
+    pub(super) fn take(&mut self, run: usize, usable: &UsableResult, is_first: bool) {
         self.run = run;
         if is_first {
             self.last.clear();
@@ -146,7 +146,7 @@ impl Contract {
         if let Some(was) = before.as_ref().map(word).filter(|was| *was != is) {
             return self.breach("kind", id, |id| format!("{id} is {is} after it was {was}"));
         }
-        if kind != Some(Kind::Counter) {
+        if kind != Some(MetricKind::Counter) {
             return;
         }
         match (number(metric.value), before.as_ref().and_then(number)) {
@@ -177,7 +177,7 @@ impl Contract {
     }
 
     /// All breaches, those that only many runs show included.
-    pub(super) fn end(mut self) -> Vec<Breach> {
+    pub(super) fn finish(mut self) -> Vec<Breach> {
         for ((module, name), Labelled { seen, runs, growths }) in std::mem::take(&mut self.metrics) {
             let (later, growths, sets) = (runs.saturating_sub(1), growths.saturating_sub(1), seen.len());
             if growths >= GROWTHS && growths > later / SHARE {
@@ -221,10 +221,10 @@ fn word(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::workbench::Described;
+    use crate::plugin::harness::DescribedMetric;
 
-    fn about(metrics: &[(&str, Kind)]) -> About {
-        let described = |&(name, kind): &(&str, Kind)| Described {
+    fn about(metrics: &[(&str, MetricKind)]) -> PluginDescription {
+        let described = |&(name, kind): &(&str, MetricKind)| DescribedMetric {
             module: "m".to_owned(),
             name: name.to_owned(),
             kind,
@@ -232,21 +232,21 @@ mod tests {
             description: String::new(),
         };
         let metrics = metrics.iter().map(described).collect();
-        About { version: "1".to_owned(), description: String::new(), metrics }
+        PluginDescription { version: "1".to_owned(), description: String::new(), metrics }
     }
 
     /// The breaches of runs, each of which returned these metrics: name, label, value.
-    fn breaches(metrics: &[(&str, Kind)], runs: &[&[(&'static str, &str, Value)]]) -> Vec<String> {
-        let mut contract = Contract::new(&about(metrics));
+    fn breaches(metrics: &[(&str, MetricKind)], runs: &[&[(&'static str, &str, Value)]]) -> Vec<String> {
+        let mut check = RuleCheck::new(&about(metrics));
         for (run, metrics) in runs.iter().enumerate() {
             let mut module = Module::new("m");
             for (name, label, value) in *metrics {
                 module.push_labelled(name, &[("label", *label)].into(), value.clone());
             }
-            let usable = Usable { modules: vec![module], dropped: 0, losses: Vec::new() };
-            contract.take(run + 1, &usable, run == 0);
+            let usable = UsableResult { modules: vec![module], dropped: 0, losses: Vec::new() };
+            check.take(run + 1, &usable, run == 0);
         }
-        contract.end().into_iter().map(|breach| format!("{}: {} ({})", breach.kind, breach.what, breach.runs)).collect()
+        check.finish().into_iter().map(|breach| format!("{}: {} ({})", breach.kind, breach.what, breach.runs)).collect()
     }
 
     #[test]
@@ -254,14 +254,14 @@ mod tests {
         let run = |count: u64| [("x_total", "a", count.into()), ("level", "a", Value::Float(1.0 / count as f64))];
         let runs = [run(1), run(2), run(2), run(9)];
         let runs = runs.each_ref().map(|run| &run[..]);
-        assert_eq!(breaches(&[("x_total", Kind::Counter), ("level", Kind::Gauge)], &runs), [""; 0]);
+        assert_eq!(breaches(&[("x_total", MetricKind::Counter), ("level", MetricKind::Gauge)], &runs), [""; 0]);
     }
 
     #[test]
     fn counters_only_grow_and_are_numbers() {
         let text = Value::from("x");
         let told = breaches(
-            &[("a_total", Kind::Counter), ("b_total", Kind::Counter), ("c_total", Kind::Counter)],
+            &[("a_total", MetricKind::Counter), ("b_total", MetricKind::Counter), ("c_total", MetricKind::Counter)],
             &[
                 &[("a_total", "", 9.into()), ("b_total", "", text.clone()), ("c_total", "", Value::Signed(-1))],
                 &[("a_total", "", 8.into()), ("b_total", "", text), ("c_total", "", Value::Signed(1))],
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn names_and_values_are_of_the_kind_that_is_described() {
         let told = breaches(
-            &[("count", Kind::Counter), ("level_total", Kind::Gauge), ("state", Kind::Gauge)],
+            &[("count", MetricKind::Counter), ("level_total", MetricKind::Gauge), ("state", MetricKind::Gauge)],
             &[&[("state", "", Value::Boolean(true))], &[("state", "", "on".into()), ("other", "", 1.into())]],
         );
         assert_eq!(
@@ -301,7 +301,8 @@ mod tests {
         let grows = |labels: &[&'static str]| {
             let runs: Vec<_> = labels.iter().map(|label| run(label)).collect();
             let runs: Vec<&[_]> = runs.iter().map(|run| &run[..]).collect();
-            breaches(&[("level", Kind::Gauge)], &runs).iter().filter(|told| told.starts_with("growing")).count() == 1
+            breaches(&[("level", MetricKind::Gauge)], &runs).iter().filter(|told| told.starts_with("growing")).count()
+                == 1
         };
         assert!(grows(&["a", "b", "c", "d"]) && grows(&["a", "a", "b", "c", "d"]));
         assert!(!grows(&["a", "b", "c"]), "three are too few to know");
@@ -310,14 +311,14 @@ mod tests {
 
     #[test]
     fn the_agents_modules_are_taken_and_what_was_dropped_is_told() {
-        let mut contract = Contract::new(&about(&[]));
+        let mut check = RuleCheck::new(&about(&[]));
         let modules = vec![Module::new("agent"), Module::new("memory"), Module::new("mine")];
-        contract.take(
+        check.take(
             1,
-            &Usable { modules, dropped: 30, losses: vec!["the metric m.x: it is there twice".to_owned()] },
+            &UsableResult { modules, dropped: 30, losses: vec!["the metric m.x: it is there twice".to_owned()] },
             true,
         );
-        let told: Vec<_> = contract.end().into_iter().map(|breach| (breach.kind, breach.what)).collect();
+        let told: Vec<_> = check.finish().into_iter().map(|breach| (breach.kind, breach.what)).collect();
         assert_eq!(told.iter().filter(|(kind, _)| *kind == "taken").count(), 2, "{told:?}");
         assert!(told.contains(&("dropped", "29 metrics besides those that are told of".to_owned())), "{told:?}");
     }
@@ -328,9 +329,9 @@ mod tests {
         for number in 0..BREACHES + 7 {
             module.push(&format!("x{number}"), 1);
         }
-        let mut contract = Contract::new(&about(&[]));
-        contract.take(1, &Usable { modules: vec![module], dropped: 0, losses: Vec::new() }, true);
-        let told = contract.end();
+        let mut check = RuleCheck::new(&about(&[]));
+        check.take(1, &UsableResult { modules: vec![module], dropped: 0, losses: Vec::new() }, true);
+        let told = check.finish();
         assert_eq!((told.len(), &*told[BREACHES].what), (BREACHES + 1, "7 more than are told of"));
     }
 }

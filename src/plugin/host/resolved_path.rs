@@ -10,16 +10,16 @@ use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
 use super::super::grants::{Basis, Refusal};
-use super::denial::{Denial, Key};
+use super::denial::{Denial, GrantKind};
 use super::printable;
 use crate::hostpath::below;
 
 /// Why the agent's own process is closed.
-pub(super) const OWN: &str = "no grant opens the agent's own process";
+pub(super) const OWN_PROCESS: &str = "no grant opens the agent's own process";
 
 /// A file that was found and may be opened. Its path leads to this very file, whatever happens to the one it was found
 /// by.
-pub(super) struct Found {
+pub(super) struct ResolvedPath {
     pub(super) path: PathBuf,
     /// Keeps the path alive.
     _handle: OwnedFd,
@@ -27,7 +27,7 @@ pub(super) struct Found {
 
 /// Why there is nothing to be used at a path.
 #[derive(Debug)]
-pub(super) enum Unfound {
+pub(super) enum PathError {
     Denied(Denial),
     /// It is not a path in the only spelling there is; what is wrong with it.
     Malformed(String),
@@ -36,18 +36,18 @@ pub(super) enum Unfound {
     Io(String),
 }
 
-impl Unfound {
+impl PathError {
     /// What the grants have to say about a path; `value` is how it is granted.
-    pub(super) fn refused(refusal: &Refusal, key: Key, value: &str) -> Self {
+    pub(super) fn refused(refusal: &Refusal, key: GrantKind, value: &str) -> Self {
         match refusal {
             Refusal::Malformed(why) => Self::Malformed(format!("\"{}\" {why}", printable(value))),
-            Refusal::Own => Self::Denied(Denial::Final(OWN.to_owned())),
+            Refusal::Own => Self::Denied(Denial::Final(OWN_PROCESS.to_owned())),
             Refusal::Missing => Self::Denied(Denial::Missing(key, value.to_owned())),
         }
     }
 }
 
-impl From<Errno> for Unfound {
+impl From<Errno> for PathError {
     fn from(error: Errno) -> Self {
         match error {
             // The last two: what the file tells of, a process or a device, went while it was open.
@@ -57,7 +57,7 @@ impl From<Errno> for Unfound {
     }
 }
 
-impl From<io::Error> for Unfound {
+impl From<io::Error> for PathError {
     fn from(error: io::Error) -> Self {
         Errno::from_io_error(&error).map_or_else(|| Self::Io(error.to_string()), Self::from)
     }
@@ -65,13 +65,13 @@ impl From<io::Error> for Unfound {
 
 /// Finds what is at a path below this root, following symbolic links, and makes sure that it is of this type, and that
 /// neither the path nor the links lead to where `check` refuses. May wait for a file system.
-pub(super) fn find(
+pub(super) fn resolve(
     root: &Path,
     path: &str,
     wanted: FileType,
-    check: impl Fn(&str) -> Result<Basis, Unfound>,
-) -> Result<Found, Unfound> {
-    let denied = |why: &str| Err(Unfound::Denied(Denial::Final(format!("\"{}\" {why}", printable(path)))));
+    check: impl Fn(&str) -> Result<Basis, PathError>,
+) -> Result<ResolvedPath, PathError> {
+    let denied = |why: &str| Err(PathError::Denied(Denial::Final(format!("\"{}\" {why}", printable(path)))));
     let mut basis = check(path)?;
     let handle = open_without_effect(&below(root, path))?;
     let status = rustix::fs::fstat(&handle)?;
@@ -88,12 +88,12 @@ pub(super) fn find(
         basis = check(real)?;
     }
     if basis == Basis::Default && !Mode::from_raw_mode(status.st_mode).contains(Mode::ROTH) {
-        return Err(Unfound::Denied(Denial::Missing(Key::Read, path.to_owned())));
+        return Err(PathError::Denied(Denial::Missing(GrantKind::Read, path.to_owned())));
     }
     if FileType::from_raw_mode(status.st_mode) != wanted {
-        return Err(Unfound::WrongType);
+        return Err(PathError::WrongType);
     }
-    Ok(Found { path: link, _handle: handle })
+    Ok(ResolvedPath { path: link, _handle: handle })
 }
 
 #[cfg(target_os = "linux")]
@@ -114,10 +114,10 @@ mod tests {
     #[test]
     fn what_goes_while_it_is_read_is_not_there() {
         for gone in [Errno::NOENT, Errno::NOTDIR, Errno::SRCH, Errno::NODEV] {
-            assert!(matches!(Unfound::from(gone), Unfound::NotFound));
-            assert!(matches!(Unfound::from(io::Error::from(gone)), Unfound::NotFound));
+            assert!(matches!(PathError::from(gone), PathError::NotFound));
+            assert!(matches!(PathError::from(io::Error::from(gone)), PathError::NotFound));
         }
-        assert!(matches!(Unfound::from(io::Error::from(Errno::ACCESS)), Unfound::Io(_)));
-        assert!(matches!(Unfound::from(io::Error::other("broken")), Unfound::Io(why) if why == "broken"));
+        assert!(matches!(PathError::from(io::Error::from(Errno::ACCESS)), PathError::Io(_)));
+        assert!(matches!(PathError::from(io::Error::other("broken")), PathError::Io(why) if why == "broken"));
     }
 }

@@ -1,5 +1,5 @@
 //! One plugin by itself, for who writes plugins or thinks of installing one: loaded, described, configured and called by
-//! the agent's own code and under the same limits, with a witness in place of the log. Whatever a plugin says of itself is
+//! the agent's own code and under the same limits, with a recorder in place of the log. Whatever a plugin says of itself is
 //! handed on as single lines that can be shown. Nothing is decided here: what counts as good is the caller's business.
 
 use std::collections::BTreeMap;
@@ -16,23 +16,23 @@ use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
 use super::cache::Cache;
 use super::compile::Compiler;
-use super::configured::{Plugin, plugins_of};
-use super::content::Hash;
-use super::directory::{self, Look};
+use super::context::{PluginContext, plugins_of};
+use super::directory::{self, EntryState};
 use super::engine::Engine;
 use super::fault::Failure;
-use super::host::{Key, grant_line, printable};
+use super::host::{GrantKind, grant_line, printable};
 use super::instance::{Code, Instance, grant_of};
 use super::load::{CHECKED_NEEDS, Compiled, Load, Outcome, Rejection};
-use super::witness::{self, Denied, Witness};
+use super::recorder::{self, RecordedDenial, Recorder};
+use super::sealed::Hash;
+use crate::clock::schedule::{Tick, wall_clock};
 use crate::config::{Config, PluginConfig};
-use crate::sample::{Kind, Module};
-use crate::schedule::{Tick, wall_clock};
+use crate::sample::{MetricKind, Module};
 
-pub use super::witness::Message;
+pub use super::recorder::Message;
 
 /// What it takes to load plugins one by one.
-pub struct Workbench {
+pub struct PluginHarness {
     engine: Engine,
     compiler: Compiler,
     cache: Cache,
@@ -44,7 +44,7 @@ pub struct Workbench {
 
 /// Why there is no plugin in a file.
 #[derive(Debug)]
-pub struct Unfit {
+pub struct LoadError {
     /// The file.
     pub file: PathBuf,
     /// The first digits of its content's hash, if it could be read.
@@ -53,7 +53,7 @@ pub struct Unfit {
     pub reason: String,
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, hash, reason } = self;
         match hash {
@@ -73,39 +73,39 @@ pub struct Entry {
 }
 
 /// A plugin that was loaded from a file, with an instance once that is configured.
-pub struct Piece {
-    plugin: Plugin,
+pub struct LoadedPlugin {
+    plugin: PluginContext,
     code: Code,
     clock: Instant,
     hash: Hash,
     /// How long its file is.
     pub file_bytes: u64,
     /// Who it says that it is.
-    pub about: About,
+    pub about: PluginDescription,
     instance: Option<Instance>,
-    witness: Arc<Witness>,
+    recorder: Arc<Recorder>,
 }
 
 /// Who a plugin says that it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct About {
+pub struct PluginDescription {
     /// Its version.
     pub version: String,
     /// What it measures.
     pub description: String,
     /// Every metric that it can return.
-    pub metrics: Vec<Described>,
+    pub metrics: Vec<DescribedMetric>,
 }
 
 /// What a plugin says of one of its metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
+pub struct DescribedMetric {
     /// The module that it is returned in.
     pub module: String,
     /// Its name, whatever its labels.
     pub name: String,
     /// How successive values relate.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// In UCUM.
     pub unit: String,
     /// One sentence.
@@ -115,7 +115,7 @@ pub struct Described {
 /// Something that a plugin may be granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    key: Key,
+    key: GrantKind,
     value: String,
 }
 
@@ -166,7 +166,7 @@ pub enum Granted {
 
 /// What a plugin was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Denial {
+pub enum DeniedAccess {
     /// This is not granted.
     Missing(Grant),
     /// No grant would help; why.
@@ -175,9 +175,9 @@ pub enum Denial {
 
 /// What came of one call.
 #[derive(Debug)]
-pub struct Measured {
+pub struct CallOutcome {
     /// What it returned as far as that is usable, or why there is nothing.
-    pub result: Result<Usable, Failure>,
+    pub result: Result<UsableResult, Failure>,
     /// How long that took, a fresh start included where there was one.
     pub took: Duration,
     /// Whether the call was the first of a fresh instance.
@@ -188,18 +188,18 @@ pub struct Measured {
 
 /// What a plugin has done besides what it was called for.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Observations {
     /// What it said.
     pub messages: Vec<Message>,
     /// How many messages more there were.
     pub more_messages: u64,
     /// What it was refused for the first time.
-    pub denied: Vec<Denial>,
+    pub denied: Vec<DeniedAccess>,
 }
 
 /// The usable part of what a plugin returned.
 #[derive(Debug)]
-pub struct Usable {
+pub struct UsableResult {
     /// What there is to put into a sample.
     pub modules: Vec<Module>,
     /// How many metrics were dropped.
@@ -208,7 +208,7 @@ pub struct Usable {
     pub losses: Vec<String>,
 }
 
-impl Workbench {
+impl PluginHarness {
     /// Sets up what it takes, as the agent does with this configuration.
     ///
     /// # Errors
@@ -243,8 +243,8 @@ impl Workbench {
     pub fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
         let entries = directory::list(directory)?.into_iter().map(|(file, look)| {
             let plugins = match look {
-                Look::File(_) => self.plugins_of(&file),
-                Look::Unusable(why) => Err(why),
+                EntryState::File(_) => self.plugins_of(&file),
+                EntryState::Unusable(why) => Err(why),
             };
             Entry { file, plugins }
         });
@@ -256,36 +256,36 @@ impl Workbench {
     /// # Errors
     ///
     /// Why there is none.
-    pub async fn open(&self, name: &str, config: PluginConfig, file: &Path) -> Result<Piece, Unfit> {
-        let witness = Arc::new(Witness::default());
-        let watched = Plugin::of_host(name, Arc::new(config), &self.root);
-        let plugin = Plugin { witness: Some(Arc::clone(&witness)), ..watched };
+    pub async fn open(&self, name: &str, config: PluginConfig, file: &Path) -> Result<LoadedPlugin, LoadError> {
+        let recorder = Arc::new(Recorder::default());
+        let watched = PluginContext::on_host(name, Arc::new(config), &self.root);
+        let plugin = PluginContext { recorder: Some(Arc::clone(&recorder)), ..watched };
         let load = Load {
             engine: self.engine.clone(),
             compiler: self.compiler.clone(),
             cache: self.cache.clone(),
-            places: Arc::new(Semaphore::new(1)),
+            permits: Arc::new(Semaphore::new(1)),
             plugin: plugin.clone(),
             path: file.to_owned(),
-            settled: [None, None],
+            known_hashes: [None, None],
             clock: self.clock,
         };
-        let unfit = |hash: Option<Hash>, reason| Unfit {
+        let load_error = |hash: Option<Hash>, reason| LoadError {
             file: file.to_owned(),
             hash: hash.as_ref().map(ToString::to_string),
             reason,
         };
         let Compiled { hash, bytes, code } = load.compiled().await.map_err(|outcome| match outcome {
-            Outcome::Rejected(hash, Rejection { reason, .. }) => unfit(Some(hash), reason),
-            Outcome::Unreadable(error) => unfit(None, unreadable(&error)),
+            Outcome::Rejected(hash, Rejection { reason, .. }) => load_error(Some(hash), reason),
+            Outcome::Unreadable(error) => load_error(None, unreadable(&error)),
             // Nothing has settled, and nothing was tried.
-            Outcome::Settled(hash) | Outcome::Ready(super::load::Version { hash, .. }, _) => {
-                unfit(Some(hash), "was not loaded; report this".to_owned())
+            Outcome::AlreadyKnown(hash) | Outcome::Ready(super::load::Version { hash, .. }, _) => {
+                load_error(Some(hash), "was not loaded; report this".to_owned())
             }
         })?;
-        let about = plugin.describe(&code).await.map_err(|rejection| unfit(Some(hash), rejection.reason))?;
+        let about = plugin.describe(&code).await.map_err(|rejection| load_error(Some(hash), rejection.reason))?;
         let (clock, about) = (self.clock, about.into());
-        Ok(Piece { plugin, code, clock, hash, file_bytes: bytes, about, instance: None, witness })
+        Ok(LoadedPlugin { plugin, code, clock, hash, file_bytes: bytes, about, instance: None, recorder })
     }
 }
 
@@ -305,11 +305,11 @@ fn unreadable(error: &io::Error) -> String {
     format!("cannot be read: {error}; {remedy}")
 }
 
-impl Piece {
+impl LoadedPlugin {
     /// The SHA-256 of its file, in hexadecimal digits; the log shows the first eight of them.
     #[must_use]
     pub fn hash(&self) -> String {
-        self.hash.in_full()
+        self.hash.to_hex()
     }
 
     /// How much native code and data was made of it.
@@ -354,55 +354,56 @@ impl Piece {
 
     /// Has it measure once, as at a tick. What has failed before is started afresh, without the pause that the agent
     /// would make.
-    pub async fn measure(&mut self) -> Measured {
+    pub async fn measure(&mut self) -> CallOutcome {
         let start = Instant::now();
         let is_first = self.instance.is_none();
         let result = self.call().await;
         let took = start.elapsed();
-        if matches!(result, Err(Failure::Fault(_) | Failure::PutAside(_))) {
+        if matches!(result, Err(Failure::Fault(_) | Failure::Disabled(_))) {
             self.instance = None;
         }
         let memory_bytes = self.instance.as_ref().map_or(0, |instance| instance.held_bytes() as u64);
-        Measured { result, took, is_first, memory_bytes }
+        CallOutcome { result, took, is_first, memory_bytes }
     }
 
     /// What was seen of it since this was asked last.
     #[must_use]
-    pub fn seen(&self) -> Seen {
-        let witness::Seen { messages, more, denied } = self.witness.look();
+    pub fn seen(&self) -> Observations {
+        let recorder::Recording { messages, more, denied } = self.recorder.take();
         let denied = denied.into_iter().map(|denied| match denied {
-            Denied::Missing(key, value) => Denial::Missing(Grant { key, value }),
-            Denied::Final(why) => Denial::Final(why),
+            RecordedDenial::Missing(key, value) => DeniedAccess::Missing(Grant { key, value }),
+            RecordedDenial::Final(why) => DeniedAccess::Final(why),
         });
-        Seen { messages, more_messages: more, denied: denied.collect() }
+        Observations { messages, more_messages: more, denied: denied.collect() }
     }
 
-    async fn call(&mut self) -> Result<Usable, Failure> {
+    async fn call(&mut self) -> Result<UsableResult, Failure> {
         let instance = match &mut self.instance {
             Some(instance) => instance,
             none => none.insert(self.plugin.start(&self.code).await?.0),
         };
         let tick = Tick { index: 0, previous: None, since_epoch: wall_clock() };
         let collected = instance.collect(tick, self.clock.elapsed()).await?;
-        Ok(Usable { modules: collected.modules, dropped: collected.dropped, losses: collected.losses })
+        Ok(UsableResult { modules: collected.modules, dropped: collected.dropped, losses: collected.losses })
     }
 
     /// The lines of the plugin's table in the configuration that grant all of this besides what they grant already.
     #[must_use]
     pub fn lines<'a>(&self, missing: impl IntoIterator<Item = &'a Grant>) -> Vec<String> {
-        let missing: Vec<(Key, String)> = missing.into_iter().map(|grant| (grant.key, grant.value.clone())).collect();
-        self.plugin.table(&missing)
+        let missing: Vec<(GrantKind, String)> =
+            missing.into_iter().map(|grant| (grant.key, grant.value.clone())).collect();
+        self.plugin.grant_lines(&missing)
     }
 }
 
-impl From<wit::About> for About {
+impl From<wit::About> for PluginDescription {
     fn from(about: wit::About) -> Self {
-        let described = |metric: metrics::Descriptor| Described {
+        let described = |metric: metrics::Descriptor| DescribedMetric {
             module: metric.module,
             name: metric.name,
             kind: match metric.kind {
-                metrics::Kind::Gauge => Kind::Gauge,
-                metrics::Kind::Counter => Kind::Counter,
+                metrics::Kind::Gauge => MetricKind::Gauge,
+                metrics::Kind::Counter => MetricKind::Counter,
             },
             unit: printable(&metric.unit),
             description: printable(&metric.description),

@@ -10,21 +10,38 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
 
 use self::files::File;
-use super::{Trouble, show};
+use crate::cli::error::CommandError;
+use crate::cli::output::print;
 use crate::config::is_plugin_name;
 
-/// What a plugin is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Arguments of `gauged plugin new`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The plugin's name, and that of the directory
+    #[arg(value_parser = parse_name)]
+    pub name: String,
+    /// The language to write it in
+    #[arg(long, value_name = "LANGUAGE")]
+    pub lang: Language,
+    /// Directory to make it in; among the plugins of gauged's own sources, a Rust plugin is built with those
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub into: PathBuf,
+}
+
+/// The language of a new project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Language {
-    /// Rust, with the SDK.
+    /// By cargo, for wasm32-unknown-unknown
     Rust,
-    /// Python, by componentize-py.
+    /// By componentize-py
     Python,
-    /// JavaScript, by componentize-js.
+    /// By componentize-js
+    #[value(name = "javascript")]
     JavaScript,
-    /// C, by clang and nothing else.
+    /// By clang
     C,
 }
 
@@ -34,7 +51,7 @@ pub enum Language {
 /// # Errors
 ///
 /// What would be right.
-pub fn parse_name(text: &str) -> Result<String, String> {
+fn parse_name(text: &str) -> Result<String, String> {
     let begins_well = text.starts_with(|first: char| first.is_ascii_alphabetic());
     let is_sdk = text.replace('-', "_").eq_ignore_ascii_case("gauged_plugin");
     if !is_plugin_name(text) || !begins_well || is_sdk {
@@ -46,7 +63,8 @@ pub fn parse_name(text: &str) -> Result<String, String> {
 }
 
 /// Makes a project that is called like its plugin, in this directory.
-pub(super) fn run(name: &str, language: Language, into: &Path) -> Result<ExitCode, Trouble> {
+pub(super) fn run(Arguments { name, lang, into }: &Arguments) -> Result<ExitCode, CommandError> {
+    let language = *lang;
     let directory = into.join(name);
     let is_checkout = language == Language::Rust && is_checkout(into);
     let files = match language {
@@ -57,7 +75,7 @@ pub(super) fn run(name: &str, language: Language, into: &Path) -> Result<ExitCod
         Language::C => files::C,
     };
     make(&directory, name, files)?;
-    show(&format!("made {}; its README.md says how to build and test it\n", directory.display()))?;
+    print(&format!("made {}; its README.md says how to build and test it\n", directory.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,20 +93,20 @@ fn make(directory: &Path, name: &str, files: &[&[File]]) -> anyhow::Result<()> {
     if !is_empty && fs::symlink_metadata(directory).is_ok() {
         bail!("{shown} is there already, and no empty directory; choose another name, or another place by --into");
     }
-    let unfinished = Unfinished(directory.with_file_name(format!(".{name}.{}", std::process::id())));
+    let temporary = TemporaryDirectory(directory.with_file_name(format!(".{name}.{}", std::process::id())));
     let into = directory.parent().unwrap_or(directory).display();
-    fs::create_dir(&unfinished.0).with_context(|| format!("failed to make a directory in {into}"))?;
+    fs::create_dir(&temporary.0).with_context(|| format!("failed to make a directory in {into}"))?;
     for file in files.iter().copied().flatten() {
-        let path = unfinished.0.join(file.path);
+        let path = temporary.0.join(file.path);
         file.write(&path, name).with_context(|| format!("failed to write {}", path.display()))?;
     }
-    fs::rename(&unfinished.0, directory).with_context(|| format!("failed to make {shown}"))
+    fs::rename(&temporary.0, directory).with_context(|| format!("failed to make {shown}"))
 }
 
 /// A directory that is removed when it has not got its name by then.
-struct Unfinished(PathBuf);
+struct TemporaryDirectory(PathBuf);
 
-impl Drop for Unfinished {
+impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         // It is not there when all went well.
         let _ = fs::remove_dir_all(&self.0);
@@ -114,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_plugins_and_of_packages() {
+    fn project_names_suit_plugins_and_packages() {
         for good in ["redis", "a-b_c9", "X"] {
             assert_eq!(parse_name(good), Ok(good.to_owned()));
         }
@@ -125,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_leaves_nothing_behind() {
+    fn a_failed_write_leaves_nothing_behind() {
         let into = tempfile::tempdir().expect("a temporary directory");
         let twice = [File { path: "a", text: "" }, File { path: "a/b", text: "" }];
         let error = make(&into.path().join("new"), "new", &[&twice]).expect_err("a file is no directory");

@@ -9,15 +9,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// Something that failed and is tried again after a pause, the longer the more often it has failed in a row. It has to
 /// do well for twice the pause before that counts as the end of the row: what fails at every other call is not well.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Retry {
+pub(super) struct Backoff {
     failures: u32,
     /// When the pause is over; none once it was decided not to wait any more.
     pub(super) at: Option<Instant>,
 }
 
-impl Retry {
+impl Backoff {
     /// It has failed. Answers how long it is left alone.
-    pub(super) fn failed(&mut self, now: Instant) -> Duration {
+    pub(super) fn record_failure(&mut self, now: Instant) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let pause = pause_after(self.failures);
         self.at = Some(now + jittered(pause));
@@ -25,13 +25,13 @@ impl Retry {
     }
 
     /// It did well.
-    pub(super) fn went_well(&mut self, now: Instant) {
+    pub(super) fn record_success(&mut self, now: Instant) {
         if self.at.is_some_and(|at| now.saturating_duration_since(at) > 2 * pause_after(self.failures)) {
             *self = Self::default();
         }
     }
 
-    pub(super) fn is_pausing(&self, now: Instant) -> bool {
+    pub(super) fn is_waiting(&self, now: Instant) -> bool {
         self.at.is_some_and(|at| at > now)
     }
 }
@@ -58,13 +58,13 @@ mod tests {
     #[test]
     fn what_fails_at_every_other_call_rests_longer_and_longer() {
         let mut now = Instant::now();
-        let mut retry = Retry::default();
+        let mut backoff = Backoff::default();
         let pauses: Vec<u64> = (0..4)
             .map(|_| {
-                let pause = retry.failed(now);
-                assert!(retry.is_pausing(now) && !retry.is_pausing(now + pause));
+                let pause = backoff.record_failure(now);
+                assert!(backoff.is_waiting(now) && !backoff.is_waiting(now + pause));
                 now += pause + Duration::from_secs(1);
-                retry.went_well(now);
+                backoff.record_success(now);
                 now += Duration::from_secs(1);
                 pause.as_secs()
             })
@@ -75,14 +75,14 @@ mod tests {
     #[test]
     fn what_did_well_for_long_enough_starts_from_the_beginning() {
         let now = Instant::now();
-        let mut retry = Retry::default();
-        retry.failed(now);
-        let pause = retry.failed(now);
-        let over = retry.at.expect("a pause");
-        retry.went_well(over + 2 * pause);
-        assert_eq!(retry.failures, 2);
-        retry.went_well(over + 2 * pause + Duration::from_millis(1));
-        assert_eq!(retry.failed(now), Duration::from_secs(1));
+        let mut backoff = Backoff::default();
+        backoff.record_failure(now);
+        let pause = backoff.record_failure(now);
+        let over = backoff.at.expect("a pause");
+        backoff.record_success(over + 2 * pause);
+        assert_eq!(backoff.failures, 2);
+        backoff.record_success(over + 2 * pause + Duration::from_millis(1));
+        assert_eq!(backoff.record_failure(now), Duration::from_secs(1));
     }
 
     #[test]

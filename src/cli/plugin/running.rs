@@ -10,8 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::columns::columns;
-use super::{Form, Trouble, show, show_json, size};
+use crate::cli::error::CommandError;
+use crate::cli::output::{OutputFormat, print, print_json, size, table};
 
 /// What stands for standard input.
 const STDIN: &str = "-";
@@ -23,7 +23,7 @@ const SAMPLE_BYTES: u64 = 64 << 20;
 const PREFIX: &str = "plugin_";
 
 /// Shows what the last sample of a file tells of plugins.
-pub(super) fn run(file: &Path, form: Form) -> Result<ExitCode, Trouble> {
+pub(super) fn run(file: &Path, json: bool) -> Result<ExitCode, CommandError> {
     let last = if file == Path::new(STDIN) {
         last_sample(io::stdin().lock())
     } else {
@@ -32,12 +32,12 @@ pub(super) fn run(file: &Path, form: Form) -> Result<ExitCode, Trouble> {
     let sample = last.map_err(|error| anyhow::anyhow!("failed to read {}: {error}", file.display()))?;
     let Some(sample) = sample else {
         let file = file.display();
-        return Err(Trouble::Failed(anyhow::anyhow!("{file} has no sample; give it what the agent prints")));
+        return Err(CommandError::Other(anyhow::anyhow!("{file} has no sample; give it what the agent prints")));
     };
     let plugins = plugins(&sample);
-    match form {
-        Form::Text => show(&text(&sample, &plugins))?,
-        Form::Json => show_json(&plugins.into_values().map(Value::Object).collect())?,
+    match OutputFormat::new(json) {
+        OutputFormat::Text => print(&text(&sample, &plugins))?,
+        OutputFormat::Json => print_json(&plugins.into_values().map(Value::Object).collect())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -100,7 +100,7 @@ fn text(agent: &Map<String, Value>, plugins: &BTreeMap<String, Map<String, Value
         .and_then(|since| UNIX_EPOCH.checked_add(since))
         .map_or_else(|| "?".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string());
     let (host, version, count) = (said("hostname"), said("version"), plugins.len());
-    let titles = ["name", "state", "version", "hash", "last call", "longest", "memory", "faults", "overdue", "dropped"];
+    let titles = ["name", "state", "version", "hash", "last call", "longest", "memory", "faults", "skipped", "dropped"];
     let rows = plugins.values().map(|plugin| {
         let text = |key: &str| plugin.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
         let shown = |key: &str, show: &dyn Fn(f64) -> String| {
@@ -126,12 +126,12 @@ fn text(agent: &Map<String, Value>, plugins: &BTreeMap<String, Map<String, Value
                 .and_then(Value::as_u64)
                 .map_or_else(|| "-".to_owned(), |bytes| size(bytes).to_string()),
             faults.unwrap_or_else(|| "-".to_owned()),
-            shown("overdue_total", &whole),
+            shown("skipped_total", &whole),
             shown("dropped_metrics_total", &whole),
         ]
     });
     let titles = titles.map(str::to_uppercase).to_vec();
-    format!("{host}, gauged {version}, at {when}: {count} plugins\n{}", columns([titles].into_iter().chain(rows)))
+    format!("{host}, gauged {version}, at {when}: {count} plugins\n{}", table([titles].into_iter().chain(rows)))
 }
 
 #[cfg(test)]

@@ -15,31 +15,31 @@ const DEFAULT_MAPPINGS: u64 = 65_530;
 const OTHER_DESCRIPTORS: u64 = 600;
 
 /// However much the host allows: a host with more plugins than this is being tested.
-const MOST_PLUGINS: usize = 100_000;
+const MAX_PLUGINS: usize = 100_000;
 
 /// How many plugins there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct Capacity {
     pub(super) plugins: usize,
     /// How to make more: an order to the operator.
     pub(super) remedy: &'static str,
 }
 
-impl Room {
-    pub(super) fn of_host() -> Self {
+impl Capacity {
+    pub(super) fn on_host() -> Self {
         let mappings = std::fs::read("/proc/sys/vm/max_map_count").ok().and_then(|text| leading_number(&text));
         let descriptors = getrlimit(Resource::Nofile).current;
-        Self::of(mappings.unwrap_or(DEFAULT_MAPPINGS), descriptors.unwrap_or(u64::MAX))
+        Self::new(mappings.unwrap_or(DEFAULT_MAPPINGS), descriptors.unwrap_or(u64::MAX))
     }
 
-    fn of(mappings: u64, descriptors: u64) -> Self {
+    fn new(mappings: u64, descriptors: u64) -> Self {
         let by_mappings = (mappings / MAPPINGS, "raise vm.max_map_count and start the agent again");
         let by_descriptors = (
             descriptors.saturating_sub(OTHER_DESCRIPTORS),
             "raise the agent's limit of open files (LimitNOFILE, minfds) and start it again",
         );
         let (plugins, remedy) = by_mappings.min(by_descriptors);
-        Self { plugins: usize::try_from(plugins).unwrap_or(usize::MAX).clamp(1, MOST_PLUGINS), remedy }
+        Self { plugins: usize::try_from(plugins).unwrap_or(usize::MAX).clamp(1, MAX_PLUGINS), remedy }
     }
 }
 
@@ -49,11 +49,11 @@ mod tests {
 
     #[test]
     fn there_is_room_for_as_many_as_the_scarcer_thing_allows() {
-        let room = Room::of(DEFAULT_MAPPINGS, 1 << 20);
-        assert_eq!((room.plugins, room.remedy.contains("vm.max_map_count")), (5460, true));
-        let room = Room::of(1 << 20, 1024);
-        assert_eq!((room.plugins, room.remedy.contains("LimitNOFILE")), (424, true));
-        assert_eq!(Room::of(0, 0).plugins, 1);
-        assert_eq!(Room::of(u64::MAX, u64::MAX).plugins, MOST_PLUGINS);
+        let capacity = Capacity::new(DEFAULT_MAPPINGS, 1 << 20);
+        assert_eq!((capacity.plugins, capacity.remedy.contains("vm.max_map_count")), (5460, true));
+        let capacity = Capacity::new(1 << 20, 1024);
+        assert_eq!((capacity.plugins, capacity.remedy.contains("LimitNOFILE")), (424, true));
+        assert_eq!(Capacity::new(0, 0).plugins, 1);
+        assert_eq!(Capacity::new(u64::MAX, u64::MAX).plugins, MAX_PLUGINS);
     }
 }

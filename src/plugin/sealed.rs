@@ -20,7 +20,7 @@ pub(super) struct Hash(pub(super) [u8; 32]);
 
 impl Hash {
     /// All its digits.
-    pub(super) fn in_full(&self) -> String {
+    pub(super) fn to_hex(&self) -> String {
         digits(&self.0)
     }
 }
@@ -42,13 +42,13 @@ impl fmt::Display for Hash {
 
 /// A copy that stays as it is.
 #[derive(Debug)]
-pub(super) struct Content {
+pub(super) struct Sealed {
     file: File,
     length: u64,
     hash: Hash,
 }
 
-impl Content {
+impl Sealed {
     /// Copies all that is read from somewhere.
     pub(super) fn copy(mut from: impl Read) -> io::Result<Self> {
         let mut blank = blank()?;
@@ -81,7 +81,7 @@ impl Content {
     }
 
     /// How it begins: as much of it as there is room for.
-    pub(super) fn beginning<'a>(&self, room: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    pub(super) fn prefix<'a>(&self, room: &'a mut [u8]) -> io::Result<&'a [u8]> {
         let read = self.file.read_at(room, 0)?;
         Ok(&room[..read])
     }
@@ -149,18 +149,18 @@ mod tests {
 
     #[test]
     fn a_copy_is_told_by_its_hash_and_read_from_its_beginning() {
-        let content = Content::copy(&b"abc"[..]).expect("copied");
+        let content = Sealed::copy(&b"abc"[..]).expect("copied");
         assert_eq!((content.hash().to_string(), content.length()), ("ba7816bf".to_owned(), 3));
         // As FIPS 180-2 has it in its first example.
-        let in_full = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(content.hash().in_full(), in_full);
+        let to_hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(content.hash().to_hex(), to_hex);
         for _ in 0..2 {
             let mut bytes = Vec::new();
             content.open().and_then(|mut file| file.read_to_end(&mut bytes)).expect("read");
             assert_eq!(bytes, b"abc");
         }
-        assert_eq!(content.beginning(&mut [0; 2]).expect("read"), b"ab");
-        assert_eq!(content.beginning(&mut [0; 9]).expect("read"), b"abc");
+        assert_eq!(content.prefix(&mut [0; 2]).expect("read"), b"ab");
+        assert_eq!(content.prefix(&mut [0; 9]).expect("read"), b"abc");
     }
 
     #[test]
@@ -169,9 +169,9 @@ mod tests {
         let mut blank = blank().expect("memory");
         blank.write_all(b"abc").expect("written");
         let mut other = blank.try_clone().expect("duplicated");
-        let content = Content::seal(blank).expect("sealed");
+        let content = Sealed::seal(blank).expect("sealed");
         assert!(other.write_all(b"d").is_err() && other.set_len(0).is_err());
         assert!(File::options().write(true).open(content.path()).and_then(|mut file| file.write_all(b"d")).is_err());
-        assert_eq!(Content::copy(content.open().expect("open")).expect("copied").hash(), content.hash());
+        assert_eq!(Sealed::copy(content.open().expect("open")).expect("copied").hash(), content.hash());
     }
 }

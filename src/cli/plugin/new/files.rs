@@ -14,7 +14,7 @@ macro_rules! files {
     ($from:literal to $to:literal: $($name:literal)*) => {
         &[$(File {
             path: concat!($to, $name),
-            text: include_str!(concat!("../../../", $from, $name)),
+            text: include_str!(concat!("../../../../", $from, $name)),
         }),*]
     };
 }
@@ -22,7 +22,7 @@ macro_rules! files {
 /// A file at another path, made of one or several files of these sources: what would be obeyed there, or has a variant.
 macro_rules! file {
     ($path:literal from $($name:literal)*) => {
-        File { path: $path, text: concat!($(include_str!(concat!("../../../", $name))),*) }
+        File { path: $path, text: concat!($(include_str!(concat!("../../../../", $name))),*) }
     };
 }
 

@@ -7,46 +7,46 @@ use std::sync::Arc;
 
 use super::grants::Grants;
 use super::grants::network::Network;
-use super::host::{Denials, Log, Places};
-use super::witness::Witness;
+use super::host::{Permits, PluginLog, ReportedDenials};
+use super::recorder::Recorder;
 use crate::config::limits::Limit;
 use crate::config::{PluginConfig, is_plugin_name};
 
 /// A plugin, whatever version of it serves.
 #[derive(Clone)]
-pub(super) struct Plugin {
+pub(super) struct PluginContext {
     pub(super) name: Arc<str>,
     pub(super) config: Arc<PluginConfig>,
     pub(super) grants: Arc<Grants>,
     /// Its allowance of log lines, which a restart does not renew.
-    pub(super) log: Arc<Log>,
+    pub(super) log: Arc<PluginLog>,
     /// What the operator has been told that it lacks.
-    pub(super) denials: Arc<Denials>,
+    pub(super) denials: Arc<ReportedDenials>,
     /// Whether it is only asked who it is: what it is denied then is not worth telling.
     pub(super) is_being_described: bool,
-    /// Its places for operations that may not come back.
-    pub(super) places: Arc<Places>,
+    /// Its permits for operations that may not come back.
+    pub(super) permits: Arc<Permits>,
     /// Whoever watches it instead of the log, where it is tried out.
-    pub(super) witness: Option<Arc<Witness>>,
+    pub(super) recorder: Option<Arc<Recorder>>,
 }
 
-impl Plugin {
+impl PluginContext {
     pub(super) fn new(name: &str, config: Arc<PluginConfig>, grants: Grants) -> Self {
         let name: Arc<str> = name.into();
         Self {
-            log: Arc::new(Log::new(Arc::clone(&name), config.limits[Limit::LogLines])),
+            log: Arc::new(PluginLog::new(Arc::clone(&name), config.limits[Limit::LogLines])),
             name,
             config,
             grants: Arc::new(grants),
             denials: Arc::default(),
             is_being_described: false,
-            places: Arc::default(),
-            witness: None,
+            permits: Arc::default(),
+            recorder: None,
         }
     }
 
     /// A plugin with what its configuration grants it on the host whose root is there.
-    pub(super) fn of_host(name: &str, config: Arc<PluginConfig>, root: &Path) -> Self {
+    pub(super) fn on_host(name: &str, config: Arc<PluginConfig>, root: &Path) -> Self {
         let network = Network::new(&config.connect, &config.fetch);
         let grants = Grants::new(root, &config.read, &config.usage, network);
         Self::new(name, config, grants)

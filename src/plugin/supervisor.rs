@@ -8,19 +8,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::configured::Plugin;
-use super::content::Hash;
-use super::fault::{Counts, Failure, Fault, Kind};
+use super::backoff::Backoff;
+use super::context::PluginContext;
+use super::fault::{Counts, Failure, Fault, FaultKind};
 use super::instance::Instance;
-use super::load::{Outcome, Prospect, Rejection, Trial, Version};
+use super::load::{Outcome, Rejection, RetryPolicy, Trial, Version};
 use super::result::Collected;
-use super::retry::Retry;
+use super::sealed::Hash;
+use crate::clock::schedule::Tick;
 use crate::sample::{Labels, Module, Sample, Text, Value};
-use crate::schedule::Tick;
 
 /// One plugin's place.
-pub(super) struct Slot {
-    pub(super) plugin: Plugin,
+pub(super) struct Supervisor {
+    pub(super) plugin: PluginContext,
     /// The name of its file in the plugins directory.
     pub(super) file: String,
     /// Of what the agent tells of it.
@@ -29,30 +29,30 @@ pub(super) struct Slot {
     /// What was rejected last.
     rejected: Option<Rejected>,
     /// When to load that again, if it may pass then.
-    reload: Retry,
+    reload: Backoff,
 
     serving: Option<Arc<Version>>,
     /// Which of the versions that have served here it is.
     generation: u64,
     /// Its instance, while that is not away on a call.
-    home: Option<Box<Instance>>,
-    is_away: bool,
+    idle: Option<Box<Instance>>,
+    is_in_flight: bool,
     /// Whether it was never called: then it is due at the next tick, whatever its interval.
-    is_new: bool,
+    was_never_called: bool,
     condition: Condition,
     /// When a version that failed is called again.
-    recall: Retry,
+    restart: Backoff,
 
-    arrived: Option<Collected>,
+    pending: Option<Collected>,
     /// The modules of its last result, which nobody after it may have: at ticks without one neither.
-    pub(super) claims: Vec<Text>,
+    pub(super) reserved_modules: Vec<Text>,
     reported: Reported,
     /// How long the last call took, and the longest one of this version; none before the first.
     duration: Option<Duration>,
     longest: Duration,
     memory_bytes: usize,
     faults: Counts,
-    overdue: u64,
+    skipped: u64,
     late: u64,
     dropped: u64,
 }
@@ -72,7 +72,7 @@ struct Rejected {
     hash: Hash,
     version: Option<String>,
     reason: String,
-    prospect: Prospect,
+    retry: RetryPolicy,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,14 +91,14 @@ enum Condition {
     /// What it measures is not there; why, and whether that was logged.
     Unavailable(String, bool),
     /// It is not called until its file changes.
-    Aside,
+    Disabled,
 }
 
 /// A call that is under way.
-pub(super) type Call = Pin<Box<dyn Future<Output = Returned> + Send>>;
+pub(super) type Call = Pin<Box<dyn Future<Output = CallResult> + Send>>;
 
-/// What a call brought home.
-pub(super) struct Returned {
+/// What a call brought idle.
+pub(super) struct CallResult {
     /// The version that was called, unless its call panicked.
     version: Option<Arc<Version>>,
     instance: Option<Box<Instance>>,
@@ -106,39 +106,39 @@ pub(super) struct Returned {
     took: Duration,
 }
 
-impl Returned {
+impl CallResult {
     /// A call whose task panicked.
     pub(super) fn panicked() -> Self {
         let message = "the agent panicked while serving it; report this".to_owned();
-        let fault = Failure::Fault(Fault { kind: Kind::Panic, message });
+        let fault = Failure::Fault(Fault { kind: FaultKind::Panic, message });
         Self { version: None, instance: None, result: Err(fault), took: Duration::ZERO }
     }
 }
 
-impl Slot {
-    pub(super) fn new(plugin: Plugin, file: String) -> Self {
+impl Supervisor {
+    pub(super) fn new(plugin: PluginContext, file: String) -> Self {
         Self {
             labels: [("plugin", &*plugin.name)].into(),
             plugin,
             file,
             loading: Loading::No,
             rejected: None,
-            reload: Retry::default(),
+            reload: Backoff::default(),
             serving: None,
             generation: 0,
-            home: None,
-            is_away: false,
-            is_new: true,
+            idle: None,
+            is_in_flight: false,
+            was_never_called: true,
             condition: Condition::Down,
-            recall: Retry::default(),
-            arrived: None,
-            claims: Vec::new(),
+            restart: Backoff::default(),
+            pending: None,
+            reserved_modules: Vec::new(),
             reported: Reported::default(),
             duration: None,
             longest: Duration::ZERO,
             memory_bytes: 0,
             faults: Counts::default(),
-            overdue: 0,
+            skipped: 0,
             late: 0,
             dropped: 0,
         }
@@ -146,7 +146,7 @@ impl Slot {
 
     /// Takes note that the file is new or has changed. Answers whether to load it now: a load that is under way is let
     /// finish first.
-    pub(super) fn changed(&mut self) -> bool {
+    pub(super) fn file_changed(&mut self) -> bool {
         self.reload.at = None;
         let now = self.loading == Loading::No;
         self.loading = if now { Loading::Yes } else { Loading::Again };
@@ -159,7 +159,7 @@ impl Slot {
     }
 
     /// Answers whether to look at the file again now.
-    pub(super) fn wants_reload(&mut self, now: Instant) -> bool {
+    pub(super) fn take_due_reload(&mut self, now: Instant) -> bool {
         let is_due = self.reload_at().is_some_and(|at| at <= now);
         if is_due {
             self.reload.at = None;
@@ -168,8 +168,8 @@ impl Slot {
     }
 
     /// The contents that are not to be loaded again: the one that serves, and the one that was rejected for good.
-    pub(super) fn settled(&self) -> [Option<Hash>; 2] {
-        let rejected = self.rejected.as_ref().filter(|rejected| rejected.prospect == Prospect::None);
+    pub(super) fn known_hashes(&self) -> [Option<Hash>; 2] {
+        let rejected = self.rejected.as_ref().filter(|rejected| rejected.retry == RetryPolicy::Never);
         [self.serving.as_ref().map(|version| version.hash), rejected.map(|rejected| rejected.hash)]
     }
 
@@ -179,28 +179,28 @@ impl Slot {
     }
 
     /// Takes the outcome of a load. Answers whether to load again at once.
-    pub(super) fn loaded(&mut self, outcome: Outcome, directory: &Path, now: Instant) -> bool {
+    pub(super) fn handle_load(&mut self, outcome: Outcome, directory: &Path, now: Instant) -> bool {
         let again = std::mem::replace(&mut self.loading, Loading::No) == Loading::Again;
         let path = directory.join(&self.file);
         match outcome {
-            Outcome::Settled(hash) => {
+            Outcome::AlreadyKnown(hash) => {
                 let is_rejected = |rejected: &Rejected| rejected.hash == hash;
                 match self.rejected.take_if(|rejected| !is_rejected(rejected)) {
                     // What serves is back in its place.
-                    Some(_) => self.reload = Retry::default(),
+                    Some(_) => self.reload = Backoff::default(),
                     None => self.report_rejection(&path),
                 }
             }
-            Outcome::Unreadable(error) => self.unreadable(&error, &path),
+            Outcome::Unreadable(error) => self.report_unreadable(&error, &path),
             Outcome::Rejected(hash, rejection) => self.reject(hash, rejection, &path, now),
             // A version takes the place of one that is up only when it measures, and of any other only when it does not
             // fail.
             Outcome::Ready(version, Trial::Failed(fault)) if self.serving.is_some() => {
-                let rejection = Rejection::from(Failure::Fault(fault)).of(&version.name);
+                let rejection = Rejection::from(Failure::Fault(fault)).with_version(&version.name);
                 self.reject(version.hash, rejection, &path, now);
             }
             Outcome::Ready(version, Trial::Unavailable(why)) if self.is_up() => {
-                let rejection = Rejection::from(Failure::Unavailable(why)).of(&version.name);
+                let rejection = Rejection::from(Failure::Unavailable(why)).with_version(&version.name);
                 self.reject(version.hash, rejection, &path, now);
             }
             Outcome::Ready(version, trial) => self.serve(version, trial, now),
@@ -211,30 +211,30 @@ impl Slot {
         again
     }
 
-    fn unreadable(&mut self, error: &io::Error, path: &Path) {
+    fn report_unreadable(&mut self, error: &io::Error, path: &Path) {
         let (plugin, path, consequence) = (&self.plugin.name, path.display(), self.consequence());
         if error.kind() == io::ErrorKind::NotFound {
             tracing::warn!("plugin {plugin}: {path} went away while it was being loaded; {consequence}");
         } else {
             tracing::warn!("plugin {plugin}: {path} cannot be read: {error}; allow the agent to; {consequence}");
-            self.faults.add(Kind::Load);
+            self.faults.add(FaultKind::Load);
         }
     }
 
     fn reject(&mut self, hash: Hash, rejection: Rejection, path: &Path, now: Instant) {
-        let Rejection { version, reason, is_fault, prospect } = rejection;
+        let Rejection { version, reason, is_fault, retry } = rejection;
         if is_fault {
-            self.faults.add(Kind::Load);
+            self.faults.add(FaultKind::Load);
         }
         if self.rejected.as_ref().is_none_or(|rejected| rejected.hash != hash) {
-            self.reload = Retry::default();
+            self.reload = Backoff::default();
         }
-        if prospect == Prospect::Soon {
-            self.reload.failed(now);
+        if retry == RetryPolicy::Backoff {
+            self.reload.record_failure(now);
         }
-        let rejected = Some(Rejected { hash, version, reason, prospect });
+        let rejected = Some(Rejected { hash, version, reason, retry });
         // What is tried again and again is reported once.
-        let is_known = prospect == Prospect::Soon && self.rejected == rejected;
+        let is_known = retry == RetryPolicy::Backoff && self.rejected == rejected;
         self.rejected = rejected;
         if !is_known {
             self.report_rejection(path);
@@ -242,12 +242,12 @@ impl Slot {
     }
 
     fn report_rejection(&self, path: &Path) {
-        let Some(Rejected { hash, version, reason, prospect }) = &self.rejected else { return };
+        let Some(Rejected { hash, version, reason, retry }) = &self.rejected else { return };
         let version = version.as_ref().map(|version| format!("{version}, ")).unwrap_or_default();
-        let again = match prospect {
-            Prospect::None => "",
-            Prospect::WhenPutAgain => "; when it can, put it there again",
-            Prospect::Soon => "; it is tried again",
+        let again = match retry {
+            RetryPolicy::Never => "",
+            RetryPolicy::OnChange => "; when it can, put it there again",
+            RetryPolicy::Backoff => "; it is tried again",
         };
         let (plugin, path, consequence) = (&self.plugin.name, path.display(), self.consequence());
         tracing::warn!("plugin {plugin}: {path} ({version}{hash}) {reason}; {consequence}{again}");
@@ -264,24 +264,24 @@ impl Slot {
             Some(former) => tracing::info!("plugin {plugin} {version} takes the place of {former}"),
         }
         self.rejected = None;
-        self.reload = Retry::default();
+        self.reload = Backoff::default();
         self.serving = Some(Arc::new(version));
         self.generation += 1;
-        // A call of the version before ends on that version, and its instance does not come home.
-        self.home = None;
-        self.is_away = false;
-        self.is_new = true;
-        self.recall = Retry::default();
+        // A call of the version before ends on that version, and its instance does not come idle.
+        self.idle = None;
+        self.is_in_flight = false;
+        self.was_never_called = true;
+        self.restart = Backoff::default();
         self.reported = Reported::default();
         self.duration = None;
         self.longest = Duration::ZERO;
         match trial {
             Trial::Passed(instance) => {
-                self.settle(Some(instance));
+                self.keep_instance(Some(instance));
                 self.condition = Condition::Up;
             }
-            Trial::Unavailable(why) => self.unavailable(why),
-            Trial::Failed(fault) => self.failed(&fault, now),
+            Trial::Unavailable(why) => self.handle_unavailable(why),
+            Trial::Failed(fault) => self.handle_fault(&fault, now),
         }
     }
 
@@ -289,25 +289,25 @@ impl Slot {
     /// still away, which is counted.
     pub(super) fn call(&mut self, tick: Tick, clock: Instant) -> Option<Call> {
         let version = Arc::clone(self.serving.as_ref()?);
-        let is_due = self.is_new || tick.is_due(self.plugin.config.every);
-        if !is_due || self.condition == Condition::Aside {
+        let is_due = self.was_never_called || tick.is_due(self.plugin.config.every);
+        if !is_due || self.condition == Condition::Disabled {
             return None;
         }
-        if self.is_away {
-            self.overdue += 1;
+        if self.is_in_flight {
+            self.skipped += 1;
             return None;
         }
         let start = Instant::now();
-        if self.recall.is_pausing(start) {
+        if self.restart.is_waiting(start) {
             return None;
         }
-        self.is_away = true;
-        self.is_new = false;
+        self.is_in_flight = true;
+        self.was_never_called = false;
         let collect = move |mut instance: Box<Instance>, version| async move {
             let result = instance.collect(tick, clock.elapsed()).await;
-            Returned { version: Some(version), instance: Some(instance), result, took: start.elapsed() }
+            CallResult { version: Some(version), instance: Some(instance), result, took: start.elapsed() }
         };
-        if let Some(instance) = self.home.take() {
+        if let Some(instance) = self.idle.take() {
             return Some(Box::pin(collect(instance, version)));
         }
         let plugin = self.plugin.clone();
@@ -316,7 +316,7 @@ impl Slot {
                 Ok((instance, _needs)) => collect(Box::new(instance), version).await,
                 Err(failure) => {
                     let (result, took) = (Err(failure), start.elapsed());
-                    Returned { version: Some(version), instance: None, result, took }
+                    CallResult { version: Some(version), instance: None, result, took }
                 }
             }
         }))
@@ -327,14 +327,14 @@ impl Slot {
         self.generation
     }
 
-    /// Takes what a call of a version brought home. `is_late` says that the sample that it was made for has left without
+    /// Takes what a call of a version brought idle. `is_late` says that the sample that it was made for has left without
     /// it: then it goes with the next.
-    pub(super) fn returned(&mut self, returned: Returned, generation: u64, is_late: bool, now: Instant) {
-        let Returned { version, instance, result, took } = returned;
+    pub(super) fn handle_result(&mut self, returned: CallResult, generation: u64, is_late: bool, now: Instant) {
+        let CallResult { version, instance, result, took } = returned;
         if generation != self.generation {
-            return self.former_returned(version, result, is_late);
+            return self.handle_superseded(version, result, is_late);
         }
-        self.is_away = false;
+        self.is_in_flight = false;
         self.duration = Some(took);
         self.longest = self.longest.max(took);
         match result {
@@ -343,30 +343,30 @@ impl Slot {
                     tracing::info!("plugin {}: what it measures is available again", self.plugin.name);
                 }
                 self.report_loss(&collected);
-                self.arrive(collected, is_late);
-                self.settle(instance);
+                self.store_result(collected, is_late);
+                self.keep_instance(instance);
                 self.condition = Condition::Up;
-                self.recall.went_well(now);
+                self.restart.record_success(now);
             }
             Err(Failure::Unavailable(why)) => {
-                self.settle(instance);
-                self.unavailable(why);
+                self.keep_instance(instance);
+                self.handle_unavailable(why);
             }
-            Err(Failure::PutAside(why)) => {
-                self.settle(None);
-                self.claims.clear();
+            Err(Failure::Disabled(why)) => {
+                self.keep_instance(None);
+                self.reserved_modules.clear();
                 let plugin = &self.plugin.name;
                 tracing::warn!("plugin {plugin} {why}; it is put aside until its file changes or the agent restarts");
-                self.condition = Condition::Aside;
+                self.condition = Condition::Disabled;
             }
-            Err(Failure::Fault(fault)) => self.failed(&fault, now),
+            Err(Failure::Fault(fault)) => self.handle_fault(&fault, now),
         }
     }
 
     /// A call that outlasted its version: what it measured is good unless there is something newer, and its fault is one.
-    fn former_returned(&mut self, version: Option<Arc<Version>>, result: Result<Collected, Failure>, is_late: bool) {
+    fn handle_superseded(&mut self, version: Option<Arc<Version>>, result: Result<Collected, Failure>, is_late: bool) {
         match result {
-            Ok(collected) if self.arrived.is_none() => self.arrive(collected, is_late),
+            Ok(collected) if self.pending.is_none() => self.store_result(collected, is_late),
             Ok(collected) => self.dropped += collected.size(),
             Err(Failure::Fault(fault)) => {
                 self.faults.add(fault.kind);
@@ -393,24 +393,24 @@ impl Slot {
     }
 
     /// Keeps a result for the next sample, in place of an older one that came too late for its own.
-    fn arrive(&mut self, collected: Collected, is_late: bool) {
+    fn store_result(&mut self, collected: Collected, is_late: bool) {
         self.late += u64::from(is_late);
         self.dropped += collected.dropped;
         let names = || collected.modules.iter().map(|module| &module.name);
-        if !self.claims.iter().eq(names()) {
-            self.claims = names().cloned().collect();
+        if !self.reserved_modules.iter().eq(names()) {
+            self.reserved_modules = names().cloned().collect();
         }
-        if let Some(older) = self.arrived.replace(collected) {
+        if let Some(older) = self.pending.replace(collected) {
             self.dropped += older.size() - older.dropped;
         }
     }
 
-    fn settle(&mut self, instance: Option<Box<Instance>>) {
+    fn keep_instance(&mut self, instance: Option<Box<Instance>>) {
         self.memory_bytes = instance.as_ref().map_or(0, |instance| instance.held_bytes());
-        self.home = instance;
+        self.idle = instance;
     }
 
-    fn unavailable(&mut self, why: String) {
+    fn handle_unavailable(&mut self, why: String) {
         let is_logged = match &self.condition {
             Condition::Unavailable(known, true) if *known == why => true,
             _ if self.plugin.log.take() => {
@@ -423,23 +423,23 @@ impl Slot {
         self.condition = Condition::Unavailable(why, is_logged);
     }
 
-    fn failed(&mut self, fault: &Fault, now: Instant) {
-        self.settle(None);
+    fn handle_fault(&mut self, fault: &Fault, now: Instant) {
+        self.keep_instance(None);
         self.faults.add(fault.kind);
         self.condition = Condition::Down;
-        let pause = self.recall.failed(now);
+        let pause = self.restart.record_failure(now);
         let (version, pause) = (self.version(), humantime::format_duration(pause));
         tracing::warn!("plugin {} {version}: {fault}; started afresh after {pause}", self.plugin.name);
     }
 
-    /// The modules that it has brought home.
-    pub(super) fn arrived(&self) -> &[Module] {
-        self.arrived.as_ref().map_or(&[], |collected| &collected.modules)
+    /// The modules that it has brought idle.
+    pub(super) fn pending(&self) -> &[Module] {
+        self.pending.as_ref().map_or(&[], |collected| &collected.modules)
     }
 
-    /// Moves what has arrived into a sample, but for the modules that are there already, by their places.
+    /// Moves what has pending into a sample, but for the modules that are there already, by their permits.
     pub(super) fn deliver(&mut self, sample: &mut Sample, is_there: impl Fn(usize) -> bool) {
-        let Some(collected) = self.arrived.take() else { return };
+        let Some(collected) = self.pending.take() else { return };
         for (at, module) in collected.modules.into_iter().enumerate() {
             if !is_there(at) {
                 sample.modules.push(module);
@@ -464,12 +464,12 @@ impl Slot {
             Condition::Up => "up",
             Condition::Down => "failed",
             Condition::Unavailable(..) => "unavailable",
-            Condition::Aside => "aside",
+            Condition::Disabled => "disabled",
         }
     }
 
     /// Appends what the agent tells of the plugin.
-    pub(super) fn describe(&mut self, agent: &mut Module) {
+    pub(super) fn append_metrics(&mut self, agent: &mut Module) {
         let labels = &self.labels;
         agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
         agent.push_labelled("plugin_state", labels, Value::Text(self.state().into()));
@@ -483,11 +483,11 @@ impl Slot {
             agent.push_labelled("plugin_duration_seconds", labels, duration.as_secs_f64());
             agent.push_labelled("plugin_duration_max_seconds", labels, self.longest.as_secs_f64());
         }
-        agent.push_labelled("plugin_overdue_total", labels, self.overdue);
+        agent.push_labelled("plugin_skipped_total", labels, self.skipped);
         agent.push_labelled("plugin_late_total", labels, self.late);
         agent.push_labelled("plugin_dropped_metrics_total", labels, self.dropped);
-        agent.push_labelled("plugin_stuck_operations", labels, self.plugin.places.stuck() as u64);
-        let lost = self.plugin.log.lost();
+        agent.push_labelled("plugin_stuck_operations", labels, self.plugin.permits.stuck() as u64);
+        let lost = self.plugin.log.dropped_total();
         if lost > 0 {
             agent.push_labelled("plugin_dropped_messages_total", labels, lost);
         }

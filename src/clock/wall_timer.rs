@@ -5,10 +5,10 @@ use std::io;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-pub use self::timerfd::Alarm;
+pub use self::timerfd::WallTimer;
 
 #[cfg(not(target_os = "linux"))]
-pub use self::sleeping::Alarm;
+pub use self::sleeping::WallTimer;
 
 /// The kernel keeps the time: it wakes nobody too early to sleep again, and it knows when the clock is set.
 #[cfg(target_os = "linux")]
@@ -23,17 +23,17 @@ mod timerfd {
 
     use super::{Duration, io};
 
-    /// An alarm that goes off at multiples of an interval.
+    /// An timer that goes off at multiples of an interval.
     #[derive(Debug)]
-    pub struct Alarm {
+    pub struct WallTimer {
         timer: AsyncFd<OwnedFd>,
         interval: Duration,
         /// The moment at which it goes off next by itself.
         set_for: Option<Duration>,
     }
 
-    impl Alarm {
-        /// An alarm that is not set yet.
+    impl WallTimer {
+        /// An timer that is not set yet.
         ///
         /// # Errors
         ///
@@ -94,19 +94,19 @@ mod timerfd {
 #[cfg(not(target_os = "linux"))]
 mod sleeping {
     use super::{Duration, io};
-    use crate::schedule::wall_clock;
+    use crate::clock::schedule::wall_clock;
 
     /// How long a clock that was set is not noticed.
     const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
-    /// An alarm that goes off at any moment.
+    /// An timer that goes off at any moment.
     #[derive(Debug)]
-    pub struct Alarm {
+    pub struct WallTimer {
         longest_sleep: Duration,
     }
 
-    impl Alarm {
-        /// An alarm for moments that are so far apart.
+    impl WallTimer {
+        /// An timer for moments that are so far apart.
         ///
         /// # Errors
         ///
@@ -130,20 +130,20 @@ mod sleeping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::wall_clock;
+    use crate::clock::schedule::wall_clock;
 
     #[tokio::test]
     async fn goes_off_at_its_moments_and_not_before() {
         let interval = Duration::from_millis(30);
-        let mut alarm = Alarm::new(interval).expect("a timer");
+        let mut timer = WallTimer::new(interval).expect("a timer");
         let mut moment = wall_clock() + interval;
         for _ in 0..5 {
             while wall_clock() < moment {
-                alarm.wait(moment).await.expect("it waits");
+                timer.wait(moment).await.expect("it waits");
             }
             moment += interval;
         }
         // And at one that it was not set for by itself, such as one that has passed already.
-        alarm.wait(Duration::from_secs(1)).await.expect("at once");
+        timer.wait(Duration::from_secs(1)).await.expect("at once");
     }
 }

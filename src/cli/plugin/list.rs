@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::columns::columns;
-use super::{Form, Trouble, show, show_json, size};
+use crate::cli::error::CommandError;
+use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::config::{Config, Overrides};
 use crate::plugin::Failure;
-use crate::plugin::workbench::{Granted, Piece, Workbench, reason};
+use crate::plugin::harness::{Granted, LoadedPlugin, PluginHarness, reason};
 
 /// One plugin, or a file that makes none.
 #[derive(Default)]
@@ -29,12 +30,33 @@ struct Row {
     reason: Option<String>,
 }
 
-/// Loads all plugins of the configuration's directory, one by one, and shows them.
-pub(super) async fn run(overrides: &Overrides, form: Form) -> Result<ExitCode, Trouble> {
-    let config = Config::load(overrides).map_err(Trouble::Misconfigured)?;
-    let bench = Workbench::new(&config)?;
+/// Arguments of `gauged plugin list`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Plugins directory [default: as for the agent]
+    pub directory: Option<PathBuf>,
+    /// Configuration file, whose plugins directory and tables hold [default: as for the agent]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory in which the measured host's root is mounted [default: /]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Show what a running agent has instead, by the last of the samples that it wrote to this file; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["directory", "config", "root"])]
+    pub sample: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Loads all plugins of the directory, one by one, and prints them.
+pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
+    let Arguments { directory, config: file, root, json, .. } = arguments;
+    let overrides = Overrides { file, plugins_directory: directory, root, ..Overrides::default() };
+    let config = Config::load(&overrides).map_err(CommandError::Configuration)?;
+    let harness = PluginHarness::new(&config)?;
     let directory = &config.plugins_directory;
-    let entries = bench.list(directory).map_err(|error| {
+    let entries = harness.list(directory).map_err(|error| {
         let directory = directory.display();
         anyhow::anyhow!("failed to read the plugins directory {directory}: {error}; name another, or create it")
     })?;
@@ -43,7 +65,7 @@ pub(super) async fn run(overrides: &Overrides, form: Form) -> Result<ExitCode, T
         match &entry.plugins {
             Ok(names) => {
                 for name in names {
-                    rows.push(row(&bench, &config, name, &entry.file).await);
+                    rows.push(row(&harness, &config, name, &entry.file).await);
                 }
             }
             Err(why) => rows.push(Row {
@@ -61,28 +83,28 @@ pub(super) async fn run(overrides: &Overrides, form: Form) -> Result<ExitCode, T
             rows.push(Row { name: Some(name.clone()), file, state: "missing", reason, ..Row::default() });
         }
     }
-    match form {
-        Form::Text if rows.is_empty() => show(&format!("{} has no plugins\n", directory.display()))?,
-        Form::Text => show(&text(&rows))?,
-        Form::Json => show_json(&rows.iter().map(Row::json).collect())?,
+    match OutputFormat::new(json) {
+        OutputFormat::Text if rows.is_empty() => print(&format!("{} has no plugins\n", directory.display()))?,
+        OutputFormat::Text => print(&text(&rows))?,
+        OutputFormat::Json => print_json(&rows.iter().map(Row::json).collect())?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn row(bench: &Workbench, config: &Config, name: &str, file: &str) -> Row {
+async fn row(harness: &PluginHarness, config: &Config, name: &str, file: &str) -> Row {
     let own = config.plugins.get(name).cloned().unwrap_or_default();
     let path: PathBuf = config.plugins_directory.join(file);
     let row = Row { name: Some(name.to_owned()), file: file.to_owned(), ..Row::default() };
-    match bench.open(name, own, &path).await {
-        Err(unfit) => Row { state: "rejected", hash: unfit.hash, reason: Some(unfit.reason), ..row },
-        Ok(mut piece) => {
-            let (state, reason) = state(&mut piece).await;
+    match harness.open(name, own, &path).await {
+        Err(error) => Row { state: "rejected", hash: error.hash, reason: Some(error.reason), ..row },
+        Ok(mut plugin) => {
+            let (state, reason) = state(&mut plugin).await;
             Row {
                 state,
-                version: Some(piece.about.version.clone()),
-                hash: Some(piece.hash()[..8].to_owned()),
-                file_bytes: Some(piece.file_bytes),
-                description: Some(piece.about.description),
+                version: Some(plugin.about.version.clone()),
+                hash: Some(plugin.hash()[..8].to_owned()),
+                file_bytes: Some(plugin.file_bytes),
+                description: Some(plugin.about.description),
                 reason,
                 ..row
             }
@@ -91,20 +113,20 @@ async fn row(bench: &Workbench, config: &Config, name: &str, file: &str) -> Row 
 }
 
 /// What the agent would make of it, and why.
-async fn state(piece: &mut Piece) -> (&'static str, Option<String>) {
+async fn state(plugin: &mut LoadedPlugin) -> (&'static str, Option<String>) {
     let failed = |failure: Failure, of_fault| {
         let state = match failure {
             Failure::Unavailable(_) => "unavailable",
-            Failure::PutAside(_) => "rejected",
+            Failure::Disabled(_) => "rejected",
             Failure::Fault(_) => of_fault,
         };
         (state, Some(reason(&failure)))
     };
-    let needs = match piece.configure().await {
+    let needs = match plugin.configure().await {
         Ok(needs) => needs,
         Err(failure) => return failed(failure, "rejected"),
     };
-    if let Err(failure) = piece.measure().await.result {
+    if let Err(failure) = plugin.measure().await.result {
         failed(failure, "failed")
     } else {
         let lacking: Vec<String> = needs
@@ -126,7 +148,7 @@ fn text(rows: &[Row]) -> String {
         let said: Vec<&str> = said.map(String::as_str).collect();
         vec![name, row.file.clone(), row.state.to_owned(), version, hash, size, said.join(" · ")]
     };
-    columns([titles.to_vec()].into_iter().chain(rows.iter().map(row)))
+    table([titles.to_vec()].into_iter().chain(rows.iter().map(row)))
 }
 
 impl Row {
