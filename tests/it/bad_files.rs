@@ -26,7 +26,7 @@ fn drop_in(name: &str, bytes: &[u8], expected: &Expect) {
 }
 
 #[test]
-fn empty() {
+fn empty_file_is_rejected() {
     drop_in(
         "bad.wasm",
         b"",
@@ -35,7 +35,7 @@ fn empty() {
 }
 
 #[test]
-fn truncated() {
+fn truncated_file_is_rejected() {
     let module = Guest::new("bad").module();
     drop_in(
         "bad.wasm",
@@ -51,7 +51,7 @@ fn truncated() {
 }
 
 #[test]
-fn text() {
+fn text_file_is_rejected() {
     drop_in(
         "bad.wasm",
         b"(module)",
@@ -62,7 +62,7 @@ fn text() {
 }
 
 #[test]
-fn something_else() {
+fn binary_other_than_wasm_is_rejected() {
     drop_in(
         "bad.wasm",
         &[0xff, 0xd8, 0xff],
@@ -73,7 +73,7 @@ fn something_else() {
 }
 
 #[test]
-fn a_native_artifact() {
+fn native_code_is_rejected() {
     drop_in(
         "bad.wasm",
         b"\x7fELF\x02\x01\x01",
@@ -84,7 +84,7 @@ fn a_native_artifact() {
 }
 
 #[test]
-fn a_renamed_artifact_of_this_very_compiler() {
+fn precompiled_artifact_is_rejected() {
     let host = Host::new();
     fs::write(host.path("input"), Guest::new("bad").module()).expect("written");
     let input = fs::File::open(host.path("input")).expect("open");
@@ -97,7 +97,7 @@ fn a_renamed_artifact_of_this_very_compiler() {
 }
 
 #[test]
-fn what_no_guest_may_use() {
+fn unsupported_wasm_features_are_rejected() {
     let cases = [
         ("(memory 1 1 shared)", "threads must be enabled for shared memories"),
         ("(memory i64 1)", "memory64 must be enabled"),
@@ -111,7 +111,7 @@ fn what_no_guest_may_use() {
 }
 
 #[test]
-fn a_file_of_a_gigabyte() {
+fn oversized_file_is_rejected() {
     let mut ordeal = Ordeal::new("");
     let path = ordeal.host.path("sparse");
     fs::write(&path, Guest::new("bad").module()).expect("written");
@@ -126,7 +126,7 @@ fn a_file_of_a_gigabyte() {
 }
 
 #[test]
-fn a_core_module_without_a_world() {
+fn core_module_without_a_world_is_rejected() {
     drop_in(
         "bad.wasm",
         &wat::parse_str("(module)").expect("valid"),
@@ -137,7 +137,7 @@ fn a_core_module_without_a_world() {
 }
 
 #[test]
-fn a_component_of_another_world() {
+fn component_of_another_world_is_rejected() {
     let component = "(component (instance $i) (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))";
     drop_in(
         "bad.wasm",
@@ -149,7 +149,7 @@ fn a_component_of_another_world() {
 }
 
 #[test]
-fn a_component_that_imports_what_there_is_not() {
+fn component_with_unknown_import_is_rejected() {
     let component = "(component
         (import \"acme:secrets/store@1.0.0\" (instance (export \"get\" (func))))
         (instance $i)
@@ -164,7 +164,7 @@ fn a_component_that_imports_what_there_is_not() {
 }
 
 #[test]
-fn a_component_of_a_later_version() {
+fn component_of_later_wit_version_is_rejected() {
     drop_in(
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.2.0"),
@@ -175,7 +175,7 @@ fn a_component_of_a_later_version() {
 }
 
 #[test]
-fn a_name_that_cannot_be_a_plugins() {
+fn file_with_invalid_plugin_name_is_skipped() {
     drop_in(
         "not a name.wasm",
         &Guest::new("bad").module(),
@@ -186,7 +186,7 @@ fn a_name_that_cannot_be_a_plugins() {
 }
 
 #[test]
-fn a_description_that_cannot_be_shown() {
+fn invalid_described_version_is_rejected() {
     drop_in(
         "bad.wasm",
         &Guest::new("bad").version("").module(),
@@ -197,7 +197,7 @@ fn a_description_that_cannot_be_shown() {
 }
 
 #[test]
-fn a_directory() {
+fn directory_named_like_a_plugin_is_skipped() {
     let host = Host::new();
     fs::create_dir(host.plugin("bad.wasm")).expect("created");
     Guest::new("good").install(&host.plugin("good.wasm"));
@@ -207,7 +207,7 @@ fn a_directory() {
 }
 
 #[test]
-fn a_pipe() {
+fn pipe_named_like_a_plugin_is_skipped() {
     let host = Host::new();
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mkfifoat(rustix::fs::CWD, host.plugin("bad.wasm"), mode).expect("made");
@@ -216,7 +216,7 @@ fn a_pipe() {
 }
 
 #[test]
-fn a_plugins_directory_that_is_a_file() {
+fn file_as_plugins_directory_is_reported() {
     let host = Host::new();
     fs::remove_dir(host.path("plugins")).expect("removed");
     fs::write(host.path("plugins"), "").expect("written");
@@ -244,7 +244,7 @@ fn forbid(path: &std::path::Path) {
 }
 
 #[test]
-fn a_file_that_may_not_be_read() {
+fn unreadable_plugin_loads_once_readable() {
     let host = Host::new();
     Guest::new("bad").install(&host.plugin("bad.wasm"));
     forbid(&host.plugin("bad.wasm"));
@@ -257,7 +257,7 @@ fn a_file_that_may_not_be_read() {
 }
 
 #[test]
-fn a_plugins_directory_that_may_not_be_read() {
+fn unreadable_plugins_directory_is_reported() {
     let host = Host::new();
     forbid(&host.path("plugins"));
     let mut agent = Agent::start(as_nobody(&host));

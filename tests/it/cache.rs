@@ -48,7 +48,7 @@ fn is_compiled_again(harm: impl FnOnce(&Path), why: &str) {
 }
 
 #[test]
-fn a_start_with_a_hundred_plugins_compiles_nothing() {
+fn second_start_compiles_nothing() {
     let host = Host::new();
     for n in 0..100 {
         Guest::new(&format!("p{n}")).install(&host.plugin(&format!("p{n}.wasm")));
@@ -66,7 +66,7 @@ fn a_start_with_a_hundred_plugins_compiles_nothing() {
 }
 
 #[test]
-fn what_is_in_the_cache_does_not_wait_for_the_compiler() {
+fn cached_plugin_does_not_wait_for_the_compiler() {
     let (host, _) = filled();
     for n in 0..10 {
         // Before it by their names, and each of them for a minute.
@@ -80,7 +80,7 @@ fn what_is_in_the_cache_does_not_wait_for_the_compiler() {
 }
 
 #[test]
-fn what_two_plugins_are_made_of_is_compiled_once() {
+fn content_shared_by_plugins_is_compiled_once() {
     let host = Host::new();
     for n in 0..6 {
         Guest::new("same").install(&host.plugin(&format!("p{n}.wasm")));
@@ -91,7 +91,7 @@ fn what_two_plugins_are_made_of_is_compiled_once() {
 }
 
 #[test]
-fn the_same_content_under_another_name_is_in_the_cache() {
+fn renamed_copy_is_found_in_the_cache() {
     let (host, _) = filled();
     fs::copy(host.plugin("one.wasm"), host.plugin("two.wasm")).expect("copied");
     let (sample, log) = host.once();
@@ -99,7 +99,7 @@ fn the_same_content_under_another_name_is_in_the_cache() {
 }
 
 #[test]
-fn a_changed_entry_is_compiled_again() {
+fn damaged_entry_is_compiled_again() {
     let change = |entry: &Path| {
         let mut bytes = fs::read(entry).expect("read");
         let middle = bytes.len() / 2;
@@ -122,7 +122,7 @@ fn a_truncated_entry_is_compiled_again() {
 }
 
 #[test]
-fn an_entry_that_others_may_have_written_is_compiled_again() {
+fn untrusted_entry_is_compiled_again() {
     let open_up = |entry: &Path| fs::set_permissions(entry, fs::Permissions::from_mode(0o666)).expect("set");
     is_compiled_again(open_up, "can be written by others; it is removed");
     let replace_by_link = |entry: &Path| {
@@ -149,7 +149,7 @@ fn does_without(host: &Host, why: &str) {
 }
 
 #[test]
-fn a_directory_that_is_not_private_is_not_used() {
+fn cache_directory_must_be_private() {
     let (host, _) = filled();
     let cache = host.cache();
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).expect("set");
@@ -173,7 +173,7 @@ fn a_directory_that_is_not_private_is_not_used() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_written_is_one_line() {
+fn unwritable_cache_is_reported_once() {
     let host = Host::new();
     for name in ["one", "two", "three"] {
         Guest::new(name).install(&host.plugin(&format!("{name}.wasm")));
@@ -201,7 +201,7 @@ fn a_directory_that_cannot_be_written_is_one_line() {
 }
 
 #[test]
-fn what_is_old_or_too_much_is_removed() {
+fn old_and_excess_entries_are_removed() {
     let (host, entry) = filled();
     let day = Duration::from_secs(24 * 60 * 60);
     let file = |name: String, gigabytes: u64, age: Duration| {
@@ -238,7 +238,7 @@ fn two_agents_share_a_cache() {
 }
 
 #[test]
-fn the_configuration_says_where_it_is() {
+fn cache_key_sets_the_cache_directory() {
     let host = Host::new();
     let cache = host.path("named");
     fs::write(host.path("gauged.toml"), format!("cache = {:?}\n", cache.display())).expect("written");

@@ -62,7 +62,7 @@ fn kernel_files_are_read_without_a_grant() {
 }
 
 #[test]
-fn nothing_else_is() {
+fn other_files_need_a_grant() {
     for path in ["/etc/passwd", "/proc/kcore", "/proc/1/environ"] {
         assert_eq!(read(path, "").0, format!("read = [\"{path}\"]"));
     }
@@ -74,7 +74,7 @@ fn nothing_else_is() {
 }
 
 #[test]
-fn a_grant_opens_what_it_says_and_no_more() {
+fn grant_opens_only_matching_paths() {
     let configuration = "[plugins.reader]\nread = [\"/etc/host*\", \"/proc/*/mem\", \"/proc/*/*/stat\"]\n";
     assert!(read("/etc/hostname", configuration).0.as_str().is_some_and(|content| !content.starts_with("read =")));
     assert_eq!(read("/etc/passwd", configuration).0, "read = [\"/etc/passwd\"]");
@@ -85,7 +85,7 @@ fn a_grant_opens_what_it_says_and_no_more() {
 }
 
 #[test]
-fn the_agents_own_process_is_closed_by_its_number_too() {
+fn agents_own_process_is_closed_by_pid() {
     let host = Host::configured("interval = \"100ms\"\n[plugins.reader]\nread = [\"/proc/*/mem\"]\n");
     let mut agent = host.start(&[]);
     let path = format!("/proc/{}/mem", agent.pid());
@@ -95,7 +95,7 @@ fn the_agents_own_process_is_closed_by_its_number_too() {
 }
 
 #[test]
-fn directories_are_listed_where_a_grant_leaves_their_names_open() {
+fn directories_are_listed_under_wildcard_grants() {
     let host = Host::new();
     reading("list", "/etc").install(&host.plugin("reader.wasm"));
     assert_eq!(value(&host.once().0, "reader"), Some("read = [\"/etc\"]".into()));
@@ -117,7 +117,7 @@ fn directories_are_listed_where_a_grant_leaves_their_names_open() {
 }
 
 #[test]
-fn missing_grants_are_reported_with_the_lines_to_add() {
+fn missing_grants_are_reported_with_their_remedy() {
     let host = Host::new();
     Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
     let (sample, log) = host.once();
@@ -150,7 +150,7 @@ fn chatty(message: &str) -> Guest {
 }
 
 #[test]
-fn messages_are_in_the_log_on_one_line_each_and_limited() {
+fn guest_messages_are_escaped_and_rate_limited() {
     let host = Host::new();
     chatty("watch\nout \u{1b}[31m").install(&host.plugin("chatty.wasm"));
     let (sample, log) = host.once();
@@ -160,7 +160,7 @@ fn messages_are_in_the_log_on_one_line_each_and_limited() {
 }
 
 #[test]
-fn a_fresh_start_does_not_renew_the_allowance_of_lines() {
+fn restart_does_not_reset_the_message_limit() {
     let host = Host::configured("interval = \"100ms\"\n");
     chatty("again").before_collect("(call $flood) unreachable").install(&host.plugin("chatty.wasm"));
     let mut agent = host.start(&[]);
@@ -170,7 +170,7 @@ fn a_fresh_start_does_not_renew_the_allowance_of_lines() {
 }
 
 #[test]
-fn components_are_loaded_as_well_as_modules() {
+fn components_are_loaded_like_modules() {
     let host = Host::new();
     install(&Guest::new("ready").component(), &host.plugin("ready.wasm"));
     assert_eq!(value(&host.once().0, "ready"), Some(1.into()));
@@ -195,7 +195,7 @@ fn importing_wasi(body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn wasi_is_there_and_does_nothing() {
+fn wasi_imports_are_inert_stubs() {
     let host = Host::new();
     let body = format!(
         "(call $environment (i32.const {ANSWER}))
@@ -218,7 +218,7 @@ fn wasi_is_there_and_does_nothing() {
 }
 
 #[test]
-fn a_type_that_is_larger_than_wasis_is_refused() {
+fn oversized_wasi_type_is_refused() {
     let name = "a".repeat(4000);
     let package = format!(
         "package test:evil;
@@ -236,7 +236,7 @@ fn a_type_that_is_larger_than_wasis_is_refused() {
 }
 
 #[test]
-fn a_guest_that_exits_is_a_fault() {
+fn guest_exit_is_a_trap() {
     let host = Host::configured("interval = \"100ms\"\n");
     install(&importing_wasi("(call $exit (i32.const 0))"), &host.plugin("wasi.wasm"));
     let mut agent = host.start(&[]);

@@ -142,7 +142,7 @@ fn is_ended_for(bad: &Guest, command: impl FnOnce(&Host) -> Command, why: &str) 
 }
 
 #[test]
-fn what_takes_too_much_memory_to_compile_is_ended() {
+fn plugin_exceeding_compile_memory_is_rejected() {
     is_ended_for(
         &large(),
         as_usual,
@@ -151,7 +151,7 @@ fn what_takes_too_much_memory_to_compile_is_ended() {
 }
 
 #[test]
-fn what_takes_too_long_to_compile_is_ended() {
+fn plugin_exceeding_compile_cpu_time_is_rejected() {
     let (host, mut agent) = start(&slow(), |host| within_seconds(3, host));
     agent.wait_log("takes more than 3s of CPU to compile; make it smaller, above all its largest function");
     let sample = agent.wait(|sample| faults(sample, "bad", "load") > 0.0);
@@ -160,7 +160,7 @@ fn what_takes_too_long_to_compile_is_ended() {
 }
 
 #[test]
-fn a_compiler_has_nothing_that_it_does_not_need() {
+fn compiler_process_has_minimal_privileges() {
     let (_host, agent) = start(&slow(), as_usual);
     let child = compiler(&agent);
     let of = |file: &str| fs::read(format!("/proc/{child}/{file}")).expect("it runs");
@@ -200,7 +200,7 @@ fn a_compiler_has_nothing_that_it_does_not_need() {
 }
 
 #[test]
-fn an_agent_that_is_killed_leaves_no_compiler_behind() {
+fn killed_agent_leaves_no_compiler_behind() {
     let (_host, mut agent) = start(&slow(), as_usual);
     let child = compiler(&agent);
     agent.signal(Signal::KILL);
@@ -209,7 +209,7 @@ fn an_agent_that_is_killed_leaves_no_compiler_behind() {
 }
 
 #[test]
-fn an_agent_that_is_told_to_end_takes_its_compiler_with_it() {
+fn shutdown_ends_the_compiler() {
     // A service manager tells every process of a service, a terminal every process of a group.
     for signal in [Signal::TERM, Signal::INT] {
         let (_host, mut agent) = start(&slow(), as_usual);
@@ -224,7 +224,7 @@ fn an_agent_that_is_told_to_end_takes_its_compiler_with_it() {
 }
 
 #[test]
-fn a_plugin_that_is_removed_is_not_compiled_any_further() {
+fn removing_a_plugin_ends_its_compiler() {
     let (host, mut agent) = start(&slow(), as_usual);
     let child = compiler(&agent);
     fs::remove_file(host.plugin("bad.wasm")).expect("removed");
@@ -238,7 +238,7 @@ fn a_plugin_that_is_removed_is_not_compiled_any_further() {
 }
 
 #[test]
-fn a_compiler_that_crashes_costs_the_plugin_and_nothing_else() {
+fn compiler_crash_rejects_only_its_plugin() {
     let (host, mut agent) = start(&slow(), as_usual);
     kill_process(compiler(&agent), Signal::ABORT).expect("sent");
     agent.wait_log("makes the compiler crash (signal 6); rebuild it, and report this; nothing of it runs");
@@ -246,7 +246,7 @@ fn a_compiler_that_crashes_costs_the_plugin_and_nothing_else() {
 }
 
 #[test]
-fn a_compiler_that_somebody_kills_is_started_again() {
+fn killed_compiler_is_started_again() {
     let (host, mut agent) = start(&slow(), as_usual);
     for _ in 0..2 {
         let child = compiler(&agent);
@@ -262,7 +262,7 @@ fn a_compiler_that_somebody_kills_is_started_again() {
 }
 
 #[test]
-fn a_program_that_was_replaced_still_compiles() {
+fn replaced_agent_binary_still_compiles() {
     let host = Host::new();
     let binary = host.path("gauged");
     fs::copy(env!("CARGO_BIN_EXE_gauged"), &binary).expect("copied");
@@ -277,7 +277,7 @@ fn a_program_that_was_replaced_still_compiles() {
 }
 
 #[test]
-fn who_compiles_by_hand_is_answered() {
+fn manual_compile_command_reports_its_result() {
     let host = Host::new();
     let file = |bytes: &[u8]| {
         fs::write(host.path("input"), bytes).expect("written");

@@ -19,7 +19,7 @@ fn check(toml: &str, expected: &Expect) {
 }
 
 #[test]
-fn every_error_is_shown_with_its_line_and_what_would_be_right() {
+fn configuration_errors_show_line_key_and_remedy() {
     check(
         r#"
 interval = "-1s"
@@ -70,7 +70,7 @@ config = { x = nan }
 }
 
 #[test]
-fn a_file_that_is_not_toml_shows_where() {
+fn invalid_toml_is_reported_by_line() {
     check(
         "interval = \n[plugins\nx = = 1\n",
         &expect![[r"
@@ -83,7 +83,7 @@ fn a_file_that_is_not_toml_shows_where() {
 }
 
 #[test]
-fn plugins_have_intervals_that_are_multiples() {
+fn plugin_interval_must_be_a_multiple() {
     check(
         "interval = \"10s\"\n[plugins.a]\ninterval = \"15s\"\n",
         &expect![[r#"
@@ -94,7 +94,7 @@ fn plugins_have_intervals_that_are_multiples() {
 }
 
 #[test]
-fn the_command_line_is_held_to_the_same_rules() {
+fn invalid_command_line_exits_with_2() {
     let host = Host::new();
     for interval in ["-1s", "0s", "1", "x", "25h"] {
         let output = host.run(&["--interval", interval, "--once"]);
@@ -111,7 +111,7 @@ fn the_command_line_is_held_to_the_same_rules() {
 }
 
 #[test]
-fn no_configuration_is_fine() {
+fn configuration_file_is_optional() {
     let output = Host::new().run(&["check"]);
     assert!(output.status.success());
     expect![[r"
@@ -121,7 +121,7 @@ fn no_configuration_is_fine() {
 }
 
 #[test]
-fn the_command_line_wins_and_plugins_lie_beside_the_file() {
+fn command_line_overrides_the_configuration_file() {
     let host = Host::new();
     std::fs::create_dir_all(host.path("etc/plugins")).expect("created");
     std::fs::write(host.path("etc/my.toml"), "interval = \"30s\"\n").expect("written");
@@ -139,7 +139,7 @@ fn the_command_line_wins_and_plugins_lie_beside_the_file() {
 }
 
 #[test]
-fn a_plugin_gets_its_configuration_as_json() {
+fn plugin_configuration_is_passed_as_json() {
     let host = Host::configured(
         r#"
         [plugins.echo]
@@ -159,7 +159,7 @@ fn a_plugin_gets_its_configuration_as_json() {
 }
 
 #[test]
-fn two_plugins_may_share_a_file_and_have_intervals_of_their_own() {
+fn plugins_sharing_a_file_keep_separate_intervals() {
     let host = Host::configured(
         r#"
         interval = "100ms"
@@ -180,7 +180,7 @@ fn two_plugins_may_share_a_file_and_have_intervals_of_their_own() {
 }
 
 #[test]
-fn what_the_configuration_names_and_the_directory_lacks_is_reported() {
+fn configured_plugin_without_a_file_is_reported() {
     let host = Host::configured("[plugins.redis]\nfile = \"redis-2.wasm\"\n");
     Guest::new("x").install(&host.plugin("redis.wasm"));
     let (_, log) = host.once();
@@ -189,7 +189,7 @@ fn what_the_configuration_names_and_the_directory_lacks_is_reported() {
 }
 
 #[test]
-fn a_plugins_limits_are_those_that_are_written() {
+fn plugin_limits_come_from_the_configuration() {
     let host = Host::configured("[plugins.many.limits]\nmetrics = 5\n");
     Guest::new("many").metrics(20).install(&host.plugin("many.wasm"));
     Guest::new("free").metrics(20).install(&host.plugin("free.wasm"));
@@ -199,7 +199,7 @@ fn a_plugins_limits_are_those_that_are_written() {
 }
 
 #[test]
-fn a_module_has_one_source_whoever_is_due() {
+fn module_keeps_its_plugin_between_calls() {
     let host = Host::configured("interval = \"100ms\"\n[plugins.a]\ninterval = \"300ms\"\n");
     Guest::new("shared").value(1).install(&host.plugin("a.wasm"));
     let mut agent = host.start(&[]);

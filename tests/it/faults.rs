@@ -19,7 +19,7 @@ fn start(bad: &Guest, configuration: &str) -> (Host, Agent) {
 }
 
 #[test]
-fn a_guest_that_copes_with_a_refusal_goes_on() {
+fn guest_that_handles_refused_memory_keeps_running() {
     let grow = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))";
     let (_host, mut agent) = start(&Guest::new("bad").before_collect(grow), "memory = \"2MiB\"");
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
@@ -28,7 +28,7 @@ fn a_guest_that_copes_with_a_refusal_goes_on() {
 }
 
 #[test]
-fn what_is_unavailable_is_asked_again_and_no_fault() {
+fn unavailable_plugin_is_retried_without_a_fault() {
     // Unavailable until its third call, in the module's trial and two ticks.
     let thrice = format!(
         "(i32.store (i32.const {VALUE}) (i32.const 0))
@@ -51,7 +51,7 @@ fn what_is_unavailable_is_asked_again_and_no_fault() {
 }
 
 #[test]
-fn what_is_unsupported_is_put_aside() {
+fn unsupported_plugin_is_disabled() {
     let (_host, mut agent) = start(&Guest::new("bad").error(0, "no such sensor"), "");
     agent.wait_log("plugin bad: plugins/bad.wasm");
     for _ in 0..5 {
@@ -63,7 +63,7 @@ fn what_is_unsupported_is_put_aside() {
 }
 
 #[test]
-fn a_plugin_that_fails_rests_longer_and_longer() {
+fn repeated_faults_double_the_backoff() {
     let (_host, mut agent) = start(&Guest::new("bad").before_collect("unreachable"), "");
     agent.wait_log("started afresh after 4s");
     let log = agent.log();
@@ -91,7 +91,7 @@ fn a_slow_plugin_costs_only_its_own_metrics() {
 }
 
 #[test]
-fn a_host_that_is_short_of_memory_is_not_the_plugins_fault() {
+fn host_memory_shortage_is_not_a_plugin_fault() {
     let host = Host::configured("interval = \"200ms\"\n");
     Guest::new("good").install(&host.plugin("good.wasm"));
     let mut agent = host.start(&[]);
@@ -112,7 +112,7 @@ fn a_host_that_is_short_of_memory_is_not_the_plugins_fault() {
 }
 
 #[test]
-fn many_that_do_not_return_hold_up_no_sample() {
+fn hanging_plugins_do_not_delay_samples() {
     let host = Host::configured("interval = \"1s\"\n");
     Guest::new("good").install(&host.plugin("good.wasm"));
     let mut table = std::fs::read_to_string(host.path("gauged.toml")).expect("readable");

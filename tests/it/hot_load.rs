@@ -27,7 +27,7 @@ fn assert_no_gaps(agent: &Agent) {
 }
 
 #[test]
-fn takes_effect_by_the_next_tick_but_one() {
+fn file_changes_take_effect_within_two_ticks() {
     let host = Host::new();
     let mut agent = host.start(&["--interval", "1s"]);
     agent.next();
@@ -43,7 +43,7 @@ fn takes_effect_by_the_next_tick_but_one() {
 }
 
 #[test]
-fn a_new_version_takes_over_without_a_gap_and_others_keep_their_memory() {
+fn new_version_takes_over_without_a_gap() {
     let host = Host::new();
     counting("steady").install(&host.plugin("steady.wasm"));
     Guest::new("changing").version("1.0.0").value(100).install(&host.plugin("changing.wasm"));
@@ -65,7 +65,7 @@ fn a_new_version_takes_over_without_a_gap_and_others_keep_their_memory() {
 }
 
 #[test]
-fn a_broken_version_never_displaces_the_one_that_works() {
+fn broken_version_never_displaces_a_working_one() {
     let host = Host::new();
     counting("good").install(&host.plugin("good.wasm"));
     let mut agent = host.start(&["--interval", "100ms"]);
@@ -102,7 +102,7 @@ fn a_broken_version_never_displaces_the_one_that_works() {
 }
 
 #[test]
-fn a_file_that_is_written_in_chunks_is_loaded_when_it_is_whole() {
+fn file_written_in_chunks_loads_when_complete() {
     let host = Host::new();
     let mut agent = host.start(&["--interval", "100ms"]);
     agent.next();
@@ -118,7 +118,7 @@ fn a_file_that_is_written_in_chunks_is_loaded_when_it_is_whole() {
 }
 
 #[test]
-fn a_swap_of_symbolic_links_is_a_change() {
+fn swapped_symbolic_link_loads_the_new_target() {
     let host = Host::new();
     let publish = |name: &str, number: u32| {
         fs::create_dir(host.plugin(name)).expect("created");
@@ -136,7 +136,7 @@ fn a_swap_of_symbolic_links_is_a_change() {
 }
 
 #[test]
-fn many_swaps_end_in_the_last_one() {
+fn last_of_many_replacements_is_served() {
     let host = Host::new();
     let mut agent = host.start(&["--interval", "100ms"]);
     for number in 0..60 {
@@ -156,7 +156,7 @@ fn many_swaps_end_in_the_last_one() {
 }
 
 #[test]
-fn the_same_content_is_not_loaded_again() {
+fn identical_content_is_not_loaded_again() {
     let host = Host::new();
     counting("same").install(&host.plugin("same.wasm"));
     let mut agent = host.start(&["--interval", "100ms"]);
@@ -170,7 +170,7 @@ fn the_same_content_is_not_loaded_again() {
 }
 
 #[test]
-fn a_directory_that_comes_late_is_found() {
+fn plugins_directory_created_later_is_found() {
     let host = Host::new();
     fs::remove_dir(host.path("plugins")).expect("removed");
     let mut agent = host.start(&["--interval", "100ms"]);
@@ -183,7 +183,7 @@ fn a_directory_that_comes_late_is_found() {
 }
 
 #[test]
-fn a_directory_that_goes_away_takes_no_plugin_with_it() {
+fn missing_plugins_directory_keeps_plugins_running() {
     let host = Host::new();
     Guest::new("kept").install(&host.plugin("kept.wasm"));
     let mut agent = host.start(&["--interval", "100ms"]);
@@ -197,7 +197,7 @@ fn a_directory_that_goes_away_takes_no_plugin_with_it() {
 }
 
 #[test]
-fn a_directory_that_is_made_anew_is_watched_anew() {
+fn recreated_plugins_directory_is_watched_again() {
     let host = Host::new();
     let mut agent = host.start(&["--interval", "100ms"]);
     agent.next();
@@ -210,7 +210,7 @@ fn a_directory_that_is_made_anew_is_watched_anew() {
 }
 
 #[test]
-fn a_plugin_with_an_interval_of_its_own_is_there_at_once_and_up() {
+fn plugin_with_long_interval_is_sampled_at_once() {
     let host = Host::configured("interval = \"200ms\"\n[plugins.rare]\ninterval = \"1h\"\n");
     let mut agent = host.start(&[]);
     agent.next();
@@ -224,7 +224,7 @@ fn a_plugin_with_an_interval_of_its_own_is_there_at_once_and_up() {
 }
 
 #[test]
-fn a_version_that_hangs_does_not_hold_up_its_successor() {
+fn hanging_version_does_not_delay_its_replacement() {
     let host = Host::configured("interval = \"200ms\"\n[plugins.hangs]\ntimeout = \"20s\"\n");
     // It does well in its trial, and hangs at its first tick.
     let once = "(if (i32.load (i32.const 1000)) (then (loop $forever (br $forever))))
@@ -243,7 +243,7 @@ fn a_version_that_hangs_does_not_hold_up_its_successor() {
 }
 
 #[test]
-fn a_version_that_is_not_up_is_not_displaced_by_one_that_fails() {
+fn failing_version_does_not_displace_an_unavailable_one() {
     let host = Host::new();
     Guest::new("rests").error(3, "the service is down").install(&host.plugin("rests.wasm"));
     let mut agent = host.start(&["--interval", "100ms"]);
@@ -255,7 +255,7 @@ fn a_version_that_is_not_up_is_not_displaced_by_one_that_fails() {
 }
 
 #[test]
-fn a_version_that_had_nothing_to_measure_takes_its_place_when_it_has() {
+fn unavailable_version_takes_over_once_available() {
     let host = Host::new();
     Guest::new("late").value(1).install(&host.plugin("late.wasm"));
     let mut agent = host.start(&["--interval", "100ms"]);
@@ -271,7 +271,7 @@ fn a_version_that_had_nothing_to_measure_takes_its_place_when_it_has() {
 }
 
 #[test]
-fn a_file_that_is_broken_again_is_reported_again() {
+fn file_broken_again_is_reported_again() {
     let host = Host::new();
     let good = Guest::new("twice").module();
     install(&good, &host.plugin("twice.wasm"));

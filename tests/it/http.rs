@@ -185,7 +185,7 @@ fn a_status_of_500_is_a_response() {
 }
 
 #[test]
-fn redirects_are_answered_and_not_followed() {
+fn redirects_are_returned_and_not_followed() {
     let other = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let to = other.address;
     let server =
@@ -196,7 +196,7 @@ fn redirects_are_answered_and_not_followed() {
 }
 
 #[test]
-fn times_are_told() {
+fn response_times_are_reported() {
     let server = Server::start(|mut stream| {
         request(&mut stream);
         thread::sleep(Duration::from_millis(200));
@@ -218,7 +218,7 @@ fn times_are_told() {
 }
 
 #[test]
-fn a_peer_that_says_nothing_costs_its_own_plugin_only() {
+fn silent_server_affects_only_its_plugin() {
     let server = Server::start(|mut stream| {
         // Until the client hangs up.
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
@@ -243,7 +243,7 @@ fn a_peer_that_says_nothing_costs_its_own_plugin_only() {
 }
 
 #[test]
-fn what_is_too_large_is_not_taken() {
+fn oversized_response_is_an_error() {
     let announced = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx");
     assert_eq!(get(&announced), (TOO_LARGE, (4 << 20).into()));
 
@@ -264,7 +264,7 @@ fn what_is_too_large_is_not_taken() {
 }
 
 #[test]
-fn what_is_not_http_is_said_to_be_so() {
+fn malformed_response_is_a_protocol_error() {
     for answer in [
         "SSH-2.0-OpenSSH_9.9\r\n",
         "\0\0\0\0",
@@ -283,7 +283,7 @@ fn what_is_not_http_is_said_to_be_so() {
 }
 
 #[test]
-fn nobody_there_is_not_the_same_as_not_granted() {
+fn refused_connection_differs_from_denied() {
     let origin = format!("http://127.0.0.1:{}", closed_port());
     let (case, why) = fetch(&Fetch::get(&*origin), &[&origin]);
     assert!(case == CONNECT && says(&why, "refused"), "{case} {why}");
@@ -312,7 +312,7 @@ fn nobody_there_is_not_the_same_as_not_granted() {
 }
 
 #[test]
-fn a_request_is_one_request() {
+fn request_injection_is_refused() {
     let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let origin = format!("http://{}", server.address);
     let host = granting(&[&origin]);
@@ -333,7 +333,7 @@ fn a_request_is_one_request() {
 }
 
 #[test]
-fn a_name_does_not_lead_to_this_machine() {
+fn own_host_name_does_not_reach_loopback() {
     let name = sysinfo::System::host_name().expect("a name").to_lowercase();
     let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let port = server.port();
@@ -354,7 +354,7 @@ fn a_name_does_not_lead_to_this_machine() {
 }
 
 #[test]
-fn a_denial_is_logged_once_with_what_to_write() {
+fn denial_is_logged_once_with_its_remedy() {
     let host = Host::configured("interval = \"100ms\"\n[plugins.fetcher]\nfetch = [\"http://granted\"]\n");
     Fetch::get("http://Other:81/x").guest().install(&host.plugin("fetcher.wasm"));
     let mut agent = host.start(&[]);
@@ -368,7 +368,7 @@ fn a_denial_is_logged_once_with_what_to_write() {
 }
 
 #[test]
-fn needs_are_held_against_the_grants() {
+fn needs_are_compared_with_grants() {
     let host = Host::configured("[plugins.a]\nfetch = [\"https://EXAMPLE.org:443\"]\nconnect = [\"db:1\"]\n");
     let needing = |file: &str, case: u32, what: &str| {
         Guest::new(file).needs(case, what, "ask").install(&host.plugin(file).with_extension("wasm"));
@@ -418,7 +418,7 @@ pub fn tls_server(host: &Host, year: i32) -> Server {
 }
 
 #[test]
-fn whom_the_system_trusts_is_trusted() {
+fn tls_trusts_the_system_certificates() {
     let host = Host::new();
     let server = tls_server(&host, 2035);
     let origins = ["localhost", "127.0.0.1"].map(|name| format!("https://{name}:{}", server.port()));
@@ -449,7 +449,7 @@ fn whom_the_system_trusts_is_trusted() {
 }
 
 #[test]
-fn a_server_that_does_not_speak_tls_is_not_spoken_to() {
+fn plaintext_server_is_a_tls_error() {
     let server = Server::start(|mut stream| {
         let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");

@@ -140,7 +140,7 @@ fn is_known(metrics: &BTreeMap<String, bool>, name: &str) -> bool {
 }
 
 #[test]
-fn the_readme_names_metrics_that_there_are() {
+fn readme_mappings_name_existing_metrics() {
     let metrics = metrics();
     let modules: BTreeSet<&str> = metrics.keys().filter_map(|name| name.split('.').next()).collect();
     for mark in ["falcon", "node_exporter"] {
@@ -165,7 +165,7 @@ fn the_readme_names_metrics_that_there_are() {
 }
 
 #[test]
-fn the_readme_has_every_plugin_as_it_describes_itself() {
+fn readme_plugin_table_matches_descriptions() {
     let rows: BTreeMap<String, (String, String)> = table("plugins")
         .into_iter()
         .map(|cells| {
@@ -185,7 +185,7 @@ fn the_readme_has_every_plugin_as_it_describes_itself() {
 
 /// The chapter's code is what it says: it compiles, and its tests pass.
 #[test]
-fn the_first_plugin_of_the_readme_works() {
+fn readme_example_plugin_works() {
     let text = readme();
     let code = text.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).expect("code");
     let host = Host::new();

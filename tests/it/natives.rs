@@ -53,7 +53,7 @@ fn machines() -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_machine_is_measured_as_expected() {
+fn fixture_machines_match_expected_json() {
     for machine in machines() {
         let host = tempfile::tempdir().expect("a temporary directory");
         overlay(&machine, host.path());
@@ -70,7 +70,7 @@ fn every_machine_is_measured_as_expected() {
 }
 
 #[test]
-fn a_file_that_goes_away_makes_its_metrics_null_in_one_line_and_comes_back() {
+fn unreadable_file_gives_null_metrics_until_readable() {
     let host = Host::configured("interval = \"100ms\"\n");
     let root = host.path("host");
     fs::create_dir(&root).expect("created");
@@ -107,7 +107,7 @@ fn rows(modules: &[&str]) -> String {
 }
 
 #[test]
-fn the_table_of_metrics_is_what_the_code_says() {
+fn metrics_document_matches_the_code() {
     let mut text = "# Native metrics\n\nWhat the agent measures by itself on Linux; what a host cannot measure is `null`. Names \
                     and formulas are psutil's (7.1 and later). Units are UCUM. With `[cpu] per_core = true`, `percent`, the modes \
                     and their seconds are also there for each CPU, as `percent{cpu=\"0\"}`.\n"
@@ -123,7 +123,7 @@ fn the_table_of_metrics_is_what_the_code_says() {
 }
 
 #[test]
-fn every_metric_is_described_and_every_description_is_measured() {
+fn metric_descriptions_match_measured_metrics() {
     let described: BTreeSet<(&str, &str)> =
         NATIVE.iter().flat_map(|native| native.metrics).map(|metric| (metric.module, metric.name)).collect();
     let mut config = config(Path::new("/"));
@@ -146,7 +146,7 @@ fn number(modules: &[Module], module: &str, metric: &str) -> f64 {
 }
 
 #[test]
-fn the_portable_collector_agrees_with_those_of_linux() {
+fn portable_collector_agrees_with_linux_collectors() {
     let (mut portable, mut natives) = (Portable::new(), natives(&config(Path::new("/"))));
     let (mut theirs, ours) = (Sample::default(), collect(&mut natives).modules);
     portable.collect(&mut theirs);
@@ -163,7 +163,7 @@ fn the_portable_collector_agrees_with_those_of_linux() {
 }
 
 #[test]
-fn each_cpu_is_there_when_it_is_asked_for() {
+fn per_core_option_adds_each_cpu() {
     let host = Host::configured("[cpu]\nper_core = true\n");
     let (sample, _): (Parsed, String) = host.once();
     let cpus = sample["cpu"].keys().filter(|key| key.starts_with("percent{cpu=")).count();

@@ -123,7 +123,7 @@ fn says(value: &Value, text: &str) -> bool {
 }
 
 #[test]
-fn bytes_go_there_and_back() {
+fn connection_sends_and_receives_bytes() {
     let server = Server::echoing();
     let port = server.port();
     for (granted, address) in [
@@ -160,7 +160,7 @@ fn only_granted_addresses_are_connected_to() {
 }
 
 #[test]
-fn unix_sockets_are_reached_as_far_as_they_are_granted() {
+fn unix_sockets_need_a_matching_grant() {
     let sockets = tempfile::tempdir().expect("a directory");
     let root = sockets.path().canonicalize().expect("it is there");
     for directory in ["run/open", "run/closed"] {
@@ -188,7 +188,7 @@ fn unix_sockets_are_reached_as_far_as_they_are_granted() {
 }
 
 #[test]
-fn every_operation_has_a_deadline() {
+fn connection_operations_have_a_deadline() {
     let silent = Server::start(|mut stream| {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
@@ -224,7 +224,7 @@ fn every_operation_has_a_deadline() {
 }
 
 #[test]
-fn a_connection_is_kept_from_tick_to_tick_and_closed_with_the_guest() {
+fn connection_lives_as_long_as_its_guest() {
     let (sender, ends) = mpsc::channel();
     let server = Server::start(move |stream| {
         let (mut from, mut to) = (&stream, &stream);
@@ -253,7 +253,7 @@ fn a_connection_is_kept_from_tick_to_tick_and_closed_with_the_guest() {
 }
 
 #[test]
-fn a_guest_has_few_connections_and_gets_them_back() {
+fn open_connections_per_guest_are_limited() {
     let server = Server::start(|mut stream| {
         let _ = stream.read(&mut [0]);
     });
@@ -276,7 +276,7 @@ fn a_guest_has_few_connections_and_gets_them_back() {
 }
 
 #[test]
-fn a_read_brings_what_has_arrived_and_no_more_than_was_asked_for() {
+fn read_returns_at_most_the_requested_bytes() {
     let server = Server::echoing();
     let address = server.address.to_string();
     let host = granting(&[&address]);

@@ -7,7 +7,7 @@ use crate::guest::Guest;
 use crate::harness::{Host, parse, value};
 
 #[test]
-fn prints_one_line_into_a_pipe_and_the_natives_are_in_it() {
+fn piped_output_is_one_line_with_native_modules() {
     let output = Host::new().run(&["--once"]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).expect("text");
@@ -28,7 +28,7 @@ fn prints_one_line_into_a_pipe_and_the_natives_are_in_it() {
 }
 
 #[test]
-fn measures_cpu_over_a_window_of_its_own() {
+fn cpu_is_measured_over_250_ms() {
     let host = Host::new();
     let start = std::time::Instant::now();
     let (_, _) = host.once();
@@ -36,7 +36,7 @@ fn measures_cpu_over_a_window_of_its_own() {
 }
 
 #[test]
-fn prints_several_lines_when_asked_to() {
+fn pretty_option_prints_several_lines() {
     let output = Host::new().run(&["--once", "--pretty"]);
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(text.starts_with("{\n  \"agent\": {\n    \"timestamp\":"), "{text}");
@@ -44,7 +44,7 @@ fn prints_several_lines_when_asked_to() {
 }
 
 #[test]
-fn prints_several_lines_on_a_terminal() {
+fn terminal_output_is_pretty_printed() {
     let host = Host::new();
     // script(1) gives its command a terminal, and copies what comes out of it.
     let command = format!("{} --once", env!("CARGO_BIN_EXE_gauged"));
@@ -55,7 +55,7 @@ fn prints_several_lines_on_a_terminal() {
 }
 
 #[test]
-fn waits_for_the_plugins_to_be_loaded() {
+fn sample_waits_for_plugins_to_load() {
     let host = Host::new();
     Guest::new("one").value(7).install(&host.plugin("one.wasm"));
     Guest::new("two").install(&host.plugin("two.wasm"));
@@ -65,7 +65,7 @@ fn waits_for_the_plugins_to_be_loaded() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_failure() {
+fn closed_output_pipe_exits_with_0() {
     let host = Host::new();
     let mut child = host.command(&["--once"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     drop(child.stdout.take());
@@ -76,7 +76,7 @@ fn a_reader_that_has_gone_is_no_failure() {
 }
 
 #[test]
-fn output_that_cannot_be_written_is_a_failure() {
+fn full_output_device_exits_with_1() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
     let output = Host::new().command(&["--once"]).stdout(full).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
@@ -84,7 +84,7 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn another_root_is_another_host() {
+fn root_option_selects_the_measured_host() {
     let host = Host::new();
     let root = host.path("host");
     std::fs::create_dir_all(root.join("proc")).expect("created");

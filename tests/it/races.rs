@@ -63,7 +63,7 @@ fn rewrite(bytes: &[u8], file: &Path, mut pause: impl FnMut()) {
 }
 
 #[test]
-fn a_file_that_is_rewritten_in_place_takes_over_when_it_is_whole() {
+fn file_rewritten_in_place_loads_when_complete() {
     let (host, mut agent) = start();
     let file = host.plugin("changing.wasm");
     Guest::new("changing").value(1).install(&file);
@@ -104,7 +104,7 @@ fn meanwhile(mut often: impl FnMut(usize) + Send, once: impl FnOnce()) {
 }
 
 #[test]
-fn a_hundred_swaps_a_second_end_in_the_last_one() {
+fn last_of_rapid_swaps_is_served() {
     let (host, mut agent) = start();
     let file = host.plugin("changing.wasm");
     let versions: Vec<Vec<u8>> = (1..=3).map(|value| Guest::new("changing").value(value).module()).collect();
@@ -135,7 +135,7 @@ fn a_hundred_swaps_a_second_end_in_the_last_one() {
 }
 
 #[test]
-fn what_is_deleted_and_created_at_once_goes_on_and_later_begins_anew() {
+fn file_recreated_at_once_keeps_its_instance() {
     let (host, mut agent) = start();
     let file = host.plugin("changing.wasm");
     let content = counting("changing").module();
@@ -157,7 +157,7 @@ fn what_is_deleted_and_created_at_once_goes_on_and_later_begins_anew() {
 }
 
 #[test]
-fn a_whole_directory_of_links_is_swapped_at_once() {
+fn directory_of_links_is_swapped_at_once() {
     let (host, mut agent) = start();
     // As Kubernetes publishes a ConfigMap: the files are links into `..data`, and that is a link to a directory.
     let publish = |name: &str, files: &[(&str, &Guest)]| {
@@ -193,7 +193,7 @@ fn a_whole_directory_of_links_is_swapped_at_once() {
 }
 
 #[test]
-fn a_call_that_is_under_way_ends_on_the_version_it_began_with() {
+fn call_in_flight_ends_on_its_own_version() {
     // What is slow takes longer where other work is done, and is not to be ended for it.
     let (host, mut agent) = start_with("[plugins.slow]\ntimeout = \"30s\"\n");
     let file = host.plugin("slow.wasm");
@@ -216,7 +216,7 @@ fn a_call_that_is_under_way_ends_on_the_version_it_began_with() {
 }
 
 #[test]
-fn a_version_that_cannot_be_configured_is_tried_once() {
+fn version_failing_configure_is_tried_once() {
     let (host, mut agent) = start();
     let file = host.plugin("changing.wasm");
     counting("changing").install(&file);
@@ -259,7 +259,7 @@ impl Held {
 }
 
 #[test]
-fn a_thousand_replacements_leave_nothing_behind() {
+fn thousand_replacements_leak_no_resources() {
     let (host, mut agent) = start();
     let plugins: Vec<String> = (0..50).map(|n| format!("p{n}")).collect();
     // Without modules, so that all can be made of the same file.

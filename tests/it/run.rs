@@ -34,7 +34,7 @@ fn samples_are_on_the_multiples_of_the_interval() {
 }
 
 #[test]
-fn whole_seconds_are_whole_numbers() {
+fn whole_second_timestamps_are_integers() {
     let mut agent = Host::new().start(&["--interval", "1s"]);
     assert!(agent.next()["agent"]["timestamp"].is_u64());
 }
@@ -49,7 +49,7 @@ fn sleeps(pid: u32) -> Vec<(String, String)> {
 }
 
 #[test]
-fn nothing_wakes_between_ticks_although_there_are_plugins() {
+fn threads_sleep_between_ticks_with_plugins_loaded() {
     let host = Host::new();
     Guest::new("good").install(&host.plugin("good.wasm"));
     let mut agent = host.start(&["--interval", "3s"]);
@@ -80,7 +80,7 @@ fn ends_cleanly_on_both_signals() {
 }
 
 #[test]
-fn ends_in_time_although_nobody_takes_its_output() {
+fn unread_output_does_not_delay_shutdown() {
     let host = Host::new();
     // A pipe that is held open and never read: it fills, and the write blocks.
     let mut child =
@@ -101,7 +101,7 @@ fn ends_in_time_although_nobody_takes_its_output() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn closed_output_pipe_ends_the_agent_quietly() {
     let host = Host::new();
     let mut child =
         host.command(&["--interval", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
@@ -111,7 +111,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 #[test]
-fn output_that_fails_is_reported_once_and_the_agent_goes_on() {
+fn failing_output_is_reported_once() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
     let host = Host::new();
     let mut child = host.command(&["--interval", "100ms"]).stdout(full).stderr(Stdio::piped()).spawn().expect("starts");
@@ -125,7 +125,7 @@ fn output_that_fails_is_reported_once_and_the_agent_goes_on() {
 }
 
 #[test]
-fn a_log_that_cannot_be_written_costs_nothing_but_lines() {
+fn unwritable_log_loses_only_log_lines() {
     let host = Host::new();
     Guest::new("talks").install(&host.plugin("talks.wasm"));
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
@@ -136,7 +136,7 @@ fn a_log_that_cannot_be_written_costs_nothing_but_lines() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_the_ticks_nor_the_end() {
+fn unread_log_delays_neither_ticks_nor_shutdown() {
     let host = Host::new();
     for name in 0..200 {
         // Each is a line in the log: together more than the pipe holds.

@@ -27,7 +27,7 @@ fn shows(words: &[&str], host: &Host, expected: &Expect) {
 }
 
 #[test]
-fn shows_what_a_plugin_is_and_the_lines_that_grant_what_it_needs() {
+fn inspect_shows_description_needs_and_missing_grants() {
     let host = Host::new();
     put(&host, &needy(), "needy.wasm");
     shows(
@@ -58,7 +58,7 @@ fn shows_what_a_plugin_is_and_the_lines_that_grant_what_it_needs() {
 }
 
 #[test]
-fn the_configurations_table_holds_and_the_command_line_adds_to_it() {
+fn inspect_combines_configuration_and_command_line() {
     let host = Host::configured(
         "[plugins.app]\nfile = \"needy.wasm\"\nread = [\"/srv\", \"/etc/app/*\"]\nconfig = { db = 1 }\n",
     );
@@ -106,7 +106,7 @@ fn the_configurations_table_holds_and_the_command_line_adds_to_it() {
 }
 
 #[test]
-fn what_cannot_be_configured_is_shown_with_the_reason() {
+fn configure_error_is_shown_with_its_reason() {
     let host = Host::new();
     let mut asks = Guest::new("asks");
     let (key, message) = (asks.text("server"), asks.text("name one"));
@@ -133,7 +133,7 @@ fn what_cannot_be_configured_is_shown_with_the_reason() {
 }
 
 #[test]
-fn what_is_denied_while_it_is_configured_is_among_the_lines() {
+fn denial_during_configure_is_listed() {
     let host = Host::new();
     let mut guest = Guest::new("eager").import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))");
     let (path, length) = guest.text("/etc/secret");
@@ -145,7 +145,7 @@ fn what_is_denied_while_it_is_configured_is_among_the_lines() {
 }
 
 #[test]
-fn what_was_compiled_is_in_the_agents_cache() {
+fn inspect_fills_the_agents_cache() {
     let host = Host::new();
     put(&host, &Guest::new("one"), "plugins/one.wasm");
     assert_eq!(plugin(&host, &["inspect", "plugins/one.wasm"]).code, Some(0));
@@ -158,7 +158,7 @@ fn what_was_compiled_is_in_the_agents_cache() {
 }
 
 #[test]
-fn what_cannot_be_loaded_is_said_as_in_the_agents_log() {
+fn rejected_file_exits_with_1() {
     let host = Host::new();
     let fails = |bytes: &[u8], expected: &Expect| {
         std::fs::write(host.path("bad.wasm"), bytes).expect("written");
@@ -211,7 +211,7 @@ fn what_cannot_be_loaded_is_said_as_in_the_agents_log() {
 }
 
 #[test]
-fn what_makes_no_sense_is_said() {
+fn invalid_arguments_exit_with_2() {
     let host = Host::configured("[plugins.a]\nfile = \"two.wasm\"\n[plugins.b]\nfile = \"two.wasm\"\n");
     for name in ["two.wasm", "not a name.wasm", "a.wasm"] {
         put(&host, &Guest::new("x"), name);
@@ -261,7 +261,7 @@ fn what_makes_no_sense_is_said() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is_one() {
+fn closed_pipe_exits_0_and_full_device_1() {
     let host = Host::new();
     put(&host, &Guest::new("one"), "one.wasm");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");

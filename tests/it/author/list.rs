@@ -29,7 +29,7 @@ fn host() -> Host {
 }
 
 #[test]
-fn shows_each_plugin_of_a_directory_in_the_state_that_it_would_have() {
+fn list_shows_each_plugins_predicted_state() {
     let host = host();
     let said = plugin(&host, &["list"]);
     assert_eq!((said.code, &*said.err), (Some(0), ""));
@@ -68,7 +68,7 @@ fn shows_each_plugin_of_a_directory_in_the_state_that_it_would_have() {
 }
 
 #[test]
-fn another_directory_is_listed_by_its_path() {
+fn directory_argument_is_listed() {
     let host = Host::new();
     std::fs::create_dir(host.path("elsewhere")).expect("created");
     assert_eq!(plugin(&host, &["list", "elsewhere"]).out, "elsewhere has no plugins\n");
@@ -84,7 +84,7 @@ fn another_directory_is_listed_by_its_path() {
 }
 
 #[test]
-fn shows_what_a_running_agent_has_by_what_it_prints() {
+fn list_shows_states_from_a_sample() {
     let host = Host::configured("interval = \"100ms\"\n");
     put(&host, &Guest::new("good"), "plugins/good.wasm");
     put(&host, &Guest::new("bad").before_collect("unreachable"), "plugins/bad.wasm");
@@ -112,7 +112,7 @@ fn shows_what_a_running_agent_has_by_what_it_prints() {
 }
 
 #[test]
-fn what_is_no_sample_or_makes_no_sense_is_said() {
+fn invalid_sample_exits_1_invalid_arguments_2() {
     let host = Host::new();
     std::fs::write(host.path("log"), "{\"cpu\":{}}\nINFO loaded\n").expect("written");
     for (words, code, why) in [

@@ -61,7 +61,7 @@ fn reads(guest: Guest, path: &str) -> Guest {
 }
 
 #[test]
-fn shows_the_sample_the_time_and_the_memory_and_that_all_is_well() {
+fn test_shows_sample_time_memory_and_verdict() {
     let said = test(&decent().value(7), &[]);
     assert_eq!((said.code, &*said.err), (Some(0), ""), "{}", said.out);
     // Times and hashes are what they are.
@@ -88,7 +88,7 @@ fn shows_the_sample_the_time_and_the_memory_and_that_all_is_well() {
 }
 
 #[test]
-fn what_it_says_is_shown_to_its_author() {
+fn guest_messages_are_shown() {
     let json = judged(&says(decent(), 0, "so far, so\ngood"), &["--runs", "2"]);
     let message = |run| json!({ "run": run, "level": "debug", "text": "so far, so\\ngood" });
     assert_eq!(json["messages"], json!([message(1), message(2)]));
@@ -98,7 +98,7 @@ fn what_it_says_is_shown_to_its_author() {
 }
 
 #[test]
-fn the_agents_limits_hold() {
+fn test_enforces_the_agents_limits() {
     let json = judged(&decent().before_collect("(loop $forever (br $forever))"), &["--runs", "1"]);
     assert_eq!(json["failures"][0]["kind"], "timeout");
     assert!(json["failures"][0]["text"].as_str().expect("a text").contains("longer than its timeout of 1s"));
@@ -115,7 +115,7 @@ fn the_agents_limits_hold() {
 }
 
 #[test]
-fn what_is_denied_is_shown_with_the_lines_that_grant_it() {
+fn denials_are_shown_with_their_remedy() {
     let guest = reads(decent(), "/etc/hostname");
     let json = judged(&guest, &["--runs", "3"]);
     assert_eq!((&json["well"], &json["denied"]), (&json!(false), &json!(["read = [\"/etc/hostname\"]"])));
@@ -137,7 +137,7 @@ fn what_is_denied_is_shown_with_the_lines_that_grant_it() {
 }
 
 #[test]
-fn what_it_needs_and_is_not_granted_is_not_well() {
+fn ungranted_need_fails_the_test() {
     let guest = decent().needs(2, "db:5432", "ask for the size");
     let json = judged(&guest, &[]);
     assert_eq!((&json["well"], &json["denied"]), (&json!(false), &json!([])));
@@ -148,7 +148,7 @@ fn what_it_needs_and_is_not_granted_is_not_well() {
 }
 
 #[test]
-fn metrics_that_are_not_described_break_the_contract() {
+fn undescribed_metric_breaks_the_plugin_rules() {
     breaches(
         &Guest::new("guest"),
         &expect![[r#"
@@ -158,7 +158,7 @@ fn metrics_that_are_not_described_break_the_contract() {
 }
 
 #[test]
-fn a_counter_that_falls_breaks_the_contract() {
+fn falling_counter_breaks_the_plugin_rules() {
     let guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]);
     let mut guest = guest.value(100).before_collect(&grow(VALUE + 8, "-1"));
     let name = guest.text("value_total");
@@ -171,7 +171,7 @@ fn a_counter_that_falls_breaks_the_contract() {
 }
 
 #[test]
-fn a_value_of_another_kind_breaks_the_contract() {
+fn value_of_wrong_kind_breaks_the_plugin_rules() {
     // Now a number, now true or false.
     let turn = format!("(i32.store (i32.const {VALUE}) (i32.xor (i32.load (i32.const {VALUE})) (i32.const 3)))");
     let guest = Guest::new("guest").describes(&[("guest", "value", COUNTER)]).before_collect(&turn);
@@ -185,7 +185,7 @@ fn a_value_of_another_kind_breaks_the_contract() {
 }
 
 #[test]
-fn label_sets_that_keep_growing_break_the_contract() {
+fn growing_label_sets_break_the_plugin_rules() {
     // One label, whose value is one digit: another at each run.
     let mut guest = decent();
     let (key, digit) = (guest.text("id"), guest.text("0"));
@@ -201,7 +201,7 @@ fn label_sets_that_keep_growing_break_the_contract() {
 }
 
 #[test]
-fn what_the_agent_drops_breaks_the_contract() {
+fn dropped_metrics_break_the_plugin_rules() {
     let nan = decent().float(f64::NAN).second("value").patch(SECOND_VALUE, &[2, 0, 0, 0x7ff0_0000]);
     breaches(
         &nan,
@@ -233,7 +233,7 @@ fn what_the_agent_drops_breaks_the_contract() {
 }
 
 #[test]
-fn what_fails_is_started_afresh_and_counters_begin_again() {
+fn counters_may_restart_after_a_fault() {
     let guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]);
     // 1, 2, a trap, 1, 2.
     let at_three = format!("(if (i32.eq (i32.load (i32.const {})) (i32.const 3)) (then (unreachable)))", VALUE + 8);
@@ -245,7 +245,7 @@ fn what_fails_is_started_afresh_and_counters_begin_again() {
 }
 
 #[test]
-fn counters_begin_again_after_a_fresh_start_that_had_nothing_to_measure() {
+fn counters_may_restart_after_fault_then_unavailable() {
     let mut guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]).value(0);
     let (name, why) = (guest.text("value_total"), guest.text("not yet"));
     // Nothing, 2, 3, a trap, nothing, 2.
@@ -264,7 +264,7 @@ fn counters_begin_again_after_a_fresh_start_that_had_nothing_to_measure() {
 }
 
 #[test]
-fn what_does_not_start_or_never_measures_is_not_well() {
+fn plugin_that_never_measures_fails_the_test() {
     let json = judged(&decent().configure_error(0, "no such sensor"), &[]);
     assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(0), &json!("aside")));
     let said = test(&decent().configure_error(0, "no such sensor"), &[]);
@@ -292,7 +292,7 @@ fn what_does_not_start_or_never_measures_is_not_well() {
 }
 
 #[test]
-fn a_denial_that_it_reports_puts_it_aside() {
+fn returned_denial_is_shown_with_its_grant() {
     let mut guest = decent();
     let (path, reason) = (guest.text("/etc/shadow"), guest.text("look"));
     let guest = guest.patch(RETURNED, &[1, 2, 0, path.0, path.1, reason.0, reason.1]);
@@ -301,7 +301,7 @@ fn a_denial_that_it_reports_puts_it_aside() {
 }
 
 #[test]
-fn what_cannot_be_loaded_or_makes_no_sense_is_told_apart() {
+fn load_errors_exit_1_and_usage_errors_2() {
     let host = Host::new();
     std::fs::write(host.path("bad.wasm"), "").expect("written");
     let said = plugin(&host, &["test", "bad.wasm"]);

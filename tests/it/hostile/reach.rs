@@ -25,7 +25,7 @@ fn chatty(at: u32, length: u32, times: Option<u32>) -> Guest {
 }
 
 #[test]
-fn a_flood_of_messages_is_cut() {
+fn message_flood_is_rate_limited() {
     let message = "\u{1b}[2J\u{1b}]0;owned\u{7}\nWARN plugin able: forged";
     let mut guest = chatty(60_000, message.len() as u32, None);
     // Texts lie one after the other: this one where the message is expected.
@@ -42,7 +42,7 @@ fn a_flood_of_messages_is_cut() {
 }
 
 #[test]
-fn messages_of_a_megabyte_are_cut() {
+fn megabyte_messages_are_truncated() {
     let mut ordeal = Ordeal::new("");
     ordeal.put(&chatty(131_072, 1 << 20, Some(3)).module());
     ordeal.agent.wait(|sample| value(sample, "bad").is_some());
@@ -53,13 +53,13 @@ fn messages_of_a_megabyte_are_cut() {
 }
 
 #[test]
-fn messages_beyond_what_a_call_may_pass_are_refused() {
+fn messages_beyond_the_call_limit_are_refused() {
     let guest = chatty(131_072, 5 << 20, Some(1));
     endures(&guest.module(), "", &Reaction::Fault("oversize", "too much data"));
 }
 
 #[test]
-fn messages_that_lie_outside_of_memory_are_refused() {
+fn messages_outside_guest_memory_are_refused() {
     let guest = chatty(0xffff_fff0, 100, Some(1));
     endures(&guest.module(), "", &Reaction::Fault("trap", "string pointer/length out of bounds"));
 }
@@ -74,12 +74,12 @@ const ANY_PROCESS: &str =
     "read = [\"/proc/*/mem\", \"/proc/*/*\", \"/proc/*/*/*\", \"/proc/*/*/*/*\", \"/proc/*/*/*/*/*\"]";
 
 #[test]
-fn what_is_not_granted_is_not_read() {
+fn ungranted_files_are_not_read() {
     for_all(["/etc/shadow", "/proc/1/environ"], |path| is_told(path, "", format!("read = [\"{path}\"]")));
 }
 
 #[test]
-fn other_spellings_are_no_paths() {
+fn unnormalized_paths_are_refused() {
     let wrong = |path: &str| format!("{path:?} has an empty, . or .. segment; write it without");
     for_all(["/proc/../etc/shadow", "/proc/./uptime", "//etc/shadow"], |path| {
         is_told(path, "read = [\"/etc/hostname\"]", wrong(path));
@@ -87,14 +87,14 @@ fn other_spellings_are_no_paths() {
 }
 
 #[test]
-fn the_agents_own_process_is_closed_by_every_spelling() {
+fn agents_own_process_is_closed_by_every_spelling() {
     let spellings =
         ["/proc/self/mem", "/proc/thread-self/mem", "/proc/self/task/1/mem", "/proc/self/root/proc/self/mem"];
     for_all(spellings, |path| is_told(path, ANY_PROCESS, OWN));
 }
 
 #[test]
-fn the_agents_own_process_is_closed_by_its_number_too() {
+fn agents_own_process_is_closed_by_pid() {
     for_all(["mem", "environ", "task/{pid}/mem", "root/etc/hostname", "cwd/gauged.toml"], |file| {
         let mut ordeal = Ordeal::new(ANY_PROCESS);
         let pid = ordeal.agent.pid().to_string();
@@ -105,7 +105,7 @@ fn the_agents_own_process_is_closed_by_its_number_too() {
 }
 
 #[test]
-fn links_do_not_lead_out_of_a_grant() {
+fn symbolic_links_do_not_leave_a_grant() {
     for_all([("/etc/shadow", "read = [\"/etc/shadow\"]"), ("/proc/self/mem", OWN)], |(target, answer)| {
         let elsewhere = tempfile::tempdir().expect("a temporary directory");
         let open = elsewhere.path().canonicalize().expect("it is there");
@@ -115,7 +115,7 @@ fn links_do_not_lead_out_of_a_grant() {
 }
 
 #[test]
-fn what_would_keep_the_reader_waiting_is_not_read() {
+fn blocking_files_are_not_read() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let open = directory.path().canonicalize().expect("it is there");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -129,7 +129,7 @@ fn what_would_keep_the_reader_waiting_is_not_read() {
 }
 
 #[test]
-fn a_file_without_an_end_is_not_read_to_its_end() {
+fn terabyte_file_is_not_read() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().canonicalize().expect("it is there").join("large");
     fs::File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("grown, but not on the disk");
@@ -139,7 +139,7 @@ fn a_file_without_an_end_is_not_read_to_its_end() {
 }
 
 #[test]
-fn no_argument_makes_the_host_panic() {
+fn random_arguments_never_panic_the_host() {
     // At every call 500 texts without sense, made of what paths and addresses are made of, for every function that takes one.
     let call = "
         (func $next (result i32)

@@ -20,7 +20,7 @@ fn an_endless_loop_is_ended_at_its_timeout() {
 }
 
 #[test]
-fn eight_plugins_that_hang_stall_nobody() {
+fn eight_hanging_plugins_stall_no_other_plugin() {
     let mut ordeal = Ordeal::new(SHORT);
     let looping = bad().before_collect(FOREVER);
     for n in 0..8 {
@@ -61,7 +61,7 @@ fn an_endless_allocation_for_the_host_never_serves() {
 }
 
 #[test]
-fn an_endless_clean_up_after_the_result_is_ended_at_its_timeout() {
+fn endless_post_return_is_ended_at_its_timeout() {
     let export = "(export \"cabi_post_gauged:plugin/collector@0.1.0#collect\")";
     let looping = bad().with(&format!("(func {export} (param i32) {FOREVER})")).module();
     endures(&looping, SHORT, &Reaction::Fault("timeout", "collect took longer than its timeout of 100ms"));
@@ -88,7 +88,7 @@ fn memory_beyond_the_limit_is_refused() {
 }
 
 #[test]
-fn many_memories_have_one_limit() {
+fn memories_of_a_plugin_share_one_limit() {
     let memories = (0..20).map(|n| format!("(memory $m{n} 1)")).collect::<Vec<_>>().concat();
     let grow = (0..20)
         .map(|n| format!("(if (i32.eq (memory.grow $m{n} (i32.const 64)) (i32.const -1)) (then unreachable))"))
@@ -102,7 +102,7 @@ fn many_memories_have_one_limit() {
 }
 
 #[test]
-fn memory_that_is_too_large_from_the_start_is_refused() {
+fn initial_memory_beyond_the_limit_is_refused() {
     endures(
         &bad().pages(64).module(),
         "memory = \"2MiB\"",
@@ -111,7 +111,7 @@ fn memory_that_is_too_large_from_the_start_is_refused() {
 }
 
 #[test]
-fn a_slow_leak_ends_at_the_limit_and_begins_anew() {
+fn slow_leak_ends_at_the_memory_limit() {
     // A page at every tick; what it had is gone with the instance.
     let leak = "(if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
                 (i32.store (i32.const 216) (memory.size))";
@@ -143,7 +143,7 @@ fn table_elements_beyond_the_limit_are_refused() {
 }
 
 #[test]
-fn tables_and_memories_beyond_their_number_are_refused() {
+fn excess_tables_and_memories_are_refused() {
     let tables = "(table 1 funcref)".repeat(9);
     let why = Reaction::Rejected("its start failed: resource limit exceeded: table count too high at 9 (limit)");
     endures(&bad().with(&tables).module(), "", &why);
@@ -153,7 +153,7 @@ fn tables_and_memories_beyond_their_number_are_refused() {
 }
 
 #[test]
-fn core_instances_beyond_their_number_are_refused() {
+fn excess_core_instances_are_refused() {
     let mut component = bad().component();
     let section = |component: &mut Vec<u8>, id: u8, content: &[u8]| {
         component.push(id);
@@ -172,7 +172,7 @@ fn core_instances_beyond_their_number_are_refused() {
 }
 
 #[test]
-fn handles_beyond_their_number_are_refused() {
+fn excess_handles_are_refused() {
     // The stubs of WASI hand out as many streams as they are asked for.
     let hoard = "(loop $more (drop (call $stdout)) (br $more))";
     let guest = bad().import("wasi:cli/stdout@0.2.3", "get-stdout", "(func $stdout (result i32))");
@@ -181,13 +181,13 @@ fn handles_beyond_their_number_are_refused() {
 }
 
 #[test]
-fn recursion_ends_at_the_stack() {
+fn recursion_ends_at_the_stack_limit() {
     let deep = bad().with("(func $deep (call $deep))");
     endures(&deep.before_collect("(call $deep)").module(), "", &Reaction::Fault("stack", "collect failed"));
 }
 
 #[test]
-fn recursion_at_the_start_ends_at_the_stack() {
+fn recursion_in_start_ends_at_the_stack_limit() {
     let deep = "(func $deep (param i64) (result i64)
                     (i64.add (call $deep (i64.add (local.get 0) (i64.const 1))) (local.get 0)))
                 (func $start (drop (call $deep (i64.const 1)))) (start $start)";
@@ -195,7 +195,7 @@ fn recursion_at_the_start_ends_at_the_stack() {
 }
 
 #[test]
-fn recursion_into_the_host_ends_at_the_stack() {
+fn recursive_host_calls_end_at_the_stack_limit() {
     // At every depth of the guest's stack the host is called once, down to the last.
     let log = "(func $log (param i32 i32 i32))";
     let deep = "(func $deep (call $log (i32.const 0) (i32.const 1024) (i32.const 4)) (call $deep))";

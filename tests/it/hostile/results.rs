@@ -16,19 +16,19 @@ fn a_trap_is_counted() {
 }
 
 #[test]
-fn a_fault_of_its_own_saying_is_counted() {
+fn returned_internal_error_is_counted() {
     let failing = bad().error(4, "out of ideas\n").module();
     endures(&failing, "", &Reaction::Fault("internal", r"out of ideas\n (internal)"));
 }
 
 #[test]
-fn a_result_that_is_too_large_is_refused() {
+fn oversized_result_is_refused() {
     // 200,000 modules, which are 3 MiB of memory and more than that once they are taken in.
     endures(&bad().pages(60).patch(RETURNED + 8, &[200_000]).module(), "", &TOO_MUCH);
 }
 
 #[test]
-fn lists_in_lists_are_refused() {
+fn nested_lists_beyond_the_limit_are_refused() {
     // 10,000 modules, each of the same 10,000 metrics, each with the same 10,000 labels: a petabyte out of a megabyte.
     let (table, many) = (131_072, 10_000);
     let build = format!(
@@ -44,7 +44,7 @@ fn lists_in_lists_are_refused() {
 }
 
 #[test]
-fn texts_that_are_too_long_are_refused() {
+fn oversized_strings_are_refused() {
     let length = 5 << 20;
     endures(&bad().pages(100).patch(MODULE + 4, &[length]).module(), "", &TOO_MUCH);
     let as_error = bad().pages(100).patch(RETURNED, &[1, 4, 131_072, length]);
@@ -52,7 +52,7 @@ fn texts_that_are_too_long_are_refused() {
 }
 
 #[test]
-fn a_long_text_that_is_allowed_is_one_short_line() {
+fn long_error_text_is_truncated_in_the_log() {
     let as_error = bad().pages(40).patch(RETURNED, &[1, 4, 131_072, 1 << 20]);
     endures(&as_error.module(), "", &Reaction::Fault("internal", "… (internal)"));
 }
@@ -63,7 +63,7 @@ fn break_off<const N: usize>(cases: [(Guest, &str); N]) {
 }
 
 #[test]
-fn results_that_lie_outside_of_memory_are_refused() {
+fn results_outside_guest_memory_are_refused() {
     break_off([
         (bad().collect("i32.const -16"), "pointer out of bounds"),
         (bad().collect("i32.const 65"), "pointer not aligned"),
@@ -73,12 +73,12 @@ fn results_that_lie_outside_of_memory_are_refused() {
 }
 
 #[test]
-fn texts_that_are_not_text_are_refused() {
+fn invalid_utf8_is_refused() {
     break_off([(bad().patch(1024, &[0xffff_ffff]), "invalid utf-8")]);
 }
 
 #[test]
-fn cases_that_there_are_not_are_refused() {
+fn unknown_discriminants_are_refused() {
     break_off([
         (bad().patch(RETURNED, &[2]), "invalid expected discriminant"),
         (bad().patch(VALUE, &[9]), "unexpected discriminant: 9"),
@@ -87,14 +87,14 @@ fn cases_that_there_are_not_are_refused() {
 }
 
 #[test]
-fn what_no_number_can_say_is_dropped_and_counted() {
+fn non_finite_values_are_dropped_and_counted() {
     let why = Reaction::Dropped(1, "dropped the metric bad.value: its value is not finite; mend the plugin");
     endures(&bad().float(f64::NAN).module(), "", &why);
     endures(&bad().float(f64::NEG_INFINITY).module(), "", &why);
 }
 
 #[test]
-fn names_that_break_the_rules_are_dropped_and_counted() {
+fn invalid_names_are_dropped_and_counted() {
     let forged = Guest::new("bad\n2026-11-23 ERROR plugin able: gone");
     let why =
         Reaction::Dropped(1, r"dropped the module bad\n2026-11-23 ERROR plugin able: gone: its name breaks the rules");
@@ -106,7 +106,7 @@ fn names_that_break_the_rules_are_dropped_and_counted() {
 }
 
 #[test]
-fn what_is_there_twice_is_dropped_and_counted() {
+fn duplicates_are_dropped_and_counted() {
     let mut guest = bad();
     let name = guest.text("bad");
     let guest = guest.patch(RETURNED + 8, &[2]).patch(MODULE + 16, &[name.0, name.1, METRIC, 1]);
@@ -157,7 +157,7 @@ fn a_hundred_thousand_label_sets_are_refused() {
 }
 
 #[test]
-fn label_sets_beyond_the_limit_are_dropped_and_counted() {
+fn excess_label_sets_are_dropped_and_counted() {
     let mut ordeal = Ordeal::at_interval("1s", "").allowing_mb(16);
     let why = "dropped the metric bad.value: there are more than limits.metrics";
     ordeal.suffer(&flood(12_000).module(), &Reaction::Dropped(2000, why));
@@ -167,7 +167,7 @@ fn label_sets_beyond_the_limit_are_dropped_and_counted() {
 }
 
 #[test]
-fn the_agents_own_modules_cannot_be_taken() {
+fn modules_of_the_agent_are_reserved() {
     for native in ["cpu", "agent"] {
         let why = format!("its module {native} is dropped, another collector has it; rename one");
         let mut ordeal = Ordeal::new("");
@@ -178,7 +178,7 @@ fn the_agents_own_modules_cannot_be_taken() {
 }
 
 #[test]
-fn anothers_module_cannot_be_taken() {
+fn module_of_another_plugin_is_reserved() {
     let why = "its module able is dropped, another collector has it; rename one";
     let mut ordeal = Ordeal::new("");
     ordeal.suffer(&Guest::new("able").value(666).module(), &Reaction::Dropped(1, why));
@@ -187,7 +187,7 @@ fn anothers_module_cannot_be_taken() {
 }
 
 #[test]
-fn a_counter_that_goes_backwards_is_passed_on_as_it_is() {
+fn decreasing_counter_is_passed_on_unchanged() {
     let back = format!("(i32.store (i32.const {0}) (i32.sub (i32.load (i32.const {0})) (i32.const 10)))", VALUE + 8);
     let mut ordeal = Ordeal::new("");
     ordeal.put(&bad().value(1000).before_collect(&back).module());
@@ -199,7 +199,7 @@ fn a_counter_that_goes_backwards_is_passed_on_as_it_is() {
 }
 
 #[test]
-fn what_fails_now_and_then_is_absent_then_and_never_stale() {
+fn intermittent_failure_never_gives_stale_metrics() {
     // Counts its calls and traps at the fourth; the first one of the first instance is its trial.
     let count = format!(
         "(i32.store (i32.const {0}) (i32.add (i32.load (i32.const {0})) (i32.const 1)))
