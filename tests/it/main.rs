@@ -32,7 +32,7 @@ mod net; // what a guest gets of other servers
 mod stuck; // file systems that do not answer
 #[cfg(target_os = "linux")]
 mod names; // what names lead to, and resolvers that do not answer
-mod author; // gauged plugin inspect, test, list, new
+mod plugin_command; // gauged plugin inspect, test, list, new
 mod shipped; // plugins that were built for earlier versions of the contract
 mod contract; // how the contract may change
 mod first_party; // the plugins in this repository

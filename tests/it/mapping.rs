@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::author::{plugin, scaffold::run};
+use crate::plugin_command::{plugin, scaffold::run};
 use crate::harness::{Host, repository};
 
 /// A row of a table that says what another agent's metric is here.

@@ -1,7 +1,7 @@
 //! `gauged plugin …`, as who writes plugins uses it.
 
 mod inspect;
-mod trial;
+mod test;
 mod list;
 pub mod scaffold;
 
