@@ -1,5 +1,6 @@
-//! Plugins in WebAssembly's text format, so that testing needs no wasm toolchain and a guest can do what no decent
-//! compiler would emit. A guest is a core module that carries its world; the layouts are those of the canonical ABI.
+//! Plugins written in WebAssembly's text format: tests need no wasm toolchain, and a guest can do what no compiler emits. A
+//! guest is a core module that carries its world. Its memory has fixed addresses for what it returns, in the layouts of the
+//! canonical ABI.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,31 +8,32 @@ use std::path::Path;
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
-/// Where a guest keeps what it returns; text and heap come after it.
+/// The address of the result of `collect`.
 pub const RETURNED: u32 = 64;
-/// The guest's one module: its name, its metrics.
+/// The address of the guest's one module: its name, its metrics.
 pub const MODULE: u32 = 128;
-/// The guest's first metric: its name, its labels, its value.
+/// The address of the guest's first metric: its name, its labels, its value.
 pub const METRIC: u32 = 192;
 const METRIC_BYTES: u32 = 32;
-/// The value of the guest's first metric: a discriminant, and eight bytes later the payload.
+/// The address of the first metric's value: a discriminant, and eight bytes later the payload.
 pub const VALUE: u32 = METRIC + 16;
-/// The value of its second, where it has one.
+/// The address of the second metric's value, where there is a second metric.
 pub const SECOND_VALUE: u32 = VALUE + METRIC_BYTES;
-/// What its `configure` answers.
+/// The address of the result of `configure`.
 pub const CONFIGURED: u32 = 256;
-/// What its `describe` answers.
+/// The address of the result of `describe`.
 pub const ABOUT: u32 = 320;
-const REFUSED: u32 = 352;
-/// Room for what the host answers.
+/// Memory for another result of `collect`, such as an error.
+pub const OTHER_RESULT: u32 = 352;
+/// Memory for the result of a call of the host.
 pub const ANSWER: u32 = 384;
-/// The contract.
+/// The text of the plugin interface.
 pub const CONTRACT: &str = include_str!("../../wit/gauged.wit");
 const TEXTS: u32 = 1024;
 const HEAP: u32 = 65536;
 
-/// A plugin in the making. Unless it is told otherwise it returns one module that is called as it is, with the metric
-/// `value`.
+/// A builder of a plugin. By default the plugin has version 1.0.0, needs nothing, and returns one module with the metric
+/// `value`, which is 1.
 pub struct Guest {
     memory: String,
     data: String,
@@ -66,14 +68,14 @@ impl Guest {
         guest.version("1.0.0").value(1)
     }
 
-    /// Sets the version that it says it has.
+    /// Sets the version in its description.
     pub fn version(mut self, version: &str) -> Self {
         let version = self.text(version);
         self.words(ABOUT, &[version.0, version.1, 0, 0, 0, 0]);
         self
     }
 
-    /// Has it describe metrics: module, name, and the kind by its number in the contract.
+    /// Adds metrics to its description: module, name, and the number of the kind in the interface.
     pub fn describes(mut self, metrics: &[(&str, &str, u32)]) -> Self {
         let (unit, description) = (self.text("By"), self.text("What it is."));
         let mut words = Vec::new();
@@ -99,7 +101,7 @@ impl Guest {
         self
     }
 
-    /// Has it return so many metrics, `metric_0` and so on, each with its number for a value.
+    /// Returns so many metrics, `metric_0` and so on, instead of `value`; the value of each is its number.
     pub fn metrics(mut self, count: u32) -> Self {
         let names: Vec<(u32, u32)> = (0..count).map(|number| self.text(&format!("metric_{number}"))).collect();
         let first = self.texts_end.next_multiple_of(8);
@@ -111,30 +113,32 @@ impl Guest {
         self
     }
 
-    /// Has it return an error from `collect`, by the case's number in the contract, with this text.
+    /// Returns an error from `collect`: the number of its case in the interface, and its text.
     pub fn error(mut self, case: u32, message: &str) -> Self {
         let text = self.text(message);
         self.words(RETURNED, &[1, case, text.0, text.1]);
         self
     }
 
-    /// Has it have nothing to measure before a moment, in milliseconds since the Unix epoch.
-    pub fn unavailable_until(mut self, unix_ms: u128) -> Self {
-        let text = self.text("not yet");
-        self.words(REFUSED, &[1, 3, text.0, text.1]);
-        self.before_collect(&format!(
-            "(if (i64.lt_u (local.get 0) (i64.const {unix_ms})) (then (return (i32.const {REFUSED}))))"
+    /// Returns the error `unavailable` from `collect` as long as it cannot read a file, for which it needs a grant.
+    pub fn unavailable_without(mut self, file: &str) -> Self {
+        let (message, path) = (self.text("not yet"), self.text(file));
+        self.words(OTHER_RESULT, &[1, 3, message.0, message.1]);
+        self.import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))").before_collect(&format!(
+            "(call $read (i32.const {}) (i32.const {}) (i32.const {ANSWER}))
+             (if (i32.load8_u (i32.const {ANSWER})) (then (return (i32.const {OTHER_RESULT}))))",
+            path.0, path.1
         ))
     }
 
-    /// Has it return an error from `configure`.
+    /// Returns an error from `configure`: the number of its case in the interface, and its text.
     pub fn configure_error(mut self, case: u32, message: &str) -> Self {
         let text = self.text(message);
         self.words(CONFIGURED, &[1, case, text.0, text.1]);
         self
     }
 
-    /// Gives it a second metric besides `value`, whose value is 0 at first.
+    /// Adds a second metric, whose value is 0.
     pub fn second(mut self, name: &str) -> Self {
         let name = self.text(name);
         self.words(MODULE + 12, &[2]);
@@ -142,57 +146,65 @@ impl Guest {
         self
     }
 
-    /// Has it say that it needs a capability, by the case's number in the contract.
-    pub fn needs(mut self, case: u32, what: &str, reason: &str) -> Self {
-        let (what, reason) = (self.text(what), self.text(reason));
-        let need = self.list(&[case, what.0, what.1, reason.0, reason.1]);
+    /// Returns one need from `configure`: the number of its case in the interface, what is to be granted, and the reason.
+    pub fn needs(mut self, case: u32, grant: &str, reason: &str) -> Self {
+        let (grant, reason) = (self.text(grant), self.text(reason));
+        let need = self.list(&[case, grant.0, grant.1, reason.0, reason.1]);
         self.words(CONFIGURED, &[0, need, 1]);
         self
     }
 
-    /// Replaces what `describe` does: instructions that leave an address.
+    /// Logs a message, at the number of a level in the interface, at each call of `collect`.
+    pub fn logs(mut self, level: u32, message: &str) -> Self {
+        let (text, length) = self.text(message);
+        self.import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))")
+            .before_collect(&format!("(call $log (i32.const {level}) (i32.const {text}) (i32.const {length}))"))
+    }
+
+    /// Replaces the body of `describe`: instructions that leave the address of a result.
     pub fn describe(mut self, body: &str) -> Self {
         body.clone_into(&mut self.describe);
         self
     }
 
-    /// Replaces what `configure` does: instructions that leave an address; the configuration is in the locals 0 and 1.
+    /// Replaces the body of `configure`: instructions that leave the address of a result. The locals 0 and 1 are the address
+    /// and length of the configuration.
     pub fn configure(mut self, body: &str) -> Self {
         body.clone_into(&mut self.configure);
         self
     }
 
-    /// Replaces what `collect` does: instructions that leave an address.
+    /// Replaces the body of `collect`: instructions that leave the address of a result.
     pub fn collect(mut self, body: &str) -> Self {
         body.clone_into(&mut self.collect);
         self
     }
 
-    /// Adds instructions in front of what `collect` does.
+    /// Adds instructions before the body of `collect`.
     pub fn before_collect(mut self, body: &str) -> Self {
         self.collect = format!("{body}\n{}", self.collect);
         self
     }
 
-    /// Adds instructions after what `collect` does, whose address they find on the stack.
+    /// Adds instructions after the body of `collect`; the address of the result is on the stack.
     pub fn after_collect(mut self, body: &str) -> Self {
         self.collect = format!("{}\n{body}", self.collect);
         self
     }
 
-    /// Adds instructions in front of what it does when the host wants memory of it.
+    /// Adds instructions before an allocation that the host asks for.
     pub fn before_realloc(mut self, body: &str) -> Self {
         body.clone_into(&mut self.realloc);
         self
     }
 
-    /// Puts words into its memory, over what is there.
+    /// Overwrites words of its memory.
     pub fn patch(mut self, at: u32, words: &[u32]) -> Self {
         self.words(at, words);
         self
     }
 
-    /// Adds fields to the module: functions, globals, memories, a start.
+    /// Adds fields to the core module: functions, globals, memories, a start.
     pub fn with(mut self, fields: &str) -> Self {
         self.functions.push_str(fields);
         self
@@ -204,18 +216,18 @@ impl Guest {
         self
     }
 
-    /// Sets how many pages of memory it has at first.
+    /// Sets its initial memory, in pages.
     pub fn pages(mut self, pages: u32) -> Self {
         self.memory = format!("(memory (export \"memory\") {pages})");
         self
     }
 
-    /// Has the next text lie at this address, or not before it.
+    /// Puts the next text at this address, or after it.
     pub fn skip_texts_to(&mut self, at: u32) {
         self.texts_end = self.texts_end.max(at);
     }
 
-    /// Puts a text into its memory; answers where, and how long it is.
+    /// Puts a text into its memory; returns the address and the length.
     pub fn text(&mut self, text: &str) -> (u32, u32) {
         let (at, length) = (self.texts_end, u32::try_from(text.len()).expect("a short text"));
         self.texts_end += length;
@@ -228,7 +240,7 @@ impl Guest {
         (at, length)
     }
 
-    /// Puts words into its memory; answers where.
+    /// Puts words into its memory; returns the address.
     pub fn list(&mut self, words: &[u32]) -> u32 {
         let at = self.texts_end.next_multiple_of(8);
         self.texts_end = at + 4 * u32::try_from(words.len()).expect("a short list");
@@ -244,12 +256,12 @@ impl Guest {
         let _ = writeln!(self.data, "(data (i32.const {at}) \"{bytes}\")");
     }
 
-    /// The core module, carrying its world, as `cargo build` would have written it.
+    /// The core module with its world, as `cargo build` writes it.
     pub fn module(&self) -> Vec<u8> {
         self.build(&[CONTRACT], "0.1.0")
     }
 
-    /// The core module, built against another version of the contract.
+    /// The core module, built for another version of the interface.
     pub fn module_of_version(&self, version: &str) -> Vec<u8> {
         self.build(&[&CONTRACT.replace("gauged:plugin@0.1.0", &format!("gauged:plugin@{version}"))], version)
     }
@@ -259,12 +271,12 @@ impl Guest {
         to_component(&self.module())
     }
 
-    /// The plugin as a component that may import WASI besides.
+    /// The plugin as a component that may import WASI.
     pub fn component_with_wasi(&self) -> Vec<u8> {
         self.component_of(include_str!("wasi.wit"))
     }
 
-    /// The plugin as a component of a world that this package has.
+    /// The plugin as a component of the world `plugin` of a package.
     pub fn component_of(&self, package: &str) -> Vec<u8> {
         to_component(&self.build(&[CONTRACT, package], "0.1.0"))
     }
@@ -300,7 +312,7 @@ impl Guest {
         module
     }
 
-    /// Writes the core module to a file at once, as `mv` does.
+    /// Writes the core module to a file, at once, as `mv` does.
     pub fn install(&self, file: &Path) {
         install(&self.module(), file);
     }
@@ -311,7 +323,7 @@ fn to_component(module: &[u8]) -> Vec<u8> {
     encoder.validate(true).encode().expect("it fits its world")
 }
 
-/// Puts bytes in a file's place at once, as `mv` does.
+/// Replaces a file at once, as `mv` does.
 pub fn install(bytes: &[u8], file: &Path) {
     let temporary = file.with_extension("new");
     std::fs::write(&temporary, bytes).expect("written");

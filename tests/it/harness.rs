@@ -1,22 +1,31 @@
-//! The agent as a child process, in a directory of its own. A test waits for what it wants to see, with a deadline that
-//! is only there to end a test that will never see it.
+//! The agent as a child process, in a temporary directory of its own. Tests wait for conditions; the deadline only ends a
+//! test whose condition is never met.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 
-/// Long enough for the slowest machine; a passing test waits for nothing of this.
+/// How long a test waits for a condition. Long enough for the slowest machine; a passing test does not depend on it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A directory for one agent: its configuration, its plugins.
+/// How late a sample may be on a busy machine. A plugin that stalls the agent stalls it for longer.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+
+/// The user and group that have no permissions of their own.
+const NOBODY: u32 = 65534;
+
+/// A directory for an agent: its configuration, its plugins, its cache.
 pub struct Host {
     directory: tempfile::TempDir,
 }
@@ -25,17 +34,17 @@ pub struct Host {
 pub type Sample = BTreeMap<String, BTreeMap<String, Value>>;
 
 impl Host {
-    /// An empty directory with an empty plugins directory in it.
+    /// A directory with an empty plugins directory, and without a configuration.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        std::fs::create_dir(directory.path().join("plugins")).expect("created");
+        fs::create_dir(directory.path().join("plugins")).expect("created");
         Self { directory }
     }
 
-    /// The same, with a configuration.
+    /// A directory with a configuration file.
     pub fn configured(toml: &str) -> Self {
         let host = Self::new();
-        std::fs::write(host.path("gauged.toml"), toml).expect("written");
+        fs::write(host.path("gauged.toml"), toml).expect("written");
         host
     }
 
@@ -49,27 +58,56 @@ impl Host {
         self.path("plugins").join(file)
     }
 
-    /// Where its agents keep what they have compiled: nobody else's cache is touched.
+    /// The directory of compiled plugins; the cache of whoever runs the tests is not touched.
     pub fn cache(&self) -> PathBuf {
         self.path("cache")
     }
 
-    /// The program, in this directory.
+    /// A command that runs the agent in this directory.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gauged"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_gauged")), arguments)
+    }
+
+    /// A command that runs another program, such as a copy of the agent, as if it were the agent.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
         command.env("CACHE_DIRECTORY", self.cache());
         command
     }
 
-    /// Runs the program to its end.
+    /// A command that runs the agent as a user who is subject to file permissions, even where root runs the tests.
+    pub fn command_without_root(&self, arguments: &[&str]) -> Command {
+        if !geteuid().is_root() {
+            return self.command(arguments);
+        }
+        // That user may not be allowed to reach the build directory.
+        fs::set_permissions(self.path(""), fs::Permissions::from_mode(0o755)).expect("set");
+        let mut command = self.command_of(&self.copy_agent(), arguments);
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    }
+
+    /// Copies the agent's program into the directory.
+    pub fn copy_agent(&self) -> PathBuf {
+        let copy = self.path("gauged");
+        fs::copy(env!("CARGO_BIN_EXE_gauged"), &copy).expect("copied");
+        copy
+    }
+
+    /// Runs the agent until it exits.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("it runs")
     }
 
-    /// Takes one sample.
+    /// Takes one sample with `--once`; returns it and the log.
     pub fn once(&self) -> (Sample, String) {
-        let output = self.run(&["--once"]);
+        self.once_with(&[])
+    }
+
+    /// Takes one sample with `--once` and more arguments.
+    pub fn once_with(&self, arguments: &[&str]) -> (Sample, String) {
+        let output = self.run(&[&["--once"], arguments].concat());
         let log = String::from_utf8(output.stderr).expect("the log is text");
         assert!(output.status.success(), "{log}");
         (parse(&String::from_utf8(output.stdout).expect("JSON is text")), log)
@@ -84,39 +122,87 @@ impl Host {
 /// A running agent.
 pub struct Agent {
     child: Child,
+    /// Samples that were printed and not read by the test yet.
     lines: Receiver<String>,
-    log: Arc<Mutex<String>>,
+    log: Arc<Log>,
     /// Reads the log to its end.
-    logging: Option<thread::JoinHandle<()>>,
+    log_reader: Option<thread::JoinHandle<()>>,
     seen: Vec<Sample>,
 }
 
-impl Agent {
-    /// Starts a program that prints samples.
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let (sender, lines) = mpsc::channel();
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let log = Arc::new(Mutex::new(String::new()));
-        let (mut stderr, logged) = (child.stderr.take().expect("piped"), Arc::clone(&log));
-        let logging = thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(read @ 1..) = stderr.read(&mut bytes) {
-                logged.lock().expect("not poisoned").push_str(&String::from_utf8_lossy(&bytes[..read]));
-            }
-        });
-        Self { child, lines, log, logging: Some(logging), seen: Vec::new() }
+/// The whole lines that an agent has logged.
+#[derive(Default)]
+struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct LogState {
+    text: String,
+    /// Whether the agent has closed its log.
+    is_complete: bool,
+}
+
+impl Log {
+    fn read(&self, stderr: impl std::io::Read) {
+        let (mut stderr, mut line) = (BufReader::new(stderr), Vec::new());
+        while stderr.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            self.state.lock().expect("not poisoned").text.push_str(&String::from_utf8_lossy(&line));
+            self.changed.notify_all();
+            line.clear();
+        }
+        self.state.lock().expect("not poisoned").is_complete = true;
+        self.changed.notify_all();
     }
 
-    /// Its process.
+    /// Waits until the log yields something, which `wanted` names; an error has the log that never did.
+    fn wait<T>(&self, find: impl Fn(&str) -> Option<T>) -> Result<T, String> {
+        let until = Instant::now() + DEADLINE;
+        let mut state = self.state.lock().expect("not poisoned");
+        loop {
+            if let Some(found) = find(&state.text) {
+                return Ok(found);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if state.is_complete || left.is_zero() {
+                return Err(state.text.clone());
+            }
+            state = self.changed.wait_timeout(state, left).expect("not poisoned").0;
+        }
+    }
+}
+
+impl Agent {
+    /// Starts a command that runs the agent.
+    pub fn start(command: Command) -> Self {
+        Self::start_with_output(command, Stdio::piped())
+    }
+
+    /// Starts a command that runs the agent with another standard output than a pipe to this test, which then gets no
+    /// samples.
+    pub fn start_with_output(mut command: Command, stdout: Stdio) -> Self {
+        let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().expect("it starts");
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            let stdout = BufReader::new(stdout);
+            thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        }
+        let log = Arc::new(Log::default());
+        let (stderr, written) = (child.stderr.take().expect("piped"), Arc::clone(&log));
+        let log_reader = thread::spawn(move || written.read(stderr));
+        Self { child, lines, log, log_reader: Some(log_reader), seen: Vec::new() }
+    }
+
+    /// The process's number.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has logged so far.
+    /// The lines that were logged so far. A line about a sample may come later than the sample: wait for it with
+    /// [`Self::wait_log`] or [`Self::wait_log_lines`].
     pub fn log(&self) -> String {
-        self.log.lock().expect("not poisoned").clone()
+        self.log.state.lock().expect("not poisoned").text.clone()
     }
 
     /// All samples that were read so far.
@@ -134,96 +220,125 @@ impl Agent {
         sample
     }
 
-    /// The next sample that is as wanted.
-    pub fn wait(&mut self, wanted: impl Fn(&Sample) -> bool) -> Sample {
+    /// Waits for the next sample that meets a condition.
+    pub fn wait(&mut self, condition: impl Fn(&Sample) -> bool) -> Sample {
         let until = Instant::now() + DEADLINE;
         loop {
             let sample = self.next();
-            if wanted(&sample) {
+            if condition(&sample) {
                 return sample;
             }
-            assert!(Instant::now() < until, "never as wanted; last: {sample:?}\n{}", self.log());
+            assert!(Instant::now() < until, "no sample meets the condition; last: {sample:?}\n{}", self.log());
         }
     }
 
     /// Waits until the log contains a text.
     pub fn wait_log(&mut self, text: &str) {
-        let until = Instant::now() + DEADLINE;
-        while !self.log().contains(text) {
-            assert!(Instant::now() < until, "never logged {text:?}:\n{}", self.log());
-            match self.lines.recv_timeout(Duration::from_millis(10)) {
-                Ok(line) => self.seen.push(parse(&line)),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => panic!("ended without logging {text:?}:\n{}", self.log()),
-            }
-        }
+        self.wait_log_for(text, |log| log.contains(text).then_some(()));
     }
 
-    /// There was a sample for every tick that was read, none was missed, and the natives were in each, as were those of
-    /// the guests that work, from their first on.
-    pub fn assert_undisturbed(&self, guests: &[&str]) {
+    /// Waits until at least so many lines of the log contain a text; returns all that do.
+    pub fn wait_log_lines(&mut self, text: &str, count: usize) -> Vec<String> {
+        self.wait_log_for(&format!("{count} lines with {text:?}"), |log| {
+            let lines: Vec<String> = log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect();
+            (lines.len() >= count).then_some(lines)
+        })
+    }
+
+    /// Waits until at least so many lines of the log are about a plugin; returns all that are.
+    pub fn wait_log_of(&mut self, plugin: &str, count: usize) -> Vec<String> {
+        self.wait_log_for(&format!("{count} lines about {plugin}"), |log| {
+            let lines = lines_about(log, plugin);
+            (lines.len() >= count).then_some(lines)
+        })
+    }
+
+    /// Waits until the log yields something, which `wanted` names. Samples that are printed meanwhile count as read.
+    pub fn wait_log_for<T>(&mut self, wanted: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let found = self.log.wait(find).unwrap_or_else(|log| panic!("never logged: {wanted}\n{log}"));
+        self.seen.extend(self.lines.try_iter().map(|line| parse(&line)));
+        found
+    }
+
+    /// The lines that were logged so far about a plugin.
+    pub fn log_of(&self, plugin: &str) -> Vec<String> {
+        lines_about(&self.log(), plugin)
+    }
+
+    /// Asserts that there was one sample for each tick, except for ticks that were counted as missed.
+    pub fn assert_no_gaps(&self) {
         let number = |sample: &Sample, metric: &str| sample["agent"][metric].as_f64().expect("a number");
         for pair in self.seen.windows(2) {
             let since = number(&pair[1], "timestamp") - number(&pair[0], "timestamp");
+            let missed = number(&pair[1], "missed_ticks_total") - number(&pair[0], "missed_ticks_total");
             let ticks = (since / number(&pair[1], "interval")).round();
-            assert!(ticks as u64 == 1, "{since} s from one sample to the next\n{}", self.log());
+            assert!(ticks == 1.0 + missed, "{since} s between samples, and {missed} missed ticks\n{}", self.log());
+        }
+    }
+
+    /// Asserts that the module of a plugin was in every sample since it first was in one.
+    pub fn assert_never_absent(&self, module: &str) {
+        let present: Vec<bool> = (self.seen.iter().map(|sample| value(sample, module).is_some()))
+            .skip_while(|is_present| !is_present)
+            .collect();
+        assert!(!present.is_empty() && !present.contains(&false), "{module}: {present:?}\n{}", self.log());
+    }
+
+    /// Asserts that no sample is missing or late, that each has the native modules, and that the modules of these plugins
+    /// were never absent.
+    pub fn assert_undisturbed(&self, modules: &[&str]) {
+        self.assert_no_gaps();
+        let number = |sample: &Sample, metric: &str| sample["agent"][metric].as_f64().expect("a number");
+        for pair in self.seen.windows(2) {
+            let late = number(&pair[1], "timestamp") - number(&pair[0], "timestamp") - number(&pair[1], "interval");
+            assert!(late < MAX_DELAY.as_secs_f64(), "a sample was {late} s late\n{}", self.log());
         }
         for sample in &self.seen {
-            assert_eq!(sample["agent"]["missed_ticks_total"], 0, "{}", self.log());
             assert_eq!(sample["agent"]["dropped_samples_total"], 0, "{}", self.log());
             for native in ["cpu", "load", "memory", "swap"] {
                 assert!(sample.get(native).is_some_and(|metrics| metrics.len() > 2), "no {native} in {sample:?}");
             }
         }
-        for guest in guests {
-            let from_its_first = self.seen.iter().skip_while(|sample| value(sample, guest).is_none());
-            let there: Vec<bool> = from_its_first.map(|sample| value(sample, guest).is_some()).collect();
-            assert!(!there.is_empty() && there.iter().all(|there| *there), "{guest}: {there:?}\n{}", self.log());
+        for module in modules {
+            self.assert_never_absent(module);
         }
     }
 
-    /// The lines that it has logged about a plugin.
-    pub fn log_of(&self, plugin: &str) -> Vec<String> {
-        let is_about_it = |line: &&str| {
-            line.split_once(" plugin ").is_some_and(|(_, rest)| {
-                rest.strip_prefix(plugin).is_some_and(|rest| rest.starts_with([' ', ':', ',']))
-            })
-        };
-        self.log().lines().filter(is_about_it).map(str::to_owned).collect()
-    }
-
-    /// A figure of its process's status: `VmHWM`, the most memory that it has had at a time, in kB; `Threads`.
+    /// A number of the process's status: `VmHWM` is the most memory that it has had, in kB; `Threads`.
     pub fn status(&self, key: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
         line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
             .unwrap_or_else(|| panic!("{key} in {status}"))
     }
 
-    /// Sends a signal.
+    /// Sends a signal to the agent.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
-        kill_process(pid, signal).expect("sent");
+        kill_process(Pid::from_child(&self.child), signal).expect("sent");
     }
 
-    /// Waits for its end, and until its log is complete. Answers how it ended and how long that
-    /// took.
+    /// Whether the agent has not exited.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_none()
+    }
+
+    /// Waits until the agent exits and its log is complete; returns how it exited and how long that took.
     pub fn wait_end(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
                 let took = start.elapsed();
-                if let Some(logging) = self.logging.take() {
-                    logging.join().expect("it only reads");
+                if let Some(log_reader) = self.log_reader.take() {
+                    log_reader.join().expect("it only reads");
                 }
                 return (status, took);
             }
-            assert!(start.elapsed() < DEADLINE, "it does not end:\n{}", self.log());
+            assert!(start.elapsed() < DEADLINE, "the agent does not exit:\n{}", self.log());
             thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Ends it as a supervisor does.
+    /// Ends the agent with SIGTERM, as a service manager does.
     pub fn terminate(&mut self) -> (ExitStatus, Duration) {
         self.signal(Signal::TERM);
         self.wait_end()
@@ -232,31 +347,49 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // A test that failed leaves it running.
+        // A failed test leaves it running.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads one line of output.
+/// The lines of a log that are about a plugin.
+pub fn lines_about(log: &str, plugin: &str) -> Vec<String> {
+    let is_about_it = |line: &&str| {
+        line.split_once(" plugin ")
+            .is_some_and(|(_, rest)| rest.strip_prefix(plugin).is_some_and(|rest| rest.starts_with([' ', ':', ','])))
+    };
+    log.lines().filter(is_about_it).map(str::to_owned).collect()
+}
+
+/// Parses one line of output.
 pub fn parse(line: &str) -> Sample {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))
 }
 
-/// A metric of the module `agent` that is labelled with a plugin.
+/// A metric of the module `agent` with the label of a plugin.
 pub fn about(sample: &Sample, metric: &str, plugin: &str) -> Option<f64> {
     sample["agent"].get(&format!("{metric}{{plugin=\"{plugin}\"}}"))?.as_f64()
 }
 
-/// How often a plugin has had a kind of fault.
+/// The number of a plugin's faults of one kind.
 pub fn faults(sample: &Sample, plugin: &str, kind: &str) -> f64 {
     let key = format!("plugin_faults_total{{plugin=\"{plugin}\",kind=\"{kind}\"}}");
     sample["agent"].get(&key).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
-/// The value of the one metric of a guest's module.
+/// The metric `value` of a module, which is the only one of most guests.
 pub fn value(sample: &Sample, module: &str) -> Option<Value> {
     sample.get(module)?.get("value").cloned()
+}
+
+/// Waits until a condition holds.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < until, "never: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The directory of this repository.

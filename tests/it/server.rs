@@ -1,5 +1,4 @@
-//! Servers for guests to connect to: threads of the test process on loopback addresses and unix sockets, which do to each
-//! connection what the test says.
+//! Servers for guests to connect to: threads of the test process that listen on loopback addresses and unix sockets.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,20 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// A server, on a loopback address unless it is told otherwise.
+/// A server, on a loopback address by default.
 pub struct Server {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// A server that does this to each connection, and then closes it.
+    /// A server that passes each connection to a function, and then closes it.
     pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), serve)
     }
 
-    /// The same, at an address of this machine.
+    /// A server at an address of this machine.
     pub fn start_at(address: SocketAddr, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).expect("a port");
         let address = listener.local_addr().expect("bound");
@@ -38,38 +37,38 @@ impl Server {
         Self { address, connections }
     }
 
-    /// An HTTP server that answers every request with these bytes.
+    /// An HTTP server that sends these bytes after each request.
     pub fn answering(response: impl Into<Vec<u8>>) -> Self {
         let response = response.into();
         Self::start(move |mut stream| {
             request(&mut stream);
-            // A client that has seen enough hangs up.
+            // The client may close the connection before it has read everything.
             let _ = stream.write_all(&response);
         })
     }
 
-    /// A server that sends back what it is sent.
+    /// A server that sends back what it receives.
     pub fn echoing() -> Self {
         Self::echoing_at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// The same, at an address of this machine.
+    /// An echo server at an address of this machine.
     pub fn echoing_at(address: SocketAddr) -> Self {
         Self::start_at(address, |stream| echo(&stream, &stream))
     }
 
-    /// How many connections it has seen.
+    /// The number of connections that it has accepted.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Its port.
+    /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 }
 
-/// Serves a unix socket that sends back what it is sent.
+/// Starts an echo server on a unix socket.
 pub fn echo_at(path: &Path) {
     let listener = UnixListener::bind(path).expect("a socket");
     thread::spawn(move || {
@@ -80,11 +79,12 @@ pub fn echo_at(path: &Path) {
     UnixStream::connect(path).expect("it listens");
 }
 
+/// Sends back what it receives, until the peer closes the connection.
 fn echo(mut from: impl Read, mut to: impl Write) {
     let _ = std::io::copy(&mut from, &mut to);
 }
 
-/// Reads the head of a request and as much of a body as it announces.
+/// Reads an HTTP request: its head, and a body of the announced length.
 pub fn request(stream: &mut impl Read) -> String {
     let mut read = Vec::new();
     let mut bytes = [0; 1024];
@@ -104,7 +104,7 @@ pub fn request(stream: &mut impl Read) -> String {
     }
 }
 
-/// A port on which nobody listens.
+/// A port that no process listens on.
 pub fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port()
 }
