@@ -1,21 +1,22 @@
-//! Configuration files and the command line, right and wrong.
+//! Configuration files and the command line, valid and invalid.
 
 use expect_test::{Expect, expect};
 use serde_json::Value;
 
 use crate::guest::Guest;
-use crate::harness::{Host, about, parse, value};
+use crate::harness::{Host, Sample, about, value};
 
+/// Asserts what `gauged check` prints about a configuration, and that the agent itself reports the same errors.
 fn check(toml: &str, expected: &Expect) {
     let host = Host::configured(toml);
     let output = host.run(&["check"]);
-    let says = String::from_utf8(output.stderr).expect("text");
-    expected.assert_eq(&says);
-    assert_eq!(output.status.code(), Some(if says.is_empty() { 0 } else { 2 }));
-    // The agent itself says the same, and does not take a single sample.
+    let errors = String::from_utf8(output.stderr).expect("text");
+    expected.assert_eq(&errors);
+    assert_eq!(output.status.code(), Some(if errors.is_empty() { 0 } else { 2 }));
+    // With an error the agent takes no sample.
     let output = host.run(&["--once"]);
-    assert!(String::from_utf8(output.stderr).expect("text").starts_with(&says));
-    assert_eq!(output.stdout.is_empty(), !says.is_empty());
+    assert!(String::from_utf8(output.stderr).expect("text").starts_with(&errors));
+    assert_eq!(output.stdout.is_empty(), !errors.is_empty());
 }
 
 #[test]
@@ -99,11 +100,11 @@ fn invalid_command_line_exits_with_2() {
     for interval in ["-1s", "0s", "1", "x", "25h"] {
         let output = host.run(&["--interval", interval, "--once"]);
         assert_eq!(output.status.code(), Some(2), "{interval}");
-        let says = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(says.contains("--interval") && says.contains(interval) && says.contains("100ms to 1day"), "{says}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(error.contains("--interval") && error.contains(interval) && error.contains("100ms to 1day"), "{error}");
     }
-    for words in [&["--pretty"][..], &["--unknown"], &["chekc"], &["check", "--once"]] {
-        assert_eq!(host.run(words).status.code(), Some(2), "{words:?}");
+    for arguments in [&["--pretty"][..], &["--unknown"], &["chekc"], &["check", "--once"]] {
+        assert_eq!(host.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
     let missing = host.run(&["check", "--config", "none.toml"]);
     assert_eq!(missing.status.code(), Some(2));
@@ -126,10 +127,7 @@ fn command_line_overrides_the_configuration_file() {
     std::fs::create_dir_all(host.path("etc/plugins")).expect("created");
     std::fs::write(host.path("etc/my.toml"), "interval = \"30s\"\n").expect("written");
     Guest::new("beside").install(&host.path("etc/plugins/beside.wasm"));
-    let sample = |arguments: &[&str]| {
-        let output = host.run(&[&["--once", "--config", "etc/my.toml"], arguments].concat());
-        parse(&String::from_utf8(output.stdout).expect("text"))
-    };
+    let sample = |arguments: &[&str]| host.once_with(&[&["--config", "etc/my.toml"], arguments].concat()).0;
     let from_file = sample(&[]);
     assert_eq!(from_file["agent"]["interval"], 30);
     assert_eq!(value(&from_file, "beside"), Some(1.into()));
@@ -146,13 +144,13 @@ fn plugin_configuration_is_passed_as_json() {
         config = { db = 0, names = ["a"], since = 2026-01-02, share = 0.5 }
         "#,
     );
-    // Keeps the address and length of its configuration as the value of a text metric.
-    let keep = "(i32.store (i32.const 208) (i32.const 4))
+    // The value of the metric is a text: a copy of the configuration.
+    let copy = "(i32.store (i32.const 208) (i32.const 4))
                 (i32.store (i32.const 216) (i32.const 8192))
                 (i32.store (i32.const 220) (local.get 1))
                 (memory.copy (i32.const 8192) (local.get 0) (local.get 1))
                 i32.const 256";
-    Guest::new("echo").configure(keep).install(&host.plugin("echo.wasm"));
+    Guest::new("echo").configure(copy).install(&host.plugin("echo.wasm"));
     let (sample, log) = host.once();
     let echoed = value(&sample, "echo").expect(&log);
     expect![[r#"{"db":0,"names":["a"],"share":0.5,"since":"2026-01-02"}"#]].assert_eq(echoed.as_str().expect("text"));
@@ -172,11 +170,11 @@ fn plugins_sharing_a_file_keep_separate_intervals() {
     );
     Guest::new("shared").install(&host.plugin("shared.wasm"));
     let mut agent = host.start(&[]);
-    let up = |sample: &crate::harness::Sample, plugin| crate::harness::about(sample, "plugin_up", plugin) == Some(1.0);
-    let sample = agent.wait(|sample| up(sample, "a") && up(sample, "b"));
-    assert!(crate::harness::about(&sample, "plugin_up", "shared").is_none());
-    agent.wait_log("): its module shared is dropped");
-    assert!(agent.log_of("b").iter().any(|line| line.contains("plugin b 1.0.0 (")), "{}", agent.log());
+    let is_up = |sample: &Sample, plugin| about(sample, "plugin_up", plugin) == Some(1.0);
+    let sample = agent.wait(|sample| is_up(sample, "a") && is_up(sample, "b"));
+    assert!(about(&sample, "plugin_up", "shared").is_none());
+    let line = agent.wait_log_lines("): its module shared is dropped", 1).remove(0);
+    assert!(line.contains("plugin b 1.0.0 ("), "{line}");
 }
 
 #[test]
@@ -195,7 +193,7 @@ fn plugin_limits_come_from_the_configuration() {
     Guest::new("free").metrics(20).install(&host.plugin("free.wasm"));
     let (sample, log) = host.once();
     assert_eq!((sample["many"].len(), sample["free"].len()), (5, 20), "{log}");
-    assert_eq!(crate::harness::about(&sample, "plugin_dropped_metrics_total", "many"), Some(15.0));
+    assert_eq!(about(&sample, "plugin_dropped_metrics_total", "many"), Some(15.0));
 }
 
 #[test]
@@ -207,7 +205,7 @@ fn module_keeps_its_plugin_between_calls() {
     Guest::new("shared").value(2).install(&host.plugin("b.wasm"));
     agent.wait(|sample| about(sample, "plugin_dropped_metrics_total", "b") >= Some(10.0));
     let values: Vec<Value> = agent.seen().iter().filter_map(|sample| value(sample, "shared")).collect();
-    assert!(values.iter().all(|value| *value == 1), "b does not step in for a: {values:?}");
+    assert!(values.iter().all(|value| *value == 1), "b does not provide the module when a is not due: {values:?}");
     std::fs::remove_file(host.plugin("a.wasm")).expect("removed");
     agent.wait(|sample| value(sample, "shared") == Some(2.into()));
 }

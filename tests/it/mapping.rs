@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::plugin_command::{plugin, scaffold::run};
 use crate::harness::{Host, repository};
+use crate::plugin_command::{plugin, scaffold::run};
 
 /// A row of a table that says what another agent's metric is here.
 pub struct Row {

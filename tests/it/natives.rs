@@ -1,5 +1,5 @@
-//! The native collectors over machines that are nowhere near: each folder in `tests/fixtures` with a `proc` is a host's
-//! `/proc` and `/sys`, what of it changes until the next tick in `next/`, and what is measured then in `expected.json`.
+//! The native collectors on fixture machines. Each folder in `tests/fixtures` with a `proc` is a machine: its `/proc` and
+//! `/sys`, in `next/` the files that change until the next tick, and in `expected.json` the sample of that tick.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use gauged::sink::{Style, encode};
 use crate::harness::{Host, Sample as Parsed, repository};
 
 fn config(root: &Path) -> Config {
-    Config::load(&Overrides { root: Some(root.to_owned()), ..Overrides::default() }).expect("nothing is wrong")
+    Config::load(&Overrides { root: Some(root.to_owned()), ..Overrides::default() }).expect("a valid configuration")
 }
 
 fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
@@ -30,7 +30,8 @@ fn collect(natives: &mut [Box<dyn Collector>]) -> Sample {
     sample
 }
 
-/// Copies a folder's files into another, writing over what is there: who has a file open sees its new content.
+/// Copies a folder's files into another folder. Existing files are overwritten in place, so that a program that has them
+/// open reads the new content.
 pub fn overlay(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("readable").map(|entry| entry.expect("readable").path()) {
         let target = to.join(entry.file_name().expect("it has a name"));
@@ -46,7 +47,7 @@ pub fn overlay(from: &Path, to: &Path) {
 fn machines() -> Vec<PathBuf> {
     let folder = repository().join("tests/fixtures");
     let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path());
-    // The others are what was shipped of the contract.
+    // The other folders are released versions of the plugin interface.
     let machines: Vec<PathBuf> = entries.filter(|folder| folder.join("proc").is_dir()).collect();
     assert!(machines.len() >= 8);
     machines
@@ -77,11 +78,11 @@ fn unreadable_file_gives_null_metrics_until_readable() {
     overlay(&repository().join("tests/fixtures/server"), &root);
     let mut agent = host.start(&["--root", "host"]);
     agent.wait(|sample| sample["load"]["1min"] == 0.42);
-    // Its content goes: the agent has the file itself open.
+    // The file is emptied, not removed: the agent keeps it open.
     fs::write(root.join("proc/loadavg"), "").expect("written");
     agent.wait(|sample| sample["load"]["1min"].is_null());
     for _ in 0..5 {
-        assert!(agent.next()["memory"]["total"].is_u64(), "the others stay");
+        assert!(agent.next()["memory"]["total"].is_u64(), "other files are read as before");
     }
     fs::write(root.join("proc/loadavg"), "1.00 2.00 3.00 4/5 6\n").expect("written");
     agent.wait(|sample| sample["load"]["5min"] == 2.0);
@@ -108,14 +109,14 @@ fn rows(modules: &[&str]) -> String {
 
 #[test]
 fn metrics_document_matches_the_code() {
-    let mut text = "# Native metrics\n\nWhat the agent measures by itself on Linux; what a host cannot measure is `null`. Names \
-                    and formulas are psutil's (7.1 and later). Units are UCUM. With `[cpu] per_core = true`, `percent`, the modes \
-                    and their seconds are also there for each CPU, as `percent{cpu=\"0\"}`.\n"
+    let mut text = "# Native metrics\n\nThe metrics that the agent measures without plugins, on Linux. A metric that a host cannot \
+                    measure is `null`. Names and formulas are those of psutil 7.1. Units are UCUM. With `[cpu] per_core = true`, \
+                    `percent`, the modes and their seconds are also reported for each CPU, as `percent{cpu=\"0\"}`.\n"
         .to_owned();
     for module in ["cpu", "load", "memory", "swap"] {
         let _ = write!(
             text,
-            "\n## {module}\n\n| metric | kind | unit | what it is | source |\n|---|---|---|---|---|\n{}",
+            "\n## {module}\n\n| metric | kind | unit | description | source |\n|---|---|---|---|---|\n{}",
             rows(&[module])
         );
     }
@@ -136,9 +137,9 @@ fn metric_descriptions_match_measured_metrics() {
 
 /// A number of a module, whatever its type.
 fn number(modules: &[Module], module: &str, metric: &str) -> f64 {
-    let found = modules.iter().find(|found| *found.name == *module).expect("the module is there");
-    let found = found.metrics().find(|found| found.name == metric).expect("the metric is there");
-    match found.value {
+    let of_module = modules.iter().find(|found| *found.name == *module).expect("the module exists");
+    let of_metric = of_module.metrics().find(|found| found.name == metric).expect("the metric exists");
+    match of_metric.value {
         Value::Unsigned(value) => *value as f64,
         Value::Float(value) => *value,
         other => panic!("{module}.{metric} is {other:?}"),
@@ -148,17 +149,17 @@ fn number(modules: &[Module], module: &str, metric: &str) -> f64 {
 #[test]
 fn portable_collector_agrees_with_linux_collectors() {
     let (mut portable, mut natives) = (Portable::new(), natives(&config(Path::new("/"))));
-    let (mut theirs, ours) = (Sample::default(), collect(&mut natives).modules);
-    portable.collect(&mut theirs);
-    let theirs = theirs.modules;
+    let (mut from_portable, from_linux) = (Sample::default(), collect(&mut natives).modules);
+    portable.collect(&mut from_portable);
+    let from_portable = from_portable.modules;
     for (module, metric) in [("memory", "total"), ("swap", "total"), ("load", "15min")] {
-        assert_eq!(number(&theirs, module, metric), number(&ours, module, metric), "{module}.{metric}");
+        assert_eq!(number(&from_portable, module, metric), number(&from_linux, module, metric), "{module}.{metric}");
     }
-    // Between the two readings the other tests go on.
-    let total = number(&ours, "memory", "total");
+    // Other tests use memory between the two readings.
+    let total = number(&from_linux, "memory", "total");
     for metric in ["available", "used", "free"] {
-        let apart = (number(&theirs, "memory", metric) - number(&ours, "memory", metric)).abs();
-        assert!(apart < 0.1 * total, "memory.{metric} is {apart} bytes apart");
+        let difference = (number(&from_portable, "memory", metric) - number(&from_linux, "memory", metric)).abs();
+        assert!(difference < 0.1 * total, "memory.{metric} differs by {difference} bytes");
     }
 }
 
