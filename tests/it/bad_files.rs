@@ -1,33 +1,33 @@
-//! Files that are not plugins: each is one line in the log, which names the file and the remedy, and nothing else is
-//! disturbed.
+//! Files that are not plugins. Each gives one line in the log, with the file and the remedy, and no other plugin is disturbed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 
 use expect_test::{Expect, expect};
 
 use crate::guest::{Guest, install};
 use crate::harness::{Agent, Host, value};
-use crate::hostile::{Ordeal, Reaction, endures, for_all};
+use crate::hostile::{HostileTest, Outcome, assert_outcome, in_parallel};
 
-/// Drops the file beside a plugin that works. Shows what is logged about it, without the time.
-fn drop_in(name: &str, bytes: &[u8], expected: &Expect) {
-    let mut ordeal = Ordeal::new("");
-    install(bytes, &ordeal.host.plugin(name));
-    ordeal.agent.wait_log(name);
-    ordeal.agent.next();
-    let log = ordeal.agent.log();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains(name) && !line.contains("is not there")).collect();
-    assert_eq!(lines.len(), 1, "{log}");
-    let line = lines[0].split_once("  ").expect("a time").1;
-    expected.assert_eq(line.trim_start());
-    ordeal.recover();
+/// Installs a file beside a plugin that works, and asserts the one line that is logged about it, without the time.
+fn assert_log_line(name: &str, bytes: &[u8], expected: &Expect) {
+    let mut test = HostileTest::new("");
+    install(bytes, &test.host.plugin(name));
+    // The agent starts without the file, which its configuration names.
+    let about_file = |log: &str| -> Vec<String> {
+        log.lines().filter(|line| line.contains(name) && !line.contains("is not there")).map(str::to_owned).collect()
+    };
+    let lines = test.agent.wait_log_for(name, |log| Some(about_file(log)).filter(|lines| !lines.is_empty()));
+    test.agent.next();
+    assert_eq!(about_file(&test.agent.log()), lines);
+    let [line] = &*lines else { panic!("{lines:#?}") };
+    expected.assert_eq(line.split_once("  ").expect("a time").1.trim_start());
+    test.replace_and_check();
 }
 
 #[test]
 fn empty_file_is_rejected() {
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         b"",
         &expect!["WARN plugin bad: plugins/bad.wasm (e3b0c442) is empty; copy it again; nothing of it runs"],
@@ -37,13 +37,13 @@ fn empty_file_is_rejected() {
 #[test]
 fn truncated_file_is_rejected() {
     let module = Guest::new("bad").module();
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         &module[..module.len() - 100],
         &expect!["WARN plugin bad: plugins/bad.wasm (eb689e7f) is truncated; copy it again; nothing of it runs"],
     );
     let component = Guest::new("bad").component();
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         &component[..component.len() / 2],
         &expect!["WARN plugin bad: plugins/bad.wasm (258e6323) is truncated; copy it again; nothing of it runs"],
@@ -52,7 +52,7 @@ fn truncated_file_is_rejected() {
 
 #[test]
 fn text_file_is_rejected() {
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         b"(module)",
         &expect![
@@ -63,7 +63,7 @@ fn text_file_is_rejected() {
 
 #[test]
 fn binary_other_than_wasm_is_rejected() {
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         &[0xff, 0xd8, 0xff],
         &expect![
@@ -74,7 +74,7 @@ fn binary_other_than_wasm_is_rejected() {
 
 #[test]
 fn native_code_is_rejected() {
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         b"\x7fELF\x02\x01\x01",
         &expect![
@@ -89,10 +89,10 @@ fn precompiled_artifact_is_rejected() {
     fs::write(host.path("input"), Guest::new("bad").module()).expect("written");
     let input = fs::File::open(host.path("input")).expect("open");
     let artifact = host.command(&["compile"]).stdin(input).output().expect("it runs").stdout;
-    endures(
+    assert_outcome(
         &artifact,
         "",
-        &Reaction::Rejected("is native code, such as a precompiled artifact, which is never loaded"),
+        &Outcome::Rejected("is native code, such as a precompiled artifact, which is never loaded"),
     );
 }
 
@@ -105,29 +105,25 @@ fn unsupported_wasm_features_are_rejected() {
         ("(tag $t) (func (throw $t))", "exceptions"),
         ("(type (struct))", "gc"),
     ];
-    for_all(cases, |(fields, why)| {
-        endures(&Guest::new("bad").with(fields).module(), "", &Reaction::Rejected(why));
+    in_parallel(cases, |(fields, reason)| {
+        assert_outcome(&Guest::new("bad").with(fields).module(), "", &Outcome::Rejected(reason));
     });
 }
 
 #[test]
 fn oversized_file_is_rejected() {
-    let mut ordeal = Ordeal::new("");
-    let path = ordeal.host.path("sparse");
+    let mut test = HostileTest::new("");
+    let path = test.host.path("sparse");
     fs::write(&path, Guest::new("bad").module()).expect("written");
-    fs::File::options()
-        .write(true)
-        .open(&path)
-        .and_then(|file| file.set_len(1 << 30))
-        .expect("grown, but not on the disk");
-    fs::rename(path, ordeal.host.plugin("bad.wasm")).expect("moved");
-    ordeal.agent.wait_log("is larger than 32.0 MiB; make it smaller, by a release build; nothing of it runs");
-    ordeal.recover();
+    fs::File::options().write(true).open(&path).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
+    fs::rename(path, test.host.plugin("bad.wasm")).expect("moved");
+    test.agent.wait_log("is larger than 32.0 MiB; make it smaller, by a release build; nothing of it runs");
+    test.replace_and_check();
 }
 
 #[test]
 fn core_module_without_a_world_is_rejected() {
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         &wat::parse_str("(module)").expect("valid"),
         &expect![
@@ -139,7 +135,7 @@ fn core_module_without_a_world_is_rejected() {
 #[test]
 fn component_of_another_world_is_rejected() {
     let component = "(component (instance $i) (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))";
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
         &expect![
@@ -154,7 +150,7 @@ fn component_with_unknown_import_is_rejected() {
         (import \"acme:secrets/store@1.0.0\" (instance (export \"get\" (func))))
         (instance $i)
         (export \"gauged:plugin/collector@0.1.0\" (instance $i)))";
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
         &expect![
@@ -165,7 +161,7 @@ fn component_with_unknown_import_is_rejected() {
 
 #[test]
 fn component_of_later_wit_version_is_rejected() {
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.2.0"),
         &expect![
@@ -176,7 +172,7 @@ fn component_of_later_wit_version_is_rejected() {
 
 #[test]
 fn file_with_invalid_plugin_name_is_skipped() {
-    drop_in(
+    assert_log_line(
         "not a name.wasm",
         &Guest::new("bad").module(),
         &expect![
@@ -187,7 +183,7 @@ fn file_with_invalid_plugin_name_is_skipped() {
 
 #[test]
 fn invalid_described_version_is_rejected() {
-    drop_in(
+    assert_log_line(
         "bad.wasm",
         &Guest::new("bad").version("").module(),
         &expect![
@@ -225,21 +221,12 @@ fn file_as_plugins_directory_is_reported() {
     assert!(log.contains("failed to read the plugins directory plugins: Not a directory"), "{log}");
 }
 
-/// A host whose agent runs as somebody to whom permissions matter, even where the tests run as root.
-fn as_nobody(host: &Host) -> std::process::Command {
-    if !rustix::process::geteuid().is_root() {
-        return host.command(&["--interval", "100ms"]);
-    }
-    let binary = host.path("gauged");
-    fs::copy(env!("CARGO_BIN_EXE_gauged"), &binary).expect("copied");
-    fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("set");
-    let mut command = std::process::Command::new(binary);
-    command.args(["--interval", "100ms"]).current_dir(host.path("")).uid(65534).gid(65534);
-    command.env("CACHE_DIRECTORY", host.cache());
-    command
+/// An agent that is subject to file permissions.
+fn start_without_root(host: &Host) -> Agent {
+    Agent::start(host.command_without_root(&["--interval", "100ms"]))
 }
 
-fn forbid(path: &std::path::Path) {
+fn remove_permissions(path: &std::path::Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("set");
 }
 
@@ -247,8 +234,8 @@ fn forbid(path: &std::path::Path) {
 fn unreadable_plugin_loads_once_readable() {
     let host = Host::new();
     Guest::new("bad").install(&host.plugin("bad.wasm"));
-    forbid(&host.plugin("bad.wasm"));
-    let mut agent = Agent::start(as_nobody(&host));
+    remove_permissions(&host.plugin("bad.wasm"));
+    let mut agent = start_without_root(&host);
     agent.wait_log(
         "plugins/bad.wasm cannot be read: Permission denied (os error 13); allow the agent to; nothing of it runs",
     );
@@ -259,8 +246,8 @@ fn unreadable_plugin_loads_once_readable() {
 #[test]
 fn unreadable_plugins_directory_is_reported() {
     let host = Host::new();
-    forbid(&host.path("plugins"));
-    let mut agent = Agent::start(as_nobody(&host));
+    remove_permissions(&host.path("plugins"));
+    let mut agent = start_without_root(&host);
     agent.wait_log(
         "failed to read the plugins directory plugins: Permission denied (os error 13); allow the agent to read it",
     );
