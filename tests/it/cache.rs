@@ -1,18 +1,16 @@
-//! What was compiled once is loaded from the cache, if it is to be trusted, and otherwise compiled again.
+//! The cache of compiled plugins: entries are loaded if they can be trusted, and otherwise compiled again.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::compile::slow;
+use crate::compile::slow_to_compile;
 use crate::guest::Guest;
-use crate::harness::{Agent, Host, Sample, value};
+use crate::harness::{Agent, Host, NOBODY, Sample, value, wait_until};
 
-/// A host with one plugin, and what its agent has made of it in the cache.
-fn filled() -> (Host, PathBuf) {
+/// A host with one plugin, and the entry of that plugin in the cache.
+fn host_with_entry() -> (Host, PathBuf) {
     let host = Host::new();
     Guest::new("one").install(&host.plugin("one.wasm"));
     let (sample, log) = host.once();
@@ -27,21 +25,22 @@ fn entries(cache: &Path) -> Vec<PathBuf> {
     fs::read_dir(cache).expect("readable").map(|entry| entry.expect("readable").path()).collect()
 }
 
-/// How many plugins were compiled, and how many were in the cache.
+/// How many plugins were compiled, and how many were found in the cache.
 fn counts(sample: &Sample) -> (u64, u64) {
     let count = |metric: &str| sample["agent"][metric].as_u64().expect("a count");
     (count("compiled_total"), count("cache_hits_total"))
 }
 
-/// One start after something was done to the entry: it is compiled again, in one line, and found by the next start.
-fn is_compiled_again(harm: impl FnOnce(&Path), why: &str) {
-    let (host, entry) = filled();
-    harm(&entry);
+/// Asserts that a plugin whose entry was changed is compiled again, with one warning, and that the next start finds the new
+/// entry.
+fn assert_compiled_again(change: impl FnOnce(&Path), reason: &str) {
+    let (host, entry) = host_with_entry();
+    change(&entry);
     let (sample, log) = host.once();
     assert_eq!(counts(&sample), (1, 0), "{log}");
     assert!(value(&sample, "one").is_some(), "{log}");
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
-    assert!(matches!(&*lines, [line] if line.contains(why)), "{why} in {log}");
+    assert!(matches!(&*lines, [line] if line.contains(reason)), "{reason} in {log}");
     let (sample, log) = host.once();
     assert_eq!(counts(&sample), (0, 1), "{log}");
     assert!(value(&sample, "one").is_some() && !log.contains("WARN"), "{log}");
@@ -57,9 +56,10 @@ fn second_start_compiles_nothing() {
     let are_up = |sample: &Sample| (0..100).all(|n| value(sample, &format!("p{n}")).is_some());
     let sample = agent.wait(are_up);
     assert_eq!(counts(&sample), (100, 0), "{}", agent.log());
-    // Entries are written after the plugin serves.
+    // Entries are written after the plugins serve.
+    let is_entry = |path: &PathBuf| path.extension().is_none();
+    wait_until("100 entries", || entries(&host.cache()).iter().filter(|path| is_entry(path)).count() == 100);
     agent.terminate();
-    assert!(entries(&host.cache()).len() >= 99);
     let mut agent = host.start(&["--interval", "200ms"]);
     let sample = agent.wait(are_up);
     assert_eq!(counts(&sample), (0, 100), "{}", agent.log());
@@ -67,16 +67,16 @@ fn second_start_compiles_nothing() {
 
 #[test]
 fn cached_plugin_does_not_wait_for_the_compiler() {
-    let (host, _) = filled();
+    let (host, _) = host_with_entry();
     for n in 0..10 {
-        // Before it by their names, and each of them for a minute.
-        slow().value(n).install(&host.plugin(&format!("a{n}.wasm")));
+        // Their names sort before it, and each takes a minute.
+        slow_to_compile().value(n).install(&host.plugin(&format!("a{n}.wasm")));
     }
     let mut agent = host.start(&["--interval", "100ms"]);
     let sample = agent.wait(|sample| value(sample, "one").is_some());
     assert_eq!(counts(&sample).1, 1, "{}", agent.log());
     let sample = agent.wait(|sample| counts(sample).0 >= 2);
-    assert_eq!(counts(&sample).0, 2, "two are compiled at a time");
+    assert_eq!(counts(&sample).0, 2, "two plugins are compiled at a time");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn content_shared_by_plugins_is_compiled_once() {
 
 #[test]
 fn renamed_copy_is_found_in_the_cache() {
-    let (host, _) = filled();
+    let (host, _) = host_with_entry();
     fs::copy(host.plugin("one.wasm"), host.plugin("two.wasm")).expect("copied");
     let (sample, log) = host.once();
     assert_eq!(counts(&sample), (0, 2), "{log}");
@@ -106,7 +106,7 @@ fn damaged_entry_is_compiled_again() {
         bytes[middle] ^= 1;
         fs::write(entry, bytes).expect("written");
     };
-    is_compiled_again(change, "is damaged; it is removed and compiled again");
+    assert_compiled_again(change, "is damaged; it is removed and compiled again");
 }
 
 #[test]
@@ -117,56 +117,62 @@ fn a_truncated_entry_is_compiled_again() {
             file.set_len(length).expect("cut");
         }
     };
-    is_compiled_again(cut(0), "is truncated; it is removed");
-    is_compiled_again(cut(1000), "is damaged; it is removed");
+    assert_compiled_again(cut(0), "is truncated; it is removed");
+    assert_compiled_again(cut(1000), "is damaged; it is removed");
 }
 
 #[test]
 fn untrusted_entry_is_compiled_again() {
     let open_up = |entry: &Path| fs::set_permissions(entry, fs::Permissions::from_mode(0o666)).expect("set");
-    is_compiled_again(open_up, "can be written by others; it is removed");
+    assert_compiled_again(open_up, "can be written by others; it is removed");
     let replace_by_link = |entry: &Path| {
-        let elsewhere = entry.with_extension("elsewhere");
-        fs::rename(entry, &elsewhere).expect("moved");
-        symlink(elsewhere, entry).expect("linked");
+        let target = entry.with_extension("target");
+        fs::rename(entry, &target).expect("moved");
+        symlink(target, entry).expect("linked");
     };
-    is_compiled_again(replace_by_link, "is a symbolic link; it is removed");
+    assert_compiled_again(replace_by_link, "is a symbolic link; it is removed");
     if rustix::process::geteuid().is_root() {
-        let give_away = |entry: &Path| chown(entry, Some(65534), None).expect("given away");
-        is_compiled_again(give_away, "belongs to another user; it is removed");
+        let give_away = |entry: &Path| chown(entry, Some(NOBODY), None).expect("given away");
+        assert_compiled_again(give_away, "belongs to another user; it is removed");
     } else {
         eprintln!("NOT TESTED: only root can give a file to somebody else");
     }
 }
 
-/// The directory is not used as it is, which is said in one line, and plugins run all the same.
-fn does_without(host: &Host, why: &str) {
+/// Asserts that the cache directory is not used, with one warning, and that the plugin runs without it.
+fn assert_cache_unused(host: &Host, reason: &str) {
     let (sample, log) = host.once();
     assert!(value(&sample, "one").is_some(), "{log}");
     assert_eq!(counts(&sample), (1, 0), "{log}");
-    assert!(log.lines().filter(|line| line.contains("WARN")).all(|line| line.contains(why)), "{why} in {log}");
-    assert_eq!(log.matches(why).count(), 1, "{why} in {log}");
+    assert!(log.lines().filter(|line| line.contains("WARN")).all(|line| line.contains(reason)), "{reason} in {log}");
+    assert_eq!(log.matches(reason).count(), 1, "{reason} in {log}");
 }
 
 #[test]
 fn cache_directory_must_be_private() {
-    let (host, _) = filled();
+    let (host, _) = host_with_entry();
     let cache = host.cache();
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).expect("set");
-    does_without(&host, "is open to others, with mode 755; chmod it to 700, or name another by the key cache; until");
+    assert_cache_unused(
+        &host,
+        "is open to others, with mode 755; chmod it to 700, or name another by the key cache; until",
+    );
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).expect("set");
-    fs::rename(&cache, host.path("elsewhere")).expect("moved");
-    symlink(host.path("elsewhere"), &cache).expect("linked");
-    does_without(&host, "is a symbolic link; name the directory that it leads to, or name another by the key cache");
+    fs::rename(&cache, host.path("target")).expect("moved");
+    symlink(host.path("target"), &cache).expect("linked");
+    assert_cache_unused(
+        &host,
+        "is a symbolic link; name the directory that it leads to, or name another by the key cache",
+    );
     fs::remove_file(&cache).expect("removed");
     fs::write(&cache, "").expect("written");
-    does_without(&host, "cannot be created");
+    assert_cache_unused(&host, "cannot be created");
     if rustix::process::geteuid().is_root() {
         fs::remove_file(&cache).expect("removed");
         fs::create_dir(&cache).expect("created");
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).expect("set");
-        chown(&cache, Some(65534), None).expect("given away");
-        does_without(&host, "belongs to user 65534; give it to user 0, which the agent runs as");
+        chown(&cache, Some(NOBODY), None).expect("given away");
+        assert_cache_unused(&host, "belongs to user 65534; give it to user 0, which the agent runs as");
     } else {
         eprintln!("NOT TESTED: only root can give a directory to somebody else");
     }
@@ -179,45 +185,39 @@ fn unwritable_cache_is_reported_once() {
         Guest::new(name).install(&host.plugin(&format!("{name}.wasm")));
     }
     fs::create_dir(host.cache()).expect("created");
-    let mut command = host.command(&["--once"]);
+    let mut command = host.command_without_root(&["--once"]);
     if rustix::process::geteuid().is_root() {
-        // Permissions mean nothing to root.
-        let binary = host.path("gauged");
-        fs::copy(env!("CARGO_BIN_EXE_gauged"), &binary).expect("copied");
-        fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("set");
-        chown(host.cache(), Some(65534), None).expect("given away");
-        command = Command::new(binary);
-        command.arg("--once").current_dir(host.path("")).env("CACHE_DIRECTORY", host.cache()).uid(65534).gid(65534);
+        chown(host.cache(), Some(NOBODY), None).expect("given away");
     }
     fs::set_permissions(host.cache(), fs::Permissions::from_mode(0o500)).expect("set");
     let output = command.output().expect("it runs");
     let log = String::from_utf8(output.stderr).expect("text");
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
-    let is_it = |line: &str| {
+    let is_expected = |line: &str| {
         line.contains("cannot be written: Permission denied") && line.contains("make it writable and leave it room")
     };
-    assert!(matches!(&*lines, [line] if is_it(line)), "{log}");
+    assert!(matches!(&*lines, [line] if is_expected(line)), "{log}");
     assert_eq!(log.matches(" loaded").count(), 3, "{log}");
 }
 
 #[test]
 fn old_and_excess_entries_are_removed() {
-    let (host, entry) = filled();
+    let (host, entry) = host_with_entry();
     let day = Duration::from_secs(24 * 60 * 60);
     let file = |name: String, gigabytes: u64, age: Duration| {
         let path = host.cache().join(name);
         let file = fs::File::create(&path).expect("created");
-        file.set_len(gigabytes << 30).expect("grown, but not on the disk");
+        file.set_len(gigabytes << 30).expect("a sparse file");
         file.set_modified(SystemTime::now() - age).expect("set");
         path
     };
     let old = file("a".repeat(64), 0, 181 * day);
     let unfinished = file(format!("{}.1.new", "b".repeat(64)), 0, day);
-    let too_much = file("c".repeat(64), 1, 2 * day);
-    let strange = file("notes".to_owned(), 2, 400 * day);
+    let excess = file("c".repeat(64), 1, 2 * day);
+    let unrelated = file("notes".to_owned(), 2, 400 * day);
     let mut agent = host.start(&["--interval", "100ms"]);
-    agent.wait(|_| [&old, &unfinished, &too_much].iter().all(|path| !path.exists()));
-    assert!(entry.exists() && strange.exists());
+    agent.wait(|_| [&old, &unfinished, &excess].iter().all(|path| !path.exists()));
+    assert!(entry.exists() && unrelated.exists());
 }
 
 #[test]

@@ -1,20 +1,21 @@
-//! Plugins that are hard to compile, and compilers that do not end well: it all stays in a process of its own.
+//! Plugins that are expensive to compile, and compiler processes that fail: no other plugin and no sample is disturbed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::{Guest, install};
-use crate::harness::{Agent, DEADLINE, Host, faults, value};
+use crate::harness::{Agent, Host, faults, value, wait_until};
 
-/// A function whose loops all change all of its variables: a few kilobytes that keep a compiler busy for minutes, or
-/// for as much memory as there is.
-fn nested(loops: usize, variables: usize) -> String {
+/// A function of nested loops, each of which changes all variables: a few kilobytes that take a compiler minutes, or
+/// gigabytes.
+fn nested_loops(loops: usize, variables: usize) -> String {
     let mut function = format!("(func (local {})", "i32 ".repeat(variables));
     function.push_str(&"(loop ".repeat(loops));
     for variable in 0..variables {
@@ -25,32 +26,32 @@ fn nested(loops: usize, variables: usize) -> String {
     function
 }
 
-/// Takes longer to compile than any test does.
-pub fn slow() -> Guest {
-    Guest::new("bad").with(&nested(100, 1000))
+/// A plugin that takes longer to compile than any test takes.
+pub fn slow_to_compile() -> Guest {
+    Guest::new("bad").with(&nested_loops(100, 1000))
 }
 
-/// Takes more memory than it may within seconds.
-fn large() -> Guest {
-    Guest::new("bad").with(&nested(1000, 2000))
+/// A plugin whose compiler exceeds its memory limit within seconds.
+fn large_to_compile() -> Guest {
+    Guest::new("bad").with(&nested_loops(1000, 2000))
 }
 
-/// Processes that an agent has started, without those that have ended and are only waited for.
+/// The running child processes of an agent.
 fn children(agent: u32) -> Vec<Pid> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc").expect("Linux has it").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
             continue;
         };
-        if status(pid).is_some_and(|(parent, _)| parent == agent) {
+        if process_status(pid).is_some_and(|(parent, _)| parent == agent) {
             children.push(pid);
         }
     }
     children
 }
 
-/// A process's parent and whether it runs as it ought to; none when it has ended.
-fn status(pid: Pid) -> Option<(u32, BTreeMap<String, String>)> {
+/// The parent and the status file of a process; none when it has ended.
+fn process_status(pid: Pid) -> Option<(u32, BTreeMap<String, String>)> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let lines = text.lines().filter_map(|line| line.split_once(":\t"));
     let status: BTreeMap<_, _> = lines.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect();
@@ -60,30 +61,23 @@ fn status(pid: Pid) -> Option<(u32, BTreeMap<String, String>)> {
     Some((status.get("PPid")?.parse().ok()?, status))
 }
 
-fn await_that<T>(what: &str, agent: &Agent, mut condition: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        if let Some(met) = condition() {
-            return met;
-        }
-        assert!(Instant::now() < until, "never: {what}\n{}", agent.log());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+/// Waits for the agent's one compiler process, once it compiles.
+fn wait_compiler(agent: &Agent) -> Pid {
+    let is_compiler = |pid: &Pid| process_status(*pid).is_some_and(|(_, status)| status["Name"] == "gauged-compile");
+    let mut compiler = None;
+    wait_until("a compiler process", || {
+        compiler = children(agent.pid()).into_iter().find(is_compiler);
+        compiler.is_some()
+    });
+    compiler.expect("found")
 }
 
-/// The agent's one compiler, once it has come to compile.
-fn compiler(agent: &Agent) -> Pid {
-    await_that("a compiler", agent, || {
-        let named = |pid: &Pid| status(*pid).is_some_and(|(_, status)| status["Name"] == "gauged-compile");
-        children(agent.pid()).into_iter().find(named)
-    })
+/// Waits until a process has ended.
+fn wait_process_end(pid: Pid) {
+    wait_until("the end of the compiler", || process_status(pid).is_none());
 }
 
-fn await_end(pid: Pid, agent: &Agent) {
-    await_that("its end", agent, || status(pid).is_none().then_some(()));
-}
-
-/// An agent with a plugin that works as `good` and another as `bad`.
+/// An agent with a plugin that works, as `good`, and the plugin that is tested, as `bad`.
 fn start(bad: &Guest, command: impl FnOnce(&Host) -> Command) -> (Host, Agent) {
     let host = Host::new();
     Guest::new("good").install(&host.plugin("good.wasm"));
@@ -93,46 +87,36 @@ fn start(bad: &Guest, command: impl FnOnce(&Host) -> Command) -> (Host, Agent) {
     (host, agent)
 }
 
-fn as_usual(host: &Host) -> Command {
+fn default_command(host: &Host) -> Command {
     host.command(&["--interval", "200ms"])
 }
 
-/// The same, allowed so many seconds of processor time, as are its children.
-fn within_seconds(seconds: u32, host: &Host) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -S -t {seconds} && exec \"$0\" --interval 200ms")]);
-    command.arg(env!("CARGO_BIN_EXE_gauged")).current_dir(host.path("")).env("CACHE_DIRECTORY", host.cache());
-    command.stdin(Stdio::null());
-    command
+/// An agent that may use so many seconds of processor time, as may each of its children.
+fn command_with_cpu_limit(seconds: u32, host: &Host) -> Command {
+    let script = format!("ulimit -S -t {seconds} && exec \"$0\" --interval 200ms");
+    host.command_of(Path::new("sh"), &["-c", &script, env!("CARGO_BIN_EXE_gauged")])
 }
 
-/// What was logged of the plugin `bad`.
-fn lines_of_bad(agent: &Agent) -> Vec<String> {
-    let line = |line: &str| line.split_once("plugin bad").map(|(_, rest)| rest.to_owned());
-    agent.log().lines().filter_map(line).collect()
-}
-
-fn mend(host: &Host, agent: &mut Agent) {
+/// Installs a good version of the plugin `bad`, and asserts that nothing else was disturbed.
+fn fix(host: &Host, agent: &mut Agent) {
     Guest::new("bad").version("1.0.1").install(&host.plugin("bad.wasm"));
     agent.wait(|sample| value(sample, "bad").is_some());
-    for sample in agent.seen().iter().skip_while(|sample| value(sample, "good").is_none()) {
-        assert!(value(sample, "good").is_some(), "the other is in every tick\n{}", agent.log());
-        assert_eq!(sample["agent"]["missed_ticks_total"], 0, "and there was every tick");
-    }
-    assert_eq!(lines_of_bad(agent).len(), 2, "{}", agent.log());
+    agent.assert_undisturbed(&["good"]);
+    assert_eq!(agent.wait_log_of("bad", 2).len(), 2, "{}", agent.log());
 }
 
-/// The plugin is rejected for what it takes; it is replaced, and serves.
-fn is_ended_for(bad: &Guest, command: impl FnOnce(&Host) -> Command, why: &str) {
-    let (host, mut agent) = start(bad, command);
-    let child = compiler(&agent);
-    agent.wait_log(why);
-    assert!(status(child).is_none(), "the compiler is gone");
+#[test]
+fn plugin_exceeding_compile_memory_is_rejected() {
+    let (host, mut agent) = start(&large_to_compile(), default_command);
+    let compiler = wait_compiler(&agent);
+    let reason = "takes more than 1.0 GiB of memory to compile; make it smaller, above all its largest function";
+    let line = agent.wait_log_lines(reason, 1).remove(0);
+    assert!(line.contains("plugin bad") && line.ends_with("; nothing of it runs"), "{line}");
+    assert!(process_status(compiler).is_none(), "the compiler has ended");
     let sample = agent.wait(|sample| faults(sample, "bad", "load") > 0.0);
     assert_eq!((faults(&sample, "bad", "load"), value(&sample, "bad")), (1.0, None));
-    assert!(lines_of_bad(&agent)[0].ends_with("; nothing of it runs"), "{}", agent.log());
 
-    // The same content is not tried again.
+    // The same content is not compiled again.
     let compiled = sample["agent"]["compiled_total"].clone();
     fs::rename(host.plugin("bad.wasm"), host.path("bad.wasm")).expect("moved");
     install(&fs::read(host.path("bad.wasm")).expect("read"), &host.plugin("bad.wasm"));
@@ -142,31 +126,24 @@ fn is_ended_for(bad: &Guest, command: impl FnOnce(&Host) -> Command, why: &str) 
 }
 
 #[test]
-fn plugin_exceeding_compile_memory_is_rejected() {
-    is_ended_for(
-        &large(),
-        as_usual,
-        "takes more than 1.0 GiB of memory to compile; make it smaller, above all its largest function",
-    );
-}
-
-#[test]
 fn plugin_exceeding_compile_cpu_time_is_rejected() {
-    let (host, mut agent) = start(&slow(), |host| within_seconds(3, host));
+    let (host, mut agent) = start(&slow_to_compile(), |host| command_with_cpu_limit(3, host));
     agent.wait_log("takes more than 3s of CPU to compile; make it smaller, above all its largest function");
     let sample = agent.wait(|sample| faults(sample, "bad", "load") > 0.0);
     assert_eq!((faults(&sample, "bad", "load"), value(&sample, "bad")), (1.0, None));
-    mend(&host, &mut agent);
+    fix(&host, &mut agent);
 }
 
 #[test]
 fn compiler_process_has_minimal_privileges() {
-    let (_host, agent) = start(&slow(), as_usual);
-    let child = compiler(&agent);
-    let of = |file: &str| fs::read(format!("/proc/{child}/{file}")).expect("it runs");
-    let limits = await_that("its limits", &agent, || {
-        let limits = String::from_utf8(of("limits")).expect("text");
-        limits.contains("Max processes             0 ").then_some(limits)
+    let (_host, agent) = start(&slow_to_compile(), default_command);
+    let compiler = wait_compiler(&agent);
+    let read = |file: &str| fs::read(format!("/proc/{compiler}/{file}")).expect("it runs");
+    let mut limits = String::new();
+    // This limit is the last to be set.
+    wait_until("the limits of the compiler", || {
+        limits = String::from_utf8(read("limits")).expect("text");
+        limits.contains("Max processes             0 ")
     });
     for limit in [
         "Max cpu time              60                   61",
@@ -177,61 +154,59 @@ fn compiler_process_has_minimal_privileges() {
     ] {
         assert!(limits.contains(limit), "{limit} in {limits}");
     }
-    assert!(of("environ").is_empty());
-    assert_eq!(of("cmdline"), b"gauged\0compile\0");
-    assert_eq!(of("oom_score_adj"), b"1000\n");
-    assert_eq!(fs::read_link(format!("/proc/{child}/cwd")).expect("it has one").to_str(), Some("/"));
-    let stat = String::from_utf8(of("stat")).expect("text");
+    assert!(read("environ").is_empty());
+    assert_eq!(read("cmdline"), b"gauged\0compile\0");
+    assert_eq!(read("oom_score_adj"), b"1000\n");
+    assert_eq!(fs::read_link(format!("/proc/{compiler}/cwd")).expect("it runs").to_str(), Some("/"));
+    let stat = String::from_utf8(read("stat")).expect("text");
     let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split(' ').collect();
-    assert_eq!(fields[16], "5", "its niceness");
-    for entry in fs::read_dir(format!("/proc/{child}/fd")).expect("it runs").flatten() {
+    assert_eq!(fields[16], "5", "the nice value");
+    for entry in fs::read_dir(format!("/proc/{compiler}/fd")).expect("it runs").flatten() {
         let file = fs::read_link(entry.path()).expect("open");
         let number = entry.file_name();
-        // What whoever runs the tests has left open for everybody is not the agent's to close.
-        let is_inherited =
-            fs::read_link(std::path::Path::new("/proc/self/fd").join(&number)).is_ok_and(|own| own == file);
-        let is_its_own = if number == "2" {
+        // A file that this process has inherited, too, was left open by the program that runs the tests.
+        let is_inherited = fs::read_link(Path::new("/proc/self/fd").join(&number)).is_ok_and(|own| own == file);
+        let is_allowed = if number == "2" {
             file.to_string_lossy().starts_with("pipe:")
         } else {
             file.to_string_lossy().starts_with("/memfd:gauged")
         };
-        assert!(is_its_own || is_inherited, "{number:?} is {}", file.display());
+        assert!(is_allowed || is_inherited, "{number:?} is {}", file.display());
     }
 }
 
 #[test]
 fn killed_agent_leaves_no_compiler_behind() {
-    let (_host, mut agent) = start(&slow(), as_usual);
-    let child = compiler(&agent);
+    let (_host, mut agent) = start(&slow_to_compile(), default_command);
+    let compiler = wait_compiler(&agent);
     agent.signal(Signal::KILL);
     agent.wait_end();
-    await_end(child, &agent);
+    wait_process_end(compiler);
 }
 
 #[test]
 fn shutdown_ends_the_compiler() {
-    // A service manager tells every process of a service, a terminal every process of a group.
+    // A service manager signals every process of the service, a terminal every process of the group.
     for signal in [Signal::TERM, Signal::INT] {
-        let (_host, mut agent) = start(&slow(), as_usual);
-        let child = compiler(&agent);
-        kill_process(child, signal).expect("sent");
+        let (_host, mut agent) = start(&slow_to_compile(), default_command);
+        let compiler = wait_compiler(&agent);
+        kill_process(compiler, signal).expect("sent");
         agent.signal(signal);
         let (status, took) = agent.wait_end();
         assert!(status.success() && took < Duration::from_secs(2), "{status} after {took:?}");
-        await_end(child, &agent);
-        assert_eq!(lines_of_bad(&agent), [""; 0], "nothing is said of the compiler");
+        wait_process_end(compiler);
+        assert_eq!(agent.log_of("bad"), [""; 0], "the end of the compiler is not logged");
     }
 }
 
 #[test]
 fn removing_a_plugin_ends_its_compiler() {
-    let (host, mut agent) = start(&slow(), as_usual);
-    let child = compiler(&agent);
+    let (host, mut agent) = start(&slow_to_compile(), default_command);
+    let compiler = wait_compiler(&agent);
     fs::remove_file(host.plugin("bad.wasm")).expect("removed");
-    await_end(child, &agent);
-    await_that("its being reaped", &agent, || fs::metadata(format!("/proc/{child}")).is_err().then_some(()));
+    wait_until("the compiler to be reaped", || fs::metadata(format!("/proc/{compiler}")).is_err());
     agent.wait_log("plugin bad is removed");
-    // Its place is free for what comes under the same name.
+    // Another plugin can be installed under that name.
     Guest::new("bad").install(&host.plugin("bad.wasm"));
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
     assert_eq!(faults(&sample, "bad", "load"), 0.0);
@@ -239,38 +214,35 @@ fn removing_a_plugin_ends_its_compiler() {
 
 #[test]
 fn compiler_crash_rejects_only_its_plugin() {
-    let (host, mut agent) = start(&slow(), as_usual);
-    kill_process(compiler(&agent), Signal::ABORT).expect("sent");
+    let (host, mut agent) = start(&slow_to_compile(), default_command);
+    kill_process(wait_compiler(&agent), Signal::ABORT).expect("sent");
     agent.wait_log("makes the compiler crash (signal 6); rebuild it, and report this; nothing of it runs");
-    mend(&host, &mut agent);
+    fix(&host, &mut agent);
 }
 
 #[test]
 fn killed_compiler_is_started_again() {
-    let (host, mut agent) = start(&slow(), as_usual);
+    let (host, mut agent) = start(&slow_to_compile(), default_command);
     for _ in 0..2 {
-        let child = compiler(&agent);
-        kill_process(child, Signal::KILL).expect("sent");
-        await_end(child, &agent);
+        let compiler = wait_compiler(&agent);
+        kill_process(compiler, Signal::KILL).expect("sent");
+        wait_process_end(compiler);
     }
     agent.wait(|sample| faults(sample, "bad", "load") == 2.0);
-    let lines = lines_of_bad(&agent);
-    assert_eq!(lines.len(), 1, "what is tried again is reported once: {lines:?}");
+    let lines = agent.wait_log_of("bad", 1);
+    assert_eq!(lines.len(), 1, "a retry is not logged again: {lines:?}");
     assert!(lines[0].contains("its compiler was killed by somebody else (signal 9)"), "{lines:?}");
     assert!(lines[0].ends_with("it is tried again"), "{lines:?}");
-    mend(&host, &mut agent);
+    fix(&host, &mut agent);
 }
 
 #[test]
 fn replaced_agent_binary_still_compiles() {
     let host = Host::new();
-    let binary = host.path("gauged");
-    fs::copy(env!("CARGO_BIN_EXE_gauged"), &binary).expect("copied");
-    let mut command = Command::new(&binary);
-    command.args(["--interval", "100ms"]).current_dir(host.path("")).env("CACHE_DIRECTORY", host.cache());
-    let mut agent = Agent::start(command);
+    let binary = host.copy_agent();
+    let mut agent = Agent::start(host.command_of(&binary, &["--interval", "100ms"]));
     agent.next();
-    // As an upgrade does: the name stands for another program now, here for one that cannot compile.
+    // An upgrade replaces the program, here by one that cannot compile.
     install(b"#!/bin/sh\nexit 1\n", &binary);
     Guest::new("late").install(&host.plugin("late.wasm"));
     agent.wait(|sample| value(sample, "late").is_some());
@@ -289,5 +261,5 @@ fn manual_compile_command_reports_its_result() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "is text, not WebAssembly; build it for a wasm target\n");
     let output = compile(file(&Guest::new("good").module()));
     assert!(output.status.success() && output.status.signal().is_none() && output.stdout.starts_with(b"\x7fELF"));
-    assert!(!String::from_utf8(host.run(&["--help"]).stdout).expect("text").contains("ompile"), "it is no command");
+    assert!(!String::from_utf8(host.run(&["--help"]).stdout).expect("text").contains("ompile"), "a hidden command");
 }

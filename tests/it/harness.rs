@@ -23,7 +23,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// The user and group that have no permissions of their own.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 /// A directory for an agent: its configuration, its plugins, its cache.
 pub struct Host {
@@ -68,7 +68,7 @@ impl Host {
         self.command_of(Path::new(env!("CARGO_BIN_EXE_gauged")), arguments)
     }
 
-    /// A command that runs another program, such as a copy of the agent, as if it were the agent.
+    /// A command that runs another program instead, such as a copy of the agent.
     pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
@@ -315,11 +315,6 @@ impl Agent {
     /// Sends a signal to the agent.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("sent");
-    }
-
-    /// Whether the agent has not exited.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("it can be waited for").is_none()
     }
 
     /// Waits until the agent exits and its log is complete; returns how it exited and how long that took.
