@@ -1,4 +1,4 @@
-//! What guests get of servers that they connect to themselves, and what they do not get.
+//! Connections of guests to TCP servers and unix sockets.
 
 use std::fs;
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use crate::guest::{ANSWER, Guest, SECOND_VALUE, VALUE};
 use crate::harness::{Host, Sample, value};
 use crate::server::{Server, closed_port, echo_at};
 
-/// The cases of the contract's error.
+/// The cases of the error in the interface `net`.
 pub const DENIED: u32 = 0;
 const INVALID_ADDRESS: u32 = 1;
 pub const RESOLVE: u32 = 2;
@@ -19,12 +19,12 @@ const CONNECT: u32 = 3;
 pub const TIMEOUT: u32 = 4;
 const IO: u32 = 5;
 
-/// The metric `case` where nothing went wrong.
+/// The metric `case` without an error.
 pub const FINE: u32 = 100;
 
-/// A guest that connects to an address, and has functions to do more: `$connect`, `$write` and `$read` leave their answer
-/// where a call of `$told` takes it from: the metric `case` becomes [`FINE`] or the number of the error, and `value` what
-/// the error says. `$told` answers whether it was fine. The handle is in `$handle`.
+/// A guest with functions for a connection: `$connect`, `$write` and `$read`. After each of them `$check` sets the metric
+/// `case` to [`FINE`] or the number of the error, sets `value` to the text of the error, and returns whether there was none.
+/// The handle of the connection is in `$handle`.
 fn connecting(address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
     connecting_as("caller", address, timeout_ms, sent)
 }
@@ -54,45 +54,45 @@ fn connecting_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &st
             (i32.store (i32.const {VALUE}) (i32.const 4))
             (i32.store (i32.const {value}) (i32.load (local.get $from)))
             (i32.store (i32.const {value_length}) (i32.load (i32.add (local.get $from) (i32.const 4)))))
-         (func $told (result i32)
+         (func $check (result i32)
             (i32.store (i32.const {VALUE}) (i32.const 0))
             (i64.store (i32.const {value}) (i64.const 0))
             (if (result i32) (i32.load8_u (i32.const {ANSWER}))
                 (then
                     (i32.store (i32.const {case}) (i32.load8_u (i32.const {error})))
                     (if (i32.ne (i32.load8_u (i32.const {error})) (i32.const {TIMEOUT}))
-                        (then (call $show (i32.const {why}))))
+                        (then (call $show (i32.const {message}))))
                     i32.const 0)
                 (else
                     (i32.store (i32.const {case}) (i32.const {FINE}))
                     i32.const 1)))",
         error = ANSWER + 4,
-        why = ANSWER + 8,
+        message = ANSWER + 8,
         value = VALUE + 8,
         value_length = VALUE + 12,
         case = SECOND_VALUE + 8,
     ))
 }
 
-/// Says what is in the read buffer.
+/// Instructions that make the bytes of the last `$read` the guest's value.
 fn show_read() -> String {
     format!("(call $show (i32.const {}))", ANSWER + 4)
 }
 
-/// A conversation: connects, sends, shows what comes back, hangs up.
+/// A guest that connects, sends `ping`, makes the reply its value, and closes the connection, at every tick.
 fn conversing(address: &str, timeout_ms: Option<u32>) -> Guest {
     conversing_as("caller", address, timeout_ms)
 }
 
-/// The same, with a module of this name.
+/// The same guest with another module.
 pub fn conversing_as(module: &str, address: &str, timeout_ms: Option<u32>) -> Guest {
     connecting_as(module, address, timeout_ms, "ping").before_collect(&format!(
         "(call $connect)
-         (if (call $told) (then
+         (if (call $check) (then
             (call $write)
-            (if (call $told) (then
+            (if (call $check) (then
                 (call $read (i32.const 100))
-                (if (call $told) (then {}))))
+                (if (call $check) (then {}))))
             (call $close (global.get $handle))))",
         show_read()
     ))
@@ -102,24 +102,25 @@ fn outcome(sample: &Sample) -> Option<(u32, Value)> {
     outcome_of(sample, "caller")
 }
 
-/// What became of the guest with this module.
+/// The metrics `case` and `value` of a module.
 pub fn outcome_of(sample: &Sample, module: &str) -> Option<(u32, Value)> {
     Some((sample.get(module)?.get("case")?.as_u64()? as u32, value(sample, module)?))
 }
 
+/// A host whose guest has these grants.
 fn granting(granted: &[&str]) -> Host {
     Host::configured(&format!("[plugins.caller]\ntimeout = \"10s\"\nconnect = {granted:?}\n"))
 }
 
-/// What becomes of a guest.
+/// Runs a guest once; returns `case` and `value`.
 fn run(host: &Host, guest: &Guest) -> (u32, Value) {
     guest.install(&host.plugin("caller.wasm"));
     let (sample, log) = host.once();
     outcome(&sample).unwrap_or_else(|| panic!("{sample:?}\n{log}"))
 }
 
-fn says(value: &Value, text: &str) -> bool {
-    value.as_str().is_some_and(|says| says.contains(text))
+fn contains(value: &Value, text: &str) -> bool {
+    value.as_str().is_some_and(|value| value.contains(text))
 }
 
 #[test]
@@ -148,21 +149,21 @@ fn only_granted_addresses_are_connected_to() {
         assert_eq!(run(&host, &conversing(&address, None)), (DENIED, line.into()));
     }
     for address in ["db", "db:0", "127.1:1", "unix:run/db/x", "unix:/run/db/../x", "db:5432@127.0.0.1:1"] {
-        let (case, why) = run(&host, &conversing(address, None));
-        assert!(case == INVALID_ADDRESS && says(&why, address), "{address}: {why}");
+        let (case, message) = run(&host, &conversing(address, None));
+        assert!(case == INVALID_ADDRESS && contains(&message, address), "{address}: {message}");
     }
     assert_eq!(run(&host, &conversing("unix:/proc/self/cwd/x", None)).0, DENIED);
     assert_eq!(server.connections(), 0);
 
     let refused = format!("127.0.0.1:{}", closed_port());
-    let (case, why) = run(&granting(&[&refused]), &conversing(&refused, None));
-    assert!(case == CONNECT && says(&why, "refused"), "{why}");
+    let (case, message) = run(&granting(&[&refused]), &conversing(&refused, None));
+    assert!(case == CONNECT && contains(&message, "refused"), "{message}");
 }
 
 #[test]
 fn unix_sockets_need_a_matching_grant() {
     let sockets = tempfile::tempdir().expect("a directory");
-    let root = sockets.path().canonicalize().expect("it is there");
+    let root = sockets.path().canonicalize().expect("it exists");
     for directory in ["run/open", "run/closed"] {
         fs::create_dir_all(root.join(directory)).expect("created");
         echo_at(&root.join(directory).join("socket"));
@@ -172,19 +173,18 @@ fn unix_sockets_need_a_matching_grant() {
     symlink("../closed/socket", root.join("run/open/out")).expect("linked");
     symlink("../closed", root.join("run/open/directory")).expect("linked");
     let host = granting(&["unix:/run/open/*", "unix:/run/open/directory/*"]);
-    let of = |path: &str| {
+    let connect = |path: &str| {
         conversing(&format!("unix:{path}"), None).install(&host.plugin("caller.wasm"));
-        let output = host.run(&["--once", "--root", root.to_str().expect("text")]);
-        let sample = crate::harness::parse(&String::from_utf8(output.stdout).expect("text"));
-        outcome(&sample).unwrap_or_else(|| panic!("{sample:?}"))
+        let (sample, log) = host.once_with(&["--root", root.to_str().expect("text")]);
+        outcome(&sample).unwrap_or_else(|| panic!("{sample:?}\n{log}"))
     };
-    assert_eq!(of("/run/open/socket"), (FINE, "ping".into()));
-    assert_eq!(of("/run/open/within"), (FINE, "ping".into()));
+    assert_eq!(connect("/run/open/socket"), (FINE, "ping".into()));
+    assert_eq!(connect("/run/open/within"), (FINE, "ping".into()));
     let line = "connect = [\"unix:/run/closed/socket\"]";
-    assert_eq!(of("/run/open/out"), (DENIED, line.into()));
-    assert_eq!(of("/run/open/directory/socket"), (DENIED, line.into()));
-    assert_eq!(of("/run/open/file"), (CONNECT, "what is there is not a socket".into()));
-    assert_eq!(of("/run/open/none"), (CONNECT, "there is no such socket".into()));
+    assert_eq!(connect("/run/open/out"), (DENIED, line.into()));
+    assert_eq!(connect("/run/open/directory/socket"), (DENIED, line.into()));
+    assert_eq!(connect("/run/open/file"), (CONNECT, "what is there is not a socket".into()));
+    assert_eq!(connect("/run/open/none"), (CONNECT, "there is no such socket".into()));
 }
 
 #[test]
@@ -206,11 +206,9 @@ fn connection_operations_have_a_deadline() {
         fs::remove_file(host.plugin("caller.wasm")).expect("removed");
         agent.wait(|sample| outcome(sample).is_none());
     }
-    for sample in agent.seen().iter().skip_while(|sample| value(sample, "good").is_none()) {
-        assert!(value(sample, "good").is_some(), "{}", agent.log());
-    }
+    agent.assert_never_absent("good");
 
-    // A peer that takes nothing: what is sent fills the buffers, and then waits.
+    // A peer that reads nothing: the buffers fill, and a write waits.
     let stubborn = Server::start(|stream| {
         let _ = stream.peek(&mut [0]);
         std::thread::park();
@@ -218,7 +216,7 @@ fn connection_operations_have_a_deadline() {
     let address = stubborn.address.to_string();
     let guest = connecting(&address, Some(200), &"x".repeat(60_000)).before_collect(
         "(call $connect)
-         (if (call $told) (then (loop $on (call $write) (br_if $on (call $told)))))",
+         (if (call $check) (then (loop $on (call $write) (br_if $on (call $check)))))",
     );
     assert_eq!(run(&granting(&[&address]), &guest), (TIMEOUT, 0.into()));
 }
@@ -235,9 +233,9 @@ fn connection_lives_as_long_as_its_guest() {
     let host = Host::configured(&format!("interval = \"100ms\"\n[plugins.caller]\nconnect = [\"{address}\"]\n"));
     let guest = connecting(&address, None, "ping").before_collect(&format!(
         "(if (i32.lt_s (global.get $handle) (i32.const 0)) (then
-            (call $connect) (if (i32.eqz (call $told)) (then unreachable))))
+            (call $connect) (if (i32.eqz (call $check)) (then unreachable))))
          (call $write)
-         (if (call $told) (then (call $read (i32.const 100)) (if (call $told) (then {}))))",
+         (if (call $check) (then (call $read (i32.const 100)) (if (call $check) (then {}))))",
         show_read()
     ));
     guest.install(&host.plugin("caller.wasm"));
@@ -248,7 +246,7 @@ fn connection_lives_as_long_as_its_guest() {
     }
     assert_eq!(server.connections(), 1);
     fs::remove_file(host.plugin("caller.wasm")).expect("removed");
-    ends.recv_timeout(crate::harness::DEADLINE).expect("the agent hangs up with the plugin");
+    ends.recv_timeout(crate::harness::DEADLINE).expect("the connection is closed with the guest");
     agent.next();
 }
 
@@ -258,19 +256,20 @@ fn open_connections_per_guest_are_limited() {
         let _ = stream.read(&mut [0]);
     });
     let address = server.address.to_string();
-    // One more than there may be; then one is dropped, which makes room for another.
+    // One more than the limit.
     let guest = connecting(&address, None, "").before_collect(
         "(local $left i32) (local.set $left (i32.const 17))
          (loop $on
             (call $connect)
             (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-            (br_if $on (i32.and (call $told) (i32.ne (local.get $left) (i32.const 0)))))",
+            (br_if $on (i32.and (call $check) (i32.ne (local.get $left) (i32.const 0)))))",
     );
     let host = granting(&[&address]);
-    let (case, why) = run(&host, &guest);
-    assert!(case == CONNECT && says(&why, "16 connections are open"), "{why}");
-    assert_eq!(server.connections(), 16, "the one too many is not even tried");
-    let again = guest.with("(func $again (call $close (global.get $handle)) (call $connect) (drop (call $told)))");
+    let (case, message) = run(&host, &guest);
+    assert!(case == CONNECT && contains(&message, "16 connections are open"), "{message}");
+    assert_eq!(server.connections(), 16, "the excess connection is not attempted");
+    // After one is closed, another can be opened.
+    let again = guest.with("(func $again (call $close (global.get $handle)) (call $connect) (drop (call $check)))");
     let again = again.after_collect("(call $again)");
     assert_eq!(run(&host, &again), (FINE, 0.into()));
 }
@@ -282,9 +281,9 @@ fn read_returns_at_most_the_requested_bytes() {
     let host = granting(&[&address]);
     let reading = |most: u32, after: &str| {
         connecting(&address, None, "ping").before_collect(&format!(
-            "(call $connect) (if (i32.eqz (call $told)) (then unreachable))
-             (call $write) (if (i32.eqz (call $told)) (then unreachable))
-             (call $read (i32.const {most})) (if (call $told) (then {after}))
+            "(call $connect) (if (i32.eqz (call $check)) (then unreachable))
+             (call $write) (if (i32.eqz (call $check)) (then unreachable))
+             (call $read (i32.const {most})) (if (call $check) (then {after}))
              (call $close (global.get $handle))"
         ))
     };
