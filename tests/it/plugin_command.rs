@@ -1,4 +1,4 @@
-//! `gauged plugin …`, as who writes plugins uses it.
+//! `gauged plugin …`: the commands for authors of plugins.
 
 mod inspect;
 mod test;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::guest::Guest;
 use crate::harness::Host;
 
-/// What came of a command.
+/// The exit status and the output of a command.
 pub struct Said {
     pub code: Option<i32>,
     pub out: String,
@@ -21,6 +21,7 @@ pub struct Said {
 }
 
 impl Said {
+    /// The standard output, parsed.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {}{}", self.out, self.err))
     }
@@ -34,12 +35,12 @@ impl From<Output> for Said {
 }
 
 /// Runs `gauged plugin …` in a host's directory.
-pub fn plugin(host: &Host, words: &[&str]) -> Said {
-    host.run(&[&["plugin"], words].concat()).into()
+pub fn plugin(host: &Host, arguments: &[&str]) -> Said {
+    host.run(&[&["plugin"], arguments].concat()).into()
 }
 
-/// Writes a guest's file beside the plugins directory.
-pub fn put(host: &Host, guest: &Guest, name: &str) -> PathBuf {
+/// Writes a guest to a file in a host's directory; returns the path.
+pub fn write_plugin(host: &Host, guest: &Guest, name: &str) -> PathBuf {
     let file = host.path(name);
     std::fs::write(&file, guest.module()).expect("written");
     file

@@ -2,35 +2,35 @@
 
 use expect_test::{Expect, expect};
 
-use super::{plugin, put};
-use crate::guest::Guest;
+use super::{plugin, write_plugin};
+use crate::guest::{ANSWER, CONFIGURED, Guest};
 use crate::harness::Host;
 
-/// Says it needs three things, one of which all plugins have.
-fn needy() -> Guest {
+/// A guest with three needs, one of which is granted to all plugins.
+fn guest_with_needs() -> Guest {
     let mut guest = Guest::new("needy");
-    let (everybodys, file, server) = (guest.text("/proc/stat"), guest.text("/etc/app/*"), guest.text("db:1"));
-    let (why, what_for) = (guest.text("count forks"), guest.text("read what is set"));
-    let needs = [[0, everybodys.0, everybodys.1, why.0, why.1], [0, file.0, file.1, what_for.0, what_for.1]];
-    let needs = [&needs[0][..], &needs[1], &[2, server.0, server.1, why.0, why.1]].concat();
+    let (default, file, server) = (guest.text("/proc/stat"), guest.text("/etc/app/*"), guest.text("db:1"));
+    let (count, read) = (guest.text("count forks"), guest.text("read what is set"));
+    let needs = [(0, default, count), (0, file, read), (2, server, count)];
+    let needs = needs.map(|(case, grant, reason)| [case, grant.0, grant.1, reason.0, reason.1]).concat();
     let list = guest.list(&needs);
-    guest.patch(256, &[0, list, 3]).describes(&[("needy", "value", 0), ("needy", "forks_total", 1)])
+    guest.patch(CONFIGURED, &[0, list, 3]).describes(&[("needy", "value", 0), ("needy", "forks_total", 1)])
 }
 
-/// What is shown, the sizes and hashes of a build aside.
-fn shows(words: &[&str], host: &Host, expected: &Expect) {
-    let said = plugin(host, words);
-    assert_eq!((said.code, &*said.err), (Some(0), ""), "{}", said.out);
-    let varies = |line: &&str| ["  file ", "  SHA-256 ", "  artifact "].iter().any(|what| line.starts_with(what));
-    let lines: Vec<&str> = said.out.lines().filter(|line| !varies(line)).collect();
+/// Asserts the output of a command, without the sizes and hashes, which differ between builds.
+fn assert_output(arguments: &[&str], host: &Host, expected: &Expect) {
+    let output = plugin(host, arguments);
+    assert_eq!((output.code, &*output.err), (Some(0), ""), "{}", output.out);
+    let varies = |line: &&str| ["  file ", "  SHA-256 ", "  artifact "].iter().any(|label| line.starts_with(label));
+    let lines: Vec<&str> = output.out.lines().filter(|line| !varies(line)).collect();
     expected.assert_eq(&(lines.join("\n") + "\n"));
 }
 
 #[test]
 fn inspect_shows_description_needs_and_missing_grants() {
     let host = Host::new();
-    put(&host, &needy(), "needy.wasm");
-    shows(
+    write_plugin(&host, &guest_with_needs(), "needy.wasm");
+    assert_output(
         &["inspect", "needy.wasm"],
         &host,
         &expect![[r#"
@@ -62,8 +62,8 @@ fn inspect_combines_configuration_and_command_line() {
     let host = Host::configured(
         "[plugins.app]\nfile = \"needy.wasm\"\nread = [\"/srv\", \"/etc/app/*\"]\nconfig = { db = 1 }\n",
     );
-    put(&host, &needy(), "needy.wasm");
-    shows(
+    write_plugin(&host, &guest_with_needs(), "needy.wasm");
+    assert_output(
         &["inspect", "needy.wasm", "--set", "user=me"],
         &host,
         &expect![[r#"
@@ -88,21 +88,21 @@ fn inspect_combines_configuration_and_command_line() {
               connect = ["db:1"]
         "#]],
     );
-    let said = plugin(&host, &["inspect", "needy.wasm", "--grant", "connect=db:1", "--json"]).json();
-    let granted: Vec<&str> = said["needs"]
+    let output = plugin(&host, &["inspect", "needy.wasm", "--grant", "connect=db:1", "--json"]).json();
+    let granted: Vec<&str> = output["needs"]
         .as_array()
         .expect("a list")
         .iter()
         .map(|need| need["granted"].as_str().expect("a text"))
         .collect();
     assert_eq!(granted, ["all", "configuration", "configuration"]);
-    assert_eq!(said["name"], "app");
-    assert_eq!(said["config"]["db"], 1);
-    let lines = said["configuration"].as_array().expect("a list");
+    assert_eq!(output["name"], "app");
+    assert_eq!(output["config"]["db"], 1);
+    let lines = output["configuration"].as_array().expect("a list");
     assert_eq!(lines, &["[plugins.app]", "read = [\"/srv\", \"/etc/app/*\"]", "connect = [\"db:1\"]"]);
-    assert_eq!(said["sha256"].as_str().expect("a text").len(), 64);
-    assert!(said["artifact_bytes"].as_u64() > said["file_bytes"].as_u64(), "{said}");
-    assert_eq!(said["metrics"][1]["kind"], "counter");
+    assert_eq!(output["sha256"].as_str().expect("a text").len(), 64);
+    assert!(output["artifact_bytes"].as_u64() > output["file_bytes"].as_u64(), "{output}");
+    assert_eq!(output["metrics"][1]["kind"], "counter");
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn configure_error_is_shown_with_its_reason() {
     let mut asks = Guest::new("asks");
     let (key, message) = (asks.text("server"), asks.text("name one"));
     let invalid = asks.list(&[key.0, key.1, message.0, message.1]);
-    put(&host, &asks.patch(256, &[1, 1, invalid, 1]), "asks.wasm");
-    shows(
+    write_plugin(&host, &asks.patch(CONFIGURED, &[1, 1, invalid, 1]), "asks.wasm");
+    assert_output(
         &["inspect", "asks.wasm"],
         &host,
         &expect![[r"
@@ -127,9 +127,9 @@ fn configure_error_is_shown_with_its_reason() {
             needs: not known before it is configured
         "]],
     );
-    let said = plugin(&host, &["inspect", "asks.wasm", "--json"]).json();
-    assert_eq!(said["needs"], serde_json::Value::Null);
-    assert!(said["error"].as_str().expect("a text").contains("server: name one"));
+    let output = plugin(&host, &["inspect", "asks.wasm", "--json"]).json();
+    assert_eq!(output["needs"], serde_json::Value::Null);
+    assert!(output["error"].as_str().expect("a text").contains("server: name one"));
 }
 
 #[test]
@@ -137,17 +137,18 @@ fn denial_during_configure_is_listed() {
     let host = Host::new();
     let mut guest = Guest::new("eager").import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))");
     let (path, length) = guest.text("/etc/secret");
-    let ask = format!("(call $read (i32.const {path}) (i32.const {length}) (i32.const 384)) i32.const 256");
-    put(&host, &guest.configure(&ask), "eager.wasm");
-    let said = plugin(&host, &["inspect", "eager.wasm", "--json"]).json();
-    assert_eq!(said["configuration"][1], "read = [\"/etc/secret\"]");
-    assert_eq!(said["imports"][0], "gauged:plugin/files@0.1.0");
+    let read =
+        format!("(call $read (i32.const {path}) (i32.const {length}) (i32.const {ANSWER})) i32.const {CONFIGURED}");
+    write_plugin(&host, &guest.configure(&read), "eager.wasm");
+    let output = plugin(&host, &["inspect", "eager.wasm", "--json"]).json();
+    assert_eq!(output["configuration"][1], "read = [\"/etc/secret\"]");
+    assert_eq!(output["imports"][0], "gauged:plugin/files@0.1.0");
 }
 
 #[test]
 fn inspect_fills_the_agents_cache() {
     let host = Host::new();
-    put(&host, &Guest::new("one"), "plugins/one.wasm");
+    write_plugin(&host, &Guest::new("one"), "plugins/one.wasm");
     assert_eq!(plugin(&host, &["inspect", "plugins/one.wasm"]).code, Some(0));
     let (sample, log) = host.once();
     assert_eq!(
@@ -160,37 +161,37 @@ fn inspect_fills_the_agents_cache() {
 #[test]
 fn rejected_file_exits_with_1() {
     let host = Host::new();
-    let fails = |bytes: &[u8], expected: &Expect| {
+    let assert_error = |bytes: &[u8], expected: &Expect| {
         std::fs::write(host.path("bad.wasm"), bytes).expect("written");
-        let said = plugin(&host, &["inspect", "bad.wasm"]);
-        assert_eq!((said.code, &*said.out), (Some(1), ""));
-        expected.assert_eq(&said.err);
+        let output = plugin(&host, &["inspect", "bad.wasm"]);
+        assert_eq!((output.code, &*output.out), (Some(1), ""));
+        expected.assert_eq(&output.err);
     };
-    fails(
+    assert_error(
         b"",
         &expect![[r"
         bad.wasm (e3b0c442) is empty; copy it again
     "]],
     );
-    fails(
+    assert_error(
         b"(module)",
         &expect![[r"
         bad.wasm (1885772b) is text, not WebAssembly; build it for a wasm target
     "]],
     );
-    fails(
+    assert_error(
         &Guest::new("bad").module()[..900],
         &expect![[r"
         bad.wasm (7a157e2c) is truncated; copy it again
     "]],
     );
-    fails(
+    assert_error(
         &Guest::new("bad").version("").module(),
         &expect![[r"
         bad.wasm (228b38a4) describes itself with a version that is not 1 to 64 printable characters; mend the plugin
     "]],
     );
-    fails(
+    assert_error(
         &Guest::new("bad").describe("unreachable").module(),
         &expect![[r"
         bad.wasm (3eee3942) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); mend the plugin
@@ -214,48 +215,48 @@ fn rejected_file_exits_with_1() {
 fn invalid_arguments_exit_with_2() {
     let host = Host::configured("[plugins.a]\nfile = \"two.wasm\"\n[plugins.b]\nfile = \"two.wasm\"\n");
     for name in ["two.wasm", "not a name.wasm", "a.wasm"] {
-        put(&host, &Guest::new("x"), name);
+        write_plugin(&host, &Guest::new("x"), name);
     }
-    let fails = |words: &[&str], expected: &Expect| {
-        let said = plugin(&host, &[&["inspect"], words].concat());
-        assert_eq!((said.code, &*said.out), (Some(2), ""), "{words:?}");
-        expected.assert_eq(&said.err);
+    let assert_error = |arguments: &[&str], expected: &Expect| {
+        let output = plugin(&host, &[&["inspect"], arguments].concat());
+        assert_eq!((output.code, &*output.out), (Some(2), ""), "{arguments:?}");
+        expected.assert_eq(&output.err);
     };
-    fails(
+    assert_error(
         &["two.wasm"],
         &expect![[r"
         two.wasm makes the plugins a, b; choose one by --name
     "]],
     );
-    fails(
+    assert_error(
         &["not a name.wasm"],
         &expect![[r"
         not a name.wasm is not loaded: its name cannot name a plugin; use letters, digits, - and _, or give a name by --name
     "]],
     );
-    fails(
+    assert_error(
         &["a.wasm"],
         &expect![[r"
         a.wasm is not loaded: the configuration makes the plugin a of two.wasm; rename the file, or give a name by --name
     "]],
     );
-    fails(
+    assert_error(
         &["two.wasm", "--name", "a b"],
         &expect![[r#"
         "a b" cannot name a plugin; use letters, digits, - and _, at most 128 of them
     "#]],
     );
-    fails(
+    assert_error(
         &["two.wasm", "--config", "none.toml"],
         &expect![[r"
         none.toml: failed to read it: No such file or directory (os error 2); name a readable file with --config, or leave it out
     "]],
     );
-    for words in
+    for arguments in
         [&[][..], &["two.wasm", "--grant", "write=/x"], &["two.wasm", "--set", "x"], &["two.wasm", "--plugins", "x"]]
     {
-        let said = plugin(&host, &[&["inspect"], words].concat());
-        assert_eq!((said.code, &*said.out), (Some(2), ""), "{words:?}: {}", said.err);
+        let output = plugin(&host, &[&["inspect"], arguments].concat());
+        assert_eq!((output.code, &*output.out), (Some(2), ""), "{arguments:?}: {}", output.err);
     }
     assert_eq!(plugin(&host, &["inspect", "two.wasm", "--name", "a"]).code, Some(0));
 }
@@ -263,12 +264,12 @@ fn invalid_arguments_exit_with_2() {
 #[test]
 fn closed_pipe_exits_0_and_full_device_1() {
     let host = Host::new();
-    put(&host, &Guest::new("one"), "one.wasm");
+    write_plugin(&host, &Guest::new("one"), "one.wasm");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
     let output = host.command(&["plugin", "inspect", "one.wasm"]).stdout(full).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.starts_with("failed to write to standard output: No space left"), "{said}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.starts_with("failed to write to standard output: No space left"), "{error}");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let output = host.command(&["plugin", "inspect", "one.wasm"]).stdout(writer).output().expect("it runs");

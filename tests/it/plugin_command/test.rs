@@ -3,34 +3,36 @@
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use super::{Said, plugin, put};
-use crate::guest::{Guest, METRIC, RETURNED, SECOND_VALUE, VALUE};
+use super::{Said, plugin, write_plugin};
+use crate::guest::{ANSWER, Guest, METRIC, OTHER_RESULT, RETURNED, SECOND_VALUE, VALUE};
 use crate::harness::Host;
 
 const GAUGE: u32 = 0;
 const COUNTER: u32 = 1;
 
-/// A guest that does as it says.
-fn decent() -> Guest {
+/// A guest that follows the plugin rules.
+fn good_guest() -> Guest {
     Guest::new("decent").describes(&[("decent", "value", GAUGE)])
 }
 
-fn test(guest: &Guest, words: &[&str]) -> Said {
+/// Runs `gauged plugin test` on a guest.
+fn test(guest: &Guest, arguments: &[&str]) -> Said {
     let host = Host::new();
-    put(&host, guest, "guest.wasm");
-    plugin(&host, &[&["test", "guest.wasm"], words].concat())
+    write_plugin(&host, guest, "guest.wasm");
+    plugin(&host, &[&["test", "guest.wasm"], arguments].concat())
 }
 
-fn judged(guest: &Guest, words: &[&str]) -> Value {
-    let said = test(guest, &[&["--json"], words].concat());
-    let json = said.json();
-    assert_eq!(said.code, Some(i32::from(json["well"] != true)), "{}", said.err);
+/// Runs `gauged plugin test --json` on a guest; returns the report.
+fn report(guest: &Guest, arguments: &[&str]) -> Value {
+    let output = test(guest, &[&["--json"], arguments].concat());
+    let json = output.json();
+    assert_eq!(output.code, Some(i32::from(json["well"] != true)), "{}", output.err);
     json
 }
 
-/// The breaches, by kind and text.
-fn breaches(guest: &Guest, expected: &Expect) {
-    let json = judged(guest, &[]);
+/// Asserts the rules that a guest breaks: the kind, the text, and the number of runs.
+fn assert_breaches(guest: &Guest, expected: &Expect) {
+    let json = report(guest, &[]);
     assert_eq!((&json["well"], &json["failures"], &json["denied"]), (&json!(false), &json!([]), &json!([])));
     let lines: Vec<String> = json["breaches"]
         .as_array()
@@ -41,32 +43,25 @@ fn breaches(guest: &Guest, expected: &Expect) {
     expected.assert_eq(&lines.concat());
 }
 
-/// Has the word at an address grow by something at each call.
-fn grow(at: u32, by: &str) -> String {
+/// Instructions that add a number to the word at an address.
+fn add(at: u32, by: &str) -> String {
     format!("(i32.store (i32.const {at}) (i32.add (i32.load (i32.const {at})) (i32.const {by})))")
 }
 
-/// Hands the agent a message.
-fn says(guest: Guest, level: u32, message: &str) -> Guest {
-    let mut guest = guest.import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))");
-    let (text, length) = guest.text(message);
-    guest.before_collect(&format!("(call $log (i32.const {level}) (i32.const {text}) (i32.const {length}))"))
-}
-
-/// Reads a file at each call, and does not mind what comes of it.
-fn reads(guest: Guest, path: &str) -> Guest {
+/// Adds a read of a file at each call, whose result is ignored.
+fn reading(guest: Guest, path: &str) -> Guest {
     let mut guest = guest.import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))");
     let (path, length) = guest.text(path);
-    guest.before_collect(&format!("(call $read (i32.const {path}) (i32.const {length}) (i32.const 384))"))
+    guest.before_collect(&format!("(call $read (i32.const {path}) (i32.const {length}) (i32.const {ANSWER}))"))
 }
 
 #[test]
 fn test_shows_sample_time_memory_and_verdict() {
-    let said = test(&decent().value(7), &[]);
-    assert_eq!((said.code, &*said.err), (Some(0), ""), "{}", said.out);
-    // Times and hashes are what they are.
+    let output = test(&good_guest().value(7), &[]);
+    assert_eq!((output.code, &*output.err), (Some(0), ""), "{}", output.out);
+    // Times and hashes differ from run to run.
     let varies = |line: &str| line.contains(" ms to ") || line.contains("5 of 5 runs");
-    let lines: Vec<&str> = said.out.lines().filter(|line| !varies(line)).collect();
+    let lines: Vec<&str> = output.out.lines().filter(|line| !varies(line)).collect();
     expect![[r#"
         {
           "decent": {
@@ -80,35 +75,35 @@ fn test_shows_sample_time_memory_and_verdict() {
         all is well
     "#]]
     .assert_eq(&(lines.join("\n") + "\n"));
-    let json = judged(&decent().value(7), &["--runs", "3"]);
+    let json = report(&good_guest().value(7), &["--runs", "3"]);
     assert_eq!((&json["runs"], &json["sample"]["decent"]["value"]), (&json!(3), &json!(7)));
-    let seconds = |which: &str| json["seconds"][which].as_f64().expect("a number");
+    let seconds = |key: &str| json["seconds"][key].as_f64().expect("a number");
     assert!(0.0 < seconds("min") && seconds("min") <= seconds("median") && seconds("median") <= seconds("max"));
     assert_eq!((seconds("limit"), &json["memory_bytes"]), (1.0, &json!(262_144)));
 }
 
 #[test]
 fn guest_messages_are_shown() {
-    let json = judged(&says(decent(), 0, "so far, so\ngood"), &["--runs", "2"]);
+    let json = report(&good_guest().logs(0, "so far, so\ngood"), &["--runs", "2"]);
     let message = |run| json!({ "run": run, "level": "debug", "text": "so far, so\\ngood" });
     assert_eq!(json["messages"], json!([message(1), message(2)]));
     assert_eq!(json["well"], true);
-    let said = test(&says(decent(), 2, "careful"), &["--runs", "1"]);
-    assert!(said.out.contains("what it says\n  run 1  warn  careful\n"), "{}", said.out);
+    let output = test(&good_guest().logs(2, "careful"), &["--runs", "1"]);
+    assert!(output.out.contains("what it says\n  run 1  warn  careful\n"), "{}", output.out);
 }
 
 #[test]
 fn test_enforces_the_agents_limits() {
-    let json = judged(&decent().before_collect("(loop $forever (br $forever))"), &["--runs", "1"]);
+    let json = report(&good_guest().before_collect("(loop $forever (br $forever))"), &["--runs", "1"]);
     assert_eq!(json["failures"][0]["kind"], "timeout");
     assert!(json["failures"][0]["text"].as_str().expect("a text").contains("longer than its timeout of 1s"));
-    let grows = "(if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then (unreachable)))";
-    let json = judged(&decent().before_collect(grows), &["--runs", "3"]);
+    let grow = "(if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then (unreachable)))";
+    let json = report(&good_guest().before_collect(grow), &["--runs", "3"]);
     let kinds: Vec<&Value> =
         json["failures"].as_array().expect("a list").iter().map(|failure| &failure["kind"]).collect();
-    assert_eq!(kinds, ["memory"], "it has grown, and is started afresh after it has failed: {json}");
+    assert_eq!(kinds, ["memory"], "one failure, then a fresh instance: {json}");
     let host = Host::configured("[plugins.guest]\nlimits = { metrics = 5 }\ntimeout = \"20ms\"\n");
-    put(&host, &decent().metrics(20), "guest.wasm");
+    write_plugin(&host, &good_guest().metrics(20), "guest.wasm");
     let json = plugin(&host, &["test", "guest.wasm", "--json"]).json();
     assert_eq!(json["seconds"]["limit"], 0.02);
     assert!(json["breaches"].to_string().contains("there are more than limits.metrics"), "{json}");
@@ -116,20 +111,20 @@ fn test_enforces_the_agents_limits() {
 
 #[test]
 fn denials_are_shown_with_their_remedy() {
-    let guest = reads(decent(), "/etc/hostname");
-    let json = judged(&guest, &["--runs", "3"]);
+    let guest = reading(good_guest(), "/etc/hostname");
+    let json = report(&guest, &["--runs", "3"]);
     assert_eq!((&json["well"], &json["denied"]), (&json!(false), &json!(["read = [\"/etc/hostname\"]"])));
     assert_eq!(json["configuration"], json!(["[plugins.guest]", "read = [\"/etc/hostname\"]"]));
-    let said = test(&guest, &[]);
-    assert_eq!(said.code, Some(1));
+    let output = test(&guest, &[]);
+    assert_eq!(output.code, Some(1));
     assert!(
-        said.out.contains("\n  [plugins.guest]\n  read = [\"/etc/hostname\"]\n\nnot all is well\n"),
+        output.out.contains("\n  [plugins.guest]\n  read = [\"/etc/hostname\"]\n\nnot all is well\n"),
         "{}",
-        said.out
+        output.out
     );
-    let json = judged(&guest, &["--grant", "read=/etc/*"]);
+    let json = report(&guest, &["--grant", "read=/etc/*"]);
     assert_eq!(json["well"], true, "{json}");
-    let json = judged(&reads(decent(), "/proc/self/mem"), &[]);
+    let json = report(&reading(good_guest(), "/proc/self/mem"), &[]);
     assert_eq!(
         (&json["denied"], &json["configuration"]),
         (&json!(["no grant opens the agent's own process"]), &json!([]))
@@ -138,18 +133,18 @@ fn denials_are_shown_with_their_remedy() {
 
 #[test]
 fn ungranted_need_fails_the_test() {
-    let guest = decent().needs(2, "db:5432", "ask for the size");
-    let json = judged(&guest, &[]);
+    let guest = good_guest().needs(2, "db:5432", "ask for the size");
+    let json = report(&guest, &[]);
     assert_eq!((&json["well"], &json["denied"]), (&json!(false), &json!([])));
     assert_eq!(json["configuration"][1], "connect = [\"db:5432\"]");
-    assert_eq!(judged(&guest, &["--grant", "connect=db:5432"])["well"], true);
-    let json = judged(&decent().needs(0, "etc", "read it"), &[]);
+    assert_eq!(report(&guest, &["--grant", "connect=db:5432"])["well"], true);
+    let json = report(&good_guest().needs(0, "etc", "read it"), &[]);
     assert_eq!((&json["well"], &json["needs"][0]["granted"]), (&json!(false), &json!("never")));
 }
 
 #[test]
 fn undescribed_metric_breaks_the_plugin_rules() {
-    breaches(
+    assert_breaches(
         &Guest::new("guest"),
         &expect![[r#"
         "undescribed" guest.value is returned, and not described 5
@@ -160,9 +155,9 @@ fn undescribed_metric_breaks_the_plugin_rules() {
 #[test]
 fn falling_counter_breaks_the_plugin_rules() {
     let guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]);
-    let mut guest = guest.value(100).before_collect(&grow(VALUE + 8, "-1"));
+    let mut guest = guest.value(100).before_collect(&add(VALUE + 8, "-1"));
     let name = guest.text("value_total");
-    breaches(
+    assert_breaches(
         &guest.patch(METRIC, &[name.0, name.1]),
         &expect![[r#"
         "backwards" guest.value_total is a counter, and fell from 99 to 98 4
@@ -172,10 +167,10 @@ fn falling_counter_breaks_the_plugin_rules() {
 
 #[test]
 fn value_of_wrong_kind_breaks_the_plugin_rules() {
-    // Now a number, now true or false.
-    let turn = format!("(i32.store (i32.const {VALUE}) (i32.xor (i32.load (i32.const {VALUE})) (i32.const 3)))");
-    let guest = Guest::new("guest").describes(&[("guest", "value", COUNTER)]).before_collect(&turn);
-    breaches(
+    // A number and a boolean in turn.
+    let alternate = format!("(i32.store (i32.const {VALUE}) (i32.xor (i32.load (i32.const {VALUE})) (i32.const 3)))");
+    let guest = Guest::new("guest").describes(&[("guest", "value", COUNTER)]).before_collect(&alternate);
+    assert_breaches(
         &guest.patch(VALUE, &[0, 0, 0, 0]),
         &expect![[r#"
             "kind" guest.value is described as a counter, and is true or false 5
@@ -186,13 +181,13 @@ fn value_of_wrong_kind_breaks_the_plugin_rules() {
 
 #[test]
 fn growing_label_sets_break_the_plugin_rules() {
-    // One label, whose value is one digit: another at each run.
-    let mut guest = decent();
+    // One label, whose value is another digit at each run.
+    let mut guest = good_guest();
     let (key, digit) = (guest.text("id"), guest.text("0"));
     let labels = guest.list(&[key.0, key.1, digit.0, digit.1]);
     let next =
         format!("(i32.store8 (i32.const {at}) (i32.add (i32.load8_u (i32.const {at})) (i32.const 1)))", at = digit.0);
-    breaches(
+    assert_breaches(
         &guest.patch(METRIC + 8, &[labels, 1]).before_collect(&next),
         &expect![[r#"
         "growing" decent.value had 5 label sets in 5 runs, and new ones in 4 of the last 4; label it with what there are few of 1
@@ -202,29 +197,29 @@ fn growing_label_sets_break_the_plugin_rules() {
 
 #[test]
 fn dropped_metrics_break_the_plugin_rules() {
-    let nan = decent().float(f64::NAN).second("value").patch(SECOND_VALUE, &[2, 0, 0, 0x7ff0_0000]);
-    breaches(
+    let nan = good_guest().float(f64::NAN).second("value").patch(SECOND_VALUE, &[2, 0, 0, 0x7ff0_0000]);
+    assert_breaches(
         &nan,
         &expect![[r#"
         "dropped" the metric decent.value: its value is not finite 5
     "#]],
     );
-    let twice = decent().second("value");
-    breaches(
+    let twice = good_guest().second("value");
+    assert_breaches(
         &twice,
         &expect![[r#"
         "dropped" the metric decent.value: it is there twice 5
     "#]],
     );
-    let mut named = decent();
+    let mut named = good_guest();
     let name = named.text("a value");
-    breaches(
+    assert_breaches(
         &named.patch(METRIC, &[name.0, name.1]),
         &expect![[r#"
         "dropped" the metric decent.a value: its name breaks the rules 5
     "#]],
     );
-    breaches(
+    assert_breaches(
         &Guest::new("cpu").describes(&[("cpu", "value", GAUGE)]),
         &expect![[r#"
         "taken" the module cpu is the agent's own, which drops this one; rename it 5
@@ -237,9 +232,9 @@ fn counters_may_restart_after_a_fault() {
     let guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]);
     // 1, 2, a trap, 1, 2.
     let at_three = format!("(if (i32.eq (i32.load (i32.const {})) (i32.const 3)) (then (unreachable)))", VALUE + 8);
-    let mut guest = guest.value(0).before_collect(&format!("{} {at_three}", grow(VALUE + 8, "1")));
+    let mut guest = guest.value(0).before_collect(&format!("{} {at_three}", add(VALUE + 8, "1")));
     let name = guest.text("value_total");
-    let json = judged(&guest.patch(METRIC, &[name.0, name.1]), &["--runs", "5"]);
+    let json = report(&guest.patch(METRIC, &[name.0, name.1]), &["--runs", "5"]);
     assert_eq!((&json["breaches"], &json["failures"][0]["run"]), (&json!([]), &json!(3)), "{json}");
     assert_eq!((&json["failures"][0]["kind"], &json["sample"]["guest"]["value_total"]), (&json!("trap"), &json!(2)));
 }
@@ -247,16 +242,17 @@ fn counters_may_restart_after_a_fault() {
 #[test]
 fn counters_may_restart_after_fault_then_unavailable() {
     let mut guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]).value(0);
-    let (name, why) = (guest.text("value_total"), guest.text("not yet"));
-    // Nothing, 2, 3, a trap, nothing, 2.
-    let does = format!(
+    let (name, message) = (guest.text("value_total"), guest.text("not yet"));
+    // Unavailable, 2, 3, a trap, unavailable, 2.
+    let body = format!(
         "{} (if (i32.eq (i32.load (i32.const {at})) (i32.const 4)) (then (unreachable)))
-        (if (i32.eq (i32.load (i32.const {at})) (i32.const 1)) (then (return (i32.const 352))))",
-        grow(VALUE + 8, "1"),
+        (if (i32.eq (i32.load (i32.const {at})) (i32.const 1)) (then (return (i32.const {OTHER_RESULT}))))",
+        add(VALUE + 8, "1"),
         at = VALUE + 8
     );
-    let guest = guest.patch(METRIC, &[name.0, name.1]).patch(352, &[1, 3, why.0, why.1]).before_collect(&does);
-    let json = judged(&guest, &["--runs", "6"]);
+    let guest =
+        guest.patch(METRIC, &[name.0, name.1]).patch(OTHER_RESULT, &[1, 3, message.0, message.1]).before_collect(&body);
+    let json = report(&guest, &["--runs", "6"]);
     let runs: Vec<&Value> =
         json["failures"].as_array().expect("a list").iter().map(|failure| &failure["run"]).collect();
     assert_eq!(runs, [1, 4, 5], "{json}");
@@ -265,38 +261,35 @@ fn counters_may_restart_after_fault_then_unavailable() {
 
 #[test]
 fn plugin_that_never_measures_fails_the_test() {
-    let json = judged(&decent().configure_error(0, "no such sensor"), &[]);
+    let json = report(&good_guest().configure_error(0, "no such sensor"), &[]);
     assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(0), &json!("aside")));
-    let said = test(&decent().configure_error(0, "no such sensor"), &[]);
-    assert!(said.out.contains(": 0 of 5 runs, 100ms apart\n\nfailures\n  start  cannot"), "{}", said.out);
-    let json = judged(&decent().configure("unreachable"), &[]);
+    let output = test(&good_guest().configure_error(0, "no such sensor"), &[]);
+    assert!(output.out.contains(": 0 of 5 runs, 100ms apart\n\nfailures\n  start  cannot"), "{}", output.out);
+    let json = report(&good_guest().configure("unreachable"), &[]);
     assert_eq!((&json["runs"], &json["failures"][0]["run"]), (&json!(0), &json!(0)));
-    let json = judged(&decent().error(3, "the server is down"), &["--runs", "2"]);
+    let json = report(&good_guest().error(3, "the server is down"), &["--runs", "2"]);
     assert_eq!((&json["runs"], &json["failures"][1]["kind"]), (&json!(2), &json!("unavailable")));
-    let json = judged(&decent().error(0, "no such sensor"), &[]);
-    assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(1), &json!("aside")), "it is put aside");
-    // It is well in the end: what it measures may come and go.
-    let mut late = decent();
-    let why = late.text("not yet");
-    let answers = format!(
+    let json = report(&good_guest().error(0, "no such sensor"), &[]);
+    assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(1), &json!("aside")), "it is not called again");
+    // A plugin that is available in the end is well.
+    let mut late = good_guest();
+    let message = late.text("not yet");
+    let body = format!(
         "{} (if (i32.lt_u (i32.load (i32.const 1000)) (i32.const 3)) (then
-            (i32.store (i32.const 352) (i32.const 1)) (i32.store (i32.const 356) (i32.const 3))
-            (i32.store (i32.const 360) (i32.const {})) (i32.store (i32.const 364) (i32.const {}))
-            (return (i32.const 352))))",
-        grow(1000, "1"),
-        why.0,
-        why.1
+            (return (i32.const {OTHER_RESULT}))))",
+        add(1000, "1")
     );
-    let json = judged(&late.before_collect(&answers), &[]);
+    let late = late.patch(OTHER_RESULT, &[1, 3, message.0, message.1]).before_collect(&body);
+    let json = report(&late, &[]);
     assert_eq!((&json["well"], json["failures"].as_array().map(Vec::len)), (&json!(true), Some(2)), "{json}");
 }
 
 #[test]
 fn returned_denial_is_shown_with_its_grant() {
-    let mut guest = decent();
+    let mut guest = good_guest();
     let (path, reason) = (guest.text("/etc/shadow"), guest.text("look"));
     let guest = guest.patch(RETURNED, &[1, 2, 0, path.0, path.1, reason.0, reason.1]);
-    let json = judged(&guest, &[]);
+    let json = report(&guest, &[]);
     assert_eq!(json["failures"][0]["text"], "lacks the grant read = [\"/etc/shadow\"] to look");
 }
 
@@ -304,11 +297,11 @@ fn returned_denial_is_shown_with_its_grant() {
 fn load_errors_exit_1_and_usage_errors_2() {
     let host = Host::new();
     std::fs::write(host.path("bad.wasm"), "").expect("written");
-    let said = plugin(&host, &["test", "bad.wasm"]);
-    assert_eq!((said.code, &*said.err), (Some(1), "bad.wasm (e3b0c442) is empty; copy it again\n"));
-    for words in [&["--runs", "0"][..], &["--runs", "x"], &["--interval", "1ms"], &["--grant", "all"]] {
-        let said = plugin(&host, &[&["test", "bad.wasm"], words].concat());
-        assert_eq!((said.code, &*said.out), (Some(2), ""), "{words:?}");
-        assert!(said.err.contains(words[0]), "{}", said.err);
+    let output = plugin(&host, &["test", "bad.wasm"]);
+    assert_eq!((output.code, &*output.err), (Some(1), "bad.wasm (e3b0c442) is empty; copy it again\n"));
+    for arguments in [&["--runs", "0"][..], &["--runs", "x"], &["--interval", "1ms"], &["--grant", "all"]] {
+        let output = plugin(&host, &[&["test", "bad.wasm"], arguments].concat());
+        assert_eq!((output.code, &*output.out), (Some(2), ""), "{arguments:?}");
+        assert!(output.err.contains(arguments[0]), "{}", output.err);
     }
 }
