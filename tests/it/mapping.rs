@@ -1,5 +1,5 @@
-//! What plugins/README.md says of the plugins, held to what these say of themselves: the table of plugins, what the metrics
-//! of Open-Falcon and `node_exporter` are called here, and the plugin that is written there from nothing.
+//! plugins/README.md, compared with the plugins: the table of plugins, the tables that map the metrics of Open-Falcon and
+//! `node_exporter` to ours, and the plugin that is written there as an example.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,13 +11,13 @@ use serde_json::Value;
 use crate::harness::{Host, repository};
 use crate::plugin_command::{plugin, scaffold::run};
 
-/// A row of a table that says what another agent's metric is here.
+/// A row of a table that maps metrics of another agent to ours.
 pub struct Row {
-    /// The other's name, perhaps with labels; `*` stands for any text.
+    /// The other agent's name, with or without labels; `*` stands for any text.
     pub theirs: String,
-    /// Ours, as `module.name`, perhaps with labels; none where there is none.
+    /// Our name, as `module.name`, with or without labels; none where there is no such metric.
     pub ours: Option<String>,
-    /// What there is to say about it.
+    /// The difference between the two, or the reason why there is none of ours.
     pub remark: String,
 }
 
@@ -27,25 +27,25 @@ impl Row {
         self.ours.is_some() && !self.remark.starts_with("differs")
     }
 
-    /// What theirs is multiplied by to be ours.
+    /// The number that their value is multiplied by to give ours.
     pub fn factor(&self) -> f64 {
         let factor = self.remark.strip_prefix("× ").and_then(|rest| rest.split(',').next()?.parse().ok());
         factor.unwrap_or(1.0)
     }
 
-    /// Whether it is about one of their metrics.
+    /// Whether the row maps one of their metrics.
     pub fn is_about(&self, theirs: &str) -> bool {
-        self.any(theirs).is_some()
+        self.wildcard(theirs).is_some()
     }
 
-    /// What one of their metrics is called here.
+    /// Our name of one of their metrics.
     pub fn name_here(&self, theirs: &str) -> Option<String> {
-        let any = self.any(theirs)?;
-        self.ours.as_ref().map(|ours| ours.replace('*', any))
+        let wildcard = self.wildcard(theirs)?;
+        self.ours.as_ref().map(|ours| ours.replace('*', wildcard))
     }
 
-    /// What `*` stands for in one of their names; empty where there is none.
-    fn any<'a>(&self, theirs: &'a str) -> Option<&'a str> {
+    /// The text that `*` stands for in one of their names, empty without a `*`; none if the row does not map that name.
+    fn wildcard<'a>(&self, theirs: &'a str) -> Option<&'a str> {
         let pattern = self.theirs.split('{').next().unwrap_or_default();
         match pattern.split_once('*') {
             None => (pattern == theirs).then_some(""),
@@ -53,7 +53,7 @@ impl Row {
         }
     }
 
-    /// The more of a name a row has itself, the more it is about it.
+    /// How precisely the row names a metric: of several rows that map a name, the one with the highest number counts.
     pub fn precision(&self) -> usize {
         if self.theirs.contains('*') { self.theirs.len() } else { usize::MAX }
     }
@@ -74,7 +74,7 @@ fn table(mark: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// What the metrics of another agent are here.
+/// The rows of the table of another agent's metrics.
 pub fn rows(mark: &str) -> Vec<Row> {
     let bare = |cell: &str| cell.trim_matches('`').to_owned();
     table(mark)
@@ -87,7 +87,7 @@ pub fn rows(mark: &str) -> Vec<Row> {
         .collect()
 }
 
-/// What each plugin in this repository says of itself, as it is without a configuration.
+/// The report of `gauged plugin inspect` on each plugin in this repository, without a configuration.
 fn plugins() -> &'static BTreeMap<String, Value> {
     static PLUGINS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
     PLUGINS.get_or_init(|| {
@@ -110,14 +110,14 @@ fn plugins() -> &'static BTreeMap<String, Value> {
     })
 }
 
-/// Every metric that there is, as `module.name`, and whether it is a counter.
+/// Every native metric and every metric of these plugins, as `module.name`, and whether it is a counter.
 pub fn metrics() -> BTreeMap<String, bool> {
     let mut metrics = BTreeMap::new();
-    for metric in plugins().values().flat_map(|about| about["metrics"].as_array().expect("a list")) {
+    for metric in plugins().values().flat_map(|report| report["metrics"].as_array().expect("a list")) {
         let text = |key: &str| metric[key].as_str().expect("text");
         metrics.insert(format!("{}.{}", text("module"), text("name")), text("kind") == "counter");
     }
-    // The natives' table is held to the code by a test of its own.
+    // Another test compares this document with the code.
     let natives = fs::read_to_string(repository().join("METRICS.md")).expect("readable");
     let mut module = "";
     for line in natives.lines() {
@@ -147,15 +147,15 @@ fn readme_mappings_name_existing_metrics() {
         let mut seen = BTreeSet::new();
         for row in rows(mark) {
             if let Some(ours) = &row.ours {
-                assert!(is_known(&metrics, ours), "{mark}: {} is said to be {ours}, which there is not", row.theirs);
+                assert!(is_known(&metrics, ours), "{mark}: {} is mapped to {ours}, which does not exist", row.theirs);
             } else {
-                assert!(!row.remark.is_empty(), "{mark}: there is no {}, and no reason", row.theirs);
+                assert!(!row.remark.is_empty(), "{mark}: {} is not mapped, without a reason", row.theirs);
             }
             for word in row.remark.split('`').skip(1).step_by(2) {
                 let is_metric = word.split_once('.').is_some_and(|(module, _)| modules.contains(module));
                 assert!(
                     !is_metric || is_known(&metrics, word),
-                    "{mark}: {} names {word}, which there is not",
+                    "{mark}: {} names {word}, which does not exist",
                     row.theirs
                 );
             }
@@ -175,15 +175,15 @@ fn readme_plugin_table_matches_descriptions() {
         })
         .collect();
     assert_eq!(rows.keys().collect::<Vec<_>>(), plugins().keys().collect::<Vec<_>>());
-    for (name, about) in plugins() {
+    for (name, report) in plugins() {
         let (description, grants) = &rows[name];
-        assert_eq!(Some(&**description), about["description"].as_str(), "{name}");
-        let is_complete = about["error"].is_null() && about["configuration"].as_array().is_some_and(Vec::is_empty);
-        assert_eq!(grants.starts_with("none"), is_complete, "{name} works as it is: {is_complete}; {grants}");
+        assert_eq!(Some(&**description), report["description"].as_str(), "{name}");
+        let is_complete = report["error"].is_null() && report["configuration"].as_array().is_some_and(Vec::is_empty);
+        assert_eq!(grants.starts_with("none"), is_complete, "{name} works without a table: {is_complete}; {grants}");
     }
 }
 
-/// The chapter's code is what it says: it compiles, and its tests pass.
+/// The code of the example compiles, and its tests pass.
 #[test]
 fn readme_example_plugin_works() {
     let text = readme();

@@ -214,17 +214,17 @@ fn intermittent_failure_never_gives_stale_metrics() {
     let mut values: Vec<Vec<u64>> = vec![vec![]];
     // From the last value before each fault to the first one after it, in seconds.
     let mut pauses = vec![];
-    let (mut last_value, mut fault_count) = (0.0, 0.0);
+    let (mut last_value, mut known_faults) = (0.0, 0.0);
     for sample in test.agent.seen().iter().skip_while(|sample| value(sample, "bad").is_none()) {
         let timestamp = sample["agent"]["timestamp"].as_f64().expect("a number");
-        if faults(sample, "bad", "trap") > fault_count {
-            fault_count = faults(sample, "bad", "trap");
+        if faults(sample, "bad", "trap") > known_faults {
+            known_faults = faults(sample, "bad", "trap");
             values.push(vec![]);
         }
         if let Some(value) = value(sample, "bad") {
             assert_eq!(about(sample, "plugin_up", "bad"), Some(1.0));
             let since_fault = values.last_mut().expect("one");
-            if since_fault.is_empty() && fault_count > 0.0 {
+            if since_fault.is_empty() && known_faults > 0.0 {
                 pauses.push(timestamp - last_value);
             }
             since_fault.extend(value.as_u64());
