@@ -117,11 +117,11 @@ fn plugin_exceeding_compile_memory_is_rejected() {
     assert_eq!((faults(&sample, "bad", "load"), value(&sample, "bad")), (1.0, None));
 
     // The same content is not compiled again.
-    let compiled = sample["agent"]["compiled_total"].clone();
+    let count = sample["agent"]["compiled_total"].clone();
     fs::rename(host.plugin("bad.wasm"), host.path("bad.wasm")).expect("moved");
     install(&fs::read(host.path("bad.wasm")).expect("read"), &host.plugin("bad.wasm"));
     for _ in 0..5 {
-        assert_eq!(agent.next()["agent"]["compiled_total"], compiled);
+        assert_eq!(agent.next()["agent"]["compiled_total"], count);
     }
 }
 

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 
-/// How long a test waits for a condition. Long enough for the slowest machine; a passing test does not depend on it.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+/// How long a test waits for a condition: long enough for a machine on which compilers, which are nice, get little time.
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// How late a sample may be on a busy machine. A plugin that stalls the agent stalls it for longer.
 const MAX_DELAY: Duration = Duration::from_secs(1);
