@@ -1,10 +1,11 @@
-//! The agent at work: ticks come, collectors are asked, samples go to the sinks. Everything is wired together here and
-//! nothing is decided here: when is `schedule`'s business, what is the collectors' and the plugins', where to is `sink`'s.
+//! The main loop: at each tick the collectors are called, and the sample goes to the sinks. Only the wiring is here: the
+//! moments come from `clock`, the metrics from the collectors and the plugins, and the sinks write the samples.
 
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, IsTerminal as _};
 use std::pin::pin;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,22 +15,23 @@ use crate::clock::schedule::{Schedule, Tick, wall_clock};
 use crate::clock::wall_timer::WallTimer;
 use crate::collector::{Collector, NATIVE};
 use crate::config::Config;
+use crate::hostname::Hostname;
 use crate::plugin::{Plugins, sleep_until};
 use crate::sample::{Sample, Value};
 use crate::sink::Style;
 use crate::sink::stdout::{self, Stdout};
 use crate::watch;
 
-/// The shortest time over which cpu percentages are worth anything: 25 of the kernel's clock ticks.
+/// The shortest time over which cpu percentages are meaningful: 25 of the kernel's clock ticks.
 const CPU_WINDOW: Duration = Duration::from_millis(250);
 
-/// A sample waits for its plugins a twentieth of the interval, so that it leaves on time whatever they do …
+/// A sample waits for its plugins for this share of the interval, so that it leaves on time whatever they do …
 const PATIENCE_SHARE: u32 = 20;
 
-/// … at least this long, which a busy host may keep this thread from its work …
+/// … at least this long, for a busy host may keep this thread waiting …
 const MIN_PATIENCE: Duration = Duration::from_millis(20);
 
-/// … and at most this long. What comes later goes with the next sample, unless there is something newer by then.
+/// … and at most this long. A later result goes with the next sample, unless there is a newer one by then.
 const MAX_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a single sample waits for plugins to be loaded: three Python guests.
@@ -38,12 +40,12 @@ const LOADING: Duration = Duration::from_secs(30);
 /// How long the end waits for the last samples to be written.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// What the main loop waits for.
+/// An event of the main loop.
 enum Event {
     Shutdown,
-    /// Nobody reads the samples any more.
-    Unread,
-    /// Time has passed: a tick may be due, or a sample overdue.
+    /// The reader of the samples has closed the pipe.
+    OutputClosed,
+    /// Time has passed: a tick may be due, or the open round may have waited long enough.
     Time,
     DirectoryChanged,
     /// The plugins have done a piece of work.
@@ -54,43 +56,46 @@ enum Event {
 struct OpenRound {
     tick: Tick,
     began: Instant,
+    /// When the sample is completed without the results that are missing.
     until: Instant,
 }
 
-/// Runs until it is told to shut down, or until nobody reads its samples, which go to `output`.
+/// Runs until `shutdown` completes, or until the reader of `output` has closed it.
 ///
 /// # Errors
 ///
-/// When the machine does not give what the agent needs to start: threads, and memory for guests.
+/// When the host has no threads, timers or memory for guests.
 pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut shutdown = pin!(shutdown);
     let patience = (config.interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE);
     let mut timer = WallTimer::new(config.interval)?;
-    let (mut stdout, mut unread) = Stdout::start(output)?;
+    let (mut stdout, mut output_closed) = Stdout::start(output)?;
     let mut plugins = Plugins::new(&config)?;
     let (hints, mut changes) = mpsc::channel(1);
-    watch::watch(config.plugins_directory.clone(), hints)?;
+    if let Some(directory) = &config.plugins_directory {
+        watch::watch(directory.clone(), hints)?;
+    }
     let mut natives = natives(&config);
-    let about = About::new(&config);
+    let mut own_metrics = OwnMetrics::new(&config);
     let mut schedule = Schedule::new(config.interval);
     let mut due = schedule.next(wall_clock() + CPU_WINDOW);
     let mut open: Option<OpenRound> = None;
     let mut sample = Arc::new(Sample::default());
 
     loop {
-        let overdue = open.as_ref().map(|open| open.until);
+        let deadline = open.as_ref().map(|open| open.until);
         let event = tokio::select! {
             biased;
             () = &mut shutdown => Event::Shutdown,
-            Ok(()) = &mut unread => Event::Unread,
-            waited = timer.wait(due.since_epoch), if overdue.is_none() => waited.map(|()| Event::Time)?,
-            () = sleep_until(overdue), if overdue.is_some() => Event::Time,
+            Ok(()) = &mut output_closed => Event::OutputClosed,
+            waited = timer.wait(due.since_epoch), if deadline.is_none() => waited.map(|()| Event::Time)?,
+            () = sleep_until(deadline), if deadline.is_some() => Event::Time,
             Some(()) = changes.recv() => Event::DirectoryChanged,
             () = plugins.step() => Event::Plugins,
         };
         match event {
             Event::Shutdown => break,
-            Event::Unread => return Ok(()),
+            Event::OutputClosed => return Ok(()),
             Event::DirectoryChanged => plugins.rescan(),
             Event::Time if open.is_none() => {
                 if let Some(tick) = schedule.serve(due, wall_clock()) {
@@ -110,52 +115,69 @@ pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()
             plugins.catch_up(Instant::now()).await;
         }
         if let Some(complete) = open.take_if(|open| plugins.outstanding() == 0 || open.until <= Instant::now()) {
-            complete.finish(owned(&mut sample), &mut plugins, &about, schedule.missed(), stdout.dropped());
+            complete.finish(owned(&mut sample), &mut plugins, &mut own_metrics, schedule.missed(), stdout.dropped());
             stdout.put(&sample);
         }
     }
 
     tracing::info!("shutting down");
     if let Some(complete) = open {
-        complete.finish(owned(&mut sample), &mut plugins, &about, schedule.missed(), stdout.dropped());
+        complete.finish(owned(&mut sample), &mut plugins, &mut own_metrics, schedule.missed(), stdout.dropped());
         stdout.put(&sample);
     }
     if !stdout.end(FLUSH) {
-        tracing::warn!("standard output does not take the last samples; they are lost");
+        tracing::error!(
+            reason = "its reader does not read",
+            remedy = "check the program that reads standard output",
+            "last samples lost"
+        );
     }
     Ok(())
 }
 
-/// Prints one sample, once the plugins are loaded, and waits for all of them.
+/// Prints one sample, as soon as all plugins are loaded and have returned. The exit code is a failure when a plugin of the
+/// configuration is not in it, or when `shutdown` completes before.
 ///
 /// # Errors
 ///
 /// As [`run`], and when the sample cannot be written.
-pub async fn once(config: Config, style: Option<Style>, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    tokio::select! {
+pub async fn once(
+    config: Config,
+    style: Option<Style>,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<ExitCode> {
+    let (sample, missing) = tokio::select! {
         biased;
-        () = shutdown => Ok(()),
-        sample = sample(&config) => {
-            let style = style.unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Line });
-            match stdout::once(&sample?, style) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                written => Ok(written?),
-            }
+        () = shutdown => {
+            tracing::error!("ended before the sample");
+            return Ok(ExitCode::FAILURE);
         }
+        sampled = sample(&config) => sampled?,
+    };
+    let style = style.unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Line });
+    match stdout::once(&sample, style) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
     }
+    if missing.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    tracing::error!(missing = missing.join(", "), remedy = "see the warnings above", "sample incomplete");
+    Ok(ExitCode::FAILURE)
 }
 
-async fn sample(config: &Config) -> anyhow::Result<Sample> {
+/// Takes one sample. Returns the plugins that had to be in it and are not, too.
+async fn sample(config: &Config) -> anyhow::Result<(Sample, Vec<String>)> {
     let mut plugins = Plugins::new(config)?;
-    let about = About::new(config);
-    // The plugins first: compiling them would be most of what the cpu is seen to do.
+    let mut own_metrics = OwnMetrics::new(config);
+    // The plugins first: compiling them would be most of the cpu time that is measured.
     let loading = async {
         while !plugins.is_settled() {
             plugins.step().await;
         }
     };
     if tokio::time::timeout(LOADING, loading).await.is_err() {
-        tracing::warn!("some plugins are not loaded after {} s; the sample goes without them", LOADING.as_secs());
+        tracing::warn!(waited_s = LOADING.as_secs(), "sample taken before all plugins are loaded");
     }
     let mut natives = natives(config);
     tokio::time::sleep(CPU_WINDOW).await;
@@ -168,8 +190,9 @@ async fn sample(config: &Config) -> anyhow::Result<Sample> {
     while plugins.outstanding() > 0 {
         plugins.step().await;
     }
-    OpenRound { tick, began, until: began }.finish(&mut sample, &mut plugins, &about, 0, 0);
-    Ok(sample)
+    OpenRound { tick, began, until: began }.finish(&mut sample, &mut plugins, &mut own_metrics, 0, 0);
+    let missing = plugins.missing();
+    Ok((sample, missing))
 }
 
 fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
@@ -193,20 +216,28 @@ fn owned(sample: &mut Arc<Sample>) -> &mut Sample {
 
 fn collect(natives: &mut [Box<dyn Collector>], sample: &mut Sample) {
     // It comes first and is filled last.
-    sample.module(About::MODULE);
+    sample.module(OwnMetrics::MODULE);
     for native in natives {
         native.collect(sample);
     }
 }
 
 impl OpenRound {
-    fn finish(self, sample: &mut Sample, plugins: &mut Plugins, about: &About, missed: u64, dropped: u64) {
+    fn finish(
+        self,
+        sample: &mut Sample,
+        plugins: &mut Plugins,
+        own_metrics: &mut OwnMetrics,
+        missed: u64,
+        dropped: u64,
+    ) {
         plugins.deliver(sample);
+        own_metrics.refresh();
         let agent = &mut sample.modules[0];
         agent.push("timestamp", seconds(self.tick.since_epoch));
-        agent.push("hostname", about.hostname.clone());
-        agent.push("version", about.version.clone());
-        agent.push("interval", seconds(about.interval));
+        agent.push("hostname", own_metrics.hostname_value.clone());
+        agent.push("version", own_metrics.version.clone());
+        agent.push("interval", seconds(own_metrics.interval));
         agent.push("collect_seconds", self.began.elapsed().as_secs_f64());
         agent.push("missed_ticks_total", missed);
         agent.push("dropped_samples_total", dropped);
@@ -214,26 +245,35 @@ impl OpenRound {
     }
 }
 
-/// What the agent tells of itself and never changes.
-struct About {
-    hostname: Value,
+/// The metrics of the module `agent` that seldom change.
+struct OwnMetrics {
+    hostname: Hostname,
+    hostname_value: Value,
     version: Value,
     interval: Duration,
 }
 
-impl About {
+impl OwnMetrics {
     const MODULE: &str = "agent";
 
     fn new(config: &Config) -> Self {
+        let hostname = Hostname::new(config.hostname.clone(), Instant::now());
         Self {
-            hostname: sysinfo::System::host_name().ok().as_deref().into(),
+            hostname_value: hostname.get().into(),
+            hostname,
             version: env!("CARGO_PKG_VERSION").into(),
             interval: config.interval,
         }
     }
+
+    fn refresh(&mut self) {
+        if self.hostname.refresh(Instant::now()) {
+            self.hostname_value = self.hostname.get().into();
+        }
+    }
 }
 
-/// Whole where it is whole.
+/// A number of seconds, an integer where it is one.
 fn seconds(duration: Duration) -> Value {
     if duration.subsec_nanos() == 0 {
         Value::Unsigned(duration.as_secs())

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::plugin::PluginCommand;
 use crate::config::{Overrides, parse_interval};
+use crate::hostname;
 use crate::sink::Style;
 
 /// A host metrics agent that is extended by dropping WebAssembly files into a folder.
@@ -60,6 +61,9 @@ pub struct Configuration {
     /// Directory in which the measured host's root is mounted [default: /]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// Name of the host in samples [default: $GAUGED_HOSTNAME, the key hostname, or the host's own name]
+    #[arg(long, value_name = "NAME", value_parser = parse_hostname)]
+    pub hostname: Option<String>,
 }
 
 /// What to do instead of running.
@@ -85,6 +89,11 @@ impl Run {
 
 impl From<Configuration> for Overrides {
     fn from(words: Configuration) -> Self {
-        Self { file: words.config, plugins_directory: words.plugins, interval: words.interval, root: words.root }
+        let Configuration { config: file, plugins: plugins_directory, interval, root, hostname } = words;
+        Self { file, plugins_directory, interval, root, hostname }
     }
+}
+
+fn parse_hostname(text: &str) -> Result<String, String> {
+    hostname::check(text).map(|()| text.to_owned())
 }

@@ -7,8 +7,10 @@
 //! The modules, in reading order:
 
 pub mod sample;
+pub mod escape;
 pub mod clock;
 pub mod hostpath;
+pub mod hostname;
 pub mod address;
 pub mod procfs;
 pub mod collector;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use gauged::cli::error::{USAGE_ERROR, print_errors};
 use gauged::cli::{Cli, Command, check};
-use gauged::config::{Config, Overrides};
+use gauged::config::{Config, Overrides, Refusal};
 use gauged::log::Log;
 use gauged::sink::Style;
 use gauged::{agent, plugin, process};
@@ -37,6 +37,14 @@ fn or_failure(ended: anyhow::Result<ExitCode>) -> ExitCode {
 
 /// Starts the agent with this configuration.
 fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Each task may be a guest that runs for a millisecond; signals and timers come before the other guests.
+        .event_interval(8)
+        .build()?;
+    let guard = runtime.enter();
+    // Before anything that takes time, so that no early signal ends the agent without a log line.
+    let shutdown = process::shutdown_signal()?;
     let config = match Config::load(overrides) {
         Ok(config) => config,
         Err(problems) => {
@@ -44,27 +52,24 @@ fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Res
             return Ok(ExitCode::from(USAGE_ERROR));
         }
     };
-    let _log = Log::start()?;
+    let _log = Log::start(config.log)?;
+    for Refusal { path, reason, remedy } in &config.refusals {
+        tracing::warn!(path = %path.display(), reason, remedy, "file of the working directory refused");
+    }
     process::raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // Each task may be a guest that runs for a millisecond; signals and timers come before the other guests.
-        .event_interval(8)
-        .build()?;
+    drop(guard);
     let ended = runtime.block_on(async {
-        let shutdown = process::shutdown()?;
         if once {
             agent::once(config, style, shutdown).await
         } else {
             let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-            agent::run(config, output, shutdown).await
+            agent::run(config, output, shutdown).await.map(|()| ExitCode::SUCCESS)
         }
     });
     // A thread that hangs in a dead file system must not keep the process alive.
     runtime.shutdown_background();
-    if let Err(error) = &ended {
-        tracing::error!("{error:#}");
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    ended.or_else(|error| {
+        tracing::error!(reason = format!("{error:#}"), "agent failed");
+        Ok(ExitCode::FAILURE)
+    })
 }

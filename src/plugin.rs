@@ -1,13 +1,16 @@
-//! The plugins: which there are, what each is doing, and what they have measured. One owner of all of them: whoever holds
-//! [`Plugins`] tells it about ticks and about hints that the directory changed, and lets it work by awaiting
-//! [`Plugins::step`]. Only this module and those below it know that plugins are WebAssembly.
+//! All plugins: the directory, the loads and the calls. The owner of [`Plugins`] calls it at ticks, passes on hints that the
+//! directory changed, and lets it work by awaiting [`Plugins::step`]. Only this module and those below it know that plugins
+//! are WebAssembly.
 //!
 //! A plugin serves from its last good version. A new file is loaded beside it and takes its place between two calls; one
 //! that is rejected leaves it where it is.
 
 mod directory;
+mod scan;
+mod blocking;
 mod load;
 mod supervisor;
+mod report;
 mod context;
 mod capacity;
 mod probe;
@@ -28,12 +31,12 @@ pub mod harness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
-pub use self::fault::{Failure, Fault, FaultKind};
+pub use self::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -41,15 +44,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::anyhow;
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet};
 
+use self::blocking::BusyFiles;
 use self::cache::Cache;
 use self::capacity::Capacity;
 use self::compile::Compiler;
 use self::context::{PluginContext, plugins_of};
-use self::directory::{Change, Directory, Listing};
+use self::directory::{Change, Directory};
 use self::engine::Engine;
 use self::load::{Load, Outcome};
+use self::report::{PendingReports, Report, ReportKind};
+use self::scan::{Scan, scan};
 use self::supervisor::{CallResult, Supervisor};
 use crate::clock::schedule::Tick;
 use crate::config::{Config, PluginConfig};
@@ -62,8 +68,18 @@ const INLINE_STRETCH: Duration = Duration::from_millis(20);
 /// How many of them may not be over by then: each may be one that never returns, and has had a millisecond or two.
 const MAX_UNFINISHED: usize = 5;
 
-/// How many files are looked at side by side: each is in memory meanwhile, up to 32 MiB.
+/// How many files are read side by side: each is in memory meanwhile, up to 32 MiB.
 const CONCURRENT_LOADS: usize = 8;
+
+/// How often the directory is scanned without a hint: notifications may be lost.
+const RESCAN: Duration = Duration::from_secs(30);
+
+/// How many plugins that never served and have no table get metrics of their own: a sample must stay small, whatever is
+/// dropped into the directory.
+const UNESTABLISHED_METRICS: usize = 100;
+
+/// How many names a log line has.
+const LOGGED_NAMES: usize = 5;
 
 /// Compiles one plugin and ends: what the agent starts this program again for, so that a compiler's memory and what may
 /// become of it never are the agent's own.
@@ -74,7 +90,8 @@ pub fn compile() -> ExitCode {
 
 /// All plugins of the agent.
 pub struct Plugins {
-    path: PathBuf,
+    /// The plugins directory; none where it was refused.
+    path: Option<PathBuf>,
     root: PathBuf,
     config: BTreeMap<String, Arc<PluginConfig>>,
     engine: Engine,
@@ -90,10 +107,25 @@ pub struct Plugins {
     directory: Directory,
     /// Whether the directory was ever read.
     has_listed: bool,
-    /// Why the directory could not be read when it was last looked at.
+    /// Why the directory could not be read at the last attempt.
     directory_error: Option<String>,
-    listing_task: Option<JoinHandle<io::Result<Listing>>>,
+    /// Whether that was because its file system does not respond.
+    is_unresponsive: bool,
+    scan_task: Option<JoinHandle<io::Result<Scan>>>,
+    /// When a scan is due because of a hint, or because a change settles.
     scan_at: Option<Instant>,
+    /// When a scan is due anyway.
+    rescan_at: Instant,
+    /// The entries that scans are examining.
+    scanning: BusyFiles,
+    /// The plugins whose files are being read.
+    reading: BusyFiles,
+    /// The entries that did not respond to the last scan.
+    unresponsive: BTreeSet<String>,
+
+    rejections: PendingReports,
+    idle: PendingReports,
+    disabled: PendingReports,
 
     supervisors: BTreeMap<String, Supervisor>,
     loads: JoinSet<Outcome>,
@@ -155,8 +187,16 @@ impl Plugins {
             directory: Directory::default(),
             has_listed: false,
             directory_error: None,
-            listing_task: None,
-            scan_at: Some(now),
+            is_unresponsive: false,
+            scan_task: None,
+            scan_at: config.plugins_directory.is_some().then_some(now),
+            rescan_at: now + RESCAN,
+            scanning: BusyFiles::default(),
+            reading: BusyFiles::default(),
+            unresponsive: BTreeSet::new(),
+            rejections: PendingReports::new(ReportKind::Rejected),
+            idle: PendingReports::new(ReportKind::Idle),
+            disabled: PendingReports::new(ReportKind::Disabled),
             supervisors: BTreeMap::new(),
             loads: JoinSet::new(),
             calls: JoinSet::new(),
@@ -168,27 +208,40 @@ impl Plugins {
         })
     }
 
-    /// Takes the hint that the directory may have changed.
+    /// Scans the directory as soon as possible.
     pub fn rescan(&mut self) {
-        self.scan_at = Some(Instant::now());
+        self.scan_at = self.path.is_some().then(Instant::now);
     }
 
-    /// Whether the directory has been looked at and everything in it has been loaded or rejected.
+    /// Whether the directory was scanned and everything in it was loaded or rejected, and reported.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.scan_at.is_none() && self.listing_task.is_none() && self.loads.is_empty()
+        self.scan_at.is_none() && self.scan_task.is_none() && self.loads.is_empty() && self.reports_due_at().is_none()
     }
 
-    /// How many results of the current tick are still to come.
+    /// How many results of the current round are still to come.
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.outstanding
     }
 
-    /// Does the next piece of work, as soon as there is one. May be dropped and outstanding anew at any time.
+    /// The plugins that the configuration has a table for and that serve no version, and the directory or its entries when
+    /// they do not respond. A plugin that the host has nothing for is not missing.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let configured =
+            self.config.keys().filter(|name| self.supervisors.get(*name).is_none_or(Supervisor::is_missing));
+        let directory = self.directory_error.iter().filter(|_| !self.has_listed && self.is_unresponsive);
+        configured.chain(&self.unresponsive).chain(directory).cloned().collect()
+    }
+
+    /// Does the next piece of work, as soon as there is one. Cancellation safe.
     pub async fn step(&mut self) {
-        let scan_at = self.scan_at.filter(|_| self.listing_task.is_none());
+        let is_scanning = self.scan_task.is_some() || self.path.is_none();
+        let scan_at = self.scan_at.map_or(self.rescan_at, |at| at.min(self.rescan_at));
+        let scan_at = (!is_scanning).then_some(scan_at);
         let reload_at = self.supervisors.values().filter_map(Supervisor::reload_at).min();
+        let report_at = self.reports_due_at();
         tokio::select! {
             Some(joined) = self.calls.join_next_with_id() => {
                 self.handle_returned(joined);
@@ -196,14 +249,35 @@ impl Plugins {
                     self.handle_returned(joined);
                 }
             }
-            Some(joined) = self.loads.join_next_with_id() => self.handle_loaded(joined),
-            listing = listing_done(&mut self.listing_task) => self.handle_listing(listing),
-            () = sleep_until(scan_at) => {
-                self.scan_at = None;
-                let path = self.path.clone();
-                self.listing_task = Some(spawn_blocking(move || directory::list(&path)));
+            Some(joined) = self.loads.join_next_with_id() => {
+                self.handle_loaded(joined);
+                if self.loads.is_empty() {
+                    self.flush_reports();
+                }
             }
+            scanned = scan_done(&mut self.scan_task) => self.handle_scan(scanned),
+            () = sleep_until(scan_at) => self.start_scan(),
             () = sleep_until(reload_at) => self.reload(),
+            () = sleep_until(report_at) => self.flush_reports(),
+        }
+    }
+
+    fn start_scan(&mut self) {
+        let Some(path) = self.path.clone() else { return };
+        self.scan_at = None;
+        self.rescan_at = Instant::now() + RESCAN;
+        self.scan_task = Some(tokio::spawn(scan(path, self.scanning.clone())));
+    }
+
+    fn reports_due_at(&self) -> Option<Instant> {
+        [&self.rejections, &self.idle, &self.disabled].into_iter().filter_map(PendingReports::due_at).min()
+    }
+
+    fn flush_reports(&mut self) {
+        for pending in [&mut self.rejections, &mut self.idle, &mut self.disabled] {
+            if pending.due_at().is_some() {
+                pending.flush();
+            }
         }
     }
 
@@ -279,82 +353,131 @@ impl Plugins {
         }
     }
 
-    /// Appends what there is to tell of each plugin.
+    /// Appends the agent's metrics about plugins.
     pub fn append_metrics(&mut self, agent: &mut Module) {
         agent.push("compiled_total", self.compiler.started());
         agent.push("cache_hits_total", self.cache.hits());
+        let rejected = self.supervisors.values().filter(|supervisor| supervisor.has_rejected_file()).count();
+        agent.push("plugins_rejected", rejected as u64);
+        let (mut left, mut omitted) = (UNESTABLISHED_METRICS, 0);
         for supervisor in self.supervisors.values_mut() {
-            supervisor.append_metrics(agent);
+            if supervisor.is_established() || left > 0 {
+                left -= usize::from(!supervisor.is_established());
+                supervisor.append_metrics(agent);
+            } else {
+                omitted += 1;
+            }
         }
+        agent.push("plugins_omitted", omitted);
     }
 
-    fn handle_listing(&mut self, listing: io::Result<Listing>) {
-        self.listing_task = None;
-        let listing = match listing {
-            Ok(listing) => listing,
-            Err(error) => {
-                let remedy = match error.kind() {
-                    io::ErrorKind::NotFound => "create it, or name another with --plugins",
-                    _ => "allow the agent to read it, or name another with --plugins",
-                };
-                let directory_error =
-                    format!("failed to read the plugins directory {}: {error}; {remedy}", self.path.display());
-                if self.directory_error.as_ref() != Some(&directory_error) {
-                    tracing::warn!("{directory_error}");
-                    self.directory_error = Some(directory_error);
-                }
-                return;
-            }
+    fn handle_scan(&mut self, scanned: io::Result<Scan>) {
+        self.scan_task = None;
+        let (Some(path), Scan { listing, unresponsive }) = (
+            self.path.clone(),
+            match scanned {
+                Ok(scan) => scan,
+                Err(error) => return self.handle_scan_error(&error),
+            },
+        ) else {
+            return;
         };
         if self.directory_error.take().is_some() {
-            tracing::info!("the plugins directory {} is readable again", self.path.display());
+            tracing::info!(directory = %path.display(), "plugins directory readable again");
         }
-        if !self.has_listed {
-            self.has_listed = true;
+        self.report_unresponsive(&path, unresponsive);
+        if !std::mem::replace(&mut self.has_listed, true) {
             for (name, plugin) in &self.config {
                 let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
-                if !listing.contains_key(&file) {
-                    let path = self.path.join(file);
-                    tracing::warn!(
-                        "plugin {name}: {} is not there; copy it there, or remove [plugins.{name}]",
-                        path.display()
-                    );
+                if !listing.contains_key(&file) && !self.unresponsive.contains(&file) {
+                    let remedy = format!("copy it there, or remove [plugins.{name}]");
+                    tracing::warn!(plugin = name, file = %path.join(file).display(), remedy, "plugin file missing");
                 }
             }
         }
-        for change in self.directory.observe(&listing, Instant::now(), SystemTime::now()) {
+        for change in self.directory.observe(&listing, &self.unresponsive, Instant::now(), SystemTime::now()) {
             match change {
-                Change::Present(file) => self.handle_present(&file),
-                Change::Unusable(file, why) => tracing::warn!("{} {why}", self.path.join(file).display()),
-                Change::Removed(file) => self.handle_removed(&file),
+                Change::Present(file) => self.handle_present(&path, &file),
+                Change::Unusable(file, why) => self.report_unusable(&path, &file, why),
+                Change::Removed(file) => self.handle_removed(&path, &file),
             }
         }
         if let Some(at) = self.directory.settles_at() {
             self.scan_at = Some(self.scan_at.map_or(at, |earlier| earlier.min(at)));
         }
+        if self.loads.is_empty() {
+            self.flush_reports();
+        }
+    }
+
+    /// Reports once for each reason that the directory cannot be read. The plugins go on with what was loaded.
+    fn handle_scan_error(&mut self, error: &io::Error) {
+        self.is_unresponsive = error.kind() == io::ErrorKind::TimedOut;
+        let remedy = match error.kind() {
+            io::ErrorKind::NotFound => "create it, or name another with --plugins",
+            io::ErrorKind::TimedOut => "check its mount; it is scanned again every 30 s",
+            _ => "allow the agent to read it, or name another with --plugins",
+        };
+        let reason = error.to_string();
+        if self.directory_error.as_ref() != Some(&reason) {
+            let directory = self.path.as_deref().unwrap_or(Path::new("")).display().to_string();
+            tracing::warn!(directory, reason, remedy, "plugins directory not readable");
+            self.directory_error = Some(reason);
+        }
+    }
+
+    fn report_unresponsive(&mut self, path: &Path, unresponsive: BTreeSet<String>) {
+        let directory = path.display().to_string();
+        let names = |names: Vec<&String>| {
+            let shown: Vec<&str> = names.iter().take(LOGGED_NAMES).map(|name| name.as_str()).collect();
+            (names.len(), shown.join(", "))
+        };
+        let (count, files) = names(unresponsive.difference(&self.unresponsive).collect());
+        if count > 0 {
+            let remedy = "check the mount that the file or its link leads to; the others are loaded";
+            tracing::warn!(directory, count, files, remedy, "plugin files do not respond");
+        }
+        let (count, files) = names(self.unresponsive.difference(&unresponsive).collect());
+        if count > 0 {
+            tracing::info!(directory, count, files, "plugin files respond again");
+        }
+        self.unresponsive = unresponsive;
+    }
+
+    /// Reports an entry of the directory that makes no plugin.
+    fn report_unusable(&mut self, path: &Path, file: &str, why: String) {
+        let (reason, remedy) = why.rsplit_once("; ").unwrap_or((&why, "remove it"));
+        let report = Report {
+            plugin: None,
+            file: path.join(file).display().to_string(),
+            version: None,
+            hash: None,
+            reason: reason.to_owned(),
+            remedy: remedy.to_owned(),
+            consequence: "it makes no plugin",
+        };
+        self.rejections.push(report, Instant::now());
     }
 
     /// Loads a file for every plugin that is made of it.
-    fn handle_present(&mut self, file: &str) {
+    fn handle_present(&mut self, path: &Path, file: &str) {
         let names = match plugins_of(file, &self.config) {
             Ok(names) => names,
-            Err(why) => return tracing::warn!("{} {why}", self.path.join(file).display()),
+            Err(why) => return self.report_unusable(path, file, why),
         };
         for name in names {
             if self.supervisors.len() >= self.capacity.plugins && !self.supervisors.contains_key(&name) {
                 if self.surplus.is_empty() {
                     let Capacity { plugins, remedy } = self.capacity;
-                    tracing::warn!(
-                        "plugin {name} is not loaded, nor any other that comes: there are {plugins} already; remove \
-                         some, or {remedy}"
-                    );
+                    let remedy = format!("remove some, or {remedy}");
+                    tracing::error!(plugin = name, loaded = plugins, remedy, "too many plugins");
                 }
                 self.surplus.insert(file.to_owned());
                 continue;
             }
             let supervisor = self.supervisors.entry(name.clone()).or_insert_with(|| {
-                let config = self.config.get(&name).cloned().unwrap_or_default();
-                Supervisor::new(PluginContext::on_host(&name, config, &self.root), file.to_owned())
+                let table = self.config.get(&name).cloned();
+                Supervisor::new(PluginContext::on_host(&name, table, &self.root), file.to_owned())
             });
             if supervisor.file_changed() {
                 self.load(&name);
@@ -362,11 +485,11 @@ impl Plugins {
         }
     }
 
-    fn handle_removed(&mut self, file: &str) {
-        let path = self.path.join(file);
+    fn handle_removed(&mut self, path: &Path, file: &str) {
+        let path = path.join(file);
         for (name, _) in self.supervisors.extract_if(.., |_, supervisor| supervisor.file == file) {
-            tracing::info!("plugin {name} is removed: {} is gone", path.display());
-            // What is still under way for it is of no interest any more, nor to one of the same name that may come.
+            tracing::info!(plugin = name, file = %path.display(), "plugin removed");
+            // Its loads and calls that are under way concern nobody any more, nor a plugin of the same name that may come.
             self.jobs.retain(|_, job| {
                 let is_its_own = job.plugin == name;
                 if is_its_own && job.kind == JobKind::Load {
@@ -376,7 +499,7 @@ impl Plugins {
                 !is_its_own
             });
         }
-        // Now there is room.
+        // There is capacity for another one now.
         for surplus in std::mem::take(&mut self.surplus) {
             self.directory.forget(&surplus);
             self.rescan();
@@ -385,14 +508,15 @@ impl Plugins {
 
     /// Begins to load a plugin's file; its supervisor has said that it wants that.
     fn load(&mut self, name: &str) {
-        let Some(supervisor) = self.supervisors.get(name) else { return };
+        let (Some(supervisor), Some(path)) = (self.supervisors.get(name), &self.path) else { return };
         let load = Load {
             engine: self.engine.clone(),
             compiler: self.compiler.clone(),
             cache: self.cache.clone(),
             permits: Arc::clone(&self.permits),
+            busy: self.reading.clone(),
             plugin: supervisor.plugin.clone(),
-            path: self.path.join(&supervisor.file),
+            path: path.join(&supervisor.file),
             known_hashes: supervisor.known_hashes(),
             clock: self.clock,
         };
@@ -411,7 +535,23 @@ impl Plugins {
         if matches!(&outcome, Outcome::Unreadable(error) if error.kind() != io::ErrorKind::PermissionDenied) {
             self.directory.forget(&supervisor.file);
         }
-        if supervisor.handle_load(outcome, &self.path, Instant::now()) {
+        let directory = self.path.as_deref().unwrap_or(Path::new(""));
+        let (again, report) = supervisor.handle_load(outcome, directory, Instant::now());
+        let is_configured = supervisor.plugin.is_configured;
+        match report {
+            // The operator expects this very plugin to run.
+            Some((kind, report)) if is_configured => report.log(kind),
+            Some((kind, report)) => {
+                let pending = match kind {
+                    ReportKind::Rejected => &mut self.rejections,
+                    ReportKind::Idle => &mut self.idle,
+                    ReportKind::Disabled => &mut self.disabled,
+                };
+                pending.push(report, Instant::now());
+            }
+            None => {}
+        }
+        if again {
             self.load(&plugin);
         }
     }
@@ -443,10 +583,10 @@ impl Plugins {
     }
 }
 
-/// Waits for a look at the directory; for ever when none is under way.
-async fn listing_done(listing_task: &mut Option<JoinHandle<io::Result<Listing>>>) -> io::Result<Listing> {
-    match listing_task {
-        Some(listing_task) => listing_task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
+/// Waits for a scan; for ever when none is under way.
+async fn scan_done(scan_task: &mut Option<JoinHandle<io::Result<Scan>>>) -> io::Result<Scan> {
+    match scan_task {
+        Some(scan_task) => scan_task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
         None => std::future::pending().await,
     }
 }

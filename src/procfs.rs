@@ -98,17 +98,19 @@ impl KeptFile {
     /// Reads the file from its start and parses it. None when either fails.
     pub fn read<T>(&mut self, parse: impl FnOnce(&[u8]) -> Result<T, &'static str>) -> Option<T> {
         let parsed = match self.fill() {
-            Ok(length) => {
-                parse(&self.buffer[..length]).map_err(|why| format!("failed to parse {}: {why}", self.path.display()))
-            }
+            Ok(length) => parse(&self.buffer[..length]).map_err(|why| format!("failed to parse it: {why}")),
             Err(error) => {
                 self.file = None;
-                Err(format!("failed to read {}: {error}", self.path.display()))
+                Err(format!("failed to read it: {error}"))
             }
         };
         match (&parsed, self.failing) {
-            (Err(message), false) => tracing::warn!("{message}; its metrics are null until that changes"),
-            (Ok(_), true) => tracing::info!("{} is readable again", self.path.display()),
+            (Err(reason), false) => {
+                let file = self.path.display().to_string();
+                let consequence = "its metrics are null until it can be read";
+                tracing::warn!(file, reason, consequence, "kernel file not readable");
+            }
+            (Ok(_), true) => tracing::info!(file = %self.path.display(), "kernel file readable again"),
             _ => {}
         }
         self.failing = parsed.is_err();

@@ -1,6 +1,7 @@
-//! "The directory may have changed": hints, from the system's notifications and from a clock. It knows nothing of what is
-//! in the directory. Hints may come for nothing, and notifications may be lost (network and overlay file systems drop
-//! them); who takes the hints looks for himself.
+//! Hints that the plugins directory may have changed, from the system's notifications. The content of the directory is
+//! not read here. A hint may come without a change, and notifications may be lost (network and overlay file systems drop
+//! them, and this thread may hang in a dead mount): the receiver compares the directory itself, and from time to time
+//! without a hint.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,79 +15,86 @@ use std::time::{Duration, Instant};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::Sender;
 
-/// How long a change can stay unseen when its notification was lost.
-const RESCAN: Duration = Duration::from_secs(30);
+/// How often the path is checked: another directory or file system may have taken its place without a notification.
+const CHECK: Duration = Duration::from_secs(30);
 
-/// How soon a directory is noticed that was not there.
+/// How often a directory that is missing or cannot be watched is checked.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How long notifications are gathered before they become one hint: a hundred writes are one change.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Sends hints, until the receiver is gone. A hint that finds another one waiting is that one.
+/// Sends hints until the receiver is gone. While a hint waits to be received, another one adds nothing.
 ///
 /// # Errors
 ///
 /// When the thread cannot be started.
 pub fn watch(directory: PathBuf, hints: Sender<()>) -> std::io::Result<()> {
-    thread::Builder::new().name("watch".to_owned()).spawn(move || run(&directory, &hints)).map(drop)
+    let run = move || run(&directory, &hints, CHECK, start_watcher);
+    thread::Builder::new().name("watch".to_owned()).spawn(run).map(drop)
 }
 
-fn run(directory: &Path, hints: &Sender<()>) {
+/// The loop of the thread. `start` creates a watcher, which sends to the channel and sets the flag when the directory
+/// itself is gone.
+fn run<W>(
+    directory: &Path,
+    hints: &Sender<()>,
+    check: Duration,
+    mut start: impl FnMut(&Path, mpsc::SyncSender<()>, Arc<AtomicBool>) -> notify::Result<W>,
+) {
     let (events, notified) = mpsc::sync_channel(1);
     let is_gone = Arc::new(AtomicBool::new(false));
-    let mut watched: Option<(Identity, RecommendedWatcher)> = None;
-    let mut complained = false;
-    let mut was_there = false;
+    let mut watched: Option<(Identity, W)> = None;
+    let mut has_reported = false;
+    let mut was_present = false;
     loop {
         let found = Identity::find(directory);
         let is_stale = is_gone.swap(false, Ordering::AcqRel);
         if is_stale || found != watched.as_ref().map(|(identity, _)| *identity) {
-            // The directory is another one than the one that is watched, even if it has the same number, or it is there
-            // now: begin anew.
+            // Another directory is at the path than the one that is watched, possibly with the same inode number.
             watched = found.and_then(|found| match start(directory, events.clone(), Arc::clone(&is_gone)) {
-                Ok(running) => Some((found, running)),
+                Ok(watcher) => Some((found, watcher)),
                 Err(error) => {
-                    if !complained {
-                        complained = true;
-                        let (directory, every) = (directory.display(), RETRY.as_secs());
-                        tracing::warn!("failed to watch {directory}: {error}; it is looked at every {every} s instead");
+                    if !std::mem::replace(&mut has_reported, true) {
+                        tracing::warn!(
+                            directory = %directory.display(),
+                            reason = %error,
+                            remedy = "raise fs.inotify.max_user_instances or max_user_watches; until then changes are \
+                                      found once a second",
+                            "plugins directory not watched"
+                        );
                     }
                     None
                 }
             });
             if watched.is_some() && Identity::find(directory) != found {
-                // It was replaced just now: what is watched may be either.
+                // It was replaced a moment ago: either one may be watched.
                 is_gone.store(true, Ordering::Release);
                 continue;
             }
         }
-        // That there is still nothing is no news.
-        let is_news = found.is_some() || was_there;
-        was_there = found.is_some();
-        if (is_news && hint(hints).is_err()) || hints.is_closed() {
+        // A directory that is still missing is no news.
+        let is_news = found.is_some() || was_present;
+        was_present = found.is_some();
+        if (is_news && send(hints).is_err()) || hints.is_closed() {
             return;
         }
-        match notified.recv_timeout(if watched.is_some() { RESCAN } else { RETRY }) {
-            Ok(()) => {
-                let until = Instant::now() + GATHER;
-                while notified.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
-            }
-            // What is watched may not be what is there: nothing tells of a file system that is mounted over it.
-            Err(_) => watched = None,
+        if notified.recv_timeout(if watched.is_some() { check } else { RETRY }).is_ok() {
+            let until = Instant::now() + GATHER;
+            while notified.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
         }
     }
 }
 
-/// Sends a hint; an error when nobody takes them any more.
-fn hint(hints: &Sender<()>) -> Result<(), ()> {
+/// Sends a hint; an error when the receiver is gone.
+fn send(hints: &Sender<()>) -> Result<(), ()> {
     match hints.try_send(()) {
         Err(tokio::sync::mpsc::error::TrySendError::Closed(())) => Err(()),
         _ => Ok(()),
     }
 }
 
-fn start(
+fn start_watcher(
     directory: &Path,
     events: mpsc::SyncSender<()>,
     is_gone: Arc<AtomicBool>,
@@ -95,7 +103,7 @@ fn start(
     let directory = std::path::absolute(directory)?;
     let itself = directory.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // What is only read has not changed. Everything else is worth a look, errors too.
+        // Reading changes nothing. Everything else is a hint, errors too.
         if let Ok(event) = &event {
             let is_of_directory = event.paths.is_empty() || event.paths.iter().any(|path| path.starts_with(&itself));
             if event.kind.is_access() || !is_of_directory {
@@ -112,13 +120,13 @@ fn start(
     if directory.is_symlink()
         && let Some(parent) = directory.parent()
     {
-        // Where the link lies it is turned to another directory.
+        // A link is turned in the directory that holds it.
         watcher.watch(parent, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)
 }
 
-/// Which directory it is, whatever its path.
+/// A directory, whatever its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -136,17 +144,17 @@ impl Identity {
 mod tests {
     use super::*;
 
-    /// Waits for a hint, well below the time after which one comes anyway, and until no more come.
-    fn hinted(hints: &mut tokio::sync::mpsc::Receiver<()>) {
+    /// Waits for a hint, and until no more come.
+    fn expect_hint(hints: &mut tokio::sync::mpsc::Receiver<()>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
-            let first = tokio::time::timeout(RESCAN / 2, hints.recv()).await;
+            let first = tokio::time::timeout(CHECK / 2, hints.recv()).await;
             first.expect("a hint comes").expect("the watch goes on");
             while tokio::time::timeout(4 * GATHER, hints.recv()).await.is_ok() {}
         });
     }
 
-    fn watched(directory: &Path) -> tokio::sync::mpsc::Receiver<()> {
+    fn start_watch(directory: &Path) -> tokio::sync::mpsc::Receiver<()> {
         let (sender, hints) = tokio::sync::mpsc::channel(1);
         watch(directory.to_owned(), sender).expect("started");
         hints
@@ -156,26 +164,26 @@ mod tests {
     fn hints_follow_changes_and_a_directory_that_comes_late_or_is_replaced() {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let directory = parent.path().join("plugins");
-        let mut hints = watched(&directory);
+        let mut hints = start_watch(&directory);
         fs::create_dir(&directory).expect("created");
-        hinted(&mut hints);
+        expect_hint(&mut hints);
         fs::write(directory.join("a"), "a").expect("written");
-        hinted(&mut hints);
+        expect_hint(&mut hints);
         fs::rename(&directory, parent.path().join("old")).expect("moved");
         fs::create_dir(&directory).expect("created anew");
-        hinted(&mut hints);
+        expect_hint(&mut hints);
         for round in 0..3 {
             // The new directory may well get the number of the old one.
             fs::remove_dir_all(&directory).expect("removed");
             fs::create_dir(&directory).expect("created again");
-            hinted(&mut hints);
+            expect_hint(&mut hints);
             fs::write(directory.join("b"), format!("{round}")).expect("written");
-            hinted(&mut hints);
+            expect_hint(&mut hints);
         }
     }
 
     #[test]
-    fn a_link_that_is_turned_is_a_change() {
+    fn a_turned_link_is_a_change() {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let turn = |to: &str| {
             fs::create_dir_all(parent.path().join(to)).expect("created");
@@ -183,11 +191,31 @@ mod tests {
             fs::rename(parent.path().join("next"), parent.path().join("plugins")).expect("turned");
         };
         turn("1");
-        let mut hints = watched(&parent.path().join("plugins"));
-        hinted(&mut hints);
+        let mut hints = start_watch(&parent.path().join("plugins"));
+        expect_hint(&mut hints);
         turn("2");
-        hinted(&mut hints);
+        expect_hint(&mut hints);
         fs::write(parent.path().join("2/a"), "a").expect("written");
-        hinted(&mut hints);
+        expect_hint(&mut hints);
+    }
+
+    #[test]
+    fn repeated_checks_keep_the_watcher() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (sender, mut hints) = tokio::sync::mpsc::channel(1);
+        let starts = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (path, counted) = (directory.path().to_owned(), Arc::clone(&starts));
+        let thread = thread::spawn(move || {
+            run(&path, &sender, Duration::from_millis(1), |_, _, _| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            });
+        });
+        for _ in 0..10 {
+            hints.blocking_recv().expect("each check is a hint");
+        }
+        drop(hints);
+        thread.join().expect("it ends with its receiver");
+        assert_eq!(starts.load(Ordering::Relaxed), 1);
     }
 }

@@ -2,13 +2,19 @@
 
 use std::process::ExitCode;
 
-use super::error::CommandError;
+use super::error::{CommandError, USAGE_ERROR, print_errors};
 use super::output::print;
 use crate::config::{Config, Overrides};
 
-/// Checks the configuration. Exit code 0 when it is valid, 2 otherwise.
+/// Checks the configuration. Exit code 0 when it is valid and no file of the working directory is refused, 2 otherwise.
 pub fn run(overrides: &Overrides) -> ExitCode {
-    let checked = Config::load(overrides).map_err(CommandError::Configuration);
-    let printed = checked.and_then(|config| Ok(print(&format!("{}\n", config.summary()))?));
-    printed.map_or_else(|error| error.report(), |()| ExitCode::SUCCESS)
+    let config = match Config::load(overrides) {
+        Ok(config) => config,
+        Err(problems) => return CommandError::Configuration(problems).report(),
+    };
+    print_errors(&config.refusals);
+    if let Err(error) = print(&format!("{}\n", config.summary())) {
+        return CommandError::from(error).report();
+    }
+    if config.refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(USAGE_ERROR) }
 }

@@ -1,5 +1,5 @@
-//! Wakes the agent at a moment of the wall clock: exactly then, once, and also when the clock is set, since the moment
-//! may be another one after that. Which moment that is, is `schedule`'s business.
+//! A timer on the wall clock: wakes the agent at a moment, once, and also when the clock is set, since the next tick may
+//! be at another moment after that. The moments come from `schedule`.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ pub use self::timerfd::WallTimer;
 #[cfg(not(target_os = "linux"))]
 pub use self::sleeping::WallTimer;
 
-/// The kernel keeps the time: it wakes nobody too early to sleep again, and it knows when the clock is set.
+/// A timer of the kernel, which never expires early and is cancelled when the clock is set.
 #[cfg(target_os = "linux")]
 mod timerfd {
     use std::os::fd::OwnedFd;
@@ -23,13 +23,17 @@ mod timerfd {
 
     use super::{Duration, io};
 
-    /// An timer that goes off at multiples of an interval.
+    /// The system call that sets a timer. A test puts another function in its place.
+    type SetTime = fn(&AsyncFd<OwnedFd>, TimerfdTimerFlags, &Itimerspec) -> Result<(), Errno>;
+
+    /// A timer that expires at multiples of an interval.
     #[derive(Debug)]
     pub struct WallTimer {
         timer: AsyncFd<OwnedFd>,
         interval: Duration,
-        /// The moment at which it goes off next by itself.
+        /// The moment at which it expires next without being set again.
         set_for: Option<Duration>,
+        set_time: SetTime,
     }
 
     impl WallTimer {
@@ -37,27 +41,39 @@ mod timerfd {
         ///
         /// # Errors
         ///
-        /// When the kernel has no timer to give.
+        /// When the kernel has no timer left.
         #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor that is only ours to give")]
         pub fn new(interval: Duration) -> io::Result<Self> {
             let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
             // SAFETY: an owned descriptor is the same one, and open, until it is dropped with what owns it.
             let timer = unsafe { AsyncFd::register(timer) }?;
-            Ok(Self { timer, interval, set_for: None })
+            let set_time: SetTime = |timer, flags, setting| timerfd_settime(timer, flags, setting).map(drop);
+            Ok(Self { timer, interval, set_for: None, set_time })
+        }
+
+        /// The same with another function in place of the system call.
+        #[cfg(test)]
+        pub(super) fn with_set_time(self, set_time: SetTime) -> Self {
+            Self { set_time, ..self }
         }
 
         /// Waits for a moment since the Unix epoch, or until the clock is set. May be dropped and awaited anew.
         ///
         /// # Errors
         ///
-        /// When the kernel does not take the moment.
+        /// When the kernel refuses the moment.
         pub async fn wait(&mut self, moment: Duration) -> io::Result<()> {
             if self.set_for != Some(moment) {
                 let setting = Itimerspec { it_interval: timespec(self.interval), it_value: timespec(moment) };
                 let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-                match timerfd_settime(&self.timer, flags, &setting) {
-                    // The clock was set since, and that is only said once.
-                    Err(Errno::CANCELED) | Ok(_) => self.set_for = Some(moment),
+                match (self.set_time)(&self.timer, flags, &setting) {
+                    Ok(()) => self.set_for = Some(moment),
+                    // The clock was set since the timer was set last, which the kernel reports once: the caller has to
+                    // compute the moment anew.
+                    Err(Errno::CANCELED) => {
+                        self.set_for = None;
+                        return Ok(());
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -90,7 +106,7 @@ mod timerfd {
     }
 }
 
-/// Sleeps, and looks at the clock again before long.
+/// Sleeps, and reads the clock again before long.
 #[cfg(not(target_os = "linux"))]
 mod sleeping {
     use super::{Duration, io};
@@ -133,7 +149,7 @@ mod tests {
     use crate::clock::schedule::wall_clock;
 
     #[tokio::test]
-    async fn goes_off_at_its_moments_and_not_before() {
+    async fn expires_at_its_moments_and_not_before() {
         let interval = Duration::from_millis(30);
         let mut timer = WallTimer::new(interval).expect("a timer");
         let mut moment = wall_clock() + interval;
@@ -143,7 +159,17 @@ mod tests {
             }
             moment += interval;
         }
-        // And at one that it was not set for by itself, such as one that has passed already.
+        // A moment that it was not set for, and that has passed already.
         timer.wait(Duration::from_secs(1)).await.expect("at once");
+    }
+
+    /// The moment is one of the clock before it was set: it may be an hour away now.
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_clock_change_while_setting_returns_at_once() {
+        let timer = WallTimer::new(Duration::from_secs(1)).expect("a timer");
+        let mut timer = timer.with_set_time(|_, _, _| Err(rustix::io::Errno::CANCELED));
+        let wait = timer.wait(wall_clock() + Duration::from_secs(3600));
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it does not wait").expect("no error");
     }
 }

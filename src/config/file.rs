@@ -2,35 +2,73 @@
 //! that one run shows all errors, each with its line, its key and what would be right.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::duration::{DEFAULT_INTERVAL, parse_duration, parse_interval};
 use super::limits::Limit;
-use super::{
-    DEFAULT_INTERVAL, DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, PluginConfig,
-    Problem, is_plugin_name, parse_duration, parse_interval,
+use super::log::{LogConfig, LogFormat, LogLevel};
+use super::plugin::{
+    DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, PluginConfig, is_plugin_name,
 };
+use super::problem::Problem;
 use crate::address::{ConnectGrant, Origin};
+use crate::hostname;
 use crate::hostpath::Pattern;
 
-/// What the file says.
+/// The largest file: a table of all settings for a thousand plugins.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The content of the file.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) interval: Option<Duration>,
+    pub(super) hostname: Option<String>,
+    pub(super) log: LogConfig,
     pub(super) cache: Option<PathBuf>,
     pub(super) cpu_per_core: bool,
     pub(super) plugins: BTreeMap<String, PluginConfig>,
 }
 
-/// Reads the whole file. `interval` is what the command line says instead, since the plugins' own are held against it.
+/// Reads and parses the file.
+pub(super) fn load(path: &Path, interval: Option<Duration>) -> Result<Written, Vec<Problem>> {
+    let problem = |message: String| vec![Problem { file: path.to_owned(), line: None, key: String::new(), message }];
+    let text = read(path).map_err(|error| {
+        problem(format!("failed to read it: {error}; name a readable file with --config, or leave it out"))
+    })?;
+    parse(&text, path, interval)
+}
+
+/// Reads a regular file of bounded size: neither a pipe without a writer nor a device without an end.
+fn read(path: &Path) -> io::Result<String> {
+    let file = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
+    let (metadata, null) = (file.metadata()?, std::fs::metadata("/dev/null")?);
+    // The null device stands for an empty file.
+    if !metadata.is_file() && metadata.rdev() != null.rdev() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    }
+    Ok(text)
+}
+
+/// Parses the whole file. `interval` is the command line's, which the plugins' own intervals have to be multiples of.
 pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Result<Written, Vec<Problem>> {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut report = Report { text, path, problems: Vec::new() };
+    let mut report = Report::new(text, path);
     if !errors.is_empty() {
         for error in errors {
             report.add(error.span(), "", format!("not TOML: {}", error.message()));
@@ -47,7 +85,27 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                 written.interval = report.parsed("interval", value, parse_interval);
                 is_interval_known = written.interval.is_some();
             }
+            "hostname" => {
+                let checked = |text: &str| hostname::check(text).map(|()| text.to_owned());
+                written.hostname = report.parsed("hostname", value, checked);
+            }
             "cache" => written.cache = report.parsed("cache", value, parse_directory),
+            "log" => {
+                for (name, value) in report.table("log", value).unwrap_or_default() {
+                    let key = format!("log.{}", name.get_ref());
+                    match &**name.get_ref() {
+                        "level" => {
+                            written.log.level =
+                                report.parsed(&key, value, LogLevel::parse).unwrap_or(written.log.level);
+                        }
+                        "format" => {
+                            written.log.format =
+                                report.parsed(&key, value, LogFormat::parse).unwrap_or(written.log.format);
+                        }
+                        _ => report.unknown(name.span(), &key, "level, format"),
+                    }
+                }
+            }
             "cpu" => {
                 for (name, value) in report.table("cpu", value).unwrap_or_default() {
                     let key = format!("cpu.{}", name.get_ref());
@@ -58,7 +116,7 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                 }
             }
             "plugins" => plugins = Some(value),
-            other => report.unknown(key.span(), other, "interval, cache, cpu, plugins"),
+            other => report.unknown(key.span(), other, "interval, hostname, cache, log, cpu, plugins"),
         }
     }
     // Nothing is held against an interval that is wrong itself: of a millisecond everything is a multiple.
@@ -182,17 +240,19 @@ fn parse_limit(text: &str, limit: Limit) -> Result<u64, String> {
 
 /// Collects problems and knows where in the text they are.
 struct Report<'a> {
-    text: &'a str,
     path: &'a Path,
+    /// The offset at which each line ends.
+    line_ends: Vec<usize>,
     problems: Vec<Problem>,
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    fn new(text: &str, path: &'a Path) -> Self {
+        Self { path, line_ends: text.match_indices('\n').map(|(at, _)| at).collect(), problems: Vec::new() }
+    }
+
     fn add(&mut self, span: Option<Range<usize>>, key: &str, message: String) {
-        let line = span.map(|span| {
-            let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-            before.split(|&byte| byte == b'\n').count()
-        });
+        let line = span.map(|span| self.line_ends.partition_point(|&end| end < span.start) + 1);
         self.problems.push(Problem { file: self.path.to_owned(), line, key: key.to_owned(), message });
     }
 

@@ -5,10 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::file::parse;
-use super::{
-    Config, MAX_INTERVAL, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_INTERVAL, MIN_MEMORY_BYTES, MIN_TIMEOUT, Overrides,
-    is_plugin_name,
-};
+use super::plugin::{MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, is_plugin_name};
+use super::{Config, MAX_INTERVAL, MIN_INTERVAL, Overrides};
 
 /// A configuration file, read without an interval on the command line and with one.
 pub(crate) fn config(bytes: &[u8]) {
@@ -30,7 +28,7 @@ pub(crate) fn config(bytes: &[u8]) {
             }
         };
         let overrides = Overrides { interval, ..Overrides::default() };
-        let config = Config::merge(Some(path.to_owned()), written, &overrides);
+        let config = Config::merge(Some(path.to_owned()), written, &overrides, Vec::new());
         assert!((MIN_INTERVAL..=MAX_INTERVAL).contains(&config.interval));
         assert!(!config.summary().contains('\n'));
         for (name, plugin) in &config.plugins {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::PluginConfig;
 use super::file;
+use super::plugin::PluginConfig;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;
 

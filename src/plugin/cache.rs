@@ -1,15 +1,15 @@
-//! The artifacts of plugins that were compiled before, so that a start compiles nothing. An artifact is native code, and
-//! to load it is to trust it: it is loaded when the private directory of `entries` has it, unchanged, under a key that
-//! stands for the plugin's content, the engine and the agent's version. Whatever goes wrong here costs a compilation and
-//! a line in the log, never a plugin.
+//! The cache of compiled plugins, so that a start compiles nothing. An artifact is native code, and to load it is to trust
+//! it: it is loaded when the private directory of `entries` has it, unchanged, under a key made of the plugin's content, the
+//! engine and the agent's version. Whatever goes wrong here costs a compilation and a line in the log, never a plugin.
 
 mod entries;
 
+use std::collections::BTreeSet;
 use std::hash::Hasher;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
@@ -18,14 +18,18 @@ use tokio::time::timeout;
 use wasmtime::component::Component;
 
 use self::entries::{CacheKey, Entries, EntryError, MAX_AGE, MAX_BYTES};
+use super::CONCURRENT_LOADS;
 use super::engine::Engine;
 use super::fault::is_shortage;
 use super::sealed::{Hash, Sealed};
 
-/// How long the file system may take for an entry. One that takes longer is a dead mount, and is asked no more.
+/// How long the file system may take for one entry: an artifact of 30 MB from a disk that is just spinning up.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often old entries are looked for …
+/// How many operations may hang at a time, each on a thread. While that many do, plugins are compiled instead.
+const MAX_HUNG: usize = 4;
+
+/// How often the cache is pruned …
 const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// … and after how much new, lest many new plugins fill the disk in between.
@@ -41,13 +45,14 @@ struct Inner {
     engine: Engine,
     /// What all artifacts of this engine and this version of the agent have in common.
     fingerprint: [u8; 32],
-    /// The directory, from its first use; none when it cannot be used.
-    entries: OnceLock<Option<Entries>>,
+    /// The directory, once it was opened. Behind a lock because loads side by side use it; it is held to copy a pointer, and
+    /// while the directory is opened.
+    entries: Mutex<Option<Arc<Entries>>>,
     hits: AtomicU64,
-    /// Whether a file system has kept it waiting.
-    is_given_up: AtomicBool,
-    has_reported_refusal: AtomicBool,
-    has_reported_failure: AtomicBool,
+    /// How many operations are under way or hang.
+    operations: AtomicUsize,
+    /// The problems that were logged since the cache last worked: each is logged once.
+    reported: Mutex<BTreeSet<String>>,
     /// Behind a lock because loads side by side store what they have; it is held for a comparison.
     pruned: Mutex<PruneState>,
 }
@@ -79,11 +84,10 @@ impl Cache {
             path,
             fingerprint: fingerprint(&engine),
             engine,
-            entries: OnceLock::new(),
+            entries: Mutex::default(),
             hits: AtomicU64::new(0),
-            is_given_up: AtomicBool::new(false),
-            has_reported_refusal: AtomicBool::new(false),
-            has_reported_failure: AtomicBool::new(false),
+            operations: AtomicUsize::new(0),
+            reported: Mutex::default(),
             pruned: Mutex::default(),
         }))
     }
@@ -96,7 +100,7 @@ impl Cache {
     /// What was made of a plugin's file before; none when it is to be compiled.
     pub(super) async fn get(&self, file: Hash) -> Option<Component> {
         let key = self.key(file);
-        let found = self.ask(move |inner, entries| inner.load(entries, key)).await.flatten();
+        let found = self.run(move |inner, entries| inner.load(entries, key)).await.flatten();
         self.prune_when_due(0);
         found
     }
@@ -104,9 +108,9 @@ impl Cache {
     /// Keeps what was made of a plugin's file.
     pub(super) async fn put(&self, file: Hash, artifact: Sealed) {
         let (key, bytes) = (self.key(file), artifact.length());
-        self.ask(move |inner, entries| {
+        self.run(move |inner, entries| {
             if let Err(error) = entries.put(key, &artifact) {
-                inner.report_failure("written", &error);
+                inner.report_failure("cannot be written", &error);
             }
         })
         .await;
@@ -117,55 +121,78 @@ impl Cache {
         CacheKey(Sha256::new().chain_update(self.0.fingerprint).chain_update(file.0).finalize().into())
     }
 
-    /// Has something done with the entries, elsewhere.
-    async fn ask<T: Send + 'static>(&self, work: impl FnOnce(&Inner, &Entries) -> T + Send + 'static) -> Option<T> {
-        if self.0.is_given_up.load(Ordering::Relaxed) {
-            return None;
+    /// Runs an operation on the entries on another thread, for as long as it may take. None when that has no result; the
+    /// next operation is tried all the same.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inner, &Entries) -> T + Send + 'static) -> Option<T> {
+        let operation = Operation::start(&self.0)?;
+        let running = spawn_blocking(move || {
+            let inner = &operation.0;
+            inner.open().map(|entries| work(inner, &entries))
+        });
+        if let Ok(done) = timeout(TIMEOUT, running).await {
+            return done.ok().flatten();
         }
-        let inner = Arc::clone(&self.0);
-        let asked = spawn_blocking(move || inner.entries().map(|entries| work(&inner, entries)));
-        if let Ok(answered) = timeout(TIMEOUT, asked).await {
-            return answered.ok().flatten();
-        }
-        if !self.0.is_given_up.swap(true, Ordering::Relaxed) {
-            let (path, patience) = (self.0.display_path(), humantime::format_duration(TIMEOUT));
-            tracing::warn!(
-                "the cache {path} has not answered for {patience} and is not used any more; name another by the key \
-                 cache"
-            );
-        }
+        let waited = humantime::format_duration(TIMEOUT);
+        self.0.report("does not respond", &format!("an operation has taken {waited}"), "check its disk or mount");
         None
     }
 
     fn prune_when_due(&self, stored_bytes: u64) {
         let mut pruned = self.0.pruned.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.0.is_given_up.load(Ordering::Relaxed) && pruned.is_due(stored_bytes, Instant::now()) {
-            let inner = Arc::clone(&self.0);
+        if pruned.is_due(stored_bytes, Instant::now())
+            && let Some(operation) = Operation::start(&self.0)
+        {
             spawn_blocking(move || {
-                if let Some(entries) = inner.entries()
+                let inner = &operation.0;
+                if let Some(entries) = inner.open()
                     && let Err(error) = entries.prune(MAX_BYTES, MAX_AGE, SystemTime::now())
                 {
-                    inner.report_failure("pruned", &error);
+                    inner.report_failure("cannot be pruned", &error);
                 }
             });
         }
     }
 }
 
+/// An operation that is under way, until its thread drops it.
+struct Operation(Arc<Inner>);
+
+impl Operation {
+    /// None while too many hang.
+    fn start(inner: &Arc<Inner>) -> Option<Self> {
+        let started = Self(Arc::clone(inner));
+        // Loads and stores side by side are as many as the loads themselves.
+        let others = inner.operations.fetch_add(1, Ordering::AcqRel);
+        (others < MAX_HUNG + CONCURRENT_LOADS).then_some(started)
+    }
+}
+
+impl Drop for Operation {
+    fn drop(&mut self) {
+        self.0.operations.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Inner {
-    fn entries(&self) -> Option<&Entries> {
-        let opened = self.entries.get_or_init(|| {
-            let why = match &self.path {
-                Some(path) => match Entries::open(path) {
-                    Ok(entries) => return Some(entries),
-                    Err(why) => format!("the cache {} {why}, or name another by the key cache", self.display_path()),
-                },
-                None => "there is no place for the cache; name one by the key cache".to_owned(),
-            };
-            tracing::warn!("{why}; until then plugins are compiled at every start");
-            None
-        });
-        opened.as_ref()
+    /// The directory. It is opened when it was not yet, or when it was removed or replaced since.
+    fn open(&self) -> Option<Arc<Entries>> {
+        let mut opened = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(path) = &self.path else {
+            self.report("has no place", "neither the configuration nor the environment names one", REMEDY);
+            return None;
+        };
+        if let Some(entries) = opened.as_ref().filter(|entries| entries.is_at(path)) {
+            return Some(Arc::clone(entries));
+        }
+        match Entries::open(path) {
+            Ok(entries) => Some(Arc::clone(opened.insert(Arc::new(entries)))),
+            Err(why) => {
+                *opened = None;
+                let (reason, remedy) = why.rsplit_once("; ").unwrap_or((&why, REMEDY));
+                self.report("cannot be used", reason, remedy);
+                None
+            }
+        }
     }
 
     fn load(&self, entries: &Entries, key: CacheKey) -> Option<Component> {
@@ -173,10 +200,11 @@ impl Inner {
             Ok(found) => match self.engine.load(&found?) {
                 Ok(component) => {
                     self.hits.fetch_add(1, Ordering::Relaxed);
+                    self.reported.lock().unwrap_or_else(PoisonError::into_inner).clear();
                     return Some(component);
                 }
                 Err(error) if is_shortage(&error) => EntryError::Unreadable(io::Error::other(format!("{error:#}"))),
-                // Such as one that was made on a machine that can do more.
+                // Such as one that was compiled on a machine that can do more.
                 Err(_) => EntryError::Invalid("does not fit this machine"),
             },
             Err(entry_error) => entry_error,
@@ -184,32 +212,35 @@ impl Inner {
         match entry_error {
             EntryError::Invalid(why) => {
                 entries.remove(key);
-                if !self.has_reported_refusal.swap(true, Ordering::Relaxed) {
-                    let path = self.display_path();
-                    tracing::warn!(
-                        "an entry of the cache {path} {why}; it is removed and compiled again, as any other such is"
-                    );
-                }
+                self.report("entry removed", &format!("an entry {why}"), "none: the plugin is compiled again");
             }
-            EntryError::Unreadable(error) => self.report_failure("read", &error),
+            EntryError::Unreadable(error) => self.report_failure("cannot be read", &error),
         }
         None
     }
 
-    fn report_failure(&self, what: &str, error: &io::Error) {
-        if !self.has_reported_failure.swap(true, Ordering::Relaxed) {
-            let path = self.display_path();
-            tracing::warn!(
-                "the cache {path} cannot be {what}: {error}; make it writable and leave it room, or name another by the \
-                 key cache; until then plugins may be compiled at every start"
-            );
-        }
+    fn report_failure(&self, problem: &str, error: &io::Error) {
+        self.report(
+            problem,
+            &error.to_string(),
+            "make it writable and leave it space, or name another by the key cache",
+        );
     }
 
-    fn display_path(&self) -> String {
-        self.path.as_ref().map_or_else(String::new, |path| path.display().to_string())
+    /// Reports a problem once, until the cache works again.
+    fn report(&self, problem: &str, reason: &str, remedy: &str) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reported.insert(problem.to_owned()) {
+            return;
+        }
+        let cache = self.path.as_ref().map(|path| path.display().to_string());
+        let consequence = "plugins may be compiled at every start";
+        tracing::warn!(cache, problem, reason, remedy, consequence, "artifact cache problem");
     }
 }
+
+/// The remedy where there is no usable directory.
+const REMEDY: &str = "name a directory by the key cache";
 
 /// What tells artifacts of this engine and this version of the agent from others.
 fn fingerprint(engine: &Engine) -> [u8; 32] {

@@ -157,7 +157,7 @@ fn start(program: &Path, input: std::fs::File) -> io::Result<(Child, std::fs::Fi
     Ok((child, artifact))
 }
 
-/// Waits for the end of a child. Answers how it ended and what it message.
+/// Waits for the end of a child. Returns its status and its message.
 async fn end(mut child: Child) -> io::Result<(ExitStatus, String)> {
     let message = match child.stderr.take() {
         Some(stderr) => read_message(stderr).await?,
@@ -187,7 +187,12 @@ fn exit_rejection(status: ExitStatus, message: &str) -> Option<Rejection> {
         (Some(code), _) if code == i32::from(REJECTED) => message.to_owned(),
         (Some(code), _) if code == i32::from(OUT_OF_MEMORY) => too_much_memory(),
         // It has not come to look at the file.
-        (Some(1), _) => return Some(Rejection::from(format!("cannot be compiled now: {message}")).retryable()),
+        (Some(1), _) => {
+            return Some(
+                Rejection::from(format!("cannot be compiled now: {message}; leave the host memory and processes"))
+                    .retryable(),
+            );
+        }
         (Some(_), _) => format!("makes the compiler panic: {message}; rebuild it, and report this"),
         (None, Some(Signal::XCPU)) => {
             let most = humantime::format_duration(Duration::from_secs(allowed(Resource::Cpu, CPU.as_secs())));
@@ -220,55 +225,60 @@ mod tests {
 
     use super::*;
 
-    fn is_told(status: i32, message: &str, retry: RetryPolicy, expected: &Expect) {
+    fn expect_rejection(status: i32, message: &str, retry: RetryPolicy, expected: &Expect) {
         let rejection = exit_rejection(ExitStatus::from_raw(status), message).expect("not compiled");
         assert!(rejection.is_fault);
         assert_eq!(rejection.retry, retry);
-        expected.assert_eq(&rejection.reason);
+        expected.assert_eq(&rejection.text());
     }
 
     #[test]
-    fn each_end_is_told_from_the_others() {
+    fn exit_status_maps_to_rejection() {
         assert!(exit_rejection(ExitStatus::from_raw(0), "").is_none());
-        is_told(3 << 8, "is empty; copy it again", RetryPolicy::Never, &expect!["is empty; copy it again"]);
-        is_told(
+        expect_rejection(3 << 8, "is empty; copy it again", RetryPolicy::Never, &expect!["is empty; copy it again"]);
+        expect_rejection(
             4 << 8,
             "",
             RetryPolicy::Never,
             &expect!["takes more than 1.0 GiB of memory to compile; make it smaller, above all its largest function"],
         );
-        is_told(
+        expect_rejection(
             6,
             "memory allocation of 9 bytes failed",
             RetryPolicy::Never,
             &expect!["takes more than 1.0 GiB of memory to compile; make it smaller, above all its largest function"],
         );
-        is_told(
+        expect_rejection(
             24,
             "",
             RetryPolicy::Never,
             &expect!["takes more than 1m of CPU to compile; make it smaller, above all its largest function"],
         );
-        is_told(25, "", RetryPolicy::Never, &expect!["becomes more than 192.0 MiB of native code; make it smaller"]);
-        is_told(
+        expect_rejection(
+            25,
+            "",
+            RetryPolicy::Never,
+            &expect!["becomes more than 192.0 MiB of native code; make it smaller"],
+        );
+        expect_rejection(
             101 << 8,
             "thread 'main' panicked at x:1:\nwell",
             RetryPolicy::Never,
             &expect![[r"makes the compiler panic: thread 'main' panicked at x:1:\nwell; rebuild it, and report this"]],
         );
-        is_told(
+        expect_rejection(
             6,
             "thread 'main' has overflowed its stack",
             RetryPolicy::Never,
             &expect!["makes the compiler crash (signal 6); rebuild it, and report this"],
         );
-        is_told(
+        expect_rejection(
             11,
             "",
             RetryPolicy::Never,
             &expect!["makes the compiler crash (signal 11); rebuild it, and report this"],
         );
-        is_told(
+        expect_rejection(
             9,
             "",
             RetryPolicy::Backoff,
@@ -276,7 +286,7 @@ mod tests {
                 "cannot be compiled now: its compiler was killed by somebody else (signal 9), as the kernel does when memory is short; leave it up to 1.0 GiB"
             ],
         );
-        is_told(
+        expect_rejection(
             15,
             "",
             RetryPolicy::Backoff,
@@ -284,11 +294,16 @@ mod tests {
                 "cannot be compiled now: its compiler was killed by somebody else (signal 15), as the kernel does when memory is short; leave it up to 1.0 GiB"
             ],
         );
-        is_told(1 << 8, "no input", RetryPolicy::Backoff, &expect!["cannot be compiled now: no input"]);
+        expect_rejection(
+            1 << 8,
+            "no input",
+            RetryPolicy::Backoff,
+            &expect!["cannot be compiled now: no input; leave the host memory and processes"],
+        );
     }
 
     #[tokio::test]
-    async fn what_cannot_be_started_is_tried_again() {
+    async fn an_unstartable_compiler_is_retried() {
         let compiler = Compiler { program: "/nonexistent".into(), ..Compiler::new() };
         let file = Sealed::copy(&b"\0asm"[..]).expect("copied");
         let rejection = compiler.permit().await.compile(&file).await.expect_err("nothing compiles it");
@@ -296,11 +311,11 @@ mod tests {
         expect![
             "cannot be compiled now: No such file or directory (os error 2); leave the agent room for another process"
         ]
-        .assert_eq(&rejection.reason);
+        .assert_eq(&rejection.text());
     }
 
     #[tokio::test]
-    async fn of_what_a_child_says_the_beginning_is_kept() {
+    async fn a_long_child_message_is_cut() {
         let endless = tokio::io::repeat(b'x').take(10 * MESSAGE_BYTES);
         assert_eq!(read_message(endless).await.expect("read").len() as u64, MESSAGE_BYTES);
     }

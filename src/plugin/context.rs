@@ -17,6 +17,8 @@ use crate::config::{PluginConfig, is_plugin_name};
 pub(super) struct PluginContext {
     pub(super) name: Arc<str>,
     pub(super) config: Arc<PluginConfig>,
+    /// Whether the configuration has a table for it: then the operator expects it to run.
+    pub(super) is_configured: bool,
     pub(super) grants: Arc<Grants>,
     /// Its allowance of log lines, which a restart does not renew.
     pub(super) log: Arc<PluginLog>,
@@ -37,6 +39,7 @@ impl PluginContext {
             log: Arc::new(PluginLog::new(Arc::clone(&name), config.limits[Limit::LogLines])),
             name,
             config,
+            is_configured: false,
             grants: Arc::new(grants),
             denials: Arc::default(),
             is_being_described: false,
@@ -45,11 +48,13 @@ impl PluginContext {
         }
     }
 
-    /// A plugin with what its configuration grants it on the host whose root is there.
-    pub(super) fn on_host(name: &str, config: Arc<PluginConfig>, root: &Path) -> Self {
+    /// A plugin with the grants of its table, on the host with this root. Without a table it has the defaults.
+    pub(super) fn on_host(name: &str, table: Option<Arc<PluginConfig>>, root: &Path) -> Self {
+        let is_configured = table.is_some();
+        let config = table.unwrap_or_default();
         let network = Network::new(&config.connect, &config.fetch);
         let grants = Grants::new(root, &config.read, &config.usage, network);
-        Self::new(name, config, grants)
+        Self { is_configured, ..Self::new(name, config, grants) }
     }
 
     /// The same plugin with nothing granted.

@@ -1,12 +1,9 @@
-//! What the plugins directory holds, and what changed in it. Looking is one function, deciding is another and pure: a
-//! file's change takes effect once the file has been left alone for a moment, so that one that is still being written is
-//! not read, and whatever happened in between does not matter.
+//! The known content of the plugins directory, and the changes in it. Pure: `scan` reads the directory. A change takes
+//! effect once the file has been left alone for a moment, so that a file that is still being written is not read.
 
-use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a file has to be left alone: longer than the pause between two writes of a copy over a slow network.
@@ -48,38 +45,6 @@ impl Stamp {
     }
 }
 
-/// Looks at every `*.wasm` directly in a directory. Hidden files are other programs' temporary ones.
-///
-/// # Errors
-///
-/// When the directory cannot be read.
-pub(super) fn list(directory: &Path) -> io::Result<Listing> {
-    let mut listing = Listing::new();
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if !name.ends_with(".wasm") || name.starts_with('.') {
-            continue;
-        }
-        let state = match fs::metadata(entry.path()) {
-            Ok(metadata) if metadata.is_file() => EntryState::File(Stamp::new(&metadata)),
-            Ok(metadata) if metadata.is_dir() => {
-                EntryState::Unusable("is a directory; put a .wasm file there".to_owned())
-            }
-            Ok(_) => EntryState::Unusable("is not a regular file; put a .wasm file there".to_owned()),
-            Err(error) if entry.path().is_symlink() => {
-                EntryState::Unusable(format!("is a link to nothing that is readable: {error}; link it to a .wasm file"))
-            }
-            // It went away since the directory was read.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => EntryState::Unusable(format!("is not readable: {error}; allow the agent to read it")),
-        };
-        listing.insert(name.into_owned(), state);
-    }
-    Ok(listing)
-}
-
 /// What has become of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
@@ -100,12 +65,17 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Takes note of what the directory holds now, and answers what has settled into something new.
-    pub(super) fn observe(&mut self, listing: &Listing, now: Instant, clock: SystemTime) -> Vec<Change> {
-        let mut names: Vec<&String> = listing.keys().chain(self.known.keys()).chain(self.unsettled.keys()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let names: Vec<String> = names.into_iter().cloned().collect();
+    /// Compares the directory with its last known content. Returns the changes that have settled. An entry that does not
+    /// respond keeps its last state.
+    pub(super) fn observe(
+        &mut self,
+        listing: &Listing,
+        unresponsive: &BTreeSet<String>,
+        now: Instant,
+        clock: SystemTime,
+    ) -> Vec<Change> {
+        let names: BTreeSet<&String> = listing.keys().chain(self.known.keys()).chain(self.unsettled.keys()).collect();
+        let names: Vec<String> = names.into_iter().filter(|name| !unresponsive.contains(*name)).cloned().collect();
         names.into_iter().filter_map(|name| self.observe_entry(name, listing, now, clock)).collect()
     }
 
@@ -161,8 +131,6 @@ fn is_old(state: &EntryState, clock: SystemTime) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -182,16 +150,29 @@ mod tests {
         let (start, clock) = (Instant::now(), SystemTime::now());
         let mut directory = Directory::default();
         let new = listing(file(1, clock));
-        assert_eq!(directory.observe(&new, start, clock), []);
+        assert_eq!(directory.observe(&new, &BTreeSet::new(), start, clock), []);
         assert_eq!(directory.settles_at(), Some(start + SETTLE_TIME));
-        assert_eq!(directory.observe(&new, start + SETTLE_TIME, clock), [Change::Present("a.wasm".to_owned())]);
-        assert_eq!((directory.settles_at(), directory.observe(&new, start + SETTLE_TIME, clock)), (None, vec![]));
+        assert_eq!(
+            directory.observe(&new, &BTreeSet::new(), start + SETTLE_TIME, clock),
+            [Change::Present("a.wasm".to_owned())]
+        );
+        assert_eq!(
+            (directory.settles_at(), directory.observe(&new, &BTreeSet::new(), start + SETTLE_TIME, clock)),
+            (None, vec![])
+        );
 
         let old = listing(file(2, clock - SETTLE_TIME));
-        assert_eq!(directory.observe(&old, start + SETTLE_TIME, clock), [Change::Present("a.wasm".to_owned())]);
-        assert_eq!(directory.observe(&Listing::new(), start + SETTLE_TIME, clock), [], "it may only be being replaced");
         assert_eq!(
-            directory.observe(&Listing::new(), start + 2 * SETTLE_TIME, clock),
+            directory.observe(&old, &BTreeSet::new(), start + SETTLE_TIME, clock),
+            [Change::Present("a.wasm".to_owned())]
+        );
+        assert_eq!(
+            directory.observe(&Listing::new(), &BTreeSet::new(), start + SETTLE_TIME, clock),
+            [],
+            "it may only be being replaced"
+        );
+        assert_eq!(
+            directory.observe(&Listing::new(), &BTreeSet::new(), start + 2 * SETTLE_TIME, clock),
             [Change::Removed("a.wasm".to_owned())]
         );
     }
@@ -202,7 +183,7 @@ mod tests {
         let mut directory = Directory::default();
         for write in 0..20 {
             let now = start + write * SETTLE_TIME / 2;
-            assert_eq!(directory.observe(&listing(file(u64::from(write), clock)), now, clock), []);
+            assert_eq!(directory.observe(&listing(file(u64::from(write), clock)), &BTreeSet::new(), now, clock), []);
         }
     }
 
@@ -212,33 +193,27 @@ mod tests {
         let mut directory = Directory::default();
         let old = listing(file(1, clock - SETTLE_TIME));
         let present = [Change::Present("a.wasm".to_owned())];
-        assert_eq!(directory.observe(&old, start, clock), present);
+        assert_eq!(directory.observe(&old, &BTreeSet::new(), start, clock), present);
         directory.forget("a.wasm");
-        assert_eq!(directory.observe(&old, start, clock), present);
+        assert_eq!(directory.observe(&old, &BTreeSet::new(), start, clock), present);
         directory.forget("a.wasm");
-        directory.observe(&Listing::new(), start, clock);
+        directory.observe(&Listing::new(), &BTreeSet::new(), start, clock);
         assert_eq!(
-            directory.observe(&Listing::new(), start + SETTLE_TIME, clock),
+            directory.observe(&Listing::new(), &BTreeSet::new(), start + SETTLE_TIME, clock),
             [Change::Removed("a.wasm".to_owned())]
         );
     }
 
     #[test]
-    fn looks_at_wasm_files_only() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = |name: &str| directory.path().join(name);
-        for name in ["a.wasm", ".hidden.wasm", "b.wasm.tmp", "c.cwasm"] {
-            fs::write(path(name), "x").expect("written");
+    fn an_unresponsive_entry_keeps_its_last_state() {
+        let (start, clock) = (Instant::now(), SystemTime::now());
+        let mut directory = Directory::default();
+        directory.observe(&listing(file(1, clock - SETTLE_TIME)), &BTreeSet::new(), start, clock);
+        let unresponsive = BTreeSet::from(["a.wasm".to_owned()]);
+        for wait in 0..3 {
+            let changes = directory.observe(&Listing::new(), &unresponsive, start + wait * SETTLE_TIME, clock);
+            assert_eq!(changes, [], "it is neither changed nor removed");
         }
-        fs::create_dir(path("d.wasm")).expect("created");
-        symlink("a.wasm", path("link.wasm")).expect("linked");
-        symlink("nowhere", path("lost.wasm")).expect("linked");
-        let listing = list(directory.path()).expect("readable");
-        assert_eq!(listing.keys().collect::<Vec<_>>(), ["a.wasm", "d.wasm", "link.wasm", "lost.wasm"]);
-        assert_eq!(listing["a.wasm"], listing["link.wasm"]);
-        assert!(matches!(&listing["d.wasm"], EntryState::Unusable(why) if why.starts_with("is a directory")));
-        assert!(matches!(&listing["lost.wasm"], EntryState::Unusable(why) if why.starts_with("is a link to nothing")));
-        assert!(list(&path("none")).is_err());
     }
 
     proptest! {
@@ -271,7 +246,7 @@ mod tests {
             }
             prop_assert_eq!(&told.reported, &last);
             now += 2 * SETTLE_TIME;
-            prop_assert_eq!(told.directory.observe(&last, now, clock), [], "all is known");
+            prop_assert_eq!(told.directory.observe(&last, &BTreeSet::new(), now, clock), [], "all is known");
         }
     }
 
@@ -303,7 +278,7 @@ mod tests {
                     *seen = (state, now);
                 }
             }
-            for change in self.directory.observe(listing, now, self.clock) {
+            for change in self.directory.observe(listing, &BTreeSet::new(), now, self.clock) {
                 let (name, state) = match change {
                     Change::Present(name) => {
                         let state = listing.get(&name).cloned();

@@ -88,22 +88,45 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Why a call of a plugin has nothing to return.
+/// Why a call of a plugin has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// It failed; its memory is not to be trusted any more.
+    /// The plugin failed; its memory is not to be trusted any more.
     Fault(Fault),
-    /// What it measures is not there now; it is asked again.
+    /// What it measures is not there at the moment; it is called again.
     Unavailable(String),
-    /// It cannot work on this host, or not as configured; it is not asked again until something changes.
-    Disabled(String),
+    /// It cannot work on this host or as it is configured; it is not called until that changes.
+    Disabled(Disabled),
+}
+
+/// Why a plugin is not called any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disabled {
+    /// The error that the plugin returned.
+    pub cause: DisabledCause,
+    /// The end of a sentence that begins with the plugin, on one line.
+    pub reason: String,
+    /// What the operator can do.
+    pub remedy: String,
+}
+
+/// The error of a plugin that is not called any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisabledCause {
+    /// The host has nothing for it to measure.
+    Unsupported,
+    /// Its settings are wrong or missing.
+    InvalidConfig,
+    /// A grant is missing.
+    Denied,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault(fault) => fault.fmt(f),
-            Self::Unavailable(message) | Self::Disabled(message) => f.write_str(message),
+            Self::Unavailable(message) => f.write_str(message),
+            Self::Disabled(disabled) => f.write_str(&disabled.reason),
         }
     }
 }

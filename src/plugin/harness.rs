@@ -1,6 +1,6 @@
-//! One plugin by itself, for who writes plugins or thinks of installing one: loaded, described, configured and called by
-//! the agent's own code and under the same limits, with a recorder in place of the log. Whatever a plugin says of itself is
-//! handed on as single lines that can be shown. Nothing is decided here: what counts as good is the caller's business.
+//! One plugin by itself, for its author or for those who consider installing it: loaded, described, configured and called
+//! by the agent's own code and under the same limits, with a recorder in place of the log. Texts of the plugin are single
+//! lines that can be shown. The caller decides what counts as good.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,19 +14,22 @@ use tokio::sync::Semaphore;
 
 use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
+use super::blocking::BusyFiles;
 use super::cache::Cache;
 use super::compile::Compiler;
 use super::context::{PluginContext, plugins_of};
-use super::directory::{self, EntryState};
+use super::directory::EntryState;
 use super::engine::Engine;
 use super::fault::Failure;
-use super::host::{GrantKind, grant_line, printable};
+use super::host::{GrantKind, grant_line};
 use super::instance::{Code, Instance, grant_of};
 use super::load::{CHECKED_NEEDS, Compiled, Load, Outcome, Rejection};
 use super::recorder::{self, RecordedDenial, Recorder};
+use super::scan::{Scan, scan};
 use super::sealed::Hash;
 use crate::clock::schedule::{Tick, wall_clock};
 use crate::config::{Config, PluginConfig};
+use crate::escape::printable;
 use crate::sample::{MetricKind, Module};
 
 pub use super::recorder::Message;
@@ -235,36 +238,40 @@ impl PluginHarness {
         plugins_of(file, &self.plugins)
     }
 
-    /// What the agent would look at in a directory.
+    /// The files of a directory that the agent would load.
     ///
     /// # Errors
     ///
     /// When it cannot be read.
-    pub fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
-        let entries = directory::list(directory)?.into_iter().map(|(file, look)| {
-            let plugins = match look {
+    pub async fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
+        let Scan { listing, unresponsive } = scan(directory.to_owned(), BusyFiles::default()).await?;
+        let entries = listing.into_iter().map(|(file, state)| {
+            let plugins = match state {
                 EntryState::File(_) => self.plugins_of(&file),
                 EntryState::Unusable(why) => Err(why),
             };
             Entry { file, plugins }
         });
-        Ok(entries.collect())
+        let why = "does not respond; check the mount that it is on or links to";
+        let hung = unresponsive.into_iter().map(|file| Entry { file, plugins: Err(why.to_owned()) });
+        Ok(entries.chain(hung).collect())
     }
 
-    /// Loads a plugin with this name and this configuration, and asks who it is.
+    /// Loads a plugin with this name and this table of the configuration, if it has one, and describes it.
     ///
     /// # Errors
     ///
     /// Why there is none.
-    pub async fn open(&self, name: &str, config: PluginConfig, file: &Path) -> Result<LoadedPlugin, LoadError> {
+    pub async fn open(&self, name: &str, table: Option<PluginConfig>, file: &Path) -> Result<LoadedPlugin, LoadError> {
         let recorder = Arc::new(Recorder::default());
-        let watched = PluginContext::on_host(name, Arc::new(config), &self.root);
+        let watched = PluginContext::on_host(name, table.map(Arc::new), &self.root);
         let plugin = PluginContext { recorder: Some(Arc::clone(&recorder)), ..watched };
         let load = Load {
             engine: self.engine.clone(),
             compiler: self.compiler.clone(),
             cache: self.cache.clone(),
             permits: Arc::new(Semaphore::new(1)),
+            busy: BusyFiles::default(),
             plugin: plugin.clone(),
             path: file.to_owned(),
             known_hashes: [None, None],
@@ -276,24 +283,25 @@ impl PluginHarness {
             reason,
         };
         let Compiled { hash, bytes, code } = load.compiled().await.map_err(|outcome| match outcome {
-            Outcome::Rejected(hash, Rejection { reason, .. }) => load_error(Some(hash), reason),
+            Outcome::Rejected(hash, rejection) => load_error(Some(hash), rejection.text()),
             Outcome::Unreadable(error) => load_error(None, unreadable(&error)),
             // Nothing has settled, and nothing was tried.
             Outcome::AlreadyKnown(hash) | Outcome::Ready(super::load::Version { hash, .. }, _) => {
                 load_error(Some(hash), "was not loaded; report this".to_owned())
             }
         })?;
-        let about = plugin.describe(&code).await.map_err(|rejection| load_error(Some(hash), rejection.reason))?;
+        let about = plugin.describe(&code).await.map_err(|rejection| load_error(Some(hash), rejection.text()))?;
         let (clock, about) = (self.clock, about.into());
         Ok(LoadedPlugin { plugin, code, clock, hash, file_bytes: bytes, about, instance: None, recorder })
     }
 }
 
-/// Why a plugin that has failed would not serve: the end of a sentence that begins with it, with the remedy, as the log
-/// has it.
+/// Why a plugin that has failed would not serve: the end of a sentence that begins with it.
 #[must_use]
 pub fn reason(failure: &Failure) -> String {
-    Rejection::from(failure.clone()).reason
+    let rejection = Rejection::from(failure.clone());
+    // The remedy for a missing grant is shown with all lines that are missing.
+    if matches!(failure, Failure::Fault(_)) { rejection.text() } else { rejection.reason }
 }
 
 fn unreadable(error: &io::Error) -> String {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use denial::{GrantKind, ReportedDenials, grant_line};
 pub(super) use files::may_size;
-pub(super) use log::{PluginLog, is_plain, printable};
+pub(super) use log::PluginLog;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use net::Connection;
 pub(super) use offload::Permits;
@@ -56,7 +56,12 @@ impl State {
         }
     }
 
-    /// Begins a call that may take so long.
+    /// The plugin that the guest is an instance of.
+    pub(super) fn context(&self) -> &PluginContext {
+        &self.plugin
+    }
+
+    /// Begins a call with this time limit.
     pub(super) fn begin(&mut self, timeout: Duration) {
         let now = Instant::now();
         self.deadline = now + timeout;

@@ -13,12 +13,13 @@ use super::bindings::exports::gauged::plugin::collector::{self as wit, Capabilit
 use super::bindings::{self, PluginPre};
 use super::context::PluginContext;
 use super::engine::Engine;
-use super::fault::{Failure, Fault, FaultKind, is_shortage};
-use super::host::{self, GrantKind, State, grant_line, printable};
+use super::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, is_shortage};
+use super::host::{self, GrantKind, State, grant_line};
 use super::result::{Collected, Converter};
 use crate::clock::schedule::Tick;
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
+use crate::escape::printable;
 
 /// How much later than a guest's time limit a call is given up from outside: for a host function that does not return,
 /// which a guest's own limit cannot interrupt.
@@ -116,7 +117,8 @@ impl Instance {
             let call = pin!(self.guest.gauged_plugin_collector().call_configure(&mut self.store, config));
             timed(&self.engine, self.config.timeout, call).await
         };
-        called.map_err(|stop| Failure::Fault(self.fault("configure", &stop)))?.map_err(failure)
+        let returned = called.map_err(|stop| Failure::Fault(self.fault("configure", &stop)))?;
+        returned.map_err(|error| failure(error, self.store.data().context()))
     }
 
     /// Has it measure. `monotonic` is the reading of a clock that never goes backwards.
@@ -132,7 +134,10 @@ impl Instance {
             timed(&self.engine, self.config.timeout, call).await
         };
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
-        returned.map(|modules| self.converter.convert(modules, &self.config.limits)).map_err(failure)
+        match returned {
+            Ok(modules) => Ok(self.converter.convert(modules, &self.config.limits)),
+            Err(error) => Err(failure(error, self.store.data().context())),
+        }
     }
 
     fn fault(&self, call: &str, stop: &Stop) -> Fault {
@@ -195,22 +200,31 @@ fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
     Fault { kind, message: format!("{call} failed: {}", printable(&format!("{error:#}"))) }
 }
 
-/// What the agent makes of a plugin's own error.
-fn failure(error: wit::Error) -> Failure {
+/// The failure that a plugin's own error stands for.
+fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
+    let disabled = |cause, reason, remedy| Failure::Disabled(Disabled { cause, reason, remedy });
     match error {
-        wit::Error::Unsupported(why) => Failure::Disabled(format!("cannot work on this host: {}", printable(&why))),
+        wit::Error::Unsupported(why) => {
+            let reason = format!("cannot work on this host: {}", printable(&why));
+            let remedy = "none, unless the host changes: then replace the file or restart the agent".to_owned();
+            disabled(DisabledCause::Unsupported, reason, remedy)
+        }
         wit::Error::InvalidConfig(keys) => {
-            // What is wrong with all of it has no key.
-            let told = |invalid: &wit::Invalid| match &*invalid.key {
+            // An error in the configuration as a whole has no key.
+            let describe = |invalid: &wit::Invalid| match &*invalid.key {
                 "" => invalid.message.clone(),
                 key => format!("{key}: {}", invalid.message),
             };
-            let keys: Vec<String> = keys.iter().map(told).collect();
-            Failure::Disabled(format!("does not accept its configuration: {}", printable(&keys.join("; "))))
+            let keys: Vec<String> = keys.iter().map(describe).collect();
+            let reason = format!("does not accept its configuration: {}", printable(&keys.join("; ")));
+            let remedy = format!("correct config under [plugins.{}], and restart the agent", plugin.name);
+            disabled(DisabledCause::InvalidConfig, reason, remedy)
         }
-        wit::Error::Denied(need) => {
-            let Need { capability, reason } = &need;
-            Failure::Disabled(format!("lacks the grant {} to {}", capability_line(capability), printable(reason)))
+        wit::Error::Denied(Need { capability, reason }) => {
+            let (key, value) = grant_of(&capability);
+            let remedy = format!("{}, and restart the agent", plugin.remedy(key, value));
+            let reason = format!("is missing the grant {} to {}", grant_line(key, value), printable(&reason));
+            disabled(DisabledCause::Denied, reason, remedy)
         }
         wit::Error::Unavailable(why) => Failure::Unavailable(printable(&why)),
         wit::Error::Internal(why) => Failure::Fault(Fault { kind: FaultKind::Internal, message: printable(&why) }),
@@ -236,21 +250,33 @@ pub(super) fn grant_of(capability: &Capability) -> (GrantKind, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::grants::Grants;
 
     #[test]
-    fn what_is_wrong_with_a_configuration_is_told_by_key_where_there_is_one() {
+    fn invalid_configuration_names_the_keys() {
+        let plugin = PluginContext::new("redis", Arc::default(), Grants::none());
         let invalid = |key: &str, message: &str| wit::Invalid { key: key.to_owned(), message: message.to_owned() };
-        let told = |keys| match failure(wit::Error::InvalidConfig(keys)) {
-            Failure::Disabled(why) => why,
+        let disabled = |error| match failure(error, &plugin) {
+            Failure::Disabled(disabled) => disabled,
             other => panic!("{other:?}"),
         };
+        let reason = |keys| disabled(wit::Error::InvalidConfig(keys)).reason;
         assert_eq!(
-            told(vec![invalid("", "this plugin has no settings")]),
+            reason(vec![invalid("", "this plugin has no settings")]),
             "does not accept its configuration: this plugin has no settings"
         );
         assert_eq!(
-            told(vec![invalid("mounts.only", "unknown key"), invalid("", "too long\n")]),
+            reason(vec![invalid("mounts.only", "unknown key"), invalid("", "too long\n")]),
             "does not accept its configuration: mounts.only: unknown key; too long\\n"
         );
+    }
+
+    #[test]
+    fn a_missing_grant_comes_with_its_lines() {
+        let plugin = PluginContext::new("redis", Arc::default(), Grants::none());
+        let need = Need { capability: Capability::Connect("db:1".to_owned()), reason: "to ask".to_owned() };
+        let Failure::Disabled(disabled) = failure(wit::Error::Denied(need), &plugin) else { panic!("disabled") };
+        assert_eq!(disabled.cause, DisabledCause::Denied);
+        assert_eq!(disabled.remedy, r#"write under [plugins.redis]: connect = ["db:1"], and restart the agent"#);
     }
 }

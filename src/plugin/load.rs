@@ -2,7 +2,7 @@
 //! once. A file is either as good as that, or it is rejected with a reason and the remedy.
 
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,17 +12,19 @@ use tokio::task::spawn_blocking;
 use wasmtime::component::Component;
 
 use super::bindings::exports::gauged::plugin::collector::{About, Capability, Need};
+use super::blocking::{BlockingError, BusyFiles, Progress, run_blocking};
 use super::cache::Cache;
 use super::compile::{CompilePermit, Compiler};
 use super::context::PluginContext;
 use super::engine::Engine;
-use super::fault::{Failure, Fault, FaultKind, is_shortage};
-use super::host::{may_size, printable};
+use super::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, is_shortage};
+use super::host::{GrantKind, may_size};
 use super::instance::{Code, Instance, capability_line, grant_of};
 use super::sealed::{Hash, Sealed};
 use super::{probe, result};
 use crate::address::{Address, Origin};
 use crate::clock::schedule::Tick;
+use crate::escape::printable;
 use crate::hostpath;
 use crate::sample::Text;
 
@@ -54,6 +56,8 @@ pub(super) struct Load {
     pub(super) compiler: Compiler,
     pub(super) cache: Cache,
     pub(super) permits: Arc<Semaphore>,
+    /// The plugins whose files are being read, lest a thread hangs in each attempt.
+    pub(super) busy: BusyFiles,
     pub(super) plugin: PluginContext,
     pub(super) path: PathBuf,
     /// The content that serves now, and the one that was rejected for good last: neither is loaded again.
@@ -103,41 +107,53 @@ pub(super) enum Trial {
 
 /// Why a file may not serve.
 pub(super) struct Rejection {
-    /// What the plugin calls its version, once it has said so.
+    /// The plugin's own version, once it has been described.
     pub(super) version: Option<String>,
     /// The end of a sentence that begins with the file, on one line.
     pub(super) reason: String,
-    /// Whether that is a fault, rather than a host on which there is nothing to measure.
+    /// What the operator can do.
+    pub(super) remedy: String,
+    /// Whether it counts as a fault. A host on which there is nothing to measure is none.
     pub(super) is_fault: bool,
+    /// The plugin's own error that it cannot work, if it returned one.
+    pub(super) disabled: Option<DisabledCause>,
     pub(super) retry: RetryPolicy,
 }
 
-/// What may become of a file that was rejected.
+/// When a file that was rejected is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetryPolicy {
-    /// Nothing: its content is wrong.
+    /// Never with this content, which is wrong.
     Never,
-    /// It does not fit this host, which may change: it is tried again when it is put there again.
+    /// When the file changes, even to the same content: it does not fit this host or this configuration.
     OnChange,
-    /// What is wrong may pass, as a busy host does, or what is measured may come: it is tried again after a pause.
+    /// After a pause: the cause may pass, such as a busy host, or what is measured may appear.
     Backoff,
 }
 
 impl Rejection {
-    /// It is this version that may not serve.
+    /// The same with the plugin's version.
     pub(super) fn with_version(self, version: &str) -> Self {
         Self { version: Some(version.to_owned()), ..self }
     }
 
-    /// What is wrong may pass.
+    /// The same, with another attempt after a pause.
     pub(super) fn retryable(self) -> Self {
         Self { retry: RetryPolicy::Backoff, ..self }
     }
+
+    /// Reason and remedy as one text.
+    pub(super) fn text(&self) -> String {
+        format!("{}; {}", self.reason, self.remedy)
+    }
 }
 
+/// From a text `reason; remedy`, the form of all texts about files.
 impl From<String> for Rejection {
-    fn from(reason: String) -> Self {
-        Self { version: None, reason: printable(&reason), is_fault: true, retry: RetryPolicy::Never }
+    fn from(text: String) -> Self {
+        let (reason, remedy) = text.rsplit_once("; ").unwrap_or((&text, "replace the file to retry"));
+        let (reason, remedy) = (printable(reason), printable(remedy));
+        Self { version: None, reason, remedy, is_fault: true, disabled: None, retry: RetryPolicy::Never }
     }
 }
 
@@ -151,15 +167,17 @@ impl From<Failure> for Rejection {
             Failure::Disabled(_) => RetryPolicy::OnChange,
         };
         let is_fault = matches!(failure, Failure::Fault(_));
-        let reason = match failure {
+        let (reason, remedy, disabled) = match failure {
             Failure::Fault(fault) if fault.kind == FaultKind::Shortage => {
-                format!("cannot run now: {fault}; leave the agent more memory")
+                (format!("cannot run now: {fault}"), "leave the agent more memory".to_owned(), None)
             }
-            Failure::Fault(fault) => format!("fails: {fault}; mend the plugin"),
-            Failure::Unavailable(why) => format!("has nothing to measure: {why}"),
-            Failure::Disabled(why) => why,
+            Failure::Fault(fault) => (format!("fails: {fault}"), "fix the plugin".to_owned(), None),
+            Failure::Unavailable(why) => {
+                (format!("has nothing to measure: {why}"), "start what it measures, or remove it".to_owned(), None)
+            }
+            Failure::Disabled(Disabled { cause, reason, remedy }) => (reason, remedy, Some(cause)),
         };
-        Self { version: None, reason: printable(&reason), is_fault, retry }
+        Self { version: None, reason: printable(&reason), remedy: printable(&remedy), is_fault, disabled, retry }
     }
 }
 
@@ -206,9 +224,7 @@ impl Load {
 
     /// Reads the file, and finds out whether it has to be compiled. Of its content nothing but the beginning is looked at.
     async fn look_up(&self) -> Result<Lookup, Outcome> {
-        let path = self.path.clone();
-        let read = spawn_blocking(move || read(&path)).await.map_err(io::Error::other).flatten();
-        let file = read.map_err(Outcome::Unreadable)?;
+        let file = self.read_file().await.map_err(Outcome::Unreadable)?;
         let hash = file.hash();
         let reject = |reason: String| Outcome::Rejected(hash, reason.into());
         if self.known_hashes.contains(&Some(hash)) {
@@ -226,6 +242,22 @@ impl Load {
             }
             None => Lookup::Uncompiled(file),
         })
+    }
+
+    /// Reads the file, as long as its file system responds.
+    async fn read_file(&self) -> io::Result<Sealed> {
+        let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "its file system does not respond");
+        let busy = self.busy.enter(&self.plugin.name).ok_or_else(timed_out)?;
+        let path = self.path.clone();
+        let reading = run_blocking(move |progress| {
+            let _busy = busy;
+            read(&path, progress)
+        });
+        match reading.await {
+            Ok(read) => read,
+            Err(BlockingError::Stalled) => Err(timed_out()),
+            Err(BlockingError::Panicked(why)) => Err(io::Error::other(why)),
+        }
     }
 
     async fn compile(&self, file: Sealed, permit: CompilePermit<'_>) -> Result<Code, Rejection> {
@@ -270,37 +302,53 @@ impl Load {
         Ok((version, trial))
     }
 
-    /// Tells the operator what a plugin needs and has not been granted, with the lines to write.
+    /// Reports the grants that a plugin needs and has not, with the lines to add. Without a table that is no warning:
+    /// the plugin does without.
     async fn report_missing_grants(&self, needs: Vec<Need>) {
-        let PluginContext { name, .. } = &self.plugin;
+        let PluginContext { name, is_configured, .. } = &self.plugin;
         let until = Instant::now() + self.plugin.config.timeout;
-        let mut reported = 0;
-        if needs.len() > CHECKED_NEEDS {
-            tracing::warn!("plugin {name} needs more than {CHECKED_NEEDS} grants; those beyond are not looked at");
-        }
+        let (mut missing, mut unusable): (Vec<(GrantKind, String)>, Vec<String>) = (Vec::new(), Vec::new());
+        let (mut reasons, total) = (Vec::new(), needs.len());
         for Need { capability, reason } in needs.into_iter().take(CHECKED_NEEDS) {
-            let is_granted = self.plugin.is_granted(&capability, until).await;
-            if is_granted == Ok(true) {
-                continue;
-            }
-            if reported == REPORTED_NEEDS {
-                return tracing::warn!("plugin {name} lacks more grants than the {REPORTED_NEEDS} above");
-            }
-            reported += 1;
-            let reason = printable(&reason);
-            match is_granted {
-                Ok(_) => {
+            match self.plugin.is_granted(&capability, until).await {
+                Ok(true) => {}
+                Ok(false) => {
                     let (key, value) = grant_of(&capability);
-                    let remedy = self.plugin.remedy(key, value);
-                    tracing::warn!("plugin {name} lacks a grant to {reason}; {remedy}");
+                    self.plugin.record_need(key, value);
+                    missing.push((key, value.to_owned()));
+                    reasons.push(format!("to {}", printable(&reason)));
                 }
                 Err(why) => {
-                    let (line, why) = (capability_line(&capability), printable(&why));
-                    tracing::warn!("plugin {name} needs {line} to {reason}, but that {why}; mend the plugin");
+                    unusable.push(format!("{} {}", capability_line(&capability), printable(&why)));
                 }
             }
         }
+        if total > CHECKED_NEEDS {
+            tracing::warn!(plugin = &**name, needs = total, checked = CHECKED_NEEDS, "plugin needs too many grants");
+        }
+        if !unusable.is_empty() {
+            let (needs, remedy) = (first_of(&unusable, REPORTED_NEEDS), "fix the plugin");
+            tracing::warn!(plugin = &**name, needs, remedy, "plugin needs impossible grants");
+        }
+        if missing.is_empty() {
+            return;
+        }
+        let (count, reason) = (missing.len(), first_of(&reasons, REPORTED_NEEDS));
+        missing.truncate(REPORTED_NEEDS);
+        let remedy = format!("{}, and restart the agent", self.plugin.remedy_for(&missing));
+        if *is_configured {
+            tracing::warn!(plugin = &**name, count, reason, remedy, "grants missing");
+        } else {
+            tracing::info!(plugin = &**name, count, reason, remedy, "grants missing");
+        }
     }
+}
+
+/// The first texts of a list, and how many more there are.
+fn first_of(texts: &[String], most: usize) -> String {
+    let more = texts.len().saturating_sub(most);
+    let shown = texts[..texts.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 fn unloadable(why: &impl fmt::Display) -> String {
@@ -313,7 +361,7 @@ impl PluginContext {
         let plugin = self.without_grants();
         let mut instance = Instance::new(code, &plugin).await.map_err(Failure::Fault)?;
         let about = instance.describe().await.map_err(Failure::Fault)?;
-        result::check_about(&about).map_err(|why| format!("{why}; mend the plugin"))?;
+        result::check_about(&about).map_err(|why| format!("{why}; fix the plugin"))?;
         Ok(about)
     }
 
@@ -344,14 +392,30 @@ impl PluginContext {
 }
 
 /// Reads a file that may be replaced, truncated or turned into something else at any moment.
-fn read(path: &Path) -> io::Result<Sealed> {
+fn read(path: &Path, progress: &Progress) -> io::Result<Sealed> {
     use rustix::fs::{Mode, OFlags, open};
     // A pipe put in the file's place must not keep the thread waiting for its writer.
     let file = std::fs::File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    Sealed::copy(file.take(FILE_BYTES + 1))
+    Sealed::copy(Reporting { file: file.take(FILE_BYTES + 1), progress })
+}
+
+/// Reports progress with each piece that is read.
+struct Reporting<'a, R> {
+    file: R,
+    progress: &'a Progress,
+}
+
+impl<R: Read> Read for Reporting<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.progress.is_abandoned() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.progress.advance();
+        self.file.read(buffer)
+    }
 }
 
 #[cfg(test)]
@@ -360,8 +424,8 @@ mod tests {
 
     #[test]
     fn a_rejection_is_one_line_whatever_the_file_contains() {
-        let rejection = Rejection::from("exports a\n2026 ERROR plugin redis: forged".to_owned());
-        assert_eq!(rejection.reason, r"exports a\n2026 ERROR plugin redis: forged");
+        let rejection = Rejection::from("exports a\n2026 ERROR plugin redis: forged; fix it".to_owned());
+        assert_eq!((&*rejection.reason, &*rejection.remedy), (r"exports a\n2026 ERROR plugin redis: forged", "fix it"));
         assert!(Rejection::from("x".repeat(1 << 20)).reason.len() < 2048);
     }
 }

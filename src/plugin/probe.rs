@@ -17,6 +17,9 @@ const SERVED: &str = "0.1";
 /// The name with which a core module carries the world that it was built for.
 const WORLD_SECTION: &str = "component-type";
 
+/// The modules that core modules for WASI preview 1 import from. Only an adapter turns them into components.
+const PREVIEW_1: [&str; 2] = ["wasi_snapshot_preview1", "wasi_unstable"];
+
 /// The packages that a core module's worlds may name: its own, this contract, and the dozen of WASI.
 const PACKAGES: usize = 100;
 
@@ -78,10 +81,23 @@ fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
 fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
     let mut worlds = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
-        if let Payload::CustomSection(section) = payload.map_err(|error| damaged(&error))?
-            && section.name().starts_with(WORLD_SECTION)
-        {
-            worlds.push(section.data());
+        match payload.map_err(|error| damaged(&error))? {
+            Payload::CustomSection(section) if section.name().starts_with(WORLD_SECTION) => {
+                worlds.push(section.data());
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    let from = import.map_err(|error| damaged(&error))?.module;
+                    if PREVIEW_1.contains(&from) {
+                        return Err(format!(
+                            "is a core module for WASI preview 1 (it imports {from}); build it for \
+                             wasm32-unknown-unknown or wasm32-wasip2, or make a component of it with wasm-tools \
+                             component new --adapt"
+                        ));
+                    }
+                }
+            }
+            _ => {}
         }
     }
     if worlds.is_empty() {
@@ -186,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    fn refuses(bytes: &[u8], why: &Expect) {
+    fn expect_error(bytes: &[u8], why: &Expect) {
         why.assert_eq(&to_component(bytes).expect_err("not a plugin"));
     }
 
@@ -195,38 +211,44 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_has_its_answer() {
-        refuses(b"", &expect!["is empty; copy it again"]);
-        refuses(b"(component)", &expect!["is text, not WebAssembly; build it for a wasm target"]);
-        refuses(&[0, 1, 2, 3], &expect!["is not WebAssembly; build it for a wasm target"]);
-        refuses(
+    fn each_mistake_has_its_own_error() {
+        expect_error(b"", &expect!["is empty; copy it again"]);
+        expect_error(b"(component)", &expect!["is text, not WebAssembly; build it for a wasm target"]);
+        expect_error(&[0, 1, 2, 3], &expect!["is not WebAssembly; build it for a wasm target"]);
+        expect_error(
             b"\x7fELF\x02\x01",
             &expect![
                 "is native code, such as a precompiled artifact, which is never loaded; use the .wasm file it was made of"
             ],
         );
-        refuses(
+        expect_error(
             b"\0asm\x09\0\0\0",
             &expect!["has a WebAssembly header of an unknown version; rebuild it with a current toolchain"],
         );
-        refuses(
+        expect_error(
             &component("(module)"),
             &expect!["is a core module that carries no world; build it with the gauged SDK, or make a component of it"],
         );
-        refuses(
+        expect_error(
+            &component("(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func)))"),
+            &expect![
+                "is a core module for WASI preview 1 (it imports wasi_snapshot_preview1); build it for wasm32-unknown-unknown or wasm32-wasip2, or make a component of it with wasm-tools component new --adapt"
+            ],
+        );
+        expect_error(
             &component("(component)"),
             &expect![
                 "is a component of another world: it exports nothing instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin"
             ],
         );
         let exporting = |name: &str| component(&format!("(component (instance $i) (export \"{name}\" (instance $i)))"));
-        refuses(
+        expect_error(
             &exporting("wasi:cli/run@0.2.0"),
             &expect![
                 "is a component of another world: it exports wasi:cli/run@0.2.0 instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin"
             ],
         );
-        refuses(
+        expect_error(
             &exporting("gauged:plugin/collector@0.2.0"),
             &expect![
                 "was built for version 0.2.0 of the contract, and this agent, 0.1.0, serves 0.1; update the agent, or build the plugin for 0.1"
@@ -235,13 +257,13 @@ mod tests {
         assert!(to_component(&exporting("gauged:plugin/collector@0.1.7")).is_ok());
         assert!(to_component(&exporting("gauged:plugin/collector@0.10.0")).is_err());
         let whole = exporting("gauged:plugin/collector@0.1.0");
-        refuses(&whole[..whole.len() - 3], &expect!["is truncated; copy it again"]);
+        expect_error(&whole[..whole.len() - 3], &expect!["is truncated; copy it again"]);
     }
 
     /// A file of two kilobytes that once ended the process: the fuzzer found it.
     #[test]
     fn a_world_whose_packages_need_each_other_is_refused() {
-        refuses(
+        expect_error(
             include_bytes!("../../fuzz/corpus/probe/packages-in-a-circle"),
             &expect!["is a core module that carries no proper world: its packages need each other; rebuild it"],
         );

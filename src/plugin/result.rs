@@ -6,8 +6,8 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
-use super::host::{is_plain, printable};
 use crate::config::limits::{Limit, Limits};
+use crate::escape::{is_plain, printable};
 use crate::sample::{Label, Labels, Module, Value, is_label_name, is_name};
 
 /// The most metrics that a plugin may describe: names, whatever their labels.

@@ -1,5 +1,5 @@
-//! A plugin's place among the others, which lasts as long as its file: the version that serves, where its instance is,
-//! what went wrong so far. Decides, and leaves the waiting to its owner.
+//! The supervisor of one plugin, which lasts as long as its file: the version that serves, its instance, its failures and
+//! its counters. It decides; its owner does the waiting.
 
 use std::future::Future;
 use std::io;
@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use super::context::PluginContext;
-use super::fault::{Counts, Failure, Fault, FaultKind};
+use super::fault::{Counts, Disabled, DisabledCause, Failure, Fault, FaultKind};
 use super::instance::Instance;
 use super::load::{Outcome, Rejection, RetryPolicy, Trial, Version};
+use super::report::{Report, ReportKind};
 use super::result::Collected;
 use super::sealed::Hash;
 use crate::clock::schedule::Tick;
@@ -26,9 +27,11 @@ pub(super) struct Supervisor {
     /// Of what the agent tells of it.
     labels: Labels,
     loading: Loading,
-    /// What was rejected last.
+    /// The content that was rejected last.
     rejected: Option<Rejected>,
-    /// When to load that again, if it may pass then.
+    /// Why the file could not be read at the last attempt.
+    read_error: Option<String>,
+    /// When to load the rejected content again, if the cause may pass.
     reload: Backoff,
 
     serving: Option<Arc<Version>>,
@@ -72,6 +75,8 @@ struct Rejected {
     hash: Hash,
     version: Option<String>,
     reason: String,
+    remedy: String,
+    disabled: Option<DisabledCause>,
     retry: RetryPolicy,
 }
 
@@ -83,7 +88,40 @@ enum Loading {
     Again,
 }
 
-/// What became of the last call.
+/// The state of a plugin, as `plugin_state` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The file is being loaded for the first time.
+    Loading,
+    /// The last call, or the trial, succeeded.
+    Up,
+    /// What it measures is not there.
+    Unavailable,
+    /// The last call ended in a fault; it is called again after a pause.
+    Failed,
+    /// It cannot work on this host, or is not called until its file changes.
+    Disabled,
+    /// The file was rejected, and no version serves.
+    Rejected,
+    /// It needs a table in the configuration, and has none.
+    Idle,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Up => "up",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+            Self::Rejected => "rejected",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// The outcome of the last call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Condition {
     Up,
@@ -123,6 +161,7 @@ impl Supervisor {
             file,
             loading: Loading::No,
             rejected: None,
+            read_error: None,
             reload: Backoff::default(),
             serving: None,
             generation: 0,
@@ -178,51 +217,72 @@ impl Supervisor {
         self.condition == Condition::Up
     }
 
-    /// Takes the outcome of a load. Answers whether to load again at once.
-    pub(super) fn handle_load(&mut self, outcome: Outcome, directory: &Path, now: Instant) -> bool {
+    /// Handles the outcome of a load. Returns whether to load again at once, and the report that is due, if any.
+    pub(super) fn handle_load(
+        &mut self,
+        outcome: Outcome,
+        directory: &Path,
+        now: Instant,
+    ) -> (bool, Option<(ReportKind, Report)>) {
         let again = std::mem::replace(&mut self.loading, Loading::No) == Loading::Again;
         let path = directory.join(&self.file);
-        match outcome {
-            Outcome::AlreadyKnown(hash) => {
-                let is_rejected = |rejected: &Rejected| rejected.hash == hash;
-                match self.rejected.take_if(|rejected| !is_rejected(rejected)) {
-                    // What serves is back in its place.
-                    Some(_) => self.reload = Backoff::default(),
-                    None => self.report_rejection(&path),
+        if !matches!(outcome, Outcome::Unreadable(_)) {
+            self.read_error = None;
+        }
+        let report = match outcome {
+            Outcome::AlreadyKnown(hash) => match self.rejected.take_if(|rejected| rejected.hash != hash) {
+                // The content that serves is back in its place.
+                Some(_) => {
+                    self.reload = Backoff::default();
+                    None
                 }
-            }
-            Outcome::Unreadable(error) => self.report_unreadable(&error, &path),
+                None => self.rejection_report(&path),
+            },
+            Outcome::Unreadable(error) => self.handle_read_error(&error, &path),
             Outcome::Rejected(hash, rejection) => self.reject(hash, rejection, &path, now),
-            // A version takes the place of one that is up only when it measures, and of any other only when it does not
-            // fail.
+            // A new version replaces one that is up only when it measures, and any other only when it does not fail.
             Outcome::Ready(version, Trial::Failed(fault)) if self.serving.is_some() => {
                 let rejection = Rejection::from(Failure::Fault(fault)).with_version(&version.name);
-                self.reject(version.hash, rejection, &path, now);
+                self.reject(version.hash, rejection, &path, now)
             }
             Outcome::Ready(version, Trial::Unavailable(why)) if self.is_up() => {
                 let rejection = Rejection::from(Failure::Unavailable(why)).with_version(&version.name);
-                self.reject(version.hash, rejection, &path, now);
+                self.reject(version.hash, rejection, &path, now)
             }
-            Outcome::Ready(version, trial) => self.serve(version, trial, now),
-        }
+            Outcome::Ready(version, trial) => {
+                self.serve(version, trial, now);
+                None
+            }
+        };
         if again {
             self.loading = Loading::Yes;
         }
-        again
+        (again, report)
     }
 
-    fn report_unreadable(&mut self, error: &io::Error, path: &Path) {
-        let (plugin, path, consequence) = (&self.plugin.name, path.display(), self.consequence());
-        if error.kind() == io::ErrorKind::NotFound {
-            tracing::warn!("plugin {plugin}: {path} went away while it was being loaded; {consequence}");
-        } else {
-            tracing::warn!("plugin {plugin}: {path} cannot be read: {error}; allow the agent to; {consequence}");
+    /// Reports once for each reason that the file cannot be read.
+    fn handle_read_error(&mut self, error: &io::Error, path: &Path) -> Option<(ReportKind, Report)> {
+        let reason = error.to_string();
+        if self.read_error.as_ref() == Some(&reason) {
+            return None;
+        }
+        let remedy = match error.kind() {
+            // The next scan finds out what happened to it.
+            io::ErrorKind::NotFound => "none, if it was removed",
+            io::ErrorKind::PermissionDenied => "allow the agent to read it",
+            io::ErrorKind::TimedOut => "check the file system; the file is read again every 30 s",
+            _ => "check the disk or the mount; the file is read again every 30 s",
+        };
+        if error.kind() != io::ErrorKind::NotFound {
             self.faults.add(FaultKind::Load);
         }
+        let report = self.report(path, None, None, format!("cannot be read: {reason}"), remedy.to_owned());
+        self.read_error = Some(reason);
+        Some((ReportKind::Rejected, report))
     }
 
-    fn reject(&mut self, hash: Hash, rejection: Rejection, path: &Path, now: Instant) {
-        let Rejection { version, reason, is_fault, retry } = rejection;
+    fn reject(&mut self, hash: Hash, rejection: Rejection, path: &Path, now: Instant) -> Option<(ReportKind, Report)> {
+        let Rejection { version, reason, remedy, is_fault, disabled, retry } = rejection;
         if is_fault {
             self.faults.add(FaultKind::Load);
         }
@@ -232,36 +292,54 @@ impl Supervisor {
         if retry == RetryPolicy::Backoff {
             self.reload.record_failure(now);
         }
-        let rejected = Some(Rejected { hash, version, reason, retry });
-        // What is tried again and again is reported once.
+        let rejected = Some(Rejected { hash, version, reason, remedy, disabled, retry });
+        // A content that is tried again and again is reported once.
         let is_known = retry == RetryPolicy::Backoff && self.rejected == rejected;
         self.rejected = rejected;
-        if !is_known {
-            self.report_rejection(path);
+        if is_known { None } else { self.rejection_report(path) }
+    }
+
+    fn rejection_report(&self, path: &Path) -> Option<(ReportKind, Report)> {
+        let Rejected { hash, version, reason, remedy, retry, .. } = self.rejected.as_ref()?;
+        let kind = match self.state() {
+            State::Idle => ReportKind::Idle,
+            State::Disabled => ReportKind::Disabled,
+            _ => ReportKind::Rejected,
+        };
+        let retried = if *retry == RetryPolicy::Backoff { "; it is retried" } else { "" };
+        let remedy = format!("{remedy}{retried}");
+        Some((kind, self.report(path, version.clone(), Some(*hash), reason.clone(), remedy)))
+    }
+
+    fn report(
+        &self,
+        path: &Path,
+        version: Option<String>,
+        hash: Option<Hash>,
+        reason: String,
+        remedy: String,
+    ) -> Report {
+        Report {
+            plugin: Some(Arc::clone(&self.plugin.name)),
+            file: path.display().to_string(),
+            version,
+            hash: hash.as_ref().map(ToString::to_string),
+            reason,
+            remedy,
+            consequence: match self.serving {
+                Some(_) => "the previous version continues",
+                None => "no version is running",
+            },
         }
     }
 
-    fn report_rejection(&self, path: &Path) {
-        let Some(Rejected { hash, version, reason, retry }) = &self.rejected else { return };
-        let version = version.as_ref().map(|version| format!("{version}, ")).unwrap_or_default();
-        let again = match retry {
-            RetryPolicy::Never => "",
-            RetryPolicy::OnChange => "; when it can, put it there again",
-            RetryPolicy::Backoff => "; it is tried again",
-        };
-        let (plugin, path, consequence) = (&self.plugin.name, path.display(), self.consequence());
-        tracing::warn!("plugin {plugin}: {path} ({version}{hash}) {reason}; {consequence}{again}");
-    }
-
-    fn consequence(&self) -> &'static str {
-        if self.serving.is_some() { "the version before goes on" } else { "nothing of it runs" }
-    }
-
     fn serve(&mut self, version: Version, trial: Trial, now: Instant) {
-        let plugin = &self.plugin.name;
+        let (plugin, name, hash) = (&*self.plugin.name, &*version.name, &*version.digits);
         match &self.serving {
-            None => tracing::info!("plugin {plugin} {version} loaded"),
-            Some(former) => tracing::info!("plugin {plugin} {version} takes the place of {former}"),
+            None => tracing::info!(plugin, version = name, hash, "plugin loaded"),
+            Some(previous) => {
+                tracing::info!(plugin, version = name, hash, previous = %previous, "plugin replaced");
+            }
         }
         self.rejected = None;
         self.reload = Backoff::default();
@@ -340,7 +418,7 @@ impl Supervisor {
         match result {
             Ok(collected) => {
                 if let Condition::Unavailable(_, true) = self.condition {
-                    tracing::info!("plugin {}: what it measures is available again", self.plugin.name);
+                    tracing::info!(plugin = &*self.plugin.name, "plugin available again");
                 }
                 self.report_loss(&collected);
                 self.store_result(collected, is_late);
@@ -352,11 +430,12 @@ impl Supervisor {
                 self.keep_instance(instance);
                 self.handle_unavailable(why);
             }
-            Err(Failure::Disabled(why)) => {
+            Err(Failure::Disabled(Disabled { reason, remedy, .. })) => {
                 self.keep_instance(None);
                 self.reserved_modules.clear();
-                let plugin = &self.plugin.name;
-                tracing::warn!("plugin {plugin} {why}; it is put aside until its file changes or the agent restarts");
+                let (plugin, consequence) =
+                    (&*self.plugin.name, "not called until its file changes or the agent restarts");
+                tracing::warn!(plugin, reason, remedy, consequence, "plugin disabled");
                 self.condition = Condition::Disabled;
             }
             Err(Failure::Fault(fault)) => self.handle_fault(&fault, now),
@@ -370,26 +449,27 @@ impl Supervisor {
             Ok(collected) => self.dropped += collected.size(),
             Err(Failure::Fault(fault)) => {
                 self.faults.add(fault.kind);
-                let version = version.map(|version| format!(" {version}")).unwrap_or_default();
-                tracing::warn!("plugin {}{version}, which was replaced: {fault}", self.plugin.name);
+                let version = version.map(|version| version.name.to_string());
+                let (plugin, reason) = (&*self.plugin.name, &fault.message);
+                tracing::warn!(plugin, version, fault = fault.kind.name(), reason, "replaced plugin version failed");
             }
             Err(_) => {}
         }
     }
 
-    /// Tells once for each version that something of what it returns is not usable.
+    /// Reports once for each version that metrics were dropped.
     fn report_loss(&mut self, collected: &Collected) {
         let Some(loss) = collected.losses.first().filter(|_| !self.reported.loss) else { return };
         self.reported.loss = true;
-        let (plugin, version) = (&self.plugin.name, self.version());
-        tracing::warn!(
-            "plugin {plugin} {version}: dropped {loss}; mend the plugin; plugin_dropped_metrics_total counts the others"
-        );
+        let (plugin, (version, hash)) = (&*self.plugin.name, self.version_fields());
+        let remedy = "fix the plugin; plugin_dropped_metrics_total counts the others";
+        tracing::warn!(plugin, version, hash, reason = loss, remedy, "metrics dropped");
     }
 
-    /// What serves, as it is shown in the log.
-    fn version(&self) -> String {
-        self.serving.as_ref().map(ToString::to_string).unwrap_or_default()
+    /// Version and hash of the version that serves, for the log.
+    fn version_fields(&self) -> (Option<&str>, Option<&str>) {
+        let serving = self.serving.as_ref();
+        (serving.map(|version| &*version.name), serving.map(|version| &*version.digits))
     }
 
     /// Keeps a result for the next sample, in place of an older one that came too late for its own.
@@ -414,8 +494,9 @@ impl Supervisor {
         let is_logged = match &self.condition {
             Condition::Unavailable(known, true) if *known == why => true,
             _ if self.plugin.log.take() => {
-                let plugin = &self.plugin.name;
-                tracing::warn!("plugin {plugin}: not available: {why}; it is asked again at its next tick");
+                let (plugin, remedy) =
+                    (&*self.plugin.name, "start what it measures; it is called again at its next tick");
+                tracing::warn!(plugin, reason = why, remedy, "plugin unavailable");
                 true
             }
             _ => false,
@@ -427,12 +508,12 @@ impl Supervisor {
         self.keep_instance(None);
         self.faults.add(fault.kind);
         self.condition = Condition::Down;
-        let pause = self.restart.record_failure(now);
-        let (version, pause) = (self.version(), humantime::format_duration(pause));
-        tracing::warn!("plugin {} {version}: {fault}; started afresh after {pause}", self.plugin.name);
+        let pause = humantime::format_duration(self.restart.record_failure(now)).to_string();
+        let (plugin, (version, hash)) = (&*self.plugin.name, self.version_fields());
+        let (kind, reason) = (fault.kind.name(), &fault.message);
+        tracing::warn!(plugin, version, hash, fault = kind, reason, restart_after = pause, "plugin failed");
     }
 
-    /// The modules that it has brought idle.
     pub(super) fn pending(&self) -> &[Module] {
         self.pending.as_ref().map_or(&[], |collected| &collected.modules)
     }
@@ -448,32 +529,54 @@ impl Supervisor {
             self.dropped += module.len() as u64;
             if !self.reported.conflict {
                 self.reported.conflict = true;
-                let (plugin, version, name) = (&self.plugin.name, self.version(), &*module.name);
-                tracing::warn!(
-                    "plugin {plugin} {version}: its module {name} is dropped, another collector has it; rename one"
-                );
+                let (plugin, (version, hash)) = (&*self.plugin.name, self.version_fields());
+                let reason = "another collector has the module";
+                let (module, remedy) = (&*module.name, "rename one");
+                tracing::warn!(plugin, version, hash, module, reason, remedy, "module dropped");
             }
         }
     }
 
-    /// What is to be said of it in a word.
-    fn state(&self) -> &'static str {
-        match &self.condition {
-            _ if self.serving.is_none() && self.loading != Loading::No => "loading",
-            _ if self.serving.is_none() => "rejected",
-            Condition::Up => "up",
-            Condition::Down => "failed",
-            Condition::Unavailable(..) => "unavailable",
-            Condition::Disabled => "disabled",
+    /// The state of the plugin.
+    pub(super) fn state(&self) -> State {
+        let is_optional = |cause: DisabledCause| cause == DisabledCause::Unsupported || !self.plugin.is_configured;
+        match (&self.serving, &self.condition) {
+            (None, _) if self.loading != Loading::No => State::Loading,
+            (None, _) => match self.rejected.as_ref().and_then(|rejected| rejected.disabled) {
+                Some(DisabledCause::Unsupported) => State::Disabled,
+                Some(cause) if is_optional(cause) => State::Idle,
+                _ => State::Rejected,
+            },
+            (Some(_), Condition::Up) => State::Up,
+            (Some(_), Condition::Down) => State::Failed,
+            (Some(_), Condition::Unavailable(..)) => State::Unavailable,
+            (Some(_), Condition::Disabled) => State::Disabled,
         }
     }
 
-    /// Appends what the agent tells of the plugin.
+    /// Whether the configuration asks for it and no version of it serves. A host that has nothing for it to measure is no
+    /// reason to complain.
+    pub(super) fn is_missing(&self) -> bool {
+        self.plugin.is_configured && self.serving.is_none() && self.state() != State::Disabled
+    }
+
+    /// Whether it has metrics of its own in the module `agent` however many plugins there are: files that never were
+    /// plugins must not swell each sample.
+    pub(super) fn is_established(&self) -> bool {
+        self.plugin.is_configured || self.generation > 0
+    }
+
+    /// Whether the file that is there now was rejected.
+    pub(super) fn has_rejected_file(&self) -> bool {
+        self.rejected.is_some() && !matches!(self.state(), State::Idle | State::Disabled)
+    }
+
+    /// Appends the agent's metrics about the plugin.
     pub(super) fn append_metrics(&mut self, agent: &mut Module) {
         let labels = &self.labels;
         agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
-        agent.push_labelled("plugin_state", labels, Value::Text(self.state().into()));
-        agent.push_labelled("plugin_file_rejected", labels, u64::from(self.rejected.is_some()));
+        agent.push_labelled("plugin_state", labels, Value::Text(self.state().name().into()));
+        agent.push_labelled("plugin_file_rejected", labels, u64::from(self.has_rejected_file()));
         if let Some(version) = &self.serving {
             agent.push_labelled("plugin_version", labels, Value::Text(version.name.clone()));
             agent.push_labelled("plugin_hash", labels, Value::Text(version.digits.clone()));

@@ -128,14 +128,13 @@ fn run(samples: &Samples, mut output: File) -> bool {
             Err(error) => {
                 samples.lose();
                 if !std::mem::replace(&mut is_failing, true) {
-                    tracing::error!(
-                        "failed to write to standard output: {error}; samples are lost until that works again"
-                    );
+                    let remedy = "make space, or restart the reader";
+                    tracing::error!(reason = %error, remedy, "samples lost: standard output not writable");
                 }
             }
             Ok(()) if is_failing => {
                 is_failing = false;
-                tracing::info!("standard output works again");
+                tracing::info!("standard output writable again");
             }
             Ok(()) => {}
         }

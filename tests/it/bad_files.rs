@@ -15,7 +15,10 @@ fn assert_log_line(name: &str, bytes: &[u8], expected: &Expect) {
     install(bytes, &test.host.plugin(name));
     // The agent starts without the file, which its configuration names.
     let about_file = |log: &str| -> Vec<String> {
-        log.lines().filter(|line| line.contains(name) && !line.contains("is not there")).map(str::to_owned).collect()
+        log.lines()
+            .filter(|line| line.contains(name) && !line.contains("plugin file missing"))
+            .map(str::to_owned)
+            .collect()
     };
     let lines = test.agent.wait_log_for(name, |log| Some(about_file(log)).filter(|lines| !lines.is_empty()));
     test.agent.next();
@@ -30,7 +33,9 @@ fn empty_file_is_rejected() {
     assert_log_line(
         "bad.wasm",
         b"",
-        &expect!["WARN plugin bad: plugins/bad.wasm (e3b0c442) is empty; copy it again; nothing of it runs"],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=e3b0c442 reason="is empty" remedy="copy it again" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -40,13 +45,17 @@ fn truncated_file_is_rejected() {
     assert_log_line(
         "bad.wasm",
         &module[..module.len() - 100],
-        &expect!["WARN plugin bad: plugins/bad.wasm (eb689e7f) is truncated; copy it again; nothing of it runs"],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=eb689e7f reason="is truncated" remedy="copy it again" consequence="no version is running""#
+        ]],
     );
     let component = Guest::new("bad").component();
     assert_log_line(
         "bad.wasm",
         &component[..component.len() / 2],
-        &expect!["WARN plugin bad: plugins/bad.wasm (258e6323) is truncated; copy it again; nothing of it runs"],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=258e6323 reason="is truncated" remedy="copy it again" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -55,9 +64,9 @@ fn text_file_is_rejected() {
     assert_log_line(
         "bad.wasm",
         b"(module)",
-        &expect![
-            "WARN plugin bad: plugins/bad.wasm (1885772b) is text, not WebAssembly; build it for a wasm target; nothing of it runs"
-        ],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=1885772b reason="is text, not WebAssembly" remedy="build it for a wasm target" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -66,9 +75,9 @@ fn binary_other_than_wasm_is_rejected() {
     assert_log_line(
         "bad.wasm",
         &[0xff, 0xd8, 0xff],
-        &expect![
-            "WARN plugin bad: plugins/bad.wasm (6e568e1f) is not WebAssembly; build it for a wasm target; nothing of it runs"
-        ],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=6e568e1f reason="is not WebAssembly" remedy="build it for a wasm target" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -77,9 +86,9 @@ fn native_code_is_rejected() {
     assert_log_line(
         "bad.wasm",
         b"\x7fELF\x02\x01\x01",
-        &expect![
-            "WARN plugin bad: plugins/bad.wasm (ced1af6d) is native code, such as a precompiled artifact, which is never loaded; use the .wasm file it was made of; nothing of it runs"
-        ],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=ced1af6d reason="is native code, such as a precompiled artifact, which is never loaded" remedy="use the .wasm file it was made of" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -117,7 +126,7 @@ fn oversized_file_is_rejected() {
     fs::write(&path, Guest::new("bad").module()).expect("written");
     fs::File::options().write(true).open(&path).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
     fs::rename(path, test.host.plugin("bad.wasm")).expect("moved");
-    test.agent.wait_log("is larger than 32.0 MiB; make it smaller, by a release build; nothing of it runs");
+    test.agent.wait_log("reason=\"is larger than 32.0 MiB\" remedy=\"make it smaller, by a release build\"");
     test.replace_and_check();
 }
 
@@ -126,9 +135,9 @@ fn core_module_without_a_world_is_rejected() {
     assert_log_line(
         "bad.wasm",
         &wat::parse_str("(module)").expect("valid"),
-        &expect![
-            "WARN plugin bad: plugins/bad.wasm (93a44bbb) is a core module that carries no world; build it with the gauged SDK, or make a component of it; nothing of it runs"
-        ],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=93a44bbb reason="is a core module that carries no world" remedy="build it with the gauged SDK, or make a component of it" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -138,9 +147,9 @@ fn component_of_another_world_is_rejected() {
     assert_log_line(
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
-        &expect![
-            "WARN plugin bad: plugins/bad.wasm (abec0087) is a component of another world: it exports wasi:http/incoming-handler@0.2.0 instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin; nothing of it runs"
-        ],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=abec0087 reason="is a component of another world: it exports wasi:http/incoming-handler@0.2.0 instead of gauged:plugin/collector@0.1" remedy="build it for the world gauged:plugin/plugin" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -153,9 +162,9 @@ fn component_with_unknown_import_is_rejected() {
     assert_log_line(
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
-        &expect![
-            "WARN plugin bad: plugins/bad.wasm (f520308f) does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing; rebuild it against the contract; nothing of it runs"
-        ],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=f520308f reason="does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing" remedy="rebuild it against the contract" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -164,9 +173,9 @@ fn component_of_later_wit_version_is_rejected() {
     assert_log_line(
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.2.0"),
-        &expect![
-            "WARN plugin bad: plugins/bad.wasm (b5717571) was built for version 0.2.0 of the contract, and this agent, 0.1.0, serves 0.1; update the agent, or build the plugin for 0.1; nothing of it runs"
-        ],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=b5717571 reason="was built for version 0.2.0 of the contract, and this agent, 0.1.0, serves 0.1" remedy="update the agent, or build the plugin for 0.1" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -175,9 +184,9 @@ fn file_with_invalid_plugin_name_is_skipped() {
     assert_log_line(
         "not a name.wasm",
         &Guest::new("bad").module(),
-        &expect![
-            "WARN plugins/not a name.wasm is not loaded: its name cannot name a plugin; use letters, digits, - and _"
-        ],
+        &expect![[
+            r#"WARN plugin rejected file="plugins/not a name.wasm" reason="is not loaded: its name cannot name a plugin" remedy="use letters, digits, - and _" consequence="it makes no plugin""#
+        ]],
     );
 }
 
@@ -186,9 +195,9 @@ fn invalid_described_version_is_rejected() {
     assert_log_line(
         "bad.wasm",
         &Guest::new("bad").version("").module(),
-        &expect![
-            "WARN plugin bad: plugins/bad.wasm (228b38a4) describes itself with a version that is not 1 to 64 printable characters; mend the plugin; nothing of it runs"
-        ],
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=228b38a4 reason="describes itself with a version that is not 1 to 64 printable characters" remedy="fix the plugin" consequence="no version is running""#
+        ]],
     );
 }
 
@@ -199,7 +208,7 @@ fn directory_named_like_a_plugin_is_skipped() {
     Guest::new("good").install(&host.plugin("good.wasm"));
     let (sample, log) = host.once();
     assert!(value(&sample, "good").is_some());
-    assert!(log.contains("plugins/bad.wasm is a directory; put a .wasm file there"), "{log}");
+    assert!(log.contains("file=plugins/bad.wasm reason=\"is a directory\" remedy=\"put a .wasm file there\""), "{log}");
 }
 
 #[test]
@@ -208,7 +217,10 @@ fn pipe_named_like_a_plugin_is_skipped() {
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mkfifoat(rustix::fs::CWD, host.plugin("bad.wasm"), mode).expect("made");
     let (_, log) = host.once();
-    assert!(log.contains("plugins/bad.wasm is not a regular file; put a .wasm file there"), "{log}");
+    assert!(
+        log.contains("file=plugins/bad.wasm reason=\"is not a regular file\" remedy=\"put a .wasm file there\""),
+        "{log}"
+    );
 }
 
 #[test]
@@ -218,7 +230,7 @@ fn file_as_plugins_directory_is_reported() {
     fs::write(host.path("plugins"), "").expect("written");
     let (sample, log) = host.once();
     assert!(sample.contains_key("cpu"));
-    assert!(log.contains("failed to read the plugins directory plugins: Not a directory"), "{log}");
+    assert!(log.contains("plugins directory not readable directory=plugins reason=\"Not a directory"), "{log}");
 }
 
 /// An agent that is subject to file permissions.
@@ -237,7 +249,7 @@ fn unreadable_plugin_loads_once_readable() {
     remove_permissions(&host.plugin("bad.wasm"));
     let mut agent = start_without_root(&host);
     agent.wait_log(
-        "plugins/bad.wasm cannot be read: Permission denied (os error 13); allow the agent to; nothing of it runs",
+        "file=plugins/bad.wasm reason=\"cannot be read: Permission denied (os error 13)\" remedy=\"allow the agent to read it\"",
     );
     fs::set_permissions(host.plugin("bad.wasm"), fs::Permissions::from_mode(0o644)).expect("set");
     agent.wait(|sample| value(sample, "bad").is_some());
@@ -249,7 +261,7 @@ fn unreadable_plugins_directory_is_reported() {
     remove_permissions(&host.path("plugins"));
     let mut agent = start_without_root(&host);
     agent.wait_log(
-        "failed to read the plugins directory plugins: Permission denied (os error 13); allow the agent to read it",
+        "plugins directory not readable directory=plugins reason=\"Permission denied (os error 13)\" remedy=\"allow the agent to read it",
     );
     assert!(agent.next().contains_key("memory"));
 }

@@ -106,7 +106,7 @@ fn damaged_entry_is_compiled_again() {
         bytes[middle] ^= 1;
         fs::write(entry, bytes).expect("written");
     };
-    assert_compiled_again(change, "is damaged; it is removed and compiled again");
+    assert_compiled_again(change, "problem=\"entry removed\" reason=\"an entry is damaged\"");
 }
 
 #[test]
@@ -117,23 +117,23 @@ fn a_truncated_entry_is_compiled_again() {
             file.set_len(length).expect("cut");
         }
     };
-    assert_compiled_again(cut(0), "is truncated; it is removed");
-    assert_compiled_again(cut(1000), "is damaged; it is removed");
+    assert_compiled_again(cut(0), "problem=\"entry removed\" reason=\"an entry is truncated\"");
+    assert_compiled_again(cut(1000), "problem=\"entry removed\" reason=\"an entry is damaged\"");
 }
 
 #[test]
 fn untrusted_entry_is_compiled_again() {
     let open_up = |entry: &Path| fs::set_permissions(entry, fs::Permissions::from_mode(0o666)).expect("set");
-    assert_compiled_again(open_up, "can be written by others; it is removed");
+    assert_compiled_again(open_up, "problem=\"entry removed\" reason=\"an entry can be written by others\"");
     let replace_by_link = |entry: &Path| {
         let target = entry.with_extension("target");
         fs::rename(entry, &target).expect("moved");
         symlink(target, entry).expect("linked");
     };
-    assert_compiled_again(replace_by_link, "is a symbolic link; it is removed");
+    assert_compiled_again(replace_by_link, "problem=\"entry removed\" reason=\"an entry is a symbolic link\"");
     if rustix::process::geteuid().is_root() {
         let give_away = |entry: &Path| chown(entry, Some(NOBODY), None).expect("given away");
-        assert_compiled_again(give_away, "belongs to another user; it is removed");
+        assert_compiled_again(give_away, "problem=\"entry removed\" reason=\"an entry belongs to another user\"");
     } else {
         eprintln!("NOT TESTED: only root can give a file to somebody else");
     }
@@ -153,17 +153,11 @@ fn cache_directory_must_be_private() {
     let (host, _) = host_with_entry();
     let cache = host.cache();
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).expect("set");
-    assert_cache_unused(
-        &host,
-        "is open to others, with mode 755; chmod it to 700, or name another by the key cache; until",
-    );
+    assert_cache_unused(&host, "is open to others, with mode 755\" remedy=\"chmod it to 700\"");
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).expect("set");
     fs::rename(&cache, host.path("target")).expect("moved");
     symlink(host.path("target"), &cache).expect("linked");
-    assert_cache_unused(
-        &host,
-        "is a symbolic link; name the directory that it leads to, or name another by the key cache",
-    );
+    assert_cache_unused(&host, "is a symbolic link\" remedy=\"name the directory that it leads to\"");
     fs::remove_file(&cache).expect("removed");
     fs::write(&cache, "").expect("written");
     assert_cache_unused(&host, "cannot be created");
@@ -172,7 +166,7 @@ fn cache_directory_must_be_private() {
         fs::create_dir(&cache).expect("created");
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).expect("set");
         chown(&cache, Some(NOBODY), None).expect("given away");
-        assert_cache_unused(&host, "belongs to user 65534; give it to user 0, which the agent runs as");
+        assert_cache_unused(&host, "belongs to user 65534\" remedy=\"give it to user 0, which the agent runs as\"");
     } else {
         eprintln!("NOT TESTED: only root can give a directory to somebody else");
     }
@@ -194,10 +188,10 @@ fn unwritable_cache_is_reported_once() {
     let log = String::from_utf8(output.stderr).expect("text");
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
     let is_expected = |line: &str| {
-        line.contains("cannot be written: Permission denied") && line.contains("make it writable and leave it room")
+        line.contains("problem=\"cannot be written\" reason=\"Permission denied") && line.contains("make it writable")
     };
     assert!(matches!(&*lines, [line] if is_expected(line)), "{log}");
-    assert_eq!(log.matches(" loaded").count(), 3, "{log}");
+    assert_eq!(log.matches("plugin loaded").count(), 3, "{log}");
 }
 
 #[test]

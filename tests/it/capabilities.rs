@@ -113,17 +113,17 @@ fn missing_grants_are_reported_with_their_remedy() {
     let host = Host::new();
     Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
     let (sample, log) = host.once();
-    let line = r#"plugin needy lacks a grant to count the users; add under [plugins.needy]: read = ["/etc/shadow"]"#;
+    let line = r#"grants missing plugin=needy count=1 reason="to count the users" remedy="write under [plugins.needy]: read = [\"/etc/shadow\"], and"#;
     assert!(log.contains(line), "{log}");
     assert_eq!(value(&sample, "needy"), Some(1.into()), "it serves without the grant");
 
     let host = Host::configured("[plugins.needy]\nread = [\"/etc/*\"]\n");
     Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
-    assert!(!host.once().1.contains("lacks a grant"));
+    assert!(!host.once().1.contains("grants missing"));
 
     let host = Host::configured("[plugins.needy]\nread = [\"/etc/*\"]\n");
     Guest::new("needy").needs(0, "/root/x", "count").install(&host.plugin("needy.wasm"));
-    let line = r#"plugin needy lacks a grant to count; change under [plugins.needy]: read = ["/etc/*", "/root/x"]"#;
+    let line = r#"grants missing plugin=needy count=1 reason="to count" remedy="write under [plugins.needy]: read = [\"/etc/*\", \"/root/x\"], and"#;
     let log = host.once().1;
     assert!(log.contains(line), "{log}");
 }
@@ -147,7 +147,7 @@ fn guest_messages_are_escaped_and_rate_limited() {
     flooding("watch\nout \u{1b}[31m").install(&host.plugin("chatty.wasm"));
     let (sample, log) = host.once();
     assert!(value(&sample, "chatty").is_some(), "{log}");
-    let lines = log.matches(r"WARN plugin chatty says: watch\nout \u{1b}[31m").count();
+    let lines = log.matches(r#"WARN plugin message plugin=chatty text="watch\\nout \\u{1b}[31m"#).count();
     assert!((1..=25).contains(&lines), "{lines} lines:\n{log}");
 }
 
@@ -157,7 +157,7 @@ fn restart_does_not_reset_the_message_limit() {
     flooding("again").before_collect("(call $flood) unreachable").install(&host.plugin("chatty.wasm"));
     let (mut agent, began) = (host.start(&[]), Instant::now());
     agent.wait(|sample| faults(sample, "chatty", "trap") >= 3.0);
-    let lines = agent.wait_log_lines("chatty says", 20).len();
+    let lines = agent.wait_log_lines("plugin message plugin=chatty", 20).len();
     let allowed = 21 + began.elapsed().as_secs() as usize;
     assert!(lines <= allowed, "{lines} lines, and 20 and one a second are allowed: {allowed}");
 }

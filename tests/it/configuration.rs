@@ -48,8 +48,8 @@ config = { x = nan }
 "#,
         &expect![[r#"
             gauged.toml:2: interval: "-1s" is not a duration; write it like "10s" or "500ms", from 100ms to 1day
-            gauged.toml:3: intervall: unknown key; remove it, or use one of interval, cache, cpu, plugins
-            gauged.toml:4: plugin: unknown key; remove it, or use one of interval, cache, cpu, plugins
+            gauged.toml:3: intervall: unknown key; remove it, or use one of interval, hostname, cache, log, cpu, plugins
+            gauged.toml:4: plugin: unknown key; remove it, or use one of interval, hostname, cache, log, cpu, plugins
             gauged.toml:7: plugins.redis.file: "../redis.wasm" is not a plugin's file; name a .wasm file directly in the plugins directory
             gauged.toml:9: plugins.redis.timeout: "5" is not a duration; write it like "10s" or "500ms", from 10ms to 1m
             gauged.toml:10: plugins.redis.memory: "1KiB" is out of bounds; it has to be from 64.0 KiB to 1.0 GiB
@@ -173,8 +173,8 @@ fn plugins_sharing_a_file_keep_separate_intervals() {
     let is_up = |sample: &Sample, plugin| about(sample, "plugin_up", plugin) == Some(1.0);
     let sample = agent.wait(|sample| is_up(sample, "a") && is_up(sample, "b"));
     assert!(about(&sample, "plugin_up", "shared").is_none());
-    let line = agent.wait_log_lines("): its module shared is dropped", 1).remove(0);
-    assert!(line.contains("plugin b 1.0.0 ("), "{line}");
+    let line = agent.wait_log_lines(" module=shared reason=", 1).remove(0);
+    assert!(line.contains("plugin=b version=1.0.0 "), "{line}");
 }
 
 #[test]
@@ -182,8 +182,10 @@ fn configured_plugin_without_a_file_is_reported() {
     let host = Host::configured("[plugins.redis]\nfile = \"redis-2.wasm\"\n");
     Guest::new("x").install(&host.plugin("redis.wasm"));
     let (_, log) = host.once();
-    assert!(log.contains("plugin redis: plugins/redis-2.wasm is not there; copy it there, or remove [plugins.redis]"));
-    assert!(log.contains("plugins/redis.wasm is not loaded: the configuration makes the plugin redis of redis-2.wasm"));
+    assert!(log.contains(
+        "plugin file missing plugin=redis file=plugins/redis-2.wasm remedy=\"copy it there, or remove [plugins.redis]\""
+    ));
+    assert!(log.contains("reason=\"is not loaded: the configuration makes the plugin redis of redis-2.wasm\""));
 }
 
 #[test]

@@ -105,11 +105,12 @@ impl Host {
         self.once_with(&[])
     }
 
-    /// Takes one sample with `--once` and more arguments.
+    /// Takes one sample with `--once` and more arguments. A plugin with a table that does not serve makes that a failure,
+    /// with a sample all the same.
     pub fn once_with(&self, arguments: &[&str]) -> (Sample, String) {
         let output = self.run(&[&["--once"], arguments].concat());
         let log = String::from_utf8(output.stderr).expect("the log is text");
-        assert!(output.status.success(), "{log}");
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{log}");
         (parse(&String::from_utf8(output.stdout).expect("JSON is text")), log)
     }
 
@@ -350,11 +351,10 @@ impl Drop for Agent {
 
 /// The lines of a log that are about a plugin.
 pub fn lines_about(log: &str, plugin: &str) -> Vec<String> {
-    let is_about_it = |line: &&str| {
-        line.split_once(" plugin ")
-            .is_some_and(|(_, rest)| rest.strip_prefix(plugin).is_some_and(|rest| rest.starts_with([' ', ':', ','])))
-    };
-    log.lines().filter(is_about_it).map(str::to_owned).collect()
+    let field = format!(" plugin={plugin}");
+    let names_it =
+        |line: &&str| line.split_once(&field).is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with(' '));
+    log.lines().filter(names_it).map(str::to_owned).collect()
 }
 
 /// Parses one line of output.

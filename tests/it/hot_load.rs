@@ -56,7 +56,7 @@ fn file_changes_take_effect_within_two_ticks() {
     let samples = [agent.next(), agent.next()];
     assert!(value(&samples[1], "dropped").is_none(), "{}", agent.log());
     assert!(about(&samples[1], "plugin_up", "dropped").is_none());
-    agent.wait_log("plugin dropped is removed: plugins/dropped.wasm is gone");
+    agent.wait_log("plugin removed plugin=dropped file=plugins/dropped.wasm");
     agent.assert_no_gaps();
 }
 
@@ -77,7 +77,7 @@ fn new_version_takes_over_without_a_gap() {
         .collect();
     assert!(values.is_sorted() && values.iter().all(|value| [100, 200].contains(value)), "{values:?}");
     assert_one_instance(&agent, "steady");
-    agent.wait_log("takes the place of 1.0.0");
+    agent.wait_log("previous=\"1.0.0 (");
     agent.assert_no_gaps();
 }
 
@@ -90,16 +90,18 @@ fn broken_version_never_displaces_a_working_one() {
 
     let good = counting("good").module();
     install(&good[..good.len() / 2], &host.plugin("good.wasm"));
-    agent.wait_log("is truncated; copy it again; the version before goes on");
+    agent.wait_log("is truncated\" remedy=\"copy it again\" consequence=\"the previous version continues\"");
     counting("good").configure("unreachable").install(&host.plugin("good.wasm"));
     agent.wait_log("fails: configure failed");
     counting("good").configure_error(0, "no such hardware").install(&host.plugin("good.wasm"));
-    agent.wait_log("cannot work on this host: no such hardware; the version before goes on");
+    agent.wait_log("cannot work on this host: no such hardware");
     counting("good").before_collect("unreachable").install(&host.plugin("good.wasm"));
     agent.wait_log("fails: collect failed");
 
     Guest::new("good").error(3, "nothing there").install(&host.plugin("good.wasm"));
-    agent.wait_log("has nothing to measure: nothing there; the version before goes on; it is tried again");
+    agent.wait_log(
+        "has nothing to measure: nothing there\" remedy=\"start what it measures, or remove it; it is retried\"",
+    );
 
     // Neither `unsupported` nor `unavailable` is a fault.
     let sample = agent.wait(|sample| faults(sample, "good", "load") >= 3.0);
@@ -191,12 +193,12 @@ fn plugins_directory_created_later_is_found() {
     let host = Host::new();
     fs::remove_dir(host.path("plugins")).expect("removed");
     let mut agent = host.start(&["--interval", "100ms"]);
-    agent.wait_log("failed to read the plugins directory plugins: No such file or directory (os error 2); create it, or name another with --plugins");
+    agent.wait_log("plugins directory not readable directory=plugins reason=\"No such file or directory (os error 2)\" remedy=\"create it, or name another with --plugins\"");
     agent.next();
     fs::create_dir(host.path("plugins")).expect("created");
     Guest::new("late").install(&host.plugin("late.wasm"));
     agent.wait(|sample| value(sample, "late").is_some());
-    assert_eq!(agent.log().matches("failed to read the plugins directory").count(), 1, "{}", agent.log());
+    assert_eq!(agent.log().matches("plugins directory not readable").count(), 1, "{}", agent.log());
 }
 
 #[test]
@@ -206,7 +208,7 @@ fn missing_plugins_directory_keeps_plugins_running() {
     let mut agent = host.start(&["--interval", "100ms"]);
     agent.wait(|sample| value(sample, "kept").is_some());
     fs::rename(host.path("plugins"), host.path("moved")).expect("moved");
-    agent.wait_log("failed to read the plugins directory");
+    agent.wait_log("plugins directory not readable");
     assert!(value(&agent.next(), "kept").is_some());
     fs::rename(host.path("moved"), host.path("plugins")).expect("moved back");
     fs::remove_file(host.plugin("kept.wasm")).expect("removed");
@@ -254,9 +256,12 @@ fn hanging_version_does_not_delay_its_replacement() {
     assert!(!agent.log().contains("took longer"), "the first version still hangs: {}", agent.log());
     // The fault of the replaced version is counted and logged later.
     agent.wait(|sample| faults(sample, "hangs", "timeout") >= 1.0);
-    let fault = "), which was replaced: collect took longer than its timeout of 20s (timeout)";
+    let fault = "fault=timeout reason=\"collect took longer than its timeout of 20s\"";
     let lines = agent.wait_log_lines(fault, 1);
-    assert!(matches!(&*lines, [line] if line.contains("plugin hangs 1.0.0 (") && line.ends_with(fault)), "{lines:?}");
+    assert!(
+        matches!(&*lines, [line] if line.contains("replaced plugin version failed plugin=hangs version=1.0.0 ") && line.ends_with(fault)),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -264,11 +269,11 @@ fn failing_version_does_not_displace_an_unavailable_one() {
     let host = Host::new();
     Guest::new("rests").error(3, "the service is down").install(&host.plugin("rests.wasm"));
     let mut agent = host.start(&["--interval", "100ms"]);
-    agent.wait_log("plugin rests: not available: the service is down");
+    agent.wait_log("plugin unavailable plugin=rests reason=\"the service is down\"");
     Guest::new("rests").version("2.0.0").before_collect("unreachable").install(&host.plugin("rests.wasm"));
     agent.wait_log("fails: collect failed");
-    agent.wait_log("the version before goes on");
-    assert!(!agent.log().contains("takes the place"), "{}", agent.log());
+    agent.wait_log("the previous version continues");
+    assert!(!agent.log().contains("plugin replaced"), "{}", agent.log());
 }
 
 #[test]
@@ -282,12 +287,12 @@ fn unavailable_version_takes_over_once_available() {
     agent.wait(|sample| value(sample, "late") == Some(1.into()));
     let second = Guest::new("late").version("2.0.0").value(2).unavailable_without(path);
     second.install(&host.plugin("late.wasm"));
-    agent.wait_log("has nothing to measure: not yet; the version before goes on; it is tried again");
+    agent.wait_log("has nothing to measure: not yet");
     // The same content again neither ends the retries nor logs another line.
     second.install(&host.plugin("late.wasm"));
     fs::write(&service, "").expect("written");
     agent.wait(|sample| value(sample, "late") == Some(2.into()));
-    agent.wait_log("takes the place of");
+    agent.wait_log("plugin replaced");
     assert_eq!(agent.log().matches("has nothing to measure").count(), 1, "{}", agent.log());
 }
 

@@ -363,8 +363,7 @@ fn denial_is_logged_once_with_its_remedy() {
     for _ in 0..3 {
         agent.next();
     }
-    let line = "plugin fetcher asked for what it is not granted; \
-                change under [plugins.fetcher]: fetch = [\"http://granted\", \"http://other:81\"]";
+    let line = r#"WARN access denied plugin=fetcher remedy="write under [plugins.fetcher]: fetch = [\"http://granted\", \"http://other:81\"], and restart the agent""#;
     assert_eq!(agent.wait_log_lines(line, 1).len(), 1, "{}", agent.log());
 }
 
@@ -375,15 +374,14 @@ fn needs_are_compared_with_grants() {
         Guest::new(file).needs(case, need, "ask").install(&host.plugin(file).with_extension("wasm"));
     };
     install("a", 3, "https://example.org");
-    assert!(!host.once().1.contains("lacks a grant"));
+    assert!(!host.once().1.contains("grants missing"));
     install("a", 2, "DB:1");
     install("b", 3, "https://example.org");
     install("c", 2, "nowhere");
     let log = host.once().1;
-    let line = r#"plugin b lacks a grant to ask; add under [plugins.b]: fetch = ["https://example.org"]"#;
-    assert!(log.contains(line) && !log.contains("plugin a lacks"), "{log}");
-    let line =
-        r#"plugin c needs connect = ["nowhere"] to ask, but that has no port; end it with one from :1 to :65535"#;
+    let line = r#"INFO grants missing plugin=b count=1 reason="to ask" remedy="write under [plugins.b]: fetch = [\"https://example.org\"], and"#;
+    assert!(log.contains(line) && !log.contains("grants missing plugin=a"), "{log}");
+    let line = r#"WARN plugin needs impossible grants plugin=c needs="connect = [\"nowhere\"] has no port; end it with one from :1 to :65535" remedy="fix the plugin""#;
     assert!(log.contains(line), "{log}");
 }
 

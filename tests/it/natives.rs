@@ -86,9 +86,13 @@ fn unreadable_file_gives_null_metrics_until_readable() {
     }
     fs::write(root.join("proc/loadavg"), "1.00 2.00 3.00 4/5 6\n").expect("written");
     agent.wait(|sample| sample["load"]["5min"] == 2.0);
-    agent.wait_log("host/proc/loadavg is readable again");
+    agent.wait_log("kernel file readable again file=host/proc/loadavg");
     let log = agent.log();
-    assert_eq!(log.matches("failed to parse host/proc/loadavg").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("kernel file not readable file=host/proc/loadavg reason=\"failed to parse it").count(),
+        1,
+        "{log}"
+    );
 }
 
 fn rows(modules: &[&str]) -> String {

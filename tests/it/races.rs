@@ -57,7 +57,10 @@ fn file_rewritten_in_place_loads_when_complete() {
     });
     agent.wait(|sample| value(sample, "changing") == Some(2.into()));
     let incomplete = |lines: &[String]| {
-        lines.iter().filter(|line| line.contains("; copy it again; the version before goes on")).count()
+        lines
+            .iter()
+            .filter(|line| line.contains("remedy=\"copy it again\" consequence=\"the previous version continues\""))
+            .count()
     };
     let lines = agent.wait_log_of("changing", 2);
     let before = incomplete(&lines);
@@ -225,7 +228,7 @@ fn version_failing_configure_is_tried_once() {
     let sample = agent.next();
     assert_eq!(faults(&sample, "changing", "load"), 1.0);
     let lines = agent.wait_log_of("changing", 2);
-    assert!(lines.len() == 2 && lines[1].contains("plugins/changing.wasm (2.0.0, "), "{lines:#?}");
+    assert!(lines.len() == 2 && lines[1].contains("file=plugins/changing.wasm version=2.0.0 "), "{lines:#?}");
     assert_one_instance(&agent, "changing");
     assert_others_undisturbed(&agent);
 }

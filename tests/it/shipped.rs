@@ -91,9 +91,9 @@ fn messages_are_logged() {
     each("logs", "", |sample, log| {
         assert!(is_up(sample, "logs"), "{log}");
         for line in [
-            "INFO plugin logs says: once",
-            "WARN plugin logs says: copes",
-            "ERROR plugin logs says: metrics are missing",
+            "INFO plugin message plugin=logs text=once",
+            "WARN plugin message plugin=logs text=copes",
+            "ERROR plugin message plugin=logs text=\"metrics are missing\"",
         ] {
             assert!(log.contains(line), "{log}");
         }
@@ -161,19 +161,19 @@ fn needs_are_understood() {
             "connect = [\"db.example:5432\"]",
             "fetch = [\"http://web.example:80\"]",
         ] {
-            let line = format!("plugin needs lacks a grant to show that it asks; add under [plugins.needs]: {grant}");
-            assert!(log.contains(&line), "{log}");
+            assert!(log.contains("INFO grants missing plugin=needs count=4 "), "{log}");
+            assert!(log.contains(&grant.replace('"', "\\\"")), "{log}");
         }
     });
 }
 
 #[test]
 fn errors_are_understood() {
-    let unsupported = ("rejected", "cannot work on this host: as told");
+    let unsupported = ("disabled", "cannot work on this host: as told");
     let invalid = ("rejected", "does not accept its configuration: told: as told");
-    let denied = ("rejected", "lacks the grant read = [\"/srv/denied\"] to show that it asks");
-    let unavailable = ("unavailable", "not available: as told");
-    let of_collect = [unsupported, invalid, denied, unavailable, ("failed", "as told (internal)")];
+    let denied = ("rejected", r#"is missing the grant read = [\"/srv/denied\"] to show that it asks"#);
+    let unavailable = ("unavailable", "plugin unavailable plugin=errors reason=\"as told\"");
+    let of_collect = [unsupported, invalid, denied, unavailable, ("failed", "fault=internal reason=\"as told\"")];
     let of_configure = [unsupported, invalid, denied, unavailable, ("rejected", "as told (internal)")];
     for (case, (state, says)) in of_collect.into_iter().chain(of_configure).enumerate() {
         each("errors", &format!("[plugins.errors]\nconfig = {{ told = \"{case}\" }}\n"), |sample, log| {

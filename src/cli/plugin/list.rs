@@ -1,17 +1,17 @@
 //! `gauged plugin list`: what a plugins directory has, each file loaded and tried once as the agent would load it now. What
 //! a running agent has is in its samples, and `sampled`'s business.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::error::CommandError;
+use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::config::{Config, Overrides};
-use crate::plugin::Failure;
 use crate::plugin::harness::{Granted, LoadedPlugin, PluginHarness, reason};
+use crate::plugin::{DisabledCause, Failure};
 
 /// One plugin, or a file that makes none.
 #[derive(Default)]
@@ -54,9 +54,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     let Arguments { directory, config: file, root, json, .. } = arguments;
     let overrides = Overrides { file, plugins_directory: directory, root, ..Overrides::default() };
     let config = Config::load(&overrides).map_err(CommandError::Configuration)?;
+    print_errors(&config.refusals);
     let harness = PluginHarness::new(&config)?;
-    let directory = &config.plugins_directory;
-    let entries = harness.list(directory).map_err(|error| {
+    let Some(directory) = &config.plugins_directory else {
+        return Err(CommandError::Usage("there is no plugins directory; name one".to_owned()));
+    };
+    let entries = harness.list(directory).await.map_err(|error| {
         let directory = directory.display();
         anyhow::anyhow!("failed to read the plugins directory {directory}: {error}; name another, or create it")
     })?;
@@ -65,7 +68,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
         match &entry.plugins {
             Ok(names) => {
                 for name in names {
-                    rows.push(row(&harness, &config, name, &entry.file).await);
+                    rows.push(row(&harness, &config, name, &entry.file, directory).await);
                 }
             }
             Err(why) => rows.push(Row {
@@ -91,14 +94,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     Ok(ExitCode::SUCCESS)
 }
 
-async fn row(harness: &PluginHarness, config: &Config, name: &str, file: &str) -> Row {
-    let own = config.plugins.get(name).cloned().unwrap_or_default();
-    let path: PathBuf = config.plugins_directory.join(file);
+async fn row(harness: &PluginHarness, config: &Config, name: &str, file: &str, directory: &Path) -> Row {
+    let table = config.plugins.get(name).cloned();
+    let is_configured = table.is_some();
+    let path = directory.join(file);
     let row = Row { name: Some(name.to_owned()), file: file.to_owned(), ..Row::default() };
-    match harness.open(name, own, &path).await {
+    match harness.open(name, table, &path).await {
         Err(error) => Row { state: "rejected", hash: error.hash, reason: Some(error.reason), ..row },
         Ok(mut plugin) => {
-            let (state, reason) = state(&mut plugin).await;
+            let (state, reason) = state(&mut plugin, is_configured).await;
             Row {
                 state,
                 version: Some(plugin.about.version.clone()),
@@ -112,13 +116,15 @@ async fn row(harness: &PluginHarness, config: &Config, name: &str, file: &str) -
     }
 }
 
-/// What the agent would make of it, and why.
-async fn state(plugin: &mut LoadedPlugin) -> (&'static str, Option<String>) {
-    let failed = |failure: Failure, of_fault| {
-        let state = match failure {
+/// The state that the plugin would have in the agent, and why it is in no better one.
+async fn state(plugin: &mut LoadedPlugin, is_configured: bool) -> (&'static str, Option<String>) {
+    let failed = |failure: Failure, fault_state| {
+        let state = match &failure {
             Failure::Unavailable(_) => "unavailable",
-            Failure::Disabled(_) => "rejected",
-            Failure::Fault(_) => of_fault,
+            Failure::Disabled(disabled) if disabled.cause == DisabledCause::Unsupported => "disabled",
+            Failure::Disabled(_) if is_configured => "rejected",
+            Failure::Disabled(_) => "idle",
+            Failure::Fault(_) => fault_state,
         };
         (state, Some(reason(&failure)))
     };
@@ -129,12 +135,12 @@ async fn state(plugin: &mut LoadedPlugin) -> (&'static str, Option<String>) {
     if let Err(failure) = plugin.measure().await.result {
         failed(failure, "failed")
     } else {
-        let lacking: Vec<String> = needs
+        let missing: Vec<String> = needs
             .iter()
             .filter(|need| matches!(need.granted, Granted::No | Granted::Never(_)))
             .map(|need| need.grant.to_string())
             .collect();
-        ("up", (!lacking.is_empty()).then(|| format!("lacks {}", lacking.join(", "))))
+        ("up", (!missing.is_empty()).then(|| format!("is missing {}", missing.join(", "))))
     }
 }
 

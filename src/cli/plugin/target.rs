@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::cli::error::CommandError;
+use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output;
 use crate::config::{Config, Overrides, PluginConfig, PluginOverride, is_plugin_name};
 use crate::plugin::harness::{Granted, LoadedPlugin, Need, PluginHarness};
@@ -44,6 +44,7 @@ impl Target {
     pub(super) async fn open(self) -> Result<OpenedPlugin, CommandError> {
         let overrides = Overrides { file: self.config, root: self.root, ..Overrides::default() };
         let config = Config::load(&overrides).map_err(CommandError::Configuration)?;
+        print_errors(&config.refusals);
         let harness = PluginHarness::new(&config)?;
         let name = match self.name {
             Some(name) => name,
@@ -53,11 +54,14 @@ impl Target {
             let why = format!("{name:?} cannot name a plugin; use letters, digits, - and _, at most 128 of them");
             return Err(CommandError::Usage(why));
         }
-        let mut own = config.plugins.get(&name).cloned().unwrap_or_default();
+        let table = config.plugins.get(&name).cloned();
+        let is_configured = table.is_some() || !self.grant.is_empty() || !self.set.is_empty();
+        let mut own = table.unwrap_or_default();
         for plugin_override in self.grant.into_iter().chain(self.set) {
             own.apply(plugin_override);
         }
-        let plugin = harness.open(&name, own.clone(), &self.file).await.map_err(CommandError::Load)?;
+        let plugin =
+            harness.open(&name, is_configured.then(|| own.clone()), &self.file).await.map_err(CommandError::Load)?;
         Ok(OpenedPlugin { name, config: own, plugin })
     }
 }

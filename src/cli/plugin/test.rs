@@ -233,7 +233,7 @@ impl Report {
             let kind = match failure {
                 Failure::Fault(Fault { kind, .. }) => kind.name(),
                 Failure::Unavailable(_) => "unavailable",
-                Failure::Disabled(_) => "aside",
+                Failure::Disabled(_) => "disabled",
             };
             json!({ "run": run, "kind": kind, "text": said(failure) })
         });

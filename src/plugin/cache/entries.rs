@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -99,6 +99,13 @@ impl Entries {
             return Err(format!("is open to others, with mode {:o}; chmod it to 700", metadata.mode() & 0o777));
         }
         Ok(Self { directory: directory.into() })
+    }
+
+    /// Whether the path still leads to this directory: it may have been removed, or replaced by another.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let here = fstat(&self.directory).map(|stat| (stat.st_dev, stat.st_ino));
+        let there = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (stat.st_dev, stat.st_ino));
+        here.is_ok() && here == there
     }
 
     /// The artifact that is stored under a key; none when there is none.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::super::context::PluginContext;
 use super::super::recorder::RecordedDenial;
-use super::log::printable;
+use crate::escape::printable;
 use crate::hostpath::Pattern;
 
 /// How many different grants that one plugin lacks are told to the operator: a plugin that asks for more is not asking
@@ -99,11 +99,22 @@ fn grants_line(key: GrantKind, values: &[String]) -> String {
 }
 
 impl PluginContext {
-    /// What to write where so that the plugin is granted this besides what it is granted already; and so it is told, if
-    /// it is denied this later.
+    /// What to write where so that the plugin is granted this besides what it is granted already. The operator is taken to
+    /// know it from then on.
     pub(in super::super) fn remedy(&self, key: GrantKind, value: &str) -> String {
+        self.record_need(key, value);
+        self.remedy_for(&[(key, value.to_owned())])
+    }
+
+    /// The same for several grants, which are recorded already.
+    pub(in super::super) fn remedy_for(&self, missing: &[(GrantKind, String)]) -> String {
+        let lines = self.grant_lines(missing);
+        format!("write under [plugins.{}]: {}", self.name, lines.join("; "))
+    }
+
+    /// Records that the operator knows of a need: a denial of it later is no news.
+    pub(in super::super) fn record_need(&self, key: GrantKind, value: &str) {
         self.denials.record_need(key, value);
-        self.remedy_line(key, value)
     }
 
     /// The lines of the plugin's table that grant it all of this besides what they grant already.
@@ -131,40 +142,56 @@ impl PluginContext {
         }
     }
 
-    fn remedy_line(&self, key: GrantKind, value: &str) -> String {
-        let (name, mut values) = (&self.name, self.configured_values(key));
-        let verb = if values.is_empty() { "add" } else { "change" };
-        values.push(value.to_owned());
-        format!("{verb} under [plugins.{name}]: {}", grants_line(key, &values))
-    }
-
-    /// Tells the operator about a denial, unless that has been done. Answers what to tell the guest.
+    /// Reports a denial to the operator, unless that was done before. Returns the text for the guest.
     pub(super) fn deny(&self, denial: Denial) -> String {
-        let (told, remedy, part) = match denial {
-            Denial::Missing(key, value) => (grant_line(key, &value), self.remedy_line(key, &value), Some((key, value))),
+        let (text, remedy, part) = match denial {
+            Denial::Missing(key, value) => {
+                (grant_line(key, &value), self.remedy_for(&[(key, value.clone())]), Some((key, value)))
+            }
             Denial::Final(why) => (printable(&why), printable(&why), None),
             Denial::Expected(why) => return printable(&why),
         };
+        if self.is_being_described {
+            return text;
+        }
         if let Some(recorder) = &self.recorder {
-            if !self.is_being_described && self.denials.record(&told).is_some() {
+            if self.denials.record(&text).is_some() {
                 recorder.record_denial(
                     part.map_or(RecordedDenial::Final(remedy), |(key, value)| RecordedDenial::Missing(key, value)),
                 );
             }
-            return told;
+            return text;
         }
+        let is_missing = part.is_some();
         let part = part.as_ref().map(|(key, value)| (*key, value.as_str()));
-        // A line that there is no room for in the log now is for the next time.
-        if !self.is_being_described && !self.denials.is_reported(&told, part) && self.log.take() {
-            let name = &self.name;
-            if let Some(is_last) = self.denials.record(&told) {
-                tracing::warn!("plugin {name} asked for what it is not granted; {remedy}");
-                if is_last {
-                    tracing::warn!("plugin {name} was denied {MAX_REPORTED} different things; more are not told");
+        // A denial that exceeds the allowance of log lines is reported the next time.
+        if !self.denials.is_reported(&text, part)
+            && self.log.take()
+            && let Some(is_last) = self.denials.record(&text)
+        {
+            let plugin = &*self.name;
+            match (is_missing, self.is_configured) {
+                (true, true) => {
+                    tracing::warn!(plugin, remedy = format!("{remedy}, and restart the agent"), "access denied");
+                }
+                // A plugin that was only dropped in does without.
+                (true, false) => {
+                    tracing::info!(plugin, remedy = format!("{remedy}, and restart the agent"), "access denied");
+                }
+                (false, _) => {
+                    tracing::warn!(
+                        plugin,
+                        reason = remedy,
+                        remedy = "fix the plugin: no grant allows it",
+                        "access denied"
+                    );
                 }
             }
+            if is_last {
+                tracing::warn!(plugin, count = MAX_REPORTED, "further denials not reported");
+            }
         }
-        told
+        text
     }
 }
 
@@ -187,11 +214,11 @@ mod tests {
     #[test]
     fn lines_are_to_be_written_as_they_are() {
         let none = plugin(PluginConfig::default());
-        assert_eq!(none.remedy(GrantKind::Read, "/a\n\"b\""), r#"add under [plugins.needy]: read = ["/a\\n\"b\""]"#);
+        assert_eq!(none.remedy(GrantKind::Read, "/a\n\"b\""), r#"write under [plugins.needy]: read = ["/a\\n\"b\""]"#);
         let read = vec![Pattern::new("/etc/*").expect("a pattern")];
         let some = plugin(PluginConfig { read, ..PluginConfig::default() });
-        assert_eq!(some.remedy(GrantKind::Read, "/a"), r#"change under [plugins.needy]: read = ["/etc/*", "/a"]"#);
-        assert_eq!(some.remedy(GrantKind::Connect, "db:1"), r#"add under [plugins.needy]: connect = ["db:1"]"#);
+        assert_eq!(some.remedy(GrantKind::Read, "/a"), r#"write under [plugins.needy]: read = ["/etc/*", "/a"]"#);
+        assert_eq!(some.remedy(GrantKind::Connect, "db:1"), r#"write under [plugins.needy]: connect = ["db:1"]"#);
         assert_eq!(some.deny(Denial::Missing(GrantKind::Read, "/a".to_owned())), r#"read = ["/a"]"#);
     }
 

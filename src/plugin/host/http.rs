@@ -25,8 +25,9 @@ use super::super::bindings::gauged::plugin::http::{Error, Host, Request, Respons
 use super::super::context::PluginContext;
 use super::denial::{Denial, GrantKind};
 use super::dial::{Stream, Unreachable, dial};
-use super::{State, printable, tls};
+use super::{State, tls};
 use crate::address::{Endpoint, Origin, Scheme};
+use crate::escape::printable;
 
 /// The largest body of a response: the metrics of a large exporter. It has to fit into the guest's memory, too.
 const BODY_BYTES: usize = 4 << 20;

@@ -14,12 +14,13 @@ use wasmtime::component::Resource;
 
 use super::super::bindings::gauged::plugin::net::{Error, Host, HostConnection};
 use super::super::context::PluginContext;
+use super::State;
 use super::denial::{Denial, GrantKind};
 use super::dial::{Stream, Unreachable, dial};
 use super::offload::{OffloadError, OffloadTarget, offload};
 use super::resolved_path::{PathError, resolve};
-use super::{State, printable};
 use crate::address::{Address, Endpoint};
+use crate::escape::printable;
 
 /// How many connections one guest may have open: more than a collector has servers to ask.
 const CONNECTIONS: usize = 16;

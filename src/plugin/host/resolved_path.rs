@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::super::grants::{Basis, Refusal};
 use super::denial::{Denial, GrantKind};
-use super::printable;
+use crate::escape::printable;
 use crate::hostpath::below;
 
 /// Why the agent's own process is closed.

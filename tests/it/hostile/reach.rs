@@ -36,7 +36,7 @@ fn message_flood_is_rate_limited() {
     test.expect(&guest.module(), &Outcome::Fault("timeout", "collect took longer than its timeout of 100ms"));
     let sample = test.agent.wait(|sample| about(sample, "plugin_dropped_messages_total", "bad") >= Some(1000.0));
     assert_eq!(value(&sample, "bad"), None);
-    let shown = r"ERROR plugin bad says: \u{1b}[2J\u{1b}]0;owned\u{7}\nWARN plugin able: forged";
+    let shown = r#"ERROR plugin message plugin=bad text="\\u{1b}[2J\\u{1b}]0;owned\\u{7}\\nWARN plugin able: forged""#;
     let lines = test.agent.wait_log_lines(shown, 20).len();
     let allowed = 21 + began.elapsed().as_secs() as usize;
     assert!(lines <= allowed, "{lines} lines, and 20 and one a second are allowed: {allowed}");
@@ -48,9 +48,9 @@ fn megabyte_messages_are_truncated() {
     let mut test = HostileTest::new("");
     test.install(&flooding(131_072, 1 << 20, Some(3)).module());
     test.agent.wait(|sample| value(sample, "bad").is_some());
-    test.agent.wait_log("plugin bad says: ");
+    test.agent.wait_log("plugin message plugin=bad ");
     let longest = test.agent.log().lines().map(str::len).max();
-    assert!(longest < Some(1200), "{longest:?}");
+    assert!(longest < Some(2400), "{longest:?}");
     test.replace_and_check();
 }
 

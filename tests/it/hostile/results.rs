@@ -18,7 +18,7 @@ fn a_trap_is_counted() {
 #[test]
 fn returned_internal_error_is_counted() {
     let failing = bad().error(4, "out of ideas\n").module();
-    assert_outcome(&failing, "", &Outcome::Fault("internal", r"out of ideas\n (internal)"));
+    assert_outcome(&failing, "", &Outcome::Fault("internal", r#"reason="out of ideas\\n""#));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn oversized_strings_are_refused() {
 #[test]
 fn long_error_text_is_truncated_in_the_log() {
     let as_error = bad().pages(40).patch(RETURNED, &[1, 4, 131_072, 1 << 20]);
-    assert_outcome(&as_error.module(), "", &Outcome::Fault("internal", "… (internal)"));
+    assert_outcome(&as_error.module(), "", &Outcome::Fault("internal", "…\""));
 }
 
 /// Asserts that a result breaks the canonical ABI, which is a trap with this reason.
@@ -88,7 +88,7 @@ fn unknown_discriminants_are_refused() {
 
 #[test]
 fn non_finite_values_are_dropped_and_counted() {
-    let outcome = Outcome::Dropped(1, "dropped the metric bad.value: its value is not finite; mend the plugin");
+    let outcome = Outcome::Dropped(1, "the metric bad.value: its value is not finite");
     assert_outcome(&bad().float(f64::NAN).module(), "", &outcome);
     assert_outcome(&bad().float(f64::NEG_INFINITY).module(), "", &outcome);
 }
@@ -97,11 +97,11 @@ fn non_finite_values_are_dropped_and_counted() {
 fn invalid_names_are_dropped_and_counted() {
     let forged = Guest::new("bad\n2026-11-23 ERROR plugin able: gone");
     let outcome =
-        Outcome::Dropped(1, r"dropped the module bad\n2026-11-23 ERROR plugin able: gone: its name breaks the rules");
+        Outcome::Dropped(1, r"the module bad\\n2026-11-23 ERROR plugin able: gone: its name breaks the rules");
     assert_outcome(&forged.module(), "", &outcome);
     let mut guest = bad();
     let name = guest.text("value{a=\"b\"}");
-    let outcome = Outcome::Dropped(1, "dropped the metric bad.value{a=\"b\"}: its name breaks the rules");
+    let outcome = Outcome::Dropped(1, r#"the metric bad.value{a=\"b\"}: its name breaks the rules"#);
     assert_outcome(&guest.patch(METRIC, &[name.0, name.1]).module(), "", &outcome);
 }
 
@@ -110,11 +110,11 @@ fn duplicates_are_dropped_and_counted() {
     let mut guest = bad();
     let name = guest.text("bad");
     let guest = guest.patch(RETURNED + 8, &[2]).patch(MODULE + 16, &[name.0, name.1, METRIC, 1]);
-    assert_outcome(&guest.module(), "", &Outcome::Dropped(1, "dropped the module bad: it is there twice"));
+    assert_outcome(&guest.module(), "", &Outcome::Dropped(1, "the module bad: it is there twice"));
     let mut guest = bad();
     let metric = guest.text("value");
     let guest = guest.patch(MODULE + 12, &[2]).patch(METRIC + 32, &[metric.0, metric.1, 0, 0, 0, 0, 2, 0]);
-    assert_outcome(&guest.module(), "", &Outcome::Dropped(1, "dropped the metric bad.value: it is there twice"));
+    assert_outcome(&guest.module(), "", &Outcome::Dropped(1, "the metric bad.value: it is there twice"));
 }
 
 /// A plugin that returns so many metrics, which differ by the value of their label.
@@ -159,7 +159,7 @@ fn a_hundred_thousand_label_sets_are_refused() {
 #[test]
 fn excess_label_sets_are_dropped_and_counted() {
     let mut test = HostileTest::at_interval("1s", "").allow_mb(16);
-    let reason = "dropped the metric bad.value: there are more than limits.metrics";
+    let reason = "the metric bad.value: there are more than limits.metrics";
     test.expect(&many_label_sets(12_000).module(), &Outcome::Dropped(2000, reason));
     let sample = test.agent.next();
     assert_eq!(sample["bad"].len(), 10_000);
@@ -169,7 +169,7 @@ fn excess_label_sets_are_dropped_and_counted() {
 #[test]
 fn modules_of_the_agent_are_reserved() {
     for native in ["cpu", "agent"] {
-        let reason = format!("its module {native} is dropped, another collector has it; rename one");
+        let reason = format!("module={native} reason=\"another collector has the module\" remedy=\"rename one\"");
         let mut test = HostileTest::new("");
         test.expect(&Guest::new(native).value(666).module(), &Outcome::Dropped(1, &reason));
         assert!(test.agent.seen().iter().all(|sample| value(sample, native).is_none()));
@@ -179,7 +179,7 @@ fn modules_of_the_agent_are_reserved() {
 
 #[test]
 fn module_of_another_plugin_is_reserved() {
-    let reason = "its module able is dropped, another collector has it; rename one";
+    let reason = "module=able reason=\"another collector has the module\" remedy=\"rename one\"";
     let mut test = HostileTest::new("");
     test.expect(&Guest::new("able").value(666).module(), &Outcome::Dropped(1, reason));
     assert!(test.agent.seen().iter().all(|sample| value(sample, "able") != Some(666.into())));
@@ -236,7 +236,7 @@ fn intermittent_failure_never_gives_stale_metrics() {
     assert_eq!(values, [vec![2, 3], vec![1, 2, 3], vec![1]], "each value once, and none of a call that failed");
     // A backoff of 0.9 to 1 s, then one of 1.8 to 2 s, each until the next tick; a busy machine may take a second longer.
     assert!(matches!(*pauses, [0.9..2.5, 1.8..3.5]), "{pauses:?}");
-    test.agent.wait_log("started afresh after 1s");
-    test.agent.wait_log("started afresh after 2s");
+    test.agent.wait_log("restart_after=1s");
+    test.agent.wait_log("restart_after=2s");
     test.replace_and_check();
 }

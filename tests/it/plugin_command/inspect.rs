@@ -188,13 +188,13 @@ fn rejected_file_exits_with_1() {
     assert_error(
         &Guest::new("bad").version("").module(),
         &expect![[r"
-        bad.wasm (228b38a4) describes itself with a version that is not 1 to 64 printable characters; mend the plugin
+        bad.wasm (228b38a4) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
     "]],
     );
     assert_error(
         &Guest::new("bad").describe("unreachable").module(),
         &expect![[r"
-        bad.wasm (3eee3942) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); mend the plugin
+        bad.wasm (3eee3942) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
     "]],
     );
     let missing = plugin(&host, &["inspect", "missing.wasm"]);

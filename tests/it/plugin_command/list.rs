@@ -38,16 +38,16 @@ fn list_shows_each_plugins_predicted_state() {
         lists
           NAME     FILE             STATE        VERSION  HASH      SIZE
           absent   absent.wasm      unavailable  1.0.0    1472a3c4  2.4 KiB  has nothing to measure: the server is down
-          aside    aside.wasm       rejected     1.0.0    093702fd  2.4 KiB  cannot work on this host: no such sensor
+          aside    aside.wasm       disabled     1.0.0    093702fd  2.4 KiB  cannot work on this host: no such sensor
           bad      bad.wasm         rejected     -        e3b0c442  -        is empty; copy it again
           -        folder.wasm      ignored      -        -         -        is a directory; put a .wasm file there
-          lacking  lacking.wasm     up           1.0.0    69a1cf5e  2.4 KiB  lacks connect = ["db:1"]
+          lacking  lacking.wasm     up           1.0.0    69a1cf5e  2.4 KiB  is missing connect = ["db:1"]
           -        not a name.wasm  ignored      -        -         -        is not loaded: its name cannot name a plugin; use letters, digits, - and _
           one      shared.wasm      up           1.0.0    98012e55  2.3 KiB
           two      shared.wasm      up           1.0.0    98012e55  2.3 KiB
-          slow     slow.wasm        failed       1.0.0    3806731b  2.4 KiB  fails: collect took longer than its timeout of 200ms (timeout); mend the plugin
-          trap     trap.wasm        failed       1.0.0    0ce64d54  2.3 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); mend the plugin
-          unset    unset.wasm       rejected     1.0.0    b50798f8  2.3 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); mend the plugin
+          slow     slow.wasm        failed       1.0.0    3806731b  2.4 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
+          trap     trap.wasm        failed       1.0.0    0ce64d54  2.3 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          unset    unset.wasm       rejected     1.0.0    b50798f8  2.3 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
           lost     lost.wasm        missing      -        -         -        is not there; copy it there, or remove [plugins.lost]
     "#]].assert_eq(&format!("lists\n{}", output.out));
 

@@ -262,7 +262,7 @@ fn counters_may_restart_after_fault_then_unavailable() {
 #[test]
 fn plugin_that_never_measures_fails_the_test() {
     let json = report(&good_guest().configure_error(0, "no such sensor"), &[]);
-    assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(0), &json!("aside")));
+    assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(0), &json!("disabled")));
     let output = test(&good_guest().configure_error(0, "no such sensor"), &[]);
     assert!(output.out.contains(": 0 of 5 runs, 100ms apart\n\nfailures\n  start  cannot"), "{}", output.out);
     let json = report(&good_guest().configure("unreachable"), &[]);
@@ -270,7 +270,11 @@ fn plugin_that_never_measures_fails_the_test() {
     let json = report(&good_guest().error(3, "the server is down"), &["--runs", "2"]);
     assert_eq!((&json["runs"], &json["failures"][1]["kind"]), (&json!(2), &json!("unavailable")));
     let json = report(&good_guest().error(0, "no such sensor"), &[]);
-    assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(1), &json!("aside")), "it is not called again");
+    assert_eq!(
+        (&json["runs"], &json["failures"][0]["kind"]),
+        (&json!(1), &json!("disabled")),
+        "it is not called again"
+    );
     // A plugin that is available in the end is well.
     let mut late = good_guest();
     let message = late.text("not yet");
@@ -290,7 +294,7 @@ fn returned_denial_is_shown_with_its_grant() {
     let (path, reason) = (guest.text("/etc/shadow"), guest.text("look"));
     let guest = guest.patch(RETURNED, &[1, 2, 0, path.0, path.1, reason.0, reason.1]);
     let json = report(&guest, &[]);
-    assert_eq!(json["failures"][0]["text"], "lacks the grant read = [\"/etc/shadow\"] to look");
+    assert_eq!(json["failures"][0]["text"], "is missing the grant read = [\"/etc/shadow\"] to look");
 }
 
 #[test]

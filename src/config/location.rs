@@ -1,0 +1,201 @@
+//! Where the agent's files are when nothing names them: the configuration, the plugins, compiled plugins. A file in the
+//! working directory is used only when nobody but root and the agent's user can have put it there.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{getegid, geteuid};
+
+/// The configuration file in the working directory.
+const LOCAL_FILE: &str = "gauged.toml";
+
+/// The configuration file of the host.
+const HOST_FILE: &str = "/etc/gauged/gauged.toml";
+
+/// The plugins directory, beside the configuration file.
+const PLUGINS: &str = "plugins";
+
+/// Group and world may write.
+const GROUP_WRITABLE: u32 = 0o020;
+const WORLD_WRITABLE: u32 = 0o002;
+
+/// A file of the working directory that is not used, because somebody else can change it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// Who can change what.
+    pub reason: String,
+    /// How to have it used all the same.
+    pub remedy: &'static str,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is refused: {}; {}", self.path.display(), self.reason, self.remedy)
+    }
+}
+
+/// The configuration file where the command line names none: the first of the default files that exists. A file that
+/// exists and cannot be read is an error later, not a reason to look further.
+pub(super) fn find_file(refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
+    let exists = |path: &Path| !path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let local = Path::new(LOCAL_FILE);
+    if exists(local) {
+        match check_private(local) {
+            Ok(()) => return Some(local.to_owned()),
+            Err(reason) => {
+                let remedy = "name it with --config, or take the write permission of others away";
+                refusals.push(Refusal { path: local.to_owned(), reason, remedy });
+            }
+        }
+    }
+    Some(PathBuf::from(HOST_FILE)).filter(|path| exists(path))
+}
+
+/// The plugins directory where nothing names one: beside the configuration file, otherwise in the working directory. None
+/// where that is refused.
+pub(super) fn find_plugins(file: Option<&Path>, refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
+    let parent = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let plugins = parent.join(PLUGINS);
+    if !parent.as_os_str().is_empty() {
+        return Some(plugins);
+    }
+    match check_private(&plugins) {
+        Ok(()) => Some(plugins),
+        Err(reason) => {
+            let remedy = "name it with --plugins, or take the write permission of others away, and restart the agent";
+            refusals.push(Refusal { path: plugins, reason, remedy });
+            None
+        }
+    }
+}
+
+/// Whether only root and the agent's user can change a file of the working directory: the file, what it links to, and the
+/// directory. A file that does not exist is private when the directory is.
+///
+/// # Errors
+///
+/// Who else can change what: the end of a sentence that begins with the file.
+fn check_private(path: &Path) -> Result<(), String> {
+    let user = Identity::own();
+    for (subject, metadata) in [
+        ("its directory", fs::metadata(".")),
+        ("it", fs::symlink_metadata(path)),
+        ("the file that it links to", fs::metadata(path)),
+    ] {
+        match metadata {
+            Ok(metadata) => user.check(&metadata).map_err(|why| format!("{subject} {why}"))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("{subject} cannot be examined: {error}")),
+        }
+    }
+    Ok(())
+}
+
+/// The user that the agent runs as.
+#[derive(Debug, Clone, Copy)]
+struct Identity {
+    uid: u32,
+    /// The user's primary group.
+    gid: u32,
+}
+
+impl Identity {
+    fn own() -> Self {
+        let uid = geteuid().as_raw();
+        let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        Self { uid, gid: primary_group(&users, uid).unwrap_or_else(|| getegid().as_raw()) }
+    }
+
+    /// Whether nobody but this user and root can write.
+    fn check(self, metadata: &Metadata) -> Result<(), String> {
+        self.check_mode(metadata.uid(), metadata.gid(), metadata.mode(), metadata.is_symlink())
+    }
+
+    fn check_mode(self, owner: u32, group: u32, mode: u32, is_link: bool) -> Result<(), String> {
+        let primary = match owner {
+            owner if owner == self.uid => self.gid,
+            0 => 0,
+            other => return Err(format!("belongs to user {other}, not to root or user {}", self.uid)),
+        };
+        // The mode of a link means nothing.
+        if is_link {
+            return Ok(());
+        }
+        if mode & WORLD_WRITABLE != 0 {
+            return Err(format!("can be written by everybody (mode {:o})", mode & 0o7777));
+        }
+        if mode & GROUP_WRITABLE != 0 && group != primary {
+            return Err(format!("can be written by group {group} (mode {:o})", mode & 0o7777));
+        }
+        Ok(())
+    }
+}
+
+/// The primary group of a user, from the lines of `/etc/passwd` (passwd(5)).
+fn primary_group(users: &str, uid: u32) -> Option<u32> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':').skip(2);
+        let (user, group) = (fields.next()?.parse::<u32>().ok()?, fields.next()?.parse().ok()?);
+        (user == uid).then_some(group)
+    })
+}
+
+/// The directory for compiled plugins where the configuration names none: the one that systemd has set aside, otherwise a
+/// directory among this user's caches. None where there is no such place.
+pub(super) fn cache_directory(environment: impl Fn(&str) -> Option<OsString>, is_root: bool) -> Option<PathBuf> {
+    // A relative path counts as unset, by the XDG specification.
+    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // systemd separates several directories by colons.
+    let first = |path: PathBuf| path.to_string_lossy().split(':').next().map(PathBuf::from);
+    let service = absolute("CACHE_DIRECTORY").and_then(first);
+    let xdg = || absolute("XDG_CACHE_HOME").map(|caches| caches.join("gauged"));
+    // $HOME may be another user's under sudo, who could not write there later.
+    let root = || is_root.then(|| PathBuf::from("/var/cache/gauged"));
+    let home = || absolute("HOME").map(|home| home.join(".cache/gauged"));
+    service.or_else(xdg).or_else(root).or_else(home)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_directory_follows_service_manager_then_user() {
+        let environment = [("CACHE_DIRECTORY", "/a:/b"), ("XDG_CACHE_HOME", "/caches"), ("HOME", "/home/me")];
+        let directory = |set: &[(&str, &str)], is_root: bool| {
+            let value = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+            cache_directory(value, is_root).map(|path| path.display().to_string()).unwrap_or_default()
+        };
+        assert_eq!(directory(&environment, false), "/a");
+        assert_eq!(directory(&environment[1..], true), "/caches/gauged");
+        assert_eq!(directory(&environment[2..], true), "/var/cache/gauged");
+        assert_eq!(directory(&environment[2..], false), "/home/me/.cache/gauged");
+        assert_eq!(directory(&[("XDG_CACHE_HOME", "here"), ("CACHE_DIRECTORY", "")], false), "");
+    }
+
+    #[test]
+    fn files_that_others_can_write_are_refused() {
+        let user = Identity { uid: 1000, gid: 1000 };
+        let is_accepted = |owner, group, mode| user.check_mode(owner, group, mode, false).is_ok();
+        assert!(is_accepted(1000, 1000, 0o644) && is_accepted(0, 0, 0o755) && is_accepted(1000, 5, 0o755));
+        assert!(is_accepted(1000, 1000, 0o664) && is_accepted(0, 0, 0o775), "the owner's own group may write");
+        assert!(!is_accepted(1000, 5, 0o664) && !is_accepted(0, 1000, 0o775), "no other group may");
+        assert!(!is_accepted(1000, 1000, 0o646) && !is_accepted(0, 0, 0o1777), "nor everybody, sticky or not");
+        assert!(!is_accepted(1001, 1001, 0o600), "another user's file");
+        assert!(user.check_mode(0, 0, 0o777, true).is_ok(), "a link has no mode");
+        assert!(user.check_mode(1001, 0, 0o777, true).is_err(), "but an owner");
+    }
+
+    #[test]
+    fn primary_group_comes_from_passwd() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nbroken\nme:x:1000:100::/home/me:/bin/sh\n";
+        assert_eq!((primary_group(users, 0), primary_group(users, 1000)), (Some(0), Some(100)));
+        assert_eq!(primary_group(users, 7), None);
+    }
+}

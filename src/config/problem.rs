@@ -1,0 +1,32 @@
+//! One error in the configuration: where it is, and what would be right.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::escape::printable;
+
+/// An error in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The line in it, from 1; none when the file as a whole is wrong.
+    pub line: Option<usize>,
+    /// The dotted key; empty when there is none.
+    pub key: String,
+    /// The error and the remedy.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", printable(&self.file.display().to_string()))?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", printable(&self.key))?;
+        }
+        write!(f, ": {}", printable(&self.message))
+    }
+}
