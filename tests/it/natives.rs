@@ -141,9 +141,9 @@ fn metric_descriptions_match_measured_metrics() {
 
 /// A number of a module, whatever its type.
 fn number(modules: &[Module], module: &str, metric: &str) -> f64 {
-    let of_module = modules.iter().find(|found| *found.name == *module).expect("the module exists");
-    let of_metric = of_module.metrics().find(|found| found.name == metric).expect("the metric exists");
-    match of_metric.value {
+    let collected = modules.iter().find(|found| *found.name == *module).expect("the module exists");
+    let measured = collected.metrics().find(|found| found.name == metric).expect("the metric exists");
+    match measured.value {
         Value::Unsigned(value) => *value as f64,
         Value::Float(value) => *value,
         other => panic!("{module}.{metric} is {other:?}"),
