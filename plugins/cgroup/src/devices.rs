@@ -1,5 +1,5 @@
-//! Reads and writes of a group, by device, and what the devices are called. Those that are made of others, whose own
-//! transfers are accounted as well, are not summed up with them.
+//! Reads and writes of a group by device, and device names. Stacked devices are excluded from sums, because the kernel
+//! counts the same bytes for the disks below.
 
 use gauged_plugin::kernel::{self, File, Line};
 use gauged_plugin::{Error, Sample};
@@ -7,9 +7,8 @@ use gauged_plugin::{Error, Sample};
 use crate::walk::Group;
 use crate::{Io, READ_BYTES, READS, WRITE_BYTES, WRITES};
 
-/// What devices are called that have no disk of their own: what is written to them is written to another as well, or to
-/// memory.
-const STACKED: [&str; 5] = ["dm-", "loop", "md", "ram", "zram"];
+/// Name prefixes of devices on top of other devices or memory.
+const STACKED_PREFIXES: [&str; 5] = ["dm-", "loop", "md", "ram", "zram"];
 
 /// Bytes and operations, read and written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -20,23 +19,23 @@ struct Transfer {
     writes: u64,
 }
 
-/// The transfers of a group, by the device's number.
+/// The transfers of a group by device number.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Transfers(Vec<(String, Transfer)>);
 
 impl Transfers {
-    /// `8:0 rbytes=90112 wbytes=0 rios=20 wios=0 dbytes=0 dios=0`. Some kernels do not end the line of a device that has
-    /// nothing to tell.
-    pub(crate) fn take(&mut self, file: &File) -> Result<(), kernel::Error> {
+    /// Parses `8:0 rbytes=90112 wbytes=0 rios=20 wios=0 dbytes=0 dios=0`. Some kernels omit the line end after a device
+    /// without transfers.
+    pub(crate) fn parse(&mut self, file: &File) -> Result<(), kernel::Error> {
         for line in file.lines() {
             let mut device = None;
             for field in line.fields() {
                 let Some((key, value)) = field.split_once('=') else {
-                    device = Some(number(field, line)?);
+                    device = Some(device_number(field, line)?);
                     continue;
                 };
-                let device = device.ok_or_else(|| line.error(format_args!("{field} is of no device")))?;
-                let transfer = self.of(device);
+                let device = device.ok_or_else(|| line.error(format_args!("{field} has no device")))?;
+                let transfer = self.entry(device);
                 let account = match key {
                     "rbytes" => &mut transfer.read_bytes,
                     "wbytes" => &mut transfer.write_bytes,
@@ -50,39 +49,35 @@ impl Transfers {
         Ok(())
     }
 
-    /// `8:0 Read 90112`, in bytes.
-    pub(crate) fn take_bytes(&mut self, file: &File) -> Result<(), kernel::Error> {
-        self.take_operation(file, |transfer| [&mut transfer.read_bytes, &mut transfer.write_bytes])
+    /// Parses `8:0 Read 90112`, in bytes.
+    pub(crate) fn parse_bytes(&mut self, file: &File) -> Result<(), kernel::Error> {
+        self.parse_v1(file, |transfer| [&mut transfer.read_bytes, &mut transfer.write_bytes])
     }
 
-    /// `8:0 Read 20`, in operations.
-    pub(crate) fn take_operations(&mut self, file: &File) -> Result<(), kernel::Error> {
-        self.take_operation(file, |transfer| [&mut transfer.reads, &mut transfer.writes])
+    /// Parses `8:0 Read 20`, in operations.
+    pub(crate) fn parse_operations(&mut self, file: &File) -> Result<(), kernel::Error> {
+        self.parse_v1(file, |transfer| [&mut transfer.reads, &mut transfer.writes])
     }
 
-    fn take_operation(
-        &mut self,
-        file: &File,
-        accounts: fn(&mut Transfer) -> [&mut u64; 2],
-    ) -> Result<(), kernel::Error> {
+    fn parse_v1(&mut self, file: &File, counters: fn(&mut Transfer) -> [&mut u64; 2]) -> Result<(), kernel::Error> {
         for line in file.lines() {
             let mut fields = line.fields();
             let device = fields.word("the device")?;
-            // The sum of all.
+            // The sum of all devices.
             if device == "Total" {
                 continue;
             }
-            let [read, written] = accounts(self.of(number(device, line)?));
+            let [read, written] = counters(self.entry(device_number(device, line)?));
             match fields.word("the operation")? {
-                "Read" => *read = fields.number("how much was read")?,
-                "Write" => *written = fields.number("how much was written")?,
+                "Read" => *read = fields.number("the amount read")?,
+                "Write" => *written = fields.number("the amount written")?,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn of(&mut self, device: &str) -> &mut Transfer {
+    fn entry(&mut self, device: &str) -> &mut Transfer {
         let found = self.0.iter().position(|(known, _)| known == device);
         let at = found.unwrap_or_else(|| {
             self.0.push((device.to_owned(), Transfer::default()));
@@ -92,28 +87,28 @@ impl Transfers {
     }
 }
 
-fn number<'a>(text: &'a str, line: Line<'_>) -> Result<&'a str, kernel::Error> {
+fn device_number<'a>(text: &'a str, line: Line<'_>) -> Result<&'a str, kernel::Error> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.split_once(':') {
         Some((major, minor)) if is_number(major) && is_number(minor) => Ok(text),
-        _ => Err(line.error(format_args!("{text} is not the number of a device"))),
+        _ => Err(line.error(format_args!("{text} is not a device number"))),
     }
 }
 
-/// What devices are called.
+/// The names of devices.
 #[derive(Debug, Default)]
 pub(crate) struct Devices {
-    /// By number; none when they have to be looked up.
+    /// Numbers and names; `None` before the next lookup.
     names: Option<Vec<(String, String)>>,
 }
 
 impl Devices {
-    /// Other devices may have come.
+    /// Drops the cached names, because devices may have changed.
     pub(crate) fn forget(&mut self) {
         self.names = None;
     }
 
-    /// Sets what a group has read and written, if that is known.
+    /// Sets the reads and writes of a group, if known.
     pub(crate) fn report(
         &mut self,
         transfers: Option<&Transfers>,
@@ -127,7 +122,7 @@ impl Devices {
             let name = self.name(device)?;
             if io == Io::Device {
                 set(sample, &[("cgroup", &group.label), ("device", name)], *transfer);
-            } else if !STACKED.iter().any(|stacked| name.starts_with(stacked)) {
+            } else if !STACKED_PREFIXES.iter().any(|stacked| name.starts_with(stacked)) {
                 sum.read_bytes = sum.read_bytes.saturating_add(transfer.read_bytes);
                 sum.write_bytes = sum.write_bytes.saturating_add(transfer.write_bytes);
                 sum.reads = sum.reads.saturating_add(transfer.reads);
@@ -140,7 +135,7 @@ impl Devices {
         Ok(())
     }
 
-    /// What a device is called; its number if it has no name.
+    /// The name of a device, or its number without a name.
     fn name<'a>(&'a mut self, device: &'a str) -> Result<&'a str, Error> {
         let names = match self.names.take() {
             Some(names) => names,
@@ -151,13 +146,13 @@ impl Devices {
     }
 }
 
-/// `   8       0 sda 5 1 40 …`
+/// Parses `   8       0 sda 5 1 40 …`.
 fn read_names() -> Result<Vec<(String, String)>, Error> {
-    let Some(file) = File::read_if_there("/proc/diskstats")? else { return Ok(Vec::new()) };
+    let Some(file) = File::read_if_exists("/proc/diskstats")? else { return Ok(Vec::new()) };
     let names = file.lines().map(|line| {
         let mut fields = line.fields();
-        let [major, minor] = fields.numbers::<u32, 2>("the device's number")?;
-        Ok((format!("{major}:{minor}"), fields.word("the device's name")?.to_owned()))
+        let [major, minor] = fields.numbers::<u32, 2>("the device number")?;
+        Ok((format!("{major}:{minor}"), fields.word("the device name")?.to_owned()))
     });
     names.collect()
 }

@@ -1,56 +1,56 @@
-//! The module `cgroup`: what services and containers use of CPUs, memory, disks and process numbers, as the kernel accounts
-//! it by control group, in version 2, version 1 or both. Knows groups by their paths, and nothing of what runs in them.
+//! The module `cgroup`: CPU, memory, disk and process use of services and containers, from the kernel's accounting by
+//! control group, version 2, version 1 or both. Knows groups by their paths, not the processes in them.
 
-mod accounts;
 mod devices;
+mod usage;
 mod walk;
 
-use accounts::Accounts;
 use devices::Devices;
 use gauged_plugin::files;
 use gauged_plugin::kernel::{self, File};
 use gauged_plugin::rates::Rates;
 use gauged_plugin::select::Selection;
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, log};
+use usage::GroupUsage;
 use walk::Group;
 
 gauged_plugin::metrics! {
     module "cgroup";
-    /// Groups that were measured.
+    /// Measured groups.
     GROUPS: gauge "groups" in "{group}";
-    /// Groups that were found and left out because the sample is full; include fewer.
+    /// Groups left out because the sample is full; include fewer.
     LEFT_OUT: gauge "groups_left_out" in "{group}";
-    /// CPU time that the group has used.
+    /// CPU time of the group.
     CPU_USAGE: counter "cpu_usage_seconds_total" in "s";
-    /// CPU time that the group has used outside the kernel.
+    /// CPU time of the group in user mode.
     CPU_USER: counter "cpu_user_seconds_total" in "s";
-    /// CPU time that the kernel has used for the group.
+    /// CPU time of the group in kernel mode.
     CPU_SYSTEM: counter "cpu_system_seconds_total" in "s";
-    /// CPU time of the group since the tick before, as a share of that time: 100 is one CPU.
+    /// CPU time of the group as a share of the time since the last tick: 100 is one CPU.
     CPU_PERCENT: gauge "cpu_percent" in "%";
-    /// Periods for which the group's CPU limit is shared out.
+    /// Enforcement periods of the group's CPU limit.
     CPU_PERIODS: counter "cpu_periods_total" in "{period}";
-    /// Periods in which the group had used up its share before the end.
+    /// Enforcement periods in which the group reached its CPU limit.
     CPU_THROTTLED_PERIODS: counter "cpu_throttled_periods_total" in "{period}";
-    /// Time that the group's threads were kept from running by its CPU limit; growth means that the limit is too low.
+    /// Time that the group's threads were throttled; growth means that the CPU limit is too low.
     CPU_THROTTLED: counter "cpu_throttled_seconds_total" in "s";
-    /// Memory of the group, the files that it has read and written included as far as they are cached.
+    /// Memory of the group, including its cached files.
     MEMORY_CURRENT: gauge "memory_current_bytes" in "By";
-    /// Memory of the group without cached files that were not used lately: what counts when memory is short.
+    /// Memory of the group without inactive cached files, which the kernel reclaims first.
     MEMORY_WORKING_SET: gauge "memory_working_set_bytes" in "By";
-    /// Memory of its processes themselves.
+    /// Anonymous memory of the group's processes.
     MEMORY_ANON: gauge "memory_anon_bytes" in "By";
-    /// Cached files, and memory that processes share by files.
+    /// Cached files and shared memory of the group.
     MEMORY_FILE: gauge "memory_file_bytes" in "By";
-    /// Memory of the group that is swapped out.
+    /// Swapped-out memory of the group.
     MEMORY_SWAP: gauge "memory_swap_bytes" in "By";
-    /// The group's own memory limit; left out where it has none.
+    /// Memory limit of the group; left out without a limit.
     MEMORY_MAX: gauge "memory_max_bytes" in "By";
-    /// Processes of the group that were killed because memory was short.
+    /// Processes of the group killed for lack of memory.
     OOM_KILLS: counter "memory_oom_kills_total" in "{process}";
-    /// Read from disks for the group.
+    /// Bytes read from disks for the group.
     READ_BYTES: counter "io_read_bytes_total" in "By";
-    /// Written to disks for the group.
+    /// Bytes written to disks for the group.
     WRITE_BYTES: counter "io_write_bytes_total" in "By";
     /// Reads from disks for the group.
     READS: counter "io_reads_total" in "{operation}";
@@ -58,13 +58,13 @@ gauged_plugin::metrics! {
     WRITES: counter "io_writes_total" in "{operation}";
     /// Processes and threads of the group.
     PIDS: gauge "pids_current" in "{thread}";
-    /// How many processes and threads the group may have; left out where that is not limited.
+    /// Limit of processes and threads of the group; left out without a limit.
     PIDS_MAX: gauge "pids_max" in "{thread}";
 }
 
-/// Services, containers and virtual machines, by the names that systemd, Docker, Podman, containerd, CRI-O, Kubernetes and
-/// LXC give them, with systemd or without.
-const INCLUDE: [&str; 12] = [
+/// Services, containers and virtual machines, by their names in systemd, Docker, Podman, containerd, CRI-O, Kubernetes and
+/// LXC, with and without systemd.
+const DEFAULT_INCLUDE: [&str; 12] = [
     "*.service",
     "machine.slice/*.scope",
     "*docker-*.scope",
@@ -79,8 +79,8 @@ const INCLUDE: [&str; 12] = [
     "*kubepods/*pod*",
 ];
 
-/// Whatever runs inside of them, the services of users, and those who only watch over a container.
-const EXCLUDE: [&str; 8] = [
+/// Groups inside of these, users' services, and the monitor processes of containers.
+const DEFAULT_EXCLUDE: [&str; 8] = [
     "*.scope/*",
     "*.service/*.service",
     "*-conmon-*.scope",
@@ -91,12 +91,13 @@ const EXCLUDE: [&str; 8] = [
     "*/pod*/*/*",
 ];
 
-/// How long the walk is taken for good: listing hundreds of directories at each tick would cost more than all else. A group
-/// that is gone is noticed at once.
+/// The lifetime of the list of groups: listing hundreds of directories at each tick would dominate the cost. A removed
+/// group is noticed at once.
 const WALK_NS: u64 = 30_000_000_000;
 
-/// What one sample has room for is 10,000 metrics, unless the operator raises that. A group that has begun is finished.
-const METRICS_FULL: usize = 9_500;
+/// The number of metrics from which on no further group is measured: the agent's default limit is 10,000, less the
+/// metrics of the last group.
+const MAX_METRICS: usize = 9_500;
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
@@ -108,101 +109,100 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let groups = Selection::only(&INCLUDE).but(&EXCLUDE);
+        let groups = Selection::only(&DEFAULT_INCLUDE).except(&DEFAULT_EXCLUDE);
         Self { groups, io: Io::Summed }
     }
 }
 
-/// How reads and writes are told.
+/// The setting `io`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Io {
-    /// Of all disks together.
+    /// Sum of all disks.
     Summed,
-    /// By device.
+    /// Per device.
     Device,
 }
 
 struct Cgroup {
     settings: Settings,
     groups: Vec<Group>,
-    /// When they were found; none when they have to be looked for.
+    /// The time of the last walk; `None` if a new one is due.
     walked_ns: Option<u64>,
     rates: Rates<1>,
     devices: Devices,
-    /// Groups are left out because the sample is full.
-    full: Once,
-    /// A file of a group is not understood.
-    strange: Once,
+    /// For groups left out because the sample is full.
+    full_warning: WarnOnce,
+    /// For files that cannot be parsed.
+    parse_warning: WarnOnce,
 }
 
-/// Something of which the operator is told when it is met for the first time: it is so at each tick, or of many groups.
+/// A warning that is logged once, although its cause recurs at each tick or in many groups.
 #[derive(Debug, Default)]
-struct Once {
-    is_told: bool,
+struct WarnOnce {
+    has_warned: bool,
 }
 
-impl Once {
+impl WarnOnce {
     fn warn(&mut self, message: impl FnOnce() -> String) {
-        if !std::mem::replace(&mut self.is_told, true) {
+        if !std::mem::replace(&mut self.has_warned, true) {
             log::warn(&message());
         }
     }
 
-    /// Of what is wrong with a file, and what becomes of it.
-    fn warn_of(&mut self, error: &kernel::Error) {
-        self.warn(|| format!("{error}; what this file tells is left out, here and wherever else it is not understood"));
+    fn warn_parse_error(&mut self, error: &kernel::Error) {
+        self.warn(|| format!("{error}; its metrics are left out for each group where it cannot be parsed"));
     }
 }
 
 impl Plugin for Cgroup {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
-        description: "What services and containers use, by their control groups.",
+        description: "CPU, memory, disk and process use of services and containers.",
         metrics: METRICS,
     };
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
         let (rates, devices) = (Rates::default(), Devices::default());
-        let (full, strange) = (Once::default(), Once::default());
-        Ok(Self { settings, groups: Vec::new(), walked_ns: None, rates, devices, full, strange })
+        let (full_warning, parse_warning) = (WarnOnce::default(), WarnOnce::default());
+        Ok(Self { settings, groups: Vec::new(), walked_ns: None, rates, devices, full_warning, parse_warning })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let is_fresh = |walked_ns: &u64| tick.monotonic_ns.saturating_sub(*walked_ns) < WALK_NS;
         if self.walked_ns.as_ref().is_none_or(|walked_ns| !is_fresh(walked_ns)) {
-            self.groups = walk::groups(&self.settings.groups, &mut self.strange)?;
+            self.groups = walk::find_groups(&self.settings.groups, &mut self.parse_warning)?;
             self.walked_ns = Some(tick.monotonic_ns);
             self.devices.forget();
         }
 
         let (mut measured, mut left_out) = (0_u64, 0_u64);
         for group in &self.groups {
-            if sample.len() >= METRICS_FULL {
+            if sample.len() >= MAX_METRICS {
                 left_out += 1;
                 continue;
             }
-            match read(group, &mut self.strange)? {
-                Some(accounts) => {
+            match read_usage(group, &mut self.parse_warning)? {
+                Some(usage) => {
                     measured += 1;
-                    let change = accounts.cpu_usage_us.and_then(|us| self.rates.change(tick, &group.label, [us]));
-                    #[allow(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
+                    let change = usage.cpu_usage_us.and_then(|us| self.rates.change(tick, &group.label, [us]));
+                    #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
                     let percent = change.map(|change| change.by[0] as f64 / 1e6 / change.seconds * 100.0);
                     sample.labelled(&group.labels()).set(CPU_PERCENT, percent);
-                    accounts.report(group, sample);
-                    self.devices.report(accounts.io.as_ref(), group, self.settings.io, sample)?;
+                    usage.report(group, sample);
+                    self.devices.report(usage.io.as_ref(), group, self.settings.io, sample)?;
                 }
-                // It is gone, and another may have come.
+                // The group is gone, and another may have been created.
                 None => self.walked_ns = None,
             }
         }
         sample.set(GROUPS, measured);
         sample.set(LEFT_OUT, left_out);
         if left_out > 0 {
-            self.full.warn(|| {
+            self.full_warning.warn(|| {
                 format!(
-                    "there are more groups than a sample has room for, and {left_out} are left out; choose by `groups`"
+                    "{left_out} groups exceed the sample's limit of metrics and are left out; select fewer with `groups`"
                 )
             });
         }
@@ -212,36 +212,36 @@ impl Plugin for Cgroup {
 
 gauged_plugin::export!(Cgroup);
 
-/// What a group uses; none when it is gone. A file that is not understood costs what it tells, and no other group anything.
-fn read(group: &Group, strange: &mut Once) -> Result<Option<Accounts>, Error> {
-    let mut accounts = Accounts::default();
-    let mut is_there = false;
-    // Of reads and writes several files tell a part each: where one is missing, zeros would take its place.
+/// Reads the usage of a group; `None` if the group is gone. A file that cannot be parsed costs only its own metrics.
+fn read_usage(group: &Group, parse_warning: &mut WarnOnce) -> Result<Option<GroupUsage>, Error> {
+    let mut usage = GroupUsage::default();
+    let mut exists = false;
+    // In version 1 several files have a part of the reads and writes; a missing one would count as zeros.
     let mut has_all_transfers = true;
     for (kind, path) in &group.files {
         match File::read(path) {
             Ok(file) => {
-                is_there = true;
-                // What was read up to the error may be half of the truth.
-                let mut with = accounts.clone();
-                match with.take(*kind, &file) {
-                    Ok(()) => accounts = with,
+                exists = true;
+                // Values before the error may be incomplete: discard them.
+                let mut parsed = usage.clone();
+                match parsed.parse(*kind, &file) {
+                    Ok(()) => usage = parsed,
                     Err(error) => {
                         has_all_transfers &= !kind.is_transfer();
-                        strange.warn_of(&error);
+                        parse_warning.warn_parse_error(&error);
                     }
                 }
             }
-            // Where nothing is left, the next file would cost as much again.
+            // The next file would time out as well.
             Err(failure) if failure.error == files::Error::Timeout => return Err(failure.into()),
-            // Gone, or one that this kernel does not let be read: the others tell what they tell.
+            // Gone, or not readable on this kernel: use the other files.
             Err(_) => has_all_transfers &= !kind.is_transfer(),
         }
     }
     if !has_all_transfers {
-        accounts.io = None;
+        usage.io = None;
     }
-    Ok(is_there.then_some(accounts))
+    Ok(exists.then_some(usage))
 }
 
 #[cfg(test)]

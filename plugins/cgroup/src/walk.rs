@@ -1,5 +1,5 @@
-//! Which groups there are, and which files tell of each. A listing has only names: what is a group among them shows when
-//! it is listed in turn, so names of the kernel's own files are passed over.
+//! The search for groups and their files. A listing has only names, and only another listing shows which are directories,
+//! so names of kernel files are skipped.
 
 use std::collections::BTreeMap;
 
@@ -8,24 +8,23 @@ use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::File;
 use gauged_plugin::select::Selection;
 
-use crate::Once;
-use crate::accounts::{Kind, Limits};
+use crate::WarnOnce;
+use crate::usage::{FileKind, Limits};
 
-/// Where control groups are mounted, on every system that is likely to be met.
+/// The usual mount point of control groups.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// How many directories deep below that all plugins may look: a container in a pod in a slice, under a controller.
-const DEPTH: usize = 6;
+/// The depth below the mount point that is open to all plugins: a container in a pod in a slice, under a controller.
+const MAX_DEPTH: usize = 6;
 
-/// How many directories are listed in a walk; a host with more has groups that nobody can look at.
-const DIRECTORIES: usize = 5_000;
+/// The most directories listed in one walk, to bound its time.
+const MAX_DIRECTORIES: usize = 5_000;
 
-/// The controllers of version 1 that account something, as their hierarchies are called, alone or together
-/// (`cpu,cpuacct`).
+/// The controllers of version 1 with accounting; hierarchies have their names, alone or joined (`cpu,cpuacct`).
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
 
-/// What the kernel's files in a group begin with, up to the point, and those that have none.
-const OF_THE_KERNEL: [&str; 21] = [
+/// The names of kernel files in a group, up to the first dot.
+const KERNEL_FILE_PREFIXES: [&str; 21] = [
     "blkio",
     "cgroup",
     "cpu",
@@ -49,17 +48,17 @@ const OF_THE_KERNEL: [&str; 21] = [
     "notify_on_release",
 ];
 
-/// How systemd's groups end, whatever they begin with.
-const UNITS: [&str; 6] = [".service", ".scope", ".slice", ".mount", ".socket", ".swap"];
+/// The suffixes of systemd's groups.
+const UNIT_SUFFIXES: [&str; 6] = [".service", ".scope", ".slice", ".mount", ".socket", ".swap"];
 
-/// A group to be measured.
+/// A selected group.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Group {
-    /// Its path below the root of its hierarchy, `system.slice/nginx.service`.
+    /// The path below the root of the hierarchy: `system.slice/nginx.service`.
     pub(crate) label: String,
-    /// The files that change all the time.
-    pub(crate) files: Vec<(Kind, String)>,
-    /// Those that hardly ever do were read when it was found.
+    /// The files read at each tick.
+    pub(crate) files: Vec<(FileKind, String)>,
+    /// The limits, read during the walk.
     pub(crate) limits: Limits,
 }
 
@@ -69,36 +68,38 @@ impl Group {
     }
 }
 
-/// All groups that are picked, by label. In a hybrid layout a group is in several hierarchies, and has the files of all.
-pub(crate) fn groups(selection: &Selection, strange: &mut Once) -> Result<Vec<Group>, Error> {
-    let Some(names) = files::list_if_there(ROOT)? else {
-        return Err(Error::Unsupported(format!("{ROOT} is not there: this host has no control groups")));
+/// Finds the selected groups, sorted by label. In a hybrid layout a group has the files of several hierarchies.
+pub(crate) fn find_groups(selection: &Selection, parse_warning: &mut WarnOnce) -> Result<Vec<Group>, Error> {
+    let Some(names) = files::list_if_exists(ROOT)? else {
+        return Err(Error::Unsupported(format!("{ROOT} does not exist: this host has no control groups")));
     };
-    let roots = hierarchies(&names);
+    let roots = hierarchy_roots(&names);
     if roots.is_empty() {
-        return Err(Error::Unsupported(format!("{ROOT} has no control groups that account anything")));
+        return Err(Error::Unsupported(format!("{ROOT} has no control groups with accounting")));
     }
-    let mut walk = Walk { selection, found: BTreeMap::new(), left: DIRECTORIES };
+    let mut walk = Walk { selection, found: BTreeMap::new(), left: MAX_DIRECTORIES };
     for root in roots {
-        walk.hierarchy(&root)?;
+        walk.walk_hierarchy(&root)?;
     }
     let mut groups = Vec::new();
     for (label, files) in walk.found {
         let (limits, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|(kind, _)| kind.is_limit());
-        // Version 2 beside version 1 accounts nothing before Linux 4.15. What tells nothing would pass for gone at each
-        // tick, and have all looked for anew.
+        // Before Linux 4.15, version 2 beside version 1 has no accounting. A group without files would count as gone at
+        // each tick and cause a new walk.
         if files.is_empty() {
             continue;
         }
-        groups.push(Group { label, files, limits: read_limits(limits, strange)? });
+        groups.push(Group { label, files, limits: read_limits(limits, parse_warning)? });
     }
     Ok(groups)
 }
 
-/// The roots of the hierarchies: the mount itself in version 2; in version 1 a directory a controller, each once though
-/// links lead to it by several names, and in a hybrid layout version 2 in a directory beside them, the last one, so that
-/// controllers win over what it says without them.
-fn hierarchies(names: &[String]) -> Vec<String> {
+/// The roots of the hierarchies:
+///
+/// - version 2: the mount point itself;
+/// - version 1: one directory per controller, without duplicates by links;
+/// - hybrid: the directory `unified` of version 2 last, so that the controllers of version 1 win.
+fn hierarchy_roots(names: &[String]) -> Vec<String> {
     if names.iter().any(|name| name == "cgroup.controllers") {
         return vec![ROOT.to_owned()];
     }
@@ -114,16 +115,16 @@ fn hierarchies(names: &[String]) -> Vec<String> {
 
 struct Walk<'a> {
     selection: &'a Selection,
-    found: BTreeMap<String, Vec<(Kind, String)>>,
-    /// How many directories may still be listed.
+    found: BTreeMap<String, Vec<(FileKind, String)>>,
+    /// The number of directories left until the limit.
     left: usize,
 }
 
 impl Walk<'_> {
-    fn hierarchy(&mut self, root: &str) -> Result<(), Error> {
-        // The root of a hierarchy is the host itself.
-        let mut open = vec![root.to_owned()];
-        while let Some(directory) = open.pop() {
+    fn walk_hierarchy(&mut self, root: &str) -> Result<(), Error> {
+        // The root of a hierarchy is the host itself, not a group.
+        let mut pending = vec![root.to_owned()];
+        while let Some(directory) = pending.pop() {
             if self.left == 0 {
                 return Ok(());
             }
@@ -134,25 +135,25 @@ impl Walk<'_> {
                 Err(failure) => return Err(failure.into()),
             };
             let label = directory.strip_prefix(root).unwrap_or_default().trim_start_matches('/');
-            if !label.is_empty() && self.selection.picks(label) {
-                self.take(label, &directory, &names);
+            if !label.is_empty() && self.selection.includes(label) {
+                self.add_group(label, &directory, &names);
             }
-            if directory.matches('/').count() < ROOT.matches('/').count() + DEPTH {
+            if directory.matches('/').count() < ROOT.matches('/').count() + MAX_DEPTH {
                 let groups = names.iter().rev().filter(|name| may_be_group(name));
-                open.extend(groups.map(|name| format!("{directory}/{name}")));
+                pending.extend(groups.map(|name| format!("{directory}/{name}")));
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, label: &str, directory: &str, names: &[String]) {
+    fn add_group(&mut self, label: &str, directory: &str, names: &[String]) {
         let has = |name: &str| names.binary_search_by(|other| other.as_str().cmp(name)).is_ok();
         let files = self.found.entry(label.to_owned()).or_default();
-        for (name, kind) in Kind::FILES {
-            // The same of the group alone and of all below it: kernels have one of them, or both.
+        for (name, kind) in FileKind::FILES {
+            // Kernels have the file without descendants, the recursive one, or both.
             let is_second = |suffix: &str| name.strip_suffix(suffix).is_none() && has(&[name, suffix].concat());
-            let is_told = files.iter().any(|(_, path)| path.ends_with(&format!("/{name}")));
-            if has(name) && !is_told && !is_second("_recursive") {
+            let is_known = files.iter().any(|(_, path)| path.ends_with(&format!("/{name}")));
+            if has(name) && !is_known && !is_second("_recursive") {
                 files.push((kind, format!("{directory}/{name}")));
             }
         }
@@ -160,15 +161,15 @@ impl Walk<'_> {
 }
 
 fn may_be_group(name: &str) -> bool {
-    let is_of_kernel = OF_THE_KERNEL.contains(&name.split('.').next().unwrap_or(name));
-    UNITS.iter().any(|unit| name.ends_with(unit)) || !is_of_kernel
+    let is_kernel_file = KERNEL_FILE_PREFIXES.contains(&name.split('.').next().unwrap_or(name));
+    UNIT_SUFFIXES.iter().any(|unit| name.ends_with(unit)) || !is_kernel_file
 }
 
-fn read_limits(files: Vec<(Kind, String)>, strange: &mut Once) -> Result<Limits, Error> {
+fn read_limits(files: Vec<(FileKind, String)>, parse_warning: &mut WarnOnce) -> Result<Limits, Error> {
     let mut limits = Limits::default();
     for (kind, path) in files {
         match File::read(&path) {
-            Ok(file) => limits.take(kind, &file).unwrap_or_else(|error| strange.warn_of(&error)),
+            Ok(file) => limits.parse(kind, &file).unwrap_or_else(|error| parse_warning.warn_parse_error(&error)),
             Err(failure) if failure.error == files::Error::Timeout => return Err(failure.into()),
             Err(_) => {}
         }
@@ -181,10 +182,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hierarchies_are_found_by_name() {
+    fn hierarchy_roots_are_found_by_name() {
         let roots = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-            let roots = hierarchies(&names);
+            let roots = hierarchy_roots(&names);
             roots.iter().map(|root| root.trim_start_matches("/sys/fs/cgroup").to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(roots(&["cgroup.controllers", "cgroup.procs", "cpu.stat", "memory", "unified"]), [""]);
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_the_kernel_are_not_taken_for_groups() {
+    fn kernel_files_are_not_groups() {
         for group in
             ["system.slice", "docker", "memory.service", "io.slice", "a.b", "kubepods", "lxc.payload.web", "cpus"]
         {

@@ -1,76 +1,76 @@
-//! The module `disk`: what disks have done since boot, from `/proc/diskstats`, and how busy they were over the tick. Knows
-//! nothing of the file systems on them.
+//! The module `disk`: totals of disks since boot and their rates over the tick, from `/proc/diskstats`. Knows nothing of
+//! file systems.
 
-mod table;
+mod diskstats;
 
+use diskstats::Disk;
 use gauged_plugin::kernel::File;
-use gauged_plugin::rates::{Changes, Rates};
+use gauged_plugin::rates::{EachChange, Rates};
 use gauged_plugin::select::Selection;
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, files};
-use table::Disk;
 
 gauged_plugin::metrics! {
     module "disk";
-    /// Reads that were completed.
+    /// Completed reads.
     READS: counter "reads_total" in "{operation}";
-    /// Reads that were merged with others beside them before they reached the device.
+    /// Reads merged with adjacent ones before they reached the device.
     READS_MERGED: counter "reads_merged_total" in "{operation}";
-    /// Bytes that were read.
+    /// Bytes read.
     READ_BYTES: counter "read_bytes_total" in "By";
-    /// Time that reads have taken, waiting included, each for itself.
+    /// Total duration of all reads, including time in the queue.
     READ_TIME: counter "read_time_seconds_total" in "s";
-    /// Writes that were completed.
+    /// Completed writes.
     WRITES: counter "writes_total" in "{operation}";
-    /// Writes that were merged with others beside them before they reached the device.
+    /// Writes merged with adjacent ones before they reached the device.
     WRITES_MERGED: counter "writes_merged_total" in "{operation}";
-    /// Bytes that were written.
+    /// Bytes written.
     WRITTEN_BYTES: counter "written_bytes_total" in "By";
-    /// Time that writes have taken, waiting included, each for itself.
+    /// Total duration of all writes, including time in the queue.
     WRITE_TIME: counter "write_time_seconds_total" in "s";
-    /// Operations that have been begun and are not over; many for long means that the disk does not keep up.
+    /// Operations in progress; a high number for long means that the disk does not keep up.
     IN_PROGRESS: gauge "io_in_progress" in "{operation}";
-    /// Time in which at least one operation was under way.
+    /// Time with at least one operation in progress.
     IO_TIME: counter "io_time_seconds_total" in "s";
-    /// Time in which operations were under way, multiplied by how many there were.
+    /// Time with operations in progress, weighted by their number.
     WEIGHTED_TIME: counter "io_weighted_time_seconds_total" in "s";
-    /// Discards that were completed: space that was handed back to the device; not told by kernels before 4.18.
+    /// Completed discards (space returned to the device); not reported before Linux 4.18.
     DISCARDS: counter "discards_total" in "{operation}";
-    /// Discards that were merged with others beside them before they reached the device.
+    /// Discards merged with adjacent ones before they reached the device.
     DISCARDS_MERGED: counter "discards_merged_total" in "{operation}";
-    /// Bytes that were discarded.
+    /// Bytes discarded.
     DISCARDED_BYTES: counter "discarded_bytes_total" in "By";
-    /// Time that discards have taken, waiting included, each for itself.
+    /// Total duration of all discards, including time in the queue.
     DISCARD_TIME: counter "discard_time_seconds_total" in "s";
-    /// Flushes that were completed: orders to write out the device's own cache; not told by kernels before 5.5.
+    /// Completed flushes of the device's write cache; not reported before Linux 5.5.
     FLUSHES: counter "flushes_total" in "{operation}";
-    /// Time that flushes have taken, waiting included, each for itself.
+    /// Total duration of all flushes, including time in the queue.
     FLUSH_TIME: counter "flush_time_seconds_total" in "s";
 
-    /// Bytes read in a second, over the tick.
+    /// Bytes read per second over the tick.
     READ_RATE: gauge "read_bytes_per_second" in "By/s";
-    /// Bytes written in a second, over the tick.
+    /// Bytes written per second over the tick.
     WRITE_RATE: gauge "write_bytes_per_second" in "By/s";
-    /// Reads completed in a second, over the tick.
+    /// Reads completed per second over the tick.
     READ_IOPS: gauge "reads_per_second" in "{operation}/s";
-    /// Writes completed in a second, over the tick.
+    /// Writes completed per second over the tick.
     WRITE_IOPS: gauge "writes_per_second" in "{operation}/s";
-    /// What a read or write of this tick has taken on average, waiting included; left out where there was none.
+    /// Average duration of the tick's reads and writes, including time in the queue; left out without any.
     AWAIT: gauge "await_seconds" in "s";
-    /// What a read of this tick has taken on average, waiting included; left out where there was none.
+    /// Average duration of the tick's reads, including time in the queue; left out without any.
     READ_AWAIT: gauge "read_await_seconds" in "s";
-    /// What a write of this tick has taken on average, waiting included; left out where there was none.
+    /// Average duration of the tick's writes, including time in the queue; left out without any.
     WRITE_AWAIT: gauge "write_await_seconds" in "s";
-    /// How large a read or write of this tick was on average; left out where there was none.
+    /// Average size of the tick's reads and writes; left out without any.
     REQUEST_BYTES: gauge "request_bytes" in "By";
-    /// How many operations were under way on average over the tick, those that wait included.
+    /// Average number of operations in progress over the tick, including those in the queue.
     QUEUE_LENGTH: gauge "queue_length" in "{operation}";
-    /// Share of the tick in which at least one operation was under way; a device that does many at a time is not at its
-    /// limit at 100.
+    /// Share of the tick with at least one operation in progress; a device with parallel operations is not at its limit
+    /// at 100.
     UTILISATION: gauge "utilisation_percent" in "%";
 }
 
-/// Devices in memory, files that are devices, and floppy disks.
-const NO_DISKS: [&str; 4] = ["fd*", "loop*", "ram*", "zram*"];
+/// Devices in memory, loop devices, and floppy disks.
+const DEFAULT_EXCLUDE: [&str; 4] = ["fd*", "loop*", "ram*", "zram*"];
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
@@ -82,7 +82,7 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { devices: Selection::except(&NO_DISKS), partitions: false }
+        Self { devices: Selection::all().except(&DEFAULT_EXCLUDE), partitions: false }
     }
 }
 
@@ -94,7 +94,7 @@ struct Disks {
 impl Plugin for Disks {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
-        description: "What disks do, and how busy they are.",
+        description: "Operations, throughput, latency and utilisation of disks.",
         metrics: METRICS,
     };
     type Config = Settings;
@@ -106,16 +106,18 @@ impl Plugin for Disks {
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let file = match File::read("/proc/diskstats") {
             Err(failure) if failure.error == files::Error::NotFound => {
-                return Err(Error::Unsupported("this kernel knows no disks: there is no /proc/diskstats".to_owned()));
+                return Err(Error::Unsupported(
+                    "this kernel has no block devices: /proc/diskstats does not exist".to_owned(),
+                ));
             }
             file => file?,
         };
         let Settings { devices, partitions } = &self.settings;
-        for disk in table::listed(&file, *partitions, devices) {
+        for disk in diskstats::disks(&file, *partitions, devices) {
             let (name, disk) = disk?;
-            totals(sample, name, &disk);
-            if let Some(changes) = self.rates.changes(tick, name, disk.counters()) {
-                over_the_tick(sample, name, &changes);
+            set_totals(sample, name, &disk);
+            if let Some(changes) = self.rates.change_each(tick, name, disk.counters()) {
+                set_rates(sample, name, &changes);
             }
         }
         Ok(())
@@ -124,7 +126,7 @@ impl Plugin for Disks {
 
 gauged_plugin::export!(Disks);
 
-fn totals(sample: &mut Sample, name: &str, disk: &Disk) {
+fn set_totals(sample: &mut Sample, name: &str, disk: &Disk) {
     let labels = [("device", name)];
     let mut row = sample.labelled(&labels);
     let Disk { read, write, in_progress, io_ms, weighted_ms, discard, flush } = disk;
@@ -142,9 +144,9 @@ fn totals(sample: &mut Sample, name: &str, disk: &Disk) {
     }
 }
 
-/// As iostat has them. A time that has fallen is one of 32 bits that has begun anew, and leaves out what is made of it;
-/// where another counter has fallen, the device itself is another.
-fn over_the_tick(sample: &mut Sample, name: &str, changes: &Changes<8>) {
+/// Sets the rates, as in iostat. A fallen time is a wrapped 32-bit counter and leaves out only its own rates; any other
+/// fallen counter means a new device.
+fn set_rates(sample: &mut Sample, name: &str, changes: &EachChange<8>) {
     let labels = [("device", name)];
     let mut row = sample.labelled(&labels);
     let [reads, read_bytes, read_ms, writes, written_bytes, write_ms, io_ms, weighted_ms] = changes.by;
@@ -154,22 +156,22 @@ fn over_the_tick(sample: &mut Sample, name: &str, changes: &Changes<8>) {
     row.set(READ_RATE, per_second(read_bytes)).set(WRITE_RATE, per_second(written_bytes));
     row.set(READ_IOPS, per_second(reads)).set(WRITE_IOPS, per_second(writes));
     let all_ms = read_ms.zip(write_ms).map(|(read_ms, write_ms)| read_ms + write_ms);
-    let each_takes = |ms: Option<u64>, operations: u64| ms.and_then(|ms| each(seconds(ms), operations));
-    row.set(AWAIT, each_takes(all_ms, reads + writes));
-    row.set(READ_AWAIT, each_takes(read_ms, reads)).set(WRITE_AWAIT, each_takes(write_ms, writes));
-    row.set(REQUEST_BYTES, each(float(read_bytes + written_bytes), reads + writes));
-    let of_the_tick = |ms: u64| seconds(ms) / changes.seconds;
-    row.set(QUEUE_LENGTH, weighted_ms.map(of_the_tick));
-    // The kernel counts this time in ticks of its own, of which one more may fall into this one.
-    row.set(UTILISATION, io_ms.map(|ms| (of_the_tick(ms) * 100.0).min(100.0)));
+    let average_seconds = |ms: Option<u64>, operations: u64| ms.and_then(|ms| average(seconds(ms), operations));
+    row.set(AWAIT, average_seconds(all_ms, reads + writes));
+    row.set(READ_AWAIT, average_seconds(read_ms, reads)).set(WRITE_AWAIT, average_seconds(write_ms, writes));
+    row.set(REQUEST_BYTES, average(float(read_bytes + written_bytes), reads + writes));
+    let fraction_of_tick = |ms: u64| seconds(ms) / changes.seconds;
+    row.set(QUEUE_LENGTH, weighted_ms.map(fraction_of_tick));
+    // The kernel counts this time in its own ticks, so it may exceed the interval slightly.
+    row.set(UTILISATION, io_ms.map(|ms| (fraction_of_tick(ms) * 100.0).min(100.0)));
 }
 
 fn seconds(ms: u64) -> f64 {
     float(ms) / 1000.0
 }
 
-/// None where there was no operation.
-fn each(all: f64, operations: u64) -> Option<f64> {
+/// `None` without operations.
+fn average(all: f64, operations: u64) -> Option<f64> {
     (operations > 0).then(|| all / float(operations))
 }
 

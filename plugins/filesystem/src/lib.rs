@@ -1,5 +1,5 @@
-//! The module `filesystem`: how full the mounted file systems are, from `/proc/1/mountinfo` and what each of them says of
-//! itself. Knows nothing of the devices below them.
+//! The module `filesystem`: space and inodes of mounted file systems, from `/proc/1/mountinfo` and the usage of each mount.
+//! Knows nothing of the devices below.
 
 mod mounts;
 
@@ -11,37 +11,38 @@ use mounts::Mount;
 
 gauged_plugin::metrics! {
     module "filesystem";
-    /// All of its space.
+    /// Size of the file system.
     TOTAL: gauge "total_bytes" in "By";
-    /// Space that nothing is stored in.
+    /// Free space.
     FREE: gauge "free_bytes" in "By";
-    /// Space that unprivileged users can still fill: free space less what is reserved for root.
+    /// Space available to unprivileged users: free space less the part reserved for root.
     AVAILABLE: gauge "available_bytes" in "By";
-    /// Space that something is stored in.
+    /// Used space.
     USED: gauge "used_bytes" in "By";
-    /// Used space as a share of what unprivileged users could fill if it were empty, as `df` shows it.
+    /// Used space as a share of the space for unprivileged users, as in `df`.
     USED_PERCENT: gauge "used_percent" in "%";
-    /// How many files it can hold; left out where it does not limit them.
+    /// Limit of files; left out without a limit.
     INODES: gauge "inodes" in "{inode}";
-    /// How many more files it can hold.
+    /// Files left until the limit.
     FREE_INODES: gauge "free_inodes" in "{inode}";
-    /// Files that it holds as a share of those that it can hold.
+    /// Files as a share of the limit.
     INODES_USED_PERCENT: gauge "inodes_used_percent" in "%";
-    /// Whether nothing can be written; true on a mount that was writable means that the kernel found errors.
+    /// Whether the mount is read-only; true on a mount that was writable means that the kernel found errors.
     READ_ONLY: gauge "read_only" in "1";
-    /// Whether it does not tell its sizes, because its device or server does not answer; the others are then missing.
+    /// Whether the sizes are unavailable because the device or server does not respond; the other metrics are then
+    /// missing.
     DEVICE_ERROR: gauge "device_error" in "1";
-    /// Mounts that were not asked at this tick, because there are too many or a dead one took the time; they are at one of
-    /// the next. Missing where all were.
+    /// Mounts left out at this tick because there are too many or an unresponsive one used up the time; they follow at
+    /// a later tick. Missing if all were measured.
     LEFT_OUT: gauge "left_out" in "{mount}";
 }
 
-/// How many mounts are asked at one tick: a server on the network takes a millisecond to answer for one, and a call has a
-/// second. Their metrics are half of what a sample has room for.
-const MOUNTS: usize = 500;
+/// The most mounts measured in one tick: a network file system takes about a millisecond each, and a call has one second.
+/// Their metrics fill half a sample.
+const MAX_MOUNTS: usize = 500;
 
-/// Kinds of file systems that have no space of their own, or are full by nature.
-const PSEUDO: [&str; 26] = [
+/// File system types without space of their own, or always full.
+const DEFAULT_EXCLUDED_FSTYPES: [&str; 26] = [
     "autofs",
     "binfmt_misc",
     "bpf",
@@ -70,8 +71,8 @@ const PSEUDO: [&str; 26] = [
     "tracefs",
 ];
 
-/// Mount points of the kernel, and of containers: these come and go, and their space is that of the host.
-const NOT_THE_HOSTS: [&str; 9] = [
+/// Mount points of the kernel and of containers. The latter come and go, and their space is the host's.
+const DEFAULT_EXCLUDED_MOUNTS: [&str; 9] = [
     "/dev",
     "/dev/*",
     "/proc/*",
@@ -93,65 +94,69 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mounts: Selection::except(&NOT_THE_HOSTS), fstypes: Selection::except(&PSEUDO) }
+        Self {
+            mounts: Selection::all().except(&DEFAULT_EXCLUDED_MOUNTS),
+            fstypes: Selection::all().except(&DEFAULT_EXCLUDED_FSTYPES),
+        }
     }
 }
 
 struct Filesystem {
     settings: Settings,
-    /// The mounts that did not answer when they were last asked.
-    silent: Vec<String>,
-    /// Which of the table is asked first at the next tick: where there are too many, each has its turn.
+    /// The mounts that timed out when last measured.
+    unresponsive: Vec<String>,
+    /// The first mount of the next tick, for the rotation of too many mounts.
     next: usize,
-    /// Whether the operator was told that there are too many.
-    is_told: bool,
+    /// Whether the warning about too many mounts was logged.
+    has_warned: bool,
 }
 
 impl Plugin for Filesystem {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
-        description: "How full the mounted file systems are.",
+        description: "Space and inodes of mounted file systems.",
         metrics: METRICS,
     };
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings, silent: Vec::new(), next: 0, is_told: false })
+        Ok(Self { settings, unresponsive: Vec::new(), next: 0, has_warned: false })
     }
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let file = File::read("/proc/1/mountinfo")?;
-        let mounts = mounts::listed(&file, &self.settings.mounts, &self.settings.fstypes)?;
+        let mounts = mounts::find_mounts(&file, &self.settings.mounts, &self.settings.fstypes)?;
         let all = mounts.len();
-        let (mounts, others) = self.turn(mounts);
-        // One that does not answer takes all the time there is: those that did not when they were last asked are asked last.
-        let before = std::mem::take(&mut self.silent);
-        let is_silent = |mount: &Mount<'_>| before.iter().any(|point| **point == *mount.point);
-        let waiting = others.into_iter().filter(is_silent);
-        self.silent.extend(waiting.map(|mount| mount.point.into_owned()));
-        let (silent, prompt): (Vec<_>, Vec<_>) = mounts.into_iter().partition(|(_, mount)| is_silent(mount));
+        let (mounts, others) = self.next_batch(mounts);
+        // An unresponsive mount uses up the call's time, so mounts that timed out before come last.
+        let before = std::mem::take(&mut self.unresponsive);
+        let was_unresponsive = |mount: &Mount<'_>| before.iter().any(|point| **point == *mount.point);
+        let skipped = others.into_iter().filter(was_unresponsive);
+        self.unresponsive.extend(skipped.map(|mount| mount.point.into_owned()));
+        let (unresponsive, responsive): (Vec<_>, Vec<_>) =
+            mounts.into_iter().partition(|(_, mount)| was_unresponsive(mount));
 
-        let (mut denied, mut has_time, mut left_out) = (None, true, all.saturating_sub(MOUNTS));
-        for (at, mount) in prompt.into_iter().chain(silent) {
-            let was_silent = is_silent(&mount);
+        let (mut denied, mut has_time, mut left_out) = (None, true, all.saturating_sub(MAX_MOUNTS));
+        for (at, mount) in responsive.into_iter().chain(unresponsive) {
+            let was_unresponsive_before = was_unresponsive(&mount);
             match has_time.then(|| files::usage(&mount.point)) {
-                Some(Ok(usage)) => measured(sample, &mount, &usage),
+                Some(Ok(usage)) => set_usage(sample, &mount, &usage),
                 Some(Err(failure)) if failure.error == files::Error::NotFound => {}
-                // Hidden below another mount; or, where all are, this kernel cannot tell that they are mounts.
+                // Hidden below another mount; or, if all are denied, the kernel is too old to identify mounts.
                 Some(Err(failure)) if matches!(failure.error, files::Error::Denied(_)) => denied = Some(failure),
-                // There was no time to ask it, and nothing is known against it.
-                None if !was_silent => left_out += 1,
-                answer => {
+                // No time left for a mount that responded before.
+                None if !was_unresponsive_before => left_out += 1,
+                result => {
                     sample.labelled(&mount.labels()).set(DEVICE_ERROR, true);
-                    if answer.is_none_or(|answer| answer.is_err_and(|failure| failure.error == files::Error::Timeout)) {
-                        if has_time && !was_silent {
+                    if result.is_none_or(|result| result.is_err_and(|failure| failure.error == files::Error::Timeout)) {
+                        if has_time && !was_unresponsive_before {
                             has_time = false;
-                            // Where there is no turn to lose, those that are listed before it stay before it.
-                            if all > MOUNTS {
+                            // Without a rotation the order stays that of the table.
+                            if all > MAX_MOUNTS {
                                 self.next = at + 1;
                             }
                         }
-                        self.silent.push(mount.point.into_owned());
+                        self.unresponsive.push(mount.point.into_owned());
                     }
                 }
             }
@@ -162,10 +167,10 @@ impl Plugin for Filesystem {
             return Err(failure.into());
         }
         sample.set(LEFT_OUT, (left_out > 0).then_some(left_out));
-        if all > MOUNTS && !self.is_told {
-            self.is_told = true;
+        if all > MAX_MOUNTS && !self.has_warned {
+            self.has_warned = true;
             log::warn(&format!(
-                "there are {all} mounts, and only {MOUNTS} are asked at a tick, in turn; choose by `mounts` and `fstypes`"
+                "there are {all} mounts, and only {MAX_MOUNTS} are measured per tick, in rotation; select fewer with `mounts` and `fstypes`"
             ));
         }
         Ok(())
@@ -175,20 +180,20 @@ impl Plugin for Filesystem {
 gauged_plugin::export!(Filesystem);
 
 impl Filesystem {
-    /// Those whose turn it is, with their places in the table, and those that have to wait.
-    fn turn<'a>(&mut self, mounts: Vec<Mount<'a>>) -> (Vec<(usize, Mount<'a>)>, Vec<Mount<'a>>) {
+    /// The mounts of this tick with their positions in the table, and the remaining ones.
+    fn next_batch<'a>(&mut self, mounts: Vec<Mount<'a>>) -> (Vec<(usize, Mount<'a>)>, Vec<Mount<'a>>) {
         let all = mounts.len();
-        // Fewer than at the tick before: whoever is at the beginning has waited for longest.
+        // With fewer mounts than before, restart at the beginning.
         let first = if self.next < all { self.next } else { 0 };
-        self.next = if all > MOUNTS { (first + MOUNTS) % all } else { 0 };
+        self.next = if all > MAX_MOUNTS { (first + MAX_MOUNTS) % all } else { 0 };
         let mut mounts: Vec<_> = mounts.into_iter().enumerate().collect();
         mounts.rotate_left(first);
-        let others = mounts.split_off(all.min(MOUNTS));
+        let others = mounts.split_off(all.min(MAX_MOUNTS));
         (mounts, others.into_iter().map(|(_, mount)| mount).collect())
     }
 }
 
-fn measured(sample: &mut Sample, mount: &Mount<'_>, usage: &FilesystemUsage) {
+fn set_usage(sample: &mut Sample, mount: &Mount<'_>, usage: &FilesystemUsage) {
     let &FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes, read_only } = usage;
     let used_bytes = total_bytes.saturating_sub(free_bytes);
     let labels = mount.labels();

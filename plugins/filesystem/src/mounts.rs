@@ -1,4 +1,4 @@
-//! Which mounts there are: `mountinfo`, read and rid of what is mounted twice. Asks no file system anything.
+//! The list of mounts from `mountinfo`, without duplicates. Queries no file system.
 
 use std::borrow::Cow;
 
@@ -6,18 +6,18 @@ use gauged_plugin::Error;
 use gauged_plugin::kernel::{self, File, Line, unescape};
 use gauged_plugin::select::Selection;
 
-/// A mount, as the kernel tells of it.
+/// A mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mount<'a> {
-    /// Where it is.
+    /// The mount point.
     pub(crate) point: Cow<'a, str>,
-    /// What is mounted.
+    /// The mounted device.
     pub(crate) device: Cow<'a, str>,
-    /// The kind of file system.
+    /// The file system type.
     pub(crate) fstype: &'a str,
-    /// Which file system it is, whatever it is called: the kernel's number of it.
+    /// The kernel's number of the file system, which identifies it.
     number: &'a str,
-    /// Whether all of it is mounted, and not only a directory or a file of it.
+    /// Whether the whole file system is mounted, not only a directory or file of it.
     is_whole: bool,
 }
 
@@ -27,22 +27,25 @@ impl Mount<'_> {
     }
 }
 
-/// Those at these mount points and of these kinds, each mount point and each file system once.
-pub(crate) fn listed<'a>(file: &'a File, points: &Selection, fstypes: &Selection) -> Result<Vec<Mount<'a>>, Error> {
+/// The selected mounts, each mount point and each file system once.
+pub(crate) fn find_mounts<'a>(
+    file: &'a File,
+    points: &Selection,
+    fstypes: &Selection,
+) -> Result<Vec<Mount<'a>>, Error> {
     let mut mounts: Vec<Mount<'a>> = Vec::new();
     for line in file.lines() {
         let mount = parse(line)?;
-        // First of all, since a host of containers has thousands.
-        if points.picks(&mount.point) {
-            // What is mounted on top hides what was there, of whatever kind it is.
+        // Select first: a host with containers has thousands of mounts.
+        if points.includes(&mount.point) {
+            // A mount hides an earlier one at the same point.
             mounts.retain(|other| other.point != mount.point);
             mounts.push(mount);
         }
     }
-    mounts.retain(|mount| fstypes.picks(mount.fstype));
+    mounts.retain(|mount| fstypes.includes(mount.fstype));
 
-    // A directory or a file of a file system that is in the list already has nothing to add. Subvolumes of btrfs are what
-    // partitions are elsewhere.
+    // A bind mount of a listed file system has the same sizes. Subvolumes of btrfs are kept: they correspond to partitions.
     let mut known: Vec<&str> = mounts.iter().filter(|mount| mount.is_whole).map(|mount| mount.number).collect();
     mounts.retain(|mount| {
         let is_new = mount.is_whole || mount.fstype == "btrfs" || !known.contains(&mount.number);
@@ -52,16 +55,16 @@ pub(crate) fn listed<'a>(file: &'a File, points: &Selection, fstypes: &Selection
     Ok(mounts)
 }
 
-/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`; before the hyphen there are any
-/// number of fields.
+/// Parses `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`, with any number of fields
+/// before the hyphen.
 fn parse(line: Line<'_>) -> Result<Mount<'_>, kernel::Error> {
     let mut fields = line.fields();
-    let (_id, _parent) = (fields.word("the mount's number")?, fields.word("its parent's number")?);
-    let number = fields.word("the file system's number")?;
+    let (_id, _parent) = (fields.word("the mount ID")?, fields.word("the parent ID")?);
+    let number = fields.word("the device number")?;
     let is_whole = fields.word("the mounted directory")? == "/";
     let point = unescape(fields.word("the mount point")?);
     while fields.word("the hyphen")? != "-" {}
-    let fstype = fields.word("the kind of file system")?;
+    let fstype = fields.word("the file system type")?;
     let device = unescape(fields.word("the device")?);
     Ok(Mount { point, device, fstype, number, is_whole })
 }

@@ -1,6 +1,6 @@
 //! The plugin on fixture machines.
 
-use gauged_plugin::testing::{Host, Running, expect, hold_file, hold_readme};
+use gauged_plugin::testing::{Harness, Host, assert_golden, assert_readme_metrics, expect};
 use gauged_plugin::{Capability, Value};
 
 use super::*;
@@ -13,9 +13,9 @@ fn usage(total_gib: u64, free_gib: u64, inodes: u64) -> FilesystemUsage {
     FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes: inodes / 4, read_only: false }
 }
 
-/// A server with an old disk, a dead NFS server and much else.
+/// A server with many mounts, one of a dead NFS server.
 fn web() -> Host {
-    let mut host = Host::at("fixtures/web-1");
+    let mut host = Host::from_fixture("fixtures/web-1");
     for point in ["/run", "/home", "/srv", "/mnt/usb"] {
         host.usage(point, usage(8, 4, 0));
     }
@@ -25,21 +25,21 @@ fn web() -> Host {
     host
 }
 
-fn start(host: Host, config: &str) -> Running<Filesystem> {
-    Running::start(host, config).expect("the configuration is right")
+fn start(host: Host, config: &str) -> Harness<Filesystem> {
+    Harness::start(host, config).expect("the configuration is right")
 }
 
 #[test]
-fn a_server_is_as_its_fixture_says() {
+fn server_matches_its_golden_file() {
     let mut filesystem = start(web(), "{}");
-    filesystem.tick().expect("a sample in which those are missing for which the dead one left no time");
+    filesystem.tick().expect("a sample without the mounts after the dead one");
     let sample = filesystem.tick().expect("a sample");
-    hold_file("fixtures/web-1/expected", &sample.render());
+    assert_golden("fixtures/web-1/expected", &sample.render());
 }
 
 #[test]
-fn a_container_has_a_file_system_though_only_files_of_it_are_mounted() {
-    let mut host = Host::at("fixtures/container");
+fn container_with_bind_mounted_files_has_a_filesystem() {
+    let mut host = Host::from_fixture("fixtures/container");
     host.usage("/etc/resolv.conf", usage(100, 30, 0));
     let sample = start(host, r#"{"mounts": {"include": ["*"]}}"#).tick().expect("a sample");
     expect![[r#"
@@ -55,46 +55,46 @@ fn a_container_has_a_file_system_though_only_files_of_it_are_mounted() {
 }
 
 #[test]
-fn settings_choose() {
+fn settings_select_mounts_and_types() {
     let sample = start(web(), r#"{"mounts": {"include": ["/data", "/mnt/*"]}, "fstypes": {"include": ["xfs"]}}"#)
         .tick()
         .expect("a sample");
     assert!(sample.keys().all(|key| key.contains("mount=\"/data\"")), "{sample:?}");
     assert_eq!(sample.len(), 10);
-    let Err(Error::InvalidConfig(errors)) = Running::<Filesystem>::start(web(), r#"{"mounts": {"ignore": []}}"#) else {
-        panic!("it has no such key");
+    let Err(Error::InvalidConfig(errors)) = Harness::<Filesystem>::start(web(), r#"{"mounts": {"ignore": []}}"#) else {
+        panic!("the key is unknown");
     };
     assert_eq!(errors[0].key, "mounts.ignore");
     assert_eq!(errors[0].message, "unknown key; remove it, or use one of include, exclude");
 }
 
 #[test]
-fn a_mount_that_does_not_answer_spoils_one_tick_of_others_at_most() {
+fn unresponsive_mount_affects_others_for_one_tick() {
     let error = |mount: &str, device: &str, fstype: &str| {
         format!("filesystem.device_error{{mount=\"{mount}\",device=\"{device}\",fstype=\"{fstype}\"}}")
     };
     let (backup, usb) = (error("/mnt/backup", "nas:/backup", "nfs4"), error("/mnt/usb", "/dev/sdd2", "ext4"));
     let mut filesystem = start(web(), "{}");
 
-    // What comes after it in the table is not known at first.
+    // The first timeout leaves out the mounts after it.
     let sample = filesystem.tick().expect("a sample");
     assert_eq!((&sample[&backup], sample.get(&usb)), (&Value::Boolean(true), None));
-    // Then it is asked last.
+    // From then on the mount comes last.
     let sample = filesystem.tick().expect("a sample");
     assert_eq!((&sample[&backup], &sample[&usb]), (&Value::Boolean(true), &Value::Boolean(false)));
-    // While another has taken all the time, it is as it was.
+    // Without time left its state is kept.
     filesystem.host().usage_fails("/data", files::Error::Timeout);
     let sample = filesystem.tick().expect("a sample");
     assert_eq!((&sample[&backup], sample.get(&usb)), (&Value::Boolean(true), None));
-    // And it is well again when it answers.
+    // It recovers once it responds.
     filesystem.host().usage("/mnt/backup", usage(1000, 500, 0));
     let sample = filesystem.tick().expect("a sample");
     assert_eq!((&sample[&backup], &sample[&usb]), (&Value::Boolean(false), &Value::Boolean(false)));
     assert_eq!(sample[&error("/data", "/dev/sdb1", "xfs")], true);
 }
 
-/// A host with so many mounts, all of which answer.
-fn crowded(count: usize) -> Host {
+/// A host with `count` responsive mounts.
+fn host_with_mounts(count: usize) -> Host {
     let mut host = Host::new();
     let line = |at: usize| format!("{at} 1 0:{at} / /m/{at} rw - nfs4 nas:/{at} rw\n");
     host.file("/proc/1/mountinfo", (0..count).map(line).collect::<String>());
@@ -104,8 +104,8 @@ fn crowded(count: usize) -> Host {
     host
 }
 
-/// The mounts in a sample that have this metric, and how many were left out.
-fn told(filesystem: &mut Running<Filesystem>, metric: &str) -> (Vec<usize>, Option<Value>) {
+/// The mounts with a metric in the next sample, and the value of `left_out`.
+fn metrics_by_mount(filesystem: &mut Harness<Filesystem>, metric: &str) -> (Vec<usize>, Option<Value>) {
     let sample = filesystem.tick().expect("a sample");
     let prefix = format!("filesystem.{metric}{{mount=\"/m/");
     let numbers = sample.keys().filter_map(|key| key.strip_prefix(&prefix)?.split('"').next()?.parse().ok());
@@ -115,38 +115,38 @@ fn told(filesystem: &mut Running<Filesystem>, metric: &str) -> (Vec<usize>, Opti
 }
 
 #[test]
-fn of_too_many_mounts_each_has_its_turn() {
-    let mut filesystem = start(crowded(1200), "{}");
+fn excess_mounts_are_measured_in_rotation() {
+    let mut filesystem = start(host_with_mounts(1200), "{}");
     let left_out = Some(Value::Unsigned(700));
-    assert_eq!(told(&mut filesystem, "total_bytes"), ((0..500).collect(), left_out.clone()));
-    assert_eq!(told(&mut filesystem, "total_bytes"), ((500..1000).collect(), left_out.clone()));
-    assert_eq!(told(&mut filesystem, "total_bytes"), ((0..300).chain(1000..1200).collect(), left_out));
-    let told_once = filesystem.host().messages();
-    assert!(told_once.len() == 1 && told_once[0].contains("there are 1200 mounts"), "{told_once:?}");
+    assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((0..500).collect(), left_out.clone()));
+    assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((500..1000).collect(), left_out.clone()));
+    assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((0..300).chain(1000..1200).collect(), left_out));
+    let messages = filesystem.host().messages();
+    assert!(messages.len() == 1 && messages[0].contains("there are 1200 mounts"), "{messages:?}");
 
-    let mut filesystem = start(crowded(500), "{}");
+    let mut filesystem = start(host_with_mounts(500), "{}");
     for _ in 0..2 {
-        assert_eq!(told(&mut filesystem, "total_bytes"), ((0..500).collect(), None));
+        assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((0..500).collect(), None));
     }
     assert!(filesystem.host().messages().is_empty());
 }
 
 #[test]
-fn of_too_many_mounts_a_dead_one_takes_no_turn_of_others_twice() {
-    let mut host = crowded(600);
+fn unresponsive_mount_delays_the_rotation_once() {
+    let mut host = host_with_mounts(600);
     host.usage_fails("/m/10", files::Error::Timeout);
     let mut filesystem = start(host, "{}");
     let left_out = |count| Some(Value::Unsigned(count));
-    // All that comes after it is asked next, and first.
-    assert_eq!(told(&mut filesystem, "total_bytes"), ((0..10).collect(), left_out(589)));
-    assert_eq!(told(&mut filesystem, "total_bytes"), ((11..511).collect(), left_out(100)));
-    // While it has to wait it is not forgotten that it is dead: in its next turn it is asked last.
-    let (measured, left) = told(&mut filesystem, "total_bytes");
+    // The next tick starts after the unresponsive mount.
+    assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((0..10).collect(), left_out(589)));
+    assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((11..511).collect(), left_out(100)));
+    // It stays known as unresponsive and comes last in its next batch.
+    let (measured, left) = metrics_by_mount(&mut filesystem, "total_bytes");
     assert_eq!((measured.len(), measured.contains(&10), left), (499, false, left_out(100)));
 }
 
 #[test]
-fn a_file_system_that_fails_at_once_takes_no_time() {
+fn immediate_failure_does_not_end_the_tick() {
     let mut host = web();
     host.usage_fails("/data", files::Error::Io("Stale file handle (os error 116)".to_owned()));
     host.usage_fails("/home", files::Error::NotFound);
@@ -158,7 +158,7 @@ fn a_file_system_that_fails_at_once_takes_no_time() {
 }
 
 #[test]
-fn where_no_file_system_may_be_sized_the_grant_is_named() {
+fn denied_usage_of_all_mounts_names_the_grant() {
     let mut host = web();
     for pattern in ["/", "/*", "/*/*"] {
         host.deny(&Capability::Usage(pattern.to_owned()));
@@ -166,20 +166,20 @@ fn where_no_file_system_may_be_sized_the_grant_is_named() {
     let error = start(host, "{}").tick().expect_err("nothing is granted");
     assert!(matches!(error, Error::Denied(need) if need.capability == Capability::Usage("/mnt/usb".to_owned())));
 
-    let mut host = crowded(501);
+    let mut host = host_with_mounts(501);
     host.deny(&Capability::Usage("/*/*".to_owned()));
-    assert!(matches!(start(host, "{}").tick(), Err(Error::Denied(_))), "that some were left out is no measurement");
+    assert!(matches!(start(host, "{}").tick(), Err(Error::Denied(_))), "left-out mounts alone are no measurement");
 }
 
 #[test]
-fn what_is_no_mountinfo_is_told() {
+fn malformed_mountinfo_is_an_internal_error() {
     let mut host = Host::new();
     host.file("/proc/1/mountinfo", "28 1 8:2 / / rw\n");
-    let why = "/proc/1/mountinfo line 1: ends before the hyphen".to_owned();
+    let why = "/proc/1/mountinfo line 1: missing the hyphen".to_owned();
     assert_eq!(start(host, "{}").tick(), Err(Error::Internal(why)));
 }
 
 #[test]
-fn the_readme_tells_what_is_measured() {
-    hold_readme::<Filesystem>();
+fn readme_lists_the_metrics() {
+    assert_readme_metrics::<Filesystem>();
 }

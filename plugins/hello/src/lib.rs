@@ -1,10 +1,10 @@
-//! The plugin to copy: says hello, and counts how often.
+//! The plugin to copy: counts its greetings.
 
 use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
 
 gauged_plugin::metrics! {
     module "hello";
-    /// How often it has said hello since it was loaded.
+    /// Greetings since the plugin was loaded.
     GREETINGS: counter "greetings_total" in "1";
 }
 
@@ -31,19 +31,19 @@ gauged_plugin::export!(Hello);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Host, Running, hold_readme};
+    use gauged_plugin::testing::{Harness, Host, assert_readme_metrics};
 
     use super::*;
 
     #[test]
-    fn counts_its_greetings() {
-        let mut hello = Running::<Hello>::start(Host::new(), "{}").expect("it has no configuration");
+    fn each_tick_counts_a_greeting() {
+        let mut hello = Harness::<Hello>::start(Host::new(), "{}").expect("no configuration");
         assert_eq!(hello.tick().expect("a sample")["hello.greetings_total"], 1);
         assert_eq!(hello.tick().expect("a sample")["hello.greetings_total"], 2);
     }
 
     #[test]
-    fn the_readme_tells_what_is_measured() {
-        hold_readme::<Hello>();
+    fn readme_lists_the_metrics() {
+        assert_readme_metrics::<Hello>();
     }
 }

@@ -1,38 +1,39 @@
-//! The module `http_check`: whether web servers answer as they should, and how quickly. A target that does not is
-//! measured as down, which is no error. Follows no redirects and knows nothing of what a page means.
+//! The module `http_check`: availability and response times of web servers. A target without the expected response is
+//! measured as down, which is not an error. Follows no redirects.
 
 mod settings;
 
 use gauged_plugin::http::{Request, Response, origin};
-use gauged_plugin::service::{Failure, Service, Turns};
+use gauged_plugin::service::{Failure, Poller, Service};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 use settings::{Settings, Target};
 
 gauged_plugin::metrics! {
     module "http_check";
-    /// Whether it answers as it should: in time, with a status and a body that are expected.
+    /// Whether the target responds as expected: in time, with an expected status and body.
     UP: gauge "up" in "1";
-    /// Why it is down: `resolve`, `connect`, `tls`, `timeout`, `protocol`, `too_large`, `status`, `body`; left out while it is up.
+    /// Reason of the failure: `resolve`, `connect`, `tls`, `timeout`, `protocol`, `too_large`, `status`, `body`; left
+    /// out while the target is up.
     FAILURE: gauge "failure" in "1";
-    /// How often it was down for that reason, since the plugin was started.
+    /// Failed checks by reason, since the plugin started.
     FAILURES: counter "failures_total" in "1";
-    /// The status of the response: 200, 404.
+    /// HTTP status of the response: 200, 404.
     STATUS: gauge "status_code" in "1";
-    /// From the start until the connection stands, name resolution and TLS included.
+    /// Time until the connection was established, including name resolution and TLS.
     CONNECT: gauge "connect_seconds" in "s";
-    /// From the start until the first byte of the response.
+    /// Time until the first byte of the response.
     FIRST_BYTE: gauge "first_byte_seconds" in "s";
-    /// From the start until the last byte of the response.
+    /// Time until the last byte of the response.
     TOTAL: gauge "total_seconds" in "s";
-    /// The size of the response's body.
+    /// Size of the response body.
     RESPONSE: gauge "response_bytes" in "By";
-    /// How long the server's certificate is still good for; only with TLS. One that has expired is the failure `tls`.
+    /// Time until the server's certificate expires; only with TLS. An expired certificate is the failure `tls`.
     CERTIFICATE: gauge "certificate_expires_in_seconds" in "s";
 }
 
-/// A target, and how it was.
+/// A target with its state.
 struct Check {
-    /// Its number in the list, for errors.
+    /// The index in the list of targets, for errors.
     number: usize,
     target: Target,
     service: Service,
@@ -40,25 +41,25 @@ struct Check {
 
 struct HttpCheck {
     checks: Vec<Check>,
-    turns: Turns,
+    poller: Poller,
 }
 
 impl Plugin for HttpCheck {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
-        description: "Whether web servers answer as they should, and how quickly.",
+        description: "Availability and response times of web servers.",
         metrics: METRICS,
     };
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        settings.check()?;
+        settings.validate()?;
         let check = |(number, target): (usize, Target)| {
             let service = Service::new(target.name());
             Check { number, target, service }
         };
         let checks = settings.targets.into_iter().enumerate().map(check).collect();
-        Ok(Self { checks, turns: Turns::default() })
+        Ok(Self { checks, poller: Poller::default() })
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -73,8 +74,8 @@ impl Plugin for HttpCheck {
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let Self { checks, turns } = self;
-        turns.take(tick, checks, |check, timeout_ms| check.collect(tick, timeout_ms, sample))
+        let Self { checks, poller } = self;
+        poller.poll(tick, checks, |check, timeout_ms| check.collect(tick, timeout_ms, sample))
     }
 }
 
@@ -90,24 +91,24 @@ impl Check {
         }
         let response = request.send().map_err(Failure::from);
         let verdict = match &response {
-            Ok(response) => target.verdict(response),
+            Ok(response) => target.check_response(response),
             Err(failure) => Err(failure.clone()),
         };
-        let is_up = match service.note(verdict) {
-            Ok(verdict) => verdict.is_some(),
-            // What the agent does not take for a request was written so.
+        let is_up = match service.record(verdict) {
+            Ok(up) => up.is_some(),
+            // The agent rejects the request, so the configuration is wrong.
             Err(Error::Internal(why)) => return Err(Error::invalid(&format!("targets[{number}]"), why)),
             Err(error) => return Err(error),
         };
 
         let labels = [("target", service.name())];
         let mut row = sample.labelled(&labels);
-        row.set(UP, is_up).set(FAILURE, service.down());
+        row.set(UP, is_up).set(FAILURE, service.down_reason());
         if let Ok(response) = &response {
             row.set(STATUS, response.status).set(RESPONSE, response.body.len());
             row.set(CONNECT, seconds(response.connect_ns)).set(FIRST_BYTE, seconds(response.first_byte_ns));
             row.set(TOTAL, seconds(response.total_ns));
-            row.set(CERTIFICATE, response.certificate_not_after.map(|at| until(at, tick)));
+            row.set(CERTIFICATE, response.certificate_not_after.map(|at| seconds_until(at, tick)));
         }
         for &(reason, count) in service.failures() {
             sample.labelled(&[("target", service.name()), ("reason", reason)]).set(FAILURES, count);
@@ -117,28 +118,28 @@ impl Check {
 }
 
 impl Target {
-    /// Whether a response is as it should be.
-    fn verdict(&self, response: &Response) -> Result<(), Failure> {
+    /// Compares a response with the expected status and text.
+    fn check_response(&self, response: &Response) -> Result<(), Failure> {
         if !self.status.includes(response.status) {
-            let expected = self.status.expected();
-            let why = format!("{} answers with the status {}, not {expected}", self.url, response.status);
+            let expected = self.status.text();
+            let why = format!("{} returned status {}, expected {expected}", self.url, response.status);
             return Err(Failure::down("status", why));
         }
         let Some(text) = &self.contains else { return Ok(()) };
         if response.body.windows(text.len()).any(|window| window == text.as_bytes()) {
             return Ok(());
         }
-        Err(Failure::down("body", format!("{} answers without the text \"{text}\"", self.url)))
+        Err(Failure::down("body", format!("{} returned a body without the text \"{text}\"", self.url)))
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "nobody needs nanoseconds of more than a hundred days")]
+#[allow(clippy::cast_precision_loss, reason = "exact for a hundred days")]
 fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }
 
-/// Seconds from the tick until then.
-fn until(unix_seconds: u64, tick: Tick) -> i64 {
+/// Seconds from the tick until a time.
+fn seconds_until(unix_seconds: u64, tick: Tick) -> i64 {
     let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
     whole(unix_seconds) - whole(tick.unix_ms / 1000)
 }

@@ -1,4 +1,4 @@
-//! What is checked, as an operator writes it. Whether a URL or a header is right is for the agent to say, which sends it.
+//! The settings: targets and their expected responses. The agent validates URLs and headers when it sends a request.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use gauged_plugin::Error;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-/// The most targets: at the longest time that a call may take, 60 s, each still has half a second if none answers.
-const TARGETS: usize = 100;
+/// The most targets: with the longest timeout of a call, 60 s, each still has half a second if none responds.
+const MAX_TARGETS: usize = 100;
 
-/// The longest name or URL of a target: it is the value of a label.
-const NAME_BYTES: usize = 1024;
+/// The longest name or URL of a target, which is a label value.
+const MAX_NAME_BYTES: usize = 1024;
 
 /// The configuration.
 #[derive(Debug, Default, Deserialize)]
@@ -19,89 +19,91 @@ pub(crate) struct Settings {
     pub(crate) targets: Vec<Target>,
 }
 
-/// What is fetched, and what has to come back.
+/// A target: the request and the expected response.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Target {
     name: Option<String>,
     pub(crate) url: String,
-    #[serde(default = "get")]
+    #[serde(default = "default_method")]
     pub(crate) method: String,
     #[serde(default)]
-    pub(crate) status: Statuses,
+    pub(crate) status: StatusRange,
     pub(crate) contains: Option<String>,
     #[serde(default)]
     pub(crate) headers: Headers,
     pub(crate) timeout_ms: Option<u32>,
 }
 
-fn get() -> String {
+fn default_method() -> String {
     "GET".to_owned()
 }
 
 impl Target {
-    /// What it is called in the output.
+    /// The name in the output.
     pub(crate) fn name(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.url)
     }
 }
 
 impl Settings {
-    /// Whether they make sense, as far as their types do not say so.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Checks the values beyond their types.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
         if self.targets.is_empty() {
-            return Err(Error::invalid("targets", "name what to check: targets = [{ url = \"http://localhost/\" }]"));
+            return Err(Error::invalid(
+                "targets",
+                "list at least one target: targets = [{ url = \"http://localhost/\" }]",
+            ));
         }
-        if self.targets.len() > TARGETS {
-            let why =
-                format!("there are more than {TARGETS}, for which a call has no time; check some from another host");
+        if self.targets.len() > MAX_TARGETS {
+            let why = format!("has more than {MAX_TARGETS} targets; check some from another host");
             return Err(Error::invalid("targets", why));
         }
         for (number, target) in self.targets.iter().enumerate() {
             let invalid = |key: &str, why: &str| Err(Error::invalid(&format!("targets[{number}].{key}"), why));
             if !target.url.starts_with("http://") && !target.url.starts_with("https://") {
-                return invalid("url", "has to begin with http:// or https://");
+                return invalid("url", "must start with http:// or https://");
             }
-            if target.name().is_empty() || target.name().len() > NAME_BYTES {
-                return invalid("name", "has to have 1 to 1024 characters; without a name it is the URL");
+            if target.name().is_empty() || target.name().len() > MAX_NAME_BYTES {
+                return invalid("name", "must have 1 to 1024 characters; the default is the URL");
             }
             if self.targets.iter().take(number).any(|other| other.name() == target.name()) {
-                return invalid("name", "is there twice; give each target a name of its own");
+                return invalid("name", "is used twice; give each target its own name");
             }
             if target.contains.as_deref().is_some_and(str::is_empty) {
-                return invalid("contains", "is empty, which every body contains; remove it");
+                return invalid("contains", "is empty and matches every body; remove it");
             }
             if target.contains.is_some() && target.method == "HEAD" {
-                return invalid("contains", "cannot be found: a response to HEAD has no body");
+                return invalid("contains", "cannot match: a response to HEAD has no body");
             }
             if target.timeout_ms == Some(0) {
-                return invalid("timeout_ms", "is no time at all; write 1 or more, or remove it");
+                return invalid("timeout_ms", "must be at least 1; raise it or remove it");
             }
         }
         Ok(())
     }
 }
 
-/// The statuses that are expected: `204`, or `"200-299"`.
+/// A range of statuses: `204`, or `"200-299"`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Statuses {
+pub(crate) struct StatusRange {
     first: u16,
     last: u16,
 }
 
-impl Default for Statuses {
+impl Default for StatusRange {
     fn default() -> Self {
         Self { first: 200, last: 299 }
     }
 }
 
-impl Statuses {
+impl StatusRange {
     pub(crate) fn includes(&self, status: u16) -> bool {
         (self.first..=self.last).contains(&status)
     }
 
-    /// As they are written.
-    pub(crate) fn expected(&self) -> String {
+    /// The range as in the configuration.
+    pub(crate) fn text(&self) -> String {
         if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) }
     }
 
@@ -110,49 +112,49 @@ impl Statuses {
     }
 }
 
-impl<'de> Deserialize<'de> for Statuses {
+impl<'de> Deserialize<'de> for StatusRange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AsWritten)
+        deserializer.deserialize_any(StatusRangeVisitor)
     }
 }
 
-/// Reads statuses from a number or a text.
-struct AsWritten;
+/// Deserialises a range from a number or a string.
+struct StatusRangeVisitor;
 
-impl Visitor<'_> for AsWritten {
-    type Value = Statuses;
+impl Visitor<'_> for StatusRangeVisitor {
+    type Value = StatusRange;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a status such as 200, or a range such as \"200-299\"")
     }
 
-    fn visit_u64<E: de::Error>(self, status: u64) -> Result<Statuses, E> {
-        let statuses = u16::try_from(status).ok().and_then(|status| Statuses::new(status, status));
-        statuses.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(status), &self))
+    fn visit_u64<E: de::Error>(self, status: u64) -> Result<StatusRange, E> {
+        let range = u16::try_from(status).ok().and_then(|status| StatusRange::new(status, status));
+        range.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(status), &self))
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Statuses, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<StatusRange, E> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let statuses = first.trim().parse().ok().zip(last.trim().parse().ok());
-        let statuses = statuses.and_then(|(first, last)| Statuses::new(first, last));
-        statuses.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        let range = first.trim().parse().ok().zip(last.trim().parse().ok());
+        let range = range.and_then(|(first, last)| StatusRange::new(first, last));
+        range.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
 
-/// Names and values, in the order in which they are written.
+/// Header names and values, in the configured order.
 #[derive(Debug, Default)]
 pub(crate) struct Headers(pub(crate) Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(HeadersAsWritten)
+        deserializer.deserialize_map(HeadersVisitor)
     }
 }
 
-/// Reads headers from a table.
-struct HeadersAsWritten;
+/// Deserialises headers from a table.
+struct HeadersVisitor;
 
-impl<'de> Visitor<'de> for HeadersAsWritten {
+impl<'de> Visitor<'de> for HeadersVisitor {
     type Value = Headers;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,6 @@
-//! The plugin and servers of every kind.
+//! The plugin with scripted servers.
 
-use gauged_plugin::testing::{FIRST_TICK_UNIX_SECONDS, Host, Running, expect, hold_readme, response};
+use gauged_plugin::testing::{FIRST_TICK_UNIX_SECONDS, Harness, Host, assert_readme_metrics, expect, response};
 use gauged_plugin::{Capability, Value, http};
 
 use super::*;
@@ -8,14 +8,14 @@ use super::*;
 const SHOP: &str = "https://shop.example.org/health";
 const API: &str = "http://127.0.0.1:8080/ping";
 
-fn start(host: Host, config: &str) -> Running<HttpCheck> {
-    Running::start(host, config).unwrap_or_else(|error| panic!("{config}: {error:?}"))
+fn start(host: Host, config: &str) -> Harness<HttpCheck> {
+    Harness::start(host, config).unwrap_or_else(|error| panic!("{config}: {error:?}"))
 }
 
-/// The only target, whatever it answers.
-fn checked(config: &str, answer: Result<Response, http::Error>) -> Running<HttpCheck> {
+/// A plugin with a single target that returns this result.
+fn single_target(config: &str, result: Result<Response, http::Error>) -> Harness<HttpCheck> {
     let mut host = Host::new();
-    match answer {
+    match result {
         Ok(response) => host.http(API, response),
         Err(error) => host.http_fails(API, error),
     };
@@ -23,7 +23,7 @@ fn checked(config: &str, answer: Result<Response, http::Error>) -> Running<HttpC
 }
 
 #[test]
-fn targets_are_measured_each_by_itself() {
+fn targets_are_measured_independently() {
     let mut host = Host::new();
     let day = 86_400;
     let certificate_not_after = Some(FIRST_TICK_UNIX_SECONDS + 30 * day);
@@ -61,21 +61,21 @@ fn targets_are_measured_each_by_itself() {
     let requests = checks.host().requests().to_vec();
     assert_eq!(requests[0].headers, [("authorization".to_owned(), "Bearer x".to_owned())]);
     assert_eq!((requests[1].method.as_str(), requests[1].timeout_ms), ("POST", Some(100)));
-    let origins: Vec<_> = checks.needs().into_iter().map(|need| need.capability.grant()).collect();
+    let origins: Vec<_> = checks.needs().into_iter().map(|need| need.capability.grant_line()).collect();
     let expected = ["https://shop.example.org", "http://127.0.0.1:8080", "http://127.0.0.1:1"];
     assert_eq!(origins, expected.map(|origin| format!("fetch = [\"{origin}\"]")));
     assert_eq!(
         checks.host().messages(),
         [
-            "WARN http://127.0.0.1:8080/ping is down: http://127.0.0.1:8080/ping answers with the status 503, not 200-299",
+            "WARN http://127.0.0.1:8080/ping is down: http://127.0.0.1:8080/ping returned status 503, expected 200-299",
             "WARN gone is down: failed to reach http://127.0.0.1:1/: Connection refused (os error 111)",
         ]
     );
 }
 
 #[test]
-fn every_way_to_fail_has_a_name() {
-    let text = || "so it is".to_owned();
+fn each_failure_has_a_reason() {
+    let text = || "some reason".to_owned();
     for (error, reason) in [
         (http::Error::Resolve(text()), "resolve"),
         (http::Error::Connect(text()), "connect"),
@@ -84,15 +84,15 @@ fn every_way_to_fail_has_a_name() {
         (http::Error::Timeout, "timeout"),
         (http::Error::Protocol(text()), "protocol"),
     ] {
-        let sample = checked("", Err(error)).tick().expect("down is a measurement");
+        let sample = single_target("", Err(error)).tick().expect("down is a measurement");
         assert_eq!(sample["http_check.up{target=\"api\"}"], false);
         assert_eq!(sample["http_check.failure{target=\"api\"}"], reason);
-        assert_eq!(sample.len(), 3, "nothing is known of a response: {sample:?}");
+        assert_eq!(sample.len(), 3, "no metrics of a response: {sample:?}");
     }
 }
 
 #[test]
-fn what_is_expected_is_held_against_the_response() {
+fn expected_status_and_body_decide_up() {
     for (config, status, body, failure) in [
         ("", 200, "", None),
         ("", 299, "", None),
@@ -105,19 +105,19 @@ fn what_is_expected_is_held_against_the_response() {
         (r#", "contains": "ok""#, 200, "", Some("body")),
         (r#", "contains": "ok", "status": 500"#, 200, "ok", Some("status")),
     ] {
-        let sample = checked(config, Ok(response(status, body))).tick().expect("a sample");
+        let sample = single_target(config, Ok(response(status, body))).tick().expect("a sample");
         assert_eq!(sample["http_check.up{target=\"api\"}"], failure.is_none(), "{config}");
         let expected = failure.map(|failure| Value::Text(failure.to_owned()));
         assert_eq!(sample.get("http_check.failure{target=\"api\"}"), expected.as_ref(), "{config}");
     }
-    // A body need not be text.
-    let mut checks = checked(r#", "contains": "\u00e4""#, Ok(response(200, b"\xff\xc3\xa4\x00".to_vec())));
+    // A body may be binary.
+    let mut checks = single_target(r#", "contains": "\u00e4""#, Ok(response(200, b"\xff\xc3\xa4\x00".to_vec())));
     assert_eq!(checks.tick().expect("a sample")["http_check.up{target=\"api\"}"], true);
 }
 
 #[test]
-fn one_that_comes_back_is_up_and_its_failures_stay_counted() {
-    let mut checks = checked("", Err(http::Error::Timeout));
+fn recovered_target_keeps_its_failure_count() {
+    let mut checks = single_target("", Err(http::Error::Timeout));
     for count in 1..=2_u64 {
         let sample = checks.tick().expect("a sample");
         assert_eq!(sample["http_check.failures_total{target=\"api\",reason=\"timeout\"}"], count);
@@ -127,36 +127,36 @@ fn one_that_comes_back_is_up_and_its_failures_stay_counted() {
     assert_eq!(sample["http_check.up{target=\"api\"}"], true);
     assert_eq!(sample.get("http_check.failure{target=\"api\"}"), None);
     assert_eq!(sample["http_check.failures_total{target=\"api\",reason=\"timeout\"}"], 2);
-    let down = format!("WARN api is down: {API} did not answer in time");
+    let down = format!("WARN api is down: {API} did not respond in time");
     assert_eq!(checks.host().messages(), [down, "INFO api is up again".to_owned()]);
 }
 
 #[test]
-fn no_target_takes_the_time_of_another() {
+fn targets_share_the_budget_equally() {
     let names: Vec<String> = (0..10).map(|at| format!(r#"{{"url": "http://h{at}/"}}"#)).collect();
     let mut checks = start(Host::new(), &format!("{{\"targets\": [{}]}}", names.join(",")));
     checks.tick().expect("a sample");
     let timeouts: Vec<_> = checks.host().requests().iter().map(|request| request.timeout_ms).collect();
     let is_equal = |timeout: &Option<u32>| matches!(timeout, Some(87..=88));
-    assert!(timeouts.len() == 10 && timeouts.iter().all(is_equal), "where there is no clock: {timeouts:?}");
+    assert!(timeouts.len() == 10 && timeouts.iter().all(is_equal), "without a clock: {timeouts:?}");
 }
 
 #[test]
-fn a_certificate_that_expires_soon_or_never_is_told() {
+fn certificate_expiry_is_relative_to_the_tick() {
     for (not_after, seconds) in [(1_790_000_100, 100_i64), (1_789_999_999, -1), (u64::MAX, 9_223_372_035_064_775_807)] {
         let certificate_not_after = Some(not_after);
-        let mut checks = checked("", Ok(Response { certificate_not_after, ..response(200, "") }));
+        let mut checks = single_target("", Ok(Response { certificate_not_after, ..response(200, "") }));
         let sample = checks.tick().expect("a sample");
         assert_eq!(sample["http_check.certificate_expires_in_seconds{target=\"api\"}"], seconds);
     }
 }
 
 #[test]
-fn a_missing_grant_puts_nobody_else_aside() {
+fn missing_grant_affects_only_its_target() {
     let config = format!(r#"{{"targets": [{{"url": "{API}"}}, {{"url": "{SHOP}"}}]}}"#);
     let mut host = Host::new();
     host.http(SHOP, response(200, "")).deny(&Capability::Fetch("http://127.0.0.1:8080".to_owned()));
-    let sample = start(host.clone(), &config).tick().expect("the one that is granted");
+    let sample = start(host.clone(), &config).tick().expect("the granted target");
     assert!(sample.keys().all(|key| key.contains(SHOP)), "{sample:?}");
     host.deny(&Capability::Fetch("https://shop.example.org".to_owned()));
     let error = start(host, &config).tick().expect_err("nothing is granted");
@@ -164,40 +164,40 @@ fn a_missing_grant_puts_nobody_else_aside() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_told_by_their_key() {
+fn invalid_settings_name_their_key() {
     let target = |rest: &str| format!(r#"{{"targets": [{{"url": "http://a/"}}, {{{rest}}}]}}"#);
     for (config, key, message) in [
-        ("{}".to_owned(), "targets", "name what to check"),
-        (r#"{"targets": []}"#.to_owned(), "targets", "name what to check"),
+        ("{}".to_owned(), "targets", "list at least one target"),
+        (r#"{"targets": []}"#.to_owned(), "targets", "list at least one target"),
         (r#"{"target": []}"#.to_owned(), "target", "unknown key"),
         (target(""), "targets[1].url", "is missing"),
-        (target(r#""url": "a:80""#), "targets[1].url", "has to begin with http:// or https://"),
-        (target(r#""url": "http://a/""#), "targets[1].name", "is there twice"),
+        (target(r#""url": "a:80""#), "targets[1].url", "must start with http:// or https://"),
+        (target(r#""url": "http://a/""#), "targets[1].name", "is used twice"),
         (target(r#""url": "http://b/", "name": """#), "targets[1].name", "1 to 1024 characters"),
         (target(r#""url": "http://b/", "status": 99"#), "targets[1].status", "is 99; expected a status such as 200"),
         (target(r#""url": "http://b/", "status": "300-200""#), "targets[1].status", "is \"300-200\"; expected"),
         (target(r#""url": "http://b/", "status": "ok""#), "targets[1].status", "is \"ok\"; expected"),
         (target(r#""url": "http://b/", "contains": """#), "targets[1].contains", "is empty"),
         (target(r#""url": "http://b/", "contains": "x", "method": "HEAD""#), "targets[1].contains", "has no body"),
-        (target(r#""url": "http://b/", "timeout_ms": 0"#), "targets[1].timeout_ms", "is no time at all"),
+        (target(r#""url": "http://b/", "timeout_ms": 0"#), "targets[1].timeout_ms", "must be at least 1"),
         (target(r#""url": "http://b/", "header": {}"#), "targets[1].header", "unknown key"),
     ] {
-        let Err(Error::InvalidConfig(errors)) = Running::<HttpCheck>::start(Host::new(), &config) else {
-            panic!("{config} is right");
+        let Err(Error::InvalidConfig(errors)) = Harness::<HttpCheck>::start(Host::new(), &config) else {
+            panic!("{config} is valid");
         };
         assert_eq!(errors[0].key, key, "{config}");
         assert!(errors[0].message.contains(message), "{config}: {}", errors[0].message);
     }
     let many: Vec<String> = (0..101).map(|at| format!(r#"{{"url": "http://h{at}/"}}"#)).collect();
-    let many = Running::<HttpCheck>::start(Host::new(), &format!("{{\"targets\": [{}]}}", many.join(",")));
+    let many = Harness::<HttpCheck>::start(Host::new(), &format!("{{\"targets\": [{}]}}", many.join(",")));
     assert!(matches!(many, Err(Error::InvalidConfig(_))));
-    // What only the agent can tell.
+    // A URL that only the agent rejects.
     let why = "the URL \"http:// /\" has spaces".to_owned();
-    let invalid = checked("", Err(http::Error::InvalidRequest(why.clone()))).tick();
+    let invalid = single_target("", Err(http::Error::InvalidRequest(why.clone()))).tick();
     assert_eq!(invalid, Err(Error::invalid("targets[0]", why)));
 }
 
 #[test]
-fn the_readme_tells_what_is_measured() {
-    hold_readme::<HttpCheck>();
+fn readme_lists_the_metrics() {
+    assert_readme_metrics::<HttpCheck>();
 }

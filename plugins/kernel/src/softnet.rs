@@ -1,23 +1,25 @@
-//! The queues between network devices and protocols, one a CPU: `/proc/net/softnet_stat`. Its counters have 32 bits, which a
-//! busy CPU fills within hours; here they are carried on beyond.
+//! The per-CPU queues between network devices and protocols, from `/proc/net/softnet_stat`. Its 32-bit counters wrap within
+//! hours on a busy CPU and are extended to 64 bits here.
 
 use gauged_plugin::kernel::{self, File};
 use gauged_plugin::{Descriptor, Sample};
 
 use crate::{SOFTNET_BACKLOG, SOFTNET_DROPPED, SOFTNET_FLOW_LIMIT, SOFTNET_PROCESSED, SOFTNET_RPS, SOFTNET_SQUEEZED};
 
-/// The counters, and in which column each is: the older ones that are there always, and those that came later.
+/// The counters with their columns. Old kernels have only the first three.
 const COUNTERS: [(usize, Descriptor); 5] =
     [(0, SOFTNET_PROCESSED), (1, SOFTNET_DROPPED), (2, SOFTNET_SQUEEZED), (9, SOFTNET_RPS), (10, SOFTNET_FLOW_LIMIT)];
 
-/// The column of what waits in the queue, and that of the CPU's number: since Linux 5.10.
-const BACKLOG: usize = 11;
-const CPU: usize = 12;
+/// The column of the backlog, since Linux 5.10.
+const BACKLOG_COLUMN: usize = 11;
 
-/// What the columns of a line can be told apart by, and no more.
-const COLUMNS: usize = 13;
+/// The column of the CPU number, since Linux 5.10.
+const CPU_COLUMN: usize = 12;
 
-/// The queues of all CPUs that were ever seen.
+/// The number of columns in use.
+const COLUMN_COUNT: usize = 13;
+
+/// The queues of all CPUs seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Softnet {
     queues: Vec<Queue>,
@@ -26,44 +28,44 @@ pub(crate) struct Softnet {
 #[derive(Debug, Clone, Default)]
 struct Queue {
     cpu: u64,
-    /// Carried on beyond 32 bits. Those of a CPU that was switched off stand still.
+    /// Extended to 64 bits. Those of an offline CPU keep their value.
     counters: [Option<u64>; COUNTERS.len()],
-    /// None while the CPU is switched off, and in kernels that do not tell.
+    /// `None` while the CPU is offline, and in old kernels.
     backlog: Option<u64>,
 }
 
 impl Softnet {
-    /// Takes in what there is now.
-    pub(crate) fn read(&mut self, file: &File) -> Result<(), kernel::Error> {
+    /// Updates the queues from a new file.
+    pub(crate) fn update(&mut self, file: &File) -> Result<(), kernel::Error> {
         self.queues.iter_mut().for_each(|queue| queue.backlog = None);
-        // Where lines do not name their CPU, another number of them means that each may be another's now.
-        let names_cpu = file.lines().next().is_some_and(|line| line.fields().nth(CPU).is_some());
+        // Without CPU numbers, a changed number of lines means that lines may belong to other CPUs.
+        let names_cpu = file.lines().next().is_some_and(|line| line.fields().nth(CPU_COLUMN).is_some());
         if !names_cpu && file.lines().count() != self.queues.len() {
             self.queues.clear();
         }
         for (row, line) in (0_u64..).zip(file.lines()) {
-            let (mut columns, mut count) = ([0_u32; COLUMNS], 0);
+            let (mut columns, mut count) = ([0_u32; COLUMN_COUNT], 0);
             for (column, word) in columns.iter_mut().zip(line.fields()) {
                 let number = u32::from_str_radix(word, 16);
                 *column = number.map_err(|_| line.error(format_args!("{word} is not a hexadecimal number")))?;
                 count += 1;
             }
             if count < 3 {
-                return Err(line.error("ends before the third column"));
+                return Err(line.error("missing the third column"));
             }
             let column = |at: usize| (at < count).then(|| columns[at]);
-            let cpu = column(CPU).map_or(row, u64::from);
+            let cpu = column(CPU_COLUMN).map_or(row, u64::from);
             let queue = self.queue(cpu);
             for ((at, _), counter) in COUNTERS.iter().zip(&mut queue.counters) {
-                *counter = column(*at).map(|now| carried_on(*counter, now));
+                *counter = column(*at).map(|now| extend_to_64_bits(*counter, now));
             }
-            queue.backlog = column(BACKLOG).map(u64::from);
+            queue.backlog = column(BACKLOG_COLUMN).map(u64::from);
         }
         Ok(())
     }
 
-    /// By CPU, or all together.
-    pub(crate) fn measured(&self, sample: &mut Sample, is_per_cpu: bool) {
+    /// Sets the metrics, per CPU or as sums.
+    pub(crate) fn set_metrics(&self, sample: &mut Sample, is_per_cpu: bool) {
         if is_per_cpu {
             for queue in &self.queues {
                 let cpu = queue.cpu.to_string();
@@ -77,9 +79,9 @@ impl Softnet {
             return;
         }
         for (at, (_, metric)) in COUNTERS.iter().enumerate() {
-            sample.set(*metric, sum(self.queues.iter().map(|queue| queue.counters[at])));
+            sample.set(*metric, optional_sum(self.queues.iter().map(|queue| queue.counters[at])));
         }
-        sample.set(SOFTNET_BACKLOG, sum(self.queues.iter().map(|queue| queue.backlog)));
+        sample.set(SOFTNET_BACKLOG, optional_sum(self.queues.iter().map(|queue| queue.backlog)));
     }
 
     fn queue(&mut self, cpu: u64) -> &mut Queue {
@@ -91,14 +93,14 @@ impl Softnet {
     }
 }
 
-/// A counter of 32 bits that has come to this, as one of 64.
-fn carried_on(before: Option<u64>, now: u32) -> u64 {
+/// Extends a 32-bit counter to 64 bits by its previous value.
+fn extend_to_64_bits(before: Option<u64>, now: u32) -> u64 {
     let Some(before) = before else { return now.into() };
     let low = before & u64::from(u32::MAX);
     before - low + u64::from(now) + if u64::from(now) < low { 1 << 32 } else { 0 }
 }
 
-/// None of nothing.
-fn sum(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+/// The sum of the known values, if any.
+fn optional_sum(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     values.flatten().reduce(u64::saturating_add)
 }

@@ -1,5 +1,5 @@
-//! The fields of IP and ICMP, of both versions, each group in the kernel's order. Of the many kinds of ICMP messages only
-//! those that tell of a network's health.
+//! The fields of IP and ICMP, both versions, each group in the kernel's order. Of the many types of ICMP messages only
+//! those that show a network's health.
 
 gauged_plugin::metrics! {
     module "netstat";
@@ -7,23 +7,23 @@ gauged_plugin::metrics! {
     IP_FORWARDING: gauge "Ip_Forwarding" in "1";
     /// The time to live of packets that are sent.
     IP_DEFAULT_TTL: gauge "Ip_DefaultTTL" in "1";
-    /// IPv4 packets received, those with errors included.
+    /// IPv4 packets received, including those with errors.
     IP_IN_RECEIVES: counter "Ip_InReceives_total" in "{packet}";
-    /// IPv4 packets dropped because their header was wrong.
+    /// IPv4 packets dropped because of an invalid header.
     IP_IN_HDR_ERRORS: counter "Ip_InHdrErrors_total" in "{packet}";
     /// IPv4 packets dropped because their address was not one of the host's.
     IP_IN_ADDR_ERRORS: counter "Ip_InAddrErrors_total" in "{packet}";
     /// IPv4 packets forwarded.
     IP_FORW_DATAGRAMS: counter "Ip_ForwDatagrams_total" in "{packet}";
-    /// IPv4 packets dropped because nobody here speaks their protocol.
+    /// IPv4 packets dropped because the host does not support their protocol.
     IP_IN_UNKNOWN_PROTOS: counter "Ip_InUnknownProtos_total" in "{packet}";
-    /// IPv4 packets dropped on their way in though nothing was wrong with them, for want of memory.
+    /// Intact incoming IPv4 packets dropped for lack of memory.
     IP_IN_DISCARDS: counter "Ip_InDiscards_total" in "{packet}";
     /// IPv4 packets delivered to a protocol of the host.
     IP_IN_DELIVERS: counter "Ip_InDelivers_total" in "{packet}";
     /// IPv4 packets that the host's protocols sent.
     IP_OUT_REQUESTS: counter "Ip_OutRequests_total" in "{packet}";
-    /// IPv4 packets dropped on their way out though nothing was wrong with them, for want of memory.
+    /// Intact outgoing IPv4 packets dropped for lack of memory.
     IP_OUT_DISCARDS: counter "Ip_OutDiscards_total" in "{packet}";
     /// IPv4 packets dropped because there was no route to their address.
     IP_OUT_NO_ROUTES: counter "Ip_OutNoRoutes_total" in "{packet}";
@@ -41,25 +41,25 @@ gauged_plugin::metrics! {
     IP_FRAG_FAILS: counter "Ip_FragFails_total" in "{packet}";
     /// IPv4 fragments made.
     IP_FRAG_CREATES: counter "Ip_FragCreates_total" in "{fragment}";
-    /// IPv4 packets handed to devices, forwarded ones included.
+    /// IPv4 packets handed to devices, including forwarded ones.
     IP_OUT_TRANSMITS: counter "Ip_OutTransmits_total" in "{packet}";
-    /// ICMP messages received, those with errors included.
+    /// ICMP messages received, including those with errors.
     ICMP_IN_MSGS: counter "Icmp_InMsgs_total" in "{message}";
     /// ICMP messages received that were wrong, or could not be acted upon.
     ICMP_IN_ERRORS: counter "Icmp_InErrors_total" in "{message}";
-    /// ICMP messages dropped because their checksum was wrong.
+    /// ICMP messages dropped because of a wrong checksum.
     ICMP_IN_CSUM_ERRORS: counter "Icmp_InCsumErrors_total" in "{message}";
-    /// ICMP messages received that say that something could not be delivered.
+    /// ICMP messages received about undeliverable packets.
     ICMP_IN_DEST_UNREACHS: counter "Icmp_InDestUnreachs_total" in "{message}";
-    /// ICMP messages received that say that a packet was on the way for too long.
+    /// ICMP messages received about expired packets.
     ICMP_IN_TIME_EXCDS: counter "Icmp_InTimeExcds_total" in "{message}";
     /// ICMP messages received that name a better router.
     ICMP_IN_REDIRECTS: counter "Icmp_InRedirects_total" in "{message}";
-    /// ICMP requests for an echo received: somebody pings the host.
+    /// ICMP echo requests received (pings).
     ICMP_IN_ECHOS: counter "Icmp_InEchos_total" in "{message}";
-    /// ICMP echoes received.
+    /// ICMP echo replies received.
     ICMP_IN_ECHO_REPS: counter "Icmp_InEchoReps_total" in "{message}";
-    /// ICMP messages sent, those that failed included.
+    /// ICMP messages sent, including failed ones.
     ICMP_OUT_MSGS: counter "Icmp_OutMsgs_total" in "{message}";
     /// ICMP messages that could not be sent.
     ICMP_OUT_ERRORS: counter "Icmp_OutErrors_total" in "{message}";
@@ -67,15 +67,15 @@ gauged_plugin::metrics! {
     ICMP_OUT_RATE_LIMIT_GLOBAL: counter "Icmp_OutRateLimitGlobal_total" in "{message}";
     /// ICMP messages not sent because the host sends too many to one peer.
     ICMP_OUT_RATE_LIMIT_HOST: counter "Icmp_OutRateLimitHost_total" in "{message}";
-    /// ICMP messages sent that say that something could not be delivered.
+    /// ICMP messages sent about undeliverable packets.
     ICMP_OUT_DEST_UNREACHS: counter "Icmp_OutDestUnreachs_total" in "{message}";
-    /// ICMP messages sent that say that a packet was on the way for too long.
+    /// ICMP messages sent about expired packets.
     ICMP_OUT_TIME_EXCDS: counter "Icmp_OutTimeExcds_total" in "{message}";
     /// ICMP messages sent that name a better router.
     ICMP_OUT_REDIRECTS: counter "Icmp_OutRedirects_total" in "{message}";
-    /// ICMP requests for an echo sent: the host pings somebody.
+    /// ICMP echo requests sent (pings).
     ICMP_OUT_ECHOS: counter "Icmp_OutEchos_total" in "{message}";
-    /// ICMP echoes sent.
+    /// ICMP echo replies sent.
     ICMP_OUT_ECHO_REPS: counter "Icmp_OutEchoReps_total" in "{message}";
     /// IPv4 packets dropped on their way in because there was no route for them.
     IP_EXT_IN_NO_ROUTES: counter "IpExt_InNoRoutes_total" in "{packet}";
@@ -89,9 +89,9 @@ gauged_plugin::metrics! {
     IP_EXT_IN_BCAST_PKTS: counter "IpExt_InBcastPkts_total" in "{packet}";
     /// IPv4 broadcast packets sent.
     IP_EXT_OUT_BCAST_PKTS: counter "IpExt_OutBcastPkts_total" in "{packet}";
-    /// Bytes of IPv4 packets received, headers included.
+    /// Bytes of IPv4 packets received, including headers.
     IP_EXT_IN_OCTETS: counter "IpExt_InOctets_total" in "By";
-    /// Bytes of IPv4 packets sent, headers included.
+    /// Bytes of IPv4 packets sent, including headers.
     IP_EXT_OUT_OCTETS: counter "IpExt_OutOctets_total" in "By";
     /// Bytes of IPv4 multicast packets received.
     IP_EXT_IN_MCAST_OCTETS: counter "IpExt_InMcastOctets_total" in "By";
@@ -101,21 +101,21 @@ gauged_plugin::metrics! {
     IP_EXT_IN_BCAST_OCTETS: counter "IpExt_InBcastOctets_total" in "By";
     /// Bytes of IPv4 broadcast packets sent.
     IP_EXT_OUT_BCAST_OCTETS: counter "IpExt_OutBcastOctets_total" in "By";
-    /// IPv4 packets dropped because their checksum was wrong.
+    /// IPv4 packets dropped because of a wrong checksum.
     IP_EXT_IN_CSUM_ERRORS: counter "IpExt_InCsumErrors_total" in "{packet}";
-    /// IPv4 packets received whose sender does not listen to marks of congestion.
+    /// IPv4 packets received from senders without congestion notification (ECN).
     IP_EXT_IN_NO_ECT_PKTS: counter "IpExt_InNoECTPkts_total" in "{packet}";
-    /// IPv4 packets received whose sender listens to marks of congestion, in the newer way.
+    /// IPv4 packets received from senders with congestion notification, code point ECT(1).
     IP_EXT_IN_ECT1_PKTS: counter "IpExt_InECT1Pkts_total" in "{packet}";
-    /// IPv4 packets received whose sender listens to marks of congestion.
+    /// IPv4 packets received from senders with congestion notification, code point ECT(0).
     IP_EXT_IN_ECT0_PKTS: counter "IpExt_InECT0Pkts_total" in "{packet}";
-    /// IPv4 packets received that a congested router has marked.
+    /// IPv4 packets received with a congestion mark of a router.
     IP_EXT_IN_CE_PKTS: counter "IpExt_InCEPkts_total" in "{packet}";
     /// IPv4 packets given up because fragments of them overlapped.
     IP_EXT_REASM_OVERLAPS: counter "IpExt_ReasmOverlaps_total" in "{event}";
-    /// IPv6 packets received, those with errors included.
+    /// IPv6 packets received, including those with errors.
     IP6_IN_RECEIVES: counter "Ip6_InReceives_total" in "{packet}";
-    /// IPv6 packets dropped because their header was wrong.
+    /// IPv6 packets dropped because of an invalid header.
     IP6_IN_HDR_ERRORS: counter "Ip6_InHdrErrors_total" in "{packet}";
     /// IPv6 packets dropped because they were too large for the network that they were to be forwarded to.
     IP6_IN_TOO_BIG_ERRORS: counter "Ip6_InTooBigErrors_total" in "{packet}";
@@ -123,11 +123,11 @@ gauged_plugin::metrics! {
     IP6_IN_NO_ROUTES: counter "Ip6_InNoRoutes_total" in "{packet}";
     /// IPv6 packets dropped because their address was not one of the host's.
     IP6_IN_ADDR_ERRORS: counter "Ip6_InAddrErrors_total" in "{packet}";
-    /// IPv6 packets dropped because nobody here speaks their protocol.
+    /// IPv6 packets dropped because the host does not support their protocol.
     IP6_IN_UNKNOWN_PROTOS: counter "Ip6_InUnknownProtos_total" in "{packet}";
     /// IPv6 packets dropped because they were shorter than their header says.
     IP6_IN_TRUNCATED_PKTS: counter "Ip6_InTruncatedPkts_total" in "{packet}";
-    /// IPv6 packets dropped on their way in though nothing was wrong with them, for want of memory.
+    /// Intact incoming IPv6 packets dropped for lack of memory.
     IP6_IN_DISCARDS: counter "Ip6_InDiscards_total" in "{packet}";
     /// IPv6 packets delivered to a protocol of the host.
     IP6_IN_DELIVERS: counter "Ip6_InDelivers_total" in "{packet}";
@@ -135,7 +135,7 @@ gauged_plugin::metrics! {
     IP6_OUT_FORW_DATAGRAMS: counter "Ip6_OutForwDatagrams_total" in "{packet}";
     /// IPv6 packets that the host's protocols sent.
     IP6_OUT_REQUESTS: counter "Ip6_OutRequests_total" in "{packet}";
-    /// IPv6 packets dropped on their way out though nothing was wrong with them, for want of memory.
+    /// Intact outgoing IPv6 packets dropped for lack of memory.
     IP6_OUT_DISCARDS: counter "Ip6_OutDiscards_total" in "{packet}";
     /// IPv6 packets dropped because there was no route to their address.
     IP6_OUT_NO_ROUTES: counter "Ip6_OutNoRoutes_total" in "{packet}";
@@ -157,9 +157,9 @@ gauged_plugin::metrics! {
     IP6_IN_MCAST_PKTS: counter "Ip6_InMcastPkts_total" in "{packet}";
     /// IPv6 multicast packets sent.
     IP6_OUT_MCAST_PKTS: counter "Ip6_OutMcastPkts_total" in "{packet}";
-    /// Bytes of IPv6 packets received, headers included.
+    /// Bytes of IPv6 packets received, including headers.
     IP6_IN_OCTETS: counter "Ip6_InOctets_total" in "By";
-    /// Bytes of IPv6 packets sent, headers included.
+    /// Bytes of IPv6 packets sent, including headers.
     IP6_OUT_OCTETS: counter "Ip6_OutOctets_total" in "By";
     /// Bytes of IPv6 multicast packets received.
     IP6_IN_MCAST_OCTETS: counter "Ip6_InMcastOctets_total" in "By";
@@ -169,50 +169,50 @@ gauged_plugin::metrics! {
     IP6_IN_BCAST_OCTETS: counter "Ip6_InBcastOctets_total" in "By";
     /// Bytes of IPv6 broadcast packets sent: none, since there are no broadcasts in IPv6.
     IP6_OUT_BCAST_OCTETS: counter "Ip6_OutBcastOctets_total" in "By";
-    /// IPv6 packets received whose sender does not listen to marks of congestion.
+    /// IPv6 packets received from senders without congestion notification (ECN).
     IP6_IN_NO_ECT_PKTS: counter "Ip6_InNoECTPkts_total" in "{packet}";
-    /// IPv6 packets received whose sender listens to marks of congestion, in the newer way.
+    /// IPv6 packets received from senders with congestion notification, code point ECT(1).
     IP6_IN_ECT1_PKTS: counter "Ip6_InECT1Pkts_total" in "{packet}";
-    /// IPv6 packets received whose sender listens to marks of congestion.
+    /// IPv6 packets received from senders with congestion notification, code point ECT(0).
     IP6_IN_ECT0_PKTS: counter "Ip6_InECT0Pkts_total" in "{packet}";
-    /// IPv6 packets received that a congested router has marked.
+    /// IPv6 packets received with a congestion mark of a router.
     IP6_IN_CE_PKTS: counter "Ip6_InCEPkts_total" in "{packet}";
-    /// IPv6 packets handed to devices, forwarded ones included.
+    /// IPv6 packets handed to devices, including forwarded ones.
     IP6_OUT_TRANSMITS: counter "Ip6_OutTransmits_total" in "{packet}";
-    /// ICMPv6 messages received, those with errors included.
+    /// ICMPv6 messages received, including those with errors.
     ICMP6_IN_MSGS: counter "Icmp6_InMsgs_total" in "{message}";
     /// ICMPv6 messages received that were wrong, or could not be acted upon.
     ICMP6_IN_ERRORS: counter "Icmp6_InErrors_total" in "{message}";
-    /// ICMPv6 messages dropped because their checksum was wrong.
+    /// ICMPv6 messages dropped because of a wrong checksum.
     ICMP6_IN_CSUM_ERRORS: counter "Icmp6_InCsumErrors_total" in "{message}";
-    /// ICMPv6 messages received that say that something could not be delivered.
+    /// ICMPv6 messages received about undeliverable packets.
     ICMP6_IN_DEST_UNREACHS: counter "Icmp6_InDestUnreachs_total" in "{message}";
-    /// ICMPv6 messages received that say that a packet was too large for a network on the way.
+    /// ICMPv6 messages received about packets too large for a network on the path.
     ICMP6_IN_PKT_TOO_BIGS: counter "Icmp6_InPktTooBigs_total" in "{message}";
-    /// ICMPv6 messages received that say that a packet was on the way for too long.
+    /// ICMPv6 messages received about expired packets.
     ICMP6_IN_TIME_EXCDS: counter "Icmp6_InTimeExcds_total" in "{message}";
     /// ICMPv6 messages received that name a better router.
     ICMP6_IN_REDIRECTS: counter "Icmp6_InRedirects_total" in "{message}";
-    /// ICMPv6 requests for an echo received: somebody pings the host.
+    /// ICMPv6 echo requests received (pings).
     ICMP6_IN_ECHOS: counter "Icmp6_InEchos_total" in "{message}";
-    /// ICMPv6 echoes received.
+    /// ICMPv6 echo replies received.
     ICMP6_IN_ECHO_REPLIES: counter "Icmp6_InEchoReplies_total" in "{message}";
-    /// ICMPv6 messages sent, those that failed included.
+    /// ICMPv6 messages sent, including failed ones.
     ICMP6_OUT_MSGS: counter "Icmp6_OutMsgs_total" in "{message}";
     /// ICMPv6 messages that could not be sent.
     ICMP6_OUT_ERRORS: counter "Icmp6_OutErrors_total" in "{message}";
     /// ICMPv6 messages not sent because the host sends too many to one peer.
     ICMP6_OUT_RATE_LIMIT_HOST: counter "Icmp6_OutRateLimitHost_total" in "{message}";
-    /// ICMPv6 messages sent that say that something could not be delivered.
+    /// ICMPv6 messages sent about undeliverable packets.
     ICMP6_OUT_DEST_UNREACHS: counter "Icmp6_OutDestUnreachs_total" in "{message}";
-    /// ICMPv6 messages sent that say that a packet was too large to be forwarded.
+    /// ICMPv6 messages sent about packets too large to be forwarded.
     ICMP6_OUT_PKT_TOO_BIGS: counter "Icmp6_OutPktTooBigs_total" in "{message}";
-    /// ICMPv6 messages sent that say that a packet was on the way for too long.
+    /// ICMPv6 messages sent about expired packets.
     ICMP6_OUT_TIME_EXCDS: counter "Icmp6_OutTimeExcds_total" in "{message}";
     /// ICMPv6 messages sent that name a better router.
     ICMP6_OUT_REDIRECTS: counter "Icmp6_OutRedirects_total" in "{message}";
-    /// ICMPv6 requests for an echo sent: the host pings somebody.
+    /// ICMPv6 echo requests sent (pings).
     ICMP6_OUT_ECHOS: counter "Icmp6_OutEchos_total" in "{message}";
-    /// ICMPv6 echoes sent.
+    /// ICMPv6 echo replies sent.
     ICMP6_OUT_ECHO_REPLIES: counter "Icmp6_OutEchoReplies_total" in "{message}";
 }

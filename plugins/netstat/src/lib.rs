@@ -1,6 +1,6 @@
-//! The module `netstat`: what TCP, UDP, IP and ICMP of the host have counted, by the kernel's own names, and how many sockets
-//! there are: `snmp`, `netstat`, `snmp6`, `sockstat` and `sockstat6` of `/proc/1/net`. Which fields there are is a table
-//! with a sentence on each; a field that is not in it is passed over. Knows nothing of single connections or interfaces.
+//! The module `netstat`: the host's counters of TCP, UDP, IP and ICMP, by the kernel's own names, and its numbers of
+//! sockets, from `snmp`, `netstat`, `snmp6`, `sockstat` and `sockstat6` in `/proc/1/net`. Fields that are not declared are
+//! ignored. Knows nothing of single connections or interfaces.
 
 mod internet;
 mod layout;
@@ -14,20 +14,20 @@ use gauged_plugin::select::{Pattern, Selection};
 use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick};
 use layout::Layout;
 
-/// Each group of fields is together and in the kernel's order; the sockets are last.
-const METRICS: &[Descriptor] = &join::<{ COUNTED + sockets::METRICS.len() }>(&[
+/// All metrics: fields by group in the kernel's order, then sockets.
+const METRICS: &[Descriptor] = &join::<{ FIELD_COUNT + sockets::METRICS.len() }>(&[
     internet::METRICS,
     transport::METRICS,
     tcp_ext::METRICS,
     sockets::METRICS,
 ]);
 
-/// How many fields there are, sockets aside.
-const COUNTED: usize = internet::METRICS.len() + transport::METRICS.len() + tcp_ext::METRICS.len();
+/// The number of fields without sockets.
+const FIELD_COUNT: usize = internet::METRICS.len() + transport::METRICS.len() + tcp_ext::METRICS.len();
 
-/// What is measured unless the configuration says otherwise: traffic, and all that means loss, refusal or a limit. As much
-/// as `node_exporter` and Open-Falcon measure by default, at least.
-const DEFAULT: [&str; 43] = [
+/// The default fields: traffic, and everything that means loss, refusal or a limit. Includes the defaults of
+/// `node_exporter` and Open-Falcon.
+const DEFAULT_FIELDS: [&str; 43] = [
     "*_InErrors",
     "Ip_Forwarding",
     "Ip_InDiscards",
@@ -73,70 +73,69 @@ const DEFAULT: [&str; 43] = [
     "TcpExt_TCPRcvQDrop",
 ];
 
-/// How long a host that did not tell how large a page is, is left alone: the two files are long, and in some containers
-/// they never agree.
-const PAGE_NS: u64 = 60_000_000_000;
+/// The time between attempts to find the page size: its two files are long, and in some containers never agree.
+const PAGE_RETRY_NS: u64 = 60_000_000_000;
 
-/// The configuration. Names are those of the metrics without `_total`: `TcpExt_ListenDrops`.
+/// The configuration. Field names are metric names without `_total`: `TcpExt_ListenDrops`.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
     fields: Selection,
-    /// Those besides.
+    /// Fields in addition to `fields`.
     more: Vec<Pattern>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { fields: Selection::only(&DEFAULT), more: Vec::new() }
+        Self { fields: Selection::only(&DEFAULT_FIELDS), more: Vec::new() }
     }
 }
 
 struct Netstat {
-    /// What is chosen.
+    /// The selected fields.
     fields: Vec<&'static Descriptor>,
-    /// Those of `snmp`, `netstat` and `snmp6`.
+    /// The layouts of `snmp`, `netstat` and `snmp6`.
     layouts: [Layout; 3],
-    /// Known from the first tick on, where it can be told.
+    /// The page size, once it is known.
     page_bytes: Option<u64>,
-    /// When the host was last asked for it.
-    page_asked_ns: Option<u64>,
+    /// The last attempt to find the page size.
+    page_tried_ns: Option<u64>,
 }
 
 impl Plugin for Netstat {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
-        description: "What TCP, UDP, IP and ICMP have counted, and how many sockets there are.",
+        description: "Counters of TCP, UDP, IP and ICMP, and numbers of sockets.",
         metrics: METRICS,
     };
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
         let Settings { fields, more } = settings;
-        let names = || METRICS.iter().take(COUNTED).map(field_name);
+        let names = || METRICS.iter().take(FIELD_COUNT).map(field_name);
         if let Some(at) = more.iter().position(|pattern| !names().any(|name| pattern.matches(name))) {
-            let message = "is none of the fields that README.md of this plugin lists, such as TcpExt_TCPOFOMerge";
+            let message = "matches no field listed in the README.md of this plugin, such as TcpExt_TCPOFOMerge";
             return Err(Error::invalid(&format!("more[{at}]"), message));
         }
-        let is_chosen = |name: &str| fields.picks(name) || more.iter().any(|pattern| pattern.matches(name));
-        let fields: Vec<_> = METRICS.iter().take(COUNTED).filter(|metric| is_chosen(field_name(metric))).collect();
+        let is_chosen = |name: &str| fields.includes(name) || more.iter().any(|pattern| pattern.matches(name));
+        let fields: Vec<_> = METRICS.iter().take(FIELD_COUNT).filter(|metric| is_chosen(field_name(metric))).collect();
         if fields.is_empty() {
-            return Err(Error::invalid("fields", "leaves none over; fields have names such as TcpExt_ListenDrops"));
+            return Err(Error::invalid("fields", "selects no fields; fields have names such as TcpExt_ListenDrops"));
         }
-        Ok(Self { fields, layouts: <[Layout; 3]>::default(), page_bytes: None, page_asked_ns: None })
+        Ok(Self { fields, layouts: <[Layout; 3]>::default(), page_bytes: None, page_tried_ns: None })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let [snmp, netstat, snmp6] = &mut self.layouts;
-        snmp.in_pairs(&File::read("/proc/1/net/snmp")?, &self.fields, sample)?;
-        netstat.in_pairs(&File::read("/proc/1/net/netstat")?, &self.fields, sample)?;
-        // Not there where the host has no IPv6.
-        if let Some(file) = File::read_if_there("/proc/1/net/snmp6")? {
-            snmp6.in_lines(&file, &self.fields, sample)?;
+        snmp.read_pairs(&File::read("/proc/1/net/snmp")?, &self.fields, sample)?;
+        netstat.read_pairs(&File::read("/proc/1/net/netstat")?, &self.fields, sample)?;
+        // Missing on hosts without IPv6.
+        if let Some(file) = File::read_if_exists("/proc/1/net/snmp6")? {
+            snmp6.read_lines(&file, &self.fields, sample)?;
         }
         let page_bytes = self.page_bytes(tick)?;
-        let file6 = File::read_if_there("/proc/1/net/sockstat6")?;
-        sockets::measured(sample, &File::read("/proc/1/net/sockstat")?, file6.as_ref(), page_bytes)?;
+        let file6 = File::read_if_exists("/proc/1/net/sockstat6")?;
+        sockets::set_metrics(sample, &File::read("/proc/1/net/sockstat")?, file6.as_ref(), page_bytes)?;
         Ok(())
     }
 }
@@ -145,10 +144,11 @@ gauged_plugin::export!(Netstat);
 
 impl Netstat {
     fn page_bytes(&mut self, tick: Tick) -> Result<Option<u64>, Error> {
-        let is_left_alone = self.page_asked_ns.is_some_and(|asked| tick.monotonic_ns.saturating_sub(asked) < PAGE_NS);
-        if self.page_bytes.is_none() && !is_left_alone {
-            self.page_asked_ns = Some(tick.monotonic_ns);
-            let files = (File::read_if_there("/proc/vmstat")?, File::read_if_there("/proc/meminfo")?);
+        let is_too_early =
+            self.page_tried_ns.is_some_and(|tried| tick.monotonic_ns.saturating_sub(tried) < PAGE_RETRY_NS);
+        if self.page_bytes.is_none() && !is_too_early {
+            self.page_tried_ns = Some(tick.monotonic_ns);
+            let files = (File::read_if_exists("/proc/vmstat")?, File::read_if_exists("/proc/meminfo")?);
             self.page_bytes =
                 if let (Some(vmstat), Some(meminfo)) = files { page_bytes(&vmstat, &meminfo) } else { None };
         }
@@ -156,7 +156,7 @@ impl Netstat {
     }
 }
 
-/// What the configuration calls it: `TcpExt_ListenDrops`.
+/// The name in the configuration: `TcpExt_ListenDrops`.
 fn field_name(metric: &Descriptor) -> &'static str {
     metric.name.strip_suffix("_total").unwrap_or(metric.name)
 }

@@ -1,5 +1,5 @@
-//! The fields of the line `TcpExt` of `/proc/net/netstat`, in the order of the newest kernel known, with those of old
-//! ones where they stood. What a later kernel adds is not among them.
+//! The fields of the line `TcpExt` of `/proc/net/netstat`, in the order of the newest known kernel, with those of old
+//! kernels at their old positions.
 
 gauged_plugin::metrics! {
     module "netstat";
@@ -21,7 +21,7 @@ gauged_plugin::metrics! {
     TCP_EXT_OUT_OF_WINDOW_ICMPS: counter "TcpExt_OutOfWindowIcmps_total" in "{message}";
     /// ICMP errors dropped because a process was using the socket.
     TCP_EXT_LOCK_DROPPED_ICMPS: counter "TcpExt_LockDroppedIcmps_total" in "{message}";
-    /// ARP requests not answered because the route to the asker leaves by another interface.
+    /// ARP requests ignored because the route to the sender is on another interface.
     TCP_EXT_ARP_FILTER: counter "TcpExt_ArpFilter_total" in "{packet}";
     /// Connections whose TIME_WAIT ended by time.
     TCP_EXT_TW: counter "TcpExt_TW_total" in "{connection}";
@@ -51,7 +51,7 @@ gauged_plugin::metrics! {
     TCP_EXT_DELAYED_ACK_LOST: counter "TcpExt_DelayedACKLost_total" in "{segment}";
     /// Connections dropped because the listener's accept queue was full: the server does not accept fast enough.
     TCP_EXT_LISTEN_OVERFLOWS: counter "TcpExt_ListenOverflows_total" in "{connection}";
-    /// Connections that a listener dropped for whatever reason, a full accept queue included.
+    /// Connections dropped by a listener for any reason, including a full accept queue.
     TCP_EXT_LISTEN_DROPS: counter "TcpExt_ListenDrops_total" in "{connection}";
     /// Segments queued for the process that was waiting for them; in old kernels only.
     TCP_EXT_TCP_PREQUEUED: counter "TcpExt_TCPPrequeued_total" in "{segment}";
@@ -61,7 +61,7 @@ gauged_plugin::metrics! {
     TCP_EXT_TCP_DIRECT_COPY_FROM_PREQUEUE: counter "TcpExt_TCPDirectCopyFromPrequeue_total" in "By";
     /// Segments dropped from the queue of a waiting process; in old kernels only.
     TCP_EXT_TCP_PREQUEUE_DROPPED: counter "TcpExt_TCPPrequeueDropped_total" in "{segment}";
-    /// Segments of data that took the fast path because they were just what was expected.
+    /// Segments of data that took the fast path as the expected next ones.
     TCP_EXT_TCPHP_HITS: counter "TcpExt_TCPHPHits_total" in "{segment}";
     /// Segments of data that took the fast path to a waiting process; in old kernels only.
     TCP_EXT_TCPHP_HITS_TO_USER: counter "TcpExt_TCPHPHitsToUser_total" in "{segment}";
@@ -73,7 +73,7 @@ gauged_plugin::metrics! {
     TCP_EXT_TCP_RENO_RECOVERY: counter "TcpExt_TCPRenoRecovery_total" in "{event}";
     /// Recoveries from loss on connections with selective acknowledgement.
     TCP_EXT_TCP_SACK_RECOVERY: counter "TcpExt_TCPSackRecovery_total" in "{event}";
-    /// Times that a peer dropped what it had selectively acknowledged, for want of memory.
+    /// Times that a peer dropped selectively acknowledged data, for lack of memory.
     TCP_EXT_TCPSACK_RENEGING: counter "TcpExt_TCPSACKReneging_total" in "{event}";
     /// Reorderings found by forward acknowledgement; in old kernels only.
     TCP_EXT_TCPFACK_REORDER: counter "TcpExt_TCPFACKReorder_total" in "{event}";
@@ -85,7 +85,7 @@ gauged_plugin::metrics! {
     TCP_EXT_TCPTS_REORDER: counter "TcpExt_TCPTSReorder_total" in "{event}";
     /// Recoveries undone in full: nothing had been lost, only late.
     TCP_EXT_TCP_FULL_UNDO: counter "TcpExt_TCPFullUndo_total" in "{event}";
-    /// Recoveries undone in part: some of what was thought lost was only late.
+    /// Recoveries undone in part: some packets thought lost were only late.
     TCP_EXT_TCP_PARTIAL_UNDO: counter "TcpExt_TCPPartialUndo_total" in "{event}";
     /// Recoveries undone because the peer reported every retransmission as a duplicate.
     TCP_EXT_TCPDSACK_UNDO: counter "TcpExt_TCPDSACKUndo_total" in "{event}";
@@ -107,7 +107,7 @@ gauged_plugin::metrics! {
     TCP_EXT_TCP_FORWARD_RETRANS: counter "TcpExt_TCPForwardRetrans_total" in "{segment}";
     /// Segments retransmitted while recovering from a timeout.
     TCP_EXT_TCP_SLOW_START_RETRANS: counter "TcpExt_TCPSlowStartRetrans_total" in "{segment}";
-    /// Retransmission timeouts of whatever kind: peers do not answer, or the network loses much.
+    /// Retransmission timeouts of any kind: peers do not respond, or the network loses many packets.
     TCP_EXT_TCP_TIMEOUTS: counter "TcpExt_TCPTimeouts_total" in "{event}";
     /// Segments sent to find out whether the last ones were lost.
     TCP_EXT_TCP_LOSS_PROBES: counter "TcpExt_TCPLossProbes_total" in "{segment}";
@@ -139,11 +139,11 @@ gauged_plugin::metrics! {
     TCP_EXT_TCP_ABORT_ON_CLOSE: counter "TcpExt_TCPAbortOnClose_total" in "{connection}";
     /// Connections reset because there were too many without a process, or no memory for them.
     TCP_EXT_TCP_ABORT_ON_MEMORY: counter "TcpExt_TCPAbortOnMemory_total" in "{connection}";
-    /// Connections given up because the peer did not answer for too long.
+    /// Connections given up because the peer did not respond for too long.
     TCP_EXT_TCP_ABORT_ON_TIMEOUT: counter "TcpExt_TCPAbortOnTimeout_total" in "{connection}";
     /// Connections reset because the time to linger after closing was over.
     TCP_EXT_TCP_ABORT_ON_LINGER: counter "TcpExt_TCPAbortOnLinger_total" in "{connection}";
-    /// Resets that could not be sent for want of memory.
+    /// Resets that could not be sent for lack of memory.
     TCP_EXT_TCP_ABORT_FAILED: counter "TcpExt_TCPAbortFailed_total" in "{connection}";
     /// Times that all of TCP came under memory pressure, and buffers were cut.
     TCP_EXT_TCP_MEMORY_PRESSURES: counter "TcpExt_TCPMemoryPressures_total" in "{event}";
@@ -159,7 +159,7 @@ gauged_plugin::metrics! {
     TCP_EXT_TCP_SPURIOUS_RTOS: counter "TcpExt_TCPSpuriousRTOs_total" in "{event}";
     /// Segments dropped because they lack the MD5 signature that is expected.
     TCP_EXT_TCPMD5_NOT_FOUND: counter "TcpExt_TCPMD5NotFound_total" in "{segment}";
-    /// Segments dropped because they have an MD5 signature that nobody expects.
+    /// Segments dropped because they have an unexpected MD5 signature.
     TCP_EXT_TCPMD5_UNEXPECTED: counter "TcpExt_TCPMD5Unexpected_total" in "{segment}";
     /// Segments dropped because their MD5 signature is wrong.
     TCP_EXT_TCPMD5_FAILURE: counter "TcpExt_TCPMD5Failure_total" in "{segment}";
@@ -181,7 +181,7 @@ gauged_plugin::metrics! {
     TCP_EXT_IP_REVERSE_PATH_FILTER: counter "TcpExt_IPReversePathFilter_total" in "{packet}";
     /// Connections closed without TIME_WAIT because there were too many in it.
     TCP_EXT_TCP_TIME_WAIT_OVERFLOW: counter "TcpExt_TCPTimeWaitOverflow_total" in "{connection}";
-    /// Connections answered with a SYN cookie because the queue of half-open ones was full.
+    /// Connections accepted by a SYN cookie because the queue of half-open ones was full.
     TCP_EXT_TCP_REQ_Q_FULL_DO_COOKIES: counter "TcpExt_TCPReqQFullDoCookies_total" in "{connection}";
     /// Connections dropped because the queue of half-open ones was full and cookies were off.
     TCP_EXT_TCP_REQ_Q_FULL_DROP: counter "TcpExt_TCPReqQFullDrop_total" in "{connection}";
@@ -191,7 +191,7 @@ gauged_plugin::metrics! {
     TCP_EXT_TCP_RCV_COALESCE: counter "TcpExt_TCPRcvCoalesce_total" in "{segment}";
     /// Segments that came early and were queued until the gap before them was closed.
     TCP_EXT_TCPOFO_QUEUE: counter "TcpExt_TCPOFOQueue_total" in "{segment}";
-    /// Segments that came early and were dropped for want of memory.
+    /// Segments that came early and were dropped for lack of memory.
     TCP_EXT_TCPOFO_DROP: counter "TcpExt_TCPOFODrop_total" in "{segment}";
     /// Segments that came early and overlapped with others.
     TCP_EXT_TCPOFO_MERGE: counter "TcpExt_TCPOFOMerge_total" in "{segment}";
@@ -223,11 +223,11 @@ gauged_plugin::metrics! {
     TCP_EXT_TCP_FROM_ZERO_WINDOW_ADV: counter "TcpExt_TCPFromZeroWindowAdv_total" in "{event}";
     /// Times that a receive window was closed: the process does not read fast enough.
     TCP_EXT_TCP_TO_ZERO_WINDOW_ADV: counter "TcpExt_TCPToZeroWindowAdv_total" in "{event}";
-    /// Times that a receive window would have been closed had that not meant to take back a promise.
+    /// Times that a receive window stayed open because an offered window must not shrink.
     TCP_EXT_TCP_WANT_ZERO_WINDOW_ADV: counter "TcpExt_TCPWantZeroWindowAdv_total" in "{event}";
-    /// SYNs retransmitted: peers that do not answer, or answers that are lost.
+    /// SYNs retransmitted: peers do not respond, or replies are lost.
     TCP_EXT_TCP_SYN_RETRANS: counter "TcpExt_TCPSynRetrans_total" in "{segment}";
-    /// Segments with data sent for the first time; what retransmissions are to be compared with.
+    /// Segments with data sent for the first time, for comparison with retransmissions.
     TCP_EXT_TCP_ORIG_DATA_SENT: counter "TcpExt_TCPOrigDataSent_total" in "{segment}";
     /// Slow starts ended because acknowledgements came in long trains.
     TCP_EXT_TCP_HYSTART_TRAIN_DETECT: counter "TcpExt_TCPHystartTrainDetect_total" in "{event}";

@@ -2,7 +2,7 @@
 
 use gauged_plugin::Value;
 use gauged_plugin::files;
-use gauged_plugin::testing::{Host, Observed, Running, hold_file, hold_readme};
+use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics};
 
 use super::*;
 
@@ -10,32 +10,32 @@ const SNMP: &str = "/proc/1/net/snmp";
 const NETSTAT: &str = "/proc/1/net/netstat";
 const SOCKSTAT: &str = "/proc/1/net/sockstat";
 
-fn start(machine: &str, config: &str) -> Running<Netstat> {
-    Running::start(Host::at(&format!("fixtures/{machine}")), config).expect("the configuration is right")
+fn start(machine: &str, config: &str) -> Harness<Netstat> {
+    Harness::start(Host::from_fixture(&format!("fixtures/{machine}")), config).expect("the configuration is right")
 }
 
-fn sample(machine: &str, config: &str) -> Observed {
+fn sample(machine: &str, config: &str) -> SampleMap {
     start(machine, config).tick().expect("a sample")
 }
 
-/// The names of fields, without those of sockets.
-fn fields(sample: &Observed) -> Vec<&str> {
+/// The field names in a sample, without sockets.
+fn fields(sample: &SampleMap) -> Vec<&str> {
     let names = sample.keys().filter_map(|key| key.strip_prefix("netstat."));
     let names = names.filter(|name| !name.starts_with("sockstat_"));
     names.map(|name| name.strip_suffix("_total").unwrap_or(name)).collect()
 }
 
 #[test]
-fn machines_are_as_their_fixtures_say() {
+fn machines_match_their_golden_files() {
     for machine in ["web-1", "db-2"] {
-        hold_file(&format!("fixtures/{machine}/expected"), &sample(machine, "{}").render());
+        assert_golden(&format!("fixtures/{machine}/expected"), &sample(machine, "{}").render());
     }
 }
 
 #[test]
-fn everything_that_the_kernel_counts_for_tcp_and_udp_and_ip_is_known() {
+fn all_tcp_udp_and_ip_fields_are_declared() {
     let is_left_out = |name: &str| {
-        // Constants, and kinds of ICMP messages.
+        // Constants, and types of ICMP messages.
         let is_constant = ["Tcp_Rto", "Tcp_MaxConn"].iter().any(|start| name.starts_with(start));
         is_constant || name.starts_with("Icmp") || name.starts_with("MPTcpExt")
     };
@@ -59,11 +59,11 @@ fn everything_that_the_kernel_counts_for_tcp_and_udp_and_ip_is_known() {
 }
 
 #[test]
-fn by_default_as_much_is_measured_as_elsewhere() {
+fn default_fields_cover_node_exporter_and_open_falcon() {
     let new = sample("web-1", "{}");
     let old = sample("db-2", "{}");
     let known: Vec<_> = fields(&new).into_iter().chain(fields(&old)).collect();
-    // node_exporter's.
+    // The fields of node_exporter.
     let groups = [
         ("Ip", "Forwarding"),
         ("IpExt", "InOctets OutOctets"),
@@ -80,7 +80,7 @@ fn by_default_as_much_is_measured_as_elsewhere() {
             "ListenOverflows ListenDrops SyncookiesSent SyncookiesRecv SyncookiesFailed TCPSynRetrans TCPTimeouts",
         ),
         ("TcpExt", "TCPOFOQueue TCPRcvQDrop"),
-        // Open-Falcon's.
+        // The fields of Open-Falcon.
         ("TcpExt", "PruneCalled LockDroppedIcmps ArpFilter TW DelayedACKLocked ListenOverflows ListenDrops"),
         ("TcpExt", "TCPPrequeueDropped TCPTSReorder TCPDSACKUndo TCPLoss TCPLostRetransmit TCPLossFailures"),
         ("TcpExt", "TCPFastRetrans TCPTimeouts TCPSchedulerFailed TCPAbortOnMemory TCPAbortOnTimeout TCPAbortFailed"),
@@ -92,17 +92,17 @@ fn by_default_as_much_is_measured_as_elsewhere() {
             assert!(known.contains(&&*name), "{name}");
         }
     }
-    let readme = std::fs::read_to_string("README.md").expect("it is there");
-    for pattern in DEFAULT {
+    let readme = std::fs::read_to_string("README.md").expect("readable");
+    for pattern in DEFAULT_FIELDS {
         let shown = format!("`{}`", pattern.trim_start_matches("TcpExt_"));
-        assert!(readme.contains(&shown), "README.md does not tell that {pattern} is a default");
+        assert!(readme.contains(&shown), "README.md does not list the default {pattern}");
         let pattern_matches = |metric: &Descriptor| Pattern::new(pattern).matches(field_name(metric));
-        assert!(METRICS.iter().take(COUNTED).any(pattern_matches), "{pattern} chooses nothing");
+        assert!(METRICS.iter().take(FIELD_COUNT).any(pattern_matches), "{pattern} selects nothing");
     }
 }
 
 #[test]
-fn settings_choose() {
+fn settings_select_fields() {
     let chosen = sample("web-1", r#"{"fields": {"include": ["TcpExt_TCPSACK*", "Ip_*"], "exclude": ["Ip_Frag*"]}}"#);
     let names = fields(&chosen);
     assert!(names.contains(&"TcpExt_TCPSACKReneging") && names.contains(&"Ip_DefaultTTL"));
@@ -115,28 +115,28 @@ fn settings_choose() {
 }
 
 #[test]
-fn settings_that_choose_nothing_are_told() {
+fn settings_without_matching_fields_are_rejected() {
     for (config, key, message) in [
         (r#"{"field": {}}"#, "field", "unknown key; remove it, or use one of fields, more"),
         (
             r#"{"more": ["TcpExt_*", "TcpExt_TCPLos"]}"#,
             "more[1]",
-            "is none of the fields that README.md of this plugin lists, such as TcpExt_TCPOFOMerge",
+            "matches no field listed in the README.md of this plugin, such as TcpExt_TCPOFOMerge",
         ),
         (
             r#"{"fields": {"include": ["ListenDrops"]}}"#,
             "fields",
-            "leaves none over; fields have names such as TcpExt_ListenDrops",
+            "selects no fields; fields have names such as TcpExt_ListenDrops",
         ),
     ] {
-        let started = Running::<Netstat>::start(Host::new(), config);
-        let Err(Error::InvalidConfig(errors)) = started else { panic!("{config} is wrong") };
+        let started = Harness::<Netstat>::start(Host::new(), config);
+        let Err(Error::InvalidConfig(errors)) = started else { panic!("{config} is valid") };
         assert_eq!((errors[0].key.as_str(), errors[0].message.as_str()), (key, message));
     }
 }
 
 #[test]
-fn a_later_kernel_may_have_more_and_in_another_order() {
+fn new_and_reordered_fields_are_accepted() {
     let mut netstat = start("db-2", "{}");
     let text = "TcpExt: TCPTimeouts TCPNewest ListenDrops SyncookiesSent\nTcpExt: 1 2 3 4\nNewExt: A\nNewExt: x\n";
     netstat.host().file(NETSTAT, text);
@@ -145,7 +145,7 @@ fn a_later_kernel_may_have_more_and_in_another_order() {
     assert_eq!(sample["netstat.TcpExt_ListenDrops_total"], 3);
     assert_eq!(sample["netstat.TcpExt_SyncookiesSent_total"], 4);
     assert_eq!(netstat.tick().expect("a sample"), sample);
-    // The names have moved between two ticks.
+    // The names move between two ticks.
     netstat.host().file(NETSTAT, "NewExt: A\nNewExt: x\nTcpExt: ListenDrops TCPTimeouts\nTcpExt: 5 6\n");
     let sample = netstat.tick().expect("a sample");
     assert_eq!(sample["netstat.TcpExt_TCPTimeouts_total"], 6);
@@ -154,10 +154,10 @@ fn a_later_kernel_may_have_more_and_in_another_order() {
 }
 
 #[test]
-fn counters_may_begin_anew() {
+fn counter_reset_is_passed_on() {
     let mut netstat = start("db-2", "{}");
     netstat.tick().expect("a sample");
-    netstat.restarted();
+    netstat.allow_counter_reset();
     netstat.host().file(SNMP, "Tcp: ActiveOpens CurrEstab\nTcp: 1 2\n");
     let sample = netstat.tick().expect("a sample");
     assert_eq!(
@@ -167,7 +167,7 @@ fn counters_may_begin_anew() {
 }
 
 #[test]
-fn levels_are_never_less_than_nothing() {
+fn negative_gauges_are_left_out_or_zero() {
     let mut netstat = start("db-2", "{}");
     netstat.host().file(SNMP, "Tcp: CurrEstab\nTcp: 18446744073709551615\n");
     netstat.host().file(SOCKSTAT, "TCP: inuse 5 orphan -1 tw 0 alloc 3 mem -2\n");
@@ -179,21 +179,17 @@ fn levels_are_never_less_than_nothing() {
 }
 
 #[test]
-fn what_makes_no_sense_is_told() {
+fn malformed_protocol_file_is_an_internal_error() {
     for (path, text, why) in [
         (SNMP, "", "/proc/1/net/snmp: is empty"),
         (SNMP, "Tcp: InSegs\n", "/proc/1/net/snmp line 1: the values of Tcp are missing"),
-        (SNMP, "Tcp: InSegs OutSegs\nTcp: 1\n", "/proc/1/net/snmp line 2: ends before Tcp_OutSegs"),
-        (SNMP, "Tcp: InSegs\nTcp: 1 2\n", "/proc/1/net/snmp line 2: 2 has no name"),
-        (SNMP, "Tcp: InSegs\nUdp: 1\n", "/proc/1/net/snmp line 2: has values of Udp where those of Tcp belong"),
-        (
-            SNMP,
-            "Tcp: InSegs RtoMin\nTcp: 1\n",
-            "/proc/1/net/snmp line 2: ends before as many values as there are names",
-        ),
+        (SNMP, "Tcp: InSegs OutSegs\nTcp: 1\n", "/proc/1/net/snmp line 2: missing Tcp_OutSegs"),
+        (SNMP, "Tcp: InSegs\nTcp: 1 2\n", "/proc/1/net/snmp line 2: value 2 has no name"),
+        (SNMP, "Tcp: InSegs\nUdp: 1\n", "/proc/1/net/snmp line 2: has values of Udp instead of Tcp"),
+        (SNMP, "Tcp: InSegs RtoMin\nTcp: 1\n", "/proc/1/net/snmp line 2: missing values for all names"),
         (NETSTAT, "TcpExt: TW\nTcpExt: x\n", "/proc/1/net/netstat line 2: x is not a number (TcpExt_TW)"),
-        ("/proc/1/net/snmp6", "Ip6InOctets\n", "/proc/1/net/snmp6 line 1: ends before Ip6InOctets"),
-        (SOCKSTAT, "TCP: inuse\n", "/proc/1/net/sockstat line 1: ends before inuse"),
+        ("/proc/1/net/snmp6", "Ip6InOctets\n", "/proc/1/net/snmp6 line 1: missing Ip6InOctets"),
+        (SOCKSTAT, "TCP: inuse\n", "/proc/1/net/sockstat line 1: missing inuse"),
         (SOCKSTAT, "TCP: inuse many\n", "/proc/1/net/sockstat line 1: many is not a number (inuse)"),
     ] {
         let mut netstat = start("db-2", "{}");
@@ -203,26 +199,26 @@ fn what_makes_no_sense_is_told() {
     for path in [SNMP, NETSTAT, SOCKSTAT] {
         let mut netstat = start("db-2", "{}");
         netstat.host().file_fails(path, files::Error::NotFound);
-        assert_eq!(netstat.tick(), Err(Error::Unavailable(format!("{path} is not there"))));
+        assert_eq!(netstat.tick(), Err(Error::Unavailable(format!("{path} does not exist"))));
     }
 }
 
 #[test]
-fn a_host_that_does_not_tell_how_large_a_page_is_is_asked_once_a_minute() {
-    let mut netstat = Running::<Netstat>::start(Host::at("fixtures/web-1"), "{}").expect("nothing is configured");
+fn unknown_page_size_is_retried_once_a_minute() {
+    let mut netstat = Harness::<Netstat>::start(Host::from_fixture("fixtures/web-1"), "{}").expect("no configuration");
     netstat.host().file("/proc/meminfo", "Active(file): 1 kB\n");
-    let tells = |after: u64, netstat: &mut Running<Netstat>| {
+    let has_bytes = |after: u64, netstat: &mut Harness<Netstat>| {
         let sample = netstat.tick_after(std::time::Duration::from_secs(after)).expect("a sample");
         sample.keys().any(|key| key.ends_with("mem_bytes"))
     };
-    assert!(!tells(0, &mut netstat), "the two do not agree");
+    assert!(!has_bytes(0, &mut netstat), "the files disagree");
     let meminfo = std::fs::read_to_string("fixtures/web-1/proc/meminfo").expect("readable");
     netstat.host().file("/proc/meminfo", meminfo);
-    assert!(!tells(59, &mut netstat), "not asked");
-    assert!(tells(1, &mut netstat));
+    assert!(!has_bytes(59, &mut netstat), "no new attempt yet");
+    assert!(has_bytes(1, &mut netstat));
 }
 
 #[test]
-fn the_readme_tells_what_is_measured() {
-    hold_readme::<Netstat>();
+fn readme_lists_the_metrics() {
+    assert_readme_metrics::<Netstat>();
 }

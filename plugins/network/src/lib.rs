@@ -1,4 +1,4 @@
-//! The module `network`: what the network interfaces of the host have carried, from `/proc/1/net/dev`, and the state of
+//! The module `network`: traffic and errors of the host's network interfaces, from `/proc/1/net/dev`, and the state of
 //! their links, from `/sys/class/net`. Knows nothing of connections and protocols.
 
 mod link;
@@ -13,64 +13,64 @@ use table::Table;
 
 gauged_plugin::metrics! {
     module "network";
-    /// Bytes that were received.
+    /// Bytes received.
     RECEIVED_BYTES: counter "receive_bytes_total" in "By" from "receive bytes";
-    /// Packets that were received.
+    /// Packets received.
     RECEIVED_PACKETS: counter "receive_packets_total" in "{packet}" from "receive packets";
-    /// Packets that arrived damaged, or could not be taken for another fault.
+    /// Packets received damaged, or lost to another fault.
     RECEIVE_ERRORS: counter "receive_errors_total" in "{packet}" from "receive errs";
-    /// Packets that arrived well and were dropped: there was no room, or nobody wanted them.
+    /// Packets received intact and dropped: no buffer space, or no receiver.
     RECEIVE_DROPPED: counter "receive_dropped_total" in "{packet}" from "receive drop";
     /// Packets lost because the interface's buffer was full.
     RECEIVE_FIFO: counter "receive_fifo_errors_total" in "{packet}" from "receive fifo";
-    /// Packets of a wrong length or checksum, or not aligned: a bad cable, port or transceiver.
+    /// Packets with a wrong length, checksum or alignment: a bad cable, port or transceiver.
     RECEIVE_FRAME: counter "receive_frame_errors_total" in "{packet}" from "receive frame";
-    /// Compressed packets that were received.
+    /// Compressed packets received.
     RECEIVE_COMPRESSED: counter "receive_compressed_total" in "{packet}" from "receive compressed";
-    /// Packets to groups that were received.
+    /// Multicast packets received.
     RECEIVE_MULTICAST: counter "receive_multicast_total" in "{packet}" from "receive multicast";
-    /// Bytes that were sent.
+    /// Bytes sent.
     SENT_BYTES: counter "transmit_bytes_total" in "By" from "transmit bytes";
-    /// Packets that were sent.
+    /// Packets sent.
     SENT_PACKETS: counter "transmit_packets_total" in "{packet}" from "transmit packets";
-    /// Packets that could not be sent for a fault.
+    /// Packets not sent because of an error.
     TRANSMIT_ERRORS: counter "transmit_errors_total" in "{packet}" from "transmit errs";
-    /// Packets that were dropped on their way out: there was no room.
+    /// Packets dropped before they were sent: no buffer space.
     TRANSMIT_DROPPED: counter "transmit_dropped_total" in "{packet}" from "transmit drop";
-    /// Packets lost because the interface's buffer ran empty while it sent them.
+    /// Packets lost because the interface's buffer ran empty during transmission.
     TRANSMIT_FIFO: counter "transmit_fifo_errors_total" in "{packet}" from "transmit fifo";
-    /// Collisions; on a link that can send and receive at a time there are none.
+    /// Collisions; full-duplex links have none.
     TRANSMIT_COLLISIONS: counter "transmit_collisions_total" in "{collision}" from "transmit colls";
     /// Packets that were not sent because the link was lost, or sent too late.
     TRANSMIT_CARRIER: counter "transmit_carrier_errors_total" in "{packet}" from "transmit carrier";
-    /// Compressed packets that were sent.
+    /// Compressed packets sent.
     TRANSMIT_COMPRESSED: counter "transmit_compressed_total" in "{packet}" from "transmit compressed";
 
-    /// Bytes received in a second, over the tick.
+    /// Bytes received per second over the tick.
     RECEIVE_RATE: gauge "receive_bytes_per_second" in "By/s";
-    /// Bytes sent in a second, over the tick.
+    /// Bytes sent per second over the tick.
     TRANSMIT_RATE: gauge "transmit_bytes_per_second" in "By/s";
-    /// Packets received in a second, over the tick.
+    /// Packets received per second over the tick.
     RECEIVE_PACKET_RATE: gauge "receive_packets_per_second" in "{packet}/s";
-    /// Packets sent in a second, over the tick.
+    /// Packets sent per second over the tick.
     TRANSMIT_PACKET_RATE: gauge "transmit_packets_per_second" in "{packet}/s";
-    /// Bytes received over the tick, as a share of what the link can carry.
+    /// Bytes received over the tick as a share of the link's capacity.
     RECEIVE_UTILISATION: gauge "receive_utilisation_percent" in "%";
-    /// Bytes sent over the tick, as a share of what the link can carry.
+    /// Bytes sent over the tick as a share of the link's capacity.
     TRANSMIT_UTILISATION: gauge "transmit_utilisation_percent" in "%";
 
-    /// Whether it can carry packets; true also where the kernel does not know, as for `lo` and tunnels.
+    /// Whether the interface can carry packets; true also if the kernel does not know, as for `lo` and tunnels.
     UP: gauge "up" in "1";
-    /// Whether there is somebody at the other end of the wire; left out while nobody has switched the interface on.
+    /// Whether the link has a carrier; left out while the interface is disabled.
     CARRIER: gauge "carrier" in "1";
-    /// The largest packet that it sends.
+    /// Largest packet that the interface sends.
     MTU: gauge "mtu_bytes" in "By";
-    /// What the link can carry in each direction; left out where it has no speed, or does not tell it.
+    /// Capacity of the link in each direction; left out if it has none or does not report it.
     SPEED: gauge "speed_bytes_per_second" in "By/s";
 }
 
-/// The host's ends of the links of containers: there are many, they come and go, and what they carry is the containers'.
-const OF_CONTAINERS: [&str; 3] = ["cali*", "lxc*", "veth*"];
+/// The host's ends of containers' links: many, short-lived, and with the containers' own traffic.
+const DEFAULT_EXCLUDE: [&str; 3] = ["cali*", "lxc*", "veth*"];
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
@@ -81,7 +81,7 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { interfaces: Selection::except(&OF_CONTAINERS) }
+        Self { interfaces: Selection::all().except(&DEFAULT_EXCLUDE) }
     }
 }
 
@@ -94,7 +94,7 @@ struct Network {
 impl Plugin for Network {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
-        description: "What network interfaces carry, and the state of their links.",
+        description: "Traffic, errors and link state of network interfaces.",
         metrics: METRICS,
     };
     type Config = Settings;
@@ -106,9 +106,9 @@ impl Plugin for Network {
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let file = File::read("/proc/1/net/dev")?;
         let table = Table::new(&file)?;
-        let has_links = self.links.are_of(&table);
+        let has_links = self.links.match_table(&table);
         for (name, mut columns) in table.interfaces() {
-            if !self.interfaces.picks(name) {
+            if !self.interfaces.includes(name) {
                 continue;
             }
             let labels = [("device", name)];
@@ -121,7 +121,7 @@ impl Plugin for Network {
                 row.set(UP, link.is_up).set(CARRIER, link.has_carrier).set(MTU, link.mtu).set(SPEED, link.speed);
             }
             if let Some(change) = self.rates.change(tick, name, counters) {
-                over_the_tick(&mut row, &change, link.and_then(|link| link.speed));
+                set_rates(&mut row, &change, link.and_then(|link| link.speed));
             }
         }
         Ok(())
@@ -130,11 +130,11 @@ impl Plugin for Network {
 
 gauged_plugin::export!(Network);
 
-fn over_the_tick(row: &mut Row<'_>, change: &Change<4>, speed: Option<u64>) {
+fn set_rates(row: &mut Row<'_>, change: &Change<4>, speed: Option<u64>) {
     let [received, received_packets, sent, sent_packets] = change.per_second();
     row.set(RECEIVE_RATE, received).set(TRANSMIT_RATE, sent);
     row.set(RECEIVE_PACKET_RATE, received_packets).set(TRANSMIT_PACKET_RATE, sent_packets);
-    #[allow(clippy::cast_precision_loss, reason = "a share needs no 53 bits")]
+    #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
     let share = |rate: f64| speed.map(|speed| rate / speed as f64 * 100.0);
     row.set(RECEIVE_UTILISATION, share(received)).set(TRANSMIT_UTILISATION, share(sent));
 }

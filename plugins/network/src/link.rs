@@ -1,6 +1,5 @@
-//! The links of interfaces, from `/sys/class/net`. That directory is of the network namespace in which `/sys` was mounted,
-//! which need not be that of the host: a wrong speed is worse than none, so that links are only told where both have the
-//! same interfaces.
+//! The links of interfaces, from `/sys/class/net`. That directory shows the network namespace in which `/sys` was mounted,
+//! which may not be the host's. A wrong speed is worse than none, so links are used only if both have the same interfaces.
 
 use gauged_plugin::{Tick, files};
 
@@ -8,59 +7,59 @@ use super::table::Table;
 
 const DIRECTORY: &str = "/sys/class/net";
 
-/// A file among the interfaces, made by the driver of bonds.
-const NO_INTERFACE: &str = "bonding_masters";
+/// A file of the bonding driver among the interfaces.
+const BONDING_FILE: &str = "bonding_masters";
 
-/// Bytes a second in the kernel's unit of speed, one Mbit/s.
+/// Bytes per second in the kernel's unit of speed, Mbit/s.
 const MBIT: u64 = 1_000_000 / 8;
 
-/// Bit of `flags`: somebody has switched the interface on (`IFF_UP`).
-const SWITCHED_ON: u64 = 1;
+/// The bit of `flags` that is set while the interface is enabled.
+const IFF_UP: u64 = 1;
 
-/// How long what hardly ever changes is taken to be as it was: the driver has to be asked for the speed.
-const SETTLED_NS: u64 = 60_000_000_000;
+/// The lifetime of cached attributes: reading the speed calls the driver.
+const CACHE_NS: u64 = 60_000_000_000;
 
-/// What is known of links.
+/// The links of all interfaces.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    /// The interfaces that both the table and `/sys` had when they last were the same.
+    /// The interfaces that the table and `/sys` had in common when they last matched.
     names: Vec<String>,
-    settled: Vec<Settled>,
+    cache: Vec<CachedAttributes>,
 }
 
-/// The state of a link, as far as it is told.
+/// The known state of a link.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) is_up: Option<bool>,
     pub(crate) has_carrier: Option<bool>,
     pub(crate) mtu: Option<u64>,
-    /// In bytes a second.
+    /// Bytes per second.
     pub(crate) speed: Option<u64>,
 }
 
-/// What hardly ever changes.
+/// Rarely changing attributes of an interface.
 #[derive(Debug)]
-struct Settled {
+struct CachedAttributes {
     interface: String,
-    at_ns: u64,
-    /// A link that was lost may come back with another speed.
+    read_ns: u64,
+    /// The state at the time of the read: a restored link may have another speed.
     is_up: Option<bool>,
     mtu: Option<u64>,
     speed: Option<u64>,
 }
 
 impl Links {
-    /// Whether links are told of the interfaces in the table, and of no others.
-    pub(crate) fn are_of(&mut self, table: &Table<'_>) -> bool {
+    /// Whether `/sys` has exactly the interfaces of the table.
+    pub(crate) fn match_table(&mut self, table: &Table<'_>) -> bool {
         if table.names().eq(self.names.iter().map(String::as_str)) {
             return true;
         }
         self.names.clear();
-        self.settled.clear();
-        let Ok(mut told) = files::list(DIRECTORY) else { return false };
-        told.retain(|name| *name != NO_INTERFACE);
-        let is_same =
-            told.len() == table.names().count() && table.names().all(|name| told.iter().any(|told| told == name));
+        self.cache.clear();
+        let Ok(mut listed) = files::list(DIRECTORY) else { return false };
+        listed.retain(|name| *name != BONDING_FILE);
+        let is_same = listed.len() == table.names().count()
+            && table.names().all(|name| listed.iter().any(|listed| listed == name));
         if is_same {
             self.names = table.names().map(str::to_owned).collect();
         }
@@ -68,37 +67,37 @@ impl Links {
     }
 
     pub(crate) fn read(&mut self, tick: Tick, interface: &str) -> Link {
-        // The kernel does not know the state of `lo` and of tunnels, and says that they are to be used then.
+        // The kernel reports "unknown" for `lo` and tunnels, which means usable.
         let state = attribute(interface, "operstate");
         let (is_up, has_carrier) = match state.as_deref().map(str::trim_ascii) {
             Some("up" | "unknown") => (Some(true), Some(true)),
             Some("dormant" | "testing") => (Some(false), Some(true)),
-            Some(_) => (Some(false), is_switched_on(interface).and_then(|is_on| is_on.then_some(false))),
+            Some(_) => (Some(false), is_enabled(interface).and_then(|is_on| is_on.then_some(false))),
             None => (None, None),
         };
-        let Settled { mtu, speed, .. } = *self.settled(tick, interface, is_up);
+        let CachedAttributes { mtu, speed, .. } = *self.cached_attributes(tick, interface, is_up);
         Link { is_up, has_carrier, mtu, speed }
     }
 
-    fn settled(&mut self, tick: Tick, interface: &str, is_up: Option<bool>) -> &Settled {
+    fn cached_attributes(&mut self, tick: Tick, interface: &str, is_up: Option<bool>) -> &CachedAttributes {
         let now_ns = tick.monotonic_ns;
-        let at = self.settled.iter().position(|settled| settled.interface == interface);
+        let at = self.cache.iter().position(|cached| cached.interface == interface);
         let at = at.unwrap_or_else(|| {
             let interface = interface.to_owned();
-            self.settled.push(Settled { interface, at_ns: 0, is_up: None, mtu: None, speed: None });
-            self.settled.len() - 1
+            self.cache.push(CachedAttributes { interface, read_ns: 0, is_up: None, mtu: None, speed: None });
+            self.cache.len() - 1
         });
-        let settled = &mut self.settled[at];
-        if settled.at_ns == 0 || settled.is_up != is_up || now_ns - settled.at_ns >= SETTLED_NS {
-            settled.mtu = number(interface, "mtu");
-            settled.speed = number(interface, "speed").and_then(speed);
-            (settled.at_ns, settled.is_up) = (now_ns, is_up);
+        let cached = &mut self.cache[at];
+        if cached.read_ns == 0 || cached.is_up != is_up || now_ns - cached.read_ns >= CACHE_NS {
+            cached.mtu = number(interface, "mtu");
+            cached.speed = number(interface, "speed").and_then(speed);
+            (cached.read_ns, cached.is_up) = (now_ns, is_up);
         }
-        settled
+        cached
     }
 }
 
-/// Not all interfaces have all attributes, and some cannot be read while the interface is switched off.
+/// Reads an attribute. Not all interfaces have all of them, and some are unreadable while the interface is disabled.
 fn attribute(interface: &str, attribute: &str) -> Option<String> {
     files::read_text(&format!("{DIRECTORY}/{interface}/{attribute}")).ok()
 }
@@ -107,13 +106,13 @@ fn number(interface: &str, name: &str) -> Option<u64> {
     attribute(interface, name)?.trim_ascii().parse().ok()
 }
 
-fn is_switched_on(interface: &str) -> Option<bool> {
+fn is_enabled(interface: &str) -> Option<bool> {
     let flags = attribute(interface, "flags")?;
     let flags = u64::from_str_radix(flags.trim_ascii().strip_prefix("0x")?, 16).ok()?;
-    Some(flags & SWITCHED_ON != 0)
+    Some(flags & IFF_UP != 0)
 }
 
-/// An interface without a speed has -1, which older kernels wrote in 16 or 32 bits without a sign, or 0.
+/// Converts a speed. Interfaces without one have 0 or -1, which older kernels write as 16 or 32 unsigned bits.
 fn speed(mbits: u64) -> Option<u64> {
     let has_speed = mbits > 0 && mbits != u64::from(u16::MAX) && i32::try_from(mbits).is_ok();
     has_speed.then(|| mbits * MBIT)

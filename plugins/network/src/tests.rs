@@ -1,101 +1,100 @@
 //! The plugin on fixture machines.
 
-use gauged_plugin::testing::{Host, Running, hold_file, hold_readme};
+use gauged_plugin::testing::{Harness, Host, assert_golden, assert_readme_metrics};
 use gauged_plugin::{Capability, Value, files};
 
 use super::*;
 
-const HEADING: &str = "Inter-|   Receive                                                |  Transmit\n \
+const HEADER: &str = "Inter-|   Receive                                                |  Transmit\n \
     face |bytes    packets errs drop fifo frame compressed multicast|\
     bytes    packets errs drop fifo colls carrier compressed\n";
 
-fn start(host: Host, config: &str) -> Running<Network> {
-    Running::start(host, config).expect("the configuration is right")
+fn start(host: Host, config: &str) -> Harness<Network> {
+    Harness::start(host, config).expect("the configuration is right")
 }
 
-/// A host with the interface `eth0`, which has carried so many bytes and packets in either direction.
+/// A host with the interface `eth0` and its bytes and packets in both directions.
 fn host(received: [u64; 2], sent: [u64; 2]) -> Host {
     let mut host = Host::new();
-    carried(&mut host, received, sent);
+    set_counters(&mut host, received, sent);
     host.file("/sys/class/net/eth0/operstate", "up\n").file("/sys/class/net/eth0/speed", "1000\n");
     host
 }
 
-fn carried(host: &mut Host, [received, packets]: [u64; 2], [sent, sent_packets]: [u64; 2]) {
+fn set_counters(host: &mut Host, [received, packets]: [u64; 2], [sent, sent_packets]: [u64; 2]) {
     let line = format!("eth0:{received} {packets} 0 0 0 0 0 0 {sent} {sent_packets} 0 0 0 0 0 0\n");
-    host.file("/proc/1/net/dev", format!("{HEADING}{line}"));
+    host.file("/proc/1/net/dev", format!("{HEADER}{line}"));
 }
 
 fn key(metric: &str) -> String {
     format!("network.{metric}{{device=\"eth0\"}}")
 }
 
-/// A server with a bond of which one interface is off, a tunnel and a container; and the same 10 s later, when the tunnel
-/// was set up anew.
+/// A server with a bond (one interface disabled), a tunnel and a container; and the same 10 s later with a recreated
+/// tunnel.
 #[test]
-fn a_server_is_as_its_fixture_says() {
-    let mut host = Host::at("fixtures/web-1");
+fn server_matches_its_golden_files() {
+    let mut host = Host::from_fixture("fixtures/web-1");
     let off = files::Error::Io("Invalid argument (os error 22)".to_owned());
     host.file_fails("/sys/class/net/eno2/speed", off);
     let mut network = start(host, "{}");
     let first = network.tick().expect("a sample");
     assert!(!first.keys().any(|key| key.contains("utilisation") || key.contains("veth")), "{first:?}");
-    hold_file("fixtures/web-1/expected", &first.render());
+    assert_golden("fixtures/web-1/expected", &first.render());
 
     let later = std::fs::read_to_string("fixtures/web-1-later/proc/1/net/dev").expect("readable");
     network.host().file("/proc/1/net/dev", later);
-    network.restarted();
-    hold_file("fixtures/web-1-later/expected", &network.tick().expect("a sample").render());
+    network.allow_counter_reset();
+    assert_golden("fixtures/web-1-later/expected", &network.tick().expect("a sample").render());
 }
 
-/// Linux 2.6.32: no space after the colon, a driver that does not tell its state, a speed of 16 bits, and a counter that is
-/// nearly full.
+/// Linux 2.6.32: no space after the colon, a driver without a state, a 16-bit speed, and a counter near its maximum.
 #[test]
-fn an_old_server_is_as_its_fixture_says() {
-    let sample = start(Host::at("fixtures/old-db"), "{}").tick().expect("a sample");
-    hold_file("fixtures/old-db/expected", &sample.render());
+fn old_server_matches_its_golden_file() {
+    let sample = start(Host::from_fixture("fixtures/old-db"), "{}").tick().expect("a sample");
+    assert_golden("fixtures/old-db/expected", &sample.render());
 }
 
 #[test]
-fn settings_choose() {
+fn settings_select_interfaces() {
     let chosen = |config| {
-        let sample = start(Host::at("fixtures/web-1"), config).tick().expect("a sample");
+        let sample = start(Host::from_fixture("fixtures/web-1"), config).tick().expect("a sample");
         let prefix = "network.receive_bytes_total{device=\"";
         let devices = sample.keys().filter_map(|key| key.strip_prefix(prefix)?.strip_suffix("\"}").map(str::to_owned));
         devices.collect::<Vec<_>>()
     };
     assert_eq!(chosen(r#"{"interfaces": {"include": ["e*", "veth*"], "exclude": ["eno2"]}}"#), ["eno1", "veth1c0de42"]);
     assert_eq!(chosen(r#"{"interfaces": {}}"#).len(), 7);
-    let Err(Error::InvalidConfig(errors)) = Running::<Network>::start(Host::new(), r#"{"iface": {}}"#) else {
-        panic!("it has no such key");
+    let Err(Error::InvalidConfig(errors)) = Harness::<Network>::start(Host::new(), r#"{"iface": {}}"#) else {
+        panic!("the key is unknown");
     };
     assert_eq!(errors[0].message, "unknown key; remove it, or use one of interfaces");
 }
 
 #[test]
-fn rates_begin_anew_with_the_interface() {
+fn recreated_interface_restarts_rates() {
     let mut network = start(host([1000, 10], [500, 5]), "{}");
     assert_eq!(network.tick().expect("a sample").get(&key("receive_bytes_per_second")), None);
 
-    carried(network.host(), [1000 + 625_000_000, 110], [500 + 125_000_000, 25]);
+    set_counters(network.host(), [1000 + 625_000_000, 110], [500 + 125_000_000, 25]);
     let sample = network.tick().expect("a sample");
     assert_eq!(sample[&key("receive_bytes_per_second")], 62_500_000.0);
     assert_eq!(sample[&key("transmit_packets_per_second")], 2.0);
     assert_eq!(sample[&key("receive_utilisation_percent")], 50.0);
     assert_eq!(sample[&key("transmit_utilisation_percent")], 10.0);
 
-    // Taken away and put back within a tick.
-    carried(network.host(), [0, 0], [500 + 125_000_000, 25]);
-    network.restarted();
+    // Removed and recreated within a tick.
+    set_counters(network.host(), [0, 0], [500 + 125_000_000, 25]);
+    network.allow_counter_reset();
     let sample = network.tick().expect("a sample");
     assert_eq!((sample.get(&key("receive_bytes_per_second")), &sample[&key("up")]), (None, &Value::Boolean(true)));
 
-    network.host().file("/proc/1/net/dev", HEADING);
+    network.host().file("/proc/1/net/dev", HEADER);
     assert!(network.tick().expect("no interfaces").is_empty());
 }
 
 #[test]
-fn a_link_is_as_the_kernel_says() {
+fn operstate_decides_up_and_carrier() {
     let (yes, no) = (Some(Value::Boolean(true)), Some(Value::Boolean(false)));
     for (state, flags, up, carrier) in [
         ("up", "0x1003", &yes, &yes),
@@ -116,7 +115,7 @@ fn a_link_is_as_the_kernel_says() {
 }
 
 #[test]
-fn speed_is_asked_for_when_the_link_changes_and_once_a_minute() {
+fn speed_is_cached_until_the_link_changes() {
     let mut network = start(host([1, 1], [1, 1]), "{}");
     let mut speed = |state: &str, mbits: u64| {
         network.host().file("/sys/class/net/eth0/operstate", format!("{state}\n"));
@@ -126,14 +125,14 @@ fn speed_is_asked_for_when_the_link_changes_and_once_a_minute() {
     };
     let mbits = |mbits: u64| Some(Value::Unsigned(mbits * 125_000));
     assert_eq!(speed("up", 1000), mbits(1000));
-    assert_eq!(speed("up", 100), mbits(1000), "the driver was not asked");
+    assert_eq!(speed("up", 100), mbits(1000), "cached");
     assert_eq!(speed("down", 10), mbits(10));
     assert_eq!(speed("up", 100), mbits(100));
     let later: Vec<_> = (0..6).map(|_| speed("up", 1000)).collect();
     assert_eq!(later[4..], [mbits(100), mbits(1000)]);
 }
 
-/// `/sys` is of the agent's container, and `/proc/1` of the host.
+/// `/sys` belongs to the agent's container, and `/proc/1` to the host.
 #[test]
 fn links_of_another_namespace_are_left_out() {
     let mut other = host([1, 1], [1, 1]);
@@ -148,14 +147,14 @@ fn links_of_another_namespace_are_left_out() {
 }
 
 #[test]
-fn links_that_may_not_be_read_are_left_out() {
+fn denied_links_are_left_out() {
     let mut closed = host([1, 1], [1, 1]);
     closed.deny(&Capability::Read("/sys/class/net".to_owned()));
     assert_eq!(start(closed, "{}").tick().expect("a sample").len(), 16);
 }
 
 #[test]
-fn speeds_that_mean_none_are_none() {
+fn invalid_speeds_are_left_out() {
     for (text, speed) in [("1000", Some(125_000_000_u64)), ("800000", Some(100_000_000_000)), ("10", Some(1_250_000))] {
         let mut host = host([1, 1], [1, 1]);
         host.file("/sys/class/net/eth0/speed", format!("{text}\n"));
@@ -171,14 +170,14 @@ fn speeds_that_mean_none_are_none() {
 }
 
 #[test]
-fn what_is_no_table_is_told() {
-    let short = HEADING.replace("packets errs drop fifo colls", "errs drop fifo colls");
+fn malformed_interface_table_is_an_internal_error() {
+    let short = HEADER.replace("packets errs drop fifo colls", "errs drop fifo colls");
     for (text, why) in [
-        (String::new(), ": has no heading"),
+        (String::new(), ": has no header"),
         ("Inter-|\neth0: 1 2 3\n".to_owned(), " line 2: has no column receive bytes"),
         (short, " line 2: has no column transmit packets"),
-        (format!("{HEADING}eth0: 1 2 3\n"), " line 3: ends before receive drop"),
-        (format!("{HEADING}eth0: 1 2 3 4 5 6 7 8 9 x\n"), " line 3: x is not a number (transmit packets)"),
+        (format!("{HEADER}eth0: 1 2 3\n"), " line 3: missing receive drop"),
+        (format!("{HEADER}eth0: 1 2 3 4 5 6 7 8 9 x\n"), " line 3: x is not a number (transmit packets)"),
     ] {
         let mut host = Host::new();
         host.file("/proc/1/net/dev", text.clone());
@@ -188,7 +187,7 @@ fn what_is_no_table_is_told() {
 }
 
 #[test]
-fn columns_go_by_their_names() {
+fn columns_are_found_by_name() {
     let mut host = Host::new();
     let text = "Inter-| Receive | Transmit\n face |later packets bytes|packets bytes more\neth0: 1 2 3 4 5 6\n";
     host.file("/proc/1/net/dev", text);
@@ -199,6 +198,6 @@ fn columns_go_by_their_names() {
 }
 
 #[test]
-fn the_readme_tells_what_is_measured() {
-    hold_readme::<Network>();
+fn readme_lists_the_metrics() {
+    assert_readme_metrics::<Network>();
 }

@@ -1,6 +1,5 @@
-//! The module `ports`: whether something listens on the ports that are configured, from the kernel's tables of sockets.
-//! Connects to nothing, so that it neither disturbs a service nor mistakes a firewall for one that is down; and does not
-//! know whether what listens also answers.
+//! The module `ports`: the listening state of configured ports, from the kernel's socket tables. Makes no connections, so
+//! it neither disturbs a service nor depends on a firewall, and cannot tell whether the service responds.
 
 mod port;
 mod table;
@@ -13,11 +12,12 @@ use table::Table;
 
 gauged_plugin::metrics! {
     module "ports";
-    /// Whether a socket is bound to this port and open to new peers: a TCP socket that listens, a UDP socket without a peer.
+    /// Whether a socket listens on the port: a TCP socket in the state LISTEN, or a UDP socket without a peer.
     LISTENING: gauge "listening" in "1";
-    /// Connections that are established and that the service has not accepted yet: rises when it is too slow, or stuck.
+    /// Established connections not yet accepted by the service; rises when it is too slow or stuck.
     ACCEPT_QUEUE: gauge "accept_queue" in "{connection}";
-    /// Whether the kernel's table of these sockets cannot be read, mostly because it is too large; ports that only it could tell of are then missing.
+    /// Whether the kernel's socket table cannot be read, mostly because it is too large; ports found only in it are
+    /// then missing.
     TABLE_ERROR: gauge "table_error" in "1";
 }
 
@@ -31,39 +31,39 @@ struct Settings {
 
 struct Ports {
     ports: Vec<Port>,
-    /// The tables that could not be read at the last tick, and of which the operator has been told.
+    /// The tables that could not be read at the last tick; a warning was logged for each.
     unreadable: Vec<Table>,
 }
 
 impl Plugin for Ports {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
-        description: "Whether something listens on the ports that are configured.",
+        description: "Listening state of configured ports.",
         metrics: METRICS,
     };
     type Config = Settings;
 
     fn configure(Settings { listen }: Settings) -> Result<Self, Error> {
         if listen.is_empty() {
-            return Err(Error::invalid("listen", "has no ports; write those to watch, such as [80, \"udp:53\"]"));
+            return Err(Error::invalid("listen", "lists no ports; list the ports to watch, such as [80, \"udp:53\"]"));
         }
         for (at, port) in listen.iter().enumerate() {
             if listen[..at].contains(port) {
-                return Err(Error::invalid(&format!("listen[{at}]"), format!("{port} is there twice; remove one")));
+                return Err(Error::invalid(&format!("listen[{at}]"), format!("{port} is listed twice; remove one")));
             }
         }
         Ok(Self { ports: listen, unreadable: Vec::new() })
     }
 
     fn needs(&self) -> Vec<Need> {
-        self.tables().map(|table| Need::read(table.path(), "see which ports are listened on")).collect()
+        self.tables().map(|table| Need::read(table.path(), "find listening ports")).collect()
     }
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let mut queues: Vec<Option<u64>> = vec![None; self.ports.len()];
         let mut failed: Vec<(Table, Failure)> = Vec::new();
         for table in self.tables() {
-            match read(table) {
+            match read_table(table) {
                 Ok(Some(file)) => {
                     table.listeners(&file, |port, waiting| {
                         for (known, queue) in self.ports.iter().zip(&mut queues) {
@@ -73,14 +73,14 @@ impl Plugin for Ports {
                         }
                     })?;
                 }
-                // A kernel without IPv6.
+                // The kernel has no IPv6.
                 Ok(None) => {}
                 Err(failure) if matches!(failure.error, files::Error::Denied(_)) => return Err(failure.into()),
                 Err(failure) => failed.push((table, failure)),
             }
         }
         self.report(sample, &queues, &failed);
-        self.tell(&failed);
+        self.warn_unreadable(&failed);
         Ok(())
     }
 }
@@ -88,16 +88,16 @@ impl Plugin for Ports {
 gauged_plugin::export!(Ports);
 
 impl Ports {
-    /// The tables that tell of the configured ports.
+    /// The tables of the configured ports.
     fn tables(&self) -> impl Iterator<Item = Table> {
-        let is_asked = |table: &Table| self.ports.iter().any(|port| port.protocol.tables().contains(table));
-        Table::ALL.into_iter().filter(is_asked)
+        let is_needed = |table: &Table| self.ports.iter().any(|port| port.protocol.tables().contains(table));
+        Table::ALL.into_iter().filter(is_needed)
     }
 
     fn report(&self, sample: &mut Sample, queues: &[Option<u64>], failed: &[(Table, Failure)]) {
         for (port, queue) in self.ports.iter().zip(queues) {
             let tables = port.protocol.tables();
-            // One that was not found may be in the table that was not read.
+            // A port that was not found may be in an unreadable table.
             let is_unknown = failed.iter().any(|(table, _)| tables.contains(table));
             if queue.is_none() && is_unknown {
                 continue;
@@ -116,25 +116,25 @@ impl Ports {
         }
     }
 
-    /// Tells the operator once why ports are missing.
-    fn tell(&mut self, failed: &[(Table, Failure)]) {
+    /// Logs a warning for each newly unreadable table.
+    fn warn_unreadable(&mut self, failed: &[(Table, Failure)]) {
         for (table, failure) in failed {
             if !self.unreadable.contains(table) {
-                log::warn(&format!("{}; ports that only this table tells of are missing", why(failure)));
+                log::warn(&format!("{}; ports found only in this table are missing", failure_text(failure)));
             }
         }
         self.unreadable = failed.iter().map(|(table, _)| *table).collect();
     }
 }
 
-fn read(table: Table) -> Result<Option<File>, Failure> {
-    if table.is_ipv6() { File::read_if_there(table.path()) } else { File::read(table.path()).map(Some) }
+fn read_table(table: Table) -> Result<Option<File>, Failure> {
+    if table.is_ipv6() { File::read_if_exists(table.path()) } else { File::read(table.path()).map(Some) }
 }
 
-fn why(failure: &Failure) -> String {
+fn failure_text(failure: &Failure) -> String {
     match (&failure.error, Error::from(failure.clone())) {
         (files::Error::TooLarge(limit), _) => {
-            format!("{} has so many connections that it exceeds the {limit} bytes that are read", failure.path)
+            format!("{} exceeds the limit of {limit} bytes because of its many connections", failure.path)
         }
         (_, Error::Unavailable(why) | Error::Internal(why)) => why,
         _ => format!("{} cannot be read", failure.path),

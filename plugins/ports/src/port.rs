@@ -1,4 +1,4 @@
-//! A port as an operator writes it: `80`, `"tcp6:443"`, `"udp:53"`.
+//! A port in the settings: `80`, `"tcp6:443"`, `"udp:53"`.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 use crate::table::Table;
 
-/// Of which sockets a port is one.
+/// The protocol of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Tcp,
@@ -25,8 +25,8 @@ impl Protocol {
         }
     }
 
-    /// Where its sockets are. One that is bound to the unspecified address of IPv6 mostly serves IPv4 as well, and is
-    /// only in the table of IPv6: so what is not restricted to IPv6 is looked up in both.
+    /// The tables with its sockets. A socket on the unspecified IPv6 address mostly serves IPv4 too and is only in the
+    /// IPv6 table, so `Tcp` and `Udp` have both tables.
     pub(crate) fn tables(self) -> &'static [Table] {
         match self {
             Self::Tcp => &[Table::Tcp, Table::Tcp6],
@@ -36,13 +36,13 @@ impl Protocol {
         }
     }
 
-    /// Whether connections wait to be accepted.
+    /// Whether its listening sockets have an accept queue.
     pub(crate) fn has_accept_queue(self) -> bool {
         matches!(self, Self::Tcp | Self::Tcp6)
     }
 }
 
-/// A port that is watched.
+/// A configured port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Port {
     pub(crate) protocol: Protocol,
@@ -68,13 +68,14 @@ impl fmt::Display for Port {
 
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Written)
+        deserializer.deserialize_any(PortVisitor)
     }
 }
 
-struct Written;
+/// Deserialises a port from a number or a string.
+struct PortVisitor;
 
-impl Visitor<'_> for Written {
+impl Visitor<'_> for PortVisitor {
     type Value = Port;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

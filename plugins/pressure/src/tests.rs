@@ -1,14 +1,14 @@
-//! The plugin on fixture machines: a new kernel, and one of the first that account for pressure.
+//! The plugin on fixture machines: a new kernel, and one of the first with pressure stall information.
 
 use gauged_plugin::Value;
-use gauged_plugin::testing::{Host, Running, hold_file, hold_readme};
+use gauged_plugin::testing::{Harness, Host, assert_golden, assert_readme_metrics};
 
 use super::*;
 
 const DISABLED: &str = "Operation not supported (os error 95)";
 
-fn start(host: Host) -> Running<Pressure> {
-    Running::start(host, "{}").expect("it has no configuration")
+fn start(host: Host) -> Harness<Pressure> {
+    Harness::start(host, "{}").expect("no configuration")
 }
 
 fn file(some_us: u64, full_us: u64) -> String {
@@ -17,19 +17,19 @@ fn file(some_us: u64, full_us: u64) -> String {
 }
 
 #[test]
-fn machines_are_as_their_fixtures_say() {
+fn machines_match_their_golden_files() {
     for machine in ["web-1", "db-2"] {
-        let sample = start(Host::at(&format!("fixtures/{machine}"))).tick().expect("a sample");
-        hold_file(&format!("fixtures/{machine}/expected"), &sample.render());
+        let sample = start(Host::from_fixture(&format!("fixtures/{machine}"))).tick().expect("a sample");
+        assert_golden(&format!("fixtures/{machine}/expected"), &sample.render());
     }
 }
 
 #[test]
-fn shares_are_those_of_the_time_between_two_ticks() {
-    let mut pressure = start(Host::at("fixtures/web-1"));
+fn percent_is_the_share_of_the_tick() {
+    let mut pressure = start(Host::from_fixture("fixtures/web-1"));
     let some = r#"pressure.some_percent{resource="io"}"#;
     let full = r#"pressure.full_percent{resource="io"}"#;
-    assert_eq!(pressure.tick().expect("a sample").get(some), None, "nothing to compare with");
+    assert_eq!(pressure.tick().expect("a sample").get(some), None, "no previous values");
 
     // 2.5 s and 1 s of 10 s.
     pressure.host().file("/proc/pressure/io", file(179_668_646, 83_646_751));
@@ -37,57 +37,57 @@ fn shares_are_those_of_the_time_between_two_ticks() {
     assert_eq!((&sample[some], &sample[full]), (&Value::Float(25.0), &Value::Float(10.0)));
     assert_eq!(sample[r#"pressure.some_percent{resource="cpu"}"#], 0.0);
 
-    // Read a little later within the tick than the time before.
+    // Read slightly later in the tick than before.
     pressure.host().file("/proc/pressure/io", file(189_670_646, 83_646_751));
     assert_eq!(pressure.tick().expect("a sample")[some], 100.0);
 
-    // Counted from zero again: no share, rather than a wrong one.
-    pressure.restarted();
+    // A counter reset gives no percentage.
+    pressure.allow_counter_reset();
     pressure.host().file("/proc/pressure/io", file(1_000_000, 83_646_751));
     let sample = pressure.tick().expect("a sample");
     assert_eq!((sample.get(some), &sample[full]), (None, &Value::Float(0.0)));
 }
 
 #[test]
-fn a_host_without_the_accounting_is_told_apart_from_a_mistake() {
-    let why = "the kernel does not account for pressure: that takes Linux 4.20, and psi=1 on its command line where it is \
-               off by default";
+fn missing_accounting_differs_from_a_read_error() {
+    let why = "the kernel has no pressure stall information; it needs Linux 4.20 or later, and psi=1 on its command \
+               line where it is off by default";
     assert_eq!(start(Host::new()).tick(), Err(Error::Unsupported(why.to_owned())));
 
-    let mut off = Host::at("fixtures/web-1");
+    let mut off = Host::from_fixture("fixtures/web-1");
     for resource in ["cpu", "memory", "io", "irq"] {
         off.file_fails(&format!("/proc/pressure/{resource}"), files::Error::Io(DISABLED.to_owned()));
     }
     assert_eq!(start(off).tick(), Err(Error::Unsupported(why.to_owned())));
 
-    // Time in interrupts is an accounting of its own.
-    let mut partly = Host::at("fixtures/web-1");
+    // The accounting of interrupts is separate.
+    let mut partly = Host::from_fixture("fixtures/web-1");
     partly.file_fails("/proc/pressure/irq", files::Error::Io(DISABLED.to_owned()));
     let sample = start(partly).tick().expect("a sample");
     assert!(!sample.is_empty() && !sample.keys().any(|key| key.contains("irq")));
 
-    let mut broken = Host::at("fixtures/web-1");
+    let mut broken = Host::from_fixture("fixtures/web-1");
     broken.file_fails("/proc/pressure/io", files::Error::Io("Input/output error (os error 5)".to_owned()));
     let why = "failed to read /proc/pressure/io: Input/output error (os error 5)";
     assert_eq!(start(broken).tick(), Err(Error::Unavailable(why.to_owned())));
 }
 
 #[test]
-fn what_makes_no_sense_is_told() {
+fn malformed_pressure_file_is_an_internal_error() {
     for (text, why) in [
-        ("", "/proc/pressure/io: has no line some"),
-        ("nonsense\n", "/proc/pressure/io: has no line some"),
-        ("some avg10=1.00 avg60=0.00 avg300=0.00 total=7\n", "/proc/pressure/io: has no line full"),
-        ("some avg10=1.00 avg60=0.00 total=7\n", "/proc/pressure/io line 1: has no avg300"),
+        ("", "/proc/pressure/io: missing line some"),
+        ("nonsense\n", "/proc/pressure/io: missing line some"),
+        ("some avg10=1.00 avg60=0.00 avg300=0.00 total=7\n", "/proc/pressure/io: missing line full"),
+        ("some avg10=1.00 avg60=0.00 total=7\n", "/proc/pressure/io line 1: missing avg300"),
         ("some avg10=1.00 avg60=0.00 avg300=x total=7\n", "/proc/pressure/io line 1: x is not a number (avg300)"),
     ] {
-        let mut host = Host::at("fixtures/web-1");
+        let mut host = Host::from_fixture("fixtures/web-1");
         host.file("/proc/pressure/io", text);
         assert_eq!(start(host).tick(), Err(Error::Internal(why.to_owned())), "{text:?}");
     }
 }
 
 #[test]
-fn the_readme_tells_what_is_measured() {
-    hold_readme::<Pressure>();
+fn readme_lists_the_metrics() {
+    assert_readme_metrics::<Pressure>();
 }

@@ -1,6 +1,5 @@
-//! Which processes belong to the groups, and what they use together. A command line is read when a process is new, once
-//! more a tick later, since it may have been seen before it became what it is, and when its name changes; other files only
-//! of those that belong to a group.
+//! The members of groups and their resource use. A command line is read when a process is new, again one tick later
+//! (because of `exec` after `fork`), and when the name changes. Other files are read only for members.
 
 use std::fmt::Display;
 
@@ -16,42 +15,41 @@ use crate::{
     GROUP_THREADS, GROUP_VIRTUAL,
 };
 
-/// Ticks of a CPU's time in a second: what the kernel tells programs on every machine that gauged runs on.
+/// Ticks of CPU time per second, on every supported machine.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// How long the moment of boot is taken for known: it moves only when the clock is set, and the file is long on a machine
-/// of many CPUs.
-const BOOT_NS: u64 = 60_000_000_000;
+/// The lifetime of the boot time: it changes only when the clock is set, and its file is long on machines with many CPUs.
+const BOOT_TIME_MAX_AGE_NS: u64 = 60_000_000_000;
 
-/// How often a process is asked for its command line that does not tell it: a lock of its own, held by a thread that waits
-/// for a dead device, may keep it from that for good, or a security module.
-const PATIENCE: u8 = 3;
+/// Attempts to read the command line of a process. It may be unreadable for good: because of a lock held by a thread that
+/// waits for a dead device, or a security module.
+const MAX_COMMAND_READS: u8 = 3;
 
-/// A process that was seen.
+/// A process with its state from the last tick.
 #[derive(Debug)]
-struct Known {
+struct TrackedProcess {
     pid: u32,
-    /// With the number, tells it from any other process there ever was.
+    /// Together with the PID, identifies the process.
     start_ticks: u64,
     name: Box<str>,
     cpu_ticks: u64,
-    /// The groups that it belongs to, a bit each.
+    /// The groups of the process, one bit each.
     groups: u64,
-    /// Whether its command line need not be read again.
+    /// Whether the groups are final unless the name changes.
     is_settled: bool,
-    /// How often it did not tell its command line.
-    silent: u8,
+    /// Failed reads of the command line.
+    failed_reads: u8,
 }
 
-/// The files of a process that are read only of some.
+/// The files read only for some processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ProcFile {
     Command,
     Memory,
     Fds,
 }
 
-impl Kind {
+impl ProcFile {
     fn path(self, pid: impl Display) -> String {
         let name = match self {
             Self::Command => "cmdline",
@@ -61,23 +59,23 @@ impl Kind {
         format!("/proc/{pid}/{name}")
     }
 
-    /// What is missing without it.
-    fn loss(self) -> &'static str {
+    /// The metrics that are missing without the file, for a warning.
+    fn missing_metrics(self) -> &'static str {
         match self {
-            Self::Command => "groups that it may belong to are",
+            Self::Command => "the groups it may belong to are",
             Self::Memory => "the memory of its groups is",
             Self::Fds => "the open files of its groups are",
         }
     }
 }
 
-/// A process did not tell, or may not be asked.
+/// A file that could not be read.
 #[derive(Debug)]
-struct Unknown;
+struct NotReadable;
 
-/// What a group uses; none where one of its processes did not tell.
+/// The resource use of a group; `None` if a file of a member could not be read.
 #[derive(Debug, Clone)]
-struct Sum {
+struct GroupUsage {
     processes: u64,
     threads: u64,
     virtual_bytes: u64,
@@ -85,12 +83,12 @@ struct Sum {
     swapped_bytes: Option<u64>,
     fds: Option<u64>,
     oldest_ticks: Option<u64>,
-    /// Whether a process may belong to it whose command line is not known.
-    is_uncertain: bool,
+    /// Whether a process with an unknown command line may be a member.
+    is_incomplete: bool,
 }
 
-impl Sum {
-    const NOTHING: Self = Self {
+impl GroupUsage {
+    const EMPTY: Self = Self {
         processes: 0,
         threads: 0,
         virtual_bytes: 0,
@@ -98,29 +96,29 @@ impl Sum {
         swapped_bytes: Some(0),
         fds: Some(0),
         oldest_ticks: None,
-        is_uncertain: false,
+        is_incomplete: false,
     };
 }
 
-/// The groups, and the processes that may belong to them.
+/// The groups and all processes.
 #[derive(Debug)]
 pub(crate) struct Members {
     groups: Vec<Group>,
-    sums: Vec<Sum>,
-    /// CPU time of each group, that of processes which have ended included.
+    sums: Vec<GroupUsage>,
+    /// CPU time of each group, including ended processes.
     cpu_ticks: Vec<u64>,
     rates: Rates<1>,
-    /// By number.
-    known: Vec<Known>,
-    /// Those of this tick.
-    seen: Vec<Known>,
-    /// Whether the files of processes answer in time; when one has not, the others are not asked at this tick.
+    /// The processes of the last tick, sorted by PID.
+    known: Vec<TrackedProcess>,
+    /// The processes of this tick.
+    seen: Vec<TrackedProcess>,
+    /// False after a timeout, for the rest of the tick.
     has_time: bool,
-    /// The files that are not granted.
-    refused: Vec<Kind>,
-    /// The files of which the operator was told that one could not be read.
-    told: Vec<Kind>,
-    /// When the host was booted, in Unix time, and when that was read.
+    /// The files without a grant.
+    denied: Vec<ProcFile>,
+    /// The files with a logged warning.
+    warned: Vec<ProcFile>,
+    /// The boot time in Unix time, and the time of its read.
     boot: Option<(u64, u64)>,
 }
 
@@ -129,14 +127,14 @@ impl Members {
         let count = groups.len();
         Self {
             groups,
-            sums: vec![Sum::NOTHING; count],
+            sums: vec![GroupUsage::EMPTY; count],
             cpu_ticks: vec![0; count],
             rates: Rates::default(),
             known: Vec::new(),
             seen: Vec::new(),
             has_time: true,
-            refused: Vec::new(),
-            told: Vec::new(),
+            denied: Vec::new(),
+            warned: Vec::new(),
             boot: None,
         }
     }
@@ -144,28 +142,28 @@ impl Members {
     pub(crate) fn needs(&self) -> Vec<Need> {
         let mut needs = Vec::new();
         if !self.groups.is_empty() {
-            needs.push(Need::read(Kind::Memory.path('*'), "see the memory of groups"));
-            needs.push(Need::read(Kind::Fds.path('*'), "count the open files of groups"));
+            needs.push(Need::read(ProcFile::Memory.path('*'), "measure the memory of groups"));
+            needs.push(Need::read(ProcFile::Fds.path('*'), "count the open files of groups"));
         }
         if self.groups.iter().any(|group| group.command.is_some()) {
-            needs.push(Need::read(Kind::Command.path('*'), "find the processes of groups"));
+            needs.push(Need::read(ProcFile::Command.path('*'), "match processes by command line"));
         }
         needs
     }
 
-    pub(crate) fn begin(&mut self) {
-        // A tick was given up: what was seen in it takes the place of what was known, as far as it came.
+    pub(crate) fn begin_tick(&mut self) {
+        // The last tick was aborted: merge its part into the known processes.
         if let Some(last) = self.seen.last().map(|known| known.pid) {
             self.known.retain(|known| known.pid > last);
             self.seen.append(&mut self.known);
             self.known = std::mem::take(&mut self.seen);
         }
-        self.sums.fill(Sum::NOTHING);
+        self.sums.fill(GroupUsage::EMPTY);
         self.has_time = true;
     }
 
-    /// Takes a process into account. They come by number.
-    pub(crate) fn see(&mut self, pid: u32, stat: &Stat<'_>) {
+    /// Adds a process. Calls are in the order of PIDs.
+    pub(crate) fn add_process(&mut self, pid: u32, stat: &Stat<'_>) {
         if self.groups.is_empty() {
             return;
         }
@@ -173,15 +171,15 @@ impl Members {
         let before = found.map(|at| &self.known[at]).filter(|known| known.start_ticks == stat.start_ticks);
         let used_ticks = stat.cpu_ticks.saturating_sub(before.map_or(0, |known| known.cpu_ticks));
         let is_same = before.is_some_and(|known| *known.name == *stat.name);
-        let silent = before.map_or(0, |known| known.silent);
-        let mut now = Known {
+        let failed_reads = before.map_or(0, |known| known.failed_reads);
+        let mut now = TrackedProcess {
             pid,
             start_ticks: stat.start_ticks,
             name: stat.name.into(),
             cpu_ticks: stat.cpu_ticks,
             groups: before.map_or(0, |known| known.groups),
             is_settled: before.is_some_and(|known| is_same && known.is_settled),
-            silent,
+            failed_reads,
         };
         if !now.is_settled {
             self.classify(&mut now, stat, is_same);
@@ -189,49 +187,49 @@ impl Members {
         for at in (0..self.groups.len()).filter(|at| now.groups & (1 << at) != 0) {
             self.cpu_ticks[at] += used_ticks;
             if stat.state != State::Zombie {
-                self.add(at, pid, stat);
+                self.add_member(at, pid, stat);
             }
         }
         self.seen.push(now);
     }
 
-    /// Finds the groups that a process belongs to.
-    fn classify(&mut self, process: &mut Known, stat: &Stat<'_>, was_there: bool) {
+    /// Finds the groups of a process.
+    fn classify(&mut self, process: &mut TrackedProcess, stat: &Stat<'_>, was_there: bool) {
         process.groups = 0;
-        let takes = |group: &Group| group.takes(stat.name);
-        let is_command_wanted = self.groups.iter().any(|group| takes(group) && group.command.is_some());
+        let matches_name = |group: &Group| group.matches_name(stat.name);
+        let is_command_wanted = self.groups.iter().any(|group| matches_name(group) && group.command.is_some());
         let command = if is_command_wanted { self.command(process, stat) } else { None };
-        for (at, group) in self.groups.iter().enumerate().filter(|(_, group)| takes(group)) {
+        for (at, group) in self.groups.iter().enumerate().filter(|(_, group)| matches_name(group)) {
             match (&group.command, &command) {
                 (Some(pattern), Some(command)) if !pattern.matches(command) => {}
-                (Some(_), None) => self.sums[at].is_uncertain = true,
+                (Some(_), None) => self.sums[at].is_incomplete = true,
                 _ => process.groups |= 1 << at,
             }
         }
         let is_known = command.is_some() && was_there;
-        process.is_settled = !is_command_wanted || is_known || process.silent == PATIENCE;
+        process.is_settled = !is_command_wanted || is_known || process.failed_reads == MAX_COMMAND_READS;
     }
 
-    /// The command line of a process, its words separated by spaces; empty where it has none, none where it is not known.
-    fn command(&mut self, process: &mut Known, stat: &Stat<'_>) -> Option<String> {
-        // Those of the kernel, and those that have ended, have no memory to keep one in.
+    /// The command line of a process, words separated by spaces; empty without one, `None` if unknown.
+    fn command(&mut self, process: &mut TrackedProcess, stat: &Stat<'_>) -> Option<String> {
+        // Kernel threads and zombies have no memory and no command line.
         if stat.virtual_bytes == 0 {
             return Some(String::new());
         }
         let had_time = self.has_time;
-        let said = self.ask(Kind::Command, process.pid, |path| match files::read_text(path) {
-            // Nobody writes a pattern for that.
+        let command = self.read_file(ProcFile::Command, process.pid, |path| match files::read_text(path) {
+            // Too long for any useful pattern.
             Err(failure) if matches!(failure.error, files::Error::TooLarge(_)) => Ok(String::new()),
-            said => said,
+            result => result,
         });
-        let is_refused = self.refused.contains(&Kind::Command);
-        process.silent += u8::from(said.is_err() && had_time && !is_refused);
-        said.ok().map(|text| text.unwrap_or_default().trim_end_matches('\0').replace('\0', " "))
+        let is_denied = self.denied.contains(&ProcFile::Command);
+        process.failed_reads += u8::from(command.is_err() && had_time && !is_denied);
+        command.ok().map(|text| text.unwrap_or_default().trim_end_matches('\0').replace('\0', " "))
     }
 
-    fn add(&mut self, at: usize, pid: u32, stat: &Stat<'_>) {
+    fn add_member(&mut self, at: usize, pid: u32, stat: &Stat<'_>) {
         let (resident_bytes, swapped_bytes) = self.memory(pid);
-        let fds = self.ask(Kind::Fds, pid, |path| files::list(path).map(|names| names.len() as u64));
+        let fds = self.read_file(ProcFile::Fds, pid, |path| files::list(path).map(|names| names.len() as u64));
         let sum = &mut self.sums[at];
         sum.processes += 1;
         sum.threads += stat.threads;
@@ -243,61 +241,60 @@ impl Members {
         sum.fds = plus(sum.fds, fds.ok().map(Option::unwrap_or_default));
     }
 
-    /// The memory of a process, in RAM and swapped out. The file that is read anyway tells it in pages, whose size it does
-    /// not tell.
+    /// The resident and swapped memory of a process. `stat` has the former too, but in pages of unknown size.
     fn memory(&mut self, pid: u32) -> (Option<u64>, Option<u64>) {
-        let file = match self.ask(Kind::Memory, pid, File::read) {
+        let file = match self.read_file(ProcFile::Memory, pid, File::read) {
             Ok(Some(file)) => file,
             Ok(None) => return (Some(0), Some(0)),
-            Err(Unknown) => return (None, None),
+            Err(NotReadable) => return (None, None),
         };
         let (mut resident, mut swapped) = (None, None);
         for line in file.lines() {
-            match line.keyed() {
+            match line.key_values() {
                 ("VmRSS", mut size) => resident = Some(size.bytes("resident memory").ok()),
                 ("VmSwap", mut size) => swapped = Some(size.bytes("swapped memory").ok()),
                 _ => {}
             }
         }
         match (resident, swapped) {
-            // One of the kernel has no memory of its own.
+            // Kernel threads have no memory of their own.
             (None, None) => (Some(0), Some(0)),
             (resident, swapped) => (resident.flatten(), swapped.flatten()),
         }
     }
 
-    /// What a process tells; nothing when it has ended since.
-    fn ask<T>(
+    /// Reads a file of a process; `None` if the process has ended.
+    fn read_file<T>(
         &mut self,
-        kind: Kind,
+        kind: ProcFile,
         pid: u32,
-        ask: impl FnOnce(&str) -> Result<T, Failure>,
-    ) -> Result<Option<T>, Unknown> {
-        if !self.has_time || self.refused.contains(&kind) {
-            return Err(Unknown);
+        read: impl FnOnce(&str) -> Result<T, Failure>,
+    ) -> Result<Option<T>, NotReadable> {
+        if !self.has_time || self.denied.contains(&kind) {
+            return Err(NotReadable);
         }
-        let failure = match ask(&kind.path(pid)) {
-            Ok(said) => return Ok(Some(said)),
+        let failure = match read(&kind.path(pid)) {
+            Ok(content) => return Ok(Some(content)),
             Err(failure) if failure.error == files::Error::NotFound => return Ok(None),
             Err(failure) => failure,
         };
         match failure.error {
-            // The agent tells it, and the grants stay as they are until the plugin is configured anew.
-            files::Error::Denied(_) => self.refused.push(kind),
+            // The agent reports it, and grants change only with a new instance.
+            files::Error::Denied(_) => self.denied.push(kind),
             files::Error::Timeout => self.has_time = false,
             _ => {}
         }
-        let is_told = self.refused.contains(&kind) || self.told.contains(&kind);
-        if !is_told {
-            self.told.push(kind);
-            log::warn(&format!("{}; therefore {} missing", why(kind, failure), kind.loss()));
+        let has_warned = self.denied.contains(&kind) || self.warned.contains(&kind);
+        if !has_warned {
+            self.warned.push(kind);
+            log::warn(&format!("{}; {} missing", failure_text(kind, failure), kind.missing_metrics()));
         }
-        Err(Unknown)
+        Err(NotReadable)
     }
 
-    /// Sets what the groups use.
+    /// Ends the tick: sets the metrics of the groups.
     #[allow(clippy::cast_precision_loss, reason = "a hundredth of a second is exact for millions of years")]
-    pub(crate) fn end(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
+    pub(crate) fn end_tick(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         self.known = std::mem::take(&mut self.seen);
         if self.groups.is_empty() {
             return Ok(());
@@ -305,7 +302,7 @@ impl Members {
         let boot_seconds = self.boot_seconds(tick)? as f64;
         for ((group, sum), &cpu_ticks) in self.groups.iter().zip(&self.sums).zip(&self.cpu_ticks) {
             let change = self.rates.change(tick, &group.label, [cpu_ticks]);
-            if sum.is_uncertain {
+            if sum.is_incomplete {
                 continue;
             }
             let labels = [("group", &*group.label)];
@@ -323,23 +320,26 @@ impl Members {
 
     fn boot_seconds(&mut self, tick: Tick) -> Result<u64, Error> {
         let now_ns = tick.monotonic_ns;
-        if let Some((seconds, _)) = self.boot.filter(|(_, read_ns)| now_ns.saturating_sub(*read_ns) < BOOT_NS) {
+        if let Some((seconds, _)) =
+            self.boot.filter(|(_, read_ns)| now_ns.saturating_sub(*read_ns) < BOOT_TIME_MAX_AGE_NS)
+        {
             return Ok(seconds);
         }
         let file = File::read("/proc/stat")?;
-        let (_, mut fields) = (file.lines().map(gauged_plugin::kernel::Line::keyed).find(|(key, _)| *key == "btime"))
-            .ok_or_else(|| file.error("has no line btime"))?;
-        let seconds = fields.number("when the host was booted")?;
+        let (_, mut fields) =
+            (file.lines().map(gauged_plugin::kernel::Line::key_values).find(|(key, _)| *key == "btime"))
+                .ok_or_else(|| file.error("missing line btime"))?;
+        let seconds = fields.number("the boot time")?;
         self.boot = Some((seconds, now_ns));
         Ok(seconds)
     }
 }
 
-fn why(kind: Kind, failure: Failure) -> String {
+fn failure_text(kind: ProcFile, failure: Failure) -> String {
     match (kind, failure.error.clone(), Error::from(failure)) {
-        (Kind::Fds, files::Error::TooLarge(names), _) => format!("a process has more than {names} open files"),
-        (Kind::Fds, files::Error::Io(_), Error::Unavailable(why)) => {
-            format!("{why} (to see the files of other users takes root, or CAP_SYS_PTRACE)")
+        (ProcFile::Fds, files::Error::TooLarge(names), _) => format!("a process has more than {names} open files"),
+        (ProcFile::Fds, files::Error::Io(_), Error::Unavailable(why)) => {
+            format!("{why} (reading other users' files needs root or CAP_SYS_PTRACE)")
         }
         (_, _, Error::Unavailable(why) | Error::Internal(why)) => why,
         _ => format!("a file {} cannot be read", kind.path('*')),

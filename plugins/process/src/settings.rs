@@ -1,26 +1,27 @@
-//! Which groups of processes an operator wants to see.
+//! The settings: groups of processes.
 
 use std::collections::BTreeMap;
 
 use gauged_plugin::Error;
 use gauged_plugin::select::Pattern;
 
-/// The longest name that the kernel keeps of a process; of a longer one it keeps the beginning.
-const NAME_BYTES: usize = 15;
+/// The length to which the kernel cuts the name of a process.
+const MAX_NAME_BYTES: usize = 15;
 
-/// As many groups as there are bits to remember which of them a process belongs to.
-const GROUPS: usize = 64;
+/// The most groups: membership is kept in 64 bits per process.
+const MAX_GROUPS: usize = 64;
 
 /// The configuration.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
-    groups: BTreeMap<String, Written>,
+    groups: BTreeMap<String, GroupSettings>,
 }
 
+/// A group as configured.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Written {
+struct GroupSettings {
     name: Option<String>,
     command: Option<Pattern>,
 }
@@ -28,34 +29,34 @@ struct Written {
 /// A group: the processes with such a name and such a command line.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// What it is called.
+    /// The name of the group in the output.
     pub(crate) label: String,
     name: Option<Pattern>,
     pub(crate) command: Option<Pattern>,
 }
 
 impl Group {
-    /// Whether a process of this name can be one of it.
-    pub(crate) fn takes(&self, name: &str) -> bool {
+    /// Whether a process name matches the group.
+    pub(crate) fn matches_name(&self, name: &str) -> bool {
         self.name.as_ref().is_none_or(|pattern| pattern.matches(name))
     }
 }
 
 impl Settings {
-    /// The groups, by what they are called.
+    /// The groups, sorted by name.
     pub(crate) fn groups(self) -> Result<Vec<Group>, Error> {
-        if self.groups.len() > GROUPS {
-            return Err(Error::invalid("groups", format!("there are more than {GROUPS}; leave some out")));
+        if self.groups.len() > MAX_GROUPS {
+            return Err(Error::invalid("groups", format!("has more than {MAX_GROUPS} groups; remove some")));
         }
-        let groups = self.groups.into_iter().map(|(label, Written { name, command })| {
+        let groups = self.groups.into_iter().map(|(label, GroupSettings { name, command })| {
             let key = |end: &str| format!("groups.{label}{end}");
             if name.is_none() && command.is_none() {
-                return Err(Error::invalid(&key(""), "has neither a name nor a command; write at least one of them"));
+                return Err(Error::invalid(&key(""), "has neither name nor command; set at least one"));
             }
-            // A pattern that is longer without its stars than any name would never match, and nobody would know why.
-            let is_long = |name: &String| name.bytes().filter(|&byte| byte != b'*').count() > NAME_BYTES;
+            // A pattern with more plain characters than a name has could never match.
+            let is_long = |name: &String| name.bytes().filter(|&byte| byte != b'*').count() > MAX_NAME_BYTES;
             if name.as_ref().is_some_and(is_long) {
-                let why = "the kernel keeps 15 bytes of a name; write the beginning and *, or a command";
+                let why = "the kernel keeps 15 bytes of a name; use a prefix followed by *, or a command";
                 return Err(Error::invalid(&key(".name"), why));
             }
             Ok(Group { label, name: name.as_deref().map(Pattern::new), command })

@@ -1,22 +1,22 @@
-//! `/proc/<pid>/stat`, of which only the columns are read that are measured.
+//! The parser for the measured columns of `/proc/<pid>/stat`.
 
 use gauged_plugin::kernel::{self, File};
 
-/// The fields of a process.
+/// The measured fields of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat<'a> {
-    /// Its name: at most 15 bytes, which may be any.
+    /// The name: at most 15 bytes, of any kind.
     pub(crate) name: &'a str,
     pub(crate) state: State,
     /// CPU time in user and in kernel mode, in ticks.
     pub(crate) cpu_ticks: u64,
     pub(crate) threads: u64,
-    /// When it was started, in ticks since boot.
+    /// The start time in ticks since boot.
     pub(crate) start_ticks: u64,
     pub(crate) virtual_bytes: u64,
 }
 
-/// What a process does.
+/// The state of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Running,
@@ -26,7 +26,7 @@ pub(crate) enum State {
     Traced,
     Zombie,
     Idle,
-    /// Parked, dead, or what later kernels may have.
+    /// Parked, dead, or a state of later kernels.
     Other,
 }
 
@@ -55,7 +55,7 @@ impl State {
         }
     }
 
-    fn of(letter: &str) -> Self {
+    fn from_letter(letter: &str) -> Self {
         match letter {
             "R" => Self::Running,
             "S" => Self::Sleeping,
@@ -69,23 +69,23 @@ impl State {
     }
 }
 
-/// `814 (nginx: worker (1)) S 812 …`: the name is whatever stands between the first parenthesis and the last one.
+/// Parses `814 (nginx: worker (1)) S 812 …`. The name ends at the last closing parenthesis.
 pub(crate) fn parse(file: &File) -> Result<Stat<'_>, kernel::Error> {
     let named = file.text().split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
     let (name, rest) = named.ok_or_else(|| file.error("has no name in parentheses"))?;
     let rest = File::new(file.path(), rest);
     let mut fields = rest.fields();
-    let state = State::of(fields.word("the state")?);
+    let state = State::from_letter(fields.word("the state")?);
     let skip = |fields: &mut kernel::Fields<'_>, count: usize| fields.nth(count - 1).map(drop);
-    // From the parent to the page faults.
+    // Skip the parent to the page faults.
     skip(&mut fields, 10);
     let [user, system] = fields.numbers::<u64, 2>("the CPU time")?;
-    // That of children, priorities.
+    // Skip the children's CPU time and priorities.
     skip(&mut fields, 4);
     let threads = fields.number("the number of threads")?;
     skip(&mut fields, 1);
-    let start_ticks = fields.number("when it was started")?;
-    let virtual_bytes = fields.number("its virtual memory")?;
+    let start_ticks = fields.number("the start time")?;
+    let virtual_bytes = fields.number("the virtual memory size")?;
     Ok(Stat { name, state, cpu_ticks: user.saturating_add(system), threads, start_ticks, virtual_bytes })
 }
 
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_be_anything() {
+    fn process_name_may_have_any_characters() {
         let rest =
             "S 812 812 812 0 -1 4194624 120 0 3 0 150 50 7 9 20 0 4 0 2125 63844352 1612 18446744073709551615 1 1";
         for name in ["nginx", "a b", "tricky) S 1 (x", ")", "(", "", "new\nline", "ü"] {
@@ -113,14 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_stat_is_told() {
+    fn malformed_stat_is_an_error() {
         for (text, why) in [
             ("", "has no name in parentheses"),
             ("814 nginx S 1", "has no name in parentheses"),
-            ("814 (nginx)", "ends before the state"),
-            ("814 (nginx) S 812 812 812 0 -1", "ends before the CPU time"),
+            ("814 (nginx)", "missing the state"),
+            ("814 (nginx) S 812 812 812 0 -1", "missing the CPU time"),
             ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 x 1", "x is not a number (the CPU time)"),
-            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 1 0 99", "ends before its virtual memory"),
+            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 1 0 99", "missing the virtual memory size"),
         ] {
             let error = parse(&stat(text)).expect_err(text).to_string();
             assert_eq!(error, format!("/proc/814/stat: {why}"), "{text:?}");
@@ -128,8 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn each_state_has_a_name_of_its_own() {
-        let states = ["R", "S", "D", "T", "t", "Z", "I", "P"].map(State::of);
+    fn process_states_have_distinct_names() {
+        let states = ["R", "S", "D", "T", "t", "Z", "I", "P"].map(State::from_letter);
         assert_eq!(states, State::ALL);
         for (at, state) in State::ALL.iter().enumerate() {
             assert!(State::ALL[..at].iter().all(|other| other.name() != state.name()));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauged_plugin::testing::{Host, Observed, Running, expect, hold_file, hold_readme};
+use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics, expect};
 use gauged_plugin::{Capability, Value};
 
 use super::*;
@@ -17,59 +17,59 @@ const WEB: &str = r#"{"groups": {
 
 const SHOP: &str = r#"{"groups": {"shop": {"command": "*-Dname=shop*"}}}"#;
 
-fn start(host: Host, config: &str) -> Running<Process> {
-    Running::start(host, config).expect("the configuration is right")
+fn start(host: Host, config: &str) -> Harness<Process> {
+    Harness::start(host, config).expect("the configuration is right")
 }
 
-fn web(config: &str) -> Running<Process> {
-    start(Host::at("fixtures/web-1"), config)
+fn web(config: &str) -> Harness<Process> {
+    start(Host::from_fixture("fixtures/web-1"), config)
 }
 
-/// A process of this name that has used so much CPU time.
+/// The `stat` file of a process.
 fn stat(pid: u32, name: &str, cpu_ticks: u64, start_ticks: u64) -> String {
     format!("{pid} ({name}) S 1 1 1 0 -1 4194560 0 0 0 0 {cpu_ticks} 0 0 0 20 0 2 0 {start_ticks} 4096 1 0\n")
 }
 
-/// A host with one process, and with what all hosts have.
+/// A host with one process and the system-wide files.
 fn small(pid: u32, name: &str, cpu_ticks: u64, start_ticks: u64) -> Host {
     let mut host = Host::new();
     host.file("/proc/loadavg", "0 0 0 1/10 99\n").file("/proc/stat", "btime 1000\n");
-    process(&mut host, pid, name, cpu_ticks, start_ticks);
+    add_process(&mut host, pid, name, cpu_ticks, start_ticks);
     host
 }
 
-fn process(host: &mut Host, pid: u32, name: &str, cpu_ticks: u64, start_ticks: u64) {
+fn add_process(host: &mut Host, pid: u32, name: &str, cpu_ticks: u64, start_ticks: u64) {
     host.file(&format!("/proc/{pid}/stat"), stat(pid, name, cpu_ticks, start_ticks));
     host.file(&format!("/proc/{pid}/status"), format!("Name:\t{name}\nVmRSS:\t 4 kB\nVmSwap:\t 0 kB\n"));
     host.file(&format!("/proc/{pid}/fd/0"), "");
 }
 
-fn ends(host: &mut Host, pid: u32) {
+fn remove_process(host: &mut Host, pid: u32) {
     for file in ["stat", "status", "fd/0", "fd", "cmdline"] {
         host.file_fails(&format!("/proc/{pid}/{file}"), files::Error::NotFound);
     }
 }
 
-fn cpu(sample: &Observed) -> &gauged_plugin::Value {
+fn cpu(sample: &SampleMap) -> &gauged_plugin::Value {
     &sample[r#"process.group_cpu_seconds_total{group="a"}"#]
 }
 
 #[test]
-fn a_server_is_as_its_fixture_says() {
+fn server_matches_its_golden_file() {
     let sample = web(WEB).tick().expect("a sample");
-    hold_file("fixtures/web-1/expected", &sample.render());
+    assert_golden("fixtures/web-1/expected", &sample.render());
 }
 
 #[test]
-fn an_old_kernel_is_understood() {
+fn old_kernel_matches_its_golden_file() {
     let config = r#"{"groups": {"mysql": {"name": "mysqld"}, "all of it": {"command": "*--datadir=/var/lib/mysql"}}}"#;
-    let sample = start(Host::at("fixtures/old-1"), config).tick().expect("a sample");
-    hold_file("fixtures/old-1/expected", &sample.render());
+    let sample = start(Host::from_fixture("fixtures/old-1"), config).tick().expect("a sample");
+    assert_golden("fixtures/old-1/expected", &sample.render());
 }
 
 #[test]
-fn without_any_grant_there_are_totals() {
-    let mut host = Host::at("fixtures/web-1");
+fn totals_need_no_grant() {
+    let mut host = Host::from_fixture("fixtures/web-1");
     host.deny(&Capability::Read("/proc".to_owned())).deny(&Capability::Read("/proc/*/*".to_owned()));
     let mut process = start(host, WEB);
     for _ in 0..2 {
@@ -83,7 +83,7 @@ fn without_any_grant_there_are_totals() {
     }
     let reads = |config| {
         let needs = web(config).needs();
-        needs.into_iter().map(|need| need.capability.grant()).collect::<Vec<_>>()
+        needs.into_iter().map(|need| need.capability.grant_line()).collect::<Vec<_>>()
     };
     assert_eq!(reads("{}"), [r#"read = ["/proc/*/stat"]"#]);
     let (status, fd) = (r#"read = ["/proc/*/status"]"#, r#"read = ["/proc/*/fd"]"#);
@@ -92,25 +92,28 @@ fn without_any_grant_there_are_totals() {
 }
 
 #[test]
-fn what_is_not_granted_is_left_out_and_the_rest_is_there() {
-    let mut host = Host::at("fixtures/web-1");
+fn denied_files_cost_only_their_metrics() {
+    let mut host = Host::from_fixture("fixtures/web-1");
     for file in ["status", "fd", "cmdline"] {
         host.deny(&Capability::Read(format!("/proc/*/{file}")));
     }
     let mut process = start(host, WEB);
     let sample = process.tick().expect("a sample");
     let of_groups: Vec<_> = sample.keys().filter(|key| key.contains("group=\"")).map(String::as_str).collect();
-    assert!(!of_groups.iter().any(|key| key.contains("shop") || key.contains("workers")), "not known: {of_groups:?}");
+    assert!(
+        !of_groups.iter().any(|key| key.contains("shop") || key.contains("workers")),
+        "unknown groups: {of_groups:?}"
+    );
     let nginx: Vec<_> = of_groups.iter().filter(|key| key.contains("\"nginx\"")).collect();
-    assert_eq!(nginx.len(), 5, "neither memory but the address space nor open files: {nginx:?}");
+    assert_eq!(nginx.len(), 5, "no resident or swapped memory, no open files: {nginx:?}");
     assert_eq!(sample[r#"process.group_processes{group="nginx"}"#], 3);
     assert_eq!(sample["process.processes"], 12);
-    assert!(process.host().messages().is_empty(), "the agent tells what is not granted");
+    assert!(process.host().messages().is_empty(), "the agent reports missing grants");
 }
 
 #[test]
-fn the_agent_is_counted() {
-    let mut host = Host::at("fixtures/web-1");
+fn agent_process_is_counted() {
+    let mut host = Host::from_fixture("fixtures/web-1");
     let own = files::Error::Denied("no grant opens the agent's own process".to_owned());
     host.file_fails("/proc/4711/stat", own);
     let sample = start(host, WEB).tick().expect("a sample");
@@ -119,8 +122,8 @@ fn the_agent_is_counted() {
 }
 
 #[test]
-fn where_the_kernel_hides_processes_there_are_totals_and_a_word() {
-    let mut host = Host::at("fixtures/web-1");
+fn hidden_processes_leave_totals_and_one_warning() {
+    let mut host = Host::from_fixture("fixtures/web-1");
     host.file_fails("/proc/812/stat", files::Error::Io("Operation not permitted (os error 1)".to_owned()));
     let mut plugin = start(host, WEB);
     for _ in 0..2 {
@@ -128,45 +131,45 @@ fn where_the_kernel_hides_processes_there_are_totals_and_a_word() {
         assert_eq!(sample["process.threads"], 187);
         assert!(!sample.keys().any(|key| key.contains("group") || key.contains("processes")), "not all: {sample:?}");
     }
-    assert_eq!(plugin.host().messages(), [format!("WARN {HIDDEN}")]);
+    assert_eq!(plugin.host().messages(), [format!("WARN {HIDDEN_WARNING}")]);
 
-    let mut broken = Host::at("fixtures/web-1");
+    let mut broken = Host::from_fixture("fixtures/web-1");
     broken.file_fails("/proc/812/stat", files::Error::Io("Input/output error (os error 5)".to_owned()));
     let why = "failed to read /proc/812/stat: Input/output error (os error 5)";
     assert_eq!(start(broken, WEB).tick(), Err(Error::Unavailable(why.to_owned())));
 }
 
 #[test]
-fn cpu_time_of_a_group_does_not_fall() {
+fn group_cpu_time_never_falls() {
     let mut host = small(10, "a", 500, 70);
-    process(&mut host, 11, "a", 100, 70);
-    process(&mut host, 12, "b", 9999, 70);
+    add_process(&mut host, 11, "a", 100, 70);
+    add_process(&mut host, 12, "b", 9999, 70);
     let mut plugin = start(host, r#"{"groups": {"a": {"name": "a"}}}"#);
     let sample = plugin.tick().expect("a sample");
     assert_eq!((cpu(&sample), sample.get(r#"process.group_cpu_percent{group="a"}"#)), (&Value::Float(6.0), None));
 
-    // One goes on, one ends.
-    process(plugin.host(), 10, "a", 700, 70);
-    ends(plugin.host(), 11);
+    // One process continues, one ends.
+    add_process(plugin.host(), 10, "a", 700, 70);
+    remove_process(plugin.host(), 11);
     let sample = plugin.tick().expect("a sample");
     assert_eq!(*cpu(&sample), 8.0);
     assert_eq!(sample[r#"process.group_cpu_percent{group="a"}"#], 20.0);
     assert_eq!(sample[r#"process.group_processes{group="a"}"#], 1);
 
-    // A number is used again, by another process of the same name: what it has used is all new.
-    process(plugin.host(), 10, "a", 50, 9000);
+    // A PID is reused by another process of the same name: all of its CPU time is new.
+    add_process(plugin.host(), 10, "a", 50, 9000);
     let sample = plugin.tick().expect("a sample");
     assert_eq!(*cpu(&sample), 8.5);
     assert_eq!(sample[r#"process.group_start_time_seconds{group="a"}"#], 1090.0);
 
-    // Another becomes one of them: what it used before it did is not theirs.
-    process(plugin.host(), 12, "a", 10_099, 70);
+    // A process joins the group: its earlier CPU time does not count.
+    add_process(plugin.host(), 12, "a", 10_099, 70);
     assert_eq!(*cpu(&plugin.tick().expect("a sample")), 9.5);
 
-    // All have ended.
-    ends(plugin.host(), 10);
-    ends(plugin.host(), 12);
-    process(plugin.host(), 13, "b", 0, 70);
+    // All processes end.
+    remove_process(plugin.host(), 10);
+    remove_process(plugin.host(), 12);
+    add_process(plugin.host(), 13, "b", 0, 70);
     let sample = plugin.tick().expect("a sample");
     assert_eq!(
         (cpu(&sample), &sample[r#"process.group_processes{group="a"}"#]),
@@ -176,62 +179,62 @@ fn cpu_time_of_a_group_does_not_fall() {
 }
 
 #[test]
-fn a_tick_that_was_given_up_counts_nothing_twice() {
+fn aborted_tick_counts_no_cpu_time_twice() {
     let mut host = small(10, "a", 100, 70);
-    process(&mut host, 11, "a", 100, 70);
-    process(&mut host, 12, "a", 100, 70);
+    add_process(&mut host, 11, "a", 100, 70);
+    add_process(&mut host, 12, "a", 100, 70);
     let mut plugin = start(host, r#"{"groups": {"a": {"name": "a"}}}"#);
     assert_eq!(*cpu(&plugin.tick().expect("a sample")), 3.0);
-    process(plugin.host(), 10, "a", 150, 70);
+    add_process(plugin.host(), 10, "a", 150, 70);
     plugin.host().file_fails("/proc/11/stat", files::Error::Timeout);
-    assert_eq!(plugin.tick(), Err(Error::Unavailable("/proc/11/stat did not answer in time".to_owned())));
-    process(plugin.host(), 11, "a", 150, 70);
+    assert_eq!(plugin.tick(), Err(Error::Unavailable("/proc/11/stat did not respond in time".to_owned())));
+    add_process(plugin.host(), 11, "a", 150, 70);
     assert_eq!(*cpu(&plugin.tick().expect("a sample")), 4.0);
 }
 
 #[test]
-fn a_command_line_is_read_again_when_it_may_have_changed() {
-    let count = |plugin: &mut Running<Process>| {
+fn command_line_is_reread_after_exec() {
+    let count = |plugin: &mut Harness<Process>| {
         plugin.tick().expect("a sample").get(r#"process.group_processes{group="shop"}"#).cloned()
     };
     let mut host = small(10, "sh", 0, 70);
     host.file("/proc/10/cmdline", "sh\0-c\0exec java\0");
     let mut plugin = start(host, SHOP);
     assert_eq!(count(&mut plugin), Some(Value::Unsigned(0)));
-    // It has become another program between two ticks.
+    // The process executes another program between two ticks.
     plugin.host().file("/proc/10/cmdline", "java\0-Dname=shop\0");
     assert_eq!(count(&mut plugin), Some(Value::Unsigned(1)));
-    // From now on it is known.
+    // From now on the command line is cached.
     plugin.host().file_fails("/proc/10/cmdline", files::Error::Timeout);
     assert_eq!(count(&mut plugin), Some(Value::Unsigned(1)));
     // Until its name changes.
-    process(plugin.host(), 10, "java", 0, 70);
+    add_process(plugin.host(), 10, "java", 0, 70);
     plugin.host().file("/proc/10/cmdline", "java\0");
     assert_eq!(count(&mut plugin), Some(Value::Unsigned(0)));
 }
 
 #[test]
-fn a_process_that_does_not_tell_its_command_line_is_asked_three_times() {
+fn unresponsive_command_line_is_read_three_times() {
     let mut host = small(10, "stuck", 0, 70);
-    process(&mut host, 11, "java", 0, 70);
+    add_process(&mut host, 11, "java", 0, 70);
     host.file_fails("/proc/10/cmdline", files::Error::Timeout).file("/proc/11/cmdline", "java\0-Dname=shop\0");
     let mut plugin = start(host, r#"{"groups": {"shop": {"command": "*shop*"}, "stuck": {"name": "stuck"}}}"#);
     for _ in 0..3 {
         let sample = plugin.tick().expect("a sample");
-        assert_eq!(sample.get(r#"process.group_processes{group="shop"}"#), None, "nobody knows");
-        assert_eq!(sample[r#"process.group_processes{group="stuck"}"#], 1, "this one is known by its name");
+        assert_eq!(sample.get(r#"process.group_processes{group="shop"}"#), None, "the group is unknown");
+        assert_eq!(sample[r#"process.group_processes{group="stuck"}"#], 1, "a match by name");
     }
     let sample = plugin.tick().expect("a sample");
     assert_eq!(sample[r#"process.group_processes{group="shop"}"#], 1);
     assert_eq!(sample[r#"process.group_open_fds{group="stuck"}"#], 1);
-    let why = "WARN /proc/10/cmdline did not answer in time; therefore groups that it may belong to are missing";
+    let why = "WARN /proc/10/cmdline did not respond in time; the groups it may belong to are missing";
     assert_eq!(plugin.host().messages(), [why]);
 }
 
 #[test]
-fn one_command_line_that_cannot_be_read_does_not_hide_a_group_for_good() {
+fn unreadable_command_line_hides_a_group_temporarily() {
     let mut host = small(10, "kept", 0, 70);
-    process(&mut host, 11, "java", 0, 70);
+    add_process(&mut host, 11, "java", 0, 70);
     host.file_fails("/proc/10/cmdline", files::Error::Io("Permission denied (os error 13)".to_owned()));
     host.file("/proc/11/cmdline", "java\0-Dname=shop\0");
     let mut plugin = start(host, SHOP);
@@ -239,11 +242,11 @@ fn one_command_line_that_cannot_be_read_does_not_hide_a_group_for_good() {
         let sample = plugin.tick().expect("a sample");
         assert_eq!(sample.get(r#"process.group_processes{group="shop"}"#).cloned(), known);
     }
-    let why = "WARN failed to read /proc/10/cmdline: Permission denied (os error 13); therefore groups that it may belong to \
-               are missing";
+    let why = "WARN failed to read /proc/10/cmdline: Permission denied (os error 13); the groups it may belong to are \
+               missing";
     assert_eq!(plugin.host().messages(), [why]);
 
-    // What nobody may read stays unknown.
+    // Without a grant the group stays unknown.
     let mut host = small(10, "java", 0, 70);
     host.deny(&Capability::Read("/proc/*/cmdline".to_owned()));
     let mut plugin = start(host, SHOP);
@@ -253,36 +256,33 @@ fn one_command_line_that_cannot_be_read_does_not_hide_a_group_for_good() {
 }
 
 #[test]
-fn open_files_of_other_users_are_not_guessed() {
-    let mut host = Host::at("fixtures/web-1");
+fn unreadable_open_files_are_left_out() {
+    let mut host = Host::from_fixture("fixtures/web-1");
     host.file_fails("/proc/814/fd", files::Error::Io("Permission denied (os error 13)".to_owned()));
     host.file_fails("/proc/815/fd", files::Error::Io("Permission denied (os error 13)".to_owned()));
     let mut plugin = start(host, WEB);
     let sample = plugin.tick().expect("a sample");
     assert_eq!(sample.get(r#"process.group_open_fds{group="nginx"}"#), None);
     assert_eq!(sample[r#"process.group_open_fds{group="shop"}"#], 6);
-    let why = "WARN failed to read /proc/814/fd: Permission denied (os error 13) (to see the files of other users takes \
-               root, or CAP_SYS_PTRACE); therefore the open files of its groups are missing";
+    let why = "WARN failed to read /proc/814/fd: Permission denied (os error 13) (reading other users' files needs \
+               root or CAP_SYS_PTRACE); the open files of its groups are missing";
     assert_eq!(plugin.host().messages(), [why]);
 
-    let mut host = Host::at("fixtures/web-1");
+    let mut host = Host::from_fixture("fixtures/web-1");
     host.file_fails("/proc/1040/fd", files::Error::TooLarge(10_000));
     host.file_fails("/proc/1040/cmdline", files::Error::TooLarge(1 << 20));
     let mut plugin = start(host, r#"{"groups": {"java": {"name": "java"}, "shop": {"command": "*shop*"}}}"#);
     let sample = plugin.tick().expect("a sample");
     assert_eq!(sample.get(r#"process.group_open_fds{group="java"}"#), None);
-    assert_eq!(
-        sample[r#"process.group_processes{group="shop"}"#], 0,
-        "of that length, a command line is taken for none"
-    );
-    let why = "WARN a process has more than 10000 open files; therefore the open files of its groups are missing";
+    assert_eq!(sample[r#"process.group_processes{group="shop"}"#], 0, "an oversized command line counts as empty");
+    let why = "WARN a process has more than 10000 open files; the open files of its groups are missing";
     assert_eq!(plugin.host().messages(), [why]);
 }
 
 #[test]
-fn when_the_host_was_booted_is_read_again_after_a_minute() {
+fn boot_time_is_reread_after_a_minute() {
     let mut plugin = start(small(10, "a", 0, 250), r#"{"groups": {"a": {"name": "a"}}}"#);
-    let started = |plugin: &mut Running<Process>, after| {
+    let started = |plugin: &mut Harness<Process>, after| {
         let sample = plugin.tick_after(Duration::from_secs(after)).expect("a sample");
         sample[r#"process.group_start_time_seconds{group="a"}"#].clone()
     };
@@ -292,15 +292,15 @@ fn when_the_host_was_booted_is_read_again_after_a_minute() {
     assert_eq!(started(&mut plugin, 1), 2002.5);
     plugin.host().file("/proc/stat", "cpu 1 2 3\n");
     let error = plugin.tick_after(Duration::from_secs(60));
-    assert_eq!(error, Err(Error::Internal("/proc/stat: has no line btime".to_owned())));
+    assert_eq!(error, Err(Error::Internal("/proc/stat: missing line btime".to_owned())));
 }
 
 #[test]
-fn what_is_not_understood_is_told() {
+fn malformed_process_file_is_an_internal_error() {
     for (path, text, why) in [
-        ("/proc/loadavg", "0 0 0\n", "ends before the number of threads"),
-        ("/proc/loadavg", "0 0 0 1 2\n", "1 is not how many threads of how many run"),
-        ("/proc/sys/kernel/pid_max", "many\n", "many is not a number (the only one)"),
+        ("/proc/loadavg", "0 0 0\n", "missing the number of threads"),
+        ("/proc/loadavg", "0 0 0 1 2\n", "1 is not runnable/total threads"),
+        ("/proc/sys/kernel/pid_max", "many\n", "many is not a number (value)"),
         ("/proc/10/stat", "10 a\n", "has no name in parentheses"),
     ] {
         let mut host = small(10, "a", 0, 70);
@@ -314,20 +314,20 @@ fn what_is_not_understood_is_told() {
 }
 
 #[test]
-fn wrong_settings_are_told() {
+fn invalid_settings_name_their_key() {
     let many: Vec<_> = (0..65).map(|at| format!("\"g{at}\": {{\"name\": \"a\"}}")).collect();
     for (groups, key, message) in [
-        (r#""a": {}"#, "groups.a", "has neither a name nor a command; write at least one of them"),
+        (r#""a": {}"#, "groups.a", "has neither name nor command; set at least one"),
         (r#""a": {"user": "x"}"#, "groups.a.user", "unknown key; remove it, or use one of name, command"),
         (
             r#""a": {"name": "prometheus-node-exporter"}"#,
             "groups.a.name",
-            "the kernel keeps 15 bytes of a name; write the beginning and *, or a command",
+            "the kernel keeps 15 bytes of a name; use a prefix followed by *, or a command",
         ),
-        (&*many.join(","), "groups", "there are more than 64; leave some out"),
+        (&*many.join(","), "groups", "has more than 64 groups; remove some"),
     ] {
         let config = format!("{{\"groups\": {{{groups}}}}}");
-        let Err(Error::InvalidConfig(errors)) = Running::<Process>::start(Host::new(), &config) else {
+        let Err(Error::InvalidConfig(errors)) = Harness::<Process>::start(Host::new(), &config) else {
             panic!("{key}")
         };
         assert_eq!((&*errors[0].key, &*errors[0].message), (key, message));
@@ -336,6 +336,6 @@ fn wrong_settings_are_told() {
 }
 
 #[test]
-fn the_readme_tells_what_is_measured() {
-    hold_readme::<Process>();
+fn readme_lists_the_metrics() {
+    assert_readme_metrics::<Process>();
 }

@@ -1,131 +1,134 @@
-//! The module `redis`: what Redis does, holds and replicates, from its answer to INFO. A connection is kept from tick to
-//! tick. A server that does not answer is measured as down, which is no error. Knows nothing of what is in the keys.
+//! The module `redis`: statistics of Redis from its reply to INFO. Connections are kept from tick to tick. A server that
+//! does not respond is measured as down, which is not an error. Reads no keys.
 
 mod info;
 mod resp;
 
 use gauged_plugin::net::Connection;
 use gauged_plugin::rates::Rates;
-use gauged_plugin::service::{Failure, Service, Turns};
+use gauged_plugin::service::{Failure, Poller, Service};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, log};
-use info::{DATABASES, FAILURE, FAILURES, LISTED_REPLICAS, METRICS, UP};
+use info::{FAILURE, FAILURES, MAX_DATABASES, MAX_REPLICAS, METRICS, UP};
 use resp::Reply;
 
-/// The most servers of one plugin: as many connections as the agent lets one have.
-const SERVERS: usize = 16;
+/// The most servers: the agent's limit of connections per plugin.
+const MAX_SERVERS: usize = 16;
 
-/// What is read at a time: all of INFO, nearly always.
+/// The size of one read, mostly enough for the whole reply to INFO.
 const READ_BYTES: u32 = 16 << 10;
 
-/// What of an error that a server answers is shown.
-const SHOWN: usize = 200;
+/// The length to which a server's error is cut.
+const MAX_ERROR_CHARS: usize = 200;
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
-    servers: Vec<Access>,
+    servers: Vec<ServerSettings>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { servers: vec![Access { address: "127.0.0.1:6379".to_owned(), username: None, password: None }] }
+        Self { servers: vec![ServerSettings { address: "127.0.0.1:6379".to_owned(), username: None, password: None }] }
     }
 }
 
-/// Where a server is, and who asks it. Not to be shown as a whole: it has the password.
+/// A server's address and login. `Debug` leaves out the password.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Access {
+struct ServerSettings {
     address: String,
     username: Option<String>,
     password: Option<String>,
 }
 
-impl std::fmt::Debug for Access {
+impl std::fmt::Debug for ServerSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Access").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("ServerSettings").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
 struct Server {
+    /// The index in the list of servers, for errors.
     number: usize,
-    access: Access,
+    settings: ServerSettings,
     service: Service,
-    /// The one that was asked at the last tick, if it answered.
+    /// The connection of the last tick, if it succeeded.
     connection: Option<Connection>,
-    /// Whether the operator was told that databases or replicas are left out.
-    is_told: bool,
+    /// Whether the warning about left-out databases or replicas was logged.
+    has_warned: bool,
 }
 
 struct Redis {
     servers: Vec<Server>,
-    turns: Turns,
+    poller: Poller,
     lookups: Rates<2>,
 }
 
 impl Plugin for Redis {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
-        description: "What Redis does, holds and replicates.",
+        description: "Clients, memory, commands, persistence and replication of Redis.",
         metrics: METRICS,
     };
     type Config = Settings;
 
     fn configure(Settings { servers }: Settings) -> Result<Self, Error> {
-        if servers.is_empty() || servers.len() > SERVERS {
-            let message = format!("has {} servers; write 1 to {SERVERS}, or remove the key", servers.len());
+        if servers.is_empty() || servers.len() > MAX_SERVERS {
+            let message = format!("has {} servers; list 1 to {MAX_SERVERS}, or remove the key", servers.len());
             return Err(Error::invalid("servers", message));
         }
-        for (number, access) in servers.iter().enumerate() {
+        for (number, settings) in servers.iter().enumerate() {
             let invalid = |key: &str, why: &str| Err(Error::invalid(&format!("servers[{number}].{key}"), why));
-            if servers.iter().take(number).any(|other| other.address == access.address) {
-                return invalid("address", "is there twice; remove one");
+            if servers.iter().take(number).any(|other| other.address == settings.address) {
+                return invalid("address", "is listed twice; remove one");
             }
-            if access.username.is_some() && access.password.is_none() {
-                return invalid("password", "is missing; a user name takes one");
+            if settings.username.is_some() && settings.password.is_none() {
+                return invalid("password", "is missing; a username needs one");
             }
         }
-        let server = |(number, access): (usize, Access)| {
-            let service = Service::new(&access.address);
-            Server { number, access, service, connection: None, is_told: false }
+        let server = |(number, settings): (usize, ServerSettings)| {
+            let service = Service::new(&settings.address);
+            Server { number, settings, service, connection: None, has_warned: false }
         };
         let servers = servers.into_iter().enumerate().map(server).collect();
-        Ok(Self { servers, turns: Turns::default(), lookups: Rates::default() })
+        Ok(Self { servers, poller: Poller::default(), lookups: Rates::default() })
     }
 
     fn needs(&self) -> Vec<Need> {
-        self.servers.iter().map(|server| Need::connect(&*server.access.address, "ask Redis for its figures")).collect()
+        self.servers
+            .iter()
+            .map(|server| Need::connect(&*server.settings.address, "query statistics with INFO"))
+            .collect()
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let Self { servers, turns, lookups } = self;
-        // One alone has all the time there is. Of several each may be waited for twice: until it accepts, and until it
-        // answers.
-        let is_alone = servers.len() == 1;
-        turns.take(tick, servers, |server, share_ms| {
-            let asked = server.ask(if is_alone { None } else { Some((share_ms / 2).max(1)) });
-            let Server { number, service, connection, is_told, .. } = server;
-            let measured = asked.and_then(|(text, fresh)| {
-                let measured = info::measure(service.name(), &text, tick, lookups, sample);
-                let has_more = measured.map_err(|why| Failure::down("protocol", why))?;
-                if has_more && !*is_told {
-                    *is_told = true;
+        let Self { servers, poller, lookups } = self;
+        // A single server has the whole budget. Of several, each may wait twice: for the connection and for the reply.
+        let is_single = servers.len() == 1;
+        poller.poll(tick, servers, |server, share_ms| {
+            let reply = server.query_info(if is_single { None } else { Some((share_ms / 2).max(1)) });
+            let Server { number, service, connection, has_warned, .. } = server;
+            let result = reply.and_then(|(text, fresh)| {
+                let result = info::measure(service.name(), &text, tick, lookups, sample);
+                let has_more = result.map_err(|why| Failure::down("protocol", why))?;
+                if has_more && !*has_warned {
+                    *has_warned = true;
                     log::warn(&format!(
-                        "{} has more than {DATABASES} databases or {LISTED_REPLICAS} replicas, and the others are left out",
+                        "{} has more than {MAX_DATABASES} databases or {MAX_REPLICAS} replicas; the others are left out",
                         service.name()
                     ));
                 }
                 *connection = Some(fresh);
                 Ok(())
             });
-            match service.note(measured) {
+            match service.record(result) {
                 Ok(Some(())) => {}
                 Ok(None) => {
                     let labels = [("server", service.name())];
-                    sample.labelled(&labels).set(UP, false).set(FAILURE, service.down());
+                    sample.labelled(&labels).set(UP, false).set(FAILURE, service.down_reason());
                 }
-                // What the agent does not take for an address was written so.
+                // The agent rejects the address, so the configuration is wrong.
                 Err(Error::Internal(why)) => return Err(Error::invalid(&format!("servers[{number}].address"), why)),
                 Err(error) => return Err(error),
             }
@@ -140,59 +143,59 @@ impl Plugin for Redis {
 gauged_plugin::export!(Redis);
 
 impl Server {
-    /// Asks for the figures, and answers them with the connection on which they came. One that was kept may be closed
-    /// for good reasons: because it was idle, or because the server has restarted. Then another says how things are.
-    fn ask(&mut self, timeout_ms: Option<u32>) -> Result<(String, Connection), Failure> {
-        let mut question = Vec::new();
-        resp::command(&mut question, &["INFO"]);
+    /// Queries INFO; returns the reply and its connection. A kept connection that was closed, because it was idle or the
+    /// server restarted, is replaced by a new one.
+    fn query_info(&mut self, timeout_ms: Option<u32>) -> Result<(String, Connection), Failure> {
+        let mut info_command = Vec::new();
+        resp::append_command(&mut info_command, &["INFO"]);
         if let Some(kept) = self.connection.take() {
-            match exchange(&kept, &question, 1) {
+            match exchange(&kept, &info_command, 1) {
                 Ok(text) => return Ok((text, kept)),
                 Err(failure) if failure.reason == "closed" => {}
                 Err(failure) => return Err(failure),
             }
         }
-        let Access { address, username, password } = &self.access;
+        let ServerSettings { address, username, password } = &self.settings;
         let connection = match timeout_ms {
             Some(timeout_ms) => Connection::open_with_timeout(address, timeout_ms)?,
             None => Connection::open(address)?,
         };
         let Some(password) = password else {
-            let text = exchange(&connection, &question, 1)?;
+            let text = exchange(&connection, &info_command, 1)?;
             return Ok((text, connection));
         };
         let mut words = vec!["AUTH"];
         words.extend(username.as_deref());
         words.push(password);
-        // Both at once, so that they take no longer than one.
+        // Send both at once to save a round trip.
         let mut both = Vec::new();
-        resp::command(&mut both, &words);
-        both.extend_from_slice(&question);
+        resp::append_command(&mut both, &words);
+        both.extend_from_slice(&info_command);
         let text = exchange(&connection, &both, 2)?;
         Ok((text, connection))
     }
 }
 
-/// Sends commands, and answers the text of the last reply, if none of them is an error.
+/// Sends commands and returns the text of the last reply, if no reply is an error.
 fn exchange(connection: &Connection, commands: &[u8], replies: usize) -> Result<String, Failure> {
     let sent = connection.write(commands);
     let mut bytes = Vec::new();
     let mut last = String::new();
     for number in 1..=replies {
         last = loop {
-            match resp::take(&mut bytes)
-                .map_err(|why| Failure::down("protocol", format!("this is not Redis: {why}")))?
+            match resp::take_reply(&mut bytes)
+                .map_err(|why| Failure::down("protocol", format!("not a Redis reply: {why}")))?
             {
                 Some(Reply::Text(text)) => break text,
-                Some(Reply::Error(error)) => return Err(refused(&error, number < replies)),
+                Some(Reply::Error(error)) => return Err(error_reply(&error, number < replies)),
                 None => {}
             }
             let read = connection.read(READ_BYTES);
-            // A server that says no before it is asked may have closed already; what it said is still there.
+            // A server that refuses clients may have closed already; its error can still be read.
             let read = if sent.is_ok() { read? } else { read.unwrap_or_default() };
             if read.is_empty() {
                 sent?;
-                let why = format!("it closes the connection after {} bytes of a reply", bytes.len());
+                let why = format!("the connection was closed after {} bytes of a reply", bytes.len());
                 return Err(Failure::down("closed", why));
             }
             bytes.extend_from_slice(&read);
@@ -201,24 +204,22 @@ fn exchange(connection: &Connection, commands: &[u8], replies: usize) -> Result<
     if bytes.is_empty() {
         Ok(last)
     } else {
-        Err(Failure::down("protocol", "this is not Redis: it says more than it is asked"))
+        Err(Failure::down("protocol", "not a Redis reply: more data than was requested"))
     }
 }
 
-/// What an error means that a server answers, to AUTH or to INFO.
-fn refused(error: &str, is_auth: bool) -> Failure {
-    let shown: String = error.chars().take(SHOWN).collect();
+/// The failure for a server's error reply to AUTH or INFO.
+fn error_reply(error: &str, is_auth: bool) -> Failure {
+    let shown: String = error.chars().take(MAX_ERROR_CHARS).collect();
     let (reason, remedy) = match error.split(' ').next().unwrap_or_default() {
-        "NOAUTH" => ("auth", "it wants a password; set `password` in the configuration"),
-        "WRONGPASS" => ("auth", "it does not accept the password; correct `username` and `password`"),
-        "NOPERM" => ("auth", "the user may not ask for INFO; grant it by ACL SETUSER … +info"),
-        "LOADING" => ("loading", "it is reading its data from disk"),
-        "DENIED" => {
-            ("protected", "it is in protected mode, in which only its own host is answered; give it a password")
-        }
-        "BUSY" => ("busy", "a script keeps it busy"),
-        _ if is_auth => ("auth", "it does not accept the password; correct `username` and `password`, or remove both"),
-        _ => ("error", "it does not answer INFO"),
+        "NOAUTH" => ("auth", "a password is required; set `password` in the configuration"),
+        "WRONGPASS" => ("auth", "the password was rejected; correct `username` and `password`"),
+        "NOPERM" => ("auth", "the user may not run INFO; allow it with ACL SETUSER … +info"),
+        "LOADING" => ("loading", "the dataset is being loaded from disk"),
+        "DENIED" => ("protected", "protected mode accepts local clients only; set a password on the server"),
+        "BUSY" => ("busy", "a script is running"),
+        _ if is_auth => ("auth", "the password was rejected; correct `username` and `password`, or remove both"),
+        _ => ("error", "INFO was rejected"),
     };
     Failure::down(reason, format!("{remedy} ({shown})"))
 }

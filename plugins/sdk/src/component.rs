@@ -1,13 +1,13 @@
-//! What makes a [`Plugin`] the component that the agent loads: the three functions of the contract, and the place where
-//! the plugin is kept between them.
+//! The component around a [`Plugin`]: the three functions that the WIT demands, and the instance that is kept between
+//! calls.
 
 use crate::bindings::exports::gauged::plugin::collector;
 use crate::bindings::gauged::plugin::metrics::Module;
 use crate::select::Pattern;
 use crate::{About, Capability, Configuration as _, Error, Need, Plugin, Sample, Tick};
 
-/// Makes the implementation of [`Plugin`] that is named the one of this component: `gauged_plugin::export!(Entropy);`, once
-/// in a crate that is built as a `cdylib`. The crate's documentation has it whole.
+/// Exports a [`Plugin`] as this component: `gauged_plugin::export!(Entropy);`, once per `cdylib` crate. See the crate
+/// documentation for a complete example.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {
@@ -15,8 +15,8 @@ macro_rules! export {
             type Component = $crate::Component<$plugin>;
     $crate::bindings::export_bindings!(Component with_types_in $crate::bindings);
 
-            impl $crate::Holder for $plugin {
-                fn with<T>(act: impl FnOnce(&mut Option<Self>) -> T) -> T {
+            impl $crate::InstanceCell for $plugin {
+                fn with_instance<T>(act: impl FnOnce(&mut Option<Self>) -> T) -> T {
                     ::std::thread_local! {
                         static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
                             const { ::std::cell::RefCell::new(None) };
@@ -28,18 +28,18 @@ macro_rules! export {
     };
 }
 
-/// Where the one instance of a plugin is kept between calls.
+/// Storage for the only instance of a plugin. Implemented by [`export!`].
 #[doc(hidden)]
-pub trait Holder: Plugin {
-    /// Acts on the instance, if there is one.
-    fn with<T>(act: impl FnOnce(&mut Option<Self>) -> T) -> T;
+pub trait InstanceCell: Plugin {
+    /// Calls `act` with the instance; `None` before `configure`.
+    fn with_instance<T>(act: impl FnOnce(&mut Option<Self>) -> T) -> T;
 }
 
-/// What [`export!`] exports.
+/// The type that [`export!`] exports.
 #[doc(hidden)]
 pub struct Component<P>(std::marker::PhantomData<P>);
 
-impl<P: Holder> collector::Guest for Component<P> {
+impl<P: InstanceCell> collector::Guest for Component<P> {
     fn describe() -> collector::About {
         let About { version, description, metrics } = P::ABOUT;
         collector::About {
@@ -52,12 +52,12 @@ impl<P: Holder> collector::Guest for Component<P> {
     fn configure(config: String) -> Result<Vec<Need>, Error> {
         let plugin = configure::<P>(&config)?;
         let needs = plugin.needs();
-        P::with(|held| *held = Some(plugin));
+        P::with_instance(|instance| *instance = Some(plugin));
         Ok(needs)
     }
 
     fn collect(tick: Tick) -> Result<Vec<Module>, Error> {
-        P::with(|held| match held {
+        P::with_instance(|instance| match instance {
             Some(plugin) => collect(plugin, tick),
             None => Err(Error::Internal("collect was called before configure".to_owned())),
         })
@@ -65,19 +65,19 @@ impl<P: Holder> collector::Guest for Component<P> {
 }
 
 pub(crate) fn configure<P: Plugin>(config: &str) -> Result<P, Error> {
-    P::configure(P::Config::from_json(config)?).map_err(|error| with_reason(error, Vec::new))
+    P::configure(P::Config::from_json(config)?).map_err(|error| add_reason(error, Vec::new))
 }
 
 pub(crate) fn collect<P: Plugin>(plugin: &mut P, tick: Tick) -> Result<Vec<Module>, Error> {
     let mut sample = Sample::default();
     match plugin.collect(tick, &mut sample) {
         Ok(()) => Ok(sample.into_modules()),
-        Err(error) => Err(with_reason(error, || plugin.needs())),
+        Err(error) => Err(add_reason(error, || plugin.needs())),
     }
 }
 
-/// A grant that turned out to be missing is needed for the reason that the plugin gives for it.
-fn with_reason(error: Error, needs: impl FnOnce() -> Vec<Need>) -> Error {
+/// Adds the plugin's own reason for a need to a denied access.
+fn add_reason(error: Error, needs: impl FnOnce() -> Vec<Need>) -> Error {
     let Error::Denied(mut denied) = error else { return error };
     if denied.reason.is_empty() {
         let known = needs().into_iter().find(|need| covers(&need.capability, &denied.capability));
@@ -86,7 +86,7 @@ fn with_reason(error: Error, needs: impl FnOnce() -> Vec<Need>) -> Error {
     Error::Denied(denied)
 }
 
-/// Whether who is granted the one may touch the other.
+/// Whether a grant covers an access.
 pub(crate) fn covers(granted: &Capability, touched: &Capability) -> bool {
     let ((Capability::Read(pattern), Capability::Read(text))
     | (Capability::Usage(pattern), Capability::Usage(text))
@@ -95,7 +95,7 @@ pub(crate) fn covers(granted: &Capability, touched: &Capability) -> bool {
     else {
         return false;
     };
-    // Neither text holds a segment more than the other: a star stands for text within one.
+    // A star stays within one segment, so both have the same number of segments.
     pattern.matches('/').count() == text.matches('/').count() && Pattern::new(pattern).matches(text)
 }
 
@@ -108,7 +108,7 @@ mod tests {
 
     crate::metrics! {
         module "counter";
-        /// How often it was called.
+        /// Calls of the plugin.
         CALLS: counter "calls_total" in "1";
     }
 
@@ -143,8 +143,8 @@ mod tests {
         }
     }
 
-    impl Holder for Counter {
-        fn with<T>(act: impl FnOnce(&mut Option<Self>) -> T) -> T {
+    impl InstanceCell for Counter {
+        fn with_instance<T>(act: impl FnOnce(&mut Option<Self>) -> T) -> T {
             thread_local! {
                 static PLUGIN: std::cell::RefCell<Option<Counter>> = const { std::cell::RefCell::new(None) };
             }
@@ -157,10 +157,10 @@ mod tests {
     const TICK: Tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000 };
 
     #[test]
-    fn a_plugin_lives_from_configure_on() {
+    fn instance_exists_from_configure_on() {
         let about = Exported::describe();
         assert_eq!((about.version.as_str(), about.metrics[0].kind), ("1.2.3", Kind::Counter));
-        assert_eq!(about.metrics[0].description, "How often it was called.");
+        assert_eq!(about.metrics[0].description, "Calls of the plugin.");
         assert!(matches!(Exported::collect(TICK), Err(Error::Internal(_))));
         assert_eq!(Exported::configure("{}".to_owned()), Err(Error::invalid("start", "is missing")));
         assert_eq!(Exported::configure(r#"{"start": 41}"#.to_owned()).expect("a number").len(), 1);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_denied_is_needed_for_the_reason_that_was_given() {
+    fn denied_access_has_the_reason_of_its_need() {
         Exported::configure(r#"{"start": 43}"#.to_owned()).expect("a number");
         let denied = || Exported::collect(TICK).expect_err("denied");
         assert_eq!(denied(), Error::Denied(Need::read("/data/x", "count better")));

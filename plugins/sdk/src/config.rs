@@ -1,14 +1,14 @@
-//! The configuration of a plugin, from the table `config` that an operator writes to a type that the plugin declares.
-//! What does not fit is told by its key.
+//! The configuration of a plugin: the operator's table `config`, deserialised into the plugin's own type. Errors name the
+//! key.
 
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Invalid, json};
 
-/// What a plugin's configuration can be: whatever serde deserialises, or [`NoConfig`].
+/// A type for a plugin's settings: any type that serde deserialises, or [`NoConfig`].
 ///
-/// Deny unknown fields, so that a misspelt key is an error and not a setting without effect; and give each field a
-/// default, so that the plugin works without configuration.
+/// Deny unknown fields, so that a misspelt key is an error. Give each field a default, so that the plugin works without
+/// configuration.
 ///
 /// ```
 /// use gauged_plugin::{Configuration, Error};
@@ -35,21 +35,21 @@ use crate::{Error, Invalid, json};
 /// # Ok::<(), Error>(())
 /// ```
 pub trait Configuration: Sized {
-    /// Reads it from a JSON object, `{}` where nothing is configured.
+    /// Parses a JSON object; `{}` without configuration.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] with the key, dotted where it is nested, and with what would be right.
+    /// [`Error::InvalidConfig`] with the key (dotted where nested) and the remedy.
     fn from_json(json: &str) -> Result<Self, Error>;
 }
 
 impl<T: DeserializeOwned> Configuration for T {
     fn from_json(json: &str) -> Result<Self, Error> {
-        json::read(json).map_err(|mistake| Error::invalid(&mistake.key, mistake.message))
+        json::read(json).map_err(|error| Error::invalid(&error.key, error.message))
     }
 }
 
-/// The configuration of a plugin that has none: whatever is configured is an error.
+/// No settings: any configured key is an error.
 ///
 /// ```
 /// use gauged_plugin::{Configuration, NoConfig};
@@ -65,13 +65,13 @@ impl Configuration for NoConfig {
         if json.bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"{}") {
             Ok(Self)
         } else {
-            Err(Error::invalid("", "this plugin has nothing to configure; remove `config`"))
+            Err(Error::invalid("", "this plugin has no configuration; remove `config`"))
         }
     }
 }
 
 impl Error {
-    /// The configuration is wrong at this key, dotted where it is nested, empty for the whole.
+    /// An invalid value at this key: dotted where nested, empty for the whole configuration.
     ///
     /// ```
     /// use gauged_plugin::Error;

@@ -1,23 +1,23 @@
-//! What a metric is, declared once beside the code that measures it. [`metrics!`](crate::metrics) turns each
-//! declaration into a constant, checks it while compiling, and lists them all.
+//! Metric declarations. [`metrics!`](crate::metrics) makes a constant of each, checks it at compile time, and lists all
+//! of them in `METRICS`.
 
 use crate::Kind;
 use crate::bindings::gauged::plugin::metrics as wire;
 
-/// What there is to know about a metric besides its value. [`metrics!`](crate::metrics) makes them.
+/// Static facts about a metric, made by [`metrics!`](crate::metrics).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptor {
-    /// The module that it belongs to.
+    /// The module of the metric.
     pub module: &'static str,
-    /// Its name, without labels.
+    /// The name, without labels.
     pub name: &'static str,
-    /// How successive values relate.
+    /// Gauge or counter.
     pub kind: Kind,
-    /// In UCUM: `By`, `s`, `%`, `1`, `{packet}`.
+    /// The unit in UCUM: `By`, `s`, `%`, `1`, `{packet}`.
     pub unit: &'static str,
-    /// One sentence that tells an operator what a rising value means.
+    /// One sentence for operators: the meaning of a rising value.
     pub description: &'static str,
-    /// What the source calls it, for a plugin that goes through a table; empty where nothing was declared.
+    /// The name in the source, for plugins that look metrics up by it; empty if not declared.
     pub source: &'static str,
 }
 
@@ -57,36 +57,36 @@ impl Descriptor {
     }
 }
 
-/// Declares the metrics of a plugin: a constant for each, and `METRICS`, the slice of all of them in this order. The
-/// doc comment is the description that operators see.
+/// Declares the metrics of a plugin: one constant each, and the slice `METRICS` of all of them in this order. The doc
+/// comment is the description that operators see.
 ///
 /// ```
 /// gauged_plugin::metrics! {
 ///     module "disk";
-///     /// Reads that were completed.
+///     /// Completed reads.
 ///     READS: counter "reads_total" in "{operation}";
-///     /// Share of the time in which at least one operation was under way.
+///     /// Share of time with at least one operation in progress.
 ///     UTILISATION: gauge "utilisation_percent" in "%";
 ///
 ///     module "disk_cache";
-///     /// Pages that had to be read ahead of time.
+///     /// Pages read ahead of time.
 ///     READ_AHEAD: counter "read_ahead_total" in "{page}" from "pgreadahead";
 /// }
 ///
 /// assert_eq!((READS.module, READS.name, READS.unit), ("disk", "reads_total", "{operation}"));
 /// assert_eq!(METRICS.len(), 3);
-/// // A plugin whose metrics are a table goes through it by what the source calls them.
+/// // Table-driven plugins look a metric up by its name in the source.
 /// let known = METRICS.iter().find(|metric| metric.source == "pgreadahead");
 /// assert_eq!(known, Some(&READ_AHEAD));
 /// ```
 ///
-/// Names are made of letters, digits and underscores; a counter's ends in `_total`, a gauge's does not; two metrics of
-/// one name do not compile:
+/// Names consist of letters, digits and underscores; names of counters, and only those, end in `_total`. A violation or a
+/// duplicate name does not compile:
 ///
 /// ```compile_fail
 /// gauged_plugin::metrics! {
 ///     module "disk";
-///     /// Reads that were completed.
+///     /// Completed reads.
 ///     READS: counter "reads" in "{operation}";
 /// }
 /// # fn main() {}
@@ -118,7 +118,7 @@ macro_rules! metrics {
     };
 }
 
-/// One table of several, for a plugin that declares its metrics in more than one file. `N` is how many there are.
+/// Joins tables of metrics, for plugins that declare them in several files. `N` is the total number.
 ///
 /// ```
 /// use gauged_plugin::Descriptor;
@@ -127,14 +127,14 @@ macro_rules! metrics {
 /// mod reads {
 ///     gauged_plugin::metrics! {
 ///         module "disk";
-///         /// Reads that were completed.
+///         /// Completed reads.
 ///         READS: counter "reads_total" in "{operation}";
 ///     }
 /// }
 /// mod writes {
 ///     gauged_plugin::metrics! {
 ///         module "disk";
-///         /// Writes that were completed.
+///         /// Completed writes.
 ///         WRITES: counter "writes_total" in "{operation}";
 ///     }
 /// }
@@ -146,50 +146,50 @@ macro_rules! metrics {
 ///
 /// # Panics
 ///
-/// `N` is another number, or two metrics of a module have one name. In a constant that ends the compilation.
+/// `N` is wrong, or two metrics of a module have the same name. In a constant this is a compile error.
 #[must_use]
 pub const fn join<const N: usize>(tables: &[&[Descriptor]]) -> [Descriptor; N] {
-    assert!(!tables.is_empty() && !tables[0].is_empty(), "there is something to join");
+    assert!(!tables.is_empty() && !tables[0].is_empty(), "no tables to join");
     let mut joined = [tables[0][0]; N];
     let (mut table, mut at, mut to) = (0, 0, 0);
     while table < tables.len() {
         if at < tables[table].len() {
-            assert!(to < N, "there are more metrics than that");
+            assert!(to < N, "N is less than the number of metrics");
             joined[to] = tables[table][at];
             (at, to) = (at + 1, to + 1);
         } else {
             (table, at) = (table + 1, 0);
         }
     }
-    assert!(to == N, "there are fewer metrics than that");
+    assert!(to == N, "N is more than the number of metrics");
     check(&joined);
     joined
 }
 
-/// Ends the compilation where a declaration breaks a rule of the contract.
+/// Fails the compilation if a declaration breaks an SDK rule.
 #[doc(hidden)]
 pub const fn check(metrics: &[Descriptor]) {
     let mut at = 0;
     while at < metrics.len() {
         let metric = &metrics[at];
-        assert!(is_name(metric.module), "the name of a module is 1 to 128 letters, digits and underscores");
-        assert!(is_name(metric.name), "the name of a metric is 1 to 128 letters, digits and underscores");
-        assert!(!metric.unit.is_empty(), "a metric has a unit, in UCUM; what is only counted has the unit 1");
-        assert!(!metric.description.is_empty(), "a metric has a description");
+        assert!(is_name(metric.module), "a module name has 1 to 128 letters, digits and underscores");
+        assert!(is_name(metric.name), "a metric name has 1 to 128 letters, digits and underscores");
+        assert!(!metric.unit.is_empty(), "a metric needs a unit in UCUM; plain numbers have the unit 1");
+        assert!(!metric.description.is_empty(), "a metric needs a description");
         let is_counter = matches!(metric.kind, Kind::Counter);
-        assert!(is_counter == ends_in_total(metric.name), "counters, and only they, have names that end in _total");
+        assert!(is_counter == ends_in_total(metric.name), "names of counters, and only those, end in _total");
         let mut other = 0;
         while other < at {
             let is_twice = same(metric.name, metrics[other].name) && same(metric.module, metrics[other].module);
-            assert!(!is_twice, "two metrics of a module have one name");
+            assert!(!is_twice, "two metrics of a module have the same name");
             other += 1;
         }
         at += 1;
     }
 }
 
-/// The longest name of a module, a metric or a label that the agent takes.
-pub(crate) const NAME_BYTES: usize = 128;
+/// The longest name of a module, metric or label that the agent accepts.
+pub(crate) const MAX_NAME_BYTES: usize = 128;
 
 const fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
@@ -200,7 +200,7 @@ const fn is_name(text: &str) -> bool {
         }
         at += 1;
     }
-    !bytes.is_empty() && bytes.len() <= NAME_BYTES
+    !bytes.is_empty() && bytes.len() <= MAX_NAME_BYTES
 }
 
 const fn ends_in_total(text: &str) -> bool {
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_breaks_a_rule_does_not_compile() {
+    fn declaration_that_breaks_a_rule_does_not_compile() {
         const GOOD: Descriptor = Descriptor::gauge("m", "1min", "1", " A level.", "");
         const LONG: &str = match std::str::from_utf8(&[b'a'; 129]) {
             Ok(name) => name,

@@ -1,8 +1,8 @@
-//! Where the host's functions come from: the agent, where this is a component; a scripted host everywhere else. The
-//! only place that tells the two apart.
+//! The host's functions: the agent's in a component, a scripted host's on other targets. Only this file distinguishes the
+//! two.
 
 #[cfg(target_family = "wasm")]
 pub(crate) use crate::bindings::gauged::plugin::{files, http, log, net};
 
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::testing::scripted::{files, http, log, net};
+pub(crate) use crate::testing::scripted_host::{files, http, log, net};

@@ -1,5 +1,5 @@
-//! HTTP requests to granted origins, `http` or `https`. A fetch is over when the whole response has arrived; redirects
-//! are returned, not followed; a status of 500 is a response.
+//! HTTP and HTTPS requests to granted origins. A fetch returns the complete response; redirects are returned, not
+//! followed; a status of 500 is a response, not an error.
 //!
 //! ```
 //! use gauged_plugin::testing::{Host, response};
@@ -7,9 +7,9 @@
 //!
 //! gauged_plugin::metrics! {
 //!     module "web";
-//!     /// Whether the server is well.
+//!     /// Whether the server returns 200.
 //!     UP: gauge "up" in "1";
-//!     /// How long it takes to answer.
+//!     /// Response time of the server.
 //!     RESPONSE: gauge "response_seconds" in "s";
 //! }
 //!
@@ -19,7 +19,7 @@
 //!             sample.set(UP, response.status == 200);
 //!             sample.set(RESPONSE, response.total_ns as f64 / 1e9);
 //!         }
-//!         // A missing grant is not a server that is down.
+//!         // A missing grant does not mean that the server is down.
 //!         Err(failure) if matches!(failure.error, http::Error::Denied(_)) => return Err(failure.into()),
 //!         Err(_) => sample.set(UP, false),
 //!     }
@@ -37,19 +37,19 @@
 use crate::bindings::gauged::plugin::http as wire;
 pub use crate::bindings::gauged::plugin::http::{Error, Response};
 use crate::host::http as host;
-use crate::need::granted_by;
+use crate::need::granted_value;
 use crate::{Capability, Need};
 
 /// Fetches a URL.
 ///
 /// # Errors
 ///
-/// Those of the contract; `?` turns them into what the agent is to do about them.
+/// Those of the WIT; `?` converts them to [`crate::Error`].
 pub fn get(url: &str) -> Result<Response, Failure> {
     Request::new("GET", url).send()
 }
 
-/// A request in the making, for what [`get`] does not do.
+/// A request with a method, headers, a body or a timeout. [`get`] suffices without these.
 ///
 /// ```
 /// use gauged_plugin::http::{Failure, Request};
@@ -67,11 +67,11 @@ pub fn get(url: &str) -> Result<Response, Failure> {
 /// # Ok::<(), Failure>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-#[must_use = "it is sent by `send`"]
+#[must_use = "`send` sends the request"]
 pub struct Request(wire::Request);
 
 impl Request {
-    /// A request without headers and body that may take as long as the call has time.
+    /// A request without headers and body. The default timeout is the rest of the call's budget.
     pub fn new(method: &str, url: &str) -> Self {
         Self(wire::Request {
             method: method.to_owned(),
@@ -82,7 +82,7 @@ impl Request {
         })
     }
 
-    /// Adds a header. `host`, `content-length` and whatever else speaks of the connection are the agent's to set.
+    /// Adds a header. The agent sets `host`, `content-length` and the headers of the connection itself.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.0.headers.push((name.to_owned(), value.to_owned()));
         self
@@ -94,13 +94,13 @@ impl Request {
         self
     }
 
-    /// Sets how long it may take, if that is less than the call has time.
+    /// Sets a timeout shorter than the rest of the call's budget.
     pub fn timeout_ms(mut self, timeout_ms: u32) -> Self {
         self.0.timeout_ms = Some(timeout_ms);
         self
     }
 
-    /// Sends it and waits for the response.
+    /// Sends the request and waits for the response.
     ///
     /// # Errors
     ///
@@ -111,34 +111,34 @@ impl Request {
 }
 
 impl Response {
-    /// The body as text. What is not UTF-8 in it is replaced.
+    /// The body as text. Invalid UTF-8 is replaced.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The first header of this name, in whatever case.
+    /// The first header with this name, ignoring case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
-/// What went wrong, and with which URL.
+/// A failed request, with its URL.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// The URL that was asked for.
+    /// The requested URL.
     pub url: String,
-    /// What the host answered.
+    /// The host's error.
     pub error: Error,
 }
 
 impl Failure {
-    /// What it would have taken: what the agent says is missing, otherwise the URL's scheme, host and port.
+    /// The grant that the request needs: the one that the agent reports as missing, otherwise the URL's origin.
     #[must_use]
     pub fn capability(&self) -> Capability {
         let missing = match &self.error {
-            Error::Denied(line) => granted_by(line),
+            Error::Denied(line) => granted_value(line),
             _ => None,
         };
         if let Some(origin) = missing {
@@ -148,7 +148,7 @@ impl Failure {
     }
 }
 
-/// A URL's scheme, host and port: what a grant to fetch it says.
+/// The scheme, host and port of a URL: the value of a `fetch` grant.
 ///
 /// ```
 /// assert_eq!(gauged_plugin::http::origin("http://localhost:8080/status?all"), "http://localhost:8080");
@@ -163,8 +163,8 @@ pub fn origin(url: &str) -> &str {
     url.bytes().position(ends).and_then(|end| url.get(..end)).unwrap_or(url)
 }
 
-/// What the agent is to do: a missing grant puts the plugin aside and is reported, a malformed request is a fault,
-/// everything else may pass, and the plugin is asked again.
+/// A missing grant becomes `Denied`, a malformed request is a fault of the plugin, and everything else may pass, so the
+/// agent retries at the next tick.
 impl From<Failure> for crate::Error {
     fn from(failure: Failure) -> Self {
         let capability = failure.capability();
@@ -174,9 +174,9 @@ impl From<Failure> for crate::Error {
             Error::InvalidRequest(why) => Self::Internal(why),
             Error::Resolve(why) | Error::Connect(why) => Self::Unavailable(format!("failed to reach {url}: {why}")),
             Error::Tls(why) => Self::Unavailable(format!("failed to reach {url} over TLS: {why}")),
-            Error::TooLarge(limit) => Self::Unavailable(format!("{url} answers with more than {limit} bytes")),
-            Error::Timeout => Self::Unavailable(format!("{url} did not answer in time")),
-            Error::Protocol(why) => Self::Unavailable(format!("{url} does not answer with HTTP: {why}")),
+            Error::TooLarge(limit) => Self::Unavailable(format!("the response of {url} has more than {limit} bytes")),
+            Error::Timeout => Self::Unavailable(format!("{url} did not respond in time")),
+            Error::Protocol(why) => Self::Unavailable(format!("{url} did not return HTTP: {why}")),
         }
     }
 }
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_say_what_the_agent_is_to_do() {
+    fn failures_map_to_plugin_errors() {
         let failure = |url: &str, error| crate::Error::from(Failure { url: url.to_owned(), error });
         let missing = |url: &str| match failure(url, Error::Denied(String::new())) {
             crate::Error::Denied(Need { capability: Capability::Fetch(origin), .. }) => origin,
@@ -200,12 +200,12 @@ mod tests {
         let failure_of = |error| Failure { url: "http://db".to_owned(), error };
         assert_eq!(failure_of(elsewhere).capability(), Capability::Fetch("http://127.0.0.1".to_owned()));
         assert!(matches!(failure("x", Error::InvalidRequest(String::new())), crate::Error::Internal(_)));
-        let timeout = crate::Error::Unavailable("http://x did not answer in time".to_owned());
+        let timeout = crate::Error::Unavailable("http://x did not respond in time".to_owned());
         assert_eq!(failure("http://x", Error::Timeout), timeout);
     }
 
     #[test]
-    fn a_response_is_read_by_its_parts() {
+    fn response_text_and_headers_are_lenient() {
         let response = Response {
             status: 200,
             headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_what_it_was_told() {
+    fn request_builder_sets_every_field() {
         let request = Request::new("POST", "http://x").header("a", "b").header("a", "c").body("d").timeout_ms(5);
         let expected = wire::Request {
             method: "POST".to_owned(),

@@ -1,28 +1,27 @@
-//! JSON, read straight into the type that a plugin declares for its settings; what does not fit is told by its key. There
-//! is a reader of its own because the one that everybody uses makes a plugin larger by more than all else that it does:
-//! by what it takes to read any float exactly, and to tell lines and columns that nobody has written. Knows only values
+//! A JSON deserialiser for settings whose errors name the key. serde_json would make a plugin more than twice as large,
+//! mostly for exact floats and for line and column numbers, which the agent's JSON does not need. Supports only values
 //! that a configuration can have.
 
-mod mistake;
+mod error;
 
-pub(crate) use mistake::Mistake;
+pub(crate) use error::Error;
 
 use std::borrow::Cow;
 
 use serde::de::value::{CowStrDeserializer, MapAccessDeserializer};
 use serde::de::{self, DeserializeOwned, DeserializeSeed, Visitor};
 
-/// Reads a whole document.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Mistake> {
+/// Deserialises a whole document.
+pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     let mut reader = Reader { text, at: 0 };
     let value = T::deserialize(&mut reader)?;
     match reader.peek() {
         None => Ok(value),
-        Some(_) => Err(reader.mistake()),
+        Some(_) => Err(reader.error()),
     }
 }
 
-/// The beginning of a value: all of it, unless it holds others.
+/// A scalar value, or the start of a list or table.
 enum Token<'de> {
     Null,
     Boolean(bool),
@@ -40,8 +39,8 @@ struct Reader<'de> {
 }
 
 impl<'de> Reader<'de> {
-    fn mistake(&self) -> Mistake {
-        Mistake::at("", format!("is not JSON at byte {}", self.at))
+    fn error(&self) -> Error {
+        Error::at("", format!("is not valid JSON at byte {}", self.at))
     }
 
     /// The next byte that is not white space.
@@ -51,16 +50,16 @@ impl<'de> Reader<'de> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn expect(&mut self, byte: u8) -> Result<(), Mistake> {
+    fn expect(&mut self, byte: u8) -> Result<(), Error> {
         if self.peek() != Some(byte) {
-            return Err(self.mistake());
+            return Err(self.error());
         }
         self.at += 1;
         Ok(())
     }
 
-    /// Whether there is one more in a list or a table, before which a comma stands unless it is the first.
-    fn has_next(&mut self, end: u8, is_first: bool) -> Result<bool, Mistake> {
+    /// Whether a list or table has another element. Reads the comma before it.
+    fn has_next(&mut self, end: u8, is_first: bool) -> Result<bool, Error> {
         if self.peek() == Some(end) {
             return Ok(false);
         }
@@ -70,16 +69,16 @@ impl<'de> Reader<'de> {
         Ok(true)
     }
 
-    /// The end of a list or a table of which all was read that is wanted.
-    fn end(&mut self, end: u8) -> Result<(), Mistake> {
+    /// Reads the end of a list or table.
+    fn end(&mut self, end: u8) -> Result<(), Error> {
         match self.peek() {
-            Some(b',') => Err(Mistake::at("", "has more elements than are expected".to_owned())),
+            Some(b',') => Err(Error::at("", "has too many elements".to_owned())),
             _ => self.expect(end),
         }
     }
 
-    fn token(&mut self) -> Result<Token<'de>, Mistake> {
-        let first = self.peek().ok_or_else(|| self.mistake())?;
+    fn token(&mut self) -> Result<Token<'de>, Error> {
+        let first = self.peek().ok_or_else(|| self.error())?;
         let at = self.at;
         match first {
             b'"' => self.string().map(Token::Text),
@@ -91,15 +90,15 @@ impl<'de> Reader<'de> {
                 let rest = self.text.as_bytes().get(at..).unwrap_or_default();
                 let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
                 let word = self.text.get(at..at + rest.iter().take_while(is_part).count()).unwrap_or_default();
-                let token = word_token(word).ok_or_else(|| self.mistake())?;
+                let token = word_token(word).ok_or_else(|| self.error())?;
                 self.at += word.len();
                 Ok(token)
             }
         }
     }
 
-    /// A text, from one quote to the other.
-    fn string(&mut self) -> Result<Cow<'de, str>, Mistake> {
+    /// Reads a string with its quotes.
+    fn string(&mut self) -> Result<Cow<'de, str>, Error> {
         self.expect(b'"')?;
         let mut text = Cow::Borrowed("");
         loop {
@@ -113,12 +112,12 @@ impl<'de> Reader<'de> {
                     return Ok(text);
                 }
                 Some(b'\\') => text.to_mut().push(self.escape()?),
-                _ => return Err(self.mistake()),
+                _ => return Err(self.error()),
             }
         }
     }
 
-    fn escape(&mut self) -> Result<char, Mistake> {
+    fn escape(&mut self) -> Result<char, Error> {
         let escaped = self.text.as_bytes().get(self.at + 1).copied();
         let plain = match escaped {
             Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
@@ -127,14 +126,14 @@ impl<'de> Reader<'de> {
             Some(b'n') => '\n',
             Some(b'r') => '\r',
             Some(b't') => '\t',
-            Some(b'u') => return self.unicode().ok_or_else(|| self.mistake()),
-            _ => return Err(self.mistake()),
+            Some(b'u') => return self.unicode().ok_or_else(|| self.error()),
+            _ => return Err(self.error()),
         };
         self.at += 2;
         Ok(plain)
     }
 
-    /// `\u00e4`, or two of them where one does not suffice.
+    /// `\u00e4`, or a surrogate pair.
     fn unicode(&mut self) -> Option<char> {
         let unit = |at: usize| {
             let digits = self.text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -172,7 +171,7 @@ fn word_token(word: &str) -> Option<Token<'static>> {
     float(word).map(Token::Float)
 }
 
-/// Exact up to 15 digits and as many powers of ten.
+/// Exact up to 15 digits and exponents up to 15.
 fn float(word: &str) -> Option<f64> {
     use crate::kernel::Number as _;
     let (mantissa, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
@@ -187,9 +186,9 @@ fn float(word: &str) -> Option<f64> {
 }
 
 impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
-    type Error = Mistake;
+    type Error = Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.token()? {
             Token::Null => visitor.visit_unit(),
             Token::Boolean(value) => visitor.visit_bool(value),
@@ -211,11 +210,11 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         if self.peek() == Some(b'n') { self.deserialize_any(visitor) } else { visitor.visit_some(self) }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Mistake> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -225,7 +224,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Mistake> {
+    ) -> Result<V::Value, Error> {
         match self.token()? {
             Token::Text(variant) => visitor.visit_enum(CowStrDeserializer::new(variant)),
             Token::Table => {
@@ -234,7 +233,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
                 self.end(b'}')?;
                 Ok(value)
             }
-            _ => Err(Mistake::at("", "is neither a text nor a table".to_owned())),
+            _ => Err(Error::at("", "is neither a string nor a table".to_owned())),
         }
     }
 
@@ -244,36 +243,36 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     }
 }
 
-/// What is in a list.
+/// The elements of a list.
 struct Elements<'a, 'de> {
     reader: &'a mut Reader<'de>,
     read: usize,
 }
 
 impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
-    type Error = Mistake;
+    type Error = Error;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Mistake> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
         if !self.reader.has_next(b']', self.read == 0)? {
             return Ok(None);
         }
         let index = self.read;
         self.read += 1;
-        seed.deserialize(&mut *self.reader).map(Some).map_err(|mistake| mistake.within(&format!("[{index}]")))
+        seed.deserialize(&mut *self.reader).map(Some).map_err(|error| error.within(&format!("[{index}]")))
     }
 }
 
-/// What is in a table.
+/// The members of a table.
 struct Members<'a, 'de> {
     reader: &'a mut Reader<'de>,
-    /// The last one that was read.
+    /// The key read last.
     key: Option<Cow<'de, str>>,
 }
 
 impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
-    type Error = Mistake;
+    type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mistake> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
         if !self.reader.has_next(b'}', self.key.is_none())? {
             return Ok(None);
         }
@@ -284,9 +283,9 @@ impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
         seed.deserialize(CowStrDeserializer::new(key)).map(Some)
     }
 
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Mistake> {
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
         let value = seed.deserialize(&mut *self.reader);
-        value.map_err(|mistake| mistake.within(self.key.as_deref().unwrap_or_default()))
+        value.map_err(|error| error.within(self.key.as_deref().unwrap_or_default()))
     }
 }
 
@@ -298,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_json_is_and_nothing_else() {
+    fn json_values_match_serde_json() {
         for text in [
             "null",
             " true\n",
@@ -319,7 +318,7 @@ mod tests {
             r#"{ "a" : { "b" : [ null , { } ] } , "\u0063" : "d" }"#,
         ] {
             let (ours, expected): (Value, Value) = (read(text).expect(text), serde_json::from_str(text).expect(text));
-            // A zero has a sign only there.
+            // serde_json keeps the sign of zero.
             assert_eq!(ours.as_f64(), expected.as_f64(), "{text}");
             assert!(ours == expected || ours.as_f64() == Some(0.0), "{text}: {ours:?}");
         }
@@ -390,16 +389,16 @@ mod tests {
         "modes": [{"scaled": 0.5}, {"named": {"name": "y"}}], "maybe": null}"#;
 
     #[test]
-    fn fills_what_settings_are_made_of() {
-        let whole: Everything = read(WHOLE).expect("it is whole");
+    fn settings_of_every_type_are_read() {
+        let whole: Everything = read(WHOLE).expect("valid settings");
         let modes = vec![Mode::Scaled(0.5), Mode::Named { name: "y".to_owned() }];
         let (name, mode) = ("x".to_owned(), Mode::Plain);
         assert_eq!(whole, Everything { name, port: 80, ratio: 2.0, pair: (1, 2), mode, modes, maybe: None });
     }
 
     #[test]
-    fn what_does_not_fit_is_told_by_its_key() {
-        for (what, instead, key, message) in [
+    fn settings_error_names_the_key() {
+        for (original, replacement, key, message) in [
             (
                 r#""name": "x""#,
                 r#""nane": "x""#,
@@ -407,22 +406,22 @@ mod tests {
                 "unknown key; remove it, or use one of name, port, ratio, pair, mode, modes, maybe",
             ),
             (r#""name": "x", "#, "", "name", "is missing"),
-            (r#""name": "x""#, r#""name": "x", "name": "y""#, "name", "is there twice"),
+            (r#""name": "x""#, r#""name": "x", "name": "y""#, "name", "is set twice"),
             ("80", "70000", "port", "is 70000; expected u16"),
             ("80", "-1", "port", "is -1; expected u16"),
             ("80", "0.5", "port", "is a fraction; expected u16"),
             ("80", r#""http""#, "port", "is \"http\"; expected u16"),
             ("80", "[80]", "port", "is a list; expected u16"),
             ("[1, 2]", "[1]", "pair", "has 1 elements; expected a tuple of size 2"),
-            ("[1, 2]", "[1, 2, 3]", "pair", "has more elements than are expected"),
+            ("[1, 2]", "[1, 2, 3]", "pair", "has too many elements"),
             ("[1, 2]", "[1, true]", "pair[1]", "is true; expected u8"),
             (r#""plain""#, r#""fancy""#, "mode", "is \"fancy\"; use one of plain, scaled, named"),
-            (r#""plain""#, "1", "mode", "is neither a text nor a table"),
+            (r#""plain""#, "1", "mode", "is neither a string nor a table"),
             ("0.5", "null", "modes[0].scaled", "is null; expected f64"),
             (r#""y""#, "{}", "modes[1].named.name", "is a table; expected a string"),
         ] {
-            let text = WHOLE.replacen(what, instead, 1);
-            assert_eq!(read::<Everything>(&text), Err(Mistake::at(key, message.to_owned())), "{text}");
+            let text = WHOLE.replacen(original, replacement, 1);
+            assert_eq!(read::<Everything>(&text), Err(Error::at(key, message.to_owned())), "{text}");
         }
     }
 }

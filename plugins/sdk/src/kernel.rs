@@ -1,5 +1,5 @@
-//! The formats of the kernel's files, read so that each error names the file, the line and what was looked for. What a
-//! later kernel adds at the end of a line or of a file is passed over.
+//! Parsers for the kernel's file formats. Each error names the file, the line and the field. Fields and lines that later
+//! kernels append are ignored.
 //!
 //! ```
 //! use gauged_plugin::kernel::File;
@@ -7,25 +7,25 @@
 //! // `key: value kB`, as in /proc/meminfo, and `key value`, as in /proc/vmstat.
 //! let memory = File::new("/proc/meminfo", "MemTotal:  16384 kB\nHugePages_Total:   2\n");
 //! for line in memory.lines() {
-//!     let (key, mut values) = line.keyed();
+//!     let (key, mut values) = line.key_values();
 //!     match key {
-//!         "MemTotal" => assert_eq!(values.bytes("its size")?, 16 << 20),
-//!         "HugePages_Total" => assert_eq!(values.number::<u64>("how many")?, 2),
+//!         "MemTotal" => assert_eq!(values.bytes("the size")?, 16 << 20),
+//!         "HugePages_Total" => assert_eq!(values.number::<u64>("the number")?, 2),
 //!         _ => {}
 //!     }
 //! }
 //!
-//! // Columns, as in /proc/diskstats: as many as are wanted, whatever follows.
+//! // Columns, as in /proc/diskstats. Further columns are ignored.
 //! let disks = File::new("/proc/diskstats", "   8       0 sda 5 1 40 3 7 2 56 9 0 10 12 0 0\n");
 //! for line in disks.lines() {
 //!     let mut columns = line.fields();
-//!     let [_major, _minor] = columns.numbers::<u64, 2>("the device's number")?;
-//!     let name = columns.word("the device's name")?;
+//!     let [_major, _minor] = columns.numbers::<u64, 2>("the device number")?;
+//!     let name = columns.word("the device name")?;
 //!     let [reads, _merged, sectors] = columns.numbers("reads")?;
 //!     assert_eq!((name, reads, sectors), ("sda", 5_u64, 40));
 //! }
 //!
-//! // What is wrong is told with file and line.
+//! // Errors have file and line.
 //! let torn = File::new("/proc/diskstats", "   8       0 sda 5 x\n");
 //! let mut columns = torn.lines().next().expect("a line").fields();
 //! let error = columns.by_ref().skip(3).next().map(|_| columns.number::<u64>("merged reads")).expect("five columns");
@@ -36,13 +36,13 @@
 mod number;
 mod octal;
 mod page;
-mod paired;
+mod named_values;
 mod pressure;
 
+pub use named_values::NamedValue;
 pub use number::Number;
 pub use octal::unescape;
 pub use page::page_bytes;
-pub use paired::Pair;
 pub use pressure::{Pressure, Stall};
 
 use std::fmt;
@@ -50,7 +50,7 @@ use std::str::SplitAsciiWhitespace;
 
 use crate::files;
 
-/// A text file that was read: its path, for errors, and its content.
+/// The content of a text file, with its path for errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     path: String,
@@ -58,7 +58,7 @@ pub struct File {
 }
 
 impl File {
-    /// A file of this content, for tests and for what comes from elsewhere.
+    /// A file with this content, for tests and for text from another source.
     #[must_use]
     pub fn new(path: &str, text: impl Into<String>) -> Self {
         Self { path: path.to_owned(), text: text.into() }
@@ -73,44 +73,44 @@ impl File {
         Ok(Self::new(path, files::read_text(path)?))
     }
 
-    /// Reads a whole file, if there is one.
+    /// Reads a whole file; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// As [`files::read`], except that a file that is not there is none.
-    pub fn read_if_there(path: &str) -> Result<Option<Self>, files::Failure> {
-        Ok(files::read_text_if_there(path)?.map(|text| Self::new(path, text)))
+    /// As [`files::read`], except `NotFound`.
+    pub fn read_if_exists(path: &str) -> Result<Option<Self>, files::Failure> {
+        Ok(files::read_text_if_exists(path)?.map(|text| Self::new(path, text)))
     }
 
-    /// Its path.
+    /// The path.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Its content.
+    /// The content.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The lines that are not empty.
+    /// The non-empty lines.
     pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         let lines = (1..).zip(self.text.lines()).filter(|(_, text)| !text.trim_ascii().is_empty());
         lines.map(|(number, text)| Line { path: &self.path, number, text })
     }
 
-    /// The fields of the whole file, as of one line: `/proc/uptime`, `/proc/sys/fs/file-nr`.
+    /// The fields of a file with one line: `/proc/uptime`, `/proc/sys/fs/file-nr`.
     #[must_use]
     pub fn fields(&self) -> Fields<'_> {
         Line { path: &self.path, number: 0, text: &self.text }.fields()
     }
 
-    /// The number that is all there is in the file: `/proc/sys/fs/file-max`, most files in `/sys`.
+    /// The number in a file with a single value: `/proc/sys/fs/file-max`, most files in `/sys`.
     ///
     /// # Errors
     ///
-    /// There is no number.
+    /// The file does not start with a number.
     ///
     /// ```
     /// use gauged_plugin::kernel::File;
@@ -118,13 +118,13 @@ impl File {
     /// assert_eq!(File::new("/sys/class/thermal/thermal_zone0/temp", "41000\n").number(), Ok(41000_i64));
     /// ```
     pub fn number<T: Number>(&self) -> Result<T, Error> {
-        self.fields().number("the only one")
+        self.fields().number("value")
     }
 
-    /// An error that concerns the file as a whole: `/proc/stat: has no line cpu`.
+    /// An error in the file as a whole: `/proc/stat: missing line cpu`.
     #[must_use]
-    pub fn error(&self, what: impl fmt::Display) -> Error {
-        Error(format!("{}: {what}", self.path))
+    pub fn error(&self, message: impl fmt::Display) -> Error {
+        Error(format!("{}: {message}", self.path))
     }
 }
 
@@ -138,67 +138,67 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Its text.
+    /// The text.
     #[must_use]
     pub fn text(&self) -> &'a str {
         self.text
     }
 
-    /// Its fields, separated by spaces or tabs.
+    /// The fields, separated by spaces or tabs.
     #[must_use]
     pub fn fields(self) -> Fields<'a> {
         Fields { line: self, rest: self.text.split_ascii_whitespace() }
     }
 
-    /// What stands before the first colon or space, and the fields that follow.
+    /// The key before the first colon or space, and the fields after it.
     ///
     /// ```
     /// use gauged_plugin::kernel::File;
     ///
     /// let file = File::new("/proc/1/net/dev", "  eth0:1500 3\n");
-    /// let (interface, mut counters) = file.lines().next().expect("a line").keyed();
+    /// let (interface, mut counters) = file.lines().next().expect("a line").key_values();
     /// assert_eq!(interface, "eth0");
     /// assert_eq!(counters.number("bytes received"), Ok(1500_u64));
     /// ```
     #[must_use]
-    pub fn keyed(self) -> (&'a str, Fields<'a>) {
+    pub fn key_values(self) -> (&'a str, Fields<'a>) {
         let text = self.text.trim_ascii_start();
         let end = text.bytes().position(|byte| matches!(byte, b':' | b' ' | b'\t')).unwrap_or(text.len());
         let (key, rest) = text.split_at_checked(end).unwrap_or((text, ""));
         (key, Fields { line: self, rest: rest.strip_prefix(':').unwrap_or(rest).split_ascii_whitespace() })
     }
 
-    /// The number that a field of the form `name=number` has, if there is one.
+    /// The number in the field `name=number`; `None` without such a field.
     ///
     /// # Errors
     ///
-    /// There is one, and it is not such a number.
+    /// The value is not a number of this type.
     ///
     /// ```
     /// use gauged_plugin::kernel::File;
     ///
     /// let file = File::new("/sys/fs/cgroup/a/io.stat", "8:0 rbytes=4096 wbytes=0\n");
     /// let line = file.lines().next().expect("a line");
-    /// assert_eq!(line.named("rbytes"), Ok(Some(4096_u64)));
-    /// assert_eq!(line.named::<u64>("dbytes"), Ok(None));
+    /// assert_eq!(line.named_number("rbytes"), Ok(Some(4096_u64)));
+    /// assert_eq!(line.named_number::<u64>("dbytes"), Ok(None));
     /// ```
-    pub fn named<T: Number>(self, name: &str) -> Result<Option<T>, Error> {
+    pub fn named_number<T: Number>(self, name: &str) -> Result<Option<T>, Error> {
         let find = |field: &'a str| field.strip_prefix(name)?.strip_prefix('=');
         let Some(text) = self.fields().find_map(find) else { return Ok(None) };
         T::parse(text).map(Some).ok_or_else(|| self.error(format_args!("{text} is not a number ({name})")))
     }
 
-    /// An error that concerns this line.
+    /// An error in this line.
     #[must_use]
-    pub fn error(&self, what: impl fmt::Display) -> Error {
+    pub fn error(&self, message: impl fmt::Display) -> Error {
         match self.number {
-            0 => Error(format!("{}: {what}", self.path)),
-            number => Error(format!("{} line {number}: {what}", self.path)),
+            0 => Error(format!("{}: {message}", self.path)),
+            number => Error(format!("{} line {number}: {message}", self.path)),
         }
     }
 }
 
-/// The fields of a line, one after the other. As an iterator it yields those that are left.
+/// The fields of a line, read one after the other. Iterates over the remaining fields.
 #[derive(Debug, Clone)]
 pub struct Fields<'a> {
     line: Line<'a>,
@@ -206,35 +206,35 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The next field. `what` completes the error where there is none.
+    /// The next field. `what` names it in errors.
     ///
     /// # Errors
     ///
-    /// The line ends here.
+    /// No field is left.
     pub fn word(&mut self, what: &str) -> Result<&'a str, Error> {
-        self.rest.next().ok_or_else(|| self.line.error(format_args!("ends before {what}")))
+        self.rest.next().ok_or_else(|| self.line.error(format_args!("missing {what}")))
     }
 
-    /// The next field, a number: `u64`, `u32`, `i64` or `f64`.
+    /// The next field as a number: `u64`, `u32`, `i64` or `f64`.
     ///
     /// # Errors
     ///
-    /// The line ends here, or there is something else.
+    /// No field is left, or it is not a number of this type.
     pub fn number<T: Number>(&mut self, what: &str) -> Result<T, Error> {
         let word = self.word(what)?;
         T::parse(word).ok_or_else(|| self.line.error(format_args!("{word} is not a number ({what})")))
     }
 
-    /// The next field, a number, unless the line ends here: for columns that older kernels do not have.
+    /// The next field as a number; `None` at the end of the line, for columns that older kernels do not have.
     ///
     /// # Errors
     ///
-    /// There is something else.
-    pub fn number_if_there<T: Number>(&mut self, what: &str) -> Result<Option<T>, Error> {
+    /// The field is not a number of this type.
+    pub fn optional_number<T: Number>(&mut self, what: &str) -> Result<Option<T>, Error> {
         if self.rest.clone().next().is_none() { Ok(None) } else { self.number(what).map(Some) }
     }
 
-    /// The next `N` fields, numbers.
+    /// The next `N` fields as numbers.
     ///
     /// # Errors
     ///
@@ -247,7 +247,7 @@ impl<'a> Fields<'a> {
         Ok(numbers)
     }
 
-    /// The next field, a number, in bytes: a unit of kB that follows it is one of 1024 bytes.
+    /// The next field as a number of bytes. A following unit kB means 1024 bytes.
     ///
     /// # Errors
     ///
@@ -259,7 +259,7 @@ impl<'a> Fields<'a> {
             return Ok(number);
         }
         self.rest.next();
-        number.checked_mul(1024).ok_or_else(|| self.line.error(format_args!("{number} kB is too much ({what})")))
+        number.checked_mul(1024).ok_or_else(|| self.line.error(format_args!("{number} kB is too large ({what})")))
     }
 }
 
@@ -271,8 +271,8 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// A file that is not as it should be: which, where, and in what. With `?` it becomes [`Error::Internal`], since the
-/// plugin does not understand this kernel.
+/// A parse error, with file, line and field. With `?` it becomes [`Error::Internal`], because the plugin does not support
+/// this kernel's format.
 ///
 /// [`Error::Internal`]: crate::Error::Internal
 #[derive(Debug, Clone, PartialEq, Eq)]

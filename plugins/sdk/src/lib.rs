@@ -1,4 +1,4 @@
-//! Write a plugin for gauged: declare what it measures, implement [`Plugin`], and name the type in [`export!`].
+//! The SDK for gauged plugins: declare the metrics, implement [`Plugin`], and export the type with [`export!`].
 //!
 //! ```
 //! use gauged_plugin::kernel::File;
@@ -6,7 +6,7 @@
 //!
 //! gauged_plugin::metrics! {
 //!     module "entropy";
-//!     /// Random bits that the kernel has in store.
+//!     /// Random bits available in the kernel's pool.
 //!     AVAILABLE: gauge "available_bits" in "bit";
 //! }
 //!
@@ -29,59 +29,65 @@
 //!
 //! gauged_plugin::export!(Entropy);
 //!
-//! // In a test, with a host that has what the test says:
-//! use gauged_plugin::testing::{Host, Running};
+//! // In a test, on a scripted host:
+//! use gauged_plugin::testing::{Host, Harness};
 //!
 //! let mut host = Host::new();
 //! host.file("/proc/sys/kernel/random/entropy_avail", "256\n");
-//! let mut entropy = Running::<Entropy>::start(host, "{}")?;
+//! let mut entropy = Harness::<Entropy>::start(host, "{}")?;
 //! assert_eq!(entropy.tick()?.render(), "entropy.available_bits 256\n");
 //! # Ok::<(), Error>(())
 //! ```
 //!
 //! Build it as a `cdylib` for `wasm32-unknown-unknown`, and drop the `.wasm` file into the agent's plugins directory.
 //!
-//! # What there is
+//! # Contents
 //!
-//! | for | see |
+//! | task | see |
 //! |---|---|
-//! | saying what is measured | [`metrics!`], [`Sample`] |
+//! | metrics and samples | [`metrics!`], [`Sample`] |
 //! | settings | [`Configuration`], [`NoConfig`], [`select`] |
-//! | reading what the kernel tells | [`kernel`], [`files`] |
-//! | asking services | [`http`], [`net`], [`service`] |
-//! | rates and shares | [`rates`], [`percent`] |
-//! | telling the operator | [`Need`], [`Error`], [`log`] |
+//! | files of the kernel and other files | [`kernel`], [`files`] |
+//! | services | [`http`], [`net`], [`service`] |
+//! | rates and percentages | [`rates`], [`percent`] |
+//! | reports to the operator | [`Need`], [`Error`], [`log`] |
 //! | tests | `testing` |
 //!
-//! # What goes wrong
+//! # Errors
 //!
-//! Each variant of [`Error`] says what the agent does next, and `?` chooses one: what is not granted becomes
-//! [`Error::Denied`], what does not answer becomes [`Error::Unavailable`], a file that makes no sense becomes
-//! [`Error::Internal`]. Only the plugin knows when a host will never have what it measures: it answers
-//! [`Error::Unsupported`] then. A panic, too, costs no more than the tick: the agent starts the plugin afresh.
+//! Each variant of [`Error`] defines the agent's next step. `?` converts the SDK's failures:
 //!
-//! # What it costs
+//! | failure | becomes |
+//! |---|---|
+//! | a missing grant | [`Error::Denied`] |
+//! | no response, no such file | [`Error::Unavailable`] |
+//! | a file that cannot be parsed | [`Error::Internal`] |
 //!
-//! A tick costs what its calls of the host and its metrics cost: microseconds. The size of a component is memory for the
-//! agent and time when it compiles: one without settings has 25 KB, one with settings 60. What Rust makes large:
+//! Return [`Error::Unsupported`] yourself when this host will never have the metrics. A panic costs one tick: the agent
+//! restarts the plugin.
 //!
-//! | instead of | which adds | write |
+//! # Cost
+//!
+//! A tick costs microseconds: its host calls and its metrics. The size of a component is memory and compile time in the
+//! agent: 25 KB without settings, 60 KB with them. Large parts of Rust, and smaller replacements:
+//!
+//! | instead of | adds | write |
 //! |---|---|---|
 //! | `text.parse::<f64>()` | 19 KB | [`kernel::Number::parse`] |
 //! | formatting an `f64` | 16 KB | an integer |
 //! | `text.split(" ")` | 9 KB | `text.split(' ')`, or [`kernel::Line::fields`] |
 //! | `{:?}` of a text | 8 KB | `{}` |
 //! | `&text[at..]` | 7 KB | `text.get(at..)` |
-//! | `sort`, `sort_unstable` | 6 KB, 4 KB | nothing: order is of no use to a sample |
-//! | `BTreeMap`, `HashMap` | 4 KB, 5 KB | a `Vec`, where there are few |
+//! | `sort`, `sort_unstable` | 6 KB, 4 KB | nothing: samples need no order |
+//! | `BTreeMap`, `HashMap` | 4 KB, 5 KB | a `Vec`, for few entries |
 //! | `text.find("abc")` | 3 KB | `text.find('a')`, `strip_prefix`, `split_once(':')` |
 //!
 //! # Tests
 //!
-//! On any target other than wasm the host is a script: `cargo test` needs neither an agent nor a wasm toolchain. The
-//! module `testing` has the whole of it. It runs a plugin as the agent would, and holds it to the contract.
+//! On targets other than wasm the host is scripted, so `cargo test` needs neither an agent nor a wasm toolchain. The
+//! module `testing` runs a plugin as the agent would and checks the SDK rules.
 
-// The parts are in the order in which a plugin meets them.
+// In suggested reading order.
 pub mod descriptor;
 mod sample;
 mod config;
@@ -93,7 +99,7 @@ pub mod net;
 pub mod log;
 pub mod kernel;
 pub mod rates;
-mod share;
+mod percent;
 pub mod service;
 pub mod select;
 mod component;
@@ -101,7 +107,7 @@ mod host;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
-/// The contract as generated; the names below are the ones to use.
+/// Bindings generated from the WIT. Use the re-exports below.
 #[doc(hidden)]
 #[allow(missing_docs, clippy::pedantic, reason = "generated")]
 pub mod bindings {
@@ -118,49 +124,49 @@ pub mod bindings {
 
 pub use bindings::exports::gauged::plugin::collector::{Capability, Error, Invalid, Need, Tick};
 pub use bindings::gauged::plugin::metrics::{Kind, Value};
-pub use component::{Component, Holder};
+pub use component::{Component, InstanceCell};
 pub use config::{Configuration, NoConfig};
 pub use descriptor::Descriptor;
-pub use sample::{Measured, Row, Sample};
-pub use share::percent;
+pub use percent::percent;
+pub use sample::{IntoValue, Row, Sample};
 
-/// A plugin: what it is, how it is made, and what it measures.
+/// A plugin. The agent creates one instance per loaded file and calls it once per tick.
 pub trait Plugin: Sized + 'static {
-    /// Who the plugin is and which metrics it has.
+    /// Version, description and metrics.
     const ABOUT: About;
 
-    /// Its settings: a type that serde deserialises, or [`NoConfig`].
+    /// The settings: a type that serde deserialises, or [`NoConfig`].
     type Config: Configuration;
 
-    /// Makes the plugin. Whatever it holds is kept from one tick to the next.
+    /// Creates the plugin. Its fields are kept from tick to tick.
     ///
     /// # Errors
     ///
-    /// Whatever the plugin cannot work with; see the variants of [`Error`] for what the agent does about each, and
-    /// [`Error::invalid`] for settings that are of the right type and make no sense.
+    /// See the variants of [`Error`] for the agent's reaction to each. [`Error::invalid`] is for settings of the right
+    /// type with an invalid value.
     fn configure(config: Self::Config) -> Result<Self, Error>;
 
-    /// What the plugin will touch as it is configured, beyond what all plugins may. What of it is not granted is reported
+    /// The grants that the plugin needs as configured, beyond those that every plugin has. The agent reports missing ones
     /// to the operator, with the lines to add.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
     }
 
-    /// Measures, once a tick.
+    /// Measures, once per tick.
     ///
     /// # Errors
     ///
-    /// Why there is nothing to return this time; see the variants of [`Error`] for what the agent does about each.
+    /// See the variants of [`Error`] for the agent's reaction to each.
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error>;
 }
 
-/// Who a plugin is and what it measures.
+/// Static facts about a plugin: shown to operators and checked against its samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
     /// The plugin's own version: `env!("CARGO_PKG_VERSION")`.
     pub version: &'static str,
-    /// One sentence: what it measures.
+    /// One sentence on the subject of the metrics.
     pub description: &'static str,
-    /// All metrics that it can return, whatever its configuration: `METRICS` of [`metrics!`].
+    /// All metrics that any configuration can return: `METRICS` of [`metrics!`].
     pub metrics: &'static [Descriptor],
 }

@@ -1,8 +1,8 @@
-//! Streams of bytes to granted addresses, over TCP or unix sockets, for protocols other than HTTP. A connection may be
-//! kept in the plugin from one tick to the next.
+//! Byte streams to granted addresses, over TCP or unix sockets, for protocols other than HTTP. A plugin may keep a
+//! connection from tick to tick.
 //!
 //! ```
-//! use gauged_plugin::testing::{Conversation, Host};
+//! use gauged_plugin::testing::{ScriptedConnection, Host};
 //! use gauged_plugin::{Error, net::Connection};
 //!
 //! struct Redis {
@@ -11,26 +11,26 @@
 //!
 //! impl Redis {
 //!     fn ping(&mut self) -> Result<bool, Error> {
-//!         // Taken out, so that one that broke is not used again.
+//!         // `take`, so that a broken connection is not reused.
 //!         let redis = match self.connection.take() {
 //!             Some(connection) => connection,
 //!             None => Connection::open("127.0.0.1:6379")?,
 //!         };
 //!         redis.write(b"PING\r\n")?;
-//!         let answer = redis.read_until(b"\r\n", 1024)?;
+//!         let reply = redis.read_until(b"\r\n", 1024)?;
 //!         self.connection = Some(redis);
-//!         Ok(answer == b"+PONG\r\n")
+//!         Ok(reply == b"+PONG\r\n")
 //!     }
 //! }
 //!
 //! let mut host = Host::new();
-//! let once = Conversation::new().expects("PING\r\n").answers("+PO").answers("NG\r\n");
+//! let once = ScriptedConnection::new().expects("PING\r\n").replies("+PO").replies("NG\r\n");
 //! host.connection("127.0.0.1:6379", once.expects("PING\r\n").closes());
 //! let mut redis = Redis { connection: None };
 //! host.run(|| {
 //!     assert_eq!(redis.ping(), Ok(true));
-//!     assert!(matches!(redis.ping(), Err(Error::Unavailable(_))), "the server has gone");
-//!     assert!(matches!(redis.ping(), Err(Error::Unavailable(_))), "and nobody answers");
+//!     assert!(matches!(redis.ping(), Err(Error::Unavailable(_))), "connection closed");
+//!     assert!(matches!(redis.ping(), Err(Error::Unavailable(_))), "connection refused");
 //! });
 //! ```
 
@@ -38,29 +38,30 @@ use std::fmt;
 
 pub use crate::bindings::gauged::plugin::net::Error;
 use crate::host::net as host;
-use crate::need::granted_by;
+use crate::need::granted_value;
 use crate::{Capability, Need};
 
-/// How much is asked for at a time.
+/// The size of one read.
 const CHUNK_BYTES: u32 = 16 << 10;
 
-/// An open connection. It is closed when it is dropped.
+/// An open connection, closed on drop.
 pub struct Connection {
     address: String,
     connection: host::Connection,
 }
 
 impl Connection {
-    /// Connects to `host:port` or `unix:/path`. This and each later operation may take as long as the call has time.
+    /// Connects to `host:port` or `unix:/path`. The timeout of this and each later operation is the rest of the call's
+    /// budget.
     ///
     /// # Errors
     ///
-    /// Those of the contract; `?` turns them into what the agent is to do about them.
+    /// Those of the WIT; `?` converts them to [`crate::Error`].
     pub fn open(address: &str) -> Result<Self, Failure> {
         Self::connect(address, None)
     }
 
-    /// Connects, and gives this and each later operation so much time, if that is less than the call has.
+    /// Connects, with a shorter timeout for this and each later operation.
     ///
     /// # Errors
     ///
@@ -75,7 +76,7 @@ impl Connection {
         Ok(Self { address: address.to_owned(), connection })
     }
 
-    /// Writes all of the bytes. When that fails some of them may have been sent: open another connection.
+    /// Writes all bytes. After a failure some may have been sent: open another connection.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl Connection {
         self.connection.write(bytes).map_err(|error| Failure::new(&self.address, error))
     }
 
-    /// At least one and at most so many bytes, whatever has arrived; none when the peer has closed.
+    /// Reads the bytes that have arrived: at least one, at most `max_bytes`; empty when the peer has closed.
     ///
     /// # Errors
     ///
@@ -93,11 +94,11 @@ impl Connection {
         self.connection.read(max_bytes).map_err(|error| Failure::new(&self.address, error))
     }
 
-    /// Reads until what was read ends with this.
+    /// Reads until the data ends with `end`.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); and when the peer closes before, or sends more than so many bytes.
+    /// As [`open`](Self::open); also when the peer closes first, or sends more than `max_bytes`.
     pub fn read_until(&self, end: &[u8], max_bytes: usize) -> Result<Vec<u8>, Failure> {
         let broken = |why: String| Failure::new(&self.address, Error::Io(why));
         read_until(|| self.read(CHUNK_BYTES), end, max_bytes, broken)
@@ -130,12 +131,12 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// What went wrong, and with which address.
+/// A failed connection, with its address.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// The address that was asked for.
+    /// The requested address.
     pub address: String,
-    /// What the host answered.
+    /// The host's error.
     pub error: Error,
 }
 
@@ -144,19 +145,19 @@ impl Failure {
         Self { address: address.to_owned(), error }
     }
 
-    /// What it would have taken: what the agent says is missing, otherwise the address.
+    /// The grant that the connection needs: the one that the agent reports as missing, otherwise the address.
     #[must_use]
     pub fn capability(&self) -> Capability {
         let missing = match &self.error {
-            Error::Denied(line) => granted_by(line),
+            Error::Denied(line) => granted_value(line),
             _ => None,
         };
         Capability::Connect(missing.unwrap_or(&self.address).to_owned())
     }
 }
 
-/// What the agent is to do: a missing grant puts the plugin aside and is reported, a malformed address is a fault,
-/// everything else may pass, and the plugin is asked again.
+/// A missing grant becomes `Denied`, a malformed address is a fault of the plugin, and everything else may pass, so the
+/// agent retries at the next tick.
 impl From<Failure> for crate::Error {
     fn from(failure: Failure) -> Self {
         let capability = failure.capability();
@@ -165,7 +166,7 @@ impl From<Failure> for crate::Error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
             Error::InvalidAddress(why) => Self::Internal(why),
             Error::Resolve(why) | Error::Connect(why) => Self::Unavailable(format!("failed to reach {address}: {why}")),
-            Error::Timeout => Self::Unavailable(format!("{address} did not answer in time")),
+            Error::Timeout => Self::Unavailable(format!("{address} did not respond in time")),
             Error::Io(why) => Self::Unavailable(format!("the connection to {address} broke: {why}")),
         }
     }
@@ -176,18 +177,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_say_what_the_agent_is_to_do() {
+    fn failures_map_to_plugin_errors() {
         let failure = |error| crate::Error::from(Failure::new("db:1", error));
         assert!(matches!(failure(Error::Denied(String::new())), crate::Error::Denied(need)
             if need.capability == Capability::Connect("db:1".to_owned())));
         let elsewhere = Failure::new("db:1", Error::Denied("connect = [\"127.0.0.1:1\"]".to_owned()));
         assert_eq!(elsewhere.capability(), Capability::Connect("127.0.0.1:1".to_owned()));
         assert!(matches!(failure(Error::InvalidAddress("x".to_owned())), crate::Error::Internal(_)));
-        assert_eq!(failure(Error::Timeout), crate::Error::Unavailable("db:1 did not answer in time".to_owned()));
+        assert_eq!(failure(Error::Timeout), crate::Error::Unavailable("db:1 did not respond in time".to_owned()));
     }
 
     #[test]
-    fn reads_on_until_the_end_is_there() {
+    fn read_until_joins_partial_reads() {
         let read = |parts: &[&str], max_bytes: usize| {
             let mut parts = parts.iter().map(|part| part.as_bytes().to_vec());
             read_until(|| Ok(parts.next().unwrap_or_default()), b"\r\n", max_bytes, |why| why)

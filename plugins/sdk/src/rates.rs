@@ -1,9 +1,8 @@
-//! From counters to rates: what counters have grown by since the tick before.
+//! Rates of counters: their growth since the previous tick.
 
 use crate::Tick;
 
-/// Remembers `N` counters for each of any number of keys, such as the devices of a host, from one tick to the next. A
-/// key that was not asked for in a tick is forgotten.
+/// The previous values of `N` counters for each key, such as a device. Keys not used in a tick are dropped.
 ///
 /// ```
 /// use gauged_plugin::{Tick, rates::Rates};
@@ -13,19 +12,19 @@ use crate::Tick;
 ///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 };
 ///     disks.change(tick, "sda", [reads, milliseconds])
 /// };
-/// assert!(at(100, 5000, 20).is_none(), "nothing to compare with");
+/// assert!(at(100, 5000, 20).is_none(), "no previous value");
 ///
-/// let change = at(110, 5050, 120).expect("both have grown");
+/// let change = at(110, 5050, 120).expect("both grew");
 /// assert_eq!(change.by, [50, 100]);
 /// assert_eq!(change.per_second(), [5.0, 10.0]);
 ///
-/// assert!(at(120, 3, 0).is_none(), "the disk was replaced, and counts from zero");
+/// assert!(at(120, 3, 0).is_none(), "a replaced disk counts from zero");
 /// ```
 #[derive(Debug, Clone)]
 pub struct Rates<const N: usize> {
-    /// In the order in which they are asked for, which hardly ever changes: the next is nearly always where it is looked
-    /// for first.
+    /// In the order of the calls, which rarely changes between ticks.
     entries: Vec<Entry<N>>,
+    /// The likely position of the next key.
     next: usize,
     tick_ns: u64,
 }
@@ -37,17 +36,17 @@ struct Entry<const N: usize> {
     at_ns: u64,
 }
 
-/// What counters have grown by.
+/// The growth of all counters of a key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change<const N: usize> {
-    /// Each counter's growth.
+    /// Growth of each counter.
     pub by: [u64; N],
-    /// In which time.
+    /// Time between the two values.
     pub seconds: f64,
 }
 
 impl<const N: usize> Change<N> {
-    /// Each counter's growth in a second.
+    /// Growth of each counter per second.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
     pub fn per_second(&self) -> [f64; N] {
@@ -55,12 +54,12 @@ impl<const N: usize> Change<N> {
     }
 }
 
-/// What counters have grown by that may begin anew each by itself.
+/// The growth of each counter of a key that can restart independently of the others.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Changes<const N: usize> {
-    /// Each counter's growth; none of one that has fallen.
+pub struct EachChange<const N: usize> {
+    /// Growth of each counter; `None` for one that fell.
     pub by: [Option<u64>; N],
-    /// In which time.
+    /// Time between the two values.
     pub seconds: f64,
 }
 
@@ -71,10 +70,10 @@ impl<const N: usize> Default for Rates<N> {
 }
 
 impl<const N: usize> Rates<N> {
-    /// What the counters of this key have grown by since the tick before. None when it is new, and when any of them has
-    /// fallen, because what they count has restarted.
+    /// The growth of the counters of a key since the previous tick. `None` if the key is new, or if any counter fell
+    /// because its source restarted.
     pub fn change(&mut self, tick: Tick, key: &str, values: [u64; N]) -> Option<Change<N>> {
-        let Changes { by, seconds } = self.changes(tick, key, values)?;
+        let EachChange { by, seconds } = self.change_each(tick, key, values)?;
         let mut grown = [0; N];
         for (grown, by) in grown.iter_mut().zip(by) {
             *grown = by?;
@@ -82,8 +81,7 @@ impl<const N: usize> Rates<N> {
         Some(Change { by: grown, seconds })
     }
 
-    /// The same, where one that has fallen says nothing of the others: one that is too narrow for what it counts begins
-    /// anew by itself.
+    /// As [`change`](Self::change), for counters that restart independently, such as 32-bit counters that wrap.
     ///
     /// ```
     /// use gauged_plugin::{Tick, rates::Rates};
@@ -91,12 +89,12 @@ impl<const N: usize> Rates<N> {
     /// let mut disks = Rates::default();
     /// let mut at = |seconds: u64, reads: u64, milliseconds: u64| {
     ///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 };
-    ///     disks.changes(tick, "sda", [reads, milliseconds])
+    ///     disks.change_each(tick, "sda", [reads, milliseconds])
     /// };
-    /// assert!(at(100, 5000, 4_294_967_200).is_none(), "nothing to compare with");
-    /// assert_eq!(at(110, 5050, 4).expect("one has grown").by, [Some(50), None]);
+    /// assert!(at(100, 5000, 4_294_967_200).is_none(), "no previous value");
+    /// assert_eq!(at(110, 5050, 4).expect("one grew").by, [Some(50), None]);
     /// ```
-    pub fn changes(&mut self, tick: Tick, key: &str, values: [u64; N]) -> Option<Changes<N>> {
+    pub fn change_each(&mut self, tick: Tick, key: &str, values: [u64; N]) -> Option<EachChange<N>> {
         let now_ns = tick.monotonic_ns;
         if now_ns != self.tick_ns {
             let before_ns = self.tick_ns;
@@ -123,7 +121,7 @@ impl<const N: usize> Rates<N> {
         }
         #[allow(clippy::cast_precision_loss, reason = "exact for a hundred days between two ticks")]
         let seconds = (now_ns - before_ns) as f64 / 1e9;
-        Some(Changes { by, seconds })
+        Some(EachChange { by, seconds })
     }
 }
 
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_may_come_in_any_order() {
+    fn keys_in_any_order_keep_their_counters() {
         let mut rates = Rates::default();
         for (second, keys) in [(0, ["a", "b", "c"]), (1, ["a", "b", "c"]), (2, ["c", "a", "b"]), (3, ["b", "c", "a"])] {
             for key in keys {
@@ -148,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_there_at_a_tick_is_new_at_the_next() {
+    fn key_missing_for_a_tick_is_new_again() {
         let mut rates = Rates::default();
         rates.change(at(0), "gone", [1]);
         rates.change(at(0), "stays", [1]);
@@ -159,11 +157,11 @@ mod tests {
     }
 
     #[test]
-    fn one_that_falls_begins_anew() {
+    fn falling_counter_has_no_change() {
         let mut rates = Rates::default();
         rates.change(at(0), "", [5, 5]);
         assert_eq!(rates.change(at(1), "", [6, 4]), None);
         assert_eq!(rates.change(at(3), "", [8, 4]), Some(Change { by: [2, 0], seconds: 2.0 }));
-        assert_eq!(rates.change(at(3), "", [9, 9]), None, "no time has passed");
+        assert_eq!(rates.change(at(3), "", [9, 9]), None, "no time between the values");
     }
 }

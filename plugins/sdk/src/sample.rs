@@ -1,18 +1,18 @@
-//! What one tick yields: values by metric and labels, gathered by module as the contract wants them.
+//! The sample of one tick: values by metric and labels, grouped by module as in the WIT.
 
 use crate::bindings::gauged::plugin::metrics::{Label, Metric, Module};
 use crate::{Descriptor, Value};
 
-/// What a tick yields. The SDK hands an empty one to [`Plugin::collect`](crate::Plugin::collect).
+/// The sample of one tick. [`Plugin::collect`](crate::Plugin::collect) gets an empty one.
 ///
 /// ```
 /// use gauged_plugin::Sample;
 ///
 /// gauged_plugin::metrics! {
 ///     module "disk";
-///     /// Disks that there are.
+///     /// Number of disks.
 ///     DISKS: gauge "disks" in "1";
-///     /// Reads that were completed.
+///     /// Completed reads.
 ///     READS: counter "reads_total" in "{operation}";
 /// }
 ///
@@ -29,23 +29,23 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Sets a metric without labels. A value that is `None` is left out.
-    pub fn set(&mut self, metric: Descriptor, value: impl Measured) {
-        self.push(&metric, &[], value.measured());
+    /// Sets a metric without labels. `None` leaves it out.
+    pub fn set(&mut self, metric: Descriptor, value: impl IntoValue) {
+        self.push(&metric, &[], value.into_value());
     }
 
-    /// What is set next has these labels, in this order. Names and labels together are unique.
+    /// A row of metrics with these labels, in this order. Name and labels together must be unique.
     pub fn labelled<'a>(&'a mut self, labels: &'a [(&'a str, &'a str)]) -> Row<'a> {
         Row { sample: self, labels }
     }
 
-    /// How many values were set.
+    /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.modules.iter().map(|module| module.metrics.len()).sum()
     }
 
-    /// Whether nothing was set.
+    /// Whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.modules.is_empty()
@@ -59,7 +59,7 @@ impl Sample {
         let Some(value) = value else { return };
         let labels = labels.iter().map(|&(name, value)| Label { name: name.to_owned(), value: value.to_owned() });
         let metric_of_sample = Metric { name: metric.name.to_owned(), labels: labels.collect(), value };
-        // Nearly always the last one: a plugin has one module, or fills one after the other.
+        // Search from the end: most plugins fill one module after the other.
         match self.modules.iter_mut().rev().find(|module| module.name == metric.module) {
             Some(module) => module.metrics.push(metric_of_sample),
             None => self.modules.push(Module { name: metric.module.to_owned(), metrics: vec![metric_of_sample] }),
@@ -67,7 +67,7 @@ impl Sample {
     }
 }
 
-/// Metrics that share labels, as made by [`Sample::labelled`].
+/// Metrics with the same labels, made by [`Sample::labelled`].
 #[derive(Debug)]
 pub struct Row<'a> {
     sample: &'a mut Sample,
@@ -75,37 +75,37 @@ pub struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Sets a metric with the labels of this row. A value that is `None` is left out.
-    pub fn set(&mut self, metric: Descriptor, value: impl Measured) -> &mut Self {
-        self.sample.push(&metric, self.labels, value.measured());
+    /// Sets a metric with the labels of this row. `None` leaves it out.
+    pub fn set(&mut self, metric: Descriptor, value: impl IntoValue) -> &mut Self {
+        self.sample.push(&metric, self.labels, value.into_value());
         self
     }
 }
 
-/// What can be the value of a metric: an integer, a float, yes or no, or a text; or an `Option` of these, of which
-/// `None` leaves the metric out of the sample.
-pub trait Measured {
+/// A type that can be the value of a metric: an integer, float, boolean or text, or an `Option` of these, where `None`
+/// leaves the metric out.
+pub trait IntoValue {
     #[doc(hidden)]
-    fn measured(self) -> Option<Value>;
+    fn into_value(self) -> Option<Value>;
 }
 
-impl<T: Measured> Measured for Option<T> {
-    fn measured(self) -> Option<Value> {
-        self?.measured()
+impl<T: IntoValue> IntoValue for Option<T> {
+    fn into_value(self) -> Option<Value> {
+        self?.into_value()
     }
 }
 
-macro_rules! measured {
+macro_rules! into_value {
     ($($from:ty as $case:ident($convert:expr),)+) => {
-        $(impl Measured for $from {
-            fn measured(self) -> Option<Value> {
+        $(impl IntoValue for $from {
+            fn into_value(self) -> Option<Value> {
                 Some(Value::$case($convert(self)))
             }
         })+
     };
 }
 
-measured! {
+into_value! {
     u64 as Unsigned(u64::from),
     u32 as Unsigned(u64::from),
     u16 as Unsigned(u64::from),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_are_gathered_by_module() {
+    fn metrics_are_grouped_by_module() {
         let mut sample = Sample::default();
         assert!(sample.is_empty());
         sample.set(FIRST, 1_u64);

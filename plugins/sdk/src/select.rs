@@ -1,8 +1,8 @@
-//! Which of many things a plugin measures, as an operator writes it: names to include and names to exclude.
+//! Settings that select by name: patterns to include and to exclude.
 
 use serde::Deserialize;
 
-/// A name in which `*` stands for any text.
+/// A pattern for names, in which `*` stands for any text.
 ///
 /// ```
 /// use gauged_plugin::select::Pattern;
@@ -16,38 +16,38 @@ use serde::Deserialize;
 pub struct Pattern(String);
 
 impl Pattern {
-    /// What is written so.
+    /// The pattern with this text.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// Whether it stands for the whole of a name.
+    /// Whether the pattern matches the whole name.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let mut parts = self.0.as_bytes().split(|&byte| byte == b'*');
         let name = name.as_bytes();
         let start = parts.next().unwrap_or_default();
         let Some(end) = parts.next_back() else { return start == name };
-        let Some(mut open) = name.strip_prefix(start).and_then(|open| open.strip_suffix(end)) else { return false };
-        // Found as early as possible, what stands between two stars leaves the most to what follows.
+        let Some(mut rest) = name.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)) else { return false };
+        // Taking the first match of each part leaves the most text for the parts after it.
         for part in parts.filter(|part| !part.is_empty()) {
-            let Some(at) = open.windows(part.len()).position(|window| window == part) else { return false };
-            open = open.get(at + part.len()..).unwrap_or_default();
+            let Some(at) = rest.windows(part.len()).position(|window| window == part) else { return false };
+            rest = rest.get(at + part.len()..).unwrap_or_default();
         }
         true
     }
 }
 
-/// Names that are included, unless they are excluded. Nothing to include means all.
+/// Included names, less the excluded ones. An empty `include` means all names.
 ///
 /// ```
 /// use gauged_plugin::{Configuration, select::Selection};
 ///
 /// let disks = Selection::from_json(r#"{"include": ["sd*", "nvme*"], "exclude": ["sdz"]}"#)?;
-/// assert!(disks.picks("sda"));
-/// assert!(!disks.picks("sdz"));
-/// assert!(!disks.picks("loop0"));
+/// assert!(disks.includes("sda"));
+/// assert!(!disks.includes("sdz"));
+/// assert!(!disks.includes("loop0"));
 /// # Ok::<(), gauged_plugin::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -58,34 +58,34 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// All but these.
+    /// All names.
     #[must_use]
-    pub fn except(exclude: &[&str]) -> Self {
-        Self { include: Vec::new(), exclude: exclude.iter().map(|text| Pattern::new(text)).collect() }
+    pub fn all() -> Self {
+        Self::default()
     }
 
-    /// Only these.
+    /// Only names that match one of these patterns.
     #[must_use]
     pub fn only(include: &[&str]) -> Self {
         Self { include: include.iter().map(|text| Pattern::new(text)).collect(), exclude: Vec::new() }
     }
 
-    /// Of these, all but those.
+    /// The selection without names that match one of these patterns.
     ///
     /// ```
     /// use gauged_plugin::select::Selection;
     ///
-    /// let disks = Selection::only(&["sd*"]).but(&["sd*9"]);
-    /// assert!(disks.picks("sda1") && !disks.picks("sda9") && !disks.picks("loop0"));
+    /// let disks = Selection::only(&["sd*"]).except(&["sd*9"]);
+    /// assert!(disks.includes("sda1") && !disks.includes("sda9") && !disks.includes("loop0"));
     /// ```
     #[must_use]
-    pub fn but(self, exclude: &[&str]) -> Self {
-        Self { exclude: Self::except(exclude).exclude, ..self }
+    pub fn except(self, exclude: &[&str]) -> Self {
+        Self { exclude: exclude.iter().map(|text| Pattern::new(text)).collect(), ..self }
     }
 
-    /// Whether a name is among them.
+    /// Whether the selection includes a name.
     #[must_use]
-    pub fn picks(&self, name: &str) -> bool {
+    pub fn includes(&self, name: &str) -> bool {
         let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
         (self.include.is_empty() || matches(&self.include)) && !matches(&self.exclude)
     }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn star_matches_any_text() {
         for (pattern, matches, others) in [
             ("", &[""][..], &["a"][..]),
             ("eth0", &["eth0"], &["eth", "eth01", "xeth0", ""]),
@@ -116,11 +116,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_excluded_stays_out() {
+    fn exclude_wins_over_include() {
         let only = Selection::only(&["sd*"]);
-        assert!(only.picks("sda") && !only.picks("vda"));
-        let except = Selection::except(&["loop*", "ram*"]);
-        assert!(except.picks("sda") && !except.picks("loop7"));
-        assert!(Selection::default().picks("anything"));
+        assert!(only.includes("sda") && !only.includes("vda"));
+        let except = Selection::all().except(&["loop*", "ram*"]);
+        assert!(except.includes("sda") && !except.includes("loop7"));
+        assert!(Selection::default().includes("anything"));
     }
 }

@@ -1,28 +1,28 @@
-//! Services that a plugin asks for their state: up or down, why, and how several of them share the time of one call. That
-//! a service is down is what such a plugin is there to say, so it is measured, and no error.
+//! Services that a plugin polls: their state, the reason of a failure, and the time that each may take. A service that is
+//! down is a measurement, not an error.
 //!
 //! ```
-//! use gauged_plugin::service::{Service, Turns};
+//! use gauged_plugin::service::{Service, Poller};
 //! use gauged_plugin::{Error, Sample, Tick, http};
 //!
 //! gauged_plugin::metrics! {
 //!     module "web";
-//!     /// Whether the server answers.
+//!     /// Whether the server responds.
 //!     UP: gauge "up" in "1";
 //! }
 //!
 //! struct Web {
 //!     servers: Vec<Service>,
-//!     turns: Turns,
+//!     poller: Poller,
 //! }
 //!
 //! impl Web {
 //!     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-//!         let Self { servers, turns } = self;
-//!         turns.take(tick, servers, |server, timeout_ms| {
-//!             let asked = http::Request::new("GET", server.name()).timeout_ms(timeout_ms).send();
-//!             // Whoever is not granted the server learns of that; a server that does not answer is down.
-//!             let is_up = server.note(asked.map_err(Into::into))?.is_some();
+//!         let Self { servers, poller } = self;
+//!         poller.poll(tick, servers, |server, timeout_ms| {
+//!             let response = http::Request::new("GET", server.name()).timeout_ms(timeout_ms).send();
+//!             // A missing grant is an error; a server that does not respond is down.
+//!             let is_up = server.record(response.map_err(Into::into))?.is_some();
 //!             sample.labelled(&[("url", server.name())]).set(UP, is_up);
 //!             Ok(())
 //!         })
@@ -34,7 +34,7 @@
 //! host.http("http://a/", response(200, ""));
 //! host.run(|| {
 //!     let servers = ["http://a/", "http://b/"].map(Service::new).to_vec();
-//!     let (mut web, mut sample) = (Web { servers, turns: Turns::default() }, Sample::default());
+//!     let (mut web, mut sample) = (Web { servers, poller: Poller::default() }, Sample::default());
 //!     let tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000 };
 //!     web.collect(tick, &mut sample)?;
 //!     assert_eq!(sample.len(), 2);
@@ -46,29 +46,29 @@
 //! # Ok::<(), Error>(())
 //! ```
 
-mod turns;
+mod poller;
 
-pub use turns::Turns;
+pub use poller::Poller;
 
 use crate::{Error, http, log, net};
 
-/// Why a service is down, or why that cannot be said.
+/// A failed poll of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// One word of few, for the value of a label: `timeout`, `connect`.
+    /// One of a few words, for use as a label value: `timeout`, `connect`.
     pub reason: &'static str,
-    /// [`Error::Unavailable`] with the whole story where the service is down; anything else is not the service's doing.
+    /// [`Error::Unavailable`] with the details if the service is down. Other variants are not the service's fault.
     pub error: Error,
 }
 
 impl Failure {
-    /// The service is down: it answers, and not as it should.
+    /// A service that is down because of its response.
     ///
     /// ```
     /// use gauged_plugin::{Error, service::Failure};
     ///
-    /// let failure = Failure::down("status", "it answers 503");
-    /// assert_eq!(failure.error, Error::Unavailable("it answers 503".to_owned()));
+    /// let failure = Failure::down("status", "returned status 503");
+    /// assert_eq!(failure.error, Error::Unavailable("returned status 503".to_owned()));
     /// ```
     #[must_use]
     pub fn down(reason: &'static str, why: impl Into<String>) -> Self {
@@ -106,46 +106,46 @@ impl From<net::Failure> for Failure {
     }
 }
 
-/// A service, and how it was.
+/// A service, with its last state and its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     name: String,
-    /// Why it was down when it was last asked.
-    down: Option<&'static str>,
+    /// The reason of the last poll's failure.
+    down_reason: Option<&'static str>,
     failures: Vec<(&'static str, u64)>,
 }
 
 impl Service {
-    /// One that was not asked yet. Operators know it by this name.
+    /// A service that was not polled yet. The name is shown to operators.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), down: None, failures: Vec::new() }
+        Self { name: name.to_owned(), down_reason: None, failures: Vec::new() }
     }
 
-    /// Its name.
+    /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Notes what became of asking it: none when it is down. The log has a line when it goes down, when the reason
-    /// becomes another, and when it is up again.
+    /// Records the result of a poll; returns `None` if the service is down. Logs a line when it goes down, when the reason
+    /// changes, and when it is up again.
     ///
     /// # Errors
     ///
-    /// What is not the service's doing: a grant that is missing, a malformed address.
-    pub fn note<T>(&mut self, asked: Result<T, Failure>) -> Result<Option<T>, Error> {
-        let (reason, why) = match asked {
-            Ok(answer) => {
-                if self.down.take().is_some() {
+    /// A failure that is not the service's fault: a missing grant, a malformed address.
+    pub fn record<T>(&mut self, result: Result<T, Failure>) -> Result<Option<T>, Error> {
+        let (reason, why) = match result {
+            Ok(response) => {
+                if self.down_reason.take().is_some() {
                     log::info(&[&self.name, " is up again"].concat());
                 }
-                return Ok(Some(answer));
+                return Ok(Some(response));
             }
             Err(Failure { reason, error: Error::Unavailable(why) }) => (reason, why),
             Err(Failure { error, .. }) => return Err(error),
         };
-        if self.down.replace(reason) != Some(reason) {
+        if self.down_reason.replace(reason) != Some(reason) {
             log::warn(&[&self.name, " is down: ", &why].concat());
         }
         match self.failures.iter_mut().find(|(known, _)| *known == reason) {
@@ -155,13 +155,13 @@ impl Service {
         Ok(None)
     }
 
-    /// Why it was down when it was last asked; none when it was up.
+    /// The reason why the service was down at the last poll; `None` if it was up.
     #[must_use]
-    pub fn down(&self) -> Option<&'static str> {
-        self.down
+    pub fn down_reason(&self) -> Option<&'static str> {
+        self.down_reason
     }
 
-    /// How often it was down for which reason, since the plugin was started.
+    /// The number of failed polls by reason, since the plugin started.
     #[must_use]
     pub fn failures(&self) -> &[(&'static str, u64)] {
         &self.failures
@@ -175,30 +175,30 @@ mod tests {
     use crate::{Capability, Need};
 
     #[test]
-    fn changes_are_logged_and_failures_counted() {
+    fn state_changes_are_logged_and_failures_counted() {
         let mut host = Host::new();
         let mut service = Service::new("db");
         host.run(|| {
-            let down = |reason| Err(Failure::down(reason, "so it is"));
-            assert_eq!(service.note(Ok(7)), Ok(Some(7)));
-            for (answer, is_down) in [(Ok(()), None), (down("timeout"), Some("timeout"))] {
-                assert_eq!(service.note(answer).map(|answer| answer.is_some()), Ok(is_down.is_none()));
-                assert_eq!(service.down(), is_down);
+            let down = |reason| Err(Failure::down(reason, "no reply"));
+            assert_eq!(service.record(Ok(7)), Ok(Some(7)));
+            for (result, reason) in [(Ok(()), None), (down("timeout"), Some("timeout"))] {
+                assert_eq!(service.record(result).map(|response| response.is_some()), Ok(reason.is_none()));
+                assert_eq!(service.down_reason(), reason);
             }
-            for answer in [down("timeout"), down("closed"), down("timeout"), Ok(()), Ok(())] {
-                service.note(answer).expect("its own doing");
+            for result in [down("timeout"), down("closed"), down("timeout"), Ok(()), Ok(())] {
+                service.record(result).expect("the service's own fault");
             }
-            let denied = Error::Denied(Need::connect("db:1", "ask"));
-            let refused = service.note(Err::<(), _>(Failure { reason: "denied", error: denied.clone() }));
+            let denied = Error::Denied(Need::connect("db:1", "read counters"));
+            let refused = service.record(Err::<(), _>(Failure { reason: "denied", error: denied.clone() }));
             assert_eq!(refused, Err(denied));
         });
         assert_eq!(service.failures(), [("timeout", 3), ("closed", 1)]);
-        let down = "WARN db is down: so it is";
+        let down = "WARN db is down: no reply";
         assert_eq!(host.messages(), [down, down, down, "INFO db is up again"]);
     }
 
     #[test]
-    fn what_does_not_answer_is_down_and_nothing_else_is() {
+    fn only_service_failures_mean_down() {
         let http = |error| Failure::from(http::Failure { url: "http://a/b".to_owned(), error });
         let net = |error| Failure::from(net::Failure { address: "a:1".to_owned(), error });
         let text = String::new;

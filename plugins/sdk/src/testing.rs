@@ -1,12 +1,12 @@
-//! Tests of plugins with an ordinary `cargo test`: a host that has what the test says, and a plugin that runs on it as it
-//! would in the agent, held to the contract. Not there on wasm.
+//! Tests of plugins with `cargo test`: a scripted [`Host`], and a [`Harness`] that runs a plugin on it as the agent would
+//! and checks the SDK rules. Not available on wasm.
 //!
-//! A fixture machine is a directory with the files of a host, as in `fixtures/web-1/proc/uptime`, beside the plugin's
-//! `Cargo.toml`. What it yields is compared with a file by [`hold_file`], or with an inline text by [`expect!`]; `UPDATE_EXPECT=1 cargo test` writes
-//! both, to be read before they are committed.
+//! A fixture machine is a directory with the files of a host, such as `fixtures/web-1/proc/uptime`, beside the plugin's
+//! `Cargo.toml`. Compare its sample with a file by [`assert_golden`] or with inline text by [`expect!`]. `UPDATE_EXPECT=1
+//! cargo test` writes both; review them before you commit.
 //!
 //! ```
-//! use gauged_plugin::testing::{Host, Running, expect};
+//! use gauged_plugin::testing::{Host, Harness, expect};
 //! # use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick, kernel::File};
 //! # gauged_plugin::metrics! {
 //! #     module "uptime";
@@ -15,7 +15,7 @@
 //! # }
 //! # struct Uptime;
 //! # impl Plugin for Uptime {
-//! #     const ABOUT: About = About { version: "1.0.0", description: "How long the host is up.", metrics: METRICS };
+//! #     const ABOUT: About = About { version: "1.0.0", description: "Time since boot.", metrics: METRICS };
 //! #     type Config = NoConfig;
 //! #     fn configure(_: NoConfig) -> Result<Self, Error> { Ok(Self) }
 //! #     fn collect(&mut self, _: Tick, sample: &mut Sample) -> Result<(), Error> {
@@ -24,11 +24,11 @@
 //! #     }
 //! # }
 //!
-//! // `Host::at("fixtures/web-1")` for a fixture machine.
+//! // `Host::from_fixture("fixtures/web-1")` for a fixture machine.
 //! let mut host = Host::new();
 //! host.file("/proc/uptime", "12.50 40.00\n");
 //!
-//! let mut uptime = Running::<Uptime>::start(host, "{}")?;
+//! let mut uptime = Harness::<Uptime>::start(host, "{}")?;
 //! let sample = uptime.tick()?;
 //! assert_eq!(sample["uptime.seconds"], 12.5);
 //! expect![[r#"
@@ -40,44 +40,44 @@
 //! # Ok::<(), Error>(())
 //! ```
 
-mod contract;
-mod conversation;
-mod hold;
-mod observed;
-pub(crate) mod scripted;
+mod rules;
+mod scripted_connection;
+mod golden;
+mod sample_map;
+pub(crate) mod scripted_host;
 
-pub use conversation::Conversation;
 pub use expect_test::expect;
-pub use hold::{hold_file, hold_readme, metrics_table};
-pub use observed::Observed;
-pub use scripted::{Host, response};
+pub use golden::{assert_golden, assert_readme_metrics, metrics_table};
+pub use sample_map::SampleMap;
+pub use scripted_connection::ScriptedConnection;
+pub use scripted_host::{Host, response};
 
 use std::fmt;
 use std::time::Duration;
 
-use self::contract::Contract;
+use self::rules::Rules;
 use crate::{Error, Need, Plugin, Tick, component};
 
-/// The time from one tick to the next, unless a test says otherwise.
+/// The default time between two ticks.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// When the first tick is, in seconds since the Unix epoch: a day in September 2026.
+/// The time of the first tick, in seconds since the Unix epoch: a day in September 2026.
 pub const FIRST_TICK_UNIX_SECONDS: u64 = 1_790_000_000;
 
-/// What the clock that never goes backwards shows then.
+/// The monotonic clock at the first tick.
 const FIRST_MONOTONIC: Duration = Duration::from_secs(1_000);
 
-/// A plugin that was configured, and the host that it runs on.
-pub struct Running<P> {
+/// A configured plugin on a scripted host.
+pub struct Harness<P> {
     plugin: P,
     host: Host,
-    contract: Contract,
-    /// The time from the first tick to the last one, if there was any.
+    rules: Rules,
+    /// The time from the first tick to the last one.
     elapsed: Option<Duration>,
 }
 
-impl<P: Plugin> Running<P> {
-    /// Configures a plugin on this host, with a JSON object as the agent hands it; `{}` where nothing is configured.
+impl<P: Plugin> Harness<P> {
+    /// Configures a plugin on a host, with a JSON object as from the agent; `{}` without configuration.
     ///
     /// # Errors
     ///
@@ -85,10 +85,10 @@ impl<P: Plugin> Running<P> {
     pub fn start(host: Host, config: &str) -> Result<Self, Error> {
         let mut host = host;
         let plugin = host.run(|| component::configure::<P>(config))?;
-        Ok(Self { plugin, host, contract: Contract::new(P::ABOUT), elapsed: None })
+        Ok(Self { plugin, host, rules: Rules::new(P::ABOUT), elapsed: None })
     }
 
-    /// Collects, 10 s after the tick before (the first time at [`FIRST_TICK_UNIX_SECONDS`]), and holds what comes back to the contract.
+    /// Collects, 10 s after the previous tick (first at [`FIRST_TICK_UNIX_SECONDS`]), and checks the SDK rules.
     ///
     /// # Errors
     ///
@@ -96,13 +96,12 @@ impl<P: Plugin> Running<P> {
     ///
     /// # Panics
     ///
-    /// The contract is broken: the plugin would fail in the agent, or metrics of it would be dropped. The message says
-    /// how.
-    pub fn tick(&mut self) -> Result<Observed, Error> {
+    /// The sample breaks an SDK rule: in the agent the plugin would fail, or metrics would be dropped.
+    pub fn tick(&mut self) -> Result<SampleMap, Error> {
         self.tick_after(INTERVAL)
     }
 
-    /// Collects, so long after the tick before.
+    /// Collects, `interval` after the previous tick.
     ///
     /// # Errors
     ///
@@ -111,7 +110,7 @@ impl<P: Plugin> Running<P> {
     /// # Panics
     ///
     /// As [`tick`](Self::tick).
-    pub fn tick_after(&mut self, interval: Duration) -> Result<Observed, Error> {
+    pub fn tick_after(&mut self, interval: Duration) -> Result<SampleMap, Error> {
         let elapsed = self.elapsed.map_or(Duration::ZERO, |elapsed| elapsed + interval);
         self.elapsed = Some(elapsed);
         let whole = |duration: u128| u64::try_from(duration).expect("a test of less than 500 years");
@@ -120,37 +119,37 @@ impl<P: Plugin> Running<P> {
             monotonic_ns: whole((FIRST_MONOTONIC + elapsed).as_nanos()),
             budget_ms: 1000,
         };
-        let Self { plugin, host, contract, .. } = self;
+        let Self { plugin, host, rules, .. } = self;
         let (result, needs) = host.run(|| (component::collect(plugin, tick), plugin.needs()));
-        contract::check_touched(&needs, &host.take_touched());
-        Ok(contract.check(result?))
+        rules::check_needs(&needs, &host.take_accesses());
+        Ok(rules.check(result?))
     }
 
-    /// What is measured has restarted: at the next tick counters may begin anew.
-    pub fn restarted(&mut self) {
-        self.contract.forget_counters();
+    /// Allows counters to restart at the next tick, as after a restart of their source.
+    pub fn allow_counter_reset(&mut self) {
+        self.rules.reset_counters();
     }
 
-    /// The host, to change it between ticks and to see what it was told.
+    /// The host, to change it between ticks and to inspect its requests and messages.
     pub fn host(&mut self) -> &mut Host {
         &mut self.host
     }
 
-    /// The plugin itself, to look into it.
+    /// The plugin itself.
     #[must_use]
     pub fn plugin(&self) -> &P {
         &self.plugin
     }
 
-    /// What the plugin says that it touches.
+    /// The needs of the plugin.
     #[must_use]
     pub fn needs(&self) -> Vec<Need> {
         self.host.clone().run(|| self.plugin.needs())
     }
 }
 
-impl<P> fmt::Debug for Running<P> {
+impl<P> fmt::Debug for Harness<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("Harness").field("host", &self.host).finish_non_exhaustive()
     }
 }

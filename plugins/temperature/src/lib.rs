@@ -1,5 +1,5 @@
-//! The module `temperature`: what sensors, fans and the kernel's thermal zones tell, from `/sys/class/hwmon` and
-//! `/sys/class/thermal`. Knows which there are by looking, and nothing of what they are good for.
+//! The module `temperature`: sensors, fans, thermal zones and cooling devices, from `/sys/class/hwmon` and
+//! `/sys/class/thermal`.
 
 mod scan;
 
@@ -10,35 +10,34 @@ use scan::Listing;
 
 gauged_plugin::metrics! {
     module "temperature";
-    /// What a sensor measures.
+    /// Temperature of the sensor.
     SENSOR: gauge "sensor_celsius" in "Cel";
-    /// The temperature that its maker, driver or administrator calls high; out of reach, or 0, where nobody has.
+    /// High limit of the sensor, set by its maker, driver or administrator; out of reach, or 0, if not set.
     SENSOR_MAX: gauge "sensor_max_celsius" in "Cel";
-    /// The temperature at which the hardware is in danger, or protects itself.
+    /// Critical limit of the sensor: the hardware is in danger, or protects itself.
     SENSOR_CRITICAL: gauge "sensor_critical_celsius" in "Cel";
-    /// Whether the chip itself says that a limit was passed; left out where it does not say.
+    /// Whether the chip reports a passed limit; left out if it reports no alarms.
     SENSOR_ALARM: gauge "sensor_alarm" in "1";
-    /// How often a fan turns in a minute; 0 means that it stands still.
+    /// Speed of the fan; 0 means that it stands still.
     FAN: gauge "fan_rpm" in "{revolution}/min";
-    /// Whether the chip itself says that a fan is too slow; left out where it does not say.
+    /// Whether the chip reports that a fan is too slow; left out if it reports no alarms.
     FAN_ALARM: gauge "fan_alarm" in "1";
-    /// What the kernel takes for the temperature of a part of the machine, and cools it by.
+    /// Temperature of a thermal zone, by which the kernel controls cooling.
     ZONE: gauge "zone_celsius" in "Cel";
-    /// How much a device cools, from 0, not at all; a processor cools by working less.
+    /// Cooling level of a device, 0 for none; a processor cools by working less.
     COOLING: gauge "cooling_state" in "1";
-    /// The most that a device can cool.
+    /// Highest cooling level of a device.
     COOLING_MAX: gauge "cooling_max_state" in "1";
 }
 
-/// How long the sensors, their names and limits are taken to be as they were. What comes and goes as a whole is seen at
-/// once.
-const SCANNED_NS: u64 = 60_000_000_000;
+/// The time between scans for sensors, names and limits. Added and removed chips cause a scan at once.
+const SCAN_INTERVAL_NS: u64 = 60_000_000_000;
 
-/// How long after the boot drivers may still be on their way.
-const BOOT_SECONDS: f64 = 120.0;
+/// The time after boot during which drivers may still be loading.
+const DRIVER_GRACE_SECONDS: f64 = 120.0;
 
-/// There is one for each CPU, and reading them all takes longer than what they tell is worth.
-const COOLED_CPUS: [&str; 1] = ["Processor"];
+/// Cooling devices with one entry per CPU, not worth the time of reading them all.
+const DEFAULT_EXCLUDED_COOLING: [&str; 1] = ["Processor"];
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
@@ -51,22 +50,22 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let cooling_devices = Selection::except(&COOLED_CPUS);
+        let cooling_devices = Selection::all().except(&DEFAULT_EXCLUDED_COOLING);
         Self { chips: Selection::default(), zones: Selection::default(), cooling_devices }
     }
 }
 
-/// Something that has one value, and where it is.
+/// A file with one value, and its metric.
 #[derive(Debug)]
 struct Source {
     metric: Descriptor,
     path: String,
-    /// What the kernel counts one as: temperatures come in thousandths.
+    /// The kernel's value of one unit: 1000 for temperatures.
     per_unit: f64,
     labels: Vec<(&'static str, String)>,
     limits: Vec<(Descriptor, f64)>,
     alarm: Option<Descriptor>,
-    /// Where the chip says so.
+    /// The paths of its alarm files.
     alarms: Vec<String>,
 }
 
@@ -75,8 +74,8 @@ struct Temperature {
     listing: Listing,
     sources: Vec<Source>,
     scanned_ns: Option<u64>,
-    /// The path of the one that took all the time there was when it was last asked for.
-    late: String,
+    /// The path of the source that timed out last.
+    last_timeout: String,
 }
 
 impl Plugin for Temperature {
@@ -85,31 +84,37 @@ impl Plugin for Temperature {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings, listing: Listing::default(), sources: Vec::new(), scanned_ns: None, late: String::new() })
+        Ok(Self {
+            settings,
+            listing: Listing::default(),
+            sources: Vec::new(),
+            scanned_ns: None,
+            last_timeout: String::new(),
+        })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let listing = Listing::read()?;
         if listing.is_empty() {
-            return Err(nothing_there()?);
+            return Err(no_sensors_error()?);
         }
-        let is_recent = self.scanned_ns.is_some_and(|scanned| tick.monotonic_ns - scanned < SCANNED_NS);
+        let is_recent = self.scanned_ns.is_some_and(|scanned| tick.monotonic_ns - scanned < SCAN_INTERVAL_NS);
         if !is_recent || listing != self.listing {
             self.sources = listing.sources(&self.settings)?;
             (self.listing, self.scanned_ns) = (listing, Some(tick.monotonic_ns));
         }
-        // Those that it left no time come first, and it comes last.
-        let late = self.sources.iter().position(|source| source.path == self.late);
+        // The source that timed out last comes last.
+        let late = self.sources.iter().position(|source| source.path == self.last_timeout);
         let (last, first) = self.sources.split_at(late.map_or(0, |late| late + 1));
         for source in first.iter().chain(last) {
             match source.measure(sample) {
-                // What is not there is looked for anew.
+                // A removed sensor causes a new scan.
                 Err(files::Error::NotFound) => self.scanned_ns = None,
                 Err(files::Error::Timeout) => {
-                    self.late.clone_from(&source.path);
+                    self.last_timeout.clone_from(&source.path);
                     break;
                 }
-                // Others are asleep, or there is nothing connected to them.
+                // The sensor sleeps, or its input is not connected.
                 Ok(()) | Err(_) => {}
             }
         }
@@ -145,11 +150,11 @@ impl Source {
     }
 }
 
-/// Why there is nothing to measure: soon after the boot it may still come.
-fn nothing_there() -> Result<Error, Error> {
+/// The error for a host without sensors, which is temporary soon after boot.
+fn no_sensors_error() -> Result<Error, Error> {
     let uptime: f64 = File::read("/proc/uptime")?.fields().number("seconds since boot")?;
-    Ok(if uptime < BOOT_SECONDS {
-        Error::Unavailable("there is no sensor yet, and the host has just been started".to_owned())
+    Ok(if uptime < DRIVER_GRACE_SECONDS {
+        Error::Unavailable("no sensors yet; the host has just booted".to_owned())
     } else {
         Error::Unsupported("this host has no sensors: /sys/class/hwmon and /sys/class/thermal are empty".to_owned())
     })

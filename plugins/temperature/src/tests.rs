@@ -1,18 +1,18 @@
 //! The plugin on fixture machines.
 
-use gauged_plugin::testing::{Host, Observed, Running, hold_file, hold_readme};
+use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics};
 use gauged_plugin::{Capability, files};
 
 use super::*;
 
 const ASLEEP: &str = "Resource temporarily unavailable (os error 11)";
 
-fn start(host: Host, config: &str) -> Running<Temperature> {
-    Running::start(host, config).expect("the configuration is right")
+fn start(host: Host, config: &str) -> Harness<Temperature> {
+    Harness::start(host, config).expect("the configuration is right")
 }
 
-/// A host with as many sensors of 20 °C, 21 °C and so on.
-fn with_sensors(sensors: usize) -> Host {
+/// A host with sensors of 20 °C, 21 °C and so on.
+fn host_with_sensors(sensors: usize) -> Host {
     let mut host = Host::new();
     host.file("/sys/class/hwmon/hwmon0/name", "k10temp\n");
     for sensor in 1..=sensors {
@@ -29,53 +29,53 @@ fn key(sensor: usize) -> String {
     format!("temperature.sensor_celsius{{chip=\"k10temp\",sensor=\"temp{sensor}\",hwmon=\"hwmon0\"}}")
 }
 
-/// Which sensors are in a sample.
-fn told(sample: &Observed) -> Vec<usize> {
+/// The sensors in a sample.
+fn sensors(sample: &SampleMap) -> Vec<usize> {
     (1..10).filter(|&sensor| sample.contains_key(&key(sensor))).collect()
 }
 
-/// A server with all kinds of sensors, of which one sleeps.
+/// A server with all kinds of sensors, one of them asleep.
 #[test]
-fn a_server_is_as_its_fixture_says() {
-    let mut host = Host::at("fixtures/web-1");
+fn server_matches_its_golden_file() {
+    let mut host = Host::from_fixture("fixtures/web-1");
     host.file_fails("/sys/class/thermal/thermal_zone1/temp", files::Error::Io(ASLEEP.to_owned()));
-    hold_file("fixtures/web-1/expected", &start(host, "{}").tick().expect("a sample").render());
+    assert_golden("fixtures/web-1/expected", &start(host, "{}").tick().expect("a sample").render());
 }
 
-/// Linux 2.6.32 with two processors, whose drivers keep the sensors with the device.
+/// Linux 2.6.32 with two processors and the sensors in the device directories.
 #[test]
-fn an_old_server_is_as_its_fixture_says() {
-    let sample = start(Host::at("fixtures/old-db"), "{}").tick().expect("a sample");
-    hold_file("fixtures/old-db/expected", &sample.render());
+fn old_server_matches_its_golden_file() {
+    let sample = start(Host::from_fixture("fixtures/old-db"), "{}").tick().expect("a sample");
+    assert_golden("fixtures/old-db/expected", &sample.render());
 }
 
 #[test]
-fn settings_choose() {
+fn settings_select_chips_zones_and_cooling() {
     let config = r#"{
         "chips": {"include": ["nvme", "drivetemp"]}, "zones": {"exclude": ["*"]}, "cooling_devices": {"include": ["Pro*"]}
     }"#;
-    let sample = start(Host::at("fixtures/web-1"), config).tick().expect("a sample");
+    let sample = start(Host::from_fixture("fixtures/web-1"), config).tick().expect("a sample");
     let of = |text: &str| sample.keys().filter(|key| key.contains(text)).count();
     assert_eq!((of("{chip=\"nvme\""), of("{chip=\"drivetemp\""), of("type=\"Processor\"")), (6, 3, 4));
     assert_eq!(sample.len(), 13);
-    let Err(Error::InvalidConfig(errors)) = Running::<Temperature>::start(Host::new(), r#"{"fans": true}"#) else {
-        panic!("it has no such key");
+    let Err(Error::InvalidConfig(errors)) = Harness::<Temperature>::start(Host::new(), r#"{"fans": true}"#) else {
+        panic!("the key is unknown");
     };
     assert_eq!(errors[0].message, "unknown key; remove it, or use one of chips, zones, cooling_devices");
 }
 
 #[test]
-fn sensors_come_and_go() {
-    let mut temperature = start(with_sensors(2), "{}");
-    assert_eq!(told(&temperature.tick().expect("a sample")), [1, 2]);
+fn added_and_removed_sensors_are_noticed() {
+    let mut temperature = start(host_with_sensors(2), "{}");
+    assert_eq!(sensors(&temperature.tick().expect("a sample")), [1, 2]);
 
-    // One that has gone is missing from now on, and the others are found anew.
+    // A removed sensor is missing at once and causes a new scan.
     temperature.host().file_fails(&path(1), files::Error::NotFound);
-    assert_eq!(told(&temperature.tick().expect("a sample")), [2]);
+    assert_eq!(sensors(&temperature.tick().expect("a sample")), [2]);
     temperature.host().file("/sys/class/hwmon/hwmon0/name", "zenpower\n");
-    assert!(told(&temperature.tick().expect("a sample")).is_empty(), "the chip has another name");
+    assert!(sensors(&temperature.tick().expect("a sample")).is_empty(), "a renamed chip");
 
-    // A chip that has come is seen at once, and what is new of a chip within a minute.
+    // An added chip is found at once, an added sensor of a chip within a minute.
     temperature.host().file("/sys/class/hwmon/hwmon1/name", "nvme\n");
     temperature.host().file("/sys/class/hwmon/hwmon1/temp1_input", "40000\n");
     assert_eq!(temperature.tick().expect("a sample").len(), 2);
@@ -85,36 +85,36 @@ fn sensors_come_and_go() {
 }
 
 #[test]
-fn a_sensor_that_does_not_answer_spoils_one_tick_of_others_at_most() {
-    let mut host = with_sensors(3);
+fn unresponsive_sensor_affects_others_for_one_tick() {
+    let mut host = host_with_sensors(3);
     host.file_fails(&path(2), files::Error::Timeout);
     let mut temperature = start(host, "{}");
-    assert_eq!(told(&temperature.tick().expect("a sample")), [1]);
-    // Also when all were looked for anew.
+    assert_eq!(sensors(&temperature.tick().expect("a sample")), [1]);
+    // Also after a new scan.
     for _ in 0..8 {
-        assert_eq!(told(&temperature.tick().expect("a sample")), [1, 3]);
+        assert_eq!(sensors(&temperature.tick().expect("a sample")), [1, 3]);
     }
     temperature.host().file(&path(2), "21500\n");
     assert_eq!(temperature.tick().expect("a sample")[&key(2)], 21.5);
 }
 
 #[test]
-fn a_sensor_that_fails_or_makes_no_sense_is_left_out() {
+fn unreadable_sensor_is_left_out() {
     for error in [files::Error::Io(ASLEEP.to_owned()), files::Error::Denied(String::new()), files::Error::WrongType] {
-        let mut host = with_sensors(3);
+        let mut host = host_with_sensors(3);
         host.file_fails(&path(2), error);
-        assert_eq!(told(&start(host, "{}").tick().expect("a sample")), [1, 3]);
+        assert_eq!(sensors(&start(host, "{}").tick().expect("a sample")), [1, 3]);
     }
     for text in ["", "N/A\n", "\0\n"] {
-        let mut host = with_sensors(3);
+        let mut host = host_with_sensors(3);
         host.file(&path(2), text);
-        assert_eq!(told(&start(host, "{}").tick().expect("a sample")), [1, 3]);
+        assert_eq!(sensors(&start(host, "{}").tick().expect("a sample")), [1, 3]);
     }
 }
 
 #[test]
-fn where_the_disk_may_not_be_known_the_sensor_is() {
-    let mut host = Host::at("fixtures/web-1");
+fn sensor_without_a_known_disk_is_measured() {
+    let mut host = Host::from_fixture("fixtures/web-1");
     host.deny(&Capability::Read("/sys/class/hwmon/*/device".to_owned()));
     let sample = start(host, "{}").tick().expect("a sample");
     let key = r#"temperature.sensor_celsius{chip="drivetemp",sensor="temp1",hwmon="hwmon2"}"#;
@@ -122,7 +122,7 @@ fn where_the_disk_may_not_be_known_the_sensor_is() {
 }
 
 #[test]
-fn a_host_without_sensors_is_not_supported_once_it_has_started() {
+fn host_without_sensors_is_unsupported_after_boot() {
     for (uptime, is_supported) in [("30.00 10.00\n", true), ("120.00 10.00\n", false)] {
         let mut host = Host::new();
         host.file("/proc/uptime", uptime);
@@ -134,10 +134,10 @@ fn a_host_without_sensors_is_not_supported_once_it_has_started() {
     }
     let mut host = Host::new();
     host.file("/proc/uptime", "900000.00 10.00\n").file("/sys/class/hwmon/hwmon0/name", "acpi_power\n");
-    assert!(start(host, "{}").tick().expect("a chip that measures something else").is_empty());
+    assert!(start(host, "{}").tick().expect("a chip without temperatures").is_empty());
 }
 
 #[test]
-fn the_readme_tells_what_is_measured() {
-    hold_readme::<Temperature>();
+fn readme_lists_the_metrics() {
+    assert_readme_metrics::<Temperature>();
 }

@@ -1,13 +1,13 @@
-//! The module `uptime`: how long the host has been up, and how much of that its CPUs were idle, from `/proc/uptime`.
+//! The module `uptime`: time since boot and idle time of all CPUs, from `/proc/uptime`.
 
 use gauged_plugin::kernel::File;
 use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
 
 gauged_plugin::metrics! {
     module "uptime";
-    /// Time since boot, suspension included; falls when the host restarts.
+    /// Time since boot, including suspension; falls when the host restarts.
     SECONDS: gauge "seconds" in "s";
-    /// Time that all CPUs together have spent idle since boot.
+    /// Idle time of all CPUs together since boot.
     IDLE: counter "idle_seconds_total" in "s";
 }
 
@@ -15,7 +15,7 @@ struct Uptime;
 
 impl Plugin for Uptime {
     const ABOUT: About =
-        About { version: env!("CARGO_PKG_VERSION"), description: "How long the host has been up.", metrics: METRICS };
+        About { version: env!("CARGO_PKG_VERSION"), description: "Time since boot.", metrics: METRICS };
     type Config = NoConfig;
 
     fn configure(_: NoConfig) -> Result<Self, Error> {
@@ -35,27 +35,27 @@ gauged_plugin::export!(Uptime);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Host, Running, hold_readme};
+    use gauged_plugin::testing::{Harness, Host, assert_readme_metrics};
 
     use super::*;
 
-    fn uptime(text: &str) -> Running<Uptime> {
+    fn uptime(text: &str) -> Harness<Uptime> {
         let mut host = Host::new();
         host.file("/proc/uptime", text);
-        Running::start(host, "{}").expect("it has no configuration")
+        Harness::start(host, "{}").expect("no configuration")
     }
 
     #[test]
-    fn reads_both_numbers() {
+    fn uptime_and_idle_time_are_read() {
         let sample = uptime("5312.75 9020.10\n").tick().expect("a sample");
         assert_eq!(sample.render(), "uptime.idle_seconds_total 9020.1\nuptime.seconds 5312.75\n");
     }
 
     #[test]
-    fn says_what_it_does_not_understand() {
+    fn malformed_uptime_is_an_internal_error() {
         for (text, why) in [
-            ("", "/proc/uptime: ends before seconds since boot"),
-            ("5312.75\n", "/proc/uptime: ends before seconds spent idle"),
+            ("", "/proc/uptime: missing seconds since boot"),
+            ("5312.75\n", "/proc/uptime: missing seconds spent idle"),
             ("inf nan\n", "/proc/uptime: inf is not a number (seconds since boot)"),
         ] {
             assert_eq!(uptime(text).tick(), Err(Error::Internal(why.to_owned())), "{text:?}");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_tells_what_is_measured() {
-        hold_readme::<Uptime>();
+    fn readme_lists_the_metrics() {
+        assert_readme_metrics::<Uptime>();
     }
 }

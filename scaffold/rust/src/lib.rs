@@ -52,14 +52,14 @@ impl Plugin for Processes {
         let file = File::read(&self.settings.file)?;
         let mut found = 0;
         for line in file.lines() {
-            let (key, mut values) = line.keyed();
+            let (key, mut values) = line.key_values();
             if let Some(metric) = METRICS.iter().find(|metric| metric.source == key) {
                 sample.set(*metric, values.number::<u64>("how many")?);
                 found += 1;
             }
         }
         // A file in which there is nothing of it will not have it later.
-        if found == 0 { Err(Error::Unsupported(file.error("tells of no processes").to_string())) } else { Ok(()) }
+        if found == 0 { Err(Error::Unsupported(file.error("has no process counts").to_string())) } else { Ok(()) }
     }
 }
 
@@ -67,14 +67,14 @@ gauged_plugin::export!(Processes);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Host, Running, hold_readme};
+    use gauged_plugin::testing::{Host, Harness, assert_readme_metrics};
 
     use super::*;
 
-    fn processes(stat: &str) -> Running<Processes> {
+    fn processes(stat: &str) -> Harness<Processes> {
         let mut host = Host::new();
         host.file("/proc/stat", stat);
-        Running::start(host, "{}").expect("the defaults are right")
+        Harness::start(host, "{}").expect("the defaults are right")
     }
 
     #[test]
@@ -95,12 +95,12 @@ mod tests {
     fn another_file_is_read_where_that_is_set() {
         let mut host = Host::new();
         host.file("/srv/stat", "processes 7\n");
-        let mut processes = Running::<Processes>::start(host, r#"{"file": "/srv/stat"}"#).expect("a file");
+        let mut processes = Harness::<Processes>::start(host, r#"{"file": "/srv/stat"}"#).expect("a file");
         assert_eq!(processes.tick().expect("a sample")["PLUGIN_MODULE.forks_total"], 7);
     }
 
     #[test]
     fn the_readme_has_all_metrics() {
-        hold_readme::<Processes>();
+        assert_readme_metrics::<Processes>();
     }
 }

@@ -1,8 +1,8 @@
-//! Octal escapes: how the kernel writes a space, a tab, a line end or a backslash within a field of `mountinfo`.
+//! Octal escapes, by which the kernel writes white space and backslashes in fields of `mountinfo`.
 
 use std::borrow::Cow;
 
-/// Undoes octal escapes.
+/// Decodes octal escapes.
 ///
 /// ```
 /// use gauged_plugin::kernel::unescape;
@@ -30,7 +30,7 @@ pub fn unescape(field: &str) -> Cow<'_, str> {
     }
     match String::from_utf8(plain) {
         Ok(plain) => Cow::Owned(plain),
-        // Escapes that make no text: better as they were written than not at all.
+        // Not UTF-8: keep the escapes.
         Err(_) => Cow::Borrowed(field),
     }
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_escape_stays() {
+    fn invalid_escapes_are_kept() {
         assert_eq!(unescape("a\\134b\\011"), "a\\b\t");
         assert_eq!(unescape("a\\04"), "a\\04");
         assert_eq!(unescape("a\\480b\\400"), "a\\480b\\400");

@@ -1,21 +1,21 @@
-//! The size of a page of memory, which no file tells and which differs between machines: what is counted in pages in
-//! one file is told in kB in another.
+//! The size of a memory page. It differs between machines and is in no file, but `/proc/vmstat` and `/proc/meminfo` have
+//! the same amounts in pages and in kB.
 
 use super::{File, Line};
 
-/// The sizes that Linux has on the machines that it runs on.
-const SIZES: [u64; 4] = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
+/// The page sizes of Linux.
+const PAGE_SIZES: [u64; 4] = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
 
-/// The memory that processes and caches use: what `/proc/vmstat` calls it, in pages, and what `/proc/meminfo` does, in kB.
-const BOTH: [(&str, &str); 4] = [
+/// The memory of processes and caches: keys in `/proc/vmstat` (pages) and `/proc/meminfo` (kB).
+const MEMORY_KEYS: [(&str, &str); 4] = [
     ("nr_inactive_anon", "Inactive(anon)"),
     ("nr_active_anon", "Active(anon)"),
     ("nr_inactive_file", "Inactive(file)"),
     ("nr_active_file", "Active(file)"),
 ];
 
-/// How many bytes a page has, from `/proc/vmstat` and `/proc/meminfo` as read one after the other. None where they do not
-/// tell, or tell of different machines, as in some containers. It does not change while a host runs: ask once.
+/// The size of a page in bytes, from `/proc/vmstat` and `/proc/meminfo` read one after the other. `None` if they lack the
+/// keys or disagree, as in some containers. The size is constant while a host runs.
 ///
 /// ```
 /// use gauged_plugin::kernel::{File, page_bytes};
@@ -26,18 +26,18 @@ const BOTH: [(&str, &str); 4] = [
 /// ```
 #[must_use]
 pub fn page_bytes(vmstat: &File, meminfo: &File) -> Option<u64> {
-    let pages = sum(vmstat, |key| BOTH.iter().any(|(name, _)| *name == key));
-    let bytes = sum(meminfo, |key| BOTH.iter().any(|(_, name)| *name == key));
-    // Some pages have come or gone between the two readings; another size would be twice as much or half.
+    let pages = sum(vmstat, |key| MEMORY_KEYS.iter().any(|(name, _)| *name == key));
+    let bytes = sum(meminfo, |key| MEMORY_KEYS.iter().any(|(_, name)| *name == key));
+    // Memory changes between the two reads, but by far less than the factor of two between page sizes.
     let is_near = |size: &u64| {
         let expected = pages.saturating_mul(*size);
         bytes.abs_diff(expected) <= expected / 8
     };
-    SIZES.into_iter().find(|size| pages > 0 && is_near(size))
+    PAGE_SIZES.into_iter().find(|size| pages > 0 && is_near(size))
 }
 
 fn sum(file: &File, is_wanted: impl Fn(&str) -> bool) -> u64 {
-    let values = file.lines().map(Line::keyed).filter(|(key, _)| is_wanted(key));
+    let values = file.lines().map(Line::key_values).filter(|(key, _)| is_wanted(key));
     values.filter_map(|(_, mut values)| values.bytes("memory").ok()).sum()
 }
 
@@ -52,10 +52,10 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_told_or_none() {
+    fn page_size_needs_matching_amounts() {
         assert_eq!(size(1000, 4000), Some(4096));
-        assert_eq!(size(1000, 4400), Some(4096), "pages have come meanwhile");
-        assert_eq!(size(1000, 7600), Some(8192), "pages have gone meanwhile");
+        assert_eq!(size(1000, 4400), Some(4096), "more memory at the second read");
+        assert_eq!(size(1000, 7600), Some(8192), "less memory at the second read");
         assert_eq!(size(1000, 64_000), Some(65_536));
         for (pages, kilobytes) in [(0, 0), (1000, 0), (1000, 1000), (1000, 6000), (1000, 32_000), (1000, 200_000)] {
             assert_eq!(size(pages, kilobytes), None, "{pages} pages of {kilobytes} kB");

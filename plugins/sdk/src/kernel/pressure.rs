@@ -1,35 +1,35 @@
-//! Pressure stall information, as in `/proc/pressure/cpu` and in the `*.pressure` files of control groups.
+//! Pressure stall information: `/proc/pressure/cpu` and the `*.pressure` files of control groups.
 
 use super::{Error, File, Line, Number};
 
-/// For how long tasks had to wait for a resource.
+/// The time that tasks waited for a resource.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pressure {
-    /// At least one task waited.
+    /// Time with at least one task waiting.
     pub some: Stall,
-    /// All tasks that were not idle waited at the same time. Not told by some kernels for some resources.
+    /// Time with all non-idle tasks waiting at once. Missing for some kernels and resources.
     pub full: Option<Stall>,
 }
 
-/// Of how much time.
+/// The waiting time of one line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stall {
-    /// In percent of the last 10 seconds.
+    /// Percent of the last 10 seconds.
     pub avg10: f64,
-    /// In percent of the last minute.
+    /// Percent of the last minute.
     pub avg60: f64,
-    /// In percent of the last five minutes.
+    /// Percent of the last five minutes.
     pub avg300: f64,
-    /// Since the beginning, in microseconds.
+    /// Microseconds since boot.
     pub total_us: u64,
 }
 
 impl File {
-    /// Reads a file of pressure stall information.
+    /// Parses a file of pressure stall information.
     ///
     /// # Errors
     ///
-    /// There is no line `some`, or a value is missing.
+    /// The line `some` or a value is missing.
     ///
     /// ```
     /// use gauged_plugin::kernel::File;
@@ -41,12 +41,11 @@ impl File {
     /// # Ok::<(), gauged_plugin::Error>(())
     /// ```
     pub fn pressure(&self) -> Result<Pressure, Error> {
-        let some = self.stall("some")?.ok_or_else(|| self.error("has no line some"))?;
+        let some = self.stall("some")?.ok_or_else(|| self.error("missing line some"))?;
         Ok(Pressure { some, full: self.stall("full")? })
     }
 
-    /// Reads the line `some` or `full` of a file of pressure stall information, if it has that one: `/proc/pressure/irq`
-    /// has no `some`.
+    /// Parses the line `some` or `full`. `None` if the file has no such line: `/proc/pressure/irq` has no `some`.
     ///
     /// # Errors
     ///
@@ -60,8 +59,8 @@ impl File {
     /// assert_eq!(file.stall("full")?.map(|stall| stall.total_us), Some(4711));
     /// # Ok::<(), gauged_plugin::Error>(())
     /// ```
-    pub fn stall(&self, which: &str) -> Result<Option<Stall>, Error> {
-        self.lines().find(|line| line.keyed().0 == which).map(parse).transpose()
+    pub fn stall(&self, name: &str) -> Result<Option<Stall>, Error> {
+        self.lines().find(|line| line.key_values().0 == name).map(parse).transpose()
     }
 }
 
@@ -71,7 +70,7 @@ fn parse(line: Line<'_>) -> Result<Stall, Error> {
 }
 
 fn value<T: Number>(line: Line<'_>, name: &str) -> Result<T, Error> {
-    line.named(name)?.ok_or_else(|| line.error(format_args!("has no {name}")))
+    line.named_number(name)?.ok_or_else(|| line.error(format_args!("missing {name}")))
 }
 
 #[cfg(test)]
@@ -79,10 +78,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_told() {
+    fn missing_pressure_values_are_errors() {
         let error = |text: &str| File::new("/f", text).pressure().expect_err(text).to_string();
-        assert_eq!(error("full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"), "/f: has no line some");
-        assert_eq!(error("some avg10=0.00 avg60=0.00 total=0\n"), "/f line 1: has no avg300");
+        assert_eq!(error("full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"), "/f: missing line some");
+        assert_eq!(error("some avg10=0.00 avg60=0.00 total=0\n"), "/f line 1: missing avg300");
         assert_eq!(error("some avg10=a\n"), "/f line 1: a is not a number (avg10)");
     }
 }

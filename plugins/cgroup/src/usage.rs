@@ -1,5 +1,5 @@
-//! What the files of a group say. Versions 1 and 2 call the same thing by different names, and no thing by the name of
-//! another: so a key is understood whichever file it stands in.
+//! Parsers for the accounting files of a group. Keys of versions 1 and 2 differ but never conflict, so each key is parsed
+//! in any file.
 
 use gauged_plugin::Sample;
 use gauged_plugin::kernel::{self, File};
@@ -11,16 +11,15 @@ use crate::{
     MEMORY_FILE, MEMORY_MAX, MEMORY_SWAP, MEMORY_WORKING_SET, OOM_KILLS, PIDS, PIDS_MAX,
 };
 
-/// Microseconds in a tick, in which version 1 tells the CPU time of programs and of the kernel: a hundredth of a second on
-/// every machine that gauged runs on.
+/// Microseconds in the tick that version 1 uses for user and kernel CPU time: 1/100 s on every supported machine.
 const TICK_US: u64 = 10_000;
 
-/// From here on a limit of version 1 is none: what the kernel writes then depends on the size of its pages.
+/// The value from which on a limit of version 1 means no limit; the exact value depends on the page size.
 const NO_LIMIT_BYTES: u64 = 1 << 62;
 
-/// What a file is.
+/// The format and meaning of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     /// Keys and numbers.
     Keyed,
     /// CPU time in nanoseconds.
@@ -28,17 +27,18 @@ pub(crate) enum Kind {
     Memory,
     MemoryMax,
     Swap,
-    /// Reads and writes of version 2.
+    /// Reads and writes, version 2.
     Io,
-    /// Bytes, and operations, of version 1.
+    /// Reads and writes in bytes, version 1.
     IoBytes,
+    /// Reads and writes in operations, version 1.
     IoOperations,
     Pids,
     PidsMax,
 }
 
-impl Kind {
-    /// All files that are read, of both versions.
+impl FileKind {
+    /// All files of both versions.
     pub(crate) const FILES: [(&str, Self); 18] = [
         ("cpu.stat", Self::Keyed),
         ("memory.current", Self::Memory),
@@ -49,7 +49,7 @@ impl Kind {
         ("io.stat", Self::Io),
         ("pids.current", Self::Pids),
         ("pids.max", Self::PidsMax),
-        // Version 1, where it calls them otherwise.
+        // Version 1, where the names differ.
         ("cpuacct.usage", Self::CpuUsage),
         ("cpuacct.stat", Self::Keyed),
         ("memory.usage_in_bytes", Self::Memory),
@@ -70,7 +70,7 @@ impl Kind {
     }
 }
 
-/// What a group may use.
+/// The limits of a group.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Limits {
     memory_bytes: Option<u64>,
@@ -78,20 +78,20 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn take(&mut self, kind: Kind, file: &File) -> Result<(), kernel::Error> {
+    pub(crate) fn parse(&mut self, kind: FileKind, file: &File) -> Result<(), kernel::Error> {
         let limit = if file.text().trim_ascii() == "max" { None } else { Some(file.number::<u64>()?) };
         match kind {
-            Kind::MemoryMax => self.memory_bytes = limit.filter(|&bytes| bytes < NO_LIMIT_BYTES),
-            Kind::PidsMax => self.pids = limit,
+            FileKind::MemoryMax => self.memory_bytes = limit.filter(|&bytes| bytes < NO_LIMIT_BYTES),
+            FileKind::PidsMax => self.pids = limit,
             _ => {}
         }
         Ok(())
     }
 }
 
-/// What a group uses; none where no file tells it.
+/// The usage of a group; `None` for values that no file has.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Accounts {
+pub(crate) struct GroupUsage {
     pub(crate) cpu_usage_us: Option<u64>,
     cpu_user_us: Option<u64>,
     cpu_system_us: Option<u64>,
@@ -108,25 +108,25 @@ pub(crate) struct Accounts {
     pub(crate) io: Option<Transfers>,
 }
 
-impl Accounts {
-    pub(crate) fn take(&mut self, kind: Kind, file: &File) -> Result<(), kernel::Error> {
+impl GroupUsage {
+    pub(crate) fn parse(&mut self, kind: FileKind, file: &File) -> Result<(), kernel::Error> {
         match kind {
-            Kind::Keyed => self.take_keys(file)?,
-            Kind::CpuUsage => self.cpu_usage_us = Some(file.number::<u64>()? / 1000),
-            Kind::Memory => self.memory_bytes = Some(file.number()?),
-            Kind::Swap => self.swap_bytes = Some(file.number()?),
-            Kind::Io => self.io.get_or_insert_default().take(file)?,
-            Kind::IoBytes => self.io.get_or_insert_default().take_bytes(file)?,
-            Kind::IoOperations => self.io.get_or_insert_default().take_operations(file)?,
-            Kind::Pids => self.pids = Some(file.number()?),
-            Kind::MemoryMax | Kind::PidsMax => {}
+            FileKind::Keyed => self.parse_keys(file)?,
+            FileKind::CpuUsage => self.cpu_usage_us = Some(file.number::<u64>()? / 1000),
+            FileKind::Memory => self.memory_bytes = Some(file.number()?),
+            FileKind::Swap => self.swap_bytes = Some(file.number()?),
+            FileKind::Io => self.io.get_or_insert_default().parse(file)?,
+            FileKind::IoBytes => self.io.get_or_insert_default().parse_bytes(file)?,
+            FileKind::IoOperations => self.io.get_or_insert_default().parse_operations(file)?,
+            FileKind::Pids => self.pids = Some(file.number()?),
+            FileKind::MemoryMax | FileKind::PidsMax => {}
         }
         Ok(())
     }
 
-    fn take_keys(&mut self, file: &File) -> Result<(), kernel::Error> {
+    fn parse_keys(&mut self, file: &File) -> Result<(), kernel::Error> {
         for line in file.lines() {
-            let (key, mut values) = line.keyed();
+            let (key, mut values) = line.key_values();
             let (account, unit) = match key {
                 "usage_usec" => (&mut self.cpu_usage_us, 1),
                 "user_usec" => (&mut self.cpu_user_us, 1),
@@ -134,11 +134,11 @@ impl Accounts {
                 "nr_periods" => (&mut self.periods, 1),
                 "nr_throttled" => (&mut self.throttled_periods, 1),
                 "throttled_usec" => (&mut self.throttled_us, 1),
-                // What version 2 calls it, and version 1 of the group and all below it.
+                // Version 2, and version 1 for the group and its descendants.
                 "anon" | "total_rss" => (&mut self.anon_bytes, 1),
                 "file" | "total_cache" => (&mut self.file_bytes, 1),
                 "oom_kill" => (&mut self.oom_kills, 1),
-                // Version 1 alone.
+                // Version 1 only.
                 "user" => (&mut self.cpu_user_us, TICK_US),
                 "system" => (&mut self.cpu_system_us, TICK_US),
                 "throttled_time" => {
@@ -146,7 +146,7 @@ impl Accounts {
                     continue;
                 }
                 "total_swap" => (&mut self.swap_bytes, 1),
-                // Of the group alone in version 1, where that of all below it follows and takes its place.
+                // In version 1 `inactive_file` excludes descendants; `total_inactive_file` follows and replaces it.
                 "inactive_file" | "total_inactive_file" => (&mut self.inactive_file_bytes, 1),
                 _ => continue,
             };
@@ -155,7 +155,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// All but reads and writes.
+    /// Sets the metrics except reads and writes.
     pub(crate) fn report(&self, group: &Group, sample: &mut Sample) {
         #[allow(clippy::cast_precision_loss, reason = "a microsecond is exact for hundreds of years")]
         let seconds = |us: Option<u64>| us.map(|us| us as f64 / 1e6);

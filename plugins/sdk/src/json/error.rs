@@ -1,38 +1,38 @@
-//! What is wrong with settings, in the words in which the agent speaks of its own.
+//! Errors in settings, in the agent's own wording for its configuration.
 
 use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-/// What does not fit, and where.
+/// An invalid setting.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mistake {
-    /// The key, dotted where it is nested; empty for the whole.
+pub(crate) struct Error {
+    /// The key, dotted where nested; empty for the whole.
     pub(crate) key: String,
     pub(crate) message: String,
 }
 
-impl Mistake {
+impl Error {
     pub(super) fn at(key: &str, message: String) -> Self {
         Self { key: key.to_owned(), message }
     }
 
-    /// The same, of a value that is itself the value of a key.
+    /// Prefixes the key of the enclosing value.
     pub(super) fn within(self, key: &str) -> Self {
         let separator = if self.key.is_empty() || self.key.starts_with('[') { "" } else { "." };
         Self { key: [key, separator, &self.key].concat(), message: self.message }
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.message)
     }
 }
 
-impl std::error::Error for Mistake {}
+impl std::error::Error for Error {}
 
-impl de::Error for Mistake {
+impl de::Error for Error {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self::at("", message.to_string())
     }
@@ -77,6 +77,6 @@ impl de::Error for Mistake {
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::at(field, "is there twice".to_owned())
+        Self::at(field, "is set twice".to_owned())
     }
 }

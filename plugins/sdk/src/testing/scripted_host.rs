@@ -1,11 +1,11 @@
-//! A host that has what a test says: files, file systems, HTTP servers and other servers. It stands in for the agent on
-//! every target but wasm, for the thread that runs a plugin on it.
+//! A scripted host: files, file systems, HTTP servers and other servers. It replaces the agent on targets other than wasm,
+//! for the current thread.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
-use super::Conversation;
+use super::ScriptedConnection;
 use crate::Capability;
 use crate::bindings::gauged::plugin::http::Request;
 use crate::bindings::gauged::plugin::log::Level;
@@ -14,20 +14,19 @@ use crate::files::FilesystemUsage;
 use crate::http::Response;
 
 thread_local! {
-    /// The host that the running plugin sees.
+    /// The host of the running plugin.
     static CURRENT: RefCell<Option<Host>> = const { RefCell::new(None) };
 }
 
-/// What a plugin has touched, whether it was granted or not.
+/// A plugin's use of a capability, granted or not.
 #[derive(Debug, Clone)]
-pub(super) struct Touched {
+pub(super) struct Access {
     pub(super) capability: Capability,
-    /// Whether it was to be listed: then a grant of what is in it suffices.
+    /// Whether a directory was listed. A grant of its entries suffices for that.
     pub(super) is_list: bool,
 }
 
-/// A host that has what a test says, and nothing else. Everything that it has is granted, unless [`deny`](Self::deny)
-/// says otherwise.
+/// A scripted host. All of its contents are granted unless denied by [`deny`](Self::deny).
 ///
 /// ```
 /// use gauged_plugin::files;
@@ -39,7 +38,7 @@ pub(super) struct Touched {
 ///     assert!(files::read_text("/proc/loadavg")?.starts_with("0.1"));
 ///     assert_eq!(files::list("/proc")?, ["loadavg", "stat"]);
 ///     assert_eq!(files::read("/proc/stat").unwrap_err().error, files::Error::Timeout);
-///     assert_eq!(files::read_text_if_there("/proc/mdstat")?, None);
+///     assert_eq!(files::read_text_if_exists("/proc/mdstat")?, None);
 ///     Ok::<(), gauged_plugin::Error>(())
 /// })?;
 /// # Ok::<(), gauged_plugin::Error>(())
@@ -49,141 +48,145 @@ pub struct Host {
     root: Option<PathBuf>,
     files: BTreeMap<String, Result<Vec<u8>, files::Error>>,
     usages: BTreeMap<String, Result<FilesystemUsage, files::Error>>,
-    pages: BTreeMap<String, Result<Response, http::Error>>,
-    connections: BTreeMap<String, VecDeque<Result<Conversation, net::Error>>>,
+    responses: BTreeMap<String, Result<Response, http::Error>>,
+    connections: BTreeMap<String, VecDeque<Result<ScriptedConnection, net::Error>>>,
     denied: Vec<Capability>,
-    touched: Vec<Touched>,
+    accesses: Vec<Access>,
     requests: Vec<Request>,
     messages: Vec<String>,
 }
 
 impl Host {
-    /// A host that has nothing.
+    /// An empty host.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A host that has the files below this directory, relative to the plugin's `Cargo.toml`: `fixtures/web-1`, where
+    /// A host with the files below a directory, relative to the plugin's `Cargo.toml`: in `fixtures/web-1`,
     /// `fixtures/web-1/proc/uptime` is `/proc/uptime`.
     ///
     /// # Panics
     ///
-    /// There is no such directory.
+    /// The directory does not exist.
     #[must_use]
-    pub fn at(directory: &str) -> Self {
+    pub fn from_fixture(directory: &str) -> Self {
         let root = PathBuf::from(directory);
-        assert!(root.is_dir(), "there is no directory {directory}");
+        assert!(root.is_dir(), "the directory {directory} does not exist");
         Self { root: Some(root), ..Self::default() }
     }
 
-    /// It has a file of this content.
+    /// Adds a file.
     pub fn file(&mut self, path: &str, content: impl Into<Vec<u8>>) -> &mut Self {
         self.files.insert(path.to_owned(), Ok(content.into()));
         self
     }
 
-    /// Reading or listing this path fails. `NotFound` takes away a file of a fixture machine.
+    /// Makes reading and listing a path fail. `NotFound` removes a file of a fixture machine.
     pub fn file_fails(&mut self, path: &str, error: files::Error) -> &mut Self {
         self.files.insert(path.to_owned(), Err(error));
         self
     }
 
-    /// A file system of these sizes is mounted here.
+    /// Mounts a file system with these sizes.
     pub fn usage(&mut self, path: &str, usage: FilesystemUsage) -> &mut Self {
         self.usages.insert(path.to_owned(), Ok(usage));
         self
     }
 
-    /// The file system here does not tell its sizes.
+    /// Makes the size query of a file system fail.
     pub fn usage_fails(&mut self, path: &str, error: files::Error) -> &mut Self {
         self.usages.insert(path.to_owned(), Err(error));
         self
     }
 
-    /// A server answers this URL; see [`response`].
+    /// Adds a response to a URL; see [`response`].
     pub fn http(&mut self, url: &str, response: Response) -> &mut Self {
-        self.pages.insert(url.to_owned(), Ok(response));
+        self.responses.insert(url.to_owned(), Ok(response));
         self
     }
 
-    /// A request to this URL fails.
+    /// Makes requests to a URL fail.
     pub fn http_fails(&mut self, url: &str, error: http::Error) -> &mut Self {
-        self.pages.insert(url.to_owned(), Err(error));
+        self.responses.insert(url.to_owned(), Err(error));
         self
     }
 
-    /// A server accepts one more connection at this address, on which it says this. Where none is left to accept, it
-    /// refuses.
-    pub fn connection(&mut self, address: &str, conversation: Conversation) -> &mut Self {
-        self.connections.entry(address.to_owned()).or_default().push_back(Ok(conversation));
+    /// Adds a connection that a server accepts at this address. Without one left, connections are refused.
+    pub fn connection(&mut self, address: &str, connection: ScriptedConnection) -> &mut Self {
+        self.connections.entry(address.to_owned()).or_default().push_back(Ok(connection));
         self
     }
 
-    /// The next connection to this address fails.
+    /// Makes the next connection to an address fail.
     pub fn connection_fails(&mut self, address: &str, error: net::Error) -> &mut Self {
         self.connections.entry(address.to_owned()).or_default().push_back(Err(error));
         self
     }
 
-    /// This is not granted; `*` stands for any text within one segment.
+    /// Denies a capability; `*` stands for any text within one segment.
     pub fn deny(&mut self, capability: &Capability) -> &mut Self {
         self.denied.push(capability.clone());
         self
     }
 
-    /// The requests that it has got, in order.
+    /// The received HTTP requests, in order.
     #[must_use]
     pub fn requests(&self) -> &[Request] {
         &self.requests
     }
 
-    /// The messages that it was to log, each as `WARN text`.
+    /// The logged messages, each as `WARN text`.
     #[must_use]
     pub fn messages(&self) -> &[String] {
         &self.messages
     }
 
-    /// Whatever runs here sees this host.
+    /// Runs a closure on this host.
     ///
     /// # Panics
     ///
-    /// It runs within another such call.
+    /// The call is nested in another one.
     pub fn run<T>(&mut self, run: impl FnOnce() -> T) -> T {
         let before = CURRENT.replace(Some(std::mem::take(self)));
-        assert!(before.is_none(), "hosts do not run within each other");
+        assert!(before.is_none(), "Host::run cannot be nested");
         let result = run();
-        *self = CURRENT.take().expect("only this call takes it away");
+        *self = CURRENT.take().expect("only this call takes it");
         result
     }
 
-    /// What was touched since this was last asked.
-    pub(super) fn take_touched(&mut self) -> Vec<Touched> {
-        std::mem::take(&mut self.touched)
+    /// The accesses since the last call.
+    pub(super) fn take_accesses(&mut self) -> Vec<Access> {
+        std::mem::take(&mut self.accesses)
     }
 
-    /// Whether something may be touched, otherwise the line that is missing.
-    fn touch(&mut self, capability: Capability, is_list: bool) -> Result<(), String> {
+    /// Records an access. The error is the missing grant as a configuration line.
+    fn access(&mut self, capability: Capability, is_list: bool) -> Result<(), String> {
         let is_denied = self.denied.iter().any(|denied| covers(denied, &capability));
-        let line = capability.grant();
-        self.touched.push(Touched { capability, is_list });
+        let line = capability.grant_line();
+        self.accesses.push(Access { capability, is_list });
         if is_denied { Err(line) } else { Ok(()) }
     }
 
-    fn check(&mut self, path: &str, touched: fn(String) -> Capability, is_list: bool) -> Result<(), files::Error> {
+    fn access_path(
+        &mut self,
+        path: &str,
+        capability: fn(String) -> Capability,
+        is_list: bool,
+    ) -> Result<(), files::Error> {
         let is_plain = path == "/" || path.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."));
         if !path.starts_with('/') || !is_plain {
             return Err(files::Error::InvalidPath(format!("{path} is not an absolute path without ., .. and //")));
         }
-        self.touch(touched(path.to_owned()), is_list).map_err(files::Error::Denied)
+        self.access(capability(path.to_owned()), is_list).map_err(files::Error::Denied)
     }
 
     fn read(&mut self, path: &str) -> Result<Vec<u8>, files::Error> {
-        self.check(path, Capability::Read, false)?;
+        self.access_path(path, Capability::Read, false)?;
         if let Some(scripted) = self.files.get(path) {
             return scripted.clone();
         }
-        let file = self.below_root(path).ok_or(files::Error::NotFound)?;
+        let file = self.fixture_path(path).ok_or(files::Error::NotFound)?;
         if file.is_dir() {
             return Err(files::Error::WrongType);
         }
@@ -194,12 +197,12 @@ impl Host {
     }
 
     fn list(&mut self, path: &str) -> Result<Vec<String>, files::Error> {
-        self.check(path, Capability::Read, true)?;
+        self.access_path(path, Capability::Read, true)?;
         if let Some(Err(error)) = self.files.get(path) {
             return Err(error.clone());
         }
         let mut names = BTreeSet::new();
-        let directory = self.below_root(path);
+        let directory = self.fixture_path(path);
         if let Some(entries) = directory.as_ref().and_then(|directory| std::fs::read_dir(directory).ok()) {
             names.extend(entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()));
         }
@@ -222,13 +225,12 @@ impl Host {
         }
     }
 
-    fn below_root(&self, path: &str) -> Option<PathBuf> {
+    fn fixture_path(&self, path: &str) -> Option<PathBuf> {
         Some(self.root.as_ref()?.join(path.trim_start_matches('/')))
     }
 }
 
-/// A response with this status and this body, that took 2 ms: 1 until the connection stood, half of one until the first
-/// byte. Its fields can be changed.
+/// A response with this status and body, after 2 ms: connected after 1 ms, first byte after 1.5 ms.
 ///
 /// ```
 /// use gauged_plugin::http;
@@ -257,35 +259,35 @@ pub fn response(status: u16, body: impl Into<Vec<u8>>) -> Response {
     }
 }
 
-fn with<T>(act: impl FnOnce(&mut Host) -> T) -> T {
+fn with_current<T>(act: impl FnOnce(&mut Host) -> T) -> T {
     CURRENT.with_borrow_mut(|host| {
-        let outside = "a function of the host was called outside the agent; run it by testing::Running or Host::run";
+        let outside = "a host function was called without a host; call it in testing::Harness or Host::run";
         act(host.as_mut().expect(outside))
     })
 }
 
-/// What [`crate::files`] calls.
+/// The host functions of [`crate::files`].
 pub(crate) mod files {
     pub(crate) use crate::files::Error;
     use crate::{Capability, files::FilesystemUsage};
 
     pub(crate) fn read(path: &str) -> Result<Vec<u8>, Error> {
-        super::with(|host| host.read(path))
+        super::with_current(|host| host.read(path))
     }
 
     pub(crate) fn list(path: &str) -> Result<Vec<String>, Error> {
-        super::with(|host| host.list(path))
+        super::with_current(|host| host.list(path))
     }
 
     pub(crate) fn usage(path: &str) -> Result<FilesystemUsage, Error> {
-        super::with(|host| {
-            host.check(path, Capability::Usage, false)?;
+        super::with_current(|host| {
+            host.access_path(path, Capability::Usage, false)?;
             host.usages.get(path).cloned().unwrap_or(Err(Error::NotFound))
         })
     }
 }
 
-/// What [`crate::http`] calls.
+/// The host functions of [`crate::http`].
 pub(crate) mod http {
     use crate::Capability;
     use crate::bindings::gauged::plugin::http::Request;
@@ -293,29 +295,29 @@ pub(crate) mod http {
     use crate::http::{Response, origin};
 
     pub(crate) fn fetch(request: &Request) -> Result<Response, Error> {
-        super::with(|host| {
+        super::with_current(|host| {
             host.requests.push(request.clone());
-            host.touch(Capability::Fetch(origin(&request.url).to_owned()), false).map_err(Error::Denied)?;
+            host.access(Capability::Fetch(origin(&request.url).to_owned()), false).map_err(Error::Denied)?;
             let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
-            host.pages.get(&request.url).cloned().unwrap_or_else(refused)
+            host.responses.get(&request.url).cloned().unwrap_or_else(refused)
         })
     }
 }
 
-/// What [`crate::net`] calls.
+/// The host functions of [`crate::net`].
 pub(crate) mod net {
     use std::cell::RefCell;
 
     use crate::Capability;
     pub(crate) use crate::net::Error;
-    use crate::testing::Conversation;
+    use crate::testing::ScriptedConnection;
 
-    pub(crate) struct Connection(RefCell<Conversation>);
+    pub(crate) struct Connection(RefCell<ScriptedConnection>);
 
     impl Connection {
         pub(crate) fn connect(address: &str, _timeout_ms: Option<u32>) -> Result<Self, Error> {
-            super::with(|host| {
-                host.touch(Capability::Connect(address.to_owned()), false).map_err(Error::Denied)?;
+            super::with_current(|host| {
+                host.access(Capability::Connect(address.to_owned()), false).map_err(Error::Denied)?;
                 let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
                 let next = host.connections.get_mut(address).and_then(std::collections::VecDeque::pop_front);
                 Ok(Self(RefCell::new(next.unwrap_or_else(refused)?)))
@@ -332,7 +334,7 @@ pub(crate) mod net {
     }
 }
 
-/// What [`crate::log`] calls.
+/// The host functions of [`crate::log`].
 pub(crate) mod log {
     use super::Level;
 
@@ -343,7 +345,7 @@ pub(crate) mod log {
             Level::Warn => "WARN",
             Level::Error => "ERROR",
         };
-        super::with(|host| host.messages.push(format!("{level} {message}")));
+        super::with_current(|host| host.messages.push(format!("{level} {message}")));
     }
 }
 
@@ -353,11 +355,11 @@ mod tests {
     use crate::files::{Error, list, read, usage};
 
     #[test]
-    fn a_directory_has_what_is_below_it() {
+    fn directory_lists_fixture_and_scripted_files() {
         let root = std::env::temp_dir().join(format!("gauged-plugin-{}", std::process::id()));
         std::fs::create_dir_all(root.join("sys/class/net/eth0")).expect("made");
         std::fs::write(root.join("sys/class/net/eth0/mtu"), "1500\n").expect("written");
-        let mut host = Host::at(root.to_str().expect("text"));
+        let mut host = Host::from_fixture(root.to_str().expect("text"));
         host.file("/sys/class/net/eth1/mtu", "9000\n").file("/sys/class/net/lo", "");
         host.run(|| {
             assert_eq!(list("/sys/class/net").expect("there"), ["eth0", "eth1", "lo"]);
@@ -378,13 +380,13 @@ mod tests {
         host.run(|| {
             assert_eq!(list("/sys/class/net").expect("there"), ["eth0", "eth1"]);
             assert!(list("/sys/class/net/eth0").expect("there").is_empty());
-            assert_eq!(read("/sys/class/net/eth0/mtu").expect_err("taken away").error, Error::NotFound);
+            assert_eq!(read("/sys/class/net/eth0/mtu").expect_err("removed").error, Error::NotFound);
         });
         std::fs::remove_dir_all(root).expect("removed");
     }
 
     #[test]
-    fn paths_have_one_spelling_and_need_a_grant() {
+    fn path_must_be_canonical_and_granted() {
         let mut host = Host::new();
         host.file("/data/a", "").deny(&Capability::Read("/data/*".to_owned()));
         host.run(|| {
@@ -398,11 +400,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_answers_where_no_server_is() {
+    fn unscripted_connection_is_refused() {
         use crate::net::Connection;
 
         let mut host = Host::new();
-        host.connection("db:1", Conversation::new()).connection_fails("db:1", net::Error::Timeout);
+        host.connection("db:1", ScriptedConnection::new()).connection_fails("db:1", net::Error::Timeout);
         host.run(|| {
             assert!(matches!(crate::http::get("http://db").expect_err("no server").error, http::Error::Connect(_)));
             assert!(Connection::open("db:1").is_ok());
@@ -413,8 +415,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "was called outside the agent")]
-    fn there_is_no_host_unless_one_is_made() {
+    #[should_panic(expected = "was called without a host")]
+    fn host_function_without_a_host_panics() {
         let _ = read("/proc/uptime");
     }
 }

@@ -1,38 +1,37 @@
-//! `/proc/diskstats`: the columns of a device, whichever the kernel has, and which devices are partitions. The meaning of
-//! each column is in the kernel's `Documentation/admin-guide/iostats.rst`.
+//! The parser for `/proc/diskstats`, with the columns of any kernel version, and the detection of partitions. See the
+//! kernel's `Documentation/admin-guide/iostats.rst`.
 
 use gauged_plugin::kernel::{Error, Fields, File};
 use gauged_plugin::select::Selection;
 
-/// The unit of the kernel's columns, whatever the sectors of a device are.
+/// The kernel's unit of sectors, independent of the device.
 const SECTOR_BYTES: u64 = 512;
 
-/// What a device has done since boot. Times are in milliseconds and, like all that the kernel counts in 32 bits, begin
-/// anew after 49 days.
+/// The totals of a device since boot. Times are 32-bit milliseconds and wrap after 49 days.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    pub(crate) read: Done,
-    pub(crate) write: Done,
-    /// None where it cannot be: there are kernels that take away more than they have added.
+    pub(crate) read: Operations,
+    pub(crate) write: Operations,
+    /// `None` if impossible: some kernels let this value fall below zero.
     pub(crate) in_progress: Option<u64>,
     pub(crate) io_ms: u64,
     pub(crate) weighted_ms: u64,
-    /// From Linux 4.18 on.
-    pub(crate) discard: Option<Done>,
-    /// How many, and for how long: from Linux 5.5 on.
+    /// Since Linux 4.18.
+    pub(crate) discard: Option<Operations>,
+    /// Number and milliseconds of flushes, since Linux 5.5.
     pub(crate) flush: Option<[u64; 2]>,
 }
 
-/// Operations of a kind.
+/// The operations of one kind.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct Operations {
     pub(crate) operations: u64,
     pub(crate) merged: u64,
     sectors: u64,
     pub(crate) ms: u64,
 }
 
-impl Done {
+impl Operations {
     fn read(columns: &mut Fields<'_>, what: &str) -> Result<Self, Error> {
         let [operations, merged, sectors, ms] = columns.numbers(what)?;
         Ok(Self { operations, merged, sectors, ms })
@@ -45,17 +44,17 @@ impl Done {
 
 impl Disk {
     fn read(columns: &mut Fields<'_>) -> Result<Self, Error> {
-        let read = Done::read(columns, "reads")?;
-        let write = Done::read(columns, "writes")?;
+        let read = Operations::read(columns, "reads")?;
+        let write = Operations::read(columns, "writes")?;
         let [in_progress, io_ms, weighted_ms] = columns.numbers::<u64, 3>("the time of all operations")?;
         let in_progress = i32::try_from(in_progress).is_ok().then_some(in_progress);
-        let has_more = |columns: &Fields<'_>| columns.clone().next().is_some();
-        let discard = if has_more(columns) { Some(Done::read(columns, "discards")?) } else { None };
-        let flush = if has_more(columns) { Some(columns.numbers("flushes")?) } else { None };
+        let has_field = |columns: &Fields<'_>| columns.clone().next().is_some();
+        let discard = if has_field(columns) { Some(Operations::read(columns, "discards")?) } else { None };
+        let flush = if has_field(columns) { Some(columns.numbers("flushes")?) } else { None };
         Ok(Self { read, write, in_progress, io_ms, weighted_ms, discard, flush })
     }
 
-    /// Those from which rates are made: operations, bytes and time of reads, of writes, and the time of all.
+    /// The counters for rates: operations, bytes and time of reads and of writes, total and weighted time.
     pub(crate) fn counters(&self) -> [u64; 8] {
         let Self { read, write, io_ms, weighted_ms, .. } = self;
         let (read_bytes, written_bytes) = (read.bytes(), write.bytes());
@@ -63,42 +62,41 @@ impl Disk {
     }
 }
 
-/// The devices that are wanted.
-pub(crate) fn listed<'a>(
+/// The selected devices.
+pub(crate) fn disks<'a>(
     file: &'a File,
     with_partitions: bool,
     devices: &Selection,
 ) -> impl Iterator<Item = Result<(&'a str, Disk), Error>> {
-    let mut whole = "";
+    let mut disk_name = "";
     file.lines().filter_map(move |line| {
         let mut columns = line.fields();
         let name = match name(&mut columns) {
             Ok(name) => name,
             Err(error) => return Some(Err(error)),
         };
-        let is_partition = is_partition(name, whole);
+        let is_partition = is_partition(name, disk_name);
         if !is_partition {
-            whole = name;
+            disk_name = name;
         }
-        let is_wanted = (with_partitions || !is_partition) && devices.picks(name);
+        let is_wanted = (with_partitions || !is_partition) && devices.includes(name);
         is_wanted.then(|| Disk::read(&mut columns).map(|disk| (name, disk)))
     })
 }
 
 fn name<'a>(columns: &mut Fields<'a>) -> Result<&'a str, Error> {
-    let [_major, _minor] = columns.numbers::<u64, 2>("the number of the device")?;
-    columns.word("the name of the device")
+    let [_major, _minor] = columns.numbers::<u64, 2>("the device number")?;
+    columns.word("the device name")
 }
 
-/// Whether a device is a partition of the disk that was listed before it: `sda1` of `sda`, and with a `p` between where the
-/// name of the disk itself ends in a digit, `nvme0n1p1` of `nvme0n1`. The kernel lists partitions after their disk; a lone
-/// `xvda1` is a disk.
-fn is_partition(name: &str, whole: &str) -> bool {
-    let Some(rest) = name.strip_prefix(whole) else { return false };
-    let ends_in_digit = whole.ends_with(|last: char| last.is_ascii_digit());
+/// Whether a device is a partition of the disk listed before it: `sda1` of `sda`, or with a `p` if the disk name ends in a
+/// digit, `nvme0n1p1` of `nvme0n1`. The kernel lists partitions after their disk; a lone `xvda1` is a disk.
+fn is_partition(name: &str, disk_name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(disk_name) else { return false };
+    let ends_in_digit = disk_name.ends_with(|last: char| last.is_ascii_digit());
     let number = if ends_in_digit { rest.strip_prefix('p') } else { Some(rest) };
     let is_number = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    !whole.is_empty() && number.is_some_and(is_number)
+    !disk_name.is_empty() && number.is_some_and(is_number)
 }
 
 #[cfg(test)]
@@ -107,16 +105,16 @@ mod tests {
 
     #[test]
     fn partitions_follow_their_disk() {
-        for (whole, partition) in [
+        for (disk_name, partition) in [
             ("sda", "sda1"),
             ("sdaa", "sdaa15"),
             ("nvme0n1", "nvme0n1p1"),
             ("mmcblk0", "mmcblk0p2"),
             ("md127", "md127p1"),
         ] {
-            assert!(is_partition(partition, whole), "{partition}");
+            assert!(is_partition(partition, disk_name), "{partition}");
         }
-        for (whole, disk) in [
+        for (disk_name, disk) in [
             ("", "xvda1"),
             ("sda", "sdaa"),
             ("sda", "sda"),
@@ -127,7 +125,7 @@ mod tests {
             ("nvme0n1", "nvme0n1p"),
             ("mmcblk0", "mmcblk0boot0"),
         ] {
-            assert!(!is_partition(disk, whole), "{disk}");
+            assert!(!is_partition(disk, disk_name), "{disk}");
         }
     }
 }

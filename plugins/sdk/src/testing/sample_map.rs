@@ -1,4 +1,4 @@
-//! What a tick has yielded, as an operator sees it: keys with labels, and values that compare with plain ones.
+//! A sample as an operator sees it: keys with labels, and values that compare with Rust's literals.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,12 +7,12 @@ use std::ops::Deref;
 use crate::Value;
 use crate::bindings::gauged::plugin::metrics::Metric;
 
-/// Values by key: `uptime.seconds`, `filesystem.free_bytes{mount="/"}`. A map, otherwise.
+/// The values of a sample by key: `uptime.seconds`, `filesystem.free_bytes{mount="/"}`. Dereferences to a map.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Observed(pub(super) BTreeMap<String, Value>);
+pub struct SampleMap(pub(super) BTreeMap<String, Value>);
 
-impl Observed {
-    /// One line for each metric, its key and its value, sorted: for comparison with a file or an inline text.
+impl SampleMap {
+    /// One line per metric, key and value, sorted: for comparison with a file or inline text.
     #[must_use]
     pub fn render(&self) -> String {
         let mut lines = String::new();
@@ -29,7 +29,7 @@ impl Observed {
     }
 }
 
-impl Deref for Observed {
+impl Deref for SampleMap {
     type Target = BTreeMap<String, Value>;
 
     fn deref(&self) -> &BTreeMap<String, Value> {
@@ -37,7 +37,7 @@ impl Deref for Observed {
     }
 }
 
-/// The key under which a metric appears.
+/// The key of a metric.
 pub(super) fn key(module: &str, metric: &Metric) -> String {
     let mut key = format!("{module}.{}", metric.name);
     for (at, label) in metric.labels.iter().enumerate() {
@@ -76,7 +76,7 @@ impl PartialEq<i32> for Value {
     }
 }
 
-#[allow(clippy::float_cmp, reason = "a test that expects less than equality says so itself")]
+#[allow(clippy::float_cmp, reason = "tests that tolerate differences compare themselves")]
 impl PartialEq<f64> for Value {
     fn eq(&self, other: &f64) -> bool {
         matches!(self, Self::Float(value) if value == other)
