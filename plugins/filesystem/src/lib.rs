@@ -29,11 +29,10 @@ gauged_plugin::metrics! {
     INODES_USED_PERCENT: gauge "inodes_used_percent" in "%";
     /// Whether the mount is read-only; true on a mount that was writable means that the kernel found errors.
     READ_ONLY: gauge "read_only" in "1";
-    /// Whether the sizes are unavailable because the device or server does not respond; the other metrics are then
-    /// missing.
+    /// Whether the device or server does not respond; the other metrics are then missing.
     DEVICE_ERROR: gauge "device_error" in "1";
-    /// Mounts left out at this tick because there are too many or an unresponsive one used up the time; they follow at
-    /// a later tick. Missing if all were measured.
+    /// Mounts not measured at this tick, because there are too many or an unresponsive one used up the time; missing if
+    /// all were.
     LEFT_OUT: gauge "left_out" in "{mount}";
 }
 
@@ -170,7 +169,7 @@ impl Plugin for Filesystem {
         if all > MAX_MOUNTS && !self.has_warned {
             self.has_warned = true;
             log::warn(&format!(
-                "there are {all} mounts, and only {MAX_MOUNTS} are measured per tick, in rotation; select fewer with `mounts` and `fstypes`"
+                "there are {all} mounts, and only {MAX_MOUNTS} are measured per tick, in rotation; select by `mounts` and `fstypes`"
             ));
         }
         Ok(())
