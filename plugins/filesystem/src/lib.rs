@@ -27,12 +27,11 @@ gauged_plugin::metrics! {
     FREE_INODES: gauge "free_inodes" in "{inode}";
     /// Files as a share of the limit.
     INODES_USED_PERCENT: gauge "inodes_used_percent" in "%";
-    /// Whether the mount is read-only; true on a mount that was writable means that the kernel found errors.
+    /// Whether the mount is read-only; if it was writable, the kernel found errors.
     READ_ONLY: gauge "read_only" in "1";
     /// Whether the device or server does not respond; the other metrics are then missing.
     DEVICE_ERROR: gauge "device_error" in "1";
-    /// Mounts not measured at this tick, because there are too many or an unresponsive one used up the time; missing if
-    /// all were.
+    /// Mounts not measured at this tick: too many, or an unresponsive one used up the time; missing if all were.
     LEFT_OUT: gauge "left_out" in "{mount}";
 }
 
