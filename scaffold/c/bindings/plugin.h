@@ -14,19 +14,19 @@ typedef struct plugin_string_t {
   size_t len;
 } plugin_string_t;
 
-// How much a message matters.
+// The severity of a message.
 typedef uint8_t gauged_plugin_log_level_t;
 
-// For the plugin's author: shown where a plugin is tried out, dropped where it serves.
+// For the plugin's author: shown by `gauged plugin test`, dropped by a running agent.
 #define GAUGED_PLUGIN_LOG_LEVEL_DEBUG 0
-// For what an operator wants to know once.
+// An event that an operator wants to know once.
 #define GAUGED_PLUGIN_LOG_LEVEL_INFO 1
-// Something is wrong and the plugin copes.
+// A problem that costs no metrics.
 #define GAUGED_PLUGIN_LOG_LEVEL_WARN 2
-// Something is wrong and metrics are missing.
+// A problem that costs metrics.
 #define GAUGED_PLUGIN_LOG_LEVEL_ERROR 3
 
-// Why a file could not be read.
+// The error of a file operation.
 typedef struct gauged_plugin_files_error_t {
   uint8_t tag;
   union {
@@ -37,35 +37,35 @@ typedef struct gauged_plugin_files_error_t {
   } val;
 } gauged_plugin_files_error_t;
 
-// The grant that is missing, as a line of configuration.
+// The grant is missing; the text is the configuration line.
 #define GAUGED_PLUGIN_FILES_ERROR_DENIED 0
-// The path is not of the form described above; the text says why.
+// The path does not have the form described above; the text has the reason.
 #define GAUGED_PLUGIN_FILES_ERROR_INVALID_PATH 1
-// There is no such file or directory. Often not a mistake: kernels differ.
+// The file or directory does not exist. Kernels differ, so this is often expected.
 #define GAUGED_PLUGIN_FILES_ERROR_NOT_FOUND 2
-// A directory where a file was asked for, a file where a directory was, or neither.
+// A directory instead of a file, a file instead of a directory, or neither.
 #define GAUGED_PLUGIN_FILES_ERROR_WRONG_TYPE 3
-// Larger than this limit, in bytes.
+// The content exceeds this limit, in bytes or names.
 #define GAUGED_PLUGIN_FILES_ERROR_TOO_LARGE 4
-// The file system did not answer in time: a dead network mount, a stuck device. Comes at once while an earlier
-// question about the same path is still unanswered.
+// The file system did not respond in time: a dead network mount, a stuck device. Returned at once while an earlier
+// operation on the same path is pending.
 #define GAUGED_PLUGIN_FILES_ERROR_TIMEOUT 5
-// Anything else; the text is the operating system's.
+// Any other error; the text is the operating system's.
 #define GAUGED_PLUGIN_FILES_ERROR_IO 6
 
 // Sizes of a mounted file system.
 typedef struct gauged_plugin_files_filesystem_usage_t {
-  // All of it.
+  // The size.
   uint64_t   total_bytes;
-  // What is not used.
+  // The free space.
   uint64_t   free_bytes;
-  // Free to unprivileged users; less than `free-bytes` by what is reserved for root.
+  // The space free to unprivileged users, without the part reserved for root.
   uint64_t   available_bytes;
-  // Zero where the file system does not count inodes.
+  // The number of inodes; zero if the file system does not count them.
   uint64_t   inodes;
-  // Of those, the ones that are not used.
+  // The number of free inodes.
   uint64_t   free_inodes;
-  // Whether it is mounted so that nothing can be written.
+  // Whether the mount is read-only.
   bool   read_only;
 } gauged_plugin_files_filesystem_usage_t;
 
@@ -118,17 +118,17 @@ typedef struct {
   uint32_t val;
 } plugin_option_u32_t;
 
-// What is asked for.
+// An HTTP request.
 typedef struct gauged_plugin_http_request_t {
   // `GET`, `HEAD`, `POST` …
   plugin_string_t   method;
-  // Absolute, `http` or `https`.
+  // An absolute URL, `http` or `https`.
   plugin_string_t   url;
-  // Names and values; `host`, `content-length` and those that concern one connection are the agent's to set.
+  // Names and values. The agent sets `host`, `content-length` and headers of the connection.
   plugin_list_tuple2_string_string_t   headers;
-  // Empty for none.
+  // The body; may be empty.
   plugin_list_u8_t   body;
-  // Less than what the call's budget leaves; by default nearly all of it, so that the plugin can still answer.
+  // A timeout shorter than the rest of the call's budget, of which nearly all is the default.
   plugin_option_u32_t   timeout_ms;
 } gauged_plugin_http_request_t;
 
@@ -137,25 +137,25 @@ typedef struct {
   uint64_t val;
 } plugin_option_u64_t;
 
-// What came back, and how long that took.
+// An HTTP response, with its times.
 typedef struct gauged_plugin_http_response_t {
   // 200, 404 …
   uint16_t   status;
   // Names in lower case, and values.
   plugin_list_tuple2_string_string_t   headers;
-  // All of it.
+  // The complete body.
   plugin_list_u8_t   body;
-  // From the start of the request until the connection stood, name resolution and TLS included.
+  // The time from the start to the established connection, including name resolution and TLS.
   uint64_t   connect_ns;
-  // From the start of the request until the first byte of the response.
+  // The time from the start to the first byte of the response.
   uint64_t   first_byte_ns;
-  // From the start of the request until the last byte of the response.
+  // The time from the start to the last byte of the response.
   uint64_t   total_ns;
-  // When the server's certificate expires, in seconds since the Unix epoch; none without TLS.
+  // The expiry of the server's certificate, in seconds since the Unix epoch; none without TLS.
   plugin_option_u64_t   certificate_not_after;
 } gauged_plugin_http_response_t;
 
-// Why there is no response. An HTTP status of 500 is a response.
+// The error of a request without a response. An HTTP status of 500 is a response.
 typedef struct gauged_plugin_http_error_t {
   uint8_t tag;
   union {
@@ -169,21 +169,21 @@ typedef struct gauged_plugin_http_error_t {
   } val;
 } gauged_plugin_http_error_t;
 
-// The grant that is missing, as a line of configuration.
+// The grant is missing; the text is the configuration line.
 #define GAUGED_PLUGIN_HTTP_ERROR_DENIED 0
-// Method, address or header is malformed; the text says which.
+// The method, URL or a header is malformed; the text has the details.
 #define GAUGED_PLUGIN_HTTP_ERROR_INVALID_REQUEST 1
 // The name could not be resolved.
 #define GAUGED_PLUGIN_HTTP_ERROR_RESOLVE 2
-// Nobody answered at the address; the text is the operating system's.
+// The connection failed; the text is the operating system's.
 #define GAUGED_PLUGIN_HTTP_ERROR_CONNECT 3
-// The peer's certificate was not accepted, or no common version was found.
+// The peer's certificate was rejected, or there is no common TLS version.
 #define GAUGED_PLUGIN_HTTP_ERROR_TLS 4
-// The response is larger than this limit, in bytes.
+// The response exceeds this limit, in bytes.
 #define GAUGED_PLUGIN_HTTP_ERROR_TOO_LARGE 5
-// Not over in time.
+// The response was not complete in time.
 #define GAUGED_PLUGIN_HTTP_ERROR_TIMEOUT 6
-// What came back is not HTTP, or ended too early.
+// The response is not HTTP, or is truncated.
 #define GAUGED_PLUGIN_HTTP_ERROR_PROTOCOL 7
 
 typedef struct {
@@ -194,7 +194,7 @@ typedef struct {
   } val;
 } gauged_plugin_http_result_response_error_t;
 
-// Why a connection could not be made or used.
+// The error of a connection.
 typedef struct gauged_plugin_net_error_t {
   uint8_t tag;
   union {
@@ -206,15 +206,15 @@ typedef struct gauged_plugin_net_error_t {
   } val;
 } gauged_plugin_net_error_t;
 
-// The grant that is missing, as a line of configuration.
+// The grant is missing; the text is the configuration line.
 #define GAUGED_PLUGIN_NET_ERROR_DENIED 0
-// Not of the form `host:port` or `unix:/path`; the text says why.
+// The address does not have the form `host:port` or `unix:/path`; the text has the reason.
 #define GAUGED_PLUGIN_NET_ERROR_INVALID_ADDRESS 1
 // The name could not be resolved.
 #define GAUGED_PLUGIN_NET_ERROR_RESOLVE 2
-// Nobody answered at the address; the text is the operating system's.
+// The connection failed; the text is the operating system's.
 #define GAUGED_PLUGIN_NET_ERROR_CONNECT 3
-// Not over in time.
+// The operation was not complete in time.
 #define GAUGED_PLUGIN_NET_ERROR_TIMEOUT 4
 // The connection broke; the text is the operating system's.
 #define GAUGED_PLUGIN_NET_ERROR_IO 5
@@ -250,16 +250,16 @@ typedef struct {
   } val;
 } gauged_plugin_net_result_list_u8_error_t;
 
-// How successive values of a metric relate.
+// The kind of a metric.
 typedef uint8_t gauged_plugin_metrics_kind_t;
 
-// Goes up and down; the last value is the current state.
+// A value that goes up and down.
 #define GAUGED_PLUGIN_METRICS_KIND_GAUGE 0
-// Only grows, until what it counts restarts at zero; its rate is what matters. Name it `…_total`.
+// A value that only grows, until its source restarts at zero. Its name ends in `_total`.
 #define GAUGED_PLUGIN_METRICS_KIND_COUNTER 1
 
-// One measured value. Integers have their own cases because byte and event counters exceed the 53 bits that a
-// float holds exactly. A float that is not finite is dropped by the agent, and counted.
+// A measured value. Integers have their own cases, because counters exceed the 53 bits that a float holds exactly.
+// The agent drops and counts floats that are not finite.
 typedef struct gauged_plugin_metrics_value_t {
   uint8_t tag;
   union {
@@ -271,20 +271,20 @@ typedef struct gauged_plugin_metrics_value_t {
   } val;
 } gauged_plugin_metrics_value_t;
 
-// Zero or more.
+// An integer, zero or more.
 #define GAUGED_PLUGIN_METRICS_VALUE_UNSIGNED 0
-// May be negative.
+// An integer that may be negative.
 #define GAUGED_PLUGIN_METRICS_VALUE_SIGNED 1
-// Has a fraction.
+// A number with a fraction.
 #define GAUGED_PLUGIN_METRICS_VALUE_FLOAT 2
-// Yes or no.
+// True or false.
 #define GAUGED_PLUGIN_METRICS_VALUE_BOOLEAN 3
-// For what identifies rather than measures (a version, a state); sinks of numbers leave it out.
+// An identifier, such as a version or state. Numeric sinks leave it out.
 #define GAUGED_PLUGIN_METRICS_VALUE_TEXT 4
 
-// A dimension that tells apart metrics of one name, as in `free_bytes{mount="/"}`.
+// A dimension that distinguishes metrics of the same name, as in `free_bytes{mount="/"}`.
 typedef struct gauged_plugin_metrics_label_t {
-  // `[A-Za-z_][A-Za-z0-9_]*`, not beginning with two underscores.
+  // `[A-Za-z_][A-Za-z0-9_]*`, without two leading underscores.
   plugin_string_t   name;
   // Any text.
   plugin_string_t   value;
@@ -295,14 +295,14 @@ typedef struct {
   size_t len;
 } gauged_plugin_metrics_list_label_t;
 
-// A name, labels and a value. Names travel with every tick, so that an author has no index tables to keep: a call
-// that returns twenty metrics costs the agent about two microseconds.
+// A metric. Names are part of every result, so plugins need no index tables: twenty metrics cost the agent about two
+// microseconds.
 typedef struct gauged_plugin_metrics_metric_t {
   // `[A-Za-z0-9_]+`, the unit last: `free_bytes`, `requests_total`.
   plugin_string_t   name;
-  // In the order in which they are to be shown. Name and labels together are unique within the module.
+  // The labels in display order. Name and labels together are unique within the module.
   gauged_plugin_metrics_list_label_t   labels;
-  // What was measured.
+  // The measured value.
   gauged_plugin_metrics_value_t   value;
 } gauged_plugin_metrics_metric_t;
 
@@ -311,27 +311,27 @@ typedef struct {
   size_t len;
 } gauged_plugin_metrics_list_metric_t;
 
-// One entry of the sample: module → metric → value.
+// An entry of the sample: module → metric → value.
 typedef struct gauged_plugin_metrics_module_t {
-  // `[A-Za-z0-9_]+`. By convention the plugin's own name, or names that begin with it. When two collectors name
-  // the same module, the agent's own win, then the plugin whose name sorts first; the other's is dropped.
+  // `[A-Za-z0-9_]+`. By convention the plugin's name, or a name that starts with it. If two collectors return the
+  // same module, the agent's own wins, then the plugin whose name sorts first; the other's is dropped.
   plugin_string_t   name;
-  // What was measured; empty when there was nothing to measure.
+  // The metrics; may be empty.
   gauged_plugin_metrics_list_metric_t   metrics;
 } gauged_plugin_metrics_module_t;
 
-// Static facts about a metric, matched to what is collected by module and name. Sinks that carry types and units
-// take them from here; a metric without a descriptor is a gauge without a unit.
+// Static facts about a metric, matched by module and name. Sinks take kinds and units from here; a metric without a
+// descriptor is a gauge without a unit.
 typedef struct gauged_plugin_metrics_descriptor_t {
-  // The module that it is returned in.
+  // The module of the metric.
   plugin_string_t   module;
-  // The metric's name, whatever its labels.
+  // The name, without labels.
   plugin_string_t   name;
-  // How successive values relate.
+  // Gauge or counter.
   gauged_plugin_metrics_kind_t   kind;
-  // In UCUM: `By`, `s`, `%`, `1`, `{packet}`.
+  // The unit in UCUM: `By`, `s`, `%`, `1`, `{packet}`.
   plugin_string_t   unit;
-  // One sentence that tells an operator what a rising value means.
+  // One sentence for operators: the meaning of a rising value.
   plugin_string_t   description;
 } gauged_plugin_metrics_descriptor_t;
 
@@ -344,18 +344,18 @@ typedef struct {
   size_t len;
 } exports_gauged_plugin_collector_list_descriptor_t;
 
-// Who a plugin is.
+// Static facts about a plugin.
 typedef struct exports_gauged_plugin_collector_about_t {
   // The plugin's own version, shown beside its name.
   plugin_string_t   version;
-  // One sentence: what it measures.
+  // One sentence on the subject of the metrics.
   plugin_string_t   description;
-  // Every metric that `collect` can return, whatever the configuration.
+  // All metrics that `collect` can return with any configuration.
   exports_gauged_plugin_collector_list_descriptor_t   metrics;
 } exports_gauged_plugin_collector_about_t;
 
-// Something outside the sandbox that a plugin touches. Each case corresponds to a grant in the agent's
-// configuration, and is written the same way there.
+// A capability outside the sandbox. Each case corresponds to a grant in the agent's configuration, with the same
+// syntax.
 typedef struct exports_gauged_plugin_collector_capability_t {
   uint8_t tag;
   union {
@@ -368,26 +368,26 @@ typedef struct exports_gauged_plugin_collector_capability_t {
 
 // A path for `files.read` and `files.list`; `*` stands for any text within one path segment.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_READ 0
-// A path for `files.usage`; `*` likewise.
+// A path for `files.usage`; `*` stands for any text within one path segment.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_USAGE 1
 // An address for `net`: `host:port`, or `unix:/path`.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_CONNECT 2
 // An origin for `http`: `scheme://host:port`.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_FETCH 3
 
-// A capability and what it is for, so that an operator can decide.
+// A capability that the plugin needs, with a reason for the operator.
 typedef struct exports_gauged_plugin_collector_need_t {
-  // What is touched.
+  // The needed capability.
   exports_gauged_plugin_collector_capability_t   capability;
   // Completes the sentence "this plugin needs it to …".
   plugin_string_t   reason;
 } exports_gauged_plugin_collector_need_t;
 
-// A key of the configuration that the plugin cannot work with.
+// An invalid key of the configuration.
 typedef struct exports_gauged_plugin_collector_invalid_t {
-  // The key, dotted where it is nested; empty for the configuration as a whole.
+  // The key, dotted where nested; empty for the configuration as a whole.
   plugin_string_t   key;
-  // What would be right.
+  // The error and its remedy.
   plugin_string_t   message;
 } exports_gauged_plugin_collector_invalid_t;
 
@@ -396,7 +396,7 @@ typedef struct {
   size_t len;
 } exports_gauged_plugin_collector_list_invalid_t;
 
-// Why `configure` or `collect` has nothing to return. Each case says what the agent does next.
+// An error of `configure` or `collect`. Each case defines the agent's next step.
 typedef struct exports_gauged_plugin_collector_error_t {
   uint8_t tag;
   union {
@@ -408,25 +408,25 @@ typedef struct exports_gauged_plugin_collector_error_t {
   } val;
 } exports_gauged_plugin_collector_error_t;
 
-// This host does not have what is measured, and will not get it: the plugin is put aside until its file or
+// This host does not have the measured subject and will not get it. The plugin is disabled until its file or
 // configuration changes. Not a fault.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_UNSUPPORTED 0
-// The plugin is put aside until its file or configuration changes.
+// The configuration is invalid. The plugin is disabled until its file or configuration changes.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_INVALID_CONFIG 1
-// A grant is missing: the plugin is put aside, and the operator is told the lines to add.
+// A grant is missing. The plugin is disabled, and the agent reports the lines to add.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_DENIED 2
-// What is measured is not there at the moment: asked again at the next tick. Not a fault.
+// The measured subject is missing at the moment. The agent retries at the next tick. Not a fault.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_UNAVAILABLE 3
-// The plugin itself failed: counted as a fault, and the plugin is started afresh.
+// The plugin failed. The agent counts a fault and restarts the plugin.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_INTERNAL 4
 
-// The moment for which `collect` answers, and the only clock there is.
+// The time of a call, and the only clock of a plugin.
 typedef struct exports_gauged_plugin_collector_tick_t {
-  // The sample's timestamp: the scheduled moment, in milliseconds since the Unix epoch.
+  // The timestamp of the sample: the scheduled time, in milliseconds since the Unix epoch.
   uint64_t   unix_ms;
-  // A clock that never goes backwards, read just before the call; for rates. Its zero means nothing.
+  // A monotonic clock for rates, read just before the call. Its zero is arbitrary.
   uint64_t   monotonic_ns;
-  // The time this call may take. A call that takes longer is ended, and counted as a fault.
+  // The time limit of this call. A longer call is ended and counted as a fault.
   uint32_t   budget_ms;
 } exports_gauged_plugin_collector_tick_t;
 
@@ -461,11 +461,11 @@ typedef struct {
 extern void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string_t *message);
 
 // Imported Functions from `gauged:plugin/files@0.1.0`
-// The whole content of a regular file, at most 1 MiB.
+// Reads the whole content of a regular file, at most 1 MiB.
 extern bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err);
-// The names in a directory, sorted, without `.` and `..`; at most 10,000.
+// Lists the names in a directory, sorted, without `.` and `..`; at most 10,000.
 extern bool gauged_plugin_files_list(plugin_string_t *path, plugin_list_string_t *ret, gauged_plugin_files_error_t *err);
-// Sizes of the file system mounted at a path.
+// Returns the sizes of the file system mounted at a path.
 extern bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesystem_usage_t *ret, gauged_plugin_files_error_t *err);
 
 // Imported Functions from `gauged:plugin/http@0.1.0`
@@ -473,12 +473,12 @@ extern bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files
 extern bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plugin_http_response_t *ret, gauged_plugin_http_error_t *err);
 
 // Imported Functions from `gauged:plugin/net@0.1.0`
-// Connects to `host:port` or `unix:/path`. The timeout holds for this and for each later operation on the
-// connection; by default nearly all that the call's budget leaves.
+// Connects to `host:port` or `unix:/path`. The timeout applies to this and each later operation; the default is
+// nearly all of the rest of the call's budget.
 extern bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint32_t *maybe_timeout_ms, gauged_plugin_net_own_connection_t *ret, gauged_plugin_net_error_t *err);
-// Writes all of the bytes.
+// Writes all bytes.
 extern bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_connection_t self, plugin_list_u8_t *bytes, gauged_plugin_net_error_t *err);
-// At least one and at most `max-bytes`, whatever has arrived; empty when the peer has closed.
+// Reads the bytes that have arrived: at least one, at most `max-bytes`; empty when the peer has closed.
 extern bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connection_t self, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_net_error_t *err);
 
 // Exported Functions from `gauged:plugin/collector@0.1.0`
