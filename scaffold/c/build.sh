@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes PLUGIN_NAME.wasm. CLANG names the compiler, if it is not called clang.
+# Makes PLUGIN_NAME.wasm. CLANG names the compiler, if it is not clang.
 set -eu
 cd "$(dirname "$0")"
 clang=${CLANG:-clang}
@@ -8,10 +8,10 @@ die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 
 install="install clang and lld, version 14 or later, as in 'apt-get install clang lld'"
 command -v "$clang" >/dev/null || die "there is no $clang; $install, or name it by CLANG"
-# What it would run to link, of whichever version.
+# The linker that clang would run.
 linker=$("$clang" --target=wasm32 -nostdlib -### -x c /dev/null 2>&1 | sed -n 's/^ "\([^"]*wasm-ld[^"]*\)".*/\1/p')
 command -v "${linker:-wasm-ld}" >/dev/null || die "$clang finds no linker for wasm, wasm-ld; $install"
-# Neither a C library nor WASI: what the plugin uses of the former is in libc/, and it has no use for the latter.
+# No C library and no WASI: libc/ has the few functions that the plugin uses.
 "$clang" --target=wasm32 -std=c11 -O2 -mbulk-memory -ffreestanding -nostdlib -Wall -Wextra -Werror -Ilibc \
   -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=65536 -o .PLUGIN_NAME.wasm.new \
   src/collector.c src/measure.c libc/libc.c bindings/plugin.c bindings/component_type.c

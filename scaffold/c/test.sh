@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tests the code by itself, and then the plugin as the agent runs it. GAUGED names the agent, if it is not in the path; CC
-# the machine's own compiler.
+# Tests the code, and then the plugin under the agent's limits. GAUGED names the agent, if it is not in the path; CC the
+# compiler for this machine.
 set -eu
 cd "$(dirname "$0")"
 cc=${CC:-cc}

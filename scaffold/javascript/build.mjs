@@ -1,4 +1,4 @@
-// Makes a component of plugin.js: `node build.mjs FILE`. Everything that the contract does not have is left out of it.
+// Makes a component of plugin.js: `node build.mjs FILE`. Leaves out features that the WIT does not offer.
 
 import { componentize } from "@bytecodealliance/componentize-js";
 import { writeFile } from "node:fs/promises";

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes PLUGIN_NAME.wasm: a component that has a JavaScript engine in it, of about 12 MB.
+# Makes PLUGIN_NAME.wasm: a component with a JavaScript engine, about 12 MB.
 set -eu
 cd "$(dirname "$0")"
 

@@ -1,4 +1,4 @@
-// What is measured, and what is made of what was read. Knows nothing of the agent, so that Node tests it.
+// The metrics and the parser. Independent of the agent, so that Node can test it.
 
 export const FILE = "/proc/stat";
 
@@ -8,32 +8,32 @@ export const METRICS = [
     name: "forks_total",
     kind: "counter",
     unit: "{process}",
-    description: "Processes and threads that were started since boot.",
+    description: "Processes and threads started since boot.",
   },
   {
     key: "procs_running",
     name: "running",
     kind: "gauge",
     unit: "{process}",
-    description: "Processes that run or could.",
+    description: "Runnable processes.",
   },
   {
     key: "procs_blocked",
     name: "blocked",
     kind: "gauge",
     unit: "{process}",
-    description: "Processes that wait for a disk or another device.",
+    description: "Processes blocked by a disk or another device.",
   },
 ];
 
-// The number behind each key of METRICS that is there, by the name of its metric.
+// The numbers in a text by metric name.
 export function parse(text) {
   const names = new Map(METRICS.map(({ key, name }) => [key, name]));
   const found = new Map();
   for (const line of text.split("\n")) {
     const [key, value] = line.split(" ");
     if (names.has(key)) {
-      // Counters exceed what a number holds exactly.
+      // Counters can exceed the exact range of a number.
       found.set(names.get(key), BigInt(value));
     }
   }

@@ -5,16 +5,16 @@ import { test } from "node:test";
 
 import { METRICS, parse } from "./measure.js";
 
-test("finds what it measures among other lines", () => {
+test("metrics are found among other lines", () => {
   const text = "cpu 1 2 3\nctxt 9\nprocesses 1500\nprocs_running 3\nprocs_blocked 1\n";
   assert.deepEqual([...parse(text)], [["forks_total", 1500n], ["running", 3n], ["blocked", 1n]]);
 });
 
-test("has nothing where there is nothing", () => {
+test("missing metrics are left out", () => {
   assert.equal(parse("cpu 1 2 3\n\nprocs_running_or_not 1\n").size, 0);
 });
 
-test("fails where there is no number", () => {
+test("a value that is not a number fails", () => {
   assert.throws(() => parse("processes many\n"), SyntaxError);
 });
 

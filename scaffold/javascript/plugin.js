@@ -1,4 +1,4 @@
-// The plugin PLUGIN_NAME as the agent calls it. What it makes of what it reads is in measure.js, and tested by itself.
+// The plugin PLUGIN_NAME: the functions that the agent calls. The parser is in measure.js, with its own tests.
 
 import { read } from "gauged:plugin/files@0.1.0";
 import { log } from "gauged:plugin/log@0.1.0";
@@ -7,12 +7,12 @@ import { FILE, METRICS, parse } from "./measure.js";
 const MODULE = "PLUGIN_MODULE";
 const VERSION = "0.1.0";
 
-// Kept from one tick to the next, until the plugin fails or is replaced.
+// Kept from tick to tick, until the plugin fails or is replaced.
 let file = FILE;
 
 const need = () => ({ capability: { tag: "read", val: file }, reason: "count processes" });
 
-// Reads the file. What goes wrong becomes an error that says what the agent does next.
+// Reads the file. A failure becomes an error that defines the agent's next step.
 function text() {
   try {
     return new TextDecoder().decode(read(file));
@@ -28,7 +28,7 @@ function text() {
 export const collector = {
   describe() {
     const metrics = METRICS.map(({ name, kind, unit, description }) => ({ module: MODULE, name, kind, unit, description }));
-    return { version: VERSION, description: "Processes that were started, run and wait.", metrics };
+    return { version: VERSION, description: "Started, runnable and blocked processes.", metrics };
   },
 
   configure(config) {
@@ -48,9 +48,9 @@ export const collector = {
 
   collect(_tick) {
     const found = parse(text());
-    // A file in which there is nothing of it will not have it later.
+    // A file without these lines will not have them later.
     if (found.size === 0) {
-      throw { tag: "unsupported", val: `${file} tells of no processes` };
+      throw { tag: "unsupported", val: `${file} has no process counts` };
     }
     const metrics = [...found].map(([name, val]) => ({ name, labels: [], value: { tag: "unsigned", val } }));
     return [{ name: MODULE, metrics }];

@@ -1,4 +1,4 @@
-"""The plugin PLUGIN_NAME as the agent calls it. What it makes of what it reads is in measure.py, and tested by itself."""
+"""The plugin PLUGIN_NAME: the functions that the agent calls. The parser is in measure.py, with its own tests."""
 
 import json
 
@@ -15,16 +15,16 @@ KINDS = {"gauge": metrics.Kind.GAUGE, "counter": metrics.Kind.COUNTER}
 
 
 class Collector(exports.Collector):
-    """Made anew for each call: what is to be kept from one tick to the next is kept by the class."""
+    """Created for each call: keep state in the class, not in the instance."""
 
     file = measure.FILE
 
     def describe(self) -> collector.About:
-        described = [
+        descriptors = [
             metrics.Descriptor(MODULE, metric.name, KINDS[metric.kind], metric.unit, metric.description)
             for metric in measure.METRICS
         ]
-        return collector.About(VERSION, "Processes that were started, run and wait.", described)
+        return collector.About(VERSION, "Started, runnable and blocked processes.", descriptors)
 
     def configure(self, config: str) -> list[collector.Need]:
         settings = json.loads(config)
@@ -41,14 +41,14 @@ class Collector(exports.Collector):
 
     def collect(self, tick: collector.Tick) -> list[metrics.Module]:
         found = measure.parse(self.read())
-        # A file in which there is nothing of it will not have it later.
+        # A file without these lines will not have them later.
         if not found:
-            raise Err(collector.Error_Unsupported(f"{self.file} tells of no processes"))
+            raise Err(collector.Error_Unsupported(f"{self.file} has no process counts"))
         measured = [metrics.Metric(name, [], metrics.Value_Unsigned(number)) for name, number in found.items()]
         return [metrics.Module(MODULE, measured)]
 
     def read(self) -> str:
-        """Reads the file. What goes wrong becomes an error that says what the agent does next."""
+        """Reads the file. A failure becomes an error that defines the agent's next step."""
         try:
             return files.read(self.file).decode(errors="replace")
         except Err as failure:

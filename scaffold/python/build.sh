@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes PLUGIN_NAME.wasm: a component that has Python in it, of about 18 MB.
+# Makes PLUGIN_NAME.wasm: a component with the Python interpreter, about 18 MB.
 set -eu
 cd "$(dirname "$0")"
 

@@ -1,4 +1,4 @@
-"""What is measured, and what is made of what was read. Knows nothing of the agent, so that any Python tests it."""
+"""The metrics and the parser. Independent of the agent, so that any Python can test it."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ FILE = "/proc/stat"
 
 
 class Metric(NamedTuple):
-    """What there is to know of a metric."""
+    """Static facts about a metric."""
 
     key: str
     name: str
@@ -16,14 +16,14 @@ class Metric(NamedTuple):
 
 
 METRICS = [
-    Metric("processes", "forks_total", "counter", "{process}", "Processes and threads that were started since boot."),
-    Metric("procs_running", "running", "gauge", "{process}", "Processes that run or could."),
-    Metric("procs_blocked", "blocked", "gauge", "{process}", "Processes that wait for a disk or another device."),
+    Metric("processes", "forks_total", "counter", "{process}", "Processes and threads started since boot."),
+    Metric("procs_running", "running", "gauge", "{process}", "Runnable processes."),
+    Metric("procs_blocked", "blocked", "gauge", "{process}", "Processes blocked by a disk or another device."),
 ]
 
 
 def parse(text: str) -> dict[str, int]:
-    """The number behind each key of `METRICS` that is there, by the name of its metric."""
+    """The numbers in a text by metric name."""
     names = {metric.key: metric.name for metric in METRICS}
     found = {}
     for line in text.splitlines():

@@ -6,14 +6,14 @@ import measure
 
 
 class Parse(unittest.TestCase):
-    def test_finds_what_it_measures_among_other_lines(self) -> None:
+    def test_metrics_are_found_among_other_lines(self) -> None:
         text = "cpu 1 2 3\nctxt 9\nprocesses 1500\nprocs_running 3\nprocs_blocked 1\n"
         self.assertEqual(measure.parse(text), {"forks_total": 1500, "running": 3, "blocked": 1})
 
-    def test_has_nothing_where_there_is_nothing(self) -> None:
+    def test_missing_metrics_are_left_out(self) -> None:
         self.assertEqual(measure.parse("cpu 1 2 3\n\nprocs_running_or_not 1\n"), {})
 
-    def test_fails_where_there_is_no_number(self) -> None:
+    def test_value_that_is_not_a_number_fails(self) -> None:
         with self.assertRaises(ValueError):
             measure.parse("processes many\n")
 

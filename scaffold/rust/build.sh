@@ -9,14 +9,14 @@ die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 command -v cargo >/dev/null || die "cargo is not installed; install Rust, version 1.85 or later, from https://rustup.rs"
 has_target() { ls "$("${RUSTC:-rustc}" --print target-libdir --target $target 2>/dev/null)"/libstd-*.rlib >/dev/null 2>&1; }
 if ! has_target; then
-  # Where the agent's own plugins were built, there may be a toolchain that they have made.
+  # The agent's plugins/build.sh may have made a private toolchain.
   private=${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/gauged/wasm-toolchain/rustc
   linker=$(find "$(rustc --print sysroot)/lib/rustlib" -name rust-lld 2>/dev/null | head -n 1)
   [ -x "$private" ] && [ -n "$linker" ] ||
     die "the target $target is not installed; run 'rustup target add $target'"
   export RUSTC="$private" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$linker"
 fi
-# Tests may have another compiler, and so another directory: what one builds does not fit the other.
+# A directory of its own: tests may use another compiler, whose output does not fit.
 built=${CARGO_TARGET_DIR:-target}/plugin
 cargo build --release --target $target --target-dir "$built"
 cp "$built/$target/release/$(printf %s PLUGIN_NAME | tr - _).wasm" .PLUGIN_NAME.wasm.new

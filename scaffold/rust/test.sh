@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests the code by itself, and then the plugin as the agent runs it. GAUGED names the agent, if it is not in the path.
+# Tests the code, and then the plugin under the agent's limits. GAUGED names the agent, if it is not in the path.
 set -eu
 cd "$(dirname "$0")"
 

@@ -1,5 +1,5 @@
-// The part of C's library that the bindings and the plugin use. Blocks have sizes that are powers of two, and one that is
-// freed is used again for the next of its size: what is asked for at each tick costs memory once.
+// The part of the C library that the bindings and the plugin use. Block sizes are powers of two, and freed blocks are reused
+// for the same size, so repeated ticks need no further memory.
 #include "stdlib.h"
 #include "string.h"
 
@@ -10,7 +10,7 @@ enum { SMALLEST = 5, SIZES = 26 };
 
 #define PAGE ((size_t)65536)
 
-// In front of what a block holds.
+// The header before the memory of a block.
 struct block {
   size_t size;
   struct block *next;
@@ -18,7 +18,7 @@ struct block {
 
 static struct block *freed[SIZES];
 
-// Where memory begins that was not used yet.
+// The start of unused memory.
 extern unsigned char __heap_base;
 static uintptr_t unused;
 
@@ -68,7 +68,7 @@ _Noreturn void abort(void) {
 }
 
 void *memcpy(void *restrict to, const void *restrict from, size_t size) {
-  // An instruction of its own, with -mbulk-memory.
+  // A single instruction with -mbulk-memory.
   return __builtin_memcpy(to, from, size);
 }
 

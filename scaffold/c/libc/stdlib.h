@@ -1,4 +1,4 @@
-// The part of C's library that the bindings and the plugin use: a plugin has no operating system below it.
+// The part of the C library that the bindings and the plugin use. A plugin has no operating system.
 #ifndef STDLIB_H
 #define STDLIB_H
 

@@ -1,7 +1,7 @@
-// The plugin PLUGIN_NAME as the agent calls it. What it makes of what it reads is in measure.c, and tested by itself.
+// The plugin PLUGIN_NAME: the functions that the agent calls. The parser is in measure.c, with its own tests.
 //
-// Whatever is returned is freed by bindings/plugin.c after the call: texts are made by plugin_string_dup, lists by
-// make_list. Whatever is received is freed here.
+// bindings/plugin.c frees returned values after the call: make strings by plugin_string_dup, lists by make_list. Received
+// values are freed here.
 
 #include "../bindings/plugin.h"
 #include "measure.h"
@@ -11,10 +11,10 @@
 
 #define MODULE "PLUGIN_MODULE"
 #define VERSION "0.1.0"
-#define DESCRIPTION "Processes that were started, run and wait."
+#define DESCRIPTION "Started, runnable and blocked processes."
 #define FILE_READ "/proc/stat"
 
-// Room for a list. Without memory a plugin cannot go on: the agent counts a fault, and starts it afresh.
+// Allocates a list. Without memory the plugin aborts: the agent counts a fault and restarts it.
 static void *make_list(size_t count, size_t size) {
   void *list = malloc(count * size);
   if (list == NULL) abort();
@@ -22,13 +22,13 @@ static void *make_list(size_t count, size_t size) {
   return list;
 }
 
-static void say(gauged_plugin_log_level_t level, const char *message) {
+static void write_log(gauged_plugin_log_level_t level, const char *message) {
   plugin_string_t text;
   plugin_string_set(&text, message);
   gauged_plugin_log_log(level, &text);
 }
 
-// What is needed of the host, and what for.
+// The grant that the plugin needs, with a reason.
 static void set_need(exports_gauged_plugin_collector_need_t *need) {
   need->capability.tag = EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_READ;
   plugin_string_dup(&need->capability.val.read, FILE_READ);
@@ -51,7 +51,7 @@ void exports_gauged_plugin_collector_describe(exports_gauged_plugin_collector_ab
   }
 }
 
-// There is nothing to configure: all there may be is an empty JSON object.
+// The plugin has no settings: the configuration must be an empty JSON object.
 static bool is_empty_object(const plugin_string_t *config) {
   const char *expected = "{}";
   for (size_t at = 0; at < config->len; at++) {
@@ -73,17 +73,17 @@ bool exports_gauged_plugin_collector_configure(plugin_string_t *config,
     err->val.invalid_config.len = 1;
     err->val.invalid_config.ptr = make_list(1, sizeof *err->val.invalid_config.ptr);
     plugin_string_dup(&err->val.invalid_config.ptr[0].key, "");
-    plugin_string_dup(&err->val.invalid_config.ptr[0].message, "this plugin has nothing to configure; remove `config`");
+    plugin_string_dup(&err->val.invalid_config.ptr[0].message, "this plugin has no configuration; remove `config`");
     return false;
   }
-  say(GAUGED_PLUGIN_LOG_LEVEL_DEBUG, "reads " FILE_READ);
+  write_log(GAUGED_PLUGIN_LOG_LEVEL_DEBUG, "reads " FILE_READ);
   ret->len = 1;
   ret->ptr = make_list(1, sizeof *ret->ptr);
   set_need(&ret->ptr[0]);
   return true;
 }
 
-// Reads the file. What goes wrong becomes an error that says what the agent does next.
+// Reads the file. A failure becomes an error that defines the agent's next step.
 static bool read_file(plugin_list_u8_t *content, exports_gauged_plugin_collector_error_t *err) {
   plugin_string_t path;
   plugin_string_set(&path, FILE_READ);
@@ -111,15 +111,15 @@ bool exports_gauged_plugin_collector_collect(exports_gauged_plugin_collector_tic
   plugin_list_u8_free(&content);
   if (!is_understood) {
     err->tag = EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_INTERNAL;
-    plugin_string_dup(&err->val.internal, FILE_READ " has something else where a number should be");
+    plugin_string_dup(&err->val.internal, FILE_READ " has an invalid number");
     return false;
   }
   size_t count = 0;
   for (size_t at = 0; at < METRICS; at++) count += found.is_there[at];
   if (count == 0) {
-    // A file in which there is nothing of it will not have it later.
+    // A file without these lines will not have them later.
     err->tag = EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_UNSUPPORTED;
-    plugin_string_dup(&err->val.unsupported, FILE_READ " tells of no processes");
+    plugin_string_dup(&err->val.unsupported, FILE_READ " has no process counts");
     return false;
   }
   gauged_plugin_metrics_metric_t *metric = make_list(count, sizeof *metric);

@@ -1,12 +1,12 @@
 #include "measure.h"
 
 const struct metric metrics[METRICS] = {
-    {"processes", "forks_total", true, "{process}", "Processes and threads that were started since boot."},
-    {"procs_running", "running", false, "{process}", "Processes that run or could."},
-    {"procs_blocked", "blocked", false, "{process}", "Processes that wait for a disk or another device."},
+    {"processes", "forks_total", true, "{process}", "Processes and threads started since boot."},
+    {"procs_running", "running", false, "{process}", "Runnable processes."},
+    {"procs_blocked", "blocked", false, "{process}", "Processes blocked by a disk or another device."},
 };
 
-// What follows a key and a space, if a line begins with them.
+// The text after a key and a space, if the line starts with them.
 static const char *after(const char *key, const char *line, const char *end) {
   for (; *key != '\0'; key++, line++) {
     if (line == end || *line != *key) return NULL;
@@ -14,7 +14,7 @@ static const char *after(const char *key, const char *line, const char *end) {
   return line < end && *line == ' ' ? line + 1 : NULL;
 }
 
-// Reads a number that is all there is up to the end.
+// Parses a number that fills the text.
 static bool read_number(const char *text, const char *end, uint64_t *number) {
   *number = 0;
   if (text == end) return false;

@@ -1,4 +1,4 @@
-// What is measured, and what is made of what was read. Knows nothing of the agent, so that any compiler tests it.
+// The metrics and the parser. Independent of the agent, so that any compiler can test it.
 #ifndef MEASURE_H
 #define MEASURE_H
 
@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A metric, and the key of the line that it is found on.
+// A metric, with the key of its line.
 struct metric {
   const char *key;
   const char *name;
@@ -18,13 +18,13 @@ struct metric {
 enum { METRICS = 3 };
 extern const struct metric metrics[METRICS];
 
-// The numbers that were found, in the order of `metrics`.
+// The parsed numbers, in the order of `metrics`.
 struct found {
   bool is_there[METRICS];
   uint64_t number[METRICS];
 };
 
-// Looks for each metric in a text. Answers whether all that is there is a number; what is not there is left out.
+// Parses the metrics in a text. Missing ones are left out; returns false if a value is not a number.
 bool measure(const char *text, size_t length, struct found *found);
 
 #endif

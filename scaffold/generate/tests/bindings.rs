@@ -1,9 +1,9 @@
-//! What is checked in is what is made of the contract.
+//! The checked-in bindings.
 
 use expect_test::expect_file;
 
 #[test]
-fn the_checked_in_bindings_are_those_of_the_contract() {
+fn checked_in_bindings_match_the_wit() {
     let bindings = generate::bindings();
     let names: Vec<&str> = bindings.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["plugin.c", "plugin.h", "component_type.c"]);

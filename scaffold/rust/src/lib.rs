@@ -1,24 +1,24 @@
-//! The module `PLUGIN_MODULE`: processes that were started, run and wait, from `/proc/stat`.
+//! The module `PLUGIN_MODULE`: started, runnable and blocked processes, from `/proc/stat`.
 
 use gauged_plugin::kernel::File;
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 
-// What is measured. The comments are what operators see.
+// The metrics. Operators see the comments as descriptions.
 gauged_plugin::metrics! {
     module "PLUGIN_MODULE";
-    /// Processes and threads that were started since boot.
+    /// Processes and threads started since boot.
     FORKS: counter "forks_total" in "{process}" from "processes";
-    /// Processes that run or could.
+    /// Runnable processes.
     RUNNING: gauge "running" in "{process}" from "procs_running";
-    /// Processes that wait for a disk or another device.
+    /// Processes blocked by a disk or another device.
     BLOCKED: gauge "blocked" in "{process}" from "procs_blocked";
 }
 
-/// What an operator can set: `config = { file = "…" }` under `[plugins.PLUGIN_NAME]`.
+/// The settings: `config = { file = "…" }` under `[plugins.PLUGIN_NAME]`.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
-    /// The file that is read.
+    /// The path of the file to read.
     file: String,
 }
 
@@ -35,7 +35,7 @@ struct Processes {
 impl Plugin for Processes {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
-        description: "Processes that were started, run and wait.",
+        description: "Started, runnable and blocked processes.",
         metrics: METRICS,
     };
     type Config = Settings;
@@ -54,11 +54,11 @@ impl Plugin for Processes {
         for line in file.lines() {
             let (key, mut values) = line.key_values();
             if let Some(metric) = METRICS.iter().find(|metric| metric.source == key) {
-                sample.set(*metric, values.number::<u64>("how many")?);
+                sample.set(*metric, values.number::<u64>("the number")?);
                 found += 1;
             }
         }
-        // A file in which there is nothing of it will not have it later.
+        // A file without these lines will not have them later.
         if found == 0 { Err(Error::Unsupported(file.error("has no process counts").to_string())) } else { Ok(()) }
     }
 }
@@ -67,32 +67,32 @@ gauged_plugin::export!(Processes);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Host, Harness, assert_readme_metrics};
+    use gauged_plugin::testing::{Harness, Host, assert_readme_metrics};
 
     use super::*;
 
     fn processes(stat: &str) -> Harness<Processes> {
         let mut host = Host::new();
         host.file("/proc/stat", stat);
-        Harness::start(host, "{}").expect("the defaults are right")
+        Harness::start(host, "{}").expect("valid defaults")
     }
 
     #[test]
-    fn finds_what_it_measures_among_other_lines() {
+    fn metrics_are_found_among_other_lines() {
         let mut processes = processes("cpu 1 2 3\nctxt 9\nprocesses 1500\nprocs_running 3\nprocs_blocked 1\n");
         let expected = "PLUGIN_MODULE.blocked 1\nPLUGIN_MODULE.forks_total 1500\nPLUGIN_MODULE.running 3\n";
         assert_eq!(processes.tick().expect("a sample").render(), expected);
     }
 
     #[test]
-    fn says_what_it_does_not_understand() {
+    fn malformed_file_is_an_error() {
         let error = processes("processes many\n").tick().expect_err("no number");
-        assert_eq!(error, Error::Internal("/proc/stat line 1: many is not a number (how many)".to_owned()));
+        assert_eq!(error, Error::Internal("/proc/stat line 1: many is not a number (the number)".to_owned()));
         assert!(matches!(processes("cpu 1 2 3\n").tick(), Err(Error::Unsupported(_))));
     }
 
     #[test]
-    fn another_file_is_read_where_that_is_set() {
+    fn file_setting_selects_another_file() {
         let mut host = Host::new();
         host.file("/srv/stat", "processes 7\n");
         let mut processes = Harness::<Processes>::start(host, r#"{"file": "/srv/stat"}"#).expect("a file");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_all_metrics() {
+    fn readme_lists_the_metrics() {
         assert_readme_metrics::<Processes>();
     }
 }
