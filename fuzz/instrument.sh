@@ -1,7 +1,6 @@
 #!/bin/sh
-# Stands before the compiler and adds libFuzzer's instrumentation to what reads untrusted bytes: this program, and the
-# parsers that it uses. Everything else is built as it is, and so is what the compiler itself loads: procedural macros
-# and what they use are built for no target.
+# A compiler wrapper (RUSTC_WRAPPER) that adds libFuzzer's instrumentation to the crates that read untrusted bytes. Other
+# crates are built unchanged, and so are procedural macros, which have no --target option.
 case " $* " in
   *" --target "*) ;;
   *) exec "$@" ;;

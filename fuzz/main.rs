@@ -1,5 +1,5 @@
-//! The fuzzer: libFuzzer around one of the functions in `src/fuzzing.rs`, the one that the environment names, since the
-//! command line is libFuzzer's. `fuzz/run.sh` builds and runs it.
+//! The fuzzer: libFuzzer around one target of `src/fuzzing.rs`. The environment names the target, because libFuzzer uses
+//! the command line. `fuzz/run.sh` builds and runs the fuzzer.
 
 #![no_main]
 
@@ -11,33 +11,33 @@ use std::sync::LazyLock;
 use gauged::fuzzing::{TARGETS, Target};
 use libfuzzer_sys::fuzz_target;
 
-/// What takes a module's world apart has assertions that a hostile one breaks. It runs in the process that compiles, whose
-/// panics the agent reports as what they are, so that they are no findings: only what ends that process without a word.
+/// Libraries that parse a module's world and panic on hostile ones. The agent runs them in its compiler process and reports
+/// their panics, so these are not findings. A crash without a panic is.
 const MAY_PANIC: [&str; 2] = ["/wit-component-", "/wit-parser-"];
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
     #[expect(clippy::disallowed_methods, reason = "the command line is libFuzzer's")]
-    let wanted = std::env::var("GAUGED_FUZZ_TARGET").unwrap_or_default();
+    let target_name = std::env::var("GAUGED_FUZZ_TARGET").unwrap_or_default();
     let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
-    let found = TARGETS.iter().find(|(name, _)| *name == wanted);
-    let finding = panic::take_hook();
-    panic::set_hook(Box::new(move |panicked| {
-        let file = panicked.location().map(panic::Location::file).unwrap_or_default();
+    let target = TARGETS.iter().find(|(name, _)| *name == target_name);
+    let report_finding = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let file = info.location().map(panic::Location::file).unwrap_or_default();
         if !MAY_PANIC.iter().any(|library| file.contains(library)) {
-            finding(panicked);
+            report_finding(info);
         }
     }));
-    let (_, target) = found.unwrap_or_else(|| panic!("GAUGED_FUZZ_TARGET is to be one of {}", names.join(", ")));
+    let (_, target) = target.unwrap_or_else(|| panic!("set GAUGED_FUZZ_TARGET to one of {}", names.join(", ")));
     *target
 });
 
-/// What the target is reading: libFuzzer itself says it of most crashes, but of one that has used up the stack it cannot.
-static READING: LazyLock<File> =
+/// A file with the current input, for `run.sh`. libFuzzer itself saves the input of a crash, except on stack overflow.
+static CURRENT_INPUT: LazyLock<File> =
     LazyLock::new(|| File::create(std::env::temp_dir().join("reading")).expect("a temporary file"));
 
 fuzz_target!(|bytes: &[u8]| {
-    READING.write_all_at(bytes, 0).and_then(|()| READING.set_len(bytes.len() as u64)).expect("written");
+    CURRENT_INPUT.write_all_at(bytes, 0).and_then(|()| CURRENT_INPUT.set_len(bytes.len() as u64)).expect("written");
     let target = *TARGET;
-    // Other panics do not come back.
+    // The hook aborts on other panics.
     let _ = panic::catch_unwind(AssertUnwindSafe(|| target(bytes)));
 });
