@@ -25,7 +25,7 @@ pub(crate) struct Disk {
 /// The operations of one kind.
 #[derive(Debug)]
 pub(crate) struct Operations {
-    pub(crate) operations: u64,
+    pub(crate) count: u64,
     pub(crate) merged: u64,
     sectors: u64,
     pub(crate) ms: u64,
@@ -33,8 +33,8 @@ pub(crate) struct Operations {
 
 impl Operations {
     fn read(columns: &mut Fields<'_>, what: &str) -> Result<Self, Error> {
-        let [operations, merged, sectors, ms] = columns.numbers(what)?;
-        Ok(Self { operations, merged, sectors, ms })
+        let [count, merged, sectors, ms] = columns.numbers(what)?;
+        Ok(Self { count, merged, sectors, ms })
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -58,7 +58,7 @@ impl Disk {
     pub(crate) fn counters(&self) -> [u64; 8] {
         let Self { read, write, io_ms, weighted_ms, .. } = self;
         let (read_bytes, written_bytes) = (read.bytes(), write.bytes());
-        [read.operations, read_bytes, read.ms, write.operations, written_bytes, write.ms, *io_ms, *weighted_ms]
+        [read.count, read_bytes, read.ms, write.count, written_bytes, write.ms, *io_ms, *weighted_ms]
     }
 }
 

@@ -130,13 +130,13 @@ fn set_totals(sample: &mut Sample, name: &str, disk: &Disk) {
     let labels = [("device", name)];
     let mut row = sample.labelled(&labels);
     let Disk { read, write, in_progress, io_ms, weighted_ms, discard, flush } = disk;
-    row.set(READS, read.operations).set(READS_MERGED, read.merged).set(READ_BYTES, read.bytes());
+    row.set(READS, read.count).set(READS_MERGED, read.merged).set(READ_BYTES, read.bytes());
     row.set(READ_TIME, seconds(read.ms));
-    row.set(WRITES, write.operations).set(WRITES_MERGED, write.merged).set(WRITTEN_BYTES, write.bytes());
+    row.set(WRITES, write.count).set(WRITES_MERGED, write.merged).set(WRITTEN_BYTES, write.bytes());
     row.set(WRITE_TIME, seconds(write.ms));
     row.set(IN_PROGRESS, *in_progress).set(IO_TIME, seconds(*io_ms)).set(WEIGHTED_TIME, seconds(*weighted_ms));
     if let Some(discard) = discard {
-        row.set(DISCARDS, discard.operations).set(DISCARDS_MERGED, discard.merged);
+        row.set(DISCARDS, discard.count).set(DISCARDS_MERGED, discard.merged);
         row.set(DISCARDED_BYTES, discard.bytes()).set(DISCARD_TIME, seconds(discard.ms));
     }
     if let &Some([flushes, ms]) = flush {

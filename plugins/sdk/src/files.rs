@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn too_large_error_has_the_unit_of_its_limit() {
+    fn too_large_error_names_its_unit() {
         let mut host = crate::testing::Host::new();
         host.file_fails("/x", Error::TooLarge(9));
         let results =

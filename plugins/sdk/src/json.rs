@@ -1,6 +1,6 @@
-//! A JSON deserialiser for settings whose errors name the key. serde_json would make a plugin more than twice as large,
-//! mostly for exact floats and for line and column numbers, which the agent's JSON does not need. Supports only values
-//! that a configuration can have.
+//! A JSON deserialiser for settings whose errors name the key. The usual one, `serde_json`, would make a plugin more than
+//! twice as large, mostly for exact floats and for line and column numbers, which the agent's JSON does not need. Supports
+//! only values that a configuration can have.
 
 mod error;
 

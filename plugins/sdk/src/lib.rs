@@ -30,7 +30,7 @@
 //! gauged_plugin::export!(Entropy);
 //!
 //! // In a test, on a scripted host:
-//! use gauged_plugin::testing::{Host, Harness};
+//! use gauged_plugin::testing::{Harness, Host};
 //!
 //! let mut host = Host::new();
 //! host.file("/proc/sys/kernel/random/entropy_avail", "256\n");

@@ -122,5 +122,7 @@ mod tests {
         let except = Selection::all().except(&["loop*", "ram*"]);
         assert!(except.includes("sda") && !except.includes("loop7"));
         assert!(Selection::default().includes("anything"));
+        let both = Selection::only(&["sd*"]).except(&["sda"]);
+        assert!(both.includes("sdb") && !both.includes("sda"));
     }
 }

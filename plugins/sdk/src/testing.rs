@@ -6,7 +6,7 @@
 //! cargo test` writes both; review them before you commit.
 //!
 //! ```
-//! use gauged_plugin::testing::{Host, Harness, expect};
+//! use gauged_plugin::testing::{Harness, Host, expect};
 //! # use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick, kernel::File};
 //! # gauged_plugin::metrics! {
 //! #     module "uptime";
@@ -40,11 +40,12 @@
 //! # Ok::<(), Error>(())
 //! ```
 
-mod rules;
-mod scripted_connection;
-mod golden;
-mod sample_map;
+// In suggested reading order.
 pub(crate) mod scripted_host;
+mod scripted_connection;
+mod sample_map;
+mod rules;
+mod golden;
 
 pub use expect_test::expect;
 pub use golden::{assert_golden, assert_readme_metrics, metrics_table};
