@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the agent in the foreground, as a supervisor wants it: the program, the configuration and the plugins that lie
-# beside this script. The shell is replaced, so that signals reach the agent itself.
+# Runs the agent in the foreground, for a supervisor, with the program, configuration and plugins beside this script. The
+# shell is replaced, so that signals reach the agent.
 set -eu
 cd "$(dirname "$0")"
 if [ ! -x ./gauged ]; then
