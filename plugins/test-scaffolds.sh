@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes a project in each language by `gauged plugin new`, builds it, and tests it by its own test.sh: all of them, or those
-# that are named. What that takes is fetched once, and kept in the user's cache: componentize-py from PyPI (60 MB),
-# componentize-js from npm (390 MB), and clang with lld from Debian's packages where they are not installed (60 MB). Nothing
-# is installed on the system. GAUGED names the agent; otherwise it is built here. Ends with how many passed.
+# test-scaffolds.sh [LANGUAGE...]: makes a project in each language by `gauged plugin new`, builds it, and tests it by its
+# own test.sh; in Rust also a project among these plugins, and the one of README.md. Tools are fetched once and kept in the
+# user's cache: componentize-py from PyPI (60 MB), componentize-js from npm (390 MB), and clang with lld from Debian's
+# packages where they are not installed (60 MB). Nothing is installed on the system. GAUGED names the agent; otherwise it
+# is built here. The last line counts what passed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,12 +14,12 @@ languages=("$@")
 say() { printf 'test-scaffolds.sh: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# made DIRECTORY COMMAND…: a directory of the cache that a command makes, once; it is there as a whole or not at all.
+# made DIRECTORY COMMAND…: makes a directory of the cache by a command, once. It exists complete or not at all.
 made() {
   local directory=$1
   shift
   [ -d "$directory" ] && return
-  say "fetching what ${directory##*/} has ..."
+  say "fetching ${directory##*/} ..."
   rm -rf "$directory".??????
   local unfinished
   unfinished=$(mktemp -d "$directory.XXXXXX")
@@ -30,12 +31,12 @@ made() {
   mv "$unfinished" "$directory"
 }
 
-# What stands for the content of a file in the name of a directory.
+# A hash of a file, for the name of a directory.
 mark() { sha256sum "$1" | cut -c 1-12; }
 
-# These run where a failure does not end the script by itself.
+# In these functions a failed command does not end the script by itself.
 
-# A virtual environment knows its own place, so what pip fetches is put into a directory of any name, and found by it.
+# A virtual environment cannot be moved, so pip fetches into a plain directory, which PYTHONPATH names later.
 fetch_python() { python3 -m pip install -q --target . -r "$requirements"; }
 
 fetch_javascript() { cp "$package" package.json && npm install --no-audit --no-fund; }
@@ -66,12 +67,15 @@ fetch_clang() {
   ls root/usr/bin/clang-[0-9]*
 }
 
-# Fetches what a project takes, and links it to where the project looks for it.
+# Fetches a language's tools, and puts them where a project looks for them.
 prepare() {
   case $1 in
     rust)
-      # The compiler's target, or a toolchain that has it.
+      # Makes a toolchain where the compiler has no wasm target.
       "$here/build.sh" || return 1
+      # A project needs the crates of the SDK and no others.
+      (cd "$here" && cargo fetch --quiet --locked) || return 1
+      export CARGO_NET_OFFLINE=true
       export CARGO_TARGET_DIR=$here/target/wasm32-unknown-unknown/scaffold
       ;;
     c)
@@ -101,6 +105,41 @@ prepare() {
   esac
 }
 
+# holds TEXT COMMAND...: whether the command prints the text, whatever its exit status.
+holds() {
+  local text=$1 output
+  shift
+  output=$("$@" 2>&1) || true
+  [[ $output == *"$text"* ]] && return
+  printf 'no "%s" in the output of %s:\n%s\n' "$text" "$*" "$output"
+  return 1
+}
+
+# Checks a built project beyond its own tests: its module has its name, and a file without a grant is reported.
+inspect() {
+  holds "my_$1.forks_total" "$GAUGED" plugin inspect "my-$1.wasm" || return 1
+  holds 'read = ["/etc/hostname"]' "$GAUGED" plugin test "my-$1.wasm" --set file=/etc/hostname || return 1
+  holds 'path: unknown key; remove it, or use one of file' "$GAUGED" plugin test "my-$1.wasm" --set path=/x
+}
+
+# Prepares a language, and checks its project in the working directory.
+check() {
+  prepare "$1" && ./test.sh && inspect "$1" && { [ "$1" != rust ] || (cd "$work" && rust_projects); }
+}
+
+# Checks what is particular to Rust: a project among the plugins of this repository is tested as one of them, and the first
+# plugin of README.md works.
+rust_projects() {
+  mkdir -p checkout/plugins
+  cp -r "$here/../wit" checkout/ && cp -r "$here"/{sdk,Cargo.toml,Cargo.lock} checkout/plugins/ || return 1
+  "$GAUGED" plugin new mine --lang rust --into checkout/plugins || return 1
+  (cd checkout/plugins && holds 'test result: ok. 4 passed' cargo test -p mine) || return 1
+  "$GAUGED" plugin new spool --lang rust || return 1
+  awk '/^```rust$/ { inside = 1; next } /^```$/ { if (inside) exit } inside' "$here/README.md" >spool/src/lib.rs
+  # Its own README.md still has the metrics of the project that was made.
+  (cd spool && export UPDATE_EXPECT=1 && holds 'test result: ok. 3 passed' cargo test)
+}
+
 mkdir -p "$cache"
 # Two runs at a time fetch everything once.
 exec 9>"$cache/lock"
@@ -112,7 +151,7 @@ fi
 export GAUGED
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# What is compiled here is of no use later.
+# Nobody needs the compiled plugins later.
 export CACHE_DIRECTORY=$work/cache
 
 passed=() failed=()
@@ -120,7 +159,7 @@ for language in "${languages[@]}"; do
   "$GAUGED" plugin new "my-$language" --lang "$language" --into "$work" >/dev/null || die "cannot make a project in $language"
   start=$SECONDS
   say "$language ..."
-  if (cd "$work/my-$language" && prepare "$language" && ./test.sh) >"$work/log" 2>&1; then
+  if (cd "$work/my-$language" && check "$language") >"$work/log" 2>&1; then
     passed+=("$language")
     printf '%-12s passed in %4s s, %s bytes\n' "$language" "$((SECONDS - start))" "$(wc -c <"$work/my-$language/my-$language.wasm")"
   else

@@ -1,4 +1,4 @@
-//! What the agent allocates: once it has found its size, nothing at all from one tick to the next.
+//! The agent's allocations: none from one tick to the next, once its buffers have grown.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -16,7 +16,7 @@ use gauged::config::{Config, Overrides};
 /// Ticks until buffers have grown, files are open and the directory has been looked at.
 const WARM_UP: usize = 10;
 
-/// Ticks that are watched.
+/// Ticks during which allocations are counted.
 const WATCHED: usize = 10;
 
 #[global_allocator]
@@ -47,7 +47,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Runs the whole agent on this thread, and counts between its turns.
+/// Runs the whole agent on this thread, and returns how often the watched ticks allocate.
 fn allocations_of_ticks(configuration: &str) -> usize {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("gauged.toml");
@@ -67,7 +67,7 @@ fn allocations_of_ticks(configuration: &str) -> usize {
     });
     let mut at_warm = None;
     let mut at_end = None;
-    // The agent asks at each of its turns whether it is to end.
+    // The agent polls this at each of its turns.
     let shutdown = poll_fn(|_| {
         let ticks = lines.load(Ordering::Acquire);
         if ticks >= WARM_UP && at_warm.is_none() {
@@ -96,7 +96,7 @@ fn a_tick_with_every_cpu_allocates_nothing() {
 }
 
 #[test]
-fn the_count_counts() {
+fn allocator_counts_an_allocation() {
     let before = ALLOCATIONS.get();
     drop(std::hint::black_box(Box::new(1)));
     assert_eq!(ALLOCATIONS.get() - before, 1);

@@ -1,26 +1,26 @@
-//! Tests that need a machine of their own: its mounts, its network. Such a test runs once more, by itself, in namespaces
-//! that end with it. It needs no privilege where the kernel gives such namespaces to anybody; where it gives none, the
-//! test was not made, and says so where nobody overlooks it.
+//! Tests that need mounts and a network of their own. Such a test runs a second time, alone, in namespaces that end with
+//! it. That needs no privilege where the kernel gives such namespaces to any user; where it refuses them, the test is
+//! skipped.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::DEADLINE;
+use crate::requirement::skip;
 
-/// Names the file in which the test that runs apart says how far it has come.
+/// The environment variable with the name of the file in which a test that runs apart keeps its progress.
 const PROGRESS: &str = "GAUGED_TEST_PROGRESS";
 
 const BEGUN: &str = "begun";
 const DONE: &str = "done";
 
-/// What this machine does not give.
+/// The reason why this machine cannot run a test.
 #[derive(Debug)]
 pub struct Refused(pub String);
 
-/// Runs what a test does in namespaces of its own. The test is named as the test program names it.
+/// Runs a test's body in namespaces of its own. The name is the test's full one, as libtest prints it.
 pub fn apart(test: &str, body: impl FnOnce() -> Result<(), Refused>) {
     if let Some(progress) = std::env::var_os(PROGRESS) {
         fs::write(&progress, BEGUN).expect("written");
@@ -45,18 +45,17 @@ pub fn apart(test: &str, body: impl FnOnce() -> Result<(), Refused>) {
         (Ok(true), Ok(why)) if why != BEGUN => why,
         (Ok(false), Err(_)) => output,
         (Err(error), _) => format!("failed to run unshare: {error}"),
-        // A test that does not begin is one that is not there.
+        // A test that has not begun has another name.
         (ended, _) => panic!("{test} failed in its namespaces ({ended:?}):\n{output}"),
     };
-    // What is printed is shown of tests that fail only; this passes by.
-    let _ = writeln!(std::io::stderr(), "\nNOT TESTED HERE: {test}: {}", why.trim());
+    skip(test, &why);
 }
 
-/// A test that runs apart. What it has started and mounted ends with it.
+/// The process of a test that runs apart. Its own processes and mounts end with it.
 struct Apart(Child);
 
 impl Apart {
-    /// Waits for its end; answers whether it succeeded.
+    /// Waits for its end, and returns whether it succeeded.
     fn wait(&mut self) -> bool {
         let until = Instant::now() + 4 * DEADLINE;
         while Instant::now() < until {

@@ -1,16 +1,15 @@
 //! The agent as its users run it: the real binary, real signals, real plugins, and guests written for the occasion.
 
 #![allow(unreachable_pub, reason = "everything here is for the other modules of this binary")]
-#![allow(clippy::disallowed_methods, reason = "tests run programs, and wait for them")]
+#![allow(clippy::disallowed_methods, reason = "tests run programs, wait for them, and read the environment")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers are small")]
 
 mod harness; // the agent as a child process
-mod python; // programs in Python, which some tests need
-mod debian; // programs of Debian's, which some tests need
+mod requirement; // servers, Python, namespaces: without them a test is skipped, and the skip is counted
 mod guest; // plugins written in WebAssembly's text format
 mod server; // what guests connect to
 #[cfg(target_os = "linux")]
-mod apart; // a machine of its own for a test: its mounts, its network
+mod apart; // namespaces for a test that needs mounts or a network of its own
 
 mod once; // one sample, and what becomes of it
 mod natives; // what the agent measures by itself, on many machines

@@ -1,11 +1,11 @@
-//! What names lead to, as the system's own resolver finds it out: from a server that answers, that answers nonsense, and
-//! that does not answer.
+//! Name resolution by the system's own resolver: from a name server that responds, that sends nonsense, and that stays
+//! silent.
 
 use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::Command;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -17,57 +17,58 @@ use crate::guest::Guest;
 use crate::harness::{Host, Sample, about};
 use crate::http::{self, Fetch};
 use crate::net::{DENIED, FINE, RESOLVE, TIMEOUT, conversing_as, outcome_of};
+use crate::requirement::{self, Program};
 use crate::run::ends_in_time;
 use crate::server::{Server, request};
 
 /// The machine's address besides the loopback ones; one of those that belong to nobody (RFC 5737).
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// Where clouds tell a machine about itself.
+/// The metadata service of clouds.
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-/// A resolver cannot be told another port.
+/// The name server; a resolver always uses port 53.
 const NAME_SERVER: &str = "127.0.0.53:53";
 
 /// The name that leads to [`OWN`].
 const KNOWN: &str = "known.internal";
 
-/// How many operations of one plugin are stuck that asks for one name again and again.
+/// The stuck operations of a plugin that resolves one name repeatedly.
 const ONE_NAME: f64 = 1.0;
 
-/// What a name server says.
-enum Says {
+/// A name server's response.
+enum Response {
     /// These addresses.
     Addresses(&'static [Ipv4Addr]),
     /// This error, and no addresses.
     Code(u8),
-    /// What ends in the midst of an address.
+    /// A message that ends in the middle of an address.
     HalfAnAddress,
-    /// What looks like an answer by its number only.
+    /// A message with the question's number and nothing else that is valid.
     Noise,
 }
 
-/// What the machine's name server says of each name.
-fn says(name: &str) -> Says {
+/// The response of the machine's name server for each name.
+fn response(name: &str) -> Response {
     match name {
-        KNOWN => Says::Addresses(&[OWN]),
-        "mixed.internal" => Says::Addresses(&[Ipv4Addr::LOCALHOST, OWN]),
-        "local.internal" => Says::Addresses(&[Ipv4Addr::LOCALHOST]),
-        "metadata.internal" => Says::Addresses(&[METADATA]),
-        "empty.internal" => Says::Addresses(&[]),
-        "failing.internal" => Says::Code(2),
-        "refused.internal" => Says::Code(5),
-        "half.internal" => Says::HalfAnAddress,
-        "noise.internal" => Says::Noise,
+        KNOWN => Response::Addresses(&[OWN]),
+        "mixed.internal" => Response::Addresses(&[Ipv4Addr::LOCALHOST, OWN]),
+        "local.internal" => Response::Addresses(&[Ipv4Addr::LOCALHOST]),
+        "metadata.internal" => Response::Addresses(&[METADATA]),
+        "empty.internal" => Response::Addresses(&[]),
+        "failing.internal" => Response::Code(2),
+        "refused.internal" => Response::Code(5),
+        "half.internal" => Response::HalfAnAddress,
+        "noise.internal" => Response::Noise,
         // There is no such name.
-        _ => Says::Code(3),
+        _ => Response::Code(3),
     }
 }
 
-/// An address of the name that was asked for, which follows.
+/// The head of a record with an address of the name in the question; the address follows.
 const RECORD: &[u8] = &[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4];
 
-/// The answer to a question, in the form of RFC 1035.
+/// The message that responds to a question, in the form of RFC 1035.
 fn answer(question: &[u8]) -> Vec<u8> {
     let (mut name, mut at) = (Vec::new(), 12);
     while question[at] > 0 {
@@ -77,38 +78,37 @@ fn answer(question: &[u8]) -> Vec<u8> {
     }
     let asked = &question[12..at + 5];
     let is_of_version_four = asked.ends_with(&[0, 1, 0, 1]);
-    let (code, addresses) = match says(&name.join(".")) {
-        Says::Addresses(addresses) if is_of_version_four => (0, addresses),
-        Says::Addresses(_) => (0, [].as_slice()),
-        Says::Code(code) => (code, [].as_slice()),
-        Says::HalfAnAddress => return [&head(question, 0, 1), asked, RECORD, &[192, 0]].concat(),
-        Says::Noise => return [&question[..2], &[0x5a; 100]].concat(),
+    let (code, addresses) = match response(&name.join(".")) {
+        Response::Addresses(addresses) if is_of_version_four => (0, addresses),
+        Response::Addresses(_) => (0, [].as_slice()),
+        Response::Code(code) => (code, [].as_slice()),
+        Response::HalfAnAddress => return [&head(question, 0, 1), asked, RECORD, &[192, 0]].concat(),
+        Response::Noise => return [&question[..2], &[0x5a; 100]].concat(),
     };
     let records = addresses.iter().flat_map(|address| [RECORD, &address.octets()].concat());
     [&head(question, code, addresses.len() as u8), asked].concat().into_iter().chain(records).collect()
 }
 
-/// The beginning of an answer to one question.
+/// The head of a message that responds to one question.
 fn head(question: &[u8], code: u8, records: u8) -> [u8; 12] {
     [question[0], question[1], 0x81, 0x80 | code, 0, 1, 0, records, 0, 0, 0, 0]
 }
 
-/// What somebody asks, and where the answer is to go.
+/// A question and its sender.
 type Question = (Vec<u8>, SocketAddr);
 
 /// The machine's name server.
 struct Names {
     socket: Arc<UdpSocket>,
-    /// What it has been asked and not answered; none when it answers.
+    /// The questions without a response so far; none while it responds.
     unanswered: Arc<Mutex<Option<Vec<Question>>>>,
 }
 
 impl Names {
-    /// Gives the machine an address, a name server and, in this directory, what of `/etc` has to do with names.
-    fn serve(etc: &Path, options: &str) -> Result<Self, Refused> {
+    /// Gives the machine an address, a name server, and an `/etc` in this directory with the files about names.
+    fn serve(ip: &Program, etc: &Path, options: &str) -> Result<Self, Refused> {
         for arguments in ["link set lo up".to_owned(), format!("address add {OWN}/32 dev lo")] {
-            let output = Command::new("ip").args(arguments.split(' ')).output();
-            let output = output.map_err(|error| Refused(format!("failed to run ip: {error}")))?;
+            let output = ip.command().args(arguments.split(' ')).stderr(Stdio::piped()).output().expect("it runs");
             if !output.status.success() {
                 return Err(Refused(format!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr))));
             }
@@ -122,11 +122,11 @@ impl Names {
         ] {
             fs::write(etc.join(file), content).expect("written");
         }
-        // Where the libraries are.
+        // The list of libraries.
         let _ = fs::copy("/etc/ld.so.cache", etc.join("ld.so.cache"));
         let refused = |error| Refused(format!("mount: {error}"));
         mount_bind(etc, "/etc").map_err(refused)?;
-        // It would answer from what the machine's own resolver knows.
+        // It would answer with names that the machine's own resolver knows.
         let cache = Path::new("/run/nscd");
         if cache.is_dir() {
             mount("none", cache, "tmpfs", MountFlags::empty(), None).map_err(refused)?;
@@ -147,21 +147,21 @@ impl Names {
         Ok(names)
     }
 
-    /// Answers nothing from now on.
+    /// Stops responding.
     fn fall_silent(&self) {
         *self.unanswered.lock().expect("not poisoned") = Some(Vec::new());
     }
 
-    /// Answers everything, what it was asked before too.
-    fn speak(&self) {
+    /// Responds again, to earlier questions too.
+    fn resume(&self) {
         for (question, from) in self.unanswered.lock().expect("not poisoned").take().into_iter().flatten() {
-            // Who asked may have given up.
+            // The sender may have given up.
             let _ = self.socket.send_to(&answer(&question), from);
         }
     }
 }
 
-/// A plugin's table, with a grant of these.
+/// A plugin's table with one kind of grant.
 fn table(plugin: &str, timeout: &str, grant: &str, granted: &[&str]) -> String {
     format!("[plugins.{plugin}]\ntimeout = \"{timeout}\"\n{grant} = {granted:?}\n")
 }
@@ -175,14 +175,15 @@ fn http_server(address: IpAddr) -> Server {
 }
 
 #[test]
-fn a_name_leads_where_it_resolves_to_and_is_granted() {
-    apart("names::a_name_leads_where_it_resolves_to_and_is_granted", || {
+fn resolved_name_reaches_only_granted_addresses() {
+    let Some(ip) = requirement::program("ip") else { return };
+    apart("names::resolved_name_reaches_only_granted_addresses", || {
         let host = Host::new();
-        let _names = Names::serve(&host.path("etc"), "timeout:1 attempts:1")?;
+        let _names = Names::serve(&ip, &host.path("etc"), "timeout:1 attempts:1")?;
         let (web, local) = (http_server(OWN.into()), Server::echoing());
         let server = Server::echoing_at((OWN, 0).into());
         let port = server.port();
-        // Who connects to this one went where it may not.
+        // No plugin may connect to this one.
         let trap = Server::echoing_at((Ipv4Addr::LOCALHOST, port).into());
         let granted_itself = format!("127.0.0.1:{}", local.port());
 
@@ -232,10 +233,11 @@ fn a_name_leads_where_it_resolves_to_and_is_granted() {
 }
 
 #[test]
-fn a_resolver_that_does_not_answer_holds_up_only_who_asks_it() {
-    apart("names::a_resolver_that_does_not_answer_holds_up_only_who_asks_it", || {
+fn silent_resolver_blocks_only_plugins_that_use_it() {
+    let Some(ip) = requirement::program("ip") else { return };
+    apart("names::silent_resolver_blocks_only_plugins_that_use_it", || {
         let host = Host::new();
-        let names = Names::serve(&host.path("etc"), "timeout:30 attempts:5")?;
+        let names = Names::serve(&ip, &host.path("etc"), "timeout:30 attempts:5")?;
         let (web, server) = (http_server(OWN.into()), Server::echoing_at((OWN, 0).into()));
         let (origin, address) = (format!("http://{KNOWN}:{}", web.port()), format!("{KNOWN}:{}", server.port()));
         let configuration = "interval = \"250ms\"\n".to_owned()
@@ -259,7 +261,7 @@ fn a_resolver_that_does_not_answer_holds_up_only_who_asks_it() {
         }
         assert_eq!((web.connections(), server.connections()), (0, 0));
 
-        names.speak();
+        names.resume();
         let fine = (Some((FINE, "ping".into())), Some((200, "fine".into())));
         agent.wait(|sample| stuck(sample, 0.0) && outcomes(sample) == fine);
 

@@ -1,10 +1,10 @@
-//! The native numbers held against psutil itself, on this host and under load. What only grows has to lie between two of
-//! psutil's readings, to the last digit; what moves may differ by what is said here.
+//! The native metrics compared with psutil on this host, under load. A counter has to lie between two of psutil's readings,
+//! to the last digit; the constants below say by how much gauges may differ.
 
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::harness::{DEADLINE, Host, Sample, repository};
-use crate::python;
+use crate::requirement::{self, Python};
 
 /// More than one second, below which psutil's percentages are too low.
 const INTERVAL: f64 = 2.0;
@@ -30,10 +30,10 @@ const MEMORY: f64 = 0.01;
 /// How far idle and iowait may be apart beyond psutil's readings, in seconds: they go backwards by themselves.
 const IDLE_SECONDS: f64 = 0.5;
 
-/// Tells the load that it is enough.
+/// Ends the load.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// psutil at work.
+/// A Python process that prints psutil's readings.
 struct Peer {
     child: Child,
     lines: Receiver<Value>,
@@ -41,10 +41,10 @@ struct Peer {
 }
 
 impl Peer {
-    fn start() -> Option<Self> {
-        let python = python::environment("psutil>=7.1")?.join("python");
-        let mut command = Command::new(python);
-        command.arg(repository().join("tests/it/psutil_peer.py")).arg(INTERVAL.to_string()).stdout(Stdio::piped());
+    fn start(python: &Python) -> Self {
+        let script = repository().join("tests/it/psutil_peer.py");
+        let mut command = python.command(&[script.to_str().expect("text"), &INTERVAL.to_string()]);
+        command.stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let (sender, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
@@ -52,13 +52,13 @@ impl Peer {
             let parsed = stdout.lines().map_while(Result::ok).map(|line| serde_json::from_str(&line).expect("JSON"));
             parsed.into_iter().try_for_each(|line| sender.send(line))
         });
-        Some(Self { child, lines, seen: Vec::new() })
+        Self { child, lines, seen: Vec::new() }
     }
 
-    /// The last reading that was over before a moment, and the first one that began after another.
+    /// The last reading that ended before the first moment, and the first one that began after the second.
     fn around(&mut self, from: f64, to: f64) -> (&Value, &Value) {
         while self.seen.last().is_none_or(|line| time(line, "from") <= to) {
-            self.seen.push(self.lines.recv_timeout(DEADLINE).expect("psutil goes on"));
+            self.seen.push(self.lines.recv_timeout(DEADLINE).expect("psutil prints another reading"));
         }
         let before = self.seen.iter().rev().find(|line| time(line, "to") < from).expect("psutil began earlier");
         (before, self.seen.last().expect("just read"))
@@ -88,12 +88,12 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after the epoch").as_secs_f64()
 }
 
-/// Keeps the host busy until told to stop: a program that computes, two that pass a byte back and forth, one that takes
-/// memory and gives it back.
+/// Keeps the host busy until [`STOP`]: a thread that computes, two that pass a byte back and forth, one that allocates and
+/// frees memory.
 fn load() {
-    let goes_on = || !STOP.load(Ordering::Relaxed);
+    let is_on = || !STOP.load(Ordering::Relaxed);
     thread::spawn(move || {
-        while goes_on() {
+        while is_on() {
             let start = Instant::now();
             while start.elapsed() < Duration::from_millis(60) {
                 black_box((0..10_000_u64).map(|number| number.wrapping_mul(number)).fold(0, u64::wrapping_add));
@@ -105,7 +105,7 @@ fn load() {
         let (mut from, mut to) = (File::from(from), File::from(to));
         thread::spawn(move || {
             let mut byte = [0];
-            while goes_on() && from.read_exact(&mut byte).is_ok() && to.write_all(&byte).is_ok() {
+            while is_on() && from.read_exact(&mut byte).is_ok() && to.write_all(&byte).is_ok() {
                 thread::sleep(Duration::from_micros(200));
             }
         });
@@ -115,7 +115,7 @@ fn load() {
     pass(first.0, second.1);
     pass(second.0, first.1);
     thread::spawn(move || {
-        while goes_on() {
+        while is_on() {
             let memory = vec![1_u8; 200 << 20];
             thread::sleep(Duration::from_millis(700));
             drop(black_box(memory));
@@ -125,17 +125,13 @@ fn load() {
 }
 
 #[test]
-fn every_number_is_psutils() {
-    let Some(mut peer) = Peer::start() else {
-        let message = "psutil could not be installed: python3 with venv and pip is needed, and the package index";
-        assert!(std::env::var_os("CI").is_none(), "{message}");
-        eprintln!("NOT COMPARED WITH PSUTIL: {message}");
-        return;
-    };
+fn native_numbers_equal_psutil() {
+    let Some(python) = requirement::python("psutil") else { return };
+    let mut peer = Peer::start(&python);
     load();
     let host = Host::configured("interval = \"2s\"\n[cpu]\nper_core = true\n");
     let mut agent = host.start(&[]);
-    // Both have to have been there at the tick before.
+    // Percentages need a tick before.
     agent.next();
 
     let mut apart: Vec<(String, Vec<f64>)> = Vec::new();
@@ -156,7 +152,7 @@ fn every_number_is_psutils() {
     }
 }
 
-/// Everything but percentages over the tick.
+/// Compares everything but percentages over the tick.
 fn compare(sample: &Sample, before: &Value, after: &Value) {
     for module in ["cpu", "load", "memory", "swap"] {
         let (before, after) = (before[module].as_object().expect("a module"), &after[module]);
@@ -183,7 +179,7 @@ fn compare(sample: &Sample, before: &Value, after: &Value) {
     }
 }
 
-/// How far percentages over the tick are apart, by name.
+/// Adds the differences of percentages over the tick, by name.
 fn differences(sample: &Sample, percentages: &Value, apart: &mut Vec<(String, Vec<f64>)>) {
     let all = percentages["all"].as_object().expect("modes").iter().map(|(name, theirs)| (name.clone(), theirs));
     let each = percentages["each"].as_array().expect("CPUs").iter().enumerate().flat_map(|(cpu, modes)| {

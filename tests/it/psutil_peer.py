@@ -1,5 +1,5 @@
-"""Prints what psutil measures, a JSON object a line, every 50 ms; at the wall clock's multiples of the interval that is
-given, percentages since the multiple before besides."""
+"""Prints psutil's readings every 50 ms, one JSON object a line. Its argument is an interval in seconds: at the wall clock's
+multiples of it the object has percentages since the multiple before."""
 import json
 import sys
 import time

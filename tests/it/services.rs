@@ -1,5 +1,5 @@
-//! The plugins that ask services, inside the agent, against Debian's nginx and Redis, and against servers that do
-//! anything else. A plugin of the tests' own runs beside them, and is held up by none of it.
+//! The plugins that measure services, inside the agent: against Debian's nginx and Redis, and against servers that
+//! misbehave. A plugin of the tests' own runs beside them and must not be delayed.
 
 mod nginx;
 mod redis;
@@ -41,12 +41,13 @@ impl Daemon {
         kill_process(pid, signal).expect("sent");
     }
 
-    /// It hangs: the system still accepts connections for it, and nobody answers.
+    /// Suspends it: the system still accepts connections for it, and no request is answered.
     fn hang(&self) {
         self.signal(Signal::STOP);
     }
 
-    fn go_on(&self) {
+    /// Resumes it.
+    fn resume(&self) {
         self.signal(Signal::CONT);
     }
 }
@@ -59,8 +60,8 @@ impl Drop for Daemon {
     }
 }
 
-/// An address of this machine that is this caller's alone, with a port on which nobody listens: a server that was
-/// stopped finds it free when it comes back, whatever other tests do meanwhile.
+/// A loopback address that only this caller uses, with a free port: a server that is stopped and started again finds it
+/// free, whatever other tests do meanwhile.
 fn own_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(100);
     let [.., high, low] = std::process::id().to_be_bytes();
@@ -68,7 +69,7 @@ fn own_address() -> SocketAddr {
     TcpListener::bind((std::net::Ipv4Addr::from(ip), 0)).expect("a port").local_addr().expect("bound")
 }
 
-/// A server that accepts, and never answers.
+/// A server that accepts connections and never responds.
 fn silent() -> Server {
     Server::start(|mut stream| {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
@@ -85,13 +86,13 @@ fn host(plugins: &[&str], toml: &str) -> Host {
     host
 }
 
-/// What a service's module says of one metric with these labels.
+/// A metric, as `module.metric`, with these labels.
 fn metric<'a>(sample: &'a Sample, metric: &str, labels: &str) -> Option<&'a Value> {
     let (module, name) = metric.split_once('.').expect("module.metric");
     sample.get(module)?.get(&format!("{name}{{{labels}}}"))
 }
 
-/// The same, a number.
+/// The same as a number.
 fn number(sample: &Sample, name: &str, labels: &str) -> f64 {
     let found = metric(sample, name, labels).and_then(Value::as_f64);
     found.unwrap_or_else(|| panic!("{name}{{{labels}}} in {sample:?}"))
@@ -106,7 +107,7 @@ fn wait_for(agent: &mut Agent, module: &str, labels: &str, failure: Option<&str>
     })
 }
 
-/// That a service was down is nobody's fault, and was nobody else's trouble.
+/// Asserts that these plugins are up without faults of their own, and that the plugin beside them was not delayed.
 fn assert_well(agent: &mut Agent, plugins: &[&str]) {
     let sample = agent.wait(|sample| plugins.iter().all(|plugin| sample.contains_key(*plugin)));
     for plugin in plugins {

@@ -1,15 +1,13 @@
-//! The first-party plugins held against Debian's `node_exporter` on the same machine at the same time, metric by metric:
-//! each row of the table in plugins/README.md that calls two metrics equal. While the test makes work for disks, network,
-//! processes and CPUs, `node_exporter` is asked before and after a sample of the agent's. What only grows must lie between
-//! its two answers, every time; what goes up and down must lie between them in three rounds of five, give or take what
-//! [`tolerance`] says.
+//! The first-party plugins compared with Debian's `node_exporter` on the same machine at the same time: every row of the
+//! table in plugins/README.md that calls two metrics equal. While the test puts load on disks, network, processes and
+//! CPUs, `node_exporter` is scraped before and after a sample of the agent's. A counter must lie between the two scrapes in
+//! every round; a gauge in three rounds of five, within its [`tolerance`].
 
 mod exporter;
 mod load;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write as _;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,14 +17,15 @@ use crate::first_party::built;
 use crate::guest::install;
 use crate::harness::{Agent, Host, Sample, repository};
 use crate::mapping::{self, Row};
+use crate::requirement;
 
 const PLUGINS: [&str; 8] = ["disk", "filesystem", "kernel", "netstat", "network", "pressure", "temperature", "uptime"];
 
 const ROUNDS: usize = 5;
-/// In how many of them a gauge has to be right: it may have been elsewhere between two looks.
+/// In how many of them a gauge must match: it may change between two scrapes.
 const ROUNDS_OF_GAUGES: usize = 3;
 
-/// What a gauge may be off by, in its own unit. All others are settings, sizes and states, and must be equal.
+/// The allowed difference of a gauge, in its own unit. All others are settings, sizes and states, and must be equal.
 fn tolerance(ours: &str) -> f64 {
     match ours {
         // Other programs of the machine write files as well.
@@ -35,7 +34,7 @@ fn tolerance(ours: &str) -> f64 {
         "disk.io_in_progress" => 64.0,
         "kernel.threads_running" | "kernel.threads_blocked" => 16.0,
         "kernel.files_allocated" => 512.0,
-        // What is asked makes connections of its own.
+        // A scrape makes connections of its own.
         "netstat.Tcp_CurrEstab" | "kernel.conntrack_entries" => 32.0,
         "netstat.sockstat_TCP_mem_pages" | "netstat.sockstat_UDP_mem_pages" => 2048.0,
         "netstat.sockstat_TCP_mem_bytes" | "netstat.sockstat_UDP_mem_bytes" => 2048.0 * 4096.0,
@@ -48,8 +47,8 @@ fn tolerance(ours: &str) -> f64 {
     }
 }
 
-/// What a counter may be off by: digits that a float does not hold; of CPU time a hundredth of a second for each CPU, since
-/// they add up what the kernel has rounded for each; and idle time, which falls by itself.
+/// The allowed difference of a counter: digits that a float cannot hold; for CPU time a hundredth of a second for each CPU,
+/// since `node_exporter` adds up rounded times; and idle time, which the kernel may lower.
 fn slack(ours: &str, value: f64) -> f64 {
     let cpus = std::thread::available_parallelism().map_or(1.0, |cpus| cpus.get() as f64);
     let off = match ours {
@@ -60,29 +59,29 @@ fn slack(ours: &str, value: f64) -> f64 {
     value.abs() * 1e-12 + off + 1e-6
 }
 
-/// One value of ours between two of theirs.
-struct Held {
+/// One value of the agent's between two of `node_exporter`'s.
+struct Comparison {
     metric: String,
     before: f64,
     ours: f64,
     after: f64,
 }
 
-impl Held {
-    /// Whether it is right, give or take this much.
+impl Comparison {
+    /// Whether it lies between them, with this tolerance.
     fn is_within(&self, off: f64) -> bool {
         (self.before.min(self.after) - off..=self.before.max(self.after) + off).contains(&self.ours)
     }
 }
 
-/// What was found in one round.
+/// The results of one round.
 #[derive(Default)]
 struct Round {
-    /// By our full key.
-    held: BTreeMap<String, Held>,
-    /// Rows of which `node_exporter` tells nothing here.
-    untold: BTreeSet<String>,
-    /// Series of theirs that we do not have.
+    /// By the agent's full key.
+    compared: BTreeMap<String, Comparison>,
+    /// Rows for which `node_exporter` has no series on this machine.
+    absent: BTreeSet<String>,
+    /// Series of `node_exporter` that the agent does not have.
     missing: Vec<String>,
 }
 
@@ -94,7 +93,7 @@ impl Round {
             let names: Vec<&String> =
                 before.keys().filter(|name| row.is_about(name) && is_best(rows, row, name)).collect();
             if names.is_empty() {
-                round.untold.insert(row.theirs.clone());
+                round.absent.insert(row.theirs.clone());
             }
             for name in names {
                 let here = row.name_here(name).expect("the row has one");
@@ -102,7 +101,7 @@ impl Round {
                 let own = ours.get(&metric).map(|own| with(own, &fixed)).unwrap_or_default();
                 let [before, after] = [before, after].map(|scrape| {
                     let told = scrape.get(name).map(|told| with(told, &selected)).unwrap_or_default();
-                    told.into_iter().filter(|(_, value)| is_told(&metric, *value)).collect::<Vec<_>>()
+                    told.into_iter().filter(|(_, value)| is_known(&metric, *value)).collect::<Vec<_>>()
                 });
                 let mut covered = BTreeSet::new();
                 for (labels, value) in &own {
@@ -111,8 +110,8 @@ impl Round {
                     covered
                         .extend(before.iter().enumerate().filter(|(_, (of, _))| agree(of, labels)).map(|(at, _)| at));
                     let (low, high) = (theirs_before * row.factor(), theirs_after * row.factor());
-                    let held = Held { metric: metric.clone(), before: low, ours: *value, after: high };
-                    round.held.insert(format!("{name} as {here} {labels:?}"), held);
+                    let compared = Comparison { metric: metric.clone(), before: low, ours: *value, after: high };
+                    round.compared.insert(format!("{name} as {here} {labels:?}"), compared);
                 }
                 for (_, (labels, _)) in before.iter().enumerate().filter(|(at, _)| !covered.contains(at)) {
                     if !is_mounted_elsewhere(&metric, labels, &own) {
@@ -125,41 +124,41 @@ impl Round {
     }
 }
 
-/// Whether no other row is more about a name.
+/// Whether no other row matches a name more precisely.
 fn is_best(rows: &[Row], row: &Row, name: &str) -> bool {
     rows.iter().all(|other| !other.is_about(name) || other.precision() <= row.precision())
 }
 
-/// Those of the series that have these labels, without them.
+/// The series that have these labels, returned without them.
 fn with(series: &[(Labels, f64)], fixed: &Labels) -> Vec<(Labels, f64)> {
     let has = |labels: &Labels| fixed.iter().all(|(name, value)| labels.get(name) == Some(value));
     let without = |labels: &Labels| labels.clone().into_iter().filter(|(name, _)| !fixed.contains_key(name)).collect();
     series.iter().filter(|(labels, _)| has(labels)).map(|(labels, value)| (without(labels), *value)).collect()
 }
 
-/// Whether two sets of labels say nothing different.
+/// Whether two sets of labels have no label with different values.
 fn agree(one: &Labels, other: &Labels) -> bool {
     one.iter().all(|(name, value)| other.get(name).is_none_or(|others| others == value))
 }
 
-/// Theirs for one of ours: what they tell apart and we do not, such as CPUs, taken together.
+/// The sum of the `node_exporter` series for one of the agent's, which may combine several, such as CPUs.
 fn sum(theirs: &[(Labels, f64)], ours: &Labels) -> Option<f64> {
     let matching: Vec<f64> = theirs.iter().filter(|(labels, _)| agree(labels, ours)).map(|(_, value)| *value).collect();
     (!matching.is_empty()).then(|| matching.iter().sum())
 }
 
-/// A speed that the driver does not know is below zero with them.
-fn is_told(metric: &str, value: f64) -> bool {
+/// Whether the value is known: `node_exporter` gives an unknown speed as a negative number.
+fn is_known(metric: &str, value: f64) -> bool {
     metric != "network.speed_bytes_per_second" || value > 0.0
 }
 
-/// What is mounted twice is listed twice by them.
+/// Whether the device is listed at another mount point: `node_exporter` lists a device twice that is mounted twice.
 fn is_mounted_elsewhere(metric: &str, theirs: &Labels, ours: &[(Labels, f64)]) -> bool {
     let device = theirs.get("device");
     metric.starts_with("filesystem.") && ours.iter().any(|(labels, _)| labels.get("device") == device)
 }
 
-/// A sample in the form of theirs.
+/// A sample in the form of a scrape.
 fn flat(sample: &Sample) -> Scrape {
     let mut scrape = Scrape::new();
     for (module, metrics) in sample {
@@ -174,13 +173,13 @@ fn flat(sample: &Sample) -> Scrape {
     scrape
 }
 
-/// Results that came too late for their tick.
+/// The number of results that were late or skipped so far.
 fn late(sample: &Sample) -> f64 {
     let is_late = |key: &str| key.starts_with("plugin_late_total") || key.starts_with("plugin_skipped_total");
     sample["agent"].iter().filter(|(key, _)| is_late(key)).filter_map(|(_, value)| value.as_f64()).sum()
 }
 
-/// A sample whose tick is after this moment, and in which nothing is of a tick before.
+/// A sample whose tick is after this moment, if no result in it belongs to an earlier tick.
 fn sample_after(agent: &mut Agent, moment: f64) -> Option<Sample> {
     let sample = agent.wait(|sample| sample["agent"]["timestamp"].as_f64() > Some(moment));
     let [.., before, _] = agent.seen() else { return None };
@@ -197,29 +196,28 @@ fn install_all(host: &Host, plugins: &[&str]) {
     }
 }
 
-/// Says what this machine could not show, where nobody overlooks it: what is printed is shown of tests that fail only.
-fn say_untested(what: &BTreeSet<String>) {
-    if !what.is_empty() {
-        let what: Vec<&str> = what.iter().map(String::as_str).collect();
-        let _ =
-            writeln!(std::io::stderr(), "\nNOT COMPARED HERE, since this machine has none of it: {}", what.join(", "));
+/// Reports the metrics that this machine does not have.
+fn report_absent(absent: &BTreeSet<String>) {
+    if !absent.is_empty() {
+        let names: Vec<&str> = absent.iter().map(String::as_str).collect();
+        requirement::print(&format!("NOT COMPARED, since this machine has none of them: {}", names.join(", ")));
     }
 }
 
-/// What was wrong in these rounds.
-fn verdicts(rounds: &[Round], counters: &BTreeMap<String, bool>) -> Vec<String> {
+/// The mismatches of these rounds.
+fn mismatches(rounds: &[Round], counters: &BTreeMap<String, bool>) -> Vec<String> {
     let mut wrong = Vec::new();
-    let keys: BTreeSet<&String> = rounds.iter().flat_map(|round| round.held.keys()).collect();
+    let keys: BTreeSet<&String> = rounds.iter().flat_map(|round| round.compared.keys()).collect();
     for key in keys {
-        let all: Vec<&Held> = rounds.iter().filter_map(|round| round.held.get(key)).collect();
+        let all: Vec<&Comparison> = rounds.iter().filter_map(|round| round.compared.get(key)).collect();
         let metric = &all[0].metric;
         let is_counter = counters[metric];
-        let off = |held: &&&Held| {
+        let off = |held: &&&Comparison| {
             let off =
                 if is_counter { slack(metric, held.after) } else { tolerance(metric) + slack(metric, held.after) };
             !held.is_within(off)
         };
-        let misses: Vec<&&Held> = all.iter().filter(|held| off(held)).collect();
+        let misses: Vec<&&Comparison> = all.iter().filter(|held| off(held)).collect();
         let may_miss = if is_counter { 0 } else { all.len().saturating_sub(ROUNDS_OF_GAUGES) };
         if let Some(miss) = misses.first().filter(|_| misses.len() > may_miss) {
             wrong.push(format!(
@@ -233,16 +231,17 @@ fn verdicts(rounds: &[Round], counters: &BTreeMap<String, bool>) -> Vec<String> 
         }
     }
     wrong.extend(
-        rounds.iter().flat_map(|round| &round.missing).map(|key| format!("{key}: there is no such thing here")),
+        rounds.iter().flat_map(|round| &round.missing).map(|key| format!("{key}: the agent has no such series")),
     );
     wrong
 }
 
 #[test]
-fn every_figure_is_node_exporters() {
+fn plugin_metrics_equal_node_exporter() {
+    let Some(program) = requirement::program("prometheus-node-exporter") else { return };
     let rows = mapping::rows("node_exporter");
     let counters = mapping::metrics();
-    let exporter = Exporter::start(&["--collector.stat.softirq"]);
+    let exporter = Exporter::start(&program, &["--collector.stat.softirq"]);
     let host = Host::configured(
         "interval = \"1s\"\n\
          [plugins.disk]\nconfig = { devices = {}, partitions = true }\n\
@@ -256,7 +255,7 @@ fn every_figure_is_node_exporters() {
 
     let load = Load::start(&host.path(""));
     let (mut rounds, mut samples) = (Vec::new(), Vec::new());
-    // A busy machine may be late; what is late is of another moment than the sample.
+    // A late result belongs to another moment than its sample, so that round is repeated.
     for _ in 0..ROUNDS * 6 {
         let before = exporter.scrape();
         let Some(sample) = sample_after(&mut agent, now()) else { continue };
@@ -273,14 +272,14 @@ fn every_figure_is_node_exporters() {
     drop(load);
     assert_eq!(rounds.len(), ROUNDS, "the machine is too busy for samples in time\n{}", agent.log());
 
-    say_untested(&rounds[0].untold);
-    let wrong = verdicts(&rounds, &counters);
+    report_absent(&rounds[0].absent);
+    let wrong = mismatches(&rounds, &counters);
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), agent.log());
     for module in ["cpu", "disk", "filesystem", "kernel", "load", "memory", "netstat", "network"] {
-        let held = rounds[0].held.values().filter(|held| held.metric.starts_with(&format!("{module}."))).count();
+        let held = rounds[0].compared.values().filter(|held| held.metric.starts_with(&format!("{module}."))).count();
         assert!(held > 2, "only {held} of {module} were compared");
     }
-    // The work that was made has to show.
+    // The load has to be visible.
     let total = |scrape: &Scrape, name: &str| scrape[name].iter().map(|(_, value)| value).sum::<f64>();
     for (name, least) in [
         ("disk.written_bytes_total", 1e6),
@@ -297,15 +296,16 @@ fn every_figure_is_node_exporters() {
     }
 }
 
-/// Few machines that run tests have sensors; here both measure a machine of files.
+/// Few machines that run tests have sensors, so both measure a fixture machine.
 #[test]
-fn sensors_are_node_exporters_on_a_machine_of_files() {
+fn sensors_equal_node_exporter_on_a_fixture_machine() {
+    let Some(program) = requirement::program("prometheus-node-exporter") else { return };
     let machine = tempfile::tempdir().expect("a temporary directory");
     let root = machine.path();
     let fixture = repository().join("plugins/temperature/fixtures/web-1/sys");
     let copied = Command::new("cp").arg("-r").arg(fixture).arg(root).status();
     assert!(copied.is_ok_and(|status| status.success()), "it is copied");
-    // It reads no zone without, and we have no use for it.
+    // node_exporter reads no zone without this file.
     for zone in
         fs::read_dir(root.join("sys/class/thermal")).expect("readable").map(|entry| entry.expect("readable").path())
     {
@@ -313,7 +313,7 @@ fn sensors_are_node_exporters_on_a_machine_of_files() {
     }
     let sys = format!("--path.sysfs={}", root.join("sys").display());
     let only = ["--collector.disable-defaults", "--collector.hwmon", "--collector.thermal_zone", &sys];
-    let exporter = Exporter::start(&only);
+    let exporter = Exporter::start(&program, &only);
     let host = Host::configured("[plugins.temperature]\nconfig = { cooling_devices = {} }\n");
     install_all(&host, &["temperature"]);
     let said = host.run(&["--once", "--root", root.to_str().expect("text")]);
@@ -321,16 +321,16 @@ fn sensors_are_node_exporters_on_a_machine_of_files() {
     let told = exporter.scrape();
     let rows: Vec<Row> = mapping::rows("node_exporter").into_iter().filter(is_sensor).collect();
     let round = Round::compare(&rows, &told, &flat(&sample), &told);
-    assert!(round.held.len() > 10, "{}: {:?}", round.held.len(), String::from_utf8_lossy(&said.stderr));
+    assert!(round.compared.len() > 10, "{}: {:?}", round.compared.len(), String::from_utf8_lossy(&said.stderr));
     let wrong: Vec<String> = round
-        .held
+        .compared
         .iter()
         .filter(|(_, held)| !held.is_within(1e-6))
         .map(|(key, held)| format!("{key}: {} is not {}", held.ours, held.before))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(round.missing, Vec::<String>::new());
-    assert_eq!(round.untold, BTreeSet::new());
+    assert_eq!(round.absent, BTreeSet::new());
 }
 
 fn is_sensor(row: &Row) -> bool {

@@ -1,4 +1,4 @@
-//! The plugin `nginx` and Debian's nginx.
+//! The plugin `nginx` against Debian's nginx.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -6,13 +6,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use super::{Daemon, assert_well, host, metric, number, own_address, silent, wait_for};
-use crate::debian;
+use crate::harness::wait_until;
+use crate::requirement::{self, Program};
 use crate::server::Server;
 
 /// Starts nginx in a directory of its own, as one process, so that it can be stopped as a whole. `/` is empty, `/page` has
-/// a body, `/stub_status` has the status; anything else is not there.
-pub(super) fn start(directory: &Path, address: SocketAddr) -> Daemon {
-    let program = debian::program("usr/sbin/nginx", &["nginx"]);
+/// a body, `/stub_status` has the status; any other path is missing.
+pub(super) fn start(program: &Program, directory: &Path, address: SocketAddr) -> Daemon {
     let here = directory.display();
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let temporary =
@@ -36,7 +36,7 @@ pub(super) fn start(directory: &Path, address: SocketAddr) -> Daemon {
 }
 
 /// Sends a request on an open connection, and reads the head of the response.
-fn ask(stream: &mut TcpStream) {
+fn request(stream: &mut TcpStream) {
     stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").expect("sent");
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
@@ -47,10 +47,11 @@ fn ask(stream: &mut TcpStream) {
 }
 
 #[test]
-fn nginx_is_measured_as_it_is_used() {
+fn nginx_counters_match_the_requests_made() {
+    let Some(program) = requirement::program("nginx") else { return };
     let directory = tempfile::tempdir().expect("a directory");
     let address = own_address();
-    let _nginx = start(directory.path(), address);
+    let _nginx = start(&program, directory.path(), address);
     let url = format!("http://{address}/stub_status");
     let labels = format!("url=\"{url}\"");
     let host = host(
@@ -64,12 +65,12 @@ fn nginx_is_measured_as_it_is_used() {
     assert!(number(&rate, "nginx.requests_per_second", &labels) > 0.0, "the plugin's own requests");
 
     for _ in 0..100 {
-        ask(&mut TcpStream::connect(address).expect("accepted"));
+        request(&mut TcpStream::connect(address).expect("accepted"));
     }
     let mut kept: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(address).expect("accepted")).collect();
     for stream in &mut kept {
-        ask(stream);
-        ask(stream);
+        request(stream);
+        request(stream);
     }
     let grown = |sample: &_, name: &str| number(sample, name, &labels) - number(&before, name, &labels);
     let after = agent.wait(|sample| {
@@ -93,10 +94,11 @@ fn nginx_is_measured_as_it_is_used() {
 }
 
 #[test]
-fn nginx_that_hangs_or_stops_is_down_until_it_is_back() {
+fn hung_or_stopped_nginx_is_reported_down() {
+    let Some(program) = requirement::program("nginx") else { return };
     let directory = tempfile::tempdir().expect("a directory");
     let address = own_address();
-    let nginx = start(directory.path(), address);
+    let nginx = start(&program, directory.path(), address);
     let url = format!("http://{address}/stub_status");
     let labels = format!("url=\"{url}\"");
     let host = host(
@@ -110,26 +112,26 @@ fn nginx_that_hangs_or_stops_is_down_until_it_is_back() {
 
     nginx.hang();
     let down = wait_for(&mut agent, "nginx", &labels, Some("timeout"));
-    assert_eq!(metric(&down, "nginx.requests_total", &labels), None, "nothing of before");
-    nginx.go_on();
+    assert_eq!(metric(&down, "nginx.requests_total", &labels), None, "nothing of the time before");
+    nginx.resume();
     wait_for(&mut agent, "nginx", &labels, None);
 
     drop(nginx);
     wait_for(&mut agent, "nginx", &labels, Some("connect"));
-    let _nginx = start(directory.path(), address);
+    let _nginx = start(&program, directory.path(), address);
     let back = wait_for(&mut agent, "nginx", &labels, None);
     assert!(number(&back, "nginx.failures_total", &format!("{labels},reason=\"timeout\"")) >= 1.0);
     assert!(number(&back, "nginx.failures_total", &format!("{labels},reason=\"connect\"")) >= 1.0);
-    let log = agent.log();
-    assert_eq!(log.matches(" is up again").count(), 2, "{log}");
+    wait_until("two recoveries in the log", || agent.log().matches(" is up again").count() >= 2);
     assert_well(&mut agent, &["nginx"]);
 }
 
 #[test]
-fn what_is_not_nginx_is_told_from_nginx() {
+fn nginx_failures_have_different_reasons() {
+    let Some(program) = requirement::program("nginx") else { return };
     let directory = tempfile::tempdir().expect("a directory");
     let address = own_address();
-    let _nginx = start(directory.path(), address);
+    let _nginx = start(&program, directory.path(), address);
     let garbage = Server::answering("SSH-2.0-OpenSSH_9.9\r\n");
     let half = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 97\r\n\r\nActive connections: 1 \nserver");
     let silent = silent();

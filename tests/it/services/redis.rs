@@ -1,4 +1,4 @@
-//! The plugin `redis` and Debian's Redis.
+//! The plugin `redis` against Debian's Redis.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -6,12 +6,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
 use super::{Daemon, assert_well, host, metric, number, own_address, silent, wait_for};
-use crate::debian;
+use crate::requirement::{self, Program};
 use crate::server::Server;
 
 /// Starts Redis in a directory of its own, where it listens on the socket `socket` as well.
-fn start(directory: &Path, address: SocketAddr, options: &[&str]) -> Daemon {
-    let mut command = debian::program("usr/bin/redis-server", &["redis-server", "redis-tools"]).command();
+fn start(program: &Program, directory: &Path, address: SocketAddr, options: &[&str]) -> Daemon {
+    let mut command = program.command();
     command.current_dir(directory).args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
     command.arg("--unixsocket").arg(directory.join("socket")).args(["--save", ""]).args(options);
     Daemon::start(command, address)
@@ -25,8 +25,8 @@ impl Client {
         Self(BufReader::new(TcpStream::connect(address).expect("accepted")))
     }
 
-    /// Sends a command as one types it, and answers the first line of the reply. Texts in replies are passed over.
-    fn ask(&mut self, command: &str) -> String {
+    /// Sends a command as a user types it, and returns the first line of the reply. A text in the reply is skipped.
+    fn send(&mut self, command: &str) -> String {
         self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).expect("sent");
         let mut line = String::new();
         self.0.read_line(&mut line).expect("an answer");
@@ -41,7 +41,7 @@ fn labels(address: impl std::fmt::Display) -> String {
     format!("server=\"{address}\"")
 }
 
-/// The configuration of the plugin, for these servers and whatever is said of each besides its address.
+/// The plugin's configuration for these servers, each an address and further lines.
 fn configuration(timeout: &str, servers: &[(&str, &str)]) -> String {
     let addresses: Vec<&str> = servers.iter().map(|(address, _)| *address).collect();
     let mut toml = format!("[plugins.redis]\ntimeout = \"{timeout}\"\nconnect = {addresses:?}\n");
@@ -52,13 +52,14 @@ fn configuration(timeout: &str, servers: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn redis_is_measured_as_it_is_used() {
+fn redis_counters_match_the_commands_sent() {
+    let Some(program) = requirement::program("redis-server") else { return };
     let directory = tempfile::tempdir().expect("a directory");
     let address = own_address();
-    let _redis = start(directory.path(), address, &["--requirepass", "of everybody", "--maxmemory", "100mb"]);
+    let _redis = start(&program, directory.path(), address, &["--requirepass", "of everybody", "--maxmemory", "100mb"]);
     let mut client = Client::connect(address);
-    assert_eq!(client.ask("AUTH \"of everybody\""), "+OK");
-    assert_eq!(client.ask("ACL SETUSER monitor on \">of its own\" -@all +info"), "+OK");
+    assert_eq!(client.send("AUTH \"of everybody\""), "+OK");
+    assert_eq!(client.send("ACL SETUSER monitor on \">of its own\" -@all +info"), "+OK");
 
     let (tcp, unix) = (address.to_string(), format!("unix:{}", directory.path().join("socket").display()));
     let monitor = "username = \"monitor\"\npassword = \"of its own\"";
@@ -69,11 +70,11 @@ fn redis_is_measured_as_it_is_used() {
     wait_for(&mut agent, "redis", &unix, None);
 
     for key in 0..100 {
-        assert_eq!(client.ask(&format!("SET key{key} value EX 1000")), "+OK");
-        assert_eq!(client.ask(&format!("GET key{key}")), "$5");
+        assert_eq!(client.send(&format!("SET key{key} value EX 1000")), "+OK");
+        assert_eq!(client.send(&format!("GET key{key}")), "$5");
     }
     for _ in 0..25 {
-        assert_eq!(client.ask("GET nothing"), "$-1");
+        assert_eq!(client.send("GET nothing"), "$-1");
     }
     let held: Vec<Client> = (0..5).map(|_| Client::connect(address)).collect();
     let after = agent.wait(|sample| {
@@ -104,8 +105,8 @@ fn redis_is_measured_as_it_is_used() {
     }
     let later = wait_for(&mut agent, "redis", &tcp, None);
     assert_eq!(number(&later, "redis.connections_received_total", &tcp), connections);
-    // One that the server closes is replaced before anybody notices.
-    assert_eq!(client.ask("CLIENT KILL TYPE normal SKIPME yes"), ":7");
+    // A connection that the server closes is replaced within the same call.
+    assert_eq!(client.send("CLIENT KILL TYPE normal SKIPME yes"), ":7");
     drop(held);
     agent.wait(|sample| {
         metric(sample, "redis.connections_received_total", &tcp)
@@ -117,11 +118,12 @@ fn redis_is_measured_as_it_is_used() {
 
 #[test]
 fn a_replica_is_measured_on_both_ends() {
+    let Some(program) = requirement::program("redis-server") else { return };
     let directories = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
     let addresses = [(); 2].map(|()| own_address());
     let (ip, port) = (addresses[0].ip().to_string(), addresses[0].port().to_string());
-    let _master = start(directories[0].path(), addresses[0], &["--repl-diskless-sync-delay", "0"]);
-    let _replica = start(directories[1].path(), addresses[1], &["--replicaof", &ip, &port]);
+    let _master = start(&program, directories[0].path(), addresses[0], &["--repl-diskless-sync-delay", "0"]);
+    let _replica = start(&program, directories[1].path(), addresses[1], &["--replicaof", &ip, &port]);
     let [master, replica] = addresses.map(|address| address.to_string());
     let host = host(&["redis"], &configuration("2s", &[(&master, ""), (&replica, "")]));
     let mut agent = host.start(&[]);
@@ -135,7 +137,7 @@ fn a_replica_is_measured_on_both_ends() {
     assert_eq!(number(&sample, "redis.connected_replicas", &labels(&master)), 1.0);
     assert_eq!(number(&sample, "redis.full_syncs_total", &labels(&master)), 1.0);
 
-    Client::connect(addresses[0]).ask("SET key value");
+    Client::connect(addresses[0]).send("SET key value");
     agent.wait(|sample| {
         let keys = |server: &str| metric(sample, "redis.keys", &format!("{},db=\"0\"", labels(server)));
         keys(&master) == Some(&1.into()) && keys(&replica) == Some(&1.into())
@@ -144,10 +146,11 @@ fn a_replica_is_measured_on_both_ends() {
 }
 
 #[test]
-fn redis_that_hangs_or_stops_is_down_until_it_is_back() {
+fn hung_or_stopped_redis_is_reported_down() {
+    let Some(program) = requirement::program("redis-server") else { return };
     let directory = tempfile::tempdir().expect("a directory");
     let address = own_address();
-    let redis = start(directory.path(), address, &[]);
+    let redis = start(&program, directory.path(), address, &[]);
     let host = host(&["redis"], &configuration("400ms", &[(&address.to_string(), "")]));
     let mut agent = host.start(&[]);
     let labels = labels(address);
@@ -155,23 +158,24 @@ fn redis_that_hangs_or_stops_is_down_until_it_is_back() {
 
     redis.hang();
     let down = wait_for(&mut agent, "redis", &labels, Some("timeout"));
-    assert_eq!(metric(&down, "redis.uptime_seconds", &labels), None, "nothing of before");
-    redis.go_on();
+    assert_eq!(metric(&down, "redis.uptime_seconds", &labels), None, "nothing of the time before");
+    redis.resume();
     wait_for(&mut agent, "redis", &labels, None);
 
     drop(redis);
     wait_for(&mut agent, "redis", &labels, Some("connect"));
-    let _redis = start(directory.path(), address, &[]);
+    let _redis = start(&program, directory.path(), address, &[]);
     wait_for(&mut agent, "redis", &labels, None);
     assert_well(&mut agent, &["redis"]);
 }
 
 #[test]
-fn what_is_not_redis_or_refuses_is_told_from_redis() {
+fn redis_failures_have_different_reasons() {
+    let Some(program) = requirement::program("redis-server") else { return };
     let directories = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
     let [open, closed] = [(); 2].map(|()| own_address());
-    let _open = start(directories[0].path(), open, &[]);
-    let _closed = start(directories[1].path(), closed, &["--requirepass", "secret"]);
+    let _open = start(&program, directories[0].path(), open, &[]);
+    let _closed = start(&program, directories[1].path(), closed, &["--requirepass", "secret"]);
     let saying = |answer: &'static str| {
         Server::start(move |mut stream| {
             let _ = stream.read(&mut [0; 64]).and_then(|_| stream.write_all(answer.as_bytes()));
@@ -201,8 +205,8 @@ fn what_is_not_redis_or_refuses_is_told_from_redis() {
     for (address, _, failure) in servers {
         wait_for(&mut agent, "redis", &labels(address), failure);
     }
+    agent.wait_log("it wants a password; set `password` in the configuration (NOAUTH");
     let log = agent.log();
-    assert!(log.contains("it wants a password; set `password` in the configuration (NOAUTH"), "{log}");
     assert!(!log.contains("guessed"), "{log}");
     assert_well(&mut agent, &["redis"]);
 }

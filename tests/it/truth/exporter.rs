@@ -1,10 +1,10 @@
-//! Debian's `node_exporter`, and what it tells.
+//! Debian's `node_exporter`, and the metrics that it serves.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use crate::debian;
+use crate::requirement::Program;
 use crate::services::Daemon;
 
 /// Labels of one series.
@@ -19,16 +19,15 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Starts it with these options besides.
-    pub fn start(options: &[&str]) -> Self {
-        let program = debian::program("usr/bin/prometheus-node-exporter", &["prometheus-node-exporter"]);
+    /// Starts it with further options.
+    pub fn start(program: &Program, options: &[&str]) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
         let mut command = program.command();
         command.arg(format!("--web.listen-address={address}")).args(options);
         Self { _daemon: Daemon::start(command, address), address }
     }
 
-    /// What it measures now, with our names for labels.
+    /// Its metrics at this moment, with the agent's names for labels.
     pub fn scrape(&self) -> Scrape {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sent");
@@ -47,9 +46,9 @@ impl Exporter {
     }
 }
 
-/// Gives labels the names and values that they have with us.
+/// Gives labels the names and values that the agent uses.
 fn translate(scrape: &mut Scrape) {
-    // A chip is called by its place there, and by its driver here.
+    // node_exporter names a chip by its place, the agent by its driver.
     let drivers: BTreeMap<String, String> = scrape
         .get("node_hwmon_chip_names")
         .into_iter()
@@ -67,7 +66,7 @@ fn translate(scrape: &mut Scrape) {
             labels.insert("mount".to_owned(), mount);
         }
         if let Some(vector) = labels.get_mut("vector") {
-            // The kernel calls it so since 4.5.
+            // The kernel's name since 4.5.
             *vector = vector.to_lowercase().replace("block_iopoll", "irq_poll");
         }
         if let Some(chip) = labels.remove("chip") {
@@ -77,7 +76,7 @@ fn translate(scrape: &mut Scrape) {
     }
 }
 
-/// Takes a name with labels apart: `name{label="value"}`, as Prometheus and the agent write it.
+/// Splits a series into name and labels: `name{label="value"}`, as Prometheus and the agent write it.
 pub fn series(key: &str) -> (String, Labels) {
     let Some((name, mut rest)) = key.split_once('{') else { return (key.to_owned(), Labels::new()) };
     let mut labels = Labels::new();
@@ -102,7 +101,7 @@ pub fn series(key: &str) -> (String, Labels) {
 }
 
 #[test]
-fn names_are_taken_apart() {
+fn series_name_and_labels_are_parsed() {
     let (name, labels) = series(r#"a_b{c="1",d="x\"y\\z\nw"}"#);
     let expected = [("c", "1"), ("d", "x\"y\\z\nw")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!((&*name, labels), ("a_b", Labels::from(expected)));

@@ -1,5 +1,5 @@
-//! Work for a machine: writes that reach the disk, connections and datagrams on the loopback interface, processes, and a
-//! CPU. It lasts until it is dropped.
+//! Load on the machine until it is dropped: writes that reach the disk, connections and datagrams on the loopback
+//! interface, processes, and a busy CPU.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -13,17 +13,17 @@ use std::time::Duration;
 
 use crate::server::closed_port;
 
-/// Between two pieces of work: the machine has to be busy, not worn out.
+/// The pause between two pieces of work, so that the machine is busy but not overloaded.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Work that goes on.
+/// Threads that put load on the machine.
 pub struct Load {
     is_over: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Load {
-    /// Begins it; files are written in this directory.
+    /// Starts it; files are written in this directory.
     pub fn start(directory: &Path) -> Self {
         let mut load = Self { is_over: Arc::default(), threads: Vec::new() };
         let (path, content) = (directory.join("load"), vec![7; 1 << 20]);
@@ -76,7 +76,7 @@ impl Drop for Load {
         self.is_over.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let ended = thread.join();
-            assert!(ended.is_ok() || thread::panicking(), "the work failed");
+            assert!(ended.is_ok() || thread::panicking(), "the load failed");
         }
     }
 }
