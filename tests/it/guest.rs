@@ -28,7 +28,7 @@ pub const OTHER_RESULT: u32 = 352;
 /// Memory for the result of a call of the host.
 pub const ANSWER: u32 = 384;
 /// The text of the plugin interface.
-pub const CONTRACT: &str = include_str!("../../wit/gauged.wit");
+pub const WIT: &str = include_str!("../../wit/gauged.wit");
 const TEXTS: u32 = 1024;
 const HEAP: u32 = 65536;
 
@@ -258,12 +258,12 @@ impl Guest {
 
     /// The core module with its world, as `cargo build` writes it.
     pub fn module(&self) -> Vec<u8> {
-        self.build(&[CONTRACT], "0.1.0")
+        self.build(&[WIT], "0.1.0")
     }
 
     /// The core module, built for another version of the interface.
     pub fn module_of_version(&self, version: &str) -> Vec<u8> {
-        self.build(&[&CONTRACT.replace("gauged:plugin@0.1.0", &format!("gauged:plugin@{version}"))], version)
+        self.build(&[&WIT.replace("gauged:plugin@0.1.0", &format!("gauged:plugin@{version}"))], version)
     }
 
     /// The plugin as a component.
@@ -278,7 +278,7 @@ impl Guest {
 
     /// The plugin as a component of the world `plugin` of a package.
     pub fn component_of(&self, package: &str) -> Vec<u8> {
-        to_component(&self.build(&[CONTRACT, package], "0.1.0"))
+        to_component(&self.build(&[WIT, package], "0.1.0"))
     }
 
     /// The module of the world `plugin` in the last of these packages.

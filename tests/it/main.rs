@@ -32,8 +32,8 @@ mod stuck; // file systems that do not answer
 #[cfg(target_os = "linux")]
 mod names; // what names lead to, and resolvers that do not answer
 mod plugin_command; // gauged plugin inspect, test, list, new
-mod shipped; // plugins that were built for earlier versions of the contract
-mod contract; // how the contract may change
+mod shipped; // plugins that were built for shipped versions of the WIT
+mod wit; // rules for changes of the WIT
 mod first_party; // the plugins in this repository
 mod mapping; // what plugins/README.md says of them
 #[cfg(target_os = "linux")]

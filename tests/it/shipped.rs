@@ -1,6 +1,6 @@
-//! Components that were built for a version of the contract once, and are kept as they are: every later agent must load
-//! them. They are in `tests/fixtures/components/<version>`, as components and as the core modules that `cargo build` writes.
-//! What is there is never written again; `UPDATE_EXPECT=1` adds what a new version does not have yet.
+//! Plugins that were built for shipped versions of the WIT and are kept as they are: every later agent must load them. They
+//! are in `tests/fixtures/components/<version>`, as components and as the core modules that `cargo build` writes. Existing
+//! files never change; `UPDATE_EXPECT=1` adds the files of a new version.
 
 mod guests;
 
@@ -12,12 +12,12 @@ use std::sync::mpsc;
 
 use serde_json::json;
 
-use crate::contract;
-use crate::guest::{CONTRACT, Guest};
+use crate::guest::{Guest, WIT};
 use crate::harness::{Host, Sample, faults, repository, value};
 use crate::server::{Server, echo_at, request};
+use crate::wit;
 
-/// What is kept, and how its SHA-256 begins: nobody changes it unseen.
+/// The kept files, each with the first digits of its SHA-256, so that a change is noticed.
 const KEPT: [(&str, &str); 18] = [
     ("0.1.0/component/errors.wasm", "61153ba5"),
     ("0.1.0/component/fetches.wasm", "4f6ac8bb"),
@@ -45,14 +45,14 @@ fn directory() -> PathBuf {
     repository().join("tests/fixtures/components")
 }
 
-/// Runs what is kept under a name once for each version and form, with a configuration, and shows the sample and the log.
+/// Runs the plugin of this name once for each version and form, and checks the sample and the log.
 fn each(name: &str, configuration: &str, check: impl Fn(&Sample, &str)) {
     let mut runs = 0;
     for (path, hash) in KEPT.iter().filter(|(path, _)| path.ends_with(&format!("/{name}.wasm"))) {
         let host = Host::configured(configuration);
         fs::copy(directory().join(path), host.plugin(name).with_extension("wasm")).expect("it is kept");
         let (sample, log) = host.once();
-        assert!(log.contains(hash), "{path} is not what was kept:\n{log}");
+        assert!(log.contains(hash), "{path} has changed:\n{log}");
         check(&sample, &log);
         runs += 1;
     }
@@ -64,7 +64,7 @@ fn is_up(sample: &Sample, name: &str) -> bool {
 }
 
 #[test]
-fn every_kind_of_value_arrives() {
+fn shipped_plugin_returns_every_value_type() {
     each("values", "", |sample, log| {
         assert!(is_up(sample, "values"), "{log}");
         let metrics = json!({
@@ -76,18 +76,18 @@ fn every_kind_of_value_arrives() {
 }
 
 #[test]
-fn a_call_is_told_the_time_and_its_budget() {
+fn shipped_plugin_receives_time_and_budget() {
     each("ticks", "[plugins.ticks]\ntimeout = \"700ms\"\n", |sample, log| {
-        let told = |metric: &str| sample["ticks"][metric].as_u64().unwrap_or_else(|| panic!("{sample:?}\n{log}"));
-        assert_eq!(told("unix_ms") / 1000, sample["agent"]["timestamp"].as_u64().expect("a number"));
-        assert!(told("monotonic_ns") > 0);
-        assert!((1..=700).contains(&told("budget_ms")), "{}", told("budget_ms"));
-        assert_eq!(told("calls"), 2, "it was tried when it was loaded, and keeps its memory");
+        let number = |metric: &str| sample["ticks"][metric].as_u64().unwrap_or_else(|| panic!("{sample:?}\n{log}"));
+        assert_eq!(number("unix_ms") / 1000, sample["agent"]["timestamp"].as_u64().expect("a number"));
+        assert!(number("monotonic_ns") > 0);
+        assert!((1..=700).contains(&number("budget_ms")), "{}", number("budget_ms"));
+        assert_eq!(number("calls"), 2, "one trial call at load, and its memory is kept");
     });
 }
 
 #[test]
-fn messages_are_logged() {
+fn shipped_plugin_messages_are_logged() {
     each("logs", "", |sample, log| {
         assert!(is_up(sample, "logs"), "{log}");
         for line in [
@@ -102,7 +102,7 @@ fn messages_are_logged() {
 }
 
 #[test]
-fn files_are_read_listed_and_sized() {
+fn shipped_plugin_reads_lists_and_sizes_files() {
     each("files", "[plugins.files]\nusage = [\"/\"]\n", |sample, log| {
         let metrics = sample.get("files").unwrap_or_else(|| panic!("{log}"));
         assert_eq!(metrics["content"], fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable"));
@@ -112,12 +112,12 @@ fn files_are_read_listed_and_sized() {
         assert!(metrics["free_bytes"].as_u64() <= metrics["total_bytes"].as_u64());
         assert_eq!(metrics["read_only"], u64::from(system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)));
         let errors = ["denied", "invalid", "missing", "wrong"].map(|error| metrics[error].as_u64());
-        assert_eq!(errors, [0, 1, 2, 3].map(Some), "by their numbers in the contract");
+        assert_eq!(errors, [0, 1, 2, 3].map(Some), "by their numbers in the WIT");
     });
 }
 
 #[test]
-fn requests_are_sent_and_answered() {
+fn shipped_plugin_sends_http_requests() {
     let (sender, received) = mpsc::channel();
     let server = Server::start(move |mut stream| {
         sender.send(request(&mut stream)).expect("the test waits");
@@ -137,7 +137,7 @@ fn requests_are_sent_and_answered() {
 }
 
 #[test]
-fn connections_are_made_and_used() {
+fn shipped_plugin_uses_connections() {
     let sockets = tempfile::tempdir().expect("a temporary directory");
     let socket = sockets.path().join("echo");
     echo_at(&socket);
@@ -152,7 +152,7 @@ fn connections_are_made_and_used() {
 }
 
 #[test]
-fn needs_are_understood() {
+fn shipped_plugin_needs_are_reported() {
     each("needs", "", |sample, log| {
         assert_eq!(value(sample, "needs"), Some(json!(1)), "it runs all the same");
         for grant in [
@@ -168,8 +168,8 @@ fn needs_are_understood() {
 }
 
 #[test]
-fn errors_are_understood() {
-    let unsupported = ("disabled", "cannot work on this host: as told");
+fn shipped_plugin_errors_set_its_state() {
+    let unsupported = ("rejected", "cannot work on this host: as told");
     let invalid = ("rejected", "does not accept its configuration: told: as told");
     let denied = ("rejected", r#"is missing the grant read = [\"/srv/denied\"] to show that it asks"#);
     let unavailable = ("unavailable", "plugin unavailable plugin=errors reason=\"as told\"");
@@ -189,13 +189,13 @@ fn errors_are_understood() {
 }
 
 #[test]
-fn what_imports_wasi_runs() {
+fn shipped_plugin_with_wasi_imports_runs() {
     each("wasi", "", |sample, log| assert_eq!(value(sample, "wasi"), Some(json!(1)), "{log}"));
 }
 
-/// What the SDK of that version and cargo made of a plugin.
+/// The core module that cargo built with the SDK of that version.
 #[test]
-fn what_cargo_built_runs() {
+fn shipped_core_module_from_cargo_runs() {
     each("uptime", "", |sample, log| {
         let metrics = sample.get("uptime").unwrap_or_else(|| panic!("{log}"));
         let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
@@ -204,18 +204,18 @@ fn what_cargo_built_runs() {
     });
 }
 
-/// What there is of each shipped version: every guest in both forms, one that imports WASI, one that cargo built.
+/// Each shipped version has every guest in both forms, one that imports WASI, and one that cargo built.
 #[test]
-fn every_version_has_its_components() {
-    for version in contract::shipped().iter().map(contract::items::Contract::version_text) {
+fn shipped_versions_have_all_components() {
+    for version in wit::shipped().iter().map(wit::items::Interface::version_text) {
         let mut wanted = BTreeSet::from(["component/wasi.wasm".to_owned(), "module/uptime.wasm".to_owned()]);
         wanted.extend(guests::all().iter().flat_map(|(name, _)| FORMS.map(|form| format!("{form}/{name}.wasm"))));
-        if std::env::var_os("UPDATE_EXPECT").is_some() && CONTRACT.contains(&format!("gauged:plugin@{version};")) {
+        if std::env::var_os("UPDATE_EXPECT").is_some() && WIT.contains(&format!("gauged:plugin@{version};")) {
             add(&version);
         }
         let listed: BTreeSet<String> =
             KEPT.iter().filter_map(|(path, _)| path.strip_prefix(&format!("{version}/")).map(str::to_owned)).collect();
-        assert_eq!(listed, wanted, "KEPT lists what is kept of {version}");
+        assert_eq!(listed, wanted, "KEPT has the files of {version}");
         let there: BTreeSet<String> = FORMS
             .iter()
             .flat_map(|form| {
@@ -223,11 +223,11 @@ fn every_version_has_its_components() {
                 entries.map(move |entry| format!("{form}/{}", entry.expect("readable").file_name().display()))
             })
             .collect();
-        assert_eq!(there, wanted, "UPDATE_EXPECT=1 writes what a new version does not have yet");
+        assert_eq!(there, wanted, "UPDATE_EXPECT=1 adds the files of a new version");
     }
 }
 
-/// Writes those components of a version that are not there.
+/// Writes the missing components of a version.
 fn add(version: &str) {
     let write = |path: &str, bytes: &dyn Fn() -> Vec<u8>| {
         let file = directory().join(version).join(path);

@@ -1,4 +1,4 @@
-//! The checked-in bindings.
+//! The checked-in bindings are those that the generator makes of the WIT.
 
 use expect_test::expect_file;
 

@@ -1,10 +1,9 @@
-//! How the components of a version were made that are kept in `tests/fixtures/components`: guests which between them use
-//! every import and return every kind of value and every error. They are told by their configuration whom to ask, since
-//! they outlive the test that made them.
+//! The sources of the components in `tests/fixtures/components`: guests that together use every import and return every type
+//! of value and every error. Their configuration names the servers to use, since they outlive the test that made them.
 
 use crate::guest::{ABOUT, ANSWER, CONFIGURED, Guest, MODULE, RETURNED};
 
-/// Where the configuration's one text is left: address and length.
+/// The place of the configuration's one text: address and length.
 const TOLD: u32 = 896;
 
 /// The guests, by the name of their file, each with a module of that name.
@@ -52,7 +51,7 @@ fn values() -> Guest {
     guest.patch(RETURNED, &[0, modules, 2]).patch(ABOUT, &[version.0, version.1, about.0, about.1, descriptors, 2])
 }
 
-/// What a call is told, and that memory is kept between calls.
+/// The arguments of a call, and a count that shows that memory is kept between calls.
 fn ticks() -> Guest {
     let (guest, [unix, monotonic, budget, calls]) =
         measuring("ticks", ["unix_ms", "monotonic_ns", "budget_ms", "calls"]);
@@ -79,7 +78,7 @@ fn logs() -> Guest {
     guest.before_collect(&calls.concat())
 }
 
-/// A file, a directory, a file system, and four errors that can be provoked anywhere.
+/// A file, a directory, a file system, and four errors that occur on every machine.
 fn files() -> Guest {
     let (mut guest, [content, names, total, free, read_only, denied, invalid, missing, wrong]) = measuring(
         "files",
@@ -112,7 +111,7 @@ fn files() -> Guest {
     guest.before_collect(&steps.concat())
 }
 
-/// A request to a granted origin, the one that it is told, and one to another.
+/// A request to the configured origin, which is granted, and one to another.
 fn fetches() -> Guest {
     let (mut guest, [status, header, body, ordered, certificate, denied]) =
         measuring("fetches", ["status", "header", "body", "ordered", "certificate", "denied"]);
@@ -163,13 +162,13 @@ fn fetches() -> Guest {
             ),
         ),
     ];
-    guest.configure(&hearing()).before_collect(&steps.concat())
+    guest.configure(&storing_text()).before_collect(&steps.concat())
 }
 
-/// Where `fetches` keeps what it looks at of the headers.
+/// The place where `fetches` keeps a header.
 const TOLD_HEADER: u32 = TOLD + 16;
 
-/// A conversation with the address that it is told, and an attempt at another.
+/// A conversation with the configured address, and an attempt at another.
 fn talks() -> Guest {
     let interface = "gauged:plugin/net@0.1.0";
     let (mut guest, [answer, denied]) = measuring("talks", ["answer", "denied"]);
@@ -180,7 +179,7 @@ fn talks() -> Guest {
         .import(interface, "[resource-drop]connection", "(func $close (param i32))");
     let [sent, other] = ["ping", "192.0.2.1:1"].map(|text| guest.text(text));
     let fine = format!("(if (i32.load8_u (i32.const {ANSWER})) (then unreachable))");
-    guest.with("(global $handle (mut i32) (i32.const -1))").configure(&hearing()).before_collect(&format!(
+    guest.with("(global $handle (mut i32) (i32.const -1))").configure(&storing_text()).before_collect(&format!(
         "(call $connect (i32.load (i32.const {TOLD})) (i32.load (i32.const {told_length}))
                 (i32.const 1) (i32.const 1500) (i32.const {ANSWER}))
              {fine}
@@ -226,7 +225,7 @@ fn needs() -> Guest {
     guest.patch(CONFIGURED, &[0, list, 4])
 }
 
-/// Each error, by the digit that it is told: 0 to 4 from `collect`, 5 to 9 from `configure`, in the order of the contract.
+/// Each error, by the configured digit: 0 to 4 from `collect`, 5 to 9 from `configure`, in the order of the WIT.
 fn errors() -> Guest {
     let mut guest = Guest::new("errors");
     let [why, key, path, reason] = ["as told", "told", "/srv/denied", "show that it asks"].map(|text| guest.text(text));
@@ -249,11 +248,11 @@ fn errors() -> Guest {
         };
         (from..).zip(places).map(case).collect::<String>()
     };
-    let configure = hearing().replace(&format!("i32.const {CONFIGURED}"), "");
+    let configure = storing_text().replace(&format!("i32.const {CONFIGURED}"), "");
     guest.configure(&format!("{configure} {} i32.const {CONFIGURED}", chosen(5))).before_collect(&chosen(0))
 }
 
-/// A guest with metrics of these names, and where their values are. They are in a module that is called as the guest is.
+/// A guest with metrics of these names, and the addresses of their values. The module has the guest's name.
 fn measuring<const COUNT: usize>(module: &str, names: [&str; COUNT]) -> (Guest, [u32; COUNT]) {
     const METRIC_BYTES: u32 = 32;
     let mut guest = Guest::new(module);
@@ -286,9 +285,9 @@ fn text(value: u32, from: u32) -> String {
     )
 }
 
-/// What `configure` does to take the one text of a configuration like `{"told":"…"}`: whatever is between the third and
-/// the last quotation mark.
-fn hearing() -> String {
+/// The body of `configure` that stores the one text of a configuration like `{"told":"…"}`: all between the third and the
+/// last quotation mark.
+fn storing_text() -> String {
     format!(
         "(local $marks i32) (local $end i32)
          (local.set $end (i32.add (local.get 0) (local.get 1)))

@@ -1,5 +1,5 @@
-//! A contract as what it consists of, each item by its name and in words that do not depend on how it is laid out, and what
-//! speaks against one contract taking the place of another.
+//! The items of the WIT, each with its name and a text that does not depend on the layout of the file, and the objections to
+//! replacing one version by another.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use wit_parser::{
 /// Major, minor, patch.
 pub type Version = (u64, u64, u64);
 
-/// All items of a contract.
-pub struct Contract {
+/// All items of one version of the WIT.
+pub struct Interface {
     /// The version of its package.
     pub version: Version,
     items: BTreeMap<String, Item>,
@@ -22,12 +22,12 @@ pub struct Contract {
 struct Item {
     text: String,
     since: Option<Version>,
-    /// Whether a plugin takes it from the agent, rather than the agent from a plugin.
+    /// Whether plugins import it, rather than export it.
     is_imported: bool,
 }
 
-impl Contract {
-    /// Takes a contract apart.
+impl Interface {
+    /// Parses the text of a WIT file.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut resolve = Resolve::default();
         let package = resolve.push_str("gauged.wit", text).map_err(|error| format!("{error}\n{text}"))?;
@@ -41,7 +41,7 @@ impl Contract {
         Ok(Self { version: (version.major, version.minor, version.patch), items })
     }
 
-    /// The version as it is written.
+    /// The version as text.
     pub fn version_text(&self) -> String {
         written(self.version)
     }
@@ -52,9 +52,9 @@ impl Contract {
     }
 }
 
-/// What speaks against a contract, given one that was shipped before. Nothing does when plugins that were built for the
-/// one before are served by their own version.
-pub fn objections(before: &Contract, after: &Contract) -> Vec<String> {
+/// The objections to a version after one that was shipped. There are none when the two are incompatible by their numbers:
+/// the agent then serves both.
+pub fn objections(before: &Interface, after: &Interface) -> Vec<String> {
     if before.line() != after.line() {
         return Vec::new();
     }
@@ -186,7 +186,7 @@ fn composed(resolve: &Resolve, from: InterfaceId, kind: &TypeDefKind) -> String 
         }
         TypeDefKind::Handle(Handle::Own(id)) => part(Type::Id(*id)),
         TypeDefKind::Handle(Handle::Borrow(id)) => format!("borrow<{}>", part(Type::Id(*id))),
-        // What the contract has no use for yet is told apart all the same.
+        // Kinds that the WIT does not use yet.
         other => format!("{other:?}"),
     }
 }
