@@ -1,16 +1,25 @@
-//! The rules of the house that no compiler knows: who may depend on whom, what files are called, and that each says what
-//! it is for. The dependency tables are those of ARCHITECTURE.md.
+//! House rules that no compiler checks: dependencies between modules and on libraries, import circles, names of files and
+//! functions, module documentation. The two dependency tables are in ARCHITECTURE.md.
 
-use std::collections::BTreeMap;
+mod imports;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use self::imports::{Target, circles, functions, references};
 use crate::harness::repository;
 
-/// A file that is longer does more than one thing.
+/// The most lines of a file; a longer one does more than one thing.
 const LINES: usize = 500;
 
-/// Names that say nothing.
+/// First words of function names that do not name a thing: pronouns and relative words.
+const PRONOUNS: &str = "\
+    anybody anyone anything everybody everyone everything he her his how i it its nobody nothing of one ones \
+    our ours she somebody someone something that their theirs them there these they this those we what whatever when \
+    where wherever which who whoever whom whose why";
+
+/// File names without a meaning.
 const EMPTY_NAMES: [&str; 9] = ["mod", "util", "utils", "common", "helper", "helpers", "misc", "types", "manager"];
 
 /// All Rust files below these directories, with their path from the repository's root.
@@ -48,30 +57,45 @@ fn table(title: &str) -> BTreeMap<String, String> {
     rows
 }
 
-/// Code without comments, strings left in.
-fn code(text: &str) -> String {
-    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+/// The module of a file in `src/`: `src/plugin/host.rs` is `plugin::host`, `src/lib.rs` has no parts.
+fn module(file: &str) -> Vec<String> {
+    let path = file.strip_prefix("src/").and_then(|path| path.strip_suffix(".rs")).expect("a source");
+    path.split('/').filter(|part| *part != "lib").map(str::to_owned).collect()
+}
+
+/// The files in `src/`, each with the targets of its references. Tests may look further and are left out, and so is
+/// `main.rs`, which is a crate of its own.
+fn targets() -> BTreeMap<String, Vec<Target>> {
+    let mut files = sources(&["src"]);
+    files.retain(|name, _| name != "src/main.rs" && !name.ends_with("/tests.rs"));
+    let modules: BTreeSet<Vec<String>> = files.keys().map(|name| module(name)).collect();
+    let all = files.iter().map(|(name, text)| {
+        let source = module(name);
+        let is_module = |path: &[String]| modules.contains(path);
+        (name.clone(), references(text).iter().map(|found| found.target(&source, is_module)).collect())
+    });
+    all.collect()
 }
 
 #[test]
-fn every_file_says_what_it_is_for() {
+fn files_begin_with_module_docs() {
     for (name, text) in sources(&["src", "tests", "plugins"]) {
         assert!(text.starts_with("//! "), "{name} has no module documentation");
     }
 }
 
 #[test]
-fn files_are_short_and_named_for_what_they_do() {
+fn files_are_short_and_clearly_named() {
     for (name, text) in sources(&["src", "tests", "plugins"]) {
         assert!(text.lines().count() <= LINES, "{name} has more than {LINES} lines: is it one thing?");
         let stem = Path::new(&name).file_stem().and_then(|stem| stem.to_str()).expect("text");
-        assert!(!EMPTY_NAMES.contains(&stem), "{name} is a name that says nothing");
+        assert!(!EMPTY_NAMES.contains(&stem), "{name} is a name without a meaning");
     }
 }
 
 #[test]
-fn nothing_is_left_for_later() {
-    // Put together here, so that this file is not among the finds.
+fn placeholders_are_absent() {
+    // Put together here, so that this file does not contain them.
     let marks = ["todo!", "unimplemented!", "dbg!", "#[ignore", "FIXME", "XXX"].map(|mark| mark.replace('!', "!("));
     for (name, text) in sources(&["src", "tests", "plugins"]) {
         if !name.ends_with("tidy.rs") {
@@ -82,7 +106,7 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
-fn libraries_are_used_where_the_table_says() {
+fn library_use_matches_the_table() {
     let allowed = table("library");
     let manifest = read("Cargo.toml");
     let dependencies = manifest.split("[dependencies]").nth(1).and_then(|rest| rest.split("\n[").next());
@@ -90,65 +114,105 @@ fn libraries_are_used_where_the_table_says() {
         let library = line.split('=').next().expect("a name").trim();
         assert!(allowed.contains_key(library), "{library} is not in the table of ARCHITECTURE.md");
     }
+    let mut targets = targets();
+    let main = references(&read("src/main.rs"));
+    let main = main.iter().map(|found| found.target(&[], |_| false));
+    targets.insert("src/main.rs".to_owned(), main.collect());
     for (library, places) in &allowed {
         let places: Vec<&str> = places.split(", ").collect();
-        let path = format!("{}::", library.replace('-', "_"));
-        let mut used = false;
-        for (name, text) in sources(&["src"]) {
-            let is_used = code(&text).match_indices(&path).any(|(at, _)| {
-                let before = code(&text)[..at].chars().next_back();
-                before.is_none_or(|before| !before.is_alphanumeric() && before != '_' && before != ':')
-            });
-            used |= is_used;
-            let name = name.trim_start_matches("src/");
+        let target = Target::External(library.replace('-', "_"));
+        let users: Vec<&str> = targets
+            .iter()
+            .filter(|(_, targets)| targets.contains(&target))
+            .map(|(name, _)| name.trim_start_matches("src/"))
+            .collect();
+        assert!(!users.is_empty(), "{library} is in the table but is not used");
+        for name in users {
             let is_allowed = places.iter().any(|place| *place == "anywhere" || name.starts_with(place));
-            assert!(!is_used || is_allowed, "{name} uses {library}, which only {places:?} may");
+            assert!(is_allowed, "{name} uses {library}, which only {places:?} may");
         }
-        assert!(used, "{library} is in the table and not used");
     }
 }
 
 #[test]
-fn modules_depend_on_those_that_the_table_says() {
+fn module_dependencies_match_the_table() {
     let allowed = table("module");
-    let modules: Vec<String> = read("src/lib.rs")
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';').map(str::to_owned))
-        .collect();
-    assert_eq!(modules.len(), allowed.len(), "the table has a row for each module");
-    for (name, text) in sources(&["src"]) {
-        // What is fuzzed of a module is in that module, and is no part of it.
+    let targets = targets();
+    let modules: BTreeSet<String> = targets.keys().filter_map(|name| module(name).first().cloned()).collect();
+    assert!(
+        modules.iter().eq(allowed.keys()),
+        "the table has a row for each module: {modules:?}, {:?}",
+        allowed.keys()
+    );
+    let mut wrong = Vec::new();
+    for (name, targets) in &targets {
+        // The fuzzing code of a module is in that module, and is no part of it.
         let is_fuzzing = name.ends_with("/fuzzing.rs");
-        let module = name.trim_start_matches("src/").split(['/', '.']).next().expect("a name");
-        let module = if is_fuzzing { "fuzzing" } else { module };
-        if matches!(module, "lib" | "main") {
-            continue;
-        }
-        let may: Vec<&str> = allowed.get(module).unwrap_or_else(|| panic!("{module} has no row")).split(", ").collect();
-        // Tests may look further.
-        let text = code(text.split("\n#[cfg(test)]").next().expect("a beginning"));
-        for other in modules.iter().filter(|other| *other != module) {
-            let is_used = text.contains(&format!("crate::{other}::"));
-            assert!(!is_used || may.contains(&other.as_str()), "{name} uses {other}, which {module} may not");
-        }
+        let Some(own) = module(name).into_iter().next() else { continue };
+        let own = if is_fuzzing { "fuzzing".to_owned() } else { own };
+        let may: Vec<&str> = allowed[&own].split(", ").collect();
+        let used = targets.iter().filter_map(|target| match target {
+            Target::Internal(path) => path.first().filter(|used| modules.contains(*used)),
+            Target::External(_) => None,
+        });
+        let used: BTreeSet<&String> = used.filter(|used| **used != own && !may.contains(&used.as_str())).collect();
+        wrong.extend(used.into_iter().map(|used| format!("{name} uses {used}, which {own} may not")));
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Files that import one another cannot be understood one after the other. The files of `plugin` count as one, since it is
+/// not yet free of circles.
+#[test]
+fn imports_between_files_form_no_circle() {
+    let targets = targets();
+    let node = |name: &str| if name.starts_with("src/plugin") { "src/plugin".to_owned() } else { name.to_owned() };
+    let file = |path: &[String]| {
+        let files = (0..=path.len()).rev().map(|length| match length {
+            0 => "src/lib.rs".to_owned(),
+            _ => format!("src/{}.rs", path[..length].join("/")),
+        });
+        files.into_iter().find(|file| targets.contains_key(file)).expect("the crate has a root")
+    };
+    let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, targets) in &targets {
+        let used = targets.iter().filter_map(|target| match target {
+            Target::Internal(path) => Some(node(&file(path))),
+            Target::External(_) => None,
+        });
+        edges.entry(node(name)).or_default().extend(used.filter(|used| *used != node(name)));
+    }
+    let circles: Vec<String> = circles(&edges).iter().map(|circle| circle.join(" -> ")).collect();
+    assert!(circles.is_empty(), "files that import one another:\n{}", circles.join("\n"));
+}
+
+/// The subject of a name is a noun.
+#[test]
+fn function_names_begin_with_no_pronoun() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources(&["src", "tests", "plugins", "benches", "fuzz", "scaffold"]) {
+        let is_wrong =
+            |name: &String| name.split('_').next().is_some_and(|first| PRONOUNS.split(' ').any(|word| word == first));
+        wrong.extend(functions(&text).into_iter().filter(is_wrong).map(|name| format!("{file}: {name}")));
+    }
+    assert!(wrong.is_empty(), "names that begin with a pronoun:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn the_changelog_knows_this_version() {
+fn changelog_has_this_version() {
     let version = concat!("## [", env!("CARGO_PKG_VERSION"), "]");
     let changelog = read("CHANGELOG.md");
     assert!(changelog.contains(version) || changelog.contains("## [Unreleased]"), "no section for {version}");
 }
 
 #[test]
-fn the_promises_name_tests_that_exist() {
-    let tests: String = sources(&["src", "tests", "plugins"]).into_values().collect();
+fn specification_names_existing_tests() {
+    let tests: String = sources(&["src", "tests", "plugins", "scaffold"]).into_values().collect();
     let promises = read("SPECIFICATION.md");
     let mut named = 0;
     for name in promises.split('`').skip(1).step_by(2).filter_map(|code| code.strip_suffix("()")) {
         named += 1;
-        assert!(tests.contains(&format!("fn {name}(")), "SPECIFICATION.md names the test {name}, which there is not");
+        assert!(tests.contains(&format!("fn {name}(")), "SPECIFICATION.md names a test that does not exist: {name}");
     }
     assert!(named > 10, "SPECIFICATION.md names its tests");
 }
