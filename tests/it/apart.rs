@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::DEADLINE;
-use crate::requirement::skip;
+use crate::skip::skip;
 
 /// The environment variable with the name of the file in which a test that runs apart keeps its progress.
 const PROGRESS: &str = "GAUGED_TEST_PROGRESS";

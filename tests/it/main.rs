@@ -5,7 +5,8 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers are small")]
 
 mod harness; // the agent as a child process
-mod requirement; // servers, Python, namespaces: without them a test is skipped, and the skip is counted
+mod skip; // tests that cannot run on this machine, and their number
+mod requirement; // servers and Python, which .ci/servers fetches
 mod guest; // plugins written in WebAssembly's text format
 mod server; // what guests connect to
 #[cfg(target_os = "linux")]

@@ -1,49 +1,21 @@
-//! What some tests need besides cargo and the built plugins: servers of Debian's, Python, namespaces. A test asks for it
-//! first, and returns where it is missing. The test is skipped then: one line says so, and the last line of the run counts
-//! such tests. Under `CI` a test fails instead when `.ci/servers` provides what it needs.
+//! Requirements of some tests besides cargo and the built plugins: programs of Debian's, and Python packages, both of which
+//! `.ci/servers` fetches. A test asks for them first and returns where one is missing: it is skipped then, or fails under
+//! `CI`.
 
 use std::env;
-use std::ffi::c_int;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::skip::{current_test, skip};
 
 /// Where the system keeps programs, some of which are not in every user's `PATH`.
 const SYSTEM: [&str; 4] = ["usr/sbin", "usr/bin", "sbin", "bin"];
 
-/// How many tests of this run were skipped.
-static SKIPPED: AtomicUsize = AtomicUsize::new(0);
-
-#[expect(unsafe_code, reason = "libtest reports nothing of its own when all tests are over")]
-unsafe extern "C" {
-    safe fn atexit(function: extern "C" fn()) -> c_int;
-}
-
-extern "C" fn print_count() {
-    let count = SKIPPED.load(Ordering::Relaxed);
-    let _ = writeln!(std::io::stderr(), "SKIPPED {count} of these tests, each for the reason in its line above\n");
-}
-
-/// Reports that a test cannot run on this machine.
-pub fn skip(test: &str, reason: &str) {
-    if SKIPPED.fetch_add(1, Ordering::Relaxed) == 0 {
-        assert_eq!(atexit(print_count), 0, "registered");
-    }
-    print(&format!("SKIPPED {test}: {}", reason.trim()));
-}
-
-/// Prints a line that libtest does not capture: it shows the output of failed tests only.
-pub fn print(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
 /// Reports that the test of this thread needs something that `.ci/servers` fetches.
 fn skip_without(needed: &str) {
     assert!(env::var_os("CI").is_none(), "{needed} is missing; run .ci/servers");
-    let thread = std::thread::current();
-    skip(thread.name().unwrap_or("a test"), &format!("{needed} is missing; .ci/servers fetches it"));
+    skip(&current_test(), &format!("{needed} is missing; .ci/servers fetches it"));
 }
 
 /// The directory that `.ci/servers` fills.
