@@ -103,7 +103,7 @@ fn circle(edges: &BTreeMap<String, BTreeSet<String>>, start: &String) -> Option<
                 return Some(way);
             }
             if seen.insert(next) {
-                open.push_back([&way[..], &[next.clone()]].concat());
+                open.push_back([&way[..], std::slice::from_ref(next)].concat());
             }
         }
     }
