@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use self::skip::{current_test, skip};
 use super::*;
 
-#[allow(dead_code, reason = "the tests in tests/it use all of it")]
+#[allow(dead_code, unreachable_pub, reason = "the tests in tests/it use all of it")]
 #[path = "../../../../tests/it/skip.rs"]
 mod skip;
 
