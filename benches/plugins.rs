@@ -1,6 +1,6 @@
-//! What plugins cost: one of them by itself, from its artifact in the cache to a call; a tick with 1, 10, 100 and 1,000 of
-//! them, each of which returns twenty metrics, from the call to the JSON; and a start with a warm cache. To be read as a
-//! price for each plugin, beside that of a tick with none.
+//! The cost of plugins: a single one, from its artifact in the cache to a call; a tick with 1, 10, 100 and 1,000 of them,
+//! each of which returns twenty metrics, from the call to the JSON; and a start with a warm cache. The cost of one plugin is
+//! the difference to a tick without any.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use gauged::clock::schedule::{Tick, wall_clock};
 use gauged::config::{Config, Overrides, PluginConfig};
 use gauged::plugin::Plugins;
-use gauged::plugin::workbench::Workbench;
+use gauged::plugin::harness::PluginHarness;
 use gauged::sample::Sample;
 use gauged::sink::{Style, encode};
 use tokio::runtime::{Builder, Runtime};
@@ -66,22 +66,22 @@ async fn tick(plugins: &mut Plugins, sample: &mut Sample, line: &mut Vec<u8>) {
     sample.module("agent");
     plugins.call(Tick { index: 0, previous: None, since_epoch: wall_clock() });
     plugins.catch_up(Instant::now() + Duration::from_secs(60)).await;
-    while plugins.awaited() > 0 {
+    while plugins.outstanding() > 0 {
         plugins.step().await;
     }
     plugins.deliver(sample);
-    plugins.describe(&mut sample.modules[0]);
+    plugins.append_metrics(&mut sample.modules[0]);
     line.clear();
     encode(sample, Style::Line, line);
 }
 
 /// One plugin: loaded from its artifact and described, instantiated and configured, called.
-fn one(criterion: &mut Criterion, runtime: &Runtime) {
+fn single_plugin(criterion: &mut Criterion, runtime: &Runtime) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let config = configure(directory.path(), 1);
-    let file = config.plugins_directory.join("p0.wasm");
-    let workbench = Workbench::new(&config).expect("this machine runs guests");
-    let open = || async { workbench.open("p0", PluginConfig::default(), &file).await.expect("a plugin") };
+    let file = config.plugins_directory.as_ref().expect("beside the configuration").join("p0.wasm");
+    let harness = PluginHarness::new(&config).expect("this machine runs guests");
+    let open = || async { harness.open("p0", Some(PluginConfig::default()), &file).await.expect("a plugin") };
 
     let mut group = criterion.benchmark_group("one plugin");
     let mut plugin = runtime.block_on(open());
@@ -97,7 +97,7 @@ fn one(criterion: &mut Criterion, runtime: &Runtime) {
 
 fn benches(criterion: &mut Criterion) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    one(criterion, &runtime);
+    single_plugin(criterion, &runtime);
     let mut group = criterion.benchmark_group("tick");
     group.sample_size(20).measurement_time(Duration::from_secs(3));
     for count in [0, 1, 10, 100, 1000] {
@@ -105,7 +105,7 @@ fn benches(criterion: &mut Criterion) {
         let mut plugins = runtime.block_on(load(&configure(directory.path(), count)));
         let (mut sample, mut line) = (Sample::default(), Vec::new());
         runtime.block_on(tick(&mut plugins, &mut sample, &mut line));
-        assert_eq!(sample.modules.len(), count + 1, "all of them have measured");
+        assert_eq!(sample.modules.len(), count + 1, "all of them measured");
         group.throughput(Throughput::Elements(count.max(1) as u64));
         group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
             bencher.iter(|| runtime.block_on(tick(&mut plugins, &mut sample, &mut line)));

@@ -13,7 +13,7 @@ mod harness;
 use std::time::Instant;
 
 use guest::Guest;
-use harness::{Host, Sample};
+use harness::{Sample, Setup};
 
 const PLUGINS: usize = 10_000;
 
@@ -30,12 +30,12 @@ fn ten_thousand_plugins_load_and_tick() {
     let mappings: usize = mappings.trim().parse().expect("a number");
     assert!(mappings >= 12 * PLUGINS, "raise vm.max_map_count from {mappings} to {} first", 12 * PLUGINS);
 
-    let host = Host::configured("interval = \"10s\"\n");
+    let setup = Setup::with_config("interval = \"10s\"\n");
     for number in 0..PLUGINS {
-        Guest::new(&format!("p{number}")).install(&host.plugin(&format!("p{number}.wasm")));
+        Guest::new(&format!("p{number}")).install(&setup.plugin(&format!("p{number}.wasm")));
     }
     let began = Instant::now();
-    let mut agent = host.start(&[]);
+    let mut agent = setup.start(&[]);
     while measured(&agent.next()) < PLUGINS {}
     println!("all are loaded after {} s", began.elapsed().as_secs());
 

@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use expect_test::{Expect, expect};
 
 use crate::guest::{Guest, install};
-use crate::harness::{Agent, Host, value};
+use crate::harness::{Agent, Setup, value};
 use crate::hostile::{HostileTest, Outcome, assert_outcome, in_parallel};
 
 /// Installs a file beside a plugin that works, and asserts the one line that is logged about it, without the time.
 fn assert_log_line(name: &str, bytes: &[u8], expected: &Expect) {
     let mut test = HostileTest::new("");
-    install(bytes, &test.host.plugin(name));
+    install(bytes, &test.setup.plugin(name));
     // The agent starts without the file, which its configuration names.
     let about_file = |log: &str| -> Vec<String> {
         log.lines()
@@ -94,10 +94,10 @@ fn native_code_is_rejected() {
 
 #[test]
 fn precompiled_artifact_is_rejected() {
-    let host = Host::new();
-    fs::write(host.path("input"), Guest::new("bad").module()).expect("written");
-    let input = fs::File::open(host.path("input")).expect("open");
-    let artifact = host.command(&["compile"]).stdin(input).output().expect("it runs").stdout;
+    let setup = Setup::new();
+    fs::write(setup.path("input"), Guest::new("bad").module()).expect("written");
+    let input = fs::File::open(setup.path("input")).expect("open");
+    let artifact = setup.command(&["compile"]).stdin(input).output().expect("it runs").stdout;
     assert_outcome(
         &artifact,
         "",
@@ -122,10 +122,10 @@ fn unsupported_wasm_features_are_rejected() {
 #[test]
 fn oversized_file_is_rejected() {
     let mut test = HostileTest::new("");
-    let path = test.host.path("sparse");
+    let path = test.setup.path("sparse");
     fs::write(&path, Guest::new("bad").module()).expect("written");
     fs::File::options().write(true).open(&path).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
-    fs::rename(path, test.host.plugin("bad.wasm")).expect("moved");
+    fs::rename(path, test.setup.plugin("bad.wasm")).expect("moved");
     test.agent.wait_log("reason=\"is larger than 32.0 MiB\" remedy=\"make it smaller, by a release build\"");
     test.replace_and_check();
 }
@@ -203,20 +203,20 @@ fn invalid_described_version_is_rejected() {
 
 #[test]
 fn directory_named_like_a_plugin_is_skipped() {
-    let host = Host::new();
-    fs::create_dir(host.plugin("bad.wasm")).expect("created");
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    let (sample, log) = host.once();
+    let setup = Setup::new();
+    fs::create_dir(setup.plugin("bad.wasm")).expect("created");
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    let (sample, log) = setup.once();
     assert!(value(&sample, "good").is_some());
     assert!(log.contains("file=plugins/bad.wasm reason=\"is a directory\" remedy=\"put a .wasm file there\""), "{log}");
 }
 
 #[test]
 fn pipe_named_like_a_plugin_is_skipped() {
-    let host = Host::new();
+    let setup = Setup::new();
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
-    rustix::fs::mkfifoat(rustix::fs::CWD, host.plugin("bad.wasm"), mode).expect("made");
-    let (_, log) = host.once();
+    rustix::fs::mkfifoat(rustix::fs::CWD, setup.plugin("bad.wasm"), mode).expect("made");
+    let (_, log) = setup.once();
     assert!(
         log.contains("file=plugins/bad.wasm reason=\"is not a regular file\" remedy=\"put a .wasm file there\""),
         "{log}"
@@ -225,17 +225,17 @@ fn pipe_named_like_a_plugin_is_skipped() {
 
 #[test]
 fn file_as_plugins_directory_is_reported() {
-    let host = Host::new();
-    fs::remove_dir(host.path("plugins")).expect("removed");
-    fs::write(host.path("plugins"), "").expect("written");
-    let (sample, log) = host.once();
+    let setup = Setup::new();
+    fs::remove_dir(setup.path("plugins")).expect("removed");
+    fs::write(setup.path("plugins"), "").expect("written");
+    let (sample, log) = setup.once();
     assert!(sample.contains_key("cpu"));
     assert!(log.contains("plugins directory not readable directory=plugins reason=\"Not a directory"), "{log}");
 }
 
 /// An agent that is subject to file permissions.
-fn start_without_root(host: &Host) -> Agent {
-    Agent::start(host.command_without_root(&["--interval", "100ms"]))
+fn start_without_root(setup: &Setup) -> Agent {
+    Agent::start(setup.command_without_root(&["--interval", "100ms"]))
 }
 
 fn remove_permissions(path: &std::path::Path) {
@@ -244,22 +244,22 @@ fn remove_permissions(path: &std::path::Path) {
 
 #[test]
 fn unreadable_plugin_loads_once_readable() {
-    let host = Host::new();
-    Guest::new("bad").install(&host.plugin("bad.wasm"));
-    remove_permissions(&host.plugin("bad.wasm"));
-    let mut agent = start_without_root(&host);
+    let setup = Setup::new();
+    Guest::new("bad").install(&setup.plugin("bad.wasm"));
+    remove_permissions(&setup.plugin("bad.wasm"));
+    let mut agent = start_without_root(&setup);
     agent.wait_log(
         "file=plugins/bad.wasm reason=\"cannot be read: Permission denied (os error 13)\" remedy=\"allow the agent to read it\"",
     );
-    fs::set_permissions(host.plugin("bad.wasm"), fs::Permissions::from_mode(0o644)).expect("set");
+    fs::set_permissions(setup.plugin("bad.wasm"), fs::Permissions::from_mode(0o644)).expect("set");
     agent.wait(|sample| value(sample, "bad").is_some());
 }
 
 #[test]
 fn unreadable_plugins_directory_is_reported() {
-    let host = Host::new();
-    remove_permissions(&host.path("plugins"));
-    let mut agent = start_without_root(&host);
+    let setup = Setup::new();
+    remove_permissions(&setup.path("plugins"));
+    let mut agent = start_without_root(&setup);
     agent.wait_log(
         "plugins directory not readable directory=plugins reason=\"Permission denied (os error 13)\" remedy=\"allow the agent to read it",
     );

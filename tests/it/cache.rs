@@ -7,19 +7,19 @@ use std::time::{Duration, SystemTime};
 
 use crate::compile::slow_to_compile;
 use crate::guest::Guest;
-use crate::harness::{Agent, Host, NOBODY, Sample, value, wait_until};
+use crate::harness::{Agent, NOBODY, Sample, Setup, value, wait_until};
 use crate::skip::{current_test, skip};
 
-/// A host with one plugin, and the entry of that plugin in the cache.
-fn host_with_entry() -> (Host, PathBuf) {
-    let host = Host::new();
-    Guest::new("one").install(&host.plugin("one.wasm"));
-    let (sample, log) = host.once();
+/// A setup with one plugin, and the entry of that plugin in the cache.
+fn host_with_entry() -> (Setup, PathBuf) {
+    let setup = Setup::new();
+    Guest::new("one").install(&setup.plugin("one.wasm"));
+    let (sample, log) = setup.once();
     assert_eq!(counts(&sample), (1, 0), "{log}");
-    let entries = entries(&host.cache());
+    let entries = entries(&setup.cache());
     assert_eq!(entries.len(), 1, "{entries:?}");
     let entry = entries.into_iter().next().expect("one");
-    (host, entry)
+    (setup, entry)
 }
 
 fn entries(cache: &Path) -> Vec<PathBuf> {
@@ -35,45 +35,45 @@ fn counts(sample: &Sample) -> (u64, u64) {
 /// Asserts that a plugin whose entry was changed is compiled again, with one warning, and that the next start finds the new
 /// entry.
 fn assert_compiled_again(change: impl FnOnce(&Path), reason: &str) {
-    let (host, entry) = host_with_entry();
+    let (setup, entry) = host_with_entry();
     change(&entry);
-    let (sample, log) = host.once();
+    let (sample, log) = setup.once();
     assert_eq!(counts(&sample), (1, 0), "{log}");
     assert!(value(&sample, "one").is_some(), "{log}");
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
     assert!(matches!(&*lines, [line] if line.contains(reason)), "{reason} in {log}");
-    let (sample, log) = host.once();
+    let (sample, log) = setup.once();
     assert_eq!(counts(&sample), (0, 1), "{log}");
     assert!(value(&sample, "one").is_some() && !log.contains("WARN"), "{log}");
 }
 
 #[test]
 fn second_start_compiles_nothing() {
-    let host = Host::new();
+    let setup = Setup::new();
     for n in 0..100 {
-        Guest::new(&format!("p{n}")).install(&host.plugin(&format!("p{n}.wasm")));
+        Guest::new(&format!("p{n}")).install(&setup.plugin(&format!("p{n}.wasm")));
     }
-    let mut agent = host.start(&["--interval", "200ms"]);
+    let mut agent = setup.start(&["--interval", "200ms"]);
     let are_up = |sample: &Sample| (0..100).all(|n| value(sample, &format!("p{n}")).is_some());
     let sample = agent.wait(are_up);
     assert_eq!(counts(&sample), (100, 0), "{}", agent.log());
     // Entries are written after the plugins serve.
     let is_entry = |path: &PathBuf| path.extension().is_none();
-    wait_until("100 entries", || entries(&host.cache()).iter().filter(|path| is_entry(path)).count() == 100);
+    wait_until("100 entries", || entries(&setup.cache()).iter().filter(|path| is_entry(path)).count() == 100);
     agent.terminate();
-    let mut agent = host.start(&["--interval", "200ms"]);
+    let mut agent = setup.start(&["--interval", "200ms"]);
     let sample = agent.wait(are_up);
     assert_eq!(counts(&sample), (0, 100), "{}", agent.log());
 }
 
 #[test]
 fn cached_plugin_does_not_wait_for_the_compiler() {
-    let (host, _) = host_with_entry();
+    let (setup, _) = host_with_entry();
     for n in 0..10 {
         // Their names sort before it, and each takes a minute.
-        slow_to_compile().value(n).install(&host.plugin(&format!("a{n}.wasm")));
+        slow_to_compile().value(n).install(&setup.plugin(&format!("a{n}.wasm")));
     }
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let mut agent = setup.start(&["--interval", "100ms"]);
     let sample = agent.wait(|sample| value(sample, "one").is_some());
     assert_eq!(counts(&sample).1, 1, "{}", agent.log());
     let sample = agent.wait(|sample| counts(sample).0 >= 2);
@@ -82,20 +82,20 @@ fn cached_plugin_does_not_wait_for_the_compiler() {
 
 #[test]
 fn content_shared_by_plugins_is_compiled_once() {
-    let host = Host::new();
+    let setup = Setup::new();
     for n in 0..6 {
-        Guest::new("same").install(&host.plugin(&format!("p{n}.wasm")));
+        Guest::new("same").install(&setup.plugin(&format!("p{n}.wasm")));
     }
-    let (sample, log) = host.once();
+    let (sample, log) = setup.once();
     let (compiled, hits) = counts(&sample);
     assert!(compiled <= 2 && compiled + hits == 6, "{compiled} compiled, {hits} found\n{log}");
 }
 
 #[test]
 fn renamed_copy_is_found_in_the_cache() {
-    let (host, _) = host_with_entry();
-    fs::copy(host.plugin("one.wasm"), host.plugin("two.wasm")).expect("copied");
-    let (sample, log) = host.once();
+    let (setup, _) = host_with_entry();
+    fs::copy(setup.plugin("one.wasm"), setup.plugin("two.wasm")).expect("copied");
+    let (sample, log) = setup.once();
     assert_eq!(counts(&sample), (0, 2), "{log}");
 }
 
@@ -141,8 +141,8 @@ fn untrusted_entry_is_compiled_again() {
 }
 
 /// Asserts that the cache directory is not used, with one warning, and that the plugin runs without it.
-fn assert_cache_unused(host: &Host, reason: &str) {
-    let (sample, log) = host.once();
+fn assert_cache_unused(setup: &Setup, reason: &str) {
+    let (sample, log) = setup.once();
     assert!(value(&sample, "one").is_some(), "{log}");
     assert_eq!(counts(&sample), (1, 0), "{log}");
     assert!(log.lines().filter(|line| line.contains("WARN")).all(|line| line.contains(reason)), "{reason} in {log}");
@@ -151,23 +151,23 @@ fn assert_cache_unused(host: &Host, reason: &str) {
 
 #[test]
 fn cache_directory_must_be_private() {
-    let (host, _) = host_with_entry();
-    let cache = host.cache();
+    let (setup, _) = host_with_entry();
+    let cache = setup.cache();
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).expect("set");
-    assert_cache_unused(&host, "is open to others, with mode 755\" remedy=\"chmod it to 700\"");
+    assert_cache_unused(&setup, "is open to others, with mode 755\" remedy=\"chmod it to 700\"");
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).expect("set");
-    fs::rename(&cache, host.path("target")).expect("moved");
-    symlink(host.path("target"), &cache).expect("linked");
-    assert_cache_unused(&host, "is a symbolic link\" remedy=\"name the directory that it leads to\"");
+    fs::rename(&cache, setup.path("target")).expect("moved");
+    symlink(setup.path("target"), &cache).expect("linked");
+    assert_cache_unused(&setup, "is a symbolic link\" remedy=\"name the directory that it leads to\"");
     fs::remove_file(&cache).expect("removed");
     fs::write(&cache, "").expect("written");
-    assert_cache_unused(&host, "cannot be created");
+    assert_cache_unused(&setup, "cannot be created");
     if rustix::process::geteuid().is_root() {
         fs::remove_file(&cache).expect("removed");
         fs::create_dir(&cache).expect("created");
         fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).expect("set");
         chown(&cache, Some(NOBODY), None).expect("given away");
-        assert_cache_unused(&host, "belongs to user 65534\" remedy=\"give it to user 0, which the agent runs as\"");
+        assert_cache_unused(&setup, "belongs to user 65534\" remedy=\"give it to user 0, which the agent runs as\"");
     } else {
         skip(&current_test(), "only root can give a directory to another user");
     }
@@ -175,16 +175,16 @@ fn cache_directory_must_be_private() {
 
 #[test]
 fn unwritable_cache_is_reported_once() {
-    let host = Host::new();
+    let setup = Setup::new();
     for name in ["one", "two", "three"] {
-        Guest::new(name).install(&host.plugin(&format!("{name}.wasm")));
+        Guest::new(name).install(&setup.plugin(&format!("{name}.wasm")));
     }
-    fs::create_dir(host.cache()).expect("created");
-    let mut command = host.command_without_root(&["--once"]);
+    fs::create_dir(setup.cache()).expect("created");
+    let mut command = setup.command_without_root(&["--once"]);
     if rustix::process::geteuid().is_root() {
-        chown(host.cache(), Some(NOBODY), None).expect("given away");
+        chown(setup.cache(), Some(NOBODY), None).expect("given away");
     }
-    fs::set_permissions(host.cache(), fs::Permissions::from_mode(0o500)).expect("set");
+    fs::set_permissions(setup.cache(), fs::Permissions::from_mode(0o500)).expect("set");
     let output = command.output().expect("it runs");
     let log = String::from_utf8(output.stderr).expect("text");
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
@@ -197,10 +197,10 @@ fn unwritable_cache_is_reported_once() {
 
 #[test]
 fn old_and_excess_entries_are_removed() {
-    let (host, entry) = host_with_entry();
+    let (setup, entry) = host_with_entry();
     let day = Duration::from_secs(24 * 60 * 60);
     let file = |name: String, gigabytes: u64, age: Duration| {
-        let path = host.cache().join(name);
+        let path = setup.cache().join(name);
         let file = fs::File::create(&path).expect("created");
         file.set_len(gigabytes << 30).expect("a sparse file");
         file.set_modified(SystemTime::now() - age).expect("set");
@@ -210,38 +210,38 @@ fn old_and_excess_entries_are_removed() {
     let unfinished = file(format!("{}.1.new", "b".repeat(64)), 0, day);
     let excess = file("c".repeat(64), 1, 2 * day);
     let unrelated = file("notes".to_owned(), 2, 400 * day);
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.wait(|_| [&old, &unfinished, &excess].iter().all(|path| !path.exists()));
     assert!(entry.exists() && unrelated.exists());
 }
 
 #[test]
 fn two_agents_share_a_cache() {
-    let host = Host::new();
+    let setup = Setup::new();
     for n in 0..10 {
-        Guest::new(&format!("p{n}")).install(&host.plugin(&format!("p{n}.wasm")));
+        Guest::new(&format!("p{n}")).install(&setup.plugin(&format!("p{n}.wasm")));
     }
     let are_up = |sample: &Sample| (0..10).all(|n| value(sample, &format!("p{n}")).is_some());
-    let mut agents: Vec<Agent> = (0..2).map(|_| host.start(&["--interval", "100ms"])).collect();
+    let mut agents: Vec<Agent> = (0..2).map(|_| setup.start(&["--interval", "100ms"])).collect();
     for agent in &mut agents {
         agent.wait(are_up);
         assert!(!agent.log().contains("WARN"), "{}", agent.log());
     }
     agents.clear();
-    let (sample, log) = host.once();
+    let (sample, log) = setup.once();
     assert_eq!(counts(&sample), (0, 10), "{log}");
 }
 
 #[test]
 fn cache_key_sets_the_cache_directory() {
-    let host = Host::new();
-    let cache = host.path("named");
-    fs::write(host.path("gauged.toml"), format!("cache = {:?}\n", cache.display())).expect("written");
-    Guest::new("one").install(&host.plugin("one.wasm"));
-    host.once();
+    let setup = Setup::new();
+    let cache = setup.path("named");
+    fs::write(setup.path("gauged.toml"), format!("cache = {:?}\n", cache.display())).expect("written");
+    Guest::new("one").install(&setup.plugin("one.wasm"));
+    setup.once();
     assert_eq!(entries(&cache).len(), 1);
-    assert!(!host.cache().exists());
-    fs::write(host.path("gauged.toml"), "cache = \"named\"\n").expect("written");
-    let log = String::from_utf8(host.run(&["check"]).stderr).expect("text");
+    assert!(!setup.cache().exists());
+    fs::write(setup.path("gauged.toml"), "cache = \"named\"\n").expect("written");
+    let log = String::from_utf8(setup.run(&["check"]).stderr).expect("text");
     assert!(log.contains("gauged.toml:1: cache: \"named\" is not an absolute path; write it like"), "{log}");
 }

@@ -2,17 +2,17 @@
 
 use std::time::Instant;
 
-use crate::guest::{ANSWER, Guest, VALUE, install};
-use crate::harness::{Host, about, faults, value};
+use crate::guest::{Guest, HOST_RESULT, VALUE, install};
+use crate::harness::{Setup, fault_count, plugin_metric, value};
 
 /// A guest that calls a function of the interface `files`: `read`, `list` or `usage`. Its value is the content, the number
 /// of bytes, or the text of the error; the number of the error where that has no text.
-fn reading(function: &str, path: &str) -> Guest {
-    reading_as("reader", function, path)
+fn file_guest(function: &str, path: &str) -> Guest {
+    file_guest_as("reader", function, path)
 }
 
 /// The same guest with another module.
-pub fn reading_as(module: &str, function: &str, path: &str) -> Guest {
+pub fn file_guest_as(module: &str, function: &str, path: &str) -> Guest {
     let mut guest =
         Guest::new(module).import("gauged:plugin/files@0.1.0", function, "(func $call (param i32 i32 i32))");
     let (at, length) = guest.text(path);
@@ -29,29 +29,29 @@ pub fn reading_as(module: &str, function: &str, path: &str) -> Guest {
         "(i32.store (i32.const {VALUE}) (i32.const 0))
          (i64.store (i32.const {}) (i64.load (i32.const {})))",
         VALUE + 8,
-        ANSWER + 8
+        HOST_RESULT + 8
     );
     guest.before_collect(&format!(
-        "(call $call (i32.const {at}) (i32.const {length}) (i32.const {ANSWER}))
+        "(call $call (i32.const {at}) (i32.const {length}) (i32.const {HOST_RESULT}))
          (i32.store (i32.const {VALUE}) (i32.const 4))
-         (if (i32.load8_u (i32.const {ANSWER}))
+         (if (i32.load8_u (i32.const {HOST_RESULT}))
             (then (if (i32.lt_u (i32.load8_u (i32.const {error})) (i32.const 2))
                 (then {text})
                 (else (i32.store (i32.const {VALUE}) (i32.const 0))
                       (i64.store (i32.const {payload}) (i64.load8_u (i32.const {error}))))))
             (else {content}))",
-        error = ANSWER + 8,
+        error = HOST_RESULT + 8,
         payload = VALUE + 8,
-        text = text_at(ANSWER + 16),
-        content = if function == "usage" { total } else { text_at(ANSWER + 8) },
+        text = text_at(HOST_RESULT + 16),
+        content = if function == "usage" { total } else { text_at(HOST_RESULT + 8) },
     ))
 }
 
 /// Reads a file as a guest with this configuration; returns the content or the error, and the log.
 fn read(path: &str, configuration: &str) -> (serde_json::Value, String) {
-    let host = Host::configured(configuration);
-    reading("read", path).install(&host.plugin("reader.wasm"));
-    let (sample, log) = host.once();
+    let setup = Setup::with_config(configuration);
+    file_guest("read", path).install(&setup.plugin("reader.wasm"));
+    let (sample, log) = setup.once();
     (value(&sample, "reader").unwrap_or_else(|| panic!("{sample:?}\n{log}")), log)
 }
 
@@ -88,43 +88,43 @@ fn grant_opens_only_matching_paths() {
 
 #[test]
 fn directories_are_listed_under_wildcard_grants() {
-    let host = Host::new();
-    reading("list", "/etc").install(&host.plugin("reader.wasm"));
-    assert_eq!(value(&host.once().0, "reader"), Some("read = [\"/etc\"]".into()));
-    reading("read", "/sys/class/net").install(&host.plugin("reader.wasm"));
-    assert_eq!(value(&host.once().0, "reader"), Some("read = [\"/sys/class/net\"]".into()));
+    let setup = Setup::new();
+    file_guest("list", "/etc").install(&setup.plugin("reader.wasm"));
+    assert_eq!(value(&setup.once().0, "reader"), Some("read = [\"/etc\"]".into()));
+    file_guest("read", "/sys/class/net").install(&setup.plugin("reader.wasm"));
+    assert_eq!(value(&setup.once().0, "reader"), Some("read = [\"/sys/class/net\"]".into()));
     // The value is the number of names.
     let mut list = Guest::new("reader").import("gauged:plugin/files@0.1.0", "list", "(func $list (param i32 i32 i32))");
     let (at, length) = list.text("/sys/class/net");
     let call = format!(
-        "(call $list (i32.const {at}) (i32.const {length}) (i32.const {ANSWER}))
+        "(call $list (i32.const {at}) (i32.const {length}) (i32.const {HOST_RESULT}))
          (i32.store (i32.const {}) (i32.load (i32.const {})))
-         (if (i32.load8_u (i32.const {ANSWER})) (then unreachable))",
+         (if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))",
         VALUE + 8,
-        ANSWER + 12
+        HOST_RESULT + 12
     );
-    list.before_collect(&call).install(&host.plugin("reader.wasm"));
+    list.before_collect(&call).install(&setup.plugin("reader.wasm"));
     let interfaces = std::fs::read_dir("/sys/class/net").expect("readable").count();
-    assert_eq!(value(&host.once().0, "reader"), Some(interfaces.into()));
+    assert_eq!(value(&setup.once().0, "reader"), Some(interfaces.into()));
 }
 
 #[test]
 fn missing_grants_are_reported_with_their_remedy() {
-    let host = Host::new();
-    Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
-    let (sample, log) = host.once();
+    let setup = Setup::new();
+    Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&setup.plugin("needy.wasm"));
+    let (sample, log) = setup.once();
     let line = r#"grants missing plugin=needy count=1 reason="to count the users" remedy="write under [plugins.needy]: read = [\"/etc/shadow\"], and"#;
     assert!(log.contains(line), "{log}");
     assert_eq!(value(&sample, "needy"), Some(1.into()), "it serves without the grant");
 
-    let host = Host::configured("[plugins.needy]\nread = [\"/etc/*\"]\n");
-    Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&host.plugin("needy.wasm"));
-    assert!(!host.once().1.contains("grants missing"));
+    let setup = Setup::with_config("[plugins.needy]\nread = [\"/etc/*\"]\n");
+    Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&setup.plugin("needy.wasm"));
+    assert!(!setup.once().1.contains("grants missing"));
 
-    let host = Host::configured("[plugins.needy]\nread = [\"/etc/*\"]\n");
-    Guest::new("needy").needs(0, "/root/x", "count").install(&host.plugin("needy.wasm"));
+    let setup = Setup::with_config("[plugins.needy]\nread = [\"/etc/*\"]\n");
+    Guest::new("needy").needs(0, "/root/x", "count").install(&setup.plugin("needy.wasm"));
     let line = r#"grants missing plugin=needy count=1 reason="to count" remedy="write under [plugins.needy]: read = [\"/etc/*\", \"/root/x\"], and"#;
-    let log = host.once().1;
+    let log = setup.once().1;
     assert!(log.contains(line), "{log}");
 }
 
@@ -143,9 +143,9 @@ fn flooding(message: &str) -> Guest {
 
 #[test]
 fn guest_messages_are_escaped_and_rate_limited() {
-    let host = Host::new();
-    flooding("watch\nout \u{1b}[31m").install(&host.plugin("chatty.wasm"));
-    let (sample, log) = host.once();
+    let setup = Setup::new();
+    flooding("watch\nout \u{1b}[31m").install(&setup.plugin("chatty.wasm"));
+    let (sample, log) = setup.once();
     assert!(value(&sample, "chatty").is_some(), "{log}");
     let lines = log.matches(r#"WARN plugin message plugin=chatty text="watch\\nout \\u{1b}[31m"#).count();
     assert!((1..=25).contains(&lines), "{lines} lines:\n{log}");
@@ -153,10 +153,10 @@ fn guest_messages_are_escaped_and_rate_limited() {
 
 #[test]
 fn restart_does_not_reset_the_message_limit() {
-    let host = Host::configured("interval = \"100ms\"\n");
-    flooding("again").before_collect("(call $flood) unreachable").install(&host.plugin("chatty.wasm"));
-    let (mut agent, began) = (host.start(&[]), Instant::now());
-    agent.wait(|sample| faults(sample, "chatty", "trap") >= 3.0);
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    flooding("again").before_collect("(call $flood) unreachable").install(&setup.plugin("chatty.wasm"));
+    let (mut agent, began) = (setup.start(&[]), Instant::now());
+    agent.wait(|sample| fault_count(sample, "chatty", "trap") >= 3.0);
     let lines = agent.wait_log_lines("plugin message plugin=chatty", 20).len();
     let allowed = 21 + began.elapsed().as_secs() as usize;
     assert!(lines <= allowed, "{lines} lines, and 20 and one a second are allowed: {allowed}");
@@ -164,9 +164,9 @@ fn restart_does_not_reset_the_message_limit() {
 
 #[test]
 fn components_are_loaded_like_modules() {
-    let host = Host::new();
-    install(&Guest::new("ready").component(), &host.plugin("ready.wasm"));
-    assert_eq!(value(&host.once().0, "ready"), Some(1.into()));
+    let setup = Setup::new();
+    install(&Guest::new("ready").component(), &setup.plugin("ready.wasm"));
+    assert_eq!(value(&setup.once().0, "ready"), Some(1.into()));
 }
 
 /// A component that imports WASI, as those of most toolchains do.
@@ -189,21 +189,21 @@ fn importing_wasi(body: &str) -> Vec<u8> {
 
 #[test]
 fn wasi_imports_are_inert_stubs() {
-    let host = Host::new();
+    let setup = Setup::new();
     let body = format!(
-        "(call $environment (i32.const {ANSWER}))
+        "(call $environment (i32.const {HOST_RESULT}))
          (if (i32.load (i32.const {})) (then unreachable))
-         (call $directories (i32.const {ANSWER}))
+         (call $directories (i32.const {HOST_RESULT}))
          (if (i32.load (i32.const {})) (then unreachable))
          (if (i64.eq (call $random) (call $random)) (then unreachable))
          (if (i64.gt_u (call $now) (call $now)) (then unreachable))
-         (call $write (call $stdout) (i32.const 1024) (i32.const 4) (i32.const {ANSWER}))
-         (if (i32.load8_u (i32.const {ANSWER})) (then unreachable))",
-        ANSWER + 4,
-        ANSWER + 4
+         (call $write (call $stdout) (i32.const 1024) (i32.const 4) (i32.const {HOST_RESULT}))
+         (if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))",
+        HOST_RESULT + 4,
+        HOST_RESULT + 4
     );
-    install(&importing_wasi(&body), &host.plugin("wasi.wasm"));
-    let (sample, log) = host.once();
+    install(&importing_wasi(&body), &setup.plugin("wasi.wasm"));
+    let (sample, log) = setup.once();
     assert_eq!(value(&sample, "wasi"), Some(1.into()), "{log}");
 }
 
@@ -217,20 +217,20 @@ fn oversized_wasi_type_is_refused() {
             interface e {{ record r {{ {name}: u8 }} type t = tuple<r, r, r, r, r>; f: func() -> t; }}
         }}"
     );
-    let host = Host::new();
+    let setup = Setup::new();
     let guest = Guest::new("evil").import("wasi:evil/e@0.2.0", "f", "(func (param i32))");
-    install(&guest.component_of(&package), &host.plugin("evil.wasm"));
-    let (sample, log) = host.once();
+    install(&guest.component_of(&package), &setup.plugin("evil.wasm"));
+    let (sample, log) = setup.once();
     assert_eq!(value(&sample, "evil"), None);
     assert!(log.contains("the import wasi:evil/e@0.2.0 f returns more than any of WASI's does"), "{log}");
 }
 
 #[test]
 fn guest_exit_is_a_trap() {
-    let host = Host::configured("interval = \"100ms\"\n");
-    install(&importing_wasi("(call $exit (i32.const 0))"), &host.plugin("wasi.wasm"));
-    let mut agent = host.start(&[]);
-    agent.wait(|sample| faults(sample, "wasi", "trap") >= 1.0);
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    install(&importing_wasi("(call $exit (i32.const 0))"), &setup.plugin("wasi.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait(|sample| fault_count(sample, "wasi", "trap") >= 1.0);
     agent.wait_log("the guest exited");
-    assert_eq!(about(&agent.next(), "plugin_up", "wasi"), Some(0.0));
+    assert_eq!(plugin_metric(&agent.next(), "plugin_up", "wasi"), Some(0.0));
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::{Guest, install};
-use crate::harness::{Agent, Host, faults, value, wait_until};
+use crate::harness::{Agent, Setup, fault_count, value, wait_until};
 
 /// A function of nested loops, each of which changes all variables: a few kilobytes that take a compiler minutes, or
 /// gigabytes.
@@ -78,49 +78,49 @@ fn wait_process_end(pid: Pid) {
 }
 
 /// An agent with a plugin that works, as `good`, and the plugin that is tested, as `bad`.
-fn start(bad: &Guest, command: impl FnOnce(&Host) -> Command) -> (Host, Agent) {
-    let host = Host::new();
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    let mut agent = Agent::start(command(&host));
+fn start(bad: &Guest, command: impl FnOnce(&Setup) -> Command) -> (Setup, Agent) {
+    let setup = Setup::new();
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    let mut agent = Agent::start(command(&setup));
     agent.wait(|sample| value(sample, "good").is_some());
-    bad.install(&host.plugin("bad.wasm"));
-    (host, agent)
+    bad.install(&setup.plugin("bad.wasm"));
+    (setup, agent)
 }
 
-fn default_command(host: &Host) -> Command {
-    host.command(&["--interval", "200ms"])
+fn default_command(setup: &Setup) -> Command {
+    setup.command(&["--interval", "200ms"])
 }
 
 /// An agent that may use so many seconds of processor time, as may each of its children.
-fn command_with_cpu_limit(seconds: u32, host: &Host) -> Command {
+fn command_with_cpu_limit(seconds: u32, setup: &Setup) -> Command {
     let script = format!("ulimit -S -t {seconds} && exec \"$0\" --interval 200ms");
-    host.command_of(Path::new("sh"), &["-c", &script, env!("CARGO_BIN_EXE_gauged")])
+    setup.command_of(Path::new("sh"), &["-c", &script, env!("CARGO_BIN_EXE_gauged")])
 }
 
 /// Installs a good version of the plugin `bad`, and asserts that nothing else was disturbed.
-fn fix(host: &Host, agent: &mut Agent) {
-    Guest::new("bad").version("1.0.1").install(&host.plugin("bad.wasm"));
+fn fix(setup: &Setup, agent: &mut Agent) {
+    Guest::new("bad").version("1.0.1").install(&setup.plugin("bad.wasm"));
     agent.wait(|sample| value(sample, "bad").is_some());
     agent.assert_undisturbed(&["good"]);
-    assert_eq!(agent.wait_log_of("bad", 2).len(), 2, "{}", agent.log());
+    assert_eq!(agent.wait_plugin_log("bad", 2).len(), 2, "{}", agent.log());
 }
 
 #[test]
 fn plugin_exceeding_compile_memory_is_rejected() {
-    let (host, mut agent) = start(&large_to_compile(), default_command);
+    let (setup, mut agent) = start(&large_to_compile(), default_command);
     let compiler = wait_compiler(&agent);
     let reason =
         "takes more than 1.0 GiB of memory to compile\" remedy=\"make it smaller, above all its largest function\"";
     let line = agent.wait_log_lines(reason, 1).remove(0);
     assert!(line.contains(" plugin=bad ") && line.ends_with("consequence=\"no version is running\""), "{line}");
     assert!(process_status(compiler).is_none(), "the compiler has ended");
-    let sample = agent.wait(|sample| faults(sample, "bad", "load") > 0.0);
-    assert_eq!((faults(&sample, "bad", "load"), value(&sample, "bad")), (1.0, None));
+    let sample = agent.wait(|sample| fault_count(sample, "bad", "load") > 0.0);
+    assert_eq!((fault_count(&sample, "bad", "load"), value(&sample, "bad")), (1.0, None));
 
     // The same content is not compiled again.
     let count = sample["agent"]["compiled_total"].clone();
-    fs::rename(host.plugin("bad.wasm"), host.path("bad.wasm")).expect("moved");
-    install(&fs::read(host.path("bad.wasm")).expect("read"), &host.plugin("bad.wasm"));
+    fs::rename(setup.plugin("bad.wasm"), setup.path("bad.wasm")).expect("moved");
+    install(&fs::read(setup.path("bad.wasm")).expect("read"), &setup.plugin("bad.wasm"));
     for _ in 0..5 {
         assert_eq!(agent.next()["agent"]["compiled_total"], count);
     }
@@ -128,16 +128,16 @@ fn plugin_exceeding_compile_memory_is_rejected() {
 
 #[test]
 fn plugin_exceeding_compile_cpu_time_is_rejected() {
-    let (host, mut agent) = start(&slow_to_compile(), |host| command_with_cpu_limit(3, host));
+    let (setup, mut agent) = start(&slow_to_compile(), |setup| command_with_cpu_limit(3, setup));
     agent.wait_log("takes more than 3s of CPU to compile\" remedy=\"make it smaller, above all its largest function\"");
-    let sample = agent.wait(|sample| faults(sample, "bad", "load") > 0.0);
-    assert_eq!((faults(&sample, "bad", "load"), value(&sample, "bad")), (1.0, None));
-    fix(&host, &mut agent);
+    let sample = agent.wait(|sample| fault_count(sample, "bad", "load") > 0.0);
+    assert_eq!((fault_count(&sample, "bad", "load"), value(&sample, "bad")), (1.0, None));
+    fix(&setup, &mut agent);
 }
 
 #[test]
 fn compiler_process_has_minimal_privileges() {
-    let (_host, agent) = start(&slow_to_compile(), default_command);
+    let (_setup, agent) = start(&slow_to_compile(), default_command);
     let compiler = wait_compiler(&agent);
     let read = |file: &str| fs::read(format!("/proc/{compiler}/{file}")).expect("it runs");
     let mut limits = String::new();
@@ -178,10 +178,10 @@ fn compiler_process_has_minimal_privileges() {
 
 #[test]
 fn killed_agent_leaves_no_compiler_behind() {
-    let (_host, mut agent) = start(&slow_to_compile(), default_command);
+    let (_setup, mut agent) = start(&slow_to_compile(), default_command);
     let compiler = wait_compiler(&agent);
     agent.signal(Signal::KILL);
-    agent.wait_end();
+    agent.wait_exit();
     wait_process_end(compiler);
 }
 
@@ -189,78 +189,78 @@ fn killed_agent_leaves_no_compiler_behind() {
 fn shutdown_ends_the_compiler() {
     // A service manager signals every process of the service, a terminal every process of the group.
     for signal in [Signal::TERM, Signal::INT] {
-        let (_host, mut agent) = start(&slow_to_compile(), default_command);
+        let (_setup, mut agent) = start(&slow_to_compile(), default_command);
         let compiler = wait_compiler(&agent);
         kill_process(compiler, signal).expect("sent");
         agent.signal(signal);
-        let (status, took) = agent.wait_end();
+        let (status, took) = agent.wait_exit();
         assert!(status.success() && took < Duration::from_secs(2), "{status} after {took:?}");
         wait_process_end(compiler);
-        assert_eq!(agent.log_of("bad"), [""; 0], "the end of the compiler is not logged");
+        assert_eq!(agent.plugin_log("bad"), [""; 0], "the end of the compiler is not logged");
     }
 }
 
 #[test]
 fn removing_a_plugin_ends_its_compiler() {
-    let (host, mut agent) = start(&slow_to_compile(), default_command);
+    let (setup, mut agent) = start(&slow_to_compile(), default_command);
     let compiler = wait_compiler(&agent);
-    fs::remove_file(host.plugin("bad.wasm")).expect("removed");
+    fs::remove_file(setup.plugin("bad.wasm")).expect("removed");
     wait_until("the compiler to be reaped", || fs::metadata(format!("/proc/{compiler}")).is_err());
     agent.wait_log("plugin removed plugin=bad");
     // Another plugin can be installed under that name.
-    Guest::new("bad").install(&host.plugin("bad.wasm"));
+    Guest::new("bad").install(&setup.plugin("bad.wasm"));
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
-    assert_eq!(faults(&sample, "bad", "load"), 0.0);
+    assert_eq!(fault_count(&sample, "bad", "load"), 0.0);
 }
 
 #[test]
 fn compiler_crash_rejects_only_its_plugin() {
-    let (host, mut agent) = start(&slow_to_compile(), default_command);
+    let (setup, mut agent) = start(&slow_to_compile(), default_command);
     kill_process(wait_compiler(&agent), Signal::ABORT).expect("sent");
     agent.wait_log("makes the compiler crash (signal 6)\" remedy=\"rebuild it, and report this\" consequence=\"no version is running\"");
-    fix(&host, &mut agent);
+    fix(&setup, &mut agent);
 }
 
 #[test]
 fn killed_compiler_is_started_again() {
-    let (host, mut agent) = start(&slow_to_compile(), default_command);
+    let (setup, mut agent) = start(&slow_to_compile(), default_command);
     for _ in 0..2 {
         let compiler = wait_compiler(&agent);
         kill_process(compiler, Signal::KILL).expect("sent");
         wait_process_end(compiler);
     }
-    agent.wait(|sample| faults(sample, "bad", "load") == 2.0);
-    let lines = agent.wait_log_of("bad", 1);
+    agent.wait(|sample| fault_count(sample, "bad", "load") == 2.0);
+    let lines = agent.wait_plugin_log("bad", 1);
     assert_eq!(lines.len(), 1, "a retry is not logged again: {lines:?}");
     assert!(lines[0].contains("its compiler was killed by somebody else (signal 9)"), "{lines:?}");
     assert!(lines[0].contains("; it is retried\""), "{lines:?}");
-    fix(&host, &mut agent);
+    fix(&setup, &mut agent);
 }
 
 #[test]
 fn replaced_agent_binary_still_compiles() {
-    let host = Host::new();
-    let binary = host.copy_agent();
-    let mut agent = Agent::start(host.command_of(&binary, &["--interval", "100ms"]));
+    let setup = Setup::new();
+    let binary = setup.copy_agent();
+    let mut agent = Agent::start(setup.command_of(&binary, &["--interval", "100ms"]));
     agent.next();
     // An upgrade replaces the program, here by one that cannot compile.
     install(b"#!/bin/sh\nexit 1\n", &binary);
-    Guest::new("late").install(&host.plugin("late.wasm"));
+    Guest::new("late").install(&setup.plugin("late.wasm"));
     agent.wait(|sample| value(sample, "late").is_some());
 }
 
 #[test]
 fn manual_compile_command_reports_its_result() {
-    let host = Host::new();
+    let setup = Setup::new();
     let file = |bytes: &[u8]| {
-        fs::write(host.path("input"), bytes).expect("written");
-        fs::File::open(host.path("input")).expect("open")
+        fs::write(setup.path("input"), bytes).expect("written");
+        fs::File::open(setup.path("input")).expect("open")
     };
-    let compile = |input| host.command(&["compile"]).stdin(input).output().expect("it runs");
+    let compile = |input| setup.command(&["compile"]).stdin(input).output().expect("it runs");
     let output = compile(file(b"no plugin"));
     assert_eq!(output.status.code(), Some(3));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "is text, not WebAssembly; build it for a wasm target\n");
     let output = compile(file(&Guest::new("good").module()));
     assert!(output.status.success() && output.status.signal().is_none() && output.stdout.starts_with(b"\x7fELF"));
-    assert!(!String::from_utf8(host.run(&["--help"]).stdout).expect("text").contains("ompile"), "a hidden command");
+    assert!(!String::from_utf8(setup.run(&["--help"]).stdout).expect("text").contains("ompile"), "a hidden command");
 }

@@ -4,17 +4,17 @@ use expect_test::{Expect, expect};
 use serde_json::Value;
 
 use crate::guest::Guest;
-use crate::harness::{Host, Sample, about, value};
+use crate::harness::{Sample, Setup, plugin_metric, value};
 
 /// Asserts what `gauged check` prints about a configuration, and that the agent itself reports the same errors.
 fn check(toml: &str, expected: &Expect) {
-    let host = Host::configured(toml);
-    let output = host.run(&["check"]);
+    let setup = Setup::with_config(toml);
+    let output = setup.run(&["check"]);
     let errors = String::from_utf8(output.stderr).expect("text");
     expected.assert_eq(&errors);
     assert_eq!(output.status.code(), Some(if errors.is_empty() { 0 } else { 2 }));
     // With an error the agent takes no sample.
-    let output = host.run(&["--once"]);
+    let output = setup.run(&["--once"]);
     assert!(String::from_utf8(output.stderr).expect("text").starts_with(&errors));
     assert_eq!(output.stdout.is_empty(), !errors.is_empty());
 }
@@ -96,24 +96,24 @@ fn plugin_interval_must_be_a_multiple() {
 
 #[test]
 fn invalid_command_line_exits_with_2() {
-    let host = Host::new();
+    let setup = Setup::new();
     for interval in ["-1s", "0s", "1", "x", "25h"] {
-        let output = host.run(&["--interval", interval, "--once"]);
+        let output = setup.run(&["--interval", interval, "--once"]);
         assert_eq!(output.status.code(), Some(2), "{interval}");
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(error.contains("--interval") && error.contains(interval) && error.contains("100ms to 1day"), "{error}");
     }
     for arguments in [&["--pretty"][..], &["--unknown"], &["chekc"], &["check", "--once"]] {
-        assert_eq!(host.run(arguments).status.code(), Some(2), "{arguments:?}");
+        assert_eq!(setup.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
-    let missing = host.run(&["check", "--config", "none.toml"]);
+    let missing = setup.run(&["check", "--config", "none.toml"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("none.toml: failed to read it"));
 }
 
 #[test]
 fn configuration_file_is_optional() {
-    let output = Host::new().run(&["check"]);
+    let output = Setup::new().run(&["check"]);
     assert!(output.status.success());
     expect![[r"
         no configuration file: ok; a sample every 10s, plugins from plugins, 0 of them configured
@@ -123,11 +123,11 @@ fn configuration_file_is_optional() {
 
 #[test]
 fn command_line_overrides_the_configuration_file() {
-    let host = Host::new();
-    std::fs::create_dir_all(host.path("etc/plugins")).expect("created");
-    std::fs::write(host.path("etc/my.toml"), "interval = \"30s\"\n").expect("written");
-    Guest::new("beside").install(&host.path("etc/plugins/beside.wasm"));
-    let sample = |arguments: &[&str]| host.once_with(&[&["--config", "etc/my.toml"], arguments].concat()).0;
+    let setup = Setup::new();
+    std::fs::create_dir_all(setup.path("etc/plugins")).expect("created");
+    std::fs::write(setup.path("etc/my.toml"), "interval = \"30s\"\n").expect("written");
+    Guest::new("beside").install(&setup.path("etc/plugins/beside.wasm"));
+    let sample = |arguments: &[&str]| setup.once_with(&[&["--config", "etc/my.toml"], arguments].concat()).0;
     let from_file = sample(&[]);
     assert_eq!(from_file["agent"]["interval"], 30);
     assert_eq!(value(&from_file, "beside"), Some(1.into()));
@@ -138,7 +138,7 @@ fn command_line_overrides_the_configuration_file() {
 
 #[test]
 fn plugin_configuration_is_passed_as_json() {
-    let host = Host::configured(
+    let setup = Setup::with_config(
         r#"
         [plugins.echo]
         config = { db = 0, names = ["a"], since = 2026-01-02, share = 0.5 }
@@ -150,15 +150,15 @@ fn plugin_configuration_is_passed_as_json() {
                 (i32.store (i32.const 220) (local.get 1))
                 (memory.copy (i32.const 8192) (local.get 0) (local.get 1))
                 i32.const 256";
-    Guest::new("echo").configure(copy).install(&host.plugin("echo.wasm"));
-    let (sample, log) = host.once();
+    Guest::new("echo").configure(copy).install(&setup.plugin("echo.wasm"));
+    let (sample, log) = setup.once();
     let echoed = value(&sample, "echo").expect(&log);
     expect![[r#"{"db":0,"names":["a"],"share":0.5,"since":"2026-01-02"}"#]].assert_eq(echoed.as_str().expect("text"));
 }
 
 #[test]
 fn plugins_sharing_a_file_keep_separate_intervals() {
-    let host = Host::configured(
+    let setup = Setup::with_config(
         r#"
         interval = "100ms"
         [plugins.a]
@@ -168,20 +168,20 @@ fn plugins_sharing_a_file_keep_separate_intervals() {
         interval = "1s"
         "#,
     );
-    Guest::new("shared").install(&host.plugin("shared.wasm"));
-    let mut agent = host.start(&[]);
-    let is_up = |sample: &Sample, plugin| about(sample, "plugin_up", plugin) == Some(1.0);
+    Guest::new("shared").install(&setup.plugin("shared.wasm"));
+    let mut agent = setup.start(&[]);
+    let is_up = |sample: &Sample, plugin| plugin_metric(sample, "plugin_up", plugin) == Some(1.0);
     let sample = agent.wait(|sample| is_up(sample, "a") && is_up(sample, "b"));
-    assert!(about(&sample, "plugin_up", "shared").is_none());
+    assert!(plugin_metric(&sample, "plugin_up", "shared").is_none());
     let line = agent.wait_log_lines(" module=shared reason=", 1).remove(0);
     assert!(line.contains("plugin=b version=1.0.0 "), "{line}");
 }
 
 #[test]
 fn configured_plugin_without_a_file_is_reported() {
-    let host = Host::configured("[plugins.redis]\nfile = \"redis-2.wasm\"\n");
-    Guest::new("x").install(&host.plugin("redis.wasm"));
-    let (_, log) = host.once();
+    let setup = Setup::with_config("[plugins.redis]\nfile = \"redis-2.wasm\"\n");
+    Guest::new("x").install(&setup.plugin("redis.wasm"));
+    let (_, log) = setup.once();
     assert!(log.contains(
         "plugin file missing plugin=redis file=plugins/redis-2.wasm remedy=\"copy it there, or remove [plugins.redis]\""
     ));
@@ -190,24 +190,24 @@ fn configured_plugin_without_a_file_is_reported() {
 
 #[test]
 fn plugin_limits_come_from_the_configuration() {
-    let host = Host::configured("[plugins.many.limits]\nmetrics = 5\n");
-    Guest::new("many").metrics(20).install(&host.plugin("many.wasm"));
-    Guest::new("free").metrics(20).install(&host.plugin("free.wasm"));
-    let (sample, log) = host.once();
+    let setup = Setup::with_config("[plugins.many.limits]\nmetrics = 5\n");
+    Guest::new("many").metrics(20).install(&setup.plugin("many.wasm"));
+    Guest::new("free").metrics(20).install(&setup.plugin("free.wasm"));
+    let (sample, log) = setup.once();
     assert_eq!((sample["many"].len(), sample["free"].len()), (5, 20), "{log}");
-    assert_eq!(about(&sample, "plugin_dropped_metrics_total", "many"), Some(15.0));
+    assert_eq!(plugin_metric(&sample, "plugin_dropped_metrics_total", "many"), Some(15.0));
 }
 
 #[test]
 fn module_keeps_its_plugin_between_calls() {
-    let host = Host::configured("interval = \"100ms\"\n[plugins.a]\ninterval = \"300ms\"\n");
-    Guest::new("shared").value(1).install(&host.plugin("a.wasm"));
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config("interval = \"100ms\"\n[plugins.a]\ninterval = \"300ms\"\n");
+    Guest::new("shared").value(1).install(&setup.plugin("a.wasm"));
+    let mut agent = setup.start(&[]);
     agent.wait(|sample| value(sample, "shared") == Some(1.into()));
-    Guest::new("shared").value(2).install(&host.plugin("b.wasm"));
-    agent.wait(|sample| about(sample, "plugin_dropped_metrics_total", "b") >= Some(10.0));
-    let values: Vec<Value> = agent.seen().iter().filter_map(|sample| value(sample, "shared")).collect();
+    Guest::new("shared").value(2).install(&setup.plugin("b.wasm"));
+    agent.wait(|sample| plugin_metric(sample, "plugin_dropped_metrics_total", "b") >= Some(10.0));
+    let values: Vec<Value> = agent.samples().iter().filter_map(|sample| value(sample, "shared")).collect();
     assert!(values.iter().all(|value| *value == 1), "b does not provide the module when a is not due: {values:?}");
-    std::fs::remove_file(host.plugin("a.wasm")).expect("removed");
+    std::fs::remove_file(setup.plugin("a.wasm")).expect("removed");
     agent.wait(|sample| value(sample, "shared") == Some(2.into()));
 }

@@ -8,28 +8,28 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::Guest;
-use crate::harness::{Agent, Host, parse, repository, value, wait_until};
+use crate::harness::{Agent, Setup, parse, repository, value, wait_until};
 use crate::requirement::{self, Python};
 
 /// An installation as `deploy/supervisor.conf` expects it, in another directory.
-fn install() -> Host {
-    let host = Host::new();
-    fs::copy(env!("CARGO_BIN_EXE_gauged"), host.path("gauged")).expect("copied");
+fn install() -> Setup {
+    let setup = Setup::new();
+    fs::copy(env!("CARGO_BIN_EXE_gauged"), setup.path("gauged")).expect("copied");
     for file in ["run.sh", "gauged.toml"] {
-        fs::copy(repository().join("deploy").join(file), host.path(file)).expect("copied");
+        fs::copy(repository().join("deploy").join(file), setup.path(file)).expect("copied");
     }
-    let configuration = fs::read_to_string(host.path("gauged.toml")).expect("readable");
+    let configuration = fs::read_to_string(setup.path("gauged.toml")).expect("readable");
     let quicker = configuration.replace("interval = \"10s\"", "interval = \"500ms\"");
-    fs::write(host.path("gauged.toml"), quicker).expect("written");
-    Guest::new("deployed").install(&host.plugin("deployed.wasm"));
-    host
+    fs::write(setup.path("gauged.toml"), quicker).expect("written");
+    Guest::new("deployed").install(&setup.plugin("deployed.wasm"));
+    setup
 }
 
 #[test]
 fn run_sh_starts_the_agent_beside_it() {
-    let host = install();
-    let mut command = Command::new(host.path("run.sh"));
-    command.current_dir("/").env("CACHE_DIRECTORY", host.cache());
+    let setup = install();
+    let mut command = Command::new(setup.path("run.sh"));
+    command.current_dir("/").env("CACHE_DIRECTORY", setup.cache());
     let mut agent = Agent::start(command);
     agent.wait(|sample| value(sample, "deployed").is_some());
     let (status, _) = agent.terminate();
@@ -38,19 +38,19 @@ fn run_sh_starts_the_agent_beside_it() {
 
 #[test]
 fn run_sh_reports_a_missing_program() {
-    let host = install();
-    fs::remove_file(host.path("gauged")).expect("removed");
-    let output = Command::new(host.path("run.sh")).output().expect("it runs");
+    let setup = install();
+    fs::remove_file(setup.path("gauged")).expect("removed");
+    let output = Command::new(setup.path("run.sh")).output().expect("it runs");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("there is no program gauged in"));
 }
 
 #[test]
 fn example_configuration_is_valid_with_every_key() {
-    let host = install();
+    let setup = install();
     let check = |text: &str| {
-        fs::write(host.path("gauged.toml"), text).expect("written");
-        let output = host.run(&["check"]);
+        fs::write(setup.path("gauged.toml"), text).expect("written");
+        let output = setup.run(&["check"]);
         assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
     };
     let example = fs::read_to_string(repository().join("deploy/gauged.toml")).expect("readable");
@@ -69,9 +69,9 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn start(python: Python, host: &Host) -> Self {
+    fn start(python: Python, setup: &Setup) -> Self {
         let program = fs::read_to_string(repository().join("deploy/supervisor.conf")).expect("readable");
-        let directory = host.path("");
+        let directory = setup.path("");
         let here = directory.to_str().expect("text").trim_end_matches('/');
         let program = program.replace("/opt/gauged", here).replace("/var/log/gauged", here);
         let around = format!(
@@ -81,11 +81,11 @@ impl Supervisor {
              supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\
              [supervisorctl]\nserverurl=unix://{here}/control\n{program}"
         );
-        let configuration = host.path("supervisord.conf");
+        let configuration = setup.path("supervisord.conf");
         fs::write(&configuration, around).expect("written");
         let mut command = python.command(&["-m", "supervisor.supervisord"]);
         command.arg("-c").arg(&configuration).stdout(Stdio::null()).stderr(Stdio::null());
-        command.env("CACHE_DIRECTORY", host.cache());
+        command.env("CACHE_DIRECTORY", setup.cache());
         let child = command.spawn().expect("it starts");
         Self { python, child, configuration }
     }
@@ -116,9 +116,9 @@ impl Drop for Supervisor {
 #[test]
 fn supervisord_starts_restarts_and_stops_the_agent() {
     let Some(python) = requirement::python("supervisor") else { return };
-    let host = install();
-    let supervisor = Supervisor::start(python, &host);
-    let read = |file: &str| fs::read_to_string(host.path(file)).unwrap_or_default();
+    let setup = install();
+    let supervisor = Supervisor::start(python, &setup);
+    let read = |file: &str| fs::read_to_string(setup.path(file)).unwrap_or_default();
     wait_until("a sample", || read("samples.log").contains("\"deployed\""));
     parse(read("samples.log").lines().next().expect("one"));
 
@@ -141,13 +141,13 @@ fn supervisord_starts_restarts_and_stops_the_agent() {
 #[test]
 fn supervisord_gives_up_on_invalid_configuration() {
     let Some(python) = requirement::python("supervisor") else { return };
-    let host = install();
-    fs::write(host.path("gauged.toml"), "interval = \"-1s\"\n").expect("written");
-    let supervisor = Supervisor::start(python, &host);
+    let setup = install();
+    fs::write(setup.path("gauged.toml"), "interval = \"-1s\"\n").expect("written");
+    let supervisor = Supervisor::start(python, &setup);
     wait_until("the state FATAL", || {
         String::from_utf8_lossy(&supervisor.control(&["status", "gauged"]).stdout).contains("FATAL")
     });
-    let log = || fs::read_to_string(host.path("gauged.log")).expect("readable");
+    let log = || fs::read_to_string(setup.path("gauged.log")).expect("readable");
     let attempts = || log().matches("gauged.toml:1: interval: \"-1s\" is not a duration").count();
     wait_until("four attempts in the log", || attempts() >= 4);
     assert_eq!(attempts(), 4, "{}", log());

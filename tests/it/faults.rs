@@ -4,25 +4,25 @@ use std::fmt::Write as _;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::guest::{Guest, RETURNED, VALUE};
-use crate::harness::{Agent, Host, about, faults, value};
+use crate::guest::{COLLECT_RESULT, Guest, VALUE};
+use crate::harness::{Agent, Setup, fault_count, plugin_metric, value};
 
 /// An agent with the plugin that is tested, as `bad`, and one that works, as `good`.
-fn start(bad: &Guest, configuration: &str) -> (Host, Agent) {
-    let host = Host::configured(&format!("interval = \"200ms\"\n[plugins.bad]\n{configuration}"));
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    bad.install(&host.plugin("bad.wasm"));
-    let mut agent = host.start(&[]);
+fn start(bad: &Guest, configuration: &str) -> (Setup, Agent) {
+    let setup = Setup::with_config(&format!("interval = \"200ms\"\n[plugins.bad]\n{configuration}"));
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    bad.install(&setup.plugin("bad.wasm"));
+    let mut agent = setup.start(&[]);
     agent.wait(|sample| value(sample, "good").is_some());
-    (host, agent)
+    (setup, agent)
 }
 
 #[test]
 fn guest_that_handles_refused_memory_keeps_running() {
     let grow = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))";
-    let (_host, mut agent) = start(&Guest::new("bad").before_collect(grow), "memory = \"2MiB\"");
+    let (_setup, mut agent) = start(&Guest::new("bad").before_collect(grow), "memory = \"2MiB\"");
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
-    let held = about(&sample, "plugin_memory_bytes", "bad").expect("reported");
+    let held = plugin_metric(&sample, "plugin_memory_bytes", "bad").expect("reported");
     assert!((1_048_576.0..=2_097_152.0).contains(&held), "{held}");
 }
 
@@ -33,14 +33,14 @@ fn unavailable_plugin_is_retried_without_a_fault() {
         "(i32.store (i32.const {VALUE}) (i32.const 0))
          (i32.store (i32.const 1000) (i32.add (i32.load (i32.const 1000)) (i32.const 1)))
          (if (i32.gt_u (i32.load (i32.const 1000)) (i32.const 3))
-            (then (i32.store (i32.const {RETURNED}) (i32.const 0))
+            (then (i32.store (i32.const {COLLECT_RESULT}) (i32.const 0))
                   (i32.store (i32.const {}) (i32.const 128))
                   (i32.store (i32.const {}) (i32.const 1))))",
-        RETURNED + 4,
-        RETURNED + 8
+        COLLECT_RESULT + 4,
+        COLLECT_RESULT + 8
     );
     let bad = Guest::new("bad").error(3, "not yet").before_collect(&three_times);
-    let (_host, mut agent) = start(&bad, "");
+    let (_setup, mut agent) = start(&bad, "");
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
     assert!(!sample["agent"].keys().any(|key| key.starts_with("plugin_faults_total")), "{sample:?}");
     agent.wait_log("plugin available again plugin=bad");
@@ -51,23 +51,23 @@ fn unavailable_plugin_is_retried_without_a_fault() {
 
 #[test]
 fn unsupported_plugin_is_disabled() {
-    let (_host, mut agent) = start(&Guest::new("bad").error(0, "no such sensor"), "");
+    let (_setup, mut agent) = start(&Guest::new("bad").error(0, "no such sensor"), "");
     agent.wait_log("cannot work on this host: no such sensor");
     for _ in 0..5 {
         assert_eq!(value(&agent.next(), "bad"), None);
     }
     let sample = agent.next();
-    assert_eq!(agent.log_of("bad").len(), 1, "{}", agent.log());
-    assert_eq!(faults(&sample, "bad", "load"), 0.0, "`unsupported` is not a fault");
+    assert_eq!(agent.plugin_log("bad").len(), 1, "{}", agent.log());
+    assert_eq!(fault_count(&sample, "bad", "load"), 0.0, "`unsupported` is not a fault");
 }
 
 #[test]
 fn repeated_faults_double_the_backoff() {
-    let (_host, mut agent) = start(&Guest::new("bad").before_collect("unreachable"), "");
+    let (_setup, mut agent) = start(&Guest::new("bad").before_collect("unreachable"), "");
     agent.wait_log("restart_after=4s");
     let log = agent.log();
     assert!(log.contains("restart_after=1s") && log.contains("restart_after=2s"), "{log}");
-    agent.wait(|sample| faults(sample, "bad", "trap") == 3.0);
+    agent.wait(|sample| fault_count(sample, "bad", "trap") == 3.0);
 }
 
 #[test]
@@ -77,14 +77,14 @@ fn a_slow_plugin_costs_only_its_own_metrics() {
                 (loop $on (local.set $left (i64.sub (local.get $left) (i64.const 1)))
                           (br_if $on (i64.gt_s (local.get $left) (i64.const 0))))
                 i32.const 64";
-    let (_host, mut agent) = start(&Guest::new("bad").collect(busy), "timeout = \"60s\"");
+    let (_setup, mut agent) = start(&Guest::new("bad").collect(busy), "timeout = \"60s\"");
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
-    assert!(about(&sample, "plugin_late_total", "bad") >= Some(1.0), "its result comes with a later sample");
-    let call_seconds = about(&sample, "plugin_duration_seconds", "bad").expect("measured");
-    let sample = agent.wait(|sample| about(sample, "plugin_skipped_total", "bad") >= Some(1.0));
+    assert!(plugin_metric(&sample, "plugin_late_total", "bad") >= Some(1.0), "its result comes with a later sample");
+    let call_seconds = plugin_metric(&sample, "plugin_duration_seconds", "bad").expect("measured");
+    let sample = agent.wait(|sample| plugin_metric(sample, "plugin_skipped_total", "bad") >= Some(1.0));
     assert!(!sample["agent"].keys().any(|key| key.starts_with("plugin_faults_total")), "{sample:?}");
     agent.assert_never_absent("good");
-    let longest = (agent.seen().iter())
+    let longest = (agent.samples().iter())
         .map(|sample| sample["agent"]["collect_seconds"].as_f64().expect("a number"))
         .fold(0.0, f64::max);
     assert!(longest < call_seconds / 2.0, "a sample took {longest} s, and the slow call {call_seconds} s");
@@ -92,15 +92,15 @@ fn a_slow_plugin_costs_only_its_own_metrics() {
 
 #[test]
 fn host_memory_shortage_is_not_a_plugin_fault() {
-    let host = Host::configured("interval = \"200ms\"\n");
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config("interval = \"200ms\"\n");
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    let mut agent = setup.start(&[]);
     agent.wait(|sample| value(sample, "good").is_some());
     let pid = Pid::from_raw(agent.pid().cast_signed());
     // Less than the reservation for the memory of one more guest, and enough for everything else.
     let scarce = Rlimit { current: Some((agent.status("VmSize") << 10) + (1 << 30)), maximum: None };
     prlimit(pid, Resource::As, scarce).expect("limited");
-    Guest::new("late").install(&host.plugin("late.wasm"));
+    Guest::new("late").install(&setup.plugin("late.wasm"));
     let line = agent.wait_log_lines("leave the agent more memory", 1).remove(0);
     assert!(line.contains("plugin=late") && line.contains("(shortage)"), "{line}");
     assert!(!agent.log().contains("fix the plugin"), "{}", agent.log());
@@ -110,9 +110,9 @@ fn host_memory_shortage_is_not_a_plugin_fault() {
 
 #[test]
 fn hanging_plugins_do_not_delay_samples() {
-    let host = Host::configured("interval = \"1s\"\n");
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    let mut table = std::fs::read_to_string(host.path("gauged.toml")).expect("readable");
+    let setup = Setup::with_config("interval = \"1s\"\n");
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    let mut table = std::fs::read_to_string(setup.path("gauged.toml")).expect("readable");
     for number in 0..40 {
         let name = format!("slow{number}");
         writeln!(table, "[plugins.{name}]\ntimeout = \"10s\"").expect("written");
@@ -121,11 +121,11 @@ fn hanging_plugins_do_not_delay_samples() {
             "(if (global.get $calls) (then (loop $forever (br $forever))))
                  (global.set $calls (i32.const 1))",
         );
-        slow.install(&host.plugin(&format!("{name}.wasm")));
+        slow.install(&setup.plugin(&format!("{name}.wasm")));
     }
-    std::fs::write(host.path("gauged.toml"), table).expect("written");
-    let mut agent = host.start(&[]);
-    agent.wait(|sample| about(sample, "plugin_skipped_total", "slow39").is_some_and(|skipped| skipped > 0.0));
+    std::fs::write(setup.path("gauged.toml"), table).expect("written");
+    let mut agent = setup.start(&[]);
+    agent.wait(|sample| plugin_metric(sample, "plugin_skipped_total", "slow39").is_some_and(|skipped| skipped > 0.0));
     for _ in 0..3 {
         let sample = agent.next();
         let took = sample["agent"]["collect_seconds"].as_f64().expect("a number");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Host, about, repository};
+use crate::harness::{Setup, plugin_metric, repository};
 
 /// A plugin's file as `plugins/build.sh` wrote it.
 pub fn built(name: &str) -> Vec<u8> {
@@ -12,11 +12,11 @@ pub fn built(name: &str) -> Vec<u8> {
 
 #[test]
 fn built_plugins_run_and_keep_state() {
-    let host = Host::configured("interval = \"100ms\"\n");
+    let setup = Setup::with_config("interval = \"100ms\"\n");
     for name in ["uptime", "hello"] {
-        fs::write(host.plugin(name).with_extension("wasm"), built(name)).expect("copied");
+        fs::write(setup.plugin(name).with_extension("wasm"), built(name)).expect("copied");
     }
-    let mut agent = host.start(&[]);
+    let mut agent = setup.start(&[]);
     let sample = agent.wait(|sample| sample.contains_key("uptime") && sample.contains_key("hello"));
     let seconds = sample["uptime"]["seconds"].as_f64().expect("a number");
     let now: f64 = fs::read_to_string("/proc/uptime")
@@ -30,7 +30,7 @@ fn built_plugins_run_and_keep_state() {
     let first = sample["hello"]["greetings_total"].as_u64().expect("a number");
     assert_eq!(agent.next()["hello"]["greetings_total"], first + 1, "it keeps its memory");
     for name in ["uptime", "hello"] {
-        assert_eq!(about(&sample, "plugin_up", name), Some(1.0));
+        assert_eq!(plugin_metric(&sample, "plugin_up", name), Some(1.0));
     }
 }
 
@@ -45,9 +45,9 @@ fn hello_plugin_is_at_most_60_kib() {
 #[test]
 fn mount_size_equals_statvfs() {
     let settings = "config = { mounts = { include = [\"/\"] }, fstypes = {} }";
-    let host = Host::configured(&format!("interval = \"100ms\"\n[plugins.filesystem]\n{settings}\n"));
-    fs::write(host.plugin("filesystem").with_extension("wasm"), built("filesystem")).expect("copied");
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config(&format!("interval = \"100ms\"\n[plugins.filesystem]\n{settings}\n"));
+    fs::write(setup.plugin("filesystem").with_extension("wasm"), built("filesystem")).expect("copied");
+    let mut agent = setup.start(&[]);
     let sample = agent.wait(|sample| sample.contains_key("filesystem"));
     let metrics = &sample["filesystem"];
     let (_, total) =
@@ -59,8 +59,8 @@ fn mount_size_equals_statvfs() {
 
 #[test]
 fn unknown_setting_is_reported_by_its_key() {
-    let host = Host::configured("[plugins.filesystem]\nconfig = { mounts = { only = [\"/\"] } }\n");
-    fs::write(host.plugin("filesystem").with_extension("wasm"), built("filesystem")).expect("copied");
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config("[plugins.filesystem]\nconfig = { mounts = { only = [\"/\"] } }\n");
+    fs::write(setup.plugin("filesystem").with_extension("wasm"), built("filesystem")).expect("copied");
+    let mut agent = setup.start(&[]);
     agent.wait_log("mounts.only: unknown key; remove it, or use one of include, exclude");
 }

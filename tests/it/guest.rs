@@ -9,7 +9,7 @@ use wit_component::StringEncoding;
 use wit_parser::Resolve;
 
 /// The address of the result of `collect`.
-pub const RETURNED: u32 = 64;
+pub const COLLECT_RESULT: u32 = 64;
 /// The address of the guest's one module: its name, its metrics.
 pub const MODULE: u32 = 128;
 /// The address of the guest's first metric: its name, its labels, its value.
@@ -20,13 +20,13 @@ pub const VALUE: u32 = METRIC + 16;
 /// The address of the second metric's value, where there is a second metric.
 pub const SECOND_VALUE: u32 = VALUE + METRIC_BYTES;
 /// The address of the result of `configure`.
-pub const CONFIGURED: u32 = 256;
+pub const CONFIGURE_RESULT: u32 = 256;
 /// The address of the result of `describe`.
-pub const ABOUT: u32 = 320;
+pub const DESCRIBE_RESULT: u32 = 320;
 /// Memory for another result of `collect`, such as an error.
 pub const OTHER_RESULT: u32 = 352;
 /// Memory for the result of a call of the host.
-pub const ANSWER: u32 = 384;
+pub const HOST_RESULT: u32 = 384;
 /// The text of the plugin interface.
 pub const WIT: &str = include_str!("../../wit/gauged.wit");
 const TEXTS: u32 = 1024;
@@ -55,14 +55,14 @@ impl Guest {
             texts_end: TEXTS,
             imports: String::new(),
             functions: String::new(),
-            describe: format!("i32.const {ABOUT}"),
-            configure: format!("i32.const {CONFIGURED}"),
-            collect: format!("i32.const {RETURNED}"),
+            describe: format!("i32.const {DESCRIBE_RESULT}"),
+            configure: format!("i32.const {CONFIGURE_RESULT}"),
+            collect: format!("i32.const {COLLECT_RESULT}"),
             realloc: String::new(),
         };
         let name = guest.text(module);
         let metric = guest.text("value");
-        guest.words(RETURNED, &[0, MODULE, 1]);
+        guest.words(COLLECT_RESULT, &[0, MODULE, 1]);
         guest.words(MODULE, &[name.0, name.1, METRIC, 1]);
         guest.words(METRIC, &[metric.0, metric.1, 0, 0]);
         guest.version("1.0.0").value(1)
@@ -71,7 +71,7 @@ impl Guest {
     /// Sets the version in its description.
     pub fn version(mut self, version: &str) -> Self {
         let version = self.text(version);
-        self.words(ABOUT, &[version.0, version.1, 0, 0, 0, 0]);
+        self.words(DESCRIBE_RESULT, &[version.0, version.1, 0, 0, 0, 0]);
         self
     }
 
@@ -84,7 +84,7 @@ impl Guest {
             words.extend([module.0, module.1, name.0, name.1, *kind, unit.0, unit.1, description.0, description.1]);
         }
         let list = self.list(&words);
-        self.words(ABOUT + 16, &[list, metrics.len() as u32]);
+        self.words(DESCRIBE_RESULT + 16, &[list, metrics.len() as u32]);
         self
     }
 
@@ -116,7 +116,7 @@ impl Guest {
     /// Returns an error from `collect`: the number of its case in the interface, and its text.
     pub fn error(mut self, case: u32, message: &str) -> Self {
         let text = self.text(message);
-        self.words(RETURNED, &[1, case, text.0, text.1]);
+        self.words(COLLECT_RESULT, &[1, case, text.0, text.1]);
         self
     }
 
@@ -125,8 +125,8 @@ impl Guest {
         let (message, path) = (self.text("not yet"), self.text(file));
         self.words(OTHER_RESULT, &[1, 3, message.0, message.1]);
         self.import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))").before_collect(&format!(
-            "(call $read (i32.const {}) (i32.const {}) (i32.const {ANSWER}))
-             (if (i32.load8_u (i32.const {ANSWER})) (then (return (i32.const {OTHER_RESULT}))))",
+            "(call $read (i32.const {}) (i32.const {}) (i32.const {HOST_RESULT}))
+             (if (i32.load8_u (i32.const {HOST_RESULT})) (then (return (i32.const {OTHER_RESULT}))))",
             path.0, path.1
         ))
     }
@@ -134,7 +134,7 @@ impl Guest {
     /// Returns an error from `configure`: the number of its case in the interface, and its text.
     pub fn configure_error(mut self, case: u32, message: &str) -> Self {
         let text = self.text(message);
-        self.words(CONFIGURED, &[1, case, text.0, text.1]);
+        self.words(CONFIGURE_RESULT, &[1, case, text.0, text.1]);
         self
     }
 
@@ -150,7 +150,7 @@ impl Guest {
     pub fn needs(mut self, case: u32, grant: &str, reason: &str) -> Self {
         let (grant, reason) = (self.text(grant), self.text(reason));
         let need = self.list(&[case, grant.0, grant.1, reason.0, reason.1]);
-        self.words(CONFIGURED, &[0, need, 1]);
+        self.words(CONFIGURE_RESULT, &[0, need, 1]);
         self
     }
 

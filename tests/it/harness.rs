@@ -26,14 +26,14 @@ const MAX_DELAY: Duration = Duration::from_secs(1);
 pub const NOBODY: u32 = 65534;
 
 /// A directory for an agent: its configuration, its plugins, its cache.
-pub struct Host {
+pub struct Setup {
     directory: tempfile::TempDir,
 }
 
 /// One line of output.
 pub type Sample = BTreeMap<String, BTreeMap<String, Value>>;
 
-impl Host {
+impl Setup {
     /// A directory with an empty plugins directory, and without a configuration.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -42,10 +42,10 @@ impl Host {
     }
 
     /// A directory with a configuration file.
-    pub fn configured(toml: &str) -> Self {
-        let host = Self::new();
-        fs::write(host.path("gauged.toml"), toml).expect("written");
-        host
+    pub fn with_config(toml: &str) -> Self {
+        let setup = Self::new();
+        fs::write(setup.path("gauged.toml"), toml).expect("written");
+        setup
     }
 
     /// A path in the directory.
@@ -128,7 +128,7 @@ pub struct Agent {
     log: Arc<Log>,
     /// Reads the log to its end.
     log_reader: Option<thread::JoinHandle<()>>,
-    seen: Vec<Sample>,
+    samples: Vec<Sample>,
 }
 
 /// The whole lines that an agent has logged.
@@ -192,7 +192,7 @@ impl Agent {
         let log = Arc::new(Log::default());
         let (stderr, written) = (child.stderr.take().expect("piped"), Arc::clone(&log));
         let log_reader = thread::spawn(move || written.read(stderr));
-        Self { child, lines, log, log_reader: Some(log_reader), seen: Vec::new() }
+        Self { child, lines, log, log_reader: Some(log_reader), samples: Vec::new() }
     }
 
     /// The process's number.
@@ -207,8 +207,8 @@ impl Agent {
     }
 
     /// All samples that were read so far.
-    pub fn seen(&self) -> &[Sample] {
-        &self.seen
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
     }
 
     /// The next sample.
@@ -217,7 +217,7 @@ impl Agent {
             Ok(line) => parse(&line),
             Err(error) => panic!("no sample: {error}\n{}", self.log()),
         };
-        self.seen.push(sample.clone());
+        self.samples.push(sample.clone());
         sample
     }
 
@@ -247,7 +247,7 @@ impl Agent {
     }
 
     /// Waits until at least so many lines of the log are about a plugin; returns all that are.
-    pub fn wait_log_of(&mut self, plugin: &str, count: usize) -> Vec<String> {
+    pub fn wait_plugin_log(&mut self, plugin: &str, count: usize) -> Vec<String> {
         self.wait_log_for(&format!("{count} lines about {plugin}"), |log| {
             let lines = lines_about(log, plugin);
             (lines.len() >= count).then_some(lines)
@@ -257,19 +257,19 @@ impl Agent {
     /// Waits until the log yields something, which `wanted` names. Samples that are printed meanwhile count as read.
     pub fn wait_log_for<T>(&mut self, wanted: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let found = self.log.wait(find).unwrap_or_else(|log| panic!("never logged: {wanted}\n{log}"));
-        self.seen.extend(self.lines.try_iter().map(|line| parse(&line)));
+        self.samples.extend(self.lines.try_iter().map(|line| parse(&line)));
         found
     }
 
     /// The lines that were logged so far about a plugin.
-    pub fn log_of(&self, plugin: &str) -> Vec<String> {
+    pub fn plugin_log(&self, plugin: &str) -> Vec<String> {
         lines_about(&self.log(), plugin)
     }
 
     /// Asserts that there was one sample for each tick, except for ticks that were counted as missed.
     pub fn assert_no_gaps(&self) {
         let number = |sample: &Sample, metric: &str| sample["agent"][metric].as_f64().expect("a number");
-        for pair in self.seen.windows(2) {
+        for pair in self.samples.windows(2) {
             let since = number(&pair[1], "timestamp") - number(&pair[0], "timestamp");
             let missed = number(&pair[1], "missed_ticks_total") - number(&pair[0], "missed_ticks_total");
             let ticks = (since / number(&pair[1], "interval")).round();
@@ -279,7 +279,7 @@ impl Agent {
 
     /// Asserts that the module of a plugin was in every sample since it first was in one.
     pub fn assert_never_absent(&self, module: &str) {
-        let present: Vec<bool> = (self.seen.iter().map(|sample| value(sample, module).is_some()))
+        let present: Vec<bool> = (self.samples.iter().map(|sample| value(sample, module).is_some()))
             .skip_while(|is_present| !is_present)
             .collect();
         assert!(!present.is_empty() && !present.contains(&false), "{module}: {present:?}\n{}", self.log());
@@ -290,11 +290,11 @@ impl Agent {
     pub fn assert_undisturbed(&self, modules: &[&str]) {
         self.assert_no_gaps();
         let number = |sample: &Sample, metric: &str| sample["agent"][metric].as_f64().expect("a number");
-        for pair in self.seen.windows(2) {
+        for pair in self.samples.windows(2) {
             let late = number(&pair[1], "timestamp") - number(&pair[0], "timestamp") - number(&pair[1], "interval");
             assert!(late < MAX_DELAY.as_secs_f64(), "a sample was {late} s late\n{}", self.log());
         }
-        for sample in &self.seen {
+        for sample in &self.samples {
             assert_eq!(sample["agent"]["dropped_samples_total"], 0, "{}", self.log());
             for native in ["cpu", "load", "memory", "swap"] {
                 assert!(sample.get(native).is_some_and(|metrics| metrics.len() > 2), "no {native} in {sample:?}");
@@ -319,7 +319,7 @@ impl Agent {
     }
 
     /// Waits until the agent exits and its log is complete; returns how it exited and how long that took.
-    pub fn wait_end(&mut self) -> (ExitStatus, Duration) {
+    pub fn wait_exit(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
@@ -337,7 +337,7 @@ impl Agent {
     /// Ends the agent with SIGTERM, as a service manager does.
     pub fn terminate(&mut self) -> (ExitStatus, Duration) {
         self.signal(Signal::TERM);
-        self.wait_end()
+        self.wait_exit()
     }
 }
 
@@ -363,12 +363,12 @@ pub fn parse(line: &str) -> Sample {
 }
 
 /// A metric of the module `agent` with the label of a plugin.
-pub fn about(sample: &Sample, metric: &str, plugin: &str) -> Option<f64> {
+pub fn plugin_metric(sample: &Sample, metric: &str, plugin: &str) -> Option<f64> {
     sample["agent"].get(&format!("{metric}{{plugin=\"{plugin}\"}}"))?.as_f64()
 }
 
 /// The number of a plugin's faults of one kind.
-pub fn faults(sample: &Sample, plugin: &str, kind: &str) -> f64 {
+pub fn fault_count(sample: &Sample, plugin: &str, kind: &str) -> f64 {
     let key = format!("plugin_faults_total{{plugin=\"{plugin}\",kind=\"{kind}\"}}");
     sample["agent"].get(&key).and_then(Value::as_f64).unwrap_or(0.0)
 }

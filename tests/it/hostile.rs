@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::guest::{Guest, install};
-use crate::harness::{Agent, Host, Sample, about, faults, lines_about, value};
+use crate::harness::{Agent, Sample, Setup, fault_count, lines_about, plugin_metric, value};
 
 /// The interval of a test's agent: each test takes some dozens of ticks.
 const INTERVAL: &str = "250ms";
@@ -43,7 +43,7 @@ pub enum Outcome<'a> {
 
 /// An agent with the plugin `able`, which is well, and in which the hostile plugin `bad` is to be installed.
 pub struct HostileTest {
-    pub host: Host,
+    pub setup: Setup,
     pub agent: Agent,
     /// How much memory the agent may use at most, in kB.
     max_resident_kb: u64,
@@ -57,10 +57,10 @@ impl HostileTest {
 
     /// A test whose agent has another interval.
     pub fn at_interval(interval: &str, configuration: &str) -> Self {
-        let host = Host::configured(&format!("interval = \"{interval}\"\n[plugins.bad]\n{configuration}"));
-        Guest::new(NEIGHBOUR).install(&host.plugin("able.wasm"));
-        let agent = host.start(&[]);
-        Self { host, agent, max_resident_kb: RESIDENT_KB }
+        let setup = Setup::with_config(&format!("interval = \"{interval}\"\n[plugins.bad]\n{configuration}"));
+        Guest::new(NEIGHBOUR).install(&setup.plugin("able.wasm"));
+        let agent = setup.start(&[]);
+        Self { setup, agent, max_resident_kb: RESIDENT_KB }
     }
 
     /// Allows the agent so many megabytes more, for the plugin's own memory.
@@ -71,7 +71,7 @@ impl HostileTest {
 
     /// Installs the hostile plugin, and waits for a sample of the other one.
     pub fn install(&mut self, file: &[u8]) {
-        install(file, &self.host.plugin("bad.wasm"));
+        install(file, &self.setup.plugin("bad.wasm"));
         self.agent.wait(|sample| value(sample, NEIGHBOUR).is_some());
     }
 
@@ -81,20 +81,20 @@ impl HostileTest {
         let agent = &mut self.agent;
         let parts = match outcome {
             Outcome::Fault(kind, reason) => {
-                let sample = agent.wait(|sample| faults(sample, "bad", kind) >= 1.0);
+                let sample = agent.wait(|sample| fault_count(sample, "bad", kind) >= 1.0);
                 assert_eq!(value(&sample, "bad"), None, "a failing plugin's metrics are absent");
-                assert_eq!(about(&sample, "plugin_up", "bad"), Some(0.0));
+                assert_eq!(plugin_metric(&sample, "plugin_up", "bad"), Some(0.0));
                 vec![format!("plugin=bad version=1.0.0 hash={} fault={kind} ", hash(file)), (*reason).to_owned()]
             }
             Outcome::Rejected(reason) => {
-                let sample = agent.wait(|sample| faults(sample, "bad", "load") >= 1.0);
+                let sample = agent.wait(|sample| fault_count(sample, "bad", "load") >= 1.0);
                 assert_eq!(value(&sample, "bad"), None);
                 vec!["plugin rejected plugin=bad ".to_owned(), format!("hash={} ", hash(file)), (*reason).to_owned()]
             }
             Outcome::Dropped(count, reason) => {
                 let dropped = "plugin_dropped_metrics_total";
-                let sample = agent.wait(|sample| about(sample, dropped, "bad") >= Some(*count as f64));
-                assert_eq!(about(&sample, "plugin_up", "bad"), Some(1.0));
+                let sample = agent.wait(|sample| plugin_metric(sample, dropped, "bad") >= Some(*count as f64));
+                assert_eq!(plugin_metric(&sample, "plugin_up", "bad"), Some(1.0));
                 vec![format!("plugin=bad version=1.0.0 hash={} ", hash(file)), (*reason).to_owned()]
             }
             Outcome::Serves(expected) => {
@@ -113,9 +113,10 @@ impl HostileTest {
     /// Replaces the hostile plugin by a good one, waits until that one serves, ends the agent, and checks everything that
     /// the module's documentation promises.
     pub fn replace_and_check(mut self) {
-        Guest::new("bad").version("9.9.9").value(99).install(&self.host.plugin("bad.wasm"));
-        let is_well =
-            |sample: &Sample| value(sample, "bad") == Some(99.into()) && about(sample, "plugin_up", "bad") == Some(1.0);
+        Guest::new("bad").version("9.9.9").value(99).install(&self.setup.plugin("bad.wasm"));
+        let is_well = |sample: &Sample| {
+            value(sample, "bad") == Some(99.into()) && plugin_metric(sample, "plugin_up", "bad") == Some(1.0)
+        };
         let sample = self.agent.wait(is_well);
         let resident_kb = self.agent.status("VmHWM");
         let (status, _) = self.agent.terminate();
@@ -132,13 +133,13 @@ impl HostileTest {
             !sample["agent"].keys().any(is_neighbours_fault),
             "a fault was counted for the other plugin: {sample:?}"
         );
-        assert_eq!(self.agent.log_of(NEIGHBOUR).len(), 1, "the other plugin is loaded, and no more\n{log}");
+        assert_eq!(self.agent.plugin_log(NEIGHBOUR).len(), 1, "the other plugin is loaded, and no more\n{log}");
         // One line for each fault of a version that serves, and one for all attempts to load a version that is rejected.
         let faults: f64 = (sample["agent"].iter())
             .filter(|(key, _)| key.starts_with("plugin_faults_total{plugin=\"bad\"") && !key.contains("kind=\"load\""))
             .filter_map(|(_, count)| count.as_f64())
             .sum();
-        let lines = self.agent.log_of("bad");
+        let lines = self.agent.plugin_log("bad");
         let fault_lines = lines.iter().filter(|line| line.contains(" plugin failed ")).count();
         assert_eq!(fault_lines as f64, faults, "{lines:#?}");
         let rejections = lines.iter().filter(|line| line.contains(" plugin rejected ")).count();

@@ -8,20 +8,20 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::guest::{Guest, install};
-use crate::harness::{Agent, Host, about, faults, value};
+use crate::harness::{Agent, Setup, fault_count, plugin_metric, value};
 
 /// How long a file has to stay unchanged before it is loaded.
 pub const SETTLE: Duration = Duration::from_millis(200);
 
 /// A guest whose value is the number of its calls, which shows whether its instance was kept.
-pub fn counting(module: &str) -> Guest {
+pub fn call_counter(module: &str) -> Guest {
     let count = "(i32.store (i32.const 216) (i32.add (i32.load (i32.const 216)) (i32.const 1)))";
     Guest::new(module).value(0).before_collect(count)
 }
 
 /// The metric `value` of a module in every sample that has it.
 pub fn values(agent: &Agent, module: &str) -> Vec<u64> {
-    agent.seen().iter().filter_map(|sample| value(sample, module)?.as_u64()).collect()
+    agent.samples().iter().filter_map(|sample| value(sample, module)?.as_u64()).collect()
 }
 
 /// Asserts that a counting guest was called by one instance, and at every tick that it was due.
@@ -46,32 +46,32 @@ pub fn write_in_parts(bytes: &[u8], file: &Path, mut pause: impl FnMut()) -> Dur
 
 #[test]
 fn file_changes_take_effect_within_two_ticks() {
-    let host = Host::new();
-    let mut agent = host.start(&["--interval", "1s"]);
+    let setup = Setup::new();
+    let mut agent = setup.start(&["--interval", "1s"]);
     agent.next();
-    counting("dropped").install(&host.plugin("dropped.wasm"));
+    call_counter("dropped").install(&setup.plugin("dropped.wasm"));
     let samples = [agent.next(), agent.next()];
     assert!(value(&samples[1], "dropped").is_some(), "{}", agent.log());
-    fs::remove_file(host.plugin("dropped.wasm")).expect("removed");
+    fs::remove_file(setup.plugin("dropped.wasm")).expect("removed");
     let samples = [agent.next(), agent.next()];
     assert!(value(&samples[1], "dropped").is_none(), "{}", agent.log());
-    assert!(about(&samples[1], "plugin_up", "dropped").is_none());
+    assert!(plugin_metric(&samples[1], "plugin_up", "dropped").is_none());
     agent.wait_log("plugin removed plugin=dropped file=plugins/dropped.wasm");
     agent.assert_no_gaps();
 }
 
 #[test]
 fn new_version_takes_over_without_a_gap() {
-    let host = Host::new();
-    counting("steady").install(&host.plugin("steady.wasm"));
-    Guest::new("changing").version("1.0.0").value(100).install(&host.plugin("changing.wasm"));
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let setup = Setup::new();
+    call_counter("steady").install(&setup.plugin("steady.wasm"));
+    Guest::new("changing").version("1.0.0").value(100).install(&setup.plugin("changing.wasm"));
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.wait(|sample| value(sample, "changing") == Some(100.into()) && value(sample, "steady").is_some());
-    let from = agent.seen().len();
-    Guest::new("changing").version("2.0.0").value(200).install(&host.plugin("changing.wasm"));
+    let from = agent.samples().len();
+    Guest::new("changing").version("2.0.0").value(200).install(&setup.plugin("changing.wasm"));
     agent.wait(|sample| value(sample, "changing") == Some(200.into()));
 
-    let values: Vec<u64> = agent.seen()[from..]
+    let values: Vec<u64> = agent.samples()[from..]
         .iter()
         .map(|sample| value(sample, "changing").expect("never absent").as_u64().expect("a number"))
         .collect();
@@ -83,53 +83,53 @@ fn new_version_takes_over_without_a_gap() {
 
 #[test]
 fn broken_version_never_displaces_a_working_one() {
-    let host = Host::new();
-    counting("good").install(&host.plugin("good.wasm"));
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let setup = Setup::new();
+    call_counter("good").install(&setup.plugin("good.wasm"));
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.wait(|sample| value(sample, "good").is_some());
 
-    let good = counting("good").module();
-    install(&good[..good.len() / 2], &host.plugin("good.wasm"));
+    let good = call_counter("good").module();
+    install(&good[..good.len() / 2], &setup.plugin("good.wasm"));
     agent.wait_log("is truncated\" remedy=\"copy it again\" consequence=\"the previous version continues\"");
-    counting("good").configure("unreachable").install(&host.plugin("good.wasm"));
+    call_counter("good").configure("unreachable").install(&setup.plugin("good.wasm"));
     agent.wait_log("fails: configure failed");
-    counting("good").configure_error(0, "no such hardware").install(&host.plugin("good.wasm"));
+    call_counter("good").configure_error(0, "no such hardware").install(&setup.plugin("good.wasm"));
     agent.wait_log("cannot work on this host: no such hardware");
-    counting("good").before_collect("unreachable").install(&host.plugin("good.wasm"));
+    call_counter("good").before_collect("unreachable").install(&setup.plugin("good.wasm"));
     agent.wait_log("fails: collect failed");
 
-    Guest::new("good").error(3, "nothing there").install(&host.plugin("good.wasm"));
+    Guest::new("good").error(3, "nothing there").install(&setup.plugin("good.wasm"));
     agent.wait_log(
         "has nothing to measure: nothing there\" remedy=\"start what it measures, or remove it; it is retried\"",
     );
 
     // Neither `unsupported` nor `unavailable` is a fault.
-    let sample = agent.wait(|sample| faults(sample, "good", "load") >= 3.0);
-    assert_eq!(faults(&sample, "good", "load"), 3.0, "{}", agent.log());
-    assert_eq!(about(&sample, "plugin_up", "good"), Some(1.0));
+    let sample = agent.wait(|sample| fault_count(sample, "good", "load") >= 3.0);
+    assert_eq!(fault_count(&sample, "good", "load"), 3.0, "{}", agent.log());
+    assert_eq!(plugin_metric(&sample, "plugin_up", "good"), Some(1.0));
     agent.assert_never_absent("good");
     assert_one_instance(&agent, "good");
     assert_eq!(agent.log().matches("is truncated").count(), 1, "one attempt: {}", agent.log());
 
-    Guest::new("good").version("3.0.0").value(1_000_000).install(&host.plugin("good.wasm"));
+    Guest::new("good").version("3.0.0").value(1_000_000).install(&setup.plugin("good.wasm"));
     agent.wait(|sample| value(sample, "good") == Some(1_000_000.into()));
     agent.assert_no_gaps();
 }
 
 #[test]
 fn file_written_in_chunks_loads_when_complete() {
-    let host = Host::new();
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let setup = Setup::new();
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.next();
     for attempt in 1.. {
         let module = format!("chunks{attempt}");
-        let file = host.plugin(&format!("{module}.wasm"));
+        let file = setup.plugin(&format!("{module}.wasm"));
         let pause = || std::thread::sleep(Duration::from_millis(50));
-        let longest = write_in_parts(&counting(&module).module(), &file, pause);
+        let longest = write_in_parts(&call_counter(&module).module(), &file, pause);
         agent.wait(|sample| value(sample, &module).is_some());
         // On a busy machine a part may come so late that the file counts as complete before it.
         if longest < SETTLE {
-            assert_eq!(agent.wait_log_of(&module, 1).len(), 1, "{}", agent.log());
+            assert_eq!(agent.wait_plugin_log(&module, 1).len(), 1, "{}", agent.log());
             return;
         }
         assert!(attempt < 20, "the machine is too busy to write a file without a pause of {SETTLE:?}");
@@ -138,17 +138,17 @@ fn file_written_in_chunks_loads_when_complete() {
 
 #[test]
 fn swapped_symbolic_link_loads_the_new_target() {
-    let host = Host::new();
+    let setup = Setup::new();
     let publish = |name: &str, number: u32| {
-        fs::create_dir(host.plugin(name)).expect("created");
-        Guest::new("linked").value(number).install(&host.plugin(name).join("linked.wasm"));
-        let next = host.plugin("..data_next");
+        fs::create_dir(setup.plugin(name)).expect("created");
+        Guest::new("linked").value(number).install(&setup.plugin(name).join("linked.wasm"));
+        let next = setup.plugin("..data_next");
         symlink(name, &next).expect("linked");
-        fs::rename(&next, host.plugin("..data")).expect("swapped");
+        fs::rename(&next, setup.plugin("..data")).expect("swapped");
     };
     publish("..1", 1);
-    symlink("..data/linked.wasm", host.plugin("linked.wasm")).expect("linked");
-    let mut agent = host.start(&["--interval", "100ms"]);
+    symlink("..data/linked.wasm", setup.plugin("linked.wasm")).expect("linked");
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.wait(|sample| value(sample, "linked") == Some(1.into()));
     publish("..2", 2);
     agent.wait(|sample| value(sample, "linked") == Some(2.into()));
@@ -156,12 +156,12 @@ fn swapped_symbolic_link_loads_the_new_target() {
 
 #[test]
 fn last_of_many_replacements_is_served() {
-    let host = Host::new();
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let setup = Setup::new();
+    let mut agent = setup.start(&["--interval", "100ms"]);
     for number in 0..60 {
-        Guest::new("swapped").value(number).install(&host.plugin("swapped.wasm"));
+        Guest::new("swapped").value(number).install(&setup.plugin("swapped.wasm"));
         if number % 7 == 0 {
-            fs::remove_file(host.plugin("swapped.wasm")).expect("removed");
+            fs::remove_file(setup.plugin("swapped.wasm")).expect("removed");
         }
         if number % 10 == 0 {
             agent.next();
@@ -176,86 +176,86 @@ fn last_of_many_replacements_is_served() {
 
 #[test]
 fn identical_content_is_not_loaded_again() {
-    let host = Host::new();
-    counting("same").install(&host.plugin("same.wasm"));
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let setup = Setup::new();
+    call_counter("same").install(&setup.plugin("same.wasm"));
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.wait(|sample| value(sample, "same").is_some());
-    counting("same").install(&host.plugin("same.wasm"));
-    Guest::new("after").install(&host.plugin("after.wasm"));
+    call_counter("same").install(&setup.plugin("same.wasm"));
+    Guest::new("after").install(&setup.plugin("after.wasm"));
     agent.wait(|sample| value(sample, "after").is_some());
-    agent.wait_log_of("after", 1);
+    agent.wait_plugin_log("after", 1);
     assert_one_instance(&agent, "same");
-    assert_eq!(agent.wait_log_of("same", 1).len(), 1, "{}", agent.log());
+    assert_eq!(agent.wait_plugin_log("same", 1).len(), 1, "{}", agent.log());
 }
 
 #[test]
 fn plugins_directory_created_later_is_found() {
-    let host = Host::new();
-    fs::remove_dir(host.path("plugins")).expect("removed");
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let setup = Setup::new();
+    fs::remove_dir(setup.path("plugins")).expect("removed");
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.wait_log("plugins directory not readable directory=plugins reason=\"No such file or directory (os error 2)\" remedy=\"create it, or name another with --plugins\"");
     agent.next();
-    fs::create_dir(host.path("plugins")).expect("created");
-    Guest::new("late").install(&host.plugin("late.wasm"));
+    fs::create_dir(setup.path("plugins")).expect("created");
+    Guest::new("late").install(&setup.plugin("late.wasm"));
     agent.wait(|sample| value(sample, "late").is_some());
     assert_eq!(agent.log().matches("plugins directory not readable").count(), 1, "{}", agent.log());
 }
 
 #[test]
 fn missing_plugins_directory_keeps_plugins_running() {
-    let host = Host::new();
-    Guest::new("kept").install(&host.plugin("kept.wasm"));
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let setup = Setup::new();
+    Guest::new("kept").install(&setup.plugin("kept.wasm"));
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.wait(|sample| value(sample, "kept").is_some());
-    fs::rename(host.path("plugins"), host.path("moved")).expect("moved");
+    fs::rename(setup.path("plugins"), setup.path("moved")).expect("moved");
     agent.wait_log("plugins directory not readable");
     assert!(value(&agent.next(), "kept").is_some());
-    fs::rename(host.path("moved"), host.path("plugins")).expect("moved back");
-    fs::remove_file(host.plugin("kept.wasm")).expect("removed");
+    fs::rename(setup.path("moved"), setup.path("plugins")).expect("moved back");
+    fs::remove_file(setup.plugin("kept.wasm")).expect("removed");
     agent.wait(|sample| value(sample, "kept").is_none());
 }
 
 #[test]
 fn recreated_plugins_directory_is_watched_again() {
-    let host = Host::new();
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let setup = Setup::new();
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.next();
     for round in 0..3 {
-        fs::remove_dir_all(host.path("plugins")).expect("removed");
-        fs::create_dir(host.path("plugins")).expect("created");
-        Guest::new("anew").value(round).install(&host.plugin("anew.wasm"));
+        fs::remove_dir_all(setup.path("plugins")).expect("removed");
+        fs::create_dir(setup.path("plugins")).expect("created");
+        Guest::new("anew").value(round).install(&setup.plugin("anew.wasm"));
         agent.wait(|sample| value(sample, "anew") == Some(round.into()));
     }
 }
 
 #[test]
 fn plugin_with_long_interval_is_sampled_at_once() {
-    let host = Host::configured("interval = \"200ms\"\n[plugins.rare]\ninterval = \"1h\"\n");
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config("interval = \"200ms\"\n[plugins.rare]\ninterval = \"1h\"\n");
+    let mut agent = setup.start(&[]);
     agent.next();
     for version in 1..3 {
-        Guest::new("rare").value(version).install(&host.plugin("rare.wasm"));
+        Guest::new("rare").value(version).install(&setup.plugin("rare.wasm"));
         agent.wait(|sample| value(sample, "rare") == Some(version.into()));
         let sample = agent.next();
-        assert_eq!(about(&sample, "plugin_up", "rare"), Some(1.0));
+        assert_eq!(plugin_metric(&sample, "plugin_up", "rare"), Some(1.0));
         assert_eq!(value(&sample, "rare"), None, "it is not due again");
     }
 }
 
 #[test]
 fn hanging_version_does_not_delay_its_replacement() {
-    let host = Host::configured("interval = \"200ms\"\n[plugins.hangs]\ntimeout = \"20s\"\n");
+    let setup = Setup::with_config("interval = \"200ms\"\n[plugins.hangs]\ntimeout = \"20s\"\n");
     // The first call, which is the trial, returns; the second hangs.
     let hang = "(if (i32.load (i32.const 1000)) (then (loop $forever (br $forever))))
                 (i32.store (i32.const 1000) (i32.const 1))";
-    Guest::new("hangs").before_collect(hang).install(&host.plugin("hangs.wasm"));
-    let mut agent = host.start(&[]);
-    agent.wait(|sample| about(sample, "plugin_skipped_total", "hangs") >= Some(1.0));
-    Guest::new("hangs").version("2.0.0").value(2).install(&host.plugin("hangs.wasm"));
+    Guest::new("hangs").before_collect(hang).install(&setup.plugin("hangs.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait(|sample| plugin_metric(sample, "plugin_skipped_total", "hangs") >= Some(1.0));
+    Guest::new("hangs").version("2.0.0").value(2).install(&setup.plugin("hangs.wasm"));
     agent.wait(|sample| value(sample, "hangs") == Some(2.into()));
     assert!(!agent.log().contains("took longer"), "the first version still hangs: {}", agent.log());
     // The fault of the replaced version is counted and logged later.
-    agent.wait(|sample| faults(sample, "hangs", "timeout") >= 1.0);
+    agent.wait(|sample| fault_count(sample, "hangs", "timeout") >= 1.0);
     let fault = "fault=timeout reason=\"collect took longer than its timeout of 20s\"";
     let lines = agent.wait_log_lines(fault, 1);
     assert!(
@@ -266,11 +266,11 @@ fn hanging_version_does_not_delay_its_replacement() {
 
 #[test]
 fn failing_version_does_not_displace_an_unavailable_one() {
-    let host = Host::new();
-    Guest::new("rests").error(3, "the service is down").install(&host.plugin("rests.wasm"));
-    let mut agent = host.start(&["--interval", "100ms"]);
+    let setup = Setup::new();
+    Guest::new("rests").error(3, "the service is down").install(&setup.plugin("rests.wasm"));
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.wait_log("plugin unavailable plugin=rests reason=\"the service is down\"");
-    Guest::new("rests").version("2.0.0").before_collect("unreachable").install(&host.plugin("rests.wasm"));
+    Guest::new("rests").version("2.0.0").before_collect("unreachable").install(&setup.plugin("rests.wasm"));
     agent.wait_log("fails: collect failed");
     agent.wait_log("the previous version continues");
     assert!(!agent.log().contains("plugin replaced"), "{}", agent.log());
@@ -281,15 +281,15 @@ fn unavailable_version_takes_over_once_available() {
     let service = tempfile::tempdir().expect("a temporary directory");
     let service = service.path().canonicalize().expect("it exists").join("service");
     let path = service.to_str().expect("text");
-    let host = Host::configured(&format!("interval = \"100ms\"\n[plugins.late]\nread = [\"{path}\"]\n"));
-    Guest::new("late").value(1).install(&host.plugin("late.wasm"));
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config(&format!("interval = \"100ms\"\n[plugins.late]\nread = [\"{path}\"]\n"));
+    Guest::new("late").value(1).install(&setup.plugin("late.wasm"));
+    let mut agent = setup.start(&[]);
     agent.wait(|sample| value(sample, "late") == Some(1.into()));
     let second = Guest::new("late").version("2.0.0").value(2).unavailable_without(path);
-    second.install(&host.plugin("late.wasm"));
+    second.install(&setup.plugin("late.wasm"));
     agent.wait_log("has nothing to measure: not yet");
     // The same content again neither ends the retries nor logs another line.
-    second.install(&host.plugin("late.wasm"));
+    second.install(&setup.plugin("late.wasm"));
     fs::write(&service, "").expect("written");
     agent.wait(|sample| value(sample, "late") == Some(2.into()));
     agent.wait_log("plugin replaced");
@@ -298,17 +298,17 @@ fn unavailable_version_takes_over_once_available() {
 
 #[test]
 fn file_broken_again_is_reported_again() {
-    let host = Host::new();
+    let setup = Setup::new();
     let good = Guest::new("twice").module();
-    install(&good, &host.plugin("twice.wasm"));
-    let mut agent = host.start(&["--interval", "100ms"]);
+    install(&good, &setup.plugin("twice.wasm"));
+    let mut agent = setup.start(&["--interval", "100ms"]);
     agent.wait(|sample| value(sample, "twice").is_some());
     for round in 1..=2 {
-        install(&good[..100], &host.plugin("twice.wasm"));
-        agent.wait(|sample| faults(sample, "twice", "load") == f64::from(round));
-        install(&good, &host.plugin("twice.wasm"));
+        install(&good[..100], &setup.plugin("twice.wasm"));
+        agent.wait(|sample| fault_count(sample, "twice", "load") == f64::from(round));
+        install(&good, &setup.plugin("twice.wasm"));
         // The restored file is not logged; another plugin's load shows that the directory was read again.
-        Guest::new("other").value(round).install(&host.plugin("other.wasm"));
+        Guest::new("other").value(round).install(&setup.plugin("other.wasm"));
         agent.wait(|sample| value(sample, "other") == Some(round.into()));
     }
     assert_eq!(agent.wait_log_lines("is truncated", 2).len(), 2, "{}", agent.log());

@@ -13,9 +13,9 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::guest::{ANSWER, Guest, SECOND_VALUE, VALUE};
-use crate::harness::{Host, Sample, about, faults, parse, value};
-use crate::server::{Server, closed_port, request};
+use crate::guest::{Guest, HOST_RESULT, SECOND_VALUE, VALUE};
+use crate::harness::{Sample, Setup, fault_count, parse, plugin_metric, value};
+use crate::server::{Server, closed_port, read_request};
 
 /// The cases of the error in the interface `http`.
 pub const DENIED: u64 = 0;
@@ -28,11 +28,11 @@ pub const TIMEOUT: u64 = 6;
 const PROTOCOL: u64 = 7;
 
 /// The addresses of a response's parts in the result of `fetch`.
-const BODY: u32 = ANSWER + 20;
-const CONNECT_NS: u32 = ANSWER + 32;
-const FIRST_BYTE_NS: u32 = ANSWER + 40;
-const TOTAL_NS: u32 = ANSWER + 48;
-const NOT_AFTER: u32 = ANSWER + 64;
+const BODY: u32 = HOST_RESULT + 20;
+const CONNECT_NS: u32 = HOST_RESULT + 32;
+const FIRST_BYTE_NS: u32 = HOST_RESULT + 40;
+const TOTAL_NS: u32 = HOST_RESULT + 48;
+const NOT_AFTER: u32 = HOST_RESULT + 64;
 
 /// A guest's request, and the part of the response that becomes the guest's value.
 pub struct Fetch<'a> {
@@ -81,13 +81,13 @@ impl Fetch<'_> {
             body.1,
             u32::from(self.timeout_ms.is_some()),
             self.timeout_ms.unwrap_or(0),
-            ANSWER,
+            HOST_RESULT,
         ];
         let arguments: String = arguments.map(|argument| format!("(i32.const {argument})")).concat();
-        let (error, case) = (ANSWER + 8, SECOND_VALUE + 8);
+        let (error, case) = (HOST_RESULT + 8, SECOND_VALUE + 8);
         guest.before_collect(&format!(
             "(call $fetch {arguments})
-             (if (i32.load8_u (i32.const {ANSWER}))
+             (if (i32.load8_u (i32.const {HOST_RESULT}))
                 (then (i64.store (i32.const {case}) (i64.load8_u (i32.const {error})))
                       (if (i32.eq (i32.load8_u (i32.const {error})) (i32.const {TOO_LARGE}))
                         (then {limit})
@@ -95,9 +95,9 @@ impl Fetch<'_> {
                             (then {nothing}) (else {message})))))
                 (else (i64.store (i32.const {case}) (i64.load16_u (i32.const {error})))
                       {show}))",
-            limit = number(&format!("(i64.load (i32.const {}))", ANSWER + 16)),
+            limit = number(&format!("(i64.load (i32.const {}))", HOST_RESULT + 16)),
             nothing = number("(i64.const 0)"),
-            message = text(ANSWER + 16),
+            message = text(HOST_RESULT + 16),
             show = self.show,
         ))
     }
@@ -130,14 +130,14 @@ fn fetch(request: &Fetch<'_>, granted: &[&str]) -> (u64, Value) {
     fetch_from(&granting(granted), request)
 }
 
-/// A host whose guest has these grants.
-fn granting(granted: &[&str]) -> Host {
-    Host::configured(&format!("[plugins.fetcher]\ntimeout = \"10s\"\nfetch = {granted:?}\n"))
+/// A setup whose guest has these grants.
+fn granting(granted: &[&str]) -> Setup {
+    Setup::with_config(&format!("[plugins.fetcher]\ntimeout = \"10s\"\nfetch = {granted:?}\n"))
 }
 
-fn fetch_from(host: &Host, request: &Fetch<'_>) -> (u64, Value) {
-    request.guest().install(&host.plugin("fetcher.wasm"));
-    let (sample, log) = host.once();
+fn fetch_from(setup: &Setup, request: &Fetch<'_>) -> (u64, Value) {
+    request.guest().install(&setup.plugin("fetcher.wasm"));
+    let (sample, log) = setup.once();
     outcome(&sample).unwrap_or_else(|| panic!("{sample:?}\n{log}"))
 }
 
@@ -155,7 +155,7 @@ fn contains(value: &Value, text: &str) -> bool {
 fn a_response_is_fetched() {
     let (sender, requests) = mpsc::channel();
     let server = Server::start(move |mut stream| {
-        let _ = sender.send(request(&mut stream));
+        let _ = sender.send(read_request(&mut stream));
         let _ =
             stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfin\r\n1\r\ne\r\n0\r\n\r\n");
     });
@@ -181,16 +181,17 @@ fn a_response_is_fetched() {
 
 #[test]
 fn a_status_of_500_is_a_response() {
-    let server = Server::answering("HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno");
+    let server = Server::responding("HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno");
     assert_eq!(get(&server), (500, "no".into()));
 }
 
 #[test]
 fn redirects_are_returned_and_not_followed() {
-    let other = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let other = Server::responding("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let target = other.address;
-    let server =
-        Server::answering(format!("HTTP/1.1 302 Found\r\nLocation: http://{target}/\r\nContent-Length: 4\r\n\r\naway"));
+    let server = Server::responding(format!(
+        "HTTP/1.1 302 Found\r\nLocation: http://{target}/\r\nContent-Length: 4\r\n\r\naway"
+    ));
     let (origin, target) = (format!("http://{}", server.address), format!("http://{target}"));
     assert_eq!(fetch(&Fetch::get(&*origin), &[&origin, &target]), (302, "away".into()));
     assert_eq!(other.connections(), 0);
@@ -199,7 +200,7 @@ fn redirects_are_returned_and_not_followed() {
 #[test]
 fn response_times_are_reported() {
     let server = Server::start(|mut stream| {
-        request(&mut stream);
+        read_request(&mut stream);
         thread::sleep(Duration::from_millis(200));
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsl");
         thread::sleep(Duration::from_millis(100));
@@ -228,15 +229,15 @@ fn silent_server_affects_only_its_plugin() {
     });
     let origin = format!("http://{}", server.address);
     let config = format!("interval = \"200ms\"\n[plugins.fetcher]\ntimeout = \"1s\"\nfetch = [\"{origin}\"]\n");
-    let host = Host::configured(&config);
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config(&config);
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    let mut agent = setup.start(&[]);
     agent.wait(|sample| value(sample, "good").is_some());
-    Fetch::get(&*origin).guest().install(&host.plugin("fetcher.wasm"));
+    Fetch::get(&*origin).guest().install(&setup.plugin("fetcher.wasm"));
     let sample = agent.wait(|sample| outcome(sample).is_some());
     assert_eq!(outcome(&sample), Some((TIMEOUT, 0.into())), "the guest handles the error itself");
-    let sample = agent.wait(|sample| about(sample, "plugin_skipped_total", "fetcher") >= Some(3.0));
-    assert_eq!(faults(&sample, "fetcher", "timeout"), 0.0);
+    let sample = agent.wait(|sample| plugin_metric(sample, "plugin_skipped_total", "fetcher") >= Some(3.0));
+    assert_eq!(fault_count(&sample, "fetcher", "timeout"), 0.0);
     agent.assert_never_absent("good");
 
     let impatient = Fetch { timeout_ms: Some(20), ..Fetch::get(&*origin) };
@@ -245,12 +246,12 @@ fn silent_server_affects_only_its_plugin() {
 
 #[test]
 fn oversized_response_is_an_error() {
-    let announced = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx");
+    let announced = Server::responding("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx");
     assert_eq!(get(&announced), (TOO_LARGE, (4 << 20).into()));
 
     let endless = |head: &'static str, part: &'static str| {
         Server::start(move |mut stream| {
-            request(&mut stream);
+            read_request(&mut stream);
             let part = part.repeat(1000);
             let _ = stream.write_all(head.as_bytes());
             while stream.write_all(part.as_bytes()).is_ok() {}
@@ -261,7 +262,7 @@ fn oversized_response_is_an_error() {
     assert_eq!(get(&endless(chunked, "4\r\nbody\r\n")), (TOO_LARGE, (4 << 20).into()));
     assert_eq!(get(&endless("HTTP/1.1 200 OK\r\nx: ", "head")), (TOO_LARGE, (64 << 10).into()));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101));
-    assert_eq!(get(&Server::answering(many)).0, PROTOCOL);
+    assert_eq!(get(&Server::responding(many)).0, PROTOCOL);
 }
 
 #[test]
@@ -278,7 +279,7 @@ fn malformed_response_is_a_protocol_error() {
         "HTTP/1.1 200 OK\r\nConte",
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nxx",
     ] {
-        let (case, message) = get(&Server::answering(response));
+        let (case, message) = get(&Server::responding(response));
         assert_eq!(case, PROTOCOL, "{response:?}: {message}");
     }
 }
@@ -289,8 +290,8 @@ fn refused_connection_differs_from_denied() {
     let (case, message) = fetch(&Fetch::get(&*origin), &[&origin]);
     assert!(case == CONNECT && contains(&message, "refused"), "{case} {message}");
 
-    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    let host = granting(&["http://granted:8080"]);
+    let server = Server::responding("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let setup = granting(&["http://granted:8080"]);
     let port = server.port();
     for (url, line) in [
         (format!("http://127.0.0.1:{port}/x"), format!("fetch = [\"http://127.0.0.1:{port}\"]")),
@@ -298,7 +299,7 @@ fn refused_connection_differs_from_denied() {
         ("HTTPS://Granted:8080".to_owned(), "fetch = [\"https://granted:8080\"]".to_owned()),
         ("http://169.254.169.254/latest".to_owned(), "fetch = [\"http://169.254.169.254\"]".to_owned()),
     ] {
-        assert_eq!(fetch_from(&host, &Fetch::get(url)), (DENIED, line.into()));
+        assert_eq!(fetch_from(&setup, &Fetch::get(url)), (DENIED, line.into()));
     }
     for url in [
         format!("http://granted:8080@127.0.0.1:{port}/"),
@@ -307,16 +308,16 @@ fn refused_connection_differs_from_denied() {
         format!("127.0.0.1:{port}"),
         format!("http://127.0.0.1:{port}/ HTTP/1.1\r\nhost: granted"),
     ] {
-        assert_eq!(fetch_from(&host, &Fetch::get(url)).0, INVALID_REQUEST);
+        assert_eq!(fetch_from(&setup, &Fetch::get(url)).0, INVALID_REQUEST);
     }
     assert_eq!(server.connections(), 0);
 }
 
 #[test]
 fn request_injection_is_refused() {
-    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let server = Server::responding("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let origin = format!("http://{}", server.address);
-    let host = granting(&[&origin]);
+    let setup = granting(&[&origin]);
     for header in [
         ("Host", "granted"),
         ("Content-Length", "0"),
@@ -325,10 +326,10 @@ fn request_injection_is_refused() {
         ("x", "y\r\nhost: other"),
         ("x\r\nhost: other", "y"),
     ] {
-        let (case, message) = fetch_from(&host, &Fetch { headers: &[header], ..Fetch::get(&*origin) });
+        let (case, message) = fetch_from(&setup, &Fetch { headers: &[header], ..Fetch::get(&*origin) });
         assert_eq!(case, INVALID_REQUEST, "{header:?}: {message}");
     }
-    let (case, message) = fetch_from(&host, &Fetch { method: "GET / HTTP/1.1\r\n\r\nGET", ..Fetch::get(&*origin) });
+    let (case, message) = fetch_from(&setup, &Fetch { method: "GET / HTTP/1.1\r\n\r\nGET", ..Fetch::get(&*origin) });
     assert_eq!(case, INVALID_REQUEST, "{message}");
     assert_eq!(server.connections(), 0);
 }
@@ -336,7 +337,7 @@ fn request_injection_is_refused() {
 #[test]
 fn own_host_name_does_not_reach_loopback() {
     let name = sysinfo::System::host_name().expect("a name").to_lowercase();
-    let server = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let server = Server::responding("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let port = server.port();
     let origin = format!("http://{name}:{port}");
     // Machines differ in the addresses of their own name, and so does the expected result.
@@ -356,9 +357,9 @@ fn own_host_name_does_not_reach_loopback() {
 
 #[test]
 fn denial_is_logged_once_with_its_remedy() {
-    let host = Host::configured("interval = \"100ms\"\n[plugins.fetcher]\nfetch = [\"http://granted\"]\n");
-    Fetch::get("http://Other:81/x").guest().install(&host.plugin("fetcher.wasm"));
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config("interval = \"100ms\"\n[plugins.fetcher]\nfetch = [\"http://granted\"]\n");
+    Fetch::get("http://Other:81/x").guest().install(&setup.plugin("fetcher.wasm"));
+    let mut agent = setup.start(&[]);
     agent.wait(|sample| outcome(sample).is_some());
     for _ in 0..3 {
         agent.next();
@@ -369,16 +370,16 @@ fn denial_is_logged_once_with_its_remedy() {
 
 #[test]
 fn needs_are_compared_with_grants() {
-    let host = Host::configured("[plugins.a]\nfetch = [\"https://EXAMPLE.org:443\"]\nconnect = [\"db:1\"]\n");
+    let setup = Setup::with_config("[plugins.a]\nfetch = [\"https://EXAMPLE.org:443\"]\nconnect = [\"db:1\"]\n");
     let install = |file: &str, case: u32, need: &str| {
-        Guest::new(file).needs(case, need, "ask").install(&host.plugin(file).with_extension("wasm"));
+        Guest::new(file).needs(case, need, "ask").install(&setup.plugin(file).with_extension("wasm"));
     };
     install("a", 3, "https://example.org");
-    assert!(!host.once().1.contains("grants missing"));
+    assert!(!setup.once().1.contains("grants missing"));
     install("a", 2, "DB:1");
     install("b", 3, "https://example.org");
     install("c", 2, "nowhere");
-    let log = host.once().1;
+    let log = setup.once().1;
     let line = r#"INFO grants missing plugin=b count=1 reason="to ask" remedy="write under [plugins.b]: fetch = [\"https://example.org\"], and"#;
     assert!(log.contains(line) && !log.contains("grants missing plugin=a"), "{log}");
     let line = r#"WARN plugin needs impossible grants plugin=c needs="connect = [\"nowhere\"] has no port; end it with one from :1 to :65535" remedy="fix the plugin""#;
@@ -387,11 +388,11 @@ fn needs_are_compared_with_grants() {
 
 /// An HTTPS server whose certificate is valid until the second of January of a year. The certificate of the authority that
 /// signed it is written to the file `authority.pem`.
-pub fn tls_server(host: &Host, year: i32) -> Server {
+pub fn tls_server(setup: &Setup, year: i32) -> Server {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
-    std::fs::write(host.path("authority.pem"), issuer.pem()).expect("written");
+    std::fs::write(setup.path("authority.pem"), issuer.pem()).expect("written");
 
     let key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
@@ -408,7 +409,7 @@ pub fn tls_server(host: &Host, year: i32) -> Server {
     Server::start(move |stream| {
         let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
         let mut stream = StreamOwned::new(connection, stream);
-        if !request(&mut stream).is_empty() {
+        if !read_request(&mut stream).is_empty() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret");
             stream.conn.send_close_notify();
             let _ = stream.flush();
@@ -418,15 +419,15 @@ pub fn tls_server(host: &Host, year: i32) -> Server {
 
 #[test]
 fn tls_trusts_the_system_certificates() {
-    let host = Host::new();
-    let server = tls_server(&host, 2035);
+    let setup = Setup::new();
+    let server = tls_server(&setup, 2035);
     let origins = ["localhost", "127.0.0.1"].map(|name| format!("https://{name}:{}", server.port()));
     let config = format!("[plugins.fetcher]\ntimeout = \"10s\"\nfetch = {origins:?}\n");
-    std::fs::write(host.path("gauged.toml"), config).expect("written");
+    std::fs::write(setup.path("gauged.toml"), config).expect("written");
     let fetch_trusting = |request: &Fetch<'_>, authority: &str| {
-        request.guest().install(&host.plugin("fetcher.wasm"));
-        let mut command = host.command(&["--once"]);
-        let output = command.env("SSL_CERT_FILE", host.path(authority)).env_remove("SSL_CERT_DIR").output();
+        request.guest().install(&setup.plugin("fetcher.wasm"));
+        let mut command = setup.command(&["--once"]);
+        let output = command.env("SSL_CERT_FILE", setup.path(authority)).env_remove("SSL_CERT_DIR").output();
         let output = output.expect("it runs");
         let sample = parse(&String::from_utf8(output.stdout).expect("text"));
         outcome(&sample).unwrap_or_else(|| panic!("{sample:?}"))
@@ -439,10 +440,10 @@ fn tls_trusts_the_system_certificates() {
     let (case, message) = fetch_trusting(&Fetch::get(&*origins[1]), "authority.pem");
     assert!(case == TLS && contains(&message, "not valid for name"), "a certificate of another name: {message}");
     // `authority.pem` is now another authority, which has not signed the certificate.
-    let _ = tls_server(&host, 2035);
+    let _ = tls_server(&setup, 2035);
     let (case, message) = fetch_trusting(&not_after, "authority.pem");
     assert!(case == TLS && contains(&message, "invalid peer certificate"), "{message}");
-    std::fs::write(host.path("none.pem"), "").expect("written");
+    std::fs::write(setup.path("none.pem"), "").expect("written");
     let (case, message) = fetch_trusting(&not_after, "none.pem");
     assert!(case == TLS && contains(&message, "no certificates to trust"), "{message}");
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::harness::{Host, repository};
+use crate::harness::{Setup, repository};
 use crate::plugin_command::plugin;
 
 /// A row of a table that maps metrics of another agent to ours.
@@ -90,7 +90,7 @@ pub fn rows(mark: &str) -> Vec<Row> {
 fn plugins() -> &'static BTreeMap<String, Value> {
     static PLUGINS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
     PLUGINS.get_or_init(|| {
-        let host = Host::new();
+        let setup = Setup::new();
         let folders =
             fs::read_dir(repository().join("plugins")).expect("readable").map(|entry| entry.expect("readable"));
         let is_plugin = |manifest: &str| manifest.contains("crate-type = [\"cdylib\"");
@@ -102,8 +102,8 @@ fn plugins() -> &'static BTreeMap<String, Value> {
             .map(|name| {
                 let file = repository().join("plugins").join(&name).with_extension("wasm");
                 assert!(file.exists(), "{} is missing; run plugins/build.sh first", file.display());
-                let said = plugin(&host, &["inspect", file.to_str().expect("text"), "--json"]);
-                (name, said.json())
+                let output = plugin(&setup, &["inspect", file.to_str().expect("text"), "--json"]);
+                (name, output.json())
             })
             .collect()
     })

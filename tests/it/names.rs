@@ -14,12 +14,12 @@ use serde_json::Value;
 
 use crate::apart::{Refused, apart};
 use crate::guest::Guest;
-use crate::harness::{Host, Sample, about};
+use crate::harness::{Sample, Setup, plugin_metric};
 use crate::http::{self, Fetch};
-use crate::net::{DENIED, FINE, RESOLVE, TIMEOUT, conversing_as, outcome_of};
+use crate::net::{DENIED, RESOLVE, SUCCESS, TIMEOUT, module_outcome, ping_guest_as};
 use crate::requirement::{self, Program};
-use crate::run::ends_in_time;
-use crate::server::{Server, request};
+use crate::run::assert_ends_in_time;
+use crate::server::{Server, read_request};
 
 /// The machine's address besides the loopback ones; one of those that belong to nobody (RFC 5737).
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -169,7 +169,7 @@ fn table(plugin: &str, timeout: &str, grant: &str, granted: &[&str]) -> String {
 /// An HTTP server at an address.
 fn http_server(address: IpAddr) -> Server {
     Server::start_at((address, 0).into(), |mut stream| {
-        request(&mut stream);
+        read_request(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine");
     })
 }
@@ -178,21 +178,21 @@ fn http_server(address: IpAddr) -> Server {
 fn resolved_name_reaches_only_granted_addresses() {
     let Some(ip) = requirement::program("ip") else { return };
     apart("names::resolved_name_reaches_only_granted_addresses", || {
-        let host = Host::new();
-        let _names = Names::serve(&ip, &host.path("etc"), "timeout:1 attempts:1")?;
-        let (web, local) = (http_server(OWN.into()), Server::echoing());
-        let server = Server::echoing_at((OWN, 0).into());
+        let setup = Setup::new();
+        let _names = Names::serve(&ip, &setup.path("etc"), "timeout:1 attempts:1")?;
+        let (web, local) = (http_server(OWN.into()), Server::echo());
+        let server = Server::echo_at((OWN, 0).into());
         let port = server.port();
         // No plugin may connect to this one.
-        let trap = Server::echoing_at((Ipv4Addr::LOCALHOST, port).into());
+        let trap = Server::echo_at((Ipv4Addr::LOCALHOST, port).into());
         let granted_itself = format!("127.0.0.1:{}", local.port());
 
         let line = |address: &str| Value::from(format!("connect = [\"{address}:{port}\"]"));
         let fails = || (RESOLVE, Value::from("failed to lookup address information"));
         let cases = [
-            ("listed", (FINE, "ping".into())),
-            ("known", (FINE, "ping".into())),
-            ("mixed", (FINE, "ping".into())),
+            ("listed", (SUCCESS, "ping".into())),
+            ("known", (SUCCESS, "ping".into())),
+            ("mixed", (SUCCESS, "ping".into())),
             ("local", (DENIED, line("127.0.0.1"))),
             ("metadata", (DENIED, line("169.254.169.254"))),
             ("nobody", fails()),
@@ -206,26 +206,27 @@ fn resolved_name_reaches_only_granted_addresses() {
         for (plugin, _) in &cases {
             let address = format!("{plugin}.internal:{port}");
             configuration.push_str(&table(plugin, "20s", "connect", &[&address]));
-            conversing_as(plugin, &address, None).install(&host.plugin(&format!("{plugin}.wasm")));
+            ping_guest_as(plugin, &address, None).install(&setup.plugin(&format!("{plugin}.wasm")));
         }
         let address = format!("local.internal:{}", local.port());
         configuration.push_str(&table("granted", "20s", "connect", &[&address, &granted_itself]));
-        conversing_as("granted", &address, None).install(&host.plugin("granted.wasm"));
+        ping_guest_as("granted", &address, None).install(&setup.plugin("granted.wasm"));
         let origin = format!("http://{KNOWN}:{}", web.port());
         configuration.push_str(&table("fetcher", "20s", "fetch", &[&origin]));
-        Fetch::get(&*origin).guest().install(&host.plugin("fetcher.wasm"));
-        fs::write(host.path("gauged.toml"), configuration).expect("written");
+        Fetch::get(&*origin).guest().install(&setup.plugin("fetcher.wasm"));
+        fs::write(setup.path("gauged.toml"), configuration).expect("written");
 
-        let (sample, log) = host.once();
+        let (sample, log) = setup.once();
         for (plugin, (case, says)) in &cases {
-            let (found, said) = outcome_of(&sample, plugin).unwrap_or_else(|| panic!("{plugin}: {sample:?}\n{log}"));
+            let (found, said) =
+                module_outcome(&sample, plugin).unwrap_or_else(|| panic!("{plugin}: {sample:?}\n{log}"));
             let said = said.as_str().unwrap_or_default();
             assert!(
                 found == *case && says.as_str().is_some_and(|says| said.contains(says)),
                 "{plugin}: {found} {said}"
             );
         }
-        assert_eq!(outcome_of(&sample, "granted"), Some((FINE, "ping".into())), "{log}");
+        assert_eq!(module_outcome(&sample, "granted"), Some((SUCCESS, "ping".into())), "{log}");
         assert_eq!(http::outcome(&sample), Some((200, "fine".into())), "{log}");
         assert_eq!(trap.connections(), 0);
         Ok(())
@@ -236,39 +237,39 @@ fn resolved_name_reaches_only_granted_addresses() {
 fn silent_resolver_blocks_only_plugins_that_use_it() {
     let Some(ip) = requirement::program("ip") else { return };
     apart("names::silent_resolver_blocks_only_plugins_that_use_it", || {
-        let host = Host::new();
-        let names = Names::serve(&ip, &host.path("etc"), "timeout:30 attempts:5")?;
-        let (web, server) = (http_server(OWN.into()), Server::echoing_at((OWN, 0).into()));
+        let setup = Setup::new();
+        let names = Names::serve(&ip, &setup.path("etc"), "timeout:30 attempts:5")?;
+        let (web, server) = (http_server(OWN.into()), Server::echo_at((OWN, 0).into()));
         let (origin, address) = (format!("http://{KNOWN}:{}", web.port()), format!("{KNOWN}:{}", server.port()));
         let configuration = "interval = \"250ms\"\n".to_owned()
             + &table("caller", "500ms", "connect", &[&address])
             + &table("fetcher", "500ms", "fetch", &[&origin]);
-        fs::write(host.path("gauged.toml"), configuration).expect("written");
-        Guest::new("able").install(&host.plugin("able.wasm"));
-        conversing_as("caller", &address, None).install(&host.plugin("caller.wasm"));
-        Fetch::get(&*origin).guest().install(&host.plugin("fetcher.wasm"));
+        fs::write(setup.path("gauged.toml"), configuration).expect("written");
+        Guest::new("able").install(&setup.plugin("able.wasm"));
+        ping_guest_as("caller", &address, None).install(&setup.plugin("caller.wasm"));
+        Fetch::get(&*origin).guest().install(&setup.plugin("fetcher.wasm"));
 
-        let outcomes = |sample: &Sample| (outcome_of(sample, "caller"), http::outcome(sample));
+        let outcomes = |sample: &Sample| (module_outcome(sample, "caller"), http::outcome(sample));
         let late = (Some((TIMEOUT, 0.into())), Some((http::TIMEOUT, 0.into())));
         let stuck = |sample: &Sample, count: f64| {
-            let of = |plugin| about(sample, "plugin_stuck_operations", plugin);
+            let of = |plugin| plugin_metric(sample, "plugin_stuck_operations", plugin);
             of("caller") == Some(count) && of("fetcher") == Some(count)
         };
         names.fall_silent();
-        let mut agent = host.start(&[]);
+        let mut agent = setup.start(&[]);
         for _ in 0..4 {
             agent.wait(|sample| stuck(sample, ONE_NAME) && outcomes(sample) == late);
         }
         assert_eq!((web.connections(), server.connections()), (0, 0));
 
         names.resume();
-        let fine = (Some((FINE, "ping".into())), Some((200, "fine".into())));
+        let fine = (Some((SUCCESS, "ping".into())), Some((200, "fine".into())));
         agent.wait(|sample| stuck(sample, 0.0) && outcomes(sample) == fine);
 
         names.fall_silent();
         agent.wait(|sample| stuck(sample, ONE_NAME));
         agent.assert_undisturbed(&["able"]);
-        ends_in_time(agent);
+        assert_ends_in_time(agent);
         Ok(())
     });
 }

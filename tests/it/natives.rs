@@ -12,7 +12,7 @@ use gauged::config::{Config, Overrides};
 use gauged::sample::{MetricKind, Module, Sample, Value};
 use gauged::sink::{Style, encode};
 
-use crate::harness::{Host, Sample as Parsed, repository};
+use crate::harness::{Sample as Parsed, Setup, repository};
 
 fn config(root: &Path) -> Config {
     Config::load(&Overrides { root: Some(root.to_owned()), ..Overrides::default() }).expect("a valid configuration")
@@ -56,13 +56,13 @@ fn machines() -> Vec<PathBuf> {
 #[test]
 fn fixture_machines_match_expected_json() {
     for machine in machines() {
-        let host = tempfile::tempdir().expect("a temporary directory");
-        overlay(&machine, host.path());
-        let mut config = config(host.path());
+        let setup = tempfile::tempdir().expect("a temporary directory");
+        overlay(&machine, setup.path());
+        let mut config = config(setup.path());
         config.cpu_per_core = machine.ends_with("hotplug");
         let mut natives = natives(&config);
         if machine.join("next").is_dir() {
-            overlay(&machine.join("next"), host.path());
+            overlay(&machine.join("next"), setup.path());
         }
         let mut text = Vec::new();
         encode(&collect(&mut natives), Style::Pretty, &mut text);
@@ -72,11 +72,11 @@ fn fixture_machines_match_expected_json() {
 
 #[test]
 fn unreadable_file_gives_null_metrics_until_readable() {
-    let host = Host::configured("interval = \"100ms\"\n");
-    let root = host.path("host");
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    let root = setup.path("host");
     fs::create_dir(&root).expect("created");
     overlay(&repository().join("tests/fixtures/server"), &root);
-    let mut agent = host.start(&["--root", "host"]);
+    let mut agent = setup.start(&["--root", "host"]);
     agent.wait(|sample| sample["load"]["1min"] == 0.42);
     // The file is emptied, not removed: the agent keeps it open.
     fs::write(root.join("proc/loadavg"), "").expect("written");
@@ -169,9 +169,9 @@ fn portable_collector_agrees_with_linux_collectors() {
 
 #[test]
 fn per_core_option_adds_each_cpu() {
-    let host = Host::configured("[cpu]\nper_core = true\n");
-    let (sample, _): (Parsed, String) = host.once();
+    let setup = Setup::with_config("[cpu]\nper_core = true\n");
+    let (sample, _): (Parsed, String) = setup.once();
     let cpus = sample["cpu"].keys().filter(|key| key.starts_with("percent{cpu=")).count();
     assert_eq!(sample["cpu"]["count_logical"], cpus);
-    assert!(!Host::new().once().0["cpu"].contains_key("percent{cpu=\"0\"}"));
+    assert!(!Setup::new().once().0["cpu"].contains_key("percent{cpu=\"0\"}"));
 }

@@ -7,9 +7,9 @@ use std::sync::mpsc;
 
 use serde_json::Value;
 
-use crate::guest::{ANSWER, Guest, SECOND_VALUE, VALUE};
-use crate::harness::{Host, Sample, value};
-use crate::server::{Server, closed_port, echo_at};
+use crate::guest::{Guest, HOST_RESULT, SECOND_VALUE, VALUE};
+use crate::harness::{Sample, Setup, value};
+use crate::server::{Server, closed_port, unix_echo};
 
 /// The cases of the error in the interface `net`.
 pub const DENIED: u32 = 0;
@@ -20,16 +20,16 @@ pub const TIMEOUT: u32 = 4;
 const IO: u32 = 5;
 
 /// The metric `case` without an error.
-pub const FINE: u32 = 100;
+pub const SUCCESS: u32 = 100;
 
 /// A guest with functions for a connection: `$connect`, `$write` and `$read`. After each of them `$check` sets the metric
-/// `case` to [`FINE`] or the number of the error, sets `value` to the text of the error, and returns whether there was none.
+/// `case` to [`SUCCESS`] or the number of the error, sets `value` to the text of the error, and returns whether there was none.
 /// The handle of the connection is in `$handle`.
-fn connecting(address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
-    connecting_as("caller", address, timeout_ms, sent)
+fn connecting_guest(address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
+    connecting_guest_as("caller", address, timeout_ms, sent)
 }
 
-fn connecting_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
+fn connecting_guest_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
     let interface = "gauged:plugin/net@0.1.0";
     let mut guest = Guest::new(module)
         .second("case")
@@ -43,13 +43,13 @@ fn connecting_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &st
         "(global $handle (mut i32) (i32.const -1))
          (func $connect
             (call $net_connect (i32.const {at}) (i32.const {length}) (i32.const {is_some}) (i32.const {timeout})
-                (i32.const {ANSWER}))
-            (if (i32.eqz (i32.load8_u (i32.const {ANSWER})))
+                (i32.const {HOST_RESULT}))
+            (if (i32.eqz (i32.load8_u (i32.const {HOST_RESULT})))
                 (then (global.set $handle (i32.load (i32.const {error}))))))
          (func $write
-            (call $net_write (global.get $handle) (i32.const {sent_at}) (i32.const {sent_length}) (i32.const {ANSWER})))
+            (call $net_write (global.get $handle) (i32.const {sent_at}) (i32.const {sent_length}) (i32.const {HOST_RESULT})))
          (func $read (param $most i32)
-            (call $net_read (global.get $handle) (local.get $most) (i32.const {ANSWER})))
+            (call $net_read (global.get $handle) (local.get $most) (i32.const {HOST_RESULT})))
          (func $show (param $from i32)
             (i32.store (i32.const {VALUE}) (i32.const 4))
             (i32.store (i32.const {value}) (i32.load (local.get $from)))
@@ -57,17 +57,17 @@ fn connecting_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &st
          (func $check (result i32)
             (i32.store (i32.const {VALUE}) (i32.const 0))
             (i64.store (i32.const {value}) (i64.const 0))
-            (if (result i32) (i32.load8_u (i32.const {ANSWER}))
+            (if (result i32) (i32.load8_u (i32.const {HOST_RESULT}))
                 (then
                     (i32.store (i32.const {case}) (i32.load8_u (i32.const {error})))
                     (if (i32.ne (i32.load8_u (i32.const {error})) (i32.const {TIMEOUT}))
                         (then (call $show (i32.const {message}))))
                     i32.const 0)
                 (else
-                    (i32.store (i32.const {case}) (i32.const {FINE}))
+                    (i32.store (i32.const {case}) (i32.const {SUCCESS}))
                     i32.const 1)))",
-        error = ANSWER + 4,
-        message = ANSWER + 8,
+        error = HOST_RESULT + 4,
+        message = HOST_RESULT + 8,
         value = VALUE + 8,
         value_length = VALUE + 12,
         case = SECOND_VALUE + 8,
@@ -76,17 +76,17 @@ fn connecting_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &st
 
 /// Instructions that make the bytes of the last `$read` the guest's value.
 fn show_read() -> String {
-    format!("(call $show (i32.const {}))", ANSWER + 4)
+    format!("(call $show (i32.const {}))", HOST_RESULT + 4)
 }
 
 /// A guest that connects, sends `ping`, makes the reply its value, and closes the connection, at every tick.
-fn conversing(address: &str, timeout_ms: Option<u32>) -> Guest {
-    conversing_as("caller", address, timeout_ms)
+fn ping_guest(address: &str, timeout_ms: Option<u32>) -> Guest {
+    ping_guest_as("caller", address, timeout_ms)
 }
 
 /// The same guest with another module.
-pub fn conversing_as(module: &str, address: &str, timeout_ms: Option<u32>) -> Guest {
-    connecting_as(module, address, timeout_ms, "ping").before_collect(&format!(
+pub fn ping_guest_as(module: &str, address: &str, timeout_ms: Option<u32>) -> Guest {
+    connecting_guest_as(module, address, timeout_ms, "ping").before_collect(&format!(
         "(call $connect)
          (if (call $check) (then
             (call $write)
@@ -99,23 +99,23 @@ pub fn conversing_as(module: &str, address: &str, timeout_ms: Option<u32>) -> Gu
 }
 
 fn outcome(sample: &Sample) -> Option<(u32, Value)> {
-    outcome_of(sample, "caller")
+    module_outcome(sample, "caller")
 }
 
 /// The metrics `case` and `value` of a module.
-pub fn outcome_of(sample: &Sample, module: &str) -> Option<(u32, Value)> {
+pub fn module_outcome(sample: &Sample, module: &str) -> Option<(u32, Value)> {
     Some((sample.get(module)?.get("case")?.as_u64()? as u32, value(sample, module)?))
 }
 
-/// A host whose guest has these grants.
-fn granting(granted: &[&str]) -> Host {
-    Host::configured(&format!("[plugins.caller]\ntimeout = \"10s\"\nconnect = {granted:?}\n"))
+/// A setup whose guest has these grants.
+fn granting(granted: &[&str]) -> Setup {
+    Setup::with_config(&format!("[plugins.caller]\ntimeout = \"10s\"\nconnect = {granted:?}\n"))
 }
 
 /// Runs a guest once; returns `case` and `value`.
-fn run(host: &Host, guest: &Guest) -> (u32, Value) {
-    guest.install(&host.plugin("caller.wasm"));
-    let (sample, log) = host.once();
+fn run(setup: &Setup, guest: &Guest) -> (u32, Value) {
+    guest.install(&setup.plugin("caller.wasm"));
+    let (sample, log) = setup.once();
     outcome(&sample).unwrap_or_else(|| panic!("{sample:?}\n{log}"))
 }
 
@@ -125,38 +125,38 @@ fn contains(value: &Value, text: &str) -> bool {
 
 #[test]
 fn connection_sends_and_receives_bytes() {
-    let server = Server::echoing();
+    let server = Server::echo();
     let port = server.port();
     for (granted, address) in [
         (format!("127.0.0.1:{port}"), format!("[::ffff:127.0.0.1]:{port}")),
         (format!("LocalHost:{port}"), format!("localhost:{port}")),
     ] {
-        assert_eq!(run(&granting(&[&granted]), &conversing(&address, None)), (FINE, "ping".into()));
+        assert_eq!(run(&granting(&[&granted]), &ping_guest(&address, None)), (SUCCESS, "ping".into()));
     }
 }
 
 #[test]
 fn only_granted_addresses_are_connected_to() {
-    let server = Server::echoing();
+    let server = Server::echo();
     let port = server.port();
-    let host = granting(&["db:5432", "127.0.0.1:1", "unix:/run/db/*"]);
+    let setup = granting(&["db:5432", "127.0.0.1:1", "unix:/run/db/*"]);
     for (address, line) in [
         (format!("127.0.0.1:{port}"), format!("connect = [\"127.0.0.1:{port}\"]")),
         ("DB:5433".to_owned(), "connect = [\"db:5433\"]".to_owned()),
         ("169.254.169.254:80".to_owned(), "connect = [\"169.254.169.254:80\"]".to_owned()),
         ("unix:/run/other".to_owned(), "connect = [\"unix:/run/other\"]".to_owned()),
     ] {
-        assert_eq!(run(&host, &conversing(&address, None)), (DENIED, line.into()));
+        assert_eq!(run(&setup, &ping_guest(&address, None)), (DENIED, line.into()));
     }
     for address in ["db", "db:0", "127.1:1", "unix:run/db/x", "unix:/run/db/../x", "db:5432@127.0.0.1:1"] {
-        let (case, message) = run(&host, &conversing(address, None));
+        let (case, message) = run(&setup, &ping_guest(address, None));
         assert!(case == INVALID_ADDRESS && contains(&message, address), "{address}: {message}");
     }
-    assert_eq!(run(&host, &conversing("unix:/proc/self/cwd/x", None)).0, DENIED);
+    assert_eq!(run(&setup, &ping_guest("unix:/proc/self/cwd/x", None)).0, DENIED);
     assert_eq!(server.connections(), 0);
 
     let refused = format!("127.0.0.1:{}", closed_port());
-    let (case, message) = run(&granting(&[&refused]), &conversing(&refused, None));
+    let (case, message) = run(&granting(&[&refused]), &ping_guest(&refused, None));
     assert!(case == CONNECT && contains(&message, "refused"), "{message}");
 }
 
@@ -166,20 +166,20 @@ fn unix_sockets_need_a_matching_grant() {
     let root = sockets.path().canonicalize().expect("it exists");
     for directory in ["run/open", "run/closed"] {
         fs::create_dir_all(root.join(directory)).expect("created");
-        echo_at(&root.join(directory).join("socket"));
+        unix_echo(&root.join(directory).join("socket"));
     }
     fs::write(root.join("run/open/file"), "").expect("written");
     symlink("socket", root.join("run/open/within")).expect("linked");
     symlink("../closed/socket", root.join("run/open/out")).expect("linked");
     symlink("../closed", root.join("run/open/directory")).expect("linked");
-    let host = granting(&["unix:/run/open/*", "unix:/run/open/directory/*"]);
+    let setup = granting(&["unix:/run/open/*", "unix:/run/open/directory/*"]);
     let connect = |path: &str| {
-        conversing(&format!("unix:{path}"), None).install(&host.plugin("caller.wasm"));
-        let (sample, log) = host.once_with(&["--root", root.to_str().expect("text")]);
+        ping_guest(&format!("unix:{path}"), None).install(&setup.plugin("caller.wasm"));
+        let (sample, log) = setup.once_with(&["--root", root.to_str().expect("text")]);
         outcome(&sample).unwrap_or_else(|| panic!("{sample:?}\n{log}"))
     };
-    assert_eq!(connect("/run/open/socket"), (FINE, "ping".into()));
-    assert_eq!(connect("/run/open/within"), (FINE, "ping".into()));
+    assert_eq!(connect("/run/open/socket"), (SUCCESS, "ping".into()));
+    assert_eq!(connect("/run/open/within"), (SUCCESS, "ping".into()));
     let line = "connect = [\"unix:/run/closed/socket\"]";
     assert_eq!(connect("/run/open/out"), (DENIED, line.into()));
     assert_eq!(connect("/run/open/directory/socket"), (DENIED, line.into()));
@@ -193,17 +193,17 @@ fn connection_operations_have_a_deadline() {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let address = silent.address.to_string();
-    let host = Host::configured(&format!(
+    let setup = Setup::with_config(&format!(
         "interval = \"200ms\"\n[plugins.caller]\ntimeout = \"1s\"\nconnect = [\"{address}\"]\n"
     ));
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    let mut agent = host.start(&[]);
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    let mut agent = setup.start(&[]);
     agent.wait(|sample| value(sample, "good").is_some());
     for timeout in [Some(20), None] {
-        conversing(&address, timeout).install(&host.plugin("caller.wasm"));
+        ping_guest(&address, timeout).install(&setup.plugin("caller.wasm"));
         let sample = agent.wait(|sample| outcome(sample).is_some());
         assert_eq!(outcome(&sample), Some((TIMEOUT, 0.into())), "{}", agent.log());
-        fs::remove_file(host.plugin("caller.wasm")).expect("removed");
+        fs::remove_file(setup.plugin("caller.wasm")).expect("removed");
         agent.wait(|sample| outcome(sample).is_none());
     }
     agent.assert_never_absent("good");
@@ -214,7 +214,7 @@ fn connection_operations_have_a_deadline() {
         std::thread::park();
     });
     let address = stubborn.address.to_string();
-    let guest = connecting(&address, Some(200), &"x".repeat(60_000)).before_collect(
+    let guest = connecting_guest(&address, Some(200), &"x".repeat(60_000)).before_collect(
         "(call $connect)
          (if (call $check) (then (loop $on (call $write) (br_if $on (call $check)))))",
     );
@@ -230,22 +230,22 @@ fn connection_lives_as_long_as_its_guest() {
         let _ = sender.send(());
     });
     let address = server.address.to_string();
-    let host = Host::configured(&format!("interval = \"100ms\"\n[plugins.caller]\nconnect = [\"{address}\"]\n"));
-    let guest = connecting(&address, None, "ping").before_collect(&format!(
+    let setup = Setup::with_config(&format!("interval = \"100ms\"\n[plugins.caller]\nconnect = [\"{address}\"]\n"));
+    let guest = connecting_guest(&address, None, "ping").before_collect(&format!(
         "(if (i32.lt_s (global.get $handle) (i32.const 0)) (then
             (call $connect) (if (i32.eqz (call $check)) (then unreachable))))
          (call $write)
          (if (call $check) (then (call $read (i32.const 100)) (if (call $check) (then {}))))",
         show_read()
     ));
-    guest.install(&host.plugin("caller.wasm"));
-    let mut agent = host.start(&[]);
+    guest.install(&setup.plugin("caller.wasm"));
+    let mut agent = setup.start(&[]);
     for _ in 0..3 {
         let sample = agent.wait(|sample| outcome(sample).is_some());
-        assert_eq!(outcome(&sample), Some((FINE, "ping".into())), "{}", agent.log());
+        assert_eq!(outcome(&sample), Some((SUCCESS, "ping".into())), "{}", agent.log());
     }
     assert_eq!(server.connections(), 1);
-    fs::remove_file(host.plugin("caller.wasm")).expect("removed");
+    fs::remove_file(setup.plugin("caller.wasm")).expect("removed");
     ends.recv_timeout(crate::harness::DEADLINE).expect("the connection is closed with the guest");
     agent.next();
 }
@@ -257,43 +257,43 @@ fn open_connections_per_guest_are_limited() {
     });
     let address = server.address.to_string();
     // One more than the limit.
-    let guest = connecting(&address, None, "").before_collect(
+    let guest = connecting_guest(&address, None, "").before_collect(
         "(local $left i32) (local.set $left (i32.const 17))
          (loop $on
             (call $connect)
             (local.set $left (i32.sub (local.get $left) (i32.const 1)))
             (br_if $on (i32.and (call $check) (i32.ne (local.get $left) (i32.const 0)))))",
     );
-    let host = granting(&[&address]);
-    let (case, message) = run(&host, &guest);
+    let setup = granting(&[&address]);
+    let (case, message) = run(&setup, &guest);
     assert!(case == CONNECT && contains(&message, "16 connections are open"), "{message}");
     assert_eq!(server.connections(), 16, "the excess connection is not attempted");
     // After one is closed, another can be opened.
     let again = guest.with("(func $again (call $close (global.get $handle)) (call $connect) (drop (call $check)))");
     let again = again.after_collect("(call $again)");
-    assert_eq!(run(&host, &again), (FINE, 0.into()));
+    assert_eq!(run(&setup, &again), (SUCCESS, 0.into()));
 }
 
 #[test]
 fn read_returns_at_most_the_requested_bytes() {
-    let server = Server::echoing();
+    let server = Server::echo();
     let address = server.address.to_string();
-    let host = granting(&[&address]);
+    let setup = granting(&[&address]);
     let reading = |most: u32, after: &str| {
-        connecting(&address, None, "ping").before_collect(&format!(
+        connecting_guest(&address, None, "ping").before_collect(&format!(
             "(call $connect) (if (i32.eqz (call $check)) (then unreachable))
              (call $write) (if (i32.eqz (call $check)) (then unreachable))
              (call $read (i32.const {most})) (if (call $check) (then {after}))
              (call $close (global.get $handle))"
         ))
     };
-    assert_eq!(run(&host, &reading(2, &show_read())), (FINE, "pi".into()));
-    assert_eq!(run(&host, &reading(u32::MAX, &show_read())), (FINE, "ping".into()));
-    assert_eq!(run(&host, &reading(0, &show_read())).0, IO);
+    assert_eq!(run(&setup, &reading(2, &show_read())), (SUCCESS, "pi".into()));
+    assert_eq!(run(&setup, &reading(u32::MAX, &show_read())), (SUCCESS, "ping".into()));
+    assert_eq!(run(&setup, &reading(0, &show_read())).0, IO);
 
     let closing = Server::start(|mut stream| {
         let _ = stream.read(&mut [0; 4]);
     });
     let address = closing.address.to_string();
-    assert_eq!(run(&granting(&[&address]), &conversing(&address, None)), (FINE, "".into()), "closed by the peer");
+    assert_eq!(run(&granting(&[&address]), &ping_guest(&address, None)), (SUCCESS, "".into()), "closed by the peer");
 }

@@ -4,11 +4,11 @@ use std::io::Read as _;
 use std::process::Stdio;
 
 use crate::guest::Guest;
-use crate::harness::{Host, parse, value};
+use crate::harness::{Setup, parse, value};
 
 #[test]
 fn piped_output_is_one_line_with_native_modules() {
-    let output = Host::new().run(&["--once"]);
+    let output = Setup::new().run(&["--once"]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).expect("text");
     assert_eq!(text.matches('\n').count(), 1, "{text}");
@@ -29,15 +29,15 @@ fn piped_output_is_one_line_with_native_modules() {
 
 #[test]
 fn cpu_is_measured_over_250_ms() {
-    let host = Host::new();
+    let setup = Setup::new();
     let start = std::time::Instant::now();
-    host.once();
+    setup.once();
     assert!(start.elapsed() >= std::time::Duration::from_millis(250));
 }
 
 #[test]
 fn pretty_option_prints_several_lines() {
-    let output = Host::new().run(&["--once", "--pretty"]);
+    let output = Setup::new().run(&["--once", "--pretty"]);
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(text.starts_with("{\n  \"agent\": {\n    \"timestamp\":"), "{text}");
     parse(&text);
@@ -45,29 +45,30 @@ fn pretty_option_prints_several_lines() {
 
 #[test]
 fn terminal_output_is_pretty_printed() {
-    let host = Host::new();
+    let setup = Setup::new();
     // script(1) runs a command on a terminal and prints its output.
     let command = format!("{} --once", env!("CARGO_BIN_EXE_gauged"));
     let mut script = std::process::Command::new("script");
-    let output = script.args(["-qec", &command, "/dev/null"]).current_dir(host.path("")).stdin(Stdio::null()).output();
+    let output = script.args(["-qec", &command, "/dev/null"]).current_dir(setup.path("")).stdin(Stdio::null()).output();
     let text = String::from_utf8(output.expect("script(1) of util-linux runs").stdout).expect("text");
     assert!(text.contains("{\r\n  \"agent\": {\r\n"), "{text}");
 }
 
 #[test]
 fn sample_waits_for_plugins_to_load() {
-    let host = Host::new();
-    Guest::new("one").value(7).install(&host.plugin("one.wasm"));
-    Guest::new("two").install(&host.plugin("two.wasm"));
-    let (sample, log) = host.once();
+    let setup = Setup::new();
+    Guest::new("one").value(7).install(&setup.plugin("one.wasm"));
+    Guest::new("two").install(&setup.plugin("two.wasm"));
+    let (sample, log) = setup.once();
     assert_eq!(value(&sample, "one"), Some(7.into()), "{log}");
     assert_eq!(value(&sample, "two"), Some(1.into()), "{log}");
 }
 
 #[test]
 fn closed_output_pipe_exits_with_0() {
-    let host = Host::new();
-    let mut child = host.command(&["--once"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let setup = Setup::new();
+    let mut child =
+        setup.command(&["--once"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     drop(child.stdout.take());
     let status = child.wait().expect("it ends");
     let mut log = String::new();
@@ -78,18 +79,18 @@ fn closed_output_pipe_exits_with_0() {
 #[test]
 fn full_output_device_exits_with_1() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    let output = Host::new().command(&["--once"]).stdout(full).output().expect("it runs");
+    let output = Setup::new().command(&["--once"]).stdout(full).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("No space left"));
 }
 
 #[test]
 fn root_option_selects_the_measured_host() {
-    let host = Host::new();
-    let root = host.path("host");
+    let setup = Setup::new();
+    let root = setup.path("host");
     std::fs::create_dir_all(root.join("proc")).expect("created");
     std::fs::write(root.join("proc/loadavg"), "1.50 2.25 3.00 4/567 890\n").expect("written");
-    let (sample, log) = host.once_with(&["--root", "host"]);
+    let (sample, log) = setup.once_with(&["--root", "host"]);
     assert_eq!(sample["load"]["5min"], 2.25);
     assert!(sample["memory"]["total"].is_null() && sample["cpu"]["percent"].is_null());
     assert_eq!(log.matches("host/proc/meminfo").count(), 1, "{log}");

@@ -11,37 +11,37 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::guest::Guest;
-use crate::harness::Host;
+use crate::harness::Setup;
 
 /// The exit status and the output of a command.
-pub struct Said {
+pub struct CommandOutput {
     pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+    pub stdout: String,
+    pub stderr: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// The standard output, parsed.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {}{}", self.out, self.err))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {}{}", self.stdout, self.stderr))
     }
 }
 
-impl From<Output> for Said {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("text");
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 
-/// Runs `gauged plugin …` in a host's directory.
-pub fn plugin(host: &Host, arguments: &[&str]) -> Said {
-    host.run(&[&["plugin"], arguments].concat()).into()
+/// Runs `gauged plugin …` in a setup's directory.
+pub fn plugin(setup: &Setup, arguments: &[&str]) -> CommandOutput {
+    setup.run(&[&["plugin"], arguments].concat()).into()
 }
 
-/// Writes a guest to a file in a host's directory; returns the path.
-pub fn write_plugin(host: &Host, guest: &Guest, name: &str) -> PathBuf {
-    let file = host.path(name);
+/// Writes a guest to a file in a setup's directory; returns the path.
+pub fn write_plugin(setup: &Setup, guest: &Guest, name: &str) -> PathBuf {
+    let file = setup.path(name);
     std::fs::write(&file, guest.module()).expect("written");
     file
 }

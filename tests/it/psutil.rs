@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::harness::{DEADLINE, Host, Sample, repository};
+use crate::harness::{DEADLINE, Sample, Setup, repository};
 use crate::requirement::{self, Python};
 
 /// More than one second, below which psutil's percentages are too low.
@@ -129,8 +129,8 @@ fn native_numbers_equal_psutil() {
     let Some(python) = requirement::python("psutil") else { return };
     let mut peer = Peer::start(&python);
     load();
-    let host = Host::configured("interval = \"2s\"\n[cpu]\nper_core = true\n");
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config("interval = \"2s\"\n[cpu]\nper_core = true\n");
+    let mut agent = setup.start(&[]);
     // Percentages need a tick before.
     agent.next();
 

@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::guest::{Guest, RETURNED, install};
-use crate::harness::{Agent, DEADLINE, Host, Sample, about, faults, lines_about, value};
-use crate::hot_load::{SETTLE, assert_one_instance, counting, values, write_in_parts};
+use crate::guest::{COLLECT_RESULT, Guest, install};
+use crate::harness::{Agent, DEADLINE, Sample, Setup, fault_count, lines_about, plugin_metric, value};
+use crate::hot_load::{SETTLE, assert_one_instance, call_counter, values, write_in_parts};
 
 /// An agent with two plugins that count their calls: `steady` at every tick, and `rare` at every fourth.
-fn start() -> (Host, Agent) {
+fn start() -> (Setup, Agent) {
     start_with("")
 }
 
-fn start_with(tables: &str) -> (Host, Agent) {
-    let host = Host::configured(&format!("interval = \"250ms\"\n[plugins.rare]\ninterval = \"1s\"\n{tables}"));
-    counting("steady").install(&host.plugin("steady.wasm"));
-    counting("rare").install(&host.plugin("rare.wasm"));
-    let mut agent = host.start(&[]);
+fn start_with(tables: &str) -> (Setup, Agent) {
+    let setup = Setup::with_config(&format!("interval = \"250ms\"\n[plugins.rare]\ninterval = \"1s\"\n{tables}"));
+    call_counter("steady").install(&setup.plugin("steady.wasm"));
+    call_counter("rare").install(&setup.plugin("rare.wasm"));
+    let mut agent = setup.start(&[]);
     agent.wait(|sample| value(sample, "steady").is_some());
-    (host, agent)
+    (setup, agent)
 }
 
 /// Asserts that the other plugins have kept their instances and were called when they were due.
@@ -33,7 +33,7 @@ fn assert_others_undisturbed(agent: &Agent) {
     for module in ["steady", "rare"] {
         assert_one_instance(agent, module);
     }
-    let moments: Vec<f64> = (agent.seen().iter())
+    let moments: Vec<f64> = (agent.samples().iter())
         .filter(|sample| value(sample, "rare").is_some())
         .map(|sample| sample["agent"]["timestamp"].as_f64().expect("a number"))
         .skip(1)
@@ -47,8 +47,8 @@ fn version(sample: &Sample, plugin: &str) -> Option<Value> {
 
 #[test]
 fn file_rewritten_in_place_loads_when_complete() {
-    let (host, mut agent) = start();
-    let file = host.plugin("changing.wasm");
+    let (setup, mut agent) = start();
+    let file = setup.plugin("changing.wasm");
     Guest::new("changing").value(1).install(&file);
     agent.wait(|sample| value(sample, "changing") == Some(1.into()));
     // At the speed of a copy over a network.
@@ -62,7 +62,7 @@ fn file_rewritten_in_place_loads_when_complete() {
             .filter(|line| line.contains("remedy=\"copy it again\" consequence=\"the previous version continues\""))
             .count()
     };
-    let lines = agent.wait_log_of("changing", 2);
+    let lines = agent.wait_plugin_log("changing", 2);
     let before = incomplete(&lines);
     assert!(longest >= SETTLE || before == 0, "{lines:#?}");
     // With pauses in which the incomplete file counts as complete.
@@ -103,8 +103,8 @@ fn meanwhile(mut often: impl FnMut(usize) + Send, once: impl FnOnce()) {
 
 #[test]
 fn last_of_rapid_swaps_is_served() {
-    let (host, mut agent) = start();
-    let file = host.plugin("changing.wasm");
+    let (setup, mut agent) = start();
+    let file = setup.plugin("changing.wasm");
     let versions: Vec<Vec<u8>> = (1..=3).map(|value| Guest::new("changing").value(value).module()).collect();
     install(&versions[0], &file);
     agent.wait(|sample| value(sample, "changing") == Some(1.into()));
@@ -128,15 +128,15 @@ fn last_of_rapid_swaps_is_served() {
         assert_eq!(value(&agent.next(), "changing"), Some(3.into()));
     }
     let sample = agent.next();
-    assert_eq!(faults(&sample, "changing", "load"), 0.0, "{}", agent.log());
+    assert_eq!(fault_count(&sample, "changing", "load"), 0.0, "{}", agent.log());
     assert_others_undisturbed(&agent);
 }
 
 #[test]
 fn file_recreated_at_once_keeps_its_instance() {
-    let (host, mut agent) = start();
-    let file = host.plugin("changing.wasm");
-    let content = counting("changing").module();
+    let (setup, mut agent) = start();
+    let file = setup.plugin("changing.wasm");
+    let content = call_counter("changing").module();
     install(&content, &file);
     agent.wait(|sample| value(sample, "changing").is_some());
     fs::remove_file(&file).expect("removed");
@@ -156,19 +156,19 @@ fn file_recreated_at_once_keeps_its_instance() {
 
 #[test]
 fn directory_of_links_is_swapped_at_once() {
-    let (host, mut agent) = start();
+    let (setup, mut agent) = start();
     // Kubernetes publishes a ConfigMap like this: the files are links into `..data`, which is a link to a directory.
     let publish = |name: &str, files: &[(&str, &Guest)]| {
-        fs::create_dir(host.plugin(name)).expect("created");
+        fs::create_dir(setup.plugin(name)).expect("created");
         for (file, guest) in files {
-            fs::write(host.plugin(name).join(format!("{file}.wasm")), guest.module()).expect("written");
+            fs::write(setup.plugin(name).join(format!("{file}.wasm")), guest.module()).expect("written");
         }
-        symlink(name, host.plugin("..data_tmp")).expect("linked");
-        fs::rename(host.plugin("..data_tmp"), host.plugin("..data")).expect("swapped");
+        symlink(name, setup.plugin("..data_tmp")).expect("linked");
+        fs::rename(setup.plugin("..data_tmp"), setup.plugin("..data")).expect("swapped");
     };
     let link =
-        |file: &str| symlink(format!("..data/{file}.wasm"), host.plugin(&format!("{file}.wasm"))).expect("linked");
-    let (same, gone) = (counting("same"), Guest::new("gone"));
+        |file: &str| symlink(format!("..data/{file}.wasm"), setup.plugin(&format!("{file}.wasm"))).expect("linked");
+    let (same, gone) = (call_counter("same"), Guest::new("gone"));
     publish("..1", &[("changed", &Guest::new("changed").value(1)), ("same", &same), ("gone", &gone)]);
     for file in ["changed", "same", "gone"] {
         link(file);
@@ -177,8 +177,8 @@ fn directory_of_links_is_swapped_at_once() {
 
     publish("..2", &[("changed", &Guest::new("changed").value(2)), ("same", &same), ("new", &Guest::new("new"))]);
     link("new");
-    fs::remove_file(host.plugin("gone.wasm")).expect("removed");
-    fs::remove_dir_all(host.plugin("..1")).expect("removed");
+    fs::remove_file(setup.plugin("gone.wasm")).expect("removed");
+    fs::remove_dir_all(setup.plugin("..1")).expect("removed");
     agent.wait(|sample| {
         value(sample, "changed") == Some(2.into()) && value(sample, "new").is_some() && value(sample, "gone").is_none()
     });
@@ -192,8 +192,8 @@ fn directory_of_links_is_swapped_at_once() {
 #[test]
 fn call_in_flight_ends_on_its_own_version() {
     // A busy machine makes the call longer, which must not be a fault.
-    let (host, mut agent) = start_with("[plugins.slow]\ntimeout = \"30s\"\n");
-    let file = host.plugin("slow.wasm");
+    let (setup, mut agent) = start_with("[plugins.slow]\ntimeout = \"30s\"\n");
+    let file = setup.plugin("slow.wasm");
     // A call takes longer than the interval: one is always in flight.
     let busy = "(local $left i64) (local.set $left (i64.const 500000000))
                 (loop $on (local.set $left (i64.sub (local.get $left) (i64.const 1)))
@@ -201,7 +201,7 @@ fn call_in_flight_ends_on_its_own_version() {
                 i32.const 64";
     Guest::new("slow").value(1).collect(busy).install(&file);
     agent.wait(|sample| value(sample, "slow") == Some(1.into()));
-    agent.wait(|sample| about(sample, "plugin_skipped_total", "slow") >= Some(1.0));
+    agent.wait(|sample| plugin_metric(sample, "plugin_skipped_total", "slow") >= Some(1.0));
     Guest::new("slow").version("2.0.0").value(2).install(&file);
     agent.wait(|sample| value(sample, "slow") == Some(2.into()));
     for _ in 0..8 {
@@ -214,20 +214,20 @@ fn call_in_flight_ends_on_its_own_version() {
 
 #[test]
 fn version_failing_configure_is_tried_once() {
-    let (host, mut agent) = start();
-    let file = host.plugin("changing.wasm");
-    counting("changing").install(&file);
+    let (setup, mut agent) = start();
+    let file = setup.plugin("changing.wasm");
+    call_counter("changing").install(&file);
     agent.wait(|sample| value(sample, "changing").is_some());
-    counting("changing").version("2.0.0").configure("unreachable").install(&file);
-    agent.wait(|sample| faults(sample, "changing", "load") == 1.0);
+    call_counter("changing").version("2.0.0").configure("unreachable").install(&file);
+    agent.wait(|sample| fault_count(sample, "changing", "load") == 1.0);
     for round in 1..=3 {
         // The load of another plugin shows that the directory was read again.
-        Guest::new("other").value(round).install(&host.plugin("other.wasm"));
+        Guest::new("other").value(round).install(&setup.plugin("other.wasm"));
         agent.wait(|sample| value(sample, "other") == Some(round.into()));
     }
     let sample = agent.next();
-    assert_eq!(faults(&sample, "changing", "load"), 1.0);
-    let lines = agent.wait_log_of("changing", 2);
+    assert_eq!(fault_count(&sample, "changing", "load"), 1.0);
+    let lines = agent.wait_plugin_log("changing", 2);
     assert!(lines.len() == 2 && lines[1].contains("file=plugins/changing.wasm version=2.0.0 "), "{lines:#?}");
     assert_one_instance(&agent, "changing");
     assert_others_undisturbed(&agent);
@@ -256,21 +256,22 @@ impl Resources {
 
 #[test]
 fn thousand_replacements_leak_no_resources() {
-    let (host, mut agent) = start();
+    let (setup, mut agent) = start();
     let plugins: Vec<String> = (0..50).map(|n| format!("p{n}")).collect();
     // The guest returns no module, so that all plugins can be made of the same file.
-    let guest = |version: &str| Guest::new("none").patch(RETURNED + 8, &[0]).version(version);
+    let guest = |version: &str| Guest::new("none").patch(COLLECT_RESULT + 8, &[0]).version(version);
     let good: Vec<Vec<u8>> = ["1", "2", "3"].map(|version| guest(version).module()).into();
     let broken = guest("broken").configure("unreachable").module();
-    let put = |content: &[u8]| plugins.iter().for_each(|name| install(content, &host.plugin(&format!("{name}.wasm"))));
+    let put = |content: &[u8]| plugins.iter().for_each(|name| install(content, &setup.plugin(&format!("{name}.wasm"))));
     let round = |agent: &mut Agent| {
         for (content, version_shown) in good.iter().zip(["1", "2", "3"]) {
             put(content);
             agent.wait(|sample| plugins.iter().all(|name| version(sample, name) == Some(version_shown.into())));
         }
         put(&broken);
-        let is_rejected =
-            |sample: &Sample| plugins.iter().all(|name| about(sample, "plugin_file_rejected", name) == Some(1.0));
+        let is_rejected = |sample: &Sample| {
+            plugins.iter().all(|name| plugin_metric(sample, "plugin_file_rejected", name) == Some(1.0))
+        };
         agent.wait(is_rejected);
     };
     round(&mut agent);

@@ -6,13 +6,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::guest::Guest;
-use crate::harness::{Agent, Host, Sample, repository, value, wait_until};
+use crate::harness::{Agent, Sample, Setup, repository, value, wait_until};
 
 /// How long a shutdown may take.
 const MAX_SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Asserts that the agent shuts down in time after SIGTERM.
-pub fn ends_in_time(mut agent: Agent) {
+pub fn assert_ends_in_time(mut agent: Agent) {
     let (status, took) = agent.terminate();
     assert!(status.success() && took < MAX_SHUTDOWN, "{status} after {took:?}\n{}", agent.log());
 }
@@ -23,19 +23,19 @@ fn timestamp(sample: &Sample) -> f64 {
 
 #[test]
 fn samples_are_on_the_multiples_of_the_interval() {
-    let mut agent = Host::new().start(&["--interval", "200ms"]);
+    let mut agent = Setup::new().start(&["--interval", "200ms"]);
     let millis: Vec<i64> = (0..6).map(|_| (timestamp(&agent.next()) * 1000.0).round() as i64).collect();
     assert!(millis.iter().all(|millis| millis % 200 == 0), "{millis:?}");
     let ticks: Vec<i64> = millis.iter().map(|millis| millis / 200).collect();
-    let missed = agent.seen().last().expect("seen")["agent"]["missed_ticks_total"].as_i64().expect("a number");
+    let missed = agent.samples().last().expect("seen")["agent"]["missed_ticks_total"].as_i64().expect("a number");
     assert_eq!(ticks[5] - ticks[0], 5 + missed, "{ticks:?}, {missed} missed");
     assert!(ticks.windows(2).all(|pair| pair[1] > pair[0]), "{ticks:?}");
-    assert_eq!(agent.seen()[0]["agent"]["interval"], 0.2);
+    assert_eq!(agent.samples()[0]["agent"]["interval"], 0.2);
 }
 
 #[test]
 fn whole_second_timestamps_are_integers() {
-    let mut agent = Host::new().start(&["--interval", "1s"]);
+    let mut agent = Setup::new().start(&["--interval", "1s"]);
     assert!(agent.next()["agent"]["timestamp"].is_u64());
 }
 
@@ -52,9 +52,9 @@ fn sleep_counts(pid: u32) -> Vec<(String, String)> {
 
 #[test]
 fn threads_sleep_between_ticks_with_plugins_loaded() {
-    let host = Host::new();
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    let mut agent = host.start(&["--interval", "3s"]);
+    let setup = Setup::new();
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    let mut agent = setup.start(&["--interval", "3s"]);
     agent.wait(|sample| value(sample, "good").is_some());
     // A second without a wake-up: on a busy machine the work of a tick may take part of the first one.
     wait_until("a second in which no thread wakes", || {
@@ -68,10 +68,10 @@ fn threads_sleep_between_ticks_with_plugins_loaded() {
 #[test]
 fn ends_cleanly_on_both_signals() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut agent = Host::new().start(&["--interval", "100ms"]);
+        let mut agent = Setup::new().start(&["--interval", "100ms"]);
         agent.next();
         agent.signal(signal);
-        let (status, took) = agent.wait_end();
+        let (status, took) = agent.wait_exit();
         assert!(status.success(), "{status}\n{}", agent.log());
         assert!(took < MAX_SHUTDOWN, "{took:?}");
         assert!(agent.log().contains("shutting down"));
@@ -81,11 +81,11 @@ fn ends_cleanly_on_both_signals() {
 #[test]
 fn unread_output_does_not_delay_shutdown() {
     // The sample of 512 CPUs is longer than the pipe, which is open and never read: the pipe fills, and the write blocks.
-    let host = Host::configured("interval = \"100ms\"\n[cpu]\nper_core = true\n");
+    let setup = Setup::with_config("interval = \"100ms\"\n[cpu]\nper_core = true\n");
     let (pipe, writer) = std::io::pipe().expect("a pipe");
     let capacity = rustix::pipe::fcntl_setpipe_size(&pipe, 4096).expect("shrunk");
     let machine = repository().join("tests/fixtures/cpus-512");
-    let command = host.command(&["--root", machine.to_str().expect("text")]);
+    let command = setup.command(&["--root", machine.to_str().expect("text")]);
     let mut agent = Agent::start_with_output(command, writer.into());
     wait_until("a full pipe", || rustix::io::ioctl_fionread(&pipe).expect("a size") == capacity as u64);
     let (status, took) = agent.terminate();
@@ -95,9 +95,9 @@ fn unread_output_does_not_delay_shutdown() {
 
 #[test]
 fn closed_output_pipe_ends_the_agent_quietly() {
-    let host = Host::new();
+    let setup = Setup::new();
     let mut child =
-        host.command(&["--interval", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        setup.command(&["--interval", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -106,11 +106,11 @@ fn closed_output_pipe_ends_the_agent_quietly() {
 #[test]
 fn failing_output_is_reported_once() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    let host = Host::new();
-    let mut agent = Agent::start_with_output(host.command(&["--interval", "100ms"]), full.into());
+    let setup = Setup::new();
+    let mut agent = Agent::start_with_output(setup.command(&["--interval", "100ms"]), full.into());
     agent.wait_log("samples lost: standard output not writable");
     // Samples cannot be read here: the plugin's messages show that ticks go on.
-    Guest::new("ticks").logs(1, "another tick").install(&host.plugin("ticks.wasm"));
+    Guest::new("ticks").logs(1, "another tick").install(&setup.plugin("ticks.wasm"));
     agent.wait_log_lines("another tick", 10);
     let (status, _) = agent.terminate();
     assert!(status.success(), "{status}");
@@ -120,24 +120,24 @@ fn failing_output_is_reported_once() {
 
 #[test]
 fn unwritable_log_loses_only_log_lines() {
-    let host = Host::new();
-    Guest::new("talks").logs(1, "hello").install(&host.plugin("talks.wasm"));
+    let setup = Setup::new();
+    Guest::new("talks").logs(1, "hello").install(&setup.plugin("talks.wasm"));
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    let output = host.command(&["--once"]).stderr(full()).output().expect("it runs");
+    let output = setup.command(&["--once"]).stderr(full()).output().expect("it runs");
     assert!(output.status.success() && !output.stdout.is_empty());
-    let wrong = host.command(&["--config", "none"]).stderr(full()).output().expect("it runs");
+    let wrong = setup.command(&["--config", "none"]).stderr(full()).output().expect("it runs");
     assert_eq!(wrong.status.code(), Some(2));
 }
 
 #[test]
 fn unread_log_delays_neither_ticks_nor_shutdown() {
-    let host = Host::new();
+    let setup = Setup::new();
     for name in 0..200 {
         // Each of these is a line in the log; together they are more than the pipe holds.
-        std::fs::write(host.plugin(&format!("no plugin {name}.wasm")), "x").expect("written");
+        std::fs::write(setup.plugin(&format!("no plugin {name}.wasm")), "x").expect("written");
     }
     let mut child =
-        host.command(&["--interval", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        setup.command(&["--interval", "100ms"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     rustix::pipe::fcntl_setpipe_size(child.stderr.as_ref().expect("piped"), 4096).expect("shrunk");
     let mut samples = std::io::BufReader::new(child.stdout.take().expect("piped"));
     for _ in 0..20 {

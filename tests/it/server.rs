@@ -38,22 +38,22 @@ impl Server {
     }
 
     /// An HTTP server that sends these bytes after each request.
-    pub fn answering(response: impl Into<Vec<u8>>) -> Self {
+    pub fn responding(response: impl Into<Vec<u8>>) -> Self {
         let response = response.into();
         Self::start(move |mut stream| {
-            request(&mut stream);
+            read_request(&mut stream);
             // The client may close the connection before it has read everything.
             let _ = stream.write_all(&response);
         })
     }
 
     /// A server that sends back what it receives.
-    pub fn echoing() -> Self {
-        Self::echoing_at((Ipv4Addr::LOCALHOST, 0).into())
+    pub fn echo() -> Self {
+        Self::echo_at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
     /// An echo server at an address of this machine.
-    pub fn echoing_at(address: SocketAddr) -> Self {
+    pub fn echo_at(address: SocketAddr) -> Self {
         Self::start_at(address, |stream| echo(&stream, &stream))
     }
 
@@ -69,7 +69,7 @@ impl Server {
 }
 
 /// Starts an echo server on a unix socket.
-pub fn echo_at(path: &Path) {
+pub fn unix_echo(path: &Path) {
     let listener = UnixListener::bind(path).expect("a socket");
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
@@ -85,7 +85,7 @@ fn echo(mut from: impl Read, mut to: impl Write) {
 }
 
 /// Reads an HTTP request: its head, and a body of the announced length.
-pub fn request(stream: &mut impl Read) -> String {
+pub fn read_request(stream: &mut impl Read) -> String {
     let mut read = Vec::new();
     let mut bytes = [0; 1024];
     loop {

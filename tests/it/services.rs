@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::first_party::built;
 use crate::guest::{Guest, install};
-use crate::harness::{Agent, DEADLINE, Host, Sample, about, faults};
+use crate::harness::{Agent, DEADLINE, Sample, Setup, fault_count, plugin_metric};
 use crate::server::Server;
 
 /// A server of Debian's that is running, until it is stopped or dropped.
@@ -77,13 +77,13 @@ fn silent() -> Server {
 }
 
 /// An agent with these plugins, and one of the tests' own called `good`.
-fn host(plugins: &[&str], toml: &str) -> Host {
-    let host = Host::configured(&format!("interval = \"200ms\"\n{toml}"));
+fn host(plugins: &[&str], toml: &str) -> Setup {
+    let setup = Setup::with_config(&format!("interval = \"200ms\"\n{toml}"));
     for plugin in plugins {
-        install(&built(plugin), &host.plugin(plugin).with_extension("wasm"));
+        install(&built(plugin), &setup.plugin(plugin).with_extension("wasm"));
     }
-    Guest::new("good").install(&host.plugin("good.wasm"));
-    host
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    setup
 }
 
 /// A metric, as `module.metric`, with these labels.
@@ -111,9 +111,9 @@ fn wait_for(agent: &mut Agent, module: &str, labels: &str, failure: Option<&str>
 fn assert_well(agent: &mut Agent, plugins: &[&str]) {
     let sample = agent.wait(|sample| plugins.iter().all(|plugin| sample.contains_key(*plugin)));
     for plugin in plugins {
-        assert_eq!(about(&sample, "plugin_up", plugin), Some(1.0), "{}", agent.log());
+        assert_eq!(plugin_metric(&sample, "plugin_up", plugin), Some(1.0), "{}", agent.log());
         for kind in ["timeout", "trap", "internal"] {
-            assert_eq!(faults(&sample, plugin, kind), 0.0, "{}", agent.log());
+            assert_eq!(fault_count(&sample, plugin, kind), 0.0, "{}", agent.log());
         }
     }
     agent.assert_undisturbed(&["good"]);

@@ -13,8 +13,8 @@ use std::sync::mpsc;
 use serde_json::json;
 
 use crate::guest::{Guest, WIT};
-use crate::harness::{Host, Sample, faults, parse, repository, value};
-use crate::server::{Server, echo_at, request};
+use crate::harness::{Sample, Setup, fault_count, parse, repository, value};
+use crate::server::{Server, read_request, unix_echo};
 use crate::wit;
 
 /// The kept files, each with the first digits of its SHA-256, so that a change is noticed.
@@ -49,10 +49,10 @@ fn directory() -> PathBuf {
 fn each(name: &str, configuration: &str, check: impl Fn(&Sample, &str)) {
     let mut runs = 0;
     for (path, hash) in KEPT.iter().filter(|(path, _)| path.ends_with(&format!("/{name}.wasm"))) {
-        let host = Host::configured(configuration);
-        fs::copy(directory().join(path), host.plugin(name).with_extension("wasm")).expect("it is kept");
+        let setup = Setup::with_config(configuration);
+        fs::copy(directory().join(path), setup.plugin(name).with_extension("wasm")).expect("it is kept");
         // Its exit status shows whether the plugin is up.
-        let output = host.run(&["--once"]);
+        let output = setup.run(&["--once"]);
         let [sample, log] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
         assert!(log.contains(hash), "{path} has changed:\n{log}");
         // Quotation marks within a field are escaped.
@@ -123,7 +123,7 @@ fn shipped_plugin_reads_lists_and_sizes_files() {
 fn shipped_plugin_sends_http_requests() {
     let (sender, received) = mpsc::channel();
     let server = Server::start(move |mut stream| {
-        sender.send(request(&mut stream)).expect("the test waits");
+        sender.send(read_request(&mut stream)).expect("the test waits");
         let _ = stream.write_all(b"HTTP/1.1 299 Fine\r\nX-Kept: for ever\r\n\r\nanswered");
     });
     let origin = format!("http://{}", server.address);
@@ -143,8 +143,8 @@ fn shipped_plugin_sends_http_requests() {
 fn shipped_plugin_uses_connections() {
     let sockets = tempfile::tempdir().expect("a temporary directory");
     let socket = sockets.path().join("echo");
-    echo_at(&socket);
-    let server = Server::echoing();
+    unix_echo(&socket);
+    let server = Server::echo();
     for address in [format!("unix:{}", socket.display()), server.address.to_string()] {
         let configuration = format!("[plugins.talks]\nconnect = [{address:?}]\nconfig = {{ told = {address:?} }}\n");
         each("talks", &configuration, |sample, log| {
@@ -184,7 +184,7 @@ fn shipped_plugin_errors_set_its_state() {
             assert!(log.contains(says), "{case}: {log}");
             assert_eq!(value(sample, "errors"), None);
             if case == 4 {
-                assert_eq!(faults(sample, "errors", "internal"), 1.0);
+                assert_eq!(fault_count(sample, "errors", "internal"), 1.0);
             }
         });
     }

@@ -10,14 +10,14 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
 use crate::apart::{Refused, apart};
-use crate::capabilities::reading_as;
+use crate::capabilities::file_guest_as;
 use crate::first_party::built;
 use crate::guest::Guest;
-use crate::harness::{Host, Sample, about, repository, value};
+use crate::harness::{Sample, Setup, plugin_metric, repository, value};
 use crate::natives::overlay;
-use crate::run::ends_in_time;
+use crate::run::assert_ends_in_time;
 
-/// The numbers that [`reading_as`] returns for the errors of the WIT.
+/// The numbers that [`file_guest_as`] returns for the errors of the WIT.
 const NOT_FOUND: u32 = 2;
 const TIMEOUT: u32 = 5;
 const IO: u32 = 6;
@@ -80,22 +80,22 @@ impl Drop for LiveMount {
 
 /// A measured host with real mounts, and the plugin `filesystem`.
 struct Measured {
-    host: Host,
+    setup: Setup,
     root: PathBuf,
 }
 
 impl Measured {
     /// Makes one with directories of these names.
     fn with(configuration: &str, directories: &[String]) -> Self {
-        let host = Host::configured(configuration);
-        fs::create_dir(host.path("host")).expect("created");
-        let root = host.path("host").canonicalize().expect("it is there");
+        let setup = Setup::with_config(configuration);
+        fs::create_dir(setup.path("host")).expect("created");
+        let root = setup.path("host").canonicalize().expect("it is there");
         overlay(&repository().join("tests/fixtures/server"), &root);
         for directory in directories {
             fs::create_dir(root.join(directory)).expect("created");
         }
-        fs::write(host.plugin("filesystem.wasm"), built("filesystem")).expect("copied");
-        Self { host, root }
+        fs::write(setup.plugin("filesystem.wasm"), built("filesystem")).expect("copied");
+        Self { setup, root }
     }
 
     fn dead(&self, directories: &[String]) -> Result<Vec<DeadMount>, Refused> {
@@ -144,11 +144,11 @@ fn names(kind: &str, count: usize) -> Vec<String> {
 }
 
 fn stuck(sample: &Sample, plugin: &str) -> Option<f64> {
-    about(sample, "plugin_stuck_operations", plugin)
+    plugin_metric(sample, "plugin_stuck_operations", plugin)
 }
 
 fn is_up(sample: &Sample, plugin: &str) -> bool {
-    about(sample, "plugin_up", plugin) == Some(1.0)
+    plugin_metric(sample, "plugin_up", plugin) == Some(1.0)
 }
 
 /// The values of these plugins.
@@ -165,9 +165,9 @@ fn errors(number: u32) -> [Option<Value>; 3] {
 fn dead_mount_blocks_only_plugins_that_read_it() {
     apart("stuck::dead_mount_blocks_only_plugins_that_read_it", || {
         const ASKING: [&str; 3] = ["lister", "reader", "sizer"];
-        let host = Host::new();
-        fs::create_dir(host.path("dead")).expect("created");
-        let directory = host.path("dead").canonicalize().expect("it is there");
+        let setup = Setup::new();
+        fs::create_dir(setup.path("dead")).expect("created");
+        let directory = setup.path("dead").canonicalize().expect("it is there");
         let dead = directory.to_str().expect("text");
         let mut configuration = "interval = \"250ms\"\n".to_owned();
         for plugin in ASKING {
@@ -178,17 +178,17 @@ fn dead_mount_blocks_only_plugins_that_read_it() {
             );
             written.expect("memory can be written to");
         }
-        fs::write(host.path("gauged.toml"), configuration).expect("written");
+        fs::write(setup.path("gauged.toml"), configuration).expect("written");
         let mut mount = DeadMount::over(&directory)?;
-        Guest::new("able").install(&host.plugin("able.wasm"));
+        Guest::new("able").install(&setup.plugin("able.wasm"));
         // Needs are compared with the grants when a plugin is loaded. That must not wait either: a number in a path may be
         // the agent's own in a process file system, and a usage below a mount needs no grant.
         let (file, below) = (format!("{dead}/1/file"), format!("{dead}/below"));
-        reading_as("lister", "list", dead).needs(0, &file, "read").install(&host.plugin("lister.wasm"));
-        reading_as("reader", "read", &file).needs(1, &below, "size").install(&host.plugin("reader.wasm"));
-        reading_as("sizer", "usage", dead).install(&host.plugin("sizer.wasm"));
+        file_guest_as("lister", "list", dead).needs(0, &file, "read").install(&setup.plugin("lister.wasm"));
+        file_guest_as("reader", "read", &file).needs(1, &below, "size").install(&setup.plugin("reader.wasm"));
+        file_guest_as("sizer", "usage", dead).install(&setup.plugin("sizer.wasm"));
 
-        let mut agent = host.start(&[]);
+        let mut agent = setup.start(&[]);
         let is_all_stuck = |sample: &Sample, permits: [f64; 3]| {
             let is_stuck = |(plugin, permits)| stuck(sample, plugin) == Some(permits) && is_up(sample, plugin);
             ASKING.into_iter().zip(permits).all(is_stuck) && values(sample, ASKING) == errors(TIMEOUT)
@@ -214,7 +214,7 @@ fn dead_mount_blocks_only_plugins_that_read_it() {
         agent.assert_undisturbed(&["able"]);
         // A grant that cannot be checked is not reported as missing.
         assert!(!agent.log().contains("lacks a grant"), "{}", agent.log());
-        ends_in_time(agent);
+        assert_ends_in_time(agent);
         Ok(())
     });
 }
@@ -224,20 +224,20 @@ fn stuck_threads_are_limited() {
     apart("stuck::stuck_threads_are_limited", || {
         // More than there are permits.
         let asking: Vec<String> = (0..136).map(|number| format!("asks{number}")).collect();
-        let host = Host::new();
-        let directory = host.path("dead");
+        let setup = Setup::new();
+        let directory = setup.path("dead");
         fs::create_dir(&directory).expect("created");
         let mut configuration = "interval = \"250ms\"\n".to_owned();
         for plugin in &asking {
             writeln!(configuration, "[plugins.{plugin}]\nfile = \"asks.wasm\"\ntimeout = \"300ms\"")
                 .expect("memory can be written to");
         }
-        fs::write(host.path("gauged.toml"), configuration).expect("written");
+        fs::write(setup.path("gauged.toml"), configuration).expect("written");
         let _mount = DeadMount::over(&directory)?;
-        Guest::new("able").install(&host.plugin("able.wasm"));
+        Guest::new("able").install(&setup.plugin("able.wasm"));
         // The size of a mount needs no grant.
-        reading_as("asks", "usage", directory.to_str().expect("text")).install(&host.plugin("asks.wasm"));
-        let mut agent = host.start(&[]);
+        file_guest_as("asks", "usage", directory.to_str().expect("text")).install(&setup.plugin("asks.wasm"));
+        let mut agent = setup.start(&[]);
         let all_stuck = |sample: &Sample| asking.iter().filter_map(|plugin| stuck(sample, plugin)).sum::<f64>() as u64;
         let is_full = |sample: &Sample| {
             assert!(all_stuck(sample) <= ALL_PERMITS, "{sample:?}");
@@ -250,7 +250,7 @@ fn stuck_threads_are_limited() {
         let threads = agent.status("Threads");
         assert!((ALL_PERMITS..=ALL_PERMITS + OTHER_THREADS).contains(&threads), "{threads} threads");
         agent.assert_undisturbed(&["able"]);
-        ends_in_time(agent);
+        assert_ends_in_time(agent);
         Ok(())
     });
 }
@@ -265,7 +265,7 @@ fn dead_mounts_do_not_delay_live_mounts() {
         let mut mounts = measured.dead(&dead)?;
         let _last = measured.live("last")?;
         measured.write_mountinfo();
-        let mut agent = measured.host.start(&["--root", "host"]);
+        let mut agent = measured.setup.start(&["--root", "host"]);
 
         // One dead mount is recognised at each tick; the live one listed before them does not wait for that.
         let is_known = |sample: &Sample| {
@@ -288,12 +288,12 @@ fn dead_mounts_do_not_delay_live_mounts() {
         let sample = agent.wait(|sample| dead.iter().chain(&live).all(|mount| is_measured(sample, mount)));
 
         assert!(!sample["agent"].keys().any(|key| key.starts_with("plugin_faults_total")), "{sample:?}");
-        assert_eq!(about(&sample, "plugin_skipped_total", "filesystem"), Some(0.0));
-        let all = agent.seen().iter().filter(|sample| has_arrived(sample));
+        assert_eq!(plugin_metric(&sample, "plugin_skipped_total", "filesystem"), Some(0.0));
+        let all = agent.samples().iter().filter(|sample| has_arrived(sample));
         let missing: Vec<_> = all.filter(|sample| !is_measured(sample, "first")).collect();
         assert!(missing.is_empty(), "{missing:?}");
         agent.assert_undisturbed(&[]);
-        ends_in_time(agent);
+        assert_ends_in_time(agent);
         Ok(())
     });
 }
@@ -308,7 +308,7 @@ fn mount_list_is_read_despite_dead_mounts() {
         let _live = measured.live("live")?;
         let mut mounts = measured.dead(few)?;
         measured.write_mountinfo();
-        let mut agent = measured.host.start(&["--root", "host"]);
+        let mut agent = measured.setup.start(&["--root", "host"]);
 
         let are_in_error = |sample: &Sample, dead: &[String]| dead.iter().all(|dead| is_in_error(sample, dead));
         let are_stuck = |sample: &Sample, count: usize| {
@@ -335,7 +335,7 @@ fn mount_list_is_read_despite_dead_mounts() {
         mounts.iter_mut().for_each(DeadMount::end);
         agent.wait(|sample| are_stuck(sample, 0) && is_measured(sample, "live"));
         agent.assert_undisturbed(&[]);
-        ends_in_time(agent);
+        assert_ends_in_time(agent);
         Ok(())
     });
 }

@@ -15,7 +15,7 @@ use self::exporter::{Exporter, Labels, Scrape, series};
 use self::load::Load;
 use crate::first_party::built;
 use crate::guest::install;
-use crate::harness::{Agent, Host, Sample, repository};
+use crate::harness::{Agent, Sample, Setup, repository};
 use crate::mapping::{self, Row};
 use crate::requirement;
 use crate::skip;
@@ -183,7 +183,7 @@ fn late(sample: &Sample) -> f64 {
 /// A sample whose tick is after this moment, if no result in it belongs to an earlier tick.
 fn sample_after(agent: &mut Agent, moment: f64) -> Option<Sample> {
     let sample = agent.wait(|sample| sample["agent"]["timestamp"].as_f64() > Some(moment));
-    let [.., before, _] = agent.seen() else { return None };
+    let [.., before, _] = agent.samples() else { return None };
     (late(before) == late(&sample)).then_some(sample)
 }
 
@@ -191,9 +191,9 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64()
 }
 
-fn install_all(host: &Host, plugins: &[&str]) {
+fn install_all(setup: &Setup, plugins: &[&str]) {
     for name in plugins {
-        install(&built(name), &host.plugin(name).with_extension("wasm"));
+        install(&built(name), &setup.plugin(name).with_extension("wasm"));
     }
 }
 
@@ -243,18 +243,18 @@ fn plugin_metrics_equal_node_exporter() {
     let rows = mapping::rows("node_exporter");
     let counters = mapping::metrics();
     let exporter = Exporter::start(&program, &["--collector.stat.softirq"]);
-    let host = Host::configured(
+    let setup = Setup::with_config(
         "interval = \"1s\"\n\
          [plugins.disk]\nconfig = { devices = {}, partitions = true }\n\
          [plugins.network]\nconfig = { interfaces = {} }\n",
     );
-    install_all(&host, &PLUGINS);
-    let mut agent = host.start(&[]);
+    install_all(&setup, &PLUGINS);
+    let mut agent = setup.start(&[]);
     agent.wait(|sample| {
         ["disk", "filesystem", "kernel", "netstat", "network"].iter().all(|name| sample.contains_key(*name))
     });
 
-    let load = Load::start(&host.path(""));
+    let load = Load::start(&setup.path(""));
     let (mut rounds, mut samples) = (Vec::new(), Vec::new());
     // A late result belongs to another moment than its sample, so that round is repeated.
     for _ in 0..ROUNDS * 6 {
@@ -315,9 +315,9 @@ fn sensors_equal_node_exporter_on_a_fixture_machine() {
     let sys = format!("--path.sysfs={}", root.join("sys").display());
     let only = ["--collector.disable-defaults", "--collector.hwmon", "--collector.thermal_zone", &sys];
     let exporter = Exporter::start(&program, &only);
-    let host = Host::configured("[plugins.temperature]\nconfig = { cooling_devices = {} }\n");
-    install_all(&host, &["temperature"]);
-    let said = host.run(&["--once", "--root", root.to_str().expect("text")]);
+    let setup = Setup::with_config("[plugins.temperature]\nconfig = { cooling_devices = {} }\n");
+    install_all(&setup, &["temperature"]);
+    let said = setup.run(&["--once", "--root", root.to_str().expect("text")]);
     let sample = crate::harness::parse(&String::from_utf8_lossy(&said.stdout));
     let told = exporter.scrape();
     let rows: Vec<Row> = mapping::rows("node_exporter").into_iter().filter(is_sensor).collect();

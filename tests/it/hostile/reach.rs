@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Instant;
 
-use crate::capabilities::reading_as;
-use crate::guest::{ANSWER, Guest};
-use crate::harness::{about, faults, value};
+use crate::capabilities::file_guest_as;
+use crate::guest::{Guest, HOST_RESULT};
+use crate::harness::{fault_count, plugin_metric, value};
 use crate::hostile::{HostileTest, INTERVAL, Outcome, assert_outcome, in_parallel};
 
 /// A plugin that logs the text at an address, so many times a call or without end.
@@ -34,7 +34,8 @@ fn message_flood_is_rate_limited() {
     guest.text(message);
     let (mut test, began) = (HostileTest::new("timeout = \"100ms\""), Instant::now());
     test.expect(&guest.module(), &Outcome::Fault("timeout", "collect took longer than its timeout of 100ms"));
-    let sample = test.agent.wait(|sample| about(sample, "plugin_dropped_messages_total", "bad") >= Some(1000.0));
+    let sample =
+        test.agent.wait(|sample| plugin_metric(sample, "plugin_dropped_messages_total", "bad") >= Some(1000.0));
     assert_eq!(value(&sample, "bad"), None);
     let shown = r#"ERROR plugin message plugin=bad text="\\u{1b}[2J\\u{1b}]0;owned\\u{7}\\nWARN plugin able: forged""#;
     let lines = test.agent.wait_log_lines(shown, 20).len();
@@ -68,7 +69,7 @@ fn messages_outside_guest_memory_are_refused() {
 
 /// Asserts the result of reading a file with this configuration.
 fn assert_read(path: &str, configuration: &str, result: impl Into<serde_json::Value>) {
-    assert_outcome(&reading_as("bad", "read", path).module(), configuration, &Outcome::Serves(result.into()));
+    assert_outcome(&file_guest_as("bad", "read", path).module(), configuration, &Outcome::Serves(result.into()));
 }
 
 const OWN_PROCESS: &str = "no grant opens the agent's own process";
@@ -101,7 +102,7 @@ fn agents_own_process_is_closed_by_pid() {
         let mut test = HostileTest::new(ANY_PROCESS);
         let pid = test.agent.pid().to_string();
         let path = format!("/proc/{pid}/{}", file.replace("{pid}", &pid));
-        test.expect(&reading_as("bad", "read", &path).module(), &Outcome::Serves(OWN_PROCESS.into()));
+        test.expect(&file_guest_as("bad", "read", &path).module(), &Outcome::Serves(OWN_PROCESS.into()));
         test.replace_and_check();
     });
 }
@@ -164,14 +165,14 @@ fn random_arguments_never_panic_the_host() {
             (loop $on
                 (local.set $length (call $text))
                 (global.set $heap (i32.const 65536))
-                (call $read (i32.const 131072) (local.get $length) (i32.const ANSWER))
-                (call $list (i32.const 131072) (local.get $length) (i32.const ANSWER))
-                (call $usage (i32.const 131072) (local.get $length) (i32.const ANSWER))
+                (call $read (i32.const 131072) (local.get $length) (i32.const HOST_RESULT))
+                (call $list (i32.const 131072) (local.get $length) (i32.const HOST_RESULT))
+                (call $usage (i32.const 131072) (local.get $length) (i32.const HOST_RESULT))
                 (call $log (i32.const 3) (i32.const 131072) (local.get $length))
-                (call $connect (i32.const 131072) (local.get $length) (i32.const 1) (call $next) (i32.const ANSWER))
+                (call $connect (i32.const 131072) (local.get $length) (i32.const 1) (call $next) (i32.const HOST_RESULT))
                 (call $fetch (i32.const 131072) (i32.rem_u (local.get $length) (i32.const 4))
                              (i32.const 131072) (local.get $length) (i32.const 0) (i32.const 0)
-                             (i32.const 131072) (local.get $length) (i32.const 1) (call $next) (i32.const ANSWER))
+                             (i32.const 131072) (local.get $length) (i32.const 1) (call $next) (i32.const HOST_RESULT))
                 (local.set $n (i32.add (local.get $n) (i32.const 1)))
                 (br_if $on (i32.lt_u (local.get $n) (i32.const 500)))))";
     let mut guest = Guest::new("bad");
@@ -190,7 +191,7 @@ fn random_arguments_never_panic_the_host() {
             "fetch",
             "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
         )
-        .with(&call.replace("ANSWER", &ANSWER.to_string()))
+        .with(&call.replace("HOST_RESULT", &HOST_RESULT.to_string()))
         .before_collect("(call $all)");
     let mut test = HostileTest::at_interval(INTERVAL, "timeout = \"10s\"\nread = [\"/*\", \"/*/*\"]");
     test.install(&guest.module());
@@ -199,7 +200,7 @@ fn random_arguments_never_panic_the_host() {
         let sample = test.agent.next();
         returned += usize::from(value(&sample, "bad").is_some());
         for kind in ["panic", "trap", "oversize", "timeout", "load"] {
-            assert_eq!(faults(&sample, "bad", kind), 0.0, "{}", test.agent.log());
+            assert_eq!(fault_count(&sample, "bad", kind), 0.0, "{}", test.agent.log());
         }
     }
     test.replace_and_check();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::guest::Guest;
-use crate::harness::{Sample, about, faults, value};
+use crate::harness::{Sample, fault_count, plugin_metric, value};
 use crate::hostile::{HostileTest, Outcome, assert_outcome};
 
 const FOREVER: &str = "(loop $forever (br $forever))";
@@ -25,13 +25,13 @@ fn eight_hanging_plugins_stall_no_other_plugin() {
     let mut test = HostileTest::new("");
     let looping = bad().before_collect(FOREVER);
     for n in 0..8 {
-        looping.install(&test.host.plugin(&format!("hangs{n}.wasm")));
+        looping.install(&test.setup.plugin(&format!("hangs{n}.wasm")));
     }
-    let are_ended = |sample: &Sample| (0..8).all(|n| faults(sample, &format!("hangs{n}"), "timeout") >= 1.0);
+    let are_ended = |sample: &Sample| (0..8).all(|n| fault_count(sample, &format!("hangs{n}"), "timeout") >= 1.0);
     test.install(&bad().module());
     test.agent.wait(are_ended);
     for n in 0..8 {
-        fs::remove_file(test.host.plugin(&format!("hangs{n}.wasm"))).expect("removed");
+        fs::remove_file(test.setup.plugin(&format!("hangs{n}.wasm"))).expect("removed");
     }
     test.replace_and_check();
 }
@@ -119,11 +119,11 @@ fn slow_leak_ends_at_the_memory_limit() {
     let mut test = HostileTest::at_interval("100ms", "memory = \"1MiB\"");
     let outcome = Outcome::Fault("memory", "collect needed more memory than its limit of 1.0 MiB");
     test.expect(&bad().before_collect(leak).module(), &outcome);
-    let sizes: Vec<u64> = test.agent.seen().iter().filter_map(|sample| value(sample, "bad")?.as_u64()).collect();
+    let sizes: Vec<u64> = test.agent.samples().iter().filter_map(|sample| value(sample, "bad")?.as_u64()).collect();
     assert!(sizes.is_sorted() && sizes.last() == Some(&16), "{sizes:?}");
     let sample = test.agent.wait(|sample| value(sample, "bad").is_some());
-    assert_eq!((value(&sample, "bad"), faults(&sample, "bad", "memory")), (Some(5.into()), 1.0));
-    assert_eq!(about(&sample, "plugin_memory_bytes", "bad"), Some(5.0 * 65536.0));
+    assert_eq!((value(&sample, "bad"), fault_count(&sample, "bad", "memory")), (Some(5.into()), 1.0));
+    assert_eq!(plugin_metric(&sample, "plugin_memory_bytes", "bad"), Some(5.0 * 65536.0));
     test.replace_and_check();
 }
 

@@ -1,7 +1,7 @@
 //! Plugins that return invalid results: too much data, invalid values, modules of others, and errors now and then.
 
-use crate::guest::{Guest, METRIC, MODULE, RETURNED, VALUE};
-use crate::harness::{about, faults, value};
+use crate::guest::{COLLECT_RESULT, Guest, METRIC, MODULE, VALUE};
+use crate::harness::{fault_count, plugin_metric, value};
 use crate::hostile::{HostileTest, Outcome, assert_outcome, in_parallel};
 
 fn bad() -> Guest {
@@ -24,7 +24,7 @@ fn returned_internal_error_is_counted() {
 #[test]
 fn oversized_result_is_refused() {
     // 200,000 modules: 3 MiB of the guest's memory, and more of the host's.
-    assert_outcome(&bad().pages(60).patch(RETURNED + 8, &[200_000]).module(), "", &TOO_MUCH);
+    assert_outcome(&bad().pages(60).patch(COLLECT_RESULT + 8, &[200_000]).module(), "", &TOO_MUCH);
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn nested_lists_beyond_the_limit_are_refused() {
             (local.set $at (i32.add (local.get $at) (i32.const 16)))
             (br_if $on (i32.lt_u (local.get $at) (i32.const 1100000))))"
     );
-    let guest = bad().pages(20).patch(RETURNED + 4, &[table, many]).before_collect(&build);
+    let guest = bad().pages(20).patch(COLLECT_RESULT + 4, &[table, many]).before_collect(&build);
     assert_outcome(&guest.module(), "", &TOO_MUCH);
 }
 
@@ -47,13 +47,13 @@ fn nested_lists_beyond_the_limit_are_refused() {
 fn oversized_strings_are_refused() {
     let length = 5 << 20;
     assert_outcome(&bad().pages(100).patch(MODULE + 4, &[length]).module(), "", &TOO_MUCH);
-    let as_error = bad().pages(100).patch(RETURNED, &[1, 4, 131_072, length]);
+    let as_error = bad().pages(100).patch(COLLECT_RESULT, &[1, 4, 131_072, length]);
     assert_outcome(&as_error.module(), "", &TOO_MUCH);
 }
 
 #[test]
 fn long_error_text_is_truncated_in_the_log() {
-    let as_error = bad().pages(40).patch(RETURNED, &[1, 4, 131_072, 1 << 20]);
+    let as_error = bad().pages(40).patch(COLLECT_RESULT, &[1, 4, 131_072, 1 << 20]);
     assert_outcome(&as_error.module(), "", &Outcome::Fault("internal", "…\""));
 }
 
@@ -67,7 +67,7 @@ fn results_outside_guest_memory_are_refused() {
     assert_invalid([
         (bad().collect("i32.const -16"), "pointer out of bounds"),
         (bad().collect("i32.const 65"), "pointer not aligned"),
-        (bad().patch(RETURNED + 4, &[0xffff_fff0]), "list pointer/length out of bounds"),
+        (bad().patch(COLLECT_RESULT + 4, &[0xffff_fff0]), "list pointer/length out of bounds"),
         (bad().patch(MODULE, &[0xffff_fff0]), "string pointer/length out of bounds"),
     ]);
 }
@@ -80,9 +80,9 @@ fn invalid_utf8_is_refused() {
 #[test]
 fn unknown_discriminants_are_refused() {
     assert_invalid([
-        (bad().patch(RETURNED, &[2]), "invalid expected discriminant"),
+        (bad().patch(COLLECT_RESULT, &[2]), "invalid expected discriminant"),
         (bad().patch(VALUE, &[9]), "unexpected discriminant: 9"),
-        (bad().patch(RETURNED, &[1, 77]), "unexpected discriminant: 77"),
+        (bad().patch(COLLECT_RESULT, &[1, 77]), "unexpected discriminant: 77"),
     ]);
 }
 
@@ -109,7 +109,7 @@ fn invalid_names_are_dropped_and_counted() {
 fn duplicates_are_dropped_and_counted() {
     let mut guest = bad();
     let name = guest.text("bad");
-    let guest = guest.patch(RETURNED + 8, &[2]).patch(MODULE + 16, &[name.0, name.1, METRIC, 1]);
+    let guest = guest.patch(COLLECT_RESULT + 8, &[2]).patch(MODULE + 16, &[name.0, name.1, METRIC, 1]);
     assert_outcome(&guest.module(), "", &Outcome::Dropped(1, "the module bad: it is there twice"));
     let mut guest = bad();
     let metric = guest.text("value");
@@ -172,7 +172,7 @@ fn modules_of_the_agent_are_reserved() {
         let reason = format!("module={native} reason=\"another collector has the module\" remedy=\"rename one\"");
         let mut test = HostileTest::new("");
         test.expect(&Guest::new(native).value(666).module(), &Outcome::Dropped(1, &reason));
-        assert!(test.agent.seen().iter().all(|sample| value(sample, native).is_none()));
+        assert!(test.agent.samples().iter().all(|sample| value(sample, native).is_none()));
         test.replace_and_check();
     }
 }
@@ -182,7 +182,7 @@ fn module_of_another_plugin_is_reserved() {
     let reason = "module=able reason=\"another collector has the module\" remedy=\"rename one\"";
     let mut test = HostileTest::new("");
     test.expect(&Guest::new("able").value(666).module(), &Outcome::Dropped(1, reason));
-    assert!(test.agent.seen().iter().all(|sample| value(sample, "able") != Some(666.into())));
+    assert!(test.agent.samples().iter().all(|sample| value(sample, "able") != Some(666.into())));
     test.replace_and_check();
 }
 
@@ -193,7 +193,7 @@ fn decreasing_counter_is_passed_on_unchanged() {
     let mut test = HostileTest::new("");
     test.install(&bad().value(1000).before_collect(&decrease).module());
     test.agent.wait(|sample| value(sample, "bad") == Some(960.into()));
-    let values: Vec<u64> = test.agent.seen().iter().filter_map(|sample| value(sample, "bad")?.as_u64()).collect();
+    let values: Vec<u64> = test.agent.samples().iter().filter_map(|sample| value(sample, "bad")?.as_u64()).collect();
     // The first call was the trial.
     assert_eq!(values, [980, 970, 960]);
     test.replace_and_check();
@@ -209,20 +209,20 @@ fn intermittent_failure_never_gives_stale_metrics() {
     );
     let mut test = HostileTest::new("");
     test.install(&bad().value(0).before_collect(&count).module());
-    test.agent.wait(|sample| faults(sample, "bad", "trap") >= 2.0);
+    test.agent.wait(|sample| fault_count(sample, "bad", "trap") >= 2.0);
     test.agent.wait(|sample| value(sample, "bad").is_some());
     let mut values: Vec<Vec<u64>> = vec![vec![]];
     // From the last value before each fault to the first one after it, in seconds.
     let mut pauses = vec![];
     let (mut last_value, mut known_faults) = (0.0, 0.0);
-    for sample in test.agent.seen().iter().skip_while(|sample| value(sample, "bad").is_none()) {
+    for sample in test.agent.samples().iter().skip_while(|sample| value(sample, "bad").is_none()) {
         let timestamp = sample["agent"]["timestamp"].as_f64().expect("a number");
-        if faults(sample, "bad", "trap") > known_faults {
-            known_faults = faults(sample, "bad", "trap");
+        if fault_count(sample, "bad", "trap") > known_faults {
+            known_faults = fault_count(sample, "bad", "trap");
             values.push(vec![]);
         }
         if let Some(value) = value(sample, "bad") {
-            assert_eq!(about(sample, "plugin_up", "bad"), Some(1.0));
+            assert_eq!(plugin_metric(sample, "plugin_up", "bad"), Some(1.0));
             let since_fault = values.last_mut().expect("one");
             if since_fault.is_empty() && known_faults > 0.0 {
                 pauses.push(timestamp - last_value);
@@ -230,7 +230,7 @@ fn intermittent_failure_never_gives_stale_metrics() {
             since_fault.extend(value.as_u64());
             last_value = timestamp;
         } else {
-            assert_eq!(about(sample, "plugin_up", "bad"), Some(0.0));
+            assert_eq!(plugin_metric(sample, "plugin_up", "bad"), Some(0.0));
         }
     }
     assert_eq!(values, [vec![2, 3], vec![1, 2, 3], vec![1]], "each value once, and none of a call that failed");

@@ -3,8 +3,8 @@
 use expect_test::{Expect, expect};
 
 use super::{plugin, write_plugin};
-use crate::guest::{ANSWER, CONFIGURED, Guest};
-use crate::harness::Host;
+use crate::guest::{CONFIGURE_RESULT, Guest, HOST_RESULT};
+use crate::harness::Setup;
 
 /// A guest with three needs, one of which is granted to all plugins.
 fn guest_with_needs() -> Guest {
@@ -14,25 +14,25 @@ fn guest_with_needs() -> Guest {
     let needs = [(0, default, count), (0, file, read), (2, server, count)];
     let needs = needs.map(|(case, grant, reason)| [case, grant.0, grant.1, reason.0, reason.1]).concat();
     let list = guest.list(&needs);
-    guest.patch(CONFIGURED, &[0, list, 3]).describes(&[("needy", "value", 0), ("needy", "forks_total", 1)])
+    guest.patch(CONFIGURE_RESULT, &[0, list, 3]).describes(&[("needy", "value", 0), ("needy", "forks_total", 1)])
 }
 
 /// Asserts the output of a command, without the sizes and hashes, which differ between builds.
-fn assert_output(arguments: &[&str], host: &Host, expected: &Expect) {
-    let output = plugin(host, arguments);
-    assert_eq!((output.code, &*output.err), (Some(0), ""), "{}", output.out);
+fn assert_output(arguments: &[&str], setup: &Setup, expected: &Expect) {
+    let output = plugin(setup, arguments);
+    assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{}", output.stdout);
     let varies = |line: &&str| ["  file ", "  SHA-256 ", "  artifact "].iter().any(|label| line.starts_with(label));
-    let lines: Vec<&str> = output.out.lines().filter(|line| !varies(line)).collect();
+    let lines: Vec<&str> = output.stdout.lines().filter(|line| !varies(line)).collect();
     expected.assert_eq(&(lines.join("\n") + "\n"));
 }
 
 #[test]
 fn inspect_shows_description_needs_and_missing_grants() {
-    let host = Host::new();
-    write_plugin(&host, &guest_with_needs(), "needy.wasm");
+    let setup = Setup::new();
+    write_plugin(&setup, &guest_with_needs(), "needy.wasm");
     assert_output(
         &["inspect", "needy.wasm"],
-        &host,
+        &setup,
         &expect![[r#"
             needy 1.0.0: no description
 
@@ -59,13 +59,13 @@ fn inspect_shows_description_needs_and_missing_grants() {
 
 #[test]
 fn inspect_combines_configuration_and_command_line() {
-    let host = Host::configured(
+    let setup = Setup::with_config(
         "[plugins.app]\nfile = \"needy.wasm\"\nread = [\"/srv\", \"/etc/app/*\"]\nconfig = { db = 1 }\n",
     );
-    write_plugin(&host, &guest_with_needs(), "needy.wasm");
+    write_plugin(&setup, &guest_with_needs(), "needy.wasm");
     assert_output(
         &["inspect", "needy.wasm", "--set", "user=me"],
-        &host,
+        &setup,
         &expect![[r#"
             app 1.0.0: no description
 
@@ -88,7 +88,7 @@ fn inspect_combines_configuration_and_command_line() {
               connect = ["db:1"]
         "#]],
     );
-    let output = plugin(&host, &["inspect", "needy.wasm", "--grant", "connect=db:1", "--json"]).json();
+    let output = plugin(&setup, &["inspect", "needy.wasm", "--grant", "connect=db:1", "--json"]).json();
     let granted: Vec<&str> = output["needs"]
         .as_array()
         .expect("a list")
@@ -107,14 +107,14 @@ fn inspect_combines_configuration_and_command_line() {
 
 #[test]
 fn configure_error_is_shown_with_its_reason() {
-    let host = Host::new();
+    let setup = Setup::new();
     let mut asks = Guest::new("asks");
     let (key, message) = (asks.text("server"), asks.text("name one"));
     let invalid = asks.list(&[key.0, key.1, message.0, message.1]);
-    write_plugin(&host, &asks.patch(CONFIGURED, &[1, 1, invalid, 1]), "asks.wasm");
+    write_plugin(&setup, &asks.patch(CONFIGURE_RESULT, &[1, 1, invalid, 1]), "asks.wasm");
     assert_output(
         &["inspect", "asks.wasm"],
-        &host,
+        &setup,
         &expect![[r"
             asks 1.0.0: no description
 
@@ -127,30 +127,31 @@ fn configure_error_is_shown_with_its_reason() {
             needs: not known before it is configured
         "]],
     );
-    let output = plugin(&host, &["inspect", "asks.wasm", "--json"]).json();
+    let output = plugin(&setup, &["inspect", "asks.wasm", "--json"]).json();
     assert_eq!(output["needs"], serde_json::Value::Null);
     assert!(output["error"].as_str().expect("a text").contains("server: name one"));
 }
 
 #[test]
 fn denial_during_configure_is_listed() {
-    let host = Host::new();
+    let setup = Setup::new();
     let mut guest = Guest::new("eager").import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))");
     let (path, length) = guest.text("/etc/secret");
-    let read =
-        format!("(call $read (i32.const {path}) (i32.const {length}) (i32.const {ANSWER})) i32.const {CONFIGURED}");
-    write_plugin(&host, &guest.configure(&read), "eager.wasm");
-    let output = plugin(&host, &["inspect", "eager.wasm", "--json"]).json();
+    let read = format!(
+        "(call $read (i32.const {path}) (i32.const {length}) (i32.const {HOST_RESULT})) i32.const {CONFIGURE_RESULT}"
+    );
+    write_plugin(&setup, &guest.configure(&read), "eager.wasm");
+    let output = plugin(&setup, &["inspect", "eager.wasm", "--json"]).json();
     assert_eq!(output["configuration"][1], "read = [\"/etc/secret\"]");
     assert_eq!(output["imports"][0], "gauged:plugin/files@0.1.0");
 }
 
 #[test]
 fn inspect_fills_the_agents_cache() {
-    let host = Host::new();
-    write_plugin(&host, &Guest::new("one"), "plugins/one.wasm");
-    assert_eq!(plugin(&host, &["inspect", "plugins/one.wasm"]).code, Some(0));
-    let (sample, log) = host.once();
+    let setup = Setup::new();
+    write_plugin(&setup, &Guest::new("one"), "plugins/one.wasm");
+    assert_eq!(plugin(&setup, &["inspect", "plugins/one.wasm"]).code, Some(0));
+    let (sample, log) = setup.once();
     assert_eq!(
         (&sample["agent"]["compiled_total"], &sample["agent"]["cache_hits_total"]),
         (&0.into(), &1.into()),
@@ -160,12 +161,12 @@ fn inspect_fills_the_agents_cache() {
 
 #[test]
 fn rejected_file_exits_with_1() {
-    let host = Host::new();
+    let setup = Setup::new();
     let assert_error = |bytes: &[u8], expected: &Expect| {
-        std::fs::write(host.path("bad.wasm"), bytes).expect("written");
-        let output = plugin(&host, &["inspect", "bad.wasm"]);
-        assert_eq!((output.code, &*output.out), (Some(1), ""));
-        expected.assert_eq(&output.err);
+        std::fs::write(setup.path("bad.wasm"), bytes).expect("written");
+        let output = plugin(&setup, &["inspect", "bad.wasm"]);
+        assert_eq!((output.code, &*output.stdout), (Some(1), ""));
+        expected.assert_eq(&output.stderr);
     };
     assert_error(
         b"",
@@ -197,30 +198,30 @@ fn rejected_file_exits_with_1() {
         bad.wasm (3eee3942) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
     "]],
     );
-    let missing = plugin(&host, &["inspect", "missing.wasm"]);
+    let missing = plugin(&setup, &["inspect", "missing.wasm"]);
     assert_eq!(missing.code, Some(1));
     expect![[r"
         missing.wasm cannot be read: No such file or directory (os error 2); name a plugin's .wasm file
     "]]
-    .assert_eq(&missing.err);
-    let directory = plugin(&host, &["inspect", "plugins"]);
+    .assert_eq(&missing.stderr);
+    let directory = plugin(&setup, &["inspect", "plugins"]);
     assert_eq!(directory.code, Some(1));
     expect![[r"
         plugins cannot be read: not a regular file; name a .wasm file itself
     "]]
-    .assert_eq(&directory.err);
+    .assert_eq(&directory.stderr);
 }
 
 #[test]
 fn invalid_arguments_exit_with_2() {
-    let host = Host::configured("[plugins.a]\nfile = \"two.wasm\"\n[plugins.b]\nfile = \"two.wasm\"\n");
+    let setup = Setup::with_config("[plugins.a]\nfile = \"two.wasm\"\n[plugins.b]\nfile = \"two.wasm\"\n");
     for name in ["two.wasm", "not a name.wasm", "a.wasm"] {
-        write_plugin(&host, &Guest::new("x"), name);
+        write_plugin(&setup, &Guest::new("x"), name);
     }
     let assert_error = |arguments: &[&str], expected: &Expect| {
-        let output = plugin(&host, &[&["inspect"], arguments].concat());
-        assert_eq!((output.code, &*output.out), (Some(2), ""), "{arguments:?}");
-        expected.assert_eq(&output.err);
+        let output = plugin(&setup, &[&["inspect"], arguments].concat());
+        assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{arguments:?}");
+        expected.assert_eq(&output.stderr);
     };
     assert_error(
         &["two.wasm"],
@@ -255,23 +256,23 @@ fn invalid_arguments_exit_with_2() {
     for arguments in
         [&[][..], &["two.wasm", "--grant", "write=/x"], &["two.wasm", "--set", "x"], &["two.wasm", "--plugins", "x"]]
     {
-        let output = plugin(&host, &[&["inspect"], arguments].concat());
-        assert_eq!((output.code, &*output.out), (Some(2), ""), "{arguments:?}: {}", output.err);
+        let output = plugin(&setup, &[&["inspect"], arguments].concat());
+        assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{arguments:?}: {}", output.stderr);
     }
-    assert_eq!(plugin(&host, &["inspect", "two.wasm", "--name", "a"]).code, Some(0));
+    assert_eq!(plugin(&setup, &["inspect", "two.wasm", "--name", "a"]).code, Some(0));
 }
 
 #[test]
 fn closed_pipe_exits_0_and_full_device_1() {
-    let host = Host::new();
-    write_plugin(&host, &Guest::new("one"), "one.wasm");
+    let setup = Setup::new();
+    write_plugin(&setup, &Guest::new("one"), "one.wasm");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
-    let output = host.command(&["plugin", "inspect", "one.wasm"]).stdout(full).output().expect("it runs");
+    let output = setup.command(&["plugin", "inspect", "one.wasm"]).stdout(full).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.starts_with("failed to write to standard output: No space left"), "{error}");
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let output = host.command(&["plugin", "inspect", "one.wasm"]).stdout(writer).output().expect("it runs");
+    let output = setup.command(&["plugin", "inspect", "one.wasm"]).stdout(writer).output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

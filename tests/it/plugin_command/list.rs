@@ -5,16 +5,16 @@ use std::process::Stdio;
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use super::{Said, plugin, write_plugin};
+use super::{CommandOutput, plugin, write_plugin};
 use crate::guest::Guest;
-use crate::harness::{Host, Sample};
+use crate::harness::{Sample, Setup};
 
-/// A host with a plugin in each state.
-fn host_with_all_states() -> Host {
-    let host = Host::configured(
+/// A setup with a plugin in each state.
+fn host_with_all_states() -> Setup {
+    let setup = Setup::with_config(
         "[plugins.two]\nfile = \"shared.wasm\"\n[plugins.one]\nfile = \"shared.wasm\"\n[plugins.lost]\n[plugins.slow]\ntimeout = \"200ms\"\n",
     );
-    let install = |guest: &Guest, name: &str| write_plugin(&host, guest, &format!("plugins/{name}.wasm"));
+    let install = |guest: &Guest, name: &str| write_plugin(&setup, guest, &format!("plugins/{name}.wasm"));
     install(&Guest::new("shared"), "shared");
     install(&Guest::new("lacking").needs(2, "db:1", "look"), "lacking");
     install(&Guest::new("absent").error(3, "the server is down"), "absent");
@@ -23,16 +23,16 @@ fn host_with_all_states() -> Host {
     install(&Guest::new("slow").before_collect("(loop $forever (br $forever))"), "slow");
     install(&Guest::new("unset").configure("unreachable"), "unset");
     install(&Guest::new("x"), "not a name");
-    std::fs::write(host.plugin("bad.wasm"), "").expect("written");
-    std::fs::create_dir(host.plugin("folder.wasm")).expect("created");
-    host
+    std::fs::write(setup.plugin("bad.wasm"), "").expect("written");
+    std::fs::create_dir(setup.plugin("folder.wasm")).expect("created");
+    setup
 }
 
 #[test]
 fn list_shows_each_plugins_predicted_state() {
-    let host = host_with_all_states();
-    let output = plugin(&host, &["list"]);
-    assert_eq!((output.code, &*output.err), (Some(0), ""));
+    let setup = host_with_all_states();
+    let output = plugin(&setup, &["list"]);
+    assert_eq!((output.code, &*output.stderr), (Some(0), ""));
     // The first line keeps the indentation of the others, which `expect!` would remove.
     expect![[r#"
         lists
@@ -49,13 +49,13 @@ fn list_shows_each_plugins_predicted_state() {
           trap     trap.wasm        failed       1.0.0    0ce64d54  2.3 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
           unset    unset.wasm       rejected     1.0.0    b50798f8  2.3 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
           lost     lost.wasm        missing      -        -         -        is not there; copy it there, or remove [plugins.lost]
-    "#]].assert_eq(&format!("lists\n{}", output.out));
+    "#]].assert_eq(&format!("lists\n{}", output.stdout));
 
-    let json = plugin(&host, &["list", "--json"]).json();
+    let json = plugin(&setup, &["list", "--json"]).json();
     let states: Vec<(&Value, &Value)> =
         json.as_array().expect("a list").iter().map(|row| (&row["name"], &row["state"])).collect();
     // An agent reports the same states.
-    let (sample, log) = host.once();
+    let (sample, log) = setup.once();
     let mut known = 0;
     for (name, state) in states {
         let reported =
@@ -70,52 +70,56 @@ fn list_shows_each_plugins_predicted_state() {
 
 #[test]
 fn directory_argument_is_listed() {
-    let host = Host::new();
-    std::fs::create_dir(host.path("other")).expect("created");
-    assert_eq!(plugin(&host, &["list", "other"]).out, "other has no plugins\n");
-    write_plugin(&host, &Guest::new("one"), "other/one.wasm");
-    let json = plugin(&host, &["list", "other", "--json"]).json();
+    let setup = Setup::new();
+    std::fs::create_dir(setup.path("other")).expect("created");
+    assert_eq!(plugin(&setup, &["list", "other"]).stdout, "other has no plugins\n");
+    write_plugin(&setup, &Guest::new("one"), "other/one.wasm");
+    let json = plugin(&setup, &["list", "other", "--json"]).json();
     assert_eq!(
         (&json[0]["name"], &json[0]["state"], &json[0]["version"]),
         (&json!("one"), &json!("up"), &json!("1.0.0"))
     );
-    let missing = plugin(&host, &["list", "nowhere"]);
+    let missing = plugin(&setup, &["list", "nowhere"]);
     assert_eq!(missing.code, Some(1));
-    assert!(missing.err.contains("failed to read the plugins directory nowhere: No such file"), "{}", missing.err);
+    assert!(
+        missing.stderr.contains("failed to read the plugins directory nowhere: No such file"),
+        "{}",
+        missing.stderr
+    );
 }
 
 #[test]
 fn list_shows_states_from_a_sample() {
-    let host = Host::configured("interval = \"100ms\"\n");
-    write_plugin(&host, &Guest::new("good"), "plugins/good.wasm");
-    write_plugin(&host, &Guest::new("bad").before_collect("unreachable"), "plugins/bad.wasm");
-    let mut agent = host.start(&[]);
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    write_plugin(&setup, &Guest::new("good"), "plugins/good.wasm");
+    write_plugin(&setup, &Guest::new("bad").before_collect("unreachable"), "plugins/bad.wasm");
+    let mut agent = setup.start(&[]);
     let has_failed = |sample: &Sample| sample["agent"].get("plugin_state{plugin=\"bad\"}") == Some(&json!("failed"));
     agent.wait(|sample| has_failed(sample) && sample.contains_key("good"));
-    let lines: Vec<String> = agent.seen().iter().map(|sample| json!(sample).to_string()).collect();
-    std::fs::write(host.path("log"), lines.join("\n") + "\n{\"agent\":{\"torn").expect("written");
-    let json = plugin(&host, &["list", "--sample", "log", "--json"]).json();
+    let lines: Vec<String> = agent.samples().iter().map(|sample| json!(sample).to_string()).collect();
+    std::fs::write(setup.path("log"), lines.join("\n") + "\n{\"agent\":{\"torn").expect("written");
+    let json = plugin(&setup, &["list", "--sample", "log", "--json"]).json();
     assert_eq!((&json[0]["name"], &json[0]["state"]), (&json!("bad"), &json!("failed")));
     assert_eq!((&json[0]["faults_total"]["trap"], &json[1]["up"]), (&json!(1), &json!(1)), "{json}");
 
-    let list_from = |input: Stdio| -> Said {
-        host.command(&["plugin", "list", "--sample", "-"]).stdin(input).output().expect("it runs").into()
+    let list_from = |input: Stdio| -> CommandOutput {
+        setup.command(&["plugin", "list", "--sample", "-"]).stdin(input).output().expect("it runs").into()
     };
     for style in [&["--once"][..], &["--once", "--pretty"]] {
-        let mut once = host.command(style).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut once = setup.command(style).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let output = list_from(once.stdout.take().expect("piped").into());
         assert!(once.wait().expect("it ends").success());
-        assert_eq!(output.code, Some(0), "{}", output.err);
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
         let states: Vec<&str> =
-            output.out.lines().skip(2).map(|line| line.split_whitespace().nth(1).expect("a state")).collect();
-        assert_eq!(states, ["failed", "up"], "{}", output.out);
+            output.stdout.lines().skip(2).map(|line| line.split_whitespace().nth(1).expect("a state")).collect();
+        assert_eq!(states, ["failed", "up"], "{}", output.stdout);
     }
 }
 
 #[test]
 fn invalid_sample_exits_1_invalid_arguments_2() {
-    let host = Host::new();
-    std::fs::write(host.path("log"), "{\"cpu\":{}}\nINFO loaded\n").expect("written");
+    let setup = Setup::new();
+    std::fs::write(setup.path("log"), "{\"cpu\":{}}\nINFO loaded\n").expect("written");
     for (arguments, code, error) in [
         (&["--sample", "log"][..], 1, "log has no sample; give it what the agent prints"),
         (&["--sample", "-"], 1, "- has no sample"),
@@ -125,8 +129,8 @@ fn invalid_sample_exits_1_invalid_arguments_2() {
         (&["--config", "none.toml"], 2, "none.toml: failed to read it"),
         (&["--interval", "1s"], 2, "unexpected argument"),
     ] {
-        let output = plugin(&host, &[&["list"], arguments].concat());
-        assert_eq!((output.code, &*output.out), (Some(code), ""), "{arguments:?}");
-        assert!(output.err.contains(error), "{}", output.err);
+        let output = plugin(&setup, &[&["list"], arguments].concat());
+        assert_eq!((output.code, &*output.stdout), (Some(code), ""), "{arguments:?}");
+        assert!(output.stderr.contains(error), "{}", output.stderr);
     }
 }

@@ -6,16 +6,16 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Said, plugin};
-use crate::harness::{Host, repository};
+use super::{CommandOutput, plugin};
+use crate::harness::{Setup, repository};
 
 const LANGUAGES: [&str; 4] = ["rust", "python", "javascript", "c"];
 
-fn new_project(host: &Host, name: &str, language: &str) -> PathBuf {
-    let said = plugin(host, &["new", name, "--lang", language]);
+fn new_project(setup: &Setup, name: &str, language: &str) -> PathBuf {
+    let output = plugin(setup, &["new", name, "--lang", language]);
     let told = format!("made ./{name}; its README.md says how to build and test it\n");
-    assert_eq!((said.code, said.out, &*said.err), (Some(0), told, ""));
-    host.path(name)
+    assert_eq!((output.code, output.stdout, &*output.stderr), (Some(0), told, ""));
+    setup.path(name)
 }
 
 /// All files below a directory, with their paths from there.
@@ -36,9 +36,9 @@ fn files(directory: &Path) -> BTreeMap<String, String> {
 
 #[test]
 fn new_project_is_complete_and_named() {
-    let host = Host::new();
+    let setup = Setup::new();
     for language in LANGUAGES {
-        let made = files(&new_project(&host, &format!("my-{language}"), language));
+        let made = files(&new_project(&setup, &format!("my-{language}"), language));
         for common in ["README.md", "build.sh", "test.sh", ".gitignore", "wit/gauged.wit"] {
             assert!(made.contains_key(common), "{language} has no {common}");
         }
@@ -46,7 +46,7 @@ fn new_project_is_complete_and_named() {
         for (name, text) in &made {
             let is_open = text.contains("PLUGIN_NAME") || text.contains("PLUGIN_MODULE");
             assert!(!is_open, "{language}: {name} has a name left open");
-            let file = host.path(&format!("my-{language}")).join(name);
+            let file = setup.path(&format!("my-{language}")).join(name);
             let is_run = fs::metadata(&file).expect("there").permissions().mode() & 0o111 != 0;
             assert_eq!(is_run, file.extension().is_some_and(|extension| extension == "sh"), "{language}: {name}");
         }
@@ -56,8 +56,8 @@ fn new_project_is_complete_and_named() {
 
 #[test]
 fn missing_build_tool_is_reported_with_remedy() {
-    let host = Host::new();
-    let tools = host.path("tools");
+    let setup = Setup::new();
+    let tools = setup.path("tools");
     fs::create_dir(&tools).expect("created");
     for tool in ["dirname", "sed", "find", "head", "ls"] {
         let found = ["/usr/bin", "/bin"].iter().map(|directory| Path::new(directory).join(tool));
@@ -77,15 +77,15 @@ fn missing_build_tool_is_reported_with_remedy() {
              lld', or name it by CLANG\n",
         ),
     ] {
-        let project = new_project(&host, language, language);
-        let build = |script: &str| -> Said {
+        let project = new_project(&setup, language, language);
+        let build = |script: &str| -> CommandOutput {
             Command::new(project.join(script)).env("PATH", &tools).output().expect("it runs").into()
         };
-        let said = build("build.sh");
-        assert_eq!((said.code, &*said.err), (Some(1), why));
-        let said = build("test.sh");
-        assert_eq!(said.code, Some(1));
-        assert!(said.err.starts_with("test.sh: ") && said.err.contains("install"), "{}", said.err);
+        let output = build("build.sh");
+        assert_eq!((output.code, &*output.stderr), (Some(1), why));
+        let output = build("test.sh");
+        assert_eq!(output.code, Some(1));
+        assert!(output.stderr.starts_with("test.sh: ") && output.stderr.contains("install"), "{}", output.stderr);
         let left: Vec<String> = files(&project).into_keys().filter(|name| name.contains("wasm")).collect();
         assert!(left.is_empty(), "{left:?}");
     }
@@ -93,11 +93,11 @@ fn missing_build_tool_is_reported_with_remedy() {
 
 #[test]
 fn existing_files_stay_and_partial_projects_are_removed() {
-    let host = Host::new();
-    let made = |name: &str, into: &str| plugin(&host, &["new", name, "--lang", "c", "--into", into]);
-    fs::create_dir(host.path("empty")).expect("created");
+    let setup = Setup::new();
+    let made = |name: &str, into: &str| plugin(&setup, &["new", name, "--lang", "c", "--into", into]);
+    fs::create_dir(setup.path("empty")).expect("created");
     assert_eq!(made("empty", ".").code, Some(0));
-    fs::write(host.path("file"), "mine").expect("written");
+    fs::write(setup.path("file"), "mine").expect("written");
     for (name, into, why) in [
         (
             "empty",
@@ -112,10 +112,10 @@ fn existing_files_stay_and_partial_projects_are_removed() {
         ("new", "nowhere", "failed to make a directory in nowhere: No such file or directory (os error 2)\n"),
         ("new", "file", "failed to make a directory in file: Not a directory (os error 20)\n"),
     ] {
-        let said = made(name, into);
-        assert_eq!((said.code, &*said.out, &*said.err), (Some(1), "", why));
+        let output = made(name, into);
+        assert_eq!((output.code, &*output.stdout, &*output.stderr), (Some(1), "", why));
     }
-    assert_eq!(fs::read_to_string(host.path("file")).expect("readable"), "mine");
+    assert_eq!(fs::read_to_string(setup.path("file")).expect("readable"), "mine");
     for words in [
         &["new", "9", "--lang", "c"][..],
         &["new", "../x", "--lang", "c"],
@@ -123,10 +123,10 @@ fn existing_files_stay_and_partial_projects_are_removed() {
         &["new", "x", "--lang", "cobol"],
         &["new", "x"],
     ] {
-        assert_eq!(plugin(&host, words).code, Some(2), "{words:?}");
+        assert_eq!(plugin(&setup, words).code, Some(2), "{words:?}");
     }
     let mut there: Vec<_> =
-        fs::read_dir(host.path("")).expect("readable").map(|entry| entry.expect("readable").file_name()).collect();
+        fs::read_dir(setup.path("")).expect("readable").map(|entry| entry.expect("readable").file_name()).collect();
     there.sort();
     assert_eq!(there, ["empty", "file", "plugins"]);
 }

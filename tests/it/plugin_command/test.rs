@@ -3,9 +3,9 @@
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use super::{Said, plugin, write_plugin};
-use crate::guest::{ANSWER, Guest, METRIC, OTHER_RESULT, RETURNED, SECOND_VALUE, VALUE};
-use crate::harness::Host;
+use super::{CommandOutput, plugin, write_plugin};
+use crate::guest::{COLLECT_RESULT, Guest, HOST_RESULT, METRIC, OTHER_RESULT, SECOND_VALUE, VALUE};
+use crate::harness::Setup;
 
 const GAUGE: u32 = 0;
 const COUNTER: u32 = 1;
@@ -16,17 +16,17 @@ fn good_guest() -> Guest {
 }
 
 /// Runs `gauged plugin test` on a guest.
-fn test(guest: &Guest, arguments: &[&str]) -> Said {
-    let host = Host::new();
-    write_plugin(&host, guest, "guest.wasm");
-    plugin(&host, &[&["test", "guest.wasm"], arguments].concat())
+fn test(guest: &Guest, arguments: &[&str]) -> CommandOutput {
+    let setup = Setup::new();
+    write_plugin(&setup, guest, "guest.wasm");
+    plugin(&setup, &[&["test", "guest.wasm"], arguments].concat())
 }
 
 /// Runs `gauged plugin test --json` on a guest; returns the report.
 fn report(guest: &Guest, arguments: &[&str]) -> Value {
     let output = test(guest, &[&["--json"], arguments].concat());
     let json = output.json();
-    assert_eq!(output.code, Some(i32::from(json["well"] != true)), "{}", output.err);
+    assert_eq!(output.code, Some(i32::from(json["well"] != true)), "{}", output.stderr);
     json
 }
 
@@ -52,16 +52,16 @@ fn add(at: u32, by: &str) -> String {
 fn reading(guest: Guest, path: &str) -> Guest {
     let mut guest = guest.import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))");
     let (path, length) = guest.text(path);
-    guest.before_collect(&format!("(call $read (i32.const {path}) (i32.const {length}) (i32.const {ANSWER}))"))
+    guest.before_collect(&format!("(call $read (i32.const {path}) (i32.const {length}) (i32.const {HOST_RESULT}))"))
 }
 
 #[test]
 fn test_shows_sample_time_memory_and_verdict() {
     let output = test(&good_guest().value(7), &[]);
-    assert_eq!((output.code, &*output.err), (Some(0), ""), "{}", output.out);
+    assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{}", output.stdout);
     // Times and hashes differ from run to run.
     let varies = |line: &str| line.contains(" ms to ") || line.contains("5 of 5 runs");
-    let lines: Vec<&str> = output.out.lines().filter(|line| !varies(line)).collect();
+    let lines: Vec<&str> = output.stdout.lines().filter(|line| !varies(line)).collect();
     expect![[r#"
         {
           "decent": {
@@ -89,7 +89,7 @@ fn guest_messages_are_shown() {
     assert_eq!(json["messages"], json!([message(1), message(2)]));
     assert_eq!(json["well"], true);
     let output = test(&good_guest().logs(2, "careful"), &["--runs", "1"]);
-    assert!(output.out.contains("what it says\n  run 1  warn  careful\n"), "{}", output.out);
+    assert!(output.stdout.contains("what it says\n  run 1  warn  careful\n"), "{}", output.stdout);
 }
 
 #[test]
@@ -102,9 +102,9 @@ fn test_enforces_the_agents_limits() {
     let kinds: Vec<&Value> =
         json["failures"].as_array().expect("a list").iter().map(|failure| &failure["kind"]).collect();
     assert_eq!(kinds, ["memory"], "one failure, then a fresh instance: {json}");
-    let host = Host::configured("[plugins.guest]\nlimits = { metrics = 5 }\ntimeout = \"20ms\"\n");
-    write_plugin(&host, &good_guest().metrics(20), "guest.wasm");
-    let json = plugin(&host, &["test", "guest.wasm", "--json"]).json();
+    let setup = Setup::with_config("[plugins.guest]\nlimits = { metrics = 5 }\ntimeout = \"20ms\"\n");
+    write_plugin(&setup, &good_guest().metrics(20), "guest.wasm");
+    let json = plugin(&setup, &["test", "guest.wasm", "--json"]).json();
     assert_eq!(json["seconds"]["limit"], 0.02);
     assert!(json["breaches"].to_string().contains("there are more than limits.metrics"), "{json}");
 }
@@ -118,9 +118,9 @@ fn denials_are_shown_with_their_remedy() {
     let output = test(&guest, &[]);
     assert_eq!(output.code, Some(1));
     assert!(
-        output.out.contains("\n  [plugins.guest]\n  read = [\"/etc/hostname\"]\n\nnot all is well\n"),
+        output.stdout.contains("\n  [plugins.guest]\n  read = [\"/etc/hostname\"]\n\nnot all is well\n"),
         "{}",
-        output.out
+        output.stdout
     );
     let json = report(&guest, &["--grant", "read=/etc/*"]);
     assert_eq!(json["well"], true, "{json}");
@@ -264,7 +264,7 @@ fn plugin_that_never_measures_fails_the_test() {
     let json = report(&good_guest().configure_error(0, "no such sensor"), &[]);
     assert_eq!((&json["runs"], &json["failures"][0]["kind"]), (&json!(0), &json!("disabled")));
     let output = test(&good_guest().configure_error(0, "no such sensor"), &[]);
-    assert!(output.out.contains(": 0 of 5 runs, 100ms apart\n\nfailures\n  start  cannot"), "{}", output.out);
+    assert!(output.stdout.contains(": 0 of 5 runs, 100ms apart\n\nfailures\n  start  cannot"), "{}", output.stdout);
     let json = report(&good_guest().configure("unreachable"), &[]);
     assert_eq!((&json["runs"], &json["failures"][0]["run"]), (&json!(0), &json!(0)));
     let json = report(&good_guest().error(3, "the server is down"), &["--runs", "2"]);
@@ -292,20 +292,20 @@ fn plugin_that_never_measures_fails_the_test() {
 fn returned_denial_is_shown_with_its_grant() {
     let mut guest = good_guest();
     let (path, reason) = (guest.text("/etc/shadow"), guest.text("look"));
-    let guest = guest.patch(RETURNED, &[1, 2, 0, path.0, path.1, reason.0, reason.1]);
+    let guest = guest.patch(COLLECT_RESULT, &[1, 2, 0, path.0, path.1, reason.0, reason.1]);
     let json = report(&guest, &[]);
     assert_eq!(json["failures"][0]["text"], "is missing the grant read = [\"/etc/shadow\"] to look");
 }
 
 #[test]
 fn load_errors_exit_1_and_usage_errors_2() {
-    let host = Host::new();
-    std::fs::write(host.path("bad.wasm"), "").expect("written");
-    let output = plugin(&host, &["test", "bad.wasm"]);
-    assert_eq!((output.code, &*output.err), (Some(1), "bad.wasm (e3b0c442) is empty; copy it again\n"));
+    let setup = Setup::new();
+    std::fs::write(setup.path("bad.wasm"), "").expect("written");
+    let output = plugin(&setup, &["test", "bad.wasm"]);
+    assert_eq!((output.code, &*output.stderr), (Some(1), "bad.wasm (e3b0c442) is empty; copy it again\n"));
     for arguments in [&["--runs", "0"][..], &["--runs", "x"], &["--interval", "1ms"], &["--grant", "all"]] {
-        let output = plugin(&host, &[&["test", "bad.wasm"], arguments].concat());
-        assert_eq!((output.code, &*output.out), (Some(2), ""), "{arguments:?}");
-        assert!(output.err.contains(arguments[0]), "{}", output.err);
+        let output = plugin(&setup, &[&["test", "bad.wasm"], arguments].concat());
+        assert_eq!((output.code, &*output.stdout), (Some(2), ""), "{arguments:?}");
+        assert!(output.stderr.contains(arguments[0]), "{}", output.stderr);
     }
 }

@@ -54,13 +54,13 @@ fn nginx_counters_match_the_requests_made() {
     let _nginx = start(&program, directory.path(), address);
     let url = format!("http://{address}/stub_status");
     let labels = format!("url=\"{url}\"");
-    let host = host(
+    let setup = host(
         &["nginx"],
         &format!("[plugins.nginx]\nfetch = [\"http://{address}\"]\nconfig = {{ urls = [\"{url}\"] }}\n"),
     );
-    let mut agent = host.start(&[]);
+    let mut agent = setup.start(&[]);
     let before = wait_for(&mut agent, "nginx", &labels, None);
-    let at = agent.seen().len();
+    let at = agent.samples().len();
     let rate = agent.wait(|sample| metric(sample, "nginx.requests_per_second", &labels).is_some());
     assert!(number(&rate, "nginx.requests_per_second", &labels) > 0.0, "the plugin's own requests");
 
@@ -78,7 +78,7 @@ fn nginx_counters_match_the_requests_made() {
         is_there && grown(sample, "nginx.requests_total") >= 106.0
     });
     // One request and one connection a tick are the plugin's own. A tick that the machine lost has none.
-    let own = (agent.seen().len() - at) as f64 + 1.0;
+    let own = (agent.samples().len() - at) as f64 + 1.0;
     let requests = grown(&after, "nginx.requests_total");
     assert!((106.0..=106.0 + own).contains(&requests), "{requests} with {own} of its own");
     for counter in ["nginx.connections_accepted_total", "nginx.connections_handled_total"] {
@@ -101,13 +101,13 @@ fn hung_or_stopped_nginx_is_reported_down() {
     let nginx = start(&program, directory.path(), address);
     let url = format!("http://{address}/stub_status");
     let labels = format!("url=\"{url}\"");
-    let host = host(
+    let setup = host(
         &["nginx"],
         &format!(
             "[plugins.nginx]\ntimeout = \"400ms\"\nfetch = [\"http://{address}\"]\nconfig = {{ urls = [\"{url}\"] }}\n"
         ),
     );
-    let mut agent = host.start(&[]);
+    let mut agent = setup.start(&[]);
     wait_for(&mut agent, "nginx", &labels, None);
 
     nginx.hang();
@@ -132,8 +132,8 @@ fn nginx_failures_have_different_reasons() {
     let directory = tempfile::tempdir().expect("a directory");
     let address = own_address();
     let _nginx = start(&program, directory.path(), address);
-    let garbage = Server::answering("SSH-2.0-OpenSSH_9.9\r\n");
-    let half = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 97\r\n\r\nActive connections: 1 \nserver");
+    let garbage = Server::responding("SSH-2.0-OpenSSH_9.9\r\n");
+    let half = Server::responding("HTTP/1.1 200 OK\r\nContent-Length: 97\r\n\r\nActive connections: 1 \nserver");
     let silent = silent();
     let urls = [
         (format!("http://{address}/stub_status"), None),
@@ -146,8 +146,8 @@ fn nginx_failures_have_different_reasons() {
     let listed: Vec<&str> = urls.iter().map(|(url, _)| url.as_str()).collect();
     let origins = [address, garbage.address, half.address, silent.address].map(|address| format!("http://{address}"));
     let toml = format!("[plugins.nginx]\ntimeout = \"2s\"\nfetch = {origins:?}\nconfig = {{ urls = {listed:?} }}\n");
-    let host = host(&["nginx"], &toml);
-    let mut agent = host.start(&[]);
+    let setup = host(&["nginx"], &toml);
+    let mut agent = setup.start(&[]);
     for (url, failure) in &urls {
         wait_for(&mut agent, "nginx", &format!("url=\"{url}\""), *failure);
     }

@@ -63,8 +63,8 @@ fn redis_counters_match_the_commands_sent() {
 
     let (tcp, unix) = (address.to_string(), format!("unix:{}", directory.path().join("socket").display()));
     let monitor = "username = \"monitor\"\npassword = \"of its own\"";
-    let host = host(&["redis"], &configuration("2s", &[(&tcp, "password = \"of everybody\""), (&unix, monitor)]));
-    let mut agent = host.start(&[]);
+    let setup = host(&["redis"], &configuration("2s", &[(&tcp, "password = \"of everybody\""), (&unix, monitor)]));
+    let mut agent = setup.start(&[]);
     let (tcp, unix) = (labels(tcp), labels(unix));
     let before = wait_for(&mut agent, "redis", &tcp, None);
     wait_for(&mut agent, "redis", &unix, None);
@@ -112,7 +112,7 @@ fn redis_counters_match_the_commands_sent() {
         metric(sample, "redis.connections_received_total", &tcp)
             .is_some_and(|now| now.as_f64() >= Some(connections + 2.0))
     });
-    assert_eq!(agent.log_of("redis").iter().filter(|line| line.contains(" is down")).count(), 0, "{}", agent.log());
+    assert_eq!(agent.plugin_log("redis").iter().filter(|line| line.contains(" is down")).count(), 0, "{}", agent.log());
     assert_well(&mut agent, &["redis"]);
 }
 
@@ -125,8 +125,8 @@ fn a_replica_is_measured_on_both_ends() {
     let _master = start(&program, directories[0].path(), addresses[0], &["--repl-diskless-sync-delay", "0"]);
     let _replica = start(&program, directories[1].path(), addresses[1], &["--replicaof", &ip, &port]);
     let [master, replica] = addresses.map(|address| address.to_string());
-    let host = host(&["redis"], &configuration("2s", &[(&master, ""), (&replica, "")]));
-    let mut agent = host.start(&[]);
+    let setup = host(&["redis"], &configuration("2s", &[(&master, ""), (&replica, "")]));
+    let mut agent = setup.start(&[]);
     let of_replica = format!("{},replica=\"127.0.0.1:{}\"", labels(&master), addresses[1].port());
     let sample = agent.wait(|sample| {
         let is_online = metric(sample, "redis.replica_online", &of_replica) == Some(&true.into());
@@ -151,8 +151,8 @@ fn hung_or_stopped_redis_is_reported_down() {
     let directory = tempfile::tempdir().expect("a directory");
     let address = own_address();
     let redis = start(&program, directory.path(), address, &[]);
-    let host = host(&["redis"], &configuration("400ms", &[(&address.to_string(), "")]));
-    let mut agent = host.start(&[]);
+    let setup = host(&["redis"], &configuration("400ms", &[(&address.to_string(), "")]));
+    let mut agent = setup.start(&[]);
     let labels = labels(address);
     wait_for(&mut agent, "redis", &labels, None);
 
@@ -200,8 +200,8 @@ fn redis_failures_have_different_reasons() {
         (&others[3], "", Some("timeout")),
     ];
     let listed: Vec<(&str, &str)> = servers.iter().map(|&(address, rest, _)| (address, rest)).collect();
-    let host = host(&["redis"], &configuration("2s", &listed));
-    let mut agent = host.start(&[]);
+    let setup = host(&["redis"], &configuration("2s", &listed));
+    let mut agent = setup.start(&[]);
     for (address, _, failure) in servers {
         wait_for(&mut agent, "redis", &labels(address), failure);
     }

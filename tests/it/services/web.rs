@@ -23,7 +23,7 @@ fn http_check_failures_have_different_reasons() {
     let directory = tempfile::tempdir().expect("a directory");
     let address = own_address();
     let _nginx = nginx::start(&program, directory.path(), address);
-    let garbage = Server::answering("SSH-2.0-OpenSSH_9.9\r\n");
+    let garbage = Server::responding("SSH-2.0-OpenSSH_9.9\r\n");
     let endless = Server::start(|mut stream| {
         use std::io::Write as _;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
@@ -54,8 +54,8 @@ fn http_check_failures_have_different_reasons() {
     for (name, url, rest, _) in &targets {
         toml += &target(name, url, rest);
     }
-    let host = host(&["http_check"], &toml);
-    let mut agent = host.start(&[]);
+    let setup = host(&["http_check"], &toml);
+    let mut agent = setup.start(&[]);
     for (name, _, _, failure) in &targets {
         wait_for(&mut agent, "http_check", &labels(name), *failure);
     }
@@ -85,8 +85,8 @@ fn hanging_target_does_not_delay_other_targets() {
         toml += &target(&format!("silent{number}"), &format!("http://{}/{number}", silent.address), "");
         toml += &target(&format!("nginx{number}"), &format!("http://{address}/"), "");
     }
-    let host = host(&["http_check"], &toml);
-    let mut agent = host.start(&[]);
+    let setup = host(&["http_check"], &toml);
+    let mut agent = setup.start(&[]);
     let are_up = |agent: &mut Agent, up: bool| {
         agent.wait(|sample| {
             (0..3).all(|number| {
@@ -109,20 +109,20 @@ fn hanging_target_does_not_delay_other_targets() {
 
 #[test]
 fn certificate_expiry_is_measured() {
-    let host = host(&["http_check"], "");
-    let expired = tls_server(&host, 2020);
-    let mut authorities = fs::read(host.path("authority.pem")).expect("written");
-    let valid = tls_server(&host, 2035);
-    authorities.extend(fs::read(host.path("authority.pem")).expect("written"));
-    fs::write(host.path("authorities.pem"), authorities).expect("written");
+    let setup = host(&["http_check"], "");
+    let expired = tls_server(&setup, 2020);
+    let mut authorities = fs::read(setup.path("authority.pem")).expect("written");
+    let valid = tls_server(&setup, 2035);
+    authorities.extend(fs::read(setup.path("authority.pem")).expect("written"));
+    fs::write(setup.path("authorities.pem"), authorities).expect("written");
     let urls = [&valid, &expired].map(|server| format!("https://localhost:{}", server.port()));
     let mut toml = format!("interval = \"200ms\"\n[plugins.http_check]\ntimeout = \"5s\"\nfetch = {urls:?}\n");
     for (name, url) in ["valid", "expired"].iter().zip(&urls) {
         toml += &target(name, url, "contains = \"secret\"");
     }
-    fs::write(host.path("gauged.toml"), toml).expect("written");
-    let mut command = host.command(&[]);
-    command.env("SSL_CERT_FILE", host.path("authorities.pem")).env_remove("SSL_CERT_DIR");
+    fs::write(setup.path("gauged.toml"), toml).expect("written");
+    let mut command = setup.command(&[]);
+    command.env("SSL_CERT_FILE", setup.path("authorities.pem")).env_remove("SSL_CERT_DIR");
     let mut agent = Agent::start(command);
     let sample = wait_for(&mut agent, "http_check", &labels("valid"), None);
     let left = number(&sample, "http_check.certificate_expires_in_seconds", &labels("valid"));

@@ -1,7 +1,7 @@
 //! The sources of the components in `tests/fixtures/components`: guests that together use every import and return every type
 //! of value and every error. Their configuration names the servers to use, since they outlive the test that made them.
 
-use crate::guest::{ABOUT, ANSWER, CONFIGURED, Guest, MODULE, RETURNED};
+use crate::guest::{COLLECT_RESULT, CONFIGURE_RESULT, DESCRIBE_RESULT, Guest, HOST_RESULT, MODULE};
 
 /// The place of the configuration's one text: address and length.
 const TOLD: u32 = 896;
@@ -48,7 +48,9 @@ fn values() -> Guest {
         })
         .collect();
     let descriptors = guest.list(&descriptors);
-    guest.patch(RETURNED, &[0, modules, 2]).patch(ABOUT, &[version.0, version.1, about.0, about.1, descriptors, 2])
+    guest
+        .patch(COLLECT_RESULT, &[0, modules, 2])
+        .patch(DESCRIBE_RESULT, &[version.0, version.1, about.0, about.1, descriptors, 2])
 }
 
 /// The arguments of a call, and a count that shows that memory is kept between calls.
@@ -90,19 +92,24 @@ fn files() -> Guest {
     }
     let mut call = |function: &str, path: &str| {
         let (at, length) = guest.text(path);
-        format!("(call ${function} (i32.const {at}) (i32.const {length}) (i32.const {ANSWER}))")
+        format!("(call ${function} (i32.const {at}) (i32.const {length}) (i32.const {HOST_RESULT}))")
     };
-    let fine = format!("(if (i32.load8_u (i32.const {ANSWER})) (then unreachable))");
+    let fine = format!("(if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))");
     let error = format!(
-        "(i64.extend_i32_u (select (i32.load8_u (i32.const {})) (i32.const 255) (i32.load8_u (i32.const {ANSWER}))))",
-        ANSWER + 8
+        "(i64.extend_i32_u (select (i32.load8_u (i32.const {})) (i32.const 255) (i32.load8_u (i32.const {HOST_RESULT}))))",
+        HOST_RESULT + 8
     );
     let loaded = |from: u32| format!("(i64.load (i32.const {from}))");
     let steps = [
-        call("read", "/proc/sys/kernel/osrelease") + &fine + &text(content, ANSWER + 8),
-        call("list", "/sys/class/net") + &fine + &number(names, &format!("(i64.load32_u (i32.const {}))", ANSWER + 12)),
-        call("usage", "/") + &fine + &number(total, &loaded(ANSWER + 8)) + &number(free, &loaded(ANSWER + 16)),
-        number(read_only, &format!("(i64.load8_u (i32.const {}))", ANSWER + 48)),
+        call("read", "/proc/sys/kernel/osrelease") + &fine + &text(content, HOST_RESULT + 8),
+        call("list", "/sys/class/net")
+            + &fine
+            + &number(names, &format!("(i64.load32_u (i32.const {}))", HOST_RESULT + 12)),
+        call("usage", "/")
+            + &fine
+            + &number(total, &loaded(HOST_RESULT + 8))
+            + &number(free, &loaded(HOST_RESULT + 16)),
+        number(read_only, &format!("(i64.load8_u (i32.const {}))", HOST_RESULT + 48)),
         call("read", "/etc/passwd") + &number(denied, &error),
         call("read", "/proc//stat") + &number(invalid, &error),
         call("read", "/proc/pressure/nothing") + &number(missing, &error),
@@ -126,22 +133,25 @@ fn fetches() -> Guest {
     let fetch = |url: &str| {
         format!(
             "(call $fetch (i32.const {}) (i32.const {}) {url} (i32.const {headers}) (i32.const 1)
-                (i32.const {}) (i32.const {}) (i32.const 1) (i32.const 1500) (i32.const {ANSWER}))",
+                (i32.const {}) (i32.const {}) (i32.const 1) (i32.const 1500) (i32.const {HOST_RESULT}))",
             method.0, method.1, sent.0, sent.1
         )
     };
     let told = format!("(i32.load (i32.const {TOLD})) (i32.load (i32.const {}))", TOLD + 4);
     let elsewhere = format!("(i32.const {}) (i32.const {})", other.0, other.1);
-    let time = |at: u32| format!("(i64.load (i32.const {}))", ANSWER + at);
+    let time = |at: u32| format!("(i64.load (i32.const {}))", HOST_RESULT + at);
     let steps = [
         fetch(&told),
-        format!("(if (i32.load8_u (i32.const {ANSWER})) (then unreachable))"),
-        number(status, &format!("(i64.load16_u (i32.const {}))", ANSWER + 8)),
+        format!("(if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))"),
+        number(status, &format!("(i64.load16_u (i32.const {}))", HOST_RESULT + 8)),
         // The first header's value.
-        format!("(i32.store (i32.const {TOLD_HEADER}) (i32.add (i32.load (i32.const {})) (i32.const 8)))", ANSWER + 12),
+        format!(
+            "(i32.store (i32.const {TOLD_HEADER}) (i32.add (i32.load (i32.const {})) (i32.const 8)))",
+            HOST_RESULT + 12
+        ),
         format!("(i64.store (i32.const {}) (i64.load (i32.load (i32.const {TOLD_HEADER}))))", TOLD_HEADER + 8),
         text(header, TOLD_HEADER + 8),
-        text(body, ANSWER + 20),
+        text(body, HOST_RESULT + 20),
         number(
             ordered,
             &format!(
@@ -151,14 +161,14 @@ fn fetches() -> Guest {
                 total = time(48)
             ),
         ),
-        number(certificate, &format!("(i64.load8_u (i32.const {}))", ANSWER + 56)),
+        number(certificate, &format!("(i64.load8_u (i32.const {}))", HOST_RESULT + 56)),
         fetch(&elsewhere),
         number(
             denied,
             &format!(
                 "(i64.extend_i32_u (select (i32.load8_u (i32.const {})) (i32.const 255)
-                    (i32.load8_u (i32.const {ANSWER}))))",
-                ANSWER + 8
+                    (i32.load8_u (i32.const {HOST_RESULT}))))",
+                HOST_RESULT + 8
             ),
         ),
     ];
@@ -178,33 +188,33 @@ fn talks() -> Guest {
         .import(interface, "[method]connection.read", "(func $read (param i32 i32 i32))")
         .import(interface, "[resource-drop]connection", "(func $close (param i32))");
     let [sent, other] = ["ping", "192.0.2.1:1"].map(|text| guest.text(text));
-    let fine = format!("(if (i32.load8_u (i32.const {ANSWER})) (then unreachable))");
+    let fine = format!("(if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))");
     guest.with("(global $handle (mut i32) (i32.const -1))").configure(&storing_text()).before_collect(&format!(
         "(call $connect (i32.load (i32.const {TOLD})) (i32.load (i32.const {told_length}))
-                (i32.const 1) (i32.const 1500) (i32.const {ANSWER}))
+                (i32.const 1) (i32.const 1500) (i32.const {HOST_RESULT}))
              {fine}
              (global.set $handle (i32.load (i32.const {payload})))
-             (call $write (global.get $handle) (i32.const {}) (i32.const {}) (i32.const {ANSWER}))
+             (call $write (global.get $handle) (i32.const {}) (i32.const {}) (i32.const {HOST_RESULT}))
              {fine}
-             (call $read (global.get $handle) (i32.const 100) (i32.const {ANSWER}))
+             (call $read (global.get $handle) (i32.const 100) (i32.const {HOST_RESULT}))
              {fine}
              {shown}
              (call $close (global.get $handle))
-             (call $connect (i32.const {}) (i32.const {}) (i32.const 0) (i32.const 0) (i32.const {ANSWER}))
+             (call $connect (i32.const {}) (i32.const {}) (i32.const 0) (i32.const 0) (i32.const {HOST_RESULT}))
              {refused}",
         sent.0,
         sent.1,
         other.0,
         other.1,
         told_length = TOLD + 4,
-        payload = ANSWER + 4,
-        shown = text(answer, ANSWER + 4),
+        payload = HOST_RESULT + 4,
+        shown = text(answer, HOST_RESULT + 4),
         refused = number(
             denied,
             &format!(
                 "(i64.extend_i32_u (select (i32.load8_u (i32.const {})) (i32.const 255)
-                        (i32.load8_u (i32.const {ANSWER}))))",
-                ANSWER + 4
+                        (i32.load8_u (i32.const {HOST_RESULT}))))",
+                HOST_RESULT + 4
             )
         ),
     ))
@@ -222,7 +232,7 @@ fn needs() -> Guest {
         })
         .collect();
     let list = guest.list(&needs);
-    guest.patch(CONFIGURED, &[0, list, 4])
+    guest.patch(CONFIGURE_RESULT, &[0, list, 4])
 }
 
 /// Each error, by the configured digit: 0 to 4 from `collect`, 5 to 9 from `configure`, in the order of the WIT.
@@ -248,8 +258,8 @@ fn errors() -> Guest {
         };
         (from..).zip(places).map(case).collect::<String>()
     };
-    let configure = storing_text().replace(&format!("i32.const {CONFIGURED}"), "");
-    guest.configure(&format!("{configure} {} i32.const {CONFIGURED}", chosen(5))).before_collect(&chosen(0))
+    let configure = storing_text().replace(&format!("i32.const {CONFIGURE_RESULT}"), "");
+    guest.configure(&format!("{configure} {} i32.const {CONFIGURE_RESULT}", chosen(5))).before_collect(&chosen(0))
 }
 
 /// A guest with metrics of these names, and the addresses of their values. The module has the guest's name.
@@ -303,7 +313,7 @@ fn storing_text() -> String {
             (local.set $end (i32.sub (local.get $end) (i32.const 1)))
             (br_if $on (i32.ne (i32.load8_u (local.get $end)) (i32.const 34)))))
          (i32.store (i32.const {}) (i32.sub (local.get $end) (local.get 0)))
-         i32.const {CONFIGURED}",
+         i32.const {CONFIGURE_RESULT}",
         TOLD + 4
     )
 }
