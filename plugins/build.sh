@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds every plugin in this directory and puts it beside its sources as <name>.wasm. Takes seconds when nothing has
 # changed. With --test it then runs the tests of the plugins and of the SDK, for which they are built for this machine.
-# The Rust compiler's target wasm32-unknown-unknown is used where it is installed; where it is not, a private toolchain
-# is made of Debian's packages, once, in the user's cache: nothing is installed.
+# Uses the Rust compiler's target wasm32-unknown-unknown where it is installed. Otherwise it makes a private toolchain of
+# Debian's packages, once, in the user's cache; nothing is installed on the system.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,24 +19,24 @@ esac
 say() { printf 'build.sh: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# What compiles for the target, and for nothing else.
+# The compiler for the target only.
 compiler=${RUSTC:-rustc}
 
-# Whether it has the target's standard library.
+# Whether the compiler has the target's standard library.
 has_target() {
   local libraries
   libraries=$("$compiler" --print target-libdir --target "$target" 2>/dev/null) || return 1
   compgen -G "$libraries/libstd-*.rlib" >/dev/null
 }
 
-# apt-get with lists and archives of our own, so that neither root nor up-to-date lists of the system are needed.
+# apt-get with lists and archives of its own, so that neither root nor the system's lists are needed.
 apt() {
   apt-get -q -o Debug::NoLocking=1 -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none \
     -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" "$@"
 }
 
-# Names what is to be unpacked: Debian's newer compiler, its source, and all that they depend on and that is not
-# installed here, such as the libraries of LLVM.
+# Prints the packages to unpack: Debian's newer compiler, its source, and the libraries that they depend on and that are
+# not installed, such as LLVM's.
 packages() {
   local all package
   all=$(apt-cache -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache" depends --recurse --no-recommends \
@@ -45,7 +45,7 @@ packages() {
   for package in $all; do
     case $package in
       rustc-web | rust-web-src | libstd-rust-web-* | libllvm[0-9]*) echo "$package" ;;
-      # What is compiled for or linked with the machine itself is of no use here.
+      # Tools that compile for the machine itself are not needed.
       gcc* | g++* | cpp* | binutils* | libc6-dev | libc-dev* | linux-libc-dev | libgcc-*-dev | perl* | python*) ;;
       lib*) dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -q '^installed' || echo "$package" ;;
     esac
@@ -106,7 +106,7 @@ wrapper() {
 command -v cargo >/dev/null || die "cargo is not installed; install Rust, version 1.95 or later, by rustup"
 if ! has_target; then
   mkdir -p "$(dirname "$cache")"
-  # Two builds at a time make one toolchain.
+  # Concurrent builds make one toolchain.
   exec 9>"$cache.lock"
   flock 9
   [ -x "$cache/rustc" ] && "$cache/rustc" --version >/dev/null 2>&1 || make_toolchain
@@ -118,7 +118,7 @@ if ! has_target; then
   compiler=$cache/rustc
 fi
 
-# Whatever was built against another standard library does not fit this one, which cargo does not notice.
+# Cargo does not notice that the standard library has changed, and what was built against another one does not link.
 identity=$(stat -c '%i %Y %n' "$("$compiler" --print target-libdir --target "$target")"/libstd-*.rlib)
 if [ "$(cat "$here/target/$target/built-against" 2>/dev/null)" != "$identity" ]; then
   rm -rf "$here/target/$target"
@@ -133,7 +133,7 @@ for manifest in */Cargo.toml; do
   name=${manifest%/Cargo.toml}
   built=target/$target/release/${name//-/_}.wasm
   [ -e "$built" ] || die "cargo has not built plugins/$built; is the package in plugins/$manifest called $name?"
-  # Only what has changed is replaced, and at once: an agent may be watching.
+  # Only changed files are replaced, and atomically: an agent may be watching the directory.
   if ! cmp -s "$built" "$name.wasm"; then
     cp "$built" ".$name.wasm.new"
     mv ".$name.wasm.new" "$name.wasm"
@@ -141,7 +141,7 @@ for manifest in */Cargo.toml; do
   fi
 done
 
-# Beside what was built for wasm, with which it shares the directory and nothing else: another target, another profile.
+# The target and profile differ from those of the plugins, so both fit into one directory.
 if [ -n "$tests" ]; then
   cargo test --workspace --locked --target-dir "$here/target"
 fi

@@ -41,7 +41,7 @@ fetch_python() { python3 -m pip install -q --target . -r "$requirements"; }
 
 fetch_javascript() { cp "$package" package.json && npm install --no-audit --no-fund; }
 
-# apt-get with lists and archives of our own, so that neither root nor up-to-date lists of the system are needed.
+# apt-get with lists and archives of its own, so that neither root nor the system's lists are needed.
 apt() {
   apt-get -q -o Debug::NoLocking=1 -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none \
     -o Dir::State::lists="$PWD/lists" -o Dir::Cache="$PWD/cache" "$@"
@@ -141,7 +141,7 @@ rust_projects() {
 }
 
 mkdir -p "$cache"
-# Two runs at a time fetch everything once.
+# Concurrent runs fetch everything once.
 exec 9>"$cache/lock"
 flock 9
 if [ -z "${GAUGED:-}" ]; then
