@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gauged::collector::{Collector, NATIVE};
+use gauged::collector::Collector;
+use gauged::collector::native::NATIVE;
 use gauged::config::{Config, Overrides};
 use gauged::sample::Sample;
 use gauged::sink::{Style, encode};

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 
 use crate::clock::schedule::{Schedule, Tick, wall_clock};
 use crate::clock::wall_timer::WallTimer;
-use crate::collector::{Collector, NATIVE};
+use crate::collector::Collector;
+use crate::collector::native::NATIVE;
 use crate::config::Config;
 use crate::hostname::Hostname;
 use crate::plugin::{Plugins, sleep_until};

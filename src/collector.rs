@@ -1,6 +1,6 @@
-//! What the agent measures by itself: the open set of native collectors. Each reads one corner of the host and appends
-//! its modules; what it cannot measure is null, and never keeps the others from measuring. Everything else is a plugin's
-//! to collect.
+//! Native collectors: the metrics that the agent measures itself. Each collector reads one part of the host and appends its
+//! modules to the sample. A value that it cannot measure is null; the others are not affected. Everything else is measured
+//! by plugins.
 
 #[cfg(target_os = "linux")]
 mod cpu;
@@ -9,40 +9,19 @@ mod load;
 #[cfg(target_os = "linux")]
 mod memory;
 pub mod portable;
+pub mod native;
 #[cfg(all(target_os = "linux", any(test, fuzzing)))]
 pub(crate) mod fuzzing;
 
-use crate::config::Config;
-use crate::sample::{Descriptor, Sample};
+use crate::sample::Sample;
 
-/// A native collector. It keeps what it needs from one tick to the next.
+/// A native collector. It keeps its own state between ticks.
 pub trait Collector: Send {
-    /// Measures and appends one module or more, always the same ones with the same metrics.
+    /// Appends the collector's modules: at each tick the same modules with the same metrics.
     fn collect(&mut self, sample: &mut Sample);
 }
 
-/// A native collector that there is.
-#[derive(Debug)]
-pub struct Native {
-    /// What its modules hold, whatever this host can measure of it.
-    pub metrics: &'static [Descriptor],
-    /// Makes one. What it measures between ticks begins now.
-    pub make: fn(&Config) -> Box<dyn Collector>,
-}
-
-/// The native collectors of this system, in the order of their modules in the sample.
-#[cfg(target_os = "linux")]
-pub const NATIVE: &[Native] = &[
-    Native { metrics: cpu::METRICS, make: |config| Box::new(cpu::Cpu::new(config)) },
-    Native { metrics: load::METRICS, make: |config| Box::new(load::Load::new(config)) },
-    Native { metrics: memory::METRICS, make: |config| Box::new(memory::Memory::new(config)) },
-];
-
-/// The native collectors of this system, in the order of their modules in the sample.
-#[cfg(not(target_os = "linux"))]
-pub const NATIVE: &[Native] = &[Native { metrics: &[], make: |_| Box::new(portable::Portable::new()) }];
-
-/// A part of a whole in percent, to one decimal as psutil gives it; 0 of nothing.
+/// The percentage that a part is of a whole, rounded to one decimal as in psutil. 0 if the whole is 0.
 fn percent(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { (part / whole * 1000.0).round() / 10.0 } else { 0.0 }
 }

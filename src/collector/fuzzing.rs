@@ -5,12 +5,13 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Collector;
 pub(crate) use super::cpu::{fuzz_cpuinfo as cpuinfo, fuzz_stat as stat};
 pub(crate) use super::load::fuzz as loadavg;
 pub(crate) use super::memory::fuzz as memory;
-use super::{Collector, NATIVE};
+use super::native::NATIVE;
 use crate::config::{Config, Overrides};
-use crate::fuzzing::check_module;
+use crate::fuzzing::checks::check_module;
 use crate::hostpath::below;
 use crate::sample::{Module, Sample, Value};
 

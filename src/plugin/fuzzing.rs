@@ -12,7 +12,7 @@ use super::probe;
 use super::result::Converter;
 use crate::config::limits::{Limit, Limits};
 use crate::escape::printable;
-use crate::fuzzing::{Input, check_module, covers, is_plain};
+use crate::fuzzing::checks::{Input, check_module, covers, is_plain};
 use crate::hostpath::Pattern;
 use crate::sample::Value;
 

@@ -196,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fuzzing::read_key;
+    use crate::fuzzing::checks::read_key;
 
     fn key(name: &str, labels: &[(String, String)]) -> String {
         let label = |(name, value): &(String, String)| Label { name: name.clone().into(), value: value.clone() };

@@ -7,7 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
-use gauged::collector::{Collector, NATIVE, portable::Portable};
+use gauged::collector::Collector;
+use gauged::collector::native::NATIVE;
+use gauged::collector::portable::Portable;
 use gauged::config::{Config, Overrides};
 use gauged::sample::{MetricKind, Module, Sample, Value};
 use gauged::sink::{Style, encode};

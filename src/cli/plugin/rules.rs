@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
-use crate::collector::NATIVE;
+use crate::collector::native::NATIVE;
 use crate::plugin::harness::{PluginDescription, UsableResult};
 use crate::sample::{Metric, MetricKind, Module, Value};
 
