@@ -1,6 +1,6 @@
-//! Addresses on the network and origins of HTTP servers, as the configuration and plugins write them. Each has one
-//! spelling once it is read: names in lower case, IPv4 addresses that are written as IPv6 as what they are, default
-//! ports left out of origins. Purely text: what a name leads to is decided by who resolves it.
+//! Network addresses and HTTP origins, as the configuration and plugins write them. A parsed value has one spelling: names
+//! in lower case, IPv4-mapped IPv6 addresses as IPv4, origins without the default port. Text only: names are resolved
+//! elsewhere.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,66 +10,66 @@ use http::uri::PathAndQuery;
 
 use crate::hostpath::{self, Pattern};
 
-/// The longest name there is in the domain name system (RFC 1035).
+/// The longest name in the domain name system (RFC 1035).
 const NAME_BYTES: usize = 253;
 
-/// The longest part of a name between two dots (RFC 1035).
+/// The longest part of a name between dots (RFC 1035).
 const LABEL_BYTES: usize = 63;
 
-/// What a connection to a unix socket begins with.
+/// The prefix of the address of a unix socket.
 const UNIX: &str = "unix:";
 
-/// A machine.
+/// A host: a name or an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
-    /// A name that has to be resolved, in lower case.
+    /// A name to resolve, in lower case.
     Name(String),
-    /// An address, IPv4 if it is one in whatever spelling.
+    /// An address; never an IPv4-mapped IPv6 address.
     Ip(IpAddr),
 }
 
-/// A machine and a port.
+/// A host and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The machine.
+    /// The host.
     pub host: Host,
-    /// The port, which is not 0.
+    /// The port; not 0.
     pub port: u16,
 }
 
-/// What a connection leads to.
+/// The address of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// `host:port`.
     Tcp(Endpoint),
-    /// `unix:/path`, a path as [`hostpath::check`] wants it.
+    /// `unix:/path`; the path passes [`hostpath::check`].
     Unix(String),
 }
 
-/// What connections are granted to.
+/// A grant to connect: an address, or a pattern of unix sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectGrant {
     /// `host:port`.
     Tcp(Endpoint),
-    /// `unix:/path`, in which `*` stands for any text within one segment.
+    /// `unix:/path`; `*` matches any text within a segment.
     Unix(Pattern),
 }
 
-/// How a server is spoken to.
+/// The scheme of a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// In the clear.
+    /// Without encryption.
     Http,
     /// Over TLS.
     Https,
 }
 
-/// What is granted of a URL: scheme, host and port.
+/// The part of a URL that a grant covers: scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// How it is spoken to.
+    /// The scheme.
     pub scheme: Scheme,
-    /// Where it is.
+    /// Host and port.
     pub endpoint: Endpoint,
 }
 
@@ -98,8 +98,8 @@ impl Host {
         if let Ok(address) = text.parse::<Ipv4Addr>() {
             return Ok(Self::Ip(address.into()));
         }
-        let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if text.is_empty() || text.len() > NAME_BYTES || !text.bytes().all(is_of_a_name) {
+        let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if text.is_empty() || text.len() > NAME_BYTES || !text.bytes().all(is_name_byte) {
             return Err(format!(
                 "has no host in {text:?}; write a name of letters, digits, - and _, or an address, IPv6 in brackets"
             ));
@@ -107,19 +107,19 @@ impl Host {
         let name = text.to_ascii_lowercase();
         let is_label = |label: &str| (1..=LABEL_BYTES).contains(&label.len()) && !label.starts_with('-');
         if !name.split('.').all(is_label) {
-            return Err(format!("has an empty part or one that begins with - in the name {text:?}; write it without"));
+            return Err(format!("has an empty part or one that begins with - in the name {text:?}; remove it"));
         }
-        // Resolvers take 127.1, 2130706433 and 0x7f.1 for addresses.
+        // Resolvers read 127.1, 2130706433 and 0x7f.1 as addresses.
         let last = name.rsplit('.').next().unwrap_or_default();
         if last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") {
-            return Err(format!("has an odd spelling of an address in {text:?}; write it as four numbers up to 255"));
+            return Err(format!("has an odd spelling of an address in {text:?}; write four numbers up to 255"));
         }
         Ok(Self::Name(name))
     }
 }
 
 impl Endpoint {
-    /// Reads `host`, `host:port`, where nothing is said with the default port.
+    /// Parses `host:port`, or `host` if there is a default port.
     fn parse(text: &str, default_port: Option<u16>) -> Result<Self, String> {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -141,12 +141,12 @@ impl Endpoint {
 }
 
 impl Address {
-    /// Reads `host:port` or `unix:/path`.
+    /// Parses `host:port` or `unix:/path`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as the end of a sentence that begins with the address.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// The fault and the remedy, as the end of a sentence that begins with the address.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text.strip_prefix(UNIX) {
             Some(path) => hostpath::check(path).map(|()| Self::Unix(path.to_owned())).map_err(str::to_owned),
             None => Endpoint::parse(text, None).map(Self::Tcp),
@@ -155,12 +155,12 @@ impl Address {
 }
 
 impl ConnectGrant {
-    /// Reads `host:port` or `unix:/path`.
+    /// Parses `host:port` or `unix:/path`.
     ///
     /// # Errors
     ///
-    /// As [`Address::parse`].
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Those of [`Address::parse`].
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match Address::parse(text)? {
             Address::Tcp(endpoint) => Ok(Self::Tcp(endpoint)),
             Address::Unix(path) => Pattern::new(path).map(Self::Unix).map_err(str::to_owned),
@@ -169,12 +169,12 @@ impl ConnectGrant {
 }
 
 impl Origin {
-    /// Reads `scheme://host` or `scheme://host:port`.
+    /// Parses `scheme://host` or `scheme://host:port`.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as the end of a sentence that begins with the origin.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// The fault and the remedy, as the end of a sentence that begins with the origin.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (origin, rest) = Self::from_url(text)?;
         if rest != "/" || text.contains(['#', '?']) {
             return Err(format!("has more than scheme, host and port; write {:?}", origin.to_string()));
@@ -182,12 +182,12 @@ impl Origin {
         Ok(origin)
     }
 
-    /// Reads a URL: its origin, and what the server there is asked for.
+    /// Parses a URL into its origin, and path and query.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, as the end of a sentence that begins with the URL.
-    pub fn from_url(url: &str) -> Result<(Self, PathAndQuery), String> {
+    /// The fault and the remedy, as the end of a sentence that begins with the URL.
+    pub(crate) fn from_url(url: &str) -> Result<(Self, PathAndQuery), String> {
         let uri: Uri = url.parse().map_err(|error| format!("is not a URL: {error}"))?;
         let parts = uri.into_parts();
         let scheme = match parts.scheme.as_ref().map(|scheme| scheme.as_str().to_ascii_lowercase()).as_deref() {
@@ -195,18 +195,18 @@ impl Origin {
             Some("https") => Scheme::Https,
             _ => return Err("does not begin with http:// or https://".to_owned()),
         };
-        let authority = parts.authority.ok_or("names no host")?;
+        let authority = parts.authority.ok_or("has no host")?;
         if authority.as_str().contains('@') {
-            return Err("has a user name in front of the host; write it without".to_owned());
+            return Err("has a user name before the host; remove it".to_owned());
         }
         let endpoint = Endpoint::parse(authority.as_str(), Some(scheme.default_port()))?;
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         Ok((Self { scheme, endpoint }, path))
     }
 
-    /// Host and port as a request names them: the port only where it is not the default one.
+    /// Host and port for the request; without the port if it is the scheme's default.
     #[must_use]
-    pub fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let Endpoint { host, port } = &self.endpoint;
         if *port == self.scheme.default_port() { host.to_string() } else { self.endpoint.to_string() }
     }
@@ -355,11 +355,11 @@ mod tests {
     }
 
     #[test]
-    fn a_url_leads_to_the_origin_that_is_spoken_to() {
-        let of = |url: &str| Origin::from_url(url).map(|(origin, path)| (origin.to_string(), path.to_string()));
-        assert_eq!(of("http://db:81/a?b#c"), Ok(("http://db:81".to_owned(), "/a?b".to_owned())));
-        assert_eq!(of("http://db?b"), Ok(("http://db".to_owned(), "/?b".to_owned())));
-        assert_eq!(of("http://db//evil/@evil"), Ok(("http://db".to_owned(), "//evil/@evil".to_owned())));
+    fn urls_are_split_into_origin_and_path() {
+        let parsed = |url: &str| Origin::from_url(url).map(|(origin, path)| (origin.to_string(), path.to_string()));
+        assert_eq!(parsed("http://db:81/a?b#c"), Ok(("http://db:81".to_owned(), "/a?b".to_owned())));
+        assert_eq!(parsed("http://db?b"), Ok(("http://db".to_owned(), "/?b".to_owned())));
+        assert_eq!(parsed("http://db//evil/@evil"), Ok(("http://db".to_owned(), "//evil/@evil".to_owned())));
         for bad in [
             "http://db@evil/",
             "http://db:80@evil/",
@@ -376,14 +376,13 @@ mod tests {
             "http:/db/",
             "http:\\\\db",
         ] {
-            assert!(of(bad).is_err(), "{bad}: {:?}", of(bad));
+            assert!(parsed(bad).is_err(), "{bad}: {:?}", parsed(bad));
         }
     }
 
     proptest! {
-        /// What was read is written so that it reads the same, and no text is too odd to be read.
         #[test]
-        fn what_is_written_reads_back(text in "(unix:)?(http|HTTPS)?(://)?[a-zA-Z0-9.:\\[\\]@/\\\\%*-]{0,24}(:[0-9]{1,5})?") {
+        fn printed_values_parse_to_the_same(text in "(unix:)?(http|HTTPS)?(://)?[a-zA-Z0-9.:\\[\\]@/\\\\%*-]{0,24}(:[0-9]{1,5})?") {
             if let Ok(address) = Address::parse(&text) {
                 prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
             }
@@ -396,13 +395,12 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_survived(text in any::<String>()) {
+        fn any_text_is_parsed_without_panic(text in any::<String>()) {
             let _ = (Address::parse(&text), ConnectGrant::parse(&text), Origin::parse(&text), Origin::from_url(&text));
         }
 
-        /// All spellings of an IPv4 address that are read are read as that address.
         #[test]
-        fn an_address_is_the_same_in_both_families(bits in any::<u32>(), port in 1_u16..) {
+        fn ipv4_mapped_addresses_equal_ipv4(bits in any::<u32>(), port in 1_u16..) {
             let address = Ipv4Addr::from_bits(bits);
             let plain = Address::parse(&format!("{address}:{port}")).expect("right");
             let mapped = address.to_ipv6_mapped();

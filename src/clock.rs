@@ -1,4 +1,4 @@
-//! Time: when the next tick is due, and the timer that wakes the agent then.
+//! The clock: the schedule of the ticks, and the timer that wakes the agent.
 
 pub mod schedule;
-pub mod wall_timer;
+pub(crate) mod wall_timer;

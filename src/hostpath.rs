@@ -1,25 +1,25 @@
-//! Absolute paths on the measured host, and patterns over them. Purely text: what a path leads to, and whether it may be
-//! followed, is decided by who opens it.
+//! Absolute paths on the measured host, and patterns for them. Text only: symbolic links are the business of the code that
+//! opens a path.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The kernel's own limit (`PATH_MAX`).
+/// The kernel's limit for a path with its final NUL (`PATH_MAX`).
 const MAX_BYTES: usize = 4096;
 
-/// Where a host whose root is mounted at `root` has an absolute path.
+/// The place of an absolute path of the measured host, whose root is mounted at `root`.
 #[must_use]
-pub fn below(root: &Path, path: &str) -> PathBuf {
+pub(crate) fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
-/// Whether a path is absolute and spelt in the only way there is: so that one path has one text, and a text that matches
-/// a pattern cannot lead out of it.
+/// Checks that a path is absolute and in its only valid spelling, so that a path that matches a pattern cannot lead out of
+/// it.
 ///
 /// # Errors
 ///
-/// What is wrong with it, as the end of a sentence that begins with the path.
-pub fn check(path: &str) -> Result<(), &'static str> {
+/// The fault and the remedy, as the end of a sentence that begins with the path.
+pub(crate) fn check(path: &str) -> Result<(), &'static str> {
     if path == "/" {
         return Ok(());
     }
@@ -31,47 +31,47 @@ pub fn check(path: &str) -> Result<(), &'static str> {
         return Err("contains a NUL character");
     }
     if segments.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-        return Err("has an empty, . or .. segment; write it without");
+        return Err("has an empty, . or .. segment; remove it");
     }
     Ok(())
 }
 
-/// A path in which `*` stands for any text within one segment.
+/// A path in which `*` matches any text within a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    /// How much of it stands before the first star. Most patterns are told from a path by that alone.
+    /// The bytes before the first star. For most paths these decide.
     literal_bytes: usize,
-    /// How many segments it has.
+    /// The number of segments.
     depth: usize,
 }
 
 impl Pattern {
-    /// Takes a path that passes [`check`].
+    /// A pattern of a path that passes [`check`].
     ///
     /// # Errors
     ///
     /// Those of [`check`].
-    pub fn new(path: impl Into<String>) -> Result<Self, &'static str> {
+    pub(crate) fn new(path: impl Into<String>) -> Result<Self, &'static str> {
         let text = path.into();
         check(&text)?;
         let literal_bytes = text.find('*').unwrap_or(text.len());
         Ok(Self { depth: depth(&text), text, literal_bytes })
     }
 
-    /// Whether it stands for this path.
+    /// Whether the pattern matches a path.
     #[must_use]
-    pub fn matches(&self, path: &str) -> bool {
+    pub(crate) fn matches(&self, path: &str) -> bool {
         if !path.as_bytes().starts_with(self.literal()) || depth(path) != self.depth {
             return false;
         }
         self.text.split('/').zip(path.split('/')).all(|(pattern, segment)| segment_matches(pattern, segment))
     }
 
-    /// Whether it stands for entries of this directory whose names it leaves open: then listing the directory is part of
-    /// what it stands for.
+    /// Whether the pattern has a star in the names of a directory's entries. A grant of such a pattern includes listing the
+    /// directory.
     #[must_use]
-    pub fn opens(&self, directory: &str) -> bool {
+    pub(crate) fn opens(&self, directory: &str) -> bool {
         let directory = if directory == "/" { "" } else { directory };
         let literal = self.literal();
         if !literal.iter().zip(directory.as_bytes()).all(|(literal, byte)| literal == byte) {
@@ -97,8 +97,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Whether a segment matches one that may contain `*`: the first part at its start, the last at its end, the others
-/// wherever they come first.
+/// Whether a segment matches a pattern's segment: its first part at the start, its last part at the end, the others at
+/// their first occurrence in between.
 fn segment_matches(pattern: &str, segment: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == segment };
     let Some(mut open) = segment.strip_prefix(first) else { return false };
@@ -161,10 +161,10 @@ mod tests {
         for closed in ["/", "/sys/class", "/sys/class/net/eth0", "/sys/class/net/eth0/statistics/x"] {
             assert!(!pattern.opens(closed), "{closed}");
         }
-        assert!(super::Pattern::new("/*").expect("fine").opens("/"));
+        assert!(super::Pattern::new("/*").expect("a valid pattern").opens("/"));
     }
 
-    /// The same question, answered by trying everything.
+    /// A second implementation, which tries all possibilities.
     fn matches_slowly(pattern: &[u8], text: &[u8]) -> bool {
         match pattern {
             [] => text.is_empty(),
@@ -177,17 +177,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn matches_what_its_definition_says(
+        fn matching_follows_the_definition(
             pattern in "(/[ab*]{1,4}){1,3}",
             path in "(/[ab]{1,4}){1,3}",
         ) {
-            prop_assert_eq!(super::Pattern::new(&*pattern).expect("fine").matches(&path), matches_slowly(pattern.as_bytes(), path.as_bytes()));
+            prop_assert_eq!(super::Pattern::new(&*pattern).expect("a valid pattern").matches(&path), matches_slowly(pattern.as_bytes(), path.as_bytes()));
         }
 
         #[test]
-        fn a_path_without_stars_matches_only_itself(one in "(/[ab.]{1,3}){1,3}", other in "(/[ab.]{1,3}){1,3}") {
-            if let Ok(pattern) = super::Pattern::new(&*one) {
-                prop_assert_eq!(pattern.matches(&other), one == other);
+        fn a_path_without_stars_matches_only_itself(path in "(/[ab.]{1,3}){1,3}", other in "(/[ab.]{1,3}){1,3}") {
+            if let Ok(pattern) = super::Pattern::new(&*path) {
+                prop_assert_eq!(pattern.matches(&other), path == other);
             }
         }
     }

@@ -1,22 +1,22 @@
 //! gauged, a host metrics agent that is extended by dropping WebAssembly files into a folder.
 //!
-//! Native collectors measure cpu, load and memory; every other collector is a plugin, a WebAssembly component that is
-//! loaded while the agent runs and can touch nothing that it was not granted. At each tick all of them are merged into
-//! one [`sample::Sample`], a map module → metric → value, which goes to the sinks.
+//! Native collectors measure cpu, load and memory. All other collectors are plugins: WebAssembly components that are loaded
+//! while the agent runs, and that can access only what they are granted. At each tick their metrics are merged into a
+//! [`sample::Sample`], a map module → metric → value, which goes to the sinks.
 //!
-//! The modules, in reading order:
+//! The library is for the agent's own binary, tests and benchmarks. The modules are in reading order.
 
 pub mod sample;
 pub mod escape;
 pub mod clock;
-pub mod hostpath;
+mod hostpath;
 pub mod hostname;
-pub mod address;
-pub mod procfs;
+mod address;
+mod procfs;
 pub mod collector;
 pub mod plugin;
 pub mod watch;
-pub mod queue;
+mod queue;
 pub mod sink;
 pub mod process;
 pub mod log;

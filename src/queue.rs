@@ -1,15 +1,15 @@
-//! What is on its way to a thread that may be stuck in a write for any time: a bounded queue from which the oldest entry
-//! is dropped, and counted, when the thread does not keep up. Who puts something in never waits.
+//! A bounded queue to a thread that may block in a write. The sender never waits: when the queue is full, the oldest entry
+//! is dropped and counted.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Entries on their way from one thread to another.
+/// A bounded queue from one thread to another.
 #[derive(Debug)]
-pub struct Queue<T> {
+pub(crate) struct Queue<T> {
     capacity: usize,
-    /// Behind a lock because two threads are the point of it; it is held only to move an entry.
+    /// Shared by two threads; the lock is held only to move an entry.
     state: Mutex<State<T>>,
     changed: Condvar,
 }
@@ -18,24 +18,24 @@ pub struct Queue<T> {
 struct State<T> {
     entries: VecDeque<T>,
     dropped: u64,
-    /// What was taken out last is still being dealt with.
+    /// The receiver still processes the last entry that it took.
     is_busy: bool,
-    /// Nothing more is put in.
+    /// The sender has put in its last entry.
     is_ending: bool,
-    /// Nothing more is taken out.
+    /// The receiver takes no more entries.
     has_ended: bool,
 }
 
 impl<T> Queue<T> {
-    /// An empty queue for so many entries.
+    /// An empty queue for `capacity` entries.
     #[must_use]
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         let state = State { entries: VecDeque::new(), dropped: 0, is_busy: false, is_ending: false, has_ended: false };
         Self { capacity, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Puts in an entry; when the queue is full the oldest one is dropped.
-    pub fn put(&self, entry: T) {
+    /// Puts in an entry. If the queue is full, the oldest entry is dropped.
+    pub(crate) fn put(&self, entry: T) {
         let mut state = self.lock();
         if state.entries.len() >= self.capacity {
             state.entries.pop_front();
@@ -46,26 +46,27 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
-    /// Whether all that was put in so far has been taken out and dealt with.
+    /// Whether the receiver has processed all entries and waits for more.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
         state.entries.is_empty() && !state.is_busy && !state.has_ended
     }
 
-    /// How many entries were dropped so far.
+    /// The number of entries that were dropped so far.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// Counts an entry as dropped that was taken out in vain.
-    pub fn lose(&self) {
+    /// Counts an entry as dropped that the receiver could not process.
+    pub(crate) fn lose(&self) {
         self.lock().dropped += 1;
     }
 
-    /// Puts in no more, and waits so long for what is there to be taken out and dealt with. Answers whether it was.
-    pub fn end(&self, patience: Duration) -> bool {
+    /// Ends the queue for the sender, and waits at most this long for the receiver to process the remaining entries. Returns
+    /// whether it did.
+    pub(crate) fn end(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut state = self.lock();
         state.is_ending = true;
@@ -80,9 +81,9 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Takes out the next entry, as soon as there is one; none when there will be no more. Whoever calls this has dealt
-    /// with the entry before.
-    pub fn take(&self) -> Option<T> {
+    /// Waits for the next entry and takes it; none at the end of the queue. The receiver has then processed the previous
+    /// entry.
+    pub(crate) fn take(&self) -> Option<T> {
         let mut state = self.lock();
         state.is_busy = false;
         loop {
@@ -97,14 +98,14 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Takes out no more.
-    pub fn close(&self) {
+    /// Ends the queue for the receiver.
+    pub(crate) fn close(&self) {
         self.lock().has_ended = true;
         self.changed.notify_all();
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,22 +124,22 @@ mod tests {
     }
 
     #[test]
-    fn it_is_idle_when_what_was_taken_out_is_dealt_with() {
+    fn queue_is_idle_when_all_entries_are_processed() {
         let queue = Queue::new(3);
         assert!(queue.is_idle());
         queue.put(1);
         assert!(!queue.is_idle());
         queue.take();
-        assert!(!queue.is_idle(), "it is being dealt with");
+        assert!(!queue.is_idle(), "the entry is being processed");
         queue.end(Duration::ZERO);
         assert_eq!(queue.take(), None);
         assert!(queue.is_idle());
         queue.close();
-        assert!(!queue.is_idle(), "nobody would take out anything");
+        assert!(!queue.is_idle(), "no receiver");
     }
 
     #[test]
-    fn what_is_queued_at_the_end_is_still_taken_out() {
+    fn remaining_entries_are_taken_after_the_end() {
         let queue = Queue::new(3);
         queue.put(1);
         let taken = std::thread::scope(|scope| {
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_does_not_wait_for_ever() {
+    fn ending_waits_no_longer_than_its_limit() {
         let queue = Queue::new(1);
         queue.put(1);
         assert!(!queue.end(Duration::from_millis(1)));

@@ -1,6 +1,5 @@
-//! The data model: what one tick yields. A sample is a map of maps, module → metric → value, and nothing else at any
-//! level; this module knows its names, its keys and its values. How a sample is written out is a sink's business, and
-//! where it comes from a collector's.
+//! The data model. A sample is the result of one tick: a map of maps, module → metric → value, and nothing else at any
+//! level. This module has the rules for names, keys and values. Collectors make samples, sinks write them.
 
 mod keys;
 
@@ -9,89 +8,88 @@ use std::sync::Arc;
 use self::keys::Keys;
 pub use self::keys::{Label, Labels, Text};
 
-/// The longest module, metric or label name, in bytes: three of them still fit into the 510 bytes that Open-Falcon
-/// allows for a metric and its tags.
-pub const NAME_BYTES: usize = 128;
+/// The longest module, metric or label name, in bytes. Three of them fit into the 510 bytes that Open-Falcon allows for a
+/// metric and its tags.
+pub(crate) const NAME_BYTES: usize = 128;
 
-/// All that one tick yielded. It carries no timestamp of its own: that is a metric of the module `agent`.
+/// The result of one tick. Its timestamp is a metric of the module `agent`.
 #[derive(Debug, Default)]
 pub struct Sample {
-    /// In the order in which they are written; no name occurs twice.
+    /// The modules in output order; no name occurs twice.
     pub modules: Vec<Module>,
-    /// Modules of an earlier tick, the one that is needed next being the last: their memory serves again.
+    /// Modules of the previous tick in reverse order, whose memory is used again.
     spare: Vec<Module>,
 }
 
-/// A named group of metrics: what they are called, which is shared with the ticks before and after, and what they are
-/// now.
+/// A named group of metrics. Ticks share the list of keys; each has its own values.
 #[derive(Debug, Clone)]
 pub struct Module {
-    /// See [`is_name`].
+    /// The module's name; see [`is_name`].
     pub name: Text,
-    /// At least as many as there are values.
+    /// The keys of the metrics: at least as many as there are values.
     keys: Arc<Keys>,
     values: Vec<Value>,
 }
 
-/// A name, labels and a value, as they are found in a module.
+/// A metric of a module.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric<'a> {
-    /// See [`is_name`].
+    /// The metric's name; see [`is_name`].
     pub name: &'a str,
-    /// In the order in which they are shown.
+    /// The labels in display order.
     pub labels: &'a [Label],
-    /// What identifies the metric within its module: `name`, or `name{key="value",…}` with the values escaped as in the
-    /// Prometheus text format. Different names and labels have different keys.
+    /// The metric's identity within its module: `name`, or `name{label="value",…}` with the values escaped as in the
+    /// Prometheus text format. Different names or labels give different keys.
     pub key: &'a str,
-    /// What was measured.
+    /// The measured value.
     pub value: &'a Value,
 }
 
-/// One measured value. Floats are finite: who makes one sees to that.
+/// A measured value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// This host can't measure it; sinks of numbers leave it out.
+    /// Not measurable on this host; numeric sinks omit it.
     Null,
-    /// Byte and event counters, which exceed what a float holds exactly.
+    /// A byte or event counter, which may exceed the whole numbers that a float can hold.
     Unsigned(u64),
-    /// Whole numbers that may be negative.
+    /// A whole number that may be negative.
     Signed(i64),
-    /// Everything else that is a number.
+    /// Any other number; always finite.
     Float(f64),
     /// True or false.
     Boolean(bool),
-    /// What identifies rather than measures.
+    /// A text: an identity or a state.
     Text(Text),
 }
 
-/// How successive values of a metric relate.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Goes up and down.
+    /// The value may rise and fall.
     Gauge,
-    /// Only grows, until what it counts restarts.
+    /// The value only grows, until the counted thing restarts.
     Counter,
 }
 
-/// Static facts about a metric, whatever its labels.
+/// The description of a metric, which all its label sets share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptor {
-    /// The module it belongs to.
+    /// The metric's module.
     pub module: &'static str,
     /// The metric's name.
     pub name: &'static str,
-    /// How successive values relate.
+    /// The metric's kind.
     pub kind: MetricKind,
-    /// In UCUM: `By`, `s`, `%`, `1`.
+    /// The unit in UCUM: `By`, `s`, `%`, `1`.
     pub unit: &'static str,
-    /// One sentence.
+    /// The meaning, in one sentence.
     pub description: &'static str,
-    /// Where the numbers come from.
+    /// The source of the value, such as `/proc/stat`.
     pub source: &'static str,
 }
 
 impl Descriptor {
-    /// Describes a gauge: module, name, unit, description, source.
+    /// The descriptor of a gauge.
     #[must_use]
     pub const fn gauge(
         module: &'static str,
@@ -103,7 +101,7 @@ impl Descriptor {
         Self { module, name, kind: MetricKind::Gauge, unit, description, source }
     }
 
-    /// Describes a counter: module, name, unit, description, source.
+    /// The descriptor of a counter.
     #[must_use]
     pub const fn counter(
         module: &'static str,
@@ -117,20 +115,20 @@ impl Descriptor {
 }
 
 impl Sample {
-    /// Appends an empty module of the agent's own.
+    /// Appends an empty module for a native collector or the agent itself.
     pub fn module(&mut self, name: &'static str) -> &mut Module {
         let module = match self.spare.pop() {
             Some(spare) => Module { name: name.into(), ..spare },
             None => Module::new(name),
         };
         self.modules.push(module);
-        // It was pushed just now.
+        // The index of the module that was just pushed.
         let last = self.modules.len() - 1;
         &mut self.modules[last]
     }
 
-    /// Makes room for the next tick's modules, which are likely to be as large as these. Nothing is kept of plugins',
-    /// which bring memory of their own.
+    /// Removes all modules. The memory of native modules is kept for the next tick, whose modules are likely to be as large.
+    /// Plugins' modules bring their own memory.
     pub fn clear(&mut self) {
         let own = self.modules.drain(..).rev().filter(|module| matches!(module.name, Text::Static(_)));
         self.spare.clear();
@@ -147,14 +145,13 @@ impl Module {
         Self { name: name.into(), keys: Arc::default(), values: Vec::new() }
     }
 
-    /// An empty module of this one's name, which is likely to get the same metrics.
-    #[must_use]
-    pub fn emptied(&self) -> Self {
+    /// An empty module with this module's name and list of keys, for the next tick.
+    pub(crate) fn emptied(&self) -> Self {
         Self { name: self.name.clone(), keys: Arc::clone(&self.keys), values: Vec::new() }
     }
 
-    /// Makes room for so many metrics more.
-    pub fn reserve(&mut self, metrics: usize) {
+    /// Allocates room for more metrics.
+    pub(crate) fn reserve(&mut self, metrics: usize) {
         self.values.reserve_exact(metrics);
     }
 
@@ -168,12 +165,12 @@ impl Module {
     /// ```
     /// let mut module = gauged::sample::Module::new("filesystem");
     /// module.push_labelled("free_bytes", &[("mount", "/")].into(), 4096);
-    /// let metric = module.metrics().next().expect("it was pushed");
+    /// let metric = module.metrics().next().expect("one metric");
     /// assert_eq!((metric.name, metric.key), ("free_bytes", r#"free_bytes{mount="/"}"#));
     /// ```
     pub fn push_labelled(&mut self, name: &str, labels: &Labels, value: impl Into<Value>) {
         let at = self.values.len();
-        if !self.keys.is(at, name, labels) {
+        if !self.keys.matches(at, name, labels) {
             let keys = Arc::make_mut(&mut self.keys);
             keys.truncate(at);
             keys.push(name, labels.clone());
@@ -181,37 +178,37 @@ impl Module {
         self.values.push(value.into());
     }
 
-    /// Name and labels of the metric that came next when this module's keys were made.
+    /// Name and labels of the next metric in the list of keys.
     pub(crate) fn expected(&self) -> Option<(&str, &Labels)> {
         self.keys.get(self.values.len())
     }
 
-    /// Appends the metric that is [`expected`](Self::expected), if there is one.
+    /// Appends the metric that is [`expected`](Self::expected). Without one it does nothing.
     pub(crate) fn push_expected(&mut self, value: Value) {
         if self.values.len() < self.keys.len() {
             self.values.push(value);
         }
     }
 
-    /// Whether another module has the very list of keys that this one has.
+    /// Whether two modules share one list of keys in memory.
     pub(crate) fn shares_keys(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.keys, &other.keys)
     }
 
-    /// The metrics, in the order in which they are written; no key occurs twice.
+    /// The metrics in output order; no key occurs twice.
     #[must_use]
     pub fn metrics(&self) -> impl ExactSizeIterator<Item = Metric<'_>> {
         let keys = self.keys.iter().zip(&self.values);
         keys.map(|((name, labels, key), value)| Metric { name, labels, key, value })
     }
 
-    /// How many metrics there are.
+    /// The number of metrics.
     #[must_use]
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether there is none.
+    /// Whether the module has no metric.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
@@ -224,17 +221,15 @@ impl PartialEq for Module {
     }
 }
 
-/// Whether a text can name a module or a metric: ASCII letters, digits and underscores, at most [`NAME_BYTES`]. A digit
-/// may come first (`load` has a `1min`), since every flat form puts the module's name before it.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
+/// Whether a text is a valid name of a module or metric: ASCII letters, digits and underscores, at most [`NAME_BYTES`]. It
+/// may begin with a digit (`1min` in `load`), since flat formats put the module's name before it.
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Whether a text can name a label: as [`is_name`], not beginning with a digit, and not with the two underscores that
-/// Prometheus keeps for itself.
-#[must_use]
-pub fn is_label_name(text: &str) -> bool {
+/// Whether a text is a valid name of a label: as [`is_name`], without a digit at its start, nor the two underscores that
+/// Prometheus reserves.
+pub(crate) fn is_label_name(text: &str) -> bool {
     is_name(text) && !text.as_bytes()[0].is_ascii_digit() && !text.starts_with("__")
 }
 
@@ -269,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_their_rules() {
+    fn names_and_label_names_are_validated() {
         for good in ["cpu", "1min", "a_b_9", &"x".repeat(NAME_BYTES)] {
             assert!(is_name(good), "{good}");
         }
@@ -281,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cleared_sample_keeps_the_memory_of_the_agents_own_modules() {
+    fn a_cleared_sample_keeps_native_modules_memory() {
         let mut sample = Sample::default();
         let mut places = Vec::new();
         for _ in 0..3 {
@@ -296,7 +291,7 @@ mod tests {
             }
             sample.modules.push(Module::new("of_a_plugin".to_owned()));
         }
-        assert_eq!(places[2..4], places[4..6], "each at the place that it had");
+        assert_eq!(places[2..4], places[4..6], "each module has the same memory");
         assert_eq!(sample.spare.len(), 0);
         sample.clear();
         assert_eq!((sample.modules.len(), sample.spare.len()), (0, 2));

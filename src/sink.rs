@@ -1,8 +1,8 @@
-//! Where samples go: a closed set. Each sink has a thread of its own and a bounded queue in front of it, so that a dead
-//! sink never slows a tick; what can be written without waiting need not go that way.
+//! The sinks: the outputs of samples. Each sink has its own thread behind a bounded queue, so that a dead sink does not
+//! slow a tick. Output that is possible without waiting may bypass the queue.
 
 mod json;
-pub mod stdout;
+pub(crate) mod stdout;
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ pub use self::json::{Style, encode};
 use crate::queue::Queue;
 use crate::sample::Sample;
 
-/// How many samples wait for a sink: at the default interval those of ten minutes.
-pub const QUEUE: usize = 60;
+/// The capacity of a sink's queue: the samples of ten minutes at the default interval.
+const QUEUE_SAMPLES: usize = 60;
 
-/// Samples on their way to a sink.
-pub type Samples = Queue<Arc<Sample>>;
+/// The queue in front of a sink.
+type SampleQueue = Queue<Arc<Sample>>;

@@ -1,57 +1,55 @@
-//! When the next tick is, and who is due at it. Ticks are the wall clock's multiples of the interval, so that all agents
-//! of a fleet sample at the same moments and nothing drifts. Pure but for [`wall_clock`]:
-//! the clock's readings are handed in.
+//! The schedule of the ticks, and which collectors are due at a tick. Ticks are the wall clock's multiples of the interval,
+//! so that all agents of a fleet sample at the same moments without drift. Except for [`wall_clock`], the functions are
+//! pure: the caller passes the time.
 //!
-//! What the wall clock does is followed, not fought: a tick that passes while the agent is busy, suspended or overtaken
-//! by a clock set forward is skipped and counted; after a clock set back by more than an interval the ticks go on from
-//! where the clock now is.
+//! Ticks follow changes of the wall clock. A tick that passes while the agent is busy or suspended, or because the clock was
+//! set forward, is skipped and counted. After the clock was set back by more than an interval, ticks continue from the new
+//! time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The wall clock's reading since the Unix epoch, as [`Schedule`] takes it; zero for a clock set before that.
+/// The wall clock's time since the Unix epoch; zero if the clock is set before it.
 #[must_use]
 pub fn wall_clock() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// One scheduled moment.
+/// A scheduled moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tick {
-    /// How many intervals after the Unix epoch.
+    /// The number of intervals since the Unix epoch.
     pub index: u64,
-    /// The index of the tick before this one; none for the first.
+    /// The index of the previous served tick; none for the first.
     pub previous: Option<u64>,
-    /// The scheduled moment since the Unix epoch: the sample's timestamp, however late the tick was served.
+    /// The scheduled moment since the Unix epoch: the sample's timestamp, also if the tick was served late.
     pub since_epoch: Duration,
 }
 
-/// The timetable of one agent.
+/// The schedule of the agent's ticks.
 #[derive(Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     interval: Duration,
+    /// The index of the tick that was served last.
     served: Option<u64>,
     missed: u64,
 }
 
 impl Schedule {
-    /// A timetable with ticks at the multiples of an interval of at least a millisecond.
-    #[must_use]
-    pub fn new(interval: Duration) -> Self {
+    /// A schedule for the multiples of an interval, which is at least a millisecond.
+    pub(crate) fn new(interval: Duration) -> Self {
         Self { interval: interval.max(Duration::from_millis(1)), served: None, missed: 0 }
     }
 
-    /// The first tick after `now`, which is a reading of the wall clock since the Unix epoch. It is never the one that
-    /// was served last, even when the clock was set back a little since.
-    #[must_use]
-    pub fn next(&self, now: Duration) -> Tick {
+    /// The first tick after `now`. It is never the tick that was served last, also after the clock was set back a little.
+    pub(crate) fn next(&self, now: Duration) -> Tick {
         let coming = self.index_at(now) + 1;
         self.tick(if self.served == Some(coming) { coming + 1 } else { coming })
     }
 
-    /// Serves the tick that `now` calls for, `due` being what [`next`](Self::next) answered earlier: `due` itself, or,
-    /// when its successors have passed too, the latest of them; the others are counted as missed. None when it is still
-    /// too early, as after a clock set back, or when a clock set back and forth is where it was.
-    pub fn serve(&mut self, due: Tick, now: Duration) -> Option<Tick> {
+    /// Serves the latest tick up to `now`; earlier unserved ticks are counted as missed. `due` is the tick that
+    /// [`next`](Self::next) returned. None before `due`, as after the clock was set back, and for a tick that was already
+    /// served.
+    pub(crate) fn serve(&mut self, due: Tick, now: Duration) -> Option<Tick> {
         if now < due.since_epoch {
             return None;
         }
@@ -66,9 +64,8 @@ impl Schedule {
         Some(tick)
     }
 
-    /// How many ticks have passed unserved since the first one.
-    #[must_use]
-    pub fn missed(&self) -> u64 {
+    /// The number of missed ticks since the first one.
+    pub(crate) fn missed(&self) -> u64 {
         self.missed
     }
 
@@ -84,10 +81,9 @@ impl Schedule {
 }
 
 impl Tick {
-    /// Whether a collector that runs at every `every`-th tick is due: at the ticks whose index is a multiple, at the
-    /// first tick, and when the tick it should have had was missed.
-    #[must_use]
-    pub fn is_due(&self, every: u64) -> bool {
+    /// Whether a collector that runs at every `every`-th tick is due: at ticks whose index is a multiple of `every`, at the
+    /// first tick, and if its last tick was missed.
+    pub(crate) fn is_due(&self, every: u64) -> bool {
         self.previous.is_none_or(|previous| previous / every != self.index / every)
     }
 }
@@ -119,12 +115,12 @@ mod tests {
         let first = schedule.next(ms(0));
         schedule.serve(first, ms(1000));
         let next = schedule.next(ms(1500));
-        let tick = schedule.serve(next, ms(5200)).expect("long past");
+        let tick = schedule.serve(next, ms(5200)).expect("due");
         assert_eq!((tick.since_epoch, schedule.missed()), (ms(5000), 3));
     }
 
     #[test]
-    fn a_clock_set_back_a_little_repeats_nothing_and_a_lot_is_followed() {
+    fn no_tick_repeats_after_the_clock_is_set_back() {
         let mut schedule = Schedule::new(ms(1000));
         let first = schedule.next(ms(9500));
         schedule.serve(first, ms(10_000));
@@ -134,19 +130,19 @@ mod tests {
     }
 
     #[test]
-    fn collectors_with_their_own_interval_keep_to_its_multiples() {
+    fn collectors_are_due_at_multiples_of_their_interval() {
         let tick = |index, previous| Tick { index, previous, since_epoch: ms(index) };
         let due: Vec<u64> = (1..12).filter(|&index| tick(index, Some(index - 1)).is_due(3)).collect();
         assert_eq!(due, [3, 6, 9]);
-        assert!(tick(7, None).is_due(3), "at the first tick everybody is");
+        assert!(tick(7, None).is_due(3), "all are due at the first tick");
         assert!(tick(7, Some(5)).is_due(3), "the sixth was missed");
     }
 
     proptest! {
-        /// Whatever the clock does, ticks are multiples, are never served early, never twice in a row, and every one
-        /// between two served ones is counted.
+        /// Ticks are multiples of the interval, are never served early or twice in a row, and those between served ticks
+        /// are counted.
         #[test]
-        fn holds_for_any_clock(
+        fn schedule_holds_for_any_clock(
             interval in 1_u64..100_000,
             start in 0_u64..10_000_000_000,
             steps in prop::collection::vec(-50_000_i64..200_000, 1..60),
@@ -173,9 +169,8 @@ mod tests {
             prop_assert_eq!(schedule.missed(), gaps);
         }
 
-        /// A collector is due exactly once per interval of its own, however the ticks fall.
         #[test]
-        fn is_due_once_per_own_interval(every in 1_u64..20, steps in prop::collection::vec(1_u64..30, 1..60)) {
+        fn collectors_are_due_once_per_interval(every in 1_u64..20, steps in prop::collection::vec(1_u64..30, 1..60)) {
             let mut index = 0;
             let mut last_due = None;
             let mut previous = None;

@@ -1,16 +1,16 @@
-//! A timer on the wall clock: wakes the agent at a moment, once, and also when the clock is set, since the next tick may
-//! be at another moment after that. The moments come from `schedule`.
+//! The timer on the wall clock. It wakes the agent at a moment, and when the clock is set, since the next tick may then be
+//! at another moment. The moments come from `schedule`.
 
 use std::io;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
-pub use self::timerfd::WallTimer;
+pub(crate) use self::timerfd::WallTimer;
 
 #[cfg(not(target_os = "linux"))]
-pub use self::sleeping::WallTimer;
+pub(crate) use self::sleeping::WallTimer;
 
-/// A timer of the kernel, which never expires early and is cancelled when the clock is set.
+/// A timerfd: it never expires early, and is cancelled when the clock is set.
 #[cfg(target_os = "linux")]
 mod timerfd {
     use std::os::fd::OwnedFd;
@@ -23,53 +23,46 @@ mod timerfd {
 
     use super::{Duration, io};
 
-    /// The system call that sets a timer. A test puts another function in its place.
+    /// The system call that sets a timer, or a test's substitute.
     type SetTime = fn(&AsyncFd<OwnedFd>, TimerfdTimerFlags, &Itimerspec) -> Result<(), Errno>;
 
     /// A timer that expires at multiples of an interval.
     #[derive(Debug)]
-    pub struct WallTimer {
+    pub(crate) struct WallTimer {
         timer: AsyncFd<OwnedFd>,
         interval: Duration,
-        /// The moment at which it expires next without being set again.
+        /// The moment for which the timer is set.
         set_for: Option<Duration>,
         set_time: SetTime,
     }
 
     impl WallTimer {
-        /// An timer that is not set yet.
-        ///
-        /// # Errors
-        ///
-        /// When the kernel has no timer left.
-        #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor that is only ours to give")]
-        pub fn new(interval: Duration) -> io::Result<Self> {
+        /// A timer that is not set yet.
+        #[expect(unsafe_code, reason = "registering a descriptor with tokio is unsafe")]
+        pub(crate) fn new(interval: Duration) -> io::Result<Self> {
             let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-            // SAFETY: an owned descriptor is the same one, and open, until it is dropped with what owns it.
+            // SAFETY: the descriptor is owned, and stays open until it is dropped with its owner.
             let timer = unsafe { AsyncFd::register(timer) }?;
             let set_time: SetTime = |timer, flags, setting| timerfd_settime(timer, flags, setting).map(drop);
             Ok(Self { timer, interval, set_for: None, set_time })
         }
 
-        /// The same with another function in place of the system call.
+        /// The timer with a substitute for the system call.
         #[cfg(test)]
         pub(super) fn with_set_time(self, set_time: SetTime) -> Self {
             Self { set_time, ..self }
         }
 
-        /// Waits for a moment since the Unix epoch, or until the clock is set. May be dropped and awaited anew.
-        ///
-        /// # Errors
-        ///
-        /// When the kernel refuses the moment.
-        pub async fn wait(&mut self, moment: Duration) -> io::Result<()> {
+        /// Waits for a moment since the Unix epoch, or until the clock is set. Cancel-safe: it may be dropped and called
+        /// again.
+        pub(crate) async fn wait(&mut self, moment: Duration) -> io::Result<()> {
             if self.set_for != Some(moment) {
                 let setting = Itimerspec { it_interval: timespec(self.interval), it_value: timespec(moment) };
                 let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
                 match (self.set_time)(&self.timer, flags, &setting) {
                     Ok(()) => self.set_for = Some(moment),
-                    // The clock was set since the timer was set last, which the kernel reports once: the caller has to
-                    // compute the moment anew.
+                    // The kernel reports once that the clock was set since the last call. The caller computes a new
+                    // moment.
                     Err(Errno::CANCELED) => {
                         self.set_for = None;
                         return Ok(());
@@ -106,37 +99,30 @@ mod timerfd {
     }
 }
 
-/// Sleeps, and reads the clock again before long.
+/// Sleeps in short steps, and reads the clock after each.
 #[cfg(not(target_os = "linux"))]
 mod sleeping {
     use super::{Duration, io};
     use crate::clock::schedule::wall_clock;
 
-    /// How long a clock that was set is not noticed.
+    /// The longest time until a change of the clock is noticed.
     const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
-    /// An timer that goes off at any moment.
+    /// A timer that wakes too early rather than too late.
     #[derive(Debug)]
-    pub struct WallTimer {
+    pub(crate) struct WallTimer {
         longest_sleep: Duration,
     }
 
     impl WallTimer {
-        /// An timer for moments that are so far apart.
-        ///
-        /// # Errors
-        ///
-        /// None.
-        pub fn new(interval: Duration) -> io::Result<Self> {
+        /// A timer for moments that are an interval apart.
+        #[allow(clippy::unnecessary_wraps, reason = "the timer of Linux can fail")]
+        pub(crate) fn new(interval: Duration) -> io::Result<Self> {
             Ok(Self { longest_sleep: LONGEST_SLEEP.min(interval) })
         }
 
-        /// Waits for a moment since the Unix epoch, and not for longer than it takes to notice that the clock was set.
-        ///
-        /// # Errors
-        ///
-        /// None.
-        pub async fn wait(&mut self, moment: Duration) -> io::Result<()> {
+        /// Waits for a moment since the Unix epoch, or for the longest sleep.
+        pub(crate) async fn wait(&mut self, moment: Duration) -> io::Result<()> {
             tokio::time::sleep(moment.saturating_sub(wall_clock()).min(self.longest_sleep)).await;
             Ok(())
         }
@@ -149,27 +135,26 @@ mod tests {
     use crate::clock::schedule::wall_clock;
 
     #[tokio::test]
-    async fn expires_at_its_moments_and_not_before() {
+    async fn timer_expires_at_its_moments() {
         let interval = Duration::from_millis(30);
         let mut timer = WallTimer::new(interval).expect("a timer");
         let mut moment = wall_clock() + interval;
         for _ in 0..5 {
             while wall_clock() < moment {
-                timer.wait(moment).await.expect("it waits");
+                timer.wait(moment).await.expect("no error");
             }
             moment += interval;
         }
-        // A moment that it was not set for, and that has passed already.
-        timer.wait(Duration::from_secs(1)).await.expect("at once");
+        // A moment in the past.
+        timer.wait(Duration::from_secs(1)).await.expect("no error");
     }
 
-    /// The moment is one of the clock before it was set: it may be an hour away now.
     #[tokio::test]
     #[cfg(target_os = "linux")]
     async fn a_clock_change_while_setting_returns_at_once() {
         let timer = WallTimer::new(Duration::from_secs(1)).expect("a timer");
         let mut timer = timer.with_set_time(|_, _, _| Err(rustix::io::Errno::CANCELED));
         let wait = timer.wait(wall_clock() + Duration::from_secs(3600));
-        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it does not wait").expect("no error");
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("no waiting").expect("no error");
     }
 }

@@ -1,6 +1,5 @@
-//! The module `cpu`: how the CPUs' time was spent, as a percentage over the time since the previous collection and as
-//! seconds since boot; how many CPUs there are and how fast they run; and what has interrupted them. Names and formulas
-//! are psutil's.
+//! The module `cpu`: the CPUs' time by mode, as percentages since the previous tick and as seconds since boot; number and
+//! frequency of the CPUs; context switches and interrupts. Names and formulas are psutil's.
 
 mod stat;
 mod topology;
@@ -21,10 +20,10 @@ use crate::sample::{Descriptor, Labels, Module, Sample, Value};
 const STAT: &str = "/proc/stat";
 const SCALING: &str = "/sys/devices/system/cpu/cpufreq, otherwise /proc/cpuinfo";
 
-/// How often frequencies are read: to answer, the kernel may have to ask each CPU, and many are asleep.
-const FREQUENCY_EVERY: Duration = Duration::from_secs(10);
+/// The time between two readings of the frequencies. For one reading the kernel may have to wake each CPU.
+const FREQUENCY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Each mode, as a percentage and as a counter, in the order of the kernel's columns.
+/// The names of each mode's metrics, percentage and counter, in the order of the kernel's columns.
 const MODE_NAMES: [(&str, &str); MODES] = [
     ("user", "user_seconds_total"),
     ("nice", "nice_seconds_total"),
@@ -46,55 +45,43 @@ const fn seconds(name: &'static str, description: &'static str) -> Descriptor {
     Descriptor::counter("cpu", name, "s", description, STAT)
 }
 
-/// What the module holds.
+/// The metrics of the module.
 pub(super) const METRICS: &[Descriptor] = &[
     share("percent", "Time in which the CPUs were not idle, over the tick; steal counts, waiting for I/O does not."),
     share("user", "Time in programs, guests included, over the tick."),
     share("nice", "Time in programs of low priority, guests included, over the tick."),
     share("system", "Time in the kernel, over the tick."),
-    share("idle", "Time in which nothing was to do, over the tick."),
-    share("iowait", "Time in which nothing was to do but wait for I/O, over the tick."),
-    share("irq", "Time in the first half of interrupts, over the tick."),
-    share("softirq", "Time in the second half of interrupts, over the tick."),
+    share("idle", "Idle time, over the tick."),
+    share("iowait", "Idle time with I/O pending, over the tick."),
+    share("irq", "Time in interrupt handlers, over the tick."),
+    share("softirq", "Time in soft interrupts (the deferred part), over the tick."),
     share("steal", "Time that the hypervisor gave to other machines, over the tick."),
     share("guest", "Time in virtual machines of this host, over the tick."),
     share("guest_nice", "Time in virtual machines of low priority, over the tick."),
     seconds("user_seconds_total", "Time of all CPUs in programs since boot, guests included."),
     seconds("nice_seconds_total", "Time of all CPUs in programs of low priority since boot, guests included."),
     seconds("system_seconds_total", "Time of all CPUs in the kernel since boot."),
-    seconds("idle_seconds_total", "Time of all CPUs in which nothing was to do since boot; may fall a little."),
-    seconds("iowait_seconds_total", "Time of all CPUs in which there was only I/O to wait for; may fall a little."),
-    seconds("irq_seconds_total", "Time of all CPUs in the first half of interrupts since boot."),
-    seconds("softirq_seconds_total", "Time of all CPUs in the second half of interrupts since boot."),
+    seconds("idle_seconds_total", "Idle time of all CPUs since boot; may fall a little."),
+    seconds("iowait_seconds_total", "Idle time of all CPUs with I/O pending since boot; may fall a little."),
+    seconds("irq_seconds_total", "Time of all CPUs in interrupt handlers since boot."),
+    seconds("softirq_seconds_total", "Time of all CPUs in soft interrupts since boot."),
     seconds("steal_seconds_total", "Time that the hypervisor gave to other machines since boot."),
     seconds("guest_seconds_total", "Time of all CPUs in virtual machines since boot."),
     seconds("guest_nice_seconds_total", "Time of all CPUs in virtual machines of low priority since boot."),
-    Descriptor::gauge("cpu", "count_logical", "{cpu}", "CPUs that are online, hyper-threads counted each.", STAT),
+    Descriptor::gauge("cpu", "count_logical", "{cpu}", "Online CPUs; each hyper-thread counts.", STAT),
     Descriptor::gauge(
         "cpu",
         "count_physical",
         "{core}",
-        "Cores that are online, hyper-threads of one core counted once.",
+        "Online cores; the hyper-threads of a core count once.",
         "/sys/devices/system/cpu/*/topology, otherwise /proc/cpuinfo",
     ),
     Descriptor::gauge("cpu", "freq_current", "MHz", "Mean frequency of the CPUs, at most 10 s old.", SCALING),
-    Descriptor::gauge(
-        "cpu",
-        "freq_min",
-        "MHz",
-        "Mean of the lowest frequencies that the governor may choose.",
-        SCALING,
-    ),
-    Descriptor::gauge(
-        "cpu",
-        "freq_max",
-        "MHz",
-        "Mean of the highest frequencies that the governor may choose.",
-        SCALING,
-    ),
-    Descriptor::counter("cpu", "ctx_switches", "{switch}", "Switches from one task to another since boot.", STAT),
+    Descriptor::gauge("cpu", "freq_min", "MHz", "Mean of the lowest frequencies that the governor may set.", SCALING),
+    Descriptor::gauge("cpu", "freq_max", "MHz", "Mean of the highest frequencies that the governor may set.", SCALING),
+    Descriptor::counter("cpu", "ctx_switches", "{switch}", "Context switches since boot.", STAT),
     Descriptor::counter("cpu", "interrupts", "{interrupt}", "Interrupts since boot.", STAT),
-    Descriptor::counter("cpu", "soft_interrupts", "{interrupt}", "Second halves of interrupts since boot.", STAT),
+    Descriptor::counter("cpu", "soft_interrupts", "{interrupt}", "Soft interrupts since boot.", STAT),
 ];
 
 /// Collects the module `cpu`.
@@ -102,12 +89,13 @@ pub(super) struct Cpu {
     root: PathBuf,
     file: KeptFile,
     detail: Detail,
-    /// The labels of the CPUs that were seen so far.
+    /// The labels of every CPU so far, by its number.
     labels: BTreeMap<u32, Labels>,
     ticks_per_second: f64,
-    /// The readings of this collection and of the one before, which change places.
+    /// The readings of this tick and of the previous one. They swap places, so that their memory is used again.
     now: Stat,
     before: Stat,
+    /// Whether `before` was read without an error.
     is_before_known: bool,
     physical: Option<u64>,
     frequency: Frequency,
@@ -115,7 +103,7 @@ pub(super) struct Cpu {
 }
 
 impl Cpu {
-    /// Begins the first interval now.
+    /// Takes the first reading, from which the first tick's percentages are counted.
     pub(super) fn new(config: &Config) -> Self {
         let mut cpu = Self {
             root: config.root.clone(),
@@ -134,7 +122,7 @@ impl Cpu {
         cpu
     }
 
-    /// Takes a new reading, keeping the one before. Answers whether there is one.
+    /// Reads the file into `now`; the previous reading becomes `before`. Returns whether the file could be read.
     fn read(&mut self) -> bool {
         std::mem::swap(&mut self.now, &mut self.before);
         let (now, detail) = (&mut self.now, self.detail);
@@ -160,11 +148,11 @@ impl Collector for Cpu {
         if is_known && self.is_before_known && self.now.online != self.before.online {
             self.physical = physical_count(&self.root);
         }
-        if self.frequency_read_at.elapsed() >= FREQUENCY_EVERY {
+        if self.frequency_read_at.elapsed() >= FREQUENCY_INTERVAL {
             self.frequency = frequency(&self.root);
             self.frequency_read_at = Instant::now();
         }
-        for &(number, _) in &self.now.each {
+        for &(number, _) in &self.now.cpus {
             let labels = || [("cpu", &*number.to_string())].into();
             self.labels.entry(number).or_insert_with(labels);
         }
@@ -172,8 +160,8 @@ impl Collector for Cpu {
         let now = Some(&self.now).filter(|_| is_known);
         let before = Some(&self.before).filter(|_| self.is_before_known);
         let module = sample.module("cpu");
-        let shares_of_all = now.zip(before).and_then(|(now, before)| shares(&before.all, &now.all));
-        self.push_times(module, &Labels::default(), shares_of_all, now.map(|now| &now.all));
+        let total_shares = now.zip(before).and_then(|(now, before)| shares(&before.total, &now.total));
+        self.push_times(module, &Labels::default(), total_shares, now.map(|now| &now.total));
         module.push("count_logical", now.map(|now| now.online.count).filter(|&count| count > 0));
         module.push("count_physical", self.physical);
         module.push("freq_current", self.frequency.current);
@@ -182,9 +170,9 @@ impl Collector for Cpu {
         module.push("ctx_switches", now.and_then(|now| now.ctx_switches));
         module.push("interrupts", now.and_then(|now| now.interrupts));
         module.push("soft_interrupts", now.and_then(|now| now.soft_interrupts));
-        let each = now.map(|now| now.each.as_slice()).unwrap_or_default();
-        for ((number, times), labels) in each.iter().filter_map(|cpu| Some((cpu, self.labels.get(&cpu.0)?))) {
-            // A CPU that has just come online has no interval yet.
+        let cpus = now.map(|now| now.cpus.as_slice()).unwrap_or_default();
+        for ((number, times), labels) in cpus.iter().filter_map(|cpu| Some((cpu, self.labels.get(&cpu.0)?))) {
+            // A CPU that came online during this tick has no earlier reading.
             let earlier = before.and_then(|before| before.times_of(*number));
             let shares = earlier.and_then(|earlier| shares(earlier, times));
             self.push_times(module, labels, shares, Some(times));
@@ -193,15 +181,15 @@ impl Collector for Cpu {
     }
 }
 
-/// Percentages over an interval.
+/// Percentages of the time between two readings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Shares {
     busy: f64,
     modes: [Option<f64>; MODES],
 }
 
-/// What each mode had of the time between two readings. A counter that went backwards, as idle and iowait do, counts as
-/// not having moved; steal counts as busy. None when no time at all was accounted.
+/// The percentages of the time between two readings. A counter that fell, as idle and iowait may, counts as unchanged.
+/// Steal is busy time. None if no counter grew.
 fn shares(before: &Times, now: &Times) -> Option<Shares> {
     let mut spent = [None; MODES];
     for (mode, spent) in spent.iter_mut().enumerate() {
@@ -243,11 +231,11 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_fall_count_as_still() {
+    fn falling_counters_count_as_unchanged() {
         let shares = shares(&times(&[100, 0, 0, 500, 300]), &times(&[150, 0, 0, 450, 350])).expect("time has passed");
         assert_eq!(shares.busy, 50.0);
         assert_eq!(shares.modes[..5], [50.0, 0.0, 0.0, 0.0, 50.0].map(Some));
-        assert_eq!(shares.modes[7], None, "this kernel has no steal");
+        assert_eq!(shares.modes[7], None, "steal is missing in this kernel");
         assert_eq!(super::shares(&times(&[7; 10]), &times(&[7; 10])), None, "no time has passed");
     }
 

@@ -1,5 +1,5 @@
-//! What the fuzzer runs of the native collectors: each parser by itself, beside which it is written, and all collectors
-//! over a whole host whose files say anything.
+//! The fuzz targets of the native collectors: each parser, and all collectors on a host whose files have any content. The
+//! targets of the parsers are beside them.
 
 use std::cell::RefCell;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::fuzzing::checks::check_module;
 use crate::hostpath::below;
 use crate::sample::{Module, Sample, Value};
 
-/// The files of the host, in the order in which the input has them, a NUL between two. The first is that of the second
+/// The files of the host in the order of the input, which separates them by NUL. The first is `/proc/stat` at the second
 /// reading.
 const FILES: [&str; 12] = [
     "/proc/stat",
@@ -32,23 +32,23 @@ const FILES: [&str; 12] = [
     "/proc/self/auxv",
 ];
 
-/// Two samples of a host: whatever it says, they are maps of maps, of the same metrics, and percentages are some.
+/// Two samples of a host: both are valid, have the metrics that are described, and percentages are from 0 to 100.
 pub(crate) fn natives(bytes: &[u8]) {
     HOST.with_borrow_mut(|host| {
         let mut contents = bytes.splitn(FILES.len(), |&byte| byte == 0);
         let next_stat = contents.next().unwrap_or_default();
         for at in 1..FILES.len() {
-            // What the input does not say this host does not have.
-            host.hold(at, contents.next());
+            // A file that is not in the input does not exist on this host.
+            host.write(at, contents.next());
         }
         let overrides =
             Overrides { file: Some("/dev/null".into()), root: Some(host.root.clone()), ..Overrides::default() };
-        let config = Config { cpu_per_core: true, ..Config::load(&overrides).expect("nothing is wrong") };
+        let config = Config { cpu_per_core: true, ..Config::load(&overrides).expect("a valid configuration") };
         let mut collectors: Vec<Box<dyn Collector>> = NATIVE.iter().map(|native| (native.make)(&config)).collect();
-        host.hold(0, Some(next_stat));
+        host.write(0, Some(next_stat));
         let mut sample = Sample::default();
         for _ in 0..2 {
-            // What the tick before has left behind makes no difference.
+            // As the agent does, so that the memory of the previous tick is used again.
             sample.clear();
             for collector in &mut collectors {
                 collector.collect(&mut sample);
@@ -59,7 +59,7 @@ pub(crate) fn natives(bytes: &[u8]) {
                 unlabelled.map(|metric| (&*module.name, metric.name))
             });
             let described = NATIVE.iter().flat_map(|native| native.metrics).map(|metric| (metric.module, metric.name));
-            assert!(names.eq(described), "the metrics are those that are described");
+            assert!(names.eq(described), "the described metrics are collected");
         }
     });
 }
@@ -68,11 +68,11 @@ fn check(module: &Module) {
     check_module(module);
     for metric in module.metrics() {
         let is_share = NATIVE.iter().flat_map(|native| native.metrics).any(|described| {
-            // What guests had is part of what programs had only where the kernel says so.
+            // A made-up guest time may exceed the user time that contains it.
             described.unit == "%" && described.name == metric.name && !metric.name.starts_with("guest")
         });
         if let Value::Float(value) = *metric.value {
-            assert!(!is_share || (0.0..=100.0).contains(&value), "{metric:?} is no percentage");
+            assert!(!is_share || (0.0..=100.0).contains(&value), "{metric:?} is not a percentage");
         }
     }
 }
@@ -81,10 +81,11 @@ thread_local! {
     static HOST: RefCell<Host> = RefCell::new(Host::new());
 }
 
-/// A directory that is the root of a host, and what its files hold, so that only what is new is written.
+/// A directory that is the root of a host.
 struct Host {
     root: PathBuf,
-    held: [Option<Vec<u8>>; FILES.len()],
+    /// The content of each file, so that only changes are written.
+    contents: [Option<Vec<u8>>; FILES.len()],
 }
 
 impl Host {
@@ -94,27 +95,27 @@ impl Host {
             let path = below(&root, path);
             fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).expect("created");
         }
-        Self { root, held: Default::default() }
+        Self { root, contents: Default::default() }
     }
 
-    fn hold(&mut self, at: usize, content: Option<&[u8]>) {
-        // The first two are one file, which is another each time.
-        if at > 1 && self.held[at].as_deref() == content {
+    fn write(&mut self, at: usize, content: Option<&[u8]>) {
+        // The first two entries are the same file.
+        if at > 1 && self.contents[at].as_deref() == content {
             return;
         }
         let path = below(&self.root, FILES[at]);
         match content {
             Some(content) => fs::write(path, content).expect("written"),
-            // It may not have been there before.
+            // The file may not exist.
             None => drop(fs::remove_file(path)),
         }
-        self.held[at] = content.map(<[u8]>::to_vec);
+        self.contents[at] = content.map(<[u8]>::to_vec);
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Nothing but disk space is lost when it stays.
+        // A directory that stays costs only disk space.
         let _ = fs::remove_dir_all(&self.root);
     }
 }

@@ -1,5 +1,5 @@
-//! The module `load`, from `/proc/loadavg`: how many tasks ran, wanted to, or waited for a disk, averaged over 1, 5 and
-//! 15 minutes; and how many do so now.
+//! The module `load`, from `/proc/loadavg`: the number of tasks that run, are ready to run, or wait for a disk, averaged
+//! over 1, 5 and 15 minutes; and the number of tasks now.
 
 use super::Collector;
 use crate::config::Config;
@@ -8,19 +8,19 @@ use crate::sample::{Descriptor, Sample};
 
 const LOADAVG: &str = "/proc/loadavg";
 
-/// What the module holds.
+/// The metrics of the module.
 pub(super) const METRICS: &[Descriptor] = &[
     Descriptor::gauge(
         "load",
         "1min",
         "{task}",
-        "Tasks that ran, wanted to or waited for a disk, over a minute.",
+        "Tasks that run, are ready to run or wait for a disk, averaged over a minute.",
         LOADAVG,
     ),
     Descriptor::gauge("load", "5min", "{task}", "The same over five minutes.", LOADAVG),
     Descriptor::gauge("load", "15min", "{task}", "The same over a quarter of an hour.", LOADAVG),
-    Descriptor::gauge("load", "runnable", "{task}", "Tasks that run or want to at this moment.", LOADAVG),
-    Descriptor::gauge("load", "tasks", "{task}", "Tasks that there are, each thread counted.", LOADAVG),
+    Descriptor::gauge("load", "runnable", "{task}", "Tasks that run or are ready to run now.", LOADAVG),
+    Descriptor::gauge("load", "tasks", "{task}", "All tasks; each thread counts.", LOADAVG),
 ];
 
 /// Collects the module `load`.
@@ -74,7 +74,7 @@ impl Loadavg {
     }
 }
 
-/// What the fuzzer runs: what was read is what is read again when it is written out.
+/// The fuzz target: a parsed value that is written out parses to the same value.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     let Ok(loadavg) = Loadavg::parse(bytes) else { return };
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_averages_and_tasks() {
+    fn averages_and_tasks_are_parsed() {
         let expected = Loadavg { averages: [0.15, 0.1, 12.08], runnable: Some(2), tasks: Some(513) };
         assert_eq!(Loadavg::parse(b"0.15 0.10 12.08 2/513 12345\n"), Ok(expected));
         assert_eq!(Loadavg::parse(b"1 2 3").map(|loadavg| loadavg.tasks), Ok(None));
@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in any::<Vec<u8>>()) {
+        fn any_bytes_are_parsed_without_panic(bytes in any::<Vec<u8>>()) {
             fuzz(&bytes);
         }
     }

@@ -1,5 +1,5 @@
 //! The modules `memory` and `swap`, from `/proc/meminfo` and `/proc/vmstat`, in bytes. Names and formulas are psutil's
-//! (7.1 and later, where used is what is not available).
+//! (7.1 and later, where used memory is total minus available).
 
 use super::{Collector, percent};
 use crate::config::Config;
@@ -13,24 +13,24 @@ const fn bytes(module: &'static str, name: &'static str, description: &'static s
     Descriptor::gauge(module, name, "By", description, MEMINFO)
 }
 
-/// What the modules hold.
+/// The metrics of the modules.
 pub(super) const METRICS: &[Descriptor] = &[
     bytes("memory", "total", "Memory that the kernel manages."),
     bytes(
         "memory",
         "available",
-        "What a new program could have without swapping; estimated where the kernel does not say.",
+        "Memory that a new program can get without swapping; estimated if the kernel does not report it.",
     ),
-    Descriptor::gauge("memory", "percent", "%", "What is not available, of the total.", MEMINFO),
-    bytes("memory", "used", "What is not available."),
-    bytes("memory", "free", "What is used for nothing at all."),
-    bytes("memory", "active", "What was used lately, and is not taken unless it must be."),
-    bytes("memory", "inactive", "What was not used lately, and is taken first."),
-    bytes("memory", "buffers", "Blocks of disks kept in memory."),
-    bytes("memory", "cached", "Content of files kept in memory, and what the kernel's own caches would give back."),
-    bytes("memory", "shared", "Memory that several programs share, and files in memory."),
-    bytes("memory", "slab", "The kernel's own structures."),
-    bytes("swap", "total", "Swap space that there is."),
+    Descriptor::gauge("memory", "percent", "%", "Used memory, of the total.", MEMINFO),
+    bytes("memory", "used", "Total minus available."),
+    bytes("memory", "free", "Memory that is not used at all."),
+    bytes("memory", "active", "Memory used recently, reclaimed last."),
+    bytes("memory", "inactive", "Memory not used recently, reclaimed first."),
+    bytes("memory", "buffers", "Cached blocks of disks."),
+    bytes("memory", "cached", "Cached content of files, and the reclaimable part of the kernel's caches."),
+    bytes("memory", "shared", "Shared memory and files on tmpfs."),
+    bytes("memory", "slab", "Structures of the kernel."),
+    bytes("swap", "total", "Swap space."),
     bytes("swap", "used", "Swap space in use."),
     bytes("swap", "free", "Swap space not in use."),
     Descriptor::gauge("swap", "percent", "%", "Swap space in use, of the total; 0 where there is none.", MEMINFO),
@@ -42,7 +42,7 @@ pub(super) const METRICS: &[Descriptor] = &[
 pub(super) struct Memory {
     meminfo: KeptFile,
     vmstat: KeptFile,
-    /// Only read on kernels that do not say themselves what is available.
+    /// Read only if the kernel does not report the available memory.
     zoneinfo: KeptFile,
     paging: Option<Paging>,
     page_bytes: u64,
@@ -72,7 +72,7 @@ impl Collector for Memory {
                 info.estimate_available(low_pages.map(|pages| pages.saturating_mul(self.page_bytes)))
             })
         });
-        // Inside an LXC container the host's figure meets the container's total.
+        // In an LXC container the total is the container's and the available memory may be the host's.
         let available =
             info.zip(available).map(|(info, available)| if available > info.total { info.free } else { available });
 
@@ -93,7 +93,7 @@ impl Collector for Memory {
         let swap_total = info.and_then(|info| info.swap_total);
         let swap_free = info.and_then(|info| info.swap_free);
         let swap_used = swap_total.zip(swap_free).map(|(total, free)| total.saturating_sub(free));
-        // Without swap nothing is swapped: what was read last still holds.
+        // Without swap space the counters do not change.
         if self.paging.is_none() || swap_total != Some(0) {
             self.paging = self.vmstat.read(Paging::parse);
         }
@@ -109,14 +109,14 @@ impl Collector for Memory {
     }
 }
 
-/// What `/proc/meminfo` says, in bytes; none where this kernel does not say it.
+/// The fields of `/proc/meminfo` in bytes; none if this kernel does not have the field.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Meminfo {
     total: u64,
     free: u64,
     available: Option<u64>,
     buffers: Option<u64>,
-    /// The page cache and what the kernel's own caches would give back.
+    /// The page cache and the reclaimable part of the kernel's caches.
     cached: Option<u64>,
     page_cache: Option<u64>,
     shared: Option<u64>,
@@ -130,7 +130,7 @@ struct Meminfo {
     swap_free: Option<u64>,
 }
 
-/// How many lines of `/proc/meminfo` are of interest. They are in its first half, and each is there once.
+/// The number of parsed lines. All are in the first half of the file: when all are found, the rest is skipped.
 const FIELDS: usize = 14;
 
 impl Meminfo {
@@ -167,9 +167,9 @@ impl Meminfo {
         Ok(info)
     }
 
-    /// What a new program could have without swapping, where the kernel does not say: the kernel's own estimate
-    /// (`si_mem_available` in `mm/show_mem.c`), which leaves the zones' low watermark untouched and takes half of each
-    /// cache at most below it.
+    /// Memory that a new program can get without swapping, for kernels that do not report it. The formula is the kernel's
+    /// (`si_mem_available` in `mm/show_mem.c`): free memory above the zones' low watermark, and each cache without its
+    /// half or the watermark, whichever is less.
     fn estimate_available(&self, low_watermark: Option<u64>) -> u64 {
         let known = (self.active_file, self.inactive_file, self.reclaimable, low_watermark);
         let (Some(active), Some(inactive), Some(reclaimable), Some(low)) = known else {
@@ -214,7 +214,7 @@ impl Paging {
     }
 }
 
-/// What the fuzzer runs: `/proc/meminfo`, `/proc/vmstat` and `/proc/zoneinfo`, a NUL between two.
+/// The fuzz target. The input is `/proc/meminfo`, `/proc/vmstat` and `/proc/zoneinfo`, separated by NUL.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     let mut files = bytes.splitn(3, |&byte| byte == 0);
@@ -225,7 +225,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     let known = [info.active_file, info.inactive_file, info.reclaimable];
     let wide = known.map(|part| part.map(i128::from));
     let free = i128::from(info.free);
-    // The same without a bound on either side.
+    // The same formula without saturation.
     let exact = if let [Some(active), Some(inactive), Some(reclaimable)] = wide {
         let (cache, low) = (active + inactive, i128::from(low));
         (free - low) + (cache - (cache / 2).min(low)) + (reclaimable - (reclaimable / 2).min(low))
@@ -247,7 +247,7 @@ mod tests {
     const KIB: u64 = 1024;
 
     #[test]
-    fn reads_kibibytes_as_bytes() {
+    fn kibibytes_become_bytes() {
         let text = b"MemTotal: 100 kB\nMemFree: 10 kB\nCached: 7 kB\nSwapCached: 9 kB\nSReclaimable: 2 kB\nActive: 3 kB\nActive(anon): 8 kB\nSwapTotal: 0 kB\n";
         let info = Meminfo::parse(text).expect("parses");
         assert_eq!((info.total, info.free, info.cached), (100 * KIB, 10 * KIB, Some(9 * KIB)));
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn estimates_what_is_available_as_the_kernel_does() {
+    fn available_memory_is_estimated_by_the_kernels_formula() {
         let info = Meminfo {
             total: 1000,
             free: 100,
@@ -268,12 +268,12 @@ mod tests {
         };
         // free 100 - low 40 + cache 200 - min(100, 40) + reclaimable 50 - min(25, 40)
         assert_eq!(info.estimate_available(Some(40)), 245);
-        assert_eq!(info.estimate_available(None), 400, "free and page cache where zoneinfo is missing");
+        assert_eq!(info.estimate_available(None), 400, "free memory and page cache without zoneinfo");
         assert_eq!(info.estimate_available(Some(100_000)), 0);
     }
 
     #[test]
-    fn sums_the_low_watermarks() {
+    fn low_watermarks_are_summed() {
         let zoneinfo = b"Node 0, zone DMA\n  pages free 3\n        min 1\n        low 5\n        high 9\nNode 0, zone Normal\n        low 7\n";
         assert_eq!(low_watermark_pages(zoneinfo), Ok(12));
         assert!(low_watermark_pages(b"").is_err());
@@ -281,7 +281,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in any::<Vec<u8>>()) {
+        fn any_bytes_are_parsed_without_panic(bytes in any::<Vec<u8>>()) {
             fuzz(&bytes);
         }
     }

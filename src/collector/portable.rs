@@ -1,5 +1,5 @@
-//! The modules `cpu`, `load`, `memory` and `swap` by the crate sysinfo, for the systems that have no collector of their
-//! own. It knows fewer metrics; those it does not know are absent.
+//! The modules `cpu`, `load`, `memory` and `swap` from the crate sysinfo, for systems other than Linux. It has fewer
+//! metrics; the others are absent.
 
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
@@ -8,12 +8,12 @@ use crate::sample::Sample;
 
 /// Collects the modules `cpu`, `load`, `memory` and `swap`.
 pub struct Portable {
-    /// None on a system that sysinfo does not know.
+    /// None on a system that sysinfo does not support.
     system: Option<System>,
 }
 
 impl Portable {
-    /// Begins the first interval now. sysinfo asks for at least 200 ms between two readings of the CPUs.
+    /// Takes the first reading of the CPUs. sysinfo needs at least 200 ms between two of them.
     #[must_use]
     pub fn new() -> Self {
         let refresh = RefreshKind::nothing()

@@ -1,17 +1,17 @@
-//! What identifies the metrics of a module. It seldom changes from one tick to the next, while the values do: so a list of
-//! keys is made once, with the text of each, and shared by the samples of many ticks.
+//! The keys of a module's metrics: names and labels, and their text. They seldom change between ticks, so a list of keys is
+//! made once and shared by the samples of many ticks.
 
 use std::fmt::{self, Write as _};
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A text that costs little to have twice.
+/// A text that is cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Text {
-    /// One of the program's own.
+    /// A text in the program.
     Static(&'static str),
-    /// Any other.
+    /// Any other text.
     Shared(Arc<str>),
 }
 
@@ -62,12 +62,12 @@ impl From<String> for Text {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(Option<Arc<[Label]>>);
 
-/// A dimension that tells apart metrics of one name.
+/// A label: it distinguishes metrics with the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Label {
-    /// See [`is_label_name`](super::is_label_name).
+    /// The label's name; see [`is_label_name`](super::is_label_name).
     pub name: Text,
-    /// Any text.
+    /// The label's value: any text.
     pub value: String,
 }
 
@@ -93,8 +93,8 @@ impl Deref for Labels {
 }
 
 impl Labels {
-    /// Whether these are the same labels, and mostly without a look at them.
-    fn are(&self, others: &Self) -> bool {
+    /// Whether the labels are equal; fast if they share memory, which is the usual case.
+    fn equal(&self, others: &Self) -> bool {
         match (&self.0, &others.0) {
             (Some(labels), Some(others)) => Arc::ptr_eq(labels, others) || labels == others,
             (labels, others) => labels.is_none() && others.is_none(),
@@ -102,18 +102,19 @@ impl Labels {
     }
 }
 
-/// The names and labels of a module's metrics, in their order.
+/// The names and labels of a module's metrics, in output order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keys {
-    /// The text of one key after the other, each of which begins with the name.
+    /// The texts of all keys, one after the other. Each begins with the metric's name.
     texts: String,
     metrics: Vec<KeyEntry>,
 }
 
 #[derive(Debug, Clone)]
 struct KeyEntry {
-    /// Where the name and the text end.
+    /// The end of the name in `texts`.
     name_end: usize,
+    /// The end of the key in `texts`.
     end: usize,
     labels: Labels,
 }
@@ -123,21 +124,21 @@ impl Keys {
         self.metrics.len()
     }
 
-    /// The name and the labels of a metric, by its place.
+    /// Name and labels of a metric, by its place.
     pub(super) fn get(&self, at: usize) -> Option<(&str, &Labels)> {
         let KeyEntry { name_end, labels, .. } = self.metrics.get(at)?;
         Some((&self.texts[self.start(at)..*name_end], labels))
     }
 
-    /// Whether these are the name and the labels of a metric.
-    pub(super) fn is(&self, at: usize, name: &str, labels: &Labels) -> bool {
-        self.get(at).is_some_and(|(there, others)| there == name && labels.are(others))
+    /// Whether the metric at this place has this name and these labels.
+    pub(super) fn matches(&self, at: usize, name: &str, labels: &Labels) -> bool {
+        self.get(at).is_some_and(|(there, others)| there == name && labels.equal(others))
     }
 
     pub(super) fn push(&mut self, name: &str, labels: Labels) {
         self.texts.push_str(name);
         let name_end = self.texts.len();
-        // Writing to a text does not fail.
+        // Writing to a string does not fail.
         let _ = write_labels(&mut self.texts, &labels);
         self.metrics.push(KeyEntry { name_end, end: self.texts.len(), labels });
     }
@@ -147,7 +148,7 @@ impl Keys {
         self.metrics.truncate(length);
     }
 
-    /// The metrics in their order: name, labels, and the text of the key.
+    /// Name, labels and key of each metric.
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Labels, &str)> {
         let mut start = 0;
         self.metrics.iter().map(move |&KeyEntry { name_end, end, ref labels }| {
@@ -165,7 +166,7 @@ impl Keys {
     }
 }
 
-/// `{key="value",…}` with the values escaped as in the Prometheus text format, or nothing.
+/// Writes `{label="value",…}` with the values escaped as in the Prometheus text format; nothing without labels.
 fn write_labels(to: &mut String, labels: &[Label]) -> fmt::Result {
     if labels.is_empty() {
         return Ok(());
@@ -206,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn keys_read_as_in_the_prometheus_text_format() {
+    fn keys_are_escaped_as_in_prometheus() {
         assert_eq!(key("free_bytes", &[]), "free_bytes");
         let labels = [("mount".to_owned(), "/a \"b\"\\\n".to_owned()), ("type".to_owned(), String::new())];
         assert_eq!(key("free_bytes", &labels), r#"free_bytes{mount="/a \"b\"\\\n",type=""}"#);
     }
 
     #[test]
-    fn what_is_cut_off_is_gone() {
+    fn truncated_keys_are_removed() {
         let mut keys = Keys::default();
         for name in ["a", "b", "c"] {
             keys.push(name, [("label", name)].into());
@@ -222,14 +223,14 @@ mod tests {
         keys.push("d", Labels::default());
         let texts: Vec<&str> = keys.iter().map(|(_, _, text)| text).collect();
         assert_eq!(texts, ["a{label=\"a\"}", "d"]);
-        assert!(keys.is(1, "d", &Labels::default()) && !keys.is(0, "a", &Labels::default()));
+        assert!(keys.matches(1, "d", &Labels::default()) && !keys.matches(0, "a", &Labels::default()));
         keys.truncate(0);
         assert_eq!((keys.len(), keys.texts.len()), (0, 0));
     }
 
     proptest! {
         #[test]
-        fn a_key_gives_back_name_and_labels(
+        fn keys_parse_to_name_and_labels(
             name in "[A-Za-z0-9_]{1,12}",
             labels in prop::collection::vec(("[A-Za-z_][A-Za-z0-9_]{0,8}", any::<String>()), 0..4),
         ) {

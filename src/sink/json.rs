@@ -4,22 +4,22 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::sample::{Module, Sample, Value};
 
-/// How the object is laid out.
+/// The layout of the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// On one line.
+    /// One line.
     Line,
-    /// For people.
+    /// Indented lines, for people.
     Pretty,
 }
 
-/// Appends the object and a newline.
+/// Appends the object and a line break to a buffer.
 pub fn encode(sample: &Sample, style: Style, to: &mut Vec<u8>) {
     let written = match style {
         Style::Line => serde_json::to_writer(&mut *to, &Object(sample)),
         Style::Pretty => serde_json::to_writer_pretty(&mut *to, &Object(sample)),
     };
-    debug_assert!(written.is_ok(), "a sample has texts for keys, and memory can be written to");
+    debug_assert!(written.is_ok(), "keys are texts, and writing to memory does not fail");
     to.push(b'\n');
 }
 
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_as_a_map_of_maps() {
+    fn samples_are_encoded_as_maps_of_maps() {
         let sample = sample(&[
             ("null", None, Value::Null),
             ("big", None, Value::Unsigned(u64::MAX)),
@@ -110,9 +110,8 @@ mod tests {
     }
 
     proptest! {
-        /// The line is one line, and what a JSON parser reads from it is what went in.
         #[test]
-        fn reads_back(entries in prop::collection::btree_map("[a-z]{1,5}", (any::<String>(), any::<f64>()), 0..6)) {
+        fn encoded_samples_parse_to_the_same_values(entries in prop::collection::btree_map("[a-z]{1,5}", (any::<String>(), any::<f64>()), 0..6)) {
             let metrics: Vec<(&str, Option<&str>, Value)> = entries
                 .iter()
                 .map(|(name, (label, value))| {
@@ -131,7 +130,7 @@ mod tests {
                 match metric.value {
                     Value::Float(float) => prop_assert_eq!(value.as_f64(), Some(*float)),
                     Value::Text(text) => prop_assert_eq!(value.as_str(), Some(&**text)),
-                    _ => unreachable!("not made above"),
+                    _ => unreachable!("the sample has floats and texts only"),
                 }
             }
         }

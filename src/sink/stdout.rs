@@ -1,5 +1,5 @@
-//! The sink for a person or a pipe: one JSON object a sample on standard output. A thread of its own writes them, which
-//! may be stuck in that for any time; a short line that a pipe has room for does not need it.
+//! Standard output: a line of JSON for each sample. A separate thread writes the lines, since a write may block for any
+//! time. Short lines for which a pipe has room are written at once, without the thread.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -11,32 +11,28 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::oneshot;
 
-use super::{QUEUE, Samples, Style, encode};
+use super::{QUEUE_SAMPLES, SampleQueue, Style, encode};
 use crate::sample::{Module, Sample};
 
-/// What a pipe takes all at once or not at all (`PIPE_BUF` on Linux).
+/// The longest write that a pipe accepts as a whole or not at all (`PIPE_BUF` on Linux).
 const AT_ONCE_BYTES: usize = 4096;
 
-/// A sample with more metrics makes a longer line than that, and is not worth trying.
+/// The most metrics for an immediate write: more make a line that is longer than [`AT_ONCE_BYTES`].
 const AT_ONCE_METRICS: usize = 160;
 
-/// Standard output, as long as the agent runs.
+/// The sink for standard output.
 #[derive(Debug)]
-pub struct Stdout {
-    queue: Arc<Samples>,
-    /// The pipe into which short lines are tried at once; none when there is none or it does not take them.
+pub(crate) struct Stdout {
+    queue: Arc<SampleQueue>,
+    /// The pipe for immediate writes; none if the output is not a pipe, or an immediate write failed.
     at_once: Option<File>,
     line: Vec<u8>,
 }
 
 impl Stdout {
-    /// Starts the thread. The receiver hears when the reader has closed the pipe.
-    ///
-    /// # Errors
-    ///
-    /// When the thread cannot be started.
-    pub fn start(output: File) -> io::Result<(Self, oneshot::Receiver<()>)> {
-        let queue = Arc::new(Samples::new(QUEUE));
+    /// Starts the thread. The receiver completes when the reader closes the pipe.
+    pub(crate) fn start(output: File) -> io::Result<(Self, oneshot::Receiver<()>)> {
+        let queue = Arc::new(SampleQueue::new(QUEUE_SAMPLES));
         let (closed, on_closed) = oneshot::channel();
         let at_once = if output.metadata()?.file_type().is_fifo() { Some(output.try_clone()?) } else { None };
         let stdout = Self { queue: Arc::clone(&queue), at_once, line: Vec::new() };
@@ -50,23 +46,21 @@ impl Stdout {
         Ok((stdout, on_closed))
     }
 
-    /// Has a sample written, and does not wait for that.
-    pub fn put(&mut self, sample: &Arc<Sample>) {
-        // What waits goes first.
+    /// Writes a sample without waiting: at once, or through the queue.
+    pub(crate) fn put(&mut self, sample: &Arc<Sample>) {
+        // Samples in the queue come first.
         if !(self.queue.is_idle() && self.is_written_at_once(sample)) {
             self.queue.put(Arc::clone(sample));
         }
     }
 
-    /// How many samples were dropped since nobody read them.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
+    /// The number of samples that were dropped because the queue was full or a write failed.
+    pub(crate) fn dropped(&self) -> u64 {
         self.queue.dropped()
     }
 
-    /// Waits so long for the last samples to be written. Answers whether they are.
-    #[must_use]
-    pub fn end(self, patience: Duration) -> bool {
+    /// Waits at most this long for the remaining samples to be written. Returns whether they were.
+    pub(crate) fn end(self, patience: Duration) -> bool {
         self.queue.end(patience)
     }
 
@@ -81,7 +75,7 @@ impl Stdout {
         match write_at_once(output, &self.line) {
             Ok(_all) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-            // Whatever it is, the thread meets it too and knows what to do.
+            // The thread gets the same error and handles it.
             Err(_) => {
                 self.at_once = None;
                 false
@@ -90,12 +84,12 @@ impl Stdout {
     }
 }
 
-/// Writes as many bytes as a pipe takes all at once, or none of them when there is no room.
+/// Writes bytes to a pipe if it has room for them; otherwise fails with `WouldBlock`.
 #[cfg(target_os = "linux")]
 fn write_at_once(pipe: &File, bytes: &[u8]) -> io::Result<usize> {
     use rustix::io::{ReadWriteFlags, pwritev2};
 
-    /// The offset that stands for none: a pipe has no positions.
+    /// The offset for files without positions, such as pipes.
     const NONE: u64 = u64::MAX;
 
     Ok(pwritev2(pipe, &[io::IoSlice::new(bytes)], NONE, ReadWriteFlags::NOWAIT)?)
@@ -106,11 +100,11 @@ fn write_at_once(_pipe: &File, _bytes: &[u8]) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Writes until there is no more to write. Answers whether that is because nobody reads.
-fn run(samples: &Samples, mut output: File) -> bool {
+/// Writes samples until the queue ends. Returns whether it ended because the reader closed the pipe.
+fn run(samples: &SampleQueue, mut output: File) -> bool {
     let mut line = Vec::new();
     let mut is_failing = false;
-    // Whether the last line was cut off, and the next one is to begin on a line of its own.
+    // The last line was cut off: the next one begins with a line break.
     let mut is_torn = false;
     while let Some(sample) = samples.take() {
         line.clear();
@@ -142,8 +136,8 @@ fn run(samples: &Samples, mut output: File) -> bool {
     false
 }
 
-/// Writes all of a line, however long that takes; counts what it has written. Whoever has made the output non-blocking, as
-/// the other end of a pipe may, is waited for all the same.
+/// Writes a whole line, however long that takes, and counts the written bytes. Waits also if the output is non-blocking,
+/// which another process that shares it may have set.
 fn write_whole(output: &mut File, line: &[u8], written: &mut usize) -> io::Result<()> {
     while *written < line.len() {
         match output.write(&line[*written..]) {
@@ -159,12 +153,8 @@ fn write_whole(output: &mut File, line: &[u8], written: &mut usize) -> io::Resul
     Ok(())
 }
 
-/// Writes one sample at once.
-///
-/// # Errors
-///
-/// Those of the system, among them a broken pipe.
-pub fn once(sample: &Sample, style: Style) -> io::Result<()> {
+/// Writes one sample from the calling thread, for `--once`.
+pub(crate) fn once(sample: &Sample, style: Style) -> io::Result<()> {
     let mut text = Vec::new();
     encode(sample, style, &mut text);
     let mut stdout = io::stdout().lock();
@@ -179,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    /// A sample that is told from others by its number, and is so many bytes long.
+    /// A sample with a number and a text of this length.
     fn sample(number: u64, length: usize) -> Arc<Sample> {
         let mut sample = Sample::default();
         let module = sample.module("m");
@@ -189,9 +179,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_keep_their_order_whoever_writes_them() {
-        // A pipe holds 64 KiB, so most of these wait in the queue until someone reads, and some are too long for a
-        // pipe to take at once.
+    fn queued_and_immediate_lines_keep_their_order() {
+        // A pipe holds 64 KiB: most samples wait in the queue for the reader, and some are too long for an immediate
+        // write.
         const SAMPLES: u64 = 50;
         let (reader, writer) = io::pipe().expect("a pipe");
         let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a thread");
@@ -209,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_does_not_wait_is_waited_for() {
-        // Twice what a pipe holds, for a reader that comes late.
+    fn nonblocking_output_gets_all_lines() {
+        // Twice the capacity of a pipe, for a reader that starts late.
         const SAMPLES: u64 = 50;
         let (reader, writer) = io::pipe().expect("a pipe");
         rustix::io::ioctl_fionbio(&writer, true).expect("set");
@@ -228,19 +218,19 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_short_line_is_in_the_pipe_when_put_returns() {
+    fn a_short_line_is_written_immediately() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a thread");
-        if write_at_once(stdout.at_once.as_ref().expect("it is a pipe"), b"")
+        if write_at_once(stdout.at_once.as_ref().expect("a pipe"), b"")
             .is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()))
         {
-            eprintln!("this kernel's pipes do not take a write that must not wait; the thread writes");
+            eprintln!("skipped: this kernel has no immediate writes to pipes");
             return;
         }
         stdout.put(&sample(7, 1));
         rustix::io::ioctl_fionbio(&reader, true).expect("set");
         let mut line = [0; 64];
-        let length = io::Read::read(&mut reader, &mut line).expect("it is there already");
+        let length = io::Read::read(&mut reader, &mut line).expect("already written");
         assert_eq!(&line[..length], b"{\"m\":{\"number\":7,\"padding\":\"x\"}}\n");
     }
 }

@@ -1,81 +1,83 @@
-//! What `/proc/stat` says, parsed: the times of all CPUs and of each, and what has happened since boot. The file is one
-//! line for all CPUs, one for each that is online, one with the count of every single interrupt, which may be longer than
-//! all the rest, and a few short ones. Documentation/filesystems/proc.rst, "Miscellaneous kernel statistics".
+//! The parser of `/proc/stat`: the times of the CPUs, and counts since boot. The file has a line for all CPUs together, a
+//! line for each online CPU, a line with the count of every interrupt, which may be longer than the rest of the file, and
+//! a few short lines. Documentation/filesystems/proc.rst, "Miscellaneous kernel statistics".
 
 use crate::procfs::{keyed_lines, leading_number, split_line, split_number};
 
-/// The modes in the kernel's order. `guest` and `guest_nice` are contained in `user` and `nice`.
+/// The number of modes; the constants below are places in the kernel's order. `user` and `nice` include `guest` and
+/// `guest_nice`.
 pub(super) const MODES: usize = 10;
 pub(super) const IDLE: usize = 3;
 pub(super) const IOWAIT: usize = 4;
 pub(super) const GUEST: usize = 8;
 
-/// Clock ticks spent in each of the modes; none where the kernel is too old to count it.
+/// The clock ticks spent in each mode; none if the kernel is too old to count it.
 pub(super) type Times = [Option<u64>; MODES];
 
-/// What is read at every tick.
+/// The content of the file.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Stat {
-    pub(super) all: Times,
+    /// All CPUs together.
+    pub(super) total: Times,
     pub(super) online: Online,
-    /// Those CPUs by their number, in the kernel's order, which is that of the numbers; empty unless it is asked for.
-    pub(super) each: Vec<(u32, Times)>,
+    /// The online CPUs, sorted by number. Empty with [`Detail::Total`].
+    pub(super) cpus: Vec<(u32, Times)>,
     pub(super) ctx_switches: Option<u64>,
     pub(super) interrupts: Option<u64>,
     pub(super) soft_interrupts: Option<u64>,
 }
 
-/// Which CPUs are online.
+/// The set of online CPUs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Online {
     pub(super) count: u64,
-    /// Of their numbers; with it, one CPU in the place of another is a change.
+    /// A hash of their numbers: it differs when another CPU is online, even if the count is the same.
     fingerprint: u64,
 }
 
 impl Online {
     fn add(&mut self, number: u32) {
-        // FNV-1a, a number at a time.
+        // FNV-1a over numbers.
         self.fingerprint = (self.fingerprint ^ u64::from(number)).wrapping_mul(0x0100_0000_01b3).wrapping_add(1);
         self.count += 1;
     }
 }
 
-/// What of `/proc/stat` is wanted.
+/// The CPUs whose times are parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Detail {
-    /// All CPUs together.
+    /// Only the total.
     Total,
-    /// Each CPU besides.
+    /// The total and each CPU.
     PerCore,
 }
 
 impl Stat {
-    /// Parses the file into itself, so that nothing is allocated a second time.
+    /// Replaces the content by another file's. The memory is used again.
     pub(super) fn parse(&mut self, stat: &[u8], detail: Detail) -> Result<(), &'static str> {
-        self.each.clear();
+        self.cpus.clear();
         self.online = Online::default();
-        let mut all = None;
+        let mut total = None;
         let mut rest = stat;
         while rest.starts_with(b"cpu") {
             let cpu;
             (cpu, rest) = split_line(&rest[b"cpu".len()..]);
             if cpu.first().is_some_and(u8::is_ascii_whitespace) {
-                all = Some(parse_times(cpu)?);
+                total = Some(parse_times(cpu)?);
                 continue;
             }
             let (number, times) = split_number(cpu).ok_or("a CPU has no number")?;
             let number = u32::try_from(number).map_err(|_| "a CPU's number is too large")?;
             self.online.add(number);
             if detail == Detail::PerCore {
-                // The kernel lists them in order; one that came twice would be two metrics of one name.
-                if self.each.last().is_some_and(|&(last, _)| last >= number) {
+                // The kernel lists them in order. A duplicate would become a duplicate metric.
+                if self.cpus.last().is_some_and(|&(last, _)| last >= number) {
                     return Err("CPUs are not in the order of their numbers");
                 }
-                self.each.push((number, parse_times(times)?));
+                self.cpus.push((number, parse_times(times)?));
             }
         }
-        self.all = all.ok_or("no line begins with \"cpu \"")?;
+        self.total = total.ok_or("no line begins with \"cpu \"")?;
         (self.interrupts, self.ctx_switches, self.soft_interrupts) = (None, None, None);
         for (key, value) in keyed_lines(rest) {
             let count = match key {
@@ -84,16 +86,16 @@ impl Stat {
                 b"softirq" => &mut self.soft_interrupts,
                 _ => continue,
             };
-            // The first number is the total, whatever comes behind it.
+            // The first number is the total.
             *count = leading_number(value);
         }
         Ok(())
     }
 
-    /// What was read of one CPU.
+    /// The times of one CPU, by its number.
     pub(super) fn times_of(&self, number: u32) -> Option<&Times> {
-        let at = self.each.binary_search_by_key(&number, |&(number, _)| number).ok()?;
-        Some(&self.each[at].1)
+        let at = self.cpus.binary_search_by_key(&number, |&(number, _)| number).ok()?;
+        Some(&self.cpus[at].1)
     }
 }
 
@@ -102,7 +104,7 @@ fn parse_times(columns: &[u8]) -> Result<Times, &'static str> {
     let mut rest = columns.trim_ascii_start();
     for (mode, time) in times.iter_mut().enumerate() {
         if rest.is_empty() {
-            // Linux 2.6 counts at least as far as iowait.
+            // Linux 2.6 has the columns up to iowait.
             if mode <= IOWAIT {
                 return Err("a line of a CPU has too few columns");
             }
@@ -118,7 +120,7 @@ fn parse_times(columns: &[u8]) -> Result<Times, &'static str> {
     Ok(times)
 }
 
-/// What the fuzzer runs, with a second reading of the file by words.
+/// The fuzz target: compares the parser with one that splits lines into words.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     let (mut total, mut each) = (Stat::default(), Stat::default());
@@ -126,13 +128,13 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     if each.parse(bytes, Detail::PerCore).is_err() {
         return;
     }
-    assert!(is_total, "less cannot be wrong where more is right");
-    assert_eq!(each.online.count, each.each.len() as u64);
-    assert!(each.each.iter().all(|(number, times)| each.times_of(*number) == Some(times)), "each is found");
-    assert_eq!(total, Stat { each: Vec::new(), ..each.clone() });
+    assert!(is_total, "a file that is valid with details is valid without");
+    assert_eq!(each.online.count, each.cpus.len() as u64);
+    assert!(each.cpus.iter().all(|(number, times)| each.times_of(*number) == Some(times)), "each CPU is found");
+    assert_eq!(total, Stat { cpus: Vec::new(), ..each.clone() });
     let mut again = each.clone();
     assert_eq!(again.parse(bytes, Detail::PerCore), Ok(()));
-    assert_eq!(again, each, "what was parsed before makes no difference");
+    assert_eq!(again, each, "the previous content makes no difference");
 
     let lines: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
     let numbers = |line: &[u8]| -> Times {
@@ -141,14 +143,14 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         std::array::from_fn(|_| words.next())
     };
     let cpus: Vec<&[u8]> = lines.iter().copied().take_while(|line| line.starts_with(b"cpu")).collect();
-    let is_all = |line: &&&[u8]| line[3..].first().is_some_and(u8::is_ascii_whitespace);
-    assert_eq!(cpus.iter().rfind(is_all).map(|line| numbers(line)), Some(each.all));
+    let is_total_line = |line: &&&[u8]| line[3..].first().is_some_and(u8::is_ascii_whitespace);
+    assert_eq!(cpus.iter().rfind(is_total_line).map(|line| numbers(line)), Some(each.total));
     let count = |key: &str| {
         let has_key = |line: &&&[u8]| line.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.starts_with(b" "));
         let line = lines[cpus.len()..].iter().rfind(has_key)?;
         leading_number(&line[key.len()..])
     };
-    // The kernel writes a space behind a key; what else may stand there is not asked here.
+    // The kernel writes a space behind a key. Other separators are out of scope here.
     if !bytes.contains(&b':') && !bytes.contains(&b'\t') {
         let counts = [each.interrupts, each.ctx_switches, each.soft_interrupts];
         assert_eq!(counts, ["intr", "ctxt", "softirq"].map(count));
@@ -182,23 +184,23 @@ mod tests {
         softirq 500 1 2 3\n";
 
     #[test]
-    fn reads_what_has_happened_since_boot() {
+    fn totals_and_counts_are_parsed() {
         let stat = parse(STAT, Detail::Total).expect("parses");
-        assert_eq!(stat.all, times(&[10, 20, 30, 40, 50, 60, 70, 80, 90, 100]));
-        assert_eq!((stat.online.count, stat.each.len()), (2, 0));
+        assert_eq!(stat.total, times(&[10, 20, 30, 40, 50, 60, 70, 80, 90, 100]));
+        assert_eq!((stat.online.count, stat.cpus.len()), (2, 0));
         let counts = (stat.interrupts, stat.ctx_switches, stat.soft_interrupts);
         assert_eq!(counts, (Some(300), Some(400), Some(500)));
     }
 
     #[test]
-    fn reads_each_cpu_by_its_number() {
+    fn cpus_are_parsed_with_their_numbers() {
         let stat = parse(STAT, Detail::PerCore).expect("parses");
-        assert_eq!(stat.each.len(), 2);
-        assert_eq!(stat.each[1], (3, times(&[2, 3, 4, 5, 6, 7, 8, 9, 10, 11])));
+        assert_eq!(stat.cpus.len(), 2);
+        assert_eq!(stat.cpus[1], (3, times(&[2, 3, 4, 5, 6, 7, 8, 9, 10, 11])));
     }
 
     #[test]
-    fn one_cpu_in_the_place_of_another_is_a_change() {
+    fn a_replaced_cpu_is_a_change() {
         let online = |numbers: &[u32]| {
             let mut online = Online::default();
             for &number in numbers {
@@ -215,12 +217,12 @@ mod tests {
     #[test]
     fn old_kernels_have_fewer_columns_and_lines() {
         let stat = parse(b"cpu 1 2 3 4 5 6 7\nctxt 9\n", Detail::Total).expect("parses");
-        assert_eq!(stat.all, times(&[1, 2, 3, 4, 5, 6, 7]), "before steal and guest");
+        assert_eq!(stat.total, times(&[1, 2, 3, 4, 5, 6, 7]), "no steal and guest");
         assert_eq!((stat.interrupts, stat.ctx_switches, stat.soft_interrupts), (None, Some(9), None));
     }
 
     #[test]
-    fn what_is_no_stat_is_an_error() {
+    fn malformed_stat_is_an_error() {
         for wrong in
             [&b""[..], b"intr 1\n", b"cpu 1 2 3\n", b"cpu 1 2 3 x 5\n", b"cpu 1 2 3 4 5x\n", b"cpu0 1 2 3 4 5\n"]
         {
@@ -228,11 +230,11 @@ mod tests {
         }
         assert!(parse(b"cpu 1 2 3 4 99999999999999999999\n", Detail::Total).is_err(), "more than 64 bits");
         let twice = b"cpu 1 2 3 4 5\ncpu7 1 2 3 4 5\ncpu7 1 2 3 4 5\n";
-        assert!(parse(twice, Detail::PerCore).is_err(), "one key would be there twice");
+        assert!(parse(twice, Detail::PerCore).is_err(), "duplicate CPU");
     }
 
     #[test]
-    fn the_line_of_interrupts_may_be_as_long_as_it_likes() {
+    fn a_long_interrupt_line_is_parsed() {
         let long = [b"cpu 1 2 3 4 5\nintr 7", &b" 0".repeat(50_000)[..], b"\nctxt 8\nsoftirq 9 1\n"].concat();
         let stat = parse(&long, Detail::Total).expect("parses");
         assert_eq!((stat.interrupts, stat.ctx_switches, stat.soft_interrupts), (Some(7), Some(8), Some(9)));
@@ -240,15 +242,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(bytes in any::<Vec<u8>>(), text in "(cpu[0-9]? ?|intr |ctxt |softirq |[0-9]{1,22}|[ x\n]){0,40}") {
+        fn any_bytes_are_parsed_without_panic(bytes in any::<Vec<u8>>(), text in "(cpu[0-9]? ?|intr |ctxt |softirq |[0-9]{1,22}|[ x\n]){0,40}") {
             fuzz(&bytes);
             fuzz(text.as_bytes());
         }
 
-        /// Whatever the numbers and however many CPUs and interrupts, each value is read as it is written.
         #[test]
-        fn what_is_written_is_read(
-            all in prop::array::uniform10(any::<u64>()),
+        fn written_values_are_parsed_back(
+            total in prop::array::uniform10(any::<u64>()),
             cpus in prop::collection::vec(prop::array::uniform10(any::<u64>()), 0..20),
             counts in prop::array::uniform3(any::<u64>()),
             interrupts in prop::collection::vec(any::<u16>(), 0..300),
@@ -257,13 +258,13 @@ mod tests {
             let each: Vec<String> =
                 cpus.iter().enumerate().map(|(number, cpu)| format!("cpu{number} {}\n", join(cpu))).collect();
             let interrupts: Vec<u64> = interrupts.into_iter().map(u64::from).collect();
-            let (each, all_line, interrupts) = (each.concat(), join(&all), join(&interrupts));
+            let (each, total_line, interrupts) = (each.concat(), join(&total), join(&interrupts));
             let [intr, ctxt, softirq] = counts;
-            let text = format!("cpu  {all_line}\n{each}intr {intr} {interrupts}\nctxt {ctxt}\nbtime 1\nsoftirq {softirq} 1 2\n");
+            let text = format!("cpu  {total_line}\n{each}intr {intr} {interrupts}\nctxt {ctxt}\nbtime 1\nsoftirq {softirq} 1 2\n");
             let stat = parse(text.as_bytes(), Detail::PerCore).expect("parses");
-            prop_assert_eq!(stat.all, times(&all));
+            prop_assert_eq!(stat.total, times(&total));
             let each: Vec<(u32, Times)> = cpus.iter().zip(0..).map(|(cpu, number)| (number, times(cpu))).collect();
-            prop_assert_eq!(stat.each, each);
+            prop_assert_eq!(stat.cpus, each);
             prop_assert_eq!([stat.interrupts, stat.ctx_switches, stat.soft_interrupts], counts.map(Some));
         }
     }

@@ -1,5 +1,4 @@
-//! What CPUs the host has, and how fast they run: from `/sys/devices/system/cpu`, and where that has nothing, from
-//! `/proc/cpuinfo`. As psutil finds it.
+//! Number and frequency of the CPUs: from `/sys/devices/system/cpu`, otherwise from `/proc/cpuinfo`, by psutil's rules.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,10 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::hostpath::below;
 use crate::procfs::leading_number;
 
-/// Where the kernel describes its CPUs.
+/// The directory in which the kernel describes its CPUs.
 const CPUS: &str = "/sys/devices/system/cpu";
 
-/// In MHz.
+/// Frequencies in MHz: means over the CPUs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Frequency {
     pub(super) current: Option<f64>,
@@ -19,7 +18,7 @@ pub(super) struct Frequency {
     pub(super) max: Option<f64>,
 }
 
-/// How many cores there are, hyper-threads of one core counted once. None when the host does not say.
+/// The number of cores; the hyper-threads of a core count once. None if the host does not report it.
 pub(super) fn physical_count(root: &Path) -> Option<u64> {
     let siblings: HashSet<String> = entries(root, CPUS, "cpu")
         .iter()
@@ -36,7 +35,7 @@ pub(super) fn physical_count(root: &Path) -> Option<u64> {
     count_cores(&fs::read_to_string(below(root, "/proc/cpuinfo")).ok()?)
 }
 
-/// The mean over all CPUs, or over what the kernel scales together.
+/// The mean over the groups of CPUs that the kernel scales together, otherwise over all CPUs.
 pub(super) fn frequency(root: &Path) -> Frequency {
     let mut scaled = entries(root, &format!("{CPUS}/cpufreq"), "policy");
     if scaled.is_empty() {
@@ -56,10 +55,10 @@ pub(super) fn frequency(root: &Path) -> Frequency {
             leading_number(&text).map(|kilohertz| kilohertz as f64 / 1000.0)
         }
     };
-    // What the CPUs themselves say is what they run at; the governor's figure is what it asked for.
-    let spoken = cpuinfo();
-    let current = if spoken.len() == scaled.len() {
-        mean(spoken.into_iter().map(Some))
+    // cpuinfo has the actual frequency; the governor's figure is the requested one.
+    let actual = cpuinfo();
+    let current = if actual.len() == scaled.len() {
+        mean(actual.into_iter().map(Some))
     } else {
         mean(scaled.iter().map(|path| read("scaling_cur_freq")(path).or_else(|| read("cpuinfo_cur_freq")(path))))
     };
@@ -70,7 +69,7 @@ pub(super) fn frequency(root: &Path) -> Frequency {
     }
 }
 
-/// The entries of a directory that are called so and numbered.
+/// The entries of a directory whose names are this name and a number.
 fn entries(root: &Path, directory: &str, name: &str) -> Vec<PathBuf> {
     let Ok(found) = fs::read_dir(below(root, directory)) else { return Vec::new() };
     let is_numbered = |path: &PathBuf| {
@@ -81,13 +80,13 @@ fn entries(root: &Path, directory: &str, name: &str) -> Vec<PathBuf> {
     found.filter_map(|entry| Some(entry.ok()?.path())).filter(is_numbered).collect()
 }
 
-/// The mean of what is known; none when nothing is, and of what is too great to be summed.
+/// The mean of the known values. None if there is none, or if the sum overflows.
 fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let (sum, count) = values.flatten().fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
     Some(sum / f64::from(count)).filter(|mean| mean.is_finite())
 }
 
-/// What each CPU says it runs at.
+/// The frequency of each CPU in `/proc/cpuinfo`.
 fn megahertz(cpuinfo: &str) -> Vec<f64> {
     let lines = cpuinfo.lines().filter(|line| line.to_ascii_lowercase().starts_with("cpu mhz"));
     lines
@@ -96,7 +95,7 @@ fn megahertz(cpuinfo: &str) -> Vec<f64> {
         .collect()
 }
 
-/// Sums the cores of all sockets.
+/// The sum of the cores of all sockets.
 fn count_cores(cpuinfo: &str) -> Option<u64> {
     let mut sockets: Vec<(u64, u64)> = Vec::new();
     let (mut socket, mut cores) = (None, None);
@@ -117,7 +116,7 @@ fn count_cores(cpuinfo: &str) -> Option<u64> {
     sum.filter(|&sum| sum > 0)
 }
 
-/// What the fuzzer runs.
+/// The fuzz target.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn without_sysfs_the_cores_of_all_sockets_are_summed() {
+    fn cpuinfo_cores_are_summed_over_sockets() {
         let cpu = |socket: u32| format!("processor : 0\nphysical id : {socket}\ncpu cores : 4\n\n");
         let cpuinfo = cpu(0) + &cpu(0) + &cpu(1);
         assert_eq!(physical_count(host(&[("/proc/cpuinfo", &cpuinfo)]).path()), Some(8));
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn without_scaling_the_cpus_say_it_themselves() {
+    fn without_scaling_cpuinfo_gives_the_frequency() {
         let cpuinfo = "processor : 0\ncpu MHz\t\t: 2300.500\nprocessor : 1\ncpu MHz\t\t: 2299.500\n";
         let expected = Frequency { current: Some(2300.0), ..Frequency::default() };
         assert_eq!(frequency(host(&[("/proc/cpuinfo", cpuinfo)]).path()), expected);
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_great_to_be_summed_is_not_known() {
+    fn overflowing_sums_are_none() {
         let socket = |number: u32| format!("physical id : {number}\ncpu cores : {}\ncpu MHz : 1.7e308\n\n", u64::MAX);
         let cpuinfo = socket(0) + &socket(1);
         assert_eq!(count_cores(&cpuinfo), None);
@@ -194,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived(text in "(physical id|cpu cores|cpu MHz|[:0-9a-z \n.]){0,60}") {
+        fn any_text_is_parsed_without_panic(text in "(physical id|cpu cores|cpu MHz|[:0-9a-z \n.]){0,60}") {
             fuzz(text.as_bytes());
         }
     }
