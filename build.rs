@@ -1,15 +1,15 @@
-//! Lists the sources of the SDK, so that the program has all of them for projects that are begun with it, whatever files are
-//! added: `OUT_DIR/sdk.rs` is a list of `File`s for `src/cli/plugin/new/files.rs`.
+//! Lists the sources of the SDK, which the program contains for new projects: `OUT_DIR/sdk.rs` is a list of `File`s for
+//! `src/cli/plugin/new/files.rs`.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The SDK, below the directory of this file.
+/// The SDK's directory, relative to this file.
 const SDK: &str = "plugins/sdk";
 
-/// Where a project has it: as far below its contract as here.
+/// The SDK's directory in a new project: as deep below the WIT as here.
 const VENDORED: &str = "vendor/gauged-plugin";
 
 fn main() -> io::Result<()> {
@@ -18,12 +18,13 @@ fn main() -> io::Result<()> {
     let mut list = String::from("&[\n");
     for file in files(&sdk)? {
         let below = file.strip_prefix(&sdk).unwrap_or(&file);
-        let place = Path::new(VENDORED).join(below).display().to_string();
+        let path = Path::new(VENDORED).join(below).display().to_string();
         let file = file.display().to_string();
         // Writing to a string does not fail.
-        let _ = writeln!(list, "    File {{ path: {place:?}, text: include_str!({file:?}) }},");
+        let _ = writeln!(list, "    File {{ path: {path:?}, text: include_str!({file:?}) }},");
     }
     list.push_str("]\n");
+    #[expect(clippy::disallowed_methods, reason = "cargo passes the directory in the environment")]
     let out = std::env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
     fs::write(Path::new(&out).join("sdk.rs"), list)
 }

@@ -1,12 +1,11 @@
-//! The agent's configuration, validated: nothing in a [`Config`] can turn out to be wrong later. It is made of the file as
-//! written (`file`), of the command line ([`Overrides`]) and of the environment; every error is found before the first
-//! tick.
+//! The agent's validated configuration. A [`Config`] is made of the file (`file`), the command line ([`Overrides`]) and the
+//! environment. All errors are found before the first tick; none is left for later.
 
 mod problem;
 mod duration;
 mod plugin;
-pub mod limits;
-pub mod log;
+pub(crate) mod limits;
+pub(crate) mod log;
 mod overrides;
 mod location;
 mod file;
@@ -14,63 +13,65 @@ mod file;
 pub(crate) mod fuzzing;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::geteuid;
 
 use self::duration::DEFAULT_INTERVAL;
-pub use self::duration::{MAX_INTERVAL, MIN_INTERVAL, parse_interval};
+pub(crate) use self::duration::parse_interval;
 pub use self::location::Refusal;
 use self::log::{LogConfig, LogLevel};
-pub use self::overrides::PluginOverride;
-pub use self::plugin::{PluginConfig, is_plugin_name};
+pub(crate) use self::overrides::PluginOverride;
+pub use self::plugin::PluginConfig;
+pub(crate) use self::plugin::is_plugin_name;
 pub use self::problem::Problem;
 use crate::hostname::{self, HostnameSource};
 
-/// Overrides the key `hostname`.
+/// The environment variable that overrides the key `hostname`.
 const HOSTNAME_VARIABLE: &str = "GAUGED_HOSTNAME";
 
-/// Overrides the key `log.level`.
+/// The environment variable that overrides the key `log.level`.
 const LOG_VARIABLE: &str = "GAUGED_LOG";
 
 /// The agent's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The file that was read, if there is one.
+    /// The configuration file, if there is one.
     pub file: Option<PathBuf>,
-    /// Files of the working directory that were not used, because somebody else can change them.
+    /// Files of the working directory that are not used, because other users can change them.
     pub refusals: Vec<Refusal>,
     /// The time between ticks.
     pub interval: Duration,
-    /// The name that the host has in samples.
+    /// The source of the host name in samples.
     pub hostname: HostnameSource,
-    /// Where the root of the measured host is mounted: `/`, or `/host` in a container.
+    /// The directory in which the measured host's root is mounted: `/`, or for example `/host` in a container.
     pub root: PathBuf,
-    /// The directory whose `*.wasm` files are the plugins; none where the default one was refused.
+    /// The directory whose `*.wasm` files are the plugins; none if the default one is refused.
     pub plugins_directory: Option<PathBuf>,
-    /// The directory for compiled plugins; none where there is no place for them.
+    /// The directory for compiled plugins; none if there is no suitable default.
     pub cache: Option<PathBuf>,
     /// Level and format of the log.
     pub log: LogConfig,
-    /// Whether the module `cpu` has each CPU besides the total.
+    /// Whether the module `cpu` has metrics of each CPU besides the total.
     pub cpu_per_core: bool,
-    /// The plugins with a table; all others run with [`PluginConfig::default`].
+    /// The plugins with a table. All others have [`PluginConfig::default`].
     pub plugins: BTreeMap<String, PluginConfig>,
 }
 
-/// What the command line overrides.
+/// The values that the command line overrides.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// The configuration file, which then has to exist.
+    /// The configuration file, which has to exist.
     pub file: Option<PathBuf>,
     /// The plugins directory.
     pub plugins_directory: Option<PathBuf>,
-    /// The interval, already within its bounds.
+    /// The interval, already validated.
     pub interval: Option<Duration>,
-    /// The measured host's root.
+    /// The directory in which the measured host's root is mounted.
     pub root: Option<PathBuf>,
-    /// The host's name, already checked.
+    /// The host name, already validated.
     pub hostname: Option<String>,
 }
 
@@ -79,31 +80,35 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// All errors in it, in the order of the file.
+    /// All errors in the file, in its order, or else all errors in the environment.
     pub fn load(overrides: &Overrides) -> Result<Self, Vec<Problem>> {
         let mut refusals = Vec::new();
         let file = overrides.file.clone().or_else(|| location::find_file(&mut refusals));
         let written = match &file {
             Some(file) => file::load(file, overrides.interval)?,
-            None => file::Written::default(),
+            None => file::FileConfig::default(),
         };
         let mut config = Self::merge(file, written, overrides, refusals);
-        config.apply_environment(|name| std::env::var(name).ok().filter(|value| !value.is_empty()), overrides)?;
+        config.apply_environment(|name| Some(variable(name)?.to_string_lossy().into_owned()), overrides)?;
         Ok(config)
     }
 
-    /// One line for `gauged check`.
-    #[must_use]
-    pub fn summary(&self) -> String {
+    /// The line that `gauged check` prints for a valid configuration.
+    pub(crate) fn summary(&self) -> String {
         let file = self.file.as_ref().map_or_else(|| "no configuration file".into(), |file| file.display().to_string());
         let interval = humantime::format_duration(self.interval);
         let plugins =
-            self.plugins_directory.as_ref().map_or_else(|| "nowhere".into(), |path| path.display().to_string());
+            self.plugins_directory.as_ref().map_or_else(|| "no directory".into(), |path| path.display().to_string());
         let configured = self.plugins.len();
         format!("{file}: ok; a sample every {interval}, plugins from {plugins}, {configured} of them configured")
     }
 
-    fn merge(file: Option<PathBuf>, written: file::Written, overrides: &Overrides, mut refusals: Vec<Refusal>) -> Self {
+    fn merge(
+        file: Option<PathBuf>,
+        written: file::FileConfig,
+        overrides: &Overrides,
+        mut refusals: Vec<Refusal>,
+    ) -> Self {
         let root = overrides.root.clone().unwrap_or_else(|| PathBuf::from("/"));
         let plugins_directory =
             overrides.plugins_directory.clone().or_else(|| location::find_plugins(file.as_deref(), &mut refusals));
@@ -113,9 +118,7 @@ impl Config {
             hostname: hostname.map_or_else(|| HostnameSource::measured(&root), HostnameSource::Fixed),
             root,
             plugins_directory,
-            cache: written
-                .cache
-                .or_else(|| location::cache_directory(|name| std::env::var_os(name), geteuid().is_root())),
+            cache: written.cache.or_else(|| location::cache_directory(variable, geteuid().is_root())),
             log: written.log,
             cpu_per_core: written.cpu_per_core,
             plugins: written.plugins,
@@ -124,7 +127,7 @@ impl Config {
         }
     }
 
-    /// Applies the variables that override the file. The command line overrides them.
+    /// Applies the environment variables. They override the file; the command line overrides them.
     fn apply_environment(
         &mut self,
         environment: impl Fn(&str) -> Option<String>,
@@ -148,4 +151,10 @@ impl Config {
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
+}
+
+/// An environment variable; none if it is empty.
+#[expect(clippy::disallowed_methods, reason = "the only place where the environment is configuration")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -1,21 +1,17 @@
-//! Durations as they are written in the configuration and on the command line, held to their bounds.
+//! Durations in the configuration and on the command line: parsed and checked against their bounds.
 
 use std::time::Duration;
 
-/// The default interval: the finest step that most time series stores keep.
+/// The default interval: the finest resolution that most time series stores keep.
 pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The shortest interval: below this an agent is a profiler.
-pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// The shortest interval: a shorter one would be profiling.
+pub(super) const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The longest interval: a collector that runs less than once a day can be a cron job.
-pub const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads a duration such as `10s` or `500ms`.
-///
-/// # Errors
-///
-/// The form and the bounds that are right.
+/// Parses a duration such as `10s` or `500ms`. The error has the valid form and the bounds.
 pub(super) fn parse_duration(text: &str, least: Duration, most: Duration) -> Result<Duration, String> {
     let bounds = || format!("{} to {}", humantime::format_duration(least), humantime::format_duration(most));
     let duration = humantime::parse_duration(text)
@@ -29,11 +25,7 @@ pub(super) fn parse_duration(text: &str, least: Duration, most: Duration) -> Res
     Ok(duration)
 }
 
-/// Reads an interval between ticks.
-///
-/// # Errors
-///
-/// The form and the bounds that are right.
-pub fn parse_interval(text: &str) -> Result<Duration, String> {
+/// Parses an interval between ticks.
+pub(crate) fn parse_interval(text: &str) -> Result<Duration, String> {
     parse_duration(text, MIN_INTERVAL, MAX_INTERVAL)
 }

@@ -1,5 +1,5 @@
-//! The configuration file as it is written: TOML with spans. Every key is looked at even when another one is wrong, so
-//! that one run shows all errors, each with its line, its key and what would be right.
+//! The configuration file: parsed from TOML with spans. Parsing continues after an error, so that one run reports all
+//! errors, each with line, key and remedy.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -26,12 +25,12 @@ use crate::address::{ConnectGrant, Origin};
 use crate::hostname;
 use crate::hostpath::Pattern;
 
-/// The largest file: a table of all settings for a thousand plugins.
+/// The largest file: enough for tables with all keys for a thousand plugins.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The content of the file.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(super) struct FileConfig {
     pub(super) interval: Option<Duration>,
     pub(super) hostname: Option<String>,
     pub(super) log: LogConfig,
@@ -40,8 +39,8 @@ pub(super) struct Written {
     pub(super) plugins: BTreeMap<String, PluginConfig>,
 }
 
-/// Reads and parses the file.
-pub(super) fn load(path: &Path, interval: Option<Duration>) -> Result<Written, Vec<Problem>> {
+/// Reads and parses the file. `interval` is the one on the command line.
+pub(super) fn load(path: &Path, interval: Option<Duration>) -> Result<FileConfig, Vec<Problem>> {
     let problem = |message: String| vec![Problem { file: path.to_owned(), line: None, key: String::new(), message }];
     let text = read(path).map_err(|error| {
         problem(format!("failed to read it: {error}; name a readable file with --config, or leave it out"))
@@ -49,7 +48,7 @@ pub(super) fn load(path: &Path, interval: Option<Duration>) -> Result<Written, V
     parse(&text, path, interval)
 }
 
-/// Reads a regular file of bounded size: neither a pipe without a writer nor a device without an end.
+/// Reads a regular file of bounded size. A pipe may have no writer, and a device no end.
 fn read(path: &Path) -> io::Result<String> {
     let file = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
     let (metadata, null) = (file.metadata()?, std::fs::metadata("/dev/null")?);
@@ -65,8 +64,9 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Parses the whole file. `interval` is the command line's, which the plugins' own intervals have to be multiples of.
-pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Result<Written, Vec<Problem>> {
+/// Parses the whole file. `interval` is the one on the command line, if any: the plugins' intervals have to be multiples of
+/// the agent's.
+pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Result<FileConfig, Vec<Problem>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut report = Report::new(text, path);
     if !errors.is_empty() {
@@ -76,7 +76,7 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
         return Err(report.in_order());
     }
 
-    let mut written = Written::default();
+    let mut written = FileConfig::default();
     let mut plugins = None;
     let mut is_interval_known = true;
     for (key, value) in document.into_inner() {
@@ -119,9 +119,9 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
             other => report.unknown(key.span(), other, "interval, hostname, cache, log, cpu, plugins"),
         }
     }
-    // Nothing is held against an interval that is wrong itself: of a millisecond everything is a multiple.
-    let otherwise = if is_interval_known { DEFAULT_INTERVAL } else { Duration::from_millis(1) };
-    let interval = interval.or(written.interval).unwrap_or(otherwise);
+    // With an invalid interval the plugins' intervals cannot be checked: all are multiples of a millisecond.
+    let default = if is_interval_known { DEFAULT_INTERVAL } else { Duration::from_millis(1) };
+    let interval = interval.or(written.interval).unwrap_or(default);
     if let Some(tables) = plugins.and_then(|value| report.table("plugins", value)) {
         for (name, value) in tables {
             let key = format!("plugins.{}", name.get_ref());
@@ -157,7 +157,7 @@ fn plugin(report: &mut Report<'_>, table_key: &str, table: DeTable<'_>, interval
             "limits" => {
                 for (name, value) in report.table(&key, value).unwrap_or_default() {
                     let key = format!("{key}.{}", name.get_ref());
-                    match Limit::by_name(name.get_ref()) {
+                    match Limit::by_key(name.get_ref()) {
                         Some(limit) => {
                             if let Some(value) = report.parsed(&key, value, |text| parse_limit(text, limit)) {
                                 plugin.limits.set(limit, value);
@@ -223,10 +223,10 @@ fn parse_memory(text: &str) -> Result<u64, String> {
 }
 
 fn parse_limit(text: &str, limit: Limit) -> Result<u64, String> {
-    let most = if limit.is_size() {
-        format!("a size up to {}", bytesize::ByteSize(limit.most()))
+    let valid = if limit.is_size() {
+        format!("a size up to {}", bytesize::ByteSize(limit.ceiling()))
     } else {
-        format!("a whole number up to {}", limit.most())
+        format!("a whole number up to {}", limit.ceiling())
     };
     let number = if limit.is_size() {
         text.parse().ok().map(|size: bytesize::ByteSize| size.as_u64())
@@ -234,11 +234,11 @@ fn parse_limit(text: &str, limit: Limit) -> Result<u64, String> {
         text.parse().ok()
     };
     number
-        .filter(|number| (1..=limit.most()).contains(number))
-        .ok_or_else(|| format!("{text:?} is out of bounds; write {most}, and at least 1"))
+        .filter(|number| (1..=limit.ceiling()).contains(number))
+        .ok_or_else(|| format!("{text:?} is out of bounds; write {valid}, and at least 1"))
 }
 
-/// Collects problems and knows where in the text they are.
+/// Collects the problems, with their lines.
 struct Report<'a> {
     path: &'a Path,
     /// The offset at which each line ends.
@@ -276,7 +276,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// A value of the type that serde is asked for.
+    /// A value of a type that serde can parse.
     fn value<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Option<T> {
         let span = value.span();
         match T::deserialize(ValueDeserializer::from(value)) {
@@ -288,7 +288,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// A text with a meaning.
+    /// A text that `parse` accepts.
     fn parsed<T>(
         &mut self,
         key: &str,
@@ -296,7 +296,7 @@ impl<'a> Report<'a> {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let span = value.span();
-        // Numbers get the same answer as malformed texts: it says how to write the value.
+        // A number gets the same error as an invalid text: it shows how to write the value.
         let text = match value.get_ref() {
             DeValue::Integer(number) => number.as_str().to_owned(),
             DeValue::Float(number) => number.as_str().to_owned(),
@@ -305,15 +305,14 @@ impl<'a> Report<'a> {
         parse(&text).map_err(|message| self.add(Some(span), key, message)).ok()
     }
 
-    /// A list of texts with a meaning: those that have one. What is wrong with another is the end of a sentence that
-    /// begins with it.
+    /// The texts of a list that `parse` accepts. The errors of `parse` are the end of a sentence that begins with the text.
     fn parsed_list<T>(
         &mut self,
         key: &str,
         value: Spanned<DeValue<'_>>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
-        // Each text has a line of its own where the list has many.
+        // A list may have many lines: each text has its own span.
         let texts: Vec<Spanned<String>> = self.value(key, value).unwrap_or_default();
         let parsed = |text: Spanned<String>| {
             let wrong = |why| self.add(Some(text.span()), key, format!("{:?} {why}", text.get_ref()));
@@ -331,18 +330,18 @@ impl<'a> Report<'a> {
     }
 }
 
-/// One line of TOML as a JSON object.
-pub(super) fn line(text: &str) -> Option<serde_json::Value> {
+/// A line of TOML as a JSON object.
+pub(super) fn line_as_json(text: &str) -> Option<serde_json::Value> {
     toml::from_str(text).ok().and_then(|table| json(toml::Value::Table(table)).ok())
 }
 
-/// TOML as JSON; a date becomes the text that it was.
+/// TOML as JSON. A date becomes a text.
 fn json(value: toml::Value) -> Result<serde_json::Value, String> {
     Ok(match value {
         toml::Value::String(text) => text.into(),
         toml::Value::Integer(number) => number.into(),
         toml::Value::Float(number) => serde_json::Number::from_f64(number)
-            .ok_or_else(|| format!("contains {number}, which JSON cannot say; write a finite number"))?
+            .ok_or_else(|| format!("contains {number}, which JSON cannot represent; write a finite number"))?
             .into(),
         toml::Value::Boolean(value) => value.into(),
         toml::Value::Datetime(date) => date.to_string().into(),
@@ -361,12 +360,12 @@ mod tests {
     use super::super::limits::Limits;
     use super::*;
 
-    fn parsed(text: &str) -> Result<Written, Vec<Problem>> {
+    fn parsed(text: &str) -> Result<FileConfig, Vec<Problem>> {
         parse(text, Path::new("gauged.toml"), None)
     }
 
     #[test]
-    fn a_plugin_has_what_is_written_and_the_defaults_otherwise() {
+    fn plugin_tables_are_parsed_with_defaults() {
         let text = r#"
             interval = "5s"
             [plugins.full]
@@ -382,7 +381,7 @@ mod tests {
             config = { a = [1, 2.5, true, "x"] }
             [plugins.empty]
         "#;
-        let written = parsed(text).expect("right");
+        let written = parsed(text).expect("valid");
         assert_eq!(written.interval, Some(Duration::from_secs(5)));
         let pattern = |path: &str| Pattern::new(path).expect(path);
         let mut limits = Limits::default();
@@ -405,16 +404,16 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_of_the_command_line_is_the_one_to_be_a_multiple_of() {
+    fn plugin_intervals_are_multiples_of_the_command_lines() {
         let text = "[plugins.a]\ninterval = \"15s\"";
-        assert!(parsed(text).is_err(), "of 10s it is not");
-        let written = parse(text, Path::new("x"), Some(Duration::from_secs(5))).expect("of 5s it is");
+        assert!(parsed(text).is_err(), "not a multiple of 10s");
+        let written = parse(text, Path::new("x"), Some(Duration::from_secs(5))).expect("a multiple of 5s");
         assert_eq!(written.plugins["a"].every, 3);
     }
 
     #[test]
-    fn a_problem_is_one_line_whatever_the_key() {
-        let problems = parsed("[plugins.\"a\\nb\"]\n\"c\\u001b[31m\" = 1").expect_err("two keys are wrong");
+    fn problems_are_single_printable_lines() {
+        let problems = parsed("[plugins.\"a\\nb\"]\n\"c\\u001b[31m\" = 1").expect_err("two invalid keys");
         assert_eq!(problems.len(), 2);
         for problem in problems {
             let shown = problem.to_string();
@@ -424,13 +423,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived(text in any::<String>()) {
+        fn any_text_is_parsed_without_panic(text in any::<String>()) {
             let _ = parsed(&text);
         }
 
-        /// Texts that are nearly right, with lines that are within the file.
+        /// Nearly valid texts: the lines of all problems are within the file.
         #[test]
-        fn any_key_and_value_is_survived(
+        fn any_key_and_value_is_parsed_without_panic(
             lines in prop::collection::vec(
                 ("(interval|plugins|plugins\\.ä|plugins\\.a\\.(file|interval|memory|read|connect|fetch|config))",
                  "(\"[0-9a-zü/*.]{0,6}\"|[0-9.-]{1,4}|\\[\"[/a*.]{0,4}\"\\]|\\{ x = [0-9a-f]{1,3} \\})"),

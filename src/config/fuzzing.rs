@@ -1,14 +1,15 @@
-//! What the fuzzer runs of the configuration: any text is either right, and then everything in it is within its bounds,
-//! or wrong, with a list that says where and what.
+//! The fuzz target of the configuration: a text is either valid, with all values within their bounds, or gives a list of
+//! problems.
 
 use std::path::Path;
 use std::time::Duration;
 
+use super::duration::{MAX_INTERVAL, MIN_INTERVAL};
 use super::file::parse;
 use super::plugin::{MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, is_plugin_name};
-use super::{Config, MAX_INTERVAL, MIN_INTERVAL, Overrides};
+use super::{Config, Overrides};
 
-/// A configuration file, read without an interval on the command line and with one.
+/// The fuzz target: parses a file with and without an interval on the command line.
 pub(crate) fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for interval in [None, Some(Duration::from_secs(2))] {
@@ -16,13 +17,16 @@ pub(crate) fn config(bytes: &[u8]) {
         let written = match parse(&text, path, interval) {
             Ok(written) => written,
             Err(problems) => {
-                assert!(!problems.is_empty(), "what is wrong is said");
+                assert!(!problems.is_empty(), "an error has problems");
                 assert!(problems.is_sorted_by_key(|problem| problem.line), "in the order of the file");
                 let lines = text.split('\n').count();
                 for problem in problems {
-                    assert!(problem.line.is_none_or(|line| (1..=lines).contains(&line)), "{problem} is elsewhere");
+                    assert!(
+                        problem.line.is_none_or(|line| (1..=lines).contains(&line)),
+                        "{problem} has a line outside the file"
+                    );
                     let shown = problem.to_string();
-                    assert!(!shown.contains(char::is_control), "{shown:?} is not one line");
+                    assert!(!shown.contains(char::is_control), "{shown:?} has control characters");
                 }
                 continue;
             }

@@ -1,20 +1,20 @@
-//! How much of everything one plugin may have besides time and linear memory: what each limit is called in the
-//! configuration, what holds where nothing is said, and the ceiling that no configuration exceeds.
+//! The limits of a plugin besides time and linear memory: the key of each in the configuration, its default, and the
+//! ceiling for its value.
 
 use std::ops::Index;
 
-/// Something of which a plugin may have only so much.
+/// A limit of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
-    /// Modules in one result.
+pub(crate) enum Limit {
+    /// Modules in a result.
     Modules,
-    /// Metrics in one result, over all modules.
+    /// Metrics in a result, over all modules.
     Metrics,
-    /// Labels on one metric.
+    /// Labels of a metric.
     Labels,
-    /// Bytes of a label's value, or of a metric that is a text.
+    /// Bytes of a label's value, and of a metric that is a text.
     Text,
-    /// Bytes that one result or one call of the host brings out of the guest.
+    /// Bytes that a result, or a call of the host, passes from the guest.
     Result,
     /// Core instances.
     Instances,
@@ -22,68 +22,64 @@ pub enum Limit {
     Memories,
     /// Tables.
     Tables,
-    /// Elements of all tables together.
+    /// Elements of all tables.
     TableElements,
-    /// Handles to the host's resources at a time.
+    /// Open handles to the host's resources.
     Handles,
-    /// Lines that it writes into the log in a minute.
+    /// Log lines in a minute.
     LogLines,
 }
 
-/// What there is to know about a limit.
+/// The key, the default and the ceiling of a limit.
 struct Bounds {
     limit: Limit,
     key: &'static str,
     default: u64,
-    most: u64,
+    ceiling: u64,
 }
 
 impl Limit {
-    /// In the order of the enumeration. The defaults leave room for a Python guest (33 to 64 core instances, 4 tables with
-    /// 5,674 elements, 1 memory) and a host with a thousand disks; the ceilings bound what a plugin can cost the agent:
-    /// memory for what it holds and returns, time for taking that in.
+    /// All limits, in the order of the enumeration. The defaults suffice for a Python guest (33 to 64 core instances, 4
+    /// tables with 5,674 elements, 1 memory) and for a host with a thousand disks. The ceilings bound a plugin's cost:
+    /// memory for its state and results, and time to process a result.
     const ALL: [Bounds; 11] = [
-        // A plugin has one, or a few: one a service.
-        Bounds { limit: Self::Modules, key: "modules", default: 100, most: 1000 },
-        // Taking in a metric costs about a quarter of a microsecond on the main thread, so 25 ms at the ceiling.
-        Bounds { limit: Self::Metrics, key: "metrics", default: 10_000, most: 100_000 },
-        // More is an event, not a metric.
-        Bounds { limit: Self::Labels, key: "labels", default: 16, most: 64 },
-        // A path.
-        Bounds { limit: Self::Text, key: "text", default: 4096, most: 64 << 10 },
+        // Most plugins have one module, some a module for each service.
+        Bounds { limit: Self::Modules, key: "modules", default: 100, ceiling: 1000 },
+        // A metric costs the main thread about a quarter of a microsecond: 25 ms at the ceiling.
+        Bounds { limit: Self::Metrics, key: "metrics", default: 10_000, ceiling: 100_000 },
+        // A metric with more labels is an event.
+        Bounds { limit: Self::Labels, key: "labels", default: 16, ceiling: 64 },
+        // The longest path.
+        Bounds { limit: Self::Text, key: "text", default: 4096, ceiling: 64 << 10 },
         // A thousand metrics with their names and labels take 200 KiB.
-        Bounds { limit: Self::Result, key: "result", default: 4 << 20, most: 64 << 20 },
-        Bounds { limit: Self::Instances, key: "instances", default: 64, most: 1000 },
-        Bounds { limit: Self::Memories, key: "memories", default: 2, most: 64 },
-        Bounds { limit: Self::Tables, key: "tables", default: 8, most: 64 },
-        // At 16 bytes each.
-        Bounds { limit: Self::TableElements, key: "table_elements", default: 20_000, most: 1_000_000 },
-        Bounds { limit: Self::Handles, key: "handles", default: 1000, most: 10_000 },
-        // One a second in the long run; a third of them may come at once.
-        Bounds { limit: Self::LogLines, key: "log_lines", default: 60, most: 6000 },
+        Bounds { limit: Self::Result, key: "result", default: 4 << 20, ceiling: 64 << 20 },
+        Bounds { limit: Self::Instances, key: "instances", default: 64, ceiling: 1000 },
+        Bounds { limit: Self::Memories, key: "memories", default: 2, ceiling: 64 },
+        Bounds { limit: Self::Tables, key: "tables", default: 8, ceiling: 64 },
+        // An element has 16 bytes.
+        Bounds { limit: Self::TableElements, key: "table_elements", default: 20_000, ceiling: 1_000_000 },
+        Bounds { limit: Self::Handles, key: "handles", default: 1000, ceiling: 10_000 },
+        // By default a line a second; a third of the limit may come at once.
+        Bounds { limit: Self::LogLines, key: "log_lines", default: 60, ceiling: 6000 },
     ];
 
-    /// The limit that is called so in the configuration.
-    #[must_use]
-    pub fn by_name(key: &str) -> Option<Self> {
+    /// The limit with a key of the configuration.
+    pub(super) fn by_key(key: &str) -> Option<Self> {
         Self::ALL.iter().find(|bounds| bounds.key == key).map(|bounds| bounds.limit)
     }
 
-    /// What limits are called, for who has to choose one.
-    #[must_use]
-    pub fn keys() -> String {
+    /// The keys of all limits, for error messages.
+    pub(super) fn keys() -> String {
         Self::ALL.map(|bounds| bounds.key).join(", ")
     }
 
-    /// What it may not be raised beyond.
-    #[must_use]
-    pub fn most(self) -> u64 {
-        Self::ALL[self as usize].most
+    /// The largest value.
+    pub(super) fn ceiling(self) -> u64 {
+        Self::ALL[self as usize].ceiling
     }
 
-    /// Whether it counts bytes.
-    #[must_use]
-    pub fn is_size(self) -> bool {
+    /// Whether the limit is a number of bytes.
+    pub(super) fn is_size(self) -> bool {
         matches!(self, Self::Text | Self::Result)
     }
 }
@@ -93,9 +89,9 @@ impl Limit {
 pub struct Limits([u64; Limit::ALL.len()]);
 
 impl Limits {
-    /// Changes one, within its ceiling.
-    pub fn set(&mut self, limit: Limit, value: u64) {
-        self.0[limit as usize] = value.min(limit.most());
+    /// Sets a limit, at most to its ceiling.
+    pub(crate) fn set(&mut self, limit: Limit, value: u64) {
+        self.0[limit as usize] = value.min(limit.ceiling());
     }
 }
 
@@ -118,15 +114,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_in_its_place_and_within_its_ceiling() {
+    fn limits_are_in_order_with_valid_defaults() {
         for (at, bounds) in Limit::ALL.iter().enumerate() {
             assert_eq!(bounds.limit as usize, at, "{}", bounds.key);
-            assert!((1..=bounds.most).contains(&bounds.default), "{}", bounds.key);
-            assert_eq!(Limit::by_name(bounds.key), Some(bounds.limit));
+            assert!((1..=bounds.ceiling).contains(&bounds.default), "{}", bounds.key);
+            assert_eq!(Limit::by_key(bounds.key), Some(bounds.limit));
         }
         let mut limits = Limits::default();
         limits.set(Limit::Labels, 1 << 40);
         assert_eq!(limits[Limit::Labels], 64);
-        assert_eq!(Limit::by_name("ends"), None);
+        assert_eq!(Limit::by_key("ends"), None);
     }
 }

@@ -1,11 +1,11 @@
-//! The table `[log]`: how much is logged, and in which form.
+//! The table `[log]`: level and format of the log.
 
-/// The agent's log.
+/// The configuration of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogConfig {
-    /// The least severe level that is logged. `$GAUGED_LOG` overrides the file.
+    /// The least severe level that is logged. `$GAUGED_LOG` overrides it.
     pub level: LogLevel,
-    /// The form of a line.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
@@ -15,34 +15,30 @@ impl Default for LogConfig {
     }
 }
 
-/// How severe an event is.
+/// The level of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
     /// Metrics or samples are being lost.
     Error,
-    /// Something to fix.
+    /// There is something to fix.
     Warn,
-    /// Once in the life of something: a plugin was loaded, the agent shuts down.
+    /// An event that happens once: a plugin was loaded, the agent ends.
     Info,
-    /// For authors of plugins and developers of the agent.
+    /// Details for authors of plugins and developers of the agent.
     Debug,
 }
 
-/// The form of a line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// `time LEVEL message field=value`.
     Text,
-    /// One JSON object.
+    /// A JSON object.
     Json,
 }
 
 impl LogLevel {
-    /// Reads a level by its name.
-    ///
-    /// # Errors
-    ///
-    /// The names that exist.
+    /// Parses the name of a level.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "error" => Ok(Self::Error),
@@ -55,11 +51,7 @@ impl LogLevel {
 }
 
 impl LogFormat {
-    /// Reads a format by its name.
-    ///
-    /// # Errors
-    ///
-    /// The names that exist.
+    /// Parses the name of a format.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "text" => Ok(Self::Text),

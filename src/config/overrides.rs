@@ -1,4 +1,4 @@
-//! What the command line adds to the configuration of one plugin: a grant more, a setting more.
+//! Overrides on the command line for the configuration of one plugin: more grants, other settings.
 
 use serde_json::{Map, Value};
 
@@ -7,28 +7,24 @@ use super::plugin::PluginConfig;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;
 
-/// Something that is added.
+/// A grant or a setting on the command line.
 #[derive(Debug, Clone, PartialEq)]
-pub enum PluginOverride {
+pub(crate) enum PluginOverride {
     /// A path to read and list.
     Read(Pattern),
-    /// A path whose file system's usage may be seen.
+    /// A path whose file system's usage may be read.
     Usage(Pattern),
     /// An address to connect to.
     Connect(ConnectGrant),
-    /// An origin to send requests to.
+    /// An origin for HTTP requests.
     Fetch(Origin),
-    /// A part of the plugin's own configuration.
+    /// A part of the plugin's settings.
     Setting(Map<String, Value>),
 }
 
 impl PluginOverride {
-    /// Reads a grant as the command line has it: `read=/var/lib/app/*`, the key as in the configuration.
-    ///
-    /// # Errors
-    ///
-    /// What would be right.
-    pub fn grant(text: &str) -> Result<Self, String> {
+    /// Parses a grant, such as `read=/var/lib/app/*`. The keys are those of the configuration.
+    pub(crate) fn grant(text: &str) -> Result<Self, String> {
         let form = "write it as read=PATH, usage=PATH, connect=HOST:PORT or fetch=SCHEME://HOST:PORT";
         let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =; {form}"))?;
         let pattern = || Pattern::new(value).map_err(str::to_owned);
@@ -37,21 +33,17 @@ impl PluginOverride {
             "usage" => pattern().map(Self::Usage),
             "connect" => ConnectGrant::parse(value).map(Self::Connect),
             "fetch" => Origin::parse(value).map(Self::Fetch),
-            _ => return Err(format!("{key:?} is no kind of grant; {form}")),
+            _ => return Err(format!("{key:?} is not a kind of grant; {form}")),
         };
         granted.map_err(|why| format!("{value:?} {why}"))
     }
 
-    /// Reads a setting: `db=0`, `auth.user="me"`. The value is TOML, and whatever is not is a text.
-    ///
-    /// # Errors
-    ///
-    /// What would be right.
-    pub fn setting(text: &str) -> Result<Self, String> {
+    /// Parses a setting, such as `db=0` or `auth.user="me"`. A value that is not TOML is a text.
+    pub(crate) fn setting(text: &str) -> Result<Self, String> {
         let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =; write it as key=value"))?;
-        // A JSON text is a TOML text.
-        let as_text = || file::line(&format!("{key} = {}", Value::from(value)));
-        let setting = file::line(&format!("{key} = {value}")).or_else(as_text);
+        // A JSON string is a TOML string.
+        let as_text = || file::line_as_json(&format!("{key} = {}", Value::from(value)));
+        let setting = file::line_as_json(&format!("{key} = {value}")).or_else(as_text);
         match setting {
             Some(Value::Object(setting)) => Ok(Self::Setting(setting)),
             _ => Err(format!("{key:?} is not a key; write it as key=value or table.key=value")),
@@ -60,15 +52,15 @@ impl PluginOverride {
 }
 
 impl PluginConfig {
-    /// Adds to it.
-    pub fn apply(&mut self, plugin_override: PluginOverride) {
+    /// Applies an override from the command line.
+    pub(crate) fn apply(&mut self, plugin_override: PluginOverride) {
         match plugin_override {
             PluginOverride::Read(pattern) => self.read.push(pattern),
             PluginOverride::Usage(pattern) => self.usage.push(pattern),
             PluginOverride::Connect(grant) => self.connect.push(grant),
             PluginOverride::Fetch(origin) => self.fetch.push(origin),
             PluginOverride::Setting(setting) => {
-                // It is an object, whoever has made it.
+                // The settings are always an object.
                 let mut config: Map<String, Value> = serde_json::from_str(&self.config).unwrap_or_default();
                 merge(&mut config, setting);
                 self.config = Value::Object(config).to_string();
@@ -77,7 +69,7 @@ impl PluginConfig {
     }
 }
 
-/// Tables are merged, everything else is replaced.
+/// Merges settings: tables are merged, other values are replaced.
 fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
@@ -102,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_toml_and_otherwise_texts_and_tables_are_merged() {
+    fn settings_are_toml_or_text_and_merged() {
         assert_eq!(configured(&["a=2", "b=[1, 2]", "c=true"]), r#"{"a":2,"b":[1,2],"c":true,"t":{"x":1,"y":2}}"#);
         assert_eq!(configured(&["t.x=\"7\"", "t.z=0.5"]), r#"{"a":1,"t":{"x":"7","y":2,"z":0.5}}"#);
         assert_eq!(configured(&["a=http://h/?x=1", "t="]), r#"{"a":"http://h/?x=1","t":""}"#);
@@ -112,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_are_held_to_the_rules_of_the_configuration() {
+    fn grants_on_the_command_line_are_validated() {
         let mut config = PluginConfig::default();
         for grant in ["read=/a/*", "usage=/b", "connect=DB:1", "connect=unix:/s", "fetch=http://h:80"] {
             config.apply(PluginOverride::grant(grant).expect(grant));
@@ -120,13 +112,13 @@ mod tests {
         assert_eq!((config.read.len(), config.usage.len(), config.connect.len(), config.fetch.len()), (1, 1, 2, 1));
         for (wrong, why) in [
             ("read", "has no ="),
-            ("write=/a", "is no kind of grant"),
+            ("write=/a", "is not a kind of grant"),
             ("read=a", "is not absolute"),
             ("connect=db", "has no port"),
             ("fetch=db:1", "does not begin with http"),
         ] {
-            let told = PluginOverride::grant(wrong).expect_err(wrong);
-            assert!(told.contains(why), "{told}");
+            let error = PluginOverride::grant(wrong).expect_err(wrong);
+            assert!(error.contains(why), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The table `[plugins.NAME]`, validated: how one plugin is run, and what it is granted.
+//! The table `[plugins.NAME]`, validated: limits, grants and settings of one plugin.
 
 use std::time::Duration;
 
@@ -6,47 +6,46 @@ use super::limits::Limits;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;
 
-/// The default time limit of one call: long for a collector that reads kernel files (microseconds), enough for a local
-/// service.
+/// The default time limit of a call. Collectors that read kernel files take microseconds; a query of a local service fits.
 pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The shortest time limit: a shorter time is not measured exactly enough to be a limit.
+/// The shortest time limit: shorter times are not measured exactly enough.
 pub(super) const MIN_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// The longest time limit of one call.
+/// The longest time limit of a call.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The default limit of all linear memories of a plugin together: a Python guest starts with 16 MiB, a Rust one with 1.
+/// The default limit of all linear memories of a plugin together: a Python guest starts with 16 MiB, a Rust guest with 1.
 pub(super) const DEFAULT_MEMORY_BYTES: u64 = 64 << 20;
 
-/// The smallest memory limit: with less, no guest with a heap starts.
+/// The smallest memory limit: below it no guest with a heap starts.
 pub(super) const MIN_MEMORY_BYTES: u64 = 64 << 10;
 
-/// The largest memory limit: a collector that needs more is another program.
+/// The largest memory limit: a collector that needs more should be a program of its own.
 pub(super) const MAX_MEMORY_BYTES: u64 = 1 << 30;
 
-/// How one plugin is run.
+/// The configuration of one plugin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginConfig {
-    /// The name of its file in the plugins directory; none for `<name>.wasm`.
+    /// The name of its file in the plugins directory; none means `<name>.wasm`.
     pub file: Option<String>,
-    /// The plugin is due at every so many ticks of the agent.
+    /// Its interval, in ticks of the agent.
     pub every: u64,
-    /// The time limit of one call.
+    /// The time limit of a call.
     pub timeout: Duration,
     /// The limit of all its linear memories together.
     pub memory_bytes: u64,
-    /// Its other limits.
+    /// The other limits.
     pub limits: Limits,
-    /// Granted paths to read and list, beyond those that every plugin may read.
+    /// Granted paths to read and list, besides the default grants.
     pub read: Vec<Pattern>,
-    /// Granted paths whose file system's usage may be read, beyond those that every plugin may read.
+    /// Granted paths whose file system's usage may be read.
     pub usage: Vec<Pattern>,
     /// Granted addresses to connect to.
     pub connect: Vec<ConnectGrant>,
     /// Granted origins for HTTP requests.
     pub fetch: Vec<Origin>,
-    /// Its own settings, a JSON object.
+    /// The settings that the plugin receives, a JSON object.
     pub config: String,
 }
 
@@ -67,8 +66,7 @@ impl Default for PluginConfig {
     }
 }
 
-/// Whether a text can name a plugin: as the name of a module, with `-` besides.
-#[must_use]
-pub fn is_plugin_name(text: &str) -> bool {
+/// Whether a text is a valid name of a plugin: the rules for modules, and `-` is allowed.
+pub(crate) fn is_plugin_name(text: &str) -> bool {
     crate::sample::is_name(&text.replace('-', "_"))
 }

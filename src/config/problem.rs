@@ -1,4 +1,4 @@
-//! One error in the configuration: where it is, and what would be right.
+//! An error in the configuration, with its place and the remedy.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use crate::escape::printable;
 /// An error in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The configuration file.
+    /// The configuration file, or `environment`.
     pub file: PathBuf,
-    /// The line in it, from 1; none when the file as a whole is wrong.
+    /// The line in the file, from 1; none if the error has no place in it.
     pub line: Option<usize>,
-    /// The dotted key; empty when there is none.
+    /// The dotted key or the variable; empty if there is none.
     pub key: String,
     /// The error and the remedy.
     pub message: String,
