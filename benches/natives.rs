@@ -1,4 +1,4 @@
-//! What a tick costs, beside the floor: reading the same files and nothing else.
+//! The cost of a tick, and as a floor the cost of reading the same files.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -12,11 +12,11 @@ use gauged::config::{Config, Overrides};
 use gauged::sample::Sample;
 use gauged::sink::{Style, encode};
 
-/// The three files that are read at every tick. `/proc/vmstat` is only read where there is swap.
+/// The files that are read at every tick. `/proc/vmstat` is only read on a host with swap.
 const FILES: [&str; 3] = ["/proc/stat", "/proc/loadavg", "/proc/meminfo"];
 
 fn natives() -> Vec<Box<dyn Collector>> {
-    let config = Config::load(&Overrides::default()).expect("nothing is wrong");
+    let config = Config::load(&Overrides::default()).expect("a valid configuration");
     NATIVE.iter().map(|native| (native.make)(&config)).collect()
 }
 

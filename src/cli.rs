@@ -1,4 +1,4 @@
-//! The command line: its words, and what they mean. What a configuration file says besides is `config`'s business.
+//! The command line. The values that it overrides are merged with the configuration file in `config`.
 
 pub mod check;
 pub mod plugin;
@@ -17,36 +17,36 @@ use crate::sink::Style;
 
 /// A host metrics agent that is extended by dropping WebAssembly files into a folder.
 ///
-/// Prints one JSON object a tick on standard output, and its log on standard error.
+/// Prints a line of JSON to standard output at each tick, and its log to standard error.
 ///
-/// Exit codes: 0 when it was told to end, or when nobody reads its output any more; 1 when something that it needs to
-/// run fails; 2 when the command line or the configuration is wrong.
+/// Exit codes: 0 after a signal to end, or when the reader of its output is gone; 1 on failure; 2 if the command line or the
+/// configuration is invalid.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do instead of running.
+    /// The subcommand; none runs the agent.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// How to run.
+    /// The options of a run.
     #[command(flatten)]
     pub run: Run,
 }
 
-/// How to run.
+/// The options of a run of the agent.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// What replaces parts of the configuration.
+    /// The options that override the configuration.
     #[command(flatten)]
     pub configuration: Configuration,
-    /// Print one sample and end; on several lines when standard output is a terminal
+    /// Print one sample and end; on several lines if standard output is a terminal
     #[arg(long)]
     pub once: bool,
-    /// Print the sample on several lines in any case
+    /// Print the sample on several lines
     #[arg(long, requires = "once")]
     pub pretty: bool,
 }
 
-/// What replaces parts of the configuration.
+/// The options that override the configuration.
 #[derive(Debug, Args)]
 pub struct Configuration {
     /// Configuration file [default: gauged.toml, then /etc/gauged/gauged.toml, then none]
@@ -66,21 +66,21 @@ pub struct Configuration {
     pub hostname: Option<String>,
 }
 
-/// What to do instead of running.
+/// A subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check the configuration: shows every error, and exits with 0 when there is none and with 2 otherwise
+    /// Check the configuration and show every error; exit with 0 if it is valid, otherwise with 2
     Check(Configuration),
-    /// Inspect, try out, list and begin plugins
+    /// Inspect, test, list and create plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Compile a plugin: how the agent runs itself, with the file and the artifact as standard input and output
+    /// Compile a plugin from standard input to standard output; the agent runs this itself
     #[command(hide = true)]
     Compile,
 }
 
 impl Run {
-    /// How the one sample is to be laid out; none when that depends on where it goes.
+    /// The layout of the single sample; none lets it depend on standard output.
     #[must_use]
     pub fn style(&self) -> Option<Style> {
         self.pretty.then_some(Style::Pretty)
@@ -88,8 +88,8 @@ impl Run {
 }
 
 impl From<Configuration> for Overrides {
-    fn from(words: Configuration) -> Self {
-        let Configuration { config: file, plugins: plugins_directory, interval, root, hostname } = words;
+    fn from(options: Configuration) -> Self {
+        let Configuration { config: file, plugins: plugins_directory, interval, root, hostname } = options;
         Self { file, plugins_directory, interval, root, hostname }
     }
 }

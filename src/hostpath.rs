@@ -31,7 +31,7 @@ pub(crate) fn check(path: &str) -> Result<(), &'static str> {
         return Err("contains a NUL character");
     }
     if segments.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-        return Err("has an empty, . or .. segment; remove it");
+        return Err("has an empty, . or .. segment; write it without");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Ten thousand plugins in one agent, each a file of its own. Not part of `cargo test`, since it takes minutes and more memory
-//! mappings than Linux allows a process by default: `.ci/long` runs it.
+//! Ten thousand plugin files in one agent. Not part of `cargo test`: it takes minutes, and more memory mappings than Linux
+//! allows a process by default. `.ci/long` runs it.
 
 #![allow(unreachable_pub, dead_code, reason = "the other tests need more of these modules")]
 #![allow(clippy::disallowed_methods, reason = "tests run programs, and wait for them")]
@@ -17,10 +17,10 @@ use harness::{Sample, Setup};
 
 const PLUGINS: usize = 10_000;
 
-/// Ticks that are checked after all plugins are loaded.
-const WATCHED: usize = 5;
+/// The number of samples that are checked after all plugins are loaded.
+const CHECKED_SAMPLES: usize = 5;
 
-fn measured(sample: &Sample) -> usize {
+fn plugin_count(sample: &Sample) -> usize {
     sample.keys().filter(|module| module.starts_with('p')).count()
 }
 
@@ -36,19 +36,19 @@ fn ten_thousand_plugins_load_and_tick() {
     }
     let began = Instant::now();
     let mut agent = setup.start(&[]);
-    while measured(&agent.next()) < PLUGINS {}
-    println!("all are loaded after {} s", began.elapsed().as_secs());
+    while plugin_count(&agent.next()) < PLUGINS {}
+    println!("loaded after {} s", began.elapsed().as_secs());
 
-    let watched: Vec<Sample> = (0..WATCHED).map(|_| agent.next()).collect();
-    for pair in watched.windows(2) {
+    let checked: Vec<Sample> = (0..CHECKED_SAMPLES).map(|_| agent.next()).collect();
+    for pair in checked.windows(2) {
         let at = |sample: &Sample| sample["agent"]["timestamp"].as_u64().expect("whole seconds");
-        assert_eq!(at(&pair[1]) - at(&pair[0]), 10, "no tick is missed");
+        assert_eq!(at(&pair[1]) - at(&pair[0]), 10, "a tick was missed");
     }
-    for sample in &watched {
-        assert_eq!(measured(sample), PLUGINS, "all of them are in every sample");
+    for sample in &checked {
+        assert_eq!(plugin_count(sample), PLUGINS, "every sample has all plugins");
         println!("collected in {} s", sample["agent"]["collect_seconds"]);
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("it runs");
-    println!("{}", status.lines().find(|line| line.starts_with("VmRSS")).expect("Linux says so"));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("the agent runs");
+    println!("{}", status.lines().find(|line| line.starts_with("VmRSS")).expect("the line on memory"));
     assert!(agent.terminate().0.success());
 }

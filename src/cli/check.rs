@@ -1,4 +1,4 @@
-//! `gauged check`: reads the configuration as the agent would, and reports every error.
+//! `gauged check`: reads the configuration as the agent does, and reports every error.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use super::error::{CommandError, USAGE_ERROR, print_errors};
 use super::output::print;
 use crate::config::{Config, Overrides};
 
-/// Checks the configuration. Exit code 0 when it is valid and no file of the working directory is refused, 2 otherwise.
+/// Checks the configuration. The exit code is 0 if it is valid and no file of the working directory is refused, otherwise 2.
 pub fn run(overrides: &Overrides) -> ExitCode {
     let config = match Config::load(overrides) {
         Ok(config) => config,

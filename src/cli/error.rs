@@ -1,4 +1,4 @@
-//! How a command of this program fails, and with which exit code.
+//! The errors of commands, and their exit codes.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -6,19 +6,19 @@ use std::process::ExitCode;
 use crate::config::Problem;
 use crate::plugin::harness::LoadError;
 
-/// The exit code for a command line or a configuration that is wrong; clap uses the same for its own errors.
+/// The exit code for an invalid command line or configuration; the same as clap's.
 pub const USAGE_ERROR: u8 = 2;
 
-/// Why a command has no result.
+/// The error of a command.
 #[derive(Debug)]
-pub enum CommandError {
+pub(super) enum CommandError {
     /// The arguments contradict the configuration or the plugin's file; the remedy is in the text.
     Usage(String),
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     Configuration(Vec<Problem>),
-    /// The file holds no plugin that can be loaded.
+    /// The plugin cannot be loaded.
     Load(LoadError),
-    /// Anything else.
+    /// Any other error.
     Other(anyhow::Error),
 }
 
@@ -45,7 +45,7 @@ impl<T: Into<anyhow::Error>> From<T> for CommandError {
 /// Prints each error as a line on standard error.
 pub fn print_errors(lines: &[impl std::fmt::Display]) {
     for line in lines {
-        // Without a reader there is no other place for an error.
+        // If standard error is closed, there is no other place for it.
         let _ = writeln!(io::stderr(), "{line}");
     }
 }

@@ -1,15 +1,15 @@
-//! What the subcommands share for their output: text or JSON, tables, sizes.
+//! Output of the subcommands: text or JSON, tables, sizes.
 
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 
-/// The form of a command's output.
+/// The format of a command's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OutputFormat {
     /// Tables for people.
     Text,
-    /// One JSON document for programs.
+    /// A JSON document for programs.
     Json,
 }
 
@@ -20,7 +20,7 @@ impl OutputFormat {
     }
 }
 
-/// Prints to standard output. A reader that closes the pipe early is no error.
+/// Prints to standard output. A closed pipe is not an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -55,9 +55,9 @@ pub(super) fn table(rows: impl IntoIterator<Item = Vec<String>>) -> String {
     for row in &rows {
         let mut line = String::new();
         for (cell, &width) in row.iter().zip(&widths) {
-            let gap = width - cell.chars().count() + 2;
+            let padding = width - cell.chars().count() + 2;
             line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', gap));
+            line.extend(std::iter::repeat_n(' ', padding));
         }
         text.push_str("  ");
         text.push_str(line.trim_end());

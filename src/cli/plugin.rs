@@ -1,6 +1,5 @@
-//! `gauged plugin …`: subcommands for authors of plugins and for those who consider installing one. Plugins are loaded and
-//! run by the agent's own code (`plugin::harness`); the subcommands decide only what to show. None of this runs in the
-//! agent.
+//! `gauged plugin …`: subcommands for authors of plugins, and for operators before they install one. They load and run
+//! plugins by the agent's own code (`plugin::harness`) and show the results. The agent itself does not use them.
 
 mod inspect;
 mod test;
@@ -17,31 +16,30 @@ use clap::Subcommand;
 /// A subcommand of `gauged plugin`.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
-    /// Show what a plugin's file is, what it measures, what it needs, and the lines that grant it that
+    /// Show a plugin's file, metrics and needs, and the configuration that grants the needs
     ///
-    /// The file is loaded and compiled as the agent does, described, and configured. Exit codes: 0 when it can be loaded,
-    /// configured or not; 1 when it cannot; 2 when the command line or the configuration is wrong.
+    /// The file is loaded, compiled and configured as in the agent. Exit codes: 0 if it can be loaded, even if it cannot be
+    /// configured; 1 if it cannot be loaded; 2 if the command line or the configuration is invalid.
     Inspect(inspect::Arguments),
-    /// Run a plugin as the agent does, under the same limits, and show how that went
+    /// Run a plugin as the agent does, under the same limits, and check the plugin rules
     ///
-    /// Shows the last sample; the duration of the runs and the memory; the plugin's log, debug messages included; denied
-    /// accesses, and the lines that grant them; and breaches of the plugin rules: metrics that are not described, that are
-    /// of another kind than described, that were dropped and why, counters that fell, and label sets that keep growing,
-    /// which takes four runs to see. Exit codes: 0 when all was well; 1 when the plugin cannot be loaded, failed, never
-    /// measured, is missing a grant, was denied an access, or broke a rule; 2 when the command line or the configuration
-    /// is wrong.
+    /// Shows the last sample; times and memory; the plugin's log, debug messages included; denied accesses, and the
+    /// configuration that grants them; and violations of the plugin rules: metrics that are not described, that are not of
+    /// the described kind or that were dropped, counters that fell, and label sets that keep growing, which takes at least
+    /// four runs to detect. Exit codes: 0 if the test passed; 1 if the plugin cannot be loaded, failed, never measured, is
+    /// missing a grant, was denied an access, or violated a rule; 2 if the command line or the configuration is invalid.
     Test(test::Arguments),
-    /// Begin a new plugin: make a directory with a complete, working project
+    /// Create a new plugin: a directory with a complete, working project
     ///
-    /// The project has sources, a build and tests by build.sh and test.sh, the WIT, and a README that lists what has to be
-    /// installed; it measures something already. All of it is in this program: nothing is fetched. Exit codes: 0 when it
-    /// is made; 1 when it cannot be, and nothing is left of it then; 2 when the command line is wrong.
+    /// The project has sources of a plugin that already measures, build.sh, test.sh, the WIT, and a README that lists the
+    /// tools to install. All files are in this program; nothing is downloaded. Exit codes: 0 if the project was created; 1 if
+    /// not, and then nothing is left behind; 2 if the command line is invalid.
     New(new::Arguments),
-    /// Show the plugins of a directory, or those of a running agent, as a table
+    /// Show the plugins of a directory, or of a running agent, as a table
     ///
-    /// Each file is loaded, configured and run once, as the agent would; the state is the one that it would have then. Exit
-    /// codes: 0 whatever state they are in; 1 when the directory or the samples cannot be read; 2 when the command line or
-    /// the configuration is wrong.
+    /// Each file is loaded, configured and run once. The state is the one that the plugin would have in the agent. Exit
+    /// codes: 0 whatever the states; 1 if the directory or the samples cannot be read; 2 if the command line or the
+    /// configuration is invalid.
     List(list::Arguments),
 }
 
@@ -50,7 +48,7 @@ impl PluginCommand {
     ///
     /// # Errors
     ///
-    /// When the runtime cannot be started.
+    /// If the runtime cannot be started.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let result = runtime.block_on(async {
@@ -62,7 +60,7 @@ impl PluginCommand {
                 Self::New(arguments) => new::run(&arguments),
             }
         });
-        // A thread that hangs in a dead file system must not keep the process alive.
+        // A thread that hangs on a dead file system must not keep the process alive.
         runtime.shutdown_background();
         Ok(result.unwrap_or_else(|error| error.report()))
     }

@@ -60,12 +60,12 @@ config = { x = nan }
             gauged.toml:15: plugins.redis.connect: "*.internal:80" has no host in "*.internal"; write a name of letters, digits, - and _, or an address, IPv6 in brackets
             gauged.toml:17: plugins.redis.fetch: "example.org" does not begin with http:// or https://
             gauged.toml:17: plugins.redis.fetch: "https://example.org/path" has more than scheme, host and port; write "https://example.org"
-            gauged.toml:17: plugins.redis.fetch: "http://user@example.org" has a user name in front of the host; write it without
+            gauged.toml:17: plugins.redis.fetch: "http://user@example.org" has a user name before the host; remove it
             gauged.toml:18: plugins.redis.connects: unknown key; remove it, or use one of file, interval, timeout, memory, limits, read, usage, connect, fetch, config
             gauged.toml:20: plugins.a b: not a plugin's name; use letters, digits, - and _, at most 128 of them
             gauged.toml:21: plugins.a b.memory: "lots" is not a size; write it like "64MiB", from 64.0 KiB to 1.0 GiB
             gauged.toml:22: plugins.a b.usage: invalid type: string "/", expected a sequence
-            gauged.toml:23: plugins.a b.config: contains NaN, which JSON cannot say; write a finite number
+            gauged.toml:23: plugins.a b.config: contains NaN, which JSON cannot represent; write a finite number
         "#]],
     );
 }

@@ -1,4 +1,4 @@
-//! `gauged plugin inspect`: what a file is, what it measures, what it needs, and the lines that grant it that.
+//! `gauged plugin inspect`: a plugin's file, metrics and needs, and the configuration that grants the needs.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -18,20 +18,19 @@ use crate::sample::MetricKind;
 pub struct Arguments {
     /// The plugin
     #[command(flatten)]
-    pub target: Target,
+    target: Target,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
-/// Loads, describes and configures the plugin, and prints the result. A plugin that cannot be configured is shown all the
-/// same.
+/// Loads, describes and configures the plugin, and prints the result, also if the plugin cannot be configured.
 pub(super) async fn run(Arguments { target, json }: Arguments) -> Result<ExitCode, CommandError> {
     let file = target.file.display().to_string();
     let OpenedPlugin { name, config, mut plugin } = target.open().await?;
-    let started = plugin.configure().await;
-    let lines = required_lines(&plugin, started.as_deref().unwrap_or_default());
-    let inspection = Inspection { file, name, config: config.config, plugin, started, lines };
+    let configured = plugin.configure().await;
+    let lines = required_lines(&plugin, configured.as_deref().unwrap_or_default());
+    let inspection = Inspection { file, name, config: config.config, plugin, configured, lines };
     match OutputFormat::new(json) {
         OutputFormat::Text => print(&inspection.text())?,
         OutputFormat::Json => print_json(&inspection.json())?,
@@ -39,21 +38,24 @@ pub(super) async fn run(Arguments { target, json }: Arguments) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
+/// The result of an inspection.
 struct Inspection {
     file: String,
     name: String,
     config: String,
     plugin: LoadedPlugin,
-    started: Result<Vec<Need>, Failure>,
-    /// What grants it all that it needs and not every plugin may.
+    /// The needs, or the failure of `configure`.
+    configured: Result<Vec<Need>, Failure>,
+    /// The lines of its table with the grants that it needs.
     lines: Vec<String>,
 }
 
-/// The lines of its table that grant what it needs, or was denied while it started, and not every plugin may.
+/// The lines of its table that grant its needs, and the accesses that were denied while it was configured. Default grants
+/// are left out.
 fn required_lines(plugin: &LoadedPlugin, needs: &[Need]) -> Vec<String> {
     let mut grants: Vec<Grant> = Vec::new();
-    let of_all = |need: &&Need| matches!(need.granted, Granted::No | Granted::ByConfiguration);
-    grants.extend(needs.iter().filter(of_all).map(|need| need.grant.clone()));
+    let is_not_default = |need: &&Need| matches!(need.granted, Granted::No | Granted::ByConfiguration);
+    grants.extend(needs.iter().filter(is_not_default).map(|need| need.grant.clone()));
     grants.extend(plugin.seen().denied.into_iter().filter_map(|denial| match denial {
         DeniedAccess::Missing(grant) => Some(grant),
         DeniedAccess::Final(_) => None,
@@ -63,11 +65,11 @@ fn required_lines(plugin: &LoadedPlugin, needs: &[Need]) -> Vec<String> {
 
 impl Inspection {
     fn text(&self) -> String {
-        let Self { file, name, config, plugin, started, lines } = self;
+        let Self { file, name, config, plugin, configured: needs, lines } = self;
         let about = &plugin.about;
-        let configured = match started {
+        let configured = match needs {
             Ok(_) => format!("with {config}"),
-            Err(failure) => format!("no: with {config} it {}", reason(failure)),
+            Err(failure) => format!("failed with {config}: it {}", reason(failure)),
         };
         let description = if about.description.is_empty() { "no description" } else { &about.description };
         let mut text = format!("{name} {}: {description}\n\n", about.version);
@@ -79,32 +81,31 @@ impl Inspection {
                 ("imports", imports(plugin.imports())),
                 ("configured", configured),
             ]
-            .map(|(what, value)| vec![what.to_owned(), value]),
+            .map(|(label, value)| vec![label.to_owned(), value]),
         );
         text += "\nmetrics\n";
         text += &table(about.metrics.iter().map(|DescribedMetric { module, name, kind, unit, description }| {
             vec![format!("{module}.{name}"), kind_name(*kind).to_owned(), unit.clone(), description.clone()]
         }));
         if about.metrics.is_empty() {
-            text += "  none is described\n";
+            text += "  none described\n";
         }
-        match started {
-            Ok(all) if all.is_empty() => text += "\nneeds nothing that is not granted to all\n",
-            Ok(all) => {
-                let _ = write!(text, "\nneeds\n{}", needs_table(all));
+        match needs {
+            Ok(needs) if needs.is_empty() => text += "\nneeds: none\n",
+            Ok(needs) => {
+                let _ = write!(text, "\nneeds\n{}", needs_table(needs));
             }
-            Err(_) => text += "\nneeds: not known before it is configured\n",
+            Err(_) => text += "\nneeds: unknown until it is configured\n",
         }
         if !lines.is_empty() {
             let lines = configuration_text(name, lines);
-            let _ =
-                write!(text, "\nwhat is not granted to all is granted by these lines of the configuration\n\n{lines}");
+            let _ = write!(text, "\nconfiguration that grants the needs\n\n{lines}");
         }
         text
     }
 
     fn json(&self) -> Value {
-        let Self { file, name, config, plugin, started, lines } = self;
+        let Self { file, name, config, plugin, configured, lines } = self;
         let metric = |DescribedMetric { module, name, kind, unit, description }: &DescribedMetric| json!({ "module": module, "name": name, "kind": kind_name(*kind), "unit": unit, "description": description });
         json!({
             "name": name,
@@ -116,21 +117,21 @@ impl Inspection {
             "artifact_bytes": plugin.artifact_bytes(),
             "imports": plugin.imports(),
             "config": serde_json::from_str::<Value>(config).unwrap_or_default(),
-            "error": started.as_ref().err().map(reason),
+            "error": configured.as_ref().err().map(reason),
             "metrics": plugin.about.metrics.iter().map(metric).collect::<Vec<_>>(),
-            "needs": started.as_ref().ok().map(|needs| needs.iter().map(need_json).collect::<Vec<_>>()),
+            "needs": configured.as_ref().ok().map(|needs| needs.iter().map(need_json).collect::<Vec<_>>()),
             "configuration": configuration_lines(name, lines),
         })
     }
 }
 
-/// Of WASI it is enough to know that it is there: it does nothing.
+/// The imported interfaces. Those of WASI have no effect, and are only counted.
 fn imports(all: Vec<String>) -> String {
     let (wasi, mut others): (Vec<String>, Vec<String>) = all.into_iter().partition(|name| name.starts_with("wasi:"));
     if !wasi.is_empty() {
-        others.push(format!("{} interfaces of WASI, which do nothing", wasi.len()));
+        others.push(format!("{} WASI interfaces (without effect)", wasi.len()));
     }
-    if others.is_empty() { "nothing".to_owned() } else { others.join(", ") }
+    if others.is_empty() { "none".to_owned() } else { others.join(", ") }
 }
 
 fn kind_name(kind: MetricKind) -> &'static str {

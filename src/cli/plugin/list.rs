@@ -1,5 +1,5 @@
-//! `gauged plugin list`: what a plugins directory has, each file loaded and tried once as the agent would load it now. What
-//! a running agent has is in its samples, and `sampled`'s business.
+//! `gauged plugin list`: the plugins of a directory. Each file is loaded and run once, to show the state that the plugin would
+//! have in the agent. The plugins of a running agent are shown by `running`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,20 +13,20 @@ use crate::config::{Config, Overrides};
 use crate::plugin::harness::{Granted, LoadedPlugin, PluginHarness, reason};
 use crate::plugin::{DisabledCause, Failure};
 
-/// One plugin, or a file that makes none.
+/// A plugin, or a file without one.
 #[derive(Default)]
 struct Row {
-    /// None where the file makes no plugin.
+    /// The plugin's name; none if the file is ignored.
     name: Option<String>,
     file: String,
-    /// As the agent has it in `plugin_state`; `missing` where the configuration names a file that is not there, `ignored`
-    /// where a file makes no plugin.
+    /// The value of the agent's metric `plugin_state`; or `missing` if the plugin has a table in the configuration and no
+    /// file; or `ignored` if the file's name cannot name a plugin.
     state: &'static str,
     version: Option<String>,
     hash: Option<String>,
     file_bytes: Option<u64>,
     description: Option<String>,
-    /// Why it is in no better state, or what it lacks.
+    /// The reason for the state, or the missing grants.
     reason: Option<String>,
 }
 
@@ -34,19 +34,19 @@ struct Row {
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Plugins directory [default: as for the agent]
-    pub directory: Option<PathBuf>,
-    /// Configuration file, whose plugins directory and tables hold [default: as for the agent]
+    directory: Option<PathBuf>,
+    /// Configuration file with the plugins' tables [default: as for the agent]
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Directory in which the measured host's root is mounted [default: /]
     #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-    /// Show what a running agent has instead, by the last of the samples that it wrote to this file; - is standard input
+    root: Option<PathBuf>,
+    /// Show the plugins of a running agent, from the last sample in its output; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["directory", "config", "root"])]
-    pub sample: Option<PathBuf>,
+    pub(super) sample: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
 }
 
 /// Loads all plugins of the directory, one by one, and prints them.
@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     print_errors(&config.refusals);
     let harness = PluginHarness::new(&config)?;
     let Some(directory) = &config.plugins_directory else {
-        return Err(CommandError::Usage("there is no plugins directory; name one".to_owned()));
+        return Err(CommandError::Usage("no plugins directory; name one".to_owned()));
     };
     let entries = harness.list(directory).await.map_err(|error| {
         let directory = directory.display();
@@ -82,12 +82,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     for (name, plugin) in &config.plugins {
         let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
         if !entries.iter().any(|entry| entry.file == file) {
-            let reason = Some(format!("is not there; copy it there, or remove [plugins.{name}]"));
+            let reason = Some(format!("is missing; copy it into the plugins directory, or remove [plugins.{name}]"));
             rows.push(Row { name: Some(name.clone()), file, state: "missing", reason, ..Row::default() });
         }
     }
     match OutputFormat::new(json) {
-        OutputFormat::Text if rows.is_empty() => print(&format!("{} has no plugins\n", directory.display()))?,
+        OutputFormat::Text if rows.is_empty() => print(&format!("no plugins in {}\n", directory.display()))?,
         OutputFormat::Text => print(&text(&rows))?,
         OutputFormat::Json => print_json(&rows.iter().map(Row::json).collect())?,
     }
@@ -116,7 +116,7 @@ async fn row(harness: &PluginHarness, config: &Config, name: &str, file: &str, d
     }
 }
 
-/// The state that the plugin would have in the agent, and why it is in no better one.
+/// The state that the plugin would have in the agent, and the reason.
 async fn state(plugin: &mut LoadedPlugin, is_configured: bool) -> (&'static str, Option<String>) {
     let failed = |failure: Failure, fault_state| {
         let state = match &failure {
@@ -148,11 +148,11 @@ fn text(rows: &[Row]) -> String {
     let titles = ["name", "file", "state", "version", "hash", "size", ""].map(str::to_uppercase);
     let shown = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let row = |row: &Row| {
-        let said = row.description.iter().filter(|description| !description.is_empty()).chain(&row.reason);
+        let notes = row.description.iter().filter(|description| !description.is_empty()).chain(&row.reason);
         let size = row.file_bytes.map_or_else(|| "-".to_owned(), |bytes| size(bytes).to_string());
         let (name, version, hash) = (shown(&row.name), shown(&row.version), shown(&row.hash));
-        let said: Vec<&str> = said.map(String::as_str).collect();
-        vec![name, row.file.clone(), row.state.to_owned(), version, hash, size, said.join(" · ")]
+        let notes: Vec<&str> = notes.map(String::as_str).collect();
+        vec![name, row.file.clone(), row.state.to_owned(), version, hash, size, notes.join(" · ")]
     };
     table([titles.to_vec()].into_iter().chain(rows.iter().map(row)))
 }

@@ -1,5 +1,5 @@
-//! `gauged plugin new`: a complete, working project in a directory of its own, made of what is in this program and of
-//! nothing else. It is there as a whole or not at all.
+//! `gauged plugin new`: creates a project for a new plugin from files in this program. The directory is created with all
+//! files, or not at all.
 
 mod files;
 
@@ -20,49 +20,44 @@ use crate::config::is_plugin_name;
 /// Arguments of `gauged plugin new`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The plugin's name, and that of the directory
+    /// Name of the plugin and of its directory
     #[arg(value_parser = parse_name)]
-    pub name: String,
-    /// The language to write it in
+    name: String,
+    /// Language of the plugin
     #[arg(long, value_name = "LANGUAGE")]
-    pub lang: Language,
-    /// Directory to make it in; among the plugins of gauged's own sources, a Rust plugin is built with those
+    lang: Language,
+    /// Directory in which to create it; in plugins/ of gauged's sources, a Rust plugin joins the workspace
     #[arg(long, value_name = "DIR", default_value = ".")]
-    pub into: PathBuf,
+    into: PathBuf,
 }
 
 /// The language of a new project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Language {
-    /// By cargo, for wasm32-unknown-unknown
+pub(super) enum Language {
+    /// Built by cargo for wasm32-unknown-unknown
     Rust,
-    /// By componentize-py
+    /// Built by componentize-py
     Python,
-    /// By componentize-js
+    /// Built by componentize-js
     #[value(name = "javascript")]
     JavaScript,
-    /// By clang
+    /// Built by clang
     C,
 }
 
-/// Reads the name of a plugin that is begun: as that of any plugin, beginning with a letter, since it becomes that of a
-/// package in some languages.
-///
-/// # Errors
-///
-/// What would be right.
+/// Parses the name of a new plugin. It begins with a letter, since some languages use it as the name of a package.
 fn parse_name(text: &str) -> Result<String, String> {
-    let begins_well = text.starts_with(|first: char| first.is_ascii_alphabetic());
+    let has_letter_first = text.starts_with(|first: char| first.is_ascii_alphabetic());
     let is_sdk = text.replace('-', "_").eq_ignore_ascii_case("gauged_plugin");
-    if !is_plugin_name(text) || !begins_well || is_sdk {
+    if !is_plugin_name(text) || !has_letter_first || is_sdk {
         return Err(
-            "not the name of a new plugin; use letters, digits, - and _, a letter first, and not the SDK's".into()
+            "not a valid name; use letters, digits, - and _, begin with a letter, and do not use the SDK's name".into(),
         );
     }
     Ok(text.to_owned())
 }
 
-/// Makes a project that is called like its plugin, in this directory.
+/// Creates the project.
 pub(super) fn run(Arguments { name, lang, into }: &Arguments) -> Result<ExitCode, CommandError> {
     let language = *lang;
     let directory = into.join(name);
@@ -74,41 +69,41 @@ pub(super) fn run(Arguments { name, lang, into }: &Arguments) -> Result<ExitCode
         Language::JavaScript => files::JAVASCRIPT,
         Language::C => files::C,
     };
-    make(&directory, name, files)?;
-    print(&format!("made {}; its README.md says how to build and test it\n", directory.display()))?;
+    create(&directory, name, files)?;
+    print(&format!("created {}; its README.md explains how to build and test it\n", directory.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a directory is the `plugins/` of this program's sources, where the SDK and the build are there for all.
+/// Whether a directory is `plugins/` of this program's sources, with the SDK and the build for all plugins.
 fn is_checkout(into: &Path) -> bool {
     let has = |file: &str, text: &str| fs::read_to_string(into.join(file)).is_ok_and(|content| content.contains(text));
     has("sdk/Cargo.toml", "name = \"gauged-plugin\"") && has("Cargo.toml", "[workspace]")
 }
 
-/// Writes the files below a directory that is not there yet, or is empty.
-fn make(directory: &Path, name: &str, files: &[&[File]]) -> anyhow::Result<()> {
+/// Creates a directory with the files. It may exist if it is empty.
+fn create(directory: &Path, name: &str, files: &[&[File]]) -> anyhow::Result<()> {
     let shown = directory.display();
-    // One that can't be listed is not empty; and what can't be made is told as it is tried.
+    // A directory that cannot be listed counts as not empty.
     let is_empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
     if !is_empty && fs::symlink_metadata(directory).is_ok() {
-        bail!("{shown} is there already, and no empty directory; choose another name, or another place by --into");
+        bail!("{shown} exists and is not an empty directory; choose another name, or another directory with --into");
     }
     let temporary = TemporaryDirectory(directory.with_file_name(format!(".{name}.{}", std::process::id())));
     let into = directory.parent().unwrap_or(directory).display();
-    fs::create_dir(&temporary.0).with_context(|| format!("failed to make a directory in {into}"))?;
+    fs::create_dir(&temporary.0).with_context(|| format!("failed to create a directory in {into}"))?;
     for file in files.iter().copied().flatten() {
         let path = temporary.0.join(file.path);
         file.write(&path, name).with_context(|| format!("failed to write {}", path.display()))?;
     }
-    fs::rename(&temporary.0, directory).with_context(|| format!("failed to make {shown}"))
+    fs::rename(&temporary.0, directory).with_context(|| format!("failed to create {shown}"))
 }
 
-/// A directory that is removed when it has not got its name by then.
+/// A directory that is removed unless it was renamed.
 struct TemporaryDirectory(PathBuf);
 
 impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
-        // It is not there when all went well.
+        // After the rename there is nothing to remove.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -146,7 +141,7 @@ mod tests {
     fn a_failed_write_leaves_nothing_behind() {
         let into = tempfile::tempdir().expect("a temporary directory");
         let twice = [File { path: "a", text: "" }, File { path: "a/b", text: "" }];
-        let error = make(&into.path().join("new"), "new", &[&twice]).expect_err("a file is no directory");
+        let error = create(&into.path().join("new"), "new", &[&twice]).expect_err("a file is not a directory");
         assert!(format!("{error:#}").contains("failed to write"), "{error:#}");
         assert_eq!(fs::read_dir(into.path()).expect("readable").count(), 0);
     }

@@ -1,5 +1,5 @@
-//! `gauged plugin list --sample`: what an agent had, by one of its samples: what it tells of each plugin in the module
-//! `agent`. Samples are read as the agent writes them, the last one of a log or a single one on several lines.
+//! `gauged plugin list --sample`: the plugins of a running agent, from the metrics of the module `agent` in its output. The
+//! input is lines of JSON, of which the last sample counts, or a single sample on several lines.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,16 +13,16 @@ use serde_json::{Map, Value, json};
 use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 
-/// What stands for standard input.
+/// The file name that stands for standard input.
 const STDIN: &str = "-";
 
-/// The longest line, and the longest sample on several lines: more than a hundred thousand metrics.
+/// The longest line, and the longest sample on several lines: enough for a hundred thousand metrics.
 const SAMPLE_BYTES: u64 = 64 << 20;
 
-/// What the metrics about plugins begin with.
+/// The prefix of the metrics about plugins.
 const PREFIX: &str = "plugin_";
 
-/// Shows what the last sample of a file tells of plugins.
+/// Shows the plugins of the last sample in a file.
 pub(super) fn run(file: &Path, json: bool) -> Result<ExitCode, CommandError> {
     let last = if file == Path::new(STDIN) {
         last_sample(io::stdin().lock())
@@ -32,7 +32,7 @@ pub(super) fn run(file: &Path, json: bool) -> Result<ExitCode, CommandError> {
     let sample = last.map_err(|error| anyhow::anyhow!("failed to read {}: {error}", file.display()))?;
     let Some(sample) = sample else {
         let file = file.display();
-        return Err(CommandError::Other(anyhow::anyhow!("{file} has no sample; give it what the agent prints")));
+        return Err(CommandError::Other(anyhow::anyhow!("{file} has no sample; use the output of the agent")));
     };
     let plugins = plugins(&sample);
     match OutputFormat::new(json) {
@@ -42,7 +42,7 @@ pub(super) fn run(file: &Path, json: bool) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The module `agent` of the last sample that there is: of the last line that is one, otherwise of all lines together.
+/// The module `agent` of the last sample: of the last line that is a sample, otherwise of all lines together.
 fn last_sample(mut from: impl BufRead) -> io::Result<Option<Map<String, Value>>> {
     let (mut last, mut all, mut line) = (None, Vec::new(), Vec::new());
     loop {
@@ -67,17 +67,17 @@ fn agent(text: &[u8]) -> Option<Map<String, Value>> {
     }
 }
 
-/// What there is about each plugin, by its name: the metrics without their prefix, faults by kind.
+/// The metrics of each plugin by its name, without their prefix, and with an object for the faults of each kind.
 fn plugins(agent: &Map<String, Value>) -> BTreeMap<String, Map<String, Value>> {
     let mut plugins = BTreeMap::new();
     for (key, value) in agent {
-        // Names of plugins and of kinds have nothing in them that is escaped.
+        // Names of plugins and of kinds have no characters that are escaped.
         let Some((metric, labels)) = key.strip_prefix(PREFIX).and_then(|key| key.split_once("{plugin=\"")) else {
             continue;
         };
         let Some((name, others)) = labels.split_once('"') else { continue };
-        let of = || Map::from_iter([("name".to_owned(), name.into())]);
-        let plugin: &mut Map<String, Value> = plugins.entry(name.to_owned()).or_insert_with(of);
+        let named = || Map::from_iter([("name".to_owned(), name.into())]);
+        let plugin: &mut Map<String, Value> = plugins.entry(name.to_owned()).or_insert_with(named);
         match others.strip_prefix(",kind=\"").and_then(|kind| kind.strip_suffix("\"}")) {
             Some(kind) => {
                 if let Value::Object(faults) = plugin.entry(metric).or_insert_with(|| json!({})) {
@@ -93,13 +93,13 @@ fn plugins(agent: &Map<String, Value>) -> BTreeMap<String, Map<String, Value>> {
 }
 
 fn text(agent: &Map<String, Value>, plugins: &BTreeMap<String, Map<String, Value>>) -> String {
-    let said = |key: &str| agent.get(key).and_then(Value::as_str).unwrap_or("?").replace(char::is_control, "\u{fffd}");
+    let text = |key: &str| agent.get(key).and_then(Value::as_str).unwrap_or("?").replace(char::is_control, "\u{fffd}");
     let since_epoch =
         agent.get("timestamp").and_then(Value::as_f64).and_then(|at| Duration::try_from_secs_f64(at).ok());
     let when = since_epoch
         .and_then(|since| UNIX_EPOCH.checked_add(since))
         .map_or_else(|| "?".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string());
-    let (host, version, count) = (said("hostname"), said("version"), plugins.len());
+    let (host, version, count) = (text("hostname"), text("version"), plugins.len());
     let titles = ["name", "state", "version", "hash", "last call", "longest", "memory", "faults", "skipped", "dropped"];
     let rows = plugins.values().map(|plugin| {
         let text = |key: &str| plugin.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
@@ -139,28 +139,28 @@ mod tests {
     use super::*;
 
     fn timestamp(text: &str) -> Option<u64> {
-        last_sample(text.as_bytes()).expect("memory can be read")?["timestamp"].as_u64()
+        last_sample(text.as_bytes()).expect("reading memory does not fail")?["timestamp"].as_u64()
     }
 
     #[test]
-    fn the_last_sample_is_found_in_whatever_the_agent_wrote() {
-        let one = |at: u64| json!({ "agent": { "timestamp": at }, "cpu": {} });
-        assert_eq!(timestamp(&format!("{}\n{}\n", one(1), one(2))), Some(2));
-        assert_eq!(timestamp(&format!("{}\n{{\"agent\":{{\"torn\n\n{}", one(1), one(2))), Some(2));
-        assert_eq!(timestamp(&format!("{}\n{{\"agent\":{{\"torn", one(1))), Some(1));
-        assert_eq!(timestamp(&format!("{:#}\n", one(3))), Some(3));
+    fn last_sample_is_found_in_any_output() {
+        let sample = |at: u64| json!({ "agent": { "timestamp": at }, "cpu": {} });
+        assert_eq!(timestamp(&format!("{}\n{}\n", sample(1), sample(2))), Some(2));
+        assert_eq!(timestamp(&format!("{}\n{{\"agent\":{{\"torn\n\n{}", sample(1), sample(2))), Some(2));
+        assert_eq!(timestamp(&format!("{}\n{{\"agent\":{{\"torn", sample(1))), Some(1));
+        assert_eq!(timestamp(&format!("{:#}\n", sample(3))), Some(3));
         for none in ["", "\n", "[]", "{\"agent\":1}", "{}", "text"] {
             assert_eq!(timestamp(none), None, "{none}");
         }
     }
 
     #[test]
-    fn faults_are_by_kind_and_metrics_by_plugin() {
+    fn metrics_are_grouped_by_plugin_and_fault_kind() {
         let agent = json!({
             "timestamp": 1, "plugin_up{plugin=\"a\"}": 1, "plugin_state{plugin=\"b-1\"}": "failed",
             "plugin_faults_total{plugin=\"a\",kind=\"trap\"}": 2, "plugin_faults_total{plugin=\"a\",kind=\"load\"}": 1,
             "plugin_of_none": 1, "plugin_broken{plugin=\"": 1,
-            // No agent writes this.
+            // An invalid combination.
             "plugin_name{plugin=\"a\",kind=\"trap\"}": 1,
         });
         let plugins = plugins(agent.as_object().expect("an object"));

@@ -1,4 +1,4 @@
-//! The plugin that a subcommand is about: its file, and the configuration that it is loaded with.
+//! The plugin of a subcommand: its file and its configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -10,29 +10,29 @@ use crate::cli::output;
 use crate::config::{Config, Overrides, PluginConfig, PluginOverride, is_plugin_name};
 use crate::plugin::harness::{Granted, LoadedPlugin, Need, PluginHarness};
 
-/// A plugin's file, and how the plugin is to be configured.
+/// The arguments for a plugin: its file and its configuration.
 #[derive(Debug, Args)]
-pub struct Target {
-    /// The plugin's .wasm file
-    pub file: PathBuf,
-    /// The plugin's name [default: as the agent would call it]
+pub(super) struct Target {
+    /// .wasm file of the plugin
+    pub(super) file: PathBuf,
+    /// Name of the plugin [default: as in the agent]
     #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Configuration file, whose table [plugins.NAME] holds [default: as for the agent]
+    name: Option<String>,
+    /// Configuration file with the table [plugins.NAME] [default: as for the agent]
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Directory in which the measured host's root is mounted [default: /]
     #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-    /// Grant it something more, such as read=/var/lib/app/*, usage=/srv, connect=localhost:6379, fetch=http://localhost:80
+    root: Option<PathBuf>,
+    /// Add a grant, such as read=/var/lib/app/*, usage=/srv, connect=localhost:6379, fetch=http://localhost:80
     #[arg(long, value_name = "KIND=VALUE", value_parser = PluginOverride::grant)]
-    pub grant: Vec<PluginOverride>,
-    /// Change a key of its own configuration; the value is TOML, and whatever is not is a text
+    grant: Vec<PluginOverride>,
+    /// Change a setting of the plugin; a VALUE that is not TOML is a text
     #[arg(long, value_name = "KEY=VALUE", value_parser = PluginOverride::setting)]
-    pub set: Vec<PluginOverride>,
+    set: Vec<PluginOverride>,
 }
 
-/// A plugin that was loaded for a subcommand.
+/// A loaded plugin, with its name and configuration.
 pub(super) struct OpenedPlugin {
     pub(super) name: String,
     pub(super) config: PluginConfig,
@@ -66,23 +66,24 @@ impl Target {
     }
 }
 
-/// The name that the agent would give the plugin of a file.
+/// The name that the plugin of a file has in the agent.
 fn default_name(file: &Path, harness: &PluginHarness) -> Result<String, CommandError> {
     let usage = |why: String| CommandError::Usage(format!("{} {why}", file.display()));
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    let names =
-        harness.plugins_of(&format!("{stem}.wasm")).map_err(|why| usage(format!("{why}, or give a name by --name")))?;
+    let names = harness
+        .plugins_of(&format!("{stem}.wasm"))
+        .map_err(|why| usage(format!("{why}, or set a name with --name")))?;
     match &names[..] {
         [name] => Ok(name.clone()),
-        _ => Err(usage(format!("makes the plugins {}; choose one by --name", names.join(", ")))),
+        _ => Err(usage(format!("is the file of the plugins {}; choose one with --name", names.join(", ")))),
     }
 }
 
-/// A plugin's needs and whether they are granted, as a table.
+/// A table of a plugin's needs, and whether they are granted.
 pub(super) fn needs_table(needs: &[Need]) -> String {
     let row = |Need { grant, reason, granted }: &Need| {
         let granted = match granted {
-            Granted::ToAll => "granted to all".to_owned(),
+            Granted::ToAll => "granted by default".to_owned(),
             Granted::ByConfiguration => "granted".to_owned(),
             Granted::No => "not granted".to_owned(),
             Granted::Never(why) => format!("{why}; fix the plugin"),
@@ -103,12 +104,12 @@ pub(super) fn need_json(Need { grant, reason, granted }: &Need) -> Value {
     json!({ "key": grant.key(), "value": grant.value(), "reason": reason, "granted": granted, "why": why })
 }
 
-/// The table `[plugins.NAME]` with these lines; nothing when there are none.
+/// The table `[plugins.NAME]` with these lines; empty without lines.
 pub(super) fn configuration_lines(name: &str, lines: &[String]) -> Vec<String> {
     if lines.is_empty() { Vec::new() } else { [&[format!("[plugins.{name}]")], lines].concat() }
 }
 
-/// The same, indented for people.
+/// The lines of [`configuration_lines`], indented.
 pub(super) fn configuration_text(name: &str, lines: &[String]) -> String {
     output::table(configuration_lines(name, lines).into_iter().map(|line| vec![line]))
 }

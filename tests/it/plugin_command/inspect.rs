@@ -44,11 +44,11 @@ fn inspect_shows_description_needs_and_missing_grants() {
               needy.forks_total  counter  By  What it is.
 
             needs
-              read = ["/proc/stat"]  granted to all  to count forks
-              read = ["/etc/app/*"]  not granted     to read what is set
-              connect = ["db:1"]     not granted     to count forks
+              read = ["/proc/stat"]  granted by default  to count forks
+              read = ["/etc/app/*"]  not granted         to read what is set
+              connect = ["db:1"]     not granted         to count forks
 
-            what is not granted to all is granted by these lines of the configuration
+            configuration that grants the needs
 
               [plugins.needy]
               read = ["/etc/app/*"]
@@ -77,11 +77,11 @@ fn inspect_combines_configuration_and_command_line() {
               needy.forks_total  counter  By  What it is.
 
             needs
-              read = ["/proc/stat"]  granted to all  to count forks
-              read = ["/etc/app/*"]  granted         to read what is set
-              connect = ["db:1"]     not granted     to count forks
+              read = ["/proc/stat"]  granted by default  to count forks
+              read = ["/etc/app/*"]  granted             to read what is set
+              connect = ["db:1"]     not granted         to count forks
 
-            what is not granted to all is granted by these lines of the configuration
+            configuration that grants the needs
 
               [plugins.app]
               read = ["/srv", "/etc/app/*"]
@@ -119,12 +119,12 @@ fn configure_error_is_shown_with_its_reason() {
             asks 1.0.0: no description
 
               imports     gauged:plugin/metrics@0.1.0
-              configured  no: with {} it does not accept its configuration: server: name one
+              configured  failed with {}: it does not accept its configuration: server: name one
 
             metrics
-              none is described
+              none described
 
-            needs: not known before it is configured
+            needs: unknown until it is configured
         "]],
     );
     let output = plugin(&setup, &["inspect", "asks.wasm", "--json"]).json();
@@ -226,19 +226,19 @@ fn invalid_arguments_exit_with_2() {
     assert_error(
         &["two.wasm"],
         &expect![[r"
-        two.wasm makes the plugins a, b; choose one by --name
+        two.wasm is the file of the plugins a, b; choose one with --name
     "]],
     );
     assert_error(
         &["not a name.wasm"],
         &expect![[r"
-        not a name.wasm is not loaded: its name cannot name a plugin; use letters, digits, - and _, or give a name by --name
+        not a name.wasm is not loaded: its name cannot name a plugin; use letters, digits, - and _, or set a name with --name
     "]],
     );
     assert_error(
         &["a.wasm"],
         &expect![[r"
-        a.wasm is not loaded: the configuration makes the plugin a of two.wasm; rename the file, or give a name by --name
+        a.wasm is not loaded: the configuration makes the plugin a of two.wasm; rename the file, or set a name with --name
     "]],
     );
     assert_error(

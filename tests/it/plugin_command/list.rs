@@ -48,7 +48,7 @@ fn list_shows_each_plugins_predicted_state() {
           slow     slow.wasm        failed       1.0.0    3806731b  2.4 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
           trap     trap.wasm        failed       1.0.0    0ce64d54  2.3 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
           unset    unset.wasm       rejected     1.0.0    b50798f8  2.3 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          lost     lost.wasm        missing      -        -         -        is not there; copy it there, or remove [plugins.lost]
+          lost     lost.wasm        missing      -        -         -        is missing; copy it into the plugins directory, or remove [plugins.lost]
     "#]].assert_eq(&format!("lists\n{}", output.stdout));
 
     let json = plugin(&setup, &["list", "--json"]).json();
@@ -72,7 +72,7 @@ fn list_shows_each_plugins_predicted_state() {
 fn directory_argument_is_listed() {
     let setup = Setup::new();
     std::fs::create_dir(setup.path("other")).expect("created");
-    assert_eq!(plugin(&setup, &["list", "other"]).stdout, "other has no plugins\n");
+    assert_eq!(plugin(&setup, &["list", "other"]).stdout, "no plugins in other\n");
     write_plugin(&setup, &Guest::new("one"), "other/one.wasm");
     let json = plugin(&setup, &["list", "other", "--json"]).json();
     assert_eq!(
@@ -121,7 +121,7 @@ fn invalid_sample_exits_1_invalid_arguments_2() {
     let setup = Setup::new();
     std::fs::write(setup.path("log"), "{\"cpu\":{}}\nINFO loaded\n").expect("written");
     for (arguments, code, error) in [
-        (&["--sample", "log"][..], 1, "log has no sample; give it what the agent prints"),
+        (&["--sample", "log"][..], 1, "log has no sample; use the output of the agent"),
         (&["--sample", "-"], 1, "- has no sample"),
         (&["--sample", "none"], 1, "failed to read none: No such file"),
         (&["--sample", "log", "plugins"], 2, "cannot be used with"),

@@ -13,8 +13,8 @@ const LANGUAGES: [&str; 4] = ["rust", "python", "javascript", "c"];
 
 fn new_project(setup: &Setup, name: &str, language: &str) -> PathBuf {
     let output = plugin(setup, &["new", name, "--lang", language]);
-    let told = format!("made ./{name}; its README.md says how to build and test it\n");
-    assert_eq!((output.code, output.stdout, &*output.stderr), (Some(0), told, ""));
+    let expected = format!("created ./{name}; its README.md explains how to build and test it\n");
+    assert_eq!((output.code, output.stdout, &*output.stderr), (Some(0), expected, ""));
     setup.path(name)
 }
 
@@ -94,25 +94,25 @@ fn missing_build_tool_is_reported_with_remedy() {
 #[test]
 fn existing_files_stay_and_partial_projects_are_removed() {
     let setup = Setup::new();
-    let made = |name: &str, into: &str| plugin(&setup, &["new", name, "--lang", "c", "--into", into]);
+    let create = |name: &str, into: &str| plugin(&setup, &["new", name, "--lang", "c", "--into", into]);
     fs::create_dir(setup.path("empty")).expect("created");
-    assert_eq!(made("empty", ".").code, Some(0));
+    assert_eq!(create("empty", ".").code, Some(0));
     fs::write(setup.path("file"), "mine").expect("written");
     for (name, into, why) in [
         (
             "empty",
             ".",
-            "./empty is there already, and no empty directory; choose another name, or another place by --into\n",
+            "./empty exists and is not an empty directory; choose another name, or another directory with --into\n",
         ),
         (
             "file",
             ".",
-            "./file is there already, and no empty directory; choose another name, or another place by --into\n",
+            "./file exists and is not an empty directory; choose another name, or another directory with --into\n",
         ),
-        ("new", "nowhere", "failed to make a directory in nowhere: No such file or directory (os error 2)\n"),
-        ("new", "file", "failed to make a directory in file: Not a directory (os error 20)\n"),
+        ("new", "nowhere", "failed to create a directory in nowhere: No such file or directory (os error 2)\n"),
+        ("new", "file", "failed to create a directory in file: Not a directory (os error 20)\n"),
     ] {
-        let output = made(name, into);
+        let output = create(name, into);
         assert_eq!((output.code, &*output.stdout, &*output.stderr), (Some(1), "", why));
     }
     assert_eq!(fs::read_to_string(setup.path("file")).expect("readable"), "mine");

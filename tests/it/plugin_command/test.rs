@@ -26,19 +26,21 @@ fn test(guest: &Guest, arguments: &[&str]) -> CommandOutput {
 fn report(guest: &Guest, arguments: &[&str]) -> Value {
     let output = test(guest, &[&["--json"], arguments].concat());
     let json = output.json();
-    assert_eq!(output.code, Some(i32::from(json["well"] != true)), "{}", output.stderr);
+    assert_eq!(output.code, Some(i32::from(json["passed"] != true)), "{}", output.stderr);
     json
 }
 
 /// Asserts the rules that a guest breaks: the kind, the text, and the number of runs.
-fn assert_breaches(guest: &Guest, expected: &Expect) {
+fn assert_violations(guest: &Guest, expected: &Expect) {
     let json = report(guest, &[]);
-    assert_eq!((&json["well"], &json["failures"], &json["denied"]), (&json!(false), &json!([]), &json!([])));
-    let lines: Vec<String> = json["breaches"]
+    assert_eq!((&json["passed"], &json["failures"], &json["denied"]), (&json!(false), &json!([]), &json!([])));
+    let lines: Vec<String> = json["violations"]
         .as_array()
         .expect("a list")
         .iter()
-        .map(|breach| format!("{} {} {}\n", breach["kind"], breach["text"].as_str().expect("a text"), breach["runs"]))
+        .map(|violation| {
+            format!("{} {} {}\n", violation["kind"], violation["text"].as_str().expect("a text"), violation["runs"])
+        })
         .collect();
     expected.assert_eq(&lines.concat());
 }
@@ -72,7 +74,7 @@ fn test_shows_sample_time_memory_and_verdict() {
           memory         256.0 KiB; at most 64.0 MiB
           metrics        1, modules: 1
 
-        all is well
+        test passed
     "#]]
     .assert_eq(&(lines.join("\n") + "\n"));
     let json = report(&good_guest().value(7), &["--runs", "3"]);
@@ -87,9 +89,9 @@ fn guest_messages_are_shown() {
     let json = report(&good_guest().logs(0, "so far, so\ngood"), &["--runs", "2"]);
     let message = |run| json!({ "run": run, "level": "debug", "text": "so far, so\\ngood" });
     assert_eq!(json["messages"], json!([message(1), message(2)]));
-    assert_eq!(json["well"], true);
+    assert_eq!(json["passed"], true);
     let output = test(&good_guest().logs(2, "careful"), &["--runs", "1"]);
-    assert!(output.stdout.contains("what it says\n  run 1  warn  careful\n"), "{}", output.stdout);
+    assert!(output.stdout.contains("log\n  run 1  warn  careful\n"), "{}", output.stdout);
 }
 
 #[test]
@@ -106,24 +108,24 @@ fn test_enforces_the_agents_limits() {
     write_plugin(&setup, &good_guest().metrics(20), "guest.wasm");
     let json = plugin(&setup, &["test", "guest.wasm", "--json"]).json();
     assert_eq!(json["seconds"]["limit"], 0.02);
-    assert!(json["breaches"].to_string().contains("there are more than limits.metrics"), "{json}");
+    assert!(json["violations"].to_string().contains("there are more than limits.metrics"), "{json}");
 }
 
 #[test]
 fn denials_are_shown_with_their_remedy() {
     let guest = reading(good_guest(), "/etc/hostname");
     let json = report(&guest, &["--runs", "3"]);
-    assert_eq!((&json["well"], &json["denied"]), (&json!(false), &json!(["read = [\"/etc/hostname\"]"])));
+    assert_eq!((&json["passed"], &json["denied"]), (&json!(false), &json!(["read = [\"/etc/hostname\"]"])));
     assert_eq!(json["configuration"], json!(["[plugins.guest]", "read = [\"/etc/hostname\"]"]));
     let output = test(&guest, &[]);
     assert_eq!(output.code, Some(1));
     assert!(
-        output.stdout.contains("\n  [plugins.guest]\n  read = [\"/etc/hostname\"]\n\nnot all is well\n"),
+        output.stdout.contains("\n  [plugins.guest]\n  read = [\"/etc/hostname\"]\n\ntest failed\n"),
         "{}",
         output.stdout
     );
     let json = report(&guest, &["--grant", "read=/etc/*"]);
-    assert_eq!(json["well"], true, "{json}");
+    assert_eq!(json["passed"], true, "{json}");
     let json = report(&reading(good_guest(), "/proc/self/mem"), &[]);
     assert_eq!(
         (&json["denied"], &json["configuration"]),
@@ -135,19 +137,19 @@ fn denials_are_shown_with_their_remedy() {
 fn ungranted_need_fails_the_test() {
     let guest = good_guest().needs(2, "db:5432", "ask for the size");
     let json = report(&guest, &[]);
-    assert_eq!((&json["well"], &json["denied"]), (&json!(false), &json!([])));
+    assert_eq!((&json["passed"], &json["denied"]), (&json!(false), &json!([])));
     assert_eq!(json["configuration"][1], "connect = [\"db:5432\"]");
-    assert_eq!(report(&guest, &["--grant", "connect=db:5432"])["well"], true);
+    assert_eq!(report(&guest, &["--grant", "connect=db:5432"])["passed"], true);
     let json = report(&good_guest().needs(0, "etc", "read it"), &[]);
-    assert_eq!((&json["well"], &json["needs"][0]["granted"]), (&json!(false), &json!("never")));
+    assert_eq!((&json["passed"], &json["needs"][0]["granted"]), (&json!(false), &json!("never")));
 }
 
 #[test]
 fn undescribed_metric_breaks_the_plugin_rules() {
-    assert_breaches(
+    assert_violations(
         &Guest::new("guest"),
         &expect![[r#"
-        "undescribed" guest.value is returned, and not described 5
+        "undescribed" guest.value is returned but not described 5
     "#]],
     );
 }
@@ -157,10 +159,10 @@ fn falling_counter_breaks_the_plugin_rules() {
     let guest = Guest::new("guest").describes(&[("guest", "value_total", COUNTER)]);
     let mut guest = guest.value(100).before_collect(&add(VALUE + 8, "-1"));
     let name = guest.text("value_total");
-    assert_breaches(
+    assert_violations(
         &guest.patch(METRIC, &[name.0, name.1]),
         &expect![[r#"
-        "backwards" guest.value_total is a counter, and fell from 99 to 98 4
+        "backwards" guest.value_total is a counter, but fell from 99 to 98 4
     "#]],
     );
 }
@@ -170,11 +172,11 @@ fn value_of_wrong_kind_breaks_the_plugin_rules() {
     // A number and a boolean in turn.
     let alternate = format!("(i32.store (i32.const {VALUE}) (i32.xor (i32.load (i32.const {VALUE})) (i32.const 3)))");
     let guest = Guest::new("guest").describes(&[("guest", "value", COUNTER)]).before_collect(&alternate);
-    assert_breaches(
+    assert_violations(
         &guest.patch(VALUE, &[0, 0, 0, 0]),
         &expect![[r#"
-            "kind" guest.value is described as a counter, and is true or false 5
-            "name" guest.value is described as a counter, and its name does not end in _total 0
+            "kind" guest.value is described as a counter, but is a boolean 5
+            "name" guest.value is described as a counter, but its name does not end in _total 0
         "#]],
     );
 }
@@ -187,10 +189,10 @@ fn growing_label_sets_break_the_plugin_rules() {
     let labels = guest.list(&[key.0, key.1, digit.0, digit.1]);
     let next =
         format!("(i32.store8 (i32.const {at}) (i32.add (i32.load8_u (i32.const {at})) (i32.const 1)))", at = digit.0);
-    assert_breaches(
+    assert_violations(
         &guest.patch(METRIC + 8, &[labels, 1]).before_collect(&next),
         &expect![[r#"
-        "growing" decent.value had 5 label sets in 5 runs, and new ones in 4 of the last 4; label it with what there are few of 1
+        "growing" decent.value had 5 label sets in 5 runs, new ones in 4 of the last 4; use labels with few values 1
     "#]],
     );
 }
@@ -198,14 +200,14 @@ fn growing_label_sets_break_the_plugin_rules() {
 #[test]
 fn dropped_metrics_break_the_plugin_rules() {
     let nan = good_guest().float(f64::NAN).second("value").patch(SECOND_VALUE, &[2, 0, 0, 0x7ff0_0000]);
-    assert_breaches(
+    assert_violations(
         &nan,
         &expect![[r#"
         "dropped" the metric decent.value: its value is not finite 5
     "#]],
     );
     let twice = good_guest().second("value");
-    assert_breaches(
+    assert_violations(
         &twice,
         &expect![[r#"
         "dropped" the metric decent.value: it is there twice 5
@@ -213,16 +215,16 @@ fn dropped_metrics_break_the_plugin_rules() {
     );
     let mut named = good_guest();
     let name = named.text("a value");
-    assert_breaches(
+    assert_violations(
         &named.patch(METRIC, &[name.0, name.1]),
         &expect![[r#"
         "dropped" the metric decent.a value: its name breaks the rules 5
     "#]],
     );
-    assert_breaches(
+    assert_violations(
         &Guest::new("cpu").describes(&[("cpu", "value", GAUGE)]),
         &expect![[r#"
-        "taken" the module cpu is the agent's own, which drops this one; rename it 5
+        "reserved" the module cpu is reserved for the agent, which drops the plugin's; rename it 5
     "#]],
     );
 }
@@ -235,7 +237,7 @@ fn counters_may_restart_after_a_fault() {
     let mut guest = guest.value(0).before_collect(&format!("{} {at_three}", add(VALUE + 8, "1")));
     let name = guest.text("value_total");
     let json = report(&guest.patch(METRIC, &[name.0, name.1]), &["--runs", "5"]);
-    assert_eq!((&json["breaches"], &json["failures"][0]["run"]), (&json!([]), &json!(3)), "{json}");
+    assert_eq!((&json["violations"], &json["failures"][0]["run"]), (&json!([]), &json!(3)), "{json}");
     assert_eq!((&json["failures"][0]["kind"], &json["sample"]["guest"]["value_total"]), (&json!("trap"), &json!(2)));
 }
 
@@ -256,7 +258,7 @@ fn counters_may_restart_after_fault_then_unavailable() {
     let runs: Vec<&Value> =
         json["failures"].as_array().expect("a list").iter().map(|failure| &failure["run"]).collect();
     assert_eq!(runs, [1, 4, 5], "{json}");
-    assert_eq!((&json["breaches"], &json["sample"]["guest"]["value_total"]), (&json!([]), &json!(2)));
+    assert_eq!((&json["violations"], &json["sample"]["guest"]["value_total"]), (&json!([]), &json!(2)));
 }
 
 #[test]
@@ -275,7 +277,7 @@ fn plugin_that_never_measures_fails_the_test() {
         (&json!(1), &json!("disabled")),
         "it is not called again"
     );
-    // A plugin that is available in the end is well.
+    // A plugin that becomes available passes.
     let mut late = good_guest();
     let message = late.text("not yet");
     let body = format!(
@@ -285,7 +287,7 @@ fn plugin_that_never_measures_fails_the_test() {
     );
     let late = late.patch(OTHER_RESULT, &[1, 3, message.0, message.1]).before_collect(&body);
     let json = report(&late, &[]);
-    assert_eq!((&json["well"], json["failures"].as_array().map(Vec::len)), (&json!(true), Some(2)), "{json}");
+    assert_eq!((&json["passed"], json["failures"].as_array().map(Vec::len)), (&json!(true), Some(2)), "{json}");
 }
 
 #[test]

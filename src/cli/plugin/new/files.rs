@@ -1,15 +1,15 @@
-//! What projects are made of: the files in `scaffold/`, the contract and the SDK, as they were when this program was built.
+//! The files of new projects: `scaffold/`, the WIT and the SDK, as they were when this program was built.
 
 /// A file of a project.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct File {
-    /// Where in the project it is.
+    /// The path in the project.
     pub(super) path: &'static str,
-    /// With `PLUGIN_NAME` and `PLUGIN_MODULE` where the plugin's name and that of its module belong.
+    /// The content, with `PLUGIN_NAME` and `PLUGIN_MODULE` in place of the names of the plugin and its module.
     pub(super) text: &'static str,
 }
 
-/// Files below a directory of these sources, at the same paths below a directory of the project.
+/// Files of a directory of these sources, at the same paths in a directory of the project.
 macro_rules! files {
     ($from:literal to $to:literal: $($name:literal)*) => {
         &[$(File {
@@ -19,22 +19,23 @@ macro_rules! files {
     };
 }
 
-/// A file at another path, made of one or several files of these sources: what would be obeyed there, or has a variant.
+/// A file made of one or more files of these sources. Such a source has a name of its own because a tool would obey it
+/// there, or because the file has variants.
 macro_rules! file {
     ($path:literal from $($name:literal)*) => {
         File { path: $path, text: concat!($(include_str!(concat!("../../../../", $name))),*) }
     };
 }
 
-/// The contract.
-pub(super) const CONTRACT: &[File] = files!("wit/" to "wit/": "gauged.wit");
+/// The WIT.
+pub(super) const WIT: &[File] = files!("wit/" to "wit/": "gauged.wit");
 
-/// The SDK, all of it: `build.rs` lists it.
+/// The SDK; `build.rs` lists its files.
 const SDK: &[File] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
 /// A project in Rust.
 pub(super) const RUST: &[&[File]] = &[
-    CONTRACT,
+    WIT,
     files!("scaffold/rust/" to "": "src/lib.rs" "build.sh" "test.sh"),
     &[
         file!("README.md" from "scaffold/rust/README.md" "scaffold/rust/alone.md"),
@@ -45,7 +46,7 @@ pub(super) const RUST: &[&[File]] = &[
     SDK,
 ];
 
-/// A project in Rust among the plugins of these sources, where the SDK, the contract and the build are there for all.
+/// A project in Rust in `plugins/` of these sources, which has the SDK, the WIT and the build for all plugins.
 pub(super) const CHECKOUT: &[&[File]] = &[
     files!("scaffold/rust/" to "": "src/lib.rs"),
     &[
@@ -56,7 +57,7 @@ pub(super) const CHECKOUT: &[&[File]] = &[
 
 /// A project in Python.
 pub(super) const PYTHON: &[&[File]] = &[
-    CONTRACT,
+    WIT,
     files!("scaffold/python/" to "":
         "README.md" "app.py" "measure.py" "test_measure.py" "requirements.txt" "build.sh" "test.sh"
     ),
@@ -65,7 +66,7 @@ pub(super) const PYTHON: &[&[File]] = &[
 
 /// A project in JavaScript.
 pub(super) const JAVASCRIPT: &[&[File]] = &[
-    CONTRACT,
+    WIT,
     files!("scaffold/javascript/" to "":
         "README.md" "plugin.js" "measure.js" "measure.test.js" "package.json" "build.mjs" "build.sh" "test.sh"
     ),
@@ -74,7 +75,7 @@ pub(super) const JAVASCRIPT: &[&[File]] = &[
 
 /// A project in C.
 pub(super) const C: &[&[File]] = &[
-    CONTRACT,
+    WIT,
     files!("scaffold/c/" to "":
         "README.md"
         "src/collector.c"
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     /// All files below a directory of these sources.
-    fn there_are(directory: &str) -> BTreeSet<PathBuf> {
+    fn source_files(directory: &str) -> BTreeSet<PathBuf> {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
         let (mut files, mut open) = (BTreeSet::new(), vec![top.clone()]);
         while let Some(directory) = open.pop() {
@@ -123,25 +124,25 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_sdk_is_missing() {
-        let of_sdk: BTreeSet<PathBuf> = there_are("plugins/sdk");
+    fn projects_have_all_files_of_the_sdk() {
+        let sdk: BTreeSet<PathBuf> = source_files("plugins/sdk");
         let below = |path: &Path| path.strip_prefix("vendor/gauged-plugin").map(Path::to_owned).ok();
-        assert_eq!(paths(&[SDK]).iter().filter_map(|path| below(path)).collect::<BTreeSet<_>>(), of_sdk);
+        assert_eq!(paths(&[SDK]).iter().filter_map(|path| below(path)).collect::<BTreeSet<_>>(), sdk);
     }
 
     #[test]
-    fn nothing_of_a_project_is_missing() {
+    fn projects_have_all_files_of_their_scaffold() {
         for (groups, directory) in [(PYTHON, "scaffold/python"), (JAVASCRIPT, "scaffold/javascript"), (C, "scaffold/c")]
         {
             let hidden = |path: PathBuf| if path == Path::new("gitignore") { ".gitignore".into() } else { path };
-            let mut there: BTreeSet<PathBuf> = there_are(directory).into_iter().map(hidden).collect();
-            there.insert("wit/gauged.wit".into());
-            assert_eq!(paths(groups), there, "{directory}");
+            let mut expected: BTreeSet<PathBuf> = source_files(directory).into_iter().map(hidden).collect();
+            expected.insert("wit/gauged.wit".into());
+            assert_eq!(paths(groups), expected, "{directory}");
         }
     }
 
     #[test]
-    fn all_of_one_language_are_alike() {
+    fn projects_of_all_languages_have_common_files() {
         for groups in [RUST, PYTHON, JAVASCRIPT, C] {
             for common in ["README.md", "build.sh", "test.sh", ".gitignore", "wit/gauged.wit"] {
                 assert!(paths(groups).contains(Path::new(common)), "{common} is not in {:?}", paths(groups));
