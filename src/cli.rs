@@ -1,7 +1,7 @@
 //! The command line. The values that it overrides are merged with the configuration file in `config`.
 
 pub mod check;
-pub mod plugin;
+mod plugin;
 pub mod error;
 mod output;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use self::plugin::PluginCommand;
+use self::plugin::PluginCommand;
 use crate::config::{Overrides, parse_interval};
 use crate::hostname;
 use crate::sink::Style;

@@ -134,19 +134,19 @@ impl Config {
         overrides: &Overrides,
     ) -> Result<(), Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut wrong = |name: &str, message| {
+        let mut problem = |name: &str, message| {
             problems.push(Problem { file: PathBuf::from("environment"), line: None, key: format!("${name}"), message });
         };
         if let Some(name) = environment(HOSTNAME_VARIABLE).filter(|_| overrides.hostname.is_none()) {
             match hostname::check(&name) {
                 Ok(()) => self.hostname = HostnameSource::Fixed(name),
-                Err(why) => wrong(HOSTNAME_VARIABLE, why),
+                Err(why) => problem(HOSTNAME_VARIABLE, why),
             }
         }
         if let Some(level) = environment(LOG_VARIABLE) {
             match LogLevel::parse(&level) {
                 Ok(level) => self.log.level = level,
-                Err(why) => wrong(LOG_VARIABLE, why),
+                Err(why) => problem(LOG_VARIABLE, why),
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }

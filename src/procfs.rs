@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_larger_than_the_buffer_is_read_whole() {
+    fn files_larger_than_the_buffer_are_read_whole() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let content: Vec<u8> = (b'a'..=b'w').cycle().take(3 * INITIAL_BYTES).collect();
         fs::write(root.path().join("stat"), &content).expect("written");

@@ -7,6 +7,7 @@ use super::output::print;
 use crate::config::{Config, Overrides};
 
 /// Checks the configuration. The exit code is 0 if it is valid and no file of the working directory is refused, otherwise 2.
+#[must_use]
 pub fn run(overrides: &Overrides) -> ExitCode {
     let config = match Config::load(overrides) {
         Ok(config) => config,

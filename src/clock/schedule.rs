@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn no_tick_repeats_after_the_clock_is_set_back() {
+    fn no_tick_repeats_after_clock_is_set_back() {
         let mut schedule = Schedule::new(ms(1000));
         let first = schedule.next(ms(9500));
         schedule.serve(first, ms(10_000));

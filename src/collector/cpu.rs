@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn guest_time_is_not_counted_twice_and_steal_is_busy() {
+    fn guest_time_counts_once_and_steal_is_busy() {
         let before = times(&[0; 10]);
         let now = times(&[30, 10, 10, 20, 10, 5, 5, 10, 20, 5]);
         let shares = shares(&before, &now).expect("time has passed");

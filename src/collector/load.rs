@@ -29,7 +29,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Opens nothing yet.
+    /// Makes the collector. The file is opened at the first tick.
     pub(super) fn new(config: &Config) -> Self {
         Self { file: KeptFile::whole(&config.root, LOADAVG) }
     }

@@ -33,7 +33,7 @@ pub(super) const METRICS: &[Descriptor] = &[
     bytes("swap", "total", "Swap space."),
     bytes("swap", "used", "Swap space in use."),
     bytes("swap", "free", "Swap space not in use."),
-    Descriptor::gauge("swap", "percent", "%", "Swap space in use, of the total; 0 where there is none.", MEMINFO),
+    Descriptor::gauge("swap", "percent", "%", "Swap space in use, of the total; 0 without swap space.", MEMINFO),
     Descriptor::counter("swap", "sin", "By", "Read from swap since boot.", VMSTAT),
     Descriptor::counter("swap", "sout", "By", "Written to swap since boot.", VMSTAT),
 ];
@@ -49,7 +49,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Opens nothing yet.
+    /// Makes the collector. The files are opened at the first tick.
     pub(super) fn new(config: &Config) -> Self {
         let root = &config.root;
         Self {

@@ -154,7 +154,7 @@ impl RuleCheck {
         match (number(metric.value), before.as_ref().and_then(number)) {
             (None, _) => self.violation("kind", id, |id| format!("{id} is described as a counter, but is {is}")),
             (Some(now), _) if now < 0.0 => {
-                self.violation("kind", id, |id| format!("{id} is a counter, but is negative"))
+                self.violation("kind", id, |id| format!("{id} is a counter, but is negative"));
             }
             (Some(now), Some(before)) if now < before => {
                 self.violation("backwards", id, |id| format!("{id} is a counter, but fell from {before} to {now}"));

@@ -42,14 +42,14 @@ pub struct Arguments {
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let Arguments { target, runs, interval, json } = arguments;
     let OpenedPlugin { name, config, mut plugin } = target.open().await?;
-    let test = TestRuns::run(&mut plugin, runs as usize, interval).await;
-    let lines = plugin.lines(&test.missing_grants());
-    let report = Report { name, config, interval, plugin, test, lines };
+    let results = TestRuns::run(&mut plugin, runs as usize, interval).await;
+    let lines = plugin.lines(&results.missing_grants());
+    let report = Report { name, config, interval, plugin, results, lines };
     match OutputFormat::new(json) {
         OutputFormat::Text => print(&report.text())?,
         OutputFormat::Json => print_json(&report.json())?,
     }
-    Ok(if report.test.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.results.has_passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The results of the runs. A pair has the number of the run, from 1; 0 is the start of the plugin.
@@ -70,15 +70,15 @@ struct TestRuns {
 
 impl TestRuns {
     async fn run(plugin: &mut LoadedPlugin, runs: usize, interval: Duration) -> Self {
-        let mut test = Self { runs, ..Self::default() };
+        let mut results = Self { runs, ..Self::default() };
         let mut rules = RuleCheck::new(&plugin.about);
         match plugin.configure().await {
-            Ok(needs) => test.needs = needs,
-            Err(failure) => test.failures.push((0, failure)),
+            Ok(needs) => results.needs = needs,
+            Err(failure) => results.failures.push((0, failure)),
         }
-        test.record(0, plugin.seen());
+        results.record(0, plugin.seen());
         // A plugin that fails to start is not run, unless it is only unavailable.
-        let is_usable = test.failures.iter().all(|(_, failure)| matches!(failure, Failure::Unavailable(_)));
+        let is_usable = results.failures.iter().all(|(_, failure)| matches!(failure, Failure::Unavailable(_)));
         let runs = if is_usable { runs } else { 0 };
         let mut due = Instant::now();
         // Whether the instance is new since the last result. An unavailable plugin keeps its new counters for the next call.
@@ -88,26 +88,26 @@ impl TestRuns {
             due = (due + interval).max(Instant::now());
             let CallOutcome { result, took, is_first, memory_bytes } = plugin.measure().await;
             is_new_instance |= is_first;
-            test.took.push(took);
-            test.memory_bytes = test.memory_bytes.max(memory_bytes);
-            test.record(run, plugin.seen());
+            results.took.push(took);
+            results.memory_bytes = results.memory_bytes.max(memory_bytes);
+            results.record(run, plugin.seen());
             match result {
                 Ok(usable) => {
                     rules.check_run(run, &usable, std::mem::take(&mut is_new_instance));
-                    test.sample = Some(usable);
+                    results.sample = Some(usable);
                 }
                 Err(failure) => {
                     let is_disabled = matches!(failure, Failure::Disabled(_));
-                    test.failures.push((run, failure));
+                    results.failures.push((run, failure));
                     if is_disabled {
                         break;
                     }
                 }
             }
         }
-        test.took.sort_unstable();
-        test.violations = rules.finish();
-        test
+        results.took.sort_unstable();
+        results.violations = rules.finish();
+        results
     }
 
     fn record(&mut self, run: usize, mut observations: Observations) {
@@ -148,31 +148,35 @@ struct Report {
     config: PluginConfig,
     interval: Duration,
     plugin: LoadedPlugin,
-    test: TestRuns,
+    results: TestRuns,
     /// The lines of its table with the missing grants.
     lines: Vec<String>,
 }
 
 impl Report {
     fn text(&self) -> String {
-        let Self { name, config, interval, plugin, test, lines } = self;
+        let Self { name, config, interval, plugin, results, lines } = self;
         let interval = humantime::format_duration(*interval);
-        let mut text = match &test.sample {
+        let mut text = match &results.sample {
             Some(usable) => encoded(usable, Style::Pretty),
             None => String::new(),
         };
         let (version, hash) = (&plugin.about.version, &plugin.hash()[..8]);
-        let _ =
-            writeln!(text, "{name} {version} ({hash}): {} of {} runs, {interval} apart", test.took.len(), test.runs);
+        let _ = writeln!(
+            text,
+            "{name} {version} ({hash}): {} of {} runs, {interval} apart",
+            results.took.len(),
+            results.runs
+        );
         let mut facts = Vec::new();
-        if let Some(times) = test.times() {
+        if let Some(times) = results.times() {
             let [least, median, most] = times.map(milliseconds);
             let timeout = humantime::format_duration(config.timeout);
             facts.push(("time of a run", format!("{least} to {most}, median {median}; at most {timeout}")));
-            let (held, most) = (size(test.memory_bytes), size(config.memory_bytes));
+            let (held, most) = (size(results.memory_bytes), size(config.memory_bytes));
             facts.push(("memory", format!("{held}; at most {most}")));
         }
-        if let Some(usable) = &test.sample {
+        if let Some(usable) = &results.sample {
             let metrics: usize = usable.modules.iter().map(Module::len).sum();
             facts.push(("metrics", format!("{metrics}, modules: {}", usable.modules.len())));
         }
@@ -184,50 +188,53 @@ impl Report {
         if !lines.is_empty() {
             let _ = write!(text, "\nconfiguration with the missing grants\n\n{}", configuration_text(name, lines));
         }
-        text += if test.has_passed() { "\ntest passed\n" } else { "\ntest failed\n" };
+        text += if results.has_passed() { "\ntest passed\n" } else { "\ntest failed\n" };
         text
     }
 
     fn append_findings(&self, text: &mut String) {
-        let test = &self.test;
+        let results = &self.results;
         let mut section = |title: &str, rows: Vec<Vec<String>>| {
             if !rows.is_empty() {
                 let _ = write!(text, "\n{title}\n{}", table(rows));
             }
         };
-        let messages = test.messages.iter().flat_map(|(run, observations)| {
+        let messages = results.messages.iter().flat_map(|(run, observations)| {
             let row = |message: &Message| vec![at(*run), message.level.to_owned(), message.text.clone()];
             let more = (observations.more_messages > 0)
                 .then(|| vec![at(*run), String::new(), format!("{} more messages", observations.more_messages)]);
             observations.messages.iter().map(row).chain(more).collect::<Vec<_>>()
         });
         section("log", messages.collect());
-        section("failures", test.failures.iter().map(|(run, failure)| vec![at(*run), failure_text(failure)]).collect());
-        section("denied", test.denied.iter().map(|denial| vec![denial_text(denial)]).collect());
-        let violations = test.violations.iter().map(|Violation { text, runs, .. }| {
+        section(
+            "failures",
+            results.failures.iter().map(|(run, failure)| vec![at(*run), failure_text(failure)]).collect(),
+        );
+        section("denied", results.denied.iter().map(|denial| vec![denial_text(denial)]).collect());
+        let violations = results.violations.iter().map(|Violation { text, runs, .. }| {
             vec![text.clone(), if *runs > 1 { format!("in {runs} runs") } else { String::new() }]
         });
         section("violations of the plugin rules", violations.collect());
         let is_not_granted = |need: &&Need| !matches!(need.granted, Granted::ToAll | Granted::ByConfiguration);
-        let missing: Vec<Need> = test.needs.iter().filter(is_not_granted).cloned().collect();
+        let missing: Vec<Need> = results.needs.iter().filter(is_not_granted).cloned().collect();
         if !missing.is_empty() {
             let _ = write!(text, "\nneeds\n{}", needs_table(&missing));
         }
     }
 
     fn json(&self) -> Value {
-        let Self { name, config, plugin, test, lines, .. } = self;
-        let sample = test.sample.as_ref().map(|usable| {
+        let Self { name, config, plugin, results, lines, .. } = self;
+        let sample = results.sample.as_ref().map(|usable| {
             let sample: Value = serde_json::from_str(&encoded(usable, Style::Line)).unwrap_or_default();
             sample
         });
-        let messages = test.messages.iter().flat_map(|(run, observations)| {
+        let messages = results.messages.iter().flat_map(|(run, observations)| {
             observations
                 .messages
                 .iter()
                 .map(move |message| json!({ "run": run, "level": message.level, "text": message.text }))
         });
-        let failures = test.failures.iter().map(|(run, failure)| {
+        let failures = results.failures.iter().map(|(run, failure)| {
             let kind = match failure {
                 Failure::Fault(Fault { kind, .. }) => kind.name(),
                 Failure::Unavailable(_) => "unavailable",
@@ -235,7 +242,7 @@ impl Report {
             };
             json!({ "run": run, "kind": kind, "text": failure_text(failure) })
         });
-        let violations = test
+        let violations = results
             .violations
             .iter()
             .map(|Violation { kind, text, runs, .. }| json!({ "kind": kind, "text": text, "runs": runs }));
@@ -243,21 +250,21 @@ impl Report {
             "name": name,
             "version": plugin.about.version,
             "sha256": plugin.hash(),
-            "passed": test.has_passed(),
-            "runs": test.took.len(),
+            "passed": results.has_passed(),
+            "runs": results.took.len(),
             "sample": sample,
-            "seconds": test.times().map(|[least, median, most]| json!({
+            "seconds": results.times().map(|[least, median, most]| json!({
                 "min": least.as_secs_f64(), "median": median.as_secs_f64(), "max": most.as_secs_f64(),
                 "limit": config.timeout.as_secs_f64(),
             })),
-            "memory_bytes": test.memory_bytes,
+            "memory_bytes": results.memory_bytes,
             "memory_limit_bytes": config.memory_bytes,
             "messages": messages.collect::<Vec<_>>(),
-            "more_messages": test.messages.iter().map(|(_, observations)| observations.more_messages).sum::<u64>(),
+            "more_messages": results.messages.iter().map(|(_, observations)| observations.more_messages).sum::<u64>(),
             "failures": failures.collect::<Vec<_>>(),
-            "denied": test.denied.iter().map(denial_text).collect::<Vec<_>>(),
+            "denied": results.denied.iter().map(denial_text).collect::<Vec<_>>(),
             "violations": violations.collect::<Vec<_>>(),
-            "needs": test.needs.iter().map(need_json).collect::<Vec<_>>(),
+            "needs": results.needs.iter().map(need_json).collect::<Vec<_>>(),
             "configuration": configuration_lines(name, lines),
         })
     }
