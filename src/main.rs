@@ -53,8 +53,13 @@ fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Res
         }
     };
     let _log = Log::start(config.log)?;
-    for Refusal { path, reason, remedy } in &config.refusals {
-        tracing::warn!(path = %path.display(), reason, remedy, "file of the working directory refused");
+    for Refusal { path, reason, remedy, is_present } in &config.refusals {
+        let path = path.display();
+        if *is_present {
+            tracing::warn!(%path, reason, remedy, "file of the working directory refused");
+        } else {
+            tracing::info!(%path, reason, remedy, "file of the working directory refused");
+        }
     }
     process::raise_descriptor_limit();
     drop(guard);

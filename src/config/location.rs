@@ -7,6 +7,9 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use rustix::process::{getegid, geteuid};
 
@@ -23,6 +26,9 @@ const PLUGINS: &str = "plugins";
 const GROUP_WRITABLE: u32 = 0o020;
 const WORLD_WRITABLE: u32 = 0o002;
 
+/// How long the file system may take to show who owns a file: longer than a disk that spins up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A file of the working directory that is not used, because somebody else can change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -32,6 +38,8 @@ pub struct Refusal {
     pub reason: String,
     /// How to have it used all the same.
     pub remedy: &'static str,
+    /// Whether it exists. A directory that does not exist is no error, but nobody can create it for a running agent.
+    pub is_present: bool,
 }
 
 impl fmt::Display for Refusal {
@@ -43,18 +51,18 @@ impl fmt::Display for Refusal {
 /// The configuration file where the command line names none: the first of the default files that exists. A file that
 /// exists and cannot be read is an error later, not a reason to look further.
 pub(super) fn find_file(refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
-    let exists = |path: &Path| !path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     let local = Path::new(LOCAL_FILE);
     if exists(local) {
-        match check_private(local) {
+        match check_private(local, "name it with --config, or take the write permission of others away") {
             Ok(()) => return Some(local.to_owned()),
-            Err(reason) => {
-                let remedy = "name it with --config, or take the write permission of others away";
-                refusals.push(Refusal { path: local.to_owned(), reason, remedy });
-            }
+            Err(refusal) => refusals.push(refusal),
         }
     }
     Some(PathBuf::from(HOST_FILE)).filter(|path| exists(path))
+}
+
+fn exists(path: &Path) -> bool {
+    !path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The plugins directory where nothing names one: beside the configuration file, otherwise in the working directory. None
@@ -62,31 +70,55 @@ pub(super) fn find_file(refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
 pub(super) fn find_plugins(file: Option<&Path>, refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
     let parent = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let plugins = parent.join(PLUGINS);
-    if !parent.as_os_str().is_empty() {
+    if !is_working_directory(parent) {
         return Some(plugins);
     }
-    match check_private(&plugins) {
-        Ok(()) => Some(plugins),
-        Err(reason) => {
-            let remedy = "name it with --plugins, or take the write permission of others away, and restart the agent";
-            refusals.push(Refusal { path: plugins, reason, remedy });
-            None
-        }
+    let remedy = "name it with --plugins, or take the write permission of others away, and restart the agent";
+    check_private(&plugins, remedy).map_err(|refusal| refusals.push(refusal)).ok().map(|()| plugins)
+}
+
+/// Whether a configuration file's directory is the working directory, however it is written.
+fn is_working_directory(parent: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    parent.as_os_str().is_empty() || identity(parent).is_some_and(|parent| Some(parent) == identity(Path::new(".")))
+}
+
+/// Whether only root and the agent's user can change a file of the working directory. A dead mount holds up a thread, and
+/// not the agent.
+fn check_private(path: &Path, remedy: &'static str) -> Result<(), Refusal> {
+    let refusal = |reason, is_present| Refusal { path: path.to_owned(), reason, remedy, is_present };
+    let (sender, examined) = mpsc::channel();
+    let examine = {
+        let path = path.to_owned();
+        move || sender.send(examine(&path).map_err(|reason| (reason, exists(&path))))
+    };
+    thread::Builder::new()
+        .name("examine".to_owned())
+        .spawn(examine)
+        .map_err(|error| refusal(format!("it cannot be examined: {error}"), true))?;
+    match examined.recv_timeout(PATIENCE) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err((reason, true))) => Err(refusal(reason, true)),
+        Ok(Err((reason, false))) => Err(refusal(format!("it does not exist, and {reason}"), false)),
+        Err(_) => Err(refusal("it cannot be examined: its file system does not respond".to_owned(), true)),
     }
 }
 
-/// Whether only root and the agent's user can change a file of the working directory: the file, what it links to, and the
-/// directory. A file that does not exist is private when the directory is.
+/// Whether only root and the agent's user can change the file, what it links to, and the directories of both. A file that
+/// does not exist is private when the directory is.
 ///
 /// # Errors
 ///
 /// Who else can change what: the end of a sentence that begins with the file.
-fn check_private(path: &Path) -> Result<(), String> {
+fn examine(path: &Path) -> Result<(), String> {
     let user = Identity::own();
+    // Of a file that is not a link this is the working directory again.
+    let target_directory = || fs::metadata(fs::canonicalize(path)?.parent().unwrap_or(Path::new("/")));
     for (subject, metadata) in [
         ("its directory", fs::metadata(".")),
         ("it", fs::symlink_metadata(path)),
         ("the file that it links to", fs::metadata(path)),
+        ("the directory of the file that it links to", target_directory()),
     ] {
         match metadata {
             Ok(metadata) => user.check(&metadata).map_err(|why| format!("{subject} {why}"))?,

@@ -16,8 +16,9 @@ mod once; // one sample, and what becomes of it
 mod natives; // what the agent measures by itself, on many machines
 mod allocations; // what a tick asks of memory
 mod psutil; // the same, held against psutil
-mod run; // ticks, signals, output that is not read
+mod run; // ticks, the end, output that is not read
 mod configuration; // files, words, and everything that is wrong with them
+mod working_directory; // files that others can write to
 mod hot_load; // files that come, change and go
 mod races; // files that change while they are read, called, or changed already
 mod bad_files; // files that are not plugins
