@@ -17,6 +17,7 @@ mod natives; // what the agent measures by itself, on many machines
 mod allocations; // what a tick asks of memory
 mod psutil; // the same, held against psutil
 mod run; // ticks, the end, output that is not read
+mod signals; // signals that do not end the agent
 mod configuration; // files, words, and everything that is wrong with them
 mod working_directory; // files that others can write to
 mod hot_load; // files that come, change and go
