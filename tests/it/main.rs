@@ -20,6 +20,7 @@ mod run; // ticks, the end, output that is not read
 mod signals; // signals that do not end the agent
 mod configuration; // files, words, and everything that is wrong with them
 mod working_directory; // files that others can write to
+mod hostname; // the name of the host, and its changes
 mod hot_load; // files that come, change and go
 mod races; // files that change while they are read, called, or changed already
 mod bad_files; // files that are not plugins
