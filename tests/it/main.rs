@@ -18,6 +18,7 @@ mod allocations; // what a tick asks of memory
 mod psutil; // the same, held against psutil
 mod run; // ticks, the end, output that is not read
 mod signals; // signals that do not end the agent
+mod log; // the form of log lines, and texts that look like some
 mod configuration; // files, words, and everything that is wrong with them
 mod working_directory; // files that others can write to
 mod hostname; // the name of the host, and its changes
