@@ -62,7 +62,7 @@ fn process_status(pid: Pid) -> Option<(u32, BTreeMap<String, String>)> {
 }
 
 /// Waits for the agent's one compiler process, once it compiles.
-fn wait_compiler(agent: &Agent) -> Pid {
+pub fn wait_compiler(agent: &Agent) -> Pid {
     let is_compiler = |pid: &Pid| process_status(*pid).is_some_and(|(_, status)| status["Name"] == "gauged-compile");
     let mut compiler = None;
     wait_until("a compiler process", || {

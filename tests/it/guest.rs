@@ -138,6 +138,14 @@ impl Guest {
         self
     }
 
+    /// Returns the error `denied` from `configure`: the number of the capability's case in the interface, what is to be
+    /// granted, and the reason.
+    pub fn denied(mut self, case: u32, grant: &str, reason: &str) -> Self {
+        let (grant, reason) = (self.text(grant), self.text(reason));
+        self.words(CONFIGURE_RESULT, &[1, 2, case, grant.0, grant.1, reason.0, reason.1]);
+        self
+    }
+
     /// Adds a second metric, whose value is 0.
     pub fn second(mut self, name: &str) -> Self {
         let name = self.text(name);

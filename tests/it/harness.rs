@@ -221,6 +221,11 @@ impl Agent {
         sample
     }
 
+    /// Whether the agent has closed its output without a sample.
+    pub fn has_no_sample(&mut self) -> bool {
+        self.samples.is_empty() && self.lines.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Disconnected)
+    }
+
     /// Waits for the next sample that meets a condition.
     pub fn wait(&mut self, condition: impl Fn(&Sample) -> bool) -> Sample {
         let until = Instant::now() + DEADLINE;

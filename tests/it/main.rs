@@ -16,6 +16,7 @@ mod once; // one sample, and what becomes of it
 mod natives; // what the agent measures by itself, on many machines
 mod allocations; // what a tick asks of memory
 mod psutil; // the same, held against psutil
+mod incomplete; // one sample that is not complete, and its exit code
 mod run; // ticks, the end, output that is not read
 mod signals; // signals that do not end the agent
 mod log; // the form of log lines, and texts that look like some
