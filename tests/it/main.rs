@@ -11,6 +11,8 @@ mod guest; // plugins written in WebAssembly's text format
 mod server; // what guests connect to
 #[cfg(target_os = "linux")]
 mod apart; // namespaces for a test that needs mounts or a network of its own
+#[cfg(target_os = "linux")]
+mod fuse; // file systems that respond, fail or hang
 
 mod once; // one sample, and what becomes of it
 mod natives; // what the agent measures by itself, on many machines
@@ -34,7 +36,9 @@ mod capabilities; // what a guest gets of the host
 mod http; // what a guest gets of HTTP servers
 mod net; // what a guest gets of other servers
 #[cfg(target_os = "linux")]
-mod stuck; // file systems that do not answer
+mod stuck; // file systems that do not answer, read by plugins
+#[cfg(target_os = "linux")]
+mod stuck_plugins; // plugins and a cache on file systems that fail or do not answer
 #[cfg(target_os = "linux")]
 mod names; // what names lead to, and resolvers that do not answer
 mod plugin_command; // gauged plugin inspect, test, list, new

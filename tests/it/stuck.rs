@@ -1,17 +1,16 @@
-//! Dead mounts: real file systems (FUSE) whose server never responds.
+//! Dead mounts that plugins read: real file systems (FUSE) whose server never responds.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
 use crate::apart::{Refused, apart};
 use crate::capabilities::file_guest_as;
 use crate::first_party::built;
+use crate::fuse::DeadMount;
 use crate::guest::Guest;
 use crate::harness::{Sample, Setup, plugin_metric, repository, value};
 use crate::natives::overlay;
@@ -28,38 +27,6 @@ const ALL_PERMITS: u64 = 128;
 
 /// The most threads that an agent has besides stuck ones: its own, and some that have just finished an operation.
 const OTHER_THREADS: u64 = 20;
-
-/// A mount whose server reads no request. Every operation on it waits until the server is closed, at the latest on drop.
-struct DeadMount {
-    at: PathBuf,
-    server: Option<OwnedFd>,
-}
-
-impl DeadMount {
-    fn over(directory: &Path) -> Result<Self, Refused> {
-        let device = "/dev/fuse";
-        let refused = |what: &str, error| Refused(format!("{what}: {error}"));
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let server = rustix::fs::open(device, flags, Mode::empty()).map_err(|error| refused(device, error))?;
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
-        let options = std::ffi::CString::new(options).expect("no NUL");
-        mount("none", directory, "fuse", MountFlags::NOSUID | MountFlags::NODEV, &*options)
-            .map_err(|error| refused("mount", error))?;
-        Ok(Self { at: directory.to_owned(), server: Some(server) })
-    }
-
-    /// Closes the server: waiting operations end with an error.
-    fn end(&mut self) {
-        self.server = None;
-    }
-}
-
-impl Drop for DeadMount {
-    fn drop(&mut self) {
-        self.end();
-        let _ = unmount(&self.at, UnmountFlags::DETACH);
-    }
-}
 
 /// A mount that responds.
 struct LiveMount(PathBuf);
