@@ -28,6 +28,7 @@ mod hostname; // the name of the host, and its changes
 mod hot_load; // files that come, change and go
 mod races; // files that change while they are read, called, or changed already
 mod bad_files; // files that are not plugins
+mod crowd; // thousands of them
 mod hostile; // plugins that do their worst, and what the others notice: nothing
 mod faults; // plugins that fail or have nothing to say, and what becomes of them
 mod compile; // plugins that are hard to compile, and how compilers end
