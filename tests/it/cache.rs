@@ -196,6 +196,44 @@ fn unwritable_cache_is_reported_once() {
 }
 
 #[test]
+fn removed_cache_directory_is_created_again() {
+    let (setup, _) = host_with_entry();
+    let mut agent = setup.start(&["--interval", "100ms"]);
+    agent.wait(|sample| value(sample, "one").is_some());
+    for (count, name) in (1..).zip(["two", "three"]) {
+        fs::remove_dir_all(setup.cache()).expect("removed");
+        Guest::new(name).install(&setup.plugin(&format!("{name}.wasm")));
+        let sample = agent.wait(|sample| value(sample, name).is_some());
+        assert_eq!(counts(&sample), (count, 1), "{}", agent.log());
+        // Entries are written after the plugins serve, and renamed when they are complete.
+        let is_entry =
+            |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.path().extension().is_none());
+        wait_until("an entry", || fs::read_dir(setup.cache()).is_ok_and(|mut entries| entries.any(is_entry)));
+        assert_eq!(fs::metadata(setup.cache()).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+    assert!(!agent.log().contains("WARN"), "{}", agent.log());
+    agent.terminate();
+    let (sample, log) = setup.once();
+    assert_eq!(counts(&sample), (2, 1), "the entry of the last one is found: {log}");
+}
+
+#[test]
+fn cache_is_used_again_once_it_is_repaired() {
+    let (setup, _) = host_with_entry();
+    fs::set_permissions(setup.cache(), fs::Permissions::from_mode(0o755)).expect("set");
+    let mut agent = setup.start(&["--interval", "100ms"]);
+    let sample = agent.wait(|sample| value(sample, "one").is_some());
+    assert_eq!(counts(&sample), (1, 0), "{}", agent.log());
+    agent.wait_log("artifact cache problem");
+    fs::set_permissions(setup.cache(), fs::Permissions::from_mode(0o700)).expect("set");
+    // The same content as that of the entry.
+    fs::copy(setup.plugin("one.wasm"), setup.path("two")).expect("copied");
+    fs::rename(setup.path("two"), setup.plugin("two.wasm")).expect("renamed");
+    agent.wait(|sample| counts(sample) == (1, 1));
+    assert_eq!(agent.log().matches("artifact cache problem").count(), 1, "{}", agent.log());
+}
+
+#[test]
 fn old_and_excess_entries_are_removed() {
     let (setup, entry) = host_with_entry();
     let day = Duration::from_secs(24 * 60 * 60);
