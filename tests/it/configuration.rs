@@ -83,6 +83,58 @@ fn invalid_toml_is_reported_by_line() {
     );
 }
 
+/// The exit code and the errors of `gauged check` for a configuration file.
+fn check_file(setup: &Setup, file: &str) -> (Option<i32>, String) {
+    let output = setup.run(&["check", "--config", file]);
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+}
+
+#[test]
+fn many_unknown_keys_are_all_reported() {
+    const KEYS: usize = 100_000;
+    let text: String = (0..KEYS).map(|number| format!("k{number}=1\n")).collect();
+    let setup = Setup::with_config(&text);
+    let (code, errors) = check_file(&setup, "gauged.toml");
+    assert_eq!((code, errors.lines().count()), (Some(2), KEYS));
+    assert!(errors.starts_with("gauged.toml:1: k0: unknown key; remove it, or use one of "), "{}", &errors[..100]);
+    assert!(errors.lines().last().is_some_and(|line| line.starts_with("gauged.toml:100000: k99999: unknown key")));
+}
+
+#[test]
+fn file_that_is_no_configuration_is_reported() {
+    let setup = Setup::new();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, setup.path("pipe"), mode).expect("made");
+    std::fs::create_dir(setup.path("directory")).expect("created");
+    let _socket = std::os::unix::net::UnixListener::bind(setup.path("socket")).expect("bound");
+    std::fs::write(setup.path("large"), "# filler\n".repeat((2 << 20) / 9)).expect("written");
+    std::fs::write(setup.path("binary"), [0xff, 0xfe, 0]).expect("written");
+    let too_large = "it is larger than 1 MiB";
+    for (file, reason) in [
+        ("pipe", "it is not a regular file"),
+        ("/dev/zero", "it is not a regular file"),
+        ("directory", "it is not a regular file"),
+        ("socket", "No such device or address (os error 6)"),
+        ("large", too_large),
+        ("binary", "stream did not contain valid UTF-8"),
+        ("missing", "No such file or directory (os error 2)"),
+    ] {
+        let expected =
+            format!("{file}: failed to read it: {reason}; name a readable file with --config, or leave it out\n");
+        assert_eq!(check_file(&setup, file), (Some(2), expected));
+        let output = setup.run(&["--once", "--config", file]);
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{file}");
+    }
+    // As the file of the working directory, too.
+    std::fs::rename(setup.path("pipe"), setup.path("gauged.toml")).expect("renamed");
+    let output = setup.run(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).starts_with("gauged.toml: failed to read it: it is not a regular file")
+    );
+    assert_eq!(check_file(&setup, "/dev/null").0, Some(0), "an empty file");
+}
+
 #[test]
 fn plugin_interval_must_be_a_multiple() {
     check(
