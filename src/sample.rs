@@ -161,13 +161,6 @@ impl Module {
     }
 
     /// Appends a metric with labels.
-    ///
-    /// ```
-    /// let mut module = gauged::sample::Module::new("filesystem");
-    /// module.push_labelled("free_bytes", &[("mount", "/")].into(), 4096);
-    /// let metric = module.metrics().next().expect("one metric");
-    /// assert_eq!((metric.name, metric.key), ("free_bytes", r#"free_bytes{mount="/"}"#));
-    /// ```
     pub fn push_labelled(&mut self, name: &str, labels: &Labels, value: impl Into<Value>) {
         let at = self.values.len();
         if !self.keys.matches(at, name, labels) {
