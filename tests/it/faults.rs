@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::guest::{COLLECT_RESULT, Guest, VALUE};
-use crate::harness::{Agent, Setup, fault_count, plugin_metric, value};
+use crate::harness::{Agent, Sample, Setup, fault_count, plugin_metric, value};
 
 /// An agent with the plugin that is tested, as `bad`, and one that works, as `good`.
 fn start(bad: &Guest, configuration: &str) -> (Setup, Agent) {
@@ -59,6 +59,45 @@ fn unsupported_plugin_is_disabled() {
     let sample = agent.next();
     assert_eq!(agent.plugin_log("bad").len(), 1, "{}", agent.log());
     assert_eq!(fault_count(&sample, "bad", "load"), 0.0, "`unsupported` is not a fault");
+}
+
+#[test]
+fn denied_plugin_without_a_table_is_idle() {
+    let setup = Setup::with_config("interval = \"200ms\"\n");
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    let bad = Guest::new("bad").denied(0, "/srv/x", "count files");
+    bad.install(&setup.plugin("bad.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait(|sample| value(sample, "good").is_some());
+    let state = |sample: &Sample| sample["agent"].get("plugin_state{plugin=\"bad\"}").cloned();
+    let sample = agent.wait(|sample| state(sample) == Some("idle".into()));
+    assert_eq!(plugin_metric(&sample, "plugin_file_rejected", "bad"), Some(0.0));
+    assert_eq!((&sample["agent"]["plugins_rejected"], fault_count(&sample, "bad", "load")), (&0.into(), 0.0));
+    let line = agent.wait_plugin_log("bad", 1).remove(0);
+    let expected = r#"reason="is missing the grant read = [\"/srv/x\"] to count files" remedy="write under [plugins.bad]: read = [\"/srv/x\"], and restart the agent""#;
+    assert!(line.contains(" INFO plugin idle plugin=bad ") && line.contains(expected), "{line}");
+    for _ in 0..5 {
+        assert_eq!(state(&agent.next()), Some("idle".into()));
+    }
+    assert_eq!(agent.plugin_log("bad").len(), 1, "{}", agent.log());
+    assert!(!agent.log().contains("WARN"), "{}", agent.log());
+
+    // A file that needs nothing takes its place.
+    Guest::new("bad").version("2.0.0").install(&setup.plugin("bad.wasm"));
+    let sample = agent.wait(|sample| value(sample, "bad").is_some());
+    assert_eq!(state(&sample), Some("up".into()));
+}
+
+#[test]
+fn denied_plugin_with_a_table_names_the_missing_line() {
+    let bad = Guest::new("bad").denied(2, "127.0.0.1:6379", "ask it");
+    let (_setup, mut agent) = start(&bad, "connect = [\"127.0.0.1:1\"]");
+    let line = agent.wait_plugin_log("bad", 1).remove(0);
+    let expected =
+        r#"remedy="write under [plugins.bad]: connect = [\"127.0.0.1:1\", \"127.0.0.1:6379\"], and restart the agent""#;
+    assert!(line.contains(" WARN plugin rejected plugin=bad ") && line.contains(expected), "{line}");
+    let sample = agent.wait(|sample| sample["agent"]["plugins_rejected"] == 1);
+    assert_eq!(sample["agent"]["plugin_state{plugin=\"bad\"}"], "rejected");
 }
 
 #[test]

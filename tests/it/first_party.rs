@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Setup, plugin_metric, repository};
+use crate::harness::{Sample, Setup, parse, plugin_metric, repository};
 
 /// A plugin's file as `plugins/build.sh` wrote it.
 pub fn built(name: &str) -> Vec<u8> {
@@ -32,6 +32,84 @@ fn built_plugins_run_and_keep_state() {
     for name in ["uptime", "hello"] {
         assert_eq!(plugin_metric(&sample, "plugin_up", name), Some(1.0));
     }
+}
+
+/// Copies all plugins that `plugins/build.sh` has built; returns their names.
+fn install_all(setup: &Setup) -> Vec<String> {
+    let files =
+        fs::read_dir(repository().join("plugins")).expect("readable").map(|entry| entry.expect("readable").path());
+    let wasm = files.filter(|file| file.extension().is_some_and(|extension| extension == "wasm"));
+    let names: Vec<String> =
+        wasm.map(|file| file.file_stem().expect("a name").to_string_lossy().into_owned()).collect();
+    for name in &names {
+        fs::write(setup.plugin(&format!("{name}.wasm")), built(name)).expect("copied");
+    }
+    assert!(names.len() > 10, "{names:?}; run plugins/build.sh first");
+    names
+}
+
+fn state<'a>(sample: &'a Sample, plugin: &str) -> &'a str {
+    sample["agent"][&format!("plugin_state{{plugin=\"{plugin}\"}}")].as_str().expect("a state")
+}
+
+#[test]
+fn all_plugins_start_without_a_warning() {
+    let setup = Setup::new();
+    let names = install_all(&setup);
+    let output = setup.run(&["--once"]);
+    let log = String::from_utf8(output.stderr).expect("text");
+    assert!(output.status.success(), "{log}");
+    assert!(log.lines().all(|line| line.contains(" INFO ")), "{log}");
+    let sample = parse(&String::from_utf8(output.stdout).expect("text"));
+    assert_eq!((&sample["agent"]["plugins_rejected"], &sample["agent"]["plugins_omitted"]), (&0.into(), &0.into()));
+    for name in &names {
+        let state = state(&sample, name);
+        // These need a table; whether a host has the subjects of the others is not known here.
+        let expected = match &**name {
+            "http_check" | "nginx" | "ports" | "redis" => &["idle"][..],
+            "hello" | "process" | "uptime" => &["up"],
+            _ => &["up", "disabled"],
+        };
+        assert!(expected.contains(&state), "{name} is {state}\n{log}");
+        assert_eq!(sample.contains_key(name), state == "up", "{name} is {state}\n{log}");
+        assert_eq!(plugin_metric(&sample, "plugin_up", name), Some(f64::from(u8::from(state == "up"))), "{name}");
+        assert_eq!(plugin_metric(&sample, "plugin_file_rejected", name), Some(0.0), "{name}");
+        let line = format!(" INFO plugin {} plugin={name} ", if state == "up" { "loaded" } else { state });
+        assert_eq!(log.matches(&line).count(), 1, "{line} in {log}");
+    }
+    // The exact lines to add are in the log.
+    for remedy in [
+        r#"remedy="write under [plugins.redis]: connect = [\"127.0.0.1:6379\"], and restart the agent""#,
+        r#"remedy="correct config under [plugins.http_check], and restart the agent""#,
+        r#"remedy="write under [plugins.process]: read = [\"/proc/*/stat\"], and restart the agent""#,
+    ] {
+        assert!(log.contains(remedy), "{remedy} in {log}");
+    }
+}
+
+#[test]
+fn tables_without_grants_are_warnings() {
+    let setup = Setup::with_config("[plugins.redis]\n[plugins.process]\n[plugins.http_check]\n");
+    for name in ["redis", "process", "http_check", "nginx"] {
+        fs::write(setup.plugin(&format!("{name}.wasm")), built(name)).expect("copied");
+    }
+    let output = setup.run(&["--once"]);
+    let log = String::from_utf8(output.stderr).expect("text");
+    let sample = parse(&String::from_utf8(output.stdout).expect("text"));
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    for (name, expected) in [("redis", "rejected"), ("process", "up"), ("http_check", "rejected"), ("nginx", "idle")] {
+        assert_eq!(state(&sample, name), expected, "{log}");
+    }
+    assert_eq!(sample["agent"]["plugins_rejected"], 2, "nginx has no table: {log}");
+    for line in [
+        " WARN plugin rejected plugin=redis ",
+        " WARN plugin rejected plugin=http_check ",
+        " WARN grants missing plugin=process count=1 reason=\"to count processes by state\" remedy=\"write under [plugins.process]: ",
+        "ERROR sample incomplete missing=\"http_check, redis\"",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{line} in {log}");
+    }
+    assert!(!log.lines().any(|line| line.contains("WARN") && line.contains("nginx")), "{log}");
 }
 
 #[test]
