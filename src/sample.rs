@@ -24,7 +24,7 @@ pub struct Sample {
 /// A named group of metrics. Ticks share the list of keys; each has its own values.
 #[derive(Debug, Clone)]
 pub struct Module {
-    /// The module's name; see [`is_name`].
+    /// The module's name; see `is_name`.
     pub name: Text,
     /// The keys of the metrics: at least as many as there are values.
     keys: Arc<Keys>,
@@ -34,7 +34,7 @@ pub struct Module {
 /// A metric of a module.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric<'a> {
-    /// The metric's name; see [`is_name`].
+    /// The metric's name; see `is_name`.
     pub name: &'a str,
     /// The labels in display order.
     pub labels: &'a [Label],

@@ -65,7 +65,7 @@ pub struct Labels(Option<Arc<[Label]>>);
 /// A label: it distinguishes metrics with the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Label {
-    /// The label's name; see [`is_label_name`](super::is_label_name).
+    /// The label's name; see `is_label_name`.
     pub name: Text,
     /// The label's value: any text.
     pub value: String,
