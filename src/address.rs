@@ -395,7 +395,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_parsed_without_panic(text in any::<String>()) {
+        fn arbitrary_text_does_not_panic(text in any::<String>()) {
             let _ = (Address::parse(&text), ConnectGrant::parse(&text), Origin::parse(&text), Origin::from_url(&text));
         }
 

@@ -423,13 +423,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_parsed_without_panic(text in any::<String>()) {
+        fn arbitrary_text_does_not_panic(text in any::<String>()) {
             let _ = parsed(&text);
         }
 
         /// Nearly valid texts: the lines of all problems are within the file.
         #[test]
-        fn any_key_and_value_is_parsed_without_panic(
+        fn arbitrary_keys_and_values_do_not_panic(
             lines in prop::collection::vec(
                 ("(interval|plugins|plugins\\.ä|plugins\\.a\\.(file|interval|memory|read|connect|fetch|config))",
                  "(\"[0-9a-zü/*.]{0,6}\"|[0-9.-]{1,4}|\\[\"[/a*.]{0,4}\"\\]|\\{ x = [0-9a-f]{1,3} \\})"),

@@ -242,7 +242,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_parsed_without_panic(bytes in any::<Vec<u8>>(), text in "(cpu[0-9]? ?|intr |ctxt |softirq |[0-9]{1,22}|[ x\n]){0,40}") {
+        fn arbitrary_bytes_do_not_panic(bytes in any::<Vec<u8>>(), text in "(cpu[0-9]? ?|intr |ctxt |softirq |[0-9]{1,22}|[ x\n]){0,40}") {
             fuzz(&bytes);
             fuzz(text.as_bytes());
         }

@@ -193,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_parsed_without_panic(text in "(physical id|cpu cores|cpu MHz|[:0-9a-z \n.]){0,60}") {
+        fn arbitrary_text_does_not_panic(text in "(physical id|cpu cores|cpu MHz|[:0-9a-z \n.]){0,60}") {
             fuzz(text.as_bytes());
         }
     }
