@@ -74,6 +74,8 @@ impl Directory {
         now: Instant,
         clock: SystemTime,
     ) -> Vec<Change> {
+        // Such a change settles when the entry responds again; until then nothing is to be waited for.
+        self.unsettled.retain(|name, _| !unresponsive.contains(name));
         let names: BTreeSet<&String> = listing.keys().chain(self.known.keys()).chain(self.unsettled.keys()).collect();
         let names: Vec<String> = names.into_iter().filter(|name| !unresponsive.contains(*name)).cloned().collect();
         names.into_iter().filter_map(|name| self.observe_entry(name, listing, now, clock)).collect()
@@ -214,6 +216,17 @@ mod tests {
             let changes = directory.observe(&Listing::new(), &unresponsive, start + wait * SETTLE_TIME, clock);
             assert_eq!(changes, [], "it is neither changed nor removed");
         }
+    }
+
+    #[test]
+    fn an_unresponsive_entry_is_not_waited_for() {
+        let (start, clock) = (Instant::now(), SystemTime::now());
+        let mut directory = Directory::default();
+        let new = listing(file(1, clock));
+        assert_eq!(directory.observe(&new, &BTreeSet::new(), start, clock), []);
+        let unresponsive = BTreeSet::from(["a.wasm".to_owned()]);
+        assert_eq!(directory.observe(&Listing::new(), &unresponsive, start + SETTLE_TIME, clock), []);
+        assert_eq!(directory.settles_at(), None, "it would be scanned without pause");
     }
 
     proptest! {
