@@ -1,22 +1,22 @@
-//! What failed is tried again after a pause: 1, 2, 4 … seconds, at most five minutes.
+//! The pauses before retries: 1, 2, 4 … seconds, at most five minutes.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
-/// The longest pause between two attempts: an operator who mends the cause sees the effect within five minutes.
+/// The longest pause: an operator who fixes the cause sees the effect within five minutes.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 
-/// Something that failed and is tried again after a pause, the longer the more often it has failed in a row. It has to
-/// do well for twice the pause before that counts as the end of the row: what fails at every other call is not well.
+/// The failures in a row, and the pause after the last one. Success ends the row when it lasts for twice the pause: a plugin
+/// that fails at every other call has not recovered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Backoff {
     failures: u32,
-    /// When the pause is over; none once it was decided not to wait any more.
+    /// The end of the pause; none before the first failure, or when the owner retries by itself.
     pub(super) at: Option<Instant>,
 }
 
 impl Backoff {
-    /// It has failed. Answers how long it is left alone.
+    /// Records a failure. Returns the pause.
     pub(super) fn record_failure(&mut self, now: Instant) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let pause = pause_after(self.failures);
@@ -24,7 +24,7 @@ impl Backoff {
         pause
     }
 
-    /// It did well.
+    /// Records a success.
     pub(super) fn record_success(&mut self, now: Instant) {
         if self.at.is_some_and(|at| now.saturating_duration_since(at) > 2 * pause_after(self.failures)) {
             *self = Self::default();
@@ -36,15 +36,15 @@ impl Backoff {
     }
 }
 
-/// How long to leave a plugin alone after so many faults in a row: 1, 2, 4 … seconds, at most [`MAX_PAUSE`].
-fn pause_after(faults: u32) -> Duration {
-    let doubled = 1_u64.checked_shl(faults.saturating_sub(1)).unwrap_or(u64::MAX);
+/// The pause after so many failures in a row.
+fn pause_after(failures: u32) -> Duration {
+    let doubled = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
     Duration::from_secs(doubled).min(MAX_PAUSE)
 }
 
-/// A pause, at most a tenth shorter: what failed at one moment, for one reason, does not come back at one moment.
+/// A pause up to a tenth shorter: plugins that failed together do not restart together.
 fn jittered(pause: Duration) -> Duration {
-    // The keys of std's hash tables are the randomness that is at hand; this needs no better one.
+    // The keys of std's hash tables are random enough for this.
     let random = RandomState::new().hash_one(pause);
     pause.saturating_sub(pause / 10 * u32::from(random.to_le_bytes()[0]) / u32::from(u8::MAX))
 }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fails_at_every_other_call_rests_longer_and_longer() {
+    fn alternating_failures_lengthen_the_pause() {
         let mut now = Instant::now();
         let mut backoff = Backoff::default();
         let pauses: Vec<u64> = (0..4)
@@ -73,26 +73,26 @@ mod tests {
     }
 
     #[test]
-    fn what_did_well_for_long_enough_starts_from_the_beginning() {
+    fn backoff_resets_after_stable_period() {
         let now = Instant::now();
         let mut backoff = Backoff::default();
         backoff.record_failure(now);
         let pause = backoff.record_failure(now);
-        let over = backoff.at.expect("a pause");
-        backoff.record_success(over + 2 * pause);
+        let end = backoff.at.expect("a pause");
+        backoff.record_success(end + 2 * pause);
         assert_eq!(backoff.failures, 2);
-        backoff.record_success(over + 2 * pause + Duration::from_millis(1));
+        backoff.record_success(end + 2 * pause + Duration::from_millis(1));
         assert_eq!(backoff.record_failure(now), Duration::from_secs(1));
     }
 
     #[test]
     fn pauses_double_up_to_five_minutes() {
-        let pauses: Vec<u64> = (1..=11).map(|faults| pause_after(faults).as_secs()).collect();
+        let pauses: Vec<u64> = (1..=11).map(|failures| pause_after(failures).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
     }
 
     #[test]
-    fn pauses_are_not_all_the_same() {
+    fn pauses_are_jittered() {
         let pause = Duration::from_secs(300);
         let pauses: Vec<Duration> = (0..100).map(|_| jittered(pause)).collect();
         assert!(pauses.iter().all(|jittered| (pause * 9 / 10..=pause).contains(jittered)));
@@ -101,9 +101,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pauses_never_shrink_and_are_bounded(faults in 0_u32..u32::MAX) {
-            prop_assert!(pause_after(faults) <= pause_after(faults + 1));
-            prop_assert!(pause_after(faults) <= MAX_PAUSE);
+        fn pauses_never_shrink_and_are_bounded(failures in 0_u32..u32::MAX) {
+            prop_assert!(pause_after(failures) <= pause_after(failures + 1));
+            prop_assert!(pause_after(failures) <= MAX_PAUSE);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The contract in `wit/`, as Rust.
+//! Rust bindings of the WIT in `wit/`.
 
 #![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated")]
 

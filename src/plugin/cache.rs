@@ -1,6 +1,6 @@
-//! The cache of compiled plugins, so that a start compiles nothing. An artifact is native code, and to load it is to trust
-//! it: it is loaded when the private directory of `entries` has it, unchanged, under a key made of the plugin's content, the
-//! engine and the agent's version. Whatever goes wrong here costs a compilation and a line in the log, never a plugin.
+//! The cache of compiled plugins, so that a start compiles nothing. An artifact is native code, so only a trusted one is
+//! loaded: unchanged, from the private directory of `entries`, under a key of the plugin's content, the engine and the agent's
+//! version. A problem of the cache costs a compilation and a log line, never a plugin.
 
 mod entries;
 
@@ -23,41 +23,41 @@ use super::engine::Engine;
 use super::fault::is_shortage;
 use super::sealed::{Hash, Sealed};
 
-/// How long the file system may take for one entry: an artifact of 30 MB from a disk that is just spinning up.
+/// How long one operation may take: an artifact of 30 MB from a disk that is spinning up.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many operations may hang at a time, each on a thread. While that many do, plugins are compiled instead.
+/// How many operations may hang at a time, each on a thread. Beyond that, plugins are compiled.
 const MAX_HUNG: usize = 4;
 
 /// How often the cache is pruned …
 const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// … and after how much new, lest many new plugins fill the disk in between.
+/// … and after how many new bytes: many new plugins must not fill the disk in between.
 const PRUNE_AFTER_BYTES: u64 = MAX_BYTES / 8;
 
-/// The cache. Its work is done on threads that may wait.
+/// The cache. Its operations run on blocking threads.
 #[derive(Clone)]
 pub(super) struct Cache(Arc<Inner>);
 
 struct Inner {
-    /// None where there is no place for it.
+    /// None where neither the configuration nor the environment names a directory.
     path: Option<PathBuf>,
     engine: Engine,
-    /// What all artifacts of this engine and this version of the agent have in common.
+    /// The part of the keys that all artifacts of this engine and this version of the agent share.
     fingerprint: [u8; 32],
-    /// The directory, once it was opened. Behind a lock because loads side by side use it; it is held to copy a pointer, and
-    /// while the directory is opened.
+    /// The opened directory. Behind a lock because concurrent loads use it; it is held while the directory is checked or
+    /// opened.
     entries: Mutex<Option<Arc<Entries>>>,
     hits: AtomicU64,
     /// How many operations are under way or hang.
     operations: AtomicUsize,
     /// The problems that were logged since the cache last worked: each is logged once.
     reported: Mutex<BTreeSet<String>>,
-    /// Behind a lock because loads side by side store what they have; it is held for a comparison.
+    /// Behind a lock because concurrent loads store artifacts; it is held for a comparison.
     pruned: Mutex<PruneState>,
 }
 
-/// When old entries were looked for last, and how much has been stored since.
+/// When the cache was pruned last, and how much was stored since.
 #[derive(Default)]
 struct PruneState {
     at: Option<Instant>,
@@ -65,7 +65,7 @@ struct PruneState {
 }
 
 impl PruneState {
-    /// Takes note that so much was stored. Answers whether to prune now.
+    /// Adds stored bytes. Returns whether to prune now.
     fn is_due(&mut self, stored_bytes: u64, now: Instant) -> bool {
         self.stored_bytes = self.stored_bytes.saturating_add(stored_bytes);
         let is_due = self.at.is_none_or(|at| now.saturating_duration_since(at) > PRUNE_EVERY);
@@ -78,7 +78,7 @@ impl PruneState {
 }
 
 impl Cache {
-    /// A cache in this directory, for artifacts of this engine. Nothing is done before its first use.
+    /// A cache in this directory, for artifacts of this engine. The directory is opened at the first use.
     pub(super) fn new(path: Option<PathBuf>, engine: Engine) -> Self {
         Self(Arc::new(Inner {
             path,
@@ -92,20 +92,20 @@ impl Cache {
         }))
     }
 
-    /// How often it has had what was looked for.
+    /// How many artifacts were found.
     pub(super) fn hits(&self) -> u64 {
         self.0.hits.load(Ordering::Relaxed)
     }
 
-    /// What was made of a plugin's file before; none when it is to be compiled.
+    /// The component of a plugin's file. None when the file must be compiled.
     pub(super) async fn get(&self, file: Hash) -> Option<Component> {
         let key = self.key(file);
-        let found = self.run(move |inner, entries| inner.load(entries, key)).await.flatten();
+        let component = self.run(move |inner, entries| inner.load(entries, key)).await.flatten();
         self.prune_when_due(0);
-        found
+        component
     }
 
-    /// Keeps what was made of a plugin's file.
+    /// Stores the artifact of a plugin's file.
     pub(super) async fn put(&self, file: Hash, artifact: Sealed) {
         let (key, bytes) = (self.key(file), artifact.length());
         self.run(move |inner, entries| {
@@ -121,8 +121,8 @@ impl Cache {
         CacheKey(Sha256::new().chain_update(self.0.fingerprint).chain_update(file.0).finalize().into())
     }
 
-    /// Runs an operation on the entries on another thread, for as long as it may take. None when that has no result; the
-    /// next operation is tried all the same.
+    /// Runs an operation on another thread, for at most [`TIMEOUT`]. None when it has no result; the next operation is tried
+    /// all the same.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inner, &Entries) -> T + Send + 'static) -> Option<T> {
         let operation = Operation::start(&self.0)?;
         let running = spawn_blocking(move || {
@@ -154,14 +154,14 @@ impl Cache {
     }
 }
 
-/// An operation that is under way, until its thread drops it.
+/// An operation that is under way: its thread drops this at the end.
 struct Operation(Arc<Inner>);
 
 impl Operation {
     /// None while too many hang.
     fn start(inner: &Arc<Inner>) -> Option<Self> {
         let started = Self(Arc::clone(inner));
-        // Loads and stores side by side are as many as the loads themselves.
+        // Each load has at most one operation that does not hang.
         let others = inner.operations.fetch_add(1, Ordering::AcqRel);
         (others < MAX_HUNG + CONCURRENT_LOADS).then_some(started)
     }
@@ -174,7 +174,7 @@ impl Drop for Operation {
 }
 
 impl Inner {
-    /// The directory. It is opened when it was not yet, or when it was removed or replaced since.
+    /// The directory, opened at the first use and again when it was removed or replaced.
     fn open(&self) -> Option<Arc<Entries>> {
         let mut opened = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(path) = &self.path else {
@@ -204,7 +204,7 @@ impl Inner {
                     return Some(component);
                 }
                 Err(error) if is_shortage(&error) => EntryError::Unreadable(io::Error::other(format!("{error:#}"))),
-                // Such as one that was compiled on a machine that can do more.
+                // Such as an artifact of a machine with more CPU features.
                 Err(_) => EntryError::Invalid("does not fit this machine"),
             },
             Err(entry_error) => entry_error,
@@ -242,7 +242,7 @@ impl Inner {
 /// The remedy where there is no usable directory.
 const REMEDY: &str = "name a directory by the key cache";
 
-/// What tells artifacts of this engine and this version of the agent from others.
+/// Identifies this engine and this version of the agent.
 fn fingerprint(engine: &Engine) -> [u8; 32] {
     let mut all = Sha256Hasher(Sha256::new());
     for part in [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS] {
@@ -253,7 +253,7 @@ fn fingerprint(engine: &Engine) -> [u8; 32] {
     all.0.finalize().into()
 }
 
-/// A hasher that loses nothing, as the standard ones do, which have 64 bits and another seed at every start.
+/// A hasher with 256 bits and without a seed. The standard hashers have 64 bits and a new seed at every start.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {
@@ -261,7 +261,7 @@ impl Hasher for Sha256Hasher {
         self.0.update(bytes);
     }
 
-    /// What of it fits.
+    /// The first 64 bits.
     fn finish(&self) -> u64 {
         self.0.clone().finalize()[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
@@ -276,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_the_same_at_every_start_and_another_for_each_file() {
+    fn keys_are_stable_and_differ_between_files() {
         let (one, other) = (Hash([1; 32]), Hash([2; 32]));
         assert_eq!(cache().key(one), cache().key(one));
         assert_ne!(cache().key(one), cache().key(other));
     }
 
     #[test]
-    fn it_is_pruned_at_first_then_seldom_and_when_much_was_stored() {
+    fn pruning_is_due_at_first_hourly_and_by_size() {
         let now = Instant::now();
         let mut pruned = PruneState::default();
         assert!(pruned.is_due(0, now));

@@ -1,27 +1,27 @@
-//! How many plugins this host has room for: what of the kernel's each takes, held against what the kernel allows the agent.
+//! How many plugins this host has room for: the mappings and descriptors that each takes, compared with the kernel's limits.
 
 use rustix::process::{Resource, getrlimit};
 
 use crate::procfs::leading_number;
 
-/// How many mappings a plugin takes: eight to ten, and some more while its successor is tried.
+/// How many mappings a plugin takes: eight to ten, and more while a new version is tried.
 const MAPPINGS: u64 = 12;
 
-/// How many mappings Linux allows a process where nobody has changed that (`vm.max_map_count`).
+/// How many mappings Linux allows a process by default (`vm.max_map_count`).
 const DEFAULT_MAPPINGS: u64 = 65_530;
 
-/// How many descriptors the agent needs beside one a plugin: its own, those of connections (256) and of requests (128), of
-/// what waits for a file system (64), and of files on their way.
+/// How many descriptors the agent needs beside one per plugin: its own, and those of connections (256), requests (128),
+/// operations that wait for a file system (64) and files being loaded.
 const OTHER_DESCRIPTORS: u64 = 600;
 
-/// However much the host allows: a host with more plugins than this is being tested.
+/// The most plugins, whatever the host allows: nobody but a tester has more.
 const MAX_PLUGINS: usize = 100_000;
 
 /// How many plugins there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Capacity {
     pub(super) plugins: usize,
-    /// How to make more: an order to the operator.
+    /// How the operator makes room for more.
     pub(super) remedy: &'static str,
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_room_for_as_many_as_the_scarcer_thing_allows() {
+    fn scarcer_resource_limits_the_plugins() {
         let capacity = Capacity::new(DEFAULT_MAPPINGS, 1 << 20);
         assert_eq!((capacity.plugins, capacity.remedy.contains("vm.max_map_count")), (5460, true));
         let capacity = Capacity::new(1 << 20, 1024);

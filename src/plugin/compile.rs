@@ -1,6 +1,6 @@
-//! From a plugin's file to native code, in a child process: this very program again, which is given the file's content
-//! and a file in memory to write the artifact to, and nothing else. What a compiler takes, and what a file that was made
-//! to harm it does, ends with the child. Nothing else in the agent starts processes.
+//! Compiles a plugin file in a child process: this program again, with the file's content as standard input and a file in
+//! memory for the artifact as standard output. The compiler's memory, and the harm of a malicious file, end with the child.
+//! Nothing else in the agent starts processes.
 
 mod child;
 
@@ -22,42 +22,41 @@ use tokio::time::{sleep, timeout};
 use super::load::{Rejection, RetryPolicy};
 use super::sealed::{Sealed, blank};
 
-/// How many files are compiled side by side: a compiler takes a whole core, and the ticks want one too.
+/// How many files are compiled at a time: a compiler takes a whole core, and the ticks need one too.
 const CONCURRENCY: usize = 2;
 
-/// How much processor time one file may take: six times what a Python guest of 18 MB takes, for slower machines.
+/// The CPU time for one file: six times that of a Python guest of 18 MB, for slower machines.
 const CPU: Duration = Duration::from_secs(60);
 
-/// How much address space the compiler may take: two and a half times what a Python guest of 18 MB takes.
+/// The address space of the compiler: two and a half times that for a Python guest of 18 MB.
 const MEMORY_BYTES: u64 = 1 << 30;
 
 /// The largest artifact: six times the largest file; a Python guest becomes 1.7 times its size, a small one six times.
 pub(super) const ARTIFACT_BYTES: u64 = 192 << 20;
 
-/// How long one file may take by the clock. A compiler gives way to everything else on the host, so that this is many
-/// times the processor time; it is for one that is stopped, or starved.
+/// The wall-clock time for one file. The compiler runs at low priority, so this is many times the CPU time; it ends a
+/// compiler that is stopped or starved.
 const WALL_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How much of what a child says is kept: a reason, or the message of a panic.
+/// How much of a child's message is kept: a reason, or the message of a panic.
 const MESSAGE_BYTES: u64 = 8 << 10;
 
-/// How long nothing is message of a child that somebody told to end: whoever did so tells the agent, too.
+/// How long the report of a killed child waits: a shutdown kills the agent, too, and then the report is noise.
 const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
-/// How a child ends that has found the content to be wrong, and has message why.
+/// The exit code of a child that rejected the content; its message has the reason.
 const REJECTED: u8 = 3;
 
-/// How a child ends that the memory was not enough for.
+/// The exit code of a child whose memory was not enough.
 const OUT_OF_MEMORY: u8 = 4;
 
-/// How a child begins what it says when the memory was not enough for it, and it could not even end itself: the words
-/// of Rust's library.
+/// The text by which Rust's library aborts a child whose memory was not enough.
 const ALLOCATION_FAILED: &str = "memory allocation of";
 
-/// Compiles files, a few at a time, without holding up the caller's thread.
+/// Compiles files, a few at a time, without blocking the caller's thread.
 #[derive(Clone)]
 pub(super) struct Compiler {
-    /// What is run: this program.
+    /// This program.
     program: PathBuf,
     permits: Arc<Semaphore>,
     started: Arc<AtomicU64>,
@@ -68,46 +67,46 @@ impl Compiler {
         Self { program: program(), permits: Arc::new(Semaphore::new(CONCURRENCY)), started: Arc::default() }
     }
 
-    /// How often it was asked to compile something.
+    /// How many compilations were started.
     pub(super) fn started(&self) -> u64 {
         self.started.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is room for one more.
+    /// Waits until one more file may be compiled.
     pub(super) async fn permit(&self) -> CompilePermit<'_> {
-        // The semaphore is never closed, so there is always a permit in the end.
+        // The semaphore is never closed.
         CompilePermit { compiler: self, _permit: self.permits.acquire().await }
     }
 }
 
-/// Capacity for one compilation, until this is dropped.
+/// The permit for one compilation, until it is dropped.
 pub(super) struct CompilePermit<'a> {
     compiler: &'a Compiler,
     _permit: Result<SemaphorePermit<'a>, AcquireError>,
 }
 
 impl CompilePermit<'_> {
-    /// Makes an artifact of a plugin's file. The child is killed when this is dropped.
+    /// Compiles a plugin file. The child is killed when this future is dropped.
     ///
     /// # Errors
     ///
-    /// Why there is none, with the remedy.
+    /// Why there is no artifact, with the remedy.
     pub(super) async fn compile(&self, file: &Sealed) -> Result<Sealed, Rejection> {
         self.compiler.started.fetch_add(1, Ordering::Relaxed);
-        let trouble = |error: io::Error| {
-            let what = format!("cannot be compiled now: {error}; leave the agent room for another process");
-            Rejection::from(what).retryable()
+        let transient = |error: io::Error| {
+            let text = format!("cannot be compiled now: {error}; leave the agent room for another process");
+            Rejection::from(text).retryable()
         };
-        let (program, input) = (self.compiler.program.clone(), file.open().map_err(trouble)?);
-        // To start a process takes milliseconds, longer on a busy host.
+        let (program, input) = (self.compiler.program.clone(), file.open().map_err(transient)?);
+        // To start a process takes milliseconds, and longer on a busy host.
         let started = spawn_blocking(move || start(&program, input)).await.map_err(io::Error::other);
-        let (child, artifact) = started.flatten().map_err(trouble)?;
+        let (child, artifact) = started.flatten().map_err(transient)?;
         let (status, message) = match timeout(WALL_TIMEOUT, end(child)).await {
-            Ok(ended) => ended.map_err(trouble)?,
+            Ok(ended) => ended.map_err(transient)?,
             Err(_elapsed) => {
-                let patience = humantime::format_duration(WALL_TIMEOUT);
-                let what = format!("was not compiled within {patience}; give the host time for it, or make it smaller");
-                return Err(Rejection::from(what).retryable());
+                let limit = humantime::format_duration(WALL_TIMEOUT);
+                let text = format!("was not compiled within {limit}; give the host time for it, or make it smaller");
+                return Err(Rejection::from(text).retryable());
             }
         };
         if let Some(rejection) = exit_rejection(status, &message) {
@@ -117,28 +116,28 @@ impl CompilePermit<'_> {
             return Err(rejection);
         }
         let sealed = spawn_blocking(move || Sealed::seal(artifact)).await.map_err(io::Error::other);
-        sealed.flatten().map_err(trouble)
+        sealed.flatten().map_err(transient)
     }
 }
 
-/// How much a child may have of something: no more than the agent itself may have, whoever has limited that.
-fn allowed(resource: Resource, most: u64) -> u64 {
-    getrlimit(resource).current.map_or(most, |current| current.min(most))
+/// The limit of a resource for a child: at most the agent's own limit.
+fn allowed(resource: Resource, limit: u64) -> u64 {
+    getrlimit(resource).current.map_or(limit, |current| current.min(limit))
 }
 
-/// Does what the agent starts this program for.
+/// Runs the child.
 pub(super) fn run() -> ExitCode {
     child::run()
 }
 
-/// This program. On Linux by a name that stays with what runs when the file is replaced, as in an upgrade: another
-/// version's engine makes other artifacts.
+/// This program. On Linux by a path that stays valid when the file is replaced, as in an upgrade: the engine of another
+/// version makes other artifacts.
 fn program() -> PathBuf {
     let own = Path::new("/proc/self/exe");
     if cfg!(target_os = "linux") { own.to_owned() } else { std::env::current_exe().unwrap_or_else(|_| own.to_owned()) }
 }
 
-/// Starts a child. Answers where it will have written the artifact to.
+/// Starts a child. Returns it and the file that it writes the artifact to.
 fn start(program: &Path, input: std::fs::File) -> io::Result<(Child, std::fs::File)> {
     let artifact = blank()?;
     #[expect(clippy::disallowed_methods, reason = "it is this program that is run, and nowhere else")]
@@ -150,7 +149,7 @@ fn start(program: &Path, input: std::fs::File) -> io::Result<(Child, std::fs::Fi
         .stdin(input)
         .stdout(artifact.try_clone()?)
         .stderr(Stdio::piped())
-        // What a terminal tells the agent it does not tell the child.
+        // Signals from the terminal go to the agent only.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
@@ -166,7 +165,7 @@ async fn end(mut child: Child) -> io::Result<(ExitStatus, String)> {
     Ok((child.wait().await?, message))
 }
 
-/// Reads to the end, and keeps the beginning.
+/// Reads to the end, and keeps the first [`MESSAGE_BYTES`].
 async fn read_message(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
     let mut message = Vec::new();
     (&mut from).take(MESSAGE_BYTES).read_to_end(&mut message).await?;
@@ -174,19 +173,19 @@ async fn read_message(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&message).trim_end().to_owned())
 }
 
-/// What the end of a child says about the file: none when it has been compiled.
+/// The rejection for the exit status of a child. None when the file was compiled.
 fn exit_rejection(status: ExitStatus, message: &str) -> Option<Rejection> {
     let memory = || bytesize::ByteSize(allowed(Resource::As, MEMORY_BYTES));
     let too_much_memory = || {
-        let most = memory();
-        format!("takes more than {most} of memory to compile; make it smaller, above all its largest function")
+        let limit = memory();
+        format!("takes more than {limit} of memory to compile; make it smaller, above all its largest function")
     };
     let signal = status.signal().and_then(Signal::from_named_raw);
-    let what = match (status.code(), signal) {
+    let text = match (status.code(), signal) {
         (Some(0), _) => return None,
         (Some(code), _) if code == i32::from(REJECTED) => message.to_owned(),
         (Some(code), _) if code == i32::from(OUT_OF_MEMORY) => too_much_memory(),
-        // It has not come to look at the file.
+        // It has not examined the file.
         (Some(1), _) => {
             return Some(
                 Rejection::from(format!("cannot be compiled now: {message}; leave the host memory and processes"))
@@ -195,28 +194,28 @@ fn exit_rejection(status: ExitStatus, message: &str) -> Option<Rejection> {
         }
         (Some(_), _) => format!("makes the compiler panic: {message}; rebuild it, and report this"),
         (None, Some(Signal::XCPU)) => {
-            let most = humantime::format_duration(Duration::from_secs(allowed(Resource::Cpu, CPU.as_secs())));
-            format!("takes more than {most} of CPU to compile; make it smaller, above all its largest function")
+            let limit = humantime::format_duration(Duration::from_secs(allowed(Resource::Cpu, CPU.as_secs())));
+            format!("takes more than {limit} of CPU to compile; make it smaller, above all its largest function")
         }
         (None, Some(Signal::XFSZ)) => {
-            let most = bytesize::ByteSize(allowed(Resource::Fsize, ARTIFACT_BYTES));
-            format!("becomes more than {most} of native code; make it smaller")
+            let limit = bytesize::ByteSize(allowed(Resource::Fsize, ARTIFACT_BYTES));
+            format!("becomes more than {limit} of native code; make it smaller")
         }
         (None, Some(Signal::ABORT)) if message.contains(ALLOCATION_FAILED) => too_much_memory(),
         (None, Some(signal @ (Signal::KILL | Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT))) => {
-            let (signal, most) = (signal.as_raw(), memory());
-            let what = format!(
-                "cannot be compiled now: its compiler was killed by somebody else (signal {signal}), as the kernel \
-                 does when memory is short; leave it up to {most}"
+            let (signal, limit) = (signal.as_raw(), memory());
+            let text = format!(
+                "cannot be compiled now: its compiler was killed (signal {signal}), as the kernel does when memory is \
+                 short; leave it up to {limit}"
             );
-            return Some(Rejection::from(what).retryable());
+            return Some(Rejection::from(text).retryable());
         }
         (None, _) => {
             let signal = status.signal().unwrap_or_default();
             format!("makes the compiler crash (signal {signal}); rebuild it, and report this")
         }
     };
-    Some(what.into())
+    Some(text.into())
 }
 
 #[cfg(test)]
@@ -283,7 +282,7 @@ mod tests {
             "",
             RetryPolicy::Backoff,
             &expect![
-                "cannot be compiled now: its compiler was killed by somebody else (signal 9), as the kernel does when memory is short; leave it up to 1.0 GiB"
+                "cannot be compiled now: its compiler was killed (signal 9), as the kernel does when memory is short; leave it up to 1.0 GiB"
             ],
         );
         expect_rejection(
@@ -291,7 +290,7 @@ mod tests {
             "",
             RetryPolicy::Backoff,
             &expect![
-                "cannot be compiled now: its compiler was killed by somebody else (signal 15), as the kernel does when memory is short; leave it up to 1.0 GiB"
+                "cannot be compiled now: its compiler was killed (signal 15), as the kernel does when memory is short; leave it up to 1.0 GiB"
             ],
         );
         expect_rejection(
@@ -306,7 +305,7 @@ mod tests {
     async fn an_unstartable_compiler_is_retried() {
         let compiler = Compiler { program: "/nonexistent".into(), ..Compiler::new() };
         let file = Sealed::copy(&b"\0asm"[..]).expect("copied");
-        let rejection = compiler.permit().await.compile(&file).await.expect_err("nothing compiles it");
+        let rejection = compiler.permit().await.compile(&file).await.expect_err("there is no compiler");
         assert_eq!(rejection.retry, RetryPolicy::Backoff);
         expect![
             "cannot be compiled now: No such file or directory (os error 2); leave the agent room for another process"

@@ -1,5 +1,5 @@
-//! A plugin as it is configured: all that an instance of it is made from besides its code, and what its instances share
-//! over time.
+//! The context of a plugin: its name, configuration and grants, and the accounts that its instances share over time. An
+//! instance is made from a context and code.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,23 +12,23 @@ use super::recorder::Recorder;
 use crate::config::limits::Limit;
 use crate::config::{PluginConfig, is_plugin_name};
 
-/// A plugin, whatever version of it serves.
+/// A configured plugin, independent of its version.
 #[derive(Clone)]
 pub(super) struct PluginContext {
     pub(super) name: Arc<str>,
     pub(super) config: Arc<PluginConfig>,
-    /// Whether the configuration has a table for it: then the operator expects it to run.
+    /// Whether the configuration has a table for the plugin: then the operator expects it to run.
     pub(super) is_configured: bool,
     pub(super) grants: Arc<Grants>,
-    /// Its allowance of log lines, which a restart does not renew.
+    /// The allowance of log lines. A restart of the plugin does not renew it.
     pub(super) log: Arc<PluginLog>,
-    /// What the operator has been told that it lacks.
+    /// The missing grants that were reported to the operator.
     pub(super) denials: Arc<ReportedDenials>,
-    /// Whether it is only asked who it is: what it is denied then is not worth telling.
+    /// Whether the instance is only asked to describe itself: its denials are not reported.
     pub(super) is_being_described: bool,
-    /// Its permits for operations that may not come back.
+    /// The permits for operations that may hang.
     pub(super) permits: Arc<Permits>,
-    /// Whoever watches it instead of the log, where it is tried out.
+    /// Receives messages and denials in place of the log, under the plugin harness.
     pub(super) recorder: Option<Arc<Recorder>>,
 }
 
@@ -48,7 +48,7 @@ impl PluginContext {
         }
     }
 
-    /// A plugin with the grants of its table, on the host with this root. Without a table it has the defaults.
+    /// A plugin with the grants of its table, on the host below `root`. Without a table it has the default grants.
     pub(super) fn on_host(name: &str, table: Option<Arc<PluginConfig>>, root: &Path) -> Self {
         let is_configured = table.is_some();
         let config = table.unwrap_or_default();
@@ -62,30 +62,30 @@ impl PluginContext {
         Self { grants: Arc::new(Grants::none()), is_being_described: true, ..self.clone() }
     }
 
-    /// The same plugin with nothing granted but what all plugins may.
+    /// The same plugin with the default grants only.
     pub(super) fn with_default_grants(&self) -> Self {
         let grants = Grants::new(self.grants.root(), &[], &[], Network::default());
         Self { grants: Arc::new(grants), ..self.clone() }
     }
 }
 
-/// Which plugins a file makes: those that the configuration makes of it, otherwise the one of its name.
+/// The plugins that a file makes: those whose table names it, otherwise the plugin of the file's name.
 ///
 /// # Errors
 ///
 /// Why it makes none: the end of a sentence that begins with the file.
 pub(super) fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> Result<Vec<String>, String> {
     let stem = file.strip_suffix(".wasm").unwrap_or(file);
-    let is_of_file = |(name, plugin): &(&String, &Arc<PluginConfig>)| match &plugin.file {
+    let is_made_of_file = |(name, plugin): &(&String, &Arc<PluginConfig>)| match &plugin.file {
         Some(named) => named == file,
         None => *name == stem,
     };
-    let configured: Vec<String> = config.iter().filter(is_of_file).map(|(name, _)| name.clone()).collect();
+    let configured: Vec<String> = config.iter().filter(is_made_of_file).map(|(name, _)| name.clone()).collect();
     if !configured.is_empty() {
         return Ok(configured);
     }
     if let Some(other) = config.get(stem).and_then(|plugin| plugin.file.as_ref()) {
-        return Err(format!("is not loaded: the configuration makes the plugin {stem} of {other}; rename the file"));
+        return Err(format!("is not loaded: the configuration loads the plugin {stem} from {other}; rename the file"));
     }
     if !is_plugin_name(stem) {
         return Err("is not loaded: its name cannot name a plugin; use letters, digits, - and _".to_owned());
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_make_the_plugins_that_the_configuration_says() {
+    fn configuration_maps_files_to_plugins() {
         let plugin =
             |file: Option<&str>| Arc::new(PluginConfig { file: file.map(str::to_owned), ..PluginConfig::default() });
         let config = BTreeMap::from([
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(plugins_of("shared.wasm", &config), Ok(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(plugins_of("c.wasm", &config), Ok(vec!["c".to_owned()]));
         assert_eq!(plugins_of("other.wasm", &config), Ok(vec!["other".to_owned()]));
-        assert!(plugins_of("a.wasm", &config).is_err_and(|why| why.contains("of shared.wasm")));
+        assert!(plugins_of("a.wasm", &config).is_err_and(|why| why.contains("from shared.wasm")));
         assert!(plugins_of("ä.wasm", &config).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What the fuzzer runs of plugins: what a file is, what a path may touch, and what a guest returned.
+//! Fuzz targets of plugins: the probe of files, the grants of paths, and the conversion of results.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -16,7 +16,7 @@ use crate::fuzzing::checks::{Input, check_module, covers, is_plain};
 use crate::hostpath::Pattern;
 use crate::sample::Value;
 
-/// A file: either it is not a plugin, and one line says why, or it is a component, which is one ever after.
+/// Probes a file: it is either rejected with a reason of one line, or becomes a component that the probe does not change.
 pub(crate) fn probe(bytes: &[u8]) {
     match probe::to_component(bytes) {
         Ok(component) => {
@@ -30,8 +30,8 @@ pub(crate) fn probe(bytes: &[u8]) {
     }
 }
 
-/// Grants and a path: lines, the last of which is the path, those that begin with `u` grants of usage and the others
-/// grants to read. What passes is covered by a grant, and everything that is covered passes, the agent's own aside.
+/// Compares grants with a model. The last line is the path; the others are grants to read, or of usage when they begin with
+/// `u`. A path passes exactly when a grant covers it and it is not the agent's own.
 pub(crate) fn grants(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut lines: Vec<&str> = text.split('\n').collect();
@@ -39,7 +39,7 @@ pub(crate) fn grants(bytes: &[u8]) {
     let (usage, read): (Vec<&str>, Vec<&str>) = lines.iter().partition(|line| line.starts_with('u'));
     let usage: Vec<&str> = usage.iter().map(|line| &line[1..]).collect();
     let patterns = |texts: &[&str]| texts.iter().filter_map(|text| Pattern::new(*text).ok()).collect::<Vec<_>>();
-    // No process has this root, so that no number is the agent's.
+    // No /proc is below this root, so that no number is the agent's.
     let grants = Grants::new(Path::new("/var/empty/gauged"), &patterns(&read), &patterns(&usage), Network::default());
 
     let is_covered = |patterns: &[&str]| patterns.iter().any(|pattern| is_plain(pattern) && covers(pattern, path));
@@ -53,7 +53,7 @@ pub(crate) fn grants(bytes: &[u8]) {
     }
     assert_eq!(grants.usage(path).is_ok(), is_plain(path) && is_covered(&usage), "the usage of {path:?}");
     let list = grants.list(path);
-    assert!(list.is_ok() || grants.read(path).is_err(), "{path:?} may be read and not listed");
+    assert!(list.is_ok() || grants.read(path).is_err(), "{path:?} may be read but not listed");
     if list == Ok(Basis::Configuration) {
         let is_open = |pattern: &&str| {
             let parent = pattern.rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -61,29 +61,29 @@ pub(crate) fn grants(bytes: &[u8]) {
         };
         assert!(is_plain(path) && !is_own && read.iter().any(is_open), "{path:?} may be listed");
     }
-    assert!(Grants::none().list(path).is_err() && Grants::none().usage(path).is_err(), "none are none");
+    assert!(Grants::none().list(path).is_err() && Grants::none().usage(path).is_err(), "no grants allow nothing");
 }
 
-/// Whether a path below this directory is what the pattern stands for, some name being open.
+/// Whether a pattern has a wildcard directly below this directory.
 fn opens(pattern: &str, directory: &str) -> bool {
     let ends = pattern.match_indices('/').map(|(at, _)| at);
     ends.filter(|&end| pattern[end..].split('/').nth(1).is_some_and(|next| next.contains('*')))
         .any(|end| covers(&pattern[..end], directory.trim_end_matches('/')))
 }
 
-/// What no default grant may go beyond: files that tell of the kernel, and of no process but by PID 1's view.
+/// The bounds of the default grants: files about the kernel, and of processes only the namespaces of PID 1.
 fn is_kernel_wide(path: &str) -> bool {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments[..] {
-        ["proc", "1", what, ..] => matches!(what, "net" | "mounts" | "mountinfo"),
+        ["proc", "1", file, ..] => matches!(file, "net" | "mounts" | "mountinfo"),
         ["proc", first, ..] => !first.bytes().all(|byte| byte.is_ascii_digit()) && !first.ends_with("self"),
         ["sys", first, ..] => matches!(first, "devices" | "class" | "block" | "fs") && is_plain(path),
         _ => false,
     }
 }
 
-/// What a guest returned, of all shapes and sizes: what is kept is usable, and what is not is counted. The first byte says
-/// whether the limits are the usual ones, which few inputs reach, or narrow.
+/// Converts a result of any shape and size: kept metrics are usable, dropped ones are counted. The first byte selects the
+/// default limits, which few inputs reach, or narrow ones.
 pub(crate) fn result(bytes: &[u8]) {
     let mut input = Input(bytes);
     let mut limits = Limits::default();
@@ -95,8 +95,7 @@ pub(crate) fn result(bytes: &[u8]) {
     let returned = make_modules(&mut input);
     let all: u64 = returned.iter().map(|module| module.metrics.len() as u64).sum();
     let empty = returned.iter().filter(|module| module.metrics.is_empty()).count() as u64;
-    // In the order in which they were returned.
-    let sent: Vec<String> = returned.iter().map(|module| module.name.clone()).collect();
+    let names_in_order: Vec<String> = returned.iter().map(|module| module.name.clone()).collect();
     let collected = Converter::default().convert(returned, &limits);
 
     let kept: u64 = collected.modules.iter().map(|module| module.len() as u64).sum();
@@ -109,8 +108,8 @@ pub(crate) fn result(bytes: &[u8]) {
     assert!(collected.modules.len() as u64 <= limits[Limit::Modules], "the limits hold");
     let names: HashSet<&str> = collected.modules.iter().map(|module| &*module.name).collect();
     assert_eq!(names.len(), collected.modules.len(), "a module is there twice");
-    let mut order = sent.iter();
-    assert!(collected.modules.iter().all(|module| order.any(|name| **name == *module.name)), "the order is another");
+    let mut order = names_in_order.iter();
+    assert!(collected.modules.iter().all(|module| order.any(|name| **name == *module.name)), "the order changed");
     for module in &collected.modules {
         check_module(module);
         for metric in module.metrics() {
@@ -129,7 +128,8 @@ fn make_modules(input: &mut Input<'_>) -> Vec<wit::Module> {
     while !input.is_empty() {
         let name = input.text();
         let metrics: Vec<metrics::Metric> = (0..input.byte() % 8).flat_map(|_| make_metrics(input)).collect();
-        modules.extend(many(input).map(|at| wit::Module { name: numbered(&name, at), metrics: metrics.clone() }));
+        modules
+            .extend(repetitions(input).map(|at| wit::Module { name: numbered(&name, at), metrics: metrics.clone() }));
         if modules.iter().map(|module: &wit::Module| module.metrics.len()).sum::<usize>() > 11_000 {
             break;
         }
@@ -150,16 +150,15 @@ fn make_metrics(input: &mut Input<'_>) -> Vec<metrics::Metric> {
         _ => metrics::Value::Text(input.text()),
     };
     let metric = |at| metrics::Metric { name: numbered(&name, at), labels: labels.clone(), value: value.clone() };
-    many(input).map(metric).collect()
+    repetitions(input).map(metric).collect()
 }
 
-/// One, or where the input has the greatest byte more than the modules that a result may have: of such modules and such
-/// metrics there are more than the metrics that it may have, too.
-fn many(input: &mut Input<'_>) -> std::ops::Range<usize> {
+/// One, or at the greatest byte more than the limit of modules: a few such modules also exceed the limit of metrics.
+fn repetitions(input: &mut Input<'_>) -> std::ops::Range<usize> {
     0..if input.byte() == u8::MAX { 101 } else { 1 }
 }
 
-/// A name as it is, or with a number where it ends with a mark for it.
+/// A name, with the number in place of a `#` at its end.
 fn numbered(name: &str, at: usize) -> String {
     name.strip_suffix('#').map_or_else(|| name.to_owned(), |name| format!("{name}{at}"))
 }

@@ -1,55 +1,56 @@
-//! What a file is, before the engine sees it: told by its header and by what it exports, with an answer for each thing
-//! that people drop into a plugins directory by mistake.
+//! Recognises plugin files by their header and exports, before the engine sees them, with an error of its own for each kind
+//! of file that is dropped into a plugins directory by mistake.
 
 use std::borrow::Cow;
 
-use super::sealed::Sealed;
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::DecodedWasm;
 use wit_parser::Resolve;
 
-/// The export that makes a component a plugin, without its version.
-const CONTRACT: &str = "gauged:plugin/collector@";
+use super::sealed::Sealed;
 
-/// The versions of the contract that this agent serves: `0.1.x`.
+/// The export that makes a component a plugin, without its version.
+const COLLECTOR_EXPORT: &str = "gauged:plugin/collector@";
+
+/// The versions of the WIT package `gauged:plugin` that this agent serves: `0.1.x`.
 const SERVED: &str = "0.1";
 
-/// The name with which a core module carries the world that it was built for.
+/// The custom section in which a core module has the world that it was built for.
 const WORLD_SECTION: &str = "component-type";
 
-/// The modules that core modules for WASI preview 1 import from. Only an adapter turns them into components.
+/// The imports of core modules for WASI preview 1. Only an adapter turns these into components.
 const PREVIEW_1: [&str; 2] = ["wasi_snapshot_preview1", "wasi_unstable"];
 
-/// The packages that a core module's worlds may name: its own, this contract, and the dozen of WASI.
+/// The most packages in a core module's worlds: its own, `gauged:plugin`, and the dozen of WASI.
 const PACKAGES: usize = 100;
 
-/// How much of a file shows whether it is text.
+/// How much of a file is examined for text.
 const BEGINNING_BYTES: usize = 4096;
 
-/// Makes sure that a file begins as WebAssembly does.
+/// Checks that a file begins with a WebAssembly header.
 ///
 /// # Errors
 ///
-/// What it is instead, and the remedy.
+/// The kind of the file, and the remedy.
 pub(super) fn check_beginning(file: &Sealed) -> Result<(), String> {
-    let mut room = [0; BEGINNING_BYTES];
-    let beginning = file.prefix(&mut room).map_err(|error| format!("cannot be read: {error}; copy it again"))?;
+    let mut buffer = [0; BEGINNING_BYTES];
+    let beginning = file.prefix(&mut buffer).map_err(|error| format!("cannot be read: {error}; copy it again"))?;
     encoding(beginning).map(|_| ())
 }
 
-/// Makes sure that the bytes are a plugin of a version that this agent serves, and wraps a core module that carries its
-/// world into a component.
+/// Checks that the bytes are a plugin of a version that this agent serves. A core module that contains its world is wrapped
+/// into a component.
 ///
 /// # Errors
 ///
-/// What the bytes are instead, and the remedy.
+/// The kind of the file, and the remedy.
 pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let encoding = encoding(bytes)?;
     let component = match encoding {
         Encoding::Component => Cow::Borrowed(bytes),
         Encoding::Module => Cow::Owned(wrap(bytes)?),
     };
-    check_contract(&component)?;
+    check_exports(&component)?;
     Ok(component)
 }
 
@@ -65,11 +66,11 @@ fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
         );
     }
     if !bytes.starts_with(b"\0asm") {
-        // At the end of what there is a letter may be cut in two.
+        // The last character may be cut off.
         let is_utf8 = str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true);
         let is_text = is_utf8 && !bytes.contains(&0);
-        let what = if is_text { "is text, not WebAssembly" } else { "is not WebAssembly" };
-        return Err(format!("{what}; build it for a wasm target"));
+        let reason = if is_text { "is text, not WebAssembly" } else { "is not WebAssembly" };
+        return Err(format!("{reason}; build it for a wasm target"));
     }
     match Parser::new(0).parse(bytes, true) {
         Ok(wasmparser::Chunk::Parsed { payload: Payload::Version { encoding, .. }, .. }) => Ok(encoding),
@@ -77,7 +78,7 @@ fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
     }
 }
 
-/// Wraps a core module into a component by the world that it carries.
+/// Wraps a core module into a component of the world that it contains.
 fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
     let mut worlds = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
@@ -101,8 +102,9 @@ fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
         }
     }
     if worlds.is_empty() {
-        return Err("is a core module that carries no world; build it with the gauged SDK, or make a component of it"
-            .to_owned());
+        return Err(
+            "is a core module without a world; build it with the gauged SDK, or make a component of it".to_owned()
+        );
     }
     check_worlds(&worlds)?;
     wit_component::ComponentEncoder::default()
@@ -111,48 +113,47 @@ fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("is a core module that does not fit its world: {error:#}; rebuild it"))
 }
 
-/// Makes sure that the packages of these worlds, taken together, can be put in order: few, and none that needs itself in
-/// the end. wit-component follows a circle until it has used up the stack, and no panic tells of that.
+/// Checks that the packages of these worlds, taken together, are few and need each other in no circle: wit-component would
+/// follow a circle until the stack overflows.
 fn check_worlds(worlds: &[&[u8]]) -> Result<(), String> {
-    let misfit = |why: String| format!("is a core module that carries no proper world: {why}; rebuild it");
+    let misfit = |why: String| format!("is a core module with an invalid world: {why}; rebuild it");
     let mut all: Option<Resolve> = None;
     for world in worlds {
-        let DecodedWasm::WitPackage(one, _) =
+        let DecodedWasm::WitPackage(packages, _) =
             wit_component::decode(world).map_err(|error| misfit(format!("{error:#}")))?
         else {
-            return Err(misfit("it is a component of its own".to_owned()));
+            return Err(misfit("it is a component".to_owned()));
         };
-        check_order(&one).map_err(misfit)?;
+        check_order(&packages).map_err(misfit)?;
         match &mut all {
             Some(all) => {
-                all.merge(one).map_err(|error| misfit(format!("{error:#}")))?;
+                all.merge(packages).map_err(|error| misfit(format!("{error:#}")))?;
                 check_order(all).map_err(misfit)?;
             }
-            None => all = Some(one),
+            None => all = Some(packages),
         }
     }
     Ok(())
 }
 
 fn check_order(packages: &Resolve) -> Result<(), String> {
-    let mut left: Vec<_> = packages.packages.iter().map(|(id, _)| id).collect();
-    if left.len() > PACKAGES {
+    let mut unordered: Vec<_> = packages.packages.iter().map(|(id, _)| id).collect();
+    if unordered.len() > PACKAGES {
         return Err(format!("it names more than {PACKAGES} packages"));
     }
-    while !left.is_empty() {
-        // A package goes when all that it needs have gone.
-        let stays = |id| packages.package_direct_deps(id).any(|needed| left.contains(&needed));
-        let next: Vec<_> = left.iter().copied().filter(|&id| stays(id)).collect();
-        if next.len() == left.len() {
+    while !unordered.is_empty() {
+        let is_blocked = |id| packages.package_direct_deps(id).any(|needed| unordered.contains(&needed));
+        let blocked: Vec<_> = unordered.iter().copied().filter(|&id| is_blocked(id)).collect();
+        if blocked.len() == unordered.len() {
             return Err("its packages need each other".to_owned());
         }
-        left = next;
+        unordered = blocked;
     }
     Ok(())
 }
 
-/// Makes sure that a component exports the contract in a version that is served.
-fn check_contract(component: &[u8]) -> Result<(), String> {
+/// Checks that a component exports a collector of a version that is served.
+fn check_exports(component: &[u8]) -> Result<(), String> {
     let mut depth = 0_usize;
     let mut exports = Vec::new();
     for payload in Parser::new(0).parse_all(component) {
@@ -169,20 +170,20 @@ fn check_contract(component: &[u8]) -> Result<(), String> {
     }
     let is_served =
         |version: &&str| version.strip_prefix(SERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    let versions: Vec<&str> = exports.iter().filter_map(|name| name.strip_prefix(CONTRACT)).collect();
+    let versions: Vec<&str> = exports.iter().filter_map(|name| name.strip_prefix(COLLECTOR_EXPORT)).collect();
     if versions.iter().any(is_served) {
         return Ok(());
     }
     let Some(version) = versions.first() else {
-        let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+        let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
         return Err(format!(
-            "is a component of another world: it exports {found} instead of {CONTRACT}{SERVED}; build it for the world \
-             gauged:plugin/plugin"
+            "is a component of another world: it exports {exports} instead of {COLLECTOR_EXPORT}{SERVED}; build it for \
+             the world gauged:plugin/plugin"
         ));
     };
     Err(format!(
-        "was built for version {version} of the contract, and this agent, {}, serves {SERVED}; update the agent, or \
-         build the plugin for {SERVED}",
+        "was built for gauged:plugin {version}, and this agent, {}, serves {SERVED}; update the agent, or build the plugin \
+         for {SERVED}",
         env!("CARGO_PKG_VERSION")
     ))
 }
@@ -227,7 +228,7 @@ mod tests {
         );
         expect_error(
             &component("(module)"),
-            &expect!["is a core module that carries no world; build it with the gauged SDK, or make a component of it"],
+            &expect!["is a core module without a world; build it with the gauged SDK, or make a component of it"],
         );
         expect_error(
             &component("(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func)))"),
@@ -251,7 +252,7 @@ mod tests {
         expect_error(
             &exporting("gauged:plugin/collector@0.2.0"),
             &expect![
-                "was built for version 0.2.0 of the contract, and this agent, 0.1.0, serves 0.1; update the agent, or build the plugin for 0.1"
+                "was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.1; update the agent, or build the plugin for 0.1"
             ],
         );
         assert!(to_component(&exporting("gauged:plugin/collector@0.1.7")).is_ok());
@@ -260,18 +261,18 @@ mod tests {
         expect_error(&whole[..whole.len() - 3], &expect!["is truncated; copy it again"]);
     }
 
-    /// A file of two kilobytes that once ended the process: the fuzzer found it.
+    /// A file of two kilobytes that ended the process; found by the fuzzer.
     #[test]
-    fn a_world_whose_packages_need_each_other_is_refused() {
+    fn worlds_with_circular_packages_are_rejected() {
         expect_error(
             include_bytes!("../../fuzz/corpus/probe/packages-in-a-circle"),
-            &expect!["is a core module that carries no proper world: its packages need each other; rebuild it"],
+            &expect!["is a core module with an invalid world: its packages need each other; rebuild it"],
         );
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_survived(mut bytes in any::<Vec<u8>>(), header in 0_usize..3) {
+        fn arbitrary_bytes_do_not_panic(mut bytes in any::<Vec<u8>>(), header in 0_usize..3) {
             let start: &[u8] = [&b""[..], b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"][header];
             bytes.splice(0..0, start.iter().copied());
             let _ = to_component(&bytes);

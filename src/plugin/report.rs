@@ -1,5 +1,5 @@
-//! Reports of plugins that do not run, for the log. Many at a time become one line: a directory of five thousand files that
-//! are no plugins is one mistake, not five thousand.
+//! Reports of plugins that do not run, for the log. Many at a time become one line: five thousand files that are not plugins
+//! are one mistake.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const GATHER_MANY: Duration = Duration::from_secs(10);
 /// One plugin, or file, that does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Report {
-    /// None where the file makes no plugin.
+    /// None when the file makes no plugin.
     pub(super) plugin: Option<Arc<str>>,
     pub(super) file: String,
     pub(super) version: Option<String>,
@@ -33,7 +33,7 @@ pub(super) enum ReportKind {
     Rejected,
     /// A plugin without a table needs one.
     Idle,
-    /// The host has nothing for it to measure.
+    /// The host has nothing for the plugin to measure.
     Disabled,
 }
 
@@ -55,9 +55,10 @@ impl Report {
 #[derive(Debug)]
 pub(super) struct PendingReports {
     kind: ReportKind,
+    /// When the first was added.
     since: Option<Instant>,
     count: usize,
-    /// The first of them.
+    /// The first [`SINGLE`].
     first: Vec<Report>,
 }
 
@@ -74,12 +75,12 @@ impl PendingReports {
         }
     }
 
-    /// When they are to be logged at the latest. None when there are none.
+    /// When they are logged at the latest. None when there are none.
     pub(super) fn due_at(&self) -> Option<Instant> {
         self.since.map(|since| since + if self.count <= SINGLE { GATHER } else { GATHER_MANY })
     }
 
-    /// Logs them: one by one when they are few, otherwise as one line.
+    /// Logs them: each on its own line when they are few, otherwise all on one.
     pub(super) fn flush(&mut self) {
         let Self { kind, count, first, .. } = std::mem::replace(self, Self::new(self.kind));
         if count <= SINGLE {
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_reports_wait_for_the_others() {
+    fn many_reports_wait_longer_than_few() {
         let report = Report {
             plugin: None,
             file: "a.wasm".to_owned(),

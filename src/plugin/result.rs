@@ -1,5 +1,5 @@
-//! What a guest returned, turned into modules: names held against their rules, values that no number can say and
-//! everything beyond a limit dropped and counted. A guest cannot make a sample that is not a map of maps.
+//! Converts the result of a guest into modules. Invalid names, floats that are not finite and everything beyond a limit are
+//! dropped and counted. A guest cannot make a sample that is not a map of maps.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -10,19 +10,19 @@ use crate::config::limits::{Limit, Limits};
 use crate::escape::{is_plain, printable};
 use crate::sample::{Label, Labels, Module, Value, is_label_name, is_name};
 
-/// The most metrics that a plugin may describe: names, whatever their labels.
+/// The most metrics that a plugin may describe, not counting labels.
 const MAX_DESCRIBED: usize = 10_000;
 
-/// How many of the metrics that were not usable are told of: enough for whoever mends the plugin to go on with.
+/// How many dropped metrics are reported with their reason: enough to begin to fix the plugin.
 const MAX_REPORTED: usize = 20;
 
-/// The usable part of a result.
+/// The usable part of a guest's result.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Collected {
     pub(super) modules: Vec<Module>,
-    /// How many metrics were not usable.
+    /// How many metrics were dropped.
     pub(super) dropped: u64,
-    /// The first of them, and why.
+    /// The first of them, each with the reason.
     pub(super) losses: Vec<String>,
 }
 
@@ -32,30 +32,30 @@ impl Collected {
         self.dropped + self.modules.iter().map(|module| module.len() as u64).sum::<u64>()
     }
 
-    fn drop_metrics(&mut self, metrics: usize, what: impl FnOnce() -> String) {
+    fn drop_metrics(&mut self, metrics: usize, loss: impl FnOnce() -> String) {
         self.dropped += metrics as u64;
         if self.losses.len() < MAX_REPORTED {
-            self.losses.push(printable(&what()));
+            self.losses.push(printable(&loss()));
         }
     }
 }
 
-/// Turns what one guest returns into modules, tick after tick. Most guests return the same names and labels each time:
-/// those were looked at before, and are there already.
+/// Converts the results of one guest, tick after tick. Most guests return the same names and labels each time: those are
+/// checked and allocated once.
 #[derive(Debug, Default)]
 pub(super) struct Converter {
-    /// The modules of the time before, without values.
+    /// The modules of the previous result, without values.
     previous: Vec<Module>,
 }
 
 impl Converter {
-    /// Keeps what is usable, within the limits, which are the same each time. Of two modules or metrics with one name the
-    /// first is kept.
+    /// Converts a result, within the limits, which are the same each time. Of two modules or metrics with one name the first
+    /// is kept.
     pub(super) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits) -> Collected {
         let mut collected =
             Collected { modules: Vec::with_capacity(returned.len().min(self.previous.len())), ..Collected::default() };
-        let mut left = limits[Limit::Metrics];
-        // Which modules there are, from the first on that was not there the time before.
+        let mut allowance = limits[Limit::Metrics];
+        // The module names, as soon as one differs from the previous result.
         let mut names: Option<HashSet<String>> = None;
         for wit::Module { name, metrics } in returned {
             let at = collected.modules.len();
@@ -78,7 +78,7 @@ impl Converter {
             module.reserve(metrics.len());
             let mut keys = Uniqueness::default();
             for metric in metrics {
-                if let Err((metric, why)) = convert_metric(metric, &mut module, &mut keys, &mut left, limits) {
+                if let Err((metric, why)) = convert_metric(metric, &mut module, &mut keys, &mut allowance, limits) {
                     collected.drop_metrics(1, || format!("the metric {}.{metric}: {why}", &*module.name));
                 }
             }
@@ -97,14 +97,14 @@ impl Converter {
     }
 }
 
-/// Which metrics a module has: nothing as long as they are those of the time before, which differ from one another.
-/// By their hashes, whose keys no plugin knows: that two differ and look the same does not happen in this world.
+/// The hashes of a module's metrics; none as long as they are those of the previous result, which are unique. No plugin knows
+/// the keys of the hash, so that it cannot make two metrics collide.
 #[derive(Default)]
 struct Uniqueness(Option<(RandomState, HashSet<u64>)>);
 
 impl Uniqueness {
-    /// Whether a metric is not in the module yet; then it is about to be.
-    fn admits(&mut self, name: &str, labels: &[Label], module: &Module) -> bool {
+    /// Adds a metric. Returns whether it is not in the module yet.
+    fn insert(&mut self, name: &str, labels: &[Label], module: &Module) -> bool {
         let (hashing, keys) = self.0.get_or_insert_with(|| {
             let hashing = RandomState::new();
             let keys = module.metrics().map(|metric| hashing.hash_one((metric.name, metric.labels))).collect();
@@ -114,12 +114,16 @@ impl Uniqueness {
     }
 }
 
-/// Appends a metric to its module. Answers which metric is not usable, and why, when it is not.
+/// Appends a metric to its module.
+///
+/// # Errors
+///
+/// The name of a metric that is not usable, and the reason.
 fn convert_metric(
     metric: metrics::Metric,
     module: &mut Module,
     keys: &mut Uniqueness,
-    left: &mut u64,
+    allowance: &mut u64,
     limits: &Limits,
 ) -> Result<(), (String, &'static str)> {
     let metrics::Metric { name, labels, value } = metric;
@@ -144,11 +148,11 @@ fn convert_metric(
         metrics::Value::Text(value) if value.len() as u64 <= limits[Limit::Text] => Value::Text(value.into()),
         metrics::Value::Text(_) => return Err((name, "its text is longer than limits.text")),
     };
-    if *left == 0 {
+    if *allowance == 0 {
         return Err((name, "there are more than limits.metrics"));
     }
     match labels {
-        // Unless another one was put before it.
+        // As in the previous result, and so is every metric before it.
         None if keys.0.is_none() => module.push_expected(value),
         None => {
             let labels = module.expected().map(|(_, labels)| labels.clone()).unwrap_or_default();
@@ -156,7 +160,7 @@ fn convert_metric(
         }
         Some(labels) => push_new(name, &labels, value, module, keys)?,
     }
-    *left -= 1;
+    *allowance -= 1;
     Ok(())
 }
 
@@ -167,7 +171,7 @@ fn push_new(
     module: &mut Module,
     keys: &mut Uniqueness,
 ) -> Result<(), (String, &'static str)> {
-    if !keys.admits(&name, labels, module) {
+    if !keys.insert(&name, labels, module) {
         return Err((name, "it is there twice"));
     }
     module.push_labelled(&name, labels, value);
@@ -197,11 +201,11 @@ fn convert_labels(name: &str, labels: Vec<metrics::Label>, limits: &Limits) -> R
     Ok(converted.into_iter().collect())
 }
 
-/// Makes sure that what a guest says of itself can be shown and is consistent.
+/// Checks that a plugin's description can be shown and is consistent.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The first problem: the end of a sentence that begins with the file.
 pub(super) fn check_about(about: &wit::About) -> Result<(), String> {
     if about.version.is_empty() || about.version.len() > 64 || !about.version.chars().all(is_plain) {
         return Err("describes itself with a version that is not 1 to 64 printable characters".to_owned());
@@ -237,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_is_usable_and_counts_the_rest() {
+    fn unusable_metrics_are_dropped_and_counted() {
         use metrics::Value::{Float, Text, Unsigned};
         let limits = &Limits::default();
         let text = "x".repeat(usize::try_from(limits[Limit::Text]).expect("it fits") + 1);
@@ -299,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_is_consistent() {
+    fn inconsistent_descriptions_are_rejected() {
         let descriptor = |module: &str, name: &str| metrics::Descriptor {
             module: module.to_owned(),
             name: name.to_owned(),
@@ -324,7 +328,7 @@ mod tests {
         ]
     }
 
-    /// A result of which another is likely to have a part: few names, few labels, and some of each not usable.
+    /// A result that is likely to overlap with another: few names, few labels, and some of each not usable.
     fn any_result() -> impl Strategy<Value = Vec<wit::Module>> {
         let label = ("[ab0]", "[xy]{0,1}|long text");
         let metric = ("[abc ]", prop::collection::vec(label, 0..3), any_value());
@@ -339,10 +343,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// What a guest returned before makes no difference: not to what is kept, nor to what is dropped, nor to the key
-        /// that a value has.
+        /// Earlier results change neither the kept metrics, nor the dropped ones, nor the keys of values.
         #[test]
-        fn a_result_is_taken_as_if_it_were_the_first(
+        fn results_do_not_depend_on_earlier_ones(
             results in prop::collection::vec(any_result(), 1..4),
             order in prop::collection::vec(any::<prop::sample::Index>(), 1..10),
         ) {
@@ -351,7 +354,7 @@ mod tests {
                 limits.set(limit, most);
             }
             let mut converter = Converter::default();
-            // Samples of the ticks before may be held by a slow sink, and stay as they were.
+            // A slow sink may hold earlier samples, which must not change.
             let mut held = Vec::new();
             for at in order {
                 let result = at.get(&results);
@@ -363,7 +366,7 @@ mod tests {
             }
         }
 
-        /// Whatever comes, names are valid, keys are unique, floats are finite, and nothing is lost uncounted.
+        /// Names are valid, keys are unique, floats are finite, and every loss is counted.
         #[test]
         fn a_result_is_a_map_of_maps(
             modules in prop::collection::vec(

@@ -1,6 +1,6 @@
-//! What a file contained at one moment: a copy in memory that nobody can change any more, told from others by its hash.
-//! Plugins and artifacts travel as such copies between file, compiler and cache. None of them passes through the heap,
-//! which would keep much of what it once held, and none can be cut short under the feet of whoever has it mapped.
+//! Sealed copies of files: in memory, immutable, identified by their hash. Plugins and artifacts pass between file, compiler
+//! and cache in this form. They do not pass through the heap, which would keep much of the memory, and a mapped copy cannot
+//! be truncated.
 
 use std::fmt::{self, Write as _};
 use std::fs::File;
@@ -14,18 +14,18 @@ use sha2::{Digest as _, Sha256};
 /// How much is hashed at a time: little enough for the heap to give it back.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// What tells one content from another.
+/// The SHA-256 of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hash(pub(super) [u8; 32]);
 
 impl Hash {
-    /// All its digits.
-    pub(super) fn to_hex(&self) -> String {
-        digits(&self.0)
+    /// All 64 digits.
+    pub(super) fn to_hex(self) -> String {
+        hex(&self.0)
     }
 }
 
-fn digits(bytes: &[u8]) -> String {
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut digits, byte| {
         // Writing to a string does not fail.
         let _ = write!(digits, "{byte:02x}");
@@ -33,14 +33,14 @@ fn digits(bytes: &[u8]) -> String {
     })
 }
 
-/// The first eight digits: what is shown of it.
+/// The first eight digits.
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&digits(&self.0[..4]))
+        f.write_str(&hex(&self.0[..4]))
     }
 }
 
-/// A copy that stays as it is.
+/// An immutable copy of a file.
 #[derive(Debug)]
 pub(super) struct Sealed {
     file: File,
@@ -49,14 +49,14 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Copies all that is read from somewhere.
-    pub(super) fn copy(mut from: impl Read) -> io::Result<Self> {
+    /// Copies a source to its end.
+    pub(super) fn copy(mut source: impl Read) -> io::Result<Self> {
         let mut blank = blank()?;
-        io::copy(&mut from, &mut blank)?;
+        io::copy(&mut source, &mut blank)?;
         Self::seal(blank)
     }
 
-    /// Makes final what was written to a [`blank`] file.
+    /// Seals a written [`blank`] file.
     pub(super) fn seal(file: File) -> io::Result<Self> {
         forbid_changes(&file)?;
         let (mut sha, mut chunk, mut length) = (Sha256::new(), vec![0; CHUNK_BYTES], 0);
@@ -80,49 +80,49 @@ impl Sealed {
         self.length
     }
 
-    /// How it begins: as much of it as there is room for.
-    pub(super) fn prefix<'a>(&self, room: &'a mut [u8]) -> io::Result<&'a [u8]> {
-        let read = self.file.read_at(room, 0)?;
-        Ok(&room[..read])
+    /// The first bytes, as many as fit the buffer.
+    pub(super) fn prefix<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let read = self.file.read_at(buffer, 0)?;
+        Ok(&buffer[..read])
     }
 
     /// Opens it for reading, from its beginning.
     pub(super) fn open(&self) -> io::Result<File> {
         let mut file = File::open(self.path())?;
-        // Where the path is another name of the descriptor itself, that stands where it was left.
+        // Where the path is an alias of the descriptor, the offset is shared.
         file.rewind()?;
         Ok(file)
     }
 
-    /// Where this process finds it, for as long as it has it.
+    /// A path by which this process can open it, as long as this exists.
     pub(super) fn path(&self) -> PathBuf {
         let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
         PathBuf::from(format!("{directory}/{}", self.file.as_raw_fd()))
     }
 }
 
-/// An empty file in memory, to be written by this process or by another that is given it.
+/// An empty file in memory, for this process or a child to write.
 #[cfg(target_os = "linux")]
 pub(super) fn blank() -> io::Result<File> {
     use rustix::fs::{MemfdFlags, memfd_create};
     use rustix::io::Errno;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let made = match memfd_create("gauged", flags | MemfdFlags::NOEXEC_SEAL) {
-        // Before Linux 6.3 nobody asks for that.
+        // Linux before 6.3 does not know the flag.
         Err(Errno::INVAL) => memfd_create("gauged", flags),
         made => made,
     };
     Ok(made?.into())
 }
 
-/// From now on nobody can write to the file, whoever has it open, nor make it shorter.
+/// Makes the file immutable for all who have it open.
 #[cfg(target_os = "linux")]
 fn forbid_changes(file: &File) -> io::Result<()> {
     use rustix::fs::{SealFlags, fcntl_add_seals};
     Ok(fcntl_add_seals(file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?)
 }
 
-/// An empty file without a name, to be written by this process or by another that is given it.
+/// An empty file without a name, for this process or a child to write.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn blank() -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -135,7 +135,7 @@ pub(super) fn blank() -> io::Result<File> {
     Ok(file)
 }
 
-/// Without a name it can only be reached by this process and by the compiler, which has ended.
+/// Nothing to do: without a name only this process and the compiler, which has ended, can reach the file.
 #[cfg(not(target_os = "linux"))]
 fn forbid_changes(_file: &File) -> io::Result<()> {
     Ok(())
@@ -148,12 +148,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_is_told_by_its_hash_and_read_from_its_beginning() {
+    fn copies_have_a_hash_and_open_at_the_beginning() {
         let content = Sealed::copy(&b"abc"[..]).expect("copied");
         assert_eq!((content.hash().to_string(), content.length()), ("ba7816bf".to_owned(), 3));
-        // As FIPS 180-2 has it in its first example.
-        let to_hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(content.hash().to_hex(), to_hex);
+        // The first example of FIPS 180-2.
+        let digits = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(content.hash().to_hex(), digits);
         for _ in 0..2 {
             let mut bytes = Vec::new();
             content.open().and_then(|mut file| file.read_to_end(&mut bytes)).expect("read");
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn nobody_changes_it_any_more() {
+    fn sealed_copies_cannot_be_changed() {
         let mut blank = blank().expect("memory");
         blank.write_all(b"abc").expect("written");
         let mut other = blank.try_clone().expect("duplicated");

@@ -136,7 +136,7 @@ fn core_module_without_a_world_is_rejected() {
         "bad.wasm",
         &wat::parse_str("(module)").expect("valid"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=93a44bbb reason="is a core module that carries no world" remedy="build it with the gauged SDK, or make a component of it" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=93a44bbb reason="is a core module without a world" remedy="build it with the gauged SDK, or make a component of it" consequence="no version is running""#
         ]],
     );
 }
@@ -174,7 +174,7 @@ fn component_of_later_wit_version_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.2.0"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=b5717571 reason="was built for version 0.2.0 of the contract, and this agent, 0.1.0, serves 0.1" remedy="update the agent, or build the plugin for 0.1" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=b5717571 reason="was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.1" remedy="update the agent, or build the plugin for 0.1" consequence="no version is running""#
         ]],
     );
 }

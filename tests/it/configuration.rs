@@ -237,7 +237,7 @@ fn configured_plugin_without_a_file_is_reported() {
     assert!(log.contains(
         "plugin file missing plugin=redis file=plugins/redis-2.wasm remedy=\"copy it there, or remove [plugins.redis]\""
     ));
-    assert!(log.contains("reason=\"is not loaded: the configuration makes the plugin redis of redis-2.wasm\""));
+    assert!(log.contains("reason=\"is not loaded: the configuration loads the plugin redis from redis-2.wasm\""));
 }
 
 #[test]

@@ -183,8 +183,8 @@ fn unix_sockets_need_a_matching_grant() {
     let line = "connect = [\"unix:/run/closed/socket\"]";
     assert_eq!(connect("/run/open/out"), (DENIED, line.into()));
     assert_eq!(connect("/run/open/directory/socket"), (DENIED, line.into()));
-    assert_eq!(connect("/run/open/file"), (CONNECT, "what is there is not a socket".into()));
-    assert_eq!(connect("/run/open/none"), (CONNECT, "there is no such socket".into()));
+    assert_eq!(connect("/run/open/file"), (CONNECT, "the file is not a socket".into()));
+    assert_eq!(connect("/run/open/none"), (CONNECT, "the socket does not exist".into()));
 }
 
 #[test]

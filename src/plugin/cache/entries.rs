@@ -1,6 +1,6 @@
-//! The files of the cache: a directory that belongs to this user alone, and in it a file an artifact, named by its key.
-//! An entry is handed out when it is a plain file of this user's that holds, to the bit, what was stored under its key.
-//! What an artifact is, and what a key stands for, is not known here. Several agents may use one directory at a time.
+//! The files of the cache: a private directory of this user with one file per artifact, named by its key. An entry is
+//! returned only when it is a regular file of this user with exactly the bytes that were stored under its key. This module
+//! does not know the meaning of artifacts and keys. Several agents may share a directory.
 
 use std::ffi::CStr;
 use std::fmt::Write as _;
@@ -19,25 +19,25 @@ use rustix::process::geteuid;
 use super::super::compile::ARTIFACT_BYTES;
 use super::super::sealed::Sealed;
 
-/// All entries together: a thousand plugins as cargo builds them take 150 MB, a Python guest 31.
+/// The most bytes of all entries: a thousand plugins as cargo builds them take 150 MB, one Python guest 31 MB.
 pub(super) const MAX_BYTES: u64 = 1 << 30;
 
 /// How long an entry is kept after it was last loaded: longer than most agents run without a restart.
 pub(super) const MAX_AGE: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 
-/// How long a file may be in the making: an agent that needs longer to write one has gone.
+/// How old an unfinished file may become: its agent has ended.
 const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// How an entry begins: the form in which it is written.
+/// The first bytes of an entry: the file format.
 const MAGIC: [u8; 16] = *b"gauged artifact\n";
 
-/// What comes before the artifact: the magic, the key, the artifact's hash.
+/// The header before the artifact: the magic, the key, the artifact's hash.
 const HEADER_BYTES: usize = MAGIC.len() + 32 + 32;
 
-/// How the name of a file ends that is not complete yet.
+/// The suffix of a file that is not complete yet.
 const TEMPORARY_SUFFIX: &str = ".new";
 
-/// What an entry is stored under.
+/// The key of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CacheKey(pub(super) [u8; 32]);
 
@@ -50,10 +50,10 @@ impl CacheKey {
     }
 }
 
-/// Why there is no entry to be had, beside that there is none.
+/// Why an entry cannot be used.
 #[derive(Debug)]
 pub(super) enum EntryError {
-    /// What there is cannot be trusted. The end of a sentence that begins with the entry.
+    /// It cannot be trusted. The end of a sentence that begins with the entry.
     Invalid(&'static str),
     /// It could not be read.
     Unreadable(io::Error),
@@ -65,22 +65,22 @@ impl From<io::Error> for EntryError {
     }
 }
 
-/// The cache's directory, once it was found to be private.
+/// The cache's directory, opened and private.
 #[derive(Debug)]
 pub(super) struct Entries {
     directory: OwnedFd,
 }
 
 impl Entries {
-    /// Opens the directory, and creates it where there is none.
+    /// Opens the directory, and creates it when it is missing.
     ///
     /// # Errors
     ///
     /// Why it cannot be used, with the remedy: the end of a sentence that begins with the directory.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
-        // With a slash at its end a link would be followed.
+        // With a slash at the end a link would be followed.
         let path: PathBuf = path.components().collect();
-        // A link that leads nowhere is "there" already; what it is comes out below.
+        // The error for a dangling link is unclear; the next check is clear.
         let created = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         if path.is_symlink() {
             return Err("is a symbolic link; name the directory that it leads to".to_owned());
@@ -101,20 +101,20 @@ impl Entries {
         Ok(Self { directory: directory.into() })
     }
 
-    /// Whether the path still leads to this directory: it may have been removed, or replaced by another.
+    /// Whether the path still leads to this directory: it may have been removed or replaced.
     pub(super) fn is_at(&self, path: &Path) -> bool {
-        let here = fstat(&self.directory).map(|stat| (stat.st_dev, stat.st_ino));
-        let there = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (stat.st_dev, stat.st_ino));
-        here.is_ok() && here == there
+        let opened = fstat(&self.directory).map(|stat| (stat.st_dev, stat.st_ino));
+        let current = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (stat.st_dev, stat.st_ino));
+        opened.is_ok() && opened == current
     }
 
     /// The artifact that is stored under a key; none when there is none.
     ///
     /// # Errors
     ///
-    /// When what is stored there cannot be trusted, or not be read.
+    /// When the entry cannot be trusted or read.
     pub(super) fn get(&self, key: CacheKey) -> Result<Option<Sealed>, EntryError> {
-        // What was put in an entry's place must not keep the thread waiting.
+        // The opening of a named pipe would wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut file = match openat(&self.directory, key.name(), flags, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -122,7 +122,7 @@ impl Entries {
             Err(Errno::LOOP) => return Err(EntryError::Invalid("is a symbolic link")),
             Err(error) => return Err(io::Error::from(error).into()),
         };
-        is_own(&file.metadata()?).map_err(EntryError::Invalid)?;
+        check_owner(&file.metadata()?).map_err(EntryError::Invalid)?;
         let mut header = [0; HEADER_BYTES];
         match file.read_exact(&mut header) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -134,14 +134,14 @@ impl Entries {
         if header != self::header(key, &artifact) {
             return Err(EntryError::Invalid("is damaged"));
         }
-        // It was of use now. Where that cannot be written down, nothing is removed for its age either.
+        // The age counts from the last use. Where this fails, files cannot be removed for their age either.
         let _ = file.set_modified(SystemTime::now());
         Ok(Some(artifact))
     }
 
-    /// Stores an artifact. Whoever looks for it finds all of it or nothing.
+    /// Stores an artifact, atomically.
     pub(super) fn put(&self, key: CacheKey, artifact: &Sealed) -> io::Result<()> {
-        // Agents in two containers may have the same process id.
+        // A process id would not do: agents in two containers may have the same.
         let name = format!("{}.{:016x}{TEMPORARY_SUFFIX}", key.name(), RandomState::new().build_hasher().finish());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&self.directory, &*name, flags, Mode::RUSR | Mode::WUSR)?);
@@ -155,29 +155,29 @@ impl Entries {
         written
     }
 
-    /// Removes an entry. One that cannot be removed is refused again the next time.
+    /// Removes an entry. An invalid entry that cannot be removed is rejected again the next time.
     pub(super) fn remove(&self, key: CacheKey) {
         let _ = unlinkat(&self.directory, key.name(), AtFlags::empty());
     }
 
-    /// Removes what has not been used for long, then what was used longest ago until the rest is small enough, and what
-    /// was never finished. What another agent may still be writing stays, as do files that are none of the cache's.
+    /// Removes entries older than `max_age`, then the oldest until the rest fits `max_bytes`, and stale unfinished files.
+    /// Files that another agent may still be writing stay, as do files that are not the cache's.
     pub(super) fn prune(&self, max_bytes: u64, max_age: Duration, now: SystemTime) -> io::Result<()> {
         let mut kept = Vec::new();
         for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;
             let name = entry.file_name();
-            let Some(kind) = kind(name) else { continue };
+            let Some(kind) = entry_kind(name) else { continue };
             // Another agent may have removed it by now.
             let Ok(stat) = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 continue;
             }
-            let max_age = if kind == EntryKind::Entry { max_age } else { STALE_AFTER };
+            let max_age = if kind == EntryKind::Complete { max_age } else { STALE_AFTER };
             let modified = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
             if now.duration_since(modified).is_ok_and(|age| age > max_age) {
                 let _ = unlinkat(&self.directory, name, AtFlags::empty());
-            } else if kind == EntryKind::Entry {
+            } else if kind == EntryKind::Complete {
                 kept.push((modified, u64::try_from(stat.st_size).unwrap_or_default(), name.to_owned()));
             }
         }
@@ -195,26 +195,27 @@ impl Entries {
     }
 }
 
-/// What a file in the directory is.
+/// The kind of a file in the directory, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EntryKind {
-    Entry,
+    Complete,
     Temporary,
 }
 
-fn kind(name: &CStr) -> Option<EntryKind> {
+/// None for a file that is not the cache's.
+fn entry_kind(name: &CStr) -> Option<EntryKind> {
     let name = name.to_str().ok()?;
     let (key, rest) = name.split_at_checked(64)?;
     let is_key = key.bytes().all(|byte| byte.is_ascii_hexdigit());
     match rest {
         _ if !is_key => None,
-        "" => Some(EntryKind::Entry),
+        "" => Some(EntryKind::Complete),
         _ => rest.ends_with(TEMPORARY_SUFFIX).then_some(EntryKind::Temporary),
     }
 }
 
-/// Whether only this user can have written a file.
-fn is_own(metadata: &Metadata) -> Result<(), &'static str> {
+/// Checks that only this user can have written a file.
+fn check_owner(metadata: &Metadata) -> Result<(), &'static str> {
     if !metadata.is_file() {
         return Err("is not a regular file");
     }
@@ -230,9 +231,9 @@ fn is_own(metadata: &Metadata) -> Result<(), &'static str> {
 fn header(key: CacheKey, artifact: &Sealed) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     let (magic, rest) = header.split_at_mut(MAGIC.len());
-    let (named, hash) = rest.split_at_mut(key.0.len());
+    let (key_bytes, hash) = rest.split_at_mut(key.0.len());
     magic.copy_from_slice(&MAGIC);
-    named.copy_from_slice(&key.0);
+    key_bytes.copy_from_slice(&key.0);
     hash.copy_from_slice(&artifact.hash().0);
     header
 }

@@ -1,6 +1,5 @@
-//! What the child does: takes from itself whatever a compiler does not need, reads a plugin's file from its standard
-//! input, and writes an artifact to its standard output. Of a file that it rejects it says why on its standard error. It
-//! ends when the agent does, however that ends.
+//! The child process that compiles: it gives up what a compiler does not need, reads a plugin file from standard input, and
+//! writes the artifact to standard output, or the reason of a rejection to standard error. It ends when the agent does.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -16,71 +15,71 @@ use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process,
 use super::super::{engine, probe};
 use super::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, allowed};
 
-/// How far it stands back behind whatever else wants a processor: a third of what others get, so that the ticks are not
-/// delayed. At 10, a tenth, a Python guest was not compiled in five minutes beside two busy programs a processor.
+/// Its niceness: a third of the CPU share of other programs, so that the ticks are not delayed. At 10, a tenth, a Python guest
+/// was not compiled in five minutes beside two busy programs per processor.
 const NICE: i32 = 5;
 
-/// How many files it may have open: the standard ones. It has more by then, so that each further one is too many.
-const STANDARD: u64 = 3;
+/// The limit of open files: the standard ones. More are open when it is set, so that no further file can be opened.
+const STANDARD_FILES: u64 = 3;
 
 /// Why there is no artifact.
-enum End {
+enum CompileError {
     /// The file is not a plugin, or does not compile.
     Rejected(String),
     /// The memory was not enough.
     OutOfMemory,
     /// The file could not be read, or the artifact could not be written.
-    Trouble(io::Error),
+    Io(io::Error),
 }
 
-/// Compiles what the agent hands over. The exit code says how that went.
+/// Compiles standard input. The exit code is the outcome.
 pub(super) fn run() -> ExitCode {
-    match confine().map_err(End::Trouble).and_then(|(input, output)| compile(&input, output)) {
+    match confine().map_err(CompileError::Io).and_then(|(input, output)| compile(&input, output)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(End::Rejected(why)) => say(&why, ExitCode::from(REJECTED)),
-        Err(End::OutOfMemory) => ExitCode::from(OUT_OF_MEMORY),
-        Err(End::Trouble(error)) => say(&error.to_string(), ExitCode::FAILURE),
+        Err(CompileError::Rejected(why)) => report(&why, ExitCode::from(REJECTED)),
+        Err(CompileError::OutOfMemory) => ExitCode::from(OUT_OF_MEMORY),
+        Err(CompileError::Io(error)) => report(&error.to_string(), ExitCode::FAILURE),
     }
 }
 
-/// With nobody to hear it there is nothing else to do about it.
-fn say(what: &str, code: ExitCode) -> ExitCode {
-    let _ = writeln!(io::stderr(), "{what}");
+/// Writes the message. An error is ignored: there is nobody else to report it to.
+fn report(message: &str, code: ExitCode) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{message}");
     code
 }
 
-/// Takes away what is not needed. Answers what is read and what is written.
+/// Gives up what is not needed. Returns the input and the output.
 fn confine() -> io::Result<(File, File)> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let _ = rustix::thread::set_name(c"gauged-compile");
-    // When memory is short the kernel is to take it from here, not from the agent. Elsewhere there is no such file.
+    // When memory is short the kernel kills this process before the agent. Other systems have no such file.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    // Whoever may not stand back any further stands far enough back.
+    // It fails only at the lowest priority.
     let _ = nice(NICE);
-    thread::Builder::new().name("orphan".to_owned()).spawn(end_with_the_agent)?;
-    limit(Resource::Cpu, CPU.as_secs());
-    limit(Resource::As, MEMORY_BYTES);
-    limit(Resource::Fsize, ARTIFACT_BYTES);
-    limit(Resource::Core, 0);
-    // From here on it can open nothing and start nothing.
-    limit(Resource::Nofile, STANDARD);
-    limit(Resource::Nproc, 0);
+    thread::Builder::new().name("orphan".to_owned()).spawn(end_with_agent)?;
+    lower_limit(Resource::Cpu, CPU.as_secs());
+    lower_limit(Resource::As, MEMORY_BYTES);
+    lower_limit(Resource::Fsize, ARTIFACT_BYTES);
+    lower_limit(Resource::Core, 0);
+    // From here on it cannot open files or start processes.
+    lower_limit(Resource::Nofile, STANDARD_FILES);
+    lower_limit(Resource::Nproc, 0);
     Ok((input, output))
 }
 
-/// Lowers a limit; one that is lower already stays. A system that knows no such limit goes without it.
-fn limit(resource: Resource, most: u64) {
-    let current = allowed(resource, most);
-    // That its time is over the kernel tells by a signal of its own; a second later it kills.
-    let most = if resource == Resource::Cpu { current.saturating_add(1) } else { current };
-    let maximum = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
+/// Lowers a limit; a lower one stays. A limit that the system does not have is ignored.
+fn lower_limit(resource: Resource, limit: u64) {
+    let current = allowed(resource, limit);
+    // At the soft limit the kernel sends a signal of its own, SIGXCPU, at the hard limit it kills.
+    let limit = if resource == Resource::Cpu { current.saturating_add(1) } else { current };
+    let maximum = getrlimit(resource).maximum.map_or(limit, |maximum| maximum.min(limit));
     let _ = setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) });
 }
 
-/// Waits until the agent does not listen any more, and ends the process then. A death signal of the parent's would come
-/// when the thread that started this process ends, and not at all when the agent has ended by now.
-fn end_with_the_agent() {
+/// Waits until the agent has closed its end of standard error, and ends the process. A parent death signal would come when
+/// the thread that started this process ends, and not at all when the agent has already ended.
+fn end_with_agent() {
     let stderr = io::stderr();
     loop {
         let mut ends = [PollFd::new(&stderr, PollFlags::empty())];
@@ -93,25 +92,25 @@ fn end_with_the_agent() {
     let _ = kill_process(getpid(), Signal::KILL);
 }
 
-fn compile(input: &File, mut output: File) -> Result<(), End> {
-    let bytes = read(input).map_err(End::Trouble)?;
-    let component = probe::to_component(&bytes).map_err(End::Rejected)?;
+fn compile(input: &File, mut output: File) -> Result<(), CompileError> {
+    let bytes = read(input).map_err(CompileError::Io)?;
+    let component = probe::to_component(&bytes).map_err(CompileError::Rejected)?;
     let compiled = engine::compiler().and_then(|engine| engine.precompile_component(&component));
     let artifact = compiled.map_err(|error| {
         if error.is::<wasmtime::OutOfMemory>() {
-            return End::OutOfMemory;
+            return CompileError::OutOfMemory;
         }
-        End::Rejected(format!("does not compile: {error:#}; rebuild it with the gauged SDK"))
+        CompileError::Rejected(format!("does not compile: {error:#}; rebuild it with the gauged SDK"))
     })?;
-    output.write_all(&artifact).map_err(End::Trouble)
+    output.write_all(&artifact).map_err(CompileError::Io)
 }
 
-/// Reads from the beginning, wherever whoever had the file before has left it.
+/// Reads a file from its beginning, whatever its current offset.
 fn read(file: &File) -> io::Result<Vec<u8>> {
     struct FromStart<'a>(&'a File, u64);
     impl io::Read for FromStart<'_> {
-        fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-            let read = self.0.read_at(room, self.1)?;
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let read = self.0.read_at(buffer, self.1)?;
             self.1 += read as u64;
             Ok(read)
         }

@@ -1,16 +1,15 @@
-//! What plugins may reach on the network: the addresses and origins that the configuration names, and of what a name
-//! resolves to only what a name is meant to resolve to. Pure decisions; who connects makes sure that it connects to the
-//! very address that was decided about.
+//! The grants of plugins to the network: the addresses and origins in the configuration, and the addresses that a granted
+//! name may resolve to. Pure decisions; the caller connects to the very address that was checked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::address::{Address, ConnectGrant, Endpoint, Host, Origin};
 
-/// The one name for the machine itself, which is never resolved.
+/// The name for the machine itself. It is never resolved.
 const LOCALHOST: &str = "localhost";
 
-/// Where providers of virtual machines answer questions about a machine, its credentials included, to whoever asks from
-/// within it: those of such addresses that are not link-local.
+/// Metadata services of cloud providers, which give a machine's credentials to any process on it: those whose addresses are
+/// not link-local.
 const METADATA_SERVICES: [IpAddr; 4] = [
     // Alibaba Cloud.
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
@@ -22,7 +21,7 @@ const METADATA_SERVICES: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
-/// What one plugin may reach; nothing by default.
+/// The network grants of one plugin; none by default.
 #[derive(Debug, Clone, Default)]
 pub(in super::super) struct Network {
     connect: Vec<ConnectGrant>,
@@ -37,7 +36,7 @@ impl Network {
     /// Whether a connection to this address is granted.
     pub(in super::super) fn connect(&self, address: &Address) -> bool {
         self.connect.iter().any(|grant| match (grant, address) {
-            (ConnectGrant::Tcp(granted), Address::Tcp(asked)) => granted == asked,
+            (ConnectGrant::Tcp(granted), Address::Tcp(endpoint)) => granted == endpoint,
             (ConnectGrant::Unix(pattern), Address::Unix(path)) => pattern.matches(path),
             _ => false,
         })
@@ -49,8 +48,8 @@ impl Network {
     }
 }
 
-/// The addresses of a machine that need no resolution.
-pub(in super::super) fn known(host: &Host) -> Option<Vec<IpAddr>> {
+/// The addresses of a host that needs no resolution.
+pub(in super::super) fn literal_addresses(host: &Host) -> Option<Vec<IpAddr>> {
     match host {
         Host::Ip(address) => Some(vec![*address]),
         Host::Name(name) if name == LOCALHOST => Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
@@ -58,27 +57,26 @@ pub(in super::super) fn known(host: &Host) -> Option<Vec<IpAddr>> {
     }
 }
 
-/// Of the addresses that a name resolved to, those that it may lead to: all but special ones, which have to be granted
-/// as they are, whatever name stands for them: whoever answers for a name would otherwise decide what of this machine
-/// and its neighbourhood a plugin reaches.
+/// The addresses of a name that may be connected to: all but special ones, which need a grant of their own. Otherwise the name
+/// server would decide which services of this machine and its link a plugin reaches.
 ///
 /// # Errors
 ///
-/// Where the name leads when all of it is special.
+/// The first address when all are special; none when there are none.
 pub(in super::super) fn permitted(
-    found: &[IpAddr],
+    resolved: &[IpAddr],
     port: u16,
     is_granted: impl Fn(&Endpoint) -> bool,
 ) -> Result<Vec<IpAddr>, Option<Endpoint>> {
-    let found = found.iter().map(IpAddr::to_canonical);
+    let resolved = resolved.iter().map(IpAddr::to_canonical);
     let endpoint = |address| Endpoint { host: Host::Ip(address), port };
     let (permitted, refused): (Vec<IpAddr>, Vec<IpAddr>) =
-        found.partition(|&address| !is_special(address) || is_granted(&endpoint(address)));
+        resolved.partition(|&address| !is_special(address) || is_granted(&endpoint(address)));
     if permitted.is_empty() { Err(refused.first().copied().map(endpoint)) } else { Ok(permitted) }
 }
 
-/// Whether an address is one that means this machine, this link or many machines at once, or a metadata service; be it
-/// embedded in an IPv6 address.
+/// Whether an address is that of this machine, this link, several machines or a metadata service, embedded in an IPv6 address
+/// or not.
 fn is_special(address: IpAddr) -> bool {
     METADATA_SERVICES.contains(&address)
         || match address {
@@ -104,11 +102,11 @@ fn is_special_v6(address: Ipv6Addr) -> bool {
         || embedded(address).into_iter().flatten().any(|address| is_special(address.into()))
 }
 
-/// The IPv4 addresses that an IPv6 address may stand for, by any of the ways there have been to embed one.
+/// The IPv4 addresses that are embedded in an IPv6 address, by any standard.
 fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 3] {
     let segments = address.segments();
-    let of = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
-    let ends_with_one = matches!(
+    let v4 = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    let is_suffix = matches!(
         segments,
         // Compatible and mapped (RFC 4291), translated (RFC 2765).
         [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..]
@@ -117,13 +115,13 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 3] {
         // ISATAP (RFC 5214).
         | [_, _, _, _, 0 | 0x200, 0x5efe, ..]
     );
-    let at_the_end = ends_with_one.then(|| of(segments[6], segments[7]));
+    let suffix = is_suffix.then(|| v4(segments[6], segments[7]));
     match segments {
         // 6to4 (RFC 3056).
-        [0x2002, high, low, ..] => [at_the_end, Some(of(high, low)), None],
+        [0x2002, high, low, ..] => [suffix, Some(v4(high, low)), None],
         // Teredo (RFC 4380): the server, and the client with all bits turned.
-        [0x2001, 0, high, low, ..] => [at_the_end, Some(of(high, low)), Some(of(!segments[6], !segments[7]))],
-        _ => [at_the_end, None, None],
+        [0x2001, 0, high, low, ..] => [suffix, Some(v4(high, low)), Some(v4(!segments[6], !segments[7]))],
+        _ => [suffix, None, None],
     }
 }
 
@@ -148,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_granted_passes_in_every_spelling_of_it() {
+    fn granted_addresses_pass_in_every_spelling() {
         let network =
             network(&["DB.internal:5432", "[::1]:80", "unix:/run/*/redis.sock"], &["https://Example.org:443"]);
         for granted in ["db.internal:5432", "DB.INTERNAL:5432", "[0:0::1]:80", "unix:/run/redis/redis.sock"] {
@@ -160,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_passes() {
+    fn similar_addresses_do_not_pass() {
         let network = network(&["db.internal:5432", "unix:/run/*/redis.sock"], &["http://granted:8080"]);
         for other in [
             "db.internal:5433",
@@ -196,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn special_addresses_are_known_in_every_form() {
+    fn special_addresses_are_recognised_in_every_form() {
         for special in [
             "0.0.0.0",
             "0.1.2.3",
@@ -252,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_leads_to_what_is_special_only_where_that_is_granted_too() {
+    fn names_reach_special_addresses_only_by_grant() {
         let address = |text: &str| text.parse::<IpAddr>().expect(text);
         let (metadata, loopback, ordinary) = (address("169.254.169.254"), address("127.0.0.1"), address("10.0.0.1"));
         let nothing = |_: &Endpoint| false;
@@ -268,18 +266,21 @@ mod tests {
     }
 
     #[test]
-    fn localhost_is_not_resolved_and_what_looks_like_it_is() {
-        let of = |text: &str| match Address::parse(text) {
-            Ok(Address::Tcp(endpoint)) => known(&endpoint.host),
+    fn only_exact_localhost_is_not_resolved() {
+        let addresses = |text: &str| match Address::parse(text) {
+            Ok(Address::Tcp(endpoint)) => literal_addresses(&endpoint.host),
             other => panic!("{other:?}"),
         };
-        assert_eq!(of("LOCALHOST:80").expect("known"), [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()]);
-        assert_eq!(of("[::ffff:10.0.0.1]:80").expect("known"), [IpAddr::from([10, 0, 0, 1])]);
-        assert_eq!(of("localhost.evil:80"), None);
-        assert_eq!(of("my.localhost:80"), None);
+        assert_eq!(
+            addresses("LOCALHOST:80").expect("literal"),
+            [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into()]
+        );
+        assert_eq!(addresses("[::ffff:10.0.0.1]:80").expect("literal"), [IpAddr::from([10, 0, 0, 1])]);
+        assert_eq!(addresses("localhost.evil:80"), None);
+        assert_eq!(addresses("my.localhost:80"), None);
     }
 
-    /// Whether an address is special, by the numbers in the registries of IANA.
+    /// Whether an address is special, by the registries of IANA.
     fn is_special_by_number(bits: u32) -> bool {
         let within = |first: [u8; 4], length: u32| (bits ^ u32::from_be_bytes(first)).leading_zeros() >= length;
         within([0, 0, 0, 0], 8)
@@ -292,7 +293,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a request is written like, it passes only when host, port and scheme are those of the grant.
+        /// A request passes only when scheme, host and port are those of the grant, however it is written.
         #[test]
         fn only_the_granted_origin_passes(
             scheme in "(http|https|HTTP|ftp)",
@@ -321,9 +322,9 @@ mod tests {
             prop_assert_eq!(may_connect(&network, &format!("{host}{port}")), is_host && port == ":5432");
         }
 
-        /// An IPv4 address is classified by its number, and no embedding hides it.
+        /// A special IPv4 address is special in each embedding.
         #[test]
-        fn embedding_hides_nothing(bits in any::<u32>(), near in 0_usize..7, is_near in any::<bool>()) {
+        fn embedded_addresses_are_classified_alike(bits in any::<u32>(), near in 0_usize..7, is_near in any::<bool>()) {
             let first = [0, 0x7f00_0000, 0xa9fe_0000, 0xe000_0000, 0xffff_ffff, 0x6464_64c8, 0xa83f_8110_u32][near];
             let bits = if is_near { first ^ (bits & 0x0001_0001) } else { bits };
             let address = Ipv4Addr::from_bits(bits);
@@ -342,14 +343,14 @@ mod tests {
             }
         }
 
-        /// What a name is permitted to lead to is never special and not granted.
+        /// A permitted address is not special unless it is granted.
         #[test]
-        fn nothing_special_is_permitted(bits in prop::collection::vec(any::<u32>(), 0..6), granted in any::<u32>()) {
-            let found: Vec<IpAddr> = bits.iter().map(|&bits| Ipv4Addr::from_bits(bits).into()).collect();
+        fn special_addresses_need_a_grant(bits in prop::collection::vec(any::<u32>(), 0..6), granted in any::<u32>()) {
+            let resolved: Vec<IpAddr> = bits.iter().map(|&bits| Ipv4Addr::from_bits(bits).into()).collect();
             let granted = Host::Ip(Ipv4Addr::from_bits(granted).into());
             let is_granted = |endpoint: &Endpoint| endpoint.host == granted;
-            for address in permitted(&found, 80, is_granted).unwrap_or_default() {
-                prop_assert!(found.contains(&address));
+            for address in permitted(&resolved, 80, is_granted).unwrap_or_default() {
+                prop_assert!(resolved.contains(&address));
                 prop_assert!(!is_special(address) || Host::Ip(address) == granted);
             }
         }

@@ -1,6 +1,6 @@
-//! The capability `http`: one request to a granted origin, over a connection of its own, and the whole response.
-//! Redirects are answered as they are. What the agent says of a connection (`host`, `content-length`, `connection` and
-//! their like) a guest cannot say, so that what a server reads is one request, and the one that was granted.
+//! The capability `http`: one request to a granted origin, over a connection of its own, and the whole response. Redirects are
+//! returned, not followed. A guest cannot set the headers of the connection (`host`, `content-length`, `connection` …), so
+//! that the server reads exactly one request, the granted one.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -32,23 +32,23 @@ use crate::escape::printable;
 /// The largest body of a response: the metrics of a large exporter. It has to fit into the guest's memory, too.
 const BODY_BYTES: usize = 4 << 20;
 
-/// The largest head of a response, with all its headers: eight times what most servers send at most.
+/// The largest head of a response, with all its headers: eight times the limit of most servers.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// The most headers of a response or a request: what most servers take.
+/// The most headers of a response or a request: the limit of most servers.
 const HEADERS: usize = 100;
 
 /// The largest body of a request: a collector asks, it does not upload.
 const REQUEST_BODY_BYTES: usize = 1 << 20;
 
-/// The largest URL with all headers of a request: what most servers take at most.
+/// The largest URL with all headers of a request: the limit of most servers.
 const REQUEST_HEAD_BYTES: usize = 16 << 10;
 
-/// How many fetches of all plugins are under way at a time; others wait for their turn. An eighth of the 1,024 files that
-/// a process may have open by default, and a bound on the bodies that are in memory.
+/// How many requests of all plugins are under way at a time; others wait. An eighth of the 1,024 files that a process may have
+/// open by default, and a bound on the bodies in memory.
 static PERMITS: Semaphore = Semaphore::const_new(128);
 
-/// Headers that speak of the connection, which is the agent's business.
+/// Headers of the connection, which the agent sets.
 const RESERVED: [&str; 11] = [
     "connection",
     "content-length",
@@ -73,7 +73,7 @@ impl Host for State {
             return Err(Error::Denied(self.plugin.deny(Denial::Missing(GrantKind::Fetch, origin.to_string()))));
         }
         let message = message(request, &origin, path).map_err(Error::InvalidRequest)?;
-        // Connecting begins at once, so that one who has no time left must not come so far.
+        // A connection attempt has an effect at once, so it must not begin after the deadline.
         if started >= until {
             return Err(Error::Timeout);
         }
@@ -82,7 +82,7 @@ impl Host for State {
     }
 }
 
-/// Makes a message of what a guest asks for, or says what is wrong with it.
+/// Makes a message of a guest's request, or returns the error in it.
 fn message(request: Request, origin: &Origin, path: PathAndQuery) -> Result<http::Request<Full<Bytes>>, String> {
     let Request { method, headers, body, .. } = request;
     let method = match Method::from_bytes(method.as_bytes()) {
@@ -129,22 +129,22 @@ async fn exchange(
     started: Instant,
     until: Instant,
 ) -> Result<Response, Error> {
-    // Nobody closes the semaphore, so there is a place in the end.
+    // The semaphore is never closed.
     let _permit = PERMITS.acquire().await;
     let (stream, certificate_not_after) = open(plugin, origin, until).await?;
     let connect_ns = nanoseconds(started.elapsed());
-    let seen = Arc::new(Seen::default());
-    let metered = TokioIo::new(Metered { stream, seen: Arc::clone(&seen) });
+    let meter = Arc::new(Meter::default());
+    let metered = TokioIo::new(MeteredStream { stream, meter: Arc::clone(&meter) });
 
     let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES).max_headers(HEADERS).handshake(metered).await;
-    let (mut sender, connection) = handshake.map_err(|error| broken(&error, &seen))?;
+    let (mut sender, connection) = handshake.map_err(|error| broken(&error, &meter))?;
     let mut connection = pin!(connection);
     let mut response = pin!(async {
-        let response = sender.send_request(message).await.map_err(|error| broken(&error, &seen))?;
+        let response = sender.send_request(message).await.map_err(|error| broken(&error, &meter))?;
         let (head, body) = response.into_parts();
-        Ok((head, read(body, &seen).await?))
+        Ok((head, read(body, &meter).await?))
     });
-    // The connection only does its work while it is asked to; what it has to say the response says as well.
+    // The connection must be polled for the response to make progress; its errors are in the response, too.
     let mut is_open = true;
     let (head, body) = loop {
         tokio::select! {
@@ -153,7 +153,7 @@ async fn exchange(
             _ended = &mut connection, if is_open => is_open = false,
         }
     };
-    let first_byte = seen.first_byte.get().map_or_else(|| started.elapsed(), |&at| at - started);
+    let first_byte = meter.first_byte.get().map_or_else(|| started.elapsed(), |&at| at - started);
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     Ok(Response {
         status: head.status.as_u16(),
@@ -166,18 +166,18 @@ async fn exchange(
     })
 }
 
-/// Connects to a granted origin. Answers when its certificate expires, too.
+/// Connects to a granted origin. Returns the expiry of its certificate, too.
 async fn open(
     plugin: &PluginContext,
     origin: &Origin,
     until: Instant,
 ) -> Result<(Box<dyn Stream>, Option<u64>), Error> {
     let network = plugin.grants.network();
-    let at = |endpoint: &Endpoint| Origin { scheme: origin.scheme, endpoint: endpoint.clone() };
-    let dialled = dial(plugin, &origin.endpoint, until, |endpoint| network.fetch(&at(endpoint))).await;
+    let origin_at = |endpoint: &Endpoint| Origin { scheme: origin.scheme, endpoint: endpoint.clone() };
+    let dialled = dial(plugin, &origin.endpoint, until, |endpoint| network.fetch(&origin_at(endpoint))).await;
     let stream = dialled.map_err(|unreachable| match unreachable {
         Unreachable::Denied(endpoint) => {
-            Error::Denied(plugin.deny(Denial::Missing(GrantKind::Fetch, at(&endpoint).to_string())))
+            Error::Denied(plugin.deny(Denial::Missing(GrantKind::Fetch, origin_at(&endpoint).to_string())))
         }
         Unreachable::Resolve(why) => Error::Resolve(why),
         Unreachable::Connect(why) => Error::Connect(why),
@@ -191,21 +191,21 @@ async fn open(
             let not_after = tls::not_after(&stream);
             Ok((Box::new(stream), not_after))
         }
-        Err(tls::Failed::Tls(why)) => Err(Error::Tls(why)),
-        Err(tls::Failed::Timeout) => Err(Error::Timeout),
+        Err(tls::TlsError::Untrusted(why)) => Err(Error::Tls(why)),
+        Err(tls::TlsError::Timeout) => Err(Error::Timeout),
     }
 }
 
 /// Reads a body to its end.
-async fn read(mut body: Incoming, seen: &Seen) -> Result<Vec<u8>, Error> {
+async fn read(mut body: Incoming, meter: &Meter) -> Result<Vec<u8>, Error> {
     let too_large = || Error::TooLarge(BODY_BYTES as u64);
     if body.size_hint().lower() > BODY_BYTES as u64 {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| broken(&error, seen))?;
-        // Trailers are of no use to anybody.
+        let frame = frame.map_err(|error| broken(&error, meter))?;
+        // Trailers are ignored.
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > BODY_BYTES {
             return Err(too_large());
@@ -215,9 +215,9 @@ async fn read(mut body: Incoming, seen: &Seen) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// What it means that there is no response, or not all of it.
-fn broken(error: &hyper::Error, seen: &Seen) -> Error {
-    if error.is_parse() && seen.bytes.load(Ordering::Relaxed) >= HEAD_BYTES {
+/// The error for a response that is missing or incomplete.
+fn broken(error: &hyper::Error, meter: &Meter) -> Error {
+    if error.is_parse() && meter.bytes.load(Ordering::Relaxed) >= HEAD_BYTES {
         return Error::TooLarge(HEAD_BYTES as u64);
     }
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -228,20 +228,20 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What has been read from a stream.
+/// The time of the first byte read from a stream, and the number of bytes.
 #[derive(Default)]
-struct Seen {
+struct Meter {
     first_byte: OnceLock<Instant>,
     bytes: AtomicUsize,
 }
 
-/// A stream that notes what is read from it.
-struct Metered {
+/// A stream that meters its reads.
+struct MeteredStream {
     stream: Box<dyn Stream>,
-    seen: Arc<Seen>,
+    meter: Arc<Meter>,
 }
 
-impl AsyncRead for Metered {
+impl AsyncRead for MeteredStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -251,14 +251,14 @@ impl AsyncRead for Metered {
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         let read = buffer.filled().len() - before;
         if read > 0 {
-            self.seen.first_byte.get_or_init(Instant::now);
-            self.seen.bytes.fetch_add(read, Ordering::Relaxed);
+            self.meter.first_byte.get_or_init(Instant::now);
+            self.meter.bytes.fetch_add(read, Ordering::Relaxed);
         }
         polled
     }
 }
 
-impl AsyncWrite for Metered {
+impl AsyncWrite for MeteredStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_what_was_asked_for() {
+    fn a_message_is_made_of_the_request() {
         let made = made("PURGE", &[("X-Key", "a"), ("x-key", "b"), ("user-agent", "me")], b"").expect("right");
         assert_eq!((made.method().as_str(), made.uri().to_string()), ("PURGE", "/path?query".to_owned()));
         let header = |name| -> Vec<&str> {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_smuggled_into_a_message() {
+    fn requests_cannot_be_smuggled_into_a_message() {
         for method in ["", "GET /", "GET\r\n", "G\0T", "GÉT", "CONNECT"] {
             assert!(made(method, &[], b"").is_err(), "{method:?}");
         }

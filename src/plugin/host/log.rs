@@ -1,5 +1,5 @@
-//! The capability `log`: a guest's messages in the agent's log, under the plugin's name. A plugin can neither flood the
-//! log, however often it is started afresh, nor forge lines in it.
+//! The capability `log`: a guest's messages in the agent's log, under the plugin's name. A plugin can neither flood the log,
+//! even by restarts, nor forge lines.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -8,13 +8,13 @@ use super::super::bindings::gauged::plugin::log::{Host, Level};
 use super::State;
 use crate::escape::printable;
 
-/// How much of a minute's lines may come at once.
+/// The part of a minute's lines that may come at once.
 const BURST: f64 = 1.0 / 3.0;
 
-/// One plugin's lines in the log.
+/// The allowance of log lines of one plugin.
 pub(in super::super) struct PluginLog {
     plugin: Arc<str>,
-    /// Behind a lock because a version and its successor may both be at work for a moment.
+    /// Behind a lock because an old and a new version may run at the same time.
     allowance: Mutex<Allowance>,
 }
 
@@ -28,7 +28,7 @@ impl PluginLog {
         self.allowance.lock().unwrap_or_else(PoisonError::into_inner).dropped_total
     }
 
-    /// Takes one line of the allowance. Answers whether there was one.
+    /// Takes one line of the allowance. Returns whether there was one.
     pub(in super::super) fn take(&self) -> bool {
         let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(dropped) = allowance.take(Instant::now()) else { return false };
@@ -40,32 +40,31 @@ impl PluginLog {
     }
 }
 
-/// What is left of the lines that a plugin may write.
+/// A token bucket of lines.
 struct Allowance {
     per_minute: f64,
     lines: f64,
-    counted_at: Instant,
-    /// Since the last line that was written.
+    updated_at: Instant,
+    /// Messages dropped since the last line.
     dropped: u64,
-    /// Of all time.
     dropped_total: u64,
 }
 
 impl Allowance {
     fn new(lines_per_minute: u64, now: Instant) -> Self {
         let per_minute = lines_per_minute as f64;
-        Self { per_minute, lines: Self::burst(per_minute), counted_at: now, dropped: 0, dropped_total: 0 }
+        Self { per_minute, lines: Self::burst(per_minute), updated_at: now, dropped: 0, dropped_total: 0 }
     }
 
     fn burst(per_minute: f64) -> f64 {
         (per_minute * BURST).max(1.0)
     }
 
-    /// Takes one line. Answers how many were dropped before it, or none when it is to be dropped too.
+    /// Takes one line. Returns how many messages were dropped before it; none when this one is dropped, too.
     fn take(&mut self, now: Instant) -> Option<u64> {
-        let gained = now.saturating_duration_since(self.counted_at).as_secs_f64() / 60.0 * self.per_minute;
+        let gained = now.saturating_duration_since(self.updated_at).as_secs_f64() / 60.0 * self.per_minute;
         self.lines = (self.lines + gained).min(Self::burst(self.per_minute));
-        self.counted_at = now;
+        self.updated_at = now;
         if self.lines < 1.0 {
             self.dropped += 1;
             self.dropped_total += 1;
@@ -79,9 +78,9 @@ impl Allowance {
 impl Host for State {
     async fn log(&mut self, level: Level, message: String) {
         if let Some(recorder) = &self.plugin.recorder {
-            return recorder.record_message(name(level), printable(&message));
+            return recorder.record_message(level_name(level), printable(&message));
         }
-        // The allowance is for what is written.
+        // A message that the log level suppresses takes nothing from the allowance.
         let is_off = matches!(level, Level::Debug) && !tracing::enabled!(tracing::Level::DEBUG);
         if is_off || !self.plugin.log.take() {
             return;
@@ -96,7 +95,7 @@ impl Host for State {
     }
 }
 
-fn name(level: Level) -> &'static str {
+fn level_name(level: Level) -> &'static str {
     match level {
         Level::Debug => "debug",
         Level::Info => "info",
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_allowance_runs_out_and_comes_back() {
+    fn an_allowance_runs_out_and_recovers() {
         let start = Instant::now();
         let mut allowance = Allowance::new(60, start);
         let taken = (0..30).filter(|_| allowance.take(start).is_some()).count();

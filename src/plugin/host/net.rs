@@ -1,5 +1,5 @@
-//! The capability `net`: streams of bytes to granted addresses. A connection may be kept from one call to the next; each
-//! operation on it has a deadline; and it is closed with its handle, at the latest with the guest.
+//! The capability `net`: streams of bytes to granted addresses. A connection may be kept from one call to the next. Each
+//! operation has a deadline. A connection is closed with its handle, at the latest with the guest.
 
 use std::io;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use super::resolved_path::{PathError, resolve};
 use crate::address::{Address, Endpoint};
 use crate::escape::printable;
 
-/// How many connections one guest may have open: more than a collector has servers to ask.
+/// How many connections one guest may have open: more than a collector has servers.
 const CONNECTIONS: usize = 16;
 
 /// How many connections all guests together may have open: a quarter of the 1,024 files that a process may have open by
 /// default.
 static PERMITS: Semaphore = Semaphore::const_new(256);
 
-/// The most bytes that one read brings.
+/// The most bytes of one read.
 const READ_BYTES: usize = 64 << 10;
 
 /// An open connection.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Connection {
     stream: Box<dyn Stream>,
-    /// How long each operation may take; none for as long as the call has time.
+    /// The time limit of each operation; none for that of the call.
     timeout: Option<Duration>,
     _permit: SemaphorePermit<'static>,
 }
@@ -52,15 +52,14 @@ impl HostConnection for State {
         if let (Address::Tcp(_), false) = (&parsed, self.plugin.grants.network().connect(&parsed)) {
             return Err(denied(&self.plugin, Denial::Missing(GrantKind::Connect, parsed.to_string())));
         }
-        // Nothing else is in the table.
+        // The table has connections only.
         if self.table.iter_mut().count() >= CONNECTIONS {
             return Err(Error::Connect(format!(
-                "{CONNECTIONS} connections are open, which is all there may be; drop one"
+                "{CONNECTIONS} connections are open, the most of one plugin; drop one"
             )));
         }
-        let Ok(place) = PERMITS.try_acquire() else {
-            let why = "all plugins together have as many connections open as there may be";
-            return Err(Error::Connect(why.to_owned()));
+        let Ok(permit) = PERMITS.try_acquire() else {
+            return Err(Error::Connect("all plugins together have too many connections open".to_owned()));
         };
         let connecting = async {
             Ok::<Box<dyn Stream>, Error>(match parsed {
@@ -70,7 +69,7 @@ impl HostConnection for State {
         };
         let stream = within(until, connecting).await?;
         self.table
-            .push(Connection { stream, timeout, _permit: place })
+            .push(Connection { stream, timeout, _permit: permit })
             .map_err(|error| Error::Connect(error.to_string()))
     }
 
@@ -87,7 +86,7 @@ impl HostConnection for State {
         let (connection, until) = self.connection(&connection)?;
         let most = usize::try_from(max_bytes).unwrap_or(READ_BYTES).min(READ_BYTES);
         if most == 0 {
-            return Err(Error::Io("a read of at most 0 bytes says nothing; ask for one at least".to_owned()));
+            return Err(Error::Io("a read of 0 bytes has no result; ask for at least one".to_owned()));
         }
         let mut bytes = vec![0; most];
         let read = within(until, async { connection.stream.read(&mut bytes).await.map_err(|error| broken(&error)) });
@@ -103,7 +102,7 @@ impl HostConnection for State {
 }
 
 impl State {
-    /// A connection, and when an operation on it that begins now has to be over.
+    /// A connection, and the deadline of an operation that begins now.
     fn connection(&mut self, handle: &Resource<Connection>) -> Result<(&mut Connection, Instant), Error> {
         let timeout = self.table.get(handle).map_err(|error| Error::Io(error.to_string()))?.timeout;
         let until = self.until(timeout);
@@ -128,10 +127,10 @@ async fn open_tcp(plugin: &PluginContext, endpoint: &Endpoint, until: Instant) -
     })
 }
 
-/// Connects to the very socket that was found within the grants.
+/// Connects to the very socket that was resolved within the grants.
 async fn open_unix(plugin: &PluginContext, path: String, until: Instant) -> Result<UnixStream, Error> {
     let grants = Arc::clone(&plugin.grants);
-    let found = offload(plugin, OffloadTarget::Path(path.clone()), until, move || {
+    let resolving = offload(plugin, OffloadTarget::Path(path.clone()), until, move || {
         let check = |path: &str| {
             let address = Address::Unix(path.to_owned()).to_string();
             let checked = grants.connect_unix(path);
@@ -139,21 +138,21 @@ async fn open_unix(plugin: &PluginContext, path: String, until: Instant) -> Resu
         };
         resolve(grants.root(), &path, FileType::Socket, check)
     });
-    let found = match found.await {
-        Ok(Ok(found)) => found,
+    let resolved = match resolving.await {
+        Ok(Ok(resolved)) => resolved,
         Ok(Err(PathError::Denied(denial))) => return Err(denied(plugin, denial)),
         Ok(Err(PathError::Malformed(why))) => return Err(Error::InvalidAddress(why)),
-        Ok(Err(PathError::NotFound)) => return Err(Error::Connect("there is no such socket".to_owned())),
-        Ok(Err(PathError::WrongType)) => return Err(Error::Connect("what is there is not a socket".to_owned())),
+        Ok(Err(PathError::NotFound)) => return Err(Error::Connect("the socket does not exist".to_owned())),
+        Ok(Err(PathError::WrongType)) => return Err(Error::Connect("the file is not a socket".to_owned())),
         Ok(Err(PathError::Io(why))) | Err(OffloadError::Panicked(why)) => return Err(Error::Connect(why)),
         Err(OffloadError::Late) => return Err(Error::Timeout),
     };
-    UnixStream::connect(&found.path).await.map_err(|error| Error::Connect(error.to_string()))
+    UnixStream::connect(&resolved.path).await.map_err(|error| Error::Connect(error.to_string()))
 }
 
-/// Awaits an operation, as long as there is time.
+/// Awaits an operation until its deadline.
 async fn within<T>(until: Instant, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    // An operation that begins may have an effect, so that one who has no time left must not come so far.
+    // An operation may have an effect at once, so it must not begin after the deadline.
     if Instant::now() >= until {
         return Err(Error::Timeout);
     }

@@ -1,6 +1,6 @@
-//! Where what may wait is done: on other threads, of which there are few, so that only the guest waits that asked for it,
-//! and not longer than it has time. What the system does not give back keeps its permit and its thread, and is not asked
-//! again until it is back.
+//! Offloads operations that may wait to other threads, of which there are few. Only the guest that asked waits, and not beyond
+//! its deadline. An operation that is stuck in the kernel keeps its thread and permit, and its target is not asked again until
+//! it returns.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -10,61 +10,58 @@ use tokio::task::spawn_blocking;
 
 use super::super::context::PluginContext;
 
-/// How many operations of one plugin may wait for file systems and for names at a time: for eight mounts of a server that
-/// is dead, for one more that is asked meanwhile, and for a file of the kernel's.
+/// How many operations of one plugin may be under way: eight on the mounts of a dead server, another one, and one on a file of
+/// the kernel.
 const PERMITS: usize = 10;
 
-/// Of those, how many are only for the kernel's own files: a plugin that finds its mounts or devices there finds them
-/// whatever else is stuck.
+/// How many of them are only for files of the kernel, so that a plugin can list its mounts or devices whatever else is stuck.
 const KERNEL_PERMITS: usize = 1;
 
-/// How many operations may wait at a time, those of all plugins together: all that a dozen plugins have, on a quarter of
-/// the threads that the runtime starts at most.
+/// How many operations of all plugins may be under way: those of a dozen plugins, on a quarter of the runtime's threads.
 static TOTAL_PERMITS: Semaphore = Semaphore::const_new(128);
 
-/// Why there is no result.
+/// Why an operation has no result.
 #[derive(Debug)]
 pub(super) enum OffloadError {
-    /// It was not there in time, or it was not begun: there was no permit, or what is asked has yet to answer what it was
-    /// asked before.
+    /// It did not return in time, or was not started: there was no permit, or its target is stuck.
     Late,
     /// The agent's own code panicked.
     Panicked(String),
 }
 
-/// What an operation asks. While one is stuck, all that ask the same would be.
+/// The target of an operation. While one operation is stuck, another on the same target would be, too.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OffloadTarget {
     /// The file system at a path, as the guest wrote it.
     Path(String),
-    /// Whoever knows what a name stands for.
+    /// The resolver, for a host name.
     Name(String),
-    /// The files in which the system says whom it trusts.
-    Trust,
+    /// The files with the system's CA certificates.
+    Certificates,
 }
 
 impl OffloadTarget {
-    /// Whether it is a file that the kernel itself answers for, not a device or another machine.
+    /// Whether it is a file of the kernel, not of a device or another machine.
     fn is_kernel_file(&self) -> bool {
         matches!(self, Self::Path(path) if path.starts_with("/proc/") || path.starts_with("/sys/"))
     }
 }
 
-/// The operations of one plugin that are not back.
+/// The permits of one plugin, with its operations that are under way.
 #[derive(Default)]
 pub(in super::super) struct Permits {
-    /// Behind a lock because an operation gives its permit back on the thread that it was done on.
-    taken: Mutex<[Option<Operation>; PERMITS]>,
+    /// Behind a lock because an operation returns its permit on its own thread.
+    operations: Mutex<[Option<Operation>; PERMITS]>,
 }
 
 struct Operation {
     target: OffloadTarget,
-    /// Held by who waits for it.
+    /// Held by the task that waits for the result.
     waiter: Weak<()>,
 }
 
 impl Operation {
-    /// Whether nobody waits for it any more.
+    /// Whether no task waits for it any more.
     fn is_stuck(&self) -> bool {
         self.waiter.strong_count() == 0
     }
@@ -76,25 +73,25 @@ impl Permits {
         self.lock().iter().flatten().filter(|operation| operation.is_stuck()).count()
     }
 
-    /// Takes a permit for an operation, unless one on the same target is stuck.
+    /// Takes a permit for an operation. None when there is none, or when an operation on the same target is stuck.
     fn take(self: &Arc<Self>, target: OffloadTarget, waiter: &Arc<()>) -> Option<Permit> {
-        let mut taken = self.lock();
-        if taken.iter().flatten().any(|other| other.is_stuck() && other.target == target) {
+        let mut operations = self.lock();
+        if operations.iter().flatten().any(|other| other.is_stuck() && other.target == target) {
             return None;
         }
         let first = if target.is_kernel_file() { 0 } else { KERNEL_PERMITS };
-        let index = (first..PERMITS).find(|index| taken[*index].is_none())?;
+        let index = (first..PERMITS).find(|index| operations[*index].is_none())?;
         let total = TOTAL_PERMITS.try_acquire().ok()?;
-        taken[index] = Some(Operation { target, waiter: Arc::downgrade(waiter) });
+        operations[index] = Some(Operation { target, waiter: Arc::downgrade(waiter) });
         Some(Permit { permits: Arc::clone(self), index, _total: total })
     }
 
     fn lock(&self) -> MutexGuard<'_, [Option<Operation>; PERMITS]> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A permit that an operation has until it is back.
+/// The permit of an operation, held until it returns.
 struct Permit {
     permits: Arc<Permits>,
     index: usize,
@@ -107,14 +104,14 @@ impl Drop for Permit {
     }
 }
 
-/// Does on another thread what may wait.
+/// Runs an operation that may wait on another thread.
 pub(super) async fn offload<T: Send + 'static>(
     plugin: &PluginContext,
     target: OffloadTarget,
     until: Instant,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, OffloadError> {
-    // Gone when this returns, and when whoever called it gives up.
+    // Dropped when this returns, and when the caller stops waiting.
     let waiter = Arc::new(());
     let Some(permit) = plugin.permits.take(target, &waiter) else { return Err(OffloadError::Late) };
     let working = spawn_blocking(move || {
@@ -146,97 +143,98 @@ mod tests {
         OffloadTarget::Path(path.to_owned())
     }
 
-    /// A moment that no operation here needs to wait for.
-    fn far() -> Instant {
+    /// A deadline that no operation here reaches.
+    fn far_deadline() -> Instant {
         Instant::now() + Duration::from_secs(600)
     }
 
-    /// What is done at once, and has a permit.
-    async fn answers(plugin: &PluginContext, target: OffloadTarget) -> bool {
-        offload(plugin, target, far(), || ()).await.is_ok()
+    /// Whether an operation gets a permit.
+    async fn is_permitted(plugin: &PluginContext, target: OffloadTarget) -> bool {
+        offload(plugin, target, far_deadline(), || ()).await.is_ok()
     }
 
-    /// Asks what does not answer until the sender is gone, and gives up at once.
+    /// Starts an operation that is stuck until the returned sender is dropped.
     async fn get_stuck(plugin: &PluginContext, target: OffloadTarget) -> SyncSender<()> {
-        let (sender, until_gone) = mpsc::sync_channel::<()>(0);
-        let lost = offload(plugin, target, Instant::now(), move || until_gone.recv().is_ok()).await;
-        assert!(matches!(lost, Err(OffloadError::Late)), "{lost:?}");
+        let (sender, receiver) = mpsc::sync_channel::<()>(0);
+        let result = offload(plugin, target, Instant::now(), move || receiver.recv().is_ok()).await;
+        assert!(matches!(result, Err(OffloadError::Late)), "{result:?}");
         sender
     }
 
     /// Waits until nothing is stuck.
-    async fn all_back(plugin: &PluginContext) {
+    async fn wait_until_none_is_stuck(plugin: &PluginContext) {
         let until = Instant::now() + Duration::from_secs(60);
         while plugin.permits.stuck() > 0 {
-            assert!(Instant::now() < until, "never back");
+            assert!(Instant::now() < until, "an operation is still stuck");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     #[tokio::test]
-    async fn what_is_stuck_is_not_asked_again_until_it_is_back() {
+    async fn stuck_targets_are_not_asked_again() {
         let plugin = plugin();
         let server = get_stuck(&plugin, path("/mnt")).await;
-        // One that began would wait until the test ends in failure.
         let never = || unreachable!("it was asked again");
         for _ in 0..2 * PERMITS {
-            assert!(matches!(offload(&plugin, path("/mnt"), far(), never).await, Err(OffloadError::Late)));
+            assert!(matches!(offload(&plugin, path("/mnt"), far_deadline(), never).await, Err(OffloadError::Late)));
         }
         assert_eq!(plugin.permits.stuck(), 1);
         assert!(
-            answers(&plugin, path("/mnt/other")).await && answers(&plugin, OffloadTarget::Name("/mnt".into())).await
+            is_permitted(&plugin, path("/mnt/other")).await
+                && is_permitted(&plugin, OffloadTarget::Name("/mnt".into())).await
         );
         let other = self::plugin();
-        assert!(answers(&other, path("/mnt")).await, "another plugin finds out for itself");
+        assert!(is_permitted(&other, path("/mnt")).await, "another plugin has its own permits");
         drop(server);
-        all_back(&plugin).await;
-        assert!(answers(&plugin, path("/mnt")).await);
+        wait_until_none_is_stuck(&plugin).await;
+        assert!(is_permitted(&plugin, path("/mnt")).await);
     }
 
     #[tokio::test]
-    async fn the_last_place_is_for_the_kernels_own_files() {
+    async fn the_last_permit_is_for_kernel_files() {
         let plugin = plugin();
         let mut servers = Vec::new();
         for number in 1..PERMITS {
             servers.push(get_stuck(&plugin, path(&format!("/mnt/{number}"))).await);
         }
-        for other in [path("/mnt"), path("/processes"), OffloadTarget::Name("name".into()), OffloadTarget::Trust] {
-            assert!(!answers(&plugin, other).await);
+        for other in [path("/mnt"), path("/processes"), OffloadTarget::Name("name".into()), OffloadTarget::Certificates]
+        {
+            assert!(!is_permitted(&plugin, other).await);
         }
-        for kernels in ["/proc/1/mountinfo", "/sys/class/hwmon/hwmon0/temp1_input"] {
-            assert!(answers(&plugin, path(kernels)).await, "{kernels}");
+        for file in ["/proc/1/mountinfo", "/sys/class/hwmon/hwmon0/temp1_input"] {
+            assert!(is_permitted(&plugin, path(file)).await, "{file}");
         }
         assert_eq!(plugin.permits.stuck(), PERMITS - 1);
         servers.push(get_stuck(&plugin, path("/proc/1/cmdline")).await);
-        assert!(!answers(&plugin, path("/proc/1/mountinfo")).await, "nothing is left");
+        assert!(!is_permitted(&plugin, path("/proc/1/mountinfo")).await, "no permit is left");
         drop(servers);
-        all_back(&plugin).await;
-        assert!(answers(&plugin, path("/mnt")).await);
+        wait_until_none_is_stuck(&plugin).await;
+        assert!(is_permitted(&plugin, path("/mnt")).await);
     }
 
     #[tokio::test]
-    async fn only_what_nobody_waits_for_is_stuck() {
+    async fn awaited_operations_are_not_stuck() {
         let plugin = plugin();
-        let (sender, until_gone) = mpsc::sync_channel::<()>(0);
-        let mut waiting = Box::pin(offload(&plugin, path("/mnt"), far(), move || until_gone.recv().is_ok()));
+        let (sender, receiver) = mpsc::sync_channel::<()>(0);
+        let mut waiting = Box::pin(offload(&plugin, path("/mnt"), far_deadline(), move || receiver.recv().is_ok()));
         assert!(tokio::time::timeout(Duration::ZERO, &mut waiting).await.is_err());
-        // A version and its successor ask the same at the same time.
+        // An old and a new version may ask the same at the same time.
         assert_eq!(plugin.permits.stuck(), 0);
-        assert!(answers(&plugin, path("/mnt")).await);
-        // The whole call is given up, and this with it.
+        assert!(is_permitted(&plugin, path("/mnt")).await);
+        // The whole call is abandoned.
         drop(waiting);
         assert_eq!(plugin.permits.stuck(), 1);
-        assert!(!answers(&plugin, path("/mnt")).await);
+        assert!(!is_permitted(&plugin, path("/mnt")).await);
         drop(sender);
-        all_back(&plugin).await;
+        wait_until_none_is_stuck(&plugin).await;
     }
 
     #[tokio::test]
-    async fn a_panic_gives_the_place_back() {
+    async fn a_panic_returns_the_permit() {
         let plugin = plugin();
         for _ in 0..2 * PERMITS {
-            let lost = offload(&plugin, path("/mnt"), far(), || panic!("on purpose")).await;
-            assert!(matches!(lost, Err::<(), _>(OffloadError::Panicked(_))), "{lost:?}");
+            let result = offload(&plugin, path("/mnt"), far_deadline(), || panic!("on purpose")).await;
+            assert!(matches!(result, Err::<(), _>(OffloadError::Panicked(_))), "{result:?}");
         }
         assert_eq!(plugin.permits.stuck(), 0);
     }

@@ -1,5 +1,5 @@
-//! What is at a path of the measured host: opened without any effect (`O_PATH`), and only of use when what was found
-//! there is of the right type and still within the grants after all symbolic links.
+//! Resolves a path of the measured host: opens it without any effect (`O_PATH`), and checks that the file is of the right type
+//! and still granted after all symbolic links.
 
 use std::fs;
 use std::io;
@@ -14,22 +14,21 @@ use super::denial::{Denial, GrantKind};
 use crate::escape::printable;
 use crate::hostpath::below;
 
-/// Why the agent's own process is closed.
+/// The reason to refuse the agent's own process.
 pub(super) const OWN_PROCESS: &str = "no grant opens the agent's own process";
 
-/// A file that was found and may be opened. Its path leads to this very file, whatever happens to the one it was found
-/// by.
+/// A file that may be opened. Its path leads to this very file, whatever happens to the original path.
 pub(super) struct ResolvedPath {
     pub(super) path: PathBuf,
     /// Keeps the path alive.
     _handle: OwnedFd,
 }
 
-/// Why there is nothing to be used at a path.
+/// Why a path cannot be used.
 #[derive(Debug)]
 pub(super) enum PathError {
     Denied(Denial),
-    /// It is not a path in the only spelling there is; what is wrong with it.
+    /// It is not a normalized absolute path: the problem and the remedy.
     Malformed(String),
     NotFound,
     WrongType,
@@ -37,7 +36,7 @@ pub(super) enum PathError {
 }
 
 impl PathError {
-    /// What the grants have to say about a path; `value` is how it is granted.
+    /// The error for a refused path; `value` is the value of its grant.
     pub(super) fn refused(refusal: &Refusal, key: GrantKind, value: &str) -> Self {
         match refusal {
             Refusal::Malformed(why) => Self::Malformed(format!("\"{}\" {why}", printable(value))),
@@ -50,7 +49,7 @@ impl PathError {
 impl From<Errno> for PathError {
     fn from(error: Errno) -> Self {
         match error {
-            // The last two: what the file tells of, a process or a device, went while it was open.
+            // The last two: the process or device of the file went away while it was open.
             Errno::NOENT | Errno::NOTDIR | Errno::SRCH | Errno::NODEV => Self::NotFound,
             other => Self::Io(io::Error::from(other).to_string()),
         }
@@ -63,8 +62,8 @@ impl From<io::Error> for PathError {
     }
 }
 
-/// Finds what is at a path below this root, following symbolic links, and makes sure that it is of this type, and that
-/// neither the path nor the links lead to where `check` refuses. May wait for a file system.
+/// Resolves a path below this root, following symbolic links, and checks the type of the file. `check` must allow both the path
+/// and its target. May wait for a file system.
 pub(super) fn resolve(
     root: &Path,
     path: &str,
@@ -81,8 +80,8 @@ pub(super) fn resolve(
     let Ok(real) = real.strip_prefix(root) else { return denied("leads out of the measured host") };
     let real = Path::new("/").join(real);
     let Some(real) = real.to_str() else { return denied("leads to a path that is not text") };
-    // The kernel's links within /sys lead to the same attributes under /sys/devices. Anything else is asked about again, even
-    // by the same path: a process may be a thread of the agent's that was not there before.
+    // The kernel's links within /sys lead to the same attributes under /sys/devices. Anything else is checked again, even the
+    // same path: a thread of the agent may have started meanwhile.
     let is_within_sys = path.starts_with("/sys/") && real.starts_with("/sys/");
     if !is_within_sys {
         basis = check(real)?;
@@ -112,10 +111,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_while_it_is_read_is_not_there() {
-        for gone in [Errno::NOENT, Errno::NOTDIR, Errno::SRCH, Errno::NODEV] {
-            assert!(matches!(PathError::from(gone), PathError::NotFound));
-            assert!(matches!(PathError::from(io::Error::from(gone)), PathError::NotFound));
+    fn vanished_files_are_not_found() {
+        for errno in [Errno::NOENT, Errno::NOTDIR, Errno::SRCH, Errno::NODEV] {
+            assert!(matches!(PathError::from(errno), PathError::NotFound));
+            assert!(matches!(PathError::from(io::Error::from(errno)), PathError::NotFound));
         }
         assert!(matches!(PathError::from(io::Error::from(Errno::ACCESS)), PathError::Io(_)));
         assert!(matches!(PathError::from(io::Error::other("broken")), PathError::Io(why) if why == "broken"));

@@ -1,5 +1,5 @@
-//! TLS for what plugins fetch: rustls, with the certificates that the system trusts, as they were when the first plugin
-//! asked for an `https` URL. Agents without such a plugin hold none of this in memory.
+//! TLS for `https` requests: rustls with the system's CA certificates, which are read at the first such request. Agents without
+//! one hold none of this in memory.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,38 +19,38 @@ use super::super::context::PluginContext;
 use super::offload::{OffloadError, OffloadTarget, offload};
 use crate::address::Host;
 
-/// One for all plugins, because what the system trusts takes milliseconds to read and half a megabyte to keep.
+/// Shared by all plugins: the CA certificates take milliseconds to read and half a megabyte of memory.
 static CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
 
 /// Why there is no encrypted stream.
-pub(super) enum Failed {
-    /// The peer is not trusted, or does not speak TLS; why.
-    Tls(String),
-    /// What the system trusts could not be read in time.
+pub(super) enum TlsError {
+    /// The peer is not trusted, or does not speak TLS; the reason.
+    Untrusted(String),
+    /// The CA certificates could not be read in time.
     Timeout,
 }
 
-/// Greets the peer at the other end of a stream, and makes sure that it is who it should be.
+/// Performs the handshake with a peer, and verifies its certificate.
 pub(super) async fn secure(
     plugin: &PluginContext,
     host: &Host,
     stream: TcpStream,
     until: Instant,
-) -> Result<TlsStream<TcpStream>, Failed> {
+) -> Result<TlsStream<TcpStream>, TlsError> {
     let config = CONFIG.get_or_try_init(|| async {
-        match offload(plugin, OffloadTarget::Trust, until, load).await {
-            Ok(loaded) => loaded.map_err(Failed::Tls),
-            Err(OffloadError::Late) => Err(Failed::Timeout),
-            Err(OffloadError::Panicked(why)) => Err(Failed::Tls(why)),
+        match offload(plugin, OffloadTarget::Certificates, until, load).await {
+            Ok(loaded) => loaded.map_err(TlsError::Untrusted),
+            Err(OffloadError::Late) => Err(TlsError::Timeout),
+            Err(OffloadError::Panicked(why)) => Err(TlsError::Untrusted(why)),
         }
     });
     let connector = TlsConnector::from(Arc::clone(config.await?));
     let name = match host {
         Host::Ip(address) => ServerName::IpAddress((*address).into()),
         Host::Name(name) => ServerName::try_from(name.clone())
-            .map_err(|_| Failed::Tls(format!("no certificate can be for a host called {name}")))?,
+            .map_err(|_| TlsError::Untrusted(format!("no certificate can be for a host called {name}")))?,
     };
-    connector.connect(name, stream).await.map_err(|error| Failed::Tls(error.to_string()))
+    connector.connect(name, stream).await.map_err(|error| TlsError::Untrusted(error.to_string()))
 }
 
 /// When the certificate of the peer expires, in seconds since the Unix epoch.
@@ -61,11 +61,11 @@ pub(super) fn not_after(stream: &TlsStream<TcpStream>) -> Option<u64> {
 }
 
 fn load() -> Result<Arc<ClientConfig>, String> {
-    let found = rustls_native_certs::load_native_certs();
+    let certificates = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
+    roots.add_parsable_certificates(certificates.certs);
     if roots.is_empty() {
-        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        let why = certificates.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
         return Err(format!("this system has no certificates to trust{why}; install its ca-certificates"));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -73,7 +73,7 @@ fn load() -> Result<Arc<ClientConfig>, String> {
         .map_err(|error| error.to_string())?;
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // A resumed session has no certificate to look at, and every fetch shall tell how long a connection takes.
+    // A resumed session has no certificate, and would make the connection time of a request meaningless.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }

@@ -1,7 +1,6 @@
-//! WASI, as inert stubs. Most languages' standard libraries import it whether or not a plugin uses it, so everything of
-//! it that a component imports is there, and nothing of it does anything: no arguments, no environment, no directories,
-//! no sockets; what is written to standard output goes nowhere. Only clocks and random numbers are real. Stubs are made
-//! from the types that the component asks for, so that any 0.2 release of WASI fits.
+//! WASI, as inert stubs. Most languages' standard libraries import it whether or not a plugin uses it, so each import from it
+//! is linked and does nothing: no arguments, environment, directories or sockets; standard output is discarded. Only clocks
+//! and random numbers are real. Stubs are made from the types of the component's imports, so that any 0.2 release of WASI fits.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -14,17 +13,17 @@ use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
 use super::State;
 use crate::plugin::engine::Engine;
 
-/// The most random bytes that one call yields.
+/// The most random bytes of one call.
 const RANDOM_BYTES: u64 = 4096;
 
-/// How large a type of WASI's may be that stubs make values of, counted in parts and in bytes of their names: several
-/// times the largest that there is, the error codes of `wasi:http`. A guest chooses its types itself.
+/// The largest type that stubs make values of, counted in parts and bytes of their names: several times the largest of WASI, the
+/// error codes of `wasi:http`. A guest chooses its types itself.
 const TYPE_BUDGET: usize = 16 << 10;
 
-/// The one type behind all of WASI's resources: nothing is known of them but that they exist.
+/// The type of all resources of WASI; it has no content.
 struct Inert;
 
-/// Links a stub for every import of the component whose package is WASI's.
+/// Links a stub for every import from a WASI package.
 pub(super) fn add_to_linker(
     linker: &mut Linker<State>,
     engine: &Engine,
@@ -45,11 +44,11 @@ pub(super) fn add_to_linker(
                 ComponentItem::ComponentFunc(function) => {
                     let mut budget = TYPE_BUDGET;
                     if !function.results().all(|ty| is_modest(&ty, &mut budget)) {
-                        wasmtime::bail!("the import {interface} {name} returns more than any of WASI's does");
+                        wasmtime::bail!("the import {interface} {name} returns a larger type than any of WASI");
                     }
                     let behaviour = Behaviour::classify(interface, name);
                     stubs.func_new(name, move |store, ty, arguments, results| {
-                        answer(store, behaviour, start, &ty, arguments, results)
+                        call_stub(store, behaviour, start, &ty, arguments, results)
                     })?;
                 }
                 _ => {}
@@ -59,7 +58,7 @@ pub(super) fn add_to_linker(
     Ok(())
 }
 
-/// Whether a value of this type is within the budget, from which it is taken.
+/// Whether a value of this type fits the budget. Takes its size from the budget.
 fn is_modest(ty: &Type, budget: &mut usize) -> bool {
     let mut take = |cost: usize| {
         let is_enough = *budget >= cost;
@@ -79,27 +78,27 @@ fn is_modest(ty: &Type, budget: &mut usize) -> bool {
             case.ty.is_none_or(|ty| is_modest(&ty, budget))
         }),
         Type::Result(result) => [result.err(), result.ok()].into_iter().flatten().all(|ty| is_modest(&ty, budget)),
-        // Of these an empty one is made, whatever could be in them.
+        // The values of these are empty, whatever they could contain.
         _ => true,
     }
 }
 
-/// What a function does beyond answering with the emptiest value of its type.
+/// The behaviour of a stub. All return the emptiest value of their type, but for the results named here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Behaviour {
-    /// Nothing: an empty list, no value, and an error where there can be one.
+    /// An error, where the type has one.
     Refuse,
-    /// Nothing, but it succeeds: output is swallowed.
-    Swallow,
-    /// Tells the time since the guest was loaded.
+    /// Success: output is discarded.
+    Discard,
+    /// The time since the guest was loaded.
     Monotonic,
-    /// Tells the time of day.
+    /// The time of day.
     Wall,
-    /// Yields random numbers.
+    /// Random numbers.
     Random,
-    /// Says that the first of what is waited for is ready.
+    /// The first pollable is ready.
     Ready,
-    /// Ends the guest.
+    /// The guest ends.
     Exit,
 }
 
@@ -107,7 +106,7 @@ impl Behaviour {
     fn classify(interface: &str, function: &str) -> Self {
         let interface = interface.split('@').next().unwrap_or(interface);
         match (interface, function) {
-            ("wasi:io/streams", name) if name.starts_with("[method]output-stream.") => Self::Swallow,
+            ("wasi:io/streams", name) if name.starts_with("[method]output-stream.") => Self::Discard,
             ("wasi:io/poll", "poll" | "[method]pollable.ready") => Self::Ready,
             ("wasi:clocks/monotonic-clock", "now") => Self::Monotonic,
             ("wasi:clocks/wall-clock", "now") => Self::Wall,
@@ -118,7 +117,7 @@ impl Behaviour {
     }
 }
 
-fn answer(
+fn call_stub(
     mut store: StoreContextMut<'_, State>,
     behaviour: Behaviour,
     start: Instant,
@@ -140,8 +139,8 @@ fn answer(
             (Behaviour::Random, Type::List(_)) => random_bytes(arguments)?,
             (Behaviour::Ready, Type::List(_)) => Val::List(vec![Val::U32(0)]),
             (Behaviour::Ready, Type::Bool) => Val::Bool(true),
-            (Behaviour::Swallow, Type::Result(result)) => {
-                // How much may be written is the one thing about a stream that is not nothing.
+            (Behaviour::Discard, Type::Result(result)) => {
+                // The number of bytes that may be written must not be zero.
                 let ok = match result.ok() {
                     Some(Type::U64) => Some(Val::U64(1 << 20)),
                     other => other.map(|ok| empty(&mut store, &ok)).transpose()?,
@@ -154,7 +153,7 @@ fn answer(
     arguments.iter().try_for_each(|argument| release(&mut store, argument))
 }
 
-/// Gives back the handles that the guest has lent or handed over.
+/// Releases the handles that the guest has lent or passed.
 fn release(store: &mut StoreContextMut<'_, State>, argument: &Val) -> wasmtime::Result<()> {
     match argument {
         Val::Resource(handle) => Resource::<Inert>::try_from_resource_any(*handle, store).map(drop),
@@ -197,7 +196,7 @@ fn empty(store: &mut StoreContextMut<'_, State>, ty: &Type) -> wasmtime::Result<
             }
             Val::Tuple(items)
         }
-        // WASI's errors are enumerations in alphabetical order, which begin with "access"; a stream's end is "closed".
+        // WASI's error enumerations begin with "access"; the end of a stream is "closed".
         Type::Enum(names) => Val::Enum(names.names().next().unwrap_or_default().to_owned()),
         Type::Variant(variant) => {
             let closed = variant.cases().find(|case| case.name == "closed");
@@ -234,14 +233,14 @@ fn random() -> wasmtime::Result<u64> {
 }
 
 fn random_bytes(arguments: &[Val]) -> wasmtime::Result<Val> {
-    let wanted = match arguments {
-        [Val::U64(wanted)] => (*wanted).min(RANDOM_BYTES + 1),
+    let length = match arguments {
+        [Val::U64(length)] => (*length).min(RANDOM_BYTES + 1),
         _ => 0,
     };
-    if wanted > RANDOM_BYTES {
+    if length > RANDOM_BYTES {
         wasmtime::bail!("more than {RANDOM_BYTES} random bytes in one call");
     }
-    let mut bytes = vec![0; usize::try_from(wanted)?];
+    let mut bytes = vec![0; usize::try_from(length)?];
     fill_random(&mut bytes)?;
     Ok(Val::List(bytes.into_iter().map(Val::U8).collect()))
 }

@@ -1,4 +1,4 @@
-//! What the cache's directory may be, what it hands out, and what it keeps.
+//! Tests of the cache's directory: its permissions, its entries, and pruning.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -23,15 +23,15 @@ fn content(bytes: &[u8]) -> Sealed {
     Sealed::copy(bytes).expect("copied")
 }
 
-/// What is done to an entry makes it unsound, in these words, and a new one is as good as the first.
-fn is_refused(harm: impl Fn(&Path), why: &str) {
+/// Asserts that a harmed entry is rejected for this reason, and that a new one can be stored in its place.
+fn expect_invalid(harm: impl Fn(&Path), reason: &str) {
     let (_directory, path, entries) = cache();
     let file = path.join(KEY.name());
     entries.put(KEY, &content(b"artifact")).expect("stored");
     harm(&file);
     match entries.get(KEY) {
-        Err(EntryError::Invalid(found)) => assert_eq!(found, why),
-        other => panic!("{other:?} instead of {why}"),
+        Err(EntryError::Invalid(invalid)) => assert_eq!(invalid, reason),
+        other => panic!("{other:?} instead of {reason}"),
     }
     entries.remove(KEY);
     assert!(entries.get(KEY).expect("gone").is_none());
@@ -40,22 +40,22 @@ fn is_refused(harm: impl Fn(&Path), why: &str) {
 }
 
 #[test]
-fn what_is_stored_is_found_and_nothing_else() {
+fn only_stored_entries_are_found() {
     let (_directory, path, entries) = cache();
     assert!(entries.get(KEY).expect("read").is_none());
     for bytes in [&b"artifact"[..], &vec![0; 100_000], b""] {
         entries.put(KEY, &content(bytes)).expect("stored");
-        let found = entries.get(KEY).expect("read").expect("there");
-        assert_eq!(found.hash(), content(bytes).hash());
+        let artifact = entries.get(KEY).expect("read").expect("stored");
+        assert_eq!(artifact.hash(), content(bytes).hash());
     }
     assert!(entries.get(CacheKey([8; 32])).expect("read").is_none());
-    assert_eq!(fs::read_dir(&path).expect("readable").count(), 1, "nothing is left over");
+    assert_eq!(fs::read_dir(&path).expect("readable").count(), 1, "no temporary file remains");
     assert_eq!(fs::metadata(path.join(KEY.name())).expect("there").mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(path).expect("there").mode() & 0o777, 0o700);
 }
 
 #[test]
-fn every_bit_counts() {
+fn any_flipped_bit_is_rejected() {
     let (_directory, path, entries) = cache();
     let file = path.join(KEY.name());
     entries.put(KEY, &content(b"artifact")).expect("stored");
@@ -73,7 +73,7 @@ fn every_bit_counts() {
 }
 
 #[test]
-fn an_entry_under_anothers_name_is_refused() {
+fn an_entry_under_another_name_is_rejected() {
     let other = CacheKey([8; 32]);
     let (_directory, path, entries) = cache();
     entries.put(other, &content(b"artifact")).expect("stored");
@@ -82,57 +82,57 @@ fn an_entry_under_anothers_name_is_refused() {
 }
 
 #[test]
-fn what_is_not_a_plain_file_of_this_users_alone_is_refused() {
-    let elsewhere = tempfile::NamedTempFile::new().expect("a temporary file");
+fn entries_must_be_private_regular_files() {
+    let target = tempfile::NamedTempFile::new().expect("a temporary file");
     let replace_by_link = |file: &Path| {
-        fs::copy(file, elsewhere.path()).expect("copied");
+        fs::copy(file, target.path()).expect("copied");
         fs::remove_file(file).expect("removed");
-        symlink(elsewhere.path(), file).expect("linked");
+        symlink(target.path(), file).expect("linked");
     };
-    is_refused(replace_by_link, "is a symbolic link");
+    expect_invalid(replace_by_link, "is a symbolic link");
     let replace_by_pipe = |file: &Path| {
         fs::remove_file(file).expect("removed");
         rustix::fs::mkfifoat(CWD, file, Mode::from_raw_mode(0o600)).expect("made");
     };
-    is_refused(replace_by_pipe, "is not a regular file");
+    expect_invalid(replace_by_pipe, "is not a regular file");
     let open_up = |file: &Path| fs::set_permissions(file, Permissions::from_mode(0o620)).expect("set");
-    is_refused(open_up, "can be written by others");
+    expect_invalid(open_up, "can be written by others");
     if geteuid().is_root() {
-        is_refused(|file| chown(file, Some(65534), None).expect("given away"), "belongs to another user");
+        expect_invalid(|file| chown(file, Some(65534), None).expect("given away"), "belongs to another user");
     } else {
         skip(&current_test(), "only root can give a file to another user");
     }
 }
 
 #[test]
-fn a_directory_that_is_not_private_is_refused() {
+fn a_directory_open_to_others_is_rejected() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let why = |path: &Path| Entries::open(path).expect_err("refused");
+    let reason = |path: &Path| Entries::open(path).expect_err("rejected");
     let path = directory.path().join("cache");
     Entries::open(&path).expect("created");
     for mode in [0o701, 0o710, 0o740, 0o777] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).expect("set");
-        assert_eq!(why(&path), format!("is open to others, with mode {mode:o}; chmod it to 700"));
+        assert_eq!(reason(&path), format!("is open to others, with mode {mode:o}; chmod it to 700"));
     }
     fs::set_permissions(&path, Permissions::from_mode(0o700)).expect("set");
     Entries::open(&path).expect("private again");
 
     let (link, file) = (directory.path().join("link"), directory.path().join("file"));
     symlink(&path, &link).expect("linked");
-    assert_eq!(why(&link), "is a symbolic link; name the directory that it leads to");
-    assert_eq!(why(&link.join("")), "is a symbolic link; name the directory that it leads to");
+    assert_eq!(reason(&link), "is a symbolic link; name the directory that it leads to");
+    assert_eq!(reason(&link.join("")), "is a symbolic link; name the directory that it leads to");
     fs::write(&file, "").expect("written");
-    assert!(why(&file).starts_with("cannot be created: "));
-    assert!(why(&file.join("cache")).starts_with("cannot be created: "));
+    assert!(reason(&file).starts_with("cannot be created: "));
+    assert!(reason(&file.join("cache")).starts_with("cannot be created: "));
     if geteuid().is_root() {
         chown(&path, Some(65534), None).expect("given away");
-        assert_eq!(why(&path), "belongs to user 65534; give it to user 0, which the agent runs as");
+        assert_eq!(reason(&path), "belongs to user 65534; give it to user 0, which the agent runs as");
     } else {
         skip(&current_test(), "only root can give a directory to another user");
     }
 }
 
-/// Puts a file there that was last of use so long ago.
+/// Creates a file that was used last `age` ago.
 fn aged(path: &Path, name: &str, bytes: u64, age: Duration, now: SystemTime) -> PathBuf {
     let path = path.join(name);
     let file = File::create(&path).expect("created");
@@ -148,19 +148,19 @@ fn old_entries_go_first_by_age_then_by_size() {
     let day = Duration::from_secs(24 * 60 * 60);
     let entry = |key: u8, days: u32| aged(&path, &CacheKey([key; 32]).name(), 100, days * day, now);
     let files = [entry(0, 30), entry(1, 0), entry(2, 2), entry(3, 10), entry(4, 20)];
-    let are_there = || files.iter().map(|file| file.exists()).collect::<Vec<_>>();
+    let existing = || files.iter().map(|file| file.exists()).collect::<Vec<_>>();
     entries.prune(500, 100 * day, now).expect("pruned");
-    assert_eq!(are_there(), [true; 5]);
+    assert_eq!(existing(), [true; 5]);
     entries.prune(500, 29 * day, now).expect("pruned");
-    assert_eq!(are_there(), [false, true, true, true, true]);
+    assert_eq!(existing(), [false, true, true, true, true]);
     entries.prune(399, 29 * day, now).expect("pruned");
-    assert_eq!(are_there(), [false, true, true, true, false]);
+    assert_eq!(existing(), [false, true, true, true, false]);
     entries.prune(100, 29 * day, now).expect("pruned");
-    assert_eq!(are_there(), [false, true, false, false, false]);
+    assert_eq!(existing(), [false, true, false, false, false]);
 }
 
 #[test]
-fn what_is_used_becomes_young() {
+fn use_renews_an_entry() {
     let (_directory, path, entries) = cache();
     let file = path.join(KEY.name());
     entries.put(KEY, &content(b"artifact")).expect("stored");
@@ -172,16 +172,16 @@ fn what_is_used_becomes_young() {
 }
 
 #[test]
-fn left_over_files_go_and_strange_ones_stay() {
+fn pruning_removes_stale_temporary_files_only() {
     let (_directory, path, entries) = cache();
     let now = SystemTime::now();
     let name = KEY.name();
-    let left = aged(&path, &format!("{name}.1{TEMPORARY_SUFFIX}"), 1, 2 * STALE_AFTER, now);
-    let in_the_making = aged(&path, &format!("{name}.2{TEMPORARY_SUFFIX}"), 1, STALE_AFTER / 2, now);
-    let strange = aged(&path, "notes.txt", 1, 2 * MAX_AGE, now);
+    let stale = aged(&path, &format!("{name}.1{TEMPORARY_SUFFIX}"), 1, 2 * STALE_AFTER, now);
+    let unfinished = aged(&path, &format!("{name}.2{TEMPORARY_SUFFIX}"), 1, STALE_AFTER / 2, now);
+    let foreign = aged(&path, "notes.txt", 1, 2 * MAX_AGE, now);
     fs::create_dir(path.join(&name)).expect("created");
     entries.prune(0, MAX_AGE, now).expect("pruned");
-    assert!(!left.exists() && in_the_making.exists() && strange.exists() && path.join(name).exists());
+    assert!(!stale.exists() && unfinished.exists() && foreign.exists() && path.join(name).exists());
 }
 
 #[test]
@@ -201,8 +201,8 @@ fn two_agents_share_a_directory() {
                     if round % 50 == 0 {
                         entries.prune(20_000, MAX_AGE, SystemTime::now()).expect("pruned");
                     }
-                    if let Some(found) = entries.get(key).expect("whole") {
-                        assert_eq!(found.hash(), content(&vec![key.0[0]; 10_000]).hash());
+                    if let Some(artifact) = entries.get(key).expect("complete") {
+                        assert_eq!(artifact.hash(), content(&vec![key.0[0]; 10_000]).hash());
                     }
                 }
             });
