@@ -1,4 +1,4 @@
-//! The one wasmtime engine: what guests may be made of, and the clock by which a running guest is interrupted.
+//! The wasmtime engine: its configuration, and the clock that interrupts running guests.
 
 use std::future::poll_fn;
 use std::hash::{Hash as _, Hasher};
@@ -13,26 +13,26 @@ use wasmtime::component::Component;
 
 use super::sealed::Sealed;
 
-/// How much of a stack a guest may use: a Python guest needs 200 KiB, and a deeper recursion is a fault.
+/// The stack of a guest: a Python guest needs 200 KiB. Deeper recursion is a fault.
 const GUEST_STACK_BYTES: usize = 512 << 10;
 
-/// The stack that a guest runs on: its own part, and what host functions need above it.
+/// The stack of the fiber: the guest's, and that of host functions.
 const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + (256 << 10);
 
-/// How finely a running guest's time is measured, and how long it runs before others get their turn.
+/// The resolution of a guest's time limit, and how long a guest runs before others get their turn.
 const EPOCH: Duration = Duration::from_millis(1);
 
-/// Makes guests of artifacts, and interrupts those that run. It cannot compile.
+/// Loads artifacts and interrupts running guests. It cannot compile.
 #[derive(Clone)]
 pub(super) struct Engine {
     wasmtime: wasmtime::Engine,
-    clock: Arc<Clock>,
+    clock: Arc<EpochClock>,
 }
 
 impl Engine {
     pub(super) fn new() -> wasmtime::Result<Self> {
         let wasmtime = wasmtime::Engine::new(config().enable_compiler(false))?;
-        let clock = Arc::new(Clock::start(wasmtime.clone())?);
+        let clock = Arc::new(EpochClock::start(wasmtime.clone())?);
         Ok(Self { wasmtime, clock })
     }
 
@@ -40,28 +40,25 @@ impl Engine {
         &self.wasmtime
     }
 
-    /// Makes a component of an artifact. Whoever calls this has it of [`mod@super::compile`], or knows that it came from
-    /// there.
+    /// Loads an artifact. It must be the output of [`mod@super::compile`].
     ///
     /// # Errors
     ///
-    /// When it was made by another engine, or for a machine that can do more.
-    #[expect(unsafe_code, reason = "an artifact is native code; a compiler's is run, and nobody else's")]
+    /// When it was compiled by another engine, or for a machine with more CPU features.
+    #[expect(unsafe_code, reason = "an artifact is native code; only those of the compiler get here")]
     pub(super) fn load(&self, artifact: &Sealed) -> wasmtime::Result<Component> {
-        // SAFETY: the content is what `precompile_component` returned, of an engine with the same configuration, and
-        // nobody can change it any more.
+        // SAFETY: the content is the output of `precompile_component` of an engine with the same configuration, and it
+        // cannot change any more.
         unsafe { Component::deserialize_file(&self.wasmtime, artifact.path()) }
     }
 
-    /// Feeds a hash with what an artifact has to have in common with this engine. The machine's abilities are not among
-    /// that: they are compared when the artifact is loaded.
+    /// Hashes what an artifact must have in common with this engine. CPU features are compared when it is loaded.
     pub(super) fn identify(&self, hasher: &mut impl Hasher) {
         self.wasmtime.precompile_compatibility_hash().hash(hasher);
     }
 
-    /// Awaits a call of a guest, and keeps the epochs advancing whenever the guest runs: not while it waits for the host,
-    /// and not when no guest is called at all.
-    pub(super) async fn running<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
+    /// Awaits a call of a guest. Epochs advance while the guest runs, and not while it waits for the host.
+    pub(super) async fn run_guest<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
         poll_fn(|context| {
             let _running = self.clock.run();
             call.as_mut().poll(context)
@@ -75,61 +72,61 @@ pub(super) fn compiler() -> wasmtime::Result<wasmtime::Engine> {
     wasmtime::Engine::new(&config())
 }
 
-/// What both of them have to agree upon.
+/// The configuration of both engines.
 fn config() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
         .epoch_interruption(true)
         .max_wasm_stack(GUEST_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
-        // Nothing in the contract is asynchronous, and what is off cannot have a hole.
+        // The WIT has nothing asynchronous; what is off has no vulnerabilities.
         .concurrency_support(false)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false)
-        // A seventh of the artifact, for backtraces that an operator has no use for.
+        // These are a seventh of the artifact, for backtraces that do not help an operator.
         .generate_address_map(false)
         .native_unwind_info(false)
         .wasm_backtrace_max_frames(None);
     config
 }
 
-/// Advances the engine's epoch while guests run; sleeps for good otherwise.
-struct Clock {
-    shared: Arc<Shared>,
+/// Advances the engine's epoch while guests run, and sleeps otherwise.
+struct EpochClock {
+    state: Arc<EpochState>,
     ticker: Thread,
 }
 
 #[derive(Default)]
-struct Shared {
+struct EpochState {
     /// How many guests run; [`CLOSED`] at the end.
     running: AtomicUsize,
-    /// Whether the ticker sleeps until it is woken, or is about to.
+    /// Whether the ticker sleeps, or is about to.
     is_parked: AtomicBool,
 }
 
 const CLOSED: usize = usize::MAX;
 
-impl Clock {
+impl EpochClock {
     fn start(engine: wasmtime::Engine) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let ticking = Arc::clone(&shared);
-        let ticker = thread::Builder::new().name("epochs".to_owned()).spawn(move || ticking.tick(&engine))?;
-        Ok(Self { shared, ticker: ticker.thread().clone() })
+        let state = Arc::new(EpochState::default());
+        let ticker_state = Arc::clone(&state);
+        let ticker = thread::Builder::new().name("epochs".to_owned()).spawn(move || ticker_state.tick(&engine))?;
+        Ok(Self { state, ticker: ticker.thread().clone() })
     }
 
     fn run(&self) -> Running<'_> {
-        self.shared.running.fetch_add(1, Ordering::SeqCst);
-        if self.shared.is_parked.load(Ordering::SeqCst) {
+        self.state.running.fetch_add(1, Ordering::SeqCst);
+        if self.state.is_parked.load(Ordering::SeqCst) {
             self.ticker.unpark();
         }
         Running(self)
     }
 }
 
-impl Shared {
-    /// Between one guest and the next it stays awake: a thousand of them are called one after another, and to wake a
-    /// thread for each costs more than most of them take.
+impl EpochState {
+    /// Runs the ticker. It stays awake between two guests: a thousand are called one after the other, and to wake a thread for
+    /// each costs more than most calls.
     fn tick(&self, engine: &wasmtime::Engine) {
         loop {
             let ran = self.running.load(Ordering::SeqCst);
@@ -138,7 +135,7 @@ impl Shared {
             match ran {
                 CLOSED => return,
                 0 => {
-                    // Whoever runs a guest from here on sees this, or is seen here.
+                    // A guest that starts from here on sees this flag, or is seen below.
                     self.is_parked.store(true, Ordering::SeqCst);
                     if self.running.load(Ordering::SeqCst) == 0 {
                         thread::park();
@@ -151,19 +148,19 @@ impl Shared {
     }
 }
 
-impl Drop for Clock {
+impl Drop for EpochClock {
     fn drop(&mut self) {
-        self.shared.running.store(CLOSED, Ordering::SeqCst);
+        self.state.running.store(CLOSED, Ordering::SeqCst);
         self.ticker.unpark();
     }
 }
 
-/// A guest that runs, until this is dropped.
-struct Running<'a>(&'a Clock);
+/// A running guest, until this is dropped.
+struct Running<'a>(&'a EpochClock);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.shared.running.fetch_sub(1, Ordering::SeqCst);
+        self.0.state.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -176,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_engine_compiles_the_other_loads_and_cannot_compile() {
+    fn only_artifacts_of_the_same_configuration_load() {
         let component = wat::parse_str("(component (core module $m (memory 1)) (core instance (instantiate $m)))");
         let component = component.expect("valid");
         let engine = Engine::new().expect("this machine runs guests");
@@ -184,10 +181,10 @@ mod tests {
         let artifact = compiler().and_then(|compiler| compiler.precompile_component(&component)).expect("compiled");
         assert!(engine.load(&content(&artifact)).is_ok());
 
-        let mut otherwise = config();
-        let other = wasmtime::Engine::new(otherwise.epoch_interruption(false)).expect("such an engine");
+        let mut different = config();
+        let other = wasmtime::Engine::new(different.epoch_interruption(false)).expect("such an engine");
         let artifact = other.precompile_component(&component).expect("compiled");
-        assert!(engine.load(&content(&artifact)).is_err(), "it was made by another engine");
+        assert!(engine.load(&content(&artifact)).is_err(), "it is of another configuration");
         assert!(engine.load(&content(b"anything")).is_err());
     }
 }

@@ -1,32 +1,34 @@
-//! What can go wrong with a plugin, as a closed set: each kind has a counter in the module `agent` and a line in the log.
+//! The faults of plugins, as a closed set: each kind has a counter in the module `agent` and a log line.
 
 use std::fmt;
 use std::io;
 
 use rustix::io::Errno;
 
-/// What a plugin did wrong.
+use super::host::GrantKind;
+
+/// The kind of a fault: the label `kind` of `plugin_faults_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// It ended in an illegal instruction, an out-of-bounds access, a panic of its own.
+    /// An illegal instruction, an out-of-bounds access, or a panic of the guest.
     Trap,
-    /// It did not come back in time.
+    /// The call did not return in time.
     Timeout,
-    /// It wanted more memory or table elements than it may have, and could not go on without.
+    /// The guest needed more memory or table elements than its limit.
     Memory,
-    /// It wanted more instances, tables, memories or handles than it may have.
+    /// The guest wanted more instances, tables, memories or handles than its limit.
     Limit,
-    /// It recursed deeper than its stack.
+    /// The guest recursed deeper than its stack.
     Stack,
-    /// It returned or passed more than the host takes.
+    /// The guest returned or passed more than the host accepts.
     Oversize,
-    /// It said of itself that it failed.
+    /// The guest returned the error `internal`.
     Internal,
-    /// The agent's own code panicked while serving it.
+    /// The agent's own code panicked during the call.
     Panic,
-    /// The host had no memory, address space or descriptors left for it.
+    /// The host had too little memory, address space or descriptors.
     Shortage,
-    /// Its file could not be loaded, or its new version did not pass its trial.
+    /// The file could not be loaded, or the new version failed its trial.
     Load,
 }
 
@@ -63,22 +65,22 @@ impl FaultKind {
     }
 }
 
-/// Whether the host had not enough of something, which may pass, rather than the plugin being at fault.
+/// Whether the host was short of a resource, which may pass, and the plugin is not at fault.
 pub(super) fn is_shortage(error: &wasmtime::Error) -> bool {
     let is_scarce = |errno| matches!(errno, Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOBUFS);
     error.is::<wasmtime::OutOfMemory>()
         || error.chain().any(|cause| {
-            let of_io = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
-            of_io.or_else(|| cause.downcast_ref::<Errno>().copied()).is_some_and(is_scarce)
+            let errno = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+            errno.or_else(|| cause.downcast_ref::<Errno>().copied()).is_some_and(is_scarce)
         })
 }
 
-/// One fault, with what there is to say about it.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Which one it was.
+    /// The kind, which is counted.
     pub kind: FaultKind,
-    /// What happened, on one line.
+    /// The cause, on one line.
     pub message: String,
 }
 
@@ -91,29 +93,31 @@ impl fmt::Display for Fault {
 /// Why a call of a plugin has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// The plugin failed; its memory is not to be trusted any more.
+    /// The plugin failed. Its instance is dropped, because its memory cannot be trusted.
     Fault(Fault),
-    /// What it measures is not there at the moment; it is called again.
+    /// The service or device that it measures is not there. The plugin is called again.
     Unavailable(String),
-    /// It cannot work on this host or as it is configured; it is not called until that changes.
+    /// The plugin cannot work on this host or with its configuration. It is not called until that changes.
     Disabled(Disabled),
 }
 
-/// Why a plugin is not called any more.
+/// The error of a plugin that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disabled {
-    /// The error that the plugin returned.
+    /// The kind of the error.
     pub cause: DisabledCause,
     /// The end of a sentence that begins with the plugin, on one line.
     pub reason: String,
-    /// What the operator can do.
+    /// The action for the operator.
     pub remedy: String,
+    /// The missing grant, where that is the cause.
+    pub(super) denied: Option<(GrantKind, String)>,
 }
 
-/// The error of a plugin that is not called any more.
+/// The kind of the error of a plugin that cannot work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DisabledCause {
-    /// The host has nothing for it to measure.
+    /// The host has nothing for the plugin to measure.
     Unsupported,
     /// Its settings are wrong or missing.
     InvalidConfig,
@@ -131,7 +135,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// How often each kind has happened.
+/// The number of faults of each kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts([u64; FaultKind::ALL.len()]);
 
@@ -140,7 +144,7 @@ impl Counts {
         self.0[kind as usize] += 1;
     }
 
-    /// The kinds that have happened, with how often.
+    /// The kinds that have occurred, with their numbers.
     pub(super) fn nonzero(&self) -> impl Iterator<Item = (FaultKind, u64)> {
         FaultKind::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
     }

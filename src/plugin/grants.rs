@@ -1,6 +1,5 @@
-//! What plugins may touch: the grants that all have from the start, each with its reason, and those that the
-//! configuration adds. Decides by the text of a path; that the text says where the path leads is the business of who
-//! opens it. What they may reach on the network is [`network`]'s business.
+//! The grants of plugins to files: the default ones, each with its reason, and those of the configuration. Decides by the text
+//! of a path; the code that opens it makes sure that it leads there. [`network`] has the grants to the network.
 
 pub(super) mod network;
 
@@ -12,9 +11,9 @@ use self::network::Network;
 use crate::address::Address;
 use crate::hostpath::{self, Pattern};
 
-/// Files that every plugin may read, as far as any local user may: kernel-wide counters and settings. What tells of single
-/// processes, of users or of secrets (`kallsyms`, `cmdline`, `environ`, `cgroup.procs`, `/sys/kernel/debug`, serial
-/// numbers) is not among them.
+/// Files that every plugin may read, as far as any local user may: kernel-wide counters and settings. Files about single
+/// processes, users or secrets (`kallsyms`, `cmdline`, `environ`, `cgroup.procs`, `/sys/kernel/debug`, serial numbers) are not
+/// among them.
 const DEFAULT_READ: &[&str] = &[
     // Time since boot, and time spent idle.
     "/proc/uptime",
@@ -29,7 +28,7 @@ const DEFAULT_READ: &[&str] = &[
     "/proc/swaps",
     // Pressure stall information.
     "/proc/pressure/*",
-    // Which CPUs, devices, file systems and modules there are.
+    // Lists of CPUs, devices, file systems and modules.
     "/proc/cpuinfo",
     "/proc/devices",
     "/proc/filesystems",
@@ -51,10 +50,10 @@ const DEFAULT_READ: &[&str] = &[
     "/proc/1/net/sockstat6",
     "/proc/1/net/softnet_stat",
     "/proc/1/net/protocols",
-    // What is mounted where.
+    // Mounts.
     "/proc/1/mounts",
     "/proc/1/mountinfo",
-    // Limits and levels of the kernel: open files, inodes, entropy, connection tracking.
+    // Limits and usage of the kernel: open files, inodes, entropy, connection tracking.
     "/proc/sys/fs/file-nr",
     "/proc/sys/fs/file-max",
     "/proc/sys/fs/inode-nr",
@@ -85,7 +84,7 @@ const DEFAULT_READ: &[&str] = &[
     "/sys/class/net/*/speed",
     "/sys/class/net/*/statistics/*",
     "/sys/class/net/*/type",
-    // Block devices: size, counters, what they are.
+    // Block devices: size, counters, kind.
     "/sys/block/*/size",
     "/sys/block/*/stat",
     "/sys/block/*/removable",
@@ -94,7 +93,7 @@ const DEFAULT_READ: &[&str] = &[
     // Sensors.
     "/sys/class/hwmon/*/*",
     "/sys/class/thermal/*/*",
-    // Older drivers have them with the device that they are part of; of which disks those are the names tell.
+    // Older drivers have the sensors in the directory of their device, whose disks are named below block.
     "/sys/class/hwmon/*/device/block/*",
     "/sys/class/hwmon/*/device/fan*",
     "/sys/class/hwmon/*/device/name",
@@ -110,14 +109,14 @@ const DEFAULT_READ: &[&str] = &[
     "/sys/class/power_supply/*/voltage_now",
 ];
 
-/// The accounting of control groups, by file name; not which processes are in them. Versions 2 and 1.
+/// The accounting files of control groups, versions 2 and 1; not the lists of their processes.
 const DEFAULT_CGROUP_READ: [&str; 8] =
     ["blkio.*", "cgroup.stat", "cpu.*", "cpuacct.*", "hugetlb.*", "io.*", "memory.*", "pids.*"];
 
-/// How deep control groups are read: that of a container in a pod in a slice, under a version 1 controller.
+/// How deep control groups are read: a container in a pod in a slice, under a version 1 controller.
 const CGROUP_DEPTH: usize = 6;
 
-/// What every plugin may read: one list for all of them.
+/// The default grants, shared by all plugins.
 static DEFAULT: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
     let cgroups = (0..=CGROUP_DEPTH).flat_map(|depth| {
         let group = format!("/sys/fs/cgroup{}", "/*".repeat(depth));
@@ -127,43 +126,41 @@ static DEFAULT: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
     paths.filter_map(|path| Pattern::new(path).ok()).collect()
 });
 
-/// Those of them that stand for one path each, which are most of them and most of what is asked for.
+/// The default grants without wildcards: most grants and most requests, found by hash.
 static LITERAL: LazyLock<HashSet<&str>> =
     LazyLock::new(|| DEFAULT_READ.iter().copied().filter(|path| !path.contains('*')).collect());
 
-/// What one plugin may touch.
+/// The grants of one plugin.
 #[derive(Debug, Clone)]
 pub(super) struct Grants {
     root: PathBuf,
-    /// What every plugin may read; none in an instance to which nothing is granted.
+    /// The default grants; empty for an instance without grants.
     default: &'static [Pattern],
     read: Vec<Pattern>,
     usage: Vec<Pattern>,
     network: Network,
 }
 
-/// What allows a path.
+/// The origin of the grant for a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Basis {
-    /// The grants that all plugins have.
     Default,
-    /// A grant in the configuration.
     Configuration,
 }
 
-/// Why a path may not be touched.
+/// Why a path is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It is not a path in the only spelling there is; what is wrong with it.
+    /// It is not a normalized absolute path: the problem and the remedy.
     Malformed(&'static str),
-    /// It is the agent's own, which no grant opens.
+    /// It belongs to the agent's own process, which no grant opens.
     Own,
     /// A grant is missing.
     Missing,
 }
 
 impl Grants {
-    /// The grants of a plugin for which the configuration adds these.
+    /// The default grants and these.
     pub(super) fn new(root: &Path, read: &[Pattern], usage: &[Pattern], network: Network) -> Self {
         Self { root: root.to_owned(), default: &DEFAULT, read: read.to_vec(), usage: usage.to_vec(), network }
     }
@@ -174,35 +171,34 @@ impl Grants {
         Self { root: PathBuf::from("/"), default: &[], read, usage, network: Network::default() }
     }
 
-    /// Where the measured host's root is.
+    /// The root directory of the measured host.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Whether a file may be read, provided that any local user may when only the default grants say so.
+    /// Whether a file may be read. With [`Basis::Default`], only if every local user may read it.
     pub(super) fn read(&self, path: &str) -> Result<Basis, Refusal> {
         self.check(path, Pattern::matches)
     }
 
-    /// Whether a directory may be listed: when it is granted itself, and when a grant leaves open the names in it.
+    /// Whether a directory may be listed: when it is granted itself, or a grant has a wildcard for the names in it.
     pub(super) fn list(&self, path: &str) -> Result<Basis, Refusal> {
         self.check(path, is_listed)
     }
 
-    /// Whether a path may be read or listed by what the grants say, wherever it may lead: told without waiting for any file
-    /// system.
-    pub(super) fn names(&self, path: &str) -> bool {
+    /// Whether a path may be read or listed by its text alone, without access to a file system.
+    pub(super) fn covers(&self, path: &str) -> bool {
         self.decide(path, is_listed).is_ok()
     }
 
-    /// Whether a path is one of many that the configuration grants without naming it: who goes through all of them comes to
-    /// those that no grant opens as well.
-    pub(super) fn is_one_of_many(&self, path: &str) -> bool {
+    /// Whether a path is that of a process under a wildcard grant: a plugin that reads all processes also comes to the agent's
+    /// own.
+    pub(super) fn is_any_process(&self, path: &str) -> bool {
         let is_number = |segment: &str| !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
         path.split('/').any(is_number) && self.read.iter().any(|pattern| pattern.matches(path))
     }
 
-    /// Whether the usage of the file system at a path may be seen, be it the root of a mount or not.
+    /// Whether the usage of the file system at a path is granted, be it the root of a mount or not.
     pub(super) fn usage(&self, path: &str) -> Result<(), Refusal> {
         hostpath::check(path).map_err(Refusal::Malformed)?;
         if self.usage.iter().any(|pattern| pattern.matches(path)) { Ok(()) } else { Err(Refusal::Missing) }
@@ -217,18 +213,18 @@ impl Grants {
         if self.is_own_process(path) { Err(Refusal::Own) } else { Ok(Basis::Configuration) }
     }
 
-    /// What may be reached on the network.
+    /// The grants to the network.
     pub(super) fn network(&self) -> &Network {
         &self.network
     }
 
-    /// Whether a path is the agent's own by now. Threads begin at any moment, and their numbers can be guessed: whoever has
-    /// opened what was decided about before asks this before it is read.
+    /// Whether a path belongs to the agent's own process by now. Threads start at any moment, and their numbers can be guessed,
+    /// so this is checked again between opening and reading.
     pub(super) fn has_become_own(&self, path: &str) -> bool {
         self.check_beginning(path) == Err(Refusal::Own) || self.is_own_process(path)
     }
 
-    /// Decides by the text first: no file system but `/proc` is asked about a path that is not granted.
+    /// Decides by the text first: for a path that is not granted, no file system but `/proc` is accessed.
     fn check(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, Refusal> {
         let basis = self.decide(path, covers)?;
         if self.is_own_process(path) { Err(Refusal::Own) } else { Ok(basis) }
@@ -244,7 +240,7 @@ impl Grants {
         if is_default { Ok(Basis::Default) } else { Err(Refusal::Missing) }
     }
 
-    /// Refuses what no grant opens and what can be told without waiting.
+    /// Refuses malformed paths and the agent's own process in `/proc`, without access to another file system.
     fn check_beginning(&self, path: &str) -> Result<(), Refusal> {
         hostpath::check(path).map_err(Refusal::Malformed)?;
         let process = path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next());
@@ -252,8 +248,8 @@ impl Grants {
         if process.is_some_and(is_own) { Err(Refusal::Own) } else { Ok(()) }
     }
 
-    /// Whether a path is the agent's own, or one of its threads', wherever a process file system is mounted but in `/proc`,
-    /// which was looked at in the beginning. May wait for another file system on the way.
+    /// Whether a path belongs to the agent or one of its threads in a process file system other than `/proc`, which
+    /// `check_beginning` covers. May wait for a file system on the way.
     fn is_own_process(&self, path: &str) -> bool {
         path.match_indices('/').map(|(end, _)| path.split_at(end)).any(|(directory, rest)| {
             let name = rest[1..].split('/').next().unwrap_or_default();
@@ -261,9 +257,8 @@ impl Grants {
         })
     }
 
-    /// Whether a name in a directory is the agent's number, or that of one of its threads. Each process file system
-    /// numbers processes in its own way, and knows by `self` which of them asks; threads have directories too, which no
-    /// listing shows.
+    /// Whether a name in a directory is the number of the agent or one of its threads. Each process file system has its own
+    /// numbers, and a link `self` to the reader. Threads have directories that no listing shows.
     fn is_own_number(&self, directory: &str, name: &str) -> bool {
         let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
         is_number && hostpath::below(&self.root, directory).join("self/task").join(name).exists()
@@ -292,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_wide_files_are_granted_from_the_start() {
+    fn kernel_wide_files_are_granted_by_default() {
         let grants = grants(&[]);
         assert_eq!(grants.read("/proc/uptime"), Ok(Basis::Default));
         assert_eq!(grants.list("/sys/class/net"), Ok(Basis::Default));
@@ -303,7 +298,7 @@ mod tests {
         {
             assert_eq!(grants.read(secret), Err(Refusal::Missing), "{secret}");
         }
-        assert_eq!(grants.list("/sys/class/hwmon/hwmon0/device"), Ok(Basis::Default), "the names in it");
+        assert_eq!(grants.list("/sys/class/hwmon/hwmon0/device"), Ok(Basis::Default), "its names");
         assert_eq!(grants.read("/sys/class/hwmon/hwmon0/device/serial"), Err(Refusal::Missing));
         assert_eq!(grants.list("/proc"), Err(Refusal::Missing));
         assert_eq!(
@@ -329,13 +324,13 @@ mod tests {
             assert_eq!(grants.read(&path), Err(Refusal::Own), "{path}");
         }
         assert_eq!(grants.list(&format!("/proc/{own}")), Err(Refusal::Own));
-        assert_eq!(grants.list("/proc"), Ok(Basis::Configuration), "the numbers of all processes");
-        assert!(grants.is_one_of_many(&format!("/proc/{own}/stat")), "who reads all of them comes to it");
-        assert!(!grants.is_one_of_many("/proc/self/stat") && !grants.is_one_of_many(&format!("/proc/{own}/mem")));
+        assert_eq!(grants.list("/proc"), Ok(Basis::Configuration), "the list of processes");
+        assert!(grants.is_any_process(&format!("/proc/{own}/stat")));
+        assert!(!grants.is_any_process("/proc/self/stat") && !grants.is_any_process(&format!("/proc/{own}/mem")));
     }
 
     #[test]
-    fn a_process_is_own_where_the_measured_host_says_so() {
+    fn own_process_is_found_below_the_root() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let read: Vec<Pattern> =
             ["/proc/*/stat", "/jail/proc/*/stat"].map(|path| Pattern::new(path).expect(path)).into();
@@ -344,23 +339,23 @@ mod tests {
             std::fs::create_dir_all(root.path().join(own)).expect("created");
         }
         assert_eq!(grants.read("/proc/77/stat"), Err(Refusal::Own));
-        assert_eq!(grants.read("/jail/proc/78/stat"), Err(Refusal::Own), "wherever it is mounted");
+        assert_eq!(grants.read("/jail/proc/78/stat"), Err(Refusal::Own), "in any process file system");
         assert_eq!(grants.read("/proc/78/stat"), Ok(Basis::Configuration));
         let here = format!("/proc/{}/stat", std::process::id());
-        assert_eq!(grants.read(&here), Ok(Basis::Configuration), "a number of here means another process there");
+        assert_eq!(grants.read(&here), Ok(Basis::Configuration), "this number is another process there");
 
         let none = Grants::new(root.path(), &[], &[], Network::default());
         assert_eq!(none.read("/proc/77/stat"), Err(Refusal::Own), "no grant would help");
-        assert_eq!(none.read("/jail/proc/78/stat"), Err(Refusal::Missing), "which is not looked at");
+        assert_eq!(none.read("/jail/proc/78/stat"), Err(Refusal::Missing), "without access to it");
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// A path passes when it is what a pattern stands for, and no other does, however it is spelt. The words are few,
-        /// so that most patterns stand for some path.
+        /// A path passes exactly when a pattern covers it, however it is spelt. The words are few, so that most patterns cover
+        /// some path.
         #[test]
-        fn only_what_a_pattern_covers_passes(
+        fn only_covered_paths_pass(
             patterns in prop::collection::vec("u?(/proc)?(/(a|b|\\*|a\\*|a\\*b|self|\\.\\.)){1,3}", 0..4),
             path in "(/proc(/self|/thread-self)?)?(/(a|b|aab?|7|\\.\\.|\\.|)){0,3}",
         ) {

@@ -1,6 +1,6 @@
-//! One plugin by itself, for its author or for those who consider installing it: loaded, described, configured and called
-//! by the agent's own code and under the same limits, with a recorder in place of the log. Texts of the plugin are single
-//! lines that can be shown. The caller decides what counts as good.
+//! The plugin harness, behind `gauged plugin`: loads, describes, configures and calls one plugin by the agent's own code and
+//! under its limits, with a recorder in place of the log. Texts of the plugin are escaped, on one line each. The caller judges
+//! the results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +34,7 @@ use crate::sample::{MetricKind, Module};
 
 pub use super::recorder::Message;
 
-/// What it takes to load plugins one by one.
+/// Loads plugins one by one.
 pub struct PluginHarness {
     engine: Engine,
     compiler: Compiler,
@@ -45,14 +45,14 @@ pub struct PluginHarness {
     clock: Instant,
 }
 
-/// Why there is no plugin in a file.
+/// Why a file could not be loaded.
 #[derive(Debug)]
 pub struct LoadError {
     /// The file.
     pub file: PathBuf,
-    /// The first digits of its content's hash, if it could be read.
+    /// The first digits of its hash; none when it could not be read.
     pub hash: Option<String>,
-    /// The end of a sentence that begins with the file, with the remedy, on one line.
+    /// Reason and remedy: the end of a sentence that begins with the file, on one line.
     pub reason: String,
 }
 
@@ -69,53 +69,53 @@ impl fmt::Display for LoadError {
 /// A file of a plugins directory.
 #[derive(Debug)]
 pub struct Entry {
-    /// Its name.
+    /// The file name.
     pub file: String,
     /// The plugins that it makes, or why it makes none: the end of a sentence that begins with the file.
     pub plugins: Result<Vec<String>, String>,
 }
 
-/// A plugin that was loaded from a file, with an instance once that is configured.
+/// A plugin that was loaded from a file, with an instance once it is configured.
 pub struct LoadedPlugin {
     plugin: PluginContext,
     code: Code,
     clock: Instant,
     hash: Hash,
-    /// How long its file is.
+    /// The size of the file.
     pub file_bytes: u64,
-    /// Who it says that it is.
+    /// The result of `describe`.
     pub about: PluginDescription,
     instance: Option<Instance>,
     recorder: Arc<Recorder>,
 }
 
-/// Who a plugin says that it is.
+/// The result of a plugin's `describe`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginDescription {
-    /// Its version.
+    /// The plugin's version.
     pub version: String,
-    /// What it measures.
+    /// A sentence about the plugin.
     pub description: String,
-    /// Every metric that it can return.
+    /// All metrics that the plugin can return.
     pub metrics: Vec<DescribedMetric>,
 }
 
-/// What a plugin says of one of its metrics.
+/// The description of a metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DescribedMetric {
-    /// The module that it is returned in.
+    /// The module that the metric is in.
     pub module: String,
-    /// Its name, whatever its labels.
+    /// The name, without labels.
     pub name: String,
-    /// How successive values relate.
+    /// Gauge or counter.
     pub kind: MetricKind,
-    /// In UCUM.
+    /// The unit, in UCUM.
     pub unit: String,
-    /// One sentence.
+    /// A sentence about the metric.
     pub description: String,
 }
 
-/// Something that a plugin may be granted.
+/// A grant: access to one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     key: GrantKind,
@@ -123,96 +123,96 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The key of the configuration that it belongs under.
+    /// The key of the plugin's table: `read`, `usage`, `connect` or `fetch`.
     #[must_use]
     pub fn key(&self) -> &'static str {
         self.key.name()
     }
 
-    /// What is to be written there, on one line.
+    /// The value, on one line.
     #[must_use]
     pub fn value(&self) -> String {
         printable(&self.value)
     }
 }
 
-/// As a line of configuration.
+/// A line of configuration.
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&grant_line(self.key, &self.value))
     }
 }
 
-/// Something that a plugin says it will touch as it is configured.
+/// A grant that a plugin needs with its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
-    /// What it takes.
+    /// The grant.
     pub grant: Grant,
-    /// What for: completes "it needs it to".
+    /// The plugin's reason: completes "it needs it to".
     pub reason: String,
-    /// Who grants it.
+    /// Whether the plugin has it.
     pub granted: Granted,
 }
 
-/// Who grants something.
+/// Whether a plugin has a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Granted {
-    /// Every plugin has it.
+    /// By default, like every plugin.
     ToAll,
-    /// The configuration.
+    /// By the configuration.
     ByConfiguration,
-    /// Nobody.
+    /// No: it is missing.
     No,
-    /// Nobody can; why.
+    /// No, and no configuration can grant it; the reason.
     Never(String),
 }
 
-/// What a plugin was refused.
+/// A denied access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeniedAccess {
-    /// This is not granted.
+    /// This grant is missing.
     Missing(Grant),
-    /// No grant would help; why.
+    /// No grant allows it; the reason.
     Final(String),
 }
 
-/// What came of one call.
+/// The outcome of one call.
 #[derive(Debug)]
 pub struct CallOutcome {
-    /// What it returned as far as that is usable, or why there is nothing.
+    /// The usable part of the result, or the failure.
     pub result: Result<UsableResult, Failure>,
-    /// How long that took, a fresh start included where there was one.
+    /// The duration, including the start of a new instance.
     pub took: Duration,
-    /// Whether the call was the first of a fresh instance.
+    /// Whether the call was the first of a new instance.
     pub is_first: bool,
-    /// The plugin's linear memories together, at the end of the call.
+    /// The size of the plugin's linear memories at the end of the call.
     pub memory_bytes: u64,
 }
 
-/// What a plugin has done besides what it was called for.
+/// The messages and denials of a plugin.
 #[derive(Debug, Default)]
 pub struct Observations {
-    /// What it said.
+    /// The log messages.
     pub messages: Vec<Message>,
-    /// How many messages more there were.
+    /// How many further messages were not kept.
     pub more_messages: u64,
-    /// What it was refused for the first time.
+    /// The denials, each reported once.
     pub denied: Vec<DeniedAccess>,
 }
 
-/// The usable part of what a plugin returned.
+/// The usable part of a plugin's result.
 #[derive(Debug)]
 pub struct UsableResult {
-    /// What there is to put into a sample.
+    /// The modules for a sample.
     pub modules: Vec<Module>,
     /// How many metrics were dropped.
     pub dropped: u64,
-    /// The first of them, and why.
+    /// The first of them, each with the reason.
     pub losses: Vec<String>,
 }
 
 impl PluginHarness {
-    /// Sets up what it takes, as the agent does with this configuration.
+    /// Sets up the host, as the agent does with this configuration.
     ///
     /// # Errors
     ///
@@ -238,11 +238,11 @@ impl PluginHarness {
         plugins_of(file, &self.plugins)
     }
 
-    /// The files of a directory that the agent would load.
+    /// The files of a plugins directory.
     ///
     /// # Errors
     ///
-    /// When it cannot be read.
+    /// When the directory cannot be read.
     pub async fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
         let Scan { listing, unresponsive } = scan(directory.to_owned(), BusyFiles::default()).await?;
         let entries = listing.into_iter().map(|(file, state)| {
@@ -257,15 +257,15 @@ impl PluginHarness {
         Ok(entries.chain(hung).collect())
     }
 
-    /// Loads a plugin with this name and this table of the configuration, if it has one, and describes it.
+    /// Loads and describes a plugin with this name and, where it has one, this table of the configuration.
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// Why the file could not be loaded.
     pub async fn open(&self, name: &str, table: Option<PluginConfig>, file: &Path) -> Result<LoadedPlugin, LoadError> {
         let recorder = Arc::new(Recorder::default());
-        let watched = PluginContext::on_host(name, table.map(Arc::new), &self.root);
-        let plugin = PluginContext { recorder: Some(Arc::clone(&recorder)), ..watched };
+        let on_host = PluginContext::on_host(name, table.map(Arc::new), &self.root);
+        let plugin = PluginContext { recorder: Some(Arc::clone(&recorder)), ..on_host };
         let load = Load {
             engine: self.engine.clone(),
             compiler: self.compiler.clone(),
@@ -285,7 +285,7 @@ impl PluginHarness {
         let Compiled { hash, bytes, code } = load.compiled().await.map_err(|outcome| match outcome {
             Outcome::Rejected(hash, rejection) => load_error(Some(hash), rejection.text()),
             Outcome::Unreadable(error) => load_error(None, unreadable(&error)),
-            // Nothing has settled, and nothing was tried.
+            // Impossible: there are no known hashes, and no trial.
             Outcome::AlreadyKnown(hash) | Outcome::Ready(super::load::Version { hash, .. }, _) => {
                 load_error(Some(hash), "was not loaded; report this".to_owned())
             }
@@ -296,11 +296,11 @@ impl PluginHarness {
     }
 }
 
-/// Why a plugin that has failed would not serve: the end of a sentence that begins with it.
+/// Why a plugin with this failure would not serve: the end of a sentence that begins with the plugin.
 #[must_use]
 pub fn reason(failure: &Failure) -> String {
     let rejection = Rejection::from(failure.clone());
-    // The remedy for a missing grant is shown with all lines that are missing.
+    // The lines for missing grants are shown together elsewhere.
     if matches!(failure, Failure::Fault(_)) { rejection.text() } else { rejection.reason }
 }
 
@@ -314,38 +314,38 @@ fn unreadable(error: &io::Error) -> String {
 }
 
 impl LoadedPlugin {
-    /// The SHA-256 of its file, in hexadecimal digits; the log shows the first eight of them.
+    /// The SHA-256 of the file, in hexadecimal digits; the log shows the first eight.
     #[must_use]
     pub fn hash(&self) -> String {
         self.hash.to_hex()
     }
 
-    /// How much native code and data was made of it.
+    /// The size of the native code and its data.
     #[must_use]
     pub fn artifact_bytes(&self) -> u64 {
         let image = self.code.component().image_range();
         (image.end as usize).saturating_sub(image.start as usize) as u64
     }
 
-    /// What it imports, on one line each.
+    /// The names of the imports, on one line each.
     #[must_use]
     pub fn imports(&self) -> Vec<String> {
         let component = self.code.component();
-        let (of, engine) = (component.component_type(), component.engine());
-        of.imports(engine).map(|(name, _)| printable(name)).collect()
+        let (ty, engine) = (component.component_type(), component.engine());
+        ty.imports(engine).map(|(name, _)| printable(name)).collect()
     }
 
-    /// Starts it afresh, configured. Answers what it will touch, and whether that is granted.
+    /// Starts and configures a new instance. Returns the plugin's needs.
     ///
     /// # Errors
     ///
-    /// Why it does not start.
+    /// Why the instance does not start.
     pub async fn configure(&mut self) -> Result<Vec<Need>, Failure> {
         self.instance = None;
         let (instance, needs) = self.plugin.start(&self.code).await?;
         self.instance = Some(instance);
         let (until, with_defaults) = (Instant::now() + self.plugin.config.timeout, self.plugin.with_default_grants());
-        let mut looked_at = Vec::new();
+        let mut checked = Vec::new();
         for wit::Need { capability, reason } in needs.into_iter().take(CHECKED_NEEDS) {
             let granted = match with_defaults.is_granted(&capability, until).await {
                 Ok(true) => Granted::ToAll,
@@ -355,13 +355,12 @@ impl LoadedPlugin {
             };
             let (key, value) = grant_of(&capability);
             let grant = Grant { key, value: value.to_owned() };
-            looked_at.push(Need { grant, reason: printable(&reason), granted });
+            checked.push(Need { grant, reason: printable(&reason), granted });
         }
-        Ok(looked_at)
+        Ok(checked)
     }
 
-    /// Has it measure once, as at a tick. What has failed before is started afresh, without the pause that the agent
-    /// would make.
+    /// Calls the plugin once, as at a tick. After a failure it starts a new instance, without the agent's pause.
     pub async fn measure(&mut self) -> CallOutcome {
         let start = Instant::now();
         let is_first = self.instance.is_none();
@@ -374,11 +373,11 @@ impl LoadedPlugin {
         CallOutcome { result, took, is_first, memory_bytes }
     }
 
-    /// What was seen of it since this was asked last.
+    /// The messages and denials since the last call of this.
     #[must_use]
     pub fn seen(&self) -> Observations {
-        let recorder::Recording { messages, more, denied } = self.recorder.take();
-        let denied = denied.into_iter().map(|denied| match denied {
+        let recorder::Recording { messages, more, denials } = self.recorder.take();
+        let denied = denials.into_iter().map(|denial| match denial {
             RecordedDenial::Missing(key, value) => DeniedAccess::Missing(Grant { key, value }),
             RecordedDenial::Final(why) => DeniedAccess::Final(why),
         });
@@ -395,7 +394,7 @@ impl LoadedPlugin {
         Ok(UsableResult { modules: collected.modules, dropped: collected.dropped, losses: collected.losses })
     }
 
-    /// The lines of the plugin's table in the configuration that grant all of this besides what they grant already.
+    /// The lines of the plugin's table with the missing grants added to the present ones.
     #[must_use]
     pub fn lines<'a>(&self, missing: impl IntoIterator<Item = &'a Grant>) -> Vec<String> {
         let missing: Vec<(GrantKind, String)> =

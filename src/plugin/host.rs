@@ -1,6 +1,5 @@
-//! What a guest sees of the agent: the imports of its world, one file per capability, and the state behind them. Each
-//! checks the grants, has limits of its own and answers with typed errors; none of them can be made to wait longer than
-//! the call that it serves.
+//! The host's side of a guest: the imports of its world, one file per capability, and their state. Each capability checks the
+//! grants, has limits of its own and returns typed errors. None waits longer than the call of the guest.
 
 mod files;
 mod http;
@@ -16,7 +15,7 @@ mod tls;
 use std::time::{Duration, Instant};
 
 pub(super) use denial::{GrantKind, ReportedDenials, grant_line};
-pub(super) use files::may_size;
+pub(super) use files::is_usage_granted;
 pub(super) use log::PluginLog;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub use net::Connection;
@@ -26,20 +25,20 @@ use wasmtime::component::{Component, HasSelf, Linker, ResourceTable};
 use super::bindings;
 use super::context::PluginContext;
 use super::engine::Engine;
-use super::limits::Limits;
+use super::limits::GuestLimits;
 
-/// What a guest may still do when a capability of its has run out of time: a tenth of its call's time.
+/// The part of a call's time that is left to the guest when a capability runs out of time: a tenth.
 const MARGIN: u32 = 10;
 
 /// The host's side of one guest.
 pub(super) struct State {
-    pub(super) limits: Limits,
+    pub(super) limits: GuestLimits,
     plugin: PluginContext,
-    /// Its open connections.
+    /// The open connections.
     table: ResourceTable,
-    /// When the current call is over.
+    /// When the current call ends.
     deadline: Instant,
-    /// When the capabilities give up waiting, so that the guest can still say so.
+    /// When capabilities stop waiting, so that the guest can still return the error.
     patience: Instant,
 }
 
@@ -48,7 +47,7 @@ impl State {
     pub(super) fn new(plugin: &PluginContext) -> Self {
         let now = Instant::now();
         Self {
-            limits: Limits::new(&plugin.config),
+            limits: GuestLimits::new(&plugin.config),
             plugin: plugin.clone(),
             table: ResourceTable::new(),
             deadline: now,
@@ -69,12 +68,12 @@ impl State {
         self.limits.begin();
     }
 
-    /// When a capability that is given so long for an operation gives up.
+    /// When an operation with this time limit stops waiting.
     fn until(&self, timeout: Option<Duration>) -> Instant {
         timeout.map_or(self.patience, |timeout| self.patience.min(Instant::now() + timeout))
     }
 
-    /// Whether the current call has had its time.
+    /// Whether the time of the current call is over.
     pub(super) fn is_over(&self) -> bool {
         Instant::now() >= self.deadline
     }
@@ -82,12 +81,12 @@ impl State {
 
 impl bindings::gauged::plugin::metrics::Host for State {}
 
-/// Everything that a component may import, linked: the contract's capabilities, and inert stubs for as much of WASI as
-/// it asks for.
+/// A linker with all that a component may import: the capabilities of `gauged:plugin`, and inert stubs for its imports from
+/// WASI.
 ///
 /// # Errors
 ///
-/// When it imports something else.
+/// When a stub is impossible.
 pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine.wasmtime());
     bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;

@@ -1,5 +1,5 @@
-//! One running guest: its store, and its three calls, each under a time limit. After a fault an instance is of no use any
-//! more, and whoever owns it drops it.
+//! One instance of a plugin: its store, and its three calls, each with a time limit. After a fault the owner drops the
+//! instance.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -21,27 +21,26 @@ use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::escape::printable;
 
-/// How much later than a guest's time limit a call is given up from outside: for a host function that does not return,
-/// which a guest's own limit cannot interrupt.
+/// How long after the guest's time limit a call is abandoned: the limit cannot interrupt a host function that does not
+/// return.
 const BACKSTOP: Duration = Duration::from_millis(50);
 
-/// A compiled plugin, ready to be instantiated.
+/// The code of a plugin, ready to be instantiated.
 pub(super) struct Code {
     engine: Engine,
     guest: PluginPre<State>,
 }
 
 impl Code {
-    /// Makes code of a component.
+    /// Links a component.
     ///
     /// # Errors
     ///
-    /// What it imports that there is not, or that it is not a plugin after all: the end of a sentence that begins with
-    /// the file.
+    /// When it imports something unknown, or does not export a plugin: the end of a sentence that begins with the file.
     pub(super) fn link(engine: &Engine, component: &Component) -> Result<Self, String> {
         let unfit = |error: wasmtime::Error| {
             format!(
-                "does not fit the world gauged:plugin/plugin: {}; rebuild it against the contract",
+                "does not fit the world gauged:plugin/plugin: {}; rebuild it with the WIT of gauged:plugin 0.1",
                 printable(&format!("{error:#}"))
             )
         };
@@ -50,13 +49,13 @@ impl Code {
         Ok(Self { engine: engine.clone(), guest: PluginPre::new(instance).map_err(unfit)? })
     }
 
-    /// What it was made of.
+    /// The component that it was linked from.
     pub(super) fn component(&self) -> &Component {
         self.guest.instance_pre().component()
     }
 }
 
-/// A guest with its memory.
+/// An instance: a guest with its memory.
 pub(super) struct Instance {
     engine: Engine,
     store: Store<State>,
@@ -66,7 +65,7 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    /// Instantiates the code. A guest's own start code runs under the same time limit as a call.
+    /// Instantiates the code. The guest's start function has the same time limit as a call.
     pub(super) async fn new(code: &Code, plugin: &PluginContext) -> Result<Self, Fault> {
         let timeout = plugin.config.timeout;
         let mut store = Store::new(code.engine.wasmtime(), State::new(plugin));
@@ -95,12 +94,12 @@ impl Instance {
         }
     }
 
-    /// How much linear memory it holds.
+    /// The size of its linear memories.
     pub(super) fn held_bytes(&self) -> usize {
         self.store.data().limits.held_bytes()
     }
 
-    /// Asks it who it is.
+    /// Calls `describe`.
     pub(super) async fn describe(&mut self) -> Result<wit::About, Fault> {
         begin(&mut self.store, self.config.timeout);
         let called = {
@@ -110,7 +109,7 @@ impl Instance {
         called.map_err(|stop| self.fault("describe", &stop))
     }
 
-    /// Hands it its configuration. Answers what it will touch.
+    /// Calls `configure`. Returns the plugin's needs.
     pub(super) async fn configure(&mut self, config: &str) -> Result<Vec<Need>, Failure> {
         begin(&mut self.store, self.config.timeout);
         let called = {
@@ -121,7 +120,7 @@ impl Instance {
         returned.map_err(|error| failure(error, self.store.data().context()))
     }
 
-    /// Has it measure. `monotonic` is the reading of a clock that never goes backwards.
+    /// Calls `collect`. `monotonic` is the reading of a clock that never goes backwards.
     pub(super) async fn collect(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
         begin(&mut self.store, self.config.timeout);
         let tick = wit::Tick {
@@ -152,26 +151,25 @@ fn begin(store: &mut Store<State>, timeout: Duration) {
 
 /// Why a call did not return.
 enum Stop {
-    /// It was still in a host function when all its time was over.
+    /// It was in a host function beyond its time limit.
     Stuck,
-    /// The guest was stopped.
+    /// The guest trapped or was interrupted.
     Stopped(wasmtime::Error),
 }
 
-/// Awaits a call. It is pinned where it is made: each function that hands a future on would make what is allocated for
-/// every call larger by another one.
+/// Awaits a call. The caller pins it: a future that is moved into another makes the allocation of every call larger.
 async fn timed<T>(
     engine: &Engine,
     timeout: Duration,
     call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
 ) -> Result<T, Stop> {
-    match tokio::time::timeout(timeout + BACKSTOP, engine.running(call)).await {
+    match tokio::time::timeout(timeout + BACKSTOP, engine.run_guest(call)).await {
         Ok(called) => called.map_err(Stop::Stopped),
         Err(_elapsed) => Err(Stop::Stuck),
     }
 }
 
-/// Says what happened in a call, and which kind of fault it was.
+/// The fault of a call that did not return.
 fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
     let too_long = || Fault {
         kind: FaultKind::Timeout,
@@ -185,14 +183,14 @@ fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
         return Fault { kind: FaultKind::Memory, message: format!("{call} needed more {more}") };
     }
     if is_shortage(error) {
-        let message = format!("{call} found too little on this host: {}", printable(&format!("{error:#}")));
+        let message = format!("{call} found too few resources on this host: {}", printable(&format!("{error:#}")));
         return Fault { kind: FaultKind::Shortage, message };
     }
     let text = error.to_string();
     let kind = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => return too_long(),
         Some(Trap::StackOverflow) => FaultKind::Stack,
-        // wasmtime has no types for these.
+        // wasmtime has no types for these errors.
         None if text.contains("fuel allocated for hostcalls") => FaultKind::Oversize,
         None if text.contains("resource limit exceeded") || text.contains("handle limit exceeded") => FaultKind::Limit,
         _ => FaultKind::Trap,
@@ -200,9 +198,9 @@ fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
     Fault { kind, message: format!("{call} failed: {}", printable(&format!("{error:#}"))) }
 }
 
-/// The failure that a plugin's own error stands for.
+/// The failure for an error that the plugin returned.
 fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
-    let disabled = |cause, reason, remedy| Failure::Disabled(Disabled { cause, reason, remedy });
+    let disabled = |cause, reason, remedy| Failure::Disabled(Disabled { cause, reason, remedy, denied: None });
     match error {
         wit::Error::Unsupported(why) => {
             let reason = format!("cannot work on this host: {}", printable(&why));
@@ -210,7 +208,7 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
             disabled(DisabledCause::Unsupported, reason, remedy)
         }
         wit::Error::InvalidConfig(keys) => {
-            // An error in the configuration as a whole has no key.
+            // An error of the configuration as a whole has no key.
             let describe = |invalid: &wit::Invalid| match &*invalid.key {
                 "" => invalid.message.clone(),
                 key => format!("{key}: {}", invalid.message),
@@ -222,9 +220,13 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
         }
         wit::Error::Denied(Need { capability, reason }) => {
             let (key, value) = grant_of(&capability);
-            let remedy = format!("{}, and restart the agent", plugin.remedy(key, value));
-            let reason = format!("is missing the grant {} to {}", grant_line(key, value), printable(&reason));
-            disabled(DisabledCause::Denied, reason, remedy)
+            plugin.record_need(key, value);
+            Failure::Disabled(Disabled {
+                cause: DisabledCause::Denied,
+                reason: format!("is missing the grant {} to {}", grant_line(key, value), printable(&reason)),
+                remedy: plugin.restart_remedy(&[(key, value.to_owned())]),
+                denied: Some((key, value.to_owned())),
+            })
         }
         wit::Error::Unavailable(why) => Failure::Unavailable(printable(&why)),
         wit::Error::Internal(why) => Failure::Fault(Fault { kind: FaultKind::Internal, message: printable(&why) }),
@@ -237,7 +239,7 @@ pub(super) fn capability_line(capability: &Capability) -> String {
     grant_line(key, value)
 }
 
-/// The grant that a capability takes, as it is written.
+/// The grant for a capability, as the configuration has it.
 pub(super) fn grant_of(capability: &Capability) -> (GrantKind, &str) {
     match capability {
         Capability::Read(path) => (GrantKind::Read, path),
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_grant_comes_with_its_lines() {
+    fn a_missing_grant_has_its_remedy() {
         let plugin = PluginContext::new("redis", Arc::default(), Grants::none());
         let need = Need { capability: Capability::Connect("db:1".to_owned()), reason: "to ask".to_owned() };
         let Failure::Disabled(disabled) = failure(wit::Error::Denied(need), &plugin) else { panic!("disabled") };

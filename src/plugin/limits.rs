@@ -1,14 +1,14 @@
-//! What a guest holds, counted: memory in all its linear memories together, elements in all its tables together,
-//! instances. How much it may hold is the configuration's.
+//! The resources that a guest holds, counted and limited: the bytes of all its linear memories, the elements of all its
+//! tables, its instances. The configuration has the limits.
 
 use wasmtime::ResourceLimiter;
 
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 
-/// Keeps count of what one guest holds. wasmtime's own `StoreLimits` limits each memory, and thereby not their sum.
+/// The resources of one guest. wasmtime's own `StoreLimits` limits each memory, not their sum.
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(super) struct GuestLimits {
     memory: Account,
     table_elements: Account,
     instances: usize,
@@ -16,31 +16,32 @@ pub(super) struct Limits {
     memories: usize,
 }
 
-/// What is held of one thing.
+/// The account of one resource.
 #[derive(Debug)]
 struct Account {
-    most: usize,
+    limit: usize,
     held: usize,
-    /// What was allowed last, which may still fail.
+    /// The last growth that was allowed; it may still fail.
     growth: usize,
-    refused: bool,
+    /// Whether a growth was refused during this call.
+    was_refused: bool,
 }
 
 impl Account {
-    fn new(most: u64) -> Self {
-        Self { most: usize::try_from(most).unwrap_or(usize::MAX), held: 0, growth: 0, refused: false }
+    fn new(limit: u64) -> Self {
+        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), held: 0, growth: 0, was_refused: false }
     }
 
-    /// Answers whether one of several may grow, and counts it as grown.
+    /// Returns whether a memory or table may grow, and counts it as grown.
     fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
-        // Beyond the maximum that the guest itself has declared it will not grow.
+        // It does not grow beyond the maximum that the guest has declared.
         if maximum.is_some_and(|maximum| desired > maximum) {
             return false;
         }
         let growth = desired.saturating_sub(current);
         let held = self.held.saturating_add(growth);
-        if held > self.most {
-            self.refused = true;
+        if held > self.limit {
+            self.was_refused = true;
             return false;
         }
         self.held = held;
@@ -48,13 +49,13 @@ impl Account {
         true
     }
 
-    /// What was allowed last did not come about.
-    fn take_back(&mut self) {
+    /// Reverts the last growth, which failed.
+    fn revert_growth(&mut self) {
         self.held = self.held.saturating_sub(std::mem::take(&mut self.growth));
     }
 }
 
-impl Limits {
+impl GuestLimits {
     pub(super) fn new(config: &PluginConfig) -> Self {
         let count = |limit| usize::try_from(config.limits[limit]).unwrap_or(usize::MAX);
         Self {
@@ -66,32 +67,32 @@ impl Limits {
         }
     }
 
-    /// Begins a call: what was refused before it has been coped with.
+    /// Begins a call: the guest has survived earlier refusals.
     pub(super) fn begin(&mut self) {
-        self.memory.refused = false;
-        self.table_elements.refused = false;
+        self.memory.was_refused = false;
+        self.table_elements.was_refused = false;
     }
 
-    /// How much linear memory the guest holds.
+    /// The size of the linear memories.
     pub(super) fn held_bytes(&self) -> usize {
         self.memory.held
     }
 
-    /// What it wanted more of than it may have during this call, with how much that is.
+    /// The resource of which more was refused during this call, with its limit.
     pub(super) fn refused(&self) -> Option<String> {
-        let memory = || format!("memory than its limit of {}", bytesize::ByteSize(self.memory.most as u64));
-        let elements = || format!("table elements than its limit of {}", self.table_elements.most);
-        (self.memory.refused.then(memory)).or_else(|| self.table_elements.refused.then(elements))
+        let memory = || format!("memory than its limit of {}", bytesize::ByteSize(self.memory.limit as u64));
+        let elements = || format!("table elements than its limit of {}", self.table_elements.limit);
+        (self.memory.was_refused.then(memory)).or_else(|| self.table_elements.was_refused.then(elements))
     }
 }
 
-impl ResourceLimiter for Limits {
+impl ResourceLimiter for GuestLimits {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(self.memory.grow(current, desired, maximum))
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory.take_back();
+        self.memory.revert_growth();
         Ok(())
     }
 
@@ -100,7 +101,7 @@ impl ResourceLimiter for Limits {
     }
 
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.table_elements.take_back();
+        self.table_elements.revert_growth();
         Ok(())
     }
 
@@ -124,14 +125,14 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// However many memories grow in whatever steps, together they never hold more than the limit.
+        /// Together the memories never hold more than the limit, however they grow.
         #[test]
         fn memories_are_limited_together(
             most in 0_u64..1000,
             steps in prop::collection::vec((0_usize..3, 0_usize..400, any::<bool>()), 1..40),
             maximum in prop::option::of(0_usize..500),
         ) {
-            let mut limits = Limits::new(&PluginConfig { memory_bytes: most, ..PluginConfig::default() });
+            let mut limits = GuestLimits::new(&PluginConfig { memory_bytes: most, ..PluginConfig::default() });
             let mut sizes = [0_usize; 3];
             for (memory, by, fails) in steps {
                 let desired = sizes[memory] + by;

@@ -1,5 +1,5 @@
-//! From a file to a version that may serve: read, told apart by its hash, compiled, described, configured, and tried
-//! once. A file is either as good as that, or it is rejected with a reason and the remedy.
+//! The load of a plugin file: it is read, hashed, compiled, described, configured and tried once. The outcome is a version
+//! that may serve, or a rejection with reason and remedy.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ use super::compile::{CompilePermit, Compiler};
 use super::context::PluginContext;
 use super::engine::Engine;
 use super::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, is_shortage};
-use super::host::{GrantKind, may_size};
+use super::host::{GrantKind, is_usage_granted};
 use super::instance::{Code, Instance, capability_line, grant_of};
 use super::sealed::{Hash, Sealed};
 use super::{probe, result};
@@ -31,15 +31,18 @@ use crate::sample::Text;
 /// The largest file that is read: twice a Python guest.
 const FILE_BYTES: u64 = 32 << 20;
 
-/// How many missing grants of one plugin are reported: a first-party plugin needs a handful.
+/// How many missing grants of one plugin are reported: first-party plugins need a handful.
 const REPORTED_NEEDS: usize = 20;
+
+/// How many needs of one plugin are compared with its grants.
+pub(super) const CHECKED_NEEDS: usize = 200;
 
 /// A version of a plugin that was loaded.
 pub(super) struct Version {
-    /// What the plugin calls it.
+    /// The version that the plugin gives itself.
     pub(super) name: Text,
     pub(super) hash: Hash,
-    /// The hash as it is shown.
+    /// The first digits of the hash, for display.
     pub(super) digits: Text,
     pub(super) code: Code,
 }
@@ -50,84 +53,91 @@ impl fmt::Display for Version {
     }
 }
 
-/// What there is to load, and by what means.
+/// One load of a file.
 pub(super) struct Load {
     pub(super) engine: Engine,
     pub(super) compiler: Compiler,
     pub(super) cache: Cache,
+    /// Bounds how many files are in memory at a time.
     pub(super) permits: Arc<Semaphore>,
-    /// The plugins whose files are being read, lest a thread hangs in each attempt.
+    /// The plugins whose files are being read: a file that hangs is not read again meanwhile.
     pub(super) busy: BusyFiles,
     pub(super) plugin: PluginContext,
     pub(super) path: PathBuf,
-    /// The content that serves now, and the one that was rejected for good last: neither is loaded again.
+    /// The content that serves and the one that was rejected for good: neither is loaded again.
     pub(super) known_hashes: [Option<Hash>; 2],
-    /// What the guest's clock counts from.
+    /// The zero of the guest's clock.
     pub(super) clock: Instant,
 }
 
-/// How many needs of one plugin are held against its grants.
-pub(super) const CHECKED_NEEDS: usize = 200;
-
-/// A file's content and what was compiled of it.
+/// The code of a file.
 pub(super) struct Compiled {
     pub(super) hash: Hash,
-    /// How long the file is.
+    /// The length of the file.
     pub(super) bytes: u64,
     pub(super) code: Code,
 }
 
-/// What there is to make a version of.
+/// A file with its code where the cache has it.
 enum Lookup {
     Compiled(Compiled),
     Uncompiled(Sealed),
 }
 
-/// How a load ended.
+/// The outcome of a load.
 pub(super) enum Outcome {
-    /// The content is one that serves or was rejected for good before.
+    /// The content serves already, or was rejected for good before.
     AlreadyKnown(Hash),
-    /// It may serve, depending on what serves now.
+    /// The version may serve, depending on the one that serves now.
     Ready(Version, Trial),
-    /// It may not serve.
+    /// The content may not serve.
     Rejected(Hash, Rejection),
     /// The file could not be read.
     Unreadable(io::Error),
 }
 
-/// How a version that may serve did in its trial.
+/// The outcome of a version's trial.
 pub(super) enum Trial {
     /// It measured.
     Passed(Box<Instance>),
-    /// What it measures is not there now.
+    /// The service or device that it measures is not there now; the reason.
     Unavailable(String),
-    /// It failed.
     Failed(Fault),
+}
+
+/// The grants that a plugin needs and does not have.
+#[derive(Default)]
+struct MissingGrants {
+    grants: Vec<(GrantKind, String)>,
+    /// The plugin's reason for each.
+    reasons: Vec<String>,
+    /// Whether one was not reported before.
+    is_new: bool,
 }
 
 /// Why a file may not serve.
 pub(super) struct Rejection {
-    /// The plugin's own version, once it has been described.
+    /// The plugin's version; none when it failed before it was described.
     pub(super) version: Option<String>,
     /// The end of a sentence that begins with the file, on one line.
     pub(super) reason: String,
-    /// What the operator can do.
+    /// The action for the operator.
     pub(super) remedy: String,
-    /// Whether it counts as a fault. A host on which there is nothing to measure is none.
+    /// Whether it counts as a fault. A host with nothing to measure is none.
     pub(super) is_fault: bool,
-    /// The plugin's own error that it cannot work, if it returned one.
+    /// The cause, when the plugin itself returned that it cannot work.
     pub(super) disabled: Option<DisabledCause>,
     pub(super) retry: RetryPolicy,
 }
 
-/// When a file that was rejected is tried again.
+/// When a rejected file is loaded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RetryPolicy {
     /// Never with this content, which is wrong.
     Never,
-    /// When the file changes, even to the same content: it does not fit this host or this configuration.
+    /// When the file is written again, even with the same content: it does not fit this host or configuration.
     OnChange,
-    /// After a pause: the cause may pass, such as a busy host, or what is measured may appear.
+    /// After a pause: the cause may pass, such as a busy host or a service that is not running.
     Backoff,
 }
 
@@ -148,7 +158,7 @@ impl Rejection {
     }
 }
 
-/// From a text `reason; remedy`, the form of all texts about files.
+/// From the form of all texts about files, `reason; remedy`: split at the last semicolon.
 impl From<String> for Rejection {
     fn from(text: String) -> Self {
         let (reason, remedy) = text.rsplit_once("; ").unwrap_or((&text, "replace the file to retry"));
@@ -175,7 +185,7 @@ impl From<Failure> for Rejection {
             Failure::Unavailable(why) => {
                 (format!("has nothing to measure: {why}"), "start what it measures, or remove it".to_owned(), None)
             }
-            Failure::Disabled(Disabled { cause, reason, remedy }) => (reason, remedy, Some(cause)),
+            Failure::Disabled(Disabled { cause, reason, remedy, .. }) => (reason, remedy, Some(cause)),
         };
         Self { version: None, reason: printable(&reason), remedy: printable(&remedy), is_fault, disabled, retry }
     }
@@ -192,7 +202,7 @@ impl Load {
 
     async fn load(&self) -> Result<(Version, Trial), Outcome> {
         let Compiled { hash, code, .. } = self.compiled().await?;
-        self.try_out(code, hash).await.map_err(|rejection| Outcome::Rejected(hash, rejection))
+        self.try_version(code, hash).await.map_err(|rejection| Outcome::Rejected(hash, rejection))
     }
 
     /// Reads the file, and compiles it unless that was done before.
@@ -201,16 +211,16 @@ impl Load {
     ///
     /// How the load has ended.
     pub(super) async fn compiled(&self) -> Result<Compiled, Outcome> {
-        // Nobody closes the semaphore, so there is a place in the end.
+        // The semaphore is never closed.
         let read_permit = self.permits.acquire().await;
-        let found = self.look_up().await?;
+        let lookup = self.look_up().await?;
         drop(read_permit);
-        if let Lookup::Compiled(compiled) = found {
+        if let Lookup::Compiled(compiled) = lookup {
             return Ok(compiled);
         }
-        // Whoever waits for the compiler holds no file in memory meanwhile, nor a place that others need for less. Then
-        // the file may be another, or may have been compiled for another plugin.
-        drop(found);
+        // No file is in memory while it waits for the compiler. By then the file may have changed, or another plugin may have
+        // compiled it.
+        drop(lookup);
         let permit = self.compiler.permit().await;
         match self.look_up().await? {
             Lookup::Compiled(compiled) => Ok(compiled),
@@ -222,7 +232,7 @@ impl Load {
         }
     }
 
-    /// Reads the file, and finds out whether it has to be compiled. Of its content nothing but the beginning is looked at.
+    /// Reads the file, checks its beginning, and looks its code up in the cache.
     async fn look_up(&self) -> Result<Lookup, Outcome> {
         let file = self.read_file().await.map_err(Outcome::Unreadable)?;
         let hash = file.hash();
@@ -272,7 +282,7 @@ impl Load {
         });
         let code = self.link(component?).await?;
         self.cache.put(hash, artifact).await;
-        // Whoever has the next turn finds it there.
+        // The next load that gets the permit finds the artifact in the cache.
         drop(permit);
         Ok(code)
     }
@@ -283,7 +293,8 @@ impl Load {
         linking.await.unwrap_or_else(|panicked| Err(unloadable(&panicked)))
     }
 
-    async fn try_out(&self, code: Code, hash: Hash) -> Result<(Version, Trial), Rejection> {
+    /// Describes, configures and calls a version once.
+    async fn try_version(&self, code: Code, hash: Hash) -> Result<(Version, Trial), Rejection> {
         let name = self.plugin.describe(&code).await?.version;
         let version = Version { name: name.into(), hash, digits: hash.to_string().into(), code };
         let (mut instance, needs) = match self.plugin.start(&version.code).await {
@@ -291,61 +302,80 @@ impl Load {
             Err(Failure::Unavailable(why)) => return Ok((version, Trial::Unavailable(why))),
             Err(failure) => return Err(Rejection::from(failure).with_version(&version.name)),
         };
-        self.report_missing_grants(needs).await;
+        let missing = self.missing_grants(needs).await;
         let tick = Tick { index: 0, previous: None, since_epoch: crate::clock::schedule::wall_clock() };
         let trial = match instance.collect(tick, self.clock.elapsed()).await {
             Ok(_) => Trial::Passed(Box::new(instance)),
             Err(Failure::Unavailable(why)) => Trial::Unavailable(why),
             Err(Failure::Fault(fault)) => Trial::Failed(fault),
-            Err(failure) => return Err(Rejection::from(failure).with_version(&version.name)),
+            Err(failure) => return Err(self.trial_rejection(failure, missing).with_version(&version.name)),
         };
+        self.report_missing_grants(missing);
         Ok((version, trial))
     }
 
-    /// Reports the grants that a plugin needs and has not, with the lines to add. Without a table that is no warning:
-    /// the plugin does without.
-    async fn report_missing_grants(&self, needs: Vec<Need>) {
-        let PluginContext { name, is_configured, .. } = &self.plugin;
+    /// The rejection of a version whose trial ended in an error that lasts. When a grant is missing, its remedy names all that
+    /// are missing, so that one line tells the operator everything.
+    fn trial_rejection(&self, failure: Failure, missing: MissingGrants) -> Rejection {
+        let denied = match &failure {
+            Failure::Disabled(Disabled { denied: Some(grant), .. }) => grant.clone(),
+            _ => return failure.into(),
+        };
+        let mut grants = missing.grants;
+        grants.truncate(REPORTED_NEEDS);
+        grants.push(denied);
+        Rejection { remedy: printable(&self.plugin.restart_remedy(&grants)), ..failure.into() }
+    }
+
+    /// Compares a plugin's needs with its grants. Returns those that are missing; reports those that cannot be granted.
+    async fn missing_grants(&self, needs: Vec<Need>) -> MissingGrants {
+        let plugin = &*self.plugin.name;
         let until = Instant::now() + self.plugin.config.timeout;
-        let (mut missing, mut unusable): (Vec<(GrantKind, String)>, Vec<String>) = (Vec::new(), Vec::new());
-        let (mut reasons, total) = (Vec::new(), needs.len());
+        let (mut missing, mut impossible, total) = (MissingGrants::default(), Vec::new(), needs.len());
         for Need { capability, reason } in needs.into_iter().take(CHECKED_NEEDS) {
             match self.plugin.is_granted(&capability, until).await {
                 Ok(true) => {}
                 Ok(false) => {
                     let (key, value) = grant_of(&capability);
-                    self.plugin.record_need(key, value);
-                    missing.push((key, value.to_owned()));
-                    reasons.push(format!("to {}", printable(&reason)));
+                    missing.is_new |= self.plugin.record_need(key, value);
+                    missing.grants.push((key, value.to_owned()));
+                    missing.reasons.push(format!("to {}", printable(&reason)));
                 }
                 Err(why) => {
-                    unusable.push(format!("{} {}", capability_line(&capability), printable(&why)));
+                    impossible.push(format!("{} {}", capability_line(&capability), printable(&why)));
                 }
             }
         }
         if total > CHECKED_NEEDS {
-            tracing::warn!(plugin = &**name, needs = total, checked = CHECKED_NEEDS, "plugin needs too many grants");
+            tracing::warn!(plugin, needs = total, checked = CHECKED_NEEDS, "plugin needs too many grants");
         }
-        if !unusable.is_empty() {
-            let (needs, remedy) = (first_of(&unusable, REPORTED_NEEDS), "fix the plugin");
-            tracing::warn!(plugin = &**name, needs, remedy, "plugin needs impossible grants");
+        if !impossible.is_empty() {
+            let (needs, remedy) = (join_first(&impossible, REPORTED_NEEDS), "fix the plugin");
+            tracing::warn!(plugin, needs, remedy, "plugin needs impossible grants");
         }
-        if missing.is_empty() {
+        missing
+    }
+
+    /// Reports the missing grants of a version that may serve without them, unless they were reported before. Without a table
+    /// that is no warning.
+    fn report_missing_grants(&self, missing: MissingGrants) {
+        let MissingGrants { mut grants, reasons, is_new } = missing;
+        if !is_new {
             return;
         }
-        let (count, reason) = (missing.len(), first_of(&reasons, REPORTED_NEEDS));
-        missing.truncate(REPORTED_NEEDS);
-        let remedy = format!("{}, and restart the agent", self.plugin.remedy_for(&missing));
-        if *is_configured {
-            tracing::warn!(plugin = &**name, count, reason, remedy, "grants missing");
+        let (count, reason) = (grants.len(), join_first(&reasons, REPORTED_NEEDS));
+        grants.truncate(REPORTED_NEEDS);
+        let (plugin, remedy) = (&*self.plugin.name, self.plugin.restart_remedy(&grants));
+        if self.plugin.is_configured {
+            tracing::warn!(plugin, count, reason, remedy, "grants missing");
         } else {
-            tracing::info!(plugin = &**name, count, reason, remedy, "grants missing");
+            tracing::info!(plugin, count, reason, remedy, "grants missing");
         }
     }
 }
 
-/// The first texts of a list, and how many more there are.
-fn first_of(texts: &[String], most: usize) -> String {
+/// Joins the first texts of a list, and says how many more there are.
+fn join_first(texts: &[String], most: usize) -> String {
     let more = texts.len().saturating_sub(most);
     let shown = texts[..texts.len() - more].join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
@@ -356,7 +386,7 @@ fn unloadable(why: &impl fmt::Display) -> String {
 }
 
 impl PluginContext {
-    /// Asks a throw-away instance, to which nothing is granted, who it is.
+    /// Describes the plugin, by a temporary instance without grants.
     pub(super) async fn describe(&self, code: &Code) -> Result<About, Rejection> {
         let plugin = self.without_grants();
         let mut instance = Instance::new(code, &plugin).await.map_err(Failure::Fault)?;
@@ -365,7 +395,7 @@ impl PluginContext {
         Ok(about)
     }
 
-    /// Makes an instance and configures it. Answers what it will touch, too.
+    /// Makes and configures an instance. Returns its needs, too.
     pub(super) async fn start(&self, code: &Code) -> Result<(Instance, Vec<Need>), Failure> {
         let mut instance = Instance::new(code, self).await.map_err(Failure::Fault)?;
         let needs = instance.configure(&self.config.config).await?;
@@ -383,32 +413,32 @@ impl PluginContext {
         }
         let grants = &self.grants;
         Ok(match capability {
-            Capability::Read(path) => grants.names(path),
-            Capability::Usage(path) => may_size(self, path, until).await,
+            Capability::Read(path) => grants.covers(path),
+            Capability::Usage(path) => is_usage_granted(self, path, until).await,
             Capability::Connect(address) => grants.network().connect(&Address::parse(address)?),
             Capability::Fetch(origin) => grants.network().fetch(&Origin::parse(origin)?),
         })
     }
 }
 
-/// Reads a file that may be replaced, truncated or turned into something else at any moment.
+/// Reads a file that may be replaced or truncated at any moment.
 fn read(path: &Path, progress: &Progress) -> io::Result<Sealed> {
     use rustix::fs::{Mode, OFlags, open};
-    // A pipe put in the file's place must not keep the thread waiting for its writer.
+    // The opening of a named pipe would wait for its writer.
     let file = std::fs::File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    Sealed::copy(Reporting { file: file.take(FILE_BYTES + 1), progress })
+    Sealed::copy(ProgressReader { file: file.take(FILE_BYTES + 1), progress })
 }
 
-/// Reports progress with each piece that is read.
-struct Reporting<'a, R> {
+/// A reader that reports progress with each piece.
+struct ProgressReader<'a, R> {
     file: R,
     progress: &'a Progress,
 }
 
-impl<R: Read> Read for Reporting<'_, R> {
+impl<R: Read> Read for ProgressReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.progress.is_abandoned() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -423,7 +453,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rejection_is_one_line_whatever_the_file_contains() {
+    fn a_rejection_is_a_single_short_line() {
         let rejection = Rejection::from("exports a\n2026 ERROR plugin redis: forged; fix it".to_owned());
         assert_eq!((&*rejection.reason, &*rejection.remedy), (r"exports a\n2026 ERROR plugin redis: forged", "fix it"));
         assert!(Rejection::from("x".repeat(1 << 20)).reason.len() < 2048);

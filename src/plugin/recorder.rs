@@ -1,14 +1,14 @@
-//! What a plugin that is tried out does besides measuring, kept for who tries it out: what it says, messages for its
-//! author included, and what it is denied. Where a plugin serves there is no recorder, and the log has what matters of it.
+//! The recorder of a plugin under the harness: it keeps the plugin's messages, debug ones included, and its denials for
+//! `gauged plugin`. In the agent there is no recorder, and these go to the log.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::host::GrantKind;
 
-/// How many messages are kept between two looks: more than anybody reads.
+/// How many messages are kept between two calls: more than anybody reads.
 const MESSAGES: usize = 1000;
 
-/// What a plugin has said.
+/// A log message of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// `debug`, `info`, `warn` or `error`.
@@ -17,25 +17,25 @@ pub struct Message {
     pub text: String,
 }
 
-/// What a plugin has asked for and was refused: the first time that it did.
+/// A denial, recorded the first time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RecordedDenial {
-    /// This grant is missing.
+    /// The grant with this value is missing.
     Missing(GrantKind, String),
-    /// No grant would help; why.
+    /// No grant allows it; the reason.
     Final(String),
 }
 
-/// What was recording since the last look.
+/// The messages and denials since the last look.
 #[derive(Debug, Default)]
 pub(super) struct Recording {
     pub(super) messages: Vec<Message>,
-    /// How many messages more there were.
+    /// How many further messages were not kept.
     pub(super) more: u64,
-    pub(super) denied: Vec<RecordedDenial>,
+    pub(super) denials: Vec<RecordedDenial>,
 }
 
-/// Whoever watches a plugin that is tried out.
+/// Records the messages and denials of one plugin.
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     /// Behind a lock because a guest's state is shared with the threads that work for it; it is held for a moment.
@@ -52,11 +52,11 @@ impl Recorder {
         }
     }
 
-    pub(super) fn record_denial(&self, denied: RecordedDenial) {
-        self.recording.lock().unwrap_or_else(PoisonError::into_inner).denied.push(denied);
+    pub(super) fn record_denial(&self, denial: RecordedDenial) {
+        self.recording.lock().unwrap_or_else(PoisonError::into_inner).denials.push(denial);
     }
 
-    /// What was recording since this was asked last.
+    /// Returns the messages and denials since the last call.
     pub(super) fn take(&self) -> Recording {
         std::mem::take(&mut self.recording.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -67,15 +67,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_messages_is_counted_and_what_was_seen_is_seen_once() {
+    fn a_flood_of_messages_is_cut_and_counted() {
         let recorder = Recorder::default();
         for _ in 0..MESSAGES + 5 {
             recorder.record_message("debug", "x".to_owned());
         }
         recorder.record_denial(RecordedDenial::Final("y".to_owned()));
         let recording = recorder.take();
-        assert_eq!((recording.messages.len(), recording.more, recording.denied.len()), (MESSAGES, 5, 1));
+        assert_eq!((recording.messages.len(), recording.more, recording.denials.len()), (MESSAGES, 5, 1));
         let recording = recorder.take();
-        assert_eq!((recording.messages.len(), recording.more, recording.denied.len()), (0, 0, 0));
+        assert_eq!((recording.messages.len(), recording.more, recording.denials.len()), (0, 0, 0));
     }
 }

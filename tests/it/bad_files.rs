@@ -163,7 +163,7 @@ fn component_with_unknown_import_is_rejected() {
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=f520308f reason="does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing" remedy="rebuild it against the contract" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=f520308f reason="does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing" remedy="rebuild it with the WIT of gauged:plugin 0.1" consequence="no version is running""#
         ]],
     );
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::guest::{Guest, HOST_RESULT, VALUE, install};
-use crate::harness::{Setup, fault_count, plugin_metric, value};
+use crate::harness::{Setup, fault_count, plugin_metric, repository, value};
 
 /// A guest that calls a function of the interface `files`: `read`, `list` or `usage`. Its value is the content, the number
 /// of bytes, or the text of the error; the number of the error where that has no text.
@@ -126,6 +126,16 @@ fn missing_grants_are_reported_with_their_remedy() {
     let line = r#"grants missing plugin=needy count=1 reason="to count" remedy="write under [plugins.needy]: read = [\"/etc/*\", \"/root/x\"], and"#;
     let log = setup.once().1;
     assert!(log.contains(line), "{log}");
+}
+
+#[test]
+fn missing_grants_of_an_idle_plugin_are_one_line() {
+    let setup = Setup::new();
+    std::fs::copy(repository().join("plugins/redis.wasm"), setup.plugin("redis.wasm"))
+        .expect("plugins/build.sh made it");
+    let log = setup.once().1;
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("plugin=redis")).collect();
+    assert!(matches!(lines[..], [line] if line.contains("INFO plugin idle") && line.contains("connect = [")), "{log}");
 }
 
 /// A guest that logs a message a thousand times at each call.

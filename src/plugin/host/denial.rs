@@ -1,4 +1,4 @@
-//! What a plugin is told when it lacks a grant, and what the operator is told: once, with the exact lines to write.
+//! Denials: the error for the plugin, and one report for the operator with the exact lines to add to the configuration.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -9,11 +9,10 @@ use super::super::recorder::RecordedDenial;
 use crate::escape::printable;
 use crate::hostpath::Pattern;
 
-/// How many different grants that one plugin lacks are told to the operator: a plugin that asks for more is not asking
-/// for grants.
+/// How many different denials of one plugin are reported: more are a defect of the plugin, not missing grants.
 const MAX_REPORTED: usize = 100;
 
-/// The key of the configuration that a grant belongs under.
+/// The kind of a grant: its key in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum GrantKind {
     Read,
@@ -35,104 +34,99 @@ impl GrantKind {
     }
 }
 
-/// Why a plugin may not do what it asked for.
+/// Why an operation of a plugin was denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Denial {
-    /// This is not granted.
+    /// The grant with this value is missing.
     Missing(GrantKind, String),
-    /// No grant would help; why.
+    /// No grant allows it; the reason.
     Final(String),
-    /// No grant would help, and the plugin could not know; why. Nobody has to do anything about it.
+    /// No grant allows it, and the plugin could not know; the reason. It is not reported.
     Expected(String),
 }
 
-/// What the operator has been told of one plugin's denials.
+/// The denials of one plugin that were reported to the operator.
 #[derive(Default)]
 pub(in super::super) struct ReportedDenials {
-    /// Behind a lock because a version and its successor may both be at work for a moment.
-    reported: Mutex<Reported>,
+    /// Behind a lock because an old and a new version may run at the same time.
+    reported: Mutex<ReportedLines>,
 }
 
 #[derive(Default)]
-struct Reported {
+struct ReportedLines {
     lines: HashSet<String>,
-    /// The paths of needs among them: what is denied of these is not news.
+    /// The needs among them that are patterns: a denied path that one covers is not reported again.
     needs: Vec<(GrantKind, Pattern)>,
 }
 
 impl ReportedDenials {
-    /// Notes that the operator is told this. Answers whether that is news, and whether it is the last.
+    /// Records that a line is reported. None when it was before, or when no more are; otherwise whether it is the last.
     fn record(&self, line: &str) -> Option<bool> {
-        let mut told = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = told.lines.len() < MAX_REPORTED && told.lines.insert(line.to_owned());
-        is_news.then_some(told.lines.len() == MAX_REPORTED)
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = reported.lines.len() < MAX_REPORTED && reported.lines.insert(line.to_owned());
+        is_new.then_some(reported.lines.len() == MAX_REPORTED)
     }
 
-    /// Notes that the operator is told what a plugin needs.
-    fn record_need(&self, key: GrantKind, value: &str) {
-        let is_news = self.record(&grant_line(key, value)).is_some();
-        if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_news, key, Pattern::new(value)) {
+    /// Records that a need is reported. Returns whether it was not before.
+    fn record_need(&self, key: GrantKind, value: &str) -> bool {
+        let is_new = self.record(&grant_line(key, value)).is_some();
+        if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_new, key, Pattern::new(value)) {
             self.reported.lock().unwrap_or_else(PoisonError::into_inner).needs.push((key, pattern));
         }
+        is_new
     }
 
-    /// Whether the operator knows this line, or a need of which it is a part.
-    fn is_reported(&self, line: &str, part: Option<(GrantKind, &str)>) -> bool {
-        let told = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_part = |(key, path): (GrantKind, &str)| {
-            told.needs.iter().any(|(of, need)| *of == key && (need.matches(path) || need.opens(path)))
+    /// Whether a line was reported, or a need that covers this path.
+    fn is_reported(&self, line: &str, path: Option<(GrantKind, &str)>) -> bool {
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_covered = |(key, path): (GrantKind, &str)| {
+            reported.needs.iter().any(|(kind, need)| *kind == key && (need.matches(path) || need.opens(path)))
         };
-        told.lines.len() >= MAX_REPORTED || told.lines.contains(line) || part.is_some_and(is_part)
+        reported.lines.len() >= MAX_REPORTED || reported.lines.contains(line) || path.is_some_and(is_covered)
     }
 }
 
-/// The line of configuration that would give a missing grant: what a guest is told.
+/// The line of configuration for a grant: the error text for the plugin.
 pub(in super::super) fn grant_line(key: GrantKind, value: &str) -> String {
     grants_line(key, &[value.to_owned()])
 }
 
 fn grants_line(key: GrantKind, values: &[String]) -> String {
-    // A JSON text is a TOML text.
+    // A JSON string is a TOML string.
     let values: Vec<String> =
         values.iter().map(|value| serde_json::Value::from(printable(value)).to_string()).collect();
     format!("{} = [{}]", key.name(), values.join(", "))
 }
 
 impl PluginContext {
-    /// What to write where so that the plugin is granted this besides what it is granted already. The operator is taken to
-    /// know it from then on.
-    pub(in super::super) fn remedy(&self, key: GrantKind, value: &str) -> String {
-        self.record_need(key, value);
-        self.remedy_for(&[(key, value.to_owned())])
-    }
-
-    /// The same for several grants, which are recorded already.
-    pub(in super::super) fn remedy_for(&self, missing: &[(GrantKind, String)]) -> String {
+    /// The remedy for missing grants: the lines to write, and where.
+    pub(in super::super) fn restart_remedy(&self, missing: &[(GrantKind, String)]) -> String {
         let lines = self.grant_lines(missing);
-        format!("write under [plugins.{}]: {}", self.name, lines.join("; "))
+        format!("write under [plugins.{}]: {}, and restart the agent", self.name, lines.join("; "))
     }
 
-    /// Records that the operator knows of a need: a denial of it later is no news.
-    pub(in super::super) fn record_need(&self, key: GrantKind, value: &str) {
-        self.denials.record_need(key, value);
+    /// Records that a need is reported to the operator: a later denial of it is not reported again. Returns whether it was not
+    /// reported before.
+    pub(in super::super) fn record_need(&self, key: GrantKind, value: &str) -> bool {
+        self.denials.record_need(key, value)
     }
 
-    /// The lines of the plugin's table that grant it all of this besides what they grant already.
+    /// The lines of the plugin's table with the missing grants added to the present ones.
     pub(in super::super) fn grant_lines(&self, missing: &[(GrantKind, String)]) -> Vec<String> {
         let line = |key: GrantKind| {
             let mut values = self.configured_values(key);
-            for (_, value) in missing.iter().filter(|(of, _)| *of == key) {
+            for (_, value) in missing.iter().filter(|(kind, _)| *kind == key) {
                 if !values.contains(value) {
                     values.push(value.clone());
                 }
             }
             grants_line(key, &values)
         };
-        let is_missing = |key: &GrantKind| missing.iter().any(|(of, _)| of == key);
+        let is_missing = |key: &GrantKind| missing.iter().any(|(kind, _)| kind == key);
         GrantKind::ALL.into_iter().filter(is_missing).map(line).collect()
     }
 
-    /// What the configuration grants.
+    /// The grants of one kind in the configuration.
     fn configured_values(&self, key: GrantKind) -> Vec<String> {
         match key {
             GrantKind::Read => to_strings(&self.config.read),
@@ -142,13 +136,11 @@ impl PluginContext {
         }
     }
 
-    /// Reports a denial to the operator, unless that was done before. Returns the text for the guest.
+    /// Reports a denial to the operator, unless it was reported before. Returns the error text for the guest.
     pub(super) fn deny(&self, denial: Denial) -> String {
-        let (text, remedy, part) = match denial {
-            Denial::Missing(key, value) => {
-                (grant_line(key, &value), self.remedy_for(&[(key, value.clone())]), Some((key, value)))
-            }
-            Denial::Final(why) => (printable(&why), printable(&why), None),
+        let (text, missing) = match denial {
+            Denial::Missing(key, value) => (grant_line(key, &value), Some((key, value))),
+            Denial::Final(why) => (printable(&why), None),
             Denial::Expected(why) => return printable(&why),
         };
         if self.is_being_described {
@@ -156,42 +148,38 @@ impl PluginContext {
         }
         if let Some(recorder) = &self.recorder {
             if self.denials.record(&text).is_some() {
-                recorder.record_denial(
-                    part.map_or(RecordedDenial::Final(remedy), |(key, value)| RecordedDenial::Missing(key, value)),
-                );
+                let denial = match missing {
+                    Some((key, value)) => RecordedDenial::Missing(key, value),
+                    None => RecordedDenial::Final(text.clone()),
+                };
+                recorder.record_denial(denial);
             }
             return text;
         }
-        let is_missing = part.is_some();
-        let part = part.as_ref().map(|(key, value)| (*key, value.as_str()));
-        // A denial that exceeds the allowance of log lines is reported the next time.
-        if !self.denials.is_reported(&text, part)
+        let path = missing.as_ref().map(|(key, value)| (*key, value.as_str()));
+        // A denial beyond the allowance of log lines is reported the next time.
+        if !self.denials.is_reported(&text, path)
             && self.log.take()
             && let Some(is_last) = self.denials.record(&text)
         {
-            let plugin = &*self.name;
-            match (is_missing, self.is_configured) {
-                (true, true) => {
-                    tracing::warn!(plugin, remedy = format!("{remedy}, and restart the agent"), "access denied");
-                }
-                // A plugin that was only dropped in does without.
-                (true, false) => {
-                    tracing::info!(plugin, remedy = format!("{remedy}, and restart the agent"), "access denied");
-                }
-                (false, _) => {
-                    tracing::warn!(
-                        plugin,
-                        reason = remedy,
-                        remedy = "fix the plugin: no grant allows it",
-                        "access denied"
-                    );
-                }
-            }
+            self.log_denial(&text, missing);
             if is_last {
-                tracing::warn!(plugin, count = MAX_REPORTED, "further denials not reported");
+                tracing::warn!(plugin = &*self.name, count = MAX_REPORTED, "further denials not reported");
             }
         }
         text
+    }
+
+    fn log_denial(&self, text: &str, missing: Option<(GrantKind, String)>) {
+        let plugin = &*self.name;
+        match missing.map(|missing| self.restart_remedy(&[missing])) {
+            Some(remedy) if self.is_configured => tracing::warn!(plugin, remedy, "access denied"),
+            // A plugin without a table runs without the grant.
+            Some(remedy) => tracing::info!(plugin, remedy, "access denied"),
+            None => {
+                tracing::warn!(plugin, reason = text, remedy = "fix the plugin: no grant allows it", "access denied");
+            }
+        }
     }
 }
 
@@ -212,18 +200,28 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_to_be_written_as_they_are() {
+    fn remedy_lines_are_valid_configuration() {
         let none = plugin(PluginConfig::default());
-        assert_eq!(none.remedy(GrantKind::Read, "/a\n\"b\""), r#"write under [plugins.needy]: read = ["/a\\n\"b\""]"#);
+        let remedy = |plugin: &PluginContext, key, value: &str| plugin.restart_remedy(&[(key, value.to_owned())]);
+        assert_eq!(
+            remedy(&none, GrantKind::Read, "/a\n\"b\""),
+            r#"write under [plugins.needy]: read = ["/a\\n\"b\""], and restart the agent"#
+        );
         let read = vec![Pattern::new("/etc/*").expect("a pattern")];
         let some = plugin(PluginConfig { read, ..PluginConfig::default() });
-        assert_eq!(some.remedy(GrantKind::Read, "/a"), r#"write under [plugins.needy]: read = ["/etc/*", "/a"]"#);
-        assert_eq!(some.remedy(GrantKind::Connect, "db:1"), r#"write under [plugins.needy]: connect = ["db:1"]"#);
+        assert_eq!(
+            remedy(&some, GrantKind::Read, "/a"),
+            r#"write under [plugins.needy]: read = ["/etc/*", "/a"], and restart the agent"#
+        );
+        assert_eq!(
+            remedy(&some, GrantKind::Connect, "db:1"),
+            r#"write under [plugins.needy]: connect = ["db:1"], and restart the agent"#
+        );
         assert_eq!(some.deny(Denial::Missing(GrantKind::Read, "/a".to_owned())), r#"read = ["/a"]"#);
     }
 
     #[test]
-    fn a_table_has_each_key_once_with_what_it_had_before() {
+    fn grant_lines_merge_missing_and_present_grants() {
         let read = vec![Pattern::new("/etc/*").expect("a pattern")];
         let plugin = plugin(PluginConfig { read, ..PluginConfig::default() });
         let missing = [
@@ -238,31 +236,30 @@ mod tests {
     }
 
     #[test]
-    fn each_denial_is_told_once_and_not_more_than_some() {
+    fn each_denial_is_reported_once_within_a_limit() {
         let denials = ReportedDenials::default();
         assert_eq!(denials.record("0"), Some(false));
         assert_eq!(denials.record("0"), None);
-        let news: Vec<bool> = (0..1000).filter_map(|number| denials.record(&number.to_string())).collect();
-        assert_eq!(news.len(), MAX_REPORTED - 1);
-        assert_eq!(news.iter().position(|&is_last| is_last), Some(MAX_REPORTED - 2));
+        let new: Vec<bool> = (0..1000).filter_map(|number| denials.record(&number.to_string())).collect();
+        assert_eq!(new.len(), MAX_REPORTED - 1);
+        assert_eq!(new.iter().position(|&is_last| is_last), Some(MAX_REPORTED - 2));
         assert!(denials.is_reported("5000", None), "there is no room for it");
     }
 
     #[test]
-    fn what_is_denied_of_a_need_that_was_told_is_not_news() {
+    fn denials_within_a_reported_need_are_not_reported() {
         let plugin = plugin(PluginConfig::default());
-        plugin.remedy(GrantKind::Read, "/proc/*/stat");
-        let knows = |key: GrantKind, path: &str| plugin.denials.is_reported(&grant_line(key, path), Some((key, path)));
-        assert!(knows(GrantKind::Read, "/proc/12/stat") && knows(GrantKind::Read, "/proc"));
-        assert!(
-            !knows(GrantKind::Read, "/proc/12/status")
-                && !knows(GrantKind::Read, "/")
-                && !knows(GrantKind::Usage, "/proc/12/stat")
-        );
+        plugin.record_need(GrantKind::Read, "/proc/*/stat");
+        let is_reported =
+            |key: GrantKind, path: &str| plugin.denials.is_reported(&grant_line(key, path), Some((key, path)));
+        assert!(is_reported(GrantKind::Read, "/proc/12/stat") && is_reported(GrantKind::Read, "/proc"));
+        let others =
+            [(GrantKind::Read, "/proc/12/status"), (GrantKind::Read, "/"), (GrantKind::Usage, "/proc/12/stat")];
+        assert!(others.into_iter().all(|(key, path)| !is_reported(key, path)));
     }
 
     #[test]
-    fn what_a_plugin_could_not_know_is_told_to_it_alone() {
+    fn expected_denials_are_not_reported() {
         let plugin = plugin(PluginConfig::default());
         assert_eq!(plugin.deny(Denial::Expected("it is so".to_owned())), "it is so");
         assert!(!plugin.denials.is_reported("it is so", None));

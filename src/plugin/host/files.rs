@@ -1,5 +1,5 @@
-//! The capability `files`: reads files, lists directories and sizes file systems of the measured host, as far as the
-//! grants go. What may wait for a device or another machine is done on another thread.
+//! The capability `files`: reads files, lists directories and returns the usage of file systems of the measured host, as far
+//! as they are granted. Operations that may wait for a device or another machine run on another thread.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -21,40 +21,40 @@ use crate::hostpath::below;
 /// The largest file that is read: `/proc/stat` of 4096 CPUs.
 const FILE_BYTES: u64 = 1 << 20;
 
-/// What most of the kernel's files fit into.
+/// The size of most of the kernel's files.
 const USUAL_BYTES: usize = 8 << 10;
 
-/// How a file is opened that is read.
+/// The flags to open a file for reading.
 const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// The most names that a directory may have: a host with as many processes, mounts or interfaces needs another tool.
 const NAMES: usize = 10_000;
 
-/// Why there is nothing to answer.
+/// Why an operation failed.
 #[derive(Debug)]
-enum Failed {
-    PathError(PathError),
+enum FilesError {
+    Path(PathError),
     TooLarge(u64),
-    OffloadError(OffloadError),
+    Offload(OffloadError),
 }
 
-impl<T: Into<PathError>> From<T> for Failed {
+impl<T: Into<PathError>> From<T> for FilesError {
     fn from(error: T) -> Self {
-        Self::PathError(error.into())
+        Self::Path(error.into())
     }
 }
 
 impl Host for State {
     async fn read(&mut self, path: String) -> Result<Vec<u8>, Error> {
-        if answers_from_memory(&path) {
-            return read(&self.plugin.grants, &path).map_err(|failed| answer(&self.plugin, failed));
+        if is_in_memory(&path) {
+            return read(&self.plugin.grants, &path).map_err(|error| wit_error(&self.plugin, error));
         }
         offload_path(&self.plugin, self.patience, path, read).await
     }
 
     async fn list(&mut self, path: String) -> Result<Vec<String>, Error> {
-        if answers_from_memory(&path) {
-            return list(&self.plugin.grants, &path).map_err(|failed| answer(&self.plugin, failed));
+        if is_in_memory(&path) {
+            return list(&self.plugin.grants, &path).map_err(|error| wit_error(&self.plugin, error));
         }
         offload_path(&self.plugin, self.patience, path, list).await
     }
@@ -68,29 +68,29 @@ async fn offload_path<T: Send + 'static>(
     plugin: &PluginContext,
     until: Instant,
     path: String,
-    work: fn(&Grants, &str) -> Result<T, Failed>,
+    work: fn(&Grants, &str) -> Result<T, FilesError>,
 ) -> Result<T, Error> {
     let grants = Arc::clone(&plugin.grants);
     let done = offload(plugin, OffloadTarget::Path(path.clone()), until, move || work(&grants, &path)).await;
-    done.unwrap_or_else(|lost| Err(Failed::OffloadError(lost))).map_err(|failed| answer(plugin, failed))
+    done.unwrap_or_else(|error| Err(FilesError::Offload(error))).map_err(|error| wit_error(plugin, error))
 }
 
-/// What a guest is told, and the operator with it when a grant is missing.
-fn answer(plugin: &PluginContext, failed: Failed) -> Error {
-    match failed {
-        Failed::PathError(PathError::Denied(denial)) => Error::Denied(plugin.deny(denial)),
-        Failed::PathError(PathError::Malformed(why)) => Error::InvalidPath(why),
-        Failed::PathError(PathError::NotFound) => Error::NotFound,
-        Failed::PathError(PathError::WrongType) => Error::WrongType,
-        Failed::PathError(PathError::Io(why)) | Failed::OffloadError(OffloadError::Panicked(why)) => Error::Io(why),
-        Failed::TooLarge(limit) => Error::TooLarge(limit),
-        Failed::OffloadError(OffloadError::Late) => Error::Timeout,
+/// The error for the guest. Reports a denial to the operator.
+fn wit_error(plugin: &PluginContext, error: FilesError) -> Error {
+    match error {
+        FilesError::Path(PathError::Denied(denial)) => Error::Denied(plugin.deny(denial)),
+        FilesError::Path(PathError::Malformed(why)) => Error::InvalidPath(why),
+        FilesError::Path(PathError::NotFound) => Error::NotFound,
+        FilesError::Path(PathError::WrongType) => Error::WrongType,
+        FilesError::Path(PathError::Io(why)) | FilesError::Offload(OffloadError::Panicked(why)) => Error::Io(why),
+        FilesError::TooLarge(limit) => Error::TooLarge(limit),
+        FilesError::Offload(OffloadError::Late) => Error::Timeout,
     }
 }
 
-/// Whether a path is one of those that the kernel answers from its own counters, without waiting for a device, a lock
-/// of some process or another machine: they are spared the way through another thread.
-fn answers_from_memory(path: &str) -> bool {
+/// Whether the kernel serves a path from its own counters, without waiting for a device, a process's lock or another machine.
+/// Such a path needs no other thread.
+fn is_in_memory(path: &str) -> bool {
     if path == "/proc" {
         return true;
     }
@@ -100,7 +100,7 @@ fn answers_from_memory(path: &str) -> bool {
             None => !is_number(rest),
             Some(("sys" | "pressure", _)) => true,
             Some(("1", rest)) if rest.starts_with("net/") => true,
-            // These take no lock that a process holds while it waits, as `cmdline` and others do.
+            // These do not take the lock that a process holds while it waits, unlike `cmdline` and others.
             Some((process, file)) => is_number(process) && matches!(file, "stat" | "status"),
         };
     }
@@ -109,42 +109,41 @@ fn answers_from_memory(path: &str) -> bool {
             || rest.starts_with("devices/system/")
             || rest.starts_with("fs/cgroup")
             || rest.strip_prefix("class/net/").is_some_and(|rest| {
-                // Others of an interface's files, such as its speed, ask its driver.
+                // Other files, such as the speed, ask the interface's driver.
                 let attribute = rest.split_once('/').map_or("", |(_interface, attribute)| attribute);
                 attribute.starts_with("statistics/") || matches!(attribute, "flags" | "operstate")
             })
     })
 }
 
-/// Whether a plugin may see the usage of the file system at a path. Yes when that is not known in time: if it lacks a
-/// grant, it is told so when it asks.
-pub(in super::super) async fn may_size(plugin: &PluginContext, path: &str, until: Instant) -> bool {
+/// Whether the usage of the file system at a path is granted. Yes when that is not known in time: a missing grant is then
+/// reported by the operation itself.
+pub(in super::super) async fn is_usage_granted(plugin: &PluginContext, path: &str, until: Instant) -> bool {
     let (grants, path) = (Arc::clone(&plugin.grants), path.to_owned());
-    let subject = OffloadTarget::Path(path.clone());
-    offload(plugin, subject, until, move || check_usage(&grants, &path).is_ok()).await.unwrap_or(true)
+    let target = OffloadTarget::Path(path.clone());
+    offload(plugin, target, until, move || check_usage(&grants, &path).is_ok()).await.unwrap_or(true)
 }
 
-fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, Failed> {
-    let file = if let Some(file) = open_at_once(grants, path) {
+fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, FilesError> {
+    let file = if let Some(file) = open_kernel_file(grants, path) {
         file
     } else {
-        let found = readable(grants, path, FileType::RegularFile, Grants::read)?;
-        File::from(rustix::fs::open(&found.path, READING, Mode::empty())?)
+        let resolved = resolve_granted(grants, path, FileType::RegularFile, Grants::read)?;
+        File::from(rustix::fs::open(&resolved.path, READING, Mode::empty())?)
     };
-    // The kernel makes most of its files anew for each piece that is read.
+    // The kernel generates most of its files anew for each piece that is read.
     let mut content = Vec::with_capacity(USUAL_BYTES);
     file.take(FILE_BYTES + 1).read_to_end(&mut content)?;
     if content.len() as u64 > FILE_BYTES {
-        return Err(Failed::TooLarge(FILE_BYTES));
+        return Err(FilesError::TooLarge(FILE_BYTES));
     }
     Ok(content)
 }
 
-/// Opens a file of the kernel's own by its path, which spares half of the system calls: where there is no link on the way,
-/// it is what the path says, and opening what the kernel has in its own file systems has no effect. What is not as simple
-/// as that, or is to be refused, is left to [`readable`].
+/// Opens a file of the kernel directly, with half of the system calls: without a link on the way the path leads to the granted
+/// file, and opening a kernel file has no effect. None for everything else, which [`resolve_granted`] handles.
 #[cfg(target_os = "linux")]
-fn open_at_once(grants: &Grants, path: &str) -> Option<File> {
+fn open_kernel_file(grants: &Grants, path: &str) -> Option<File> {
     use rustix::fs::{CWD, ResolveFlags, fstat, openat2};
     if grants.root() != Path::new("/") || !["/proc/", "/sys/"].iter().any(|kernels| path.starts_with(kernels)) {
         return None;
@@ -161,18 +160,18 @@ fn open_at_once(grants: &Grants, path: &str) -> Option<File> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_at_once(_grants: &Grants, _path: &str) -> Option<File> {
+fn open_kernel_file(_grants: &Grants, _path: &str) -> Option<File> {
     None
 }
 
-fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Failed> {
-    let found = readable(grants, path, FileType::Directory, Grants::list)?;
+fn list(grants: &Grants, path: &str) -> Result<Vec<String>, FilesError> {
+    let resolved = resolve_granted(grants, path, FileType::Directory, Grants::list)?;
     let mut names = Vec::new();
-    for entry in fs::read_dir(&found.path)? {
-        // A name that is not text cannot be asked for either.
+    for entry in fs::read_dir(&resolved.path)? {
+        // A guest cannot name a file whose name is not text.
         let Ok(name) = entry?.file_name().into_string() else { continue };
         if names.len() == NAMES {
-            return Err(Failed::TooLarge(NAMES as u64));
+            return Err(FilesError::TooLarge(NAMES as u64));
         }
         names.push(name);
     }
@@ -180,22 +179,22 @@ fn list(grants: &Grants, path: &str) -> Result<Vec<String>, Failed> {
     Ok(names)
 }
 
-fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, Failed> {
+fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, FilesError> {
     check_usage(grants, path).map_err(|refusal| PathError::refused(&refusal, GrantKind::Usage, path))?;
-    let found = rustix::fs::statvfs(below(grants.root(), path))?;
-    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    let stat = rustix::fs::statvfs(below(grants.root(), path))?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
     Ok(FilesystemUsage {
-        total_bytes: bytes(found.f_blocks),
-        free_bytes: bytes(found.f_bfree),
-        available_bytes: bytes(found.f_bavail),
-        inodes: found.f_files,
-        free_inodes: found.f_ffree,
-        read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
+        total_bytes: bytes(stat.f_blocks),
+        free_bytes: bytes(stat.f_bfree),
+        available_bytes: bytes(stat.f_bavail),
+        inodes: stat.f_files,
+        free_inodes: stat.f_ffree,
+        read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
     })
 }
 
-/// What is mounted where is no secret, and how full it is neither: the roots of mounts need no grant. For any other path
-/// the answer does not tell whether it exists.
+/// Roots of mounts need no grant: neither the mounts nor their usage are secret. For any other path the result does not show
+/// whether it exists.
 fn check_usage(grants: &Grants, path: &str) -> Result<(), Refusal> {
     match grants.usage(path) {
         Err(Refusal::Missing) if is_mount_root(&below(grants.root(), path)) => Ok(()),
@@ -203,8 +202,8 @@ fn check_usage(grants: &Grants, path: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Finds what is at a path and of this type, as far as it may be read.
-fn readable(
+/// Resolves a granted path to a file of this type.
+fn resolve_granted(
     grants: &Grants,
     path: &str,
     wanted: FileType,
@@ -212,15 +211,15 @@ fn readable(
 ) -> Result<ResolvedPath, PathError> {
     let check = |path: &str| {
         check(grants, path).map_err(|refusal| match refusal {
-            Refusal::Own if grants.is_one_of_many(path) => PathError::Denied(Denial::Expected(OWN_PROCESS.to_owned())),
+            Refusal::Own if grants.is_any_process(path) => PathError::Denied(Denial::Expected(OWN_PROCESS.to_owned())),
             refusal => PathError::refused(&refusal, GrantKind::Read, path),
         })
     };
     resolve(grants.root(), path, wanted, check)
 }
 
-/// Whether a file system is mounted at a path. Mounts nothing to find out, and takes the kernel's word: one whose server
-/// answers with errors is mounted all the same.
+/// Whether a file system is mounted at a path. Triggers no automount, and asks the kernel only: the file system of a server
+/// that returns errors is mounted, too.
 #[cfg(target_os = "linux")]
 fn is_mount_root(path: &Path) -> bool {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
@@ -229,7 +228,7 @@ fn is_mount_root(path: &Path) -> bool {
         .is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Whether a file system is mounted at a path, which no other system tells.
+/// Other systems do not show whether a file system is mounted at a path.
 #[cfg(not(target_os = "linux"))]
 fn is_mount_root(_path: &Path) -> bool {
     false
@@ -245,9 +244,9 @@ mod tests {
     use crate::hostpath::Pattern;
     use crate::plugin::grants::network::Network;
 
-    fn denied<T>(done: Result<T, Failed>) -> Option<Denial> {
+    fn denied<T>(done: Result<T, FilesError>) -> Option<Denial> {
         match done {
-            Err(Failed::PathError(PathError::Denied(denial))) => Some(denial),
+            Err(FilesError::Path(PathError::Denied(denial))) => Some(denial),
             _ => None,
         }
     }
@@ -270,15 +269,15 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_lists_what_is_granted() {
+    fn granted_files_are_read_and_listed() {
         let (root, grants) = host();
         assert_eq!(read(&grants, "/data/open/a").expect("granted"), b"a");
         assert_eq!(list(&grants, "/data/open").expect("granted"), ["a"]);
-        assert!(matches!(read(&grants, "/data/open/b"), Err(Failed::PathError(PathError::NotFound))));
+        assert!(matches!(read(&grants, "/data/open/b"), Err(FilesError::Path(PathError::NotFound))));
         assert_eq!(denied(read(&grants, "/data/open")), Some(missing(GrantKind::Read, "/data/open")));
         fs::create_dir(root.path().join("data/open/dir")).expect("created");
-        assert!(matches!(read(&grants, "/data/open/dir"), Err(Failed::PathError(PathError::WrongType))));
-        assert!(matches!(list(&grants, "/data/open/a"), Err(Failed::PathError(PathError::WrongType))));
+        assert!(matches!(read(&grants, "/data/open/dir"), Err(FilesError::Path(PathError::WrongType))));
+        assert!(matches!(list(&grants, "/data/open/a"), Err(FilesError::Path(PathError::WrongType))));
     }
 
     #[test]
@@ -298,7 +297,7 @@ mod tests {
         let (root, grants) = host();
         let pipe = root.path().join("data/open/pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::from_raw_mode(0o600)).expect("made");
-        assert!(matches!(read(&grants, "/data/open/pipe"), Err(Failed::PathError(PathError::WrongType))));
+        assert!(matches!(read(&grants, "/data/open/pipe"), Err(FilesError::Path(PathError::WrongType))));
     }
 
     #[test]
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_grant_is_worth_what_any_user_may() {
+    fn default_grants_need_world_readable_files() {
         let (root, grants) = host();
         fs::create_dir(root.path().join("proc")).expect("created");
         let file = root.path().join("proc/uptime");
@@ -323,35 +322,35 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_has_just_begun_is_the_agents_own() {
+    fn new_threads_belong_to_the_agent() {
         let pattern = Pattern::new("/proc/*/status").expect("a pattern");
         let grants = Grants::new(Path::new("/"), &[pattern], &[], Network::default());
         let until = Instant::now() + Duration::from_secs(2);
-        let beginning = thread::spawn(move || {
+        let starting = thread::spawn(move || {
             while Instant::now() < until {
-                let begun: [_; 4] =
+                let started: [_; 4] =
                     std::array::from_fn(|_| thread::spawn(|| thread::sleep(Duration::from_micros(300))));
-                for thread in begun {
+                for thread in started {
                     thread.join().expect("it does not panic");
                 }
             }
         });
         let own = format!("\nTgid:\t{}\n", std::process::id());
         while Instant::now() < until {
-            let load = fs::read_to_string("/proc/loadavg").expect("there is one");
+            let load = fs::read_to_string("/proc/loadavg").expect("readable");
             let last = load.rsplit(' ').next().and_then(|last| last.trim().parse::<u32>().ok());
-            let last = last.expect("the number that was given last");
+            let last = last.expect("the last process number");
             for next in last + 1..last + 16 {
                 let status = read(&grants, &format!("/proc/{next}/status")).unwrap_or_default();
                 assert!(!String::from_utf8_lossy(&status).contains(&own), "{next} was read");
             }
         }
-        beginning.join().expect("it does not panic");
+        starting.join().expect("it does not panic");
     }
 
     #[test]
-    fn only_what_cannot_wait_is_answered_at_once() {
-        for quick in [
+    fn only_in_memory_paths_are_read_without_a_thread() {
+        for fast in [
             "/proc",
             "/proc/stat",
             "/proc/sys/fs/file-nr",
@@ -363,7 +362,7 @@ mod tests {
             "/sys/block/sda/stat",
             "/sys/fs/cgroup/a/io.stat",
         ] {
-            assert!(answers_from_memory(quick), "{quick}");
+            assert!(is_in_memory(fast), "{fast}");
         }
         for slow in [
             "/proc/1",
@@ -378,7 +377,7 @@ mod tests {
             "/mnt/x",
             "/sys",
         ] {
-            assert!(!answers_from_memory(slow), "{slow}");
+            assert!(!is_in_memory(slow), "{slow}");
         }
     }
 
@@ -389,11 +388,11 @@ mod tests {
         file.set_len(FILE_BYTES).expect("sized");
         assert_eq!(read(&grants, "/data/open/big").expect("just fits").len() as u64, FILE_BYTES);
         file.set_len(FILE_BYTES + 1).expect("sized");
-        assert!(matches!(read(&grants, "/data/open/big"), Err(Failed::TooLarge(FILE_BYTES))));
+        assert!(matches!(read(&grants, "/data/open/big"), Err(FilesError::TooLarge(FILE_BYTES))));
     }
 
     #[test]
-    fn a_mount_may_be_sized_and_no_other_path_tells_whether_it_exists() {
+    fn usage_of_mounts_needs_no_grant() {
         let grants = Grants::new(Path::new("/"), &[], &[], Network::default());
         let mount = usage(&grants, "/").expect("the root of all mounts");
         assert!(mount.total_bytes >= mount.free_bytes && mount.free_bytes >= mount.available_bytes);
@@ -403,6 +402,6 @@ mod tests {
         let granted = [Pattern::new("/etc").expect("a pattern"), Pattern::new("/no/such/place").expect("a pattern")];
         let grants = Grants::new(Path::new("/"), &[], &granted, Network::default());
         assert!(usage(&grants, "/etc").is_ok());
-        assert!(matches!(usage(&grants, "/no/such/place"), Err(Failed::PathError(PathError::NotFound))));
+        assert!(matches!(usage(&grants, "/no/such/place"), Err(FilesError::Path(PathError::NotFound))));
     }
 }
