@@ -1,15 +1,17 @@
-//! All plugins: the directory, the loads and the calls. The owner of [`Plugins`] calls it at ticks, passes on hints that the
-//! directory changed, and lets it work by awaiting [`Plugins::step`]. Only this module and those below it know that plugins
-//! are WebAssembly.
+//! All plugins: their directory, loads and calls. The agent calls [`Plugins::call`] at each tick, passes hints that the
+//! directory changed to [`Plugins::rescan`], and awaits [`Plugins::step`] for everything else. Only this module and those
+//! below it know that plugins are WebAssembly.
 //!
-//! A plugin serves from its last good version. A new file is loaded beside it and takes its place between two calls; one
-//! that is rejected leaves it where it is.
+//! A plugin serves from its last good version. A new version is loaded beside it and replaces it between two calls; a
+//! rejected version changes nothing.
 
+mod scanner;
 mod directory;
 mod scan;
 mod blocking;
 mod load;
 mod supervisor;
+mod jobs;
 mod report;
 mod context;
 mod capacity;
@@ -33,56 +35,52 @@ pub(crate) mod fuzzing;
 
 pub use self::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, Id, JoinError, JoinHandle, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
 use self::blocking::BusyFiles;
 use self::cache::Cache;
 use self::capacity::Capacity;
 use self::compile::Compiler;
 use self::context::{PluginContext, plugins_of};
-use self::directory::{Change, Directory};
+use self::directory::Change;
 use self::engine::Engine;
+use self::jobs::{JobKind, Jobs};
 use self::load::{Load, Outcome};
 use self::report::{PendingReports, Report, ReportKind};
-use self::scan::{Scan, scan};
+use self::scanner::Scanner;
 use self::supervisor::{CallResult, Supervisor};
 use crate::clock::schedule::Tick;
 use crate::config::{Config, PluginConfig};
 use crate::sample::{Module, Sample};
 
-/// How long plugins are called one after the other before the agent looks at what else there is: as long as a thousand
-/// take that only read a file, and as a sample waits for its plugins at the least.
+/// How long plugins are called one after the other without a task of their own: enough for a thousand that only read a
+/// file, and the shortest time that a sample waits for its plugins.
 const INLINE_STRETCH: Duration = Duration::from_millis(20);
 
-/// How many of them may not be over by then: each may be one that never returns, and has had a millisecond or two.
+/// How many calls may be unfinished before the others get tasks at once: each may be one that never returns, and has had
+/// a millisecond or two.
 const MAX_UNFINISHED: usize = 5;
 
-/// How many files are read side by side: each is in memory meanwhile, up to 32 MiB.
+/// How many files are read at a time: each is in memory meanwhile, up to 32 MiB.
 const CONCURRENT_LOADS: usize = 8;
-
-/// How often the directory is scanned without a hint: notifications may be lost.
-const RESCAN: Duration = Duration::from_secs(30);
 
 /// How many plugins that never served and have no table get metrics of their own: a sample must stay small, whatever is
 /// dropped into the directory.
 const UNESTABLISHED_METRICS: usize = 100;
 
-/// How many names a log line has.
-const LOGGED_NAMES: usize = 5;
-
-/// Compiles one plugin and ends: what the agent starts this program again for, so that a compiler's memory and what may
-/// become of it never are the agent's own.
+/// Compiles one plugin and ends. The agent starts this program again for it, so that a compiler's memory and crashes are
+/// not the agent's.
 #[must_use]
 pub fn compile() -> ExitCode {
     compile::run()
@@ -90,156 +88,92 @@ pub fn compile() -> ExitCode {
 
 /// All plugins of the agent.
 pub struct Plugins {
-    /// The plugins directory; none where it was refused.
-    path: Option<PathBuf>,
     root: PathBuf,
     config: BTreeMap<String, Arc<PluginConfig>>,
     engine: Engine,
     compiler: Compiler,
     cache: Cache,
-    /// Bounds how many files are held in memory at a time.
+    /// Bounds how many files are in memory at a time.
     permits: Arc<Semaphore>,
     /// The zero of the guests' clock.
     clock: Instant,
-    /// How many there may be.
     capacity: Capacity,
 
-    directory: Directory,
-    /// Whether the directory was ever read.
-    has_listed: bool,
-    /// Why the directory could not be read at the last attempt.
-    directory_error: Option<String>,
-    /// Whether that was because its file system does not respond.
-    is_unresponsive: bool,
-    scan_task: Option<JoinHandle<io::Result<Scan>>>,
-    /// When a scan is due because of a hint, or because a change settles.
-    scan_at: Option<Instant>,
-    /// When a scan is due anyway.
-    rescan_at: Instant,
-    /// The entries that scans are examining.
-    scanning: BusyFiles,
+    scanner: Scanner,
     /// The plugins whose files are being read.
     reading: BusyFiles,
-    /// The entries that did not respond to the last scan.
-    unresponsive: BTreeSet<String>,
-
-    rejections: PendingReports,
+    rejected: PendingReports,
     idle: PendingReports,
     disabled: PendingReports,
 
     supervisors: BTreeMap<String, Supervisor>,
     loads: JoinSet<Outcome>,
     calls: JoinSet<CallResult>,
-    /// What those are about.
-    jobs: HashMap<Id, Job>,
-    /// How many ticks have called plugins.
-    rounds: u64,
-    /// The round whose results are outstanding, as long as its sample is open.
-    open: Option<u64>,
-    outstanding: usize,
-    /// Files that were refused because there were too many plugins.
+    /// The plugin and purpose of each task in `loads` and `calls`.
+    jobs: Jobs,
+    /// The files that were refused because there were too many plugins.
     surplus: BTreeSet<String>,
 }
 
-/// A load or a call that is under way.
-struct Job {
-    plugin: String,
-    task: AbortHandle,
-    /// What kind it is.
-    kind: JobKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JobKind {
-    Load,
-    /// A call of one of the plugin's versions, for one of the rounds.
-    Call {
-        generation: u64,
-        round: u64,
-    },
-}
-
-impl Job {
-    fn is_of_round(&self, wanted: Option<u64>) -> bool {
-        matches!(self.kind, JobKind::Call { round, .. } if Some(round) == wanted)
-    }
-}
-
 impl Plugins {
-    /// Sets up the host. The directory is looked at as soon as [`step`](Self::step) is outstanding.
+    /// Sets up the host. The directory is scanned once [`step`](Self::step) is awaited.
     ///
     /// # Errors
     ///
     /// When this machine cannot run guests at all.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let engine = Engine::new().map_err(|error| anyhow!("failed to set up the WebAssembly engine: {error:#}"))?;
-        let now = Instant::now();
         Ok(Self {
-            path: config.plugins_directory.clone(),
             root: config.root.canonicalize().unwrap_or_else(|_| config.root.clone()),
             config: config.plugins.iter().map(|(name, plugin)| (name.clone(), Arc::new(plugin.clone()))).collect(),
             compiler: Compiler::new(),
             cache: Cache::new(config.cache.clone(), engine.clone()),
             engine,
             permits: Arc::new(Semaphore::new(CONCURRENT_LOADS)),
-            clock: now,
+            clock: Instant::now(),
             capacity: Capacity::on_host(),
-            directory: Directory::default(),
-            has_listed: false,
-            directory_error: None,
-            is_unresponsive: false,
-            scan_task: None,
-            scan_at: config.plugins_directory.is_some().then_some(now),
-            rescan_at: now + RESCAN,
-            scanning: BusyFiles::default(),
+            scanner: Scanner::new(config.plugins_directory.clone()),
             reading: BusyFiles::default(),
-            unresponsive: BTreeSet::new(),
-            rejections: PendingReports::new(ReportKind::Rejected),
+            rejected: PendingReports::new(ReportKind::Rejected),
             idle: PendingReports::new(ReportKind::Idle),
             disabled: PendingReports::new(ReportKind::Disabled),
             supervisors: BTreeMap::new(),
             loads: JoinSet::new(),
             calls: JoinSet::new(),
-            jobs: HashMap::new(),
-            rounds: 0,
-            open: None,
-            outstanding: 0,
+            jobs: Jobs::default(),
             surplus: BTreeSet::new(),
         })
     }
 
     /// Scans the directory as soon as possible.
     pub fn rescan(&mut self) {
-        self.scan_at = self.path.is_some().then(Instant::now);
+        self.scanner.rescan();
     }
 
     /// Whether the directory was scanned and everything in it was loaded or rejected, and reported.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.scan_at.is_none() && self.scan_task.is_none() && self.loads.is_empty() && self.reports_due_at().is_none()
+        self.scanner.is_settled() && self.loads.is_empty() && self.reports_due_at().is_none()
     }
 
-    /// How many results of the current round are still to come.
+    /// How many calls of the current round have not returned.
     #[must_use]
     pub fn outstanding(&self) -> usize {
-        self.outstanding
+        self.jobs.outstanding()
     }
 
-    /// The plugins that the configuration has a table for and that serve no version, and the directory or its entries when
-    /// they do not respond. A plugin that the host has nothing for is not missing.
+    /// The plugins with a table in the configuration that serve no version, and the directory or its entries when they do
+    /// not respond. A plugin that this host has nothing for is not missing.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let configured =
             self.config.keys().filter(|name| self.supervisors.get(*name).is_none_or(Supervisor::is_missing));
-        let directory = self.directory_error.iter().filter(|_| !self.has_listed && self.is_unresponsive);
-        configured.chain(&self.unresponsive).chain(directory).cloned().collect()
+        configured.chain(self.scanner.unresponsive()).cloned().collect()
     }
 
-    /// Does the next piece of work, as soon as there is one. Cancellation safe.
+    /// Does the next piece of work as soon as there is one. Cancellation safe.
     pub async fn step(&mut self) {
-        let is_scanning = self.scan_task.is_some() || self.path.is_none();
-        let scan_at = self.scan_at.map_or(self.rescan_at, |at| at.min(self.rescan_at));
-        let scan_at = (!is_scanning).then_some(scan_at);
+        let scan_at = self.scanner.due_at();
         let reload_at = self.supervisors.values().filter_map(Supervisor::reload_at).min();
         let report_at = self.reports_due_at();
         tokio::select! {
@@ -251,47 +185,47 @@ impl Plugins {
             }
             Some(joined) = self.loads.join_next_with_id() => {
                 self.handle_loaded(joined);
-                if self.loads.is_empty() {
-                    self.flush_reports();
-                }
+                self.flush_complete_reports();
             }
-            scanned = scan_done(&mut self.scan_task) => self.handle_scan(scanned),
-            () = sleep_until(scan_at) => self.start_scan(),
+            scanned = self.scanner.scanned() => {
+                for change in self.scanner.finish(scanned, &self.config) {
+                    self.handle_change(change);
+                }
+                self.flush_complete_reports();
+            }
+            () = sleep_until(scan_at) => self.scanner.start(),
             () = sleep_until(reload_at) => self.reload(),
             () = sleep_until(report_at) => self.flush_reports(),
         }
     }
 
-    fn start_scan(&mut self) {
-        let Some(path) = self.path.clone() else { return };
-        self.scan_at = None;
-        self.rescan_at = Instant::now() + RESCAN;
-        self.scan_task = Some(tokio::spawn(scan(path, self.scanning.clone())));
-    }
-
     fn reports_due_at(&self) -> Option<Instant> {
-        [&self.rejections, &self.idle, &self.disabled].into_iter().filter_map(PendingReports::due_at).min()
+        [&self.rejected, &self.idle, &self.disabled].into_iter().filter_map(PendingReports::due_at).min()
     }
 
-    fn flush_reports(&mut self) {
-        for pending in [&mut self.rejections, &mut self.idle, &mut self.disabled] {
-            if pending.due_at().is_some() {
-                pending.flush();
-            }
+    /// Logs the reports without further delay when no load is under way that could add to them.
+    fn flush_complete_reports(&mut self) {
+        if self.loads.is_empty() {
+            self.flush_reports();
         }
     }
 
-    /// Calls the plugins that are due. Those that are still away on an earlier call lose this tick. What is not back at
-    /// once goes on in a task, and so does everything when that has taken its time.
+    fn flush_reports(&mut self) {
+        for pending in [&mut self.rejected, &mut self.idle, &mut self.disabled] {
+            pending.flush();
+        }
+    }
+
+    /// Calls the plugins that are due; those whose last call has not returned skip this tick. A call that does not return
+    /// at once goes on in a task, and so do all calls after [`INLINE_STRETCH`].
     pub fn call(&mut self, tick: Tick) {
         let until = Instant::now() + INLINE_STRETCH;
-        self.rounds += 1;
-        self.open = Some(self.rounds);
+        self.jobs.begin_round();
         let mut unfinished = 0;
         for (name, supervisor) in &mut self.supervisors {
             let Some(mut call) = supervisor.call(tick, self.clock) else { continue };
             let generation = supervisor.generation();
-            // Most are back at once, and spare the price of a task. One that is not is polled again by its task.
+            // Most calls return at the first poll, which spares the price of a task.
             let polled = if unfinished < MAX_UNFINISHED && Instant::now() < until {
                 let poll = || call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
                 catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_panic| Poll::Ready(CallResult::panicked()))
@@ -303,53 +237,49 @@ impl Plugins {
                 Poll::Pending => {
                     unfinished += 1;
                     let task = self.calls.spawn(call);
-                    let kind = JobKind::Call { generation, round: self.rounds };
-                    self.jobs.insert(task.id(), Job { plugin: name.clone(), task, kind });
-                    self.outstanding += 1;
+                    self.jobs.add_call(name, generation, task);
                 }
             }
         }
     }
 
-    /// Takes in what has arrived while the caller was busy elsewhere: once, and again until a moment as long as that
-    /// brings something.
+    /// Handles the calls that returned while the caller was busy, and again those that returned meanwhile, until `until`.
     pub async fn catch_up(&mut self, until: Instant) {
-        while self.outstanding > 0 {
-            let outstanding = self.outstanding;
+        while self.outstanding() > 0 {
+            let outstanding = self.outstanding();
             tokio::task::yield_now().await;
             while let Some(joined) = self.calls.try_join_next_with_id() {
                 self.handle_returned(joined);
             }
-            if self.outstanding == outstanding || Instant::now() >= until {
+            if self.outstanding() == outstanding || Instant::now() >= until {
                 return;
             }
         }
     }
 
-    /// Moves what the plugins have brought home into a sample, and stops waiting for the others: what they bring goes
-    /// with the next sample. A module that the sample has already stays as it is.
+    /// Moves the plugins' results into a sample and ends the round: later results go with the next sample. A module that
+    /// the sample already has is not replaced.
     pub fn deliver(&mut self, sample: &mut Sample) {
-        self.open = None;
-        self.outstanding = 0;
+        self.jobs.end_round();
         if self.supervisors.is_empty() {
             return;
         }
         let modules: usize = self.supervisors.values().map(|supervisor| supervisor.pending().len()).sum();
-        let mut taken: HashSet<&str> = HashSet::with_capacity(sample.modules.len() + modules);
-        taken.extend(sample.modules.iter().map(|module| &*module.name));
+        let mut names: HashSet<&str> = HashSet::with_capacity(sample.modules.len() + modules);
+        names.extend(sample.modules.iter().map(|module| &*module.name));
         let mut conflicts = HashSet::new();
-        for (at, supervisor) in self.supervisors.values().enumerate() {
-            for (place, module) in supervisor.pending().iter().enumerate() {
-                if !taken.insert(&module.name) {
-                    conflicts.insert((at, place));
+        for (plugin, supervisor) in self.supervisors.values().enumerate() {
+            for (index, module) in supervisor.pending().iter().enumerate() {
+                if !names.insert(&module.name) {
+                    conflicts.insert((plugin, index));
                 }
             }
-            // Otherwise another's would come and go in its place, as one series of two sources.
-            taken.extend(supervisor.reserved_modules.iter().map(|name| &**name));
+            // Without a reservation, the module of another plugin would fill the gaps: one series from two sources.
+            names.extend(supervisor.reserved_modules.iter().map(|name| &**name));
         }
         sample.modules.reserve(modules);
-        for (at, supervisor) in self.supervisors.values_mut().enumerate() {
-            supervisor.deliver(sample, |place| conflicts.contains(&(at, place)));
+        for (plugin, supervisor) in self.supervisors.values_mut().enumerate() {
+            supervisor.deliver(sample, |index| conflicts.contains(&(plugin, index)));
         }
     }
 
@@ -359,10 +289,10 @@ impl Plugins {
         agent.push("cache_hits_total", self.cache.hits());
         let rejected = self.supervisors.values().filter(|supervisor| supervisor.has_rejected_file()).count();
         agent.push("plugins_rejected", rejected as u64);
-        let (mut left, mut omitted) = (UNESTABLISHED_METRICS, 0);
+        let (mut allowance, mut omitted) = (UNESTABLISHED_METRICS, 0);
         for supervisor in self.supervisors.values_mut() {
-            if supervisor.is_established() || left > 0 {
-                left -= usize::from(!supervisor.is_established());
+            if supervisor.is_established() || allowance > 0 {
+                allowance -= usize::from(!supervisor.is_established());
                 supervisor.append_metrics(agent);
             } else {
                 omitted += 1;
@@ -371,99 +301,35 @@ impl Plugins {
         agent.push("plugins_omitted", omitted);
     }
 
-    fn handle_scan(&mut self, scanned: io::Result<Scan>) {
-        self.scan_task = None;
-        let (Some(path), Scan { listing, unresponsive }) = (
-            self.path.clone(),
-            match scanned {
-                Ok(scan) => scan,
-                Err(error) => return self.handle_scan_error(&error),
-            },
-        ) else {
-            return;
-        };
-        if self.directory_error.take().is_some() {
-            tracing::info!(directory = %path.display(), "plugins directory readable again");
-        }
-        self.report_unresponsive(&path, unresponsive);
-        if !std::mem::replace(&mut self.has_listed, true) {
-            for (name, plugin) in &self.config {
-                let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
-                if !listing.contains_key(&file) && !self.unresponsive.contains(&file) {
-                    let remedy = format!("copy it there, or remove [plugins.{name}]");
-                    tracing::warn!(plugin = name, file = %path.join(file).display(), remedy, "plugin file missing");
-                }
-            }
-        }
-        for change in self.directory.observe(&listing, &self.unresponsive, Instant::now(), SystemTime::now()) {
-            match change {
-                Change::Present(file) => self.handle_present(&path, &file),
-                Change::Unusable(file, why) => self.report_unusable(&path, &file, why),
-                Change::Removed(file) => self.handle_removed(&path, &file),
-            }
-        }
-        if let Some(at) = self.directory.settles_at() {
-            self.scan_at = Some(self.scan_at.map_or(at, |earlier| earlier.min(at)));
-        }
-        if self.loads.is_empty() {
-            self.flush_reports();
+    fn handle_change(&mut self, change: Change) {
+        match change {
+            Change::Present(file) => self.handle_present(&file),
+            Change::Unusable(file, why) => self.report_unusable(&file, &why),
+            Change::Removed(file) => self.handle_removed(&file),
         }
     }
 
-    /// Reports once for each reason that the directory cannot be read. The plugins go on with what was loaded.
-    fn handle_scan_error(&mut self, error: &io::Error) {
-        self.is_unresponsive = error.kind() == io::ErrorKind::TimedOut;
-        let remedy = match error.kind() {
-            io::ErrorKind::NotFound => "create it, or name another with --plugins",
-            io::ErrorKind::TimedOut => "check its mount; it is scanned again every 30 s",
-            _ => "allow the agent to read it, or name another with --plugins",
-        };
-        let reason = error.to_string();
-        if self.directory_error.as_ref() != Some(&reason) {
-            let directory = self.path.as_deref().unwrap_or(Path::new("")).display().to_string();
-            tracing::warn!(directory, reason, remedy, "plugins directory not readable");
-            self.directory_error = Some(reason);
-        }
-    }
-
-    fn report_unresponsive(&mut self, path: &Path, unresponsive: BTreeSet<String>) {
-        let directory = path.display().to_string();
-        let names = |names: Vec<&String>| {
-            let shown: Vec<&str> = names.iter().take(LOGGED_NAMES).map(|name| name.as_str()).collect();
-            (names.len(), shown.join(", "))
-        };
-        let (count, files) = names(unresponsive.difference(&self.unresponsive).collect());
-        if count > 0 {
-            let remedy = "check the mount that the file or its link leads to; the others are loaded";
-            tracing::warn!(directory, count, files, remedy, "plugin files do not respond");
-        }
-        let (count, files) = names(self.unresponsive.difference(&unresponsive).collect());
-        if count > 0 {
-            tracing::info!(directory, count, files, "plugin files respond again");
-        }
-        self.unresponsive = unresponsive;
-    }
-
-    /// Reports an entry of the directory that makes no plugin.
-    fn report_unusable(&mut self, path: &Path, file: &str, why: String) {
-        let (reason, remedy) = why.rsplit_once("; ").unwrap_or((&why, "remove it"));
+    /// Reports an entry of the directory that makes no plugin; `why` has the form `reason; remedy`.
+    fn report_unusable(&mut self, file: &str, why: &str) {
+        let (reason, remedy) = why.rsplit_once("; ").unwrap_or((why, "remove it"));
+        let is_serving = self.supervisors.values().any(|supervisor| supervisor.file == file && supervisor.is_serving());
         let report = Report {
             plugin: None,
-            file: path.join(file).display().to_string(),
+            file: self.scanner.path().join(file).display().to_string(),
             version: None,
             hash: None,
             reason: reason.to_owned(),
             remedy: remedy.to_owned(),
-            consequence: "it makes no plugin",
+            consequence: if is_serving { "the previous version continues" } else { "it makes no plugin" },
         };
-        self.rejections.push(report, Instant::now());
+        self.rejected.push(report, Instant::now());
     }
 
-    /// Loads a file for every plugin that is made of it.
-    fn handle_present(&mut self, path: &Path, file: &str) {
+    /// Loads a file for every plugin that it makes.
+    fn handle_present(&mut self, file: &str) {
         let names = match plugins_of(file, &self.config) {
             Ok(names) => names,
-            Err(why) => return self.report_unusable(path, file, why),
+            Err(why) => return self.report_unusable(file, &why),
         };
         for name in names {
             if self.supervisors.len() >= self.capacity.plugins && !self.supervisors.contains_key(&name) {
@@ -485,30 +351,22 @@ impl Plugins {
         }
     }
 
-    fn handle_removed(&mut self, path: &Path, file: &str) {
-        let path = path.join(file);
+    fn handle_removed(&mut self, file: &str) {
+        let path = self.scanner.path().join(file);
         for (name, _) in self.supervisors.extract_if(.., |_, supervisor| supervisor.file == file) {
             tracing::info!(plugin = name, file = %path.display(), "plugin removed");
-            // Its loads and calls that are under way concern nobody any more, nor a plugin of the same name that may come.
-            self.jobs.retain(|_, job| {
-                let is_its_own = job.plugin == name;
-                if is_its_own && job.kind == JobKind::Load {
-                    job.task.abort();
-                }
-                self.outstanding -= usize::from(is_its_own && job.is_of_round(self.open));
-                !is_its_own
-            });
+            self.jobs.forget(&name);
         }
-        // There is capacity for another one now.
+        // There is capacity for another plugin now.
         for surplus in std::mem::take(&mut self.surplus) {
-            self.directory.forget(&surplus);
-            self.rescan();
+            self.scanner.forget(&surplus);
+            self.scanner.rescan();
         }
     }
 
-    /// Begins to load a plugin's file; its supervisor has said that it wants that.
+    /// Starts to load a plugin's file, as its supervisor has asked for.
     fn load(&mut self, name: &str) {
-        let (Some(supervisor), Some(path)) = (self.supervisors.get(name), &self.path) else { return };
+        let Some(supervisor) = self.supervisors.get(name) else { return };
         let load = Load {
             engine: self.engine.clone(),
             compiler: self.compiler.clone(),
@@ -516,12 +374,12 @@ impl Plugins {
             permits: Arc::clone(&self.permits),
             busy: self.reading.clone(),
             plugin: supervisor.plugin.clone(),
-            path: path.join(&supervisor.file),
+            path: self.scanner.path().join(&supervisor.file),
             known_hashes: supervisor.known_hashes(),
             clock: self.clock,
         };
         let task = self.loads.spawn(load.run());
-        self.jobs.insert(task.id(), Job { plugin: name.to_owned(), task, kind: JobKind::Load });
+        self.jobs.add_load(name, task);
     }
 
     fn handle_loaded(&mut self, joined: Result<(Id, Outcome), JoinError>) {
@@ -529,21 +387,20 @@ impl Plugins {
             Ok(loaded) => loaded,
             Err(error) => (error.id(), Outcome::Unreadable(io::Error::other(error))),
         };
-        let Some(Job { plugin, .. }) = self.jobs.remove(&id) else { return };
-        let Some(supervisor) = self.supervisors.get_mut(&plugin) else { return };
-        // A file that may not be read changes when it is allowed; any other directory_error may end by itself.
+        let Some((job, _)) = self.jobs.finish(id) else { return };
+        let Some(supervisor) = self.supervisors.get_mut(&job.plugin) else { return };
+        // A permission changes the file, which the scan sees. Any other error may pass unseen: read it again.
         if matches!(&outcome, Outcome::Unreadable(error) if error.kind() != io::ErrorKind::PermissionDenied) {
-            self.directory.forget(&supervisor.file);
+            self.scanner.forget(&supervisor.file);
         }
-        let directory = self.path.as_deref().unwrap_or(Path::new(""));
-        let (again, report) = supervisor.handle_load(outcome, directory, Instant::now());
+        let (again, report) = supervisor.handle_load(outcome, self.scanner.path(), Instant::now());
         let is_configured = supervisor.plugin.is_configured;
         match report {
-            // The operator expects this very plugin to run.
+            // The operator expects this plugin to run: no summary may hide it.
             Some((kind, report)) if is_configured => report.log(kind),
             Some((kind, report)) => {
                 let pending = match kind {
-                    ReportKind::Rejected => &mut self.rejections,
+                    ReportKind::Rejected => &mut self.rejected,
                     ReportKind::Idle => &mut self.idle,
                     ReportKind::Disabled => &mut self.disabled,
                 };
@@ -552,17 +409,17 @@ impl Plugins {
             None => {}
         }
         if again {
-            self.load(&plugin);
+            self.load(&job.plugin);
         }
     }
 
-    /// Has another look at files that were rejected for something that may have passed.
+    /// Retries the files that were rejected for a cause that may have passed.
     fn reload(&mut self) {
         let now = Instant::now();
         for supervisor in self.supervisors.values_mut() {
             if supervisor.take_due_reload(now) {
-                self.directory.forget(&supervisor.file);
-                self.scan_at = Some(now);
+                self.scanner.forget(&supervisor.file);
+                self.scanner.rescan();
             }
         }
     }
@@ -572,10 +429,7 @@ impl Plugins {
             Ok(returned) => returned,
             Err(error) => (error.id(), CallResult::panicked()),
         };
-        // A call whose plugin is gone is not known any more.
-        let Some(job) = self.jobs.remove(&id) else { return };
-        let is_awaited = job.is_of_round(self.open);
-        self.outstanding -= usize::from(is_awaited);
+        let Some((job, is_awaited)) = self.jobs.finish(id) else { return };
         if let (Some(supervisor), JobKind::Call { generation, .. }) = (self.supervisors.get_mut(&job.plugin), job.kind)
         {
             supervisor.handle_result(returned, generation, !is_awaited, Instant::now());
@@ -583,15 +437,14 @@ impl Plugins {
     }
 }
 
-/// Waits for a scan; for ever when none is under way.
-async fn scan_done(scan_task: &mut Option<JoinHandle<io::Result<Scan>>>) -> io::Result<Scan> {
-    match scan_task {
-        Some(scan_task) => scan_task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
-        None => std::future::pending().await,
+/// The agent may end while reports still wait for others.
+impl Drop for Plugins {
+    fn drop(&mut self) {
+        self.flush_reports();
     }
 }
 
-/// Waits for a moment; for ever when there is none.
+/// Sleeps until a moment; for ever when there is none.
 pub(crate) async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -604,30 +457,30 @@ mod tests {
     use super::*;
     use crate::config::Overrides;
 
-    /// Steps until something holds.
-    async fn until(plugins: &mut Plugins, holds: impl Fn(&Plugins) -> bool) {
+    /// Steps until the condition holds.
+    async fn step_until(plugins: &mut Plugins, condition: impl Fn(&Plugins) -> bool) {
         let stepping = async {
-            while !holds(plugins) {
+            while !condition(plugins) {
                 plugins.step().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(60), stepping).await.expect("it comes to hold");
+        tokio::time::timeout(Duration::from_secs(60), stepping).await.expect("the condition holds in the end");
     }
 
     #[tokio::test]
-    async fn a_file_that_vanishes_while_it_is_read_leaves_nothing_behind() {
+    async fn file_removed_while_read_leaves_no_plugin() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("gone.wasm");
         std::fs::write(&file, "anything").expect("written");
         let overrides = Overrides { plugins_directory: Some(directory.path().to_owned()), ..Overrides::default() };
         let config = Config::load(&overrides).expect("nothing is wrong");
         let mut plugins = Plugins::new(&config).expect("this machine runs guests");
-        // The load is under way and has not read anything: its task was not polled yet.
-        until(&mut plugins, |plugins| !plugins.loads.is_empty()).await;
+        // The load has not read anything yet: its task was not polled.
+        step_until(&mut plugins, |plugins| !plugins.loads.is_empty()).await;
         std::fs::remove_file(&file).expect("removed");
-        until(&mut plugins, |plugins| plugins.loads.is_empty()).await;
+        step_until(&mut plugins, |plugins| plugins.loads.is_empty()).await;
         assert!(plugins.supervisors.contains_key("gone") && plugins.jobs.is_empty());
         plugins.rescan();
-        until(&mut plugins, |plugins| plugins.is_settled() && plugins.supervisors.is_empty()).await;
+        step_until(&mut plugins, |plugins| plugins.is_settled() && plugins.supervisors.is_empty()).await;
     }
 }

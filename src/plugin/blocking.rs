@@ -1,5 +1,5 @@
-//! Work on another thread that may hang in a file system: given up when it makes no progress, and not started again while
-//! the thread still hangs.
+//! Work that may hang in a file system, on other threads: abandoned when it makes no progress, and not started again while
+//! its thread still hangs.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// How long work may go on without progress: longer than a disk that spins up, shorter than an operator's patience with
-/// `--once`.
-const STALL: Duration = Duration::from_secs(5);
+/// How long work may go on without progress: longer than a disk takes to spin up, shorter than the patience of `--once`.
+pub(super) const STALL: Duration = Duration::from_secs(5);
 
-/// How many files may hang at a time: each keeps a thread.
+/// How many files of one set may hang at a time: each keeps a thread.
 const MAX_HUNG: usize = 32;
 
-/// The progress of work, reported by its thread.
+/// The progress of work: its thread reports it, and the waiting task watches it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Progress {
     steps: Arc<AtomicU64>,
@@ -29,7 +28,7 @@ impl Progress {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether nobody waits for the work any more.
+    /// Whether the result is not needed any more.
     pub(super) fn is_abandoned(&self) -> bool {
         self.is_abandoned.load(Ordering::Relaxed)
     }
@@ -38,25 +37,28 @@ impl Progress {
 /// Why work has no result.
 #[derive(Debug)]
 pub(super) enum BlockingError {
-    /// It made no progress for [`STALL`].
+    /// It made no progress for too long.
     Stalled,
     /// The agent's own code panicked.
     Panicked(String),
 }
 
-/// Does work on another thread, for as long as it makes progress.
-pub(super) async fn run_blocking<T: Send + 'static>(
-    work: impl FnOnce(&Progress) -> T + Send + 'static,
-) -> Result<T, BlockingError> {
-    run_with_stall(STALL, work).await
+/// Abandons the work when its result arrived, and when the caller stops waiting for it.
+struct AbandonOnDrop(Progress);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.is_abandoned.store(true, Ordering::Relaxed);
+    }
 }
 
-async fn run_with_stall<T: Send + 'static>(
+/// Runs work on another thread until it is done, or has made no progress for `stall`.
+pub(super) async fn run_blocking<T: Send + 'static>(
     stall: Duration,
     work: impl FnOnce(&Progress) -> T + Send + 'static,
 ) -> Result<T, BlockingError> {
-    let progress = Progress::default();
-    let reported = progress.clone();
+    let progress = AbandonOnDrop(Progress::default());
+    let reported = progress.0.clone();
     let mut working = spawn_blocking(move || work(&reported));
     let (mut steps, mut since) = (0, Instant::now());
     loop {
@@ -65,25 +67,23 @@ async fn run_with_stall<T: Send + 'static>(
             Ok(Err(panicked)) => return Err(BlockingError::Panicked(panicked.to_string())),
             Err(_elapsed) => {}
         }
-        let now_at = progress.steps.load(Ordering::Relaxed);
-        if now_at != steps {
-            (steps, since) = (now_at, Instant::now());
+        let latest = progress.0.steps.load(Ordering::Relaxed);
+        if latest != steps {
+            (steps, since) = (latest, Instant::now());
         } else if since.elapsed() >= stall {
-            progress.is_abandoned.store(true, Ordering::Relaxed);
             return Err(BlockingError::Stalled);
         }
     }
 }
 
-/// The files that a thread is working on at this moment, by name. A file that hangs stays here until the file system
-/// responds.
+/// The files that threads are working on, by name. A file that hangs stays in the set until its file system responds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BusyFiles {
-    /// Behind a lock because each thread takes its file out again; it is held to move a name.
+    /// Behind a lock because each thread removes its own file; it is held for one insertion or removal.
     names: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// A file that a thread is working on, until this is dropped.
+/// The entry of a file in [`BusyFiles`], removed on drop.
 #[derive(Debug)]
 pub(super) struct BusyFile {
     files: BusyFiles,
@@ -91,7 +91,7 @@ pub(super) struct BusyFile {
 }
 
 impl BusyFiles {
-    /// Enters a file. None when a thread hangs in that file already, or when too many files hang.
+    /// Enters a file. None when a thread is working on it already, or when [`MAX_HUNG`] files are in the set.
     pub(super) fn enter(&self, name: &str) -> Option<BusyFile> {
         let mut names = self.lock();
         (names.len() < MAX_HUNG && names.insert(name.to_owned()))
@@ -116,30 +116,43 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_without_progress_is_given_up() {
-        let (release, hang) = mpsc::channel::<()>();
-        let stalled = run_with_stall(Duration::from_millis(40), move |_| hang.recv().is_ok()).await;
+    async fn work_without_progress_is_abandoned() {
+        let (release, hang) = mpsc::sync_channel::<()>(0);
+        let stalled = run_blocking(Duration::from_millis(40), move |_| hang.recv().is_ok()).await;
         assert!(matches!(stalled, Err(BlockingError::Stalled)));
         drop(release);
     }
 
     #[tokio::test]
     async fn work_with_progress_is_awaited() {
-        // Each step is waited for, however busy the host is; the first stall would end it.
-        let done = run_with_stall(Duration::from_secs(60), |progress| {
+        let done = run_blocking(Duration::from_secs(60), |progress| {
             for _ in 0..100 {
                 progress.advance();
             }
             !progress.is_abandoned()
         });
         assert!(matches!(done.await, Ok(true)));
-        assert!(matches!(run_blocking(|_| panic!("on purpose")).await, Err::<(), _>(BlockingError::Panicked(_))));
+        let panicked = run_blocking(STALL, |_| panic!("on purpose")).await;
+        assert!(matches!(panicked, Err::<(), _>(BlockingError::Panicked(_))));
+    }
+
+    #[tokio::test]
+    async fn work_without_waiter_is_abandoned() {
+        let (report, reported) = mpsc::sync_channel(1);
+        let waiting = run_blocking(STALL, move |progress: &Progress| {
+            while !progress.is_abandoned() {
+                std::thread::yield_now();
+            }
+            report.send(()).is_ok()
+        });
+        assert!(timeout(Duration::ZERO, waiting).await.is_err());
+        reported.recv().expect("the thread sees that nobody waits");
     }
 
     #[test]
     fn a_busy_file_is_entered_once() {
         let files = BusyFiles::default();
-        let first = files.enter("a").expect("nobody works on it");
+        let first = files.enter("a").expect("no thread works on it");
         assert!(files.enter("a").is_none());
         drop(first);
         let all: Vec<_> = (0..MAX_HUNG).map(|number| files.enter(&number.to_string())).collect();

@@ -1,28 +1,28 @@
-//! The known content of the plugins directory, and the changes in it. Pure: `scan` reads the directory. A change takes
-//! effect once the file has been left alone for a moment, so that a file that is still being written is not read.
+//! The known content of the plugins directory, and its changes. Pure: `scan` reads the directory. A change counts once the
+//! file was left alone for a moment, so that a file that is still being written is not loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long a file has to be left alone: longer than the pause between two writes of a copy over a slow network.
+/// How long a file must be left alone: longer than the pause between two writes of a copy over a slow network.
 pub(super) const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// The files of a directory that could be plugins, by name.
 pub(super) type Listing = BTreeMap<String, EntryState>;
 
-/// What a name stands for at one moment.
+/// The state of a directory entry at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EntryState {
     /// A regular file, possibly at the end of a symbolic link.
     File(Stamp),
-    /// Something that cannot be loaded; what and why.
+    /// An entry that cannot be loaded, with reason and remedy.
     Unusable(String),
 }
 
-/// What tells one content of a file from another without reading it. A content can change under an unchanged stamp only
-/// within the clock's resolution, and such a file was not left alone.
+/// The metadata by which a changed file is recognised without reading it. A content can change under an unchanged stamp
+/// only within the clock's resolution, and such a file was not left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,
@@ -45,28 +45,27 @@ impl Stamp {
     }
 }
 
-/// What has become of a file.
+/// A settled change of a directory entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
-    /// It is there, for the first time or with another content.
+    /// The file is new, or has another content.
     Present(String),
-    /// Its name stands for something that cannot be loaded; what and why.
+    /// The entry cannot be loaded, with reason and remedy.
     Unusable(String, String),
-    /// It is gone.
     Removed(String),
 }
 
-/// What the directory is known to hold.
+/// The known content of the directory.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     known: BTreeMap<String, EntryState>,
-    /// What was seen last where it differs from what is known, and since when; none for a file that is gone.
+    /// The latest state of each entry that differs from the known one, and since when; none for a removed file.
     unsettled: BTreeMap<String, (Option<EntryState>, Instant)>,
 }
 
 impl Directory {
-    /// Compares the directory with its last known content. Returns the changes that have settled. An entry that does not
-    /// respond keeps its last state.
+    /// Compares a listing with the known content. Returns the changes that have settled. An unresponsive entry keeps its
+    /// known state.
     pub(super) fn observe(
         &mut self,
         listing: &Listing,
@@ -111,19 +110,19 @@ impl Directory {
         })
     }
 
-    /// Takes note that a file was not what it looked like, so that the next state is at something new.
+    /// Forgets the known state of a file: the next listing shows it as changed.
     pub(super) fn forget(&mut self, name: &str) {
         self.known.insert(name.to_owned(), EntryState::Unusable(String::new()));
     }
 
-    /// When there will be something to see again, if nothing happens: none when everything has settled.
+    /// When the next change settles. None when all have.
     pub(super) fn settles_at(&self) -> Option<Instant> {
         self.unsettled.values().map(|(_, since)| *since + SETTLE_TIME).min()
     }
 }
 
-/// Whether a file was last touched long enough ago to be taken as it is at first sight. Only the past counts: a clock
-/// that is ahead, on this or on another machine, makes no file old.
+/// Whether a file was last written long enough ago to count as settled at once. A time in the future, by another clock,
+/// does not make it old.
 fn is_old(state: &EntryState, clock: SystemTime) -> bool {
     let EntryState::File(stamp) = state else { return false };
     let now = clock.duration_since(UNIX_EPOCH).map_or(0, |now| i128::try_from(now.as_nanos()).unwrap_or(i128::MAX));
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_distrusted_is_new_again() {
+    fn a_forgotten_file_is_new_again() {
         let (start, clock) = (Instant::now(), SystemTime::now());
         let mut directory = Directory::default();
         let old = listing(file(1, clock - SETTLE_TIME));
@@ -230,40 +229,40 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was seen in whatever order, each change that is reported is one, is of what is there, and has been
-        /// left alone; and once the directory is left alone what was reported adds up to what it holds.
+        /// Each reported change is real and settled. Once the directory is left alone, the changes add up to its content.
         #[test]
-        fn ends_in_the_directorys_state(
+        fn changes_add_up_to_the_directory(
             steps in prop::collection::vec(
                 (prop::collection::btree_map("[ab]", 0_u64..5, 0..3), 0_u64..300, prop::option::weighted(0.1, "[ab]")),
                 1..30,
             ),
         ) {
             let (mut now, clock) = (Instant::now(), SystemTime::now());
-            let mut told = Told { directory: Directory::default(), clock, reported: Listing::new(), seen: BTreeMap::new() };
+            let mut model =
+                Model { directory: Directory::default(), clock, reported: Listing::new(), latest: BTreeMap::new() };
             let mut last = Listing::new();
-            for (files, pause, distrusted) in steps {
+            for (files, pause, forgotten) in steps {
                 last = files.into_iter().map(|(name, kind)| (name, state(kind, clock))).collect();
-                told.observe(&last, now)?;
+                model.observe(&last, now)?;
                 now += Duration::from_millis(pause);
-                if let Some(name) = distrusted {
-                    told.directory.forget(&name);
-                    told.reported.insert(name, EntryState::Unusable(String::new()));
+                if let Some(name) = forgotten {
+                    model.directory.forget(&name);
+                    model.reported.insert(name, EntryState::Unusable(String::new()));
                 }
             }
-            told.observe(&last, now)?;
-            while let Some(at) = told.directory.settles_at() {
-                prop_assert!(at > now, "it will have settled by a time to come");
+            model.observe(&last, now)?;
+            while let Some(at) = model.directory.settles_at() {
+                prop_assert!(at > now, "a change settles in the future");
                 now = at;
-                told.observe(&last, now)?;
+                model.observe(&last, now)?;
             }
-            prop_assert_eq!(&told.reported, &last);
+            prop_assert_eq!(&model.reported, &last);
             now += 2 * SETTLE_TIME;
-            prop_assert_eq!(told.directory.observe(&last, &BTreeSet::new(), now, clock), [], "all is known");
+            prop_assert_eq!(model.directory.observe(&last, &BTreeSet::new(), now, clock), [], "all is known");
         }
     }
 
-    /// New files, one that has been there for long, and what cannot be loaded.
+    /// New files, an old file, and an entry that cannot be loaded.
     fn state(kind: u64, clock: SystemTime) -> EntryState {
         match kind {
             0..=2 => file(kind, clock),
@@ -272,23 +271,23 @@ mod tests {
         }
     }
 
-    /// A directory, and what it has told so far.
-    struct Told {
+    /// A directory beside a model of what it should report.
+    struct Model {
         directory: Directory,
         clock: SystemTime,
-        /// What the names stand for by what was told.
+        /// The content by the reported changes.
         reported: Listing,
-        /// What was seen at them last, and since when.
-        seen: BTreeMap<String, (Option<EntryState>, Instant)>,
+        /// The latest state of each entry, and since when.
+        latest: BTreeMap<String, (Option<EntryState>, Instant)>,
     }
 
-    impl Told {
+    impl Model {
         fn observe(&mut self, listing: &Listing, now: Instant) -> Result<(), TestCaseError> {
             for name in ["a", "b"] {
                 let state = listing.get(name).cloned();
-                let seen = self.seen.entry(name.to_owned()).or_insert_with(|| (state.clone(), now));
-                if seen.0 != state {
-                    *seen = (state, now);
+                let latest = self.latest.entry(name.to_owned()).or_insert_with(|| (state.clone(), now));
+                if latest.0 != state {
+                    *latest = (state, now);
                 }
             }
             for change in self.directory.observe(listing, &BTreeSet::new(), now, self.clock) {
@@ -301,12 +300,12 @@ mod tests {
                     Change::Unusable(name, why) => (name, Some(EntryState::Unusable(why))),
                     Change::Removed(name) => (name, None),
                 };
-                prop_assert_eq!(listing.get(&name), state.as_ref(), "what is told of {} is what is there", &name);
-                prop_assert_ne!(self.reported.get(&name), state.as_ref(), "{} was told before", &name);
+                prop_assert_eq!(listing.get(&name), state.as_ref(), "{} is not in this state", &name);
+                prop_assert_ne!(self.reported.get(&name), state.as_ref(), "{} was reported before", &name);
                 let is_old = state.as_ref().is_some_and(|state| is_old(state, self.clock));
-                let since = self.seen.get(&name).map(|(_, since)| *since);
+                let since = self.latest.get(&name).map(|(_, since)| *since);
                 let is_settled = since.is_some_and(|since| now.duration_since(since) >= SETTLE_TIME);
-                prop_assert!(is_old || is_settled, "{} has not been left alone", name);
+                prop_assert!(is_old || is_settled, "{} has not settled", name);
                 match state {
                     Some(state) => self.reported.insert(name, state),
                     None => self.reported.remove(&name),

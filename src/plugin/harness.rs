@@ -25,7 +25,7 @@ use super::host::{GrantKind, grant_line};
 use super::instance::{Code, Instance, grant_of};
 use super::load::{CHECKED_NEEDS, Compiled, Load, Outcome, Rejection};
 use super::recorder::{self, RecordedDenial, Recorder};
-use super::scan::{Scan, scan};
+use super::scan::{BusyEntries, Scan, scan};
 use super::sealed::Hash;
 use crate::clock::schedule::{Tick, wall_clock};
 use crate::config::{Config, PluginConfig};
@@ -244,7 +244,7 @@ impl PluginHarness {
     ///
     /// When the directory cannot be read.
     pub async fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
-        let Scan { listing, unresponsive } = scan(directory.to_owned(), BusyFiles::default()).await?;
+        let Scan { listing, unresponsive } = scan(directory.to_owned(), BusyEntries::default()).await?;
         let entries = listing.into_iter().map(|(file, state)| {
             let plugins = match state {
                 EntryState::File(_) => self.plugins_of(&file),

@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use wasmtime::component::Component;
 
 use super::bindings::exports::gauged::plugin::collector::{About, Capability, Need};
-use super::blocking::{BlockingError, BusyFiles, Progress, run_blocking};
+use super::blocking::{BlockingError, BusyFiles, Progress, STALL, run_blocking};
 use super::cache::Cache;
 use super::compile::{CompilePermit, Compiler};
 use super::context::PluginContext;
@@ -259,7 +259,7 @@ impl Load {
         let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "its file system does not respond");
         let busy = self.busy.enter(&self.plugin.name).ok_or_else(timed_out)?;
         let path = self.path.clone();
-        let reading = run_blocking(move |progress| {
+        let reading = run_blocking(STALL, move |progress| {
             let _busy = busy;
             read(&path, progress)
         });

@@ -1,17 +1,26 @@
-//! A scan of the plugins directory: lists it and examines each entry, on other threads, so that a dead mount, or a link to
-//! one, costs the entries that hang and nothing else.
+//! One scan of the plugins directory: lists it and examines each entry, on other threads. Entries on a dead mount, or with a
+//! link to one, are reported as unresponsive; the others are examined all the same.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::blocking::{BlockingError, BusyFiles, Progress, run_blocking};
+use super::blocking::{BlockingError, BusyFiles, Progress, STALL, run_blocking};
 use super::directory::{EntryState, Listing, Stamp};
 
-/// Stands for the directory itself among the files that threads work on: no file has this name.
-const DIRECTORY: &str = "";
+/// How long a scan waits for an entry once another did not respond: `MAX_HUNG` of them take less than the 30 s of `--once`.
+const NEXT_STALL: Duration = Duration::from_millis(500);
+
+/// The directory and the entries that threads of scans are working on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct BusyEntries {
+    /// Has an entry while a thread lists the directory. Not in the other set, whose limit must not stop the listing.
+    directory: BusyFiles,
+    entries: BusyFiles,
+}
 
 /// The result of a scan.
 #[derive(Debug, Default)]
@@ -22,11 +31,11 @@ pub(super) struct Scan {
     pub(super) unresponsive: BTreeSet<String>,
 }
 
-/// The entries that a scan has dealt with, shared with its thread.
+/// The entries that a thread has examined, shared with it.
 #[derive(Debug, Default)]
 struct Examined {
     scan: Scan,
-    /// How many entries of the thread's list are done: the next one is the one that hangs.
+    /// How many entries of the thread's list are done: it is at the next one.
     done: usize,
 }
 
@@ -35,43 +44,44 @@ struct Examined {
 /// # Errors
 ///
 /// When the directory cannot be read, or does not respond (`TimedOut`).
-pub(super) async fn scan(directory: PathBuf, busy: BusyFiles) -> io::Result<Scan> {
-    let mut left: VecDeque<String> = list_names(directory.clone(), &busy).await?.into();
-    let mut found = Scan::default();
-    while !left.is_empty() {
-        let names: Vec<String> = left.iter().cloned().collect();
+pub(super) async fn scan(directory: PathBuf, busy: BusyEntries) -> io::Result<Scan> {
+    let mut remaining: VecDeque<String> = list_names(directory.clone(), &busy.directory).await?.into();
+    let (mut all, mut stall) = (Scan::default(), STALL);
+    while !remaining.is_empty() {
+        let names: Vec<String> = remaining.iter().cloned().collect();
         let examined: Arc<Mutex<Examined>> = Arc::default();
-        let (path, busy, into) = (directory.clone(), busy.clone(), Arc::clone(&examined));
-        let ended = run_blocking(move |progress| examine(&path, &names, &busy, &into, progress)).await;
+        let (path, busy, results) = (directory.clone(), busy.entries.clone(), Arc::clone(&examined));
+        let ended = run_blocking(stall, move |progress| examine(&path, &names, &busy, &results, progress)).await;
         let Examined { scan, done } = std::mem::take(&mut *lock(&examined));
-        found.listing.extend(scan.listing);
-        found.unresponsive.extend(scan.unresponsive);
+        all.listing.extend(scan.listing);
+        all.unresponsive.extend(scan.unresponsive);
         match ended {
             Ok(()) => break,
             Err(BlockingError::Stalled) => {
-                left.drain(..done);
-                found.unresponsive.extend(left.pop_front());
+                remaining.drain(..done);
+                all.unresponsive.extend(remaining.pop_front());
+                stall = NEXT_STALL;
             }
             Err(BlockingError::Panicked(why)) => return Err(io::Error::other(why)),
         }
     }
-    Ok(found)
+    Ok(all)
 }
 
 fn lock(examined: &Mutex<Examined>) -> MutexGuard<'_, Examined> {
     examined.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The names of the `*.wasm` files. Hidden files are other programs' temporary ones.
+/// The names of the `*.wasm` files. Hidden files are temporary files of other programs.
 async fn list_names(directory: PathBuf, busy: &BusyFiles) -> io::Result<Vec<String>> {
     let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "its file system does not respond");
-    let busy = busy.enter(DIRECTORY).ok_or_else(timed_out)?;
-    let listed = run_blocking(move |progress| {
+    let busy = busy.enter("").ok_or_else(timed_out)?;
+    let listed = run_blocking(STALL, move |progress| {
         let _busy = busy;
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(&directory)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".wasm") && !name.starts_with('.') {
+            if Path::new(&name).extension().is_some_and(|extension| extension == "wasm") && !name.starts_with('.') {
                 names.insert(name);
             }
             progress.advance();
@@ -85,16 +95,20 @@ async fn list_names(directory: PathBuf, busy: &BusyFiles) -> io::Result<Vec<Stri
     }
 }
 
-/// Examines entries one after the other, until the scan gives up waiting. Entries that an earlier thread hangs in do not
-/// respond.
-fn examine(directory: &Path, names: &[String], busy: &BusyFiles, into: &Mutex<Examined>, progress: &Progress) {
+/// Examines entries one after the other, until the scan stops waiting. An entry that an earlier thread hangs in is
+/// unresponsive.
+fn examine(directory: &Path, names: &[String], busy: &BusyFiles, results: &Mutex<Examined>, progress: &Progress) {
     for name in names {
+        // The scan goes on with another thread, which must find the entry free.
+        if progress.is_abandoned() {
+            return;
+        }
         let entered = busy.enter(name);
         let state = entered.as_ref().map(|_| entry_state(&directory.join(name)));
         if progress.is_abandoned() {
             return;
         }
-        let mut examined = lock(into);
+        let mut examined = lock(results);
         match state {
             Some(Some(state)) => {
                 examined.scan.listing.insert(name.clone(), state);
@@ -110,7 +124,7 @@ fn examine(directory: &Path, names: &[String], busy: &BusyFiles, into: &Mutex<Ex
     }
 }
 
-/// The state of an entry. None when it went away since the directory was read.
+/// The state of an entry. None when it was removed since the directory was read.
 fn entry_state(path: &Path) -> Option<EntryState> {
     Some(match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => EntryState::File(Stamp::new(&metadata)),
@@ -141,28 +155,32 @@ mod tests {
         symlink("a.wasm", path("link.wasm")).expect("linked");
         symlink("nowhere", path("lost.wasm")).expect("linked");
         let Scan { listing, unresponsive } =
-            scan(directory.path().to_owned(), BusyFiles::default()).await.expect("readable");
+            scan(directory.path().to_owned(), BusyEntries::default()).await.expect("readable");
         assert_eq!(listing.keys().collect::<Vec<_>>(), ["a.wasm", "d.wasm", "link.wasm", "lost.wasm"]);
         assert!(unresponsive.is_empty());
         assert_eq!(listing["a.wasm"], listing["link.wasm"]);
         assert!(matches!(&listing["d.wasm"], EntryState::Unusable(why) if why.starts_with("is a directory")));
         assert!(matches!(&listing["lost.wasm"], EntryState::Unusable(why) if why.starts_with("is a link to nothing")));
-        assert!(scan(path("none"), BusyFiles::default()).await.is_err());
+        assert!(scan(path("none"), BusyEntries::default()).await.is_err());
     }
 
     #[tokio::test]
-    async fn an_entry_that_hangs_costs_only_itself() {
+    async fn hung_entry_is_unresponsive_and_others_are_listed() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         for name in ["a.wasm", "b.wasm", "c.wasm"] {
             fs::write(directory.path().join(name), "x").expect("written");
         }
-        let busy = BusyFiles::default();
-        let hanging = busy.enter("b.wasm").expect("nobody works on it");
-        let found = scan(directory.path().to_owned(), busy.clone()).await.expect("readable");
-        assert_eq!(found.listing.keys().collect::<Vec<_>>(), ["a.wasm", "c.wasm"]);
-        assert_eq!(found.unresponsive.iter().collect::<Vec<_>>(), ["b.wasm"]);
+        let busy = BusyEntries::default();
+        let hanging = busy.entries.enter("b.wasm").expect("no thread works on it");
+        let scanned = scan(directory.path().to_owned(), busy.clone()).await.expect("readable");
+        assert_eq!(scanned.listing.keys().collect::<Vec<_>>(), ["a.wasm", "c.wasm"]);
+        assert_eq!(scanned.unresponsive.iter().collect::<Vec<_>>(), ["b.wasm"]);
         drop(hanging);
-        let found = scan(directory.path().to_owned(), busy).await.expect("readable");
-        assert_eq!((found.listing.len(), found.unresponsive.len()), (3, 0));
+        let scanned = scan(directory.path().to_owned(), busy.clone()).await.expect("readable");
+        assert_eq!((scanned.listing.len(), scanned.unresponsive.len()), (3, 0));
+
+        let _hanging: Vec<_> = (0..1000).map_while(|number| busy.entries.enter(&number.to_string())).collect();
+        let scanned = scan(directory.path().to_owned(), busy).await.expect("the directory is listed all the same");
+        assert_eq!((scanned.listing.len(), scanned.unresponsive.len()), (0, 3));
     }
 }

@@ -1,124 +1,80 @@
-//! The supervisor of one plugin, which lasts as long as its file: the version that serves, its instance, its failures and
-//! its counters. It decides; its owner does the waiting.
+//! The supervisor of one plugin: the version that serves, its instance, failures and counters. It lasts as long as the
+//! plugin's file. It decides; its owner runs the loads and calls, and does the waiting.
 
-use std::future::Future;
+mod state;
+mod call;
+mod file_status;
+mod statistics;
+
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+pub(super) use self::call::{Call, CallResult};
+use self::file_status::{FileStatus, read_remedy};
+use self::state::State;
+use self::statistics::Statistics;
 use super::backoff::Backoff;
 use super::context::PluginContext;
-use super::fault::{Counts, Disabled, DisabledCause, Failure, Fault, FaultKind};
+use super::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 use super::instance::Instance;
-use super::load::{Outcome, Rejection, RetryPolicy, Trial, Version};
+use super::load::{Outcome, Rejection, Trial, Version};
 use super::report::{Report, ReportKind};
 use super::result::Collected;
 use super::sealed::Hash;
 use crate::clock::schedule::Tick;
 use crate::sample::{Labels, Module, Sample, Text, Value};
 
-/// One plugin's place.
+/// The supervisor of one plugin.
 pub(super) struct Supervisor {
     pub(super) plugin: PluginContext,
     /// The name of its file in the plugins directory.
     pub(super) file: String,
-    /// Of what the agent tells of it.
+    /// The labels of the agent's metrics about it.
     labels: Labels,
     loading: Loading,
-    /// The content that was rejected last.
-    rejected: Option<Rejected>,
-    /// Why the file could not be read at the last attempt.
-    read_error: Option<String>,
-    /// When to load the rejected content again, if the cause may pass.
-    reload: Backoff,
+    /// The problems of its file.
+    status: FileStatus,
 
+    /// The version that serves; none until a file passed its trial.
     serving: Option<Arc<Version>>,
-    /// Which of the versions that have served here it is.
+    /// How many versions have served: the number of this one.
     generation: u64,
-    /// Its instance, while that is not away on a call.
+    /// The instance between two calls. A call takes it, and returns it unless it failed.
     idle: Option<Box<Instance>>,
+    /// Whether a call of this version is under way.
     is_in_flight: bool,
-    /// Whether it was never called: then it is due at the next tick, whatever its interval.
+    /// Whether this version was never called: then it is due at the next tick, whatever its interval.
     was_never_called: bool,
     condition: Condition,
     /// When a version that failed is called again.
     restart: Backoff,
 
+    /// The result that goes with the next sample.
     pending: Option<Collected>,
-    /// The modules of its last result, which nobody after it may have: at ticks without one neither.
+    /// The modules of the last result. Plugins that sort later may not have them, even at ticks without a result.
     pub(super) reserved_modules: Vec<Text>,
     reported: Reported,
-    /// How long the last call took, and the longest one of this version; none before the first.
-    duration: Option<Duration>,
-    longest: Duration,
+    statistics: Statistics,
     memory_bytes: usize,
-    faults: Counts,
-    skipped: u64,
-    late: u64,
-    dropped: u64,
 }
 
-/// What was reported of the version that serves, and is not reported again.
+/// The problems of the serving version that were reported, and are not reported again.
 #[derive(Debug, Default)]
 struct Reported {
-    /// That another collector has a module of its.
+    /// Another collector has the same module.
     conflict: bool,
-    /// That something of what it returns is not usable.
+    /// Metrics were dropped.
     loss: bool,
-}
-
-/// A content that was rejected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Rejected {
-    hash: Hash,
-    version: Option<String>,
-    reason: String,
-    remedy: String,
-    disabled: Option<DisabledCause>,
-    retry: RetryPolicy,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loading {
     No,
     Yes,
-    /// And the file has changed since it was read.
+    /// A load is under way, and the file has changed since.
     Again,
-}
-
-/// The state of a plugin, as `plugin_state` has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// The file is being loaded for the first time.
-    Loading,
-    /// The last call, or the trial, succeeded.
-    Up,
-    /// What it measures is not there.
-    Unavailable,
-    /// The last call ended in a fault; it is called again after a pause.
-    Failed,
-    /// It cannot work on this host, or is not called until its file changes.
-    Disabled,
-    /// The file was rejected, and no version serves.
-    Rejected,
-    /// It needs a table in the configuration, and has none.
-    Idle,
-}
-
-impl State {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Loading => "loading",
-            Self::Up => "up",
-            Self::Unavailable => "unavailable",
-            Self::Failed => "failed",
-            Self::Disabled => "disabled",
-            Self::Rejected => "rejected",
-            Self::Idle => "idle",
-        }
-    }
 }
 
 /// The outcome of the last call.
@@ -126,31 +82,10 @@ impl State {
 enum Condition {
     Up,
     Down,
-    /// What it measures is not there; why, and whether that was logged.
+    /// The service or device that it measures is not there: the reason, and whether it was logged.
     Unavailable(String, bool),
     /// It is not called until its file changes.
     Disabled,
-}
-
-/// A call that is under way.
-pub(super) type Call = Pin<Box<dyn Future<Output = CallResult> + Send>>;
-
-/// What a call brought idle.
-pub(super) struct CallResult {
-    /// The version that was called, unless its call panicked.
-    version: Option<Arc<Version>>,
-    instance: Option<Box<Instance>>,
-    result: Result<Collected, Failure>,
-    took: Duration,
-}
-
-impl CallResult {
-    /// A call whose task panicked.
-    pub(super) fn panicked() -> Self {
-        let message = "the agent panicked while serving it; report this".to_owned();
-        let fault = Failure::Fault(Fault { kind: FaultKind::Panic, message });
-        Self { version: None, instance: None, result: Err(fault), took: Duration::ZERO }
-    }
 }
 
 impl Supervisor {
@@ -160,9 +95,7 @@ impl Supervisor {
             plugin,
             file,
             loading: Loading::No,
-            rejected: None,
-            read_error: None,
-            reload: Backoff::default(),
+            status: FileStatus::default(),
             serving: None,
             generation: 0,
             idle: None,
@@ -173,43 +106,42 @@ impl Supervisor {
             pending: None,
             reserved_modules: Vec::new(),
             reported: Reported::default(),
-            duration: None,
-            longest: Duration::ZERO,
+            statistics: Statistics::default(),
             memory_bytes: 0,
-            faults: Counts::default(),
-            skipped: 0,
-            late: 0,
-            dropped: 0,
         }
     }
 
-    /// Takes note that the file is new or has changed. Answers whether to load it now: a load that is under way is let
-    /// finish first.
+    /// Records that the file is new or has changed. Returns whether to load it now; otherwise it is loaded after the load that
+    /// is under way.
     pub(super) fn file_changed(&mut self) -> bool {
-        self.reload.at = None;
+        self.status.cancel_reload();
         let now = self.loading == Loading::No;
         self.loading = if now { Loading::Yes } else { Loading::Again };
         now
     }
 
-    /// When to look at the file again, because it was rejected for something that may have passed then.
+    /// When to load the rejected file again, because the cause may have passed by then.
     pub(super) fn reload_at(&self) -> Option<Instant> {
-        self.reload.at.filter(|_| self.loading == Loading::No)
+        self.status.reload_at().filter(|_| self.loading == Loading::No)
     }
 
-    /// Answers whether to look at the file again now.
+    /// Whether the rejected file is to be loaded again now. Clears that.
     pub(super) fn take_due_reload(&mut self, now: Instant) -> bool {
         let is_due = self.reload_at().is_some_and(|at| at <= now);
         if is_due {
-            self.reload.at = None;
+            self.status.cancel_reload();
         }
         is_due
     }
 
-    /// The contents that are not to be loaded again: the one that serves, and the one that was rejected for good.
+    /// The contents that are not loaded again: the one that serves, and the one that was rejected for good.
     pub(super) fn known_hashes(&self) -> [Option<Hash>; 2] {
-        let rejected = self.rejected.as_ref().filter(|rejected| rejected.retry == RetryPolicy::Never);
-        [self.serving.as_ref().map(|version| version.hash), rejected.map(|rejected| rejected.hash)]
+        [self.serving.as_ref().map(|version| version.hash), self.status.final_hash()]
+    }
+
+    /// Whether a version serves, in whatever condition.
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.is_some()
     }
 
     /// Whether the last call succeeded.
@@ -227,20 +159,14 @@ impl Supervisor {
         let again = std::mem::replace(&mut self.loading, Loading::No) == Loading::Again;
         let path = directory.join(&self.file);
         if !matches!(outcome, Outcome::Unreadable(_)) {
-            self.read_error = None;
+            self.status.set_readable();
         }
         let report = match outcome {
-            Outcome::AlreadyKnown(hash) => match self.rejected.take_if(|rejected| rejected.hash != hash) {
-                // The content that serves is back in its place.
-                Some(_) => {
-                    self.reload = Backoff::default();
-                    None
-                }
-                None => self.rejection_report(&path),
-            },
+            Outcome::AlreadyKnown(hash) if self.status.set_known(hash) => self.rejection_report(&path),
+            Outcome::AlreadyKnown(_) => None,
             Outcome::Unreadable(error) => self.handle_read_error(&error, &path),
             Outcome::Rejected(hash, rejection) => self.reject(hash, rejection, &path, now),
-            // A new version replaces one that is up only when it measures, and any other only when it does not fail.
+            // A version that is up is replaced only by one that measures, any other by one that does not fail.
             Outcome::Ready(version, Trial::Failed(fault)) if self.serving.is_some() => {
                 let rejection = Rejection::from(Failure::Fault(fault)).with_version(&version.name);
                 self.reject(version.hash, rejection, &path, now)
@@ -262,74 +188,51 @@ impl Supervisor {
 
     /// Reports once for each reason that the file cannot be read.
     fn handle_read_error(&mut self, error: &io::Error, path: &Path) -> Option<(ReportKind, Report)> {
-        let reason = error.to_string();
-        if self.read_error.as_ref() == Some(&reason) {
+        if !self.status.set_read_error(error) {
             return None;
         }
-        let remedy = match error.kind() {
-            // The next scan finds out what happened to it.
-            io::ErrorKind::NotFound => "none, if it was removed",
-            io::ErrorKind::PermissionDenied => "allow the agent to read it",
-            io::ErrorKind::TimedOut => "check the file system; the file is read again every 30 s",
-            _ => "check the disk or the mount; the file is read again every 30 s",
-        };
+        // The next scan finds out whether the file was removed.
         if error.kind() != io::ErrorKind::NotFound {
-            self.faults.add(FaultKind::Load);
+            self.statistics.add_fault(FaultKind::Load);
         }
-        let report = self.report(path, None, None, format!("cannot be read: {reason}"), remedy.to_owned());
-        self.read_error = Some(reason);
-        Some((ReportKind::Rejected, report))
+        let report = Report { reason: format!("cannot be read: {error}"), ..self.report(path) };
+        Some((ReportKind::Rejected, Report { remedy: read_remedy(error).to_owned(), ..report }))
     }
 
     fn reject(&mut self, hash: Hash, rejection: Rejection, path: &Path, now: Instant) -> Option<(ReportKind, Report)> {
-        let Rejection { version, reason, remedy, is_fault, disabled, retry } = rejection;
-        if is_fault {
-            self.faults.add(FaultKind::Load);
+        if rejection.is_fault {
+            self.statistics.add_fault(FaultKind::Load);
         }
-        if self.rejected.as_ref().is_none_or(|rejected| rejected.hash != hash) {
-            self.reload = Backoff::default();
-        }
-        if retry == RetryPolicy::Backoff {
-            self.reload.record_failure(now);
-        }
-        let rejected = Some(Rejected { hash, version, reason, remedy, disabled, retry });
-        // A content that is tried again and again is reported once.
-        let is_known = retry == RetryPolicy::Backoff && self.rejected == rejected;
-        self.rejected = rejected;
-        if is_known { None } else { self.rejection_report(path) }
+        if self.status.set_rejected(hash, rejection, now) { self.rejection_report(path) } else { None }
     }
 
     fn rejection_report(&self, path: &Path) -> Option<(ReportKind, Report)> {
-        let Rejected { hash, version, reason, remedy, retry, .. } = self.rejected.as_ref()?;
-        let kind = match self.state() {
-            State::Idle => ReportKind::Idle,
-            State::Disabled => ReportKind::Disabled,
+        let rejected = self.status.rejected()?;
+        let kind = match self.rejected_state() {
+            State::Idle if !self.is_serving() => ReportKind::Idle,
+            State::Disabled if !self.is_serving() => ReportKind::Disabled,
             _ => ReportKind::Rejected,
         };
-        let retried = if *retry == RetryPolicy::Backoff { "; it is retried" } else { "" };
-        let remedy = format!("{remedy}{retried}");
-        Some((kind, self.report(path, version.clone(), Some(*hash), reason.clone(), remedy)))
+        let report = Report {
+            version: rejected.version.clone(),
+            hash: Some(rejected.hash.to_string()),
+            reason: rejected.reason.clone(),
+            remedy: rejected.full_remedy(),
+            ..self.report(path)
+        };
+        Some((kind, report))
     }
 
-    fn report(
-        &self,
-        path: &Path,
-        version: Option<String>,
-        hash: Option<Hash>,
-        reason: String,
-        remedy: String,
-    ) -> Report {
+    /// A report without a reason.
+    fn report(&self, path: &Path) -> Report {
         Report {
             plugin: Some(Arc::clone(&self.plugin.name)),
             file: path.display().to_string(),
-            version,
-            hash: hash.as_ref().map(ToString::to_string),
-            reason,
-            remedy,
-            consequence: match self.serving {
-                Some(_) => "the previous version continues",
-                None => "no version is running",
-            },
+            version: None,
+            hash: None,
+            reason: String::new(),
+            remedy: String::new(),
+            consequence: if self.is_serving() { "the previous version continues" } else { "no version is running" },
         }
     }
 
@@ -341,18 +244,16 @@ impl Supervisor {
                 tracing::info!(plugin, version = name, hash, previous = %previous, "plugin replaced");
             }
         }
-        self.rejected = None;
-        self.reload = Backoff::default();
+        self.status.clear();
         self.serving = Some(Arc::new(version));
         self.generation += 1;
-        // A call of the version before ends on that version, and its instance does not come idle.
+        // A call of the previous version that is under way does not return its instance here.
         self.idle = None;
         self.is_in_flight = false;
         self.was_never_called = true;
         self.restart = Backoff::default();
         self.reported = Reported::default();
-        self.duration = None;
-        self.longest = Duration::ZERO;
+        self.statistics.begin_version();
         match trial {
             Trial::Passed(instance) => {
                 self.keep_instance(Some(instance));
@@ -363,8 +264,8 @@ impl Supervisor {
         }
     }
 
-    /// Begins the call that a tick asks for: none when the plugin is not due, is put aside, rests after a fault, or is
-    /// still away, which is counted.
+    /// Begins the call for a tick. None when the plugin is not due, is disabled, pauses after a fault, or is still in flight;
+    /// the last is counted as skipped.
     pub(super) fn call(&mut self, tick: Tick, clock: Instant) -> Option<Call> {
         let version = Arc::clone(self.serving.as_ref()?);
         let is_due = self.was_never_called || tick.is_due(self.plugin.config.every);
@@ -372,7 +273,7 @@ impl Supervisor {
             return None;
         }
         if self.is_in_flight {
-            self.skipped += 1;
+            self.statistics.skipped += 1;
             return None;
         }
         let start = Instant::now();
@@ -400,21 +301,19 @@ impl Supervisor {
         }))
     }
 
-    /// Which version a call that is begun now is of.
+    /// The number of the version that serves.
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Takes what a call of a version brought idle. `is_late` says that the sample that it was made for has left without
-    /// it: then it goes with the next.
+    /// Handles the result of a call. `is_late` says that its sample has left without it: then it goes with the next one.
     pub(super) fn handle_result(&mut self, returned: CallResult, generation: u64, is_late: bool, now: Instant) {
         let CallResult { version, instance, result, took } = returned;
         if generation != self.generation {
             return self.handle_superseded(version, result, is_late);
         }
         self.is_in_flight = false;
-        self.duration = Some(took);
-        self.longest = self.longest.max(took);
+        self.statistics.add_call(took);
         match result {
             Ok(collected) => {
                 if let Condition::Unavailable(_, true) = self.condition {
@@ -433,8 +332,8 @@ impl Supervisor {
             Err(Failure::Disabled(Disabled { reason, remedy, .. })) => {
                 self.keep_instance(None);
                 self.reserved_modules.clear();
-                let (plugin, consequence) =
-                    (&*self.plugin.name, "not called until its file changes or the agent restarts");
+                let plugin = &*self.plugin.name;
+                let consequence = "not called until its file changes or the agent restarts";
                 tracing::warn!(plugin, reason, remedy, consequence, "plugin disabled");
                 self.condition = Condition::Disabled;
             }
@@ -442,13 +341,13 @@ impl Supervisor {
         }
     }
 
-    /// A call that outlasted its version: what it measured is good unless there is something newer, and its fault is one.
+    /// Handles the result of a call that outlasted its version. It is used unless there is a newer one; a fault counts.
     fn handle_superseded(&mut self, version: Option<Arc<Version>>, result: Result<Collected, Failure>, is_late: bool) {
         match result {
             Ok(collected) if self.pending.is_none() => self.store_result(collected, is_late),
-            Ok(collected) => self.dropped += collected.size(),
+            Ok(collected) => self.statistics.dropped += collected.size(),
             Err(Failure::Fault(fault)) => {
-                self.faults.add(fault.kind);
+                self.statistics.add_fault(fault.kind);
                 let version = version.map(|version| version.name.to_string());
                 let (plugin, reason) = (&*self.plugin.name, &fault.message);
                 tracing::warn!(plugin, version, fault = fault.kind.name(), reason, "replaced plugin version failed");
@@ -466,22 +365,22 @@ impl Supervisor {
         tracing::warn!(plugin, version, hash, reason = loss, remedy, "metrics dropped");
     }
 
-    /// Version and hash of the version that serves, for the log.
+    /// The version and hash that serve, for the log.
     fn version_fields(&self) -> (Option<&str>, Option<&str>) {
         let serving = self.serving.as_ref();
         (serving.map(|version| &*version.name), serving.map(|version| &*version.digits))
     }
 
-    /// Keeps a result for the next sample, in place of an older one that came too late for its own.
+    /// Keeps a result for the next sample, in place of an older one that is late.
     fn store_result(&mut self, collected: Collected, is_late: bool) {
-        self.late += u64::from(is_late);
-        self.dropped += collected.dropped;
+        self.statistics.late += u64::from(is_late);
+        self.statistics.dropped += collected.dropped;
         let names = || collected.modules.iter().map(|module| &module.name);
         if !self.reserved_modules.iter().eq(names()) {
             self.reserved_modules = names().cloned().collect();
         }
         if let Some(older) = self.pending.replace(collected) {
-            self.dropped += older.size() - older.dropped;
+            self.statistics.dropped += older.size() - older.dropped;
         }
     }
 
@@ -494,8 +393,8 @@ impl Supervisor {
         let is_logged = match &self.condition {
             Condition::Unavailable(known, true) if *known == why => true,
             _ if self.plugin.log.take() => {
-                let (plugin, remedy) =
-                    (&*self.plugin.name, "start what it measures; it is called again at its next tick");
+                let plugin = &*self.plugin.name;
+                let remedy = "start what it measures; it is called again at its next tick";
                 tracing::warn!(plugin, reason = why, remedy, "plugin unavailable");
                 true
             }
@@ -506,7 +405,7 @@ impl Supervisor {
 
     fn handle_fault(&mut self, fault: &Fault, now: Instant) {
         self.keep_instance(None);
-        self.faults.add(fault.kind);
+        self.statistics.add_fault(fault.kind);
         self.condition = Condition::Down;
         let pause = humantime::format_duration(self.restart.record_failure(now)).to_string();
         let (plugin, (version, hash)) = (&*self.plugin.name, self.version_fields());
@@ -514,19 +413,20 @@ impl Supervisor {
         tracing::warn!(plugin, version, hash, fault = kind, reason, restart_after = pause, "plugin failed");
     }
 
+    /// The modules for the next sample.
     pub(super) fn pending(&self) -> &[Module] {
         self.pending.as_ref().map_or(&[], |collected| &collected.modules)
     }
 
-    /// Moves what has pending into a sample, but for the modules that are there already, by their permits.
-    pub(super) fn deliver(&mut self, sample: &mut Sample, is_there: impl Fn(usize) -> bool) {
+    /// Moves the pending modules into a sample, and drops those whose index is a conflict with another collector.
+    pub(super) fn deliver(&mut self, sample: &mut Sample, is_conflict: impl Fn(usize) -> bool) {
         let Some(collected) = self.pending.take() else { return };
-        for (at, module) in collected.modules.into_iter().enumerate() {
-            if !is_there(at) {
+        for (index, module) in collected.modules.into_iter().enumerate() {
+            if !is_conflict(index) {
                 sample.modules.push(module);
                 continue;
             }
-            self.dropped += module.len() as u64;
+            self.statistics.dropped += module.len() as u64;
             if !self.reported.conflict {
                 self.reported.conflict = true;
                 let (plugin, (version, hash)) = (&*self.plugin.name, self.version_fields());
@@ -537,16 +437,19 @@ impl Supervisor {
         }
     }
 
-    /// The state of the plugin.
-    pub(super) fn state(&self) -> State {
-        let is_optional = |cause: DisabledCause| cause == DisabledCause::Unsupported || !self.plugin.is_configured;
+    /// The state of the plugin when its file was rejected and no version serves.
+    fn rejected_state(&self) -> State {
+        match self.status.disabled_cause() {
+            Some(DisabledCause::Unsupported) => State::Disabled,
+            Some(_) if !self.plugin.is_configured => State::Idle,
+            _ => State::Rejected,
+        }
+    }
+
+    fn state(&self) -> State {
         match (&self.serving, &self.condition) {
             (None, _) if self.loading != Loading::No => State::Loading,
-            (None, _) => match self.rejected.as_ref().and_then(|rejected| rejected.disabled) {
-                Some(DisabledCause::Unsupported) => State::Disabled,
-                Some(cause) if is_optional(cause) => State::Idle,
-                _ => State::Rejected,
-            },
+            (None, _) => self.rejected_state(),
             (Some(_), Condition::Up) => State::Up,
             (Some(_), Condition::Down) => State::Failed,
             (Some(_), Condition::Unavailable(..)) => State::Unavailable,
@@ -554,21 +457,21 @@ impl Supervisor {
         }
     }
 
-    /// Whether the configuration asks for it and no version of it serves. A host that has nothing for it to measure is no
-    /// reason to complain.
+    /// Whether the plugin has a table in the configuration and serves no version, other than for lack of anything to measure
+    /// on this host.
     pub(super) fn is_missing(&self) -> bool {
         self.plugin.is_configured && self.serving.is_none() && self.state() != State::Disabled
     }
 
-    /// Whether it has metrics of its own in the module `agent` however many plugins there are: files that never were
-    /// plugins must not swell each sample.
+    /// Whether the plugin has a table or has ever served: then it has metrics in the module `agent` however many plugins there
+    /// are. Files that never were plugins must not swell each sample.
     pub(super) fn is_established(&self) -> bool {
         self.plugin.is_configured || self.generation > 0
     }
 
-    /// Whether the file that is there now was rejected.
+    /// Whether the current file was rejected or cannot be read.
     pub(super) fn has_rejected_file(&self) -> bool {
-        self.rejected.is_some() && !matches!(self.state(), State::Idle | State::Disabled)
+        self.status.is_bad() && (self.is_serving() || self.rejected_state() == State::Rejected)
     }
 
     /// Appends the agent's metrics about the plugin.
@@ -582,21 +485,13 @@ impl Supervisor {
             agent.push_labelled("plugin_hash", labels, Value::Text(version.digits.clone()));
             agent.push_labelled("plugin_memory_bytes", labels, self.memory_bytes as u64);
         }
-        if let Some(duration) = self.duration {
-            agent.push_labelled("plugin_duration_seconds", labels, duration.as_secs_f64());
-            agent.push_labelled("plugin_duration_max_seconds", labels, self.longest.as_secs_f64());
-        }
-        agent.push_labelled("plugin_skipped_total", labels, self.skipped);
-        agent.push_labelled("plugin_late_total", labels, self.late);
-        agent.push_labelled("plugin_dropped_metrics_total", labels, self.dropped);
+        self.statistics.append_durations(labels, agent);
+        self.statistics.append_counters(labels, agent);
         agent.push_labelled("plugin_stuck_operations", labels, self.plugin.permits.stuck() as u64);
         let lost = self.plugin.log.dropped_total();
         if lost > 0 {
             agent.push_labelled("plugin_dropped_messages_total", labels, lost);
         }
-        for (kind, count) in self.faults.nonzero() {
-            let labels = [("plugin", &*self.plugin.name), ("kind", kind.name())].into();
-            agent.push_labelled("plugin_faults_total", &labels, count);
-        }
+        self.statistics.append_faults(&self.plugin.name, agent);
     }
 }

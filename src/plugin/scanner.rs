@@ -1,0 +1,184 @@
+//! The plugins directory over time: scans it on hints and every 30 s, returns the changes that have settled, and reports
+//! when the directory or its entries cannot be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::task::JoinHandle;
+
+use super::directory::{Change, Directory, Listing};
+use super::scan::{BusyEntries, Scan, scan};
+use crate::config::PluginConfig;
+
+/// How often the directory is scanned without a hint: notifications may be lost.
+const RESCAN: Duration = Duration::from_secs(30);
+
+/// How many file names a log line has.
+const LOGGED_NAMES: usize = 5;
+
+/// Scans the plugins directory.
+pub(super) struct Scanner {
+    /// None where the directory was refused: then nothing is scanned.
+    path: Option<PathBuf>,
+    directory: Directory,
+    /// Whether a scan has ever succeeded.
+    has_listed: bool,
+    /// The error of the last scan.
+    error: Option<ScanError>,
+    task: Option<JoinHandle<io::Result<Scan>>>,
+    /// When a scan is due because of a hint, or because a change settles.
+    scan_at: Option<Instant>,
+    /// When a scan is due at the latest.
+    rescan_at: Instant,
+    /// The directory and the entries that threads are working on.
+    busy: BusyEntries,
+    /// The entries that did not respond to the last scan.
+    unresponsive: BTreeSet<String>,
+}
+
+struct ScanError {
+    reason: String,
+    /// Whether the file system of the directory does not respond.
+    is_timeout: bool,
+}
+
+impl Scanner {
+    pub(super) fn new(path: Option<PathBuf>) -> Self {
+        let now = Instant::now();
+        Self {
+            scan_at: path.is_some().then_some(now),
+            path,
+            directory: Directory::default(),
+            has_listed: false,
+            error: None,
+            task: None,
+            rescan_at: now + RESCAN,
+            busy: BusyEntries::default(),
+            unresponsive: BTreeSet::new(),
+        }
+    }
+
+    /// The directory; empty where there is none.
+    pub(super) fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// Scans as soon as possible.
+    pub(super) fn rescan(&mut self) {
+        self.scan_at = self.path.is_some().then(Instant::now);
+    }
+
+    /// Reports the file again at the next scan, as if it had changed.
+    pub(super) fn forget(&mut self, file: &str) {
+        self.directory.forget(file);
+    }
+
+    /// Whether no scan is due or under way, but for the periodic one.
+    pub(super) fn is_settled(&self) -> bool {
+        self.scan_at.is_none() && self.task.is_none()
+    }
+
+    /// When the next scan is due. None during a scan.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        let due_at = self.scan_at.map_or(self.rescan_at, |at| at.min(self.rescan_at));
+        (self.task.is_none() && self.path.is_some()).then_some(due_at)
+    }
+
+    pub(super) fn start(&mut self) {
+        let Some(path) = self.path.clone() else { return };
+        self.scan_at = None;
+        self.rescan_at = Instant::now() + RESCAN;
+        self.task = Some(tokio::spawn(scan(path, self.busy.clone())));
+    }
+
+    /// Waits for the scan that is under way; for ever when there is none. Cancellation safe.
+    pub(super) async fn scanned(&mut self) -> io::Result<Scan> {
+        match &mut self.task {
+            Some(task) => task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends a scan. Returns the changes that have settled.
+    pub(super) fn finish(
+        &mut self,
+        scanned: io::Result<Scan>,
+        config: &BTreeMap<String, Arc<PluginConfig>>,
+    ) -> Vec<Change> {
+        self.task = None;
+        let Scan { listing, unresponsive } = match scanned {
+            Ok(scan) => scan,
+            Err(error) => {
+                self.report_error(&error);
+                return Vec::new();
+            }
+        };
+        if self.error.take().is_some() {
+            tracing::info!(directory = %self.path().display(), "plugins directory readable again");
+        }
+        self.report_unresponsive(unresponsive);
+        if !std::mem::replace(&mut self.has_listed, true) {
+            self.report_missing_files(&listing, config);
+        }
+        let changes = self.directory.observe(&listing, &self.unresponsive, Instant::now(), SystemTime::now());
+        if let Some(at) = self.directory.settles_at() {
+            self.scan_at = Some(self.scan_at.map_or(at, |earlier| earlier.min(at)));
+        }
+        changes
+    }
+
+    /// The entries that do not respond, or the error of the directory itself where it never responded.
+    pub(super) fn unresponsive(&self) -> impl Iterator<Item = &String> {
+        let error = self.error.iter().filter(|error| error.is_timeout && !self.has_listed);
+        self.unresponsive.iter().chain(error.map(|error| &error.reason))
+    }
+
+    /// Reports once for each reason that the directory cannot be read. The plugins go on with what was loaded.
+    fn report_error(&mut self, error: &io::Error) {
+        let (reason, is_timeout) = (error.to_string(), error.kind() == io::ErrorKind::TimedOut);
+        if self.error.as_ref().is_some_and(|known| known.reason == reason) {
+            return;
+        }
+        let remedy = match error.kind() {
+            io::ErrorKind::NotFound => "create it, or name another with --plugins",
+            io::ErrorKind::TimedOut => "check its mount; it is scanned again every 30 s",
+            _ => "allow the agent to read it, or name another with --plugins",
+        };
+        let directory = self.path().display().to_string();
+        tracing::warn!(directory, reason, remedy, "plugins directory not readable");
+        self.error = Some(ScanError { reason, is_timeout });
+    }
+
+    fn report_unresponsive(&mut self, unresponsive: BTreeSet<String>) {
+        let directory = self.path().display().to_string();
+        let summary = |names: Vec<&String>| {
+            let shown: Vec<&str> = names.iter().take(LOGGED_NAMES).map(|name| name.as_str()).collect();
+            (names.len(), shown.join(", "))
+        };
+        let (count, files) = summary(unresponsive.difference(&self.unresponsive).collect());
+        if count > 0 {
+            let remedy = "check the mount that the file or its link leads to; the others are loaded";
+            tracing::warn!(directory, count, files, remedy, "plugin files do not respond");
+        }
+        let (count, files) = summary(self.unresponsive.difference(&unresponsive).collect());
+        if count > 0 {
+            tracing::info!(directory, count, files, "plugin files respond again");
+        }
+        self.unresponsive = unresponsive;
+    }
+
+    /// Reports the plugins of the configuration whose file is missing.
+    fn report_missing_files(&self, listing: &Listing, config: &BTreeMap<String, Arc<PluginConfig>>) {
+        for (name, plugin) in config {
+            let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
+            if !listing.contains_key(&file) && !self.unresponsive.contains(&file) {
+                let file = self.path().join(file).display().to_string();
+                let remedy = format!("copy it there, or remove [plugins.{name}]");
+                tracing::warn!(plugin = name, file, remedy, "plugin file missing");
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The states of a plugin, as the metric `plugin_state` has them.
+
+/// The state of a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// The file is being loaded for the first time.
+    Loading,
+    /// The last call, or the trial, succeeded.
+    Up,
+    /// The service or device that it measures is not there.
+    Unavailable,
+    /// The last call ended in a fault; it is called again after a pause.
+    Failed,
+    /// It cannot work on this host, or is not called until its file changes.
+    Disabled,
+    /// The file was rejected or cannot be read, and no version serves.
+    Rejected,
+    /// It needs a table in the configuration and has none.
+    Idle,
+}
+
+impl State {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Up => "up",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+            Self::Rejected => "rejected",
+            Self::Idle => "idle",
+        }
+    }
+}
