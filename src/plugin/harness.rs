@@ -375,7 +375,7 @@ impl LoadedPlugin {
 
     /// The messages and denials since the last call of this.
     #[must_use]
-    pub fn seen(&self) -> Observations {
+    pub fn take_observations(&self) -> Observations {
         let recorder::Recording { messages, more, denials } = self.recorder.take();
         let denied = denials.into_iter().map(|denial| match denial {
             RecordedDenial::Missing(key, value) => DeniedAccess::Missing(Grant { key, value }),

@@ -56,7 +56,7 @@ fn required_lines(plugin: &LoadedPlugin, needs: &[Need]) -> Vec<String> {
     let mut grants: Vec<Grant> = Vec::new();
     let is_not_default = |need: &&Need| matches!(need.granted, Granted::No | Granted::ByConfiguration);
     grants.extend(needs.iter().filter(is_not_default).map(|need| need.grant.clone()));
-    grants.extend(plugin.seen().denied.into_iter().filter_map(|denial| match denial {
+    grants.extend(plugin.take_observations().denied.into_iter().filter_map(|denial| match denial {
         DeniedAccess::Missing(grant) => Some(grant),
         DeniedAccess::Final(_) => None,
     }));

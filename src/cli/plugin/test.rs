@@ -76,7 +76,7 @@ impl TestRuns {
             Ok(needs) => results.needs = needs,
             Err(failure) => results.failures.push((0, failure)),
         }
-        results.record(0, plugin.seen());
+        results.record(0, plugin.take_observations());
         // A plugin that fails to start is not run, unless it is only unavailable.
         let is_usable = results.failures.iter().all(|(_, failure)| matches!(failure, Failure::Unavailable(_)));
         let runs = if is_usable { runs } else { 0 };
@@ -90,7 +90,7 @@ impl TestRuns {
             is_new_instance |= is_first;
             results.took.push(took);
             results.memory_bytes = results.memory_bytes.max(memory_bytes);
-            results.record(run, plugin.seen());
+            results.record(run, plugin.take_observations());
             match result {
                 Ok(usable) => {
                     rules.check_run(run, &usable, std::mem::take(&mut is_new_instance));
