@@ -108,6 +108,7 @@ impl MakeWriter<'_> for Lines {
 }
 
 /// Whether standard error is the journal's: systemd names its device and inode in `$JOURNAL_STREAM` (systemd.exec(5)).
+#[expect(clippy::disallowed_methods, reason = "the variable describes a stream and overrides no key")]
 fn is_journal() -> bool {
     let Ok(stat) = rustix::fs::fstat(io::stderr()) else { return false };
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", stat.st_dev, stat.st_ino))

@@ -42,7 +42,7 @@ fn run<W>(
     check: Duration,
     mut start: impl FnMut(&Path, mpsc::SyncSender<()>, Arc<AtomicBool>) -> notify::Result<W>,
 ) {
-    let (events, notified) = mpsc::sync_channel(1);
+    let (events, notifications) = mpsc::sync_channel(1);
     let is_gone = Arc::new(AtomicBool::new(false));
     let mut watched: Option<(Identity, W)> = None;
     let mut has_reported = false;
@@ -53,7 +53,7 @@ fn run<W>(
         if is_stale || found != watched.as_ref().map(|(identity, _)| *identity) {
             // Another directory is at the path than the one that is watched, possibly with the same inode number.
             watched = found.and_then(|found| match start(directory, events.clone(), Arc::clone(&is_gone)) {
-                Ok(watcher) => Some((found, watcher)),
+                Ok(started) => Some((found, started)),
                 Err(error) => {
                     if !std::mem::replace(&mut has_reported, true) {
                         tracing::warn!(
@@ -79,9 +79,9 @@ fn run<W>(
         if (is_news && send(hints).is_err()) || hints.is_closed() {
             return;
         }
-        if notified.recv_timeout(if watched.is_some() { check } else { RETRY }).is_ok() {
+        if notifications.recv_timeout(if watched.is_some() { check } else { RETRY }).is_ok() {
             let until = Instant::now() + GATHER;
-            while notified.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
+            while notifications.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
         }
     }
 }

@@ -87,7 +87,7 @@ fn is_working_directory(parent: &Path) -> bool {
 /// not the agent.
 fn check_private(path: &Path, remedy: &'static str) -> Result<(), Refusal> {
     let refusal = |reason, is_present| Refusal { path: path.to_owned(), reason, remedy, is_present };
-    let (sender, examined) = mpsc::channel();
+    let (sender, examined) = mpsc::sync_channel(1);
     let examine = {
         let path = path.to_owned();
         move || sender.send(examine(&path).map_err(|reason| (reason, exists(&path))))
