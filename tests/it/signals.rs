@@ -65,8 +65,8 @@ fn hangup_is_logged_with_the_remedy() {
 #[test]
 fn signals_during_the_start_are_logged() {
     // The configuration is read after the handlers are there; reading a file of a thousand tables takes a while.
-    let tables: String = (0..1000).map(|number| format!("[plugins.p{number}]\n")).collect();
-    let setup = Setup::with_config(&format!("interval = \"100ms\"\n{tables}"));
+    let tables: Vec<String> = (0..1000).map(|number| format!("[plugins.p{number}]\n")).collect();
+    let setup = Setup::with_config(&format!("interval = \"100ms\"\n{}", tables.concat()));
     let mut agent = setup.start(&[]);
     // The last handler.
     wait_handler(agent.pid(), Signal::XFSZ);
@@ -121,6 +121,21 @@ fn file_size_limit_is_reported_and_samples_go_on() {
     wait_until("another sample", || fs::read_to_string(&path).expect("text").ends_with("}\n"));
     let (status, _) = agent.terminate();
     assert!(status.success(), "{status}\n{}", agent.log());
+}
+
+#[test]
+fn file_size_limit_of_the_log_loses_only_log_lines() {
+    let setup = Setup::new();
+    let script = "ulimit -f 0 && exec \"$0\" --interval 100ms 2> log";
+    let mut agent = Agent::start(setup.command_of("sh".as_ref(), &["-c", script, env!("CARGO_BIN_EXE_gauged")]));
+    for (signal, _) in IGNORED {
+        agent.next();
+        agent.signal(signal);
+    }
+    agent.next();
+    let (status, _) = agent.terminate();
+    assert!(status.success(), "{status}");
+    assert_eq!(fs::read_to_string(setup.path("log")).expect("text"), "");
 }
 
 #[test]
