@@ -22,6 +22,7 @@ use rustix::process::geteuid;
 use self::duration::DEFAULT_INTERVAL;
 pub(crate) use self::duration::parse_interval;
 pub use self::location::Refusal;
+pub(crate) use self::location::examine;
 use self::log::{LogConfig, LogLevel};
 pub(crate) use self::overrides::PluginOverride;
 pub use self::plugin::PluginConfig;
@@ -50,6 +51,9 @@ pub struct Config {
     pub root: PathBuf,
     /// The directory whose `*.wasm` files are the plugins; none if the default one is refused.
     pub plugins_directory: Option<PathBuf>,
+    /// Whether the plugins directory is one of the working directory whose file system did not respond: it is examined
+    /// before it is read.
+    pub is_unexamined: bool,
     /// The directory for compiled plugins; none if there is no suitable default.
     pub cache: Option<PathBuf>,
     /// Level and format of the log.
@@ -110,14 +114,17 @@ impl Config {
         mut refusals: Vec<Refusal>,
     ) -> Self {
         let root = overrides.root.clone().unwrap_or_else(|| PathBuf::from("/"));
-        let plugins_directory =
-            overrides.plugins_directory.clone().or_else(|| location::find_plugins(file.as_deref(), &mut refusals));
+        let (plugins_directory, is_unexamined) = match &overrides.plugins_directory {
+            Some(named) => (Some(named.clone()), false),
+            None => location::find_plugins(file.as_deref(), &mut refusals),
+        };
         let hostname = overrides.hostname.clone().or(written.hostname);
         Self {
             interval: overrides.interval.or(written.interval).unwrap_or(DEFAULT_INTERVAL),
             hostname: hostname.map_or_else(|| HostnameSource::measured(&root), HostnameSource::Fixed),
             root,
             plugins_directory,
+            is_unexamined,
             cache: written.cache.or_else(|| location::cache_directory(variable, geteuid().is_root())),
             log: written.log,
             cpu_per_core: written.cpu_per_core,

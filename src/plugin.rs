@@ -132,7 +132,7 @@ impl Plugins {
             permits: Arc::new(Semaphore::new(CONCURRENT_LOADS)),
             clock: Instant::now(),
             capacity: Capacity::on_host(),
-            scanner: Scanner::new(config.plugins_directory.clone()),
+            scanner: Scanner::new(config.plugins_directory.clone(), config.is_unexamined),
             reading: BusyFiles::default(),
             rejected: PendingReports::new(ReportKind::Rejected),
             idle: PendingReports::new(ReportKind::Idle),

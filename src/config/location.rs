@@ -53,8 +53,13 @@ impl fmt::Display for Refusal {
 pub(super) fn find_file(refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
     let local = Path::new(LOCAL_FILE);
     if exists(local) {
-        match check_private(local, "name it with --config, or take the write permission of others away") {
-            Ok(()) => return Some(local.to_owned()),
+        let remedy = "name it with --config, or take the write permission of others away";
+        match check_private(local, remedy) {
+            Ok(Examination::Private) => return Some(local.to_owned()),
+            Ok(Examination::Unanswered) => {
+                let reason = "it cannot be examined: its file system does not respond".to_owned();
+                refusals.push(Refusal { path: local.to_owned(), reason, remedy, is_present: true });
+            }
             Err(refusal) => refusals.push(refusal),
         }
     }
@@ -66,15 +71,21 @@ fn exists(path: &Path) -> bool {
 }
 
 /// The plugins directory where nothing names one: beside the configuration file, otherwise in the working directory. None
-/// where that is refused.
-pub(super) fn find_plugins(file: Option<&Path>, refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
+/// where that is refused. Returns whether it has yet to be examined, too: a dead mount may come back.
+pub(super) fn find_plugins(file: Option<&Path>, refusals: &mut Vec<Refusal>) -> (Option<PathBuf>, bool) {
     let parent = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let plugins = parent.join(PLUGINS);
     if !is_working_directory(parent) {
-        return Some(plugins);
+        return (Some(plugins), false);
     }
     let remedy = "name it with --plugins, or take the write permission of others away, and restart the agent";
-    check_private(&plugins, remedy).map_err(|refusal| refusals.push(refusal)).ok().map(|()| plugins)
+    match check_private(&plugins, remedy) {
+        Ok(examination) => (Some(plugins), examination == Examination::Unanswered),
+        Err(refusal) => {
+            refusals.push(refusal);
+            (None, false)
+        }
+    }
 }
 
 /// Whether a configuration file's directory is the working directory, however it is written.
@@ -83,9 +94,18 @@ fn is_working_directory(parent: &Path) -> bool {
     parent.as_os_str().is_empty() || identity(parent).is_some_and(|parent| Some(parent) == identity(Path::new(".")))
 }
 
+/// The result of examining a file that is not refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Examination {
+    /// Only root and the agent's user can change it.
+    Private,
+    /// Its file system does not respond.
+    Unanswered,
+}
+
 /// Whether only root and the agent's user can change a file of the working directory. A dead mount holds up a thread, and
 /// not the agent.
-fn check_private(path: &Path, remedy: &'static str) -> Result<(), Refusal> {
+fn check_private(path: &Path, remedy: &'static str) -> Result<Examination, Refusal> {
     let refusal = |reason, is_present| Refusal { path: path.to_owned(), reason, remedy, is_present };
     let (sender, examined) = mpsc::sync_channel(1);
     let examine = {
@@ -97,10 +117,10 @@ fn check_private(path: &Path, remedy: &'static str) -> Result<(), Refusal> {
         .spawn(examine)
         .map_err(|error| refusal(format!("it cannot be examined: {error}"), true))?;
     match examined.recv_timeout(PATIENCE) {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => Ok(Examination::Private),
         Ok(Err((reason, true))) => Err(refusal(reason, true)),
         Ok(Err((reason, false))) => Err(refusal(format!("it does not exist, and {reason}"), false)),
-        Err(_) => Err(refusal("it cannot be examined: its file system does not respond".to_owned(), true)),
+        Err(_) => Ok(Examination::Unanswered),
     }
 }
 
@@ -110,7 +130,7 @@ fn check_private(path: &Path, remedy: &'static str) -> Result<(), Refusal> {
 /// # Errors
 ///
 /// Who else can change what: the end of a sentence that begins with the file.
-fn examine(path: &Path) -> Result<(), String> {
+pub(crate) fn examine(path: &Path) -> Result<(), String> {
     let user = Identity::own();
     // Of a file that is not a link this is the working directory again.
     let target_directory = || fs::metadata(fs::canonicalize(path)?.parent().unwrap_or(Path::new("/")));

@@ -244,7 +244,7 @@ impl PluginHarness {
     ///
     /// When the directory cannot be read.
     pub async fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
-        let Scan { listing, unresponsive } = scan(directory.to_owned(), BusyEntries::default()).await?;
+        let Scan { listing, unresponsive } = scan(directory.to_owned(), BusyEntries::default(), false).await?;
         let entries = listing.into_iter().map(|(file, state)| {
             let plugins = match state {
                 EntryState::File(_) => self.plugins_of(&file),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::blocking::{BlockingError, BusyFiles, Progress, STALL, run_blocking};
 use super::directory::{EntryState, Listing, Stamp};
+use crate::config;
 
 /// How long a scan waits for an entry once another did not respond: `MAX_HUNG` of them take less than the 30 s of `--once`.
 const NEXT_STALL: Duration = Duration::from_millis(500);
@@ -39,13 +40,14 @@ struct Examined {
     done: usize,
 }
 
-/// Scans a directory.
+/// Scans a directory. Where it has not been examined, it is read only if no others can write to it.
 ///
 /// # Errors
 ///
-/// When the directory cannot be read, or does not respond (`TimedOut`).
-pub(super) async fn scan(directory: PathBuf, busy: BusyEntries) -> io::Result<Scan> {
-    let mut remaining: VecDeque<String> = list_names(directory.clone(), &busy.directory).await?.into();
+/// When the directory cannot be read, does not respond (`TimedOut`), or others can write to it (`InvalidData`).
+pub(super) async fn scan(directory: PathBuf, busy: BusyEntries, is_unexamined: bool) -> io::Result<Scan> {
+    let names = list_names(directory.clone(), &busy.directory, is_unexamined).await?;
+    let mut remaining: VecDeque<String> = names.into();
     let (mut all, mut stall) = (Scan::default(), STALL);
     while !remaining.is_empty() {
         let names: Vec<String> = remaining.iter().cloned().collect();
@@ -73,11 +75,14 @@ fn lock(examined: &Mutex<Examined>) -> MutexGuard<'_, Examined> {
 }
 
 /// The names of the `*.wasm` files. Hidden files are temporary files of other programs.
-async fn list_names(directory: PathBuf, busy: &BusyFiles) -> io::Result<Vec<String>> {
+async fn list_names(directory: PathBuf, busy: &BusyFiles, is_unexamined: bool) -> io::Result<Vec<String>> {
     let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "its file system does not respond");
     let busy = busy.enter("").ok_or_else(timed_out)?;
     let listed = run_blocking(STALL, move |progress| {
         let _busy = busy;
+        if is_unexamined {
+            config::examine(&directory).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+        }
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(&directory)? {
             let name = entry?.file_name().to_string_lossy().into_owned();
@@ -140,7 +145,7 @@ fn entry_state(path: &Path) -> Option<EntryState> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -155,13 +160,24 @@ mod tests {
         symlink("a.wasm", path("link.wasm")).expect("linked");
         symlink("nowhere", path("lost.wasm")).expect("linked");
         let Scan { listing, unresponsive } =
-            scan(directory.path().to_owned(), BusyEntries::default()).await.expect("readable");
+            scan(directory.path().to_owned(), BusyEntries::default(), false).await.expect("readable");
         assert_eq!(listing.keys().collect::<Vec<_>>(), ["a.wasm", "d.wasm", "link.wasm", "lost.wasm"]);
         assert!(unresponsive.is_empty());
         assert_eq!(listing["a.wasm"], listing["link.wasm"]);
         assert!(matches!(&listing["d.wasm"], EntryState::Unusable(why) if why.starts_with("is a directory")));
         assert!(matches!(&listing["lost.wasm"], EntryState::Unusable(why) if why.starts_with("is a link to nothing")));
-        assert!(scan(path("none"), BusyEntries::default()).await.is_err());
+        assert!(scan(path("none"), BusyEntries::default(), false).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn unexamined_directory_must_be_private() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        let directory = parent.path().join("plugins");
+        fs::create_dir(&directory).expect("created");
+        let is_read = || async { scan(directory.clone(), BusyEntries::default(), true).await.is_ok() };
+        assert!(is_read().await);
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).expect("set");
+        assert!(!is_read().await);
     }
 
     #[tokio::test]
@@ -172,15 +188,16 @@ mod tests {
         }
         let busy = BusyEntries::default();
         let hanging = busy.entries.enter("b.wasm").expect("no thread works on it");
-        let scanned = scan(directory.path().to_owned(), busy.clone()).await.expect("readable");
+        let scanned = scan(directory.path().to_owned(), busy.clone(), false).await.expect("readable");
         assert_eq!(scanned.listing.keys().collect::<Vec<_>>(), ["a.wasm", "c.wasm"]);
         assert_eq!(scanned.unresponsive.iter().collect::<Vec<_>>(), ["b.wasm"]);
         drop(hanging);
-        let scanned = scan(directory.path().to_owned(), busy.clone()).await.expect("readable");
+        let scanned = scan(directory.path().to_owned(), busy.clone(), false).await.expect("readable");
         assert_eq!((scanned.listing.len(), scanned.unresponsive.len()), (3, 0));
 
         let _hanging: Vec<_> = (0..1000).map_while(|number| busy.entries.enter(&number.to_string())).collect();
-        let scanned = scan(directory.path().to_owned(), busy).await.expect("the directory is listed all the same");
+        let scanned =
+            scan(directory.path().to_owned(), busy, false).await.expect("the directory is listed all the same");
         assert_eq!((scanned.listing.len(), scanned.unresponsive.len()), (0, 3));
     }
 }

@@ -23,6 +23,8 @@ const LOGGED_NAMES: usize = 5;
 pub(super) struct Scanner {
     /// None where the directory was refused: then nothing is scanned.
     path: Option<PathBuf>,
+    /// Whether others must not be able to write to the directory, which has not been examined yet.
+    is_unexamined: bool,
     directory: Directory,
     /// Whether a scan has ever succeeded.
     has_listed: bool,
@@ -46,11 +48,12 @@ struct ScanError {
 }
 
 impl Scanner {
-    pub(super) fn new(path: Option<PathBuf>) -> Self {
+    pub(super) fn new(path: Option<PathBuf>, is_unexamined: bool) -> Self {
         let now = Instant::now();
         Self {
             scan_at: path.is_some().then_some(now),
             path,
+            is_unexamined,
             directory: Directory::default(),
             has_listed: false,
             error: None,
@@ -91,7 +94,7 @@ impl Scanner {
         let Some(path) = self.path.clone() else { return };
         self.scan_at = None;
         self.rescan_at = Instant::now() + RESCAN;
-        self.task = Some(tokio::spawn(scan(path, self.busy.clone())));
+        self.task = Some(tokio::spawn(scan(path, self.busy.clone(), self.is_unexamined)));
     }
 
     /// Waits for the scan that is under way; for ever when there is none. Cancellation safe.
@@ -116,6 +119,7 @@ impl Scanner {
                 return Vec::new();
             }
         };
+        self.is_unexamined = false;
         if self.error.take().is_some() {
             tracing::info!(directory = %self.path().display(), "plugins directory readable again");
         }
@@ -145,6 +149,7 @@ impl Scanner {
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => "create it, or name another with --plugins",
             io::ErrorKind::TimedOut => "check its mount; it is scanned again every 30 s",
+            io::ErrorKind::InvalidData => "name it with --plugins, or take the write permission of others away",
             _ => "allow the agent to read it, or name another with --plugins",
         };
         let directory = self.path().display().to_string();
