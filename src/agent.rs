@@ -147,19 +147,24 @@ pub async fn once(
     style: Option<Style>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<ExitCode> {
-    let (sample, missing) = tokio::select! {
+    let printed = async {
+        let (sample, missing) = sample(&config).await?;
+        let style = style.unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Line });
+        // On another thread: a reader that does not read must not keep the program from ending.
+        match tokio::task::spawn_blocking(move || stdout::once(&sample, style)).await? {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written?,
+        }
+        anyhow::Ok(missing)
+    };
+    let missing = tokio::select! {
         biased;
+        missing = printed => missing?,
         () = shutdown => {
             tracing::error!("ended before the sample");
             return Ok(ExitCode::FAILURE);
         }
-        sampled = sample(&config) => sampled?,
     };
-    let style = style.unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Line });
-    match stdout::once(&sample, style) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written?,
-    }
     if missing.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

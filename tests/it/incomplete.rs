@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 
 use crate::compile::{slow_to_compile, wait_compiler};
 use crate::guest::Guest;
-use crate::harness::{Agent, Sample, Setup, parse, value};
+use crate::harness::{Agent, Sample, Setup, parse, repository, value, wait_until};
 
 /// Takes a sample of a setup with the plugin `bad`, which has a table or not, beside one that works. Returns the exit code,
 /// the sample, and the log.
@@ -89,6 +89,22 @@ fn sample_that_is_ended_exits_with_1() {
         agent.signal(signal);
         assert_ended_without_sample(&mut agent);
     }
+}
+
+#[test]
+fn sample_that_is_not_read_can_be_ended() {
+    // The sample of 512 CPUs is longer than the pipe, which is open and never read.
+    let setup = Setup::with_config("[cpu]\nper_core = true\n");
+    let (pipe, writer) = std::io::pipe().expect("a pipe");
+    let capacity = rustix::pipe::fcntl_setpipe_size(&pipe, 4096).expect("shrunk");
+    let machine = repository().join("tests/fixtures/cpus-512");
+    let command = setup.command(&["--once", "--root", machine.to_str().expect("text")]);
+    let mut agent = Agent::start_with_output(command, writer.into());
+    wait_until("a full pipe", || rustix::io::ioctl_fionread(&pipe).expect("a size") == capacity as u64);
+    agent.signal(rustix::process::Signal::TERM);
+    let (status, _) = agent.wait_exit();
+    assert_eq!(status.code(), Some(1), "{status}\n{}", agent.log());
+    assert!(agent.log().contains("ERROR ended before the sample"), "{}", agent.log());
 }
 
 fn assert_ended_without_sample(agent: &mut Agent) {
