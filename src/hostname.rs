@@ -1,7 +1,8 @@
 //! The name that the host has in its samples: set by the operator, or read from the measured host and read again from
 //! time to time, since it may change while the agent runs.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ const REFRESH: Duration = Duration::from_secs(10);
 
 /// The longest name: that of the domain name system (RFC 1035).
 const MAX_BYTES: usize = 253;
+
+/// How much of the file is read: the name and some lines of comments.
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// Where the name comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +38,20 @@ impl HostnameSource {
     fn read(&self) -> Option<String> {
         match self {
             Self::Fixed(name) => Some(name.clone()),
-            Self::File(path) => parse_file(&fs::read_to_string(path).ok()?),
+            Self::File(path) => parse_file(&read_file(path).ok()?),
             Self::Kernel => sysinfo::System::host_name().ok().filter(|name| !name.is_empty()),
         }
     }
+}
+
+/// Reads a regular file of bounded size: the measured host may have a pipe or an endless device there.
+fn read_file(path: &Path) -> io::Result<String> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut text = String::new();
+    File::open(path)?.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The first line of `/etc/hostname` that is neither empty nor a comment (hostname(5)).

@@ -48,6 +48,19 @@ fn name_comes_from_the_nearest_source() {
 }
 
 #[test]
+fn file_without_an_end_gives_no_name() {
+    let setup = Setup::new();
+    fs::create_dir_all(setup.path("host/etc")).expect("created");
+    let path = setup.path("host/etc/hostname");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).expect("made");
+    assert_eq!(sampled(&setup, None, &["--root", "host"]), Value::Null, "a pipe without a writer");
+    fs::remove_file(&path).expect("removed");
+    std::os::unix::fs::symlink("/dev/zero", &path).expect("linked");
+    assert_eq!(sampled(&setup, None, &["--root", "host"]), Value::Null);
+}
+
+#[test]
 fn wrong_name_is_an_error_that_names_its_source() {
     let wrong = "is not a host name; use 1 to 253 characters, without spaces";
     for command in [&["check"][..], &["--once"]] {
@@ -103,16 +116,24 @@ fn changed_kernel_name_is_followed_with_one_warning() {
     }
     arguments.extend(["sh", "-c"]);
     let in_namespace = |rest: &[&str]| setup.command_of("unshare".as_ref(), &[&arguments, rest].concat());
-    let set_old = "echo old > /proc/sys/kernel/hostname";
-    let tried = in_namespace(&[set_old]).output();
-    if !tried.as_ref().is_ok_and(|tried| tried.status.success()) {
-        return skip(&current_test(), &format!("no namespace with a host name of its own: {tried:?}"));
+    // Where the user is mapped to root, only the program may set it.
+    let set = |name: &str| format!("{{ hostname {name} 2> tried || echo {name} > /proc/sys/kernel/hostname; }}");
+    let set_old = set("old");
+    let tried = in_namespace(&[&set_old]).output();
+    let refused = match tried {
+        Ok(tried) if tried.status.success() => None,
+        Ok(tried) => Some(String::from_utf8_lossy(&tried.stderr).into_owned()),
+        Err(error) => Some(format!("failed to run unshare: {error}")),
+    };
+    if let Some(why) = refused {
+        return skip(&current_test(), &why);
     }
     // The name is changed from inside the namespace, by a process that waits for a file.
     let script = format!(
         "{set_old}
-         (for n in $(seq 600); do [ -e change ] && echo new > /proc/sys/kernel/hostname && exit; sleep 0.1; done) &
-         exec \"$0\" --interval 200ms"
+         (for n in $(seq 600); do [ -e change ] && {} && exit; sleep 0.1; done) &
+         exec \"$0\" --interval 200ms",
+        set("new")
     );
     let mut agent = Agent::start(in_namespace(&[&script, env!("CARGO_BIN_EXE_gauged")]));
     assert_eq!(hostname(&agent.next()), "old");
