@@ -217,7 +217,7 @@ impl Plugins {
     }
 
     /// Calls the plugins that are due; those whose last call has not returned skip this tick. A call that does not return
-    /// at once goes on in a task, and so do all calls after [`INLINE_STRETCH`].
+    /// at once goes on in a task, and so do all calls after 20 ms.
     pub fn call(&mut self, tick: Tick) {
         let until = Instant::now() + INLINE_STRETCH;
         self.jobs.begin_round();
