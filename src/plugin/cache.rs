@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::hash::Hasher;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
@@ -51,6 +51,8 @@ struct Inner {
     hits: AtomicU64,
     /// How many operations are under way or hang.
     operations: AtomicUsize,
+    /// Whether the last operation has timed out.
+    has_timed_out: AtomicBool,
     /// The problems that were logged since the cache last worked: each is logged once.
     reported: Mutex<BTreeSet<String>>,
     /// Behind a lock because concurrent loads store artifacts; it is held for a comparison.
@@ -87,6 +89,7 @@ impl Cache {
             entries: Mutex::default(),
             hits: AtomicU64::new(0),
             operations: AtomicUsize::new(0),
+            has_timed_out: AtomicBool::new(false),
             reported: Mutex::default(),
             pruned: Mutex::default(),
         }))
@@ -130,8 +133,10 @@ impl Cache {
             inner.open().map(|entries| work(inner, &entries))
         });
         if let Ok(done) = timeout(TIMEOUT, running).await {
+            self.0.has_timed_out.store(false, Ordering::Relaxed);
             return done.ok().flatten();
         }
+        self.0.has_timed_out.store(true, Ordering::Relaxed);
         let waited = humantime::format_duration(TIMEOUT);
         self.0.report("does not respond", &format!("an operation has taken {waited}"), "check its disk or mount");
         None
@@ -158,8 +163,11 @@ impl Cache {
 struct Operation(Arc<Inner>);
 
 impl Operation {
-    /// None while too many hang.
+    /// None while the directory or too many operations hang.
     fn start(inner: &Arc<Inner>) -> Option<Self> {
+        if inner.is_hanging() {
+            return None;
+        }
         let started = Self(Arc::clone(inner));
         // Each load has at most one operation that does not hang.
         let others = inner.operations.fetch_add(1, Ordering::AcqRel);
@@ -174,6 +182,13 @@ impl Drop for Operation {
 }
 
 impl Inner {
+    /// Whether the last operation has timed out and the directory is still being checked or opened: the next operation
+    /// would wait for the same lock.
+    fn is_hanging(&self) -> bool {
+        let is_opening = || matches!(self.entries.try_lock(), Err(TryLockError::WouldBlock));
+        self.has_timed_out.load(Ordering::Relaxed) && is_opening()
+    }
+
     /// The directory, opened at the first use and again when it was removed or replaced.
     fn open(&self) -> Option<Arc<Entries>> {
         let mut opened = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
