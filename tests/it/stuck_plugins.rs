@@ -2,10 +2,8 @@
 //! once, goes on with everything else, and uses them when they respond again.
 
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 
-use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use crate::apart::{Refused, apart};
@@ -112,6 +110,23 @@ fn link_to_a_dead_mount_delays_no_other_plugin() {
 }
 
 #[test]
+fn many_dead_links_delay_no_other_plugin() {
+    apart("stuck_plugins::many_dead_links_delay_no_other_plugin", || {
+        let (setup, _mount) = setup_with_far("", Service::Hangs)?;
+        for number in 1..20 {
+            symlink(setup.path("remote").join(number.to_string()), setup.plugin(&format!("far{number}.wasm")))
+                .expect("linked");
+        }
+        let (code, log) = single_sample(&setup);
+        assert_eq!(code, Some(1), "{log}");
+        let named =
+            " WARN plugin files do not respond directory=plugins count=20 files=\"far.wasm, far1.wasm, far10.wasm";
+        assert!(log.contains(named) && log.contains("sample incomplete missing="), "{log}");
+        Ok(())
+    });
+}
+
+#[test]
 fn file_that_hangs_while_read_delays_no_other_plugin() {
     apart("stuck_plugins::file_that_hangs_while_read_delays_no_other_plugin", || {
         let (setup, mount) = setup_with_far("[plugins.far]\n", Service::HangsInReads)?;
@@ -187,10 +202,10 @@ fn dead_plugins_directory_keeps_loaded_plugins_running() {
         Guest::new("kept").install(&setup.plugin("kept.wasm"));
         let mut agent = setup.start(&[]);
         agent.wait(|sample| value(sample, "kept").is_some());
-        // Changes of the directory beneath the mount are still notified, and cause scans.
-        let beneath = rustix::fs::open(setup.path("plugins"), OFlags::DIRECTORY, Mode::empty()).expect("open");
+        // A version that has nothing to measure is retried soon, which causes scans.
+        Guest::new("kept").version("2.0.0").error(3, "not yet").install(&setup.plugin("kept.wasm"));
+        agent.wait_log("has nothing to measure: not yet");
         let mount = DeadMount::over(&setup.path("plugins"))?;
-        touch(&beneath);
         let named = "plugins directory not readable directory=plugins reason=\"its file system does not respond\" \
                      remedy=\"check its mount; it is scanned again every 30 s\"";
         agent.wait_log(named);
@@ -206,11 +221,6 @@ fn dead_plugins_directory_keeps_loaded_plugins_running() {
         assert_ends_in_time(agent);
         Ok(())
     });
-}
-
-/// Makes a change in a directory that is no plugin.
-fn touch(directory: &OwnedFd) {
-    openat(directory, "touched", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).expect("created");
 }
 
 #[test]
@@ -243,8 +253,11 @@ fn slow_cache_is_used_once_it_responds() {
         assert!(
             line.contains(" WARN artifact cache problem cache=") && line.contains("remedy=\"check its disk or mount\"")
         );
-        // Plugins are compiled meanwhile.
+        // Plugins are compiled meanwhile, and wait for the cache once.
         agent.wait(|sample| value(sample, "one").is_some());
+        let (sample, log) = setup.once();
+        assert!(value(&sample, "one").is_some(), "{log}");
+        assert!(!log.contains("sample taken before all plugins are loaded"), "{log}");
         drop(mount);
         Guest::new("two").install(&setup.plugin("two.wasm"));
         agent.wait(|sample| value(sample, "two").is_some());
