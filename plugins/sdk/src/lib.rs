@@ -49,7 +49,7 @@
 //! | settings | [`Configuration`], [`NoConfig`], [`select`] |
 //! | files of the kernel and other files | [`kernel`], [`files`] |
 //! | services | [`http`], [`net`], [`service`] |
-//! | rates and percentages | [`rates`], [`percent`] |
+//! | rates and percentages | [`rates`], [`percent()`] |
 //! | reports to the operator | [`Need`], [`Error`], [`log`] |
 //! | tests | `testing` |
 //!
