@@ -205,7 +205,7 @@ fn redis_failures_have_different_reasons() {
     for (address, _, failure) in servers {
         wait_for(&mut agent, "redis", &labels(address), failure);
     }
-    agent.wait_log("it wants a password; set `password` in the configuration (NOAUTH");
+    agent.wait_log("a password is required; set `password` in the configuration (NOAUTH");
     let log = agent.log();
     assert!(!log.contains("guessed"), "{log}");
     assert_well(&mut agent, &["redis"]);
