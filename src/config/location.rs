@@ -26,6 +26,9 @@ const PLUGINS: &str = "plugins";
 const GROUP_WRITABLE: u32 = 0o020;
 const WORLD_WRITABLE: u32 = 0o002;
 
+/// How many links the kernel follows (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
 /// How long the file system may take to show who owns a file: longer than a disk that spins up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -53,7 +56,7 @@ impl fmt::Display for Refusal {
 pub(super) fn find_file(refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
     let local = Path::new(LOCAL_FILE);
     if exists(local) {
-        let remedy = "name it with --config, or take the write permission of others away";
+        let remedy = "name it with --config, or take the write permission of others away and give it to the agent's user";
         match check_private(local, remedy) {
             Ok(Examination::Private) => return Some(local.to_owned()),
             Ok(Examination::Unanswered) => {
@@ -78,7 +81,8 @@ pub(super) fn find_plugins(file: Option<&Path>, refusals: &mut Vec<Refusal>) -> 
     if !is_working_directory(parent) {
         return (Some(plugins), false);
     }
-    let remedy = "name it with --plugins, or take the write permission of others away, and restart the agent";
+    let remedy = "name it with --plugins, or take the write permission of others away and give it to the agent's user; \
+                  then restart the agent";
     match check_private(&plugins, remedy) {
         Ok(examination) => (Some(plugins), examination == Examination::Unanswered),
         Err(refusal) => {
@@ -132,21 +136,32 @@ fn check_private(path: &Path, remedy: &'static str) -> Result<Examination, Refus
 /// Who else can change what: the end of a sentence that begins with the file.
 pub(crate) fn examine(path: &Path) -> Result<(), String> {
     let user = Identity::own();
-    // Of a file that is not a link this is the working directory again.
-    let target_directory = || fs::metadata(fs::canonicalize(path)?.parent().unwrap_or(Path::new("/")));
-    for (subject, metadata) in [
-        ("its directory", fs::metadata(".")),
-        ("it", fs::symlink_metadata(path)),
-        ("the file that it links to", fs::metadata(path)),
-        ("the directory of the file that it links to", target_directory()),
-    ] {
-        match metadata {
-            Ok(metadata) => user.check(&metadata).map_err(|why| format!("{subject} {why}"))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(format!("{subject} cannot be examined: {error}")),
-        }
+    let check = |subject: &str, metadata: io::Result<Metadata>| match metadata {
+        Ok(metadata) => user.check(&metadata).map_err(|why| format!("{subject} {why}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{subject} cannot be examined: {error}")),
+    };
+    check("its directory", fs::metadata("."))?;
+    check("it", fs::symlink_metadata(path))?;
+    for link in links(path) {
+        check("a link that it leads through", fs::symlink_metadata(&link))?;
+        check("the directory of a link that it leads through", fs::metadata(directory_of(&link)))?;
     }
-    Ok(())
+    check("the file that it links to", fs::metadata(path))?;
+    // Of a file that is not a link this is the working directory again.
+    let target = || fs::metadata(directory_of(&fs::canonicalize(path)?));
+    check("the directory of the file that it links to", target())
+}
+
+/// The links that a link leads to, one after the other.
+fn links(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let follow = |link: &PathBuf| Some(directory_of(link).join(fs::read_link(link).ok()?));
+    std::iter::successors(follow(&path.to_owned()), follow).take(MAX_LINKS).filter(|path| path.is_symlink())
+}
+
+/// The directory that a path leads to a file in.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The user that the agent runs as.

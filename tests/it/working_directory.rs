@@ -177,6 +177,28 @@ fn links_are_refused_with_their_targets() {
     }
 }
 
+#[test]
+fn every_link_on_the_way_is_examined() {
+    let setup = working_directory();
+    replace_by_links(&setup, "private");
+    fs::create_dir(setup.path("shared")).expect("created");
+    for file in BOTH {
+        symlink(Path::new("../private").join(file), setup.path("shared").join(file)).expect("linked");
+        fs::remove_file(setup.path(file)).expect("removed");
+        symlink(Path::new("shared").join(file), setup.path(file)).expect("linked");
+    }
+    assert_used(&setup);
+    // Others can turn the second link.
+    set_mode(&setup.path("shared"), 0o777);
+    let reason = "the directory of a link that it leads through can be written by everybody (mode 777)";
+    assert_refused(&setup, &BOTH, reason);
+    set_mode(&setup.path("shared"), 0o755);
+    if can_give_away() {
+        lchown(setup.path("shared/plugins"), Some(NOBODY), None).expect("given away");
+        assert_refused(&setup, &["plugins"], "a link that it leads through belongs to user 65534, not to root or user 0");
+    }
+}
+
 /// Moves both files into a directory below, and leaves links in their places.
 fn replace_by_links(setup: &Setup, directory: &str) {
     fs::create_dir(setup.path(directory)).expect("created");
