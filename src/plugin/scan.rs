@@ -2,6 +2,7 @@
 //! link to one, are reported as unresponsive; the others are examined all the same.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,9 +47,11 @@ struct Examined {
 ///
 /// When the directory cannot be read, does not respond (`TimedOut`), or others can write to it (`InvalidData`).
 pub(super) async fn scan(directory: PathBuf, busy: BusyEntries, is_unexamined: bool) -> io::Result<Scan> {
-    let names = list_names(directory.clone(), &busy.directory, is_unexamined).await?;
-    let mut remaining: VecDeque<String> = names.into();
+    let Names { valid, invalid } = list_names(directory.clone(), &busy.directory, is_unexamined).await?;
+    let mut remaining: VecDeque<String> = valid.into_iter().collect();
     let (mut all, mut stall) = (Scan::default(), STALL);
+    let why = "has a name that is not UTF-8; use letters, digits, - and _";
+    all.listing.extend(invalid.into_iter().map(|name| (name, EntryState::Unusable(why.to_owned()))));
     while !remaining.is_empty() {
         let names: Vec<String> = remaining.iter().cloned().collect();
         let examined: Arc<Mutex<Examined>> = Arc::default();
@@ -74,8 +77,40 @@ fn lock(examined: &Mutex<Examined>) -> MutexGuard<'_, Examined> {
     examined.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The names of the `*.wasm` files. Hidden files are temporary files of other programs.
-async fn list_names(directory: PathBuf, busy: &BusyFiles, is_unexamined: bool) -> io::Result<Vec<String>> {
+/// The names of the `*.wasm` files.
+#[derive(Debug, Default)]
+struct Names {
+    valid: BTreeSet<String>,
+    /// Those that are not UTF-8, with the other bytes escaped.
+    invalid: BTreeSet<String>,
+}
+
+impl Names {
+    /// Adds a name unless it is that of another kind of file. Hidden files are temporary files of other programs.
+    fn add(&mut self, name: &OsStr) {
+        let is_wasm = Path::new(name).extension().is_some_and(|extension| extension == "wasm");
+        if !is_wasm || name.as_encoded_bytes().starts_with(b".") {
+            return;
+        }
+        match name.to_str() {
+            Some(name) => self.valid.insert(name.to_owned()),
+            None => self.invalid.insert(escaped(name)),
+        };
+    }
+}
+
+/// A name with each byte escaped that is not UTF-8.
+fn escaped(name: &OsStr) -> String {
+    let mut text = String::new();
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.push_str(&chunk.invalid().escape_ascii().to_string());
+    }
+    text
+}
+
+/// Reads the directory.
+async fn list_names(directory: PathBuf, busy: &BusyFiles, is_unexamined: bool) -> io::Result<Names> {
     let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "its file system does not respond");
     let busy = busy.enter("").ok_or_else(timed_out)?;
     let listed = run_blocking(STALL, move |progress| {
@@ -83,15 +118,12 @@ async fn list_names(directory: PathBuf, busy: &BusyFiles, is_unexamined: bool) -
         if is_unexamined {
             config::examine(&directory).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
         }
-        let mut names = BTreeSet::new();
+        let mut names = Names::default();
         for entry in fs::read_dir(&directory)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if Path::new(&name).extension().is_some_and(|extension| extension == "wasm") && !name.starts_with('.') {
-                names.insert(name);
-            }
+            names.add(&entry?.file_name());
             progress.advance();
         }
-        Ok(names.into_iter().collect())
+        Ok(names)
     });
     match listed.await {
         Ok(names) => names,
@@ -145,6 +177,7 @@ fn entry_state(path: &Path) -> Option<EntryState> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
@@ -167,6 +200,18 @@ mod tests {
         assert!(matches!(&listing["d.wasm"], EntryState::Unusable(why) if why.starts_with("is a directory")));
         assert!(matches!(&listing["lost.wasm"], EntryState::Unusable(why) if why.starts_with("is a link to nothing")));
         assert!(scan(path("none"), BusyEntries::default(), false).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn names_that_are_not_utf8_are_unusable() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        for name in [b"a\xff.wasm".as_slice(), b"a\xfe.wasm", b".\xff.wasm", b"\xff.txt"] {
+            fs::write(directory.path().join(OsStr::from_bytes(name)), "x").expect("written");
+        }
+        let Scan { listing, .. } =
+            scan(directory.path().to_owned(), BusyEntries::default(), false).await.expect("readable");
+        assert_eq!(listing.keys().collect::<Vec<_>>(), [r"a\xfe.wasm", r"a\xff.wasm"]);
+        assert!(listing.values().all(|state| matches!(state, EntryState::Unusable(why) if why.contains("not UTF-8"))));
     }
 
     #[tokio::test]
