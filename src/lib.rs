@@ -17,6 +17,7 @@ pub mod collector;
 pub mod plugin;
 pub mod watch;
 mod queue;
+mod write;
 pub mod sink;
 pub mod process;
 pub mod log;

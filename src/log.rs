@@ -7,6 +7,7 @@
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::log::{LogConfig, LogFormat, LogLevel};
 use crate::escape::{is_plain, push_escaped};
 use crate::queue::Queue;
+use crate::write::write_whole;
 
 /// How many lines wait to be written: as many as a thousand plugins log when they are loaded.
 const QUEUE: usize = 1024;
@@ -49,7 +51,7 @@ impl Log {
         let queue = Arc::clone(&lines.0);
         let formatter = Formatter { format: config.format, is_journal: is_journal() };
         thread::Builder::new().name("log".to_owned()).spawn(move || {
-            write_lines(&queue, formatter);
+            write_lines(&queue, formatter, &mut io::stderr());
             queue.close();
         })?;
         let level = match config.level {
@@ -70,20 +72,36 @@ impl Drop for Log {
     }
 }
 
-/// Writes lines until the queue ends. A line that cannot be written is lost: there is no other place for it.
-fn write_lines(lines: &Queue<Vec<u8>>, formatter: Formatter) {
+/// Writes lines until the queue ends. A line that cannot be written is lost: there is no other place for it. It is counted
+/// with those that the full queue dropped, and the count is written once that is possible.
+fn write_lines(lines: &Queue<Vec<u8>>, formatter: Formatter, output: &mut (impl Write + AsFd)) {
     let mut reported = 0;
+    // The last line was cut off: the next one begins with a line break.
+    let mut is_torn = false;
+    let mut write = |mut line: Vec<u8>| {
+        if is_torn {
+            line.insert(0, b'\n');
+        }
+        let mut written = 0;
+        let is_written = write_whole(output, &line, &mut written).is_ok();
+        if written > 0 {
+            is_torn = !is_written;
+        }
+        is_written
+    };
     while let Some(line) = lines.take() {
-        let mut stderr = io::stderr().lock();
         let dropped = lines.dropped();
         if dropped > reported {
             let mut notice = LineBuilder::default();
             notice.push_text("message", "log lines dropped");
             notice.push_number("count", dropped - reported);
-            let _ = stderr.write_all(formatter.line(Level::WARN, &notice).as_bytes());
-            reported = dropped;
+            if write(formatter.line(Level::WARN, &notice).into_bytes()) {
+                reported = dropped;
+            }
         }
-        let _ = stderr.write_all(&line);
+        if !write(line) {
+            lines.lose();
+        }
     }
 }
 
@@ -281,6 +299,10 @@ fn push_json_string(line: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+    use std::os::fd::BorrowedFd;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -312,6 +334,74 @@ mod tests {
     fn the_journal_gets_a_priority_and_no_time() {
         let event = event("plugin rejected", &[("plugin", "redis")]);
         assert_eq!(line(LogFormat::Text, true, &event), "<4> WARN plugin rejected plugin=redis\n");
+    }
+
+    /// What `write_lines` writes of these lines to this output, and how many it counts as dropped.
+    fn written(lines: &[&str], output: &mut (impl Write + AsFd)) -> u64 {
+        let queue = Queue::new(lines.len());
+        for line in lines {
+            queue.put(format!("{line}\n").into_bytes());
+        }
+        queue.end(Duration::ZERO);
+        write_lines(&queue, Formatter { format: LogFormat::Text, is_journal: true }, output);
+        queue.dropped()
+    }
+
+    #[test]
+    fn nonblocking_output_gets_all_lines() {
+        // Twice the capacity of a pipe, for a reader that starts late.
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        rustix::io::ioctl_fionbio(&writer, true).expect("set");
+        let line = "x".repeat(2000);
+        let lines = vec![&*line; 64];
+        let reading = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            BufReader::new(reader).lines().map(|line| line.expect("text").len()).collect::<Vec<_>>()
+        });
+        assert_eq!(written(&lines, &mut writer), 0);
+        drop(writer);
+        assert_eq!(reading.join().expect("no panic"), vec![2000; 64]);
+    }
+
+    /// A file whose writes fail after so many bytes, until `fails` more have failed.
+    struct FullDisk {
+        file: File,
+        space: usize,
+        fails: usize,
+    }
+
+    impl Write for FullDisk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.space == 0 && self.fails > 0 {
+                self.fails -= 1;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let length = if self.fails > 0 { bytes.len().min(self.space) } else { bytes.len() };
+            self.space = self.space.saturating_sub(length);
+            self.file.write(&bytes[..length])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl AsFd for FullDisk {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.file.as_fd()
+        }
+    }
+
+    #[test]
+    fn lines_lost_on_a_full_disk_are_counted() {
+        let file = tempfile::tempfile().expect("a file");
+        // `one` fits, `two` is cut off; then the notice and `three` fail.
+        let mut disk = FullDisk { file: file.try_clone().expect("cloned"), space: 6, fails: 3 };
+        assert_eq!(written(&["one", "two", "three", "four"], &mut disk), 2);
+        let mut text = String::new();
+        (&file).seek(SeekFrom::Start(0)).expect("a file");
+        (&file).read_to_string(&mut text).expect("text");
+        assert_eq!(text, "one\ntw\n<4> WARN log lines dropped count=2\nfour\n");
     }
 
     #[test]

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::oneshot;
 
 use super::{QUEUE_SAMPLES, SampleQueue, Style, encode};
 use crate::sample::{Module, Sample};
+use crate::write::write_whole;
 
 /// The longest write that a pipe accepts as a whole or not at all (`PIPE_BUF` on Linux).
 const AT_ONCE_BYTES: usize = 4096;
@@ -134,23 +134,6 @@ fn run(samples: &SampleQueue, mut output: File) -> bool {
         }
     }
     false
-}
-
-/// Writes a whole line, however long that takes, and counts the written bytes. Waits also if the output is non-blocking,
-/// which another process that shares it may have set.
-fn write_whole(output: &mut File, line: &[u8], written: &mut usize) -> io::Result<()> {
-    while *written < line.len() {
-        match output.write(&line[*written..]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(more) => *written += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                poll(&mut [PollFd::new(output, PollFlags::OUT)], None)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Writes one sample from the calling thread, for `--once`.
