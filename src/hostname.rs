@@ -1,10 +1,12 @@
 //! The name that the host has in its samples: set by the operator, or read from the measured host and read again from
 //! time to time, since it may change while the agent runs.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::hostpath::below;
 
@@ -22,8 +24,8 @@ const MAX_FILE_BYTES: u64 = 4096;
 pub enum HostnameSource {
     /// The operator: it never changes.
     Fixed(String),
-    /// `/etc/hostname` of a host whose root is mounted elsewhere: the kernel's name is the container's there.
-    File(PathBuf),
+    /// `/etc/hostname` of a host whose root is mounted here: the kernel's name is the container's.
+    Root(PathBuf),
     /// The kernel.
     Kernel,
 }
@@ -32,26 +34,48 @@ impl HostnameSource {
     /// The source where the operator sets no name, for a measured host with this root.
     #[must_use]
     pub fn measured(root: &Path) -> Self {
-        if root == Path::new("/") { Self::Kernel } else { Self::File(below(root, "/etc/hostname")) }
+        if root == Path::new("/") { Self::Kernel } else { Self::Root(root.to_owned()) }
     }
 
     fn read(&self) -> Option<String> {
         match self {
             Self::Fixed(name) => Some(name.clone()),
-            Self::File(path) => parse_file(&read_file(path).ok()?),
+            Self::Root(root) => parse_file(&read_file(root).ok()?),
             Self::Kernel => sysinfo::System::host_name().ok().filter(|name| !name.is_empty()),
         }
     }
 }
 
 /// Reads a regular file of bounded size: the measured host may have a pipe or an endless device there.
-fn read_file(path: &Path) -> io::Result<String> {
-    if !fs::metadata(path)?.is_file() {
+fn read_file(root: &Path) -> io::Result<String> {
+    let file = open_below(root, "/etc/hostname")?;
+    if !file.metadata()?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut text = String::new();
-    File::open(path)?.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// The opening of a named pipe would wait for its writer.
+const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// Opens a file of the measured host. An absolute link begins at its root, not at the agent's.
+#[cfg(target_os = "linux")]
+fn open_below(root: &Path, path: &str) -> io::Result<File> {
+    use rustix::fs::{ResolveFlags, openat2};
+    use rustix::io::Errno;
+    let directory = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    match openat2(&directory, path, READING, Mode::empty(), ResolveFlags::IN_ROOT) {
+        // Linux before 5.6, or a container's filter of system calls.
+        Err(Errno::NOSYS | Errno::PERM) => Ok(openat(CWD, below(root, path), READING, Mode::empty())?.into()),
+        opened => Ok(opened?.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_below(root: &Path, path: &str) -> io::Result<File> {
+    Ok(openat(CWD, below(root, path), READING, Mode::empty())?.into())
 }
 
 /// The first line of `/etc/hostname` that is neither empty nor a comment (hostname(5)).
@@ -82,10 +106,19 @@ pub struct Hostname {
 }
 
 impl Hostname {
-    /// Reads the name. A host without one has none.
+    /// Reads the name. A host without one has none, which is logged.
     #[must_use]
     pub fn new(source: HostnameSource, now: Instant) -> Self {
-        Self { name: source.read(), source, read_at: now }
+        let name = source.read();
+        if name.is_none() {
+            let source = match &source {
+                HostnameSource::Root(root) => below(root, "/etc/hostname").display().to_string(),
+                HostnameSource::Fixed(_) | HostnameSource::Kernel => "kernel".to_owned(),
+            };
+            let remedy = "write the name there, or set it with --hostname or the key hostname";
+            tracing::warn!(source, remedy, "host name missing");
+        }
+        Self { name, source, read_at: now }
     }
 
     /// The name that was read last.
@@ -115,6 +148,8 @@ impl Hostname {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -145,6 +180,18 @@ mod tests {
         assert!(hostname.refresh(start + REFRESH) && hostname.get() == Some("new"));
         fs::remove_file(root.path().join("etc/hostname")).expect("removed");
         assert!(!hostname.refresh(start + REFRESH * 2) && hostname.get() == Some("new"), "the last name stays");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn links_begin_at_the_root_of_the_measured_host() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        fs::create_dir(root.path().join("etc")).expect("created");
+        std::os::unix::fs::symlink("/etc/static-name", root.path().join("etc/hostname")).expect("linked");
+        let name = || Hostname::new(HostnameSource::measured(root.path()), Instant::now()).name;
+        assert_eq!(name(), None);
+        fs::write(root.path().join("etc/static-name"), "web-1\n").expect("written");
+        assert_eq!(name().as_deref(), Some("web-1"));
     }
 
     #[test]
