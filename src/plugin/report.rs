@@ -1,6 +1,7 @@
 //! Reports of plugins that do not run, for the log. Many at a time become one line: five thousand files that are not plugins
 //! are one mistake.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,16 +61,19 @@ pub(super) struct PendingReports {
     count: usize,
     /// The first [`SINGLE`].
     first: Vec<Report>,
+    /// Whether all have the reason of the first.
+    is_uniform: bool,
 }
 
 impl PendingReports {
     pub(super) fn new(kind: ReportKind) -> Self {
-        Self { kind, since: None, count: 0, first: Vec::new() }
+        Self { kind, since: None, count: 0, first: Vec::new(), is_uniform: true }
     }
 
     pub(super) fn push(&mut self, report: Report, now: Instant) {
         self.since.get_or_insert(now);
         self.count += 1;
+        self.is_uniform &= self.first.first().is_none_or(|first| first.reason == report.reason);
         if self.first.len() < SINGLE {
             self.first.push(report);
         }
@@ -82,7 +86,7 @@ impl PendingReports {
 
     /// Logs them: each on its own line when they are few, otherwise all on one.
     pub(super) fn flush(&mut self) {
-        let Self { kind, count, first, .. } = std::mem::replace(self, Self::new(self.kind));
+        let Self { kind, count, first, is_uniform, .. } = std::mem::replace(self, Self::new(self.kind));
         if count <= SINGLE {
             for report in &first {
                 report.log(kind);
@@ -91,7 +95,9 @@ impl PendingReports {
         }
         let files: Vec<&str> = first.iter().map(|report| &*report.file).collect();
         let (files, reason) = (files.join(", "), &first[0].reason);
-        let remedy = "gauged plugin list shows each";
+        let reason = if is_uniform { reason.clone() } else { format!("various; the first {reason}") };
+        let directory = Path::new(&first[0].file).parent().unwrap_or(Path::new(".")).display();
+        let remedy = format!("gauged plugin list {directory} shows each");
         match kind {
             ReportKind::Rejected => tracing::warn!(count, files, reason, remedy, "plugins rejected"),
             ReportKind::Idle => tracing::info!(count, files, reason, remedy, "plugins idle"),
@@ -125,7 +131,10 @@ mod tests {
         for _ in 0..5000 {
             pending.push(report.clone(), now);
         }
-        assert_eq!((pending.due_at(), pending.count, pending.first.len()), (Some(now + GATHER_MANY), 5005, SINGLE));
+        assert!(pending.is_uniform);
+        pending.push(Report { reason: "is truncated".to_owned(), ..report }, now);
+        assert!(!pending.is_uniform, "a summary must not show one reason for all");
+        assert_eq!((pending.due_at(), pending.count, pending.first.len()), (Some(now + GATHER_MANY), 5006, SINGLE));
         pending.flush();
         assert_eq!((pending.due_at(), pending.count), (None, 0));
     }
