@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 use crate::clock::schedule::{Schedule, Tick, wall_clock};
@@ -153,7 +154,7 @@ pub async fn once(
         // On another thread: a reader that does not read must not keep the program from ending.
         match tokio::task::spawn_blocking(move || stdout::once(&sample, style)).await? {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written?,
+            written => written.context("failed to write the sample to standard output")?,
         }
         anyhow::Ok(missing)
     };

@@ -43,7 +43,12 @@ pub(super) struct FileConfig {
 pub(super) fn load(path: &Path, interval: Option<Duration>) -> Result<FileConfig, Vec<Problem>> {
     let problem = |message: String| vec![Problem { file: path.to_owned(), line: None, key: String::new(), message }];
     let text = read(path).map_err(|error| {
-        problem(format!("failed to read it: {error}; name a readable file with --config, or leave it out"))
+        let remedy = match error.kind() {
+            io::ErrorKind::FileTooLarge => "make it smaller: comments count, too",
+            io::ErrorKind::InvalidData => "save it as UTF-8",
+            _ => "name a readable file with --config, or leave it out",
+        };
+        problem(format!("failed to read it: {error}; {remedy}"))
     })?;
     parse(&text, path, interval)
 }
@@ -56,12 +61,12 @@ fn read(path: &Path) -> io::Result<String> {
     if !metadata.is_file() && metadata.rdev() != null.rdev() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
-    let mut text = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }
-    Ok(text)
+    String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 /// Parses the whole file. `interval` is the one on the command line, if any: the plugins' intervals have to be multiples of

@@ -26,7 +26,7 @@ const PLUGINS: &str = "plugins";
 const GROUP_WRITABLE: u32 = 0o020;
 const WORLD_WRITABLE: u32 = 0o002;
 
-/// How many links the kernel follows (path_resolution(7)).
+/// How many links the kernel follows, by the manual page of path resolution.
 const MAX_LINKS: usize = 40;
 
 /// How long the file system may take to show who owns a file: longer than a disk that spins up.
@@ -56,7 +56,8 @@ impl fmt::Display for Refusal {
 pub(super) fn find_file(refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
     let local = Path::new(LOCAL_FILE);
     if exists(local) {
-        let remedy = "name it with --config, or take the write permission of others away and give it to the agent's user";
+        let remedy =
+            "name it with --config, or take the write permission of others away and give it to the agent's user";
         match check_private(local, remedy) {
             Ok(Examination::Private) => return Some(local.to_owned()),
             Ok(Examination::Unanswered) => {

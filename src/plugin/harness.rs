@@ -308,7 +308,8 @@ fn unreadable(error: &io::Error) -> String {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound => "name a plugin's .wasm file",
         io::ErrorKind::InvalidInput => "name a .wasm file itself",
-        _ => "allow it to be read",
+        io::ErrorKind::PermissionDenied => "allow it to be read",
+        _ => "check the disk or the mount",
     };
     format!("cannot be read: {error}; {remedy}")
 }

@@ -149,7 +149,10 @@ impl Scanner {
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => "create it, or name another with --plugins",
             io::ErrorKind::TimedOut => "check its mount; it is scanned again every 30 s",
-            io::ErrorKind::InvalidData => "name it with --plugins, or take the write permission of others away",
+            io::ErrorKind::InvalidData => {
+                "name it with --plugins, or take the write permission of others away and give it to the agent's user"
+            }
+            io::ErrorKind::NotADirectory => "replace it by a directory, or name another with --plugins",
             _ => "allow the agent to read it, or name another with --plugins",
         };
         let directory = self.path().display().to_string();

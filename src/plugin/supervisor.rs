@@ -431,7 +431,7 @@ impl Supervisor {
                 self.reported.conflict = true;
                 let (plugin, (version, hash)) = (&*self.plugin.name, self.version_fields());
                 let reason = "another collector has the module";
-                let (module, remedy) = (&*module.name, "rename one");
+                let (module, remedy) = (&*module.name, "rename the module in one of them, or remove one");
                 tracing::warn!(plugin, version, hash, module, reason, remedy, "module dropped");
             }
         }

@@ -161,7 +161,7 @@ fn cache_directory_must_be_private() {
     assert_cache_unused(&setup, "is a symbolic link\" remedy=\"name the directory that it leads to\"");
     fs::remove_file(&cache).expect("removed");
     fs::write(&cache, "").expect("written");
-    assert_cache_unused(&setup, "cannot be created");
+    assert_cache_unused(&setup, "is not a directory\" remedy=\"remove the file that is there\"");
     if rustix::process::geteuid().is_root() {
         fs::remove_file(&cache).expect("removed");
         fs::create_dir(&cache).expect("created");

@@ -109,18 +109,18 @@ fn file_that_is_no_configuration_is_reported() {
     let _socket = std::os::unix::net::UnixListener::bind(setup.path("socket")).expect("bound");
     std::fs::write(setup.path("large"), "# filler\n".repeat((2 << 20) / 9)).expect("written");
     std::fs::write(setup.path("binary"), [0xff, 0xfe, 0]).expect("written");
-    let too_large = "it is larger than 1 MiB";
+    let too_large = "it is larger than 1 MiB; make it smaller: comments count, too";
+    let named = "name a readable file with --config, or leave it out";
     for (file, reason) in [
-        ("pipe", "it is not a regular file"),
-        ("/dev/zero", "it is not a regular file"),
-        ("directory", "it is not a regular file"),
-        ("socket", "No such device or address (os error 6)"),
-        ("large", too_large),
-        ("binary", "stream did not contain valid UTF-8"),
-        ("missing", "No such file or directory (os error 2)"),
+        ("pipe", format!("it is not a regular file; {named}")),
+        ("/dev/zero", format!("it is not a regular file; {named}")),
+        ("directory", format!("it is not a regular file; {named}")),
+        ("socket", format!("No such device or address (os error 6); {named}")),
+        ("large", too_large.to_owned()),
+        ("binary", "it is not UTF-8; save it as UTF-8".to_owned()),
+        ("missing", format!("No such file or directory (os error 2); {named}")),
     ] {
-        let expected =
-            format!("{file}: failed to read it: {reason}; name a readable file with --config, or leave it out\n");
+        let expected = format!("{file}: failed to read it: {reason}\n");
         assert_eq!(check_file(&setup, file), (Some(2), expected));
         let output = setup.run(&["--once", "--config", file]);
         assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{file}");

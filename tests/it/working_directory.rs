@@ -195,7 +195,11 @@ fn every_link_on_the_way_is_examined() {
     set_mode(&setup.path("shared"), 0o755);
     if can_give_away() {
         lchown(setup.path("shared/plugins"), Some(NOBODY), None).expect("given away");
-        assert_refused(&setup, &["plugins"], "a link that it leads through belongs to user 65534, not to root or user 0");
+        assert_refused(
+            &setup,
+            &["plugins"],
+            "a link that it leads through belongs to user 65534, not to root or user 0",
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Overrides, Refusal};
 use crate::plugin::harness::{Granted, LoadedPlugin, PluginHarness, reason};
 use crate::plugin::{DisabledCause, Failure};
 
@@ -54,10 +54,15 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     let Arguments { directory, config: file, root, json, .. } = arguments;
     let overrides = Overrides { file, plugins_directory: directory, root, ..Overrides::default() };
     let config = Config::load(&overrides).map_err(CommandError::Configuration)?;
-    print_errors(&config.refusals);
+    let refusals = config.refusals.iter();
+    print_errors(
+        &refusals
+            .map(|Refusal { path, reason, .. }| format!("{} is refused: {reason}; name it to use it", path.display()))
+            .collect::<Vec<_>>(),
+    );
     let harness = PluginHarness::new(&config)?;
     let Some(directory) = &config.plugins_directory else {
-        return Err(CommandError::Usage("no plugins directory; name one".to_owned()));
+        return Err(CommandError::Usage("no plugins directory; name one as the argument".to_owned()));
     };
     let entries = harness.list(directory).await.map_err(|error| {
         let directory = directory.display();

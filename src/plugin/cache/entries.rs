@@ -85,8 +85,10 @@ impl Entries {
         if path.is_symlink() {
             return Err("is a symbolic link; name the directory that it leads to".to_owned());
         }
-        created
-            .map_err(|error| format!("cannot be created: {error}; create it for the agent's user, with mode 700"))?;
+        created.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => "is not a directory; remove the file that is there".to_owned(),
+            _ => format!("cannot be created: {error}; create it for the agent's user, with mode 700"),
+        })?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(CWD, &path, flags, Mode::empty()).map_err(io::Error::from).map(File::from);
         let opened = opened.and_then(|directory| Ok((directory.metadata()?, directory)));

@@ -169,7 +169,9 @@ fn excess_label_sets_are_dropped_and_counted() {
 #[test]
 fn modules_of_the_agent_are_reserved() {
     for native in ["cpu", "agent"] {
-        let reason = format!("module={native} reason=\"another collector has the module\" remedy=\"rename one\"");
+        let reason = format!(
+            "module={native} reason=\"another collector has the module\" remedy=\"rename the module in one of them, or remove one\""
+        );
         let mut test = HostileTest::new("");
         test.expect(&Guest::new(native).value(666).module(), &Outcome::Dropped(1, &reason));
         assert!(test.agent.samples().iter().all(|sample| value(sample, native).is_none()));
@@ -179,7 +181,7 @@ fn modules_of_the_agent_are_reserved() {
 
 #[test]
 fn module_of_another_plugin_is_reserved() {
-    let reason = "module=able reason=\"another collector has the module\" remedy=\"rename one\"";
+    let reason = "module=able reason=\"another collector has the module\" remedy=\"rename the module in one of them, or remove one\"";
     let mut test = HostileTest::new("");
     test.expect(&Guest::new("able").value(666).module(), &Outcome::Dropped(1, reason));
     assert!(test.agent.samples().iter().all(|sample| value(sample, "able") != Some(666.into())));
