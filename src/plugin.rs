@@ -309,10 +309,15 @@ impl Plugins {
         }
     }
 
-    /// Reports an entry of the directory that makes no plugin; `why` has the form `reason; remedy`.
+    /// Reports an entry of the directory that makes no plugin; `why` has the form `reason; remedy`. A plugin with a table
+    /// has a line of its own: the operator expects it to run.
     fn report_unusable(&mut self, file: &str, why: &str) {
         let (reason, remedy) = why.rsplit_once("; ").unwrap_or((why, "remove it"));
-        let is_serving = self.supervisors.values().any(|supervisor| supervisor.file == file && supervisor.is_serving());
+        let mut is_serving = false;
+        for supervisor in self.supervisors.values_mut().filter(|supervisor| supervisor.file == file) {
+            supervisor.status.set_unusable(reason);
+            is_serving |= supervisor.is_serving();
+        }
         let report = Report {
             plugin: None,
             file: self.scanner.path().join(file).display().to_string(),
@@ -322,7 +327,16 @@ impl Plugins {
             remedy: remedy.to_owned(),
             consequence: if is_serving { "the previous version continues" } else { "it makes no plugin" },
         };
-        self.rejected.push(report, Instant::now());
+        let mut configured = plugins_of(file, &self.config).unwrap_or_default();
+        configured.retain(|name| self.config.contains_key(name));
+        for name in &configured {
+            let consequence = if is_serving { report.consequence } else { "no version is running" };
+            let plugin = Some(name.as_str().into());
+            Report { plugin, consequence, ..report.clone() }.log(ReportKind::Rejected);
+        }
+        if configured.is_empty() {
+            self.rejected.push(report, Instant::now());
+        }
     }
 
     /// Loads a file for every plugin that it makes.

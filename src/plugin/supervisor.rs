@@ -35,7 +35,7 @@ pub(super) struct Supervisor {
     labels: Labels,
     loading: Loading,
     /// The problems of its file.
-    status: FileStatus,
+    pub(super) status: FileStatus,
 
     /// The version that serves; none until a file passed its trial.
     serving: Option<Arc<Version>>,

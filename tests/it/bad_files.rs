@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use expect_test::{Expect, expect};
 
 use crate::guest::{Guest, install};
-use crate::harness::{Agent, Setup, value};
+use crate::harness::{Agent, Sample, Setup, plugin_metric, value};
 use crate::hostile::{HostileTest, Outcome, assert_outcome, in_parallel};
 
 /// Installs a file beside a plugin that works, and asserts the one line that is logged about it, without the time.
@@ -264,4 +264,21 @@ fn unreadable_plugins_directory_is_reported() {
         "plugins directory not readable directory=plugins reason=\"Permission denied (os error 13)\" remedy=\"allow the agent to read it",
     );
     assert!(agent.next().contains_key("memory"));
+}
+
+#[test]
+fn dangling_link_in_place_of_a_plugin_counts_as_rejected() {
+    let setup = Setup::with_config("interval = \"1s\"\n");
+    Guest::new("one").install(&setup.plugin("one.wasm"));
+    let mut agent = setup.start(&[]);
+    let rejected = |sample: &Sample| plugin_metric(sample, "plugin_file_rejected", "one");
+    agent.wait(|sample| value(sample, "one").is_some() && rejected(sample) == Some(0.0));
+    std::os::unix::fs::symlink("nowhere", setup.plugin("link")).expect("linked");
+    fs::rename(setup.plugin("link"), setup.plugin("one.wasm")).expect("replaced");
+    let sample = agent.wait(|sample| rejected(sample) == Some(1.0));
+    assert!(value(&sample, "one").is_some() && sample["agent"]["plugins_rejected"] == 1);
+    agent.wait_log("reason=\"is a link to nothing that is readable: ");
+    Guest::new("one").install(&setup.plugin("one.wasm"));
+    agent.wait(|sample| rejected(sample) == Some(0.0));
+    agent.assert_no_gaps();
 }

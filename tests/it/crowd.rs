@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use crate::guest::Guest;
 use crate::harness::{Agent, Sample, Setup, plugin_metric, value};
@@ -88,4 +89,16 @@ fn few_invalid_files_have_a_line_each() {
     assert_eq!(sample["agent"]["plugins_rejected"], 5);
     assert_eq!(log.matches(" WARN plugin rejected plugin=").count(), 5, "{log}");
     assert!(!log.contains("plugins rejected"), "{log}");
+}
+
+#[test]
+fn link_of_a_configured_plugin_is_not_summarized() {
+    let setup = Setup::with_config("[plugins.wanted]\n");
+    for name in ["a", "b", "c", "d", "e", "f", "wanted"] {
+        symlink("nowhere", setup.plugin(&format!("{name}.wasm"))).expect("linked");
+    }
+    let (_, log) = setup.once();
+    assert_eq!(log.matches(" WARN plugins rejected count=6 ").count(), 1, "{log}");
+    let line = log.lines().find(|line| line.contains(" WARN plugin rejected plugin=wanted file=plugins/wanted.wasm "));
+    assert!(line.is_some_and(|line| line.ends_with("consequence=\"no version is running\"")), "{log}");
 }

@@ -10,7 +10,7 @@ use super::super::sealed::Hash;
 
 /// The problems of a plugin's file.
 #[derive(Debug, Default)]
-pub(super) struct FileStatus {
+pub(in super::super) struct FileStatus {
     /// The content that was rejected last.
     rejected: Option<Rejected>,
     /// The error of the last attempt to read the file.
@@ -78,6 +78,12 @@ impl FileStatus {
         }
         self.clear();
         false
+    }
+
+    /// Records that the file was replaced by an entry that cannot be loaded. There is nothing to retry.
+    pub(in super::super) fn set_unusable(&mut self, reason: &str) {
+        self.cancel_reload();
+        self.read_error = Some(reason.to_owned());
     }
 
     /// Records a read error. Returns whether its reason is new.
