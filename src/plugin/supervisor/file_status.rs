@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Instant;
 
+use rustix::io::Errno;
+
 use super::super::backoff::Backoff;
 use super::super::fault::DisabledCause;
 use super::super::load::{Rejection, RetryPolicy};
@@ -121,8 +123,13 @@ impl Rejected {
 
 /// The remedy for a file that cannot be read.
 pub(super) fn read_remedy(error: &io::Error) -> &'static str {
+    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
+        return "raise the agent's limit of open files; the file is read again every 30 s";
+    }
     match error.kind() {
         io::ErrorKind::NotFound => "none, if it was removed",
+        // It is copied into memory, to which the limit applies, too.
+        io::ErrorKind::FileTooLarge => "raise the agent's limit of file sizes; the file is read again every 30 s",
         io::ErrorKind::PermissionDenied => "allow the agent to read it",
         io::ErrorKind::TimedOut => "check the file system; the file is read again every 30 s",
         _ => "check the disk or the mount; the file is read again every 30 s",
@@ -155,6 +162,13 @@ mod tests {
         assert!(status.set_read_error(&io) && !status.set_read_error(&io) && status.set_read_error(&stale));
         status.set_readable();
         assert!(status.set_read_error(&stale), "it could be read meanwhile");
+    }
+
+    #[test]
+    fn remedies_fit_the_read_error() {
+        let remedy = |errno: Errno| read_remedy(&io::Error::from(errno));
+        assert!(remedy(Errno::MFILE).contains("open files") && remedy(Errno::FBIG).contains("file sizes"));
+        assert!(remedy(Errno::ACCESS).starts_with("allow") && remedy(Errno::IO).starts_with("check the disk"));
     }
 
     #[test]
