@@ -115,7 +115,9 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                 for (name, value) in report.table("cpu", value).unwrap_or_default() {
                     let key = format!("cpu.{}", name.get_ref());
                     match &**name.get_ref() {
-                        "per_core" => written.cpu_per_core = report.value(&key, value).unwrap_or_default(),
+                        "per_core" => {
+                            written.cpu_per_core = report.value(&key, value, "true or false").unwrap_or_default();
+                        }
                         _ => report.unknown(name.span(), &key, "per_core"),
                     }
                 }
@@ -243,6 +245,13 @@ fn parse_limit(text: &str, limit: Limit) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is out of bounds; write {valid}, and at least 1"))
 }
 
+/// The type of a value, with its article.
+fn type_of(value: &DeValue<'_>) -> String {
+    let name = value.type_str();
+    let article = if name.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {name}")
+}
+
 /// Collects the problems, with their lines.
 struct Report<'a> {
     path: &'a Path,
@@ -275,22 +284,17 @@ impl<'a> Report<'a> {
         match value.into_inner() {
             DeValue::Table(table) => Some(table),
             other => {
-                self.add(Some(span), key, format!("is a {}; write a table, as in [{key}]", other.type_str()));
+                self.add(Some(span), key, format!("is {}; write a table, as in [{key}]", type_of(&other)));
                 None
             }
         }
     }
 
-    /// A value of a type that serde can parse.
-    fn value<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> Option<T> {
-        let span = value.span();
-        match T::deserialize(ValueDeserializer::from(value)) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.add(Some(span), key, error.message().to_owned());
-                None
-            }
-        }
+    /// A value of a type that serde can parse; `form` is how it is written.
+    fn value<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'_>>, form: &str) -> Option<T> {
+        let (span, kind) = (value.span(), type_of(value.get_ref()));
+        let wrong = |_| self.add(Some(span), key, format!("is {kind}; write {form}"));
+        T::deserialize(ValueDeserializer::from(value)).map_err(wrong).ok()
     }
 
     /// A text that `parse` accepts.
@@ -305,7 +309,7 @@ impl<'a> Report<'a> {
         let text = match value.get_ref() {
             DeValue::Integer(number) => number.as_str().to_owned(),
             DeValue::Float(number) => number.as_str().to_owned(),
-            _ => self.value(key, value)?,
+            _ => self.value(key, value, "a text in quotes")?,
         };
         parse(&text).map_err(|message| self.add(Some(span), key, message)).ok()
     }
@@ -318,7 +322,8 @@ impl<'a> Report<'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
         // A list may have many lines: each text has its own span.
-        let texts: Vec<Spanned<String>> = self.value(key, value).unwrap_or_default();
+        let texts: Vec<Spanned<String>> =
+            self.value(key, value, "a list of texts, as in [\"…\", \"…\"]").unwrap_or_default();
         let parsed = |text: Spanned<String>| {
             let wrong = |why| self.add(Some(text.span()), key, format!("{:?} {why}", text.get_ref()));
             parse(text.get_ref()).map_err(wrong).ok()
@@ -328,7 +333,7 @@ impl<'a> Report<'a> {
 
     fn json_object(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> String {
         let span = value.span();
-        let table: toml::Table = self.value(key, value).unwrap_or_default();
+        let table: toml::Table = self.value(key, value, "a table, as in { name = \"value\" }").unwrap_or_default();
         let json = json(toml::Value::Table(table));
         json.map_err(|message| self.add(Some(span), key, message))
             .map_or_else(|()| "{}".to_owned(), |json| json.to_string())

@@ -64,7 +64,7 @@ config = { x = nan }
             gauged.toml:18: plugins.redis.connects: unknown key; remove it, or use one of file, interval, timeout, memory, limits, read, usage, connect, fetch, config
             gauged.toml:20: plugins.a b: not a plugin's name; use letters, digits, - and _, at most 128 of them
             gauged.toml:21: plugins.a b.memory: "lots" is not a size; write it like "64MiB", from 64.0 KiB to 1.0 GiB
-            gauged.toml:22: plugins.a b.usage: invalid type: string "/", expected a sequence
+            gauged.toml:22: plugins.a b.usage: is a string; write a list of texts, as in ["…", "…"]
             gauged.toml:23: plugins.a b.config: contains NaN, which JSON cannot represent; write a finite number
         "#]],
     );
