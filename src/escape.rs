@@ -8,14 +8,14 @@ const MAX_BYTES: usize = 1024;
 
 /// Whether a character is shown as itself and changes nothing around it, on a terminal or in a file.
 #[must_use]
-pub fn is_plain(character: char) -> bool {
+pub(crate) fn is_plain(character: char) -> bool {
     let reorders =
         matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !character.is_control() && !reorders
 }
 
 /// Appends a text, with every character escaped that is not plain.
-pub fn push_escaped(line: &mut String, text: &str) {
+pub(crate) fn push_escaped(line: &mut String, text: &str) {
     for character in text.chars() {
         if is_plain(character) {
             line.push(character);
@@ -28,7 +28,7 @@ pub fn push_escaped(line: &mut String, text: &str) {
 
 /// A text as one escaped line of bounded length.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_BYTES);
     let mut line = String::new();
     push_escaped(&mut line, &text[..end]);

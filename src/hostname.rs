@@ -89,7 +89,7 @@ fn parse_file(text: &str) -> Option<String> {
 /// # Errors
 ///
 /// The form that is right.
-pub fn check(text: &str) -> Result<(), String> {
+pub(crate) fn check(text: &str) -> Result<(), String> {
     let is_plain = |character: char| character.is_ascii_graphic() || (character.is_alphanumeric());
     if text.is_empty() || text.len() > MAX_BYTES || !text.chars().all(is_plain) {
         return Err(format!("{text:?} is not a host name; use 1 to {MAX_BYTES} characters, without spaces"));
@@ -99,7 +99,7 @@ pub fn check(text: &str) -> Result<(), String> {
 
 /// The current name.
 #[derive(Debug)]
-pub struct Hostname {
+pub(crate) struct Hostname {
     source: HostnameSource,
     name: Option<String>,
     read_at: Instant,
@@ -108,7 +108,7 @@ pub struct Hostname {
 impl Hostname {
     /// Reads the name. A host without one has none, which is logged.
     #[must_use]
-    pub fn new(source: HostnameSource, now: Instant) -> Self {
+    pub(crate) fn new(source: HostnameSource, now: Instant) -> Self {
         let name = source.read();
         if name.is_none() {
             let source = match &source {
@@ -123,13 +123,13 @@ impl Hostname {
 
     /// The name that was read last.
     #[must_use]
-    pub fn get(&self) -> Option<&str> {
+    pub(crate) fn get(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
     /// Reads the name again when it is time to. Returns whether it changed, which is logged. A name that cannot be read
     /// any more stays.
-    pub fn refresh(&mut self, now: Instant) -> bool {
+    pub(crate) fn refresh(&mut self, now: Instant) -> bool {
         if matches!(self.source, HostnameSource::Fixed(_)) || now.saturating_duration_since(self.read_at) < REFRESH {
             return false;
         }

@@ -7,15 +7,15 @@
 //! The library is for the agent's own binary, tests and benchmarks. The modules are in reading order.
 
 pub mod sample;
-pub mod escape;
+mod escape;
 pub mod clock;
 mod hostpath;
-pub mod hostname;
+mod hostname;
 mod address;
 mod procfs;
 pub mod collector;
 pub mod plugin;
-pub mod watch;
+mod watch;
 mod queue;
 mod write;
 pub mod sink;

@@ -29,7 +29,7 @@ const GATHER: Duration = Duration::from_millis(50);
 /// # Errors
 ///
 /// When the thread cannot be started.
-pub fn watch(directory: PathBuf, hints: Sender<()>) -> std::io::Result<()> {
+pub(crate) fn watch(directory: PathBuf, hints: Sender<()>) -> std::io::Result<()> {
     let run = move || run(&directory, &hints, CHECK, start_watcher);
     thread::Builder::new().name("watch".to_owned()).spawn(run).map(drop)
 }
