@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_and_blank_lines_of_the_file_are_skipped() {
+    fn comments_and_blank_lines_are_skipped() {
         assert_eq!(parse_file("# static\n\n  web-1  \nother\n").as_deref(), Some("web-1"));
         assert_eq!((parse_file(""), parse_file("a b\n")), (None, None));
     }

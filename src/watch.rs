@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_follow_changes_and_a_directory_that_comes_late_or_is_replaced() {
+    fn late_and_replaced_directories_give_hints() {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let directory = parent.path().join("plugins");
         let mut hints = start_watch(&directory);
@@ -183,17 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_link_is_a_change() {
+    fn a_swapped_link_is_a_change() {
         let parent = tempfile::tempdir().expect("a temporary directory");
-        let turn = |to: &str| {
+        let swap = |to: &str| {
             fs::create_dir_all(parent.path().join(to)).expect("created");
             std::os::unix::fs::symlink(to, parent.path().join("next")).expect("linked");
-            fs::rename(parent.path().join("next"), parent.path().join("plugins")).expect("turned");
+            fs::rename(parent.path().join("next"), parent.path().join("plugins")).expect("swapped");
         };
-        turn("1");
+        swap("1");
         let mut hints = start_watch(&parent.path().join("plugins"));
         expect_hint(&mut hints);
-        turn("2");
+        swap("2");
         expect_hint(&mut hints);
         fs::write(parent.path().join("2/a"), "a").expect("written");
         expect_hint(&mut hints);

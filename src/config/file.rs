@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn plugin_intervals_are_multiples_of_the_command_lines() {
+    fn plugin_intervals_follow_the_command_line() {
         let text = "[plugins.a]\ninterval = \"15s\"";
         assert!(parsed(text).is_err(), "not a multiple of 10s");
         let written = parse(text, Path::new("x"), Some(Duration::from_secs(5))).expect("a multiple of 5s");

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn pruning_is_due_at_first_hourly_and_by_size() {
+    fn pruning_is_due_hourly_and_by_size() {
         let now = Instant::now();
         let mut pruned = PruneState::default();
         assert!(pruned.is_due(0, now));

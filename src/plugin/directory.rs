@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_settles_and_an_old_one_has_settled() {
+    fn new_files_settle_and_old_ones_have() {
         let (start, clock) = (Instant::now(), SystemTime::now());
         let mut directory = Directory::default();
         let new = listing(file(1, clock));

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn copies_have_a_hash_and_open_at_the_beginning() {
+    fn copies_are_hashed_and_open_at_the_start() {
         let content = Sealed::copy(&b"abc"[..]).expect("copied");
         assert_eq!((content.hash().to_string(), content.length()), ("ba7816bf".to_owned(), 3));
         // The first example of FIPS 180-2.

@@ -129,7 +129,7 @@ fn missing_grants_are_reported_with_their_remedy() {
 }
 
 #[test]
-fn missing_grants_of_an_idle_plugin_are_one_line() {
+fn missing_grants_of_idle_plugins_are_one_line() {
     let setup = Setup::new();
     std::fs::copy(repository().join("plugins/redis.wasm"), setup.plugin("redis.wasm"))
         .expect("plugins/build.sh made it");

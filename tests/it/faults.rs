@@ -89,7 +89,7 @@ fn denied_plugin_without_a_table_is_idle() {
 }
 
 #[test]
-fn denied_plugin_with_a_table_names_the_missing_line() {
+fn denied_plugin_with_a_table_names_the_grant() {
     let bad = Guest::new("bad").denied(2, "127.0.0.1:6379", "ask it");
     let (_setup, mut agent) = start(&bad, "connect = [\"127.0.0.1:1\"]");
     let line = agent.wait_plugin_log("bad", 1).remove(0);

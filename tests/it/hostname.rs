@@ -61,7 +61,7 @@ fn file_without_an_end_gives_no_name() {
 }
 
 #[test]
-fn wrong_name_is_an_error_that_names_its_source() {
+fn wrong_name_is_an_error_with_its_source() {
     let wrong = "is not a host name; use 1 to 253 characters, without spaces";
     for command in [&["check"][..], &["--once"]] {
         let errors = |setup: &Setup, variable: Option<&str>, arguments: &[&str]| {

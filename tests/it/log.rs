@@ -165,7 +165,7 @@ fn journal_gets_priorities_instead_of_times() {
 }
 
 #[test]
-fn log_elsewhere_than_the_journal_keeps_its_times() {
+fn log_outside_the_journal_keeps_its_times() {
     // The variable is inherited by programs whose standard error was redirected.
     let log = log_to_file("", |device, inode| format!("{device}:{}", inode + 1));
     assert!(log.lines().count() > 2 && log.lines().all(|line| line.starts_with("20")), "{log}");

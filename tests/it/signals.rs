@@ -109,7 +109,7 @@ fn single_sample_survives_ignored_signals() {
 }
 
 #[test]
-fn file_size_limit_is_reported_and_samples_go_on() {
+fn samples_continue_at_the_file_size_limit() {
     let setup = Setup::new();
     let path = setup.path("samples");
     let file = File::options().create(true).append(true).open(&path).expect("created");
@@ -128,7 +128,7 @@ fn file_size_limit_is_reported_and_samples_go_on() {
 }
 
 #[test]
-fn file_size_limit_of_the_log_loses_only_log_lines() {
+fn file_size_limit_loses_only_log_lines() {
     let setup = Setup::new();
     let script = "ulimit -f 0 && exec \"$0\" --interval 100ms 2> log";
     let mut agent = Agent::start(setup.command_of("sh".as_ref(), &["-c", script, env!("CARGO_BIN_EXE_gauged")]));
@@ -143,7 +143,7 @@ fn file_size_limit_of_the_log_loses_only_log_lines() {
 }
 
 #[test]
-fn single_sample_beyond_the_file_size_limit_exits_with_1() {
+fn oversized_single_sample_exits_with_1() {
     let setup = Setup::new();
     let output = File::create(setup.path("sample")).expect("created");
     let script = "ulimit -f 0 && exec \"$0\" --once";

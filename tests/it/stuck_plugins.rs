@@ -77,8 +77,8 @@ fn unreadable_file_is_reported_once_per_reason() {
 }
 
 #[test]
-fn link_to_a_dead_mount_delays_no_other_plugin() {
-    apart("stuck_plugins::link_to_a_dead_mount_delays_no_other_plugin", || {
+fn link_to_dead_mount_delays_no_other_plugin() {
+    apart("stuck_plugins::link_to_dead_mount_delays_no_other_plugin", || {
         let (setup, mount) = setup_with_far("", Service::Hangs)?;
         let named = " WARN plugin files do not respond directory=plugins count=1 files=far.wasm remedy=";
         // First, and not beside an agent: a process cannot end while it waits for the same look-up as another one.
@@ -127,8 +127,8 @@ fn many_dead_links_delay_no_other_plugin() {
 }
 
 #[test]
-fn file_that_hangs_while_read_delays_no_other_plugin() {
-    apart("stuck_plugins::file_that_hangs_while_read_delays_no_other_plugin", || {
+fn hanging_plugin_file_delays_no_other_plugin() {
+    apart("stuck_plugins::hanging_plugin_file_delays_no_other_plugin", || {
         let (setup, mount) = setup_with_far("[plugins.far]\n", Service::HangsInReads)?;
         let mut agent = setup.start(&[]);
         agent.wait(|sample| value(sample, "near").is_some());
@@ -224,8 +224,8 @@ fn dead_plugins_directory_keeps_loaded_plugins_running() {
 }
 
 #[test]
-fn plugins_directory_dead_at_the_start_is_used_later() {
-    apart("stuck_plugins::plugins_directory_dead_at_the_start_is_used_later", || {
+fn plugins_directory_dead_at_start_is_used_later() {
+    apart("stuck_plugins::plugins_directory_dead_at_start_is_used_later", || {
         let setup = Setup::new();
         Guest::new("one").install(&setup.plugin("one.wasm"));
         let mount = DeadMount::over(&setup.path("plugins"))?;

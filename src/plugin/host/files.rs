@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_refused_without_waiting_for_its_writer() {
+    fn a_pipe_is_refused_without_waiting() {
         let (root, grants) = host();
         let pipe = root.path().join("data/open/pipe");
         rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::from_raw_mode(0o600)).expect("made");
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn only_in_memory_paths_are_read_without_a_thread() {
+    fn only_kernel_counters_are_read_without_offload() {
         for fast in [
             "/proc",
             "/proc/stat",

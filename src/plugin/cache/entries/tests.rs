@@ -142,7 +142,7 @@ fn aged(path: &Path, name: &str, bytes: u64, age: Duration, now: SystemTime) -> 
 }
 
 #[test]
-fn old_entries_go_first_by_age_then_by_size() {
+fn entries_are_pruned_by_age_then_size() {
     let (_directory, path, entries) = cache();
     let now = SystemTime::now();
     let day = Duration::from_secs(24 * 60 * 60);
