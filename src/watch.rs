@@ -120,7 +120,7 @@ fn start_watcher(
     if directory.is_symlink()
         && let Some(parent) = directory.parent()
     {
-        // A link is turned in the directory that holds it.
+        // A link is replaced in the directory that holds it.
         watcher.watch(parent, RecursiveMode::NonRecursive)?;
     }
     Ok(watcher)

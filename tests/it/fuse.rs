@@ -1,4 +1,4 @@
-//! File systems (FUSE) that a test serves, or does not. They need the namespaces of `apart`.
+//! File systems (FUSE) that a test serves, or does not. Their tests need namespaces (`namespaces.rs`).
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use crate::apart::Refused;
+use crate::namespaces::Refused;
 
 /// Mounts a file system over a directory; returns the device from which its server reads requests.
 fn mount_over(directory: &Path) -> Result<OwnedFd, Refused> {

@@ -1,4 +1,4 @@
-//! The agent as its users run it: the real binary, real signals, real plugins, and guests written for the occasion.
+//! The agent as its users run it: the real binary, real signals, real plugins, and guests written for the tests.
 
 #![allow(unreachable_pub, reason = "everything here is for the other modules of this binary")]
 #![allow(clippy::disallowed_methods, reason = "tests run programs, wait for them, and read the environment")]
@@ -8,47 +8,47 @@ mod harness; // the agent as a child process
 mod skip; // tests that cannot run on this machine, and their number
 mod requirement; // servers and Python, which .ci/servers fetches
 mod guest; // plugins written in WebAssembly's text format
-mod server; // what guests connect to
+mod server; // peers for guests: HTTP, streams, unix sockets
 #[cfg(target_os = "linux")]
-mod apart; // namespaces for a test that needs mounts or a network of its own
+mod namespaces; // namespaces for a test that needs mounts or a network of its own
 #[cfg(target_os = "linux")]
 mod fuse; // file systems that respond, fail or hang
 
-mod once; // one sample, and what becomes of it
-mod natives; // what the agent measures by itself, on many machines
-mod allocations; // what a tick asks of memory
-mod psutil; // the same, held against psutil
-mod incomplete; // one sample that is not complete, and its exit code
-mod run; // ticks, the end, output that is not read
-mod signals; // signals that do not end the agent
-mod log; // the form of log lines, and texts that look like some
-mod configuration; // files, words, and everything that is wrong with them
-mod working_directory; // files that others can write to
-mod hostname; // the name of the host, and its changes
-mod hot_load; // files that come, change and go
-mod races; // files that change while they are read, called, or changed already
+mod once; // one sample: its form and its outputs
+mod natives; // native metrics on fixture machines
+mod allocations; // memory allocations of a tick
+mod psutil; // native metrics compared with psutil
+mod incomplete; // the exit code of an incomplete sample
+mod run; // ticks, shutdown, output without a reader
+mod signals; // signals that do not end the agent, and the file size limit
+mod log; // format of log lines, and texts that imitate them
+mod configuration; // configuration files, the command line, and their errors
+mod working_directory; // files in the working directory that others can write to
+mod hostname; // sources of the host name, and its changes
+mod hot_load; // plugin files that are added, replaced and removed
+mod races; // plugin files that change while they are read or called
 mod bad_files; // files that are not plugins
-mod crowd; // thousands of them
-mod hostile; // plugins that do their worst, and what the others notice: nothing
-mod faults; // plugins that fail or have nothing to say, and what becomes of them
-mod compile; // plugins that are hard to compile, and how compilers end
-mod cache; // what was compiled before
-mod capabilities; // what a guest gets of the host
-mod http; // what a guest gets of HTTP servers
-mod net; // what a guest gets of other servers
+mod many_invalid_files; // thousands of files that are not plugins
+mod hostile; // malicious plugins, and their limits
+mod faults; // plugins that fail or have nothing to measure
+mod compile; // files that are hard to compile, and ends of the compiler
+mod cache; // the cache of compiled plugins
+mod capabilities; // capabilities of a guest: files, log, WASI stubs
+mod http; // the capability http
+mod net; // the capability net
 #[cfg(target_os = "linux")]
-mod stuck; // file systems that do not answer, read by plugins
+mod dead_mounts; // plugins that read dead mounts
 #[cfg(target_os = "linux")]
-mod stuck_plugins; // plugins and a cache on file systems that fail or do not answer
+mod plugins_on_dead_mounts; // plugins, their directory and the cache on file systems that fail or hang
 #[cfg(target_os = "linux")]
-mod names; // what names lead to, and resolvers that do not answer
+mod name_resolution; // host names, and name servers that do not respond
 mod plugin_command; // gauged plugin inspect, test, list, new
 mod shipped; // plugins that were built for shipped versions of the WIT
 mod wit; // rules for changes of the WIT
 mod first_party; // the plugins in this repository
-mod mapping; // what plugins/README.md says of them
+mod mapping; // plugins/README.md compared with the plugins
 #[cfg(target_os = "linux")]
-mod truth; // their figures, beside node_exporter's
-mod services; // those of them that ask services, and the services themselves
-mod deploy; // what is in deploy/, used
-mod tidy; // the rules of the house
+mod node_exporter; // first-party plugins compared with node_exporter
+mod services; // plugins for services, with real nginx, Redis and web servers
+mod deploy; // the files of deploy/
+mod tidy; // rules for names, imports and documents

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::harness::DEADLINE;
 use crate::skip::skip;
 
-/// The environment variable with the name of the file in which a test that runs apart keeps its progress.
+/// The environment variable with the name of the file in which a test in namespaces keeps its progress.
 const PROGRESS: &str = "GAUGED_TEST_PROGRESS";
 
 const BEGUN: &str = "begun";
@@ -21,7 +21,7 @@ const DONE: &str = "done";
 pub struct Refused(pub String);
 
 /// Runs a test's body in namespaces of its own. The name is the test's full one, as libtest prints it.
-pub fn apart(test: &str, body: impl FnOnce() -> Result<(), Refused>) {
+pub fn run_in_namespaces(test: &str, body: impl FnOnce() -> Result<(), Refused>) {
     if let Some(progress) = std::env::var_os(PROGRESS) {
         fs::write(&progress, BEGUN).expect("written");
         let end = body().map_or_else(|Refused(why)| why, |()| DONE.to_owned());
@@ -38,7 +38,7 @@ pub fn apart(test: &str, body: impl FnOnce() -> Result<(), Refused>) {
     command.env(PROGRESS, &progress).stdin(Stdio::null());
     let file = File::create(&output).expect("created");
     command.stdout(file.try_clone().expect("cloned")).stderr(file);
-    let ended = command.spawn().map(|child| Apart(child).wait());
+    let ended = command.spawn().map(|child| NamespacedTest(child).wait());
     let output = fs::read_to_string(&output).expect("text");
     let why = match (ended, fs::read_to_string(&progress)) {
         (Ok(true), Ok(end)) if end == DONE => return,
@@ -51,10 +51,10 @@ pub fn apart(test: &str, body: impl FnOnce() -> Result<(), Refused>) {
     skip(test, &why);
 }
 
-/// The process of a test that runs apart. Its own processes and mounts end with it.
-struct Apart(Child);
+/// The process of a test in namespaces. Its own processes and mounts end with it.
+struct NamespacedTest(Child);
 
-impl Apart {
+impl NamespacedTest {
     /// Waits for its end, and returns whether it succeeded.
     fn wait(&mut self) -> bool {
         let until = Instant::now() + 4 * DEADLINE;
@@ -68,7 +68,7 @@ impl Apart {
     }
 }
 
-impl Drop for Apart {
+impl Drop for NamespacedTest {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
-use crate::apart::{Refused, apart};
 use crate::capabilities::file_guest_as;
 use crate::first_party::built;
 use crate::fuse::DeadMount;
 use crate::guest::Guest;
 use crate::harness::{Sample, Setup, plugin_metric, repository, value};
+use crate::namespaces::{Refused, run_in_namespaces};
 use crate::natives::overlay;
 use crate::run::assert_ends_in_time;
 
@@ -130,7 +130,7 @@ fn errors(number: u32) -> [Option<Value>; 3] {
 
 #[test]
 fn dead_mount_blocks_only_plugins_that_read_it() {
-    apart("stuck::dead_mount_blocks_only_plugins_that_read_it", || {
+    run_in_namespaces("dead_mounts::dead_mount_blocks_only_plugins_that_read_it", || {
         const ASKING: [&str; 3] = ["lister", "reader", "sizer"];
         let setup = Setup::new();
         fs::create_dir(setup.path("dead")).expect("created");
@@ -188,7 +188,7 @@ fn dead_mount_blocks_only_plugins_that_read_it() {
 
 #[test]
 fn stuck_threads_are_limited() {
-    apart("stuck::stuck_threads_are_limited", || {
+    run_in_namespaces("dead_mounts::stuck_threads_are_limited", || {
         // More than there are permits.
         let asking: Vec<String> = (0..136).map(|number| format!("asks{number}")).collect();
         let setup = Setup::new();
@@ -224,7 +224,7 @@ fn stuck_threads_are_limited() {
 
 #[test]
 fn dead_mounts_do_not_delay_live_mounts() {
-    apart("stuck::dead_mounts_do_not_delay_live_mounts", || {
+    run_in_namespaces("dead_mounts::dead_mounts_do_not_delay_live_mounts", || {
         let configuration = "interval = \"500ms\"\n[plugins.filesystem]\ntimeout = \"400ms\"\n";
         let (dead, live) = (names("dead", 3), ["first".to_owned(), "last".to_owned()]);
         let measured = Measured::with(configuration, &[&*dead, &live].concat());
@@ -267,7 +267,7 @@ fn dead_mounts_do_not_delay_live_mounts() {
 
 #[test]
 fn mount_list_is_read_despite_dead_mounts() {
-    apart("stuck::mount_list_is_read_despite_dead_mounts", || {
+    run_in_namespaces("dead_mounts::mount_list_is_read_despite_dead_mounts", || {
         let configuration = "interval = \"250ms\"\n[plugins.filesystem]\ntimeout = \"200ms\"\n";
         let dead = names("dead", PERMITS + 2);
         let (few, more) = dead.split_at(PERMITS - 1);

@@ -33,7 +33,7 @@ fn rejected_in_log(log: &str) -> usize {
     singles + log.lines().filter(|line| line.contains(" WARN plugins rejected ")).map(count).sum::<usize>()
 }
 
-fn start_with_crowd(configuration: &str) -> (Setup, Agent) {
+fn start_with_invalid_files(configuration: &str) -> (Setup, Agent) {
     let setup = Setup::with_config(configuration);
     for number in 0..FILES {
         fs::write(setup.plugin(&format!("file{number:04}.wasm")), format!("{number}")).expect("written");
@@ -46,7 +46,7 @@ fn start_with_crowd(configuration: &str) -> (Setup, Agent) {
 
 #[test]
 fn thousands_of_invalid_files_are_summarized() {
-    let (setup, mut agent) = start_with_crowd("interval = \"1s\"\n[plugins.file4000]\n");
+    let (setup, mut agent) = start_with_invalid_files("interval = \"1s\"\n[plugins.file4000]\n");
     let sample = agent.wait(|sample| sample["agent"]["plugins_rejected"] == FILES && value(sample, "good").is_some());
 
     let names = reported(&sample);

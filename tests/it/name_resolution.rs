@@ -12,10 +12,10 @@ use std::thread;
 use rustix::mount::{MountFlags, mount, mount_bind};
 use serde_json::Value;
 
-use crate::apart::{Refused, apart};
 use crate::guest::Guest;
 use crate::harness::{Sample, Setup, plugin_metric};
 use crate::http::{self, Fetch};
+use crate::namespaces::{Refused, run_in_namespaces};
 use crate::net::{DENIED, RESOLVE, SUCCESS, TIMEOUT, module_outcome, ping_guest_as};
 use crate::requirement::{self, Program};
 use crate::run::assert_ends_in_time;
@@ -177,7 +177,7 @@ fn http_server(address: IpAddr) -> Server {
 #[test]
 fn resolved_name_reaches_only_granted_addresses() {
     let Some(ip) = requirement::program("ip") else { return };
-    apart("names::resolved_name_reaches_only_granted_addresses", || {
+    run_in_namespaces("name_resolution::resolved_name_reaches_only_granted_addresses", || {
         let setup = Setup::new();
         let _names = Names::serve(&ip, &setup.path("etc"), "timeout:1 attempts:1")?;
         let (web, local) = (http_server(OWN.into()), Server::echo());
@@ -236,7 +236,7 @@ fn resolved_name_reaches_only_granted_addresses() {
 #[test]
 fn silent_resolver_blocks_only_plugins_that_use_it() {
     let Some(ip) = requirement::program("ip") else { return };
-    apart("names::silent_resolver_blocks_only_plugins_that_use_it", || {
+    run_in_namespaces("name_resolution::silent_resolver_blocks_only_plugins_that_use_it", || {
         let setup = Setup::new();
         let names = Names::serve(&ip, &setup.path("etc"), "timeout:30 attempts:5")?;
         let (web, server) = (http_server(OWN.into()), Server::echo_at((OWN, 0).into()));

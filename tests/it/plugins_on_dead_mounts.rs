@@ -6,10 +6,10 @@ use std::os::unix::fs::{DirBuilderExt as _, symlink};
 
 use rustix::io::Errno;
 
-use crate::apart::{Refused, apart};
 use crate::fuse::{DeadMount, SERVED_FILE, ServedMount, Service};
 use crate::guest::Guest;
 use crate::harness::{Agent, Setup, fault_count, parse, value, wait_until};
+use crate::namespaces::{Refused, run_in_namespaces};
 use crate::run::assert_ends_in_time;
 
 /// A setup with the plugin `near`, and `far`, which is a link to a file on a mount with this service.
@@ -41,7 +41,7 @@ fn single_sample(setup: &Setup) -> (Option<i32>, String) {
 
 #[test]
 fn unreadable_file_is_reported_once_per_reason() {
-    apart("stuck_plugins::unreadable_file_is_reported_once_per_reason", || {
+    run_in_namespaces("plugins_on_dead_mounts::unreadable_file_is_reported_once_per_reason", || {
         let (setup, mount) = setup_with_far("", Service::FailsReads(Errno::IO))?;
         let mut agent = setup.start(&[]);
         let (mut reads, mut other) = (0, 0);
@@ -78,7 +78,7 @@ fn unreadable_file_is_reported_once_per_reason() {
 
 #[test]
 fn link_to_dead_mount_delays_no_other_plugin() {
-    apart("stuck_plugins::link_to_dead_mount_delays_no_other_plugin", || {
+    run_in_namespaces("plugins_on_dead_mounts::link_to_dead_mount_delays_no_other_plugin", || {
         let (setup, mount) = setup_with_far("", Service::Hangs)?;
         let named = " WARN plugin files do not respond directory=plugins count=1 files=far.wasm remedy=";
         // First, and not beside an agent: a process cannot end while it waits for the same look-up as another one.
@@ -128,7 +128,7 @@ fn many_dead_links_delay_no_other_plugin() {
 
 #[test]
 fn hanging_plugin_file_delays_no_other_plugin() {
-    apart("stuck_plugins::hanging_plugin_file_delays_no_other_plugin", || {
+    run_in_namespaces("plugins_on_dead_mounts::hanging_plugin_file_delays_no_other_plugin", || {
         let (setup, mount) = setup_with_far("[plugins.far]\n", Service::HangsInReads)?;
         let mut agent = setup.start(&[]);
         agent.wait(|sample| value(sample, "near").is_some());
@@ -163,7 +163,7 @@ fn hanging_plugin_file_delays_no_other_plugin() {
 
 #[test]
 fn dead_plugins_directory_fails_a_single_sample() {
-    apart("stuck_plugins::dead_plugins_directory_fails_a_single_sample", || {
+    run_in_namespaces("plugins_on_dead_mounts::dead_plugins_directory_fails_a_single_sample", || {
         let setup = Setup::new();
         fs::create_dir(setup.path("dead")).expect("created");
         let _mount = DeadMount::over(&setup.path("dead"))?;
@@ -181,7 +181,7 @@ fn dead_plugins_directory_fails_a_single_sample() {
 
 #[test]
 fn dead_default_plugins_directory_fails_a_single_sample() {
-    apart("stuck_plugins::dead_default_plugins_directory_fails_a_single_sample", || {
+    run_in_namespaces("plugins_on_dead_mounts::dead_default_plugins_directory_fails_a_single_sample", || {
         let setup = Setup::with_config("[plugins.one]\n");
         let _mount = DeadMount::over(&setup.path("plugins"))?;
         let output = setup.run(&["--once"]);
@@ -197,7 +197,7 @@ fn dead_default_plugins_directory_fails_a_single_sample() {
 
 #[test]
 fn dead_plugins_directory_keeps_loaded_plugins_running() {
-    apart("stuck_plugins::dead_plugins_directory_keeps_loaded_plugins_running", || {
+    run_in_namespaces("plugins_on_dead_mounts::dead_plugins_directory_keeps_loaded_plugins_running", || {
         let setup = Setup::with_config("interval = \"200ms\"\n");
         Guest::new("kept").install(&setup.plugin("kept.wasm"));
         let mut agent = setup.start(&[]);
@@ -225,7 +225,7 @@ fn dead_plugins_directory_keeps_loaded_plugins_running() {
 
 #[test]
 fn plugins_directory_dead_at_start_is_used_later() {
-    apart("stuck_plugins::plugins_directory_dead_at_start_is_used_later", || {
+    run_in_namespaces("plugins_on_dead_mounts::plugins_directory_dead_at_start_is_used_later", || {
         let setup = Setup::new();
         Guest::new("one").install(&setup.plugin("one.wasm"));
         let mount = DeadMount::over(&setup.path("plugins"))?;
@@ -242,7 +242,7 @@ fn plugins_directory_dead_at_start_is_used_later() {
 
 #[test]
 fn slow_cache_is_used_once_it_responds() {
-    apart("stuck_plugins::slow_cache_is_used_once_it_responds", || {
+    run_in_namespaces("plugins_on_dead_mounts::slow_cache_is_used_once_it_responds", || {
         let setup = Setup::with_config("interval = \"200ms\"\n");
         fs::DirBuilder::new().mode(0o700).create(setup.cache()).expect("created");
         Guest::new("one").install(&setup.plugin("one.wasm"));
