@@ -51,7 +51,7 @@ impl Drop for DeadMount {
     }
 }
 
-/// A mount with one file, whose server does as it is told.
+/// A mount with one file, whose server behaves as the test wants.
 pub struct ServedMount {
     at: PathBuf,
     state: Arc<Mutex<State>>,
@@ -61,15 +61,15 @@ pub struct ServedMount {
 /// The name of the file in a [`ServedMount`].
 pub const SERVED_FILE: &str = "file.wasm";
 
-/// The answers of a server.
+/// The responses of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     Responds,
     /// Reading the file fails.
     FailsReads(Errno),
-    /// Reading the file gets no answer, until the service changes.
+    /// Reading the file gets no response until the service changes.
     HangsInReads,
-    /// No operation gets an answer, until the service changes.
+    /// No operation gets an response, until the service changes.
     Hangs,
 }
 
@@ -90,7 +90,7 @@ impl ServedMount {
         Ok(Self { at: directory.to_owned(), state, server: Some(server) })
     }
 
-    /// Changes the answers, also to requests that wait.
+    /// Changes the responses, also to requests that wait.
     pub fn set(&self, service: Service) {
         self.state.lock().expect("not poisoned").service = service;
     }
@@ -145,7 +145,7 @@ const FILE: u64 = 2;
 /// More than any request is long, as announced by `INIT`.
 const BUFFER: usize = 64 << 10;
 
-/// Reads requests and answers them, until the mount is over.
+/// Reads requests and responds to them, until the mount is over.
 fn serve(device: &OwnedFd, state: &Mutex<State>) {
     let (mut buffer, mut waiting) = (vec![0; BUFFER], Vec::<Request>::new());
     loop {
@@ -167,7 +167,7 @@ fn serve(device: &OwnedFd, state: &Mutex<State>) {
     }
 }
 
-/// Takes a request in. An interruption ends the request that it is about: the kernel waits for that answer even when the
+/// Takes a request in. An interruption ends the request that it is about: the kernel waits for that response even when the
 /// process was killed.
 fn accept(device: &OwnedFd, bytes: &[u8], state: &mut State, waiting: &mut Vec<Request>) {
     let request = Request {
@@ -211,7 +211,7 @@ fn respond(device: &OwnedFd, request: &Request, state: &State) -> bool {
         _ => {}
     }
     let is_file = request.body.strip_suffix(b"\0") == Some(SERVED_FILE.as_bytes());
-    let answer = match request.operation {
+    let response = match request.operation {
         // Version 7.31, requests of up to a page.
         INIT => Ok([7, 31, 0, 0, 0, 4096, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0].map(u32::to_ne_bytes).concat()),
         LOOKUP if is_file => {
@@ -238,7 +238,7 @@ fn respond(device: &OwnedFd, request: &Request, state: &State) -> bool {
         READDIR | FLUSH | RELEASE | RELEASEDIR => Ok(Vec::new()),
         _ => Err(Errno::NOSYS),
     };
-    send(device, request, answer);
+    send(device, request, response);
     true
 }
 
@@ -251,9 +251,9 @@ fn attributes(node: u64, state: &State) -> Vec<u8> {
     attributes
 }
 
-/// Sends an answer. One that the kernel no longer waits for is refused, which does not matter.
-fn send(device: &OwnedFd, request: &Request, answer: Result<Vec<u8>, Errno>) {
-    let (error, body) = answer.map_or_else(|error| (-error.raw_os_error(), Vec::new()), |body| (0, body));
+/// Sends a response. One that the kernel no longer waits for is refused, which does not matter.
+fn send(device: &OwnedFd, request: &Request, response: Result<Vec<u8>, Errno>) {
+    let (error, body) = response.map_or_else(|error| (-error.raw_os_error(), Vec::new()), |body| (0, body));
     let length = u32::try_from(16 + body.len()).expect("short");
     let header = [&length.to_ne_bytes()[..], &error.to_ne_bytes(), &request.id.to_ne_bytes()].concat();
     let _ = rustix::io::write(device, &[header, body].concat());

@@ -69,7 +69,7 @@ fn response(name: &str) -> Response {
 const RECORD: &[u8] = &[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4];
 
 /// The message that responds to a question, in the form of RFC 1035.
-fn answer(question: &[u8]) -> Vec<u8> {
+fn dns_response(question: &[u8]) -> Vec<u8> {
     let (mut name, mut at) = (Vec::new(), 12);
     while question[at] > 0 {
         let end = at + 1 + usize::from(question[at]);
@@ -126,7 +126,7 @@ impl Names {
         let _ = fs::copy("/etc/ld.so.cache", etc.join("ld.so.cache"));
         let refused = |error| Refused(format!("mount: {error}"));
         mount_bind(etc, "/etc").map_err(refused)?;
-        // It would answer with names that the machine's own resolver knows.
+        // It would respond with names that the machine's own resolver knows.
         let cache = Path::new("/run/nscd");
         if cache.is_dir() {
             mount("none", cache, "tmpfs", MountFlags::empty(), None).map_err(refused)?;
@@ -140,7 +140,7 @@ impl Names {
             while let Ok((length, from)) = socket.recv_from(&mut bytes) {
                 match unanswered.lock().expect("not poisoned").as_mut() {
                     Some(unanswered) => unanswered.push((bytes[..length].to_owned(), from)),
-                    None => drop(socket.send_to(&answer(&bytes[..length]), from)),
+                    None => drop(socket.send_to(&dns_response(&bytes[..length]), from)),
                 }
             }
         });
@@ -156,7 +156,7 @@ impl Names {
     fn resume(&self) {
         for (question, from) in self.unanswered.lock().expect("not poisoned").take().into_iter().flatten() {
             // The sender may have given up.
-            let _ = self.socket.send_to(&answer(&question), from);
+            let _ = self.socket.send_to(&dns_response(&question), from);
         }
     }
 }
@@ -217,13 +217,13 @@ fn resolved_name_reaches_only_granted_addresses() {
         fs::write(setup.path("gauged.toml"), configuration).expect("written");
 
         let (sample, log) = setup.once();
-        for (plugin, (case, says)) in &cases {
-            let (found, said) =
+        for (plugin, (case, expected)) in &cases {
+            let (found, text) =
                 module_outcome(&sample, plugin).unwrap_or_else(|| panic!("{plugin}: {sample:?}\n{log}"));
-            let said = said.as_str().unwrap_or_default();
+            let text = text.as_str().unwrap_or_default();
             assert!(
-                found == *case && says.as_str().is_some_and(|says| said.contains(says)),
-                "{plugin}: {found} {said}"
+                found == *case && expected.as_str().is_some_and(|expected| text.contains(expected)),
+                "{plugin}: {found} {text}"
             );
         }
         assert_eq!(module_outcome(&sample, "granted"), Some((SUCCESS, "ping".into())), "{log}");

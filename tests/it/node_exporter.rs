@@ -101,12 +101,12 @@ impl Round {
                 let (metric, fixed) = series(&here);
                 let own = ours.get(&metric).map(|own| with(own, &fixed)).unwrap_or_default();
                 let [before, after] = [before, after].map(|scrape| {
-                    let told = scrape.get(name).map(|told| with(told, &selected)).unwrap_or_default();
-                    told.into_iter().filter(|(_, value)| is_known(&metric, *value)).collect::<Vec<_>>()
+                    let scraped = scrape.get(name).map(|scraped| with(scraped, &selected)).unwrap_or_default();
+                    scraped.into_iter().filter(|(_, value)| is_known(&metric, *value)).collect::<Vec<_>>()
                 });
                 let mut covered = BTreeSet::new();
                 for (labels, value) in &own {
-                    let [theirs_before, theirs_after] = [&before, &after].map(|told| sum(told, labels));
+                    let [theirs_before, theirs_after] = [&before, &after].map(|scrape| sum(scrape, labels));
                     let (Some(theirs_before), Some(theirs_after)) = (theirs_before, theirs_after) else { continue };
                     covered
                         .extend(before.iter().enumerate().filter(|(_, (of, _))| agree(of, labels)).map(|(at, _)| at));
@@ -317,12 +317,12 @@ fn sensors_equal_node_exporter_on_a_fixture_machine() {
     let exporter = Exporter::start(&program, &only);
     let setup = Setup::with_config("[plugins.temperature]\nconfig = { cooling_devices = {} }\n");
     install_all(&setup, &["temperature"]);
-    let said = setup.run(&["--once", "--root", root.to_str().expect("text")]);
-    let sample = crate::harness::parse(&String::from_utf8_lossy(&said.stdout));
-    let told = exporter.scrape();
+    let output = setup.run(&["--once", "--root", root.to_str().expect("text")]);
+    let sample = crate::harness::parse(&String::from_utf8_lossy(&output.stdout));
+    let scraped = exporter.scrape();
     let rows: Vec<Row> = mapping::rows("node_exporter").into_iter().filter(is_sensor).collect();
-    let round = Round::compare(&rows, &told, &flat(&sample), &told);
-    assert!(round.compared.len() > 10, "{}: {:?}", round.compared.len(), String::from_utf8_lossy(&said.stderr));
+    let round = Round::compare(&rows, &scraped, &flat(&sample), &scraped);
+    assert!(round.compared.len() > 10, "{}: {:?}", round.compared.len(), String::from_utf8_lossy(&output.stderr));
     let wrong: Vec<String> = round
         .compared
         .iter()

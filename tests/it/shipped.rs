@@ -177,11 +177,11 @@ fn shipped_plugin_errors_set_its_state() {
     let unavailable = ("unavailable", "reason=\"as told\"");
     let of_collect = [unsupported, invalid, denied, unavailable, ("failed", "as told")];
     let of_configure = [unsupported, invalid, denied, unavailable, ("rejected", "as told")];
-    for (case, (state, says)) in of_collect.into_iter().chain(of_configure).enumerate() {
+    for (case, (state, message)) in of_collect.into_iter().chain(of_configure).enumerate() {
         each("errors", &format!("[plugins.errors]\nconfig = {{ told = \"{case}\" }}\n"), |sample, log| {
             let key = "plugin_state{plugin=\"errors\"}";
             assert_eq!(sample["agent"].get(key), Some(&json!(state)), "{case}: {log}");
-            assert!(log.contains(says), "{case}: {log}");
+            assert!(log.contains(message), "{case}: {log}");
             assert_eq!(value(sample, "errors"), None);
             if case == 4 {
                 assert_eq!(fault_count(sample, "errors", "internal"), 1.0);

@@ -126,7 +126,7 @@ fn reply_may_arrive_in_pieces() {
 
 #[test]
 fn other_protocols_are_a_protocol_failure() {
-    for (answer, why) in [
+    for (reply, reason) in [
         ("HTTP/1.1 400 Bad Request\r\n\r\n".to_owned(), "not a Redis reply: a reply starts with byte 0x48"),
         ("\0\u{1}\u{2}".to_owned(), "starts with byte 0x00"),
         ("$9999999999\r\n".to_owned(), "has the length \"9999999999\""),
@@ -145,9 +145,9 @@ fn other_protocols_are_a_protocol_failure() {
         ),
         (bulk(SMALL) + "+OK\r\n", "more data than was requested"),
     ] {
-        let (failure, log) = down(&mut redis([ScriptedConnection::new().expects(INFO).replies(answer)]));
+        let (failure, log) = down(&mut redis([ScriptedConnection::new().expects(INFO).replies(reply)]));
         assert_eq!(failure, "protocol");
-        assert!(log.contains(why), "{log}");
+        assert!(log.contains(reason), "{log}");
     }
     let (failure, log) = down(&mut redis([ScriptedConnection::new().expects(INFO).replies("$100\r\nredis").closes()]));
     assert!(failure == "closed" && log.contains("the connection was closed after 11 bytes of a reply"), "{log}");
@@ -178,8 +178,8 @@ fn excess_databases_and_replicas_are_left_out() {
         );
         assert_eq!(sample[&format!("redis.keys{{server=\"{ADDRESS}\",db=\"7\"}}")], 7);
     }
-    let why = format!("WARN {ADDRESS} has more than 64 databases or 32 replicas; the others are left out");
-    assert_eq!(redis.host().messages(), [why]);
+    let warning = format!("WARN {ADDRESS} has more than 64 databases or 32 replicas; the others are left out");
+    assert_eq!(redis.host().messages(), [warning]);
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn password_is_sent_first_and_never_shown() {
             ("-ERR Client sent AUTH, but no password is set\r\n", "or remove both"),
         ] {
             let mut host = Host::new();
-            let answers = format!("{error}-NOAUTH Authentication required.\r\n");
-            host.connection(ADDRESS, ScriptedConnection::new().expects(sent).expects(INFO).replies(answers));
+            let replies = format!("{error}-NOAUTH Authentication required.\r\n");
+            host.connection(ADDRESS, ScriptedConnection::new().expects(sent).expects(INFO).replies(replies));
             let mut redis = start(host, &config(rest));
             let (failure, log) = down(&mut redis);
             assert!(failure == "auth" && log.contains(remedy), "{log}");

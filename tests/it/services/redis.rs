@@ -29,7 +29,7 @@ impl Client {
     fn send(&mut self, command: &str) -> String {
         self.0.get_mut().write_all(format!("{command}\r\n").as_bytes()).expect("sent");
         let mut line = String::new();
-        self.0.read_line(&mut line).expect("an answer");
+        self.0.read_line(&mut line).expect("a reply");
         if let Some(length @ 0..) = line.strip_prefix('$').and_then(|length| length.trim().parse::<i64>().ok()) {
             self.0.read_exact(&mut vec![0; length as usize + 2]).expect("a text");
         }
@@ -176,13 +176,13 @@ fn redis_failures_have_different_reasons() {
     let [open, closed] = [(); 2].map(|()| own_address());
     let _open = start(&program, directories[0].path(), open, &[]);
     let _closed = start(&program, directories[1].path(), closed, &["--requirepass", "secret"]);
-    let saying = |answer: &'static str| {
+    let server_with = |reply: &'static str| {
         Server::start(move |mut stream| {
-            let _ = stream.read(&mut [0; 64]).and_then(|_| stream.write_all(answer.as_bytes()));
+            let _ = stream.read(&mut [0; 64]).and_then(|_| stream.write_all(reply.as_bytes()));
         })
     };
-    let garbage = saying("HTTP/1.1 400 Bad Request\r\n\r\n");
-    let half = saying("$5000\r\n# Server\r\nredis_version:7.0");
+    let garbage = server_with("HTTP/1.1 400 Bad Request\r\n\r\n");
+    let half = server_with("$5000\r\n# Server\r\nredis_version:7.0");
     let denied = Server::start(|mut stream| {
         let _ = stream.write_all(b"-DENIED Redis is running in protected mode\r\n");
     });
