@@ -16,9 +16,9 @@ fn host_with_all_states() -> Setup {
     );
     let install = |guest: &Guest, name: &str| write_plugin(&setup, guest, &format!("plugins/{name}.wasm"));
     install(&Guest::new("shared"), "shared");
-    install(&Guest::new("lacking").needs(2, "db:1", "look"), "lacking");
+    install(&Guest::new("ungranted").needs(2, "db:1", "look"), "ungranted");
     install(&Guest::new("absent").error(3, "the server is down"), "absent");
-    install(&Guest::new("aside").error(0, "no such sensor"), "aside");
+    install(&Guest::new("unsupported").error(0, "no such sensor"), "unsupported");
     install(&Guest::new("trap").before_collect("unreachable"), "trap");
     install(&Guest::new("slow").before_collect("(loop $forever (br $forever))"), "slow");
     install(&Guest::new("unset").configure("unreachable"), "unset");
@@ -36,19 +36,19 @@ fn list_shows_each_plugins_predicted_state() {
     // The first line keeps the indentation of the others, which `expect!` would remove.
     expect![[r#"
         lists
-          NAME     FILE             STATE        VERSION  HASH      SIZE
-          absent   absent.wasm      unavailable  1.0.0    1472a3c4  2.4 KiB  has nothing to measure: the server is down
-          aside    aside.wasm       disabled     1.0.0    093702fd  2.4 KiB  cannot work on this host: no such sensor
-          bad      bad.wasm         rejected     -        e3b0c442  -        is empty; copy it again
-          -        folder.wasm      ignored      -        -         -        is a directory; put a .wasm file there
-          lacking  lacking.wasm     up           1.0.0    69a1cf5e  2.4 KiB  is missing connect = ["db:1"]
-          -        not a name.wasm  ignored      -        -         -        is not loaded: its name cannot name a plugin; use letters, digits, - and _
-          one      shared.wasm      up           1.0.0    98012e55  2.3 KiB
-          two      shared.wasm      up           1.0.0    98012e55  2.3 KiB
-          slow     slow.wasm        failed       1.0.0    3806731b  2.4 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
-          trap     trap.wasm        failed       1.0.0    0ce64d54  2.3 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          unset    unset.wasm       rejected     1.0.0    b50798f8  2.3 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          lost     lost.wasm        missing      -        -         -        is missing; copy it into the plugins directory, or remove [plugins.lost]
+          NAME         FILE              STATE        VERSION  HASH      SIZE
+          absent       absent.wasm       unavailable  1.0.0    1472a3c4  2.4 KiB  has nothing to measure: the server is down
+          bad          bad.wasm          rejected     -        e3b0c442  -        is empty; copy it again
+          -            folder.wasm       ignored      -        -         -        is a directory; put a .wasm file there
+          -            not a name.wasm   ignored      -        -         -        is not loaded: its name cannot name a plugin; use letters, digits, - and _
+          one          shared.wasm       up           1.0.0    98012e55  2.3 KiB
+          two          shared.wasm       up           1.0.0    98012e55  2.3 KiB
+          slow         slow.wasm         failed       1.0.0    3806731b  2.4 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
+          trap         trap.wasm         failed       1.0.0    0ce64d54  2.3 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          ungranted    ungranted.wasm    up           1.0.0    91545edf  2.4 KiB  is missing connect = ["db:1"]
+          unset        unset.wasm        rejected     1.0.0    b50798f8  2.3 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          unsupported  unsupported.wasm  disabled     1.0.0    cc9c53b2  2.4 KiB  cannot work on this host: no such sensor
+          lost         lost.wasm         missing      -        -         -        is missing; copy it into the plugins directory, or remove [plugins.lost]
     "#]].assert_eq(&format!("lists\n{}", output.stdout));
 
     let json = plugin(&setup, &["list", "--json"]).json();
