@@ -56,7 +56,7 @@ use self::context::{PluginContext, plugins_of};
 use self::directory::Change;
 use self::engine::Engine;
 use self::jobs::{JobKind, Jobs};
-use self::load::{Load, Outcome};
+use self::load::{FileLoad, Outcome};
 use self::report::{PendingReports, Report, ReportKind};
 use self::scanner::Scanner;
 use self::supervisor::{CallResult, Supervisor};
@@ -381,7 +381,7 @@ impl Plugins {
     /// Starts to load a plugin's file, as its supervisor has asked for.
     fn load(&mut self, name: &str) {
         let Some(supervisor) = self.supervisors.get(name) else { return };
-        let load = Load {
+        let load = FileLoad {
             engine: self.engine.clone(),
             compiler: self.compiler.clone(),
             cache: self.cache.clone(),

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 pub(crate) struct Queue<T> {
     capacity: usize,
     /// Shared by two threads; the lock is held only to move an entry.
-    state: Mutex<State<T>>,
+    state: Mutex<QueueState<T>>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct QueueState<T> {
     entries: VecDeque<T>,
     dropped: u64,
     /// The receiver still processes the last entry that it took.
@@ -30,7 +30,8 @@ impl<T> Queue<T> {
     /// An empty queue for `capacity` entries.
     #[must_use]
     pub(crate) fn new(capacity: usize) -> Self {
-        let state = State { entries: VecDeque::new(), dropped: 0, is_busy: false, is_ending: false, has_ended: false };
+        let state =
+            QueueState { entries: VecDeque::new(), dropped: 0, is_busy: false, is_ending: false, has_ended: false };
         Self { capacity, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -104,7 +105,7 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

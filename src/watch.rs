@@ -44,11 +44,11 @@ fn run<W>(
 ) {
     let (events, notifications) = mpsc::sync_channel(1);
     let is_gone = Arc::new(AtomicBool::new(false));
-    let mut watched: Option<(Identity, W)> = None;
+    let mut watched: Option<(DirectoryId, W)> = None;
     let mut has_reported = false;
     let mut was_present = false;
     loop {
-        let found = Identity::find(directory);
+        let found = DirectoryId::find(directory);
         let is_stale = is_gone.swap(false, Ordering::AcqRel);
         if is_stale || found != watched.as_ref().map(|(identity, _)| *identity) {
             // Another directory is at the path than the one that is watched, possibly with the same inode number.
@@ -67,7 +67,7 @@ fn run<W>(
                     None
                 }
             });
-            if watched.is_some() && Identity::find(directory) != found {
+            if watched.is_some() && DirectoryId::find(directory) != found {
                 // It was replaced a moment ago: either one may be watched.
                 is_gone.store(true, Ordering::Release);
                 continue;
@@ -126,14 +126,14 @@ fn start_watcher(
     Ok(watcher)
 }
 
-/// A directory, whatever its path.
+/// The identity of a directory: the same under every path, another one after a replacement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
+struct DirectoryId {
     device: u64,
     inode: u64,
 }
 
-impl Identity {
+impl DirectoryId {
     fn find(directory: &Path) -> Option<Self> {
         let metadata = fs::metadata(directory).ok().filter(fs::Metadata::is_dir)?;
         Some(Self { device: metadata.dev(), inode: metadata.ino() })

@@ -78,17 +78,17 @@ fn check(module: &Module) {
 }
 
 thread_local! {
-    static HOST: RefCell<Host> = RefCell::new(Host::new());
+    static HOST: RefCell<HostRoot> = RefCell::new(HostRoot::new());
 }
 
 /// A directory that is the root of a host.
-struct Host {
+struct HostRoot {
     root: PathBuf,
     /// The content of each file, so that only changes are written.
     contents: [Option<Vec<u8>>; FILES.len()],
 }
 
-impl Host {
+impl HostRoot {
     fn new() -> Self {
         let root = std::env::temp_dir().join(format!("gauged-fuzz-{}", std::process::id()));
         for path in FILES {
@@ -113,7 +113,7 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Drop for HostRoot {
     fn drop(&mut self) {
         // A directory that stays costs only disk space.
         let _ = fs::remove_dir_all(&self.root);

@@ -73,12 +73,12 @@ fn read(path: &Path) -> io::Result<String> {
 /// the agent's.
 pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Result<FileConfig, Vec<Problem>> {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut report = Report::new(text, path);
+    let mut problems = ProblemList::new(text, path);
     if !errors.is_empty() {
         for error in errors {
-            report.add(error.span(), "", format!("not TOML: {}", error.message()));
+            problems.add(error.span(), "", format!("not TOML: {}", error.message()));
         }
-        return Err(report.in_order());
+        return Err(problems.in_order());
     }
 
     let mut written = FileConfig::default();
@@ -87,99 +87,99 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
     for (key, value) in document.into_inner() {
         match &**key.get_ref() {
             "interval" => {
-                written.interval = report.parsed("interval", value, parse_interval);
+                written.interval = problems.parsed("interval", value, parse_interval);
                 is_interval_known = written.interval.is_some();
             }
             "hostname" => {
                 let checked = |text: &str| hostname::check(text).map(|()| text.to_owned());
-                written.hostname = report.parsed("hostname", value, checked);
+                written.hostname = problems.parsed("hostname", value, checked);
             }
-            "cache" => written.cache = report.parsed("cache", value, parse_directory),
+            "cache" => written.cache = problems.parsed("cache", value, parse_directory),
             "log" => {
-                for (name, value) in report.table("log", value).unwrap_or_default() {
+                for (name, value) in problems.table("log", value).unwrap_or_default() {
                     let key = format!("log.{}", name.get_ref());
                     match &**name.get_ref() {
                         "level" => {
                             written.log.level =
-                                report.parsed(&key, value, LogLevel::parse).unwrap_or(written.log.level);
+                                problems.parsed(&key, value, LogLevel::parse).unwrap_or(written.log.level);
                         }
                         "format" => {
                             written.log.format =
-                                report.parsed(&key, value, LogFormat::parse).unwrap_or(written.log.format);
+                                problems.parsed(&key, value, LogFormat::parse).unwrap_or(written.log.format);
                         }
-                        _ => report.unknown(name.span(), &key, "level, format"),
+                        _ => problems.unknown(name.span(), &key, "level, format"),
                     }
                 }
             }
             "cpu" => {
-                for (name, value) in report.table("cpu", value).unwrap_or_default() {
+                for (name, value) in problems.table("cpu", value).unwrap_or_default() {
                     let key = format!("cpu.{}", name.get_ref());
                     match &**name.get_ref() {
                         "per_core" => {
-                            written.cpu_per_core = report.value(&key, value, "true or false").unwrap_or_default();
+                            written.cpu_per_core = problems.value(&key, value, "true or false").unwrap_or_default();
                         }
-                        _ => report.unknown(name.span(), &key, "per_core"),
+                        _ => problems.unknown(name.span(), &key, "per_core"),
                     }
                 }
             }
             "plugins" => plugins = Some(value),
-            other => report.unknown(key.span(), other, "interval, hostname, cache, log, cpu, plugins"),
+            other => problems.unknown(key.span(), other, "interval, hostname, cache, log, cpu, plugins"),
         }
     }
     // With an invalid interval the plugins' intervals cannot be checked: all are multiples of a millisecond.
     let default = if is_interval_known { DEFAULT_INTERVAL } else { Duration::from_millis(1) };
     let interval = interval.or(written.interval).unwrap_or(default);
-    if let Some(tables) = plugins.and_then(|value| report.table("plugins", value)) {
+    if let Some(tables) = plugins.and_then(|value| problems.table("plugins", value)) {
         for (name, value) in tables {
             let key = format!("plugins.{}", name.get_ref());
             if !is_plugin_name(name.get_ref()) {
                 let message = "not a plugin's name; use letters, digits, - and _, at most 128 of them";
-                report.add(Some(name.span()), &key, message.to_owned());
+                problems.add(Some(name.span()), &key, message.to_owned());
             }
-            if let Some(table) = report.table(&key, value) {
-                let plugin = plugin(&mut report, &key, table, interval);
+            if let Some(table) = problems.table(&key, value) {
+                let plugin = plugin(&mut problems, &key, table, interval);
                 written.plugins.insert(name.get_ref().to_string(), plugin);
             }
         }
     }
-    if report.problems.is_empty() { Ok(written) } else { Err(report.in_order()) }
+    if problems.problems.is_empty() { Ok(written) } else { Err(problems.in_order()) }
 }
 
-fn plugin(report: &mut Report<'_>, table_key: &str, table: DeTable<'_>, interval: Duration) -> PluginConfig {
+fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, interval: Duration) -> PluginConfig {
     let mut plugin = PluginConfig::default();
     let mut own_interval = interval;
     for (name, value) in table {
         let key = format!("{table_key}.{}", name.get_ref());
         match &**name.get_ref() {
-            "file" => plugin.file = report.parsed(&key, value, parse_file_name),
+            "file" => plugin.file = problems.parsed(&key, value, parse_file_name),
             "interval" => {
                 let multiple = |text: &str| parse_multiple(text, interval);
-                own_interval = report.parsed(&key, value, multiple).unwrap_or(interval);
+                own_interval = problems.parsed(&key, value, multiple).unwrap_or(interval);
             }
             "timeout" => {
                 let bounded = |text: &str| parse_duration(text, MIN_TIMEOUT, MAX_TIMEOUT);
-                plugin.timeout = report.parsed(&key, value, bounded).unwrap_or(DEFAULT_TIMEOUT);
+                plugin.timeout = problems.parsed(&key, value, bounded).unwrap_or(DEFAULT_TIMEOUT);
             }
-            "memory" => plugin.memory_bytes = report.parsed(&key, value, parse_memory).unwrap_or(plugin.memory_bytes),
+            "memory" => plugin.memory_bytes = problems.parsed(&key, value, parse_memory).unwrap_or(plugin.memory_bytes),
             "limits" => {
-                for (name, value) in report.table(&key, value).unwrap_or_default() {
+                for (name, value) in problems.table(&key, value).unwrap_or_default() {
                     let key = format!("{key}.{}", name.get_ref());
                     match Limit::by_key(name.get_ref()) {
                         Some(limit) => {
-                            if let Some(value) = report.parsed(&key, value, |text| parse_limit(text, limit)) {
+                            if let Some(value) = problems.parsed(&key, value, |text| parse_limit(text, limit)) {
                                 plugin.limits.set(limit, value);
                             }
                         }
-                        None => report.unknown(name.span(), &key, &Limit::keys()),
+                        None => problems.unknown(name.span(), &key, &Limit::keys()),
                     }
                 }
             }
-            "read" => plugin.read = report.parsed_list(&key, value, pattern),
-            "usage" => plugin.usage = report.parsed_list(&key, value, pattern),
-            "connect" => plugin.connect = report.parsed_list(&key, value, ConnectGrant::parse),
-            "fetch" => plugin.fetch = report.parsed_list(&key, value, Origin::parse),
-            "config" => plugin.config = report.json_object(&key, value),
-            _ => report.unknown(
+            "read" => plugin.read = problems.parsed_list(&key, value, pattern),
+            "usage" => plugin.usage = problems.parsed_list(&key, value, pattern),
+            "connect" => plugin.connect = problems.parsed_list(&key, value, ConnectGrant::parse),
+            "fetch" => plugin.fetch = problems.parsed_list(&key, value, Origin::parse),
+            "config" => plugin.config = problems.json_object(&key, value),
+            _ => problems.unknown(
                 name.span(),
                 &key,
                 "file, interval, timeout, memory, limits, read, usage, connect, fetch, config",
@@ -252,15 +252,15 @@ fn type_of(value: &DeValue<'_>) -> String {
     format!("{article} {name}")
 }
 
-/// Collects the problems, with their lines.
-struct Report<'a> {
+/// The problems of one file, with their lines.
+struct ProblemList<'a> {
     path: &'a Path,
     /// The offset at which each line ends.
     line_ends: Vec<usize>,
     problems: Vec<Problem>,
 }
 
-impl<'a> Report<'a> {
+impl<'a> ProblemList<'a> {
     fn new(text: &str, path: &'a Path) -> Self {
         Self { path, line_ends: text.match_indices('\n').map(|(at, _)| at).collect(), problems: Vec::new() }
     }

@@ -136,7 +136,7 @@ fn check_private(path: &Path, remedy: &'static str) -> Result<Examination, Refus
 ///
 /// Who else can change what: the end of a sentence that begins with the file.
 pub(crate) fn examine(path: &Path) -> Result<(), String> {
-    let user = Identity::own();
+    let user = AgentUser::own();
     let check = |subject: &str, metadata: io::Result<Metadata>| match metadata {
         Ok(metadata) => user.check(&metadata).map_err(|why| format!("{subject} {why}")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -167,13 +167,13 @@ fn directory_of(path: &Path) -> &Path {
 
 /// The user that the agent runs as.
 #[derive(Debug, Clone, Copy)]
-struct Identity {
+struct AgentUser {
     uid: u32,
     /// The user's primary group.
     gid: u32,
 }
 
-impl Identity {
+impl AgentUser {
     fn own() -> Self {
         let uid = geteuid().as_raw();
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn files_that_others_can_write_are_refused() {
-        let user = Identity { uid: 1000, gid: 1000 };
+        let user = AgentUser { uid: 1000, gid: 1000 };
         let is_accepted = |owner, group, mode| user.check_mode(owner, group, mode, false).is_ok();
         assert!(is_accepted(1000, 1000, 0o644) && is_accepted(0, 0, 0o755) && is_accepted(1000, 5, 0o755));
         assert!(is_accepted(1000, 1000, 0o664) && is_accepted(0, 0, 0o775), "the owner's own group may write");

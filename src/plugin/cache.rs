@@ -127,7 +127,7 @@ impl Cache {
     /// Runs an operation on another thread, for at most [`TIMEOUT`]. None when it has no result; the next operation is tried
     /// all the same.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inner, &Entries) -> T + Send + 'static) -> Option<T> {
-        let operation = Operation::start(&self.0)?;
+        let operation = CacheOperation::start(&self.0)?;
         let running = spawn_blocking(move || {
             let inner = &operation.0;
             inner.open().map(|entries| work(inner, &entries))
@@ -145,7 +145,7 @@ impl Cache {
     fn prune_when_due(&self, stored_bytes: u64) {
         let mut pruned = self.0.pruned.lock().unwrap_or_else(PoisonError::into_inner);
         if pruned.is_due(stored_bytes, Instant::now())
-            && let Some(operation) = Operation::start(&self.0)
+            && let Some(operation) = CacheOperation::start(&self.0)
         {
             spawn_blocking(move || {
                 let inner = &operation.0;
@@ -160,9 +160,9 @@ impl Cache {
 }
 
 /// An operation that is under way: its thread drops this at the end.
-struct Operation(Arc<Inner>);
+struct CacheOperation(Arc<Inner>);
 
-impl Operation {
+impl CacheOperation {
     /// None while the directory or too many operations hang.
     fn start(inner: &Arc<Inner>) -> Option<Self> {
         if inner.is_hanging() {
@@ -175,7 +175,7 @@ impl Operation {
     }
 }
 
-impl Drop for Operation {
+impl Drop for CacheOperation {
     fn drop(&mut self) {
         self.0.operations.fetch_sub(1, Ordering::AcqRel);
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
 use super::grants::network::Network;
-use super::grants::{Basis, Grants, Refusal};
+use super::grants::{Basis, Grants, PathRefusal};
 use super::probe;
 use super::result::Converter;
 use crate::config::limits::{Limit, Limits};
@@ -47,9 +47,9 @@ pub(crate) fn grants(bytes: &[u8]) {
     match grants.read(path) {
         Ok(Basis::Configuration) => assert!(is_plain(path) && !is_own && is_covered(&read), "{path:?} is open"),
         Ok(Basis::Default) => assert!(is_kernel_wide(path) && !is_covered(&read), "{path:?} is open to all"),
-        Err(Refusal::Malformed(_)) => assert!(!is_plain(path), "{path:?} is well-formed"),
-        Err(Refusal::Own) => assert!(is_own, "{path:?} is not the agent's own"),
-        Err(Refusal::Missing) => assert!(!is_covered(&read), "{path:?} is granted"),
+        Err(PathRefusal::Malformed(_)) => assert!(!is_plain(path), "{path:?} is well-formed"),
+        Err(PathRefusal::Own) => assert!(is_own, "{path:?} is not the agent's own"),
+        Err(PathRefusal::Missing) => assert!(!is_covered(&read), "{path:?} is granted"),
     }
     assert_eq!(grants.usage(path).is_ok(), is_plain(path) && is_covered(&usage), "the usage of {path:?}");
     let list = grants.list(path);

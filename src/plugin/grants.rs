@@ -150,7 +150,7 @@ pub(super) enum Basis {
 
 /// Why a path is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum PathRefusal {
     /// It is not a normalized absolute path: the problem and the remedy.
     Malformed(&'static str),
     /// It belongs to the agent's own process, which no grant opens.
@@ -177,12 +177,12 @@ impl Grants {
     }
 
     /// Whether a file may be read. With [`Basis::Default`], only if every local user may read it.
-    pub(super) fn read(&self, path: &str) -> Result<Basis, Refusal> {
+    pub(super) fn read(&self, path: &str) -> Result<Basis, PathRefusal> {
         self.check(path, Pattern::matches)
     }
 
     /// Whether a directory may be listed: when it is granted itself, or a grant has a wildcard for the names in it.
-    pub(super) fn list(&self, path: &str) -> Result<Basis, Refusal> {
+    pub(super) fn list(&self, path: &str) -> Result<Basis, PathRefusal> {
         self.check(path, is_listed)
     }
 
@@ -199,18 +199,18 @@ impl Grants {
     }
 
     /// Whether the usage of the file system at a path is granted, be it the root of a mount or not.
-    pub(super) fn usage(&self, path: &str) -> Result<(), Refusal> {
-        hostpath::check(path).map_err(Refusal::Malformed)?;
-        if self.usage.iter().any(|pattern| pattern.matches(path)) { Ok(()) } else { Err(Refusal::Missing) }
+    pub(super) fn usage(&self, path: &str) -> Result<(), PathRefusal> {
+        hostpath::check(path).map_err(PathRefusal::Malformed)?;
+        if self.usage.iter().any(|pattern| pattern.matches(path)) { Ok(()) } else { Err(PathRefusal::Missing) }
     }
 
     /// Whether the unix socket at a path may be connected to.
-    pub(super) fn connect_unix(&self, path: &str) -> Result<Basis, Refusal> {
+    pub(super) fn connect_unix(&self, path: &str) -> Result<Basis, PathRefusal> {
         self.check_beginning(path)?;
         if !self.network.connect(&Address::Unix(path.to_owned())) {
-            return Err(Refusal::Missing);
+            return Err(PathRefusal::Missing);
         }
-        if self.is_own_process(path) { Err(Refusal::Own) } else { Ok(Basis::Configuration) }
+        if self.is_own_process(path) { Err(PathRefusal::Own) } else { Ok(Basis::Configuration) }
     }
 
     /// The grants to the network.
@@ -221,31 +221,31 @@ impl Grants {
     /// Whether a path belongs to the agent's own process by now. Threads start at any moment, and their numbers can be guessed,
     /// so this is checked again between opening and reading.
     pub(super) fn has_become_own(&self, path: &str) -> bool {
-        self.check_beginning(path) == Err(Refusal::Own) || self.is_own_process(path)
+        self.check_beginning(path) == Err(PathRefusal::Own) || self.is_own_process(path)
     }
 
     /// Decides by the text first: for a path that is not granted, no file system but `/proc` is accessed.
-    fn check(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, Refusal> {
+    fn check(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, PathRefusal> {
         let basis = self.decide(path, covers)?;
-        if self.is_own_process(path) { Err(Refusal::Own) } else { Ok(basis) }
+        if self.is_own_process(path) { Err(PathRefusal::Own) } else { Ok(basis) }
     }
 
-    fn decide(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, Refusal> {
+    fn decide(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, PathRefusal> {
         self.check_beginning(path)?;
         let is_covered = |patterns: &[Pattern]| patterns.iter().any(|pattern| covers(pattern, path));
         if is_covered(&self.read) {
             return Ok(Basis::Configuration);
         }
         let is_default = !self.default.is_empty() && LITERAL.contains(path) || is_covered(self.default);
-        if is_default { Ok(Basis::Default) } else { Err(Refusal::Missing) }
+        if is_default { Ok(Basis::Default) } else { Err(PathRefusal::Missing) }
     }
 
     /// Refuses malformed paths and the agent's own process in `/proc`, without access to another file system.
-    fn check_beginning(&self, path: &str) -> Result<(), Refusal> {
-        hostpath::check(path).map_err(Refusal::Malformed)?;
+    fn check_beginning(&self, path: &str) -> Result<(), PathRefusal> {
+        hostpath::check(path).map_err(PathRefusal::Malformed)?;
         let process = path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next());
         let is_own = |process| matches!(process, "self" | "thread-self") || self.is_own_number("/proc", process);
-        if process.is_some_and(is_own) { Err(Refusal::Own) } else { Ok(()) }
+        if process.is_some_and(is_own) { Err(PathRefusal::Own) } else { Ok(()) }
     }
 
     /// Whether a path belongs to the agent or one of its threads in a process file system other than `/proc`, which
@@ -296,16 +296,16 @@ mod tests {
         for secret in
             ["/etc/shadow", "/proc/2/environ", "/proc/kcore", "/proc/1/environ", "/sys/class/dmi/id/product_serial"]
         {
-            assert_eq!(grants.read(secret), Err(Refusal::Missing), "{secret}");
+            assert_eq!(grants.read(secret), Err(PathRefusal::Missing), "{secret}");
         }
         assert_eq!(grants.list("/sys/class/hwmon/hwmon0/device"), Ok(Basis::Default), "its names");
-        assert_eq!(grants.read("/sys/class/hwmon/hwmon0/device/serial"), Err(Refusal::Missing));
-        assert_eq!(grants.list("/proc"), Err(Refusal::Missing));
+        assert_eq!(grants.read("/sys/class/hwmon/hwmon0/device/serial"), Err(PathRefusal::Missing));
+        assert_eq!(grants.list("/proc"), Err(PathRefusal::Missing));
         assert_eq!(
             grants.read("/proc/../etc/shadow"),
-            Err(Refusal::Malformed("has an empty, . or .. segment; write it without"))
+            Err(PathRefusal::Malformed("has an empty, . or .. segment; write it without"))
         );
-        assert_eq!(Grants::none().read("/proc/uptime"), Err(Refusal::Missing));
+        assert_eq!(Grants::none().read("/proc/uptime"), Err(PathRefusal::Missing));
     }
 
     #[test]
@@ -321,9 +321,9 @@ mod tests {
             format!("/proc/{thread}/stat"),
             format!("/proc/{own}/task/{thread}/stat"),
         ] {
-            assert_eq!(grants.read(&path), Err(Refusal::Own), "{path}");
+            assert_eq!(grants.read(&path), Err(PathRefusal::Own), "{path}");
         }
-        assert_eq!(grants.list(&format!("/proc/{own}")), Err(Refusal::Own));
+        assert_eq!(grants.list(&format!("/proc/{own}")), Err(PathRefusal::Own));
         assert_eq!(grants.list("/proc"), Ok(Basis::Configuration), "the list of processes");
         assert!(grants.is_any_process(&format!("/proc/{own}/stat")));
         assert!(!grants.is_any_process("/proc/self/stat") && !grants.is_any_process(&format!("/proc/{own}/mem")));
@@ -338,15 +338,15 @@ mod tests {
         for own in ["proc/self/task/77", "jail/proc/self/task/78"] {
             std::fs::create_dir_all(root.path().join(own)).expect("created");
         }
-        assert_eq!(grants.read("/proc/77/stat"), Err(Refusal::Own));
-        assert_eq!(grants.read("/jail/proc/78/stat"), Err(Refusal::Own), "in any process file system");
+        assert_eq!(grants.read("/proc/77/stat"), Err(PathRefusal::Own));
+        assert_eq!(grants.read("/jail/proc/78/stat"), Err(PathRefusal::Own), "in any process file system");
         assert_eq!(grants.read("/proc/78/stat"), Ok(Basis::Configuration));
         let here = format!("/proc/{}/stat", std::process::id());
         assert_eq!(grants.read(&here), Ok(Basis::Configuration), "this number is another process there");
 
         let none = Grants::new(root.path(), &[], &[], Network::default());
-        assert_eq!(none.read("/proc/77/stat"), Err(Refusal::Own), "no grant would help");
-        assert_eq!(none.read("/jail/proc/78/stat"), Err(Refusal::Missing), "without access to it");
+        assert_eq!(none.read("/proc/77/stat"), Err(PathRefusal::Own), "no grant would help");
+        assert_eq!(none.read("/jail/proc/78/stat"), Err(PathRefusal::Missing), "without access to it");
     }
 
     proptest! {

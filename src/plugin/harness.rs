@@ -23,7 +23,7 @@ use super::engine::Engine;
 use super::fault::Failure;
 use super::host::{GrantKind, grant_line};
 use super::instance::{Code, Instance, grant_of};
-use super::load::{CHECKED_NEEDS, Compiled, Load, Outcome, Rejection};
+use super::load::{CHECKED_NEEDS, Compiled, FileLoad, Outcome, Rejection};
 use super::recorder::{self, RecordedDenial, Recorder};
 use super::scan::{BusyEntries, Scan, scan};
 use super::sealed::Hash;
@@ -266,7 +266,7 @@ impl PluginHarness {
         let recorder = Arc::new(Recorder::default());
         let on_host = PluginContext::on_host(name, table.map(Arc::new), &self.root);
         let plugin = PluginContext { recorder: Some(Arc::clone(&recorder)), ..on_host };
-        let load = Load {
+        let load = FileLoad {
             engine: self.engine.clone(),
             compiler: self.compiler.clone(),
             cache: self.cache.clone(),

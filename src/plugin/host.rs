@@ -31,7 +31,7 @@ use super::limits::GuestLimits;
 const MARGIN: u32 = 10;
 
 /// The host's side of one guest.
-pub(super) struct State {
+pub(super) struct HostState {
     pub(super) limits: GuestLimits,
     plugin: PluginContext,
     /// The open connections.
@@ -42,7 +42,7 @@ pub(super) struct State {
     patience: Instant,
 }
 
-impl State {
+impl HostState {
     /// The state of a guest of this plugin.
     pub(super) fn new(plugin: &PluginContext) -> Self {
         let now = Instant::now();
@@ -79,7 +79,7 @@ impl State {
     }
 }
 
-impl bindings::gauged::plugin::metrics::Host for State {}
+impl bindings::gauged::plugin::metrics::Host for HostState {}
 
 /// A linker with all that a component may import: the capabilities of `gauged:plugin`, and inert stubs for its imports from
 /// WASI.
@@ -87,7 +87,7 @@ impl bindings::gauged::plugin::metrics::Host for State {}
 /// # Errors
 ///
 /// When a stub is impossible.
-pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<State>> {
+pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<HostState>> {
     let mut linker = Linker::new(engine.wasmtime());
     bindings::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
     wasi::add_to_linker(&mut linker, engine, component)?;

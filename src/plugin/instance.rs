@@ -14,7 +14,7 @@ use super::bindings::{self, PluginPre};
 use super::context::PluginContext;
 use super::engine::Engine;
 use super::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, is_shortage};
-use super::host::{self, GrantKind, State, grant_line};
+use super::host::{self, GrantKind, HostState, grant_line};
 use super::result::{Collected, Converter};
 use crate::clock::schedule::Tick;
 use crate::config::PluginConfig;
@@ -28,7 +28,7 @@ const BACKSTOP: Duration = Duration::from_millis(50);
 /// The code of a plugin, ready to be instantiated.
 pub(super) struct Code {
     engine: Engine,
-    guest: PluginPre<State>,
+    guest: PluginPre<HostState>,
 }
 
 impl Code {
@@ -45,7 +45,7 @@ impl Code {
             )
         };
         let linker = host::linker(engine, component).map_err(unfit)?;
-        let instance: InstancePre<State> = linker.instantiate_pre(component).map_err(unfit)?;
+        let instance: InstancePre<HostState> = linker.instantiate_pre(component).map_err(unfit)?;
         Ok(Self { engine: engine.clone(), guest: PluginPre::new(instance).map_err(unfit)? })
     }
 
@@ -58,7 +58,7 @@ impl Code {
 /// An instance: a guest with its memory.
 pub(super) struct Instance {
     engine: Engine,
-    store: Store<State>,
+    store: Store<HostState>,
     guest: bindings::Plugin,
     config: Arc<PluginConfig>,
     converter: Converter,
@@ -68,7 +68,7 @@ impl Instance {
     /// Instantiates the code. The guest's start function has the same time limit as a call.
     pub(super) async fn new(code: &Code, plugin: &PluginContext) -> Result<Self, Fault> {
         let timeout = plugin.config.timeout;
-        let mut store = Store::new(code.engine.wasmtime(), State::new(plugin));
+        let mut store = Store::new(code.engine.wasmtime(), HostState::new(plugin));
         store.limiter(|state| &mut state.limits);
         let limit = |limit| usize::try_from(plugin.config.limits[limit]).unwrap_or(usize::MAX);
         store.set_hostcall_fuel(limit(Limit::Result));
@@ -144,7 +144,7 @@ impl Instance {
     }
 }
 
-fn begin(store: &mut Store<State>, timeout: Duration) {
+fn begin(store: &mut Store<HostState>, timeout: Duration) {
     store.data_mut().begin(timeout);
     store.set_epoch_deadline(1);
 }
@@ -170,7 +170,7 @@ async fn timed<T>(
 }
 
 /// The fault of a call that did not return.
-fn fault(call: &str, stop: &Stop, state: &State, timeout: Duration) -> Fault {
+fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault {
     let too_long = || Fault {
         kind: FaultKind::Timeout,
         message: format!("{call} took longer than its timeout of {}", humantime::format_duration(timeout)),

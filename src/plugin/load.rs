@@ -54,7 +54,7 @@ impl fmt::Display for Version {
 }
 
 /// One load of a file.
-pub(super) struct Load {
+pub(super) struct FileLoad {
     pub(super) engine: Engine,
     pub(super) compiler: Compiler,
     pub(super) cache: Cache,
@@ -191,7 +191,7 @@ impl From<Failure> for Rejection {
     }
 }
 
-impl Load {
+impl FileLoad {
     /// Loads the file.
     pub(super) async fn run(self) -> Outcome {
         match self.load().await {

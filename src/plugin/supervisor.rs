@@ -13,7 +13,7 @@ use std::time::Instant;
 
 pub(super) use self::call::{Call, CallResult};
 use self::file_status::{FileStatus, read_remedy};
-use self::state::State;
+use self::state::PluginState;
 use self::statistics::Statistics;
 use super::backoff::Backoff;
 use super::context::PluginContext;
@@ -209,8 +209,8 @@ impl Supervisor {
     fn rejection_report(&self, path: &Path) -> Option<(ReportKind, Report)> {
         let rejected = self.status.rejected()?;
         let kind = match self.rejected_state() {
-            State::Idle if !self.is_serving() => ReportKind::Idle,
-            State::Disabled if !self.is_serving() => ReportKind::Disabled,
+            PluginState::Idle if !self.is_serving() => ReportKind::Idle,
+            PluginState::Disabled if !self.is_serving() => ReportKind::Disabled,
             _ => ReportKind::Rejected,
         };
         let report = Report {
@@ -438,29 +438,29 @@ impl Supervisor {
     }
 
     /// The state of the plugin when its file was rejected and no version serves.
-    fn rejected_state(&self) -> State {
+    fn rejected_state(&self) -> PluginState {
         match self.status.disabled_cause() {
-            Some(DisabledCause::Unsupported) => State::Disabled,
-            Some(_) if !self.plugin.is_configured => State::Idle,
-            _ => State::Rejected,
+            Some(DisabledCause::Unsupported) => PluginState::Disabled,
+            Some(_) if !self.plugin.is_configured => PluginState::Idle,
+            _ => PluginState::Rejected,
         }
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> PluginState {
         match (&self.serving, &self.condition) {
-            (None, _) if self.loading != Loading::No => State::Loading,
+            (None, _) if self.loading != Loading::No => PluginState::Loading,
             (None, _) => self.rejected_state(),
-            (Some(_), Condition::Up) => State::Up,
-            (Some(_), Condition::Down) => State::Failed,
-            (Some(_), Condition::Unavailable(..)) => State::Unavailable,
-            (Some(_), Condition::Disabled) => State::Disabled,
+            (Some(_), Condition::Up) => PluginState::Up,
+            (Some(_), Condition::Down) => PluginState::Failed,
+            (Some(_), Condition::Unavailable(..)) => PluginState::Unavailable,
+            (Some(_), Condition::Disabled) => PluginState::Disabled,
         }
     }
 
     /// Whether the plugin has a table in the configuration and serves no version, other than for lack of anything to measure
     /// on this host.
     pub(super) fn is_missing(&self) -> bool {
-        self.plugin.is_configured && self.serving.is_none() && self.state() != State::Disabled
+        self.plugin.is_configured && self.serving.is_none() && self.state() != PluginState::Disabled
     }
 
     /// Whether the plugin has a table or has ever served: then it has metrics in the module `agent` however many plugins there
@@ -471,7 +471,7 @@ impl Supervisor {
 
     /// Whether the current file was rejected or cannot be read.
     pub(super) fn has_rejected_file(&self) -> bool {
-        self.status.is_bad() && (self.is_serving() || self.rejected_state() == State::Rejected)
+        self.status.is_bad() && (self.is_serving() || self.rejected_state() == PluginState::Rejected)
     }
 
     /// Appends the agent's metrics about the plugin.

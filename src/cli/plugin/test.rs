@@ -44,7 +44,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     let OpenedPlugin { name, config, mut plugin } = target.open().await?;
     let results = TestRuns::run(&mut plugin, runs as usize, interval).await;
     let lines = plugin.lines(&results.missing_grants());
-    let report = Report { name, config, interval, plugin, results, lines };
+    let report = TestReport { name, config, interval, plugin, results, lines };
     match OutputFormat::new(json) {
         OutputFormat::Text => print(&report.text())?,
         OutputFormat::Json => print_json(&report.json())?,
@@ -143,7 +143,7 @@ impl TestRuns {
     }
 }
 
-struct Report {
+struct TestReport {
     name: String,
     config: PluginConfig,
     interval: Duration,
@@ -153,7 +153,7 @@ struct Report {
     lines: Vec<String>,
 }
 
-impl Report {
+impl TestReport {
     fn text(&self) -> String {
         let Self { name, config, interval, plugin, results, lines } = self;
         let interval = humantime::format_duration(*interval);

@@ -11,8 +11,8 @@ use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 
 use super::super::bindings::gauged::plugin::files::{Error, FilesystemUsage, Host};
 use super::super::context::PluginContext;
-use super::super::grants::{Basis, Grants, Refusal};
-use super::State;
+use super::super::grants::{Basis, Grants, PathRefusal};
+use super::HostState;
 use super::denial::{Denial, GrantKind};
 use super::offload::{OffloadError, OffloadTarget, offload};
 use super::resolved_path::{OWN_PROCESS, PathError, ResolvedPath, resolve};
@@ -44,7 +44,7 @@ impl<T: Into<PathError>> From<T> for FilesError {
     }
 }
 
-impl Host for State {
+impl Host for HostState {
     async fn read(&mut self, path: String) -> Result<Vec<u8>, Error> {
         if is_in_memory(&path) {
             return read(&self.plugin.grants, &path).map_err(|error| wit_error(&self.plugin, error));
@@ -195,9 +195,9 @@ fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, FilesError> {
 
 /// Roots of mounts need no grant: neither the mounts nor their usage are secret. For any other path the result does not show
 /// whether it exists.
-fn check_usage(grants: &Grants, path: &str) -> Result<(), Refusal> {
+fn check_usage(grants: &Grants, path: &str) -> Result<(), PathRefusal> {
     match grants.usage(path) {
-        Err(Refusal::Missing) if is_mount_root(&below(grants.root(), path)) => Ok(()),
+        Err(PathRefusal::Missing) if is_mount_root(&below(grants.root(), path)) => Ok(()),
         decided => decided,
     }
 }
@@ -207,11 +207,13 @@ fn resolve_granted(
     grants: &Grants,
     path: &str,
     wanted: FileType,
-    check: fn(&Grants, &str) -> Result<Basis, Refusal>,
+    check: fn(&Grants, &str) -> Result<Basis, PathRefusal>,
 ) -> Result<ResolvedPath, PathError> {
     let check = |path: &str| {
         check(grants, path).map_err(|refusal| match refusal {
-            Refusal::Own if grants.is_any_process(path) => PathError::Denied(Denial::Expected(OWN_PROCESS.to_owned())),
+            PathRefusal::Own if grants.is_any_process(path) => {
+                PathError::Denied(Denial::Expected(OWN_PROCESS.to_owned()))
+            }
             refusal => PathError::refused(&refusal, GrantKind::Read, path),
         })
     };

@@ -25,7 +25,7 @@ use super::super::bindings::gauged::plugin::http::{Error, Host, Request, Respons
 use super::super::context::PluginContext;
 use super::denial::{Denial, GrantKind};
 use super::dial::{Stream, Unreachable, dial};
-use super::{State, tls};
+use super::{HostState, tls};
 use crate::address::{Endpoint, Origin, Scheme};
 use crate::escape::printable;
 
@@ -63,7 +63,7 @@ const RESERVED: [&str; 11] = [
     "upgrade",
 ];
 
-impl Host for State {
+impl Host for HostState {
     async fn fetch(&mut self, request: Request) -> Result<Response, Error> {
         let started = Instant::now();
         let until = self.until(request.timeout_ms.map(|ms| Duration::from_millis(ms.into())));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::super::bindings::gauged::plugin::log::{Host, Level};
-use super::State;
+use super::HostState;
 use crate::escape::printable;
 
 /// The part of a minute's lines that may come at once.
@@ -75,7 +75,7 @@ impl Allowance {
     }
 }
 
-impl Host for State {
+impl Host for HostState {
     async fn log(&mut self, level: Level, message: String) {
         if let Some(recorder) = &self.plugin.recorder {
             return recorder.record_message(level_name(level), printable(&message));

@@ -14,7 +14,7 @@ use wasmtime::component::Resource;
 
 use super::super::bindings::gauged::plugin::net::{Error, Host, HostConnection};
 use super::super::context::PluginContext;
-use super::State;
+use super::HostState;
 use super::denial::{Denial, GrantKind};
 use super::dial::{Stream, Unreachable, dial};
 use super::offload::{OffloadError, OffloadTarget, offload};
@@ -41,9 +41,9 @@ pub struct Connection {
     _permit: SemaphorePermit<'static>,
 }
 
-impl Host for State {}
+impl Host for HostState {}
 
-impl HostConnection for State {
+impl HostConnection for HostState {
     async fn connect(&mut self, address: String, timeout_ms: Option<u32>) -> Result<Resource<Connection>, Error> {
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
         let until = self.until(timeout);
@@ -101,7 +101,7 @@ impl HostConnection for State {
     }
 }
 
-impl State {
+impl HostState {
     /// A connection, and the deadline of an operation that begins now.
     fn connection(&mut self, handle: &Resource<Connection>) -> Result<(&mut Connection, Instant), Error> {
         let timeout = self.table.get(handle).map_err(|error| Error::Io(error.to_string()))?.timeout;

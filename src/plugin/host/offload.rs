@@ -51,16 +51,16 @@ impl OffloadTarget {
 #[derive(Default)]
 pub(in super::super) struct Permits {
     /// Behind a lock because an operation returns its permit on its own thread.
-    operations: Mutex<[Option<Operation>; PERMITS]>,
+    operations: Mutex<[Option<OffloadOperation>; PERMITS]>,
 }
 
-struct Operation {
+struct OffloadOperation {
     target: OffloadTarget,
     /// Held by the task that waits for the result.
     waiter: Weak<()>,
 }
 
-impl Operation {
+impl OffloadOperation {
     /// Whether no task waits for it any more.
     fn is_stuck(&self) -> bool {
         self.waiter.strong_count() == 0
@@ -82,11 +82,11 @@ impl Permits {
         let first = if target.is_kernel_file() { 0 } else { KERNEL_PERMITS };
         let index = (first..PERMITS).find(|index| operations[*index].is_none())?;
         let total = TOTAL_PERMITS.try_acquire().ok()?;
-        operations[index] = Some(Operation { target, waiter: Arc::downgrade(waiter) });
+        operations[index] = Some(OffloadOperation { target, waiter: Arc::downgrade(waiter) });
         Some(Permit { permits: Arc::clone(self), index, _total: total })
     }
 
-    fn lock(&self) -> MutexGuard<'_, [Option<Operation>; PERMITS]> {
+    fn lock(&self) -> MutexGuard<'_, [Option<OffloadOperation>; PERMITS]> {
         self.operations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

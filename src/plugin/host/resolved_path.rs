@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
-use super::super::grants::{Basis, Refusal};
+use super::super::grants::{Basis, PathRefusal};
 use super::denial::{Denial, GrantKind};
 use crate::escape::printable;
 use crate::hostpath::below;
@@ -37,11 +37,11 @@ pub(super) enum PathError {
 
 impl PathError {
     /// The error for a refused path; `value` is the value of its grant.
-    pub(super) fn refused(refusal: &Refusal, key: GrantKind, value: &str) -> Self {
+    pub(super) fn refused(refusal: &PathRefusal, key: GrantKind, value: &str) -> Self {
         match refusal {
-            Refusal::Malformed(why) => Self::Malformed(format!("\"{}\" {why}", printable(value))),
-            Refusal::Own => Self::Denied(Denial::Final(OWN_PROCESS.to_owned())),
-            Refusal::Missing => Self::Denied(Denial::Missing(key, value.to_owned())),
+            PathRefusal::Malformed(why) => Self::Malformed(format!("\"{}\" {why}", printable(value))),
+            PathRefusal::Own => Self::Denied(Denial::Final(OWN_PROCESS.to_owned())),
+            PathRefusal::Missing => Self::Denied(Denial::Missing(key, value.to_owned())),
         }
     }
 }

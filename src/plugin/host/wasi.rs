@@ -10,7 +10,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
 
-use super::State;
+use super::HostState;
 use crate::plugin::engine::Engine;
 
 /// The most random bytes of one call.
@@ -25,7 +25,7 @@ struct Inert;
 
 /// Links a stub for every import from a WASI package.
 pub(super) fn add_to_linker(
-    linker: &mut Linker<State>,
+    linker: &mut Linker<HostState>,
     engine: &Engine,
     component: &Component,
 ) -> wasmtime::Result<()> {
@@ -118,7 +118,7 @@ impl Behaviour {
 }
 
 fn call_stub(
-    mut store: StoreContextMut<'_, State>,
+    mut store: StoreContextMut<'_, HostState>,
     behaviour: Behaviour,
     start: Instant,
     ty: &ComponentFunc,
@@ -154,7 +154,7 @@ fn call_stub(
 }
 
 /// Releases the handles that the guest has lent or passed.
-fn release(store: &mut StoreContextMut<'_, State>, argument: &Val) -> wasmtime::Result<()> {
+fn release(store: &mut StoreContextMut<'_, HostState>, argument: &Val) -> wasmtime::Result<()> {
     match argument {
         Val::Resource(handle) => Resource::<Inert>::try_from_resource_any(*handle, store).map(drop),
         Val::List(items) | Val::Tuple(items) => items.iter().try_for_each(|item| release(store, item)),
@@ -164,7 +164,7 @@ fn release(store: &mut StoreContextMut<'_, State>, argument: &Val) -> wasmtime::
 }
 
 /// The emptiest value of a type: zero, nothing, an error.
-fn empty(store: &mut StoreContextMut<'_, State>, ty: &Type) -> wasmtime::Result<Val> {
+fn empty(store: &mut StoreContextMut<'_, HostState>, ty: &Type) -> wasmtime::Result<Val> {
     Ok(match ty {
         Type::Bool => Val::Bool(false),
         Type::S8 => Val::S8(0),

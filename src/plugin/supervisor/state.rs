@@ -2,7 +2,7 @@
 
 /// The state of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum PluginState {
     /// The file is being loaded for the first time.
     Loading,
     /// The last call, or the trial, succeeded.
@@ -19,7 +19,7 @@ pub(super) enum State {
     Idle,
 }
 
-impl State {
+impl PluginState {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Loading => "loading",
