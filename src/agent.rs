@@ -162,7 +162,7 @@ pub async fn once(
         biased;
         missing = printed => missing?,
         () = shutdown => {
-            tracing::error!("ended before the sample");
+            tracing::error!("agent ended before its sample");
             return Ok(ExitCode::FAILURE);
         }
     };

@@ -104,13 +104,13 @@ fn sample_that_is_not_read_can_be_ended() {
     agent.signal(rustix::process::Signal::TERM);
     let (status, _) = agent.wait_exit();
     assert_eq!(status.code(), Some(1), "{status}\n{}", agent.log());
-    assert!(agent.log().contains("ERROR ended before the sample"), "{}", agent.log());
+    assert!(agent.log().contains("ERROR agent ended before its sample"), "{}", agent.log());
 }
 
 fn assert_ended_without_sample(agent: &mut Agent) {
     let (status, _): (ExitStatus, _) = agent.wait_exit();
     assert_eq!(status.code(), Some(1), "{status}\n{}", agent.log());
-    assert!(agent.log().contains("ERROR ended before the sample"), "{}", agent.log());
+    assert!(agent.log().contains("ERROR agent ended before its sample"), "{}", agent.log());
     assert!(agent.has_no_sample(), "{}", agent.log());
 }
 
