@@ -115,9 +115,11 @@ fn rows(modules: &[&str]) -> String {
 
 #[test]
 fn metrics_document_matches_the_code() {
-    let mut text = "# Native metrics\n\nThe metrics that the agent measures without plugins, on Linux. A metric that a host cannot \
-                    measure is `null`. Names and formulas are those of psutil 7.1. Units are UCUM. With `[cpu] per_core = true`, \
-                    `percent`, the modes and their seconds are also reported for each CPU, as `percent{cpu=\"0\"}`.\n"
+    let mut text = "# Native metrics\n\nThe metrics that the agent measures without plugins, on Linux.\n\n\
+                    - A metric that a host cannot measure is `null`.\n\
+                    - Names and formulas are those of psutil 7.1. Units are UCUM.\n\
+                    - With `[cpu] per_core = true`, `percent`, the modes and their seconds are also reported for each CPU, as\n  \
+                    `percent{cpu=\"0\"}`.\n"
         .to_owned();
     for module in ["cpu", "load", "memory", "swap"] {
         let _ = write!(
