@@ -1,5 +1,5 @@
 //! The cost of plugins: a single one, from its artifact in the cache to a call; a tick with 1, 10, 100 and 1,000 of them,
-//! each of which returns twenty metrics, from the call to the JSON; and a start with a warm cache. The cost of one plugin is
+//! each with twenty metrics, from the call to the JSON; and a start with a warm cache. The cost of one plugin is
 //! the difference to a tick without any.
 
 use std::hint::black_box;

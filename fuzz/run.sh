@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # fuzz/run.sh [SECONDS] [TARGET...]: builds the fuzzer and runs each target for so long (60 s; all targets), from the
 # seeds in fuzz/corpus/ and what earlier runs have added to fuzz/target/corpus/. Ends with 1 when a target has found
-# something, and says in which file the input is. Needs g++ for libFuzzer itself, and the stable compiler.
+# something, and names the file with the input. Needs g++ for libFuzzer itself, and the stable compiler.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -9,7 +9,7 @@ cd "$here"
 
 # The longest input, in bytes: a small plugin, or the kernel's longest file on a machine with a few CPUs.
 longest=8192
-# What one input may take: a parser of kilobytes that needs this much has found a way to need more.
+# The limits of one input: a parser of kilobytes that needs this much has found a way to need more.
 most_seconds=10
 most_mib=1024
 
@@ -28,7 +28,7 @@ for target in "${targets[@]}"; do
 done
 
 machine=$(rustc -vV | sed -n 's/^host: //p')
-# Coverage cannot be had for procedural macros, which the compiler loads; with a target named they are told apart.
+# Procedural macros, which the compiler loads, cannot be instrumented: with a named target the wrapper recognises them.
 RUSTC_WRAPPER=$here/instrument.sh cargo build --release --locked --target "$machine"
 fuzzer=target/$machine/release/gauged-fuzz
 

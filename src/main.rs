@@ -1,5 +1,4 @@
-//! The program: reads the command line and the configuration, starts the log, and runs the agent until it is told to
-//! end.
+//! The program: reads the command line and the configuration, starts the log, and runs the agent until a signal ends it.
 
 use std::fs::File;
 use std::io;

@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Refusal {
     /// The file or directory.
     pub path: PathBuf,
-    /// Who can change what.
+    /// The reason: the other users who can change it.
     pub reason: String,
     /// How to have it used all the same.
     pub remedy: &'static str,
@@ -60,7 +60,7 @@ pub(super) fn find_file(refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
             "name it with --config, or take the write permission of others away and give it to the agent's user";
         match check_private(local, remedy) {
             Ok(Examination::Private) => return Some(local.to_owned()),
-            Ok(Examination::Unanswered) => {
+            Ok(Examination::Unresponsive) => {
                 let reason = "it cannot be examined: its file system does not respond".to_owned();
                 refusals.push(Refusal { path: local.to_owned(), reason, remedy, is_present: true });
             }
@@ -85,7 +85,7 @@ pub(super) fn find_plugins(file: Option<&Path>, refusals: &mut Vec<Refusal>) -> 
     let remedy = "name it with --plugins, or take the write permission of others away and give it to the agent's user; \
                   then restart the agent";
     match check_private(&plugins, remedy) {
-        Ok(examination) => (Some(plugins), examination == Examination::Unanswered),
+        Ok(examination) => (Some(plugins), examination == Examination::Unresponsive),
         Err(refusal) => {
             refusals.push(refusal);
             (None, false)
@@ -105,7 +105,7 @@ enum Examination {
     /// Only root and the agent's user can change it.
     Private,
     /// Its file system does not respond.
-    Unanswered,
+    Unresponsive,
 }
 
 /// Whether only root and the agent's user can change a file of the working directory. A dead mount holds up a thread, and
@@ -125,7 +125,7 @@ fn check_private(path: &Path, remedy: &'static str) -> Result<Examination, Refus
         Ok(Ok(())) => Ok(Examination::Private),
         Ok(Err((reason, true))) => Err(refusal(reason, true)),
         Ok(Err((reason, false))) => Err(refusal(format!("it does not exist, and {reason}"), false)),
-        Err(_) => Ok(Examination::Unanswered),
+        Err(_) => Ok(Examination::Unresponsive),
     }
 }
 
@@ -134,7 +134,7 @@ fn check_private(path: &Path, remedy: &'static str) -> Result<Examination, Refus
 ///
 /// # Errors
 ///
-/// Who else can change what: the end of a sentence that begins with the file.
+/// The other users who can change it: the end of a sentence that begins with the file.
 pub(crate) fn examine(path: &Path) -> Result<(), String> {
     let user = AgentUser::own();
     let check = |subject: &str, metadata: io::Result<Metadata>| match metadata {

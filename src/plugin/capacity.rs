@@ -11,10 +11,10 @@ const MAPPINGS: u64 = 12;
 const DEFAULT_MAPPINGS: u64 = 65_530;
 
 /// How many descriptors the agent needs beside one per plugin: its own, and those of connections (256), requests (128),
-/// operations that wait for a file system (64) and files being loaded.
+/// offloaded operations (128) and files being loaded.
 const OTHER_DESCRIPTORS: u64 = 600;
 
-/// The most plugins, whatever the host allows: nobody but a tester has more.
+/// The most plugins, whatever the host allows: only tests have more.
 const MAX_PLUGINS: usize = 100_000;
 
 /// How many plugins there may be.

@@ -69,7 +69,7 @@ pub enum Service {
     FailsReads(Errno),
     /// Reading the file gets no response until the service changes.
     HangsInReads,
-    /// No operation gets an response, until the service changes.
+    /// No operation gets a response, until the service changes.
     Hangs,
 }
 
@@ -199,7 +199,7 @@ fn long(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// Answers a request, or returns false when it has to wait.
+/// Responds to a request. Returns false when the request has to wait.
 fn respond(device: &OwnedFd, request: &Request, state: &State) -> bool {
     match state.service {
         Service::Hangs if request.operation != INIT => return false,

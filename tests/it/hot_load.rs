@@ -1,4 +1,4 @@
-//! Plugins that come, change and go while the agent runs.
+//! Plugin files that are added, replaced and removed while the agent runs.
 
 use std::fs;
 use std::io::Write as _;

@@ -42,7 +42,7 @@ impl Program {
         command
     }
 
-    /// Whether it finds its libraries; its answer to this argument does not matter.
+    /// Whether it finds its libraries; its output for this argument does not matter.
     fn starts(&self) -> bool {
         self.command().arg("-v").status().is_ok_and(|status| status.code().is_some_and(|code| code != 127))
     }

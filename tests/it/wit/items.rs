@@ -131,7 +131,7 @@ fn signature(resolve: &Resolve, from: InterfaceId, function: &Function) -> Strin
     format!("func({}){result}", parameters.collect::<Vec<_>>().join(", "))
 }
 
-/// What a type is.
+/// The kind of a type.
 fn defined(resolve: &Resolve, id: TypeId) -> String {
     let definition = &resolve.types[id];
     let TypeOwner::Interface(from) = definition.owner else { return format!("{definition:?}") };
