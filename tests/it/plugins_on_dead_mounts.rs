@@ -111,7 +111,7 @@ fn link_to_dead_mount_delays_no_other_plugin() {
 
 #[test]
 fn many_dead_links_delay_no_other_plugin() {
-    apart("stuck_plugins::many_dead_links_delay_no_other_plugin", || {
+    run_in_namespaces("plugins_on_dead_mounts::many_dead_links_delay_no_other_plugin", || {
         let (setup, _mount) = setup_with_far("", Service::Hangs)?;
         for number in 1..20 {
             symlink(setup.path("remote").join(number.to_string()), setup.plugin(&format!("far{number}.wasm")))
