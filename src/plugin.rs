@@ -57,7 +57,7 @@ use self::directory::Change;
 use self::engine::Engine;
 use self::jobs::{JobKind, Jobs};
 use self::load::{FileLoad, Outcome};
-use self::report::{PendingReports, Report, ReportKind};
+use self::report::{Report, ReportKind, Reports};
 use self::scanner::Scanner;
 use self::supervisor::{CallResult, Supervisor};
 use crate::clock::schedule::Tick;
@@ -102,9 +102,7 @@ pub struct Plugins {
     scanner: Scanner,
     /// The plugins whose files are being read.
     reading: BusyFiles,
-    rejected: PendingReports,
-    idle: PendingReports,
-    disabled: PendingReports,
+    reports: Reports,
 
     supervisors: BTreeMap<String, Supervisor>,
     loads: JoinSet<Outcome>,
@@ -134,9 +132,7 @@ impl Plugins {
             capacity: Capacity::on_host(),
             scanner: Scanner::new(config.plugins_directory.clone(), config.is_unexamined),
             reading: BusyFiles::default(),
-            rejected: PendingReports::new(ReportKind::Rejected),
-            idle: PendingReports::new(ReportKind::Idle),
-            disabled: PendingReports::new(ReportKind::Disabled),
+            reports: Reports::default(),
             supervisors: BTreeMap::new(),
             loads: JoinSet::new(),
             calls: JoinSet::new(),
@@ -153,7 +149,7 @@ impl Plugins {
     /// Whether the directory was scanned and everything in it was loaded or rejected, and reported.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.scanner.is_settled() && self.loads.is_empty() && self.reports_due_at().is_none()
+        self.scanner.is_settled() && self.loads.is_empty() && self.reports.is_settled()
     }
 
     /// How many calls of the current round have not returned.
@@ -175,7 +171,7 @@ impl Plugins {
     pub async fn step(&mut self) {
         let scan_at = self.scanner.due_at();
         let reload_at = self.supervisors.values().filter_map(Supervisor::reload_at).min();
-        let report_at = self.reports_due_at();
+        let report_at = self.reports.due_at();
         tokio::select! {
             Some(joined) = self.calls.join_next_with_id() => {
                 self.handle_returned(joined);
@@ -195,24 +191,14 @@ impl Plugins {
             }
             () = sleep_until(scan_at) => self.scanner.start(),
             () = sleep_until(reload_at) => self.reload(),
-            () = sleep_until(report_at) => self.flush_reports(),
+            () = sleep_until(report_at) => self.reports.flush_due(Instant::now()),
         }
-    }
-
-    fn reports_due_at(&self) -> Option<Instant> {
-        [&self.rejected, &self.idle, &self.disabled].into_iter().filter_map(PendingReports::due_at).min()
     }
 
     /// Logs the reports without further delay when no load is under way that could add to them.
     fn flush_complete_reports(&mut self) {
         if self.loads.is_empty() {
-            self.flush_reports();
-        }
-    }
-
-    fn flush_reports(&mut self) {
-        for pending in [&mut self.rejected, &mut self.idle, &mut self.disabled] {
-            pending.flush();
+            self.reports.flush_complete(Instant::now());
         }
     }
 
@@ -335,7 +321,7 @@ impl Plugins {
             Report { plugin, consequence, ..report.clone() }.log(ReportKind::Rejected);
         }
         if configured.is_empty() {
-            self.rejected.push(report, Instant::now());
+            self.reports.push(ReportKind::Rejected, report, Instant::now());
         }
     }
 
@@ -412,14 +398,7 @@ impl Plugins {
         match report {
             // The operator expects this plugin to run: no summary may hide it.
             Some((kind, report)) if is_configured => report.log(kind),
-            Some((kind, report)) => {
-                let pending = match kind {
-                    ReportKind::Rejected => &mut self.rejected,
-                    ReportKind::Idle => &mut self.idle,
-                    ReportKind::Disabled => &mut self.disabled,
-                };
-                pending.push(report, Instant::now());
-            }
+            Some((kind, report)) => self.reports.push(kind, report, Instant::now()),
             None => {}
         }
         if again {
@@ -448,13 +427,6 @@ impl Plugins {
         {
             supervisor.handle_result(returned, generation, !is_awaited, Instant::now());
         }
-    }
-}
-
-/// The agent may end while reports still wait for others.
-impl Drop for Plugins {
-    fn drop(&mut self) {
-        self.flush_reports();
     }
 }
 

@@ -40,7 +40,7 @@ pub enum LogFormat {
 impl LogLevel {
     /// Parses the name of a level.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        match text {
+        match &*text.to_ascii_lowercase() {
             "error" => Ok(Self::Error),
             "warn" => Ok(Self::Warn),
             "info" => Ok(Self::Info),

@@ -14,6 +14,13 @@ const GATHER: Duration = Duration::from_millis(500);
 /// … and how long many do, while files are still being loaded.
 const GATHER_MANY: Duration = Duration::from_secs(10);
 
+/// How many lines there may be in a [`WINDOW`]: files that arrive one by one must not flood the log either. Later reports
+/// wait for its end and become one line.
+const WINDOW_LINES: usize = 30;
+
+/// The time that lines are counted over.
+const WINDOW: Duration = Duration::from_secs(60);
+
 /// One plugin, or file, that does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Report {
@@ -54,7 +61,7 @@ impl Report {
 
 /// The reports of one kind that have not been logged yet.
 #[derive(Debug)]
-pub(super) struct PendingReports {
+struct PendingReports {
     kind: ReportKind,
     /// When the first was added.
     since: Option<Instant>,
@@ -63,11 +70,13 @@ pub(super) struct PendingReports {
     first: Vec<Report>,
     /// Whether all have the reason of the first.
     is_uniform: bool,
+    /// When the window began, and how many lines there were in it.
+    window: Option<(Instant, usize)>,
 }
 
 impl PendingReports {
-    pub(super) fn new(kind: ReportKind) -> Self {
-        Self { kind, since: None, count: 0, first: Vec::new(), is_uniform: true }
+    fn new(kind: ReportKind) -> Self {
+        Self { kind, since: None, count: 0, first: Vec::new(), is_uniform: true, window: None }
     }
 
     pub(super) fn push(&mut self, report: Report, now: Instant) {
@@ -81,13 +90,28 @@ impl PendingReports {
 
     /// When they are logged at the latest. None when there are none.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        self.since.map(|since| since + if self.count <= SINGLE { GATHER } else { GATHER_MANY })
+        let gathered = self.since? + if self.count <= SINGLE { GATHER } else { GATHER_MANY };
+        Some(self.window_end().map_or(gathered, |end| end.max(gathered)))
+    }
+
+    /// The end of the window, when it has had its lines.
+    pub(super) fn window_end(&self) -> Option<Instant> {
+        self.window.filter(|&(_, lines)| lines >= WINDOW_LINES).map(|(began, _)| began + WINDOW)
     }
 
     /// Logs them: each on its own line when they are few, otherwise all on one.
-    pub(super) fn flush(&mut self) {
+    pub(super) fn flush(&mut self, now: Instant) {
+        let is_late = self.window_end().zip(self.since).is_some_and(|(end, since)| since < end);
+        let window = self.window.filter(|&(began, _)| now.saturating_duration_since(began) < WINDOW);
         let Self { kind, count, first, is_uniform, .. } = std::mem::replace(self, Self::new(self.kind));
-        if count <= SINGLE {
+        self.window = window;
+        if count == 0 {
+            return;
+        }
+        let is_single = count <= SINGLE && !is_late;
+        let (began, lines) = window.unwrap_or((now, 0));
+        self.window = Some((began, lines + if is_single { count } else { 1 }));
+        if is_single {
             for report in &first {
                 report.log(kind);
             }
@@ -106,21 +130,63 @@ impl PendingReports {
     }
 }
 
+/// The reports of all kinds. Those that still wait for others are logged when the agent ends.
+#[derive(Debug)]
+pub(super) struct Reports([PendingReports; 3]);
+
+impl Default for Reports {
+    fn default() -> Self {
+        Self([ReportKind::Rejected, ReportKind::Idle, ReportKind::Disabled].map(PendingReports::new))
+    }
+}
+
+impl Reports {
+    pub(super) fn push(&mut self, kind: ReportKind, report: Report, now: Instant) {
+        if let Some(pending) = self.0.iter_mut().find(|pending| pending.kind == kind) {
+            pending.push(report, now);
+        }
+    }
+
+    /// When the next are due. None when there are none.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.0.iter().filter_map(PendingReports::due_at).min()
+    }
+
+    /// Whether none wait for others of the same moment.
+    pub(super) fn is_settled(&self) -> bool {
+        self.0.iter().all(|pending| pending.since.is_none() || pending.window_end().is_some())
+    }
+
+    /// Logs the reports that are due.
+    pub(super) fn flush_due(&mut self, now: Instant) {
+        self.flush(now, |pending| pending.due_at().is_some_and(|at| at <= now));
+    }
+
+    /// Logs all reports, but for those that wait for the end of their window.
+    pub(super) fn flush_complete(&mut self, now: Instant) {
+        self.flush(now, |pending| pending.window_end().is_none_or(|end| end <= now));
+    }
+
+    fn flush(&mut self, now: Instant, is_due: impl Fn(&PendingReports) -> bool) {
+        for pending in self.0.iter_mut().filter(|pending| is_due(pending)) {
+            pending.flush(now);
+        }
+    }
+}
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        self.flush(Instant::now(), |_| true);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn many_reports_wait_longer_than_few() {
-        let report = Report {
-            plugin: None,
-            file: "a.wasm".to_owned(),
-            version: None,
-            hash: None,
-            reason: "is empty".to_owned(),
-            remedy: "copy it again".to_owned(),
-            consequence: "no version is running",
-        };
+        let report = report("is empty");
         let now = Instant::now();
         let mut pending = PendingReports::new(ReportKind::Rejected);
         assert_eq!(pending.due_at(), None);
@@ -135,7 +201,38 @@ mod tests {
         pending.push(Report { reason: "is truncated".to_owned(), ..report }, now);
         assert!(!pending.is_uniform, "a summary must not show one reason for all");
         assert_eq!((pending.due_at(), pending.count, pending.first.len()), (Some(now + GATHER_MANY), 5006, SINGLE));
-        pending.flush();
+        pending.flush(now);
         assert_eq!((pending.due_at(), pending.count), (None, 0));
+    }
+
+    #[test]
+    fn reports_beyond_the_window_wait_for_its_end() {
+        let mut now = Instant::now();
+        let start = now;
+        let mut pending = PendingReports::new(ReportKind::Rejected);
+        let mut lines = 0;
+        while pending.window_end().is_none() {
+            pending.push(report("is empty"), now);
+            pending.flush(now);
+            lines += 1;
+            now += Duration::from_secs(1);
+        }
+        assert_eq!((lines, pending.window_end()), (WINDOW_LINES, Some(start + WINDOW)));
+        pending.push(report("is empty"), now);
+        assert_eq!(pending.due_at(), Some(start + WINDOW));
+        pending.flush(start + WINDOW);
+        assert_eq!(pending.window_end(), None, "a new window has begun");
+    }
+
+    fn report(reason: &str) -> Report {
+        Report {
+            plugin: None,
+            file: "a.wasm".to_owned(),
+            version: None,
+            hash: None,
+            reason: reason.to_owned(),
+            remedy: "copy it again".to_owned(),
+            consequence: "no version is running",
+        }
     }
 }
