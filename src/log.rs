@@ -3,7 +3,7 @@
 //!
 //! An event is a fixed message and fields. As text: `2026-11-25T10:00:00.000000Z  WARN plugin rejected plugin=redis
 //! reason="…"`; as JSON: one object with `time`, `level`, `message` and the fields. Every character that is not plain
-//! ([`is_plain`]) is escaped in messages and fields, so that no name or text from outside can forge a line.
+//! (`escape::is_plain`) is escaped in messages and fields, so that no name or text from outside can forge a line.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
