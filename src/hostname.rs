@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn links_begin_at_the_root_of_the_measured_host() {
+    fn links_resolve_within_the_measured_host() {
         let root = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(root.path().join("etc")).expect("created");
         std::os::unix::fs::symlink("/etc/static-name", root.path().join("etc/hostname")).expect("linked");

@@ -267,7 +267,7 @@ fn unreadable_plugins_directory_is_reported() {
 }
 
 #[test]
-fn dangling_link_in_place_of_a_plugin_counts_as_rejected() {
+fn dangling_plugin_link_counts_as_rejected() {
     let setup = Setup::with_config("interval = \"1s\"\n");
     Guest::new("one").install(&setup.plugin("one.wasm"));
     let mut agent = setup.start(&[]);
