@@ -115,9 +115,14 @@ holds() {
   return 1
 }
 
-# Checks a built project beyond its own tests: its module has its name, and a file without a grant is reported.
+# Checks a built project beyond its own tests: its module has its name, and a file without a grant and an unknown setting are
+# reported. The project in C has no settings.
 inspect() {
   holds "my_$1.forks_total" "$GAUGED" plugin inspect "my-$1.wasm" || return 1
+  if [ "$1" = c ]; then
+    holds 'this plugin has no configuration' "$GAUGED" plugin test my-c.wasm --set file=/etc/hostname
+    return
+  fi
   holds 'read = ["/etc/hostname"]' "$GAUGED" plugin test "my-$1.wasm" --set file=/etc/hostname || return 1
   holds 'path: unknown key; remove it, or use one of file' "$GAUGED" plugin test "my-$1.wasm" --set path=/x
 }
