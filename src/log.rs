@@ -220,19 +220,9 @@ impl LineBuilder {
             match value {
                 FieldValue::Literal(literal) => line.push_str(literal),
                 FieldValue::Text(text) if is_bare(text) => line.push_str(text),
-                FieldValue::Text(text) => {
-                    line.push('"');
-                    for character in text.chars() {
-                        match character {
-                            '"' | '\\' => line.extend(['\\', character]),
-                            other if is_plain(other) => line.push(other),
-                            other => {
-                                let _ = write!(line, "{}", other.escape_default());
-                            }
-                        }
-                    }
-                    line.push('"');
-                }
+                FieldValue::Text(text) => push_quoted(line, text, |line, character| {
+                    let _ = write!(line, "{}", character.escape_default());
+                }),
             }
         }
     }
@@ -276,22 +266,28 @@ impl Visit for LineBuilder {
 
 /// Whether a value can be told from the fields around it without quotes.
 fn is_bare(text: &str) -> bool {
-    let is_bare = |character| is_plain(character) && !matches!(character, ' ' | '"' | '=' | '\\' | '\u{a0}');
-    !text.is_empty() && text.chars().all(is_bare) && !text.contains(char::is_whitespace)
+    let is_bare =
+        |character: char| is_plain(character) && !character.is_whitespace() && !matches!(character, '"' | '=' | '\\');
+    !text.is_empty() && text.chars().all(is_bare)
 }
 
 /// A JSON string in which characters that are not plain are escaped, too.
 fn push_json_string(line: &mut String, text: &str) {
+    push_quoted(line, text, |line, character| {
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            let _ = write!(line, "\\u{unit:04x}");
+        }
+    });
+}
+
+/// A text in quotes. Quotes and backslashes in it get a backslash; `escape` writes the characters that are not plain.
+fn push_quoted(line: &mut String, text: &str, escape: impl Fn(&mut String, char)) {
     line.push('"');
     for character in text.chars() {
         match character {
             '"' | '\\' => line.extend(['\\', character]),
             other if is_plain(other) => line.push(other),
-            other => {
-                for unit in other.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(line, "\\u{unit:04x}");
-                }
-            }
+            other => escape(line, other),
         }
     }
     line.push('"');
@@ -349,13 +345,16 @@ mod tests {
 
     #[test]
     fn nonblocking_output_gets_all_lines() {
-        // Twice the capacity of a pipe, for a reader that starts late.
+        // Twice the capacity of a pipe, for a reader that starts when the pipe is full.
         let (reader, mut writer) = io::pipe().expect("a pipe");
         rustix::io::ioctl_fionbio(&writer, true).expect("set");
         let line = "x".repeat(2000);
         let lines = vec![&*line; 64];
         let reading = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(20));
+            let nearly_full = rustix::pipe::fcntl_getpipe_size(&reader).expect("a size") as u64 * 9 / 10;
+            while rustix::io::ioctl_fionread(&reader).expect("a size") < nearly_full {
+                thread::yield_now();
+            }
             BufReader::new(reader).lines().map(|line| line.expect("text").len()).collect::<Vec<_>>()
         });
         assert_eq!(written(&lines, &mut writer), 0);

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_has_its_own_error() {
+    fn mistakes_have_distinct_errors() {
         expect_error(b"", &expect!["is empty; copy it again"]);
         expect_error(b"(component)", &expect!["is text, not WebAssembly; build it for a wasm target"]);
         expect_error(&[0, 1, 2, 3], &expect!["is not WebAssembly; build it for a wasm target"]);

@@ -64,7 +64,7 @@ fn kernel_files_are_read_without_a_grant() {
 }
 
 #[test]
-fn other_files_need_a_grant() {
+fn files_beyond_the_defaults_need_a_grant() {
     for path in ["/etc/passwd", "/proc/kcore", "/proc/1/environ"] {
         assert_eq!(read(path, "").0, format!("read = [\"{path}\"]"));
     }

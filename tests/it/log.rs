@@ -47,7 +47,7 @@ fn names_and_messages_cannot_forge_text_lines() {
 }
 
 #[test]
-fn every_json_line_parses() {
+fn json_lines_parse() {
     let (_, log) = forging_setup("[log]\nformat = \"json\"\n").once();
     assert_plain(&log);
     let mut files = Vec::new();

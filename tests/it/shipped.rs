@@ -46,7 +46,7 @@ fn directory() -> PathBuf {
 }
 
 /// Runs the plugin of this name once for each version and form, and checks the sample and the log.
-fn each(name: &str, configuration: &str, check: impl Fn(&Sample, &str)) {
+fn check_components(name: &str, configuration: &str, check: impl Fn(&Sample, &str)) {
     let mut runs = 0;
     for (path, hash) in KEPT.iter().filter(|(path, _)| path.ends_with(&format!("/{name}.wasm"))) {
         let setup = Setup::with_config(configuration);
@@ -68,7 +68,7 @@ fn is_up(sample: &Sample, name: &str) -> bool {
 
 #[test]
 fn shipped_plugin_returns_every_value_type() {
-    each("values", "", |sample, log| {
+    check_components("values", "", |sample, log| {
         assert!(is_up(sample, "values"), "{log}");
         let metrics = json!({
             "unsigned": u64::MAX, "signed": i64::MIN, "float": 0.5, "boolean": true, "text": "ok",
@@ -80,7 +80,7 @@ fn shipped_plugin_returns_every_value_type() {
 
 #[test]
 fn shipped_plugin_receives_time_and_budget() {
-    each("ticks", "[plugins.ticks]\ntimeout = \"700ms\"\n", |sample, log| {
+    check_components("ticks", "[plugins.ticks]\ntimeout = \"700ms\"\n", |sample, log| {
         let number = |metric: &str| sample["ticks"][metric].as_u64().unwrap_or_else(|| panic!("{sample:?}\n{log}"));
         assert_eq!(number("unix_ms") / 1000, sample["agent"]["timestamp"].as_u64().expect("a number"));
         assert!(number("monotonic_ns") > 0);
@@ -91,7 +91,7 @@ fn shipped_plugin_receives_time_and_budget() {
 
 #[test]
 fn shipped_plugin_messages_are_logged() {
-    each("logs", "", |sample, log| {
+    check_components("logs", "", |sample, log| {
         assert!(is_up(sample, "logs"), "{log}");
         for line in [
             "INFO plugin message plugin=logs text=once",
@@ -106,7 +106,7 @@ fn shipped_plugin_messages_are_logged() {
 
 #[test]
 fn shipped_plugin_reads_lists_and_sizes_files() {
-    each("files", "[plugins.files]\nusage = [\"/\"]\n", |sample, log| {
+    check_components("files", "[plugins.files]\nusage = [\"/\"]\n", |sample, log| {
         let metrics = sample.get("files").unwrap_or_else(|| panic!("{log}"));
         assert_eq!(metrics["content"], fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable"));
         assert_eq!(metrics["names"], fs::read_dir("/sys/class/net").expect("readable").count());
@@ -128,7 +128,7 @@ fn shipped_plugin_sends_http_requests() {
     });
     let origin = format!("http://{}", server.address);
     let configuration = format!("[plugins.fetches]\nfetch = [{origin:?}]\nconfig = {{ told = \"{origin}/kept\" }}\n");
-    each("fetches", &configuration, |sample, log| {
+    check_components("fetches", &configuration, |sample, log| {
         let expected = json!({
             "status": 299, "header": "for ever", "body": "answered", "ordered": 1, "certificate": 0, "denied": 0,
         });
@@ -147,7 +147,7 @@ fn shipped_plugin_uses_connections() {
     let server = Server::echo();
     for address in [format!("unix:{}", socket.display()), server.address.to_string()] {
         let configuration = format!("[plugins.talks]\nconnect = [{address:?}]\nconfig = {{ told = {address:?} }}\n");
-        each("talks", &configuration, |sample, log| {
+        check_components("talks", &configuration, |sample, log| {
             let expected = json!({ "answer": "ping", "denied": 0 });
             assert_eq!(sample.get("talks").map(|metrics| json!(metrics)), Some(expected), "{log}");
         });
@@ -156,7 +156,7 @@ fn shipped_plugin_uses_connections() {
 
 #[test]
 fn shipped_plugin_needs_are_reported() {
-    each("needs", "", |sample, log| {
+    check_components("needs", "", |sample, log| {
         assert_eq!(value(sample, "needs"), Some(json!(1)), "it runs all the same");
         for grant in [
             "read = [\"/srv/read\"]",
@@ -178,7 +178,7 @@ fn shipped_plugin_errors_set_its_state() {
     let of_collect = [unsupported, invalid, denied, unavailable, ("failed", "as told")];
     let of_configure = [unsupported, invalid, denied, unavailable, ("rejected", "as told")];
     for (case, (state, message)) in of_collect.into_iter().chain(of_configure).enumerate() {
-        each("errors", &format!("[plugins.errors]\nconfig = {{ told = \"{case}\" }}\n"), |sample, log| {
+        check_components("errors", &format!("[plugins.errors]\nconfig = {{ told = \"{case}\" }}\n"), |sample, log| {
             let key = "plugin_state{plugin=\"errors\"}";
             assert_eq!(sample["agent"].get(key), Some(&json!(state)), "{case}: {log}");
             assert!(log.contains(message), "{case}: {log}");
@@ -192,13 +192,13 @@ fn shipped_plugin_errors_set_its_state() {
 
 #[test]
 fn shipped_plugin_with_wasi_imports_runs() {
-    each("wasi", "", |sample, log| assert_eq!(value(sample, "wasi"), Some(json!(1)), "{log}"));
+    check_components("wasi", "", |sample, log| assert_eq!(value(sample, "wasi"), Some(json!(1)), "{log}"));
 }
 
 /// The core module that cargo built with the SDK of that version.
 #[test]
 fn shipped_core_module_from_cargo_runs() {
-    each("uptime", "", |sample, log| {
+    check_components("uptime", "", |sample, log| {
         let metrics = sample.get("uptime").unwrap_or_else(|| panic!("{log}"));
         let names: Vec<&str> = metrics.keys().map(String::as_str).collect();
         assert_eq!(names, ["idle_seconds_total", "seconds"]);

@@ -15,8 +15,8 @@ const LINES: usize = 500;
 
 /// First words of function names that do not name a thing: pronouns and relative words.
 const PRONOUNS: &str = "\
-    anybody anyone anything everybody everyone everything he her his how i it its nobody nothing of one ones \
-    our ours she somebody someone something that their theirs them there these they this those we what whatever when \
+    anybody anyone anything each every everybody everyone everything he her his how i it its nobody nothing of one ones \
+    other our ours she somebody someone something that their theirs them there these they this those we what whatever when \
     where wherever which who whoever whom whose why";
 
 /// File names without a meaning.

@@ -178,7 +178,7 @@ fn links_are_refused_with_their_targets() {
 }
 
 #[test]
-fn every_link_on_the_way_is_examined() {
+fn links_on_the_way_are_examined() {
     let setup = working_directory();
     replace_by_links(&setup, "private");
     fs::create_dir(setup.path("shared")).expect("created");

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_tick_counts_a_greeting() {
+    fn greetings_grow_by_one_per_tick() {
         let mut hello = Harness::<Hello>::start(Host::new(), "{}").expect("no configuration");
         assert_eq!(hello.tick().expect("a sample")["hello.greetings_total"], 1);
         assert_eq!(hello.tick().expect("a sample")["hello.greetings_total"], 2);

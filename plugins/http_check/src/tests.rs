@@ -74,7 +74,7 @@ fn targets_are_measured_independently() {
 }
 
 #[test]
-fn each_failure_has_a_reason() {
+fn failures_have_different_reasons() {
     let text = || "some reason".to_owned();
     for (error, reason) in [
         (http::Error::Resolve(text()), "resolve"),

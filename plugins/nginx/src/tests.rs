@@ -62,7 +62,7 @@ fn additional_status_fields_are_ignored() {
 }
 
 #[test]
-fn other_page_is_a_protocol_failure() {
+fn foreign_page_is_a_protocol_failure() {
     for (page, why) in [
         ("", "is truncated"),
         ("<html><title>Welcome to nginx!</title>", "has \"<html><title>Welcome\" instead of Active"),

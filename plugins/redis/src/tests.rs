@@ -125,7 +125,7 @@ fn reply_may_arrive_in_pieces() {
 }
 
 #[test]
-fn other_protocols_are_a_protocol_failure() {
+fn foreign_protocols_are_a_protocol_failure() {
     for (reply, reason) in [
         ("HTTP/1.1 400 Bad Request\r\n\r\n".to_owned(), "not a Redis reply: a reply starts with byte 0x48"),
         ("\0\u{1}\u{2}".to_owned(), "starts with byte 0x00"),

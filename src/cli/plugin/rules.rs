@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_and_kinds_than_described_are_violations() {
+    fn undescribed_names_and_kinds_are_violations() {
         let found = violations(
             &[("count", MetricKind::Counter), ("level_total", MetricKind::Gauge), ("state", MetricKind::Gauge)],
             &[&[("state", "", Value::Boolean(true))], &[("state", "", "on".into()), ("other", "", 1.into())]],

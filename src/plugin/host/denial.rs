@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn each_denial_is_reported_once_within_a_limit() {
+    fn denials_are_reported_once_within_a_limit() {
         let denials = ReportedDenials::default();
         assert_eq!(denials.record("0"), Some(false));
         assert_eq!(denials.record("0"), None);

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn each_target_has_at_least_an_equal_share() {
+    fn targets_have_at_least_an_equal_share() {
         let (mut poller, mut all) = (Poller::default(), targets([u64::MAX; 7]));
         for _ in 0..3 {
             tick(&mut poller, &mut all);

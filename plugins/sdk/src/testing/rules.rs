@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_broken_sdk_rule_is_reported() {
+    fn broken_sdk_rules_are_reported() {
         let level = |labels: &[(&str, &str)], value| vec![metric("level", labels, value)];
         let long = "x".repeat(4097);
         let many: Vec<(String, String)> = (0..17).map(|at| (format!("l{at}"), String::new())).collect();
