@@ -6,18 +6,17 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gauged::collector::Collector;
-use gauged::collector::native::NATIVE;
+use gauged::collector::native::Natives;
 use gauged::config::{Config, Overrides};
-use gauged::sample::Sample;
+use gauged::sample::{Sample, SeriesAccount};
 use gauged::sink::{Style, encode};
 
 /// The files that are read at every tick. `/proc/vmstat` is only read on a host with swap.
 const FILES: [&str; 3] = ["/proc/stat", "/proc/loadavg", "/proc/meminfo"];
 
-fn natives() -> Vec<Box<dyn Collector>> {
+fn natives() -> Natives {
     let config = Config::load(&Overrides::default()).expect("a valid configuration");
-    NATIVE.iter().map(|native| (native.make)(&config)).collect()
+    Natives::new(&config, &SeriesAccount::standalone())
 }
 
 fn native(criterion: &mut Criterion) {
@@ -38,13 +37,11 @@ fn native(criterion: &mut Criterion) {
         });
     });
 
-    let (mut collectors, mut sample) = (natives(), Sample::default());
+    let (mut natives, mut sample) = (natives(), Sample::default());
     group.bench_function("read and parse", |bencher| {
         bencher.iter(|| {
-            sample.clear();
-            for collector in &mut collectors {
-                collector.collect(&mut sample);
-            }
+            sample.modules.clear();
+            natives.collect(&mut sample);
         });
     });
 

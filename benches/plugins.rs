@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -12,7 +13,7 @@ use gauged::clock::schedule::{Tick, wall_clock};
 use gauged::config::{Config, Overrides, PluginConfig};
 use gauged::plugin::Plugins;
 use gauged::plugin::harness::PluginHarness;
-use gauged::sample::Sample;
+use gauged::sample::{CollectorVersion, ModuleWriter, Sample, SeriesAccount};
 use gauged::sink::{Style, encode};
 use tokio::runtime::{Builder, Runtime};
 
@@ -53,24 +54,31 @@ fn configure(directory: &Path, count: usize) -> Config {
     Config::load(&Overrides { file: Some(file), ..Overrides::default() }).expect("right")
 }
 
+fn agent() -> ModuleWriter {
+    ModuleWriter::new("agent", gauged::agent::METRICS, CollectorVersion::native("agent"), &SeriesAccount::standalone())
+}
+
 async fn load(config: &Config) -> Plugins {
-    let mut plugins = Plugins::new(config).expect("this machine runs guests");
+    let mut plugins = Plugins::new(config, Arc::default()).expect("this machine runs guests");
     while !plugins.is_settled() {
         plugins.step().await;
     }
     plugins
 }
 
-async fn tick(plugins: &mut Plugins, sample: &mut Sample, line: &mut Vec<u8>) {
-    sample.clear();
-    sample.module("agent");
-    plugins.call(Tick { index: 0, previous: None, since_epoch: wall_clock() });
+/// Makes a sample of the plugins' modules and the agent's metrics about them.
+async fn tick(plugins: &mut Plugins, agent: &mut ModuleWriter, sample: &mut Sample, line: &mut Vec<u8>) {
+    sample.modules.clear();
+    sample.latest.clear();
+    sample.tick = wall_clock();
+    plugins.call(Tick { index: 0, previous: None, since_epoch: sample.tick });
     plugins.catch_up(Instant::now() + Duration::from_secs(60)).await;
     while plugins.outstanding() > 0 {
         plugins.step().await;
     }
     plugins.deliver(sample);
-    plugins.append_metrics(&mut sample.modules[0]);
+    let (module, ()) = agent.write(sample.tick, sample.interval, |values| plugins.append_metrics(values));
+    sample.modules.push(module);
     line.clear();
     encode(sample, Style::Line, line);
 }
@@ -103,12 +111,12 @@ fn benches(criterion: &mut Criterion) {
     for count in [0, 1, 10, 100, 1000] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut plugins = runtime.block_on(load(&configure(directory.path(), count)));
-        let (mut sample, mut line) = (Sample::default(), Vec::new());
-        runtime.block_on(tick(&mut plugins, &mut sample, &mut line));
+        let (mut agent, mut sample, mut line) = (agent(), Sample::default(), Vec::new());
+        runtime.block_on(tick(&mut plugins, &mut agent, &mut sample, &mut line));
         assert_eq!(sample.modules.len(), count + 1, "all of them measured");
         group.throughput(Throughput::Elements(count.max(1) as u64));
         group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-            bencher.iter(|| runtime.block_on(tick(&mut plugins, &mut sample, &mut line)));
+            bencher.iter(|| runtime.block_on(tick(&mut plugins, &mut agent, &mut sample, &mut line)));
         });
         black_box(&line);
     }

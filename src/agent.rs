@@ -1,6 +1,9 @@
 //! The main loop: at each tick the collectors are called, and the sample goes to the sinks. Only the wiring is here: the
 //! moments come from `clock`, the metrics from the collectors and the plugins, and the sinks write the samples.
 
+mod about;
+mod usage;
+
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, IsTerminal as _};
@@ -12,14 +15,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
+pub use self::about::METRICS;
+use self::about::{About, TickFacts};
 use crate::clock::schedule::{Schedule, Tick, wall_clock};
 use crate::clock::wall_timer::WallTimer;
-use crate::collector::Collector;
-use crate::collector::native::NATIVE;
+use crate::collector::native::Natives;
 use crate::config::Config;
-use crate::hostname::Hostname;
 use crate::plugin::{Plugins, sleep_until};
-use crate::sample::{Sample, Value};
+use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
 use crate::sink::Style;
 use crate::sink::stdout::{self, Stdout};
 use crate::watch;
@@ -56,33 +59,40 @@ enum Event {
 
 /// A tick whose sample is not complete yet.
 struct OpenRound {
-    tick: Tick,
+    sample: Sample,
+    /// The memory in which the sample is shared.
+    shared: Option<Arc<Sample>>,
     began: Instant,
+    /// How much later than scheduled it began.
+    delay: Duration,
     /// When the sample is completed without the results that are missing.
     until: Instant,
 }
 
-/// Runs until `shutdown` completes, or until the reader of `output` has closed it.
+/// Runs until `shutdown` completes, or until the reader of `output` has closed it. `observe` gets each sample, too; it must
+/// not take long.
 ///
 /// # Errors
 ///
 /// When the host has no threads, timers or memory for guests.
-pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    output: File,
+    mut observe: impl FnMut(&Arc<Sample>),
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let mut shutdown = pin!(shutdown);
     let patience = (config.interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE);
     let mut timer = WallTimer::new(config.interval)?;
     let (mut stdout, mut output_closed) = Stdout::start(output)?;
-    let mut plugins = Plugins::new(&config)?;
+    let mut parts = Parts::new(&config)?;
     let (hints, mut changes) = mpsc::channel(1);
     if let Some(directory) = &config.plugins_directory {
         watch::watch(directory.clone(), hints)?;
     }
-    let mut natives = natives(&config);
-    let mut own_metrics = OwnMetrics::new(&config);
     let mut schedule = Schedule::new(config.interval);
     let mut due = schedule.next(wall_clock() + CPU_WINDOW);
     let mut open: Option<OpenRound> = None;
-    let mut sample = Arc::new(Sample::default());
 
     loop {
         let deadline = open.as_ref().map(|open| open.until);
@@ -93,20 +103,19 @@ pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()
             waited = timer.wait(due.since_epoch), if deadline.is_none() => waited.map(|()| Event::Time)?,
             () = sleep_until(deadline), if deadline.is_some() => Event::Time,
             Some(()) = changes.recv() => Event::DirectoryChanged,
-            () = plugins.step() => Event::Plugins,
+            () = parts.plugins.step() => Event::Plugins,
         };
         match event {
             Event::Shutdown => break,
             Event::OutputClosed => return Ok(()),
-            Event::DirectoryChanged => plugins.rescan(),
+            Event::DirectoryChanged => parts.plugins.rescan(),
             Event::Time if open.is_none() => {
-                if let Some(tick) = schedule.serve(due, wall_clock()) {
-                    let began = Instant::now();
-                    open = Some(OpenRound { tick, began, until: began + patience });
-                    collect(&mut natives, cleared(&mut sample));
-                    plugins.call(tick);
+                let now = wall_clock();
+                if let Some(tick) = schedule.serve(due, now) {
+                    let round = parts.begin(tick, now, patience);
                     // Most plugins are back before there is anything to wait for.
-                    plugins.catch_up(began + patience).await;
+                    parts.plugins.catch_up(round.until).await;
+                    open = Some(round);
                 }
                 due = schedule.next(wall_clock());
             }
@@ -114,18 +123,20 @@ pub async fn run(config: Config, output: File, shutdown: impl Future<Output = ()
         }
         if open.as_ref().is_some_and(|open| open.until <= Instant::now()) {
             // A busy host may have kept this thread from its work, and not the plugins from theirs.
-            plugins.catch_up(Instant::now()).await;
+            parts.plugins.catch_up(Instant::now()).await;
         }
-        if let Some(complete) = open.take_if(|open| plugins.outstanding() == 0 || open.until <= Instant::now()) {
-            complete.finish(owned(&mut sample), &mut plugins, &mut own_metrics, schedule.missed(), stdout.dropped());
+        if let Some(round) = open.take_if(|open| parts.plugins.outstanding() == 0 || open.until <= Instant::now()) {
+            let sample = parts.finish(round, schedule.missed(), stdout.dropped());
             stdout.put(&sample);
+            observe(&sample);
         }
     }
 
     tracing::info!("shutting down");
-    if let Some(complete) = open {
-        complete.finish(owned(&mut sample), &mut plugins, &mut own_metrics, schedule.missed(), stdout.dropped());
+    if let Some(round) = open {
+        let sample = parts.finish(round, schedule.missed(), stdout.dropped());
         stdout.put(&sample);
+        observe(&sample);
     }
     if !stdout.end(FLUSH) {
         tracing::error!(
@@ -174,117 +185,74 @@ pub async fn once(
 }
 
 /// Takes one sample. Returns the plugins that had to be in it and are not, too.
-async fn sample(config: &Config) -> anyhow::Result<(Sample, Vec<String>)> {
-    let mut plugins = Plugins::new(config)?;
-    let mut own_metrics = OwnMetrics::new(config);
+async fn sample(config: &Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)> {
+    let mut parts = Parts::new(config)?;
     // The plugins first: compiling them would be most of the cpu time that is measured.
     let loading = async {
-        while !plugins.is_settled() {
-            plugins.step().await;
+        while !parts.plugins.is_settled() {
+            parts.plugins.step().await;
         }
     };
     if tokio::time::timeout(LOADING, loading).await.is_err() {
         tracing::warn!(waited_s = LOADING.as_secs(), "sample taken before all plugins are loaded");
     }
-    let mut natives = natives(config);
+    parts.natives = Natives::new(config, &SeriesAccount::unlimited(&parts.series));
     tokio::time::sleep(CPU_WINDOW).await;
-    let now = wall_clock();
-    let tick = Tick { index: 0, previous: None, since_epoch: Duration::from_secs(now.as_secs()) };
-    let began = Instant::now();
-    let mut sample = Sample::default();
-    collect(&mut natives, &mut sample);
-    plugins.call(tick);
-    while plugins.outstanding() > 0 {
-        plugins.step().await;
+    let now = Duration::from_secs(wall_clock().as_secs());
+    let round = parts.begin(Tick { index: 0, previous: None, since_epoch: now }, now, Duration::ZERO);
+    while parts.plugins.outstanding() > 0 {
+        parts.plugins.step().await;
     }
-    OpenRound { tick, began, until: began }.finish(&mut sample, &mut plugins, &mut own_metrics, 0, 0);
-    let missing = plugins.missing();
-    Ok((sample, missing))
+    let sample = parts.finish(round, 0, 0);
+    Ok((sample, parts.plugins.missing()))
 }
 
-fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
-    NATIVE.iter().map(|native| (native.make)(config)).collect()
-}
-
-/// An empty sample: the one of the tick before, unless a sink still has it.
-fn cleared(sample: &mut Arc<Sample>) -> &mut Sample {
-    if Arc::get_mut(sample).is_none() {
-        *sample = Arc::default();
-    }
-    let sample = owned(sample);
-    sample.clear();
-    sample
-}
-
-/// The sample of the open tick, which no sink has yet.
-fn owned(sample: &mut Arc<Sample>) -> &mut Sample {
-    Arc::get_mut(sample).expect("a sample is shared when it is complete, and not before")
-}
-
-fn collect(natives: &mut [Box<dyn Collector>], sample: &mut Sample) {
-    // It comes first and is filled last.
-    sample.module(OwnMetrics::MODULE);
-    for native in natives {
-        native.collect(sample);
-    }
-}
-
-impl OpenRound {
-    fn finish(
-        self,
-        sample: &mut Sample,
-        plugins: &mut Plugins,
-        own_metrics: &mut OwnMetrics,
-        missed: u64,
-        dropped: u64,
-    ) {
-        plugins.deliver(sample);
-        own_metrics.refresh();
-        let agent = &mut sample.modules[0];
-        agent.push("timestamp", seconds(self.tick.since_epoch));
-        agent.push("hostname", own_metrics.hostname_value.clone());
-        agent.push("version", own_metrics.version.clone());
-        agent.push("interval", seconds(own_metrics.interval));
-        agent.push("collect_seconds", self.began.elapsed().as_secs_f64());
-        agent.push("missed_ticks_total", missed);
-        agent.push("dropped_samples_total", dropped);
-        plugins.append_metrics(agent);
-    }
-}
-
-/// The metrics of the module `agent` that seldom change.
-struct OwnMetrics {
-    hostname: Hostname,
-    hostname_value: Value,
-    version: Value,
+/// The parts of the agent that make samples.
+struct Parts {
     interval: Duration,
+    series: Arc<SeriesTable>,
+    natives: Natives,
+    plugins: Plugins,
+    about: About,
+    samples: Recycler<Sample>,
 }
 
-impl OwnMetrics {
-    const MODULE: &str = "agent";
-
-    fn new(config: &Config) -> Self {
-        let hostname = Hostname::new(config.hostname.clone(), Instant::now());
-        Self {
-            hostname_value: hostname.get().into(),
-            hostname,
-            version: env!("CARGO_PKG_VERSION").into(),
+impl Parts {
+    fn new(config: &Config) -> anyhow::Result<Self> {
+        let series = Arc::<SeriesTable>::default();
+        Ok(Self {
             interval: config.interval,
-        }
+            plugins: Plugins::new(config, Arc::clone(&series))?,
+            natives: Natives::new(config, &SeriesAccount::unlimited(&series)),
+            about: About::new(config, &series),
+            series,
+            samples: Recycler::default(),
+        })
     }
 
-    fn refresh(&mut self) {
-        if self.hostname.refresh(Instant::now()) {
-            self.hostname_value = self.hostname.get().into();
-        }
+    /// Begins a tick: collects natively and calls the plugins.
+    fn begin(&mut self, tick: Tick, now: Duration, patience: Duration) -> OpenRound {
+        let began = Instant::now();
+        // What no sink has any more gives its modules back, which the collectors use again.
+        self.samples.free().for_each(Sample::clear);
+        let mut shared = self.samples.take();
+        let mut sample = shared.as_mut().and_then(Arc::get_mut).map(std::mem::take).unwrap_or_default();
+        (sample.tick, sample.interval) = (tick.since_epoch, self.interval);
+        self.natives.collect(&mut sample);
+        self.plugins.call(tick);
+        let delay = now.saturating_sub(tick.since_epoch);
+        OpenRound { sample, shared, began, delay, until: began + patience }
     }
-}
 
-/// A number of seconds, an integer where it is one.
-fn seconds(duration: Duration) -> Value {
-    if duration.subsec_nanos() == 0 {
-        Value::Unsigned(duration.as_secs())
-    } else {
-        Value::Float(duration.as_secs_f64())
+    /// Completes the sample of a tick.
+    fn finish(&mut self, round: OpenRound, missed: u64, dropped: u64) -> Arc<Sample> {
+        let OpenRound { mut sample, shared, began, delay, .. } = round;
+        sample.latest.extend_from_slice(&sample.modules);
+        self.plugins.deliver(&mut sample);
+        let facts = TickFacts { began, delay, missed, dropped };
+        self.about.complete(&mut sample, &facts, &self.natives, &mut self.plugins);
+        let sample = Recycler::fill(shared, sample);
+        self.samples.keep(&sample);
+        sample
     }
 }

@@ -1,5 +1,5 @@
-//! Native collectors: the metrics that the agent measures itself. Each collector reads one part of the host and appends its
-//! modules to the sample. A value that it cannot measure is null; the others are not affected. Everything else is measured
+//! Native collectors: the metrics that the agent measures itself. Each collector reads one part of the host and fills its
+//! modules. A value that it cannot measure is null; the others are not affected. Everything else is measured
 //! by plugins.
 
 #[cfg(target_os = "linux")]
@@ -13,12 +13,18 @@ pub mod native;
 #[cfg(all(target_os = "linux", any(test, fuzzing)))]
 pub(crate) mod fuzzing;
 
-use crate::sample::Sample;
+pub use crate::procfs::ReadError;
+use crate::sample::Values;
 
 /// A native collector. It keeps its own state between ticks.
 pub trait Collector: Send {
-    /// Appends the collector's modules: at each tick the same modules with the same metrics.
-    fn collect(&mut self, sample: &mut Sample);
+    /// Measures one of the collector's modules. They are asked for once a tick each, in the order of the table. At each tick
+    /// a module has the same metrics: null where they could not be measured.
+    ///
+    /// # Errors
+    ///
+    /// When a source of the module could not be read. The metrics are there all the same.
+    fn collect(&mut self, module: &str, values: &mut Values<'_>) -> Result<(), ReadError>;
 }
 
 /// The percentage that a part is of a whole, rounded to one decimal as in psutil. 0 if the whole is 0.

@@ -4,6 +4,7 @@
 
 pub(crate) mod checks;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use self::checks::{Input, covers, is_plain, read_key};
@@ -11,7 +12,7 @@ use crate::address::{Address, ConnectGrant, Origin};
 #[cfg(target_os = "linux")]
 use crate::collector;
 use crate::hostpath::{self, Pattern, below};
-use crate::sample::{Label, Labels, Module, Sample, Value, is_label_name, is_name};
+use crate::sample::{Label, Labels, Sample, Value, filled, is_label_name, is_name};
 use crate::sink::{self, Style};
 use crate::{config, plugin, procfs};
 
@@ -109,14 +110,14 @@ fn sample(bytes: &[u8]) {
             let read = read[&*module.name].as_object().expect("an object");
             assert_eq!(read.len(), module.len(), "{text}");
             for metric in module.metrics() {
-                check_value(metric.value, &read[metric.key]);
+                check_value(metric.value, &read[metric.key()]);
             }
         }
     }
-    for metric in sample.modules.iter().flat_map(Module::metrics) {
-        let key = metric.key;
-        let labels = metric.labels.iter().map(|label| (label.name.to_string(), label.value.clone())).collect();
-        assert_eq!(read_key(key), Some((metric.name.to_string(), labels)), "{key:?}");
+    for metric in sample.modules.iter().flat_map(|module| module.metrics()) {
+        let key = metric.key();
+        let labels = metric.labels().iter().map(|label| (label.name.to_string(), label.value.to_string())).collect();
+        assert_eq!(read_key(key), Some((metric.name().to_owned(), labels)), "{key:?}");
         assert!(!key.contains('\n'), "{key:?}");
     }
 }
@@ -128,17 +129,22 @@ fn make_sample(input: &mut Input<'_>) -> Sample {
         if !is_name(&name) || sample.modules.iter().any(|module| *module.name == *name) {
             continue;
         }
-        let mut module = Module::new(name);
-        for _ in 0..input.byte() % 8 {
-            let name = input.text();
-            let labels = (0..input.byte() % 4).map(|_| Label { name: input.text().into(), value: input.text() });
-            let labels: Labels = labels.filter(|label| is_label_name(&label.name)).collect();
-            let value = make_value(input);
-            let is_duplicate = module.metrics().any(|other| other.name == name && *other.labels == *labels);
-            if is_name(&name) && !is_duplicate {
-                module.push_labelled(&name, &labels, value);
+        let mut known = HashSet::new();
+        let module = filled(name, |values| {
+            for _ in 0..input.byte() % 8 {
+                let name = input.text();
+                let labels =
+                    (0..input.byte() % 4).map(|_| Label { name: input.text().into(), value: input.text().into() });
+                let labels: Labels = labels.filter(|label| is_label_name(&label.name)).collect();
+                let value = make_value(input);
+                let mut set: Vec<_> =
+                    labels.iter().map(|label| (label.name.to_string(), label.value.clone())).collect();
+                set.sort_unstable();
+                if is_name(&name) && known.insert((name.clone(), set)) {
+                    values.push_labelled(&name, &labels, value);
+                }
             }
-        }
+        });
         sample.modules.push(module);
     }
     sample

@@ -67,7 +67,7 @@ fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Res
             agent::once(config, style, shutdown).await
         } else {
             let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-            agent::run(config, output, shutdown).await.map(|()| ExitCode::SUCCESS)
+            agent::run(config, output, |_| {}, shutdown).await.map(|()| ExitCode::SUCCESS)
         }
     });
     // A thread that hangs in a dead file system must not keep the process alive.

@@ -13,6 +13,7 @@ mod load;
 mod supervisor;
 mod jobs;
 mod report;
+mod owners;
 mod context;
 mod capacity;
 mod probe;
@@ -35,7 +36,7 @@ pub(crate) mod fuzzing;
 
 pub use self::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -57,12 +58,13 @@ use self::directory::Change;
 use self::engine::Engine;
 use self::jobs::{JobKind, Jobs};
 use self::load::{FileLoad, Outcome};
+use self::owners::Owners;
 use self::report::{Report, ReportKind, Reports};
 use self::scanner::Scanner;
-use self::supervisor::{CallResult, Supervisor};
+use self::supervisor::{CallResult, FaultTotals, Supervisor};
 use crate::clock::schedule::Tick;
 use crate::config::{Config, PluginConfig};
-use crate::sample::{Module, Sample};
+use crate::sample::{Sample, SeriesTable, Values};
 
 /// How long plugins are called one after the other without a task of their own: enough for a thousand that only read a
 /// file, and the shortest time that a sample waits for its plugins.
@@ -89,7 +91,9 @@ pub fn compile() -> ExitCode {
 /// All plugins of the agent.
 pub struct Plugins {
     root: PathBuf,
+    interval: Duration,
     config: BTreeMap<String, Arc<PluginConfig>>,
+    series: Arc<SeriesTable>,
     engine: Engine,
     compiler: Compiler,
     cache: Cache,
@@ -105,6 +109,8 @@ pub struct Plugins {
     reports: Reports,
 
     supervisors: BTreeMap<String, Supervisor>,
+    owners: Owners,
+    faults: FaultTotals,
     loads: JoinSet<Outcome>,
     calls: JoinSet<CallResult>,
     /// The plugin and purpose of each task in `loads` and `calls`.
@@ -119,10 +125,12 @@ impl Plugins {
     /// # Errors
     ///
     /// When this machine cannot run guests at all.
-    pub fn new(config: &Config) -> anyhow::Result<Self> {
+    pub fn new(config: &Config, series: Arc<SeriesTable>) -> anyhow::Result<Self> {
         let engine = Engine::new().map_err(|error| anyhow!("failed to set up the WebAssembly engine: {error:#}"))?;
         Ok(Self {
             root: config.root.canonicalize().unwrap_or_else(|_| config.root.clone()),
+            interval: config.interval,
+            series,
             config: config.plugins.iter().map(|(name, plugin)| (name.clone(), Arc::new(plugin.clone()))).collect(),
             compiler: Compiler::new(),
             cache: Cache::new(config.cache.clone(), engine.clone()),
@@ -134,6 +142,8 @@ impl Plugins {
             reading: BusyFiles::default(),
             reports: Reports::default(),
             supervisors: BTreeMap::new(),
+            owners: Owners::default(),
+            faults: FaultTotals::default(),
             loads: JoinSet::new(),
             calls: JoinSet::new(),
             jobs: Jobs::default(),
@@ -247,34 +257,20 @@ impl Plugins {
     /// the sample already has is not replaced.
     pub fn deliver(&mut self, sample: &mut Sample) {
         self.jobs.end_round();
-        if self.supervisors.is_empty() {
-            return;
-        }
-        let modules: usize = self.supervisors.values().map(|supervisor| supervisor.pending().len()).sum();
-        let mut names: HashSet<&str> = HashSet::with_capacity(sample.modules.len() + modules);
-        names.extend(sample.modules.iter().map(|module| &*module.name));
-        let mut conflicts = HashSet::new();
-        for (plugin, supervisor) in self.supervisors.values().enumerate() {
-            for (index, module) in supervisor.pending().iter().enumerate() {
-                if !names.insert(&module.name) {
-                    conflicts.insert((plugin, index));
-                }
-            }
-            // Without a reservation, the module of another plugin would fill the gaps: one series from two sources.
-            names.extend(supervisor.reserved_modules.iter().map(|name| &**name));
-        }
-        sample.modules.reserve(modules);
-        for (plugin, supervisor) in self.supervisors.values_mut().enumerate() {
-            supervisor.deliver(sample, |index| conflicts.contains(&(plugin, index)));
+        self.owners.update(&mut self.supervisors, &sample.modules);
+        let Self { owners, supervisors, .. } = self;
+        for (plugin, supervisor) in supervisors {
+            supervisor.deliver(sample, |module| owners.is_owner(plugin, module));
         }
     }
 
     /// Appends the agent's metrics about plugins.
-    pub fn append_metrics(&mut self, agent: &mut Module) {
+    pub fn append_metrics(&mut self, agent: &mut Values<'_>) {
         agent.push("compiled_total", self.compiler.started());
         agent.push("cache_hits_total", self.cache.hits());
         let rejected = self.supervisors.values().filter(|supervisor| supervisor.has_rejected_file()).count();
         agent.push("plugins_rejected", rejected as u64);
+        self.faults.append(self.supervisors.values().map(Supervisor::faults), agent);
         let (mut allowance, mut omitted) = (UNESTABLISHED_METRICS, 0);
         for supervisor in self.supervisors.values_mut() {
             if supervisor.is_established() || allowance > 0 {
@@ -343,7 +339,9 @@ impl Plugins {
             }
             let supervisor = self.supervisors.entry(name.clone()).or_insert_with(|| {
                 let table = self.config.get(&name).cloned();
-                Supervisor::new(PluginContext::on_host(&name, table, &self.root), file.to_owned())
+                self.owners.plugins_changed();
+                let plugin = PluginContext::on_host(&name, table, &self.root, self.interval, &self.series);
+                Supervisor::new(plugin, file.to_owned())
             });
             if supervisor.file_changed() {
                 self.load(&name);
@@ -353,7 +351,9 @@ impl Plugins {
 
     fn handle_removed(&mut self, file: &str) {
         let path = self.scanner.path().join(file);
-        for (name, _) in self.supervisors.extract_if(.., |_, supervisor| supervisor.file == file) {
+        for (name, supervisor) in self.supervisors.extract_if(.., |_, supervisor| supervisor.file == file) {
+            self.owners.plugins_changed();
+            self.faults.keep(supervisor.faults());
             tracing::info!(plugin = name, file = %path.display(), "plugin removed");
             self.jobs.forget(&name);
         }
@@ -460,7 +460,7 @@ mod tests {
         std::fs::write(&file, "anything").expect("written");
         let overrides = Overrides { plugins_directory: Some(directory.path().to_owned()), ..Overrides::default() };
         let config = Config::load(&overrides).expect("nothing is wrong");
-        let mut plugins = Plugins::new(&config).expect("this machine runs guests");
+        let mut plugins = Plugins::new(&config, Arc::default()).expect("this machine runs guests");
         // The load has not read anything yet: its task was not polled.
         step_until(&mut plugins, |plugins| !plugins.loads.is_empty()).await;
         std::fs::remove_file(&file).expect("removed");

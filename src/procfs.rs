@@ -1,6 +1,7 @@
 //! The kernel's text files under a movable root: read as a whole from a descriptor that stays open, with the path in every
 //! error. The parsers are in the collectors.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -68,6 +69,21 @@ pub(crate) struct KeptFile {
     is_failing: bool,
 }
 
+/// Why a file has no content to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadError {
+    file: PathBuf,
+    reason: String,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.reason)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
 /// How the kernel hands out a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extent {
@@ -95,8 +111,8 @@ impl KeptFile {
         Self { path: below(root, path), extent, file: None, buffer: Vec::new(), is_failing: false }
     }
 
-    /// Reads the file from its start and parses it. None if either fails.
-    pub(crate) fn read<T>(&mut self, parse: impl FnOnce(&[u8]) -> Result<T, &'static str>) -> Option<T> {
+    /// Reads the file from its start and parses it.
+    pub(crate) fn read<T>(&mut self, parse: impl FnOnce(&[u8]) -> Result<T, &'static str>) -> Result<T, ReadError> {
         let parsed = match self.fill() {
             Ok(length) => parse(&self.buffer[..length]).map_err(|why| format!("failed to parse it: {why}")),
             Err(error) => {
@@ -114,7 +130,7 @@ impl KeptFile {
             _ => {}
         }
         self.is_failing = parsed.is_err();
-        parsed.ok()
+        parsed.map_err(|reason| ReadError { file: self.path.clone(), reason })
     }
 
     /// Reads the whole file into the buffer. Returns its length.
@@ -228,18 +244,18 @@ mod tests {
         let content: Vec<u8> = (b'a'..=b'w').cycle().take(3 * INITIAL_BYTES).collect();
         fs::write(root.path().join("stat"), &content).expect("written");
         let mut file = KeptFile::whole(root.path(), "/stat");
-        assert_eq!(file.read(whole).as_deref(), Some(&content[..]));
-        assert_eq!(file.read(whole).as_deref(), Some(&content[..]), "the second read is from the start, too");
+        assert_eq!(file.read(whole).ok().as_deref(), Some(&content[..]));
+        assert_eq!(file.read(whole).ok().as_deref(), Some(&content[..]), "the second read is from the start, too");
     }
 
     #[test]
     fn a_file_that_appears_later_is_read() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let mut file = KeptFile::records(root.path(), "/late");
-        assert_eq!(file.read(whole), None);
+        assert!(file.read(whole).is_err());
         fs::write(root.path().join("late"), "x").expect("written");
-        assert_eq!(file.read(whole).as_deref(), Some(&b"x"[..]));
-        assert_eq!(file.read(|_| Err::<(), _>("nonsense")), None);
+        assert_eq!(file.read(whole).ok().as_deref(), Some(&b"x"[..]));
+        assert!(file.read(|_| Err::<(), _>("nonsense")).is_err());
     }
 
     #[test]

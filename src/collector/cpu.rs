@@ -12,10 +12,10 @@ use self::stat::{Detail, GUEST, IDLE, IOWAIT, MODES, Stat, Times};
 use self::topology::{Frequency, frequency, physical_count};
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::{stat::fuzz as fuzz_stat, topology::fuzz as fuzz_cpuinfo};
-use super::{Collector, percent};
+use super::{Collector, ReadError, percent};
 use crate::config::Config;
 use crate::procfs::{KeptFile, Machine};
-use crate::sample::{Descriptor, Labels, Module, Sample, Value};
+use crate::sample::{Labels, NativeMetric, Value, Values};
 
 const STAT: &str = "/proc/stat";
 const SCALING: &str = "/sys/devices/system/cpu/cpufreq, otherwise /proc/cpuinfo";
@@ -37,16 +37,16 @@ const MODE_NAMES: [(&str, &str); MODES] = [
     ("guest_nice", "guest_nice_seconds_total"),
 ];
 
-const fn share(name: &'static str, description: &'static str) -> Descriptor {
-    Descriptor::gauge("cpu", name, "%", description, STAT)
+const fn share(name: &'static str, description: &'static str) -> NativeMetric {
+    NativeMetric::gauge("cpu", name, "%", description, STAT)
 }
 
-const fn seconds(name: &'static str, description: &'static str) -> Descriptor {
-    Descriptor::counter("cpu", name, "s", description, STAT)
+const fn seconds(name: &'static str, description: &'static str) -> NativeMetric {
+    NativeMetric::counter("cpu", name, "s", description, STAT)
 }
 
 /// The metrics of the module.
-pub(super) const METRICS: &[Descriptor] = &[
+pub(super) const METRICS: &[NativeMetric] = &[
     share("percent", "Time in which the CPUs were not idle, over the tick; steal counts, waiting for I/O does not."),
     share("user", "Time in programs, guests included, over the tick."),
     share("nice", "Time in programs of low priority, guests included, over the tick."),
@@ -68,20 +68,26 @@ pub(super) const METRICS: &[Descriptor] = &[
     seconds("steal_seconds_total", "Time that the hypervisor gave to other machines since boot."),
     seconds("guest_seconds_total", "Time of all CPUs in virtual machines since boot."),
     seconds("guest_nice_seconds_total", "Time of all CPUs in virtual machines of low priority since boot."),
-    Descriptor::gauge("cpu", "count_logical", "{cpu}", "Online CPUs; each hyper-thread counts.", STAT),
-    Descriptor::gauge(
+    NativeMetric::gauge("cpu", "count_logical", "{cpu}", "Online CPUs; each hyper-thread counts.", STAT),
+    NativeMetric::gauge(
         "cpu",
         "count_physical",
         "{core}",
         "Online cores; the hyper-threads of a core count once.",
         "/sys/devices/system/cpu/*/topology, otherwise /proc/cpuinfo",
     ),
-    Descriptor::gauge("cpu", "freq_current", "MHz", "Mean frequency of the CPUs, at most 10 s old.", SCALING),
-    Descriptor::gauge("cpu", "freq_min", "MHz", "Mean of the lowest frequencies that the governor may set.", SCALING),
-    Descriptor::gauge("cpu", "freq_max", "MHz", "Mean of the highest frequencies that the governor may set.", SCALING),
-    Descriptor::counter("cpu", "ctx_switches", "{switch}", "Context switches since boot.", STAT),
-    Descriptor::counter("cpu", "interrupts", "{interrupt}", "Interrupts since boot.", STAT),
-    Descriptor::counter("cpu", "soft_interrupts", "{interrupt}", "Soft interrupts since boot.", STAT),
+    NativeMetric::gauge("cpu", "freq_current", "MHz", "Mean frequency of the CPUs, at most 10 s old.", SCALING),
+    NativeMetric::gauge("cpu", "freq_min", "MHz", "Mean of the lowest frequencies that the governor may set.", SCALING),
+    NativeMetric::gauge(
+        "cpu",
+        "freq_max",
+        "MHz",
+        "Mean of the highest frequencies that the governor may set.",
+        SCALING,
+    ),
+    NativeMetric::counter("cpu", "ctx_switches", "{switch}", "Context switches since boot.", STAT),
+    NativeMetric::counter("cpu", "interrupts", "{interrupt}", "Interrupts since boot.", STAT),
+    NativeMetric::counter("cpu", "soft_interrupts", "{interrupt}", "Soft interrupts since boot.", STAT),
 ];
 
 /// Collects the module `cpu`.
@@ -118,19 +124,19 @@ impl Cpu {
             frequency: frequency(&config.root),
             frequency_read_at: Instant::now(),
         };
-        cpu.is_before_known = cpu.read();
+        cpu.is_before_known = cpu.read().is_ok();
         cpu
     }
 
-    /// Reads the file into `now`; the previous reading becomes `before`. Returns whether the file could be read.
-    fn read(&mut self) -> bool {
+    /// Reads the file into `now`; the previous reading becomes `before`.
+    fn read(&mut self) -> Result<(), ReadError> {
         std::mem::swap(&mut self.now, &mut self.before);
         let (now, detail) = (&mut self.now, self.detail);
-        self.file.read(|text| now.parse(text, detail)).is_some()
+        self.file.read(|text| now.parse(text, detail))
     }
 
-    fn push_times(&self, module: &mut Module, labels: &Labels, shares: Option<Shares>, times: Option<&Times>) {
-        let mut push = |name: &'static str, value: Value| module.push_labelled(name, labels, value);
+    fn push_times(&self, values: &mut Values<'_>, labels: &Labels, shares: Option<Shares>, times: Option<&Times>) {
+        let mut push = |name: &'static str, value: Value| values.push_labelled(name, labels, value);
         push("percent", shares.map(|shares| shares.busy).into());
         for (mode, &(name, _)) in MODE_NAMES.iter().enumerate() {
             push(name, shares.and_then(|shares| shares.modes[mode]).into());
@@ -143,8 +149,9 @@ impl Cpu {
 }
 
 impl Collector for Cpu {
-    fn collect(&mut self, sample: &mut Sample) {
-        let is_known = self.read();
+    fn collect(&mut self, _module: &str, values: &mut Values<'_>) -> Result<(), ReadError> {
+        let read = self.read();
+        let is_known = read.is_ok();
         if is_known && self.is_before_known && self.now.online != self.before.online {
             self.physical = physical_count(&self.root);
         }
@@ -159,25 +166,25 @@ impl Collector for Cpu {
 
         let now = Some(&self.now).filter(|_| is_known);
         let before = Some(&self.before).filter(|_| self.is_before_known);
-        let module = sample.module("cpu");
         let total_shares = now.zip(before).and_then(|(now, before)| shares(&before.total, &now.total));
-        self.push_times(module, &Labels::default(), total_shares, now.map(|now| &now.total));
-        module.push("count_logical", now.map(|now| now.online.count).filter(|&count| count > 0));
-        module.push("count_physical", self.physical);
-        module.push("freq_current", self.frequency.current);
-        module.push("freq_min", self.frequency.min);
-        module.push("freq_max", self.frequency.max);
-        module.push("ctx_switches", now.and_then(|now| now.ctx_switches));
-        module.push("interrupts", now.and_then(|now| now.interrupts));
-        module.push("soft_interrupts", now.and_then(|now| now.soft_interrupts));
+        self.push_times(values, &Labels::default(), total_shares, now.map(|now| &now.total));
+        values.push("count_logical", now.map(|now| now.online.count).filter(|&count| count > 0));
+        values.push("count_physical", self.physical);
+        values.push("freq_current", self.frequency.current);
+        values.push("freq_min", self.frequency.min);
+        values.push("freq_max", self.frequency.max);
+        values.push("ctx_switches", now.and_then(|now| now.ctx_switches));
+        values.push("interrupts", now.and_then(|now| now.interrupts));
+        values.push("soft_interrupts", now.and_then(|now| now.soft_interrupts));
         let cpus = now.map(|now| now.cpus.as_slice()).unwrap_or_default();
         for ((number, times), labels) in cpus.iter().filter_map(|cpu| Some((cpu, self.labels.get(&cpu.0)?))) {
             // A CPU that came online during this tick has no earlier reading.
             let earlier = before.and_then(|before| before.times_of(*number));
             let shares = earlier.and_then(|earlier| shares(earlier, times));
-            self.push_times(module, labels, shares, Some(times));
+            self.push_times(values, labels, shares, Some(times));
         }
         self.is_before_known = is_known;
+        read
     }
 }
 

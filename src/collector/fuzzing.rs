@@ -5,15 +5,14 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Collector;
 pub(crate) use super::cpu::{fuzz_cpuinfo as cpuinfo, fuzz_stat as stat};
 pub(crate) use super::load::fuzz as loadavg;
 pub(crate) use super::memory::fuzz as memory;
-use super::native::NATIVE;
+use super::native::{NATIVE, Natives};
 use crate::config::{Config, Overrides};
 use crate::fuzzing::checks::check_module;
 use crate::hostpath::below;
-use crate::sample::{Module, Sample, Value};
+use crate::sample::{Module, Sample, SeriesAccount, Value};
 
 /// The files of the host in the order of the input, which separates them by NUL. The first is `/proc/stat` at the second
 /// reading.
@@ -44,19 +43,17 @@ pub(crate) fn natives(bytes: &[u8]) {
         let overrides =
             Overrides { file: Some("/dev/null".into()), root: Some(host.root.clone()), ..Overrides::default() };
         let config = Config { cpu_per_core: true, ..Config::load(&overrides).expect("a valid configuration") };
-        let mut collectors: Vec<Box<dyn Collector>> = NATIVE.iter().map(|native| (native.make)(&config)).collect();
+        let mut natives = Natives::new(&config, &SeriesAccount::standalone());
         host.write(0, Some(next_stat));
         let mut sample = Sample::default();
         for _ in 0..2 {
             // As the agent does, so that the memory of the previous tick is used again.
             sample.clear();
-            for collector in &mut collectors {
-                collector.collect(&mut sample);
-            }
-            sample.modules.iter().for_each(check);
+            natives.collect(&mut sample);
+            sample.modules.iter().for_each(|module| check(module));
             let names = sample.modules.iter().flat_map(|module| {
-                let unlabelled = module.metrics().filter(|metric| metric.labels.is_empty());
-                unlabelled.map(|metric| (&*module.name, metric.name))
+                let unlabelled = module.metrics().filter(|metric| metric.labels().is_empty());
+                unlabelled.map(|metric| (&*module.name, metric.name()))
             });
             let described = NATIVE.iter().flat_map(|native| native.metrics).map(|metric| (metric.module, metric.name));
             assert!(names.eq(described), "the described metrics are collected");
@@ -69,7 +66,7 @@ fn check(module: &Module) {
     for metric in module.metrics() {
         let is_share = NATIVE.iter().flat_map(|native| native.metrics).any(|described| {
             // A made-up guest time may exceed the user time that contains it.
-            described.unit == "%" && described.name == metric.name && !metric.name.starts_with("guest")
+            described.unit == "%" && described.name == metric.name() && !metric.name().starts_with("guest")
         });
         if let Value::Float(value) = *metric.value {
             assert!(!is_share || (0.0..=100.0).contains(&value), "{metric:?} is not a percentage");

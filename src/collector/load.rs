@@ -1,26 +1,26 @@
 //! The module `load`, from `/proc/loadavg`: the number of tasks that run, are ready to run, or wait for a disk, averaged
 //! over 1, 5 and 15 minutes; and the number of tasks now.
 
-use super::Collector;
+use super::{Collector, ReadError};
 use crate::config::Config;
 use crate::procfs::KeptFile;
-use crate::sample::{Descriptor, Sample};
+use crate::sample::{NativeMetric, Values};
 
 const LOADAVG: &str = "/proc/loadavg";
 
 /// The metrics of the module.
-pub(super) const METRICS: &[Descriptor] = &[
-    Descriptor::gauge(
+pub(super) const METRICS: &[NativeMetric] = &[
+    NativeMetric::gauge(
         "load",
         "1min",
         "{task}",
         "Tasks that run, are ready to run or wait for a disk, averaged over a minute.",
         LOADAVG,
     ),
-    Descriptor::gauge("load", "5min", "{task}", "The same over five minutes.", LOADAVG),
-    Descriptor::gauge("load", "15min", "{task}", "The same over a quarter of an hour.", LOADAVG),
-    Descriptor::gauge("load", "runnable", "{task}", "Tasks that run or are ready to run now.", LOADAVG),
-    Descriptor::gauge("load", "tasks", "{task}", "All tasks; each thread counts.", LOADAVG),
+    NativeMetric::gauge("load", "5min", "{task}", "The same over five minutes.", LOADAVG),
+    NativeMetric::gauge("load", "15min", "{task}", "The same over a quarter of an hour.", LOADAVG),
+    NativeMetric::gauge("load", "runnable", "{task}", "Tasks that run or are ready to run now.", LOADAVG),
+    NativeMetric::gauge("load", "tasks", "{task}", "All tasks; each thread counts.", LOADAVG),
 ];
 
 /// Collects the module `load`.
@@ -36,14 +36,15 @@ impl Load {
 }
 
 impl Collector for Load {
-    fn collect(&mut self, sample: &mut Sample) {
-        let loadavg = self.file.read(Loadavg::parse);
-        let module = sample.module("load");
+    fn collect(&mut self, _module: &str, values: &mut Values<'_>) -> Result<(), ReadError> {
+        let read = self.file.read(Loadavg::parse);
+        let loadavg = read.as_ref().ok();
         for (at, name) in ["1min", "5min", "15min"].into_iter().enumerate() {
-            module.push(name, loadavg.map(|loadavg| loadavg.averages[at]));
+            values.push(name, loadavg.map(|loadavg| loadavg.averages[at]));
         }
-        module.push("runnable", loadavg.and_then(|loadavg| loadavg.runnable));
-        module.push("tasks", loadavg.and_then(|loadavg| loadavg.tasks));
+        values.push("runnable", loadavg.and_then(|loadavg| loadavg.runnable));
+        values.push("tasks", loadavg.and_then(|loadavg| loadavg.tasks));
+        read.map(drop)
     }
 }
 

@@ -1,27 +1,30 @@
 //! The modules `memory` and `swap`, from `/proc/meminfo` and `/proc/vmstat`, in bytes. Names and formulas are psutil's
 //! (7.1 and later, where used memory is total minus available).
 
-use super::{Collector, percent};
+use super::{Collector, ReadError, percent};
 use crate::config::Config;
 use crate::procfs::{KeptFile, Machine, keyed_lines, leading_number};
-use crate::sample::{Descriptor, Sample};
+use crate::sample::{NativeMetric, Values};
+
+/// The second of the collector's modules.
+pub(super) const SWAP: &str = "swap";
 
 const MEMINFO: &str = "/proc/meminfo";
 const VMSTAT: &str = "/proc/vmstat";
 
-const fn bytes(module: &'static str, name: &'static str, description: &'static str) -> Descriptor {
-    Descriptor::gauge(module, name, "By", description, MEMINFO)
+const fn bytes(module: &'static str, name: &'static str, description: &'static str) -> NativeMetric {
+    NativeMetric::gauge(module, name, "By", description, MEMINFO)
 }
 
 /// The metrics of the modules.
-pub(super) const METRICS: &[Descriptor] = &[
+pub(super) const METRICS: &[NativeMetric] = &[
     bytes("memory", "total", "Memory that the kernel manages."),
     bytes(
         "memory",
         "available",
         "Memory that a new program can get without swapping; estimated if the kernel does not report it.",
     ),
-    Descriptor::gauge("memory", "percent", "%", "Used memory, of the total.", MEMINFO),
+    NativeMetric::gauge("memory", "percent", "%", "Used memory, of the total.", MEMINFO),
     bytes("memory", "used", "Total minus available."),
     bytes("memory", "free", "Memory that is not used at all."),
     bytes("memory", "active", "Memory used recently, reclaimed last."),
@@ -33,9 +36,9 @@ pub(super) const METRICS: &[Descriptor] = &[
     bytes("swap", "total", "Swap space."),
     bytes("swap", "used", "Swap space in use."),
     bytes("swap", "free", "Swap space not in use."),
-    Descriptor::gauge("swap", "percent", "%", "Swap space in use, of the total; 0 without swap space.", MEMINFO),
-    Descriptor::counter("swap", "sin", "By", "Read from swap since boot.", VMSTAT),
-    Descriptor::counter("swap", "sout", "By", "Written to swap since boot.", VMSTAT),
+    NativeMetric::gauge("swap", "percent", "%", "Swap space in use, of the total; 0 without swap space.", MEMINFO),
+    NativeMetric::counter("swap", "sin", "By", "Read from swap since boot.", VMSTAT),
+    NativeMetric::counter("swap", "sout", "By", "Written to swap since boot.", VMSTAT),
 ];
 
 /// Collects the modules `memory` and `swap`.
@@ -44,6 +47,8 @@ pub(super) struct Memory {
     vmstat: KeptFile,
     /// Read only if the kernel does not report the available memory.
     zoneinfo: KeptFile,
+    /// This tick's reading, for both modules.
+    info: Result<Meminfo, ReadError>,
     paging: Option<Paging>,
     page_bytes: u64,
 }
@@ -56,6 +61,7 @@ impl Memory {
             meminfo: KeptFile::whole(root, MEMINFO),
             vmstat: KeptFile::records(root, VMSTAT),
             zoneinfo: KeptFile::records(root, "/proc/zoneinfo"),
+            info: Ok(Meminfo::default()),
             paging: None,
             page_bytes: Machine::detect(root).page_bytes,
         }
@@ -63,12 +69,23 @@ impl Memory {
 }
 
 impl Collector for Memory {
-    fn collect(&mut self, sample: &mut Sample) {
-        let info = self.meminfo.read(Meminfo::parse);
+    fn collect(&mut self, module: &str, values: &mut Values<'_>) -> Result<(), ReadError> {
+        if module == SWAP {
+            return self.collect_swap(values);
+        }
+        self.info = self.meminfo.read(Meminfo::parse);
+        self.collect_memory(values)
+    }
+}
+
+impl Memory {
+    fn collect_memory(&mut self, values: &mut Values<'_>) -> Result<(), ReadError> {
+        let info = self.info.as_ref().ok().copied();
+        let mut read = self.info.as_ref().map(drop).map_err(ReadError::clone);
         let available = info.map(|info| {
             let stated = info.available.filter(|&available| available > 0);
             stated.unwrap_or_else(|| {
-                let low_pages = self.zoneinfo.read(low_watermark_pages);
+                let low_pages = self.zoneinfo.read(low_watermark_pages).map_err(|error| read = Err(error)).ok();
                 info.estimate_available(low_pages.map(|pages| pages.saturating_mul(self.page_bytes)))
             })
         });
@@ -76,36 +93,40 @@ impl Collector for Memory {
         let available =
             info.zip(available).map(|(info, available)| if available > info.total { info.free } else { available });
 
-        let memory = sample.module("memory");
-        memory.push("total", info.map(|info| info.total));
-        memory.push("available", available);
+        values.push("total", info.map(|info| info.total));
+        values.push("available", available);
         let used = info.zip(available).map(|(info, available)| info.total.saturating_sub(available));
-        memory.push("percent", info.zip(used).map(|(info, used)| percent(used as f64, info.total as f64)));
-        memory.push("used", used);
-        memory.push("free", info.map(|info| info.free));
-        memory.push("active", info.and_then(|info| info.active));
-        memory.push("inactive", info.and_then(|info| info.inactive));
-        memory.push("buffers", info.and_then(|info| info.buffers));
-        memory.push("cached", info.and_then(|info| info.cached));
-        memory.push("shared", info.and_then(|info| info.shared));
-        memory.push("slab", info.and_then(|info| info.slab));
+        values.push("percent", info.zip(used).map(|(info, used)| percent(used as f64, info.total as f64)));
+        values.push("used", used);
+        values.push("free", info.map(|info| info.free));
+        values.push("active", info.and_then(|info| info.active));
+        values.push("inactive", info.and_then(|info| info.inactive));
+        values.push("buffers", info.and_then(|info| info.buffers));
+        values.push("cached", info.and_then(|info| info.cached));
+        values.push("shared", info.and_then(|info| info.shared));
+        values.push("slab", info.and_then(|info| info.slab));
+        read
+    }
 
+    fn collect_swap(&mut self, values: &mut Values<'_>) -> Result<(), ReadError> {
+        let info = self.info.as_ref().ok();
+        let mut read = self.info.as_ref().map(drop).map_err(ReadError::clone);
         let swap_total = info.and_then(|info| info.swap_total);
         let swap_free = info.and_then(|info| info.swap_free);
         let swap_used = swap_total.zip(swap_free).map(|(total, free)| total.saturating_sub(free));
         // Without swap space the counters do not change.
         if self.paging.is_none() || swap_total != Some(0) {
-            self.paging = self.vmstat.read(Paging::parse);
+            self.paging = self.vmstat.read(Paging::parse).map_err(|error| read = Err(error)).ok();
         }
         let paging = self.paging;
         let bytes = |pages: u64| pages.saturating_mul(self.page_bytes);
-        let swap = sample.module("swap");
-        swap.push("total", swap_total);
-        swap.push("used", swap_used);
-        swap.push("free", swap_free);
-        swap.push("percent", swap_total.zip(swap_used).map(|(total, used)| percent(used as f64, total as f64)));
-        swap.push("sin", paging.map(|paging| bytes(paging.pages_in)));
-        swap.push("sout", paging.map(|paging| bytes(paging.pages_out)));
+        values.push("total", swap_total);
+        values.push("used", swap_used);
+        values.push("free", swap_free);
+        values.push("percent", swap_total.zip(swap_used).map(|(total, used)| percent(used as f64, total as f64)));
+        values.push("sin", paging.map(|paging| bytes(paging.pages_in)));
+        values.push("sout", paging.map(|paging| bytes(paging.pages_out)));
+        read
     }
 }
 

@@ -1,4 +1,7 @@
-//! The table of native collectors.
+//! The table of native collectors, and those of a running agent.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Collector;
 #[cfg(not(target_os = "linux"))]
@@ -6,25 +9,104 @@ use super::portable::Portable;
 #[cfg(target_os = "linux")]
 use super::{cpu, load, memory};
 use crate::config::Config;
-use crate::sample::Descriptor;
+use crate::sample::{CollectorVersion, Labels, ModuleWriter, NativeMetric, Sample, SeriesAccount, Values};
 
 /// The native collectors of this system, in the order of their modules in the sample.
 #[cfg(target_os = "linux")]
 pub const NATIVE: &[Native] = &[
-    Native { metrics: cpu::METRICS, make: |config| Box::new(cpu::Cpu::new(config)) },
-    Native { metrics: load::METRICS, make: |config| Box::new(load::Load::new(config)) },
-    Native { metrics: memory::METRICS, make: |config| Box::new(memory::Memory::new(config)) },
+    Native { name: "cpu", modules: &["cpu"], metrics: cpu::METRICS, make: |config| Box::new(cpu::Cpu::new(config)) },
+    Native {
+        name: "load",
+        modules: &["load"],
+        metrics: load::METRICS,
+        make: |config| Box::new(load::Load::new(config)),
+    },
+    Native {
+        name: "memory",
+        modules: &["memory", memory::SWAP],
+        metrics: memory::METRICS,
+        make: |config| Box::new(memory::Memory::new(config)),
+    },
 ];
 
 /// The native collectors of this system, in the order of their modules in the sample.
 #[cfg(not(target_os = "linux"))]
-pub const NATIVE: &[Native] = &[Native { metrics: &[], make: |_| Box::new(Portable::new()) }];
+pub const NATIVE: &[Native] = &[
+    Native { name: "cpu", modules: &["cpu"], metrics: &[], make: |_| Box::new(Portable::new()) },
+    Native { name: "load", modules: &["load"], metrics: &[], make: |_| Box::new(Portable::new()) },
+    Native { name: "memory", modules: &["memory", "swap"], metrics: &[], make: |_| Box::new(Portable::new()) },
+];
 
 /// An entry of the table: one collector.
 #[derive(Debug)]
 pub struct Native {
+    /// The collector's name: its table in the configuration.
+    pub name: &'static str,
+    /// The names of its modules, in the order in which they are measured.
+    pub modules: &'static [&'static str],
     /// Every metric of the collector, also those that this host cannot measure.
-    pub metrics: &'static [Descriptor],
+    pub metrics: &'static [NativeMetric],
     /// Makes the collector, and starts the first interval of its rates.
     pub make: fn(&Config) -> Box<dyn Collector>,
+}
+
+/// The native collectors of a running agent, with the modules that they fill.
+pub struct Natives {
+    interval: Duration,
+    collectors: Vec<RunningCollector>,
+}
+
+struct RunningCollector {
+    collector: Box<dyn Collector>,
+    modules: Vec<ModuleWriter>,
+    /// The labels of the agent's metrics about it.
+    labels: Labels,
+    /// How long it took at the last tick.
+    duration: Duration,
+    /// Whether all its sources could be read at the last tick.
+    is_successful: bool,
+}
+
+impl RunningCollector {
+    fn new(name: &'static str, modules: Vec<ModuleWriter>, collector: Box<dyn Collector>) -> Self {
+        let labels = [("collector", name)].into();
+        Self { collector, modules, labels, duration: Duration::ZERO, is_successful: false }
+    }
+}
+
+impl Natives {
+    /// Makes the collectors.
+    #[must_use]
+    pub fn new(config: &Config, account: &Arc<SeriesAccount>) -> Self {
+        let running = |native: &'static Native| {
+            let version = CollectorVersion::native(native.name);
+            let writer = |&name: &&'static str| ModuleWriter::new(name, native.metrics, Arc::clone(&version), account);
+            RunningCollector::new(native.name, native.modules.iter().map(writer).collect(), (native.make)(config))
+        };
+        Self { interval: config.interval, collectors: NATIVE.iter().map(running).collect() }
+    }
+
+    /// Measures, and appends the modules to a sample.
+    pub fn collect(&mut self, sample: &mut Sample) {
+        for RunningCollector { collector, modules, duration, is_successful, .. } in &mut self.collectors {
+            let began = Instant::now();
+            *is_successful = true;
+            for writer in modules {
+                let name = writer.name().clone();
+                let fill = |values: &mut Values<'_>| collector.collect(&name, values);
+                let (module, read) = writer.write(sample.tick, self.interval, fill);
+                *is_successful &= read.is_ok();
+                sample.modules.push(module);
+            }
+            *duration = began.elapsed();
+        }
+    }
+
+    /// Appends the agent's metrics about them.
+    pub(crate) fn append_metrics(&self, agent: &mut Values<'_>) {
+        for RunningCollector { labels, duration, is_successful, .. } in &self.collectors {
+            agent.push_labelled("collector_duration_seconds", labels, duration.as_secs_f64());
+            agent.push_labelled("collector_success", labels, u64::from(*is_successful));
+        }
+    }
 }

@@ -3,8 +3,8 @@
 
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
-use super::{Collector, percent};
-use crate::sample::Sample;
+use super::{Collector, ReadError, percent};
+use crate::sample::Values;
 
 /// Collects the modules `cpu`, `load`, `memory` and `swap`.
 pub struct Portable {
@@ -30,38 +30,56 @@ impl Default for Portable {
 }
 
 impl Collector for Portable {
-    fn collect(&mut self, sample: &mut Sample) {
-        if let Some(system) = &mut self.system {
+    fn collect(&mut self, module: &str, values: &mut Values<'_>) -> Result<(), ReadError> {
+        match module {
+            "cpu" => self.collect_cpu(values),
+            "load" => collect_load(values),
+            "memory" => self.collect_memory(values),
+            _ => self.collect_swap(values),
+        }
+        Ok(())
+    }
+}
+
+impl Portable {
+    fn collect_cpu(&mut self, values: &mut Values<'_>) {
+        let system = self.system.as_mut();
+        let busy = system.map(|system| {
             system.refresh_cpu_usage();
+            f64::from(system.global_cpu_usage())
+        });
+        values.push("percent", busy.filter(|busy| busy.is_finite()).map(|busy| percent(busy, 100.0)));
+    }
+
+    fn collect_memory(&mut self, values: &mut Values<'_>) {
+        if let Some(system) = &mut self.system {
             system.refresh_memory();
         }
         let system = self.system.as_ref();
-
-        let busy = system.map(|system| f64::from(system.global_cpu_usage())).filter(|busy| busy.is_finite());
-        let cpu = sample.module("cpu");
-        cpu.push("percent", busy.map(|busy| percent(busy, 100.0)));
-
-        let average = System::load_average().ok();
-        let load = sample.module("load");
-        load.push("1min", average.as_ref().map(|average| average.one));
-        load.push("5min", average.as_ref().map(|average| average.five));
-        load.push("15min", average.as_ref().map(|average| average.fifteen));
-
         let total = system.map(System::total_memory);
         let available = system.map(System::available_memory);
         let used = total.zip(available).map(|(total, available)| total.saturating_sub(available));
-        let memory = sample.module("memory");
-        memory.push("total", total);
-        memory.push("available", available);
-        memory.push("percent", total.zip(used).map(|(total, used)| percent(used as f64, total as f64)));
-        memory.push("used", used);
-        memory.push("free", system.map(System::free_memory));
-
-        let (total, used) = (system.map(System::total_swap), system.map(System::used_swap));
-        let swap = sample.module("swap");
-        swap.push("total", total);
-        swap.push("used", used);
-        swap.push("free", system.map(System::free_swap));
-        swap.push("percent", total.zip(used).map(|(total, used)| percent(used as f64, total as f64)));
+        values.push("total", total);
+        values.push("available", available);
+        values.push("percent", total.zip(used).map(|(total, used)| percent(used as f64, total as f64)));
+        values.push("used", used);
+        values.push("free", system.map(System::free_memory));
     }
+
+    /// From the reading for the module `memory`.
+    fn collect_swap(&self, values: &mut Values<'_>) {
+        let system = self.system.as_ref();
+        let (total, used) = (system.map(System::total_swap), system.map(System::used_swap));
+        values.push("total", total);
+        values.push("used", used);
+        values.push("free", system.map(System::free_swap));
+        values.push("percent", total.zip(used).map(|(total, used)| percent(used as f64, total as f64)));
+    }
+}
+
+fn collect_load(values: &mut Values<'_>) {
+    let average = System::load_average().ok();
+    values.push("1min", average.as_ref().map(|average| average.one));
+    values.push("5min", average.as_ref().map(|average| average.five));
+    values.push("15min", average.as_ref().map(|average| average.fifteen));
 }

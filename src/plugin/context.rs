@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::grants::Grants;
 use super::grants::network::Network;
@@ -11,6 +12,11 @@ use super::host::{Permits, PluginLog, ReportedDenials};
 use super::recorder::Recorder;
 use crate::config::limits::Limit;
 use crate::config::{PluginConfig, is_plugin_name};
+use crate::sample::{SeriesAccount, SeriesTable};
+
+/// How many series a plugin may have at a time, for each metric that a result may have: those of the last samples, which sinks
+/// may not have written yet, may all be different.
+const SERIES_PER_METRIC: usize = 10;
 
 /// A configured plugin, independent of its version.
 #[derive(Clone)]
@@ -26,6 +32,10 @@ pub(super) struct PluginContext {
     pub(super) denials: Arc<ReportedDenials>,
     /// Whether the instance is only asked to describe itself: its denials are not reported.
     pub(super) is_being_described: bool,
+    /// The series that its results may have. A restart of the plugin does not renew the allowance.
+    pub(super) series: Arc<SeriesAccount>,
+    /// Its interval.
+    pub(super) step: Duration,
     /// The permits for operations that may hang.
     pub(super) permits: Arc<Permits>,
     /// Receives messages and denials in place of the log, under the plugin harness.
@@ -43,18 +53,30 @@ impl PluginContext {
             grants: Arc::new(grants),
             denials: Arc::default(),
             is_being_described: false,
+            series: SeriesAccount::standalone(),
+            step: Duration::ZERO,
             permits: Arc::default(),
             recorder: None,
         }
     }
 
-    /// A plugin with the grants of its table, on the host below `root`. Without a table it has the default grants.
-    pub(super) fn on_host(name: &str, table: Option<Arc<PluginConfig>>, root: &Path) -> Self {
+    /// A plugin with the grants of its table, on the host below `root`, in an agent with this interval. Without a table it has
+    /// the default grants.
+    pub(super) fn on_host(
+        name: &str,
+        table: Option<Arc<PluginConfig>>,
+        root: &Path,
+        interval: Duration,
+        series: &Arc<SeriesTable>,
+    ) -> Self {
         let is_configured = table.is_some();
         let config = table.unwrap_or_default();
         let network = Network::new(&config.connect, &config.fetch);
         let grants = Grants::new(root, &config.read, &config.usage, network);
-        Self { is_configured, ..Self::new(name, config, grants) }
+        let most = usize::try_from(config.limits[Limit::Metrics]).unwrap_or(usize::MAX);
+        let series = SeriesAccount::new(Arc::clone(series), most.saturating_mul(SERIES_PER_METRIC));
+        let step = interval.saturating_mul(u32::try_from(config.every).unwrap_or(u32::MAX));
+        Self { is_configured, series, step, ..Self::new(name, config, grants) }
     }
 
     /// The same plugin with nothing granted.

@@ -144,6 +144,20 @@ impl Counts {
         self.0[kind as usize] += 1;
     }
 
+    pub(super) fn add_all(&mut self, others: &Self) {
+        for (count, other) in self.0.iter_mut().zip(others.0) {
+            *count += other;
+        }
+    }
+
+    pub(super) fn get(&self, kind: FaultKind) -> u64 {
+        self.0[kind as usize]
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
     /// The kinds that have occurred, with their numbers.
     pub(super) fn nonzero(&self) -> impl Iterator<Item = (FaultKind, u64)> {
         FaultKind::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)

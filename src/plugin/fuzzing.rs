@@ -3,18 +3,19 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
+use std::time::Duration;
 
 use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
 use super::grants::network::Network;
 use super::grants::{Basis, Grants, PathRefusal};
 use super::probe;
-use super::result::Converter;
+use super::result::{Converter, Description};
 use crate::config::limits::{Limit, Limits};
 use crate::escape::printable;
 use crate::fuzzing::checks::{Input, check_module, covers, is_plain};
 use crate::hostpath::Pattern;
-use crate::sample::Value;
+use crate::sample::{SeriesAccount, Value};
 
 /// Probes a file: it is either rejected with a reason of one line, or becomes a component that the probe does not change.
 pub(crate) fn probe(bytes: &[u8]) {
@@ -96,12 +97,14 @@ pub(crate) fn result(bytes: &[u8]) {
     let all: u64 = returned.iter().map(|module| module.metrics.len() as u64).sum();
     let empty = returned.iter().filter(|module| module.metrics.is_empty()).count() as u64;
     let names_in_order: Vec<String> = returned.iter().map(|module| module.name.clone()).collect();
-    let collected = Converter::default().convert(returned, &limits);
+    let (tick, step) = (Duration::from_secs(1_700_000_000), Duration::from_secs(10));
+    let mut converter = Converter::new(Description::unknown(&"fuzz".into()), SeriesAccount::standalone());
+    let collected = converter.convert(returned.clone(), &limits, tick, step);
+    assert_eq!(converter.convert(returned, &limits, tick, step), collected, "a second result is as the first");
 
-    let kept: u64 = collected.modules.iter().map(|module| module.len() as u64).sum();
-    assert_eq!(collected.size(), kept + collected.dropped);
+    let kept = collected.len();
     assert!(
-        (all..=all + empty).contains(&collected.size()),
+        (all..=all + empty).contains(&(kept + collected.dropped)),
         "all are kept or counted, a module without metrics as one"
     );
     assert!(kept <= limits[Limit::Metrics], "the limits hold");
@@ -113,12 +116,12 @@ pub(crate) fn result(bytes: &[u8]) {
     for module in &collected.modules {
         check_module(module);
         for metric in module.metrics() {
-            let texts = metric.labels.iter().map(|label| label.value.len());
+            let texts = metric.labels().iter().map(|label| label.value.len());
             let text = if let Value::Text(text) = metric.value { text.len() } else { 0 };
-            assert!(metric.labels.len() as u64 <= limits[Limit::Labels], "the limits hold for labels");
+            assert!(metric.labels().len() as u64 <= limits[Limit::Labels], "the limits hold for labels");
             assert!(texts.chain([text]).all(|length| length as u64 <= limits[Limit::Text]), "and for texts");
-            let labels: HashSet<&str> = metric.labels.iter().map(|label| &*label.name).collect();
-            assert_eq!(labels.len(), metric.labels.len(), "a label is there twice");
+            let labels: HashSet<&str> = metric.labels().iter().map(|label| &*label.name).collect();
+            assert_eq!(labels.len(), metric.labels().len(), "a label is there twice");
         }
     }
 }

@@ -25,6 +25,7 @@ use super::host::{GrantKind, grant_line};
 use super::instance::{Code, Instance, grant_of};
 use super::load::{CHECKED_NEEDS, Compiled, FileLoad, Outcome, Rejection};
 use super::recorder::{self, RecordedDenial, Recorder};
+use super::result::{Description, kind_of};
 use super::scan::{BusyEntries, Scan, scan};
 use super::sealed::Hash;
 use crate::clock::schedule::{Tick, wall_clock};
@@ -40,6 +41,7 @@ pub struct PluginHarness {
     compiler: Compiler,
     cache: Cache,
     root: PathBuf,
+    interval: Duration,
     plugins: BTreeMap<String, Arc<PluginConfig>>,
     /// The zero of the guests' clock.
     clock: Instant,
@@ -79,6 +81,7 @@ pub struct Entry {
 pub struct LoadedPlugin {
     plugin: PluginContext,
     code: Code,
+    description: Arc<Description>,
     clock: Instant,
     hash: Hash,
     /// The size of the file.
@@ -204,7 +207,7 @@ pub struct Observations {
 #[derive(Debug)]
 pub struct UsableResult {
     /// The modules for a sample.
-    pub modules: Vec<Module>,
+    pub modules: Vec<Arc<Module>>,
     /// How many metrics were dropped.
     pub dropped: u64,
     /// The first of them, each with the reason.
@@ -224,6 +227,7 @@ impl PluginHarness {
             cache: Cache::new(config.cache.clone(), engine.clone()),
             engine,
             root: config.root.canonicalize().unwrap_or_else(|_| config.root.clone()),
+            interval: config.interval,
             plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), Arc::new(plugin.clone()))).collect(),
             clock: Instant::now(),
         })
@@ -264,7 +268,7 @@ impl PluginHarness {
     /// Why the file could not be loaded.
     pub async fn open(&self, name: &str, table: Option<PluginConfig>, file: &Path) -> Result<LoadedPlugin, LoadError> {
         let recorder = Arc::new(Recorder::default());
-        let on_host = PluginContext::on_host(name, table.map(Arc::new), &self.root);
+        let on_host = PluginContext::on_host(name, table.map(Arc::new), &self.root, self.interval, &Arc::default());
         let plugin = PluginContext { recorder: Some(Arc::clone(&recorder)), ..on_host };
         let load = FileLoad {
             engine: self.engine.clone(),
@@ -291,8 +295,9 @@ impl PluginHarness {
             }
         })?;
         let about = plugin.describe(&code).await.map_err(|rejection| load_error(Some(hash), rejection.text()))?;
+        let description = Description::new(&plugin.name, about.version.clone().into(), about.metrics.clone());
         let (clock, about) = (self.clock, about.into());
-        Ok(LoadedPlugin { plugin, code, clock, hash, file_bytes: bytes, about, instance: None, recorder })
+        Ok(LoadedPlugin { plugin, code, description, clock, hash, file_bytes: bytes, about, instance: None, recorder })
     }
 }
 
@@ -343,7 +348,7 @@ impl LoadedPlugin {
     /// Why the instance does not start.
     pub async fn configure(&mut self) -> Result<Vec<Need>, Failure> {
         self.instance = None;
-        let (instance, needs) = self.plugin.start(&self.code).await?;
+        let (instance, needs) = self.plugin.start(&self.code, &self.description).await?;
         self.instance = Some(instance);
         let (until, with_defaults) = (Instant::now() + self.plugin.config.timeout, self.plugin.with_default_grants());
         let mut checked = Vec::new();
@@ -388,7 +393,7 @@ impl LoadedPlugin {
     async fn call(&mut self) -> Result<UsableResult, Failure> {
         let instance = match &mut self.instance {
             Some(instance) => instance,
-            none => none.insert(self.plugin.start(&self.code).await?.0),
+            none => none.insert(self.plugin.start(&self.code, &self.description).await?.0),
         };
         let tick = Tick { index: 0, previous: None, since_epoch: wall_clock() };
         let collected = instance.collect(tick, self.clock.elapsed()).await?;
@@ -409,10 +414,7 @@ impl From<wit::About> for PluginDescription {
         let described = |metric: metrics::Descriptor| DescribedMetric {
             module: metric.module,
             name: metric.name,
-            kind: match metric.kind {
-                metrics::Kind::Gauge => MetricKind::Gauge,
-                metrics::Kind::Counter => MetricKind::Counter,
-            },
+            kind: kind_of(metric.kind),
             unit: printable(&metric.unit),
             description: printable(&metric.description),
         };

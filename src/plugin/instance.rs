@@ -15,7 +15,7 @@ use super::context::PluginContext;
 use super::engine::Engine;
 use super::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, is_shortage};
 use super::host::{self, GrantKind, HostState, grant_line};
-use super::result::{Collected, Converter};
+use super::result::{Collected, Converter, Description};
 use crate::clock::schedule::Tick;
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
@@ -61,12 +61,14 @@ pub(super) struct Instance {
     store: Store<HostState>,
     guest: bindings::Plugin,
     config: Arc<PluginConfig>,
+    /// The plugin's interval.
+    step: Duration,
     converter: Converter,
 }
 
 impl Instance {
     /// Instantiates the code. The guest's start function has the same time limit as a call.
-    pub(super) async fn new(code: &Code, plugin: &PluginContext) -> Result<Self, Fault> {
+    pub(super) async fn new(code: &Code, plugin: &PluginContext, description: Arc<Description>) -> Result<Self, Fault> {
         let timeout = plugin.config.timeout;
         let mut store = Store::new(code.engine.wasmtime(), HostState::new(plugin));
         store.limiter(|state| &mut state.limits);
@@ -88,7 +90,8 @@ impl Instance {
                 store,
                 guest,
                 config: Arc::clone(&plugin.config),
-                converter: Converter::default(),
+                step: plugin.step,
+                converter: Converter::new(description, Arc::clone(&plugin.series)),
             }),
             Err(stop) => Err(fault("its start", &stop, store.data(), timeout)),
         }
@@ -123,6 +126,7 @@ impl Instance {
     /// Calls `collect`. `monotonic` is the reading of a clock that never goes backwards.
     pub(super) async fn collect(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
         begin(&mut self.store, self.config.timeout);
+        let time = tick.since_epoch;
         let tick = wit::Tick {
             unix_ms: u64::try_from(tick.since_epoch.as_millis()).unwrap_or(u64::MAX),
             monotonic_ns: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX),
@@ -134,7 +138,7 @@ impl Instance {
         };
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
         match returned {
-            Ok(modules) => Ok(self.converter.convert(modules, &self.config.limits)),
+            Ok(modules) => Ok(self.converter.convert(modules, &self.config.limits, time, self.step)),
             Err(error) => Err(failure(error, self.store.data().context())),
         }
     }

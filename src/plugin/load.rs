@@ -20,6 +20,7 @@ use super::engine::Engine;
 use super::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, is_shortage};
 use super::host::{GrantKind, is_usage_granted};
 use super::instance::{Code, Instance, capability_line, grant_of};
+use super::result::Description;
 use super::sealed::{Hash, Sealed};
 use super::{probe, result};
 use crate::address::{Address, Origin};
@@ -39,17 +40,24 @@ pub(super) const CHECKED_NEEDS: usize = 200;
 
 /// A version of a plugin that was loaded.
 pub(super) struct Version {
-    /// The version that the plugin gives itself.
-    pub(super) name: Text,
+    /// The version that the plugin gives itself, and its metrics.
+    pub(super) description: Arc<Description>,
     pub(super) hash: Hash,
     /// The first digits of the hash, for display.
     pub(super) digits: Text,
     pub(super) code: Code,
 }
 
+impl Version {
+    /// The version that the plugin gives itself.
+    pub(super) fn name(&self) -> &Text {
+        self.description.version()
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name, self.hash)
+        write!(f, "{} ({})", self.name(), self.hash)
     }
 }
 
@@ -295,12 +303,13 @@ impl FileLoad {
 
     /// Describes, configures and calls a version once.
     async fn try_version(&self, code: Code, hash: Hash) -> Result<(Version, Trial), Rejection> {
-        let name = self.plugin.describe(&code).await?.version;
-        let version = Version { name: name.into(), hash, digits: hash.to_string().into(), code };
-        let (mut instance, needs) = match self.plugin.start(&version.code).await {
+        let About { version, metrics, .. } = self.plugin.describe(&code).await?;
+        let description = Description::new(&self.plugin.name, version.into(), metrics);
+        let version = Version { description, hash, digits: hash.to_string().into(), code };
+        let (mut instance, needs) = match self.plugin.start(&version.code, &version.description).await {
             Ok(started) => started,
             Err(Failure::Unavailable(why)) => return Ok((version, Trial::Unavailable(why))),
-            Err(failure) => return Err(Rejection::from(failure).with_version(&version.name)),
+            Err(failure) => return Err(Rejection::from(failure).with_version(version.name())),
         };
         let missing = self.missing_grants(needs).await;
         let tick = Tick { index: 0, previous: None, since_epoch: crate::clock::schedule::wall_clock() };
@@ -308,7 +317,7 @@ impl FileLoad {
             Ok(_) => Trial::Passed(Box::new(instance)),
             Err(Failure::Unavailable(why)) => Trial::Unavailable(why),
             Err(Failure::Fault(fault)) => Trial::Failed(fault),
-            Err(failure) => return Err(self.trial_rejection(failure, missing).with_version(&version.name)),
+            Err(failure) => return Err(self.trial_rejection(failure, missing).with_version(version.name())),
         };
         self.report_missing_grants(missing);
         Ok((version, trial))
@@ -389,15 +398,20 @@ impl PluginContext {
     /// Describes the plugin, by a temporary instance without grants.
     pub(super) async fn describe(&self, code: &Code) -> Result<About, Rejection> {
         let plugin = self.without_grants();
-        let mut instance = Instance::new(code, &plugin).await.map_err(Failure::Fault)?;
+        let description = Description::unknown(&self.name);
+        let mut instance = Instance::new(code, &plugin, description).await.map_err(Failure::Fault)?;
         let about = instance.describe().await.map_err(Failure::Fault)?;
         result::check_about(&about).map_err(|why| format!("{why}; fix the plugin"))?;
         Ok(about)
     }
 
     /// Makes and configures an instance. Returns its needs, too.
-    pub(super) async fn start(&self, code: &Code) -> Result<(Instance, Vec<Need>), Failure> {
-        let mut instance = Instance::new(code, self).await.map_err(Failure::Fault)?;
+    pub(super) async fn start(
+        &self,
+        code: &Code,
+        description: &Arc<Description>,
+    ) -> Result<(Instance, Vec<Need>), Failure> {
+        let mut instance = Instance::new(code, self, Arc::clone(description)).await.map_err(Failure::Fault)?;
         let needs = instance.configure(&self.config.config).await?;
         Ok((instance, needs))
     }

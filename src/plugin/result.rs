@@ -2,13 +2,17 @@
 //! dropped and counted. A guest cannot make a sample that is not a map of maps.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::bindings::exports::gauged::plugin::collector as wit;
 use super::bindings::gauged::plugin::metrics;
 use crate::config::limits::{Limit, Limits};
 use crate::escape::{is_plain, printable};
-use crate::sample::{Label, Labels, Module, Value, is_label_name, is_name};
+use crate::sample::{
+    CollectorVersion, Descriptor, KnownError, Label, LabelSet, Labels, MetricKind, Module, ModuleBuilder, Schema,
+    SeriesAccount, SeriesError, Text, Value, is_label_name, is_name,
+};
 
 /// The most metrics that a plugin may describe, not counting labels.
 const MAX_DESCRIBED: usize = 10_000;
@@ -19,7 +23,7 @@ const MAX_REPORTED: usize = 20;
 /// The usable part of a guest's result.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Collected {
-    pub(super) modules: Vec<Module>,
+    pub(super) modules: Vec<Arc<Module>>,
     /// How many metrics were dropped.
     pub(super) dropped: u64,
     /// The first of them, each with the reason.
@@ -27,9 +31,9 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// How many metrics were returned.
-    pub(super) fn size(&self) -> u64 {
-        self.dropped + self.modules.iter().map(|module| module.len() as u64).sum::<u64>()
+    /// How many metrics of it are usable.
+    pub(super) fn len(&self) -> u64 {
+        self.modules.iter().map(|module| module.len() as u64).sum()
     }
 
     fn drop_metrics(&mut self, metrics: usize, loss: impl FnOnce() -> String) {
@@ -40,26 +44,109 @@ impl Collected {
     }
 }
 
-/// Converts the results of one guest, tick after tick. Most guests return the same names and labels each time: those are
+/// A version of a plugin as its modules show it, and the descriptors of its metrics.
+#[derive(Debug)]
+pub(super) struct Description {
+    collector: Arc<CollectorVersion>,
+    /// Sorted by module and name.
+    metrics: Box<[Described]>,
+}
+
+/// A metric that a plugin has described.
+#[derive(Debug)]
+struct Described {
+    module: Box<str>,
+    name: Box<str>,
+    descriptor: Arc<Descriptor>,
+}
+
+impl Described {
+    fn id(&self) -> (&str, &str) {
+        (&self.module, &self.name)
+    }
+}
+
+impl Description {
+    /// The description of a plugin that was not asked for one yet.
+    pub(super) fn unknown(plugin: &Arc<str>) -> Arc<Self> {
+        Self::new(plugin, Text::Static(""), Vec::new())
+    }
+
+    /// The description of a plugin with this name, whose metrics were checked.
+    pub(super) fn new(plugin: &Arc<str>, version: Text, metrics: Vec<metrics::Descriptor>) -> Arc<Self> {
+        let described = |metric: metrics::Descriptor| {
+            let metrics::Descriptor { module, name, kind, unit, description } = metric;
+            let descriptor = Descriptor { kind: kind_of(kind), unit: unit.into(), description: description.into() };
+            Described { module: module.into(), name: name.into(), descriptor: Arc::new(descriptor) }
+        };
+        let mut metrics: Box<[Described]> = metrics.into_iter().map(described).collect();
+        metrics.sort_unstable_by(|one, other| one.id().cmp(&other.id()));
+        let collector = CollectorVersion { name: Text::Shared(Arc::clone(plugin)), version };
+        Arc::new(Self { collector: Arc::new(collector), metrics })
+    }
+
+    pub(super) fn version(&self) -> &Text {
+        &self.collector.version
+    }
+
+    fn descriptor(&self, module: &str, name: &str) -> Option<&Arc<Descriptor>> {
+        let found = self.metrics.binary_search_by(|described| described.id().cmp(&(module, name)));
+        found.ok().map(|at| &self.metrics[at].descriptor)
+    }
+}
+
+/// The kind of a metric in the sample.
+pub(super) fn kind_of(kind: metrics::Kind) -> MetricKind {
+    match kind {
+        metrics::Kind::Gauge => MetricKind::Gauge,
+        metrics::Kind::Counter => MetricKind::Counter,
+    }
+}
+
+/// The labels of a guest's metric.
+struct GuestLabels<'a>(&'a [metrics::Label]);
+
+impl LabelSet for GuestLabels<'_> {
+    fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|metrics::Label { name, value }| (&**name, &**value))
+    }
+
+    fn to_labels(&self) -> Labels {
+        self.pairs().map(|(name, value)| Label { name: name.to_owned().into(), value: value.into() }).collect()
+    }
+}
+
+/// Converts the results of one instance, tick after tick. Most guests return the same names and labels each time: those are
 /// checked and allocated once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Converter {
-    /// The modules of the previous result, without values.
-    previous: Vec<Module>,
+    description: Arc<Description>,
+    account: Arc<SeriesAccount>,
+    /// The names and series of the modules of the previous result.
+    previous: Vec<(Text, Arc<Schema>)>,
 }
 
 impl Converter {
-    /// Converts a result, within the limits, which are the same each time. Of two modules or metrics with one name the first
-    /// is kept.
-    pub(super) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits) -> Collected {
-        let mut collected =
-            Collected { modules: Vec::with_capacity(returned.len().min(self.previous.len())), ..Collected::default() };
+    pub(super) fn new(description: Arc<Description>, account: Arc<SeriesAccount>) -> Self {
+        Self { description, account, previous: Vec::new() }
+    }
+
+    /// Converts the result of a call for the tick `time`, within the limits, which are the same each time. Of two modules or
+    /// metrics with one name the first is kept.
+    pub(super) fn convert(
+        &mut self,
+        returned: Vec<wit::Module>,
+        limits: &Limits,
+        time: Duration,
+        step: Duration,
+    ) -> Collected {
+        let mut collected = Collected { modules: Vec::with_capacity(self.previous.len()), ..Collected::default() };
         let mut allowance = limits[Limit::Metrics];
         // The module names, as soon as one differs from the previous result.
         let mut names: Option<HashSet<String>> = None;
         for wit::Module { name, metrics } in returned {
             let at = collected.modules.len();
-            let previous = self.previous.get(at).filter(|previous| names.is_none() && *previous.name == *name);
+            let previous = self.previous.get(at).filter(|(previous, _)| names.is_none() && **previous == *name);
             let unusable = match () {
                 () if at as u64 == limits[Limit::Modules] => Some("there are more than limits.modules"),
                 () if previous.is_some() => None,
@@ -74,131 +161,96 @@ impl Converter {
                 collected.drop_metrics(metrics.len().max(1), || format!("the module {name}: {why}"));
                 continue;
             }
-            let mut module = previous.map_or_else(|| Module::new(name), Module::emptied);
-            module.reserve(metrics.len());
-            let mut keys = Uniqueness::default();
+            // The modules before it may have come or gone.
+            let known = || self.previous.iter().find(|(known, _)| **known == *name);
+            let known = previous.or_else(known).cloned();
+            let (name, schema) = known.unwrap_or_else(|| (name.into(), Arc::default()));
+            let mut module = ModuleBuilder::new(&self.account, &schema, Vec::with_capacity(metrics.len()));
             for metric in metrics {
-                if let Err((metric, why)) = convert_metric(metric, &mut module, &mut keys, &mut allowance, limits) {
-                    collected.drop_metrics(1, || format!("the metric {}.{metric}: {why}", &*module.name));
+                let converted = self.convert_metric(&metric, &name, &mut module, &mut allowance, limits);
+                if let Err(why) = converted {
+                    collected.drop_metrics(1, || format!("the metric {name}.{}: {why}", metric.name));
                 }
             }
-            collected.modules.push(module);
+            let collector = Arc::clone(&self.description.collector);
+            collected.modules.push(Arc::new(module.finish(name, collector, time, step)));
         }
         self.remember(&collected.modules);
         collected
     }
 
-    fn remember(&mut self, modules: &[Module]) {
-        let is_same =
-            |(previous, module): (&Module, &Module)| previous.name == module.name && previous.shares_keys(module);
+    fn remember(&mut self, modules: &[Arc<Module>]) {
+        let is_same = |((name, schema), module): (&(Text, Arc<Schema>), &Arc<Module>)| {
+            *name == module.name && Arc::ptr_eq(schema, module.schema())
+        };
         if self.previous.len() != modules.len() || !self.previous.iter().zip(modules).all(is_same) {
-            self.previous = modules.iter().map(Module::emptied).collect();
+            let remembered = modules.iter().map(|module| (module.name.clone(), Arc::clone(module.schema())));
+            self.previous = remembered.collect();
         }
     }
-}
 
-/// The hashes of a module's metrics; none as long as they are those of the previous result, which are unique. No plugin knows
-/// the keys of the hash, so that it cannot make two metrics collide.
-#[derive(Default)]
-struct Uniqueness(Option<(RandomState, HashSet<u64>)>);
-
-impl Uniqueness {
-    /// Adds a metric. Returns whether it is not in the module yet.
-    fn insert(&mut self, name: &str, labels: &[Label], module: &Module) -> bool {
-        let (hashing, keys) = self.0.get_or_insert_with(|| {
-            let hashing = RandomState::new();
-            let keys = module.metrics().map(|metric| hashing.hash_one((metric.name, metric.labels))).collect();
-            (hashing, keys)
-        });
-        keys.insert(hashing.hash_one((name, labels)))
-    }
-}
-
-/// Appends a metric to its module.
-///
-/// # Errors
-///
-/// The name of a metric that is not usable, and the reason.
-fn convert_metric(
-    metric: metrics::Metric,
-    module: &mut Module,
-    keys: &mut Uniqueness,
-    allowance: &mut u64,
-    limits: &Limits,
-) -> Result<(), (String, &'static str)> {
-    let metrics::Metric { name, labels, value } = metric;
-    let is_same = |label: (&Label, &metrics::Label)| *label.0.name == *label.1.name && label.0.value == label.1.value;
-    let is_expected = module.expected().is_some_and(|(expected, others)| {
-        expected == name && others.len() == labels.len() && others.iter().zip(&labels).all(is_same)
-    });
-    let labels = if is_expected {
-        None
-    } else {
-        match convert_labels(&name, labels, limits) {
-            Ok(labels) => Some(labels),
-            Err(why) => return Err((name, why)),
+    /// Appends a metric to its module.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not usable.
+    fn convert_metric(
+        &self,
+        metric: &metrics::Metric,
+        module: &str,
+        to: &mut ModuleBuilder<'_>,
+        allowance: &mut u64,
+        limits: &Limits,
+    ) -> Result<(), &'static str> {
+        let metrics::Metric { name, labels, value } = metric;
+        let value = match value {
+            metrics::Value::Unsigned(value) => Value::Unsigned(*value),
+            metrics::Value::Signed(value) => Value::Signed(*value),
+            metrics::Value::Float(value) if value.is_finite() => Value::Float(*value),
+            metrics::Value::Float(_) => return Err("its value is not finite"),
+            metrics::Value::Boolean(value) => Value::Boolean(*value),
+            metrics::Value::Text(value) if value.len() as u64 <= limits[Limit::Text] => {
+                Value::Text(Text::Shared((**value).into()))
+            }
+            metrics::Value::Text(_) => return Err("its text is longer than limits.text"),
+        };
+        if *allowance == 0 {
+            return Err("there are more than limits.metrics");
         }
-    };
-    let value = match value {
-        metrics::Value::Unsigned(value) => Value::Unsigned(value),
-        metrics::Value::Signed(value) => Value::Signed(value),
-        metrics::Value::Float(value) if value.is_finite() => Value::Float(value),
-        metrics::Value::Float(_) => return Err((name, "its value is not finite")),
-        metrics::Value::Boolean(value) => Value::Boolean(value),
-        metrics::Value::Text(value) if value.len() as u64 <= limits[Limit::Text] => Value::Text(value.into()),
-        metrics::Value::Text(_) => return Err((name, "its text is longer than limits.text")),
-    };
-    if *allowance == 0 {
-        return Err((name, "there are more than limits.metrics"));
-    }
-    match labels {
-        // As in the previous result, and so is every metric before it.
-        None if keys.0.is_none() => module.push_expected(value),
-        None => {
-            let labels = module.expected().map(|(_, labels)| labels.clone()).unwrap_or_default();
-            push_new(name, &labels, value, module, keys)?;
+        let guest_labels = GuestLabels(labels);
+        match to.push_known(name, &guest_labels, value) {
+            Ok(()) => {}
+            Err(KnownError::Refused(error)) => return Err(error.reason()),
+            Err(KnownError::Unknown(value)) => {
+                check_names(name, labels, limits)?;
+                let descriptor = self.description.descriptor(module, name);
+                to.push_new(name, &guest_labels, descriptor, value).map_err(SeriesError::reason)?;
+            }
         }
-        Some(labels) => push_new(name, &labels, value, module, keys)?,
+        *allowance -= 1;
+        Ok(())
     }
-    *allowance -= 1;
-    Ok(())
 }
 
-fn push_new(
-    name: String,
-    labels: &Labels,
-    value: Value,
-    module: &mut Module,
-    keys: &mut Uniqueness,
-) -> Result<(), (String, &'static str)> {
-    if !keys.insert(&name, labels, module) {
-        return Err((name, "it is there twice"));
-    }
-    module.push_labelled(&name, labels, value);
-    Ok(())
-}
-
-fn convert_labels(name: &str, labels: Vec<metrics::Label>, limits: &Limits) -> Result<Labels, &'static str> {
+fn check_names(name: &str, labels: &[metrics::Label], limits: &Limits) -> Result<(), &'static str> {
     if !is_name(name) {
         return Err("its name breaks the rules");
     }
     if labels.len() as u64 > limits[Limit::Labels] {
         return Err("it has more labels than limits.labels");
     }
-    let mut converted: Vec<Label> = Vec::with_capacity(labels.len());
-    for metrics::Label { name: label, value } in labels {
-        if !is_label_name(&label) {
+    for (at, metrics::Label { name: label, value }) in labels.iter().enumerate() {
+        if !is_label_name(label) {
             return Err("the name of one of its labels breaks the rules");
         }
-        if converted.iter().any(|earlier| *earlier.name == *label) {
+        if labels[..at].iter().any(|earlier| earlier.name == *label) {
             return Err("it has a label twice");
         }
         if value.len() as u64 > limits[Limit::Text] {
             return Err("one of its labels is longer than limits.text");
         }
-        converted.push(Label { name: label.into(), value });
     }
-    Ok(converted.into_iter().collect())
+    Ok(())
 }
 
 /// Checks that a plugin's description can be shown and is consistent.
@@ -230,6 +282,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sample::filled;
+
+    const TICK: Duration = Duration::from_secs(1_700_000_000);
+    const STEP: Duration = Duration::from_secs(10);
+
+    fn converter() -> Converter {
+        Converter::new(Description::unknown(&"test".into()), SeriesAccount::standalone())
+    }
+
+    fn convert(returned: Vec<wit::Module>, limits: &Limits) -> Collected {
+        converter().convert(returned, limits, TICK, STEP)
+    }
 
     fn metric(name: &str, labels: &[(&str, &str)], value: metrics::Value) -> metrics::Metric {
         let label = |&(name, value): &(&str, &str)| metrics::Label { name: name.to_owned(), value: value.to_owned() };
@@ -245,7 +309,7 @@ mod tests {
         use metrics::Value::{Float, Text, Unsigned};
         let limits = &Limits::default();
         let text = "x".repeat(usize::try_from(limits[Limit::Text]).expect("it fits") + 1);
-        let collected = Converter::default().convert(
+        let collected = convert(
             vec![
                 module(
                     "disk",
@@ -266,11 +330,12 @@ mod tests {
             ],
             limits,
         );
-        let mut expected = Module::new("disk");
-        expected.push_labelled("reads_total", &[("device", "sda")].into(), 1);
-        expected.push_labelled("reads_total", &[("device", "sdb")].into(), 3);
+        let expected = filled("disk", |values| {
+            values.push_labelled("reads_total", &[("device", "sda")].into(), 1);
+            values.push_labelled("reads_total", &[("device", "sdb")].into(), 3);
+        });
         let losses = [
-            "the metric disk.reads_total: it is there twice",
+            "the metric disk.reads_total: it is there twice: labels are a set, whatever their order",
             "the metric disk.nan: its value is not finite",
             "the metric disk.infinite: its value is not finite",
             "the metric disk.bad name: its name breaks the rules",
@@ -289,7 +354,7 @@ mod tests {
         let mut limits = Limits::default();
         limits.set(Limit::Metrics, 20);
         let many = (0..25).map(|at| metric(&format!("m{at}"), &[], metrics::Value::Boolean(true))).collect();
-        let collected = Converter::default().convert(vec![module("flood", many)], &limits);
+        let collected = convert(vec![module("flood", many)], &limits);
         assert_eq!((collected.modules[0].len(), collected.dropped), (20, 5));
     }
 
@@ -297,8 +362,7 @@ mod tests {
     fn a_flood_of_modules_is_cut() {
         let mut limits = Limits::default();
         limits.set(Limit::Modules, 10);
-        let collected =
-            Converter::default().convert((0..15).map(|at| module(&format!("m{at}"), vec![])).collect(), &limits);
+        let collected = convert((0..15).map(|at| module(&format!("m{at}"), vec![])).collect(), &limits);
         assert_eq!((collected.modules.len(), collected.dropped), (10, 5));
     }
 
@@ -353,13 +417,13 @@ mod tests {
             for (limit, most) in [(Limit::Modules, 2), (Limit::Metrics, 7), (Limit::Labels, 2), (Limit::Text, 3)] {
                 limits.set(limit, most);
             }
-            let mut converter = Converter::default();
+            let mut converter = converter();
             // A slow sink may hold earlier samples, which must not change.
             let mut held = Vec::new();
             for at in order {
                 let result = at.get(&results);
-                let first = Converter::default().convert(result.clone(), &limits);
-                held.push((converter.convert(result.clone(), &limits), first));
+                let first = convert(result.clone(), &limits);
+                held.push((converter.convert(result.clone(), &limits, TICK, STEP), first));
                 for (collected, first) in &held {
                     prop_assert_eq!(collected, first);
                 }
@@ -379,16 +443,16 @@ mod tests {
                 .map(|(name, metrics)| module(name, metrics.iter().map(|(name, value)| metric(name, &[], value.clone())).collect()))
                 .collect();
             let all: usize = modules.iter().map(|(_, metrics)| metrics.len()).sum();
-            let collected = Converter::default().convert(returned, &Limits::default());
+            let collected = convert(returned, &Limits::default());
             let names: HashSet<_> = collected.modules.iter().map(|module| &module.name).collect();
             prop_assert_eq!(names.len(), collected.modules.len());
             let mut kept = 0;
             for module in &collected.modules {
                 prop_assert!(is_name(&module.name));
-                let keys: HashSet<_> = module.metrics().map(|metric| metric.key.to_owned()).collect();
+                let keys: HashSet<_> = module.metrics().map(|metric| metric.key().to_owned()).collect();
                 prop_assert_eq!(keys.len(), module.len());
                 for metric in module.metrics() {
-                    prop_assert!(is_name(metric.name));
+                    prop_assert!(is_name(metric.name()));
                     prop_assert!(!matches!(metric.value, Value::Float(value) if !value.is_finite()));
                 }
                 kept += module.len();

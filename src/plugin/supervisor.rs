@@ -4,6 +4,7 @@
 mod state;
 mod call;
 mod file_status;
+mod results;
 mod statistics;
 
 use std::io;
@@ -13,18 +14,20 @@ use std::time::Instant;
 
 pub(super) use self::call::{Call, CallResult};
 use self::file_status::{FileStatus, read_remedy};
+use self::results::Results;
 use self::state::PluginState;
+pub(super) use self::statistics::FaultTotals;
 use self::statistics::Statistics;
 use super::backoff::Backoff;
 use super::context::PluginContext;
-use super::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
+use super::fault::{Counts, Disabled, DisabledCause, Failure, Fault, FaultKind};
 use super::instance::Instance;
 use super::load::{Outcome, Rejection, Trial, Version};
 use super::report::{Report, ReportKind};
 use super::result::Collected;
 use super::sealed::Hash;
 use crate::clock::schedule::Tick;
-use crate::sample::{Labels, Module, Sample, Text, Value};
+use crate::sample::{Labels, Sample, Text, Value, Values};
 
 /// The supervisor of one plugin.
 pub(super) struct Supervisor {
@@ -51,10 +54,7 @@ pub(super) struct Supervisor {
     /// When a version that failed is called again.
     restart: Backoff,
 
-    /// The result that goes with the next sample.
-    pending: Option<Collected>,
-    /// The modules of the last result. Plugins that sort later may not have them, even at ticks without a result.
-    pub(super) reserved_modules: Vec<Text>,
+    pub(super) results: Results,
     reported: Reported,
     statistics: Statistics,
     memory_bytes: usize,
@@ -103,8 +103,7 @@ impl Supervisor {
             was_never_called: true,
             condition: Condition::Down,
             restart: Backoff::default(),
-            pending: None,
-            reserved_modules: Vec::new(),
+            results: Results::default(),
             reported: Reported::default(),
             statistics: Statistics::default(),
             memory_bytes: 0,
@@ -168,11 +167,11 @@ impl Supervisor {
             Outcome::Rejected(hash, rejection) => self.reject(hash, rejection, &path, now),
             // A version that is up is replaced only by one that measures, any other by one that does not fail.
             Outcome::Ready(version, Trial::Failed(fault)) if self.serving.is_some() => {
-                let rejection = Rejection::from(Failure::Fault(fault)).with_version(&version.name);
+                let rejection = Rejection::from(Failure::Fault(fault)).with_version(version.name());
                 self.reject(version.hash, rejection, &path, now)
             }
             Outcome::Ready(version, Trial::Unavailable(why)) if self.is_up() => {
-                let rejection = Rejection::from(Failure::Unavailable(why)).with_version(&version.name);
+                let rejection = Rejection::from(Failure::Unavailable(why)).with_version(version.name());
                 self.reject(version.hash, rejection, &path, now)
             }
             Outcome::Ready(version, trial) => {
@@ -237,7 +236,7 @@ impl Supervisor {
     }
 
     fn serve(&mut self, version: Version, trial: Trial, now: Instant) {
-        let (plugin, name, hash) = (&*self.plugin.name, &*version.name, &*version.digits);
+        let (plugin, name, hash) = (&*self.plugin.name, &**version.name(), &*version.digits);
         match &self.serving {
             None => tracing::info!(plugin, version = name, hash, "plugin loaded"),
             Some(previous) => {
@@ -291,7 +290,7 @@ impl Supervisor {
         }
         let plugin = self.plugin.clone();
         Some(Box::pin(async move {
-            match plugin.start(&version.code).await {
+            match plugin.start(&version.code, &version.description).await {
                 Ok((instance, _needs)) => collect(Box::new(instance), version).await,
                 Err(failure) => {
                     let (result, took) = (Err(failure), start.elapsed());
@@ -310,7 +309,7 @@ impl Supervisor {
     pub(super) fn handle_result(&mut self, returned: CallResult, generation: u64, is_late: bool, now: Instant) {
         let CallResult { version, instance, result, took } = returned;
         if generation != self.generation {
-            return self.handle_superseded(version, result, is_late);
+            return self.handle_superseded(version, result, generation, is_late);
         }
         self.is_in_flight = false;
         self.statistics.add_call(took);
@@ -320,7 +319,7 @@ impl Supervisor {
                     tracing::info!(plugin = &*self.plugin.name, "plugin available again");
                 }
                 self.report_loss(&collected);
-                self.store_result(collected, is_late);
+                self.store_result(collected, generation, is_late);
                 self.keep_instance(instance);
                 self.condition = Condition::Up;
                 self.restart.record_success(now);
@@ -331,7 +330,7 @@ impl Supervisor {
             }
             Err(Failure::Disabled(Disabled { reason, remedy, .. })) => {
                 self.keep_instance(None);
-                self.reserved_modules.clear();
+                self.results.end();
                 let plugin = &*self.plugin.name;
                 let consequence = "not called until its file changes or the agent restarts";
                 tracing::warn!(plugin, reason, remedy, consequence, "plugin disabled");
@@ -341,14 +340,19 @@ impl Supervisor {
         }
     }
 
-    /// Handles the result of a call that outlasted its version. It is used unless there is a newer one; a fault counts.
-    fn handle_superseded(&mut self, version: Option<Arc<Version>>, result: Result<Collected, Failure>, is_late: bool) {
+    /// Handles the result of a call that outlasted its version. A fault counts.
+    fn handle_superseded(
+        &mut self,
+        version: Option<Arc<Version>>,
+        result: Result<Collected, Failure>,
+        generation: u64,
+        is_late: bool,
+    ) {
         match result {
-            Ok(collected) if self.pending.is_none() => self.store_result(collected, is_late),
-            Ok(collected) => self.statistics.dropped += collected.size(),
+            Ok(collected) => self.store_result(collected, generation, is_late),
             Err(Failure::Fault(fault)) => {
                 self.statistics.add_fault(fault.kind);
-                let version = version.map(|version| version.name.to_string());
+                let version = version.map(|version| version.name().to_string());
                 let (plugin, reason) = (&*self.plugin.name, &fault.message);
                 tracing::warn!(plugin, version, fault = fault.kind.name(), reason, "replaced plugin version failed");
             }
@@ -360,28 +364,16 @@ impl Supervisor {
     fn report_loss(&mut self, collected: &Collected) {
         let Some(loss) = collected.losses.first().filter(|_| !self.reported.loss) else { return };
         self.reported.loss = true;
-        let (plugin, (version, hash)) = (&*self.plugin.name, self.version_fields());
+        let (plugin, (version, hash)) = (&*self.plugin.name, version_fields(self.serving.as_deref()));
         let remedy = "fix the plugin; plugin_dropped_metrics_total counts the others";
         tracing::warn!(plugin, version, hash, reason = loss, remedy, "metrics dropped");
     }
 
-    /// The version and hash that serve, for the log.
-    fn version_fields(&self) -> (Option<&str>, Option<&str>) {
-        let serving = self.serving.as_ref();
-        (serving.map(|version| &*version.name), serving.map(|version| &*version.digits))
-    }
-
-    /// Keeps a result for the next sample, in place of an older one that is late.
-    fn store_result(&mut self, collected: Collected, is_late: bool) {
+    /// Keeps a result for the next sample.
+    fn store_result(&mut self, collected: Collected, generation: u64, is_late: bool) {
         self.statistics.late += u64::from(is_late);
         self.statistics.dropped += collected.dropped;
-        let names = || collected.modules.iter().map(|module| &module.name);
-        if !self.reserved_modules.iter().eq(names()) {
-            self.reserved_modules = names().cloned().collect();
-        }
-        if let Some(older) = self.pending.replace(collected) {
-            self.statistics.dropped += older.size() - older.dropped;
-        }
+        self.statistics.dropped += self.results.store(collected, generation);
     }
 
     fn keep_instance(&mut self, instance: Option<Box<Instance>>) {
@@ -390,6 +382,7 @@ impl Supervisor {
     }
 
     fn handle_unavailable(&mut self, why: String) {
+        self.results.fail();
         let is_logged = match &self.condition {
             Condition::Unavailable(known, true) if *known == why => true,
             _ if self.plugin.log.take() => {
@@ -405,36 +398,32 @@ impl Supervisor {
 
     fn handle_fault(&mut self, fault: &Fault, now: Instant) {
         self.keep_instance(None);
+        self.results.fail();
         self.statistics.add_fault(fault.kind);
         self.condition = Condition::Down;
         let pause = humantime::format_duration(self.restart.record_failure(now)).to_string();
-        let (plugin, (version, hash)) = (&*self.plugin.name, self.version_fields());
+        let (plugin, (version, hash)) = (&*self.plugin.name, version_fields(self.serving.as_deref()));
         let (kind, reason) = (fault.kind.name(), &fault.message);
         tracing::warn!(plugin, version, hash, fault = kind, reason, restart_after = pause, "plugin failed");
     }
 
-    /// The modules for the next sample.
-    pub(super) fn pending(&self) -> &[Module] {
-        self.pending.as_ref().map_or(&[], |collected| &collected.modules)
-    }
-
-    /// Moves the pending modules into a sample, and drops those whose index is a conflict with another collector.
-    pub(super) fn deliver(&mut self, sample: &mut Sample, is_conflict: impl Fn(usize) -> bool) {
-        let Some(collected) = self.pending.take() else { return };
-        for (index, module) in collected.modules.into_iter().enumerate() {
-            if !is_conflict(index) {
-                sample.modules.push(module);
-                continue;
+    /// Moves the results into a sample, and drops the modules that another collector has.
+    pub(super) fn deliver(&mut self, sample: &mut Sample, is_own: impl Fn(&Text) -> bool) {
+        let Self { results, statistics, reported, plugin, serving, .. } = self;
+        results.deliver(sample, plugin.step, |module| {
+            let is_own = is_own(&module.name);
+            if !is_own {
+                statistics.dropped += module.len() as u64;
+                if !std::mem::replace(&mut reported.conflict, true) {
+                    let (version, hash) = version_fields(serving.as_deref());
+                    let reason = "another collector has the module";
+                    let (plugin, module, remedy) =
+                        (&*plugin.name, &*module.name, "rename the module in one of them, or remove one");
+                    tracing::warn!(plugin, version, hash, module, reason, remedy, "module dropped");
+                }
             }
-            self.statistics.dropped += module.len() as u64;
-            if !self.reported.conflict {
-                self.reported.conflict = true;
-                let (plugin, (version, hash)) = (&*self.plugin.name, self.version_fields());
-                let reason = "another collector has the module";
-                let (module, remedy) = (&*module.name, "rename the module in one of them, or remove one");
-                tracing::warn!(plugin, version, hash, module, reason, remedy, "module dropped");
-            }
-        }
+            is_own
+        });
     }
 
     /// The state of the plugin when its file was rejected and no version serves.
@@ -469,29 +458,36 @@ impl Supervisor {
         self.plugin.is_configured || self.generation > 0
     }
 
+    /// The faults so far.
+    pub(super) fn faults(&self) -> &Counts {
+        &self.statistics.faults
+    }
+
     /// Whether the current file was rejected or cannot be read.
     pub(super) fn has_rejected_file(&self) -> bool {
         self.status.is_bad() && (self.is_serving() || self.rejected_state() == PluginState::Rejected)
     }
 
     /// Appends the agent's metrics about the plugin.
-    pub(super) fn append_metrics(&mut self, agent: &mut Module) {
+    pub(super) fn append_metrics(&mut self, agent: &mut Values<'_>) {
         let labels = &self.labels;
         agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
         agent.push_labelled("plugin_state", labels, Value::Text(self.state().name().into()));
         agent.push_labelled("plugin_file_rejected", labels, u64::from(self.has_rejected_file()));
         if let Some(version) = &self.serving {
-            agent.push_labelled("plugin_version", labels, Value::Text(version.name.clone()));
+            agent.push_labelled("plugin_version", labels, Value::Text(version.name().clone()));
             agent.push_labelled("plugin_hash", labels, Value::Text(version.digits.clone()));
             agent.push_labelled("plugin_memory_bytes", labels, self.memory_bytes as u64);
         }
         self.statistics.append_durations(labels, agent);
         self.statistics.append_counters(labels, agent);
         agent.push_labelled("plugin_stuck_operations", labels, self.plugin.permits.stuck() as u64);
-        let lost = self.plugin.log.dropped_total();
-        if lost > 0 {
-            agent.push_labelled("plugin_dropped_messages_total", labels, lost);
-        }
-        self.statistics.append_faults(&self.plugin.name, agent);
+        agent.push_labelled("plugin_dropped_messages_total", labels, self.plugin.log.dropped_total());
+        self.statistics.append_faults(labels, agent);
     }
+}
+
+/// The version and hash that serve, for the log.
+fn version_fields(serving: Option<&Version>) -> (Option<&str>, Option<&str>) {
+    (serving.map(|version| &**version.name()), serving.map(|version| &*version.digits))
 }

@@ -41,7 +41,7 @@ impl Serialize for Metrics<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for metric in self.0.metrics() {
-            map.serialize_entry(metric.key, &Number(metric.value))?;
+            map.serialize_entry(metric.key(), &Number(metric.value))?;
         }
         map.end()
     }
@@ -68,18 +68,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sample::filled;
 
     fn sample(metrics: &[(&str, Option<&str>, Value)]) -> Sample {
-        let mut module = Module::new("m");
-        for (name, label, value) in metrics {
-            match label {
-                None => module.push(name, value.clone()),
-                Some(label) => module.push_labelled(name, &[("label", *label)].into(), value.clone()),
+        let module = filled("m", |values| {
+            for (name, label, value) in metrics {
+                match label {
+                    None => values.push(name, value.clone()),
+                    Some(label) => values.push_labelled(name, &[("label", *label)].into(), value.clone()),
+                }
             }
-        }
-        let mut sample = Sample::default();
-        sample.modules.push(module);
-        sample
+        });
+        Sample { modules: vec![module], ..Sample::default() }
     }
 
     fn line(sample: &Sample) -> String {
@@ -126,7 +126,7 @@ mod tests {
             let parsed = parsed["m"].as_object().expect("a module");
             prop_assert_eq!(parsed.len(), metrics.len());
             for metric in sample.modules[0].metrics() {
-                let value = &parsed[metric.key];
+                let value = &parsed[metric.key()];
                 match metric.value {
                     Value::Float(float) => prop_assert_eq!(value.as_f64(), Some(*float)),
                     Value::Text(text) => prop_assert_eq!(value.as_str(), Some(&**text)),

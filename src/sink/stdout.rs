@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{QUEUE_SAMPLES, SampleQueue, Style, encode};
-use crate::sample::{Module, Sample};
+use crate::sample::Sample;
 use crate::write::write_whole;
 
 /// The longest write that a pipe accepts as a whole or not at all (`PIPE_BUF` on Linux).
@@ -65,7 +65,7 @@ impl Stdout {
     }
 
     fn is_written_at_once(&mut self, sample: &Sample) -> bool {
-        let metrics: usize = sample.modules.iter().map(Module::len).sum();
+        let metrics: usize = sample.modules.iter().map(|module| module.len()).sum();
         let Some(output) = self.at_once.as_ref().filter(|_| metrics <= AT_ONCE_METRICS) else { return false };
         self.line.clear();
         encode(sample, Style::Line, &mut self.line);
@@ -151,14 +151,15 @@ mod tests {
     use std::os::fd::OwnedFd;
 
     use super::*;
+    use crate::sample::filled;
 
     /// A sample with a number and a text of this length.
     fn sample(number: u64, length: usize) -> Arc<Sample> {
-        let mut sample = Sample::default();
-        let module = sample.module("m");
-        module.push("number", number);
-        module.push("padding", &*"x".repeat(length));
-        Arc::new(sample)
+        let module = filled("m", |values| {
+            values.push("number", number);
+            values.push("padding", &*"x".repeat(length));
+        });
+        Arc::new(Sample { modules: vec![module], ..Sample::default() })
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use gauged::agent;
 use gauged::config::{Config, Overrides};
+use gauged::sample::Sample;
 
 /// Ticks until buffers have grown, files are open and the directory has been looked at.
 const WARM_UP: usize = 10;
@@ -80,7 +81,11 @@ fn allocations_of_ticks(configuration: &str) -> usize {
         Poll::Ready(())
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(agent::run(config, File::from(std::os::fd::OwnedFd::from(writer)), shutdown)).expect("it runs");
+    let output = File::from(std::os::fd::OwnedFd::from(writer));
+    // A sink that has the last sample, as a scrape does.
+    let mut last = None;
+    let observe = |sample: &Arc<Sample>| last = Some(Arc::clone(sample));
+    runtime.block_on(agent::run(config, output, observe, shutdown)).expect("it runs");
     reading.join().expect("no panic");
     at_end.expect("it ended") - at_warm.expect("it warmed up")
 }

@@ -188,6 +188,16 @@ impl Guest {
         self
     }
 
+    /// Makes `collect` busy for longer than a sample waits for it, and shorter than a timeout of a minute.
+    pub fn busy(self) -> Self {
+        self.collect(&format!(
+            "(local $left i64) (local.set $left (i64.const 1000000000))
+             (loop $on (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+                       (br_if $on (i64.gt_s (local.get $left) (i64.const 0))))
+             i32.const {COLLECT_RESULT}"
+        ))
+    }
+
     /// Adds instructions before the body of `collect`.
     pub fn before_collect(mut self, body: &str) -> Self {
         self.collect = format!("{body}\n{}", self.collect);

@@ -378,6 +378,12 @@ pub fn fault_count(sample: &Sample, plugin: &str, kind: &str) -> f64 {
     sample["agent"].get(&key).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
+/// The number of all faults of all plugins.
+pub fn all_faults(sample: &Sample) -> f64 {
+    let totals = sample["agent"].iter().filter(|(key, _)| key.starts_with("plugin_faults_total{kind="));
+    totals.map(|(_, count)| count.as_f64().expect("a number")).sum()
+}
+
 /// The metric `value` of a module, which is the only one of most guests.
 pub fn value(sample: &Sample, module: &str) -> Option<Value> {
     sample.get(module)?.get("value").cloned()

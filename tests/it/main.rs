@@ -17,6 +17,8 @@ mod fuse; // file systems that respond, fail or hang
 mod once; // one sample: its form and its outputs
 mod natives; // native metrics on fixture machines
 mod allocations; // memory allocations of a tick
+mod own_metrics; // the module agent
+mod results; // times of results, and the latest ones
 mod psutil; // native metrics compared with psutil
 mod incomplete; // the exit code of an incomplete sample
 mod run; // ticks, shutdown, output without a reader

@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use expect_test::expect_file;
+use gauged::agent::METRICS;
 use gauged::collector::Collector;
-use gauged::collector::native::NATIVE;
+use gauged::collector::native::{NATIVE, Natives};
 use gauged::collector::portable::Portable;
 use gauged::config::{Config, Overrides};
-use gauged::sample::{MetricKind, Module, Sample, Value};
+use gauged::sample::{CollectorVersion, Module, ModuleWriter, NativeMetric, Sample, SeriesAccount, Value};
 use gauged::sink::{Style, encode};
 
 use crate::harness::{Sample as Parsed, Setup, repository};
@@ -20,15 +23,13 @@ fn config(root: &Path) -> Config {
     Config::load(&Overrides { root: Some(root.to_owned()), ..Overrides::default() }).expect("a valid configuration")
 }
 
-fn natives(config: &Config) -> Vec<Box<dyn Collector>> {
-    NATIVE.iter().map(|native| (native.make)(config)).collect()
+fn natives(config: &Config) -> Natives {
+    Natives::new(config, &SeriesAccount::standalone())
 }
 
-fn collect(natives: &mut [Box<dyn Collector>]) -> Sample {
+fn collect(natives: &mut Natives) -> Sample {
     let mut sample = Sample::default();
-    for native in natives {
-        native.collect(&mut sample);
-    }
+    natives.collect(&mut sample);
     sample
 }
 
@@ -97,36 +98,27 @@ fn unreadable_file_gives_null_metrics_until_readable() {
     );
 }
 
-fn rows(modules: &[&str]) -> String {
-    let mut rows = String::new();
-    for metric in NATIVE.iter().flat_map(|native| native.metrics).filter(|metric| modules.contains(&metric.module)) {
-        let kind = match metric.kind {
-            MetricKind::Gauge => "gauge",
-            MetricKind::Counter => "counter",
-        };
-        let _ = writeln!(
-            rows,
-            "| `{}` | {kind} | `{}` | {} | {} |",
-            metric.name, metric.unit, metric.description, metric.source
-        );
-    }
-    rows
-}
-
 #[test]
 fn metrics_document_matches_the_code() {
     let mut text = "# Native metrics\n\nThe metrics that the agent measures without plugins, on Linux.\n\n\
                     - A metric that a host cannot measure is `null`.\n\
-                    - Names and formulas are those of psutil 7.1. Units are UCUM.\n\
+                    - Names and formulas of `cpu`, `load`, `memory` and `swap` are those of psutil 7.1. Units are UCUM; a text\n  \
+                    has none.\n\
                     - With `[cpu] per_core = true`, `percent`, the modes and their seconds are also reported for each CPU, as\n  \
-                    `percent{cpu=\"0\"}`.\n"
+                    `percent{cpu=\"0\"}`.\n\
+                    - The metrics `collector_*` of `agent` have the label `collector`, `plugin_*` the label `plugin`, and\n  \
+                    `module_age_seconds` the label `module`. Counters begin at 0 with the agent.\n"
         .to_owned();
-    for module in ["cpu", "load", "memory", "swap"] {
-        let _ = write!(
-            text,
-            "\n## {module}\n\n| metric | kind | unit | description | source |\n|---|---|---|---|---|\n{}",
-            rows(&[module])
-        );
+    let metrics: Vec<&NativeMetric> = NATIVE.iter().flat_map(|native| native.metrics).chain(METRICS).collect();
+    for module in ["cpu", "load", "memory", "swap", "agent"] {
+        let _ =
+            write!(text, "\n## {module}\n\n| metric | kind | unit | description | source |\n|---|---|---|---|---|\n");
+        for NativeMetric { name, kind, unit, description, source, .. } in
+            metrics.iter().filter(|own| own.module == module)
+        {
+            let (kind, unit) = (kind.name(), if unit.is_empty() { String::new() } else { format!("`{unit}`") });
+            let _ = writeln!(text, "| `{name}` | {kind} | {unit} | {description} | {source} |");
+        }
     }
     expect_file![repository().join("METRICS.md")].assert_eq(&text);
 }
@@ -138,15 +130,18 @@ fn metric_descriptions_match_measured_metrics() {
     let mut config = config(Path::new("/"));
     config.cpu_per_core = true;
     let sample = collect(&mut natives(&config));
-    let measured: BTreeSet<(&str, &str)> =
-        sample.modules.iter().flat_map(|module| module.metrics().map(|metric| (&*module.name, metric.name))).collect();
+    let measured: BTreeSet<(&str, &str)> = sample
+        .modules
+        .iter()
+        .flat_map(|module| module.metrics().map(|metric| (&*module.name, metric.name())))
+        .collect();
     assert_eq!(described, measured);
 }
 
 /// A number of a module, whatever its type.
-fn number(modules: &[Module], module: &str, metric: &str) -> f64 {
+fn number(modules: &[Arc<Module>], module: &str, metric: &str) -> f64 {
     let collected = modules.iter().find(|found| *found.name == *module).expect("the module exists");
-    let measured = collected.metrics().find(|found| found.name == metric).expect("the metric exists");
+    let measured = collected.metrics().find(|found| found.name() == metric).expect("the metric exists");
     match measured.value {
         Value::Unsigned(value) => *value as f64,
         Value::Float(value) => *value,
@@ -156,10 +151,15 @@ fn number(modules: &[Module], module: &str, metric: &str) -> f64 {
 
 #[test]
 fn portable_collector_agrees_with_linux_collectors() {
-    let (mut portable, mut natives) = (Portable::new(), natives(&config(Path::new("/"))));
-    let (mut from_portable, from_linux) = (Sample::default(), collect(&mut natives).modules);
-    portable.collect(&mut from_portable);
-    let from_portable = from_portable.modules;
+    let from_linux = collect(&mut natives(&config(Path::new("/")))).modules;
+    let mut portable = Portable::new();
+    let from_portable = ["cpu", "load", "memory", "swap"].map(|name| {
+        let collector = CollectorVersion::native("portable");
+        let mut writer = ModuleWriter::new(name, [], collector, &SeriesAccount::standalone());
+        let (module, read) = writer.write(Duration::ZERO, Duration::ZERO, |values| portable.collect(name, values));
+        read.expect("no error");
+        module
+    });
     for (module, metric) in [("memory", "total"), ("swap", "total"), ("load", "15min")] {
         assert_eq!(number(&from_portable, module, metric), number(&from_linux, module, metric), "{module}.{metric}");
     }

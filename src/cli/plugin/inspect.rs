@@ -11,7 +11,6 @@ use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::plugin::Failure;
 use crate::plugin::harness::{DeniedAccess, DescribedMetric, Grant, Granted, LoadedPlugin, Need, reason};
-use crate::sample::MetricKind;
 
 /// Arguments of `gauged plugin inspect`.
 #[derive(Debug, Args)]
@@ -85,7 +84,7 @@ impl Inspection {
         );
         text += "\nmetrics\n";
         text += &table(about.metrics.iter().map(|DescribedMetric { module, name, kind, unit, description }| {
-            vec![format!("{module}.{name}"), kind_name(*kind).to_owned(), unit.clone(), description.clone()]
+            vec![format!("{module}.{name}"), kind.name().to_owned(), unit.clone(), description.clone()]
         }));
         if about.metrics.is_empty() {
             text += "  none described\n";
@@ -106,7 +105,7 @@ impl Inspection {
 
     fn json(&self) -> Value {
         let Self { file, name, config, plugin, configured, lines } = self;
-        let metric = |DescribedMetric { module, name, kind, unit, description }: &DescribedMetric| json!({ "module": module, "name": name, "kind": kind_name(*kind), "unit": unit, "description": description });
+        let metric = |DescribedMetric { module, name, kind, unit, description }: &DescribedMetric| json!({ "module": module, "name": name, "kind": kind.name(), "unit": unit, "description": description });
         json!({
             "name": name,
             "version": plugin.about.version,
@@ -132,11 +131,4 @@ fn imports(all: Vec<String>) -> String {
         others.push(format!("{} WASI interfaces (without effect)", wasi.len()));
     }
     if others.is_empty() { "none".to_owned() } else { others.join(", ") }
-}
-
-fn kind_name(kind: MetricKind) -> &'static str {
-    match kind {
-        MetricKind::Gauge => "gauge",
-        MetricKind::Counter => "counter",
-    }
 }

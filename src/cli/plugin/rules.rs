@@ -7,10 +7,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use crate::collector::native::NATIVE;
 use crate::plugin::harness::{PluginDescription, UsableResult};
-use crate::sample::{Metric, MetricKind, Module, Value};
-
-/// The module with the agent's own metrics.
-const AGENT: &str = "agent";
+use crate::sample::{AGENT, Metric, MetricKind, Module, Value};
 
 /// A metric has too many label sets if new ones appear in at least this many runs after its first one …
 const GROWTHS: usize = 3;
@@ -81,12 +78,9 @@ impl RuleCheck {
             let (module, name) = (&metric.module, &metric.name);
             let is_total = name.ends_with("_total");
             if is_total != (metric.kind == MetricKind::Counter) {
-                let (is, rule) = match metric.kind {
-                    MetricKind::Counter => ("counter", "does not end in _total"),
-                    MetricKind::Gauge => ("gauge", "ends in _total, which is for counters"),
-                };
+                let rule = if is_total { "ends in _total, which is for counters" } else { "does not end in _total" };
                 check.violation("name", format!("{module}.{name}"), |id| {
-                    format!("{id} is described as a {is}, but its name {rule}")
+                    format!("{id} is described as a {}, but its name {rule}", metric.kind.name())
                 });
             }
         }
@@ -101,8 +95,8 @@ impl RuleCheck {
         }
         let mut now = HashMap::new();
         for module in &usable.modules {
-            let mut natives = NATIVE.iter().flat_map(|native| native.metrics).map(|own| own.module);
-            if *module.name == *AGENT || natives.any(|own| *own == *module.name) {
+            let natives = NATIVE.iter().flat_map(|native| native.modules);
+            if natives.chain([&AGENT]).any(|own| **own == *module.name) {
                 self.violation("reserved", module.name.to_string(), |module| {
                     format!("the module {module} is reserved for the agent, which drops the plugin's; rename it")
                 });
@@ -122,13 +116,15 @@ impl RuleCheck {
     fn check_module(&mut self, module: &Module, now: &mut HashMap<u64, Value>) {
         let mut grown: BTreeMap<&str, bool> = BTreeMap::new();
         for metric in module.metrics() {
-            let series = self.hashing.hash_one((&*module.name, metric.name, metric.labels));
+            let mut labels: Vec<_> = metric.labels().iter().map(|label| (&*label.name, &*label.value)).collect();
+            labels.sort_unstable();
+            let series = self.hashing.hash_one((&*module.name, metric.name(), labels));
             self.check_metric(&module.name, metric, series);
             now.insert(series, metric.value.clone());
-            let id = (module.name.to_string(), metric.name.to_string());
+            let id = (module.name.to_string(), metric.name().to_owned());
             let hashes = &mut self.metrics.entry(id).or_default().hashes;
             let is_new = hashes.len() < REMEMBERED && hashes.insert(series);
-            *grown.entry(metric.name).or_default() |= is_new;
+            *grown.entry(metric.name()).or_default() |= is_new;
         }
         for (name, has_grown) in grown {
             let Some(sets) = self.metrics.get_mut(&(module.name.to_string(), name.to_owned())) else { continue };
@@ -138,10 +134,10 @@ impl RuleCheck {
     }
 
     fn check_metric(&mut self, module: &str, metric: Metric<'_>, series: u64) {
-        let id = format!("{module}.{}", metric.key);
-        let kind = self.described.get(&(module.to_owned(), metric.name.to_owned())).copied();
+        let id = format!("{module}.{}", metric.key());
+        let kind = self.described.get(&(module.to_owned(), metric.name().to_owned())).copied();
         if kind.is_none() {
-            let name = format!("{module}.{}", metric.name);
+            let name = format!("{module}.{}", metric.name());
             self.violation("undescribed", name, |name| format!("{name} is returned but not described"));
         }
         let (is, before) = (type_name(metric.value), self.last.get(&series).cloned());
@@ -226,6 +222,7 @@ fn type_name(value: &Value) -> &'static str {
 mod tests {
     use super::*;
     use crate::plugin::harness::DescribedMetric;
+    use crate::sample::filled;
 
     fn about(metrics: &[(&str, MetricKind)]) -> PluginDescription {
         let described = |&(name, kind): &(&str, MetricKind)| DescribedMetric {
@@ -243,10 +240,11 @@ mod tests {
     fn violations(metrics: &[(&str, MetricKind)], runs: &[&[(&'static str, &str, Value)]]) -> Vec<String> {
         let mut check = RuleCheck::new(&about(metrics));
         for (run, metrics) in runs.iter().enumerate() {
-            let mut module = Module::new("m");
-            for (name, label, value) in *metrics {
-                module.push_labelled(name, &[("label", *label)].into(), value.clone());
-            }
+            let module = filled("m", |values| {
+                for (name, label, value) in *metrics {
+                    values.push_labelled(name, &[("label", *label)].into(), value.clone());
+                }
+            });
             let usable = UsableResult { modules: vec![module], dropped: 0, losses: Vec::new() };
             check.check_run(run + 1, &usable, run == 0);
         }
@@ -323,7 +321,7 @@ mod tests {
     #[test]
     fn reserved_modules_and_dropped_metrics_are_violations() {
         let mut check = RuleCheck::new(&about(&[]));
-        let modules = vec![Module::new("agent"), Module::new("memory"), Module::new("mine")];
+        let modules = ["agent", "memory", "mine"].map(|name| filled(name, |_| {})).into();
         check.check_run(
             1,
             &UsableResult { modules, dropped: 30, losses: vec!["the metric m.x: it is there twice".to_owned()] },
@@ -336,10 +334,11 @@ mod tests {
 
     #[test]
     fn excess_violations_are_counted() {
-        let mut module = Module::new("m");
-        for number in 0..VIOLATIONS + 7 {
-            module.push(&format!("x{number}"), 1);
-        }
+        let module = filled("m", |values| {
+            for number in 0..VIOLATIONS + 7 {
+                values.push(&format!("x{number}"), 1);
+            }
+        });
         let mut check = RuleCheck::new(&about(&[]));
         check.check_run(1, &UsableResult { modules: vec![module], dropped: 0, losses: Vec::new() }, true);
         let found = check.finish();

@@ -84,6 +84,10 @@ fn plugins(agent: &Map<String, Value>) -> BTreeMap<String, Map<String, Value>> {
                     faults.insert(kind.to_owned(), value.clone());
                 }
             }
+            // The sum of all kinds, of which there may be none.
+            None if metric == "faults_total" => {
+                plugin.entry(metric).or_insert_with(|| json!({}));
+            }
             None => {
                 plugin.insert(metric.to_owned(), value.clone());
             }
@@ -157,7 +161,8 @@ mod tests {
     #[test]
     fn metrics_are_grouped_by_plugin_and_fault_kind() {
         let agent = json!({
-            "timestamp": 1, "plugin_up{plugin=\"a\"}": 1, "plugin_state{plugin=\"b-1\"}": "failed",
+            "timestamp": 1, "plugin_up{plugin=\"a\"}": 1, "plugin_faults_total{plugin=\"a\"}": 3,
+            "plugin_faults_total{plugin=\"b-1\"}": 0, "plugin_faults_total{kind=\"trap\"}": 2, "plugin_state{plugin=\"b-1\"}": "failed",
             "plugin_faults_total{plugin=\"a\",kind=\"trap\"}": 2, "plugin_faults_total{plugin=\"a\",kind=\"load\"}": 1,
             "plugin_of_none": 1, "plugin_broken{plugin=\"": 1,
             // An invalid combination.
@@ -166,7 +171,7 @@ mod tests {
         let plugins = plugins(agent.as_object().expect("an object"));
         let expected = json!({
             "a": { "name": "a", "up": 1, "faults_total": { "trap": 2, "load": 1 } },
-            "b-1": { "name": "b-1", "state": "failed" },
+            "b-1": { "name": "b-1", "state": "failed", "faults_total": {} },
         });
         assert_eq!(json!(plugins), expected);
     }

@@ -18,7 +18,7 @@ use crate::plugin::harness::{
     CallOutcome, DeniedAccess, Grant, Granted, LoadedPlugin, Message, Need, Observations, UsableResult, reason,
 };
 use crate::plugin::{Failure, Fault};
-use crate::sample::{Module, Sample};
+use crate::sample::Sample;
 use crate::sink::{Style, encode};
 
 /// Arguments of `gauged plugin test`.
@@ -177,7 +177,7 @@ impl TestReport {
             facts.push(("memory", format!("{held}; at most {most}")));
         }
         if let Some(usable) = &results.sample {
-            let metrics: usize = usable.modules.iter().map(Module::len).sum();
+            let metrics: usize = usable.modules.iter().map(|module| module.len()).sum();
             facts.push(("metrics", format!("{metrics}, modules: {}", usable.modules.len())));
         }
         if !facts.is_empty() {
@@ -272,8 +272,7 @@ impl TestReport {
 
 /// The result of a run, as the agent writes it.
 fn encoded(usable: &UsableResult, style: Style) -> String {
-    let mut sample = Sample::default();
-    sample.modules.clone_from(&usable.modules);
+    let sample = Sample { modules: usable.modules.clone(), ..Sample::default() };
     let mut bytes = Vec::new();
     encode(&sample, style, &mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()

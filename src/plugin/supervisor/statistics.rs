@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::fault::{Counts, FaultKind};
-use crate::sample::{Labels, Module};
+use crate::sample::{Label, Labels, Values};
 
 /// The statistics of one plugin.
 #[derive(Debug, Default)]
@@ -12,7 +12,9 @@ pub(super) struct Statistics {
     duration: Option<Duration>,
     /// How long the longest call of this version took.
     longest: Duration,
-    faults: Counts,
+    pub(super) faults: Counts,
+    /// The labels of the kinds that have occurred.
+    fault_labels: Vec<(FaultKind, Labels)>,
     /// Calls skipped because the one before still ran.
     pub(super) skipped: u64,
     /// Results that missed their sample.
@@ -37,23 +39,58 @@ impl Statistics {
         self.longest = Duration::ZERO;
     }
 
-    pub(super) fn append_durations(&self, labels: &Labels, agent: &mut Module) {
+    pub(super) fn append_durations(&self, labels: &Labels, agent: &mut Values<'_>) {
         if let Some(duration) = self.duration {
             agent.push_labelled("plugin_duration_seconds", labels, duration.as_secs_f64());
             agent.push_labelled("plugin_duration_max_seconds", labels, self.longest.as_secs_f64());
         }
     }
 
-    pub(super) fn append_counters(&self, labels: &Labels, agent: &mut Module) {
+    pub(super) fn append_counters(&self, labels: &Labels, agent: &mut Values<'_>) {
         agent.push_labelled("plugin_skipped_total", labels, self.skipped);
         agent.push_labelled("plugin_late_total", labels, self.late);
         agent.push_labelled("plugin_dropped_metrics_total", labels, self.dropped);
     }
 
-    pub(super) fn append_faults(&self, plugin: &str, agent: &mut Module) {
+    pub(super) fn append_faults(&mut self, labels: &Labels, agent: &mut Values<'_>) {
+        agent.push_labelled("plugin_faults_total", labels, self.faults.total());
         for (kind, count) in self.faults.nonzero() {
-            let labels = [("plugin", plugin), ("kind", kind.name())].into();
-            agent.push_labelled("plugin_faults_total", &labels, count);
+            let known = self.fault_labels.iter().position(|&(known, _)| known == kind);
+            let at = known.unwrap_or_else(|| {
+                let label = Label { name: "kind".into(), value: kind.name().into() };
+                self.fault_labels.push((kind, labels.iter().cloned().chain([label]).collect()));
+                self.fault_labels.len() - 1
+            });
+            agent.push_labelled("plugin_faults_total", &self.fault_labels[at].1, count);
+        }
+    }
+}
+
+/// The faults of all plugins by kind, those of removed plugins included.
+#[derive(Debug)]
+pub(in super::super) struct FaultTotals {
+    removed: Counts,
+    labels: [Labels; FaultKind::ALL.len()],
+}
+
+impl Default for FaultTotals {
+    fn default() -> Self {
+        Self { removed: Counts::default(), labels: FaultKind::ALL.map(|kind| [("kind", kind.name())].into()) }
+    }
+}
+
+impl FaultTotals {
+    /// Keeps the faults of a plugin that is being removed.
+    pub(in super::super) fn keep(&mut self, removed: &Counts) {
+        self.removed.add_all(removed);
+    }
+
+    /// Appends the sums, `present` being the faults of the plugins that there are.
+    pub(in super::super) fn append<'a>(&self, present: impl Iterator<Item = &'a Counts>, agent: &mut Values<'_>) {
+        let mut totals = self.removed;
+        present.for_each(|faults| totals.add_all(faults));
+        for (labels, kind) in self.labels.iter().zip(FaultKind::ALL) {
+            agent.push_labelled("plugin_faults_total", labels, totals.get(kind));
         }
     }
 }

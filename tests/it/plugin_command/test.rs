@@ -210,7 +210,19 @@ fn dropped_metrics_break_the_plugin_rules() {
     assert_violations(
         &twice,
         &expect![[r#"
-        "dropped" the metric decent.value: it is there twice 5
+        "dropped" the metric decent.value: it is there twice: labels are a set, whatever their order 5
+    "#]],
+    );
+    // Two metrics with one set of labels, in another order.
+    let mut reordered = good_guest().second("value");
+    let texts = ["a", "b", "1"].map(|text| reordered.text(text));
+    let [a, b, one] = texts;
+    let first = reordered.list(&[a.0, a.1, one.0, one.1, b.0, b.1, one.0, one.1]);
+    let second = reordered.list(&[b.0, b.1, one.0, one.1, a.0, a.1, one.0, one.1]);
+    assert_violations(
+        &reordered.patch(METRIC + 8, &[first, 2]).patch(SECOND_VALUE - 8, &[second, 2]),
+        &expect![[r#"
+        "dropped" the metric decent.value: it is there twice: labels are a set, whatever their order 5
     "#]],
     );
     let mut named = good_guest();

@@ -1,0 +1,187 @@
+//! The module `agent`: what the agent reports on itself, its native collectors and its plugins.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::usage::Usage;
+use crate::clock::schedule::wall_clock;
+use crate::collector::native::Natives;
+use crate::config::Config;
+use crate::hostname::Hostname;
+use crate::plugin::Plugins;
+use crate::sample::{
+    AGENT, CollectorVersion, Labels, ModuleWriter, NativeMetric, Sample, SeriesAccount, SeriesTable, Value,
+};
+
+const fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> NativeMetric {
+    NativeMetric::gauge(AGENT, name, unit, description, "agent")
+}
+
+const fn counter(name: &'static str, unit: &'static str, description: &'static str) -> NativeMetric {
+    NativeMetric::counter(AGENT, name, unit, description, "agent")
+}
+
+const fn own_gauge(
+    name: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    source: &'static str,
+) -> NativeMetric {
+    NativeMetric::gauge(AGENT, name, unit, description, source)
+}
+
+/// The metrics of the module.
+pub const METRICS: &[NativeMetric] = &[
+    gauge("timestamp", "s", "The tick: the scheduled moment, since the Unix epoch."),
+    gauge("hostname", "", "The host's name."),
+    gauge("version", "", "The agent's version."),
+    gauge("interval", "s", "The time between two ticks."),
+    gauge("collect_seconds", "s", "The time from the begin of the tick to the complete sample."),
+    gauge("tick_delay_seconds", "s", "How much later than scheduled the tick began."),
+    counter("missed_ticks_total", "{tick}", "Ticks that passed while the agent was busy or the host was suspended."),
+    counter("dropped_samples_total", "{sample}", "Samples that standard output did not take."),
+    gauge("start_time_seconds", "s", "When the agent started, since the Unix epoch."),
+    NativeMetric::counter(
+        AGENT,
+        "cpu_seconds_total",
+        "s",
+        "Processor time of the agent's process; the compiler's is not in it.",
+        "clock_gettime(2)",
+    ),
+    own_gauge(
+        "resident_memory_bytes",
+        "By",
+        "Memory of the agent's process in RAM, at most 10 s old.",
+        "/proc/self/statm",
+    ),
+    own_gauge(
+        "open_fds",
+        "{descriptor}",
+        "Open file descriptors of the agent's process, at most 10 s old.",
+        "/proc/self/fd",
+    ),
+    own_gauge("threads", "{thread}", "Threads of the agent's process, at most 10 s old.", "/proc/self/stat"),
+    gauge("series", "{series}", "Different series in use, those of samples that wait in a sink included."),
+    gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
+    gauge("collector_duration_seconds", "s", "How long a native collector took."),
+    gauge("collector_success", "1", "1 if all sources of a native collector could be read, otherwise 0."),
+    counter("compiled_total", "{file}", "Plugin files that were compiled."),
+    counter("cache_hits_total", "{file}", "Plugin files whose artifact was in the cache."),
+    gauge("plugins_rejected", "{plugin}", "Plugins whose file was rejected."),
+    gauge("plugin_up", "1", "1 if the plugin's last call succeeded, otherwise 0."),
+    gauge("plugin_state", "", "`loading`, `up`, `unavailable`, `failed`, `disabled`, `rejected` or `idle`."),
+    gauge("plugin_file_rejected", "1", "1 if the plugin's present file was rejected, otherwise 0."),
+    gauge("plugin_version", "", "The version that serves."),
+    gauge("plugin_hash", "", "The first digits of its file's SHA-256."),
+    gauge("plugin_memory_bytes", "By", "The size of the plugin's linear memories."),
+    gauge("plugin_duration_seconds", "s", "How long the plugin's last call took."),
+    gauge("plugin_duration_max_seconds", "s", "How long the longest call of this version took."),
+    counter("plugin_skipped_total", "{call}", "Calls that were left out because the one before had not returned."),
+    counter("plugin_late_total", "{call}", "Results that missed the sample of their tick and went with a later one."),
+    counter(
+        "plugin_dropped_metrics_total",
+        "{metric}",
+        "Metrics that broke a rule or limit, or had no sample to go with.",
+    ),
+    gauge("plugin_stuck_operations", "{operation}", "Operations of the plugin that hang in the host."),
+    counter("plugin_dropped_messages_total", "{message}", "Log messages of the plugin above its limit."),
+    counter(
+        "plugin_faults_total",
+        "{fault}",
+        "Faults: with the label `plugin` of one plugin, with `kind` of one kind, with both of one kind of one plugin, the last \
+         from its first fault on.",
+    ),
+    gauge(
+        "plugins_omitted",
+        "{plugin}",
+        "Files that never were plugins and have no metrics, since there are too many.",
+    ),
+];
+
+/// Fills the module.
+pub(super) struct About {
+    writer: ModuleWriter,
+    series: Arc<SeriesTable>,
+    hostname: Hostname,
+    hostname_value: Value,
+    version: Value,
+    started: Duration,
+    usage: Usage,
+}
+
+/// What a tick knows about itself.
+pub(super) struct TickFacts {
+    /// When it began.
+    pub(super) began: Instant,
+    /// How much later than scheduled.
+    pub(super) delay: Duration,
+    /// The number of ticks that passed without a sample.
+    pub(super) missed: u64,
+    /// The number of samples that standard output did not take.
+    pub(super) dropped: u64,
+}
+
+impl About {
+    pub(super) fn new(config: &Config, series: &Arc<SeriesTable>) -> Self {
+        let hostname = Hostname::new(config.hostname.clone(), Instant::now());
+        let account = SeriesAccount::unlimited(series);
+        Self {
+            writer: ModuleWriter::new(AGENT, METRICS, CollectorVersion::native(AGENT), &account),
+            series: Arc::clone(series),
+            hostname_value: hostname.get().into(),
+            hostname,
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: wall_clock(),
+            usage: Usage::new(),
+        }
+    }
+
+    /// Puts the module into a sample that is complete otherwise. It comes first.
+    pub(super) fn complete(
+        &mut self,
+        sample: &mut Sample,
+        facts: &TickFacts,
+        natives: &Natives,
+        plugins: &mut Plugins,
+    ) {
+        if self.hostname.refresh(Instant::now()) {
+            self.hostname_value = self.hostname.get().into();
+        }
+        self.usage.refresh(facts.began);
+        let Self { writer, series, hostname_value, version, started, usage, .. } = self;
+        let (module, ()) = writer.write(sample.tick, sample.interval, |agent| {
+            agent.push("timestamp", seconds(sample.tick));
+            agent.push("hostname", hostname_value.clone());
+            agent.push("version", version.clone());
+            agent.push("interval", seconds(sample.interval));
+            agent.push("collect_seconds", facts.began.elapsed().as_secs_f64());
+            agent.push("tick_delay_seconds", facts.delay.as_secs_f64());
+            agent.push("missed_ticks_total", facts.missed);
+            agent.push("dropped_samples_total", facts.dropped);
+            agent.push("start_time_seconds", started.as_secs_f64());
+            agent.push("cpu_seconds_total", Usage::cpu_seconds());
+            agent.push("resident_memory_bytes", usage.resident_bytes);
+            agent.push("open_fds", usage.descriptors);
+            agent.push("threads", usage.threads);
+            agent.push("series", series.len() as u64);
+            natives.append_metrics(agent);
+            for module in sample.modules.iter().filter(|module| module.time != sample.tick) {
+                let labels: Labels = [("module", &*module.name)].into();
+                let age = sample.tick.saturating_sub(module.time);
+                agent.push_labelled("module_age_seconds", &labels, age.as_secs_f64());
+            }
+            plugins.append_metrics(agent);
+        });
+        sample.latest.push(Arc::clone(&module));
+        sample.modules.insert(0, module);
+    }
+}
+
+/// A number of seconds, an integer where it is one.
+fn seconds(duration: Duration) -> Value {
+    if duration.subsec_nanos() == 0 {
+        Value::Unsigned(duration.as_secs())
+    } else {
+        Value::Float(duration.as_secs_f64())
+    }
+}

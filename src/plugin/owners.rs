@@ -1,0 +1,47 @@
+//! Which plugin may have which module. The agent's own collectors come first, then the plugin whose name sorts first. A plugin
+//! keeps its modules at ticks without a result: otherwise another one would fill the gaps, and a series have two sources.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::supervisor::Supervisor;
+use crate::sample::{AGENT, Module, Text};
+
+/// The owner of each module.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    /// None for the agent itself.
+    owners: HashMap<Text, Option<Arc<str>>>,
+    is_outdated: bool,
+}
+
+impl Owners {
+    /// Records that a plugin has come or gone.
+    pub(super) fn plugins_changed(&mut self) {
+        self.is_outdated = true;
+    }
+
+    /// Takes over which modules the plugins have now, and the agent itself. Most ticks change nothing.
+    pub(super) fn update(&mut self, supervisors: &mut BTreeMap<String, Supervisor>, own: &[Arc<Module>]) {
+        for supervisor in supervisors.values_mut() {
+            self.is_outdated |= supervisor.results.take_reserved_changed();
+        }
+        if !std::mem::take(&mut self.is_outdated) {
+            return;
+        }
+        self.owners.clear();
+        let own = own.iter().map(|module| module.name.clone());
+        self.owners.extend(own.chain([AGENT.into()]).map(|module| (module, None)));
+        for supervisor in supervisors.values() {
+            for module in supervisor.results.reserved() {
+                let owner = || Some(Arc::clone(&supervisor.plugin.name));
+                self.owners.entry(module.clone()).or_insert_with(owner);
+            }
+        }
+    }
+
+    /// Whether a plugin may have a module.
+    pub(super) fn is_owner(&self, plugin: &str, module: &Text) -> bool {
+        self.owners.get(module).is_none_or(|owner| owner.as_deref() == Some(plugin))
+    }
+}

@@ -1,0 +1,110 @@
+//! Modules: what one collector has measured for one tick.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::labels::{Labels, Text};
+use super::schema::Schema;
+use super::series::Series;
+use super::value::Value;
+
+/// A named group of metrics from one collector, as of one tick. Ticks share the schema; each has its own values.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// The module's name; see `is_name`.
+    pub name: Text,
+    /// The collector that measured it.
+    pub collector: Arc<CollectorVersion>,
+    /// The tick that it was collected for, since the Unix epoch.
+    pub time: Duration,
+    /// The collector's interval.
+    pub step: Duration,
+    pub(super) schema: Arc<Schema>,
+    /// A value for each series of the schema.
+    pub(super) values: Vec<Value>,
+}
+
+/// A collector, and the version of it that measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorVersion {
+    /// The name: the plugin's, the native collector's, or `agent`.
+    pub name: Text,
+    /// The plugin's version, or the agent's.
+    pub version: Text,
+}
+
+impl CollectorVersion {
+    /// A collector that is part of the agent.
+    #[must_use]
+    pub fn native(name: &'static str) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), version: env!("CARGO_PKG_VERSION").into() })
+    }
+}
+
+/// A metric of a module, or one column of a histogram or summary.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric<'a> {
+    /// Its name, labels and descriptor.
+    pub series: &'a Series,
+    /// The measured value.
+    pub value: &'a Value,
+}
+
+impl<'a> Metric<'a> {
+    /// The name; see [`Series::name`].
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.series.name()
+    }
+
+    /// The labels in display order.
+    #[must_use]
+    pub fn labels(&self) -> &'a Labels {
+        self.series.labels()
+    }
+
+    /// The name with the labels; see [`Series::key`].
+    #[must_use]
+    pub fn key(&self) -> &'a str {
+        self.series.key()
+    }
+}
+
+impl PartialEq for Metric<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key() && self.value == other.value
+    }
+}
+
+impl Module {
+    /// The metrics in output order; no key occurs twice.
+    #[must_use]
+    pub fn metrics(&self) -> impl ExactSizeIterator<Item = Metric<'_>> {
+        self.schema.series().iter().zip(&self.values).map(|(series, value)| Metric { series, value })
+    }
+
+    /// The module's series, in the order of the metrics.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    /// The number of metrics.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether the module has no metric.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}
+
+/// Modules are equal when their names and metrics are, whoever measured them and when.
+impl PartialEq for Module {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.metrics().eq(other.metrics())
+    }
+}

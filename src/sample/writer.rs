@@ -1,0 +1,348 @@
+//! Writes the modules of the agent's own collectors, which use their memory again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builder::{KnownError, ModuleBuilder};
+use super::descriptor::{Descriptor, MetricKind, NativeMetric};
+use super::histogram::{Bounds, Quantiles};
+use super::labels::{Labels, LabelsAnd, Text};
+use super::module::{CollectorVersion, Module};
+use super::recycler::Recycler;
+use super::schema::{Schema, SeriesError, check_labels};
+use super::series::{Column, SeriesAccount};
+use super::value::Value;
+
+/// Writes a module of the agent's own, tick after tick. It allocates nothing as long as the series stay the same.
+#[derive(Debug)]
+pub struct ModuleWriter {
+    name: Text,
+    collector: Arc<CollectorVersion>,
+    account: Arc<SeriesAccount>,
+    /// The descriptors of its metrics, sorted by name.
+    descriptors: Vec<(&'static str, Arc<Descriptor>)>,
+    schema: Arc<Schema>,
+    modules: Recycler<Module>,
+}
+
+impl ModuleWriter {
+    /// A writer for the module with this name, whose metrics are described in a table.
+    #[must_use]
+    pub fn new(
+        name: impl Into<Text>,
+        metrics: impl IntoIterator<Item = &'static NativeMetric>,
+        collector: Arc<CollectorVersion>,
+        account: &Arc<SeriesAccount>,
+    ) -> Self {
+        let name = name.into();
+        let own = metrics.into_iter().filter(|metric| *metric.module == *name);
+        let mut descriptors: Vec<_> = own.map(|metric| (metric.name, Arc::new(metric.descriptor()))).collect();
+        descriptors.sort_unstable_by_key(|&(name, _)| name);
+        Self {
+            name,
+            collector,
+            account: Arc::clone(account),
+            descriptors,
+            schema: Arc::default(),
+            modules: Recycler::default(),
+        }
+    }
+
+    /// The same for a module whose names are somebody else's; see [`Schema::empty`].
+    #[must_use]
+    pub fn verbatim(self) -> Self {
+        Self { schema: Arc::new(Schema::empty(true)), ..self }
+    }
+
+    /// The module's name.
+    #[must_use]
+    pub fn name(&self) -> &Text {
+        &self.name
+    }
+
+    /// Writes the module of a tick. Returns it with what `fill` returns.
+    pub fn write<T>(
+        &mut self,
+        time: Duration,
+        step: Duration,
+        fill: impl FnOnce(&mut Values<'_>) -> T,
+    ) -> (Arc<Module>, T) {
+        let mut module = self.modules.take();
+        let values = module.as_mut().and_then(Arc::get_mut).map(|module| std::mem::take(&mut module.values));
+        let mut values = values.unwrap_or_else(|| Vec::with_capacity(self.schema.series().len()));
+        values.clear();
+        let mut filled =
+            Values { builder: ModuleBuilder::new(&self.account, &self.schema, values), descriptors: &self.descriptors };
+        let returned = fill(&mut filled);
+        let written = filled.builder.finish(self.name.clone(), Arc::clone(&self.collector), time, step);
+        if !Arc::ptr_eq(&self.schema, &written.schema) {
+            self.schema = Arc::clone(&written.schema);
+        }
+        let module = Recycler::fill(module, written);
+        self.modules.keep(&module);
+        (module, returned)
+    }
+}
+
+/// A module of a test.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn filled(name: impl Into<Text>, fill: impl FnOnce(&mut Values<'_>)) -> Arc<Module> {
+    let (collector, account) = (CollectorVersion::native("test"), SeriesAccount::standalone());
+    let (module, ()) = ModuleWriter::new(name, [], collector, &account).write(Duration::ZERO, Duration::ZERO, fill);
+    module
+}
+
+/// The values of a module that is being written. A metric that breaks the rules, which is an error of the collector, is left
+/// out.
+#[derive(Debug)]
+pub struct Values<'a> {
+    builder: ModuleBuilder<'a>,
+    descriptors: &'a [(&'static str, Arc<Descriptor>)],
+}
+
+impl<'a> Values<'a> {
+    /// Appends a metric without labels.
+    pub fn push(&mut self, name: &str, value: impl Into<Value>) {
+        self.push_labelled(name, &Labels::default(), value);
+    }
+
+    /// Appends a metric with labels.
+    pub fn push_labelled(&mut self, name: &str, labels: &Labels, value: impl Into<Value>) {
+        if let Err(KnownError::Unknown(value)) = self.builder.push_known(name, labels, value.into()) {
+            let descriptor = self.descriptor(name);
+            // Refused series are left out.
+            let _ = self.builder.push_new(name, labels, descriptor, value);
+        }
+    }
+
+    /// Appends a histogram: for each bound the number of observations above the bound before, one number more for those above
+    /// all bounds, and the sum of all observations. The metric has a descriptor of that kind.
+    ///
+    /// # Errors
+    ///
+    /// When a metric of the module has one of its names, or it has a label `le` itself.
+    pub fn push_histogram(
+        &mut self,
+        name: &str,
+        labels: &Labels,
+        bounds: &Bounds,
+        counts: &[u64],
+        sum: f64,
+    ) -> Result<(), &'static str> {
+        let Some(descriptor) = self.descriptor(name).filter(|descriptor| descriptor.kind == MetricKind::Histogram)
+        else {
+            return Err("it is not described as a histogram");
+        };
+        if counts.len() != bounds.labels().len() {
+            return Err("it has another number of buckets than of bounds");
+        }
+        let write = |builder: &mut ModuleBuilder<'_>| {
+            check_labels(descriptor.kind, labels)?;
+            let mut total = 0;
+            for (bound, count) in bounds.labels().iter().zip(counts) {
+                total += count;
+                builder.push_column(name, &LabelsAnd(labels, "le", bound), Column::Bucket, descriptor, total.into())?;
+            }
+            builder.push_column(name, labels, Column::Sum, descriptor, sum.into())?;
+            builder.push_column(name, labels, Column::Count, descriptor, total.into())
+        };
+        self.builder.push_whole(write).map_err(SeriesError::reason)
+    }
+
+    /// Appends a summary: a value for each quantile, and the sum and the number of all observations. The metric has a
+    /// descriptor of that kind.
+    ///
+    /// # Errors
+    ///
+    /// When a metric of the module has one of its names, or it has a label `quantile` itself.
+    pub fn push_summary(
+        &mut self,
+        name: &str,
+        labels: &Labels,
+        quantiles: &Quantiles,
+        values: &[Option<f64>],
+        (sum, count): (f64, u64),
+    ) -> Result<(), &'static str> {
+        let Some(descriptor) = self.descriptor(name).filter(|descriptor| descriptor.kind == MetricKind::Summary) else {
+            return Err("it is not described as a summary");
+        };
+        if values.len() != quantiles.labels().len() {
+            return Err("it has another number of values than of quantiles");
+        }
+        let write = |builder: &mut ModuleBuilder<'_>| {
+            check_labels(descriptor.kind, labels)?;
+            for (quantile, &value) in quantiles.labels().iter().zip(values) {
+                let labels = LabelsAnd(labels, "quantile", quantile);
+                builder.push_column(name, &labels, Column::Quantile, descriptor, value.into())?;
+            }
+            builder.push_column(name, labels, Column::Sum, descriptor, sum.into())?;
+            builder.push_column(name, labels, Column::Count, descriptor, count.into())
+        };
+        self.builder.push_whole(write).map_err(SeriesError::reason)
+    }
+
+    fn descriptor(&self, name: &str) -> Option<&'a Arc<Descriptor>> {
+        let at = self.descriptors.binary_search_by_key(&name, |&(name, _)| name).ok()?;
+        Some(&self.descriptors[at].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::series::{Series, SeriesTable};
+    use super::super::{Sample, is_scraped_name};
+    use super::*;
+    use crate::sink::{Style, encode};
+
+    const TICK: Duration = Duration::from_secs(1_700_000_000);
+    const STEP: Duration = Duration::from_secs(10);
+
+    const fn described(name: &'static str, kind: MetricKind) -> NativeMetric {
+        NativeMetric { kind, ..NativeMetric::gauge("m", name, "s", "A description.", "a source") }
+    }
+
+    static METRICS: [NativeMetric; 3] = [
+        described("wait_seconds", MetricKind::Histogram),
+        described("size_bytes", MetricKind::Summary),
+        described("level", MetricKind::Gauge),
+    ];
+
+    fn writer(account: &Arc<SeriesAccount>) -> ModuleWriter {
+        ModuleWriter::new("m", &METRICS, CollectorVersion::native("test"), account)
+    }
+
+    fn json(module: &Arc<Module>) -> serde_json::Value {
+        let mut bytes = Vec::new();
+        encode(&Sample { modules: vec![Arc::clone(module)], ..Sample::default() }, Style::Line, &mut bytes);
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+
+    fn keys(module: &Module) -> Vec<&str> {
+        module.metrics().map(|metric| metric.key()).collect()
+    }
+
+    #[test]
+    fn histograms_and_summaries_are_series() {
+        let (bounds, quantiles) = (Bounds::new(&[0.1, 1.0]).expect("rising"), Quantiles::new(&[0.5]).expect("one"));
+        let mut writer = writer(&SeriesAccount::standalone());
+        let mut write = |counts: [u64; 3]| {
+            let (module, ()) = writer.write(TICK, STEP, |values| {
+                let labels = [("disk", "a")].into();
+                values.push_histogram("wait_seconds", &labels, &bounds, &counts, 4.5).expect("valid");
+                values.push_summary("size_bytes", &Labels::default(), &quantiles, &[None], (0.0, 0)).expect("valid");
+                values.push("level", 1);
+            });
+            module
+        };
+        let (first, second) = (write([2, 0, 3]), write([2, 1, 3]));
+        let expected = serde_json::json!({ "m": {
+            (r#"wait_seconds_bucket{disk="a",le="0.1"}"#): 2,
+            (r#"wait_seconds_bucket{disk="a",le="1"}"#): 2,
+            (r#"wait_seconds_bucket{disk="a",le="+Inf"}"#): 5,
+            (r#"wait_seconds_sum{disk="a"}"#): 4.5,
+            (r#"wait_seconds_count{disk="a"}"#): 5,
+            (r#"size_bytes{quantile="0.5"}"#): null,
+            "size_bytes_sum": 0.0,
+            "size_bytes_count": 0,
+            "level": 1,
+        }});
+        assert_eq!(json(&first), expected);
+        assert!(Arc::ptr_eq(first.schema(), second.schema()), "the second tick wrote numbers only");
+        for metric in first.metrics().take(5) {
+            assert_eq!(metric.series.metric_name(), "wait_seconds");
+            assert_eq!(metric.series.descriptor().kind, MetricKind::Histogram);
+        }
+    }
+
+    #[test]
+    fn changed_bounds_are_new_series() {
+        let mut writer = writer(&SeriesAccount::standalone());
+        let mut write = |bounds: &[f64]| {
+            let (bounds, counts) = (Bounds::new(bounds).expect("rising"), vec![1; bounds.len() + 1]);
+            let push = |values: &mut Values<'_>| {
+                values.push_histogram("wait_seconds", &Labels::default(), &bounds, &counts, 0.0)
+            };
+            writer.write(TICK, STEP, push).0
+        };
+        let (first, second) = (write(&[1.0, 2.0]), write(&[1.0, 3.0]));
+        let same = |(first, second): (&Arc<Series>, &Arc<Series>)| Arc::ptr_eq(first, second);
+        let same: Vec<bool> = first.schema().series().iter().zip(second.schema().series()).map(same).collect();
+        assert_eq!(same, [true, false, true, true, true]);
+    }
+
+    #[test]
+    fn names_of_histograms_are_reserved() {
+        let (bounds, quantiles) = (Bounds::new(&[1.0]).expect("one"), Quantiles::new(&[0.5]).expect("one"));
+        let none = Labels::default();
+        let reserved = Err("a histogram or summary uses its name, or one of its labels");
+        let (module, ()) = writer(&SeriesAccount::standalone()).write(TICK, STEP, |values| {
+            let own = |name: &'static str| -> Labels { [(name, "1")].into() };
+            assert_eq!(values.push_histogram("wait_seconds", &own("le"), &bounds, &[1, 2], 3.0), reserved);
+            assert_eq!(values.push_summary("size_bytes", &own("quantile"), &quantiles, &[None], (0.0, 0)), reserved);
+            assert!(values.push_histogram("level", &none, &bounds, &[1, 2], 3.0).is_err(), "it is a gauge");
+            assert!(values.push_histogram("wait_seconds", &none, &bounds, &[1], 3.0).is_err(), "too few buckets");
+            values.push("size_bytes_count", 1);
+            assert_eq!(values.push_summary("size_bytes", &none, &quantiles, &[None], (0.0, 0)), reserved);
+            assert_eq!(values.push_histogram("wait_seconds", &none, &bounds, &[1, 2], 3.0), Ok(()));
+            for name in ["wait_seconds_bucket", "wait_seconds_sum", "wait_seconds_count"] {
+                values.push(name, 1);
+            }
+            values.push("wait_seconds_other", 1);
+            values.push_labelled("level", &own("le"), 1);
+        });
+        assert_eq!(
+            keys(&module),
+            [
+                "size_bytes_count",
+                r#"wait_seconds_bucket{le="1"}"#,
+                r#"wait_seconds_bucket{le="+Inf"}"#,
+                "wait_seconds_sum",
+                "wait_seconds_count",
+                "wait_seconds_other",
+                r#"level{le="1"}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn verbatim_modules_are_metrics_like_any_other() {
+        let mut writer = writer(&SeriesAccount::standalone()).verbatim();
+        let (module, ()) = writer.write(TICK, STEP, |values| values.push("node_load1:avg", 0.5));
+        assert!(module.schema().is_verbatim());
+        assert_eq!(json(&module), serde_json::json!({ "m": { "node_load1:avg": 0.5 } }));
+        let (module, ()) = writer.write(TICK, STEP, |values| values.push("other", 1));
+        assert!(module.schema().is_verbatim(), "also when its series change");
+        for (name, is_valid) in [("a:b", true), (":b", true), ("_1", true), ("1a", false), ("", false), ("a-b", false)]
+        {
+            assert_eq!(is_scraped_name(name), is_valid, "{name}");
+        }
+    }
+
+    #[test]
+    fn module_memory_is_used_again() {
+        let mut writer = writer(&SeriesAccount::standalone());
+        let names: Vec<String> = (0..100).map(|number| format!("metric{number}")).collect();
+        let mut write = || writer.write(TICK, STEP, |values| names.iter().for_each(|name| values.push(name, 1))).0;
+        // A sink has the last module, until it gets the next one.
+        let mut last = write();
+        let mut places = Vec::new();
+        for _ in 0..6 {
+            last = write();
+            places.push((Arc::as_ptr(&last), last.values.as_ptr()));
+        }
+        assert_eq!(places[..2], places[2..4]);
+        assert_eq!(places[2..4], places[4..]);
+        assert_eq!(last.len(), 100);
+    }
+
+    #[test]
+    fn excess_series_are_left_out() {
+        let account = SeriesAccount::new(Arc::new(SeriesTable::default()), 2);
+        let (module, ()) = writer(&account).write(TICK, STEP, |values| {
+            for name in ["a", "b", "c"] {
+                values.push(name, 1);
+            }
+        });
+        assert_eq!(keys(&module), ["a", "b"]);
+    }
+}
