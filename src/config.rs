@@ -3,6 +3,7 @@
 
 mod problem;
 mod duration;
+mod native;
 mod plugin;
 pub(crate) mod limits;
 pub(crate) mod log;
@@ -24,6 +25,7 @@ pub(crate) use self::duration::parse_interval;
 pub use self::location::Refusal;
 pub(crate) use self::location::examine;
 use self::log::{LogConfig, LogLevel};
+pub use self::native::{CpuConfig, NativeConfig};
 pub(crate) use self::overrides::PluginOverride;
 pub use self::plugin::PluginConfig;
 pub(crate) use self::plugin::is_plugin_name;
@@ -58,8 +60,12 @@ pub struct Config {
     pub cache: Option<PathBuf>,
     /// Level and format of the log.
     pub log: LogConfig,
-    /// Whether the module `cpu` has metrics of each CPU besides the total.
-    pub cpu_per_core: bool,
+    /// The table `[cpu]`.
+    pub cpu: CpuConfig,
+    /// The table `[load]`.
+    pub load: NativeConfig,
+    /// The table `[memory]`, for the modules `memory` and `swap`.
+    pub memory: NativeConfig,
     /// The plugins with a table. All others have [`PluginConfig::default`].
     pub plugins: BTreeMap<String, PluginConfig>,
 }
@@ -127,7 +133,9 @@ impl Config {
             is_unexamined,
             cache: written.cache.or_else(|| location::cache_directory(variable, geteuid().is_root())),
             log: written.log,
-            cpu_per_core: written.cpu_per_core,
+            cpu: written.cpu,
+            load: written.load,
+            memory: written.memory,
             plugins: written.plugins,
             file,
             refusals,

@@ -114,7 +114,7 @@ impl Cpu {
         let mut cpu = Self {
             root: config.root.clone(),
             file: KeptFile::whole(&config.root, STAT),
-            detail: if config.cpu_per_core { Detail::PerCore } else { Detail::Total },
+            detail: if config.cpu.per_core { Detail::PerCore } else { Detail::Total },
             labels: BTreeMap::new(),
             ticks_per_second: Machine::detect(&config.root).ticks_per_second as f64,
             now: Stat::default(),

@@ -9,7 +9,7 @@ pub(crate) use super::cpu::{fuzz_cpuinfo as cpuinfo, fuzz_stat as stat};
 pub(crate) use super::load::fuzz as loadavg;
 pub(crate) use super::memory::fuzz as memory;
 use super::native::{NATIVE, Natives};
-use crate::config::{Config, Overrides};
+use crate::config::{Config, CpuConfig, Overrides};
 use crate::fuzzing::checks::check_module;
 use crate::hostpath::below;
 use crate::sample::{Module, Sample, SeriesAccount, Value};
@@ -42,7 +42,8 @@ pub(crate) fn natives(bytes: &[u8]) {
         }
         let overrides =
             Overrides { file: Some("/dev/null".into()), root: Some(host.root.clone()), ..Overrides::default() };
-        let config = Config { cpu_per_core: true, ..Config::load(&overrides).expect("a valid configuration") };
+        let cpu = CpuConfig { per_core: true, ..CpuConfig::default() };
+        let config = Config { cpu, ..Config::load(&overrides).expect("a valid configuration") };
         let mut natives = Natives::new(&config, &SeriesAccount::standalone());
         host.write(0, Some(next_stat));
         let mut sample = Sample::default();

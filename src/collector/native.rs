@@ -14,17 +14,25 @@ use crate::sample::{CollectorVersion, Labels, ModuleWriter, NativeMetric, Sample
 /// The native collectors of this system, in the order of their modules in the sample.
 #[cfg(target_os = "linux")]
 pub const NATIVE: &[Native] = &[
-    Native { name: "cpu", modules: &["cpu"], metrics: cpu::METRICS, make: |config| Box::new(cpu::Cpu::new(config)) },
+    Native {
+        name: "cpu",
+        modules: &["cpu"],
+        metrics: cpu::METRICS,
+        is_enabled: |config| config.cpu.enabled,
+        make: |config| Box::new(cpu::Cpu::new(config)),
+    },
     Native {
         name: "load",
         modules: &["load"],
         metrics: load::METRICS,
+        is_enabled: |config| config.load.enabled,
         make: |config| Box::new(load::Load::new(config)),
     },
     Native {
         name: "memory",
         modules: &["memory", memory::SWAP],
         metrics: memory::METRICS,
+        is_enabled: |config| config.memory.enabled,
         make: |config| Box::new(memory::Memory::new(config)),
     },
 ];
@@ -32,9 +40,27 @@ pub const NATIVE: &[Native] = &[
 /// The native collectors of this system, in the order of their modules in the sample.
 #[cfg(not(target_os = "linux"))]
 pub const NATIVE: &[Native] = &[
-    Native { name: "cpu", modules: &["cpu"], metrics: &[], make: |_| Box::new(Portable::new()) },
-    Native { name: "load", modules: &["load"], metrics: &[], make: |_| Box::new(Portable::new()) },
-    Native { name: "memory", modules: &["memory", "swap"], metrics: &[], make: |_| Box::new(Portable::new()) },
+    Native {
+        name: "cpu",
+        modules: &["cpu"],
+        metrics: &[],
+        is_enabled: |config| config.cpu.enabled,
+        make: |_| Box::new(Portable::new()),
+    },
+    Native {
+        name: "load",
+        modules: &["load"],
+        metrics: &[],
+        is_enabled: |config| config.load.enabled,
+        make: |_| Box::new(Portable::new()),
+    },
+    Native {
+        name: "memory",
+        modules: &["memory", "swap"],
+        metrics: &[],
+        is_enabled: |config| config.memory.enabled,
+        make: |_| Box::new(Portable::new()),
+    },
 ];
 
 /// An entry of the table: one collector.
@@ -46,6 +72,8 @@ pub struct Native {
     pub modules: &'static [&'static str],
     /// Every metric of the collector, also those that this host cannot measure.
     pub metrics: &'static [NativeMetric],
+    /// Whether the configuration has the collector enabled.
+    pub is_enabled: fn(&Config) -> bool,
     /// Makes the collector, and starts the first interval of its rates.
     pub make: fn(&Config) -> Box<dyn Collector>,
 }
@@ -75,7 +103,7 @@ impl RunningCollector {
 }
 
 impl Natives {
-    /// Makes the collectors.
+    /// Makes the enabled collectors.
     #[must_use]
     pub fn new(config: &Config, account: &Arc<SeriesAccount>) -> Self {
         let running = |native: &'static Native| {
@@ -83,7 +111,8 @@ impl Natives {
             let writer = |&name: &&'static str| ModuleWriter::new(name, native.metrics, Arc::clone(&version), account);
             RunningCollector::new(native.name, native.modules.iter().map(writer).collect(), (native.make)(config))
         };
-        Self { interval: config.interval, collectors: NATIVE.iter().map(running).collect() }
+        let is_enabled = |native: &&Native| (native.is_enabled)(config);
+        Self { interval: config.interval, collectors: NATIVE.iter().filter(is_enabled).map(running).collect() }
     }
 
     /// Measures, and appends the modules to a sample.

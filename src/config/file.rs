@@ -17,6 +17,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::duration::{DEFAULT_INTERVAL, parse_duration, parse_interval};
 use super::limits::Limit;
 use super::log::{LogConfig, LogFormat, LogLevel};
+use super::native::{CpuConfig, NativeConfig};
 use super::plugin::{
     DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, PluginConfig, is_plugin_name,
 };
@@ -35,7 +36,9 @@ pub(super) struct FileConfig {
     pub(super) hostname: Option<String>,
     pub(super) log: LogConfig,
     pub(super) cache: Option<PathBuf>,
-    pub(super) cpu_per_core: bool,
+    pub(super) cpu: CpuConfig,
+    pub(super) load: NativeConfig,
+    pub(super) memory: NativeConfig,
     pub(super) plugins: BTreeMap<String, PluginConfig>,
 }
 
@@ -115,15 +118,16 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                 for (name, value) in problems.table("cpu", value).unwrap_or_default() {
                     let key = format!("cpu.{}", name.get_ref());
                     match &**name.get_ref() {
-                        "per_core" => {
-                            written.cpu_per_core = problems.value(&key, value, "true or false").unwrap_or_default();
-                        }
-                        _ => problems.unknown(name.span(), &key, "per_core"),
+                        "enabled" => written.cpu.enabled = problems.switch(&key, value, true),
+                        "per_core" => written.cpu.per_core = problems.switch(&key, value, false),
+                        _ => problems.unknown(name.span(), &key, "enabled, per_core"),
                     }
                 }
             }
+            "load" => written.load = native(&mut problems, "load", value),
+            "memory" => written.memory = native(&mut problems, "memory", value),
             "plugins" => plugins = Some(value),
-            other => problems.unknown(key.span(), other, "interval, hostname, cache, log, cpu, plugins"),
+            other => problems.unknown(key.span(), other, "interval, hostname, cache, log, cpu, load, memory, plugins"),
         }
     }
     // With an invalid interval the plugins' intervals cannot be checked: all are multiples of a millisecond.
@@ -143,6 +147,18 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
         }
     }
     if problems.problems.is_empty() { Ok(written) } else { Err(problems.in_order()) }
+}
+
+fn native(problems: &mut ProblemList<'_>, table_key: &str, value: Spanned<DeValue<'_>>) -> NativeConfig {
+    let mut native = NativeConfig::default();
+    for (name, value) in problems.table(table_key, value).unwrap_or_default() {
+        let key = format!("{table_key}.{}", name.get_ref());
+        match &**name.get_ref() {
+            "enabled" => native.enabled = problems.switch(&key, value, true),
+            _ => problems.unknown(name.span(), &key, "enabled"),
+        }
+    }
+    native
 }
 
 fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, interval: Duration) -> PluginConfig {
@@ -276,7 +292,8 @@ impl<'a> ProblemList<'a> {
     }
 
     fn unknown(&mut self, span: Range<usize>, key: &str, known: &str) {
-        self.add(Some(span), key, format!("unknown key; remove it, or use one of {known}"));
+        let choice = if known.contains(", ") { "one of " } else { "" };
+        self.add(Some(span), key, format!("unknown key; remove it, or use {choice}{known}"));
     }
 
     fn table<'i>(&mut self, key: &str, value: Spanned<DeValue<'i>>) -> Option<DeTable<'i>> {
@@ -295,6 +312,10 @@ impl<'a> ProblemList<'a> {
         let (span, kind) = (value.span(), type_of(value.get_ref()));
         let wrong = |_| self.add(Some(span), key, format!("is {kind}; write {form}"));
         T::deserialize(ValueDeserializer::from(value)).map_err(wrong).ok()
+    }
+
+    fn switch(&mut self, key: &str, value: Spanned<DeValue<'_>>, default: bool) -> bool {
+        self.value(key, value, "true or false").unwrap_or(default)
     }
 
     /// A text that `parse` accepts.
@@ -414,6 +435,17 @@ mod tests {
     }
 
     #[test]
+    fn collectors_are_enabled_by_default() {
+        for text in ["", "[cpu]\n[load]\n[memory]", "load.enabled = true"] {
+            let written = parsed(text).expect(text);
+            let FileConfig { cpu, load, memory, .. } = written;
+            assert!(cpu.enabled && load.enabled && memory.enabled, "{text}");
+        }
+        let written = parsed("cpu.enabled = false\n[memory]\nenabled = false\n").expect("valid");
+        assert_eq!((written.cpu.enabled, written.load.enabled, written.memory.enabled), (false, true, false));
+    }
+
+    #[test]
     fn plugin_intervals_follow_the_command_line() {
         let text = "[plugins.a]\ninterval = \"15s\"";
         assert!(parsed(text).is_err(), "not a multiple of 10s");
@@ -441,7 +473,7 @@ mod tests {
         #[test]
         fn arbitrary_keys_and_values_do_not_panic(
             lines in prop::collection::vec(
-                ("(interval|plugins|plugins\\.ä|plugins\\.a\\.(file|interval|memory|read|connect|fetch|config))",
+                ("(interval|load|plugins|plugins\\.ä|plugins\\.a\\.(file|interval|memory|read|connect|fetch|config))",
                  "(\"[0-9a-zü/*.]{0,6}\"|[0-9.-]{1,4}|\\[\"[/a*.]{0,4}\"\\]|\\{ x = [0-9a-f]{1,3} \\})"),
                 0..5,
             ),

@@ -48,8 +48,8 @@ config = { x = nan }
 "#,
         &expect![[r#"
             gauged.toml:2: interval: "-1s" is not a duration; write it like "10s" or "500ms", from 100ms to 1day
-            gauged.toml:3: intervall: unknown key; remove it, or use one of interval, hostname, cache, log, cpu, plugins
-            gauged.toml:4: plugin: unknown key; remove it, or use one of interval, hostname, cache, log, cpu, plugins
+            gauged.toml:3: intervall: unknown key; remove it, or use one of interval, hostname, cache, log, cpu, load, memory, plugins
+            gauged.toml:4: plugin: unknown key; remove it, or use one of interval, hostname, cache, log, cpu, load, memory, plugins
             gauged.toml:7: plugins.redis.file: "../redis.wasm" is not a plugin's file; name a .wasm file directly in the plugins directory
             gauged.toml:9: plugins.redis.timeout: "5" is not a duration; write it like "10s" or "500ms", from 10ms to 1m
             gauged.toml:10: plugins.redis.memory: "1KiB" is out of bounds; it has to be from 64.0 KiB to 1.0 GiB
@@ -67,6 +67,27 @@ config = { x = nan }
             gauged.toml:22: plugins.a b.usage: is a string; write a list of texts, as in ["…", "…"]
             gauged.toml:23: plugins.a b.config: contains NaN, which JSON cannot represent; write a finite number
         "#]],
+    );
+}
+
+#[test]
+fn errors_in_enabled_name_key_and_form() {
+    check(
+        "load = false
+[cpu]
+enabled = \"no\"
+enable = false
+[memory]
+enabled = 0
+per_core = true
+",
+        &expect![[r"
+            gauged.toml:1: load: is a boolean; write a table, as in [load]
+            gauged.toml:3: cpu.enabled: is a string; write true or false
+            gauged.toml:4: cpu.enable: unknown key; remove it, or use one of enabled, per_core
+            gauged.toml:6: memory.enabled: is an integer; write true or false
+            gauged.toml:7: memory.per_core: unknown key; remove it, or use enabled
+        "]],
     );
 }
 

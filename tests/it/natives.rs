@@ -62,7 +62,7 @@ fn fixture_machines_match_expected_json() {
         let setup = tempfile::tempdir().expect("a temporary directory");
         overlay(&machine, setup.path());
         let mut config = config(setup.path());
-        config.cpu_per_core = machine.ends_with("hotplug");
+        config.cpu.per_core = machine.ends_with("hotplug");
         let mut natives = natives(&config);
         if machine.join("next").is_dir() {
             overlay(&machine.join("next"), setup.path());
@@ -106,6 +106,7 @@ fn metrics_document_matches_the_code() {
                     has none.\n\
                     - With `[cpu] per_core = true`, `percent`, the modes and their seconds are also reported for each CPU, as\n  \
                     `percent{cpu=\"0\"}`.\n\
+                    - `enabled = false` under `[cpu]`, `[load]` or `[memory]` leaves its modules out; `swap` belongs to `[memory]`.\n\
                     - The metrics `collector_*` of `agent` have the label `collector`, `plugin_*` the label `plugin`, and\n  \
                     `module_age_seconds` the label `module`. Counters begin at 0 with the agent.\n"
         .to_owned();
@@ -128,7 +129,7 @@ fn metric_descriptions_match_measured_metrics() {
     let described: BTreeSet<(&str, &str)> =
         NATIVE.iter().flat_map(|native| native.metrics).map(|metric| (metric.module, metric.name)).collect();
     let mut config = config(Path::new("/"));
-    config.cpu_per_core = true;
+    config.cpu.per_core = true;
     let sample = collect(&mut natives(&config));
     let measured: BTreeSet<(&str, &str)> = sample
         .modules
@@ -168,6 +169,21 @@ fn portable_collector_agrees_with_linux_collectors() {
     for metric in ["available", "used", "free"] {
         let difference = (number(&from_portable, "memory", metric) - number(&from_linux, "memory", metric)).abs();
         assert!(difference < 0.1 * total, "memory.{metric} differs by {difference} bytes");
+    }
+}
+
+#[test]
+fn disabled_collectors_have_no_modules() {
+    for (disable, expected) in [
+        ((|config| config.cpu.enabled = false) as fn(&mut Config), &["load", "memory", "swap"][..]),
+        (|config| config.load.enabled = false, &["cpu", "memory", "swap"]),
+        (|config| config.memory.enabled = false, &["cpu", "load"]),
+    ] {
+        let mut config = config(Path::new("/"));
+        disable(&mut config);
+        let sample = collect(&mut natives(&config));
+        let names: Vec<&str> = sample.modules.iter().map(|module| &*module.name).collect();
+        assert_eq!(names, expected);
     }
 }
 
