@@ -53,7 +53,7 @@ use self::blocking::BusyFiles;
 use self::cache::Cache;
 use self::capacity::Capacity;
 use self::compile::Compiler;
-use self::context::{PluginContext, plugins_of};
+use self::context::{PluginContext, is_enabled, plugins_of};
 use self::directory::Change;
 use self::engine::Engine;
 use self::jobs::{JobKind, Jobs};
@@ -117,6 +117,8 @@ pub struct Plugins {
     jobs: Jobs,
     /// The files that were refused because there were too many plugins.
     surplus: BTreeSet<String>,
+    /// The files whose plugins were reported as not enabled.
+    reported_files: BTreeSet<String>,
 }
 
 impl Plugins {
@@ -148,6 +150,7 @@ impl Plugins {
             calls: JoinSet::new(),
             jobs: Jobs::default(),
             surplus: BTreeSet::new(),
+            reported_files: BTreeSet::new(),
         })
     }
 
@@ -168,13 +171,13 @@ impl Plugins {
         self.jobs.outstanding()
     }
 
-    /// The plugins with a table in the configuration that serve no version, and the directory or its entries when they do
-    /// not respond. A plugin that this host has nothing for is not missing.
+    /// The enabled plugins with a table in the configuration that serve no version, and the directory or its entries when
+    /// they do not respond. A plugin that this host has nothing for is not missing.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let configured =
-            self.config.keys().filter(|name| self.supervisors.get(*name).is_none_or(Supervisor::is_missing));
-        configured.chain(self.scanner.unresponsive()).cloned().collect()
+        let enabled = self.config.iter().filter(|(_, table)| table.enabled).map(|(name, _)| name);
+        let missing = enabled.filter(|name| self.supervisors.get(*name).is_none_or(Supervisor::is_missing));
+        missing.chain(self.scanner.unresponsive()).cloned().collect()
     }
 
     /// Does the next piece of work as soon as there is one. Cancellation safe.
@@ -294,6 +297,11 @@ impl Plugins {
     /// Reports an entry of the directory that makes no plugin; `why` has the form `reason; remedy`. A plugin with a table
     /// has a line of its own: the operator expects it to run.
     fn report_unusable(&mut self, file: &str, why: &str) {
+        let enabled = self.enabled_plugins(file);
+        if enabled.as_ref().is_ok_and(Vec::is_empty) {
+            return;
+        }
+        let mut configured = enabled.unwrap_or_default();
         let (reason, remedy) = why.rsplit_once("; ").unwrap_or((why, "remove it"));
         let mut is_serving = false;
         for supervisor in self.supervisors.values_mut().filter(|supervisor| supervisor.file == file) {
@@ -309,7 +317,6 @@ impl Plugins {
             remedy: remedy.to_owned(),
             consequence: if is_serving { "the previous version continues" } else { "it makes no plugin" },
         };
-        let mut configured = plugins_of(file, &self.config).unwrap_or_default();
         configured.retain(|name| self.config.contains_key(name));
         for name in &configured {
             let consequence = if is_serving { report.consequence } else { "no version is running" };
@@ -321,9 +328,23 @@ impl Plugins {
         }
     }
 
-    /// Loads a file for every plugin that it makes.
+    /// The enabled plugins that a file makes. Those that are not enabled are reported once, for as long as the file is there.
+    fn enabled_plugins(&mut self, file: &str) -> Result<Vec<String>, String> {
+        let names = plugins_of(file, &self.config)?;
+        let (enabled, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| is_enabled(name, &self.config));
+        if !others.is_empty() && self.reported_files.insert(file.to_owned()) {
+            let file = self.scanner.path().join(file).display().to_string();
+            for plugin in others {
+                let remedy = format!("remove enabled = false from [plugins.{plugin}], and restart the agent");
+                tracing::info!(plugin, file, remedy, "plugin not enabled");
+            }
+        }
+        Ok(enabled)
+    }
+
+    /// Loads a file for every enabled plugin that it makes.
     fn handle_present(&mut self, file: &str) {
-        let names = match plugins_of(file, &self.config) {
+        let names = match self.enabled_plugins(file) {
             Ok(names) => names,
             Err(why) => return self.report_unusable(file, &why),
         };
@@ -357,6 +378,7 @@ impl Plugins {
             tracing::info!(plugin = name, file = %path.display(), "plugin removed");
             self.jobs.forget(&name);
         }
+        self.reported_files.remove(file);
         // There is capacity for another plugin now.
         for surplus in std::mem::take(&mut self.surplus) {
             self.scanner.forget(&surplus);

@@ -167,6 +167,7 @@ fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, i
     for (name, value) in table {
         let key = format!("{table_key}.{}", name.get_ref());
         match &**name.get_ref() {
+            "enabled" => plugin.enabled = problems.switch(&key, value, true),
             "file" => plugin.file = problems.parsed(&key, value, parse_file_name),
             "interval" => {
                 let multiple = |text: &str| parse_multiple(text, interval);
@@ -198,7 +199,7 @@ fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, i
             _ => problems.unknown(
                 name.span(),
                 &key,
-                "file, interval, timeout, memory, limits, read, usage, connect, fetch, config",
+                "enabled, file, interval, timeout, memory, limits, read, usage, connect, fetch, config",
             ),
         }
     }
@@ -400,6 +401,7 @@ mod tests {
         let text = r#"
             interval = "5s"
             [plugins.full]
+            enabled = false
             file = "other.wasm"
             interval = "30s"
             timeout = "250ms"
@@ -419,6 +421,7 @@ mod tests {
         limits.set(Limit::Metrics, 5);
         limits.set(Limit::Text, 1024);
         let full = PluginConfig {
+            enabled: false,
             file: Some("other.wasm".to_owned()),
             every: 6,
             timeout: Duration::from_millis(250),
@@ -435,11 +438,12 @@ mod tests {
     }
 
     #[test]
-    fn collectors_are_enabled_by_default() {
-        for text in ["", "[cpu]\n[load]\n[memory]", "load.enabled = true"] {
+    fn collectors_and_plugins_are_enabled_by_default() {
+        for text in ["", "[cpu]\n[load]\n[memory]\n[plugins.a]", "load.enabled = true"] {
             let written = parsed(text).expect(text);
-            let FileConfig { cpu, load, memory, .. } = written;
+            let FileConfig { cpu, load, memory, plugins, .. } = written;
             assert!(cpu.enabled && load.enabled && memory.enabled, "{text}");
+            assert!(plugins.values().all(|plugin| plugin.enabled), "{text}");
         }
         let written = parsed("cpu.enabled = false\n[memory]\nenabled = false\n").expect("valid");
         assert_eq!((written.cpu.enabled, written.load.enabled, written.memory.enabled), (false, true, false));
@@ -473,7 +477,7 @@ mod tests {
         #[test]
         fn arbitrary_keys_and_values_do_not_panic(
             lines in prop::collection::vec(
-                ("(interval|load|plugins|plugins\\.ä|plugins\\.a\\.(file|interval|memory|read|connect|fetch|config))",
+                ("(interval|load|plugins|plugins\\.ä|plugins\\.a\\.(enabled|file|interval|memory|read|connect|fetch|config))",
                  "(\"[0-9a-zü/*.]{0,6}\"|[0-9.-]{1,4}|\\[\"[/a*.]{0,4}\"\\]|\\{ x = [0-9a-f]{1,3} \\})"),
                 0..5,
             ),

@@ -27,6 +27,8 @@ pub(super) const MAX_MEMORY_BYTES: u64 = 1 << 30;
 /// The configuration of one plugin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginConfig {
+    /// Whether the agent loads it.
+    pub enabled: bool,
     /// The name of its file in the plugins directory; none means `<name>.wasm`.
     pub file: Option<String>,
     /// Its interval, in ticks of the agent.
@@ -52,6 +54,7 @@ pub struct PluginConfig {
 impl Default for PluginConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             file: None,
             every: 1,
             timeout: DEFAULT_TIMEOUT,

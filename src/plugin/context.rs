@@ -91,7 +91,7 @@ impl PluginContext {
     }
 }
 
-/// The plugins that a file makes: those whose table names it, otherwise the plugin of the file's name.
+/// The plugins that a file makes: those whose table names it, enabled or not, otherwise the plugin of the file's name.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ pub(super) fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>
         return Ok(configured);
     }
     if let Some(other) = config.get(stem).and_then(|plugin| plugin.file.as_ref()) {
-        return Err(format!("is not loaded: the configuration loads the plugin {stem} from {other}; rename the file"));
+        return Err(format!("is not loaded: the configuration names {other} as the file of {stem}; rename the file"));
     }
     if !is_plugin_name(stem) {
         return Err("is not loaded: its name cannot name a plugin; use letters, digits, - and _".to_owned());
@@ -115,9 +115,36 @@ pub(super) fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>
     Ok(vec![stem.to_owned()])
 }
 
+/// Whether a plugin is to be loaded: it is unless its table has `enabled = false`.
+pub(super) fn is_enabled(plugin: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> bool {
+    config.get(plugin).is_none_or(|table| table.enabled)
+}
+
+/// Whether none of a file's plugins is enabled.
+pub(super) fn is_unneeded(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> bool {
+    plugins_of(file, config).is_ok_and(|names| !names.iter().any(|name| is_enabled(name, config)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_is_unneeded_when_plugins_are_off() {
+        let plugin = |file: Option<&str>, enabled| {
+            Arc::new(PluginConfig { enabled, file: file.map(str::to_owned), ..PluginConfig::default() })
+        };
+        let config = BTreeMap::from([
+            ("a".to_owned(), plugin(Some("shared.wasm"), false)),
+            ("b".to_owned(), plugin(Some("shared.wasm"), true)),
+            ("c".to_owned(), plugin(None, false)),
+            ("d".to_owned(), plugin(Some("e.wasm"), false)),
+        ]);
+        assert!(!is_unneeded("shared.wasm", &config) && is_enabled("b", &config) && !is_enabled("a", &config));
+        assert!(is_unneeded("c.wasm", &config) && is_unneeded("e.wasm", &config));
+        assert_eq!(plugins_of("e.wasm", &config), Ok(vec!["d".to_owned()]), "it makes no plugin e");
+        assert!(!is_unneeded("other.wasm", &config) && !is_unneeded("d.wasm", &config));
+    }
 
     #[test]
     fn configuration_maps_files_to_plugins() {
@@ -131,7 +158,7 @@ mod tests {
         assert_eq!(plugins_of("shared.wasm", &config), Ok(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(plugins_of("c.wasm", &config), Ok(vec!["c".to_owned()]));
         assert_eq!(plugins_of("other.wasm", &config), Ok(vec!["other".to_owned()]));
-        assert!(plugins_of("a.wasm", &config).is_err_and(|why| why.contains("from shared.wasm")));
+        assert!(plugins_of("a.wasm", &config).is_err_and(|why| why.contains("names shared.wasm as the file of a")));
         assert!(plugins_of("ä.wasm", &config).is_err());
     }
 }

@@ -17,7 +17,7 @@ use super::bindings::gauged::plugin::metrics;
 use super::blocking::BusyFiles;
 use super::cache::Cache;
 use super::compile::Compiler;
-use super::context::{PluginContext, plugins_of};
+use super::context::{PluginContext, is_unneeded, plugins_of};
 use super::directory::EntryState;
 use super::engine::Engine;
 use super::fault::Failure;
@@ -73,7 +73,7 @@ impl fmt::Display for LoadError {
 pub struct Entry {
     /// The file name.
     pub file: String,
-    /// The plugins that it makes, or why it makes none: the end of a sentence that begins with the file.
+    /// The plugins that it makes, enabled or not, or why it makes none: the end of a sentence that begins with the file.
     pub plugins: Result<Vec<String>, String>,
 }
 
@@ -233,7 +233,7 @@ impl PluginHarness {
         })
     }
 
-    /// The plugins that a file with this name makes.
+    /// The plugins that a file with this name makes, enabled or not.
     ///
     /// # Errors
     ///
@@ -249,16 +249,16 @@ impl PluginHarness {
     /// When the directory cannot be read.
     pub async fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
         let Scan { listing, unresponsive } = scan(directory.to_owned(), BusyEntries::default(), false).await?;
-        let entries = listing.into_iter().map(|(file, state)| {
+        let why = "does not respond; check the mount that it is on or links to";
+        let hung = unresponsive.into_iter().map(|file| (file, EntryState::Unusable(why.to_owned())));
+        let entries = listing.into_iter().chain(hung).map(|(file, state)| {
             let plugins = match state {
-                EntryState::File(_) => self.plugins_of(&file),
-                EntryState::Unusable(why) => Err(why),
+                EntryState::Unusable(why) if !is_unneeded(&file, &self.plugins) => Err(why),
+                EntryState::File(_) | EntryState::Unusable(_) => self.plugins_of(&file),
             };
             Entry { file, plugins }
         });
-        let why = "does not respond; check the mount that it is on or links to";
-        let hung = unresponsive.into_iter().map(|file| Entry { file, plugins: Err(why.to_owned()) });
-        Ok(entries.chain(hung).collect())
+        Ok(entries.collect())
     }
 
     /// Loads and describes a plugin with this name and, where it has one, this table of the configuration.

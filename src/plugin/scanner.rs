@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinHandle;
 
+use super::context::is_unneeded;
 use super::directory::{Change, Directory, Listing};
 use super::scan::{BusyEntries, Scan, scan};
 use crate::config::PluginConfig;
@@ -112,7 +113,7 @@ impl Scanner {
         config: &BTreeMap<String, Arc<PluginConfig>>,
     ) -> Vec<Change> {
         self.task = None;
-        let Scan { listing, unresponsive } = match scanned {
+        let Scan { listing, mut unresponsive } = match scanned {
             Ok(scan) => scan,
             Err(error) => {
                 self.report_error(&error);
@@ -123,6 +124,7 @@ impl Scanner {
         if self.error.take().is_some() {
             tracing::info!(directory = %self.path().display(), "plugins directory readable again");
         }
+        unresponsive.retain(|file| !is_unneeded(file, config));
         self.report_unresponsive(unresponsive);
         if !std::mem::replace(&mut self.has_listed, true) {
             self.report_missing_files(&listing, config);
@@ -178,9 +180,9 @@ impl Scanner {
         self.unresponsive = unresponsive;
     }
 
-    /// Reports the plugins of the configuration whose file is missing.
+    /// Reports the enabled plugins of the configuration whose file is missing.
     fn report_missing_files(&self, listing: &Listing, config: &BTreeMap<String, Arc<PluginConfig>>) {
-        for (name, plugin) in config {
+        for (name, plugin) in config.iter().filter(|(_, plugin)| plugin.enabled) {
             let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
             if !listing.contains_key(&file) && !self.unresponsive.contains(&file) {
                 let file = self.path().join(file).display().to_string();

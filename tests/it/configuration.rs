@@ -61,7 +61,7 @@ config = { x = nan }
             gauged.toml:17: plugins.redis.fetch: "example.org" does not begin with http:// or https://
             gauged.toml:17: plugins.redis.fetch: "https://example.org/path" has more than scheme, host and port; write "https://example.org"
             gauged.toml:17: plugins.redis.fetch: "http://user@example.org" has a user name before the host; remove it
-            gauged.toml:18: plugins.redis.connects: unknown key; remove it, or use one of file, interval, timeout, memory, limits, read, usage, connect, fetch, config
+            gauged.toml:18: plugins.redis.connects: unknown key; remove it, or use one of enabled, file, interval, timeout, memory, limits, read, usage, connect, fetch, config
             gauged.toml:20: plugins.a b: not a plugin's name; use letters, digits, - and _, at most 128 of them
             gauged.toml:21: plugins.a b.memory: "lots" is not a size; write it like "64MiB", from 64.0 KiB to 1.0 GiB
             gauged.toml:22: plugins.a b.usage: is a string; write a list of texts, as in ["…", "…"]
@@ -80,6 +80,8 @@ enable = false
 [memory]
 enabled = 0
 per_core = true
+[plugins.redis]
+enabled = [false]
 ",
         &expect![[r"
             gauged.toml:1: load: is a boolean; write a table, as in [load]
@@ -87,6 +89,7 @@ per_core = true
             gauged.toml:4: cpu.enable: unknown key; remove it, or use one of enabled, per_core
             gauged.toml:6: memory.enabled: is an integer; write true or false
             gauged.toml:7: memory.per_core: unknown key; remove it, or use enabled
+            gauged.toml:9: plugins.redis.enabled: is an array; write true or false
         "]],
     );
 }
@@ -258,7 +261,7 @@ fn configured_plugin_without_a_file_is_reported() {
     assert!(log.contains(
         "plugin file missing plugin=redis file=plugins/redis-2.wasm remedy=\"copy it there, or remove [plugins.redis]\""
     ));
-    assert!(log.contains("reason=\"is not loaded: the configuration loads the plugin redis from redis-2.wasm\""));
+    assert!(log.contains("reason=\"is not loaded: the configuration names redis-2.wasm as the file of redis\""));
 }
 
 #[test]

@@ -25,7 +25,7 @@ mod run; // ticks, shutdown, output without a reader
 mod signals; // signals that do not end the agent, and the file size limit
 mod log; // format of log lines, and texts that imitate them
 mod configuration; // configuration files, the command line, and their errors
-mod enabled; // native collectors that are turned off
+mod enabled; // native collectors and plugins that are turned off
 mod working_directory; // files in the working directory that others can write to
 mod hostname; // sources of the host name, and its changes
 mod hot_load; // plugin files that are added, replaced and removed

@@ -110,6 +110,17 @@ fn link_to_dead_mount_delays_no_other_plugin() {
 }
 
 #[test]
+fn dead_link_is_ignored_while_plugin_is_off() {
+    run_in_namespaces("plugins_on_dead_mounts::dead_link_is_ignored_while_plugin_is_off", || {
+        let (setup, _mount) = setup_with_far("[plugins.far]\nenabled = false\n", Service::Hangs)?;
+        let (code, log) = single_sample(&setup);
+        assert_eq!(code, Some(0), "{log}");
+        assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+        Ok(())
+    });
+}
+
+#[test]
 fn many_dead_links_delay_no_other_plugin() {
     run_in_namespaces("plugins_on_dead_mounts::many_dead_links_delay_no_other_plugin", || {
         let (setup, _mount) = setup_with_far("", Service::Hangs)?;

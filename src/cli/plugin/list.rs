@@ -19,8 +19,8 @@ struct Row {
     /// The plugin's name; none if the file is ignored.
     name: Option<String>,
     file: String,
-    /// The value of the agent's metric `plugin_state`; or `missing` if the plugin has a table in the configuration and no
-    /// file; or `ignored` if the file's name cannot name a plugin.
+    /// The value of the agent's metric `plugin_state`; or `off` if the plugin is not enabled; or `missing` if it has a table
+    /// in the configuration and no file; or `ignored` if the file's name cannot name a plugin.
     state: &'static str,
     version: Option<String>,
     hash: Option<String>,
@@ -86,9 +86,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     }
     for (name, plugin) in &config.plugins {
         let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
-        if !entries.iter().any(|entry| entry.file == file) {
+        if entries.iter().any(|entry| entry.file == file) {
+            continue;
+        }
+        if plugin.enabled {
             let reason = Some(format!("is missing; copy it into the plugins directory, or remove [plugins.{name}]"));
             rows.push(Row { name: Some(name.clone()), file, state: "missing", reason, ..Row::default() });
+        } else {
+            rows.push(Row::off(name, &file));
         }
     }
     match OutputFormat::new(json) {
@@ -101,6 +106,9 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
 
 async fn row(harness: &PluginHarness, config: &Config, name: &str, file: &str, directory: &Path) -> Row {
     let table = config.plugins.get(name).cloned();
+    if table.as_ref().is_some_and(|table| !table.enabled) {
+        return Row::off(name, file);
+    }
     let is_configured = table.is_some();
     let path = directory.join(file);
     let row = Row { name: Some(name.to_owned()), file: file.to_owned(), ..Row::default() };
@@ -163,6 +171,12 @@ fn text(rows: &[Row]) -> String {
 }
 
 impl Row {
+    /// A plugin that is not enabled. The agent would not load it, and so it is not loaded.
+    fn off(name: &str, file: &str) -> Self {
+        let reason = Some(format!("is not enabled; remove enabled = false from [plugins.{name}] to load it"));
+        Self { name: Some(name.to_owned()), file: file.to_owned(), state: "off", reason, ..Self::default() }
+    }
+
     fn json(&self) -> Value {
         json!({
             "name": self.name,

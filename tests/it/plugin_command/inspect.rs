@@ -238,7 +238,7 @@ fn invalid_arguments_exit_with_2() {
     assert_error(
         &["a.wasm"],
         &expect![[r"
-        a.wasm is not loaded: the configuration loads the plugin a from two.wasm; rename the file, or set a name with --name
+        a.wasm is not loaded: the configuration names two.wasm as the file of a; rename the file, or set a name with --name
     "]],
     );
     assert_error(

@@ -12,7 +12,8 @@ use crate::harness::{Sample, Setup};
 /// A setup with a plugin in each state.
 fn host_with_all_states() -> Setup {
     let setup = Setup::with_config(
-        "[plugins.two]\nfile = \"shared.wasm\"\n[plugins.one]\nfile = \"shared.wasm\"\n[plugins.lost]\n[plugins.slow]\ntimeout = \"200ms\"\n",
+        "[plugins.two]\nfile = \"shared.wasm\"\n[plugins.one]\nfile = \"shared.wasm\"\n[plugins.lost]\n[plugins.slow]\ntimeout = \"200ms\"\n\
+         [plugins.off]\nenabled = false\n[plugins.later]\nenabled = false\n",
     );
     let install = |guest: &Guest, name: &str| write_plugin(&setup, guest, &format!("plugins/{name}.wasm"));
     install(&Guest::new("shared"), "shared");
@@ -22,6 +23,7 @@ fn host_with_all_states() -> Setup {
     install(&Guest::new("trap").before_collect("unreachable"), "trap");
     install(&Guest::new("slow").before_collect("(loop $forever (br $forever))"), "slow");
     install(&Guest::new("unset").configure("unreachable"), "unset");
+    install(&Guest::new("off"), "off");
     install(&Guest::new("x"), "not a name");
     std::fs::write(setup.plugin("bad.wasm"), "").expect("written");
     std::fs::create_dir(setup.plugin("folder.wasm")).expect("created");
@@ -41,6 +43,7 @@ fn list_shows_each_plugins_predicted_state() {
           bad          bad.wasm          rejected     -        e3b0c442  -        is empty; copy it again
           -            folder.wasm       ignored      -        -         -        is a directory; put a .wasm file there
           -            not a name.wasm   ignored      -        -         -        is not loaded: its name cannot name a plugin; use letters, digits, - and _
+          off          off.wasm          off          -        -         -        is not enabled; remove enabled = false from [plugins.off] to load it
           one          shared.wasm       up           1.0.0    98012e55  2.3 KiB
           two          shared.wasm       up           1.0.0    98012e55  2.3 KiB
           slow         slow.wasm         failed       1.0.0    3806731b  2.4 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
@@ -48,6 +51,7 @@ fn list_shows_each_plugins_predicted_state() {
           ungranted    ungranted.wasm    up           1.0.0    91545edf  2.4 KiB  is missing connect = ["db:1"]
           unset        unset.wasm        rejected     1.0.0    b50798f8  2.3 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
           unsupported  unsupported.wasm  disabled     1.0.0    cc9c53b2  2.4 KiB  cannot work on this host: no such sensor
+          later        later.wasm        off          -        -         -        is not enabled; remove enabled = false from [plugins.later] to load it
           lost         lost.wasm         missing      -        -         -        is missing; copy it into the plugins directory, or remove [plugins.lost]
     "#]].assert_eq(&format!("lists\n{}", output.stdout));
 
