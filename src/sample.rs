@@ -3,9 +3,6 @@
 //!
 //! A module is immutable and shared: by the sample of its tick, by later samples as the latest result of its collector, and by
 //! every sink that has not finished with one of them.
-//!
-//! The names of a sample are checked here. `module_a_b` with `c` and `module_a` with `b_c` are different; whether two names
-//! are equal once they are joined is for each naming to check, after its own rewriting.
 
 mod labels;
 mod descriptor;
@@ -82,6 +79,9 @@ impl Sample {
 
 /// Whether a text is a valid name of a module or metric: ASCII letters, digits and underscores, at most [`NAME_BYTES`]. It
 /// may begin with a digit (`1min` in `load`), since flat formats put the module's name before it.
+///
+/// The metrics `c` of `module_a_b` and `b_c` of `module_a` are different, and equal once the names are joined. Whether that
+/// happens depends on how a format rewrites names: each checks it after its own rewriting.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

@@ -330,7 +330,7 @@ impl Supervisor {
             }
             Err(Failure::Disabled(Disabled { reason, remedy, .. })) => {
                 self.keep_instance(None);
-                self.results.end();
+                self.results.end(self.generation);
                 let plugin = &*self.plugin.name;
                 let consequence = "not called until its file changes or the agent restarts";
                 tracing::warn!(plugin, reason, remedy, consequence, "plugin disabled");
@@ -382,7 +382,7 @@ impl Supervisor {
     }
 
     fn handle_unavailable(&mut self, why: String) {
-        self.results.fail();
+        self.results.fail(self.generation);
         let is_logged = match &self.condition {
             Condition::Unavailable(known, true) if *known == why => true,
             _ if self.plugin.log.take() => {
@@ -398,7 +398,7 @@ impl Supervisor {
 
     fn handle_fault(&mut self, fault: &Fault, now: Instant) {
         self.keep_instance(None);
-        self.results.fail();
+        self.results.fail(self.generation);
         self.statistics.add_fault(fault.kind);
         self.condition = Condition::Down;
         let pause = humantime::format_duration(self.restart.record_failure(now)).to_string();

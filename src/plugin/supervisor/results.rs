@@ -49,15 +49,17 @@ impl Results {
         dropped.map_or(0, |dropped| dropped.len())
     }
 
-    /// Records that the last call failed: what was measured before goes with the next sample, and is no longer the latest.
-    pub(super) fn fail(&mut self) {
+    /// Records that the last call of a version failed: what was measured before goes with the next sample, and is no longer
+    /// the latest.
+    pub(super) fn fail(&mut self, generation: u64) {
+        self.generation = generation;
         self.is_current = false;
         self.latest.clear();
     }
 
     /// Records that the plugin is not called any more.
-    pub(super) fn end(&mut self) {
-        self.fail();
+    pub(super) fn end(&mut self, generation: u64) {
+        self.fail(generation);
         self.reserved.clear();
         self.has_reserved_changed = true;
     }
@@ -173,14 +175,23 @@ mod tests {
         let mut results = Results::default();
         results.store(result(100, &["a"]), 1);
         sample(100, &mut results);
-        results.fail();
+        results.fail(1);
         assert!(sample(110, &mut results).latest.is_empty());
         assert_eq!(results.reserved(), ["a".into()], "nobody else fills the gap");
         // A late result, and then a failure before its sample.
         results.store(result(110, &["a"]), 1);
-        results.fail();
+        results.fail(1);
         let sample = sample(120, &mut results);
         assert_eq!((ticks(&sample.modules), sample.latest.len()), (vec![("a", 110)], 0));
+    }
+
+    #[test]
+    fn replaced_version_does_not_hide_a_failure() {
+        let mut results = Results::default();
+        results.fail(2);
+        results.store(result(100, &["a"]), 1);
+        let sample = sample(110, &mut results);
+        assert_eq!((sample.modules.len(), sample.superseded.len(), sample.latest.len()), (0, 1, 0));
     }
 
     #[test]
@@ -221,7 +232,7 @@ mod tests {
                         last = Some(tick);
                     }
                     'f' => {
-                        results.fail();
+                        results.fail(1);
                         last = None;
                     }
                     _ => {
