@@ -108,7 +108,8 @@ pub struct Plugins {
     reading: BusyFiles,
     reports: Reports,
 
-    supervisors: BTreeMap<String, Supervisor>,
+    /// Boxed, since the nodes of a map are half empty.
+    supervisors: BTreeMap<String, Box<Supervisor>>,
     owners: Owners,
     faults: FaultTotals,
     loads: JoinSet<Outcome>,
@@ -176,14 +177,15 @@ impl Plugins {
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let enabled = self.config.iter().filter(|(_, table)| table.enabled).map(|(name, _)| name);
-        let missing = enabled.filter(|name| self.supervisors.get(*name).is_none_or(Supervisor::is_missing));
+        let missing =
+            enabled.filter(|name| self.supervisors.get(*name).is_none_or(|supervisor| supervisor.is_missing()));
         missing.chain(self.scanner.unresponsive()).cloned().collect()
     }
 
     /// Does the next piece of work as soon as there is one. Cancellation safe.
     pub async fn step(&mut self) {
         let scan_at = self.scanner.due_at();
-        let reload_at = self.supervisors.values().filter_map(Supervisor::reload_at).min();
+        let reload_at = self.supervisors.values().filter_map(|supervisor| supervisor.reload_at()).min();
         let report_at = self.reports.due_at();
         tokio::select! {
             Some(joined) = self.calls.join_next_with_id() => {
@@ -273,7 +275,7 @@ impl Plugins {
         agent.push("cache_hits_total", self.cache.hits());
         let rejected = self.supervisors.values().filter(|supervisor| supervisor.has_rejected_file()).count();
         agent.push("plugins_rejected", rejected as u64);
-        self.faults.append(self.supervisors.values().map(Supervisor::faults), agent);
+        self.faults.append(self.supervisors.values().map(|supervisor| supervisor.faults()), agent);
         let (mut allowance, mut omitted) = (UNESTABLISHED_METRICS, 0);
         for supervisor in self.supervisors.values_mut() {
             if supervisor.is_established() || allowance > 0 {
@@ -362,7 +364,7 @@ impl Plugins {
                 let table = self.config.get(&name).cloned();
                 self.owners.plugins_changed();
                 let plugin = PluginContext::on_host(&name, table, &self.root, self.interval, &self.series);
-                Supervisor::new(plugin, file.to_owned())
+                Box::new(Supervisor::new(plugin, file.to_owned()))
             });
             if supervisor.file_changed() {
                 self.load(&name);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::grants::Grants;
@@ -17,6 +17,9 @@ use crate::sample::{SeriesAccount, SeriesTable};
 /// How many series a plugin may have at a time, for each metric that a result may have: those of the last samples, which sinks
 /// may not have written yet, may all be different.
 const SERIES_PER_METRIC: usize = 10;
+
+/// The configuration of all plugins without a table.
+static WITHOUT_TABLE: LazyLock<Arc<PluginConfig>> = LazyLock::new(Arc::default);
 
 /// A configured plugin, independent of its version.
 #[derive(Clone)]
@@ -70,7 +73,7 @@ impl PluginContext {
         series: &Arc<SeriesTable>,
     ) -> Self {
         let is_configured = table.is_some();
-        let config = table.unwrap_or_default();
+        let config = table.unwrap_or_else(|| Arc::clone(&WITHOUT_TABLE));
         let network = Network::new(&config.connect, &config.fetch);
         let grants = Grants::new(root, &config.read, &config.usage, network);
         let most = usize::try_from(config.limits[Limit::Metrics]).unwrap_or(usize::MAX);

@@ -22,7 +22,7 @@ impl Owners {
     }
 
     /// Takes over which modules the plugins have now, and the agent itself. Most ticks change nothing.
-    pub(super) fn update(&mut self, supervisors: &mut BTreeMap<String, Supervisor>, own: &[Arc<Module>]) {
+    pub(super) fn update(&mut self, supervisors: &mut BTreeMap<String, Box<Supervisor>>, own: &[Arc<Module>]) {
         for supervisor in supervisors.values_mut() {
             self.is_outdated |= supervisor.results.take_reserved_changed();
         }
