@@ -18,7 +18,8 @@ use crate::namespaces::Refused;
 fn mount_over(directory: &Path) -> Result<OwnedFd, Refused> {
     let device = "/dev/fuse";
     let refused = |what: &str, error| Refused(format!("{what}: {error}"));
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    // Non-blocking: a killed process withdraws its request, also when the server has already been woken for it.
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let server = rustix::fs::open(device, flags, Mode::empty()).map_err(|error| refused(device, error))?;
     let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
     let options = CString::new(options).expect("no NUL");
@@ -150,17 +151,16 @@ fn serve(device: &OwnedFd, state: &Mutex<State>) {
     let (mut buffer, mut waiting) = (vec![0; BUFFER], Vec::<Request>::new());
     loop {
         let timeout = Duration::from_millis(5).try_into().expect("a short time");
-        let is_readable = poll(&mut [PollFd::new(device, PollFlags::IN)], Some(&timeout)).is_ok_and(|ready| ready > 0);
+        let _ = poll(&mut [PollFd::new(device, PollFlags::IN)], Some(&timeout));
         if state.lock().expect("not poisoned").is_over {
             return;
         }
-        if is_readable {
-            match rustix::io::read(device, &mut buffer) {
-                Ok(length) => accept(device, &buffer[..length], &mut state.lock().expect("not poisoned"), &mut waiting),
-                Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
-                // It was unmounted.
-                Err(_) => return,
-            }
+        match rustix::io::read(device, &mut buffer) {
+            Ok(length) => accept(device, &buffer[..length], &mut state.lock().expect("not poisoned"), &mut waiting),
+            // There is no request, or none any more.
+            Err(Errno::INTR | Errno::NOENT | Errno::AGAIN) => {}
+            // It was unmounted.
+            Err(_) => return,
         }
         let state = state.lock().expect("not poisoned");
         waiting.retain(|request| !respond(device, request, &state));
