@@ -9,6 +9,8 @@
 mod guest;
 #[path = "it/harness.rs"]
 mod harness;
+#[path = "it/process_state.rs"]
+mod process_state;
 
 use std::time::Instant;
 

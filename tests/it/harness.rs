@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 
+use crate::process_state;
+
 /// How long a test waits for a condition: long enough for a machine on which compilers, which are nice, get little time.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -334,7 +336,12 @@ impl Agent {
                 }
                 return (status, took);
             }
-            assert!(start.elapsed() < DEADLINE, "the agent does not exit:\n{}", self.log());
+            assert!(
+                start.elapsed() < DEADLINE,
+                "the agent does not exit:\n{}{}",
+                self.log(),
+                process_state::describe(self.pid())
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers are small")]
 
 mod harness; // the agent as a child process
+mod process_state; // what processes wait for that do not end
 mod skip; // tests that cannot run on this machine, and their number
 mod requirement; // servers and Python, which .ci/servers fetches
 mod guest; // plugins written in WebAssembly's text format

@@ -3,15 +3,19 @@
 //! skipped.
 
 use std::fs::{self, File};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::DEADLINE;
+use crate::process_state::{describe, processes_beside};
 use crate::skip::skip;
 
 /// The environment variable with the name of the file in which a test in namespaces keeps its progress.
 const PROGRESS: &str = "GAUGED_TEST_PROGRESS";
+
+/// How long a test in namespaces may take: a few conditions that are met just in time.
+const LIMIT: Duration = DEADLINE.saturating_mul(4);
 
 const BEGUN: &str = "begun";
 const DONE: &str = "done";
@@ -41,36 +45,60 @@ pub fn run_in_namespaces(test: &str, body: impl FnOnce() -> Result<(), Refused>)
     let ended = command.spawn().map(|child| NamespacedTest(child).wait());
     let output = fs::read_to_string(&output).expect("text");
     let why = match (ended, fs::read_to_string(&progress)) {
-        (Ok(true), Ok(end)) if end == DONE => return,
-        (Ok(true), Ok(why)) if why != BEGUN => why,
-        (Ok(false), Err(_)) => output,
+        (Ok(End::Success), Ok(end)) if end == DONE => return,
+        (Ok(End::Success), Ok(why)) if why != BEGUN => why,
+        (Ok(End::Failure), Err(_)) => output,
         (Err(error), _) => format!("failed to run unshare: {error}"),
+        (Ok(End::Overdue { processes }), _) => {
+            panic!("{test} had not ended after {LIMIT:?} and was killed\n{processes}its output:\n{output}")
+        }
         // A test that has not begun has another name.
         (ended, _) => panic!("{test} failed in its namespaces ({ended:?}):\n{output}"),
     };
     skip(test, &why);
 }
 
+/// How a test in namespaces ended.
+#[derive(Debug)]
+enum End {
+    Success,
+    Failure,
+    /// It has not ended within [`LIMIT`]. These are its processes then, and what they wait for.
+    Overdue {
+        processes: String,
+    },
+}
+
 /// The process of a test in namespaces. Its own processes and mounts end with it.
 struct NamespacedTest(Child);
 
 impl NamespacedTest {
-    /// Waits for its end, and returns whether it succeeded.
-    fn wait(&mut self) -> bool {
-        let until = Instant::now() + 4 * DEADLINE;
-        while Instant::now() < until {
-            if let Some(status) = self.0.try_wait().expect("it can be waited for") {
-                return status.success();
+    /// Waits for its end, for at most [`LIMIT`].
+    fn wait(&mut self) -> End {
+        match self.exit_status(LIMIT) {
+            Some(status) if status.success() => End::Success,
+            Some(_) => End::Failure,
+            None => End::Overdue { processes: processes_beside(self.0.id()).into_iter().map(describe).collect() },
+        }
+    }
+
+    /// How it exited. None when it has not within this time.
+    fn exit_status(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + limit;
+        loop {
+            let status = self.0.try_wait().expect("it can be waited for");
+            if status.is_some() || Instant::now() >= until {
+                return status;
             }
             thread::sleep(Duration::from_millis(10));
         }
-        false
     }
 }
 
 impl Drop for NamespacedTest {
     fn drop(&mut self) {
         let _ = self.0.kill();
-        let _ = self.0.wait();
+        // A process that hangs in the kernel stays. The failure is reported all the same.
+        let _ = self.exit_status(DEADLINE);
     }
 }
