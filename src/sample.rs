@@ -27,7 +27,7 @@ pub use self::module::{CollectorVersion, Metric, Module};
 pub(crate) use self::recycler::Recycler;
 pub use self::schema::Schema;
 pub(crate) use self::schema::SeriesError;
-pub use self::series::{Column, Series, SeriesAccount, SeriesTable};
+pub use self::series::{Column, Key, Series, SeriesAccount, SeriesTable};
 pub use self::value::Value;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::writer::filled;

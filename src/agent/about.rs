@@ -60,7 +60,7 @@ pub const METRICS: &[NativeMetric] = &[
         "Open file descriptors of the agent's process, at most 10 s old.",
         "/proc/self/fd",
     ),
-    own_gauge("threads", "{thread}", "Threads of the agent's process, at most 10 s old.", "/proc/self/stat"),
+    own_gauge("threads", "{thread}", "Threads of the agent's process, at most 10 s old.", "/proc/self/task"),
     gauge("series", "{series}", "Different series in use, those of samples that wait in a sink included."),
     gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
     gauge("collector_duration_seconds", "s", "How long a native collector took."),

@@ -1,21 +1,24 @@
 //! What the agent itself uses: processor time at each tick; memory, file descriptors and threads every ten seconds, since the
 //! kernel takes longer for them than a tick may cost.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags, fstat, open};
 
 use crate::procfs::KeptFile;
 
 /// The time between two readings of memory, descriptors and threads.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-const DESCRIPTORS: &str = "/proc/self/fd";
-
 /// The agent's own usage.
 #[derive(Debug)]
 pub(super) struct Usage {
     statm: KeptFile,
-    stat: KeptFile,
+    /// The directories with an entry for each thread and descriptor, kept open; none where there are none.
+    tasks: Option<OwnedFd>,
+    descriptors_directory: Option<OwnedFd>,
     read_at: Option<Instant>,
     /// Memory that is in RAM.
     pub(super) resident_bytes: Option<u64>,
@@ -25,10 +28,12 @@ pub(super) struct Usage {
 
 impl Usage {
     pub(super) fn new() -> Self {
-        let own = |path| KeptFile::whole(Path::new("/"), path);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = |path| open(path, flags, Mode::empty()).ok();
         Self {
-            statm: own("/proc/self/statm"),
-            stat: own("/proc/self/stat"),
+            statm: KeptFile::whole(Path::new("/"), "/proc/self/statm"),
+            tasks: directory("/proc/self/task"),
+            descriptors_directory: directory("/proc/self/fd"),
             read_at: None,
             resident_bytes: None,
             descriptors: None,
@@ -44,8 +49,8 @@ impl Usage {
         self.read_at = Some(now);
         let pages = self.statm.read(|text| resident_pages(text).ok_or("no second number")).ok();
         self.resident_bytes = pages.map(|pages| pages * rustix::param::page_size() as u64);
-        self.threads = self.stat.read(|text| thread_count(text).ok_or("no twentieth field")).ok();
-        self.descriptors = descriptor_count();
+        self.threads = self.tasks.as_ref().and_then(thread_count);
+        self.descriptors = self.descriptors_directory.as_ref().and_then(descriptor_count);
     }
 
     /// The processor time of all threads since the start.
@@ -60,35 +65,34 @@ fn resident_pages(statm: &[u8]) -> Option<u64> {
     str::from_utf8(statm).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// The twentieth field of `/proc/self/stat`. The second is a name in brackets, which may contain anything.
-fn thread_count(stat: &[u8]) -> Option<u64> {
-    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    str::from_utf8(&stat[after_name..]).ok()?.split_ascii_whitespace().nth(17)?.parse().ok()
+/// The number of directories in one: each links to it, as do its parent and itself.
+#[allow(clippy::useless_conversion, reason = "machines differ in the type")]
+fn thread_count(directory: &OwnedFd) -> Option<u64> {
+    u64::try_from(fstat(directory).ok()?.st_nlink).ok()?.checked_sub(2)
 }
 
 /// The number of open file descriptors: since Linux 6.2 the size of their directory, otherwise its number of entries.
 #[cfg(target_os = "linux")]
-fn descriptor_count() -> Option<u64> {
+fn descriptor_count(directory: &OwnedFd) -> Option<u64> {
     use std::mem::MaybeUninit;
 
-    use rustix::fs::{Mode, OFlags, RawDir, fstat, open};
+    use rustix::fs::{RawDir, SeekFrom, seek};
 
-    let directory = open(DESCRIPTORS, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let size = fstat(&directory).ok().and_then(|stat| u64::try_from(stat.st_size).ok()).filter(|&size| size > 0);
+    let size = fstat(directory).ok().and_then(|stat| u64::try_from(stat.st_size).ok()).filter(|&size| size > 0);
     let counted = || {
+        seek(directory, SeekFrom::Start(0)).ok()?;
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        let (mut entries, mut count) = (RawDir::new(&directory, &mut buffer), 0);
+        let (mut entries, mut count) = (RawDir::new(directory, &mut buffer), 0);
         while let Some(entry) = entries.next() {
             count += u64::from(entry.ok()?.file_name().to_bytes().first() != Some(&b'.'));
         }
         Some(count)
     };
-    // One of them is the directory itself.
-    size.or_else(counted).map(|count| count.saturating_sub(1))
+    size.or_else(counted)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn descriptor_count() -> Option<u64> {
+fn descriptor_count(_directory: &OwnedFd) -> Option<u64> {
     None
 }
 
@@ -97,11 +101,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernel_texts_are_parsed() {
+    fn second_number_of_statm_is_parsed() {
         assert_eq!(resident_pages(b"1854 733 509 1 0 158 0\n"), Some(733));
-        let stat = b"42 (a) b) R 1 42 42 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 7 0 100 1 1\n";
-        assert_eq!(thread_count(stat), Some(7));
-        assert_eq!((resident_pages(b"1"), thread_count(b"42 (a"), thread_count(b"")), (None, None, None));
+        assert_eq!((resident_pages(b"1"), resident_pages(b"")), (None, None));
     }
 
     #[test]

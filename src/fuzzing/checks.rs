@@ -36,7 +36,7 @@ impl Input<'_> {
 /// Asserts the rules for every module in a sample: valid names, no duplicate key, finite floats.
 pub(crate) fn check_module(module: &Module) {
     assert!(is_name(&module.name), "{:?} is not a name", module.name);
-    let mut keys: Vec<String> = module.metrics().map(|metric| metric.key().to_owned()).collect();
+    let mut keys: Vec<String> = module.metrics().map(|metric| metric.key().to_string()).collect();
     let all = keys.len();
     keys.sort_unstable();
     keys.dedup();

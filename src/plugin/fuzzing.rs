@@ -102,7 +102,7 @@ pub(crate) fn result(bytes: &[u8]) {
     let collected = converter.convert(returned.clone(), &limits, tick, step);
     assert_eq!(converter.convert(returned, &limits, tick, step), collected, "a second result is as the first");
 
-    let kept = collected.len();
+    let kept: u64 = collected.modules.iter().map(|module| module.len() as u64).sum();
     assert!(
         (all..=all + empty).contains(&(kept + collected.dropped)),
         "all are kept or counted, a module without metrics as one"

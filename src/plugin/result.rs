@@ -31,11 +31,6 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// How many metrics of it are usable.
-    pub(super) fn len(&self) -> u64 {
-        self.modules.iter().map(|module| module.len() as u64).sum()
-    }
-
     fn drop_metrics(&mut self, metrics: usize, loss: impl FnOnce() -> String) {
         self.dropped += metrics as u64;
         if self.losses.len() < MAX_REPORTED {
@@ -56,13 +51,12 @@ pub(super) struct Description {
 #[derive(Debug)]
 struct Described {
     module: Box<str>,
-    name: Box<str>,
     descriptor: Arc<Descriptor>,
 }
 
 impl Described {
     fn id(&self) -> (&str, &str) {
-        (&self.module, &self.name)
+        (&self.module, &self.descriptor.name)
     }
 }
 
@@ -76,8 +70,9 @@ impl Description {
     pub(super) fn new(plugin: &Arc<str>, version: Text, metrics: Vec<metrics::Descriptor>) -> Arc<Self> {
         let described = |metric: metrics::Descriptor| {
             let metrics::Descriptor { module, name, kind, unit, description } = metric;
-            let descriptor = Descriptor { kind: kind_of(kind), unit: unit.into(), description: description.into() };
-            Described { module: module.into(), name: name.into(), descriptor: Arc::new(descriptor) }
+            let (name, kind) = (name.into(), kind_of(kind));
+            let descriptor = Descriptor { name, kind, unit: unit.into(), description: description.into() };
+            Described { module: module.into(), descriptor: Arc::new(descriptor) }
         };
         let mut metrics: Box<[Described]> = metrics.into_iter().map(described).collect();
         metrics.sort_unstable_by(|one, other| one.id().cmp(&other.id()));
@@ -449,7 +444,7 @@ mod tests {
             let mut kept = 0;
             for module in &collected.modules {
                 prop_assert!(is_name(&module.name));
-                let keys: HashSet<_> = module.metrics().map(|metric| metric.key().to_owned()).collect();
+                let keys: HashSet<_> = module.metrics().map(|metric| metric.key().to_string()).collect();
                 prop_assert_eq!(keys.len(), module.len());
                 for metric in module.metrics() {
                     prop_assert!(is_name(metric.name()));

@@ -373,7 +373,7 @@ impl Supervisor {
     fn store_result(&mut self, collected: Collected, generation: u64, is_late: bool) {
         self.statistics.late += u64::from(is_late);
         self.statistics.dropped += collected.dropped;
-        self.statistics.dropped += self.results.store(collected, generation);
+        self.statistics.dropped += self.results.store(collected.modules, generation);
     }
 
     fn keep_instance(&mut self, instance: Option<Box<Instance>>) {

@@ -33,6 +33,8 @@ impl MetricKind {
 /// The description of a metric.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Descriptor {
+    /// The metric's name, without a column's suffix.
+    pub name: Text,
     /// The metric's kind.
     pub kind: MetricKind,
     /// The unit in UCUM: `By`, `s`, `%`, `1`. Empty when unknown.
@@ -41,9 +43,13 @@ pub struct Descriptor {
     pub description: Text,
 }
 
-/// The descriptor of a metric without one.
-pub(super) static UNDESCRIBED: Descriptor =
-    Descriptor { kind: MetricKind::Gauge, unit: Text::Static(""), description: Text::Static("") };
+/// The descriptor of a metric without one. Its name is not the metric's.
+pub(super) static UNDESCRIBED: Descriptor = Descriptor {
+    name: Text::Static(""),
+    kind: MetricKind::Gauge,
+    unit: Text::Static(""),
+    description: Text::Static(""),
+};
 
 /// A metric that the agent measures itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +96,7 @@ impl NativeMetric {
     /// Its descriptor.
     #[must_use]
     pub fn descriptor(&self) -> Descriptor {
-        Descriptor { kind: self.kind, unit: self.unit.into(), description: self.description.into() }
+        let Self { name, kind, unit, description, .. } = *self;
+        Descriptor { name: name.into(), kind, unit: unit.into(), description: description.into() }
     }
 }

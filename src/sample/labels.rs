@@ -1,6 +1,7 @@
 //! Labels, and the texts that series are made of. The labels of a series are a set: `{a,b}` and `{b,a}` are one. They are
 //! displayed in the order in which the collector has them.
 
+use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
@@ -40,6 +41,18 @@ impl PartialEq for Text {
 
 impl Eq for Text {}
 
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
 impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (**self).hash(state);
@@ -60,7 +73,14 @@ impl From<String> for Text {
 
 /// The labels of a series; most have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Labels(Option<Arc<[Label]>>);
+pub struct Labels(Option<Arc<LabelList>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct LabelList {
+    labels: Box<[Label]>,
+    /// The text of all labels, which the series that have them share.
+    text: Box<str>,
+}
 
 /// A label: it distinguishes series with the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -79,8 +99,11 @@ impl<const N: usize> From<[(&'static str, &str); N]> for Labels {
 
 impl FromIterator<Label> for Labels {
     fn from_iter<T: IntoIterator<Item = Label>>(labels: T) -> Self {
-        let labels: Arc<[Label]> = labels.into_iter().collect();
-        Self(Some(labels).filter(|labels| !labels.is_empty()))
+        let labels: Box<[Label]> = labels.into_iter().collect();
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = write_labels(&mut text, &labels);
+        Self((!labels.is_empty()).then(|| Arc::new(LabelList { labels, text: text.into() })))
     }
 }
 
@@ -88,7 +111,15 @@ impl Deref for Labels {
     type Target = [Label];
 
     fn deref(&self) -> &[Label] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_ref().map_or(&[], |list| &list.labels)
+    }
+}
+
+impl Labels {
+    /// `{label="value",…}` with the values escaped as in the Prometheus text format; empty without labels.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.0.as_ref().map_or("", |list| &list.text)
     }
 }
 
@@ -146,8 +177,7 @@ pub(super) fn identity(hashing: &impl BuildHasher, name: &str, labels: &impl Lab
     labels.pairs().map(|pair| hashing.hash_one(pair)).fold(hashing.hash_one(name), u64::wrapping_add)
 }
 
-/// Writes `{label="value",…}` with the values escaped as in the Prometheus text format; nothing without labels.
-pub(super) fn write_labels(to: &mut String, labels: &[Label]) -> fmt::Result {
+fn write_labels(to: &mut String, labels: &[Label]) -> fmt::Result {
     if labels.is_empty() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::labels::{Labels, Text};
 use super::schema::Schema;
-use super::series::Series;
+use super::series::{Key, Series};
 use super::value::Value;
 
 /// A named group of metrics from one collector, as of one tick. Ticks share the schema; each has its own values.
@@ -65,7 +65,7 @@ impl<'a> Metric<'a> {
 
     /// The name with the labels; see [`Series::key`].
     #[must_use]
-    pub fn key(&self) -> &'a str {
+    pub fn key(&self) -> Key<'a> {
         self.series.key()
     }
 }

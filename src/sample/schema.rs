@@ -257,8 +257,8 @@ mod tests {
         (builder.finish(), refused)
     }
 
-    fn keys(schema: &Schema) -> Vec<&str> {
-        schema.series().iter().map(|series| series.key()).collect()
+    fn keys(schema: &Schema) -> Vec<String> {
+        schema.series().iter().map(|series| series.key().to_string()).collect()
     }
 
     fn numbered(numbers: impl IntoIterator<Item = u32>) -> Vec<(String, Labels)> {
@@ -316,7 +316,7 @@ mod tests {
             ("level".to_owned(), [("b", "2"), ("a", "1")].into()),
         ];
         let (schema, refused) = built(&account, &Arc::default(), &wanted);
-        assert_eq!((keys(&schema), refused), (vec!["level{a=\"1\",b=\"2\"}"], vec![1]));
+        assert_eq!((keys(&schema), refused), (vec!["level{a=\"1\",b=\"2\"}".to_owned()], vec![1]));
         // Each order alone is displayed as it is.
         let (schema, _) = built(&account, &schema, &wanted[1..]);
         assert_eq!(keys(&schema), ["level{b=\"2\",a=\"1\"}"]);

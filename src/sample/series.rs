@@ -8,23 +8,39 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::descriptor::{Descriptor, UNDESCRIBED};
-use super::labels::{LabelSet, Labels, identity, write_labels};
+use super::labels::{LabelSet, Labels, Text, identity};
 
 /// How many series the agent keeps at a time: 200 to 300 MB of them. A large host with all plugins has ten thousand.
 const MAX_SERIES: usize = 1_000_000;
 
+/// Spreads the bits of an address.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// A series: the name, labels and descriptor of a metric, or of one column of a histogram or summary.
 pub struct Series {
-    /// Begins with the name.
-    key: Box<str>,
-    /// The length of the name in `key`.
-    name_length: usize,
-    column: Column,
+    name: Text,
     labels: Labels,
     /// None for a metric without one.
     descriptor: Option<Arc<Descriptor>>,
-    identity: u64,
     account: Arc<SeriesAccount>,
+    column: Column,
+}
+
+/// The text that stands for a series in its module: `name`, or `name{label="value",…}` with the values escaped as in the
+/// Prometheus text format. No other series of the module has the same key. Both parts are shared with other series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// The labels' text; empty without labels.
+    pub labels: &'a str,
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        f.write_str(self.labels)
+    }
 }
 
 /// The part of a metric that a series holds.
@@ -59,13 +75,13 @@ impl Series {
     /// The name: the metric's, with a column's suffix.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.key[..self.name_length]
+        &self.name
     }
 
     /// The metric's name, without a column's suffix.
     #[must_use]
     pub fn metric_name(&self) -> &str {
-        &self.key[..self.name_length - self.column.suffix().len()]
+        &self.name[..self.name.len() - self.column.suffix().len()]
     }
 
     /// The part of the metric that the series holds.
@@ -80,11 +96,10 @@ impl Series {
         &self.labels
     }
 
-    /// The series in its module: `name`, or `name{label="value",…}` with the values escaped as in the Prometheus text format.
-    /// No other series of the module has the same key.
+    /// The text that stands for it in its module.
     #[must_use]
-    pub fn key(&self) -> &str {
-        &self.key
+    pub fn key(&self) -> Key<'_> {
+        Key { name: &self.name, labels: self.labels.text() }
     }
 
     /// The metric's descriptor: a gauge without unit where it has none.
@@ -93,9 +108,13 @@ impl Series {
         self.descriptor.as_deref().unwrap_or(&UNDESCRIBED)
     }
 
-    /// A hash of the name and the set of labels, with random keys: two series of a module never have the same.
+    /// A hash with random keys of the name and the set of labels: no two series of a module have the same.
     pub(super) fn identity(&self) -> u64 {
-        self.identity
+        match self.labels.len() {
+            // There is no other order of the labels, and equal series are one in memory.
+            0 | 1 => (std::ptr::from_ref(self).addr() as u64).wrapping_mul(GOLDEN_RATIO).rotate_left(32),
+            _ => identity(&self.account.table.hashing, &self.name, &self.labels),
+        }
     }
 
     pub(super) fn is(&self, name: &str, labels: &impl LabelSet, column: Column) -> bool {
@@ -105,7 +124,7 @@ impl Series {
 
 impl fmt::Debug for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.key)
+        self.key().fmt(f)
     }
 }
 
@@ -247,28 +266,23 @@ impl SeriesAccount {
         if count >= self.table.limit || self.live.load(Ordering::Relaxed) >= self.limit {
             return None;
         }
-        let labels = labels.to_labels();
-        let mut key = String::with_capacity(name.len() + column.suffix().len());
-        key.push_str(name);
-        key.push_str(column.suffix());
-        let name_length = key.len();
-        // Writing to a string does not fail.
-        let _ = write_labels(&mut key, &labels);
-        let identity = identity(&self.table.hashing, &key[..name_length], &labels);
-        let (key, descriptor, account) = (key.into(), descriptor.cloned(), Arc::clone(self));
-        let series = Arc::new(Series { key, name_length, column, labels, descriptor, identity, account });
+        let name = match (column.suffix(), descriptor) {
+            ("", Some(descriptor)) => descriptor.name.clone(),
+            (suffix, _) => format!("{name}{suffix}").into(),
+        };
+        let (labels, descriptor, account) = (labels.to_labels(), descriptor.cloned(), Arc::clone(self));
         self.live.fetch_add(1, Ordering::Relaxed);
-        // Where another thread has made an equal one meanwhile, or another series has the same hash, this one is not shared.
-        self.table
-            .lock()
-            .entry(hash)
-            .and_modify(|weak| {
-                if weak.strong_count() == 0 {
-                    *weak = Arc::downgrade(&series);
-                }
-            })
-            .or_insert_with(|| Arc::downgrade(&series));
-        Some(series)
+        let series = Arc::new(Series { name, labels, descriptor, account, column });
+        let other = {
+            let mut all = self.table.lock();
+            let other = all.get(&hash).and_then(Weak::upgrade);
+            if other.is_none() {
+                all.insert(hash, Arc::downgrade(&series));
+            }
+            other
+        };
+        // Another thread may have made an equal one meanwhile. One that only has the same hash stays, and this one is not shared.
+        Some(other.filter(is_equal).unwrap_or(series))
     }
 }
 
@@ -299,7 +313,11 @@ mod tests {
             account.series(
                 "free_bytes",
                 &labels,
-                Some(&Arc::new(Descriptor { kind: MetricKind::Counter, ..UNDESCRIBED.clone() })),
+                Some(&Arc::new(Descriptor {
+                    name: "free_bytes".into(),
+                    kind: MetricKind::Counter,
+                    ..UNDESCRIBED.clone()
+                })),
                 Column::Value,
             ),
         ];
@@ -332,14 +350,14 @@ mod tests {
         let labels: Labels = [("le", "0.5")].into();
         let bucket = account.series("wait_seconds", &labels, None, Column::Bucket).expect("a series");
         assert_eq!((bucket.name(), bucket.metric_name()), ("wait_seconds_bucket", "wait_seconds"));
-        assert_eq!(bucket.key(), r#"wait_seconds_bucket{le="0.5"}"#);
+        assert_eq!(bucket.key().to_string(), r#"wait_seconds_bucket{le="0.5"}"#);
         assert_eq!((bucket.column(), bucket.descriptor().kind), (Column::Bucket, MetricKind::Gauge));
     }
 
     #[test]
     fn keys_are_escaped_as_in_prometheus() {
         let account = SeriesAccount::standalone();
-        let key = |labels: &Labels| series(&account, "free_bytes", labels).expect("a series").key().to_owned();
+        let key = |labels: &Labels| series(&account, "free_bytes", labels).expect("a series").key().to_string();
         assert_eq!(key(&Labels::default()), "free_bytes");
         let labels = [("mount", "/a \"b\"\\\n"), ("type", "")];
         assert_eq!(key(&labels.into()), r#"free_bytes{mount="/a \"b\"\\\n",type=""}"#);
@@ -354,8 +372,9 @@ mod tests {
             let label = |(name, value): &(String, String)| Label { name: name.clone().into(), value: (**value).into() };
             let series = series(&SeriesAccount::standalone(), &name, &labels.iter().map(label).collect());
             let series = series.expect("a series");
-            prop_assert_eq!(read_key(series.key()), Some((name, labels)));
-            prop_assert!(!series.key().contains('\n'));
+            let key = series.key().to_string();
+            prop_assert_eq!(read_key(&key), Some((name, labels)));
+            prop_assert!(!key.contains('\n'));
         }
     }
 }

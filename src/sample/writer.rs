@@ -20,7 +20,7 @@ pub struct ModuleWriter {
     collector: Arc<CollectorVersion>,
     account: Arc<SeriesAccount>,
     /// The descriptors of its metrics, sorted by name.
-    descriptors: Vec<(&'static str, Arc<Descriptor>)>,
+    descriptors: Vec<Arc<Descriptor>>,
     schema: Arc<Schema>,
     modules: Recycler<Module>,
 }
@@ -36,8 +36,8 @@ impl ModuleWriter {
     ) -> Self {
         let name = name.into();
         let own = metrics.into_iter().filter(|metric| *metric.module == *name);
-        let mut descriptors: Vec<_> = own.map(|metric| (metric.name, Arc::new(metric.descriptor()))).collect();
-        descriptors.sort_unstable_by_key(|&(name, _)| name);
+        let mut descriptors: Vec<_> = own.map(|metric| Arc::new(metric.descriptor())).collect();
+        descriptors.sort_unstable_by_key(|descriptor: &Arc<Descriptor>| descriptor.name.clone());
         Self {
             name,
             collector,
@@ -97,7 +97,7 @@ pub(crate) fn filled(name: impl Into<Text>, fill: impl FnOnce(&mut Values<'_>)) 
 #[derive(Debug)]
 pub struct Values<'a> {
     builder: ModuleBuilder<'a>,
-    descriptors: &'a [(&'static str, Arc<Descriptor>)],
+    descriptors: &'a [Arc<Descriptor>],
 }
 
 impl<'a> Values<'a> {
@@ -182,8 +182,8 @@ impl<'a> Values<'a> {
     }
 
     fn descriptor(&self, name: &str) -> Option<&'a Arc<Descriptor>> {
-        let at = self.descriptors.binary_search_by_key(&name, |&(name, _)| name).ok()?;
-        Some(&self.descriptors[at].1)
+        let at = self.descriptors.binary_search_by(|descriptor| (*descriptor.name).cmp(name)).ok()?;
+        Some(&self.descriptors[at])
     }
 }
 
@@ -217,8 +217,8 @@ mod tests {
         serde_json::from_slice(&bytes).expect("JSON")
     }
 
-    fn keys(module: &Module) -> Vec<&str> {
-        module.metrics().map(|metric| metric.key()).collect()
+    fn keys(module: &Module) -> Vec<String> {
+        module.metrics().map(|metric| metric.key().to_string()).collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::sample::{Module, Sample, Value};
+use crate::sample::{Key, Module, Sample, Value};
 
 /// The layout of the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +41,20 @@ impl Serialize for Metrics<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for metric in self.0.metrics() {
-            map.serialize_entry(metric.key(), &Number(metric.value))?;
+            map.serialize_entry(&KeyText(metric.key()), &Number(metric.value))?;
         }
         map.end()
+    }
+}
+
+struct KeyText<'a>(Key<'a>);
+
+impl Serialize for KeyText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Key { name, labels: "" } => serializer.serialize_str(name),
+            key => serializer.collect_str(&key),
+        }
     }
 }
 
@@ -126,7 +137,7 @@ mod tests {
             let parsed = parsed["m"].as_object().expect("a module");
             prop_assert_eq!(parsed.len(), metrics.len());
             for metric in sample.modules[0].metrics() {
-                let value = &parsed[metric.key()];
+                let value = &parsed[&metric.key().to_string()];
                 match metric.value {
                     Value::Float(float) => prop_assert_eq!(value.as_f64(), Some(*float)),
                     Value::Text(text) => prop_assert_eq!(value.as_str(), Some(&**text)),

@@ -51,7 +51,8 @@ impl OffloadTarget {
 #[derive(Default)]
 pub(in super::super) struct Permits {
     /// Behind a lock because an operation returns its permit on its own thread.
-    operations: Mutex<[Option<OffloadOperation>; PERMITS]>,
+    /// An entry for each permit; empty before the first operation.
+    operations: Mutex<Vec<Option<OffloadOperation>>>,
 }
 
 struct OffloadOperation {
@@ -76,6 +77,7 @@ impl Permits {
     /// Takes a permit for an operation. None when there is none, or when an operation on the same target is stuck.
     fn take(self: &Arc<Self>, target: OffloadTarget, waiter: &Arc<()>) -> Option<Permit> {
         let mut operations = self.lock();
+        operations.resize_with(PERMITS, || None);
         if operations.iter().flatten().any(|other| other.is_stuck() && other.target == target) {
             return None;
         }
@@ -86,7 +88,7 @@ impl Permits {
         Some(Permit { permits: Arc::clone(self), index, _total: total })
     }
 
-    fn lock(&self) -> MutexGuard<'_, [Option<OffloadOperation>; PERMITS]> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<OffloadOperation>>> {
         self.operations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,8 +13,8 @@ use super::super::sealed::Hash;
 /// The problems of a plugin's file.
 #[derive(Debug, Default)]
 pub(in super::super) struct FileStatus {
-    /// The content that was rejected last.
-    rejected: Option<Rejected>,
+    /// The content that was rejected last. Boxed, since most plugins have none.
+    rejected: Option<Box<Rejected>>,
     /// The error of the last attempt to read the file.
     read_error: Option<String>,
     /// When to load the rejected content again, if the cause may pass.
@@ -35,7 +35,7 @@ pub(super) struct Rejected {
 impl FileStatus {
     /// The content that was rejected last.
     pub(super) fn rejected(&self) -> Option<&Rejected> {
-        self.rejected.as_ref()
+        self.rejected.as_deref()
     }
 
     /// The content that was rejected for good.
@@ -106,7 +106,7 @@ impl FileStatus {
         if is_retried {
             self.reload.record_failure(now);
         }
-        let rejected = Some(Rejected { hash, version, reason, remedy, disabled, retry });
+        let rejected = Some(Box::new(Rejected { hash, version, reason, remedy, disabled, retry }));
         let is_known = is_retried && self.rejected == rejected;
         self.rejected = rejected;
         !is_known

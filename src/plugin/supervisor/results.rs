@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::result::Collected;
 use crate::sample::{Module, Sample, Text};
 
 /// How many of a plugin's steps without a result remove its latest one.
@@ -14,9 +13,9 @@ const KEPT_STEPS: u32 = 2;
 #[derive(Debug, Default)]
 pub(in super::super) struct Results {
     /// The newest result that no sample has yet.
-    newest: Option<Collected>,
+    newest: Option<Vec<Arc<Module>>>,
     /// The one before, which arrived late. It goes with the same sample.
-    superseded: Option<Collected>,
+    superseded: Option<Vec<Arc<Module>>>,
     /// The version that measured the newest result of all.
     generation: u64,
     /// Whether that result is the outcome of the last call: no failure came after it.
@@ -30,23 +29,23 @@ pub(in super::super) struct Results {
 
 impl Results {
     /// Stores a result of a version. Returns how many metrics of an older one are dropped for it.
-    pub(super) fn store(&mut self, collected: Collected, generation: u64) -> u64 {
+    pub(super) fn store(&mut self, modules: Vec<Arc<Module>>, generation: u64) -> u64 {
         let dropped = if generation < self.generation {
-            self.superseded.replace(collected)
+            self.superseded.replace(modules)
         } else {
             self.generation = generation;
             self.is_current = true;
-            let names = || collected.modules.iter().map(|module| &module.name);
+            let names = || modules.iter().map(|module| &module.name);
             if !self.reserved.iter().eq(names()) {
                 self.reserved = names().cloned().collect();
                 self.has_reserved_changed = true;
             }
-            match self.newest.replace(collected) {
+            match self.newest.replace(modules) {
                 Some(older) => self.superseded.replace(older),
                 None => None,
             }
         };
-        dropped.map_or(0, |dropped| dropped.len())
+        dropped.iter().flatten().map(|module| module.len() as u64).sum()
     }
 
     /// Records that the last call of a version failed: what was measured before goes with the next sample, and is no longer
@@ -78,12 +77,12 @@ impl Results {
     /// the number of metrics that are lost otherwise.
     pub(super) fn deliver(&mut self, sample: &mut Sample, step: Duration, mut is_own: impl FnMut(&Module) -> bool) {
         if let Some(superseded) = self.superseded.take() {
-            sample.superseded.extend(superseded.modules.into_iter().filter(|module| is_own(module)));
+            sample.superseded.extend(superseded.into_iter().filter(|module| is_own(module)));
         }
         if let Some(newest) = self.newest.take() {
             self.latest.clear();
             let begin = sample.modules.len();
-            sample.modules.extend(newest.modules.into_iter().filter(|module| is_own(module)));
+            sample.modules.extend(newest.into_iter().filter(|module| is_own(module)));
             if self.is_current {
                 self.latest.extend_from_slice(&sample.modules[begin..]);
             }
@@ -107,13 +106,13 @@ mod tests {
     const STEP: Duration = Duration::from_secs(10);
 
     /// A result with these modules, of a tick.
-    fn result(tick: u64, modules: &[&'static str]) -> Collected {
+    fn result(tick: u64, modules: &[&'static str]) -> Vec<Arc<Module>> {
         let module = |&name: &&'static str| {
             let collector = CollectorVersion::native("test");
             let mut writer = ModuleWriter::new(name, [], collector, &SeriesAccount::standalone());
             writer.write(Duration::from_secs(tick), STEP, |values| values.push("value", tick)).0
         };
-        Collected { modules: modules.iter().map(module).collect(), ..Collected::default() }
+        modules.iter().map(module).collect()
     }
 
     fn sample(tick: u64, results: &mut Results) -> Sample {
