@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use gauged::collector::native::Natives;
 use gauged::config::{Config, Overrides};
 use gauged::sample::{Sample, SeriesAccount};
-use gauged::sink::{Style, encode};
+use gauged::sink::{Encoder, Style};
 
 /// The files that are read at every tick. `/proc/vmstat` is only read on a host with swap.
 const FILES: [&str; 3] = ["/proc/stat", "/proc/loadavg", "/proc/meminfo"];
@@ -45,11 +45,11 @@ fn native(criterion: &mut Criterion) {
         });
     });
 
-    let mut line = Vec::new();
+    let (encoder, mut line) = (Encoder::default(), Vec::new());
     group.bench_function("encode", |bencher| {
         bencher.iter(|| {
             line.clear();
-            encode(&sample, Style::Line, &mut line);
+            encoder.encode(&sample, Style::Line, &mut line);
         });
     });
     group.finish();

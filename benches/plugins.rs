@@ -14,7 +14,7 @@ use gauged::config::{Config, Overrides, PluginConfig};
 use gauged::plugin::Plugins;
 use gauged::plugin::harness::PluginHarness;
 use gauged::sample::{CollectorVersion, ModuleWriter, Sample, SeriesAccount};
-use gauged::sink::{Style, encode};
+use gauged::sink::{Encoder, Style};
 use tokio::runtime::{Builder, Runtime};
 
 #[allow(
@@ -54,10 +54,6 @@ fn configure(directory: &Path, count: usize) -> Config {
     Config::load(&Overrides { file: Some(file), ..Overrides::default() }).expect("right")
 }
 
-fn agent() -> ModuleWriter {
-    ModuleWriter::new("agent", gauged::agent::METRICS, CollectorVersion::native("agent"), &SeriesAccount::standalone())
-}
-
 async fn load(config: &Config) -> Plugins {
     let mut plugins = Plugins::new(config, Arc::default()).expect("this machine runs guests");
     while !plugins.is_settled() {
@@ -66,10 +62,26 @@ async fn load(config: &Config) -> Plugins {
     plugins
 }
 
+/// What ticks write to.
+struct Output {
+    agent: ModuleWriter,
+    sample: Sample,
+    encoder: Encoder,
+    line: Vec<u8>,
+}
+
+impl Output {
+    fn new() -> Self {
+        let collector = CollectorVersion::native("agent");
+        let agent = ModuleWriter::new("agent", gauged::agent::METRICS, collector, &SeriesAccount::standalone());
+        Self { agent, sample: Sample::default(), encoder: Encoder::default(), line: Vec::new() }
+    }
+}
+
 /// Makes a sample of the plugins' modules and the agent's metrics about them.
-async fn tick(plugins: &mut Plugins, agent: &mut ModuleWriter, sample: &mut Sample, line: &mut Vec<u8>) {
+async fn tick(plugins: &mut Plugins, Output { agent, sample, encoder, line }: &mut Output) {
     sample.modules.clear();
-    sample.latest.clear();
+    sample.retained.clear();
     sample.tick = wall_clock();
     plugins.call(Tick { index: 0, previous: None, since_epoch: sample.tick });
     plugins.catch_up(Instant::now() + Duration::from_secs(60)).await;
@@ -80,7 +92,7 @@ async fn tick(plugins: &mut Plugins, agent: &mut ModuleWriter, sample: &mut Samp
     let (module, ()) = agent.write(sample.tick, sample.interval, |values| plugins.append_metrics(values));
     sample.modules.push(module);
     line.clear();
-    encode(sample, Style::Line, line);
+    encoder.encode(sample, Style::Line, line);
 }
 
 /// One plugin: loaded from its artifact and described, instantiated and configured, called.
@@ -111,14 +123,14 @@ fn benches(criterion: &mut Criterion) {
     for count in [0, 1, 10, 100, 1000] {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut plugins = runtime.block_on(load(&configure(directory.path(), count)));
-        let (mut agent, mut sample, mut line) = (agent(), Sample::default(), Vec::new());
-        runtime.block_on(tick(&mut plugins, &mut agent, &mut sample, &mut line));
-        assert_eq!(sample.modules.len(), count + 1, "all of them measured");
+        let mut output = Output::new();
+        runtime.block_on(tick(&mut plugins, &mut output));
+        assert_eq!(output.sample.modules.len(), count + 1, "all of them measured");
         group.throughput(Throughput::Elements(count.max(1) as u64));
         group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-            bencher.iter(|| runtime.block_on(tick(&mut plugins, &mut agent, &mut sample, &mut line)));
+            bencher.iter(|| runtime.block_on(tick(&mut plugins, &mut output)));
         });
-        black_box(&line);
+        black_box(&output.line);
     }
     group.finish();
 

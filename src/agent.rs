@@ -247,7 +247,6 @@ impl Parts {
     /// Completes the sample of a tick.
     fn finish(&mut self, round: OpenRound, missed: u64, dropped: u64) -> Arc<Sample> {
         let OpenRound { mut sample, shared, began, delay, .. } = round;
-        sample.latest.extend_from_slice(&sample.modules);
         self.plugins.deliver(&mut sample);
         let facts = TickFacts { began, delay, missed, dropped };
         self.about.complete(&mut sample, &facts, &self.natives, &mut self.plugins);

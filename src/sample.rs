@@ -52,9 +52,10 @@ pub struct Sample {
     /// Late results whose collector has a newer one in this sample, oldest first. Sinks that send a time with each value send
     /// them; the JSON line, which has one time, does not have them.
     pub superseded: Vec<Arc<Module>>,
-    /// The latest result of each collector, unless it is two steps old, its collector is gone, or its last call failed. A
-    /// scrape is served from this, so that collectors with a longer interval are in each.
-    pub latest: Vec<Arc<Module>>,
+    /// The latest results of collectors that have none in this sample.
+    pub retained: Vec<Arc<Module>>,
+    /// The modules of this sample that are not the latest results: two steps old, or followed by a failure.
+    pub stale: Vec<Text>,
 }
 
 impl Sample {
@@ -68,7 +69,14 @@ impl Sample {
     pub(crate) fn clear(&mut self) {
         self.modules.clear();
         self.superseded.clear();
-        self.latest.clear();
+        self.retained.clear();
+        self.stale.clear();
+    }
+
+    /// The latest result of each collector, unless it is two steps old, its collector is gone, or its last call failed. A
+    /// scrape is served from this, so that collectors with a longer interval are in each.
+    pub fn latest(&self) -> impl Iterator<Item = &Arc<Module>> {
+        self.modules.iter().filter(|module| !self.stale.contains(&module.name)).chain(&self.retained)
     }
 
     /// All results, each with its own time, for sinks that send one with each value.

@@ -6,7 +6,7 @@ pub(crate) mod stdout;
 
 use std::sync::Arc;
 
-pub use self::json::{Style, encode};
+pub use self::json::{Encoder, Style, encode};
 use crate::queue::Queue;
 use crate::sample::Sample;
 

@@ -172,7 +172,6 @@ impl About {
             }
             plugins.append_metrics(agent);
         });
-        sample.latest.push(Arc::clone(&module));
         sample.modules.insert(0, module);
     }
 }

@@ -137,30 +137,40 @@ impl fmt::Display for Failure {
 
 /// The number of faults of each kind.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts([u64; FaultKind::ALL.len()]);
+pub(super) struct Counts {
+    /// The sum. Most plugins have none, and nothing else of their counts is read.
+    total: u64,
+    kinds: [u64; FaultKind::ALL.len()],
+}
 
 impl Counts {
     pub(super) fn add(&mut self, kind: FaultKind) {
-        self.0[kind as usize] += 1;
+        self.total += 1;
+        self.kinds[kind as usize] += 1;
     }
 
     pub(super) fn add_all(&mut self, others: &Self) {
-        for (count, other) in self.0.iter_mut().zip(others.0) {
+        if others.total == 0 {
+            return;
+        }
+        self.total += others.total;
+        for (count, other) in self.kinds.iter_mut().zip(others.kinds) {
             *count += other;
         }
     }
 
     pub(super) fn get(&self, kind: FaultKind) -> u64 {
-        self.0[kind as usize]
+        self.kinds[kind as usize]
     }
 
     pub(super) fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.total
     }
 
     /// The kinds that have occurred, with their numbers.
     pub(super) fn nonzero(&self) -> impl Iterator<Item = (FaultKind, u64)> {
-        FaultKind::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
+        let kinds = if self.total == 0 { &[][..] } else { &FaultKind::ALL };
+        kinds.iter().copied().zip(self.kinds).filter(|&(_, count)| count > 0)
     }
 }
 

@@ -160,6 +160,10 @@ impl SchemaBuilder {
     /// Appends a series that the previous schema has at the expected place, or soon after it. Returns false without it.
     pub(super) fn advance(&mut self, name: &str, labels: &impl LabelSet, column: Column) -> Result<bool, SeriesError> {
         let expected = self.previous.series.get(self.next..).unwrap_or_default();
+        if self.changed.is_none() && expected.first().is_some_and(|series| series.is(name, labels, column)) {
+            self.next += 1;
+            return Ok(true);
+        }
         let found = expected.iter().take(1 + SEARCHED).position(|series| series.is(name, labels, column));
         let Some(skipped) = found else { return Ok(false) };
         let series = &expected[skipped];

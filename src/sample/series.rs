@@ -118,7 +118,8 @@ impl Series {
     }
 
     pub(super) fn is(&self, name: &str, labels: &impl LabelSet, column: Column) -> bool {
-        self.metric_name() == name && self.column == column && labels.is_same(&self.labels)
+        let own_name = if self.column == Column::Value { &self.name } else { self.metric_name() };
+        self.column == column && own_name == name && labels.is_same(&self.labels)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A sample as one JSON object: module → key → value.
 
+use std::cell::RefCell;
+
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::sample::{Key, Module, Sample, Value};
@@ -13,48 +15,62 @@ pub enum Style {
     Pretty,
 }
 
-/// Appends the object and a line break to a buffer.
-pub fn encode(sample: &Sample, style: Style, to: &mut Vec<u8>) {
-    let written = match style {
-        Style::Line => serde_json::to_writer(&mut *to, &Object(sample)),
-        Style::Pretty => serde_json::to_writer_pretty(&mut *to, &Object(sample)),
-    };
-    debug_assert!(written.is_ok(), "keys are texts, and writing to memory does not fail");
-    to.push(b'\n');
+/// Encodes samples. It allocates nothing for a sample that is like the one before.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    /// Memory for the key of a metric with labels.
+    key: RefCell<String>,
 }
 
-struct Object<'a>(&'a Sample);
+impl Encoder {
+    /// Appends the object and a line break to a buffer.
+    pub fn encode(&self, sample: &Sample, style: Style, to: &mut Vec<u8>) {
+        let object = Object(sample, &self.key);
+        let written = match style {
+            Style::Line => serde_json::to_writer(&mut *to, &object),
+            Style::Pretty => serde_json::to_writer_pretty(&mut *to, &object),
+        };
+        debug_assert!(written.is_ok(), "keys are texts, and writing to memory does not fail");
+        to.push(b'\n');
+    }
+}
+
+/// Appends a sample and a line break to a buffer, for a single sample.
+pub fn encode(sample: &Sample, style: Style, to: &mut Vec<u8>) {
+    Encoder::default().encode(sample, style, to);
+}
+
+struct Object<'a>(&'a Sample, &'a RefCell<String>);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.modules.len()))?;
         for module in &self.0.modules {
-            map.serialize_entry(&*module.name, &Metrics(module))?;
+            map.serialize_entry(&*module.name, &Metrics(module, self.1))?;
         }
         map.end()
     }
 }
 
-struct Metrics<'a>(&'a Module);
+struct Metrics<'a>(&'a Module, &'a RefCell<String>);
 
 impl Serialize for Metrics<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        let mut joined = self.1.borrow_mut();
         for metric in self.0.metrics() {
-            map.serialize_entry(&KeyText(metric.key()), &Number(metric.value))?;
+            let Key { name, labels } = metric.key();
+            let key = if labels.is_empty() {
+                name
+            } else {
+                joined.clear();
+                joined.push_str(name);
+                joined.push_str(labels);
+                &joined
+            };
+            map.serialize_entry(key, &Number(metric.value))?;
         }
         map.end()
-    }
-}
-
-struct KeyText<'a>(Key<'a>);
-
-impl Serialize for KeyText<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Key { name, labels: "" } => serializer.serialize_str(name),
-            key => serializer.collect_str(&key),
-        }
     }
 }
 

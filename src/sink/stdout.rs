@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{QUEUE_SAMPLES, SampleQueue, Style, encode};
+use super::{Encoder, QUEUE_SAMPLES, SampleQueue, Style, encode};
 use crate::sample::Sample;
 use crate::write::write_whole;
 
@@ -26,6 +26,7 @@ pub(crate) struct Stdout {
     queue: Arc<SampleQueue>,
     /// The pipe for immediate writes; none if the output is not a pipe, or an immediate write failed.
     at_once: Option<File>,
+    encoder: Encoder,
     line: Vec<u8>,
 }
 
@@ -35,7 +36,7 @@ impl Stdout {
         let queue = Arc::new(SampleQueue::new(QUEUE_SAMPLES));
         let (closed, on_closed) = oneshot::channel();
         let at_once = if output.metadata()?.file_type().is_fifo() { Some(output.try_clone()?) } else { None };
-        let stdout = Self { queue: Arc::clone(&queue), at_once, line: Vec::new() };
+        let stdout = Self { queue: Arc::clone(&queue), at_once, encoder: Encoder::default(), line: Vec::new() };
         thread::Builder::new().name("stdout".to_owned()).spawn(move || {
             if run(&queue, output) {
                 // The agent may have ended already.
@@ -68,7 +69,7 @@ impl Stdout {
         let metrics: usize = sample.modules.iter().map(|module| module.len()).sum();
         let Some(output) = self.at_once.as_ref().filter(|_| metrics <= AT_ONCE_METRICS) else { return false };
         self.line.clear();
-        encode(sample, Style::Line, &mut self.line);
+        self.encoder.encode(sample, Style::Line, &mut self.line);
         if self.line.len() > AT_ONCE_BYTES {
             return false;
         }
@@ -102,7 +103,7 @@ fn write_at_once(_pipe: &File, _bytes: &[u8]) -> io::Result<usize> {
 
 /// Writes samples until the queue ends. Returns whether it ended because the reader closed the pipe.
 fn run(samples: &SampleQueue, mut output: File) -> bool {
-    let mut line = Vec::new();
+    let (encoder, mut line) = (Encoder::default(), Vec::new());
     let mut is_failing = false;
     // The last line was cut off: the next one begins with a line break.
     let mut is_torn = false;
@@ -111,7 +112,7 @@ fn run(samples: &SampleQueue, mut output: File) -> bool {
         if is_torn {
             line.push(b'\n');
         }
-        encode(&sample, Style::Line, &mut line);
+        encoder.encode(&sample, Style::Line, &mut line);
         let mut written = 0;
         let result = write_whole(&mut output, &line, &mut written);
         if written > 0 {

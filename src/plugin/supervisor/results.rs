@@ -79,20 +79,25 @@ impl Results {
         if let Some(superseded) = self.superseded.take() {
             sample.superseded.extend(superseded.into_iter().filter(|module| is_own(module)));
         }
-        if let Some(newest) = self.newest.take() {
-            self.latest.clear();
-            let begin = sample.modules.len();
-            sample.modules.extend(newest.into_iter().filter(|module| is_own(module)));
-            if self.is_current {
-                self.latest.extend_from_slice(&sample.modules[begin..]);
-            }
-        }
         // Also after the clock was set back: such a result is from the future.
         let is_old = |module: &Arc<Module>| sample.tick.abs_diff(module.time) >= step.saturating_mul(KEPT_STEPS);
-        if self.latest.first().is_some_and(is_old) {
-            self.latest.clear();
+        let Some(newest) = self.newest.take() else {
+            if self.latest.first().is_some_and(is_old) {
+                self.latest.clear();
+            }
+            sample.retained.extend_from_slice(&self.latest);
+            return;
+        };
+        let is_latest = self.is_current && !newest.first().is_some_and(is_old);
+        let begin = sample.modules.len();
+        sample.modules.extend(newest.into_iter().filter(|module| is_own(module)));
+        let delivered = &sample.modules[begin..];
+        self.latest.clear();
+        if is_latest {
+            self.latest.extend_from_slice(delivered);
+        } else {
+            sample.stale.extend(delivered.iter().map(|module| module.name.clone()));
         }
-        sample.latest.extend_from_slice(&self.latest);
     }
 }
 
@@ -126,6 +131,10 @@ mod tests {
         modules.iter().map(|module| (&*module.name, module.time.as_secs())).collect()
     }
 
+    fn latest(sample: &Sample) -> Vec<(&str, u64)> {
+        sample.latest().map(|module| (&*module.name, module.time.as_secs())).collect()
+    }
+
     #[test]
     fn late_result_goes_beside_the_newer_one() {
         let mut results = Results::default();
@@ -133,7 +142,7 @@ mod tests {
         let sample = sample(110, &mut results);
         assert_eq!(ticks(&sample.modules), [("a", 110)]);
         assert_eq!(ticks(&sample.superseded), [("a", 100), ("b", 100)]);
-        assert_eq!(ticks(&sample.latest), [("a", 110)], "a result replaces all modules");
+        assert_eq!(latest(&sample), [("a", 110)], "a result replaces all modules");
     }
 
     #[test]
@@ -149,24 +158,32 @@ mod tests {
     fn latest_result_lasts_until_two_steps_old() {
         let mut results = Results::default();
         results.store(result(100, &["a"]), 1);
-        assert_eq!(ticks(&sample(100, &mut results).latest), [("a", 100)]);
+        assert_eq!(latest(&sample(100, &mut results)), [("a", 100)]);
         // Calls that are skipped, and ticks of the agent that are none of the plugin's, change nothing.
         for tick in [105, 110, 119] {
             let sample = sample(tick, &mut results);
-            assert_eq!((ticks(&sample.modules), ticks(&sample.latest)), (vec![], vec![("a", 100)]), "{tick}");
+            assert_eq!((ticks(&sample.modules), latest(&sample)), (vec![], vec![("a", 100)]), "{tick}");
         }
-        assert!(sample(120, &mut results).latest.is_empty());
-        assert!(sample(100, &mut results).latest.is_empty(), "gone for good");
+        assert!(latest(&sample(120, &mut results)).is_empty());
+        assert!(latest(&sample(100, &mut results)).is_empty(), "gone for good");
+    }
+
+    #[test]
+    fn very_late_results_are_not_the_latest() {
+        let mut results = Results::default();
+        results.store(result(100, &["a"]), 1);
+        let sample = sample(120, &mut results);
+        assert_eq!((ticks(&sample.modules), latest(&sample)), (vec![("a", 100)], vec![]));
     }
 
     #[test]
     fn results_of_the_future_are_not_the_latest() {
         let mut results = Results::default();
         results.store(result(5000, &["a"]), 1);
-        assert_eq!(sample(5000, &mut results).latest.len(), 1);
-        assert!(sample(100, &mut results).latest.is_empty(), "the clock was set back");
+        assert_eq!(latest(&sample(5000, &mut results)).len(), 1);
+        assert!(latest(&sample(100, &mut results)).is_empty(), "the clock was set back");
         results.store(result(110, &["a"]), 1);
-        assert_eq!(ticks(&sample(110, &mut results).latest), [("a", 110)]);
+        assert_eq!(latest(&sample(110, &mut results)), [("a", 110)]);
     }
 
     #[test]
@@ -175,13 +192,13 @@ mod tests {
         results.store(result(100, &["a"]), 1);
         sample(100, &mut results);
         results.fail(1);
-        assert!(sample(110, &mut results).latest.is_empty());
+        assert!(latest(&sample(110, &mut results)).is_empty());
         assert_eq!(results.reserved(), ["a".into()], "nobody else fills the gap");
         // A late result, and then a failure before its sample.
         results.store(result(110, &["a"]), 1);
         results.fail(1);
         let sample = sample(120, &mut results);
-        assert_eq!((ticks(&sample.modules), sample.latest.len()), (vec![("a", 110)], 0));
+        assert_eq!((ticks(&sample.modules), latest(&sample).len()), (vec![("a", 110)], 0));
     }
 
     #[test]
@@ -190,7 +207,7 @@ mod tests {
         results.fail(2);
         results.store(result(100, &["a"]), 1);
         let sample = sample(110, &mut results);
-        assert_eq!((sample.modules.len(), sample.superseded.len(), sample.latest.len()), (0, 1, 0));
+        assert_eq!((sample.modules.len(), sample.superseded.len(), latest(&sample).len()), (0, 1, 0));
     }
 
     #[test]
@@ -201,7 +218,7 @@ mod tests {
         results.store(result(100, &["a", "old"]), 1);
         let sample = sample(120, &mut results);
         assert_eq!((sample.modules.len(), ticks(&sample.superseded)), (0, vec![("a", 100), ("old", 100)]));
-        assert_eq!((ticks(&sample.latest), results.reserved()), (vec![("a", 110)], &["a".into()][..]));
+        assert_eq!((latest(&sample), results.reserved()), (vec![("a", 110)], &["a".into()][..]));
     }
 
     #[test]
@@ -210,7 +227,7 @@ mod tests {
         results.store(result(100, &["a", "b"]), 1);
         let mut sample = Sample::new(Duration::from_secs(100), STEP);
         results.deliver(&mut sample, STEP, |module| *module.name == *"b");
-        assert_eq!((ticks(&sample.modules), ticks(&sample.latest)), (vec![("b", 100)], vec![("b", 100)]));
+        assert_eq!((ticks(&sample.modules), latest(&sample)), (vec![("b", 100)], vec![("b", 100)]));
     }
 
     proptest! {
@@ -241,7 +258,7 @@ mod tests {
                         prop_assert!(all.is_sorted());
                         delivered.extend(all);
                         last = last.filter(|last| tick - last < 20);
-                        let latest: Vec<u64> = sample.latest.iter().map(|module| module.time.as_secs()).collect();
+                        let latest: Vec<u64> = sample.latest().map(|module| module.time.as_secs()).collect();
                         prop_assert_eq!(latest, last.into_iter().collect::<Vec<_>>());
                         tick += 10;
                     }
