@@ -13,7 +13,7 @@ use gauged::clock::schedule::{Tick, wall_clock};
 use gauged::config::{Config, Overrides, PluginConfig};
 use gauged::plugin::Plugins;
 use gauged::plugin::harness::PluginHarness;
-use gauged::sample::{CollectorVersion, ModuleWriter, Sample, SeriesAccount};
+use gauged::sample::{CollectorVersion, ModuleWriter, Origin, Sample, SeriesAccount};
 use gauged::sink::{Encoder, Style};
 use tokio::runtime::{Builder, Runtime};
 
@@ -73,7 +73,8 @@ struct Output {
 impl Output {
     fn new() -> Self {
         let collector = CollectorVersion::native("agent");
-        let agent = ModuleWriter::new("agent", gauged::agent::METRICS, collector, &SeriesAccount::standalone());
+        let origin = Origin { module: "agent".into(), collector, step: Duration::from_secs(10), is_verbatim: false };
+        let agent = ModuleWriter::new(origin, gauged::agent::METRICS, &SeriesAccount::standalone());
         Self { agent, sample: Sample::default(), encoder: Encoder::default(), line: Vec::new() }
     }
 }
@@ -89,7 +90,7 @@ async fn tick(plugins: &mut Plugins, Output { agent, sample, encoder, line }: &m
         plugins.step().await;
     }
     plugins.deliver(sample);
-    let (module, ()) = agent.write(sample.tick, sample.interval, |values| plugins.append_metrics(values));
+    let (module, ()) = agent.write(sample.tick, |values| plugins.append_metrics(values));
     sample.modules.push(module);
     line.clear();
     encoder.encode(sample, Style::Line, line);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use gauged::sample::{CollectorVersion, Labels, Module, ModuleWriter, SeriesAccount};
+use gauged::sample::{CollectorVersion, Labels, Module, ModuleWriter, Origin, SeriesAccount};
 
 const SERIES: usize = 5000;
 
@@ -17,20 +17,24 @@ fn labels(numbers: impl IntoIterator<Item = usize>) -> Vec<Labels> {
 }
 
 fn write(writer: &mut ModuleWriter, labels: &[Labels]) -> Arc<Module> {
-    let (tick, step) = (Duration::from_secs(1_700_000_000), Duration::from_secs(10));
+    let tick = Duration::from_secs(1_700_000_000);
     let fill = |values: &mut gauged::sample::Values<'_>| {
         for (labels, value) in labels.iter().zip(0_u64..) {
             values.push_labelled("cpu_seconds_total", labels, value);
         }
     };
-    writer.write(tick, step, fill).0
+    writer.write(tick, fill).0
 }
 
 fn series(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("5,000 series");
     group.throughput(Throughput::Elements(SERIES as u64)).sample_size(20).measurement_time(Duration::from_secs(3));
     let first = labels(0..SERIES);
-    let writer = || ModuleWriter::new("m", [], CollectorVersion::native("bench"), &SeriesAccount::standalone());
+    let writer = || {
+        let (module, collector) = ("m".into(), CollectorVersion::native("bench"));
+        let origin = Origin { module, collector, step: Duration::from_secs(10), is_verbatim: false };
+        ModuleWriter::new(origin, [], &SeriesAccount::standalone())
+    };
     // Each writer has had one tick.
     let warm = || {
         let mut writer = writer();

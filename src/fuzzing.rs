@@ -107,7 +107,7 @@ fn sample(bytes: &[u8]) {
         let read = read.as_object().expect("an object");
         assert_eq!(read.len(), sample.modules.len(), "{text}");
         for module in &sample.modules {
-            let read = read[&*module.name].as_object().expect("an object");
+            let read = read[&**module.name()].as_object().expect("an object");
             assert_eq!(read.len(), module.len(), "{text}");
             for metric in module.metrics() {
                 check_value(metric.value, &read[&metric.key().to_string()]);
@@ -126,7 +126,7 @@ fn make_sample(input: &mut Input<'_>) -> Sample {
     let mut sample = Sample::default();
     while !input.is_empty() {
         let name = input.text();
-        if !is_name(&name) || sample.modules.iter().any(|module| *module.name == *name) {
+        if !is_name(&name) || sample.modules.iter().any(|module| **module.name() == *name) {
             continue;
         }
         let mut known = HashSet::new();

@@ -23,12 +23,13 @@ pub use self::descriptor::{Descriptor, MetricKind, NativeMetric};
 pub use self::histogram::{Bounds, Quantiles};
 pub(crate) use self::labels::LabelSet;
 pub use self::labels::{Label, Labels, Text};
-pub use self::module::{CollectorVersion, Metric, Module};
+pub use self::module::{Metric, Module};
 pub(crate) use self::recycler::Recycler;
-pub use self::schema::Schema;
 pub(crate) use self::schema::SeriesError;
+pub use self::schema::{CollectorVersion, Origin, Schema};
 pub use self::series::{Column, Key, Series, SeriesAccount, SeriesTable};
 pub use self::value::Value;
+pub(crate) use self::writer::Row;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::writer::filled;
 pub use self::writer::{ModuleWriter, Values};
@@ -76,7 +77,7 @@ impl Sample {
     /// The latest result of each collector, unless it is two steps old, its collector is gone, or its last call failed. A
     /// scrape is served from this, so that collectors with a longer interval are in each.
     pub fn latest(&self) -> impl Iterator<Item = &Arc<Module>> {
-        self.modules.iter().filter(|module| !self.stale.contains(&module.name)).chain(&self.retained)
+        self.modules.iter().filter(|module| !self.stale.contains(module.name())).chain(&self.retained)
     }
 
     /// All results, each with its own time, for sinks that send one with each value.

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::hostname::Hostname;
 use crate::plugin::Plugins;
 use crate::sample::{
-    AGENT, CollectorVersion, Labels, ModuleWriter, NativeMetric, Sample, SeriesAccount, SeriesTable, Value,
+    AGENT, CollectorVersion, Labels, ModuleWriter, NativeMetric, Origin, Sample, SeriesAccount, SeriesTable, Value,
 };
 
 const fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> NativeMetric {
@@ -125,8 +125,10 @@ impl About {
     pub(super) fn new(config: &Config, series: &Arc<SeriesTable>) -> Self {
         let hostname = Hostname::new(config.hostname.clone(), Instant::now());
         let account = SeriesAccount::unlimited(series);
+        let collector = CollectorVersion::native(AGENT);
+        let origin = Origin { module: AGENT.into(), collector, step: config.interval, is_verbatim: false };
         Self {
-            writer: ModuleWriter::new(AGENT, METRICS, CollectorVersion::native(AGENT), &account),
+            writer: ModuleWriter::new(origin, METRICS, &account),
             series: Arc::clone(series),
             hostname_value: hostname.get().into(),
             hostname,
@@ -149,7 +151,7 @@ impl About {
         }
         self.usage.refresh(facts.began);
         let Self { writer, series, hostname_value, version, started, usage, .. } = self;
-        let (module, ()) = writer.write(sample.tick, sample.interval, |agent| {
+        let (module, ()) = writer.write(sample.tick, |agent| {
             agent.push("timestamp", seconds(sample.tick));
             agent.push("hostname", hostname_value.clone());
             agent.push("version", version.clone());
@@ -166,7 +168,7 @@ impl About {
             agent.push("series", series.len() as u64);
             natives.append_metrics(agent);
             for module in sample.modules.iter().filter(|module| module.time != sample.tick) {
-                let labels: Labels = [("module", &*module.name)].into();
+                let labels: Labels = [("module", &**module.name())].into();
                 let age = sample.tick.saturating_sub(module.time);
                 agent.push_labelled("module_age_seconds", &labels, age.as_secs_f64());
             }

@@ -54,7 +54,7 @@ pub(crate) fn natives(bytes: &[u8]) {
             sample.modules.iter().for_each(|module| check(module));
             let names = sample.modules.iter().flat_map(|module| {
                 let unlabelled = module.metrics().filter(|metric| metric.labels().is_empty());
-                unlabelled.map(|metric| (&*module.name, metric.name()))
+                unlabelled.map(|metric| (&**module.name(), metric.name()))
             });
             let described = NATIVE.iter().flat_map(|native| native.metrics).map(|metric| (metric.module, metric.name));
             assert!(names.eq(described), "the described metrics are collected");

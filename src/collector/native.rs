@@ -9,7 +9,7 @@ use super::portable::Portable;
 #[cfg(target_os = "linux")]
 use super::{cpu, load, memory};
 use crate::config::Config;
-use crate::sample::{CollectorVersion, Labels, ModuleWriter, NativeMetric, Sample, SeriesAccount, Values};
+use crate::sample::{CollectorVersion, Labels, ModuleWriter, NativeMetric, Origin, Sample, SeriesAccount, Values};
 
 /// The native collectors of this system, in the order of their modules in the sample.
 #[cfg(target_os = "linux")]
@@ -80,7 +80,6 @@ pub struct Native {
 
 /// The native collectors of a running agent, with the modules that they fill.
 pub struct Natives {
-    interval: Duration,
     collectors: Vec<RunningCollector>,
 }
 
@@ -108,11 +107,15 @@ impl Natives {
     pub fn new(config: &Config, account: &Arc<SeriesAccount>) -> Self {
         let running = |native: &'static Native| {
             let version = CollectorVersion::native(native.name);
-            let writer = |&name: &&'static str| ModuleWriter::new(name, native.metrics, Arc::clone(&version), account);
+            let writer = |&module: &&'static str| {
+                let (module, collector) = (module.into(), Arc::clone(&version));
+                let origin = Origin { module, collector, step: config.interval, is_verbatim: false };
+                ModuleWriter::new(origin, native.metrics, account)
+            };
             RunningCollector::new(native.name, native.modules.iter().map(writer).collect(), (native.make)(config))
         };
         let is_enabled = |native: &&Native| (native.is_enabled)(config);
-        Self { interval: config.interval, collectors: NATIVE.iter().filter(is_enabled).map(running).collect() }
+        Self { collectors: NATIVE.iter().filter(is_enabled).map(running).collect() }
     }
 
     /// Measures, and appends the modules to a sample.
@@ -123,7 +126,7 @@ impl Natives {
             for writer in modules {
                 let name = writer.name().clone();
                 let fill = |values: &mut Values<'_>| collector.collect(&name, values);
-                let (module, read) = writer.write(sample.tick, self.interval, fill);
+                let (module, read) = writer.write(sample.tick, fill);
                 *is_successful &= read.is_ok();
                 sample.modules.push(module);
             }

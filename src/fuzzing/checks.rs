@@ -35,12 +35,12 @@ impl Input<'_> {
 
 /// Asserts the rules for every module in a sample: valid names, no duplicate key, finite floats.
 pub(crate) fn check_module(module: &Module) {
-    assert!(is_name(&module.name), "{:?} is not a name", module.name);
+    assert!(is_name(module.name()), "{:?} is not a name", module.name());
     let mut keys: Vec<String> = module.metrics().map(|metric| metric.key().to_string()).collect();
     let all = keys.len();
     keys.sort_unstable();
     keys.dedup();
-    assert_eq!(keys.len(), all, "duplicate key in {}", module.name);
+    assert_eq!(keys.len(), all, "duplicate key in {}", module.name());
     for metric in module.metrics() {
         assert!(is_name(metric.name()), "{:?} is not a name", metric.name());
         assert!(metric.labels().iter().all(|label| is_label_name(&label.name)), "{metric:?} has an invalid label name");

@@ -98,9 +98,9 @@ pub(crate) fn result(bytes: &[u8]) {
     let empty = returned.iter().filter(|module| module.metrics.is_empty()).count() as u64;
     let names_in_order: Vec<String> = returned.iter().map(|module| module.name.clone()).collect();
     let (tick, step) = (Duration::from_secs(1_700_000_000), Duration::from_secs(10));
-    let mut converter = Converter::new(Description::unknown(&"fuzz".into()), SeriesAccount::standalone());
-    let collected = converter.convert(returned.clone(), &limits, tick, step);
-    assert_eq!(converter.convert(returned, &limits, tick, step), collected, "a second result is as the first");
+    let mut converter = Converter::new(Description::unknown(&"fuzz".into()), SeriesAccount::standalone(), step);
+    let collected = converter.convert(returned.clone(), &limits, tick);
+    assert_eq!(converter.convert(returned, &limits, tick), collected, "a second result is as the first");
 
     let kept: u64 = collected.modules.iter().map(|module| module.len() as u64).sum();
     assert!(
@@ -109,10 +109,10 @@ pub(crate) fn result(bytes: &[u8]) {
     );
     assert!(kept <= limits[Limit::Metrics], "the limits hold");
     assert!(collected.modules.len() as u64 <= limits[Limit::Modules], "the limits hold");
-    let names: HashSet<&str> = collected.modules.iter().map(|module| &*module.name).collect();
+    let names: HashSet<&str> = collected.modules.iter().map(|module| &**module.name()).collect();
     assert_eq!(names.len(), collected.modules.len(), "a module is there twice");
     let mut order = names_in_order.iter();
-    assert!(collected.modules.iter().all(|module| order.any(|name| **name == *module.name)), "the order changed");
+    assert!(collected.modules.iter().all(|module| order.any(|name| **name == **module.name())), "the order changed");
     for module in &collected.modules {
         check_module(module);
         for metric in module.metrics() {

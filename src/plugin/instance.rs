@@ -61,8 +61,6 @@ pub(super) struct Instance {
     store: Store<HostState>,
     guest: bindings::Plugin,
     config: Arc<PluginConfig>,
-    /// The plugin's interval.
-    step: Duration,
     converter: Converter,
 }
 
@@ -90,8 +88,7 @@ impl Instance {
                 store,
                 guest,
                 config: Arc::clone(&plugin.config),
-                step: plugin.step,
-                converter: Converter::new(description, Arc::clone(&plugin.series)),
+                converter: Converter::new(description, Arc::clone(&plugin.series), plugin.step),
             }),
             Err(stop) => Err(fault("its start", &stop, store.data(), timeout)),
         }
@@ -138,7 +135,7 @@ impl Instance {
         };
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
         match returned {
-            Ok(modules) => Ok(self.converter.convert(modules, &self.config.limits, time, self.step)),
+            Ok(modules) => Ok(self.converter.convert(modules, &self.config.limits, time)),
             Err(error) => Err(failure(error, self.store.data().context())),
         }
     }

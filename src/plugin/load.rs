@@ -53,6 +53,11 @@ impl Version {
     pub(super) fn name(&self) -> &Text {
         self.description.version()
     }
+
+    /// The version and hash that serve, for the log.
+    pub(super) fn log_fields(serving: Option<&Self>) -> (Option<&str>, Option<&str>) {
+        (serving.map(|version| &**version.name()), serving.map(|version| &*version.digits))
+    }
 }
 
 impl fmt::Display for Version {

@@ -30,7 +30,7 @@ impl Owners {
             return;
         }
         self.owners.clear();
-        let own = own.iter().map(|module| module.name.clone());
+        let own = own.iter().map(|module| module.name().clone());
         self.owners.extend(own.chain([AGENT.into()]).map(|module| (module, None)));
         for supervisor in supervisors.values() {
             for module in supervisor.results.reserved() {

@@ -10,8 +10,8 @@ use super::bindings::gauged::plugin::metrics;
 use crate::config::limits::{Limit, Limits};
 use crate::escape::{is_plain, printable};
 use crate::sample::{
-    CollectorVersion, Descriptor, KnownError, Label, LabelSet, Labels, MetricKind, Module, ModuleBuilder, Schema,
-    SeriesAccount, SeriesError, Text, Value, is_label_name, is_name,
+    CollectorVersion, Descriptor, KnownError, Label, LabelSet, Labels, MetricKind, Module, ModuleBuilder, Origin,
+    Schema, SeriesAccount, SeriesError, Text, Value, is_label_name, is_name,
 };
 
 /// The most metrics that a plugin may describe, not counting labels.
@@ -117,37 +117,33 @@ impl LabelSet for GuestLabels<'_> {
 pub(super) struct Converter {
     description: Arc<Description>,
     account: Arc<SeriesAccount>,
-    /// The names and series of the modules of the previous result.
-    previous: Vec<(Text, Arc<Schema>)>,
+    /// The plugin's interval.
+    step: Duration,
+    /// The schemas of the modules of the previous result.
+    previous: Vec<Arc<Schema>>,
 }
 
 impl Converter {
-    pub(super) fn new(description: Arc<Description>, account: Arc<SeriesAccount>) -> Self {
-        Self { description, account, previous: Vec::new() }
+    pub(super) fn new(description: Arc<Description>, account: Arc<SeriesAccount>, step: Duration) -> Self {
+        Self { description, account, step, previous: Vec::new() }
     }
 
     /// Converts the result of a call for the tick `time`, within the limits, which are the same each time. Of two modules or
     /// metrics with one name the first is kept.
-    pub(super) fn convert(
-        &mut self,
-        returned: Vec<wit::Module>,
-        limits: &Limits,
-        time: Duration,
-        step: Duration,
-    ) -> Collected {
+    pub(super) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits, time: Duration) -> Collected {
         let mut collected = Collected { modules: Vec::with_capacity(self.previous.len()), ..Collected::default() };
         let mut allowance = limits[Limit::Metrics];
         // The module names, as soon as one differs from the previous result.
         let mut names: Option<HashSet<String>> = None;
         for wit::Module { name, metrics } in returned {
             let at = collected.modules.len();
-            let previous = self.previous.get(at).filter(|(previous, _)| names.is_none() && **previous == *name);
+            let previous = self.previous.get(at).filter(|schema| names.is_none() && *schema.origin().module == *name);
             let unusable = match () {
                 () if at as u64 == limits[Limit::Modules] => Some("there are more than limits.modules"),
                 () if previous.is_some() => None,
                 () if !is_name(&name) => Some("its name breaks the rules"),
                 () => {
-                    let earlier = || collected.modules.iter().map(|earlier| earlier.name.to_string()).collect();
+                    let earlier = || collected.modules.iter().map(|earlier| earlier.name().to_string()).collect();
                     let is_new = names.get_or_insert_with(earlier).insert(name.clone());
                     (!is_new).then_some("it is there twice")
                 }
@@ -157,30 +153,32 @@ impl Converter {
                 continue;
             }
             // The modules before it may have come or gone.
-            let known = || self.previous.iter().find(|(known, _)| **known == *name);
-            let known = previous.or_else(known).cloned();
-            let (name, schema) = known.unwrap_or_else(|| (name.into(), Arc::default()));
+            let known = || self.previous.iter().find(|schema| *schema.origin().module == *name);
+            let schema = previous.or_else(known).cloned().unwrap_or_else(|| self.schema(name));
+            let name = &*schema.origin().module;
             let mut module = ModuleBuilder::new(&self.account, &schema, Vec::with_capacity(metrics.len()));
             for metric in metrics {
-                let converted = self.convert_metric(&metric, &name, &mut module, &mut allowance, limits);
+                let converted = self.convert_metric(&metric, name, &mut module, &mut allowance, limits);
                 if let Err(why) = converted {
                     collected.drop_metrics(1, || format!("the metric {name}.{}: {why}", metric.name));
                 }
             }
-            let collector = Arc::clone(&self.description.collector);
-            collected.modules.push(Arc::new(module.finish(name, collector, time, step)));
+            collected.modules.push(Arc::new(module.finish(time)));
         }
         self.remember(&collected.modules);
         collected
     }
 
+    /// The schema of a module that the previous result did not have.
+    fn schema(&self, module: String) -> Arc<Schema> {
+        let (module, collector) = (module.into(), Arc::clone(&self.description.collector));
+        Schema::empty(Origin { module, collector, step: self.step, is_verbatim: false })
+    }
+
     fn remember(&mut self, modules: &[Arc<Module>]) {
-        let is_same = |((name, schema), module): (&(Text, Arc<Schema>), &Arc<Module>)| {
-            *name == module.name && Arc::ptr_eq(schema, module.schema())
-        };
+        let is_same = |(schema, module): (&Arc<Schema>, &Arc<Module>)| Arc::ptr_eq(schema, module.schema());
         if self.previous.len() != modules.len() || !self.previous.iter().zip(modules).all(is_same) {
-            let remembered = modules.iter().map(|module| (module.name.clone(), Arc::clone(module.schema())));
-            self.previous = remembered.collect();
+            self.previous = modules.iter().map(|module| Arc::clone(module.schema())).collect();
         }
     }
 
@@ -280,14 +278,13 @@ mod tests {
     use crate::sample::filled;
 
     const TICK: Duration = Duration::from_secs(1_700_000_000);
-    const STEP: Duration = Duration::from_secs(10);
 
     fn converter() -> Converter {
-        Converter::new(Description::unknown(&"test".into()), SeriesAccount::standalone())
+        Converter::new(Description::unknown(&"test".into()), SeriesAccount::standalone(), Duration::from_secs(10))
     }
 
     fn convert(returned: Vec<wit::Module>, limits: &Limits) -> Collected {
-        converter().convert(returned, limits, TICK, STEP)
+        converter().convert(returned, limits, TICK)
     }
 
     fn metric(name: &str, labels: &[(&str, &str)], value: metrics::Value) -> metrics::Metric {
@@ -418,7 +415,7 @@ mod tests {
             for at in order {
                 let result = at.get(&results);
                 let first = convert(result.clone(), &limits);
-                held.push((converter.convert(result.clone(), &limits, TICK, STEP), first));
+                held.push((converter.convert(result.clone(), &limits, TICK), first));
                 for (collected, first) in &held {
                     prop_assert_eq!(collected, first);
                 }
@@ -439,11 +436,11 @@ mod tests {
                 .collect();
             let all: usize = modules.iter().map(|(_, metrics)| metrics.len()).sum();
             let collected = convert(returned, &Limits::default());
-            let names: HashSet<_> = collected.modules.iter().map(|module| &module.name).collect();
+            let names: HashSet<_> = collected.modules.iter().map(|module| module.name()).collect();
             prop_assert_eq!(names.len(), collected.modules.len());
             let mut kept = 0;
             for module in &collected.modules {
-                prop_assert!(is_name(&module.name));
+                prop_assert!(is_name(module.name()));
                 let keys: HashSet<_> = module.metrics().map(|metric| metric.key().to_string()).collect();
                 prop_assert_eq!(keys.len(), module.len());
                 for metric in module.metrics() {

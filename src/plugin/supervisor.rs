@@ -27,15 +27,16 @@ use super::report::{Report, ReportKind};
 use super::result::Collected;
 use super::sealed::Hash;
 use crate::clock::schedule::Tick;
-use crate::sample::{Labels, Sample, Text, Value, Values};
+use crate::sample::{Labels, Row, Sample, Text, Value, Values};
 
 /// The supervisor of one plugin.
 pub(super) struct Supervisor {
     pub(super) plugin: PluginContext,
     /// The name of its file in the plugins directory.
     pub(super) file: String,
-    /// The labels of the agent's metrics about it.
+    /// The labels of the agent's metrics about it, and their series.
     labels: Labels,
+    row: Row,
     loading: Loading,
     /// The problems of its file.
     pub(super) status: FileStatus,
@@ -92,6 +93,7 @@ impl Supervisor {
     pub(super) fn new(plugin: PluginContext, file: String) -> Self {
         Self {
             labels: [("plugin", &*plugin.name)].into(),
+            row: Row::default(),
             plugin,
             file,
             loading: Loading::No,
@@ -364,7 +366,7 @@ impl Supervisor {
     fn report_loss(&mut self, collected: &Collected) {
         let Some(loss) = collected.losses.first().filter(|_| !self.reported.loss) else { return };
         self.reported.loss = true;
-        let (plugin, (version, hash)) = (&*self.plugin.name, version_fields(self.serving.as_deref()));
+        let (plugin, (version, hash)) = (&*self.plugin.name, Version::log_fields(self.serving.as_deref()));
         let remedy = "fix the plugin; plugin_dropped_metrics_total counts the others";
         tracing::warn!(plugin, version, hash, reason = loss, remedy, "metrics dropped");
     }
@@ -402,7 +404,7 @@ impl Supervisor {
         self.statistics.add_fault(fault.kind);
         self.condition = Condition::Down;
         let pause = humantime::format_duration(self.restart.record_failure(now)).to_string();
-        let (plugin, (version, hash)) = (&*self.plugin.name, version_fields(self.serving.as_deref()));
+        let (plugin, (version, hash)) = (&*self.plugin.name, Version::log_fields(self.serving.as_deref()));
         let (kind, reason) = (fault.kind.name(), &fault.message);
         tracing::warn!(plugin, version, hash, fault = kind, reason, restart_after = pause, "plugin failed");
     }
@@ -411,14 +413,14 @@ impl Supervisor {
     pub(super) fn deliver(&mut self, sample: &mut Sample, is_own: impl Fn(&Text) -> bool) {
         let Self { results, statistics, reported, plugin, serving, .. } = self;
         results.deliver(sample, plugin.step, |module| {
-            let is_own = is_own(&module.name);
+            let is_own = is_own(module.name());
             if !is_own {
                 statistics.dropped += module.len() as u64;
                 if !std::mem::replace(&mut reported.conflict, true) {
-                    let (version, hash) = version_fields(serving.as_deref());
+                    let (version, hash) = Version::log_fields(serving.as_deref());
                     let reason = "another collector has the module";
                     let (plugin, module, remedy) =
-                        (&*plugin.name, &*module.name, "rename the module in one of them, or remove one");
+                        (&*plugin.name, &**module.name(), "rename the module in one of them, or remove one");
                     tracing::warn!(plugin, version, hash, module, reason, remedy, "module dropped");
                 }
             }
@@ -470,24 +472,26 @@ impl Supervisor {
 
     /// Appends the agent's metrics about the plugin.
     pub(super) fn append_metrics(&mut self, agent: &mut Values<'_>) {
-        let labels = &self.labels;
-        agent.push_labelled("plugin_up", labels, u64::from(self.is_up()));
-        agent.push_labelled("plugin_state", labels, Value::Text(self.state().name().into()));
-        agent.push_labelled("plugin_file_rejected", labels, u64::from(self.has_rejected_file()));
-        if let Some(version) = &self.serving {
-            agent.push_labelled("plugin_version", labels, Value::Text(version.name().clone()));
-            agent.push_labelled("plugin_hash", labels, Value::Text(version.digits.clone()));
-            agent.push_labelled("plugin_memory_bytes", labels, self.memory_bytes as u64);
-        }
-        self.statistics.append_durations(labels, agent);
-        self.statistics.append_counters(labels, agent);
-        agent.push_labelled("plugin_stuck_operations", labels, self.plugin.permits.stuck() as u64);
-        agent.push_labelled("plugin_dropped_messages_total", labels, self.plugin.log.dropped_total());
-        self.statistics.append_faults(labels, agent);
+        let number = |number: u64| Some(Value::Unsigned(number));
+        let version = self.serving.as_deref();
+        let (up, state) = (u64::from(self.is_up()), Value::Text(self.state().name().into()));
+        let metrics = [
+            ("plugin_up", number(up)),
+            ("plugin_state", Some(state)),
+            ("plugin_file_rejected", number(u64::from(self.has_rejected_file()))),
+            ("plugin_version", version.map(|version| Value::Text(version.name().clone()))),
+            ("plugin_hash", version.map(|version| Value::Text(version.digits.clone()))),
+            ("plugin_memory_bytes", version.and_then(|_| number(self.memory_bytes as u64))),
+            ("plugin_duration_seconds", self.statistics.duration().map(Value::Float)),
+            ("plugin_duration_max_seconds", self.statistics.longest().map(Value::Float)),
+            ("plugin_skipped_total", number(self.statistics.skipped)),
+            ("plugin_late_total", number(self.statistics.late)),
+            ("plugin_dropped_metrics_total", number(self.statistics.dropped)),
+            ("plugin_stuck_operations", number(self.plugin.permits.stuck() as u64)),
+            ("plugin_dropped_messages_total", number(self.plugin.log.dropped_total())),
+            ("plugin_faults_total", number(self.statistics.faults.total())),
+        ];
+        agent.push_row(&mut self.row, &self.labels, metrics);
+        self.statistics.append_faults(&self.labels, agent);
     }
-}
-
-/// The version and hash that serve, for the log.
-fn version_fields(serving: Option<&Version>) -> (Option<&str>, Option<&str>) {
-    (serving.map(|version| &**version.name()), serving.map(|version| &*version.digits))
 }

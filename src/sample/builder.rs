@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::descriptor::Descriptor;
-use super::labels::{LabelSet, Text};
-use super::module::{CollectorVersion, Module};
+use super::labels::LabelSet;
+use super::module::Module;
 use super::schema::{Schema, SchemaBuilder, SeriesError};
-use super::series::{Column, SeriesAccount};
+use super::series::{Column, Series, SeriesAccount};
 use super::value::Value;
 
 /// A module that is being filled: values, and what has changed in its schema.
@@ -35,6 +35,26 @@ impl<'a> ModuleBuilder<'a> {
             Ok(false) => Err(KnownError::Unknown(value)),
             Err(error) => Err(KnownError::Refused(error)),
         }
+    }
+
+    /// Whether the schema of the tick before has just these series here. If so, their values have to follow.
+    pub(super) fn has_next(&mut self, series: &[Arc<Series>]) -> bool {
+        self.schema.advance_all(series)
+    }
+
+    /// Appends the values of these series.
+    pub(super) fn push_all(&mut self, values: impl Iterator<Item = Value>) {
+        self.values.extend(values);
+    }
+
+    /// The number of metrics so far.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// The series of the metrics from a place on.
+    pub(super) fn series_since(&self, length: usize) -> &[Arc<Series>] {
+        self.schema.since(length)
     }
 
     /// Appends any other metric; its names were checked.
@@ -77,8 +97,9 @@ impl<'a> ModuleBuilder<'a> {
         })
     }
 
-    pub(crate) fn finish(self, name: Text, collector: Arc<CollectorVersion>, time: Duration, step: Duration) -> Module {
-        Module { name, collector, time, step, schema: self.schema.finish(), values: self.values }
+    /// The module of a tick.
+    pub(crate) fn finish(self, time: Duration) -> Module {
+        Module { time, schema: self.schema.finish(), values: self.values }
     }
 }
 

@@ -4,41 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::labels::{Labels, Text};
-use super::schema::Schema;
+use super::schema::{CollectorVersion, Schema};
 use super::series::{Key, Series};
 use super::value::Value;
 
-/// A named group of metrics from one collector, as of one tick. Ticks share the schema; each has its own values.
+/// A named group of metrics from one collector, as of one tick. Ticks share what does not change; each has its own values.
 #[derive(Debug, Clone)]
 pub struct Module {
-    /// The module's name; see `is_name`.
-    pub name: Text,
-    /// The collector that measured it.
-    pub collector: Arc<CollectorVersion>,
     /// The tick that it was collected for, since the Unix epoch.
     pub time: Duration,
-    /// The collector's interval.
-    pub step: Duration,
     pub(super) schema: Arc<Schema>,
     /// A value for each series of the schema.
     pub(super) values: Vec<Value>,
-}
-
-/// A collector, and the version of it that measured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CollectorVersion {
-    /// The name: the plugin's, the native collector's, or `agent`.
-    pub name: Text,
-    /// The plugin's version, or the agent's.
-    pub version: Text,
-}
-
-impl CollectorVersion {
-    /// A collector that is part of the agent.
-    #[must_use]
-    pub fn native(name: &'static str) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), version: env!("CARGO_PKG_VERSION").into() })
-    }
 }
 
 /// A metric of a module, or one column of a histogram or summary.
@@ -77,6 +54,24 @@ impl PartialEq for Metric<'_> {
 }
 
 impl Module {
+    /// The module's name; see `is_name`.
+    #[must_use]
+    pub fn name(&self) -> &Text {
+        &self.schema.origin().module
+    }
+
+    /// The collector that measured it.
+    #[must_use]
+    pub fn collector(&self) -> &CollectorVersion {
+        &self.schema.origin().collector
+    }
+
+    /// The collector's interval.
+    #[must_use]
+    pub fn step(&self) -> Duration {
+        self.schema.origin().step
+    }
+
     /// The metrics in output order; no key occurs twice.
     #[must_use]
     pub fn metrics(&self) -> impl ExactSizeIterator<Item = Metric<'_>> {
@@ -105,6 +100,6 @@ impl Module {
 /// Modules are equal when their names and metrics are, whoever measured them and when.
 impl PartialEq for Module {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.metrics().eq(other.metrics())
+        self.name() == other.name() && self.metrics().eq(other.metrics())
     }
 }

@@ -4,40 +4,71 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::descriptor::{Descriptor, MetricKind};
-use super::labels::{LabelSet, Labels};
+use super::labels::{LabelSet, Labels, Text};
 use super::series::{Column, HashedKey, Series, SeriesAccount};
 
 /// How many places further on a series is searched in the schema before, after some were left out. A series that is not
 /// found there is found by its hash.
 const SEARCHED: usize = 4;
 
-/// The series of a module.
-#[derive(Debug, Default)]
+/// The series of a module, and where it comes from.
+#[derive(Debug)]
 pub struct Schema {
+    origin: Origin,
     series: Vec<Arc<Series>>,
-    is_verbatim: bool,
+}
+
+/// Where a module comes from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The module's name; see `is_name`.
+    pub module: Text,
+    /// The collector that measures it.
+    pub collector: Arc<CollectorVersion>,
+    /// The collector's interval.
+    pub step: Duration,
+    /// Whether the names of its metrics are somebody else's: a scraped exporter's, which match `[A-Za-z_:][A-Za-z0-9_:]*`, or
+    /// those of pushed points. No naming prefixes or rewrites them.
+    pub is_verbatim: bool,
+}
+
+/// A collector, and the version of it that measures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorVersion {
+    /// The name: the plugin's, the native collector's, or `agent`.
+    pub name: Text,
+    /// The plugin's version, or the agent's.
+    pub version: Text,
+}
+
+impl CollectorVersion {
+    /// A collector that is part of the agent.
+    #[must_use]
+    pub fn native(name: &'static str) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), version: env!("CARGO_PKG_VERSION").into() })
+    }
 }
 
 impl Schema {
-    /// A schema without series. The names of a verbatim module are somebody else's: a scraped exporter's, which match
-    /// `[A-Za-z_:][A-Za-z0-9_:]*`, or those of pushed points. No naming prefixes or rewrites them.
+    /// A schema without series.
     #[must_use]
-    pub fn empty(is_verbatim: bool) -> Self {
-        Self { series: Vec::new(), is_verbatim }
+    pub(crate) fn empty(origin: Origin) -> Arc<Self> {
+        Arc::new(Self { origin, series: Vec::new() })
+    }
+
+    /// Where the module comes from.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The series in output order.
     #[must_use]
     pub fn series(&self) -> &[Arc<Series>] {
         &self.series
-    }
-
-    /// Whether the names are somebody else's.
-    #[must_use]
-    pub fn is_verbatim(&self) -> bool {
-        self.is_verbatim
     }
 }
 
@@ -177,6 +208,26 @@ impl SchemaBuilder {
         Ok(true)
     }
 
+    /// Appends several series, if the previous schema has just these at the expected place.
+    pub(super) fn advance_all(&mut self, series: &[Arc<Series>]) -> bool {
+        let expected = self.previous.series.get(self.next..self.next + series.len()).unwrap_or_default();
+        let is_same = self.changed.is_none()
+            && expected.len() == series.len()
+            && expected.iter().zip(series).all(|(expected, series)| Arc::ptr_eq(expected, series));
+        if is_same {
+            self.next += series.len();
+        }
+        is_same
+    }
+
+    /// The series from a place on.
+    pub(super) fn since(&self, length: usize) -> &[Arc<Series>] {
+        match &self.changed {
+            Some(changed) => &changed.series[length..],
+            None => &self.previous.series[length..self.next],
+        }
+    }
+
     /// Appends any other series.
     pub(super) fn insert(
         &mut self,
@@ -194,10 +245,10 @@ impl SchemaBuilder {
     /// The schema: the previous one, when nothing has changed.
     pub(super) fn finish(self) -> Arc<Schema> {
         let Self { previous, next, changed } = self;
-        let is_verbatim = previous.is_verbatim;
+        let schema = |series| Arc::new(Schema { origin: previous.origin.clone(), series });
         match changed {
             None if next == previous.series.len() => previous,
-            None => Arc::new(Schema { series: previous.series[..next].to_vec(), is_verbatim }),
+            None => schema(previous.series[..next].to_vec()),
             // As after a metric that was refused.
             Some(Changed { series, .. })
                 if series.len() == previous.series.len()
@@ -207,7 +258,7 @@ impl SchemaBuilder {
             }
             Some(Changed { mut series, .. }) => {
                 series.shrink_to_fit();
-                Arc::new(Schema { series, is_verbatim })
+                schema(series)
             }
         }
     }
@@ -261,6 +312,11 @@ mod tests {
         (builder.finish(), refused)
     }
 
+    fn empty() -> Arc<Schema> {
+        let collector = CollectorVersion::native("test");
+        Schema::empty(Origin { module: "m".into(), collector, step: Duration::ZERO, is_verbatim: false })
+    }
+
     fn keys(schema: &Schema) -> Vec<String> {
         schema.series().iter().map(|series| series.key().to_string()).collect()
     }
@@ -279,7 +335,7 @@ mod tests {
     fn unchanged_series_keep_their_schema() {
         let account = SeriesAccount::standalone();
         let wanted = numbered(0..10);
-        let (first, _) = built(&account, &Arc::default(), &wanted);
+        let (first, _) = built(&account, &empty(), &wanted);
         let (second, _) = built(&account, &first, &wanted);
         assert!(Arc::ptr_eq(&first, &second));
         // A series that is there twice is refused each time, and changes nothing.
@@ -291,7 +347,7 @@ mod tests {
     #[test]
     fn moved_series_are_not_made_again() {
         let account = SeriesAccount::standalone();
-        let (first, _) = built(&account, &Arc::default(), &numbered(0..1000));
+        let (first, _) = built(&account, &empty(), &numbered(0..1000));
         for (what, numbers, new) in [
             ("one more at the front", (5000..5001).chain(0..1000).collect::<Vec<_>>(), 1),
             ("the first ones are gone", (20..1000).collect(), 0),
@@ -319,7 +375,7 @@ mod tests {
             ("level".to_owned(), [("a", "1"), ("b", "2")].into()),
             ("level".to_owned(), [("b", "2"), ("a", "1")].into()),
         ];
-        let (schema, refused) = built(&account, &Arc::default(), &wanted);
+        let (schema, refused) = built(&account, &empty(), &wanted);
         assert_eq!((keys(&schema), refused), (vec!["level{a=\"1\",b=\"2\"}".to_owned()], vec![1]));
         // Each order alone is displayed as it is.
         let (schema, _) = built(&account, &schema, &wanted[1..]);
@@ -338,7 +394,7 @@ mod tests {
             ),
         ) {
             let account = SeriesAccount::standalone();
-            let mut previous = Arc::<Schema>::default();
+            let mut previous = empty();
             for tick in ticks {
                 let labels = |pairs: Vec<(String, String)>| -> Labels {
                     let label = |(name, value): (String, String)| Label { name: name.into(), value: value.into() };

@@ -7,17 +7,17 @@ use super::builder::{KnownError, ModuleBuilder};
 use super::descriptor::{Descriptor, MetricKind, NativeMetric};
 use super::histogram::{Bounds, Quantiles};
 use super::labels::{Labels, LabelsAnd, Text};
-use super::module::{CollectorVersion, Module};
+use super::module::Module;
 use super::recycler::Recycler;
-use super::schema::{Schema, SeriesError, check_labels};
-use super::series::{Column, SeriesAccount};
+#[cfg(any(test, fuzzing))]
+use super::schema::CollectorVersion;
+use super::schema::{Origin, Schema, SeriesError, check_labels};
+use super::series::{Column, Series, SeriesAccount};
 use super::value::Value;
 
 /// Writes a module of the agent's own, tick after tick. It allocates nothing as long as the series stay the same.
 #[derive(Debug)]
 pub struct ModuleWriter {
-    name: Text,
-    collector: Arc<CollectorVersion>,
     account: Arc<SeriesAccount>,
     /// The descriptors of its metrics, sorted by name.
     descriptors: Vec<Arc<Descriptor>>,
@@ -26,47 +26,28 @@ pub struct ModuleWriter {
 }
 
 impl ModuleWriter {
-    /// A writer for the module with this name, whose metrics are described in a table.
+    /// A writer for a module whose metrics are described in a table.
     #[must_use]
     pub fn new(
-        name: impl Into<Text>,
+        origin: Origin,
         metrics: impl IntoIterator<Item = &'static NativeMetric>,
-        collector: Arc<CollectorVersion>,
         account: &Arc<SeriesAccount>,
     ) -> Self {
-        let name = name.into();
-        let own = metrics.into_iter().filter(|metric| *metric.module == *name);
+        let own = metrics.into_iter().filter(|metric| *metric.module == *origin.module);
         let mut descriptors: Vec<_> = own.map(|metric| Arc::new(metric.descriptor())).collect();
         descriptors.sort_unstable_by_key(|descriptor: &Arc<Descriptor>| descriptor.name.clone());
-        Self {
-            name,
-            collector,
-            account: Arc::clone(account),
-            descriptors,
-            schema: Arc::default(),
-            modules: Recycler::default(),
-        }
-    }
-
-    /// The same for a module whose names are somebody else's; see [`Schema::empty`].
-    #[must_use]
-    pub fn verbatim(self) -> Self {
-        Self { schema: Arc::new(Schema::empty(true)), ..self }
+        let schema = Schema::empty(origin);
+        Self { account: Arc::clone(account), descriptors, schema, modules: Recycler::default() }
     }
 
     /// The module's name.
     #[must_use]
     pub fn name(&self) -> &Text {
-        &self.name
+        &self.schema.origin().module
     }
 
     /// Writes the module of a tick. Returns it with what `fill` returns.
-    pub fn write<T>(
-        &mut self,
-        time: Duration,
-        step: Duration,
-        fill: impl FnOnce(&mut Values<'_>) -> T,
-    ) -> (Arc<Module>, T) {
+    pub fn write<T>(&mut self, time: Duration, fill: impl FnOnce(&mut Values<'_>) -> T) -> (Arc<Module>, T) {
         let mut module = self.modules.take();
         let values = module.as_mut().and_then(Arc::get_mut).map(|module| std::mem::take(&mut module.values));
         let mut values = values.unwrap_or_else(|| Vec::with_capacity(self.schema.series().len()));
@@ -74,7 +55,7 @@ impl ModuleWriter {
         let mut filled =
             Values { builder: ModuleBuilder::new(&self.account, &self.schema, values), descriptors: &self.descriptors };
         let returned = fill(&mut filled);
-        let written = filled.builder.finish(self.name.clone(), Arc::clone(&self.collector), time, step);
+        let written = filled.builder.finish(time);
         if !Arc::ptr_eq(&self.schema, &written.schema) {
             self.schema = Arc::clone(&written.schema);
         }
@@ -87,9 +68,18 @@ impl ModuleWriter {
 /// A module of a test.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn filled(name: impl Into<Text>, fill: impl FnOnce(&mut Values<'_>)) -> Arc<Module> {
-    let (collector, account) = (CollectorVersion::native("test"), SeriesAccount::standalone());
-    let (module, ()) = ModuleWriter::new(name, [], collector, &account).write(Duration::ZERO, Duration::ZERO, fill);
-    module
+    let collector = CollectorVersion::native("test");
+    let origin = Origin { module: name.into(), collector, step: Duration::ZERO, is_verbatim: false };
+    ModuleWriter::new(origin, [], &SeriesAccount::standalone()).write(Duration::ZERO, fill).0
+}
+
+/// The series of several metrics with the same labels, which were found at an earlier tick. There is one for each plugin: to
+/// compare the names of a thousand would read as much memory as everything else that they need.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    series: Box<[Arc<Series>]>,
+    /// The metrics that had a value, one bit each.
+    present: u32,
 }
 
 /// The values of a module that is being written. A metric that breaks the rules, which is an error of the collector, is left
@@ -113,6 +103,26 @@ impl<'a> Values<'a> {
             // Refused series are left out.
             let _ = self.builder.push_new(name, labels, descriptor, value);
         }
+    }
+
+    /// Appends metrics with the same labels; those without a value are left out. Their names are the same at each tick.
+    pub(crate) fn push_row<const N: usize>(
+        &mut self,
+        row: &mut Row,
+        labels: &Labels,
+        metrics: [(&'static str, Option<Value>); N],
+    ) {
+        let present = metrics.iter().fold(0, |present, (_, value)| present << 1 | u32::from(value.is_some()));
+        if row.present == present && self.builder.has_next(&row.series) {
+            return self.builder.push_all(metrics.into_iter().filter_map(|(_, value)| value));
+        }
+        let length = self.builder.len();
+        for (name, value) in metrics {
+            if let Some(value) = value {
+                self.push_labelled(name, labels, value);
+            }
+        }
+        *row = Row { series: self.builder.series_since(length).into(), present };
     }
 
     /// Appends a histogram: for each bound the number of observations above the bound before, one number more for those above
@@ -195,7 +205,6 @@ mod tests {
     use crate::sink::{Style, encode};
 
     const TICK: Duration = Duration::from_secs(1_700_000_000);
-    const STEP: Duration = Duration::from_secs(10);
 
     const fn described(name: &'static str, kind: MetricKind) -> NativeMetric {
         NativeMetric { kind, ..NativeMetric::gauge("m", name, "s", "A description.", "a source") }
@@ -207,8 +216,13 @@ mod tests {
         described("level", MetricKind::Gauge),
     ];
 
+    fn origin(is_verbatim: bool) -> Origin {
+        let collector = CollectorVersion::native("test");
+        Origin { module: "m".into(), collector, step: Duration::from_secs(10), is_verbatim }
+    }
+
     fn writer(account: &Arc<SeriesAccount>) -> ModuleWriter {
-        ModuleWriter::new("m", &METRICS, CollectorVersion::native("test"), account)
+        ModuleWriter::new(origin(false), &METRICS, account)
     }
 
     fn json(module: &Arc<Module>) -> serde_json::Value {
@@ -226,7 +240,7 @@ mod tests {
         let (bounds, quantiles) = (Bounds::new(&[0.1, 1.0]).expect("rising"), Quantiles::new(&[0.5]).expect("one"));
         let mut writer = writer(&SeriesAccount::standalone());
         let mut write = |counts: [u64; 3]| {
-            let (module, ()) = writer.write(TICK, STEP, |values| {
+            let (module, ()) = writer.write(TICK, |values| {
                 let labels = [("disk", "a")].into();
                 values.push_histogram("wait_seconds", &labels, &bounds, &counts, 4.5).expect("valid");
                 values.push_summary("size_bytes", &Labels::default(), &quantiles, &[None], (0.0, 0)).expect("valid");
@@ -262,7 +276,7 @@ mod tests {
             let push = |values: &mut Values<'_>| {
                 values.push_histogram("wait_seconds", &Labels::default(), &bounds, &counts, 0.0)
             };
-            writer.write(TICK, STEP, push).0
+            writer.write(TICK, push).0
         };
         let (first, second) = (write(&[1.0, 2.0]), write(&[1.0, 3.0]));
         let same = |(first, second): (&Arc<Series>, &Arc<Series>)| Arc::ptr_eq(first, second);
@@ -275,7 +289,7 @@ mod tests {
         let (bounds, quantiles) = (Bounds::new(&[1.0]).expect("one"), Quantiles::new(&[0.5]).expect("one"));
         let none = Labels::default();
         let reserved = Err("a histogram or summary uses its name, or one of its labels");
-        let (module, ()) = writer(&SeriesAccount::standalone()).write(TICK, STEP, |values| {
+        let (module, ()) = writer(&SeriesAccount::standalone()).write(TICK, |values| {
             let own = |name: &'static str| -> Labels { [(name, "1")].into() };
             assert_eq!(values.push_histogram("wait_seconds", &own("le"), &bounds, &[1, 2], 3.0), reserved);
             assert_eq!(values.push_summary("size_bytes", &own("quantile"), &quantiles, &[None], (0.0, 0)), reserved);
@@ -306,12 +320,12 @@ mod tests {
 
     #[test]
     fn verbatim_modules_are_metrics_like_any_other() {
-        let mut writer = writer(&SeriesAccount::standalone()).verbatim();
-        let (module, ()) = writer.write(TICK, STEP, |values| values.push("node_load1:avg", 0.5));
-        assert!(module.schema().is_verbatim());
+        let mut writer = ModuleWriter::new(origin(true), [], &SeriesAccount::standalone());
+        let (module, ()) = writer.write(TICK, |values| values.push("node_load1:avg", 0.5));
+        assert!(module.schema().origin().is_verbatim);
         assert_eq!(json(&module), serde_json::json!({ "m": { "node_load1:avg": 0.5 } }));
-        let (module, ()) = writer.write(TICK, STEP, |values| values.push("other", 1));
-        assert!(module.schema().is_verbatim(), "also when its series change");
+        let (module, ()) = writer.write(TICK, |values| values.push("other", 1));
+        assert!(module.schema().origin().is_verbatim, "also when its series change");
         for (name, is_valid) in [("a:b", true), (":b", true), ("_1", true), ("1a", false), ("", false), ("a-b", false)]
         {
             assert_eq!(is_scraped_name(name), is_valid, "{name}");
@@ -322,7 +336,7 @@ mod tests {
     fn module_memory_is_used_again() {
         let mut writer = writer(&SeriesAccount::standalone());
         let names: Vec<String> = (0..100).map(|number| format!("metric{number}")).collect();
-        let mut write = || writer.write(TICK, STEP, |values| names.iter().for_each(|name| values.push(name, 1))).0;
+        let mut write = || writer.write(TICK, |values| names.iter().for_each(|name| values.push(name, 1))).0;
         // A sink has the last module, until it gets the next one.
         let mut last = write();
         let mut places = Vec::new();
@@ -338,7 +352,7 @@ mod tests {
     #[test]
     fn excess_series_are_left_out() {
         let account = SeriesAccount::new(Arc::new(SeriesTable::default()), 2);
-        let (module, ()) = writer(&account).write(TICK, STEP, |values| {
+        let (module, ()) = writer(&account).write(TICK, |values| {
             for name in ["a", "b", "c"] {
                 values.push(name, 1);
             }

@@ -46,7 +46,7 @@ impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.modules.len()))?;
         for module in &self.0.modules {
-            map.serialize_entry(&*module.name, &Metrics(module, self.1))?;
+            map.serialize_entry(&**module.name(), &Metrics(module, self.1))?;
         }
         map.end()
     }

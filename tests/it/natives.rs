@@ -14,7 +14,7 @@ use gauged::collector::Collector;
 use gauged::collector::native::{NATIVE, Natives};
 use gauged::collector::portable::Portable;
 use gauged::config::{Config, Overrides};
-use gauged::sample::{CollectorVersion, Module, ModuleWriter, NativeMetric, Sample, SeriesAccount, Value};
+use gauged::sample::{CollectorVersion, Module, ModuleWriter, NativeMetric, Origin, Sample, SeriesAccount, Value};
 use gauged::sink::{Style, encode};
 
 use crate::harness::{Sample as Parsed, Setup, repository};
@@ -134,14 +134,14 @@ fn metric_descriptions_match_measured_metrics() {
     let measured: BTreeSet<(&str, &str)> = sample
         .modules
         .iter()
-        .flat_map(|module| module.metrics().map(|metric| (&*module.name, metric.name())))
+        .flat_map(|module| module.metrics().map(|metric| (&**module.name(), metric.name())))
         .collect();
     assert_eq!(described, measured);
 }
 
 /// A number of a module, whatever its type.
 fn number(modules: &[Arc<Module>], module: &str, metric: &str) -> f64 {
-    let collected = modules.iter().find(|found| *found.name == *module).expect("the module exists");
+    let collected = modules.iter().find(|found| **found.name() == *module).expect("the module exists");
     let measured = collected.metrics().find(|found| found.name() == metric).expect("the metric exists");
     match measured.value {
         Value::Unsigned(value) => *value as f64,
@@ -156,8 +156,9 @@ fn portable_collector_agrees_with_linux_collectors() {
     let mut portable = Portable::new();
     let from_portable = ["cpu", "load", "memory", "swap"].map(|name| {
         let collector = CollectorVersion::native("portable");
-        let mut writer = ModuleWriter::new(name, [], collector, &SeriesAccount::standalone());
-        let (module, read) = writer.write(Duration::ZERO, Duration::ZERO, |values| portable.collect(name, values));
+        let origin = Origin { module: name.into(), collector, step: Duration::ZERO, is_verbatim: false };
+        let mut writer = ModuleWriter::new(origin, [], &SeriesAccount::standalone());
+        let (module, read) = writer.write(Duration::ZERO, |values| portable.collect(name, values));
         read.expect("no error");
         module
     });
@@ -182,7 +183,7 @@ fn disabled_collectors_have_no_modules() {
         let mut config = config(Path::new("/"));
         disable(&mut config);
         let sample = collect(&mut natives(&config));
-        let names: Vec<&str> = sample.modules.iter().map(|module| &*module.name).collect();
+        let names: Vec<&str> = sample.modules.iter().map(|module| &**module.name()).collect();
         assert_eq!(names, expected);
     }
 }

@@ -39,7 +39,7 @@ fn samples(setup: &Setup, is_enough: impl Fn(&[Arc<Sample>]) -> bool) -> Vec<Arc
 }
 
 fn module<'a>(modules: impl IntoIterator<Item = &'a Arc<Module>>, name: &str) -> Option<&'a Arc<Module>> {
-    modules.into_iter().find(|module| *module.name == *name)
+    modules.into_iter().find(|module| **module.name() == *name)
 }
 
 #[test]
@@ -58,13 +58,13 @@ fn late_results_keep_their_tick() {
     let samples = samples(&setup, |samples| samples.iter().filter(|sample| is_measured(sample)).count() >= 2);
     let mut last = Duration::ZERO;
     for sample in &samples {
-        for late in sample.results().filter(|module| *module.name == *"slow") {
+        for late in sample.results().filter(|module| **module.name() == *"slow") {
             assert!(late.time < sample.tick && last < late.time, "{:?} at {:?}", late.time, sample.tick);
             assert!(samples.iter().any(|earlier| earlier.tick == late.time), "no tick was then");
             last = late.time;
         }
-        let now = sample.modules.iter().filter(|module| *module.name != *"slow");
-        assert!(now.into_iter().all(|module| module.time == sample.tick && module.step == INTERVAL));
+        let now = sample.modules.iter().filter(|module| **module.name() != *"slow");
+        assert!(now.into_iter().all(|module| module.time == sample.tick && module.step() == INTERVAL));
     }
 }
 
@@ -80,8 +80,8 @@ fn latest_result_outlasts_ticks_without_one() {
     let mut last: Option<Arc<Module>> = None;
     for sample in &samples[first..] {
         if let Some(measured) = module(&sample.modules, "seldom") {
-            assert_eq!((measured.time, measured.step), (sample.tick, Duration::from_secs(1)));
-            assert_eq!((&*measured.collector.name, &*measured.collector.version), ("seldom", "1.2.3"));
+            assert_eq!((measured.time, measured.step()), (sample.tick, Duration::from_secs(1)));
+            assert_eq!((&*measured.collector().name, &*measured.collector().version), ("seldom", "1.2.3"));
             last = Some(Arc::clone(measured));
         }
         let latest = module(sample.latest(), "seldom").expect("it does not flap");

@@ -96,8 +96,8 @@ impl RuleCheck {
         let mut now = HashMap::new();
         for module in &usable.modules {
             let natives = NATIVE.iter().flat_map(|native| native.modules);
-            if natives.chain([&AGENT]).any(|own| **own == *module.name) {
-                self.violation("reserved", module.name.to_string(), |module| {
+            if natives.chain([&AGENT]).any(|own| **own == **module.name()) {
+                self.violation("reserved", module.name().to_string(), |module| {
                     format!("the module {module} is reserved for the agent, which drops the plugin's; rename it")
                 });
             }
@@ -118,16 +118,16 @@ impl RuleCheck {
         for metric in module.metrics() {
             let mut labels: Vec<_> = metric.labels().iter().map(|label| (&*label.name, &*label.value)).collect();
             labels.sort_unstable();
-            let series = self.hashing.hash_one((&*module.name, metric.name(), labels));
-            self.check_metric(&module.name, metric, series);
+            let series = self.hashing.hash_one((&**module.name(), metric.name(), labels));
+            self.check_metric(module.name(), metric, series);
             now.insert(series, metric.value.clone());
-            let id = (module.name.to_string(), metric.name().to_owned());
+            let id = (module.name().to_string(), metric.name().to_owned());
             let hashes = &mut self.metrics.entry(id).or_default().hashes;
             let is_new = hashes.len() < REMEMBERED && hashes.insert(series);
             *grown.entry(metric.name()).or_default() |= is_new;
         }
         for (name, has_grown) in grown {
-            let Some(sets) = self.metrics.get_mut(&(module.name.to_string(), name.to_owned())) else { continue };
+            let Some(sets) = self.metrics.get_mut(&(module.name().to_string(), name.to_owned())) else { continue };
             sets.growths += usize::from(has_grown);
             sets.runs += 1;
         }

@@ -35,7 +35,7 @@ impl Results {
         } else {
             self.generation = generation;
             self.is_current = true;
-            let names = || modules.iter().map(|module| &module.name);
+            let names = || modules.iter().map(|module| module.name());
             if !self.reserved.iter().eq(names()) {
                 self.reserved = names().cloned().collect();
                 self.has_reserved_changed = true;
@@ -96,7 +96,7 @@ impl Results {
         if is_latest {
             self.latest.extend_from_slice(delivered);
         } else {
-            sample.stale.extend(delivered.iter().map(|module| module.name.clone()));
+            sample.stale.extend(delivered.iter().map(|module| module.name().clone()));
         }
     }
 }
@@ -106,7 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sample::{CollectorVersion, ModuleWriter, SeriesAccount};
+    use crate::sample::{CollectorVersion, ModuleWriter, Origin, SeriesAccount};
 
     const STEP: Duration = Duration::from_secs(10);
 
@@ -114,8 +114,9 @@ mod tests {
     fn result(tick: u64, modules: &[&'static str]) -> Vec<Arc<Module>> {
         let module = |&name: &&'static str| {
             let collector = CollectorVersion::native("test");
-            let mut writer = ModuleWriter::new(name, [], collector, &SeriesAccount::standalone());
-            writer.write(Duration::from_secs(tick), STEP, |values| values.push("value", tick)).0
+            let origin = Origin { module: name.into(), collector, step: STEP, is_verbatim: false };
+            let mut writer = ModuleWriter::new(origin, [], &SeriesAccount::standalone());
+            writer.write(Duration::from_secs(tick), |values| values.push("value", tick)).0
         };
         modules.iter().map(module).collect()
     }
@@ -128,11 +129,11 @@ mod tests {
 
     /// The modules with the ticks that they are of.
     fn ticks(modules: &[Arc<Module>]) -> Vec<(&str, u64)> {
-        modules.iter().map(|module| (&*module.name, module.time.as_secs())).collect()
+        modules.iter().map(|module| (&**module.name(), module.time.as_secs())).collect()
     }
 
     fn latest(sample: &Sample) -> Vec<(&str, u64)> {
-        sample.latest().map(|module| (&*module.name, module.time.as_secs())).collect()
+        sample.latest().map(|module| (&**module.name(), module.time.as_secs())).collect()
     }
 
     #[test]
@@ -226,7 +227,7 @@ mod tests {
         let mut results = Results::default();
         results.store(result(100, &["a", "b"]), 1);
         let mut sample = Sample::new(Duration::from_secs(100), STEP);
-        results.deliver(&mut sample, STEP, |module| *module.name == *"b");
+        results.deliver(&mut sample, STEP, |module| **module.name() == *"b");
         assert_eq!((ticks(&sample.modules), latest(&sample)), (vec![("b", 100)], vec![("b", 100)]));
     }
 

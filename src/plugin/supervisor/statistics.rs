@@ -39,21 +39,18 @@ impl Statistics {
         self.longest = Duration::ZERO;
     }
 
-    pub(super) fn append_durations(&self, labels: &Labels, agent: &mut Values<'_>) {
-        if let Some(duration) = self.duration {
-            agent.push_labelled("plugin_duration_seconds", labels, duration.as_secs_f64());
-            agent.push_labelled("plugin_duration_max_seconds", labels, self.longest.as_secs_f64());
-        }
+    /// The seconds that the last call took.
+    pub(super) fn duration(&self) -> Option<f64> {
+        self.duration.map(|duration| duration.as_secs_f64())
     }
 
-    pub(super) fn append_counters(&self, labels: &Labels, agent: &mut Values<'_>) {
-        agent.push_labelled("plugin_skipped_total", labels, self.skipped);
-        agent.push_labelled("plugin_late_total", labels, self.late);
-        agent.push_labelled("plugin_dropped_metrics_total", labels, self.dropped);
+    /// The seconds that the longest call of this version took.
+    pub(super) fn longest(&self) -> Option<f64> {
+        self.duration.map(|_| self.longest.as_secs_f64())
     }
 
+    /// Appends the faults of each kind that has occurred.
     pub(super) fn append_faults(&mut self, labels: &Labels, agent: &mut Values<'_>) {
-        agent.push_labelled("plugin_faults_total", labels, self.faults.total());
         for (kind, count) in self.faults.nonzero() {
             let known = self.fault_labels.iter().position(|&(known, _)| known == kind);
             let at = known.unwrap_or_else(|| {
