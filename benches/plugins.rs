@@ -13,7 +13,7 @@ use gauged::clock::schedule::{Tick, wall_clock};
 use gauged::config::{Config, Overrides, PluginConfig};
 use gauged::plugin::Plugins;
 use gauged::plugin::harness::PluginHarness;
-use gauged::sample::{CollectorVersion, ModuleWriter, Origin, Sample, SeriesAccount};
+use gauged::sample::{CollectorVersion, ModuleSource, ModuleWriter, Sample, SeriesAccount};
 use gauged::sink::{Encoder, Style};
 use tokio::runtime::{Builder, Runtime};
 
@@ -73,8 +73,9 @@ struct Output {
 impl Output {
     fn new() -> Self {
         let collector = CollectorVersion::native("agent");
-        let origin = Origin { module: "agent".into(), collector, step: Duration::from_secs(10), is_verbatim: false };
-        let agent = ModuleWriter::new(origin, gauged::agent::METRICS, &SeriesAccount::standalone());
+        let source =
+            ModuleSource { module: "agent".into(), collector, step: Duration::from_secs(10), is_verbatim: false };
+        let agent = ModuleWriter::new(source, gauged::agent::METRICS, &SeriesAccount::standalone());
         Self { agent, sample: Sample::default(), encoder: Encoder::default(), line: Vec::new() }
     }
 }

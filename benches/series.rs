@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use gauged::sample::{CollectorVersion, Labels, Module, ModuleWriter, Origin, SeriesAccount};
+use gauged::sample::{CollectorVersion, Labels, Module, ModuleSource, ModuleWriter, SeriesAccount};
 
 const SERIES: usize = 5000;
 
@@ -32,8 +32,8 @@ fn series(criterion: &mut Criterion) {
     let first = labels(0..SERIES);
     let writer = || {
         let (module, collector) = ("m".into(), CollectorVersion::native("bench"));
-        let origin = Origin { module, collector, step: Duration::from_secs(10), is_verbatim: false };
-        ModuleWriter::new(origin, [], &SeriesAccount::standalone())
+        let source = ModuleSource { module, collector, step: Duration::from_secs(10), is_verbatim: false };
+        ModuleWriter::new(source, [], &SeriesAccount::standalone())
     };
     // Each writer has had one tick.
     let warm = || {

@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use tokio::sync::mpsc;
 
 pub use self::about::METRICS;
-use self::about::{About, TickFacts};
+use self::about::{AgentModule, TickFacts};
 use crate::clock::schedule::{Schedule, Tick, wall_clock};
 use crate::clock::wall_timer::WallTimer;
 use crate::collector::native::Natives;
@@ -36,7 +36,7 @@ const PATIENCE_SHARE: u32 = 20;
 /// … at least this long, for a busy host may keep this thread waiting …
 const MIN_PATIENCE: Duration = Duration::from_millis(20);
 
-/// … and at most this long. A later result goes with the next sample, unless there is a newer one by then.
+/// … and at most this long. A later result goes with the next sample.
 const MAX_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long a single sample waits for plugins to be loaded: three Python guests.
@@ -129,6 +129,8 @@ pub async fn run(
             let sample = parts.finish(round, schedule.missed(), stdout.dropped());
             stdout.put(&sample);
             observe(&sample);
+            drop(sample);
+            parts.release();
         }
     }
 
@@ -213,7 +215,7 @@ struct Parts {
     series: Arc<SeriesTable>,
     natives: Natives,
     plugins: Plugins,
-    about: About,
+    about: AgentModule,
     samples: Recycler<Sample>,
 }
 
@@ -224,7 +226,7 @@ impl Parts {
             interval: config.interval,
             plugins: Plugins::new(config, Arc::clone(&series))?,
             natives: Natives::new(config, &SeriesAccount::unlimited(&series)),
-            about: About::new(config, &series),
+            about: AgentModule::new(config, &series),
             series,
             samples: Recycler::default(),
         })
@@ -233,15 +235,20 @@ impl Parts {
     /// Begins a tick: collects natively and calls the plugins.
     fn begin(&mut self, tick: Tick, now: Duration, patience: Duration) -> OpenRound {
         let began = Instant::now();
-        // What no sink has any more gives its modules back, which the collectors use again.
-        self.samples.free().for_each(Sample::clear);
-        let mut shared = self.samples.take();
+        // One that was cleared: to release modules would delay the tick.
+        let mut shared = self.samples.take(|sample| sample.modules.is_empty());
         let mut sample = shared.as_mut().and_then(Arc::get_mut).map(std::mem::take).unwrap_or_default();
         (sample.tick, sample.interval) = (tick.since_epoch, self.interval);
         self.natives.collect(&mut sample);
         self.plugins.call(tick);
         let delay = now.saturating_sub(tick.since_epoch);
         OpenRound { sample, shared, began, delay, until: began + patience }
+    }
+
+    /// Releases the samples that no sink has any more, so that the collectors can use the memory of their modules again. After
+    /// a tick there is time for that.
+    fn release(&mut self) {
+        self.samples.free().for_each(Sample::clear);
     }
 
     /// Completes the sample of a tick.

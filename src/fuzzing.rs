@@ -12,7 +12,7 @@ use crate::address::{Address, ConnectGrant, Origin};
 #[cfg(target_os = "linux")]
 use crate::collector;
 use crate::hostpath::{self, Pattern, below};
-use crate::sample::{Label, Labels, Sample, Value, filled, is_label_name, is_name};
+use crate::sample::{Label, Labels, Sample, Value, is_label_name, is_name, test_module};
 use crate::sink::{self, Style};
 use crate::{config, plugin, procfs};
 
@@ -130,7 +130,7 @@ fn make_sample(input: &mut Input<'_>) -> Sample {
             continue;
         }
         let mut known = HashSet::new();
-        let module = filled(name, |values| {
+        let module = test_module(name, |values| {
             for _ in 0..input.byte() % 8 {
                 let name = input.text();
                 let labels =

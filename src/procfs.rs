@@ -1,7 +1,6 @@
 //! The kernel's text files under a movable root: read as a whole from a descriptor that stays open, with the path in every
 //! error. The parsers are in the collectors.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -69,20 +68,9 @@ pub(crate) struct KeptFile {
     is_failing: bool,
 }
 
-/// Why a file has no content to use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadError {
-    file: PathBuf,
-    reason: String,
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.reason)
-    }
-}
-
-impl std::error::Error for ReadError {}
+/// A file could not be read or parsed; the log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadError;
 
 /// How the kernel hands out a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +118,7 @@ impl KeptFile {
             _ => {}
         }
         self.is_failing = parsed.is_err();
-        parsed.map_err(|reason| ReadError { file: self.path.clone(), reason })
+        parsed.map_err(|_logged| ReadError)
     }
 
     /// Reads the whole file into the buffer. Returns its length.

@@ -18,20 +18,20 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::builder::{KnownError, ModuleBuilder};
+pub(crate) use self::builder::{ModuleBuilder, NotPushed};
 pub use self::descriptor::{Descriptor, MetricKind, NativeMetric};
-pub use self::histogram::{Bounds, Quantiles};
+pub use self::histogram::{BucketBounds, Quantiles};
 pub(crate) use self::labels::LabelSet;
 pub use self::labels::{Label, Labels, Text};
 pub use self::module::{Metric, Module};
 pub(crate) use self::recycler::Recycler;
 pub(crate) use self::schema::SeriesError;
-pub use self::schema::{CollectorVersion, Origin, Schema};
+pub use self::schema::{CollectorVersion, ModuleSource, Schema};
 pub use self::series::{Column, Key, Series, SeriesAccount, SeriesTable};
 pub use self::value::Value;
-pub(crate) use self::writer::Row;
+pub(crate) use self::writer::SeriesRow;
 #[cfg(any(test, fuzzing))]
-pub(crate) use self::writer::filled;
+pub(crate) use self::writer::test_module;
 pub use self::writer::{ModuleWriter, Values};
 
 /// The longest module, metric or label name, in bytes. Three of them fit into the 510 bytes that Open-Falcon allows for a
@@ -55,17 +55,11 @@ pub struct Sample {
     pub superseded: Vec<Arc<Module>>,
     /// The latest results of collectors that have none in this sample.
     pub retained: Vec<Arc<Module>>,
-    /// The modules of this sample that are not the latest results: two steps old, or followed by a failure.
+    /// The modules of this sample that are not the latest results: a failure came after them.
     pub stale: Vec<Text>,
 }
 
 impl Sample {
-    /// An empty sample of a tick.
-    #[must_use]
-    pub fn new(tick: Duration, interval: Duration) -> Self {
-        Self { tick, interval, ..Self::default() }
-    }
-
     /// Releases all modules.
     pub(crate) fn clear(&mut self) {
         self.modules.clear();
@@ -74,8 +68,8 @@ impl Sample {
         self.stale.clear();
     }
 
-    /// The latest result of each collector, unless it is two steps old, its collector is gone, or its last call failed. A
-    /// scrape is served from this, so that collectors with a longer interval are in each.
+    /// The latest result of each collector, unless its last call failed, or there was none for two of its steps. A scrape is
+    /// served from this, so that collectors with a longer interval are in each.
     pub fn latest(&self) -> impl Iterator<Item = &Arc<Module>> {
         self.modules.iter().filter(|module| !self.stale.contains(module.name())).chain(&self.retained)
     }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::usage::Usage;
+use super::usage::ProcessUsage;
 use crate::clock::schedule::wall_clock;
 use crate::collector::native::Natives;
 use crate::config::Config;
 use crate::hostname::Hostname;
 use crate::plugin::Plugins;
 use crate::sample::{
-    AGENT, CollectorVersion, Labels, ModuleWriter, NativeMetric, Origin, Sample, SeriesAccount, SeriesTable, Value,
+    AGENT, CollectorVersion, Labels, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount, SeriesTable,
+    Value,
 };
 
 const fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> NativeMetric {
@@ -36,7 +37,7 @@ pub const METRICS: &[NativeMetric] = &[
     gauge("hostname", "", "The host's name."),
     gauge("version", "", "The agent's version."),
     gauge("interval", "s", "The time between two ticks."),
-    gauge("collect_seconds", "s", "The time from the begin of the tick to the complete sample."),
+    gauge("collect_seconds", "s", "The time from the start of the tick to the complete sample."),
     gauge("tick_delay_seconds", "s", "How much later than scheduled the tick began."),
     counter("missed_ticks_total", "{tick}", "Ticks that passed while the agent was busy or the host was suspended."),
     counter("dropped_samples_total", "{sample}", "Samples that standard output did not take."),
@@ -64,7 +65,11 @@ pub const METRICS: &[NativeMetric] = &[
     gauge("series", "{series}", "Different series in use, those of samples that wait in a sink included."),
     gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
     gauge("collector_duration_seconds", "s", "How long a native collector took."),
-    gauge("collector_success", "1", "1 if all sources of a native collector could be read, otherwise 0."),
+    gauge(
+        "collector_success",
+        "1",
+        "1 if the files that a native collector reads at each tick could be read, otherwise 0.",
+    ),
     counter("compiled_total", "{file}", "Plugin files that were compiled."),
     counter("cache_hits_total", "{file}", "Plugin files whose artifact was in the cache."),
     gauge("plugins_rejected", "{plugin}", "Plugins whose file was rejected."),
@@ -88,8 +93,8 @@ pub const METRICS: &[NativeMetric] = &[
     counter(
         "plugin_faults_total",
         "{fault}",
-        "Faults: with the label `plugin` of one plugin, with `kind` of one kind, with both of one kind of one plugin, the last \
-         from its first fault on.",
+        "Faults: with the label `plugin` of one plugin, with `kind` of one kind, with both, from the first one on, of one kind \
+         of one plugin; a sum over all three counts each fault three times.",
     ),
     gauge(
         "plugins_omitted",
@@ -99,17 +104,17 @@ pub const METRICS: &[NativeMetric] = &[
 ];
 
 /// Fills the module.
-pub(super) struct About {
+pub(super) struct AgentModule {
     writer: ModuleWriter,
     series: Arc<SeriesTable>,
     hostname: Hostname,
     hostname_value: Value,
     version: Value,
     started: Duration,
-    usage: Usage,
+    usage: ProcessUsage,
 }
 
-/// What a tick knows about itself.
+/// The facts about a tick that only the main loop knows.
 pub(super) struct TickFacts {
     /// When it began.
     pub(super) began: Instant,
@@ -121,20 +126,20 @@ pub(super) struct TickFacts {
     pub(super) dropped: u64,
 }
 
-impl About {
+impl AgentModule {
     pub(super) fn new(config: &Config, series: &Arc<SeriesTable>) -> Self {
         let hostname = Hostname::new(config.hostname.clone(), Instant::now());
         let account = SeriesAccount::unlimited(series);
         let collector = CollectorVersion::native(AGENT);
-        let origin = Origin { module: AGENT.into(), collector, step: config.interval, is_verbatim: false };
+        let source = ModuleSource { module: AGENT.into(), collector, step: config.interval, is_verbatim: false };
         Self {
-            writer: ModuleWriter::new(origin, METRICS, &account),
+            writer: ModuleWriter::new(source, METRICS, &account),
             series: Arc::clone(series),
             hostname_value: hostname.get().into(),
             hostname,
             version: env!("CARGO_PKG_VERSION").into(),
             started: wall_clock(),
-            usage: Usage::new(),
+            usage: ProcessUsage::new(),
         }
     }
 
@@ -161,18 +166,19 @@ impl About {
             agent.push("missed_ticks_total", facts.missed);
             agent.push("dropped_samples_total", facts.dropped);
             agent.push("start_time_seconds", started.as_secs_f64());
-            agent.push("cpu_seconds_total", Usage::cpu_seconds());
+            agent.push("cpu_seconds_total", ProcessUsage::cpu_seconds());
             agent.push("resident_memory_bytes", usage.resident_bytes);
             agent.push("open_fds", usage.descriptors);
             agent.push("threads", usage.threads);
-            agent.push("series", series.len() as u64);
+            agent.push("series", series.count() as u64);
             natives.append_metrics(agent);
-            for module in sample.modules.iter().filter(|module| module.time != sample.tick) {
+            plugins.append_metrics(agent);
+            // Last, since they come and go.
+            for module in sample.modules.iter().filter(|module| module.time < sample.tick) {
                 let labels: Labels = [("module", &**module.name())].into();
                 let age = sample.tick.saturating_sub(module.time);
                 agent.push_labelled("module_age_seconds", &labels, age.as_secs_f64());
             }
-            plugins.append_metrics(agent);
         });
         sample.modules.insert(0, module);
     }

@@ -20,8 +20,9 @@ use crate::sample::{Labels, NativeMetric, Value, Values};
 const STAT: &str = "/proc/stat";
 const SCALING: &str = "/sys/devices/system/cpu/cpufreq, otherwise /proc/cpuinfo";
 
-/// The time between two readings of the frequencies. For one reading the kernel may have to wake each CPU.
-const FREQUENCY_INTERVAL: Duration = Duration::from_secs(10);
+/// The time between two readings of the frequencies: ten seconds, also when a tick begins a little early. For one reading the
+/// kernel may have to wake each CPU.
+const FREQUENCY_INTERVAL: Duration = Duration::from_millis(9_500);
 
 /// The names of each mode's metrics, percentage and counter, in the order of the kernel's columns.
 const MODE_NAMES: [(&str, &str); MODES] = [

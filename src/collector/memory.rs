@@ -80,12 +80,12 @@ impl Collector for Memory {
 
 impl Memory {
     fn collect_memory(&mut self, values: &mut Values<'_>) -> Result<(), ReadError> {
-        let info = self.info.as_ref().ok().copied();
-        let mut read = self.info.as_ref().map(drop).map_err(ReadError::clone);
+        let info = self.info.ok();
+        let mut read = self.info.map(drop);
         let available = info.map(|info| {
             let stated = info.available.filter(|&available| available > 0);
             stated.unwrap_or_else(|| {
-                let low_pages = self.zoneinfo.read(low_watermark_pages).map_err(|error| read = Err(error)).ok();
+                let low_pages = self.zoneinfo.read(low_watermark_pages).inspect_err(|&error| read = Err(error)).ok();
                 info.estimate_available(low_pages.map(|pages| pages.saturating_mul(self.page_bytes)))
             })
         });
@@ -110,13 +110,13 @@ impl Memory {
 
     fn collect_swap(&mut self, values: &mut Values<'_>) -> Result<(), ReadError> {
         let info = self.info.as_ref().ok();
-        let mut read = self.info.as_ref().map(drop).map_err(ReadError::clone);
+        let mut read = self.info.map(drop);
         let swap_total = info.and_then(|info| info.swap_total);
         let swap_free = info.and_then(|info| info.swap_free);
         let swap_used = swap_total.zip(swap_free).map(|(total, free)| total.saturating_sub(free));
         // Without swap space the counters do not change.
         if self.paging.is_none() || swap_total != Some(0) {
-            self.paging = self.vmstat.read(Paging::parse).map_err(|error| read = Err(error)).ok();
+            self.paging = self.vmstat.read(Paging::parse).inspect_err(|&error| read = Err(error)).ok();
         }
         let paging = self.paging;
         let bytes = |pages: u64| pages.saturating_mul(self.page_bytes);

@@ -9,7 +9,9 @@ use super::portable::Portable;
 #[cfg(target_os = "linux")]
 use super::{cpu, load, memory};
 use crate::config::Config;
-use crate::sample::{CollectorVersion, Labels, ModuleWriter, NativeMetric, Origin, Sample, SeriesAccount, Values};
+use crate::sample::{
+    CollectorVersion, Labels, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount, Values,
+};
 
 /// The native collectors of this system, in the order of their modules in the sample.
 #[cfg(target_os = "linux")]
@@ -109,8 +111,8 @@ impl Natives {
             let version = CollectorVersion::native(native.name);
             let writer = |&module: &&'static str| {
                 let (module, collector) = (module.into(), Arc::clone(&version));
-                let origin = Origin { module, collector, step: config.interval, is_verbatim: false };
-                ModuleWriter::new(origin, native.metrics, account)
+                let source = ModuleSource { module, collector, step: config.interval, is_verbatim: false };
+                ModuleWriter::new(source, native.metrics, account)
             };
             RunningCollector::new(native.name, native.modules.iter().map(writer).collect(), (native.make)(config))
         };
@@ -139,6 +141,85 @@ impl Natives {
         for RunningCollector { labels, duration, is_successful, .. } in &self.collectors {
             agent.push_labelled("collector_duration_seconds", labels, duration.as_secs_f64());
             agent.push_labelled("collector_success", labels, u64::from(*is_successful));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collector::ReadError;
+    use crate::sample::{BucketBounds, MetricKind, Quantiles};
+    use crate::sink::{Style, encode};
+
+    /// A collector with a histogram and a summary.
+    struct Latencies {
+        bounds: BucketBounds,
+        quantiles: Quantiles,
+        labels: Labels,
+        slow: u64,
+    }
+
+    static METRICS: [NativeMetric; 2] =
+        [described("wait_seconds", MetricKind::Histogram), described("size_bytes", MetricKind::Summary)];
+
+    const fn described(name: &'static str, kind: MetricKind) -> NativeMetric {
+        NativeMetric { kind, ..NativeMetric::gauge("latencies", name, "s", "A description.", "a source") }
+    }
+
+    impl Collector for Latencies {
+        fn collect(&mut self, module: &str, values: &mut Values<'_>) -> Result<(), ReadError> {
+            assert_eq!(module, "latencies");
+            self.slow += 1;
+            let counts = [2, 0, self.slow];
+            values.push_histogram("wait_seconds", &self.labels, &self.bounds, &counts, 4.5).expect("valid");
+            let observed = [Some(f64::NAN)];
+            values.push_summary("size_bytes", &Labels::default(), &self.quantiles, &observed, (0.0, 0)).expect("valid");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn histograms_and_summaries_are_series() {
+        let source = ModuleSource {
+            module: "latencies".into(),
+            collector: CollectorVersion::native("latencies"),
+            step: std::time::Duration::from_secs(10),
+            is_verbatim: false,
+        };
+        let writer = ModuleWriter::new(source, &METRICS, &SeriesAccount::standalone());
+        let latencies = Latencies {
+            bounds: BucketBounds::new(&[0.1, 1.0]).expect("rising"),
+            quantiles: Quantiles::new(&[0.5]).expect("one"),
+            labels: [("disk", "a")].into(),
+            slow: 0,
+        };
+        let running = RunningCollector::new("latencies", vec![writer], Box::new(latencies));
+        let mut natives = Natives { collectors: vec![running] };
+        let mut sample = || {
+            let mut sample = Sample::default();
+            natives.collect(&mut sample);
+            sample
+        };
+        let (first, second) = (sample(), sample());
+        let mut line = Vec::new();
+        encode(&second, Style::Line, &mut line);
+        let expected = serde_json::json!({ "latencies": {
+            (r#"wait_seconds_bucket{disk="a",le="0.1"}"#): 2,
+            (r#"wait_seconds_bucket{disk="a",le="1"}"#): 2,
+            (r#"wait_seconds_bucket{disk="a",le="+Inf"}"#): 4,
+            (r#"wait_seconds_sum{disk="a"}"#): 4.5,
+            (r#"wait_seconds_count{disk="a"}"#): 4,
+            (r#"size_bytes{quantile="0.5"}"#): null,
+            "size_bytes_sum": 0.0,
+            "size_bytes_count": 0,
+        }});
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&line).expect("JSON"), expected);
+        let (first, second) = (&first.modules[0], &second.modules[0]);
+        assert!(Arc::ptr_eq(first.schema(), second.schema()), "the second tick wrote numbers only");
+        for metric in first.metrics().take(5) {
+            assert_eq!(metric.series.metric_name(), "wait_seconds");
+            assert_eq!(metric.series.descriptor().kind, MetricKind::Histogram);
         }
     }
 }

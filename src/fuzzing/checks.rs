@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path};
 
-use crate::sample::{Module, Value, is_label_name, is_name};
+use crate::sample::{Module, Value, is_label_name, is_name, is_scraped_name};
 
 /// Reads values from the fuzzer's bytes, one after the other. At the end of the bytes it reads zeros.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
@@ -42,7 +42,9 @@ pub(crate) fn check_module(module: &Module) {
     keys.dedup();
     assert_eq!(keys.len(), all, "duplicate key in {}", module.name());
     for metric in module.metrics() {
-        assert!(is_name(metric.name()), "{:?} is not a name", metric.name());
+        let is_verbatim = module.schema().source().is_verbatim;
+        let is_valid = if is_verbatim { is_scraped_name(metric.name()) } else { is_name(metric.name()) };
+        assert!(is_valid, "{:?} is not a name", metric.name());
         assert!(metric.labels().iter().all(|label| is_label_name(&label.name)), "{metric:?} has an invalid label name");
         assert!(!matches!(metric.value, Value::Float(value) if !value.is_finite()), "{metric:?} is not finite");
     }

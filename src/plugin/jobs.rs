@@ -65,10 +65,6 @@ impl Jobs {
     /// Removes a job that has ended. Returns it with whether the open round waited for it; none when its plugin was removed.
     pub(super) fn finish(&mut self, id: Id) -> Option<(Job, bool)> {
         let job = self.tasks.remove(&id)?;
-        if self.tasks.is_empty() {
-            // A thousand loads at a time are rare.
-            self.tasks.shrink_to(64);
-        }
         let is_awaited = job.is_of_round(self.open);
         self.outstanding -= usize::from(is_awaited);
         Some((job, is_awaited))

@@ -10,12 +10,18 @@ use super::bindings::gauged::plugin::metrics;
 use crate::config::limits::{Limit, Limits};
 use crate::escape::{is_plain, printable};
 use crate::sample::{
-    CollectorVersion, Descriptor, KnownError, Label, LabelSet, Labels, MetricKind, Module, ModuleBuilder, Origin,
+    CollectorVersion, Descriptor, Label, LabelSet, Labels, MetricKind, Module, ModuleBuilder, ModuleSource, NotPushed,
     Schema, SeriesAccount, SeriesError, Text, Value, is_label_name, is_name,
 };
 
 /// The most metrics that a plugin may describe, not counting labels.
 const MAX_DESCRIBED: usize = 10_000;
+
+/// The longest unit that a plugin may describe, in bytes: twice the longest in use.
+const UNIT_BYTES: usize = 64;
+
+/// The longest description of a metric, in bytes: a sentence. The agent keeps it, and hashes it with each new series.
+const DESCRIPTION_BYTES: usize = 1024;
 
 /// How many dropped metrics are reported with their reason: enough to begin to fix the plugin.
 const MAX_REPORTED: usize = 20;
@@ -137,7 +143,7 @@ impl Converter {
         let mut names: Option<HashSet<String>> = None;
         for wit::Module { name, metrics } in returned {
             let at = collected.modules.len();
-            let previous = self.previous.get(at).filter(|schema| names.is_none() && *schema.origin().module == *name);
+            let previous = self.previous.get(at).filter(|schema| names.is_none() && *schema.source().module == *name);
             let unusable = match () {
                 () if at as u64 == limits[Limit::Modules] => Some("there are more than limits.modules"),
                 () if previous.is_some() => None,
@@ -153,9 +159,9 @@ impl Converter {
                 continue;
             }
             // The modules before it may have come or gone.
-            let known = || self.previous.iter().find(|schema| *schema.origin().module == *name);
+            let known = || self.previous.iter().find(|schema| *schema.source().module == *name);
             let schema = previous.or_else(known).cloned().unwrap_or_else(|| self.schema(name));
-            let name = &*schema.origin().module;
+            let name = &*schema.source().module;
             let mut module = ModuleBuilder::new(&self.account, &schema, Vec::with_capacity(metrics.len()));
             for metric in metrics {
                 let converted = self.convert_metric(&metric, name, &mut module, &mut allowance, limits);
@@ -172,7 +178,7 @@ impl Converter {
     /// The schema of a module that the previous result did not have.
     fn schema(&self, module: String) -> Arc<Schema> {
         let (module, collector) = (module.into(), Arc::clone(&self.description.collector));
-        Schema::empty(Origin { module, collector, step: self.step, is_verbatim: false })
+        Schema::empty(ModuleSource { module, collector, step: self.step, is_verbatim: false })
     }
 
     fn remember(&mut self, modules: &[Arc<Module>]) {
@@ -213,8 +219,8 @@ impl Converter {
         let guest_labels = GuestLabels(labels);
         match to.push_known(name, &guest_labels, value) {
             Ok(()) => {}
-            Err(KnownError::Refused(error)) => return Err(error.reason()),
-            Err(KnownError::Unknown(value)) => {
+            Err(NotPushed::Refused(error)) => return Err(error.reason()),
+            Err(NotPushed::Unknown(value)) => {
                 check_names(name, labels, limits)?;
                 let descriptor = self.description.descriptor(module, name);
                 to.push_new(name, &guest_labels, descriptor, value).map_err(SeriesError::reason)?;
@@ -259,9 +265,14 @@ pub(super) fn check_about(about: &wit::About) -> Result<(), String> {
         return Err(format!("describes more than {MAX_DESCRIBED} metrics"));
     }
     let mut described = HashSet::new();
-    for metrics::Descriptor { module, name, .. } in &about.metrics {
+    for metrics::Descriptor { module, name, unit, description, .. } in &about.metrics {
         if !is_name(module) || !is_name(name) {
             return Err(format!("describes the metric {:?}, whose name breaks the rules", format!("{module}.{name}")));
+        }
+        for (what, text, most) in [("unit", unit, UNIT_BYTES), ("description", description, DESCRIPTION_BYTES)] {
+            if text.len() > most {
+                return Err(format!("describes the metric {module}.{name} with a {what} of more than {most} bytes"));
+            }
         }
         if !described.insert((module, name)) {
             return Err(format!("describes the metric {module}.{name} twice"));
@@ -275,7 +286,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sample::filled;
+    use crate::sample::test_module;
 
     const TICK: Duration = Duration::from_secs(1_700_000_000);
 
@@ -322,7 +333,7 @@ mod tests {
             ],
             limits,
         );
-        let expected = filled("disk", |values| {
+        let expected = test_module("disk", |values| {
             values.push_labelled("reads_total", &[("device", "sda")].into(), 1);
             values.push_labelled("reads_total", &[("device", "sdb")].into(), 3);
         });
@@ -374,6 +385,10 @@ mod tests {
         assert!(check_about(&about("1\n2", vec![])).is_err());
         assert!(check_about(&about("1", vec![descriptor("a", "b"), descriptor("a", "b")])).is_err());
         assert!(check_about(&about("1", vec![descriptor("a b", "c")])).is_err());
+        let long = metrics::Descriptor { description: "x".repeat(DESCRIPTION_BYTES + 1), ..descriptor("a", "b") };
+        assert!(check_about(&about("1", vec![long])).is_err_and(|why| why.contains("a description of more than 1024")));
+        let long = metrics::Descriptor { unit: "x".repeat(UNIT_BYTES + 1), ..descriptor("a", "b") };
+        assert!(check_about(&about("1", vec![long])).is_err_and(|why| why.contains("a unit of more than 64")));
     }
 
     fn any_value() -> impl Strategy<Value = metrics::Value> {

@@ -27,7 +27,7 @@ use super::report::{Report, ReportKind};
 use super::result::Collected;
 use super::sealed::Hash;
 use crate::clock::schedule::Tick;
-use crate::sample::{Labels, Row, Sample, Text, Value, Values};
+use crate::sample::{Labels, Sample, SeriesRow, Text, Value, Values};
 
 /// The supervisor of one plugin.
 pub(super) struct Supervisor {
@@ -36,7 +36,7 @@ pub(super) struct Supervisor {
     pub(super) file: String,
     /// The labels of the agent's metrics about it, and their series.
     labels: Labels,
-    row: Row,
+    row: SeriesRow,
     loading: Loading,
     /// The problems of its file.
     pub(super) status: FileStatus,
@@ -93,7 +93,7 @@ impl Supervisor {
     pub(super) fn new(plugin: PluginContext, file: String) -> Self {
         Self {
             labels: [("plugin", &*plugin.name)].into(),
-            row: Row::default(),
+            row: SeriesRow::default(),
             plugin,
             file,
             loading: Loading::No,
@@ -412,19 +412,15 @@ impl Supervisor {
     /// Moves the results into a sample, and drops the modules that another collector has.
     pub(super) fn deliver(&mut self, sample: &mut Sample, is_own: impl Fn(&Text) -> bool) {
         let Self { results, statistics, reported, plugin, serving, .. } = self;
-        results.deliver(sample, plugin.step, |module| {
-            let is_own = is_own(module.name());
-            if !is_own {
-                statistics.dropped += module.len() as u64;
-                if !std::mem::replace(&mut reported.conflict, true) {
-                    let (version, hash) = Version::log_fields(serving.as_deref());
-                    let reason = "another collector has the module";
-                    let (plugin, module, remedy) =
-                        (&*plugin.name, &**module.name(), "rename the module in one of them, or remove one");
-                    tracing::warn!(plugin, version, hash, module, reason, remedy, "module dropped");
-                }
+        results.deliver(sample, plugin.step, is_own, |module| {
+            statistics.dropped += module.len() as u64;
+            if !std::mem::replace(&mut reported.conflict, true) {
+                let (version, hash) = Version::log_fields(serving.as_deref());
+                let reason = "another collector has the module";
+                let (plugin, module, remedy) =
+                    (&*plugin.name, &**module.name(), "rename the module in one of them, or remove one");
+                tracing::warn!(plugin, version, hash, module, reason, remedy, "module dropped");
             }
-            is_own
         });
     }
 

@@ -26,14 +26,14 @@ impl<'a> ModuleBuilder<'a> {
     }
 
     /// Appends a metric if the schema of the tick before has it here, or soon after. Returns the value otherwise.
-    pub(crate) fn push_known(&mut self, name: &str, labels: &impl LabelSet, value: Value) -> Result<(), KnownError> {
+    pub(crate) fn push_known(&mut self, name: &str, labels: &impl LabelSet, value: Value) -> Result<(), NotPushed> {
         match self.schema.advance(name, labels, Column::Value) {
             Ok(true) => {
                 self.values.push(value);
                 Ok(())
             }
-            Ok(false) => Err(KnownError::Unknown(value)),
-            Err(error) => Err(KnownError::Refused(error)),
+            Ok(false) => Err(NotPushed::Unknown(value)),
+            Err(error) => Err(NotPushed::Refused(error)),
         }
     }
 
@@ -99,13 +99,15 @@ impl<'a> ModuleBuilder<'a> {
 
     /// The module of a tick.
     pub(crate) fn finish(self, time: Duration) -> Module {
-        Module { time, schema: self.schema.finish(), values: self.values }
+        let (schema, values) = (self.schema.finish(), self.values);
+        debug_assert_eq!(schema.series().len(), values.len(), "each series has a value");
+        Module { time, schema, values }
     }
 }
 
 /// Why a metric was not appended by [`ModuleBuilder::push_known`].
 #[derive(Debug)]
-pub(crate) enum KnownError {
+pub(crate) enum NotPushed {
     /// The schema of the tick before does not have it there. The value.
     Unknown(Value),
     Refused(SeriesError),

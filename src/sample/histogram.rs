@@ -4,9 +4,9 @@
 
 /// The bounds of a histogram's buckets, without the last one, which is infinite.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bounds(Box<[Box<str>]>);
+pub struct BucketBounds(Box<[Box<str>]>);
 
-impl Bounds {
+impl BucketBounds {
     /// Bounds in rising order. None if they are not finite or do not rise.
     #[must_use]
     pub fn new(bounds: &[f64]) -> Option<Self> {
@@ -50,10 +50,10 @@ mod tests {
 
     #[test]
     fn bounds_rise_and_end_with_infinity() {
-        let bounds = Bounds::new(&[-1.0, 0.25, 1e6]).expect("they rise");
+        let bounds = BucketBounds::new(&[-1.0, 0.25, 1e6]).expect("they rise");
         assert_eq!(*bounds.labels(), ["-1", "0.25", "1000000", "+Inf"].map(Box::from));
         for wrong in [&[1.0, 1.0][..], &[2.0, 1.0], &[f64::NAN], &[1.0, f64::INFINITY], &[f64::NAN, 1.0]] {
-            assert_eq!(Bounds::new(wrong), None, "{wrong:?}");
+            assert_eq!(BucketBounds::new(wrong), None, "{wrong:?}");
         }
     }
 

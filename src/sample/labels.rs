@@ -157,9 +157,9 @@ impl LabelSet for Labels {
 
 /// The labels of a histogram's bucket or a summary's quantile: those of the metric, and one more at the end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LabelsAnd<'a>(pub(super) &'a Labels, pub(super) &'static str, pub(super) &'a str);
+pub(super) struct ExtendedLabels<'a>(pub(super) &'a Labels, pub(super) &'static str, pub(super) &'a str);
 
-impl LabelSet for LabelsAnd<'_> {
+impl LabelSet for ExtendedLabels<'_> {
     fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         let Self(labels, name, value) = *self;
         let count = labels.len() + 1;
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn appended_label_is_the_last_one() {
         let labels: Labels = [("a", "1"), ("b", "2")].into();
-        let appended = LabelsAnd(&labels, "le", "0.5");
+        let appended = ExtendedLabels(&labels, "le", "0.5");
         let expected: Labels = [("a", "1"), ("b", "2"), ("le", "0.5")].into();
         assert!(appended.is_same(&expected) && !appended.is_same(&labels));
         assert_eq!(appended.to_labels(), expected);

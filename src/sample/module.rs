@@ -57,19 +57,19 @@ impl Module {
     /// The module's name; see `is_name`.
     #[must_use]
     pub fn name(&self) -> &Text {
-        &self.schema.origin().module
+        &self.schema.source().module
     }
 
     /// The collector that measured it.
     #[must_use]
     pub fn collector(&self) -> &CollectorVersion {
-        &self.schema.origin().collector
+        &self.schema.source().collector
     }
 
     /// The collector's interval.
     #[must_use]
     pub fn step(&self) -> Duration {
-        self.schema.origin().step
+        self.schema.source().step
     }
 
     /// The metrics in output order; no key occurs twice.

@@ -19,9 +19,9 @@ impl<T> Default for Recycler<T> {
 }
 
 impl<T> Recycler<T> {
-    /// A value that nobody else has, if there is one.
-    pub(crate) fn take(&mut self) -> Option<Arc<T>> {
-        let free = self.kept.iter_mut().position(|value| Arc::get_mut(value).is_some())?;
+    /// A value that nobody else has and that can be used, if there is one.
+    pub(crate) fn take(&mut self, is_usable: impl Fn(&T) -> bool) -> Option<Arc<T>> {
+        let free = self.kept.iter_mut().position(|value| Arc::get_mut(value).is_some_and(|value| is_usable(value)))?;
         Some(self.kept.remove(free))
     }
 
@@ -60,18 +60,19 @@ mod tests {
     #[test]
     fn shared_values_are_not_used_again() {
         let mut recycler = Recycler::default();
-        assert!(recycler.take().is_none());
+        assert!(recycler.take(|_| true).is_none());
         let held = Arc::new(1);
         recycler.keep(&held);
         recycler.keep(&Arc::new(2));
         assert_eq!(recycler.free().map(|value| *value).collect::<Vec<_>>(), [2]);
-        let free = recycler.take();
+        assert!(recycler.take(|value| *value > 2).is_none(), "it cannot be used");
+        let free = recycler.take(|_| true);
         assert_eq!(free.as_deref(), Some(&2));
-        assert!(recycler.take().is_none(), "the other is in use");
+        assert!(recycler.take(|_| true).is_none(), "the other is in use");
         let address = free.as_ref().map(Arc::as_ptr);
         assert_eq!(Some(Arc::as_ptr(&Recycler::fill(free, 3))), address);
         drop(held);
-        assert_eq!(recycler.take().as_deref(), Some(&1));
+        assert_eq!(recycler.take(|_| true).as_deref(), Some(&1));
     }
 
     #[test]

@@ -8,22 +8,26 @@ use std::time::Duration;
 
 use super::descriptor::{Descriptor, MetricKind};
 use super::labels::{LabelSet, Labels, Text};
-use super::series::{Column, HashedKey, Series, SeriesAccount};
+use super::series::{Column, PassthroughHasher, Series, SeriesAccount};
 
 /// How many places further on a series is searched in the schema before, after some were left out. A series that is not
 /// found there is found by its hash.
 const SEARCHED: usize = 4;
 
+/// How many places further on a series that was found by its hash is searched in the schema before: as many as a device that is
+/// gone may have had.
+const SKIPPED: usize = 256;
+
 /// The series of a module, and where it comes from.
 #[derive(Debug)]
 pub struct Schema {
-    origin: Origin,
+    source: ModuleSource,
     series: Vec<Arc<Series>>,
 }
 
 /// Where a module comes from.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub struct ModuleSource {
     /// The module's name; see `is_name`.
     pub module: Text,
     /// The collector that measures it.
@@ -55,14 +59,14 @@ impl CollectorVersion {
 impl Schema {
     /// A schema without series.
     #[must_use]
-    pub(crate) fn empty(origin: Origin) -> Arc<Self> {
-        Arc::new(Self { origin, series: Vec::new() })
+    pub(crate) fn empty(source: ModuleSource) -> Arc<Self> {
+        Arc::new(Self { source, series: Vec::new() })
     }
 
     /// Where the module comes from.
     #[must_use]
-    pub fn origin(&self) -> &Origin {
-        &self.origin
+    pub fn source(&self) -> &ModuleSource {
+        &self.source
     }
 
     /// The series in output order.
@@ -108,7 +112,7 @@ pub(super) struct SchemaBuilder {
 struct Changed {
     series: Vec<Arc<Series>>,
     /// The identities of the series.
-    identities: HashSet<u64, BuildHasherDefault<HashedKey>>,
+    identities: HashSet<u64, BuildHasherDefault<PassthroughHasher>>,
     /// The kind of each metric. None as long as there is no histogram or summary, whose names are reserved.
     kinds: Option<HashMap<String, MetricKind>>,
 }
@@ -237,15 +241,25 @@ impl SchemaBuilder {
         descriptor: Option<&Arc<Descriptor>>,
         account: &Arc<SeriesAccount>,
     ) -> Result<(), SeriesError> {
-        let changed = self.changed.get_or_insert_with(|| Changed::new(&self.previous.series[..self.next]));
+        let is_whole = descriptor.is_none_or(|descriptor| suffixes(descriptor.kind).is_empty());
+        if is_whole != (column == Column::Value) {
+            return Err(SeriesError::Reserved);
+        }
         let series = account.series(name, labels, descriptor, column).ok_or(SeriesError::TooMany)?;
-        changed.try_push(series)
+        let changed = self.changed.get_or_insert_with(|| Changed::new(&self.previous.series[..self.next]));
+        changed.try_push(Arc::clone(&series))?;
+        // After some that are gone the next series are expected behind this one.
+        let expected = self.previous.series.get(self.next..).unwrap_or_default();
+        if let Some(skipped) = expected.iter().take(SKIPPED).position(|other| Arc::ptr_eq(other, &series)) {
+            self.next += skipped + 1;
+        }
+        Ok(())
     }
 
     /// The schema: the previous one, when nothing has changed.
     pub(super) fn finish(self) -> Arc<Schema> {
         let Self { previous, next, changed } = self;
-        let schema = |series| Arc::new(Schema { origin: previous.origin.clone(), series });
+        let schema = |series| Arc::new(Schema { source: previous.source.clone(), series });
         match changed {
             None if next == previous.series.len() => previous,
             None => schema(previous.series[..next].to_vec()),
@@ -265,6 +279,9 @@ impl SchemaBuilder {
 
     /// Forgets the series after the first `length`, which was the number of them at an earlier moment.
     pub(super) fn truncate(&mut self, length: usize) {
+        if self.len() == length {
+            return;
+        }
         let mut kept = match &mut self.changed {
             Some(changed) => std::mem::take(&mut changed.series),
             None => self.previous.series[..self.next].to_vec(),
@@ -314,7 +331,7 @@ mod tests {
 
     fn empty() -> Arc<Schema> {
         let collector = CollectorVersion::native("test");
-        Schema::empty(Origin { module: "m".into(), collector, step: Duration::ZERO, is_verbatim: false })
+        Schema::empty(ModuleSource { module: "m".into(), collector, step: Duration::ZERO, is_verbatim: false })
     }
 
     fn keys(schema: &Schema) -> Vec<String> {

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::descriptor::{Descriptor, UNDESCRIBED};
 use super::labels::{LabelSet, Labels, Text, identity};
 
-/// How many series the agent keeps at a time: 200 to 300 MB of them. A large host with all plugins has ten thousand.
+/// How many series there may be at a time before plugins get no more of them: 200 to 300 MB. A large host with all plugins has
+/// ten thousand.
 const MAX_SERIES: usize = 1_000_000;
 
 /// Spreads the bits of an address.
@@ -28,7 +29,7 @@ pub struct Series {
 
 /// The text that stands for a series in its module: `name`, or `name{label="value",…}` with the values escaped as in the
 /// Prometheus text format. No other series of the module has the same key. Both parts are shared with other series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key<'a> {
     /// The name.
     pub name: &'a str,
@@ -108,7 +109,7 @@ impl Series {
         self.descriptor.as_deref().unwrap_or(&UNDESCRIBED)
     }
 
-    /// A hash with random keys of the name and the set of labels: no two series of a module have the same.
+    /// A hash of the name and the set of labels, by which a module knows its series: no two of them have the same.
     pub(super) fn identity(&self) -> u64 {
         match self.labels.len() {
             // There is no other order of the labels, and equal series are one in memory.
@@ -143,9 +144,9 @@ impl Drop for Series {
 pub struct SeriesTable {
     hashing: RandomState,
     limit: usize,
-    /// Behind a lock because series are made and released by several threads. It is held for a look-up, and only for new
-    /// and released series: known ones do not come here.
-    series: Mutex<HashMap<u64, Weak<Series>, BuildHasherDefault<HashedKey>>>,
+    /// Behind a lock because series are made and released by several threads. It is held for a look-up, of series that are new
+    /// in their module or have no user any more.
+    series: Mutex<HashMap<u64, Weak<Series>, BuildHasherDefault<PassthroughHasher>>>,
 }
 
 impl Default for SeriesTable {
@@ -161,14 +162,8 @@ impl SeriesTable {
 
     /// The number of series that are in use.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.lock().len()
-    }
-
-    /// Whether no series is in use.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// A hash of everything that a series is made of, with the labels in their order.
@@ -191,16 +186,16 @@ impl SeriesTable {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Weak<Series>, BuildHasherDefault<HashedKey>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Weak<Series>, BuildHasherDefault<PassthroughHasher>>> {
         self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Hashes a number that is a hash already.
 #[derive(Debug, Default)]
-pub(super) struct HashedKey(u64);
+pub(super) struct PassthroughHasher(u64);
 
-impl Hasher for HashedKey {
+impl Hasher for PassthroughHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -232,7 +227,7 @@ impl SeriesAccount {
         Arc::new(Self { table, limit, live: AtomicUsize::new(0) })
     }
 
-    /// An account that is limited by the table only, for the agent's own collectors.
+    /// An account without a limit, for the agent's own collectors: plugins must not leave them without series.
     #[must_use]
     pub fn unlimited(table: &Arc<SeriesTable>) -> Arc<Self> {
         Self::new(Arc::clone(table), usize::MAX)
@@ -264,7 +259,8 @@ impl SeriesAccount {
         if let Some(series) = known.filter(is_equal) {
             return Some(series);
         }
-        if count >= self.table.limit || self.live.load(Ordering::Relaxed) >= self.limit {
+        let is_limited = self.limit != usize::MAX;
+        if is_limited && (count >= self.table.limit || self.live.load(Ordering::Relaxed) >= self.limit) {
             return None;
         }
         let name = match (column.suffix(), descriptor) {
@@ -323,17 +319,17 @@ mod tests {
             ),
         ];
         assert!(others.iter().flatten().all(|other| !Arc::ptr_eq(&first, other)));
-        assert_eq!(account.table.len(), 5);
+        assert_eq!(account.table.count(), 5);
         drop((first, others));
-        assert_eq!((account.table.len(), account.live.load(Ordering::Relaxed)), (1, 1), "one is used still");
+        assert_eq!((account.table.count(), account.live.load(Ordering::Relaxed)), (1, 1), "one is used still");
         drop(second);
-        assert!(account.table.is_empty());
+        assert!(account.table.count() == 0);
     }
 
     #[test]
     fn series_are_bounded_per_collector_and_in_total() {
         let table = Arc::new(SeriesTable::with_limit(5));
-        let (first, second) = (SeriesAccount::new(Arc::clone(&table), 3), SeriesAccount::unlimited(&table));
+        let (first, second) = (SeriesAccount::new(Arc::clone(&table), 3), SeriesAccount::new(Arc::clone(&table), 100));
         let named =
             |account: &Arc<SeriesAccount>, number: usize| series(account, &number.to_string(), &Labels::default());
         let mut held: Vec<_> = (0..3).map(|number| named(&first, number).expect("within both limits")).collect();
@@ -341,6 +337,7 @@ mod tests {
         held.extend((0..5).map(|number| named(&second, number).expect("known, or within the limit")));
         assert!(named(&second, 5).is_none(), "the total limit");
         assert!(named(&first, 1).is_some() && named(&first, 4).is_some(), "they are there already");
+        assert!(named(&SeriesAccount::unlimited(&table), 5).is_some(), "the agent's own");
         held.clear();
         assert!(named(&first, 7).is_some());
     }

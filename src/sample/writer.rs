@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::builder::{KnownError, ModuleBuilder};
+use super::builder::{ModuleBuilder, NotPushed};
 use super::descriptor::{Descriptor, MetricKind, NativeMetric};
-use super::histogram::{Bounds, Quantiles};
-use super::labels::{Labels, LabelsAnd, Text};
+use super::histogram::{BucketBounds, Quantiles};
+use super::labels::{ExtendedLabels, Labels, Text};
 use super::module::Module;
 use super::recycler::Recycler;
 #[cfg(any(test, fuzzing))]
 use super::schema::CollectorVersion;
-use super::schema::{Origin, Schema, SeriesError, check_labels};
+use super::schema::{ModuleSource, Schema, SeriesError, check_labels};
 use super::series::{Column, Series, SeriesAccount};
 use super::value::Value;
 
@@ -29,26 +29,26 @@ impl ModuleWriter {
     /// A writer for a module whose metrics are described in a table.
     #[must_use]
     pub fn new(
-        origin: Origin,
+        source: ModuleSource,
         metrics: impl IntoIterator<Item = &'static NativeMetric>,
         account: &Arc<SeriesAccount>,
     ) -> Self {
-        let own = metrics.into_iter().filter(|metric| *metric.module == *origin.module);
+        let own = metrics.into_iter().filter(|metric| *metric.module == *source.module);
         let mut descriptors: Vec<_> = own.map(|metric| Arc::new(metric.descriptor())).collect();
         descriptors.sort_unstable_by_key(|descriptor: &Arc<Descriptor>| descriptor.name.clone());
-        let schema = Schema::empty(origin);
+        let schema = Schema::empty(source);
         Self { account: Arc::clone(account), descriptors, schema, modules: Recycler::default() }
     }
 
     /// The module's name.
     #[must_use]
     pub fn name(&self) -> &Text {
-        &self.schema.origin().module
+        &self.schema.source().module
     }
 
     /// Writes the module of a tick. Returns it with what `fill` returns.
     pub fn write<T>(&mut self, time: Duration, fill: impl FnOnce(&mut Values<'_>) -> T) -> (Arc<Module>, T) {
-        let mut module = self.modules.take();
+        let mut module = self.modules.take(|_| true);
         let values = module.as_mut().and_then(Arc::get_mut).map(|module| std::mem::take(&mut module.values));
         let mut values = values.unwrap_or_else(|| Vec::with_capacity(self.schema.series().len()));
         values.clear();
@@ -67,23 +67,27 @@ impl ModuleWriter {
 
 /// A module of a test.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn filled(name: impl Into<Text>, fill: impl FnOnce(&mut Values<'_>)) -> Arc<Module> {
+pub(crate) fn test_module(name: impl Into<Text>, fill: impl FnOnce(&mut Values<'_>)) -> Arc<Module> {
     let collector = CollectorVersion::native("test");
-    let origin = Origin { module: name.into(), collector, step: Duration::ZERO, is_verbatim: false };
-    ModuleWriter::new(origin, [], &SeriesAccount::standalone()).write(Duration::ZERO, fill).0
+    let source = ModuleSource { module: name.into(), collector, step: Duration::ZERO, is_verbatim: false };
+    ModuleWriter::new(source, [], &SeriesAccount::standalone()).write(Duration::ZERO, fill).0
+}
+
+fn finite(number: f64) -> Value {
+    Some(number).filter(|number| number.is_finite()).into()
 }
 
 /// The series of several metrics with the same labels, which were found at an earlier tick. There is one for each plugin: to
 /// compare the names of a thousand would read as much memory as everything else that they need.
 #[derive(Debug, Default)]
-pub(crate) struct Row {
+pub(crate) struct SeriesRow {
     series: Box<[Arc<Series>]>,
     /// The metrics that had a value, one bit each.
     present: u32,
 }
 
-/// The values of a module that is being written. A metric that breaks the rules, which is an error of the collector, is left
-/// out.
+/// The values of a module that is being written. A metric that breaks the rules is left out: that is an error of the
+/// collector.
 #[derive(Debug)]
 pub struct Values<'a> {
     builder: ModuleBuilder<'a>,
@@ -98,7 +102,7 @@ impl<'a> Values<'a> {
 
     /// Appends a metric with labels.
     pub fn push_labelled(&mut self, name: &str, labels: &Labels, value: impl Into<Value>) {
-        if let Err(KnownError::Unknown(value)) = self.builder.push_known(name, labels, value.into()) {
+        if let Err(NotPushed::Unknown(value)) = self.builder.push_known(name, labels, value.into()) {
             let descriptor = self.descriptor(name);
             // Refused series are left out.
             let _ = self.builder.push_new(name, labels, descriptor, value);
@@ -108,10 +112,11 @@ impl<'a> Values<'a> {
     /// Appends metrics with the same labels; those without a value are left out. Their names are the same at each tick.
     pub(crate) fn push_row<const N: usize>(
         &mut self,
-        row: &mut Row,
+        row: &mut SeriesRow,
         labels: &Labels,
         metrics: [(&'static str, Option<Value>); N],
     ) {
+        const { assert!(N <= u32::BITS as usize, "one bit for each metric") };
         let present = metrics.iter().fold(0, |present, (_, value)| present << 1 | u32::from(value.is_some()));
         if row.present == present && self.builder.has_next(&row.series) {
             return self.builder.push_all(metrics.into_iter().filter_map(|(_, value)| value));
@@ -122,7 +127,11 @@ impl<'a> Values<'a> {
                 self.push_labelled(name, labels, value);
             }
         }
-        *row = Row { series: self.builder.series_since(length).into(), present };
+        let series = self.builder.series_since(length);
+        // Not when one was refused: then the next tick tries again.
+        if series.len() == present.count_ones() as usize {
+            *row = SeriesRow { series: series.into(), present };
+        }
     }
 
     /// Appends a histogram: for each bound the number of observations above the bound before, one number more for those above
@@ -135,7 +144,7 @@ impl<'a> Values<'a> {
         &mut self,
         name: &str,
         labels: &Labels,
-        bounds: &Bounds,
+        bounds: &BucketBounds,
         counts: &[u64],
         sum: f64,
     ) -> Result<(), &'static str> {
@@ -150,10 +159,16 @@ impl<'a> Values<'a> {
             check_labels(descriptor.kind, labels)?;
             let mut total = 0;
             for (bound, count) in bounds.labels().iter().zip(counts) {
-                total += count;
-                builder.push_column(name, &LabelsAnd(labels, "le", bound), Column::Bucket, descriptor, total.into())?;
+                total = u64::saturating_add(total, *count);
+                builder.push_column(
+                    name,
+                    &ExtendedLabels(labels, "le", bound),
+                    Column::Bucket,
+                    descriptor,
+                    total.into(),
+                )?;
             }
-            builder.push_column(name, labels, Column::Sum, descriptor, sum.into())?;
+            builder.push_column(name, labels, Column::Sum, descriptor, finite(sum))?;
             builder.push_column(name, labels, Column::Count, descriptor, total.into())
         };
         self.builder.push_whole(write).map_err(SeriesError::reason)
@@ -182,10 +197,10 @@ impl<'a> Values<'a> {
         let write = |builder: &mut ModuleBuilder<'_>| {
             check_labels(descriptor.kind, labels)?;
             for (quantile, &value) in quantiles.labels().iter().zip(values) {
-                let labels = LabelsAnd(labels, "quantile", quantile);
-                builder.push_column(name, &labels, Column::Quantile, descriptor, value.into())?;
+                let labels = ExtendedLabels(labels, "quantile", quantile);
+                builder.push_column(name, &labels, Column::Quantile, descriptor, value.map_or(Value::Null, finite))?;
             }
-            builder.push_column(name, labels, Column::Sum, descriptor, sum.into())?;
+            builder.push_column(name, labels, Column::Sum, descriptor, finite(sum))?;
             builder.push_column(name, labels, Column::Count, descriptor, count.into())
         };
         self.builder.push_whole(write).map_err(SeriesError::reason)
@@ -216,13 +231,13 @@ mod tests {
         described("level", MetricKind::Gauge),
     ];
 
-    fn origin(is_verbatim: bool) -> Origin {
+    fn source(is_verbatim: bool) -> ModuleSource {
         let collector = CollectorVersion::native("test");
-        Origin { module: "m".into(), collector, step: Duration::from_secs(10), is_verbatim }
+        ModuleSource { module: "m".into(), collector, step: Duration::from_secs(10), is_verbatim }
     }
 
     fn writer(account: &Arc<SeriesAccount>) -> ModuleWriter {
-        ModuleWriter::new(origin(false), &METRICS, account)
+        ModuleWriter::new(source(false), &METRICS, account)
     }
 
     fn json(module: &Arc<Module>) -> serde_json::Value {
@@ -236,43 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn histograms_and_summaries_are_series() {
-        let (bounds, quantiles) = (Bounds::new(&[0.1, 1.0]).expect("rising"), Quantiles::new(&[0.5]).expect("one"));
-        let mut writer = writer(&SeriesAccount::standalone());
-        let mut write = |counts: [u64; 3]| {
-            let (module, ()) = writer.write(TICK, |values| {
-                let labels = [("disk", "a")].into();
-                values.push_histogram("wait_seconds", &labels, &bounds, &counts, 4.5).expect("valid");
-                values.push_summary("size_bytes", &Labels::default(), &quantiles, &[None], (0.0, 0)).expect("valid");
-                values.push("level", 1);
-            });
-            module
-        };
-        let (first, second) = (write([2, 0, 3]), write([2, 1, 3]));
-        let expected = serde_json::json!({ "m": {
-            (r#"wait_seconds_bucket{disk="a",le="0.1"}"#): 2,
-            (r#"wait_seconds_bucket{disk="a",le="1"}"#): 2,
-            (r#"wait_seconds_bucket{disk="a",le="+Inf"}"#): 5,
-            (r#"wait_seconds_sum{disk="a"}"#): 4.5,
-            (r#"wait_seconds_count{disk="a"}"#): 5,
-            (r#"size_bytes{quantile="0.5"}"#): null,
-            "size_bytes_sum": 0.0,
-            "size_bytes_count": 0,
-            "level": 1,
-        }});
-        assert_eq!(json(&first), expected);
-        assert!(Arc::ptr_eq(first.schema(), second.schema()), "the second tick wrote numbers only");
-        for metric in first.metrics().take(5) {
-            assert_eq!(metric.series.metric_name(), "wait_seconds");
-            assert_eq!(metric.series.descriptor().kind, MetricKind::Histogram);
-        }
-    }
-
-    #[test]
     fn changed_bounds_are_new_series() {
         let mut writer = writer(&SeriesAccount::standalone());
         let mut write = |bounds: &[f64]| {
-            let (bounds, counts) = (Bounds::new(bounds).expect("rising"), vec![1; bounds.len() + 1]);
+            let (bounds, counts) = (BucketBounds::new(bounds).expect("rising"), vec![1; bounds.len() + 1]);
             let push = |values: &mut Values<'_>| {
                 values.push_histogram("wait_seconds", &Labels::default(), &bounds, &counts, 0.0)
             };
@@ -286,7 +268,7 @@ mod tests {
 
     #[test]
     fn names_of_histograms_are_reserved() {
-        let (bounds, quantiles) = (Bounds::new(&[1.0]).expect("one"), Quantiles::new(&[0.5]).expect("one"));
+        let (bounds, quantiles) = (BucketBounds::new(&[1.0]).expect("one"), Quantiles::new(&[0.5]).expect("one"));
         let none = Labels::default();
         let reserved = Err("a histogram or summary uses its name, or one of its labels");
         let (module, ()) = writer(&SeriesAccount::standalone()).write(TICK, |values| {
@@ -302,6 +284,8 @@ mod tests {
                 values.push(name, 1);
             }
             values.push("wait_seconds_other", 1);
+            values.push("wait_seconds", 1);
+            values.push_labelled("size_bytes", &own("quantile"), 1);
             values.push_labelled("level", &own("le"), 1);
         });
         assert_eq!(
@@ -320,12 +304,12 @@ mod tests {
 
     #[test]
     fn verbatim_modules_are_metrics_like_any_other() {
-        let mut writer = ModuleWriter::new(origin(true), [], &SeriesAccount::standalone());
+        let mut writer = ModuleWriter::new(source(true), [], &SeriesAccount::standalone());
         let (module, ()) = writer.write(TICK, |values| values.push("node_load1:avg", 0.5));
-        assert!(module.schema().origin().is_verbatim);
+        assert!(module.schema().source().is_verbatim);
         assert_eq!(json(&module), serde_json::json!({ "m": { "node_load1:avg": 0.5 } }));
         let (module, ()) = writer.write(TICK, |values| values.push("other", 1));
-        assert!(module.schema().origin().is_verbatim, "also when its series change");
+        assert!(module.schema().source().is_verbatim, "also when its series change");
         for (name, is_valid) in [("a:b", true), (":b", true), ("_1", true), ("1a", false), ("", false), ("a-b", false)]
         {
             assert_eq!(is_scraped_name(name), is_valid, "{name}");

@@ -95,10 +95,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sample::filled;
+    use crate::sample::test_module;
 
     fn sample(metrics: &[(&str, Option<&str>, Value)]) -> Sample {
-        let module = filled("m", |values| {
+        let module = test_module("m", |values| {
             for (name, label, value) in metrics {
                 match label {
                     None => values.push(name, value.clone()),

@@ -152,11 +152,11 @@ mod tests {
     use std::os::fd::OwnedFd;
 
     use super::*;
-    use crate::sample::filled;
+    use crate::sample::test_module;
 
     /// A sample with a number and a text of this length.
     fn sample(number: u64, length: usize) -> Arc<Sample> {
-        let module = filled("m", |values| {
+        let module = test_module("m", |values| {
             values.push("number", number);
             values.push("padding", &*"x".repeat(length));
         });

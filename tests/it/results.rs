@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 
 use gauged::agent;
 use gauged::config::{Config, Overrides};
-use gauged::sample::{Module, Sample};
+use gauged::sample::{MetricKind, Module, Sample};
 
 use crate::guest::Guest;
 use crate::harness::{DEADLINE, Setup, value};
 
 const INTERVAL: Duration = Duration::from_millis(200);
+
+/// The number of the kind in the interface.
+const COUNTER: u32 = 1;
 
 /// Runs the agent in this process until the samples are as wanted, and returns them. The plugins were compiled before, by the
 /// agent's own program: this one cannot do that.
@@ -112,4 +115,40 @@ fn failed_call_ends_the_latest_result() {
     });
     let last = samples.last().expect("seen");
     assert!(module(&last.modules, "brief").is_none() && !has(last), "the tick of the failed call");
+}
+
+#[test]
+fn descriptors_go_with_their_series() {
+    let setup = Setup::with_config("interval = \"200ms\"\n");
+    Guest::new("described").describes(&[("described", "value", COUNTER)]).install(&setup.plugin("described.wasm"));
+    Guest::new("other").install(&setup.plugin("other.wasm"));
+    assert!(value(&setup.once().0, "described").is_some());
+    let has_both = |sample: &Arc<Sample>| {
+        module(&sample.modules, "described").is_some() && module(&sample.modules, "other").is_some()
+    };
+    let samples = samples(&setup, |samples| samples.iter().any(has_both));
+    let sample = samples.iter().find(|sample| has_both(sample)).expect("seen");
+    for (name, metric, kind, unit, description) in [
+        ("described", "value", MetricKind::Counter, "By", "What it is."),
+        ("other", "value", MetricKind::Gauge, "", ""),
+        (
+            "load",
+            "1min",
+            MetricKind::Gauge,
+            "{task}",
+            "Tasks that run, are ready to run or wait for a disk, averaged over a minute.",
+        ),
+        (
+            "agent",
+            "missed_ticks_total",
+            MetricKind::Counter,
+            "{tick}",
+            "Ticks that passed while the agent was busy or the host was suspended.",
+        ),
+    ] {
+        let module = module(&sample.modules, name).expect("measured");
+        let metric = module.metrics().find(|found| found.name() == metric).expect("measured");
+        let descriptor = metric.series.descriptor();
+        assert_eq!((descriptor.kind, &*descriptor.unit, &*descriptor.description), (kind, unit, description), "{name}");
+    }
 }

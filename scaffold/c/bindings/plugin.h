@@ -300,7 +300,7 @@ typedef struct {
 typedef struct gauged_plugin_metrics_metric_t {
   // `[A-Za-z0-9_]+`, the unit last: `free_bytes`, `requests_total`.
   plugin_string_t   name;
-  // The labels in display order. Name and labels together are unique within the module.
+  // The labels in display order. Name and labels together, in whatever order, are unique within the module.
   gauged_plugin_metrics_list_label_t   labels;
   // The measured value.
   gauged_plugin_metrics_value_t   value;

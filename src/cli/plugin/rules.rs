@@ -222,7 +222,7 @@ fn type_name(value: &Value) -> &'static str {
 mod tests {
     use super::*;
     use crate::plugin::harness::DescribedMetric;
-    use crate::sample::filled;
+    use crate::sample::test_module;
 
     fn about(metrics: &[(&str, MetricKind)]) -> PluginDescription {
         let described = |&(name, kind): &(&str, MetricKind)| DescribedMetric {
@@ -240,7 +240,7 @@ mod tests {
     fn violations(metrics: &[(&str, MetricKind)], runs: &[&[(&'static str, &str, Value)]]) -> Vec<String> {
         let mut check = RuleCheck::new(&about(metrics));
         for (run, metrics) in runs.iter().enumerate() {
-            let module = filled("m", |values| {
+            let module = test_module("m", |values| {
                 for (name, label, value) in *metrics {
                     values.push_labelled(name, &[("label", *label)].into(), value.clone());
                 }
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn reserved_modules_and_dropped_metrics_are_violations() {
         let mut check = RuleCheck::new(&about(&[]));
-        let modules = ["agent", "memory", "mine"].map(|name| filled(name, |_| {})).into();
+        let modules = ["agent", "memory", "mine"].map(|name| test_module(name, |_| {})).into();
         check.check_run(
             1,
             &UsableResult { modules, dropped: 30, losses: vec!["the metric m.x: it is there twice".to_owned()] },
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn excess_violations_are_counted() {
-        let module = filled("m", |values| {
+        let module = test_module("m", |values| {
             for number in 0..VIOLATIONS + 7 {
                 values.push(&format!("x{number}"), 1);
             }

@@ -20,11 +20,14 @@ pub(in super::super) struct Results {
     generation: u64,
     /// Whether that result is the outcome of the last call: no failure came after it.
     is_current: bool,
-    /// The modules of the newest result that a sample has had; none after a failure.
+    /// The modules of the newest result that a sample has had, and that sample's tick; none after a failure.
     latest: Vec<Arc<Module>>,
+    latest_at: Duration,
     /// The modules of the newest result. Plugins that sort later may not have them, even at ticks without a result.
     reserved: Vec<Text>,
     has_reserved_changed: bool,
+    /// Whether the plugin is not called any more.
+    is_over: bool,
 }
 
 impl Results {
@@ -35,6 +38,7 @@ impl Results {
         } else {
             self.generation = generation;
             self.is_current = true;
+            self.is_over = false;
             let names = || modules.iter().map(|module| module.name());
             if !self.reserved.iter().eq(names()) {
                 self.reserved = names().cloned().collect();
@@ -59,8 +63,7 @@ impl Results {
     /// Records that the plugin is not called any more.
     pub(super) fn end(&mut self, generation: u64) {
         self.fail(generation);
-        self.reserved.clear();
-        self.has_reserved_changed = true;
+        self.is_over = true;
     }
 
     /// The modules that only this plugin may have, unless one that sorts earlier has them.
@@ -73,30 +76,46 @@ impl Results {
         std::mem::take(&mut self.has_reserved_changed)
     }
 
-    /// Moves the results into a sample, those modules excepted that another collector has. `is_own` decides that, and is told
-    /// the number of metrics that are lost otherwise.
-    pub(super) fn deliver(&mut self, sample: &mut Sample, step: Duration, mut is_own: impl FnMut(&Module) -> bool) {
+    /// Moves the results into a sample, those modules excepted that another collector has: `is_own` decides, and `lose` gets
+    /// them.
+    pub(super) fn deliver(
+        &mut self,
+        sample: &mut Sample,
+        step: Duration,
+        is_own: impl Fn(&Text) -> bool,
+        mut lose: impl FnMut(&Module),
+    ) {
+        let mut is_kept = |module: &Arc<Module>| {
+            let is_own = is_own(module.name());
+            if !is_own {
+                lose(module);
+            }
+            is_own
+        };
         if let Some(superseded) = self.superseded.take() {
-            sample.superseded.extend(superseded.into_iter().filter(|module| is_own(module)));
+            sample.superseded.extend(superseded.into_iter().filter(&mut is_kept));
         }
-        // Also after the clock was set back: such a result is from the future.
-        let is_old = |module: &Arc<Module>| sample.tick.abs_diff(module.time) >= step.saturating_mul(KEPT_STEPS);
-        let Some(newest) = self.newest.take() else {
-            if self.latest.first().is_some_and(is_old) {
+        if let Some(newest) = self.newest.take() {
+            let begin = sample.modules.len();
+            sample.modules.extend(newest.into_iter().filter(is_kept));
+            let delivered = &sample.modules[begin..];
+            self.latest.clear();
+            self.latest_at = sample.tick;
+            if self.is_current {
+                self.latest.extend_from_slice(delivered);
+            } else {
+                sample.stale.extend(delivered.iter().map(|module| module.name().clone()));
+            }
+        } else {
+            // Also when the clock was set back: then that tick is in the future.
+            if sample.tick.abs_diff(self.latest_at) >= step.saturating_mul(KEPT_STEPS) {
                 self.latest.clear();
             }
-            sample.retained.extend_from_slice(&self.latest);
-            return;
-        };
-        let is_latest = self.is_current && !newest.first().is_some_and(is_old);
-        let begin = sample.modules.len();
-        sample.modules.extend(newest.into_iter().filter(|module| is_own(module)));
-        let delivered = &sample.modules[begin..];
-        self.latest.clear();
-        if is_latest {
-            self.latest.extend_from_slice(delivered);
-        } else {
-            sample.stale.extend(delivered.iter().map(|module| module.name().clone()));
+            sample.retained.extend(self.latest.iter().filter(|module| is_own(module.name())).cloned());
+        }
+        if self.is_over && !self.reserved.is_empty() {
+            self.reserved.clear();
+            self.has_reserved_changed = true;
         }
     }
 }
@@ -106,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sample::{CollectorVersion, ModuleWriter, Origin, SeriesAccount};
+    use crate::sample::{CollectorVersion, ModuleSource, ModuleWriter, SeriesAccount};
 
     const STEP: Duration = Duration::from_secs(10);
 
@@ -114,16 +133,16 @@ mod tests {
     fn result(tick: u64, modules: &[&'static str]) -> Vec<Arc<Module>> {
         let module = |&name: &&'static str| {
             let collector = CollectorVersion::native("test");
-            let origin = Origin { module: name.into(), collector, step: STEP, is_verbatim: false };
-            let mut writer = ModuleWriter::new(origin, [], &SeriesAccount::standalone());
+            let source = ModuleSource { module: name.into(), collector, step: STEP, is_verbatim: false };
+            let mut writer = ModuleWriter::new(source, [], &SeriesAccount::standalone());
             writer.write(Duration::from_secs(tick), |values| values.push("value", tick)).0
         };
         modules.iter().map(module).collect()
     }
 
     fn sample(tick: u64, results: &mut Results) -> Sample {
-        let mut sample = Sample::new(Duration::from_secs(tick), STEP);
-        results.deliver(&mut sample, STEP, |_| true);
+        let mut sample = Sample { tick: Duration::from_secs(tick), interval: STEP, ..Sample::default() };
+        results.deliver(&mut sample, STEP, |_| true, |_| {});
         sample
     }
 
@@ -170,11 +189,35 @@ mod tests {
     }
 
     #[test]
-    fn very_late_results_are_not_the_latest() {
+    fn slow_results_are_the_latest_without_gaps() {
+        let mut results = Results::default();
+        // Each call takes one and a half steps, and skips the next one.
+        for tick in [100, 120, 140] {
+            results.store(result(tick, &["a"]), 1);
+            for later in [20, 30] {
+                assert_eq!(latest(&sample(tick + later, &mut results)), [("a", tick)], "{}", tick + later);
+            }
+        }
+    }
+
+    #[test]
+    fn modules_taken_by_others_are_not_retained() {
+        let mut results = Results::default();
+        results.store(result(100, &["a", "b"]), 1);
+        sample(100, &mut results);
+        let mut sample = Sample { tick: Duration::from_secs(110), interval: STEP, ..Sample::default() };
+        results.deliver(&mut sample, STEP, |module| **module == *"b", |_| panic!("no result is lost"));
+        assert_eq!(latest(&sample), [("b", 100)]);
+    }
+
+    #[test]
+    fn modules_are_reserved_until_the_last_result() {
         let mut results = Results::default();
         results.store(result(100, &["a"]), 1);
-        let sample = sample(120, &mut results);
-        assert_eq!((ticks(&sample.modules), latest(&sample)), (vec![("a", 100)], vec![]));
+        results.end(1);
+        assert_eq!(results.reserved(), ["a".into()]);
+        assert_eq!(sample(110, &mut results).modules.len(), 1);
+        assert!(results.reserved().is_empty() && results.take_reserved_changed());
     }
 
     #[test]
@@ -226,8 +269,10 @@ mod tests {
     fn modules_of_others_are_left_out() {
         let mut results = Results::default();
         results.store(result(100, &["a", "b"]), 1);
-        let mut sample = Sample::new(Duration::from_secs(100), STEP);
-        results.deliver(&mut sample, STEP, |module| **module.name() == *"b");
+        let mut sample = Sample { tick: Duration::from_secs(100), interval: STEP, ..Sample::default() };
+        let mut lost = Vec::new();
+        results.deliver(&mut sample, STEP, |module| **module == *"b", |module| lost.push(module.name().clone()));
+        assert_eq!(lost, ["a".into()]);
         assert_eq!((ticks(&sample.modules), latest(&sample)), (vec![("b", 100)], vec![("b", 100)]));
     }
 
@@ -246,7 +291,7 @@ mod tests {
                     'r' => {
                         dropped += results.store(result(tick, &["a"]), 1);
                         stored += 1;
-                        last = Some(tick);
+                        last = Some((tick, tick));
                     }
                     'f' => {
                         results.fail(1);
@@ -258,9 +303,9 @@ mod tests {
                         let all: Vec<u64> = sample.results().map(|module| module.time.as_secs()).collect();
                         prop_assert!(all.is_sorted());
                         delivered.extend(all);
-                        last = last.filter(|last| tick - last < 20);
+                        last = last.filter(|(_, since)| tick - since < 20);
                         let latest: Vec<u64> = sample.latest().map(|module| module.time.as_secs()).collect();
-                        prop_assert_eq!(latest, last.into_iter().collect::<Vec<_>>());
+                        prop_assert_eq!(latest, last.map(|(time, _)| time).into_iter().collect::<Vec<_>>());
                         tick += 10;
                     }
                 }
