@@ -1,5 +1,6 @@
 //! The cost of a module with 5,000 labelled series when some of them change each tick: by position, when nothing changes; with
-//! one more at the front; with a tenth that is new; in another order. As a ceiling, a module whose series are all new.
+//! one more at the front; with a tenth that is new; without those of one device; in another order. As a ceiling, a module whose
+//! series are all new.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,7 @@ fn series(criterion: &mut Criterion) {
         ("unchanged", labels(0..SERIES)),
         ("one more at the front", labels([SERIES].into_iter().chain(0..SERIES))),
         ("a tenth new", labels((0..SERIES).map(|at| if at % 10 == 3 { at + SERIES } else { at }))),
+        ("twenty in a row gone", labels((0..SERIES).filter(|at| !(1000..1020).contains(at)))),
         ("in reverse order", labels((0..SERIES).rev())),
     ] {
         group.bench_function(name, |bencher| {
