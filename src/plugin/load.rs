@@ -40,7 +40,8 @@ pub(super) const CHECKED_NEEDS: usize = 200;
 
 /// A version of a plugin that was loaded.
 pub(super) struct Version {
-    /// The version that the plugin gives itself, and its metrics.
+    /// The version that the plugin gives itself. Also in the description, which is not read at each tick.
+    pub(super) name: Text,
     pub(super) description: Arc<Description>,
     pub(super) hash: Hash,
     /// The first digits of the hash, for display.
@@ -49,20 +50,15 @@ pub(super) struct Version {
 }
 
 impl Version {
-    /// The version that the plugin gives itself.
-    pub(super) fn name(&self) -> &Text {
-        self.description.version()
-    }
-
     /// The version and hash that serve, for the log.
     pub(super) fn log_fields(serving: Option<&Self>) -> (Option<&str>, Option<&str>) {
-        (serving.map(|version| &**version.name()), serving.map(|version| &*version.digits))
+        (serving.map(|version| &*version.name), serving.map(|version| &*version.digits))
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name(), self.hash)
+        write!(f, "{} ({})", self.name, self.hash)
     }
 }
 
@@ -309,12 +305,13 @@ impl FileLoad {
     /// Describes, configures and calls a version once.
     async fn try_version(&self, code: Code, hash: Hash) -> Result<(Version, Trial), Rejection> {
         let About { version, metrics, .. } = self.plugin.describe(&code).await?;
-        let description = Description::new(&self.plugin.name, version.into(), metrics);
-        let version = Version { description, hash, digits: hash.to_string().into(), code };
+        let name = Text::from(version);
+        let description = Description::new(&self.plugin.name, name.clone(), metrics);
+        let version = Version { name, description, hash, digits: hash.to_string().into(), code };
         let (mut instance, needs) = match self.plugin.start(&version.code, &version.description).await {
             Ok(started) => started,
             Err(Failure::Unavailable(why)) => return Ok((version, Trial::Unavailable(why))),
-            Err(failure) => return Err(Rejection::from(failure).with_version(version.name())),
+            Err(failure) => return Err(Rejection::from(failure).with_version(&version.name)),
         };
         let missing = self.missing_grants(needs).await;
         let tick = Tick { index: 0, previous: None, since_epoch: crate::clock::schedule::wall_clock() };
@@ -322,7 +319,7 @@ impl FileLoad {
             Ok(_) => Trial::Passed(Box::new(instance)),
             Err(Failure::Unavailable(why)) => Trial::Unavailable(why),
             Err(Failure::Fault(fault)) => Trial::Failed(fault),
-            Err(failure) => return Err(self.trial_rejection(failure, missing).with_version(version.name())),
+            Err(failure) => return Err(self.trial_rejection(failure, missing).with_version(&version.name)),
         };
         self.report_missing_grants(missing);
         Ok((version, trial))

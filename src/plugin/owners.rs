@@ -32,11 +32,13 @@ impl Owners {
         self.owners.clear();
         let own = own.iter().map(|module| module.name().clone());
         self.owners.extend(own.chain([AGENT.into()]).map(|module| (module, None)));
-        for supervisor in supervisors.values() {
+        for supervisor in supervisors.values_mut() {
+            let plugin = Arc::clone(&supervisor.plugin.name);
             for module in supervisor.results.reserved() {
-                let owner = || Some(Arc::clone(&supervisor.plugin.name));
-                self.owners.entry(module.clone()).or_insert_with(owner);
+                self.owners.entry(module.clone()).or_insert_with(|| Some(Arc::clone(&plugin)));
             }
+            let owns_all = supervisor.results.reserved().iter().all(|module| self.is_owner(&plugin, module));
+            supervisor.results.set_owns_all(owns_all);
         }
     }
 

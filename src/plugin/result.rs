@@ -86,10 +86,6 @@ impl Description {
         Arc::new(Self { collector: Arc::new(collector), metrics })
     }
 
-    pub(super) fn version(&self) -> &Text {
-        &self.collector.version
-    }
-
     fn descriptor(&self, module: &str, name: &str) -> Option<&Arc<Descriptor>> {
         let found = self.metrics.binary_search_by(|described| described.id().cmp(&(module, name)));
         found.ok().map(|at| &self.metrics[at].descriptor)

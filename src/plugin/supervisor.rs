@@ -169,11 +169,11 @@ impl Supervisor {
             Outcome::Rejected(hash, rejection) => self.reject(hash, rejection, &path, now),
             // A version that is up is replaced only by one that measures, any other by one that does not fail.
             Outcome::Ready(version, Trial::Failed(fault)) if self.serving.is_some() => {
-                let rejection = Rejection::from(Failure::Fault(fault)).with_version(version.name());
+                let rejection = Rejection::from(Failure::Fault(fault)).with_version(&version.name);
                 self.reject(version.hash, rejection, &path, now)
             }
             Outcome::Ready(version, Trial::Unavailable(why)) if self.is_up() => {
-                let rejection = Rejection::from(Failure::Unavailable(why)).with_version(version.name());
+                let rejection = Rejection::from(Failure::Unavailable(why)).with_version(&version.name);
                 self.reject(version.hash, rejection, &path, now)
             }
             Outcome::Ready(version, trial) => {
@@ -238,7 +238,7 @@ impl Supervisor {
     }
 
     fn serve(&mut self, version: Version, trial: Trial, now: Instant) {
-        let (plugin, name, hash) = (&*self.plugin.name, &**version.name(), &*version.digits);
+        let (plugin, name, hash) = (&*self.plugin.name, &*version.name, &*version.digits);
         match &self.serving {
             None => tracing::info!(plugin, version = name, hash, "plugin loaded"),
             Some(previous) => {
@@ -354,7 +354,7 @@ impl Supervisor {
             Ok(collected) => self.store_result(collected, generation, is_late),
             Err(Failure::Fault(fault)) => {
                 self.statistics.add_fault(fault.kind);
-                let version = version.map(|version| version.name().to_string());
+                let version = version.map(|version| version.name.to_string());
                 let (plugin, reason) = (&*self.plugin.name, &fault.message);
                 tracing::warn!(plugin, version, fault = fault.kind.name(), reason, "replaced plugin version failed");
             }
@@ -475,7 +475,7 @@ impl Supervisor {
             ("plugin_up", number(up)),
             ("plugin_state", Some(state)),
             ("plugin_file_rejected", number(u64::from(self.has_rejected_file()))),
-            ("plugin_version", version.map(|version| Value::Text(version.name().clone()))),
+            ("plugin_version", version.map(|version| Value::Text(version.name.clone()))),
             ("plugin_hash", version.map(|version| Value::Text(version.digits.clone()))),
             ("plugin_memory_bytes", version.and_then(|_| number(self.memory_bytes as u64))),
             ("plugin_duration_seconds", self.statistics.duration().map(Value::Float)),

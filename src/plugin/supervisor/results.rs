@@ -18,16 +18,26 @@ pub(in super::super) struct Results {
     superseded: Option<Vec<Arc<Module>>>,
     /// The version that measured the newest result of all.
     generation: u64,
-    /// Whether that result is the outcome of the last call: no failure came after it.
-    is_current: bool,
+    outcome: LastOutcome,
     /// The modules of the newest result that a sample has had, and that sample's tick; none after a failure.
     latest: Vec<Arc<Module>>,
     latest_at: Duration,
     /// The modules of the newest result. Plugins that sort later may not have them, even at ticks without a result.
     reserved: Vec<Text>,
     has_reserved_changed: bool,
-    /// Whether the plugin is not called any more.
-    is_over: bool,
+    /// Whether all of them are its own, so that those of the newest result need not be looked up.
+    owns_all: bool,
+}
+
+/// The outcome of the last call.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum LastOutcome {
+    /// The newest result, if there is one.
+    #[default]
+    Result,
+    Failure,
+    /// A failure after which the plugin is not called any more.
+    End,
 }
 
 impl Results {
@@ -37,8 +47,7 @@ impl Results {
             self.superseded.replace(modules)
         } else {
             self.generation = generation;
-            self.is_current = true;
-            self.is_over = false;
+            self.outcome = LastOutcome::Result;
             let names = || modules.iter().map(|module| module.name());
             if !self.reserved.iter().eq(names()) {
                 self.reserved = names().cloned().collect();
@@ -56,14 +65,14 @@ impl Results {
     /// the latest.
     pub(super) fn fail(&mut self, generation: u64) {
         self.generation = generation;
-        self.is_current = false;
+        self.outcome = LastOutcome::Failure;
         self.latest.clear();
     }
 
     /// Records that the plugin is not called any more.
     pub(super) fn end(&mut self, generation: u64) {
         self.fail(generation);
-        self.is_over = true;
+        self.outcome = LastOutcome::End;
     }
 
     /// The modules that only this plugin may have, unless one that sorts earlier has them.
@@ -74,6 +83,11 @@ impl Results {
     /// Whether those modules have changed since the last call of this.
     pub(in super::super) fn take_reserved_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_reserved_changed)
+    }
+
+    /// Records whether all those modules are the plugin's own.
+    pub(in super::super) fn set_owns_all(&mut self, owns_all: bool) {
+        self.owns_all = owns_all;
     }
 
     /// Moves the results into a sample, those modules excepted that another collector has: `is_own` decides, and `lose` gets
@@ -97,11 +111,15 @@ impl Results {
         }
         if let Some(newest) = self.newest.take() {
             let begin = sample.modules.len();
-            sample.modules.extend(newest.into_iter().filter(is_kept));
+            if self.owns_all {
+                sample.modules.extend(newest);
+            } else {
+                sample.modules.extend(newest.into_iter().filter(is_kept));
+            }
             let delivered = &sample.modules[begin..];
             self.latest.clear();
             self.latest_at = sample.tick;
-            if self.is_current {
+            if self.outcome == LastOutcome::Result {
                 self.latest.extend_from_slice(delivered);
             } else {
                 sample.stale.extend(delivered.iter().map(|module| module.name().clone()));
@@ -111,9 +129,10 @@ impl Results {
             if sample.tick.abs_diff(self.latest_at) >= step.saturating_mul(KEPT_STEPS) {
                 self.latest.clear();
             }
-            sample.retained.extend(self.latest.iter().filter(|module| is_own(module.name())).cloned());
+            let is_kept = |module: &&Arc<Module>| self.owns_all || is_own(module.name());
+            sample.retained.extend(self.latest.iter().filter(is_kept).cloned());
         }
-        if self.is_over && !self.reserved.is_empty() {
+        if self.outcome == LastOutcome::End && !self.reserved.is_empty() {
             self.reserved.clear();
             self.has_reserved_changed = true;
         }
