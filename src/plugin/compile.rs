@@ -3,27 +3,26 @@
 //! Nothing else in the agent starts processes.
 
 mod child;
+mod queue;
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Resource, Signal, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
-use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use self::queue::{Queue, Ticket};
 use super::load::{Rejection, RetryPolicy};
 use super::sealed::{Sealed, blank};
-
-/// How many files are compiled at a time: a compiler takes a whole core, and the ticks need one too.
-const CONCURRENCY: usize = 2;
 
 /// The CPU time for one file: six times that of a Python guest of 18 MB, for slower machines.
 const CPU: Duration = Duration::from_secs(60);
@@ -58,13 +57,14 @@ const ALLOCATION_FAILED: &str = "memory allocation of";
 pub(super) struct Compiler {
     /// This program.
     program: PathBuf,
-    permits: Arc<Semaphore>,
+    /// The loads that wait for a permit or have one. Behind a lock because each load is a task.
+    queue: Arc<Mutex<Queue<oneshot::Sender<()>>>>,
     started: Arc<AtomicU64>,
 }
 
 impl Compiler {
     pub(super) fn new() -> Self {
-        Self { program: program(), permits: Arc::new(Semaphore::new(CONCURRENCY)), started: Arc::default() }
+        Self { program: program(), queue: Arc::new(Mutex::new(Queue::new())), started: Arc::default() }
     }
 
     /// How many compilations were started.
@@ -72,20 +72,51 @@ impl Compiler {
         self.started.load(Ordering::Relaxed)
     }
 
-    /// Waits until one more file may be compiled.
-    pub(super) async fn permit(&self) -> CompilePermit<'_> {
-        // The semaphore is never closed.
-        CompilePermit { compiler: self, _permit: self.permits.acquire().await }
+    /// Waits until a file of this size may be compiled. A wait that is dropped leaves the queue.
+    pub(super) async fn permit(&self, bytes: u64) -> CompilePermit<'_> {
+        let (waiter, admission) = oneshot::channel();
+        let ticket = self.lock().enter(bytes, waiter);
+        // From now on its drop leaves the queue, admitted or not.
+        let permit = CompilePermit { compiler: self, ticket };
+        self.admit();
+        // A sender is dropped by the queue only once this future is dropped.
+        let _ = admission.await;
+        permit
+    }
+
+    /// Wakes the loads that have a permit now.
+    fn admit(&self) {
+        let next = || self.lock().admit();
+        while let Some(waiter) = next() {
+            // It fails if the load is being dropped, which gives the permit back.
+            let _ = waiter.send(());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<oneshot::Sender<()>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The permit for one compilation, until it is dropped.
 pub(super) struct CompilePermit<'a> {
     compiler: &'a Compiler,
-    _permit: Result<SemaphorePermit<'a>, AcquireError>,
+    ticket: Ticket,
+}
+
+impl Drop for CompilePermit<'_> {
+    fn drop(&mut self) {
+        let _waiter = self.compiler.lock().leave(self.ticket);
+        self.compiler.admit();
+    }
 }
 
 impl CompilePermit<'_> {
+    /// Whether a file of this size may be compiled with it: the file may have changed during the wait.
+    pub(super) fn covers(&self, bytes: u64) -> bool {
+        self.ticket.covers(bytes)
+    }
+
     /// Compiles a plugin file. The child is killed when this future is dropped.
     ///
     /// # Errors
@@ -220,9 +251,18 @@ fn exit_rejection(status: ExitStatus, message: &str) -> Option<Rejection> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
     use expect_test::{Expect, expect};
 
+    use super::queue::LARGE_BYTES;
     use super::*;
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
 
     fn expect_rejection(status: i32, message: &str, retry: RetryPolicy, expected: &Expect) {
         let rejection = exit_rejection(ExitStatus::from_raw(status), message).expect("not compiled");
@@ -305,12 +345,41 @@ mod tests {
     async fn an_unstartable_compiler_is_retried() {
         let compiler = Compiler { program: "/nonexistent".into(), ..Compiler::new() };
         let file = Sealed::copy(&b"\0asm"[..]).expect("copied");
-        let rejection = compiler.permit().await.compile(&file).await.expect_err("there is no compiler");
+        let rejection = compiler.permit(file.length()).await.compile(&file).await.expect_err("there is no compiler");
         assert_eq!(rejection.retry, RetryPolicy::Backoff);
         expect![
             "cannot be compiled now: No such file or directory (os error 2); leave the agent room for another process"
         ]
         .assert_eq(&rejection.text());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_wait_loses_no_permit() {
+        let compiler = Compiler::new();
+        let running = compiler.permit(LARGE_BYTES).await;
+        let mut admitted = Box::pin(compiler.permit(LARGE_BYTES));
+        let mut waiting = Box::pin(compiler.permit(LARGE_BYTES + 1));
+        let mut last = pin!(compiler.permit(LARGE_BYTES + 2));
+        assert!(poll(admitted.as_mut()).is_pending() && poll(waiting.as_mut()).is_pending());
+        assert!(poll(last.as_mut()).is_pending());
+        drop(waiting);
+        drop(running);
+        // It was given the permit, and never learns of it.
+        drop(admitted);
+        assert!(poll(last.as_mut()).is_ready());
+        assert!(compiler.lock().admit().is_none(), "nothing waits");
+    }
+
+    #[tokio::test]
+    async fn a_small_file_overtakes_large_ones() {
+        let compiler = Compiler::new();
+        let large = compiler.permit(LARGE_BYTES).await;
+        let mut waiting = pin!(compiler.permit(LARGE_BYTES));
+        assert!(poll(waiting.as_mut()).is_pending());
+        drop(compiler.permit(0).await);
+        assert!(poll(waiting.as_mut()).is_pending(), "the permit is kept for small files");
+        drop(large);
+        assert!(poll(waiting.as_mut()).is_ready());
     }
 
     #[tokio::test]

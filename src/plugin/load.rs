@@ -224,19 +224,24 @@ impl FileLoad {
         let read_permit = self.permits.acquire().await;
         let lookup = self.look_up().await?;
         drop(read_permit);
-        if let Lookup::Compiled(compiled) = lookup {
-            return Ok(compiled);
-        }
+        let mut bytes = match lookup {
+            Lookup::Compiled(compiled) => return Ok(compiled),
+            Lookup::Uncompiled(file) => file.length(),
+        };
         // No file is in memory while it waits for the compiler. By then the file may have changed, or another plugin may have
         // compiled it.
-        drop(lookup);
-        let permit = self.compiler.permit().await;
-        match self.look_up().await? {
-            Lookup::Compiled(compiled) => Ok(compiled),
-            Lookup::Uncompiled(file) => {
-                let (hash, bytes) = (file.hash(), file.length());
-                let code = self.compile(file, permit).await.map_err(|rejection| Outcome::Rejected(hash, rejection))?;
-                Ok(Compiled { hash, bytes, code })
+        loop {
+            let permit = self.compiler.permit(bytes).await;
+            match self.look_up().await? {
+                Lookup::Compiled(compiled) => return Ok(compiled),
+                Lookup::Uncompiled(file) if permit.covers(file.length()) => {
+                    let (hash, bytes) = (file.hash(), file.length());
+                    let code =
+                        self.compile(file, permit).await.map_err(|rejection| Outcome::Rejected(hash, rejection))?;
+                    return Ok(Compiled { hash, bytes, code });
+                }
+                // A small file became a large one, which waits again.
+                Lookup::Uncompiled(file) => bytes = file.length(),
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::{Guest, install};
-use crate::harness::{Agent, Setup, fault_count, value, wait_until};
+use crate::harness::{Agent, Sample, Setup, fault_count, value, wait_until};
 
 /// A function of nested loops, each of which changes all variables: a few kilobytes that take a compiler minutes, or
 /// gigabytes.
@@ -29,6 +29,11 @@ fn nested_loops(loops: usize, variables: usize) -> String {
 /// A plugin that takes longer to compile than any test takes.
 pub fn slow_to_compile() -> Guest {
     Guest::new("bad").with(&nested_loops(100, 1000))
+}
+
+/// The same in a file of more than 1 MiB, which gets no permit that is kept for small files.
+fn large_and_slow_to_compile() -> Guest {
+    slow_to_compile().with(&format!("(@custom \"padding\" \"{}\")", "x".repeat(1 << 20)))
 }
 
 /// A plugin whose compiler exceeds its memory limit within seconds.
@@ -211,6 +216,28 @@ fn removing_a_plugin_ends_its_compiler() {
     Guest::new("bad").install(&setup.plugin("bad.wasm"));
     let sample = agent.wait(|sample| value(sample, "bad").is_some());
     assert_eq!(fault_count(&sample, "bad", "load"), 0.0);
+}
+
+#[test]
+fn small_file_overtakes_large_slow_files() {
+    let is_loading = |sample: &Sample, plugin: &str| {
+        sample["agent"].get(&format!("plugin_state{{plugin=\"{plugin}\"}}")).is_some_and(|state| state == "loading")
+    };
+    let (setup, mut agent) = start(&large_and_slow_to_compile(), default_command);
+    let compiler = wait_compiler(&agent);
+    large_and_slow_to_compile().value(2).install(&setup.plugin("worse.wasm"));
+    agent.wait(|sample| is_loading(sample, "bad") && is_loading(sample, "worse"));
+    Guest::new("small").install(&setup.plugin("small.wasm"));
+    let sample = agent.wait(|sample| value(sample, "small").is_some());
+    assert!(is_loading(&sample, "bad") && is_loading(&sample, "worse"), "{}", agent.log());
+    assert_eq!(sample["agent"]["compiled_total"], 3, "one large file is compiled at a time");
+
+    // The next large file follows when the first is removed.
+    fs::remove_file(setup.plugin("bad.wasm")).expect("removed");
+    wait_process_end(compiler);
+    agent.wait(|sample| sample["agent"]["compiled_total"] == 4);
+    wait_compiler(&agent);
+    agent.assert_undisturbed(&["good"]);
 }
 
 #[test]
