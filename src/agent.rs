@@ -20,6 +20,7 @@ use self::about::{AgentModule, TickFacts};
 use crate::clock::schedule::{Schedule, Tick, wall_clock};
 use crate::clock::wall_timer::WallTimer;
 use crate::collector::native::Natives;
+use crate::collector::slow::SlowReadings;
 use crate::config::Config;
 use crate::plugin::{Plugins, sleep_until};
 use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
@@ -85,7 +86,15 @@ pub async fn run(
     let patience = (config.interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE);
     let mut timer = WallTimer::new(config.interval)?;
     let (mut stdout, mut output_closed) = Stdout::start(output)?;
-    let mut parts = Parts::new(&config)?;
+    let slow = tokio::select! {
+        biased;
+        () = &mut shutdown => {
+            tracing::info!("shutting down");
+            return Ok(());
+        }
+        slow = SlowReadings::start(&config) => slow?,
+    };
+    let mut parts = Parts::new(&config, &slow)?;
     let (hints, mut changes) = mpsc::channel(1);
     if let Some(directory) = &config.plugins_directory {
         watch::watch(directory.clone(), hints)?;
@@ -188,7 +197,8 @@ pub async fn once(
 
 /// Takes one sample. Returns the plugins that had to be in it and are not, too.
 async fn sample(config: &Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)> {
-    let mut parts = Parts::new(config)?;
+    let slow = SlowReadings::start(config).await?;
+    let mut parts = Parts::new(config, &slow)?;
     // The plugins first: compiling them would be most of the cpu time that is measured.
     let loading = async {
         while !parts.plugins.is_settled() {
@@ -198,7 +208,7 @@ async fn sample(config: &Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)> {
     if tokio::time::timeout(LOADING, loading).await.is_err() {
         tracing::warn!(waited_s = LOADING.as_secs(), "sample taken before all plugins are loaded");
     }
-    parts.natives = Natives::new(config, &SeriesAccount::unlimited(&parts.series));
+    parts.natives = Natives::with_slow(config, &SeriesAccount::unlimited(&parts.series), &slow);
     tokio::time::sleep(CPU_WINDOW).await;
     let now = Duration::from_secs(wall_clock().as_secs());
     let round = parts.begin(Tick { index: 0, previous: None, since_epoch: now }, now, Duration::ZERO);
@@ -220,13 +230,13 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config) -> anyhow::Result<Self> {
+    fn new(config: &Config, slow: &Arc<SlowReadings>) -> anyhow::Result<Self> {
         let series = Arc::<SeriesTable>::default();
         Ok(Self {
             interval: config.interval,
             plugins: Plugins::new(config, Arc::clone(&series))?,
-            natives: Natives::new(config, &SeriesAccount::unlimited(&series)),
-            about: AgentModule::new(config, &series),
+            natives: Natives::with_slow(config, &SeriesAccount::unlimited(&series), slow),
+            about: AgentModule::new(config, &series, slow),
             series,
             samples: Recycler::default(),
         })

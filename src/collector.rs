@@ -9,6 +9,8 @@ mod load;
 #[cfg(target_os = "linux")]
 mod memory;
 pub mod portable;
+mod topology;
+pub mod slow;
 pub mod native;
 #[cfg(all(target_os = "linux", any(test, fuzzing)))]
 pub(crate) mod fuzzing;

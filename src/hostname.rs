@@ -4,14 +4,10 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::hostpath::below;
-
-/// How often the name is read again.
-const REFRESH: Duration = Duration::from_secs(10);
 
 /// The longest name: that of the domain name system (RFC 1035).
 const MAX_BYTES: usize = 253;
@@ -102,13 +98,12 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
 pub(crate) struct Hostname {
     source: HostnameSource,
     name: Option<String>,
-    read_at: Instant,
 }
 
 impl Hostname {
     /// Reads the name. A host without one has none, which is logged.
     #[must_use]
-    pub(crate) fn new(source: HostnameSource, now: Instant) -> Self {
+    pub(crate) fn new(source: HostnameSource) -> Self {
         let name = source.read();
         if name.is_none() {
             let source = match &source {
@@ -118,7 +113,7 @@ impl Hostname {
             let remedy = "write the name there, or set it with --hostname or the key hostname";
             tracing::warn!(source, remedy, "host name missing");
         }
-        Self { name, source, read_at: now }
+        Self { source, name }
     }
 
     /// The name that was read last.
@@ -127,13 +122,11 @@ impl Hostname {
         self.name.as_deref()
     }
 
-    /// Reads the name again when it is time to. Returns whether it changed, which is logged. A name that cannot be read
-    /// any more stays.
-    pub(crate) fn refresh(&mut self, now: Instant) -> bool {
-        if matches!(self.source, HostnameSource::Fixed(_)) || now.saturating_duration_since(self.read_at) < REFRESH {
+    /// Reads the name again. Returns whether it changed, which is logged. A name that cannot be read any more stays.
+    pub(crate) fn refresh(&mut self) -> bool {
+        if matches!(self.source, HostnameSource::Fixed(_)) {
             return false;
         }
-        self.read_at = now;
         let Some(name) = self.source.read().filter(|name| self.name.as_ref() != Some(name)) else { return false };
         tracing::warn!(
             previous = self.name.as_deref().unwrap_or_default(),
@@ -169,17 +162,16 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_read_after_a_while() {
+    fn a_changed_file_is_read_again() {
         let root = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(root.path().join("etc")).expect("created");
         fs::write(root.path().join("etc/hostname"), "old\n").expect("written");
-        let start = Instant::now();
-        let mut hostname = Hostname::new(HostnameSource::measured(root.path()), start);
+        let mut hostname = Hostname::new(HostnameSource::measured(root.path()));
         fs::write(root.path().join("etc/hostname"), "new\n").expect("written");
-        assert!(!hostname.refresh(start + REFRESH / 2));
-        assert!(hostname.refresh(start + REFRESH) && hostname.get() == Some("new"));
+        assert!(hostname.refresh() && hostname.get() == Some("new"));
+        assert!(!hostname.refresh(), "it has not changed since");
         fs::remove_file(root.path().join("etc/hostname")).expect("removed");
-        assert!(!hostname.refresh(start + REFRESH * 2) && hostname.get() == Some("new"), "the last name stays");
+        assert!(!hostname.refresh() && hostname.get() == Some("new"), "the last name stays");
     }
 
     #[test]
@@ -188,7 +180,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a temporary directory");
         fs::create_dir(root.path().join("etc")).expect("created");
         std::os::unix::fs::symlink("/etc/static-name", root.path().join("etc/hostname")).expect("linked");
-        let name = || Hostname::new(HostnameSource::measured(root.path()), Instant::now()).name;
+        let name = || Hostname::new(HostnameSource::measured(root.path())).name;
         assert_eq!(name(), None);
         fs::write(root.path().join("etc/static-name"), "web-1\n").expect("written");
         assert_eq!(name().as_deref(), Some("web-1"));
@@ -196,8 +188,7 @@ mod tests {
 
     #[test]
     fn a_fixed_name_is_never_read() {
-        let start = Instant::now();
-        let mut hostname = Hostname::new(HostnameSource::Fixed("mine".to_owned()), start);
-        assert!(!hostname.refresh(start + REFRESH * 2) && hostname.get() == Some("mine"));
+        let mut hostname = Hostname::new(HostnameSource::Fixed("mine".to_owned()));
+        assert!(!hostname.refresh() && hostname.get() == Some("mine"));
     }
 }

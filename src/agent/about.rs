@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::usage::ProcessUsage;
 use crate::clock::schedule::wall_clock;
 use crate::collector::native::Natives;
+use crate::collector::slow::SlowReadings;
 use crate::config::Config;
-use crate::hostname::Hostname;
 use crate::plugin::Plugins;
 use crate::sample::{
     AGENT, CollectorVersion, Labels, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount, SeriesTable,
@@ -107,8 +107,7 @@ pub const METRICS: &[NativeMetric] = &[
 pub(super) struct AgentModule {
     writer: ModuleWriter,
     series: Arc<SeriesTable>,
-    hostname: Hostname,
-    hostname_value: Value,
+    slow: Arc<SlowReadings>,
     version: Value,
     started: Duration,
     usage: ProcessUsage,
@@ -127,16 +126,14 @@ pub(super) struct TickFacts {
 }
 
 impl AgentModule {
-    pub(super) fn new(config: &Config, series: &Arc<SeriesTable>) -> Self {
-        let hostname = Hostname::new(config.hostname.clone(), Instant::now());
+    pub(super) fn new(config: &Config, series: &Arc<SeriesTable>, slow: &Arc<SlowReadings>) -> Self {
         let account = SeriesAccount::unlimited(series);
         let collector = CollectorVersion::native(AGENT);
         let source = ModuleSource { module: AGENT.into(), collector, step: config.interval, is_verbatim: false };
         Self {
             writer: ModuleWriter::new(source, METRICS, &account),
             series: Arc::clone(series),
-            hostname_value: hostname.get().into(),
-            hostname,
+            slow: Arc::clone(slow),
             version: env!("CARGO_PKG_VERSION").into(),
             started: wall_clock(),
             usage: ProcessUsage::new(),
@@ -151,14 +148,11 @@ impl AgentModule {
         natives: &Natives,
         plugins: &mut Plugins,
     ) {
-        if self.hostname.refresh(Instant::now()) {
-            self.hostname_value = self.hostname.get().into();
-        }
         self.usage.refresh(facts.began);
-        let Self { writer, series, hostname_value, version, started, usage, .. } = self;
+        let Self { writer, series, slow, version, started, usage, .. } = self;
         let (module, ()) = writer.write(sample.tick, |agent| {
             agent.push("timestamp", seconds(sample.tick));
-            agent.push("hostname", hostname_value.clone());
+            agent.push("hostname", slow.hostname());
             agent.push("version", version.clone());
             agent.push("interval", seconds(sample.interval));
             agent.push("collect_seconds", facts.began.elapsed().as_secs_f64());

@@ -2,16 +2,15 @@
 //! frequency of the CPUs; context switches and interrupts. Names and formulas are psutil's.
 
 mod stat;
-mod topology;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use self::stat::{Detail, GUEST, IDLE, IOWAIT, MODES, Stat, Times};
-use self::topology::{Frequency, frequency, physical_count};
 #[cfg(any(test, fuzzing))]
-pub(crate) use self::{stat::fuzz as fuzz_stat, topology::fuzz as fuzz_cpuinfo};
+pub(crate) use self::stat::fuzz as fuzz_stat;
+use self::stat::{Detail, GUEST, IDLE, IOWAIT, MODES, Stat, Times};
+use super::slow::{CpuReadings, SlowReadings};
+use super::topology::Frequency;
 use super::{Collector, ReadError, percent};
 use crate::config::Config;
 use crate::procfs::{KeptFile, Machine};
@@ -19,10 +18,6 @@ use crate::sample::{Labels, NativeMetric, Value, Values};
 
 const STAT: &str = "/proc/stat";
 const SCALING: &str = "/sys/devices/system/cpu/cpufreq, otherwise /proc/cpuinfo";
-
-/// The time between two readings of the frequencies: ten seconds, also when a tick begins a little early. For one reading the
-/// kernel may have to wake each CPU.
-const FREQUENCY_INTERVAL: Duration = Duration::from_millis(9_500);
 
 /// The names of each mode's metrics, percentage and counter, in the order of the kernel's columns.
 const MODE_NAMES: [(&str, &str); MODES] = [
@@ -74,10 +69,10 @@ pub(super) const METRICS: &[NativeMetric] = &[
         "cpu",
         "count_physical",
         "{core}",
-        "Online cores; the hyper-threads of a core count once.",
+        "Online cores; the hyper-threads of a core count once. A change is seen a tick later.",
         "/sys/devices/system/cpu/*/topology, otherwise /proc/cpuinfo",
     ),
-    NativeMetric::gauge("cpu", "freq_current", "MHz", "Mean frequency of the CPUs, at most 10 s old.", SCALING),
+    NativeMetric::gauge("cpu", "freq_current", "MHz", "Mean frequency of the CPUs, read every 10 s.", SCALING),
     NativeMetric::gauge("cpu", "freq_min", "MHz", "Mean of the lowest frequencies that the governor may set.", SCALING),
     NativeMetric::gauge(
         "cpu",
@@ -93,7 +88,8 @@ pub(super) const METRICS: &[NativeMetric] = &[
 
 /// Collects the module `cpu`.
 pub(super) struct Cpu {
-    root: PathBuf,
+    /// Number and frequency of the CPUs.
+    slow: Arc<SlowReadings>,
     file: KeptFile,
     detail: Detail,
     /// The labels of every CPU so far, by its number.
@@ -104,16 +100,13 @@ pub(super) struct Cpu {
     before: Stat,
     /// Whether `before` was read without an error.
     is_before_known: bool,
-    physical: Option<u64>,
-    frequency: Frequency,
-    frequency_read_at: Instant,
 }
 
 impl Cpu {
     /// Takes the first reading, from which the first tick's percentages are counted.
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, slow: &Arc<SlowReadings>) -> Self {
         let mut cpu = Self {
-            root: config.root.clone(),
+            slow: Arc::clone(slow),
             file: KeptFile::whole(&config.root, STAT),
             detail: if config.cpu.per_core { Detail::PerCore } else { Detail::Total },
             labels: BTreeMap::new(),
@@ -121,9 +114,6 @@ impl Cpu {
             now: Stat::default(),
             before: Stat::default(),
             is_before_known: false,
-            physical: physical_count(&config.root),
-            frequency: frequency(&config.root),
-            frequency_read_at: Instant::now(),
         };
         cpu.is_before_known = cpu.read().is_ok();
         cpu
@@ -154,11 +144,7 @@ impl Collector for Cpu {
         let read = self.read();
         let is_known = read.is_ok();
         if is_known && self.is_before_known && self.now.online != self.before.online {
-            self.physical = physical_count(&self.root);
-        }
-        if self.frequency_read_at.elapsed() >= FREQUENCY_INTERVAL {
-            self.frequency = frequency(&self.root);
-            self.frequency_read_at = Instant::now();
+            self.slow.request_cores();
         }
         for &(number, _) in &self.now.cpus {
             let labels = || [("cpu", &*number.to_string())].into();
@@ -170,10 +156,11 @@ impl Collector for Cpu {
         let total_shares = now.zip(before).and_then(|(now, before)| shares(&before.total, &now.total));
         self.push_times(values, &Labels::default(), total_shares, now.map(|now| &now.total));
         values.push("count_logical", now.map(|now| now.online.count).filter(|&count| count > 0));
-        values.push("count_physical", self.physical);
-        values.push("freq_current", self.frequency.current);
-        values.push("freq_min", self.frequency.min);
-        values.push("freq_max", self.frequency.max);
+        let CpuReadings { physical, frequency: Frequency { current, min, max } } = self.slow.cpu();
+        values.push("count_physical", physical);
+        values.push("freq_current", current);
+        values.push("freq_min", min);
+        values.push("freq_max", max);
         values.push("ctx_switches", now.and_then(|now| now.ctx_switches));
         values.push("interrupts", now.and_then(|now| now.interrupts));
         values.push("soft_interrupts", now.and_then(|now| now.soft_interrupts));

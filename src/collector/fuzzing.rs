@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub(crate) use super::cpu::{fuzz_cpuinfo as cpuinfo, fuzz_stat as stat};
+pub(crate) use super::cpu::fuzz_stat as stat;
 pub(crate) use super::load::fuzz as loadavg;
 pub(crate) use super::memory::fuzz as memory;
 use super::native::{NATIVE, Natives};
+pub(crate) use super::topology::fuzz as cpuinfo;
 use crate::config::{Config, CpuConfig, Overrides};
 use crate::fuzzing::checks::check_module;
 use crate::hostpath::below;

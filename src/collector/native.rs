@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Collector;
 #[cfg(not(target_os = "linux"))]
 use super::portable::Portable;
+use super::slow::SlowReadings;
 #[cfg(target_os = "linux")]
 use super::{cpu, load, memory};
 use crate::config::Config;
@@ -21,21 +22,21 @@ pub const NATIVE: &[Native] = &[
         modules: &["cpu"],
         metrics: cpu::METRICS,
         is_enabled: |config| config.cpu.enabled,
-        make: |config| Box::new(cpu::Cpu::new(config)),
+        make: |config, slow| Box::new(cpu::Cpu::new(config, slow)),
     },
     Native {
         name: "load",
         modules: &["load"],
         metrics: load::METRICS,
         is_enabled: |config| config.load.enabled,
-        make: |config| Box::new(load::Load::new(config)),
+        make: |config, _| Box::new(load::Load::new(config)),
     },
     Native {
         name: "memory",
         modules: &["memory", memory::SWAP],
         metrics: memory::METRICS,
         is_enabled: |config| config.memory.enabled,
-        make: |config| Box::new(memory::Memory::new(config)),
+        make: |config, _| Box::new(memory::Memory::new(config)),
     },
 ];
 
@@ -47,21 +48,21 @@ pub const NATIVE: &[Native] = &[
         modules: &["cpu"],
         metrics: &[],
         is_enabled: |config| config.cpu.enabled,
-        make: |_| Box::new(Portable::new()),
+        make: |_, _| Box::new(Portable::new()),
     },
     Native {
         name: "load",
         modules: &["load"],
         metrics: &[],
         is_enabled: |config| config.load.enabled,
-        make: |_| Box::new(Portable::new()),
+        make: |_, _| Box::new(Portable::new()),
     },
     Native {
         name: "memory",
         modules: &["memory", "swap"],
         metrics: &[],
         is_enabled: |config| config.memory.enabled,
-        make: |_| Box::new(Portable::new()),
+        make: |_, _| Box::new(Portable::new()),
     },
 ];
 
@@ -77,7 +78,7 @@ pub struct Native {
     /// Whether the configuration has the collector enabled.
     pub is_enabled: fn(&Config) -> bool,
     /// Makes the collector, and starts the first interval of its rates.
-    pub make: fn(&Config) -> Box<dyn Collector>,
+    pub make: fn(&Config, &Arc<SlowReadings>) -> Box<dyn Collector>,
 }
 
 /// The native collectors of a running agent, with the modules that they fill.
@@ -104,9 +105,15 @@ impl RunningCollector {
 }
 
 impl Natives {
-    /// Makes the enabled collectors.
+    /// Makes the enabled collectors without the thread for slow readings, as tests and benchmarks use them.
     #[must_use]
     pub fn new(config: &Config, account: &Arc<SeriesAccount>) -> Self {
+        Self::with_slow(config, account, &SlowReadings::without_thread(config))
+    }
+
+    /// Makes the enabled collectors.
+    #[must_use]
+    pub fn with_slow(config: &Config, account: &Arc<SeriesAccount>, slow: &Arc<SlowReadings>) -> Self {
         let running = |native: &'static Native| {
             let version = CollectorVersion::native(native.name);
             let writer = |&module: &&'static str| {
@@ -114,7 +121,7 @@ impl Natives {
                 let source = ModuleSource { module, collector, step: config.interval, is_verbatim: false };
                 ModuleWriter::new(source, native.metrics, account)
             };
-            RunningCollector::new(native.name, native.modules.iter().map(writer).collect(), (native.make)(config))
+            RunningCollector::new(native.name, native.modules.iter().map(writer).collect(), (native.make)(config, slow))
         };
         let is_enabled = |native: &&Native| (native.is_enabled)(config);
         Self { collectors: NATIVE.iter().filter(is_enabled).map(running).collect() }

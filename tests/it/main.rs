@@ -29,6 +29,8 @@ mod configuration; // configuration files, the command line, and their errors
 mod enabled; // native collectors and plugins that are turned off
 mod working_directory; // files in the working directory that others can write to
 mod hostname; // sources of the host name, and its changes
+#[cfg(target_os = "linux")]
+mod slow; // readings that hang: frequency, number of cores, host name
 mod hot_load; // plugin files that are added, replaced and removed
 mod races; // plugin files that change while they are read or called
 mod bad_files; // files that are not plugins

@@ -12,10 +12,13 @@ const CPUS: &str = "/sys/devices/system/cpu";
 
 /// Frequencies in MHz: means over the CPUs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Frequency {
-    pub(super) current: Option<f64>,
-    pub(super) min: Option<f64>,
-    pub(super) max: Option<f64>,
+pub struct Frequency {
+    /// Now.
+    pub current: Option<f64>,
+    /// The lowest that the governor may set.
+    pub min: Option<f64>,
+    /// The highest that the governor may set.
+    pub max: Option<f64>,
 }
 
 /// The number of cores; the hyper-threads of a core count once. None if the host does not report it.
