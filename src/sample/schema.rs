@@ -16,7 +16,7 @@ const SEARCHED: usize = 4;
 
 /// How many places further on a series that was found by its hash is searched in the schema before: as many as a device that is
 /// gone may have had.
-const SKIPPED: usize = 256;
+const SKIPPED: usize = 64;
 
 /// The series of a module, and where it comes from.
 #[derive(Debug)]
