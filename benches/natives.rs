@@ -45,7 +45,7 @@ fn native(criterion: &mut Criterion) {
         });
     });
 
-    let (encoder, mut line) = (Encoder::default(), Vec::new());
+    let (mut encoder, mut line) = (Encoder::default(), Vec::new());
     group.bench_function("encode", |bencher| {
         bencher.iter(|| {
             line.clear();

@@ -1,7 +1,5 @@
 //! A sample as one JSON object: module → key → value.
 
-use std::cell::RefCell;
-
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use crate::sample::{Key, Module, Sample, Value};
@@ -18,20 +16,55 @@ pub enum Style {
 /// Encodes samples. It allocates nothing for a sample that is like the one before.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    /// Memory for the key of a metric with labels.
-    key: RefCell<String>,
+    /// Memory for the labels of a metric.
+    labels: Vec<u8>,
 }
 
 impl Encoder {
     /// Appends the object and a line break to a buffer.
-    pub fn encode(&self, sample: &Sample, style: Style, to: &mut Vec<u8>) {
-        let object = Object(sample, &self.key);
+    pub fn encode(&mut self, sample: &Sample, style: Style, to: &mut Vec<u8>) {
         let written = match style {
-            Style::Line => serde_json::to_writer(&mut *to, &object),
-            Style::Pretty => serde_json::to_writer_pretty(&mut *to, &object),
+            Style::Line => self.encode_line(sample, to),
+            Style::Pretty => serde_json::to_writer_pretty(&mut *to, &Object(sample)),
         };
         debug_assert!(written.is_ok(), "keys are texts, and writing to memory does not fail");
         to.push(b'\n');
+    }
+
+    /// Appends the object as [`Object`] is serialized. Metrics that follow one another often have one set of labels, whose text is
+    /// escaped once.
+    fn encode_line(&mut self, sample: &Sample, to: &mut Vec<u8>) -> serde_json::Result<()> {
+        let mut escaped = "";
+        to.push(b'{');
+        for (at, module) in sample.modules.iter().enumerate() {
+            if at > 0 {
+                to.push(b',');
+            }
+            serde_json::to_writer(&mut *to, &**module.name())?;
+            to.extend_from_slice(b":{");
+            for (at, metric) in module.metrics().enumerate() {
+                if at > 0 {
+                    to.push(b',');
+                }
+                let Key { name, labels } = metric.key();
+                serde_json::to_writer(&mut *to, name)?;
+                if !labels.is_empty() {
+                    if !std::ptr::eq(labels, escaped) {
+                        self.labels.clear();
+                        serde_json::to_writer(&mut self.labels, labels)?;
+                        escaped = labels;
+                    }
+                    // One text of both: without the quotation marks between them.
+                    to.pop();
+                    to.extend_from_slice(&self.labels[1..]);
+                }
+                to.push(b':');
+                serde_json::to_writer(&mut *to, &Number(metric.value))?;
+            }
+            to.push(b'}');
+        }
+        to.push(b'}');
+        Ok(())
     }
 }
 
@@ -40,35 +73,25 @@ pub fn encode(sample: &Sample, style: Style, to: &mut Vec<u8>) {
     Encoder::default().encode(sample, style, to);
 }
 
-struct Object<'a>(&'a Sample, &'a RefCell<String>);
+struct Object<'a>(&'a Sample);
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.modules.len()))?;
         for module in &self.0.modules {
-            map.serialize_entry(&**module.name(), &Metrics(module, self.1))?;
+            map.serialize_entry(&**module.name(), &Metrics(module))?;
         }
         map.end()
     }
 }
 
-struct Metrics<'a>(&'a Module, &'a RefCell<String>);
+struct Metrics<'a>(&'a Module);
 
 impl Serialize for Metrics<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        let mut joined = self.1.borrow_mut();
         for metric in self.0.metrics() {
-            let Key { name, labels } = metric.key();
-            let key = if labels.is_empty() {
-                name
-            } else {
-                joined.clear();
-                joined.push_str(name);
-                joined.push_str(labels);
-                &joined
-            };
-            map.serialize_entry(key, &Number(metric.value))?;
+            map.serialize_entry(&metric.key().to_string(), &Number(metric.value))?;
         }
         map.end()
     }
@@ -95,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sample::test_module;
+    use crate::sample::{Labels, test_module};
 
     fn sample(metrics: &[(&str, Option<&str>, Value)]) -> Sample {
         let module = test_module("m", |values| {
@@ -136,6 +159,22 @@ mod tests {
         assert!(pretty.starts_with(b"{\n  \"m\": {\n    \"null\": null,\n"));
     }
 
+    #[test]
+    fn shared_labels_follow_each_name() {
+        let (first, second): (Labels, Labels) = ([("a", "x\ty")].into(), [("a", "z")].into());
+        let module = test_module("m", |values| {
+            for (name, labels) in [("one", &first), ("two", &first), ("three", &second), ("four", &first)] {
+                values.push_labelled(name, labels, 1);
+            }
+            values.push("five", 1);
+        });
+        let sample = Sample { modules: vec![module], ..Sample::default() };
+        expect![[r#"
+            {"m":{"one{a=\"x\ty\"}":1,"two{a=\"x\ty\"}":1,"three{a=\"z\"}":1,"four{a=\"x\ty\"}":1,"five":1}}
+        "#]]
+        .assert_eq(&line(&sample));
+    }
+
     proptest! {
         #[test]
         fn encoded_samples_parse_to_the_same_values(entries in prop::collection::btree_map("[a-z]{1,5}", (any::<String>(), any::<f64>()), 0..6)) {
@@ -149,6 +188,7 @@ mod tests {
             let sample = sample(&metrics);
             let line = line(&sample);
             prop_assert_eq!(line.matches('\n').count(), 1);
+            prop_assert_eq!(&line, &(serde_json::to_string(&Object(&sample)).expect("JSON") + "\n"));
             let parsed: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             let parsed = parsed["m"].as_object().expect("a module");
             prop_assert_eq!(parsed.len(), metrics.len());

@@ -103,7 +103,7 @@ fn write_at_once(_pipe: &File, _bytes: &[u8]) -> io::Result<usize> {
 
 /// Writes samples until the queue ends. Returns whether it ended because the reader closed the pipe.
 fn run(samples: &SampleQueue, mut output: File) -> bool {
-    let (encoder, mut line) = (Encoder::default(), Vec::new());
+    let (mut encoder, mut line) = (Encoder::default(), Vec::new());
     let mut is_failing = false;
     // The last line was cut off: the next one begins with a line break.
     let mut is_torn = false;
