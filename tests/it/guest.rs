@@ -191,7 +191,7 @@ impl Guest {
     /// Makes `collect` busy for longer than a sample waits for it, and shorter than a timeout of a minute.
     pub fn busy(self) -> Self {
         self.collect(&format!(
-            "(local $left i64) (local.set $left (i64.const 1000000000))
+            "(local $left i64) (local.set $left (i64.const 2000000000))
              (loop $on (local.set $left (i64.sub (local.get $left) (i64.const 1)))
                        (br_if $on (i64.gt_s (local.get $left) (i64.const 0))))
              i32.const {COLLECT_RESULT}"

@@ -194,8 +194,8 @@ fn call_in_flight_ends_on_its_own_version() {
     // A busy machine makes the call longer, which must not be a fault.
     let (setup, mut agent) = start_with("[plugins.slow]\ntimeout = \"30s\"\n");
     let file = setup.plugin("slow.wasm");
-    // A call takes longer than the interval: one is always in flight.
-    let busy = "(local $left i64) (local.set $left (i64.const 500000000))
+    // A call takes longer than the interval, on a fast machine, too: one is always in flight.
+    let busy = "(local $left i64) (local.set $left (i64.const 2000000000))
                 (loop $on (local.set $left (i64.sub (local.get $left) (i64.const 1)))
                           (br_if $on (i64.gt_s (local.get $left) (i64.const 0))))
                 i32.const 64";
