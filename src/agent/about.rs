@@ -22,15 +22,6 @@ const fn counter(name: &'static str, unit: &'static str, description: &'static s
     NativeMetric::counter(AGENT, name, unit, description, "agent")
 }
 
-const fn own_gauge(
-    name: &'static str,
-    unit: &'static str,
-    description: &'static str,
-    source: &'static str,
-) -> NativeMetric {
-    NativeMetric::gauge(AGENT, name, unit, description, source)
-}
-
 /// The metrics of the module.
 pub const METRICS: &[NativeMetric] = &[
     gauge("timestamp", "s", "The tick: the scheduled moment, since the Unix epoch."),
@@ -49,19 +40,27 @@ pub const METRICS: &[NativeMetric] = &[
         "Processor time of the agent's process; the compiler's is not in it.",
         "clock_gettime(2)",
     ),
-    own_gauge(
+    NativeMetric::gauge(
+        AGENT,
         "resident_memory_bytes",
         "By",
         "Memory of the agent's process in RAM, at most 10 s old.",
         "/proc/self/statm",
     ),
-    own_gauge(
+    NativeMetric::gauge(
+        AGENT,
         "open_fds",
         "{descriptor}",
         "Open file descriptors of the agent's process, at most 10 s old.",
         "/proc/self/fd",
     ),
-    own_gauge("threads", "{thread}", "Threads of the agent's process, at most 10 s old.", "/proc/self/task"),
+    NativeMetric::gauge(
+        AGENT,
+        "threads",
+        "{thread}",
+        "Threads of the agent's process, at most 10 s old.",
+        "/proc/self/task",
+    ),
     gauge("series", "{series}", "Different series in use, those of samples that wait in a sink included."),
     gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
     gauge("collector_duration_seconds", "s", "How long a native collector took."),

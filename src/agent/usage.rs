@@ -1,5 +1,5 @@
-//! What the agent itself uses: processor time at each tick; memory, file descriptors and threads every ten seconds, since the
-//! kernel takes longer for them than a tick may cost.
+//! The usage of the agent's own process: processor time at each tick; memory, file descriptors and threads every ten seconds,
+//! since the kernel takes longer for them than a tick may cost.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -37,8 +37,9 @@ impl<'a> ModuleBuilder<'a> {
         }
     }
 
-    /// Whether the schema of the tick before has just these series here. If so, their values have to follow.
-    pub(super) fn has_next(&mut self, series: &[Arc<Series>]) -> bool {
+    /// Takes over these series, if the schema of the tick before has just them here. Returns whether it did: then their values
+    /// have to follow.
+    pub(super) fn take_series(&mut self, series: &[Arc<Series>]) -> bool {
         self.schema.advance_all(series)
     }
 

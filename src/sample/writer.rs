@@ -77,8 +77,8 @@ fn finite(number: f64) -> Value {
     Some(number).filter(|number| number.is_finite()).into()
 }
 
-/// The series of several metrics with the same labels, which were found at an earlier tick. There is one for each plugin: to
-/// compare the names of a thousand would read as much memory as everything else that they need.
+/// The series of several metrics with the same labels, which were found at an earlier tick. Each plugin has one, so that a tick
+/// compares addresses and does not read the names of a thousand plugins' metrics again.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesRow {
     series: Box<[Arc<Series>]>,
@@ -118,7 +118,7 @@ impl<'a> Values<'a> {
     ) {
         const { assert!(N <= u32::BITS as usize, "one bit for each metric") };
         let present = metrics.iter().fold(0, |present, (_, value)| present << 1 | u32::from(value.is_some()));
-        if row.present == present && self.builder.has_next(&row.series) {
+        if row.present == present && self.builder.take_series(&row.series) {
             return self.builder.push_all(metrics.into_iter().filter_map(|(_, value)| value));
         }
         let length = self.builder.len();
