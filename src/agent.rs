@@ -22,11 +22,11 @@ use crate::clock::wall_timer::WallTimer;
 use crate::collector::native::Natives;
 use crate::collector::slow::SlowReadings;
 use crate::config::Config;
+use crate::plugin::source::watch;
 use crate::plugin::{Plugins, sleep_until};
 use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
 use crate::sink::Style;
 use crate::sink::stdout::{self, Stdout};
-use crate::watch;
 
 /// The shortest time over which cpu percentages are meaningful: 25 of the kernel's clock ticks.
 const CPU_WINDOW: Duration = Duration::from_millis(250);

@@ -15,7 +15,6 @@ mod address;
 mod procfs;
 pub mod collector;
 pub mod plugin;
-mod watch;
 mod queue;
 mod write;
 pub mod sink;

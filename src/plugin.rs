@@ -5,28 +5,20 @@
 //! A plugin serves from its last good version. A new version is loaded beside it and replaces it between two calls; a
 //! rejected version changes nothing.
 
-mod scanner;
-mod directory;
-mod scan;
-mod blocking;
+pub(crate) mod source;
+mod build;
 mod load;
+mod version;
+mod trial;
+mod rejection;
 mod supervisor;
 mod jobs;
 mod report;
 mod owners;
 mod context;
+mod accounts;
 mod capacity;
-mod probe;
-mod sealed;
-mod compile;
-mod cache;
-mod engine;
-mod instance;
-mod limits;
-mod fault;
-mod backoff;
-mod result;
-mod bindings;
+mod guest;
 mod grants;
 mod host;
 mod recorder;
@@ -34,7 +26,7 @@ pub mod harness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
-pub use self::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
+pub use self::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -49,18 +41,19 @@ use anyhow::anyhow;
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use self::blocking::BusyFiles;
-use self::cache::Cache;
+use self::build::cache::Cache;
+use self::build::compile::Compiler;
+use self::build::sealed::CONCURRENT_LOADS;
 use self::capacity::Capacity;
-use self::compile::Compiler;
 use self::context::{PluginContext, is_enabled, plugins_of};
-use self::directory::Change;
-use self::engine::Engine;
+use self::guest::engine::Engine;
 use self::jobs::{JobKind, Jobs};
 use self::load::{FileLoad, Outcome};
 use self::owners::Owners;
 use self::report::{Report, ReportKind, Reports};
-use self::scanner::Scanner;
+use self::source::blocking::BusyFiles;
+use self::source::directory::Change;
+use self::source::scanner::Scanner;
 use self::supervisor::{CallResult, FaultTotals, Supervisor};
 use crate::clock::schedule::Tick;
 use crate::config::{Config, PluginConfig};
@@ -74,9 +67,6 @@ const INLINE_STRETCH: Duration = Duration::from_millis(20);
 /// a millisecond or two.
 const MAX_UNFINISHED: usize = 5;
 
-/// How many files are read at a time: each is in memory meanwhile, up to 32 MiB.
-const CONCURRENT_LOADS: usize = 8;
-
 /// How many plugins that never served and have no table get metrics of their own: a sample must stay small, whatever is
 /// dropped into the directory.
 const UNESTABLISHED_METRICS: usize = 100;
@@ -85,7 +75,7 @@ const UNESTABLISHED_METRICS: usize = 100;
 /// not the agent's.
 #[must_use]
 pub fn compile() -> ExitCode {
-    compile::run()
+    build::child::run()
 }
 
 /// All plugins of the agent.

@@ -19,14 +19,14 @@ const MAX_PLUGINS: usize = 100_000;
 
 /// How many plugins there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Capacity {
-    pub(super) plugins: usize,
+pub(crate) struct Capacity {
+    pub(crate) plugins: usize,
     /// How the operator makes room for more.
-    pub(super) remedy: &'static str,
+    pub(crate) remedy: &'static str,
 }
 
 impl Capacity {
-    pub(super) fn on_host() -> Self {
+    pub(crate) fn on_host() -> Self {
         let mappings = std::fs::read("/proc/sys/vm/max_map_count").ok().and_then(|text| leading_number(&text));
         let descriptors = getrlimit(Resource::Nofile).current;
         Self::new(mappings.unwrap_or(DEFAULT_MAPPINGS), descriptors.unwrap_or(u64::MAX))

@@ -6,12 +6,14 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use super::grants::Grants;
-use super::grants::network::Network;
-use super::host::{Permits, PluginLog, ReportedDenials};
-use super::recorder::Recorder;
 use crate::config::limits::Limit;
 use crate::config::{PluginConfig, is_plugin_name};
+use crate::plugin::accounts::denials::ReportedDenials;
+use crate::plugin::accounts::log::PluginLog;
+use crate::plugin::accounts::permits::Permits;
+use crate::plugin::grants::Grants;
+use crate::plugin::grants::network::Network;
+use crate::plugin::recorder::Recorder;
 use crate::sample::{SeriesAccount, SeriesTable};
 
 /// How many series a plugin may have at a time, for each metric that a result may have: those of the last samples, which sinks
@@ -23,30 +25,30 @@ static WITHOUT_TABLE: LazyLock<Arc<PluginConfig>> = LazyLock::new(Arc::default);
 
 /// A configured plugin, independent of its version.
 #[derive(Clone)]
-pub(super) struct PluginContext {
-    pub(super) name: Arc<str>,
-    pub(super) config: Arc<PluginConfig>,
+pub(crate) struct PluginContext {
+    pub(crate) name: Arc<str>,
+    pub(crate) config: Arc<PluginConfig>,
     /// Whether the configuration has a table for the plugin: then the operator expects it to run.
-    pub(super) is_configured: bool,
-    pub(super) grants: Arc<Grants>,
+    pub(crate) is_configured: bool,
+    pub(crate) grants: Arc<Grants>,
     /// The allowance of log lines. A restart of the plugin does not renew it.
-    pub(super) log: Arc<PluginLog>,
+    pub(crate) log: Arc<PluginLog>,
     /// The missing grants that were reported to the operator.
-    pub(super) denials: Arc<ReportedDenials>,
+    pub(crate) denials: Arc<ReportedDenials>,
     /// Whether the instance is only asked to describe itself: its denials are not reported.
-    pub(super) is_being_described: bool,
+    pub(crate) is_being_described: bool,
     /// The series that its results may have. A restart of the plugin does not renew the allowance.
-    pub(super) series: Arc<SeriesAccount>,
+    pub(crate) series: Arc<SeriesAccount>,
     /// Its interval.
-    pub(super) step: Duration,
+    pub(crate) step: Duration,
     /// The permits for operations that may hang.
-    pub(super) permits: Arc<Permits>,
+    pub(crate) permits: Arc<Permits>,
     /// Receives messages and denials in place of the log, under the plugin harness.
-    pub(super) recorder: Option<Arc<Recorder>>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 impl PluginContext {
-    pub(super) fn new(name: &str, config: Arc<PluginConfig>, grants: Grants) -> Self {
+    pub(crate) fn new(name: &str, config: Arc<PluginConfig>, grants: Grants) -> Self {
         let name: Arc<str> = name.into();
         Self {
             log: Arc::new(PluginLog::new(Arc::clone(&name), config.limits[Limit::LogLines])),
@@ -65,7 +67,7 @@ impl PluginContext {
 
     /// A plugin with the grants of its table, on the host below `root`, in an agent with this interval. Without a table it has
     /// the default grants.
-    pub(super) fn on_host(
+    pub(crate) fn on_host(
         name: &str,
         table: Option<Arc<PluginConfig>>,
         root: &Path,
@@ -83,12 +85,12 @@ impl PluginContext {
     }
 
     /// The same plugin with nothing granted.
-    pub(super) fn without_grants(&self) -> Self {
+    pub(crate) fn without_grants(&self) -> Self {
         Self { grants: Arc::new(Grants::none()), is_being_described: true, ..self.clone() }
     }
 
     /// The same plugin with the default grants only.
-    pub(super) fn with_default_grants(&self) -> Self {
+    pub(crate) fn with_default_grants(&self) -> Self {
         let grants = Grants::new(self.grants.root(), &[], &[], Network::default());
         Self { grants: Arc::new(grants), ..self.clone() }
     }
@@ -99,7 +101,7 @@ impl PluginContext {
 /// # Errors
 ///
 /// Why it makes none: the end of a sentence that begins with the file.
-pub(super) fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> Result<Vec<String>, String> {
+pub(crate) fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> Result<Vec<String>, String> {
     let stem = file.strip_suffix(".wasm").unwrap_or(file);
     let is_made_of_file = |(name, plugin): &(&String, &Arc<PluginConfig>)| match &plugin.file {
         Some(named) => named == file,
@@ -119,12 +121,12 @@ pub(super) fn plugins_of(file: &str, config: &BTreeMap<String, Arc<PluginConfig>
 }
 
 /// Whether a plugin is to be loaded: it is unless its table has `enabled = false`.
-pub(super) fn is_enabled(plugin: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> bool {
+pub(crate) fn is_enabled(plugin: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> bool {
     config.get(plugin).is_none_or(|table| table.enabled)
 }
 
 /// Whether none of a file's plugins is enabled.
-pub(super) fn is_unneeded(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> bool {
+pub(crate) fn is_unneeded(file: &str, config: &BTreeMap<String, Arc<PluginConfig>>) -> bool {
     plugins_of(file, config).is_ok_and(|names| !names.iter().any(|name| is_enabled(name, config)))
 }
 

@@ -5,16 +5,16 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::bindings::exports::gauged::plugin::collector as wit;
-use super::bindings::gauged::plugin::metrics;
-use super::grants::network::Network;
-use super::grants::{Basis, Grants, PathRefusal};
-use super::probe;
-use super::result::{Converter, Description};
 use crate::config::limits::{Limit, Limits};
 use crate::escape::printable;
 use crate::fuzzing::checks::{Input, check_module, covers, is_plain};
 use crate::hostpath::Pattern;
+use crate::plugin::build::probe;
+use crate::plugin::grants::network::Network;
+use crate::plugin::grants::{Basis, Grants, PathRefusal};
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector as wit;
+use crate::plugin::guest::bindings::gauged::plugin::metrics;
+use crate::plugin::guest::result::{Converter, Description};
 use crate::sample::{SeriesAccount, Value};
 
 /// Probes a file: it is either rejected with a reason of one line, or becomes a component that the probe does not change.

@@ -1,7 +1,8 @@
 //! The grants of plugins to files: the default ones, each with its reason, and those of the configuration. Decides by the text
 //! of a path; the code that opens it makes sure that it leads there. [`network`] has the grants to the network.
 
-pub(super) mod network;
+pub(crate) mod kind;
+pub(crate) mod network;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -132,7 +133,7 @@ static LITERAL: LazyLock<HashSet<&str>> =
 
 /// The grants of one plugin.
 #[derive(Debug, Clone)]
-pub(super) struct Grants {
+pub(crate) struct Grants {
     root: PathBuf,
     /// The default grants; empty for an instance without grants.
     default: &'static [Pattern],
@@ -143,14 +144,14 @@ pub(super) struct Grants {
 
 /// The origin of the grant for a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Basis {
+pub(crate) enum Basis {
     Default,
     Configuration,
 }
 
 /// Why a path is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PathRefusal {
+pub(crate) enum PathRefusal {
     /// It is not a normalized absolute path: the problem and the remedy.
     Malformed(&'static str),
     /// It belongs to the agent's own process, which no grant opens.
@@ -161,51 +162,51 @@ pub(super) enum PathRefusal {
 
 impl Grants {
     /// The default grants and these.
-    pub(super) fn new(root: &Path, read: &[Pattern], usage: &[Pattern], network: Network) -> Self {
+    pub(crate) fn new(root: &Path, read: &[Pattern], usage: &[Pattern], network: Network) -> Self {
         Self { root: root.to_owned(), default: &DEFAULT, read: read.to_vec(), usage: usage.to_vec(), network }
     }
 
     /// No grants at all.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         let (read, usage) = (Vec::new(), Vec::new());
         Self { root: PathBuf::from("/"), default: &[], read, usage, network: Network::default() }
     }
 
     /// The root directory of the measured host.
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// Whether a file may be read. With [`Basis::Default`], only if every local user may read it.
-    pub(super) fn read(&self, path: &str) -> Result<Basis, PathRefusal> {
+    pub(crate) fn read(&self, path: &str) -> Result<Basis, PathRefusal> {
         self.check(path, Pattern::matches)
     }
 
     /// Whether a directory may be listed: when it is granted itself, or a grant has a wildcard for the names in it.
-    pub(super) fn list(&self, path: &str) -> Result<Basis, PathRefusal> {
+    pub(crate) fn list(&self, path: &str) -> Result<Basis, PathRefusal> {
         self.check(path, is_listed)
     }
 
     /// Whether a path may be read or listed by its text alone, without access to a file system.
-    pub(super) fn covers(&self, path: &str) -> bool {
+    pub(crate) fn covers(&self, path: &str) -> bool {
         self.decide(path, is_listed).is_ok()
     }
 
     /// Whether a path is that of a process under a wildcard grant: a plugin that reads all processes also comes to the agent's
     /// own.
-    pub(super) fn is_any_process(&self, path: &str) -> bool {
+    pub(crate) fn is_any_process(&self, path: &str) -> bool {
         let is_number = |segment: &str| !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
         path.split('/').any(is_number) && self.read.iter().any(|pattern| pattern.matches(path))
     }
 
     /// Whether the usage of the file system at a path is granted, be it the root of a mount or not.
-    pub(super) fn usage(&self, path: &str) -> Result<(), PathRefusal> {
+    pub(crate) fn usage(&self, path: &str) -> Result<(), PathRefusal> {
         hostpath::check(path).map_err(PathRefusal::Malformed)?;
         if self.usage.iter().any(|pattern| pattern.matches(path)) { Ok(()) } else { Err(PathRefusal::Missing) }
     }
 
     /// Whether the unix socket at a path may be connected to.
-    pub(super) fn connect_unix(&self, path: &str) -> Result<Basis, PathRefusal> {
+    pub(crate) fn connect_unix(&self, path: &str) -> Result<Basis, PathRefusal> {
         self.check_beginning(path)?;
         if !self.network.connect(&Address::Unix(path.to_owned())) {
             return Err(PathRefusal::Missing);
@@ -214,13 +215,13 @@ impl Grants {
     }
 
     /// The grants to the network.
-    pub(super) fn network(&self) -> &Network {
+    pub(crate) fn network(&self) -> &Network {
         &self.network
     }
 
     /// Whether a path belongs to the agent's own process by now. Threads start at any moment, and their numbers can be guessed,
     /// so this is checked again between opening and reading.
-    pub(super) fn has_become_own(&self, path: &str) -> bool {
+    pub(crate) fn has_become_own(&self, path: &str) -> bool {
         self.check_beginning(path) == Err(PathRefusal::Own) || self.is_own_process(path)
     }
 

@@ -12,28 +12,31 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use tokio::sync::Semaphore;
 
-use super::bindings::exports::gauged::plugin::collector as wit;
-use super::bindings::gauged::plugin::metrics;
-use super::blocking::BusyFiles;
-use super::cache::Cache;
-use super::compile::Compiler;
-use super::context::{PluginContext, is_unneeded, plugins_of};
-use super::directory::EntryState;
-use super::engine::Engine;
-use super::fault::Failure;
-use super::host::{GrantKind, grant_line};
-use super::instance::{Code, Instance, grant_of};
-use super::load::{CHECKED_NEEDS, Compiled, FileLoad, Outcome, Rejection};
-use super::recorder::{self, RecordedDenial, Recorder};
-use super::result::{Description, kind_of};
-use super::scan::{BusyEntries, Scan, scan};
-use super::sealed::Hash;
 use crate::clock::schedule::{Tick, wall_clock};
 use crate::config::{Config, PluginConfig};
 use crate::escape::printable;
+use crate::plugin::build::cache::Cache;
+use crate::plugin::build::compile::Compiler;
+use crate::plugin::build::sealed::Hash;
+use crate::plugin::context::{PluginContext, is_unneeded, plugins_of};
+use crate::plugin::grants::kind::{GrantKind, grant_line};
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector as wit;
+use crate::plugin::guest::bindings::gauged::plugin::metrics;
+use crate::plugin::guest::engine::Engine;
+use crate::plugin::guest::fault::Failure;
+use crate::plugin::guest::instance::{Code, Instance, grant_of};
+use crate::plugin::guest::result::{Description, kind_of};
+use crate::plugin::load::{Compiled, FileLoad, Outcome};
+use crate::plugin::recorder::{self, RecordedDenial, Recorder};
+use crate::plugin::rejection::Rejection;
+use crate::plugin::source::blocking::BusyFiles;
+use crate::plugin::source::directory::EntryState;
+use crate::plugin::source::scan::{BusyEntries, Scan, scan};
+use crate::plugin::trial::CHECKED_NEEDS;
+use crate::plugin::version::Version;
 use crate::sample::{MetricKind, Module};
 
-pub use super::recorder::Message;
+pub use crate::plugin::recorder::Message;
 
 /// Loads plugins one by one.
 pub struct PluginHarness {
@@ -290,7 +293,7 @@ impl PluginHarness {
             Outcome::Rejected(hash, rejection) => load_error(Some(hash), rejection.text()),
             Outcome::Unreadable(error) => load_error(None, unreadable(&error)),
             // Impossible: there are no known hashes, and no trial.
-            Outcome::AlreadyKnown(hash) | Outcome::Ready(super::load::Version { hash, .. }, _) => {
+            Outcome::AlreadyKnown(hash) | Outcome::Ready(Version { hash, .. }, _) => {
                 load_error(Some(hash), "was not loaded; report this".to_owned())
             }
         })?;

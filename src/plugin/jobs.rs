@@ -6,7 +6,7 @@ use tokio::task::{AbortHandle, Id};
 
 /// The tasks of all loads and calls.
 #[derive(Debug, Default)]
-pub(super) struct Jobs {
+pub(crate) struct Jobs {
     tasks: HashMap<Id, Job>,
     /// How many ticks have called plugins.
     rounds: u64,
@@ -18,14 +18,14 @@ pub(super) struct Jobs {
 
 /// A load or a call that is under way.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) plugin: String,
-    pub(super) kind: JobKind,
+pub(crate) struct Job {
+    pub(crate) plugin: String,
+    pub(crate) kind: JobKind,
     task: AbortHandle,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JobKind {
+pub(crate) enum JobKind {
     Load,
     /// A call of one version of the plugin, for one round.
     Call {
@@ -35,35 +35,35 @@ pub(super) enum JobKind {
 }
 
 impl Jobs {
-    pub(super) fn begin_round(&mut self) {
+    pub(crate) fn begin_round(&mut self) {
         self.rounds += 1;
         self.open = Some(self.rounds);
     }
 
     /// Ends the round: the results of its outstanding calls are late.
-    pub(super) fn end_round(&mut self) {
+    pub(crate) fn end_round(&mut self) {
         self.open = None;
         self.outstanding = 0;
     }
 
     /// How many calls of the open round have not returned.
-    pub(super) fn outstanding(&self) -> usize {
+    pub(crate) fn outstanding(&self) -> usize {
         self.outstanding
     }
 
-    pub(super) fn add_load(&mut self, plugin: &str, task: AbortHandle) {
+    pub(crate) fn add_load(&mut self, plugin: &str, task: AbortHandle) {
         self.tasks.insert(task.id(), Job { plugin: plugin.to_owned(), kind: JobKind::Load, task });
     }
 
     /// Adds a call of the open round.
-    pub(super) fn add_call(&mut self, plugin: &str, generation: u64, task: AbortHandle) {
+    pub(crate) fn add_call(&mut self, plugin: &str, generation: u64, task: AbortHandle) {
         let kind = JobKind::Call { generation, round: self.rounds };
         self.tasks.insert(task.id(), Job { plugin: plugin.to_owned(), kind, task });
         self.outstanding += 1;
     }
 
     /// Removes a job that has ended. Returns it with whether the open round waited for it; none when its plugin was removed.
-    pub(super) fn finish(&mut self, id: Id) -> Option<(Job, bool)> {
+    pub(crate) fn finish(&mut self, id: Id) -> Option<(Job, bool)> {
         let job = self.tasks.remove(&id)?;
         let is_awaited = job.is_of_round(self.open);
         self.outstanding -= usize::from(is_awaited);
@@ -71,7 +71,7 @@ impl Jobs {
     }
 
     /// Forgets the jobs of a removed plugin: a plugin of the same name that comes later must not get their results.
-    pub(super) fn forget(&mut self, plugin: &str) {
+    pub(crate) fn forget(&mut self, plugin: &str) {
         self.tasks.retain(|_, job| {
             let is_obsolete = job.plugin == plugin;
             if is_obsolete && job.kind == JobKind::Load {
@@ -83,7 +83,7 @@ impl Jobs {
     }
 
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.tasks.is_empty()
     }
 }

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::supervisor::Supervisor;
+use crate::plugin::supervisor::Supervisor;
 use crate::sample::{AGENT, Module, Text};
 
 /// The owner of each module.
 #[derive(Debug, Default)]
-pub(super) struct Owners {
+pub(crate) struct Owners {
     /// None for the agent itself.
     owners: HashMap<Text, Option<Arc<str>>>,
     is_outdated: bool,
@@ -17,12 +17,12 @@ pub(super) struct Owners {
 
 impl Owners {
     /// Records that a plugin has come or gone.
-    pub(super) fn plugins_changed(&mut self) {
+    pub(crate) fn plugins_changed(&mut self) {
         self.is_outdated = true;
     }
 
     /// Takes over which modules the plugins have now, and the agent itself. Most ticks change nothing.
-    pub(super) fn update(&mut self, supervisors: &mut BTreeMap<String, Box<Supervisor>>, own: &[Arc<Module>]) {
+    pub(crate) fn update(&mut self, supervisors: &mut BTreeMap<String, Box<Supervisor>>, own: &[Arc<Module>]) {
         for supervisor in supervisors.values_mut() {
             self.is_outdated |= supervisor.results.take_reserved_changed();
         }
@@ -43,7 +43,7 @@ impl Owners {
     }
 
     /// Whether a plugin may have a module.
-    pub(super) fn is_owner(&self, plugin: &str, module: &Text) -> bool {
+    pub(crate) fn is_owner(&self, plugin: &str, module: &Text) -> bool {
         self.owners.get(module).is_none_or(|owner| owner.as_deref() == Some(plugin))
     }
 }

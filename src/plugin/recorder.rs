@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::host::GrantKind;
+use crate::plugin::grants::kind::GrantKind;
 
 /// How many messages are kept between two calls: more than anybody reads.
 const MESSAGES: usize = 1000;
@@ -19,7 +19,7 @@ pub struct Message {
 
 /// A denial, recorded the first time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RecordedDenial {
+pub(crate) enum RecordedDenial {
     /// The grant with this value is missing.
     Missing(GrantKind, String),
     /// No grant allows it; the reason.
@@ -28,22 +28,22 @@ pub(super) enum RecordedDenial {
 
 /// The messages and denials since the last look.
 #[derive(Debug, Default)]
-pub(super) struct Recording {
-    pub(super) messages: Vec<Message>,
+pub(crate) struct Recording {
+    pub(crate) messages: Vec<Message>,
     /// How many further messages were not kept.
-    pub(super) more: u64,
-    pub(super) denials: Vec<RecordedDenial>,
+    pub(crate) more: u64,
+    pub(crate) denials: Vec<RecordedDenial>,
 }
 
 /// Records the messages and denials of one plugin.
 #[derive(Debug, Default)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     /// Behind a lock because a guest's state is shared with the threads that work for it; it is held for a moment.
     recording: Mutex<Recording>,
 }
 
 impl Recorder {
-    pub(super) fn record_message(&self, level: &'static str, text: String) {
+    pub(crate) fn record_message(&self, level: &'static str, text: String) {
         let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
         if recording.messages.len() < MESSAGES {
             recording.messages.push(Message { level, text });
@@ -52,12 +52,12 @@ impl Recorder {
         }
     }
 
-    pub(super) fn record_denial(&self, denial: RecordedDenial) {
+    pub(crate) fn record_denial(&self, denial: RecordedDenial) {
         self.recording.lock().unwrap_or_else(PoisonError::into_inner).denials.push(denial);
     }
 
     /// Returns the messages and denials since the last call.
-    pub(super) fn take(&self) -> Recording {
+    pub(crate) fn take(&self) -> Recording {
         std::mem::take(&mut self.recording.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -23,20 +23,20 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// One plugin, or file, that does not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// None when the file makes no plugin.
-    pub(super) plugin: Option<Arc<str>>,
-    pub(super) file: String,
-    pub(super) version: Option<String>,
-    pub(super) hash: Option<String>,
-    pub(super) reason: String,
-    pub(super) remedy: String,
-    pub(super) consequence: &'static str,
+    pub(crate) plugin: Option<Arc<str>>,
+    pub(crate) file: String,
+    pub(crate) version: Option<String>,
+    pub(crate) hash: Option<String>,
+    pub(crate) reason: String,
+    pub(crate) remedy: String,
+    pub(crate) consequence: &'static str,
 }
 
 /// The kind of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReportKind {
+pub(crate) enum ReportKind {
     /// The file is wrong, or the configuration: something to fix.
     Rejected,
     /// A plugin without a table needs one.
@@ -46,7 +46,7 @@ pub(super) enum ReportKind {
 }
 
 impl Report {
-    pub(super) fn log(&self, kind: ReportKind) {
+    pub(crate) fn log(&self, kind: ReportKind) {
         let Self { plugin, file, version, hash, reason, remedy, consequence } = self;
         let (plugin, version, hash) = (plugin.as_deref(), version.as_deref(), hash.as_deref());
         match kind {
@@ -79,7 +79,7 @@ impl PendingReports {
         Self { kind, since: None, count: 0, first: Vec::new(), is_uniform: true, window: None }
     }
 
-    pub(super) fn push(&mut self, report: Report, now: Instant) {
+    pub(crate) fn push(&mut self, report: Report, now: Instant) {
         self.since.get_or_insert(now);
         self.count += 1;
         self.is_uniform &= self.first.first().is_none_or(|first| first.reason == report.reason);
@@ -89,18 +89,18 @@ impl PendingReports {
     }
 
     /// When they are logged at the latest. None when there are none.
-    pub(super) fn due_at(&self) -> Option<Instant> {
+    pub(crate) fn due_at(&self) -> Option<Instant> {
         let gathered = self.since? + if self.count <= SINGLE { GATHER } else { GATHER_MANY };
         Some(self.window_end().map_or(gathered, |end| end.max(gathered)))
     }
 
     /// The end of the window, when it has had its lines.
-    pub(super) fn window_end(&self) -> Option<Instant> {
+    pub(crate) fn window_end(&self) -> Option<Instant> {
         self.window.filter(|&(_, lines)| lines >= WINDOW_LINES).map(|(began, _)| began + WINDOW)
     }
 
     /// Logs them: each on its own line when they are few, otherwise all on one.
-    pub(super) fn flush(&mut self, now: Instant) {
+    pub(crate) fn flush(&mut self, now: Instant) {
         let is_late = self.window_end().zip(self.since).is_some_and(|(end, since)| since < end);
         let window = self.window.filter(|&(began, _)| now.saturating_duration_since(began) < WINDOW);
         let Self { kind, count, first, is_uniform, .. } = std::mem::replace(self, Self::new(self.kind));
@@ -132,7 +132,7 @@ impl PendingReports {
 
 /// The reports of all kinds. Those that still wait for others are logged when the agent ends.
 #[derive(Debug)]
-pub(super) struct Reports([PendingReports; 3]);
+pub(crate) struct Reports([PendingReports; 3]);
 
 impl Default for Reports {
     fn default() -> Self {
@@ -141,29 +141,29 @@ impl Default for Reports {
 }
 
 impl Reports {
-    pub(super) fn push(&mut self, kind: ReportKind, report: Report, now: Instant) {
+    pub(crate) fn push(&mut self, kind: ReportKind, report: Report, now: Instant) {
         if let Some(pending) = self.0.iter_mut().find(|pending| pending.kind == kind) {
             pending.push(report, now);
         }
     }
 
     /// When the next are due. None when there are none.
-    pub(super) fn due_at(&self) -> Option<Instant> {
+    pub(crate) fn due_at(&self) -> Option<Instant> {
         self.0.iter().filter_map(PendingReports::due_at).min()
     }
 
     /// Whether none wait for others of the same moment.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.0.iter().all(|pending| pending.since.is_none() || pending.window_end().is_some())
     }
 
     /// Logs the reports that are due.
-    pub(super) fn flush_due(&mut self, now: Instant) {
+    pub(crate) fn flush_due(&mut self, now: Instant) {
         self.flush(now, |pending| pending.due_at().is_some_and(|at| at <= now));
     }
 
     /// Logs all reports, but for those that wait for the end of their window.
-    pub(super) fn flush_complete(&mut self, now: Instant) {
+    pub(crate) fn flush_complete(&mut self, now: Instant) {
         self.flush(now, |pending| pending.window_end().is_none_or(|end| end <= now));
     }
 

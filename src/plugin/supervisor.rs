@@ -12,34 +12,37 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) use self::call::{Call, CallResult};
+pub(crate) use self::call::{Call, CallResult};
 use self::file_status::{FileStatus, read_remedy};
 use self::results::Results;
 use self::state::PluginState;
-pub(super) use self::statistics::FaultTotals;
+pub(crate) use self::statistics::FaultTotals;
 use self::statistics::Statistics;
-use super::backoff::Backoff;
-use super::context::PluginContext;
-use super::fault::{Counts, Disabled, DisabledCause, Failure, Fault, FaultKind};
-use super::instance::Instance;
-use super::load::{Outcome, Rejection, Trial, Version};
-use super::report::{Report, ReportKind};
-use super::result::Collected;
-use super::sealed::Hash;
 use crate::clock::schedule::Tick;
+use crate::plugin::build::sealed::Hash;
+use crate::plugin::context::PluginContext;
+use crate::plugin::guest::backoff::Backoff;
+use crate::plugin::guest::fault::{Counts, Disabled, DisabledCause, Failure, Fault, FaultKind};
+use crate::plugin::guest::instance::Instance;
+use crate::plugin::guest::result::Collected;
+use crate::plugin::load::Outcome;
+use crate::plugin::rejection::Rejection;
+use crate::plugin::report::{Report, ReportKind};
+use crate::plugin::trial::Trial;
+use crate::plugin::version::Version;
 use crate::sample::{Labels, Sample, SeriesRow, Text, Value, Values};
 
 /// The supervisor of one plugin.
-pub(super) struct Supervisor {
-    pub(super) plugin: PluginContext,
+pub(crate) struct Supervisor {
+    pub(crate) plugin: PluginContext,
     /// The name of its file in the plugins directory.
-    pub(super) file: String,
+    pub(crate) file: String,
     /// The labels of the agent's metrics about it, and their series.
     labels: Labels,
     row: SeriesRow,
     loading: Loading,
     /// The problems of its file.
-    pub(super) status: FileStatus,
+    pub(crate) status: FileStatus,
 
     /// The version that serves; none until a file passed its trial.
     serving: Option<Arc<Version>>,
@@ -55,7 +58,7 @@ pub(super) struct Supervisor {
     /// When a version that failed is called again.
     restart: Backoff,
 
-    pub(super) results: Results,
+    pub(crate) results: Results,
     reported: Reported,
     statistics: Statistics,
     memory_bytes: usize,
@@ -90,7 +93,7 @@ enum Condition {
 }
 
 impl Supervisor {
-    pub(super) fn new(plugin: PluginContext, file: String) -> Self {
+    pub(crate) fn new(plugin: PluginContext, file: String) -> Self {
         Self {
             labels: [("plugin", &*plugin.name)].into(),
             row: SeriesRow::default(),
@@ -114,7 +117,7 @@ impl Supervisor {
 
     /// Records that the file is new or has changed. Returns whether to load it now; otherwise it is loaded after the load that
     /// is under way.
-    pub(super) fn file_changed(&mut self) -> bool {
+    pub(crate) fn file_changed(&mut self) -> bool {
         self.status.cancel_reload();
         let now = self.loading == Loading::No;
         self.loading = if now { Loading::Yes } else { Loading::Again };
@@ -122,12 +125,12 @@ impl Supervisor {
     }
 
     /// When to load the rejected file again, because the cause may have passed by then.
-    pub(super) fn reload_at(&self) -> Option<Instant> {
+    pub(crate) fn reload_at(&self) -> Option<Instant> {
         self.status.reload_at().filter(|_| self.loading == Loading::No)
     }
 
     /// Whether the rejected file is to be loaded again now. Clears that.
-    pub(super) fn take_due_reload(&mut self, now: Instant) -> bool {
+    pub(crate) fn take_due_reload(&mut self, now: Instant) -> bool {
         let is_due = self.reload_at().is_some_and(|at| at <= now);
         if is_due {
             self.status.cancel_reload();
@@ -136,12 +139,12 @@ impl Supervisor {
     }
 
     /// The contents that are not loaded again: the one that serves, and the one that was rejected for good.
-    pub(super) fn known_hashes(&self) -> [Option<Hash>; 2] {
+    pub(crate) fn known_hashes(&self) -> [Option<Hash>; 2] {
         [self.serving.as_ref().map(|version| version.hash), self.status.final_hash()]
     }
 
     /// Whether a version serves, in whatever condition.
-    pub(super) fn is_serving(&self) -> bool {
+    pub(crate) fn is_serving(&self) -> bool {
         self.serving.is_some()
     }
 
@@ -151,7 +154,7 @@ impl Supervisor {
     }
 
     /// Handles the outcome of a load. Returns whether to load again at once, and the report that is due, if any.
-    pub(super) fn handle_load(
+    pub(crate) fn handle_load(
         &mut self,
         outcome: Outcome,
         directory: &Path,
@@ -267,7 +270,7 @@ impl Supervisor {
 
     /// Begins the call for a tick. None when the plugin is not due, is disabled, pauses after a fault, or is still in flight;
     /// the last is counted as skipped.
-    pub(super) fn call(&mut self, tick: Tick, clock: Instant) -> Option<Call> {
+    pub(crate) fn call(&mut self, tick: Tick, clock: Instant) -> Option<Call> {
         let version = Arc::clone(self.serving.as_ref()?);
         let is_due = self.was_never_called || tick.is_due(self.plugin.config.every);
         if !is_due || self.condition == Condition::Disabled {
@@ -303,12 +306,12 @@ impl Supervisor {
     }
 
     /// The number of the version that serves.
-    pub(super) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Handles the result of a call. `is_late` says that its sample has left without it: then it goes with the next one.
-    pub(super) fn handle_result(&mut self, returned: CallResult, generation: u64, is_late: bool, now: Instant) {
+    pub(crate) fn handle_result(&mut self, returned: CallResult, generation: u64, is_late: bool, now: Instant) {
         let CallResult { version, instance, result, took } = returned;
         if generation != self.generation {
             return self.handle_superseded(version, result, generation, is_late);
@@ -410,7 +413,7 @@ impl Supervisor {
     }
 
     /// Moves the results into a sample, and drops the modules that another collector has.
-    pub(super) fn deliver(&mut self, sample: &mut Sample, is_own: impl Fn(&Text) -> bool) {
+    pub(crate) fn deliver(&mut self, sample: &mut Sample, is_own: impl Fn(&Text) -> bool) {
         let Self { results, statistics, reported, plugin, serving, .. } = self;
         results.deliver(sample, plugin.step, is_own, |module| {
             statistics.dropped += module.len() as u64;
@@ -446,28 +449,28 @@ impl Supervisor {
 
     /// Whether the plugin has a table in the configuration and serves no version, other than for lack of anything to measure
     /// on this host.
-    pub(super) fn is_missing(&self) -> bool {
+    pub(crate) fn is_missing(&self) -> bool {
         self.plugin.is_configured && self.serving.is_none() && self.state() != PluginState::Disabled
     }
 
     /// Whether the plugin has a table or has ever served: then it has metrics in the module `agent` however many plugins there
     /// are. Files that never were plugins must not swell each sample.
-    pub(super) fn is_established(&self) -> bool {
+    pub(crate) fn is_established(&self) -> bool {
         self.plugin.is_configured || self.generation > 0
     }
 
     /// The faults so far.
-    pub(super) fn faults(&self) -> &Counts {
+    pub(crate) fn faults(&self) -> &Counts {
         &self.statistics.faults
     }
 
     /// Whether the current file was rejected or cannot be read.
-    pub(super) fn has_rejected_file(&self) -> bool {
+    pub(crate) fn has_rejected_file(&self) -> bool {
         self.status.is_bad() && (self.is_serving() || self.rejected_state() == PluginState::Rejected)
     }
 
     /// Appends the agent's metrics about the plugin.
-    pub(super) fn append_metrics(&mut self, agent: &mut Values<'_>) {
+    pub(crate) fn append_metrics(&mut self, agent: &mut Values<'_>) {
         let number = |number: u64| Some(Value::Unsigned(number));
         let version = self.serving.as_deref();
         let (up, state) = (u64::from(self.is_up()), Value::Text(self.state().name().into()));

@@ -23,18 +23,18 @@ const METADATA_SERVICES: [IpAddr; 4] = [
 
 /// The network grants of one plugin; none by default.
 #[derive(Debug, Clone, Default)]
-pub(in super::super) struct Network {
+pub(crate) struct Network {
     connect: Vec<ConnectGrant>,
     fetch: Vec<Origin>,
 }
 
 impl Network {
-    pub(in super::super) fn new(connect: &[ConnectGrant], fetch: &[Origin]) -> Self {
+    pub(crate) fn new(connect: &[ConnectGrant], fetch: &[Origin]) -> Self {
         Self { connect: connect.to_vec(), fetch: fetch.to_vec() }
     }
 
     /// Whether a connection to this address is granted.
-    pub(in super::super) fn connect(&self, address: &Address) -> bool {
+    pub(crate) fn connect(&self, address: &Address) -> bool {
         self.connect.iter().any(|grant| match (grant, address) {
             (ConnectGrant::Tcp(granted), Address::Tcp(endpoint)) => granted == endpoint,
             (ConnectGrant::Unix(pattern), Address::Unix(path)) => pattern.matches(path),
@@ -43,13 +43,13 @@ impl Network {
     }
 
     /// Whether requests to this origin are granted.
-    pub(in super::super) fn fetch(&self, origin: &Origin) -> bool {
+    pub(crate) fn fetch(&self, origin: &Origin) -> bool {
         self.fetch.contains(origin)
     }
 }
 
 /// The addresses of a host that needs no resolution.
-pub(in super::super) fn literal_addresses(host: &Host) -> Option<Vec<IpAddr>> {
+pub(crate) fn literal_addresses(host: &Host) -> Option<Vec<IpAddr>> {
     match host {
         Host::Ip(address) => Some(vec![*address]),
         Host::Name(name) if name == LOCALHOST => Some(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
@@ -63,7 +63,7 @@ pub(in super::super) fn literal_addresses(host: &Host) -> Option<Vec<IpAddr>> {
 /// # Errors
 ///
 /// The first address when all are special; none when there are none.
-pub(in super::super) fn permitted(
+pub(crate) fn permitted(
     resolved: &[IpAddr],
     port: u16,
     is_granted: impl Fn(&Endpoint) -> bool,

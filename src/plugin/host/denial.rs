@@ -1,42 +1,16 @@
 //! Denials: the error for the plugin, and one report for the operator with the exact lines to add to the configuration.
 
-use std::collections::HashSet;
 use std::fmt::Display;
-use std::sync::{Mutex, PoisonError};
 
-use super::super::context::PluginContext;
-use super::super::recorder::RecordedDenial;
 use crate::escape::printable;
-use crate::hostpath::Pattern;
-
-/// How many different denials of one plugin are reported: more are a defect of the plugin, not missing grants.
-const MAX_REPORTED: usize = 100;
-
-/// The kind of a grant: its key in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum GrantKind {
-    Read,
-    Usage,
-    Connect,
-    Fetch,
-}
-
-impl GrantKind {
-    const ALL: [Self; 4] = [Self::Read, Self::Usage, Self::Connect, Self::Fetch];
-
-    pub(in super::super) fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Usage => "usage",
-            Self::Connect => "connect",
-            Self::Fetch => "fetch",
-        }
-    }
-}
+use crate::plugin::accounts::denials::MAX_REPORTED;
+use crate::plugin::context::PluginContext;
+use crate::plugin::grants::kind::{GrantKind, grant_line, grants_line};
+use crate::plugin::recorder::RecordedDenial;
 
 /// Why an operation of a plugin was denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Denial {
+pub(crate) enum Denial {
     /// The grant with this value is missing.
     Missing(GrantKind, String),
     /// No grant allows it; the reason.
@@ -45,74 +19,21 @@ pub(super) enum Denial {
     Expected(String),
 }
 
-/// The denials of one plugin that were reported to the operator.
-#[derive(Default)]
-pub(in super::super) struct ReportedDenials {
-    /// Behind a lock because an old and a new version may run at the same time.
-    reported: Mutex<ReportedLines>,
-}
-
-#[derive(Default)]
-struct ReportedLines {
-    lines: HashSet<String>,
-    /// The needs among them that are patterns: a denied path that one covers is not reported again.
-    needs: Vec<(GrantKind, Pattern)>,
-}
-
-impl ReportedDenials {
-    /// Records that a line is reported. None when it was before, or when no more are; otherwise whether it is the last.
-    fn record(&self, line: &str) -> Option<bool> {
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = reported.lines.len() < MAX_REPORTED && reported.lines.insert(line.to_owned());
-        is_new.then_some(reported.lines.len() == MAX_REPORTED)
-    }
-
-    /// Records that a need is reported. Returns whether it was not before.
-    fn record_need(&self, key: GrantKind, value: &str) -> bool {
-        let is_new = self.record(&grant_line(key, value)).is_some();
-        if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_new, key, Pattern::new(value)) {
-            self.reported.lock().unwrap_or_else(PoisonError::into_inner).needs.push((key, pattern));
-        }
-        is_new
-    }
-
-    /// Whether a line was reported, or a need that covers this path.
-    fn is_reported(&self, line: &str, path: Option<(GrantKind, &str)>) -> bool {
-        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_covered = |(key, path): (GrantKind, &str)| {
-            reported.needs.iter().any(|(kind, need)| *kind == key && (need.matches(path) || need.opens(path)))
-        };
-        reported.lines.len() >= MAX_REPORTED || reported.lines.contains(line) || path.is_some_and(is_covered)
-    }
-}
-
-/// The line of configuration for a grant: the error text for the plugin.
-pub(in super::super) fn grant_line(key: GrantKind, value: &str) -> String {
-    grants_line(key, &[value.to_owned()])
-}
-
-fn grants_line(key: GrantKind, values: &[String]) -> String {
-    // A JSON string is a TOML string.
-    let values: Vec<String> =
-        values.iter().map(|value| serde_json::Value::from(printable(value)).to_string()).collect();
-    format!("{} = [{}]", key.name(), values.join(", "))
-}
-
 impl PluginContext {
     /// The remedy for missing grants: the lines to write, and where.
-    pub(in super::super) fn restart_remedy(&self, missing: &[(GrantKind, String)]) -> String {
+    pub(crate) fn restart_remedy(&self, missing: &[(GrantKind, String)]) -> String {
         let lines = self.grant_lines(missing);
         format!("write under [plugins.{}]: {}, and restart the agent", self.name, lines.join("; "))
     }
 
     /// Records that a need is reported to the operator: a later denial of it is not reported again. Returns whether it was not
     /// reported before.
-    pub(in super::super) fn record_need(&self, key: GrantKind, value: &str) -> bool {
+    pub(crate) fn record_need(&self, key: GrantKind, value: &str) -> bool {
         self.denials.record_need(key, value)
     }
 
     /// The lines of the plugin's table with the missing grants added to the present ones.
-    pub(in super::super) fn grant_lines(&self, missing: &[(GrantKind, String)]) -> Vec<String> {
+    pub(crate) fn grant_lines(&self, missing: &[(GrantKind, String)]) -> Vec<String> {
         let line = |key: GrantKind| {
             let mut values = self.configured_values(key);
             for (_, value) in missing.iter().filter(|(kind, _)| *kind == key) {
@@ -137,7 +58,7 @@ impl PluginContext {
     }
 
     /// Reports a denial to the operator, unless it was reported before. Returns the error text for the guest.
-    pub(super) fn deny(&self, denial: Denial) -> String {
+    pub(crate) fn deny(&self, denial: Denial) -> String {
         let (text, missing) = match denial {
             Denial::Missing(key, value) => (grant_line(key, &value), Some((key, value))),
             Denial::Final(why) => (printable(&why), None),
@@ -193,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::config::PluginConfig;
+    use crate::hostpath::Pattern;
     use crate::plugin::grants::Grants;
 
     fn plugin(config: PluginConfig) -> PluginContext {
@@ -233,17 +155,6 @@ mod tests {
         let missing = missing.map(|(key, value)| (key, value.to_owned()));
         assert_eq!(plugin.grant_lines(&missing), [r#"read = ["/etc/*", "/a"]"#, r#"connect = ["db:1"]"#]);
         assert_eq!(plugin.grant_lines(&[]), [""; 0]);
-    }
-
-    #[test]
-    fn denials_are_reported_once_within_a_limit() {
-        let denials = ReportedDenials::default();
-        assert_eq!(denials.record("0"), Some(false));
-        assert_eq!(denials.record("0"), None);
-        let new: Vec<bool> = (0..1000).filter_map(|number| denials.record(&number.to_string())).collect();
-        assert_eq!(new.len(), MAX_REPORTED - 1);
-        assert_eq!(new.iter().position(|&is_last| is_last), Some(MAX_REPORTED - 2));
-        assert!(denials.is_reported("5000", None), "there is no room for it");
     }
 
     #[test]

@@ -5,25 +5,20 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Instant;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-use super::super::context::PluginContext;
-use super::super::grants::network::{literal_addresses, permitted};
-use super::offload::{OffloadError, OffloadTarget, offload};
 use crate::address::{Endpoint, Host};
+use crate::plugin::accounts::permits::OffloadTarget;
+use crate::plugin::context::PluginContext;
+use crate::plugin::grants::network::{literal_addresses, permitted};
+use crate::plugin::host::offload::{OffloadError, offload};
 
 /// How many addresses of a name are tried: a service has one in each family, or a few behind a balancer.
 const ADDRESSES: usize = 8;
 
-/// A stream of bytes: TCP, TLS or a unix socket.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
 /// Why no connection was made.
-pub(super) enum Unreachable {
+pub(crate) enum Unreachable {
     /// The name resolves to this endpoint, which is not granted.
     Denied(Endpoint),
     /// The name cannot be resolved; the reason.
@@ -34,7 +29,7 @@ pub(super) enum Unreachable {
 }
 
 /// Connects to a granted endpoint. `is_granted` decides about the endpoints that its name resolves to.
-pub(super) async fn dial(
+pub(crate) async fn dial(
     plugin: &PluginContext,
     endpoint: &Endpoint,
     until: Instant,

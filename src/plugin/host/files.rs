@@ -9,14 +9,16 @@ use std::time::Instant;
 
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 
-use super::super::bindings::gauged::plugin::files::{Error, FilesystemUsage, Host};
-use super::super::context::PluginContext;
-use super::super::grants::{Basis, Grants, PathRefusal};
-use super::HostState;
-use super::denial::{Denial, GrantKind};
-use super::offload::{OffloadError, OffloadTarget, offload};
-use super::resolved_path::{OWN_PROCESS, PathError, ResolvedPath, resolve};
 use crate::hostpath::below;
+use crate::plugin::accounts::permits::OffloadTarget;
+use crate::plugin::context::PluginContext;
+use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::grants::{Basis, Grants, PathRefusal};
+use crate::plugin::guest::bindings::gauged::plugin::files::{Error, FilesystemUsage, Host};
+use crate::plugin::host::denial::Denial;
+use crate::plugin::host::offload::{OffloadError, offload};
+use crate::plugin::host::resolved_path::{OWN_PROCESS, PathError, ResolvedPath, resolve};
+use crate::plugin::host::state::HostState;
 
 /// The largest file that is read: `/proc/stat` of 4096 CPUs.
 const FILE_BYTES: u64 = 1 << 20;
@@ -118,7 +120,7 @@ fn is_in_memory(path: &str) -> bool {
 
 /// Whether the usage of the file system at a path is granted. Yes when that is not known in time: a missing grant is then
 /// reported by the operation itself.
-pub(in super::super) async fn is_usage_granted(plugin: &PluginContext, path: &str, until: Instant) -> bool {
+pub(crate) async fn is_usage_granted(plugin: &PluginContext, path: &str, until: Instant) -> bool {
     let (grants, path) = (Arc::clone(&plugin.grants), path.to_owned());
     let target = OffloadTarget::Path(path.clone());
     offload(plugin, target, until, move || check_usage(&grants, &path).is_ok()).await.unwrap_or(true)

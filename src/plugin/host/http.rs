@@ -21,13 +21,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
-use super::super::bindings::gauged::plugin::http::{Error, Host, Request, Response};
-use super::super::context::PluginContext;
-use super::denial::{Denial, GrantKind};
-use super::dial::{Stream, Unreachable, dial};
-use super::{HostState, tls};
 use crate::address::{Endpoint, Origin, Scheme};
 use crate::escape::printable;
+use crate::plugin::context::PluginContext;
+use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::guest::bindings::gauged::plugin::http::{Error, Host, Request, Response};
+use crate::plugin::host::connection::Stream;
+use crate::plugin::host::denial::Denial;
+use crate::plugin::host::dial::{Unreachable, dial};
+use crate::plugin::host::state::HostState;
+use crate::plugin::host::tls;
 
 /// The largest body of a response: the metrics of a large exporter. It has to fit into the guest's memory, too.
 const BODY_BYTES: usize = 4 << 20;

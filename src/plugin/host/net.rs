@@ -8,19 +8,22 @@ use std::time::{Duration, Instant};
 use rustix::fs::FileType;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use wasmtime::component::Resource;
 
-use super::super::bindings::gauged::plugin::net::{Error, Host, HostConnection};
-use super::super::context::PluginContext;
-use super::HostState;
-use super::denial::{Denial, GrantKind};
-use super::dial::{Stream, Unreachable, dial};
-use super::offload::{OffloadError, OffloadTarget, offload};
-use super::resolved_path::{PathError, resolve};
 use crate::address::{Address, Endpoint};
 use crate::escape::printable;
+use crate::plugin::accounts::permits::OffloadTarget;
+use crate::plugin::context::PluginContext;
+use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::guest::bindings::gauged::plugin::net::{Error, Host, HostConnection};
+use crate::plugin::host::connection::{Connection, Stream};
+use crate::plugin::host::denial::Denial;
+use crate::plugin::host::dial::{Unreachable, dial};
+use crate::plugin::host::offload::{OffloadError, offload};
+use crate::plugin::host::resolved_path::{PathError, resolve};
+use crate::plugin::host::state::HostState;
 
 /// How many connections one guest may have open: more than a collector has servers.
 const CONNECTIONS: usize = 16;
@@ -31,15 +34,6 @@ static PERMITS: Semaphore = Semaphore::const_new(256);
 
 /// The most bytes of one read.
 const READ_BYTES: usize = 64 << 10;
-
-/// An open connection.
-#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Connection {
-    stream: Box<dyn Stream>,
-    /// The time limit of each operation; none for that of the call.
-    timeout: Option<Duration>,
-    _permit: SemaphorePermit<'static>,
-}
 
 impl Host for HostState {}
 

@@ -2,112 +2,25 @@
 //! its deadline. An operation that is stuck in the kernel keeps its thread and permit, and its target is not asked again until
 //! it returns.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 
-use super::super::context::PluginContext;
-
-/// How many operations of one plugin may be under way: eight on the mounts of a dead server, another one, and one on a file of
-/// the kernel.
-const PERMITS: usize = 10;
-
-/// How many of them are only for files of the kernel, so that a plugin can list its mounts or devices whatever else is stuck.
-const KERNEL_PERMITS: usize = 1;
-
-/// How many operations of all plugins may be under way: those of a dozen plugins, on a quarter of the runtime's threads.
-static TOTAL_PERMITS: Semaphore = Semaphore::const_new(128);
+use crate::plugin::accounts::permits::OffloadTarget;
+use crate::plugin::context::PluginContext;
 
 /// Why an operation has no result.
 #[derive(Debug)]
-pub(super) enum OffloadError {
+pub(crate) enum OffloadError {
     /// It did not return in time, or was not started: there was no permit, or its target is stuck.
     Late,
     /// The agent's own code panicked.
     Panicked(String),
 }
 
-/// The target of an operation. While one operation is stuck, another on the same target would be, too.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum OffloadTarget {
-    /// The file system at a path, as the guest wrote it.
-    Path(String),
-    /// The resolver, for a host name.
-    Name(String),
-    /// The files with the system's CA certificates.
-    Certificates,
-}
-
-impl OffloadTarget {
-    /// Whether it is a file of the kernel, not of a device or another machine.
-    fn is_kernel_file(&self) -> bool {
-        matches!(self, Self::Path(path) if path.starts_with("/proc/") || path.starts_with("/sys/"))
-    }
-}
-
-/// The permits of one plugin, with its operations that are under way.
-#[derive(Default)]
-pub(in super::super) struct Permits {
-    /// Behind a lock because an operation returns its permit on its own thread.
-    /// An entry for each permit; empty before the first operation.
-    operations: Mutex<Vec<Option<OffloadOperation>>>,
-}
-
-struct OffloadOperation {
-    target: OffloadTarget,
-    /// Held by the task that waits for the result.
-    waiter: Weak<()>,
-}
-
-impl OffloadOperation {
-    /// Whether no task waits for it any more.
-    fn is_stuck(&self) -> bool {
-        self.waiter.strong_count() == 0
-    }
-}
-
-impl Permits {
-    /// How many operations are stuck.
-    pub(in super::super) fn stuck(&self) -> usize {
-        self.lock().iter().flatten().filter(|operation| operation.is_stuck()).count()
-    }
-
-    /// Takes a permit for an operation. None when there is none, or when an operation on the same target is stuck.
-    fn take(self: &Arc<Self>, target: OffloadTarget, waiter: &Arc<()>) -> Option<Permit> {
-        let mut operations = self.lock();
-        operations.resize_with(PERMITS, || None);
-        if operations.iter().flatten().any(|other| other.is_stuck() && other.target == target) {
-            return None;
-        }
-        let first = if target.is_kernel_file() { 0 } else { KERNEL_PERMITS };
-        let index = (first..PERMITS).find(|index| operations[*index].is_none())?;
-        let total = TOTAL_PERMITS.try_acquire().ok()?;
-        operations[index] = Some(OffloadOperation { target, waiter: Arc::downgrade(waiter) });
-        Some(Permit { permits: Arc::clone(self), index, _total: total })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Option<OffloadOperation>>> {
-        self.operations.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The permit of an operation, held until it returns.
-struct Permit {
-    permits: Arc<Permits>,
-    index: usize,
-    _total: SemaphorePermit<'static>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.permits.lock()[self.index] = None;
-    }
-}
-
 /// Runs an operation that may wait on another thread.
-pub(super) async fn offload<T: Send + 'static>(
+pub(crate) async fn offload<T: Send + 'static>(
     plugin: &PluginContext,
     target: OffloadTarget,
     until: Instant,
@@ -133,9 +46,10 @@ mod tests {
     use std::sync::mpsc::{self, SyncSender};
     use std::time::Duration;
 
-    use super::super::super::grants::Grants;
     use super::*;
     use crate::config::PluginConfig;
+    use crate::plugin::accounts::permits::PERMITS;
+    use crate::plugin::grants::Grants;
 
     fn plugin() -> PluginContext {
         PluginContext::new("asking", Arc::new(PluginConfig::default()), Grants::none())
@@ -185,7 +99,7 @@ mod tests {
             is_permitted(&plugin, path("/mnt/other")).await
                 && is_permitted(&plugin, OffloadTarget::Name("/mnt".into())).await
         );
-        let other = self::plugin();
+        let other = self::tests::plugin();
         assert!(is_permitted(&other, path("/mnt")).await, "another plugin has its own permits");
         drop(server);
         wait_until_none_is_stuck(&plugin).await;

@@ -9,24 +9,25 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
-use super::super::grants::{Basis, PathRefusal};
-use super::denial::{Denial, GrantKind};
 use crate::escape::printable;
 use crate::hostpath::below;
+use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::grants::{Basis, PathRefusal};
+use crate::plugin::host::denial::Denial;
 
 /// The reason to refuse the agent's own process.
-pub(super) const OWN_PROCESS: &str = "no grant opens the agent's own process";
+pub(crate) const OWN_PROCESS: &str = "no grant opens the agent's own process";
 
 /// A file that may be opened. Its path leads to this very file, whatever happens to the original path.
-pub(super) struct ResolvedPath {
-    pub(super) path: PathBuf,
+pub(crate) struct ResolvedPath {
+    pub(crate) path: PathBuf,
     /// Keeps the path alive.
     _handle: OwnedFd,
 }
 
 /// Why a path cannot be used.
 #[derive(Debug)]
-pub(super) enum PathError {
+pub(crate) enum PathError {
     Denied(Denial),
     /// It is not a normalized absolute path: the problem and the remedy.
     Malformed(String),
@@ -37,7 +38,7 @@ pub(super) enum PathError {
 
 impl PathError {
     /// The error for a refused path; `value` is the value of its grant.
-    pub(super) fn refused(refusal: &PathRefusal, key: GrantKind, value: &str) -> Self {
+    pub(crate) fn refused(refusal: &PathRefusal, key: GrantKind, value: &str) -> Self {
         match refusal {
             PathRefusal::Malformed(why) => Self::Malformed(format!("\"{}\" {why}", printable(value))),
             PathRefusal::Own => Self::Denied(Denial::Final(OWN_PROCESS.to_owned())),
@@ -64,7 +65,7 @@ impl From<io::Error> for PathError {
 
 /// Resolves a path below this root, following symbolic links, and checks the type of the file. `check` must allow both the path
 /// and its target. May wait for a file system.
-pub(super) fn resolve(
+pub(crate) fn resolve(
     root: &Path,
     path: &str,
     wanted: FileType,

@@ -15,15 +15,16 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use super::super::context::PluginContext;
-use super::offload::{OffloadError, OffloadTarget, offload};
 use crate::address::Host;
+use crate::plugin::accounts::permits::OffloadTarget;
+use crate::plugin::context::PluginContext;
+use crate::plugin::host::offload::{OffloadError, offload};
 
 /// Shared by all plugins: the CA certificates take milliseconds to read and half a megabyte of memory.
 static CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
 
 /// Why there is no encrypted stream.
-pub(super) enum TlsError {
+pub(crate) enum TlsError {
     /// The peer is not trusted, or does not speak TLS; the reason.
     Untrusted(String),
     /// The CA certificates could not be read in time.
@@ -31,7 +32,7 @@ pub(super) enum TlsError {
 }
 
 /// Performs the handshake with a peer, and verifies its certificate.
-pub(super) async fn secure(
+pub(crate) async fn secure(
     plugin: &PluginContext,
     host: &Host,
     stream: TcpStream,
@@ -54,7 +55,7 @@ pub(super) async fn secure(
 }
 
 /// When the certificate of the peer expires, in seconds since the Unix epoch.
-pub(super) fn not_after(stream: &TlsStream<TcpStream>) -> Option<u64> {
+pub(crate) fn not_after(stream: &TlsStream<TcpStream>) -> Option<u64> {
     let (_, session) = stream.get_ref();
     let leaf = Certificate::from_der(session.peer_certificates()?.first()?).ok()?;
     Some(leaf.tbs_certificate.validity.not_after.to_unix_duration().as_secs())

@@ -10,8 +10,8 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
 
-use super::HostState;
-use crate::plugin::engine::Engine;
+use crate::plugin::guest::engine::Engine;
+use crate::plugin::host::state::HostState;
 
 /// The most random bytes of one call.
 const RANDOM_BYTES: u64 = 4096;
@@ -24,7 +24,7 @@ const TYPE_BUDGET: usize = 16 << 10;
 struct Inert;
 
 /// Links a stub for every import from a WASI package.
-pub(super) fn add_to_linker(
+pub(crate) fn add_to_linker(
     linker: &mut Linker<HostState>,
     engine: &Engine,
     component: &Component,

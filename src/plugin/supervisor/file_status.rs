@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 
-use super::super::backoff::Backoff;
-use super::super::fault::DisabledCause;
-use super::super::load::{Rejection, RetryPolicy};
-use super::super::sealed::Hash;
+use crate::plugin::build::sealed::Hash;
+use crate::plugin::guest::backoff::Backoff;
+use crate::plugin::guest::fault::DisabledCause;
+use crate::plugin::rejection::{Rejection, RetryPolicy};
 
 /// The problems of a plugin's file.
 #[derive(Debug, Default)]
-pub(in super::super) struct FileStatus {
+pub(crate) struct FileStatus {
     /// The content that was rejected last. Boxed, since most plugins have none.
     rejected: Option<Box<Rejected>>,
     /// The error of the last attempt to read the file.
@@ -23,58 +23,58 @@ pub(in super::super) struct FileStatus {
 
 /// A content that was rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rejected {
-    pub(super) hash: Hash,
-    pub(super) version: Option<String>,
-    pub(super) reason: String,
-    pub(super) remedy: String,
+pub(crate) struct Rejected {
+    pub(crate) hash: Hash,
+    pub(crate) version: Option<String>,
+    pub(crate) reason: String,
+    pub(crate) remedy: String,
     disabled: Option<DisabledCause>,
     retry: RetryPolicy,
 }
 
 impl FileStatus {
     /// The content that was rejected last.
-    pub(super) fn rejected(&self) -> Option<&Rejected> {
+    pub(crate) fn rejected(&self) -> Option<&Rejected> {
         self.rejected.as_deref()
     }
 
     /// The content that was rejected for good.
-    pub(super) fn final_hash(&self) -> Option<Hash> {
+    pub(crate) fn final_hash(&self) -> Option<Hash> {
         self.rejected.as_ref().filter(|rejected| rejected.retry == RetryPolicy::Never).map(|rejected| rejected.hash)
     }
 
     /// The cause, when the plugin itself returned that it cannot work.
-    pub(super) fn disabled_cause(&self) -> Option<DisabledCause> {
+    pub(crate) fn disabled_cause(&self) -> Option<DisabledCause> {
         self.rejected.as_ref().and_then(|rejected| rejected.disabled)
     }
 
     /// Whether the current file was rejected or cannot be read.
-    pub(super) fn is_bad(&self) -> bool {
+    pub(crate) fn is_bad(&self) -> bool {
         self.rejected.is_some() || self.read_error.is_some()
     }
 
     /// When to load the rejected content again.
-    pub(super) fn reload_at(&self) -> Option<Instant> {
+    pub(crate) fn reload_at(&self) -> Option<Instant> {
         self.reload.at
     }
 
     /// Cancels the retry: the file is being loaded.
-    pub(super) fn cancel_reload(&mut self) {
+    pub(crate) fn cancel_reload(&mut self) {
         self.reload.at = None;
     }
 
     /// Records that the file could be read.
-    pub(super) fn set_readable(&mut self) {
+    pub(crate) fn set_readable(&mut self) {
         self.read_error = None;
     }
 
     /// Forgets all problems: the file serves.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// Records that the file has a known content. Returns whether that content is the rejected one.
-    pub(super) fn set_known(&mut self, hash: Hash) -> bool {
+    pub(crate) fn set_known(&mut self, hash: Hash) -> bool {
         if self.rejected.as_ref().is_some_and(|rejected| rejected.hash == hash) {
             return true;
         }
@@ -83,13 +83,13 @@ impl FileStatus {
     }
 
     /// Records that the file was replaced by an entry that cannot be loaded. There is nothing to retry.
-    pub(in super::super) fn set_unusable(&mut self, reason: &str) {
+    pub(crate) fn set_unusable(&mut self, reason: &str) {
         self.cancel_reload();
         self.read_error = Some(reason.to_owned());
     }
 
     /// Records a read error. Returns whether its reason is new.
-    pub(super) fn set_read_error(&mut self, error: &io::Error) -> bool {
+    pub(crate) fn set_read_error(&mut self, error: &io::Error) -> bool {
         let reason = error.to_string();
         let is_new = self.read_error.as_ref() != Some(&reason);
         self.read_error = Some(reason);
@@ -97,7 +97,7 @@ impl FileStatus {
     }
 
     /// Records a rejection. Returns whether to report it: a content that is retried is reported once.
-    pub(super) fn set_rejected(&mut self, hash: Hash, rejection: Rejection, now: Instant) -> bool {
+    pub(crate) fn set_rejected(&mut self, hash: Hash, rejection: Rejection, now: Instant) -> bool {
         let Rejection { version, reason, remedy, disabled, retry, .. } = rejection;
         if self.rejected.as_ref().is_none_or(|rejected| rejected.hash != hash) {
             self.reload = Backoff::default();
@@ -115,14 +115,14 @@ impl FileStatus {
 
 impl Rejected {
     /// The remedy, and whether the agent retries by itself.
-    pub(super) fn full_remedy(&self) -> String {
+    pub(crate) fn full_remedy(&self) -> String {
         let retried = if self.retry == RetryPolicy::Backoff { "; it is retried" } else { "" };
         format!("{}{retried}", self.remedy)
     }
 }
 
 /// The remedy for a file that cannot be read.
-pub(super) fn read_remedy(error: &io::Error) -> &'static str {
+pub(crate) fn read_remedy(error: &io::Error) -> &'static str {
     if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
         return "raise the agent's limit of open files; the file is read again every 30 s";
     }

@@ -11,7 +11,7 @@ const KEPT_STEPS: u32 = 2;
 /// The results of one plugin. A result's age is the number of the version that measured it, and then its arrival: a version is
 /// called again only when its last call has returned.
 #[derive(Debug, Default)]
-pub(in super::super) struct Results {
+pub(crate) struct Results {
     /// The newest result that no sample has yet.
     newest: Option<Vec<Arc<Module>>>,
     /// The one before, which arrived late. It goes with the same sample.
@@ -42,7 +42,7 @@ enum LastOutcome {
 
 impl Results {
     /// Stores a result of a version. Returns how many metrics of an older one are dropped for it.
-    pub(super) fn store(&mut self, modules: Vec<Arc<Module>>, generation: u64) -> u64 {
+    pub(crate) fn store(&mut self, modules: Vec<Arc<Module>>, generation: u64) -> u64 {
         let dropped = if generation < self.generation {
             self.superseded.replace(modules)
         } else {
@@ -63,36 +63,36 @@ impl Results {
 
     /// Records that the last call of a version failed: what was measured before goes with the next sample, and is no longer
     /// the latest.
-    pub(super) fn fail(&mut self, generation: u64) {
+    pub(crate) fn fail(&mut self, generation: u64) {
         self.generation = generation;
         self.outcome = LastOutcome::Failure;
         self.latest.clear();
     }
 
     /// Records that the plugin is not called any more.
-    pub(super) fn end(&mut self, generation: u64) {
+    pub(crate) fn end(&mut self, generation: u64) {
         self.fail(generation);
         self.outcome = LastOutcome::End;
     }
 
     /// The modules that only this plugin may have, unless one that sorts earlier has them.
-    pub(in super::super) fn reserved(&self) -> &[Text] {
+    pub(crate) fn reserved(&self) -> &[Text] {
         &self.reserved
     }
 
     /// Whether those modules have changed since the last call of this.
-    pub(in super::super) fn take_reserved_changed(&mut self) -> bool {
+    pub(crate) fn take_reserved_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_reserved_changed)
     }
 
     /// Records whether all those modules are the plugin's own.
-    pub(in super::super) fn set_owns_all(&mut self, owns_all: bool) {
+    pub(crate) fn set_owns_all(&mut self, owns_all: bool) {
         self.owns_all = owns_all;
     }
 
     /// Moves the results into a sample, those modules excepted that another collector has: `is_own` decides, and `lose` gets
     /// them.
-    pub(super) fn deliver(
+    pub(crate) fn deliver(
         &mut self,
         sample: &mut Sample,
         step: Duration,

@@ -2,7 +2,7 @@
 
 /// The state of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PluginState {
+pub(crate) enum PluginState {
     /// The file is being loaded for the first time.
     Loading,
     /// The last call, or the trial, succeeded.
@@ -20,7 +20,7 @@ pub(super) enum PluginState {
 }
 
 impl PluginState {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Loading => "loading",
             Self::Up => "up",

@@ -2,55 +2,55 @@
 
 use std::time::Duration;
 
-use super::super::fault::{Counts, FaultKind};
+use crate::plugin::guest::fault::{Counts, FaultKind};
 use crate::sample::{Label, Labels, Values};
 
 /// The statistics of one plugin.
 #[derive(Debug, Default)]
-pub(super) struct Statistics {
+pub(crate) struct Statistics {
     /// How long the last call took; none before the first.
     duration: Option<Duration>,
     /// How long the longest call of this version took.
     longest: Duration,
-    pub(super) faults: Counts,
+    pub(crate) faults: Counts,
     /// The labels of the kinds that have occurred.
     fault_labels: Vec<(FaultKind, Labels)>,
     /// Calls skipped because the one before still ran.
-    pub(super) skipped: u64,
+    pub(crate) skipped: u64,
     /// Results that missed their sample.
-    pub(super) late: u64,
+    pub(crate) late: u64,
     /// Metrics that were dropped.
-    pub(super) dropped: u64,
+    pub(crate) dropped: u64,
 }
 
 impl Statistics {
-    pub(super) fn add_call(&mut self, took: Duration) {
+    pub(crate) fn add_call(&mut self, took: Duration) {
         self.duration = Some(took);
         self.longest = self.longest.max(took);
     }
 
-    pub(super) fn add_fault(&mut self, kind: FaultKind) {
+    pub(crate) fn add_fault(&mut self, kind: FaultKind) {
         self.faults.add(kind);
     }
 
     /// Begins a new version: durations count from here, counters go on.
-    pub(super) fn begin_version(&mut self) {
+    pub(crate) fn begin_version(&mut self) {
         self.duration = None;
         self.longest = Duration::ZERO;
     }
 
     /// The seconds that the last call took.
-    pub(super) fn duration(&self) -> Option<f64> {
+    pub(crate) fn duration(&self) -> Option<f64> {
         self.duration.map(|duration| duration.as_secs_f64())
     }
 
     /// The seconds that the longest call of this version took.
-    pub(super) fn longest(&self) -> Option<f64> {
+    pub(crate) fn longest(&self) -> Option<f64> {
         self.duration.map(|_| self.longest.as_secs_f64())
     }
 
     /// Appends the faults of each kind that has occurred.
-    pub(super) fn append_faults(&mut self, labels: &Labels, agent: &mut Values<'_>) {
+    pub(crate) fn append_faults(&mut self, labels: &Labels, agent: &mut Values<'_>) {
         for (kind, count) in self.faults.nonzero() {
             let known = self.fault_labels.iter().position(|&(known, _)| known == kind);
             let at = known.unwrap_or_else(|| {
@@ -65,7 +65,7 @@ impl Statistics {
 
 /// The faults of all plugins by kind, those of removed plugins included.
 #[derive(Debug)]
-pub(in super::super) struct FaultTotals {
+pub(crate) struct FaultTotals {
     removed: Counts,
     labels: [Labels; FaultKind::ALL.len()],
 }
@@ -78,12 +78,12 @@ impl Default for FaultTotals {
 
 impl FaultTotals {
     /// Keeps the faults of a plugin that is being removed.
-    pub(in super::super) fn keep(&mut self, removed: &Counts) {
+    pub(crate) fn keep(&mut self, removed: &Counts) {
         self.removed.add_all(removed);
     }
 
     /// Appends the sums, `present` being the faults of the plugins that there are.
-    pub(in super::super) fn append<'a>(&self, present: impl Iterator<Item = &'a Counts>, agent: &mut Values<'_>) {
+    pub(crate) fn append<'a>(&self, present: impl Iterator<Item = &'a Counts>, agent: &mut Values<'_>) {
         let mut totals = self.removed;
         present.for_each(|faults| totals.add_all(faults));
         for (labels, kind) in self.labels.iter().zip(FaultKind::ALL) {

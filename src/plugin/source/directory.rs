@@ -7,14 +7,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a file must be left alone: longer than the pause between two writes of a copy over a slow network.
-pub(super) const SETTLE_TIME: Duration = Duration::from_millis(200);
+pub(crate) const SETTLE_TIME: Duration = Duration::from_millis(200);
 
 /// The files of a directory that could be plugins, by name.
-pub(super) type Listing = BTreeMap<String, EntryState>;
+pub(crate) type Listing = BTreeMap<String, EntryState>;
 
 /// The state of a directory entry at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum EntryState {
+pub(crate) enum EntryState {
     /// A regular file, possibly at the end of a symbolic link.
     File(Stamp),
     /// An entry that cannot be loaded, with reason and remedy.
@@ -24,7 +24,7 @@ pub(super) enum EntryState {
 /// The metadata by which a changed file is recognised without reading it. A content can change under an unchanged stamp
 /// only within the clock's resolution, and such a file was not left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -33,7 +33,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn new(metadata: &Metadata) -> Self {
+    pub(crate) fn new(metadata: &Metadata) -> Self {
         let ns = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         Self {
             device: metadata.dev(),
@@ -47,7 +47,7 @@ impl Stamp {
 
 /// A settled change of a directory entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// The file is new, or has another content.
     Present(String),
     /// The entry cannot be loaded, with reason and remedy.
@@ -57,7 +57,7 @@ pub(super) enum Change {
 
 /// The known content of the directory.
 #[derive(Debug, Default)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     known: BTreeMap<String, EntryState>,
     /// The latest state of each entry that differs from the known one, and since when; none for a removed file.
     unsettled: BTreeMap<String, (Option<EntryState>, Instant)>,
@@ -66,7 +66,7 @@ pub(super) struct Directory {
 impl Directory {
     /// Compares a listing with the known content. Returns the changes that have settled. An unresponsive entry keeps its
     /// known state.
-    pub(super) fn observe(
+    pub(crate) fn observe(
         &mut self,
         listing: &Listing,
         unresponsive: &BTreeSet<String>,
@@ -111,12 +111,12 @@ impl Directory {
     }
 
     /// Forgets the known state of a file: the next listing shows it as changed.
-    pub(super) fn forget(&mut self, name: &str) {
+    pub(crate) fn forget(&mut self, name: &str) {
         self.known.insert(name.to_owned(), EntryState::Unusable(String::new()));
     }
 
     /// When the next change settles. None when all have.
-    pub(super) fn settles_at(&self) -> Option<Instant> {
+    pub(crate) fn settles_at(&self) -> Option<Instant> {
         self.unsettled.values().map(|(_, since)| *since + SETTLE_TIME).min()
     }
 }

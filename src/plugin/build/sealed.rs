@@ -14,13 +14,16 @@ use sha2::{Digest as _, Sha256};
 /// How much is hashed at a time: little enough for the heap to give it back.
 const CHUNK_BYTES: usize = 64 << 10;
 
+/// How many files are read at a time: each is in memory meanwhile, up to 32 MiB.
+pub(crate) const CONCURRENT_LOADS: usize = 8;
+
 /// The SHA-256 of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hash(pub(super) [u8; 32]);
+pub(crate) struct Hash(pub(crate) [u8; 32]);
 
 impl Hash {
     /// All 64 digits.
-    pub(super) fn to_hex(self) -> String {
+    pub(crate) fn to_hex(self) -> String {
         hex(&self.0)
     }
 }
@@ -42,7 +45,7 @@ impl fmt::Display for Hash {
 
 /// An immutable copy of a file.
 #[derive(Debug)]
-pub(super) struct Sealed {
+pub(crate) struct Sealed {
     file: File,
     length: u64,
     hash: Hash,
@@ -50,14 +53,14 @@ pub(super) struct Sealed {
 
 impl Sealed {
     /// Copies a source to its end.
-    pub(super) fn copy(mut source: impl Read) -> io::Result<Self> {
+    pub(crate) fn copy(mut source: impl Read) -> io::Result<Self> {
         let mut blank = blank()?;
         io::copy(&mut source, &mut blank)?;
         Self::seal(blank)
     }
 
     /// Seals a written [`blank`] file.
-    pub(super) fn seal(file: File) -> io::Result<Self> {
+    pub(crate) fn seal(file: File) -> io::Result<Self> {
         forbid_changes(&file)?;
         let (mut sha, mut chunk, mut length) = (Sha256::new(), vec![0; CHUNK_BYTES], 0);
         loop {
@@ -72,22 +75,22 @@ impl Sealed {
         Ok(Self { file, length, hash: Hash(sha.finalize().into()) })
     }
 
-    pub(super) fn hash(&self) -> Hash {
+    pub(crate) fn hash(&self) -> Hash {
         self.hash
     }
 
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// The first bytes, as many as fit the buffer.
-    pub(super) fn prefix<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    pub(crate) fn prefix<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         let read = self.file.read_at(buffer, 0)?;
         Ok(&buffer[..read])
     }
 
     /// Opens it for reading, from its beginning.
-    pub(super) fn open(&self) -> io::Result<File> {
+    pub(crate) fn open(&self) -> io::Result<File> {
         let mut file = File::open(self.path())?;
         // Where the path is an alias of the descriptor, the offset is shared.
         file.rewind()?;
@@ -95,7 +98,7 @@ impl Sealed {
     }
 
     /// A path by which this process can open it, as long as this exists.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
         PathBuf::from(format!("{directory}/{}", self.file.as_raw_fd()))
     }
@@ -103,7 +106,7 @@ impl Sealed {
 
 /// An empty file in memory, for this process or a child to write.
 #[cfg(target_os = "linux")]
-pub(super) fn blank() -> io::Result<File> {
+pub(crate) fn blank() -> io::Result<File> {
     use rustix::fs::{MemfdFlags, memfd_create};
     use rustix::io::Errno;
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -124,7 +127,7 @@ fn forbid_changes(file: &File) -> io::Result<()> {
 
 /// An empty file without a name, for this process or a child to write.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn blank() -> io::Result<File> {
+pub(crate) fn blank() -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     use std::sync::atomic::{AtomicU64, Ordering};
     static MADE: AtomicU64 = AtomicU64::new(0);

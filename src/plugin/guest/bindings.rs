@@ -7,5 +7,5 @@ wasmtime::component::bindgen!({
     world: "gauged:plugin/plugin",
     imports: { default: async },
     exports: { default: async },
-    with: { "gauged:plugin/net.connection": super::host::Connection },
+    with: { "gauged:plugin/net.connection": crate::plugin::host::connection::Connection },
 });

@@ -9,24 +9,26 @@ use std::time::Duration;
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use super::bindings::exports::gauged::plugin::collector::{self as wit, Capability, Need};
-use super::bindings::{self, PluginPre};
-use super::context::PluginContext;
-use super::engine::Engine;
-use super::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, is_shortage};
-use super::host::{self, GrantKind, HostState, grant_line};
-use super::result::{Collected, Converter, Description};
 use crate::clock::schedule::Tick;
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::escape::printable;
+use crate::plugin::context::PluginContext;
+use crate::plugin::grants::kind::{GrantKind, grant_line};
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as wit, Capability, Need};
+use crate::plugin::guest::bindings::{self, PluginPre};
+use crate::plugin::guest::engine::Engine;
+use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, is_shortage};
+use crate::plugin::guest::result::{Collected, Converter, Description};
+use crate::plugin::host;
+use crate::plugin::host::state::HostState;
 
 /// How long after the guest's time limit a call is abandoned: the limit cannot interrupt a host function that does not
 /// return.
 const BACKSTOP: Duration = Duration::from_millis(50);
 
 /// The code of a plugin, ready to be instantiated.
-pub(super) struct Code {
+pub(crate) struct Code {
     engine: Engine,
     guest: PluginPre<HostState>,
 }
@@ -37,7 +39,7 @@ impl Code {
     /// # Errors
     ///
     /// When it imports something unknown, or does not export a plugin: the end of a sentence that begins with the file.
-    pub(super) fn link(engine: &Engine, component: &Component) -> Result<Self, String> {
+    pub(crate) fn link(engine: &Engine, component: &Component) -> Result<Self, String> {
         let unfit = |error: wasmtime::Error| {
             format!(
                 "does not fit the world gauged:plugin/plugin: {}; rebuild it with the WIT of gauged:plugin 0.1",
@@ -50,13 +52,13 @@ impl Code {
     }
 
     /// The component that it was linked from.
-    pub(super) fn component(&self) -> &Component {
+    pub(crate) fn component(&self) -> &Component {
         self.guest.instance_pre().component()
     }
 }
 
 /// An instance: a guest with its memory.
-pub(super) struct Instance {
+pub(crate) struct Instance {
     engine: Engine,
     store: Store<HostState>,
     guest: bindings::Plugin,
@@ -66,7 +68,7 @@ pub(super) struct Instance {
 
 impl Instance {
     /// Instantiates the code. The guest's start function has the same time limit as a call.
-    pub(super) async fn new(code: &Code, plugin: &PluginContext, description: Arc<Description>) -> Result<Self, Fault> {
+    pub(crate) async fn new(code: &Code, plugin: &PluginContext, description: Arc<Description>) -> Result<Self, Fault> {
         let timeout = plugin.config.timeout;
         let mut store = Store::new(code.engine.wasmtime(), HostState::new(plugin));
         store.limiter(|state| &mut state.limits);
@@ -95,12 +97,12 @@ impl Instance {
     }
 
     /// The size of its linear memories.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         self.store.data().limits.held_bytes()
     }
 
     /// Calls `describe`.
-    pub(super) async fn describe(&mut self) -> Result<wit::About, Fault> {
+    pub(crate) async fn describe(&mut self) -> Result<wit::About, Fault> {
         begin(&mut self.store, self.config.timeout);
         let called = {
             let call = pin!(self.guest.gauged_plugin_collector().call_describe(&mut self.store));
@@ -110,7 +112,7 @@ impl Instance {
     }
 
     /// Calls `configure`. Returns the plugin's needs.
-    pub(super) async fn configure(&mut self, config: &str) -> Result<Vec<Need>, Failure> {
+    pub(crate) async fn configure(&mut self, config: &str) -> Result<Vec<Need>, Failure> {
         begin(&mut self.store, self.config.timeout);
         let called = {
             let call = pin!(self.guest.gauged_plugin_collector().call_configure(&mut self.store, config));
@@ -121,7 +123,7 @@ impl Instance {
     }
 
     /// Calls `collect`. `monotonic` is the reading of a clock that never goes backwards.
-    pub(super) async fn collect(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
+    pub(crate) async fn collect(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
         begin(&mut self.store, self.config.timeout);
         let time = tick.since_epoch;
         let tick = wit::Tick {
@@ -235,13 +237,13 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
 }
 
 /// The line of configuration that grants a capability.
-pub(super) fn capability_line(capability: &Capability) -> String {
+pub(crate) fn capability_line(capability: &Capability) -> String {
     let (key, value) = grant_of(capability);
     grant_line(key, value)
 }
 
 /// The grant for a capability, as the configuration has it.
-pub(super) fn grant_of(capability: &Capability) -> (GrantKind, &str) {
+pub(crate) fn grant_of(capability: &Capability) -> (GrantKind, &str) {
     match capability {
         Capability::Read(path) => (GrantKind::Read, path),
         Capability::Usage(path) => (GrantKind::Usage, path),

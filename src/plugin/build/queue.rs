@@ -15,10 +15,10 @@ const PERMITS: usize = 2;
 const LARGE_PERMITS: usize = PERMITS - 1;
 
 /// The size from which a file is large. Plugins in Rust and C are smaller, guests that carry an interpreter are larger.
-pub(super) const LARGE_BYTES: u64 = 1 << 20;
+pub(crate) const LARGE_BYTES: u64 = 1 << 20;
 
 /// The files that wait for a permit, each with a waiter, and those that have one.
-pub(super) struct Queue<W> {
+pub(crate) struct Queue<W> {
     waiting: BTreeMap<Ticket, W>,
     admitted: BTreeSet<Ticket>,
     /// The number of the next ticket.
@@ -27,7 +27,7 @@ pub(super) struct Queue<W> {
 
 /// The place of a file, which sorts by size, then by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     bytes: u64,
     number: u64,
 }
@@ -38,18 +38,18 @@ impl Ticket {
     }
 
     /// Whether its permit is also one for a file of this size.
-    pub(super) fn covers(self, bytes: u64) -> bool {
+    pub(crate) fn covers(self, bytes: u64) -> bool {
         self.is_large() || bytes < LARGE_BYTES
     }
 }
 
 impl<W> Queue<W> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { waiting: BTreeMap::new(), admitted: BTreeSet::new(), next: 0 }
     }
 
     /// Adds a file of this size.
-    pub(super) fn enter(&mut self, bytes: u64, waiter: W) -> Ticket {
+    pub(crate) fn enter(&mut self, bytes: u64, waiter: W) -> Ticket {
         let ticket = Ticket { bytes, number: self.next };
         self.next += 1;
         self.waiting.insert(ticket, waiter);
@@ -58,7 +58,7 @@ impl<W> Queue<W> {
 
     /// Gives a permit to the next file, if one is free for it. Returns its waiter. To be called again until it returns none,
     /// whenever a file has entered or left.
-    pub(super) fn admit(&mut self) -> Option<W> {
+    pub(crate) fn admit(&mut self) -> Option<W> {
         let first = self.waiting.first_entry()?;
         let large = self.admitted.iter().filter(|ticket| ticket.is_large()).count();
         if self.admitted.len() >= PERMITS || (first.key().is_large() && large >= LARGE_PERMITS) {
@@ -70,7 +70,7 @@ impl<W> Queue<W> {
     }
 
     /// Removes a file, with its permit if it has one. Returns its waiter otherwise.
-    pub(super) fn leave(&mut self, ticket: Ticket) -> Option<W> {
+    pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<W> {
         self.admitted.remove(&ticket);
         self.waiting.remove(&ticket)
     }

@@ -16,14 +16,14 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, renam
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::super::compile::ARTIFACT_BYTES;
-use super::super::sealed::Sealed;
+use crate::plugin::build::budget::ARTIFACT_BYTES;
+use crate::plugin::build::sealed::Sealed;
 
 /// The most bytes of all entries: a thousand plugins as cargo builds them take 150 MB, one Python guest 31 MB.
-pub(super) const MAX_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_BYTES: u64 = 1 << 30;
 
 /// How long an entry is kept after it was last loaded: longer than most agents run without a restart.
-pub(super) const MAX_AGE: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+pub(crate) const MAX_AGE: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 
 /// How old an unfinished file may become: its agent has ended.
 const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -39,7 +39,7 @@ const TEMPORARY_SUFFIX: &str = ".new";
 
 /// The key of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct CacheKey(pub(super) [u8; 32]);
+pub(crate) struct CacheKey(pub(crate) [u8; 32]);
 
 impl CacheKey {
     fn name(self) -> String {
@@ -52,7 +52,7 @@ impl CacheKey {
 
 /// Why an entry cannot be used.
 #[derive(Debug)]
-pub(super) enum EntryError {
+pub(crate) enum EntryError {
     /// It cannot be trusted. The end of a sentence that begins with the entry.
     Invalid(&'static str),
     /// It could not be read.
@@ -67,7 +67,7 @@ impl From<io::Error> for EntryError {
 
 /// The cache's directory, opened and private.
 #[derive(Debug)]
-pub(super) struct Entries {
+pub(crate) struct Entries {
     directory: OwnedFd,
 }
 
@@ -77,7 +77,7 @@ impl Entries {
     /// # Errors
     ///
     /// Why it cannot be used, with the remedy: the end of a sentence that begins with the directory.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
         // With a slash at the end a link would be followed.
         let path: PathBuf = path.components().collect();
         // The error for a dangling link is unclear; the next check is clear.
@@ -104,7 +104,7 @@ impl Entries {
     }
 
     /// Whether the path still leads to this directory: it may have been removed or replaced.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
         let opened = fstat(&self.directory).map(|stat| (stat.st_dev, stat.st_ino));
         let current = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (stat.st_dev, stat.st_ino));
         opened.is_ok() && opened == current
@@ -115,7 +115,7 @@ impl Entries {
     /// # Errors
     ///
     /// When the entry cannot be trusted or read.
-    pub(super) fn get(&self, key: CacheKey) -> Result<Option<Sealed>, EntryError> {
+    pub(crate) fn get(&self, key: CacheKey) -> Result<Option<Sealed>, EntryError> {
         // The opening of a named pipe would wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut file = match openat(&self.directory, key.name(), flags, Mode::empty()) {
@@ -142,7 +142,7 @@ impl Entries {
     }
 
     /// Stores an artifact, atomically.
-    pub(super) fn put(&self, key: CacheKey, artifact: &Sealed) -> io::Result<()> {
+    pub(crate) fn put(&self, key: CacheKey, artifact: &Sealed) -> io::Result<()> {
         // A process id would not do: agents in two containers may have the same.
         let name = format!("{}.{:016x}{TEMPORARY_SUFFIX}", key.name(), RandomState::new().build_hasher().finish());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -158,13 +158,13 @@ impl Entries {
     }
 
     /// Removes an entry. An invalid entry that cannot be removed is rejected again the next time.
-    pub(super) fn remove(&self, key: CacheKey) {
+    pub(crate) fn remove(&self, key: CacheKey) {
         let _ = unlinkat(&self.directory, key.name(), AtFlags::empty());
     }
 
     /// Removes entries older than `max_age`, then the oldest until the rest fits `max_bytes`, and stale unfinished files.
     /// Files that another agent may still be writing stay, as do files that are not the cache's.
-    pub(super) fn prune(&self, max_bytes: u64, max_age: Duration, now: SystemTime) -> io::Result<()> {
+    pub(crate) fn prune(&self, max_bytes: u64, max_age: Duration, now: SystemTime) -> io::Result<()> {
         let mut kept = Vec::new();
         for entry in Dir::read_from(&self.directory)? {
             let entry = entry?;

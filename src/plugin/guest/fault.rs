@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::host::GrantKind;
+use crate::plugin::grants::kind::GrantKind;
 
 /// The kind of a fault: the label `kind` of `plugin_faults_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds, in the order of their counters.
-    pub(super) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Trap,
         Self::Timeout,
         Self::Memory,
@@ -66,7 +66,7 @@ impl FaultKind {
 }
 
 /// Whether the host was short of a resource, which may pass, and the plugin is not at fault.
-pub(super) fn is_shortage(error: &wasmtime::Error) -> bool {
+pub(crate) fn is_shortage(error: &wasmtime::Error) -> bool {
     let is_scarce = |errno| matches!(errno, Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOBUFS);
     error.is::<wasmtime::OutOfMemory>()
         || error.chain().any(|cause| {
@@ -111,7 +111,7 @@ pub struct Disabled {
     /// The action for the operator.
     pub remedy: String,
     /// The missing grant, where that is the cause.
-    pub(super) denied: Option<(GrantKind, String)>,
+    pub(crate) denied: Option<(GrantKind, String)>,
 }
 
 /// The kind of the error of a plugin that cannot work.
@@ -137,19 +137,19 @@ impl fmt::Display for Failure {
 
 /// The number of faults of each kind.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// The sum. Most plugins have none, and nothing else of their counts is read.
     total: u64,
     kinds: [u64; FaultKind::ALL.len()],
 }
 
 impl Counts {
-    pub(super) fn add(&mut self, kind: FaultKind) {
+    pub(crate) fn add(&mut self, kind: FaultKind) {
         self.total += 1;
         self.kinds[kind as usize] += 1;
     }
 
-    pub(super) fn add_all(&mut self, others: &Self) {
+    pub(crate) fn add_all(&mut self, others: &Self) {
         if others.total == 0 {
             return;
         }
@@ -159,16 +159,16 @@ impl Counts {
         }
     }
 
-    pub(super) fn get(&self, kind: FaultKind) -> u64 {
+    pub(crate) fn get(&self, kind: FaultKind) -> u64 {
         self.kinds[kind as usize]
     }
 
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
     /// The kinds that have occurred, with their numbers.
-    pub(super) fn nonzero(&self) -> impl Iterator<Item = (FaultKind, u64)> {
+    pub(crate) fn nonzero(&self) -> impl Iterator<Item = (FaultKind, u64)> {
         let kinds = if self.total == 0 { &[][..] } else { &FaultKind::ALL };
         kinds.iter().copied().zip(self.kinds).filter(|&(_, count)| count > 0)
     }

@@ -7,7 +7,7 @@ use wasmparser::{Encoding, Parser, Payload};
 use wit_component::DecodedWasm;
 use wit_parser::Resolve;
 
-use super::sealed::Sealed;
+use crate::plugin::build::sealed::Sealed;
 
 /// The export that makes a component a plugin, without its version.
 const COLLECTOR_EXPORT: &str = "gauged:plugin/collector@";
@@ -32,7 +32,7 @@ const BEGINNING_BYTES: usize = 4096;
 /// # Errors
 ///
 /// The kind of the file, and the remedy.
-pub(super) fn check_beginning(file: &Sealed) -> Result<(), String> {
+pub(crate) fn check_beginning(file: &Sealed) -> Result<(), String> {
     let mut buffer = [0; BEGINNING_BYTES];
     let beginning = file.prefix(&mut buffer).map_err(|error| format!("cannot be read: {error}; copy it again"))?;
     encoding(beginning).map(|_| ())
@@ -44,7 +44,7 @@ pub(super) fn check_beginning(file: &Sealed) -> Result<(), String> {
 /// # Errors
 ///
 /// The kind of the file, and the remedy.
-pub(super) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+pub(crate) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     let encoding = encoding(bytes)?;
     let component = match encoding {
         Encoding::Component => Cow::Borrowed(bytes),
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn worlds_with_circular_packages_are_rejected() {
         expect_error(
-            include_bytes!("../../fuzz/corpus/probe/packages-in-a-circle"),
+            include_bytes!("../../../fuzz/corpus/probe/packages-in-a-circle"),
             &expect!["is a core module with an invalid world: its packages need each other; rebuild it"],
         );
     }

@@ -2,36 +2,25 @@
 //! memory for the artifact as standard output. The compiler's memory, and the harm of a malicious file, end with the child.
 //! Nothing else in the agent starts processes.
 
-mod child;
-mod queue;
-
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Resource, Signal, getrlimit};
+use rustix::process::{Resource, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use self::queue::{Queue, Ticket};
-use super::load::{Rejection, RetryPolicy};
-use super::sealed::{Sealed, blank};
-
-/// The CPU time for one file: six times that of a Python guest of 18 MB, for slower machines.
-const CPU: Duration = Duration::from_secs(60);
-
-/// The address space of the compiler: two and a half times that for a Python guest of 18 MB.
-const MEMORY_BYTES: u64 = 1 << 30;
-
-/// The largest artifact: six times the largest file; a Python guest becomes 1.7 times its size, a small one six times.
-pub(super) const ARTIFACT_BYTES: u64 = 192 << 20;
+use crate::plugin::build::budget::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, allowed};
+use crate::plugin::build::queue::{Queue, Ticket};
+use crate::plugin::build::sealed::{Sealed, blank};
+use crate::plugin::rejection::{Rejection, RetryPolicy};
 
 /// The wall-clock time for one file. The compiler runs at low priority, so this is many times the CPU time; it ends a
 /// compiler that is stopped or starved.
@@ -43,18 +32,12 @@ const MESSAGE_BYTES: u64 = 8 << 10;
 /// How long the report of a killed child waits: a shutdown kills the agent, too, and then the report is noise.
 const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
-/// The exit code of a child that rejected the content; its message has the reason.
-const REJECTED: u8 = 3;
-
-/// The exit code of a child whose memory was not enough.
-const OUT_OF_MEMORY: u8 = 4;
-
 /// The text by which Rust's library aborts a child whose memory was not enough.
 const ALLOCATION_FAILED: &str = "memory allocation of";
 
 /// Compiles files, a few at a time, without blocking the caller's thread.
 #[derive(Clone)]
-pub(super) struct Compiler {
+pub(crate) struct Compiler {
     /// This program.
     program: PathBuf,
     /// The loads that wait for a permit or have one. Behind a lock because each load is a task.
@@ -63,17 +46,17 @@ pub(super) struct Compiler {
 }
 
 impl Compiler {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { program: program(), queue: Arc::new(Mutex::new(Queue::new())), started: Arc::default() }
     }
 
     /// How many compilations were started.
-    pub(super) fn started(&self) -> u64 {
+    pub(crate) fn started(&self) -> u64 {
         self.started.load(Ordering::Relaxed)
     }
 
     /// Waits until a file of this size may be compiled. A wait that is dropped leaves the queue.
-    pub(super) async fn permit(&self, bytes: u64) -> CompilePermit<'_> {
+    pub(crate) async fn permit(&self, bytes: u64) -> CompilePermit<'_> {
         let (waiter, admission) = oneshot::channel();
         let ticket = self.lock().enter(bytes, waiter);
         // From now on its drop leaves the queue, admitted or not.
@@ -99,7 +82,7 @@ impl Compiler {
 }
 
 /// The permit for one compilation, until it is dropped.
-pub(super) struct CompilePermit<'a> {
+pub(crate) struct CompilePermit<'a> {
     compiler: &'a Compiler,
     ticket: Ticket,
 }
@@ -113,7 +96,7 @@ impl Drop for CompilePermit<'_> {
 
 impl CompilePermit<'_> {
     /// Whether a file of this size may be compiled with it: the file may have changed during the wait.
-    pub(super) fn covers(&self, bytes: u64) -> bool {
+    pub(crate) fn covers(&self, bytes: u64) -> bool {
         self.ticket.covers(bytes)
     }
 
@@ -122,7 +105,7 @@ impl CompilePermit<'_> {
     /// # Errors
     ///
     /// Why there is no artifact, with the remedy.
-    pub(super) async fn compile(&self, file: &Sealed) -> Result<Sealed, Rejection> {
+    pub(crate) async fn compile(&self, file: &Sealed) -> Result<Sealed, Rejection> {
         self.compiler.started.fetch_add(1, Ordering::Relaxed);
         let transient = |error: io::Error| {
             let text = format!("cannot be compiled now: {error}; leave the agent room for another process");
@@ -149,16 +132,6 @@ impl CompilePermit<'_> {
         let sealed = spawn_blocking(move || Sealed::seal(artifact)).await.map_err(io::Error::other);
         sealed.flatten().map_err(transient)
     }
-}
-
-/// The limit of a resource for a child: at most the agent's own limit.
-fn allowed(resource: Resource, limit: u64) -> u64 {
-    getrlimit(resource).current.map_or(limit, |current| current.min(limit))
-}
-
-/// Runs the child.
-pub(super) fn run() -> ExitCode {
-    child::run()
 }
 
 /// This program. On Linux by a path that stays valid when the file is replaced, as in an upgrade: the engine of another
@@ -257,8 +230,8 @@ mod tests {
 
     use expect_test::{Expect, expect};
 
-    use super::queue::LARGE_BYTES;
     use super::*;
+    use crate::plugin::build::queue::LARGE_BYTES;
 
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))

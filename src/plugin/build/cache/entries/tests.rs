@@ -7,7 +7,7 @@ use self::skip::{current_test, skip};
 use super::*;
 
 #[allow(dead_code, unreachable_pub, reason = "the tests in tests/it use all of it")]
-#[path = "../../../../tests/it/skip.rs"]
+#[path = "../../../../../tests/it/skip.rs"]
 mod skip;
 
 const KEY: CacheKey = CacheKey([7; 32]);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use wasmtime::component::Component;
 
-use super::sealed::Sealed;
+use crate::plugin::build::sealed::Sealed;
 
 /// The stack of a guest: a Python guest needs 200 KiB. Deeper recursion is a fault.
 const GUEST_STACK_BYTES: usize = 512 << 10;
@@ -24,41 +24,41 @@ const EPOCH: Duration = Duration::from_millis(1);
 
 /// Loads artifacts and interrupts running guests. It cannot compile.
 #[derive(Clone)]
-pub(super) struct Engine {
+pub(crate) struct Engine {
     wasmtime: wasmtime::Engine,
     clock: Arc<EpochClock>,
 }
 
 impl Engine {
-    pub(super) fn new() -> wasmtime::Result<Self> {
+    pub(crate) fn new() -> wasmtime::Result<Self> {
         let wasmtime = wasmtime::Engine::new(config().enable_compiler(false))?;
         let clock = Arc::new(EpochClock::start(wasmtime.clone())?);
         Ok(Self { wasmtime, clock })
     }
 
-    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime
     }
 
-    /// Loads an artifact. It must be the output of [`mod@super::compile`].
+    /// Loads an artifact. It must be the output of [`mod@crate::plugin::build::compile`].
     ///
     /// # Errors
     ///
     /// When it was compiled by another engine, or for a machine with more CPU features.
     #[expect(unsafe_code, reason = "an artifact is native code; only those of the compiler get here")]
-    pub(super) fn load(&self, artifact: &Sealed) -> wasmtime::Result<Component> {
+    pub(crate) fn load(&self, artifact: &Sealed) -> wasmtime::Result<Component> {
         // SAFETY: the content is the output of `precompile_component` of an engine with the same configuration, and it
         // cannot change any more.
         unsafe { Component::deserialize_file(&self.wasmtime, artifact.path()) }
     }
 
     /// Hashes what an artifact must have in common with this engine. CPU features are compared when it is loaded.
-    pub(super) fn identify(&self, hasher: &mut impl Hasher) {
+    pub(crate) fn identify(&self, hasher: &mut impl Hasher) {
         self.wasmtime.precompile_compatibility_hash().hash(hasher);
     }
 
     /// Awaits a call of a guest. Epochs advance while the guest runs, and not while it waits for the host.
-    pub(super) async fn run_guest<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
+    pub(crate) async fn run_guest<F: Future>(&self, mut call: Pin<&mut F>) -> F::Output {
         poll_fn(|context| {
             let _running = self.clock.run();
             call.as_mut().poll(context)
@@ -68,7 +68,7 @@ impl Engine {
 }
 
 /// An engine that only compiles, for [`Engine`]s in other processes.
-pub(super) fn compiler() -> wasmtime::Result<wasmtime::Engine> {
+pub(crate) fn compiler() -> wasmtime::Result<wasmtime::Engine> {
     wasmtime::Engine::new(&config())
 }
 

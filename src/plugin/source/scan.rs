@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::blocking::{BlockingError, BusyFiles, Progress, STALL, run_blocking};
-use super::directory::{EntryState, Listing, Stamp};
 use crate::config;
+use crate::plugin::source::blocking::{BlockingError, BusyFiles, Progress, STALL, run_blocking};
+use crate::plugin::source::directory::{EntryState, Listing, Stamp};
 
 /// How long a scan waits for an entry once another did not respond: `MAX_HUNG` of them take less than the 30 s of `--once`.
 const NEXT_STALL: Duration = Duration::from_millis(500);
 
 /// The directory and the entries that threads of scans are working on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct BusyEntries {
+pub(crate) struct BusyEntries {
     /// Has an entry while a thread lists the directory. Not in the other set, whose limit must not stop the listing.
     directory: BusyFiles,
     entries: BusyFiles,
@@ -26,11 +26,11 @@ pub(super) struct BusyEntries {
 
 /// The result of a scan.
 #[derive(Debug, Default)]
-pub(super) struct Scan {
+pub(crate) struct Scan {
     /// The entries that were examined.
-    pub(super) listing: Listing,
+    pub(crate) listing: Listing,
     /// The entries whose file system does not respond.
-    pub(super) unresponsive: BTreeSet<String>,
+    pub(crate) unresponsive: BTreeSet<String>,
 }
 
 /// The entries that a thread has examined, shared with it.
@@ -46,7 +46,7 @@ struct Examined {
 /// # Errors
 ///
 /// When the directory cannot be read, does not respond (`TimedOut`), or others can write to it (`InvalidData`).
-pub(super) async fn scan(directory: PathBuf, busy: BusyEntries, is_unexamined: bool) -> io::Result<Scan> {
+pub(crate) async fn scan(directory: PathBuf, busy: BusyEntries, is_unexamined: bool) -> io::Result<Scan> {
     let Names { valid, invalid } = list_names(directory.clone(), &busy.directory, is_unexamined).await?;
     let mut remaining: VecDeque<String> = valid.into_iter().collect();
     let (mut all, mut stall) = (Scan::default(), STALL);

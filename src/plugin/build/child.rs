@@ -12,8 +12,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, nice, setrlimit};
 
-use super::super::{engine, probe};
-use super::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, allowed};
+use crate::plugin::build::budget::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, allowed};
+use crate::plugin::build::probe;
+use crate::plugin::guest::engine;
 
 /// Its niceness: a third of the CPU share of other programs, so that the ticks are not delayed. At 10, a tenth, a Python guest
 /// was not compiled in five minutes beside two busy programs per processor.
@@ -33,7 +34,7 @@ enum CompileError {
 }
 
 /// Compiles standard input. The exit code is the outcome.
-pub(super) fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     match confine().map_err(CompileError::Io).and_then(|(input, output)| compile(&input, output)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(CompileError::Rejected(why)) => report(&why, ExitCode::from(REJECTED)),

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bindings::exports::gauged::plugin::collector as wit;
-use super::bindings::gauged::plugin::metrics;
 use crate::config::limits::{Limit, Limits};
 use crate::escape::{is_plain, printable};
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector as wit;
+use crate::plugin::guest::bindings::gauged::plugin::metrics;
 use crate::sample::{
     CollectorVersion, Descriptor, Label, LabelSet, Labels, MetricKind, Module, ModuleBuilder, ModuleSource, NotPushed,
     Schema, SeriesAccount, SeriesError, Text, Value, is_label_name, is_name,
@@ -28,12 +28,12 @@ const MAX_REPORTED: usize = 20;
 
 /// The usable part of a guest's result.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Collected {
-    pub(super) modules: Vec<Arc<Module>>,
+pub(crate) struct Collected {
+    pub(crate) modules: Vec<Arc<Module>>,
     /// How many metrics were dropped.
-    pub(super) dropped: u64,
+    pub(crate) dropped: u64,
     /// The first of them, each with the reason.
-    pub(super) losses: Vec<String>,
+    pub(crate) losses: Vec<String>,
 }
 
 impl Collected {
@@ -47,7 +47,7 @@ impl Collected {
 
 /// A version of a plugin as its modules show it, and the descriptors of its metrics.
 #[derive(Debug)]
-pub(super) struct Description {
+pub(crate) struct Description {
     collector: Arc<CollectorVersion>,
     /// Sorted by module and name.
     metrics: Box<[Described]>,
@@ -68,12 +68,12 @@ impl Described {
 
 impl Description {
     /// The description of a plugin that was not asked for one yet.
-    pub(super) fn unknown(plugin: &Arc<str>) -> Arc<Self> {
+    pub(crate) fn unknown(plugin: &Arc<str>) -> Arc<Self> {
         Self::new(plugin, Text::Static(""), Vec::new())
     }
 
     /// The description of a plugin with this name, whose metrics were checked.
-    pub(super) fn new(plugin: &Arc<str>, version: Text, metrics: Vec<metrics::Descriptor>) -> Arc<Self> {
+    pub(crate) fn new(plugin: &Arc<str>, version: Text, metrics: Vec<metrics::Descriptor>) -> Arc<Self> {
         let described = |metric: metrics::Descriptor| {
             let metrics::Descriptor { module, name, kind, unit, description } = metric;
             let (name, kind) = (name.into(), kind_of(kind));
@@ -93,7 +93,7 @@ impl Description {
 }
 
 /// The kind of a metric in the sample.
-pub(super) fn kind_of(kind: metrics::Kind) -> MetricKind {
+pub(crate) fn kind_of(kind: metrics::Kind) -> MetricKind {
     match kind {
         metrics::Kind::Gauge => MetricKind::Gauge,
         metrics::Kind::Counter => MetricKind::Counter,
@@ -116,7 +116,7 @@ impl LabelSet for GuestLabels<'_> {
 /// Converts the results of one instance, tick after tick. Most guests return the same names and labels each time: those are
 /// checked and allocated once.
 #[derive(Debug)]
-pub(super) struct Converter {
+pub(crate) struct Converter {
     description: Arc<Description>,
     account: Arc<SeriesAccount>,
     /// The plugin's interval.
@@ -126,13 +126,13 @@ pub(super) struct Converter {
 }
 
 impl Converter {
-    pub(super) fn new(description: Arc<Description>, account: Arc<SeriesAccount>, step: Duration) -> Self {
+    pub(crate) fn new(description: Arc<Description>, account: Arc<SeriesAccount>, step: Duration) -> Self {
         Self { description, account, step, previous: Vec::new() }
     }
 
     /// Converts the result of a call for the tick `time`, within the limits, which are the same each time. Of two modules or
     /// metrics with one name the first is kept.
-    pub(super) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits, time: Duration) -> Collected {
+    pub(crate) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits, time: Duration) -> Collected {
         let mut collected = Collected { modules: Vec::with_capacity(self.previous.len()), ..Collected::default() };
         let mut allowance = limits[Limit::Metrics];
         // The module names, as soon as one differs from the previous result.
@@ -253,7 +253,7 @@ fn check_names(name: &str, labels: &[metrics::Label], limits: &Limits) -> Result
 /// # Errors
 ///
 /// The first problem: the end of a sentence that begins with the file.
-pub(super) fn check_about(about: &wit::About) -> Result<(), String> {
+pub(crate) fn check_about(about: &wit::About) -> Result<(), String> {
     if about.version.is_empty() || about.version.len() > 64 || !about.version.chars().all(is_plain) {
         return Err("describes itself with a version that is not 1 to 64 printable characters".to_owned());
     }
@@ -401,7 +401,7 @@ mod tests {
         let metric = ("[abc ]", prop::collection::vec(label, 0..3), any_value());
         let metric = metric.prop_map(|(name, labels, value)| {
             let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
-            self::metric(&name, &labels, value)
+            self::tests::metric(&name, &labels, value)
         });
         prop::collection::vec(("[mn-]", prop::collection::vec(metric, 0..6)), 0..4)
             .prop_map(|modules| modules.into_iter().map(|(name, metrics)| module(&name, metrics)).collect())

@@ -8,7 +8,7 @@ use crate::config::limits::Limit;
 
 /// The resources of one guest. wasmtime's own `StoreLimits` limits each memory, not their sum.
 #[derive(Debug)]
-pub(super) struct GuestLimits {
+pub(crate) struct GuestLimits {
     memory: Account,
     table_elements: Account,
     instances: usize,
@@ -56,7 +56,7 @@ impl Account {
 }
 
 impl GuestLimits {
-    pub(super) fn new(config: &PluginConfig) -> Self {
+    pub(crate) fn new(config: &PluginConfig) -> Self {
         let count = |limit| usize::try_from(config.limits[limit]).unwrap_or(usize::MAX);
         Self {
             memory: Account::new(config.memory_bytes),
@@ -68,18 +68,18 @@ impl GuestLimits {
     }
 
     /// Begins a call: the guest has survived earlier refusals.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.memory.was_refused = false;
         self.table_elements.was_refused = false;
     }
 
     /// The size of the linear memories.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         self.memory.held
     }
 
     /// The resource of which more was refused during this call, with its limit.
-    pub(super) fn refused(&self) -> Option<String> {
+    pub(crate) fn refused(&self) -> Option<String> {
         let memory = || format!("memory than its limit of {}", bytesize::ByteSize(self.memory.limit as u64));
         let elements = || format!("table elements than its limit of {}", self.table_elements.limit);
         (self.memory.was_refused.then(memory)).or_else(|| self.table_elements.was_refused.then(elements))

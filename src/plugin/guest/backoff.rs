@@ -9,15 +9,15 @@ const MAX_PAUSE: Duration = Duration::from_secs(300);
 /// The failures in a row, and the pause after the last one. Success ends the row when it lasts for twice the pause: a plugin
 /// that fails at every other call has not recovered.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
     /// The end of the pause; none before the first failure, or when the owner retries by itself.
-    pub(super) at: Option<Instant>,
+    pub(crate) at: Option<Instant>,
 }
 
 impl Backoff {
     /// Records a failure. Returns the pause.
-    pub(super) fn record_failure(&mut self, now: Instant) -> Duration {
+    pub(crate) fn record_failure(&mut self, now: Instant) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let pause = pause_after(self.failures);
         self.at = Some(now + jittered(pause));
@@ -25,13 +25,13 @@ impl Backoff {
     }
 
     /// Records a success.
-    pub(super) fn record_success(&mut self, now: Instant) {
+    pub(crate) fn record_success(&mut self, now: Instant) {
         if self.at.is_some_and(|at| now.saturating_duration_since(at) > 2 * pause_after(self.failures)) {
             *self = Self::default();
         }
     }
 
-    pub(super) fn is_waiting(&self, now: Instant) -> bool {
+    pub(crate) fn is_waiting(&self, now: Instant) -> bool {
         self.at.is_some_and(|at| at > now)
     }
 }

@@ -10,33 +10,33 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// How long work may go on without progress: longer than a disk takes to spin up, shorter than the patience of `--once`.
-pub(super) const STALL: Duration = Duration::from_secs(5);
+pub(crate) const STALL: Duration = Duration::from_secs(5);
 
 /// How many files of one set may hang at a time: each keeps a thread.
 const MAX_HUNG: usize = 32;
 
 /// The progress of work: its thread reports it, and the waiting task watches it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     steps: Arc<AtomicU64>,
     is_abandoned: Arc<AtomicBool>,
 }
 
 impl Progress {
     /// Reports one step, such as a file that was examined or a piece that was read.
-    pub(super) fn advance(&self) {
+    pub(crate) fn advance(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the result is not needed any more.
-    pub(super) fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_abandoned(&self) -> bool {
         self.is_abandoned.load(Ordering::Relaxed)
     }
 }
 
 /// Why work has no result.
 #[derive(Debug)]
-pub(super) enum BlockingError {
+pub(crate) enum BlockingError {
     /// It made no progress for too long.
     Stalled,
     /// The agent's own code panicked.
@@ -53,7 +53,7 @@ impl Drop for AbandonOnDrop {
 }
 
 /// Runs work on another thread until it is done, or has made no progress for `stall`.
-pub(super) async fn run_blocking<T: Send + 'static>(
+pub(crate) async fn run_blocking<T: Send + 'static>(
     stall: Duration,
     work: impl FnOnce(&Progress) -> T + Send + 'static,
 ) -> Result<T, BlockingError> {
@@ -78,21 +78,21 @@ pub(super) async fn run_blocking<T: Send + 'static>(
 
 /// The files that threads are working on, by name. A file that hangs stays in the set until its file system responds.
 #[derive(Debug, Clone, Default)]
-pub(super) struct BusyFiles {
+pub(crate) struct BusyFiles {
     /// Behind a lock because each thread removes its own file; it is held for one insertion or removal.
     names: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// The entry of a file in [`BusyFiles`], removed on drop.
 #[derive(Debug)]
-pub(super) struct BusyFile {
+pub(crate) struct BusyFile {
     files: BusyFiles,
     name: String,
 }
 
 impl BusyFiles {
     /// Enters a file. None when a thread is working on it already, or when [`MAX_HUNG`] files are in the set.
-    pub(super) fn enter(&self, name: &str) -> Option<BusyFile> {
+    pub(crate) fn enter(&self, name: &str) -> Option<BusyFile> {
         let mut names = self.lock();
         (names.len() < MAX_HUNG && names.insert(name.to_owned()))
             .then(|| BusyFile { files: self.clone(), name: name.to_owned() })

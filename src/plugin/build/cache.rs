@@ -2,7 +2,7 @@
 //! loaded: unchanged, from the private directory of `entries`, under a key of the plugin's content, the engine and the agent's
 //! version. A problem of the cache costs a compilation and a log line, never a plugin.
 
-mod entries;
+pub(crate) mod entries;
 
 use std::collections::BTreeSet;
 use std::hash::Hasher;
@@ -18,10 +18,9 @@ use tokio::time::timeout;
 use wasmtime::component::Component;
 
 use self::entries::{CacheKey, Entries, EntryError, MAX_AGE, MAX_BYTES};
-use super::CONCURRENT_LOADS;
-use super::engine::Engine;
-use super::fault::is_shortage;
-use super::sealed::{Hash, Sealed};
+use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
+use crate::plugin::guest::engine::Engine;
+use crate::plugin::guest::fault::is_shortage;
 
 /// How long one operation may take: an artifact of 30 MB from a disk that is spinning up.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,7 +36,7 @@ const PRUNE_AFTER_BYTES: u64 = MAX_BYTES / 8;
 
 /// The cache. Its operations run on blocking threads.
 #[derive(Clone)]
-pub(super) struct Cache(Arc<Inner>);
+pub(crate) struct Cache(Arc<Inner>);
 
 struct Inner {
     /// None where neither the configuration nor the environment names a directory.
@@ -81,7 +80,7 @@ impl PruneState {
 
 impl Cache {
     /// A cache in this directory, for artifacts of this engine. The directory is opened at the first use.
-    pub(super) fn new(path: Option<PathBuf>, engine: Engine) -> Self {
+    pub(crate) fn new(path: Option<PathBuf>, engine: Engine) -> Self {
         Self(Arc::new(Inner {
             path,
             fingerprint: fingerprint(&engine),
@@ -96,12 +95,12 @@ impl Cache {
     }
 
     /// How many artifacts were found.
-    pub(super) fn hits(&self) -> u64 {
+    pub(crate) fn hits(&self) -> u64 {
         self.0.hits.load(Ordering::Relaxed)
     }
 
     /// The component of a plugin's file. None when the file must be compiled.
-    pub(super) async fn get(&self, file: Hash) -> Option<Component> {
+    pub(crate) async fn get(&self, file: Hash) -> Option<Component> {
         let key = self.key(file);
         let component = self.run(move |inner, entries| inner.load(entries, key)).await.flatten();
         self.prune_when_due(0);
@@ -109,7 +108,7 @@ impl Cache {
     }
 
     /// Stores the artifact of a plugin's file.
-    pub(super) async fn put(&self, file: Hash, artifact: Sealed) {
+    pub(crate) async fn put(&self, file: Hash, artifact: Sealed) {
         let (key, bytes) = (self.key(file), artifact.length());
         self.run(move |inner, entries| {
             if let Err(error) = entries.put(key, &artifact) {

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinHandle;
 
-use super::context::is_unneeded;
-use super::directory::{Change, Directory, Listing};
-use super::scan::{BusyEntries, Scan, scan};
 use crate::config::PluginConfig;
+use crate::plugin::context::is_unneeded;
+use crate::plugin::source::directory::{Change, Directory, Listing};
+use crate::plugin::source::scan::{BusyEntries, Scan, scan};
 
 /// How often the directory is scanned without a hint: notifications may be lost.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ const RESCAN: Duration = Duration::from_secs(30);
 const LOGGED_NAMES: usize = 5;
 
 /// Scans the plugins directory.
-pub(super) struct Scanner {
+pub(crate) struct Scanner {
     /// None where the directory was refused: then nothing is scanned.
     path: Option<PathBuf>,
     /// Whether others must not be able to write to the directory, which has not been examined yet.
@@ -49,7 +49,7 @@ struct ScanError {
 }
 
 impl Scanner {
-    pub(super) fn new(path: Option<PathBuf>, is_unexamined: bool) -> Self {
+    pub(crate) fn new(path: Option<PathBuf>, is_unexamined: bool) -> Self {
         let now = Instant::now();
         Self {
             scan_at: path.is_some().then_some(now),
@@ -66,32 +66,32 @@ impl Scanner {
     }
 
     /// The directory; empty where there is none.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(""))
     }
 
     /// Scans as soon as possible.
-    pub(super) fn rescan(&mut self) {
+    pub(crate) fn rescan(&mut self) {
         self.scan_at = self.path.is_some().then(Instant::now);
     }
 
     /// Reports the file again at the next scan, as if it had changed.
-    pub(super) fn forget(&mut self, file: &str) {
+    pub(crate) fn forget(&mut self, file: &str) {
         self.directory.forget(file);
     }
 
     /// Whether no scan is due or under way, but for the periodic one.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.scan_at.is_none() && self.task.is_none()
     }
 
     /// When the next scan is due. None during a scan.
-    pub(super) fn due_at(&self) -> Option<Instant> {
+    pub(crate) fn due_at(&self) -> Option<Instant> {
         let due_at = self.scan_at.map_or(self.rescan_at, |at| at.min(self.rescan_at));
         (self.task.is_none() && self.path.is_some()).then_some(due_at)
     }
 
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let Some(path) = self.path.clone() else { return };
         self.scan_at = None;
         self.rescan_at = Instant::now() + RESCAN;
@@ -99,7 +99,7 @@ impl Scanner {
     }
 
     /// Waits for the scan that is under way; for ever when there is none. Cancellation safe.
-    pub(super) async fn scanned(&mut self) -> io::Result<Scan> {
+    pub(crate) async fn scanned(&mut self) -> io::Result<Scan> {
         match &mut self.task {
             Some(task) => task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
             None => std::future::pending().await,
@@ -107,7 +107,7 @@ impl Scanner {
     }
 
     /// Ends a scan. Returns the changes that have settled.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         &mut self,
         scanned: io::Result<Scan>,
         config: &BTreeMap<String, Arc<PluginConfig>>,
@@ -137,7 +137,7 @@ impl Scanner {
     }
 
     /// The entries that do not respond, or the error of the directory itself where it never responded.
-    pub(super) fn unresponsive(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn unresponsive(&self) -> impl Iterator<Item = &String> {
         let error = self.error.iter().filter(|error| error.is_timeout && !self.has_listed);
         self.unresponsive.iter().chain(error.map(|error| &error.reason))
     }

@@ -1,0 +1,67 @@
+//! The denials of one plugin that were reported to the operator: each is reported once, and few.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use crate::hostpath::Pattern;
+use crate::plugin::grants::kind::{GrantKind, grant_line};
+
+/// How many different denials of one plugin are reported: more are a defect of the plugin, not missing grants.
+pub(crate) const MAX_REPORTED: usize = 100;
+
+/// The denials of one plugin that were reported to the operator.
+#[derive(Default)]
+pub(crate) struct ReportedDenials {
+    /// Behind a lock because an old and a new version may run at the same time.
+    reported: Mutex<ReportedLines>,
+}
+
+#[derive(Default)]
+struct ReportedLines {
+    lines: HashSet<String>,
+    /// The needs among them that are patterns: a denied path that one covers is not reported again.
+    needs: Vec<(GrantKind, Pattern)>,
+}
+
+impl ReportedDenials {
+    /// Records that a line is reported. None when it was before, or when no more are; otherwise whether it is the last.
+    pub(crate) fn record(&self, line: &str) -> Option<bool> {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = reported.lines.len() < MAX_REPORTED && reported.lines.insert(line.to_owned());
+        is_new.then_some(reported.lines.len() == MAX_REPORTED)
+    }
+
+    /// Records that a need is reported. Returns whether it was not before.
+    pub(crate) fn record_need(&self, key: GrantKind, value: &str) -> bool {
+        let is_new = self.record(&grant_line(key, value)).is_some();
+        if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_new, key, Pattern::new(value)) {
+            self.reported.lock().unwrap_or_else(PoisonError::into_inner).needs.push((key, pattern));
+        }
+        is_new
+    }
+
+    /// Whether a line was reported, or a need that covers this path.
+    pub(crate) fn is_reported(&self, line: &str, path: Option<(GrantKind, &str)>) -> bool {
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_covered = |(key, path): (GrantKind, &str)| {
+            reported.needs.iter().any(|(kind, need)| *kind == key && (need.matches(path) || need.opens(path)))
+        };
+        reported.lines.len() >= MAX_REPORTED || reported.lines.contains(line) || path.is_some_and(is_covered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denials_are_reported_once_within_a_limit() {
+        let denials = ReportedDenials::default();
+        assert_eq!(denials.record("0"), Some(false));
+        assert_eq!(denials.record("0"), None);
+        let new: Vec<bool> = (0..1000).filter_map(|number| denials.record(&number.to_string())).collect();
+        assert_eq!(new.len(), MAX_REPORTED - 1);
+        assert_eq!(new.iter().position(|&is_last| is_last), Some(MAX_REPORTED - 2));
+        assert!(denials.is_reported("5000", None), "there is no room for it");
+    }
+}

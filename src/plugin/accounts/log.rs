@@ -1,0 +1,89 @@
+//! The allowance of log lines of one plugin: it cannot flood the log, not even by restarts.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// The part of a minute's lines that may come at once.
+const BURST: f64 = 1.0 / 3.0;
+
+/// The allowance of log lines of one plugin.
+pub(crate) struct PluginLog {
+    plugin: Arc<str>,
+    /// Behind a lock because an old and a new version may run at the same time.
+    allowance: Mutex<Allowance>,
+}
+
+impl PluginLog {
+    pub(crate) fn new(plugin: Arc<str>, lines_per_minute: u64) -> Self {
+        Self { plugin, allowance: Mutex::new(Allowance::new(lines_per_minute, Instant::now())) }
+    }
+
+    /// How many messages were dropped so far.
+    pub(crate) fn dropped_total(&self) -> u64 {
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner).dropped_total
+    }
+
+    /// Takes one line of the allowance. Returns whether there was one.
+    pub(crate) fn take(&self) -> bool {
+        let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(dropped) = allowance.take(Instant::now()) else { return false };
+        if dropped > 0 {
+            let (plugin, count, remedy) = (&*self.plugin, dropped, "raise limits.log_lines, or fix the plugin");
+            tracing::warn!(plugin, count, remedy, "plugin messages dropped");
+        }
+        true
+    }
+}
+
+/// A token bucket of lines.
+struct Allowance {
+    per_minute: f64,
+    lines: f64,
+    updated_at: Instant,
+    /// Messages dropped since the last line.
+    dropped: u64,
+    dropped_total: u64,
+}
+
+impl Allowance {
+    fn new(lines_per_minute: u64, now: Instant) -> Self {
+        let per_minute = lines_per_minute as f64;
+        Self { per_minute, lines: Self::burst(per_minute), updated_at: now, dropped: 0, dropped_total: 0 }
+    }
+
+    fn burst(per_minute: f64) -> f64 {
+        (per_minute * BURST).max(1.0)
+    }
+
+    /// Takes one line. Returns how many messages were dropped before it; none when this one is dropped, too.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let gained = now.saturating_duration_since(self.updated_at).as_secs_f64() / 60.0 * self.per_minute;
+        self.lines = (self.lines + gained).min(Self::burst(self.per_minute));
+        self.updated_at = now;
+        if self.lines < 1.0 {
+            self.dropped += 1;
+            self.dropped_total += 1;
+            return None;
+        }
+        self.lines -= 1.0;
+        Some(std::mem::take(&mut self.dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_allowance_runs_out_and_recovers() {
+        let start = Instant::now();
+        let mut allowance = Allowance::new(60, start);
+        let taken = (0..30).filter(|_| allowance.take(start).is_some()).count();
+        assert_eq!((taken, allowance.dropped_total), (20, 10));
+        assert_eq!(allowance.take(start + Duration::from_millis(1500)), Some(10));
+        assert_eq!(allowance.take(start + Duration::from_millis(1500)), None);
+        assert_eq!(allowance.take(start + Duration::from_secs(10)), Some(1));
+    }
+}

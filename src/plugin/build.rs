@@ -1,0 +1,10 @@
+//! From the content of a file to native code: probed and compiled in a child process, or taken from the cache. Nothing here
+//! runs a guest.
+
+pub(crate) mod sealed;
+pub(crate) mod probe;
+pub(crate) mod budget;
+pub(crate) mod queue;
+pub(crate) mod compile;
+pub(crate) mod child;
+pub(crate) mod cache;

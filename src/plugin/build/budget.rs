@@ -1,0 +1,25 @@
+//! What a compiler may use for one file, and how it reports that it was not enough.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+
+/// The CPU time for one file: six times that of a Python guest of 18 MB, for slower machines.
+pub(crate) const CPU: Duration = Duration::from_secs(60);
+
+/// The address space of the compiler: two and a half times that for a Python guest of 18 MB.
+pub(crate) const MEMORY_BYTES: u64 = 1 << 30;
+
+/// The largest artifact: six times the largest file; a Python guest becomes 1.7 times its size, a small one six times.
+pub(crate) const ARTIFACT_BYTES: u64 = 192 << 20;
+
+/// The exit code of a child that rejected the content; its message has the reason.
+pub(crate) const REJECTED: u8 = 3;
+
+/// The exit code of a child whose memory was not enough.
+pub(crate) const OUT_OF_MEMORY: u8 = 4;
+
+/// The limit of a resource for a child: at most the agent's own limit.
+pub(crate) fn allowed(resource: Resource, limit: u64) -> u64 {
+    getrlimit(resource).current.map_or(limit, |current| current.min(limit))
+}

@@ -1,0 +1,10 @@
+//! A running guest: engine, code, instance, its limits, its results and its failures. With `build::cache` the only part that
+//! knows wasmtime.
+
+pub(crate) mod bindings;
+pub(crate) mod engine;
+pub(crate) mod instance;
+pub(crate) mod limits;
+pub(crate) mod result;
+pub(crate) mod fault;
+pub(crate) mod backoff;

@@ -1,0 +1,92 @@
+//! Why a file may not serve, for the log, and when it is loaded again.
+
+use crate::escape::printable;
+use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
+
+/// Why a file may not serve.
+pub(crate) struct Rejection {
+    /// The plugin's version; none when it failed before it was described.
+    pub(crate) version: Option<String>,
+    /// The end of a sentence that begins with the file, on one line.
+    pub(crate) reason: String,
+    /// The action for the operator.
+    pub(crate) remedy: String,
+    /// Whether it counts as a fault. A host with nothing to measure is none.
+    pub(crate) is_fault: bool,
+    /// The cause, when the plugin itself returned that it cannot work.
+    pub(crate) disabled: Option<DisabledCause>,
+    pub(crate) retry: RetryPolicy,
+}
+
+/// When a rejected file is loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RetryPolicy {
+    /// Never with this content, which is wrong.
+    Never,
+    /// When the file is written again, even with the same content: it does not fit this host or configuration.
+    OnChange,
+    /// After a pause: the cause may pass, such as a busy host or a service that is not running.
+    Backoff,
+}
+
+impl Rejection {
+    /// The same with the plugin's version.
+    pub(crate) fn with_version(self, version: &str) -> Self {
+        Self { version: Some(version.to_owned()), ..self }
+    }
+
+    /// The same, with another attempt after a pause.
+    pub(crate) fn retryable(self) -> Self {
+        Self { retry: RetryPolicy::Backoff, ..self }
+    }
+
+    /// Reason and remedy as one text.
+    pub(crate) fn text(&self) -> String {
+        format!("{}; {}", self.reason, self.remedy)
+    }
+}
+
+/// From the form of all texts about files, `reason; remedy`: split at the last semicolon.
+impl From<String> for Rejection {
+    fn from(text: String) -> Self {
+        let (reason, remedy) = text.rsplit_once("; ").unwrap_or((&text, "replace the file to retry"));
+        let (reason, remedy) = (printable(reason), printable(remedy));
+        Self { version: None, reason, remedy, is_fault: true, disabled: None, retry: RetryPolicy::Never }
+    }
+}
+
+impl From<Failure> for Rejection {
+    fn from(failure: Failure) -> Self {
+        let retry = match &failure {
+            Failure::Fault(Fault { kind: FaultKind::Timeout | FaultKind::Shortage, .. }) | Failure::Unavailable(_) => {
+                RetryPolicy::Backoff
+            }
+            Failure::Fault(_) => RetryPolicy::Never,
+            Failure::Disabled(_) => RetryPolicy::OnChange,
+        };
+        let is_fault = matches!(failure, Failure::Fault(_));
+        let (reason, remedy, disabled) = match failure {
+            Failure::Fault(fault) if fault.kind == FaultKind::Shortage => {
+                (format!("cannot run now: {fault}"), "leave the agent more memory".to_owned(), None)
+            }
+            Failure::Fault(fault) => (format!("fails: {fault}"), "fix the plugin".to_owned(), None),
+            Failure::Unavailable(why) => {
+                (format!("has nothing to measure: {why}"), "start what it measures, or remove it".to_owned(), None)
+            }
+            Failure::Disabled(Disabled { cause, reason, remedy, .. }) => (reason, remedy, Some(cause)),
+        };
+        Self { version: None, reason: printable(&reason), remedy: printable(&remedy), is_fault, disabled, retry }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejection_is_a_single_short_line() {
+        let rejection = Rejection::from("exports a\n2026 ERROR plugin redis: forged; fix it".to_owned());
+        assert_eq!((&*rejection.reason, &*rejection.remedy), (r"exports a\n2026 ERROR plugin redis: forged", "fix it"));
+        assert!(Rejection::from("x".repeat(1 << 20)).reason.len() < 2048);
+    }
+}

@@ -1,0 +1,71 @@
+//! A version of a plugin: the description and the code of one content of its file. It is made once, and its instances as often
+//! as needed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::plugin::build::sealed::Hash;
+use crate::plugin::context::PluginContext;
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{About, Need};
+use crate::plugin::guest::fault::Failure;
+use crate::plugin::guest::instance::{Code, Instance};
+use crate::plugin::guest::result::{self, Description};
+use crate::plugin::rejection::Rejection;
+use crate::sample::Text;
+
+/// A version of a plugin that was loaded.
+pub(crate) struct Version {
+    /// The version that the plugin gives itself. Also in the description, which is not read at each tick.
+    pub(crate) name: Text,
+    pub(crate) description: Arc<Description>,
+    pub(crate) hash: Hash,
+    /// The first digits of the hash, for display.
+    pub(crate) digits: Text,
+    pub(crate) code: Arc<Code>,
+}
+
+impl Version {
+    /// The version and hash that serve, for the log.
+    pub(crate) fn log_fields(serving: Option<&Self>) -> (Option<&str>, Option<&str>) {
+        (serving.map(|version| &*version.name), serving.map(|version| &*version.digits))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.hash)
+    }
+}
+
+impl Version {
+    /// Describes the code of a file, by a temporary instance without grants.
+    pub(crate) async fn describe(code: Code, hash: Hash, plugin: &PluginContext) -> Result<Self, Rejection> {
+        let About { version, metrics, .. } = plugin.describe(&code).await?;
+        let name = Text::from(version);
+        let description = Description::new(&plugin.name, name.clone(), metrics);
+        Ok(Self { name, description, hash, digits: hash.to_string().into(), code: Arc::new(code) })
+    }
+}
+
+impl PluginContext {
+    /// Describes the plugin, by a temporary instance without grants.
+    pub(crate) async fn describe(&self, code: &Code) -> Result<About, Rejection> {
+        let plugin = self.without_grants();
+        let description = Description::unknown(&self.name);
+        let mut instance = Instance::new(code, &plugin, description).await.map_err(Failure::Fault)?;
+        let about = instance.describe().await.map_err(Failure::Fault)?;
+        result::check_about(&about).map_err(|why| format!("{why}; fix the plugin"))?;
+        Ok(about)
+    }
+
+    /// Makes and configures an instance. Returns its needs, too.
+    pub(crate) async fn start(
+        &self,
+        code: &Code,
+        description: &Arc<Description>,
+    ) -> Result<(Instance, Vec<Need>), Failure> {
+        let mut instance = Instance::new(code, self, Arc::clone(description)).await.map_err(Failure::Fault)?;
+        let needs = instance.configure(&self.config.config).await?;
+        Ok((instance, needs))
+    }
+}
