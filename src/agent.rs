@@ -2,30 +2,31 @@
 //! moments come from `clock`, the metrics from the collectors and the plugins, and the sinks write the samples.
 
 mod about;
+mod threads;
 mod usage;
 
 use std::fs::File;
-use std::future::Future;
 use std::io::{self, IsTerminal as _};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::sync::mpsc;
 
 pub use self::about::METRICS;
 use self::about::{AgentModule, TickFacts};
+use self::threads::{Threads, report_missing};
 use crate::clock::schedule::{Schedule, Tick, wall_clock};
+use crate::clock::sleep::sleep_until;
 use crate::clock::wall_timer::WallTimer;
 use crate::collector::native::Natives;
 use crate::collector::slow::SlowReadings;
 use crate::config::Config;
-use crate::plugin::source::watch;
-use crate::plugin::{Plugins, sleep_until};
+use crate::log::Log;
+use crate::plugin::{Plugins, Settled};
 use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
 use crate::sink::Style;
+use crate::sink::delivery::{Delivery, Observer};
 use crate::sink::stdout::{self, Stdout};
 
 /// The shortest time over which cpu percentages are meaningful: 25 of the kernel's clock ticks.
@@ -40,11 +41,22 @@ const MIN_PATIENCE: Duration = Duration::from_millis(20);
 /// … and at most this long. A later result goes with the next sample.
 const MAX_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How much longer the sample waits for the guest thread to say what has returned: for this share of the interval …
+const GRACE_SHARE: u32 = 2;
+
+/// … and at most this long. The thread answers within microseconds, unless it has no processor, which a busy host may take from
+/// it for long, or it hangs, and then the next ticks do not wait for it any more.
+const MAX_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a single sample waits for its plugins: their longest timeout, and a guest thread that hangs.
+const SINGLE_PATIENCE: Duration = Duration::from_secs(70);
+
 /// How long a single sample waits for plugins to be loaded: three Python guests.
 const LOADING: Duration = Duration::from_secs(30);
 
-/// How long the end waits for the last samples to be written.
-const FLUSH: Duration = Duration::from_secs(1);
+/// How long the end waits for the last samples to be written: the agent ends within two seconds, and its log may need half a
+/// second of them.
+const FLUSH: Duration = Duration::from_millis(1500);
 
 /// An event of the main loop.
 enum Event {
@@ -53,9 +65,10 @@ enum Event {
     OutputClosed,
     /// Time has passed: a tick may be due, or the open round may have waited long enough.
     Time,
-    DirectoryChanged,
-    /// The plugins have done a piece of work.
-    Plugins,
+    /// The plugins of the open round have returned.
+    Round,
+    /// The guest thread has not answered for a while.
+    Check,
 }
 
 /// A tick whose sample is not complete yet.
@@ -70,111 +83,113 @@ struct OpenRound {
     until: Instant,
 }
 
-/// Runs until `shutdown` completes, or until the reader of `output` has closed it. `observe` gets each sample, too; it must
-/// not take long.
+/// Runs until `ended` completes, or until the reader of `output` has closed it. While the last samples are written, another
+/// completion of `ended` ends it at once. `log` is the program's log, if it has one. Each of the observers gets every sample, on
+/// the delivery thread.
 ///
 /// # Errors
 ///
-/// When the host has no threads, timers or memory for guests.
+/// When the host has no timers or memory for guests.
 pub async fn run(
     config: Config,
+    log: Option<&Log>,
     output: File,
-    mut observe: impl FnMut(&Arc<Sample>),
-    shutdown: impl Future<Output = ()>,
+    observers: Vec<Observer>,
+    mut ended: impl AsyncFnMut(),
 ) -> anyhow::Result<()> {
-    let mut shutdown = pin!(shutdown);
     let patience = (config.interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE);
     let mut timer = WallTimer::new(config.interval)?;
     let (mut stdout, mut output_closed) = Stdout::start(output)?;
-    let slow = tokio::select! {
+    let mut delivery = Delivery::new(observers);
+    let slow = SlowReadings::new(&config);
+    let mut parts = Parts::new(config, &slow);
+    let mut threads = Threads::new(log);
+    threads.start(&mut stdout, &slow, &mut delivery, &mut parts.plugins);
+    tokio::select! {
         biased;
-        () = &mut shutdown => {
+        () = ended() => {
             tracing::info!("shutting down");
             return Ok(());
         }
-        slow = SlowReadings::start(&config) => slow?,
-    };
-    let mut parts = Parts::new(&config, &slow)?;
-    let (hints, mut changes) = mpsc::channel(1);
-    if let Some(directory) = &config.plugins_directory {
-        watch::watch(directory.clone(), hints)?;
+        _ = async { tokio::join!(slow.wait_first(), parts.plugins.started()) } => {}
     }
-    let mut schedule = Schedule::new(config.interval);
+    let mut schedule = Schedule::new(parts.interval);
     let mut due = schedule.next(wall_clock() + CPU_WINDOW);
     let mut open: Option<OpenRound> = None;
 
     loop {
         let deadline = open.as_ref().map(|open| open.until);
+        let check_at = parts.plugins.check_at();
         let event = tokio::select! {
             biased;
-            () = &mut shutdown => Event::Shutdown,
+            () = ended() => Event::Shutdown,
             Ok(()) = &mut output_closed => Event::OutputClosed,
             waited = timer.wait(due.since_epoch), if deadline.is_none() => waited.map(|()| Event::Time)?,
+            () = parts.plugins.returned() => Event::Round,
             () = sleep_until(deadline), if deadline.is_some() => Event::Time,
-            Some(()) = changes.recv() => Event::DirectoryChanged,
-            () = parts.plugins.step() => Event::Plugins,
+            () = sleep_until(check_at) => Event::Check,
         };
         match event {
             Event::Shutdown => break,
             Event::OutputClosed => return Ok(()),
-            Event::DirectoryChanged => parts.plugins.rescan(),
             Event::Time if open.is_none() => {
                 let now = wall_clock();
                 if let Some(tick) = schedule.serve(due, now) {
-                    let round = parts.begin(tick, now, patience);
-                    // Most plugins are back before there is anything to wait for.
-                    parts.plugins.catch_up(round.until).await;
-                    open = Some(round);
+                    open = Some(parts.begin(tick, now, Some(patience)));
+                    parts.plugins.wait_briefly();
                 }
                 due = schedule.next(wall_clock());
             }
-            Event::Time | Event::Plugins => {}
+            Event::Check => parts.plugins.check(),
+            Event::Time | Event::Round => {}
         }
-        if open.as_ref().is_some_and(|open| open.until <= Instant::now()) {
-            // A busy host may have kept this thread from its work, and not the plugins from theirs.
-            parts.plugins.catch_up(Instant::now()).await;
-        }
-        if let Some(round) = open.take_if(|open| parts.plugins.outstanding() == 0 || open.until <= Instant::now()) {
-            let sample = parts.finish(round, schedule.missed(), stdout.dropped());
+        if let Some(round) = open.take_if(|open| !parts.plugins.is_awaited() || open.until <= Instant::now()) {
+            let sample = parts.finish(round, schedule.missed(), stdout.dropped() + delivery.dropped());
             stdout.put(&sample);
-            observe(&sample);
+            delivery.put(&sample);
             drop(sample);
             parts.release();
+            threads.retry(&mut stdout, &slow, &mut delivery, &mut parts.plugins);
         }
     }
 
     tracing::info!("shutting down");
     if let Some(round) = open {
-        let sample = parts.finish(round, schedule.missed(), stdout.dropped());
+        let sample = parts.finish(round, schedule.missed(), stdout.dropped() + delivery.dropped());
         stdout.put(&sample);
-        observe(&sample);
+        delivery.put(&sample);
     }
-    if !stdout.end(FLUSH) {
-        tracing::error!(
-            reason = "its reader does not read",
-            remedy = "check the program that reads standard output",
-            "last samples lost"
-        );
+    let mut flushed = None;
+    let ending = async {
+        let flush = async { flushed = Some(tokio::join!(stdout.end(FLUSH), delivery.end(FLUSH))) };
+        tokio::join!(flush, parts.plugins.end());
+    };
+    tokio::select! {
+        biased;
+        () = ending => {}
+        () = ended() => {}
     }
+    let (reason, remedy) = match flushed {
+        Some((true, true)) => return Ok(()),
+        Some((false, _)) => ("its reader does not read", "check the program that reads standard output"),
+        Some((true, false)) => ("the receivers of samples are too slow", "check them"),
+        None => ("a second signal ended the agent", "send one signal, and wait two seconds"),
+    };
+    tracing::error!(reason, remedy, "last samples lost");
     Ok(())
 }
 
 /// Prints one sample, as soon as all plugins are loaded and have returned. The exit code is a failure when a plugin of the
-/// configuration is not in it, or when `shutdown` completes before.
+/// configuration is not in it, or when `ended` completes before.
 ///
 /// # Errors
 ///
 /// As [`run`], and when the sample cannot be written.
-pub async fn once(
-    config: Config,
-    style: Option<Style>,
-    shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<ExitCode> {
+pub async fn once(config: Config, style: Option<Style>, mut ended: impl AsyncFnMut()) -> anyhow::Result<ExitCode> {
     let printed = async {
-        let (sample, missing) = sample(&config).await?;
+        let (sample, missing) = sample(config).await?;
         let style = style.unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Line });
-        // On another thread: a reader that does not read must not keep the program from ending.
-        match tokio::task::spawn_blocking(move || stdout::once(&sample, style)).await? {
+        match stdout::once(sample, style).await {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             written => written.context("failed to write the sample to standard output")?,
         }
@@ -183,7 +198,7 @@ pub async fn once(
     let missing = tokio::select! {
         biased;
         missing = printed => missing?,
-        () = shutdown => {
+        () = ended() => {
             tracing::error!("agent ended before its sample");
             return Ok(ExitCode::FAILURE);
         }
@@ -196,32 +211,35 @@ pub async fn once(
 }
 
 /// Takes one sample. Returns the plugins that had to be in it and are not, too.
-async fn sample(config: &Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)> {
-    let slow = SlowReadings::start(config).await?;
-    let mut parts = Parts::new(config, &slow)?;
-    // The plugins first: compiling them would be most of the cpu time that is measured.
-    let loading = async {
-        while !parts.plugins.is_settled() {
-            parts.plugins.step().await;
+async fn sample(config: Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)> {
+    let slow = SlowReadings::new(&config);
+    let mut parts = Parts::new(config, &slow);
+    for (thread, started) in [("slow", slow.start_thread()), ("guests", parts.plugins.start_thread())] {
+        if let Err(error) = started {
+            report_missing(thread, &error);
         }
-    };
-    if tokio::time::timeout(LOADING, loading).await.is_err() {
+    }
+    slow.wait_first().await;
+    // The plugins first: compiling them would be most of the cpu time that is measured.
+    let Settled { mut missing, is_complete } = parts.plugins.settled(LOADING).await;
+    if !is_complete {
         tracing::warn!(waited_s = LOADING.as_secs(), "sample taken before all plugins are loaded");
     }
-    parts.natives = Natives::with_slow(config, &SeriesAccount::unlimited(&parts.series), &slow);
+    parts.restart_natives(&slow);
     tokio::time::sleep(CPU_WINDOW).await;
     let now = Duration::from_secs(wall_clock().as_secs());
-    let round = parts.begin(Tick { index: 0, previous: None, since_epoch: now }, now, Duration::ZERO);
-    while parts.plugins.outstanding() > 0 {
-        parts.plugins.step().await;
+    let round = parts.begin(Tick { index: 0, previous: None, since_epoch: now }, now, None);
+    if parts.plugins.is_awaited() && tokio::time::timeout(SINGLE_PATIENCE, parts.plugins.returned()).await.is_err() {
+        missing.extend(parts.plugins.current().map(|plugin| plugin.to_string()));
     }
-    let sample = parts.finish(round, 0, 0);
-    Ok((sample, parts.plugins.missing()))
+    Ok((parts.finish(round, 0, 0), missing))
 }
 
 /// The parts of the agent that make samples.
 struct Parts {
+    config: Arc<Config>,
     interval: Duration,
+    grace: Duration,
     series: Arc<SeriesTable>,
     natives: Natives,
     plugins: Plugins,
@@ -230,35 +248,50 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(config: &Config, slow: &Arc<SlowReadings>) -> anyhow::Result<Self> {
-        let series = Arc::<SeriesTable>::default();
-        Ok(Self {
+    fn new(config: Config, slow: &Arc<SlowReadings>) -> Self {
+        let (config, series) = (Arc::new(config), Arc::<SeriesTable>::default());
+        let natives = Natives::with_slow(&config, &SeriesAccount::unlimited(&series), slow);
+        Self {
             interval: config.interval,
-            plugins: Plugins::new(config, Arc::clone(&series))?,
-            natives: Natives::with_slow(config, &SeriesAccount::unlimited(&series), slow),
-            about: AgentModule::new(config, &series, slow),
+            grace: (config.interval / GRACE_SHARE).min(MAX_GRACE),
+            plugins: Plugins::new(&config, Arc::clone(&series), natives.modules().cloned().collect(), METRICS),
+            natives,
+            about: AgentModule::new(&config, &series, slow),
             series,
+            config,
             samples: Recycler::default(),
-        })
+        }
+    }
+
+    /// Begins the intervals of native rates anew.
+    fn restart_natives(&mut self, slow: &Arc<SlowReadings>) {
+        self.natives = Natives::with_slow(&self.config, &SeriesAccount::unlimited(&self.series), slow);
     }
 
     /// Begins a tick: collects natively and calls the plugins.
-    fn begin(&mut self, tick: Tick, now: Duration, patience: Duration) -> OpenRound {
+    fn begin(&mut self, tick: Tick, now: Duration, patience: Option<Duration>) -> OpenRound {
         let began = Instant::now();
         // One that was cleared: to release modules would delay the tick.
         let mut shared = self.samples.take(|sample| sample.modules.is_empty());
         let mut sample = shared.as_mut().and_then(Arc::get_mut).map(std::mem::take).unwrap_or_default();
         (sample.tick, sample.interval) = (tick.since_epoch, self.interval);
         self.natives.collect(&mut sample);
-        self.plugins.call(tick);
+        let until = patience.map(|patience| began + patience);
+        self.plugins.call(tick, until);
         let delay = now.saturating_sub(tick.since_epoch);
-        OpenRound { sample, shared, began, delay, until: began + patience }
+        OpenRound { sample, shared, began, delay, until: until.unwrap_or(began + SINGLE_PATIENCE) + self.grace }
     }
 
     /// Releases the samples that no sink has any more, so that the collectors can use the memory of their modules again. After
     /// a tick there is time for that.
     fn release(&mut self) {
-        self.samples.free().for_each(Sample::clear);
+        // The module `agent` is the first.
+        let own = 1 + self.natives.modules().count();
+        for sample in self.samples.free() {
+            if self.plugins.reclaim(sample, own) {
+                sample.clear();
+            }
+        }
     }
 
     /// Completes the sample of a tick.

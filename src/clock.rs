@@ -1,4 +1,5 @@
 //! The clock: the schedule of the ticks, and the timer that wakes the agent.
 
 pub mod schedule;
+pub(crate) mod sleep;
 pub(crate) mod wall_timer;

@@ -17,6 +17,7 @@ pub mod collector;
 pub mod plugin;
 mod queue;
 mod write;
+mod thread;
 pub mod sink;
 pub mod process;
 pub mod log;

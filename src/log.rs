@@ -4,25 +4,25 @@
 //! An event is a fixed message and fields. As text: `2026-11-25T10:00:00.000000Z  WARN plugin rejected plugin=redis
 //! reason="…"`; as JSON: one object with `time`, `level`, `message` and the fields. Every character that is not plain
 //! (`escape::is_plain`) is escaped in messages and fields, so that no name or text from outside can forge a line.
+//!
+//! A host without threads has a log, too: until the thread runs, whoever logs writes as many lines as standard error takes
+//! without waiting. A terminal promises nothing, so that its lines wait for the thread.
 
-use std::fmt::{self, Write as _};
+mod format;
+
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::Level;
+use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::log::{LogConfig, LogFormat, LogLevel};
-use crate::escape::{is_plain, push_escaped};
+use self::format::{Formatter, LineBuilder};
+use crate::config::log::{LogConfig, LogLevel};
 use crate::queue::Queue;
-use crate::write::write_whole;
+use crate::thread::hand_over;
+use crate::write::{write_at_once, write_whole};
 
 /// How many lines wait to be written: as many as a thousand plugins log when they are loaded.
 const QUEUE: usize = 1024;
@@ -36,79 +36,56 @@ pub struct Log {
     lines: Lines,
 }
 
-/// The queue in front of the thread, as tracing writes to it.
-#[derive(Debug, Clone)]
-struct Lines(Arc<Queue<Vec<u8>>>);
-
 impl Log {
-    /// Starts to log all events of the program.
-    ///
-    /// # Errors
-    ///
-    /// When the thread cannot be started.
-    pub fn start(config: LogConfig) -> io::Result<Self> {
-        let lines = Lines(Arc::new(Queue::new(QUEUE)));
-        let queue = Arc::clone(&lines.0);
+    /// Starts to log all events of the program. A host that has no thread for it gets the lines all the same, as far as
+    /// standard error takes them at once: see [`start_thread`](Self::start_thread).
+    #[must_use]
+    pub fn start(config: LogConfig) -> Self {
         let formatter = Formatter { format: config.format, is_journal: is_journal() };
-        thread::Builder::new().name("log".to_owned()).spawn(move || {
-            write_lines(&queue, formatter, &mut io::stderr());
-            queue.close();
-        })?;
+        let lines = Lines(Arc::new(LineQueue::new(QUEUE, formatter)));
         let level = match config.level {
             LogLevel::Error => Level::ERROR,
             LogLevel::Warn => Level::WARN,
             LogLevel::Info => Level::INFO,
             LogLevel::Debug => Level::DEBUG,
         };
-        tracing_subscriber::fmt().with_writer(lines.clone()).with_max_level(level).event_format(formatter).init();
-        Ok(Self { lines })
+        let log = Self { lines: lines.clone() };
+        // The agent tries again, and reports it.
+        let _ = log.start_thread();
+        tracing_subscriber::fmt().with_writer(lines).with_max_level(level).event_format(formatter).init();
+        log
+    }
+
+    /// Starts the thread that writes the lines, unless it runs.
+    ///
+    /// # Errors
+    ///
+    /// When the host has no more threads.
+    pub fn start_thread(&self) -> io::Result<()> {
+        let started = start_thread(&self.lines.0, io::stderr());
+        if started.is_err() {
+            // Standard error may have room again.
+            self.lines.0.write_at_once(&mut io::stderr());
+        }
+        started
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
         // Lines that a stuck log does not take are lost with it.
-        let _ = self.lines.0.end(FLUSH);
+        self.lines.0.end(&mut io::stderr());
     }
 }
 
-/// Writes lines until the queue ends. A line that cannot be written is lost: there is no other place for it. It is counted
-/// with those that the full queue dropped, and the count is written once that is possible.
-fn write_lines(lines: &Queue<Vec<u8>>, formatter: Formatter, output: &mut (impl Write + AsFd)) {
-    let mut reported = 0;
-    // The last line was cut off: the next one begins with a line break.
-    let mut is_torn = false;
-    let mut write = |mut line: Vec<u8>| {
-        if is_torn {
-            line.insert(0, b'\n');
-        }
-        let mut written = 0;
-        let is_written = write_whole(output, &line, &mut written).is_ok();
-        if written > 0 {
-            is_torn = !is_written;
-        }
-        is_written
-    };
-    while let Some(line) = lines.take() {
-        let dropped = lines.dropped();
-        if dropped > reported {
-            let mut notice = LineBuilder::default();
-            notice.push_text("message", "log lines dropped");
-            notice.push_number("count", dropped - reported);
-            if write(formatter.line(Level::WARN, &notice).into_bytes()) {
-                reported = dropped;
-            }
-        }
-        if !write(line) {
-            lines.lose();
-        }
-    }
-}
+/// The queue in front of standard error, as tracing writes to it.
+#[derive(Debug, Clone)]
+struct Lines(Arc<LineQueue>);
 
 /// Each write of tracing is one whole line.
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.put(line.to_vec());
+        self.0.put(line.to_vec(), &mut io::stderr());
         Ok(line.len())
     }
 
@@ -125,6 +102,142 @@ impl MakeWriter<'_> for Lines {
     }
 }
 
+/// Lines that wait to be written, and the writer while there is no thread for it.
+#[derive(Debug)]
+struct LineQueue {
+    queue: Queue<Vec<u8>>,
+    /// None once the thread has it. Behind a lock because every thread may log; it is held for writes that do not wait, and
+    /// for the start of the thread.
+    writer: Mutex<Option<LineWriter>>,
+}
+
+impl LineQueue {
+    fn new(capacity: usize, formatter: Formatter) -> Self {
+        Self { queue: Queue::new(capacity), writer: Mutex::new(Some(LineWriter::new(formatter))) }
+    }
+
+    /// Puts in a line. Without the thread it is written at once, if the output has room for it and for those before it.
+    fn put(&self, line: Vec<u8>, output: &mut (impl Write + AsFd)) {
+        self.queue.put(line);
+        self.write_at_once(output);
+    }
+
+    fn write_at_once(&self, output: &mut (impl Write + AsFd)) {
+        if let Some(writer) = &mut *self.lock() {
+            writer.write_at_once(&self.queue, output);
+        }
+    }
+
+    /// Ends the queue, and waits for the thread to write the remaining lines.
+    fn end(&self, output: &mut (impl Write + AsFd)) {
+        self.write_at_once(output);
+        if self.lock().is_none() {
+            self.queue.end(FLUSH);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<LineWriter>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the thread of a queue, unless it runs.
+fn start_thread(lines: &Arc<LineQueue>, mut output: impl Write + AsFd + Send + 'static) -> io::Result<()> {
+    let shared = Arc::clone(lines);
+    hand_over("log", &mut *lines.lock(), move |writer| {
+        writer.write_all(&shared.queue, &mut output);
+        shared.queue.close();
+    })
+}
+
+/// Writes lines one after the other. A line that cannot be written is lost: there is no other place for it. It is counted with
+/// those that the full queue dropped, and the count is written once that is possible.
+#[derive(Debug)]
+struct LineWriter {
+    formatter: Formatter,
+    /// The line that is being written, and how much of it is.
+    line: Vec<u8>,
+    written: usize,
+    /// How many lost lines the line in hand reports, if it is such a notice.
+    notice: Option<u64>,
+    /// How many lost lines were reported.
+    reported: u64,
+    /// The last line was cut off: the next one begins with a line break.
+    is_torn: bool,
+}
+
+impl LineWriter {
+    fn new(formatter: Formatter) -> Self {
+        Self { formatter, line: Vec::new(), written: 0, notice: None, reported: 0, is_torn: false }
+    }
+
+    /// Writes lines until the queue ends.
+    fn write_all(mut self, lines: &Queue<Vec<u8>>, output: &mut (impl Write + AsFd)) {
+        loop {
+            if !self.line.is_empty() {
+                let result = write_whole(output, &self.line, &mut self.written);
+                self.finish(result.is_ok(), lines);
+            }
+            let Some(line) = lines.take() else { return };
+            if self.begin_notice(lines) {
+                let result = write_whole(output, &self.line, &mut self.written);
+                self.finish(result.is_ok(), lines);
+            }
+            self.begin(line);
+        }
+    }
+
+    /// Writes the lines that wait, as far as the output takes them without waiting. A failure ends that until the next line.
+    fn write_at_once(&mut self, lines: &Queue<Vec<u8>>, output: &mut (impl Write + AsFd)) {
+        loop {
+            if self.line.is_empty() && !self.begin_notice(lines) {
+                let Some(line) = lines.take_now() else { return };
+                self.begin(line);
+            }
+            match write_at_once(output, &self.line, &mut self.written) {
+                Ok(()) => self.finish(true, lines),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => return self.finish(false, lines),
+            }
+        }
+    }
+
+    fn begin(&mut self, mut line: Vec<u8>) {
+        if self.is_torn {
+            line.insert(0, b'\n');
+        }
+        self.line = line;
+    }
+
+    /// Begins a line about lost ones. Returns false when there is nothing new.
+    fn begin_notice(&mut self, lines: &Queue<Vec<u8>>) -> bool {
+        let dropped = lines.dropped();
+        if dropped <= self.reported {
+            return false;
+        }
+        let mut notice = LineBuilder::default();
+        notice.push_text("message", "log lines dropped");
+        notice.push_number("count", dropped - self.reported);
+        self.begin(self.formatter.line(Level::WARN, &notice).into_bytes());
+        self.notice = Some(dropped);
+        true
+    }
+
+    /// Ends the line in hand.
+    fn finish(&mut self, is_written: bool, lines: &Queue<Vec<u8>>) {
+        if self.written > 0 {
+            self.is_torn = !is_written;
+        }
+        match self.notice.take() {
+            Some(dropped) if is_written => self.reported = dropped,
+            None if !is_written => lines.lose(),
+            _ => {}
+        }
+        self.line.clear();
+        self.written = 0;
+    }
+}
+
 /// Whether standard error is the journal's: systemd names its device and inode in `$JOURNAL_STREAM` (systemd.exec(5)).
 #[expect(clippy::disallowed_methods, reason = "the variable describes a stream and overrides no key")]
 fn is_journal() -> bool {
@@ -132,214 +245,26 @@ fn is_journal() -> bool {
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// Turns an event into a line.
-#[derive(Debug, Clone, Copy)]
-struct Formatter {
-    format: LogFormat,
-    /// The journal has a time of its own, and takes the level from a prefix (sd-daemon(3)).
-    is_journal: bool,
-}
-
-impl<S, N> FormatEvent<S, N> for Formatter
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut fields = LineBuilder::default();
-        event.record(&mut fields);
-        writer.write_str(&self.line(*event.metadata().level(), &fields))
-    }
-}
-
-impl Formatter {
-    fn line(self, level: Level, fields: &LineBuilder) -> String {
-        let mut line = String::new();
-        if self.is_journal {
-            let priority = match level {
-                Level::ERROR => 3,
-                Level::WARN => 4,
-                Level::INFO => 6,
-                _ => 7,
-            };
-            let _ = write!(line, "<{priority}>");
-        }
-        let mut time = String::new();
-        let _ = SystemTime.format_time(&mut Writer::new(&mut time));
-        match self.format {
-            LogFormat::Text => {
-                if !self.is_journal {
-                    let _ = write!(line, "{time} ");
-                }
-                let _ = write!(line, "{level:>5} ");
-                fields.write_text(&mut line);
-            }
-            LogFormat::Json => {
-                let _ = write!(line, "{{\"time\":\"{time}\",\"level\":\"{}\"", level.as_str().to_ascii_lowercase());
-                fields.write_json(&mut line);
-                line.push('}');
-            }
-        }
-        line.push('\n');
-        line
-    }
-}
-
-/// The message and the fields of one event, in their order.
-#[derive(Debug, Default)]
-struct LineBuilder {
-    message: String,
-    fields: Vec<(&'static str, FieldValue)>,
-}
-
-#[derive(Debug)]
-enum FieldValue {
-    Text(String),
-    /// A number or a boolean, which needs no quotes in either format.
-    Literal(String),
-}
-
-impl LineBuilder {
-    fn push_text(&mut self, name: &'static str, text: &str) {
-        if name == "message" {
-            text.clone_into(&mut self.message);
-        } else {
-            self.fields.push((name, FieldValue::Text(text.to_owned())));
-        }
-    }
-
-    fn push_number(&mut self, name: &'static str, number: impl fmt::Display) {
-        self.fields.push((name, FieldValue::Literal(number.to_string())));
-    }
-
-    /// `message name=value name="value with spaces"`.
-    fn write_text(&self, line: &mut String) {
-        push_escaped(line, &self.message);
-        for (name, value) in &self.fields {
-            let _ = write!(line, " {name}=");
-            match value {
-                FieldValue::Literal(literal) => line.push_str(literal),
-                FieldValue::Text(text) if is_bare(text) => line.push_str(text),
-                FieldValue::Text(text) => push_quoted(line, text, |line, character| {
-                    let _ = write!(line, "{}", character.escape_default());
-                }),
-            }
-        }
-    }
-
-    /// `,"message":"…","name":"value"`.
-    fn write_json(&self, line: &mut String) {
-        line.push_str(",\"message\":");
-        push_json_string(line, &self.message);
-        for (name, value) in &self.fields {
-            let _ = write!(line, ",\"{name}\":");
-            match value {
-                FieldValue::Literal(literal) => line.push_str(literal),
-                FieldValue::Text(text) => push_json_string(line, text),
-            }
-        }
-    }
-}
-
-impl Visit for LineBuilder {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // `%value` is the text of `Display` here.
-        self.push_text(field.name(), &format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.push_text(field.name(), value);
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push_number(field.name(), value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push_number(field.name(), value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push_number(field.name(), value);
-    }
-}
-
-/// Whether a value can be told from the fields around it without quotes.
-fn is_bare(text: &str) -> bool {
-    let is_bare =
-        |character: char| is_plain(character) && !character.is_whitespace() && !matches!(character, '"' | '=' | '\\');
-    !text.is_empty() && text.chars().all(is_bare)
-}
-
-/// A JSON string in which characters that are not plain are escaped, too.
-fn push_json_string(line: &mut String, text: &str) {
-    push_quoted(line, text, |line, character| {
-        for unit in character.encode_utf16(&mut [0; 2]) {
-            let _ = write!(line, "\\u{unit:04x}");
-        }
-    });
-}
-
-/// A text in quotes. Quotes and backslashes in it get a backslash; `escape` writes the characters that are not plain.
-fn push_quoted(line: &mut String, text: &str, escape: impl Fn(&mut String, char)) {
-    line.push('"');
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => line.extend(['\\', character]),
-            other if is_plain(other) => line.push(other),
-            other => escape(line, other),
-        }
-    }
-    line.push('"');
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+    use std::io::{BufRead as _, BufReader, PipeReader, Read as _, Seek as _, SeekFrom};
     use std::os::fd::BorrowedFd;
-
-    use proptest::prelude::*;
+    use std::thread;
 
     use super::*;
+    use crate::config::log::LogFormat;
 
-    fn event(message: &str, fields: &[(&'static str, &str)]) -> LineBuilder {
-        let mut event = LineBuilder::default();
-        event.push_text("message", message);
-        for (name, text) in fields {
-            event.push_text(name, text);
-        }
-        event
-    }
+    const FORMATTER: Formatter = Formatter { format: LogFormat::Text, is_journal: true };
 
-    fn line(format: LogFormat, is_journal: bool, event: &LineBuilder) -> String {
-        Formatter { format, is_journal }.line(Level::WARN, event)
-    }
-
-    #[test]
-    fn text_has_time_level_message_and_fields() {
-        let mut event = event("plugin rejected", &[("plugin", "redis"), ("reason", "is \"truncated\""), ("empty", "")]);
-        event.push_number("count", 3);
-        let line = line(LogFormat::Text, false, &event);
-        let (time, rest) = line.split_at(28);
-        assert!(time.ends_with("Z "), "{line}");
-        assert_eq!(rest, " WARN plugin rejected plugin=redis reason=\"is \\\"truncated\\\"\" empty=\"\" count=3\n");
-    }
-
-    #[test]
-    fn the_journal_gets_a_priority_and_no_time() {
-        let event = event("plugin rejected", &[("plugin", "redis")]);
-        assert_eq!(line(LogFormat::Text, true, &event), "<4> WARN plugin rejected plugin=redis\n");
-    }
-
-    /// What `write_lines` writes of these lines to this output, and how many it counts as dropped.
+    /// What the thread writes of these lines to this output, and how many it counts as dropped.
     fn written(lines: &[&str], output: &mut (impl Write + AsFd)) -> u64 {
         let queue = Queue::new(lines.len());
         for line in lines {
             queue.put(format!("{line}\n").into_bytes());
         }
         queue.end(Duration::ZERO);
-        write_lines(&queue, Formatter { format: LogFormat::Text, is_journal: true }, output);
+        LineWriter::new(FORMATTER).write_all(&queue, output);
         queue.dropped()
     }
 
@@ -403,70 +328,78 @@ mod tests {
         assert_eq!(text, "one\ntw\n<4> WARN log lines dropped count=2\nfour\n");
     }
 
+    fn put_numbers(lines: &LineQueue, numbers: std::ops::Range<u64>, output: &mut (impl Write + AsFd)) {
+        for number in numbers {
+            lines.put(format!("{number:>999}\n").into_bytes(), output);
+        }
+    }
+
+    /// Reads lines that are numbers, to the end.
+    fn read_numbers(reader: PipeReader) -> Vec<u64> {
+        let lines = BufReader::new(reader).lines().map(|line| line.expect("text"));
+        lines.map(|line| line.trim().parse().unwrap_or_else(|_| panic!("{line}"))).collect()
+    }
+
     #[test]
-    fn json_is_one_object() {
-        let mut event = event("plugin loaded", &[("plugin", "redis")]);
-        event.push_number("count", 3);
-        let line = line(LogFormat::Json, false, &event);
-        let mut object: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        assert!(object.as_object_mut().and_then(|object| object.remove("time")).is_some());
-        let expected = serde_json::json!({
-            "level": "warn", "message": "plugin loaded", "plugin": "redis", "count": 3,
-        });
-        assert_eq!(object, expected);
+    fn lines_without_a_thread_are_written_at_once() {
+        let lines = LineQueue::new(3, FORMATTER);
+        let (mut reader, mut writer) = io::pipe().expect("a pipe");
+        lines.put(b"one\n".to_vec(), &mut writer);
+        lines.put([&[b'x'; 5000][..], b"\n"].concat(), &mut writer);
+        let mut text = [0; 5005];
+        reader.read_exact(&mut text).expect("already written");
+        assert!(text.starts_with(b"one\nx") && text.ends_with(b"x\n"));
     }
 
-    proptest! {
-        /// No message and no field can end a line, begin another one or pass for a field of its own.
-        #[test]
-        fn any_field_stays_in_its_quotes(message in any::<String>(), first in any::<String>(), second in any::<String>()) {
-            let event = event(&message, &[("first", &first), ("second", &second)]);
-            let text = line(LogFormat::Text, false, &event);
-            let inside = text.strip_suffix('\n').expect("a line");
-            prop_assert!(inside.chars().all(is_plain), "{:?}", text);
-            let mut expected = String::new();
-            push_escaped(&mut expected, &message);
-            let rest = inside[27..].strip_prefix("  WARN ").and_then(|rest| rest.strip_prefix(&*expected));
-            let rest = rest.and_then(|rest| rest.strip_prefix(" first="));
-            let (value, rest) = take_value(rest.expect("the first field")).expect("a value");
-            prop_assert_eq!(value, escaped(&first));
-            let (value, rest) = take_value(rest.strip_prefix(" second=").expect("the second field")).expect("a value");
-            prop_assert_eq!((value, rest), (escaped(&second), ""));
+    #[test]
+    fn thread_writes_lines_that_had_no_room() {
+        // More than a pipe holds, and nobody reads before the thread has started: nothing waits, and the order is kept.
+        let lines = Arc::new(LineQueue::new(200, FORMATTER));
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        put_numbers(&lines, 0..100, &mut writer);
+        for _ in 0..2 {
+            start_thread(&lines, writer.try_clone().expect("cloned")).expect("a thread");
         }
-
-        #[test]
-        fn any_event_reads_back_from_json(message in any::<String>(), value in any::<String>()) {
-            let json = line(LogFormat::Json, false, &event(&message, &[("field", &value)]));
-            prop_assert!(json.strip_suffix('\n').is_some_and(|json| json.chars().all(is_plain)));
-            let object: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-            prop_assert_eq!(object["message"].as_str(), Some(&*message));
-            prop_assert_eq!(object["field"].as_str(), Some(&*value));
-        }
+        put_numbers(&lines, 100..120, &mut writer);
+        drop(writer);
+        let reading = thread::spawn(move || read_numbers(reader));
+        assert!(lines.queue.end(Duration::from_secs(60)));
+        assert_eq!(reading.join().expect("no panic"), (0..120).collect::<Vec<_>>());
     }
 
-    fn escaped(text: &str) -> String {
-        let mut line = String::new();
-        push_escaped(&mut line, text);
-        line
+    #[test]
+    fn lines_without_room_are_dropped_and_counted() {
+        let lines = LineQueue::new(3, FORMATTER);
+        let (mut reader, mut writer) = io::pipe().expect("a pipe");
+        put_numbers(&lines, 0..100, &mut writer);
+        let dropped = lines.queue.dropped();
+        assert!(dropped > 20, "{dropped}");
+        let mut full = vec![0; usize::try_from(rustix::io::ioctl_fionread(&reader).expect("a size")).expect("small")];
+        reader.read_exact(&mut full).expect("read");
+        put_numbers(&lines, 100..101, &mut writer);
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        let text = String::from_utf8(full).expect("text") + &text;
+        let notice = format!("<4> WARN log lines dropped count={}", dropped + 1);
+        assert!(text.lines().any(|line| line == notice), "{text}");
+        let last: Vec<&str> = text.lines().rev().take(3).map(str::trim).collect();
+        assert_eq!(last, ["100", "99", "98"]);
     }
 
-    /// Reads a value as a program would that knows nothing of escapes but `\"` and `\\`.
-    fn take_value(text: &str) -> Option<(String, &str)> {
-        let Some(quoted) = text.strip_prefix('"') else {
-            let end = text.find(' ').unwrap_or(text.len());
-            return Some((text[..end].to_owned(), &text[end..]));
-        };
-        let (mut value, mut characters) = (String::new(), quoted.char_indices());
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '"' => return Some((value, &quoted[at + 1..])),
-                '\\' => match characters.next()? {
-                    (_, escaped @ ('"' | '\\')) => value.push(escaped),
-                    (_, other) => value.extend(['\\', other]),
-                },
-                other => value.push(other),
-            }
+    #[test]
+    fn a_full_disk_without_a_thread_loses_lines() {
+        let file = tempfile::tempfile().expect("a file");
+        // `two` is cut off, and the notice fails twice.
+        let mut disk = FullDisk { file: file.try_clone().expect("cloned"), space: 6, fails: 3 };
+        let lines = LineQueue::new(9, FORMATTER);
+        for line in ["one\n", "two\n", "three\n", "four\n"] {
+            lines.put(line.into(), &mut disk);
         }
-        None
+        lines.end(&mut disk);
+        let mut text = String::new();
+        (&file).seek(SeekFrom::Start(0)).expect("a file");
+        (&file).read_to_string(&mut text).expect("text");
+        assert_eq!(text, "one\ntw\n<4> WARN log lines dropped count=1\nthree\nfour\n");
     }
 }

@@ -10,6 +10,7 @@ use gauged::cli::error::{USAGE_ERROR, print_errors};
 use gauged::cli::{Cli, Command, check};
 use gauged::config::{Config, Overrides, Refusal};
 use gauged::log::Log;
+use gauged::process::Signals;
 use gauged::sink::Style;
 use gauged::{agent, plugin, process};
 
@@ -36,14 +37,10 @@ fn or_failure(ended: anyhow::Result<ExitCode>) -> ExitCode {
 
 /// Starts the agent with this configuration.
 fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // Each task may be a guest that runs for a millisecond; signals and timers come before the other guests.
-        .event_interval(8)
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let guard = runtime.enter();
     // Before anything that takes time, so that no early signal ends the agent without a log line.
-    let shutdown = process::shutdown_signal()?;
+    let mut signals = Signals::handle()?;
     let config = match Config::load(overrides) {
         Ok(config) => config,
         Err(problems) => {
@@ -51,7 +48,7 @@ fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Res
             return Ok(ExitCode::from(USAGE_ERROR));
         }
     };
-    let _log = Log::start(config.log)?;
+    let log = Log::start(config.log);
     for Refusal { path, reason, remedy, is_present } in &config.refusals {
         let path = path.display();
         if *is_present {
@@ -62,17 +59,16 @@ fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Res
     }
     process::raise_descriptor_limit();
     drop(guard);
-    let ended = runtime.block_on(async {
+    let ended = async || signals.ended().await;
+    let result = runtime.block_on(async {
         if once {
-            agent::once(config, style, shutdown).await
+            agent::once(config, style, ended).await
         } else {
             let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-            agent::run(config, output, |_| {}, shutdown).await.map(|()| ExitCode::SUCCESS)
+            agent::run(config, Some(&log), output, Vec::new(), ended).await.map(|()| ExitCode::SUCCESS)
         }
     });
-    // A thread that hangs in a dead file system must not keep the process alive.
-    runtime.shutdown_background();
-    ended.or_else(|error| {
+    result.or_else(|error| {
         tracing::error!(reason = format!("{error:#}"), "agent failed");
         Ok(ExitCode::FAILURE)
     })

@@ -5,29 +5,47 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Handles signals from now on, so that none ends the agent without a log line. The future completes at the first signal
-/// that asks the agent to end: `SIGTERM` of a supervisor, `SIGINT` of Ctrl-C. Until then it logs the others.
-///
-/// # Errors
-///
-/// When the system does not let a signal be handled.
-pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut user1 = signal(SignalKind::user_defined1())?;
-    let mut user2 = signal(SignalKind::user_defined2())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut alarm = signal(SignalKind::alarm())?;
-    let file_size = ignore_file_size_signal()?;
-    Ok(async move {
-        // Handled for as long as the agent runs.
-        let _file_size = file_size;
+/// The signals that the agent handles, for as long as it runs.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+    quit: Signal,
+    alarm: Signal,
+    /// Handled, and nothing else.
+    _file_size: Signal,
+}
+
+impl Signals {
+    /// Handles signals from now on, so that none ends the agent without a log line.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let a signal be handled.
+    pub fn handle() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+            quit: signal(SignalKind::quit())?,
+            alarm: signal(SignalKind::alarm())?,
+            _file_size: ignore_file_size_signal()?,
+        })
+    }
+
+    /// Waits for the next signal that asks the agent to end: `SIGTERM` of a supervisor, `SIGINT` of Ctrl-C. Meanwhile it
+    /// logs the others. Cancellation safe.
+    pub async fn ended(&mut self) {
         loop {
             let ignored = tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
-                _ = hangup.recv() => {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
                     tracing::warn!(
                         signal = "HUP",
                         remedy = "restart the agent to apply a changed configuration",
@@ -35,14 +53,14 @@ pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
                     );
                     continue;
                 }
-                _ = user1.recv() => "USR1",
-                _ = user2.recv() => "USR2",
-                _ = quit.recv() => "QUIT",
-                _ = alarm.recv() => "ALRM",
+                _ = self.user1.recv() => "USR1",
+                _ = self.user2.recv() => "USR2",
+                _ = self.quit.recv() => "QUIT",
+                _ = self.alarm.recv() => "ALRM",
             };
             tracing::info!(signal = ignored, "signal ignored");
         }
-    })
+    }
 }
 
 /// Lets a write beyond the limit of a file's size fail with `EFBIG`, which is reported, instead of ending the agent.
@@ -56,4 +74,22 @@ pub fn raise_descriptor_limit() {
     let allowed = getrlimit(Resource::Nofile);
     // Where that fails there is capacity for fewer plugins, which is reported when it runs out.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, ..allowed });
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    /// For this process: the only test that sends it signals.
+    #[tokio::test]
+    async fn a_second_signal_is_awaited_again() {
+        let mut signals = Signals::handle().expect("handled");
+        for signal in [Signal::TERM, Signal::INT] {
+            kill_process(getpid(), Signal::USR1).expect("sent");
+            kill_process(getpid(), signal).expect("sent");
+            signals.ended().await;
+        }
+    }
 }

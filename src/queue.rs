@@ -38,13 +38,13 @@ impl<T> Queue<T> {
     /// Puts in an entry. If the queue is full, the oldest entry is dropped.
     pub(crate) fn put(&self, entry: T) {
         let mut state = self.lock();
-        if state.entries.len() >= self.capacity {
-            state.entries.pop_front();
-            state.dropped += 1;
-        }
+        let oldest = if state.entries.len() >= self.capacity { state.entries.pop_front() } else { None };
+        state.dropped += u64::from(oldest.is_some());
         state.entries.push_back(entry);
         drop(state);
         self.changed.notify_all();
+        // Without the lock: it may be large.
+        drop(oldest);
     }
 
     /// Whether the receiver has processed all entries and waits for more.
@@ -65,13 +65,18 @@ impl<T> Queue<T> {
         self.lock().dropped += 1;
     }
 
+    /// Ends the queue for the sender. The receiver processes the remaining entries.
+    pub(crate) fn finish(&self) {
+        self.lock().is_ending = true;
+        self.changed.notify_all();
+    }
+
     /// Ends the queue for the sender, and waits at most this long for the receiver to process the remaining entries. Returns
     /// whether it did.
     pub(crate) fn end(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
+        self.finish();
         let mut state = self.lock();
-        state.is_ending = true;
-        self.changed.notify_all();
         while !state.has_ended {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -97,6 +102,14 @@ impl<T> Queue<T> {
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Takes the next entry, if there is one. The receiver has then processed the previous entry.
+    pub(crate) fn take_now(&self) -> Option<T> {
+        let mut state = self.lock();
+        let entry = state.entries.pop_front();
+        state.is_busy = entry.is_some();
+        entry
     }
 
     /// Ends the queue for the receiver.
@@ -137,6 +150,16 @@ mod tests {
         assert!(queue.is_idle());
         queue.close();
         assert!(!queue.is_idle(), "no receiver");
+    }
+
+    #[test]
+    fn an_empty_queue_has_no_entry_now() {
+        let queue = Queue::new(3);
+        queue.put(1);
+        assert_eq!(queue.take_now(), Some(1));
+        assert!(!queue.is_idle(), "the entry is being processed");
+        assert_eq!(queue.take_now(), None);
+        assert!(queue.is_idle());
     }
 
     #[test]

@@ -29,9 +29,9 @@ pub(crate) use self::schema::SeriesError;
 pub use self::schema::{CollectorVersion, ModuleSource, Schema};
 pub use self::series::{Column, Key, Series, SeriesAccount, SeriesTable};
 pub use self::value::Value;
-pub(crate) use self::writer::SeriesRow;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::writer::test_module;
+pub(crate) use self::writer::{ModulePart, SeriesRow};
 pub use self::writer::{ModuleWriter, Values};
 
 /// The longest module, metric or label name, in bytes. Three of them fit into the 510 bytes that Open-Falcon allows for a

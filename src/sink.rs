@@ -1,8 +1,9 @@
-//! The sinks: the outputs of samples. Each sink has its own thread behind a bounded queue, so that a dead sink does not
-//! slow a tick. Output that is possible without waiting may bypass the queue.
+//! The sinks: the outputs of samples. Standard output and the delivery to observers have a thread each, behind a bounded queue, so
+//! that a dead sink does not slow a tick. Output that is possible without waiting may bypass the queue.
 
 mod json;
 pub(crate) mod stdout;
+pub(crate) mod delivery;
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! The module `agent`: what the agent reports on itself, its native collectors and its plugins.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use crate::collector::slow::SlowReadings;
 use crate::config::Config;
 use crate::plugin::Plugins;
 use crate::sample::{
-    AGENT, CollectorVersion, Labels, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount, SeriesTable,
-    Value,
+    AGENT, CollectorVersion, Labels, Module, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount,
+    SeriesTable, Value,
 };
 
 const fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> NativeMetric {
@@ -31,7 +32,7 @@ pub const METRICS: &[NativeMetric] = &[
     gauge("collect_seconds", "s", "The time from the start of the tick to the complete sample."),
     gauge("tick_delay_seconds", "s", "How much later than scheduled the tick began."),
     counter("missed_ticks_total", "{tick}", "Ticks that passed while the agent was busy or the host was suspended."),
-    counter("dropped_samples_total", "{sample}", "Samples that standard output did not take."),
+    counter("dropped_samples_total", "{sample}", "Samples that an output did not take."),
     gauge("start_time_seconds", "s", "When the agent started, since the Unix epoch."),
     NativeMetric::counter(
         AGENT,
@@ -69,6 +70,12 @@ pub const METRICS: &[NativeMetric] = &[
         "1",
         "1 if the files that a native collector reads at each tick could be read, otherwise 0.",
     ),
+    counter(
+        "skipped_rounds_total",
+        "{tick}",
+        "Ticks at which no plugin was called, since the guest thread had not responded since an earlier tick.",
+    ),
+    counter("guest_thread_restarts_total", "{thread}", "Guest threads that took the place of one that hung in a call."),
     counter("compiled_total", "{file}", "Plugin files that were compiled."),
     counter("cache_hits_total", "{file}", "Plugin files whose artifact was in the cache."),
     gauge("plugins_rejected", "{plugin}", "Plugins whose file was rejected."),
@@ -77,7 +84,7 @@ pub const METRICS: &[NativeMetric] = &[
     gauge("plugin_file_rejected", "1", "1 if the plugin's present file was rejected, otherwise 0."),
     gauge("plugin_version", "", "The version that serves."),
     gauge("plugin_hash", "", "The first digits of its file's SHA-256."),
-    gauge("plugin_memory_bytes", "By", "The size of the plugin's linear memories."),
+    gauge("plugin_memory_bytes", "By", "The size of the linear memories of all instances of the plugin."),
     gauge("plugin_duration_seconds", "s", "How long the plugin's last call took."),
     gauge("plugin_duration_max_seconds", "s", "How long the longest call of this version took."),
     counter("plugin_skipped_total", "{call}", "Calls that were left out because the one before had not returned."),
@@ -110,6 +117,8 @@ pub(super) struct AgentModule {
     version: Value,
     started: Duration,
     usage: ProcessUsage,
+    /// The module of the last tick, and the place of the metrics that the guest thread counts.
+    last: Option<(Arc<Module>, Range<usize>)>,
 }
 
 /// The facts about a tick that only the main loop knows.
@@ -120,7 +129,7 @@ pub(super) struct TickFacts {
     pub(super) delay: Duration,
     /// The number of ticks that passed without a sample.
     pub(super) missed: u64,
-    /// The number of samples that standard output did not take.
+    /// The number of samples that an output did not take.
     pub(super) dropped: u64,
 }
 
@@ -136,6 +145,7 @@ impl AgentModule {
             version: env!("CARGO_PKG_VERSION").into(),
             started: wall_clock(),
             usage: ProcessUsage::new(),
+            last: None,
         }
     }
 
@@ -148,8 +158,10 @@ impl AgentModule {
         plugins: &mut Plugins,
     ) {
         self.usage.refresh(facts.began);
-        let Self { writer, series, slow, version, started, usage, .. } = self;
-        let (module, ()) = writer.write(sample.tick, |agent| {
+        let Self { writer, series, slow, version, started, usage, last, .. } = self;
+        let (previous, range) = last.take().unzip();
+        let previous = previous.as_deref().zip(range);
+        let (module, range) = writer.write(sample.tick, |agent| {
             agent.push("timestamp", seconds(sample.tick));
             agent.push("hostname", slow.hostname());
             agent.push("version", version.clone());
@@ -165,14 +177,16 @@ impl AgentModule {
             agent.push("threads", usage.threads);
             agent.push("series", series.count() as u64);
             natives.append_metrics(agent);
-            plugins.append_metrics(agent);
+            let range = plugins.append_metrics(agent, previous);
             // Last, since they come and go.
             for module in sample.modules.iter().filter(|module| module.time < sample.tick) {
                 let labels: Labels = [("module", &**module.name())].into();
                 let age = sample.tick.saturating_sub(module.time);
                 agent.push_labelled("module_age_seconds", &labels, age.as_secs_f64());
             }
+            range
         });
+        *last = Some((Arc::clone(&module), range));
         sample.modules.insert(0, module);
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use crate::config::Problem;
-use crate::plugin::harness::LoadError;
+use crate::escape::push_escaped;
 
 /// The exit code for an invalid command line or configuration; the same as clap's.
 pub const USAGE_ERROR: u8 = 2;
@@ -16,8 +16,6 @@ pub(super) enum CommandError {
     Usage(String),
     /// The configuration is invalid.
     Configuration(Vec<Problem>),
-    /// The plugin cannot be loaded.
-    Load(LoadError),
     /// Any other error.
     Other(anyhow::Error),
 }
@@ -28,7 +26,6 @@ impl CommandError {
         let (lines, code) = match self {
             Self::Usage(why) => (vec![why.clone()], USAGE_ERROR.into()),
             Self::Configuration(problems) => (problems.iter().map(ToString::to_string).collect(), USAGE_ERROR.into()),
-            Self::Load(error) => (vec![error.to_string()], ExitCode::FAILURE),
             Self::Other(error) => (vec![format!("{error:#}")], ExitCode::FAILURE),
         };
         print_errors(&lines);
@@ -45,7 +42,9 @@ impl<T: Into<anyhow::Error>> From<T> for CommandError {
 /// Prints each error as a line on standard error.
 pub fn print_errors(lines: &[impl std::fmt::Display]) {
     for line in lines {
+        let mut escaped = String::new();
+        push_escaped(&mut escaped, &line.to_string());
         // If standard error is closed, there is no other place for it.
-        let _ = writeln!(io::stderr(), "{line}");
+        let _ = writeln!(io::stderr(), "{escaped}");
     }
 }

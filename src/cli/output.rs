@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 
+use crate::escape::{is_plain, push_escaped};
+
 /// The format of a command's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OutputFormat {
@@ -20,8 +22,18 @@ impl OutputFormat {
     }
 }
 
-/// Prints to standard output. A closed pipe is not an error.
+/// Prints lines to standard output: whatever a plugin wrote, none of its control characters reaches the terminal. A closed
+/// pipe is not an error.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    write(&lines(text))
+}
+
+/// Prints a JSON document on several lines, without control characters.
+pub(super) fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
+    write(&document(value))
+}
+
+fn write(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -29,9 +41,26 @@ pub(super) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Prints a JSON document on several lines.
-pub(super) fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
-    print(&format!("{value:#}\n"))
+fn lines(text: &str) -> String {
+    escape_lines(text, |character| character.escape_default().to_string())
+}
+
+fn document(value: &serde_json::Value) -> String {
+    // The characters to escape are all within strings, and one unit of UTF-16 each.
+    escape_lines(&format!("{value:#}\n"), |character| format!("\\u{:04x}", u32::from(character)))
+}
+
+/// Escapes the characters that are not plain, except the ends of lines.
+fn escape_lines(text: &str, escape: impl Fn(char) -> String) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character == '\n' || is_plain(character) {
+            escaped.push(character);
+        } else {
+            escaped.push_str(&escape(character));
+        }
+    }
+    escaped
 }
 
 /// A size with its unit, such as `64.0 MiB`.
@@ -39,10 +68,14 @@ pub(super) fn size(bytes: u64) -> bytesize::ByteSize {
     bytesize::ByteSize(bytes)
 }
 
-/// Formats rows as an indented table. Each column is as wide as its widest cell; a row's last cell is not padded. Control
-/// characters, which file names may contain, are replaced.
+/// Formats rows as an indented table. Each column is as wide as its widest cell; a row's last cell is not padded. A cell is
+/// one line, whatever is in it.
 pub(super) fn table(rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let plain = |cell: String| cell.replace(char::is_control, "\u{fffd}");
+    let plain = |cell: String| {
+        let mut line = String::new();
+        push_escaped(&mut line, &cell);
+        line
+    };
     let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.into_iter().map(plain).collect()).collect();
     let mut widths = Vec::new();
     for row in &rows {
@@ -68,6 +101,8 @@ pub(super) fn table(rows: impl IntoIterator<Item = Vec<String>>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -76,6 +111,20 @@ mod tests {
         let rows = rows.map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(rows), "  a     bb  c\n  grün      cc\n  a\n");
         assert_eq!(table([]), "");
-        assert_eq!(table([vec!["a\u{1b}[31m\n".to_owned()]]), "  a\u{fffd}[31m\u{fffd}\n");
+        assert_eq!(table([vec!["a\u{1b}[31m\n".to_owned()]]), "  a\\u{1b}[31m\\n\n");
+    }
+
+    proptest! {
+        #[test]
+        fn printed_text_has_no_control_characters(text in any::<String>()) {
+            let is_line = |text: &str| text.lines().flat_map(str::chars).all(is_plain);
+            prop_assert!(is_line(&lines(&text)));
+            let row = table([vec![text.clone()]]);
+            prop_assert!(is_line(&row) && row.lines().count() == 1);
+            let value = serde_json::json!({ &*text: [&*text] });
+            let json = document(&value);
+            prop_assert!(is_line(&json));
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&json).ok(), Some(value));
+        }
     }
 }

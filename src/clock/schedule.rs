@@ -81,10 +81,20 @@ impl Schedule {
 }
 
 impl Tick {
+    /// A tick by itself, at this moment.
+    pub(crate) fn now() -> Self {
+        Self { index: 0, previous: None, since_epoch: wall_clock() }
+    }
+
     /// Whether a collector that runs at every `every`-th tick is due: at ticks whose index is a multiple of `every`, at the
     /// first tick, and if its last tick was missed.
     pub(crate) fn is_due(&self, every: u64) -> bool {
         self.previous.is_none_or(|previous| previous / every != self.index / every)
+    }
+
+    /// How many ticks of such a collector have passed since the previous tick without being served.
+    pub(crate) fn passed(&self, every: u64) -> u64 {
+        self.previous.map_or(0, |previous| (self.index / every).saturating_sub(previous / every + 1))
     }
 }
 

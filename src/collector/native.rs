@@ -11,7 +11,7 @@ use super::slow::SlowReadings;
 use super::{cpu, load, memory};
 use crate::config::Config;
 use crate::sample::{
-    CollectorVersion, Labels, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount, Values,
+    CollectorVersion, Labels, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount, Text, Values,
 };
 
 /// The native collectors of this system, in the order of their modules in the sample.
@@ -125,6 +125,11 @@ impl Natives {
         };
         let is_enabled = |native: &&Native| (native.is_enabled)(config);
         Self { collectors: NATIVE.iter().filter(is_enabled).map(running).collect() }
+    }
+
+    /// The names of the modules, in the order of a sample.
+    pub fn modules(&self) -> impl Iterator<Item = &Text> {
+        self.collectors.iter().flat_map(|running| &running.modules).map(ModuleWriter::name)
     }
 
     /// Measures, and appends the modules to a sample.

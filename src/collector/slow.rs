@@ -1,20 +1,22 @@
 //! Readings that may take any time, on a thread of their own: the frequency of the CPUs and the host name every ten seconds,
 //! and the number of cores when a tick asks for it. The kernel may have to wake each CPU for its frequency, and `/etc/hostname`
-//! may be on a mount that does not respond. A tick takes the last readings and never waits.
+//! may be on a mount that does not respond. A tick takes the last readings and never waits. They are null until the thread, for
+//! which a host may have to be asked more than once, has read them.
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::topology::{Frequency, frequency, physical_count};
 use crate::config::Config;
-use crate::hostname::Hostname;
+use crate::hostname::{Hostname, HostnameSource};
 use crate::sample::Value;
+use crate::thread::hand_over;
 
 /// The time between two readings.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -36,6 +38,10 @@ pub struct CpuReadings {
 pub struct SlowReadings {
     latest: Arc<Latest>,
     cores: Cores,
+    /// The thread's work; none once it runs. Behind a lock because all holders of the readings share them.
+    reader: Mutex<Option<Reader>>,
+    /// Whether everything was read once.
+    first: watch::Receiver<bool>,
 }
 
 /// How the number of cores is read again.
@@ -104,27 +110,42 @@ impl Sources {
 }
 
 impl SlowReadings {
-    /// Starts the thread, and waits for its first readings: no longer than a few seconds, after which they are null until
-    /// they arrive, and a warning is logged.
+    /// Readings without their thread: null, but for a host name that the configuration fixes.
+    #[must_use]
+    pub fn new(config: &Config) -> Arc<Self> {
+        let latest = Arc::<Latest>::default();
+        if let HostnameSource::Fixed(name) = &config.hostname {
+            latest.lock().hostname = name.as_str().into();
+        }
+        let (requests, requested) = sync_channel(1);
+        let (done, first) = watch::channel(false);
+        let reader = Reader {
+            latest: Arc::clone(&latest),
+            sources: Sources::new(config),
+            hostname: config.hostname.clone(),
+            requested,
+            done,
+        };
+        Arc::new(Self { latest, cores: Cores::OnThread(requests), reader: Mutex::new(Some(reader)), first })
+    }
+
+    /// Starts the thread, unless it runs.
     ///
     /// # Errors
     ///
     /// When the host has no more threads.
-    pub async fn start(config: &Config) -> io::Result<Arc<Self>> {
-        let (latest, sources) = (Arc::<Latest>::default(), Sources::new(config));
-        let (requests, requested) = sync_channel(1);
-        let (done, first) = oneshot::channel();
-        let (shared, source) = (Arc::clone(&latest), config.hostname.clone());
-        thread::Builder::new().name("slow".to_owned()).spawn(move || {
-            sources.read_cores(&shared);
-            sources.read_frequency(&shared);
-            let mut hostname = Hostname::new(source);
-            shared.lock().hostname = hostname.get().into();
-            // The agent may not wait any more.
-            let _ = done.send(());
-            refresh(&sources, &mut hostname, &shared, &requested);
-        })?;
-        if tokio::time::timeout(PATIENCE, first).await.is_err() {
+    pub fn start_thread(&self) -> io::Result<()> {
+        hand_over("slow", &mut *self.lock_reader(), Reader::run)
+    }
+
+    /// Waits for the first readings of the thread: no longer than a few seconds, after which a warning is logged, and not
+    /// at all without the thread.
+    pub async fn wait_first(&self) {
+        if self.lock_reader().is_some() {
+            return;
+        }
+        let mut first = self.first.clone();
+        if timeout(PATIENCE, first.wait_for(|&is_read| is_read)).await.is_err() {
             let waited_s = PATIENCE.as_secs();
             tracing::warn!(
                 waited_s,
@@ -133,7 +154,6 @@ impl SlowReadings {
                 "host name or CPUs not read yet"
             );
         }
-        Ok(Arc::new(Self { latest, cores: Cores::OnThread(requests) }))
     }
 
     /// Reads the CPUs on this thread: once, and their number when it is asked for. There is no host name.
@@ -142,7 +162,8 @@ impl SlowReadings {
         let (latest, sources) = (Arc::<Latest>::default(), Sources::new(config));
         sources.read_cores(&latest);
         sources.read_frequency(&latest);
-        Arc::new(Self { latest, cores: Cores::AtOnce(sources) })
+        let (_, first) = watch::channel(true);
+        Arc::new(Self { latest, cores: Cores::AtOnce(sources), reader: Mutex::new(None), first })
     }
 
     /// The last readings of the CPUs.
@@ -164,6 +185,33 @@ impl SlowReadings {
             Cores::OnThread(requests) => drop(requests.try_send(CoresChanged)),
             Cores::AtOnce(sources) => sources.read_cores(&self.latest),
         }
+    }
+
+    fn lock_reader(&self) -> MutexGuard<'_, Option<Reader>> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The work of the thread.
+#[derive(Debug)]
+struct Reader {
+    latest: Arc<Latest>,
+    sources: Sources,
+    hostname: HostnameSource,
+    requested: Receiver<CoresChanged>,
+    /// Set once everything was read.
+    done: watch::Sender<bool>,
+}
+
+impl Reader {
+    fn run(self) {
+        let Self { latest, sources, hostname, requested, done } = self;
+        sources.read_cores(&latest);
+        sources.read_frequency(&latest);
+        let mut hostname = Hostname::new(hostname);
+        latest.lock().hostname = hostname.get().into();
+        done.send_replace(true);
+        refresh(&sources, &mut hostname, &latest, &requested);
     }
 }
 
@@ -189,10 +237,11 @@ fn refresh(sources: &Sources, hostname: &mut Hostname, latest: &Latest, requests
 mod tests {
     use std::fs;
     use std::path::Path;
+    use std::task::{Context, Waker};
+    use std::thread;
 
     use super::*;
     use crate::config::Overrides;
-    use crate::hostname::HostnameSource;
 
     fn write_siblings(root: &Path, cpu: u32) {
         let directory = root.join(format!("sys/devices/system/cpu/cpu{cpu}/topology"));
@@ -210,7 +259,10 @@ mod tests {
     async fn cores_are_read_on_request() {
         let root = tempfile::tempdir().expect("a temporary directory");
         write_siblings(root.path(), 0);
-        let slow = SlowReadings::start(&config(root.path())).await.expect("a thread");
+        let slow = SlowReadings::new(&config(root.path()));
+        slow.start_thread().expect("a thread");
+        slow.start_thread().expect("it runs");
+        slow.wait_first().await;
         assert_eq!((slow.cpu().physical, slow.hostname()), (Some(1), "mine".into()));
         write_siblings(root.path(), 1);
         slow.request_cores();
@@ -226,22 +278,36 @@ mod tests {
     }
 
     #[test]
+    fn readings_without_a_thread_are_null() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        write_siblings(root.path(), 0);
+        let config = config(root.path());
+        let slow = SlowReadings::new(&config);
+        slow.request_cores();
+        let waiting = std::pin::pin!(slow.wait_first());
+        assert!(waiting.poll(&mut Context::from_waker(Waker::noop())).is_ready(), "there is nothing to wait for");
+        assert_eq!((slow.cpu(), slow.hostname()), (CpuReadings::default(), "mine".into()));
+        let slow = SlowReadings::new(&Config { hostname: HostnameSource::Kernel, ..config });
+        assert_eq!(slow.hostname(), Value::Null);
+    }
+
+    #[test]
     fn requests_to_a_hanging_thread_do_not_wait() {
-        let (requests, requested) = sync_channel(1);
-        let slow = SlowReadings { latest: Arc::default(), cores: Cores::OnThread(requests) };
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let slow = SlowReadings::new(&config(root.path()));
+        let requested = slow.lock_reader().take().expect("no thread").requested;
         (0..10).for_each(|_| slow.request_cores());
         assert_eq!(requested.try_iter().count(), 1);
     }
 
     #[test]
     fn dropped_readings_end_the_thread() {
-        let (requests, requested) = sync_channel(1);
-        let slow = SlowReadings { latest: Arc::default(), cores: Cores::OnThread(requests) };
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let slow = SlowReadings::new(&config(root.path()));
         let (ended, end) = sync_channel(1);
-        let latest = Arc::clone(&slow.latest);
+        let reader = slow.lock_reader().take().expect("no thread");
         thread::spawn(move || {
-            let mut hostname = Hostname::new(HostnameSource::Fixed("mine".to_owned()));
-            refresh(&Sources { cpu_root: None }, &mut hostname, &latest, &requested);
+            reader.run();
             ended.send(())
         });
         drop(slow);

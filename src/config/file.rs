@@ -163,7 +163,6 @@ fn native(problems: &mut ProblemList<'_>, table_key: &str, value: Spanned<DeValu
 
 fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, interval: Duration) -> PluginConfig {
     let mut plugin = PluginConfig::default();
-    let mut own_interval = interval;
     for (name, value) in table {
         let key = format!("{table_key}.{}", name.get_ref());
         match &**name.get_ref() {
@@ -171,7 +170,7 @@ fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, i
             "file" => plugin.file = problems.parsed(&key, value, parse_file_name),
             "interval" => {
                 let multiple = |text: &str| parse_multiple(text, interval);
-                own_interval = problems.parsed(&key, value, multiple).unwrap_or(interval);
+                plugin.interval = problems.parsed(&key, value, multiple);
             }
             "timeout" => {
                 let bounded = |text: &str| parse_duration(text, MIN_TIMEOUT, MAX_TIMEOUT);
@@ -203,7 +202,6 @@ fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, i
             ),
         }
     }
-    plugin.every = u64::try_from(own_interval.as_millis() / interval.as_millis()).unwrap_or(1).max(1);
     plugin
 }
 
@@ -423,7 +421,7 @@ mod tests {
         let full = PluginConfig {
             enabled: false,
             file: Some("other.wasm".to_owned()),
-            every: 6,
+            interval: Some(Duration::from_secs(30)),
             timeout: Duration::from_millis(250),
             memory_bytes: 8 << 20,
             limits,
@@ -453,8 +451,9 @@ mod tests {
     fn plugin_intervals_follow_the_command_line() {
         let text = "[plugins.a]\ninterval = \"15s\"";
         assert!(parsed(text).is_err(), "not a multiple of 10s");
-        let written = parse(text, Path::new("x"), Some(Duration::from_secs(5))).expect("a multiple of 5s");
-        assert_eq!(written.plugins["a"].every, 3);
+        let agent = Duration::from_secs(5);
+        let written = parse(text, Path::new("x"), Some(agent)).expect("a multiple of 5s");
+        assert_eq!((written.plugins["a"].ticks(agent), PluginConfig::default().ticks(agent)), (3, 1));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn config(bytes: &[u8]) {
             assert!(is_plugin_name(name), "{name:?}");
             assert!((MIN_TIMEOUT..=MAX_TIMEOUT).contains(&plugin.timeout), "{plugin:?}");
             assert!((MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES).contains(&plugin.memory_bytes), "{plugin:?}");
-            let every = u32::try_from(plugin.every).expect("a day has few ticks");
+            let every = u32::try_from(plugin.ticks(config.interval)).expect("a day has few ticks");
             assert!(every >= 1 && config.interval * every <= MAX_INTERVAL.max(config.interval), "{plugin:?}");
             assert!(
                 plugin

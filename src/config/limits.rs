@@ -45,7 +45,7 @@ impl Limit {
     const ALL: [Bounds; 11] = [
         // Most plugins have one module, some a module for each service.
         Bounds { limit: Self::Modules, key: "modules", default: 100, ceiling: 1000 },
-        // A metric costs the main thread about a quarter of a microsecond: 25 ms at the ceiling.
+        // A metric costs the guest thread about a quarter of a microsecond: 25 ms at the ceiling.
         Bounds { limit: Self::Metrics, key: "metrics", default: 10_000, ceiling: 100_000 },
         // A metric with more labels is an event.
         Bounds { limit: Self::Labels, key: "labels", default: 16, ceiling: 64 },

@@ -8,10 +8,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use rustix::process::{getegid, geteuid};
+
+use crate::thread;
 
 /// The configuration file in the working directory.
 const LOCAL_FILE: &str = "gauged.toml";
@@ -115,12 +116,15 @@ fn check_private(path: &Path, remedy: &'static str) -> Result<Examination, Refus
     let (sender, examined) = mpsc::sync_channel(1);
     let examine = {
         let path = path.to_owned();
-        move || sender.send(examine(&path).map_err(|reason| (reason, exists(&path))))
+        move || {
+            // The agent may not wait any more.
+            let _ = sender.send(examine(&path).map_err(|reason| (reason, exists(&path))));
+        }
     };
-    thread::Builder::new()
-        .name("examine".to_owned())
-        .spawn(examine)
-        .map_err(|error| refusal(format!("it cannot be examined: {error}"), true))?;
+    if thread::start("examine", examine.clone()).is_err() {
+        // On a host without threads a dead mount holds up the start: better than a configuration that is not used.
+        examine();
+    }
     match examined.recv_timeout(PATIENCE) {
         Ok(Ok(())) => Ok(Examination::Private),
         Ok(Err((reason, true))) => Err(refusal(reason, true)),

@@ -31,8 +31,8 @@ pub struct PluginConfig {
     pub enabled: bool,
     /// The name of its file in the plugins directory; none means `<name>.wasm`.
     pub file: Option<String>,
-    /// Its interval, in ticks of the agent.
-    pub every: u64,
+    /// Its interval, a multiple of the agent's; none means the agent's.
+    pub interval: Option<Duration>,
     /// The time limit of a call.
     pub timeout: Duration,
     /// The limit of all its linear memories together.
@@ -56,7 +56,7 @@ impl Default for PluginConfig {
         Self {
             enabled: true,
             file: None,
-            every: 1,
+            interval: None,
             timeout: DEFAULT_TIMEOUT,
             memory_bytes: DEFAULT_MEMORY_BYTES,
             limits: Limits::default(),
@@ -66,6 +66,14 @@ impl Default for PluginConfig {
             fetch: Vec::new(),
             config: "{}".to_owned(),
         }
+    }
+}
+
+impl PluginConfig {
+    /// Its interval, in ticks of an agent with this interval: at least one.
+    pub(crate) fn ticks(&self, agent: Duration) -> u64 {
+        let own = self.interval.unwrap_or(agent).as_millis();
+        own.checked_div(agent.as_millis()).and_then(|ticks| u64::try_from(ticks).ok()).map_or(1, |ticks| ticks.max(1))
     }
 }
 

@@ -41,6 +41,12 @@ impl Capacity {
         let (plugins, remedy) = by_mappings.min(by_descriptors);
         Self { plugins: usize::try_from(plugins).unwrap_or(usize::MAX).clamp(1, MAX_PLUGINS), remedy }
     }
+
+    /// Reports that there is no room for a plugin.
+    pub(crate) fn log_exceeded(self, plugin: &str) {
+        let (loaded, remedy) = (self.plugins, format!("remove some, or {}", self.remedy));
+        tracing::error!(plugin, loaded, remedy, "too many plugins");
+    }
 }
 
 #[cfg(test)]

@@ -6,19 +6,14 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use crate::config::limits::Limit;
 use crate::config::{PluginConfig, is_plugin_name};
+use crate::plugin::accounts::Accounts;
 use crate::plugin::accounts::denials::ReportedDenials;
-use crate::plugin::accounts::log::PluginLog;
-use crate::plugin::accounts::permits::Permits;
 use crate::plugin::grants::Grants;
 use crate::plugin::grants::network::Network;
+use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::recorder::Recorder;
-use crate::sample::{SeriesAccount, SeriesTable};
-
-/// How many series a plugin may have at a time, for each metric that a result may have: those of the last samples, which sinks
-/// may not have written yet, may all be different.
-const SERIES_PER_METRIC: usize = 10;
+use crate::sample::SeriesTable;
 
 /// The configuration of all plugins without a table.
 static WITHOUT_TABLE: LazyLock<Arc<PluginConfig>> = LazyLock::new(Arc::default);
@@ -31,36 +26,45 @@ pub(crate) struct PluginContext {
     /// Whether the configuration has a table for the plugin: then the operator expects it to run.
     pub(crate) is_configured: bool,
     pub(crate) grants: Arc<Grants>,
-    /// The allowance of log lines. A restart of the plugin does not renew it.
-    pub(crate) log: Arc<PluginLog>,
-    /// The missing grants that were reported to the operator.
+    /// The missing grants that were reported to the operator: with other grants, they are reported again.
     pub(crate) denials: Arc<ReportedDenials>,
     /// Whether the instance is only asked to describe itself: its denials are not reported.
     pub(crate) is_being_described: bool,
-    /// The series that its results may have. A restart of the plugin does not renew the allowance.
-    pub(crate) series: Arc<SeriesAccount>,
+    /// Its interval, in ticks of the agent.
+    pub(crate) every: u64,
     /// Its interval.
     pub(crate) step: Duration,
-    /// The permits for operations that may hang.
-    pub(crate) permits: Arc<Permits>,
+    /// The accounts, which later configurations of the plugin continue.
+    pub(crate) accounts: Arc<Accounts>,
     /// Receives messages and denials in place of the log, under the plugin harness.
     pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 impl PluginContext {
-    pub(crate) fn new(name: &str, config: Arc<PluginConfig>, grants: Grants) -> Self {
+    /// A plugin by itself, called at each tick.
+    #[cfg(test)]
+    pub(crate) fn new(name: &str, config: Arc<PluginConfig>, grants: Grants, pool: &OffloadPool) -> Self {
+        Self::with_grants(name, config, grants, &Arc::default(), pool)
+    }
+
+    fn with_grants(
+        name: &str,
+        config: Arc<PluginConfig>,
+        grants: Grants,
+        series: &Arc<SeriesTable>,
+        pool: &OffloadPool,
+    ) -> Self {
         let name: Arc<str> = name.into();
         Self {
-            log: Arc::new(PluginLog::new(Arc::clone(&name), config.limits[Limit::LogLines])),
+            accounts: Arc::new(Accounts::new(&name, &config.limits, series, pool)),
             name,
             config,
             is_configured: false,
             grants: Arc::new(grants),
             denials: Arc::default(),
             is_being_described: false,
-            series: SeriesAccount::standalone(),
+            every: 1,
             step: Duration::ZERO,
-            permits: Arc::default(),
             recorder: None,
         }
     }
@@ -73,26 +77,20 @@ impl PluginContext {
         root: &Path,
         interval: Duration,
         series: &Arc<SeriesTable>,
+        pool: &OffloadPool,
     ) -> Self {
         let is_configured = table.is_some();
         let config = table.unwrap_or_else(|| Arc::clone(&WITHOUT_TABLE));
         let network = Network::new(&config.connect, &config.fetch);
         let grants = Grants::new(root, &config.read, &config.usage, network);
-        let most = usize::try_from(config.limits[Limit::Metrics]).unwrap_or(usize::MAX);
-        let series = SeriesAccount::new(Arc::clone(series), most.saturating_mul(SERIES_PER_METRIC));
-        let step = interval.saturating_mul(u32::try_from(config.every).unwrap_or(u32::MAX));
-        Self { is_configured, series, step, ..Self::new(name, config, grants) }
+        let every = config.ticks(interval);
+        let step = interval.saturating_mul(u32::try_from(every).unwrap_or(u32::MAX));
+        Self { is_configured, every, step, ..Self::with_grants(name, config, grants, series, pool) }
     }
 
     /// The same plugin with nothing granted.
     pub(crate) fn without_grants(&self) -> Self {
         Self { grants: Arc::new(Grants::none()), is_being_described: true, ..self.clone() }
-    }
-
-    /// The same plugin with the default grants only.
-    pub(crate) fn with_default_grants(&self) -> Self {
-        let grants = Grants::new(self.grants.root(), &[], &[], Network::default());
-        Self { grants: Arc::new(grants), ..self.clone() }
     }
 }
 

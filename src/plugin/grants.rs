@@ -142,10 +142,12 @@ pub(crate) struct Grants {
     network: Network,
 }
 
-/// The origin of the grant for a path.
+/// The origin of a grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Basis {
+pub enum Basis {
+    /// Every plugin has it.
     Default,
+    /// The configuration has it, whether or not every plugin does.
     Configuration,
 }
 
@@ -188,8 +190,8 @@ impl Grants {
     }
 
     /// Whether a path may be read or listed by its text alone, without access to a file system.
-    pub(crate) fn covers(&self, path: &str) -> bool {
-        self.decide(path, is_listed).is_ok()
+    pub(crate) fn covers(&self, path: &str) -> Option<Basis> {
+        self.decide(path, is_listed).ok()
     }
 
     /// Whether a path is that of a process under a wildcard grant: a plugin that reads all processes also comes to the agent's
@@ -200,9 +202,10 @@ impl Grants {
     }
 
     /// Whether the usage of the file system at a path is granted, be it the root of a mount or not.
-    pub(crate) fn usage(&self, path: &str) -> Result<(), PathRefusal> {
+    pub(crate) fn usage(&self, path: &str) -> Result<Basis, PathRefusal> {
         hostpath::check(path).map_err(PathRefusal::Malformed)?;
-        if self.usage.iter().any(|pattern| pattern.matches(path)) { Ok(()) } else { Err(PathRefusal::Missing) }
+        let is_granted = self.usage.iter().any(|pattern| pattern.matches(path));
+        is_granted.then_some(Basis::Configuration).ok_or(PathRefusal::Missing)
     }
 
     /// Whether the unix socket at a path may be connected to.

@@ -3,8 +3,12 @@
 
 pub(crate) mod bindings;
 pub(crate) mod engine;
+pub(crate) mod allowance;
+pub(crate) mod call_time;
 pub(crate) mod instance;
 pub(crate) mod limits;
 pub(crate) mod result;
 pub(crate) mod fault;
 pub(crate) mod backoff;
+#[cfg(test)]
+pub(crate) mod fixture;

@@ -5,12 +5,12 @@ pub(crate) mod state;
 pub(crate) mod connection;
 mod log;
 pub(crate) mod files;
+mod kernel_files;
 mod http;
 mod net;
 mod wasi;
 mod denial;
 mod dial;
-mod offload;
 mod resolved_path;
 mod tls;
 

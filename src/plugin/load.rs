@@ -8,38 +8,62 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use wasmtime::component::Component;
 
 use crate::plugin::build::cache::Cache;
 use crate::plugin::build::compile::{CompilePermit, Compiler};
 use crate::plugin::build::probe;
-use crate::plugin::build::sealed::{Hash, Sealed};
+use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::is_shortage;
 use crate::plugin::guest::instance::Code;
+use crate::plugin::guest_thread::setup::LoadCounters;
+use crate::plugin::offload::busy::BusyFiles;
+use crate::plugin::offload::pool::OffloadPool;
+use crate::plugin::offload::progress::{ProgressError, STALL};
 use crate::plugin::rejection::Rejection;
-use crate::plugin::source::blocking::{BlockingError, BusyFiles, STALL, run_blocking};
 use crate::plugin::source::read::{FILE_BYTES, read};
 use crate::plugin::trial::Trial;
 use crate::plugin::version::Version;
 
+/// The resources that all loads share.
+#[derive(Clone)]
+pub(crate) struct LoadResources {
+    pub(crate) pool: OffloadPool,
+    engine: Engine,
+    compiler: Compiler,
+    cache: Cache,
+    /// Bounds how many files are in memory at a time.
+    permits: Arc<Semaphore>,
+    /// The plugins whose files are being read: a file that hangs is not read again meanwhile.
+    busy: BusyFiles,
+    /// The zero of the guests' clock.
+    pub(crate) clock: Instant,
+}
+
+impl LoadResources {
+    /// Artifacts are cached in this directory, if there is one.
+    pub(crate) fn new(cache: Option<PathBuf>, engine: Engine, pool: OffloadPool, counters: &LoadCounters) -> Self {
+        Self {
+            compiler: Compiler::new(pool.clone(), Arc::clone(&counters.compiled)),
+            cache: Cache::new(cache, engine.clone(), pool.clone(), Arc::clone(&counters.cache_hits)),
+            engine,
+            pool,
+            permits: Arc::new(Semaphore::new(CONCURRENT_LOADS)),
+            busy: BusyFiles::default(),
+            clock: Instant::now(),
+        }
+    }
+}
+
 /// One load of a file.
 pub(crate) struct FileLoad {
-    pub(crate) engine: Engine,
-    pub(crate) compiler: Compiler,
-    pub(crate) cache: Cache,
-    /// Bounds how many files are in memory at a time.
-    pub(crate) permits: Arc<Semaphore>,
-    /// The plugins whose files are being read: a file that hangs is not read again meanwhile.
-    pub(crate) busy: BusyFiles,
+    pub(crate) resources: LoadResources,
     pub(crate) plugin: PluginContext,
     pub(crate) path: PathBuf,
     /// The content that serves and the one that was rejected for good: neither is loaded again.
     pub(crate) known_hashes: [Option<Hash>; 2],
-    /// The zero of the guest's clock.
-    pub(crate) clock: Instant,
 }
 
 /// The code of a file.
@@ -81,7 +105,7 @@ impl FileLoad {
         let Compiled { hash, code, .. } = self.compiled().await?;
         let rejected = |rejection| Outcome::Rejected(hash, rejection);
         let version = Version::describe(code, hash, &self.plugin).await.map_err(rejected)?;
-        let trial = self.plugin.try_version(&version, self.clock).await.map_err(rejected)?;
+        let trial = self.plugin.try_version(&version, self.resources.clock).await.map_err(rejected)?;
         Ok((version, trial))
     }
 
@@ -92,7 +116,7 @@ impl FileLoad {
     /// How the load has ended.
     pub(crate) async fn compiled(&self) -> Result<Compiled, Outcome> {
         // The semaphore is never closed.
-        let read_permit = self.permits.acquire().await;
+        let read_permit = self.resources.permits.acquire().await;
         let lookup = self.look_up().await?;
         drop(read_permit);
         let mut bytes = match lookup {
@@ -102,7 +126,7 @@ impl FileLoad {
         // No file is in memory while it waits for the compiler. By then the file may have changed, or another plugin may have
         // compiled it.
         loop {
-            let permit = self.compiler.permit(bytes).await;
+            let permit = self.resources.compiler.permit(bytes).await;
             match self.look_up().await? {
                 Lookup::Compiled(compiled) => return Ok(compiled),
                 Lookup::Uncompiled(file) if permit.covers(file.length()) => {
@@ -130,9 +154,10 @@ impl FileLoad {
             return Err(reject(format!("is larger than {most}; make it smaller, by a release build")));
         }
         probe::check_beginning(&file).map_err(reject)?;
-        Ok(match self.cache.get(hash).await {
+        Ok(match self.resources.cache.get(hash).await {
             Some(component) => {
-                let (bytes, code) = (file.length(), self.link(component).await.map_err(reject)?);
+                let linked = self.link(component).await;
+                let (bytes, code) = (file.length(), linked.map_err(|rejection| Outcome::Rejected(hash, rejection))?);
                 Lookup::Compiled(Compiled { hash, bytes, code })
             }
             None => Lookup::Uncompiled(file),
@@ -141,41 +166,34 @@ impl FileLoad {
 
     /// Reads the file, as long as its file system responds.
     async fn read_file(&self) -> io::Result<Sealed> {
-        let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "its file system does not respond");
-        let busy = self.busy.enter(&self.plugin.name).ok_or_else(timed_out)?;
+        let busy = self.resources.busy.enter(&self.plugin.name).ok_or(ProgressError::Stalled)?;
         let path = self.path.clone();
-        let reading = run_blocking(STALL, move |progress| {
+        let reading = self.resources.pool.run_with_progress(STALL, move |progress| {
             let _busy = busy;
             read(&path, progress)
         });
-        match reading.await {
-            Ok(read) => read,
-            Err(BlockingError::Stalled) => Err(timed_out()),
-            Err(BlockingError::Panicked(why)) => Err(io::Error::other(why)),
-        }
+        reading.await?
     }
 
     async fn compile(&self, file: Sealed, permit: CompilePermit<'_>) -> Result<Code, Rejection> {
         let artifact = permit.compile(&file).await?;
-        let (hash, engine) = (file.hash(), self.engine.clone());
+        let (hash, engine) = (file.hash(), self.resources.engine.clone());
         drop(file);
-        let loading = spawn_blocking(move || (engine.load(&artifact), artifact));
-        let (component, artifact) = loading.await.map_err(|panicked| unloadable(&panicked))?;
+        let (component, artifact) = self.resources.pool.run(move || (engine.load(&artifact), artifact)).await?;
         let component = component.map_err(|error| {
             let rejection = Rejection::from(unloadable(&error));
             if is_shortage(&error) { rejection.retryable() } else { rejection }
         });
         let code = self.link(component?).await?;
-        self.cache.put(hash, artifact).await;
+        self.resources.cache.put(hash, artifact).await;
         // The next load that gets the permit finds the artifact in the cache.
         drop(permit);
         Ok(code)
     }
 
-    async fn link(&self, component: Component) -> Result<Code, String> {
-        let engine = self.engine.clone();
-        let linking = spawn_blocking(move || Code::link(&engine, &component));
-        linking.await.unwrap_or_else(|panicked| Err(unloadable(&panicked)))
+    async fn link(&self, component: Component) -> Result<Code, Rejection> {
+        let engine = self.resources.engine.clone();
+        Ok(self.resources.pool.run(move || Code::link(&engine, &component)).await??)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::plugin::supervisor::Supervisor;
-use crate::sample::{AGENT, Module, Text};
+use crate::sample::{AGENT, Text};
 
 /// The owner of each module.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl Owners {
     }
 
     /// Takes over which modules the plugins have now, and the agent itself. Most ticks change nothing.
-    pub(crate) fn update(&mut self, supervisors: &mut BTreeMap<String, Box<Supervisor>>, own: &[Arc<Module>]) {
+    pub(crate) fn update(&mut self, supervisors: &mut BTreeMap<Arc<str>, Box<Supervisor>>, own: &[Text]) {
         for supervisor in supervisors.values_mut() {
             self.is_outdated |= supervisor.results.take_reserved_changed();
         }
@@ -30,10 +30,9 @@ impl Owners {
             return;
         }
         self.owners.clear();
-        let own = own.iter().map(|module| module.name().clone());
-        self.owners.extend(own.chain([AGENT.into()]).map(|module| (module, None)));
+        self.owners.extend(own.iter().cloned().chain([AGENT.into()]).map(|module| (module, None)));
         for supervisor in supervisors.values_mut() {
-            let plugin = Arc::clone(&supervisor.plugin.name);
+            let plugin = Arc::clone(supervisor.name());
             for module in supervisor.results.reserved() {
                 self.owners.entry(module.clone()).or_insert_with(|| Some(Arc::clone(&plugin)));
             }

@@ -3,27 +3,18 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::grants::kind::Denial;
 
 /// How many messages are kept between two calls: more than anybody reads.
 const MESSAGES: usize = 1000;
 
 /// A log message of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub(crate) struct Message {
     /// `debug`, `info`, `warn` or `error`.
-    pub level: &'static str,
+    pub(crate) level: &'static str,
     /// On one line.
-    pub text: String,
-}
-
-/// A denial, recorded the first time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum RecordedDenial {
-    /// The grant with this value is missing.
-    Missing(GrantKind, String),
-    /// No grant allows it; the reason.
-    Final(String),
+    pub(crate) text: String,
 }
 
 /// The messages and denials since the last look.
@@ -32,7 +23,8 @@ pub(crate) struct Recording {
     pub(crate) messages: Vec<Message>,
     /// How many further messages were not kept.
     pub(crate) more: u64,
-    pub(crate) denials: Vec<RecordedDenial>,
+    /// Each is recorded once.
+    pub(crate) denials: Vec<Denial>,
 }
 
 /// Records the messages and denials of one plugin.
@@ -52,7 +44,7 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn record_denial(&self, denial: RecordedDenial) {
+    pub(crate) fn record_denial(&self, denial: Denial) {
         self.recording.lock().unwrap_or_else(PoisonError::into_inner).denials.push(denial);
     }
 
@@ -72,7 +64,7 @@ mod tests {
         for _ in 0..MESSAGES + 5 {
             recorder.record_message("debug", "x".to_owned());
         }
-        recorder.record_denial(RecordedDenial::Final("y".to_owned()));
+        recorder.record_denial(Denial::Final("y".to_owned()));
         let recording = recorder.take();
         assert_eq!((recording.messages.len(), recording.more, recording.denials.len()), (MESSAGES, 5, 1));
         let recording = recorder.take();

@@ -2,8 +2,10 @@
 
 use crate::escape::printable;
 use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
+use crate::plugin::offload::pool::OffloadError;
 
 /// Why a file may not serve.
+#[derive(Debug)]
 pub(crate) struct Rejection {
     /// The plugin's version; none when it failed before it was described.
     pub(crate) version: Option<String>,
@@ -29,6 +31,14 @@ pub(crate) enum RetryPolicy {
     Backoff,
 }
 
+impl RetryPolicy {
+    /// A remedy that also says whether the agent retries by itself.
+    pub(crate) fn full_remedy(self, remedy: &str) -> String {
+        let retried = if self == Self::Backoff { "; it is retried" } else { "" };
+        format!("{remedy}{retried}")
+    }
+}
+
 impl Rejection {
     /// The same with the plugin's version.
     pub(crate) fn with_version(self, version: &str) -> Self {
@@ -38,6 +48,11 @@ impl Rejection {
     /// The same, with another attempt after a pause.
     pub(crate) fn retryable(self) -> Self {
         Self { retry: RetryPolicy::Backoff, ..self }
+    }
+
+    /// The remedy, and whether the agent retries by itself.
+    pub(crate) fn full_remedy(&self) -> String {
+        self.retry.full_remedy(&self.remedy)
     }
 
     /// Reason and remedy as one text.
@@ -55,6 +70,19 @@ impl From<String> for Rejection {
     }
 }
 
+/// A step of a load that has no result.
+impl From<OffloadError> for Rejection {
+    fn from(error: OffloadError) -> Self {
+        match error {
+            OffloadError::NoThread => {
+                let text = "cannot be loaded now: no thread is free for it; leave the agent more threads";
+                Self::from(text.to_owned()).retryable()
+            }
+            OffloadError::Panicked(why) => format!("cannot be loaded: {why}; report this").into(),
+        }
+    }
+}
+
 impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
         let retry = match &failure {
@@ -67,7 +95,7 @@ impl From<Failure> for Rejection {
         let is_fault = matches!(failure, Failure::Fault(_));
         let (reason, remedy, disabled) = match failure {
             Failure::Fault(fault) if fault.kind == FaultKind::Shortage => {
-                (format!("cannot run now: {fault}"), "leave the agent more memory".to_owned(), None)
+                (format!("cannot run now: {fault}"), "leave the agent more memory or processor time".to_owned(), None)
             }
             Failure::Fault(fault) => (format!("fails: {fault}"), "fix the plugin".to_owned(), None),
             Failure::Unavailable(why) => {
@@ -88,5 +116,13 @@ mod tests {
         let rejection = Rejection::from("exports a\n2026 ERROR plugin redis: forged; fix it".to_owned());
         assert_eq!((&*rejection.reason, &*rejection.remedy), (r"exports a\n2026 ERROR plugin redis: forged", "fix it"));
         assert!(Rejection::from("x".repeat(1 << 20)).reason.len() < 2048);
+    }
+
+    #[test]
+    fn load_without_a_thread_is_retried() {
+        let rejection = Rejection::from(OffloadError::NoThread);
+        assert_eq!(rejection.retry, RetryPolicy::Backoff);
+        assert_eq!(rejection.text(), "cannot be loaded now: no thread is free for it; leave the agent more threads");
+        assert_eq!(Rejection::from(OffloadError::Panicked("on purpose".to_owned())).retry, RetryPolicy::Never);
     }
 }

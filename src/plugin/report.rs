@@ -46,6 +46,19 @@ pub(crate) enum ReportKind {
 }
 
 impl Report {
+    /// A report of a file that makes no plugin.
+    pub(crate) fn unusable_file(file: &Path, reason: &str, remedy: &str, consequence: &'static str) -> Self {
+        Self {
+            plugin: None,
+            file: file.display().to_string(),
+            version: None,
+            hash: None,
+            reason: reason.to_owned(),
+            remedy: remedy.to_owned(),
+            consequence,
+        }
+    }
+
     pub(crate) fn log(&self, kind: ReportKind) {
         let Self { plugin, file, version, hash, reason, remedy, consequence } = self;
         let (plugin, version, hash) = (plugin.as_deref(), version.as_deref(), hash.as_deref());
@@ -225,14 +238,6 @@ mod tests {
     }
 
     fn report(reason: &str) -> Report {
-        Report {
-            plugin: None,
-            file: "a.wasm".to_owned(),
-            version: None,
-            hash: None,
-            reason: reason.to_owned(),
-            remedy: "copy it again".to_owned(),
-            consequence: "no version is running",
-        }
+        Report::unusable_file(Path::new("a.wasm"), reason, "copy it again", "no version is running")
     }
 }

@@ -5,5 +5,4 @@ pub(crate) mod scanner;
 pub(crate) mod directory;
 pub(crate) mod scan;
 pub(crate) mod watch;
-pub(crate) mod blocking;
 pub(crate) mod read;

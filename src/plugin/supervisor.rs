@@ -1,496 +1,469 @@
-//! The supervisor of one plugin: the version that serves, its instance, failures and counters. It lasts as long as the
-//! plugin's file. It decides; its owner runs the loads and calls, and does the waiting.
+//! The supervisor of one plugin: which version of it serves, with which configuration. It lasts as long as the plugin's file.
+//! It decides; its owner runs the loads, trials and calls, and does the waiting.
+//!
+//! ```text
+//!           load ready                       load or trial passed
+//!  Absent ─────────────▶ Serving, generation 1 ─────────────────▶ Serving, generation 2 ─ …
+//!  ▲    │                ▲     │
+//!  └────┘                └─────┘
+//!  load rejected: rejected, idle or disabled by its file     load or trial rejected: all goes on as before
+//! ```
+//!
+//! After the abandonment of a guest thread that hung in the plugin, it begins as Suspended: Absent after a pause, or once its
+//! file or configuration changes.
+//!
+//! The wanted state is the newest content of the file with the newest configuration. Each load and trial is one step towards
+//! it ([`Work`]); a version that serves goes on with its own configuration until such a step passes. The calls are the
+//! business of [`Serving`].
 
-mod state;
-mod call;
+pub(crate) mod state;
+pub(crate) mod call;
+mod work;
 mod file_status;
 mod results;
 mod statistics;
+mod wording;
+mod serving;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(crate) use self::call::{Call, CallResult};
-use self::file_status::{FileStatus, read_remedy};
+use self::call::{Call, CallResult};
+use self::file_status::FileStatus;
 use self::results::Results;
+use self::serving::{Candidate, Serving};
 use self::state::PluginState;
-pub(crate) use self::statistics::FaultTotals;
-use self::statistics::Statistics;
+use self::statistics::{Statistics, Status};
+use self::wording::PluginFile;
+pub(crate) use self::work::{ConfigurationTrial, Job, JobOutcome};
+use self::work::{Since, Work};
 use crate::clock::schedule::Tick;
+use crate::plugin::accounts::statistics::FaultCounters;
 use crate::plugin::build::sealed::Hash;
 use crate::plugin::context::PluginContext;
-use crate::plugin::guest::backoff::Backoff;
-use crate::plugin::guest::fault::{Counts, Disabled, DisabledCause, Failure, Fault, FaultKind};
-use crate::plugin::guest::instance::Instance;
+use crate::plugin::guest::fault::{Failure, FaultKind};
 use crate::plugin::guest::result::Collected;
+use crate::plugin::guest_thread::abandonment::Suspension;
+use crate::plugin::guest_thread::round::Part;
 use crate::plugin::load::Outcome;
 use crate::plugin::rejection::Rejection;
 use crate::plugin::report::{Report, ReportKind};
 use crate::plugin::trial::Trial;
 use crate::plugin::version::Version;
-use crate::sample::{Labels, Sample, SeriesRow, Text, Value, Values};
+use crate::sample::{Text, Values};
 
 /// The supervisor of one plugin.
 pub(crate) struct Supervisor {
-    pub(crate) plugin: PluginContext,
+    /// The plugin with the configuration that is in effect.
+    plugin: PluginContext,
     /// The name of its file in the plugins directory.
     pub(crate) file: String,
-    /// The labels of the agent's metrics about it, and their series.
-    labels: Labels,
-    row: SeriesRow,
-    loading: Loading,
     /// The problems of its file.
     pub(crate) status: FileStatus,
-
-    /// The version that serves; none until a file passed its trial.
-    serving: Option<Arc<Version>>,
-    /// How many versions have served: the number of this one.
-    generation: u64,
-    /// The instance between two calls. A call takes it, and returns it unless it failed.
-    idle: Option<Box<Instance>>,
-    /// Whether a call of this version is under way.
-    is_in_flight: bool,
-    /// Whether this version was never called: then it is due at the next tick, whatever its interval.
-    was_never_called: bool,
-    condition: Condition,
-    /// When a version that failed is called again.
-    restart: Backoff,
-
+    work: Work,
+    version: VersionState,
     pub(crate) results: Results,
-    reported: Reported,
     statistics: Statistics,
-    memory_bytes: usize,
+    /// By which the heartbeat of its thread shows it.
+    pub(crate) heartbeat_id: u32,
 }
 
-/// The problems of the serving version that were reported, and are not reported again.
-#[derive(Debug, Default)]
-struct Reported {
-    /// Another collector has the same module.
-    conflict: bool,
-    /// Metrics were dropped.
-    loss: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loading {
-    No,
-    Yes,
-    /// A load is under way, and the file has changed since.
-    Again,
-}
-
-/// The outcome of the last call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Condition {
-    Up,
-    Down,
-    /// The service or device that it measures is not there: the reason, and whether it was logged.
-    Unavailable(String, bool),
-    /// It is not called until its file changes.
-    Disabled,
+/// Whether a version serves.
+enum VersionState {
+    /// No file has passed its trial. Why is in the status of the file.
+    Absent,
+    /// An earlier guest thread hung in it: its file is not loaded yet.
+    Suspended(Suspension),
+    Serving(Serving),
 }
 
 impl Supervisor {
     pub(crate) fn new(plugin: PluginContext, file: String) -> Self {
         Self {
-            labels: [("plugin", &*plugin.name)].into(),
-            row: SeriesRow::default(),
+            statistics: Statistics::new(&plugin.name),
             plugin,
             file,
-            loading: Loading::No,
             status: FileStatus::default(),
-            serving: None,
-            generation: 0,
-            idle: None,
-            is_in_flight: false,
-            was_never_called: true,
-            condition: Condition::Down,
-            restart: Backoff::default(),
+            work: Work::None,
+            version: VersionState::Absent,
             results: Results::default(),
-            reported: Reported::default(),
-            statistics: Statistics::default(),
-            memory_bytes: 0,
+            heartbeat_id: 0,
         }
     }
 
-    /// Records that the file is new or has changed. Returns whether to load it now; otherwise it is loaded after the load that
-    /// is under way.
-    pub(crate) fn file_changed(&mut self) -> bool {
+    fn serving(&self) -> Option<&Serving> {
+        match &self.version {
+            VersionState::Absent | VersionState::Suspended(_) => None,
+            VersionState::Serving(serving) => Some(serving),
+        }
+    }
+
+    fn candidate(&self) -> Option<&Candidate> {
+        self.serving().and_then(|serving| serving.candidate.as_deref())
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.plugin.name
+    }
+
+    /// The plugin with its newest configuration, which may be on trial or rejected: a file is loaded with it.
+    pub(crate) fn newest(&self) -> &PluginContext {
+        self.candidate().map_or(&self.plugin, |candidate| &candidate.plugin)
+    }
+
+    /// Records that the file is new or has changed. Returns the job that is to be run now; otherwise it follows the one that is
+    /// under way.
+    pub(crate) fn file_changed(&mut self) -> Option<Job> {
         self.status.cancel_reload();
-        let now = self.loading == Loading::No;
-        self.loading = if now { Loading::Yes } else { Loading::Again };
-        now
+        self.end_suspension();
+        self.work.file_changed()
     }
 
-    /// When to load the rejected file again, because the cause may have passed by then.
-    pub(crate) fn reload_at(&self) -> Option<Instant> {
-        self.status.reload_at().filter(|_| self.loading == Loading::No)
-    }
-
-    /// Whether the rejected file is to be loaded again now. Clears that.
-    pub(crate) fn take_due_reload(&mut self, now: Instant) -> bool {
-        let is_due = self.reload_at().is_some_and(|at| at <= now);
-        if is_due {
-            self.status.cancel_reload();
+    /// Gives the plugin a new configuration: settings, grants, limits and interval. The version that serves is tried with it
+    /// beside the running instance, and its own configuration stays in effect until that has passed. Without one, the new
+    /// configuration is in effect at once, and the file is loaded again. Returns the job that is to be run now; otherwise it
+    /// follows the one that is under way.
+    pub(crate) fn reconfigure(&mut self, plugin: PluginContext) -> Option<Job> {
+        let plugin = PluginContext { accounts: Arc::clone(&self.plugin.accounts), ..plugin };
+        self.status.reconfigured();
+        match &mut self.version {
+            VersionState::Absent | VersionState::Suspended(_) => self.apply(plugin),
+            VersionState::Serving(serving) => serving.candidate = Some(Box::new(Candidate::new(plugin))),
         }
-        is_due
+        match &mut self.work {
+            Work::None => Some(self.next_for_configuration(self.status.rejected().is_some())),
+            Work::Loading(since) => {
+                *since = Since::Reconfigured;
+                None
+            }
+            Work::Trying { is_outdated, .. } => {
+                *is_outdated = true;
+                None
+            }
+        }
+    }
+
+    /// Puts a configuration into effect.
+    fn apply(&mut self, plugin: PluginContext) {
+        plugin.accounts.set_limits(&plugin.config.limits);
+        self.plugin = plugin;
+    }
+
+    /// Begins what a new configuration asks for: a trial of the version that serves, or a load.
+    fn next_for_configuration(&mut self, then_load: bool) -> Job {
+        let VersionState::Serving(Serving { version, candidate: Some(candidate), .. }) = &mut self.version else {
+            return self.begin_load();
+        };
+        self.work = Work::Trying { is_outdated: false, then_load };
+        let (version, plugin) = (Arc::clone(version), candidate.begin_trial());
+        Job::Trial(Box::new(ConfigurationTrial { version, plugin }))
+    }
+
+    fn begin_load(&mut self) -> Job {
+        self.status.cancel_reload();
+        self.end_suspension();
+        self.work.load()
+    }
+
+    /// When the file is to be loaded again, or the new configuration to be tried again, because the cause of its rejection may
+    /// have passed by then.
+    pub(crate) fn reload_at(&self) -> Option<Instant> {
+        let retries = [self.status.reload_at(), self.suspended_until(), self.candidate().and_then(Candidate::retry_at)];
+        retries.into_iter().flatten().min().filter(|_| self.work == Work::None)
+    }
+
+    /// Begins the job whose time has come.
+    pub(crate) fn take_due_reload(&mut self, now: Instant) -> Option<Job> {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if self.work != Work::None {
+            None
+        } else if is_due(self.candidate().and_then(Candidate::retry_at)) {
+            Some(self.next_for_configuration(false))
+        } else {
+            (is_due(self.status.reload_at()) || is_due(self.suspended_until())).then(|| self.begin_load())
+        }
+    }
+
+    /// Keeps the plugin, which an earlier guest thread hung in, from being loaded.
+    pub(crate) fn suspend(&mut self, suspension: Suspension) {
+        self.version = VersionState::Suspended(suspension);
+    }
+
+    fn suspended_until(&self) -> Option<Instant> {
+        match self.version {
+            VersionState::Suspended(Suspension::Until(at)) => Some(at),
+            _ => None,
+        }
+    }
+
+    fn end_suspension(&mut self) {
+        if let VersionState::Suspended(_) = self.version {
+            self.version = VersionState::Absent;
+        }
     }
 
     /// The contents that are not loaded again: the one that serves, and the one that was rejected for good.
     pub(crate) fn known_hashes(&self) -> [Option<Hash>; 2] {
-        [self.serving.as_ref().map(|version| version.hash), self.status.final_hash()]
+        [self.serving().map(|serving| serving.version.hash), self.status.final_hash()]
     }
 
     /// Whether a version serves, in whatever condition.
     pub(crate) fn is_serving(&self) -> bool {
-        self.serving.is_some()
+        self.serving().is_some()
     }
 
-    /// Whether the last call succeeded.
-    fn is_up(&self) -> bool {
-        self.condition == Condition::Up
-    }
-
-    /// Handles the outcome of a load. Returns whether to load again at once, and the report that is due, if any.
-    pub(crate) fn handle_load(
+    /// Handles the outcome of the job that is under way. Returns the job that follows it, and the report that is due, if any.
+    pub(crate) fn handle_outcome(
         &mut self,
+        outcome: JobOutcome,
+        directory: &Path,
+        now: Instant,
+    ) -> (Option<Job>, Option<(ReportKind, Report)>) {
+        match (std::mem::take(&mut self.work), outcome) {
+            (Work::Loading(since), JobOutcome::Loaded(outcome)) => self.handle_load(since, outcome, directory, now),
+            (Work::Loading(since), JobOutcome::Panicked(why)) => {
+                self.handle_load(since, Outcome::Unreadable(io::Error::other(why)), directory, now)
+            }
+            (Work::Trying { is_outdated: true, then_load }, _) => (Some(self.next_for_configuration(then_load)), None),
+            (Work::Trying { then_load, .. }, JobOutcome::Tried(tried)) => {
+                self.handle_trial(tried, now);
+                (then_load.then(|| self.begin_load()), None)
+            }
+            (Work::Trying { then_load, .. }, JobOutcome::Panicked(why)) => {
+                self.handle_trial(Err(format!("cannot be tried: {why}; report this").into()), now);
+                (then_load.then(|| self.begin_load()), None)
+            }
+            // The outcome of something that it has not asked for.
+            (work, _) => {
+                self.work = work;
+                (None, None)
+            }
+        }
+    }
+
+    fn handle_load(
+        &mut self,
+        since: Since,
         outcome: Outcome,
         directory: &Path,
         now: Instant,
-    ) -> (bool, Option<(ReportKind, Report)>) {
-        let again = std::mem::replace(&mut self.loading, Loading::No) == Loading::Again;
+    ) -> (Option<Job>, Option<(ReportKind, Report)>) {
+        // The file has to be loaded again with the new configuration.
+        if since == Since::Reconfigured {
+            return (Some(self.next_for_configuration(true)), None);
+        }
         let path = directory.join(&self.file);
         if !matches!(outcome, Outcome::Unreadable(_)) {
             self.status.set_readable();
         }
+        // Then the file was written again with what serves, so that a configuration that was rejected may pass.
+        let is_rewritten = matches!(outcome, Outcome::AlreadyKnown(hash) if self.serving().is_some_and(|one| one.version.hash == hash));
         let report = match outcome {
-            Outcome::AlreadyKnown(hash) if self.status.set_known(hash) => self.rejection_report(&path),
+            Outcome::AlreadyKnown(hash) if self.status.set_known(hash) => self.file_at(&path).rejection(&self.status),
             Outcome::AlreadyKnown(_) => None,
-            Outcome::Unreadable(error) => self.handle_read_error(&error, &path),
+            Outcome::Unreadable(error) => self.handle_read_error(&error, &path, now),
             Outcome::Rejected(hash, rejection) => self.reject(hash, rejection, &path, now),
-            // A version that is up is replaced only by one that measures, any other by one that does not fail.
-            Outcome::Ready(version, Trial::Failed(fault)) if self.serving.is_some() => {
-                let rejection = Rejection::from(Failure::Fault(fault)).with_version(&version.name);
-                self.reject(version.hash, rejection, &path, now)
-            }
-            Outcome::Ready(version, Trial::Unavailable(why)) if self.is_up() => {
-                let rejection = Rejection::from(Failure::Unavailable(why)).with_version(&version.name);
-                self.reject(version.hash, rejection, &path, now)
-            }
-            Outcome::Ready(version, trial) => {
-                self.serve(version, trial, now);
-                None
-            }
+            Outcome::Ready(version, trial) => match self.judge(trial) {
+                Ok(trial) => {
+                    self.replace(version, trial, now);
+                    None
+                }
+                Err(rejection) => self.reject(version.hash, rejection.with_version(&version.name), &path, now),
+            },
         };
-        if again {
-            self.loading = Loading::Yes;
+        let next = match since {
+            Since::Changed => Some(self.begin_load()),
+            _ if is_rewritten && self.candidate().is_some() => Some(self.next_for_configuration(false)),
+            _ => None,
+        };
+        (next, report)
+    }
+
+    /// A version that is up is replaced only by one that measures, any other by one that does not fail.
+    fn judge(&self, trial: Trial) -> Result<Trial, Rejection> {
+        match (trial, self.serving()) {
+            (Trial::Failed(fault), Some(_)) => Err(Failure::Fault(fault).into()),
+            (Trial::Unavailable(why), Some(serving)) if serving.is_up() => Err(Failure::Unavailable(why).into()),
+            (trial, _) => Ok(trial),
         }
-        (again, report)
+    }
+
+    /// Handles the outcome of the trial of the new configuration.
+    fn handle_trial(&mut self, tried: Result<Trial, Rejection>, now: Instant) {
+        let judged = tried.and_then(|trial| self.judge(trial));
+        let VersionState::Serving(serving) = &mut self.version else { return };
+        let version = Arc::clone(&serving.version);
+        match judged {
+            Ok(trial) => self.serve(version, trial, now),
+            Err(rejection) => {
+                if rejection.is_fault {
+                    self.plugin.accounts.counters.faults.add(FaultKind::Load);
+                }
+                if let Some(candidate) = &mut serving.candidate {
+                    candidate.reject(&version, &rejection, now);
+                }
+            }
+        }
     }
 
     /// Reports once for each reason that the file cannot be read.
-    fn handle_read_error(&mut self, error: &io::Error, path: &Path) -> Option<(ReportKind, Report)> {
-        if !self.status.set_read_error(error) {
+    fn handle_read_error(&mut self, error: &io::Error, path: &Path, now: Instant) -> Option<(ReportKind, Report)> {
+        if !self.status.set_read_error(error, now) {
             return None;
         }
         // The next scan finds out whether the file was removed.
         if error.kind() != io::ErrorKind::NotFound {
-            self.statistics.add_fault(FaultKind::Load);
+            self.plugin.accounts.counters.faults.add(FaultKind::Load);
         }
-        let report = Report { reason: format!("cannot be read: {error}"), ..self.report(path) };
-        Some((ReportKind::Rejected, Report { remedy: read_remedy(error).to_owned(), ..report }))
+        Some(self.file_at(path).read_error(error))
     }
 
     fn reject(&mut self, hash: Hash, rejection: Rejection, path: &Path, now: Instant) -> Option<(ReportKind, Report)> {
         if rejection.is_fault {
-            self.statistics.add_fault(FaultKind::Load);
+            self.plugin.accounts.counters.faults.add(FaultKind::Load);
         }
-        if self.status.set_rejected(hash, rejection, now) { self.rejection_report(path) } else { None }
+        if self.status.set_rejected(hash, rejection, now) { self.file_at(path).rejection(&self.status) } else { None }
     }
 
-    fn rejection_report(&self, path: &Path) -> Option<(ReportKind, Report)> {
-        let rejected = self.status.rejected()?;
-        let kind = match self.rejected_state() {
-            PluginState::Idle if !self.is_serving() => ReportKind::Idle,
-            PluginState::Disabled if !self.is_serving() => ReportKind::Disabled,
-            _ => ReportKind::Rejected,
-        };
-        let report = Report {
-            version: rejected.version.clone(),
-            hash: Some(rejected.hash.to_string()),
-            reason: rejected.reason.clone(),
-            remedy: rejected.full_remedy(),
-            ..self.report(path)
-        };
-        Some((kind, report))
+    fn file_at<'a>(&'a self, path: &'a Path) -> PluginFile<'a> {
+        PluginFile { plugin: self.newest(), path, is_serving: self.is_serving() }
     }
 
-    /// A report without a reason.
-    fn report(&self, path: &Path) -> Report {
-        Report {
-            plugin: Some(Arc::clone(&self.plugin.name)),
-            file: path.display().to_string(),
-            version: None,
-            hash: None,
-            reason: String::new(),
-            remedy: String::new(),
-            consequence: if self.is_serving() { "the previous version continues" } else { "no version is running" },
-        }
-    }
-
-    fn serve(&mut self, version: Version, trial: Trial, now: Instant) {
-        let (plugin, name, hash) = (&*self.plugin.name, &*version.name, &*version.digits);
-        match &self.serving {
-            None => tracing::info!(plugin, version = name, hash, "plugin loaded"),
-            Some(previous) => {
-                tracing::info!(plugin, version = name, hash, previous = %previous, "plugin replaced");
-            }
+    /// Begins to serve from the content that was loaded.
+    fn replace(&mut self, version: Version, trial: Trial, now: Instant) {
+        match self.serving() {
+            None => wording::log_loaded(&self.plugin, &version),
+            Some(serving) => wording::log_replaced(&self.plugin, &version, &serving.version),
         }
         self.status.clear();
-        self.serving = Some(Arc::new(version));
-        self.generation += 1;
-        // A call of the previous version that is under way does not return its instance here.
-        self.idle = None;
-        self.is_in_flight = false;
-        self.was_never_called = true;
-        self.restart = Backoff::default();
-        self.reported = Reported::default();
         self.statistics.begin_version();
-        match trial {
-            Trial::Passed(instance) => {
-                self.keep_instance(Some(instance));
-                self.condition = Condition::Up;
-            }
-            Trial::Unavailable(why) => self.handle_unavailable(why),
-            Trial::Failed(fault) => self.handle_fault(&fault, now),
+        self.serve(Arc::new(version), trial, now);
+    }
+
+    /// Begins to serve from a version, with the newest configuration.
+    fn serve(&mut self, version: Arc<Version>, trial: Trial, now: Instant) {
+        if let Some(plugin) = self.candidate().map(|candidate| candidate.plugin.clone()) {
+            wording::log_reconfigured(&plugin, &version);
+            self.apply(plugin);
         }
+        let generation = self.generation() + 1;
+        let previous = self.serving().and_then(Serving::health).cloned();
+        let Self { plugin, results, .. } = self;
+        let serving = Serving::new(version, generation, trial, previous.as_ref(), plugin, results, now);
+        self.version = VersionState::Serving(serving);
     }
 
     /// Begins the call for a tick. None when the plugin is not due, is disabled, pauses after a fault, or is still in flight;
     /// the last is counted as skipped.
-    pub(crate) fn call(&mut self, tick: Tick, clock: Instant) -> Option<Call> {
-        let version = Arc::clone(self.serving.as_ref()?);
-        let is_due = self.was_never_called || tick.is_due(self.plugin.config.every);
-        if !is_due || self.condition == Condition::Disabled {
-            return None;
+    pub(crate) fn call(&mut self, tick: Tick, skipped: u64, clock: Instant) -> Option<Call> {
+        match &mut self.version {
+            VersionState::Absent | VersionState::Suspended(_) => None,
+            VersionState::Serving(serving) => serving.call(tick, skipped, clock, &self.plugin),
         }
-        if self.is_in_flight {
-            self.statistics.skipped += 1;
-            return None;
-        }
-        let start = Instant::now();
-        if self.restart.is_waiting(start) {
-            return None;
-        }
-        self.is_in_flight = true;
-        self.was_never_called = false;
-        let collect = move |mut instance: Box<Instance>, version| async move {
-            let result = instance.collect(tick, clock.elapsed()).await;
-            CallResult { version: Some(version), instance: Some(instance), result, took: start.elapsed() }
-        };
-        if let Some(instance) = self.idle.take() {
-            return Some(Box::pin(collect(instance, version)));
-        }
-        let plugin = self.plugin.clone();
-        Some(Box::pin(async move {
-            match plugin.start(&version.code, &version.description).await {
-                Ok((instance, _needs)) => collect(Box::new(instance), version).await,
-                Err(failure) => {
-                    let (result, took) = (Err(failure), start.elapsed());
-                    CallResult { version: Some(version), instance: None, result, took }
-                }
-            }
-        }))
     }
 
-    /// The number of the version that serves.
+    /// Its interval in ticks, if it is called.
+    pub(crate) fn interval(&self) -> Option<u64> {
+        self.serving().and_then(Serving::health).map(|_| self.plugin.every)
+    }
+
+    /// Whether it serves a version that was never called.
+    pub(crate) fn awaits_call(&self) -> bool {
+        self.serving().is_some_and(Serving::awaits_call)
+    }
+
+    /// How many versions and configurations have served: the number of the present one.
     pub(crate) fn generation(&self) -> u64 {
-        self.generation
+        self.serving().map_or(0, |serving| serving.generation)
     }
 
     /// Handles the result of a call. `is_late` says that its sample has left without it: then it goes with the next one.
     pub(crate) fn handle_result(&mut self, returned: CallResult, generation: u64, is_late: bool, now: Instant) {
-        let CallResult { version, instance, result, took } = returned;
-        if generation != self.generation {
-            return self.handle_superseded(version, result, generation, is_late);
-        }
-        self.is_in_flight = false;
-        self.statistics.add_call(took);
-        match result {
-            Ok(collected) => {
-                if let Condition::Unavailable(_, true) = self.condition {
-                    tracing::info!(plugin = &*self.plugin.name, "plugin available again");
+        let CallResult { version, instance, result, took, .. } = returned;
+        let Self { version: state, plugin, results, statistics, .. } = self;
+        let collected = match state {
+            VersionState::Serving(serving) if serving.generation == generation => {
+                statistics.add_call(took);
+                serving.handle_return(instance, result, plugin, results, now)
+            }
+            // It has outlasted its version. A fault counts.
+            _ => match result {
+                Ok(collected) => Some(collected),
+                Err(Failure::Fault(fault)) => {
+                    plugin.accounts.counters.faults.add(fault.kind);
+                    wording::log_replaced_failed(plugin, version.as_deref(), &fault);
+                    None
                 }
-                self.report_loss(&collected);
-                self.store_result(collected, generation, is_late);
-                self.keep_instance(instance);
-                self.condition = Condition::Up;
-                self.restart.record_success(now);
-            }
-            Err(Failure::Unavailable(why)) => {
-                self.keep_instance(instance);
-                self.handle_unavailable(why);
-            }
-            Err(Failure::Disabled(Disabled { reason, remedy, .. })) => {
-                self.keep_instance(None);
-                self.results.end(self.generation);
-                let plugin = &*self.plugin.name;
-                let consequence = "not called until its file changes or the agent restarts";
-                tracing::warn!(plugin, reason, remedy, consequence, "plugin disabled");
-                self.condition = Condition::Disabled;
-            }
-            Err(Failure::Fault(fault)) => self.handle_fault(&fault, now),
+                Err(_) => None,
+            },
+        };
+        if let Some(collected) = collected {
+            self.store_result(collected, generation, is_late);
         }
-    }
-
-    /// Handles the result of a call that outlasted its version. A fault counts.
-    fn handle_superseded(
-        &mut self,
-        version: Option<Arc<Version>>,
-        result: Result<Collected, Failure>,
-        generation: u64,
-        is_late: bool,
-    ) {
-        match result {
-            Ok(collected) => self.store_result(collected, generation, is_late),
-            Err(Failure::Fault(fault)) => {
-                self.statistics.add_fault(fault.kind);
-                let version = version.map(|version| version.name.to_string());
-                let (plugin, reason) = (&*self.plugin.name, &fault.message);
-                tracing::warn!(plugin, version, fault = fault.kind.name(), reason, "replaced plugin version failed");
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Reports once for each version that metrics were dropped.
-    fn report_loss(&mut self, collected: &Collected) {
-        let Some(loss) = collected.losses.first().filter(|_| !self.reported.loss) else { return };
-        self.reported.loss = true;
-        let (plugin, (version, hash)) = (&*self.plugin.name, Version::log_fields(self.serving.as_deref()));
-        let remedy = "fix the plugin; plugin_dropped_metrics_total counts the others";
-        tracing::warn!(plugin, version, hash, reason = loss, remedy, "metrics dropped");
     }
 
     /// Keeps a result for the next sample.
     fn store_result(&mut self, collected: Collected, generation: u64, is_late: bool) {
-        self.statistics.late += u64::from(is_late);
-        self.statistics.dropped += collected.dropped;
-        self.statistics.dropped += self.results.store(collected.modules, generation);
+        let counters = &self.plugin.accounts.counters;
+        counters.late.add(u64::from(is_late));
+        counters.dropped.add(collected.dropped + self.results.store(collected.modules, generation));
     }
 
-    fn keep_instance(&mut self, instance: Option<Box<Instance>>) {
-        self.memory_bytes = instance.as_ref().map_or(0, |instance| instance.held_bytes());
-        self.idle = instance;
-    }
-
-    fn handle_unavailable(&mut self, why: String) {
-        self.results.fail(self.generation);
-        let is_logged = match &self.condition {
-            Condition::Unavailable(known, true) if *known == why => true,
-            _ if self.plugin.log.take() => {
-                let plugin = &*self.plugin.name;
-                let remedy = "start what it measures; it is called again at its next tick";
-                tracing::warn!(plugin, reason = why, remedy, "plugin unavailable");
-                true
-            }
-            _ => false,
-        };
-        self.condition = Condition::Unavailable(why, is_logged);
-    }
-
-    fn handle_fault(&mut self, fault: &Fault, now: Instant) {
-        self.keep_instance(None);
-        self.results.fail(self.generation);
-        self.statistics.add_fault(fault.kind);
-        self.condition = Condition::Down;
-        let pause = humantime::format_duration(self.restart.record_failure(now)).to_string();
-        let (plugin, (version, hash)) = (&*self.plugin.name, Version::log_fields(self.serving.as_deref()));
-        let (kind, reason) = (fault.kind.name(), &fault.message);
-        tracing::warn!(plugin, version, hash, fault = kind, reason, restart_after = pause, "plugin failed");
-    }
-
-    /// Moves the results into a sample, and drops the modules that another collector has.
-    pub(crate) fn deliver(&mut self, sample: &mut Sample, is_own: impl Fn(&Text) -> bool) {
-        let Self { results, statistics, reported, plugin, serving, .. } = self;
-        results.deliver(sample, plugin.step, is_own, |module| {
-            statistics.dropped += module.len() as u64;
-            if !std::mem::replace(&mut reported.conflict, true) {
-                let (version, hash) = Version::log_fields(serving.as_deref());
-                let reason = "another collector has the module";
-                let (plugin, module, remedy) =
-                    (&*plugin.name, &**module.name(), "rename the module in one of them, or remove one");
-                tracing::warn!(plugin, version, hash, module, reason, remedy, "module dropped");
+    /// Moves the results into a round's part of the sample, and drops the modules that another collector has.
+    pub(crate) fn deliver(&mut self, part: &mut Part, is_own: impl Fn(&Text) -> bool) {
+        let Self { results, plugin, version, .. } = self;
+        results.deliver(part, is_own, |module| {
+            plugin.accounts.counters.dropped.add(module.len() as u64);
+            if let VersionState::Serving(serving) = version {
+                serving.report_conflict(plugin, module);
             }
         });
     }
 
-    /// The state of the plugin when its file was rejected and no version serves.
-    fn rejected_state(&self) -> PluginState {
-        match self.status.disabled_cause() {
-            Some(DisabledCause::Unsupported) => PluginState::Disabled,
-            Some(_) if !self.plugin.is_configured => PluginState::Idle,
-            _ => PluginState::Rejected,
-        }
-    }
-
     fn state(&self) -> PluginState {
-        match (&self.serving, &self.condition) {
-            (None, _) if self.loading != Loading::No => PluginState::Loading,
-            (None, _) => self.rejected_state(),
-            (Some(_), Condition::Up) => PluginState::Up,
-            (Some(_), Condition::Down) => PluginState::Failed,
-            (Some(_), Condition::Unavailable(..)) => PluginState::Unavailable,
-            (Some(_), Condition::Disabled) => PluginState::Disabled,
+        match &self.version {
+            VersionState::Absent if self.work != Work::None => PluginState::Loading,
+            VersionState::Absent => self.status.state(self.newest()),
+            VersionState::Suspended(Suspension::Until(_)) => PluginState::Failed,
+            VersionState::Suspended(Suspension::Disabled) => PluginState::Disabled,
+            VersionState::Serving(serving) => serving.state(),
         }
     }
 
     /// Whether the plugin has a table in the configuration and serves no version, other than for lack of anything to measure
     /// on this host.
     pub(crate) fn is_missing(&self) -> bool {
-        self.plugin.is_configured && self.serving.is_none() && self.state() != PluginState::Disabled
+        self.plugin.is_configured && !self.is_serving() && self.state() != PluginState::Disabled
     }
 
     /// Whether the plugin has a table or has ever served: then it has metrics in the module `agent` however many plugins there
     /// are. Files that never were plugins must not swell each sample.
     pub(crate) fn is_established(&self) -> bool {
-        self.plugin.is_configured || self.generation > 0
+        self.plugin.is_configured || self.is_serving()
     }
 
     /// The faults so far.
-    pub(crate) fn faults(&self) -> &Counts {
-        &self.statistics.faults
+    pub(crate) fn faults(&self) -> &FaultCounters {
+        &self.plugin.accounts.counters.faults
     }
 
     /// Whether the current file was rejected or cannot be read.
     pub(crate) fn has_rejected_file(&self) -> bool {
-        self.status.is_bad() && (self.is_serving() || self.rejected_state() == PluginState::Rejected)
+        self.status.is_bad() && (self.is_serving() || self.status.state(self.newest()) == PluginState::Rejected)
     }
 
     /// Appends the agent's metrics about the plugin.
     pub(crate) fn append_metrics(&mut self, agent: &mut Values<'_>) {
-        let number = |number: u64| Some(Value::Unsigned(number));
-        let version = self.serving.as_deref();
-        let (up, state) = (u64::from(self.is_up()), Value::Text(self.state().name().into()));
-        let metrics = [
-            ("plugin_up", number(up)),
-            ("plugin_state", Some(state)),
-            ("plugin_file_rejected", number(u64::from(self.has_rejected_file()))),
-            ("plugin_version", version.map(|version| Value::Text(version.name.clone()))),
-            ("plugin_hash", version.map(|version| Value::Text(version.digits.clone()))),
-            ("plugin_memory_bytes", version.and_then(|_| number(self.memory_bytes as u64))),
-            ("plugin_duration_seconds", self.statistics.duration().map(Value::Float)),
-            ("plugin_duration_max_seconds", self.statistics.longest().map(Value::Float)),
-            ("plugin_skipped_total", number(self.statistics.skipped)),
-            ("plugin_late_total", number(self.statistics.late)),
-            ("plugin_dropped_metrics_total", number(self.statistics.dropped)),
-            ("plugin_stuck_operations", number(self.plugin.permits.stuck() as u64)),
-            ("plugin_dropped_messages_total", number(self.plugin.log.dropped_total())),
-            ("plugin_faults_total", number(self.statistics.faults.total())),
-        ];
-        agent.push_row(&mut self.row, &self.labels, metrics);
-        self.statistics.append_faults(&self.labels, agent);
+        let (state, has_rejected_file) = (self.state(), self.has_rejected_file());
+        let Self { version, plugin, statistics, .. } = self;
+        let serving = match version {
+            VersionState::Absent | VersionState::Suspended(_) => None,
+            VersionState::Serving(serving) => Some(&*serving.version),
+        };
+        statistics.append(&Status { state, has_rejected_file, serving }, &plugin.accounts, agent);
     }
 }

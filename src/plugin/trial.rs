@@ -4,15 +4,16 @@
 use std::time::Instant;
 
 use crate::address::{Address, Origin};
-use crate::clock::schedule::{Tick, wall_clock};
+use crate::clock::schedule::Tick;
 use crate::escape::printable;
 use crate::hostpath;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::grants::Basis;
+use crate::plugin::grants::kind::Grant;
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{Capability, Need};
 use crate::plugin::guest::fault::{Disabled, Failure, Fault};
-use crate::plugin::guest::instance::{Instance, capability_line, grant_of};
-use crate::plugin::host::files::is_usage_granted;
+use crate::plugin::guest::instance::Instance;
+use crate::plugin::host::files::usage_basis;
 use crate::plugin::rejection::Rejection;
 use crate::plugin::version::Version;
 
@@ -20,7 +21,7 @@ use crate::plugin::version::Version;
 const REPORTED_NEEDS: usize = 20;
 
 /// How many needs of one plugin are compared with its grants.
-pub(crate) const CHECKED_NEEDS: usize = 200;
+const CHECKED_NEEDS: usize = 200;
 
 /// The outcome of a version's trial.
 pub(crate) enum Trial {
@@ -31,14 +32,33 @@ pub(crate) enum Trial {
     Failed(Fault),
 }
 
-/// The grants that a plugin needs and does not have.
-#[derive(Default)]
-struct MissingGrants {
-    grants: Vec<(GrantKind, String)>,
-    /// The plugin's reason for each.
-    reasons: Vec<String>,
-    /// Whether one was not reported before.
-    is_new: bool,
+/// A grant that a plugin needs with its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedNeed {
+    /// The grant.
+    pub grant: Grant,
+    /// The plugin's reason, on one line: completes "it needs it to".
+    pub reason: String,
+    /// Whether the plugin has it.
+    pub status: NeedStatus,
+}
+
+/// Whether a plugin has a grant that it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NeedStatus {
+    /// It has it.
+    Granted(Basis),
+    /// The configuration can grant it, and does not.
+    Missing,
+    /// Nothing can grant it: the end of a sentence that begins with the grant, on one line.
+    Impossible(String),
+}
+
+impl CheckedNeed {
+    /// Whether the plugin has to do without it.
+    pub(crate) fn is_unmet(&self) -> bool {
+        !matches!(self.status, NeedStatus::Granted(_))
+    }
 }
 
 impl PluginContext {
@@ -50,68 +70,70 @@ impl PluginContext {
             Err(Failure::Unavailable(why)) => return Ok(Trial::Unavailable(why)),
             Err(failure) => return Err(reject(failure.into())),
         };
-        let missing = self.missing_grants(needs).await;
-        let tick = Tick { index: 0, previous: None, since_epoch: wall_clock() };
-        let trial = match instance.collect(tick, clock.elapsed()).await {
+        let needs = self.check_needs(needs).await;
+        self.report_impossible_needs(&needs);
+        let (mut grants, mut reasons, mut is_new) = (Vec::new(), Vec::new(), false);
+        for CheckedNeed { grant, reason, .. } in needs.into_iter().filter(|need| need.status == NeedStatus::Missing) {
+            is_new |= self.denials.record_need(&grant);
+            grants.push(grant);
+            reasons.push(format!("to {reason}"));
+        }
+        let trial = match instance.collect(Tick::now(), clock.elapsed()).await {
             Ok(_) => Trial::Passed(Box::new(instance)),
             Err(Failure::Unavailable(why)) => Trial::Unavailable(why),
             Err(Failure::Fault(fault)) => Trial::Failed(fault),
-            Err(failure) => return Err(reject(self.trial_rejection(failure, missing))),
+            Err(failure) => return Err(reject(self.trial_rejection(failure, grants))),
         };
-        self.report_missing_grants(missing);
+        if is_new {
+            self.report_missing_grants(grants, &reasons);
+        }
         Ok(trial)
     }
 
     /// The rejection of a version whose trial ended in an error that lasts. When a grant is missing, its remedy names all that
     /// are missing, so that one line tells the operator everything.
-    fn trial_rejection(&self, failure: Failure, missing: MissingGrants) -> Rejection {
-        let denied = match &failure {
-            Failure::Disabled(Disabled { denied: Some(grant), .. }) => grant.clone(),
-            _ => return failure.into(),
-        };
-        let mut grants = missing.grants;
-        grants.truncate(REPORTED_NEEDS);
-        grants.push(denied);
-        Rejection { remedy: printable(&self.restart_remedy(&grants)), ..failure.into() }
+    fn trial_rejection(&self, failure: Failure, mut missing: Vec<Grant>) -> Rejection {
+        let Failure::Disabled(Disabled { denied: Some(denied), .. }) = &failure else { return failure.into() };
+        missing.truncate(REPORTED_NEEDS);
+        missing.push(denied.clone());
+        Rejection { remedy: printable(&self.restart_remedy(&missing)), ..failure.into() }
     }
 
-    /// Compares a plugin's needs with its grants. Returns those that are missing; reports those that cannot be granted.
-    async fn missing_grants(&self, needs: Vec<Need>) -> MissingGrants {
-        let plugin = &*self.name;
-        let until = Instant::now() + self.config.timeout;
-        let (mut missing, mut impossible, total) = (MissingGrants::default(), Vec::new(), needs.len());
-        for Need { capability, reason } in needs.into_iter().take(CHECKED_NEEDS) {
-            match self.is_granted(&capability, until).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    let (key, value) = grant_of(&capability);
-                    missing.is_new |= self.record_need(key, value);
-                    missing.grants.push((key, value.to_owned()));
-                    missing.reasons.push(format!("to {}", printable(&reason)));
-                }
-                Err(why) => {
-                    impossible.push(format!("{} {}", capability_line(&capability), printable(&why)));
-                }
-            }
-        }
+    /// Compares a plugin's needs with its grants.
+    pub(crate) async fn check_needs(&self, needs: Vec<Need>) -> Vec<CheckedNeed> {
+        let (until, total) = (Instant::now() + self.config.timeout, needs.len());
         if total > CHECKED_NEEDS {
+            let plugin = &*self.name;
             tracing::warn!(plugin, needs = total, checked = CHECKED_NEEDS, "plugin needs too many grants");
         }
-        if !impossible.is_empty() {
-            let (needs, remedy) = (join_first(&impossible, REPORTED_NEEDS), "fix the plugin");
-            tracing::warn!(plugin, needs, remedy, "plugin needs impossible grants");
+        let mut checked = Vec::new();
+        for Need { capability, reason } in needs.into_iter().take(CHECKED_NEEDS) {
+            let status = match self.basis(&capability, until).await {
+                Ok(Some(basis)) => NeedStatus::Granted(basis),
+                Ok(None) => NeedStatus::Missing,
+                Err(why) => NeedStatus::Impossible(printable(&why)),
+            };
+            checked.push(CheckedNeed { grant: capability.into(), reason: printable(&reason), status });
         }
-        missing
+        checked
     }
 
-    /// Reports the missing grants of a version that may serve without them, unless they were reported before. Without a table
-    /// that is no warning.
-    fn report_missing_grants(&self, missing: MissingGrants) {
-        let MissingGrants { mut grants, reasons, is_new } = missing;
-        if !is_new {
-            return;
+    /// Reports the needs that nothing can grant.
+    fn report_impossible_needs(&self, needs: &[CheckedNeed]) {
+        let impossible = |CheckedNeed { grant, status, .. }: &CheckedNeed| match status {
+            NeedStatus::Impossible(why) => Some(format!("{grant} {why}")),
+            NeedStatus::Granted(_) | NeedStatus::Missing => None,
+        };
+        let impossible: Vec<String> = needs.iter().filter_map(impossible).collect();
+        if !impossible.is_empty() {
+            let (plugin, needs, remedy) = (&*self.name, join_first(&impossible, REPORTED_NEEDS), "fix the plugin");
+            tracing::warn!(plugin, needs, remedy, "plugin needs impossible grants");
         }
-        let (count, reason) = (grants.len(), join_first(&reasons, REPORTED_NEEDS));
+    }
+
+    /// Reports the missing grants of a version that may serve without them. Without a table that is no warning.
+    fn report_missing_grants(&self, mut grants: Vec<Grant>, reasons: &[String]) {
+        let (count, reason) = (grants.len(), join_first(reasons, REPORTED_NEEDS));
         grants.truncate(REPORTED_NEEDS);
         let (plugin, remedy) = (&*self.name, self.restart_remedy(&grants));
         if self.is_configured {
@@ -121,22 +143,23 @@ impl PluginContext {
         }
     }
 
-    /// Whether a capability is granted.
+    /// The origin of the grant for a capability; none when it is missing.
     ///
     /// # Errors
     ///
     /// Why nothing can grant it: the end of a sentence that begins with it.
-    pub(crate) async fn is_granted(&self, capability: &Capability, until: Instant) -> Result<bool, String> {
+    async fn basis(&self, capability: &Capability, until: Instant) -> Result<Option<Basis>, String> {
         if let Capability::Read(path) | Capability::Usage(path) = capability {
             hostpath::check(path)?;
         }
-        let grants = &self.grants;
-        Ok(match capability {
-            Capability::Read(path) => grants.covers(path),
-            Capability::Usage(path) => is_usage_granted(self, path, until).await,
-            Capability::Connect(address) => grants.network().connect(&Address::parse(address)?),
-            Capability::Fetch(origin) => grants.network().fetch(&Origin::parse(origin)?),
-        })
+        let network = self.grants.network();
+        let is_reachable = match capability {
+            Capability::Read(path) => return Ok(self.grants.covers(path)),
+            Capability::Usage(path) => return Ok(usage_basis(self, path, until).await),
+            Capability::Connect(address) => network.connect(&Address::parse(address)?),
+            Capability::Fetch(origin) => network.fetch(&Origin::parse(origin)?),
+        };
+        Ok(is_reachable.then_some(Basis::Configuration))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::plugin::context::PluginContext;
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{About, Need};
 use crate::plugin::guest::fault::Failure;
 use crate::plugin::guest::instance::{Code, Instance};
-use crate::plugin::guest::result::{self, Description};
+use crate::plugin::guest::result::{self, DescribedMetric, Description};
 use crate::plugin::rejection::Rejection;
 use crate::sample::Text;
 
@@ -24,13 +24,6 @@ pub(crate) struct Version {
     pub(crate) code: Arc<Code>,
 }
 
-impl Version {
-    /// The version and hash that serve, for the log.
-    pub(crate) fn log_fields(serving: Option<&Self>) -> (Option<&str>, Option<&str>) {
-        (serving.map(|version| &*version.name), serving.map(|version| &*version.digits))
-    }
-}
-
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.name, self.hash)
@@ -40,16 +33,16 @@ impl fmt::Display for Version {
 impl Version {
     /// Describes the code of a file, by a temporary instance without grants.
     pub(crate) async fn describe(code: Code, hash: Hash, plugin: &PluginContext) -> Result<Self, Rejection> {
-        let About { version, metrics, .. } = plugin.describe(&code).await?;
-        let name = Text::from(version);
-        let description = Description::new(&plugin.name, name.clone(), metrics);
+        let About { version, description, metrics } = plugin.describe(&code).await?;
+        let (name, metrics) = (Text::from(version), metrics.into_iter().map(DescribedMetric::from));
+        let description = Description::new(&plugin.name, name.clone(), &description, metrics);
         Ok(Self { name, description, hash, digits: hash.to_string().into(), code: Arc::new(code) })
     }
 }
 
 impl PluginContext {
     /// Describes the plugin, by a temporary instance without grants.
-    pub(crate) async fn describe(&self, code: &Code) -> Result<About, Rejection> {
+    async fn describe(&self, code: &Code) -> Result<About, Rejection> {
         let plugin = self.without_grants();
         let description = Description::unknown(&self.name);
         let mut instance = Instance::new(code, &plugin, description).await.map_err(Failure::Fault)?;

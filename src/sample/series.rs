@@ -147,6 +147,8 @@ pub struct SeriesTable {
     /// Behind a lock because series are made and released by several threads. It is held for a look-up, of series that are new
     /// in their module or have no user any more.
     series: Mutex<HashMap<u64, Weak<Series>, BuildHasherDefault<PassthroughHasher>>>,
+    /// How many there are: a tick reads this without the lock, which another thread may hold while the map grows.
+    count: AtomicUsize,
 }
 
 impl Default for SeriesTable {
@@ -157,13 +159,13 @@ impl Default for SeriesTable {
 
 impl SeriesTable {
     fn with_limit(limit: usize) -> Self {
-        Self { hashing: RandomState::new(), limit, series: Mutex::default() }
+        Self { hashing: RandomState::new(), limit, series: Mutex::default(), count: AtomicUsize::new(0) }
     }
 
     /// The number of series that are in use.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.count.load(Ordering::Relaxed)
     }
 
     /// A hash of everything that a series is made of, with the labels in their order.
@@ -179,6 +181,7 @@ impl SeriesTable {
         let mut all = self.lock();
         if all.get(&hash).is_some_and(|weak| std::ptr::eq(weak.as_ptr(), series)) {
             all.remove(&hash);
+            self.count.store(all.len(), Ordering::Relaxed);
             // A flood that has passed gives its memory back.
             if all.len() < all.capacity() / 8 {
                 all.shrink_to_fit();
@@ -215,7 +218,7 @@ impl Hasher for PassthroughHasher {
 #[derive(Debug)]
 pub struct SeriesAccount {
     table: Arc<SeriesTable>,
-    limit: usize,
+    limit: AtomicUsize,
     /// The series that this collector was the first to have.
     live: AtomicUsize,
 }
@@ -224,7 +227,7 @@ impl SeriesAccount {
     /// An account for at most so many series.
     #[must_use]
     pub fn new(table: Arc<SeriesTable>, limit: usize) -> Arc<Self> {
-        Arc::new(Self { table, limit, live: AtomicUsize::new(0) })
+        Arc::new(Self { table, limit: AtomicUsize::new(limit), live: AtomicUsize::new(0) })
     }
 
     /// An account without a limit, for the agent's own collectors: plugins must not leave them without series.
@@ -237,6 +240,11 @@ impl SeriesAccount {
     #[must_use]
     pub fn standalone() -> Arc<Self> {
         Self::unlimited(&Arc::default())
+    }
+
+    /// Changes how many series there may be. Those beyond a lower limit stay as long as they have a user.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// The series of a metric's column: the one that is there already, or a new one. None when there are too many.
@@ -259,8 +267,9 @@ impl SeriesAccount {
         if let Some(series) = known.filter(is_equal) {
             return Some(series);
         }
-        let is_limited = self.limit != usize::MAX;
-        if is_limited && (count >= self.table.limit || self.live.load(Ordering::Relaxed) >= self.limit) {
+        let limit = self.limit.load(Ordering::Relaxed);
+        let is_limited = limit != usize::MAX;
+        if is_limited && (count >= self.table.limit || self.live.load(Ordering::Relaxed) >= limit) {
             return None;
         }
         let name = match (column.suffix(), descriptor) {
@@ -275,6 +284,7 @@ impl SeriesAccount {
             let other = all.get(&hash).and_then(Weak::upgrade);
             if other.is_none() {
                 all.insert(hash, Arc::downgrade(&series));
+                self.table.count.store(all.len(), Ordering::Relaxed);
             }
             other
         };
@@ -340,6 +350,8 @@ mod tests {
         assert!(named(&SeriesAccount::unlimited(&table), 5).is_some(), "the agent's own");
         held.clear();
         assert!(named(&first, 7).is_some());
+        first.set_limit(0);
+        assert!(named(&first, 7).is_none(), "the lower limit");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Writes the modules of the agent's own collectors, which use their memory again and again.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,18 +51,34 @@ impl ModuleWriter {
     pub fn write<T>(&mut self, time: Duration, fill: impl FnOnce(&mut Values<'_>) -> T) -> (Arc<Module>, T) {
         let mut module = self.modules.take(|_| true);
         let values = module.as_mut().and_then(Arc::get_mut).map(|module| std::mem::take(&mut module.values));
-        let mut values = values.unwrap_or_else(|| Vec::with_capacity(self.schema.series().len()));
-        values.clear();
+        let values = values.unwrap_or_else(|| Vec::with_capacity(self.schema.series().len()));
+        let (written, returned) = self.fill(time, values, fill);
+        let module = Recycler::fill(module, written);
+        self.modules.keep(&module);
+        (module, returned)
+    }
+
+    /// Writes metrics that another writer adds to its own; `memory` is used again.
+    pub(crate) fn write_part(&mut self, memory: Vec<Value>, fill: impl FnOnce(&mut Values<'_>)) -> ModulePart {
+        let (Module { schema, values, .. }, ()) = self.fill(Duration::ZERO, memory, fill);
+        ModulePart { schema, values }
+    }
+
+    fn fill<T>(
+        &mut self,
+        time: Duration,
+        mut memory: Vec<Value>,
+        fill: impl FnOnce(&mut Values<'_>) -> T,
+    ) -> (Module, T) {
+        memory.clear();
         let mut filled =
-            Values { builder: ModuleBuilder::new(&self.account, &self.schema, values), descriptors: &self.descriptors };
+            Values { builder: ModuleBuilder::new(&self.account, &self.schema, memory), descriptors: &self.descriptors };
         let returned = fill(&mut filled);
         let written = filled.builder.finish(time);
         if !Arc::ptr_eq(&self.schema, &written.schema) {
             self.schema = Arc::clone(&written.schema);
         }
-        let module = Recycler::fill(module, written);
-        self.modules.keep(&module);
-        (module, returned)
+        (written, returned)
     }
 }
 
@@ -75,6 +92,20 @@ pub(crate) fn test_module(name: impl Into<Text>, fill: impl FnOnce(&mut Values<'
 
 fn finite(number: f64) -> Value {
     Some(number).filter(|number| number.is_finite()).into()
+}
+
+/// Metrics that one writer of a module adds to those of another.
+#[derive(Debug)]
+pub(crate) struct ModulePart {
+    schema: Arc<Schema>,
+    values: Vec<Value>,
+}
+
+impl ModulePart {
+    /// The memory of the values, to be used again.
+    pub(crate) fn into_memory(self) -> Vec<Value> {
+        self.values
+    }
 }
 
 /// The series of several metrics with the same labels, which were found at an earlier tick. Each plugin has one, so that a tick
@@ -131,6 +162,32 @@ impl<'a> Values<'a> {
         // Not when one was refused: then the next tick tries again.
         if series.len() == present.count_ones() as usize {
             *row = SeriesRow { series: series.into(), present };
+        }
+    }
+
+    /// The number of metrics so far.
+    pub(crate) fn len(&self) -> usize {
+        self.builder.len()
+    }
+
+    /// Moves metrics into the module that another writer of it has written.
+    pub(crate) fn push_part(&mut self, part: &mut ModulePart) {
+        let ModulePart { schema, values } = part;
+        self.push_series(schema.series(), values.drain(..));
+    }
+
+    /// Appends metrics of an earlier tick again.
+    pub(crate) fn push_again(&mut self, module: &Module, range: Range<usize>) {
+        let series = module.schema().series().get(range.clone()).unwrap_or_default();
+        self.push_series(series, module.values.get(range).unwrap_or_default().iter().cloned());
+    }
+
+    fn push_series(&mut self, series: &[Arc<Series>], values: impl Iterator<Item = Value>) {
+        if self.builder.take_series(series) {
+            return self.builder.push_all(values);
+        }
+        for (series, value) in series.iter().zip(values) {
+            self.push_labelled(series.name(), series.labels(), value);
         }
     }
 

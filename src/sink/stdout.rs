@@ -1,21 +1,20 @@
 //! Standard output: a line of JSON for each sample. A separate thread writes the lines, since a write may block for any
-//! time. Short lines for which a pipe has room are written at once, without the thread.
+//! time. Short lines for which a pipe has room are written at once, without the thread. On a host that has no thread for it,
+//! so are all lines, as far as the output takes them without waiting.
 
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::{Encoder, QUEUE_SAMPLES, SampleQueue, Style, encode};
 use crate::sample::Sample;
-use crate::write::write_whole;
-
-/// The longest write that a pipe accepts as a whole or not at all (`PIPE_BUF` on Linux).
-const AT_ONCE_BYTES: usize = 4096;
+use crate::thread::hand_over;
+use crate::write::{AT_ONCE_BYTES, write_at_once, write_nowait, write_whole};
 
 /// The most metrics for an immediate write: more make a line that is longer than [`AT_ONCE_BYTES`].
 const AT_ONCE_METRICS: usize = 160;
@@ -24,6 +23,10 @@ const AT_ONCE_METRICS: usize = 160;
 #[derive(Debug)]
 pub(crate) struct Stdout {
     queue: Arc<SampleQueue>,
+    /// None once the thread has it.
+    writer: Option<SampleWriter>,
+    /// Completes when the thread has ended.
+    ended: oneshot::Receiver<()>,
     /// The pipe for immediate writes; none if the output is not a pipe, or an immediate write failed.
     at_once: Option<File>,
     encoder: Encoder,
@@ -31,24 +34,38 @@ pub(crate) struct Stdout {
 }
 
 impl Stdout {
-    /// Starts the thread. The receiver completes when the reader closes the pipe.
+    /// A sink without its thread. The receiver completes when the reader closes the pipe.
     pub(crate) fn start(output: File) -> io::Result<(Self, oneshot::Receiver<()>)> {
-        let queue = Arc::new(SampleQueue::new(QUEUE_SAMPLES));
         let (closed, on_closed) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
         let at_once = if output.metadata()?.file_type().is_fifo() { Some(output.try_clone()?) } else { None };
-        let stdout = Self { queue: Arc::clone(&queue), at_once, encoder: Encoder::default(), line: Vec::new() };
-        thread::Builder::new().name("stdout".to_owned()).spawn(move || {
-            if run(&queue, output) {
-                // The agent may have ended already.
-                let _ = closed.send(());
-            }
-            queue.close();
-        })?;
+        let stdout = Self {
+            queue: Arc::new(SampleQueue::new(QUEUE_SAMPLES)),
+            writer: Some(SampleWriter::new(output, closed, end)),
+            ended,
+            at_once,
+            encoder: Encoder::default(),
+            line: Vec::new(),
+        };
         Ok((stdout, on_closed))
+    }
+
+    /// Starts the thread, unless it runs.
+    pub(crate) fn start_thread(&mut self) -> io::Result<()> {
+        let queue = Arc::clone(&self.queue);
+        hand_over("stdout", &mut self.writer, move |writer| {
+            writer.write_all(&queue);
+            queue.close();
+        })
     }
 
     /// Writes a sample without waiting: at once, or through the queue.
     pub(crate) fn put(&mut self, sample: &Arc<Sample>) {
+        if let Some(writer) = &mut self.writer {
+            self.queue.put(Arc::clone(sample));
+            writer.write_at_once(&self.queue);
+            return;
+        }
         // Samples in the queue come first.
         if !(self.queue.is_idle() && self.is_written_at_once(sample)) {
             self.queue.put(Arc::clone(sample));
@@ -60,9 +77,14 @@ impl Stdout {
         self.queue.dropped()
     }
 
-    /// Waits at most this long for the remaining samples to be written. Returns whether they were.
-    pub(crate) fn end(self, patience: Duration) -> bool {
-        self.queue.end(patience)
+    /// Waits at most this long for the thread to write the remaining samples. Without it they are written as far as that is
+    /// possible at once. Returns whether all were.
+    pub(crate) async fn end(mut self, patience: Duration) -> bool {
+        self.queue.finish();
+        match &mut self.writer {
+            Some(writer) => writer.write_at_once(&self.queue),
+            None => timeout(patience, &mut self.ended).await.is_ok(),
+        }
     }
 
     fn is_written_at_once(&mut self, sample: &Sample) -> bool {
@@ -73,7 +95,7 @@ impl Stdout {
         if self.line.len() > AT_ONCE_BYTES {
             return false;
         }
-        match write_at_once(output, &self.line) {
+        match write_nowait(output, &self.line) {
             Ok(_all) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             // The thread gets the same error and handles it.
@@ -85,60 +107,126 @@ impl Stdout {
     }
 }
 
-/// Writes bytes to a pipe if it has room for them; otherwise fails with `WouldBlock`.
-#[cfg(target_os = "linux")]
-fn write_at_once(pipe: &File, bytes: &[u8]) -> io::Result<usize> {
-    use rustix::io::{ReadWriteFlags, pwritev2};
-
-    /// The offset for files without positions, such as pipes.
-    const NONE: u64 = u64::MAX;
-
-    Ok(pwritev2(pipe, &[io::IoSlice::new(bytes)], NONE, ReadWriteFlags::NOWAIT)?)
+/// Ends the thread after the samples that wait, whether or not anybody has awaited that.
+impl Drop for Stdout {
+    fn drop(&mut self) {
+        self.queue.finish();
+    }
 }
 
-#[cfg(not(target_os = "linux"))]
-fn write_at_once(_pipe: &File, _bytes: &[u8]) -> io::Result<usize> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Writes samples one after the other. One that cannot be written is lost and counted.
+#[derive(Debug)]
+struct SampleWriter {
+    output: File,
+    /// Completes when the reader has closed the pipe; none when it has.
+    closed: Option<oneshot::Sender<()>>,
+    /// Completes with the end of the thread.
+    _end: oneshot::Sender<()>,
+    encoder: Encoder,
+    /// The line that is being written, and how much of it is.
+    line: Vec<u8>,
+    written: usize,
+    is_failing: bool,
+    /// The last line was cut off: the next one begins with a line break.
+    is_torn: bool,
 }
 
-/// Writes samples until the queue ends. Returns whether it ended because the reader closed the pipe.
-fn run(samples: &SampleQueue, mut output: File) -> bool {
-    let (mut encoder, mut line) = (Encoder::default(), Vec::new());
-    let mut is_failing = false;
-    // The last line was cut off: the next one begins with a line break.
-    let mut is_torn = false;
-    while let Some(sample) = samples.take() {
-        line.clear();
-        if is_torn {
-            line.push(b'\n');
+impl SampleWriter {
+    fn new(output: File, closed: oneshot::Sender<()>, end: oneshot::Sender<()>) -> Self {
+        Self {
+            output,
+            closed: Some(closed),
+            _end: end,
+            encoder: Encoder::default(),
+            line: Vec::new(),
+            written: 0,
+            is_failing: false,
+            is_torn: false,
         }
-        encoder.encode(&sample, Style::Line, &mut line);
-        let mut written = 0;
-        let result = write_whole(&mut output, &line, &mut written);
-        if written > 0 {
-            is_torn = result.is_err();
+    }
+
+    /// Writes samples until the queue ends, or the reader closes the pipe.
+    fn write_all(mut self, samples: &SampleQueue) {
+        loop {
+            if !self.line.is_empty() {
+                let result = write_whole(&mut self.output, &self.line, &mut self.written);
+                self.finish(result, samples);
+            }
+            if self.closed.is_none() {
+                return;
+            }
+            let Some(sample) = samples.take() else { return };
+            self.begin(&sample);
         }
+    }
+
+    /// Writes the samples that wait, as far as the output takes them without waiting. Returns whether none is left.
+    fn write_at_once(&mut self, samples: &SampleQueue) -> bool {
+        while self.closed.is_some() {
+            if self.line.is_empty() {
+                let Some(sample) = samples.take_now() else { break };
+                self.begin(&sample);
+            }
+            match write_at_once(&mut self.output, &self.line, &mut self.written) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                result => self.finish(result, samples),
+            }
+        }
+        true
+    }
+
+    fn begin(&mut self, sample: &Sample) {
+        if self.is_torn {
+            self.line.push(b'\n');
+        }
+        self.encoder.encode(sample, Style::Line, &mut self.line);
+    }
+
+    /// Ends the line in hand.
+    fn finish(&mut self, result: io::Result<()>, samples: &SampleQueue) {
+        if self.written > 0 {
+            self.is_torn = result.is_err();
+        }
+        self.line.clear();
+        self.written = 0;
         match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return true,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                // The agent may have ended already.
+                let _ = self.closed.take().map(|closed| closed.send(()));
+            }
             Err(error) => {
                 samples.lose();
-                if !std::mem::replace(&mut is_failing, true) {
+                if !std::mem::replace(&mut self.is_failing, true) {
                     let remedy = "make space, or restart the reader";
                     tracing::error!(reason = %error, remedy, "samples lost: standard output not writable");
                 }
             }
-            Ok(()) if is_failing => {
-                is_failing = false;
+            Ok(()) if self.is_failing => {
+                self.is_failing = false;
                 tracing::info!("standard output writable again");
             }
             Ok(()) => {}
         }
     }
-    false
 }
 
-/// Writes one sample from the calling thread, for `--once`.
-pub(crate) fn once(sample: &Sample, style: Style) -> io::Result<()> {
+/// Writes one sample, for `--once`. On another thread: a reader that does not read must not keep the program from ending. On a
+/// host without threads it does.
+pub(crate) async fn once(sample: Arc<Sample>, style: Style) -> io::Result<()> {
+    let (done, written) = oneshot::channel();
+    let mut work = Some((sample, done));
+    // Its error is no reason to lose the sample.
+    let _ = hand_over("stdout", &mut work, move |(sample, done)| {
+        // The agent may not wait any more.
+        let _ = done.send(write_once(&sample, style));
+    });
+    match work {
+        Some((sample, _)) => write_once(&sample, style),
+        None => written.await.unwrap_or_else(|ended| Err(io::Error::other(ended))),
+    }
+}
+
+fn write_once(sample: &Sample, style: Style) -> io::Result<()> {
     let mut text = Vec::new();
     encode(sample, style, &mut text);
     let mut stdout = io::stdout().lock();
@@ -148,8 +236,9 @@ pub(crate) fn once(sample: &Sample, style: Style) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead as _, BufReader};
+    use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
     use std::os::fd::OwnedFd;
+    use std::thread;
 
     use super::*;
     use crate::sample::test_module;
@@ -163,39 +252,51 @@ mod tests {
         Arc::new(Sample { modules: vec![module], ..Sample::default() })
     }
 
-    #[test]
-    fn queued_and_immediate_lines_keep_their_order() {
+    /// A sink that writes to a pipe, and its thread runs.
+    fn start(writer: impl Into<OwnedFd>) -> Stdout {
+        let (mut stdout, _unread) = Stdout::start(File::from(writer.into())).expect("a sink");
+        stdout.start_thread().expect("a thread");
+        stdout
+    }
+
+    /// Reads the numbers of the samples, to the end.
+    fn read_numbers(reader: PipeReader) -> thread::JoinHandle<Vec<Option<u64>>> {
+        thread::spawn(move || {
+            let lines = BufReader::new(reader).lines().map(|line| line.expect("text"));
+            lines.map(|line| line.split([':', ',']).nth(2).and_then(|number| number.parse().ok())).collect()
+        })
+    }
+
+    #[tokio::test]
+    async fn queued_and_immediate_lines_keep_their_order() {
         // A pipe holds 64 KiB: most samples wait in the queue for the reader, and some are too long for an immediate
         // write.
         const SAMPLES: u64 = 50;
         let (reader, writer) = io::pipe().expect("a pipe");
-        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a thread");
+        let mut stdout = start(writer);
         for number in 0..SAMPLES {
             stdout.put(&sample(number, if number % 5 == 0 { 5000 } else { 2000 }));
         }
-        let reading = thread::spawn(move || {
-            let lines = BufReader::new(reader).lines().map(|line| line.expect("text"));
-            lines.map(|line| line.split([':', ',']).nth(2).and_then(|number| number.parse().ok())).collect::<Vec<_>>()
-        });
+        let reading = read_numbers(reader);
         assert_eq!(stdout.dropped(), 0);
-        assert!(stdout.end(Duration::from_secs(60)));
+        assert!(stdout.end(Duration::from_secs(60)).await);
         let expected: Vec<Option<u64>> = (0..SAMPLES).map(Some).collect();
         assert_eq!(reading.join().expect("no panic"), expected);
     }
 
-    #[test]
-    fn nonblocking_output_gets_all_lines() {
+    #[tokio::test]
+    async fn nonblocking_output_gets_all_lines() {
         // Twice the capacity of a pipe, for a reader that starts late.
         const SAMPLES: u64 = 50;
         let (reader, writer) = io::pipe().expect("a pipe");
         rustix::io::ioctl_fionbio(&writer, true).expect("set");
-        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a thread");
+        let mut stdout = start(writer);
         for number in 0..SAMPLES {
             stdout.put(&sample(number, 3000));
         }
         let reading =
             thread::spawn(move || BufReader::new(reader).lines().map(|line| line.expect("text").len()).collect());
-        assert!(stdout.end(Duration::from_secs(60)));
+        assert!(stdout.end(Duration::from_secs(60)).await);
         let lengths: Vec<usize> = reading.join().expect("no panic");
         assert_eq!(lengths.len() as u64, SAMPLES);
         assert!(lengths.iter().all(|length| (3000..3100).contains(length)), "{lengths:?}");
@@ -205,9 +306,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_short_line_is_written_immediately() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
-        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a thread");
-        if write_at_once(stdout.at_once.as_ref().expect("a pipe"), b"")
-            .is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error()))
+        let mut stdout = start(writer);
+        if write_nowait(stdout.at_once.as_ref().expect("a pipe"), b"")
+            .is_err_and(|error| error.kind() == io::ErrorKind::Unsupported)
         {
             eprintln!("skipped: this kernel has no immediate writes to pipes");
             return;
@@ -215,7 +316,73 @@ mod tests {
         stdout.put(&sample(7, 1));
         rustix::io::ioctl_fionbio(&reader, true).expect("set");
         let mut line = [0; 64];
-        let length = io::Read::read(&mut reader, &mut line).expect("already written");
+        let length = reader.read(&mut line).expect("already written");
         assert_eq!(&line[..length], b"{\"m\":{\"number\":7,\"padding\":\"x\"}}\n");
+    }
+
+    #[tokio::test]
+    async fn samples_without_a_thread_are_written_at_once() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a sink");
+        stdout.put(&sample(1, 10_000));
+        stdout.put(&sample(2, 1));
+        assert!(stdout.end(Duration::from_secs(60)).await);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("text");
+        let is_long: Vec<bool> = text.lines().map(|line| line.len() > 10_000).collect();
+        assert!(is_long == [true, false] && text.ends_with('\n'), "{text}");
+    }
+
+    #[tokio::test]
+    async fn thread_writes_samples_that_had_no_room() {
+        // More than a pipe holds, and nobody reads before the thread has started.
+        const SAMPLES: u64 = 50;
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a sink");
+        for number in 0..SAMPLES {
+            stdout.put(&sample(number, 2000));
+        }
+        stdout.start_thread().expect("a thread");
+        stdout.start_thread().expect("it runs");
+        stdout.put(&sample(SAMPLES, 2000));
+        let reading = read_numbers(reader);
+        assert!(stdout.end(Duration::from_secs(60)).await);
+        assert_eq!(reading.join().expect("no panic"), (0..=SAMPLES).map(Some).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn end_without_a_thread_does_not_wait() {
+        let (_reader, writer) = io::pipe().expect("a pipe");
+        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a sink");
+        for number in 0..200 {
+            stdout.put(&sample(number, 2000));
+        }
+        assert!(stdout.dropped() > 0);
+        // For ever, if it waited.
+        assert!(!stdout.end(Duration::MAX).await);
+    }
+
+    #[test]
+    fn closed_pipe_is_noticed_without_a_thread_too() {
+        for has_thread in [true, false] {
+            let (reader, writer) = io::pipe().expect("a pipe");
+            let (mut stdout, closed) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a sink");
+            if has_thread {
+                stdout.start_thread().expect("a thread");
+            }
+            drop(reader);
+            stdout.put(&sample(1, 1));
+            closed.blocking_recv().expect("closed");
+        }
+    }
+
+    #[test]
+    fn a_file_takes_all_samples_without_a_thread() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let (mut stdout, _unread) = Stdout::start(file.reopen().expect("opened")).expect("a sink");
+        for number in 0..200 {
+            stdout.put(&sample(number, 2000));
+        }
+        assert_eq!(std::fs::read_to_string(file.path()).expect("text").lines().count(), 200);
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
@@ -68,6 +68,8 @@ pub enum Service {
     Responds,
     /// Reading the file fails.
     FailsReads(Errno),
+    /// Reading the file gets its response after this time.
+    DelaysReads(Duration),
     /// Reading the file gets no response until the service changes.
     HangsInReads,
     /// No operation gets a response, until the service changes.
@@ -79,13 +81,15 @@ struct State {
     content: Vec<u8>,
     /// How many requests to read there were.
     reads: u64,
+    /// When the file was written, in seconds since the Unix epoch: longer ago than any pause that the agent waits for.
+    modified: u64,
     is_over: bool,
 }
 
 impl ServedMount {
     pub fn over(directory: &Path, content: Vec<u8>, service: Service) -> Result<Self, Refused> {
         let device = mount_over(directory)?;
-        let state = Arc::new(Mutex::new(State { service, content, reads: 0, is_over: false }));
+        let state = Arc::new(Mutex::new(State { service, content, reads: 0, modified: 1_000_000_000, is_over: false }));
         let shared = Arc::clone(&state);
         let server = thread::spawn(move || serve(&device, &shared));
         Ok(Self { at: directory.to_owned(), state, server: Some(server) })
@@ -94,6 +98,11 @@ impl ServedMount {
     /// Changes the responses, also to requests that wait.
     pub fn set(&self, service: Service) {
         self.state.lock().expect("not poisoned").service = service;
+    }
+
+    /// Changes the time at which the file was written.
+    pub fn touch(&self) {
+        self.state.lock().expect("not poisoned").modified += 1;
     }
 
     /// How often the file was read so far.
@@ -120,6 +129,7 @@ struct Request {
     id: u64,
     node: u64,
     body: Vec<u8>,
+    received: Instant,
 }
 
 const LOOKUP: u32 = 1;
@@ -175,6 +185,7 @@ fn accept(device: &OwnedFd, bytes: &[u8], state: &mut State, waiting: &mut Vec<R
         id: long(bytes, 8),
         node: long(bytes, 16),
         body: bytes[HEADER..].to_vec(),
+        received: Instant::now(),
     };
     match request.operation {
         FORGET | BATCH_FORGET => return,
@@ -204,6 +215,7 @@ fn respond(device: &OwnedFd, request: &Request, state: &State) -> bool {
     match state.service {
         Service::Hangs if request.operation != INIT => return false,
         Service::HangsInReads if request.operation == READ => return false,
+        Service::DelaysReads(delay) if request.operation == READ && request.received.elapsed() < delay => return false,
         Service::FailsReads(error) if request.operation == READ => {
             send(device, request, Err(error));
             return true;
@@ -242,11 +254,11 @@ fn respond(device: &OwnedFd, request: &Request, state: &State) -> bool {
     true
 }
 
-/// The attributes of the root directory or of the file. The file is older than any pause that the agent waits for.
+/// The attributes of the root directory or of the file.
 fn attributes(node: u64, state: &State) -> Vec<u8> {
     let (size, mode) = if node == ROOT { (0, 0o040_755) } else { (state.content.len() as u64, 0o100_644) };
     let mut attributes =
-        [node, size, size.div_ceil(512), 1_000_000_000, 1_000_000_000, 1_000_000_000].map(u64::to_ne_bytes).concat();
+        [node, size, size.div_ceil(512), state.modified, state.modified, state.modified].map(u64::to_ne_bytes).concat();
     attributes.extend([0, 0, 0, mode, 1, 0, 0, 0, 4096, 0].map(u32::to_ne_bytes).concat());
     attributes
 }

@@ -90,10 +90,12 @@ impl Setup {
         command
     }
 
-    /// Copies the agent's program into the directory.
+    /// Copies the agent's program into the directory. Another process does it: a child that another test starts meanwhile
+    /// would inherit the open copy, and a program that is open for writing cannot be run.
     pub fn copy_agent(&self) -> PathBuf {
         let copy = self.path("gauged");
-        fs::copy(env!("CARGO_BIN_EXE_gauged"), &copy).expect("copied");
+        let status = Command::new("cp").arg(env!("CARGO_BIN_EXE_gauged")).arg(&copy).status().expect("it runs");
+        assert!(status.success(), "cp: {status}");
         copy
     }
 

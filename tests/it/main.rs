@@ -24,6 +24,8 @@ mod psutil; // native metrics compared with psutil
 mod incomplete; // the exit code of an incomplete sample
 mod run; // ticks, shutdown, output without a reader
 mod signals; // signals that do not end the agent, and the file size limit
+#[cfg(target_os = "linux")]
+mod no_threads; // hosts that have run out of threads
 mod log; // format of log lines, and texts that imitate them
 mod configuration; // configuration files, the command line, and their errors
 mod enabled; // native collectors and plugins that are turned off
@@ -31,12 +33,15 @@ mod working_directory; // files in the working directory that others can write t
 mod hostname; // sources of the host name, and its changes
 #[cfg(target_os = "linux")]
 mod slow; // readings that hang: frequency, number of cores, host name
+mod threads; // ticks beside guests that cannot be interrupted
+mod reconfigure; // new configurations of running plugins, through the library
 mod hot_load; // plugin files that are added, replaced and removed
 mod races; // plugin files that change while they are read or called
 mod bad_files; // files that are not plugins
 mod many_invalid_files; // thousands of files that are not plugins
 mod hostile; // malicious plugins, and their limits
 mod faults; // plugins that fail or have nothing to measure
+mod starved; // time limits of plugins on a host that gives the agent no processor
 mod compile; // files that are hard to compile, and ends of the compiler
 mod cache; // the cache of compiled plugins
 mod capabilities; // capabilities of a guest: files, log, WASI stubs
@@ -44,6 +49,10 @@ mod http; // the capability http
 mod net; // the capability net
 #[cfg(target_os = "linux")]
 mod dead_mounts; // plugins that read dead mounts
+#[cfg(target_os = "linux")]
+mod slow_kernel_files; // plugins that read kernel files which take their time
+#[cfg(target_os = "linux")]
+mod abandonment; // guest threads that hang
 #[cfg(target_os = "linux")]
 mod plugins_on_dead_mounts; // plugins, their directory and the cache on file systems that fail or hang
 #[cfg(target_os = "linux")]

@@ -52,6 +52,7 @@ fn unreadable_file_is_reported_once_per_reason() {
         ]) {
             mount.set(Service::FailsReads(error));
             for _ in 0..3 {
+                mount.touch();
                 load_another(&setup, &mut agent, &format!("other{other}"));
                 other += 1;
                 wait_until("another attempt to read the file", || mount.reads() > reads);
@@ -68,8 +69,8 @@ fn unreadable_file_is_reported_once_per_reason() {
             let sample = agent.next();
             assert_eq!(fault_count(&sample, "far", "load"), count as f64, "{sample:?}");
         }
+        // Nothing shows that it can be read now: the agent tries again by itself.
         mount.set(Service::Responds);
-        load_another(&setup, &mut agent, "last");
         agent.wait(|sample| value(sample, "far") == Some(1.into()));
         agent.assert_undisturbed(&["near"]);
         Ok(())
@@ -163,6 +164,7 @@ fn hanging_plugin_file_delays_no_other_plugin() {
         mount.set(Service::Responds);
         let mut round = 0;
         while value(agent.samples().last().expect("seen"), "far").is_none() {
+            mount.touch();
             load_another(&setup, &mut agent, &format!("later{round}"));
             round += 1;
         }

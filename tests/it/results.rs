@@ -1,10 +1,9 @@
 //! The results of plugins over time: each has the tick that it was collected for, and the latest one lasts until the next.
 
-use std::cell::RefCell;
 use std::fs::File;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -25,20 +24,30 @@ const COUNTER: u32 = 1;
 fn samples(setup: &Setup, is_enough: impl Fn(&[Arc<Sample>]) -> bool) -> Vec<Arc<Sample>> {
     let config = Config::load(&Overrides { file: Some(setup.path("gauged.toml")), ..Overrides::default() });
     let config = Config { cache: Some(setup.cache()), ..config.expect("right") };
-    let (samples, until) = (RefCell::new(Vec::new()), Instant::now() + DEADLINE);
-    let shutdown = poll_fn(|_| {
-        assert!(Instant::now() < until, "{:?}", samples.borrow());
-        if is_enough(&samples.borrow()) { Poll::Ready(()) } else { Poll::Pending }
-    });
+    let (samples, until) = (Arc::<Mutex<Vec<Arc<Sample>>>>::default(), Instant::now() + DEADLINE);
+    let mut has_ended = false;
+    let ended = async || {
+        if has_ended {
+            pending::<()>().await;
+        }
+        poll_fn(|_| {
+            let samples = samples.lock().expect("not poisoned");
+            assert!(Instant::now() < until, "{samples:?}");
+            if is_enough(&samples) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        has_ended = true;
+    };
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let reading = std::thread::spawn(move || std::io::copy(&mut { reader }, &mut std::io::sink()));
-    let observe = |sample: &Arc<Sample>| samples.borrow_mut().push(Arc::clone(sample));
+    let seen = Arc::clone(&samples);
+    let observer = Box::new(move |sample: &Arc<Sample>| seen.lock().expect("not poisoned").push(Arc::clone(sample)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let output = File::from(OwnedFd::from(writer));
-    runtime.block_on(agent::run(config, output, observe, shutdown)).expect("it runs");
+    runtime.block_on(agent::run(config, None, output, vec![observer], ended)).expect("it runs");
     runtime.shutdown_background();
     reading.join().expect("no panic").expect("read");
-    samples.into_inner()
+    std::mem::take(&mut *samples.lock().expect("not poisoned"))
 }
 
 fn module<'a>(modules: impl IntoIterator<Item = &'a Arc<Module>>, name: &str) -> Option<&'a Arc<Module>> {

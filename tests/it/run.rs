@@ -39,6 +39,30 @@ fn whole_second_timestamps_are_integers() {
     assert!(agent.next()["agent"]["timestamp"].is_u64());
 }
 
+/// The threads of an agent without work, but for the one that `notify` starts.
+const THREADS: [&str; 10] =
+    ["epochs", "gauged", "guests", "guests", "log", "offload", "offload", "slow", "stdout", "watch"];
+
+/// The names of the threads of a process, sorted, but for that of `notify`.
+fn thread_names(pid: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let names = names.map(|name| name.trim_end().to_owned()).filter(|name| !name.starts_with("notify"));
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn threads_start_before_the_first_sample() {
+    let setup = Setup::new();
+    let mut agent = setup.start(&["--interval", "200ms"]);
+    agent.next();
+    let names = thread_names(agent.pid());
+    assert!(names.len() >= THREADS.len(), "{names:?}\n{}", agent.log());
+    wait_until("each thread has its name", || thread_names(agent.pid()) == THREADS);
+}
+
 /// The name of each thread of a process, and how often the thread has gone to sleep so far.
 fn sleep_counts(pid: u32) -> Vec<(String, String)> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
@@ -46,8 +70,7 @@ fn sleep_counts(pid: u32) -> Vec<(String, String)> {
     let line =
         |status: &str, key: &str| status.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
     let counts = status.flatten().map(|status| (line(&status, "Name"), line(&status, "voluntary")));
-    // The runtime's threads for blocking work end some seconds after their work.
-    counts.filter(|(name, _)| !name.contains("tokio")).collect()
+    counts.collect()
 }
 
 #[test]
@@ -91,6 +114,25 @@ fn unread_output_does_not_delay_shutdown() {
     let (status, took) = agent.terminate();
     assert!(status.success() && took < MAX_SHUTDOWN, "{status} after {took:?}");
     assert!(agent.log().contains("last samples lost"), "{}", agent.log());
+}
+
+#[test]
+fn second_signal_ends_the_agent_at_once() {
+    // As above, the last samples wait for a reader, until the second signal.
+    let setup = Setup::with_config("interval = \"100ms\"\n[cpu]\nper_core = true\n");
+    let (pipe, writer) = std::io::pipe().expect("a pipe");
+    let capacity = rustix::pipe::fcntl_setpipe_size(&pipe, 4096).expect("shrunk");
+    let machine = repository().join("tests/fixtures/cpus-512");
+    let command = setup.command(&["--root", machine.to_str().expect("text")]);
+    let mut agent = Agent::start_with_output(command, writer.into());
+    wait_until("a full pipe", || rustix::io::ioctl_fionread(&pipe).expect("a size") == capacity as u64);
+    agent.signal(Signal::TERM);
+    agent.signal(Signal::INT);
+    let (status, _) = agent.wait_exit();
+    assert!(status.success(), "{status}");
+    let line = "last samples lost";
+    let reason = "ERROR last samples lost reason=\"a second signal ended the agent\"";
+    assert!(agent.log().contains(reason) && agent.log().matches(line).count() == 1, "{}", agent.log());
 }
 
 #[test]

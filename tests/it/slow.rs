@@ -20,21 +20,27 @@ const FREQUENCIES: &str = "sys/devices/system/cpu/cpufreq";
 const SAMPLES: usize = 10;
 
 /// A measured host, below `host`, of which one file is on a mount.
-fn setup_with_mounted(file: &str, content: &str, service: Service) -> Result<(Setup, ServedMount), Refused> {
+pub fn setup_with_mounted(file: &str, content: &str, service: Service) -> Result<(Setup, ServedMount), Refused> {
     let setup = Setup::with_config("interval = \"200ms\"\n");
     let host = setup.path("host");
     fs::create_dir_all(host.join("remote")).expect("created");
     fs::create_dir(host.join("etc")).expect("created");
     overlay(&repository().join("tests/fixtures/server"), &host);
     let mount = ServedMount::over(&host.join("remote"), content.into(), service)?;
-    let path = host.join(file);
+    link_to_mount(&setup, file);
+    Ok((setup, mount))
+}
+
+/// Replaces a file of the measured host by a link to the file on the mount.
+pub fn link_to_mount(setup: &Setup, file: &str) {
+    let path = setup.path("host").join(file);
     if path.exists() {
         fs::remove_file(&path).expect("removed");
     }
+    fs::create_dir_all(path.parent().expect("a directory")).expect("created");
     // Relative, so that it leads to the mount also for readers that do not take the host's root for theirs.
     let to_root = "../".repeat(Path::new(file).components().count() - 1);
     symlink(format!("{to_root}remote/{SERVED_FILE}"), path).expect("linked");
-    Ok((setup, mount))
 }
 
 /// Waits until the agent hangs in its next reading of the file, and asserts that samples go on with the same value.

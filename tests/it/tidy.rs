@@ -197,6 +197,35 @@ fn function_names_begin_with_no_pronoun() {
 }
 
 #[test]
+fn code_map_has_each_file() {
+    let map = table("file");
+    let files = sources(&["src"]);
+    assert!(map.keys().eq(files.keys()), "the code map of ARCHITECTURE.md: {:#?}", {
+        let (map, files): (BTreeSet<_>, BTreeSet<_>) = (map.keys().collect(), files.keys().collect());
+        map.symmetric_difference(&files).map(|name| (**name).clone()).collect::<Vec<_>>()
+    });
+}
+
+/// The message is the last text of a log line's arguments.
+#[test]
+fn log_messages_are_documented() {
+    let document = read("docs/troubleshooting.md");
+    let mut missing = BTreeSet::new();
+    for (file, text) in sources(&["src"]) {
+        for level in ["error", "warn", "info"] {
+            for line in text.split(&format!("tracing::{level}!(")).skip(1) {
+                let arguments = line.split(");").next().unwrap_or_default().trim_end();
+                let message = arguments.trim_end_matches('"').rsplit('"').next().unwrap_or_default();
+                if arguments.ends_with('"') && !document.contains(&format!("`{message}`")) {
+                    missing.insert(format!("{file}: {message}"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "not in docs/troubleshooting.md: {missing:#?}");
+}
+
+#[test]
 fn changelog_has_this_version() {
     let version = concat!("## [", env!("CARGO_PKG_VERSION"), "]");
     let changelog = read("CHANGELOG.md");

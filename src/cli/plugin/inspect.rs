@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use super::target::{OpenedPlugin, Target, configuration_lines, configuration_text, need_json, needs_table};
 use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
+use crate::escape::printable;
 use crate::plugin::Failure;
-use crate::plugin::harness::{DeniedAccess, DescribedMetric, Grant, Granted, LoadedPlugin, Need, reason};
+use crate::plugin::harness::{Basis, CheckedNeed, Denial, DescribedMetric, Grant, LoadedPlugin, NeedStatus, reason};
+use crate::sample::Descriptor;
 
 /// Arguments of `gauged plugin inspect`.
 #[derive(Debug, Args)]
@@ -44,49 +46,49 @@ struct Inspection {
     config: String,
     plugin: LoadedPlugin,
     /// The needs, or the failure of `configure`.
-    configured: Result<Vec<Need>, Failure>,
+    configured: Result<Vec<CheckedNeed>, Failure>,
     /// The lines of its table with the grants that it needs.
     lines: Vec<String>,
 }
 
 /// The lines of its table that grant its needs, and the accesses that were denied while it was configured. Default grants
 /// are left out.
-fn required_lines(plugin: &LoadedPlugin, needs: &[Need]) -> Vec<String> {
-    let mut grants: Vec<Grant> = Vec::new();
-    let is_not_default = |need: &&Need| matches!(need.granted, Granted::No | Granted::ByConfiguration);
-    grants.extend(needs.iter().filter(is_not_default).map(|need| need.grant.clone()));
-    grants.extend(plugin.take_observations().denied.into_iter().filter_map(|denial| match denial {
-        DeniedAccess::Missing(grant) => Some(grant),
-        DeniedAccess::Final(_) => None,
-    }));
-    plugin.lines(&grants)
+fn required_lines(plugin: &LoadedPlugin, needs: &[CheckedNeed]) -> Vec<String> {
+    let is_required =
+        |need: &&CheckedNeed| matches!(need.status, NeedStatus::Missing | NeedStatus::Granted(Basis::Configuration));
+    let denials = plugin.take_recording().denials;
+    let grants = needs.iter().filter(is_required).map(|need| &need.grant);
+    let grants: Vec<Grant> = grants.chain(denials.iter().filter_map(Denial::missing)).cloned().collect();
+    plugin.context.grant_lines(&grants)
 }
 
 impl Inspection {
     fn text(&self) -> String {
         let Self { file, name, config, plugin, configured: needs, lines } = self;
-        let about = &plugin.about;
+        let version = &plugin.version;
+        let description = &version.description;
         let configured = match needs {
             Ok(_) => format!("with {config}"),
             Err(failure) => format!("failed with {config}: it {}", reason(failure)),
         };
-        let description = if about.description.is_empty() { "no description" } else { &about.description };
-        let mut text = format!("{name} {}: {description}\n\n", about.version);
+        let summary = if description.summary.is_empty() { "no description" } else { &description.summary };
+        let mut text = format!("{name} {}: {summary}\n\n", version.name);
         text += &table(
             [
                 ("file", format!("{file}, {}", size(plugin.file_bytes))),
-                ("SHA-256", plugin.hash()),
-                ("artifact", size(plugin.artifact_bytes()).to_string()),
+                ("SHA-256", version.hash.to_hex()),
+                ("artifact", size(plugin.artifact_bytes() as u64).to_string()),
                 ("imports", imports(plugin.imports())),
                 ("configured", configured),
             ]
             .map(|(label, value)| vec![label.to_owned(), value]),
         );
         text += "\nmetrics\n";
-        text += &table(about.metrics.iter().map(|DescribedMetric { module, name, kind, unit, description }| {
-            vec![format!("{module}.{name}"), kind.name().to_owned(), unit.clone(), description.clone()]
+        text += &table(description.metrics.iter().map(|DescribedMetric { module, descriptor }| {
+            let Descriptor { name, kind, unit, description } = &**descriptor;
+            vec![format!("{module}.{name}"), kind.name().to_owned(), unit.to_string(), description.to_string()]
         }));
-        if about.metrics.is_empty() {
+        if description.metrics.is_empty() {
             text += "  none described\n";
         }
         match needs {
@@ -105,19 +107,24 @@ impl Inspection {
 
     fn json(&self) -> Value {
         let Self { file, name, config, plugin, configured, lines } = self;
-        let metric = |DescribedMetric { module, name, kind, unit, description }: &DescribedMetric| json!({ "module": module, "name": name, "kind": kind.name(), "unit": unit, "description": description });
+        let version = &plugin.version;
+        let metric = |DescribedMetric { module, descriptor }: &DescribedMetric| {
+            let Descriptor { name, kind, unit, description } = &**descriptor;
+            let (unit, description) = (printable(unit), printable(description));
+            json!({ "module": module, "name": **name, "kind": kind.name(), "unit": unit, "description": description })
+        };
         json!({
             "name": name,
-            "version": plugin.about.version,
-            "description": plugin.about.description,
+            "version": *version.name,
+            "description": *version.description.summary,
             "file": file,
             "file_bytes": plugin.file_bytes,
-            "sha256": plugin.hash(),
+            "sha256": version.hash.to_hex(),
             "artifact_bytes": plugin.artifact_bytes(),
             "imports": plugin.imports(),
             "config": serde_json::from_str::<Value>(config).unwrap_or_default(),
             "error": configured.as_ref().err().map(reason),
-            "metrics": plugin.about.metrics.iter().map(metric).collect::<Vec<_>>(),
+            "metrics": version.description.metrics.iter().map(metric).collect::<Vec<_>>(),
             "needs": configured.as_ref().ok().map(|needs| needs.iter().map(need_json).collect::<Vec<_>>()),
             "configuration": configuration_lines(name, lines),
         })

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::config::{Config, Overrides, Refusal};
-use crate::plugin::harness::{Granted, LoadedPlugin, PluginHarness, reason};
-use crate::plugin::{DisabledCause, Failure};
+use crate::plugin::Failure;
+use crate::plugin::harness::{LoadError, LoadedPlugin, PluginHarness, PluginState, reason};
 
 /// A plugin, or a file without one.
 #[derive(Default)]
@@ -109,19 +109,24 @@ async fn row(harness: &PluginHarness, config: &Config, name: &str, file: &str, d
     if table.as_ref().is_some_and(|table| !table.enabled) {
         return Row::off(name, file);
     }
-    let is_configured = table.is_some();
     let path = directory.join(file);
     let row = Row { name: Some(name.to_owned()), file: file.to_owned(), ..Row::default() };
     match harness.open(name, table, &path).await {
-        Err(error) => Row { state: "rejected", hash: error.hash, reason: Some(error.reason), ..row },
+        Err(LoadError { hash, rejection }) => Row {
+            state: PluginState::Rejected.name(),
+            hash: hash.map(|hash| hash.to_string()),
+            reason: Some(rejection.text()),
+            ..row
+        },
         Ok(mut plugin) => {
-            let (state, reason) = state(&mut plugin, is_configured).await;
+            let (state, reason) = state(&mut plugin).await;
+            let version = &plugin.version;
             Row {
-                state,
-                version: Some(plugin.about.version.clone()),
-                hash: Some(plugin.hash()[..8].to_owned()),
+                state: state.name(),
+                version: Some(version.name.to_string()),
+                hash: Some(version.hash.to_string()),
                 file_bytes: Some(plugin.file_bytes),
-                description: Some(plugin.about.description),
+                description: Some(version.description.summary.to_string()),
                 reason,
                 ..row
             }
@@ -130,31 +135,25 @@ async fn row(harness: &PluginHarness, config: &Config, name: &str, file: &str, d
 }
 
 /// The state that the plugin would have in the agent, and the reason.
-async fn state(plugin: &mut LoadedPlugin, is_configured: bool) -> (&'static str, Option<String>) {
-    let failed = |failure: Failure, fault_state| {
-        let state = match &failure {
-            Failure::Unavailable(_) => "unavailable",
-            Failure::Disabled(disabled) if disabled.cause == DisabledCause::Unsupported => "disabled",
-            Failure::Disabled(_) if is_configured => "rejected",
-            Failure::Disabled(_) => "idle",
-            Failure::Fault(_) => fault_state,
+async fn state(plugin: &mut LoadedPlugin) -> (PluginState, Option<String>) {
+    let failed = |failure: &Failure, plugin: &LoadedPlugin, after_fault| {
+        let state = match failure {
+            Failure::Unavailable(_) => PluginState::Unavailable,
+            Failure::Disabled(disabled) => PluginState::disabled(disabled.cause, &plugin.context),
+            Failure::Fault(_) => after_fault,
         };
-        (state, Some(reason(&failure)))
+        (state, Some(reason(failure)))
     };
     let needs = match plugin.configure().await {
         Ok(needs) => needs,
-        Err(failure) => return failed(failure, "rejected"),
+        Err(failure) => return failed(&failure, plugin, PluginState::Rejected),
     };
-    if let Err(failure) = plugin.measure().await.result {
-        failed(failure, "failed")
-    } else {
-        let missing: Vec<String> = needs
-            .iter()
-            .filter(|need| matches!(need.granted, Granted::No | Granted::Never(_)))
-            .map(|need| need.grant.to_string())
-            .collect();
-        ("up", (!missing.is_empty()).then(|| format!("is missing {}", missing.join(", "))))
+    if let Err(failure) = plugin.measure().await {
+        return failed(&failure, plugin, PluginState::Failed);
     }
+    let unmet = needs.iter().filter(|need| need.is_unmet()).map(|need| need.grant.to_string());
+    let unmet: Vec<String> = unmet.collect();
+    (PluginState::Up, (!unmet.is_empty()).then(|| format!("is missing {}", unmet.join(", "))))
 }
 
 fn text(rows: &[Row]) -> String {

@@ -4,9 +4,10 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 
 use crate::collector::native::NATIVE;
-use crate::plugin::harness::{PluginDescription, UsableResult};
+use crate::plugin::harness::{Collected, DescribedMetric, Description};
 use crate::sample::{AGENT, Metric, MetricKind, Module, Value};
 
 /// A metric has too many label sets if new ones appear in at least this many runs after its first one …
@@ -36,7 +37,7 @@ pub(super) struct Violation {
 
 /// The check of one plugin, and its state between runs.
 pub(super) struct RuleCheck {
-    described: HashMap<(String, String), MetricKind>,
+    description: Arc<Description>,
     /// The label sets of each metric, by module and name.
     metrics: BTreeMap<(String, String), LabelSets>,
     /// The previous value of each series, by a hash of module, name and labels.
@@ -62,11 +63,9 @@ struct LabelSets {
 }
 
 impl RuleCheck {
-    pub(super) fn new(about: &PluginDescription) -> Self {
-        let described: HashMap<(String, String), MetricKind> =
-            about.metrics.iter().map(|metric| ((metric.module.clone(), metric.name.clone()), metric.kind)).collect();
+    pub(super) fn new(description: &Arc<Description>) -> Self {
         let mut check = Self {
-            described,
+            description: Arc::clone(description),
             metrics: BTreeMap::new(),
             last: HashMap::new(),
             hashing: RandomState::new(),
@@ -74,13 +73,13 @@ impl RuleCheck {
             violations: BTreeMap::new(),
             more: 0,
         };
-        for metric in &about.metrics {
-            let (module, name) = (&metric.module, &metric.name);
+        for DescribedMetric { module, descriptor } in &description.metrics {
+            let (name, kind) = (&descriptor.name, descriptor.kind);
             let is_total = name.ends_with("_total");
-            if is_total != (metric.kind == MetricKind::Counter) {
+            if is_total != (kind == MetricKind::Counter) {
                 let rule = if is_total { "ends in _total, which is for counters" } else { "does not end in _total" };
                 check.violation("name", format!("{module}.{name}"), |id| {
-                    format!("{id} is described as a {}, but its name {rule}", metric.kind.name())
+                    format!("{id} is described as a {}, but its name {rule}", kind.name())
                 });
             }
         }
@@ -88,13 +87,13 @@ impl RuleCheck {
     }
 
     /// Checks the result of a run. In a new instance counters may start again.
-    pub(super) fn check_run(&mut self, run: usize, usable: &UsableResult, is_first: bool) {
+    pub(super) fn check_run(&mut self, run: usize, collected: &Collected, is_first: bool) {
         self.run = run;
         if is_first {
             self.last.clear();
         }
         let mut now = HashMap::new();
-        for module in &usable.modules {
+        for module in &collected.modules {
             let natives = NATIVE.iter().flat_map(|native| native.modules);
             if natives.chain([&AGENT]).any(|own| **own == **module.name()) {
                 self.violation("reserved", module.name().to_string(), |module| {
@@ -104,10 +103,10 @@ impl RuleCheck {
             self.check_module(module, &mut now);
         }
         self.last = now;
-        for loss in &usable.losses {
+        for loss in &collected.losses {
             self.violation("dropped", loss.clone(), str::to_owned);
         }
-        let others = usable.dropped.saturating_sub(usable.losses.len() as u64);
+        let others = collected.dropped.saturating_sub(collected.losses.len() as u64);
         if others > 0 {
             self.violation("dropped", String::new(), |_| format!("{others} more metrics"));
         }
@@ -135,7 +134,7 @@ impl RuleCheck {
 
     fn check_metric(&mut self, module: &str, metric: Metric<'_>, series: u64) {
         let id = format!("{module}.{}", metric.key());
-        let kind = self.described.get(&(module.to_owned(), metric.name().to_owned())).copied();
+        let kind = self.description.descriptor(module, metric.name()).map(|descriptor| descriptor.kind);
         if kind.is_none() {
             let name = format!("{module}.{}", metric.name());
             self.violation("undescribed", name, |name| format!("{name} is returned but not described"));
@@ -221,32 +220,27 @@ fn type_name(value: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::harness::DescribedMetric;
-    use crate::sample::test_module;
+    use crate::sample::{NativeMetric, test_module};
 
-    fn about(metrics: &[(&str, MetricKind)]) -> PluginDescription {
-        let described = |&(name, kind): &(&str, MetricKind)| DescribedMetric {
-            module: "m".to_owned(),
-            name: name.to_owned(),
-            kind,
-            unit: "1".to_owned(),
-            description: String::new(),
+    fn description(metrics: &[(&'static str, MetricKind)]) -> Arc<Description> {
+        let described = |&(name, kind): &(&'static str, MetricKind)| {
+            let metric = NativeMetric { kind, ..NativeMetric::gauge("m", name, "1", "", "") };
+            DescribedMetric { module: "m".into(), descriptor: Arc::new(metric.descriptor()) }
         };
-        let metrics = metrics.iter().map(described).collect();
-        PluginDescription { version: "1".to_owned(), description: String::new(), metrics }
+        Description::new(&"plugin".into(), "1".into(), "", metrics.iter().map(described))
     }
 
     /// The violations of runs that returned these metrics: name, label, value.
-    fn violations(metrics: &[(&str, MetricKind)], runs: &[&[(&'static str, &str, Value)]]) -> Vec<String> {
-        let mut check = RuleCheck::new(&about(metrics));
+    fn violations(metrics: &[(&'static str, MetricKind)], runs: &[&[(&'static str, &str, Value)]]) -> Vec<String> {
+        let mut check = RuleCheck::new(&description(metrics));
         for (run, metrics) in runs.iter().enumerate() {
             let module = test_module("m", |values| {
                 for (name, label, value) in *metrics {
                     values.push_labelled(name, &[("label", *label)].into(), value.clone());
                 }
             });
-            let usable = UsableResult { modules: vec![module], dropped: 0, losses: Vec::new() };
-            check.check_run(run + 1, &usable, run == 0);
+            let collected = Collected { modules: vec![module], ..Collected::default() };
+            check.check_run(run + 1, &collected, run == 0);
         }
         check
             .finish()
@@ -320,11 +314,11 @@ mod tests {
 
     #[test]
     fn reserved_modules_and_dropped_metrics_are_violations() {
-        let mut check = RuleCheck::new(&about(&[]));
+        let mut check = RuleCheck::new(&description(&[]));
         let modules = ["agent", "memory", "mine"].map(|name| test_module(name, |_| {})).into();
         check.check_run(
             1,
-            &UsableResult { modules, dropped: 30, losses: vec!["the metric m.x: it is there twice".to_owned()] },
+            &Collected { modules, dropped: 30, losses: vec!["the metric m.x: it is there twice".to_owned()] },
             true,
         );
         let found: Vec<_> = check.finish().into_iter().map(|violation| (violation.kind, violation.text)).collect();
@@ -339,8 +333,8 @@ mod tests {
                 values.push(&format!("x{number}"), 1);
             }
         });
-        let mut check = RuleCheck::new(&about(&[]));
-        check.check_run(1, &UsableResult { modules: vec![module], dropped: 0, losses: Vec::new() }, true);
+        let mut check = RuleCheck::new(&description(&[]));
+        check.check_run(1, &Collected { modules: vec![module], ..Collected::default() }, true);
         let found = check.finish();
         assert_eq!((found.len(), &*found[VIOLATIONS].text), (VIOLATIONS + 1, "7 more violations"));
     }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output;
 use crate::config::{Config, Overrides, PluginConfig, PluginOverride, is_plugin_name};
-use crate::plugin::harness::{Granted, LoadedPlugin, Need, PluginHarness};
+use crate::escape::printable;
+use crate::plugin::harness::{Basis, CheckedNeed, LoadedPlugin, NeedStatus, PluginHarness};
 
 /// The arguments for a plugin: its file and its configuration.
 #[derive(Debug, Args)]
@@ -60,8 +61,8 @@ impl Target {
         for plugin_override in self.grant.into_iter().chain(self.set) {
             own.apply(plugin_override);
         }
-        let plugin =
-            harness.open(&name, is_configured.then(|| own.clone()), &self.file).await.map_err(CommandError::Load)?;
+        let opened = harness.open(&name, is_configured.then(|| own.clone()), &self.file).await;
+        let plugin = opened.map_err(|error| anyhow::anyhow!("{} {error}", self.file.display()))?;
         Ok(OpenedPlugin { name, config: own, plugin })
     }
 }
@@ -80,28 +81,28 @@ fn default_name(file: &Path, harness: &PluginHarness) -> Result<String, CommandE
 }
 
 /// A table of a plugin's needs, and whether they are granted.
-pub(super) fn needs_table(needs: &[Need]) -> String {
-    let row = |Need { grant, reason, granted }: &Need| {
-        let granted = match granted {
-            Granted::ToAll => "granted by default".to_owned(),
-            Granted::ByConfiguration => "granted".to_owned(),
-            Granted::No => "not granted".to_owned(),
-            Granted::Never(why) => format!("{why}; fix the plugin"),
+pub(super) fn needs_table<'a>(needs: impl IntoIterator<Item = &'a CheckedNeed>) -> String {
+    let row = |CheckedNeed { grant, reason, status }: &CheckedNeed| {
+        let granted = match status {
+            NeedStatus::Granted(Basis::Default) => "granted by default".to_owned(),
+            NeedStatus::Granted(Basis::Configuration) => "granted".to_owned(),
+            NeedStatus::Missing => "not granted".to_owned(),
+            NeedStatus::Impossible(why) => format!("{why}; fix the plugin"),
         };
         vec![grant.to_string(), granted, format!("to {reason}")]
     };
-    output::table(needs.iter().map(row))
+    output::table(needs.into_iter().map(row))
 }
 
 /// A need, as JSON.
-pub(super) fn need_json(Need { grant, reason, granted }: &Need) -> Value {
-    let (granted, why) = match granted {
-        Granted::ToAll => ("all", None),
-        Granted::ByConfiguration => ("configuration", None),
-        Granted::No => ("no", None),
-        Granted::Never(why) => ("never", Some(why)),
+pub(super) fn need_json(CheckedNeed { grant, reason, status }: &CheckedNeed) -> Value {
+    let (granted, why) = match status {
+        NeedStatus::Granted(Basis::Default) => ("all", None),
+        NeedStatus::Granted(Basis::Configuration) => ("configuration", None),
+        NeedStatus::Missing => ("no", None),
+        NeedStatus::Impossible(why) => ("never", Some(why)),
     };
-    json!({ "key": grant.key(), "value": grant.value(), "reason": reason, "granted": granted, "why": why })
+    json!({ "key": grant.kind.name(), "value": printable(&grant.value), "reason": reason, "granted": granted, "why": why })
 }
 
 /// The table `[plugins.NAME]` with these lines; empty without lines.

@@ -15,7 +15,7 @@ use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::config::{PluginConfig, parse_interval};
 use crate::plugin::harness::{
-    CallOutcome, DeniedAccess, Grant, Granted, LoadedPlugin, Message, Need, Observations, UsableResult, reason,
+    CheckedNeed, Collected, Denial, Grant, LoadedPlugin, Message, NeedStatus, Recording, reason,
 };
 use crate::plugin::{Failure, Fault};
 use crate::sample::Sample;
@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     let Arguments { target, runs, interval, json } = arguments;
     let OpenedPlugin { name, config, mut plugin } = target.open().await?;
     let results = TestRuns::run(&mut plugin, runs as usize, interval).await;
-    let lines = plugin.lines(&results.missing_grants());
+    let lines = plugin.context.grant_lines(&results.missing_grants());
     let report = TestReport { name, config, interval, plugin, results, lines };
     match OutputFormat::new(json) {
         OutputFormat::Text => print(&report.text())?,
@@ -55,13 +55,13 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
 /// The results of the runs. A pair has the number of the run, from 1; 0 is the start of the plugin.
 #[derive(Default)]
 struct TestRuns {
-    needs: Vec<Need>,
-    messages: Vec<(usize, Observations)>,
+    needs: Vec<CheckedNeed>,
+    messages: Vec<(usize, Recording)>,
     failures: Vec<(usize, Failure)>,
-    denied: Vec<DeniedAccess>,
+    denied: Vec<Denial>,
     violations: Vec<Violation>,
     /// The result of the last run that measured.
-    sample: Option<UsableResult>,
+    sample: Option<Collected>,
     /// The time that each run took, sorted.
     took: Vec<Duration>,
     memory_bytes: u64,
@@ -71,12 +71,12 @@ struct TestRuns {
 impl TestRuns {
     async fn run(plugin: &mut LoadedPlugin, runs: usize, interval: Duration) -> Self {
         let mut results = Self { runs, ..Self::default() };
-        let mut rules = RuleCheck::new(&plugin.about);
+        let mut rules = RuleCheck::new(&plugin.version.description);
         match plugin.configure().await {
             Ok(needs) => results.needs = needs,
             Err(failure) => results.failures.push((0, failure)),
         }
-        results.record(0, plugin.take_observations());
+        results.record(0, plugin.take_recording());
         // A plugin that fails to start is not run, unless it is only unavailable.
         let is_usable = results.failures.iter().all(|(_, failure)| matches!(failure, Failure::Unavailable(_)));
         let runs = if is_usable { runs } else { 0 };
@@ -86,11 +86,12 @@ impl TestRuns {
         for run in 1..=runs {
             sleep_until(due).await;
             due = (due + interval).max(Instant::now());
-            let CallOutcome { result, took, is_first, memory_bytes } = plugin.measure().await;
-            is_new_instance |= is_first;
-            results.took.push(took);
-            results.memory_bytes = results.memory_bytes.max(memory_bytes);
-            results.record(run, plugin.take_observations());
+            is_new_instance |= !plugin.has_instance();
+            let start = Instant::now();
+            let result = plugin.measure().await;
+            results.took.push(start.elapsed());
+            results.memory_bytes = results.memory_bytes.max(plugin.memory_bytes() as u64);
+            results.record(run, plugin.take_recording());
             match result {
                 Ok(usable) => {
                     rules.check_run(run, &usable, std::mem::take(&mut is_new_instance));
@@ -110,31 +111,26 @@ impl TestRuns {
         results
     }
 
-    fn record(&mut self, run: usize, mut observations: Observations) {
-        self.denied.append(&mut observations.denied);
-        if !observations.messages.is_empty() {
-            self.messages.push((run, observations));
+    fn record(&mut self, run: usize, mut recording: Recording) {
+        self.denied.append(&mut recording.denials);
+        if !recording.messages.is_empty() {
+            self.messages.push((run, recording));
         }
     }
 
     /// The grants that are missing for the needs and the denied accesses.
     fn missing_grants(&self) -> Vec<Grant> {
-        let needs = self.needs.iter().filter(|need| need.granted == Granted::No).map(|need| need.grant.clone());
-        let denials = self.denied.iter().filter_map(|denial| match denial {
-            DeniedAccess::Missing(grant) => Some(grant.clone()),
-            DeniedAccess::Final(_) => None,
-        });
-        needs.chain(denials).collect()
+        let needs = self.needs.iter().filter(|need| need.status == NeedStatus::Missing).map(|need| &need.grant);
+        needs.chain(self.denied.iter().filter_map(Denial::missing)).cloned().collect()
     }
 
     fn has_passed(&self) -> bool {
         let is_failure = |(_, failure): &(usize, Failure)| !matches!(failure, Failure::Unavailable(_));
-        let is_missing = |need: &Need| matches!(need.granted, Granted::No | Granted::Never(_));
         self.sample.is_some()
             && self.violations.is_empty()
             && self.denied.is_empty()
             && !self.failures.iter().any(is_failure)
-            && !self.needs.iter().any(is_missing)
+            && !self.needs.iter().any(CheckedNeed::is_unmet)
     }
 
     /// The shortest, the median and the longest run.
@@ -161,7 +157,7 @@ impl TestReport {
             Some(usable) => encoded(usable, Style::Pretty),
             None => String::new(),
         };
-        let (version, hash) = (&plugin.about.version, &plugin.hash()[..8]);
+        let (version, hash) = (&plugin.version.name, &plugin.version.digits);
         let _ = writeln!(
             text,
             "{name} {version} ({hash}): {} of {} runs, {interval} apart",
@@ -199,26 +195,25 @@ impl TestReport {
                 let _ = write!(text, "\n{title}\n{}", table(rows));
             }
         };
-        let messages = results.messages.iter().flat_map(|(run, observations)| {
+        let messages = results.messages.iter().flat_map(|(run, recording)| {
             let row = |message: &Message| vec![at(*run), message.level.to_owned(), message.text.clone()];
-            let more = (observations.more_messages > 0)
-                .then(|| vec![at(*run), String::new(), format!("{} more messages", observations.more_messages)]);
-            observations.messages.iter().map(row).chain(more).collect::<Vec<_>>()
+            let more = (recording.more > 0)
+                .then(|| vec![at(*run), String::new(), format!("{} more messages", recording.more)]);
+            recording.messages.iter().map(row).chain(more).collect::<Vec<_>>()
         });
         section("log", messages.collect());
         section(
             "failures",
             results.failures.iter().map(|(run, failure)| vec![at(*run), failure_text(failure)]).collect(),
         );
-        section("denied", results.denied.iter().map(|denial| vec![denial_text(denial)]).collect());
+        section("denied", results.denied.iter().map(|denial| vec![denial.to_string()]).collect());
         let violations = results.violations.iter().map(|Violation { text, runs, .. }| {
             vec![text.clone(), if *runs > 1 { format!("in {runs} runs") } else { String::new() }]
         });
         section("violations of the plugin rules", violations.collect());
-        let is_not_granted = |need: &&Need| !matches!(need.granted, Granted::ToAll | Granted::ByConfiguration);
-        let missing: Vec<Need> = results.needs.iter().filter(is_not_granted).cloned().collect();
-        if !missing.is_empty() {
-            let _ = write!(text, "\nneeds\n{}", needs_table(&missing));
+        let unmet = needs_table(results.needs.iter().filter(|need| need.is_unmet()));
+        if !unmet.is_empty() {
+            let _ = write!(text, "\nneeds\n{unmet}");
         }
     }
 
@@ -228,8 +223,8 @@ impl TestReport {
             let sample: Value = serde_json::from_str(&encoded(usable, Style::Line)).unwrap_or_default();
             sample
         });
-        let messages = results.messages.iter().flat_map(|(run, observations)| {
-            observations
+        let messages = results.messages.iter().flat_map(|(run, recording)| {
+            recording
                 .messages
                 .iter()
                 .map(move |message| json!({ "run": run, "level": message.level, "text": message.text }))
@@ -248,8 +243,8 @@ impl TestReport {
             .map(|Violation { kind, text, runs, .. }| json!({ "kind": kind, "text": text, "runs": runs }));
         json!({
             "name": name,
-            "version": plugin.about.version,
-            "sha256": plugin.hash(),
+            "version": *plugin.version.name,
+            "sha256": plugin.version.hash.to_hex(),
             "passed": results.has_passed(),
             "runs": results.took.len(),
             "sample": sample,
@@ -260,9 +255,9 @@ impl TestReport {
             "memory_bytes": results.memory_bytes,
             "memory_limit_bytes": config.memory_bytes,
             "messages": messages.collect::<Vec<_>>(),
-            "more_messages": results.messages.iter().map(|(_, observations)| observations.more_messages).sum::<u64>(),
+            "more_messages": results.messages.iter().map(|(_, recording)| recording.more).sum::<u64>(),
             "failures": failures.collect::<Vec<_>>(),
-            "denied": results.denied.iter().map(denial_text).collect::<Vec<_>>(),
+            "denied": results.denied.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "violations": violations.collect::<Vec<_>>(),
             "needs": results.needs.iter().map(need_json).collect::<Vec<_>>(),
             "configuration": configuration_lines(name, lines),
@@ -271,7 +266,7 @@ impl TestReport {
 }
 
 /// The result of a run, as the agent writes it.
-fn encoded(usable: &UsableResult, style: Style) -> String {
+fn encoded(usable: &Collected, style: Style) -> String {
     let sample = Sample { modules: usable.modules.clone(), ..Sample::default() };
     let mut bytes = Vec::new();
     encode(&sample, style, &mut bytes);
@@ -287,13 +282,6 @@ fn failure_text(failure: &Failure) -> String {
         // The remedy, to fix the plugin, is obvious here.
         Failure::Fault(fault) => fault.to_string(),
         _ => reason(failure),
-    }
-}
-
-fn denial_text(denial: &DeniedAccess) -> String {
-    match denial {
-        DeniedAccess::Missing(grant) => grant.to_string(),
-        DeniedAccess::Final(why) => why.clone(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use crate::hostpath::Pattern;
-use crate::plugin::grants::kind::{GrantKind, grant_line};
+use crate::plugin::grants::kind::{Grant, GrantKind};
 
 /// How many different denials of one plugin are reported: more are a defect of the plugin, not missing grants.
 pub(crate) const MAX_REPORTED: usize = 100;
@@ -32,21 +32,22 @@ impl ReportedDenials {
     }
 
     /// Records that a need is reported. Returns whether it was not before.
-    pub(crate) fn record_need(&self, key: GrantKind, value: &str) -> bool {
-        let is_new = self.record(&grant_line(key, value)).is_some();
-        if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_new, key, Pattern::new(value)) {
-            self.reported.lock().unwrap_or_else(PoisonError::into_inner).needs.push((key, pattern));
+    pub(crate) fn record_need(&self, need: &Grant) -> bool {
+        let is_new = self.record(&need.to_string()).is_some();
+        if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_new, need.kind, Pattern::new(&need.value))
+        {
+            self.reported.lock().unwrap_or_else(PoisonError::into_inner).needs.push((need.kind, pattern));
         }
         is_new
     }
 
-    /// Whether a line was reported, or a need that covers this path.
-    pub(crate) fn is_reported(&self, line: &str, path: Option<(GrantKind, &str)>) -> bool {
+    /// Whether a line was reported, or a need that covers the missing grant.
+    pub(crate) fn is_reported(&self, line: &str, missing: Option<&Grant>) -> bool {
         let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_covered = |(key, path): (GrantKind, &str)| {
-            reported.needs.iter().any(|(kind, need)| *kind == key && (need.matches(path) || need.opens(path)))
+        let is_covered = |Grant { kind, value }: &Grant| {
+            reported.needs.iter().any(|(key, need)| key == kind && (need.matches(value) || need.opens(value)))
         };
-        reported.lines.len() >= MAX_REPORTED || reported.lines.contains(line) || path.is_some_and(is_covered)
+        reported.lines.len() >= MAX_REPORTED || reported.lines.contains(line) || missing.is_some_and(is_covered)
     }
 }
 

@@ -23,6 +23,11 @@ impl PluginLog {
         self.allowance.lock().unwrap_or_else(PoisonError::into_inner).dropped_total
     }
 
+    /// Changes how many lines there may be in a minute.
+    pub(crate) fn set_limit(&self, lines_per_minute: u64) {
+        self.allowance.lock().unwrap_or_else(PoisonError::into_inner).per_minute = lines_per_minute as f64;
+    }
+
     /// Takes one line of the allowance. Returns whether there was one.
     pub(crate) fn take(&self) -> bool {
         let mut allowance = self.allowance.lock().unwrap_or_else(PoisonError::into_inner);

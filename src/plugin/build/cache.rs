@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
-use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 use wasmtime::component::Component;
 
 use self::entries::{CacheKey, Entries, EntryError, MAX_AGE, MAX_BYTES};
 use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
 use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::is_shortage;
+use crate::plugin::offload::pool::{OffloadError, OffloadPool};
+use crate::plugin::offload::progress::ProgressError;
 
 /// How long one operation may take: an artifact of 30 MB from a disk that is spinning up.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// … and after how many new bytes: many new plugins must not fill the disk in between.
 const PRUNE_AFTER_BYTES: u64 = MAX_BYTES / 8;
 
-/// The cache. Its operations run on blocking threads.
+/// The cache. Its operations run on other threads.
 #[derive(Clone)]
 pub(crate) struct Cache(Arc<Inner>);
 
@@ -42,12 +42,14 @@ struct Inner {
     /// None where neither the configuration nor the environment names a directory.
     path: Option<PathBuf>,
     engine: Engine,
+    pool: OffloadPool,
     /// The part of the keys that all artifacts of this engine and this version of the agent share.
     fingerprint: [u8; 32],
     /// The opened directory. Behind a lock because concurrent loads use it; it is held while the directory is checked or
     /// opened.
     entries: Mutex<Option<Arc<Entries>>>,
-    hits: AtomicU64,
+    /// How many artifacts were found.
+    hits: Arc<AtomicU64>,
     /// How many operations are under way or hang.
     operations: AtomicUsize,
     /// Whether the last operation has timed out.
@@ -79,24 +81,20 @@ impl PruneState {
 }
 
 impl Cache {
-    /// A cache in this directory, for artifacts of this engine. The directory is opened at the first use.
-    pub(crate) fn new(path: Option<PathBuf>, engine: Engine) -> Self {
+    /// A cache in this directory, for artifacts of this engine, which counts those that it finds. The directory is opened at the first use.
+    pub(crate) fn new(path: Option<PathBuf>, engine: Engine, pool: OffloadPool, hits: Arc<AtomicU64>) -> Self {
         Self(Arc::new(Inner {
             path,
             fingerprint: fingerprint(&engine),
             engine,
+            pool,
             entries: Mutex::default(),
-            hits: AtomicU64::new(0),
+            hits,
             operations: AtomicUsize::new(0),
             has_timed_out: AtomicBool::new(false),
             reported: Mutex::default(),
             pruned: Mutex::default(),
         }))
-    }
-
-    /// How many artifacts were found.
-    pub(crate) fn hits(&self) -> u64 {
-        self.0.hits.load(Ordering::Relaxed)
     }
 
     /// The component of a plugin's file. None when the file must be compiled.
@@ -123,22 +121,33 @@ impl Cache {
         CacheKey(Sha256::new().chain_update(self.0.fingerprint).chain_update(file.0).finalize().into())
     }
 
-    /// Runs an operation on another thread, for at most [`TIMEOUT`]. None when it has no result; the next operation is tried
-    /// all the same.
+    /// Runs an operation on another thread, which it has for at most about [`TIMEOUT`]. None when it has no result; the next
+    /// operation is tried all the same.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inner, &Entries) -> T + Send + 'static) -> Option<T> {
         let operation = CacheOperation::start(&self.0)?;
-        let running = spawn_blocking(move || {
+        let running = self.0.pool.run_with_progress(TIMEOUT, move |_progress| {
             let inner = &operation.0;
             inner.open().map(|entries| work(inner, &entries))
         });
-        if let Ok(done) = timeout(TIMEOUT, running).await {
-            self.0.has_timed_out.store(false, Ordering::Relaxed);
-            return done.ok().flatten();
+        let ended = running.await;
+        match ended {
+            Ok(_) | Err(ProgressError::Failed(OffloadError::Panicked(_))) => {
+                self.0.has_timed_out.store(false, Ordering::Relaxed);
+            }
+            Err(ProgressError::Failed(OffloadError::NoThread)) => {
+                self.0.report("not used", "no thread is free for it", "leave the agent more threads");
+            }
+            Err(ProgressError::Stalled) => {
+                self.0.has_timed_out.store(true, Ordering::Relaxed);
+                let waited = humantime::format_duration(TIMEOUT);
+                self.0.report(
+                    "does not respond",
+                    &format!("an operation has taken {waited}"),
+                    "check its disk or mount",
+                );
+            }
         }
-        self.0.has_timed_out.store(true, Ordering::Relaxed);
-        let waited = humantime::format_duration(TIMEOUT);
-        self.0.report("does not respond", &format!("an operation has taken {waited}"), "check its disk or mount");
-        None
+        ended.ok().flatten()
     }
 
     fn prune_when_due(&self, stored_bytes: u64) {
@@ -146,14 +155,17 @@ impl Cache {
         if pruned.is_due(stored_bytes, Instant::now())
             && let Some(operation) = CacheOperation::start(&self.0)
         {
-            spawn_blocking(move || {
+            let prune = move || {
                 let inner = &operation.0;
                 if let Some(entries) = inner.open()
                     && let Err(error) = entries.prune(MAX_BYTES, MAX_AGE, SystemTime::now())
                 {
                     inner.report_failure("cannot be pruned", &error);
                 }
-            });
+            };
+            // No load waits for it. Without a thread it is skipped until it is due again.
+            let pool = self.0.pool.clone();
+            tokio::spawn(async move { pool.run(prune).await });
         }
     }
 }
@@ -286,7 +298,8 @@ mod tests {
     use super::*;
 
     fn cache() -> Cache {
-        Cache::new(None, Engine::new().expect("this machine runs guests"))
+        let pool = OffloadPool::start().expect("threads");
+        Cache::new(None, Engine::new().expect("this machine runs guests"), pool, Arc::default())
     }
 
     #[test]

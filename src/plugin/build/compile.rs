@@ -13,13 +13,14 @@ use std::time::Duration;
 use rustix::process::{Resource, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 use crate::plugin::build::budget::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, allowed};
 use crate::plugin::build::queue::{Queue, Ticket};
 use crate::plugin::build::sealed::{Sealed, blank};
+use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::rejection::{Rejection, RetryPolicy};
 
 /// The wall-clock time for one file. The compiler runs at low priority, so this is many times the CPU time; it ends a
@@ -42,17 +43,15 @@ pub(crate) struct Compiler {
     program: PathBuf,
     /// The loads that wait for a permit or have one. Behind a lock because each load is a task.
     queue: Arc<Mutex<Queue<oneshot::Sender<()>>>>,
+    /// How many compilations were started.
     started: Arc<AtomicU64>,
+    pool: OffloadPool,
 }
 
 impl Compiler {
-    pub(crate) fn new() -> Self {
-        Self { program: program(), queue: Arc::new(Mutex::new(Queue::new())), started: Arc::default() }
-    }
-
-    /// How many compilations were started.
-    pub(crate) fn started(&self) -> u64 {
-        self.started.load(Ordering::Relaxed)
+    /// A compiler that counts the compilations that it starts.
+    pub(crate) fn new(pool: OffloadPool, started: Arc<AtomicU64>) -> Self {
+        Self { program: program(), queue: Arc::new(Mutex::new(Queue::new())), started, pool }
     }
 
     /// Waits until a file of this size may be compiled. A wait that is dropped leaves the queue.
@@ -113,8 +112,13 @@ impl CompilePermit<'_> {
         };
         let (program, input) = (self.compiler.program.clone(), file.open().map_err(transient)?);
         // To start a process takes milliseconds, and longer on a busy host.
-        let started = spawn_blocking(move || start(&program, input)).await.map_err(io::Error::other);
-        let (child, artifact) = started.flatten().map_err(transient)?;
+        let runtime = Handle::current();
+        let started = self.compiler.pool.run(move || {
+            // Only there a child's end and message can be awaited.
+            let _context = runtime.enter();
+            start(&program, input)
+        });
+        let (child, artifact) = started.await?.map_err(transient)?;
         let (status, message) = match timeout(WALL_TIMEOUT, end(child)).await {
             Ok(ended) => ended.map_err(transient)?,
             Err(_elapsed) => {
@@ -129,8 +133,7 @@ impl CompilePermit<'_> {
             }
             return Err(rejection);
         }
-        let sealed = spawn_blocking(move || Sealed::seal(artifact)).await.map_err(io::Error::other);
-        sealed.flatten().map_err(transient)
+        self.compiler.pool.run(move || Sealed::seal(artifact)).await?.map_err(transient)
     }
 }
 
@@ -233,6 +236,10 @@ mod tests {
     use super::*;
     use crate::plugin::build::queue::LARGE_BYTES;
 
+    fn compiler() -> Compiler {
+        Compiler::new(OffloadPool::start().expect("threads"), Arc::default())
+    }
+
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
@@ -316,7 +323,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unstartable_compiler_is_retried() {
-        let compiler = Compiler { program: "/nonexistent".into(), ..Compiler::new() };
+        let compiler = Compiler { program: "/nonexistent".into(), ..self::tests::compiler() };
         let file = Sealed::copy(&b"\0asm"[..]).expect("copied");
         let rejection = compiler.permit(file.length()).await.compile(&file).await.expect_err("there is no compiler");
         assert_eq!(rejection.retry, RetryPolicy::Backoff);
@@ -328,7 +335,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_wait_loses_no_permit() {
-        let compiler = Compiler::new();
+        let compiler = compiler();
         let running = compiler.permit(LARGE_BYTES).await;
         let mut admitted = Box::pin(compiler.permit(LARGE_BYTES));
         let mut waiting = Box::pin(compiler.permit(LARGE_BYTES + 1));
@@ -345,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_small_file_overtakes_large_ones() {
-        let compiler = Compiler::new();
+        let compiler = compiler();
         let large = compiler.permit(LARGE_BYTES).await;
         let mut waiting = pin!(compiler.permit(LARGE_BYTES));
         assert!(poll(waiting.as_mut()).is_pending());

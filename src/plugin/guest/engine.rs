@@ -4,10 +4,10 @@ use std::future::poll_fn;
 use std::hash::{Hash as _, Hasher};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
 
@@ -21,6 +21,13 @@ const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + (256 << 10);
 
 /// The resolution of a guest's time limit, and how long a guest runs before others get their turn.
 const EPOCH: Duration = Duration::from_millis(1);
+
+/// How long epochs advance at their resolution while no other guest begins to run. By then the thread of a guest that does not
+/// yield was abandoned …
+const LONGEST_RUN: Duration = Duration::from_secs(60);
+
+/// … and nobody needs the exact time.
+const HUNG_EPOCH: Duration = Duration::from_millis(100);
 
 /// Loads artifacts and interrupts running guests. It cannot compile.
 #[derive(Clone)]
@@ -94,15 +101,18 @@ fn config() -> wasmtime::Config {
 /// Advances the engine's epoch while guests run, and sleeps otherwise.
 struct EpochClock {
     state: Arc<EpochState>,
-    ticker: Thread,
 }
 
 #[derive(Default)]
 struct EpochState {
     /// How many guests run; [`CLOSED`] at the end.
     running: AtomicUsize,
+    /// How many have begun to run so far.
+    begun: AtomicUsize,
     /// Whether the ticker sleeps, or is about to.
     is_parked: AtomicBool,
+    /// The thread, once it runs.
+    ticker: OnceLock<Thread>,
 }
 
 const CLOSED: usize = usize::MAX;
@@ -111,14 +121,15 @@ impl EpochClock {
     fn start(engine: wasmtime::Engine) -> io::Result<Self> {
         let state = Arc::new(EpochState::default());
         let ticker_state = Arc::clone(&state);
-        let ticker = thread::Builder::new().name("epochs".to_owned()).spawn(move || ticker_state.tick(&engine))?;
-        Ok(Self { state, ticker: ticker.thread().clone() })
+        crate::thread::start("epochs", move || ticker_state.tick(&engine))?;
+        Ok(Self { state })
     }
 
     fn run(&self) -> Running<'_> {
+        self.state.begun.fetch_add(1, Ordering::Relaxed);
         self.state.running.fetch_add(1, Ordering::SeqCst);
         if self.state.is_parked.load(Ordering::SeqCst) {
-            self.ticker.unpark();
+            self.state.unpark();
         }
         Running(self)
     }
@@ -128,9 +139,16 @@ impl EpochState {
     /// Runs the ticker. It stays awake between two guests: a thousand are called one after the other, and to wake a thread for
     /// each costs more than most calls.
     fn tick(&self, engine: &wasmtime::Engine) {
+        // Before the flag is set for the first time.
+        let _ = self.ticker.set(thread::current());
+        let (mut begun, mut since) = (0, Instant::now());
         loop {
             let ran = self.running.load(Ordering::SeqCst);
-            thread::sleep(EPOCH);
+            let latest = self.begun.load(Ordering::Relaxed);
+            if latest != begun {
+                (begun, since) = (latest, Instant::now());
+            }
+            thread::sleep(if since.elapsed() < LONGEST_RUN { EPOCH } else { HUNG_EPOCH });
             engine.increment_epoch();
             match ran {
                 CLOSED => return,
@@ -146,12 +164,18 @@ impl EpochState {
             }
         }
     }
+
+    fn unpark(&self) {
+        if let Some(ticker) = self.ticker.get() {
+            ticker.unpark();
+        }
+    }
 }
 
 impl Drop for EpochClock {
     fn drop(&mut self) {
         self.state.running.store(CLOSED, Ordering::SeqCst);
-        self.ticker.unpark();
+        self.state.unpark();
     }
 }
 

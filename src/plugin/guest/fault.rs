@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::grants::kind::Grant;
 
 /// The kind of a fault: the label `kind` of `plugin_faults_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
     /// An illegal instruction, an out-of-bounds access, or a panic of the guest.
     Trap,
-    /// The call did not return in time.
+    /// The call did not return in time, though it could run.
     Timeout,
     /// The guest needed more memory or table elements than its limit.
     Memory,
@@ -26,15 +27,17 @@ pub enum FaultKind {
     Internal,
     /// The agent's own code panicked during the call.
     Panic,
-    /// The host had too little memory, address space or descriptors.
+    /// The host had too little memory, address space, descriptors or processor time.
     Shortage,
-    /// The file could not be loaded, or the new version failed its trial.
+    /// The file could not be loaded, or a new version or configuration failed its trial.
     Load,
+    /// A call could not be interrupted, and its thread was abandoned.
+    Stuck,
 }
 
 impl FaultKind {
     /// All kinds, in the order of their counters.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Trap,
         Self::Timeout,
         Self::Memory,
@@ -45,6 +48,7 @@ impl FaultKind {
         Self::Panic,
         Self::Shortage,
         Self::Load,
+        Self::Stuck,
     ];
 
     /// The value of the label `kind`.
@@ -61,6 +65,7 @@ impl FaultKind {
             Self::Panic => "panic",
             Self::Shortage => "shortage",
             Self::Load => "load",
+            Self::Stuck => "stuck",
         }
     }
 }
@@ -73,6 +78,28 @@ pub(crate) fn is_shortage(error: &wasmtime::Error) -> bool {
             let errno = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
             errno.or_else(|| cause.downcast_ref::<Errno>().copied()).is_some_and(is_scarce)
         })
+}
+
+/// The error of a call whose thread had too little of a processor.
+#[derive(Debug)]
+pub(crate) struct Starved {
+    /// How long the call lasted.
+    pub(crate) lasted: Duration,
+    /// How much of that its thread had no processor.
+    pub(crate) lost: Duration,
+}
+
+impl std::error::Error for Starved {}
+
+/// The end of a sentence that begins with the call.
+impl fmt::Display for Starved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rounded = |time: Duration| {
+            humantime::format_duration(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+        };
+        let (lasted, lost) = (rounded(self.lasted), rounded(self.lost));
+        write!(f, "too little processor time on this host: none for {lost} of {lasted}")
+    }
 }
 
 /// One fault.
@@ -111,7 +138,7 @@ pub struct Disabled {
     /// The action for the operator.
     pub remedy: String,
     /// The missing grant, where that is the cause.
-    pub(crate) denied: Option<(GrantKind, String)>,
+    pub(crate) denied: Option<Grant>,
 }
 
 /// The kind of the error of a plugin that cannot work.
@@ -135,57 +162,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The number of faults of each kind.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    /// The sum. Most plugins have none, and nothing else of their counts is read.
-    total: u64,
-    kinds: [u64; FaultKind::ALL.len()],
-}
-
-impl Counts {
-    pub(crate) fn add(&mut self, kind: FaultKind) {
-        self.total += 1;
-        self.kinds[kind as usize] += 1;
-    }
-
-    pub(crate) fn add_all(&mut self, others: &Self) {
-        if others.total == 0 {
-            return;
-        }
-        self.total += others.total;
-        for (count, other) in self.kinds.iter_mut().zip(others.kinds) {
-            *count += other;
-        }
-    }
-
-    pub(crate) fn get(&self, kind: FaultKind) -> u64 {
-        self.kinds[kind as usize]
-    }
-
-    pub(crate) fn total(&self) -> u64 {
-        self.total
-    }
-
-    /// The kinds that have occurred, with their numbers.
-    pub(crate) fn nonzero(&self) -> impl Iterator<Item = (FaultKind, u64)> {
-        let kinds = if self.total == 0 { &[][..] } else { &FaultKind::ALL };
-        kinds.iter().copied().zip(self.kinds).filter(|&(_, count)| count > 0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_in_the_order_of_the_kinds() {
+    fn kinds_are_in_their_own_order() {
         for (at, kind) in FaultKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, at);
         }
-        let mut counts = Counts::default();
-        counts.add(FaultKind::Stack);
-        counts.add(FaultKind::Stack);
-        assert_eq!(counts.nonzero().collect::<Vec<_>>(), [(FaultKind::Stack, 2)]);
     }
 }

@@ -1,11 +1,13 @@
 //! One instance of a plugin: its store, and its three calls, each with a time limit. After a fault the owner drops the
 //! instance.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::time::{Sleep, sleep_until};
 use wasmtime::component::{Component, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
@@ -14,17 +16,18 @@ use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::escape::printable;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::{GrantKind, grant_line};
+use crate::plugin::grants::kind::{Grant, GrantKind};
+use crate::plugin::guest::allowance::Verdict;
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as wit, Capability, Need};
 use crate::plugin::guest::bindings::{self, PluginPre};
+use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::guest::engine::Engine;
-use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, is_shortage};
+use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, Starved, is_shortage};
 use crate::plugin::guest::result::{Collected, Converter, Description};
 use crate::plugin::host;
 use crate::plugin::host::state::HostState;
 
-/// How long after the guest's time limit a call is abandoned: the limit cannot interrupt a host function that does not
-/// return.
+/// How long after its time limit a call is abandoned that waits in a host function: the limit cannot interrupt it.
 const BACKSTOP: Duration = Duration::from_millis(50);
 
 /// The code of a plugin, ready to be instantiated.
@@ -75,22 +78,20 @@ impl Instance {
         let limit = |limit| usize::try_from(plugin.config.limits[limit]).unwrap_or(usize::MAX);
         store.set_hostcall_fuel(limit(Limit::Result));
         store.set_max_component_handles(limit(Limit::Handles));
-        store.epoch_deadline_callback(|context| {
-            Ok(if context.data().is_over() {
-                UpdateDeadline::Interrupt
-            } else {
-                UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
-            })
+        store.epoch_deadline_callback(|context| match context.data().time.record_yield() {
+            Verdict::Continues => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
+            Verdict::TimedOut => Ok(UpdateDeadline::Interrupt),
+            Verdict::Starved { lasted, lost } => Err(Starved { lasted, lost }.into()),
         });
-        begin(&mut store, timeout);
-        let started = timed(&code.engine, timeout, pin!(code.guest.instantiate_async(&mut store))).await;
+        let time = begin(&mut store, timeout);
+        let started = timed(&code.engine, &time, pin!(code.guest.instantiate_async(&mut store))).await;
         match started {
             Ok(guest) => Ok(Self {
                 engine: code.engine.clone(),
                 store,
                 guest,
                 config: Arc::clone(&plugin.config),
-                converter: Converter::new(description, Arc::clone(&plugin.series), plugin.step),
+                converter: Converter::new(description, Arc::clone(&plugin.accounts.series), plugin.step),
             }),
             Err(stop) => Err(fault("its start", &stop, store.data(), timeout)),
         }
@@ -103,20 +104,20 @@ impl Instance {
 
     /// Calls `describe`.
     pub(crate) async fn describe(&mut self) -> Result<wit::About, Fault> {
-        begin(&mut self.store, self.config.timeout);
+        let time = begin(&mut self.store, self.config.timeout);
         let called = {
             let call = pin!(self.guest.gauged_plugin_collector().call_describe(&mut self.store));
-            timed(&self.engine, self.config.timeout, call).await
+            timed(&self.engine, &time, call).await
         };
         called.map_err(|stop| self.fault("describe", &stop))
     }
 
     /// Calls `configure`. Returns the plugin's needs.
     pub(crate) async fn configure(&mut self, config: &str) -> Result<Vec<Need>, Failure> {
-        begin(&mut self.store, self.config.timeout);
+        let time = begin(&mut self.store, self.config.timeout);
         let called = {
             let call = pin!(self.guest.gauged_plugin_collector().call_configure(&mut self.store, config));
-            timed(&self.engine, self.config.timeout, call).await
+            timed(&self.engine, &time, call).await
         };
         let returned = called.map_err(|stop| Failure::Fault(self.fault("configure", &stop)))?;
         returned.map_err(|error| failure(error, self.store.data().context()))
@@ -124,8 +125,8 @@ impl Instance {
 
     /// Calls `collect`. `monotonic` is the reading of a clock that never goes backwards.
     pub(crate) async fn collect(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
-        begin(&mut self.store, self.config.timeout);
-        let time = tick.since_epoch;
+        let time = begin(&mut self.store, self.config.timeout);
+        let since_epoch = tick.since_epoch;
         let tick = wit::Tick {
             unix_ms: u64::try_from(tick.since_epoch.as_millis()).unwrap_or(u64::MAX),
             monotonic_ns: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX),
@@ -133,11 +134,11 @@ impl Instance {
         };
         let called = {
             let call = pin!(self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick));
-            timed(&self.engine, self.config.timeout, call).await
+            timed(&self.engine, &time, call).await
         };
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
         match returned {
-            Ok(modules) => Ok(self.converter.convert(modules, &self.config.limits, time)),
+            Ok(modules) => Ok(self.converter.convert(modules, &self.config.limits, since_epoch)),
             Err(error) => Err(failure(error, self.store.data().context())),
         }
     }
@@ -147,29 +148,49 @@ impl Instance {
     }
 }
 
-fn begin(store: &mut Store<HostState>, timeout: Duration) {
+/// Begins a call. Returns its time.
+fn begin(store: &mut Store<HostState>, timeout: Duration) -> CallTime {
     store.data_mut().begin(timeout);
     store.set_epoch_deadline(1);
+    store.data().time.clone()
 }
 
 /// Why a call did not return.
 enum Stop {
     /// It was in a host function beyond its time limit.
-    Stuck,
+    WaitedTooLong,
     /// The guest trapped or was interrupted.
     Stopped(wasmtime::Error),
 }
 
-/// Awaits a call. The caller pins it: a future that is moved into another makes the allocation of every call larger.
+/// Awaits a call. A guest that runs is ended by its epochs; this ends the wait for a host function that is beyond the call's
+/// limit. The caller pins the call: a future that is moved into another makes the allocation of every call larger.
 async fn timed<T>(
     engine: &Engine,
-    timeout: Duration,
+    time: &CallTime,
     call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
 ) -> Result<T, Stop> {
-    match tokio::time::timeout(timeout + BACKSTOP, engine.run_guest(call)).await {
-        Ok(called) => called.map_err(Stop::Stopped),
-        Err(_elapsed) => Err(Stop::Stuck),
-    }
+    let mut call = pin!(engine.run_guest(call));
+    // Made when the guest waits: most calls do not.
+    let mut timer = pin!(None::<Sleep>);
+    let mut wait = None;
+    poll_fn(move |context| {
+        if let Some(wait) = wait.take() {
+            time.end_wait(&wait);
+        }
+        if let Poll::Ready(called) = call.as_mut().poll(context) {
+            return Poll::Ready(called.map_err(Stop::Stopped));
+        }
+        let Some(begun) = time.begin_wait() else { return Poll::Pending };
+        let until = (begun.deadline + BACKSTOP).into();
+        wait = Some(begun);
+        if timer.as_ref().as_pin_ref().is_none_or(|timer| timer.deadline() != until) {
+            timer.set(Some(sleep_until(until)));
+        }
+        let timer = timer.as_mut().as_pin_mut();
+        timer.map_or(Poll::Pending, |timer| timer.poll(context).map(|()| Err(Stop::WaitedTooLong)))
+    })
+    .await
 }
 
 /// The fault of a call that did not return.
@@ -179,11 +200,14 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
         message: format!("{call} took longer than its timeout of {}", humantime::format_duration(timeout)),
     };
     let error = match stop {
-        Stop::Stuck => return too_long(),
+        Stop::WaitedTooLong => return too_long(),
         Stop::Stopped(error) => error,
     };
     if let Some(more) = state.limits.refused() {
         return Fault { kind: FaultKind::Memory, message: format!("{call} needed more {more}") };
+    }
+    if let Some(starved) = error.downcast_ref::<Starved>() {
+        return Fault { kind: FaultKind::Shortage, message: format!("{call} had {starved}") };
     }
     if is_shortage(error) {
         let message = format!("{call} found too few resources on this host: {}", printable(&format!("{error:#}")));
@@ -222,13 +246,13 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
             disabled(DisabledCause::InvalidConfig, reason, remedy)
         }
         wit::Error::Denied(Need { capability, reason }) => {
-            let (key, value) = grant_of(&capability);
-            plugin.record_need(key, value);
+            let denied = Grant::from(capability);
+            plugin.denials.record_need(&denied);
             Failure::Disabled(Disabled {
                 cause: DisabledCause::Denied,
-                reason: format!("is missing the grant {} to {}", grant_line(key, value), printable(&reason)),
-                remedy: plugin.restart_remedy(&[(key, value.to_owned())]),
-                denied: Some((key, value.to_owned())),
+                reason: format!("is missing the grant {denied} to {}", printable(&reason)),
+                remedy: plugin.restart_remedy(std::slice::from_ref(&denied)),
+                denied: Some(denied),
             })
         }
         wit::Error::Unavailable(why) => Failure::Unavailable(printable(&why)),
@@ -236,19 +260,16 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
     }
 }
 
-/// The line of configuration that grants a capability.
-pub(crate) fn capability_line(capability: &Capability) -> String {
-    let (key, value) = grant_of(capability);
-    grant_line(key, value)
-}
-
 /// The grant for a capability, as the configuration has it.
-pub(crate) fn grant_of(capability: &Capability) -> (GrantKind, &str) {
-    match capability {
-        Capability::Read(path) => (GrantKind::Read, path),
-        Capability::Usage(path) => (GrantKind::Usage, path),
-        Capability::Connect(address) => (GrantKind::Connect, address),
-        Capability::Fetch(origin) => (GrantKind::Fetch, origin),
+impl From<Capability> for Grant {
+    fn from(capability: Capability) -> Self {
+        let (kind, value) = match capability {
+            Capability::Read(path) => (GrantKind::Read, path),
+            Capability::Usage(path) => (GrantKind::Usage, path),
+            Capability::Connect(address) => (GrantKind::Connect, address),
+            Capability::Fetch(origin) => (GrantKind::Fetch, origin),
+        };
+        Self { kind, value }
     }
 }
 
@@ -256,10 +277,12 @@ pub(crate) fn grant_of(capability: &Capability) -> (GrantKind, &str) {
 mod tests {
     use super::*;
     use crate::plugin::grants::Grants;
+    use crate::plugin::offload::pool::OffloadPool;
 
     #[test]
     fn invalid_configuration_names_the_keys() {
-        let plugin = PluginContext::new("redis", Arc::default(), Grants::none());
+        let pool = OffloadPool::start().expect("threads");
+        let plugin = PluginContext::new("redis", Arc::default(), Grants::none(), &pool);
         let invalid = |key: &str, message: &str| wit::Invalid { key: key.to_owned(), message: message.to_owned() };
         let disabled = |error| match failure(error, &plugin) {
             Failure::Disabled(disabled) => disabled,
@@ -278,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_missing_grant_has_its_remedy() {
-        let plugin = PluginContext::new("redis", Arc::default(), Grants::none());
+        let pool = OffloadPool::start().expect("threads");
+        let plugin = PluginContext::new("redis", Arc::default(), Grants::none(), &pool);
         let need = Need { capability: Capability::Connect("db:1".to_owned()), reason: "to ask".to_owned() };
         let Failure::Disabled(disabled) = failure(wit::Error::Denied(need), &plugin) else { panic!("disabled") };
         assert_eq!(disabled.cause, DisabledCause::Denied);

@@ -1,14 +1,19 @@
 //! The resources that a guest holds, counted and limited: the bytes of all its linear memories, the elements of all its
 //! tables, its instances. The configuration has the limits.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use wasmtime::ResourceLimiter;
 
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
+use crate::plugin::accounts::Accounts;
 
 /// The resources of one guest. wasmtime's own `StoreLimits` limits each memory, not their sum.
-#[derive(Debug)]
 pub(crate) struct GuestLimits {
+    /// The accounts of the plugin, which all its instances share.
+    accounts: Arc<Accounts>,
     memory: Account,
     table_elements: Account,
     instances: usize,
@@ -56,9 +61,10 @@ impl Account {
 }
 
 impl GuestLimits {
-    pub(crate) fn new(config: &PluginConfig) -> Self {
+    pub(crate) fn new(config: &PluginConfig, accounts: Arc<Accounts>) -> Self {
         let count = |limit| usize::try_from(config.limits[limit]).unwrap_or(usize::MAX);
         Self {
+            accounts,
             memory: Account::new(config.memory_bytes),
             table_elements: Account::new(config.limits[Limit::TableElements]),
             instances: count(Limit::Instances),
@@ -86,12 +92,23 @@ impl GuestLimits {
     }
 }
 
+impl Drop for GuestLimits {
+    fn drop(&mut self) {
+        self.accounts.counters.memory_bytes.fetch_sub(self.memory.held as u64, Ordering::Relaxed);
+    }
+}
+
 impl ResourceLimiter for GuestLimits {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.memory.grow(current, desired, maximum))
+        let is_allowed = self.memory.grow(current, desired, maximum);
+        if is_allowed {
+            self.accounts.counters.memory_bytes.fetch_add(self.memory.growth as u64, Ordering::Relaxed);
+        }
+        Ok(is_allowed)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.accounts.counters.memory_bytes.fetch_sub(self.memory.growth as u64, Ordering::Relaxed);
         self.memory.revert_growth();
         Ok(())
     }
@@ -120,9 +137,18 @@ impl ResourceLimiter for GuestLimits {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::limits::Limits;
+    use crate::plugin::offload::pool::OffloadPool;
+
+    fn accounts() -> Arc<Accounts> {
+        static POOL: LazyLock<OffloadPool> = LazyLock::new(|| OffloadPool::start().expect("threads"));
+        Arc::new(Accounts::new(&"test".into(), &Limits::default(), &Arc::default(), &POOL))
+    }
 
     proptest! {
         /// Together the memories never hold more than the limit, however they grow.
@@ -132,7 +158,9 @@ mod tests {
             steps in prop::collection::vec((0_usize..3, 0_usize..400, any::<bool>()), 1..40),
             maximum in prop::option::of(0_usize..500),
         ) {
-            let mut limits = GuestLimits::new(&PluginConfig { memory_bytes: most, ..PluginConfig::default() });
+            let config = PluginConfig { memory_bytes: most, ..PluginConfig::default() };
+            let accounts = accounts();
+            let mut limits = GuestLimits::new(&config, Arc::clone(&accounts));
             let mut sizes = [0_usize; 3];
             for (memory, by, fails) in steps {
                 let desired = sizes[memory] + by;
@@ -146,7 +174,10 @@ mod tests {
                 }
                 prop_assert_eq!(limits.held_bytes(), sizes.iter().sum::<usize>());
                 prop_assert!(limits.held_bytes() as u64 <= most);
+                prop_assert_eq!(accounts.counters.memory_bytes.load(Ordering::Relaxed), limits.held_bytes() as u64);
             }
+            drop(limits);
+            prop_assert_eq!(accounts.counters.memory_bytes.load(Ordering::Relaxed), 0);
         }
     }
 }

@@ -28,12 +28,13 @@ const MAX_REPORTED: usize = 20;
 
 /// The usable part of a guest's result.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Collected {
-    pub(crate) modules: Vec<Arc<Module>>,
+pub struct Collected {
+    /// The modules for a sample.
+    pub modules: Vec<Arc<Module>>,
     /// How many metrics were dropped.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
     /// The first of them, each with the reason.
-    pub(crate) losses: Vec<String>,
+    pub losses: Vec<String>,
 }
 
 impl Collected {
@@ -45,22 +46,38 @@ impl Collected {
     }
 }
 
-/// A version of a plugin as its modules show it, and the descriptors of its metrics.
+/// A version of a plugin as its modules show it, its own words about itself, and the descriptors of its metrics.
 #[derive(Debug)]
 pub(crate) struct Description {
     collector: Arc<CollectorVersion>,
-    /// Sorted by module and name.
-    metrics: Box<[Described]>,
+    /// A sentence about the plugin, on one line; may be empty.
+    pub(crate) summary: Text,
+    /// In the plugin's order.
+    pub(crate) metrics: Box<[DescribedMetric]>,
+    /// Their positions, sorted by module and name.
+    sorted: Box<[usize]>,
 }
 
 /// A metric that a plugin has described.
 #[derive(Debug)]
-struct Described {
-    module: Box<str>,
-    descriptor: Arc<Descriptor>,
+pub(crate) struct DescribedMetric {
+    pub(crate) module: Box<str>,
+    pub(crate) descriptor: Arc<Descriptor>,
 }
 
-impl Described {
+impl From<metrics::Descriptor> for DescribedMetric {
+    fn from(metric: metrics::Descriptor) -> Self {
+        let metrics::Descriptor { module, name, kind, unit, description } = metric;
+        let kind = match kind {
+            metrics::Kind::Gauge => MetricKind::Gauge,
+            metrics::Kind::Counter => MetricKind::Counter,
+        };
+        let descriptor = Descriptor { name: name.into(), kind, unit: unit.into(), description: description.into() };
+        Self { module: module.into(), descriptor: Arc::new(descriptor) }
+    }
+}
+
+impl DescribedMetric {
     fn id(&self) -> (&str, &str) {
         (&self.module, &self.descriptor.name)
     }
@@ -69,34 +86,27 @@ impl Described {
 impl Description {
     /// The description of a plugin that was not asked for one yet.
     pub(crate) fn unknown(plugin: &Arc<str>) -> Arc<Self> {
-        Self::new(plugin, Text::Static(""), Vec::new())
+        Self::new(plugin, Text::Static(""), "", [])
     }
 
     /// The description of a plugin with this name, whose metrics were checked.
-    pub(crate) fn new(plugin: &Arc<str>, version: Text, metrics: Vec<metrics::Descriptor>) -> Arc<Self> {
-        let described = |metric: metrics::Descriptor| {
-            let metrics::Descriptor { module, name, kind, unit, description } = metric;
-            let (name, kind) = (name.into(), kind_of(kind));
-            let descriptor = Descriptor { name, kind, unit: unit.into(), description: description.into() };
-            Described { module: module.into(), descriptor: Arc::new(descriptor) }
-        };
-        let mut metrics: Box<[Described]> = metrics.into_iter().map(described).collect();
-        metrics.sort_unstable_by(|one, other| one.id().cmp(&other.id()));
-        let collector = CollectorVersion { name: Text::Shared(Arc::clone(plugin)), version };
-        Arc::new(Self { collector: Arc::new(collector), metrics })
+    pub(crate) fn new(
+        plugin: &Arc<str>,
+        version: Text,
+        summary: &str,
+        metrics: impl IntoIterator<Item = DescribedMetric>,
+    ) -> Arc<Self> {
+        let metrics: Box<[DescribedMetric]> = metrics.into_iter().collect();
+        let mut sorted: Box<[usize]> = (0..metrics.len()).collect();
+        sorted.sort_unstable_by_key(|&at| metrics[at].id());
+        let collector = Arc::new(CollectorVersion { name: Text::Shared(Arc::clone(plugin)), version });
+        Arc::new(Self { collector, summary: printable(summary).into(), metrics, sorted })
     }
 
-    fn descriptor(&self, module: &str, name: &str) -> Option<&Arc<Descriptor>> {
-        let found = self.metrics.binary_search_by(|described| described.id().cmp(&(module, name)));
-        found.ok().map(|at| &self.metrics[at].descriptor)
-    }
-}
-
-/// The kind of a metric in the sample.
-pub(crate) fn kind_of(kind: metrics::Kind) -> MetricKind {
-    match kind {
-        metrics::Kind::Gauge => MetricKind::Gauge,
-        metrics::Kind::Counter => MetricKind::Counter,
+    /// The descriptor of a metric, if the plugin has described it.
+    pub(crate) fn descriptor(&self, module: &str, name: &str) -> Option<&Arc<Descriptor>> {
+        let found = self.sorted.binary_search_by_key(&(module, name), |&at| self.metrics[at].id());
+        found.ok().map(|at| &self.metrics[self.sorted[at]].descriptor)
     }
 }
 

@@ -2,48 +2,29 @@
 
 use std::fmt::Display;
 
-use crate::escape::printable;
 use crate::plugin::accounts::denials::MAX_REPORTED;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::{GrantKind, grant_line, grants_line};
-use crate::plugin::recorder::RecordedDenial;
-
-/// Why an operation of a plugin was denied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Denial {
-    /// The grant with this value is missing.
-    Missing(GrantKind, String),
-    /// No grant allows it; the reason.
-    Final(String),
-    /// No grant allows it, and the plugin could not know; the reason. It is not reported.
-    Expected(String),
-}
+use crate::plugin::grants::kind::{Denial, Grant, GrantKind, grants_line};
 
 impl PluginContext {
     /// The remedy for missing grants: the lines to write, and where.
-    pub(crate) fn restart_remedy(&self, missing: &[(GrantKind, String)]) -> String {
+    pub(crate) fn restart_remedy(&self, missing: &[Grant]) -> String {
         let lines = self.grant_lines(missing);
         format!("write under [plugins.{}]: {}, and restart the agent", self.name, lines.join("; "))
     }
 
-    /// Records that a need is reported to the operator: a later denial of it is not reported again. Returns whether it was not
-    /// reported before.
-    pub(crate) fn record_need(&self, key: GrantKind, value: &str) -> bool {
-        self.denials.record_need(key, value)
-    }
-
     /// The lines of the plugin's table with the missing grants added to the present ones.
-    pub(crate) fn grant_lines(&self, missing: &[(GrantKind, String)]) -> Vec<String> {
-        let line = |key: GrantKind| {
-            let mut values = self.configured_values(key);
-            for (_, value) in missing.iter().filter(|(kind, _)| *kind == key) {
+    pub(crate) fn grant_lines(&self, missing: &[Grant]) -> Vec<String> {
+        let line = |kind: GrantKind| {
+            let mut values = self.configured_values(kind);
+            for Grant { value, .. } in missing.iter().filter(|grant| grant.kind == kind) {
                 if !values.contains(value) {
                     values.push(value.clone());
                 }
             }
-            grants_line(key, &values)
+            grants_line(kind, &values)
         };
-        let is_missing = |key: &GrantKind| missing.iter().any(|(kind, _)| kind == key);
+        let is_missing = |kind: &GrantKind| missing.iter().any(|grant| grant.kind == *kind);
         GrantKind::ALL.into_iter().filter(is_missing).map(line).collect()
     }
 
@@ -59,31 +40,22 @@ impl PluginContext {
 
     /// Reports a denial to the operator, unless it was reported before. Returns the error text for the guest.
     pub(crate) fn deny(&self, denial: Denial) -> String {
-        let (text, missing) = match denial {
-            Denial::Missing(key, value) => (grant_line(key, &value), Some((key, value))),
-            Denial::Final(why) => (printable(&why), None),
-            Denial::Expected(why) => return printable(&why),
-        };
-        if self.is_being_described {
+        let text = denial.to_string();
+        if self.is_being_described || matches!(denial, Denial::Expected(_)) {
             return text;
         }
         if let Some(recorder) = &self.recorder {
             if self.denials.record(&text).is_some() {
-                let denial = match missing {
-                    Some((key, value)) => RecordedDenial::Missing(key, value),
-                    None => RecordedDenial::Final(text.clone()),
-                };
                 recorder.record_denial(denial);
             }
             return text;
         }
-        let path = missing.as_ref().map(|(key, value)| (*key, value.as_str()));
         // A denial beyond the allowance of log lines is reported the next time.
-        if !self.denials.is_reported(&text, path)
-            && self.log.take()
+        if !self.denials.is_reported(&text, denial.missing())
+            && self.accounts.log.take()
             && let Some(is_last) = self.denials.record(&text)
         {
-            self.log_denial(&text, missing);
+            self.log_denial(&text, denial.missing());
             if is_last {
                 tracing::warn!(plugin = &*self.name, count = MAX_REPORTED, "further denials not reported");
             }
@@ -91,9 +63,9 @@ impl PluginContext {
         text
     }
 
-    fn log_denial(&self, text: &str, missing: Option<(GrantKind, String)>) {
+    fn log_denial(&self, text: &str, missing: Option<&Grant>) {
         let plugin = &*self.name;
-        match missing.map(|missing| self.restart_remedy(&[missing])) {
+        match missing.map(|missing| self.restart_remedy(std::slice::from_ref(missing))) {
             Some(remedy) if self.is_configured => tracing::warn!(plugin, remedy, "access denied"),
             // A plugin without a table runs without the grant.
             Some(remedy) => tracing::info!(plugin, remedy, "access denied"),
@@ -116,15 +88,17 @@ mod tests {
     use crate::config::PluginConfig;
     use crate::hostpath::Pattern;
     use crate::plugin::grants::Grants;
+    use crate::plugin::offload::pool::OffloadPool;
 
     fn plugin(config: PluginConfig) -> PluginContext {
-        PluginContext::new("needy", Arc::new(config), Grants::none())
+        let pool = OffloadPool::start().expect("threads");
+        PluginContext::new("needy", Arc::new(config), Grants::none(), &pool)
     }
 
     #[test]
     fn remedy_lines_are_valid_configuration() {
         let none = plugin(PluginConfig::default());
-        let remedy = |plugin: &PluginContext, key, value: &str| plugin.restart_remedy(&[(key, value.to_owned())]);
+        let remedy = |plugin: &PluginContext, key, value: &str| plugin.restart_remedy(&[Grant::new(key, value)]);
         assert_eq!(
             remedy(&none, GrantKind::Read, "/a\n\"b\""),
             r#"write under [plugins.needy]: read = ["/a\\n\"b\""], and restart the agent"#
@@ -139,7 +113,7 @@ mod tests {
             remedy(&some, GrantKind::Connect, "db:1"),
             r#"write under [plugins.needy]: connect = ["db:1"], and restart the agent"#
         );
-        assert_eq!(some.deny(Denial::Missing(GrantKind::Read, "/a".to_owned())), r#"read = ["/a"]"#);
+        assert_eq!(some.deny(Denial::Missing(Grant::new(GrantKind::Read, "/a"))), r#"read = ["/a"]"#);
     }
 
     #[test]
@@ -152,7 +126,7 @@ mod tests {
             (GrantKind::Read, "/etc/*"),
             (GrantKind::Read, "/a"),
         ];
-        let missing = missing.map(|(key, value)| (key, value.to_owned()));
+        let missing = missing.map(|(kind, value)| Grant::new(kind, value));
         assert_eq!(plugin.grant_lines(&missing), [r#"read = ["/etc/*", "/a"]"#, r#"connect = ["db:1"]"#]);
         assert_eq!(plugin.grant_lines(&[]), [""; 0]);
     }
@@ -160,9 +134,11 @@ mod tests {
     #[test]
     fn denials_within_a_reported_need_are_not_reported() {
         let plugin = plugin(PluginConfig::default());
-        plugin.record_need(GrantKind::Read, "/proc/*/stat");
-        let is_reported =
-            |key: GrantKind, path: &str| plugin.denials.is_reported(&grant_line(key, path), Some((key, path)));
+        plugin.denials.record_need(&Grant::new(GrantKind::Read, "/proc/*/stat"));
+        let is_reported = |kind, path: &str| {
+            let grant = Grant::new(kind, path);
+            plugin.denials.is_reported(&grant.to_string(), Some(&grant))
+        };
         assert!(is_reported(GrantKind::Read, "/proc/12/stat") && is_reported(GrantKind::Read, "/proc"));
         let others =
             [(GrantKind::Read, "/proc/12/status"), (GrantKind::Read, "/"), (GrantKind::Usage, "/proc/12/stat")];

@@ -9,10 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
 use crate::address::{Endpoint, Host};
-use crate::plugin::accounts::permits::OffloadTarget;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::network::{literal_addresses, permitted};
-use crate::plugin::host::offload::{OffloadError, offload};
+use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
 /// How many addresses of a name are tried: a service has one in each family, or a few behind a balancer.
 const ADDRESSES: usize = 8;
@@ -69,10 +68,10 @@ pub(crate) async fn dial(
 async fn resolve(plugin: &PluginContext, name: &str, until: Instant) -> Result<Vec<SocketAddr>, Unreachable> {
     let (target, name) = (OffloadTarget::Name(name.to_owned()), name.to_owned());
     let work = move || -> io::Result<Vec<SocketAddr>> { Ok((&*name, 0).to_socket_addrs()?.collect()) };
-    match offload(plugin, target, until, work).await {
+    match plugin.accounts.permits.run(target, until, work).await {
         Ok(Ok(addresses)) => Ok(addresses),
         Ok(Err(error)) => Err(Unreachable::Resolve(error.to_string())),
-        Err(OffloadError::Late) => Err(Unreachable::Timeout),
-        Err(OffloadError::Panicked(why)) => Err(Unreachable::Resolve(why)),
+        Err(PermitError::Late) => Err(Unreachable::Timeout),
+        Err(PermitError::Panicked(why)) => Err(Unreachable::Resolve(why)),
     }
 }

@@ -1,5 +1,6 @@
 //! The capability `files`: reads files, lists directories and returns the usage of file systems of the measured host, as far
-//! as they are granted. Operations that may wait for a device or another machine run on another thread.
+//! as they are granted. Operations that may wait for a device or another machine run on another thread, and so do those on
+//! files of the kernel that have been slow.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -10,15 +11,15 @@ use std::time::Instant;
 use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
 
 use crate::hostpath::below;
-use crate::plugin::accounts::permits::OffloadTarget;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::grants::kind::{Denial, GrantKind};
 use crate::plugin::grants::{Basis, Grants, PathRefusal};
 use crate::plugin::guest::bindings::gauged::plugin::files::{Error, FilesystemUsage, Host};
-use crate::plugin::host::denial::Denial;
-use crate::plugin::host::offload::{OffloadError, offload};
+use crate::plugin::guest::call_time::CallTime;
+use crate::plugin::host::kernel_files::KernelFile;
 use crate::plugin::host::resolved_path::{OWN_PROCESS, PathError, ResolvedPath, resolve};
 use crate::plugin::host::state::HostState;
+use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
 /// The largest file that is read: `/proc/stat` of 4096 CPUs.
 const FILE_BYTES: u64 = 1 << 20;
@@ -37,7 +38,7 @@ const NAMES: usize = 10_000;
 enum FilesError {
     Path(PathError),
     TooLarge(u64),
-    Offload(OffloadError),
+    Permit(PermitError),
 }
 
 impl<T: Into<PathError>> From<T> for FilesError {
@@ -48,33 +49,45 @@ impl<T: Into<PathError>> From<T> for FilesError {
 
 impl Host for HostState {
     async fn read(&mut self, path: String) -> Result<Vec<u8>, Error> {
-        if is_in_memory(&path) {
-            return read(&self.plugin.grants, &path).map_err(|error| wit_error(&self.plugin, error));
-        }
-        offload_path(&self.plugin, self.patience, path, read).await
+        run(&self.plugin, &self.time, path, read).await
     }
 
     async fn list(&mut self, path: String) -> Result<Vec<String>, Error> {
-        if is_in_memory(&path) {
-            return list(&self.plugin.grants, &path).map_err(|error| wit_error(&self.plugin, error));
-        }
-        offload_path(&self.plugin, self.patience, path, list).await
+        run(&self.plugin, &self.time, path, list).await
     }
 
     async fn usage(&mut self, path: String) -> Result<FilesystemUsage, Error> {
-        offload_path(&self.plugin, self.patience, path, usage).await
+        offload_path(&self.plugin, self.time.patience(), path, usage).await
     }
+}
+
+/// Runs an operation on this thread where it does not wait, and on another one otherwise.
+async fn run<T: Send + 'static>(
+    plugin: &PluginContext,
+    time: &CallTime,
+    path: String,
+    work: fn(&Grants, &str) -> Result<T, FilesError>,
+) -> Result<T, Error> {
+    let Some(kind) = KernelFile::classify(&path) else {
+        return offload_path(plugin, time.patience(), path, work).await;
+    };
+    if kind.is_slow() {
+        let timed = move |grants: &Grants, path: &str| kind.timed(|| work(grants, path));
+        return offload_path(plugin, time.patience(), path, timed).await;
+    }
+    kind.run(|| work(&plugin.grants, &path)).map_err(|error| wit_error(plugin, error))
 }
 
 async fn offload_path<T: Send + 'static>(
     plugin: &PluginContext,
     until: Instant,
     path: String,
-    work: fn(&Grants, &str) -> Result<T, FilesError>,
+    work: impl FnOnce(&Grants, &str) -> Result<T, FilesError> + Send + 'static,
 ) -> Result<T, Error> {
     let grants = Arc::clone(&plugin.grants);
-    let done = offload(plugin, OffloadTarget::Path(path.clone()), until, move || work(&grants, &path)).await;
-    done.unwrap_or_else(|error| Err(FilesError::Offload(error))).map_err(|error| wit_error(plugin, error))
+    let done =
+        plugin.accounts.permits.run(OffloadTarget::Path(path.clone()), until, move || work(&grants, &path)).await;
+    done.unwrap_or_else(|error| Err(FilesError::Permit(error))).map_err(|error| wit_error(plugin, error))
 }
 
 /// The error for the guest. Reports a denial to the operator.
@@ -84,46 +97,19 @@ fn wit_error(plugin: &PluginContext, error: FilesError) -> Error {
         FilesError::Path(PathError::Malformed(why)) => Error::InvalidPath(why),
         FilesError::Path(PathError::NotFound) => Error::NotFound,
         FilesError::Path(PathError::WrongType) => Error::WrongType,
-        FilesError::Path(PathError::Io(why)) | FilesError::Offload(OffloadError::Panicked(why)) => Error::Io(why),
+        FilesError::Path(PathError::Io(why)) | FilesError::Permit(PermitError::Panicked(why)) => Error::Io(why),
         FilesError::TooLarge(limit) => Error::TooLarge(limit),
-        FilesError::Offload(OffloadError::Late) => Error::Timeout,
+        FilesError::Permit(PermitError::Late) => Error::Timeout,
     }
 }
 
-/// Whether the kernel serves a path from its own counters, without waiting for a device, a process's lock or another machine.
-/// Such a path needs no other thread.
-fn is_in_memory(path: &str) -> bool {
-    if path == "/proc" {
-        return true;
-    }
-    if let Some(rest) = path.strip_prefix("/proc/") {
-        let is_number = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
-        return match rest.split_once('/') {
-            None => !is_number(rest),
-            Some(("sys" | "pressure", _)) => true,
-            Some(("1", rest)) if rest.starts_with("net/") => true,
-            // These do not take the lock that a process holds while it waits, unlike `cmdline` and others.
-            Some((process, file)) => is_number(process) && matches!(file, "stat" | "status"),
-        };
-    }
-    path.strip_prefix("/sys/").is_some_and(|rest| {
-        rest.starts_with("block/")
-            || rest.starts_with("devices/system/")
-            || rest.starts_with("fs/cgroup")
-            || rest.strip_prefix("class/net/").is_some_and(|rest| {
-                // Other files, such as the speed, ask the interface's driver.
-                let attribute = rest.split_once('/').map_or("", |(_interface, attribute)| attribute);
-                attribute.starts_with("statistics/") || matches!(attribute, "flags" | "operstate")
-            })
-    })
-}
-
-/// Whether the usage of the file system at a path is granted. Yes when that is not known in time: a missing grant is then
-/// reported by the operation itself.
-pub(crate) async fn is_usage_granted(plugin: &PluginContext, path: &str, until: Instant) -> bool {
+/// Whether the usage of the file system at a path is granted. As by default when that is not known in time: a missing grant is
+/// then reported by the operation itself.
+pub(crate) async fn usage_basis(plugin: &PluginContext, path: &str, until: Instant) -> Option<Basis> {
     let (grants, path) = (Arc::clone(&plugin.grants), path.to_owned());
     let target = OffloadTarget::Path(path.clone());
-    offload(plugin, target, until, move || check_usage(&grants, &path).is_ok()).await.unwrap_or(true)
+    let checked = plugin.accounts.permits.run(target, until, move || check_usage(&grants, &path).ok()).await;
+    checked.unwrap_or(Some(Basis::Default))
 }
 
 fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, FilesError> {
@@ -197,9 +183,9 @@ fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, FilesError> {
 
 /// Roots of mounts need no grant: neither the mounts nor their usage are secret. For any other path the result does not show
 /// whether it exists.
-fn check_usage(grants: &Grants, path: &str) -> Result<(), PathRefusal> {
+fn check_usage(grants: &Grants, path: &str) -> Result<Basis, PathRefusal> {
     match grants.usage(path) {
-        Err(PathRefusal::Missing) if is_mount_root(&below(grants.root(), path)) => Ok(()),
+        Err(PathRefusal::Missing) if is_mount_root(&below(grants.root(), path)) => Ok(Basis::Default),
         decided => decided,
     }
 }
@@ -246,6 +232,7 @@ mod tests {
 
     use super::*;
     use crate::hostpath::Pattern;
+    use crate::plugin::grants::kind::Grant;
     use crate::plugin::grants::network::Network;
 
     fn denied<T>(done: Result<T, FilesError>) -> Option<Denial> {
@@ -255,8 +242,8 @@ mod tests {
         }
     }
 
-    fn missing(key: GrantKind, path: &str) -> Denial {
-        Denial::Missing(key, path.to_owned())
+    fn missing(kind: GrantKind, path: &str) -> Denial {
+        Denial::Missing(Grant::new(kind, path))
     }
 
     /// A root with `/data/open`, which is granted, and `/data/secret`, which is not.
@@ -350,39 +337,6 @@ mod tests {
             }
         }
         starting.join().expect("it does not panic");
-    }
-
-    #[test]
-    fn only_kernel_counters_are_read_without_offload() {
-        for fast in [
-            "/proc",
-            "/proc/stat",
-            "/proc/sys/fs/file-nr",
-            "/proc/1/net/dev",
-            "/proc/12/stat",
-            "/proc/12/status",
-            "/sys/class/net/lo/statistics/rx_bytes",
-            "/sys/class/net/lo/operstate",
-            "/sys/block/sda/stat",
-            "/sys/fs/cgroup/a/io.stat",
-        ] {
-            assert!(is_in_memory(fast), "{fast}");
-        }
-        for slow in [
-            "/proc/1",
-            "/proc/1/root/mnt/x",
-            "/proc/12/cmdline",
-            "/proc/12/net/dev",
-            "/proc/12/root/stat",
-            "/proc/a/stat",
-            "/sys/class/hwmon/hwmon0/temp1_input",
-            "/sys/class/net/lo/speed",
-            "/sys/class/net/lo",
-            "/mnt/x",
-            "/sys",
-        ] {
-            assert!(!is_in_memory(slow), "{slow}");
-        }
     }
 
     #[test]

@@ -24,10 +24,9 @@ use tokio::time::timeout_at;
 use crate::address::{Endpoint, Origin, Scheme};
 use crate::escape::printable;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::guest::bindings::gauged::plugin::http::{Error, Host, Request, Response};
 use crate::plugin::host::connection::Stream;
-use crate::plugin::host::denial::Denial;
 use crate::plugin::host::dial::{Unreachable, dial};
 use crate::plugin::host::state::HostState;
 use crate::plugin::host::tls;
@@ -73,7 +72,9 @@ impl Host for HostState {
         let (origin, path) = Origin::from_url(&request.url)
             .map_err(|why| Error::InvalidRequest(format!("the URL \"{}\" {why}", printable(&request.url))))?;
         if !self.plugin.grants.network().fetch(&origin) {
-            return Err(Error::Denied(self.plugin.deny(Denial::Missing(GrantKind::Fetch, origin.to_string()))));
+            return Err(Error::Denied(
+                self.plugin.deny(Denial::Missing(Grant::new(GrantKind::Fetch, &origin.to_string()))),
+            ));
         }
         let message = message(request, &origin, path).map_err(Error::InvalidRequest)?;
         // A connection attempt has an effect at once, so it must not begin after the deadline.
@@ -180,7 +181,7 @@ async fn open(
     let dialled = dial(plugin, &origin.endpoint, until, |endpoint| network.fetch(&origin_at(endpoint))).await;
     let stream = dialled.map_err(|unreachable| match unreachable {
         Unreachable::Denied(endpoint) => {
-            Error::Denied(plugin.deny(Denial::Missing(GrantKind::Fetch, origin_at(&endpoint).to_string())))
+            Error::Denied(plugin.deny(Denial::Missing(Grant::new(GrantKind::Fetch, &origin_at(&endpoint).to_string()))))
         }
         Unreachable::Resolve(why) => Error::Resolve(why),
         Unreachable::Connect(why) => Error::Connect(why),

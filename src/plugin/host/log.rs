@@ -12,7 +12,7 @@ impl Host for HostState {
         }
         // A message that the log level suppresses takes nothing from the allowance.
         let is_off = matches!(level, Level::Debug) && !tracing::enabled!(tracing::Level::DEBUG);
-        if is_off || !self.plugin.log.take() {
+        if is_off || !self.plugin.accounts.log.take() {
             return;
         }
         let (plugin, text) = (&*self.plugin.name, printable(&message));

@@ -14,16 +14,14 @@ use wasmtime::component::Resource;
 
 use crate::address::{Address, Endpoint};
 use crate::escape::printable;
-use crate::plugin::accounts::permits::OffloadTarget;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::guest::bindings::gauged::plugin::net::{Error, Host, HostConnection};
 use crate::plugin::host::connection::{Connection, Stream};
-use crate::plugin::host::denial::Denial;
 use crate::plugin::host::dial::{Unreachable, dial};
-use crate::plugin::host::offload::{OffloadError, offload};
 use crate::plugin::host::resolved_path::{PathError, resolve};
 use crate::plugin::host::state::HostState;
+use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
 /// How many connections one guest may have open: more than a collector has servers.
 const CONNECTIONS: usize = 16;
@@ -44,7 +42,7 @@ impl HostConnection for HostState {
         let parsed = Address::parse(&address)
             .map_err(|why| Error::InvalidAddress(format!("the address \"{}\" {why}", printable(&address))))?;
         if let (Address::Tcp(_), false) = (&parsed, self.plugin.grants.network().connect(&parsed)) {
-            return Err(denied(&self.plugin, Denial::Missing(GrantKind::Connect, parsed.to_string())));
+            return Err(denied(&self.plugin, Denial::Missing(Grant::new(GrantKind::Connect, &parsed.to_string()))));
         }
         // The table has connections only.
         if self.table.iter_mut().count() >= CONNECTIONS {
@@ -114,7 +112,9 @@ async fn open_tcp(plugin: &PluginContext, endpoint: &Endpoint, until: Instant) -
     let is_granted = |endpoint: &Endpoint| network.connect(&Address::Tcp(endpoint.clone()));
     let dialled = dial(plugin, endpoint, until, is_granted).await;
     dialled.map_err(|unreachable| match unreachable {
-        Unreachable::Denied(endpoint) => denied(plugin, Denial::Missing(GrantKind::Connect, endpoint.to_string())),
+        Unreachable::Denied(endpoint) => {
+            denied(plugin, Denial::Missing(Grant::new(GrantKind::Connect, &endpoint.to_string())))
+        }
         Unreachable::Resolve(why) => Error::Resolve(why),
         Unreachable::Connect(why) => Error::Connect(why),
         Unreachable::Timeout => Error::Timeout,
@@ -124,7 +124,7 @@ async fn open_tcp(plugin: &PluginContext, endpoint: &Endpoint, until: Instant) -
 /// Connects to the very socket that was resolved within the grants.
 async fn open_unix(plugin: &PluginContext, path: String, until: Instant) -> Result<UnixStream, Error> {
     let grants = Arc::clone(&plugin.grants);
-    let resolving = offload(plugin, OffloadTarget::Path(path.clone()), until, move || {
+    let resolving = plugin.accounts.permits.run(OffloadTarget::Path(path.clone()), until, move || {
         let check = |path: &str| {
             let address = Address::Unix(path.to_owned()).to_string();
             let checked = grants.connect_unix(path);
@@ -138,8 +138,8 @@ async fn open_unix(plugin: &PluginContext, path: String, until: Instant) -> Resu
         Ok(Err(PathError::Malformed(why))) => return Err(Error::InvalidAddress(why)),
         Ok(Err(PathError::NotFound)) => return Err(Error::Connect("the socket does not exist".to_owned())),
         Ok(Err(PathError::WrongType)) => return Err(Error::Connect("the file is not a socket".to_owned())),
-        Ok(Err(PathError::Io(why))) | Err(OffloadError::Panicked(why)) => return Err(Error::Connect(why)),
-        Err(OffloadError::Late) => return Err(Error::Timeout),
+        Ok(Err(PathError::Io(why))) | Err(PermitError::Panicked(why)) => return Err(Error::Connect(why)),
+        Err(PermitError::Late) => return Err(Error::Timeout),
     };
     UnixStream::connect(&resolved.path).await.map_err(|error| Error::Connect(error.to_string()))
 }

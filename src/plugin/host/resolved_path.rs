@@ -11,9 +11,8 @@ use rustix::io::Errno;
 
 use crate::escape::printable;
 use crate::hostpath::below;
-use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::grants::{Basis, PathRefusal};
-use crate::plugin::host::denial::Denial;
 
 /// The reason to refuse the agent's own process.
 pub(crate) const OWN_PROCESS: &str = "no grant opens the agent's own process";
@@ -38,11 +37,11 @@ pub(crate) enum PathError {
 
 impl PathError {
     /// The error for a refused path; `value` is the value of its grant.
-    pub(crate) fn refused(refusal: &PathRefusal, key: GrantKind, value: &str) -> Self {
+    pub(crate) fn refused(refusal: &PathRefusal, kind: GrantKind, value: &str) -> Self {
         match refusal {
             PathRefusal::Malformed(why) => Self::Malformed(format!("\"{}\" {why}", printable(value))),
             PathRefusal::Own => Self::Denied(Denial::Final(OWN_PROCESS.to_owned())),
-            PathRefusal::Missing => Self::Denied(Denial::Missing(key, value.to_owned())),
+            PathRefusal::Missing => Self::Denied(Denial::Missing(Grant::new(kind, value))),
         }
     }
 }
@@ -88,7 +87,7 @@ pub(crate) fn resolve(
         basis = check(real)?;
     }
     if basis == Basis::Default && !Mode::from_raw_mode(status.st_mode).contains(Mode::ROTH) {
-        return Err(PathError::Denied(Denial::Missing(GrantKind::Read, path.to_owned())));
+        return Err(PathError::Denied(Denial::Missing(Grant::new(GrantKind::Read, path))));
     }
     if FileType::from_raw_mode(status.st_mode) != wanted {
         return Err(PathError::WrongType);

@@ -16,9 +16,8 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use crate::address::Host;
-use crate::plugin::accounts::permits::OffloadTarget;
 use crate::plugin::context::PluginContext;
-use crate::plugin::host::offload::{OffloadError, offload};
+use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
 /// Shared by all plugins: the CA certificates take milliseconds to read and half a megabyte of memory.
 static CONFIG: OnceCell<Arc<ClientConfig>> = OnceCell::const_new();
@@ -39,10 +38,10 @@ pub(crate) async fn secure(
     until: Instant,
 ) -> Result<TlsStream<TcpStream>, TlsError> {
     let config = CONFIG.get_or_try_init(|| async {
-        match offload(plugin, OffloadTarget::Certificates, until, load).await {
+        match plugin.accounts.permits.run(OffloadTarget::Certificates, until, load).await {
             Ok(loaded) => loaded.map_err(TlsError::Untrusted),
-            Err(OffloadError::Late) => Err(TlsError::Timeout),
-            Err(OffloadError::Panicked(why)) => Err(TlsError::Untrusted(why)),
+            Err(PermitError::Late) => Err(TlsError::Timeout),
+            Err(PermitError::Panicked(why)) => Err(TlsError::Untrusted(why)),
         }
     });
     let connector = TlsConnector::from(Arc::clone(config.await?));

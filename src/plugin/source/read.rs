@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::plugin::build::sealed::Sealed;
-use crate::plugin::source::blocking::Progress;
+use crate::plugin::offload::progress::Progress;
 
 /// The largest file that is read: twice a Python guest.
 pub(crate) const FILE_BYTES: u64 = 32 << 20;

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config;
-use crate::plugin::source::blocking::{BlockingError, BusyFiles, Progress, STALL, run_blocking};
+use crate::plugin::offload::busy::BusyFiles;
+use crate::plugin::offload::pool::OffloadPool;
+use crate::plugin::offload::progress::{Progress, ProgressError, STALL};
 use crate::plugin::source::directory::{EntryState, Listing, Stamp};
 
 /// How long a scan waits for an entry once another did not respond: `MAX_HUNG` of them take less than the 30 s of `--once`.
@@ -45,9 +47,15 @@ struct Examined {
 ///
 /// # Errors
 ///
-/// When the directory cannot be read, does not respond (`TimedOut`), or others can write to it (`InvalidData`).
-pub(crate) async fn scan(directory: PathBuf, busy: BusyEntries, is_unexamined: bool) -> io::Result<Scan> {
-    let Names { valid, invalid } = list_names(directory.clone(), &busy.directory, is_unexamined).await?;
+/// When the directory cannot be read, does not respond (`TimedOut`), others can write to it (`InvalidData`), or no thread is
+/// free for the scan (`WouldBlock`).
+pub(crate) async fn scan(
+    pool: OffloadPool,
+    directory: PathBuf,
+    busy: BusyEntries,
+    is_unexamined: bool,
+) -> io::Result<Scan> {
+    let Names { valid, invalid } = list_names(&pool, directory.clone(), &busy.directory, is_unexamined).await?;
     let mut remaining: VecDeque<String> = valid.into_iter().collect();
     let (mut all, mut stall) = (Scan::default(), STALL);
     let why = "has a name that is not UTF-8; use letters, digits, - and _";
@@ -56,18 +64,19 @@ pub(crate) async fn scan(directory: PathBuf, busy: BusyEntries, is_unexamined: b
         let names: Vec<String> = remaining.iter().cloned().collect();
         let examined: Arc<Mutex<Examined>> = Arc::default();
         let (path, busy, results) = (directory.clone(), busy.entries.clone(), Arc::clone(&examined));
-        let ended = run_blocking(stall, move |progress| examine(&path, &names, &busy, &results, progress)).await;
+        let work = move |progress: &Progress| examine(&path, &names, &busy, &results, progress);
+        let ended = pool.run_with_progress(stall, work).await;
         let Examined { scan, done } = std::mem::take(&mut *lock(&examined));
         all.listing.extend(scan.listing);
         all.unresponsive.extend(scan.unresponsive);
         match ended {
             Ok(()) => break,
-            Err(BlockingError::Stalled) => {
+            Err(ProgressError::Stalled) => {
                 remaining.drain(..done);
                 all.unresponsive.extend(remaining.pop_front());
                 stall = NEXT_STALL;
             }
-            Err(BlockingError::Panicked(why)) => return Err(io::Error::other(why)),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(all)
@@ -110,10 +119,14 @@ fn escaped(name: &OsStr) -> String {
 }
 
 /// Reads the directory.
-async fn list_names(directory: PathBuf, busy: &BusyFiles, is_unexamined: bool) -> io::Result<Names> {
-    let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "its file system does not respond");
-    let busy = busy.enter("").ok_or_else(timed_out)?;
-    let listed = run_blocking(STALL, move |progress| {
+async fn list_names(
+    pool: &OffloadPool,
+    directory: PathBuf,
+    busy: &BusyFiles,
+    is_unexamined: bool,
+) -> io::Result<Names> {
+    let busy = busy.enter("").ok_or(ProgressError::Stalled)?;
+    let listed = pool.run_with_progress(STALL, move |progress| {
         let _busy = busy;
         if is_unexamined {
             config::examine(&directory).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
@@ -125,11 +138,7 @@ async fn list_names(directory: PathBuf, busy: &BusyFiles, is_unexamined: bool) -
         }
         Ok(names)
     });
-    match listed.await {
-        Ok(names) => names,
-        Err(BlockingError::Stalled) => Err(timed_out()),
-        Err(BlockingError::Panicked(why)) => Err(io::Error::other(why)),
-    }
+    listed.await?
 }
 
 /// Examines entries one after the other, until the scan stops waiting. An entry that an earlier thread hangs in is
@@ -182,6 +191,10 @@ mod tests {
 
     use super::*;
 
+    fn pool() -> OffloadPool {
+        OffloadPool::start().expect("threads")
+    }
+
     #[tokio::test]
     async fn wasm_files_are_listed() {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -193,13 +206,13 @@ mod tests {
         symlink("a.wasm", path("link.wasm")).expect("linked");
         symlink("nowhere", path("lost.wasm")).expect("linked");
         let Scan { listing, unresponsive } =
-            scan(directory.path().to_owned(), BusyEntries::default(), false).await.expect("readable");
+            scan(pool(), directory.path().to_owned(), BusyEntries::default(), false).await.expect("readable");
         assert_eq!(listing.keys().collect::<Vec<_>>(), ["a.wasm", "d.wasm", "link.wasm", "lost.wasm"]);
         assert!(unresponsive.is_empty());
         assert_eq!(listing["a.wasm"], listing["link.wasm"]);
         assert!(matches!(&listing["d.wasm"], EntryState::Unusable(why) if why.starts_with("is a directory")));
         assert!(matches!(&listing["lost.wasm"], EntryState::Unusable(why) if why.starts_with("is a link to nothing")));
-        assert!(scan(path("none"), BusyEntries::default(), false).await.is_err());
+        assert!(scan(pool(), path("none"), BusyEntries::default(), false).await.is_err());
     }
 
     #[tokio::test]
@@ -209,7 +222,7 @@ mod tests {
             fs::write(directory.path().join(OsStr::from_bytes(name)), "x").expect("written");
         }
         let Scan { listing, .. } =
-            scan(directory.path().to_owned(), BusyEntries::default(), false).await.expect("readable");
+            scan(pool(), directory.path().to_owned(), BusyEntries::default(), false).await.expect("readable");
         assert_eq!(listing.keys().collect::<Vec<_>>(), [r"a\xfe.wasm", r"a\xff.wasm"]);
         assert!(listing.values().all(|state| matches!(state, EntryState::Unusable(why) if why.contains("not UTF-8"))));
     }
@@ -219,7 +232,7 @@ mod tests {
         let parent = tempfile::tempdir().expect("a temporary directory");
         let directory = parent.path().join("plugins");
         fs::create_dir(&directory).expect("created");
-        let is_read = || async { scan(directory.clone(), BusyEntries::default(), true).await.is_ok() };
+        let is_read = || async { scan(pool(), directory.clone(), BusyEntries::default(), true).await.is_ok() };
         assert!(is_read().await);
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).expect("set");
         assert!(!is_read().await);
@@ -233,16 +246,16 @@ mod tests {
         }
         let busy = BusyEntries::default();
         let hanging = busy.entries.enter("b.wasm").expect("no thread works on it");
-        let scanned = scan(directory.path().to_owned(), busy.clone(), false).await.expect("readable");
+        let scanned = scan(pool(), directory.path().to_owned(), busy.clone(), false).await.expect("readable");
         assert_eq!(scanned.listing.keys().collect::<Vec<_>>(), ["a.wasm", "c.wasm"]);
         assert_eq!(scanned.unresponsive.iter().collect::<Vec<_>>(), ["b.wasm"]);
         drop(hanging);
-        let scanned = scan(directory.path().to_owned(), busy.clone(), false).await.expect("readable");
+        let scanned = scan(pool(), directory.path().to_owned(), busy.clone(), false).await.expect("readable");
         assert_eq!((scanned.listing.len(), scanned.unresponsive.len()), (3, 0));
 
         let _hanging: Vec<_> = (0..1000).map_while(|number| busy.entries.enter(&number.to_string())).collect();
         let scanned =
-            scan(directory.path().to_owned(), busy, false).await.expect("the directory is listed all the same");
+            scan(pool(), directory.path().to_owned(), busy, false).await.expect("the directory is listed all the same");
         assert_eq!((scanned.listing.len(), scanned.unresponsive.len()), (0, 3));
     }
 }

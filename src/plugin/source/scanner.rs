@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::PluginConfig;
 use crate::plugin::context::is_unneeded;
-use crate::plugin::source::directory::{Change, Directory, Listing};
+use crate::plugin::offload::pool::OffloadPool;
+use crate::plugin::source::directory::{Change, Directory};
 use crate::plugin::source::scan::{BusyEntries, Scan, scan};
 
 /// How often the directory is scanned without a hint: notifications may be lost.
@@ -22,6 +23,7 @@ const LOGGED_NAMES: usize = 5;
 
 /// Scans the plugins directory.
 pub(crate) struct Scanner {
+    pool: OffloadPool,
     /// None where the directory was refused: then nothing is scanned.
     path: Option<PathBuf>,
     /// Whether others must not be able to write to the directory, which has not been examined yet.
@@ -44,14 +46,15 @@ pub(crate) struct Scanner {
 
 struct ScanError {
     reason: String,
-    /// Whether the file system of the directory does not respond.
-    is_timeout: bool,
+    /// Whether nothing is known about the directory: its file system does not respond, or no thread was free for the scan.
+    is_unanswered: bool,
 }
 
 impl Scanner {
-    pub(crate) fn new(path: Option<PathBuf>, is_unexamined: bool) -> Self {
+    pub(crate) fn new(path: Option<PathBuf>, is_unexamined: bool, pool: OffloadPool) -> Self {
         let now = Instant::now();
         Self {
+            pool,
             scan_at: path.is_some().then_some(now),
             path,
             is_unexamined,
@@ -75,9 +78,9 @@ impl Scanner {
         self.scan_at = self.path.is_some().then(Instant::now);
     }
 
-    /// Reports the file again at the next scan, as if it had changed.
-    pub(crate) fn forget(&mut self, file: &str) {
-        self.directory.forget(file);
+    /// The names of the files that can be loaded.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &String> {
+        self.directory.files()
     }
 
     /// Whether no scan is due or under way, but for the periodic one.
@@ -95,7 +98,7 @@ impl Scanner {
         let Some(path) = self.path.clone() else { return };
         self.scan_at = None;
         self.rescan_at = Instant::now() + RESCAN;
-        self.task = Some(tokio::spawn(scan(path, self.busy.clone(), self.is_unexamined)));
+        self.task = Some(tokio::spawn(scan(self.pool.clone(), path, self.busy.clone(), self.is_unexamined)));
     }
 
     /// Waits for the scan that is under way; for ever when there is none. Cancellation safe.
@@ -127,7 +130,7 @@ impl Scanner {
         unresponsive.retain(|file| !is_unneeded(file, config));
         self.report_unresponsive(unresponsive);
         if !std::mem::replace(&mut self.has_listed, true) {
-            self.report_missing_files(&listing, config);
+            self.report_missing_files(config, |file| listing.contains_key(file));
         }
         let changes = self.directory.observe(&listing, &self.unresponsive, Instant::now(), SystemTime::now());
         if let Some(at) = self.directory.settles_at() {
@@ -136,21 +139,23 @@ impl Scanner {
         changes
     }
 
-    /// The entries that do not respond, or the error of the directory itself where it never responded.
+    /// The entries that do not respond, or the error of the directory itself where it was never scanned.
     pub(crate) fn unresponsive(&self) -> impl Iterator<Item = &String> {
-        let error = self.error.iter().filter(|error| error.is_timeout && !self.has_listed);
+        let error = self.error.iter().filter(|error| error.is_unanswered && !self.has_listed);
         self.unresponsive.iter().chain(error.map(|error| &error.reason))
     }
 
     /// Reports once for each reason that the directory cannot be read. The plugins go on with what was loaded.
     fn report_error(&mut self, error: &io::Error) {
-        let (reason, is_timeout) = (error.to_string(), error.kind() == io::ErrorKind::TimedOut);
+        let is_unanswered = matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
+        let reason = error.to_string();
         if self.error.as_ref().is_some_and(|known| known.reason == reason) {
             return;
         }
         let remedy = match error.kind() {
             io::ErrorKind::NotFound => "create it, or name another with --plugins",
             io::ErrorKind::TimedOut => "check its mount; it is scanned again every 30 s",
+            io::ErrorKind::WouldBlock => "leave the agent more threads; it is scanned again every 30 s",
             io::ErrorKind::InvalidData => {
                 "name it with --plugins, or take the write permission of others away and give it to the agent's user"
             }
@@ -159,7 +164,7 @@ impl Scanner {
         };
         let directory = self.path().display().to_string();
         tracing::warn!(directory, reason, remedy, "plugins directory not readable");
-        self.error = Some(ScanError { reason, is_timeout });
+        self.error = Some(ScanError { reason, is_unanswered });
     }
 
     fn report_unresponsive(&mut self, unresponsive: BTreeSet<String>) {
@@ -180,11 +185,24 @@ impl Scanner {
         self.unresponsive = unresponsive;
     }
 
+    /// Reports the enabled plugins of a new configuration whose file is missing, but for those with the same table before.
+    pub(crate) fn report_newly_missing_files(
+        &self,
+        old: &BTreeMap<String, Arc<PluginConfig>>,
+        new: &BTreeMap<String, Arc<PluginConfig>>,
+    ) {
+        if self.has_listed {
+            let changed = new.iter().filter(|(name, table)| old.get(*name) != Some(table));
+            let changed = changed.map(|(name, table)| (name.clone(), Arc::clone(table))).collect();
+            self.report_missing_files(&changed, |file| self.directory.has_entry(file));
+        }
+    }
+
     /// Reports the enabled plugins of the configuration whose file is missing.
-    fn report_missing_files(&self, listing: &Listing, config: &BTreeMap<String, Arc<PluginConfig>>) {
+    fn report_missing_files(&self, config: &BTreeMap<String, Arc<PluginConfig>>, has_entry: impl Fn(&String) -> bool) {
         for (name, plugin) in config.iter().filter(|(_, plugin)| plugin.enabled) {
             let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
-            if !listing.contains_key(&file) && !self.unresponsive.contains(&file) {
+            if !has_entry(&file) && !self.unresponsive.contains(&file) {
                 let file = self.path().join(file).display().to_string();
                 let remedy = format!("copy it there, or remove [plugins.{name}]");
                 tracing::warn!(plugin = name, file, remedy, "plugin file missing");

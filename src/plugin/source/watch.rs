@@ -4,16 +4,18 @@
 //! without a hint.
 
 use std::fs;
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::Sender;
+
+use crate::thread;
 
 /// How often the path is checked: another directory or file system may have taken its place without a notification.
 const CHECK: Duration = Duration::from_secs(30);
@@ -24,14 +26,29 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long notifications are gathered before they become one hint: a hundred writes are one change.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// How long the kernel may still count a thread that has ended.
+const THREAD_END: Duration = Duration::from_millis(10);
+
 /// Sends hints until the receiver is gone. While a hint waits to be received, another one adds nothing.
 ///
 /// # Errors
 ///
 /// When the thread cannot be started.
 pub(crate) fn watch(directory: PathBuf, hints: Sender<()>) -> std::io::Result<()> {
-    let run = move || run(&directory, &hints, CHECK, start_watcher);
-    thread::Builder::new().name("watch".to_owned()).spawn(run).map(drop)
+    thread::start("watch", move || run(&directory, &hints, CHECK, start_watcher))
+}
+
+/// Why there are no notifications.
+#[derive(Debug)]
+struct Unwatched {
+    reason: String,
+    remedy: &'static str,
+}
+
+impl From<notify::Error> for Unwatched {
+    fn from(error: notify::Error) -> Self {
+        Self { reason: error.to_string(), remedy: "raise fs.inotify.max_user_instances or max_user_watches" }
+    }
 }
 
 /// The loop of the thread. `start` creates a watcher, which sends to the channel and sets the flag when the directory
@@ -40,7 +57,7 @@ fn run<W>(
     directory: &Path,
     hints: &Sender<()>,
     check: Duration,
-    mut start: impl FnMut(&Path, mpsc::SyncSender<()>, Arc<AtomicBool>) -> notify::Result<W>,
+    mut start: impl FnMut(&Path, mpsc::SyncSender<()>, Arc<AtomicBool>) -> Result<W, Unwatched>,
 ) {
     let (events, notifications) = mpsc::sync_channel(1);
     let is_gone = Arc::new(AtomicBool::new(false));
@@ -54,13 +71,12 @@ fn run<W>(
             // Another directory is at the path than the one that is watched, possibly with the same inode number.
             watched = found.and_then(|found| match start(directory, events.clone(), Arc::clone(&is_gone)) {
                 Ok(started) => Some((found, started)),
-                Err(error) => {
+                Err(Unwatched { reason, remedy }) => {
                     if !std::mem::replace(&mut has_reported, true) {
                         tracing::warn!(
                             directory = %directory.display(),
-                            reason = %error,
-                            remedy = "raise fs.inotify.max_user_instances or max_user_watches; until then changes are \
-                                      found once a second",
+                            reason,
+                            remedy = format!("{remedy}; until then changes are found once a second"),
                             "plugins directory not watched"
                         );
                     }
@@ -98,11 +114,15 @@ fn start_watcher(
     directory: &Path,
     events: mpsc::SyncSender<()>,
     is_gone: Arc<AtomicBool>,
-) -> notify::Result<RecommendedWatcher> {
+) -> Result<RecommendedWatcher, Unwatched> {
+    // The watcher needs a thread of its own, and panics without it.
+    thread::start("watch-probe", || {})
+        .map_err(|error| Unwatched { reason: error.to_string(), remedy: thread::remedy(&error) })?;
+    std::thread::sleep(THREAD_END);
     // Events name the paths that were watched, made absolute.
-    let directory = std::path::absolute(directory)?;
+    let directory = std::path::absolute(directory).map_err(notify::Error::io)?;
     let itself = directory.clone();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    let mut watcher = ManuallyDrop::new(notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Reading changes nothing. Everything else is a hint, errors too.
         if let Ok(event) = &event {
             let is_of_directory = event.paths.is_empty() || event.paths.iter().any(|path| path.starts_with(&itself));
@@ -115,15 +135,27 @@ fn start_watcher(
         }
         // A full channel has a notification waiting already.
         let _ = events.try_send(());
+    })?);
+    // The place of that thread may be taken again. This asks the watcher's thread, and is the only call that does not panic
+    // without it: then the watcher is left as it is, since its drop would panic, too.
+    watcher.configure(notify::Config::default()).map_err(|_| Unwatched {
+        reason: "the thread of the watcher did not start".to_owned(),
+        remedy: "raise the limit of threads",
     })?;
-    watcher.watch(&directory, RecursiveMode::NonRecursive)?;
+    let mut watcher = ManuallyDrop::into_inner(watcher);
+    watch_directory(&mut watcher, &directory)?;
+    Ok(watcher)
+}
+
+fn watch_directory(watcher: &mut RecommendedWatcher, directory: &Path) -> notify::Result<()> {
+    watcher.watch(directory, RecursiveMode::NonRecursive)?;
     if directory.is_symlink()
         && let Some(parent) = directory.parent()
     {
         // A link is replaced in the directory that holds it.
         watcher.watch(parent, RecursiveMode::NonRecursive)?;
     }
-    Ok(watcher)
+    Ok(())
 }
 
 /// The identity of a directory: the same under every path, another one after a replacement.
@@ -205,7 +237,7 @@ mod tests {
         let (sender, mut hints) = tokio::sync::mpsc::channel(1);
         let starts = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let (path, counted) = (directory.path().to_owned(), Arc::clone(&starts));
-        let thread = thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             run(&path, &sender, Duration::from_millis(1), |_, _, _| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 Ok(())

@@ -21,13 +21,24 @@ pub(crate) struct CallResult {
     pub(crate) instance: Option<Box<Instance>>,
     pub(crate) result: Result<Collected, Failure>,
     pub(crate) took: Duration,
+    /// How long it has held the thread at a time.
+    pub(crate) held: Duration,
 }
 
 impl CallResult {
+    pub(crate) fn new(
+        version: Option<Arc<Version>>,
+        instance: Option<Box<Instance>>,
+        result: Result<Collected, Failure>,
+        took: Duration,
+    ) -> Self {
+        Self { version, instance, result, took, held: Duration::ZERO }
+    }
+
     /// The result of a call that panicked.
     pub(crate) fn panicked() -> Self {
         let message = "the agent panicked while serving it; report this".to_owned();
         let fault = Failure::Fault(Fault { kind: FaultKind::Panic, message });
-        Self { version: None, instance: None, result: Err(fault), took: Duration::ZERO }
+        Self::new(None, None, Err(fault), Duration::ZERO)
     }
 }

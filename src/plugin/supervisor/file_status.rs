@@ -1,14 +1,17 @@
 //! The status of a plugin's file: its last rejection or read error, and when it is loaded again.
 
 use std::io;
-use std::time::Instant;
-
-use rustix::io::Errno;
+use std::time::{Duration, Instant};
 
 use crate::plugin::build::sealed::Hash;
+use crate::plugin::context::PluginContext;
 use crate::plugin::guest::backoff::Backoff;
 use crate::plugin::guest::fault::DisabledCause;
 use crate::plugin::rejection::{Rejection, RetryPolicy};
+use crate::plugin::supervisor::state::PluginState;
+
+/// How long after a read error the file is read again: the error may pass unseen.
+const READ_PAUSE: Duration = Duration::from_secs(30);
 
 /// The problems of a plugin's file.
 #[derive(Debug, Default)]
@@ -17,7 +20,7 @@ pub(crate) struct FileStatus {
     rejected: Option<Box<Rejected>>,
     /// The error of the last attempt to read the file.
     read_error: Option<String>,
-    /// When to load the rejected content again, if the cause may pass.
+    /// When to load the file again, if the cause may pass.
     reload: Backoff,
 }
 
@@ -43,9 +46,10 @@ impl FileStatus {
         self.rejected.as_ref().filter(|rejected| rejected.retry == RetryPolicy::Never).map(|rejected| rejected.hash)
     }
 
-    /// The cause, when the plugin itself returned that it cannot work.
-    pub(crate) fn disabled_cause(&self) -> Option<DisabledCause> {
-        self.rejected.as_ref().and_then(|rejected| rejected.disabled)
+    /// The state of the plugin when its file was rejected and no version serves.
+    pub(crate) fn state(&self, plugin: &PluginContext) -> PluginState {
+        let cause = self.rejected.as_ref().and_then(|rejected| rejected.disabled);
+        cause.map_or(PluginState::Rejected, |cause| PluginState::disabled(cause, plugin))
     }
 
     /// Whether the current file was rejected or cannot be read.
@@ -53,7 +57,7 @@ impl FileStatus {
         self.rejected.is_some() || self.read_error.is_some()
     }
 
-    /// When to load the rejected content again.
+    /// When to load the file again.
     pub(crate) fn reload_at(&self) -> Option<Instant> {
         self.reload.at
     }
@@ -61,6 +65,13 @@ impl FileStatus {
     /// Cancels the retry: the file is being loaded.
     pub(crate) fn cancel_reload(&mut self) {
         self.reload.at = None;
+    }
+
+    /// Records that the configuration has changed, which may have been the cause of any rejection.
+    pub(crate) fn reconfigured(&mut self) {
+        if let Some(rejected) = self.rejected.as_mut().filter(|rejected| rejected.retry == RetryPolicy::Never) {
+            rejected.retry = RetryPolicy::OnChange;
+        }
     }
 
     /// Records that the file could be read.
@@ -89,7 +100,9 @@ impl FileStatus {
     }
 
     /// Records a read error. Returns whether its reason is new.
-    pub(crate) fn set_read_error(&mut self, error: &io::Error) -> bool {
+    pub(crate) fn set_read_error(&mut self, error: &io::Error, now: Instant) -> bool {
+        // A permission changes the file, which the scan sees.
+        self.reload.at = (error.kind() != io::ErrorKind::PermissionDenied).then(|| now + READ_PAUSE);
         let reason = error.to_string();
         let is_new = self.read_error.as_ref() != Some(&reason);
         self.read_error = Some(reason);
@@ -116,23 +129,7 @@ impl FileStatus {
 impl Rejected {
     /// The remedy, and whether the agent retries by itself.
     pub(crate) fn full_remedy(&self) -> String {
-        let retried = if self.retry == RetryPolicy::Backoff { "; it is retried" } else { "" };
-        format!("{}{retried}", self.remedy)
-    }
-}
-
-/// The remedy for a file that cannot be read.
-pub(crate) fn read_remedy(error: &io::Error) -> &'static str {
-    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
-        return "raise the agent's limit of open files; the file is read again every 30 s";
-    }
-    match error.kind() {
-        io::ErrorKind::NotFound => "none, if it was removed",
-        // It is copied into memory, to which the limit applies, too.
-        io::ErrorKind::FileTooLarge => "raise the agent's limit of file sizes; the file is read again every 30 s",
-        io::ErrorKind::PermissionDenied => "allow the agent to read it",
-        io::ErrorKind::TimedOut => "check the file system; the file is read again every 30 s",
-        _ => "check the disk or the mount; the file is read again every 30 s",
+        self.retry.full_remedy(&self.remedy)
     }
 }
 
@@ -159,16 +156,30 @@ mod tests {
     fn read_errors_are_reported_once_per_reason() {
         let mut status = FileStatus::default();
         let (io, stale) = (io::Error::from_raw_os_error(5), io::Error::from_raw_os_error(116));
-        assert!(status.set_read_error(&io) && !status.set_read_error(&io) && status.set_read_error(&stale));
+        let now = Instant::now();
+        let set = |status: &mut FileStatus, error| status.set_read_error(error, now);
+        assert!(set(&mut status, &io) && !set(&mut status, &io) && set(&mut status, &stale));
         status.set_readable();
-        assert!(status.set_read_error(&stale), "it could be read meanwhile");
+        assert!(set(&mut status, &stale), "it could be read meanwhile");
     }
 
     #[test]
-    fn remedies_fit_the_read_error() {
-        let remedy = |errno: Errno| read_remedy(&io::Error::from(errno));
-        assert!(remedy(Errno::MFILE).contains("open files") && remedy(Errno::FBIG).contains("file sizes"));
-        assert!(remedy(Errno::ACCESS).starts_with("allow") && remedy(Errno::IO).starts_with("check the disk"));
+    fn unreadable_file_is_read_again_after_30_s() {
+        let (now, mut status) = (Instant::now(), FileStatus::default());
+        status.set_read_error(&io::Error::from_raw_os_error(5), now);
+        assert_eq!(status.reload_at(), Some(now + READ_PAUSE));
+        status.cancel_reload();
+        status.set_read_error(&io::ErrorKind::PermissionDenied.into(), now);
+        assert_eq!(status.reload_at(), None, "its permissions have to change");
+    }
+
+    #[test]
+    fn final_rejection_ends_with_a_new_configuration() {
+        let (hash, mut status) = (Hash([1; 32]), FileStatus::default());
+        status.set_rejected(hash, rejection("needs more memory", RetryPolicy::Never), Instant::now());
+        assert_eq!(status.final_hash(), Some(hash));
+        status.reconfigured();
+        assert!(status.final_hash().is_none() && status.is_bad());
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! The results of one plugin: those that go with the next sample, and the latest one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::sample::{Module, Sample, Text};
-
-/// How many of a plugin's steps without a result remove its latest one.
-const KEPT_STEPS: u32 = 2;
+use crate::plugin::guest_thread::round::{Latest, Part};
+use crate::sample::{Module, Text};
 
 /// The results of one plugin. A result's age is the number of the version that measured it, and then its arrival: a version is
 /// called again only when its last call has returned.
@@ -19,9 +16,8 @@ pub(crate) struct Results {
     /// The version that measured the newest result of all.
     generation: u64,
     outcome: LastOutcome,
-    /// The modules of the newest result that a sample has had, and that sample's tick; none after a failure.
-    latest: Vec<Arc<Module>>,
-    latest_at: Duration,
+    /// The newest result that a sample has had; none after a failure.
+    latest: Vec<Latest>,
     /// The modules of the newest result. Plugins that sort later may not have them, even at ticks without a result.
     reserved: Vec<Text>,
     has_reserved_changed: bool,
@@ -90,15 +86,9 @@ impl Results {
         self.owns_all = owns_all;
     }
 
-    /// Moves the results into a sample, those modules excepted that another collector has: `is_own` decides, and `lose` gets
-    /// them.
-    pub(crate) fn deliver(
-        &mut self,
-        sample: &mut Sample,
-        step: Duration,
-        is_own: impl Fn(&Text) -> bool,
-        mut lose: impl FnMut(&Module),
-    ) {
+    /// Moves the results into a round's part of the sample, those modules excepted that another collector has: `is_own` decides,
+    /// and `lose` gets them.
+    pub(crate) fn deliver(&mut self, part: &mut Part, is_own: impl Fn(&Text) -> bool, mut lose: impl FnMut(&Module)) {
         let mut is_kept = |module: &Arc<Module>| {
             let is_own = is_own(module.name());
             if !is_own {
@@ -107,31 +97,28 @@ impl Results {
             is_own
         };
         if let Some(superseded) = self.superseded.take() {
-            sample.superseded.extend(superseded.into_iter().filter(&mut is_kept));
+            part.superseded.extend(superseded.into_iter().filter(&mut is_kept));
         }
         if let Some(newest) = self.newest.take() {
-            let begin = sample.modules.len();
+            let begin = part.modules.len();
             if self.owns_all {
-                sample.modules.extend(newest);
+                part.modules.extend(newest);
             } else {
-                sample.modules.extend(newest.into_iter().filter(is_kept));
+                part.modules.extend(newest.into_iter().filter(is_kept));
             }
-            let delivered = &sample.modules[begin..];
+            let delivered = &part.modules[begin..];
             self.latest.clear();
-            self.latest_at = sample.tick;
             if self.outcome == LastOutcome::Result {
-                self.latest.extend_from_slice(delivered);
+                let latest = |module: &Arc<Module>| Latest { module: Arc::clone(module), since: part.tick };
+                self.latest.extend(delivered.iter().map(latest));
             } else {
-                sample.stale.extend(delivered.iter().map(|module| module.name().clone()));
+                part.stale.extend(delivered.iter().map(|module| module.name().clone()));
             }
         } else {
-            // Also when the clock was set back: then that tick is in the future.
-            if sample.tick.abs_diff(self.latest_at) >= step.saturating_mul(KEPT_STEPS) {
-                self.latest.clear();
-            }
-            let is_kept = |module: &&Arc<Module>| self.owns_all || is_own(module.name());
-            sample.retained.extend(self.latest.iter().filter(is_kept).cloned());
+            self.latest.retain(|latest| latest.is_current(part.tick));
         }
+        let is_kept = |latest: &&Latest| self.owns_all || is_own(latest.module.name());
+        part.latest.extend(self.latest.iter().filter(is_kept).cloned());
         if self.outcome == LastOutcome::End && !self.reserved.is_empty() {
             self.reserved.clear();
             self.has_reserved_changed = true;
@@ -142,6 +129,8 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::sample::{CollectorVersion, ModuleSource, ModuleWriter, SeriesAccount};
@@ -159,10 +148,14 @@ mod tests {
         modules.iter().map(module).collect()
     }
 
-    fn sample(tick: u64, results: &mut Results) -> Sample {
-        let mut sample = Sample { tick: Duration::from_secs(tick), interval: STEP, ..Sample::default() };
-        results.deliver(&mut sample, STEP, |_| true, |_| {});
-        sample
+    fn part(tick: u64) -> Part {
+        Part { tick: Duration::from_secs(tick), ..Part::default() }
+    }
+
+    fn deliver(tick: u64, results: &mut Results) -> Part {
+        let mut part = part(tick);
+        results.deliver(&mut part, |_| true, |_| {});
+        part
     }
 
     /// The modules with the ticks that they are of.
@@ -170,18 +163,18 @@ mod tests {
         modules.iter().map(|module| (&**module.name(), module.time.as_secs())).collect()
     }
 
-    fn latest(sample: &Sample) -> Vec<(&str, u64)> {
-        sample.latest().map(|module| (&**module.name(), module.time.as_secs())).collect()
+    fn latest(part: &Part) -> Vec<(&str, u64)> {
+        part.latest.iter().map(|latest| (&**latest.module.name(), latest.module.time.as_secs())).collect()
     }
 
     #[test]
     fn late_result_goes_beside_the_newer_one() {
         let mut results = Results::default();
         assert_eq!(results.store(result(100, &["a", "b"]), 1) + results.store(result(110, &["a"]), 1), 0);
-        let sample = sample(110, &mut results);
-        assert_eq!(ticks(&sample.modules), [("a", 110)]);
-        assert_eq!(ticks(&sample.superseded), [("a", 100), ("b", 100)]);
-        assert_eq!(latest(&sample), [("a", 110)], "a result replaces all modules");
+        let part = deliver(110, &mut results);
+        assert_eq!(ticks(&part.modules), [("a", 110)]);
+        assert_eq!(ticks(&part.superseded), [("a", 100), ("b", 100)]);
+        assert_eq!(latest(&part), [("a", 110)], "a result replaces all modules");
     }
 
     #[test]
@@ -190,21 +183,21 @@ mod tests {
         results.store(result(100, &["a", "b"]), 1);
         results.store(result(110, &["a"]), 1);
         assert_eq!(results.store(result(120, &["a"]), 1), 2);
-        assert_eq!(ticks(&sample(120, &mut results).superseded), [("a", 110)]);
+        assert_eq!(ticks(&deliver(120, &mut results).superseded), [("a", 110)]);
     }
 
     #[test]
     fn latest_result_lasts_until_two_steps_old() {
         let mut results = Results::default();
         results.store(result(100, &["a"]), 1);
-        assert_eq!(latest(&sample(100, &mut results)), [("a", 100)]);
+        assert_eq!(latest(&deliver(100, &mut results)), [("a", 100)]);
         // Calls that are skipped, and ticks of the agent that are none of the plugin's, change nothing.
         for tick in [105, 110, 119] {
-            let sample = sample(tick, &mut results);
-            assert_eq!((ticks(&sample.modules), latest(&sample)), (vec![], vec![("a", 100)]), "{tick}");
+            let part = deliver(tick, &mut results);
+            assert_eq!((ticks(&part.modules), latest(&part)), (vec![], vec![("a", 100)]), "{tick}");
         }
-        assert!(latest(&sample(120, &mut results)).is_empty());
-        assert!(latest(&sample(100, &mut results)).is_empty(), "gone for good");
+        assert!(latest(&deliver(120, &mut results)).is_empty());
+        assert!(latest(&deliver(100, &mut results)).is_empty(), "gone for good");
     }
 
     #[test]
@@ -214,7 +207,7 @@ mod tests {
         for tick in [100, 120, 140] {
             results.store(result(tick, &["a"]), 1);
             for later in [20, 30] {
-                assert_eq!(latest(&sample(tick + later, &mut results)), [("a", tick)], "{}", tick + later);
+                assert_eq!(latest(&deliver(tick + later, &mut results)), [("a", tick)], "{}", tick + later);
             }
         }
     }
@@ -223,10 +216,10 @@ mod tests {
     fn modules_taken_by_others_are_not_retained() {
         let mut results = Results::default();
         results.store(result(100, &["a", "b"]), 1);
-        sample(100, &mut results);
-        let mut sample = Sample { tick: Duration::from_secs(110), interval: STEP, ..Sample::default() };
-        results.deliver(&mut sample, STEP, |module| **module == *"b", |_| panic!("no result is lost"));
-        assert_eq!(latest(&sample), [("b", 100)]);
+        deliver(100, &mut results);
+        let mut part = part(110);
+        results.deliver(&mut part, |module| **module == *"b", |_| panic!("no result is lost"));
+        assert_eq!(latest(&part), [("b", 100)]);
     }
 
     #[test]
@@ -235,7 +228,7 @@ mod tests {
         results.store(result(100, &["a"]), 1);
         results.end(1);
         assert_eq!(results.reserved(), ["a".into()]);
-        assert_eq!(sample(110, &mut results).modules.len(), 1);
+        assert_eq!(deliver(110, &mut results).modules.len(), 1);
         assert!(results.reserved().is_empty() && results.take_reserved_changed());
     }
 
@@ -243,25 +236,25 @@ mod tests {
     fn results_of_the_future_are_not_the_latest() {
         let mut results = Results::default();
         results.store(result(5000, &["a"]), 1);
-        assert_eq!(latest(&sample(5000, &mut results)).len(), 1);
-        assert!(latest(&sample(100, &mut results)).is_empty(), "the clock was set back");
+        assert_eq!(latest(&deliver(5000, &mut results)).len(), 1);
+        assert!(latest(&deliver(100, &mut results)).is_empty(), "the clock was set back");
         results.store(result(110, &["a"]), 1);
-        assert_eq!(latest(&sample(110, &mut results)), [("a", 110)]);
+        assert_eq!(latest(&deliver(110, &mut results)), [("a", 110)]);
     }
 
     #[test]
     fn failure_ends_the_latest_result() {
         let mut results = Results::default();
         results.store(result(100, &["a"]), 1);
-        sample(100, &mut results);
+        deliver(100, &mut results);
         results.fail(1);
-        assert!(latest(&sample(110, &mut results)).is_empty());
+        assert!(latest(&deliver(110, &mut results)).is_empty());
         assert_eq!(results.reserved(), ["a".into()], "nobody else fills the gap");
         // A late result, and then a failure before its sample.
         results.store(result(110, &["a"]), 1);
         results.fail(1);
-        let sample = sample(120, &mut results);
-        assert_eq!((ticks(&sample.modules), latest(&sample).len()), (vec![("a", 110)], 0));
+        let part = deliver(120, &mut results);
+        assert_eq!((ticks(&part.modules), latest(&part).len()), (vec![("a", 110)], 0));
     }
 
     #[test]
@@ -269,30 +262,30 @@ mod tests {
         let mut results = Results::default();
         results.fail(2);
         results.store(result(100, &["a"]), 1);
-        let sample = sample(110, &mut results);
-        assert_eq!((sample.modules.len(), sample.superseded.len(), latest(&sample).len()), (0, 1, 0));
+        let part = deliver(110, &mut results);
+        assert_eq!((part.modules.len(), part.superseded.len(), latest(&part).len()), (0, 1, 0));
     }
 
     #[test]
     fn replaced_version_does_not_displace_its_successor() {
         let mut results = Results::default();
         results.store(result(110, &["a"]), 2);
-        sample(110, &mut results);
+        deliver(110, &mut results);
         results.store(result(100, &["a", "old"]), 1);
-        let sample = sample(120, &mut results);
-        assert_eq!((sample.modules.len(), ticks(&sample.superseded)), (0, vec![("a", 100), ("old", 100)]));
-        assert_eq!((latest(&sample), results.reserved()), (vec![("a", 110)], &["a".into()][..]));
+        let part = deliver(120, &mut results);
+        assert_eq!((part.modules.len(), ticks(&part.superseded)), (0, vec![("a", 100), ("old", 100)]));
+        assert_eq!((latest(&part), results.reserved()), (vec![("a", 110)], &["a".into()][..]));
     }
 
     #[test]
     fn modules_of_others_are_left_out() {
         let mut results = Results::default();
         results.store(result(100, &["a", "b"]), 1);
-        let mut sample = Sample { tick: Duration::from_secs(100), interval: STEP, ..Sample::default() };
+        let mut part = part(100);
         let mut lost = Vec::new();
-        results.deliver(&mut sample, STEP, |module| **module == *"b", |module| lost.push(module.name().clone()));
+        results.deliver(&mut part, |module| **module == *"b", |module| lost.push(module.name().clone()));
         assert_eq!(lost, ["a".into()]);
-        assert_eq!((ticks(&sample.modules), latest(&sample)), (vec![("b", 100)], vec![("b", 100)]));
+        assert_eq!((ticks(&part.modules), latest(&part)), (vec![("b", 100)], vec![("b", 100)]));
     }
 
     proptest! {
@@ -317,19 +310,20 @@ mod tests {
                         last = None;
                     }
                     _ => {
-                        let sample = sample(tick, &mut results);
-                        prop_assert!(sample.modules.len() <= 1);
-                        let all: Vec<u64> = sample.results().map(|module| module.time.as_secs()).collect();
+                        let part = deliver(tick, &mut results);
+                        prop_assert!(part.modules.len() <= 1);
+                        let all: Vec<u64> = part.superseded.iter().chain(&part.modules).map(|module| module.time.as_secs()).collect();
                         prop_assert!(all.is_sorted());
                         delivered.extend(all);
                         last = last.filter(|(_, since)| tick - since < 20);
-                        let latest: Vec<u64> = sample.latest().map(|module| module.time.as_secs()).collect();
+                        let latest: Vec<u64> = part.latest.iter().map(|latest| latest.module.time.as_secs()).collect();
                         prop_assert_eq!(latest, last.map(|(time, _)| time).into_iter().collect::<Vec<_>>());
                         tick += 10;
                     }
                 }
             }
-            delivered.extend(sample(tick, &mut results).results().map(|module| module.time.as_secs()));
+            let part = deliver(tick, &mut results);
+            delivered.extend(part.superseded.iter().chain(&part.modules).map(|module| module.time.as_secs()));
             prop_assert!(delivered.is_sorted());
             prop_assert_eq!(delivered.len() as u64 + dropped, stored);
         }

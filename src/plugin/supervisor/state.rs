@@ -1,5 +1,8 @@
 //! The states of a plugin, as the metric `plugin_state` has them.
 
+use crate::plugin::context::PluginContext;
+use crate::plugin::guest::fault::DisabledCause;
+
 /// The state of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PluginState {
@@ -20,6 +23,15 @@ pub(crate) enum PluginState {
 }
 
 impl PluginState {
+    /// The state of a plugin that returned that it cannot work, when no version serves.
+    pub(crate) fn disabled(cause: DisabledCause, plugin: &PluginContext) -> Self {
+        match cause {
+            DisabledCause::Unsupported => Self::Disabled,
+            DisabledCause::InvalidConfig | DisabledCause::Denied if plugin.is_configured => Self::Rejected,
+            DisabledCause::InvalidConfig | DisabledCause::Denied => Self::Idle,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Loading => "loading",

@@ -1,93 +1,93 @@
-//! The counters and durations of a plugin's calls.
+//! The durations of a version's calls, and the agent's metrics about a plugin.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::plugin::guest::fault::{Counts, FaultKind};
-use crate::sample::{Label, Labels, Values};
+use crate::plugin::accounts::Accounts;
+use crate::plugin::guest::fault::FaultKind;
+use crate::plugin::supervisor::state::PluginState;
+use crate::plugin::version::Version;
+use crate::sample::{Label, Labels, SeriesRow, Value, Values};
 
 /// The statistics of one plugin.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Statistics {
-    /// How long the last call took; none before the first.
-    duration: Option<Duration>,
-    /// How long the longest call of this version took.
-    longest: Duration,
-    pub(crate) faults: Counts,
-    /// The labels of the kinds that have occurred.
+    /// The labels of the metrics about it, and their series.
+    labels: Labels,
+    row: SeriesRow,
+    /// The labels of the kinds of faults that have occurred.
     fault_labels: Vec<(FaultKind, Labels)>,
-    /// Calls skipped because the one before still ran.
-    pub(crate) skipped: u64,
-    /// Results that missed their sample.
-    pub(crate) late: u64,
-    /// Metrics that were dropped.
-    pub(crate) dropped: u64,
+    /// Of this version's calls; none before the first.
+    durations: Option<Durations>,
+}
+
+/// How long the calls of a version took.
+#[derive(Debug, Clone, Copy)]
+struct Durations {
+    last: Duration,
+    longest: Duration,
+}
+
+/// The condition of a plugin, for its metrics.
+pub(crate) struct Status<'a> {
+    pub(crate) state: PluginState,
+    pub(crate) has_rejected_file: bool,
+    /// The version that serves.
+    pub(crate) serving: Option<&'a Version>,
 }
 
 impl Statistics {
-    pub(crate) fn add_call(&mut self, took: Duration) {
-        self.duration = Some(took);
-        self.longest = self.longest.max(took);
+    pub(crate) fn new(plugin: &str) -> Self {
+        Self {
+            labels: [("plugin", plugin)].into(),
+            row: SeriesRow::default(),
+            fault_labels: Vec::new(),
+            durations: None,
+        }
     }
 
-    pub(crate) fn add_fault(&mut self, kind: FaultKind) {
-        self.faults.add(kind);
+    pub(crate) fn add_call(&mut self, took: Duration) {
+        let longest = self.durations.map_or(took, |durations| durations.longest.max(took));
+        self.durations = Some(Durations { last: took, longest });
     }
 
     /// Begins a new version: durations count from here, counters go on.
     pub(crate) fn begin_version(&mut self) {
-        self.duration = None;
-        self.longest = Duration::ZERO;
+        self.durations = None;
     }
 
-    /// The seconds that the last call took.
-    pub(crate) fn duration(&self) -> Option<f64> {
-        self.duration.map(|duration| duration.as_secs_f64())
-    }
-
-    /// The seconds that the longest call of this version took.
-    pub(crate) fn longest(&self) -> Option<f64> {
-        self.duration.map(|_| self.longest.as_secs_f64())
-    }
-
-    /// Appends the faults of each kind that has occurred.
-    pub(crate) fn append_faults(&mut self, labels: &Labels, agent: &mut Values<'_>) {
-        for (kind, count) in self.faults.nonzero() {
+    /// Appends the agent's metrics about the plugin.
+    pub(crate) fn append(&mut self, status: &Status<'_>, accounts: &Accounts, agent: &mut Values<'_>) {
+        let number = |number: u64| Some(Value::Unsigned(number));
+        let seconds = |duration: Duration| Value::Float(duration.as_secs_f64());
+        let Status { state, has_rejected_file, serving } = status;
+        let (counters, durations) = (&accounts.counters, self.durations);
+        let memory_bytes = counters.memory_bytes.load(Ordering::Relaxed);
+        let metrics = [
+            ("plugin_up", number(u64::from(*state == PluginState::Up))),
+            ("plugin_state", Some(Value::Text(state.name().into()))),
+            ("plugin_file_rejected", number(u64::from(*has_rejected_file))),
+            ("plugin_version", serving.map(|version| Value::Text(version.name.clone()))),
+            ("plugin_hash", serving.map(|version| Value::Text(version.digits.clone()))),
+            ("plugin_memory_bytes", number(memory_bytes).filter(|_| serving.is_some() || memory_bytes > 0)),
+            ("plugin_duration_seconds", durations.map(|durations| seconds(durations.last))),
+            ("plugin_duration_max_seconds", durations.map(|durations| seconds(durations.longest))),
+            ("plugin_skipped_total", number(counters.skipped.get())),
+            ("plugin_late_total", number(counters.late.get())),
+            ("plugin_dropped_metrics_total", number(counters.dropped.get())),
+            ("plugin_stuck_operations", number(accounts.permits.stuck() as u64)),
+            ("plugin_dropped_messages_total", number(accounts.log.dropped_total())),
+            ("plugin_faults_total", number(counters.faults.total())),
+        ];
+        agent.push_row(&mut self.row, &self.labels, metrics);
+        for (kind, count) in counters.faults.nonzero() {
             let known = self.fault_labels.iter().position(|&(known, _)| known == kind);
             let at = known.unwrap_or_else(|| {
                 let label = Label { name: "kind".into(), value: kind.name().into() };
-                self.fault_labels.push((kind, labels.iter().cloned().chain([label]).collect()));
+                self.fault_labels.push((kind, self.labels.iter().cloned().chain([label]).collect()));
                 self.fault_labels.len() - 1
             });
             agent.push_labelled("plugin_faults_total", &self.fault_labels[at].1, count);
-        }
-    }
-}
-
-/// The faults of all plugins by kind, those of removed plugins included.
-#[derive(Debug)]
-pub(crate) struct FaultTotals {
-    removed: Counts,
-    labels: [Labels; FaultKind::ALL.len()],
-}
-
-impl Default for FaultTotals {
-    fn default() -> Self {
-        Self { removed: Counts::default(), labels: FaultKind::ALL.map(|kind| [("kind", kind.name())].into()) }
-    }
-}
-
-impl FaultTotals {
-    /// Keeps the faults of a plugin that is being removed.
-    pub(crate) fn keep(&mut self, removed: &Counts) {
-        self.removed.add_all(removed);
-    }
-
-    /// Appends the sums, `present` being the faults of the plugins that there are.
-    pub(crate) fn append<'a>(&self, present: impl Iterator<Item = &'a Counts>, agent: &mut Values<'_>) {
-        let mut totals = self.removed;
-        present.for_each(|faults| totals.add_all(faults));
-        for (labels, kind) in self.labels.iter().zip(FaultKind::ALL) {
-            agent.push_labelled("plugin_faults_total", labels, totals.get(kind));
         }
     }
 }

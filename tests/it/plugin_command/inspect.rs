@@ -147,6 +147,20 @@ fn denial_during_configure_is_listed() {
 }
 
 #[test]
+fn control_characters_of_a_plugin_are_escaped() {
+    let setup = Setup::new();
+    write_plugin(&setup, &Guest::new("forger").needs(2, "db:1\u{1b}[2J", "look\u{9b}2J\nforged"), "forger.wasm");
+    for command in ["inspect", "test"] {
+        for arguments in [&[command, "forger.wasm"][..], &[command, "forger.wasm", "--json"]] {
+            let output = plugin(&setup, arguments).stdout;
+            assert!(!output.lines().flat_map(str::chars).any(char::is_control), "{output}");
+            assert!(output.contains("u{9b}2J"), "{output}");
+            assert!(!output.lines().any(|line| line.starts_with("forged")), "{output}");
+        }
+    }
+}
+
+#[test]
 fn inspect_fills_the_agents_cache() {
     let setup = Setup::new();
     write_plugin(&setup, &Guest::new("one"), "plugins/one.wasm");

@@ -1,0 +1,12 @@
+//! Kept components for unit tests, compiled in this process: a test binary cannot start itself as a compiler.
+
+use crate::plugin::build::sealed::Sealed;
+use crate::plugin::guest::engine::compiler;
+
+/// The file of a component, and the artifact that it is compiled to.
+pub(crate) fn compiled(name: &str) -> (Vec<u8>, Sealed) {
+    let path = format!("{}/tests/fixtures/components/0.1.0/component/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+    let file = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let artifact = compiler().and_then(|compiler| compiler.precompile_component(&file)).expect("compiled");
+    (file, Sealed::copy(&*artifact).expect("copied"))
+}

@@ -1,0 +1,148 @@
+//! The log lines about one plugin, and the reports about its file, which its owner logs.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::plugin::context::PluginContext;
+use crate::plugin::guest::fault::{Disabled, Fault};
+use crate::plugin::rejection::Rejection;
+use crate::plugin::report::{Report, ReportKind};
+use crate::plugin::supervisor::file_status::FileStatus;
+use crate::plugin::supervisor::state::PluginState;
+use crate::plugin::version::Version;
+use crate::sample::Module;
+
+pub(crate) fn log_loaded(plugin: &PluginContext, version: &Version) {
+    let (plugin, version, hash) = (&*plugin.name, &*version.name, &*version.digits);
+    tracing::info!(plugin, version, hash, "plugin loaded");
+}
+
+pub(crate) fn log_replaced(plugin: &PluginContext, version: &Version, previous: &Version) {
+    let (plugin, version, hash) = (&*plugin.name, &*version.name, &*version.digits);
+    tracing::info!(plugin, version, hash, previous = %previous, "plugin replaced");
+}
+
+pub(crate) fn log_reconfigured(plugin: &PluginContext, version: &Version) {
+    let (plugin, version, hash) = (&*plugin.name, &*version.name, &*version.digits);
+    tracing::info!(plugin, version, hash, "plugin reconfigured");
+}
+
+pub(crate) fn log_configuration_rejected(plugin: &PluginContext, version: &Version, rejection: &Rejection) {
+    let (plugin, version, hash) = (&*plugin.name, &*version.name, &*version.digits);
+    let (reason, remedy) = (&rejection.reason, rejection.full_remedy());
+    let consequence = "the previous configuration continues";
+    tracing::warn!(plugin, version, hash, reason, remedy, consequence, "plugin configuration rejected");
+}
+
+pub(crate) fn log_available_again(plugin: &PluginContext) {
+    tracing::info!(plugin = &*plugin.name, "plugin available again");
+}
+
+pub(crate) fn log_unavailable(plugin: &PluginContext, reason: &str) {
+    let (plugin, remedy) = (&*plugin.name, "start what it measures; it is called again at its next tick");
+    tracing::warn!(plugin, reason, remedy, "plugin unavailable");
+}
+
+pub(crate) fn log_disabled(plugin: &PluginContext, disabled: &Disabled) {
+    let Disabled { reason, remedy, .. } = disabled;
+    let (plugin, consequence) = (&*plugin.name, "not called until its file changes or the agent restarts");
+    tracing::warn!(plugin, reason, remedy, consequence, "plugin disabled");
+}
+
+pub(crate) fn log_failed(plugin: &PluginContext, version: &Version, fault: &Fault, restart_after: &str) {
+    let (plugin, version, hash) = (&*plugin.name, &*version.name, &*version.digits);
+    let (fault, reason) = (fault.kind.name(), &fault.message);
+    tracing::warn!(plugin, version, hash, fault, reason, restart_after, "plugin failed");
+}
+
+/// `version` is none when the call panicked.
+pub(crate) fn log_replaced_failed(plugin: &PluginContext, version: Option<&Version>, fault: &Fault) {
+    let version = version.map(|version| version.name.to_string());
+    let (plugin, fault, reason) = (&*plugin.name, fault.kind.name(), &fault.message);
+    tracing::warn!(plugin, version, fault, reason, "replaced plugin version failed");
+}
+
+pub(crate) fn log_metrics_dropped(plugin: &PluginContext, version: &Version, reason: &str) {
+    let (plugin, version, hash) = (&*plugin.name, &*version.name, &*version.digits);
+    let remedy = "fix the plugin; plugin_dropped_metrics_total counts the others";
+    tracing::warn!(plugin, version, hash, reason, remedy, "metrics dropped");
+}
+
+/// `version` is the one that serves now.
+pub(crate) fn log_module_dropped(plugin: &PluginContext, version: &Version, module: &Module) {
+    let (plugin, version, hash) = (&*plugin.name, &*version.name, &*version.digits);
+    let (module, reason) = (&**module.name(), "another collector has the module");
+    let remedy = "rename the module in one of them, or remove one";
+    tracing::warn!(plugin, version, hash, module, reason, remedy, "module dropped");
+}
+
+/// The file of a plugin, for reports.
+pub(crate) struct PluginFile<'a> {
+    pub(crate) plugin: &'a PluginContext,
+    pub(crate) path: &'a Path,
+    /// Whether a version serves meanwhile.
+    pub(crate) is_serving: bool,
+}
+
+impl PluginFile<'_> {
+    /// The report of its rejection; none when it was not rejected.
+    pub(crate) fn rejection(&self, status: &FileStatus) -> Option<(ReportKind, Report)> {
+        let rejected = status.rejected()?;
+        let kind = match status.state(self.plugin) {
+            PluginState::Idle if !self.is_serving => ReportKind::Idle,
+            PluginState::Disabled if !self.is_serving => ReportKind::Disabled,
+            _ => ReportKind::Rejected,
+        };
+        let (version, hash) = (rejected.version.clone(), Some(rejected.hash.to_string()));
+        let report = self.report(rejected.reason.clone(), rejected.full_remedy());
+        Some((kind, Report { version, hash, ..report }))
+    }
+
+    /// The report of a read error.
+    pub(crate) fn read_error(&self, error: &io::Error) -> (ReportKind, Report) {
+        let report = self.report(format!("cannot be read: {error}"), read_remedy(error).to_owned());
+        (ReportKind::Rejected, report)
+    }
+
+    fn report(&self, reason: String, remedy: String) -> Report {
+        Report {
+            plugin: Some(Arc::clone(&self.plugin.name)),
+            file: self.path.display().to_string(),
+            version: None,
+            hash: None,
+            reason,
+            remedy,
+            consequence: if self.is_serving { "the previous version continues" } else { "no version is running" },
+        }
+    }
+}
+
+/// The remedy for a file that cannot be read.
+fn read_remedy(error: &io::Error) -> &'static str {
+    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
+        return "raise the agent's limit of open files; the file is read again every 30 s";
+    }
+    match error.kind() {
+        io::ErrorKind::NotFound => "none, if it was removed",
+        // It is copied into memory, to which the limit applies, too.
+        io::ErrorKind::FileTooLarge => "raise the agent's limit of file sizes; the file is read again every 30 s",
+        io::ErrorKind::PermissionDenied => "allow the agent to read it",
+        io::ErrorKind::TimedOut => "check the file system; the file is read again every 30 s",
+        _ => "check the disk or the mount; the file is read again every 30 s",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remedies_fit_the_read_error() {
+        let remedy = |errno: Errno| read_remedy(&io::Error::from(errno));
+        assert!(remedy(Errno::MFILE).contains("open files") && remedy(Errno::FBIG).contains("file sizes"));
+        assert!(remedy(Errno::ACCESS).starts_with("allow") && remedy(Errno::IO).starts_with("check the disk"));
+    }
+}

@@ -1,0 +1,30 @@
+//! The contexts of the plugins of a guest thread: each is made of the configuration and the host.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::PluginConfig;
+use crate::plugin::context::PluginContext;
+use crate::plugin::guest_thread::setup::Setup;
+use crate::plugin::offload::pool::OffloadPool;
+
+/// Makes the contexts of plugins.
+pub(super) struct Contexts {
+    /// With the newest configuration.
+    pub(super) setup: Arc<Setup>,
+    root: PathBuf,
+    pool: OffloadPool,
+}
+
+impl Contexts {
+    pub(super) fn new(setup: &Arc<Setup>, root: PathBuf, pool: OffloadPool) -> Self {
+        Self { setup: Arc::clone(setup), root, pool }
+    }
+
+    /// The context of a plugin with its table, if it has one, and the accounts that it has had so far.
+    pub(super) fn context(&self, name: &str, table: Option<&Arc<PluginConfig>>) -> PluginContext {
+        let Self { setup, root, pool } = self;
+        let plugin = PluginContext::on_host(name, table.cloned(), root, setup.config.interval, &setup.series, pool);
+        setup.accounts.continue_in(plugin)
+    }
+}

@@ -1,0 +1,111 @@
+//! Guest threads that hang: native metrics go on, another thread takes over the other plugins, and the plugin that hung comes
+//! back, or does not. The kernel's files of the measured host are on a mount that does not respond.
+
+use std::fs;
+
+use crate::capabilities::file_guest_as;
+use crate::fuse::{ServedMount, Service};
+use crate::guest::{Guest, HOST_RESULT};
+use crate::harness::{Agent, Sample, Setup, fault_count, plugin_metric, value};
+use crate::namespaces::{Refused, run_in_namespaces};
+use crate::run::assert_ends_in_time;
+use crate::slow::{link_to_mount, setup_with_mounted};
+
+/// The number that [`file_guest_as`] returns for the error `timeout` of the WIT.
+const TIMEOUT: u32 = 5;
+
+/// Files of different kinds, which no native collector reads. The guest thread reads them itself until their kind was found slow.
+const FILES: [&str; 3] = ["proc/diskstats", "proc/pressure/cpu", "proc/1/net/dev"];
+
+/// A measured host with these files on a mount, and the plugin `able`, which reads none of them.
+fn setup(plugins: &[&str]) -> Result<(Setup, ServedMount), Refused> {
+    let (setup, mount) = setup_with_mounted(FILES[0], "content\n", Service::Responds)?;
+    for file in &FILES[1..] {
+        link_to_mount(&setup, file);
+    }
+    let table = |name: &&str| format!("[plugins.{name}]\ntimeout = \"500ms\"\nread = [\"/remote/*\"]\n");
+    let tables: String = plugins.iter().map(table).collect();
+    fs::write(setup.path("gauged.toml"), format!("interval = \"200ms\"\n{tables}")).expect("written");
+    Guest::new("able").install(&setup.plugin("able.wasm"));
+    Ok((setup, mount))
+}
+
+fn restarts(sample: &Sample) -> Option<f64> {
+    sample["agent"]["guest_thread_restarts_total"].as_f64()
+}
+
+/// Waits for the line about an abandoned thread, and asserts that native samples went on.
+fn wait_abandoned(agent: &mut Agent, plugin: &str) {
+    let line = format!("ERROR guest thread abandoned plugin={plugin} ");
+    while !agent.log().contains(&line) {
+        let sample = agent.next();
+        assert!(sample.get("memory").is_some_and(|memory| !memory.is_empty()), "{sample:?}");
+    }
+    agent.assert_no_gaps();
+}
+
+#[test]
+fn hung_plugin_returns_on_another_thread() {
+    run_in_namespaces("abandonment::hung_plugin_returns_on_another_thread", || {
+        let (setup, mount) = setup(&["hangs"])?;
+        file_guest_as("hangs", "read", &format!("/{}", FILES[0])).install(&setup.plugin("hangs.wasm"));
+        let mut agent = setup.start(&["--root", "host"]);
+        let is_read = |sample: &Sample| value(sample, "hangs") == Some("content\n".into());
+        let before = agent.wait(|sample| is_read(sample) && value(sample, "able").is_some());
+        assert_eq!(restarts(&before), Some(0.0));
+        mount.set(Service::HangsInReads);
+        wait_abandoned(&mut agent, "hangs");
+
+        // Its kind of file is read on the offload pool now.
+        let sample =
+            agent.wait(|sample| value(sample, "able").is_some() && value(sample, "hangs") == Some(TIMEOUT.into()));
+        assert_eq!(restarts(&sample), Some(1.0), "{sample:?}");
+        assert!(sample["agent"]["skipped_rounds_total"].as_f64() > Some(100.0), "{sample:?}");
+        assert_eq!(fault_count(&sample, "hangs", "stuck"), 1.0, "{sample:?}");
+        assert_eq!(plugin_metric(&sample, "plugin_faults_total", "able"), Some(0.0));
+        // The thread that hangs has an instance of each plugin, too.
+        let memory = |sample: &Sample, plugin: &str| plugin_metric(sample, "plugin_memory_bytes", plugin);
+        for plugin in ["able", "hangs"] {
+            assert_eq!(memory(&sample, plugin), memory(&before, plugin).map(|bytes| 2.0 * bytes), "{sample:?}");
+        }
+        mount.set(Service::Responds);
+        let is_released =
+            |sample: &Sample| ["able", "hangs"].iter().all(|plugin| memory(sample, plugin) == memory(&before, plugin));
+        agent.wait(|sample| is_read(sample) && is_released(sample));
+        assert_eq!(agent.log().matches("guest thread abandoned").count(), 1, "{}", agent.log());
+        assert_ends_in_time(agent);
+        Ok(())
+    });
+}
+
+#[test]
+fn third_hung_thread_is_the_last() {
+    run_in_namespaces("abandonment::third_hung_thread_is_the_last", || {
+        let (setup, mount) = setup(&["hangs", "other"])?;
+        // It reads the second file once the first one is read on the offload pool.
+        let mut guest = file_guest_as("hangs", "read", &format!("/{}", FILES[0]));
+        let (at, length) = guest.text(&format!("/{}", FILES[1]));
+        let second = format!("(call $call (i32.const {at}) (i32.const {length}) (i32.const {HOST_RESULT}))");
+        guest.before_collect(&second).install(&setup.plugin("hangs.wasm"));
+        file_guest_as("other", "read", &format!("/{}", FILES[2])).install(&setup.plugin("other.wasm"));
+        let mut agent = setup.start(&["--root", "host"]);
+        agent.wait(|sample| ["able", "hangs", "other"].iter().all(|plugin| value(sample, plugin).is_some()));
+        mount.set(Service::HangsInReads);
+        wait_abandoned(&mut agent, "hangs");
+        wait_abandoned(&mut agent, "other");
+        let is_final = |agent: &Agent| agent.log().contains("ERROR guest threads given up ");
+        while !is_final(&agent) {
+            agent.next();
+        }
+        let line = agent.wait_log_lines("ERROR guest threads given up ", 1).remove(0);
+        assert!(line.contains("plugins=\"hangs, other\""), "{line}");
+        for _ in 0..5 {
+            let sample = agent.next();
+            assert!(value(&sample, "able").is_none() && sample.contains_key("cpu"), "{sample:?}");
+            assert_eq!(restarts(&sample), Some(2.0), "{sample:?}");
+        }
+        agent.assert_no_gaps();
+        assert_ends_in_time(agent);
+        Ok(())
+    });
+}
