@@ -89,7 +89,7 @@ struct OpenRound {
 ///
 /// # Errors
 ///
-/// When the host has no timers or memory for guests.
+/// When the host has no timers, or the output cannot be examined.
 pub async fn run(
     config: Config,
     log: Option<&Log>,

@@ -157,7 +157,7 @@ impl Plugins {
         };
         match thread.parts().take().await {
             Some(part) => exchange.take(part),
-            // The thread has ended, which the next look finds out.
+            // The thread has ended, which the next check finds out.
             None => exchange.give_up(),
         }
     }

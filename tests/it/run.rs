@@ -1,5 +1,6 @@
 //! The agent as a daemon.
 
+use std::io::PipeReader;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -101,16 +102,22 @@ fn ends_cleanly_on_both_signals() {
     }
 }
 
-#[test]
-fn unread_output_does_not_delay_shutdown() {
-    // The sample of 512 CPUs is longer than the pipe, which is open and never read: the pipe fills, and the write blocks.
+/// An agent whose standard output is open and never read: the sample of 512 CPUs is longer than the pipe, so that the pipe is
+/// full, and the write blocks.
+fn blocked_agent() -> (Setup, PipeReader, Agent) {
     let setup = Setup::with_config("interval = \"100ms\"\n[cpu]\nper_core = true\n");
     let (pipe, writer) = std::io::pipe().expect("a pipe");
     let capacity = rustix::pipe::fcntl_setpipe_size(&pipe, 4096).expect("shrunk");
     let machine = repository().join("tests/fixtures/cpus-512");
     let command = setup.command(&["--root", machine.to_str().expect("text")]);
-    let mut agent = Agent::start_with_output(command, writer.into());
+    let agent = Agent::start_with_output(command, writer.into());
     wait_until("a full pipe", || rustix::io::ioctl_fionread(&pipe).expect("a size") == capacity as u64);
+    (setup, pipe, agent)
+}
+
+#[test]
+fn unread_output_does_not_delay_shutdown() {
+    let (_setup, _pipe, mut agent) = blocked_agent();
     let (status, took) = agent.terminate();
     assert!(status.success() && took < MAX_SHUTDOWN, "{status} after {took:?}");
     assert!(agent.log().contains("last samples lost"), "{}", agent.log());
@@ -118,14 +125,8 @@ fn unread_output_does_not_delay_shutdown() {
 
 #[test]
 fn second_signal_ends_the_agent_at_once() {
-    // As above, the last samples wait for a reader, until the second signal.
-    let setup = Setup::with_config("interval = \"100ms\"\n[cpu]\nper_core = true\n");
-    let (pipe, writer) = std::io::pipe().expect("a pipe");
-    let capacity = rustix::pipe::fcntl_setpipe_size(&pipe, 4096).expect("shrunk");
-    let machine = repository().join("tests/fixtures/cpus-512");
-    let command = setup.command(&["--root", machine.to_str().expect("text")]);
-    let mut agent = Agent::start_with_output(command, writer.into());
-    wait_until("a full pipe", || rustix::io::ioctl_fionread(&pipe).expect("a size") == capacity as u64);
+    // The last samples wait for a reader, until the second signal.
+    let (_setup, _pipe, mut agent) = blocked_agent();
     agent.signal(Signal::TERM);
     agent.signal(Signal::INT);
     let (status, _) = agent.wait_exit();

@@ -27,7 +27,7 @@ pub(crate) struct Watchdog {
     silence: Silence,
     /// The zero of the silence's clock.
     clock: Instant,
-    /// When the thread is looked at although there may be no tick.
+    /// When the thread is checked although there may be no tick.
     check_at: Option<Instant>,
     abandonments: Abandonments,
     restarts: u64,
