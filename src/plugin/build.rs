@@ -5,6 +5,8 @@ pub(crate) mod sealed;
 pub(crate) mod probe;
 pub(crate) mod budget;
 pub(crate) mod queue;
+pub(crate) mod ledger;
 pub(crate) mod compile;
 pub(crate) mod child;
+mod confinement;
 pub(crate) mod cache;

@@ -46,7 +46,7 @@ impl LoadResources {
     /// Artifacts are cached in this directory, if there is one.
     pub(crate) fn new(cache: Option<PathBuf>, engine: Engine, pool: OffloadPool, counters: &LoadCounters) -> Self {
         Self {
-            compiler: Compiler::new(pool.clone(), Arc::clone(&counters.compiled)),
+            compiler: Compiler::new(pool.clone(), Arc::clone(&counters.compilations)),
             cache: Cache::new(cache, engine.clone(), pool.clone(), Arc::clone(&counters.cache_hits)),
             engine,
             pool,

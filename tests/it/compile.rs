@@ -160,6 +160,18 @@ fn compiler_process_has_minimal_privileges() {
     ] {
         assert!(limits.contains(limit), "{limit} in {limits}");
     }
+    let mut threads = 0;
+    for thread in fs::read_dir(format!("/proc/{compiler}/task")).expect("it runs").flatten() {
+        let mut status = String::new();
+        // The filter follows the limits.
+        wait_until("the filter of system calls", || {
+            status = fs::read_to_string(thread.path().join("status")).expect("it runs");
+            status.contains("\nSeccomp:\t2\n")
+        });
+        assert!(status.contains("\nNoNewPrivs:\t1\n"), "{status}");
+        threads += 1;
+    }
+    assert_eq!(threads, 2, "one compiles, one waits for the agent's end");
     assert!(read("environ").is_empty());
     assert_eq!(read("cmdline"), b"gauged\0compile\0");
     assert_eq!(read("oom_score_adj"), b"1000\n");

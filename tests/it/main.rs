@@ -14,6 +14,8 @@ mod server; // peers for guests: HTTP, streams, unix sockets
 mod namespaces; // namespaces for a test that needs mounts or a network of its own
 #[cfg(target_os = "linux")]
 mod fuse; // file systems that respond, fail or hang
+#[cfg(target_os = "linux")]
+mod missing_calls; // kernels and sandboxes without a system call
 
 mod once; // one sample: its form and its outputs
 mod natives; // native metrics on fixture machines

@@ -19,6 +19,10 @@ pub(crate) const REJECTED: u8 = 3;
 /// The exit code of a child whose memory was not enough.
 pub(crate) const OUT_OF_MEMORY: u8 = 4;
 
+/// The beginning of the line by which a child reports, before it reads the file, that it could not be confined; the rest is
+/// the reason.
+pub(crate) const UNCONFINED: &str = "unconfined: ";
+
 /// The limit of a resource for a child: at most the agent's own limit.
 pub(crate) fn allowed(resource: Resource, limit: u64) -> u64 {
     getrlimit(resource).current.map_or(limit, |current| current.min(limit))

@@ -1,18 +1,23 @@
 //! The child process that compiles: it gives up what a compiler does not need, reads a plugin file from standard input, and
 //! writes the artifact to standard output, or the reason of a rejection to standard error. It ends when the agent does.
+//!
+//! Where the kernel takes no system calls from it, it compiles all the same: the first line on standard error is then
+//! [`UNCONFINED`] with the reason.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt as _;
 use std::process::ExitCode;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, nice, setrlimit};
 
-use crate::plugin::build::budget::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, allowed};
+use crate::plugin::build::budget::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED, allowed};
+use crate::plugin::build::confinement;
 use crate::plugin::build::probe;
 use crate::plugin::guest::engine;
 
@@ -35,7 +40,7 @@ enum CompileError {
 
 /// Compiles standard input. The exit code is the outcome.
 pub(crate) fn run() -> ExitCode {
-    match confine().map_err(CompileError::Io).and_then(|(input, output)| compile(&input, output)) {
+    match compile_confined() {
         Ok(()) => ExitCode::SUCCESS,
         Err(CompileError::Rejected(why)) => report(&why, ExitCode::from(REJECTED)),
         Err(CompileError::OutOfMemory) => ExitCode::from(OUT_OF_MEMORY),
@@ -49,8 +54,16 @@ fn report(message: &str, code: ExitCode) -> ExitCode {
     code
 }
 
+fn compile_confined() -> Result<(), CompileError> {
+    // Before the confinement: it examines the processor, on some by system calls.
+    let engine = engine::compiler();
+    let engine = engine.map_err(|error| CompileError::Io(io::Error::other(format!("no compiler: {error:#}"))))?;
+    let (input, output) = confine().map_err(CompileError::Io)?;
+    compile(&engine, &input, output)
+}
+
 /// Gives up what is not needed. Returns the input and the output.
-fn confine() -> io::Result<(File, File)> {
+pub(crate) fn confine() -> io::Result<(File, File)> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let _ = rustix::thread::set_name(c"gauged-compile");
@@ -58,7 +71,10 @@ fn confine() -> io::Result<(File, File)> {
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     // It fails only at the lowest priority.
     let _ = nice(NICE);
-    thread::Builder::new().name("orphan".to_owned()).spawn(end_with_agent)?;
+    let (started, is_started) = sync_channel(1);
+    thread::Builder::new().name("orphan".to_owned()).spawn(|| end_with_agent(started))?;
+    // Its start needs system calls that are taken below. The thread sends before it waits for anything.
+    let _ = is_started.recv();
     lower_limit(Resource::Cpu, CPU.as_secs());
     lower_limit(Resource::As, MEMORY_BYTES);
     lower_limit(Resource::Fsize, ARTIFACT_BYTES);
@@ -66,6 +82,10 @@ fn confine() -> io::Result<(File, File)> {
     // From here on it cannot open files or start processes.
     lower_limit(Resource::Nofile, STANDARD_FILES);
     lower_limit(Resource::Nproc, 0);
+    // Last, since everything before needs more.
+    if let Err(why) = confinement::confine(&input, &output) {
+        let _ = writeln!(io::stderr(), "{UNCONFINED}{why}");
+    }
     Ok((input, output))
 }
 
@@ -80,7 +100,10 @@ fn lower_limit(resource: Resource, limit: u64) {
 
 /// Waits until the agent has closed its end of standard error, and ends the process. A parent death signal would come when
 /// the thread that started this process ends, and not at all when the agent has already ended.
-fn end_with_agent() {
+fn end_with_agent(started: SyncSender<()>) {
+    // It has room.
+    let _ = started.send(());
+    drop(started);
     let stderr = io::stderr();
     loop {
         let mut ends = [PollFd::new(&stderr, PollFlags::empty())];
@@ -93,11 +116,10 @@ fn end_with_agent() {
     let _ = kill_process(getpid(), Signal::KILL);
 }
 
-fn compile(input: &File, mut output: File) -> Result<(), CompileError> {
+fn compile(engine: &wasmtime::Engine, input: &File, mut output: File) -> Result<(), CompileError> {
     let bytes = read(input).map_err(CompileError::Io)?;
     let component = probe::to_component(&bytes).map_err(CompileError::Rejected)?;
-    let compiled = engine::compiler().and_then(|engine| engine.precompile_component(&component));
-    let artifact = compiled.map_err(|error| {
+    let artifact = engine.precompile_component(&component).map_err(|error| {
         if error.is::<wasmtime::OutOfMemory>() {
             return CompileError::OutOfMemory;
         }

@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +16,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use crate::plugin::build::budget::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, allowed};
+use crate::plugin::build::budget::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED, allowed};
+use crate::plugin::build::ledger::Ledger;
 use crate::plugin::build::queue::{Queue, Ticket};
 use crate::plugin::build::sealed::{Sealed, blank};
 use crate::plugin::offload::pool::OffloadPool;
@@ -43,15 +43,14 @@ pub(crate) struct Compiler {
     program: PathBuf,
     /// The loads that wait for a permit or have one. Behind a lock because each load is a task.
     queue: Arc<Mutex<Queue<oneshot::Sender<()>>>>,
-    /// How many compilations were started.
-    started: Arc<AtomicU64>,
+    ledger: Arc<Ledger>,
     pool: OffloadPool,
 }
 
 impl Compiler {
-    /// A compiler that counts the compilations that it starts.
-    pub(crate) fn new(pool: OffloadPool, started: Arc<AtomicU64>) -> Self {
-        Self { program: program(), queue: Arc::new(Mutex::new(Queue::new())), started, pool }
+    /// A compiler that accounts for the compilations that it starts.
+    pub(crate) fn new(pool: OffloadPool, ledger: Arc<Ledger>) -> Self {
+        Self { program: program(), queue: Arc::new(Mutex::new(Queue::new())), ledger, pool }
     }
 
     /// Waits until a file of this size may be compiled. A wait that is dropped leaves the queue.
@@ -105,7 +104,7 @@ impl CompilePermit<'_> {
     ///
     /// Why there is no artifact, with the remedy.
     pub(crate) async fn compile(&self, file: &Sealed) -> Result<Sealed, Rejection> {
-        self.compiler.started.fetch_add(1, Ordering::Relaxed);
+        self.compiler.ledger.count();
         let transient = |error: io::Error| {
             let text = format!("cannot be compiled now: {error}; leave the agent room for another process");
             Rejection::from(text).retryable()
@@ -127,7 +126,11 @@ impl CompilePermit<'_> {
                 return Err(Rejection::from(text).retryable());
             }
         };
-        if let Some(rejection) = exit_rejection(status, &message) {
+        let (unconfined, message) = split_message(&message);
+        if let Some(reason) = unconfined {
+            self.compiler.ledger.report_unconfined(reason);
+        }
+        if let Some(rejection) = exit_rejection(status, message) {
             if rejection.retry == RetryPolicy::Backoff {
                 sleep(SIGNAL_GRACE).await;
             }
@@ -178,6 +181,17 @@ async fn read_message(mut from: impl AsyncRead + Unpin) -> io::Result<String> {
     (&mut from).take(MESSAGE_BYTES).read_to_end(&mut message).await?;
     tokio::io::copy(&mut from, &mut tokio::io::sink()).await?;
     Ok(String::from_utf8_lossy(&message).trim_end().to_owned())
+}
+
+/// Splits a child's message into why the child was not confined, if it was not, and the rest.
+fn split_message(message: &str) -> (Option<&str>, &str) {
+    match message.strip_prefix(UNCONFINED) {
+        Some(unconfined) => {
+            let (reason, rest) = unconfined.split_once('\n').unwrap_or((unconfined, ""));
+            (Some(reason), rest)
+        }
+        None => (None, message),
+    }
 }
 
 /// The rejection for the exit status of a child. None when the file was compiled.
@@ -319,6 +333,14 @@ mod tests {
             RetryPolicy::Backoff,
             &expect!["cannot be compiled now: no input; leave the host memory and processes"],
         );
+    }
+
+    #[test]
+    fn unconfined_child_reports_it_first() {
+        assert_eq!(split_message("is empty; copy it again"), (None, "is empty; copy it again"));
+        assert_eq!(split_message("unconfined: no seccomp"), (Some("no seccomp"), ""));
+        assert_eq!(split_message("unconfined: no seccomp\nis empty\nx"), (Some("no seccomp"), "is empty\nx"));
+        assert_eq!(split_message("x\nunconfined: y"), (None, "x\nunconfined: y"));
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::config::Config;
 use crate::plugin::accounts::Accounts;
 use crate::plugin::accounts::statistics::FaultTotals;
+use crate::plugin::build::ledger::Ledger;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::FaultKind;
@@ -35,7 +36,7 @@ pub(crate) struct Setup {
 /// How files became code so far.
 #[derive(Debug, Default)]
 pub(crate) struct LoadCounters {
-    pub(crate) compiled: Arc<AtomicU64>,
+    pub(crate) compilations: Arc<Ledger>,
     pub(crate) cache_hits: Arc<AtomicU64>,
 }
 

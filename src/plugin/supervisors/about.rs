@@ -27,7 +27,7 @@ impl About {
     pub(super) fn write(&mut self, part: &mut Part, setup: &Setup, plugins: &mut BTreeMap<Arc<str>, Box<Supervisor>>) {
         let memory = part.about.take().map(ModulePart::into_memory).unwrap_or_default();
         part.about = Some(self.0.write_part(memory, |agent| {
-            agent.push("compiled_total", setup.loads.compiled.load(Ordering::Relaxed));
+            agent.push("compiled_total", setup.loads.compilations.started());
             agent.push("cache_hits_total", setup.loads.cache_hits.load(Ordering::Relaxed));
             let rejected = plugins.values().filter(|supervisor| supervisor.has_rejected_file()).count();
             agent.push("plugins_rejected", rejected as u64);

@@ -69,7 +69,7 @@ impl Directory {
     /// Steps until nothing is to be loaded or tried.
     async fn settle(&mut self) {
         step_until(&mut self.all, Supervisors::is_settled).await;
-        assert_eq!(self.all.contexts.setup.loads.compiled.load(Ordering::Relaxed), 0, "all is in the cache");
+        assert_eq!(self.all.contexts.setup.loads.compilations.started(), 0, "all is in the cache");
     }
 
     async fn reconfigure(&mut self, config: &str) {
