@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser as _;
 use criterion::{BenchmarkId, Criterion, Throughput};
+use gauged::cli::{Cli, Command};
 use gauged::clock::schedule::{Tick, wall_clock};
 use gauged::config::{Config, Overrides, PluginConfig};
 use gauged::plugin::Plugins;
@@ -30,8 +32,10 @@ const METRICS: u32 = 20;
 
 /// The benchmark is the program that it has run for compiling, as the agent is.
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("compile") {
-        return gauged::plugin::compile();
+    if std::env::args().nth(1).as_deref() == Some("compile")
+        && let Some(Command::Compile(options)) = Cli::parse().command
+    {
+        return gauged::plugin::compile(options.into());
     }
     let mut criterion = Criterion::default().configure_from_args();
     benches(&mut criterion);

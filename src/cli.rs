@@ -11,8 +11,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use self::plugin::PluginCommand;
-use crate::config::{Overrides, parse_interval};
+use crate::config::{AgentLimits, Overrides, parse_interval};
 use crate::hostname;
+use crate::plugin::CompileOptions;
 use crate::sink::Style;
 
 /// A host metrics agent that is extended by dropping WebAssembly files into a folder.
@@ -76,7 +77,15 @@ pub enum Command {
     Plugin(PluginCommand),
     /// Compile a plugin from standard input to standard output; the agent runs this itself
     #[command(hide = true)]
-    Compile,
+    Compile(Compile),
+}
+
+/// The options of a compilation.
+#[derive(Debug, Args)]
+pub struct Compile {
+    /// Processor time in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = AgentLimits::default().compile_cpu.as_secs())]
+    pub cpu: u64,
 }
 
 impl Run {
@@ -84,6 +93,12 @@ impl Run {
     #[must_use]
     pub fn style(&self) -> Option<Style> {
         self.pretty.then_some(Style::Pretty)
+    }
+}
+
+impl From<Compile> for CompileOptions {
+    fn from(options: Compile) -> Self {
+        Self { cpu: Duration::from_secs(options.cpu) }
     }
 }
 

@@ -2,9 +2,11 @@
 //! environment. All errors are found before the first tick; none is left for later.
 
 mod problem;
+mod problem_list;
 mod duration;
 mod native;
 mod plugin;
+mod agent_limits;
 pub(crate) mod limits;
 pub(crate) mod log;
 mod overrides;
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
+pub use self::agent_limits::AgentLimits;
 use self::duration::DEFAULT_INTERVAL;
 pub(crate) use self::duration::parse_interval;
 pub use self::location::Refusal;
@@ -60,6 +63,8 @@ pub struct Config {
     pub cache: Option<PathBuf>,
     /// Level and format of the log.
     pub log: LogConfig,
+    /// The table `[limits]`.
+    pub limits: AgentLimits,
     /// The table `[cpu]`.
     pub cpu: CpuConfig,
     /// The table `[load]`.
@@ -133,6 +138,7 @@ impl Config {
             is_unexamined,
             cache: written.cache.or_else(|| location::cache_directory(variable, geteuid().is_root())),
             log: written.log,
+            limits: written.limits,
             cpu: written.cpu,
             load: written.load,
             memory: written.memory,

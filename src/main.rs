@@ -17,7 +17,7 @@ use gauged::{agent, plugin, process};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
-        Some(Command::Compile) => plugin::compile(),
+        Some(Command::Compile(options)) => plugin::compile(options.into()),
         Some(Command::Check(configuration)) => check::run(&configuration.into()),
         Some(Command::Plugin(command)) => or_failure(command.run()),
         None => {

@@ -28,6 +28,7 @@ pub mod harness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
+pub use self::build::budget::CompileOptions;
 pub use self::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 pub use self::guest_thread::round::Settled;
 
@@ -59,8 +60,8 @@ const REPLY_GRACE: Duration = Duration::from_millis(100);
 /// Compiles one plugin and ends. The agent starts this program again for it, so that a compiler's memory and crashes are
 /// not the agent's.
 #[must_use]
-pub fn compile() -> ExitCode {
-    build::child::run()
+pub fn compile(options: CompileOptions) -> ExitCode {
+    build::child::run(options)
 }
 
 /// The plugins, as the tick thread has them.

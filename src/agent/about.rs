@@ -77,6 +77,18 @@ pub const METRICS: &[NativeMetric] = &[
     ),
     counter("guest_thread_restarts_total", "{thread}", "Guest threads that took the place of one that hung in a call."),
     counter("compiled_total", "{file}", "Plugin files that were compiled."),
+    NativeMetric::counter(
+        AGENT,
+        "compile_cpu_seconds_total",
+        "s",
+        "Processor time for compiling plugin files, compilers that were killed included.",
+        "/proc/self/stat",
+    ),
+    gauge(
+        "compile_budget_remaining_seconds",
+        "s",
+        "What is left of the processor time for compiling in an hour; null with `--once`, which has no such limit.",
+    ),
     counter("cache_hits_total", "{file}", "Plugin files whose artifact was in the cache."),
     gauge("plugins_rejected", "{plugin}", "Plugins whose file was rejected."),
     gauge("plugin_up", "1", "1 if the plugin's last call succeeded, otherwise 0."),

@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
-use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, DeValue};
 
+use super::agent_limits::AgentLimits;
 use super::duration::{DEFAULT_INTERVAL, parse_duration, parse_interval};
 use super::limits::Limit;
 use super::log::{LogConfig, LogFormat, LogLevel};
@@ -22,6 +21,7 @@ use super::plugin::{
     DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, PluginConfig, is_plugin_name,
 };
 use super::problem::Problem;
+use super::problem_list::ProblemList;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostname;
 use crate::hostpath::Pattern;
@@ -35,6 +35,7 @@ pub(super) struct FileConfig {
     pub(super) interval: Option<Duration>,
     pub(super) hostname: Option<String>,
     pub(super) log: LogConfig,
+    pub(super) limits: AgentLimits,
     pub(super) cache: Option<PathBuf>,
     pub(super) cpu: CpuConfig,
     pub(super) load: NativeConfig,
@@ -124,10 +125,15 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                     }
                 }
             }
+            "limits" => written.limits = AgentLimits::parse(&mut problems, value),
             "load" => written.load = native(&mut problems, "load", value),
             "memory" => written.memory = native(&mut problems, "memory", value),
             "plugins" => plugins = Some(value),
-            other => problems.unknown(key.span(), other, "interval, hostname, cache, log, cpu, load, memory, plugins"),
+            other => problems.unknown(
+                key.span(),
+                other,
+                "interval, hostname, cache, log, limits, cpu, load, memory, plugins",
+            ),
         }
     }
     // With an invalid interval the plugins' intervals cannot be checked: all are multiples of a millisecond.
@@ -146,7 +152,7 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
             }
         }
     }
-    if problems.problems.is_empty() { Ok(written) } else { Err(problems.in_order()) }
+    if problems.is_empty() { Ok(written) } else { Err(problems.in_order()) }
 }
 
 fn native(problems: &mut ProblemList<'_>, table_key: &str, value: Spanned<DeValue<'_>>) -> NativeConfig {
@@ -260,129 +266,6 @@ fn parse_limit(text: &str, limit: Limit) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is out of bounds; write {valid}, and at least 1"))
 }
 
-/// The type of a value, with its article.
-fn type_of(value: &DeValue<'_>) -> String {
-    let name = value.type_str();
-    let article = if name.starts_with(['a', 'i']) { "an" } else { "a" };
-    format!("{article} {name}")
-}
-
-/// The problems of one file, with their lines.
-struct ProblemList<'a> {
-    path: &'a Path,
-    /// The offset at which each line ends.
-    line_ends: Vec<usize>,
-    problems: Vec<Problem>,
-}
-
-impl<'a> ProblemList<'a> {
-    fn new(text: &str, path: &'a Path) -> Self {
-        Self { path, line_ends: text.match_indices('\n').map(|(at, _)| at).collect(), problems: Vec::new() }
-    }
-
-    fn add(&mut self, span: Option<Range<usize>>, key: &str, message: String) {
-        let line = span.map(|span| self.line_ends.partition_point(|&end| end < span.start) + 1);
-        self.problems.push(Problem { file: self.path.to_owned(), line, key: key.to_owned(), message });
-    }
-
-    fn in_order(mut self) -> Vec<Problem> {
-        self.problems.sort_by_key(|problem| problem.line);
-        self.problems
-    }
-
-    fn unknown(&mut self, span: Range<usize>, key: &str, known: &str) {
-        let choice = if known.contains(", ") { "one of " } else { "" };
-        self.add(Some(span), key, format!("unknown key; remove it, or use {choice}{known}"));
-    }
-
-    fn table<'i>(&mut self, key: &str, value: Spanned<DeValue<'i>>) -> Option<DeTable<'i>> {
-        let span = value.span();
-        match value.into_inner() {
-            DeValue::Table(table) => Some(table),
-            other => {
-                self.add(Some(span), key, format!("is {}; write a table, as in [{key}]", type_of(&other)));
-                None
-            }
-        }
-    }
-
-    /// A value of a type that serde can parse; `form` is how it is written.
-    fn value<T: DeserializeOwned>(&mut self, key: &str, value: Spanned<DeValue<'_>>, form: &str) -> Option<T> {
-        let (span, kind) = (value.span(), type_of(value.get_ref()));
-        let wrong = |_| self.add(Some(span), key, format!("is {kind}; write {form}"));
-        T::deserialize(ValueDeserializer::from(value)).map_err(wrong).ok()
-    }
-
-    fn switch(&mut self, key: &str, value: Spanned<DeValue<'_>>, default: bool) -> bool {
-        self.value(key, value, "true or false").unwrap_or(default)
-    }
-
-    /// A text that `parse` accepts.
-    fn parsed<T>(
-        &mut self,
-        key: &str,
-        value: Spanned<DeValue<'_>>,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let span = value.span();
-        // A number gets the same error as an invalid text: it shows how to write the value.
-        let text = match value.get_ref() {
-            DeValue::Integer(number) => number.as_str().to_owned(),
-            DeValue::Float(number) => number.as_str().to_owned(),
-            _ => self.value(key, value, "a text in quotes")?,
-        };
-        parse(&text).map_err(|message| self.add(Some(span), key, message)).ok()
-    }
-
-    /// The texts of a list that `parse` accepts. The errors of `parse` are the end of a sentence that begins with the text.
-    fn parsed_list<T>(
-        &mut self,
-        key: &str,
-        value: Spanned<DeValue<'_>>,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<T> {
-        // A list may have many lines: each text has its own span.
-        let texts: Vec<Spanned<String>> =
-            self.value(key, value, "a list of texts, as in [\"…\", \"…\"]").unwrap_or_default();
-        let parsed = |text: Spanned<String>| {
-            let wrong = |why| self.add(Some(text.span()), key, format!("{:?} {why}", text.get_ref()));
-            parse(text.get_ref()).map_err(wrong).ok()
-        };
-        texts.into_iter().filter_map(parsed).collect()
-    }
-
-    fn json_object(&mut self, key: &str, value: Spanned<DeValue<'_>>) -> String {
-        let span = value.span();
-        let table: toml::Table = self.value(key, value, "a table, as in { name = \"value\" }").unwrap_or_default();
-        let json = json(toml::Value::Table(table));
-        json.map_err(|message| self.add(Some(span), key, message))
-            .map_or_else(|()| "{}".to_owned(), |json| json.to_string())
-    }
-}
-
-/// A line of TOML as a JSON object.
-pub(super) fn line_as_json(text: &str) -> Option<serde_json::Value> {
-    toml::from_str(text).ok().and_then(|table| json(toml::Value::Table(table)).ok())
-}
-
-/// TOML as JSON. A date becomes a text.
-fn json(value: toml::Value) -> Result<serde_json::Value, String> {
-    Ok(match value {
-        toml::Value::String(text) => text.into(),
-        toml::Value::Integer(number) => number.into(),
-        toml::Value::Float(number) => serde_json::Number::from_f64(number)
-            .ok_or_else(|| format!("contains {number}, which JSON cannot represent; write a finite number"))?
-            .into(),
-        toml::Value::Boolean(value) => value.into(),
-        toml::Value::Datetime(date) => date.to_string().into(),
-        toml::Value::Array(items) => items.into_iter().map(json).collect::<Result<_, _>>()?,
-        toml::Value::Table(table) => {
-            let entries = table.into_iter().map(|(key, value)| Ok((key, json(value)?)));
-            serde_json::Value::Object(entries.collect::<Result<_, String>>()?)
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -445,6 +328,18 @@ mod tests {
         }
         let written = parsed("cpu.enabled = false\n[memory]\nenabled = false\n").expect("valid");
         assert_eq!((written.cpu.enabled, written.load.enabled, written.memory.enabled), (false, true, false));
+    }
+
+    #[test]
+    fn agent_limits_are_parsed_with_defaults() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        let limits = |text| parsed(text).expect(text).limits;
+        let default = AgentLimits { compile_cpu: minutes(2), compile_cpu_per_hour: Some(minutes(20)) };
+        assert_eq!((limits(""), limits("[limits]")), (default, default));
+        let full = "[limits]\ncompile_cpu = \"10m\"\ncompile_cpu_per_hour = \"1500ms\"";
+        let expected =
+            AgentLimits { compile_cpu: minutes(10), compile_cpu_per_hour: Some(Duration::from_millis(1500)) };
+        assert_eq!(limits(full), expected);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::agent_limits::{MAX_COMPILE_CPU, MAX_COMPILE_CPU_PER_HOUR, MIN_COMPILE_CPU, MIN_COMPILE_CPU_PER_HOUR};
 use super::duration::{MAX_INTERVAL, MIN_INTERVAL};
 use super::file::parse;
 use super::plugin::{MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, is_plugin_name};
@@ -35,6 +36,10 @@ pub(crate) fn config(bytes: &[u8]) {
         let config = Config::merge(Some(path.to_owned()), written, &overrides, Vec::new());
         assert!((MIN_INTERVAL..=MAX_INTERVAL).contains(&config.interval));
         assert!(!config.summary().contains('\n'));
+        let limits = config.limits;
+        assert!((MIN_COMPILE_CPU..=MAX_COMPILE_CPU).contains(&limits.compile_cpu), "{limits:?}");
+        let in_bounds = |cpu: Duration| (MIN_COMPILE_CPU_PER_HOUR..=MAX_COMPILE_CPU_PER_HOUR).contains(&cpu);
+        assert!(limits.compile_cpu_per_hour.is_some_and(in_bounds), "{limits:?}");
         for (name, plugin) in &config.plugins {
             assert!(is_plugin_name(name), "{name:?}");
             assert!((MIN_TIMEOUT..=MAX_TIMEOUT).contains(&plugin.timeout), "{plugin:?}");

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::file;
 use super::plugin::PluginConfig;
+use super::problem_list;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;
 
@@ -42,8 +42,8 @@ impl PluginOverride {
     pub(crate) fn setting(text: &str) -> Result<Self, String> {
         let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =; write it as key=value"))?;
         // A JSON string is a TOML string.
-        let as_text = || file::line_as_json(&format!("{key} = {}", Value::from(value)));
-        let setting = file::line_as_json(&format!("{key} = {value}")).or_else(as_text);
+        let as_text = || problem_list::line_as_json(&format!("{key} = {}", Value::from(value)));
+        let setting = problem_list::line_as_json(&format!("{key} = {value}")).or_else(as_text);
         match setting {
             Some(Value::Object(setting)) => Ok(Self::Setting(setting)),
             _ => Err(format!("{key:?} is not a key; write it as key=value or table.key=value")),

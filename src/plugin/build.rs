@@ -5,6 +5,7 @@ pub(crate) mod sealed;
 pub(crate) mod probe;
 pub(crate) mod budget;
 pub(crate) mod queue;
+mod cpu_budget;
 pub(crate) mod ledger;
 pub(crate) mod compile;
 pub(crate) mod child;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 
 use crate::clock::schedule::Tick;
-use crate::config::{Config, PluginConfig};
+use crate::config::{AgentLimits, Config, PluginConfig};
 use crate::plugin::build::sealed::Hash;
 use crate::plugin::context::{PluginContext, is_unneeded, plugins_of};
 use crate::plugin::guest::engine::Engine;
@@ -111,8 +111,10 @@ impl PluginHarness {
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let engine = Engine::new().map_err(|error| anyhow!("failed to set up the WebAssembly engine: {error:#}"))?;
         let pool = OffloadPool::start().context("failed to start a thread; leave this program more threads")?;
+        // A command ends by itself, and is not to wait for an hour.
+        let limits = AgentLimits { compile_cpu_per_hour: None, ..config.limits };
         Ok(Self {
-            resources: LoadResources::new(config.cache.clone(), engine, pool, &LoadCounters::default()),
+            resources: LoadResources::new(config, engine, pool, &LoadCounters::new(&limits)),
             root: config.root.canonicalize().unwrap_or_else(|_| config.root.clone()),
             interval: config.interval,
             plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), Arc::new(plugin.clone()))).collect(),

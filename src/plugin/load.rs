@@ -10,6 +10,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
+use crate::config::Config;
 use crate::plugin::build::cache::Cache;
 use crate::plugin::build::compile::{CompilePermit, Compiler};
 use crate::plugin::build::probe;
@@ -43,11 +44,10 @@ pub(crate) struct LoadResources {
 }
 
 impl LoadResources {
-    /// Artifacts are cached in this directory, if there is one.
-    pub(crate) fn new(cache: Option<PathBuf>, engine: Engine, pool: OffloadPool, counters: &LoadCounters) -> Self {
+    pub(crate) fn new(config: &Config, engine: Engine, pool: OffloadPool, counters: &LoadCounters) -> Self {
         Self {
-            compiler: Compiler::new(pool.clone(), Arc::clone(&counters.compilations)),
-            cache: Cache::new(cache, engine.clone(), pool.clone(), Arc::clone(&counters.cache_hits)),
+            compiler: Compiler::new(config.limits, pool.clone(), Arc::clone(&counters.compilations)),
+            cache: Cache::new(config.cache.clone(), engine.clone(), pool.clone(), Arc::clone(&counters.cache_hits)),
             engine,
             pool,
             permits: Arc::new(Semaphore::new(CONCURRENT_LOADS)),

@@ -26,7 +26,7 @@ pub(crate) struct Loader {
 
 impl Loader {
     pub(crate) fn new(setup: &Setup, engine: Engine, pool: OffloadPool, heartbeat: Arc<Heartbeat>) -> Self {
-        let resources = LoadResources::new(setup.config.cache.clone(), engine, pool, &setup.loads);
+        let resources = LoadResources::new(&setup.config, engine, pool, &setup.loads);
         Self { heartbeat, resources, tasks: JoinSet::new(), running: HashMap::new() }
     }
 

@@ -84,7 +84,11 @@ fn wait_process_end(pid: Pid) {
 
 /// An agent with a plugin that works, as `good`, and the plugin that is tested, as `bad`.
 fn start(bad: &Guest, command: impl FnOnce(&Setup) -> Command) -> (Setup, Agent) {
-    let setup = Setup::new();
+    start_in(Setup::new(), bad, command)
+}
+
+/// The same in a directory with a configuration.
+fn start_in(setup: Setup, bad: &Guest, command: impl FnOnce(&Setup) -> Command) -> (Setup, Agent) {
     Guest::new("good").install(&setup.plugin("good.wasm"));
     let mut agent = Agent::start(command(&setup));
     agent.wait(|sample| value(sample, "good").is_some());
@@ -94,12 +98,6 @@ fn start(bad: &Guest, command: impl FnOnce(&Setup) -> Command) -> (Setup, Agent)
 
 fn default_command(setup: &Setup) -> Command {
     setup.command(&["--interval", "200ms"])
-}
-
-/// An agent that may use so many seconds of processor time, as may each of its children.
-fn command_with_cpu_limit(seconds: u32, setup: &Setup) -> Command {
-    let script = format!("ulimit -S -t {seconds} && exec \"$0\" --interval 200ms");
-    setup.command_of(Path::new("sh"), &["-c", &script, env!("CARGO_BIN_EXE_gauged")])
 }
 
 /// Installs a good version of the plugin `bad`, and asserts that nothing else was disturbed.
@@ -133,8 +131,12 @@ fn plugin_exceeding_compile_memory_is_rejected() {
 
 #[test]
 fn plugin_exceeding_compile_cpu_time_is_rejected() {
-    let (setup, mut agent) = start(&slow_to_compile(), |setup| command_with_cpu_limit(3, setup));
-    agent.wait_log("takes more than 3s of CPU to compile\" remedy=\"make it smaller, above all its largest function\"");
+    let setup = Setup::with_config("[limits]\ncompile_cpu = \"3s\"\n");
+    let (setup, mut agent) = start_in(setup, &slow_to_compile(), default_command);
+    agent.wait_log(
+        "takes more than 3s of CPU to compile\" remedy=\"make it smaller, above all its largest function, or raise compile_cpu \
+         under [limits]\"",
+    );
     let sample = agent.wait(|sample| fault_count(sample, "bad", "load") > 0.0);
     assert_eq!((fault_count(&sample, "bad", "load"), value(&sample, "bad")), (1.0, None));
     fix(&setup, &mut agent);
@@ -152,7 +154,7 @@ fn compiler_process_has_minimal_privileges() {
         limits.contains("Max processes             0 ")
     });
     for limit in [
-        "Max cpu time              60                   61",
+        "Max cpu time              120                  121",
         "Max address space         1073741824           1073741824",
         "Max file size             201326592            201326592",
         "Max core file size        0                    0",
@@ -173,7 +175,7 @@ fn compiler_process_has_minimal_privileges() {
     }
     assert_eq!(threads, 2, "one compiles, one waits for the agent's end");
     assert!(read("environ").is_empty());
-    assert_eq!(read("cmdline"), b"gauged\0compile\0");
+    assert_eq!(read("cmdline"), b"gauged\0compile\0--cpu=120\0");
     assert_eq!(read("oom_score_adj"), b"1000\n");
     assert_eq!(fs::read_link(format!("/proc/{compiler}/cwd")).expect("it runs").to_str(), Some("/"));
     let stat = String::from_utf8(read("stat")).expect("text");

@@ -48,8 +48,8 @@ config = { x = nan }
 "#,
         &expect![[r#"
             gauged.toml:2: interval: "-1s" is not a duration; write it like "10s" or "500ms", from 100ms to 1day
-            gauged.toml:3: intervall: unknown key; remove it, or use one of interval, hostname, cache, log, cpu, load, memory, plugins
-            gauged.toml:4: plugin: unknown key; remove it, or use one of interval, hostname, cache, log, cpu, load, memory, plugins
+            gauged.toml:3: intervall: unknown key; remove it, or use one of interval, hostname, cache, log, limits, cpu, load, memory, plugins
+            gauged.toml:4: plugin: unknown key; remove it, or use one of interval, hostname, cache, log, limits, cpu, load, memory, plugins
             gauged.toml:7: plugins.redis.file: "../redis.wasm" is not a plugin's file; name a .wasm file directly in the plugins directory
             gauged.toml:9: plugins.redis.timeout: "5" is not a duration; write it like "10s" or "500ms", from 10ms to 1m
             gauged.toml:10: plugins.redis.memory: "1KiB" is out of bounds; it has to be from 64.0 KiB to 1.0 GiB
@@ -68,6 +68,36 @@ config = { x = nan }
             gauged.toml:23: plugins.a b.config: contains NaN, which JSON cannot represent; write a finite number
         "#]],
     );
+}
+
+#[test]
+fn errors_in_limits_are_all_reported() {
+    check(
+        "[limits]
+compile_cpu = \"500ms\"
+compile_cpu_per_hour = \"3h\"
+compile = \"1m\"
+",
+        &expect![[r#"
+            gauged.toml:2: limits.compile_cpu: "500ms" is out of bounds; it has to be from 1s to 10m
+            gauged.toml:3: limits.compile_cpu_per_hour: "3h" is out of bounds; it has to be from 1s to 2h
+            gauged.toml:4: limits.compile: unknown key; remove it, or use one of compile_cpu, compile_cpu_per_hour
+        "#]],
+    );
+    check(
+        "limits = 3\n",
+        &expect![[r"
+            gauged.toml:1: limits: is an integer; write a table, as in [limits]
+        "]],
+    );
+    check(
+        "limits.compile_cpu = \"1500ms\"\nlimits.compile_cpu_per_hour = \"0s\"\n",
+        &expect![[r#"
+            gauged.toml:1: limits.compile_cpu: "1500ms" is finer than a second; write whole seconds
+            gauged.toml:2: limits.compile_cpu_per_hour: "0s" is out of bounds; it has to be from 1s to 2h
+        "#]],
+    );
+    check("[limits]\ncompile_cpu = \"10m\"\ncompile_cpu_per_hour = \"1s\"\n", &expect![""]);
 }
 
 #[test]

@@ -45,6 +45,8 @@ mod hostile; // malicious plugins, and their limits
 mod faults; // plugins that fail or have nothing to measure
 mod starved; // time limits of plugins on a host that gives the agent no processor
 mod compile; // files that are hard to compile, and ends of the compiler
+#[cfg(target_os = "linux")]
+mod compile_budget; // the budget of processor time for compiling
 mod cache; // the cache of compiled plugins
 mod capabilities; // capabilities of a guest: files, log, WASI stubs
 mod http; // the capability http

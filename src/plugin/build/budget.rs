@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
-/// The CPU time for one file: six times that of a Python guest of 18 MB, for slower machines.
-pub(crate) const CPU: Duration = Duration::from_secs(60);
+/// What the agent tells its compiler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompileOptions {
+    /// The processor time for the file, in whole seconds.
+    pub cpu: Duration,
+}
 
 /// The address space of the compiler: two and a half times that for a Python guest of 18 MB.
 pub(crate) const MEMORY_BYTES: u64 = 1 << 30;

@@ -16,7 +16,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, nice, setrlimit};
 
-use crate::plugin::build::budget::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED, allowed};
+use crate::plugin::build::budget::{
+    ARTIFACT_BYTES, CompileOptions, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED, allowed,
+};
 use crate::plugin::build::confinement;
 use crate::plugin::build::probe;
 use crate::plugin::guest::engine;
@@ -39,8 +41,8 @@ enum CompileError {
 }
 
 /// Compiles standard input. The exit code is the outcome.
-pub(crate) fn run() -> ExitCode {
-    match compile_confined() {
+pub(crate) fn run(options: CompileOptions) -> ExitCode {
+    match compile_confined(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(CompileError::Rejected(why)) => report(&why, ExitCode::from(REJECTED)),
         Err(CompileError::OutOfMemory) => ExitCode::from(OUT_OF_MEMORY),
@@ -54,16 +56,16 @@ fn report(message: &str, code: ExitCode) -> ExitCode {
     code
 }
 
-fn compile_confined() -> Result<(), CompileError> {
+fn compile_confined(options: CompileOptions) -> Result<(), CompileError> {
     // Before the confinement: it examines the processor, on some by system calls.
     let engine = engine::compiler();
     let engine = engine.map_err(|error| CompileError::Io(io::Error::other(format!("no compiler: {error:#}"))))?;
-    let (input, output) = confine().map_err(CompileError::Io)?;
+    let (input, output) = confine(options).map_err(CompileError::Io)?;
     compile(&engine, &input, output)
 }
 
 /// Gives up what is not needed. Returns the input and the output.
-pub(crate) fn confine() -> io::Result<(File, File)> {
+pub(crate) fn confine(options: CompileOptions) -> io::Result<(File, File)> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let _ = rustix::thread::set_name(c"gauged-compile");
@@ -75,7 +77,7 @@ pub(crate) fn confine() -> io::Result<(File, File)> {
     thread::Builder::new().name("orphan".to_owned()).spawn(|| end_with_agent(started))?;
     // Its start needs system calls that are taken below. The thread sends before it waits for anything.
     let _ = is_started.recv();
-    lower_limit(Resource::Cpu, CPU.as_secs());
+    lower_limit(Resource::Cpu, options.cpu.as_secs());
     lower_limit(Resource::As, MEMORY_BYTES);
     lower_limit(Resource::Fsize, ARTIFACT_BYTES);
     lower_limit(Resource::Core, 0);

@@ -6,26 +6,31 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::time::Instant;
 
 use rustix::process::{Resource, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::plugin::build::budget::{ARTIFACT_BYTES, CPU, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED, allowed};
-use crate::plugin::build::ledger::Ledger;
+use crate::config::AgentLimits;
+use crate::plugin::build::budget::{
+    ARTIFACT_BYTES, CompileOptions, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED, allowed,
+};
+use crate::plugin::build::ledger::{Allowance, Ledger};
 use crate::plugin::build::queue::{Queue, Ticket};
 use crate::plugin::build::sealed::{Sealed, blank};
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::rejection::{Rejection, RetryPolicy};
 
-/// The wall-clock time for one file. The compiler runs at low priority, so this is many times the CPU time; it ends a
-/// compiler that is stopped or starved.
-const WALL_TIMEOUT: Duration = Duration::from_secs(600);
+/// The wall-clock time for one file, in times of its CPU time: the compiler runs at low priority. It ends a compiler that is
+/// stopped or starved.
+const WALL_FACTOR: u32 = 10;
 
 /// How much of a child's message is kept: a reason, or the message of a panic.
 const MESSAGE_BYTES: u64 = 8 << 10;
@@ -44,13 +49,17 @@ pub(crate) struct Compiler {
     /// The loads that wait for a permit or have one. Behind a lock because each load is a task.
     queue: Arc<Mutex<Queue<oneshot::Sender<()>>>>,
     ledger: Arc<Ledger>,
+    limits: AgentLimits,
+    /// Whether a task waits for the budget of the ledger.
+    is_awaiting_budget: Arc<AtomicBool>,
     pool: OffloadPool,
 }
 
 impl Compiler {
     /// A compiler that accounts for the compilations that it starts.
-    pub(crate) fn new(pool: OffloadPool, ledger: Arc<Ledger>) -> Self {
-        Self { program: program(), queue: Arc::new(Mutex::new(Queue::new())), ledger, pool }
+    pub(crate) fn new(limits: AgentLimits, pool: OffloadPool, ledger: Arc<Ledger>) -> Self {
+        let queue = Arc::new(Mutex::new(Queue::new()));
+        Self { program: program(), queue, ledger, limits, is_awaiting_budget: Arc::default(), pool }
     }
 
     /// Waits until a file of this size may be compiled. A wait that is dropped leaves the queue.
@@ -65,12 +74,32 @@ impl Compiler {
         permit
     }
 
-    /// Wakes the loads that have a permit now.
+    /// Wakes the loads that have a permit now; later, when the budget of the hour is used up.
     fn admit(&self) {
+        let waiting = self.lock().waiting();
+        match self.ledger.allowance(waiting) {
+            Allowance::Allowed => {}
+            Allowance::From(at) if waiting > 0 => return self.admit_at(at),
+            Allowance::From(_) => return,
+        }
         let next = || self.lock().admit();
         while let Some(waiter) = next() {
             // It fails if the load is being dropped, which gives the permit back.
             let _ = waiter.send(());
+        }
+    }
+
+    /// Wakes them at this moment, or later: a compiler that runs meanwhile may use more of the next hour.
+    fn admit_at(&self, at: Instant) {
+        // At the end of the agent there is no runtime, and nobody to wake.
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.is_awaiting_budget.swap(true, Ordering::Relaxed) {
+            let compiler = self.clone();
+            runtime.spawn(async move {
+                sleep_until(at.into()).await;
+                compiler.is_awaiting_budget.store(false, Ordering::Relaxed);
+                compiler.admit();
+            });
         }
     }
 
@@ -104,7 +133,8 @@ impl CompilePermit<'_> {
     ///
     /// Why there is no artifact, with the remedy.
     pub(crate) async fn compile(&self, file: &Sealed) -> Result<Sealed, Rejection> {
-        self.compiler.ledger.count();
+        let _compilation = self.compiler.ledger.start();
+        let limits = self.compiler.limits;
         let transient = |error: io::Error| {
             let text = format!("cannot be compiled now: {error}; leave the agent room for another process");
             Rejection::from(text).retryable()
@@ -115,13 +145,14 @@ impl CompilePermit<'_> {
         let started = self.compiler.pool.run(move || {
             // Only there a child's end and message can be awaited.
             let _context = runtime.enter();
-            start(&program, input)
+            start(&program, CompileOptions { cpu: limits.compile_cpu }, input)
         });
         let (child, artifact) = started.await?.map_err(transient)?;
-        let (status, message) = match timeout(WALL_TIMEOUT, end(child)).await {
+        let most = limits.compile_cpu * WALL_FACTOR;
+        let (status, message) = match timeout(most, end(child)).await {
             Ok(ended) => ended.map_err(transient)?,
             Err(_elapsed) => {
-                let limit = humantime::format_duration(WALL_TIMEOUT);
+                let limit = humantime::format_duration(most);
                 let text = format!("was not compiled within {limit}; give the host time for it, or make it smaller");
                 return Err(Rejection::from(text).retryable());
             }
@@ -130,7 +161,7 @@ impl CompilePermit<'_> {
         if let Some(reason) = unconfined {
             self.compiler.ledger.report_unconfined(reason);
         }
-        if let Some(rejection) = exit_rejection(status, message) {
+        if let Some(rejection) = exit_rejection(status, message, &limits) {
             if rejection.retry == RetryPolicy::Backoff {
                 sleep(SIGNAL_GRACE).await;
             }
@@ -148,12 +179,13 @@ fn program() -> PathBuf {
 }
 
 /// Starts a child. Returns it and the file that it writes the artifact to.
-fn start(program: &Path, input: std::fs::File) -> io::Result<(Child, std::fs::File)> {
+fn start(program: &Path, options: CompileOptions, input: std::fs::File) -> io::Result<(Child, std::fs::File)> {
     let artifact = blank()?;
     #[expect(clippy::disallowed_methods, reason = "it is this program that is run, and nowhere else")]
     let child = Command::new(program)
         .arg0("gauged")
         .arg("compile")
+        .arg(format!("--cpu={}", options.cpu.as_secs()))
         .env_clear()
         .current_dir("/")
         .stdin(input)
@@ -195,7 +227,7 @@ fn split_message(message: &str) -> (Option<&str>, &str) {
 }
 
 /// The rejection for the exit status of a child. None when the file was compiled.
-fn exit_rejection(status: ExitStatus, message: &str) -> Option<Rejection> {
+fn exit_rejection(status: ExitStatus, message: &str, limits: &AgentLimits) -> Option<Rejection> {
     let memory = || bytesize::ByteSize(allowed(Resource::As, MEMORY_BYTES));
     let too_much_memory = || {
         let limit = memory();
@@ -215,8 +247,9 @@ fn exit_rejection(status: ExitStatus, message: &str) -> Option<Rejection> {
         }
         (Some(_), _) => format!("makes the compiler panic: {message}; rebuild it, and report this"),
         (None, Some(Signal::XCPU)) => {
-            let limit = humantime::format_duration(Duration::from_secs(allowed(Resource::Cpu, CPU.as_secs())));
-            format!("takes more than {limit} of CPU to compile; make it smaller, above all its largest function")
+            let limit = humantime::format_duration(limits.compile_cpu);
+            let raise = if limits.has_most_compile_cpu() { "" } else { ", or raise compile_cpu under [limits]" };
+            format!("takes more than {limit} of CPU to compile; make it smaller, above all its largest function{raise}")
         }
         (None, Some(Signal::XFSZ)) => {
             let limit = bytesize::ByteSize(allowed(Resource::Fsize, ARTIFACT_BYTES));
@@ -251,7 +284,8 @@ mod tests {
     use crate::plugin::build::queue::LARGE_BYTES;
 
     fn compiler() -> Compiler {
-        Compiler::new(OffloadPool::start().expect("threads"), Arc::default())
+        let (limits, pool) = (AgentLimits::default(), OffloadPool::start().expect("threads"));
+        Compiler::new(limits, pool, Arc::new(Ledger::new(&limits)))
     }
 
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -259,7 +293,8 @@ mod tests {
     }
 
     fn expect_rejection(status: i32, message: &str, retry: RetryPolicy, expected: &Expect) {
-        let rejection = exit_rejection(ExitStatus::from_raw(status), message).expect("not compiled");
+        let rejection =
+            exit_rejection(ExitStatus::from_raw(status), message, &AgentLimits::default()).expect("not compiled");
         assert!(rejection.is_fault);
         assert_eq!(rejection.retry, retry);
         expected.assert_eq(&rejection.text());
@@ -267,7 +302,7 @@ mod tests {
 
     #[test]
     fn exit_status_maps_to_rejection() {
-        assert!(exit_rejection(ExitStatus::from_raw(0), "").is_none());
+        assert!(exit_rejection(ExitStatus::from_raw(0), "", &AgentLimits::default()).is_none());
         expect_rejection(3 << 8, "is empty; copy it again", RetryPolicy::Never, &expect!["is empty; copy it again"]);
         expect_rejection(
             4 << 8,
@@ -285,7 +320,9 @@ mod tests {
             24,
             "",
             RetryPolicy::Never,
-            &expect!["takes more than 1m of CPU to compile; make it smaller, above all its largest function"],
+            &expect![
+                "takes more than 2m of CPU to compile; make it smaller, above all its largest function, or raise compile_cpu under [limits]"
+            ],
         );
         expect_rejection(
             25,
@@ -370,6 +407,23 @@ mod tests {
         drop(admitted);
         assert!(poll(last.as_mut()).is_ready());
         assert!(compiler.lock().admit().is_none(), "nothing waits");
+    }
+
+    #[tokio::test]
+    async fn files_wait_until_the_budget_is_free() {
+        let (budget, hour) = (Duration::from_millis(1), Duration::from_millis(600));
+        let limits = AgentLimits { compile_cpu_per_hour: Some(budget), ..AgentLimits::default() };
+        let ledger = Arc::new(Ledger::with_wall_time(&limits, hour));
+        let compiler = Compiler { limits, ledger: Arc::clone(&ledger), ..compiler() };
+        let (compilation, began) = (ledger.start(), Instant::now());
+        while began.elapsed() < budget * 2 {
+            std::hint::spin_loop();
+        }
+        drop(compilation);
+        let mut waiting = Box::pin(compiler.permit(0));
+        assert!(poll(waiting.as_mut()).is_pending());
+        drop(waiting.await);
+        assert_eq!(ledger.cpu().1, Some(budget));
     }
 
     #[tokio::test]

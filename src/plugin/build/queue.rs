@@ -69,6 +69,11 @@ impl<W> Queue<W> {
         Some(waiter)
     }
 
+    /// How many files wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Removes a file, with its permit if it has one. Returns its waiter otherwise.
     pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<W> {
         self.admitted.remove(&ticket);

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::Config;
+use crate::config::{AgentLimits, Config};
 use crate::plugin::accounts::Accounts;
 use crate::plugin::accounts::statistics::FaultTotals;
 use crate::plugin::build::ledger::Ledger;
@@ -34,10 +34,16 @@ pub(crate) struct Setup {
 }
 
 /// How files became code so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LoadCounters {
     pub(crate) compilations: Arc<Ledger>,
     pub(crate) cache_hits: Arc<AtomicU64>,
+}
+
+impl LoadCounters {
+    pub(crate) fn new(limits: &AgentLimits) -> Self {
+        Self { compilations: Arc::new(Ledger::new(limits)), cache_hits: Arc::default() }
+    }
 }
 
 /// The accounts of all plugins that there are.
@@ -55,13 +61,13 @@ impl Setup {
         metrics: &'static [NativeMetric],
     ) -> Self {
         Self {
+            loads: Arc::new(LoadCounters::new(&config.limits)),
             config,
             series,
             natives: natives.into(),
             metrics,
             accounts: Arc::default(),
             faults: Arc::default(),
-            loads: Arc::default(),
             pool: Arc::default(),
             engine: Arc::default(),
         }

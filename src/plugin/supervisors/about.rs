@@ -28,6 +28,9 @@ impl About {
         let memory = part.about.take().map(ModulePart::into_memory).unwrap_or_default();
         part.about = Some(self.0.write_part(memory, |agent| {
             agent.push("compiled_total", setup.loads.compilations.started());
+            let (spent, remaining) = setup.loads.compilations.cpu();
+            agent.push("compile_cpu_seconds_total", spent.as_secs_f64());
+            agent.push("compile_budget_remaining_seconds", remaining.map(|remaining| remaining.as_secs_f64()));
             agent.push("cache_hits_total", setup.loads.cache_hits.load(Ordering::Relaxed));
             let rejected = plugins.values().filter(|supervisor| supervisor.has_rejected_file()).count();
             agent.push("plugins_rejected", rejected as u64);

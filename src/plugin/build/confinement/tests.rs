@@ -9,10 +9,11 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::process::{ExitStatusExt as _, parent_id};
 use std::process::{Command, Output, Stdio};
 use std::ptr::null;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, kill_process};
 
+use crate::plugin::build::budget::CompileOptions;
 use crate::plugin::build::child;
 
 /// Tells a process what to do once it is confined.
@@ -47,7 +48,7 @@ fn stderr(output: &Output) -> String {
 fn confined_process_runs_its_task() {
     #[expect(clippy::disallowed_methods, reason = "a test of this file sets it")]
     let Some(task) = std::env::var_os(TASK) else { return };
-    let (input, output) = child::confine().expect("confined");
+    let (input, output) = child::confine(CompileOptions { cpu: Duration::from_secs(60) }).expect("confined");
     match task.to_str().expect("text") {
         "all" => report(unlisted().map(|call| (call.to_string(), call, [0; 6]))),
         "forbidden" => report(forbidden(&input).into_iter().map(|(name, call, with)| (name.to_owned(), call, with))),
