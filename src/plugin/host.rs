@@ -11,6 +11,7 @@ mod net;
 mod wasi;
 mod denial;
 mod dial;
+pub(crate) mod ration;
 mod resolved_path;
 mod tls;
 

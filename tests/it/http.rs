@@ -22,10 +22,10 @@ pub const DENIED: u64 = 0;
 const INVALID_REQUEST: u64 = 1;
 const RESOLVE: u64 = 2;
 const CONNECT: u64 = 3;
-const TLS: u64 = 4;
-const TOO_LARGE: u64 = 5;
+pub const TLS: u64 = 4;
+pub const TOO_LARGE: u64 = 5;
 pub const TIMEOUT: u64 = 6;
-const PROTOCOL: u64 = 7;
+pub const PROTOCOL: u64 = 7;
 
 /// The addresses of a response's parts in the result of `fetch`.
 const BODY: u32 = HOST_RESULT + 20;
@@ -51,14 +51,19 @@ impl Fetch<'_> {
     }
 
     /// Makes a number of the response the value, instead of the body.
-    fn showing(self, expression: &str) -> Self {
+    pub fn showing(self, expression: &str) -> Self {
         Self { show: number(expression), ..self }
     }
 
     /// A guest that sends the request at every tick. Its metric `case` is the status of the response or the number of the
     /// error, and `value` the part of the response or the text of the error.
     pub fn guest(&self) -> Guest {
-        let mut guest = Guest::new("fetcher").second("case").import(
+        self.guest_as("fetcher")
+    }
+
+    /// The same guest with another module.
+    pub fn guest_as(&self, module: &str) -> Guest {
+        let mut guest = Guest::new(module).second("case").import(
             "gauged:plugin/http@0.1.0",
             "fetch",
             "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
@@ -122,7 +127,12 @@ fn number(expression: &str) -> String {
 
 /// The metrics `case` and `value` of the guest.
 pub fn outcome(sample: &Sample) -> Option<(u64, Value)> {
-    Some((sample.get("fetcher")?.get("case")?.as_u64()?, value(sample, "fetcher")?))
+    module_outcome(sample, "fetcher")
+}
+
+/// The same metrics of another module.
+pub fn module_outcome(sample: &Sample, module: &str) -> Option<(u64, Value)> {
+    Some((sample.get(module)?.get("case")?.as_u64()?, value(sample, module)?))
 }
 
 /// Sends a request with these grants; returns `case` and `value`.
@@ -142,7 +152,7 @@ fn fetch_from(setup: &Setup, request: &Fetch<'_>) -> (u64, Value) {
 }
 
 /// Sends a GET request to a server; returns `case` and `value`.
-fn get(server: &Server) -> (u64, Value) {
+pub fn get(server: &Server) -> (u64, Value) {
     let origin = format!("http://{}", server.address);
     fetch(&Fetch::get(&*origin), &[&origin])
 }
@@ -249,18 +259,10 @@ fn oversized_response_is_an_error() {
     let announced = Server::responding("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx");
     assert_eq!(get(&announced), (TOO_LARGE, (4 << 20).into()));
 
-    let endless = |head: &'static str, part: &'static str| {
-        Server::start(move |mut stream| {
-            read_request(&mut stream);
-            let part = part.repeat(1000);
-            let _ = stream.write_all(head.as_bytes());
-            while stream.write_all(part.as_bytes()).is_ok() {}
-        })
-    };
-    assert_eq!(get(&endless("HTTP/1.1 200 OK\r\n\r\n", "body")), (TOO_LARGE, (4 << 20).into()));
+    assert_eq!(get(&Server::endless("HTTP/1.1 200 OK\r\n\r\n", "body")), (TOO_LARGE, (4 << 20).into()));
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(get(&endless(chunked, "4\r\nbody\r\n")), (TOO_LARGE, (4 << 20).into()));
-    assert_eq!(get(&endless("HTTP/1.1 200 OK\r\nx: ", "head")), (TOO_LARGE, (64 << 10).into()));
+    assert_eq!(get(&Server::endless(chunked, "4\r\nbody\r\n")), (TOO_LARGE, (4 << 20).into()));
+    assert_eq!(get(&Server::endless("HTTP/1.1 200 OK\r\nx: ", "head")), (TOO_LARGE, (64 << 10).into()));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101));
     assert_eq!(get(&Server::responding(many)).0, PROTOCOL);
 }
@@ -386,9 +388,9 @@ fn needs_are_compared_with_grants() {
     assert!(log.contains(line), "{log}");
 }
 
-/// An HTTPS server whose certificate is valid until the second of January of a year. The certificate of the authority that
-/// signed it is written to the file `authority.pem`.
-pub fn tls_server(setup: &Setup, year: i32) -> Server {
+/// The configuration of an HTTPS server whose certificate is valid until the second of January of a year. The certificate of the
+/// authority that signed it is written to the file `authority.pem`.
+pub fn tls_config(setup: &Setup, year: i32) -> ServerConfig {
     let mut params = CertificateParams::new(Vec::new()).expect("parameters");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
@@ -399,13 +401,17 @@ pub fn tls_server(setup: &Setup, year: i32) -> Server {
     params.not_after = rcgen::date_time_ymd(year, 1, 2);
     let certificate = params.signed_by(&key, &issuer).expect("signed");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
-        .expect("a certificate");
-    let config = Arc::new(config);
+        .expect("a certificate")
+}
+
+/// An HTTPS server with such a certificate.
+pub fn tls_server(setup: &Setup, year: i32) -> Server {
+    let config = Arc::new(tls_config(setup, year));
     Server::start(move |stream| {
         let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
         let mut stream = StreamOwned::new(connection, stream);

@@ -50,6 +50,7 @@ mod compile_budget; // the budget of processor time for compiling
 mod cache; // the cache of compiled plugins
 mod capabilities; // capabilities of a guest: files, log, WASI stubs
 mod http; // the capability http
+mod floods; // peers that send for ever
 mod net; // the capability net
 #[cfg(target_os = "linux")]
 mod dead_mounts; // plugins that read dead mounts

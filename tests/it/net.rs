@@ -29,7 +29,7 @@ fn connecting_guest(address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest
     connecting_guest_as("caller", address, timeout_ms, sent)
 }
 
-fn connecting_guest_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
+pub fn connecting_guest_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
     let interface = "gauged:plugin/net@0.1.0";
     let mut guest = Guest::new(module)
         .second("case")

@@ -47,6 +47,17 @@ impl Server {
         })
     }
 
+    /// An HTTP server that sends a text after each request, and then another one over and over, until the client closes the
+    /// connection.
+    pub fn endless(first: &str, then: &str) -> Self {
+        let (first, then) = (first.to_owned(), then.repeat(1000));
+        Self::start(move |mut stream| {
+            read_request(&mut stream);
+            let _ = stream.write_all(first.as_bytes());
+            while stream.write_all(then.as_bytes()).is_ok() {}
+        })
+    }
+
     /// A server that sends back what it receives.
     pub fn echo() -> Self {
         Self::echo_at((Ipv4Addr::LOCALHOST, 0).into())

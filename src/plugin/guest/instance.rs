@@ -25,6 +25,7 @@ use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, Starved, is_shortage};
 use crate::plugin::guest::result::{Collected, Converter, Description};
 use crate::plugin::host;
+use crate::plugin::host::ration::Ration;
 use crate::plugin::host::state::HostState;
 
 /// How long after its time limit a call is abandoned that waits in a host function: the limit cannot interrupt it.
@@ -83,8 +84,8 @@ impl Instance {
             Verdict::TimedOut => Ok(UpdateDeadline::Interrupt),
             Verdict::Starved { lasted, lost } => Err(Starved { lasted, lost }.into()),
         });
-        let time = begin(&mut store, timeout);
-        let started = timed(&code.engine, &time, pin!(code.guest.instantiate_async(&mut store))).await;
+        let shared = begin(&mut store, timeout);
+        let started = timed(&code.engine, &shared, pin!(code.guest.instantiate_async(&mut store))).await;
         match started {
             Ok(guest) => Ok(Self {
                 engine: code.engine.clone(),
@@ -104,20 +105,20 @@ impl Instance {
 
     /// Calls `describe`.
     pub(crate) async fn describe(&mut self) -> Result<wit::About, Fault> {
-        let time = begin(&mut self.store, self.config.timeout);
+        let shared = begin(&mut self.store, self.config.timeout);
         let called = {
             let call = pin!(self.guest.gauged_plugin_collector().call_describe(&mut self.store));
-            timed(&self.engine, &time, call).await
+            timed(&self.engine, &shared, call).await
         };
         called.map_err(|stop| self.fault("describe", &stop))
     }
 
     /// Calls `configure`. Returns the plugin's needs.
     pub(crate) async fn configure(&mut self, config: &str) -> Result<Vec<Need>, Failure> {
-        let time = begin(&mut self.store, self.config.timeout);
+        let shared = begin(&mut self.store, self.config.timeout);
         let called = {
             let call = pin!(self.guest.gauged_plugin_collector().call_configure(&mut self.store, config));
-            timed(&self.engine, &time, call).await
+            timed(&self.engine, &shared, call).await
         };
         let returned = called.map_err(|stop| Failure::Fault(self.fault("configure", &stop)))?;
         returned.map_err(|error| failure(error, self.store.data().context()))
@@ -125,7 +126,7 @@ impl Instance {
 
     /// Calls `collect`. `monotonic` is the reading of a clock that never goes backwards.
     pub(crate) async fn collect(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
-        let time = begin(&mut self.store, self.config.timeout);
+        let shared = begin(&mut self.store, self.config.timeout);
         let since_epoch = tick.since_epoch;
         let tick = wit::Tick {
             unix_ms: u64::try_from(tick.since_epoch.as_millis()).unwrap_or(u64::MAX),
@@ -134,7 +135,7 @@ impl Instance {
         };
         let called = {
             let call = pin!(self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick));
-            timed(&self.engine, &time, call).await
+            timed(&self.engine, &shared, call).await
         };
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
         match returned {
@@ -148,11 +149,18 @@ impl Instance {
     }
 }
 
-/// Begins a call. Returns its time.
-fn begin(store: &mut Store<HostState>, timeout: Duration) -> CallTime {
+/// What the task that awaits a call shares with its host functions.
+struct Shared {
+    time: CallTime,
+    ration: Ration,
+}
+
+/// Begins a call.
+fn begin(store: &mut Store<HostState>, timeout: Duration) -> Shared {
     store.data_mut().begin(timeout);
     store.set_epoch_deadline(1);
-    store.data().time.clone()
+    let state = store.data();
+    Shared { time: state.time.clone(), ration: state.ration.clone() }
 }
 
 /// Why a call did not return.
@@ -167,7 +175,7 @@ enum Stop {
 /// limit. The caller pins the call: a future that is moved into another makes the allocation of every call larger.
 async fn timed<T>(
     engine: &Engine,
-    time: &CallTime,
+    Shared { time, ration }: &Shared,
     call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
 ) -> Result<T, Stop> {
     let mut call = pin!(engine.run_guest(call));
@@ -178,6 +186,7 @@ async fn timed<T>(
         if let Some(wait) = wait.take() {
             time.end_wait(&wait);
         }
+        ration.renew();
         if let Poll::Ready(called) = call.as_mut().poll(context) {
             return Poll::Ready(called.map_err(Stop::Stopped));
         }

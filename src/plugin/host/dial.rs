@@ -11,6 +11,7 @@ use tokio::time::timeout_at;
 use crate::address::{Endpoint, Host};
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::network::{literal_addresses, permitted};
+use crate::plugin::host::ration::{Ration, RationedStream};
 use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
 /// How many addresses of a name are tried: a service has one in each family, or a few behind a balancer.
@@ -32,8 +33,9 @@ pub(crate) async fn dial(
     plugin: &PluginContext,
     endpoint: &Endpoint,
     until: Instant,
+    ration: &Ration,
     is_granted: impl Fn(&Endpoint) -> bool,
-) -> Result<TcpStream, Unreachable> {
+) -> Result<RationedStream<TcpStream>, Unreachable> {
     let addresses = match (literal_addresses(&endpoint.host), &endpoint.host) {
         (None, Host::Name(name)) => {
             let resolved: Vec<_> = resolve(plugin, name, until).await?.iter().map(SocketAddr::ip).collect();
@@ -54,7 +56,7 @@ pub(crate) async fn dial(
             Ok(Ok(stream)) => {
                 // Without this, short requests and responses may wait for each other.
                 let _ = stream.set_nodelay(true);
-                return Ok(stream);
+                return Ok(RationedStream::new(stream, ration));
             }
             Ok(Err(error)) => last = Unreachable::Connect(error.to_string()),
             Err(_elapsed) => last = Unreachable::Timeout,

@@ -2,11 +2,11 @@
 //! returned, not followed. A guest cannot set the headers of the connection (`host`, `content-length`, `connection` …), so
 //! that the server reads exactly one request, the granted one.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -28,13 +28,14 @@ use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::guest::bindings::gauged::plugin::http::{Error, Host, Request, Response};
 use crate::plugin::host::connection::Stream;
 use crate::plugin::host::dial::{Unreachable, dial};
+use crate::plugin::host::ration::{Ration, give_way, read_at_most};
 use crate::plugin::host::state::HostState;
 use crate::plugin::host::tls;
 
 /// The largest body of a response: the metrics of a large exporter. It has to fit into the guest's memory, too.
 const BODY_BYTES: usize = 4 << 20;
 
-/// The largest head of a response, with all its headers: eight times the limit of most servers.
+/// The largest head of a response, with all its headers and the interim responses before it: eight times the limit of most servers.
 const HEAD_BYTES: usize = 64 << 10;
 
 /// The most headers of a response or a request: the limit of most servers.
@@ -81,7 +82,7 @@ impl Host for HostState {
         if started >= until {
             return Err(Error::Timeout);
         }
-        let exchange = exchange(&self.plugin, &origin, message, started, until);
+        let exchange = exchange(&self.plugin, &self.ration, &origin, message, started, until);
         timeout_at(until.into(), exchange).await.unwrap_or(Err(Error::Timeout))
     }
 }
@@ -128,6 +129,7 @@ fn message(request: Request, origin: &Origin, path: PathAndQuery) -> Result<http
 
 async fn exchange(
     plugin: &PluginContext,
+    ration: &Ration,
     origin: &Origin,
     message: http::Request<Full<Bytes>>,
     started: Instant,
@@ -135,7 +137,7 @@ async fn exchange(
 ) -> Result<Response, Error> {
     // The semaphore is never closed.
     let _permit = PERMITS.acquire().await;
-    let (stream, certificate_not_after) = open(plugin, origin, until).await?;
+    let (stream, certificate_not_after) = open(plugin, ration, origin, until).await?;
     let connect_ns = nanoseconds(started.elapsed());
     let meter = Arc::new(Meter::default());
     let metered = TokioIo::new(MeteredStream { stream, meter: Arc::clone(&meter) });
@@ -144,7 +146,13 @@ async fn exchange(
     let (mut sender, connection) = handshake.map_err(|error| broken(&error, &meter))?;
     let mut connection = pin!(connection);
     let mut response = pin!(async {
-        let response = sender.send_request(message).await.map_err(|error| broken(&error, &meter))?;
+        let response = tokio::select! {
+            biased;
+            response = sender.send_request(message) => response.map_err(|error| broken(&error, &meter))?,
+            // Had these bytes completed the head, the response would be there.
+            () = meter.fills_with_head() => return Err(Error::TooLarge(HEAD_BYTES as u64)),
+        };
+        meter.has_head.store(true, Ordering::Relaxed);
         let (head, body) = response.into_parts();
         Ok((head, read(body, &meter).await?))
     });
@@ -173,12 +181,13 @@ async fn exchange(
 /// Connects to a granted origin. Returns the expiry of its certificate, too.
 async fn open(
     plugin: &PluginContext,
+    ration: &Ration,
     origin: &Origin,
     until: Instant,
 ) -> Result<(Box<dyn Stream>, Option<u64>), Error> {
     let network = plugin.grants.network();
     let origin_at = |endpoint: &Endpoint| Origin { scheme: origin.scheme, endpoint: endpoint.clone() };
-    let dialled = dial(plugin, &origin.endpoint, until, |endpoint| network.fetch(&origin_at(endpoint))).await;
+    let dialled = dial(plugin, &origin.endpoint, until, ration, |endpoint| network.fetch(&origin_at(endpoint))).await;
     let stream = dialled.map_err(|unreachable| match unreachable {
         Unreachable::Denied(endpoint) => {
             Error::Denied(plugin.deny(Denial::Missing(Grant::new(GrantKind::Fetch, &origin_at(&endpoint).to_string()))))
@@ -221,7 +230,7 @@ async fn read(mut body: Incoming, meter: &Meter) -> Result<Vec<u8>, Error> {
 
 /// The error for a response that is missing or incomplete.
 fn broken(error: &hyper::Error, meter: &Meter) -> Error {
-    if error.is_parse() && meter.bytes.load(Ordering::Relaxed) >= HEAD_BYTES {
+    if error.is_parse() && meter.head_remaining() == Some(0) {
         return Error::TooLarge(HEAD_BYTES as u64);
     }
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -232,14 +241,29 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The time of the first byte read from a stream, and the number of bytes.
+/// The time of the first byte read from a stream, and the number of bytes until the head of the response is complete.
 #[derive(Default)]
 struct Meter {
     first_byte: OnceLock<Instant>,
-    bytes: AtomicUsize,
+    head_bytes: AtomicUsize,
+    has_head: AtomicBool,
 }
 
-/// A stream that meters its reads.
+impl Meter {
+    /// How many bytes the head may still have; none once it is complete.
+    fn head_remaining(&self) -> Option<usize> {
+        let remaining = HEAD_BYTES.saturating_sub(self.head_bytes.load(Ordering::Relaxed));
+        (!self.has_head.load(Ordering::Relaxed)).then_some(remaining)
+    }
+
+    /// Returns when as many bytes were read as the head may have. The stream wakes the task then.
+    async fn fills_with_head(&self) {
+        poll_fn(|_| if self.head_remaining() == Some(0) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+}
+
+/// A stream that meters its reads, and ends them where the head of the response is too large. `hyper` limits each head, and
+/// reads any number of interim ones.
 struct MeteredStream {
     stream: Box<dyn Stream>,
     meter: Arc<Meter>,
@@ -251,12 +275,16 @@ impl AsyncRead for MeteredStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let read = buffer.filled().len() - before;
+        let remaining = self.meter.head_remaining();
+        if remaining == Some(0) {
+            return give_way(context);
+        }
+        let (polled, read) = read_at_most(&mut self.stream, context, buffer, remaining.unwrap_or(usize::MAX));
         if read > 0 {
             self.meter.first_byte.get_or_init(Instant::now);
-            self.meter.bytes.fetch_add(read, Ordering::Relaxed);
+            if remaining.is_some() {
+                self.meter.head_bytes.fetch_add(read, Ordering::Relaxed);
+            }
         }
         polled
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use wasmtime::component::Resource;
@@ -19,6 +19,7 @@ use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::guest::bindings::gauged::plugin::net::{Error, Host, HostConnection};
 use crate::plugin::host::connection::{Connection, Stream};
 use crate::plugin::host::dial::{Unreachable, dial};
+use crate::plugin::host::ration::{Ration, RationedStream};
 use crate::plugin::host::resolved_path::{PathError, resolve};
 use crate::plugin::host::state::HostState;
 use crate::plugin::offload::permits::{OffloadTarget, PermitError};
@@ -55,8 +56,8 @@ impl HostConnection for HostState {
         };
         let connecting = async {
             Ok::<Box<dyn Stream>, Error>(match parsed {
-                Address::Tcp(endpoint) => Box::new(open_tcp(&self.plugin, &endpoint, until).await?),
-                Address::Unix(path) => Box::new(open_unix(&self.plugin, path, until).await?),
+                Address::Tcp(endpoint) => Box::new(open_tcp(&self.plugin, &endpoint, until, &self.ration).await?),
+                Address::Unix(path) => Box::new(open_unix(&self.plugin, path, until, &self.ration).await?),
             })
         };
         let stream = within(until, connecting).await?;
@@ -107,10 +108,15 @@ fn denied(plugin: &PluginContext, denial: Denial) -> Error {
     Error::Denied(plugin.deny(denial))
 }
 
-async fn open_tcp(plugin: &PluginContext, endpoint: &Endpoint, until: Instant) -> Result<tokio::net::TcpStream, Error> {
+async fn open_tcp(
+    plugin: &PluginContext,
+    endpoint: &Endpoint,
+    until: Instant,
+    ration: &Ration,
+) -> Result<RationedStream<TcpStream>, Error> {
     let network = plugin.grants.network();
     let is_granted = |endpoint: &Endpoint| network.connect(&Address::Tcp(endpoint.clone()));
-    let dialled = dial(plugin, endpoint, until, is_granted).await;
+    let dialled = dial(plugin, endpoint, until, ration, is_granted).await;
     dialled.map_err(|unreachable| match unreachable {
         Unreachable::Denied(endpoint) => {
             denied(plugin, Denial::Missing(Grant::new(GrantKind::Connect, &endpoint.to_string())))
@@ -122,7 +128,12 @@ async fn open_tcp(plugin: &PluginContext, endpoint: &Endpoint, until: Instant) -
 }
 
 /// Connects to the very socket that was resolved within the grants.
-async fn open_unix(plugin: &PluginContext, path: String, until: Instant) -> Result<UnixStream, Error> {
+async fn open_unix(
+    plugin: &PluginContext,
+    path: String,
+    until: Instant,
+    ration: &Ration,
+) -> Result<RationedStream<UnixStream>, Error> {
     let grants = Arc::clone(&plugin.grants);
     let resolving = plugin.accounts.permits.run(OffloadTarget::Path(path.clone()), until, move || {
         let check = |path: &str| {
@@ -141,7 +152,8 @@ async fn open_unix(plugin: &PluginContext, path: String, until: Instant) -> Resu
         Ok(Err(PathError::Io(why))) | Err(PermitError::Panicked(why)) => return Err(Error::Connect(why)),
         Err(PermitError::Late) => return Err(Error::Timeout),
     };
-    UnixStream::connect(&resolved.path).await.map_err(|error| Error::Connect(error.to_string()))
+    let stream = UnixStream::connect(&resolved.path).await.map_err(|error| Error::Connect(error.to_string()))?;
+    Ok(RationedStream::new(stream, ration))
 }
 
 /// Awaits an operation until its deadline.

@@ -8,6 +8,7 @@ use wasmtime::component::ResourceTable;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::guest::limits::GuestLimits;
+use crate::plugin::host::ration::Ration;
 
 /// The host's side of one guest.
 pub(crate) struct HostState {
@@ -15,6 +16,8 @@ pub(crate) struct HostState {
     pub(crate) plugin: PluginContext,
     /// The open connections.
     pub(crate) table: ResourceTable,
+    /// What they may still pass in this poll.
+    pub(crate) ration: Ration,
     pub(crate) time: CallTime,
 }
 
@@ -25,6 +28,7 @@ impl HostState {
             limits: GuestLimits::new(&plugin.config, Arc::clone(&plugin.accounts)),
             plugin: plugin.clone(),
             table: ResourceTable::new(),
+            ration: Ration::default(),
             time: CallTime::new(),
         }
     }

@@ -17,6 +17,7 @@ use x509_cert::der::Decode as _;
 
 use crate::address::Host;
 use crate::plugin::context::PluginContext;
+use crate::plugin::host::ration::RationedStream;
 use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
 /// Shared by all plugins: the CA certificates take milliseconds to read and half a megabyte of memory.
@@ -34,9 +35,9 @@ pub(crate) enum TlsError {
 pub(crate) async fn secure(
     plugin: &PluginContext,
     host: &Host,
-    stream: TcpStream,
+    stream: RationedStream<TcpStream>,
     until: Instant,
-) -> Result<TlsStream<TcpStream>, TlsError> {
+) -> Result<TlsStream<RationedStream<TcpStream>>, TlsError> {
     let config = CONFIG.get_or_try_init(|| async {
         match plugin.accounts.permits.run(OffloadTarget::Certificates, until, load).await {
             Ok(loaded) => loaded.map_err(TlsError::Untrusted),
@@ -54,7 +55,7 @@ pub(crate) async fn secure(
 }
 
 /// When the certificate of the peer expires, in seconds since the Unix epoch.
-pub(crate) fn not_after(stream: &TlsStream<TcpStream>) -> Option<u64> {
+pub(crate) fn not_after(stream: &TlsStream<RationedStream<TcpStream>>) -> Option<u64> {
     let (_, session) = stream.get_ref();
     let leaf = Certificate::from_der(session.peer_certificates()?.first()?).ok()?;
     Some(leaf.tbs_certificate.validity.not_after.to_unix_duration().as_secs())

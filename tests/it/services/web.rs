@@ -24,11 +24,7 @@ fn http_check_failures_have_different_reasons() {
     let address = own_address();
     let _nginx = nginx::start(&program, directory.path(), address);
     let garbage = Server::responding("SSH-2.0-OpenSSH_9.9\r\n");
-    let endless = Server::start(|mut stream| {
-        use std::io::Write as _;
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
-        while stream.write_all(&[b'x'; 4096]).is_ok() {}
-    });
+    let endless = Server::endless("HTTP/1.1 200 OK\r\n\r\n", "x");
     let silent = silent();
     let closed = format!("127.0.0.1:{}", closed_port());
     let at = |path: &str| format!("http://{address}{path}");
@@ -104,6 +100,33 @@ fn hanging_target_does_not_delay_other_targets() {
     are_up(&mut agent, false);
     let _back = nginx::start(&program, directory.path(), address);
     are_up(&mut agent, true);
+    assert_well(&mut agent, &["http_check"]);
+}
+
+#[test]
+fn endless_target_does_not_delay_other_targets() {
+    let good = Server::responding("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let endless = Server::endless("", "HTTP/1.1 103 Early Hints\r\n\r\n");
+    let urls = [&good, &endless].map(|server| format!("http://{}", server.address));
+    let mut toml = format!("[plugins.http_check]\nfetch = {urls:?}\n");
+    for number in 0..3 {
+        toml += &target(&format!("endless{number}"), &format!("{}/{number}", urls[1]), "");
+        toml += &target(&format!("good{number}"), &urls[0], "");
+    }
+    let setup = host(&["http_check"], &toml);
+    let mut agent = setup.start(&[]);
+    for number in 0..3 {
+        wait_for(&mut agent, "http_check", &labels(&format!("endless{number}")), Some("too_large"));
+        wait_for(&mut agent, "http_check", &labels(&format!("good{number}")), None);
+    }
+    for _ in 0..5 {
+        let sample = wait_for(&mut agent, "http_check", &labels("endless0"), Some("too_large"));
+        for number in 0..3 {
+            let up = metric(&sample, "http_check.up", &labels(&format!("good{number}")));
+            assert_eq!(up, Some(&true.into()), "{sample:?}");
+        }
+        agent.next();
+    }
     assert_well(&mut agent, &["http_check"]);
 }
 
