@@ -13,6 +13,7 @@ mod load;
 mod version;
 mod trial;
 mod rejection;
+mod shortage;
 mod supervisor;
 mod report;
 mod owners;

@@ -22,6 +22,7 @@ use crate::plugin::load::{Compiled, FileLoad, LoadResources, Outcome};
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::recorder::Recorder;
 use crate::plugin::rejection::Rejection;
+use crate::plugin::shortage::ShortageError;
 use crate::plugin::source::directory::EntryState;
 use crate::plugin::source::scan::{BusyEntries, Scan, scan};
 use crate::plugin::version::Version;
@@ -136,11 +137,15 @@ impl PluginHarness {
     ///
     /// When the directory cannot be read.
     pub(crate) async fn list(&self, directory: &Path) -> io::Result<Vec<Entry>> {
-        let Scan { listing, unresponsive } =
+        let Scan { listing, unresponsive, unexamined } =
             scan(self.resources.pool.clone(), directory.to_owned(), BusyEntries::default(), false).await?;
         let why = "does not respond; check the mount that it is on or links to";
         let hung = unresponsive.into_iter().map(|file| (file, EntryState::Unusable(why.to_owned())));
-        let entries = listing.into_iter().chain(hung).map(|(file, state)| {
+        let unexamined = unexamined.into_iter().map(|(file, error)| {
+            let ShortageError { shortage, error } = error;
+            (file, EntryState::Unusable(format!("cannot be examined now: {error}; {}", shortage.remedy())))
+        });
+        let entries = listing.into_iter().chain(hung).chain(unexamined).map(|(file, state)| {
             let plugins = match state {
                 EntryState::Unusable(why) if !is_unneeded(&file, &self.plugins) => Err(why),
                 EntryState::File(_) | EntryState::Unusable(_) => self.plugins_of(&file),

@@ -23,7 +23,7 @@ use crate::plugin::guest_thread::setup::LoadCounters;
 use crate::plugin::offload::busy::BusyFiles;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::offload::progress::{ProgressError, STALL};
-use crate::plugin::rejection::Rejection;
+use crate::plugin::rejection::{Rejection, RetryPolicy};
 use crate::plugin::source::read::{FILE_BYTES, read};
 use crate::plugin::trial::Trial;
 use crate::plugin::version::Version;
@@ -181,8 +181,12 @@ impl FileLoad {
         drop(file);
         let (component, artifact) = self.resources.pool.run(move || (engine.load(&artifact), artifact)).await?;
         let component = component.map_err(|error| {
-            let rejection = Rejection::from(unloadable(&error));
-            if is_shortage(&error) { rejection.retryable() } else { rejection }
+            if is_shortage(&error) {
+                let text = format!("cannot be loaded now: {error:#}; leave the agent more memory and open files");
+                Rejection { retry: RetryPolicy::Soon, ..Rejection::from(text) }
+            } else {
+                Rejection::from(unloadable(&error))
+            }
         });
         let code = self.link(component?).await?;
         self.resources.cache.put(hash, artifact).await;

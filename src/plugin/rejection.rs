@@ -1,8 +1,13 @@
 //! Why a file may not serve, for the log, and when it is loaded again.
 
+use std::io;
+
+use rustix::io::Errno;
+
 use crate::escape::printable;
 use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 use crate::plugin::offload::pool::OffloadError;
+use crate::plugin::shortage::Shortage;
 
 /// Why a file may not serve.
 #[derive(Debug)]
@@ -29,12 +34,14 @@ pub(crate) enum RetryPolicy {
     OnChange,
     /// After a pause: the cause may pass, such as a busy host or a service that is not running.
     Backoff,
+    /// After a second: the host was short of something, and the attempt has cost next to nothing.
+    Soon,
 }
 
 impl RetryPolicy {
     /// A remedy that also says whether the agent retries by itself.
     pub(crate) fn full_remedy(self, remedy: &str) -> String {
-        let retried = if self == Self::Backoff { "; it is retried" } else { "" };
+        let retried = if matches!(self, Self::Backoff | Self::Soon) { "; it is retried" } else { "" };
         format!("{remedy}{retried}")
     }
 }
@@ -48,6 +55,17 @@ impl Rejection {
     /// The same, with another attempt after a pause.
     pub(crate) fn retryable(self) -> Self {
         Self { retry: RetryPolicy::Backoff, ..self }
+    }
+
+    /// The rejection for a step that failed. Another attempt follows, soon where the host was short
+    /// of something; that has a remedy of its own.
+    pub(crate) fn transient(reason: &str, error: &io::Error, remedy: &'static str) -> Self {
+        let shortage = Shortage::classify(error);
+        let remedy = shortage.map_or(remedy, Shortage::remedy);
+        // The latter is the error of a process that could not be started.
+        let is_short = shortage.is_some() || Errno::from_io_error(error) == Some(Errno::AGAIN);
+        let retry = if is_short { RetryPolicy::Soon } else { RetryPolicy::Backoff };
+        Self { retry, ..Self::from(format!("{reason}: {error}; {remedy}")) }
     }
 
     /// The remedy, and whether the agent retries by itself.
@@ -76,7 +94,7 @@ impl From<OffloadError> for Rejection {
         match error {
             OffloadError::NoThread => {
                 let text = "cannot be loaded now: no thread is free for it; leave the agent more threads";
-                Self::from(text.to_owned()).retryable()
+                Self { retry: RetryPolicy::Soon, ..Self::from(text.to_owned()) }
             }
             OffloadError::Panicked(why) => format!("cannot be loaded: {why}; report this").into(),
         }
@@ -119,9 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn transient_errors_have_fitting_retries() {
+        let rejection = |errno: Errno| Rejection::transient("cannot be compiled now", &errno.into(), "leave it room");
+        let short = rejection(Errno::MFILE);
+        assert!(short.retry == RetryPolicy::Soon && short.remedy.contains("LimitNOFILE"), "{short:?}");
+        let no_process = rejection(Errno::AGAIN);
+        assert_eq!((no_process.retry, &*no_process.remedy), (RetryPolicy::Soon, "leave it room"));
+        assert_eq!(rejection(Errno::IO).retry, RetryPolicy::Backoff);
+    }
+
+    #[test]
     fn load_without_a_thread_is_retried() {
         let rejection = Rejection::from(OffloadError::NoThread);
-        assert_eq!(rejection.retry, RetryPolicy::Backoff);
+        assert_eq!(rejection.retry, RetryPolicy::Soon);
         assert_eq!(rejection.text(), "cannot be loaded now: no thread is free for it; leave the agent more threads");
         assert_eq!(Rejection::from(OffloadError::Panicked("on purpose".to_owned())).retry, RetryPolicy::Never);
     }

@@ -50,7 +50,7 @@ use crate::plugin::guest::result::Collected;
 use crate::plugin::guest_thread::abandonment::Suspension;
 use crate::plugin::guest_thread::round::Part;
 use crate::plugin::load::Outcome;
-use crate::plugin::rejection::Rejection;
+use crate::plugin::rejection::{Rejection, RetryPolicy};
 use crate::plugin::report::{Report, ReportKind};
 use crate::plugin::trial::Trial;
 use crate::plugin::version::Version;
@@ -323,10 +323,13 @@ impl Supervisor {
     }
 
     fn reject(&mut self, hash: Hash, rejection: Rejection, path: &Path, now: Instant) -> Option<(ReportKind, Report)> {
-        if rejection.is_fault {
+        let (is_fault, retry) = (rejection.is_fault, rejection.retry);
+        let is_news = self.status.set_rejected(hash, rejection, now);
+        // A shortage is one fault, however often it is tried whether it has passed.
+        if is_fault && (is_news || retry != RetryPolicy::Soon) {
             self.plugin.accounts.counters.faults.add(FaultKind::Load);
         }
-        if self.status.set_rejected(hash, rejection, now) { self.file_at(path).rejection(&self.status) } else { None }
+        if is_news { self.file_at(path).rejection(&self.status) } else { None }
     }
 
     fn file_at<'a>(&'a self, path: &'a Path) -> PluginFile<'a> {

@@ -93,7 +93,7 @@ impl Supervisors {
         let enabled = self.files.tables.iter().filter(|(_, table)| table.enabled).map(|(name, _)| name);
         let missing =
             enabled.filter(|name| self.plugins.get(&***name).is_none_or(|supervisor| supervisor.is_missing()));
-        missing.chain(self.files.scanner.unresponsive()).cloned().collect()
+        missing.chain(self.files.scanner.unanswered()).cloned().collect()
     }
 
     /// Does the next piece of work as soon as there is one. Cancellation safe.

@@ -28,6 +28,8 @@ mod run; // ticks, shutdown, output without a reader
 mod signals; // signals that do not end the agent, and the file size limit
 #[cfg(target_os = "linux")]
 mod no_threads; // hosts that have run out of threads
+#[cfg(target_os = "linux")]
+mod no_descriptors; // hosts that have run out of descriptors
 mod log; // format of log lines, and texts that imitate them
 mod configuration; // configuration files, the command line, and their errors
 mod enabled; // native collectors and plugins that are turned off

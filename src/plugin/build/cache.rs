@@ -21,6 +21,7 @@ use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::is_shortage;
 use crate::plugin::offload::pool::{OffloadError, OffloadPool};
 use crate::plugin::offload::progress::ProgressError;
+use crate::plugin::shortage::Shortage;
 
 /// How long one operation may take: an artifact of 30 MB from a disk that is spinning up.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -246,11 +247,8 @@ impl Inner {
     }
 
     fn report_failure(&self, problem: &str, error: &io::Error) {
-        self.report(
-            problem,
-            &error.to_string(),
-            "make it writable and leave it space, or name another by the key cache",
-        );
+        let remedy = "make it writable and leave it space, or name another by the key cache";
+        self.report(problem, &error.to_string(), Shortage::classify(error).map_or(remedy, Shortage::remedy));
     }
 
     /// Reports a problem once, until the cache works again.

@@ -136,8 +136,7 @@ impl CompilePermit<'_> {
         let _compilation = self.compiler.ledger.start();
         let limits = self.compiler.limits;
         let transient = |error: io::Error| {
-            let text = format!("cannot be compiled now: {error}; leave the agent room for another process");
-            Rejection::from(text).retryable()
+            Rejection::transient("cannot be compiled now", &error, "leave the agent room for another process")
         };
         let (program, input) = (self.compiler.program.clone(), file.open().map_err(transient)?);
         // To start a process takes milliseconds, and longer on a busy host.

@@ -64,19 +64,19 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Compares a listing with the known content. Returns the changes that have settled. An unresponsive entry keeps its
-    /// known state.
+    /// Compares a listing with the known content. Returns the changes that have settled. An entry whose state is unknown
+    /// keeps the last one.
     pub(crate) fn observe(
         &mut self,
         listing: &Listing,
-        unresponsive: &BTreeSet<String>,
+        unknown: &BTreeSet<String>,
         now: Instant,
         clock: SystemTime,
     ) -> Vec<Change> {
-        // Such a change settles when the entry responds again; until then nothing is to be waited for.
-        self.unsettled.retain(|name, _| !unresponsive.contains(name));
+        // Such a change settles when the state is known again; until then nothing is to be waited for.
+        self.unsettled.retain(|name, _| !unknown.contains(name));
         let names: BTreeSet<&String> = listing.keys().chain(self.known.keys()).chain(self.unsettled.keys()).collect();
-        let names: Vec<String> = names.into_iter().filter(|name| !unresponsive.contains(*name)).cloned().collect();
+        let names: Vec<String> = names.into_iter().filter(|name| !unknown.contains(*name)).cloned().collect();
         names.into_iter().filter_map(|name| self.observe_entry(name, listing, now, clock)).collect()
     }
 
@@ -194,25 +194,25 @@ mod tests {
     }
 
     #[test]
-    fn an_unresponsive_entry_keeps_its_last_state() {
+    fn an_unknown_entry_keeps_its_last_state() {
         let (start, clock) = (Instant::now(), SystemTime::now());
         let mut directory = Directory::default();
         directory.observe(&listing(file(1, clock - SETTLE_TIME)), &BTreeSet::new(), start, clock);
-        let unresponsive = BTreeSet::from(["a.wasm".to_owned()]);
+        let unknown = BTreeSet::from(["a.wasm".to_owned()]);
         for wait in 0..3 {
-            let changes = directory.observe(&Listing::new(), &unresponsive, start + wait * SETTLE_TIME, clock);
+            let changes = directory.observe(&Listing::new(), &unknown, start + wait * SETTLE_TIME, clock);
             assert_eq!(changes, [], "it is neither changed nor removed");
         }
     }
 
     #[test]
-    fn an_unresponsive_entry_is_not_waited_for() {
+    fn an_unknown_entry_is_not_waited_for() {
         let (start, clock) = (Instant::now(), SystemTime::now());
         let mut directory = Directory::default();
         let new = listing(file(1, clock));
         assert_eq!(directory.observe(&new, &BTreeSet::new(), start, clock), []);
-        let unresponsive = BTreeSet::from(["a.wasm".to_owned()]);
-        assert_eq!(directory.observe(&Listing::new(), &unresponsive, start + SETTLE_TIME, clock), []);
+        let unknown = BTreeSet::from(["a.wasm".to_owned()]);
+        assert_eq!(directory.observe(&Listing::new(), &unknown, start + SETTLE_TIME, clock), []);
         assert_eq!(directory.settles_at(), None, "it would be scanned without pause");
     }
 

@@ -1,7 +1,7 @@
 //! One scan of the plugins directory: lists it and examines each entry, on other threads. Entries on a dead mount, or with a
 //! link to one, are reported as unresponsive; the others are examined all the same.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -13,6 +13,7 @@ use crate::config;
 use crate::plugin::offload::busy::BusyFiles;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::offload::progress::{Progress, ProgressError, STALL};
+use crate::plugin::shortage::{Shortage, ShortageError};
 use crate::plugin::source::directory::{EntryState, Listing, Stamp};
 
 /// How long a scan waits for an entry once another did not respond: `MAX_HUNG` of them take less than the 30 s of `--once`.
@@ -33,6 +34,8 @@ pub(crate) struct Scan {
     pub(crate) listing: Listing,
     /// The entries whose file system does not respond.
     pub(crate) unresponsive: BTreeSet<String>,
+    /// The entries that could not be examined for a shortage of the host, each with the error.
+    pub(crate) unexamined: BTreeMap<String, ShortageError>,
 }
 
 /// The entries that a thread has examined, shared with it.
@@ -69,6 +72,7 @@ pub(crate) async fn scan(
         let Examined { scan, done } = std::mem::take(&mut *lock(&examined));
         all.listing.extend(scan.listing);
         all.unresponsive.extend(scan.unresponsive);
+        all.unexamined.extend(scan.unexamined);
         match ended {
             Ok(()) => break,
             Err(ProgressError::Stalled) => {
@@ -156,10 +160,13 @@ fn examine(directory: &Path, names: &[String], busy: &BusyFiles, results: &Mutex
         }
         let mut examined = lock(results);
         match state {
-            Some(Some(state)) => {
+            Some(Ok(Some(state))) => {
                 examined.scan.listing.insert(name.clone(), state);
             }
-            Some(None) => {}
+            Some(Ok(None)) => {}
+            Some(Err(shortage)) => {
+                examined.scan.unexamined.insert(name.clone(), shortage);
+            }
             None => {
                 examined.scan.unresponsive.insert(name.clone());
             }
@@ -171,23 +178,34 @@ fn examine(directory: &Path, names: &[String], busy: &BusyFiles, results: &Mutex
 }
 
 /// The state of an entry. None when it was removed since the directory was read.
-fn entry_state(path: &Path) -> Option<EntryState> {
-    Some(match fs::metadata(path) {
+///
+/// # Errors
+///
+/// When the host is short of something: the entry is as it was.
+fn entry_state(path: &Path) -> Result<Option<EntryState>, ShortageError> {
+    state_by(fs::metadata(path), path)
+}
+
+fn state_by(metadata: io::Result<fs::Metadata>, path: &Path) -> Result<Option<EntryState>, ShortageError> {
+    Ok(Some(match metadata {
         Ok(metadata) if metadata.is_file() => EntryState::File(Stamp::new(&metadata)),
         Ok(metadata) if metadata.is_dir() => EntryState::Unusable("is a directory; put a .wasm file there".to_owned()),
         Ok(_) => EntryState::Unusable("is not a regular file; put a .wasm file there".to_owned()),
+        Err(error) if let Some(shortage) = Shortage::classify(&error) => return Err(ShortageError { shortage, error }),
         Err(error) if path.is_symlink() => {
             EntryState::Unusable(format!("is a link to nothing that is readable: {error}; link it to a .wasm file"))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => EntryState::Unusable(format!("is not readable: {error}; allow the agent to read it")),
-    })
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use rustix::io::Errno;
 
     use super::*;
 
@@ -205,7 +223,7 @@ mod tests {
         fs::create_dir(path("d.wasm")).expect("created");
         symlink("a.wasm", path("link.wasm")).expect("linked");
         symlink("nowhere", path("lost.wasm")).expect("linked");
-        let Scan { listing, unresponsive } =
+        let Scan { listing, unresponsive, .. } =
             scan(pool(), directory.path().to_owned(), BusyEntries::default(), false).await.expect("readable");
         assert_eq!(listing.keys().collect::<Vec<_>>(), ["a.wasm", "d.wasm", "link.wasm", "lost.wasm"]);
         assert!(unresponsive.is_empty());
@@ -225,6 +243,19 @@ mod tests {
             scan(pool(), directory.path().to_owned(), BusyEntries::default(), false).await.expect("readable");
         assert_eq!(listing.keys().collect::<Vec<_>>(), [r"a\xfe.wasm", r"a\xff.wasm"]);
         assert!(listing.values().all(|state| matches!(state, EntryState::Unusable(why) if why.contains("not UTF-8"))));
+    }
+
+    #[test]
+    fn shortage_says_nothing_about_an_entry() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (file, link) = (directory.path().join("a.wasm"), directory.path().join("b.wasm"));
+        symlink("a.wasm", &link).expect("linked");
+        for path in [&file, &link] {
+            for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+                assert!(state_by(Err(errno.into()), path).is_err(), "{errno}");
+            }
+            assert!(state_by(Err(Errno::IO.into()), path).is_ok());
+        }
     }
 
     #[tokio::test]

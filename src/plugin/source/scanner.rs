@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::config::PluginConfig;
 use crate::plugin::context::is_unneeded;
 use crate::plugin::offload::pool::OffloadPool;
+use crate::plugin::shortage::{SHORTAGE_PAUSE, Shortage, ShortageError};
 use crate::plugin::source::directory::{Change, Directory};
 use crate::plugin::source::scan::{BusyEntries, Scan, scan};
 
@@ -20,6 +21,9 @@ const RESCAN: Duration = Duration::from_secs(30);
 
 /// How many file names a log line has.
 const LOGGED_NAMES: usize = 5;
+
+/// The end of a remedy for a shortage: [`SHORTAGE_PAUSE`].
+const RETRIED: &str = "it is scanned again every second";
 
 /// Scans the plugins directory.
 pub(crate) struct Scanner {
@@ -42,12 +46,15 @@ pub(crate) struct Scanner {
     busy: BusyEntries,
     /// The entries that did not respond to the last scan.
     unresponsive: BTreeSet<String>,
+    /// The entries that the last scan could not examine for a shortage of the host.
+    unexamined: BTreeSet<String>,
 }
 
 struct ScanError {
     reason: String,
-    /// Whether nothing is known about the directory: its file system does not respond, or no thread was free for the scan.
+    /// Whether nothing is known about the directory: its file system does not respond, or the host was short of something.
     is_unanswered: bool,
+    is_shortage: bool,
 }
 
 impl Scanner {
@@ -65,6 +72,7 @@ impl Scanner {
             rescan_at: now + RESCAN,
             busy: BusyEntries::default(),
             unresponsive: BTreeSet::new(),
+            unexamined: BTreeSet::new(),
         }
     }
 
@@ -114,12 +122,13 @@ impl Scanner {
         &mut self,
         scanned: io::Result<Scan>,
         config: &BTreeMap<String, Arc<PluginConfig>>,
+        now: Instant,
     ) -> Vec<Change> {
         self.task = None;
-        let Scan { listing, mut unresponsive } = match scanned {
+        let Scan { listing, mut unresponsive, mut unexamined } = match scanned {
             Ok(scan) => scan,
             Err(error) => {
-                self.report_error(&error);
+                self.report_error(&error, now);
                 return Vec::new();
             }
         };
@@ -129,56 +138,78 @@ impl Scanner {
         }
         unresponsive.retain(|file| !is_unneeded(file, config));
         self.report_unresponsive(unresponsive);
+        unexamined.retain(|file, _| !is_unneeded(file, config));
+        self.report_unexamined(&unexamined, now);
         if !std::mem::replace(&mut self.has_listed, true) {
             self.report_missing_files(config, |file| listing.contains_key(file));
         }
-        let changes = self.directory.observe(&listing, &self.unresponsive, Instant::now(), SystemTime::now());
+        let unknown = self.unresponsive.union(&self.unexamined).cloned().collect();
+        let changes = self.directory.observe(&listing, &unknown, now, SystemTime::now());
         if let Some(at) = self.directory.settles_at() {
             self.scan_at = Some(self.scan_at.map_or(at, |earlier| earlier.min(at)));
         }
         changes
     }
 
-    /// The entries that do not respond, or the error of the directory itself where it was never scanned.
-    pub(crate) fn unresponsive(&self) -> impl Iterator<Item = &String> {
+    /// The entries about which nothing is known, or the error of the directory itself where it was never scanned.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &String> {
         let error = self.error.iter().filter(|error| error.is_unanswered && !self.has_listed);
-        self.unresponsive.iter().chain(error.map(|error| &error.reason))
+        self.unresponsive.iter().chain(&self.unexamined).chain(error.map(|error| &error.reason))
     }
 
-    /// Reports once for each reason that the directory cannot be read. The plugins go on with what was loaded.
-    fn report_error(&mut self, error: &io::Error) {
-        let is_unanswered = matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock);
-        let reason = error.to_string();
-        if self.error.as_ref().is_some_and(|known| known.reason == reason) {
+    /// Reports once for each reason that the directory cannot be read, and one of several shortages in a row. The plugins go on
+    /// with what was loaded.
+    fn report_error(&mut self, error: &io::Error, now: Instant) {
+        let shortage = Shortage::classify(error);
+        if shortage.is_some() {
+            self.rescan_at = now + SHORTAGE_PAUSE;
+        }
+        let (reason, is_shortage) = (error.to_string(), shortage.is_some());
+        if self.error.as_ref().is_some_and(|known| known.reason == reason || (known.is_shortage && is_shortage)) {
             return;
         }
-        let remedy = match error.kind() {
+        let short_of = shortage.map(|shortage| format!("{}; {RETRIED}", shortage.remedy()));
+        let remedy = short_of.as_deref().unwrap_or(match error.kind() {
             io::ErrorKind::NotFound => "create it, or name another with --plugins",
             io::ErrorKind::TimedOut => "check its mount; it is scanned again every 30 s",
-            io::ErrorKind::WouldBlock => "leave the agent more threads; it is scanned again every 30 s",
             io::ErrorKind::InvalidData => {
                 "name it with --plugins, or take the write permission of others away and give it to the agent's user"
             }
             io::ErrorKind::NotADirectory => "replace it by a directory, or name another with --plugins",
             _ => "allow the agent to read it, or name another with --plugins",
-        };
+        });
         let directory = self.path().display().to_string();
         tracing::warn!(directory, reason, remedy, "plugins directory not readable");
-        self.error = Some(ScanError { reason, is_unanswered });
+        let is_unanswered = is_shortage || error.kind() == io::ErrorKind::TimedOut;
+        self.error = Some(ScanError { reason, is_unanswered, is_shortage });
+    }
+
+    fn report_unexamined(&mut self, unexamined: &BTreeMap<String, ShortageError>, now: Instant) {
+        if !unexamined.is_empty() {
+            self.rescan_at = now + SHORTAGE_PAUSE;
+        }
+        let names: BTreeSet<String> = unexamined.keys().cloned().collect();
+        let directory = self.path().display().to_string();
+        let (count, files) = summary(names.difference(&self.unexamined));
+        if let (1.., Some(ShortageError { shortage, error })) = (count, unexamined.values().next()) {
+            let (reason, remedy) = (error.to_string(), format!("{}; {RETRIED}", shortage.remedy()));
+            tracing::warn!(directory, count, files, reason, remedy, "plugin files not examined");
+        }
+        let (count, files) = summary(self.unexamined.difference(&names));
+        if count > 0 {
+            tracing::info!(directory, count, files, "plugin files examined again");
+        }
+        self.unexamined = names;
     }
 
     fn report_unresponsive(&mut self, unresponsive: BTreeSet<String>) {
         let directory = self.path().display().to_string();
-        let summary = |names: Vec<&String>| {
-            let shown: Vec<&str> = names.iter().take(LOGGED_NAMES).map(|name| name.as_str()).collect();
-            (names.len(), shown.join(", "))
-        };
-        let (count, files) = summary(unresponsive.difference(&self.unresponsive).collect());
+        let (count, files) = summary(unresponsive.difference(&self.unresponsive));
         if count > 0 {
             let remedy = "check the mount that the file or its link leads to; the others are loaded";
             tracing::warn!(directory, count, files, remedy, "plugin files do not respond");
         }
-        let (count, files) = summary(self.unresponsive.difference(&unresponsive).collect());
+        let (count, files) = summary(self.unresponsive.difference(&unresponsive));
         if count > 0 {
             tracing::info!(directory, count, files, "plugin files respond again");
         }
@@ -202,11 +233,68 @@ impl Scanner {
     fn report_missing_files(&self, config: &BTreeMap<String, Arc<PluginConfig>>, has_entry: impl Fn(&String) -> bool) {
         for (name, plugin) in config.iter().filter(|(_, plugin)| plugin.enabled) {
             let file = plugin.file.clone().unwrap_or_else(|| format!("{name}.wasm"));
-            if !has_entry(&file) && !self.unresponsive.contains(&file) {
+            if !has_entry(&file) && !self.unresponsive.contains(&file) && !self.unexamined.contains(&file) {
                 let file = self.path().join(file).display().to_string();
                 let remedy = format!("copy it there, or remove [plugins.{name}]");
                 tracing::warn!(plugin = name, file, remedy, "plugin file missing");
             }
         }
+    }
+}
+
+/// The number of these files, and the names of the first.
+fn summary<'a>(names: impl Iterator<Item = &'a String>) -> (usize, String) {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    (names.len(), names[..names.len().min(LOGGED_NAMES)].join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    fn scanner() -> Scanner {
+        let pool = OffloadPool::start().expect("threads");
+        let mut scanner = Scanner::new(Some(PathBuf::from("plugins")), false, pool);
+        scanner.scan_at = None;
+        scanner
+    }
+
+    #[test]
+    fn scan_is_repeated_soon_after_a_shortage() {
+        let (config, now) = (BTreeMap::new(), Instant::now());
+        let due_after = |scanned| {
+            let mut scanner = scanner();
+            let latest = scanner.rescan_at;
+            assert_eq!(scanner.finish(scanned, &config, now), []);
+            assert!(scanner.is_settled(), "a single sample does not wait for it");
+            (scanner.due_at().filter(|&at| at != latest), scanner.unanswered().count())
+        };
+        let soon = Some(now + SHORTAGE_PAUSE);
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert_eq!(due_after(Err(errno.into())), (soon, 1), "{errno}");
+        }
+        assert_eq!(due_after(Err(io::ErrorKind::WouldBlock.into())), (soon, 1), "no thread");
+        let error = ShortageError { shortage: Shortage::Memory, error: Errno::NOMEM.into() };
+        let unexamined = BTreeMap::from([("a.wasm".to_owned(), error)]);
+        assert_eq!(due_after(Ok(Scan { unexamined, ..Scan::default() })), (soon, 1));
+        for errno in [Errno::ACCESS, Errno::IO, Errno::NOENT] {
+            assert_eq!(due_after(Err(errno.into())), (None, 0), "{errno}");
+        }
+        assert_eq!(due_after(Ok(Scan::default())), (None, 0));
+    }
+
+    #[test]
+    fn shortages_in_a_row_are_one_error() {
+        let (config, now, mut scanner) = (BTreeMap::new(), Instant::now(), scanner());
+        let mut reason_after = |errno: Errno| {
+            scanner.finish(Err(errno.into()), &config, now);
+            scanner.error.as_ref().map(|error| error.reason.clone())
+        };
+        let first = reason_after(Errno::MFILE);
+        assert_eq!(reason_after(Errno::NOMEM), first, "only the first is reported");
+        assert_ne!(reason_after(Errno::ACCESS), first);
+        assert_eq!(reason_after(Errno::MFILE), first, "it is news after another error");
     }
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::Sender;
 
+use crate::plugin::shortage::Shortage;
 use crate::thread;
 
 /// How often the path is checked: another directory or file system may have taken its place without a notification.
@@ -47,7 +48,17 @@ struct Unwatched {
 
 impl From<notify::Error> for Unwatched {
     fn from(error: notify::Error) -> Self {
-        Self { reason: error.to_string(), remedy: "raise fs.inotify.max_user_instances or max_user_watches" }
+        let shortage = match &error.kind {
+            notify::ErrorKind::Io(error) => Shortage::classify(error),
+            _ => None,
+        };
+        let remedy = match shortage {
+            // The kernel has one error for both limits.
+            Some(Shortage::OpenFiles) => "raise fs.inotify.max_user_instances, or LimitNOFILE of the unit",
+            Some(shortage) => shortage.remedy(),
+            None => "raise fs.inotify.max_user_instances or max_user_watches",
+        };
+        Self { reason: error.to_string(), remedy }
     }
 }
 
@@ -175,6 +186,15 @@ impl DirectoryId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn watch_remedy_names_the_limit() {
+        let remedy = |error: i32| Unwatched::from(notify::Error::io(std::io::Error::from_raw_os_error(error))).remedy;
+        assert!(remedy(24).contains("max_user_instances") && remedy(24).contains("LimitNOFILE"));
+        assert!(remedy(23).contains("fs.file-max") && remedy(12).contains("memory"));
+        let watches = Unwatched::from(notify::Error::new(notify::ErrorKind::MaxFilesWatch));
+        assert!(watches.remedy.contains("max_user_watches"));
+    }
 
     /// Waits for a hint, and until no more come.
     fn expect_hint(hints: &mut tokio::sync::mpsc::Receiver<()>) {

@@ -8,6 +8,7 @@ use crate::plugin::context::PluginContext;
 use crate::plugin::guest::backoff::Backoff;
 use crate::plugin::guest::fault::DisabledCause;
 use crate::plugin::rejection::{Rejection, RetryPolicy};
+use crate::plugin::shortage::{SHORTAGE_PAUSE, Shortage};
 use crate::plugin::supervisor::state::PluginState;
 
 /// How long after a read error the file is read again: the error may pass unseen.
@@ -22,6 +23,9 @@ pub(crate) struct FileStatus {
     read_error: Option<String>,
     /// When to load the file again, if the cause may pass.
     reload: Backoff,
+    /// Whether a shortage of the host was reported since the file last had another outcome. Each attempt may fail in another
+    /// step.
+    is_short: bool,
 }
 
 /// A content that was rejected.
@@ -87,6 +91,7 @@ impl FileStatus {
     /// Records that the file has a known content. Returns whether that content is the rejected one.
     pub(crate) fn set_known(&mut self, hash: Hash) -> bool {
         if self.rejected.as_ref().is_some_and(|rejected| rejected.hash == hash) {
+            self.is_short = false;
             return true;
         }
         self.clear();
@@ -101,6 +106,11 @@ impl FileStatus {
 
     /// Records a read error. Returns whether its reason is new.
     pub(crate) fn set_read_error(&mut self, error: &io::Error, now: Instant) -> bool {
+        if Shortage::classify(error).is_some() {
+            self.read_error = Some(error.to_string());
+            return self.set_short(now);
+        }
+        self.is_short = false;
         // A permission changes the file, which the scan sees.
         self.reload.at = (error.kind() != io::ErrorKind::PermissionDenied).then(|| now + READ_PAUSE);
         let reason = error.to_string();
@@ -109,20 +119,33 @@ impl FileStatus {
         is_new
     }
 
+    /// Records a shortage of the host. Returns whether to report it.
+    fn set_short(&mut self, now: Instant) -> bool {
+        self.reload.at = Some(now + SHORTAGE_PAUSE);
+        !std::mem::replace(&mut self.is_short, true)
+    }
+
     /// Records a rejection. Returns whether to report it: a content that is retried is reported once.
     pub(crate) fn set_rejected(&mut self, hash: Hash, rejection: Rejection, now: Instant) -> bool {
         let Rejection { version, reason, remedy, disabled, retry, .. } = rejection;
         if self.rejected.as_ref().is_none_or(|rejected| rejected.hash != hash) {
             self.reload = Backoff::default();
         }
-        let is_retried = retry == RetryPolicy::Backoff;
-        if is_retried {
-            self.reload.record_failure(now);
-        }
         let rejected = Some(Box::new(Rejected { hash, version, reason, remedy, disabled, retry }));
-        let is_known = is_retried && self.rejected == rejected;
+        let was_rejected_so = self.rejected == rejected;
         self.rejected = rejected;
-        !is_known
+        match retry {
+            RetryPolicy::Soon => self.set_short(now),
+            RetryPolicy::Backoff => {
+                self.reload.record_failure(now);
+                self.is_short = false;
+                !was_rejected_so
+            }
+            RetryPolicy::OnChange | RetryPolicy::Never => {
+                self.is_short = false;
+                true
+            }
+        }
     }
 }
 
@@ -171,6 +194,25 @@ mod tests {
         status.cancel_reload();
         status.set_read_error(&io::ErrorKind::PermissionDenied.into(), now);
         assert_eq!(status.reload_at(), None, "its permissions have to change");
+    }
+
+    #[test]
+    fn shortage_is_retried_soon_and_reported_once() {
+        let (now, hash, mut status) = (Instant::now(), Hash([1; 32]), FileStatus::default());
+        let short = || rejection("cannot be compiled now", RetryPolicy::Soon);
+        let soon = Some(now + SHORTAGE_PAUSE);
+        // Too many open files; out of memory.
+        for errno in [24, 12] {
+            assert_eq!(status.set_read_error(&io::Error::from_raw_os_error(errno), now), errno == 24);
+            assert_eq!(status.reload_at(), soon);
+            status.set_readable();
+            assert!(!status.set_rejected(hash, short(), now), "in another step");
+            assert_eq!(status.reload_at(), soon);
+        }
+        assert!(status.set_read_error(&io::Error::from_raw_os_error(5), now));
+        assert!(status.set_rejected(hash, short(), now), "after another error");
+        status.clear();
+        assert!(status.set_rejected(hash, short(), now), "it served meanwhile");
     }
 
     #[test]

@@ -284,7 +284,7 @@ impl Candidate {
 
     /// Records a rejection. It is logged unless it is that of the trial before.
     pub(crate) fn reject(&mut self, version: &Version, rejection: &Rejection, now: Instant) {
-        if rejection.retry == RetryPolicy::Backoff {
+        if matches!(rejection.retry, RetryPolicy::Backoff | RetryPolicy::Soon) {
             self.retry.record_failure(now);
         }
         if self.reason.as_ref() != Some(&rejection.reason) {

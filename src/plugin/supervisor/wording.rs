@@ -4,12 +4,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::fault::{Disabled, Fault};
 use crate::plugin::rejection::Rejection;
 use crate::plugin::report::{Report, ReportKind};
+use crate::plugin::shortage::Shortage;
 use crate::plugin::supervisor::file_status::FileStatus;
 use crate::plugin::supervisor::state::PluginState;
 use crate::plugin::version::Version;
@@ -103,7 +102,7 @@ impl PluginFile<'_> {
 
     /// The report of a read error.
     pub(crate) fn read_error(&self, error: &io::Error) -> (ReportKind, Report) {
-        let report = self.report(format!("cannot be read: {error}"), read_remedy(error).to_owned());
+        let report = self.report(format!("cannot be read: {error}"), read_remedy(error));
         (ReportKind::Rejected, report)
     }
 
@@ -121,28 +120,32 @@ impl PluginFile<'_> {
 }
 
 /// The remedy for a file that cannot be read.
-fn read_remedy(error: &io::Error) -> &'static str {
-    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
-        return "raise the agent's limit of open files; the file is read again every 30 s";
+fn read_remedy(error: &io::Error) -> String {
+    if let Some(shortage) = Shortage::classify(error) {
+        return format!("{}; the file is read again every second", shortage.remedy());
     }
-    match error.kind() {
+    let remedy = match error.kind() {
         io::ErrorKind::NotFound => "none, if it was removed",
         // It is copied into memory, to which the limit applies, too.
         io::ErrorKind::FileTooLarge => "raise the agent's limit of file sizes; the file is read again every 30 s",
         io::ErrorKind::PermissionDenied => "allow the agent to read it",
         io::ErrorKind::TimedOut => "check the file system; the file is read again every 30 s",
         _ => "check the disk or the mount; the file is read again every 30 s",
-    }
+    };
+    remedy.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
     fn remedies_fit_the_read_error() {
         let remedy = |errno: Errno| read_remedy(&io::Error::from(errno));
-        assert!(remedy(Errno::MFILE).contains("open files") && remedy(Errno::FBIG).contains("file sizes"));
+        assert!(remedy(Errno::MFILE).contains("LimitNOFILE") && remedy(Errno::NOMEM).contains("memory"));
+        assert!(remedy(Errno::MFILE).ends_with("every second") && remedy(Errno::FBIG).contains("file sizes"));
         assert!(remedy(Errno::ACCESS).starts_with("allow") && remedy(Errno::IO).starts_with("check the disk"));
     }
 }

@@ -44,7 +44,7 @@ impl Files {
     pub(super) async fn step(&mut self) -> Vec<Change> {
         let (scan_at, report_at) = (self.scanner.due_at(), self.reports.due_at());
         tokio::select! {
-            scanned = self.scanner.scanned() => return self.scanner.finish(scanned, &self.tables),
+            scanned = self.scanner.scanned() => return self.scanner.finish(scanned, &self.tables, Instant::now()),
             () = sleep_until(scan_at) => self.scanner.start(),
             () = sleep_until(report_at) => self.reports.flush_due(Instant::now()),
         }
