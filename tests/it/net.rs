@@ -172,6 +172,9 @@ fn unix_sockets_need_a_matching_grant() {
     symlink("socket", root.join("run/open/within")).expect("linked");
     symlink("../closed/socket", root.join("run/open/out")).expect("linked");
     symlink("../closed", root.join("run/open/directory")).expect("linked");
+    // By the root of another process, which leads to the granted socket.
+    let magic = format!("/proc/{}/root{}/run/open/socket", std::process::id(), root.display());
+    symlink(magic, root.join("run/open/magic")).expect("linked");
     let setup = granting(&["unix:/run/open/*", "unix:/run/open/directory/*"]);
     let connect = |path: &str| {
         ping_guest(&format!("unix:{path}"), None).install(&setup.plugin("caller.wasm"));
@@ -183,6 +186,8 @@ fn unix_sockets_need_a_matching_grant() {
     let line = "connect = [\"unix:/run/closed/socket\"]";
     assert_eq!(connect("/run/open/out"), (DENIED, line.into()));
     assert_eq!(connect("/run/open/directory/socket"), (DENIED, line.into()));
+    let (case, message) = connect("/run/open/magic");
+    assert!(case == DENIED && contains(&message, "magic link"), "{case} {message}");
     assert_eq!(connect("/run/open/file"), (CONNECT, "the file is not a socket".into()));
     assert_eq!(connect("/run/open/none"), (CONNECT, "the socket does not exist".into()));
 }

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rustix::fs::{FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{FileType, Mode, OFlags, StatVfs, StatVfsMountFlags};
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 
 use crate::hostpath::below;
 use crate::plugin::context::PluginContext;
@@ -18,6 +20,8 @@ use crate::plugin::guest::bindings::gauged::plugin::files::{Error, FilesystemUsa
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::host::kernel_files::KernelFile;
 use crate::plugin::host::resolved_path::{OWN_PROCESS, PathError, ResolvedPath, resolve};
+#[cfg(target_os = "linux")]
+use crate::plugin::host::resolved_path::{OpenError, open_without_effect};
 use crate::plugin::host::state::HostState;
 use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
@@ -169,7 +173,7 @@ fn list(grants: &Grants, path: &str) -> Result<Vec<String>, FilesError> {
 
 fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, FilesError> {
     check_usage(grants, path).map_err(|refusal| PathError::refused(&refusal, GrantKind::Usage, path))?;
-    let stat = rustix::fs::statvfs(below(grants.root(), path))?;
+    let stat = statvfs(grants.root(), path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
     Ok(FilesystemUsage {
         total_bytes: bytes(stat.f_blocks),
@@ -179,6 +183,22 @@ fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, FilesError> {
         free_inodes: stat.f_ffree,
         read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
     })
+}
+
+/// The usage of the file system at a path. Mounts it where that is done on demand.
+#[cfg(target_os = "linux")]
+fn statvfs(root: &Path, path: &str) -> Result<StatVfs, PathError> {
+    let at = below(root, path);
+    let opened = match open_without_effect(&at, OFlags::DIRECTORY) {
+        Err(OpenError::Errno(Errno::NOTDIR)) => open_without_effect(&at, OFlags::empty()),
+        opened => opened,
+    };
+    Ok(rustix::fs::fstatvfs(opened.map_err(|error| error.at(path))?)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn statvfs(root: &Path, path: &str) -> Result<StatVfs, PathError> {
+    Ok(rustix::fs::statvfs(below(root, path))?)
 }
 
 /// Roots of mounts need no grant: neither the mounts nor their usage are secret. For any other path the result does not show
@@ -212,9 +232,10 @@ fn resolve_granted(
 /// that returns errors is mounted, too.
 #[cfg(target_os = "linux")]
 fn is_mount_root(path: &Path) -> bool {
-    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
-    let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    rustix::fs::statx(CWD, path, flags, StatxFlags::BASIC_STATS)
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+    let Ok(handle) = open_without_effect(path, OFlags::empty()) else { return false };
+    let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    statx(handle, "", flags, StatxFlags::BASIC_STATS)
         .is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
@@ -226,6 +247,7 @@ fn is_mount_root(_path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::symlink;
     use std::thread;
     use std::time::Duration;
@@ -281,6 +303,39 @@ mod tests {
         assert_eq!(denied(read(&grants, "/data/open/out")), Some(missing(GrantKind::Read, "/data/secret")));
         assert_eq!(read(&grants, "/data/open/in").expect("stays within"), b"a");
         assert_eq!(denied(list(&grants, "/data/open/up")), Some(missing(GrantKind::Read, "/data")));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn magic_links_are_refused_despite_grants() {
+        let (root, _) = host();
+        // What they lead to is granted, too.
+        let patterns = ["/*", "/*/*", "/*/*/*", "/*/*/*/*", "/proc/*/fd/*", "/proc/*/root/*"];
+        let granted = patterns.map(|pattern| Pattern::new(pattern).expect("a pattern"));
+        let grants = Grants::new(Path::new("/"), &granted, &granted, Network::default());
+        let file = File::open(root.path().join("data/open/a")).expect("open");
+        let link = |name: &str, target: String| {
+            let at = root.path().join(name);
+            symlink(target, &at).expect("linked");
+            at.to_str().expect("text").to_owned()
+        };
+        let to_file = link("file", format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let to_directory = link("directory", "/proc/self/cwd".to_owned());
+        let within = format!("{to_directory}/Cargo.toml");
+        let refusal = |path: &str| {
+            Some(Denial::Final(format!(
+                "\"{path}\" leads through a magic link to what a process has open (fd, cwd, root, exe …)"
+            )))
+        };
+        for path in [&*to_file, &within, "/dev/stdin", "/dev/fd/0"] {
+            assert_eq!(denied(read(&grants, path)), refusal(path));
+        }
+        assert_eq!(denied(list(&grants, &to_directory)), refusal(&to_directory));
+        for path in [&*to_file, &to_directory, "/proc/self/root"] {
+            assert_eq!(denied(usage(&grants, path)), refusal(path));
+        }
+        let grants = Grants::new(Path::new("/"), &[], &[], Network::default());
+        assert_eq!(denied(usage(&grants, "/proc/self/root")), Some(missing(GrantKind::Usage, "/proc/self/root")));
     }
 
     #[test]

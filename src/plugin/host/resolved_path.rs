@@ -1,12 +1,13 @@
 //! Resolves a path of the measured host: opens it without any effect (`O_PATH`), and checks that the file is of the right type
-//! and still granted after all symbolic links.
+//! and still granted after all symbolic links. Magic links are refused: those of a process file system that lead to what a
+//! process has open (`fd`, `cwd`, `root`, `exe` …), whatever path names it or none.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::escape::printable;
@@ -72,7 +73,7 @@ pub(crate) fn resolve(
 ) -> Result<ResolvedPath, PathError> {
     let denied = |why: &str| Err(PathError::Denied(Denial::Final(format!("\"{}\" {why}", printable(path)))));
     let mut basis = check(path)?;
-    let handle = open_without_effect(&below(root, path))?;
+    let handle = open_without_effect(&below(root, path), OFlags::empty()).map_err(|error| error.at(path))?;
     let status = rustix::fs::fstat(&handle)?;
 
     let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
@@ -95,20 +96,106 @@ pub(crate) fn resolve(
     Ok(ResolvedPath { path: link, _handle: handle })
 }
 
+/// Why a path cannot be opened.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum OpenError {
+    /// It leads through a magic link.
+    MagicLink,
+    Errno(Errno),
+}
+
+impl OpenError {
+    /// The error of the operation on this path.
+    pub(crate) fn at(self, path: &str) -> PathError {
+        match self {
+            Self::MagicLink => {
+                let why = format!(
+                    "\"{}\" leads through a magic link to what a process has open (fd, cwd, root, exe …)",
+                    printable(path)
+                );
+                PathError::Denied(Denial::Final(why))
+            }
+            Self::Errno(error) => error.into(),
+        }
+    }
+}
+
+/// Opens a path without any effect on its file, which can be examined then, and follows no magic link on the way.
 #[cfg(target_os = "linux")]
-fn open_without_effect(path: &Path) -> Result<OwnedFd, Errno> {
-    use rustix::fs::OFlags;
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+pub(crate) fn open_without_effect(path: &Path, flags: OFlags) -> Result<OwnedFd, OpenError> {
+    use rustix::fs::{CWD, ResolveFlags, open, openat2};
+    let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
+    let without_magic = || openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
+    open_by(without_magic, || open(path, flags, Mode::empty()))
+}
+
+/// `without_magic` refuses magic links where the kernel can do that, and `plain` follows all links.
+#[cfg(target_os = "linux")]
+fn open_by(
+    without_magic: impl FnOnce() -> rustix::io::Result<OwnedFd>,
+    plain: impl Fn() -> rustix::io::Result<OwnedFd>,
+) -> Result<OwnedFd, OpenError> {
+    match without_magic() {
+        // The kernel has one error for magic links and for links in a circle.
+        Err(Errno::LOOP) if plain().err() != Some(Errno::LOOP) => Err(OpenError::MagicLink),
+        // Linux before 5.6, and sandboxes that do not know the system call: what a magic link leads to is checked all the same.
+        Err(Errno::NOSYS | Errno::PERM) => plain().map_err(OpenError::Errno),
+        opened => opened.map_err(OpenError::Errno),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_without_effect(_path: &Path) -> Result<OwnedFd, Errno> {
-    Err(Errno::NOTSUP)
+pub(crate) fn open_without_effect(_path: &Path, _flags: OFlags) -> Result<OwnedFd, OpenError> {
+    Err(OpenError::Errno(Errno::NOTSUP))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn magic_links_differ_from_circles() {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("file"), "content").expect("written");
+        let file = fs::File::open(at("file")).expect("open");
+        let magic = format!("/proc/self/fd/{}", file.as_raw_fd());
+        symlink("file", at("ordinary")).expect("linked");
+        symlink("circle", at("circle")).expect("linked");
+        symlink(&magic, at("magic")).expect("linked");
+        symlink("magic", at("indirect")).expect("linked");
+        symlink("/proc/self/cwd", at("directory")).expect("linked");
+        symlink("/proc/self", at("process")).expect("linked");
+
+        let error = |path: PathBuf| open_without_effect(&path, OFlags::empty()).err();
+        for followed in ["ordinary", "process", "process/stat", "file"] {
+            assert_eq!(error(at(followed)), None, "{followed}");
+        }
+        for refused in ["magic", "indirect", "directory", "directory/Cargo.toml", "process/exe"] {
+            assert_eq!(error(at(refused)), Some(OpenError::MagicLink), "{refused}");
+        }
+        let own = |name: &str| PathBuf::from(format!("/proc/{}/{name}", std::process::id()));
+        for refused in ["exe", "root", "root/etc", "cwd", "fd/0", "ns/mnt"].map(own).into_iter().chain([magic.into()]) {
+            assert_eq!(error(refused.clone()), Some(OpenError::MagicLink), "{}", refused.display());
+        }
+        assert_eq!(error(at("circle")), Some(OpenError::Errno(Errno::LOOP)));
+        assert_eq!(error(at("none")), Some(OpenError::Errno(Errno::NOENT)));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn missing_system_call_opens_plainly() {
+        let plain = || rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        for missing in [Errno::NOSYS, Errno::PERM] {
+            assert!(open_by(|| Err(missing), plain).is_ok());
+            assert_eq!(open_by(|| Err(missing), || Err(Errno::PERM)).err(), Some(OpenError::Errno(Errno::PERM)));
+        }
+        assert_eq!(open_by(|| Err(Errno::ACCESS), plain).err(), Some(OpenError::Errno(Errno::ACCESS)));
+        // Following a magic link may be forbidden, too.
+        assert_eq!(open_by(|| Err(Errno::LOOP), || Err(Errno::ACCESS)).err(), Some(OpenError::MagicLink));
+    }
 
     #[test]
     fn vanished_files_are_not_found() {

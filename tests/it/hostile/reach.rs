@@ -1,6 +1,7 @@
 //! Plugins that read files without a grant, flood the log, or pass hostile arguments to the host.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::symlink;
 use std::time::Instant;
 
@@ -104,6 +105,35 @@ fn agents_own_process_is_closed_by_pid() {
         let path = format!("/proc/{pid}/{}", file.replace("{pid}", &pid));
         test.expect(&file_guest_as("bad", "read", &path).module(), &Outcome::Serves(OWN_PROCESS.into()));
         test.replace_and_check();
+    });
+}
+
+#[test]
+fn magic_links_are_not_followed() {
+    // Another process, which has a file open that is granted.
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let granted = directory.path().canonicalize().expect("it exists");
+    fs::write(granted.join("open"), "content").expect("written");
+    symlink("/proc/self/fd/0", granted.join("link")).expect("linked");
+    let file = fs::File::open(granted.join("open")).expect("open");
+    let other = format!("/proc/{}", std::process::id());
+    let paths = [
+        "/dev/stdin".to_owned(),
+        "/dev/fd/1".to_owned(),
+        granted.join("link").to_str().expect("text").to_owned(),
+        format!("{other}/fd/{}", file.as_raw_fd()),
+        format!("{other}/root{}/open", granted.display()),
+        format!("{other}/cwd/Cargo.toml"),
+        format!("{other}/root/proc/uptime"),
+    ];
+    let table = format!(
+        "read = [\"/dev/*\", \"/dev/fd/*\", \"/proc/*/fd/*\", \"/proc/*/cwd/*\", \"/proc/*/root/proc/*\", \
+         \"/proc/*/root{0}/*\", \"{0}/*\", \"/proc/uptime\"]",
+        granted.display()
+    );
+    in_parallel(paths, |path| {
+        let why = format!("{path:?} leads through a magic link to what a process has open (fd, cwd, root, exe …)");
+        assert_read(&path, &table, why);
     });
 }
 
