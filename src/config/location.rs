@@ -1,10 +1,11 @@
 //! Where the agent's files are when nothing names them: the configuration, the plugins, compiled plugins. A file in the
 //! working directory is used only when nobody but root and the agent's user can have put it there.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -224,7 +225,10 @@ pub(super) fn cache_directory(environment: impl Fn(&str) -> Option<OsString>, is
     // A relative path counts as unset, by the XDG specification.
     let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // systemd separates several directories by colons.
-    let first = |path: PathBuf| path.to_string_lossy().split(':').next().map(PathBuf::from);
+    let first = |path: PathBuf| {
+        let first = path.as_os_str().as_bytes().split(|&byte| byte == b':').next()?;
+        Some(PathBuf::from(OsStr::from_bytes(first)))
+    };
     let service = absolute("CACHE_DIRECTORY").and_then(first);
     let xdg = || absolute("XDG_CACHE_HOME").map(|caches| caches.join("gauged"));
     // $HOME may be another user's under sudo, who could not write there later.
@@ -249,6 +253,17 @@ mod tests {
         assert_eq!(directory(&environment[2..], true), "/var/cache/gauged");
         assert_eq!(directory(&environment[2..], false), "/home/me/.cache/gauged");
         assert_eq!(directory(&[("XDG_CACHE_HOME", "here"), ("CACHE_DIRECTORY", "")], false), "");
+    }
+
+    #[test]
+    fn cache_directory_may_have_any_name() {
+        for name in [b"/a\xff".as_slice(), b"/a\xfe"] {
+            let named = |variable: &str| {
+                let value = [name, b":/b"].concat();
+                (variable == "CACHE_DIRECTORY").then(|| OsStr::from_bytes(&value).to_owned())
+            };
+            assert_eq!(cache_directory(named, false), Some(PathBuf::from(OsStr::from_bytes(name))));
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Files that are not plugins. Each gives one line in the log, with the file and the remedy, and no other plugin is disturbed.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use expect_test::{Expect, expect};
@@ -103,6 +105,33 @@ fn precompiled_artifact_is_rejected() {
         "",
         &Outcome::Rejected("is native code, such as a precompiled artifact, which is never loaded"),
     );
+}
+
+#[test]
+fn names_of_the_same_characters_stay_apart() {
+    // The one with a table is UTF-8: a backslash and three letters. The others have a byte that is not.
+    let setup = Setup::with_config("interval = \"200ms\"\n[plugins.odd]\nfile = 'a\\xff.wasm'\n");
+    let invalid = [b"a\xff.wasm", b"a\xfe.wasm"].map(|name| setup.plugin("").join(OsStr::from_bytes(name)));
+    for file in &invalid {
+        fs::write(file, Guest::new("odd").module()).expect("written");
+    }
+    Guest::new("odd").install(&setup.plugin(r"a\xff.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait(|sample| value(sample, "odd").is_some());
+    let lines = agent.wait_log_lines("is not UTF-8", 2);
+    for name in [r"./a\\xff.wasm", r"./a\\xfe.wasm"] {
+        assert!(lines.iter().any(|line| line.contains(name)), "{name}: {lines:#?}");
+    }
+    for file in &invalid {
+        fs::remove_file(file).expect("removed");
+    }
+    // The load of another plugin shows that the directory was scanned again.
+    Guest::new("other").install(&setup.plugin("other.wasm"));
+    agent.wait(|sample| value(sample, "other").is_some());
+    agent.next();
+    agent.assert_never_absent("odd");
+    let log = agent.log();
+    assert!(log.matches("is not UTF-8").count() == 2 && log.matches("plugin=odd").count() == 1, "{log}");
 }
 
 #[test]

@@ -70,7 +70,9 @@ impl Target {
 /// The name that the plugin of a file has in the agent.
 fn default_name(file: &Path, harness: &PluginHarness) -> Result<String, CommandError> {
     let usage = |why: String| CommandError::Usage(format!("{} {why}", file.display()));
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let Some(stem) = file.file_stem().unwrap_or_default().to_str() else {
+        return Err(usage("has a name that is not UTF-8; rename it, or set a name with --name".to_owned()));
+    };
     let names = harness
         .plugins_of(&format!("{stem}.wasm"))
         .map_err(|why| usage(format!("{why}, or set a name with --name")))?;

@@ -94,7 +94,7 @@ fn lock(examined: &Mutex<Examined>) -> MutexGuard<'_, Examined> {
 #[derive(Debug, Default)]
 struct Names {
     valid: BTreeSet<String>,
-    /// Those that are not UTF-8, with the other bytes escaped.
+    /// Those that are not UTF-8, as [`spelling`] has them.
     invalid: BTreeSet<String>,
 }
 
@@ -107,16 +107,17 @@ impl Names {
         }
         match name.to_str() {
             Some(name) => self.valid.insert(name.to_owned()),
-            None => self.invalid.insert(escaped(name)),
+            None => self.invalid.insert(spelling(name)),
         };
     }
 }
 
-/// A name with each byte escaped that is not UTF-8.
-fn escaped(name: &OsStr) -> String {
-    let mut text = String::new();
+/// A name that is not UTF-8 as text: no two names have the same, and the path before it makes it differ from all names that are
+/// UTF-8, of which one may have the same characters.
+fn spelling(name: &OsStr) -> String {
+    let mut text = "./".to_owned();
     for chunk in name.as_encoded_bytes().utf8_chunks() {
-        text.push_str(chunk.valid());
+        text.push_str(&chunk.valid().replace('\\', r"\\"));
         text.push_str(&chunk.invalid().escape_ascii().to_string());
     }
     text
@@ -205,6 +206,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    use proptest::prelude::*;
     use rustix::io::Errno;
 
     use super::*;
@@ -236,13 +238,20 @@ mod tests {
     #[tokio::test]
     async fn names_that_are_not_utf8_are_unusable() {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        for name in [b"a\xff.wasm".as_slice(), b"a\xfe.wasm", b".\xff.wasm", b"\xff.txt"] {
+        // The last two and the first have the same characters in one or another spelling.
+        let names =
+            [b"a\xff.wasm".as_slice(), b"a\xfe.wasm", b".\xff.wasm", b"\xff.txt", br"a\xff.wasm", b"\\xff\xff.wasm"];
+        for name in names {
             fs::write(directory.path().join(OsStr::from_bytes(name)), "x").expect("written");
         }
         let Scan { listing, .. } =
             scan(pool(), directory.path().to_owned(), BusyEntries::default(), false).await.expect("readable");
-        assert_eq!(listing.keys().collect::<Vec<_>>(), [r"a\xfe.wasm", r"a\xff.wasm"]);
-        assert!(listing.values().all(|state| matches!(state, EntryState::Unusable(why) if why.contains("not UTF-8"))));
+        let unusable = [r"./\\xff\xff.wasm", r"./a\xfe.wasm", r"./a\xff.wasm"];
+        assert_eq!(listing.keys().collect::<Vec<_>>(), [&unusable[..], &[r"a\xff.wasm"]].concat());
+        assert!(matches!(listing[r"a\xff.wasm"], EntryState::File(_)), "it is UTF-8");
+        for name in unusable {
+            assert!(matches!(&listing[name], EntryState::Unusable(why) if why.contains("not UTF-8")), "{name}");
+        }
     }
 
     #[test]
@@ -255,6 +264,22 @@ mod tests {
                 assert!(state_by(Err(errno.into()), path).is_err(), "{errno}");
             }
             assert!(state_by(Err(Errno::IO.into()), path).is_ok());
+        }
+    }
+
+    proptest! {
+        /// Names with invalid bytes, backslashes and digits, which imitate the spelling of others.
+        #[test]
+        fn different_names_have_different_spellings(
+            names in prop::collection::btree_set(prop::collection::vec(
+                prop::sample::select(&[0xff, 0xfe, b'\\', b'x', b'f', b'.', 0xc3, 0xa4][..]), 1..6), 2..20),
+        ) {
+            let mut all = Names::default();
+            let wasm = names.iter().map(|name| [name, &b".wasm"[..]].concat());
+            let (hidden, listed): (Vec<_>, Vec<_>) = wasm.partition(|name| name[0] == b'.');
+            listed.iter().chain(&hidden).for_each(|name| all.add(OsStr::from_bytes(name)));
+            prop_assert_eq!(all.valid.len() + all.invalid.len(), listed.len());
+            prop_assert!(all.valid.is_disjoint(&all.invalid));
         }
     }
 

@@ -1,5 +1,7 @@
 //! `gauged plugin list`.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 
 use expect_test::expect;
@@ -70,6 +72,28 @@ fn list_shows_each_plugins_predicted_state() {
     assert_eq!(known, 9, "{sample:?}");
     let one = &json.as_array().expect("a list").iter().find(|row| row["name"] == "one").expect("listed");
     assert_eq!(one["hash"], sample["agent"]["plugin_hash{plugin=\"one\"}"]);
+}
+
+#[test]
+fn names_of_the_same_characters_are_listed_apart() {
+    let setup = Setup::with_config("[plugins.other]\nfile = \"a\u{fffd}.wasm\"\n[plugins.odd]\nfile = 'a\\xff.wasm'\n");
+    let names = [b"a\xff.wasm".as_slice(), b"a\xfe.wasm", br"a\xff.wasm"];
+    for name in names {
+        std::fs::write(setup.plugin("").join(OsStr::from_bytes(name)), Guest::new("odd").module()).expect("written");
+    }
+    let json = plugin(&setup, &["list", "--json"]).json();
+    let rows: Vec<_> = json.as_array().expect("a list").iter().map(|row| (&row["file"], &row["state"])).collect();
+    let [ignored, up, missing] = ["ignored", "up", "missing"].map(Value::from);
+    let files = [r"./a\xfe.wasm", r"./a\xff.wasm", r"a\xff.wasm", "a\u{fffd}.wasm"].map(Value::from);
+    assert_eq!(rows, files.iter().zip([&ignored, &ignored, &up, &missing]).collect::<Vec<_>>(), "{json}");
+
+    let inspect = |name: &[u8]| -> CommandOutput {
+        let mut command = setup.command(&["plugin", "inspect"]);
+        command.arg(setup.plugin("").join(OsStr::from_bytes(name))).output().expect("it runs").into()
+    };
+    let inspected = inspect(names[0]);
+    assert!(inspected.code == Some(2) && inspected.stderr.contains("not UTF-8"), "{}", inspected.stderr);
+    assert_eq!(inspect(names[2]).code, Some(0));
 }
 
 #[test]
