@@ -1,7 +1,7 @@
 //! The agent as a child process, in a temporary directory of its own. Tests wait for conditions; the deadline only ends a
 //! test whose condition is never met.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,6 +20,9 @@ use crate::process_state;
 
 /// How long a test waits for a condition: long enough for a machine on which compilers, which are nice, get little time.
 pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// How many ticks a call must last for a test to require that some of them were during it: a busy machine may miss one.
+const HELD_TICKS: f64 = 3.0;
 
 /// How late a sample may be on a busy machine. A plugin that stalls the agent stalls it for longer.
 const MAX_DELAY: Duration = Duration::from_secs(1);
@@ -294,10 +297,13 @@ impl Agent {
         assert!(!present.is_empty() && !present.contains(&false), "{module}: {present:?}\n{}", self.log());
     }
 
-    /// Asserts that no sample is missing or late, that each has the native modules, and that the modules of these plugins
-    /// were never absent.
+    /// Asserts that no sample is missing or late, that each has the native modules, that native metrics were read at the ticks during
+    /// long calls, before these returned, and that the modules of these plugins were never absent. A plugin with long calls must be
+    /// due at each tick.
     pub fn assert_undisturbed(&self, modules: &[&str]) {
         self.assert_no_gaps();
+        let held = ticks_without_reading(&self.samples);
+        assert!(held.is_empty(), "{held:#?}\n{}", self.log());
         let number = |sample: &Sample, metric: &str| sample["agent"][metric].as_f64().expect("a number");
         for pair in self.samples.windows(2) {
             let late = number(&pair[1], "timestamp") - number(&pair[0], "timestamp") - number(&pair[1], "interval");
@@ -396,6 +402,54 @@ pub fn all_faults(sample: &Sample) -> f64 {
 /// The metric `value` of a module, which is the only one of most guests.
 pub fn value(sample: &Sample, module: &str) -> Option<Value> {
     sample.get(module)?.get("value").cloned()
+}
+
+/// The number of ticks at which native metrics were read while a call of a plugin had not returned. The agent counts a tick at
+/// which it cannot call the plugin, or the guest thread does not respond, when it has read them, and the sample of such a tick is
+/// delivered during the call.
+pub fn ticks_during_calls(sample: &Sample, plugin: &str) -> f64 {
+    plugin_metric(sample, "plugin_skipped_total", plugin).unwrap_or(0.0)
+}
+
+/// The plugins with a long call during which fewer ticks were read than it lasted.
+fn ticks_without_reading(samples: &[Sample]) -> Vec<String> {
+    let Some(last) = samples.last() else { return Vec::new() };
+    let number = |sample: &Sample, metric: &str| sample["agent"][metric].as_f64().expect("a number");
+    let most = |value: &dyn Fn(&Sample) -> Option<f64>| samples.iter().filter_map(value).fold(0.0, f64::max);
+    let longest = "plugin_duration_max_seconds";
+    let key = format!("{longest}{{plugin=\"");
+    let plugins: BTreeSet<&str> = (samples.iter())
+        .flat_map(|sample| sample["agent"].keys())
+        .filter_map(|metric| metric.strip_prefix(&key)?.strip_suffix("\"}"))
+        .collect();
+    let problem = |plugin: &str| {
+        let seconds = most(&|sample| plugin_metric(sample, longest, plugin));
+        let ticks = (seconds / number(last, "interval")).floor();
+        let read = most(&|sample| Some(ticks_during_calls(sample, plugin)));
+        // A call begins after its tick, and may return just before another one.
+        let expected = (ticks - 1.0 - number(last, "missed_ticks_total")).max(1.0);
+        (ticks >= HELD_TICKS && read < expected)
+            .then(|| format!("a call of {plugin} lasted {seconds} s, during which {read} of {ticks} ticks were read"))
+    };
+    plugins.into_iter().filter_map(problem).collect()
+}
+
+#[test]
+fn ticks_missing_during_a_call_are_noticed() {
+    let sample = |longest: f64, skipped: u32, missed: u32| {
+        parse(&format!(
+            r#"{{"agent":{{"interval":0.25,"missed_ticks_total":{missed},"plugin_skipped_total{{plugin=\"bad\"}}":{skipped},
+                "plugin_duration_max_seconds{{plugin=\"bad\"}}":{longest},"plugin_duration_max_seconds{{plugin=\"able\"}}":0.001}}}}"#
+        ))
+    };
+    let is_well = |longest, skipped, missed| ticks_without_reading(&[sample(longest, skipped, missed)]).is_empty();
+    assert!(is_well(0.7, 0, 0), "a short call");
+    assert!(is_well(1.1, 3, 0) && is_well(1.1, 4, 0) && is_well(1.1, 2, 1));
+    assert!(!is_well(1.1, 0, 0), "no sample until the call returned");
+    assert!(!is_well(1.1, 0, 4), "the ticks were missed");
+    assert!(!is_well(1.1, 2, 0));
+    // The file was replaced meanwhile, and the durations begin again.
+    assert!(!ticks_without_reading(&[sample(1.1, 0, 0), sample(0.001, 0, 0)]).is_empty());
 }
 
 /// Waits until a condition holds.

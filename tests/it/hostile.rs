@@ -1,11 +1,12 @@
 //! Hostile plugins. Each is run by [`HostileTest`], which asserts that a second plugin and the native metrics are in every
-//! sample, that the agent's memory stays within bounds, that the fault is counted for the plugin that caused it and logged in
+//! sample, that native metrics are read and delivered at the ticks during a call that holds its thread, before that returns, that the
+//! agent's memory stays within bounds, that the fault is counted for the plugin that caused it and logged in
 //! one line, and that a good file in its place serves. Tests that need a server are in `http.rs` and `net.rs`, plugins that
 //! are expensive to compile in `compile.rs`, and files that are not plugins in `bad_files.rs`.
 
 mod reach; // files, log messages, arguments of host calls
 mod resources; // time, memory, tables, stack
-mod results; // values that a plugin returns
+pub mod results; // values that a plugin returns
 
 use std::thread;
 
@@ -13,7 +14,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::guest::{Guest, install};
-use crate::harness::{Agent, Sample, Setup, fault_count, lines_about, plugin_metric, value};
+use crate::harness::{Agent, Sample, Setup, fault_count, lines_about, plugin_metric, ticks_during_calls, value};
 
 /// The interval of a test's agent: each test takes some dozens of ticks.
 const INTERVAL: &str = "250ms";
@@ -21,6 +22,15 @@ const INTERVAL: &str = "250ms";
 /// How much memory the agent may use at most, without the hostile plugin's own: twice that of an agent with two small
 /// plugins.
 const RESIDENT_KB: u64 = 24 << 10;
+
+/// How many ticks a test waits for during a call that is ended at its timeout: that must be longer.
+const HELD_TICKS: u32 = 2;
+
+/// The reason of an end at the timeout.
+const TIMED_OUT: &str = "took longer than its timeout";
+
+/// How often a load is retried until its ticks are missing.
+const MAX_ATTEMPTS: u64 = 5;
 
 /// How many lines a whole test may log.
 const MAX_LOG_LINES: usize = 40;
@@ -83,12 +93,18 @@ impl HostileTest {
             Outcome::Fault(kind, reason) => {
                 let sample = agent.wait(|sample| fault_count(sample, "bad", kind) >= 1.0);
                 assert_eq!(value(&sample, "bad"), None, "a failing plugin's metrics are absent");
+                if *kind == "timeout" {
+                    agent.wait(|sample| ticks_during_calls(sample, "bad") >= HELD_TICKS.into());
+                }
                 assert_eq!(plugin_metric(&sample, "plugin_up", "bad"), Some(0.0));
                 vec![format!("plugin=bad version=1.0.0 hash={} fault={kind} ", hash(file)), (*reason).to_owned()]
             }
             Outcome::Rejected(reason) => {
                 let sample = agent.wait(|sample| fault_count(sample, "bad", "load") >= 1.0);
                 assert_eq!(value(&sample, "bad"), None);
+                if reason.contains(TIMED_OUT) {
+                    wait_ticks_during_load(agent);
+                }
                 vec!["plugin rejected plugin=bad ".to_owned(), format!("hash={} ", hash(file)), (*reason).to_owned()]
             }
             Outcome::Dropped(count, reason) => {
@@ -143,6 +159,21 @@ impl HostileTest {
         let losses =
             lines.iter().filter(|line| line.contains(" metrics dropped ") || line.contains(" module dropped ")).count();
         assert!(rejections <= 1 && losses <= 1, "{lines:#?}");
+    }
+}
+
+/// Waits until native metrics were delivered at several ticks during one load of a plugin that is ended at its timeout. That is
+/// retried, with the artifact of the cache: then nothing but the guest runs between the hit and the next fault.
+fn wait_ticks_during_load(agent: &mut Agent) {
+    let (mut attempt, mut ticks) = (0, 0);
+    while ticks < HELD_TICKS {
+        let sample = agent.next();
+        let begun = sample["agent"]["cache_hits_total"].as_u64().expect("a number");
+        // The first fault was that of the file without an artifact.
+        let is_running = begun > 0 && fault_count(&sample, "bad", "load") == begun as f64;
+        ticks = if is_running && begun == attempt { ticks + 1 } else { u32::from(is_running) };
+        attempt = begun;
+        assert!(attempt < MAX_ATTEMPTS, "no tick during a load\n{}", agent.log());
     }
 }
 

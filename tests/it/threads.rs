@@ -19,6 +19,7 @@ use gauged::config::{Config, Overrides};
 
 use crate::guest::{Guest, SECOND_VALUE, VALUE, install};
 use crate::harness::{DEADLINE, Sample, Setup, parse, plugin_metric, value};
+use crate::hostile::results::many_label_sets_as;
 use crate::skip::{current_test, skip};
 
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -55,6 +56,17 @@ fn filling() -> Vec<u8> {
     Guest::new("bulky").pages(0x4000).before_collect(&format!("{TRAP} {fill}")).module()
 }
 
+/// A plugin whose calls copy half a gibibyte onto the other half.
+fn copying() -> Vec<u8> {
+    let copy = "(memory.copy (i32.const 0x20000000) (i32.const 0x100000) (i32.const 0x1ff00000))";
+    Guest::new("bulky").pages(0x4000).before_collect(&format!("{TRAP} {copy}")).module()
+}
+
+/// A plugin whose calls return a result of half a million metrics, of which the agent keeps a few thousand.
+fn returning() -> Vec<u8> {
+    many_label_sets_as("bulky", 500_000).module()
+}
+
 /// A plugin whose instantiation sets sixty million globals.
 fn slow_to_start() -> Vec<u8> {
     let mut module = b"\0asm\x01\0\0\0".to_vec();
@@ -87,7 +99,8 @@ fn length(mut number: usize) -> Vec<u8> {
 /// A directory with this plugin, which is called every five seconds.
 fn setup(plugin: &[u8]) -> Setup {
     let setup = Setup::with_config(
-        "interval = \"100ms\"\n[plugins.bulky]\ninterval = \"5s\"\ntimeout = \"60s\"\nmemory = \"1GiB\"\n",
+        "interval = \"100ms\"\n[plugins.bulky]\ninterval = \"5s\"\ntimeout = \"60s\"\nmemory = \"1GiB\"\n\
+         limits = { result = \"64MiB\" }\n",
     );
     install(plugin, &setup.plugin("bulky.wasm"));
     setup
@@ -113,7 +126,7 @@ struct Call {
 /// The calls that succeeded and for which there is a sample of the next tick.
 fn calls(samples: &[Sample]) -> Vec<Call> {
     let call = |sample: &Sample| {
-        value(sample, "bulky")?;
+        sample.get("bulky")?;
         let seconds = plugin_metric(sample, "plugin_duration_seconds", "bulky")?;
         let age = sample["agent"].get("module_age_seconds{module=\"bulky\"}");
         let tick = agent_metric(sample, "timestamp") - age.map_or(0.0, |age| age.as_f64().expect("a number"));
@@ -153,6 +166,16 @@ fn assert_ticks_continue(plugin: &[u8]) {
 #[test]
 fn ticks_continue_during_a_large_fill() {
     assert_ticks_continue(&filling());
+}
+
+#[test]
+fn ticks_continue_during_a_large_copy() {
+    assert_ticks_continue(&copying());
+}
+
+#[test]
+fn ticks_continue_during_a_huge_result() {
+    assert_ticks_continue(&returning());
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::fs;
 
 use crate::guest::Guest;
-use crate::harness::{Sample, fault_count, plugin_metric, value};
+use crate::harness::{Sample, fault_count, plugin_metric, ticks_during_calls, value};
 use crate::hostile::{HostileTest, Outcome, assert_outcome};
 
 const FOREVER: &str = "(loop $forever (br $forever))";
-const SHORT: &str = "timeout = \"100ms\"";
+/// Longer than three intervals: ticks must go on meanwhile.
+const SHORT: &str = "timeout = \"800ms\"";
 
 fn bad() -> Guest {
     Guest::new("bad")
@@ -16,7 +17,7 @@ fn bad() -> Guest {
 #[test]
 fn an_endless_loop_is_ended_at_its_timeout() {
     let looping = bad().before_collect(FOREVER).module();
-    assert_outcome(&looping, SHORT, &Outcome::Fault("timeout", "collect took longer than its timeout of 100ms"));
+    assert_outcome(&looping, SHORT, &Outcome::Fault("timeout", "collect took longer than its timeout of 800ms"));
 }
 
 #[test]
@@ -27,7 +28,11 @@ fn eight_hanging_plugins_stall_no_other_plugin() {
     for n in 0..8 {
         looping.install(&test.setup.plugin(&format!("hangs{n}.wasm")));
     }
-    let are_ended = |sample: &Sample| (0..8).all(|n| fault_count(sample, &format!("hangs{n}"), "timeout") >= 1.0);
+    let are_ended = |sample: &Sample| {
+        let names = (0..8).map(|n| format!("hangs{n}"));
+        names.clone().all(|name| fault_count(sample, &name, "timeout") >= 1.0)
+            && names.clone().all(|name| ticks_during_calls(sample, &name) >= 2.0)
+    };
     test.install(&bad().module());
     test.agent.wait(are_ended);
     for n in 0..8 {
@@ -39,33 +44,33 @@ fn eight_hanging_plugins_stall_no_other_plugin() {
 #[test]
 fn an_endless_start_never_serves() {
     let looping = bad().with(&format!("(func $start {FOREVER}) (start $start)")).module();
-    assert_outcome(&looping, SHORT, &Outcome::Rejected("its start took longer than its timeout of 100ms"));
+    assert_outcome(&looping, SHORT, &Outcome::Rejected("its start took longer than its timeout of 800ms"));
 }
 
 #[test]
 fn an_endless_describe_never_serves() {
     let looping = bad().describe(&format!("{FOREVER} unreachable")).module();
-    assert_outcome(&looping, SHORT, &Outcome::Rejected("describe took longer than its timeout of 100ms"));
+    assert_outcome(&looping, SHORT, &Outcome::Rejected("describe took longer than its timeout of 800ms"));
 }
 
 #[test]
 fn an_endless_configure_never_serves() {
     let looping = bad().configure(&format!("{FOREVER} unreachable")).module();
-    assert_outcome(&looping, SHORT, &Outcome::Rejected("configure took longer than its timeout of 100ms"));
+    assert_outcome(&looping, SHORT, &Outcome::Rejected("configure took longer than its timeout of 800ms"));
 }
 
 #[test]
 fn an_endless_allocation_for_the_host_never_serves() {
     // The host allocates memory for the configuration.
     let looping = bad().before_realloc(FOREVER).module();
-    assert_outcome(&looping, SHORT, &Outcome::Rejected("configure took longer than its timeout of 100ms"));
+    assert_outcome(&looping, SHORT, &Outcome::Rejected("configure took longer than its timeout of 800ms"));
 }
 
 #[test]
 fn endless_post_return_is_ended_at_its_timeout() {
     let export = "(export \"cabi_post_gauged:plugin/collector@0.1.0#collect\")";
     let looping = bad().with(&format!("(func {export} (param i32) {FOREVER})")).module();
-    assert_outcome(&looping, SHORT, &Outcome::Fault("timeout", "collect took longer than its timeout of 100ms"));
+    assert_outcome(&looping, SHORT, &Outcome::Fault("timeout", "collect took longer than its timeout of 800ms"));
 }
 
 /// Grows a memory and writes to it, until it cannot grow any more.

@@ -119,7 +119,12 @@ fn duplicates_are_dropped_and_counted() {
 
 /// A plugin that returns so many metrics, which differ by the value of their label.
 fn many_label_sets(many: u32) -> Guest {
-    let mut guest = bad();
+    many_label_sets_as("bad", many)
+}
+
+/// The same guest with another module.
+pub fn many_label_sets_as(module: &str, many: u32) -> Guest {
+    let mut guest = Guest::new(module);
     let (metric, label) = (guest.text("value"), guest.text("n"));
     let (metrics, labels, texts) = (131_072, 131_072 + 32 * many, 131_072 + 48 * many);
     let digits = (0..5)
