@@ -4,6 +4,7 @@
 mod problem;
 mod problem_list;
 mod duration;
+mod size;
 mod native;
 mod plugin;
 mod agent_limits;

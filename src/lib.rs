@@ -18,6 +18,7 @@ pub mod plugin;
 mod queue;
 mod write;
 mod thread;
+pub mod heap;
 pub mod sink;
 pub mod process;
 pub mod log;

@@ -12,9 +12,10 @@ use gauged::config::{Config, Overrides, Refusal};
 use gauged::log::Log;
 use gauged::process::Signals;
 use gauged::sink::Style;
-use gauged::{agent, plugin, process};
+use gauged::{agent, heap, plugin, process};
 
 fn main() -> ExitCode {
+    heap::release_large_blocks();
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Compile(options)) => plugin::compile(options.into()),

@@ -22,6 +22,7 @@ use super::plugin::{
 };
 use super::problem::Problem;
 use super::problem_list::ProblemList;
+use super::size::parse_size;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostname;
 use crate::hostpath::Pattern;
@@ -241,13 +242,7 @@ fn parse_multiple(text: &str, interval: Duration) -> Result<Duration, String> {
 }
 
 fn parse_memory(text: &str) -> Result<u64, String> {
-    let bounds = format!("{} to {}", bytesize::ByteSize(MIN_MEMORY_BYTES), bytesize::ByteSize(MAX_MEMORY_BYTES));
-    let size: bytesize::ByteSize =
-        text.parse().map_err(|_| format!("{text:?} is not a size; write it like \"64MiB\", from {bounds}"))?;
-    if !(MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES).contains(&size.as_u64()) {
-        return Err(format!("{text:?} is out of bounds; it has to be from {bounds}"));
-    }
-    Ok(size.as_u64())
+    parse_size(text, MIN_MEMORY_BYTES, MAX_MEMORY_BYTES)
 }
 
 fn parse_limit(text: &str, limit: Limit) -> Result<u64, String> {
@@ -334,11 +329,21 @@ mod tests {
     fn agent_limits_are_parsed_with_defaults() {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         let limits = |text| parsed(text).expect(text).limits;
-        let default = AgentLimits { compile_cpu: minutes(2), compile_cpu_per_hour: Some(minutes(20)) };
+        let default = AgentLimits {
+            compile_cpu: minutes(2),
+            compile_cpu_per_hour: Some(minutes(20)),
+            memory_bytes: None,
+            series: 1_000_000,
+        };
         assert_eq!((limits(""), limits("[limits]")), (default, default));
-        let full = "[limits]\ncompile_cpu = \"10m\"\ncompile_cpu_per_hour = \"1500ms\"";
-        let expected =
-            AgentLimits { compile_cpu: minutes(10), compile_cpu_per_hour: Some(Duration::from_millis(1500)) };
+        let full =
+            "[limits]\ncompile_cpu = \"10m\"\ncompile_cpu_per_hour = \"1500ms\"\nmemory = \"512MiB\"\nseries = 5000";
+        let expected = AgentLimits {
+            compile_cpu: minutes(10),
+            compile_cpu_per_hour: Some(Duration::from_millis(1500)),
+            memory_bytes: Some(512 << 20),
+            series: 5000,
+        };
         assert_eq!(limits(full), expected);
     }
 

@@ -4,7 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::agent_limits::{MAX_COMPILE_CPU, MAX_COMPILE_CPU_PER_HOUR, MIN_COMPILE_CPU, MIN_COMPILE_CPU_PER_HOUR};
+use super::agent_limits::{
+    MAX_COMPILE_CPU, MAX_COMPILE_CPU_PER_HOUR, MAX_SERIES, MAX_TOTAL_MEMORY_BYTES, MIN_COMPILE_CPU,
+    MIN_COMPILE_CPU_PER_HOUR, MIN_SERIES, MIN_TOTAL_MEMORY_BYTES,
+};
 use super::duration::{MAX_INTERVAL, MIN_INTERVAL};
 use super::file::parse;
 use super::plugin::{MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, is_plugin_name};
@@ -40,6 +43,9 @@ pub(crate) fn config(bytes: &[u8]) {
         assert!((MIN_COMPILE_CPU..=MAX_COMPILE_CPU).contains(&limits.compile_cpu), "{limits:?}");
         let in_bounds = |cpu: Duration| (MIN_COMPILE_CPU_PER_HOUR..=MAX_COMPILE_CPU_PER_HOUR).contains(&cpu);
         assert!(limits.compile_cpu_per_hour.is_some_and(in_bounds), "{limits:?}");
+        let is_bounded = |bytes| (MIN_TOTAL_MEMORY_BYTES..=MAX_TOTAL_MEMORY_BYTES).contains(&bytes);
+        assert!(limits.memory_bytes.is_none_or(is_bounded), "{limits:?}");
+        assert!((MIN_SERIES..=MAX_SERIES).contains(&limits.series), "{limits:?}");
         for (name, plugin) in &config.plugins {
             assert!(is_plugin_name(name), "{name:?}");
             assert!((MIN_TIMEOUT..=MAX_TIMEOUT).contains(&plugin.timeout), "{plugin:?}");

@@ -3,11 +3,14 @@
 
 pub(crate) mod denials;
 pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod statistics;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use self::log::PluginLog;
+use self::memory::TotalMemory;
 use self::statistics::Counters;
 use crate::config::limits::{Limit, Limits};
 use crate::plugin::offload::permits::Permits;
@@ -18,6 +21,13 @@ use crate::sample::{SeriesAccount, SeriesTable};
 /// may not have written yet, may all be different.
 const SERIES_PER_METRIC: usize = 10;
 
+/// The accounts of all plugins together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedAccounts {
+    pub(crate) series: Arc<SeriesTable>,
+    pub(crate) memory: Arc<TotalMemory>,
+}
+
 /// The accounts of one plugin.
 pub(crate) struct Accounts {
     /// The allowance of log lines.
@@ -26,16 +36,19 @@ pub(crate) struct Accounts {
     pub(crate) permits: Arc<Permits>,
     /// The series that its results may have.
     pub(crate) series: Arc<SeriesAccount>,
+    /// The memory of all plugins.
+    pub(crate) memory: Arc<TotalMemory>,
     pub(crate) counters: Counters,
 }
 
 impl Accounts {
-    /// The accounts of a plugin whose series are in this table, and whose operations run on this pool.
-    pub(crate) fn new(plugin: &Arc<str>, limits: &Limits, series: &Arc<SeriesTable>, pool: &OffloadPool) -> Self {
+    /// The accounts of a plugin whose operations run on this pool.
+    pub(crate) fn new(plugin: &Arc<str>, limits: &Limits, shared: &SharedAccounts, pool: &OffloadPool) -> Self {
         Self {
             log: PluginLog::new(Arc::clone(plugin), limits[Limit::LogLines]),
             permits: Arc::new(Permits::new(pool.clone())),
-            series: SeriesAccount::new(Arc::clone(series), series_limit(limits)),
+            series: SeriesAccount::new(Arc::clone(&shared.series), series_limit(limits)),
+            memory: Arc::clone(&shared.memory),
             counters: Counters::default(),
         }
     }
@@ -44,6 +57,21 @@ impl Accounts {
     pub(crate) fn set_limits(&self, limits: &Limits) {
         self.log.set_limit(limits[Limit::LogLines]);
         self.series.set_limit(series_limit(limits));
+    }
+
+    /// Returns whether an instance may hold so much more memory, and counts it.
+    pub(crate) fn hold_memory(&self, bytes: u64) -> bool {
+        let is_held = self.memory.hold(bytes);
+        if is_held {
+            self.counters.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        is_held
+    }
+
+    /// Counts memory that an instance has released.
+    pub(crate) fn release_memory(&self, bytes: u64) {
+        self.counters.memory_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.memory.release(bytes);
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod budget;
 pub(crate) mod queue;
 mod cpu_budget;
 pub(crate) mod ledger;
+pub(crate) mod footprint;
 pub(crate) mod compile;
 pub(crate) mod child;
 mod confinement;

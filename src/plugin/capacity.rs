@@ -1,4 +1,9 @@
-//! How many plugins this host has room for: the mappings and descriptors that each takes, compared with the kernel's limits.
+//! How many plugins this host has room for: the mappings and descriptors that each takes, compared with the kernel's limits, and
+//! the memory of all together.
+
+mod host_memory;
+
+use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
 
@@ -16,6 +21,14 @@ const OTHER_DESCRIPTORS: u64 = 600;
 
 /// The most plugins, whatever the host allows: only tests have more.
 const MAX_PLUGINS: usize = 100_000;
+
+/// The memory that plugins may hold together without a setting, as a share of the host's: the rest is for what the host is for.
+const MEMORY_SHARE: u64 = 2;
+
+/// The memory that all plugins may hold together without a setting. Unlimited where the host does not tell how much it has.
+pub(crate) fn default_memory_bytes() -> u64 {
+    host_memory::total_bytes(Path::new("/")).map_or(u64::MAX, |bytes| bytes / MEMORY_SHARE)
+}
 
 /// How many plugins there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

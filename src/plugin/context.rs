@@ -7,13 +7,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use crate::config::{PluginConfig, is_plugin_name};
-use crate::plugin::accounts::Accounts;
 use crate::plugin::accounts::denials::ReportedDenials;
+use crate::plugin::accounts::{Accounts, SharedAccounts};
 use crate::plugin::grants::Grants;
 use crate::plugin::grants::network::Network;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::recorder::Recorder;
-use crate::sample::SeriesTable;
 
 /// The configuration of all plugins without a table.
 static WITHOUT_TABLE: LazyLock<Arc<PluginConfig>> = LazyLock::new(Arc::default);
@@ -44,19 +43,19 @@ impl PluginContext {
     /// A plugin by itself, called at each tick.
     #[cfg(test)]
     pub(crate) fn new(name: &str, config: Arc<PluginConfig>, grants: Grants, pool: &OffloadPool) -> Self {
-        Self::with_grants(name, config, grants, &Arc::default(), pool)
+        Self::with_grants(name, config, grants, &SharedAccounts::default(), pool)
     }
 
     fn with_grants(
         name: &str,
         config: Arc<PluginConfig>,
         grants: Grants,
-        series: &Arc<SeriesTable>,
+        shared: &SharedAccounts,
         pool: &OffloadPool,
     ) -> Self {
         let name: Arc<str> = name.into();
         Self {
-            accounts: Arc::new(Accounts::new(&name, &config.limits, series, pool)),
+            accounts: Arc::new(Accounts::new(&name, &config.limits, shared, pool)),
             name,
             config,
             is_configured: false,
@@ -76,7 +75,7 @@ impl PluginContext {
         table: Option<Arc<PluginConfig>>,
         root: &Path,
         interval: Duration,
-        series: &Arc<SeriesTable>,
+        shared: &SharedAccounts,
         pool: &OffloadPool,
     ) -> Self {
         let is_configured = table.is_some();
@@ -85,7 +84,7 @@ impl PluginContext {
         let grants = Grants::new(root, &config.read, &config.usage, network);
         let every = config.ticks(interval);
         let step = interval.saturating_mul(u32::try_from(every).unwrap_or(u32::MAX));
-        Self { is_configured, every, step, ..Self::with_grants(name, config, grants, series, pool) }
+        Self { is_configured, every, step, ..Self::with_grants(name, config, grants, shared, pool) }
     }
 
     /// The same plugin with nothing granted.

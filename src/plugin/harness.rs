@@ -12,6 +12,7 @@ use anyhow::{Context as _, anyhow};
 
 use crate::clock::schedule::Tick;
 use crate::config::{AgentLimits, Config, PluginConfig};
+use crate::plugin::accounts::SharedAccounts;
 use crate::plugin::build::sealed::Hash;
 use crate::plugin::context::{PluginContext, is_unneeded, plugins_of};
 use crate::plugin::guest::engine::Engine;
@@ -162,9 +163,9 @@ impl PluginHarness {
     /// Why the file could not be loaded.
     pub async fn open(&self, name: &str, table: Option<PluginConfig>, file: &Path) -> Result<LoadedPlugin, LoadError> {
         let recorder = Arc::new(Recorder::default());
-        let (resources, series) = (self.resources.clone(), Arc::default());
+        let (resources, shared) = (self.resources.clone(), SharedAccounts::default());
         let on_host =
-            PluginContext::on_host(name, table.map(Arc::new), &self.root, self.interval, &series, &resources.pool);
+            PluginContext::on_host(name, table.map(Arc::new), &self.root, self.interval, &shared, &resources.pool);
         let plugin = PluginContext { recorder: Some(Arc::clone(&recorder)), ..on_host };
         let load = FileLoad { resources, plugin, path: file.to_owned(), known_hashes: [None, None] };
         let Compiled { hash, bytes, code } = load.compiled().await?;
@@ -235,7 +236,7 @@ impl LoadedPlugin {
         self.instance.is_some()
     }
 
-    /// The size of the instance's linear memories.
+    /// The bytes that the instance holds.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.instance.as_ref().map_or(0, Instance::held_bytes)
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::Semaphore;
-use wasmtime::component::Component;
 
 use crate::config::Config;
 use crate::plugin::build::cache::Cache;
@@ -16,8 +15,8 @@ use crate::plugin::build::compile::{CompilePermit, Compiler};
 use crate::plugin::build::probe;
 use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
 use crate::plugin::context::PluginContext;
-use crate::plugin::guest::engine::Engine;
-use crate::plugin::guest::fault::is_shortage;
+use crate::plugin::guest::engine::{Engine, Loaded};
+use crate::plugin::guest::fault::{Failure, FaultKind, is_shortage};
 use crate::plugin::guest::instance::Code;
 use crate::plugin::guest_thread::setup::LoadCounters;
 use crate::plugin::offload::busy::BusyFiles;
@@ -154,9 +153,9 @@ impl FileLoad {
             return Err(reject(format!("is larger than {most}; make it smaller, by a release build")));
         }
         probe::check_beginning(&file).map_err(reject)?;
-        Ok(match self.resources.cache.get(hash).await {
-            Some(component) => {
-                let linked = self.link(component).await;
+        Ok(match self.resources.cache.get(hash, self.plugin.config.memory_bytes).await {
+            Some(loaded) => {
+                let linked = self.link(loaded).await;
                 let (bytes, code) = (file.length(), linked.map_err(|rejection| Outcome::Rejected(hash, rejection))?);
                 Lookup::Compiled(Compiled { hash, bytes, code })
             }
@@ -179,8 +178,10 @@ impl FileLoad {
         let artifact = permit.compile(&file).await?;
         let (hash, engine) = (file.hash(), self.resources.engine.clone());
         drop(file);
-        let (component, artifact) = self.resources.pool.run(move || (engine.load(&artifact), artifact)).await?;
-        let component = component.map_err(|error| {
+        let most_bytes = self.plugin.config.memory_bytes;
+        let (loaded, artifact) =
+            self.resources.pool.run(move || (engine.load(&artifact, most_bytes), artifact)).await?;
+        let loaded = loaded.map_err(|error| {
             if is_shortage(&error) {
                 let text = format!("cannot be loaded now: {error:#}; leave the agent more memory and open files");
                 Rejection { retry: RetryPolicy::Soon, ..Rejection::from(text) }
@@ -188,16 +189,23 @@ impl FileLoad {
                 Rejection::from(unloadable(&error))
             }
         });
-        let code = self.link(component?).await?;
+        let code = self.link(loaded?).await;
         self.resources.cache.put(hash, artifact).await;
         // The next load that gets the permit finds the artifact in the cache.
         drop(permit);
-        Ok(code)
+        code
     }
 
-    async fn link(&self, component: Component) -> Result<Code, Rejection> {
+    async fn link(&self, loaded: Loaded) -> Result<Code, Rejection> {
+        let artifact = match loaded {
+            Loaded::Artifact(artifact) => artifact,
+            Loaded::TooLarge(footprint) => {
+                let limit = format!("its limit of {}", bytesize::ByteSize(self.plugin.config.memory_bytes));
+                return Err(Failure::Fault(footprint.fault(FaultKind::Memory, &limit)).into());
+            }
+        };
         let engine = self.resources.engine.clone();
-        Ok(self.resources.pool.run(move || Code::link(&engine, &component)).await??)
+        Ok(self.resources.pool.run(move || Code::link(&engine, artifact)).await??)
     }
 }
 

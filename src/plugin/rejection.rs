@@ -104,17 +104,25 @@ impl From<OffloadError> for Rejection {
 impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
         let retry = match &failure {
-            Failure::Fault(Fault { kind: FaultKind::Timeout | FaultKind::Shortage, .. }) | Failure::Unavailable(_) => {
-                RetryPolicy::Backoff
-            }
+            Failure::Fault(Fault { kind: FaultKind::Timeout | FaultKind::Shortage | FaultKind::Capacity, .. })
+            | Failure::Unavailable(_) => RetryPolicy::Backoff,
+            // With another limit, or another configuration, it may work.
+            Failure::Fault(Fault { kind: FaultKind::Memory, .. }) | Failure::Disabled(_) => RetryPolicy::OnChange,
             Failure::Fault(_) => RetryPolicy::Never,
-            Failure::Disabled(_) => RetryPolicy::OnChange,
         };
         let is_fault = matches!(failure, Failure::Fault(_));
         let (reason, remedy, disabled) = match failure {
             Failure::Fault(fault) if fault.kind == FaultKind::Shortage => {
                 (format!("cannot run now: {fault}"), "leave the agent more memory or processor time".to_owned(), None)
             }
+            Failure::Fault(fault) if fault.kind == FaultKind::Capacity => {
+                (format!("cannot run now: {fault}"), "raise memory under [limits], or remove plugins".to_owned(), None)
+            }
+            Failure::Fault(fault) if fault.kind == FaultKind::Memory => (
+                format!("fails: {fault}"),
+                "make it smaller, or raise its limit and restart the agent".to_owned(),
+                None,
+            ),
             Failure::Fault(fault) => (format!("fails: {fault}"), "fix the plugin".to_owned(), None),
             Failure::Unavailable(why) => {
                 (format!("has nothing to measure: {why}"), "start what it measures, or remove it".to_owned(), None)

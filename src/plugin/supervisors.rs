@@ -63,6 +63,7 @@ impl Supervisors {
     ) -> Self {
         // The first sample is to have the metrics about plugins, even if there are none.
         heartbeat.want_round();
+        setup.limit_plugins();
         Self {
             files: Files::new(&setup.config, pool.clone()),
             contexts: Contexts::new(setup, root, pool.clone()),
@@ -148,6 +149,7 @@ impl Supervisors {
     /// Follows a new configuration: its tables of plugins, and the agent's interval. A plugin whose table is the same goes on
     /// undisturbed. One that has another table goes on as before until it was tried with that.
     pub(crate) fn reconfigure(&mut self, setup: &Arc<Setup>) {
+        setup.limit_plugins();
         let old = std::mem::replace(&mut self.contexts.setup, Arc::clone(setup));
         let present = self.plugins.iter().map(|(name, plugin)| (name.to_string(), plugin.file.clone())).collect();
         let Difference { removed, mut changed, files } = self.files.reconfigure(&setup.config, &present);

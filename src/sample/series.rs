@@ -10,10 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::descriptor::{Descriptor, UNDESCRIBED};
 use super::labels::{LabelSet, Labels, Text, identity};
 
-/// How many series there may be at a time before plugins get no more of them: 200 to 300 MB. A large host with all plugins has
-/// ten thousand.
-const MAX_SERIES: usize = 1_000_000;
-
 /// Spreads the bits of an address.
 const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -143,7 +139,8 @@ impl Drop for Series {
 #[derive(Debug)]
 pub struct SeriesTable {
     hashing: RandomState,
-    limit: usize,
+    /// How many there may be before collectors with an account of their own get no more.
+    limit: AtomicUsize,
     /// Behind a lock because series are made and released by several threads. It is held for a look-up, of series that are new
     /// in their module or have no user any more.
     series: Mutex<HashMap<u64, Weak<Series>, BuildHasherDefault<PassthroughHasher>>>,
@@ -153,13 +150,23 @@ pub struct SeriesTable {
 
 impl Default for SeriesTable {
     fn default() -> Self {
-        Self::with_limit(MAX_SERIES)
+        Self::with_limit(usize::MAX)
     }
 }
 
 impl SeriesTable {
     fn with_limit(limit: usize) -> Self {
-        Self { hashing: RandomState::new(), limit, series: Mutex::default(), count: AtomicUsize::new(0) }
+        Self {
+            hashing: RandomState::new(),
+            limit: AtomicUsize::new(limit),
+            series: Mutex::default(),
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    /// Changes how many series there may be. Those beyond a lower limit stay as long as they have a user.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// The number of series that are in use.
@@ -269,7 +276,9 @@ impl SeriesAccount {
         }
         let limit = self.limit.load(Ordering::Relaxed);
         let is_limited = limit != usize::MAX;
-        if is_limited && (count >= self.table.limit || self.live.load(Ordering::Relaxed) >= limit) {
+        if is_limited
+            && (count >= self.table.limit.load(Ordering::Relaxed) || self.live.load(Ordering::Relaxed) >= limit)
+        {
             return None;
         }
         let name = match (column.suffix(), descriptor) {

@@ -77,11 +77,15 @@ fn errors_in_limits_are_all_reported() {
 compile_cpu = \"500ms\"
 compile_cpu_per_hour = \"3h\"
 compile = \"1m\"
+memory = \"half\"
+series = 10
 ",
         &expect![[r#"
             gauged.toml:2: limits.compile_cpu: "500ms" is out of bounds; it has to be from 1s to 10m
             gauged.toml:3: limits.compile_cpu_per_hour: "3h" is out of bounds; it has to be from 1s to 2h
-            gauged.toml:4: limits.compile: unknown key; remove it, or use one of compile_cpu, compile_cpu_per_hour
+            gauged.toml:4: limits.compile: unknown key; remove it, or use one of compile_cpu, compile_cpu_per_hour, memory, series
+            gauged.toml:5: limits.memory: "half" is not a size; write it like "64MiB", from 1.0 MiB to 1.0 TiB
+            gauged.toml:6: limits.series: "10" is out of bounds; it has to be from 100 to 10000000
         "#]],
     );
     check(

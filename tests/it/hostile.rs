@@ -4,6 +4,7 @@
 //! one line, and that a good file in its place serves. Tests that need a server are in `http.rs` and `net.rs`, plugins that
 //! are expensive to compile in `compile.rs`, and files that are not plugins in `bad_files.rs`.
 
+mod footprint; // instances and types
 mod reach; // files, log messages, arguments of host calls
 mod resources; // time, memory, tables, stack
 pub mod results; // values that a plugin returns
@@ -21,7 +22,7 @@ const INTERVAL: &str = "250ms";
 
 /// How much memory the agent may use at most, without the hostile plugin's own: twice that of an agent with two small
 /// plugins.
-const RESIDENT_KB: u64 = 24 << 10;
+pub const RESIDENT_KB: u64 = 24 << 10;
 
 /// How many ticks a test waits for during a call that is ended at its timeout: that must be longer.
 const HELD_TICKS: u32 = 2;

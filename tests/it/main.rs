@@ -19,6 +19,7 @@ mod missing_calls; // kernels and sandboxes without a system call
 
 mod once; // one sample: its form and its outputs
 mod natives; // native metrics on fixture machines
+mod agent_limits; // memory and series of all plugins together
 mod allocations; // memory allocations of a tick
 mod own_metrics; // the module agent
 mod results; // times of results, and the latest ones

@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::Component;
 
 use self::entries::{CacheKey, Entries, EntryError, MAX_AGE, MAX_BYTES};
+use crate::plugin::build::footprint::MARK;
 use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
-use crate::plugin::guest::engine::Engine;
+use crate::plugin::guest::engine::{Engine, Loaded};
 use crate::plugin::guest::fault::is_shortage;
 use crate::plugin::offload::pool::{OffloadError, OffloadPool};
 use crate::plugin::offload::progress::ProgressError;
@@ -98,12 +98,12 @@ impl Cache {
         }))
     }
 
-    /// The component of a plugin's file. None when the file must be compiled.
-    pub(crate) async fn get(&self, file: Hash) -> Option<Component> {
+    /// The artifact of a plugin's file, if it holds at most so many bytes. None when the file must be compiled.
+    pub(crate) async fn get(&self, file: Hash, most_bytes: u64) -> Option<Loaded> {
         let key = self.key(file);
-        let component = self.run(move |inner, entries| inner.load(entries, key)).await.flatten();
+        let artifact = self.run(move |inner, entries| inner.load(entries, key, most_bytes)).await.flatten();
         self.prune_when_due(0);
-        component
+        artifact
     }
 
     /// Stores the artifact of a plugin's file.
@@ -222,13 +222,13 @@ impl Inner {
         }
     }
 
-    fn load(&self, entries: &Entries, key: CacheKey) -> Option<Component> {
+    fn load(&self, entries: &Entries, key: CacheKey, most_bytes: u64) -> Option<Loaded> {
         let entry_error = match entries.get(key) {
-            Ok(found) => match self.engine.load(&found?) {
-                Ok(component) => {
+            Ok(found) => match self.engine.load(&found?, most_bytes) {
+                Ok(loaded) => {
                     self.hits.fetch_add(1, Ordering::Relaxed);
                     self.reported.lock().unwrap_or_else(PoisonError::into_inner).clear();
-                    return Some(component);
+                    return Some(loaded);
                 }
                 Err(error) if is_shortage(&error) => EntryError::Unreadable(io::Error::other(format!("{error:#}"))),
                 // Such as an artifact of a machine with more CPU features.
@@ -273,6 +273,7 @@ fn fingerprint(engine: &Engine) -> [u8; 32] {
         all.write(part.as_bytes());
         all.write_u8(0);
     }
+    all.write(&MARK);
     engine.identify(&mut all);
     all.0.finalize().into()
 }

@@ -20,6 +20,7 @@ use crate::plugin::build::budget::{
     ARTIFACT_BYTES, CompileOptions, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED, allowed,
 };
 use crate::plugin::build::confinement;
+use crate::plugin::build::footprint::Footprint;
 use crate::plugin::build::probe;
 use crate::plugin::guest::engine;
 
@@ -121,12 +122,13 @@ fn end_with_agent(started: SyncSender<()>) {
 fn compile(engine: &wasmtime::Engine, input: &File, mut output: File) -> Result<(), CompileError> {
     let bytes = read(input).map_err(CompileError::Io)?;
     let component = probe::to_component(&bytes).map_err(CompileError::Rejected)?;
-    let artifact = engine.precompile_component(&component).map_err(|error| {
+    let mut artifact = engine.precompile_component(&component).map_err(|error| {
         if error.is::<wasmtime::OutOfMemory>() {
             return CompileError::OutOfMemory;
         }
         CompileError::Rejected(format!("does not compile: {error:#}; rebuild it with the gauged SDK"))
     })?;
+    Footprint::append(&mut artifact).map_err(CompileError::Rejected)?;
     output.write_all(&artifact).map_err(CompileError::Io)
 }
 

@@ -89,6 +89,18 @@ impl Sealed {
         Ok(&buffer[..read])
     }
 
+    /// The last bytes.
+    ///
+    /// # Errors
+    ///
+    /// When it is shorter.
+    pub(crate) fn suffix<const BYTES: usize>(&self) -> io::Result<[u8; BYTES]> {
+        let at = self.length.checked_sub(BYTES as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut suffix = [0; BYTES];
+        self.file.read_exact_at(&mut suffix, at)?;
+        Ok(suffix)
+    }
+
     /// Opens it for reading, from its beginning.
     pub(crate) fn open(&self) -> io::Result<File> {
         let mut file = File::open(self.path())?;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::component::Component;
 
+use crate::plugin::build::footprint::Footprint;
 use crate::plugin::build::sealed::Sealed;
 
 /// The stack of a guest: a Python guest needs 200 KiB. Deeper recursion is a fault.
@@ -28,6 +29,19 @@ const LONGEST_RUN: Duration = Duration::from_secs(60);
 
 /// … and nobody needs the exact time.
 const HUNG_EPOCH: Duration = Duration::from_millis(100);
+
+/// An artifact that was loaded.
+pub(crate) struct Artifact {
+    pub(crate) component: Component,
+    pub(crate) footprint: Footprint,
+}
+
+/// What became of an artifact.
+pub(crate) enum Loaded {
+    Artifact(Artifact),
+    /// It would hold more than it may, and was not loaded.
+    TooLarge(Footprint),
+}
 
 /// Loads artifacts and interrupts running guests. It cannot compile.
 #[derive(Clone)]
@@ -47,16 +61,22 @@ impl Engine {
         &self.wasmtime
     }
 
-    /// Loads an artifact. It must be the output of [`mod@crate::plugin::build::compile`].
+    /// Loads an artifact, unless it would hold more than so many bytes. It must be the output of
+    /// [`mod@crate::plugin::build::compile`].
     ///
     /// # Errors
     ///
     /// When it was compiled by another engine, or for a machine with more CPU features.
     #[expect(unsafe_code, reason = "an artifact is native code; only those of the compiler get here")]
-    pub(crate) fn load(&self, artifact: &Sealed) -> wasmtime::Result<Component> {
-        // SAFETY: the content is the output of `precompile_component` of an engine with the same configuration, and it
-        // cannot change any more.
-        unsafe { Component::deserialize_file(&self.wasmtime, artifact.path()) }
+    pub(crate) fn load(&self, artifact: &Sealed, most_bytes: u64) -> wasmtime::Result<Loaded> {
+        let footprint = Footprint::read(artifact)?;
+        if footprint.total_bytes() > most_bytes {
+            return Ok(Loaded::TooLarge(footprint));
+        }
+        // SAFETY: the content is the output of `precompile_component` of an engine with the same configuration, followed by the
+        // footprint, which it does not read, and it cannot change any more.
+        let component = unsafe { Component::deserialize_file(&self.wasmtime, artifact.path()) }?;
+        Ok(Loaded::Artifact(Artifact { component, footprint }))
     }
 
     /// Hashes what an artifact must have in common with this engine. CPU features are compared when it is loaded.
@@ -202,13 +222,20 @@ mod tests {
         let component = component.expect("valid");
         let engine = Engine::new().expect("this machine runs guests");
         assert!(engine.wasmtime().precompile_component(&component).is_err(), "it has no compiler");
-        let artifact = compiler().and_then(|compiler| compiler.precompile_component(&component)).expect("compiled");
-        assert!(engine.load(&content(&artifact)).is_ok());
+        let mut artifact = compiler().and_then(|compiler| compiler.precompile_component(&component)).expect("compiled");
+        assert!(engine.load(&content(&artifact), u64::MAX).is_err(), "it has no footprint");
+        Footprint::append(&mut artifact).expect("small");
+        let loaded = |most| engine.load(&content(&artifact), most).expect("of the same configuration");
+        assert!(
+            matches!(loaded(1 << 20), Loaded::Artifact(Artifact { footprint, .. }) if footprint.total_bytes() > 1024)
+        );
+        assert!(matches!(loaded(1024), Loaded::TooLarge(_)));
 
         let mut different = config();
         let other = wasmtime::Engine::new(different.epoch_interruption(false)).expect("such an engine");
-        let artifact = other.precompile_component(&component).expect("compiled");
-        assert!(engine.load(&content(&artifact)).is_err(), "it is of another configuration");
-        assert!(engine.load(&content(b"anything")).is_err());
+        let mut artifact = other.precompile_component(&component).expect("compiled");
+        Footprint::append(&mut artifact).expect("small");
+        assert!(engine.load(&content(&artifact), u64::MAX).is_err(), "it is of another configuration");
+        assert!(engine.load(&content(b"anything"), u64::MAX).is_err());
     }
 }

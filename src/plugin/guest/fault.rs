@@ -17,6 +17,8 @@ pub enum FaultKind {
     Timeout,
     /// The guest needed more memory or table elements than its limit.
     Memory,
+    /// All plugins together needed more memory than the agent's limit for them.
+    Capacity,
     /// The guest wanted more instances, tables, memories or handles than its limit.
     Limit,
     /// The guest recursed deeper than its stack.
@@ -37,10 +39,11 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds, in the order of their counters.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Trap,
         Self::Timeout,
         Self::Memory,
+        Self::Capacity,
         Self::Limit,
         Self::Stack,
         Self::Oversize,
@@ -58,6 +61,7 @@ impl FaultKind {
             Self::Trap => "trap",
             Self::Timeout => "timeout",
             Self::Memory => "memory",
+            Self::Capacity => "capacity",
             Self::Limit => "limit",
             Self::Stack => "stack",
             Self::Oversize => "oversize",

@@ -1,5 +1,6 @@
 //! Kept components for unit tests, compiled in this process: a test binary cannot start itself as a compiler.
 
+use crate::plugin::build::footprint::Footprint;
 use crate::plugin::build::sealed::Sealed;
 use crate::plugin::guest::engine::compiler;
 
@@ -7,6 +8,7 @@ use crate::plugin::guest::engine::compiler;
 pub(crate) fn compiled(name: &str) -> (Vec<u8>, Sealed) {
     let path = format!("{}/tests/fixtures/components/0.1.0/component/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
     let file = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let artifact = compiler().and_then(|compiler| compiler.precompile_component(&file)).expect("compiled");
+    let mut artifact = compiler().and_then(|compiler| compiler.precompile_component(&file)).expect("compiled");
+    Footprint::append(&mut artifact).expect("small");
     (file, Sealed::copy(&*artifact).expect("copied"))
 }

@@ -15,13 +15,15 @@ use crate::clock::schedule::Tick;
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::escape::printable;
+use crate::heap;
+use crate::plugin::build::footprint::Footprint;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::{Grant, GrantKind};
 use crate::plugin::guest::allowance::Verdict;
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as wit, Capability, Need};
 use crate::plugin::guest::bindings::{self, PluginPre};
 use crate::plugin::guest::call_time::CallTime;
-use crate::plugin::guest::engine::Engine;
+use crate::plugin::guest::engine::{Artifact, Engine};
 use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, Starved, is_shortage};
 use crate::plugin::guest::result::{Collected, Converter, Description};
 use crate::plugin::host;
@@ -31,10 +33,27 @@ use crate::plugin::host::state::HostState;
 /// How long after its time limit a call is abandoned that waits in a host function: the limit cannot interrupt it.
 const BACKSTOP: Duration = Duration::from_millis(50);
 
+/// From how many bytes on it is worth to look for what the heap can give back: that takes about a millisecond.
+const LARGE_HEAP_BYTES: u64 = 1 << 20;
+
+/// So many bytes of the heap, in blocks of any size. Its drop comes after theirs, and gives them back to the system.
+struct LargeHeapUse(u64);
+
+impl Drop for LargeHeapUse {
+    fn drop(&mut self) {
+        if self.0 >= LARGE_HEAP_BYTES {
+            heap::release_free();
+        }
+    }
+}
+
 /// The code of a plugin, ready to be instantiated.
 pub(crate) struct Code {
     engine: Engine,
     guest: PluginPre<HostState>,
+    footprint: Footprint,
+    /// After the component.
+    _heap: LargeHeapUse,
 }
 
 impl Code {
@@ -43,16 +62,22 @@ impl Code {
     /// # Errors
     ///
     /// When it imports something unknown, or does not export a plugin: the end of a sentence that begins with the file.
-    pub(crate) fn link(engine: &Engine, component: &Component) -> Result<Self, String> {
+    pub(crate) fn link(engine: &Engine, artifact: Artifact) -> Result<Self, String> {
+        let Artifact { component, footprint } = artifact;
         let unfit = |error: wasmtime::Error| {
             format!(
                 "does not fit the world gauged:plugin/plugin: {}; rebuild it with the WIT of gauged:plugin 0.1",
                 printable(&format!("{error:#}"))
             )
         };
-        let linker = host::linker(engine, component).map_err(unfit)?;
-        let instance: InstancePre<HostState> = linker.instantiate_pre(component).map_err(unfit)?;
-        Ok(Self { engine: engine.clone(), guest: PluginPre::new(instance).map_err(unfit)? })
+        let linker = host::linker(engine, &component).map_err(unfit)?;
+        let instance: InstancePre<HostState> = linker.instantiate_pre(&component).map_err(unfit)?;
+        Ok(Self {
+            engine: engine.clone(),
+            guest: PluginPre::new(instance).map_err(unfit)?,
+            footprint,
+            _heap: LargeHeapUse(footprint.description_bytes),
+        })
     }
 
     /// The component that it was linked from.
@@ -68,13 +93,17 @@ pub(crate) struct Instance {
     guest: bindings::Plugin,
     config: Arc<PluginConfig>,
     converter: Converter,
+    /// After the store.
+    _heap: LargeHeapUse,
 }
 
 impl Instance {
     /// Instantiates the code. The guest's start function has the same time limit as a call.
     pub(crate) async fn new(code: &Code, plugin: &PluginContext, description: Arc<Description>) -> Result<Self, Fault> {
         let timeout = plugin.config.timeout;
-        let mut store = Store::new(code.engine.wasmtime(), HostState::new(plugin));
+        let mut state = HostState::new(plugin);
+        state.limits.hold(code.footprint)?;
+        let mut store = Store::new(code.engine.wasmtime(), state);
         store.limiter(|state| &mut state.limits);
         let limit = |limit| usize::try_from(plugin.config.limits[limit]).unwrap_or(usize::MAX);
         store.set_hostcall_fuel(limit(Limit::Result));
@@ -93,12 +122,13 @@ impl Instance {
                 guest,
                 config: Arc::clone(&plugin.config),
                 converter: Converter::new(description, Arc::clone(&plugin.accounts.series), plugin.step),
+                _heap: LargeHeapUse(code.footprint.total_bytes()),
             }),
             Err(stop) => Err(fault("its start", &stop, store.data(), timeout)),
         }
     }
 
-    /// The size of its linear memories.
+    /// The bytes that it holds.
     pub(crate) fn held_bytes(&self) -> usize {
         self.store.data().limits.held_bytes()
     }
@@ -212,8 +242,8 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
         Stop::WaitedTooLong => return too_long(),
         Stop::Stopped(error) => error,
     };
-    if let Some(more) = state.limits.refused() {
-        return Fault { kind: FaultKind::Memory, message: format!("{call} needed more {more}") };
+    if let Some(fault) = state.limits.fault(call) {
+        return fault;
     }
     if let Some(starved) = error.downcast_ref::<Starved>() {
         return Fault { kind: FaultKind::Shortage, message: format!("{call} had {starved}") };

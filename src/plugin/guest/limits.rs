@@ -1,24 +1,36 @@
-//! The resources that a guest holds, counted and limited: the bytes of all its linear memories, the elements of all its
-//! tables, its instances. The configuration has the limits.
+//! The resources that a guest holds, counted and limited: the bytes of all its linear memories, tables and instances, the
+//! elements of all its tables, its instances. The configuration has the limits.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use wasmtime::ResourceLimiter;
 
 use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::plugin::accounts::Accounts;
+use crate::plugin::build::footprint::{ELEMENT_BYTES, Footprint};
+use crate::plugin::guest::fault::{Fault, FaultKind};
 
-/// The resources of one guest. wasmtime's own `StoreLimits` limits each memory, not their sum.
+/// The resources of one guest. wasmtime's own `StoreLimits` limits each memory, not their sum, and no instances' state.
 pub(crate) struct GuestLimits {
     /// The accounts of the plugin, which all its instances share.
     accounts: Arc<Accounts>,
     memory: Account,
     table_elements: Account,
+    /// Whether the memory of all plugins together was not enough for a growth during this call.
+    was_capacity_refused: bool,
+    /// What the last growth was counted as; it may still fail.
+    growth: Growth,
     instances: usize,
     tables: usize,
     memories: usize,
+}
+
+/// The growth of a memory or table.
+#[derive(Debug, Clone, Copy, Default)]
+struct Growth {
+    bytes: usize,
+    elements: usize,
 }
 
 /// The account of one resource.
@@ -26,99 +38,144 @@ pub(crate) struct GuestLimits {
 struct Account {
     limit: usize,
     held: usize,
-    /// The last growth that was allowed; it may still fail.
-    growth: usize,
     /// Whether a growth was refused during this call.
     was_refused: bool,
 }
 
 impl Account {
     fn new(limit: u64) -> Self {
-        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), held: 0, growth: 0, was_refused: false }
+        Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), held: 0, was_refused: false }
     }
 
-    /// Returns whether a memory or table may grow, and counts it as grown.
-    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> bool {
-        // It does not grow beyond the maximum that the guest has declared.
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return false;
-        }
-        let growth = desired.saturating_sub(current);
-        let held = self.held.saturating_add(growth);
-        if held > self.limit {
-            self.was_refused = true;
-            return false;
-        }
-        self.held = held;
-        self.growth = growth;
-        true
-    }
-
-    /// Reverts the last growth, which failed.
-    fn revert_growth(&mut self) {
-        self.held = self.held.saturating_sub(std::mem::take(&mut self.growth));
+    /// Returns whether so much more may be held.
+    fn admits(&mut self, growth: usize) -> bool {
+        let is_admitted = self.held.saturating_add(growth) <= self.limit;
+        self.was_refused |= !is_admitted;
+        is_admitted
     }
 }
 
 impl GuestLimits {
+    /// The limits of a guest without instances.
     pub(crate) fn new(config: &PluginConfig, accounts: Arc<Accounts>) -> Self {
         let count = |limit| usize::try_from(config.limits[limit]).unwrap_or(usize::MAX);
         Self {
             accounts,
             memory: Account::new(config.memory_bytes),
             table_elements: Account::new(config.limits[Limit::TableElements]),
+            was_capacity_refused: false,
+            growth: Growth::default(),
             instances: count(Limit::Instances),
             tables: count(Limit::Tables),
             memories: count(Limit::Memories),
         }
     }
 
+    /// Counts the instances that are about to be made.
+    ///
+    /// # Errors
+    ///
+    /// When they do not fit into the memory that the plugin, or all plugins together, may have.
+    pub(crate) fn hold(&mut self, footprint: Footprint) -> Result<(), Fault> {
+        let bytes = usize::try_from(footprint.total_bytes()).unwrap_or(usize::MAX);
+        if self.grow(Growth { bytes, elements: 0 }) {
+            return Ok(());
+        }
+        Err(footprint.fault(self.fault_kind(), &self.refused_limit().unwrap_or_default()))
+    }
+
     /// Begins a call: the guest has survived earlier refusals.
     pub(crate) fn begin(&mut self) {
         self.memory.was_refused = false;
         self.table_elements.was_refused = false;
+        self.was_capacity_refused = false;
     }
 
-    /// The size of the linear memories.
+    /// The bytes that it holds.
     pub(crate) fn held_bytes(&self) -> usize {
         self.memory.held
     }
 
-    /// The resource of which more was refused during this call, with its limit.
-    pub(crate) fn refused(&self) -> Option<String> {
-        let memory = || format!("memory than its limit of {}", bytesize::ByteSize(self.memory.limit as u64));
-        let elements = || format!("table elements than its limit of {}", self.table_elements.limit);
-        (self.memory.was_refused.then(memory)).or_else(|| self.table_elements.was_refused.then(elements))
+    /// The fault of a call in which more was refused, if that is why it failed.
+    pub(crate) fn fault(&self, call: &str) -> Option<Fault> {
+        let limit = self.refused_limit()?;
+        let is_memory = self.memory.was_refused || self.was_capacity_refused;
+        let resource = if is_memory { "memory" } else { "table elements" };
+        Some(Fault { kind: self.fault_kind(), message: format!("{call} needed more {resource} than {limit}") })
+    }
+
+    fn fault_kind(&self) -> FaultKind {
+        let is_own = self.memory.was_refused || self.table_elements.was_refused;
+        if is_own { FaultKind::Memory } else { FaultKind::Capacity }
+    }
+
+    /// The limit for which something was refused during this call.
+    fn refused_limit(&self) -> Option<String> {
+        let size = |bytes| bytesize::ByteSize(bytes);
+        if self.memory.was_refused {
+            Some(format!("its limit of {}", size(self.memory.limit as u64)))
+        } else if self.was_capacity_refused {
+            Some(format!("the agent's limit of {} for all plugins", size(self.accounts.memory.limit_bytes())))
+        } else {
+            self.table_elements.was_refused.then(|| format!("its limit of {}", self.table_elements.limit))
+        }
+    }
+
+    /// Returns whether something may grow, and counts it as grown.
+    fn grow(&mut self, growth: Growth) -> bool {
+        if !(self.table_elements.admits(growth.elements) && self.memory.admits(growth.bytes)) {
+            return false;
+        }
+        if !self.accounts.hold_memory(growth.bytes as u64) {
+            self.was_capacity_refused = true;
+            return false;
+        }
+        self.memory.held += growth.bytes;
+        self.table_elements.held += growth.elements;
+        self.growth = growth;
+        true
+    }
+
+    /// Reverts the last growth, which failed.
+    fn revert_growth(&mut self) {
+        let Growth { bytes, elements } = std::mem::take(&mut self.growth);
+        self.memory.held = self.memory.held.saturating_sub(bytes);
+        self.table_elements.held = self.table_elements.held.saturating_sub(elements);
+        self.accounts.release_memory(bytes as u64);
     }
 }
 
 impl Drop for GuestLimits {
     fn drop(&mut self) {
-        self.accounts.counters.memory_bytes.fetch_sub(self.memory.held as u64, Ordering::Relaxed);
+        self.accounts.release_memory(self.memory.held as u64);
     }
+}
+
+/// By how much something grows; none when the guest itself has declared that it does not become so large.
+fn wanted(current: usize, desired: usize, maximum: Option<usize>) -> Option<usize> {
+    let is_declared = maximum.is_none_or(|maximum| desired <= maximum);
+    is_declared.then(|| desired.saturating_sub(current))
 }
 
 impl ResourceLimiter for GuestLimits {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let is_allowed = self.memory.grow(current, desired, maximum);
-        if is_allowed {
-            self.accounts.counters.memory_bytes.fetch_add(self.memory.growth as u64, Ordering::Relaxed);
-        }
-        Ok(is_allowed)
+        let bytes = wanted(current, desired, maximum);
+        Ok(bytes.is_some_and(|bytes| self.grow(Growth { bytes, elements: 0 })))
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.accounts.counters.memory_bytes.fetch_sub(self.memory.growth as u64, Ordering::Relaxed);
-        self.memory.revert_growth();
+        self.revert_growth();
         Ok(())
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.table_elements.grow(current, desired, maximum))
+        let Some(elements) = wanted(current, desired, maximum) else { return Ok(false) };
+        let bytes = elements.saturating_mul(usize::try_from(ELEMENT_BYTES).unwrap_or(usize::MAX));
+        Ok(self.grow(Growth { bytes, elements }))
     }
 
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.table_elements.revert_growth();
+        self.revert_growth();
         Ok(())
     }
 
@@ -138,16 +195,18 @@ impl ResourceLimiter for GuestLimits {
 #[cfg(test)]
 mod tests {
     use std::sync::LazyLock;
+    use std::sync::atomic::Ordering;
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::limits::Limits;
+    use crate::plugin::accounts::SharedAccounts;
     use crate::plugin::offload::pool::OffloadPool;
 
     fn accounts() -> Arc<Accounts> {
         static POOL: LazyLock<OffloadPool> = LazyLock::new(|| OffloadPool::start().expect("threads"));
-        Arc::new(Accounts::new(&"test".into(), &Limits::default(), &Arc::default(), &POOL))
+        Arc::new(Accounts::new(&"test".into(), &Limits::default(), &SharedAccounts::default(), &POOL))
     }
 
     proptest! {

@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{AgentLimits, Config};
-use crate::plugin::accounts::Accounts;
 use crate::plugin::accounts::statistics::FaultTotals;
+use crate::plugin::accounts::{Accounts, SharedAccounts};
 use crate::plugin::build::ledger::Ledger;
+use crate::plugin::capacity::default_memory_bytes;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::FaultKind;
@@ -20,7 +21,7 @@ use crate::sample::{NativeMetric, SeriesTable, Text, Values};
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) config: Arc<Config>,
-    pub(crate) series: Arc<SeriesTable>,
+    pub(crate) shared: SharedAccounts,
     /// The modules of the agent's own collectors.
     pub(crate) natives: Arc<[Text]>,
     /// The agent's metrics, those about plugins among them.
@@ -61,9 +62,9 @@ impl Setup {
         metrics: &'static [NativeMetric],
     ) -> Self {
         Self {
+            shared: SharedAccounts { series, memory: Arc::default() },
             loads: Arc::new(LoadCounters::new(&config.limits)),
             config,
-            series,
             natives: natives.into(),
             metrics,
             accounts: Arc::default(),
@@ -76,6 +77,13 @@ impl Setup {
     /// The same with another configuration.
     pub(crate) fn with_config(&self, config: Arc<Config>) -> Self {
         Self { config, ..self.clone() }
+    }
+
+    /// Limits what all plugins together may hold, as the configuration or else the host has it. Reads files of the host.
+    pub(crate) fn limit_plugins(&self) {
+        let AgentLimits { memory_bytes, series, .. } = self.config.limits;
+        self.shared.memory.set_limit(memory_bytes.unwrap_or_else(default_memory_bytes));
+        self.shared.series.set_limit(series);
     }
 
     /// A new engine. Where the host gives no thread for its epochs, the one of the thread before, which hangs.

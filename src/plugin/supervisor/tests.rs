@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::PluginConfig;
 use crate::plugin::grants::Grants;
-use crate::plugin::guest::engine::Engine;
+use crate::plugin::guest::engine::{Engine, Loaded};
 use crate::plugin::guest::fault::{Disabled, DisabledCause, Fault};
 use crate::plugin::guest::fixture;
 use crate::plugin::guest::instance::{Code, Instance};
@@ -316,8 +316,9 @@ fn fault() -> Fault {
 fn code() -> Arc<Code> {
     let engine = Engine::new().expect("this machine runs guests");
     let (_, artifact) = fixture::compiled("ticks");
-    let component = engine.load(&artifact).expect("it was compiled for this engine");
-    Arc::new(Code::link(&engine, &component).expect("a plugin"))
+    let loaded = engine.load(&artifact, u64::MAX).expect("it was compiled for this engine");
+    let Loaded::Artifact(artifact) = loaded else { panic!("a small one") };
+    Arc::new(Code::link(&engine, artifact).expect("a plugin"))
 }
 
 /// Whatever happens, the supervisor is in the state of the model. Once all that comes passes, the newest content serves with the

@@ -20,7 +20,7 @@ impl About {
     pub(super) fn new(setup: &Setup) -> Self {
         let (module, collector) = (AGENT.into(), CollectorVersion::native(AGENT));
         let source = ModuleSource { module, collector, step: setup.config.interval, is_verbatim: false };
-        Self(ModuleWriter::new(source, setup.metrics, &SeriesAccount::unlimited(&setup.series)))
+        Self(ModuleWriter::new(source, setup.metrics, &SeriesAccount::unlimited(&setup.shared.series)))
     }
 
     /// Writes the metrics into a round's part of the sample, in place of those of an earlier one.
@@ -32,6 +32,9 @@ impl About {
             agent.push("compile_cpu_seconds_total", spent.as_secs_f64());
             agent.push("compile_budget_remaining_seconds", remaining.map(|remaining| remaining.as_secs_f64()));
             agent.push("cache_hits_total", setup.loads.cache_hits.load(Ordering::Relaxed));
+            let (memory, limit) = (&setup.shared.memory, setup.shared.memory.limit_bytes());
+            agent.push("plugins_memory_bytes", memory.held_bytes());
+            agent.push("plugins_memory_limit_bytes", Some(limit).filter(|&limit| limit != u64::MAX));
             let rejected = plugins.values().filter(|supervisor| supervisor.has_rejected_file()).count();
             agent.push("plugins_rejected", rejected as u64);
             setup.accounts.append_faults(&setup.faults, agent);

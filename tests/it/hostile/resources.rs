@@ -125,10 +125,12 @@ fn slow_leak_ends_at_the_memory_limit() {
     let outcome = Outcome::Fault("memory", "collect needed more memory than its limit of 1.0 MiB");
     test.expect(&bad().before_collect(leak).module(), &outcome);
     let sizes: Vec<u64> = test.agent.samples().iter().filter_map(|sample| value(sample, "bad")?.as_u64()).collect();
-    assert!(sizes.is_sorted() && sizes.last() == Some(&16), "{sizes:?}");
+    // The sixteenth page would not leave the instance itself room.
+    assert!(sizes.is_sorted() && sizes.last() == Some(&15), "{sizes:?}");
     let sample = test.agent.wait(|sample| value(sample, "bad").is_some());
     assert_eq!((value(&sample, "bad"), fault_count(&sample, "bad", "memory")), (Some(5.into()), 1.0));
-    assert_eq!(plugin_metric(&sample, "plugin_memory_bytes", "bad"), Some(5.0 * 65536.0));
+    let held = plugin_metric(&sample, "plugin_memory_bytes", "bad").expect("reported");
+    assert!((5.0 * 65536.0..6.0 * 65536.0).contains(&held), "{held} bytes are five pages and the instance");
     test.replace_and_check();
 }
 
