@@ -47,6 +47,7 @@ mod many_invalid_files; // thousands of files that are not plugins
 mod hostile; // malicious plugins, and their limits
 mod faults; // plugins that fail or have nothing to measure
 mod starved; // time limits of plugins on a host that gives the agent no processor
+mod generated; // generated components, compiled and started
 mod compile; // files that are hard to compile, and ends of the compiler
 #[cfg(target_os = "linux")]
 mod compile_budget; // the budget of processor time for compiling

@@ -212,6 +212,18 @@ fn code_map_has_each_file() {
 
 /// The message is the last text of a log line's arguments.
 #[test]
+fn threat_model_names_existing_files() {
+    let security = read("SECURITY.md");
+    let rows = security.lines().filter(|line| line.starts_with('|'));
+    let paths: Vec<&str> =
+        rows.flat_map(|row| row.split('`')).filter(|text| text.contains("/") && text.ends_with(".rs")).collect();
+    assert!(paths.len() > 40, "the table is there: {paths:?}");
+    for path in paths {
+        assert!(repository().join(path).is_file(), "SECURITY.md names {path}, which does not exist");
+    }
+}
+
+#[test]
 fn log_messages_are_documented() {
     let document = read("docs/troubleshooting.md");
     let mut missing = BTreeSet::new();
