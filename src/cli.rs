@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use self::plugin::PluginCommand;
 use crate::config::{AgentLimits, Overrides, parse_interval};
 use crate::hostname;
-use crate::plugin::CompileOptions;
+use crate::plugin::{CompileOptions, MemoryLayout};
 use crate::sink::Style;
 
 /// A host metrics agent that is extended by dropping WebAssembly files into a folder.
@@ -86,6 +86,9 @@ pub struct Compile {
     /// Processor time in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = AgentLimits::default().compile_cpu.as_secs())]
     pub cpu: u64,
+    /// Compile for an engine that reserves little address space
+    #[arg(long)]
+    pub compact: bool,
 }
 
 impl Run {
@@ -98,7 +101,8 @@ impl Run {
 
 impl From<Compile> for CompileOptions {
     fn from(options: Compile) -> Self {
-        Self { cpu: Duration::from_secs(options.cpu) }
+        let layout = if options.compact { MemoryLayout::Compact } else { MemoryLayout::Reserved };
+        Self { cpu: Duration::from_secs(options.cpu), layout }
     }
 }
 

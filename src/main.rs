@@ -15,7 +15,7 @@ use gauged::sink::Style;
 use gauged::{agent, heap, plugin, process};
 
 fn main() -> ExitCode {
-    heap::release_large_blocks();
+    heap::prepare();
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Compile(options)) => plugin::compile(options.into()),

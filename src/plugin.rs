@@ -14,6 +14,7 @@ mod version;
 mod trial;
 mod rejection;
 mod shortage;
+mod inherited_limit;
 mod supervisor;
 mod report;
 mod owners;
@@ -30,6 +31,7 @@ pub mod harness;
 pub(crate) mod fuzzing;
 
 pub use self::build::budget::CompileOptions;
+pub use self::guest::engine::MemoryLayout;
 pub use self::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 pub use self::guest_thread::round::Settled;
 

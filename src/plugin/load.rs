@@ -1,7 +1,6 @@
 //! The load of a plugin file: it is read, hashed, compiled, described, configured and tried once. The outcome is a version
 //! that may serve, or a rejection with reason and remedy.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,13 +15,13 @@ use crate::plugin::build::probe;
 use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::engine::{Engine, Loaded};
-use crate::plugin::guest::fault::{Failure, FaultKind, is_shortage};
+use crate::plugin::guest::fault::{Failure, FaultKind};
 use crate::plugin::guest::instance::Code;
 use crate::plugin::guest_thread::setup::LoadCounters;
 use crate::plugin::offload::busy::BusyFiles;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::offload::progress::{ProgressError, STALL};
-use crate::plugin::rejection::{Rejection, RetryPolicy};
+use crate::plugin::rejection::Rejection;
 use crate::plugin::source::read::{FILE_BYTES, read};
 use crate::plugin::trial::Trial;
 use crate::plugin::version::Version;
@@ -45,7 +44,7 @@ pub(crate) struct LoadResources {
 impl LoadResources {
     pub(crate) fn new(config: &Config, engine: Engine, pool: OffloadPool, counters: &LoadCounters) -> Self {
         Self {
-            compiler: Compiler::new(config.limits, pool.clone(), Arc::clone(&counters.compilations)),
+            compiler: Compiler::new(config.limits, engine.layout(), pool.clone(), Arc::clone(&counters.compilations)),
             cache: Cache::new(config.cache.clone(), engine.clone(), pool.clone(), Arc::clone(&counters.cache_hits)),
             engine,
             pool,
@@ -181,14 +180,8 @@ impl FileLoad {
         let most_bytes = self.plugin.config.memory_bytes;
         let (loaded, artifact) =
             self.resources.pool.run(move || (engine.load(&artifact, most_bytes), artifact)).await?;
-        let loaded = loaded.map_err(|error| {
-            if is_shortage(&error) {
-                let text = format!("cannot be loaded now: {error:#}; leave the agent more memory and open files");
-                Rejection { retry: RetryPolicy::Soon, ..Rejection::from(text) }
-            } else {
-                Rejection::from(unloadable(&error))
-            }
-        });
+        let loaded = loaded
+            .map_err(|error| Rejection::unloadable(&error, |why| format!("cannot be loaded: {why}; report this")));
         let code = self.link(loaded?).await;
         self.resources.cache.put(hash, artifact).await;
         // The next load that gets the permit finds the artifact in the cache.
@@ -205,10 +198,6 @@ impl FileLoad {
             }
         };
         let engine = self.resources.engine.clone();
-        Ok(self.resources.pool.run(move || Code::link(&engine, artifact)).await??)
+        self.resources.pool.run(move || Code::link(&engine, artifact)).await?
     }
-}
-
-fn unloadable(why: &impl fmt::Display) -> String {
-    format!("cannot be loaded: {why:#}; report this")
 }

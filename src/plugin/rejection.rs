@@ -5,7 +5,9 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::escape::printable;
-use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
+use crate::plugin::guest::fault::{
+    Disabled, DisabledCause, ExplainedShortage, Failure, Fault, FaultKind, SHORTAGE_REMEDY,
+};
 use crate::plugin::offload::pool::OffloadError;
 use crate::plugin::shortage::Shortage;
 
@@ -47,6 +49,16 @@ impl RetryPolicy {
 }
 
 impl Rejection {
+    /// A file that the engine does not take: a shortage of the host, which may pass, or the text for the engine's error.
+    pub(crate) fn unloadable(error: &wasmtime::Error, text: impl FnOnce(&str) -> String) -> Self {
+        match ExplainedShortage::behind(error) {
+            Some(ExplainedShortage { reason, remedy }) => {
+                Self { retry: RetryPolicy::Soon, ..Self::from(format!("cannot be loaded now: {reason}; {remedy}")) }
+            }
+            None => text(&printable(&format!("{error:#}"))).into(),
+        }
+    }
+
     /// The same with the plugin's version.
     pub(crate) fn with_version(self, version: &str) -> Self {
         Self { version: Some(version.to_owned()), ..self }
@@ -113,7 +125,9 @@ impl From<Failure> for Rejection {
         let is_fault = matches!(failure, Failure::Fault(_));
         let (reason, remedy, disabled) = match failure {
             Failure::Fault(fault) if fault.kind == FaultKind::Shortage => {
-                (format!("cannot run now: {fault}"), "leave the agent more memory or processor time".to_owned(), None)
+                let (reason, remedy) = fault.reason_and_remedy();
+                let reason = format!("cannot run now: {reason} ({})", fault.kind.name());
+                (reason, remedy.unwrap_or(SHORTAGE_REMEDY).to_owned(), None)
             }
             Failure::Fault(fault) if fault.kind == FaultKind::Capacity => {
                 (format!("cannot run now: {fault}"), "raise memory under [limits], or remove plugins".to_owned(), None)

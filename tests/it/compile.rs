@@ -37,7 +37,7 @@ fn large_and_slow_to_compile() -> Guest {
 }
 
 /// A plugin whose compiler exceeds its memory limit within seconds.
-fn large_to_compile() -> Guest {
+pub fn large_to_compile() -> Guest {
     Guest::new("bad").with(&nested_loops(1000, 2000))
 }
 

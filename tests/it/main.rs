@@ -50,6 +50,8 @@ mod starved; // time limits of plugins on a host that gives the agent no process
 mod generated; // generated components, compiled and started
 mod compile; // files that are hard to compile, and ends of the compiler
 #[cfg(target_os = "linux")]
+mod inherited_limits; // resource limits that the agent was started with
+#[cfg(target_os = "linux")]
 mod compile_budget; // the budget of processor time for compiling
 mod cache; // the cache of compiled plugins
 mod capabilities; // capabilities of a guest: files, log, WASI stubs

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::plugin::guest::engine::MemoryLayout;
+
 /// What the agent tells its compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileOptions {
     /// The processor time for the file, in whole seconds.
     pub cpu: Duration,
+    /// That of the engine which is to load the artifact.
+    pub layout: MemoryLayout,
 }
 
 /// The address space of the compiler: two and a half times that for a Python guest of 18 MB.

@@ -18,7 +18,8 @@ use self::entries::{CacheKey, Entries, EntryError, MAX_AGE, MAX_BYTES};
 use crate::plugin::build::footprint::MARK;
 use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
 use crate::plugin::guest::engine::{Engine, Loaded};
-use crate::plugin::guest::fault::is_shortage;
+use crate::plugin::guest::fault::ExplainedShortage;
+use crate::plugin::inherited_limit::explain;
 use crate::plugin::offload::pool::{OffloadError, OffloadPool};
 use crate::plugin::offload::progress::ProgressError;
 use crate::plugin::shortage::Shortage;
@@ -230,7 +231,10 @@ impl Inner {
                     self.reported.lock().unwrap_or_else(PoisonError::into_inner).clear();
                     return Some(loaded);
                 }
-                Err(error) if is_shortage(&error) => EntryError::Unreadable(io::Error::other(format!("{error:#}"))),
+                Err(error) if let Some(ExplainedShortage { reason, remedy }) = ExplainedShortage::behind(&error) => {
+                    self.report("cannot be read", &reason, remedy);
+                    return None;
+                }
                 // Such as an artifact of a machine with more CPU features.
                 Err(_) => EntryError::Invalid("does not fit this machine"),
             },
@@ -248,7 +252,9 @@ impl Inner {
 
     fn report_failure(&self, problem: &str, error: &io::Error) {
         let remedy = "make it writable and leave it space, or name another by the key cache";
-        self.report(problem, &error.to_string(), Shortage::classify(error).map_or(remedy, Shortage::remedy));
+        let remedy = Shortage::classify(error).map_or(remedy, Shortage::remedy);
+        let (reason, remedy) = explain(error, remedy);
+        self.report(problem, &reason, remedy);
     }
 
     /// Reports a problem once, until the cache works again.

@@ -59,7 +59,7 @@ fn report(message: &str, code: ExitCode) -> ExitCode {
 
 fn compile_confined(options: CompileOptions) -> Result<(), CompileError> {
     // Before the confinement: it examines the processor, on some by system calls.
-    let engine = engine::compiler();
+    let engine = engine::compiler(options.layout);
     let engine = engine.map_err(|error| CompileError::Io(io::Error::other(format!("no compiler: {error:#}"))))?;
     let (input, output) = confine(options).map_err(CompileError::Io)?;
     compile(&engine, &input, output)

@@ -25,6 +25,8 @@ use crate::plugin::build::budget::{
 use crate::plugin::build::ledger::{Allowance, Ledger};
 use crate::plugin::build::queue::{Queue, Ticket};
 use crate::plugin::build::sealed::{Sealed, blank};
+use crate::plugin::guest::engine::MemoryLayout;
+use crate::plugin::inherited_limit::InheritedLimit;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::rejection::{Rejection, RetryPolicy};
 
@@ -38,6 +40,9 @@ const MESSAGE_BYTES: u64 = 8 << 10;
 /// How long the report of a killed child waits: a shutdown kills the agent, too, and then the report is noise.
 const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
+/// The exit code of a Rust program that panics.
+const PANICKED: i32 = 101;
+
 /// The text by which Rust's library aborts a child whose memory was not enough.
 const ALLOCATION_FAILED: &str = "memory allocation of";
 
@@ -50,6 +55,8 @@ pub(crate) struct Compiler {
     queue: Arc<Mutex<Queue<oneshot::Sender<()>>>>,
     ledger: Arc<Ledger>,
     limits: AgentLimits,
+    /// That of the engine which loads the artifacts.
+    layout: MemoryLayout,
     /// Whether a task waits for the budget of the ledger.
     is_awaiting_budget: Arc<AtomicBool>,
     pool: OffloadPool,
@@ -57,9 +64,9 @@ pub(crate) struct Compiler {
 
 impl Compiler {
     /// A compiler that accounts for the compilations that it starts.
-    pub(crate) fn new(limits: AgentLimits, pool: OffloadPool, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(limits: AgentLimits, layout: MemoryLayout, pool: OffloadPool, ledger: Arc<Ledger>) -> Self {
         let queue = Arc::new(Mutex::new(Queue::new()));
-        Self { program: program(), queue, ledger, limits, is_awaiting_budget: Arc::default(), pool }
+        Self { program: program(), queue, ledger, limits, layout, is_awaiting_budget: Arc::default(), pool }
     }
 
     /// Waits until a file of this size may be compiled. A wait that is dropped leaves the queue.
@@ -138,13 +145,14 @@ impl CompilePermit<'_> {
         let transient = |error: io::Error| {
             Rejection::transient("cannot be compiled now", &error, "leave the agent room for another process")
         };
+        let options = CompileOptions { cpu: limits.compile_cpu, layout: self.compiler.layout };
         let (program, input) = (self.compiler.program.clone(), file.open().map_err(transient)?);
         // To start a process takes milliseconds, and longer on a busy host.
         let runtime = Handle::current();
         let started = self.compiler.pool.run(move || {
             // Only there a child's end and message can be awaited.
             let _context = runtime.enter();
-            start(&program, CompileOptions { cpu: limits.compile_cpu }, input)
+            start(&program, options, input)
         });
         let (child, artifact) = started.await?.map_err(transient)?;
         let most = limits.compile_cpu * WALL_FACTOR;
@@ -185,6 +193,7 @@ fn start(program: &Path, options: CompileOptions, input: std::fs::File) -> io::R
         .arg0("gauged")
         .arg("compile")
         .arg(format!("--cpu={}", options.cpu.as_secs()))
+        .args((options.layout == MemoryLayout::Compact).then_some("--compact"))
         .env_clear()
         .current_dir("/")
         .stdin(input)
@@ -227,16 +236,24 @@ fn split_message(message: &str) -> (Option<&str>, &str) {
 
 /// The rejection for the exit status of a child. None when the file was compiled.
 fn exit_rejection(status: ExitStatus, message: &str, limits: &AgentLimits) -> Option<Rejection> {
-    let memory = || bytesize::ByteSize(allowed(Resource::As, MEMORY_BYTES));
+    // Under a lower limit of the agent's own, which the child has, too, the file may be as it should be.
+    let inherited = |resources: &[Resource], needed| {
+        let limit = InheritedLimit::below(resources, needed)?;
+        let text = format!("cannot be compiled now: its compiler reached {limit}; {}", limit.remedy());
+        Some(Rejection::from(text).retryable())
+    };
+    let memory = bytesize::ByteSize(MEMORY_BYTES);
     let too_much_memory = || {
-        let limit = memory();
-        format!("takes more than {limit} of memory to compile; make it smaller, above all its largest function")
+        inherited(&[Resource::As, Resource::Data], MEMORY_BYTES).unwrap_or_else(|| {
+            format!("takes more than {memory} of memory to compile; make it smaller, above all its largest function")
+                .into()
+        })
     };
     let signal = status.signal().and_then(Signal::from_named_raw);
     let text = match (status.code(), signal) {
         (Some(0), _) => return None,
         (Some(code), _) if code == i32::from(REJECTED) => message.to_owned(),
-        (Some(code), _) if code == i32::from(OUT_OF_MEMORY) => too_much_memory(),
+        (Some(code), _) if code == i32::from(OUT_OF_MEMORY) => return Some(too_much_memory()),
         // It has not examined the file.
         (Some(1), _) => {
             return Some(
@@ -244,7 +261,16 @@ fn exit_rejection(status: ExitStatus, message: &str, limits: &AgentLimits) -> Op
                     .retryable(),
             );
         }
-        (Some(_), _) => format!("makes the compiler panic: {message}; rebuild it, and report this"),
+        (Some(PANICKED), _) => format!("makes the compiler panic: {message}; rebuild it, and report this"),
+        // The dynamic linker, for one, ends so without memory.
+        (Some(code), _) => {
+            let other = || {
+                let text =
+                    format!("cannot be compiled now: its compiler ended with code {code}: {message}; report this");
+                Rejection::from(text).retryable()
+            };
+            return Some(inherited(&[Resource::As, Resource::Data], MEMORY_BYTES).unwrap_or_else(other));
+        }
         (None, Some(Signal::XCPU)) => {
             let limit = humantime::format_duration(limits.compile_cpu);
             let raise = if limits.has_most_compile_cpu() { "" } else { ", or raise compile_cpu under [limits]" };
@@ -254,12 +280,12 @@ fn exit_rejection(status: ExitStatus, message: &str, limits: &AgentLimits) -> Op
             let limit = bytesize::ByteSize(allowed(Resource::Fsize, ARTIFACT_BYTES));
             format!("becomes more than {limit} of native code; make it smaller")
         }
-        (None, Some(Signal::ABORT)) if message.contains(ALLOCATION_FAILED) => too_much_memory(),
+        (None, Some(Signal::ABORT)) if message.contains(ALLOCATION_FAILED) => return Some(too_much_memory()),
         (None, Some(signal @ (Signal::KILL | Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT))) => {
-            let (signal, limit) = (signal.as_raw(), memory());
+            let signal = signal.as_raw();
             let text = format!(
                 "cannot be compiled now: its compiler was killed (signal {signal}), as the kernel does when memory is \
-                 short; leave it up to {limit}"
+                 short; leave it up to {memory}"
             );
             return Some(Rejection::from(text).retryable());
         }
@@ -284,7 +310,7 @@ mod tests {
 
     fn compiler() -> Compiler {
         let (limits, pool) = (AgentLimits::default(), OffloadPool::start().expect("threads"));
-        Compiler::new(limits, pool, Arc::new(Ledger::new(&limits)))
+        Compiler::new(limits, MemoryLayout::Reserved, pool, Arc::new(Ledger::new(&limits)))
     }
 
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -334,6 +360,14 @@ mod tests {
             "thread 'main' panicked at x:1:\nwell",
             RetryPolicy::Never,
             &expect![[r"makes the compiler panic: thread 'main' panicked at x:1:\nwell; rebuild it, and report this"]],
+        );
+        expect_rejection(
+            127 << 8,
+            "error while loading shared libraries",
+            RetryPolicy::Backoff,
+            &expect![
+                "cannot be compiled now: its compiler ended with code 127: error while loading shared libraries; report this"
+            ],
         );
         expect_rejection(
             6,

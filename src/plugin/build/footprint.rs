@@ -184,12 +184,14 @@ fn copied_bytes(module: &Module) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::guest::engine::compiler;
+    use crate::plugin::guest::engine::{MemoryLayout, compiler};
     use crate::plugin::guest::fixture;
 
     fn artifact(component: &str) -> Vec<u8> {
         let component = wat::parse_str(component).expect("valid");
-        compiler().and_then(|compiler| compiler.precompile_component(&component)).expect("compiled")
+        compiler(MemoryLayout::detect())
+            .and_then(|compiler| compiler.precompile_component(&component))
+            .expect("compiled")
     }
 
     fn measure(component: &str) -> Footprint {

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit};
 use wasmtime::component::Component;
 
 use crate::plugin::build::footprint::Footprint;
@@ -43,18 +44,55 @@ pub(crate) enum Loaded {
     TooLarge(Footprint),
 }
 
+/// How far a memory reserves address space where that is scarce: it grows in place that far, and is moved then. A guest that
+/// grows page by page to the default limit is moved 64 times.
+const COMPACT_RESERVATION_BYTES: u64 = 1 << 20;
+
+/// The guard region of such a memory, which spares the checks of small offsets: a page of WebAssembly.
+const COMPACT_GUARD_BYTES: u64 = 64 << 10;
+
+/// How guests' memories are laid out. An artifact fits engines of one layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryLayout {
+    /// wasmtime's default: 4 GiB of address space for each memory, and no checks of bounds.
+    Reserved,
+    /// Little address space, and checks of bounds.
+    Compact,
+}
+
+impl MemoryLayout {
+    /// The layout for this process: compact where its address space is limited (`RLIMIT_AS`), which would have room for no or
+    /// few guests otherwise.
+    pub(crate) fn detect() -> Self {
+        match getrlimit(Resource::As).current {
+            Some(_) => Self::Compact,
+            None => Self::Reserved,
+        }
+    }
+}
+
 /// Loads artifacts and interrupts running guests. It cannot compile.
 #[derive(Clone)]
 pub(crate) struct Engine {
     wasmtime: wasmtime::Engine,
+    layout: MemoryLayout,
     clock: Arc<EpochClock>,
 }
 
 impl Engine {
     pub(crate) fn new() -> wasmtime::Result<Self> {
-        let wasmtime = wasmtime::Engine::new(config().enable_compiler(false))?;
+        Self::with_layout(MemoryLayout::detect())
+    }
+
+    fn with_layout(layout: MemoryLayout) -> wasmtime::Result<Self> {
+        let wasmtime = wasmtime::Engine::new(config(layout).enable_compiler(false))?;
         let clock = Arc::new(EpochClock::start(wasmtime.clone())?);
-        Ok(Self { wasmtime, clock })
+        Ok(Self { wasmtime, layout, clock })
+    }
+
+    /// The layout that its artifacts need.
+    pub(crate) fn layout(&self) -> MemoryLayout {
+        self.layout
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -94,13 +132,13 @@ impl Engine {
     }
 }
 
-/// An engine that only compiles, for [`Engine`]s in other processes.
-pub(crate) fn compiler() -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&config())
+/// An engine that only compiles, for [`Engine`]s of this layout in other processes.
+pub(crate) fn compiler(layout: MemoryLayout) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(layout))
 }
 
 /// The configuration of both engines.
-fn config() -> wasmtime::Config {
+fn config(layout: MemoryLayout) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
         .epoch_interruption(true)
@@ -115,6 +153,12 @@ fn config() -> wasmtime::Config {
         .generate_address_map(false)
         .native_unwind_info(false)
         .wasm_backtrace_max_frames(None);
+    if layout == MemoryLayout::Compact {
+        config
+            .memory_reservation(COMPACT_RESERVATION_BYTES)
+            .memory_reservation_for_growth(COMPACT_RESERVATION_BYTES)
+            .memory_guard_size(COMPACT_GUARD_BYTES);
+    }
     config
 }
 
@@ -222,7 +266,8 @@ mod tests {
         let component = component.expect("valid");
         let engine = Engine::new().expect("this machine runs guests");
         assert!(engine.wasmtime().precompile_component(&component).is_err(), "it has no compiler");
-        let mut artifact = compiler().and_then(|compiler| compiler.precompile_component(&component)).expect("compiled");
+        let artifact = compiler(engine.layout()).and_then(|compiler| compiler.precompile_component(&component));
+        let mut artifact = artifact.expect("compiled");
         assert!(engine.load(&content(&artifact), u64::MAX).is_err(), "it has no footprint");
         Footprint::append(&mut artifact).expect("small");
         let loaded = |most| engine.load(&content(&artifact), most).expect("of the same configuration");
@@ -231,11 +276,33 @@ mod tests {
         );
         assert!(matches!(loaded(1024), Loaded::TooLarge(_)));
 
-        let mut different = config();
+        let mut different = config(engine.layout());
         let other = wasmtime::Engine::new(different.epoch_interruption(false)).expect("such an engine");
         let mut artifact = other.precompile_component(&component).expect("compiled");
         Footprint::append(&mut artifact).expect("small");
         assert!(engine.load(&content(&artifact), u64::MAX).is_err(), "it is of another configuration");
         assert!(engine.load(&content(b"anything"), u64::MAX).is_err());
+    }
+
+    #[test]
+    fn artifacts_fit_engines_of_their_layout_only() {
+        let component = wat::parse_str("(component (core module $m (memory 1)) (core instance (instantiate $m)))");
+        let component = component.expect("valid");
+        let layouts = [MemoryLayout::Reserved, MemoryLayout::Compact];
+        for (compiled, loaded) in layouts.into_iter().flat_map(|one| layouts.map(|other| (one, other))) {
+            let artifact = compiler(compiled).and_then(|compiler| compiler.precompile_component(&component));
+            let engine = Engine::with_layout(loaded).expect("this machine runs guests");
+            let mut artifact = artifact.expect("compiled");
+            Footprint::append(&mut artifact).expect("small");
+            let is_loaded = engine.load(&content(&artifact), u64::MAX).is_ok();
+            assert_eq!(is_loaded, compiled == loaded, "{compiled:?} {loaded:?}");
+        }
+        // They have different keys in the cache.
+        let hash = |layout| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            Engine::with_layout(layout).expect("this machine runs guests").identify(&mut hasher);
+            hasher.finish()
+        };
+        assert_ne!(hash(MemoryLayout::Reserved), hash(MemoryLayout::Compact));
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::escape::printable;
 use crate::plugin::grants::kind::Grant;
+use crate::plugin::inherited_limit::InheritedLimit;
 
 /// The kind of a fault: the label `kind` of `plugin_faults_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,15 +76,35 @@ impl FaultKind {
     }
 }
 
-/// Whether the host was short of a resource, which may pass, and the plugin is not at fault.
-pub(crate) fn is_shortage(error: &wasmtime::Error) -> bool {
-    let is_scarce = |errno| matches!(errno, Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOBUFS);
-    error.is::<wasmtime::OutOfMemory>()
-        || error.chain().any(|cause| {
-            let errno = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
-            errno.or_else(|| cause.downcast_ref::<Errno>().copied()).is_some_and(is_scarce)
-        })
+/// The host was short of a resource, which may pass, and the plugin is not at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExplainedShortage {
+    /// The error, and the limit that was reached where there is one.
+    pub(crate) reason: String,
+    /// The action for the operator.
+    pub(crate) remedy: &'static str,
 }
+
+impl ExplainedShortage {
+    /// The shortage that an error is due to; none if it has another cause.
+    pub(crate) fn behind(error: &wasmtime::Error) -> Option<Self> {
+        let is_scarce =
+            |errno: &Errno| matches!(*errno, Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOBUFS);
+        let errno = error.chain().find_map(|cause| {
+            let errno = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
+            errno.or_else(|| cause.downcast_ref::<Errno>().copied()).filter(is_scarce)
+        });
+        let errno = errno.or_else(|| error.is::<wasmtime::OutOfMemory>().then_some(Errno::NOMEM))?;
+        let text = printable(&format!("{error:#}"));
+        Some(match InheritedLimit::behind(errno) {
+            Some(limit) => Self { reason: format!("{text}: reached {limit}"), remedy: limit.remedy() },
+            None => Self { reason: text, remedy: SHORTAGE_REMEDY },
+        })
+    }
+}
+
+/// What helps against a shortage of which no more is known.
+pub(crate) const SHORTAGE_REMEDY: &str = "leave the agent more memory or processor time";
 
 /// The error of a call whose thread had too little of a processor.
 #[derive(Debug)]
@@ -111,8 +133,16 @@ impl fmt::Display for Starved {
 pub struct Fault {
     /// The kind, which is counted.
     pub kind: FaultKind,
-    /// The cause, on one line.
+    /// The cause, on one line; for a shortage, with the remedy after a semicolon.
     pub message: String,
+}
+
+impl Fault {
+    /// The cause, and what helps against it where that is known.
+    pub(crate) fn reason_and_remedy(&self) -> (&str, Option<&str>) {
+        let parts = self.message.rsplit_once("; ").filter(|_| self.kind == FaultKind::Shortage);
+        parts.map_or((&self.message, None), |(reason, remedy)| (reason, Some(remedy)))
+    }
 }
 
 impl fmt::Display for Fault {

@@ -2,13 +2,14 @@
 
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::build::sealed::Sealed;
-use crate::plugin::guest::engine::compiler;
+use crate::plugin::guest::engine::{MemoryLayout, compiler};
 
 /// The file of a component, and the artifact that it is compiled to.
 pub(crate) fn compiled(name: &str) -> (Vec<u8>, Sealed) {
     let path = format!("{}/tests/fixtures/components/0.1.0/component/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
     let file = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let mut artifact = compiler().and_then(|compiler| compiler.precompile_component(&file)).expect("compiled");
+    let artifact = compiler(MemoryLayout::detect()).and_then(|compiler| compiler.precompile_component(&file));
+    let mut artifact = artifact.expect("compiled");
     Footprint::append(&mut artifact).expect("small");
     (file, Sealed::copy(&*artifact).expect("copied"))
 }

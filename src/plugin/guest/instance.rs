@@ -24,11 +24,12 @@ use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as
 use crate::plugin::guest::bindings::{self, PluginPre};
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::guest::engine::{Artifact, Engine};
-use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, Starved, is_shortage};
+use crate::plugin::guest::fault::{Disabled, DisabledCause, ExplainedShortage, Failure, Fault, FaultKind, Starved};
 use crate::plugin::guest::result::{Collected, Converter, Description};
 use crate::plugin::host;
 use crate::plugin::host::ration::Ration;
 use crate::plugin::host::state::HostState;
+use crate::plugin::rejection::Rejection;
 
 /// How long after its time limit a call is abandoned that waits in a host function: the limit cannot interrupt it.
 const BACKSTOP: Duration = Duration::from_millis(50);
@@ -62,13 +63,14 @@ impl Code {
     /// # Errors
     ///
     /// When it imports something unknown, or does not export a plugin: the end of a sentence that begins with the file.
-    pub(crate) fn link(engine: &Engine, artifact: Artifact) -> Result<Self, String> {
+    pub(crate) fn link(engine: &Engine, artifact: Artifact) -> Result<Self, Rejection> {
         let Artifact { component, footprint } = artifact;
         let unfit = |error: wasmtime::Error| {
-            format!(
-                "does not fit the world gauged:plugin/plugin: {}; rebuild it with the WIT of gauged:plugin 0.1",
-                printable(&format!("{error:#}"))
-            )
+            Rejection::unloadable(&error, |why| {
+                format!(
+                    "does not fit the world gauged:plugin/plugin: {why}; rebuild it with the WIT of gauged:plugin 0.1"
+                )
+            })
         };
         let linker = host::linker(engine, &component).map_err(unfit)?;
         let instance: InstancePre<HostState> = linker.instantiate_pre(&component).map_err(unfit)?;
@@ -248,8 +250,10 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
     if let Some(starved) = error.downcast_ref::<Starved>() {
         return Fault { kind: FaultKind::Shortage, message: format!("{call} had {starved}") };
     }
-    if is_shortage(error) {
-        let message = format!("{call} found too few resources on this host: {}", printable(&format!("{error:#}")));
+    if let Some(ExplainedShortage { reason, remedy }) =
+        ExplainedShortage::behind(error).or_else(|| state.limits.failed_growth())
+    {
+        let message = format!("{call} found too few resources on this host: {reason}; {remedy}");
         return Fault { kind: FaultKind::Shortage, message };
     }
     let text = error.to_string();

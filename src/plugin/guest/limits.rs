@@ -9,7 +9,7 @@ use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::plugin::accounts::Accounts;
 use crate::plugin::build::footprint::{ELEMENT_BYTES, Footprint};
-use crate::plugin::guest::fault::{Fault, FaultKind};
+use crate::plugin::guest::fault::{ExplainedShortage, Fault, FaultKind};
 
 /// The resources of one guest. wasmtime's own `StoreLimits` limits each memory, not their sum, and no instances' state.
 pub(crate) struct GuestLimits {
@@ -24,6 +24,8 @@ pub(crate) struct GuestLimits {
     instances: usize,
     tables: usize,
     memories: usize,
+    /// Why the host did not grow a memory or table during this call.
+    failed_growth: Option<ExplainedShortage>,
 }
 
 /// The growth of a memory or table.
@@ -68,6 +70,7 @@ impl GuestLimits {
             instances: count(Limit::Instances),
             tables: count(Limit::Tables),
             memories: count(Limit::Memories),
+            failed_growth: None,
         }
     }
 
@@ -89,6 +92,12 @@ impl GuestLimits {
         self.memory.was_refused = false;
         self.table_elements.was_refused = false;
         self.was_capacity_refused = false;
+        self.failed_growth = None;
+    }
+
+    /// The shortage for which a memory or table did not grow during this call: a guest that needs the growth traps.
+    pub(crate) fn failed_growth(&self) -> Option<ExplainedShortage> {
+        self.failed_growth.clone()
     }
 
     /// The bytes that it holds.
@@ -137,7 +146,8 @@ impl GuestLimits {
     }
 
     /// Reverts the last growth, which failed.
-    fn revert_growth(&mut self) {
+    fn revert_growth(&mut self, error: &wasmtime::Error) {
+        self.failed_growth = ExplainedShortage::behind(error).or_else(|| self.failed_growth.take());
         let Growth { bytes, elements } = std::mem::take(&mut self.growth);
         self.memory.held = self.memory.held.saturating_sub(bytes);
         self.table_elements.held = self.table_elements.held.saturating_sub(elements);
@@ -163,8 +173,8 @@ impl ResourceLimiter for GuestLimits {
         Ok(bytes.is_some_and(|bytes| self.grow(Growth { bytes, elements: 0 })))
     }
 
-    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.revert_growth();
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.revert_growth(&error);
         Ok(())
     }
 
@@ -174,8 +184,8 @@ impl ResourceLimiter for GuestLimits {
         Ok(self.grow(Growth { bytes, elements }))
     }
 
-    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.revert_growth();
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.revert_growth(&error);
         Ok(())
     }
 

@@ -53,15 +53,17 @@ pub(crate) fn log_disabled(plugin: &PluginContext, disabled: &Disabled) {
 
 pub(crate) fn log_failed(plugin: &PluginContext, version: &Version, fault: &Fault, restart_after: &str) {
     let (plugin, version, hash) = (&*plugin.name, &*version.name, &*version.digits);
-    let (fault, reason) = (fault.kind.name(), &fault.message);
-    tracing::warn!(plugin, version, hash, fault, reason, restart_after, "plugin failed");
+    let (reason, remedy) = fault.reason_and_remedy();
+    let fault = fault.kind.name();
+    tracing::warn!(plugin, version, hash, fault, reason, remedy, restart_after, "plugin failed");
 }
 
 /// `version` is none when the call panicked.
 pub(crate) fn log_replaced_failed(plugin: &PluginContext, version: Option<&Version>, fault: &Fault) {
     let version = version.map(|version| version.name.to_string());
-    let (plugin, fault, reason) = (&*plugin.name, fault.kind.name(), &fault.message);
-    tracing::warn!(plugin, version, fault, reason, "replaced plugin version failed");
+    let (reason, remedy) = fault.reason_and_remedy();
+    let (plugin, fault) = (&*plugin.name, fault.kind.name());
+    tracing::warn!(plugin, version, fault, reason, remedy, "replaced plugin version failed");
 }
 
 pub(crate) fn log_metrics_dropped(plugin: &PluginContext, version: &Version, reason: &str) {
