@@ -63,8 +63,13 @@ impl Signals {
     }
 }
 
-/// Lets a write beyond the limit of a file's size fail with `EFBIG`, which is reported, instead of ending the agent.
-fn ignore_file_size_signal() -> io::Result<Signal> {
+/// Lets a write beyond the limit of a file's size fail with `EFBIG`, which is reported, instead of ending the process, as long
+/// as the result exists.
+///
+/// # Errors
+///
+/// When the system does not let the signal be handled.
+pub(crate) fn ignore_file_size_signal() -> io::Result<Signal> {
     signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))
 }
 

@@ -80,11 +80,30 @@ fn start_built(builder: Builder, run: impl FnOnce() + Send + 'static) -> io::Res
     })
 }
 
+/// The error of a process that was not started, with the limit that is reached where the kernel only says to try again. It has no
+/// numbers: the text of an attempt that is repeated stays the same.
+pub(crate) fn process_error(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::WouldBlock {
+        return error;
+    }
+    let limits = Limit::read_all(Path::new("/"), getrlimit(Resource::Nproc).current);
+    let shortage = match limits.into_iter().find(Limit::is_reached) {
+        Some(Limit { name, remedy, .. }) => Shortage { reason: format!("{error}: reached {name}"), remedy },
+        None => Shortage { reason: format!("{error}: memory is short, or a limit was reached"), remedy: FREE_MEMORY },
+    };
+    io::Error::new(error.kind(), shortage)
+}
+
 /// What helps against an error of [`start`].
 #[must_use]
 pub(crate) fn remedy(error: &io::Error) -> &'static str {
+    known_remedy(error).unwrap_or(FREE_MEMORY)
+}
+
+/// What helps against an error of [`start`] or [`process_error`]; none for another one.
+pub(crate) fn known_remedy(error: &io::Error) -> Option<&'static str> {
     let shortage = error.get_ref().and_then(|inner| inner.downcast_ref::<Shortage>());
-    shortage.map_or(FREE_MEMORY, |shortage| shortage.remedy)
+    shortage.map(|shortage| shortage.remedy)
 }
 
 /// Why a thread did not start.

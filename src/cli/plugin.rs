@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::process::ignore_file_size_signal;
+
 /// A subcommand of `gauged plugin`.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -52,6 +54,8 @@ impl PluginCommand {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let result = runtime.block_on(async {
+            // Where that fails, such a write ends the command.
+            let _file_size = ignore_file_size_signal();
             match self {
                 Self::Inspect(arguments) => inspect::run(arguments).await,
                 Self::Test(arguments) => test::run(arguments).await,

@@ -19,6 +19,7 @@ use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::Failure;
 use crate::plugin::guest::instance::Instance;
 use crate::plugin::guest_thread::setup::LoadCounters;
+use crate::plugin::inherited_limit::explain;
 use crate::plugin::load::{Compiled, FileLoad, LoadResources, Outcome};
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::recorder::Recorder;
@@ -82,7 +83,8 @@ fn unreadable(error: &io::Error) -> String {
         io::ErrorKind::WouldBlock => "leave this program more threads",
         _ => "check the disk or the mount",
     };
-    format!("cannot be read: {error}; {remedy}")
+    let (reason, remedy) = explain(error, remedy);
+    format!("cannot be read: {reason}; {remedy}")
 }
 
 /// A file of a plugins directory.

@@ -8,6 +8,7 @@ use crate::escape::printable;
 use crate::plugin::guest::fault::{
     Disabled, DisabledCause, ExplainedShortage, Failure, Fault, FaultKind, SHORTAGE_REMEDY,
 };
+use crate::plugin::inherited_limit::explain;
 use crate::plugin::offload::pool::OffloadError;
 use crate::plugin::shortage::Shortage;
 
@@ -77,6 +78,7 @@ impl Rejection {
         // The latter is the error of a process that could not be started.
         let is_short = shortage.is_some() || Errno::from_io_error(error) == Some(Errno::AGAIN);
         let retry = if is_short { RetryPolicy::Soon } else { RetryPolicy::Backoff };
+        let (error, remedy) = explain(error, remedy);
         Self { retry, ..Self::from(format!("{reason}: {error}; {remedy}")) }
     }
 

@@ -48,7 +48,7 @@ impl Shortage {
     /// The action for the operator.
     pub(crate) fn remedy(self) -> &'static str {
         match self {
-            Self::OpenFiles => "leave the agent more open files: raise LimitNOFILE of the unit, or ulimit -n",
+            Self::OpenFiles => "raise LimitNOFILE of the unit, or ulimit -n",
             Self::HostFiles => "raise fs.file-max, or end other processes",
             Self::Memory => "free memory, or raise MemoryMax of the unit",
             Self::Threads => "leave the agent more threads",

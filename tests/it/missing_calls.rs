@@ -40,6 +40,5 @@ fn kernel_without_seccomp_compiles_unconfined() {
     let module = Guest::new("bad").module();
     install(&module[..module.len() - 100], &setup.plugin("bad.wasm"));
     agent.wait_log("reason=\"is truncated\" remedy=\"copy it again\"");
-    agent.assert_undisturbed(&["one", "other"]);
     assert_eq!(agent.log().matches("compiler not confined").count(), 1, "{}", agent.log());
 }

@@ -23,7 +23,7 @@ fn plugin_is_loaded_once_descriptors_are_back() {
     Guest::new("late").install(&setup.plugin("late.wasm"));
     agent.wait_log(
         "WARN plugins directory not readable directory=plugins reason=\"Too many open files (os error 24)\" \
-         remedy=\"leave the agent more open files: raise LimitNOFILE of the unit, or ulimit -n; it is scanned again every \
+         remedy=\"raise LimitNOFILE of the unit, or ulimit -n; it is scanned again every \
          second\"",
     );
     // Several more attempts.

@@ -203,11 +203,12 @@ fn plugins_go_on_when_threads_run_out() {
 
     Guest::new("dropped").install(&limited.setup.plugin("dropped.wasm"));
     let line = limited.agent.wait_log_lines("WARN plugin rejected plugin=dropped ", 1).remove(0);
-    assert!(
-        line.contains(" reason=\"cannot be compiled now: Resource temporarily unavailable (os error 11)\""),
-        "{line}"
+    let reason = format!(
+        " reason=\"cannot be compiled now: Resource temporarily unavailable (os error 11): reached RLIMIT_NPROC of user {}\"",
+        limited.user
     );
-    assert!(line.contains(" remedy=\"leave the agent room for another process; it is retried\""), "{line}");
+    assert!(line.contains(&reason), "{line}");
+    assert!(line.contains(" remedy=\"raise LimitNPROC of the unit, or ulimit -u; it is retried\""), "{line}");
     // Each attempt counts.
     limited.agent.wait(|sample| count(sample, "compiled_total") >= count(&after, "compiled_total") + 3);
     assert_eq!(limited.agent.plugin_log("dropped").len(), 1, "{}", limited.agent.log());

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
-
 use crate::plugin::guest::engine::MemoryLayout;
 
 /// What the agent tells its compiler.
@@ -27,11 +25,9 @@ pub(crate) const REJECTED: u8 = 3;
 /// The exit code of a child whose memory was not enough.
 pub(crate) const OUT_OF_MEMORY: u8 = 4;
 
+/// The exit code of a child whose artifact was too large: where the signal for it is ignored, the write fails.
+pub(crate) const ARTIFACT_TOO_LARGE: u8 = 5;
+
 /// The beginning of the line by which a child reports, before it reads the file, that it could not be confined; the rest is
 /// the reason.
 pub(crate) const UNCONFINED: &str = "unconfined: ";
-
-/// The limit of a resource for a child: at most the agent's own limit.
-pub(crate) fn allowed(resource: Resource, limit: u64) -> u64 {
-    getrlimit(resource).current.map_or(limit, |current| current.min(limit))
-}

@@ -10,19 +10,21 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt as _;
 use std::process::ExitCode;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, nice, setrlimit};
 
 use crate::plugin::build::budget::{
-    ARTIFACT_BYTES, CompileOptions, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED, allowed,
+    ARTIFACT_BYTES, ARTIFACT_TOO_LARGE, CompileOptions, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED,
 };
 use crate::plugin::build::confinement;
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::build::probe;
 use crate::plugin::guest::engine;
+use crate::plugin::guest::fault::ExplainedShortage;
+use crate::plugin::inherited_limit::explain;
+use crate::thread;
 
 /// Its niceness: a third of the CPU share of other programs, so that the ticks are not delayed. At 10, a tenth, a Python guest
 /// was not compiled in five minutes beside two busy programs per processor.
@@ -32,13 +34,26 @@ const NICE: i32 = 5;
 const STANDARD_FILES: u64 = 3;
 
 /// Why there is no artifact.
-enum CompileError {
+#[derive(Debug)]
+pub(crate) enum CompileError {
     /// The file is not a plugin, or does not compile.
     Rejected(String),
     /// The memory was not enough.
     OutOfMemory,
-    /// The file could not be read, or the artifact could not be written.
-    Io(io::Error),
+    /// The artifact was larger than a file may be.
+    TooLarge,
+    /// The host does not give what it needs; the reason, and the remedy after a semicolon.
+    Host(String),
+}
+
+impl From<io::Error> for CompileError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::FileTooLarge {
+            return Self::TooLarge;
+        }
+        let (reason, remedy) = explain(&error, "leave the host memory and processes");
+        Self::Host(format!("{reason}; {remedy}"))
+    }
 }
 
 /// Compiles standard input. The exit code is the outcome.
@@ -47,7 +62,8 @@ pub(crate) fn run(options: CompileOptions) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(CompileError::Rejected(why)) => report(&why, ExitCode::from(REJECTED)),
         Err(CompileError::OutOfMemory) => ExitCode::from(OUT_OF_MEMORY),
-        Err(CompileError::Io(error)) => report(&error.to_string(), ExitCode::FAILURE),
+        Err(CompileError::TooLarge) => ExitCode::from(ARTIFACT_TOO_LARGE),
+        Err(CompileError::Host(why)) => report(&why, ExitCode::FAILURE),
     }
 }
 
@@ -60,13 +76,16 @@ fn report(message: &str, code: ExitCode) -> ExitCode {
 fn compile_confined(options: CompileOptions) -> Result<(), CompileError> {
     // Before the confinement: it examines the processor, on some by system calls.
     let engine = engine::compiler(options.layout);
-    let engine = engine.map_err(|error| CompileError::Io(io::Error::other(format!("no compiler: {error:#}"))))?;
-    let (input, output) = confine(options).map_err(CompileError::Io)?;
+    let engine = engine.map_err(|error| match ExplainedShortage::behind(&error) {
+        Some(ExplainedShortage { reason, remedy }) => CompileError::Host(format!("{reason}; {remedy}")),
+        None => CompileError::Host(format!("no compiler: {error:#}; report this")),
+    })?;
+    let (input, output) = confine(options)?;
     compile(&engine, &input, output)
 }
 
 /// Gives up what is not needed. Returns the input and the output.
-pub(crate) fn confine(options: CompileOptions) -> io::Result<(File, File)> {
+pub(crate) fn confine(options: CompileOptions) -> Result<(File, File), CompileError> {
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let _ = rustix::thread::set_name(c"gauged-compile");
@@ -75,7 +94,8 @@ pub(crate) fn confine(options: CompileOptions) -> io::Result<(File, File)> {
     // It fails only at the lowest priority.
     let _ = nice(NICE);
     let (started, is_started) = sync_channel(1);
-    thread::Builder::new().name("orphan".to_owned()).spawn(|| end_with_agent(started))?;
+    let orphan = thread::start("orphan", move || end_with_agent(started));
+    orphan.map_err(|error| CompileError::Host(format!("{error}; {}", thread::remedy(&error))))?;
     // Its start needs system calls that are taken below. The thread sends before it waits for anything.
     let _ = is_started.recv();
     lower_limit(Resource::Cpu, options.cpu.as_secs());
@@ -94,10 +114,13 @@ pub(crate) fn confine(options: CompileOptions) -> io::Result<(File, File)> {
 
 /// Lowers a limit; a lower one stays. A limit that the system does not have is ignored.
 fn lower_limit(resource: Resource, limit: u64) {
-    let current = allowed(resource, limit);
-    // At the soft limit the kernel sends a signal of its own, SIGXCPU, at the hard limit it kills.
-    let limit = if resource == Resource::Cpu { current.saturating_add(1) } else { current };
-    let maximum = getrlimit(resource).maximum.map_or(limit, |maximum| maximum.min(limit));
+    let inherited = getrlimit(resource);
+    let current = inherited.current.map_or(limit, |current| current.min(limit));
+    // At the soft limit of processor time the kernel sends a signal of its own, SIGXCPU, at the hard limit it kills.
+    let above = u64::from(resource == Resource::Cpu);
+    let maximum = current.saturating_add(above);
+    let maximum = inherited.maximum.map_or(maximum, |inherited| inherited.min(maximum));
+    let current = current.min(maximum.saturating_sub(above));
     let _ = setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) });
 }
 
@@ -120,7 +143,7 @@ fn end_with_agent(started: SyncSender<()>) {
 }
 
 fn compile(engine: &wasmtime::Engine, input: &File, mut output: File) -> Result<(), CompileError> {
-    let bytes = read(input).map_err(CompileError::Io)?;
+    let bytes = read(input)?;
     let component = probe::to_component(&bytes).map_err(CompileError::Rejected)?;
     let mut artifact = engine.precompile_component(&component).map_err(|error| {
         if error.is::<wasmtime::OutOfMemory>() {
@@ -129,7 +152,7 @@ fn compile(engine: &wasmtime::Engine, input: &File, mut output: File) -> Result<
         CompileError::Rejected(format!("does not compile: {error:#}; rebuild it with the gauged SDK"))
     })?;
     Footprint::append(&mut artifact).map_err(CompileError::Rejected)?;
-    output.write_all(&artifact).map_err(CompileError::Io)
+    Ok(output.write_all(&artifact)?)
 }
 
 /// Reads a file from its beginning, whatever its current offset.

@@ -20,7 +20,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::config::AgentLimits;
 use crate::plugin::build::budget::{
-    ARTIFACT_BYTES, CompileOptions, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED, allowed,
+    ARTIFACT_BYTES, ARTIFACT_TOO_LARGE, CompileOptions, MEMORY_BYTES, OUT_OF_MEMORY, REJECTED, UNCONFINED,
 };
 use crate::plugin::build::ledger::{Allowance, Ledger};
 use crate::plugin::build::queue::{Queue, Ticket};
@@ -29,6 +29,7 @@ use crate::plugin::guest::engine::MemoryLayout;
 use crate::plugin::inherited_limit::InheritedLimit;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::rejection::{Rejection, RetryPolicy};
+use crate::thread;
 
 /// The wall-clock time for one file, in times of its CPU time: the compiler runs at low priority. It ends a compiler that is
 /// stopped or starved.
@@ -42,6 +43,12 @@ const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
 /// The exit code of a Rust program that panics.
 const PANICKED: i32 = 101;
+
+/// The stack of a child under the usual limit. A file that overflows it is made to.
+const STACK_BYTES: u64 = 8 << 20;
+
+/// The text by which Rust's library aborts a child whose stack was not enough.
+const STACK_OVERFLOWED: &str = "has overflowed its stack";
 
 /// The text by which Rust's library aborts a child whose memory was not enough.
 const ALLOCATION_FAILED: &str = "memory allocation of";
@@ -143,7 +150,8 @@ impl CompilePermit<'_> {
         let _compilation = self.compiler.ledger.start();
         let limits = self.compiler.limits;
         let transient = |error: io::Error| {
-            Rejection::transient("cannot be compiled now", &error, "leave the agent room for another process")
+            let remedy = thread::known_remedy(&error).unwrap_or("leave the agent room for another process");
+            Rejection::transient("cannot be compiled now", &error, remedy)
         };
         let options = CompileOptions { cpu: limits.compile_cpu, layout: self.compiler.layout };
         let (program, input) = (self.compiler.program.clone(), file.open().map_err(transient)?);
@@ -202,8 +210,8 @@ fn start(program: &Path, options: CompileOptions, input: std::fs::File) -> io::R
         // Signals from the terminal go to the agent only.
         .process_group(0)
         .kill_on_drop(true)
-        .spawn()?;
-    Ok((child, artifact))
+        .spawn();
+    Ok((child.map_err(thread::process_error)?, artifact))
 }
 
 /// Waits for the end of a child. Returns its status and its message.
@@ -249,17 +257,21 @@ fn exit_rejection(status: ExitStatus, message: &str, limits: &AgentLimits) -> Op
                 .into()
         })
     };
+    let too_large = || {
+        inherited(&[Resource::Fsize], ARTIFACT_BYTES).unwrap_or_else(|| {
+            let limit = bytesize::ByteSize(ARTIFACT_BYTES);
+            format!("becomes more than {limit} of native code; make it smaller").into()
+        })
+    };
     let signal = status.signal().and_then(Signal::from_named_raw);
     let text = match (status.code(), signal) {
         (Some(0), _) => return None,
         (Some(code), _) if code == i32::from(REJECTED) => message.to_owned(),
         (Some(code), _) if code == i32::from(OUT_OF_MEMORY) => return Some(too_much_memory()),
+        (Some(code), _) if code == i32::from(ARTIFACT_TOO_LARGE) => return Some(too_large()),
         // It has not examined the file.
         (Some(1), _) => {
-            return Some(
-                Rejection::from(format!("cannot be compiled now: {message}; leave the host memory and processes"))
-                    .retryable(),
-            );
+            return Some(Rejection::from(format!("cannot be compiled now: {message}")).retryable());
         }
         (Some(PANICKED), _) => format!("makes the compiler panic: {message}; rebuild it, and report this"),
         // The dynamic linker, for one, ends so without memory.
@@ -272,15 +284,21 @@ fn exit_rejection(status: ExitStatus, message: &str, limits: &AgentLimits) -> Op
             return Some(inherited(&[Resource::As, Resource::Data], MEMORY_BYTES).unwrap_or_else(other));
         }
         (None, Some(Signal::XCPU)) => {
+            if let Some(rejection) = inherited(&[Resource::Cpu], limits.compile_cpu.as_secs()) {
+                return Some(rejection);
+            }
             let limit = humantime::format_duration(limits.compile_cpu);
             let raise = if limits.has_most_compile_cpu() { "" } else { ", or raise compile_cpu under [limits]" };
             format!("takes more than {limit} of CPU to compile; make it smaller, above all its largest function{raise}")
         }
-        (None, Some(Signal::XFSZ)) => {
-            let limit = bytesize::ByteSize(allowed(Resource::Fsize, ARTIFACT_BYTES));
-            format!("becomes more than {limit} of native code; make it smaller")
-        }
+        (None, Some(Signal::XFSZ)) => return Some(too_large()),
         (None, Some(Signal::ABORT)) if message.contains(ALLOCATION_FAILED) => return Some(too_much_memory()),
+        (None, Some(Signal::ABORT))
+            if message.contains(STACK_OVERFLOWED)
+                && let Some(rejection) = inherited(&[Resource::Stack], STACK_BYTES) =>
+        {
+            return Some(rejection);
+        }
         (None, Some(signal @ (Signal::KILL | Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT))) => {
             let signal = signal.as_raw();
             let text = format!(
@@ -399,7 +417,7 @@ mod tests {
         );
         expect_rejection(
             1 << 8,
-            "no input",
+            "no input; leave the host memory and processes",
             RetryPolicy::Backoff,
             &expect!["cannot be compiled now: no input; leave the host memory and processes"],
         );

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::PluginConfig;
 use crate::plugin::context::is_unneeded;
+use crate::plugin::inherited_limit::explain;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::shortage::{SHORTAGE_PAUSE, Shortage, ShortageError};
 use crate::plugin::source::directory::{Change, Directory};
@@ -164,12 +165,9 @@ impl Scanner {
         if shortage.is_some() {
             self.rescan_at = now + SHORTAGE_PAUSE;
         }
-        let (reason, is_shortage) = (error.to_string(), shortage.is_some());
-        if self.error.as_ref().is_some_and(|known| known.reason == reason || (known.is_shortage && is_shortage)) {
-            return;
-        }
-        let short_of = shortage.map(|shortage| format!("{}; {RETRIED}", shortage.remedy()));
-        let remedy = short_of.as_deref().unwrap_or(match error.kind() {
+        let is_shortage = shortage.is_some();
+        let remedy = match error.kind() {
+            _ if let Some(shortage) = shortage => shortage.remedy(),
             io::ErrorKind::NotFound => "create it, or name another with --plugins",
             io::ErrorKind::TimedOut => "check its mount; it is scanned again every 30 s",
             io::ErrorKind::InvalidData => {
@@ -177,7 +175,12 @@ impl Scanner {
             }
             io::ErrorKind::NotADirectory => "replace it by a directory, or name another with --plugins",
             _ => "allow the agent to read it, or name another with --plugins",
-        });
+        };
+        let (reason, remedy) = explain(error, remedy);
+        if self.error.as_ref().is_some_and(|known| known.reason == reason || (known.is_shortage && is_shortage)) {
+            return;
+        }
+        let remedy = if is_shortage { format!("{remedy}; {RETRIED}") } else { remedy.to_owned() };
         let directory = self.path().display().to_string();
         tracing::warn!(directory, reason, remedy, "plugins directory not readable");
         let is_unanswered = is_shortage || error.kind() == io::ErrorKind::TimedOut;
@@ -192,7 +195,8 @@ impl Scanner {
         let directory = self.path().display().to_string();
         let (count, files) = summary(names.difference(&self.unexamined));
         if let (1.., Some(ShortageError { shortage, error })) = (count, unexamined.values().next()) {
-            let (reason, remedy) = (error.to_string(), format!("{}; {RETRIED}", shortage.remedy()));
+            let (reason, remedy) = explain(error, shortage.remedy());
+            let remedy = format!("{remedy}; {RETRIED}");
             tracing::warn!(directory, count, files, reason, remedy, "plugin files not examined");
         }
         let (count, files) = summary(self.unexamined.difference(&names));

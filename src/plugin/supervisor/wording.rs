@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::fault::{Disabled, Fault};
+use crate::plugin::inherited_limit::explain;
 use crate::plugin::rejection::Rejection;
 use crate::plugin::report::{Report, ReportKind};
 use crate::plugin::shortage::Shortage;
@@ -104,8 +105,13 @@ impl PluginFile<'_> {
 
     /// The report of a read error.
     pub(crate) fn read_error(&self, error: &io::Error) -> (ReportKind, Report) {
-        let report = self.report(format!("cannot be read: {error}"), read_remedy(error));
-        (ReportKind::Rejected, report)
+        let (reason, remedy) = explain(error, read_remedy(error));
+        let retried = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound => "",
+            _ if Shortage::classify(error).is_some() => "; the file is read again every second",
+            _ => "; the file is read again every 30 s",
+        };
+        (ReportKind::Rejected, self.report(format!("cannot be read: {reason}"), format!("{remedy}{retried}")))
     }
 
     fn report(&self, reason: String, remedy: String) -> Report {
@@ -122,19 +128,16 @@ impl PluginFile<'_> {
 }
 
 /// The remedy for a file that cannot be read.
-fn read_remedy(error: &io::Error) -> String {
+fn read_remedy(error: &io::Error) -> &'static str {
     if let Some(shortage) = Shortage::classify(error) {
-        return format!("{}; the file is read again every second", shortage.remedy());
+        return shortage.remedy();
     }
-    let remedy = match error.kind() {
+    match error.kind() {
         io::ErrorKind::NotFound => "none, if it was removed",
-        // It is copied into memory, to which the limit applies, too.
-        io::ErrorKind::FileTooLarge => "raise the agent's limit of file sizes; the file is read again every 30 s",
         io::ErrorKind::PermissionDenied => "allow the agent to read it",
-        io::ErrorKind::TimedOut => "check the file system; the file is read again every 30 s",
-        _ => "check the disk or the mount; the file is read again every 30 s",
-    };
-    remedy.to_owned()
+        io::ErrorKind::TimedOut => "check the file system",
+        _ => "check the disk or the mount",
+    }
 }
 
 #[cfg(test)]
@@ -147,7 +150,6 @@ mod tests {
     fn remedies_fit_the_read_error() {
         let remedy = |errno: Errno| read_remedy(&io::Error::from(errno));
         assert!(remedy(Errno::MFILE).contains("LimitNOFILE") && remedy(Errno::NOMEM).contains("memory"));
-        assert!(remedy(Errno::MFILE).ends_with("every second") && remedy(Errno::FBIG).contains("file sizes"));
         assert!(remedy(Errno::ACCESS).starts_with("allow") && remedy(Errno::IO).starts_with("check the disk"));
     }
 }
