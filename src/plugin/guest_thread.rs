@@ -26,23 +26,29 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::sleep::sleep_until;
+use crate::plugin::build::sealed::Sealed;
 use crate::plugin::guest::engine::Engine;
+use crate::plugin::guest::fault::Shortage;
 use crate::plugin::guest_thread::abandonment::Suspension;
 use crate::plugin::guest_thread::heartbeat::Heartbeat;
 use crate::plugin::guest_thread::part_slot::{PartReceiver, PartSender, part_slot};
 use crate::plugin::guest_thread::round::{Round, Settled};
 use crate::plugin::guest_thread::setup::Setup;
+use crate::plugin::inherited_limit::explain;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::offload::progress::STALL;
 use crate::plugin::source::watch::watch;
 use crate::plugin::supervisors::Supervisors;
-use crate::thread::{remedy, start};
+use crate::thread::{known_remedy, remedy, start};
 
 /// How many commands may wait: a round, and a rare other one.
 const COMMANDS: usize = 4;
 
 /// How long the thread waits before it tries again to start what it needs.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// What helps where no more is known of what is missing.
+const REMEDY: &str = "leave the agent more threads, descriptors or memory";
 
 /// A command of the tick thread.
 pub(crate) enum Command {
@@ -188,7 +194,8 @@ fn run(mut job: Job, standby: Weak<Standby>) {
         match runtime(&heartbeat) {
             Ok(runtime) => break runtime,
             Err(error) => {
-                problem.report(&format!("the runtime: {error}"));
+                let (reason, remedy) = explain(&error, REMEDY);
+                problem.report(&format!("the runtime: {reason}"), remedy);
                 show_started(job.started.take());
                 heartbeat.set_asleep(true);
                 thread::sleep(RETRY);
@@ -202,11 +209,13 @@ fn run(mut job: Job, standby: Weak<Standby>) {
         let (engine, pool) = loop {
             match engine_and_pool(&job.setup) {
                 Ok(both) => break both,
-                Err(reason) => problem.report(&reason),
+                Err(text) => {
+                    let (reason, remedy) = text.rsplit_once("; ").unwrap_or((&text, REMEDY));
+                    problem.report(reason, remedy);
+                }
             }
             show_started(job.started.take());
-            tokio::time::sleep(RETRY).await;
-            if job.commands.is_closed() {
+            if job.pause().await.is_none() {
                 return;
             }
         };
@@ -230,11 +239,47 @@ fn runtime(heartbeat: &Arc<Heartbeat>) -> io::Result<Runtime> {
         .build()
 }
 
-/// The engine and the threads for operations that may wait, or what is missing and why.
+/// The engine and the threads for operations that may wait, or what is missing, why, and the remedy after a semicolon.
 fn engine_and_pool(setup: &Setup) -> Result<(Engine, OffloadPool), String> {
-    let engine = setup.engine().map_err(|error| format!("the WebAssembly engine: {error:#}"))?;
-    let pool = setup.pool().map_err(|error| format!("a thread for operations that may wait: {error}"))?;
+    // Without them no file could be loaded, each with an error of its own.
+    Sealed::check()?;
+    let engine = setup.engine().map_err(|error| match Shortage::behind(&error) {
+        Some(Shortage { reason, remedy }) => format!("the WebAssembly engine: {reason}; {remedy}"),
+        None => format!("the WebAssembly engine: {error:#}; {REMEDY}"),
+    })?;
+    let pool = setup.pool().map_err(|error| {
+        let (reason, remedy) = explain(&error, known_remedy(&error).unwrap_or(REMEDY));
+        format!("a thread for operations that may wait: {reason}; {remedy}")
+    })?;
     Ok((engine, pool))
+}
+
+impl Job {
+    /// Waits before the thread tries again to start what it needs. Meanwhile there are no plugins, which is the reply to
+    /// everything. None when the tick thread has no more use for it.
+    async fn pause(&mut self) -> Option<()> {
+        let until = Instant::now() + RETRY;
+        loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command? {
+                    Command::Round(Round { tick, mut spent, .. }) => {
+                        spent.clear();
+                        spent.tick = tick.since_epoch;
+                        self.parts.put(spent);
+                    }
+                    Command::Reconfigure(setup) => self.setup = setup,
+                    Command::Settle { reply, .. } => {
+                        let enabled = self.setup.config.plugins.iter().filter(|(_, table)| table.enabled);
+                        let missing = enabled.map(|(name, _)| name.clone()).collect();
+                        // Nobody may wait for it any more.
+                        let _ = reply.send(Settled { missing, is_complete: true });
+                    }
+                },
+                () = sleep_until(Some(until)) => return Some(()),
+            }
+        }
+    }
 }
 
 /// The root of the measured host without links; with them when it does not respond.
@@ -332,10 +377,9 @@ struct Problem {
 }
 
 impl Problem {
-    fn report(&mut self, reason: &str) {
+    fn report(&mut self, reason: &str, remedy: &str) {
         if !std::mem::replace(&mut self.is_reported, true) {
-            let remedy = "leave the agent more threads, descriptors or memory; it is tried again every 10 s";
-            let consequence = "only native metrics until then";
+            let consequence = "only native metrics until then; it is tried again every 10 s";
             tracing::error!(reason, remedy, consequence, "plugins not started");
         }
     }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, anyhow};
 use crate::clock::schedule::Tick;
 use crate::config::{AgentLimits, Config, PluginConfig};
 use crate::plugin::accounts::SharedAccounts;
-use crate::plugin::build::sealed::Hash;
+use crate::plugin::build::sealed::{Hash, Sealed};
 use crate::plugin::context::{PluginContext, is_unneeded, plugins_of};
 use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::Failure;
@@ -113,6 +113,7 @@ impl PluginHarness {
     ///
     /// When this machine cannot run guests at all, or not now.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
+        Sealed::check().map_err(|why| anyhow!("failed to load plugins: {why}"))?;
         let engine = Engine::new().map_err(|error| anyhow!("failed to set up the WebAssembly engine: {error:#}"))?;
         let pool = OffloadPool::start().context("failed to start a thread; leave this program more threads")?;
         // A command ends by itself, and is not to wait for an hour.

@@ -21,11 +21,14 @@ fn plugin_is_loaded_once_descriptors_are_back() {
     agent.wait(|sample| value(sample, "good").is_some());
     limit_descriptors(&agent, Some(NO_MORE));
     Guest::new("late").install(&setup.plugin("late.wasm"));
-    agent.wait_log(
-        "WARN plugins directory not readable directory=plugins reason=\"Too many open files (os error 24)\" \
-         remedy=\"raise LimitNOFILE of the unit, or ulimit -n; it is scanned again every \
-         second\"",
-    );
+    let parts = [
+        " WARN plugins directory not readable directory=plugins reason=\"Too many open files (os error 24): reached ",
+        "on open files (RLIMIT_NOFILE)\"",
+        "remedy=\"raise LimitNOFILE of the unit, or ulimit -n; it is scanned again every second\"",
+    ];
+    agent.wait_log_for("the limit and its remedy", |log| {
+        log.lines().any(|line| parts.iter().all(|part| line.contains(part))).then_some(())
+    });
     // Several more attempts.
     for _ in 0..8 {
         assert_eq!(value(&agent.next(), "late"), None);

@@ -11,11 +11,17 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::plugin::inherited_limit::explain;
+
 /// How much is hashed at a time: little enough for the heap to give it back.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// How many files are read at a time: each is in memory meanwhile, up to 32 MiB.
 pub(crate) const CONCURRENT_LOADS: usize = 8;
+
+/// What helps where there are no files in memory.
+const CHECK_REMEDY: &str =
+    "run the agent on Linux 3.17 or later with /proc, and let its sandbox allow memfd_create(2) and fcntl(2)";
 
 /// The SHA-256 of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +79,19 @@ impl Sealed {
             }
         }
         Ok(Self { file, length, hash: Hash(sha.finalize().into()) })
+    }
+
+    /// Checks that this host has such files.
+    ///
+    /// # Errors
+    ///
+    /// The reason, with the remedy after a semicolon.
+    pub(crate) fn check() -> Result<(), String> {
+        let checked = Self::copy(io::empty()).and_then(|copy| copy.open());
+        checked.map(drop).map_err(|error| {
+            let (reason, remedy) = explain(&error, CHECK_REMEDY);
+            format!("files in memory (memfd_create): {reason}; {remedy}")
+        })
     }
 
     pub(crate) fn hash(&self) -> Hash {
