@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::sleep::sleep_until;
 use crate::plugin::build::sealed::Sealed;
 use crate::plugin::guest::engine::Engine;
-use crate::plugin::guest::fault::Shortage;
+use crate::plugin::guest::fault::ExplainedShortage;
 use crate::plugin::guest_thread::abandonment::Suspension;
 use crate::plugin::guest_thread::heartbeat::Heartbeat;
 use crate::plugin::guest_thread::part_slot::{PartReceiver, PartSender, part_slot};
@@ -243,8 +243,8 @@ fn runtime(heartbeat: &Arc<Heartbeat>) -> io::Result<Runtime> {
 fn engine_and_pool(setup: &Setup) -> Result<(Engine, OffloadPool), String> {
     // Without them no file could be loaded, each with an error of its own.
     Sealed::check()?;
-    let engine = setup.engine().map_err(|error| match Shortage::behind(&error) {
-        Some(Shortage { reason, remedy }) => format!("the WebAssembly engine: {reason}; {remedy}"),
+    let engine = setup.engine().map_err(|error| match ExplainedShortage::behind(&error) {
+        Some(ExplainedShortage { reason, remedy }) => format!("the WebAssembly engine: {reason}; {remedy}"),
         None => format!("the WebAssembly engine: {error:#}; {REMEDY}"),
     })?;
     let pool = setup.pool().map_err(|error| {

@@ -11,6 +11,7 @@ use crate::plugin::guest::fault::{
 use crate::plugin::inherited_limit::explain;
 use crate::plugin::offload::pool::OffloadError;
 use crate::plugin::shortage::Shortage;
+use crate::thread;
 
 /// Why a file may not serve.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl Rejection {
     /// of something; that has a remedy of its own.
     pub(crate) fn transient(reason: &str, error: &io::Error, remedy: &'static str) -> Self {
         let shortage = Shortage::classify(error);
-        let remedy = shortage.map_or(remedy, Shortage::remedy);
+        let remedy = thread::known_remedy(error).or(shortage.map(Shortage::remedy)).unwrap_or(remedy);
         // The latter is the error of a process that could not be started.
         let is_short = shortage.is_some() || Errno::from_io_error(error) == Some(Errno::AGAIN);
         let retry = if is_short { RetryPolicy::Soon } else { RetryPolicy::Backoff };

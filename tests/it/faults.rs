@@ -135,8 +135,9 @@ fn host_memory_shortage_is_not_a_plugin_fault() {
     let scarce = Rlimit { current: Some((agent.status("VmSize") << 10) + (1 << 30)), maximum: None };
     prlimit(pid, Resource::As, scarce).expect("limited");
     Guest::new("late").install(&setup.plugin("late.wasm"));
-    let line = agent.wait_log_lines("leave the agent more memory or processor time", 1).remove(0);
-    assert!(line.contains("plugin=late") && line.contains("(shortage)"), "{line}");
+    let line = agent.wait_log_lines(" WARN plugin rejected plugin=late ", 1).remove(0);
+    assert!(line.contains("on address space (RLIMIT_AS) (shortage)\""), "{line}");
+    assert!(line.contains(" remedy=\"raise LimitAS of the unit, or ulimit -v; it is retried\""), "{line}");
     assert!(!agent.log().contains("fix the plugin"), "{}", agent.log());
     prlimit(pid, Resource::As, Rlimit { current: None, maximum: None }).expect("lifted");
     agent.wait(|sample| value(sample, "late").is_some());

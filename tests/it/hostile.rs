@@ -154,7 +154,10 @@ impl HostileTest {
             .filter_map(|(_, count)| count.as_f64())
             .sum();
         let lines = self.agent.plugin_log("bad");
-        let fault_lines = lines.iter().filter(|line| line.contains(" plugin failed ")).count();
+        let fault_lines = lines
+            .iter()
+            .filter(|line| line.contains(" plugin failed ") || line.contains(" replaced plugin version failed "))
+            .count();
         assert_eq!(fault_lines as f64, faults, "{lines:#?}");
         let rejections = lines.iter().filter(|line| line.contains(" plugin rejected ")).count();
         let losses =

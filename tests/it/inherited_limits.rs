@@ -146,10 +146,15 @@ fn cache_names_the_file_size_limit() {
     Guest::new("good").install(&setup.plugin("good.wasm"));
     let (_, log) = setup.once();
     let stored = fs::read_dir(setup.cache()).expect("created").next().expect("an entry").expect("readable");
-    // The artifact fits, and not with the header of its entry.
-    let blocks = (stored.metadata().expect("there").len() - 1) / 512;
+    let entry_bytes = stored.metadata().expect("there").len();
     fs::remove_file(stored.path()).expect("removed");
-    let mut agent = start(&setup, &format!("ulimit -f {blocks}"));
+    let file = setup.plugin("good.wasm");
+    fs::rename(&file, file.with_extension("later")).expect("renamed");
+    let mut agent = setup.start(&["--interval", "200ms"]);
+    // The artifact fits, and not with the header of its entry.
+    let most = Rlimit { current: Some(entry_bytes - 1), maximum: None };
+    prlimit(Pid::from_raw(agent.pid().cast_signed()), Resource::Fsize, most).expect("limited");
+    fs::rename(file.with_extension("later"), &file).expect("renamed");
     let line = agent.wait_log_lines(" WARN artifact cache problem ", 1).remove(0);
     assert!(line.contains("problem=\"cannot be written\"") && line.contains("(RLIMIT_FSIZE)\""), "{line}\n{log}");
     assert!(line.contains("remedy=\"raise LimitFSIZE of the unit, or ulimit -f\""), "{line}");

@@ -150,8 +150,7 @@ impl CompilePermit<'_> {
         let _compilation = self.compiler.ledger.start();
         let limits = self.compiler.limits;
         let transient = |error: io::Error| {
-            let remedy = thread::known_remedy(&error).unwrap_or("leave the agent room for another process");
-            Rejection::transient("cannot be compiled now", &error, remedy)
+            Rejection::transient("cannot be compiled now", &error, "leave the agent room for another process")
         };
         let options = CompileOptions { cpu: limits.compile_cpu, layout: self.compiler.layout };
         let (program, input) = (self.compiler.program.clone(), file.open().map_err(transient)?);
