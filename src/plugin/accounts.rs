@@ -75,6 +75,25 @@ impl Accounts {
     }
 }
 
+/// Memory that is counted for a plugin, until this is dropped.
+pub(crate) struct HeldMemory {
+    accounts: Arc<Accounts>,
+    bytes: u64,
+}
+
+impl HeldMemory {
+    /// Counts so much memory. None when all plugins together may not have it.
+    pub(crate) fn hold(accounts: &Arc<Accounts>, bytes: u64) -> Option<Self> {
+        accounts.hold_memory(bytes).then(|| Self { accounts: Arc::clone(accounts), bytes })
+    }
+}
+
+impl Drop for HeldMemory {
+    fn drop(&mut self) {
+        self.accounts.release_memory(self.bytes);
+    }
+}
+
 fn series_limit(limits: &Limits) -> usize {
     usize::try_from(limits[Limit::Metrics]).unwrap_or(usize::MAX).saturating_mul(SERIES_PER_METRIC)
 }

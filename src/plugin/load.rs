@@ -198,6 +198,7 @@ impl FileLoad {
             }
         };
         let engine = self.resources.engine.clone();
-        self.resources.pool.run(move || Code::link(&engine, artifact)).await?
+        let accounts = Arc::clone(&self.plugin.accounts);
+        self.resources.pool.run(move || Code::link(&engine, artifact, &accounts)).await?
     }
 }

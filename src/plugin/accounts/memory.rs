@@ -29,6 +29,11 @@ impl TotalMemory {
         self.limit_bytes.load(Ordering::Relaxed)
     }
 
+    /// The limit, for a fault: completes "more than".
+    pub(crate) fn limit_text(&self) -> String {
+        format!("the agent's limit of {} for all plugins", bytesize::ByteSize(self.limit_bytes()))
+    }
+
     /// Changes the limit. What is held beyond a lower one stays.
     pub(crate) fn set_limit(&self, bytes: u64) {
         self.limit_bytes.store(bytes, Ordering::Relaxed);

@@ -16,6 +16,7 @@ use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::escape::printable;
 use crate::heap;
+use crate::plugin::accounts::{Accounts, HeldMemory};
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::{Grant, GrantKind};
@@ -53,8 +54,9 @@ pub(crate) struct Code {
     engine: Engine,
     guest: PluginPre<HostState>,
     footprint: Footprint,
-    /// After the component.
+    /// These two after the component.
     _heap: LargeHeapUse,
+    _held: HeldMemory,
 }
 
 impl Code {
@@ -62,9 +64,13 @@ impl Code {
     ///
     /// # Errors
     ///
-    /// When it imports something unknown, or does not export a plugin: the end of a sentence that begins with the file.
-    pub(crate) fn link(engine: &Engine, artifact: Artifact) -> Result<Self, Rejection> {
+    /// When it imports something unknown, does not export a plugin, or all plugins together may not have its memory.
+    pub(crate) fn link(engine: &Engine, artifact: Artifact, accounts: &Arc<Accounts>) -> Result<Self, Rejection> {
         let Artifact { component, footprint } = artifact;
+        let held = HeldMemory::hold(accounts, footprint.description_bytes).ok_or_else(|| {
+            let limit = accounts.memory.limit_text();
+            Rejection::from(Failure::Fault(footprint.fault(FaultKind::Capacity, &limit)))
+        })?;
         let unfit = |error: wasmtime::Error| {
             Rejection::unloadable(&error, |why| {
                 format!(
@@ -79,6 +85,7 @@ impl Code {
             guest: PluginPre::new(instance).map_err(unfit)?,
             footprint,
             _heap: LargeHeapUse(footprint.description_bytes),
+            _held: held,
         })
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct GuestLimits {
     /// The accounts of the plugin, which all its instances share.
     accounts: Arc<Accounts>,
     memory: Account,
+    /// The part of it that the plugin's code holds, whatever instances there are.
+    code_bytes: usize,
     table_elements: Account,
     /// Whether the memory of all plugins together was not enough for a growth during this call.
     was_capacity_refused: bool,
@@ -64,6 +66,7 @@ impl GuestLimits {
         Self {
             accounts,
             memory: Account::new(config.memory_bytes),
+            code_bytes: 0,
             table_elements: Account::new(config.limits[Limit::TableElements]),
             was_capacity_refused: false,
             growth: Growth::default(),
@@ -74,14 +77,18 @@ impl GuestLimits {
         }
     }
 
-    /// Counts the instances that are about to be made.
+    /// Counts the instances that are about to be made, against the plugin's limit with their code.
     ///
     /// # Errors
     ///
     /// When they do not fit into the memory that the plugin, or all plugins together, may have.
     pub(crate) fn hold(&mut self, footprint: Footprint) -> Result<(), Fault> {
-        let bytes = usize::try_from(footprint.total_bytes()).unwrap_or(usize::MAX);
-        if self.grow(Growth { bytes, elements: 0 }) {
+        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        // Its code is there already, and counted.
+        self.code_bytes = size(footprint.description_bytes);
+        let code_fits = self.memory.admits(self.code_bytes);
+        self.memory.held = self.memory.held.saturating_add(self.code_bytes);
+        if code_fits && self.grow(Growth { bytes: size(footprint.instance_bytes), elements: 0 }) {
             return Ok(());
         }
         Err(footprint.fault(self.fault_kind(), &self.refused_limit().unwrap_or_default()))
@@ -124,7 +131,7 @@ impl GuestLimits {
         if self.memory.was_refused {
             Some(format!("its limit of {}", size(self.memory.limit as u64)))
         } else if self.was_capacity_refused {
-            Some(format!("the agent's limit of {} for all plugins", size(self.accounts.memory.limit_bytes())))
+            Some(self.accounts.memory.limit_text())
         } else {
             self.table_elements.was_refused.then(|| format!("its limit of {}", self.table_elements.limit))
         }
@@ -157,7 +164,7 @@ impl GuestLimits {
 
 impl Drop for GuestLimits {
     fn drop(&mut self) {
-        self.accounts.release_memory(self.memory.held as u64);
+        self.accounts.release_memory(self.memory.held.saturating_sub(self.code_bytes) as u64);
     }
 }
 

@@ -155,3 +155,21 @@ fn held_memory_is_reported_and_given_back() {
         test.replace_and_check();
     });
 }
+
+#[test]
+fn code_of_a_failing_plugin_is_counted() {
+    let mut test = HostileTest::new("memory = \"32MiB\"\ntimeout = \"10s\"").allow_mb(32);
+    let mut component = Guest::new("bad").before_collect("unreachable").component();
+    let types = wat::parse_str(format!("(component (core module {}))", types(5000))).expect("valid");
+    component.extend(&types[8..]);
+    test.install(&component);
+    // A version that fails at once serves where there is none before, and its instance is dropped.
+    let sample = test.agent.wait(|sample| fault_count(sample, "bad", "trap") >= 1.0);
+    let held = plugin_metric(&sample, "plugin_memory_bytes", "bad").expect("reported");
+    assert!((f64::from(1 << 20)..f64::from(32 << 20)).contains(&held), "{held} bytes");
+    fs::remove_file(test.setup.plugin("bad.wasm")).expect("removed");
+    let sample = test.agent.wait(|sample| plugin_metric(sample, "plugin_memory_bytes", "bad").is_none());
+    let total = sample["agent"]["plugins_memory_bytes"].as_f64().expect("a number");
+    assert!(total < held, "{total} bytes are still counted");
+    test.agent.terminate();
+}
