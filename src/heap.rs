@@ -14,8 +14,8 @@ const MAPPED_BLOCK_BYTES: i32 = 128 << 10;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const SHARED_HEAPS: i32 = 2;
 
-/// Prepares the heap: large blocks are given back when they are freed, and threads share a few heaps where the address space is limited,
-/// of which glibc reserves 64 MiB for each heap. To be called before there are other threads.
+/// Prepares the heap: large blocks are given back when they are freed, and threads share a few heaps where the address space is
+/// limited, of which glibc reserves 64 MiB for each heap. To be called before there are other threads.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "settings of the C library have no safe interface")]
 pub fn prepare() {
@@ -28,7 +28,7 @@ pub fn prepare() {
     }
 }
 
-/// Gives back what is free, between blocks that are in use, too. Takes about a millisecond.
+/// Gives free memory back, also that between blocks that are in use.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "a function of the C library has no safe interface")]
 pub(crate) fn release_free() {

@@ -75,7 +75,7 @@ fn hand_over_built<T: Send + 'static>(
 fn start_built(builder: Builder, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     builder.spawn(run).map(drop).map_err(|error| {
         let limit = getrlimit(Resource::Nproc).current;
-        let shortage = Shortage::explain(&error, &Limit::read_all(Path::new("/"), limit));
+        let shortage = ThreadShortage::explain(&error, &Limit::read_all(Path::new("/"), limit));
         io::Error::new(error.kind(), shortage)
     })
 }
@@ -88,32 +88,34 @@ pub(crate) fn process_error(error: io::Error) -> io::Error {
     }
     let limits = Limit::read_all(Path::new("/"), getrlimit(Resource::Nproc).current);
     let shortage = match limits.into_iter().find(Limit::is_reached) {
-        Some(Limit { name, remedy, .. }) => Shortage { reason: format!("{error}: reached {name}"), remedy },
-        None => Shortage { reason: format!("{error}: memory is short, or a limit was reached"), remedy: FREE_MEMORY },
+        Some(Limit { name, remedy, .. }) => ThreadShortage { reason: format!("{error}: reached {name}"), remedy },
+        None => {
+            ThreadShortage { reason: format!("{error}: memory is short, or a limit was reached"), remedy: FREE_MEMORY }
+        }
     };
     io::Error::new(error.kind(), shortage)
 }
 
-/// What helps against an error of [`start`].
+/// The remedy for an error of [`start`].
 #[must_use]
 pub(crate) fn remedy(error: &io::Error) -> &'static str {
     known_remedy(error).unwrap_or(FREE_MEMORY)
 }
 
-/// What helps against an error of [`start`] or [`process_error`]; none for another one.
+/// The remedy for an error of [`start`] or [`process_error`]; none for another one.
 pub(crate) fn known_remedy(error: &io::Error) -> Option<&'static str> {
-    let shortage = error.get_ref().and_then(|inner| inner.downcast_ref::<Shortage>());
+    let shortage = error.get_ref().and_then(|inner| inner.downcast_ref::<ThreadShortage>());
     shortage.map(|shortage| shortage.remedy)
 }
 
 /// Why a thread did not start.
 #[derive(Debug)]
-struct Shortage {
+struct ThreadShortage {
     reason: String,
     remedy: &'static str,
 }
 
-impl Shortage {
+impl ThreadShortage {
     /// Names the first limit that is reached. Without one it is memory: the kernel has the same error for both.
     fn explain(error: &io::Error, limits: &[Limit]) -> Self {
         if let Some(limit) = limits.iter().find(|limit| limit.is_reached()) {
@@ -128,13 +130,13 @@ impl Shortage {
     }
 }
 
-impl fmt::Display for Shortage {
+impl fmt::Display for ThreadShortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)
     }
 }
 
-impl Error for Shortage {}
+impl Error for ThreadShortage {}
 
 /// A limit of threads, and how many there are. The kernel counts a process as one thread or more.
 #[derive(Debug, PartialEq, Eq)]
@@ -356,7 +358,7 @@ mod tests {
 
     fn explain(machine: &tempfile::TempDir, user_limit: Option<u64>) -> (String, &'static str) {
         let error = io::Error::other("refused");
-        let shortage = Shortage::explain(&error, &Limit::read_all(machine.path(), user_limit));
+        let shortage = ThreadShortage::explain(&error, &Limit::read_all(machine.path(), user_limit));
         (shortage.reason, shortage.remedy)
     }
 

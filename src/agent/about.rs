@@ -102,7 +102,11 @@ pub const METRICS: &[NativeMetric] = &[
     gauge("plugin_file_rejected", "1", "1 if the plugin's present file was rejected, otherwise 0."),
     gauge("plugin_version", "", "The version that serves."),
     gauge("plugin_hash", "", "The first digits of its file's SHA-256."),
-    gauge("plugin_memory_bytes", "By", "Memory of all instances of the plugin: linear memories, tables, state, types."),
+    gauge(
+        "plugin_memory_bytes",
+        "By",
+        "Memory of all instances of the plugin and their code: linear memories, tables, state, types.",
+    ),
     gauge("plugin_duration_seconds", "s", "How long the plugin's last call took."),
     gauge("plugin_duration_max_seconds", "s", "How long the longest call of this version took."),
     counter("plugin_skipped_total", "{call}", "Calls that were left out because the one before had not returned."),

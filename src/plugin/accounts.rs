@@ -13,6 +13,8 @@ use self::log::PluginLog;
 use self::memory::TotalMemory;
 use self::statistics::Counters;
 use crate::config::limits::{Limit, Limits};
+use crate::plugin::build::footprint::Footprint;
+use crate::plugin::guest::fault::{Fault, FaultKind};
 use crate::plugin::offload::permits::Permits;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::sample::{SeriesAccount, SeriesTable};
@@ -75,17 +77,38 @@ impl Accounts {
     }
 }
 
+/// The memory that the code of a plugin may have: as much as the plugin's limit, and as is left for all plugins together.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) limit_bytes: u64,
+}
+
+impl Admission {
+    /// Counts the memory of code that is about to be loaded.
+    ///
+    /// # Errors
+    ///
+    /// When that, or the start of an instance of it, would exceed a limit.
+    pub(crate) fn admit(&self, footprint: Footprint) -> Result<HeldMemory, Fault> {
+        let Self { accounts, limit_bytes } = self;
+        if footprint.total_bytes() > *limit_bytes {
+            return Err(
+                footprint.fault(FaultKind::Memory, &format!("its limit of {}", bytesize::ByteSize(*limit_bytes)))
+            );
+        }
+        let bytes = footprint.loaded_bytes();
+        if !accounts.hold_memory(bytes) {
+            return Err(footprint.fault(FaultKind::Capacity, &accounts.memory.limit_text()));
+        }
+        Ok(HeldMemory { accounts: Arc::clone(accounts), bytes })
+    }
+}
+
 /// Memory that is counted for a plugin, until this is dropped.
 pub(crate) struct HeldMemory {
     accounts: Arc<Accounts>,
     bytes: u64,
-}
-
-impl HeldMemory {
-    /// Counts so much memory. None when all plugins together may not have it.
-    pub(crate) fn hold(accounts: &Arc<Accounts>, bytes: u64) -> Option<Self> {
-        accounts.hold_memory(bytes).then(|| Self { accounts: Arc::clone(accounts), bytes })
-    }
 }
 
 impl Drop for HeldMemory {

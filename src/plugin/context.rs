@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::{PluginConfig, is_plugin_name};
 use crate::plugin::accounts::denials::ReportedDenials;
-use crate::plugin::accounts::{Accounts, SharedAccounts};
+use crate::plugin::accounts::{Accounts, Admission, SharedAccounts};
 use crate::plugin::grants::Grants;
 use crate::plugin::grants::network::Network;
 use crate::plugin::offload::pool::OffloadPool;
@@ -85,6 +85,11 @@ impl PluginContext {
         let every = config.ticks(interval);
         let step = interval.saturating_mul(u32::try_from(every).unwrap_or(u32::MAX));
         Self { is_configured, every, step, ..Self::with_grants(name, config, grants, shared, pool) }
+    }
+
+    /// The memory that its code may have.
+    pub(crate) fn admission(&self) -> Admission {
+        Admission { accounts: Arc::clone(&self.accounts), limit_bytes: self.config.memory_bytes }
     }
 
     /// The same plugin with nothing granted.

@@ -47,7 +47,7 @@ const COMMANDS: usize = 4;
 /// How long the thread waits before it tries again to start what it needs.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What helps where no more is known of what is missing.
+/// The remedy where the missing resource is not known.
 const REMEDY: &str = "leave the agent more threads, descriptors or memory";
 
 /// A command of the tick thread.

@@ -15,7 +15,7 @@ use crate::plugin::build::probe;
 use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::engine::{Engine, Loaded};
-use crate::plugin::guest::fault::{Failure, FaultKind};
+use crate::plugin::guest::fault::Failure;
 use crate::plugin::guest::instance::Code;
 use crate::plugin::guest_thread::setup::LoadCounters;
 use crate::plugin::offload::busy::BusyFiles;
@@ -152,7 +152,7 @@ impl FileLoad {
             return Err(reject(format!("is larger than {most}; make it smaller, by a release build")));
         }
         probe::check_beginning(&file).map_err(reject)?;
-        Ok(match self.resources.cache.get(hash, self.plugin.config.memory_bytes).await {
+        Ok(match self.resources.cache.get(hash, self.plugin.admission()).await {
             Some(loaded) => {
                 let linked = self.link(loaded).await;
                 let (bytes, code) = (file.length(), linked.map_err(|rejection| Outcome::Rejected(hash, rejection))?);
@@ -177,9 +177,9 @@ impl FileLoad {
         let artifact = permit.compile(&file).await?;
         let (hash, engine) = (file.hash(), self.resources.engine.clone());
         drop(file);
-        let most_bytes = self.plugin.config.memory_bytes;
+        let admission = self.plugin.admission();
         let (loaded, artifact) =
-            self.resources.pool.run(move || (engine.load(&artifact, most_bytes), artifact)).await?;
+            self.resources.pool.run(move || (engine.load(&artifact, &admission), artifact)).await?;
         let loaded = loaded
             .map_err(|error| Rejection::unloadable(&error, |why| format!("cannot be loaded: {why}; report this")));
         let code = self.link(loaded?).await;
@@ -192,13 +192,9 @@ impl FileLoad {
     async fn link(&self, loaded: Loaded) -> Result<Code, Rejection> {
         let artifact = match loaded {
             Loaded::Artifact(artifact) => artifact,
-            Loaded::TooLarge(footprint) => {
-                let limit = format!("its limit of {}", bytesize::ByteSize(self.plugin.config.memory_bytes));
-                return Err(Failure::Fault(footprint.fault(FaultKind::Memory, &limit)).into());
-            }
+            Loaded::Refused(fault) => return Err(Failure::Fault(fault).into()),
         };
         let engine = self.resources.engine.clone();
-        let accounts = Arc::clone(&self.plugin.accounts);
-        self.resources.pool.run(move || Code::link(&engine, artifact, &accounts)).await?
+        self.resources.pool.run(move || Code::link(&engine, artifact)).await?
     }
 }

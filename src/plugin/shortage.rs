@@ -10,7 +10,7 @@ use rustix::io::Errno;
 /// costs a few system calls.
 pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the host is short of.
+/// A resource that the host is short of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shortage {
     /// The limit of this process's open files.

@@ -24,7 +24,8 @@ const THREADS: u64 = 2;
 const SECONDS_VARIABLE: &str = "GAUGED_GENERATED_SECONDS";
 
 /// The configuration of the plugin, and its memory in kB.
-const CONFIGURATION: &str = "[plugins.bad]\nmemory = \"1MiB\"\ntimeout = \"100ms\"\nlimits = { instances = 200, memories = 64, tables = 64, table_elements = 1000000 }";
+const CONFIGURATION: &str = "[plugins.bad]\nmemory = \"1MiB\"\ntimeout = \"100ms\"\n\
+    limits = { instances = 200, memories = 64, tables = 64, table_elements = 1000000 }";
 const MEMORY_KB: u64 = 1 << 10;
 
 /// How much more than its memory the plugin may take: what the loading and calling of any plugin takes.
@@ -55,7 +56,7 @@ impl Generator {
 
     /// A core module without imports.
     fn module(&mut self) -> Vec<u8> {
-        let kinds = 12;
+        let kinds = 13;
         let text = match self.below(kinds) {
             0 => self.repeat(1..=60_000, "(global (mut i64) (i64.const 7))"),
             1 => format!("(func) (elem func {})", self.repeat(1..=100_000, "0 ")),
@@ -73,11 +74,20 @@ impl Generator {
                 )
             }
             8 => format!("(func) {}", numbered(self.count(1..=5000), |at| format!("(export \"{at}\" (func 0))"))),
-            9 => numbered(self.count(1..=2000), |at| {
-                let parameters = numbered(12, |bit| if at >> bit & 1 == 1 { "i32 " } else { "f64 " }.to_owned());
-                format!("(type (func (param {parameters})))")
-            }),
+            9 => {
+                let types = self.count(1..=2000);
+                let parameters = self.count(1..=1000).min(20_000 / types + 1);
+                let kind = |number: usize, bit: usize| if number >> (bit % 12) & 1 == 1 { "i32 " } else { "f64 " };
+                numbered(types, |number| {
+                    let all = numbered(parameters, |bit| kind(number, bit).to_owned());
+                    format!("(type (func (param {all})))")
+                })
+            }
             10 => self.start(),
+            11 => {
+                let far = self.count(1..=16_000_000);
+                format!("(memory 256) (data (i32.const 0) \"a\") (data (i32.const {far}) \"b\")")
+            }
             _ => return self.smith(),
         };
         wat::parse_str(format!("(module {text})")).expect("valid")
@@ -205,6 +215,8 @@ impl Trial {
         let sample =
             agent.wait(|sample| plugin_metric(sample, "plugin_up", "bad") == Some(1.0) || faults(sample) > 0.0);
         let peak_kb = agent.status("VmHWM");
+        let files_kb = agent.mapped_memory_files_kb();
+        assert!(files_kb <= MEMORY_KB, "seed {seed}: {files_kb} kB of files in memory");
         assert!(
             peak_kb <= before_kb + MEMORY_KB + SLACK_KB,
             "seed {seed}: {peak_kb} kB were resident, {before_kb} kB before\n{}",

@@ -328,6 +328,17 @@ impl Agent {
             .unwrap_or_else(|| panic!("{key} in {status}"))
     }
 
+    /// The size of the files in memory that the agent has mapped, such as native code, in kB.
+    pub fn mapped_memory_files_kb(&self) -> u64 {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid())).expect("it runs");
+        let size = |range: &str| {
+            let (start, end) = range.split_once('-')?;
+            Some(u64::from_str_radix(end, 16).ok()? - u64::from_str_radix(start, 16).ok()?)
+        };
+        let files = maps.lines().filter(|line| line.contains("/memfd:"));
+        files.filter_map(|line| size(line.split(' ').next()?)).sum::<u64>() / 1024
+    }
+
     /// Sends a signal to the agent.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("sent");

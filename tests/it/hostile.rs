@@ -22,7 +22,7 @@ const INTERVAL: &str = "250ms";
 
 /// How much memory the agent may use at most, without the hostile plugin's own: twice that of an agent with two small
 /// plugins.
-pub const RESIDENT_KB: u64 = 24 << 10;
+const RESIDENT_KB: u64 = 24 << 10;
 
 /// How many ticks a test waits for during a call that is ended at its timeout: that must be longer.
 const HELD_TICKS: u32 = 2;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::plugin::guest::engine::MemoryLayout;
 
-/// What the agent tells its compiler.
+/// The settings that the agent passes to its compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileOptions {
     /// The processor time for the file, in whole seconds.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use self::entries::{CacheKey, Entries, EntryError, MAX_AGE, MAX_BYTES};
+use crate::plugin::accounts::Admission;
 use crate::plugin::build::footprint::MARK;
 use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
 use crate::plugin::guest::engine::{Engine, Loaded};
@@ -99,10 +100,10 @@ impl Cache {
         }))
     }
 
-    /// The artifact of a plugin's file, if it holds at most so many bytes. None when the file must be compiled.
-    pub(crate) async fn get(&self, file: Hash, most_bytes: u64) -> Option<Loaded> {
+    /// The artifact of a plugin's file. None when the file must be compiled.
+    pub(crate) async fn get(&self, file: Hash, admission: Admission) -> Option<Loaded> {
         let key = self.key(file);
-        let artifact = self.run(move |inner, entries| inner.load(entries, key, most_bytes)).await.flatten();
+        let artifact = self.run(move |inner, entries| inner.load(entries, key, &admission)).await.flatten();
         self.prune_when_due(0);
         artifact
     }
@@ -223,9 +224,9 @@ impl Inner {
         }
     }
 
-    fn load(&self, entries: &Entries, key: CacheKey, most_bytes: u64) -> Option<Loaded> {
+    fn load(&self, entries: &Entries, key: CacheKey, admission: &Admission) -> Option<Loaded> {
         let entry_error = match entries.get(key) {
-            Ok(found) => match self.engine.load(&found?, most_bytes) {
+            Ok(found) => match self.engine.load(&found?, admission) {
                 Ok(loaded) => {
                     self.hits.fetch_add(1, Ordering::Relaxed);
                     self.reported.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -16,7 +16,7 @@ const FREE_SHARE: u32 = 4;
 /// The budget, and what was used of it.
 #[derive(Debug)]
 pub(crate) struct CpuBudget {
-    /// What may be used in an hour; none if there is no limit.
+    /// The time for an hour; none if there is no limit.
     budget: Option<Duration>,
     /// The length of a step; tests have a shorter hour.
     step: Duration,

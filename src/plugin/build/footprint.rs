@@ -1,4 +1,4 @@
-//! What a component holds in the agent's memory besides linear memories and tables, and what its instantiation writes without a
+//! The memory that a component takes besides linear memories and tables, and the bytes that its instantiation writes without a
 //! check of its time limit. wasmtime asks no limiter for these. Computed from an artifact, in the child that compiled it, and
 //! carried at the artifact's end.
 
@@ -10,7 +10,7 @@ use object::{Object as _, ObjectSection as _};
 use wasmtime_environ::component::{
     Component, ComponentArtifacts, GlobalInitializer, InstantiateModule, VMComponentOffsets,
 };
-use wasmtime_environ::{CompiledModuleInfo, HostPtr, Module, VMOffsets};
+use wasmtime_environ::{CompiledModuleInfo, HostPtr, Module, VMOffsets, WasmCompositeInnerType, WasmSubType};
 
 use self::heap_size::heap_size;
 use crate::plugin::build::sealed::Sealed;
@@ -20,37 +20,44 @@ use crate::plugin::guest::fault::{Fault, FaultKind};
 /// most, all its data.
 const WRITTEN_BYTES: u64 = 32 << 20;
 
-/// What an instance of a module takes besides the context that its code reads: wasmtime's own state, and the heap's overhead.
+/// The memory of a module's instance besides the context that its code reads: wasmtime's own state, and the heap's overhead.
 const INSTANCE_BYTES: u64 = 1024;
 
-/// What each of its linear memories takes: wasmtime's state, and the kernel's for the mapping.
-const MEMORY_BYTES: u64 = 1024;
+/// The memory of each of its linear memories, without their content: wasmtime's state, and two page tables of the kernel's.
+const MEMORY_BYTES: u64 = 10 << 10;
 
-/// What each of its tables takes, without its elements.
+/// The memory of each of its tables, without the elements.
 const TABLE_BYTES: u64 = 256;
 
 /// An element of a table, or of a segment. A table that grows has twice the space that it needs.
 pub(crate) const ELEMENT_BYTES: u64 = 16;
 
-/// What an instance of a component within the component takes: its own table of handles.
+/// The memory of an instance of a component within the component: its own table of handles.
 const COMPONENT_INSTANCE_BYTES: u64 = 256;
 
-/// What a resource type of a component takes.
+/// The memory of a resource type of a component.
 const RESOURCE_BYTES: u64 = 64;
 
-/// What a type of a function takes in wasmtime's register of types.
+/// The memory of a type in wasmtime's register of types, …
 const TYPE_BYTES: u64 = 1024;
 
-/// The end of an artifact that has a footprint, with the version of its form.
+/// … and of each parameter and result of a function's type.
+const PARAMETER_BYTES: u64 = 64;
+
+/// The end of an artifact that has a footprint, with the version of its form and of the constants above: cached artifacts of another
+/// version are not used.
 pub(crate) const MARK: [u8; 8] = *b"gauged.1";
 
 /// The length of a footprint at the end of an artifact.
 const ENCODED_BYTES: usize = 24;
 
-/// What a component holds as long as it has an instance.
+/// The memory that a component takes once it is loaded and instantiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_field_names, reason = "units come last")]
 pub(crate) struct Footprint {
-    /// The description of its code: types, names, imports and exports. Shared by its instances.
+    /// The native code with the images of memories: a file in memory.
+    pub(crate) code_bytes: u64,
+    /// The description of the code: types, names, imports and exports.
     pub(crate) description_bytes: u64,
     /// The state of all its core instances: globals, functions, segments.
     pub(crate) instance_bytes: u64,
@@ -88,8 +95,9 @@ impl Footprint {
                 "writes {needed} when it is instantiated, of {most} at most; give it fewer instances, globals or segments"
             ));
         }
-        let types: u64 = modules.values().map(|module| module.module.types.len() as u64 * TYPE_BYTES).sum();
-        Ok(Self { description_bytes: heap_size(&artifacts) + types, instance_bytes })
+        let types: u64 = artifacts.types.module_types().wasm_types().map(|(_, ty)| type_bytes(ty)).sum();
+        let description_bytes = heap_size(&artifacts).saturating_add(types);
+        Ok(Self { code_bytes: (artifact.len() + ENCODED_BYTES) as u64, description_bytes, instance_bytes })
     }
 
     /// Appends the footprint to an artifact that wasmtime has just made.
@@ -105,16 +113,21 @@ impl Footprint {
 
     /// The fault of a start that would exceed a limit.
     pub(crate) fn fault(self, kind: FaultKind, limit: &str) -> Fault {
-        let (instances, types) = (bytesize::ByteSize(self.instance_bytes), bytesize::ByteSize(self.description_bytes));
-        Fault {
-            kind,
-            message: format!("its start needs {instances} for instances and {types} for types, more than {limit}"),
-        }
+        let size = bytesize::ByteSize;
+        let (code, types, instances) = (size(self.code_bytes), size(self.description_bytes), size(self.instance_bytes));
+        let message =
+            format!("needs {code} for code, {types} for types and {instances} for instances, more than {limit}");
+        Fault { kind, message }
     }
 
-    /// Everything, in bytes.
+    /// The memory of the code and its description, in bytes, whatever instances there are.
+    pub(crate) fn loaded_bytes(self) -> u64 {
+        self.code_bytes.saturating_add(self.description_bytes)
+    }
+
+    /// All of it, in bytes.
     pub(crate) fn total_bytes(self) -> u64 {
-        self.description_bytes.saturating_add(self.instance_bytes)
+        self.loaded_bytes().saturating_add(self.instance_bytes)
     }
 
     /// The form at the end of an artifact.
@@ -141,11 +154,20 @@ impl Footprint {
         if encoded[16..] != MARK {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the artifact has no footprint"));
         }
-        Ok(Self { description_bytes: number(0), instance_bytes: number(8) })
+        Ok(Self { code_bytes: artifact.length(), description_bytes: number(0), instance_bytes: number(8) })
     }
 }
 
-/// What the component itself holds once it is instantiated.
+/// The memory of a type that is registered.
+fn type_bytes(ty: &WasmSubType) -> u64 {
+    let parameters = match &ty.composite_type.inner {
+        WasmCompositeInnerType::Func(function) => function.params().len() + function.results().len(),
+        _ => 0,
+    };
+    TYPE_BYTES + parameters as u64 * PARAMETER_BYTES
+}
+
+/// The memory of the component itself once it is instantiated.
 fn component_bytes(component: &Component) -> u64 {
     let context = VMComponentOffsets::new(HostPtr, component).size_of_vmctx();
     u64::from(context)
@@ -172,7 +194,7 @@ impl ModuleCost {
     }
 }
 
-/// What is copied into linear memories. Images are mapped instead.
+/// The data that is copied into linear memories. Images are mapped instead.
 fn copied_bytes(module: &Module) -> u64 {
     if module.memory_initialization.is_segmented() {
         module.runtime_data.values().map(|range| u64::from(range.end - range.start)).sum()

@@ -14,7 +14,7 @@ use crate::procfs::KeptFile;
 /// runtime, a moment after nobody waits for it any more.
 const SETTLING: Duration = Duration::from_secs(10);
 
-/// What was compiled so far, and what was reported about compilers.
+/// The compilations so far, and the reports about compilers.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     started: AtomicU64,
@@ -160,7 +160,7 @@ impl Drop for Compilation<'_> {
 struct ChildTime {
     /// `/proc/self/stat`, on Linux.
     stat: Option<KeptFile>,
-    /// What was taken before.
+    /// The time that was taken before.
     taken: Duration,
     /// The time that compilers took, where their processor time is not known: they use no more than one processor.
     wall: Duration,
@@ -179,7 +179,7 @@ impl ChildTime {
         self.wall += lasted;
     }
 
-    /// What was used since this was called last.
+    /// The time used since this was called last.
     fn take(&mut self) -> Duration {
         let total = match &mut self.stat {
             Some(stat) => stat.read(child_time).unwrap_or(self.taken),

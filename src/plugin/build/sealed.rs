@@ -19,7 +19,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// How many files are read at a time: each is in memory meanwhile, up to 32 MiB.
 pub(crate) const CONCURRENT_LOADS: usize = 8;
 
-/// What helps where there are no files in memory.
+/// The remedy where there are no files in memory.
 const CHECK_REMEDY: &str =
     "run the agent on Linux 3.17 or later with /proc, and let its sandbox allow memfd_create(2) and fcntl(2)";
 

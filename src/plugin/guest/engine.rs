@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit};
 use wasmtime::component::Component;
 
+use crate::plugin::accounts::{Admission, HeldMemory};
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::build::sealed::Sealed;
+use crate::plugin::guest::fault::Fault;
 
 /// The stack of a guest: a Python guest needs 200 KiB. Deeper recursion is a fault.
 const GUEST_STACK_BYTES: usize = 512 << 10;
@@ -30,19 +32,6 @@ const LONGEST_RUN: Duration = Duration::from_secs(60);
 
 /// … and nobody needs the exact time.
 const HUNG_EPOCH: Duration = Duration::from_millis(100);
-
-/// An artifact that was loaded.
-pub(crate) struct Artifact {
-    pub(crate) component: Component,
-    pub(crate) footprint: Footprint,
-}
-
-/// What became of an artifact.
-pub(crate) enum Loaded {
-    Artifact(Artifact),
-    /// It would hold more than it may, and was not loaded.
-    TooLarge(Footprint),
-}
 
 /// How far a memory reserves address space where that is scarce: it grows in place that far, and is moved then. A guest that
 /// grows page by page to the default limit is moved 64 times.
@@ -69,6 +58,21 @@ impl MemoryLayout {
             None => Self::Reserved,
         }
     }
+}
+
+/// An artifact that was loaded.
+pub(crate) struct Artifact {
+    pub(crate) component: Component,
+    pub(crate) footprint: Footprint,
+    /// Its memory, which is counted for the plugin.
+    pub(crate) held: HeldMemory,
+}
+
+/// The outcome of a load.
+pub(crate) enum Loaded {
+    Artifact(Artifact),
+    /// It needs more memory than the plugin, or all plugins together, may have, and was not decoded.
+    Refused(Fault),
 }
 
 /// Loads artifacts and interrupts running guests. It cannot compile.
@@ -99,22 +103,22 @@ impl Engine {
         &self.wasmtime
     }
 
-    /// Loads an artifact, unless it would hold more than so many bytes. It must be the output of
-    /// [`mod@crate::plugin::build::compile`].
+    /// Loads an artifact if it is admitted, by its footprint. It must be the output of [`mod@crate::plugin::build::compile`].
     ///
     /// # Errors
     ///
     /// When it was compiled by another engine, or for a machine with more CPU features.
     #[expect(unsafe_code, reason = "an artifact is native code; only those of the compiler get here")]
-    pub(crate) fn load(&self, artifact: &Sealed, most_bytes: u64) -> wasmtime::Result<Loaded> {
+    pub(crate) fn load(&self, artifact: &Sealed, admission: &Admission) -> wasmtime::Result<Loaded> {
         let footprint = Footprint::read(artifact)?;
-        if footprint.total_bytes() > most_bytes {
-            return Ok(Loaded::TooLarge(footprint));
-        }
+        let held = match admission.admit(footprint) {
+            Ok(held) => held,
+            Err(fault) => return Ok(Loaded::Refused(fault)),
+        };
         // SAFETY: the content is the output of `precompile_component` of an engine with the same configuration, followed by the
         // footprint, which it does not read, and it cannot change any more.
         let component = unsafe { Component::deserialize_file(&self.wasmtime, artifact.path()) }?;
-        Ok(Loaded::Artifact(Artifact { component, footprint }))
+        Ok(Loaded::Artifact(Artifact { component, footprint, held }))
     }
 
     /// Hashes what an artifact must have in common with this engine. CPU features are compared when it is loaded.
@@ -146,6 +150,7 @@ fn config(layout: MemoryLayout) -> wasmtime::Config {
         .async_stack_size(FIBER_STACK_BYTES)
         // The WIT has nothing asynchronous; what is off has no vulnerabilities.
         .concurrency_support(false)
+        .wasm_custom_page_sizes(false)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false)
@@ -255,6 +260,17 @@ impl Drop for Running<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PluginConfig;
+    use crate::plugin::context::PluginContext;
+    use crate::plugin::grants::Grants;
+    use crate::plugin::guest::fault::FaultKind;
+    use crate::plugin::offload::pool::OffloadPool;
+
+    fn admission(memory_bytes: u64) -> Admission {
+        let pool = OffloadPool::start().expect("threads");
+        let config = PluginConfig { memory_bytes, ..PluginConfig::default() };
+        PluginContext::new("test", config.into(), Grants::none(), &pool).admission()
+    }
 
     fn content(bytes: &[u8]) -> Sealed {
         Sealed::copy(bytes).expect("copied")
@@ -268,20 +284,20 @@ mod tests {
         assert!(engine.wasmtime().precompile_component(&component).is_err(), "it has no compiler");
         let artifact = compiler(engine.layout()).and_then(|compiler| compiler.precompile_component(&component));
         let mut artifact = artifact.expect("compiled");
-        assert!(engine.load(&content(&artifact), u64::MAX).is_err(), "it has no footprint");
+        assert!(engine.load(&content(&artifact), &admission(u64::MAX)).is_err(), "it has no footprint");
         Footprint::append(&mut artifact).expect("small");
-        let loaded = |most| engine.load(&content(&artifact), most).expect("of the same configuration");
+        let loaded = |most| engine.load(&content(&artifact), &admission(most)).expect("of the same configuration");
         assert!(
             matches!(loaded(1 << 20), Loaded::Artifact(Artifact { footprint, .. }) if footprint.total_bytes() > 1024)
         );
-        assert!(matches!(loaded(1024), Loaded::TooLarge(_)));
+        assert!(matches!(loaded(1024), Loaded::Refused(fault) if fault.kind == FaultKind::Memory));
 
         let mut different = config(engine.layout());
         let other = wasmtime::Engine::new(different.epoch_interruption(false)).expect("such an engine");
         let mut artifact = other.precompile_component(&component).expect("compiled");
         Footprint::append(&mut artifact).expect("small");
-        assert!(engine.load(&content(&artifact), u64::MAX).is_err(), "it is of another configuration");
-        assert!(engine.load(&content(b"anything"), u64::MAX).is_err());
+        assert!(engine.load(&content(&artifact), &admission(u64::MAX)).is_err(), "it is of another configuration");
+        assert!(engine.load(&content(b"anything"), &admission(u64::MAX)).is_err());
     }
 
     #[test]
@@ -294,7 +310,7 @@ mod tests {
             let engine = Engine::with_layout(loaded).expect("this machine runs guests");
             let mut artifact = artifact.expect("compiled");
             Footprint::append(&mut artifact).expect("small");
-            let is_loaded = engine.load(&content(&artifact), u64::MAX).is_ok();
+            let is_loaded = engine.load(&content(&artifact), &admission(u64::MAX)).is_ok();
             assert_eq!(is_loaded, compiled == loaded, "{compiled:?} {loaded:?}");
         }
         // They have different keys in the cache.

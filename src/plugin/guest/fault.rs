@@ -103,7 +103,7 @@ impl ExplainedShortage {
     }
 }
 
-/// What helps against a shortage of which no more is known.
+/// The remedy for a shortage of an unknown resource.
 pub(crate) const SHORTAGE_REMEDY: &str = "leave the agent more memory or processor time";
 
 /// The error of a call whose thread had too little of a processor.

@@ -16,7 +16,7 @@ use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::escape::printable;
 use crate::heap;
-use crate::plugin::accounts::{Accounts, HeldMemory};
+use crate::plugin::accounts::HeldMemory;
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::{Grant, GrantKind};
@@ -35,7 +35,7 @@ use crate::plugin::rejection::Rejection;
 /// How long after its time limit a call is abandoned that waits in a host function: the limit cannot interrupt it.
 const BACKSTOP: Duration = Duration::from_millis(50);
 
-/// From how many bytes on it is worth to look for what the heap can give back: that takes about a millisecond.
+/// From how many bytes on the heap is asked for free memory, which takes a look at all of its blocks.
 const LARGE_HEAP_BYTES: u64 = 1 << 20;
 
 /// So many bytes of the heap, in blocks of any size. Its drop comes after theirs, and gives them back to the system.
@@ -64,13 +64,9 @@ impl Code {
     ///
     /// # Errors
     ///
-    /// When it imports something unknown, does not export a plugin, or all plugins together may not have its memory.
-    pub(crate) fn link(engine: &Engine, artifact: Artifact, accounts: &Arc<Accounts>) -> Result<Self, Rejection> {
-        let Artifact { component, footprint } = artifact;
-        let held = HeldMemory::hold(accounts, footprint.description_bytes).ok_or_else(|| {
-            let limit = accounts.memory.limit_text();
-            Rejection::from(Failure::Fault(footprint.fault(FaultKind::Capacity, &limit)))
-        })?;
+    /// When it imports something unknown, or does not export a plugin: the end of a sentence that begins with the file.
+    pub(crate) fn link(engine: &Engine, artifact: Artifact) -> Result<Self, Rejection> {
+        let Artifact { component, footprint, held } = artifact;
         let unfit = |error: wasmtime::Error| {
             Rejection::unloadable(&error, |why| {
                 format!(
@@ -131,7 +127,7 @@ impl Instance {
                 guest,
                 config: Arc::clone(&plugin.config),
                 converter: Converter::new(description, Arc::clone(&plugin.accounts.series), plugin.step),
-                _heap: LargeHeapUse(code.footprint.total_bytes()),
+                _heap: LargeHeapUse(code.footprint.description_bytes.saturating_add(code.footprint.instance_bytes)),
             }),
             Err(stop) => Err(fault("its start", &stop, store.data(), timeout)),
         }

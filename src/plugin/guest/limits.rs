@@ -21,7 +21,7 @@ pub(crate) struct GuestLimits {
     table_elements: Account,
     /// Whether the memory of all plugins together was not enough for a growth during this call.
     was_capacity_refused: bool,
-    /// What the last growth was counted as; it may still fail.
+    /// The last growth, as it was counted; it may still fail.
     growth: Growth,
     instances: usize,
     tables: usize,
@@ -85,10 +85,11 @@ impl GuestLimits {
     pub(crate) fn hold(&mut self, footprint: Footprint) -> Result<(), Fault> {
         let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
         // Its code is there already, and counted.
-        self.code_bytes = size(footprint.description_bytes);
+        self.code_bytes = size(footprint.loaded_bytes());
         let code_fits = self.memory.admits(self.code_bytes);
         self.memory.held = self.memory.held.saturating_add(self.code_bytes);
         if code_fits && self.grow(Growth { bytes: size(footprint.instance_bytes), elements: 0 }) {
+            self.growth = Growth::default();
             return Ok(());
         }
         Err(footprint.fault(self.fault_kind(), &self.refused_limit().unwrap_or_default()))
@@ -139,6 +140,7 @@ impl GuestLimits {
 
     /// Returns whether something may grow, and counts it as grown.
     fn grow(&mut self, growth: Growth) -> bool {
+        self.growth = Growth::default();
         if !(self.table_elements.admits(growth.elements) && self.memory.admits(growth.bytes)) {
             return false;
         }

@@ -17,7 +17,7 @@ const POLL_BYTES: usize = 16 << 10;
 /// The least that a read or write counts for: a system call costs as much as so many bytes.
 const OPERATION_BYTES: usize = 256;
 
-/// What the connections of one guest may still pass in this poll. Its call renews it at each poll.
+/// The bytes that the connections of one guest may still pass in this poll. Its call renews it at each poll.
 #[derive(Clone, Default)]
 pub(crate) struct Ration {
     /// Shared by the call and the connections, which all are on one thread.

@@ -16,7 +16,7 @@ pub(crate) struct HostState {
     pub(crate) plugin: PluginContext,
     /// The open connections.
     pub(crate) table: ResourceTable,
-    /// What they may still pass in this poll.
+    /// The bytes that they may still pass in this poll.
     pub(crate) ration: Ration,
     pub(crate) time: CallTime,
 }

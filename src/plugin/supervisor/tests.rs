@@ -316,11 +316,11 @@ fn fault() -> Fault {
 fn code() -> Arc<Code> {
     let engine = Engine::new().expect("this machine runs guests");
     let (_, artifact) = fixture::compiled("ticks");
-    let loaded = engine.load(&artifact, u64::MAX).expect("it was compiled for this engine");
-    let Loaded::Artifact(artifact) = loaded else { panic!("a small one") };
     let pool = OffloadPool::start().expect("threads");
     let plugin = PluginContext::new("ticks", Arc::default(), Grants::none(), &pool);
-    Arc::new(Code::link(&engine, artifact, &plugin.accounts).expect("a plugin"))
+    let loaded = engine.load(&artifact, &plugin.admission()).expect("it was compiled for this engine");
+    let Loaded::Artifact(artifact) = loaded else { panic!("a small one") };
+    Arc::new(Code::link(&engine, artifact).expect("a plugin"))
 }
 
 /// Whatever happens, the supervisor is in the state of the model. Once all that comes passes, the newest content serves with the
