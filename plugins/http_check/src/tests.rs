@@ -116,6 +116,20 @@ fn expected_status_and_body_decide_up() {
 }
 
 #[test]
+fn any_body_with_an_expected_status_means_up() {
+    for body in [&b""[..], b"\0", b"\xff\xfe<html>", b"HTTP/1.1 500 Internal Server Error\r\n\r\n", &[0x55; 100_000]] {
+        for status in [200, 204, 299] {
+            let headers = vec![("\u{fffd}".to_owned(), "\0\r\n".to_owned())];
+            let odd =
+                Response { headers, total_ns: u64::MAX, first_byte_ns: u64::MAX, ..response(status, body.to_vec()) };
+            let sample = single_target("", Ok(odd)).tick().expect("a sample");
+            assert_eq!(sample["http_check.up{target=\"api\"}"], true);
+            assert_eq!(sample["http_check.response_bytes{target=\"api\"}"], body.len() as u64);
+        }
+    }
+}
+
+#[test]
 fn recovered_target_keeps_its_failure_count() {
     let mut checks = single_target("", Err(http::Error::Timeout));
     for count in 1..=2_u64 {

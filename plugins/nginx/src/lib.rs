@@ -1,15 +1,17 @@
 //! The module `nginx`: connections and requests, from nginx's `stub_status` page. A server that does not respond is
 //! measured as down, which is not an error. The page has nothing on single hosts, upstreams or statuses.
 
+mod status;
+
 use gauged_plugin::http::{Request, origin};
-use gauged_plugin::kernel::{self, File};
 use gauged_plugin::rates::Rates;
-use gauged_plugin::service::{Failure, Poller, Service};
+use gauged_plugin::service::{Failure, LeftOut, Poller, Service};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use status::Status;
 
 gauged_plugin::metrics! {
     module "nginx";
-    /// Whether nginx returns its status.
+    /// Whether nginx returns a page at the URL of its status.
     UP: gauge "up" in "1";
     /// Reason of the failure: `resolve`, `connect`, `tls`, `timeout`, `protocol`, `too_large`, `status`; left out while
     /// nginx is up.
@@ -50,8 +52,14 @@ impl Default for Settings {
     }
 }
 
+/// A server with its state.
+struct Server {
+    service: Service,
+    left_out: LeftOut,
+}
+
 struct Nginx {
-    servers: Vec<Service>,
+    servers: Vec<Server>,
     poller: Poller,
     requests: Rates<1>,
 }
@@ -74,34 +82,38 @@ impl Plugin for Nginx {
                 return Err(Error::invalid(&format!("urls[{number}]"), "is listed twice; remove it"));
             }
         }
-        let servers = urls.iter().map(|url| Service::new(url)).collect();
+        let server = |url: &String| Server { service: Service::new(url), left_out: LeftOut::default() };
+        let servers = urls.iter().map(server).collect();
         Ok(Self { servers, poller: Poller::default(), requests: Rates::default() })
     }
 
     fn needs(&self) -> Vec<Need> {
-        self.servers.iter().map(|server| Need::fetch(origin(server.name()), "read the status of nginx")).collect()
+        let urls = self.servers.iter().map(|server| server.service.name());
+        urls.map(|url| Need::fetch(origin(url), "read the status of nginx")).collect()
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let Self { servers, poller, requests } = self;
-        poller.poll(tick, servers, |server, timeout_ms| {
-            let status = match server.record(fetch_status(server.name(), timeout_ms)) {
+        poller.poll(tick, servers, |Server { service, left_out }, timeout_ms| {
+            let page = match service.record(fetch_page(service.name(), timeout_ms)) {
                 // The agent rejects the URL, so the configuration is wrong.
                 Err(Error::Internal(why)) => return Err(Error::invalid("urls", why)),
                 other => other?,
             };
-            let labels = [("url", server.name())];
+            let labels = [("url", service.name())];
             let mut row = sample.labelled(&labels);
-            row.set(UP, status.is_some()).set(FAILURE, server.down_reason());
-            if let Some(status) = status {
+            row.set(UP, page.is_some()).set(FAILURE, service.down_reason());
+            if let Some(page) = page {
+                let status = Status::parse(&page);
                 row.set(ACTIVE, status.active).set(REQUESTS, status.requests);
                 row.set(ACCEPTED, status.accepted).set(HANDLED, status.handled);
                 row.set(READING, status.reading).set(WRITING, status.writing).set(WAITING, status.waiting);
-                let change = requests.change(tick, server.name(), [status.requests]);
+                let change = status.requests.and_then(|total| requests.change(tick, service.name(), [total]));
                 row.set(REQUEST_RATE, change.map(|change| change.per_second()[0]));
+                report_left_out(service.name(), &status, left_out);
             }
-            for &(reason, count) in server.failures() {
-                sample.labelled(&[("url", server.name()), ("reason", reason)]).set(FAILURES, count);
+            for &(reason, count) in service.failures() {
+                sample.labelled(&[("url", service.name()), ("reason", reason)]).set(FAILURES, count);
             }
             Ok(())
         })
@@ -110,54 +122,28 @@ impl Plugin for Nginx {
 
 gauged_plugin::export!(Nginx);
 
-/// The numbers on the page.
-#[derive(Debug, PartialEq, Eq)]
-struct Status {
-    active: u64,
-    accepted: u64,
-    handled: u64,
-    requests: u64,
-    reading: u64,
-    writing: u64,
-    waiting: u64,
-}
-
-fn fetch_status(url: &str, timeout_ms: u32) -> Result<Status, Failure> {
+fn fetch_page(url: &str, timeout_ms: u32) -> Result<String, Failure> {
     let response = Request::new("GET", url).timeout_ms(timeout_ms).send()?;
     if response.status != 200 {
         let why = format!("{url} returned status {}; enable stub_status there and allow this host", response.status);
         return Err(Failure::down("status", why));
     }
-    let page = File::new(url, response.text());
-    parse(&page).map_err(|error| Failure::down("protocol", format!("not a stub_status page: {error}")))
+    Ok(response.text())
 }
 
-/// Parses four lines: numbers with names, a header, its numbers, and again numbers with names. Servers derived from nginx
-/// append further fields, which are ignored.
-fn parse(page: &File) -> Result<Status, kernel::Error> {
-    let mut lines = page.lines();
-    let mut line = || lines.next().ok_or_else(|| page.error("is truncated"));
-    let mut named = line()?.fields();
-    expect_word(page, &mut named, "Active")?;
-    expect_word(page, &mut named, "connections:")?;
-    let active = named.number("active connections")?;
-    let mut header = line()?.fields();
-    for word in ["server", "accepts", "handled", "requests"] {
-        expect_word(page, &mut header, word)?;
+/// Reports numbers that the page does not have.
+fn report_left_out(url: &str, status: &Status, left_out: &mut LeftOut) {
+    match &*status.missing() {
+        [] => {}
+        missing if missing.len() == Status::NAMES.len() => {
+            left_out
+                .report("page", &[url, " returns a page without a status of nginx; enable stub_status there"].concat());
+        }
+        missing => {
+            let why = [url, " has no number, or an impossible one, for: ", &missing.join(", ")].concat();
+            left_out.report(&missing.join(", "), &why);
+        }
     }
-    let [accepted, handled, requests] = line()?.fields().numbers("connections and requests")?;
-    let mut named = line()?.fields();
-    let mut number = |name| {
-        expect_word(page, &mut named, name)?;
-        named.number(name)
-    };
-    let (reading, writing) = (number("Reading:")?, number("Writing:")?);
-    Ok(Status { active, accepted, handled, requests, reading, writing, waiting: number("Waiting:")? })
-}
-
-fn expect_word(page: &File, fields: &mut kernel::Fields<'_>, word: &str) -> Result<(), kernel::Error> {
-    let found = fields.word(word)?;
-    if found == word { Ok(()) } else { Err(page.error(format_args!("has \"{found}\" instead of {word}"))) }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! The parser for the reply to INFO: lines of the form `name:value`. Releases differ in their fields: missing ones are left
-//! out, unknown ones ignored.
+//! The parser for the reply to INFO: lines of the form `name:value`. Releases, and the servers that speak Redis's protocol,
+//! differ in their fields: missing ones are left out, unknown ones ignored. A value that is impossible or not understood
+//! costs its own metric only, so parsing cannot fail.
 
-use gauged_plugin::kernel::Number as _;
 use gauged_plugin::rates::Rates;
+use gauged_plugin::service::figure;
 use gauged_plugin::{Descriptor, Sample, Tick, percent};
 
 gauged_plugin::metrics! {
@@ -16,9 +17,9 @@ gauged_plugin::metrics! {
     FAILURES: counter "failures_total" in "1";
     /// Redis release.
     VERSION: gauge "version" in "1";
-    /// `master` or `slave`, in Redis's words, or `sentinel`.
+    /// `master`, `slave`, `sentinel`, or another word of the server.
     ROLE: gauge "role" in "1";
-    /// Whether the server is a master.
+    /// Whether the server is a master; left out for roles that are neither, such as KeyDB's `active-replica`.
     MASTER: gauge "master" in "1";
     /// Time since Redis started; falls when it restarts.
     UPTIME: gauge "uptime_seconds" in "s" from "uptime_in_seconds";
@@ -36,7 +37,7 @@ gauged_plugin::metrics! {
     PEAK: gauge "memory_peak_bytes" in "By" from "used_memory_peak";
     /// Resident memory of the process.
     RESIDENT: gauge "memory_rss_bytes" in "By" from "used_memory_rss";
-    /// Memory of the dataset.
+    /// Memory of the dataset; left out where Redis's difference is impossible.
     DATASET: gauge "memory_dataset_bytes" in "By" from "used_memory_dataset";
     /// Limit of allocated memory; 0 without a limit.
     MAX_MEMORY: gauge "memory_max_bytes" in "By" from "maxmemory";
@@ -101,13 +102,13 @@ gauged_plugin::metrics! {
 
     /// Connected replicas.
     REPLICAS: gauge "connected_replicas" in "{replica}" from "connected_slaves";
-    /// Replication offset: bytes written for replicas, or read as a replica.
+    /// Replication offset: bytes written for replicas, or read as a replica. Left out for servers that count otherwise.
     OFFSET: gauge "replication_offset_bytes" in "By" from "master_repl_offset";
-    /// Whether a replica is connected to its master.
+    /// Whether a replica is connected to its master, or to all of its masters.
     LINK: gauge "master_link_up" in "1" from "master_link_status";
-    /// Time since the last data from the master; left out on a master, and while not connected.
+    /// Time since the last data from the master, the longest of several; left out on a master, and while not connected.
     LAST_IO: gauge "master_last_io_seconds" in "s" from "master_last_io_seconds_ago";
-    /// Whether a replica is copying the master's whole dataset.
+    /// Whether a replica is copying a master's whole dataset.
     SYNCING: gauge "master_sync_in_progress" in "1" from "master_sync_in_progress";
     /// Full synchronisations of replicas.
     FULL_SYNCS: counter "full_syncs_total" in "1" from "sync_full";
@@ -115,11 +116,11 @@ gauged_plugin::metrics! {
     PARTIAL_SYNCS: counter "partial_syncs_total" in "1" from "sync_partial_ok";
     /// Partial synchronisations refused because the replica had missed too much.
     REFUSED_SYNCS: counter "partial_syncs_refused_total" in "1" from "sync_partial_err";
-    /// Whether this replica receives the writes.
+    /// Whether this replica receives the writes; left out where the server does not report its state.
     REPLICA_ONLINE: gauge "replica_online" in "1";
     /// Replication offset confirmed by this replica.
     REPLICA_OFFSET: gauge "replica_offset_bytes" in "By";
-    /// Time since the last message of this replica.
+    /// Time since the last message of this replica; left out for servers whose lag is no time.
     REPLICA_LAG: gauge "replica_lag_seconds" in "s";
 
     /// CPU time of Redis in kernel mode.
@@ -145,51 +146,64 @@ pub(crate) const MAX_DATABASES: usize = 64;
 /// The most replicas of one server, for the same reason. More than ten are rare, because each receives all writes.
 pub(crate) const MAX_REPLICAS: usize = 32;
 
-/// Sets the metrics of a server from its reply to INFO. Returns whether databases or replicas were left out because of the
-/// limits. The first of duplicate lines counts.
-///
-/// # Errors
-///
-/// The reply is not one to INFO. No metric was set then.
-pub(crate) fn measure(
+/// A reply to INFO, beside its metrics.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Measured<'a> {
+    /// Whether databases or replicas were left out because of the limits.
+    pub(crate) has_more: bool,
+    /// The fields with values that are impossible or not understood.
+    pub(crate) left_out: Vec<(&'a str, &'a str)>,
+}
+
+/// Sets the metrics of a server from its reply to INFO.
+pub(crate) fn measure<'a>(
     server: &str,
-    text: &str,
+    text: &'a str,
     tick: Tick,
     lookups: &mut Rates<2>,
     sample: &mut Sample,
-) -> Result<bool, String> {
+) -> Measured<'a> {
     let info = Info { text };
-    let version = info.get("redis_version").ok_or("the reply to INFO has no redis_version")?;
-    // Parse all fields before setting any, so that an error leaves no partial metrics.
-    let mut fields: Vec<(Descriptor, FieldValue)> = Vec::new();
+    let mut measured = Measured::default();
+    let mut fields = Fields::default();
     for (name, value) in info.lines() {
+        let name = without_master_number(name);
         let Some(&metric) = METRICS.iter().find(|metric| !name.is_empty() && metric.source == name) else { continue };
-        // Real servers send no duplicates.
-        if fields.iter().all(|(known, _)| *known != metric) {
-            fields.push((metric, FieldValue::read(metric, value).ok_or_else(|| invalid_field(name, value))?));
+        let read = FieldValue::read(metric, value);
+        if read.is_none() && !figure::is_absent(value) {
+            measured.left_out.push((metric.source, value));
         }
+        fields.add(metric, read);
     }
-    let number =
-        |name| info.get(name).map(|value| u64::parse(value).ok_or_else(|| invalid_field(name, value))).transpose();
-    let (used, most) = (number("used_memory")?, number("maxmemory")?);
-    let (hits, misses, fork_us) = (number("keyspace_hits")?, number("keyspace_misses")?, number("latest_fork_usec")?);
+    let used = fields.integer(USED);
+    if fields.integer(DATASET).zip(used).is_some_and(|(dataset, used)| dataset > used) {
+        // Redis subtracts its overhead from the memory in use, and the difference of a 32-bit server wraps within the bounds.
+        measured.left_out.extend(info.get(DATASET.source).map(|value| (DATASET.source, value)));
+        fields.remove(DATASET);
+    }
+    let units = Units::of(info);
+    if !units.has_byte_offsets {
+        fields.remove(OFFSET);
+    }
 
     let labels = [("server", server)];
     let mut row = sample.labelled(&labels);
-    row.set(UP, true).set(VERSION, version);
-    let role = info.get("role");
-    row.set(ROLE, role).set(MASTER, role.map(|role| role == "master"));
-    for (metric, value) in fields {
+    row.set(UP, true).set(VERSION, info.get("redis_version").and_then(figure::word));
+    let role = info.get("role").and_then(figure::word);
+    row.set(ROLE, role).set(MASTER, role.and_then(is_master));
+    for (metric, value) in &fields.values {
         match value {
-            FieldValue::Integer(value) => row.set(metric, value),
-            FieldValue::Float(value) => row.set(metric, value),
-            FieldValue::Boolean(value) => row.set(metric, value),
-            FieldValue::Unknown => &mut row,
+            Some(FieldValue::Integer(value)) => row.set(*metric, *value),
+            Some(FieldValue::Float(value)) => row.set(*metric, *value),
+            Some(FieldValue::Boolean(value)) => row.set(*metric, *value),
+            None => &mut row,
         };
     }
+    let most = fields.integer(MAX_MEMORY);
     row.set(USED_PERCENT, used.zip(most).and_then(|(used, most)| percent(used, most)));
-    row.set(FORK, fork_us.map(|us| seconds(us, 1e6)));
-    let change = hits.zip(misses).and_then(|(hits, misses)| lookups.change(tick, server, [hits, misses]));
+    row.set(FORK, info.get("latest_fork_usec").and_then(figure::count).map(|us| seconds(us, 1e6)));
+    let change = fields.integer(HITS).zip(fields.integer(MISSES));
+    let change = change.and_then(|(hits, misses)| lookups.change(tick, server, [hits, misses]));
     row.set(HIT_PERCENT, change.and_then(|change| percent(change.by[0], change.by[0].saturating_add(change.by[1]))));
 
     let (mut databases, mut replicas) = (UniqueNames::default(), UniqueNames::default());
@@ -200,22 +214,23 @@ pub(crate) fn measure(
             }
             let labels = [("server", server), ("db", database)];
             let mut row = sample.labelled(&labels);
-            row.set(KEYS, field(value, "keys")).set(KEYS_EXPIRING, field(value, "expires"));
-            let ttl_ms = field(value, "avg_ttl").filter(|&ttl_ms| ttl_ms > 0);
+            row.set(KEYS, count_of(value, "keys")).set(KEYS_EXPIRING, count_of(value, "expires"));
+            let ttl_ms = count_of(value, "avg_ttl").filter(|&ttl_ms| ttl_ms > 0);
             row.set(KEYS_TTL, ttl_ms.map(|ms| seconds(ms, 1e3)));
         } else if index_of(name, "slave").is_some() {
-            let (Some(ip), Some(port)) = (named(value, "ip"), named(value, "port")) else { continue };
-            let replica = [ip, ":", port].concat();
-            if !replicas.add(replica.clone(), MAX_REPLICAS) {
+            let Some(replica) = Replica::parse(value) else { continue };
+            if !replicas.add(replica.address.clone(), MAX_REPLICAS) {
                 continue;
             }
-            let labels = [("server", server), ("replica", &*replica)];
+            let labels = [("server", server), ("replica", &*replica.address)];
             let mut row = sample.labelled(&labels);
-            row.set(REPLICA_ONLINE, named(value, "state").map(|state| state == "online"));
-            row.set(REPLICA_OFFSET, field(value, "offset")).set(REPLICA_LAG, field(value, "lag"));
+            row.set(REPLICA_ONLINE, replica.is_online);
+            row.set(REPLICA_OFFSET, replica.offset.filter(|_| units.has_byte_offsets));
+            row.set(REPLICA_LAG, replica.lag.filter(|_| units.has_lag_in_seconds));
         }
     }
-    Ok(databases.is_full || replicas.is_full)
+    measured.has_more = databases.is_full || replicas.is_full;
+    measured
 }
 
 /// A set of names with a limit.
@@ -249,7 +264,8 @@ struct Info<'a> {
 impl<'a> Info<'a> {
     /// Names and values, without headings and empty lines.
     fn lines(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.text.lines().filter_map(|line| line.split_once(':'))
+        let lines = self.text.lines().filter_map(|line| line.split_once(':'));
+        lines.map(|(name, value)| (name.trim_ascii(), value.trim_ascii()))
     }
 
     fn get(self, name: &str) -> Option<&'a str> {
@@ -257,44 +273,184 @@ impl<'a> Info<'a> {
     }
 }
 
-/// A parsed value. A field always has the same variant, except `Unknown`.
+/// The units of figures that have other ones in servers derived from Redis's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Units {
+    /// Whether the lag of a replica is a time. Others count operations or bytes by which it is behind.
+    has_lag_in_seconds: bool,
+    /// Whether replication offsets are bytes. Kvrocks counts operations.
+    has_byte_offsets: bool,
+}
+
+impl Units {
+    fn of(info: Info<'_>) -> Self {
+        let is = |field| info.get(field).is_some();
+        let is_kvrocks = is("kvrocks_version");
+        let has_other_lag = is_kvrocks || is("dragonfly_version") || is("garnet_version") || is("pika_version");
+        Self { has_lag_in_seconds: !has_other_lag, has_byte_offsets: !is_kvrocks }
+    }
+}
+
+/// A parsed value. A field always has the same variant.
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum FieldValue {
     Integer(u64),
     Float(f64),
     Boolean(bool),
-    /// No value yet, such as the time of a snapshot before the first one.
-    Unknown,
 }
 
 impl FieldValue {
+    /// Parses the value of a field. `None` if the server has none yet, such as the time of a snapshot before the first one,
+    /// or if it is impossible or not understood.
     fn read(metric: Descriptor, value: &str) -> Option<Self> {
-        let has_fraction = metric.source.starts_with("used_cpu_") || metric.source.ends_with("_ratio");
-        match value {
-            "ok" | "up" => Some(Self::Boolean(true)),
-            "err" | "down" => Some(Self::Boolean(false)),
-            "-1" => Some(Self::Unknown),
-            _ if has_fraction => f64::parse(value).map(Self::Float),
-            _ => u64::parse(value).map(Self::Integer),
+        let source = metric.source;
+        match source {
+            "uptime_in_seconds" | "rdb_last_bgsave_time_sec" | "master_last_io_seconds_ago" => {
+                figure::seconds(value).map(Self::Integer)
+            }
+            "connected_clients" | "blocked_clients" | "connected_slaves" => figure::open(value).map(Self::Integer),
+            "loading" | "aof_enabled" => flag(value),
+            _ if source.ends_with("_in_progress") => flag(value),
+            _ if source.ends_with("_status") => state(value).map(Self::Boolean),
+            _ if source.starts_with("used_cpu_") || source.ends_with("_ratio") => {
+                figure::decimal(value).map(Self::Float)
+            }
+            _ => figure::count(value).map(Self::Integer),
+        }
+    }
+
+    /// The value for two masters of one server: the worse one. `None` is unknown.
+    fn worse(metric: Descriptor, values: [Option<Self>; 2]) -> Option<Self> {
+        let is_worst = |value| match value {
+            Some(Self::Boolean(is_up)) => !is_up,
+            Some(Self::Integer(flag)) => metric == SYNCING && flag > 0,
+            _ => false,
+        };
+        match values {
+            [worst, _] | [_, worst] if is_worst(worst) => worst,
+            [Some(Self::Integer(first)), Some(Self::Integer(second))] => Some(Self::Integer(first.max(second))),
+            [Some(first), Some(_)] => Some(first),
+            _ => None,
         }
     }
 }
 
-fn invalid_field(name: &str, value: &str) -> String {
-    format!("the reply to INFO has an invalid value: {name}:{value}")
+/// The fields that were read, in the server's order.
+#[derive(Default)]
+struct Fields {
+    values: Vec<(Descriptor, Option<FieldValue>)>,
+}
+
+impl Fields {
+    /// Adds a field. Of duplicates the first that is understood counts, except those of several masters.
+    fn add(&mut self, metric: Descriptor, value: Option<FieldValue>) {
+        match self.values.iter_mut().find(|(known, _)| *known == metric) {
+            None => self.values.push((metric, value)),
+            Some((_, known)) if [LINK, LAST_IO, SYNCING].contains(&metric) => {
+                *known = FieldValue::worse(metric, [*known, value]);
+            }
+            Some((_, known)) => *known = known.or(value),
+        }
+    }
+
+    fn integer(&self, metric: Descriptor) -> Option<u64> {
+        match self.values.iter().find(|(known, _)| *known == metric) {
+            Some((_, Some(FieldValue::Integer(value)))) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn remove(&mut self, metric: Descriptor) {
+        self.values.retain(|(known, _)| *known != metric);
+    }
+}
+
+/// A replica in its master's reply.
+struct Replica {
+    address: String,
+    is_online: Option<bool>,
+    offset: Option<u64>,
+    lag: Option<u64>,
+}
+
+impl Replica {
+    /// Parses `ip=10.0.0.1,port=6379,state=online,offset=1,lag=0`, or `10.0.0.1,6379,online` of releases before 2.8.
+    fn parse(value: &str) -> Option<Self> {
+        let mut unnamed = value.split(',').filter(|field| !field.contains('='));
+        let mut part = |name| named(value, name).or_else(|| unnamed.next()).and_then(figure::word);
+        let (host, port, word) = (part("ip")?, part("port")?, part("state"));
+        let lag = named(value, "lag").and_then(figure::seconds);
+        let address = [host, ":", port].concat();
+        Some(Self { address, is_online: word.and_then(state), offset: count_of(value, "offset"), lag })
+    }
+}
+
+/// `master_link_status` for `master_1_link_status`: servers with several masters number them.
+fn without_master_number(name: &str) -> &str {
+    let Some(rest) = name.strip_prefix("master_").filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    else {
+        return name;
+    };
+    let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+    [LINK, LAST_IO, SYNCING]
+        .iter()
+        .map(|metric| metric.source)
+        .find(|source| source.strip_prefix("master") == Some(rest))
+        .unwrap_or(name)
+}
+
+/// Whether a role is that of a master; `None` for one that is neither.
+fn is_master(role: &str) -> Option<bool> {
+    if role.eq_ignore_ascii_case("master") {
+        return Some(true);
+    }
+    let is_other = ["slave", "replica", "sentinel"].iter().any(|other| role.eq_ignore_ascii_case(other));
+    is_other.then_some(false)
+}
+
+/// Whether a state is a good one. `None` for a word that is not known.
+fn state(word: &str) -> Option<bool> {
+    const GOOD_WORDS: [&str; 6] = ["ok", "up", "online", "connected", "stable_sync", "stable sync"];
+    const BAD_WORDS: [&str; 16] = [
+        "err",
+        "error",
+        "fail",
+        "failed",
+        "down",
+        "offline",
+        "disconnected",
+        "connect",
+        "connecting",
+        "handshake",
+        "sync",
+        "wait_bgsave",
+        "send_bulk",
+        "send_bulk_and_stream",
+        "preparation",
+        "full_sync",
+    ];
+    let is_one_of = |words: &[&str]| words.iter().any(|known| known.eq_ignore_ascii_case(word));
+    if is_one_of(&GOOD_WORDS) { Some(true) } else { is_one_of(&BAD_WORDS).then_some(false) }
+}
+
+/// 0 or 1.
+fn flag(value: &str) -> Option<FieldValue> {
+    figure::count(value).filter(|&flag| flag <= 1).map(FieldValue::Integer)
 }
 
 /// The index in `db0` or `slave12`.
 fn index_of<'a>(name: &'a str, kind: &str) -> Option<&'a str> {
-    name.strip_prefix(kind).filter(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    let number = figure::word(name.strip_prefix(kind)?)?;
+    number.bytes().all(|byte| byte.is_ascii_digit()).then_some(number)
 }
 
 /// The value of a name in `keys=3,expires=0`.
 fn named<'a>(value: &'a str, name: &str) -> Option<&'a str> {
-    value.split(',').find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+    value.split(',').find_map(|field| field.trim_ascii().strip_prefix(name)?.strip_prefix('='))
 }
 
-fn field(value: &str, name: &str) -> Option<u64> {
-    u64::parse(named(value, name)?)
+fn count_of(value: &str, name: &str) -> Option<u64> {
+    figure::count(named(value, name)?)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "exact for 285 years")]

@@ -6,8 +6,8 @@ mod resp;
 
 use gauged_plugin::net::Connection;
 use gauged_plugin::rates::Rates;
-use gauged_plugin::service::{Failure, Poller, Service};
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, log};
+use gauged_plugin::service::{Failure, LeftOut, Poller, Service};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 use info::{FAILURE, FAILURES, MAX_DATABASES, MAX_REPLICAS, METRICS, UP};
 use resp::Reply;
 
@@ -55,8 +55,7 @@ struct Server {
     service: Service,
     /// The connection of the last tick, if it succeeded.
     connection: Option<Connection>,
-    /// Whether the warning about left-out databases or replicas was logged.
-    has_warned: bool,
+    left_out: LeftOut,
 }
 
 struct Redis {
@@ -89,7 +88,7 @@ impl Plugin for Redis {
         }
         let server = |(number, settings): (usize, ServerSettings)| {
             let service = Service::new(&settings.address);
-            Server { number, settings, service, connection: None, has_warned: false }
+            Server { number, settings, service, connection: None, left_out: LeftOut::default() }
         };
         let servers = servers.into_iter().enumerate().map(server).collect();
         Ok(Self { servers, poller: Poller::default(), lookups: Rates::default() })
@@ -108,19 +107,18 @@ impl Plugin for Redis {
         let is_single = servers.len() == 1;
         poller.poll(tick, servers, |server, share_ms| {
             let reply = server.query_info(if is_single { None } else { Some((share_ms / 2).max(1)) });
-            let Server { number, service, connection, has_warned, .. } = server;
-            let result = reply.and_then(|(text, fresh)| {
-                let result = info::measure(service.name(), &text, tick, lookups, sample);
-                let has_more = result.map_err(|why| Failure::down("protocol", why))?;
-                if has_more && !*has_warned {
-                    *has_warned = true;
-                    log::warn(&format!(
-                        "{} has more than {MAX_DATABASES} databases or {MAX_REPLICAS} replicas; the others are left out",
-                        service.name()
-                    ));
+            let Server { number, service, connection, left_out, .. } = server;
+            let result = reply.map(|(text, kept)| {
+                let measured = info::measure(service.name(), &text, tick, lookups, sample);
+                left_out.report_fields(service.name(), &measured.left_out);
+                if measured.has_more {
+                    let name = service.name();
+                    let why = format!(
+                        "{name} has more than {MAX_DATABASES} databases or {MAX_REPLICAS} replicas; the others are left out"
+                    );
+                    left_out.report("databases and replicas", &why);
                 }
-                *connection = Some(fresh);
-                Ok(())
+                *connection = kept;
             });
             match service.record(result) {
                 Ok(Some(())) => {}
@@ -143,14 +141,14 @@ impl Plugin for Redis {
 gauged_plugin::export!(Redis);
 
 impl Server {
-    /// Queries INFO; returns the reply and its connection. A kept connection that was closed, because it was idle or the
-    /// server restarted, is replaced by a new one.
-    fn query_info(&mut self, timeout_ms: Option<u32>) -> Result<(String, Connection), Failure> {
+    /// Queries INFO; returns the reply, and the connection if it can be kept. A kept connection that was closed, because it
+    /// was idle or the server restarted, is replaced by a new one.
+    fn query_info(&mut self, timeout_ms: Option<u32>) -> Result<(String, Option<Connection>), Failure> {
         let mut info_command = Vec::new();
         resp::append_command(&mut info_command, &["INFO"]);
         if let Some(kept) = self.connection.take() {
             match exchange(&kept, &info_command, 1) {
-                Ok(text) => return Ok((text, kept)),
+                Ok((text, is_over)) => return Ok((text, is_over.then_some(kept))),
                 Err(failure) if failure.reason == "closed" => {}
                 Err(failure) => return Err(failure),
             }
@@ -161,8 +159,8 @@ impl Server {
             None => Connection::open(address)?,
         };
         let Some(password) = password else {
-            let text = exchange(&connection, &info_command, 1)?;
-            return Ok((text, connection));
+            let (text, is_over) = exchange(&connection, &info_command, 1)?;
+            return Ok((text, is_over.then_some(connection)));
         };
         let mut words = vec!["AUTH"];
         words.extend(username.as_deref());
@@ -171,13 +169,14 @@ impl Server {
         let mut both = Vec::new();
         resp::append_command(&mut both, &words);
         both.extend_from_slice(&info_command);
-        let text = exchange(&connection, &both, 2)?;
-        Ok((text, connection))
+        let (text, is_over) = exchange(&connection, &both, 2)?;
+        Ok((text, is_over.then_some(connection)))
     }
 }
 
-/// Sends commands and returns the text of the last reply, if no reply is an error.
-fn exchange(connection: &Connection, commands: &[u8], replies: usize) -> Result<String, Failure> {
+/// Sends commands and returns the text of the last reply, if no reply is an error, and whether nothing follows it: the next
+/// reply on a connection that sends more than it was asked for could be an older one.
+fn exchange(connection: &Connection, commands: &[u8], replies: usize) -> Result<(String, bool), Failure> {
     let sent = connection.write(commands);
     let mut bytes = Vec::new();
     let mut last = String::new();
@@ -201,11 +200,7 @@ fn exchange(connection: &Connection, commands: &[u8], replies: usize) -> Result<
             bytes.extend_from_slice(&read);
         };
     }
-    if bytes.is_empty() {
-        Ok(last)
-    } else {
-        Err(Failure::down("protocol", "not a Redis reply: more data than was requested"))
-    }
+    Ok((last, bytes.is_empty()))
 }
 
 /// The failure for a server's error reply to AUTH or INFO.

@@ -1,5 +1,5 @@
 //! The part of Redis's protocol for INFO: encoding of commands, and parsing of text and error replies from untrusted bytes
-//! with limits.
+//! with limits. Of RESP3, which proxies may choose, the forms of texts and errors are read, too.
 
 /// The longest first line of a reply: Redis's longest error, for protected mode, has 900 bytes.
 const MAX_LINE_BYTES: usize = 4096;
@@ -32,7 +32,7 @@ pub(crate) fn append_command(bytes: &mut Vec<u8>, words: &[&str]) {
 /// The bytes are not a reply of Redis.
 pub(crate) fn take_reply(bytes: &mut Vec<u8>) -> Result<Option<Reply>, String> {
     let Some(&kind) = bytes.first() else { return Ok(None) };
-    if !matches!(kind, b'+' | b'-' | b'$') {
+    if !matches!(kind, b'+' | b'-' | b'$' | b'=' | b'!' | b'_') {
         return Err(format!("a reply starts with byte {kind:#04x}"));
     }
     let Some(end) = bytes.windows(2).take(MAX_LINE_BYTES).position(|window| window == b"\r\n") else {
@@ -47,6 +47,9 @@ pub(crate) fn take_reply(bytes: &mut Vec<u8>) -> Result<Option<Reply>, String> {
     let reply = match kind {
         b'+' => Reply::Text(line),
         b'-' => Reply::Error(line),
+        // Null, as a server replies that has nothing to report.
+        b'_' => Reply::Text(String::new()),
+        b'$' if line == "-1" => Reply::Text(String::new()),
         _ => {
             let announced = line.parse().ok().filter(|&announced: &usize| announced <= MAX_TEXT_BYTES);
             let announced = announced.ok_or_else(|| format!("a reply has the length \"{line}\""))?;
@@ -55,7 +58,10 @@ pub(crate) fn take_reply(bytes: &mut Vec<u8>) -> Result<Option<Reply>, String> {
                 return Err(format!("a reply is longer than its length of {announced} bytes"));
             };
             length += announced + 2;
-            Reply::Text(String::from_utf8_lossy(text).into_owned())
+            // A verbatim text begins with its format.
+            let text = if kind == b'=' { text.strip_prefix(b"txt:").unwrap_or(text) } else { text };
+            let text = String::from_utf8_lossy(text).into_owned();
+            if kind == b'!' { Reply::Error(text) } else { Reply::Text(text) }
         }
     };
     bytes.drain(..length);
@@ -75,9 +81,10 @@ mod tests {
 
     #[test]
     fn replies_parse_from_any_pieces() {
-        let sent = b"+OK\r\n-ERR no\r\n$5\r\na\r\nbc\r\n$0\r\n\r\n";
+        let sent = b"+OK\r\n-ERR no\r\n$5\r\na\r\nbc\r\n$0\r\n\r\n$-1\r\n_\r\n=6\r\ntxt:ab\r\n!6\r\nERR no\r\n";
         let text = |text: &str| Reply::Text(text.to_owned());
-        let expected = [text("OK"), Reply::Error("ERR no".to_owned()), text("a\r\nbc"), text("")];
+        let error = || Reply::Error("ERR no".to_owned());
+        let expected = [text("OK"), error(), text("a\r\nbc"), text(""), text(""), text(""), text("ab"), error()];
         for piece in 1..=sent.len() {
             let (mut bytes, mut replies) = (Vec::new(), Vec::new());
             for part in sent.chunks(piece) {
@@ -97,7 +104,8 @@ mod tests {
             (&b"HTTP/1.1 400 Bad Request\r\n"[..], "starts with byte 0x48"),
             (b"\0", "starts with byte 0x00"),
             (b"*1\r\n", "starts with byte 0x2a"),
-            (b"$-1\r\n", "has the length \"-1\""),
+            (b"$-2\r\n", "has the length \"-2\""),
+            (b"=-1\r\n", "has the length \"-1\""),
             (b"$1048577\r\n", "has the length \"1048577\""),
             (b"$99999999999999999999\r\n", "has the length"),
             (b"$x\r\n", "has the length \"x\""),

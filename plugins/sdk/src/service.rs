@@ -46,8 +46,11 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+pub mod figure;
+mod left_out;
 mod poller;
 
+pub use left_out::LeftOut;
 pub use poller::Poller;
 
 use crate::{Error, http, log, net};
