@@ -117,7 +117,7 @@ fn expected_status_and_body_decide_up() {
 
 #[test]
 fn any_body_with_an_expected_status_means_up() {
-    for body in [&b""[..], b"\0", b"\xff\xfe<html>", b"HTTP/1.1 500 Internal Server Error\r\n\r\n", &[0x55; 100_000]] {
+    for body in [&b""[..], b"\0", b"\xff\xfe<html>", b"HTTP/1.1 500 Internal Server Error\r\n\r\n", &[0x55; 10_000]] {
         for status in [200, 204, 299] {
             let headers = vec![("\u{fffd}".to_owned(), "\0\r\n".to_owned())];
             let odd =

@@ -1,6 +1,7 @@
-//! The parser for the listening sockets in the kernel's tables, `/proc/net/tcp` and the like. Reads no file.
+//! The parser for the listening sockets in the kernel's tables, `/proc/net/tcp` and the like, which takes a table in
+//! pieces. Reads no file.
 
-use gauged_plugin::kernel::{self, File, Line};
+use std::ops::ControlFlow;
 
 /// A socket table of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,36 +41,200 @@ impl Table {
         }
     }
 
-    /// Calls `found` with the port and the queue length of each listening socket.
-    pub(crate) fn listeners(self, file: &File, mut found: impl FnMut(u16, u64)) -> Result<(), kernel::Error> {
-        let mut lines = file.lines();
-        let header = lines.next().ok_or_else(|| file.error("is empty"))?;
-        if !header.text().contains("local_address") {
-            return Err(header.error("is not the header of a socket table"));
-        }
-        for line in lines {
-            if let Some((port, waiting)) = self.parse_listener(line)? {
-                found(port, waiting);
-            }
-        }
-        Ok(())
+    /// Whether the kernel lists listening sockets before all others.
+    fn has_listeners_first(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tcp6)
+    }
+}
+
+/// A listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listener {
+    pub(crate) port: u16,
+    /// The receive queue: for TCP, connections that wait to be accepted. `None` if it is malformed.
+    pub(crate) waiting: Option<u64>,
+}
+
+/// A table that is being read.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    table: Table,
+    /// The end of the last piece, if it does not end with a line.
+    rest: Vec<u8>,
+    lines: u64,
+    /// Whether a socket in another state was seen.
+    has_others: bool,
+    /// Whether all listening sockets so far came before the others.
+    is_ordered: bool,
+    /// The first line that is no socket, with its number; some sockets may be missing then.
+    malformed: Option<String>,
+}
+
+impl Scan {
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table, rest: Vec::new(), lines: 0, has_others: false, is_ordered: true, malformed: None }
     }
 
+    /// Takes the next piece of the table, and calls `found` with its listening sockets. Breaks when no more are expected:
+    /// the order of the whole piece shows whether the kernel keeps to its own, which gVisor does not.
+    pub(crate) fn take(&mut self, piece: &[u8], mut found: impl FnMut(Listener)) -> ControlFlow<()> {
+        let mut lines = piece.split(|&byte| byte == b'\n');
+        // What is after the last end of line is not a whole line yet.
+        let last = lines.next_back().unwrap_or_default();
+        for line in lines {
+            if self.rest.is_empty() {
+                self.take_line(line, &mut found);
+            } else {
+                let mut whole = std::mem::take(&mut self.rest);
+                whole.extend_from_slice(line);
+                self.take_line(&whole, &mut found);
+            }
+        }
+        self.rest.extend_from_slice(last);
+        let is_over = self.table.has_listeners_first() && self.has_others && self.is_ordered;
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Ends a table: with its last line where it was read to its end, and without where `take` broke.
+    ///
+    /// # Errors
+    ///
+    /// The reason why listening sockets may be missing.
+    pub(crate) fn end(mut self, last: ControlFlow<()>, mut found: impl FnMut(Listener)) -> Result<(), String> {
+        if last.is_continue() {
+            let rest = std::mem::take(&mut self.rest);
+            self.take_line(&rest, &mut found);
+        }
+        match self.malformed {
+            Some(why) => Err(why),
+            None if self.lines == 0 => Err("is empty".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    fn take_line(&mut self, line: &[u8], found: &mut impl FnMut(Listener)) {
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        self.lines += 1;
+        let line = String::from_utf8_lossy(line);
+        match self.table.parse(&line) {
+            Ok(Some(listener)) => {
+                self.is_ordered &= !self.has_others;
+                found(listener);
+            }
+            Ok(None) => self.has_others = true,
+            // The header.
+            Err(_) if self.lines == 1 && line.contains("local_address") => {}
+            Err(why) => {
+                let number = self.lines;
+                self.malformed.get_or_insert_with(|| format!("has a line that is no socket (line {number}: {why})"));
+            }
+        }
+    }
+}
+
+impl Table {
     /// Parses `0: 0100007F:0CEA 00000000:0000 0A 00000000:00000003 …`: number, local address, remote address, state, send
-    /// and receive queue, in hexadecimal. The receive queue of a listening socket counts connections.
-    fn parse_listener(self, line: Line<'_>) -> Result<Option<(u16, u64)>, kernel::Error> {
-        let mut fields = line.fields();
-        let _number = fields.word("the socket's number")?;
-        let address = fields.word("the local address")?;
-        let _peer = fields.word("the remote address")?;
-        if fields.word("the state")? != self.listening_state() {
+    /// and receive queue, in hexadecimal. `None` for a socket in another state.
+    fn parse(self, line: &str) -> Result<Option<Listener>, &'static str> {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let address = fields.next().ok_or("missing the local address")?;
+        let state = fields.nth(1).ok_or("missing the state")?;
+        if state.len() != 2 || u8::from_str_radix(state, 16).is_err() {
+            return Err("the state is not a number");
+        }
+        if state != self.listening_state() {
             return Ok(None);
         }
-        let port = address.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-        let port = port.ok_or_else(|| line.error(format_args!("{address} is not an address with a port")))?;
-        let queues = fields.word("the queues")?;
-        let waiting = queues.split_once(':').and_then(|(_, waiting)| u64::from_str_radix(waiting, 16).ok());
-        let waiting = waiting.ok_or_else(|| line.error(format_args!("{queues} is not a pair of queue lengths")))?;
-        Ok(Some((port, waiting)))
+        let hexadecimal = |text: &str| u64::from_str_radix(text, 16).ok();
+        let port = address.rsplit_once(':').and_then(|(_, port)| hexadecimal(port));
+        let port = port.and_then(|port| u16::try_from(port).ok()).ok_or("the local address has no port")?;
+        let waiting = fields.next().and_then(|queues| hexadecimal(queues.split_once(':')?.1));
+        Ok(Some(Listener { port, waiting }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+
+    fn row(number: usize, port: u16, state: &str) -> String {
+        format!("{number:4}: 0100007F:{port:04X} 00000000:0000 {state} 00000000:00000003 00:00000000 00000000 0 0 1\n")
+    }
+
+    /// The ports found in a table given in pieces, the number of pieces taken, and the result.
+    fn scan(table: Table, text: &str, piece: usize) -> (Vec<u16>, usize, Result<(), String>) {
+        let (mut scan, mut ports, mut taken) = (Scan::new(table), Vec::new(), 0);
+        let mut last = ControlFlow::Continue(());
+        for piece in text.as_bytes().chunks(piece) {
+            taken += 1;
+            last = scan.take(piece, |listener| ports.push(listener.port));
+            if last.is_break() {
+                break;
+            }
+        }
+        let result = scan.end(last, |listener| ports.push(listener.port));
+        (ports, taken, result)
+    }
+
+    #[test]
+    fn tables_in_any_pieces_have_the_same_sockets() {
+        let text = [HEADER, &row(0, 443, "0A"), &row(1, 3306, "0A"), &row(2, 443, "01"), &row(3, 443, "06")].concat();
+        for piece in 1..=text.len() {
+            assert_eq!(scan(Table::Tcp, &text, piece).0, [443, 3306], "pieces of {piece}");
+            assert_eq!(
+                scan(Table::Udp, &text.replace("0A", "07"), piece),
+                (vec![443, 3306], text.len().div_ceil(piece), Ok(()))
+            );
+        }
+    }
+
+    #[test]
+    fn long_table_is_read_until_the_first_connections() {
+        let connections: String = (2..20_000).map(|number| row(number, 443, "01")).collect();
+        let text = [HEADER, &row(0, 443, "0A"), &row(1, 3306, "0A"), &connections].concat();
+        assert_eq!(scan(Table::Tcp6, &text, 4096), (vec![443, 3306], 1, Ok(())));
+        // UDP has no order.
+        assert_eq!(scan(Table::Udp6, &text.replace("0A", "07"), 4096).1, text.len().div_ceil(4096));
+    }
+
+    #[test]
+    fn unordered_table_is_read_to_its_end() {
+        let rows = [row(0, 443, "01"), row(1, 80, "0A"), row(2, 443, "01"), row(3, 22, "0A")].concat();
+        let text = [HEADER, &rows, &row(4, 443, "01").repeat(1000), &row(5, 25, "0A")].concat();
+        assert_eq!(scan(Table::Tcp, &text, 4096).0, [80, 22, 25]);
+    }
+
+    #[test]
+    fn malformed_line_hides_only_its_socket() {
+        for (line, why) in [
+            ("nonsense\n", "missing the local address"),
+            ("   1: 00000000:0050\n", "missing the state"),
+            ("   1: 00000000:0050 00000000:0000 A\n", "the state is not a number"),
+            ("   1: 00000000:0050 00000000:0000 LISTEN\n", "the state is not a number"),
+            ("   1: 00000000 00000000 0A 0:0\n", "the local address has no port"),
+            ("   1: 0:10000 0:0 0A 0:0\n", "the local address has no port"),
+            ("\u{ff}\0 \u{ff}\0 \u{ff}\0 0A\n", "the local address has no port"),
+        ] {
+            // Also if the reading ends with the first connections.
+            let text = [HEADER, &row(0, 443, "0A"), line, &row(2, 80, "0A"), &row(3, 80, "01")].concat();
+            let why = Err(format!("has a line that is no socket (line 3: {why})"));
+            assert_eq!(scan(Table::Tcp, &text, 1 << 20), (vec![443, 80], 1, why), "{line:?}");
+        }
+        assert_eq!(scan(Table::Tcp, "", 1).2, Err("is empty".to_owned()));
+        assert!(scan(Table::Tcp, "nonsense\n", 9).2.is_err(), "no header");
+        assert_eq!(scan(Table::Tcp, &row(0, 443, "0A"), 9), (vec![443], row(0, 443, "0A").len().div_ceil(9), Ok(())));
+    }
+
+    #[test]
+    fn malformed_queue_keeps_the_socket() {
+        for queues in ["", "0", "0:x", "0:-1"] {
+            let parsed = Table::Tcp.parse(&format!("0: 0:50 0:0 0A {queues}"));
+            assert_eq!(parsed, Ok(Some(Listener { port: 80, waiting: None })), "{queues:?}");
+        }
     }
 }

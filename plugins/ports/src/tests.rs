@@ -1,5 +1,6 @@
 //! The plugin on fixture machines.
 
+use gauged_plugin::Value;
 use gauged_plugin::testing::{Harness, Host, assert_golden, assert_readme_metrics, expect};
 
 use super::*;
@@ -101,21 +102,64 @@ fn invalid_settings_name_their_key() {
 }
 
 #[test]
-fn malformed_socket_table_is_an_internal_error() {
+fn malformed_line_leaves_missing_ports_out() {
     let header = "  sl  local_address rem_address   st tx_queue rx_queue\n";
     for (text, why) in [
-        ("", ": is empty"),
-        ("nonsense\n", " line 1: is not the header of a socket table"),
-        ("   0: 00000000:0050 00000000:0000 0A 0:0\n", " line 1: is not the header of a socket table"),
-        (&*format!("{header}   0: 00000000:0050\n"), " line 2: missing the remote address"),
-        (&*format!("{header}   0: 00000000 00000000 0A 0:0\n"), " line 2: 00000000 is not an address with a port"),
-        (&*format!("{header}   0: 0:10000 0:0 0A 0:0\n"), " line 2: 0:10000 is not an address with a port"),
-        (&*format!("{header}   0: 0:50 0:0 0A 0\n"), " line 2: 0 is not a pair of queue lengths"),
+        (String::new(), "is empty"),
+        (
+            format!("{header}   0: 00000000:01BB 00000000:0000 0A 0:0\n   1: 0000\n"),
+            "has a line that is no socket (line 3: ",
+        ),
     ] {
         let mut host = Host::new();
-        host.file("/proc/1/net/tcp", text);
-        let why = format!("/proc/1/net/tcp{why}");
-        assert_eq!(start(host, r#"{"listen": [80]}"#).tick(), Err(Error::Internal(why)), "{text:?}");
+        host.file("/proc/1/net/tcp", text).file("/proc/1/net/tcp6", header);
+        let mut ports = start(host, r#"{"listen": [443, 80]}"#);
+        let sample = ports.tick().expect("a sample");
+        assert_eq!(sample.get(r#"ports.listening{port="80",protocol="tcp"}"#), None, "{why}");
+        assert_eq!(sample.get(r#"ports.listening{port="443",protocol="tcp"}"#).is_some(), !why.contains("empty"));
+        assert_eq!(sample[r#"ports.table_error{table="tcp"}"#], true);
+        let message = &ports.host().messages()[0];
+        assert!(message.starts_with(&format!("WARN /proc/1/net/tcp {why}")), "{message}");
+    }
+}
+
+#[test]
+fn malformed_queue_leaves_only_the_queue_out() {
+    let mut host = Host::new();
+    host.file("/proc/1/net/tcp6", "  sl  local_address\n   0: 0:50 0:0 0A x\n   1: 0:50 0:0 0A 0:1\n");
+    let sample = start(host, r#"{"listen": ["tcp6:80"]}"#).tick().expect("a sample");
+    assert_eq!(sample[r#"ports.listening{port="80",protocol="tcp6"}"#], true);
+    assert_eq!(sample.get(r#"ports.accept_queue{port="80",protocol="tcp6"}"#), None);
+}
+
+#[test]
+fn hidden_table_is_not_an_absent_one() {
+    let key = r#"ports.listening{port="443",protocol="tcp6"}"#;
+    let config = r#"{"listen": ["tcp6:443"]}"#;
+    // With hidepid=2 no file of process 1 is there, with hidepid=1 none may be read.
+    let mut host = Host::new();
+    let mut ports = start(host.clone(), config);
+    for _ in 0..2 {
+        let sample = ports.tick().expect("a sample");
+        assert_eq!((sample.get(key), &sample[r#"ports.table_error{table="tcp6"}"#]), (None, &Value::Boolean(true)));
+    }
+    let missing = "ports found only in this table are missing";
+    let why = format!("WARN /proc/1/net/tcp6 is hidden: {HIDDEN_PROCESSES}; {missing}");
+    assert_eq!(ports.host().messages(), [why], "once");
+
+    host.file_fails("/proc/1/net/tcp6", files::Error::Io("Operation not permitted (os error 1)".to_owned()));
+    let mut ports = start(host, config);
+    assert_eq!(ports.tick().expect("a sample").get(key), None);
+    let why = "failed to read /proc/1/net/tcp6: Operation not permitted (os error 1)";
+    assert_eq!(ports.host().messages(), [format!("WARN {why} ({HIDDEN_PROCESSES}); {missing}")]);
+
+    // Without IPv6 only its table is missing.
+    for (path, config) in [("/proc/1/net/dev", config), ("/proc/1/net/tcp", r#"{"listen": [80, "tcp6:443"]}"#)] {
+        let mut host = Host::new();
+        host.file(path, "  sl  local_address\n");
+        let mut ports = start(host, config);
+        assert_eq!(ports.tick().expect("a sample")[key], false, "{path}");
+        assert!(ports.host().messages().is_empty());
     }
 }
 

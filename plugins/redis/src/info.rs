@@ -376,9 +376,9 @@ struct Replica {
 impl Replica {
     /// Parses `ip=10.0.0.1,port=6379,state=online,offset=1,lag=0`, or `10.0.0.1,6379,online` of releases before 2.8.
     fn parse(value: &str) -> Option<Self> {
-        let mut unnamed = value.split(',').filter(|field| !field.contains('='));
-        let mut part = |name| named(value, name).or_else(|| unnamed.next()).and_then(figure::word);
-        let (host, port, word) = (part("ip")?, part("port")?, part("state"));
+        let mut unnamed = value.split(',').filter(|text| !text.contains('='));
+        let mut field = |name| named(value, name).or_else(|| unnamed.next()).and_then(figure::word);
+        let (host, port, word) = (field("ip")?, field("port")?, field("state"));
         let lag = named(value, "lag").and_then(figure::seconds);
         let address = [host, ":", port].concat();
         Some(Self { address, is_online: word.and_then(state), offset: count_of(value, "offset"), lag })

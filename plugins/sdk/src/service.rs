@@ -50,7 +50,7 @@ pub mod figure;
 mod left_out;
 mod poller;
 
-pub use left_out::LeftOut;
+pub use left_out::{HIDDEN_PROCESSES, LeftOut, is_not_permitted};
 pub use poller::Poller;
 
 use crate::{Error, http, log, net};

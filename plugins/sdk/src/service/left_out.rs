@@ -1,7 +1,30 @@
 //! Reports what a plugin leaves out of its sample, so that a missing metric has an explanation. Independent of the kind of
 //! source.
 
-use crate::log;
+use crate::{files, log};
+
+/// Why the kernel does not permit to read files of processes, and the remedy.
+pub const HIDDEN_PROCESSES: &str = "/proc is mounted with hidepid, or a security module denies it; run the agent as root, or in \
+                                    the group of the mount option gid";
+
+/// The host's texts for `EPERM` and `EACCES`.
+const PERMISSION_ERRORS: [&str; 2] = ["(os error 1)", "(os error 13)"];
+
+/// Whether a file is there, but the agent's user may not read it.
+///
+/// ```
+/// use gauged_plugin::testing::Host;
+/// use gauged_plugin::{files, service};
+///
+/// let mut host = Host::new();
+/// host.file_fails("/proc/1/stat", files::Error::Io("Operation not permitted (os error 1)".to_owned()));
+/// let is_not_permitted = |path| files::read(path).is_err_and(|failure| service::is_not_permitted(&failure));
+/// assert!(host.run(|| is_not_permitted("/proc/1/stat") && !is_not_permitted("/proc/2/stat")));
+/// ```
+#[must_use]
+pub fn is_not_permitted(failure: &files::Failure) -> bool {
+    matches!(&failure.error, files::Error::Io(why) if PERMISSION_ERRORS.iter().any(|denied| why.ends_with(denied)))
+}
 
 /// The most subjects that are remembered. Subjects are metrics, fields and files of a plugin, of which there are fewer.
 const MAX_SUBJECTS: usize = 256;
