@@ -6,13 +6,14 @@ use std::fmt::Display;
 use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::File;
 use gauged_plugin::rates::Rates;
-use gauged_plugin::{Error, Need, Sample, Tick, log};
+use gauged_plugin::service::LeftOut;
+use gauged_plugin::{Error, Need, Sample, Tick};
 
 use crate::settings::Group;
 use crate::stat::{Stat, State};
 use crate::{
     GROUP_CPU, GROUP_CPU_PERCENT, GROUP_FDS, GROUP_PROCESSES, GROUP_RESIDENT, GROUP_START, GROUP_SWAPPED,
-    GROUP_THREADS, GROUP_VIRTUAL,
+    GROUP_THREADS, GROUP_VIRTUAL, has_ended,
 };
 
 /// Ticks of CPU time per second, on every supported machine.
@@ -30,7 +31,7 @@ const MAX_COMMAND_READS: u8 = 3;
 struct TrackedProcess {
     pid: u32,
     /// Together with the PID, identifies the process.
-    start_ticks: u64,
+    start_ticks: Option<u64>,
     name: Box<str>,
     cpu_ticks: u64,
     /// The groups of the process, one bit each.
@@ -73,16 +74,19 @@ impl ProcFile {
 #[derive(Debug)]
 struct NotReadable;
 
-/// The resource use of a group; `None` if a file of a member could not be read.
+/// The resource use of a group; `None` if that of a member could not be read.
 #[derive(Debug, Clone)]
 struct GroupUsage {
     processes: u64,
-    threads: u64,
-    virtual_bytes: u64,
+    threads: Option<u64>,
+    virtual_bytes: Option<u64>,
     resident_bytes: Option<u64>,
     swapped_bytes: Option<u64>,
     fds: Option<u64>,
+    /// The earliest start of a member, or `u64::MAX` without members.
     oldest_ticks: Option<u64>,
+    /// Whether the CPU time of all members is known.
+    has_cpu: bool,
     /// Whether a process with an unknown command line may be a member.
     is_incomplete: bool,
 }
@@ -90,12 +94,13 @@ struct GroupUsage {
 impl GroupUsage {
     const EMPTY: Self = Self {
         processes: 0,
-        threads: 0,
-        virtual_bytes: 0,
+        threads: Some(0),
+        virtual_bytes: Some(0),
         resident_bytes: Some(0),
         swapped_bytes: Some(0),
         fds: Some(0),
-        oldest_ticks: None,
+        oldest_ticks: Some(u64::MAX),
+        has_cpu: true,
         is_incomplete: false,
     };
 }
@@ -116,8 +121,7 @@ pub(crate) struct Members {
     has_time: bool,
     /// The files without a grant.
     denied: Vec<ProcFile>,
-    /// The files with a logged warning.
-    warned: Vec<ProcFile>,
+    left_out: LeftOut,
     /// The boot time in Unix time, and the time of its read.
     boot: Option<(u64, u64)>,
 }
@@ -134,7 +138,7 @@ impl Members {
             seen: Vec::new(),
             has_time: true,
             denied: Vec::new(),
-            warned: Vec::new(),
+            left_out: LeftOut::default(),
             boot: None,
         }
     }
@@ -169,14 +173,16 @@ impl Members {
         }
         let found = self.known.binary_search_by_key(&pid, |known| known.pid).ok();
         let before = found.map(|at| &self.known[at]).filter(|known| known.start_ticks == stat.start_ticks);
-        let used_ticks = stat.cpu_ticks.saturating_sub(before.map_or(0, |known| known.cpu_ticks));
+        let before_ticks = before.map_or(0, |known| known.cpu_ticks);
+        // The time of a process may fall for a moment, and is counted once.
+        let cpu_ticks = stat.cpu_ticks.map_or(before_ticks, |ticks| ticks.max(before_ticks));
         let is_same = before.is_some_and(|known| *known.name == *stat.name);
         let failed_reads = before.map_or(0, |known| known.failed_reads);
         let mut now = TrackedProcess {
             pid,
             start_ticks: stat.start_ticks,
             name: stat.name.into(),
-            cpu_ticks: stat.cpu_ticks,
+            cpu_ticks,
             groups: before.map_or(0, |known| known.groups),
             is_settled: before.is_some_and(|known| is_same && known.is_settled),
             failed_reads,
@@ -185,12 +191,20 @@ impl Members {
             self.classify(&mut now, stat, is_same);
         }
         for at in (0..self.groups.len()).filter(|at| now.groups & (1 << at) != 0) {
-            self.cpu_ticks[at] += used_ticks;
-            if stat.state != State::Zombie {
+            self.cpu_ticks[at] = self.cpu_ticks[at].saturating_add(cpu_ticks - before_ticks);
+            self.sums[at].has_cpu &= stat.cpu_ticks.is_some();
+            if stat.state != Some(State::Zombie) {
                 self.add_member(at, pid, stat);
             }
         }
         self.seen.push(now);
+    }
+
+    /// Adds a process of which nothing is known, because the agent may not read its files: any group may have it.
+    pub(crate) fn add_unreadable_process(&mut self) {
+        for sum in &mut self.sums {
+            sum.is_incomplete = true;
+        }
     }
 
     /// Finds the groups of a process.
@@ -213,7 +227,7 @@ impl Members {
     /// The command line of a process, words separated by spaces; empty without one, `None` if unknown.
     fn command(&mut self, process: &mut TrackedProcess, stat: &Stat<'_>) -> Option<String> {
         // Kernel threads and zombies have no memory and no command line.
-        if stat.virtual_bytes == 0 {
+        if stat.virtual_bytes == Some(0) {
             return Some(String::new());
         }
         let had_time = self.has_time;
@@ -231,11 +245,11 @@ impl Members {
         let (resident_bytes, swapped_bytes) = self.memory(pid);
         let fds = self.read_file(ProcFile::Fds, pid, |path| files::list(path).map(|names| names.len() as u64));
         let sum = &mut self.sums[at];
-        sum.processes += 1;
-        sum.threads += stat.threads;
-        sum.virtual_bytes = sum.virtual_bytes.saturating_add(stat.virtual_bytes);
-        sum.oldest_ticks = Some(sum.oldest_ticks.map_or(stat.start_ticks, |oldest| oldest.min(stat.start_ticks)));
         let plus = |sum: Option<u64>, value: Option<u64>| Some(sum?.saturating_add(value?));
+        sum.processes += 1;
+        sum.threads = plus(sum.threads, stat.threads);
+        sum.virtual_bytes = plus(sum.virtual_bytes, stat.virtual_bytes);
+        sum.oldest_ticks = sum.oldest_ticks.zip(stat.start_ticks).map(|(oldest, start)| oldest.min(start));
         sum.resident_bytes = plus(sum.resident_bytes, resident_bytes);
         sum.swapped_bytes = plus(sum.swapped_bytes, swapped_bytes);
         sum.fds = plus(sum.fds, fds.ok().map(Option::unwrap_or_default));
@@ -275,7 +289,7 @@ impl Members {
         }
         let failure = match read(&kind.path(pid)) {
             Ok(content) => return Ok(Some(content)),
-            Err(failure) if failure.error == files::Error::NotFound => return Ok(None),
+            Err(failure) if has_ended(&failure) => return Ok(None),
             Err(failure) => failure,
         };
         match failure.error {
@@ -284,22 +298,21 @@ impl Members {
             files::Error::Timeout => self.has_time = false,
             _ => {}
         }
-        let has_warned = self.denied.contains(&kind) || self.warned.contains(&kind);
-        if !has_warned {
-            self.warned.push(kind);
-            log::warn(&format!("{}; {} missing", failure_text(kind, failure), kind.missing_metrics()));
+        if !self.denied.contains(&kind) {
+            let why = format!("{}; {} missing", failure_text(kind, failure), kind.missing_metrics());
+            self.left_out.report(&kind.path('*'), &why);
         }
         Err(NotReadable)
     }
 
     /// Ends the tick: sets the metrics of the groups.
     #[allow(clippy::cast_precision_loss, reason = "a hundredth of a second is exact for millions of years")]
-    pub(crate) fn end_tick(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
+    pub(crate) fn end_tick(&mut self, tick: Tick, sample: &mut Sample) {
         self.known = std::mem::take(&mut self.seen);
         if self.groups.is_empty() {
-            return Ok(());
+            return;
         }
-        let boot_seconds = self.boot_seconds(tick)? as f64;
+        let boot_seconds = self.boot_seconds(tick);
         for ((group, sum), &cpu_ticks) in self.groups.iter().zip(&self.sums).zip(&self.cpu_ticks) {
             let change = self.rates.change(tick, &group.label, [cpu_ticks]);
             if sum.is_incomplete {
@@ -308,30 +321,48 @@ impl Members {
             let labels = [("group", &*group.label)];
             let mut row = sample.labelled(&labels);
             row.set(GROUP_PROCESSES, sum.processes).set(GROUP_THREADS, sum.threads);
-            row.set(GROUP_CPU, cpu_ticks as f64 / TICKS_PER_SECOND);
-            let percent = change.map(|change| change.by[0] as f64 / TICKS_PER_SECOND / change.seconds * 100.0);
+            row.set(GROUP_CPU, sum.has_cpu.then_some(cpu_ticks as f64 / TICKS_PER_SECOND));
+            let percent = change
+                .filter(|_| sum.has_cpu)
+                .map(|change| change.by[0] as f64 / TICKS_PER_SECOND / change.seconds * 100.0);
             row.set(GROUP_CPU_PERCENT, percent);
             row.set(GROUP_RESIDENT, sum.resident_bytes).set(GROUP_SWAPPED, sum.swapped_bytes);
             row.set(GROUP_VIRTUAL, sum.virtual_bytes).set(GROUP_FDS, sum.fds);
-            row.set(GROUP_START, sum.oldest_ticks.map(|ticks| boot_seconds + ticks as f64 / TICKS_PER_SECOND));
+            let oldest = sum.oldest_ticks.filter(|_| sum.processes > 0).zip(boot_seconds);
+            row.set(GROUP_START, oldest.map(|(ticks, boot)| boot as f64 + ticks as f64 / TICKS_PER_SECOND));
         }
-        Ok(())
     }
 
-    fn boot_seconds(&mut self, tick: Tick) -> Result<u64, Error> {
+    /// The boot time in Unix time, if it is known.
+    fn boot_seconds(&mut self, tick: Tick) -> Option<u64> {
         let now_ns = tick.monotonic_ns;
-        if let Some((seconds, _)) =
-            self.boot.filter(|(_, read_ns)| now_ns.saturating_sub(*read_ns) < BOOT_TIME_MAX_AGE_NS)
-        {
-            return Ok(seconds);
+        let is_old = |(_, read_ns): (u64, u64)| now_ns.saturating_sub(read_ns) >= BOOT_TIME_MAX_AGE_NS;
+        if self.boot.is_none_or(is_old) {
+            self.boot = match read_boot_seconds() {
+                Ok(seconds) => Some((seconds, now_ns)),
+                Err(error) => {
+                    let why = [&error_text(error), "; the start times of groups are missing"].concat();
+                    self.left_out.report("/proc/stat", &why);
+                    None
+                }
+            };
         }
-        let file = File::read("/proc/stat")?;
-        let (_, mut fields) =
-            (file.lines().map(gauged_plugin::kernel::Line::key_values).find(|(key, _)| *key == "btime"))
-                .ok_or_else(|| file.error("missing line btime"))?;
-        let seconds = fields.number("the boot time")?;
-        self.boot = Some((seconds, now_ns));
-        Ok(seconds)
+        self.boot.map(|(seconds, _)| seconds)
+    }
+}
+
+fn read_boot_seconds() -> Result<u64, Error> {
+    let file = File::read("/proc/stat")?;
+    let mut lines = file.lines().map(gauged_plugin::kernel::Line::key_values);
+    let (_, mut fields) = lines.find(|(key, _)| *key == "btime").ok_or_else(|| file.error("missing line btime"))?;
+    Ok(fields.number("the boot time")?)
+}
+
+/// The details of an error.
+pub(crate) fn error_text(error: Error) -> String {
+    match error {
+        Error::Unavailable(why) | Error::Internal(why) | Error::Unsupported(why) => why,
+        Error::Denied(_) | Error::InvalidConfig(_) => "a file cannot be read".to_owned(),
     }
 }
 

@@ -1,19 +1,19 @@
 //! The parser for the measured columns of `/proc/<pid>/stat`.
 
-use gauged_plugin::kernel::{self, File};
+use gauged_plugin::service::figure;
 
-/// The measured fields of a process.
+/// The measured fields of a process. `None` is a column that is missing, as in zones that emulate Linux, or malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat<'a> {
     /// The name: at most 15 bytes, of any kind.
     pub(crate) name: &'a str,
-    pub(crate) state: State,
+    pub(crate) state: Option<State>,
     /// CPU time in user and in kernel mode, in ticks.
-    pub(crate) cpu_ticks: u64,
-    pub(crate) threads: u64,
+    pub(crate) cpu_ticks: Option<u64>,
+    pub(crate) threads: Option<u64>,
     /// The start time in ticks since boot.
-    pub(crate) start_ticks: u64,
-    pub(crate) virtual_bytes: u64,
+    pub(crate) start_ticks: Option<u64>,
+    pub(crate) virtual_bytes: Option<u64>,
 }
 
 /// The state of a process.
@@ -28,10 +28,12 @@ pub(crate) enum State {
     Idle,
     /// Parked, dead, or a state of later kernels.
     Other,
+    /// The state could not be read.
+    Unknown,
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Running,
         Self::Sleeping,
         Self::Uninterruptible,
@@ -40,6 +42,7 @@ impl State {
         Self::Zombie,
         Self::Idle,
         Self::Other,
+        Self::Unknown,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -52,6 +55,7 @@ impl State {
             Self::Zombie => "zombie",
             Self::Idle => "idle",
             Self::Other => "other",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -69,68 +73,67 @@ impl State {
     }
 }
 
-/// Parses `814 (nginx: worker (1)) S 812 …`. The name ends at the last closing parenthesis.
-pub(crate) fn parse(file: &File) -> Result<Stat<'_>, kernel::Error> {
-    let named = file.text().split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
-    let (name, rest) = named.ok_or_else(|| file.error("has no name in parentheses"))?;
-    let rest = File::new(file.path(), rest);
-    let mut fields = rest.fields();
-    let state = State::from_letter(fields.word("the state")?);
-    let skip = |fields: &mut kernel::Fields<'_>, count: usize| fields.nth(count - 1).map(drop);
-    // Skip the parent to the page faults.
-    skip(&mut fields, 10);
-    let [user, system] = fields.numbers::<u64, 2>("the CPU time")?;
-    // Skip the children's CPU time and priorities.
-    skip(&mut fields, 4);
-    let threads = fields.number("the number of threads")?;
-    skip(&mut fields, 1);
-    let start_ticks = fields.number("the start time")?;
-    let virtual_bytes = fields.number("the virtual memory size")?;
-    Ok(Stat { name, state, cpu_ticks: user.saturating_add(system), threads, start_ticks, virtual_bytes })
+/// Parses `814 (nginx: worker (1)) S 812 …`. The name ends at the last closing parenthesis. `None` without a name.
+pub(crate) fn parse(text: &str) -> Option<Stat<'_>> {
+    let (name, rest) = text.split_once('(')?.1.rsplit_once(')')?;
+    // The columns of proc(5), less the two before the state.
+    let column = |number: usize| rest.split_ascii_whitespace().nth(number - 3);
+    let number = |at| column(at).and_then(figure::count);
+    Some(Stat {
+        name,
+        state: column(3).map(State::from_letter),
+        cpu_ticks: number(14).zip(number(15)).map(|(user, system)| user.saturating_add(system)),
+        threads: number(20),
+        start_ticks: number(22),
+        virtual_bytes: number(23),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stat(text: &str) -> File {
-        File::new("/proc/814/stat", text)
-    }
-
     #[test]
     fn process_name_may_have_any_characters() {
         let rest =
             "S 812 812 812 0 -1 4194624 120 0 3 0 150 50 7 9 20 0 4 0 2125 63844352 1612 18446744073709551615 1 1";
         for name in ["nginx", "a b", "tricky) S 1 (x", ")", "(", "", "new\nline", "ü"] {
-            let file = stat(&format!("814 ({name}) {rest}\n"));
-            let stat = parse(&file).expect(name);
-            assert_eq!((stat.name, stat.state), (name, State::Sleeping));
+            let text = format!("814 ({name}) {rest}\n");
+            let stat = parse(&text).expect(name);
+            assert_eq!((stat.name, stat.state), (name, Some(State::Sleeping)));
             assert_eq!(
                 (stat.cpu_ticks, stat.threads, stat.start_ticks, stat.virtual_bytes),
-                (200, 4, 2125, 63_844_352)
+                (Some(200), Some(4), Some(2125), Some(63_844_352))
             );
         }
     }
 
     #[test]
-    fn malformed_stat_is_an_error() {
-        for (text, why) in [
-            ("", "has no name in parentheses"),
-            ("814 nginx S 1", "has no name in parentheses"),
-            ("814 (nginx)", "missing the state"),
-            ("814 (nginx) S 812 812 812 0 -1", "missing the CPU time"),
-            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 x 1", "x is not a number (the CPU time)"),
-            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 1 0 99", "missing the virtual memory size"),
+    fn missing_column_costs_only_itself() {
+        for text in ["", "814 nginx S 1", "814 (nginx S 1", "814 nginx) S 1", "\0\u{fffd}"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+        let known = |stat: Stat<'_>| {
+            let numbers = [stat.cpu_ticks, stat.threads, stat.start_ticks, stat.virtual_bytes].map(|one| one.is_some());
+            (stat.state.is_some(), numbers)
+        };
+        for (text, expected) in [
+            ("814 (nginx)", (false, [false; 4])),
+            ("814 (nginx) S 812 812 812 0 -1", (true, [false; 4])),
+            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 x 1 0 0 20 0 1 0 99 4096", (true, [false, true, true, true])),
+            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 1 0 99", (true, [true, true, true, false])),
+            // A zone of Triton has 20 columns less.
+            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 -1", (true, [true, false, false, false])),
         ] {
-            let error = parse(&stat(text)).expect_err(text).to_string();
-            assert_eq!(error, format!("/proc/814/stat: {why}"), "{text:?}");
+            let stat = parse(text).expect(text);
+            assert_eq!((stat.name, known(stat)), ("nginx", expected), "{text}");
         }
     }
 
     #[test]
     fn process_states_have_distinct_names() {
         let states = ["R", "S", "D", "T", "t", "Z", "I", "P"].map(State::from_letter);
-        assert_eq!(states, State::ALL);
+        assert_eq!(states, State::ALL[..8]);
         for (at, state) in State::ALL.iter().enumerate() {
             assert!(State::ALL[..at].iter().all(|other| other.name() != state.name()));
         }

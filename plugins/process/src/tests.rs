@@ -34,6 +34,7 @@ fn stat(pid: u32, name: &str, cpu_ticks: u64, start_ticks: u64) -> String {
 fn small(pid: u32, name: &str, cpu_ticks: u64, start_ticks: u64) -> Host {
     let mut host = Host::new();
     host.file("/proc/loadavg", "0 0 0 1/10 99\n").file("/proc/stat", "btime 1000\n");
+    add_process(&mut host, 1, "init", 0, 0);
     add_process(&mut host, pid, name, cpu_ticks, start_ticks);
     host
 }
@@ -123,20 +124,131 @@ fn agent_process_is_counted() {
 
 #[test]
 fn hidden_processes_leave_totals_and_one_warning() {
+    let refused = "Operation not permitted (os error 1)";
+    // With hidepid=1 the files of others are not permitted, with hidepid=2 not even their directories are there.
+    let mut without_permission = small(812, "agent", 0, 70);
+    without_permission.file_fails("/proc/1/stat", files::Error::Io(refused.to_owned()));
+    let mut without_names = Host::new();
+    without_names.file("/proc/loadavg", "0 0 0 1/10 99\n");
+    add_process(&mut without_names, 812, "agent", 0, 70);
+    for host in [without_permission, without_names] {
+        let mut plugin = start(host, r#"{"groups": {"nginx": {"name": "nginx"}}}"#);
+        for _ in 0..2 {
+            let sample = plugin.tick().expect("a sample");
+            assert_eq!(sample["process.threads"], 10);
+            assert!(
+                !sample.keys().any(|key| key.contains("group") || key.contains("processes")),
+                "not all: {sample:?}"
+            );
+        }
+        let why = "WARN the agent may not read all processes, so only totals are measured";
+        assert_eq!(plugin.host().messages(), [format!("{why}: {HIDDEN_PROCESSES}")]);
+    }
+}
+
+#[test]
+fn unreadable_process_leaves_groups_out() {
+    for error in ["Operation not permitted (os error 1)", "Input/output error (os error 5)"] {
+        let mut host = Host::from_fixture("fixtures/web-1");
+        host.file_fails("/proc/812/stat", files::Error::Io(error.to_owned()));
+        let mut plugin = start(host, WEB);
+        for _ in 0..2 {
+            let sample = plugin.tick().expect("a sample");
+            assert_eq!(sample["process.processes"], 12);
+            assert_eq!(sample[r#"process.processes_in_state{state="unknown"}"#], 1);
+            assert!(!sample.keys().any(|key| key.contains("group=")), "it may belong to any: {sample:?}");
+        }
+        let why = format!(
+            "WARN failed to read /proc/812/stat: {error}; the states of such processes, and the groups that \
+                           they may belong to, are missing"
+        );
+        assert_eq!(plugin.host().messages(), [why]);
+    }
+}
+
+#[test]
+fn ended_process_is_not_counted() {
+    let whole = web(WEB).tick().expect("a sample");
     let mut host = Host::from_fixture("fixtures/web-1");
-    host.file_fails("/proc/812/stat", files::Error::Io("Operation not permitted (os error 1)".to_owned()));
+    // Between the list and the open, between the open and the read, and while it is read.
+    add_process(&mut host, 5001, "nginx", 7, 70);
+    remove_process(&mut host, 5001);
+    let gone = || files::Error::Io("No such process (os error 3)".to_owned());
+    host.file_fails("/proc/5002/stat", gone()).file("/proc/5003/stat", "");
+    let mut plugin = start(host, WEB);
+    assert_eq!(plugin.tick().expect("a sample").render(), whole.render());
+    assert!(plugin.host().messages().is_empty());
+    for file in ["status", "fd", "cmdline"] {
+        plugin.host().file_fails(&format!("/proc/814/{file}"), gone());
+    }
+    let sample = plugin.tick().expect("a sample");
+    assert_eq!(sample[r#"process.group_processes{group="nginx"}"#], 3);
+    assert!(sample.contains_key(r#"process.group_open_fds{group="nginx"}"#) && plugin.host().messages().is_empty());
+}
+
+#[test]
+fn malformed_stat_costs_only_its_process() {
+    let whole = web(WEB).tick().expect("a sample");
+    let mut host = Host::from_fixture("fixtures/web-1");
+    host.file("/proc/5000/stat", "\0\u{fffd} torn");
     let mut plugin = start(host, WEB);
     for _ in 0..2 {
         let sample = plugin.tick().expect("a sample");
-        assert_eq!(sample["process.threads"], 187);
-        assert!(!sample.keys().any(|key| key.contains("group") || key.contains("processes")), "not all: {sample:?}");
+        assert_eq!(sample["process.processes"], 13);
+        assert_eq!(sample[r#"process.processes_in_state{state="unknown"}"#], 1);
+        for (key, value) in whole.iter().filter(|(key, _)| *key != "process.processes") {
+            assert_eq!(&sample[key], value, "{key}");
+        }
     }
-    assert_eq!(plugin.host().messages(), [format!("WARN {HIDDEN_WARNING}")]);
+    let why = "WARN /proc/5000/stat has no name in parentheses; its process counts for no state and no group";
+    assert_eq!(plugin.host().messages(), [why]);
+}
 
-    let mut broken = Host::from_fixture("fixtures/web-1");
-    broken.file_fails("/proc/812/stat", files::Error::Io("Input/output error (os error 5)".to_owned()));
-    let why = "failed to read /proc/812/stat: Input/output error (os error 5)";
-    assert_eq!(start(broken, WEB).tick(), Err(Error::Unavailable(why.to_owned())));
+#[test]
+fn short_stat_costs_only_missing_columns() {
+    let mut host = small(10, "a", 500, 70);
+    host.file("/proc/11/stat", "11 (a) S 1 1 1 0 -1 4194560 0 0 0 0 x 0 0 0 20 0 2\n");
+    let sample = start(host, r#"{"groups": {"a": {"name": "a"}, "init": {"name": "init"}}}"#).tick().expect("a sample");
+    let got = |metric: &str, group: &str| sample.get(&format!("process.{metric}{{group=\"{group}\"}}")).cloned();
+    assert_eq!(
+        (got("group_processes", "a"), got("group_threads", "a")),
+        (Some(Value::Unsigned(2)), Some(Value::Unsigned(4)))
+    );
+    for metric in ["group_cpu_seconds_total", "group_virtual_bytes", "group_start_time_seconds"] {
+        assert_eq!((got(metric, "a"), got(metric, "init").is_some()), (None, true), "{metric}");
+    }
+}
+
+#[test]
+fn lack_of_time_leaves_the_number_of_processes() {
+    let mut host = small(10, "a", 0, 70);
+    for pid in 100..100 + 3 * u32::try_from(PROCESSES_PER_LOOK).expect("few") {
+        add_process(&mut host, pid, "a", 0, 70);
+    }
+    let config = r#"{"groups": {"a": {"name": "a"}}}"#;
+    // A clock that has stopped does not end the reading, and neither does one that is missing.
+    host.file("/proc/uptime", "100.00 1.00\n");
+    assert_eq!(start(host.clone(), config).tick().expect("a sample")[r#"process.group_processes{group="a"}"#], 385);
+    host.file_fails("/proc/300/stat", files::Error::Timeout);
+    let mut plugin = start(host, config);
+    for _ in 0..2 {
+        let sample = plugin.tick().expect("a sample");
+        assert_eq!(sample["process.processes"], 386);
+        assert!(!sample.keys().any(|key| key.contains("state=") || key.contains("group=")), "{sample:?}");
+    }
+    let why = "WARN /proc/300/stat did not respond in time; the states of processes and the groups are missing then";
+    assert_eq!(plugin.host().messages(), [why]);
+}
+
+#[test]
+fn list_limit_costs_only_processes() {
+    let mut host = Host::from_fixture("fixtures/web-1");
+    host.file_fails("/proc", files::Error::TooLarge(10_000));
+    let mut plugin = start(host, WEB);
+    for _ in 0..2 {
+        assert_eq!(plugin.tick().expect("a sample")["process.threads"], 187);
+    }
+    assert_eq!(plugin.host().messages(), ["WARN /proc has more than 10000 names; the processes are missing"]);
 }
 
 #[test]
@@ -187,7 +299,8 @@ fn aborted_tick_counts_no_cpu_time_twice() {
     assert_eq!(*cpu(&plugin.tick().expect("a sample")), 3.0);
     add_process(plugin.host(), 10, "a", 150, 70);
     plugin.host().file_fails("/proc/11/stat", files::Error::Timeout);
-    assert_eq!(plugin.tick(), Err(Error::Unavailable("/proc/11/stat did not respond in time".to_owned())));
+    assert!(!plugin.tick().expect("a sample").keys().any(|key| key.contains("group=")), "not all were read");
+    plugin.allow_counter_reset();
     add_process(plugin.host(), 11, "a", 150, 70);
     assert_eq!(*cpu(&plugin.tick().expect("a sample")), 4.0);
 }
@@ -291,22 +404,35 @@ fn boot_time_is_reread_after_a_minute() {
     assert_eq!(started(&mut plugin, 59), 1002.5);
     assert_eq!(started(&mut plugin, 1), 2002.5);
     plugin.host().file("/proc/stat", "cpu 1 2 3\n");
-    let error = plugin.tick_after(Duration::from_secs(60));
-    assert_eq!(error, Err(Error::Internal("/proc/stat: missing line btime".to_owned())));
+    let sample = plugin.tick_after(Duration::from_secs(60)).expect("a sample");
+    assert_eq!(sample.get(r#"process.group_start_time_seconds{group="a"}"#), None);
+    assert_eq!(sample[r#"process.group_processes{group="a"}"#], 1);
+    let why = "WARN /proc/stat: missing line btime; the start times of groups are missing";
+    assert_eq!(plugin.host().messages(), [why]);
 }
 
 #[test]
-fn malformed_process_file_is_an_internal_error() {
-    for (path, text, why) in [
-        ("/proc/loadavg", "0 0 0\n", "missing the number of threads"),
-        ("/proc/loadavg", "0 0 0 1 2\n", "1 is not runnable/total threads"),
-        ("/proc/sys/kernel/pid_max", "many\n", "many is not a number (value)"),
-        ("/proc/10/stat", "10 a\n", "has no name in parentheses"),
+fn malformed_system_file_costs_only_its_metrics() {
+    for (path, text, why, missing) in [
+        ("/proc/loadavg", "0 0 0\n", "missing the number of threads", "process.threads"),
+        ("/proc/loadavg", "0 0 0 1 2\n", "1 is not runnable/total threads", "process.threads_runnable"),
+        ("/proc/sys/kernel/pid_max", "many\n", "many is not a number (value)", "process.pids_max"),
     ] {
         let mut host = small(10, "a", 0, 70);
         host.file(path, text);
-        assert_eq!(start(host, "{}").tick(), Err(Error::Internal(format!("{path}: {why}"))));
+        let mut plugin = start(host.clone(), "{}");
+        let sample = plugin.tick().expect("a sample");
+        assert_eq!((sample.get(missing), &sample["process.processes"]), (None, &Value::Unsigned(2)));
+        assert_eq!(plugin.host().messages(), [format!("WARN {path}: {why}; its metrics are missing")]);
     }
+    let mut host = Host::new();
+    host.file("/proc/loadavg", "0 0 0\n").deny(&Capability::Read("/proc".to_owned()));
+    let why = "/proc/loadavg: missing the number of threads".to_owned();
+    assert_eq!(start(host, "{}").tick(), Err(Error::Internal(why)), "without any metric");
+}
+
+#[test]
+fn malformed_memory_is_left_out() {
     let mut host = small(10, "a", 0, 70);
     host.file("/proc/10/status", "VmRSS:\t many kB\nVmSwap:\t 1 kB\n");
     let sample = start(host, r#"{"groups": {"a": {"name": "a"}}}"#).tick().expect("a sample");

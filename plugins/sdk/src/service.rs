@@ -46,10 +46,12 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod deadline;
 pub mod figure;
 mod left_out;
 mod poller;
 
+pub use deadline::Deadline;
 pub use left_out::{HIDDEN_PROCESSES, LeftOut, is_not_permitted};
 pub use poller::Poller;
 

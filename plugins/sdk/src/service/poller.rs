@@ -4,7 +4,7 @@ use crate::kernel::Number as _;
 use crate::{Error, Tick, files};
 
 /// The usable fraction of a call's budget, numerator and denominator. The rest is for the plugin's own work.
-const USABLE_BUDGET: (u64, u64) = (7, 8);
+pub(super) const USABLE_BUDGET: (u64, u64) = (7, 8);
 
 /// Polls targets one after the other, each with a fair timeout.
 ///
@@ -79,7 +79,7 @@ impl Poller {
 
 /// Milliseconds since the host booted.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a host does not run for as long as that")]
-fn uptime_ms() -> Option<u64> {
+pub(super) fn uptime_ms() -> Option<u64> {
     let text = files::read_text("/proc/uptime").ok()?;
     f64::parse(text.split(' ').next()?).map(|seconds| (seconds * 1000.0) as u64)
 }
