@@ -181,7 +181,7 @@ pub(crate) fn measure<'a>(
         measured.left_out.extend(info.get(DATASET.source).map(|value| (DATASET.source, value)));
         fields.remove(DATASET);
     }
-    let units = Units::of(info);
+    let units = Units::reported(info);
     if !units.has_byte_offsets {
         fields.remove(OFFSET);
     }
@@ -283,7 +283,7 @@ struct Units {
 }
 
 impl Units {
-    fn of(info: Info<'_>) -> Self {
+    fn reported(info: Info<'_>) -> Self {
         let is = |field| info.get(field).is_some();
         let is_kvrocks = is("kvrocks_version");
         let has_other_lag = is_kvrocks || is("dragonfly_version") || is("garnet_version") || is("pika_version");
