@@ -2,6 +2,7 @@
 //! modules. A value that it cannot measure is null; the others are not affected. Everything else is measured
 //! by plugins.
 
+pub mod bounds;
 #[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
@@ -10,6 +11,7 @@ mod load;
 mod memory;
 pub mod portable;
 mod topology;
+mod frequency;
 pub mod slow;
 pub mod native;
 #[cfg(all(target_os = "linux", any(test, fuzzing)))]
@@ -27,6 +29,12 @@ pub trait Collector: Send {
     ///
     /// When a source of the module could not be read. The metrics are there all the same.
     fn collect(&mut self, module: &str, values: &mut Values<'_>) -> Result<(), ReadError>;
+
+    /// How many lines and values of its files it has left out so far, since they were not as the kernel writes them or could not
+    /// be true.
+    fn skipped_lines(&self) -> u64 {
+        0
+    }
 }
 
 /// The percentage that a part is of a whole, rounded to one decimal as in psutil. 0 if the whole is 0.

@@ -37,7 +37,7 @@ impl HostnameSource {
         match self {
             Self::Fixed(name) => Some(name.clone()),
             Self::Root(root) => parse_file(&read_file(root).ok()?),
-            Self::Kernel => sysinfo::System::host_name().ok().filter(|name| !name.is_empty()),
+            Self::Kernel => sysinfo::System::host_name().ok().filter(|name| check(name).is_ok()),
         }
     }
 }

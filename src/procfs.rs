@@ -1,20 +1,27 @@
-//! The kernel's text files under a movable root: read as a whole from a descriptor that stays open, with the path in every
-//! error. The parsers are in the collectors.
+//! The kernel's text files under a movable root, and the numbers, words and lines in them. The parsers are in the collectors.
+//! They expect files that are not quite as the kernel writes them: of containers, of other kernels, of vendors.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+mod oddity;
+mod kept_file;
+mod host_files;
+
+use std::ops::RangeInclusive;
+use std::path::Path;
 
 use memchr::{memchr, memchr3};
 
+pub(crate) use self::host_files::HostFiles;
+pub(crate) use self::kept_file::KeptFile;
+pub use self::kept_file::ReadError;
+use self::kept_file::read_once;
+pub(crate) use self::oddity::{NO_LINE, NOT_A_NUMBER, ONLY_THE_LINE, Oddities, Oddity, TWICE};
 use crate::hostpath::below;
 
-/// The first size of a buffer: enough for `/proc/meminfo`, and for `/proc/stat` with a few dozen CPUs.
-const INITIAL_BYTES: usize = 8 * 1024;
+/// The sizes of pages that Linux has: from 4 KiB to 256 KiB (powerpc), with room on both sides.
+const PAGE_BYTES: RangeInclusive<u64> = 1024..=16 << 20;
 
-/// The largest file: `/proc/stat` with 4096 CPUs has about 1 MiB.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The clock ticks of a second (`USER_HZ`): 100, or 1024 on Alpha and Itanium, with room on both sides.
+const TICKS_PER_SECOND: RangeInclusive<u64> = 10..=10_000;
 
 /// Constants of a kernel that no text file contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +41,11 @@ impl Machine {
             page_bytes: rustix::param::page_size() as u64,
             ticks_per_second: rustix::param::clock_ticks_per_second(),
         };
-        std::fs::read(below(root, "/proc/self/auxv")).map_or(own, |vector| own.with_auxv(&vector))
+        read_once(&below(root, "/proc/self/auxv")).map_or(own, |vector| own.with_auxv(&vector))
     }
 
-    /// Takes the constants from an auxiliary vector, a list of pairs of words (`getauxval(3)`); `self` has the defaults.
+    /// Takes the constants from an auxiliary vector, a list of pairs of words (`getauxval(3)`); `self` has the defaults, which
+    /// stay where the vector has none that Linux could have.
     fn with_auxv(self, vector: &[u8]) -> Self {
         const PAGE_SIZE: u64 = 6;
         const CLOCK_TICKS: u64 = 17;
@@ -48,105 +56,14 @@ impl Machine {
                 bytes.try_into().map_or(0, |bytes| usize::from_ne_bytes(bytes) as u64)
             };
             match (word(0), word(1)) {
-                (_, 0) => {}
-                (PAGE_SIZE, bytes) => machine.page_bytes = bytes,
-                (CLOCK_TICKS, ticks) => machine.ticks_per_second = ticks,
+                (PAGE_SIZE, bytes) if PAGE_BYTES.contains(&bytes) && bytes.is_power_of_two() => {
+                    machine.page_bytes = bytes;
+                }
+                (CLOCK_TICKS, ticks) if TICKS_PER_SECOND.contains(&ticks) => machine.ticks_per_second = ticks,
                 _ => {}
             }
         }
         machine
-    }
-}
-
-/// A file that is read at every tick. The log has a line when reading begins to fail and one when it works again.
-#[derive(Debug)]
-pub(crate) struct KeptFile {
-    path: PathBuf,
-    extent: Extent,
-    file: Option<File>,
-    buffer: Vec<u8>,
-    is_failing: bool,
-}
-
-/// A file could not be read or parsed; the log says why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadError;
-
-/// How the kernel hands out a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    /// All at once: a read that does not fill the buffer was the last one.
-    Whole,
-    /// Record by record: only an empty read is the end.
-    Records,
-}
-
-impl KeptFile {
-    /// A file that the kernel hands out all at once (`single_open`): `/proc/stat`, `/proc/loadavg`, `/proc/meminfo`. The
-    /// path is absolute on the measured host. The file is opened at the first read.
-    #[must_use]
-    pub(crate) fn whole(root: &Path, path: &str) -> Self {
-        Self::new(root, path, Extent::Whole)
-    }
-
-    /// A file that the kernel hands out record by record: `/proc/vmstat`, `/proc/zoneinfo`.
-    #[must_use]
-    pub(crate) fn records(root: &Path, path: &str) -> Self {
-        Self::new(root, path, Extent::Records)
-    }
-
-    fn new(root: &Path, path: &str, extent: Extent) -> Self {
-        Self { path: below(root, path), extent, file: None, buffer: Vec::new(), is_failing: false }
-    }
-
-    /// Reads the file from its start and parses it.
-    pub(crate) fn read<T>(&mut self, parse: impl FnOnce(&[u8]) -> Result<T, &'static str>) -> Result<T, ReadError> {
-        let parsed = match self.fill() {
-            Ok(length) => parse(&self.buffer[..length]).map_err(|why| format!("failed to parse it: {why}")),
-            Err(error) => {
-                self.file = None;
-                Err(format!("failed to read it: {error}"))
-            }
-        };
-        match (&parsed, self.is_failing) {
-            (Err(reason), false) => {
-                let file = self.path.display().to_string();
-                let consequence = "its metrics are null until it can be read";
-                tracing::warn!(file, reason, consequence, "kernel file not readable");
-            }
-            (Ok(_), true) => tracing::info!(file = %self.path.display(), "kernel file readable again"),
-            _ => {}
-        }
-        self.is_failing = parsed.is_err();
-        parsed.map_err(|_logged| ReadError)
-    }
-
-    /// Reads the whole file into the buffer. Returns its length.
-    fn fill(&mut self) -> io::Result<usize> {
-        let file = match &self.file {
-            Some(file) => file,
-            None => self.file.insert(File::open(&self.path)?),
-        };
-        if self.buffer.is_empty() {
-            self.buffer.resize(INITIAL_BYTES, 0);
-        }
-        let mut filled = 0;
-        loop {
-            let read = file.read_at(&mut self.buffer[filled..], filled as u64)?;
-            if read == 0 {
-                return Ok(filled);
-            }
-            filled += read;
-            if filled < self.buffer.len() && self.extent == Extent::Whole {
-                return Ok(filled);
-            }
-            if filled == self.buffer.len() {
-                if filled >= MAX_BYTES {
-                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 8 MiB"));
-                }
-                self.buffer.resize(filled * 2, 0);
-            }
-        }
     }
 }
 
@@ -168,6 +85,26 @@ pub(crate) fn split_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     (digits > 0).then(|| (number, &bytes[digits..]))
 }
 
+/// The first word after white space, and the rest.
+#[must_use]
+pub(crate) fn split_word(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let bytes = bytes.trim_ascii_start();
+    bytes.split_at(bytes.iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len()))
+}
+
+/// A word that is a number and nothing else. None if it has a sign, a fraction or anything else, or exceeds 64 bits.
+#[must_use]
+pub(crate) fn whole_number(word: &[u8]) -> Option<u64> {
+    split_number(word).filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number)
+}
+
+/// A word of digits and at most one point, as the kernel writes fractions. None for anything else.
+#[must_use]
+pub(crate) fn decimal_number(word: &[u8]) -> Option<f64> {
+    let is_plain = word.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    str::from_utf8(word).ok().filter(|_| is_plain)?.parse().ok()
+}
+
 /// The first line, and the rest.
 #[must_use]
 pub(crate) fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
@@ -177,7 +114,7 @@ pub(crate) fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The key of each line and the rest of the line. The key ends at white space or a colon; lines without either are left out.
+/// The key of each line and the rest of the line. The key ends at white space or a colon, or is all of the line.
 pub(crate) fn keyed_lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = text;
     let lines = std::iter::from_fn(move || {
@@ -185,10 +122,21 @@ pub(crate) fn keyed_lines(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         (line, rest) = (!rest.is_empty()).then(|| split_line(rest))?;
         Some(line)
     });
-    lines.filter_map(|line| {
-        let end = memchr3(b':', b' ', b'\t', line)?;
-        Some((&line[..end], &line[end + 1..]))
-    })
+    lines.map(keyed_line)
+}
+
+/// The key of a line and the rest, as in [`keyed_lines`].
+#[must_use]
+pub(crate) fn keyed_line(line: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr3(b':', b' ', b'\t', line).unwrap_or(line.len());
+    (&line[..end], line.get(end + 1..).unwrap_or_default())
+}
+
+/// Whether a line with this key can be one that a parser does not know: a later kernel's, or an empty one. All keys of the
+/// kernel's begin with a letter.
+#[must_use]
+pub(crate) fn is_key(key: &[u8]) -> bool {
+    key.trim_ascii().first().is_none_or(u8::is_ascii_alphabetic)
 }
 
 /// The fuzz target: every constant is in the auxiliary vector or the default, and never 0.
@@ -215,36 +163,9 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use proptest::prelude::*;
 
     use super::*;
-
-    #[expect(clippy::unnecessary_wraps, reason = "the type of a parser")]
-    fn whole(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
-        Ok(bytes.to_vec())
-    }
-
-    #[test]
-    fn files_larger_than_the_buffer_are_read_whole() {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        let content: Vec<u8> = (b'a'..=b'w').cycle().take(3 * INITIAL_BYTES).collect();
-        fs::write(root.path().join("stat"), &content).expect("written");
-        let mut file = KeptFile::whole(root.path(), "/stat");
-        assert_eq!(file.read(whole).ok().as_deref(), Some(&content[..]));
-        assert_eq!(file.read(whole).ok().as_deref(), Some(&content[..]), "the second read is from the start, too");
-    }
-
-    #[test]
-    fn a_file_that_appears_later_is_read() {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        let mut file = KeptFile::records(root.path(), "/late");
-        assert!(file.read(whole).is_err());
-        fs::write(root.path().join("late"), "x").expect("written");
-        assert_eq!(file.read(whole).ok().as_deref(), Some(&b"x"[..]));
-        assert!(file.read(|_| Err::<(), _>("nonsense")).is_err());
-    }
 
     #[test]
     fn auxv_gives_page_size_and_clock_ticks() {
@@ -261,9 +182,50 @@ mod tests {
     fn keyed_lines_have_whole_keys() {
         let text = b"Cached: 1 kB\nSwapCached: 2 kB\nCachedX 3\npswpin 4\nkeyless\n\n";
         let lines: Vec<_> = keyed_lines(text).map(|(key, value)| (key, leading_number(value))).collect();
-        let expected: [(&[u8], _); 4] =
-            [(b"Cached", Some(1)), (b"SwapCached", Some(2)), (b"CachedX", Some(3)), (b"pswpin", Some(4))];
+        let expected: [(&[u8], _); 6] = [
+            (b"Cached", Some(1)),
+            (b"SwapCached", Some(2)),
+            (b"CachedX", Some(3)),
+            (b"pswpin", Some(4)),
+            (b"keyless", None),
+            (b"", None),
+        ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn absurd_constants_are_not_taken() {
+        let own = Machine { page_bytes: 4096, ticks_per_second: 100 };
+        let machine = |page: usize, ticks: usize| {
+            let vector: Vec<u8> = [6, page, 17, ticks].iter().flat_map(|word| word.to_ne_bytes()).collect();
+            own.with_auxv(&vector)
+        };
+        assert_eq!(machine(65536, 1024), Machine { page_bytes: 65536, ticks_per_second: 1024 });
+        for (page, ticks) in [(0, 0), (1, 1), (5000, 9), (1 << 30, 1_000_000), (usize::MAX, usize::MAX)] {
+            assert_eq!(machine(page, ticks), own, "{page} {ticks}");
+        }
+    }
+
+    #[test]
+    fn words_are_numbers_or_not() {
+        for (word, number) in [("0", Some(0)), ("18446744073709551615", Some(u64::MAX)), ("007", Some(7))] {
+            assert_eq!(whole_number(word.as_bytes()), number, "{word}");
+        }
+        for word in ["", "-1", "+1", "1.5", "1e3", "0x1", "1,", "1\0", "18446744073709551616", "x", "\u{663}"] {
+            assert_eq!(whole_number(word.as_bytes()), None, "{word:?}");
+        }
+        assert_eq!((decimal_number(b"0.15"), decimal_number(b"3425")), (Some(0.15), Some(3425.0)));
+        for word in ["", ".", "-1.5", "+1.5", "1.5.2", "1e3", "nan", "inf", "0,15", "1.5x"] {
+            assert_eq!(decimal_number(word.as_bytes()), None, "{word:?}");
+        }
+        assert_eq!(split_word(b"  12\r\n 3"), (&b"12"[..], &b"\r\n 3"[..]));
+        assert_eq!(split_word(b" \t"), (&b""[..], &b""[..]));
+        for key in ["cpu0", "Active(file)", "", " ", "\r"] {
+            assert!(is_key(key.as_bytes()), "{key:?}");
+        }
+        for key in ["12", "\0\0\0", "-x", "\u{fffd}"] {
+            assert!(!is_key(key.as_bytes()), "{key:?}");
+        }
     }
 
     proptest! {

@@ -71,6 +71,12 @@ pub const METRICS: &[NativeMetric] = &[
         "1 if the files that a native collector reads at each tick could be read, otherwise 0.",
     ),
     counter(
+        "collector_skipped_lines_total",
+        "{line}",
+        "Lines and values of kernel files that a native collector left out, since they could not be read or could not be true; each \
+         counts at each reading.",
+    ),
+    counter(
         "skipped_rounds_total",
         "{tick}",
         "Ticks at which no plugin was called, since the guest thread had not responded since an earlier tick.",

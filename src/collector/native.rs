@@ -150,9 +150,10 @@ impl Natives {
 
     /// Appends the agent's metrics about them.
     pub(crate) fn append_metrics(&self, agent: &mut Values<'_>) {
-        for RunningCollector { labels, duration, is_successful, .. } in &self.collectors {
+        for RunningCollector { collector, labels, duration, is_successful, .. } in &self.collectors {
             agent.push_labelled("collector_duration_seconds", labels, duration.as_secs_f64());
             agent.push_labelled("collector_success", labels, u64::from(*is_successful));
+            agent.push_labelled("collector_skipped_lines_total", labels, collector.skipped_lines());
         }
     }
 }

@@ -4,7 +4,6 @@
 //! which a host may have to be asked more than once, has read them.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,9 +11,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::topology::{Frequency, frequency, physical_count};
+use super::frequency::{Frequency, frequency};
+use super::topology::physical_count;
 use crate::config::Config;
 use crate::hostname::{Hostname, HostnameSource};
+use crate::procfs::HostFiles;
 use crate::sample::Value;
 use crate::thread::hand_over;
 
@@ -31,6 +32,8 @@ pub struct CpuReadings {
     pub physical: Option<u64>,
     /// Their mean frequency.
     pub frequency: Frequency,
+    /// The number of lines and values of their files that were left out so far.
+    pub skipped_lines: u64,
 }
 
 /// The last readings, for the collectors. The thread ends when they are dropped, or after the reading that it hangs in.
@@ -49,8 +52,8 @@ pub struct SlowReadings {
 enum Cores {
     /// By the thread, which this wakes. One request is enough: it is taken before the reading begins.
     OnThread(SyncSender<CoresChanged>),
-    /// By whoever asks.
-    AtOnce(Sources),
+    /// By whoever asks, in tests and benchmarks. Behind a lock because all holders of the readings share them.
+    AtOnce(Mutex<Sources>),
 }
 
 /// A request to read the number of cores again.
@@ -83,28 +86,31 @@ impl Latest {
 }
 
 /// Where the CPUs are described.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Sources {
-    /// The root of the measured host. None if the CPUs are not measured.
-    cpu_root: Option<PathBuf>,
+    /// The files of the measured host. None if the CPUs are not measured.
+    cpu: Option<HostFiles>,
 }
 
 impl Sources {
     fn new(config: &Config) -> Self {
-        Self { cpu_root: config.cpu.enabled.then(|| config.root.clone()) }
+        Self { cpu: config.cpu.enabled.then(|| HostFiles::new(&config.root)) }
     }
 
-    fn read_cores(&self, latest: &Latest) {
-        if let Some(root) = &self.cpu_root {
-            let physical = physical_count(root);
-            latest.lock().cpu.physical = physical;
+    fn read_cores(&mut self, latest: &Latest) {
+        if let Some(files) = &mut self.cpu {
+            let physical = physical_count(files);
+            let cpu = &mut latest.lock().cpu;
+            (cpu.physical, cpu.skipped_lines) = (physical, files.skipped_lines());
         }
     }
 
-    fn read_frequency(&self, latest: &Latest) {
-        if let Some(root) = &self.cpu_root {
-            let frequency = frequency(root);
-            latest.lock().cpu.frequency = frequency;
+    fn read_frequency(&mut self, latest: &Latest) {
+        if let Some(files) = &mut self.cpu {
+            files.begin();
+            let frequency = frequency(files);
+            let cpu = &mut latest.lock().cpu;
+            (cpu.frequency, cpu.skipped_lines) = (frequency, files.skipped_lines());
         }
     }
 }
@@ -159,11 +165,11 @@ impl SlowReadings {
     /// Reads the CPUs on this thread: once, and their number when it is asked for. There is no host name.
     #[must_use]
     pub fn without_thread(config: &Config) -> Arc<Self> {
-        let (latest, sources) = (Arc::<Latest>::default(), Sources::new(config));
+        let (latest, mut sources) = (Arc::<Latest>::default(), Sources::new(config));
         sources.read_cores(&latest);
         sources.read_frequency(&latest);
         let (_, first) = watch::channel(true);
-        Arc::new(Self { latest, cores: Cores::AtOnce(sources), reader: Mutex::new(None), first })
+        Arc::new(Self { latest, cores: Cores::AtOnce(Mutex::new(sources)), reader: Mutex::new(None), first })
     }
 
     /// The last readings of the CPUs.
@@ -183,7 +189,7 @@ impl SlowReadings {
         match &self.cores {
             // A full channel has a request that nothing was read for yet; without its receiver there is nothing to read.
             Cores::OnThread(requests) => drop(requests.try_send(CoresChanged)),
-            Cores::AtOnce(sources) => sources.read_cores(&self.latest),
+            Cores::AtOnce(sources) => sources.lock().unwrap_or_else(PoisonError::into_inner).read_cores(&self.latest),
         }
     }
 
@@ -205,18 +211,18 @@ struct Reader {
 
 impl Reader {
     fn run(self) {
-        let Self { latest, sources, hostname, requested, done } = self;
+        let Self { latest, mut sources, hostname, requested, done } = self;
         sources.read_cores(&latest);
         sources.read_frequency(&latest);
         let mut hostname = Hostname::new(hostname);
         latest.lock().hostname = hostname.get().into();
         done.send_replace(true);
-        refresh(&sources, &mut hostname, &latest, &requested);
+        refresh(&mut sources, &mut hostname, &latest, &requested);
     }
 }
 
 /// Reads again every ten seconds, and the number of cores when it is requested, until the readings are dropped.
-fn refresh(sources: &Sources, hostname: &mut Hostname, latest: &Latest, requests: &Receiver<CoresChanged>) {
+fn refresh(sources: &mut Sources, hostname: &mut Hostname, latest: &Latest, requests: &Receiver<CoresChanged>) {
     let mut due = Instant::now() + INTERVAL;
     loop {
         match requests.recv_timeout(due.saturating_duration_since(Instant::now())) {

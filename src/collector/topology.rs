@@ -1,101 +1,97 @@
-//! Number and frequency of the CPUs: from `/sys/devices/system/cpu`, otherwise from `/proc/cpuinfo`, by psutil's rules.
+//! The number of cores: from `/sys/devices/system/cpu`, otherwise from `/proc/cpuinfo`, by psutil's rules; and lists of CPUs as
+//! the kernel writes them.
 
 use std::collections::HashSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
-use crate::hostpath::below;
-use crate::procfs::leading_number;
+use super::bounds::{CPUS, MAX_CPUS};
+use crate::procfs::{HostFiles, Oddities};
 
 /// The directory in which the kernel describes its CPUs.
-const CPUS: &str = "/sys/devices/system/cpu";
+pub(super) const DIRECTORY: &str = "/sys/devices/system/cpu";
 
-/// Frequencies in MHz: means over the CPUs.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Frequency {
-    /// Now.
-    pub current: Option<f64>,
-    /// The lowest that the governor may set.
-    pub min: Option<f64>,
-    /// The highest that the governor may set.
-    pub max: Option<f64>,
-}
+/// The description of the CPUs that each architecture writes in its own way.
+pub(super) const CPUINFO: &str = "/proc/cpuinfo";
+
+/// The metric of this module.
+const PHYSICAL: &str = "cpu.count_physical";
 
 /// The number of cores; the hyper-threads of a core count once. None if the host does not report it.
-pub(super) fn physical_count(root: &Path) -> Option<u64> {
-    let siblings: HashSet<String> = entries(root, CPUS, "cpu")
-        .iter()
-        .filter_map(|cpu| {
-            let topology = cpu.join("topology");
-            let lists = ["core_cpus_list", "thread_siblings_list"];
-            lists.iter().find_map(|list| fs::read_to_string(topology.join(list)).ok())
-        })
-        .map(|list| list.trim().to_owned())
-        .collect();
-    if !siblings.is_empty() {
-        return Some(siblings.len() as u64);
-    }
-    count_cores(&fs::read_to_string(below(root, "/proc/cpuinfo")).ok()?)
+pub(super) fn physical_count(files: &mut HostFiles) -> Option<u64> {
+    let counted = described_cores(files).or_else(|| {
+        let cpuinfo = files.path(CPUINFO);
+        files.read(&cpuinfo, PHYSICAL, |text, _| count_cores(&String::from_utf8_lossy(text)))?
+    });
+    counted.filter(|&cores| CPUS.holds(cores as f64))
 }
 
-/// The mean over the groups of CPUs that the kernel scales together, otherwise over all CPUs.
-pub(super) fn frequency(root: &Path) -> Frequency {
-    let mut scaled = entries(root, &format!("{CPUS}/cpufreq"), "policy");
-    if scaled.is_empty() {
-        scaled = entries(root, CPUS, "cpu")
-            .into_iter()
-            .map(|cpu| cpu.join("cpufreq"))
-            .filter(|path| path.is_dir())
-            .collect();
-    }
-    let cpuinfo = || fs::read_to_string(below(root, "/proc/cpuinfo")).map(|text| megahertz(&text)).unwrap_or_default();
-    if scaled.is_empty() {
-        return Frequency { current: mean(cpuinfo().into_iter().map(Some)), ..Frequency::default() };
-    }
-    let read = |name: &'static str| {
-        move |path: &PathBuf| {
-            let text = fs::read(path.join(name)).ok()?;
-            leading_number(&text).map(|kilohertz| kilohertz as f64 / 1000.0)
+/// The number of different lists of siblings, one for each CPU. None if no CPU has one, or if one has a list that cannot be read:
+/// its core may be one that counts.
+fn described_cores(files: &mut HostFiles) -> Option<u64> {
+    let mut siblings: HashSet<Vec<u8>> = HashSet::new();
+    for (_, cpu) in files.numbered(DIRECTORY, "cpu") {
+        let topology = cpu.join("topology");
+        // A CPU that is offline has none.
+        if topology.is_dir() {
+            let mut list = |name| files.read(&topology.join(name), PHYSICAL, sibling_list).flatten();
+            siblings.insert(list("core_cpus_list").or_else(|| list("thread_siblings_list"))?);
         }
-    };
-    // cpuinfo has the actual frequency; the governor's figure is the requested one.
-    let actual = cpuinfo();
-    let current = if actual.len() == scaled.len() {
-        mean(actual.into_iter().map(Some))
-    } else {
-        mean(scaled.iter().map(|path| read("scaling_cur_freq")(path).or_else(|| read("cpuinfo_cur_freq")(path))))
-    };
-    Frequency {
-        current,
-        min: mean(scaled.iter().map(read("scaling_min_freq"))),
-        max: mean(scaled.iter().map(read("scaling_max_freq"))),
+    }
+    (!siblings.is_empty()).then_some(siblings.len() as u64)
+}
+
+fn sibling_list(text: &[u8], odd: &mut Oddities) -> Option<Vec<u8>> {
+    CpuList::parse(text, PHYSICAL, odd).map(|_| text.trim_ascii().to_vec())
+}
+
+/// A set of CPUs as the kernel writes it: `0-3,8` in most files (Documentation/admin-guide/cputopology.rst), `0 1 2 3` in those of
+/// cpufreq.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CpuList {
+    /// First and last number of each range.
+    ranges: Vec<(u32, u32)>,
+}
+
+impl CpuList {
+    /// Parses a list. None if it has a word that is none or no CPU at all; that is noted.
+    pub(super) fn parse(text: &[u8], left_out: &'static str, odd: &mut Oddities) -> Option<Self> {
+        let mut ranges = Vec::new();
+        let words = text.split(|byte| byte.is_ascii_whitespace() || *byte == b',').filter(|word| !word.is_empty());
+        for word in words {
+            let Some(range) = cpu_range(word) else {
+                odd.note(word, "is no number and no range of CPUs", left_out);
+                return None;
+            };
+            ranges.push(range);
+        }
+        if ranges.is_empty() {
+            odd.note(text, "is an empty list of CPUs", left_out);
+            return None;
+        }
+        Some(Self { ranges })
+    }
+
+    pub(super) fn contains(&self, cpu: u32) -> bool {
+        self.ranges.iter().any(|&(first, last)| (first..=last).contains(&cpu))
+    }
+
+    /// The number of its CPUs that are in another list, or of all without one.
+    pub(super) fn count_in(&self, other: Option<&Self>) -> u32 {
+        let is_in = |cpu: &u32| self.contains(*cpu) && other.is_none_or(|other| other.contains(*cpu));
+        let first = self.ranges.iter().map(|&(first, _)| first).min().unwrap_or(0);
+        let last = self.ranges.iter().map(|&(_, last)| last).max().unwrap_or(0);
+        (first..=last).filter(is_in).count().try_into().unwrap_or(MAX_CPUS)
     }
 }
 
-/// The entries of a directory whose names are this name and a number.
-fn entries(root: &Path, directory: &str, name: &str) -> Vec<PathBuf> {
-    let Ok(found) = fs::read_dir(below(root, directory)) else { return Vec::new() };
-    let is_numbered = |path: &PathBuf| {
-        let file = path.file_name().and_then(|file| file.to_str());
-        let number = file.and_then(|file| file.strip_prefix(name));
-        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+/// `3` or `0-3`.
+fn cpu_range(word: &[u8]) -> Option<(u32, u32)> {
+    let word = str::from_utf8(word).ok()?;
+    let number = |text: &str| -> Option<u32> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|&number| is_plain && number < MAX_CPUS)
     };
-    found.filter_map(|entry| Some(entry.ok()?.path())).filter(is_numbered).collect()
-}
-
-/// The mean of the known values. None if there is none, or if the sum overflows.
-fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
-    let (sum, count) = values.flatten().fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
-    Some(sum / f64::from(count)).filter(|mean| mean.is_finite())
-}
-
-/// The frequency of each CPU in `/proc/cpuinfo`.
-fn megahertz(cpuinfo: &str) -> Vec<f64> {
-    let lines = cpuinfo.lines().filter(|line| line.to_ascii_lowercase().starts_with("cpu mhz"));
-    lines
-        .filter_map(|line| line.split_once(':')?.1.trim().parse().ok())
-        .filter(|value: &f64| value.is_finite())
-        .collect()
+    let (first, last) = word.split_once('-').unwrap_or((word, word));
+    Some((number(first)?, number(last)?)).filter(|(first, last)| first <= last)
 }
 
 /// The sum of the cores of all sockets.
@@ -122,82 +118,90 @@ fn count_cores(cpuinfo: &str) -> Option<u64> {
 /// The fuzz target.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    assert_ne!(count_cores(&text), Some(0));
-    let megahertz = megahertz(&text);
-    assert!(megahertz.len() <= text.lines().count() && megahertz.iter().all(|value| value.is_finite()));
-    assert!(mean(megahertz.into_iter().map(Some)).is_none_or(f64::is_finite));
+    assert_ne!(count_cores(&String::from_utf8_lossy(bytes)), Some(0));
+    if let Some(list) = CpuList::parse(bytes, PHYSICAL, &mut Oddities::default()) {
+        assert!((1..=MAX_CPUS).contains(&list.count_in(None)));
+        assert_eq!(list.count_in(Some(&list)), list.count_in(None));
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;
 
-    /// A host with these files.
-    fn host(files: &[(&str, &str)]) -> tempfile::TempDir {
+    /// The cores of a host with these files, and how many oddities that had.
+    fn physical(files: &[(&str, &str)]) -> (Option<u64>, u64) {
         let root = tempfile::tempdir().expect("a temporary directory");
         for (path, content) in files {
-            let path = below(root.path(), path);
+            let path = root.path().join(path.trim_start_matches('/'));
             fs::create_dir_all(path.parent().expect("has one")).expect("created");
             fs::write(path, content).expect("written");
         }
-        root
+        let mut files = HostFiles::new(root.path());
+        (physical_count(&mut files), files.skipped_lines())
+    }
+
+    fn list(text: &str) -> Option<CpuList> {
+        CpuList::parse(text.as_bytes(), PHYSICAL, &mut Oddities::default())
     }
 
     #[test]
     fn siblings_share_a_core() {
-        let list = |cpu: u32, siblings: &'static str| (format!("{CPUS}/cpu{cpu}/topology/core_cpus_list"), siblings);
+        let list =
+            |cpu: u32, siblings: &'static str| (format!("{DIRECTORY}/cpu{cpu}/topology/core_cpus_list"), siblings);
         let lists = [list(0, "0,2\n"), list(1, "1,3\n"), list(2, "0,2\n"), list(3, "1,3\n")];
-        let lists: Vec<(&str, &str)> = lists.iter().map(|(path, siblings)| (path.as_str(), *siblings)).collect();
-        assert_eq!(physical_count(host(&lists).path()), Some(2));
+        let mut lists: Vec<(&str, &str)> = lists.iter().map(|(path, siblings)| (path.as_str(), *siblings)).collect();
+        assert_eq!(physical(&lists), (Some(2), 0));
+        lists.push(("/sys/devices/system/cpu/cpu9/online", "0\n"));
+        assert_eq!(physical(&lists), (Some(2), 0), "a CPU that is offline has no topology");
+        lists[3].1 = "garbage\n";
+        assert_eq!(physical(&lists), (None, 1), "three cores or two");
+        let older = "/sys/devices/system/cpu/cpu3/topology/thread_siblings_list";
+        lists.push((older, "1,3\n"));
+        assert_eq!(physical(&lists), (Some(2), 1));
+        for text in ["", "\n", "1,3x", "5-3", "70000", "0-4294967295", "-1"] {
+            lists[3].1 = text;
+            lists.last_mut().expect("it is there").1 = text;
+            assert_eq!(physical(&lists).0, None, "{text:?}");
+        }
     }
 
     #[test]
     fn cpuinfo_cores_are_summed_over_sockets() {
         let cpu = |socket: u32| format!("processor : 0\nphysical id : {socket}\ncpu cores : 4\n\n");
         let cpuinfo = cpu(0) + &cpu(0) + &cpu(1);
-        assert_eq!(physical_count(host(&[("/proc/cpuinfo", &cpuinfo)]).path()), Some(8));
-        assert_eq!(physical_count(host(&[("/proc/cpuinfo", "Processor : ARM\n")]).path()), None);
-        assert_eq!(physical_count(host(&[]).path()), None);
-    }
-
-    #[test]
-    fn frequencies_are_means_in_megahertz() {
-        let policy = |number: u32, file: &str| format!("{CPUS}/cpufreq/policy{number}/{file}");
-        let files: Vec<(String, &str)> = vec![
-            (policy(0, "scaling_cur_freq"), "1000000\n"),
-            (policy(4, "scaling_cur_freq"), "3000000\n"),
-            (policy(0, "scaling_min_freq"), "800000\n"),
-            (policy(0, "scaling_max_freq"), "2000000\n"),
-            (policy(4, "scaling_max_freq"), "4000000\n"),
-        ];
-        let files: Vec<(&str, &str)> = files.iter().map(|(path, content)| (path.as_str(), *content)).collect();
-        let expected = Frequency { current: Some(2000.0), min: Some(800.0), max: Some(3000.0) };
-        assert_eq!(frequency(host(&files).path()), expected);
-    }
-
-    #[test]
-    fn without_scaling_cpuinfo_gives_the_frequency() {
-        let cpuinfo = "processor : 0\ncpu MHz\t\t: 2300.500\nprocessor : 1\ncpu MHz\t\t: 2299.500\n";
-        let expected = Frequency { current: Some(2300.0), ..Frequency::default() };
-        assert_eq!(frequency(host(&[("/proc/cpuinfo", cpuinfo)]).path()), expected);
-        assert_eq!(frequency(host(&[]).path()), Frequency::default());
+        assert_eq!(physical(&[(CPUINFO, &cpuinfo)]), (Some(8), 0));
+        assert_eq!(physical(&[(CPUINFO, &cpuinfo.replace('\n', "\r\n"))]), (Some(8), 0));
+        assert_eq!(physical(&[(CPUINFO, "Processor : ARM\n")]), (None, 0));
+        assert_eq!(physical(&[]), (None, 0));
+        let absurd = "physical id : 0\ncpu cores : 100000\n";
+        assert_eq!(physical(&[(CPUINFO, absurd)]).0, None);
     }
 
     #[test]
     fn overflowing_sums_are_none() {
-        let socket = |number: u32| format!("physical id : {number}\ncpu cores : {}\ncpu MHz : 1.7e308\n\n", u64::MAX);
-        let cpuinfo = socket(0) + &socket(1);
-        assert_eq!(count_cores(&cpuinfo), None);
-        assert_eq!(mean(megahertz(&cpuinfo).into_iter().map(Some)), None);
+        let socket = |number: u32| format!("physical id : {number}\ncpu cores : {}\n\n", u64::MAX);
+        assert_eq!(count_cores(&(socket(0) + &socket(1))), None);
+    }
+
+    #[test]
+    fn lists_are_ranges_or_words() {
+        let online = list("0-1,4\n").expect("a list");
+        assert_eq!(online.count_in(None), 3);
+        assert_eq!(list("0 1 2 3\n").expect("as cpufreq writes it").count_in(Some(&online)), 2);
+        assert_eq!(list("0,0,0-1").expect("a list").count_in(None), 2, "a set");
+        assert!(online.contains(4) && !online.contains(3));
     }
 
     proptest! {
         #[test]
-        fn arbitrary_text_does_not_panic(text in "(physical id|cpu cores|cpu MHz|[:0-9a-z \n.]){0,60}") {
+        fn arbitrary_text_does_not_panic(text in "(physical id|cpu cores|[:0-9a-z \n.,-]){0,60}", list in "[0-9]{1,5}([,-][0-9]{1,6}){0,5}") {
             fuzz(text.as_bytes());
+            fuzz(list.as_bytes());
         }
     }
 }

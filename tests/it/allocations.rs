@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, BufRead as _};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
@@ -14,6 +15,9 @@ use std::time::Duration;
 use gauged::agent;
 use gauged::config::{Config, Overrides};
 use gauged::sample::Sample;
+
+use crate::harness::repository;
+use crate::natives::overlay;
 
 /// Ticks until buffers have grown, files are open and the directory has been looked at.
 const WARM_UP: usize = 10;
@@ -50,13 +54,13 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// Runs the whole agent on this thread, and returns how often the watched ticks allocate.
-fn allocations_of_ticks(configuration: &str) -> usize {
+fn allocations_of_ticks(configuration: &str, root: Option<PathBuf>) -> usize {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("gauged.toml");
     std::fs::write(&file, configuration).expect("written");
     std::fs::create_dir(directory.path().join("plugins")).expect("created");
     let interval = Some(Duration::from_millis(100));
-    let config = Config::load(&Overrides { file: Some(file), interval, ..Overrides::default() }).expect("right");
+    let config = Config::load(&Overrides { file: Some(file), interval, root, ..Overrides::default() }).expect("right");
 
     let (reader, writer) = io::pipe().expect("a pipe");
     let lines = Arc::new(AtomicUsize::new(0));
@@ -97,12 +101,22 @@ fn allocations_of_ticks(configuration: &str) -> usize {
 
 #[test]
 fn a_tick_allocates_nothing() {
-    assert_eq!(allocations_of_ticks(""), 0);
+    assert_eq!(allocations_of_ticks("", None), 0);
 }
 
 #[test]
 fn a_tick_with_every_cpu_allocates_nothing() {
-    assert_eq!(allocations_of_ticks("[cpu]\nper_core = true\n"), 0);
+    assert_eq!(allocations_of_ticks("[cpu]\nper_core = true\n", None), 0);
+}
+
+#[test]
+fn a_tick_with_odd_files_allocates_nothing() {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    overlay(&repository().join("tests/fixtures/lxcfs-swap-wrapped"), root.path());
+    std::fs::write(root.path().join("proc/stat"), "cpu 1 2 x 4 5\ncpu0 1 2\n\0\nintr -1\nctxt 7\n").expect("written");
+    std::fs::remove_file(root.path().join("proc/vmstat")).expect("removed");
+    std::fs::write(root.path().join("proc/loadavg"), "").expect("written");
+    assert_eq!(allocations_of_ticks("[cpu]\nper_core = true\n", Some(root.path().to_owned())), 0);
 }
 
 #[test]

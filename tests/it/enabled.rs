@@ -49,9 +49,12 @@ fn collectors_that_are_off_have_no_modules() {
 
 #[test]
 fn collectors_that_are_off_read_no_files() {
-    // On a host without kernel files.
+    // On a host with kernel files that are of no use, which would be warnings.
     let setup = Setup::with_config("[cpu]\nenabled = false\n[load]\nenabled = false\n[memory]\nenabled = false\n");
-    fs::create_dir(setup.path("host")).expect("created");
+    fs::create_dir_all(setup.path("host/proc")).expect("created");
+    for file in ["stat", "loadavg", "meminfo", "vmstat"] {
+        fs::write(setup.path("host/proc").join(file), "").expect("written");
+    }
     let (sample, log) = complete_sample(&setup, &["--root", "host", "--hostname", "web-1"]);
     assert_eq!((modules(&sample), &*log), (vec!["agent"], ""));
 }

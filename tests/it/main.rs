@@ -19,6 +19,8 @@ mod missing_calls; // kernels and sandboxes without a system call
 
 mod once; // one sample: its form and its outputs
 mod natives; // native metrics on fixture machines
+#[cfg(target_os = "linux")]
+mod odd_kernel_files; // kernel files that are damaged, missing, refused or cannot be true
 mod agent_limits; // memory and series of all plugins together
 mod allocations; // memory allocations of a tick
 mod own_metrics; // the module agent

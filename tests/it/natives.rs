@@ -11,6 +11,7 @@ use std::time::Duration;
 use expect_test::expect_file;
 use gauged::agent::METRICS;
 use gauged::collector::Collector;
+use gauged::collector::bounds::{Bound, PARTS, TABLE};
 use gauged::collector::native::{NATIVE, Natives};
 use gauged::collector::portable::Portable;
 use gauged::config::{Config, Overrides};
@@ -49,12 +50,13 @@ pub fn overlay(from: &Path, to: &Path) {
     }
 }
 
-fn machines() -> Vec<PathBuf> {
+/// The folders of the fixture machines.
+pub fn machines() -> Vec<PathBuf> {
     let folder = repository().join("tests/fixtures");
     let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path());
     // The other folders are released versions of the plugin interface.
     let machines: Vec<PathBuf> = entries.filter(|folder| folder.join("proc").is_dir()).collect();
-    assert!(machines.len() >= 8);
+    assert!(machines.len() >= 20);
     machines
 }
 
@@ -105,7 +107,7 @@ fn metrics_document_matches_the_code() {
     let mut text = "# Native metrics\n\nThe metrics that the agent measures without plugins, on Linux.\n\n\
                     - A metric that a host cannot measure is `null`.\n\
                     - Names and formulas of `cpu`, `load`, `memory` and `swap` are those of psutil 7.1. Units are UCUM; a text\n  \
-                    has none.\n\
+                    has none. `freq_*` are means over CPUs, psutil's over the groups of CPUs that are scaled together.\n\
                     - With `[cpu] per_core = true`, `percent`, the modes and their seconds are also reported for each CPU, as\n  \
                     `percent{cpu=\"0\"}`.\n\
                     - `enabled = false` under `[cpu]`, `[load]` or `[memory]` leaves its modules out; `swap` belongs to `[memory]`.\n\
@@ -122,6 +124,19 @@ fn metrics_document_matches_the_code() {
             let (kind, unit) = (kind.name(), if unit.is_empty() { String::new() } else { format!("`{unit}`") });
             let _ = writeln!(text, "| `{name}` | {kind} | {unit} | {description} | {source} |");
         }
+    }
+    text.push_str(
+        "\n## Bounds\n\nA value outside of these is `null`, counts in `collector_skipped_lines_total`, and is reported once: the kernel file \
+         is wrong.\n\n| module | metrics | least | greatest | source |\n|---|---|---|---|---|\n",
+    );
+    for (module, names, Bound { least, greatest, source, .. }) in TABLE {
+        let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "| {module} | {names} | {least:.0} | {greatest:.0} | {source} |");
+    }
+    text.push_str("\nNor is a part more than its whole:\n\n| module | parts | whole |\n|---|---|---|\n");
+    for (module, parts, whole) in PARTS {
+        let parts = parts.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "| {module} | {parts} | `{whole}` |");
     }
     expect_file![repository().join("METRICS.md")].assert_eq(&text);
 }
