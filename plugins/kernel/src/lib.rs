@@ -4,8 +4,10 @@
 
 mod softnet;
 
+use gauged_plugin::bounds::COUNT;
 use gauged_plugin::kernel::{self, Fields, File};
-use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, percent};
+use gauged_plugin::skipped::Skipped;
+use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, files, percent};
 use softnet::Softnet;
 
 gauged_plugin::metrics! {
@@ -60,6 +62,8 @@ gauged_plugin::metrics! {
     SWAPPED_OUT: counter "swapped_out_pages_total" in "{page}";
     /// Processes killed for lack of memory, in the host or a control group.
     OOM_KILLS: counter "oom_kills_total" in "{process}";
+    /// Tasks found hanging: in uninterruptible sleep for longer than kernel.hung_task_timeout_secs; since Linux 6.14.
+    HUNG_TASKS: counter "hung_tasks_total" in "{task}";
     /// Connections tracked by the firewall.
     CONNTRACK: gauge "conntrack_entries" in "{connection}";
     /// Limit of tracked connections; packets of further ones are dropped.
@@ -83,6 +87,17 @@ gauged_plugin::metrics! {
 /// The vectors of software interrupts, in the kernel's order.
 const VECTORS: [&str; 10] =
     ["hi", "timer", "net_tx", "net_rx", "block", "irq_poll", "tasklet", "sched", "hrtimer", "rcu"];
+
+/// Keys of `/proc/stat` and their metrics. The first number of `intr` is the sum; the rest of the line may be long.
+const STAT: [(&str, Descriptor); 7] = [
+    ("intr", INTERRUPTS),
+    ("ctxt", CONTEXT_SWITCHES),
+    ("btime", BOOT_TIME),
+    ("processes", FORKS),
+    ("procs_running", RUNNING),
+    ("procs_blocked", BLOCKED),
+    ("softirq", SOFTIRQS),
+];
 
 /// Keys of `/proc/vmstat`, their metrics, and factors to the metrics' units.
 const VMSTAT: [(&str, Descriptor, u64); 7] = [
@@ -120,6 +135,7 @@ struct Kernel {
     limits: [Option<u64>; LIMITS.len()],
     /// The time of their last read.
     limits_ns: Option<u64>,
+    skipped: Skipped,
 }
 
 impl Plugin for Kernel {
@@ -131,118 +147,146 @@ impl Plugin for Kernel {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings, softnet: Softnet::default(), limits: [None; LIMITS.len()], limits_ns: None })
+        let (softnet, skipped) = (Softnet::default(), Skipped::default());
+        Ok(Self { settings, softnet, limits: [None; LIMITS.len()], limits_ns: None, skipped })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        set_stat(&File::read("/proc/stat")?, sample)?;
-        if let Some(file) = File::read_if_exists("/proc/vmstat")? {
-            set_vmstat(&file, sample)?;
+        let skipped = &mut self.skipped;
+        if let Some(file) = skipped.read("/proc/stat", "interrupts, switches, forks and running threads") {
+            set_stat(&file, sample, skipped);
         }
-        if let Some(file) = File::read_if_exists("/proc/sys/fs/file-nr")? {
-            let [allocated, _unused, max] = file.fields().numbers::<u64, 3>("open files")?;
+        if let Some(file) = skipped.read("/proc/vmstat", "page faults and swapping") {
+            set_vmstat(&file, sample, skipped);
+        }
+        if let Some(file) = skipped.read("/proc/sys/fs/file-nr", "open files") {
+            let mut fields = file.fields();
+            let allocated = skipped.keep(fields.bounded::<u64>("open files", &COUNT), FILES_ALLOCATED.name);
+            let max = fields.nth(1).and_then(kernel::Number::parse).and_then(|max: u64| COUNT.check(max));
+            let max = skipped.keep(max.ok_or_else(|| file.error("has no limit of open files")), FILES_MAX.name);
             sample.set(FILES_ALLOCATED, allocated);
             sample.set(FILES_MAX, max);
-            sample.set(FILES_LEFT, max.saturating_sub(allocated));
+            sample.set(FILES_LEFT, max.zip(allocated).map(|(max, allocated)| max.saturating_sub(allocated)));
         }
-        if let Some(file) = File::read_if_exists("/proc/sys/fs/inode-nr")? {
-            let [all, free] = file.fields().numbers::<u64, 2>("inodes")?;
-            sample.set(INODES, all);
-            sample.set(INODES_FREE, free);
+        if let Some(file) = skipped.read("/proc/sys/fs/inode-nr", "inodes") {
+            let mut fields = file.fields();
+            for metric in [INODES, INODES_FREE] {
+                // The kernel sums these over CPUs while they change, so one can be negative for a moment.
+                sample.set(metric, skipped.keep(fields.number::<i64>("inodes"), metric.name).and_then(non_negative));
+            }
         }
-        if let Some(file) = File::read_if_exists("/proc/loadavg")? {
-            sample.set(THREADS, thread_count(&file)?);
+        if let Some(file) = skipped.read("/proc/loadavg", THREADS.name) {
+            sample.set(THREADS, skipped.keep(thread_count(&file), THREADS.name));
         }
-        sample.set(ENTROPY_AVAILABLE, optional_number("/proc/sys/kernel/random/entropy_avail")?);
-        self.set_limits(tick, sample)?;
+        set_number("/proc/sys/kernel/random/entropy_avail", ENTROPY_AVAILABLE, sample, skipped);
+        set_number("/proc/sys/kernel/hung_task_detect_count", HUNG_TASKS, sample, skipped);
+        self.set_limits(tick, sample);
         let [.., conntrack_max] = self.limits;
-        let conntrack = optional_number("/proc/sys/net/netfilter/nf_conntrack_count")?;
-        sample.set(CONNTRACK, conntrack);
+        let skipped = &mut self.skipped;
+        let conntrack = set_number("/proc/sys/net/netfilter/nf_conntrack_count", CONNTRACK, sample, skipped);
         sample.set(CONNTRACK_PERCENT, conntrack.zip(conntrack_max).and_then(|(part, whole)| percent(part, whole)));
-        if let Some(file) = File::read_if_exists("/proc/1/net/softnet_stat")? {
-            self.softnet.update(&file)?;
+        if let Some(file) = skipped.read("/proc/1/net/softnet_stat", "softnet") {
+            self.softnet.update(&file, skipped);
             self.softnet.set_metrics(sample, self.settings.softnet_per_cpu);
         }
-        Ok(())
+        skipped.finish(sample)
     }
 }
 
 gauged_plugin::export!(Kernel);
 
 impl Kernel {
-    fn set_limits(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
+    fn set_limits(&mut self, tick: Tick, sample: &mut Sample) {
         if self.limits_ns.is_none_or(|read_ns| tick.monotonic_ns.saturating_sub(read_ns) >= LIMITS_MAX_AGE_NS) {
-            for ((path, _), limit) in LIMITS.iter().zip(&mut self.limits) {
-                *limit = optional_number(path)?;
+            for ((path, metric), limit) in LIMITS.iter().zip(&mut self.limits) {
+                *limit = read_number(path, *metric, &mut self.skipped);
             }
             self.limits_ns = Some(tick.monotonic_ns);
         }
         for ((_, metric), limit) in LIMITS.iter().zip(self.limits) {
             sample.set(*metric, limit);
         }
-        Ok(())
     }
 }
 
-fn set_stat(file: &File, sample: &mut Sample) -> Result<(), kernel::Error> {
+fn set_stat(file: &File, sample: &mut Sample, skipped: &mut Skipped) {
+    let mut seen = [false; STAT.len()];
     for line in file.lines() {
         let (key, mut values) = line.key_values();
-        let metric = match key {
-            "ctxt" => CONTEXT_SWITCHES,
-            // The first number is the sum; the rest of the line may be long.
-            "intr" => INTERRUPTS,
-            "processes" => FORKS,
-            "procs_running" => RUNNING,
-            "procs_blocked" => BLOCKED,
-            "btime" => BOOT_TIME,
-            "softirq" => {
-                set_softirqs(values, sample)?;
-                continue;
-            }
-            _ => continue,
-        };
-        sample.set(metric, values.number::<u64>(key)?);
+        let Some(at) = STAT.iter().position(|(name, _)| *name == key) else { continue };
+        if std::mem::replace(&mut seen[at], true) {
+            continue;
+        }
+        let metric = STAT[at].1;
+        sample.set(metric, skipped.keep(values.bounded::<u64>(key, &COUNT), metric.name));
+        if metric == SOFTIRQS {
+            set_vectors(values, sample, skipped);
+        }
     }
     // Every kernel has at least one of these.
-    if sample.is_empty() { Err(file.error("has none of the lines ctxt, intr and processes")) } else { Ok(()) }
+    if !seen.contains(&true) {
+        skipped.keep(Err::<(), _>(file.error("has none of the lines ctxt, intr and processes")), "all of its counters");
+    }
 }
 
-/// Sets the total and, if the vectors are the known ones, each vector.
-fn set_softirqs(mut values: Fields<'_>, sample: &mut Sample) -> Result<(), kernel::Error> {
-    sample.set(SOFTIRQS, values.number::<u64>("softirq")?);
+/// Sets each vector if they are the known ones.
+fn set_vectors(mut values: Fields<'_>, sample: &mut Sample, skipped: &mut Skipped) {
     if values.clone().count() != VECTORS.len() {
-        return Ok(());
+        return;
     }
     for vector in VECTORS {
-        sample.labelled(&[("vector", vector)]).set(SOFTIRQS_BY_VECTOR, values.number::<u64>(vector)?);
+        let count = values.bounded::<u64>(vector, &COUNT);
+        let count = skipped.keep(count, format_args!("{} of {vector}", SOFTIRQS_BY_VECTOR.name));
+        sample.labelled(&[("vector", vector)]).set(SOFTIRQS_BY_VECTOR, count);
     }
-    Ok(())
 }
 
-fn set_vmstat(file: &File, sample: &mut Sample) -> Result<(), kernel::Error> {
+fn set_vmstat(file: &File, sample: &mut Sample, skipped: &mut Skipped) {
+    let mut seen = [false; VMSTAT.len()];
     let mut left = VMSTAT.len();
     for line in file.lines() {
         let (key, mut values) = line.key_values();
-        let Some((_, metric, unit)) = VMSTAT.iter().find(|(name, ..)| *name == key) else { continue };
-        sample.set(*metric, values.number::<u64>(key)?.saturating_mul(*unit));
+        let Some(at) = VMSTAT.iter().position(|(name, ..)| *name == key) else { continue };
+        if std::mem::replace(&mut seen[at], true) {
+            continue;
+        }
+        let (_, metric, unit) = VMSTAT[at];
+        let count = skipped.keep(values.bounded::<u64>(key, &COUNT), metric.name);
+        sample.set(metric, count.map(|count| count.saturating_mul(unit)));
         left -= 1;
         if left == 0 {
             break;
         }
     }
-    Ok(())
 }
 
 /// The number of threads in `0.05 0.10 0.15 2/1234 5678`, here 1234.
 fn thread_count(file: &File) -> Result<u64, kernel::Error> {
-    let word = file.fields().nth(3).ok_or_else(|| file.error("missing the number of threads"))?;
+    let word = file.fields().nth(3).ok_or_else(|| file.truncated("missing the number of threads"))?;
     let all = word.split_once('/').and_then(|(_, all)| kernel::Number::parse(all));
+    let all = all.and_then(|all: u64| COUNT.check(all));
     all.ok_or_else(|| file.error(format_args!("{word} is not a number of threads")))
 }
 
-fn optional_number(path: &str) -> Result<Option<u64>, Error> {
-    let Some(file) = File::read_if_exists(path)? else { return Ok(None) };
-    Ok(Some(file.number()?))
+fn non_negative(value: i64) -> Option<u64> {
+    u64::try_from(value).ok()
+}
+
+/// Sets the metric of a file with a single number, and returns it.
+fn set_number(path: &str, metric: Descriptor, sample: &mut Sample, skipped: &mut Skipped) -> Option<u64> {
+    let number = read_number(path, metric, skipped);
+    sample.set(metric, number);
+    number
+}
+
+/// Reads a file with a single number that not every kernel has.
+fn read_number(path: &str, metric: Descriptor, skipped: &mut Skipped) -> Option<u64> {
+    let file = match File::read(path) {
+        // Expected: no report is needed.
+        Err(failure) if failure.error == files::Error::NotFound => return None,
+        read => skipped.keep(read, metric.name)?,
+    };
+    skipped.keep(file.fields().bounded("value", &COUNT), metric.name)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The per-CPU queues between network devices and protocols, from `/proc/net/softnet_stat`. Its 32-bit counters wrap within
 //! hours on a busy CPU and are extended to 64 bits here.
 
-use gauged_plugin::kernel::{self, File};
+use gauged_plugin::kernel::{self, File, Line};
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{Descriptor, Sample};
 
 use crate::{SOFTNET_BACKLOG, SOFTNET_DROPPED, SOFTNET_FLOW_LIMIT, SOFTNET_PROCESSED, SOFTNET_RPS, SOFTNET_SQUEEZED};
@@ -23,6 +24,8 @@ const COLUMN_COUNT: usize = 13;
 #[derive(Debug, Default)]
 pub(crate) struct Softnet {
     queues: Vec<Queue>,
+    /// Whether the last file had lines that were not understood, without which a sum would be too small.
+    is_partial: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -35,24 +38,21 @@ struct Queue {
 }
 
 impl Softnet {
-    /// Updates the queues from a new file.
-    pub(crate) fn update(&mut self, file: &File) -> Result<(), kernel::Error> {
+    /// Updates the queues from a new file. A line that is not understood costs its CPU: all CPUs together are then left out,
+    /// as long as that lasts.
+    pub(crate) fn update(&mut self, file: &File, skipped: &mut Skipped) {
         self.queues.iter_mut().for_each(|queue| queue.backlog = None);
         // Without CPU numbers, a changed number of lines means that lines may belong to other CPUs.
         let names_cpu = file.lines().next().is_some_and(|line| line.fields().nth(CPU_COLUMN).is_some());
         if !names_cpu && file.lines().count() != self.queues.len() {
             self.queues.clear();
         }
+        self.is_partial = false;
         for (row, line) in (0_u64..).zip(file.lines()) {
-            let (mut columns, mut count) = ([0_u32; COLUMN_COUNT], 0);
-            for (column, word) in columns.iter_mut().zip(line.fields()) {
-                let number = u32::from_str_radix(word, 16);
-                *column = number.map_err(|_| line.error(format_args!("{word} is not a hexadecimal number")))?;
-                count += 1;
-            }
-            if count < 3 {
-                return Err(line.error("missing the third column"));
-            }
+            let Some((columns, count)) = skipped.keep(parse(line), "softnet of a CPU") else {
+                self.is_partial = true;
+                continue;
+            };
             let column = |at: usize| (at < count).then(|| columns[at]);
             let cpu = column(CPU_COLUMN).map_or(row, u64::from);
             let queue = self.queue(cpu);
@@ -61,7 +61,6 @@ impl Softnet {
             }
             queue.backlog = column(BACKLOG_COLUMN).map(u64::from);
         }
-        Ok(())
     }
 
     /// Sets the metrics, per CPU or as sums.
@@ -78,6 +77,9 @@ impl Softnet {
             }
             return;
         }
+        if self.is_partial {
+            return;
+        }
         for (at, (_, metric)) in COUNTERS.iter().enumerate() {
             sample.set(*metric, optional_sum(self.queues.iter().map(|queue| queue.counters[at])));
         }
@@ -91,6 +93,17 @@ impl Softnet {
         });
         &mut self.queues[at]
     }
+}
+
+/// The columns of a line, and how many there are.
+fn parse(line: Line<'_>) -> Result<([u32; COLUMN_COUNT], usize), kernel::Error> {
+    let (mut columns, mut count) = ([0_u32; COLUMN_COUNT], 0);
+    for (column, word) in columns.iter_mut().zip(line.fields()) {
+        let number = u32::from_str_radix(word, 16);
+        *column = number.map_err(|_| line.malformed(word, format_args!("{word} is not a hexadecimal number")))?;
+        count += 1;
+    }
+    if count < 3 { Err(line.truncated("missing the third column")) } else { Ok((columns, count)) }
 }
 
 /// Extends a 32-bit counter to 64 bits by its previous value.

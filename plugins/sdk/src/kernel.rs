@@ -35,6 +35,7 @@
 
 mod number;
 mod octal;
+mod text;
 mod page;
 mod named_values;
 mod pressure;
@@ -48,7 +49,9 @@ pub use pressure::{Pressure, Stall};
 use std::fmt;
 use std::str::SplitAsciiWhitespace;
 
+use crate::bounds::Bound;
 use crate::files;
+use crate::skipped::Reason;
 
 /// The content of a text file, with its path for errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,13 +67,14 @@ impl File {
         Self { path: path.to_owned(), text: text.into() }
     }
 
-    /// Reads a whole file, at most 1 MiB.
+    /// Reads a whole file, at most 1 MiB. Each byte that is not UTF-8 becomes `\u{fffd}` and its two hexadecimal digits, so
+    /// that two names stay two.
     ///
     /// # Errors
     ///
     /// As [`files::read`].
     pub fn read(path: &str) -> Result<Self, files::Failure> {
-        Ok(Self::new(path, files::read_text(path)?))
+        Ok(Self::new(path, text::replaced(files::read(path)?)))
     }
 
     /// Reads a whole file; `None` if it does not exist.
@@ -79,7 +83,11 @@ impl File {
     ///
     /// As [`files::read`], except `NotFound`.
     pub fn read_if_exists(path: &str) -> Result<Option<Self>, files::Failure> {
-        Ok(files::read_text_if_exists(path)?.map(|text| Self::new(path, text)))
+        match Self::read(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(failure) if failure.error == files::Error::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The path.
@@ -103,7 +111,7 @@ impl File {
     /// The fields of a file with one line: `/proc/uptime`, `/proc/sys/fs/file-nr`.
     #[must_use]
     pub fn fields(&self) -> Fields<'_> {
-        Line { path: &self.path, number: 0, text: &self.text }.fields()
+        self.whole().fields()
     }
 
     /// The number in a file with a single value: `/proc/sys/fs/file-max`, most files in `/sys`.
@@ -124,7 +132,17 @@ impl File {
     /// An error in the file as a whole: `/proc/stat: missing line cpu`.
     #[must_use]
     pub fn error(&self, message: impl fmt::Display) -> Error {
-        Error(format!("{}: {message}", self.path))
+        self.whole().error(message)
+    }
+
+    /// The error of a file that ends too early.
+    #[must_use]
+    pub fn truncated(&self, message: impl fmt::Display) -> Error {
+        Error { reason: Reason::Truncated, ..self.error(message) }
+    }
+
+    fn whole(&self) -> Line<'_> {
+        Line { path: &self.path, number: 0, text: &self.text }
     }
 }
 
@@ -168,6 +186,36 @@ impl<'a> Line<'a> {
         (key, Fields { line: self, rest: rest.strip_prefix(':').unwrap_or(rest).split_ascii_whitespace() })
     }
 
+    /// The fields, each ended by a single space, so that one may be empty, as in `mountinfo`.
+    ///
+    /// ```
+    /// use gauged_plugin::kernel::File;
+    ///
+    /// let file = File::new("/proc/1/mountinfo", "tmpfs  rw\n");
+    /// let fields: Vec<_> = file.lines().next().expect("a line").spaced_fields().collect();
+    /// assert_eq!(fields, ["tmpfs", "", "rw"]);
+    /// ```
+    pub fn spaced_fields(self) -> impl Iterator<Item = &'a str> {
+        self.text.split(' ')
+    }
+
+    /// The key before the last colon, and the fields after it; `None` without a colon. For keys that may have colons
+    /// themselves, such as the names of interfaces before Linux 4.20.
+    ///
+    /// ```
+    /// use gauged_plugin::kernel::File;
+    ///
+    /// let file = File::new("/proc/1/net/dev", "eth0:1:4046496815 3\n");
+    /// let (interface, mut counters) = file.lines().next().expect("a line").last_key_values().expect("a colon");
+    /// assert_eq!(interface, "eth0:1");
+    /// assert_eq!(counters.number("bytes received"), Ok(4_046_496_815_u64));
+    /// ```
+    #[must_use]
+    pub fn last_key_values(self) -> Option<(&'a str, Fields<'a>)> {
+        let (key, rest) = self.text.rsplit_once(':')?;
+        Some((key.trim_ascii_start(), Fields { line: self, rest: rest.split_ascii_whitespace() }))
+    }
+
     /// The number in the field `name=number`; `None` without such a field.
     ///
     /// # Errors
@@ -185,16 +233,30 @@ impl<'a> Line<'a> {
     pub fn named_number<T: Number>(self, name: &str) -> Result<Option<T>, Error> {
         let find = |field: &'a str| field.strip_prefix(name)?.strip_prefix('=');
         let Some(text) = self.fields().find_map(find) else { return Ok(None) };
-        T::parse(text).map(Some).ok_or_else(|| self.error(format_args!("{text} is not a number ({name})")))
+        T::parse(text).map(Some).ok_or_else(|| self.not_a_number(text, name))
     }
 
     /// An error in this line.
     #[must_use]
     pub fn error(&self, message: impl fmt::Display) -> Error {
-        match self.number {
-            0 => Error(format!("{}: {message}", self.path)),
-            number => Error(format!("{} line {number}: {message}", self.path)),
-        }
+        self.malformed("", message)
+    }
+
+    /// The error of a line that ends too early.
+    #[must_use]
+    pub fn truncated(&self, message: impl fmt::Display) -> Error {
+        Error { reason: Reason::Truncated, ..self.error(message) }
+    }
+
+    /// The error of a word in this line.
+    #[must_use]
+    pub fn malformed(&self, word: &str, message: impl fmt::Display) -> Error {
+        let (path, message) = (self.path.to_owned(), message.to_string());
+        Error { path, line: self.number, word: word.to_owned(), message, reason: Reason::Malformed }
+    }
+
+    fn not_a_number(&self, word: &str, what: &str) -> Error {
+        self.malformed(word, format_args!("{word} is not a number ({what})"))
     }
 }
 
@@ -212,7 +274,7 @@ impl<'a> Fields<'a> {
     ///
     /// No field is left.
     pub fn word(&mut self, what: &str) -> Result<&'a str, Error> {
-        self.rest.next().ok_or_else(|| self.line.error(format_args!("missing {what}")))
+        self.rest.next().ok_or_else(|| self.line.truncated(format_args!("missing {what}")))
     }
 
     /// The next field as a number: `u64`, `u32`, `i64` or `f64`.
@@ -222,7 +284,20 @@ impl<'a> Fields<'a> {
     /// No field is left, or it is not a number of this type.
     pub fn number<T: Number>(&mut self, what: &str) -> Result<T, Error> {
         let word = self.word(what)?;
-        T::parse(word).ok_or_else(|| self.line.error(format_args!("{word} is not a number ({what})")))
+        T::parse(word).ok_or_else(|| self.line.not_a_number(word, what))
+    }
+
+    /// The next field as a number within bounds.
+    ///
+    /// # Errors
+    ///
+    /// As [`number`](Self::number), or the number is impossible.
+    pub fn bounded<T: Number + Copy>(&mut self, what: &str, bound: &Bound) -> Result<T, Error> {
+        let word = self.word(what)?;
+        let number = T::parse(word).ok_or_else(|| self.line.not_a_number(word, what))?;
+        bound
+            .check(number)
+            .ok_or_else(|| self.line.malformed(word, format_args!("{word} is impossible ({what}): {}", bound.reason)))
     }
 
     /// The next field as a number; `None` at the end of the line, for columns that older kernels do not have.
@@ -271,16 +346,27 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// A parse error, with file, line and field. With `?` it becomes [`Error::Internal`], because the plugin does not support
-/// this kernel's format.
+/// A parse error, with file, line and field. Give it to [`Skipped`](crate::skipped::Skipped), which leaves out one metric; with
+/// `?` it becomes [`Error::Internal`], because the plugin does not support this kernel's format.
 ///
 /// [`Error::Internal`]: crate::Error::Internal
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error(String);
+pub struct Error {
+    pub(crate) path: String,
+    /// Zero for the file as a whole.
+    pub(crate) line: u32,
+    /// The word that was not understood; may be empty.
+    pub(crate) word: String,
+    pub(crate) message: String,
+    pub(crate) reason: Reason,
+}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self.line {
+            0 => write!(f, "{}: {}", self.path, self.message),
+            line => write!(f, "{} line {line}: {}", self.path, self.message),
+        }
     }
 }
 
@@ -288,6 +374,10 @@ impl std::error::Error for Error {}
 
 impl From<Error> for crate::Error {
     fn from(error: Error) -> Self {
-        Self::Internal(error.0)
+        match error.reason {
+            // It may be whole at the next tick.
+            Reason::Truncated if error.line == 0 => Self::Unavailable(error.to_string()),
+            _ => Self::Internal(error.to_string()),
+        }
     }
 }

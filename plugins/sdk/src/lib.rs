@@ -50,6 +50,7 @@
 //! | files of the kernel and other files | [`kernel`], [`files`] |
 //! | services | [`http`], [`net`], [`service`] |
 //! | rates and percentages | [`rates`], [`percent()`] |
+//! | unreadable parts and impossible values | [`skipped`], [`bounds`] |
 //! | reports to the operator | [`Need`], [`Error`], [`log`] |
 //! | tests | `testing` |
 //!
@@ -62,6 +63,9 @@
 //! | a missing grant | [`Error::Denied`] |
 //! | no response, no such file | [`Error::Unavailable`] |
 //! | a file that cannot be parsed | [`Error::Internal`] |
+//!
+//! A part that cannot be read or parsed should cost only its own metrics: [`skipped::Skipped`] reports it, and turns it into
+//! an error only if nothing at all was measured.
 //!
 //! Return [`Error::Unsupported`] yourself when this host will never have the metrics. A panic costs one tick: the agent
 //! restarts the plugin.
@@ -98,6 +102,8 @@ pub mod http;
 pub mod net;
 pub mod log;
 pub mod kernel;
+pub mod skipped;
+pub mod bounds;
 pub mod rates;
 mod percent;
 pub mod service;

@@ -1,6 +1,8 @@
-//! Rates of counters: their growth since the previous tick.
+//! Rates of counters: their growth since the previous tick. A counter that fell has none, also at the tick at which it is
+//! back where it was: a driver that is reset reports zeros for a while, and its old value is no growth.
 
 use crate::Tick;
+use crate::bounds::COUNT;
 
 /// The previous values of `N` counters for each key, such as a device. Keys not used in a tick are dropped.
 ///
@@ -32,7 +34,9 @@ pub struct Rates<const N: usize> {
 #[derive(Debug, Clone)]
 struct Entry<const N: usize> {
     key: Box<str>,
-    values: [u64; N],
+    values: [Option<u64>; N],
+    /// For a counter that fell, its value before.
+    fallen: [Option<u64>; N],
     at_ns: u64,
 }
 
@@ -57,7 +61,7 @@ impl<const N: usize> Change<N> {
 /// The growth of each counter of a key that can restart independently of the others.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EachChange<const N: usize> {
-    /// Growth of each counter; `None` for one that fell.
+    /// Growth of each counter; `None` for one that fell, came back, or is or was not known.
     pub by: [Option<u64>; N],
     /// Time between the two values.
     pub seconds: f64,
@@ -70,9 +74,9 @@ impl<const N: usize> Default for Rates<N> {
 }
 
 impl<const N: usize> Rates<N> {
-    /// The growth of the counters of a key since the previous tick. `None` if the key is new, or if any counter fell
-    /// because its source restarted.
-    pub fn change(&mut self, tick: Tick, key: &str, values: [u64; N]) -> Option<Change<N>> {
+    /// The growth of the counters of a key since the previous tick. `None` if the key is new, if any counter fell because
+    /// its source restarted, or is not known.
+    pub fn change(&mut self, tick: Tick, key: &str, values: [impl Into<Option<u64>>; N]) -> Option<Change<N>> {
         let EachChange { by, seconds } = self.change_each(tick, key, values)?;
         let mut grown = [0; N];
         for (grown, by) in grown.iter_mut().zip(by) {
@@ -93,8 +97,17 @@ impl<const N: usize> Rates<N> {
     /// };
     /// assert!(at(100, 5000, 4_294_967_200).is_none(), "no previous value");
     /// assert_eq!(at(110, 5050, 4).expect("one grew").by, [Some(50), None]);
+    ///
+    /// // A reset driver: zeros, and then the old value.
+    /// let mut links = Rates::default();
+    /// let mut at = |seconds: u64, bytes: u64| {
+    ///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 };
+    ///     links.change_each(tick, "eth0", [bytes]).and_then(|change| change.by[0])
+    /// };
+    /// assert_eq!([at(1, 900), at(2, 0), at(3, 950), at(4, 960)], [None, None, None, Some(10)]);
     /// ```
-    pub fn change_each(&mut self, tick: Tick, key: &str, values: [u64; N]) -> Option<EachChange<N>> {
+    pub fn change_each(&mut self, tick: Tick, key: &str, values: [impl Into<Option<u64>>; N]) -> Option<EachChange<N>> {
+        let values = values.map(Into::into);
         let now_ns = tick.monotonic_ns;
         if now_ns != self.tick_ns {
             let before_ns = self.tick_ns;
@@ -104,7 +117,8 @@ impl<const N: usize> Rates<N> {
         let is_next = self.entries.get(self.next).is_some_and(|entry| *entry.key == *key);
         let found = if is_next { Some(self.next) } else { self.entries.iter().position(|entry| *entry.key == *key) };
         let Some(at) = found else {
-            self.entries.insert(self.next.min(self.entries.len()), Entry { key: key.into(), values, at_ns: now_ns });
+            let entry = Entry { key: key.into(), values, fallen: [None; N], at_ns: now_ns };
+            self.entries.insert(self.next.min(self.entries.len()), entry);
             self.next += 1;
             return None;
         };
@@ -116,8 +130,8 @@ impl<const N: usize> Rates<N> {
             return None;
         }
         let mut by = [None; N];
-        for ((by, value), before) in by.iter_mut().zip(values).zip(before) {
-            *by = value.checked_sub(before);
+        for (((by, value), before), fallen) in by.iter_mut().zip(values).zip(before).zip(&mut entry.fallen) {
+            *by = growth(before, value, fallen);
         }
         #[allow(clippy::cast_precision_loss, reason = "exact for a hundred days between two ticks")]
         let seconds = (now_ns - before_ns) as f64 / 1e9;
@@ -125,9 +139,79 @@ impl<const N: usize> Rates<N> {
     }
 }
 
+/// The growth of a counter, and whether it is below a value from which it fell.
+fn growth(before: Option<u64>, now: Option<u64>, fallen: &mut Option<u64>) -> Option<u64> {
+    let (before, now) = before.zip(now)?;
+    let Some(by) = now.checked_sub(before) else {
+        *fallen = (*fallen).max(Some(before));
+        return None;
+    };
+    let is_back = fallen.is_some_and(|fallen| now >= fallen);
+    if is_back {
+        *fallen = None;
+    }
+    COUNT.check(by).filter(|_| !is_back)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counter_that_came_back_has_no_change() {
+        for (values, expected) in [
+            (&[900, 0, 950, 960][..], &[None, None, Some(10)][..]),
+            // Zeros for two ticks.
+            (&[900, 0, 0, 950, 960], &[None, Some(0), None, Some(10)]),
+            // A restart: the growth is real until it crosses the old value.
+            (&[900, 10, 20, 30], &[None, Some(10), Some(10)]),
+            (&[900, 890, 950, 960], &[None, None, Some(10)]),
+            // Two dips in a row.
+            (&[900, 500, 100, 600, 901, 902], &[None, None, Some(500), None, Some(1)]),
+            (&[5, u64::MAX, 7, 8], &[None, None, Some(1)]),
+        ] {
+            let mut rates = Rates::default();
+            let changes = (0..).zip(values).map(|(second, value)| rates.change_each(at(second), "", [*value]));
+            let changes: Vec<_> = changes.skip(1).map(|change| change.expect("a key").by[0]).collect();
+            assert_eq!(changes, expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_counter_has_no_change_until_known_twice() {
+        let mut rates = Rates::default();
+        let mut change = |second, value: Option<u64>| {
+            rates.change_each(at(second), "", [value, Some(second)]).map(|change| change.by)
+        };
+        assert_eq!(change(0, Some(7)), None);
+        assert_eq!(change(1, None), Some([None, Some(1)]));
+        assert_eq!(change(2, Some(9)), Some([None, Some(1)]));
+        assert_eq!(change(3, Some(11)), Some([Some(2), Some(1)]));
+    }
+
+    #[test]
+    #[allow(clippy::cast_precision_loss, reason = "a sum for a comparison")]
+    fn growth_never_exceeds_that_of_the_counter() {
+        // Counters that grow by at most 100, with dips: no growth may exceed it.
+        let mut state = 7_u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for _ in 0..200 {
+            let (mut rates, mut value) = (Rates::default(), 1_000_000_u64);
+            for second in 0..100 {
+                value += random(101);
+                let dips = random(8) == 0 && second > 0;
+                let seen = if dips { random(value) } else { value };
+                let change = rates.change_each(at(second), "", [seen]);
+                // Within a dip any value may be read; back from it none is.
+                if let Some(by) = change.and_then(|change| change.by[0]) {
+                    assert!(dips || by <= 100, "{by} at {second}");
+                }
+            }
+        }
+    }
 
     fn at(seconds: u64) -> Tick {
         Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 }

@@ -21,7 +21,7 @@ impl NamedValue<'_> {
     /// The value is not a number of this type.
     pub fn number<T: Number>(&self) -> Result<T, Error> {
         let Self { name, value, .. } = self;
-        T::parse(value).ok_or_else(|| self.line.error(format_args!("{value} is not a number ({name})")))
+        T::parse(value).ok_or_else(|| self.line.not_a_number(value, name))
     }
 }
 

@@ -16,6 +16,13 @@ pub trait Number: Sized {
     /// ```
     #[must_use]
     fn parse(text: &str) -> Option<Self>;
+
+    #[doc(hidden)]
+    fn to_f64(self) -> f64;
+
+    /// Whether an unsigned number is a negative one, printed without its sign.
+    #[doc(hidden)]
+    fn has_top_bit(self) -> bool;
 }
 
 macro_rules! integers {
@@ -25,6 +32,15 @@ macro_rules! integers {
 
             fn parse(text: &str) -> Option<Self> {
                 text.parse().ok()
+            }
+
+            #[allow(clippy::cast_precision_loss, clippy::cast_lossless, reason = "for a comparison with bounds")]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+
+            fn has_top_bit(self) -> bool {
+                self > <$type>::MAX / 2 && <$type>::MIN == 0 && <$type>::BITS == u64::BITS
             }
         })+
     };
@@ -59,6 +75,14 @@ impl Number for f64 {
         }
         let magnitude = digits as f64 / scale;
         has_digit.then_some(if is_negative { -magnitude } else { magnitude })
+    }
+
+    fn to_f64(self) -> f64 {
+        self
+    }
+
+    fn has_top_bit(self) -> bool {
+        false
     }
 }
 

@@ -155,6 +155,35 @@ impl Host {
         result
     }
 
+    /// The paths of all files, of the fixture machine and scripted ones, without those that fail.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let mut paths: BTreeSet<String> = BTreeSet::new();
+        let mut directories: Vec<PathBuf> =
+            self.root.iter().flat_map(|root| [root.join("proc"), root.join("sys")]).collect();
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(&directory).into_iter().flatten() {
+                let path = entry.expect("readable").path();
+                let below = self.root.as_ref().and_then(|root| path.strip_prefix(root).ok());
+                if path.is_dir() {
+                    directories.push(path);
+                } else if let Some(below) = below.and_then(|path| path.to_str()) {
+                    paths.insert(format!("/{below}"));
+                }
+            }
+        }
+        paths.extend(self.files.keys().cloned());
+        paths.retain(|path| self.files.get(path).is_none_or(Result::is_ok));
+        paths.into_iter().collect()
+    }
+
+    /// The content of a file of this host.
+    pub(super) fn content(&self, path: &str) -> Vec<u8> {
+        match self.files.get(path) {
+            Some(scripted) => scripted.clone().unwrap_or_default(),
+            None => self.fixture_path(path).and_then(|path| std::fs::read(path).ok()).unwrap_or_default(),
+        }
+    }
+
     /// The accesses since the last call.
     pub(super) fn take_accesses(&mut self) -> Vec<Access> {
         std::mem::take(&mut self.accesses)

@@ -1,0 +1,193 @@
+//! The bounds of possible values, in one table: a file system, driver or hypervisor that reports more is wrong, and a
+//! missing metric is better than a wrong one. A bound is far from anything that healthy machines report.
+
+use crate::kernel::Number;
+
+/// The bounds of a quantity, both possible themselves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    /// The lowest possible value.
+    pub low: f64,
+    /// The highest possible value.
+    pub high: f64,
+    /// The reason for the bounds.
+    pub reason: &'static str,
+    /// Where the reason is documented, or the wrong value was met.
+    pub source: &'static str,
+}
+
+/// Numbers of things and bytes, and their growth from tick to tick.
+pub const COUNT: Bound = Bound {
+    low: 0.0,
+    high: 9_223_372_036_854_775_807.0,
+    reason: "with the top bit set it is a negative number that was printed without its sign",
+    source: "statfs(2) of full file systems (rclone, XFS); percpu counters of the kernel, which are signed",
+};
+
+/// Seconds since boot.
+pub const UPTIME_SECONDS: Bound = Bound {
+    low: 0.0,
+    high: 9_223_372_036.0,
+    reason: "the kernel's clocks have 63 bits of nanoseconds, and begin at the boot",
+    source: "ktime_t in include/linux/ktime.h",
+};
+
+/// Measured temperatures.
+pub const CELSIUS: Bound = Bound {
+    low: -273.15,
+    high: 2_320.0,
+    reason: "from absolute zero to the end of type C, the hottest thermocouple",
+    source: "Raspberry Pi firmware with -650788.984; THERMAL_TEMP_INVALID, -274, in include/linux/thermal.h",
+};
+
+/// Limits of temperatures, which may be out of reach: NVM Express reports 65,261.85 for none.
+pub const CELSIUS_LIMIT: Bound = Bound {
+    low: -273.15,
+    high: 1_000_000.0,
+    reason: "from absolute zero to beyond 16 bits of kelvins",
+    source: "Documentation/hwmon/sysfs-interface.rst; WCTEMP of NVM Express",
+};
+
+/// Revolutions of a fan per minute.
+pub const FAN_RPM: Bound = Bound {
+    low: 0.0,
+    high: 200_000.0,
+    reason: "fans of servers reach 40,000; a tachometer that counts a single period reports 1,350,000",
+    source: "FAN_FROM_REG in drivers/hwmon/w83781d.c",
+};
+
+/// Levels of cooling devices.
+pub const COOLING_LEVEL: Bound = Bound {
+    low: 0.0,
+    high: 4_294_967_295.0,
+    reason: "levels are unsigned long, counted from 0; -1 is an error of the driver",
+    source: "Documentation/driver-api/thermal/sysfs-api.rst",
+};
+
+/// Averages that the kernel reports in percent.
+pub const AVERAGE_PERCENT: Bound = Bound {
+    low: 0.0,
+    high: 100.0,
+    reason: "a share of a time is at most all of it",
+    source: "Documentation/accounting/psi.rst",
+};
+
+/// Shares of a tick that were computed from counters of time.
+pub const TICK_PERCENT: Bound = Bound {
+    low: 0.0,
+    high: 200.0,
+    reason: "two reads may be further apart than their ticks by a call's time, at most another tick; a counter that moved \
+             further than that jumped",
+    source: "elastic/beats and others on io_ticks and counters of guests that jump",
+};
+
+/// Shares of a tick that all CPUs spent for one group.
+pub const ALL_CPUS_PERCENT: Bound = Bound {
+    low: 0.0,
+    high: 200.0 * 8192.0,
+    reason: "8,192 is the largest NR_CPUS of any architecture; the factor of 2 is that of a tick",
+    source: "arch/x86/Kconfig",
+};
+
+/// Bytes of a network interface per second.
+pub const INTERFACE_BYTES_PER_SECOND: Bound =
+    Bound { low: 0.0, high: 1e12, reason: "five times the fastest Ethernet, 1.6 Tbit/s", source: "IEEE 802.3dj" };
+
+/// Bytes of a network interface per second, as a multiple of its speed.
+pub const TIMES_SPEED: Bound = Bound {
+    low: 0.0,
+    high: 16.0,
+    reason: "a link carries no more than its speed, but a virtual one reports that of another: veth 10 Gbit/s always",
+    source: "drivers/net/veth.c; counters that fall to zero and come back (netdata, Diamond)",
+};
+
+/// The table.
+pub const ALL: [Bound; 11] = [
+    COUNT,
+    UPTIME_SECONDS,
+    CELSIUS,
+    CELSIUS_LIMIT,
+    FAN_RPM,
+    COOLING_LEVEL,
+    AVERAGE_PERCENT,
+    TICK_PERCENT,
+    ALL_CPUS_PERCENT,
+    INTERFACE_BYTES_PER_SECOND,
+    TIMES_SPEED,
+];
+
+impl Bound {
+    /// The value, if it is possible.
+    ///
+    /// ```
+    /// use gauged_plugin::bounds::{CELSIUS, COUNT};
+    ///
+    /// assert_eq!(COUNT.check(7_u64), Some(7));
+    /// assert_eq!(COUNT.check(u64::MAX - 2099), None, "-2100 blocks");
+    /// assert_eq!(CELSIUS.check(-650_788.984), None);
+    /// ```
+    #[must_use]
+    pub fn check<T: Number + Copy>(&self, value: T) -> Option<T> {
+        let number = value.to_f64();
+        (self.low <= number && number <= self.high && !value.has_top_bit()).then_some(value)
+    }
+}
+
+/// A number of blocks or inodes of a file system that is known to be less than 2^63 in all: negative ones, which were
+/// printed without their sign, are none.
+///
+/// ```
+/// use gauged_plugin::bounds::blocks;
+///
+/// assert_eq!(blocks(350), 350);
+/// assert_eq!(blocks(u64::MAX - 2099), 0, "what is reserved exceeds what is free by 2100");
+/// ```
+#[must_use]
+pub fn blocks(count: u64) -> u64 {
+    COUNT.check(count).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of all magnitudes, from a fixed seed.
+    fn numbers() -> impl Iterator<Item = u64> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        (0..20_000_u32).map(move |at| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state >> (at % 64)
+        })
+    }
+
+    #[test]
+    #[allow(clippy::cast_precision_loss, reason = "numbers for bounds")]
+    fn bounds_hold_for_any_number() {
+        for bound in ALL {
+            assert!(bound.low < bound.high && !bound.reason.is_empty() && !bound.source.is_empty(), "{bound:?}");
+            assert!(bound.check(bound.low).is_some() && bound.check(bound.high).is_some());
+            for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                assert!(bound.check(number).is_none(), "{bound:?} {number}");
+            }
+            for number in numbers() {
+                let float = number as f64 / 1000.0;
+                for float in [float, -float] {
+                    let is_possible = bound.low <= float && float <= bound.high;
+                    assert_eq!(bound.check(float), is_possible.then_some(float), "{bound:?}");
+                }
+                let checked = bound.check(number);
+                assert!(checked.is_none_or(|checked| checked == number && i64::try_from(checked).is_ok()));
+            }
+        }
+    }
+
+    #[test]
+    fn count_is_any_number_below_two_to_63() {
+        for number in numbers().chain([0, u64::MAX, 1 << 63, (1 << 63) - 1, (1 << 63) + 1]) {
+            assert_eq!(COUNT.check(number).is_some(), number < 1 << 63, "{number}");
+            assert_eq!(blocks(number), if number < 1 << 63 { number } else { 0 });
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A property of all plugins that read files: one file that is damaged, missing or refused costs the metrics that it gives,
+//! and nothing else.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{Harness, Host};
+use crate::select::Pattern;
+use crate::{Plugin, files};
+
+/// Damages each file of a host in each way, one at a time, and checks that the metrics of other files stay the same.
+///
+/// `given` returns the metrics that a file gives, as patterns for keys without the module: `forks_*`, or
+/// `sensor_celsius{chip="nvme"*`. Only these may change or go. `collect` may fail only where they are all metrics.
+///
+/// ```
+/// use gauged_plugin::kernel::File;
+/// use gauged_plugin::skipped::Skipped;
+/// use gauged_plugin::testing::{Host, assert_damage_is_contained};
+/// use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
+///
+/// gauged_plugin::metrics! {
+///     module "entropy";
+///     /// Random bits available in the kernel's pool.
+///     AVAILABLE: gauge "available_bits" in "bit";
+///     /// Size of the pool.
+///     POOL: gauge "pool_bits" in "bit";
+/// }
+///
+/// struct Entropy(Skipped);
+///
+/// impl Plugin for Entropy {
+///     const ABOUT: About = About { version: "1.0.0", description: "Random numbers.", metrics: METRICS };
+///     type Config = NoConfig;
+///
+///     fn configure(_: NoConfig) -> Result<Self, Error> {
+///         Ok(Self(Skipped::default()))
+///     }
+///
+///     fn collect(&mut self, _: Tick, sample: &mut Sample) -> Result<(), Error> {
+///         for (path, metric) in [("/proc/sys/kernel/random/entropy_avail", AVAILABLE), ("/proc/sys/kernel/random/poolsize", POOL)] {
+///             let file = self.0.read(path, metric.name);
+///             sample.set(metric, file.and_then(|file| self.0.keep(file.number::<u64>(), metric.name)));
+///         }
+///         self.0.finish(sample)
+///     }
+/// }
+///
+/// let mut host = Host::new();
+/// host.file("/proc/sys/kernel/random/entropy_avail", "256\n").file("/proc/sys/kernel/random/poolsize", "4096\n");
+/// assert_damage_is_contained::<Entropy>(&host, "{}", |path| {
+///     if path.ends_with("entropy_avail") { &["available_bits"] } else { &["pool_bits"] }
+/// });
+/// ```
+///
+/// # Panics
+///
+/// The property does not hold: the message names the file, the damage and the metric.
+pub fn assert_damage_is_contained<P: Plugin>(
+    host: &Host,
+    config: &str,
+    given: impl Fn(&str) -> &'static [&'static str],
+) {
+    assert_damage_is_contained_for::<P, _>(host, config, |path| {
+        given(path).iter().map(|&text| text.to_owned()).collect()
+    });
+}
+
+/// As [`assert_damage_is_contained`], for metrics whose labels depend on the path.
+///
+/// # Panics
+///
+/// As [`assert_damage_is_contained`].
+pub fn assert_damage_is_contained_for<P: Plugin, G: Fn(&str) -> Vec<String>>(host: &Host, config: &str, given: G) {
+    let whole = Harness::<P>::start(host.clone(), config).expect("valid settings").tick().expect("a whole sample");
+    let paths = host.paths();
+    assert!(!paths.is_empty() && !whole.is_empty(), "the host has no files, or nothing is measured");
+    for path in &paths {
+        let patterns: Vec<Pattern> = given(path).iter().map(|text| Pattern::new(text)).collect();
+        let may_change = |key: &str| {
+            let name = key.split_once('.').map_or(key, |(_, name)| name);
+            patterns.iter().any(|pattern| pattern.matches(name))
+        };
+        let content = host.content(path);
+        for (damage, damaged) in damages(&content) {
+            let mut host = host.clone();
+            match damaged {
+                Ok(content) => host.file(path, content),
+                Err(error) => host.file_fails(path, error),
+            };
+            let mut plugin = Harness::<P>::start(host.clone(), config).expect("valid settings");
+            let tick = catch_unwind(AssertUnwindSafe(|| plugin.tick()));
+            match tick.unwrap_or_else(|_| panic!("{path} {damage}: the plugin panics or breaks an SDK rule")) {
+                Ok(sample) => {
+                    for (key, value) in whole.iter().filter(|(key, _)| !may_change(key)) {
+                        assert_eq!(sample.get(key), Some(value), "{path} {damage}: {key}");
+                    }
+                }
+                Err(error) => {
+                    let other = whole.keys().find(|key| !may_change(key));
+                    assert_eq!(other, None, "{path} {damage}: fails for a metric of another file: {error:?}");
+                }
+            }
+        }
+    }
+}
+
+type Damaged = Result<Vec<u8>, files::Error>;
+
+/// The ways in which files are damaged.
+fn damages(content: &[u8]) -> Vec<(String, Damaged)> {
+    let mut damages: Vec<(String, Damaged)> = vec![
+        ("is empty".to_owned(), Ok(Vec::new())),
+        ("is a line end".to_owned(), Ok(b"\n".to_vec())),
+        ("is doubled".to_owned(), Ok([content, content].concat())),
+        ("is of zeros".to_owned(), Ok(vec![0; content.len()])),
+        ("is of bytes that are not UTF-8".to_owned(), Ok(content.iter().map(|&byte| byte | 0x80).collect())),
+        ("is text of another program".to_owned(), Ok(b"<html>\n<body>: = : 1 2 3</body>\n".to_vec())),
+        ("is a directory".to_owned(), Err(files::Error::WrongType)),
+        ("is missing".to_owned(), Err(files::Error::NotFound)),
+        ("is refused".to_owned(), Err(files::Error::Denied("read = []".to_owned()))),
+        ("is not permitted".to_owned(), Err(files::Error::Io("Permission denied (os error 13)".to_owned()))),
+        ("is broken".to_owned(), Err(files::Error::Io("Input/output error (os error 5)".to_owned()))),
+        ("is too large".to_owned(), Err(files::Error::TooLarge(1 << 20))),
+    ];
+    // Cuts at the beginning, the end, and in the middle of lines and words.
+    let cuts = (1..16).map(|part| content.len() * part / 16).chain([1, content.len().saturating_sub(2)]);
+    for at in cuts.collect::<BTreeSet<_>>() {
+        damages.push((format!("ends after {at} bytes"), Ok(content[..at.min(content.len())].to_vec())));
+    }
+    for (name, number) in [
+        ("negative", "-7"),
+        ("beyond 64 bits", "98446744073709551616"),
+        ("2^64 - 1", "18446744073709551615"),
+        ("words", "(unknown)"),
+        ("empty", ""),
+    ] {
+        damages.push((format!("has numbers that are {name}"), Ok(with_numbers(content, number))));
+    }
+    // One line at a time; of long files, some.
+    let lines: Vec<&[u8]> = content.split_inclusive(|&byte| byte == b'\n').collect();
+    for at in (0..lines.len()).step_by(lines.len() / 40 + 1) {
+        let with = |line: &[u8]| Ok([&lines[..at].concat(), line, &lines[at + 1..].concat()].concat());
+        damages.push((format!("lacks line {}", at + 1), with(b"")));
+        damages.push((format!("has garbage in line {}", at + 1), with(b"\xff\x00 :: x=y -1\n")));
+        damages.push((format!("has line {} twice", at + 1), with(&[lines[at], lines[at]].concat())));
+    }
+    damages
+}
+
+/// The content with another text in place of each number.
+fn with_numbers(content: &[u8], number: &str) -> Vec<u8> {
+    let mut replaced = Vec::with_capacity(content.len());
+    let mut is_within = false;
+    for &byte in content {
+        if !byte.is_ascii_digit() {
+            replaced.push(byte);
+        } else if !is_within {
+            replaced.extend_from_slice(number.as_bytes());
+        }
+        is_within = byte.is_ascii_digit();
+    }
+    replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::File;
+    use crate::{About, Error, NoConfig, Sample, Tick};
+
+    crate::metrics! {
+        module "two";
+        /// The first.
+        FIRST: gauge "first" in "1";
+        /// The second.
+        SECOND: gauge "second" in "1";
+    }
+
+    /// Loses both if one is damaged.
+    struct Fragile;
+
+    impl Plugin for Fragile {
+        const ABOUT: About = About { version: "1", description: "Two files.", metrics: METRICS };
+        type Config = NoConfig;
+
+        fn configure(_: NoConfig) -> Result<Self, Error> {
+            Ok(Self)
+        }
+
+        fn collect(&mut self, _: Tick, sample: &mut Sample) -> Result<(), Error> {
+            let (first, second) =
+                (File::read("/proc/first")?.number::<u64>()?, File::read("/proc/second")?.number::<u64>()?);
+            sample.set(FIRST, first);
+            sample.set(SECOND, second);
+            Ok(())
+        }
+    }
+
+    fn host() -> Host {
+        let mut host = Host::new();
+        host.file("/proc/first", "1\n").file("/proc/second", "2\n");
+        host
+    }
+
+    #[test]
+    #[should_panic(expected = "/proc/first is empty: fails for a metric of another file")]
+    fn damage_that_spreads_is_reported() {
+        assert_damage_is_contained::<Fragile>(&host(), "{}", |path| match path {
+            "/proc/first" => &["first"],
+            _ => &["second"],
+        });
+    }
+
+    #[test]
+    fn damage_may_cost_what_a_file_gives() {
+        assert_damage_is_contained::<Fragile>(&host(), "{}", |_| &["first", "second"]);
+    }
+
+    #[test]
+    fn numbers_are_replaced_as_a_whole() {
+        assert_eq!(with_numbers(b"a 12 b34:5\n", "x"), b"a x bx:x\n");
+    }
+}
