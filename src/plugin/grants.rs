@@ -58,6 +58,8 @@ const DEFAULT_READ: &[&str] = &[
     "/proc/sys/fs/file-nr",
     "/proc/sys/fs/file-max",
     "/proc/sys/fs/inode-nr",
+    // Tasks found hanging, counted since Linux 6.14.
+    "/proc/sys/kernel/hung_task_detect_count",
     "/proc/sys/kernel/hostname",
     "/proc/sys/kernel/osrelease",
     "/proc/sys/kernel/pid_max",
@@ -75,9 +77,11 @@ const DEFAULT_READ: &[&str] = &[
     "/sys/devices/system/cpu/*/*/*",
     "/sys/devices/system/node/*",
     "/sys/devices/system/node/*/*",
-    // Network interfaces: state, speed, counters.
+    // Network interfaces: state, speed, counters. A link that was lost and is back between two ticks shows only in its count
+    // of changes.
     "/sys/class/net/*/address",
     "/sys/class/net/*/carrier",
+    "/sys/class/net/*/carrier_changes",
     "/sys/class/net/*/duplex",
     "/sys/class/net/*/flags",
     "/sys/class/net/*/mtu",

@@ -1,8 +1,10 @@
 //! Reads and writes of a group by device, and device names. Stacked devices are excluded from sums, because the kernel
 //! counts the same bytes for the disks below.
 
-use gauged_plugin::kernel::{self, File, Line};
-use gauged_plugin::{Error, Sample};
+use gauged_plugin::bounds::COUNT;
+use gauged_plugin::kernel::{Error, File, Line, Number as _};
+use gauged_plugin::skipped::Skipped;
+use gauged_plugin::{Descriptor, Sample};
 
 use crate::walk::Group;
 use crate::{Io, READ_BYTES, READS, WRITE_BYTES, WRITES};
@@ -10,89 +12,113 @@ use crate::{Io, READ_BYTES, READS, WRITE_BYTES, WRITES};
 /// Name prefixes of devices on top of other devices or memory.
 const STACKED_PREFIXES: [&str; 5] = ["dm-", "loop", "md", "ram", "zram"];
 
-/// Bytes and operations, read and written.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Transfer {
-    read_bytes: u64,
-    write_bytes: u64,
-    reads: u64,
-    writes: u64,
-}
+/// The number of a device without one in the kernel's eyes: hidden paths of NVMe multipath, ZFS. What it transfers is
+/// counted for the device above it.
+const UNKNOWN_DEVICE: &str = "(unknown)";
+
+/// The amounts of a transfer with their metrics, keys in version 2, and operations in version 1.
+const AMOUNTS: [(Descriptor, &str, &str); 4] = [
+    (READ_BYTES, "rbytes", "Read"),
+    (WRITE_BYTES, "wbytes", "Write"),
+    (READS, "rios", "Read"),
+    (WRITES, "wios", "Write"),
+];
+
+/// The amounts of version 1 that are in bytes, and in operations.
+pub(crate) const BYTES: std::ops::Range<usize> = 0..2;
+pub(crate) const OPERATIONS: std::ops::Range<usize> = 2..4;
+
+/// The amounts of one device, in the order of [`AMOUNTS`]; `None` for one that is unreadable.
+type Transfer = [Option<u64>; AMOUNTS.len()];
 
 /// The transfers of a group by device number.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Transfers(Vec<(String, Transfer)>);
+pub(crate) struct Transfers {
+    devices: Vec<(String, Transfer)>,
+    /// The amounts that were read from a file as a whole. In version 1 several files have a part each.
+    is_known: [bool; AMOUNTS.len()],
+}
 
 impl Transfers {
     /// Parses `8:0 rbytes=90112 wbytes=0 rios=20 wios=0 dbytes=0 dios=0`. Some kernels omit the line end after a device
     /// without transfers.
-    pub(crate) fn parse(&mut self, file: &File) -> Result<(), kernel::Error> {
+    pub(crate) fn parse(&mut self, file: &File, skipped: &mut Skipped) {
+        self.is_known = [true; AMOUNTS.len()];
         for line in file.lines() {
             let mut device = None;
             for field in line.fields() {
                 let Some((key, value)) = field.split_once('=') else {
-                    device = Some(device_number(field, line)?);
+                    device = device_number(field, line, skipped);
                     continue;
                 };
-                let device = device.ok_or_else(|| line.error(format_args!("{field} has no device")))?;
-                let transfer = self.entry(device);
-                let account = match key {
-                    "rbytes" => &mut transfer.read_bytes,
-                    "wbytes" => &mut transfer.write_bytes,
-                    "rios" => &mut transfer.reads,
-                    "wios" => &mut transfer.writes,
-                    _ => continue,
-                };
-                *account = value.parse().map_err(|_| line.error(format_args!("{value} is not a number ({key})")))?;
+                let Some(device) = device else { continue };
+                let Some(at) = AMOUNTS.iter().position(|(_, name, _)| *name == key) else { continue };
+                self.entry(device)[at] = amount(Some(value), line, AMOUNTS[at].0, skipped);
             }
         }
-        Ok(())
     }
 
-    /// Parses `8:0 Read 90112`, in bytes.
-    pub(crate) fn parse_bytes(&mut self, file: &File) -> Result<(), kernel::Error> {
-        self.parse_v1(file, |transfer| [&mut transfer.read_bytes, &mut transfer.write_bytes])
-    }
-
-    /// Parses `8:0 Read 20`, in operations.
-    pub(crate) fn parse_operations(&mut self, file: &File) -> Result<(), kernel::Error> {
-        self.parse_v1(file, |transfer| [&mut transfer.reads, &mut transfer.writes])
-    }
-
-    fn parse_v1(&mut self, file: &File, counters: fn(&mut Transfer) -> [&mut u64; 2]) -> Result<(), kernel::Error> {
+    /// Parses `8:0 Read 90112`: [`BYTES`] or [`OPERATIONS`].
+    pub(crate) fn parse_v1(&mut self, file: &File, amounts: std::ops::Range<usize>, skipped: &mut Skipped) {
+        self.is_known[amounts.clone()].fill(true);
         for line in file.lines() {
             let mut fields = line.fields();
-            let device = fields.word("the device")?;
-            // The sum of all devices.
-            if device == "Total" {
+            // The sum of all devices has no device.
+            let Some(device) = fields.next().filter(|device| *device != "Total") else { continue };
+            let Some(device) = device_number(device, line, skipped) else { continue };
+            let Some(operation) = skipped.keep(fields.word("the operation"), "reads and writes of a device") else {
+                self.is_known[amounts.clone()].fill(false);
                 continue;
-            }
-            let [read, written] = counters(self.entry(device_number(device, line)?));
-            match fields.word("the operation")? {
-                "Read" => *read = fields.number("the amount read")?,
-                "Write" => *written = fields.number("the amount written")?,
-                _ => {}
+            };
+            let at = amounts.clone().find(|&at| AMOUNTS[at].2 == operation);
+            if let Some(at) = at {
+                self.entry(device)[at] = amount(fields.next(), line, AMOUNTS[at].0, skipped);
             }
         }
-        Ok(())
+    }
+
+    /// Notes that a file with some of the amounts could not be read.
+    pub(crate) fn forget(&mut self, amounts: std::ops::Range<usize>) {
+        self.is_known[amounts].fill(false);
     }
 
     fn entry(&mut self, device: &str) -> &mut Transfer {
-        let found = self.0.iter().position(|(known, _)| known == device);
+        let found = self.devices.iter().position(|(known, _)| known == device);
         let at = found.unwrap_or_else(|| {
-            self.0.push((device.to_owned(), Transfer::default()));
-            self.0.len() - 1
+            self.devices.push((device.to_owned(), [Some(0); AMOUNTS.len()]));
+            self.devices.len() - 1
         });
-        &mut self.0[at].1
+        &mut self.devices[at].1
+    }
+
+    /// Only the amounts that are known.
+    fn known(&self, transfer: Transfer) -> Transfer {
+        let mut known = transfer;
+        for (amount, is_known) in known.iter_mut().zip(self.is_known) {
+            *amount = amount.filter(|_| is_known);
+        }
+        known
     }
 }
 
-fn device_number<'a>(text: &'a str, line: Line<'_>) -> Result<&'a str, kernel::Error> {
+/// The device of a line, or of a part of a line; `None` if it has no number.
+fn device_number<'a>(text: &'a str, line: Line<'_>, skipped: &mut Skipped) -> Option<&'a str> {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.split_once(':') {
-        Some((major, minor)) if is_number(major) && is_number(minor) => Ok(text),
-        _ => Err(line.error(format_args!("{text} is not a device number"))),
+    let is_device = text.split_once(':').is_some_and(|(major, minor)| is_number(major) && is_number(minor));
+    if !is_device && text != UNKNOWN_DEVICE {
+        let error = line.malformed(text, format_args!("{text} is not a device number"));
+        skipped.keep(Err::<(), _>(error), "reads and writes of a device");
     }
+    is_device.then_some(text)
+}
+
+fn amount(word: Option<&str>, line: Line<'_>, metric: Descriptor, skipped: &mut Skipped) -> Option<u64> {
+    let error = |word: &str| line.malformed(word, format_args!("{word} is not a number ({})", metric.name));
+    let amount = match word {
+        Some(word) => u64::parse(word).and_then(|amount| COUNT.check(amount)).ok_or_else(|| error(word)),
+        None => Err(line.truncated(format_args!("missing {}", metric.name))),
+    };
+    skipped.keep(amount, metric.name)
 }
 
 /// The names of devices.
@@ -115,50 +141,47 @@ impl Devices {
         group: &Group,
         io: Io,
         sample: &mut Sample,
-    ) -> Result<(), Error> {
-        let Some(Transfers(transfers)) = transfers else { return Ok(()) };
-        let mut sum = Transfer::default();
-        for (device, transfer) in transfers {
-            let name = self.name(device)?;
+        skipped: &mut Skipped,
+    ) {
+        let Some(transfers) = transfers else { return };
+        let mut sum: Transfer = [Some(0); AMOUNTS.len()];
+        for (device, transfer) in &transfers.devices {
+            let name = self.name(device, skipped);
             if io == Io::Device {
-                set(sample, &[("cgroup", &group.label), ("device", name)], *transfer);
+                set(sample, &[("cgroup", &group.label), ("device", name)], transfers.known(*transfer));
             } else if !STACKED_PREFIXES.iter().any(|stacked| name.starts_with(stacked)) {
-                sum.read_bytes = sum.read_bytes.saturating_add(transfer.read_bytes);
-                sum.write_bytes = sum.write_bytes.saturating_add(transfer.write_bytes);
-                sum.reads = sum.reads.saturating_add(transfer.reads);
-                sum.writes = sum.writes.saturating_add(transfer.writes);
+                for (sum, amount) in sum.iter_mut().zip(transfer) {
+                    *sum = sum.zip(*amount).map(|(sum, amount)| sum.saturating_add(amount));
+                }
             }
         }
         if io == Io::Summed {
-            set(sample, &group.labels(), sum);
+            set(sample, &group.labels(), transfers.known(sum));
         }
-        Ok(())
     }
 
     /// The name of a device, or its number without a name.
-    fn name<'a>(&'a mut self, device: &'a str) -> Result<&'a str, Error> {
-        let names = match self.names.take() {
-            Some(names) => names,
-            None => read_names()?,
-        };
-        let names = self.names.insert(names);
-        Ok(names.iter().find(|(number, _)| number == device).map_or(device, |(_, name)| name))
+    fn name<'a>(&'a mut self, device: &'a str, skipped: &mut Skipped) -> &'a str {
+        let names = self.names.get_or_insert_with(|| read_names(skipped));
+        names.iter().find(|(number, _)| number == device).map_or(device, |(_, name)| name)
     }
 }
 
 /// Parses `   8       0 sda 5 1 40 …`.
-fn read_names() -> Result<Vec<(String, String)>, Error> {
-    let Some(file) = File::read_if_exists("/proc/diskstats")? else { return Ok(Vec::new()) };
-    let names = file.lines().map(|line| {
+fn read_names(skipped: &mut Skipped) -> Vec<(String, String)> {
+    let file = File::read_if_exists("/proc/diskstats");
+    let Some(Some(file)) = skipped.keep(file, "the names of devices") else { return Vec::new() };
+    let name = |line: Line<'_>| -> Result<(String, String), Error> {
         let mut fields = line.fields();
         let [major, minor] = fields.numbers::<u32, 2>("the device number")?;
         Ok((format!("{major}:{minor}"), fields.word("the device name")?.to_owned()))
-    });
-    names.collect()
+    };
+    file.lines().filter_map(|line| skipped.keep(name(line), "the name of a device")).collect()
 }
 
 fn set(sample: &mut Sample, labels: &[(&str, &str)], transfer: Transfer) {
     let mut row = sample.labelled(labels);
-    row.set(READ_BYTES, transfer.read_bytes).set(WRITE_BYTES, transfer.write_bytes);
-    row.set(READS, transfer.reads).set(WRITES, transfer.writes);
+    for ((metric, ..), amount) in AMOUNTS.iter().zip(transfer) {
+        row.set(*metric, amount);
+    }
 }

@@ -6,10 +6,12 @@ mod usage;
 mod walk;
 
 use devices::Devices;
+use gauged_plugin::bounds::ALL_CPUS_PERCENT;
 use gauged_plugin::files;
-use gauged_plugin::kernel::{self, File};
+use gauged_plugin::kernel::File;
 use gauged_plugin::rates::Rates;
 use gauged_plugin::select::Selection;
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, log};
 use usage::GroupUsage;
 use walk::Group;
@@ -62,32 +64,58 @@ gauged_plugin::metrics! {
     PIDS_MAX: gauge "pids_max" in "{thread}";
 }
 
-/// Services, containers and virtual machines, by their names in systemd, Docker, Podman, containerd, CRI-O, Kubernetes and
-/// LXC, with and without systemd.
-const DEFAULT_INCLUDE: [&str; 12] = [
+/// Services, containers and virtual machines, by their names in systemd, Docker, Podman, containerd, CRI-O, Kubernetes,
+/// Garden, libvirt, Proxmox and LXC, with and without systemd.
+const DEFAULT_INCLUDE: [&str; 25] = [
     "*.service",
     "machine.slice/*.scope",
+    "machine/*.libvirt-*",
+    "qemu.slice/*.scope",
     "*docker-*.scope",
     "*libpod-*.scope",
+    "*libpod_pod_*.slice",
     "*cri-containerd-*.scope",
+    "*nerdctl-*.scope",
     "*crio-*.scope",
+    // runc with a path for systemd, but without systemd: the three parts are one name.
+    "*.slice:*:*",
     "docker/*",
+    "moby/*",
+    "k8s.io/*",
+    "default/*",
     "libpod_parent/*",
     "lxc/*",
     "lxc.payload.*",
+    "lxc.payload/*",
+    "garden/*",
+    "garden-*/*",
+    "*.service/garden/*",
+    "ecs/*/*",
     "*kubepods*-pod*.slice",
     "*kubepods/*pod*",
 ];
 
-/// Groups inside of these, users' services, and the monitor processes of containers.
-const DEFAULT_EXCLUDE: [&str; 8] = [
+/// Groups inside of these, users' services, the monitor processes of containers, and Garden's groups of good and bad.
+const DEFAULT_EXCLUDE: [&str; 20] = [
     "*.scope/*",
     "*.service/*.service",
     "*-conmon-*.scope",
+    "*/crio-conmon-*",
+    "*/libpod-conmon-*",
+    "libpod_parent/conmon",
+    "*.slice:*:*/*",
     "docker/*/*",
+    "moby/*/*",
+    "k8s.io/*/*",
+    "default/*/*",
     "libpod_parent/*/*",
     "lxc/*/*",
     "lxc.payload.*/*",
+    "lxc.payload/*/*",
+    "garden/*/*/*",
+    "*garden/good",
+    "*garden/bad",
+    "ecs/*/*/*",
     "*/pod*/*/*",
 ];
 
@@ -133,11 +161,10 @@ struct Cgroup {
     devices: Devices,
     /// For groups left out because the sample is full.
     full_warning: WarnOnce,
-    /// For files that cannot be parsed.
-    parse_warning: WarnOnce,
+    skipped: Skipped,
 }
 
-/// A warning that is logged once, although its cause recurs at each tick or in many groups.
+/// A warning that is logged once, although its cause recurs at each tick.
 #[derive(Debug, Default)]
 struct WarnOnce {
     has_warned: bool,
@@ -148,10 +175,6 @@ impl WarnOnce {
         if !std::mem::replace(&mut self.has_warned, true) {
             log::warn(&message());
         }
-    }
-
-    fn warn_parse_error(&mut self, error: &kernel::Error) {
-        self.warn(|| format!("{error}; its metrics are left out for each group where it cannot be parsed"));
     }
 }
 
@@ -165,41 +188,48 @@ impl Plugin for Cgroup {
 
     fn configure(settings: Settings) -> Result<Self, Error> {
         let (rates, devices) = (Rates::default(), Devices::default());
-        let (full_warning, parse_warning) = (WarnOnce::default(), WarnOnce::default());
-        Ok(Self { settings, groups: Vec::new(), walked_ns: None, rates, devices, full_warning, parse_warning })
+        let (full_warning, skipped) = (WarnOnce::default(), Skipped::default());
+        Ok(Self { settings, groups: Vec::new(), walked_ns: None, rates, devices, full_warning, skipped })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let is_fresh = |walked_ns: &u64| tick.monotonic_ns.saturating_sub(*walked_ns) < WALK_NS;
         if self.walked_ns.as_ref().is_none_or(|walked_ns| !is_fresh(walked_ns)) {
-            self.groups = walk::find_groups(&self.settings.groups, &mut self.parse_warning)?;
+            self.groups = walk::find_groups(&self.settings.groups, &mut self.skipped)?;
             self.walked_ns = Some(tick.monotonic_ns);
             self.devices.forget();
         }
 
-        let (mut measured, mut left_out) = (0_u64, 0_u64);
-        for group in &self.groups {
-            if sample.len() >= MAX_METRICS {
+        let Self { settings, groups, walked_ns, rates, devices, skipped, .. } = self;
+        let (mut measured, mut left_out, mut has_time) = (0_u64, 0_u64, true);
+        for group in groups.iter() {
+            if sample.len() >= MAX_METRICS || !has_time {
                 left_out += 1;
                 continue;
             }
-            match read_usage(group, &mut self.parse_warning)? {
+            match read_usage(group, &mut has_time, skipped) {
                 Some(usage) => {
                     measured += 1;
-                    let change = usage.cpu_usage_us.and_then(|us| self.rates.change(tick, &group.label, [us]));
+                    let change = usage.cpu_usage_us.and_then(|us| rates.change(tick, &group.label, [us]));
                     #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
                     let percent = change.map(|change| change.by[0] as f64 / 1e6 / change.seconds * 100.0);
+                    let percent = percent.and_then(|percent| ALL_CPUS_PERCENT.check(percent));
                     sample.labelled(&group.labels()).set(CPU_PERCENT, percent);
                     usage.report(group, sample);
-                    self.devices.report(usage.io.as_ref(), group, self.settings.io, sample)?;
+                    devices.report(usage.io.as_ref(), group, settings.io, sample, skipped);
                 }
+                None if !has_time => left_out += 1,
                 // The group is gone, and another may have been created.
-                None => self.walked_ns = None,
+                None => *walked_ns = None,
             }
+        }
+        if measured == 0 && !groups.is_empty() {
+            skipped.finish(sample)?;
         }
         sample.set(GROUPS, measured);
         sample.set(LEFT_OUT, left_out);
-        if left_out > 0 {
+        drop(self.skipped.finish(sample));
+        if left_out > 0 && has_time {
             self.full_warning.warn(|| {
                 format!(
                     "{left_out} groups exceed the sample's limit of metrics and are left out; select fewer with `groups`"
@@ -212,36 +242,36 @@ impl Plugin for Cgroup {
 
 gauged_plugin::export!(Cgroup);
 
-/// Reads the usage of a group; `None` if the group is gone. A file that cannot be parsed costs only its own metrics.
-fn read_usage(group: &Group, parse_warning: &mut WarnOnce) -> Result<Option<GroupUsage>, Error> {
+/// Reads the usage of a group; `None` if the group is gone. A file that cannot be read or parsed costs only its own metrics;
+/// one that does not respond costs those after it, because the call's time is used up.
+fn read_usage(group: &Group, has_time: &mut bool, skipped: &mut Skipped) -> Option<GroupUsage> {
     let mut usage = GroupUsage::default();
     let mut exists = false;
-    // In version 1 several files have a part of the reads and writes; a missing one would count as zeros.
-    let mut has_all_transfers = true;
+    let mut unread = Vec::new();
     for (kind, path) in &group.files {
-        match File::read(path) {
-            Ok(file) => {
+        let read = if *has_time { Some(File::read(path)) } else { None };
+        match read {
+            Some(Ok(file)) => {
                 exists = true;
-                // Values before the error may be incomplete: discard them.
-                let mut parsed = usage.clone();
-                match parsed.parse(*kind, &file) {
-                    Ok(()) => usage = parsed,
-                    Err(error) => {
-                        has_all_transfers &= !kind.is_transfer();
-                        parse_warning.warn_parse_error(&error);
-                    }
+                usage.parse(*kind, &file, skipped);
+                continue;
+            }
+            Some(Err(failure)) => {
+                *has_time = failure.error != files::Error::Timeout;
+                // Gone, or without a device: expected.
+                if !matches!(failure.error, files::Error::NotFound | files::Error::Io(_)) {
+                    skipped.keep(Err::<(), _>(failure), &group.label);
                 }
             }
-            // The next file would time out as well.
-            Err(failure) if failure.error == files::Error::Timeout => return Err(failure.into()),
-            // Gone, or not readable on this kernel: use the other files.
-            Err(_) => has_all_transfers &= !kind.is_transfer(),
+            None => {}
         }
+        unread.push(kind.amounts());
     }
-    if !has_all_transfers {
-        usage.io = None;
+    // A part of the reads and writes would count as zeros.
+    for amounts in unread {
+        usage.io.iter_mut().for_each(|transfers| transfers.forget(amounts.clone()));
     }
-    Ok(exists.then_some(usage))
+    exists.then_some(usage)
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics};
+use gauged_plugin::testing::{
+    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics,
+};
 use gauged_plugin::{Capability, Value};
 
 use super::*;
@@ -172,25 +174,34 @@ fn invalid_settings_name_their_key() {
 }
 
 #[test]
-fn unparsable_file_is_left_out_and_reported_once() {
+fn unreadable_value_costs_only_itself() {
     let key = |metric: &str| format!("cgroup.{metric}{{cgroup=\"system.slice/web.service\"}}");
     for (name, text, lost, why) in [
-        ("cpu.stat", "usage_usec much\n", "cpu_usage_seconds_total", " line 1: much is not a number (usage_usec)"),
-        ("cpu.stat", "nr_periods 1\nthrottled_time\n", "cpu_periods_total", " line 2: missing throttled_time"),
-        ("memory.current", "\n", "memory_current_bytes", ": missing value"),
-        ("memory.max", "most\n", "memory_max_bytes", ": most is not a number (value)"),
-        ("memory.stat", "anon -1\n", "memory_anon_bytes", " line 1: -1 is not a number (anon)"),
-        ("memory.stat", "file 1\nanon -1\n", "memory_file_bytes", " line 2: -1 is not a number (anon)"),
-        ("io.stat", "rbytes=1\n", "io_read_bytes_total", " line 1: rbytes=1 has no device"),
+        (
+            "cpu.stat",
+            "usage_usec much\n",
+            "cpu_usage_seconds_total",
+            " line 1 is malformed: much is not a number (usage_usec)",
+        ),
+        ("cpu.stat", "nr_periods 1\nthrottled_time\n", "cpu_throttled_seconds_total", " line 2 is truncated: missing"),
+        ("memory.current", "\n", "memory_current_bytes", " is truncated: missing value"),
+        (
+            "memory.current",
+            "18446744073709551615\n",
+            "memory_current_bytes",
+            " is malformed: 18446744073709551615 is impossible",
+        ),
+        ("memory.max", "most\n", "memory_max_bytes", " is malformed: most is not a number (value)"),
+        ("memory.stat", "file 1\nanon -1\n", "memory_anon_bytes", " line 2 is malformed: -1 is not a number (anon)"),
         (
             "io.stat",
             "8:0 rbytes=1 wbytes=2\nsda rbytes=1\n",
-            "io_read_bytes_total",
-            " line 2: sda is not a device number",
+            "pids_max",
+            " line 2 is malformed: sda is not a device number",
         ),
-        ("io.stat", "8:0 rbytes=x\n", "io_read_bytes_total", " line 1: x is not a number (rbytes)"),
-        ("blkio.throttle.io_serviced", "8:0\n", "io_reads_total", " line 1: missing the operation"),
-        ("blkio.throttle.io_serviced", "8:0 Read\n", "io_reads_total", " line 1: missing the amount read"),
+        ("io.stat", "8:0 rbytes=x\n", "io_read_bytes_total", " line 1 is malformed: x is not a number (io_read_bytes"),
+        ("blkio.throttle.io_serviced", "8:0\n", "io_reads_total", " line 1 is truncated: missing the operation"),
+        ("blkio.throttle.io_serviced", "8:0 Read\n", "io_reads_total", " line 1 is truncated: missing io_reads_total"),
     ] {
         let mut host = host(&[("system.slice/db.service", 1), ("system.slice/web.service", 1)]);
         host.file(&format!("{WEB}/pids.current"), "1 2\n");
@@ -204,40 +215,174 @@ fn unparsable_file_is_left_out_and_reported_once() {
             assert_eq!(sample["cgroup.groups"], 2);
         }
         let messages = cgroup.host().messages();
-        let expected = format!("WARN {WEB}/{name}{why}; ");
-        assert!(messages.len() == 1 && messages[0].starts_with(&expected), "{messages:?}");
+        let expected = format!("{WEB}/{name}{why}");
+        assert!(messages.len() == 1 && messages[0].contains(&expected), "{messages:?}");
     }
+    let mut host = host(&[("system.slice/web.service", 1)]);
+    host.file(&format!("{WEB}/memory.stat"), "file 1\nanon -1\n");
+    assert_eq!(start(host, "{}").tick().expect("a sample")[&key("memory_file_bytes")], 1);
+}
+
+/// Hidden paths of NVMe multipath and devices of ZFS have no number, and a device without transfers may lack its line end.
+#[test]
+fn device_without_a_number_costs_no_other() {
+    const ODD: &str = "(unknown) rbytes=0 wbytes=0 rios=6 wios=0 dbytes=0 dios=0\n";
+    const DISK: &str = "259:0 rbytes=1449984 wbytes=3145728 rios=18 wios=24 dbytes=0 dios=0 cost.usage=7 rbps=max\n";
+    let key = |metric: &str, device: &str| format!("cgroup.{metric}{{cgroup=\"system.slice/web.service\"{device}}}");
+    let nvme = ",device=\"nvme0n1\"";
+    for text in [DISK.to_owned() + ODD, ODD.to_owned() + DISK, [ODD, DISK, ODD].concat(), DISK.to_owned() + "252:0 "] {
+        for (config, device) in [("{}", ""), (r#"{"io": "device"}"#, nvme)] {
+            let mut host = host(&[("system.slice/web.service", 1)]);
+            host.file("/proc/diskstats", " 259 0 nvme0n1 5 0 40 1\n   8 16 sdb 1\n")
+                .file(&format!("{WEB}/io.stat"), text.clone());
+            let mut cgroup = start(host, config);
+            let sample = cgroup.tick().expect("a sample");
+            assert_eq!(sample[&key("io_read_bytes_total", device)], 1_449_984, "{text}");
+            assert_eq!(sample[&key("io_writes_total", device)], 24, "{text}");
+            assert!(cgroup.host().messages().is_empty(), "nothing to fix: {:?}", cgroup.host().messages());
+        }
+    }
+    let mut host = host(&[("system.slice/web.service", 1)]);
+    host.file("/proc/diskstats", "   8 16 sdb 1\n").file(&format!("{WEB}/io.stat"), "8:0 8:16 rbytes=352256 rios=10\n");
+    let sample = start(host, r#"{"io": "device"}"#).tick().expect("a sample");
+    assert_eq!(sample[&key("io_read_bytes_total", ",device=\"sdb\"")], 352_256);
+}
+
+#[test]
+fn device_without_a_number_in_version_1() {
+    let rows =
+        |name: &str, read: u64| format!("{name} Read {read}\n{name} Write 7\n{name} Discard 0\n{name} Total 9\n");
+    let text = |read: u64| rows("(unknown)", 3) + &rows("259:0", read) + "Total 9\n";
+    let mut host = host(&[("system.slice/web.service", 1)]);
+    host.file(&format!("{WEB}/blkio.throttle.io_service_bytes_recursive"), text(1_449_984));
+    host.file(&format!("{WEB}/blkio.throttle.io_serviced_recursive"), text(18));
+    let sample = start(host, "{}").tick().expect("a sample");
+    let key = |metric: &str| format!("cgroup.{metric}{{cgroup=\"system.slice/web.service\"}}");
+    assert_eq!(
+        (&sample[&key("io_read_bytes_total")], &sample[&key("io_reads_total")]),
+        (&Value::Unsigned(1_449_984), &Value::Unsigned(18))
+    );
 }
 
 /// In version 1 bytes and operations are in separate files.
 #[test]
-fn partial_io_files_report_no_io() {
+fn each_io_file_gives_its_own_amounts() {
     let key = |metric: &str| format!("cgroup.{metric}{{cgroup=\"system.slice/web.service\"}}");
     let mut host = host(&[("system.slice/web.service", 1)]);
     let file = |name: &str| format!("{WEB}/blkio.throttle.{name}");
     host.file(&file("io_service_bytes"), "8:0 Read 4096\n").file(&file("io_serviced"), "8:0 Read 1\n");
     let mut cgroup = start(host, "{}");
-    assert_eq!(cgroup.tick().expect("a sample")[&key("io_reads_total")], 1);
+    let amounts = |cgroup: &mut Harness<Cgroup>| {
+        let sample = cgroup.tick().expect("a sample");
+        ["io_read_bytes_total", "io_reads_total"].map(|metric| sample.get(&key(metric)).cloned())
+    };
+    let (bytes, one) = (Some(Value::Unsigned(4096)), Some(Value::Unsigned(1)));
+    assert_eq!(amounts(&mut cgroup), [bytes.clone(), one]);
     cgroup.host().file(&file("io_serviced"), "8:0 Read some\n");
-    let sample = cgroup.tick().expect("a sample");
-    assert_eq!((sample.get(&key("io_read_bytes_total")), sample.get(&key("io_reads_total"))), (None, None));
+    assert_eq!(amounts(&mut cgroup), [bytes.clone(), None]);
     cgroup.host().file_fails(&file("io_serviced"), files::Error::Io("No such device (os error 19)".to_owned()));
-    let sample = cgroup.tick().expect("a sample");
-    assert_eq!((sample.get(&key("io_read_bytes_total")), sample.get(&key("io_reads_total"))), (None, None));
+    assert_eq!(amounts(&mut cgroup), [bytes, None]);
 }
 
 #[test]
-fn only_a_timeout_fails_the_whole_tick() {
-    let mut cgroup = start(host(&[("system.slice/web.service", 1)]), "{}");
-    let memory = format!("{WEB}/memory.current");
-    cgroup.host().file(&memory, "4096\n");
-    let key = r#"cgroup.memory_current_bytes{cgroup="system.slice/web.service"}"#;
+fn timeout_costs_what_comes_after_it() {
+    let mut cgroup = start(host(&[("system.slice/db.service", 1), ("system.slice/web.service", 1)]), "{}");
+    let memory = "/sys/fs/cgroup/system.slice/db.service/memory.current";
+    cgroup.host().file(memory, "4096\n");
+    let key = r#"cgroup.memory_current_bytes{cgroup="system.slice/db.service"}"#;
     assert_eq!(cgroup.tick().expect("a sample")[key], 4096);
-    cgroup.host().file_fails(&memory, files::Error::Io("No such device (os error 19)".to_owned()));
+    cgroup.host().file_fails(memory, files::Error::Io("No such device (os error 19)".to_owned()));
     let sample = cgroup.tick().expect("a sample");
-    assert_eq!((sample.get(key), groups(&sample)), (None, vec!["system.slice/web.service"]));
-    cgroup.host().file_fails(&memory, files::Error::Timeout);
-    assert_eq!(cgroup.tick(), Err(Error::Unavailable(format!("{memory} did not respond in time"))));
+    assert_eq!((sample.get(key), groups(&sample).len()), (None, 2));
+    cgroup.host().file_fails(memory, files::Error::Timeout);
+    let sample = cgroup.tick().expect("a sample");
+    assert_eq!(
+        (groups(&sample), &sample["cgroup.groups_left_out"]),
+        (vec!["system.slice/db.service"], &Value::Unsigned(1))
+    );
+    cgroup.host().file_fails("/sys/fs/cgroup/system.slice/db.service/cpu.stat", files::Error::Timeout);
+    assert!(matches!(cgroup.tick(), Err(Error::Unavailable(_))), "nothing is measured");
+}
+
+#[test]
+fn refused_directory_costs_only_its_groups() {
+    let mut host = host(&[("system.slice/web.service", 1), ("machine.slice/a.scope", 1)]);
+    host.file_fails("/sys/fs/cgroup/machine.slice", files::Error::Io("Permission denied (os error 13)".to_owned()));
+    let mut cgroup = start(host, "{}");
+    assert_eq!(groups(&cgroup.tick().expect("a sample")), ["system.slice/web.service"]);
+    assert!(
+        cgroup.host().messages()[0].contains("without the groups below: /sys/fs/cgroup/machine.slice is not permitted")
+    );
+}
+
+#[test]
+fn damaged_file_costs_only_its_metrics() {
+    for machine in ["node-1", "old-1"] {
+        let host = Host::from_fixture(&format!("fixtures/{machine}"));
+        assert_damage_is_contained_for::<Cgroup, _>(&host, "{}", |path| {
+            let (directory, file) = path.rsplit_once('/').expect("a path");
+            if path == "/proc/diskstats" {
+                return vec!["io_*".to_owned()];
+            }
+            let group = directory.trim_start_matches("/sys/fs/cgroup").trim_start_matches('/');
+            let metrics = match file.split('.').next().unwrap_or_default() {
+                "cpu" | "cpuacct" => "cpu_",
+                "memory" => "memory_",
+                "io" | "blkio" => "io_",
+                "pids" => "pids_",
+                _ => return Vec::new(),
+            };
+            // In version 1 the controller is the first part of the path.
+            let group = if machine == "old-1" { group.split_once('/').map_or("", |(_, group)| group) } else { group };
+            vec![format!("{metrics}*{{cgroup=\"{group}\"}}")]
+        });
+    }
+}
+
+#[test]
+fn containers_are_selected_in_every_scheme() {
+    let Settings { groups, .. } = Settings::default();
+    for group in [
+        // containerd and others with a path for systemd, but without it.
+        "system.slice/containerd.service/kubepods-burstable-pod1a.slice:cri-containerd:3c4d",
+        "kubepods-besteffort-pod1a.slice:cri-containerd:3c4d",
+        "system.slice:docker:3c4d",
+        "kubepods-pod1a.slice:crio:3c4d",
+        "user.slice:libpod:3c4d",
+        "kubepods/burstable/pod1a/crio-3c4d",
+        "kubelet/kubepods/besteffort/pod1a/3c4d",
+        "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod1a.slice",
+        "user.slice/user-1000.slice/user@1000.service/user.slice/docker-3c4d.scope",
+        "user.slice/user-1000.slice/user@1000.service/user.slice/libpod-3c4d.scope",
+        "machine.slice/machine-libpod_pod_1a.slice",
+        "machine.slice/machine-libpod_pod_1a.slice/libpod-3c4d.scope",
+        "libpod_parent/libpod-3c4d",
+        "system.slice/nerdctl-3c4d.scope",
+        "k8s.io/3c4d",
+        "default/3c4d",
+        "garden/3c4d",
+        "garden/good/3c4d",
+        "system.slice/garden.service/garden/3c4d",
+        "lxc.payload/web",
+        "lxc/101",
+        "qemu.slice/100.scope",
+        "machine/qemu-1-vm.libvirt-qemu",
+        "ecs/1a/3c4d",
+    ] {
+        assert!(groups.includes(group), "{group}");
+    }
+    for group in [
+        "kubepods-besteffort-pod1a.slice:cri-containerd:3c4d/init",
+        "kubepods/burstable/pod1a/crio-conmon-3c4d",
+        "libpod_parent/conmon",
+        "garden/good",
+        "garden/bad",
+        "lxc/101/ns",
+        "lxc.monitor.web",
+        "k8s.io",
+    ] {
+        assert!(!groups.includes(group), "{group}");
+    }
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Parsers for the accounting files of a group. Keys of versions 1 and 2 differ but never conflict, so each key is parsed
 //! in any file.
 
-use gauged_plugin::Sample;
-use gauged_plugin::kernel::{self, File};
+use std::ops::Range;
 
-use crate::devices::Transfers;
+use gauged_plugin::Sample;
+use gauged_plugin::bounds::COUNT;
+use gauged_plugin::kernel::{self, File};
+use gauged_plugin::skipped::Skipped;
+
+use crate::devices::{BYTES, OPERATIONS, Transfers};
 use crate::walk::Group;
 use crate::{
     CPU_PERIODS, CPU_SYSTEM, CPU_THROTTLED, CPU_THROTTLED_PERIODS, CPU_USAGE, CPU_USER, MEMORY_ANON, MEMORY_CURRENT,
@@ -65,8 +69,18 @@ impl FileKind {
         matches!(self, Self::MemoryMax | Self::PidsMax)
     }
 
-    pub(crate) fn is_transfer(self) -> bool {
-        matches!(self, Self::Io | Self::IoBytes | Self::IoOperations)
+    pub(crate) fn limit_name(self) -> &'static str {
+        if self == Self::PidsMax { PIDS_MAX.name } else { MEMORY_MAX.name }
+    }
+
+    /// The amounts of reads and writes in a file of this kind.
+    pub(crate) fn amounts(self) -> Range<usize> {
+        match self {
+            Self::Io => BYTES.start..OPERATIONS.end,
+            Self::IoBytes => BYTES,
+            Self::IoOperations => OPERATIONS,
+            _ => 0..0,
+        }
     }
 }
 
@@ -79,7 +93,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn parse(&mut self, kind: FileKind, file: &File) -> Result<(), kernel::Error> {
-        let limit = if file.text().trim_ascii() == "max" { None } else { Some(file.number::<u64>()?) };
+        let limit = if file.text().trim_ascii() == "max" { None } else { Some(number(file)?) };
         match kind {
             FileKind::MemoryMax => self.memory_bytes = limit.filter(|&bytes| bytes < NO_LIMIT_BYTES),
             FileKind::PidsMax => self.pids = limit,
@@ -109,22 +123,24 @@ pub(crate) struct GroupUsage {
 }
 
 impl GroupUsage {
-    pub(crate) fn parse(&mut self, kind: FileKind, file: &File) -> Result<(), kernel::Error> {
+    /// Parses a file. A line or number that is unreadable costs its own value.
+    pub(crate) fn parse(&mut self, kind: FileKind, file: &File, skipped: &mut Skipped) {
+        let mut keep = |lost: &str| skipped.keep(number(file), lost);
         match kind {
-            FileKind::Keyed => self.parse_keys(file)?,
-            FileKind::CpuUsage => self.cpu_usage_us = Some(file.number::<u64>()? / 1000),
-            FileKind::Memory => self.memory_bytes = Some(file.number()?),
-            FileKind::Swap => self.swap_bytes = Some(file.number()?),
-            FileKind::Io => self.io.get_or_insert_default().parse(file)?,
-            FileKind::IoBytes => self.io.get_or_insert_default().parse_bytes(file)?,
-            FileKind::IoOperations => self.io.get_or_insert_default().parse_operations(file)?,
-            FileKind::Pids => self.pids = Some(file.number()?),
+            FileKind::Keyed => self.parse_keys(file, skipped),
+            FileKind::CpuUsage => self.cpu_usage_us = keep(CPU_USAGE.name).map(|ns| ns / 1000),
+            FileKind::Memory => self.memory_bytes = keep(MEMORY_CURRENT.name),
+            FileKind::Swap => self.swap_bytes = keep(MEMORY_SWAP.name),
+            FileKind::Io => self.io.get_or_insert_default().parse(file, skipped),
+            FileKind::IoBytes | FileKind::IoOperations => {
+                self.io.get_or_insert_default().parse_v1(file, kind.amounts(), skipped);
+            }
+            FileKind::Pids => self.pids = keep(PIDS.name),
             FileKind::MemoryMax | FileKind::PidsMax => {}
         }
-        Ok(())
     }
 
-    fn parse_keys(&mut self, file: &File) -> Result<(), kernel::Error> {
+    fn parse_keys(&mut self, file: &File, skipped: &mut Skipped) {
         for line in file.lines() {
             let (key, mut values) = line.key_values();
             let (account, unit) = match key {
@@ -142,7 +158,8 @@ impl GroupUsage {
                 "user" => (&mut self.cpu_user_us, TICK_US),
                 "system" => (&mut self.cpu_system_us, TICK_US),
                 "throttled_time" => {
-                    self.throttled_us = Some(values.number::<u64>(key)? / 1000);
+                    let throttled_ns = skipped.keep(values.bounded::<u64>(key, &COUNT), key);
+                    self.throttled_us = throttled_ns.map(|ns| ns / 1000);
                     continue;
                 }
                 "total_swap" => (&mut self.swap_bytes, 1),
@@ -150,9 +167,9 @@ impl GroupUsage {
                 "inactive_file" | "total_inactive_file" => (&mut self.inactive_file_bytes, 1),
                 _ => continue,
             };
-            *account = Some(values.number::<u64>(key)?.saturating_mul(unit));
+            let value = skipped.keep(values.bounded::<u64>(key, &COUNT), key);
+            *account = value.map(|value| value.saturating_mul(unit));
         }
-        Ok(())
     }
 
     /// Sets the metrics except reads and writes.
@@ -172,4 +189,9 @@ impl GroupUsage {
         row.set(MEMORY_MAX, group.limits.memory_bytes).set(OOM_KILLS, self.oom_kills);
         row.set(PIDS, self.pids).set(PIDS_MAX, group.limits.pids);
     }
+}
+
+/// The number in a file with a single value.
+fn number(file: &File) -> Result<u64, kernel::Error> {
+    file.fields().bounded("value", &COUNT)
 }

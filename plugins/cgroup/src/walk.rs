@@ -7,8 +7,8 @@ use gauged_plugin::Error;
 use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::File;
 use gauged_plugin::select::Selection;
+use gauged_plugin::skipped::Skipped;
 
-use crate::WarnOnce;
 use crate::usage::{FileKind, Limits};
 
 /// The usual mount point of control groups.
@@ -69,7 +69,7 @@ impl Group {
 }
 
 /// Finds the selected groups, sorted by label. In a hybrid layout a group has the files of several hierarchies.
-pub(crate) fn find_groups(selection: &Selection, parse_warning: &mut WarnOnce) -> Result<Vec<Group>, Error> {
+pub(crate) fn find_groups(selection: &Selection, skipped: &mut Skipped) -> Result<Vec<Group>, Error> {
     let Some(names) = files::list_if_exists(ROOT)? else {
         return Err(Error::Unsupported(format!("{ROOT} does not exist: this host has no control groups")));
     };
@@ -79,7 +79,7 @@ pub(crate) fn find_groups(selection: &Selection, parse_warning: &mut WarnOnce) -
     }
     let mut walk = Walk { selection, found: BTreeMap::new(), left: MAX_DIRECTORIES };
     for root in roots {
-        walk.walk_hierarchy(&root)?;
+        walk.walk_hierarchy(&root, skipped)?;
     }
     let mut groups = Vec::new();
     for (label, files) in walk.found {
@@ -89,18 +89,18 @@ pub(crate) fn find_groups(selection: &Selection, parse_warning: &mut WarnOnce) -
         if files.is_empty() {
             continue;
         }
-        groups.push(Group { label, files, limits: read_limits(limits, parse_warning)? });
+        groups.push(Group { label, files, limits: read_limits(limits, skipped) });
     }
     Ok(groups)
 }
 
 /// The roots of the hierarchies:
 ///
-/// - version 2: the mount point itself;
+/// - version 2: the mount point itself, which has files such as `cgroup.controllers`;
 /// - version 1: one directory per controller, without duplicates by links;
 /// - hybrid: the directory `unified` of version 2 last, so that the controllers of version 1 win.
 fn hierarchy_roots(names: &[String]) -> Vec<String> {
-    if names.iter().any(|name| name == "cgroup.controllers") {
+    if names.iter().any(|name| name.starts_with("cgroup.")) {
         return vec![ROOT.to_owned()];
     }
     let mut roots: Vec<&String> = Vec::new();
@@ -121,7 +121,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn walk_hierarchy(&mut self, root: &str) -> Result<(), Error> {
+    fn walk_hierarchy(&mut self, root: &str, skipped: &mut Skipped) -> Result<(), Error> {
         // The root of a hierarchy is the host itself, not a group.
         let mut pending = vec![root.to_owned()];
         while let Some(directory) = pending.pop() {
@@ -132,7 +132,12 @@ impl Walk<'_> {
             let names = match files::list(&directory) {
                 Ok(names) => names,
                 Err(Failure { error: files::Error::NotFound | files::Error::WrongType, .. }) => continue,
-                Err(failure) => return Err(failure.into()),
+                // A list of groups that ends here would make groups come and go.
+                Err(failure) if failure.error == files::Error::Timeout => return Err(failure.into()),
+                failed => match skipped.keep(failed, "the groups below") {
+                    Some(names) => names,
+                    None => continue,
+                },
             };
             let label = directory.strip_prefix(root).unwrap_or_default().trim_start_matches('/');
             if !label.is_empty() && self.selection.includes(label) {
@@ -165,16 +170,14 @@ fn may_be_group(name: &str) -> bool {
     UNIT_SUFFIXES.iter().any(|unit| name.ends_with(unit)) || !is_kernel_file
 }
 
-fn read_limits(files: Vec<(FileKind, String)>, parse_warning: &mut WarnOnce) -> Result<Limits, Error> {
+fn read_limits(files: Vec<(FileKind, String)>, skipped: &mut Skipped) -> Limits {
     let mut limits = Limits::default();
     for (kind, path) in files {
-        match File::read(&path) {
-            Ok(file) => limits.parse(kind, &file).unwrap_or_else(|error| parse_warning.warn_parse_error(&error)),
-            Err(failure) if failure.error == files::Error::Timeout => return Err(failure.into()),
-            Err(_) => {}
+        if let Some(file) = skipped.keep(File::read(&path), kind.limit_name()) {
+            skipped.keep(limits.parse(kind, &file), kind.limit_name());
         }
     }
-    Ok(limits)
+    limits
 }
 
 #[cfg(test)]

@@ -1,87 +1,109 @@
 //! The parser for `/proc/diskstats`, with the columns of any kernel version, and the detection of partitions. See the
 //! kernel's `Documentation/admin-guide/iostats.rst`.
 
+use gauged_plugin::bounds::COUNT;
 use gauged_plugin::kernel::{Error, Fields, File};
 use gauged_plugin::select::Selection;
+use gauged_plugin::skipped::Skipped;
 
 /// The kernel's unit of sectors, independent of the device.
 const SECTOR_BYTES: u64 = 512;
 
-/// The totals of a device since boot. Times are 32-bit milliseconds and wrap after 49 days.
-#[derive(Debug)]
+/// The number of columns after the name in the newest kernel.
+const COLUMNS: usize = 17;
+
+/// The totals of a device since boot; `None` for those that are unreadable or that its kernel does not have. Times are 32-bit
+/// milliseconds and wrap after 49 days.
+#[derive(Debug, Default)]
 pub(crate) struct Disk {
     pub(crate) read: Operations,
     pub(crate) write: Operations,
     /// `None` if impossible: some kernels let this value fall below zero.
     pub(crate) in_progress: Option<u64>,
-    pub(crate) io_ms: u64,
-    pub(crate) weighted_ms: u64,
+    pub(crate) io_ms: Option<u64>,
+    pub(crate) weighted_ms: Option<u64>,
     /// Since Linux 4.18.
-    pub(crate) discard: Option<Operations>,
+    pub(crate) discard: Operations,
     /// Number and milliseconds of flushes, since Linux 5.5.
-    pub(crate) flush: Option<[u64; 2]>,
+    pub(crate) flush: [Option<u64>; 2],
 }
 
 /// The operations of one kind.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Operations {
-    pub(crate) count: u64,
-    pub(crate) merged: u64,
-    sectors: u64,
-    pub(crate) ms: u64,
+    pub(crate) count: Option<u64>,
+    pub(crate) merged: Option<u64>,
+    sectors: Option<u64>,
+    pub(crate) ms: Option<u64>,
 }
 
 impl Operations {
-    fn read(columns: &mut Fields<'_>, what: &str) -> Result<Self, Error> {
-        let [count, merged, sectors, ms] = columns.numbers(what)?;
-        Ok(Self { count, merged, sectors, ms })
+    fn new([count, merged, sectors, ms]: [Option<u64>; 4]) -> Self {
+        Self { count, merged, sectors, ms }
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
-        self.sectors.saturating_mul(SECTOR_BYTES)
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        COUNT.check(self.sectors?.saturating_mul(SECTOR_BYTES))
     }
 }
 
 impl Disk {
-    fn read(columns: &mut Fields<'_>) -> Result<Self, Error> {
-        let read = Operations::read(columns, "reads")?;
-        let write = Operations::read(columns, "writes")?;
-        let [in_progress, io_ms, weighted_ms] = columns.numbers::<u64, 3>("the time of all operations")?;
-        let in_progress = i32::try_from(in_progress).is_ok().then_some(in_progress);
-        let has_field = |columns: &Fields<'_>| columns.clone().next().is_some();
-        let discard = if has_field(columns) { Some(Operations::read(columns, "discards")?) } else { None };
-        let flush = if has_field(columns) { Some(columns.numbers("flushes")?) } else { None };
-        Ok(Self { read, write, in_progress, io_ms, weighted_ms, discard, flush })
+    /// Reads the columns after the name. A group of columns that is not whole is ignored: some containers lack a column of
+    /// discards.
+    fn read(columns: &mut Fields<'_>, name: &str, skipped: &mut Skipped) -> Self {
+        let mut values = [None; COLUMNS];
+        let mut count = 0;
+        // Each column for its own: a word that is no number costs its metric.
+        while count < COLUMNS && columns.clone().next().is_some() {
+            let value = columns.bounded::<u64>("a column", &COUNT);
+            values[count] = skipped.keep(value, format_args!("column {} of {name}", count + 4));
+            count += 1;
+        }
+        if count < 11 {
+            let why = columns.word("the time of all operations").map(drop);
+            skipped.keep(why, format_args!("the further columns of {name}"));
+        }
+        let group = |end: usize| count >= end;
+        let four = |at: usize| {
+            let values = [values[at], values[at + 1], values[at + 2], values[at + 3]];
+            if group(at + 4) { Operations::new(values) } else { Operations::default() }
+        };
+        let [in_progress, io_ms, weighted_ms] = if group(11) { [values[8], values[9], values[10]] } else { [None; 3] };
+        let in_progress = in_progress.filter(|&number| i32::try_from(number).is_ok());
+        let flush = if group(17) { [values[15], values[16]] } else { [None; 2] };
+        Self { read: four(0), write: four(4), in_progress, io_ms, weighted_ms, discard: four(11), flush }
     }
 
     /// The counters for rates: operations, bytes and time of reads and of writes, total and weighted time.
-    pub(crate) fn counters(&self) -> [u64; 8] {
+    pub(crate) fn counters(&self) -> [Option<u64>; 8] {
         let Self { read, write, io_ms, weighted_ms, .. } = self;
         let (read_bytes, written_bytes) = (read.bytes(), write.bytes());
         [read.count, read_bytes, read.ms, write.count, written_bytes, write.ms, *io_ms, *weighted_ms]
     }
 }
 
-/// The selected devices.
+/// The selected devices, each once.
 pub(crate) fn disks<'a>(
     file: &'a File,
     with_partitions: bool,
     devices: &Selection,
-) -> impl Iterator<Item = Result<(&'a str, Disk), Error>> {
+    skipped: &mut Skipped,
+) -> Vec<(&'a str, Disk)> {
+    let mut disks: Vec<(&str, Disk)> = Vec::new();
     let mut disk_name = "";
-    file.lines().filter_map(move |line| {
+    for line in file.lines() {
         let mut columns = line.fields();
-        let name = match name(&mut columns) {
-            Ok(name) => name,
-            Err(error) => return Some(Err(error)),
-        };
+        let Some(name) = skipped.keep(name(&mut columns), "a device") else { continue };
         let is_partition = is_partition(name, disk_name);
         if !is_partition {
             disk_name = name;
         }
         let is_wanted = (with_partitions || !is_partition) && devices.includes(name);
-        is_wanted.then(|| Disk::read(&mut columns).map(|disk| (name, disk)))
-    })
+        if is_wanted && !disks.iter().any(|(known, _)| *known == name) {
+            disks.push((name, Disk::read(&mut columns, name, skipped)));
+        }
+    }
+    disks
 }
 
 fn name<'a>(columns: &mut Fields<'a>) -> Result<&'a str, Error> {

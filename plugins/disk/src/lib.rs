@@ -4,9 +4,11 @@
 mod diskstats;
 
 use diskstats::Disk;
+use gauged_plugin::bounds::TICK_PERCENT;
 use gauged_plugin::kernel::File;
 use gauged_plugin::rates::{EachChange, Rates};
 use gauged_plugin::select::Selection;
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, files};
 
 gauged_plugin::metrics! {
@@ -89,6 +91,7 @@ impl Default for Settings {
 struct Disks {
     settings: Settings,
     rates: Rates<8>,
+    skipped: Skipped,
 }
 
 impl Plugin for Disks {
@@ -100,7 +103,7 @@ impl Plugin for Disks {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings, rates: Rates::default() })
+        Ok(Self { settings, rates: Rates::default(), skipped: Skipped::default() })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
@@ -112,15 +115,14 @@ impl Plugin for Disks {
             }
             file => file?,
         };
-        let Settings { devices, partitions } = &self.settings;
-        for disk in diskstats::disks(&file, *partitions, devices) {
-            let (name, disk) = disk?;
+        let Self { settings: Settings { devices, partitions }, rates, skipped } = self;
+        for (name, disk) in diskstats::disks(&file, *partitions, devices, skipped) {
             set_totals(sample, name, &disk);
-            if let Some(changes) = self.rates.change_each(tick, name, disk.counters()) {
+            if let Some(changes) = rates.change_each(tick, name, disk.counters()) {
                 set_rates(sample, name, &changes);
             }
         }
-        Ok(())
+        skipped.finish(sample)
     }
 }
 
@@ -129,19 +131,16 @@ gauged_plugin::export!(Disks);
 fn set_totals(sample: &mut Sample, name: &str, disk: &Disk) {
     let labels = [("device", name)];
     let mut row = sample.labelled(&labels);
-    let Disk { read, write, in_progress, io_ms, weighted_ms, discard, flush } = disk;
+    let Disk { read, write, in_progress, io_ms, weighted_ms, discard, flush: [flushes, flush_ms] } = disk;
+    let seconds = |ms: Option<u64>| ms.map(seconds);
     row.set(READS, read.count).set(READS_MERGED, read.merged).set(READ_BYTES, read.bytes());
     row.set(READ_TIME, seconds(read.ms));
     row.set(WRITES, write.count).set(WRITES_MERGED, write.merged).set(WRITTEN_BYTES, write.bytes());
     row.set(WRITE_TIME, seconds(write.ms));
     row.set(IN_PROGRESS, *in_progress).set(IO_TIME, seconds(*io_ms)).set(WEIGHTED_TIME, seconds(*weighted_ms));
-    if let Some(discard) = discard {
-        row.set(DISCARDS, discard.count).set(DISCARDS_MERGED, discard.merged);
-        row.set(DISCARDED_BYTES, discard.bytes()).set(DISCARD_TIME, seconds(discard.ms));
-    }
-    if let &Some([flushes, ms]) = flush {
-        row.set(FLUSHES, flushes).set(FLUSH_TIME, seconds(ms));
-    }
+    row.set(DISCARDS, discard.count).set(DISCARDS_MERGED, discard.merged);
+    row.set(DISCARDED_BYTES, discard.bytes()).set(DISCARD_TIME, seconds(discard.ms));
+    row.set(FLUSHES, *flushes).set(FLUSH_TIME, seconds(*flush_ms));
 }
 
 /// Sets the rates, as in iostat. A fallen time is a wrapped 32-bit counter and leaves out only its own rates; any other
@@ -155,15 +154,17 @@ fn set_rates(sample: &mut Sample, name: &str, changes: &EachChange<8>) {
     let per_second = |count: u64| float(count) / changes.seconds;
     row.set(READ_RATE, per_second(read_bytes)).set(WRITE_RATE, per_second(written_bytes));
     row.set(READ_IOPS, per_second(reads)).set(WRITE_IOPS, per_second(writes));
-    let all_ms = read_ms.zip(write_ms).map(|(read_ms, write_ms)| read_ms + write_ms);
+    let all_ms = read_ms.zip(write_ms).map(|(read_ms, write_ms)| read_ms.saturating_add(write_ms));
+    let operations = reads.saturating_add(writes);
     let average_seconds = |ms: Option<u64>, operations: u64| ms.and_then(|ms| average(seconds(ms), operations));
-    row.set(AWAIT, average_seconds(all_ms, reads + writes));
+    row.set(AWAIT, average_seconds(all_ms, operations));
     row.set(READ_AWAIT, average_seconds(read_ms, reads)).set(WRITE_AWAIT, average_seconds(write_ms, writes));
-    row.set(REQUEST_BYTES, average(float(read_bytes + written_bytes), reads + writes));
+    row.set(REQUEST_BYTES, average(float(read_bytes.saturating_add(written_bytes)), operations));
     let fraction_of_tick = |ms: u64| seconds(ms) / changes.seconds;
     row.set(QUEUE_LENGTH, weighted_ms.map(fraction_of_tick));
     // The kernel counts this time in its own ticks, so it may exceed the interval slightly.
-    row.set(UTILISATION, io_ms.map(|ms| (fraction_of_tick(ms) * 100.0).min(100.0)));
+    let percent = io_ms.and_then(|ms| TICK_PERCENT.check(fraction_of_tick(ms) * 100.0));
+    row.set(UTILISATION, percent.map(|percent| percent.min(100.0)));
 }
 
 fn seconds(ms: u64) -> f64 {

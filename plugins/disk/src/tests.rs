@@ -1,6 +1,9 @@
 //! The plugin on fixture machines.
 
-use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics, expect};
+use gauged_plugin::testing::{
+    Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_lines_are_independent,
+    assert_readme_metrics, expect,
+};
 
 use super::*;
 
@@ -127,20 +130,77 @@ fn wrapped_time_leaves_out_only_its_own_rates() {
     }
 }
 
+/// lxcfs 4.0.10 to 5.0.3 lost a column of the discards.
 #[test]
-fn malformed_diskstats_is_an_internal_error() {
-    for (text, why) in [
-        ("8 0\n", "line 1: missing the device name"),
-        ("8 zero sda 1\n", "line 1: zero is not a number (the device number)"),
-        ("8 0 sda 1 2 3\n", "line 1: missing reads"),
-        ("8 0 sda 1 2 3 4 5 6 7\n", "line 1: missing writes"),
-        ("8 0 sda 1 2 3 4 5 6 7 8 9 x 11\n", "line 1: x is not a number (the time of all operations)"),
-        ("8 0 sda 1 2 3 4 5 6 7 8 9 10 11 12\n", "line 1: missing discards"),
-        ("8 0 sda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n", "line 1: missing flushes"),
+fn incomplete_columns_are_left_out_as_a_group() {
+    let mut host = Host::new();
+    let lines = "8       0 sda 18 0 1808 0 46 0 977 34 0 2 0 0 0 0\n253       0 dm-0 18 0 1808 0 0 0 0 0 0 0 0 0 0 0\n";
+    host.file("/proc/diskstats", lines);
+    let mut disks = start(host, "{}");
+    let sample = disks.tick().expect("a sample");
+    assert_eq!(devices(&sample), ["dm-0", "sda"]);
+    assert_eq!(sample[r#"disk.read_bytes_total{device="sda"}"#], 1808 * 512);
+    assert_eq!(sample[r#"disk.written_bytes_total{device="sda"}"#], 977 * 512);
+    assert_eq!(sample[r#"disk.io_time_seconds_total{device="sda"}"#], 0.002);
+    assert!(!sample.keys().any(|key| key.contains("discard") || key.contains("flush")), "{sample:?}");
+    assert!(disks.host().messages().is_empty(), "older kernels have no such columns at all");
+}
+
+#[test]
+fn unreadable_column_costs_only_its_metric() {
+    let healthy = "8 16 sdb 1 2 3 4 5 6 7 8 9 10 11\n";
+    for (line, kept, lost, why) in [
+        ("8 0 sda 1 2 3 4\n", "reads_total", "writes_total", "is truncated: missing the time of all operations"),
+        ("8 0 sda 1 2 3 4 5 6 7\n", "reads_total", "writes_total", "missing the time of all operations"),
+        (
+            "8 0 sda 1 2 3 4 5 6 7 8 9 x 11\n",
+            "io_weighted_time_seconds_total",
+            "io_time_seconds_total",
+            "column 13 of sda",
+        ),
+        ("8 0 sda 1 2 -3 4 5 6 7 8 9 10 11\n", "reads_total", "read_bytes_total", "column 6 of sda"),
+        ("8 0 sda 1 2 3 4 5 6 7 8 9 10 11 12\n", "reads_total", "discards_total", ""),
     ] {
         let mut host = Host::new();
-        host.file("/proc/diskstats", text);
-        assert_eq!(start(host, "{}").tick(), Err(Error::Internal(format!("/proc/diskstats {why}"))), "{text:?}");
+        host.file("/proc/diskstats", format!("{line}{healthy}"));
+        let mut disks = start(host, "{}");
+        let sample = disks.tick().expect("a sample");
+        assert!(sample.contains_key(&format!("disk.{kept}{{device=\"sda\"}}")), "{line}");
+        assert_eq!(sample.get(&format!("disk.{lost}{{device=\"sda\"}}")), None, "{line}");
+        assert_eq!(sample[r#"disk.writes_total{device="sdb"}"#], 5, "{line}");
+        assert!(disks.host().messages().iter().all(|message| message.contains(why)), "{:?}", disks.host().messages());
+    }
+    for garbage in ["8 0\n", "8 zero sda 1\n", "\u{fffd}\n"] {
+        let mut host = Host::new();
+        host.file("/proc/diskstats", format!("{garbage}{healthy}{healthy}"));
+        let sample = start(host, "{}").tick().expect("a sample");
+        assert_eq!(devices(&sample), ["sdb"], "{garbage}");
+    }
+}
+
+#[test]
+fn jumping_time_has_no_utilisation() {
+    let mut host = Host::new();
+    let at = |ms: u64| format!("8 0 sda 1 0 8 1 1 0 8 1 0 {ms} {ms}\n");
+    host.file("/proc/diskstats", at(0));
+    let mut disks = start(host, "{}");
+    disks.tick().expect("a sample");
+    let key = r#"disk.utilisation_percent{device="sda"}"#;
+    let mut percent = |ms: u64| {
+        disks.host().file("/proc/diskstats", at(ms));
+        disks.tick().expect("a sample").get(key).cloned()
+    };
+    // A guest's clock that jumps; a read that is late.
+    assert_eq!(percent(4_000_000), None);
+    assert_eq!(percent(4_010_400), Some(gauged_plugin::Value::Float(100.0)));
+}
+
+#[test]
+fn damaged_line_costs_only_its_disk() {
+    for machine in ["web-1", "old-db"] {
+        let host = Host::from_fixture(&format!("fixtures/{machine}"));
+        assert_damage_is_contained::<Disks>(&host, "{}", |_| &["*"]);
+        assert_lines_are_independent::<Disks>(&host, "{}", "/proc/diskstats", 0);
     }
 }
 

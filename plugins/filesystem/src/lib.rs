@@ -3,9 +3,10 @@
 
 mod mounts;
 
+use gauged_plugin::bounds::{COUNT, blocks};
 use gauged_plugin::files::{self, FilesystemUsage};
-use gauged_plugin::kernel::File;
 use gauged_plugin::select::Selection;
+use gauged_plugin::skipped::{Reason, Skip, Skipped};
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, log, percent};
 use mounts::Mount;
 
@@ -107,7 +108,11 @@ struct Filesystem {
     next: usize,
     /// Whether the warning about too many mounts was logged.
     has_warned: bool,
+    skipped: Skipped,
 }
+
+/// The list of mounts, as process 1 sees them.
+const MOUNTINFO: &str = "/proc/1/mountinfo";
 
 impl Plugin for Filesystem {
     const ABOUT: About = About {
@@ -118,12 +123,14 @@ impl Plugin for Filesystem {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings, unresponsive: Vec::new(), next: 0, has_warned: false })
+        Ok(Self { settings, unresponsive: Vec::new(), next: 0, has_warned: false, skipped: Skipped::default() })
     }
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let file = File::read("/proc/1/mountinfo")?;
-        let mounts = mounts::find_mounts(&file, &self.settings.mounts, &self.settings.fstypes)?;
+        let Some(file) = self.skipped.read(MOUNTINFO, "all mounts") else { return self.skipped.finish(sample) };
+        let Settings { mounts, fstypes } = &self.settings;
+        let mut mounts = mounts::find_mounts(&file, mounts, fstypes, &mut self.skipped);
+        mounts.retain(|mount| self.has_path(mount));
         let all = mounts.len();
         let (mounts, others) = self.next_batch(mounts);
         // An unresponsive mount uses up the call's time, so mounts that timed out before come last.
@@ -164,6 +171,7 @@ impl Plugin for Filesystem {
         {
             return Err(failure.into());
         }
+        self.skipped.finish(sample)?;
         sample.set(LEFT_OUT, (left_out > 0).then_some(left_out));
         if all > MAX_MOUNTS && !self.has_warned {
             self.has_warned = true;
@@ -178,6 +186,17 @@ impl Plugin for Filesystem {
 gauged_plugin::export!(Filesystem);
 
 impl Filesystem {
+    /// Whether a mount can be asked for its sizes: the host takes paths of text only.
+    fn has_path(&mut self, mount: &Mount<'_>) -> bool {
+        let is_text = !mount.point.contains(char::REPLACEMENT_CHARACTER);
+        if !is_text {
+            let (path, word, why) = (MOUNTINFO.to_owned(), mount.point.to_string(), "a name is not UTF-8".to_owned());
+            let skip = Skip { path, line: 0, word, reason: Reason::Malformed, why };
+            self.skipped.add(&skip, format_args!("the sizes of {}", mount.point));
+        }
+        is_text
+    }
+
     /// The mounts of this tick with their positions in the table, and the remaining ones.
     fn next_batch<'a>(&mut self, mounts: Vec<Mount<'a>>) -> (Vec<(usize, Mount<'a>)>, Vec<Mount<'a>>) {
         let all = mounts.len();
@@ -191,16 +210,26 @@ impl Filesystem {
     }
 }
 
+/// Sets the sizes, as far as they are possible. A full file system may report that less than nothing is left, which reads as
+/// nearly 2^64: nothing is. One that is endless, or has more left than it has, has no share in use.
 fn set_usage(sample: &mut Sample, mount: &Mount<'_>, usage: &FilesystemUsage) {
     let &FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes, read_only } = usage;
-    let used_bytes = total_bytes.saturating_sub(free_bytes);
     let labels = mount.labels();
     let mut row = sample.labelled(&labels);
-    row.set(TOTAL, total_bytes).set(FREE, free_bytes).set(AVAILABLE, available_bytes).set(USED, used_bytes);
-    row.set(USED_PERCENT, percent(used_bytes, used_bytes.saturating_add(available_bytes)));
-    if inodes > 0 {
+    if let Some(total_bytes) = COUNT.check(total_bytes) {
+        let left = |bytes: u64| Some(blocks(bytes)).filter(|&bytes| bytes <= total_bytes);
+        let (free_bytes, available_bytes) = (left(free_bytes), left(available_bytes));
+        let used_bytes = free_bytes.map(|free_bytes| total_bytes - free_bytes);
+        row.set(TOTAL, total_bytes).set(FREE, free_bytes).set(AVAILABLE, available_bytes).set(USED, used_bytes);
+        let used_percent = used_bytes
+            .zip(available_bytes)
+            .and_then(|(used_bytes, available_bytes)| percent(used_bytes, used_bytes.saturating_add(available_bytes)));
+        row.set(USED_PERCENT, used_percent);
+    }
+    if let Some(inodes) = COUNT.check(inodes).filter(|&inodes| inodes > 0) {
+        let free_inodes = Some(blocks(free_inodes)).filter(|&free_inodes| free_inodes <= inodes);
         row.set(INODES, inodes).set(FREE_INODES, free_inodes);
-        row.set(INODES_USED_PERCENT, percent(inodes.saturating_sub(free_inodes), inodes));
+        row.set(INODES_USED_PERCENT, free_inodes.and_then(|free_inodes| percent(inodes - free_inodes, inodes)));
     }
     row.set(READ_ONLY, read_only).set(DEVICE_ERROR, false);
 }

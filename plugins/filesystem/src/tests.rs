@@ -1,6 +1,9 @@
 //! The plugin on fixture machines.
 
-use gauged_plugin::testing::{Harness, Host, assert_golden, assert_readme_metrics, expect};
+use gauged_plugin::testing::{
+    Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_lines_are_independent,
+    assert_readme_metrics, expect,
+};
 use gauged_plugin::{Capability, Value};
 
 use super::*;
@@ -171,12 +174,147 @@ fn denied_usage_of_all_mounts_names_the_grant() {
     assert!(matches!(start(host, "{}").tick(), Err(Error::Denied(_))), "left-out mounts alone are no measurement");
 }
 
-#[test]
-fn malformed_mountinfo_is_an_internal_error() {
+/// The keys of one metric, with its values.
+fn with_metric(sample: &SampleMap, metric: &str) -> Vec<(String, Value)> {
+    let prefix = format!("filesystem.{metric}{{");
+    sample.iter().filter(|(key, _)| key.starts_with(&prefix)).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// A host with these lines of mountinfo and a file system at each of these points.
+fn host_with(mountinfo: &[u8], points: &[&str]) -> Host {
     let mut host = Host::new();
-    host.file("/proc/1/mountinfo", "28 1 8:2 / / rw\n");
-    let why = "/proc/1/mountinfo line 1: missing the hyphen".to_owned();
-    assert_eq!(start(host, "{}").tick(), Err(Error::Internal(why)));
+    host.file("/proc/1/mountinfo", mountinfo);
+    for point in points {
+        host.usage(point, usage(8, 4, 0));
+    }
+    host
+}
+
+#[test]
+fn device_may_be_empty_or_a_hyphen() {
+    let mounts = b"30 22 0:30 / /mnt/bb rw - tmpfs  rw,seclabel\n31 22 0:31 / /mnt/shm rw - tmpfs - rw\n\
+        32 22 8:1 / /mnt/data rw shared:1 master:2 - ext4 /dev/sda1 rw\n";
+    let sample = start(host_with(mounts, &["/mnt/bb", "/mnt/shm", "/mnt/data"]), "{}").tick().expect("a sample");
+    for (mount, device, fstype) in
+        [("/mnt/bb", "none", "tmpfs"), ("/mnt/shm", "-", "tmpfs"), ("/mnt/data", "/dev/sda1", "ext4")]
+    {
+        let key = format!("filesystem.total_bytes{{mount=\"{mount}\",device=\"{device}\",fstype=\"{fstype}\"}}");
+        assert!(sample.contains_key(&key), "{key}");
+    }
+}
+
+/// `show_mountinfo` escapes space, tab, line end, backslash and `#` in the point, the device and the subtype of FUSE.
+#[test]
+fn escapes_are_undone_in_every_field() {
+    let mounts = br"30 22 0:30 / /mnt/a\040b\011c\012d\134e\043f rw - fuse.my\040fs my\040disk\134 rw
+";
+    let point = "/mnt/a b\tc\nd\\e#f";
+    let sample = start(host_with(mounts, &[point]), "{}").tick().expect("a sample");
+    let [(key, _)] = &with_metric(&sample, "total_bytes")[..] else { panic!("{sample:?}") };
+    assert!(key.contains(r#"device="my disk\\",fstype="fuse.my fs""#), "{key}");
+}
+
+#[test]
+fn mount_that_is_not_utf_8_is_reported() {
+    let mounts = b"22 1 8:2 / / rw - ext4 /dev/sda2 rw\n30 22 7:0 / /mnt/cass\xe9 rw - ext2 /dev/loop0 rw\n\
+        31 22 7:1 / /mnt/cass\xe8 rw - ext2 /dev/loop1 rw\n32 22 7:2 / /mnt/d rw - ext2 /dev/caf\xe9 rw\n";
+    let mut filesystem = start(host_with(mounts, &["/", "/mnt/d"]), "{}");
+    let sample = filesystem.tick().expect("a sample");
+    assert_eq!(with_metric(&sample, "total_bytes").len(), 2, "a device may have any name");
+    assert_eq!(with_metric(&sample, "device_error").len(), 2, "the devices are well");
+    let messages = filesystem.host().messages();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].contains("without the sizes of /mnt/cass\u{fffd}e9: "), "{messages:?}");
+}
+
+#[test]
+fn unreadable_line_costs_only_its_mount() {
+    let mounts = b"28 1 8:2 / / rw\n\xff\xfe\n29 1 8:3 / relative rw - ext4 /dev/sdb rw\n32 22 7:2 / /mnt/d rw - ext2 /dev/d rw\n";
+    let mut filesystem = start(host_with(mounts, &["/mnt/d"]), "{}");
+    assert_eq!(with_metric(&filesystem.tick().expect("a sample"), "total_bytes").len(), 1);
+    assert!(filesystem.host().messages()[0].contains("line 1 is truncated: missing the hyphen"));
+    let mut empty = start(host_with(b"", &[]), "{}");
+    assert_eq!(empty.tick(), Err(Error::Unavailable("/proc/1/mountinfo: is empty".to_owned())));
+    assert!(start(host_with(b"nonsense\n", &[]), "{}").tick().is_err());
+}
+
+/// What `statvfs` reports of full, endless and confused file systems, in blocks of 4 KiB.
+#[test]
+fn impossible_sizes_are_left_out() {
+    const NEGATIVE: u64 = u64::MAX;
+    let blocks = |count: u64| count.saturating_mul(4096);
+    for (name, [total, free, available], expected) in [
+        // Reserved blocks exceed free ones (XFS), or an account is over its limit (rclone): nothing is left.
+        ("reserved", [214_723_203, 500, NEGATIVE], [Some(214_723_203), Some(500), Some(0)]),
+        ("full", [1_835_008, NEGATIVE - 2098, NEGATIVE - 2098], [Some(1_835_008), Some(0), Some(0)]),
+        ("free exceeds all", [1000, 1200, 1200], [Some(1000), None, None]),
+        ("endless", [1 << 52, 1 << 52, 1 << 52], [None, None, None]),
+        (
+            "without a limit",
+            [1 << 50, (1 << 50) - 19_000_000, 1 << 50],
+            [Some(1 << 50), Some((1 << 50) - 19_000_000), Some(1 << 50)],
+        ),
+        ("no sizes", [0, 0, 0], [Some(0), Some(0), Some(0)]),
+        ("plain", [1000, 400, 350], [Some(1000), Some(400), Some(350)]),
+    ] {
+        let mut host = host_with(b"30 22 0:30 / /m rw - fuse.odd odd rw\n", &[]);
+        let [total_bytes, free_bytes, available_bytes] = [total, free, available].map(blocks);
+        let inodes =
+            FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes: 9, free_inodes: 10, read_only: false };
+        host.usage("/m", inodes);
+        let sample = start(host, "{}").tick().expect("a sample");
+        let get = |metric: &str| with_metric(&sample, metric).first().map(|(_, value)| value.clone());
+        let sizes = ["total_bytes", "free_bytes", "available_bytes"].map(get);
+        assert_eq!(sizes, expected.map(|size: Option<u64>| size.map(|size| Value::Unsigned(size * 4096))), "{name}");
+        let percent = match get("used_percent") {
+            Some(Value::Float(percent)) => Some(percent),
+            _ => None,
+        };
+        let is_right = match name {
+            "reserved" | "full" => percent.is_some_and(|percent| (99.0..=100.0).contains(&percent)),
+            "plain" => percent.is_some_and(|percent| (63.0..64.0).contains(&percent)),
+            "without a limit" => percent.is_some_and(|percent| percent < 0.001),
+            _ => percent.is_none(),
+        };
+        assert!(is_right, "{name}: {percent:?}");
+        assert_eq!(
+            (get("inodes"), get("free_inodes"), get("inodes_used_percent")),
+            (Some(Value::Unsigned(9)), None, None)
+        );
+        assert_eq!(get("device_error"), Some(Value::Boolean(false)), "{name}");
+    }
+}
+
+#[test]
+fn full_filesystem_is_never_empty() {
+    // Whatever is reported as available: with nothing free, the share is 100 or missing.
+    let mut state = 1_u64;
+    for _ in 0..500 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (total_bytes, available_bytes) = ((state >> 20).max(1), 0_u64.wrapping_sub(state >> 33));
+        let mut host = host_with(b"30 22 0:30 / /m rw - xfs /dev/sda rw\n", &[]);
+        let sizes = FilesystemUsage {
+            total_bytes,
+            free_bytes: 0,
+            available_bytes,
+            inodes: 0,
+            free_inodes: 0,
+            read_only: false,
+        };
+        host.usage("/m", sizes);
+        let sample = start(host, "{}").tick().expect("a sample");
+        let percents = with_metric(&sample, "used_percent");
+        assert!(percents.iter().all(|(_, percent)| *percent == 100.0), "{sizes:?}: {percents:?}");
+    }
+}
+
+#[test]
+fn damaged_line_costs_only_its_mount() {
+    let host = web();
+    assert_damage_is_contained::<Filesystem>(&host, "{}", |_| &["*"]);
+    let mut alive = web();
+    alive.usage("/mnt/backup", usage(8, 4, 0));
+    assert_lines_are_independent::<Filesystem>(&alive, "{}", "/proc/1/mountinfo", 0);
 }
 
 #[test]

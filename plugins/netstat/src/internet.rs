@@ -1,5 +1,5 @@
-//! The fields of IP and ICMP, both versions, each group in the kernel's order. Of the many types of ICMP messages only
-//! those that show a network's health.
+//! The fields of IP and ICMP, both versions, each group in the kernel's order; first those that show a network's health,
+//! then the other types of ICMP messages.
 
 gauged_plugin::metrics! {
     module "netstat";
@@ -215,4 +215,72 @@ gauged_plugin::metrics! {
     ICMP6_OUT_ECHOS: counter "Icmp6_OutEchos_total" in "{message}";
     /// ICMPv6 echo replies sent.
     ICMP6_OUT_ECHO_REPLIES: counter "Icmp6_OutEchoReplies_total" in "{message}";
+    /// ICMP messages received about wrong headers.
+    ICMP_IN_PARM_PROBS: counter "Icmp_InParmProbs_total" in "{message}";
+    /// ICMP messages received that ask to send more slowly.
+    ICMP_IN_SRC_QUENCHS: counter "Icmp_InSrcQuenchs_total" in "{message}";
+    /// ICMP messages received that ask for the time.
+    ICMP_IN_TIMESTAMPS: counter "Icmp_InTimestamps_total" in "{message}";
+    /// ICMP messages received that reply with the time.
+    ICMP_IN_TIMESTAMP_REPS: counter "Icmp_InTimestampReps_total" in "{message}";
+    /// ICMP messages received that ask for the address mask.
+    ICMP_IN_ADDR_MASKS: counter "Icmp_InAddrMasks_total" in "{message}";
+    /// ICMP messages received that reply with the address mask.
+    ICMP_IN_ADDR_MASK_REPS: counter "Icmp_InAddrMaskReps_total" in "{message}";
+    /// ICMP messages sent about wrong headers.
+    ICMP_OUT_PARM_PROBS: counter "Icmp_OutParmProbs_total" in "{message}";
+    /// ICMP messages sent that ask to send more slowly.
+    ICMP_OUT_SRC_QUENCHS: counter "Icmp_OutSrcQuenchs_total" in "{message}";
+    /// ICMP messages sent that ask for the time.
+    ICMP_OUT_TIMESTAMPS: counter "Icmp_OutTimestamps_total" in "{message}";
+    /// ICMP messages sent that reply with the time.
+    ICMP_OUT_TIMESTAMP_REPS: counter "Icmp_OutTimestampReps_total" in "{message}";
+    /// ICMP messages sent that ask for the address mask.
+    ICMP_OUT_ADDR_MASKS: counter "Icmp_OutAddrMasks_total" in "{message}";
+    /// ICMP messages sent that reply with the address mask.
+    ICMP_OUT_ADDR_MASK_REPS: counter "Icmp_OutAddrMaskReps_total" in "{message}";
+    /// ICMP messages received, by `type` of RFC 792.
+    ICMP_MSG_IN_TYPE: counter "IcmpMsg_InType_total" in "{message}";
+    /// ICMP messages sent, by `type` of RFC 792.
+    ICMP_MSG_OUT_TYPE: counter "IcmpMsg_OutType_total" in "{message}";
+    /// ICMPv6 messages received about wrong headers.
+    ICMP6_IN_PARM_PROBLEMS: counter "Icmp6_InParmProblems_total" in "{message}";
+    /// ICMPv6 messages received that ask for members of multicast groups.
+    ICMP6_IN_GROUP_MEMB_QUERIES: counter "Icmp6_InGroupMembQueries_total" in "{message}";
+    /// ICMPv6 messages received that report members of multicast groups.
+    ICMP6_IN_GROUP_MEMB_RESPONSES: counter "Icmp6_InGroupMembResponses_total" in "{message}";
+    /// ICMPv6 messages received that report a member leaving a multicast group.
+    ICMP6_IN_GROUP_MEMB_REDUCTIONS: counter "Icmp6_InGroupMembReductions_total" in "{message}";
+    /// ICMPv6 messages received that ask for routers.
+    ICMP6_IN_ROUTER_SOLICITS: counter "Icmp6_InRouterSolicits_total" in "{message}";
+    /// ICMPv6 messages received that announce a router.
+    ICMP6_IN_ROUTER_ADVERTISEMENTS: counter "Icmp6_InRouterAdvertisements_total" in "{message}";
+    /// ICMPv6 messages received that ask for a neighbour, as ARP does in IPv4.
+    ICMP6_IN_NEIGHBOR_SOLICITS: counter "Icmp6_InNeighborSolicits_total" in "{message}";
+    /// ICMPv6 messages received that announce a neighbour, as replies of ARP do in IPv4.
+    ICMP6_IN_NEIGHBOR_ADVERTISEMENTS: counter "Icmp6_InNeighborAdvertisements_total" in "{message}";
+    /// ICMPv6 messages received that report members of multicast groups, version 2.
+    ICMP6_IN_MLDV2_REPORTS: counter "Icmp6_InMLDv2Reports_total" in "{message}";
+    /// ICMPv6 messages sent about wrong headers.
+    ICMP6_OUT_PARM_PROBLEMS: counter "Icmp6_OutParmProblems_total" in "{message}";
+    /// ICMPv6 messages sent that ask for members of multicast groups.
+    ICMP6_OUT_GROUP_MEMB_QUERIES: counter "Icmp6_OutGroupMembQueries_total" in "{message}";
+    /// ICMPv6 messages sent that report members of multicast groups.
+    ICMP6_OUT_GROUP_MEMB_RESPONSES: counter "Icmp6_OutGroupMembResponses_total" in "{message}";
+    /// ICMPv6 messages sent that report a member leaving a multicast group.
+    ICMP6_OUT_GROUP_MEMB_REDUCTIONS: counter "Icmp6_OutGroupMembReductions_total" in "{message}";
+    /// ICMPv6 messages sent that ask for routers.
+    ICMP6_OUT_ROUTER_SOLICITS: counter "Icmp6_OutRouterSolicits_total" in "{message}";
+    /// ICMPv6 messages sent that announce a router.
+    ICMP6_OUT_ROUTER_ADVERTISEMENTS: counter "Icmp6_OutRouterAdvertisements_total" in "{message}";
+    /// ICMPv6 messages sent that ask for a neighbour, as ARP does in IPv4.
+    ICMP6_OUT_NEIGHBOR_SOLICITS: counter "Icmp6_OutNeighborSolicits_total" in "{message}";
+    /// ICMPv6 messages sent that announce a neighbour, as replies of ARP do in IPv4.
+    ICMP6_OUT_NEIGHBOR_ADVERTISEMENTS: counter "Icmp6_OutNeighborAdvertisements_total" in "{message}";
+    /// ICMPv6 messages sent that report members of multicast groups, version 2.
+    ICMP6_OUT_MLDV2_REPORTS: counter "Icmp6_OutMLDv2Reports_total" in "{message}";
+    /// ICMPv6 messages received, by `type` of RFC 4443.
+    ICMP6_IN_TYPE: counter "Icmp6_InType_total" in "{message}";
+    /// ICMPv6 messages sent, by `type` of RFC 4443.
+    ICMP6_OUT_TYPE: counter "Icmp6_OutType_total" in "{message}";
 }

@@ -4,6 +4,7 @@
 
 mod internet;
 mod layout;
+mod mptcp;
 mod sockets;
 mod tcp_ext;
 mod transport;
@@ -11,6 +12,7 @@ mod transport;
 use gauged_plugin::descriptor::join;
 use gauged_plugin::kernel::{File, page_bytes};
 use gauged_plugin::select::{Pattern, Selection};
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick};
 use layout::Layout;
 
@@ -19,11 +21,13 @@ const METRICS: &[Descriptor] = &join::<{ FIELD_COUNT + sockets::METRICS.len() }>
     internet::METRICS,
     transport::METRICS,
     tcp_ext::METRICS,
+    mptcp::METRICS,
     sockets::METRICS,
 ]);
 
 /// The number of fields without sockets.
-const FIELD_COUNT: usize = internet::METRICS.len() + transport::METRICS.len() + tcp_ext::METRICS.len();
+const FIELD_COUNT: usize =
+    internet::METRICS.len() + transport::METRICS.len() + tcp_ext::METRICS.len() + mptcp::METRICS.len();
 
 /// The default fields: traffic, and everything that means loss, refusal or a limit. Includes the defaults of
 /// `node_exporter` and Open-Falcon.
@@ -73,6 +77,16 @@ const DEFAULT_FIELDS: [&str; 43] = [
     "TcpExt_TCPRcvQDrop",
 ];
 
+/// Constants among them, which say nothing of a host.
+const DEFAULT_EXCLUDED_FIELDS: [&str; 2] = ["Tcp_MaxConn", "Tcp_Rto*"];
+
+/// The files from which the page size follows: pages and kB of the whole host, and of its first node. In a container the
+/// first two may be of different machines: lxcfs replaces only one of them.
+const PAGE_FILES: [[&str; 2]; 2] = [
+    ["/proc/vmstat", "/proc/meminfo"],
+    ["/sys/devices/system/node/node0/vmstat", "/sys/devices/system/node/node0/meminfo"],
+];
+
 /// The time between attempts to find the page size: its two files are long, and in some containers never agree.
 const PAGE_RETRY_NS: u64 = 60_000_000_000;
 
@@ -87,7 +101,7 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { fields: Selection::only(&DEFAULT_FIELDS), more: Vec::new() }
+        Self { fields: Selection::only(&DEFAULT_FIELDS).except(&DEFAULT_EXCLUDED_FIELDS), more: Vec::new() }
     }
 }
 
@@ -100,6 +114,7 @@ struct Netstat {
     page_bytes: Option<u64>,
     /// The last attempt to find the page size.
     page_tried_ns: Option<u64>,
+    skipped: Skipped,
 }
 
 impl Plugin for Netstat {
@@ -122,37 +137,41 @@ impl Plugin for Netstat {
         if fields.is_empty() {
             return Err(Error::invalid("fields", "selects no fields; fields have names such as TcpExt_ListenDrops"));
         }
-        Ok(Self { fields, layouts: <[Layout; 3]>::default(), page_bytes: None, page_tried_ns: None })
+        let (layouts, skipped) = (<[Layout; 3]>::default(), Skipped::default());
+        Ok(Self { fields, layouts, page_bytes: None, page_tried_ns: None, skipped })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let [snmp, netstat, snmp6] = &mut self.layouts;
-        snmp.read_pairs(&File::read("/proc/1/net/snmp")?, &self.fields, sample)?;
-        netstat.read_pairs(&File::read("/proc/1/net/netstat")?, &self.fields, sample)?;
-        // Missing on hosts without IPv6.
-        if let Some(file) = File::read_if_exists("/proc/1/net/snmp6")? {
-            snmp6.read_lines(&file, &self.fields, sample)?;
+        let page_bytes = self.page_bytes(tick);
+        let Self { fields, layouts: [snmp, netstat, snmp6], skipped, .. } = self;
+        if let Some(file) = skipped.read("/proc/1/net/snmp", "Ip, Icmp, Tcp and Udp") {
+            snmp.read_pairs(&file, fields, sample, skipped);
         }
-        let page_bytes = self.page_bytes(tick)?;
-        let file6 = File::read_if_exists("/proc/1/net/sockstat6")?;
-        sockets::set_metrics(sample, &File::read("/proc/1/net/sockstat")?, file6.as_ref(), page_bytes)?;
-        Ok(())
+        if let Some(file) = skipped.read("/proc/1/net/netstat", "TcpExt and IpExt") {
+            netstat.read_pairs(&file, fields, sample, skipped);
+        }
+        // Missing on hosts without IPv6.
+        if let Some(file) = skipped.read("/proc/1/net/snmp6", "Ip6, Icmp6 and Udp6") {
+            snmp6.read_lines(&file, fields, sample, skipped);
+        }
+        sockets::set_metrics(sample, page_bytes, skipped);
+        skipped.finish(sample)
     }
 }
 
 gauged_plugin::export!(Netstat);
 
 impl Netstat {
-    fn page_bytes(&mut self, tick: Tick) -> Result<Option<u64>, Error> {
+    fn page_bytes(&mut self, tick: Tick) -> Option<u64> {
         let is_too_early =
             self.page_tried_ns.is_some_and(|tried| tick.monotonic_ns.saturating_sub(tried) < PAGE_RETRY_NS);
         if self.page_bytes.is_none() && !is_too_early {
             self.page_tried_ns = Some(tick.monotonic_ns);
-            let files = (File::read_if_exists("/proc/vmstat")?, File::read_if_exists("/proc/meminfo")?);
-            self.page_bytes =
-                if let (Some(vmstat), Some(meminfo)) = files { page_bytes(&vmstat, &meminfo) } else { None };
+            self.page_bytes = PAGE_FILES
+                .iter()
+                .find_map(|[vmstat, meminfo]| page_bytes(&File::read(vmstat).ok()?, &File::read(meminfo).ok()?));
         }
-        Ok(self.page_bytes)
+        self.page_bytes
     }
 }
 

@@ -1,8 +1,10 @@
 //! Numbers of sockets, from `/proc/net/sockstat` and `/proc/net/sockstat6`: each line has a protocol, then alternating
 //! names and values.
 
-use gauged_plugin::Sample;
-use gauged_plugin::kernel::{self, File};
+use gauged_plugin::bounds::COUNT;
+use gauged_plugin::kernel::File;
+use gauged_plugin::skipped::Skipped;
+use gauged_plugin::{Sample, files};
 
 gauged_plugin::metrics! {
     module "netstat";
@@ -50,26 +52,42 @@ gauged_plugin::metrics! {
     FRAG6_MEMORY: gauge "sockstat_FRAG6_memory_bytes" in "By" from "FRAG6 memory";
 }
 
+const PATH: &str = "/proc/1/net/sockstat";
+const PATH6: &str = "/proc/1/net/sockstat6";
+
 /// Sets the metrics of both files. `page_bytes` is the page size, if known.
-pub(crate) fn set_metrics(
-    sample: &mut Sample,
-    file: &File,
-    file6: Option<&File>,
-    page_bytes: Option<u64>,
-) -> Result<(), kernel::Error> {
-    let (mut alloc, mut open, mut over) = (None, 0, 0);
-    for line in file.lines().chain(file6.into_iter().flat_map(File::lines)) {
+pub(crate) fn set_metrics(sample: &mut Sample, page_bytes: Option<u64>, skipped: &mut Skipped) {
+    let file = skipped.read(PATH, "sockstat");
+    // Missing on hosts without IPv6.
+    let (file6, has_read6) = match File::read(PATH6) {
+        Err(failure) if failure.error == files::Error::NotFound => (None, true),
+        read => {
+            let file = skipped.keep(read, "sockstat6");
+            let has_read = file.is_some();
+            (file, has_read)
+        }
+    };
+    let mut seen = [false; METRICS.len()];
+    let (mut alloc, mut open, mut over, mut is_whole) = (None, 0_u64, 0, has_read6);
+    for line in [&file, &file6].into_iter().flatten().flat_map(File::lines) {
         let (protocol, mut values) = line.key_values();
         while let Some(name) = values.next() {
-            // The kernel sums values over CPUs while they change, so a value can be negative for a moment.
-            let value = u64::try_from(values.number::<i64>(name)?).unwrap_or(0);
             let matches = |source: &str| source.split_once(' ') == Some((protocol, name));
-            let Some(metric) = METRICS.iter().find(|metric| matches(metric.source)) else { continue };
-            sample.set(*metric, value);
+            let at = METRICS.iter().position(|metric| matches(metric.source));
+            let at = at.filter(|&at| !std::mem::replace(&mut seen[at], true));
+            let number = values.number::<i64>(name);
+            let Some(metric) = at.map(|at| METRICS[at]) else { continue };
+            // The kernel sums values over CPUs while they change, so a value can be negative for a moment.
+            let value = skipped.keep(number, metric.name).map(|value| COUNT.check(value).unwrap_or(0).unsigned_abs());
+            let Some(value) = value else {
+                is_whole = false;
+                continue;
+            };
+            sample.set(metric, value);
             let bytes = page_bytes.map(|page| value.saturating_mul(page));
-            match *metric {
+            match metric {
                 TCP_ALLOC => alloc = Some(value),
-                TCP_INUSE | TCP6_INUSE => open += value,
+                TCP_INUSE | TCP6_INUSE => open = open.saturating_add(value),
                 TCP_TW => over = value,
                 TCP_MEM => sample.set(TCP_MEM_BYTES, bytes),
                 UDP_MEM => sample.set(UDP_MEM_BYTES, bytes),
@@ -78,6 +96,6 @@ pub(crate) fn set_metrics(
         }
     }
     // The formula of `ss`, which counts TIME_WAIT among the open sockets, although the kernel no longer does.
-    sample.set(TCP_CLOSED, alloc.map(|alloc: u64| alloc.saturating_sub(open.saturating_sub(over))));
-    Ok(())
+    let closed = alloc.map(|alloc: u64| alloc.saturating_sub(open.saturating_sub(over)));
+    sample.set(TCP_CLOSED, closed.filter(|_| is_whole));
 }

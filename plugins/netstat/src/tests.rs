@@ -2,7 +2,9 @@
 
 use gauged_plugin::Value;
 use gauged_plugin::files;
-use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics};
+use gauged_plugin::testing::{
+    Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_readme_metrics,
+};
 
 use super::*;
 
@@ -33,12 +35,7 @@ fn machines_match_their_golden_files() {
 }
 
 #[test]
-fn all_tcp_udp_and_ip_fields_are_declared() {
-    let is_left_out = |name: &str| {
-        // Constants, and types of ICMP messages.
-        let is_constant = ["Tcp_Rto", "Tcp_MaxConn"].iter().any(|start| name.starts_with(start));
-        is_constant || name.starts_with("Icmp") || name.starts_with("MPTcpExt")
-    };
+fn empty_selection_has_every_field() {
     for machine in ["web-1", "db-2"] {
         let all = sample(machine, r#"{"fields": {}}"#);
         let known = fields(&all);
@@ -53,8 +50,14 @@ fn all_tcp_udp_and_ip_fields_are_declared() {
             let key = line.split_ascii_whitespace().next().expect("a key");
             key.replacen('6', "6_", 1)
         }));
-        let unknown: Vec<_> = names.iter().filter(|name| !is_left_out(name) && !known.contains(&&***name)).collect();
+        // Types of ICMP messages have the type as a label.
+        let names = names.into_iter().map(|name| match name.split_once("Type") {
+            Some((start, number)) => format!("{start}Type_total{{type=\"{number}\"}}"),
+            None => name,
+        });
+        let unknown: Vec<_> = names.filter(|name| !known.contains(&&**name)).collect();
         assert!(unknown.is_empty(), "{machine}: {unknown:?}");
+        assert_eq!(all.get("netstat.Tcp_MaxConn"), Some(&Value::Signed(-1)));
     }
 }
 
@@ -179,27 +182,106 @@ fn negative_gauges_are_left_out_or_zero() {
 }
 
 #[test]
-fn malformed_protocol_file_is_an_internal_error() {
-    for (path, text, why) in [
-        (SNMP, "", "/proc/1/net/snmp: is empty"),
-        (SNMP, "Tcp: InSegs\n", "/proc/1/net/snmp line 1: the values of Tcp are missing"),
-        (SNMP, "Tcp: InSegs OutSegs\nTcp: 1\n", "/proc/1/net/snmp line 2: missing Tcp_OutSegs"),
-        (SNMP, "Tcp: InSegs\nTcp: 1 2\n", "/proc/1/net/snmp line 2: value 2 has no name"),
-        (SNMP, "Tcp: InSegs\nUdp: 1\n", "/proc/1/net/snmp line 2: has values of Udp instead of Tcp"),
-        (SNMP, "Tcp: InSegs RtoMin\nTcp: 1\n", "/proc/1/net/snmp line 2: missing values for all names"),
-        (NETSTAT, "TcpExt: TW\nTcpExt: x\n", "/proc/1/net/netstat line 2: x is not a number (TcpExt_TW)"),
-        ("/proc/1/net/snmp6", "Ip6InOctets\n", "/proc/1/net/snmp6 line 1: missing Ip6InOctets"),
-        (SOCKSTAT, "TCP: inuse\n", "/proc/1/net/sockstat line 1: missing inuse"),
-        (SOCKSTAT, "TCP: inuse many\n", "/proc/1/net/sockstat line 1: many is not a number (inuse)"),
+fn unreadable_group_costs_only_itself() {
+    for (path, text, lost, why) in [
+        (SNMP, "", "Tcp_InSegs_total", "snmp is truncated: is empty"),
+        (SNMP, "Tcp: InSegs\n", "Tcp_InSegs_total", "snmp line 1 is truncated: the values of Tcp are missing"),
+        (
+            SNMP,
+            "Tcp: InSegs OutSegs\nTcp: 1\n",
+            "Tcp_InSegs_total",
+            "line 2 is truncated: has 1 values for 2 names of Tcp",
+        ),
+        (SNMP, "Tcp: InSegs\nTcp: 1 2\n", "Tcp_InSegs_total", "line 2 is truncated: has 2 values for 1 names of Tcp"),
+        (SNMP, "Tcp: InSegs\nUdp: 1\n", "Tcp_InSegs_total", "line 1 is truncated: the values of Tcp are missing"),
+        (SNMP, "Tcp: InSegs\nTcp: 0x\n", "Tcp_InSegs_total", "line 2 is malformed: 0x is not a number (Tcp_InSegs)"),
+        (NETSTAT, "TcpExt: TW\nTcpExt: -5\n", "TcpExt_TW_total", "line 2 is malformed: -5 is not a number (TcpExt_TW)"),
+        ("/proc/1/net/snmp6", "Ip6InOctets\n", "Ip6_InOctets_total", "snmp6 line 1 is truncated: missing Ip6InOctets"),
+        (SOCKSTAT, "TCP: inuse\n", "sockstat_TCP_inuse", "sockstat line 1 is truncated: missing inuse"),
+        (SOCKSTAT, "TCP: inuse many\n", "sockstat_TCP_inuse", "many is not a number (inuse)"),
     ] {
         let mut netstat = start("db-2", "{}");
         netstat.host().file(path, text);
-        assert_eq!(netstat.tick(), Err(Error::Internal(why.to_owned())), "{path} {text:?}");
+        let sample = netstat.tick().expect("a sample");
+        assert_eq!(sample.get(&format!("netstat.{lost}")), None, "{path} {text:?}");
+        let other = if path == SNMP { "netstat.TcpExt_ListenDrops_total" } else { "netstat.Tcp_CurrEstab" };
+        assert!(sample.contains_key(other), "{path} {text:?}");
+        let messages = netstat.host().messages();
+        assert!(messages.iter().any(|message| message.contains(why)), "{messages:?}: {why}");
     }
-    for path in [SNMP, NETSTAT, SOCKSTAT] {
+}
+
+#[test]
+fn missing_files_cost_only_their_metrics() {
+    for (path, kept) in [(SNMP, "TcpExt_ListenDrops_total"), (NETSTAT, "Tcp_CurrEstab"), (SOCKSTAT, "Tcp_CurrEstab")] {
         let mut netstat = start("db-2", "{}");
         netstat.host().file_fails(path, files::Error::NotFound);
-        assert_eq!(netstat.tick(), Err(Error::Unavailable(format!("{path} does not exist"))));
+        assert!(netstat.tick().expect("a sample").contains_key(&format!("netstat.{kept}")), "{path}");
+        assert!(
+            !netstat.host().messages().iter().any(|message| message.starts_with("WARN")),
+            "expected on some kernels"
+        );
+    }
+    let nothing = Harness::<Netstat>::start(Host::new(), "{}").expect("no configuration").tick();
+    assert_eq!(nothing, Err(Error::Unavailable("/proc/1/net/snmp does not exist".to_owned())));
+}
+
+/// A sandbox of gVisor: the names of TcpExt without values, and neither sockets nor IPv6.
+#[test]
+fn sandbox_has_the_groups_with_values() {
+    let mut host = Host::new();
+    host.file(SNMP, "Tcp: CurrEstab RetransSegs\nTcp: 17 3\nIcmpMsg:\nIcmpMsg:\nUdp: InDatagrams\nUdp: 310\n");
+    host.file(NETSTAT, "TcpExt: SyncookiesSent ListenDrops\n");
+    let sample = Harness::<Netstat>::start(host, "{}").expect("no configuration").tick().expect("a sample");
+    let expected = "netstat.Tcp_CurrEstab 17\nnetstat.Tcp_RetransSegs_total 3\nnetstat.Udp_InDatagrams_total 310\n";
+    assert_eq!(sample.render(), expected);
+}
+
+/// In a container of LXC `/proc/meminfo` is the container's and `/proc/vmstat` the host's.
+#[test]
+fn virtual_memory_files_leave_the_page_size_known() {
+    let mut host = Host::from_fixture("fixtures/web-1");
+    host.file("/proc/meminfo", "Active(anon): 12 kB\nActive(file): 0 kB\n");
+    host.file("/sys/devices/system/node/node0/vmstat", "nr_active_anon 1000\n");
+    host.file("/sys/devices/system/node/node0/meminfo", "Node 0 Active(anon):      4000 kB\n");
+    let sample = Harness::<Netstat>::start(host, "{}").expect("no configuration").tick().expect("a sample");
+    let (Value::Unsigned(pages), Value::Unsigned(bytes)) =
+        (&sample["netstat.sockstat_TCP_mem_pages"], &sample["netstat.sockstat_TCP_mem_bytes"])
+    else {
+        panic!("numbers");
+    };
+    assert_eq!(*bytes, pages * 4096);
+}
+
+#[test]
+fn closed_sockets_need_all_their_parts() {
+    let mut netstat = start("web-1", "{}");
+    netstat.host().file(SOCKSTAT, "TCP: inuse 5 orphan 0 tw x alloc 9 mem 1\n");
+    let sample = netstat.tick().expect("a sample");
+    assert_eq!(
+        (&sample["netstat.sockstat_TCP_alloc"], sample.get("netstat.sockstat_TCP_closed")),
+        (&Value::Unsigned(9), None)
+    );
+}
+
+#[test]
+fn damaged_file_costs_only_its_metrics() {
+    for machine in ["web-1", "db-2"] {
+        for config in [r#"{"fields": {}}"#] {
+            assert_damage_is_contained::<Netstat>(
+                &Host::from_fixture(&format!("fixtures/{machine}")),
+                config,
+                |path| match path {
+                    SNMP => &["Ip_*", "Icmp_*", "IcmpMsg_*", "Tcp_*", "Udp_*", "UdpLite_*"][..],
+                    NETSTAT => &["TcpExt_*", "IpExt_*", "MPTcpExt_*"],
+                    "/proc/1/net/snmp6" => &["Ip6_*", "Icmp6_*", "Udp6_*", "UdpLite6_*"],
+                    SOCKSTAT => &["sockstat_*"],
+                    "/proc/1/net/sockstat6" => &["sockstat_*6_*", "sockstat_TCP_closed"],
+                    "/proc/vmstat" | "/proc/meminfo" => &["sockstat_*_mem_bytes"],
+                    _ => &[],
+                },
+            );
+        }
     }
 }
 

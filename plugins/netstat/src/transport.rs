@@ -1,5 +1,5 @@
 //! The fields of TCP, UDP and UDP-Lite, each group in the kernel's order. TCP is counted for both versions of IP together,
-//! UDP for each. Constants of TCP, such as its shortest timeout, are left out.
+//! UDP for each. Constants of TCP, such as its shortest timeout, come last.
 
 gauged_plugin::metrics! {
     module "netstat";
@@ -95,4 +95,12 @@ gauged_plugin::metrics! {
     UDP_LITE6_IN_CSUM_ERRORS: counter "UdpLite6_InCsumErrors_total" in "{datagram}";
     /// UDP-Lite datagrams over IPv6 dropped because all of the protocol was over its limit of memory.
     UDP_LITE6_MEM_ERRORS: counter "UdpLite6_MemErrors_total" in "{datagram}";
+    /// The algorithm of TCP's retransmission timeout: 1 for others than those of RFC 4022.
+    TCP_RTO_ALGORITHM: gauge "Tcp_RtoAlgorithm" in "1";
+    /// The shortest retransmission timeout of TCP.
+    TCP_RTO_MIN: gauge "Tcp_RtoMin" in "ms";
+    /// The longest retransmission timeout of TCP.
+    TCP_RTO_MAX: gauge "Tcp_RtoMax" in "ms";
+    /// The limit of TCP connections; -1 without a fixed one, as in Linux.
+    TCP_MAX_CONN: gauge "Tcp_MaxConn" in "{connection}";
 }

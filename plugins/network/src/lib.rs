@@ -4,9 +4,10 @@
 mod link;
 mod table;
 
-use gauged_plugin::kernel::File;
+use gauged_plugin::bounds::{INTERFACE_BYTES_PER_SECOND, TICK_PERCENT, TIMES_SPEED};
 use gauged_plugin::rates::{Change, Rates};
 use gauged_plugin::select::Selection;
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Error, Plugin, Row, Sample, Tick};
 use link::Links;
 use table::Table;
@@ -63,6 +64,8 @@ gauged_plugin::metrics! {
     UP: gauge "up" in "1";
     /// Whether the link has a carrier; left out while the interface is disabled.
     CARRIER: gauge "carrier" in "1";
+    /// Times that the carrier was lost or found, also between two ticks: a link that flaps; since Linux 3.15.
+    CARRIER_CHANGES: counter "carrier_changes_total" in "{change}";
     /// Largest packet that the interface sends.
     MTU: gauge "mtu_bytes" in "By";
     /// Capacity of the link in each direction; left out if it has none or does not report it.
@@ -89,6 +92,7 @@ struct Network {
     interfaces: Selection,
     links: Links,
     rates: Rates<4>,
+    skipped: Skipped,
 }
 
 impl Plugin for Network {
@@ -100,42 +104,56 @@ impl Plugin for Network {
     type Config = Settings;
 
     fn configure(Settings { interfaces }: Settings) -> Result<Self, Error> {
-        Ok(Self { interfaces, links: Links::default(), rates: Rates::default() })
+        Ok(Self { interfaces, links: Links::default(), rates: Rates::default(), skipped: Skipped::default() })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let file = File::read("/proc/1/net/dev")?;
-        let table = Table::new(&file)?;
-        let has_links = self.links.match_table(&table);
-        for (name, mut columns) in table.interfaces() {
-            if !self.interfaces.includes(name) {
+        let Self { interfaces, links, rates, skipped } = self;
+        let Some(file) = skipped.read("/proc/1/net/dev", "all interfaces") else { return skipped.finish(sample) };
+        let table = Table::new(&file, skipped);
+        let Some(table) = skipped.keep(table, "all interfaces") else { return skipped.finish(sample) };
+        let has_links = links.match_table(&table);
+        for (name, fields) in &table.interfaces {
+            if !interfaces.includes(name) {
                 continue;
             }
-            let labels = [("device", name)];
+            let labels = [("device", *name)];
             let mut row = sample.labelled(&labels);
-            let counters = table.counters(&mut columns, |metric, count| {
-                row.set(metric, count);
-            })?;
-            let link = has_links.then(|| self.links.read(tick, name));
+            let counters = table.set_counters(name, fields, &mut row, skipped);
+            let link = has_links.then(|| links.read(tick, name));
             if let Some(link) = &link {
-                row.set(UP, link.is_up).set(CARRIER, link.has_carrier).set(MTU, link.mtu).set(SPEED, link.speed);
+                row.set(UP, link.is_up).set(CARRIER, link.has_carrier).set(CARRIER_CHANGES, link.carrier_changes);
+                row.set(MTU, link.mtu).set(SPEED, link.speed);
             }
-            if let Some(change) = self.rates.change(tick, name, counters) {
+            if let Some(change) = rates.change(tick, name, counters) {
                 set_rates(&mut row, &change, link.and_then(|link| link.speed));
             }
         }
-        Ok(())
+        skipped.finish(sample)
     }
 }
 
 gauged_plugin::export!(Network);
 
+/// The greatest speed that virtual interfaces invent although they carry more: `tun` reports 10 Mbit/s.
+const INVENTED_SPEED: u64 = 10_000_000 / 8;
+
+/// Sets the rates, unless the counters moved further than any interface, or this one, can carry: a driver that was reset.
 fn set_rates(row: &mut Row<'_>, change: &Change<4>, speed: Option<u64>) {
     let [received, received_packets, sent, sent_packets] = change.per_second();
+    #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
+    let times_speed = |rate: f64| speed.map(|speed| rate / speed as f64);
+    let has_speed = speed.is_some_and(|speed| speed > INVENTED_SPEED);
+    let is_possible = |rate: f64| {
+        let times = times_speed(rate).filter(|_| has_speed);
+        INTERFACE_BYTES_PER_SECOND.check(rate).is_some() && times.is_none_or(|times| TIMES_SPEED.check(times).is_some())
+    };
+    if !is_possible(received) || !is_possible(sent) {
+        return;
+    }
     row.set(RECEIVE_RATE, received).set(TRANSMIT_RATE, sent);
     row.set(RECEIVE_PACKET_RATE, received_packets).set(TRANSMIT_PACKET_RATE, sent_packets);
-    #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
-    let share = |rate: f64| speed.map(|speed| rate / speed as f64 * 100.0);
+    let share = |rate: f64| TICK_PERCENT.check(times_speed(rate)? * 100.0);
     row.set(RECEIVE_UTILISATION, share(received)).set(TRANSMIT_UTILISATION, share(sent));
 }
 

@@ -1,6 +1,7 @@
 //! The links of interfaces, from `/sys/class/net`. That directory shows the network namespace in which `/sys` was mounted,
 //! which may not be the host's. A wrong speed is worse than none, so links are used only if both have the same interfaces.
 
+use gauged_plugin::bounds::COUNT;
 use gauged_plugin::{Tick, files};
 
 use super::table::Table;
@@ -32,6 +33,7 @@ pub(crate) struct Links {
 pub(crate) struct Link {
     pub(crate) is_up: Option<bool>,
     pub(crate) has_carrier: Option<bool>,
+    pub(crate) carrier_changes: Option<u64>,
     pub(crate) mtu: Option<u64>,
     /// Bytes per second.
     pub(crate) speed: Option<u64>,
@@ -58,7 +60,7 @@ impl Links {
         self.cache.clear();
         let Ok(mut listed) = files::list(DIRECTORY) else { return false };
         listed.retain(|name| *name != BONDING_FILE);
-        let is_same = listed.len() == table.names().count()
+        let is_same = listed.len() == table.interfaces.len()
             && table.names().all(|name| listed.iter().any(|listed| listed == name));
         if is_same {
             self.names = table.names().map(str::to_owned).collect();
@@ -67,16 +69,18 @@ impl Links {
     }
 
     pub(crate) fn read(&mut self, tick: Tick, interface: &str) -> Link {
-        // The kernel reports "unknown" for `lo` and tunnels, which means usable.
+        // The kernel reports "unknown" for `lo` and tunnels, which means usable. Other words are none of it.
         let state = attribute(interface, "operstate");
         let (is_up, has_carrier) = match state.as_deref().map(str::trim_ascii) {
             Some("up" | "unknown") => (Some(true), Some(true)),
             Some("dormant" | "testing") => (Some(false), Some(true)),
-            Some(_) => (Some(false), is_enabled(interface).and_then(|is_on| is_on.then_some(false))),
-            None => (None, None),
+            Some("down" | "lowerlayerdown" | "notpresent") => {
+                (Some(false), is_enabled(interface).and_then(|is_on| is_on.then_some(false)))
+            }
+            Some(_) | None => (None, None),
         };
         let CachedAttributes { mtu, speed, .. } = *self.cached_attributes(tick, interface, is_up);
-        Link { is_up, has_carrier, mtu, speed }
+        Link { is_up, has_carrier, carrier_changes: number(interface, "carrier_changes"), mtu, speed }
     }
 
     fn cached_attributes(&mut self, tick: Tick, interface: &str, is_up: Option<bool>) -> &CachedAttributes {
@@ -103,7 +107,7 @@ fn attribute(interface: &str, attribute: &str) -> Option<String> {
 }
 
 fn number(interface: &str, name: &str) -> Option<u64> {
-    attribute(interface, name)?.trim_ascii().parse().ok()
+    COUNT.check(attribute(interface, name)?.trim_ascii().parse().ok()?)
 }
 
 fn is_enabled(interface: &str) -> Option<bool> {

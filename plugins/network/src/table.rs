@@ -1,8 +1,12 @@
 //! The parser for `/proc/1/net/dev`: a header with column names, and a line per interface. The file of process 1 shows the
-//! host's network namespace rather than the agent's.
+//! host's network namespace rather than the agent's. The name of an interface may have colons before Linux 4.20, so that it ends at
+//! the last one: `eth0:1:4046496815`.
 
-use gauged_plugin::Descriptor;
+use std::collections::BTreeSet;
+
 use gauged_plugin::kernel::{Error, Fields, File, Line};
+use gauged_plugin::skipped::Skipped;
+use gauged_plugin::{Descriptor, Row};
 
 use super::{METRICS, RECEIVED_BYTES, RECEIVED_PACKETS, SENT_BYTES, SENT_PACKETS};
 
@@ -12,57 +16,73 @@ const RATE_COUNTERS: [Descriptor; 4] = [RECEIVED_BYTES, RECEIVED_PACKETS, SENT_B
 /// The number of header lines.
 const HEADER_LINES: usize = 2;
 
-/// The file with the metrics of its columns; `None` for columns of later kernels.
+/// The interfaces of a file, and the metrics of its columns; `None` for columns of later kernels.
 pub(crate) struct Table<'a> {
-    file: &'a File,
     columns: Vec<Option<Descriptor>>,
+    /// Names and lines, each name once.
+    pub(crate) interfaces: Vec<(&'a str, Fields<'a>)>,
 }
 
 impl<'a> Table<'a> {
-    /// Reads the header.
-    pub(crate) fn new(file: &'a File) -> Result<Self, Error> {
-        let header = file.lines().nth(HEADER_LINES - 1).ok_or_else(|| file.error("has no header"))?;
+    /// Reads the header and the names.
+    pub(crate) fn new(file: &'a File, skipped: &mut Skipped) -> Result<Self, Error> {
+        let header = file.lines().nth(HEADER_LINES - 1).ok_or_else(|| file.truncated("has no header"))?;
         let mut columns = Vec::with_capacity(METRICS.len());
         for (direction, names) in ["receive", "transmit"].into_iter().zip(header.text().split('|').skip(1)) {
             columns.extend(names.split_ascii_whitespace().map(|name| find_metric(direction, name)));
         }
-        match RATE_COUNTERS.into_iter().find(|metric| !columns.contains(&Some(*metric))) {
-            Some(missing) => Err(header.error(format_args!("has no column {}", missing.source))),
-            None => Ok(Self { file, columns }),
+        if let Some(missing) = RATE_COUNTERS.into_iter().find(|metric| !columns.contains(&Some(*metric))) {
+            return Err(header.error(format_args!("has no column {}", missing.source)));
         }
-    }
-
-    /// The interfaces with their columns.
-    pub(crate) fn interfaces(&self) -> impl Iterator<Item = (&'a str, Fields<'a>)> + use<'a> {
-        let file: &'a File = self.file;
-        file.lines().skip(HEADER_LINES).map(Line::key_values)
+        let mut interfaces = Vec::new();
+        let mut names = BTreeSet::new();
+        for line in file.lines().skip(HEADER_LINES) {
+            let interface = skipped.keep(interface(line, columns.len()), "an interface");
+            interfaces.extend(interface.filter(|(name, _)| names.insert(*name)));
+        }
+        Ok(Self { columns, interfaces })
     }
 
     /// The names of the interfaces.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.interfaces().map(|(name, _)| name)
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.interfaces.iter().map(|(name, _)| *name)
     }
 
-    /// Calls `set` with each counter of an interface, and returns the counters with rates.
-    pub(crate) fn counters(
+    /// Sets each counter of an interface, and returns the counters with rates. One that is unreadable is left out.
+    pub(crate) fn set_counters(
         &self,
-        columns: &mut Fields<'a>,
-        mut set: impl FnMut(Descriptor, u64),
-    ) -> Result<[u64; 4], Error> {
-        let mut rated = [0; RATE_COUNTERS.len()];
+        name: &str,
+        fields: &Fields<'a>,
+        row: &mut Row<'_>,
+        skipped: &mut Skipped,
+    ) -> [Option<u64>; 4] {
+        let mut fields = fields.clone();
+        let mut rated = [None; RATE_COUNTERS.len()];
         for metric in &self.columns {
             let Some(metric) = metric else {
-                columns.next();
+                fields.next();
                 continue;
             };
-            let count = columns.number(metric.source)?;
+            let count = skipped.keep(fields.number(metric.source), format_args!("{} of {name}", metric.name));
             if let Some(at) = RATE_COUNTERS.iter().position(|rated| rated.name == metric.name) {
                 rated[at] = count;
             }
-            set(*metric, count);
+            row.set(*metric, count);
         }
-        Ok(rated)
+        rated
     }
+}
+
+/// The name and the counters of an interface. A line with fewer columns than the header is none.
+fn interface(line: Line<'_>, columns: usize) -> Result<(&str, Fields<'_>), Error> {
+    let (name, fields) = line.last_key_values().ok_or_else(|| line.error("has no colon after the name"))?;
+    if name.is_empty() || name.contains(|character: char| character.is_ascii_whitespace()) {
+        return Err(line.malformed(name, format_args!("{name} is not the name of an interface")));
+    }
+    if fields.clone().count() < columns {
+        return Err(line.truncated(format_args!("has fewer than {columns} columns")));
+    }
+    Ok((name, fields))
 }
 
 fn find_metric(direction: &str, column: &str) -> Option<Descriptor> {

@@ -1,6 +1,8 @@
 //! The plugin on fixture machines.
 
-use gauged_plugin::testing::{Harness, Host, assert_golden, assert_readme_metrics};
+use gauged_plugin::testing::{
+    Harness, Host, assert_damage_is_contained_for, assert_golden, assert_lines_are_independent, assert_readme_metrics,
+};
 use gauged_plugin::{Capability, Value, files};
 
 use super::*;
@@ -170,20 +172,125 @@ fn invalid_speeds_are_left_out() {
 }
 
 #[test]
-fn malformed_interface_table_is_an_internal_error() {
+fn unknown_header_is_an_error() {
     let short = HEADER.replace("packets errs drop fifo colls", "errs drop fifo colls");
     for (text, why) in [
-        (String::new(), ": has no header"),
         ("Inter-|\neth0: 1 2 3\n".to_owned(), " line 2: has no column receive bytes"),
         (short, " line 2: has no column transmit packets"),
-        (format!("{HEADER}eth0: 1 2 3\n"), " line 3: missing receive drop"),
-        (format!("{HEADER}eth0: 1 2 3 4 5 6 7 8 9 x\n"), " line 3: x is not a number (transmit packets)"),
     ] {
         let mut host = Host::new();
         host.file("/proc/1/net/dev", text.clone());
         assert_eq!(start(host, "{}").tick(), Err(Error::Internal(format!("/proc/1/net/dev{why}"))), "{text}");
     }
+    for text in ["", "Inter-|\n"] {
+        let mut host = Host::new();
+        host.file("/proc/1/net/dev", text);
+        assert!(matches!(start(host, "{}").tick(), Err(Error::Unavailable(_))), "{text}");
+    }
     assert!(matches!(start(Host::new(), "{}").tick(), Err(Error::Unavailable(_))));
+}
+
+/// Linux 2.6.32 and 3.10: aliases, in which the last colon touches the number.
+#[test]
+fn alias_is_an_interface_of_its_own() {
+    let mut host = Host::new();
+    let names = ["lo:", "ibr10:30:", "ibr10:", "tun10001:1:", "eth0:1:"];
+    let line = |(at, name): (usize, &&str)| format!("{name}{} 2 0 0 0 0 0 0 {at} 4 0 15 0 0 0 0\n", 4_046_496_815 + at);
+    host.file("/proc/1/net/dev", HEADER.to_owned() + &names.iter().enumerate().map(line).collect::<String>());
+    let sample = start(host, "{}").tick().expect("a sample");
+    for (at, name) in names.iter().enumerate() {
+        let name = name.strip_suffix(':').expect("a colon");
+        let key = |metric: &str| format!("network.{metric}{{device=\"{name}\"}}");
+        assert_eq!(sample[&key("receive_bytes_total")], 4_046_496_815 + at as u64);
+        assert_eq!(sample[&key("transmit_dropped_total")], 15);
+    }
+}
+
+#[test]
+fn unreadable_line_costs_only_its_interface() {
+    let healthy = "eth1: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n";
+    for (line, why) in [
+        ("eth0: 1 2 3\n", "line 3 is truncated: has fewer than 16 columns"),
+        ("eth0 1 2 3\n", "line 3 is malformed: has no colon"),
+        (": 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n", "is not the name of an interface"),
+        ("eth0: 1 2 0 0 0 0 0 0 -3 4 0 0 0 0 0 0\n", "without transmit_bytes_total of eth0: "),
+    ] {
+        let mut host = Host::new();
+        host.file("/proc/1/net/dev", format!("{HEADER}{line}{healthy}{healthy}"));
+        let mut network = start(host, "{}");
+        let sample = network.tick().expect("a sample");
+        assert_eq!(sample[r#"network.receive_bytes_total{device="eth1"}"#], 1);
+        assert_eq!(sample.get(&key("transmit_bytes_total")), None, "{line}");
+        assert_eq!(sample.get(&key("receive_bytes_total")).is_some(), line.contains("-3"), "{line}");
+        assert!(network.host().messages()[0].contains(why), "{:?}: {why}", network.host().messages());
+    }
+}
+
+/// A driver that is reset reports zeros for a tick; another has counters of 32 bits.
+#[test]
+fn counters_that_dip_have_no_rate() {
+    let mut network = start(host([398_444_176_031, 0], [4_258_368_365, 0]), "{}");
+    network.tick().expect("a sample");
+    let rates = |network: &mut Harness<Network>, received: u64, sent: u64| {
+        network.allow_counter_reset();
+        set_counters(network.host(), [received, 0], [sent, 0]);
+        let sample = network.tick().expect("a sample");
+        ["receive_bytes_per_second", "transmit_bytes_per_second"].map(|metric| sample.get(&key(metric)).cloned())
+    };
+    assert_eq!(rates(&mut network, 0, 44_815_312), [None, None]);
+    assert_eq!(rates(&mut network, 398_445_176_031, 45_815_312), [None, None]);
+    assert_eq!(rates(&mut network, 398_446_176_031, 46_815_312), [100_000.0; 2].map(|rate| Some(Value::Float(rate))));
+    // A jump without a fall before: 10 Gbit in each of 10 s on a link of 1 Gbit/s is possible for a virtual one, not a hundred.
+    assert_eq!(rates(&mut network, 398_446_176_031 + 125_000_000_000, 46_815_312), [None, None]);
+}
+
+#[test]
+fn carrier_changes_are_counted() {
+    let mut host = host([1, 1], [1, 1]);
+    host.file("/sys/class/net/eth0/carrier_changes", "4\n");
+    let mut network = start(host, "{}");
+    assert_eq!(network.tick().expect("a sample")[&key("carrier_changes_total")], 4);
+    network.host().file("/sys/class/net/eth0/carrier_changes", "6\n");
+    assert_eq!(network.tick().expect("a sample")[&key("carrier_changes_total")], 6, "lost and back within a tick");
+}
+
+#[test]
+fn names_that_are_not_utf_8_stay_apart() {
+    let mut host = Host::new();
+    let mut text = HEADER.as_bytes().to_vec();
+    for name in [b"caf\xe9", b"caf\xe8"] {
+        text.extend([&name[..], b": 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n"].concat());
+    }
+    host.file("/proc/1/net/dev", text);
+    assert_eq!(start(host, "{}").tick().expect("a sample").len(), 32);
+}
+
+#[test]
+fn damaged_file_costs_only_its_metrics() {
+    for machine in ["web-1", "old-db"] {
+        let host = Host::from_fixture(&format!("fixtures/{machine}"));
+        assert_lines_are_independent::<Network>(&without_links(&host), "{}", "/proc/1/net/dev", 2);
+        assert_damage_is_contained_for::<Network, _>(&host, "{}", |path| {
+            let mut parts = path.rsplit('/');
+            let (file, interface) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let metrics = match file {
+                "operstate" => &["up", "carrier", "mtu_bytes", "speed_bytes_per_second"][..],
+                "flags" => &["carrier"],
+                "mtu" => &["mtu_bytes"],
+                "speed" => &["speed_bytes_per_second"],
+                "dev" => return vec!["*".to_owned()],
+                _ => &[],
+            };
+            metrics.iter().map(|metric| format!("{metric}{{device=\"{interface}\"}}")).collect()
+        });
+    }
+}
+
+/// Without an interface the links are not used, since they may be of another namespace.
+fn without_links(host: &Host) -> Host {
+    let mut host = host.clone();
+    host.file_fails("/sys/class/net", files::Error::NotFound);
+    host
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The module `pressure`: the time that tasks wait for a resource, from `/proc/pressure`. Only the host as a whole, not
 //! control groups.
 
+use gauged_plugin::bounds::{AVERAGE_PERCENT, Bound, COUNT, TICK_PERCENT};
 use gauged_plugin::files;
-use gauged_plugin::kernel::{File, Stall};
+use gauged_plugin::kernel::{self, File, Number};
 use gauged_plugin::rates::{Change, Rates};
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Descriptor, Error, NoConfig, Plugin, Sample, Tick};
 
 gauged_plugin::metrics! {
@@ -58,7 +60,11 @@ const EOPNOTSUPP: &str = "os error 95";
 struct Pressure {
     /// By resource, for `some` and `full` separately.
     rates: [Rates<1>; 2],
+    skipped: Skipped,
 }
+
+/// The names of the averages in a line, in the order of [`Line::averages`].
+const AVERAGES: [&str; 3] = ["avg10", "avg60", "avg300"];
 
 impl Plugin for Pressure {
     const ABOUT: About = About {
@@ -69,21 +75,27 @@ impl Plugin for Pressure {
     type Config = NoConfig;
 
     fn configure(_: NoConfig) -> Result<Self, Error> {
-        Ok(Self { rates: [Rates::default(), Rates::default()] })
+        Ok(Self { rates: [Rates::default(), Rates::default()], skipped: Skipped::default() })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
+        let Self { rates, skipped } = self;
+        let mut is_accounted = false;
         for (resource, lines) in RESOURCES {
-            let Some(file) = read_pressure(&format!("/proc/pressure/{resource}"))? else { continue };
+            let file = match read_pressure(&format!("/proc/pressure/{resource}")) {
+                Ok(None) => continue,
+                Ok(Some(file)) => Ok(file),
+                Err(failure) => Err(failure),
+            };
+            is_accounted = true;
+            let Some(file) = skipped.keep(file, resource) else { continue };
             for line in lines {
-                let stall = file.stall(line.name)?;
-                let stall = stall.ok_or_else(|| file.error(format_args!("missing line {}", line.name)))?;
-                let rates = &mut self.rates[usize::from(line.name == FULL_LINE.name)];
-                let change = rates.change(tick, resource, [stall.total_us]);
-                line.set_metrics(sample, resource, stall, change.map(|change| percent(&change)));
+                let rates = &mut rates[usize::from(line.name == FULL_LINE.name)];
+                line.measure(tick, &file, resource, rates, sample, skipped);
             }
         }
-        if sample.is_empty() {
+        skipped.finish(sample)?;
+        if !is_accounted {
             let why = "the kernel has no pressure stall information; it needs Linux 4.20 or later, and psi=1 on its \
                        command line where it is off by default";
             return Err(Error::Unsupported(why.to_owned()));
@@ -96,20 +108,41 @@ gauged_plugin::export!(Pressure);
 
 impl Line {
     #[allow(clippy::cast_precision_loss, reason = "exact for 285 years")]
-    fn set_metrics(&self, sample: &mut Sample, resource: &str, stall: Stall, percent: Option<f64>) {
+    fn measure(
+        &self,
+        tick: Tick,
+        file: &File,
+        resource: &str,
+        rates: &mut Rates<1>,
+        sample: &mut Sample,
+        skipped: &mut Skipped,
+    ) {
+        let line = file.lines().find(|line| line.key_values().0 == self.name);
+        let missing = || file.truncated(format_args!("missing line {}", self.name));
+        let Some(line) = skipped.keep(line.ok_or_else(missing), format_args!("{} of {resource}", self.name)) else {
+            return;
+        };
         let labels = [("resource", resource)];
         let mut row = sample.labelled(&labels);
-        row.set(self.total, stall.total_us as f64 / 1e6).set(self.percent, percent);
-        for (metric, share) in self.averages.into_iter().zip([stall.avg10, stall.avg60, stall.avg300]) {
-            row.set(metric, share);
+        let total_us = skipped.keep(value::<u64>(line, "total", &COUNT), self.total.name);
+        row.set(self.total, total_us.map(|total_us| total_us as f64 / 1e6));
+        row.set(self.percent, rates.change(tick, resource, [total_us]).and_then(|change| percent(&change)));
+        for (metric, name) in self.averages.into_iter().zip(AVERAGES) {
+            row.set(metric, skipped.keep(value::<f64>(line, name, &AVERAGE_PERCENT), metric.name));
         }
     }
 }
 
+/// The value of `name=value`.
+fn value<T: Number + Copy>(line: kernel::Line<'_>, name: &str, bound: &Bound) -> Result<T, kernel::Error> {
+    let value = line.named_number(name)?.ok_or_else(|| line.truncated(format_args!("missing {name}")))?;
+    bound.check(value).ok_or_else(|| line.error(format_args!("{name} is impossible: {}", bound.reason)))
+}
+
 /// The percentage of the tick. It can exceed 100 slightly, because the time between two reads varies: the result is
 /// capped.
-fn percent(change: &Change<1>) -> f64 {
-    (change.per_second()[0] / 1e4).min(100.0)
+fn percent(change: &Change<1>) -> Option<f64> {
+    TICK_PERCENT.check(change.per_second()[0] / 1e4).map(|percent| percent.min(100.0))
 }
 
 /// Reads a file; `None` if the kernel does not account for the resource.

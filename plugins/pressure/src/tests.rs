@@ -1,7 +1,7 @@
 //! The plugin on fixture machines: a new kernel, and one of the first with pressure stall information.
 
 use gauged_plugin::Value;
-use gauged_plugin::testing::{Harness, Host, assert_golden, assert_readme_metrics};
+use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained_for, assert_golden, assert_readme_metrics};
 
 use super::*;
 
@@ -68,22 +68,58 @@ fn missing_accounting_differs_from_a_read_error() {
 
     let mut broken = Host::from_fixture("fixtures/web-1");
     broken.file_fails("/proc/pressure/io", files::Error::Io("Input/output error (os error 5)".to_owned()));
-    let why = "failed to read /proc/pressure/io: Input/output error (os error 5)";
-    assert_eq!(start(broken).tick(), Err(Error::Unavailable(why.to_owned())));
+    let mut broken = start(broken);
+    let sample = broken.tick().expect("the other resources");
+    assert!(!sample.keys().any(|key| key.contains(r#""io""#)) && sample.keys().any(|key| key.contains("memory")));
+    let why = "WARN without io: /proc/pressure/io is malformed: Input/output error (os error 5)";
+    assert_eq!(broken.host().messages(), [why]);
 }
 
 #[test]
-fn malformed_pressure_file_is_an_internal_error() {
-    for (text, why) in [
-        ("", "/proc/pressure/io: missing line some"),
-        ("nonsense\n", "/proc/pressure/io: missing line some"),
-        ("some avg10=1.00 avg60=0.00 avg300=0.00 total=7\n", "/proc/pressure/io: missing line full"),
-        ("some avg10=1.00 avg60=0.00 total=7\n", "/proc/pressure/io line 1: missing avg300"),
-        ("some avg10=1.00 avg60=0.00 avg300=x total=7\n", "/proc/pressure/io line 1: x is not a number (avg300)"),
+fn unreadable_value_costs_only_itself() {
+    const FULL: &str = "full avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
+    for (text, lost, why) in [
+        ("nonsense\n", "some_seconds_total", "is truncated: missing line some"),
+        ("some avg10=1.00 avg60=0.00 avg300=0.00 total=7\n", "full_seconds_total", "is truncated: missing line full"),
+        (&format!("some avg10=1.00 avg60=0.00 total=7\n{FULL}"), "some_avg300_percent", "missing avg300"),
+        (&format!("some avg10=x avg60=0.00 avg300=0.00 total=7\n{FULL}"), "some_avg10_percent", "x is not a number"),
+        (&format!("some avg10=650.00 avg60=0 avg300=0 total=7\n{FULL}"), "some_avg10_percent", "avg10 is impossible"),
+        (
+            &format!("some avg10=0.00 avg60=0.00 avg300=0.00 total=-7\n{FULL}"),
+            "some_seconds_total",
+            "-7 is not a number",
+        ),
     ] {
         let mut host = Host::from_fixture("fixtures/web-1");
         host.file("/proc/pressure/io", text);
-        assert_eq!(start(host).tick(), Err(Error::Internal(why.to_owned())), "{text:?}");
+        let mut pressure = start(host);
+        let sample = pressure.tick().expect("a sample");
+        assert_eq!(sample.get(&format!("pressure.{lost}{{resource=\"io\"}}")), None, "{text:?}");
+        assert!(sample.contains_key(r#"pressure.some_avg60_percent{resource="memory"}"#));
+        assert!(pressure.host().messages()[0].contains(why), "{:?}: {why}", pressure.host().messages());
+    }
+}
+
+#[test]
+fn jump_of_a_total_has_no_percentage() {
+    let mut pressure = start(Host::from_fixture("fixtures/web-1"));
+    pressure.tick().expect("a sample");
+    // 400 s within 10 s.
+    pressure.host().file("/proc/pressure/io", file(177_168_646 + 400_000_000, 83_646_751));
+    assert_eq!(pressure.tick().expect("a sample").get(r#"pressure.some_percent{resource="io"}"#), None);
+}
+
+#[test]
+fn damaged_file_costs_only_its_resource() {
+    for machine in ["web-1", "db-2"] {
+        assert_damage_is_contained_for::<Pressure, _>(
+            &Host::from_fixture(&format!("fixtures/{machine}")),
+            "{}",
+            |path| {
+                let resource = path.rsplit('/').next().unwrap_or_default();
+                vec![format!("*{{resource=\"{resource}\"}}")]
+            },
+        );
     }
 }
 

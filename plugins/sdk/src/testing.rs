@@ -48,7 +48,7 @@ mod rules;
 mod golden;
 mod damage;
 
-pub use damage::{assert_damage_is_contained, assert_damage_is_contained_for};
+pub use damage::{assert_damage_is_contained, assert_damage_is_contained_for, assert_lines_are_independent};
 pub use expect_test::expect;
 pub use golden::{assert_golden, assert_readme_metrics, metrics_table};
 pub use sample_map::SampleMap;

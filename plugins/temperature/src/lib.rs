@@ -3,8 +3,10 @@
 
 mod scan;
 
-use gauged_plugin::kernel::File;
+use gauged_plugin::bounds::{Bound, CELSIUS, FAN_RPM, UPTIME_SECONDS};
+use gauged_plugin::kernel::{Error as ParseError, File, Number};
 use gauged_plugin::select::Selection;
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, files};
 use scan::Listing;
 
@@ -62,6 +64,7 @@ struct Source {
     path: String,
     /// The kernel's value of one unit: 1000 for temperatures.
     per_unit: f64,
+    bound: &'static Bound,
     labels: Vec<(&'static str, String)>,
     limits: Vec<(Descriptor, f64)>,
     alarm: Option<Descriptor>,
@@ -76,6 +79,7 @@ struct Temperature {
     scanned_ns: Option<u64>,
     /// The path of the source that timed out last.
     last_timeout: String,
+    skipped: Skipped,
 }
 
 impl Plugin for Temperature {
@@ -90,24 +94,26 @@ impl Plugin for Temperature {
             sources: Vec::new(),
             scanned_ns: None,
             last_timeout: String::new(),
+            skipped: Skipped::default(),
         })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let listing = Listing::read()?;
+        let listing = Listing::read(&mut self.skipped);
         if listing.is_empty() {
-            return Err(no_sensors_error()?);
+            self.skipped.finish(sample)?;
+            return Err(no_sensors_error(&mut self.skipped));
         }
         let is_recent = self.scanned_ns.is_some_and(|scanned| tick.monotonic_ns - scanned < SCAN_INTERVAL_NS);
         if !is_recent || listing != self.listing {
-            self.sources = listing.sources(&self.settings)?;
+            self.sources = listing.sources(&self.settings);
             (self.listing, self.scanned_ns) = (listing, Some(tick.monotonic_ns));
         }
         // The source that timed out last comes last.
         let late = self.sources.iter().position(|source| source.path == self.last_timeout);
         let (last, first) = self.sources.split_at(late.map_or(0, |late| late + 1));
         for source in first.iter().chain(last) {
-            match source.measure(sample) {
+            match source.measure(sample, &mut self.skipped) {
                 // A removed sensor causes a new scan.
                 Err(files::Error::NotFound) => self.scanned_ns = None,
                 Err(files::Error::Timeout) => {
@@ -118,6 +124,8 @@ impl Plugin for Temperature {
                 Ok(()) | Err(_) => {}
             }
         }
+        // Sensors that are all asleep are no error.
+        drop(self.skipped.finish(sample));
         Ok(())
     }
 }
@@ -125,11 +133,25 @@ impl Plugin for Temperature {
 gauged_plugin::export!(Temperature);
 
 impl Source {
-    fn measure(&self, sample: &mut Sample) -> Result<(), files::Error> {
-        let Ok(value) = File::read(&self.path).map_err(|failure| failure.error)?.number::<f64>() else { return Ok(()) };
+    /// The value in the metric's unit, if it is possible.
+    fn value(&self, file: &File) -> Result<f64, ParseError> {
+        let number: f64 = file.number()?;
+        let impossible =
+            || file.error(format_args!("{} is impossible: {}", file.text().trim_ascii(), self.bound.reason));
+        self.bound.check(number / self.per_unit).ok_or_else(impossible)
+    }
+
+    fn measure(&self, sample: &mut Sample, skipped: &mut Skipped) -> Result<(), files::Error> {
+        let file = File::read(&self.path).map_err(|failure| failure.error)?;
+        // A device that does not cool at all may say so: intel_powerclamp.
+        let is_off = self.metric == COOLING && file.text().trim_ascii() == "-1";
+        let value = if is_off { None } else { skipped.keep(self.value(&file), self.metric.name) };
+        if value.is_none() && !is_off {
+            return Ok(());
+        }
         let labels: Vec<(&str, &str)> = self.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut row = sample.labelled(&labels);
-        row.set(self.metric, value / self.per_unit);
+        row.set(self.metric, value);
         for &(limit, value) in &self.limits {
             row.set(limit, value);
         }
@@ -151,13 +173,14 @@ impl Source {
 }
 
 /// The error for a host without sensors, which is temporary soon after boot.
-fn no_sensors_error() -> Result<Error, Error> {
-    let uptime: f64 = File::read("/proc/uptime")?.fields().number("seconds since boot")?;
-    Ok(if uptime < DRIVER_GRACE_SECONDS {
+fn no_sensors_error(skipped: &mut Skipped) -> Error {
+    let file = skipped.read("/proc/uptime", "the time since boot");
+    let uptime = file.and_then(|file| UPTIME_SECONDS.check(f64::parse(file.fields().next()?)?));
+    if uptime.is_some_and(|uptime| uptime < DRIVER_GRACE_SECONDS) {
         Error::Unavailable("no sensors yet; the host has just booted".to_owned())
     } else {
         Error::Unsupported("this host has no sensors: /sys/class/hwmon and /sys/class/thermal are empty".to_owned())
-    })
+    }
 }
 
 #[cfg(test)]

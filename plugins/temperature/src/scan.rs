@@ -1,11 +1,14 @@
 //! The scan for sensors, fans, zones and cooling devices, with their names and limits. See the kernel's
 //! `Documentation/hwmon/sysfs-interface.rst` and `Documentation/driver-api/thermal/sysfs-api.rst`.
 
+use gauged_plugin::bounds::{Bound, CELSIUS_LIMIT, COOLING_LEVEL};
 use gauged_plugin::kernel::File;
-use gauged_plugin::{Descriptor, Error, files};
+use gauged_plugin::skipped::Skipped;
+use gauged_plugin::{Descriptor, files};
 
 use super::{
-    COOLING, COOLING_MAX, FAN, FAN_ALARM, SENSOR, SENSOR_ALARM, SENSOR_CRITICAL, SENSOR_MAX, Settings, Source, ZONE,
+    CELSIUS, COOLING, COOLING_MAX, FAN, FAN_ALARM, FAN_RPM, SENSOR, SENSOR_ALARM, SENSOR_CRITICAL, SENSOR_MAX,
+    Settings, Source, ZONE,
 };
 
 const HWMON: &str = "/sys/class/hwmon";
@@ -22,9 +25,9 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    pub(crate) fn read() -> Result<Self, Error> {
-        let chips = files::list_if_exists(HWMON)?.unwrap_or_default();
-        Ok(Self { chips, thermal: files::list_if_exists(THERMAL)?.unwrap_or_default() })
+    pub(crate) fn read(skipped: &mut Skipped) -> Self {
+        let mut list = |path, lost| skipped.keep(files::list_if_exists(path), lost).flatten().unwrap_or_default();
+        Self { chips: list(HWMON, "chips"), thermal: list(THERMAL, "zones and cooling devices") }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -32,10 +35,10 @@ impl Listing {
     }
 
     /// The selected sources.
-    pub(crate) fn sources(&self, settings: &Settings) -> Result<Vec<Source>, Error> {
+    pub(crate) fn sources(&self, settings: &Settings) -> Vec<Source> {
         let mut sources = Vec::new();
         for hwmon in &self.chips {
-            if let Some(chip) = Chip::read(hwmon)? {
+            if let Some(chip) = Chip::read(hwmon) {
                 if settings.chips.includes(&chip.name) {
                     chip.sources(&mut sources);
                 }
@@ -47,18 +50,22 @@ impl Listing {
             if let Some(zone) = entry.strip_prefix("thermal_zone") {
                 if settings.zones.includes(&kind) {
                     let labels = vec![("zone", zone.to_owned()), ("type", kind)];
-                    sources.push(Source { per_unit: PER_DEGREE, ..source(ZONE, format!("{directory}/temp"), labels) });
+                    sources.push(Source {
+                        per_unit: PER_DEGREE,
+                        bound: &CELSIUS,
+                        ..source(ZONE, format!("{directory}/temp"), labels)
+                    });
                 }
             } else if let Some(device) = entry.strip_prefix("cooling_device") {
                 if settings.cooling_devices.includes(&kind) {
                     let labels = vec![("device", device.to_owned()), ("type", kind)];
-                    let most = read_number(&format!("{directory}/max_state"));
+                    let most = read_number(&format!("{directory}/max_state"), 1.0, &COOLING_LEVEL);
                     let limits = most.map(|most| (COOLING_MAX, most)).into_iter().collect();
                     sources.push(Source { limits, ..source(COOLING, format!("{directory}/cur_state"), labels) });
                 }
             }
         }
-        Ok(sources)
+        sources
     }
 }
 
@@ -74,10 +81,10 @@ struct Chip<'a> {
 }
 
 impl<'a> Chip<'a> {
-    /// Reads a chip; `None` if it was removed meanwhile.
-    fn read(hwmon: &'a str) -> Result<Option<Self>, Error> {
+    /// Reads a chip; `None` if it was removed meanwhile, or cannot be read.
+    fn read(hwmon: &'a str) -> Option<Self> {
         let mut directory = format!("{HWMON}/{hwmon}");
-        let Some(mut files) = files::list_if_exists(&directory)? else { return Ok(None) };
+        let mut files = files::list(&directory).ok()?;
         let device = format!("{directory}/device");
         let has = |files: &[String], name: &str| files.iter().any(|file| file == name);
         let mut disk = None;
@@ -90,7 +97,7 @@ impl<'a> Chip<'a> {
             }
         }
         let name = read_text(&format!("{directory}/name")).unwrap_or_else(|| hwmon.to_owned());
-        Ok(Some(Self { hwmon, directory, files, name, disk }))
+        Some(Self { hwmon, directory, files, name, disk })
     }
 
     fn sources(&self, sources: &mut Vec<Source>) {
@@ -99,17 +106,19 @@ impl<'a> Chip<'a> {
             if is_numbered(sensor, "temp") {
                 let limits = [(SENSOR_MAX, "max"), (SENSOR_CRITICAL, "crit")];
                 let limits = limits.into_iter().filter_map(|(limit, attribute)| {
-                    Some((limit, read_number(&self.attribute(sensor, attribute)?)? / PER_DEGREE))
+                    Some((limit, read_number(&self.attribute(sensor, attribute)?, PER_DEGREE, &CELSIUS_LIMIT)?))
                 });
                 let limits = limits.collect();
                 let alarms = self.alarms(sensor, &["alarm", "max_alarm", "crit_alarm", "emergency_alarm"]);
                 sources.push(Source {
                     limits,
                     per_unit: PER_DEGREE,
+                    bound: &CELSIUS,
                     ..self.source(SENSOR, sensor, SENSOR_ALARM, alarms)
                 });
             } else if is_numbered(sensor, "fan") {
-                sources.push(self.source(FAN, sensor, FAN_ALARM, self.alarms(sensor, &["alarm", "min_alarm"])));
+                let alarms = self.alarms(sensor, &["alarm", "min_alarm"]);
+                sources.push(Source { bound: &FAN_RPM, ..self.source(FAN, sensor, FAN_ALARM, alarms) });
             }
         }
     }
@@ -138,7 +147,16 @@ impl<'a> Chip<'a> {
 
 /// A source without limits and alarms.
 fn source(metric: Descriptor, path: String, labels: Vec<(&'static str, String)>) -> Source {
-    Source { metric, path, per_unit: 1.0, labels, limits: Vec::new(), alarm: None, alarms: Vec::new() }
+    Source {
+        metric,
+        path,
+        per_unit: 1.0,
+        bound: &COOLING_LEVEL,
+        labels,
+        limits: Vec::new(),
+        alarm: None,
+        alarms: Vec::new(),
+    }
 }
 
 /// The disk of a device: a block device, or an NVM Express controller with namespaces such as `nvme0n1`, or `nvme0c0n1` if
@@ -168,6 +186,7 @@ fn read_text(path: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn read_number(path: &str) -> Option<f64> {
-    File::read(path).ok()?.number().ok()
+/// The number in a file in units of `per_unit`, if readable and possible.
+fn read_number(path: &str, per_unit: f64, bound: &Bound) -> Option<f64> {
+    bound.check(File::read(path).ok()?.number::<f64>().ok()? / per_unit)
 }

@@ -1,6 +1,8 @@
 //! The plugin on fixture machines.
 
-use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics};
+use gauged_plugin::testing::{
+    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics,
+};
 use gauged_plugin::{Capability, files};
 
 use super::*;
@@ -109,6 +111,79 @@ fn unreadable_sensor_is_left_out() {
         let mut host = host_with_sensors(3);
         host.file(&path(2), text);
         assert_eq!(sensors(&start(host, "{}").tick().expect("a sample")), [1, 3]);
+    }
+}
+
+/// The firmware of Raspberry Pi, drivers that return an error as a value, and tachometers that count one period.
+#[test]
+fn impossible_values_are_left_out() {
+    let mut host = Host::new();
+    for (at, kind, text) in [(0, "cpu-thermal", "-650788984"), (1, "gpu-thermal", "41000"), (2, "dead", "-274000")] {
+        host.file(&format!("/sys/class/thermal/thermal_zone{at}/type"), kind);
+        host.file(&format!("/sys/class/thermal/thermal_zone{at}/temp"), format!("{text}\n"));
+    }
+    host.file("/sys/class/thermal/cooling_device0/type", "fan\n");
+    host.file("/sys/class/thermal/cooling_device0/cur_state", "-1\n");
+    host.file("/sys/class/thermal/cooling_device0/max_state", "3\n");
+    host.file("/sys/class/hwmon/hwmon0/name", "w83627hf\n");
+    for (name, text) in [
+        ("temp1_input", "-40000"),
+        ("temp1_max", "-999000"),
+        ("temp1_crit", "65261850"),
+        ("temp2_input", "2147483647"),
+        ("fan1_input", "1350000"),
+        ("fan2_input", "-1"),
+        ("fan3_input", "38000"),
+    ] {
+        host.file(&format!("/sys/class/hwmon/hwmon0/{name}"), format!("{text}\n"));
+    }
+    let mut temperature = start(host, "{}");
+    let sample = temperature.tick().expect("a sample");
+    let hwmon = |metric: &str, sensor: &str| {
+        format!("temperature.{metric}{{chip=\"w83627hf\",sensor=\"{sensor}\",hwmon=\"hwmon0\"}}")
+    };
+    let expected = [
+        r#"temperature.cooling_max_state{device="0",type="fan"}"#.to_owned(),
+        hwmon("fan_rpm", "fan3"),
+        hwmon("sensor_celsius", "temp1"),
+        hwmon("sensor_critical_celsius", "temp1"),
+        r#"temperature.zone_celsius{zone="1",type="gpu-thermal"}"#.to_owned(),
+    ];
+    assert_eq!(sample.keys().collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+    assert_eq!(sample[&expected[4]], 41.0);
+    let why = "without zone_celsius: /sys/class/thermal/thermal_zone0/temp is malformed: -650788984 is impossible";
+    assert!(temperature.host().messages().iter().any(|message| message.contains(why)));
+}
+
+#[test]
+fn refused_directory_leaves_the_other() {
+    for (refused, kept) in [("/sys/class/hwmon", "zone_celsius"), ("/sys/class/thermal", "sensor_celsius")] {
+        let mut host = Host::from_fixture("fixtures/web-1");
+        host.file_fails(refused, files::Error::Io("Permission denied (os error 13)".to_owned()));
+        let sample = start(host, "{}").tick().expect("a sample");
+        assert!(sample.keys().any(|key| key.contains(kept)), "{refused}");
+    }
+}
+
+#[test]
+fn damaged_file_costs_only_its_sensor() {
+    for machine in ["web-1", "old-db"] {
+        assert_damage_is_contained_for::<Temperature, _>(
+            &Host::from_fixture(&format!("fixtures/{machine}")),
+            "{}",
+            |path| {
+                let parts: Vec<&str> = path.split('/').collect();
+                let (directory, file) = (parts[4], parts[parts.len() - 1]);
+                let number = directory.trim_start_matches(|first: char| !first.is_ascii_digit());
+                let sensor = file.split('_').next().unwrap_or_default();
+                match (parts[3], file) {
+                    ("hwmon", "name") => vec![format!("*hwmon=\"{directory}\"}}")],
+                    ("hwmon", _) => vec![format!("*sensor=\"{sensor}\"*hwmon=\"{directory}\"}}")],
+                    _ if directory.starts_with("thermal_zone") => vec![format!("zone_*zone=\"{number}\"*")],
+                    _ => vec![format!("cooling_*device=\"{number}\"*")],
+                }
+            },
+        );
     }
 }
 

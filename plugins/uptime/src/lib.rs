@@ -1,6 +1,7 @@
 //! The module `uptime`: time since boot and idle time of all CPUs, from `/proc/uptime`.
 
-use gauged_plugin::kernel::File;
+use gauged_plugin::bounds::{COUNT, UPTIME_SECONDS};
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
 
 gauged_plugin::metrics! {
@@ -11,7 +12,9 @@ gauged_plugin::metrics! {
     IDLE: counter "idle_seconds_total" in "s";
 }
 
-struct Uptime;
+struct Uptime {
+    skipped: Skipped,
+}
 
 impl Plugin for Uptime {
     const ABOUT: About =
@@ -19,15 +22,20 @@ impl Plugin for Uptime {
     type Config = NoConfig;
 
     fn configure(_: NoConfig) -> Result<Self, Error> {
-        Ok(Self)
+        Ok(Self { skipped: Skipped::default() })
     }
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let file = File::read("/proc/uptime")?;
-        let mut fields = file.fields();
-        sample.set(SECONDS, fields.number::<f64>("seconds since boot")?);
-        sample.set(IDLE, fields.number::<f64>("seconds spent idle")?);
-        Ok(())
+        let skipped = &mut self.skipped;
+        if let Some(file) = skipped.read("/proc/uptime", "the time since boot") {
+            let mut fields = file.fields();
+            let seconds = fields.bounded::<f64>("seconds since boot", &UPTIME_SECONDS);
+            sample.set(SECONDS, skipped.keep(seconds, SECONDS.name));
+            // Of all CPUs together, so beyond the time since boot.
+            let idle = fields.bounded::<f64>("seconds spent idle", &COUNT);
+            sample.set(IDLE, skipped.keep(idle, IDLE.name));
+        }
+        skipped.finish(sample)
     }
 }
 
@@ -35,7 +43,7 @@ gauged_plugin::export!(Uptime);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Harness, Host, assert_readme_metrics};
+    use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained, assert_readme_metrics};
 
     use super::*;
 
@@ -52,14 +60,24 @@ mod tests {
     }
 
     #[test]
-    fn malformed_uptime_is_an_internal_error() {
-        for (text, why) in [
-            ("", "/proc/uptime: missing seconds since boot"),
-            ("5312.75\n", "/proc/uptime: missing seconds spent idle"),
-            ("inf nan\n", "/proc/uptime: inf is not a number (seconds since boot)"),
+    fn unreadable_field_costs_only_its_metric() {
+        for (text, kept, why) in [
+            ("5312.75\n", "uptime.seconds 5312.75\n", "missing seconds spent idle"),
+            ("5312.75 nan\n", "uptime.seconds 5312.75\n", "nan is not a number (seconds spent idle)"),
+            ("-5.00 9020.10\n", "uptime.idle_seconds_total 9020.1\n", "-5.00 is impossible (seconds since boot)"),
+            ("18446744073.70 7.00\n", "uptime.idle_seconds_total 7\n", "is impossible (seconds since boot)"),
         ] {
-            assert_eq!(uptime(text).tick(), Err(Error::Internal(why.to_owned())), "{text:?}");
+            let mut uptime = uptime(text);
+            assert_eq!(uptime.tick().expect("a sample").render(), kept, "{text:?}");
+            assert!(uptime.host().messages()[0].contains(why), "{text:?}: {why}");
         }
+    }
+
+    #[test]
+    fn unreadable_uptime_is_an_error() {
+        assert_eq!(uptime("").tick(), Err(Error::Unavailable("/proc/uptime: is empty".to_owned())));
+        assert!(uptime("inf nan\n").tick().is_err());
+        assert_damage_is_contained::<Uptime>(uptime("5312.75 9020.10\n").host(), "{}", |_| &["*"]);
     }
 
     #[test]

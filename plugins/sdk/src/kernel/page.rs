@@ -1,7 +1,7 @@
 //! The size of a memory page. It differs between machines and is in no file, but `/proc/vmstat` and `/proc/meminfo` have
 //! the same amounts in pages and in kB.
 
-use super::{File, Line};
+use super::{Fields, File, Line};
 
 /// The page sizes of Linux.
 const PAGE_SIZES: [u64; 4] = [4 << 10, 8 << 10, 16 << 10, 64 << 10];
@@ -14,8 +14,8 @@ const MEMORY_KEYS: [(&str, &str); 4] = [
     ("nr_active_file", "Active(file)"),
 ];
 
-/// The size of a page in bytes, from `/proc/vmstat` and `/proc/meminfo` read one after the other. `None` if they lack the
-/// keys or disagree, as in some containers. The size is constant while a host runs.
+/// The size of a page in bytes, from `/proc/vmstat` and `/proc/meminfo`, or the files of these names of a node, read one
+/// after the other. `None` if they lack the keys or disagree, as in some containers. The size is constant while a host runs.
 ///
 /// ```
 /// use gauged_plugin::kernel::{File, page_bytes};
@@ -37,13 +37,30 @@ pub fn page_bytes(vmstat: &File, meminfo: &File) -> Option<u64> {
 }
 
 fn sum(file: &File, is_wanted: impl Fn(&str) -> bool) -> u64 {
-    let values = file.lines().map(Line::key_values).filter(|(key, _)| is_wanted(key));
-    values.filter_map(|(_, mut values)| values.bytes("memory").ok()).sum()
+    let values = file.lines().map(key_values).filter(|(key, _)| is_wanted(key));
+    values.filter_map(|(_, mut values)| values.bytes("memory").ok()).fold(0, u64::saturating_add)
+}
+
+/// The key and values of a line, of a node without its number: `Node 0 Active(anon):  16000 kB`.
+fn key_values(line: Line<'_>) -> (&str, Fields<'_>) {
+    let (key, mut values) = line.key_values();
+    if key != "Node" {
+        return (key, values);
+    }
+    let key = values.nth(1).unwrap_or_default();
+    (key.strip_suffix(':').unwrap_or(key), values)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_a_node_have_the_page_size() {
+        let vmstat = File::new("/n/vmstat", "nr_free_pages 5\nnr_active_anon 1000\n");
+        let meminfo = File::new("/n/meminfo", "Node 0 MemFree:  9 kB\nNode 0 Active(anon):    4000 kB\n");
+        assert_eq!(page_bytes(&vmstat, &meminfo), Some(4096));
+    }
 
     fn size(pages: u64, kilobytes: u64) -> Option<u64> {
         let vmstat = File::new("/proc/vmstat", format!("nr_free_pages 7\nnr_inactive_file {pages}\n"));
