@@ -12,7 +12,7 @@ use crate::{Io, READ_BYTES, READS, WRITE_BYTES, WRITES};
 /// Name prefixes of devices on top of other devices or memory.
 const STACKED_PREFIXES: [&str; 5] = ["dm-", "loop", "md", "ram", "zram"];
 
-/// The number of a device without one in the kernel's eyes: hidden paths of NVMe multipath, ZFS. What it transfers is
+/// The number of a device without one in the kernel's eyes: hidden paths of `NVMe` multipath, ZFS. What it transfers is
 /// counted for the device above it.
 const UNKNOWN_DEVICE: &str = "(unknown)";
 

@@ -2,7 +2,7 @@
 //! kernel's `Documentation/admin-guide/iostats.rst`.
 
 use gauged_plugin::bounds::COUNT;
-use gauged_plugin::kernel::{Error, Fields, File};
+use gauged_plugin::kernel::{Error, Fields, File, Number as _};
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::Skipped;
 
@@ -11,6 +11,9 @@ const SECTOR_BYTES: u64 = 512;
 
 /// The number of columns after the name in the newest kernel.
 const COLUMNS: usize = 17;
+
+/// The number of columns of partitions before Linux 2.6.25: reads, sectors read, writes, sectors written.
+const PARTITION_COLUMNS: usize = 4;
 
 /// The totals of a device since boot; `None` for those that are unreadable or that its kernel does not have. Times are 32-bit
 /// milliseconds and wrap after 49 days.
@@ -59,9 +62,16 @@ impl Disk {
             values[count] = skipped.keep(value, format_args!("column {} of {name}", count + 4));
             count += 1;
         }
-        if count < 11 {
+        if count < 11 && count != PARTITION_COLUMNS {
             let why = columns.word("the time of all operations").map(drop);
             skipped.keep(why, format_args!("the further columns of {name}"));
+        }
+        // Partitions before Linux 2.6.25: operations and sectors only.
+        if count == PARTITION_COLUMNS {
+            let [reads, read_sectors, writes, written_sectors] = [values[0], values[1], values[2], values[3]];
+            let operations = |count, sectors| Operations { count, sectors, ..Operations::default() };
+            let (read, write) = (operations(reads, read_sectors), operations(writes, written_sectors));
+            return Self { read, write, ..Self::default() };
         }
         let group = |end: usize| count >= end;
         let four = |at: usize| {
@@ -108,7 +118,9 @@ pub(crate) fn disks<'a>(
 
 fn name<'a>(columns: &mut Fields<'a>) -> Result<&'a str, Error> {
     let [_major, _minor] = columns.numbers::<u64, 2>("the device number")?;
-    columns.word("the device name")
+    let name = columns.word("the device name")?;
+    // Without a name the counters would take its place.
+    if f64::parse(name).is_some() { Err(columns.unexpected(name, "a device name")) } else { Ok(name) }
 }
 
 /// Whether a device is a partition of the disk listed before it: `sda1` of `sda`, or with a `p` if the disk name ends in a

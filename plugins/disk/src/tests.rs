@@ -150,7 +150,7 @@ fn incomplete_columns_are_left_out_as_a_group() {
 fn unreadable_column_costs_only_its_metric() {
     let healthy = "8 16 sdb 1 2 3 4 5 6 7 8 9 10 11\n";
     for (line, kept, lost, why) in [
-        ("8 0 sda 1 2 3 4\n", "reads_total", "writes_total", "is truncated: missing the time of all operations"),
+        ("8 0 sda 1 2 3 4 5\n", "reads_total", "writes_total", "is truncated: missing the time of all operations"),
         ("8 0 sda 1 2 3 4 5 6 7\n", "reads_total", "writes_total", "missing the time of all operations"),
         (
             "8 0 sda 1 2 3 4 5 6 7 8 9 x 11\n",
@@ -170,12 +170,32 @@ fn unreadable_column_costs_only_its_metric() {
         assert_eq!(sample[r#"disk.writes_total{device="sdb"}"#], 5, "{line}");
         assert!(disks.host().messages().iter().all(|message| message.contains(why)), "{:?}", disks.host().messages());
     }
-    for garbage in ["8 0\n", "8 zero sda 1\n", "\u{fffd}\n"] {
+    // The third is of a row that lost its name.
+    for garbage in ["8 0\n", "8 zero sda 1\n", "19092852 0 510563170 15817012 46452019 0 1546950712\n", "\0\0\0\n"] {
         let mut host = Host::new();
         host.file("/proc/diskstats", format!("{garbage}{healthy}{healthy}"));
         let sample = start(host, "{}").tick().expect("a sample");
         assert_eq!(devices(&sample), ["sdb"], "{garbage}");
     }
+}
+
+/// Before Linux 2.6.25 partitions have four columns: see the kernel's `Documentation/iostats.txt` of that time.
+#[test]
+fn old_partition_has_operations_and_bytes() {
+    let mut host = Host::new();
+    host.file("/proc/diskstats", "3 0 hda 1 2 3 4 5 6 7 8 9 10 11\n3 1 hda1 5 40 6 48\n");
+    let mut disks = start(host, r#"{"partitions": true}"#);
+    let sample = disks.tick().expect("a sample");
+    let of_partition: String =
+        sample.render().lines().filter(|line| line.contains("hda1")).map(|line| line.to_owned() + "\n").collect();
+    expect![[r#"
+        disk.read_bytes_total{device="hda1"} 20480
+        disk.reads_total{device="hda1"} 5
+        disk.writes_total{device="hda1"} 6
+        disk.written_bytes_total{device="hda1"} 24576
+    "#]]
+    .assert_eq(&of_partition);
+    assert!(disks.host().messages().is_empty(), "nothing to fix");
 }
 
 #[test]

@@ -203,6 +203,23 @@ fn device_may_be_empty_or_a_hyphen() {
     }
 }
 
+/// Docker Desktop in WSL 2: the options, which are not escaped, have the spaces of a Windows path.
+#[test]
+fn spaces_in_options_are_no_fields() {
+    let mounts = br"2619 80 0:302 / /Docker/host rw,noatime - 9p drvfs rw,dirsync,aname=drvfs;path=C:\Program Files\Docker\Docker\resources;mmap
+560 77 0:138 / /mnt/c rw,noatime - 9p C:\134 rw,dirsync,aname=drvfs;path=C:\;uid=0
+";
+    let sample = start(host_with(mounts, &["/Docker/host", "/mnt/c"]), "{}").tick().expect("a sample");
+    let keys: Vec<String> = with_metric(&sample, "total_bytes").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(
+        keys,
+        [
+            r#"filesystem.total_bytes{mount="/Docker/host",device="drvfs",fstype="9p"}"#,
+            r#"filesystem.total_bytes{mount="/mnt/c",device="C:\\",fstype="9p"}"#,
+        ]
+    );
+}
+
 /// `show_mountinfo` escapes space, tab, line end, backslash and `#` in the point, the device and the subtype of FUSE.
 #[test]
 fn escapes_are_undone_in_every_field() {

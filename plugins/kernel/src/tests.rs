@@ -186,6 +186,17 @@ fn kernel_without_any_file_is_an_error() {
     assert_eq!(start(Host::new(), "{}").tick(), Err(Error::Unavailable(why)));
 }
 
+/// RHEL 7 has ten columns, Linux 4.17 eleven, Linux 5.10 thirteen.
+#[test]
+fn softnet_of_old_kernels_has_fewer_metrics() {
+    let mut host = web();
+    host.file(SOFTNET, "00029620 00000000 00000002 00000000 00000000 00000000 00000000 00000000 00000000 00000007\n");
+    let sample = start(host, "{}").tick().expect("a sample");
+    assert_eq!(sample["kernel.softnet_processed_total"], 0x29620);
+    assert_eq!(sample["kernel.softnet_received_rps_total"], 7);
+    assert_eq!((sample.get("kernel.softnet_flow_limit_total"), sample.get("kernel.softnet_backlog")), (None, None));
+}
+
 #[test]
 fn hung_tasks_are_counted() {
     let mut host = web();

@@ -226,7 +226,20 @@ fn missing_files_cost_only_their_metrics() {
     assert_eq!(nothing, Err(Error::Unavailable("/proc/1/net/snmp does not exist".to_owned())));
 }
 
-/// A sandbox of gVisor: the names of TcpExt without values, and neither sockets nor IPv6.
+/// The columns of `IcmpMsg` are the types that have occurred, and change while the kernel runs.
+#[test]
+fn message_types_come_and_go() {
+    let mut netstat = start("db-2", r#"{"fields": {}}"#);
+    netstat.host().file(SNMP, "IcmpMsg: InType3 OutType3\nIcmpMsg: 2293 2746\n");
+    let sample = netstat.tick().expect("a sample");
+    assert_eq!(sample[r#"netstat.IcmpMsg_InType_total{type="3"}"#], 2293);
+    netstat.host().file(SNMP, "IcmpMsg: InType3 InType8 OutType0 OutType3\nIcmpMsg: 2294 5 5 2746\n");
+    let sample = netstat.tick().expect("a sample");
+    assert_eq!(sample[r#"netstat.IcmpMsg_OutType_total{type="0"}"#], 5);
+    assert_eq!(sample[r#"netstat.IcmpMsg_OutType_total{type="3"}"#], 2746);
+}
+
+/// A sandbox of gVisor: the names of `TcpExt` without values, and neither sockets nor IPv6.
 #[test]
 fn sandbox_has_the_groups_with_values() {
     let mut host = Host::new();
@@ -267,21 +280,18 @@ fn closed_sockets_need_all_their_parts() {
 #[test]
 fn damaged_file_costs_only_its_metrics() {
     for machine in ["web-1", "db-2"] {
-        for config in [r#"{"fields": {}}"#] {
-            assert_damage_is_contained::<Netstat>(
-                &Host::from_fixture(&format!("fixtures/{machine}")),
-                config,
-                |path| match path {
-                    SNMP => &["Ip_*", "Icmp_*", "IcmpMsg_*", "Tcp_*", "Udp_*", "UdpLite_*"][..],
-                    NETSTAT => &["TcpExt_*", "IpExt_*", "MPTcpExt_*"],
-                    "/proc/1/net/snmp6" => &["Ip6_*", "Icmp6_*", "Udp6_*", "UdpLite6_*"],
-                    SOCKSTAT => &["sockstat_*"],
-                    "/proc/1/net/sockstat6" => &["sockstat_*6_*", "sockstat_TCP_closed"],
-                    "/proc/vmstat" | "/proc/meminfo" => &["sockstat_*_mem_bytes"],
-                    _ => &[],
-                },
-            );
-        }
+        let config = r#"{"fields": {}}"#;
+        assert_damage_is_contained::<Netstat>(&Host::from_fixture(&format!("fixtures/{machine}")), config, |path| {
+            match path {
+                SNMP => &["Ip_*", "Icmp_*", "IcmpMsg_*", "Tcp_*", "Udp_*", "UdpLite_*"][..],
+                NETSTAT => &["TcpExt_*", "IpExt_*", "MPTcpExt_*"],
+                "/proc/1/net/snmp6" => &["Ip6_*", "Icmp6_*", "Udp6_*", "UdpLite6_*"],
+                SOCKSTAT => &["sockstat_*"],
+                "/proc/1/net/sockstat6" => &["sockstat_*6_*", "sockstat_TCP_closed"],
+                "/proc/vmstat" | "/proc/meminfo" => &["sockstat_*_mem_bytes"],
+                _ => &[],
+            }
+        });
     }
 }
 

@@ -51,9 +51,9 @@ pub const CELSIUS_LIMIT: Bound = Bound {
 /// Revolutions of a fan per minute.
 pub const FAN_RPM: Bound = Bound {
     low: 0.0,
-    high: 200_000.0,
-    reason: "fans of servers reach 40,000; a tachometer that counts a single period reports 1,350,000",
-    source: "FAN_FROM_REG in drivers/hwmon/w83781d.c",
+    high: 65_534.0,
+    reason: "fans of servers reach 40,000; a driver that fails reports -1 in 16 bits, a tachometer that counts one period more",
+    source: "openbmc on MAX31785; FAN_FROM_REG in drivers/hwmon/w83781d.c",
 };
 
 /// Levels of cooling devices.

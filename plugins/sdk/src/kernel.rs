@@ -309,6 +309,12 @@ impl<'a> Fields<'a> {
         if self.rest.clone().next().is_none() { Ok(None) } else { self.number(what).map(Some) }
     }
 
+    /// The error of a word of this line that is not what it should be.
+    #[must_use]
+    pub fn unexpected(&self, word: &str, what: &str) -> Error {
+        self.line.malformed(word, format_args!("{word} is not {what}"))
+    }
+
     /// The next `N` fields as numbers.
     ///
     /// # Errors

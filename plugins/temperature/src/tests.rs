@@ -131,6 +131,9 @@ fn impossible_values_are_left_out() {
         ("temp1_max", "-999000"),
         ("temp1_crit", "65261850"),
         ("temp2_input", "2147483647"),
+        // nct6793 on a server.
+        ("temp15_input", "3892313987"),
+        ("fan4_input", "65535"),
         ("fan1_input", "1350000"),
         ("fan2_input", "-1"),
         ("fan3_input", "38000"),

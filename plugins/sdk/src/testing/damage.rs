@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Harness, Host};
 use crate::select::Pattern;
-use crate::{Plugin, files};
+use crate::{Capability, Plugin, Tick, component, files};
 
 /// Damages each file of a host in each way, one at a time, and checks that the metrics of other files stay the same.
 ///
@@ -73,7 +73,9 @@ pub fn assert_damage_is_contained<P: Plugin>(
 /// As [`assert_damage_is_contained`].
 pub fn assert_damage_is_contained_for<P: Plugin, G: Fn(&str) -> Vec<String>>(host: &Host, config: &str, given: G) {
     let whole = Harness::<P>::start(host.clone(), config).expect("valid settings").tick().expect("a whole sample");
-    let paths = host.paths();
+    let mut paths = host.paths();
+    let read = files_read::<P>(host, config);
+    paths.retain(|path| read.contains(path));
     assert!(!paths.is_empty() && !whole.is_empty(), "the host has no files, or nothing is measured");
     for path in &paths {
         let patterns: Vec<Pattern> = given(path).iter().map(|text| Pattern::new(text)).collect();
@@ -126,6 +128,21 @@ pub fn assert_lines_are_independent<P: Plugin>(host: &Host, config: &str, path: 
             assert_eq!(sample(garbage), without, "{path}: garbage instead of line {}", at + 1);
         }
     }
+}
+
+/// The paths that a plugin reads in its first tick: damage elsewhere cannot matter.
+fn files_read<P: Plugin>(host: &Host, config: &str) -> BTreeSet<String> {
+    let mut host = host.clone();
+    let tick = Tick { unix_ms: 0, monotonic_ns: 1_000_000_000, budget_ms: 1000 };
+    host.run(|| {
+        component::configure::<P>(config).map(|mut plugin| component::collect(&mut plugin, tick).map(drop)).ok()
+    });
+    let accesses = host.take_accesses().into_iter().filter(|access| !access.is_list);
+    let read = accesses.filter_map(|access| match access.capability {
+        Capability::Read(path) => Some(path),
+        _ => None,
+    });
+    read.collect()
 }
 
 type Damaged = Result<Vec<u8>, files::Error>;
@@ -190,7 +207,7 @@ fn with_numbers(content: &[u8], number: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::kernel::File;
-    use crate::{About, Error, NoConfig, Sample, Tick};
+    use crate::{About, Error, NoConfig, Sample};
 
     crate::metrics! {
         module "two";
