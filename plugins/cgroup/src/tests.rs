@@ -266,7 +266,7 @@ fn device_without_a_number_in_version_1() {
 
 /// In version 1 bytes and operations are in separate files.
 #[test]
-fn each_io_file_gives_its_own_amounts() {
+fn io_files_give_their_own_amounts() {
     let key = |metric: &str| format!("cgroup.{metric}{{cgroup=\"system.slice/web.service\"}}");
     let mut host = host(&[("system.slice/web.service", 1)]);
     let file = |name: &str| format!("{WEB}/blkio.throttle.{name}");

@@ -443,8 +443,12 @@ fn hit_ratio_covers_one_tick() {
     assert_eq!(tick(), None, "no lookups");
     redis.allow_counter_reset();
     assert_eq!(redis.tick().expect("a sample").get(&key("keyspace_hit_percent")), None, "restarted");
-    let nonsense = redis.tick().expect("a sample").get(&key("keyspace_hit_percent")).cloned();
-    assert_eq!(nonsense, None, "an impossible growth");
+    let sample = redis.tick().expect("a sample");
+    assert_eq!(
+        (&sample[&key("up")], sample.get(&key("keyspace_hit_percent"))),
+        (&Value::Boolean(true), None),
+        "wrapped"
+    );
 }
 
 #[test]
