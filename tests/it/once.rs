@@ -86,12 +86,14 @@ fn full_output_device_exits_with_1() {
 
 #[test]
 fn root_option_selects_the_measured_host() {
-    let setup = Setup::new();
+    // A missing file is no warning: kernels differ.
+    let setup = Setup::with_config("log.level = \"debug\"\n");
     let root = setup.path("host");
     std::fs::create_dir_all(root.join("proc")).expect("created");
     std::fs::write(root.join("proc/loadavg"), "1.50 2.25 3.00 4/567 890\n").expect("written");
     let (sample, log) = setup.once_with(&["--root", "host"]);
     assert_eq!(sample["load"]["5min"], 2.25);
     assert!(sample["memory"]["total"].is_null() && sample["cpu"]["percent"].is_null());
-    assert_eq!(log.matches("host/proc/meminfo").count(), 1, "{log}");
+    let missing: Vec<&str> = log.lines().filter(|line| line.contains("host/proc/meminfo")).collect();
+    assert!(!missing.is_empty() && missing.iter().all(|line| line.contains(" DEBUG ")), "{log}");
 }
