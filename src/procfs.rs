@@ -11,6 +11,8 @@ use std::path::Path;
 use memchr::{memchr, memchr3};
 
 pub(crate) use self::host_files::HostFiles;
+#[cfg(test)]
+pub(crate) use self::host_files::measure_files;
 pub(crate) use self::kept_file::KeptFile;
 pub use self::kept_file::ReadError;
 use self::kept_file::read_once;

@@ -160,22 +160,14 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use proptest::prelude::*;
 
     use super::*;
+    use crate::procfs::measure_files;
 
     /// The frequencies of a host with these files, and how many oddities that had.
     fn measured(files: &[(String, &str)]) -> (Frequency, u64) {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        for (path, content) in files {
-            let path = root.path().join(path.trim_start_matches('/'));
-            fs::create_dir_all(path.parent().expect("has one")).expect("created");
-            fs::write(path, content).expect("written");
-        }
-        let mut files = HostFiles::new(root.path());
-        (frequency(&mut files), files.skipped_lines())
+        measure_files(files, frequency)
     }
 
     fn policy(number: u32, file: &str) -> String {

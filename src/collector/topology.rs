@@ -127,22 +127,14 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use proptest::prelude::*;
 
     use super::*;
+    use crate::procfs::measure_files;
 
     /// The cores of a host with these files, and how many oddities that had.
     fn physical(files: &[(&str, &str)]) -> (Option<u64>, u64) {
-        let root = tempfile::tempdir().expect("a temporary directory");
-        for (path, content) in files {
-            let path = root.path().join(path.trim_start_matches('/'));
-            fs::create_dir_all(path.parent().expect("has one")).expect("created");
-            fs::write(path, content).expect("written");
-        }
-        let mut files = HostFiles::new(root.path());
-        (physical_count(&mut files), files.skipped_lines())
+        measure_files(files, physical_count)
     }
 
     fn list(text: &str) -> Option<CpuList> {

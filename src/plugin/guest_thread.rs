@@ -28,18 +28,17 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::sleep::sleep_until;
 use crate::plugin::build::sealed::Sealed;
 use crate::plugin::guest::engine::Engine;
-use crate::plugin::guest::fault::ExplainedShortage;
 use crate::plugin::guest_thread::abandonment::Suspension;
 use crate::plugin::guest_thread::heartbeat::Heartbeat;
 use crate::plugin::guest_thread::part_slot::{PartReceiver, PartSender, part_slot};
 use crate::plugin::guest_thread::round::{Round, Settled};
 use crate::plugin::guest_thread::setup::Setup;
-use crate::plugin::inherited_limit::explain;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::offload::progress::STALL;
+use crate::plugin::shortage::{ExplainedShortage, explain};
 use crate::plugin::source::watch::watch;
 use crate::plugin::supervisors::Supervisors;
-use crate::thread::{known_remedy, remedy, start};
+use crate::thread::{remedy, start};
 
 /// How many commands may wait: a round, and a rare other one.
 const COMMANDS: usize = 4;
@@ -248,7 +247,7 @@ fn engine_and_pool(setup: &Setup) -> Result<(Engine, OffloadPool), String> {
         None => format!("the WebAssembly engine: {error:#}; {REMEDY}"),
     })?;
     let pool = setup.pool().map_err(|error| {
-        let (reason, remedy) = explain(&error, known_remedy(&error).unwrap_or(REMEDY));
+        let (reason, remedy) = explain(&error, REMEDY);
         format!("a thread for operations that may wait: {reason}; {remedy}")
     })?;
     Ok((engine, pool))

@@ -19,12 +19,11 @@ use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::Failure;
 use crate::plugin::guest::instance::Instance;
 use crate::plugin::guest_thread::setup::LoadCounters;
-use crate::plugin::inherited_limit::explain;
 use crate::plugin::load::{Compiled, FileLoad, LoadResources, Outcome};
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::recorder::Recorder;
 use crate::plugin::rejection::Rejection;
-use crate::plugin::shortage::ShortageError;
+use crate::plugin::shortage::{ShortageError, explain};
 use crate::plugin::source::directory::EntryState;
 use crate::plugin::source::scan::{BusyEntries, Scan, scan};
 use crate::plugin::version::Version;
@@ -80,7 +79,6 @@ fn unreadable(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "name a plugin's .wasm file",
         io::ErrorKind::InvalidInput => "name a .wasm file itself",
         io::ErrorKind::PermissionDenied => "allow it to be read",
-        io::ErrorKind::WouldBlock => "leave this program more threads",
         _ => "check the disk or the mount",
     };
     let (reason, remedy) = explain(error, remedy);

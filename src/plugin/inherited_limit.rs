@@ -2,7 +2,6 @@
 //! the plugin's. Knows nothing of threads and processes, whose limits are in `thread`.
 
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -120,14 +119,6 @@ impl fmt::Display for InheritedLimit {
     }
 }
 
-/// An error of the system, with the limit that it is due to and the remedy for that; otherwise with this remedy.
-pub(crate) fn explain<'a>(error: &io::Error, remedy: &'a str) -> (String, &'a str) {
-    match Errno::from_io_error(error).and_then(InheritedLimit::behind) {
-        Some(limit) => (format!("{error}: reached {limit}"), limit.remedy()),
-        None => (error.to_string(), remedy),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,13 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn errors_without_a_limit_keep_their_remedy() {
-        let error = io::Error::from(Errno::IO);
-        assert_eq!(explain(&error, "check the disk"), (error.to_string(), "check the disk"));
-        let (reason, remedy) = explain(&Errno::MFILE.into(), "");
+    fn limits_below_a_need_are_found() {
         let limit = InheritedLimit::current(Resource::Nofile);
-        assert_eq!(remedy.contains("LimitNOFILE"), limit.is_some());
-        assert_eq!(reason.contains("(RLIMIT_NOFILE)"), limit.is_some());
         assert_eq!(InheritedLimit::below(&[Resource::Nofile], 0), None);
         assert_eq!(InheritedLimit::below(&[Resource::Nofile], u64::MAX), limit);
     }

@@ -5,13 +5,9 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::escape::printable;
-use crate::plugin::guest::fault::{
-    Disabled, DisabledCause, ExplainedShortage, Failure, Fault, FaultKind, SHORTAGE_REMEDY,
-};
-use crate::plugin::inherited_limit::explain;
+use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 use crate::plugin::offload::pool::OffloadError;
-use crate::plugin::shortage::Shortage;
-use crate::thread;
+use crate::plugin::shortage::{ExplainedShortage, SHORTAGE_REMEDY, Shortage, explain};
 
 /// Why a file may not serve.
 #[derive(Debug)]
@@ -74,10 +70,8 @@ impl Rejection {
     /// The rejection for a step that failed. Another attempt follows, soon where the host was short
     /// of something; that has a remedy of its own.
     pub(crate) fn transient(reason: &str, error: &io::Error, remedy: &'static str) -> Self {
-        let shortage = Shortage::classify(error);
-        let remedy = thread::known_remedy(error).or(shortage.map(Shortage::remedy)).unwrap_or(remedy);
         // The latter is the error of a process that could not be started.
-        let is_short = shortage.is_some() || Errno::from_io_error(error) == Some(Errno::AGAIN);
+        let is_short = Shortage::classify(error).is_some() || Errno::from_io_error(error) == Some(Errno::AGAIN);
         let retry = if is_short { RetryPolicy::Soon } else { RetryPolicy::Backoff };
         let (error, remedy) = explain(error, remedy);
         Self { retry, ..Self::from(format!("{reason}: {error}; {remedy}")) }

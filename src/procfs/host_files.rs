@@ -102,3 +102,19 @@ fn unreadable(error: &io::Error, left_out: &'static str) -> Option<Oddity> {
     };
     Some(Oddity { reason, left_out, remedy })
 }
+
+/// The result of a measurement of a host with these files, and how many oddities that had.
+#[cfg(test)]
+pub(crate) fn measure_files<T>(
+    files: &[(impl AsRef<str>, &str)],
+    measure: impl FnOnce(&mut HostFiles) -> T,
+) -> (T, u64) {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    for (path, content) in files {
+        let path = below(root.path(), path.as_ref());
+        fs::create_dir_all(path.parent().expect("has one")).expect("created");
+        fs::write(path, content).expect("written");
+    }
+    let mut files = HostFiles::new(root.path());
+    (measure(&mut files), files.skipped_lines())
+}

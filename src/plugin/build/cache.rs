@@ -19,11 +19,9 @@ use crate::plugin::accounts::Admission;
 use crate::plugin::build::footprint::MARK;
 use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
 use crate::plugin::guest::engine::{Engine, Loaded};
-use crate::plugin::guest::fault::ExplainedShortage;
-use crate::plugin::inherited_limit::explain;
 use crate::plugin::offload::pool::{OffloadError, OffloadPool};
 use crate::plugin::offload::progress::ProgressError;
-use crate::plugin::shortage::Shortage;
+use crate::plugin::shortage::{ExplainedShortage, explain};
 
 /// How long one operation may take: an artifact of 30 MB from a disk that is spinning up.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -253,7 +251,6 @@ impl Inner {
 
     fn report_failure(&self, problem: &str, error: &io::Error) {
         let remedy = "make it writable and leave it space, or name another by the key cache";
-        let remedy = Shortage::classify(error).map_or(remedy, Shortage::remedy);
         let (reason, remedy) = explain(error, remedy);
         self.report(problem, &reason, remedy);
     }

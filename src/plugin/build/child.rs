@@ -22,8 +22,7 @@ use crate::plugin::build::confinement;
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::build::probe;
 use crate::plugin::guest::engine;
-use crate::plugin::guest::fault::ExplainedShortage;
-use crate::plugin::inherited_limit::explain;
+use crate::plugin::shortage::{ExplainedShortage, explain};
 use crate::thread;
 
 /// Its niceness: a third of the CPU share of other programs, so that the ticks are not delayed. At 10, a tenth, a Python guest

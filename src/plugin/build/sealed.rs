@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::plugin::inherited_limit::explain;
+use crate::plugin::shortage::explain;
 
 /// How much is hashed at a time: little enough for the heap to give it back.
 const CHUNK_BYTES: usize = 64 << 10;

@@ -1,14 +1,9 @@
 //! The faults of plugins, as a closed set: each kind has a counter in the module `agent` and a log line.
 
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
-use crate::escape::printable;
 use crate::plugin::grants::kind::Grant;
-use crate::plugin::inherited_limit::InheritedLimit;
 
 /// The kind of a fault: the label `kind` of `plugin_faults_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,36 +70,6 @@ impl FaultKind {
         }
     }
 }
-
-/// The host was short of a resource, which may pass, and the plugin is not at fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ExplainedShortage {
-    /// The error, and the limit that was reached where there is one.
-    pub(crate) reason: String,
-    /// The action for the operator.
-    pub(crate) remedy: &'static str,
-}
-
-impl ExplainedShortage {
-    /// The shortage that an error is due to; none if it has another cause.
-    pub(crate) fn behind(error: &wasmtime::Error) -> Option<Self> {
-        let is_scarce =
-            |errno: &Errno| matches!(*errno, Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOBUFS);
-        let errno = error.chain().find_map(|cause| {
-            let errno = cause.downcast_ref::<io::Error>().and_then(Errno::from_io_error);
-            errno.or_else(|| cause.downcast_ref::<Errno>().copied()).filter(is_scarce)
-        });
-        let errno = errno.or_else(|| error.is::<wasmtime::OutOfMemory>().then_some(Errno::NOMEM))?;
-        let text = printable(&format!("{error:#}"));
-        Some(match InheritedLimit::behind(errno) {
-            Some(limit) => Self { reason: format!("{text}: reached {limit}"), remedy: limit.remedy() },
-            None => Self { reason: text, remedy: SHORTAGE_REMEDY },
-        })
-    }
-}
-
-/// The remedy for a shortage of an unknown resource.
-pub(crate) const SHORTAGE_REMEDY: &str = "leave the agent more memory or processor time";
 
 /// The error of a call whose thread had too little of a processor.
 #[derive(Debug)]

@@ -25,12 +25,13 @@ use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as
 use crate::plugin::guest::bindings::{self, PluginPre};
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::guest::engine::{Artifact, Engine};
-use crate::plugin::guest::fault::{Disabled, DisabledCause, ExplainedShortage, Failure, Fault, FaultKind, Starved};
+use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, Starved};
 use crate::plugin::guest::result::{Collected, Converter, Description};
 use crate::plugin::host;
 use crate::plugin::host::ration::Ration;
 use crate::plugin::host::state::HostState;
 use crate::plugin::rejection::Rejection;
+use crate::plugin::shortage::ExplainedShortage;
 
 /// How long after its time limit a call is abandoned that waits in a host function: the limit cannot interrupt it.
 const BACKSTOP: Duration = Duration::from_millis(50);

@@ -9,7 +9,8 @@ use crate::config::PluginConfig;
 use crate::config::limits::Limit;
 use crate::plugin::accounts::Accounts;
 use crate::plugin::build::footprint::{ELEMENT_BYTES, Footprint};
-use crate::plugin::guest::fault::{ExplainedShortage, Fault, FaultKind};
+use crate::plugin::guest::fault::{Fault, FaultKind};
+use crate::plugin::shortage::ExplainedShortage;
 
 /// The resources of one guest. wasmtime's own `StoreLimits` limits each memory, not their sum, and no instances' state.
 pub(crate) struct GuestLimits {

@@ -11,9 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::PluginConfig;
 use crate::plugin::context::is_unneeded;
-use crate::plugin::inherited_limit::explain;
 use crate::plugin::offload::pool::OffloadPool;
-use crate::plugin::shortage::{SHORTAGE_PAUSE, Shortage, ShortageError};
+use crate::plugin::shortage::{SHORTAGE_PAUSE, Shortage, ShortageError, explain};
 use crate::plugin::source::directory::{Change, Directory};
 use crate::plugin::source::scan::{BusyEntries, Scan, scan};
 
@@ -161,13 +160,11 @@ impl Scanner {
     /// Reports once for each reason that the directory cannot be read, and one of several shortages in a row. The plugins go on
     /// with what was loaded.
     fn report_error(&mut self, error: &io::Error, now: Instant) {
-        let shortage = Shortage::classify(error);
-        if shortage.is_some() {
+        let is_shortage = Shortage::classify(error).is_some();
+        if is_shortage {
             self.rescan_at = now + SHORTAGE_PAUSE;
         }
-        let is_shortage = shortage.is_some();
         let remedy = match error.kind() {
-            _ if let Some(shortage) = shortage => shortage.remedy(),
             io::ErrorKind::NotFound => "create it, or name another with --plugins",
             io::ErrorKind::TimedOut => "check its mount; it is scanned again every 30 s",
             io::ErrorKind::InvalidData => {

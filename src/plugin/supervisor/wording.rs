@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::fault::{Disabled, Fault};
-use crate::plugin::inherited_limit::explain;
 use crate::plugin::rejection::Rejection;
 use crate::plugin::report::{Report, ReportKind};
-use crate::plugin::shortage::Shortage;
+use crate::plugin::shortage::{Shortage, explain};
 use crate::plugin::supervisor::file_status::FileStatus;
 use crate::plugin::supervisor::state::PluginState;
 use crate::plugin::version::Version;
@@ -129,9 +128,6 @@ impl PluginFile<'_> {
 
 /// The remedy for a file that cannot be read.
 fn read_remedy(error: &io::Error) -> &'static str {
-    if let Some(shortage) = Shortage::classify(error) {
-        return shortage.remedy();
-    }
     match error.kind() {
         io::ErrorKind::NotFound => "none, if it was removed",
         io::ErrorKind::PermissionDenied => "allow the agent to read it",
@@ -149,7 +145,6 @@ mod tests {
     #[test]
     fn remedies_fit_the_read_error() {
         let remedy = |errno: Errno| read_remedy(&io::Error::from(errno));
-        assert!(remedy(Errno::MFILE).contains("LimitNOFILE") && remedy(Errno::NOMEM).contains("memory"));
         assert!(remedy(Errno::ACCESS).starts_with("allow") && remedy(Errno::IO).starts_with("check the disk"));
     }
 }
