@@ -106,12 +106,18 @@ impl Hostname {
     pub(crate) fn new(source: HostnameSource) -> Self {
         let name = source.read();
         if name.is_none() {
-            let source = match &source {
-                HostnameSource::Root(root) => below(root, "/etc/hostname").display().to_string(),
-                HostnameSource::Fixed(_) | HostnameSource::Kernel => "kernel".to_owned(),
+            let file = match &source {
+                HostnameSource::Root(root) => Some(below(root, "/etc/hostname")),
+                HostnameSource::Fixed(_) | HostnameSource::Kernel => None,
             };
             let remedy = "write the name there, or set it with --hostname or the key hostname";
-            tracing::warn!(source, remedy, "host name missing");
+            let source = file.as_ref().map_or("kernel".to_owned(), |file| file.display().to_string());
+            // Not every distribution has the file.
+            if file.is_some_and(|file| matches!(file.try_exists(), Ok(false))) {
+                tracing::info!(source, remedy, "host name missing");
+            } else {
+                tracing::warn!(source, remedy, "host name missing");
+            }
         }
         Self { source, name }
     }

@@ -118,6 +118,12 @@ pub const METRICS: &[NativeMetric] = &[
     counter("plugin_skipped_total", "{call}", "Calls that were left out because the one before had not returned."),
     counter("plugin_late_total", "{call}", "Results that missed the sample of their tick and went with a later one."),
     counter(
+        "plugin_skipped_lines_total",
+        "{line}",
+        "Lines, files and fields that the plugin left out: refused, not understood or cut.",
+    ),
+    counter("plugin_errors_total", "{call}", "Calls that returned an error that is no fault."),
+    counter(
         "plugin_dropped_metrics_total",
         "{metric}",
         "Metrics that broke a rule or limit, or had no sample to go with.",

@@ -4,6 +4,7 @@
 pub(crate) mod denials;
 pub(crate) mod log;
 pub(crate) mod memory;
+pub(crate) mod skips;
 pub(crate) mod statistics;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 
 use self::log::PluginLog;
 use self::memory::TotalMemory;
+use self::skips::ReportedSkips;
 use self::statistics::Counters;
 use crate::config::limits::{Limit, Limits};
 use crate::plugin::build::footprint::Footprint;
@@ -34,6 +36,8 @@ pub(crate) struct SharedAccounts {
 pub(crate) struct Accounts {
     /// The allowance of log lines.
     pub(crate) log: PluginLog,
+    /// The parts that its results leave out.
+    pub(crate) skips: ReportedSkips,
     /// The permits for operations that may hang.
     pub(crate) permits: Arc<Permits>,
     /// The series that its results may have.
@@ -48,6 +52,7 @@ impl Accounts {
     pub(crate) fn new(plugin: &Arc<str>, limits: &Limits, shared: &SharedAccounts, pool: &OffloadPool) -> Self {
         Self {
             log: PluginLog::new(Arc::clone(plugin), limits[Limit::LogLines]),
+            skips: ReportedSkips::default(),
             permits: Arc::new(Permits::new(pool.clone())),
             series: SeriesAccount::new(Arc::clone(&shared.series), series_limit(limits)),
             memory: Arc::clone(&shared.memory),

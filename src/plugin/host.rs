@@ -6,6 +6,7 @@ pub(crate) mod connection;
 mod log;
 pub(crate) mod files;
 mod kernel_files;
+mod own_view;
 mod http;
 mod net;
 mod wasi;

@@ -5,7 +5,7 @@ use std::io;
 use rustix::io::Errno;
 
 use crate::escape::printable;
-use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
+use crate::plugin::guest::fault::{CallError, CallErrorKind, Disabled, DisabledCause, Failure, Fault, FaultKind};
 use crate::plugin::offload::pool::OffloadError;
 use crate::plugin::shortage::{ExplainedShortage, SHORTAGE_REMEDY, Shortage, explain};
 
@@ -114,7 +114,7 @@ impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
         let retry = match &failure {
             Failure::Fault(Fault { kind: FaultKind::Timeout | FaultKind::Shortage | FaultKind::Capacity, .. })
-            | Failure::Unavailable(_) => RetryPolicy::Backoff,
+            | Failure::Error(_) => RetryPolicy::Backoff,
             // With another limit, or another configuration, it may work.
             Failure::Fault(Fault { kind: FaultKind::Memory, .. }) | Failure::Disabled(_) => RetryPolicy::OnChange,
             Failure::Fault(_) => RetryPolicy::Never,
@@ -135,8 +135,11 @@ impl From<Failure> for Rejection {
                 None,
             ),
             Failure::Fault(fault) => (format!("fails: {fault}"), "fix the plugin".to_owned(), None),
-            Failure::Unavailable(why) => {
-                (format!("has nothing to measure: {why}"), "start what it measures, or remove it".to_owned(), None)
+            Failure::Error(CallError { kind: CallErrorKind::Unavailable, reason }) => {
+                (format!("has nothing to measure: {reason}"), "start what it measures, or remove it".to_owned(), None)
+            }
+            Failure::Error(CallError { kind: CallErrorKind::Failed, reason }) => {
+                (format!("fails: {reason}"), "fix what it measures, or the plugin".to_owned(), None)
             }
             Failure::Disabled(Disabled { cause, reason, remedy, .. }) => (reason, remedy, Some(cause)),
         };

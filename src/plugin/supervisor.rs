@@ -286,8 +286,8 @@ impl Supervisor {
     /// A version that is up is replaced only by one that measures, any other by one that does not fail.
     fn judge(&self, trial: Trial) -> Result<Trial, Rejection> {
         match (trial, self.serving()) {
-            (Trial::Failed(fault), Some(_)) => Err(Failure::Fault(fault).into()),
-            (Trial::Unavailable(why), Some(serving)) if serving.is_up() => Err(Failure::Unavailable(why).into()),
+            (Trial::Fault(fault), Some(_)) => Err(Failure::Fault(fault).into()),
+            (Trial::Error(error, _), Some(serving)) if serving.is_up() => Err(Failure::Error(error).into()),
             (trial, _) => Ok(trial),
         }
     }

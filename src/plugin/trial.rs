@@ -11,7 +11,7 @@ use crate::plugin::context::PluginContext;
 use crate::plugin::grants::Basis;
 use crate::plugin::grants::kind::Grant;
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{Capability, Need};
-use crate::plugin::guest::fault::{Disabled, Failure, Fault};
+use crate::plugin::guest::fault::{CallError, Disabled, Failure, Fault};
 use crate::plugin::guest::instance::Instance;
 use crate::plugin::host::files::usage_basis;
 use crate::plugin::rejection::Rejection;
@@ -27,9 +27,9 @@ const CHECKED_NEEDS: usize = 200;
 pub(crate) enum Trial {
     /// It measured.
     Passed(Box<Instance>),
-    /// The service or device that it measures is not there now; the reason.
-    Unavailable(String),
-    Failed(Fault),
+    /// It returned an error that is no fault, and has an instance unless that error is of its configuration.
+    Error(CallError, Option<Box<Instance>>),
+    Fault(Fault),
 }
 
 /// A grant that a plugin needs with its configuration.
@@ -67,7 +67,7 @@ impl PluginContext {
         let reject = |rejection: Rejection| rejection.with_version(&version.name);
         let (mut instance, needs) = match self.start(&version.code, &version.description).await {
             Ok(started) => started,
-            Err(Failure::Unavailable(why)) => return Ok(Trial::Unavailable(why)),
+            Err(Failure::Error(error)) => return Ok(Trial::Error(error, None)),
             Err(failure) => return Err(reject(failure.into())),
         };
         let needs = self.check_needs(needs).await;
@@ -80,8 +80,8 @@ impl PluginContext {
         }
         let trial = match instance.collect(Tick::now(), clock.elapsed()).await {
             Ok(_) => Trial::Passed(Box::new(instance)),
-            Err(Failure::Unavailable(why)) => Trial::Unavailable(why),
-            Err(Failure::Fault(fault)) => Trial::Failed(fault),
+            Err(Failure::Error(error)) => Trial::Error(error, Some(Box::new(instance))),
+            Err(Failure::Fault(fault)) => Trial::Fault(fault),
             Err(failure) => return Err(reject(self.trial_rejection(failure, grants))),
         };
         if is_new {

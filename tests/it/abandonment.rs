@@ -3,16 +3,13 @@
 
 use std::fs;
 
-use crate::capabilities::file_guest_as;
+use crate::capabilities::{FILE_TIMEOUT, file_guest_as};
 use crate::fuse::{ServedMount, Service};
 use crate::guest::{Guest, HOST_RESULT};
 use crate::harness::{Agent, Sample, Setup, fault_count, plugin_metric, value};
 use crate::namespaces::{Refused, run_in_namespaces};
 use crate::run::assert_ends_in_time;
 use crate::slow::{link_to_mount, setup_with_mounted};
-
-/// The number that [`file_guest_as`] returns for the error `timeout` of the WIT.
-const TIMEOUT: u32 = 5;
 
 /// Files of different kinds, which no native collector reads. The guest thread reads them itself until their kind was found slow.
 const FILES: [&str; 3] = ["proc/diskstats", "proc/pressure/cpu", "proc/1/net/dev"];
@@ -82,7 +79,7 @@ fn hung_plugin_returns_on_another_thread() {
 
         // Its kind of file is read on the offload pool now.
         let sample =
-            agent.wait(|sample| value(sample, "able").is_some() && value(sample, "hangs") == Some(TIMEOUT.into()));
+            agent.wait(|sample| value(sample, "able").is_some() && value(sample, "hangs") == Some(FILE_TIMEOUT.into()));
         assert_eq!(restarts(&sample), Some(1.0), "{sample:?}");
         assert!(sample["agent"]["skipped_rounds_total"].as_f64() > Some(100.0), "{sample:?}");
         assert_eq!(fault_count(&sample, "hangs", "stuck"), 1.0, "{sample:?}");

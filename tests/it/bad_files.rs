@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use expect_test::{Expect, expect};
 
-use crate::guest::{Guest, install};
+use crate::guest::{Guest, VERSION, install};
 use crate::harness::{Agent, Sample, Setup, plugin_metric, value};
 use crate::hostile::{HostileTest, Outcome, assert_outcome, in_parallel};
 
@@ -48,7 +48,7 @@ fn truncated_file_is_rejected() {
         "bad.wasm",
         &module[..module.len() - 100],
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=eb689e7f reason="is truncated" remedy="copy it again" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=bfbe3f8a reason="is truncated" remedy="copy it again" consequence="no version is running""#
         ]],
     );
     let component = Guest::new("bad").component();
@@ -56,7 +56,7 @@ fn truncated_file_is_rejected() {
         "bad.wasm",
         &component[..component.len() / 2],
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=258e6323 reason="is truncated" remedy="copy it again" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=24d5ecba reason="is truncated" remedy="copy it again" consequence="no version is running""#
         ]],
     );
 }
@@ -177,22 +177,24 @@ fn component_of_another_world_is_rejected() {
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=abec0087 reason="is a component of another world: it exports wasi:http/incoming-handler@0.2.0 instead of gauged:plugin/collector@0.1" remedy="build it for the world gauged:plugin/plugin" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=abec0087 reason="is a component of another world: it exports wasi:http/incoming-handler@0.2.0 instead of gauged:plugin/collector@0.2.0-rc.1" remedy="build it for the world gauged:plugin/plugin" consequence="no version is running""#
         ]],
     );
 }
 
 #[test]
 fn component_with_unknown_import_is_rejected() {
-    let component = "(component
-        (import \"acme:secrets/store@1.0.0\" (instance (export \"get\" (func))))
-        (instance $i)
-        (export \"gauged:plugin/collector@0.1.0\" (instance $i)))";
+    let component = format!(
+        "(component
+            (import \"acme:secrets/store@1.0.0\" (instance (export \"get\" (func))))
+            (instance $i)
+            (export \"gauged:plugin/collector@{VERSION}\" (instance $i)))"
+    );
     assert_log_line(
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=f520308f reason="does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing" remedy="rebuild it with the WIT of gauged:plugin 0.1" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=3d51fe63 reason="does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing" remedy="rebuild it with the WIT of gauged:plugin 0.1" consequence="no version is running""#
         ]],
     );
 }
@@ -203,7 +205,18 @@ fn component_of_later_wit_version_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.2.0"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=b5717571 reason="was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.1" remedy="update the agent, or build the plugin for 0.1" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=c444e1e5 reason="was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.1" remedy="update the agent, or build the plugin for 0.2.0-rc.1" consequence="no version is running""#
+        ]],
+    );
+}
+
+#[test]
+fn component_of_a_prerelease_is_rejected() {
+    assert_log_line(
+        "bad.wasm",
+        &Guest::new("bad").module_of_version("0.1.0"),
+        &expect![[
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=31b94abc reason="was built for a pre-release, gauged:plugin 0.1.0" remedy="rebuild it for 0.2.0-rc.1" consequence="no version is running""#
         ]],
     );
 }
@@ -225,7 +238,7 @@ fn invalid_described_version_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").version("").module(),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=228b38a4 reason="describes itself with a version that is not 1 to 64 printable characters" remedy="fix the plugin" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=16ebade8 reason="describes itself with a version that is not 1 to 64 printable characters" remedy="fix the plugin" consequence="no version is running""#
         ]],
     );
 }

@@ -2,8 +2,11 @@
 
 use std::time::Instant;
 
-use crate::guest::{Guest, HOST_RESULT, VALUE, install};
+use crate::guest::{Guest, HOST_RESULT, VALUE, VERSION, install};
 use crate::harness::{Setup, fault_count, plugin_metric, repository, value};
+
+/// The number of the error `timeout` of the interface `files`.
+pub const FILE_TIMEOUT: u32 = 6;
 
 /// A guest that calls a function of the interface `files`: `read`, `list` or `usage`. Its value is the content, the number
 /// of bytes, or the text of the error; the number of the error where that has no text.
@@ -13,8 +16,7 @@ fn file_guest(function: &str, path: &str) -> Guest {
 
 /// The same guest with another module.
 pub fn file_guest_as(module: &str, function: &str, path: &str) -> Guest {
-    let mut guest =
-        Guest::new(module).import("gauged:plugin/files@0.1.0", function, "(func $call (param i32 i32 i32))");
+    let mut guest = Guest::new(module).import("gauged:plugin/files", function, "(func $call (param i32 i32 i32))");
     let (at, length) = guest.text(path);
     let text_at = |from: u32| {
         format!(
@@ -94,7 +96,7 @@ fn directories_are_listed_under_wildcard_grants() {
     file_guest("read", "/sys/class/net").install(&setup.plugin("reader.wasm"));
     assert_eq!(value(&setup.once().0, "reader"), Some("read = [\"/sys/class/net\"]".into()));
     // The value is the number of names.
-    let mut list = Guest::new("reader").import("gauged:plugin/files@0.1.0", "list", "(func $list (param i32 i32 i32))");
+    let mut list = Guest::new("reader").import("gauged:plugin/files", "list", "(func $list (param i32 i32 i32))");
     let (at, length) = list.text("/sys/class/net");
     let call = format!(
         "(call $list (i32.const {at}) (i32.const {length}) (i32.const {HOST_RESULT}))
@@ -140,7 +142,7 @@ fn missing_grants_of_idle_plugins_are_one_line() {
 
 /// A guest that logs a message a thousand times at each call.
 fn flooding(message: &str) -> Guest {
-    let mut guest = Guest::new("chatty").import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))");
+    let mut guest = Guest::new("chatty").import("gauged:plugin/log", "log", "(func $log (param i32 i32 i32))");
     let (at, length) = guest.text(message);
     let flood = format!(
         "(func $flood (local $left i32) (local.set $left (i32.const 1000))
@@ -222,7 +224,7 @@ fn oversized_wasi_type_is_refused() {
     let name = "a".repeat(4000);
     let package = format!(
         "package test:evil;
-        world plugin {{ include gauged:plugin/plugin@0.1.0; import wasi:evil/e@0.2.0; }}
+        world plugin {{ include gauged:plugin/plugin@{VERSION}; import wasi:evil/e@0.2.0; }}
         package wasi:evil@0.2.0 {{
             interface e {{ record r {{ {name}: u8 }} type t = tuple<r, r, r, r, r>; f: func() -> t; }}
         }}"

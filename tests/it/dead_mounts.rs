@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
-use crate::capabilities::file_guest_as;
+use crate::capabilities::{FILE_TIMEOUT, file_guest_as};
 use crate::first_party::built;
 use crate::fuse::DeadMount;
 use crate::guest::Guest;
@@ -18,8 +18,7 @@ use crate::run::assert_ends_in_time;
 
 /// The numbers that [`file_guest_as`] returns for the errors of the WIT.
 const NOT_FOUND: u32 = 2;
-const TIMEOUT: u32 = 5;
-const IO: u32 = 6;
+const IO: u32 = 7;
 
 /// How many operations on mounts may be stuck at once: of one plugin, and of all plugins.
 const PERMITS: usize = 9;
@@ -158,7 +157,7 @@ fn dead_mount_blocks_only_plugins_that_read_it() {
         let mut agent = setup.start(&[]);
         let is_all_stuck = |sample: &Sample, permits: [f64; 3]| {
             let is_stuck = |(plugin, permits)| stuck(sample, plugin) == Some(permits) && is_up(sample, plugin);
-            ASKING.into_iter().zip(permits).all(is_stuck) && values(sample, ASKING) == errors(TIMEOUT)
+            ASKING.into_iter().zip(permits).all(is_stuck) && values(sample, ASKING) == errors(FILE_TIMEOUT)
         };
         // A call repeated at every tick keeps one permit. The reader has a second one: its need was checked at load.
         for _ in 0..8 {
@@ -213,7 +212,7 @@ fn stuck_threads_are_limited() {
         for _ in 0..4 {
             agent.wait(is_full);
         }
-        agent.wait(|sample| is_full(sample) && value(sample, "asks") == Some(TIMEOUT.into()));
+        agent.wait(|sample| is_full(sample) && value(sample, "asks") == Some(FILE_TIMEOUT.into()));
         let threads = agent.status("Threads");
         assert!((ALL_PERMITS..=ALL_PERMITS + OTHER_THREADS).contains(&threads), "{threads} threads");
         agent.assert_undisturbed(&["able"]);

@@ -29,6 +29,8 @@ pub const OTHER_RESULT: u32 = 352;
 pub const HOST_RESULT: u32 = 384;
 /// The text of the plugin interface.
 pub const WIT: &str = include_str!("../../wit/gauged.wit");
+/// Its version.
+pub const VERSION: &str = "0.2.0-rc.1";
 const TEXTS: u32 = 1024;
 const HEAP: u32 = 65536;
 
@@ -124,7 +126,7 @@ impl Guest {
     pub fn unavailable_without(mut self, file: &str) -> Self {
         let (message, path) = (self.text("not yet"), self.text(file));
         self.words(OTHER_RESULT, &[1, 3, message.0, message.1]);
-        self.import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))").before_collect(&format!(
+        self.import("gauged:plugin/files", "read", "(func $read (param i32 i32 i32))").before_collect(&format!(
             "(call $read (i32.const {}) (i32.const {}) (i32.const {HOST_RESULT}))
              (if (i32.load8_u (i32.const {HOST_RESULT})) (then (return (i32.const {OTHER_RESULT}))))",
             path.0, path.1
@@ -165,7 +167,7 @@ impl Guest {
     /// Logs a message, at the number of a level in the interface, at each call of `collect`.
     pub fn logs(mut self, level: u32, message: &str) -> Self {
         let (text, length) = self.text(message);
-        self.import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))")
+        self.import("gauged:plugin/log", "log", "(func $log (param i32 i32 i32))")
             .before_collect(&format!("(call $log (i32.const {level}) (i32.const {text}) (i32.const {length}))"))
     }
 
@@ -228,9 +230,10 @@ impl Guest {
         self
     }
 
-    /// Adds an import.
+    /// Adds an import. An interface without a version is one of the plugin interface.
     pub fn import(mut self, interface: &str, name: &str, signature: &str) -> Self {
-        let _ = writeln!(self.imports, "(import \"{interface}\" \"{name}\" {signature})");
+        let version = if interface.contains('@') { String::new() } else { format!("@{VERSION}") };
+        let _ = writeln!(self.imports, "(import \"{interface}{version}\" \"{name}\" {signature})");
         self
     }
 
@@ -276,12 +279,12 @@ impl Guest {
 
     /// The core module with its world, as `cargo build` writes it.
     pub fn module(&self) -> Vec<u8> {
-        self.build(&[WIT], "0.1.0")
+        self.build(&[WIT], VERSION)
     }
 
     /// The core module, built for another version of the interface.
     pub fn module_of_version(&self, version: &str) -> Vec<u8> {
-        self.build(&[&WIT.replace("gauged:plugin@0.1.0", &format!("gauged:plugin@{version}"))], version)
+        self.build(&[&WIT.replace(VERSION, version)], version)
     }
 
     /// The plugin as a component.
@@ -296,7 +299,7 @@ impl Guest {
 
     /// The plugin as a component of the world `plugin` of a package.
     pub fn component_of(&self, package: &str) -> Vec<u8> {
-        to_component(&self.build(&[WIT, package], "0.1.0"))
+        to_component(&self.build(&[WIT, package], VERSION))
     }
 
     /// The module of the world `plugin` in the last of these packages.

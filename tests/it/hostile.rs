@@ -44,6 +44,8 @@ const NEIGHBOUR: &str = "able";
 pub enum Outcome<'a> {
     /// A call ends in a fault of this kind, which is logged with this reason. The plugin has no metrics.
     Fault(&'a str, &'a str),
+    /// A call returns an error, which is logged with this reason and is no fault. The plugin has no metrics.
+    Error(&'a str),
     /// The file is rejected, which is logged with this reason, and never serves.
     Rejected(&'a str),
     /// At least so many metrics are dropped, which is logged with this reason. The plugin serves.
@@ -99,6 +101,15 @@ impl HostileTest {
                 }
                 assert_eq!(plugin_metric(&sample, "plugin_up", "bad"), Some(0.0));
                 vec![format!("plugin=bad version=1.0.0 hash={} fault={kind} ", hash(file)), (*reason).to_owned()]
+            }
+            Outcome::Error(reason) => {
+                let errors = "plugin_errors_total";
+                let sample = agent.wait(|sample| plugin_metric(sample, errors, "bad") >= Some(2.0));
+                assert_eq!((value(&sample, "bad"), plugin_metric(&sample, "plugin_up", "bad")), (None, Some(0.0)));
+                assert_eq!(plugin_metric(&sample, "plugin_faults_total", "bad"), Some(0.0));
+                let state = sample["agent"].get("plugin_state{plugin=\"bad\"}");
+                assert_eq!(state, Some(&Value::from("failed")));
+                vec!["plugin returned an error plugin=bad ".to_owned(), (*reason).to_owned()]
             }
             Outcome::Rejected(reason) => {
                 let sample = agent.wait(|sample| fault_count(sample, "bad", "load") >= 1.0);

@@ -64,7 +64,7 @@ impl Fetch<'_> {
     /// The same guest with another module.
     pub fn guest_as(&self, module: &str) -> Guest {
         let mut guest = Guest::new(module).second("case").import(
-            "gauged:plugin/http@0.1.0",
+            "gauged:plugin/http",
             "fetch",
             "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
         );

@@ -48,6 +48,7 @@ mod bad_files; // files that are not plugins
 mod many_invalid_files; // thousands of files that are not plugins
 mod hostile; // malicious plugins, and their limits
 mod faults; // plugins that fail or have nothing to measure
+mod reported_parts; // parts that plugins leave out, and errors that they return
 mod starved; // time limits of plugins on a host that gives the agent no processor
 mod generated; // generated components, compiled and started
 mod compile; // files that are hard to compile, and ends of the compiler
@@ -74,6 +75,8 @@ mod plugin_command; // gauged plugin inspect, test, list, new
 mod shipped; // plugins that were built for shipped versions of the WIT
 mod wit; // rules for changes of the WIT
 mod first_party; // the plugins in this repository
+#[cfg(target_os = "linux")]
+mod hidden_processes; // /proc mounted with hidepid, and closed directories
 mod mapping; // plugins/README.md compared with the plugins
 #[cfg(target_os = "linux")]
 mod node_exporter; // first-party plugins compared with node_exporter

@@ -30,7 +30,7 @@ fn connecting_guest(address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest
 }
 
 pub fn connecting_guest_as(module: &str, address: &str, timeout_ms: Option<u32>, sent: &str) -> Guest {
-    let interface = "gauged:plugin/net@0.1.0";
+    let interface = "gauged:plugin/net";
     let mut guest = Guest::new(module)
         .second("case")
         .import(interface, "[static]connection.connect", "(func $net_connect (param i32 i32 i32 i32 i32))")

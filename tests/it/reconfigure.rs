@@ -64,7 +64,7 @@ fn showing(name: &str) -> Guest {
 
 /// The same plugin, which with a time limit of [`WAITING_BUDGET`] does not return before it can read a file.
 fn waiting(name: &str, file: &str) -> Guest {
-    let mut guest = showing(name).import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))");
+    let mut guest = showing(name).import("gauged:plugin/files", "read", "(func $read (param i32 i32 i32))");
     let (path, length) = guest.text(file);
     guest.before_collect(&format!(
         "(if (i32.eq (local.get 2) (i32.const {WAITING_BUDGET})) (then (loop $wait

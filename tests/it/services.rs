@@ -112,7 +112,7 @@ fn assert_well(agent: &mut Agent, plugins: &[&str]) {
     let sample = agent.wait(|sample| plugins.iter().all(|plugin| sample.contains_key(*plugin)));
     for plugin in plugins {
         assert_eq!(plugin_metric(&sample, "plugin_up", plugin), Some(1.0), "{}", agent.log());
-        for kind in ["timeout", "trap", "internal"] {
+        for kind in ["timeout", "trap"] {
             assert_eq!(fault_count(&sample, plugin, kind), 0.0, "{}", agent.log());
         }
     }

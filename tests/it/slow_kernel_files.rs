@@ -3,16 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::capabilities::file_guest_as;
+use crate::capabilities::{FILE_TIMEOUT, file_guest_as};
 use crate::fuse::Service;
 use crate::guest::Guest;
 use crate::harness::{Sample, plugin_metric, value};
 use crate::namespaces::run_in_namespaces;
 use crate::run::assert_ends_in_time;
 use crate::slow::setup_with_mounted;
-
-/// The number that [`file_guest_as`] returns for the error `timeout` of the WIT.
-const TIMEOUT: u32 = 5;
 
 /// The file that the plugin reads. No native collector does.
 const FILE: &str = "proc/diskstats";
@@ -31,7 +28,7 @@ fn slow_kernel_file_is_read_on_the_pool() {
         // A reading that hangs would hold up everything on the guest thread. Here it hangs on another one.
         mount.set(Service::HangsInReads);
         let hangs = |sample: &Sample| {
-            value(sample, "reader") == Some(TIMEOUT.into())
+            value(sample, "reader") == Some(FILE_TIMEOUT.into())
                 && plugin_metric(sample, "plugin_stuck_operations", "reader") == Some(1.0)
         };
         for _ in 0..4 {

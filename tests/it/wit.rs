@@ -11,12 +11,13 @@ use wit_component::WitPrinter;
 use wit_parser::Resolve;
 
 use self::items::{Interface, objections};
-use crate::guest::WIT;
+use crate::guest::{VERSION, WIT};
 use crate::harness::repository;
 
 const DECISION: &str = "\
 wit/gauged.wit differs from the version that was shipped. Choose one:
 - The change is a mistake: revert it.
+- The version is a candidate, such as 0.2.0-rc.1: raise its last number, and remove the files of the candidate before.
 - The change adds something to import (a function, an interface and its types): raise the last number of the package's
   version, and mark the new items with @since(version = …) of that version. Existing plugins keep working.
 - The change alters a record, variant, export or function: raise the middle number, and have the agent serve both versions,
@@ -37,7 +38,7 @@ pub fn shipped() -> Vec<Interface> {
             interface
         })
         .collect();
-    shipped.sort_by_key(|interface| interface.version);
+    shipped.sort_by_key(|interface| interface.version.clone());
     shipped
 }
 
@@ -75,17 +76,22 @@ fn changed_wit_needs_a_new_version() {
     }
 }
 
-/// The objections to changes of the current WIT, each a text and its replacement.
+/// The objections to changes of the current WIT, each a text and its replacement, as if it were a shipped version: a
+/// candidate may change.
 fn objections_to(changes: &[(&str, &str)]) -> Vec<String> {
-    let mut text = bare(WIT);
-    for (from, to) in changes {
-        assert!(text.contains(from), "{from} in {text}");
-        text = text.replacen(from, to, 1);
-    }
-    objections(&parse(WIT), &parse(&text))
+    let shipped = bare(&WIT.replace(VERSION, SHIPPED));
+    objections(&parse(&shipped), &parse(&changed(&shipped, changes)))
 }
 
-const RAISED: (&str, &str) = ("@0.1.0;", "@0.1.1;");
+fn changed(text: &str, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(text.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from} in {text}");
+        text.replacen(from, to, 1)
+    })
+}
+
+const SHIPPED: &str = "0.2.0";
+const RAISED: (&str, &str) = ("@0.2.0;", "@0.2.1;");
 const READ: &str = "read: func(path: string)";
 
 #[test]
@@ -115,37 +121,47 @@ fn shipped_item_cannot_change_within_a_version() {
 #[test]
 fn new_imports_need_a_version_and_a_mark() {
     let more = "stat: func(path: string) -> u8;\n  read: func(path: string)";
-    let marked = format!("@since(version = 0.1.1)\n  {more}");
+    let marked = format!("@since(version = 0.2.1)\n  {more}");
     assert_eq!(
         objections_to(&[(READ, more)]),
-        ["files.stat is new, and 0.1.0 was shipped without it: func(path: string) -> u8"]
+        ["files.stat is new, and 0.2.0 was shipped without it: func(path: string) -> u8"]
     );
-    assert_eq!(objections_to(&[RAISED, (READ, more)]), ["files.stat is new and not marked @since(version = 0.1.1)"]);
+    assert_eq!(objections_to(&[RAISED, (READ, more)]), ["files.stat is new and not marked @since(version = 0.2.1)"]);
     assert_eq!(objections_to(&[RAISED, (READ, &marked)]), Vec::<String>::new());
-    let early = format!("@since(version = 0.1.0)\n  {more}");
-    assert_eq!(objections_to(&[RAISED, (READ, &early)]), ["files.stat is new and not marked @since(version = 0.1.1)"]);
+    let early = format!("@since(version = 0.2.0)\n  {more}");
+    assert_eq!(objections_to(&[RAISED, (READ, &early)]), ["files.stat is new and not marked @since(version = 0.2.1)"]);
 
     let interface = (
         "interface log",
-        "@since(version = 0.1.1)\ninterface env {\n  @since(version = 0.1.1)\n  get: func() -> u8;\n}\ninterface log",
+        "@since(version = 0.2.1)\ninterface env {\n  @since(version = 0.2.1)\n  get: func() -> u8;\n}\ninterface log",
     );
-    let import = ("  import log;\n", "  @since(version = 0.1.1)\n  import env;\n  import log;\n");
+    let import = ("  import log;\n", "  @since(version = 0.2.1)\n  import env;\n  import log;\n");
     assert_eq!(objections_to(&[RAISED, interface, import]), Vec::<String>::new());
 }
 
 #[test]
 fn new_exports_are_rejected() {
-    let more = ("describe: func()", "@since(version = 0.1.1)\n  stop: func();\n  describe: func()");
+    let more = ("describe: func()", "@since(version = 0.2.1)\n  stop: func();\n  describe: func()");
     assert_eq!(
         objections_to(&[RAISED, more]),
         ["collector.stop is new, and plugins that were built before do not export it"]
     );
-    let export = ("  export collector;\n", "  @since(version = 0.1.1)\n  export log;\n  export collector;\n");
+    let export = ("  export collector;\n", "  @since(version = 0.2.1)\n  export log;\n  export collector;\n");
     let found = objections_to(&[RAISED, export]);
     assert!(found.iter().any(|objection| objection.starts_with("export log is new")), "{found:?}");
 }
 
 #[test]
 fn new_minor_version_may_differ() {
-    assert_eq!(objections_to(&[("@0.1.0;", "@0.2.0;"), (READ, "read-all: func(path: string)")]), Vec::<String>::new());
+    assert_eq!(objections_to(&[("@0.2.0;", "@0.3.0;"), (READ, "read-all: func(path: string)")]), Vec::<String>::new());
+}
+
+#[test]
+fn candidate_may_differ_from_the_one_before() {
+    let (current, change) = (bare(WIT), (READ, "read-all: func(path: string)"));
+    let next = changed(&current, &[(VERSION, "0.2.0-rc.99"), change]);
+    assert_eq!(objections(&parse(&current), &parse(&next)), Vec::<String>::new());
+    assert_eq!(objections(&parse(&current), &parse(&changed(&next, &[("-rc.99", "")]))), Vec::<String>::new());
+    let same = objections(&parse(&current), &parse(&changed(&current, &[change])));
+    assert!(same.iter().any(|objection| objection.contains("files.read has gone")), "{same:?}");
 }

@@ -6,7 +6,7 @@ mod mounts;
 use gauged_plugin::bounds::{COUNT, blocks};
 use gauged_plugin::files::{self, FilesystemUsage};
 use gauged_plugin::select::Selection;
-use gauged_plugin::skipped::{Reason, Skip, Skipped};
+use gauged_plugin::skipped::{Skip, Skipped};
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, log, percent};
 use mounts::Mount;
 
@@ -130,7 +130,7 @@ impl Plugin for Filesystem {
         let Some(file) = self.skipped.read(MOUNTINFO, "all mounts") else { return self.skipped.finish(sample) };
         let Settings { mounts, fstypes } = &self.settings;
         let mut mounts = mounts::find_mounts(&file, mounts, fstypes, &mut self.skipped);
-        mounts.retain(|mount| self.has_path(mount));
+        mounts.retain(has_path);
         let all = mounts.len();
         let (mounts, others) = self.next_batch(mounts);
         // An unresponsive mount uses up the call's time, so mounts that timed out before come last.
@@ -149,6 +149,10 @@ impl Plugin for Filesystem {
                 Some(Err(failure)) if failure.error == files::Error::NotFound => {}
                 // Hidden below another mount; or, if all are denied, the kernel is too old to identify mounts.
                 Some(Err(failure)) if matches!(failure.error, files::Error::Denied(_)) => denied = Some(failure),
+                // A directory on the way is closed to the agent, which is no error of the device.
+                Some(Err(failure)) if matches!(failure.error, files::Error::NotPermitted(_)) => {
+                    self.skipped.keep(Err::<(), _>(failure), format_args!("the sizes of {}", mount.point));
+                }
                 // No time left for a mount that responded before.
                 None if !was_unresponsive_before => left_out += 1,
                 result => {
@@ -186,17 +190,6 @@ impl Plugin for Filesystem {
 gauged_plugin::export!(Filesystem);
 
 impl Filesystem {
-    /// Whether a mount can be asked for its sizes: the host takes paths of text only.
-    fn has_path(&mut self, mount: &Mount<'_>) -> bool {
-        let is_text = !mount.point.contains(char::REPLACEMENT_CHARACTER);
-        if !is_text {
-            let (path, word, why) = (MOUNTINFO.to_owned(), mount.point.to_string(), "a name is not UTF-8".to_owned());
-            let skip = Skip { path, line: 0, word, reason: Reason::Malformed, why };
-            self.skipped.add(&skip, format_args!("the sizes of {}", mount.point));
-        }
-        is_text
-    }
-
     /// The mounts of this tick with their positions in the table, and the remaining ones.
     fn next_batch<'a>(&mut self, mounts: Vec<Mount<'a>>) -> (Vec<(usize, Mount<'a>)>, Vec<Mount<'a>>) {
         let all = mounts.len();
@@ -208,6 +201,16 @@ impl Filesystem {
         let others = mounts.split_off(all.min(MAX_MOUNTS));
         (mounts, others.into_iter().map(|(_, mount)| mount).collect())
     }
+}
+
+/// Whether a mount can be asked for its sizes: the host takes paths of text only.
+fn has_path(mount: &Mount<'_>) -> bool {
+    let is_text = !mount.point.contains(char::REPLACEMENT_CHARACTER);
+    if !is_text {
+        let skip = Skip::malformed(MOUNTINFO, &mount.point, "a name is not UTF-8");
+        skip.report(format_args!("the sizes of {}", mount.point));
+    }
+    is_text
 }
 
 /// Sets the sizes, as far as they are possible. A full file system may report that less than nothing is left, which reads as

@@ -97,7 +97,7 @@ impl Check {
         let is_up = match service.record(verdict) {
             Ok(up) => up.is_some(),
             // The agent rejects the request, so the configuration is wrong.
-            Err(Error::Internal(why)) => return Err(Error::invalid(&format!("targets[{number}]"), why)),
+            Err(Error::Failed(why)) => return Err(Error::invalid(&format!("targets[{number}]"), why)),
             Err(error) => return Err(error),
         };
 

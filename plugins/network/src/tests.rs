@@ -180,7 +180,7 @@ fn unknown_header_is_an_error() {
     ] {
         let mut host = Host::new();
         host.file("/proc/1/net/dev", text.clone());
-        assert_eq!(start(host, "{}").tick(), Err(Error::Internal(format!("/proc/1/net/dev{why}"))), "{text}");
+        assert_eq!(start(host, "{}").tick(), Err(Error::Failed(format!("/proc/1/net/dev{why}"))), "{text}");
     }
     for text in ["", "Inter-|\n"] {
         let mut host = Host::new();

@@ -5,7 +5,8 @@ mod status;
 
 use gauged_plugin::http::{Request, origin};
 use gauged_plugin::rates::Rates;
-use gauged_plugin::service::{Failure, LeftOut, Poller, Service};
+use gauged_plugin::service::{Failure, Poller, Service};
+use gauged_plugin::skipped::Skip;
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 use status::Status;
 
@@ -52,14 +53,8 @@ impl Default for Settings {
     }
 }
 
-/// A server with its state.
-struct Server {
-    service: Service,
-    left_out: LeftOut,
-}
-
 struct Nginx {
-    servers: Vec<Server>,
+    servers: Vec<Service>,
     poller: Poller,
     requests: Rates<1>,
 }
@@ -82,22 +77,21 @@ impl Plugin for Nginx {
                 return Err(Error::invalid(&format!("urls[{number}]"), "is listed twice; remove it"));
             }
         }
-        let server = |url: &String| Server { service: Service::new(url), left_out: LeftOut::default() };
-        let servers = urls.iter().map(server).collect();
+        let servers = urls.iter().map(|url| Service::new(url)).collect();
         Ok(Self { servers, poller: Poller::default(), requests: Rates::default() })
     }
 
     fn needs(&self) -> Vec<Need> {
-        let urls = self.servers.iter().map(|server| server.service.name());
+        let urls = self.servers.iter().map(Service::name);
         urls.map(|url| Need::fetch(origin(url), "read the status of nginx")).collect()
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let Self { servers, poller, requests } = self;
-        poller.poll(tick, servers, |Server { service, left_out }, timeout_ms| {
+        poller.poll(tick, servers, |service, timeout_ms| {
             let page = match service.record(fetch_page(service.name(), timeout_ms)) {
                 // The agent rejects the URL, so the configuration is wrong.
-                Err(Error::Internal(why)) => return Err(Error::invalid("urls", why)),
+                Err(Error::Failed(why)) => return Err(Error::invalid("urls", why)),
                 other => other?,
             };
             let labels = [("url", service.name())];
@@ -110,7 +104,7 @@ impl Plugin for Nginx {
                 row.set(READING, status.reading).set(WRITING, status.writing).set(WAITING, status.waiting);
                 let change = status.requests.and_then(|total| requests.change(tick, service.name(), [total]));
                 row.set(REQUEST_RATE, change.map(|change| change.per_second()[0]));
-                report_left_out(service.name(), &status, left_out);
+                report_left_out(service.name(), &status);
             }
             for &(reason, count) in service.failures() {
                 sample.labelled(&[("url", service.name()), ("reason", reason)]).set(FAILURES, count);
@@ -132,17 +126,14 @@ fn fetch_page(url: &str, timeout_ms: u32) -> Result<String, Failure> {
 }
 
 /// Reports numbers that the page does not have.
-fn report_left_out(url: &str, status: &Status, left_out: &mut LeftOut) {
-    match &*status.missing() {
-        [] => {}
-        missing if missing.len() == Status::NAMES.len() => {
-            left_out
-                .report("page", &[url, " returns a page without a status of nginx; enable stub_status there"].concat());
-        }
-        missing => {
-            let why = [url, " has no number, or an impossible one, for: ", &missing.join(", ")].concat();
-            left_out.report(&missing.join(", "), &why);
-        }
+fn report_left_out(url: &str, status: &Status) {
+    let missing = status.missing();
+    if missing.len() == Status::NAMES.len() {
+        let why = "is a page without a status of nginx; enable stub_status there";
+        return Skip::malformed(url, "", why).report("all numbers");
+    }
+    for name in missing {
+        Skip::malformed(url, "", format!("has no number, or an impossible one, for {name}")).report(name);
     }
 }
 

@@ -65,7 +65,8 @@ fn any_page_means_up() {
             assert_eq!(sample[&format!("nginx.up{{url=\"{URL}\"}}")], true, "{page:?}");
             assert_eq!(sample.len(), 1, "no numbers: {sample:?}");
         }
-        let why = format!("WARN {URL} returns a page without a status of nginx; enable stub_status there");
+        let why = "is a page without a status of nginx; enable stub_status there";
+        let why = format!("WARN without all numbers: {URL} is malformed: {why}");
         assert_eq!(nginx.host().messages(), [why], "{page:?}");
     }
 }
@@ -79,7 +80,8 @@ fn impossible_number_is_left_out_and_reported_once() {
         assert_eq!(sample.get(&format!("nginx.connections_writing{{url=\"{URL}\"}}")), None);
         assert_eq!(sample[&format!("nginx.connections_waiting{{url=\"{URL}\"}}")], 106);
     }
-    assert_eq!(nginx.host().messages(), [format!("WARN {URL} has no number, or an impossible one, for: Writing")]);
+    let why = "has no number, or an impossible one, for Writing";
+    assert_eq!(nginx.host().messages(), [format!("WARN without Writing: {URL} is malformed: {why}")]);
 }
 
 #[test]

@@ -4,11 +4,9 @@
 mod port;
 mod table;
 
-use std::ops::ControlFlow;
-
 use gauged_plugin::files::{self, Failure};
-use gauged_plugin::service::{HIDDEN_PROCESSES, is_not_permitted};
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, log};
+use gauged_plugin::skipped::{Cause as _, Skip};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 use port::Port;
 use table::{Listener, Scan, Table};
 
@@ -22,6 +20,9 @@ gauged_plugin::metrics! {
     TABLE_ERROR: gauge "table_error" in "1";
 }
 
+/// What is left out with a table that was not read completely.
+const LOST: &str = "ports that only this table has";
+
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,8 +33,6 @@ struct Settings {
 
 struct Ports {
     ports: Vec<Port>,
-    /// The tables that could not be read at the last tick; a warning was logged for each.
-    unreadable: Vec<Table>,
 }
 
 impl Plugin for Ports {
@@ -53,7 +52,7 @@ impl Plugin for Ports {
                 return Err(Error::invalid(&format!("listen[{at}]"), format!("{port} is listed twice; remove one")));
             }
         }
-        Ok(Self { ports: listen, unreadable: Vec::new() })
+        Ok(Self { ports: listen })
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -62,9 +61,8 @@ impl Plugin for Ports {
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let mut sockets = vec![Sockets::default(); self.ports.len()];
-        // The tables that were not read completely, with the reason.
-        let mut failed: Vec<(Table, String)> = Vec::new();
-        let (mut absent, mut is_any_there) = (Vec::new(), false);
+        // The tables that were not read completely.
+        let mut failed = Vec::new();
         for table in self.tables() {
             let result = scan(table, |listener| {
                 for (known, sockets) in self.ports.iter().zip(&mut sockets) {
@@ -74,31 +72,23 @@ impl Plugin for Ports {
                 }
             });
             match result {
-                Ok(()) => is_any_there = true,
-                Err(Failed::NotRead(failure)) if failure.error == files::Error::NotFound => {
-                    absent.push((table, failure));
-                }
+                Ok(()) => {}
                 Err(Failed::NotRead(failure)) if matches!(failure.error, files::Error::Denied(_)) => {
                     return Err(failure.into());
                 }
-                Err(Failed::NotRead(failure)) => failed.push((table, failure_text(&failure))),
-                Err(Failed::Incomplete(why)) => {
-                    is_any_there = true;
-                    failed.push((table, [table.path(), " ", &why].concat()));
+                // The kernel has no IPv6.
+                Err(Failed::NotRead(failure)) if failure.error == files::Error::NotFound && table.is_ipv6() => {}
+                Err(incomplete) => {
+                    let skip = match incomplete {
+                        Failed::NotRead(failure) => failure.skip(),
+                        Failed::Incomplete(skip) => skip,
+                    };
+                    skip.report(LOST);
+                    failed.push(table);
                 }
             }
         }
-        // Without a table of IPv6 the kernel has none, unless the files of process 1 are hidden from the agent.
-        let is_hidden = !absent.is_empty() && !is_any_there && is_missing(OPEN_FILE);
-        for (table, failure) in absent {
-            if is_hidden {
-                failed.push((table, format!("{} is hidden: {HIDDEN_PROCESSES}", table.path())));
-            } else if !table.is_ipv6() {
-                failed.push((table, failure_text(&failure)));
-            }
-        }
         self.report(sample, &sockets, &failed);
-        self.warn_unreadable(&failed);
         Ok(())
     }
 }
@@ -112,11 +102,11 @@ impl Ports {
         Table::ALL.into_iter().filter(is_needed)
     }
 
-    fn report(&self, sample: &mut Sample, sockets: &[Sockets], failed: &[(Table, String)]) {
+    fn report(&self, sample: &mut Sample, sockets: &[Sockets], failed: &[Table]) {
         for (port, sockets) in self.ports.iter().zip(sockets) {
             let tables = port.protocol.tables();
             // A port that was not found may be in an unreadable table.
-            let is_unknown = failed.iter().any(|(table, _)| tables.contains(table));
+            let is_unknown = failed.iter().any(|table| tables.contains(table));
             if !sockets.are_there && is_unknown {
                 continue;
             }
@@ -129,19 +119,8 @@ impl Ports {
             }
         }
         for table in self.tables() {
-            let has_failed = failed.iter().any(|(failed, _)| *failed == table);
-            sample.labelled(&[("table", table.name())]).set(TABLE_ERROR, has_failed);
+            sample.labelled(&[("table", table.name())]).set(TABLE_ERROR, failed.contains(&table));
         }
-    }
-
-    /// Logs a warning for each newly unreadable table.
-    fn warn_unreadable(&mut self, failed: &[(Table, String)]) {
-        for (table, why) in failed {
-            if !self.unreadable.contains(table) {
-                log::warn(&format!("{why}; ports found only in this table are missing"));
-            }
-        }
-        self.unreadable = failed.iter().map(|(table, _)| *table).collect();
     }
 }
 
@@ -169,40 +148,14 @@ impl Sockets {
 /// A table that was not read completely.
 enum Failed {
     NotRead(Failure),
-    /// The reason, a predicate of the table.
-    Incomplete(String),
+    Incomplete(Skip),
 }
 
 /// Reads a table, as far as it has listening sockets.
 fn scan(table: Table, mut found: impl FnMut(Listener)) -> Result<(), Failed> {
     let mut scan = Scan::new(table);
-    let last = read_pieces(table.path(), |piece| scan.take(piece, &mut found)).map_err(Failed::NotRead)?;
+    let last = files::read_pieces(table.path(), |piece| scan.take(piece, &mut found)).map_err(Failed::NotRead)?;
     scan.end(last, found).map_err(Failed::Incomplete)
-}
-
-/// Reads a file in pieces until `take` breaks. So far the only piece is the whole file.
-fn read_pieces(path: &str, mut take: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<ControlFlow<()>, Failure> {
-    Ok(take(&files::read(path)?))
-}
-
-/// A file of process 1 that every plugin may read.
-const OPEN_FILE: &str = "/proc/1/net/dev";
-
-fn is_missing(path: &str) -> bool {
-    matches!(files::read(path), Err(failure) if failure.error == files::Error::NotFound)
-}
-
-fn failure_text(failure: &Failure) -> String {
-    match (&failure.error, Error::from(failure.clone())) {
-        (files::Error::TooLarge(limit), _) => {
-            format!("{} exceeds the limit of {limit} bytes because of its many connections", failure.path)
-        }
-        (_, Error::Unavailable(why) | Error::Internal(why)) if is_not_permitted(failure) => {
-            format!("{why} ({HIDDEN_PROCESSES})")
-        }
-        (_, Error::Unavailable(why) | Error::Internal(why)) => why,
-        _ => format!("{} cannot be read", failure.path),
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 
 use std::ops::ControlFlow;
 
+use gauged_plugin::skipped::{Reason, Skip};
+
 /// A socket table of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Table {
@@ -61,13 +63,13 @@ pub(crate) struct Scan {
     table: Table,
     /// The end of the last piece, if it does not end with a line.
     rest: Vec<u8>,
-    lines: u64,
+    lines: u32,
     /// Whether a socket in another state was seen.
     has_others: bool,
     /// Whether all listening sockets so far came before the others.
     is_ordered: bool,
     /// The first line that is no socket, with its number; some sockets may be missing then.
-    malformed: Option<String>,
+    malformed: Option<(u32, &'static str)>,
 }
 
 impl Scan {
@@ -100,16 +102,18 @@ impl Scan {
     /// # Errors
     ///
     /// The reason why listening sockets may be missing.
-    pub(crate) fn end(mut self, last: ControlFlow<()>, mut found: impl FnMut(Listener)) -> Result<(), String> {
+    pub(crate) fn end(mut self, last: ControlFlow<()>, mut found: impl FnMut(Listener)) -> Result<(), Skip> {
         if last.is_continue() {
             let rest = std::mem::take(&mut self.rest);
             self.take_line(&rest, &mut found);
         }
-        match self.malformed {
-            Some(why) => Err(why),
-            None if self.lines == 0 => Err("is empty".to_owned()),
-            None => Ok(()),
-        }
+        let (line, reason, why) = match self.malformed {
+            Some((line, why)) => (line, Reason::Malformed, why),
+            None if self.lines == 0 => (0, Reason::Truncated, "is empty"),
+            None => return Ok(()),
+        };
+        let (path, word, why) = (self.table.path().to_owned(), String::new(), why.to_owned());
+        Err(Skip { path, line, word, reason, why })
     }
 
     fn take_line(&mut self, line: &[u8], found: &mut impl FnMut(Listener)) {
@@ -127,8 +131,7 @@ impl Scan {
             // The header.
             Err(_) if self.lines == 1 && line.contains("local_address") => {}
             Err(why) => {
-                let number = self.lines;
-                self.malformed.get_or_insert_with(|| format!("has a line that is no socket (line {number}: {why})"));
+                self.malformed.get_or_insert((self.lines, why));
             }
         }
     }
@@ -167,7 +170,7 @@ mod tests {
     }
 
     /// The ports found in a table given in pieces, the number of pieces taken, and the result.
-    fn scan(table: Table, text: &str, piece: usize) -> (Vec<u16>, usize, Result<(), String>) {
+    fn scan(table: Table, text: &str, piece: usize) -> (Vec<u16>, usize, Result<(), Skip>) {
         let (mut scan, mut ports, mut taken) = (Scan::new(table), Vec::new(), 0);
         let mut last = ControlFlow::Continue(());
         for piece in text.as_bytes().chunks(piece) {
@@ -222,10 +225,11 @@ mod tests {
         ] {
             // Also if the reading ends with the first connections.
             let text = [HEADER, &row(0, 443, "0A"), line, &row(2, 80, "0A"), &row(3, 80, "01")].concat();
-            let why = Err(format!("has a line that is no socket (line 3: {why})"));
-            assert_eq!(scan(Table::Tcp, &text, 1 << 20), (vec![443, 80], 1, why), "{line:?}");
+            let (ports, taken, result) = scan(Table::Tcp, &text, 1 << 20);
+            assert_eq!((ports, taken), (vec![443, 80], 1), "{line:?}");
+            assert!(result.is_err_and(|skip| (skip.line, &*skip.why) == (3, why)), "{line:?}");
         }
-        assert_eq!(scan(Table::Tcp, "", 1).2, Err("is empty".to_owned()));
+        assert!(scan(Table::Tcp, "", 1).2.is_err_and(|skip| skip.reason == Reason::Truncated));
         assert!(scan(Table::Tcp, "nonsense\n", 9).2.is_err(), "no header");
         assert_eq!(scan(Table::Tcp, &row(0, 443, "0A"), 9), (vec![443], row(0, 443, "0A").len().div_ceil(9), Ok(())));
     }

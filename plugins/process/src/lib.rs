@@ -8,9 +8,10 @@ mod stat;
 
 use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::{self, File};
-use gauged_plugin::service::{Deadline, HIDDEN_PROCESSES, LeftOut, is_not_permitted};
+use gauged_plugin::service::Deadline;
+use gauged_plugin::skipped::{Cause as _, Reason, Skip, Skipped};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
-use members::{Members, error_text};
+use members::Members;
 use settings::Settings;
 use stat::State;
 
@@ -52,8 +53,17 @@ struct Process {
     members: Members,
     /// Whether the files of processes are granted; true until an attempt is denied.
     can_read_processes: bool,
-    left_out: LeftOut,
+    skipped: Skipped,
 }
+
+/// The process that every host has.
+const FIRST_PID: u32 = 1;
+
+/// The files of all processes, for reports.
+const EVERY_STAT: &str = "/proc/*/stat";
+
+/// What is left out if not all processes were read.
+const ALL_BUT_TOTALS: &str = "the states of processes, and the groups";
 
 /// The number of processes between two looks at the clock, which takes as long as reading two.
 const PROCESSES_PER_LOOK: usize = 128;
@@ -67,7 +77,7 @@ impl Plugin for Process {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { members: Members::new(settings.groups()?), can_read_processes: true, left_out: LeftOut::default() })
+        Ok(Self { members: Members::new(settings.groups()?), can_read_processes: true, skipped: Skipped::default() })
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -77,7 +87,7 @@ impl Plugin for Process {
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let totals = self.set_totals(sample);
+        self.set_totals(sample);
         if self.can_read_processes {
             match self.collect_processes(tick, sample) {
                 // Grants change only with a new instance.
@@ -85,87 +95,63 @@ impl Plugin for Process {
                 done => done?,
             }
         }
-        // Without any metric the first failure is the plugin's.
-        if sample.is_empty() { totals } else { Ok(()) }
+        self.skipped.finish(sample)
     }
 }
 
 gauged_plugin::export!(Process);
 
-/// Reads the threads that run and all threads from `0.10 0.20 0.30 2/345 6789`.
-fn read_threads() -> Result<(u64, u64), Error> {
-    let file = File::read("/proc/loadavg")?;
-    let tasks = file.fields().nth(3).ok_or_else(|| file.error("missing the number of threads"))?;
+/// The threads that run and all threads, from `0.10 0.20 0.30 2/345 6789`.
+fn parse_threads(file: &File) -> Result<(u64, u64), kernel::Error> {
+    let tasks = file.fields().nth(3).ok_or_else(|| file.truncated("missing the number of threads"))?;
     let number = |text: &str| text.parse::<u64>().ok();
     let threads = tasks.split_once('/').and_then(|(runnable, threads)| number(runnable).zip(number(threads)));
-    Ok(threads.ok_or_else(|| file.error(format_args!("{tasks} is not runnable/total threads")))?)
-}
-
-/// Reads a limit; `None` if the kernel does not have it.
-fn read_limit(path: &str) -> Result<Option<u64>, Error> {
-    let number: Option<Result<u64, kernel::Error>> = File::read_if_exists(path)?.map(|file| file.number());
-    Ok(number.transpose()?)
+    threads.ok_or_else(|| file.error(format_args!("{tasks} is not runnable/total threads")))
 }
 
 /// The processes, by state.
 #[derive(Debug, Default)]
 struct Census {
     states: [u64; State::ALL.len()],
-    /// Why not all processes were read.
-    cut: Option<String>,
+    /// Whether the reading ended before all processes were read.
+    is_cut: bool,
 }
 
 impl Process {
-    /// Sets the totals: the threads, and two limits. Each has its own file. The error is that of the first that failed.
-    fn set_totals(&mut self, sample: &mut Sample) -> Result<(), Error> {
-        let mut first = Ok(());
-        let mut fail = |path: &str, error: Error| {
-            let why = [&error_text(error.clone()), "; its metrics are missing"].concat();
-            self.left_out.report(path, &why);
-            if first.is_ok() {
-                first = Err(error);
-            }
-        };
-        match read_threads() {
-            Ok((runnable, threads)) => {
-                sample.set(THREADS, threads);
-                sample.set(RUNNABLE, runnable);
-            }
-            Err(error) => fail("/proc/loadavg", error),
+    /// Sets the totals: the threads, and two limits. Each has its own file.
+    fn set_totals(&mut self, sample: &mut Sample) {
+        let skipped = &mut self.skipped;
+        let lost = "threads and threads_runnable";
+        let threads = skipped.read("/proc/loadavg", lost).and_then(|file| skipped.keep(parse_threads(&file), lost));
+        if let Some((runnable, threads)) = threads {
+            sample.set(THREADS, threads);
+            sample.set(RUNNABLE, runnable);
         }
         for (path, metric) in [("/proc/sys/kernel/threads-max", THREADS_MAX), ("/proc/sys/kernel/pid_max", PIDS_MAX)] {
-            match read_limit(path) {
-                Ok(limit) => sample.set(metric, limit),
-                Err(error) => fail(path, error),
-            }
+            let file = skipped.read(path, metric.name);
+            sample.set(metric, file.and_then(|file| skipped.keep(file.number::<u64>(), metric.name)));
         }
-        first
     }
 
     fn collect_processes(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let deadline = Deadline::new(tick);
-        let names = match files::list("/proc").map_err(Error::from) {
+        let names = match files::list("/proc") {
             Ok(names) => names,
-            Err(error @ Error::Denied(_)) => return Err(error),
-            Err(error) => {
-                self.left_out.report("/proc", &[&error_text(error), "; the processes are missing"].concat());
+            Err(failure) if matches!(failure.error, files::Error::Denied(_)) => return Err(failure.into()),
+            Err(failure) => {
+                failure.skip().report("the processes");
                 return Ok(());
             }
         };
         let mut pids: Vec<u32> = names.iter().filter_map(|name| name.parse().ok()).collect();
         pids.sort_unstable();
         // Each /proc has a process 1, unless it is hidden from the agent, and most others with it.
-        let census = if pids.first() == Some(&1) { self.read_processes(&pids, deadline)? } else { None };
-        let Some(census) = census else {
-            let why =
-                ["the agent may not read all processes, so only totals are measured: ", HIDDEN_PROCESSES].concat();
-            self.left_out.report("hidden processes", &why);
-            return Ok(());
-        };
-        if let Some(why) = census.cut {
+        if pids.first() != Some(&FIRST_PID) {
+            pids.insert(0, FIRST_PID);
+        }
+        let Some(census) = self.read_processes(&pids, deadline)? else { return Ok(()) };
+        if census.is_cut {
             sample.set(PROCESSES, pids.len());
-            let missing = "; the states of processes and the groups are missing then";
-            self.left_out.report("cut", &[&why, missing].concat());
             return Ok(());
         }
         sample.set(PROCESSES, census.states.iter().sum::<u64>());
@@ -184,9 +170,10 @@ impl Process {
         self.members.begin_tick();
         for (at, &pid) in pids.iter().enumerate() {
             if at % PROCESSES_PER_LOOK == PROCESSES_PER_LOOK - 1 && deadline.has_passed() {
-                let count = pids.len();
-                census.cut =
-                    Some(format!("the time limit is too short for {count} processes; raise `timeout` and `interval`"));
+                let why = "there is too little time for so many processes; raise `timeout` and `interval`";
+                let skip = Skip { reason: Reason::Truncated, ..Skip::malformed("/proc", "", why) };
+                skip.report(ALL_BUT_TOTALS);
+                census.is_cut = true;
                 break;
             }
             let path = format!("/proc/{pid}/stat");
@@ -199,29 +186,36 @@ impl Process {
                     // The process ended between opening and reading its file.
                     None if text.trim_ascii().is_empty() => continue,
                     None => {
-                        let why = [&path, " has no name in parentheses; its process counts for no state and no group"];
-                        self.left_out.report("malformed", &why.concat());
+                        let why = format!("{path} has no name in parentheses");
+                        Skip::malformed(EVERY_STAT, "", why).report("the states and groups of such processes");
                         State::Unknown
                     }
                 },
                 // Process 1 never ends.
-                Err(failure) if pid == 1 && (has_ended(&failure) || is_not_permitted(&failure)) => return Ok(None),
+                Err(failure) if pid == FIRST_PID && is_hidden(&failure) => {
+                    let why = match failure.error {
+                        files::Error::NotPermitted(why) => why,
+                        _ => "has no process 1".to_owned(),
+                    };
+                    let skip = Skip { reason: Reason::NotPermitted, ..Skip::malformed("/proc", "", why) };
+                    skip.report(ALL_BUT_TOTALS);
+                    return Ok(None);
+                }
                 Err(failure) if has_ended(&failure) => continue,
                 // The agent is running while it reads.
                 Err(failure) if is_agent(&failure) => State::Running,
                 Err(failure) if failure.error == files::Error::Timeout => {
-                    census.cut = Some(error_text(failure.into()));
+                    Skip { path: EVERY_STAT.to_owned(), ..failure.skip() }.report(ALL_BUT_TOTALS);
+                    census.is_cut = true;
                     break;
                 }
-                Err(failure) => match Error::from(failure) {
-                    error @ Error::Denied(_) => return Err(error),
-                    error => {
-                        let why = "; the states of such processes, and the groups that they may belong to, are missing";
-                        self.left_out.report("unreadable", &[&error_text(error), why].concat());
-                        self.members.add_unreadable_process();
-                        State::Unknown
-                    }
-                },
+                Err(failure) if matches!(failure.error, files::Error::Denied(_)) => return Err(failure.into()),
+                Err(failure) => {
+                    let lost = "the states of such processes, and the groups that they may belong to";
+                    Skip { path: EVERY_STAT.to_owned(), ..failure.skip() }.report(lost);
+                    self.members.add_unreadable_process();
+                    State::Unknown
+                }
             };
             census.states[state as usize] += 1;
         }
@@ -229,13 +223,14 @@ impl Process {
     }
 }
 
-/// Whether a process ended before its file was opened or read (`ESRCH`).
+/// Whether a process ended before its file was opened or read.
 pub(crate) fn has_ended(failure: &Failure) -> bool {
-    match &failure.error {
-        files::Error::NotFound => true,
-        files::Error::Io(why) => why.ends_with("(os error 3)"),
-        _ => false,
-    }
+    failure.error == files::Error::NotFound
+}
+
+/// Whether the kernel hides a process from the agent.
+fn is_hidden(failure: &Failure) -> bool {
+    matches!(failure.error, files::Error::NotFound | files::Error::NotPermitted(_))
 }
 
 /// Whether a file is the agent's own, which no grant opens: the error is not a configuration line then.

@@ -6,8 +6,8 @@ use std::fmt::Display;
 use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::File;
 use gauged_plugin::rates::Rates;
-use gauged_plugin::service::LeftOut;
-use gauged_plugin::{Error, Need, Sample, Tick};
+use gauged_plugin::skipped::{Cause as _, Skip, Skipped};
+use gauged_plugin::{Need, Sample, Tick};
 
 use crate::settings::Group;
 use crate::stat::{Stat, State};
@@ -60,12 +60,12 @@ impl ProcFile {
         format!("/proc/{pid}/{name}")
     }
 
-    /// The metrics that are missing without the file, for a warning.
+    /// The metrics that are missing without the file, for a report.
     fn missing_metrics(self) -> &'static str {
         match self {
-            Self::Command => "the groups it may belong to are",
-            Self::Memory => "the memory of its groups is",
-            Self::Fds => "the open files of its groups are",
+            Self::Command => "the groups that a process may belong to",
+            Self::Memory => "the memory of its groups",
+            Self::Fds => "the open files of its groups",
         }
     }
 }
@@ -121,7 +121,6 @@ pub(crate) struct Members {
     has_time: bool,
     /// The files without a grant.
     denied: Vec<ProcFile>,
-    left_out: LeftOut,
     /// The boot time in Unix time, and the time of its read.
     boot: Option<(u64, u64)>,
 }
@@ -138,7 +137,6 @@ impl Members {
             seen: Vec::new(),
             has_time: true,
             denied: Vec::new(),
-            left_out: LeftOut::default(),
             boot: None,
         }
     }
@@ -292,15 +290,14 @@ impl Members {
             Err(failure) if has_ended(&failure) => return Ok(None),
             Err(failure) => failure,
         };
-        match failure.error {
+        match &failure.error {
             // The agent reports it, and grants change only with a new instance.
             files::Error::Denied(_) => self.denied.push(kind),
             files::Error::Timeout => self.has_time = false,
             _ => {}
         }
         if !self.denied.contains(&kind) {
-            let why = format!("{}; {} missing", failure_text(kind, failure), kind.missing_metrics());
-            self.left_out.report(&kind.path('*'), &why);
+            Skip { path: kind.path('*'), ..failure.skip() }.report(kind.missing_metrics());
         }
         Err(NotReadable)
     }
@@ -338,41 +335,17 @@ impl Members {
         let now_ns = tick.monotonic_ns;
         let is_old = |(_, read_ns): (u64, u64)| now_ns.saturating_sub(read_ns) >= BOOT_TIME_MAX_AGE_NS;
         if self.boot.is_none_or(is_old) {
-            self.boot = match read_boot_seconds() {
-                Ok(seconds) => Some((seconds, now_ns)),
-                Err(error) => {
-                    let why = [&error_text(error), "; the start times of groups are missing"].concat();
-                    self.left_out.report("/proc/stat", &why);
-                    None
-                }
-            };
+            self.boot = read_boot_seconds().map(|seconds| (seconds, now_ns));
         }
         self.boot.map(|(seconds, _)| seconds)
     }
 }
 
-fn read_boot_seconds() -> Result<u64, Error> {
-    let file = File::read("/proc/stat")?;
+fn read_boot_seconds() -> Option<u64> {
+    let (mut skipped, lost) = (Skipped::default(), GROUP_START.name);
+    let file = skipped.read("/proc/stat", lost)?;
     let mut lines = file.lines().map(gauged_plugin::kernel::Line::key_values);
-    let (_, mut fields) = lines.find(|(key, _)| *key == "btime").ok_or_else(|| file.error("missing line btime"))?;
-    Ok(fields.number("the boot time")?)
-}
-
-/// The details of an error.
-pub(crate) fn error_text(error: Error) -> String {
-    match error {
-        Error::Unavailable(why) | Error::Internal(why) | Error::Unsupported(why) => why,
-        Error::Denied(_) | Error::InvalidConfig(_) => "a file cannot be read".to_owned(),
-    }
-}
-
-fn failure_text(kind: ProcFile, failure: Failure) -> String {
-    match (kind, failure.error.clone(), Error::from(failure)) {
-        (ProcFile::Fds, files::Error::TooLarge(names), _) => format!("a process has more than {names} open files"),
-        (ProcFile::Fds, files::Error::Io(_), Error::Unavailable(why)) => {
-            format!("{why} (reading other users' files needs root or CAP_SYS_PTRACE)")
-        }
-        (_, _, Error::Unavailable(why) | Error::Internal(why)) => why,
-        _ => format!("a file {} cannot be read", kind.path('*')),
-    }
+    let line = lines.find(|(key, _)| *key == "btime").ok_or_else(|| file.error("missing line btime"));
+    let (_, mut fields) = skipped.keep(line, lost)?;
+    skipped.keep(fields.number("the boot time"), lost)
 }

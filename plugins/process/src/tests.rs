@@ -124,14 +124,14 @@ fn agent_process_is_counted() {
 
 #[test]
 fn hidden_processes_leave_totals_and_one_warning() {
-    let refused = "Operation not permitted (os error 1)";
+    const HIDDEN: &str = "/proc is mounted with hidepid; run the agent as root";
     // With hidepid=1 the files of others are not permitted, with hidepid=2 not even their directories are there.
     let mut without_permission = small(812, "agent", 0, 70);
-    without_permission.file_fails("/proc/1/stat", files::Error::Io(refused.to_owned()));
+    without_permission.file_fails("/proc/1/stat", files::Error::NotPermitted(HIDDEN.to_owned()));
     let mut without_names = Host::new();
     without_names.file("/proc/loadavg", "0 0 0 1/10 99\n");
     add_process(&mut without_names, 812, "agent", 0, 70);
-    for host in [without_permission, without_names] {
+    for (host, why) in [(without_permission, HIDDEN), (without_names, "has no process 1")] {
         let mut plugin = start(host, r#"{"groups": {"nginx": {"name": "nginx"}}}"#);
         for _ in 0..2 {
             let sample = plugin.tick().expect("a sample");
@@ -141,16 +141,20 @@ fn hidden_processes_leave_totals_and_one_warning() {
                 "not all: {sample:?}"
             );
         }
-        let why = "WARN the agent may not read all processes, so only totals are measured";
-        assert_eq!(plugin.host().messages(), [format!("{why}: {HIDDEN_PROCESSES}")]);
+        let why = format!("WARN without the states of processes, and the groups: /proc is not permitted: {why}");
+        assert_eq!(plugin.host().warnings(), [why]);
     }
 }
 
 #[test]
 fn unreadable_process_leaves_groups_out() {
-    for error in ["Operation not permitted (os error 1)", "Input/output error (os error 5)"] {
+    let not_permitted = files::Error::NotPermitted("run the agent as root".to_owned());
+    for (error, why) in [
+        (not_permitted, "not permitted: run the agent as root"),
+        (files::Error::Io("Input/output error".to_owned()), "malformed: Input/output error"),
+    ] {
         let mut host = Host::from_fixture("fixtures/web-1");
-        host.file_fails("/proc/812/stat", files::Error::Io(error.to_owned()));
+        host.file_fails("/proc/812/stat", error);
         let mut plugin = start(host, WEB);
         for _ in 0..2 {
             let sample = plugin.tick().expect("a sample");
@@ -158,11 +162,8 @@ fn unreadable_process_leaves_groups_out() {
             assert_eq!(sample[r#"process.processes_in_state{state="unknown"}"#], 1);
             assert!(!sample.keys().any(|key| key.contains("group=")), "it may belong to any: {sample:?}");
         }
-        let why = format!(
-            "WARN failed to read /proc/812/stat: {error}; the states of such processes, and the groups that \
-                           they may belong to, are missing"
-        );
-        assert_eq!(plugin.host().messages(), [why]);
+        let lost = "the states of such processes, and the groups that they may belong to";
+        assert_eq!(plugin.host().messages(), [format!("WARN without {lost}: /proc/*/stat is {why}")]);
     }
 }
 
@@ -173,7 +174,7 @@ fn ended_process_is_not_counted() {
     // Between the list and the open, between the open and the read, and while it is read.
     add_process(&mut host, 5001, "nginx", 7, 70);
     remove_process(&mut host, 5001);
-    let gone = || files::Error::Io("No such process (os error 3)".to_owned());
+    let gone = || files::Error::NotFound;
     host.file_fails("/proc/5002/stat", gone()).file("/proc/5003/stat", "");
     let mut plugin = start(host, WEB);
     assert_eq!(plugin.tick().expect("a sample").render(), whole.render());
@@ -200,8 +201,9 @@ fn malformed_stat_costs_only_its_process() {
             assert_eq!(&sample[key], value, "{key}");
         }
     }
-    let why = "WARN /proc/5000/stat has no name in parentheses; its process counts for no state and no group";
-    assert_eq!(plugin.host().messages(), [why]);
+    let why = "WARN without the states and groups of such processes: /proc/*/stat is malformed: /proc/5000/stat has no \
+               name in parentheses";
+    assert_eq!(plugin.host().warnings(), [why]);
 }
 
 #[test]
@@ -236,8 +238,9 @@ fn lack_of_time_leaves_the_number_of_processes() {
         assert_eq!(sample["process.processes"], 386);
         assert!(!sample.keys().any(|key| key.contains("state=") || key.contains("group=")), "{sample:?}");
     }
-    let why = "WARN /proc/300/stat did not respond in time; the states of processes and the groups are missing then";
-    assert_eq!(plugin.host().messages(), [why]);
+    let why =
+        "WARN without the states of processes, and the groups: /proc/*/stat is truncated: did not respond in time";
+    assert_eq!(plugin.host().warnings(), [why]);
 }
 
 #[test]
@@ -248,7 +251,8 @@ fn list_limit_costs_only_processes() {
     for _ in 0..2 {
         assert_eq!(plugin.tick().expect("a sample")["process.threads"], 187);
     }
-    assert_eq!(plugin.host().messages(), ["WARN /proc has more than 10000 names; the processes are missing"]);
+    let why = "WARN without the processes: /proc is truncated: has more than 10000 names";
+    assert_eq!(plugin.host().warnings(), [why]);
 }
 
 #[test]
@@ -340,24 +344,24 @@ fn unresponsive_command_line_is_read_three_times() {
     let sample = plugin.tick().expect("a sample");
     assert_eq!(sample[r#"process.group_processes{group="shop"}"#], 1);
     assert_eq!(sample[r#"process.group_open_fds{group="stuck"}"#], 1);
-    let why = "WARN /proc/10/cmdline did not respond in time; the groups it may belong to are missing";
-    assert_eq!(plugin.host().messages(), [why]);
+    let why =
+        "WARN without the groups that a process may belong to: /proc/*/cmdline is truncated: did not respond in time";
+    assert_eq!(plugin.host().warnings(), [why]);
 }
 
 #[test]
 fn unreadable_command_line_hides_a_group_temporarily() {
     let mut host = small(10, "kept", 0, 70);
     add_process(&mut host, 11, "java", 0, 70);
-    host.file_fails("/proc/10/cmdline", files::Error::Io("Permission denied (os error 13)".to_owned()));
+    host.file_fails("/proc/10/cmdline", files::Error::NotPermitted("run it as root".to_owned()));
     host.file("/proc/11/cmdline", "java\0-Dname=shop\0");
     let mut plugin = start(host, SHOP);
     for known in [None, None, None, Some(Value::Unsigned(1))] {
         let sample = plugin.tick().expect("a sample");
         assert_eq!(sample.get(r#"process.group_processes{group="shop"}"#).cloned(), known);
     }
-    let why = "WARN failed to read /proc/10/cmdline: Permission denied (os error 13); the groups it may belong to are \
-               missing";
-    assert_eq!(plugin.host().messages(), [why]);
+    let why = "WARN without the groups that a process may belong to: /proc/*/cmdline is not permitted: run it as root";
+    assert_eq!(plugin.host().warnings(), [why]);
 
     // Without a grant the group stays unknown.
     let mut host = small(10, "java", 0, 70);
@@ -371,15 +375,14 @@ fn unreadable_command_line_hides_a_group_temporarily() {
 #[test]
 fn unreadable_open_files_are_left_out() {
     let mut host = Host::from_fixture("fixtures/web-1");
-    host.file_fails("/proc/814/fd", files::Error::Io("Permission denied (os error 13)".to_owned()));
-    host.file_fails("/proc/815/fd", files::Error::Io("Permission denied (os error 13)".to_owned()));
+    host.file_fails("/proc/814/fd", files::Error::NotPermitted("run it as root".to_owned()));
+    host.file_fails("/proc/815/fd", files::Error::NotPermitted("run it as root".to_owned()));
     let mut plugin = start(host, WEB);
     let sample = plugin.tick().expect("a sample");
     assert_eq!(sample.get(r#"process.group_open_fds{group="nginx"}"#), None);
     assert_eq!(sample[r#"process.group_open_fds{group="shop"}"#], 6);
-    let why = "WARN failed to read /proc/814/fd: Permission denied (os error 13) (reading other users' files needs \
-               root or CAP_SYS_PTRACE); the open files of its groups are missing";
-    assert_eq!(plugin.host().messages(), [why]);
+    let why = "WARN without the open files of its groups: /proc/*/fd is not permitted: run it as root";
+    assert_eq!(plugin.host().warnings(), [why]);
 
     let mut host = Host::from_fixture("fixtures/web-1");
     host.file_fails("/proc/1040/fd", files::Error::TooLarge(10_000));
@@ -388,8 +391,8 @@ fn unreadable_open_files_are_left_out() {
     let sample = plugin.tick().expect("a sample");
     assert_eq!(sample.get(r#"process.group_open_fds{group="java"}"#), None);
     assert_eq!(sample[r#"process.group_processes{group="shop"}"#], 0, "an oversized command line counts as empty");
-    let why = "WARN a process has more than 10000 open files; the open files of its groups are missing";
-    assert_eq!(plugin.host().messages(), [why]);
+    let why = "WARN without the open files of its groups: /proc/*/fd is truncated: has more than 10000 names";
+    assert_eq!(plugin.host().warnings(), [why]);
 }
 
 #[test]
@@ -407,28 +410,35 @@ fn boot_time_is_reread_after_a_minute() {
     let sample = plugin.tick_after(Duration::from_secs(60)).expect("a sample");
     assert_eq!(sample.get(r#"process.group_start_time_seconds{group="a"}"#), None);
     assert_eq!(sample[r#"process.group_processes{group="a"}"#], 1);
-    let why = "WARN /proc/stat: missing line btime; the start times of groups are missing";
-    assert_eq!(plugin.host().messages(), [why]);
+    let why = "WARN without group_start_time_seconds: /proc/stat is malformed: missing line btime";
+    assert_eq!(plugin.host().warnings(), [why]);
 }
 
 #[test]
 fn malformed_system_file_costs_only_its_metrics() {
-    for (path, text, why, missing) in [
-        ("/proc/loadavg", "0 0 0\n", "missing the number of threads", "process.threads"),
-        ("/proc/loadavg", "0 0 0 1 2\n", "1 is not runnable/total threads", "process.threads_runnable"),
-        ("/proc/sys/kernel/pid_max", "many\n", "many is not a number (value)", "process.pids_max"),
+    let threads = "threads and threads_runnable";
+    for (path, text, lost, why, missing) in [
+        ("/proc/loadavg", "0 0 0\n", threads, "truncated: missing the number of threads", "process.threads"),
+        ("/proc/loadavg", "0 0 0 1 2\n", threads, "malformed: 1 is not runnable/total threads", "process.threads"),
+        (
+            "/proc/sys/kernel/pid_max",
+            "many\n",
+            "pids_max",
+            "malformed: many is not a number (value)",
+            "process.pids_max",
+        ),
     ] {
         let mut host = small(10, "a", 0, 70);
         host.file(path, text);
         let mut plugin = start(host.clone(), "{}");
         let sample = plugin.tick().expect("a sample");
         assert_eq!((sample.get(missing), &sample["process.processes"]), (None, &Value::Unsigned(2)));
-        assert_eq!(plugin.host().messages(), [format!("WARN {path}: {why}; its metrics are missing")]);
+        assert_eq!(plugin.host().warnings(), [format!("WARN without {lost}: {path} is {why}")]);
     }
     let mut host = Host::new();
     host.file("/proc/loadavg", "0 0 0\n").deny(&Capability::Read("/proc".to_owned()));
     let why = "/proc/loadavg: missing the number of threads".to_owned();
-    assert_eq!(start(host, "{}").tick(), Err(Error::Internal(why)), "without any metric");
+    assert_eq!(start(host, "{}").tick(), Err(Error::Unavailable(why)), "without any metric");
 }
 
 #[test]

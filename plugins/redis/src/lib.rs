@@ -6,9 +6,10 @@ mod resp;
 
 use gauged_plugin::net::Connection;
 use gauged_plugin::rates::Rates;
-use gauged_plugin::service::{Failure, LeftOut, Poller, Service};
+use gauged_plugin::service::{Failure, Poller, Service};
+use gauged_plugin::skipped::{Reason, Skip};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
-use info::{FAILURE, FAILURES, MAX_DATABASES, MAX_REPLICAS, METRICS, UP};
+use info::{FAILURE, FAILURES, MAX_DATABASES, MAX_REPLICAS, METRICS, Measured, UP};
 use resp::Reply;
 
 /// The most servers: the agent's limit of connections per plugin.
@@ -55,7 +56,6 @@ struct Server {
     service: Service,
     /// The connection of the last tick, if it succeeded.
     connection: Option<Connection>,
-    left_out: LeftOut,
 }
 
 struct Redis {
@@ -88,7 +88,7 @@ impl Plugin for Redis {
         }
         let server = |(number, settings): (usize, ServerSettings)| {
             let service = Service::new(&settings.address);
-            Server { number, settings, service, connection: None, left_out: LeftOut::default() }
+            Server { number, settings, service, connection: None }
         };
         let servers = servers.into_iter().enumerate().map(server).collect();
         Ok(Self { servers, poller: Poller::default(), lookups: Rates::default() })
@@ -107,17 +107,10 @@ impl Plugin for Redis {
         let is_single = servers.len() == 1;
         poller.poll(tick, servers, |server, share_ms| {
             let reply = server.query_info(if is_single { None } else { Some((share_ms / 2).max(1)) });
-            let Server { number, service, connection, left_out, .. } = server;
+            let Server { number, service, connection, .. } = server;
             let result = reply.map(|(text, kept)| {
                 let measured = info::measure(service.name(), &text, tick, lookups, sample);
-                left_out.report_fields(service.name(), &measured.left_out);
-                if measured.has_more {
-                    let name = service.name();
-                    let why = format!(
-                        "{name} has more than {MAX_DATABASES} databases or {MAX_REPLICAS} replicas; the others are left out"
-                    );
-                    left_out.report("databases and replicas", &why);
-                }
+                report_left_out(service.name(), &measured);
                 *connection = kept;
             });
             match service.record(result) {
@@ -127,7 +120,7 @@ impl Plugin for Redis {
                     sample.labelled(&labels).set(UP, false).set(FAILURE, service.down_reason());
                 }
                 // The agent rejects the address, so the configuration is wrong.
-                Err(Error::Internal(why)) => return Err(Error::invalid(&format!("servers[{number}].address"), why)),
+                Err(Error::Failed(why)) => return Err(Error::invalid(&format!("servers[{number}].address"), why)),
                 Err(error) => return Err(error),
             }
             for &(reason, count) in service.failures() {
@@ -139,6 +132,19 @@ impl Plugin for Redis {
 }
 
 gauged_plugin::export!(Redis);
+
+/// Reports the fields of a reply that are not measured.
+fn report_left_out(server: &str, measured: &Measured<'_>) {
+    for (field, value) in &measured.left_out {
+        let why = format!("{field}:{value} is impossible or not understood");
+        Skip::malformed(server, value, why).report(format_args!("the metrics of {field}"));
+    }
+    if measured.has_more {
+        let why = format!("has more than {MAX_DATABASES} databases or {MAX_REPLICAS} replicas");
+        let skip = Skip { reason: Reason::Truncated, ..Skip::malformed(server, "", why) };
+        skip.report("further databases and replicas");
+    }
+}
 
 impl Server {
     /// Queries INFO; returns the reply, and the connection if it can be kept. A kept connection that was closed, because it

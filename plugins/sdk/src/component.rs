@@ -59,7 +59,7 @@ impl<P: InstanceCell> collector::Guest for Component<P> {
     fn collect(tick: Tick) -> Result<Vec<Module>, Error> {
         P::with_instance(|instance| match instance {
             Some(plugin) => collect(plugin, tick),
-            None => Err(Error::Internal("collect was called before configure".to_owned())),
+            None => Err(Error::Failed("collect was called before configure".to_owned())),
         })
     }
 }
@@ -161,7 +161,7 @@ mod tests {
         let about = Exported::describe();
         assert_eq!((about.version.as_str(), about.metrics[0].kind), ("1.2.3", Kind::Counter));
         assert_eq!(about.metrics[0].description, "Calls of the plugin.");
-        assert!(matches!(Exported::collect(TICK), Err(Error::Internal(_))));
+        assert!(matches!(Exported::collect(TICK), Err(Error::Failed(_))));
         assert_eq!(Exported::configure("{}".to_owned()), Err(Error::invalid("start", "is missing")));
         assert_eq!(Exported::configure(r#"{"start": 41}"#.to_owned()).expect("a number").len(), 1);
         let modules = Exported::collect(TICK).expect("counts");

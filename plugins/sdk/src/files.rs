@@ -38,10 +38,12 @@
 //! ```
 
 pub use crate::bindings::gauged::plugin::files::{Error, FilesystemUsage};
+use std::ops::ControlFlow;
+
 use crate::host::files;
 use crate::{Capability, Need};
 
-/// Reads a whole file, at most 1 MiB.
+/// Reads a whole file, at most 4 MiB.
 ///
 /// # Errors
 ///
@@ -50,7 +52,7 @@ pub fn read(path: &str) -> Result<Vec<u8>, Failure> {
     files::read(path).map_err(|error| Failure::new(path, error))
 }
 
-/// Reads a whole text file, at most 1 MiB. Invalid UTF-8 is replaced.
+/// Reads a whole text file, at most 4 MiB. Invalid UTF-8 is replaced.
 ///
 /// # Errors
 ///
@@ -67,6 +69,48 @@ pub fn read_text(path: &str) -> Result<String, Failure> {
 /// As [`read`], except `NotFound`.
 pub fn read_text_if_exists(path: &str) -> Result<Option<String>, Failure> {
     if_exists(read_text(path))
+}
+
+/// The first piece of a file that is read in pieces: enough for most, and little to read in vain if the subject is found in it.
+const FIRST_PIECE_BYTES: u32 = 64 << 10;
+
+/// The largest piece, as large as the WIT permits.
+const MAX_PIECE_BYTES: u32 = 4 << 20;
+
+/// Reads a file in pieces, each longer than the one before, until `take` breaks or the file ends. Pieces end anywhere, also
+/// within a line. A file that changes meanwhile may be torn between them.
+///
+/// # Errors
+///
+/// As [`read`], except `TooLarge`.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use gauged_plugin::{files, testing::Host};
+///
+/// let mut host = Host::new();
+/// host.file("/proc/net/tcp", vec![b'x'; 1 << 20]);
+/// let mut read = 0;
+/// host.run(|| files::read_pieces("/proc/net/tcp", |piece| {
+///     read += piece.len();
+///     if read > 1000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+/// }))?;
+/// assert_eq!(read, 64 << 10);
+/// # Ok::<(), gauged_plugin::Error>(())
+/// ```
+pub fn read_pieces(path: &str, mut take: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<ControlFlow<()>, Failure> {
+    let (mut offset, mut wanted) = (0_u64, FIRST_PIECE_BYTES);
+    loop {
+        let piece = files::read_at(path, offset, wanted).map_err(|error| Failure::new(path, error))?;
+        if take(&piece).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        offset += piece.len() as u64;
+        if piece.len() < wanted as usize {
+            return Ok(ControlFlow::Continue(()));
+        }
+        wanted = (wanted * 4).min(MAX_PIECE_BYTES);
+    }
 }
 
 /// Lists the names in a directory, sorted.
@@ -115,7 +159,7 @@ pub struct Failure {
     /// The host's error.
     pub error: Error,
     /// The unit of the limit of `Error::TooLarge`.
-    limit_unit: &'static str,
+    pub(crate) limit_unit: &'static str,
 }
 
 impl Failure {
@@ -131,9 +175,10 @@ impl From<Failure> for crate::Error {
         let Failure { capability, path, error, limit_unit } = failure;
         match error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
-            Error::InvalidPath(why) => Self::Internal(why),
+            Error::InvalidPath(why) => Self::Failed(why),
             Error::NotFound => Self::Unavailable(format!("{path} does not exist")),
             Error::WrongType => Self::Unavailable(format!("{path} has an unexpected file type")),
+            Error::NotPermitted(why) => Self::Failed(format!("{path} may not be read: {why}")),
             Error::TooLarge(limit) => Self::Unavailable(format!("{path} has more than {limit} {limit_unit}")),
             Error::Timeout => Self::Unavailable(format!("{path} did not respond in time")),
             Error::Io(why) => Self::Unavailable(format!("failed to read {path}: {why}")),
@@ -151,7 +196,7 @@ mod tests {
         assert!(matches!(failure(Error::Denied(String::new())), crate::Error::Denied(need)
             if need.capability == Capability::Read("/x".to_owned())));
         assert_eq!(failure(Error::NotFound), crate::Error::Unavailable("/x does not exist".to_owned()));
-        assert!(matches!(failure(Error::InvalidPath("x".to_owned())), crate::Error::Internal(_)));
+        assert!(matches!(failure(Error::InvalidPath("x".to_owned())), crate::Error::Failed(_)));
     }
 
     #[test]

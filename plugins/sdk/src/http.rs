@@ -171,7 +171,7 @@ impl From<Failure> for crate::Error {
         let Failure { url, error } = failure;
         match error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
-            Error::InvalidRequest(why) => Self::Internal(why),
+            Error::InvalidRequest(why) => Self::Failed(why),
             Error::Resolve(why) | Error::Connect(why) => Self::Unavailable(format!("failed to reach {url}: {why}")),
             Error::Tls(why) => Self::Unavailable(format!("failed to reach {url} over TLS: {why}")),
             Error::TooLarge(limit) => Self::Unavailable(format!("the response of {url} has more than {limit} bytes")),
@@ -199,7 +199,7 @@ mod tests {
         let elsewhere = Error::Denied("fetch = [\"http://127.0.0.1\"]".to_owned());
         let failure_of = |error| Failure { url: "http://db".to_owned(), error };
         assert_eq!(failure_of(elsewhere).capability(), Capability::Fetch("http://127.0.0.1".to_owned()));
-        assert!(matches!(failure("x", Error::InvalidRequest(String::new())), crate::Error::Internal(_)));
+        assert!(matches!(failure("x", Error::InvalidRequest(String::new())), crate::Error::Failed(_)));
         let timeout = crate::Error::Unavailable("http://x did not respond in time".to_owned());
         assert_eq!(failure("http://x", Error::Timeout), timeout);
     }

@@ -47,47 +47,63 @@ pub use page::page_bytes;
 pub use pressure::{Pressure, Stall};
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::str::SplitAsciiWhitespace;
 
 use crate::bounds::Bound;
 use crate::files;
 use crate::skipped::Reason;
 
+/// The most bytes of a file that are read: its text is held in the plugin's memory, of which the default is 64 MiB.
+pub const MAX_BYTES: usize = 16 << 20;
+
 /// The content of a text file, with its path for errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     path: String,
     text: String,
+    is_cut: bool,
 }
 
 impl File {
     /// A file with this content, for tests and for text from another source.
     #[must_use]
     pub fn new(path: &str, text: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), text: text.into() }
+        Self { path: path.to_owned(), text: text.into(), is_cut: false }
     }
 
-    /// Reads a whole file, at most 1 MiB. Each byte that is not UTF-8 becomes `\u{fffd}` and its two hexadecimal digits, so
-    /// that two names stay two.
+    /// Reads a file; of one that is longer than [`MAX_BYTES`], the whole lines up to there. Each byte that is not UTF-8 becomes
+    /// `\u{fffd}` and its two hexadecimal digits, so that two names stay two.
     ///
     /// # Errors
     ///
-    /// As [`files::read`].
+    /// As [`files::read`], except `TooLarge`.
     pub fn read(path: &str) -> Result<Self, files::Failure> {
-        Ok(Self::new(path, text::replaced(files::read(path)?)))
+        let (content, is_cut) = match files::read(path) {
+            Ok(content) => (content, false),
+            Err(failure) if matches!(failure.error, files::Error::TooLarge(_)) => read_lines(path)?,
+            Err(failure) => return Err(failure),
+        };
+        Ok(Self { is_cut, ..Self::new(path, text::replaced(content)) })
     }
 
     /// Reads a whole file; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// As [`files::read`], except `NotFound`.
+    /// As [`read`](Self::read), except `NotFound`.
     pub fn read_if_exists(path: &str) -> Result<Option<Self>, files::Failure> {
         match Self::read(path) {
             Ok(file) => Ok(Some(file)),
             Err(failure) if failure.error == files::Error::NotFound => Ok(None),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Whether the file has lines beyond [`MAX_BYTES`], which are missing.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The path.
@@ -144,6 +160,20 @@ impl File {
     fn whole(&self) -> Line<'_> {
         Line { path: &self.path, number: 0, text: &self.text }
     }
+}
+
+/// Reads the whole lines of a long file within [`MAX_BYTES`], and whether others follow.
+fn read_lines(path: &str) -> Result<(Vec<u8>, bool), files::Failure> {
+    let mut content = Vec::new();
+    let read = files::read_pieces(path, |piece| {
+        let is_over = content.len() + piece.len() > MAX_BYTES;
+        content.extend(piece.iter().take(MAX_BYTES - content.len()));
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if read.is_break() {
+        content.truncate(content.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1));
+    }
+    Ok((content, read.is_break()))
 }
 
 /// A line of a file.
@@ -353,9 +383,9 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// A parse error, with file, line and field. Give it to [`Skipped`](crate::skipped::Skipped), which leaves out one metric; with
-/// `?` it becomes [`Error::Internal`], because the plugin does not support this kernel's format.
+/// `?` it becomes [`Error::Failed`], because the plugin does not support this kernel's format.
 ///
-/// [`Error::Internal`]: crate::Error::Internal
+/// [`Error::Failed`]: crate::Error::Failed
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     pub(crate) path: String,
@@ -383,7 +413,31 @@ impl From<Error> for crate::Error {
         match error.reason {
             // It may be whole at the next tick.
             Reason::Truncated if error.line == 0 => Self::Unavailable(error.to_string()),
-            _ => Self::Internal(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::skipped::Skipped;
+    use crate::testing::Host;
+
+    #[test]
+    fn long_file_is_cut_at_a_line() {
+        let line = format!("{}\n", "x".repeat(1000));
+        for (lines, is_cut) in [(5000, false), (20_000, true)] {
+            let mut host = Host::new();
+            host.file("/proc/1/mountinfo", line.repeat(lines));
+            let file = host.run(|| Skipped::default().read("/proc/1/mountinfo", "all")).expect("read");
+            assert_eq!(file.is_cut(), is_cut, "{lines}");
+            let expected = if is_cut { MAX_BYTES / line.len() } else { lines };
+            assert_eq!(file.lines().count(), expected);
+            assert!(file.lines().all(|whole| whole.text().len() + 1 == line.len()));
+            let why =
+                "WARN without its other lines: /proc/1/mountinfo is truncated: is longer than the 16 MiB that are read";
+            assert_eq!(host.messages().concat(), if is_cut { why } else { "" });
         }
     }
 }

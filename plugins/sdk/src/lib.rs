@@ -62,7 +62,7 @@
 //! |---|---|
 //! | a missing grant | [`Error::Denied`] |
 //! | no response, no such file | [`Error::Unavailable`] |
-//! | a file that cannot be parsed | [`Error::Internal`] |
+//! | a file that cannot be parsed | [`Error::Failed`] |
 //!
 //! A part that cannot be read or parsed should cost only its own metrics: [`skipped::Skipped`] reports it, and turns it into
 //! an error only if nothing at all was measured.

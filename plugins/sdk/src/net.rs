@@ -164,7 +164,7 @@ impl From<Failure> for crate::Error {
         let Failure { address, error } = failure;
         match error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
-            Error::InvalidAddress(why) => Self::Internal(why),
+            Error::InvalidAddress(why) => Self::Failed(why),
             Error::Resolve(why) | Error::Connect(why) => Self::Unavailable(format!("failed to reach {address}: {why}")),
             Error::Timeout => Self::Unavailable(format!("{address} did not respond in time")),
             Error::Io(why) => Self::Unavailable(format!("the connection to {address} broke: {why}")),
@@ -183,7 +183,7 @@ mod tests {
             if need.capability == Capability::Connect("db:1".to_owned())));
         let elsewhere = Failure::new("db:1", Error::Denied("connect = [\"127.0.0.1:1\"]".to_owned()));
         assert_eq!(elsewhere.capability(), Capability::Connect("127.0.0.1:1".to_owned()));
-        assert!(matches!(failure(Error::InvalidAddress("x".to_owned())), crate::Error::Internal(_)));
+        assert!(matches!(failure(Error::InvalidAddress("x".to_owned())), crate::Error::Failed(_)));
         assert_eq!(failure(Error::Timeout), crate::Error::Unavailable("db:1 did not respond in time".to_owned()));
     }
 

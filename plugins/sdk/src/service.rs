@@ -48,11 +48,9 @@
 
 mod deadline;
 pub mod figure;
-mod left_out;
 mod poller;
 
 pub use deadline::Deadline;
-pub use left_out::{HIDDEN_PROCESSES, LeftOut, is_not_permitted};
 pub use poller::Poller;
 
 use crate::{Error, http, log, net};
@@ -222,8 +220,8 @@ mod tests {
             assert_eq!(failure.reason, reason);
             assert!(matches!(failure.error, Error::Unavailable(_)), "{failure:?}");
         }
-        assert!(matches!(http(http::Error::InvalidRequest(text())).error, Error::Internal(_)));
-        assert!(matches!(net(net::Error::InvalidAddress(text())).error, Error::Internal(_)));
+        assert!(matches!(http(http::Error::InvalidRequest(text())).error, Error::Failed(_)));
+        assert!(matches!(net(net::Error::InvalidAddress(text())).error, Error::Failed(_)));
         let denied = |failure: Failure| match failure.error {
             Error::Denied(need) => need.capability,
             error => panic!("{error:?}"),

@@ -49,22 +49,12 @@
 
 use std::fmt;
 
+pub use crate::bindings::gauged::plugin::log::SkipReason as Reason;
+use crate::bindings::gauged::plugin::log::Skipped as Report;
 use crate::files::{self, Failure};
+use crate::host::log;
 use crate::kernel::{self, File};
-use crate::{Error, Sample, log};
-
-/// Why something was left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The file, line or field is not there. Kernels and configurations differ, so this is often expected.
-    Missing,
-    /// The operating system or the configuration does not let the plugin read it.
-    NotPermitted,
-    /// It is not understood, or cannot be true.
-    Malformed,
-    /// It ends too early, or could not be read to its end.
-    Truncated,
-}
+use crate::{Error, Sample};
 
 /// A part that was left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,27 +67,44 @@ pub struct Skip {
     pub word: String,
     /// Why.
     pub reason: Reason,
-    /// The cause in words.
+    /// The cause in words; with the remedy after a semicolon, where there is one.
     pub why: String,
 }
 
-/// What a plugin has left out. Keep one in the plugin, and call [`finish`](Self::finish) at the end of each tick.
+impl Skip {
+    /// A value that is not understood or cannot be true, of a source other than a file of the kernel.
+    #[must_use]
+    pub fn malformed(source: &str, word: &str, why: impl Into<String>) -> Self {
+        let (path, word) = (source.to_owned(), word.to_owned());
+        Self { path, line: 0, word, reason: Reason::Malformed, why: why.into() }
+    }
+
+    /// Reports the part to the operator, at each tick at which it is left out. `lost` completes "without …".
+    pub fn report(self, lost: impl fmt::Display) {
+        let Self { path, line, word, reason, why } = self;
+        log::skip(&Report { source: path, line, word, reason, message: why, left_out: lost.to_string() });
+    }
+}
+
+/// What a plugin leaves out at a tick. Call [`finish`](Self::finish) at its end. The agent reports each kind once.
 #[derive(Debug, Default)]
 pub struct Skipped {
-    reported: Vec<(String, Reason, String)>,
     /// The error of this tick if nothing else is measured.
     error: Option<Error>,
 }
 
-/// The most parts that one plugin reports. A file that is garbage from end to end has thousands, which say no more.
-const MAX_REPORTED: usize = 64;
-
 impl Skipped {
-    /// Reads a file. `None` if that fails or the file is empty, which costs `lost`.
+    /// Reads a file. `None` if that fails or the file is empty, which costs `lost`. The lines that a file has beyond
+    /// [`MAX_BYTES`](kernel::MAX_BYTES) cost their metrics.
     pub fn read(&mut self, path: &str, lost: impl fmt::Display) -> Option<File> {
         let file = self.keep(File::read(path), &lost)?;
         if file.text().trim_ascii().is_empty() {
             self.keep(Err::<(), _>(file.truncated("is empty")), lost)?;
+        } else if file.is_cut() {
+            let limit = kernel::MAX_BYTES >> 20;
+            file.truncated(format_args!("is longer than the {limit} MiB that are read"))
+                .skip()
+                .report("its other lines");
         }
         Some(file)
     }
@@ -107,7 +114,7 @@ impl Skipped {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                self.add(&error.skip(), lost);
+                error.skip().report(lost);
                 let is_denied = matches!(self.error, Some(Error::Denied(_)));
                 let error = error.into();
                 // A missing grant is what an operator can add.
@@ -116,19 +123,6 @@ impl Skipped {
                 }
                 None
             }
-        }
-    }
-
-    /// Reports a part that was left out.
-    pub fn add(&mut self, skip: &Skip, lost: impl fmt::Display) {
-        let lost = lost.to_string();
-        let is_same = |(path, reason, other): &(String, Reason, String)| {
-            *path == skip.path && *reason == skip.reason && *other == lost
-        };
-        let is_new = self.reported.len() < MAX_REPORTED && !self.reported.iter().any(is_same);
-        report(skip, &lost, is_new);
-        if is_new {
-            self.reported.push((skip.path.clone(), skip.reason, lost));
         }
     }
 
@@ -141,31 +135,6 @@ impl Skipped {
         match self.error.take() {
             Some(error) if sample.is_empty() => Err(error),
             _ => Ok(()),
-        }
-    }
-}
-
-/// Reports a part to the operator. The only place that does.
-fn report(skip: &Skip, lost: &str, is_new: bool) {
-    if !is_new {
-        return;
-    }
-    let Skip { path, line, reason, why, .. } = skip;
-    let at = if *line > 0 { format!(" line {line}") } else { String::new() };
-    let message = format!("without {lost}: {path}{at} {}: {why}", reason.text());
-    match reason {
-        Reason::Missing => log::debug(&message),
-        _ => log::warn(&message),
-    }
-}
-
-impl Reason {
-    fn text(self) -> &'static str {
-        match self {
-            Self::Missing => "is missing",
-            Self::NotPermitted => "is not permitted",
-            Self::Malformed => "is malformed",
-            Self::Truncated => "is truncated",
         }
     }
 }
@@ -191,21 +160,16 @@ impl Cause for kernel::Error {
 impl Cause for Failure {
     fn skip(&self) -> Skip {
         let (reason, why) = match &self.error {
-            files::Error::NotFound => (Reason::Missing, "does not exist"),
-            files::Error::WrongType => (Reason::Malformed, "has an unexpected file type"),
-            files::Error::TooLarge(_) => (Reason::Truncated, "is too long"),
-            files::Error::Timeout => (Reason::Truncated, "did not respond in time"),
-            files::Error::Io(why) if is_permission(why) => (Reason::NotPermitted, why.as_str()),
-            files::Error::Io(why) => (Reason::Malformed, why.as_str()),
-            _ => (Reason::NotPermitted, "may not be read"),
+            files::Error::NotFound => (Reason::Missing, "does not exist".to_owned()),
+            files::Error::WrongType => (Reason::Malformed, "has an unexpected file type".to_owned()),
+            files::Error::TooLarge(limit) => (Reason::Truncated, format!("has more than {limit} {}", self.limit_unit)),
+            files::Error::Timeout => (Reason::Truncated, "did not respond in time".to_owned()),
+            files::Error::NotPermitted(why) => (Reason::NotPermitted, why.clone()),
+            files::Error::Io(why) => (Reason::Malformed, why.clone()),
+            _ => (Reason::NotPermitted, "may not be read".to_owned()),
         };
-        Skip { path: self.path.clone(), line: 0, word: String::new(), reason, why: why.to_owned() }
+        Skip { path: self.path.clone(), line: 0, word: String::new(), reason, why }
     }
-}
-
-/// Whether the operating system's text is that of `EPERM` or `EACCES`.
-fn is_permission(why: &str) -> bool {
-    ["(os error 1)", "(os error 13)"].iter().any(|end| why.ends_with(end))
 }
 
 #[cfg(test)]
@@ -233,29 +197,11 @@ mod tests {
             (files::Error::TooLarge(1), Reason::Truncated),
             (files::Error::Timeout, Reason::Truncated),
             (files::Error::Denied(String::new()), Reason::NotPermitted),
-            (files::Error::Io("Permission denied (os error 13)".to_owned()), Reason::NotPermitted),
-            (files::Error::Io("Operation not permitted (os error 1)".to_owned()), Reason::NotPermitted),
+            (files::Error::NotPermitted("run it as root".to_owned()), Reason::NotPermitted),
             (files::Error::Io("No such device (os error 19)".to_owned()), Reason::Malformed),
         ] {
             assert_eq!(failure(error.clone()).skip().reason, reason, "{error:?}");
         }
-    }
-
-    #[test]
-    fn parts_are_reported_once_within_a_limit() {
-        let mut host = Host::new();
-        let mut skipped = Skipped::default();
-        host.run(|| {
-            for line in 0..3_u32 {
-                for at in 0..1000 {
-                    let file = File::new("/f", format!("{line}\n"));
-                    skipped.keep(Err::<(), _>(file.error("is odd")), format_args!("metric {at}"));
-                }
-            }
-            skipped.keep(Err::<(), _>(failure_of_missing()), "more");
-        });
-        assert_eq!(host.messages().len(), MAX_REPORTED);
-        assert_eq!(host.messages()[0], "WARN without metric 0: /f is malformed: is odd");
     }
 
     fn failure_of_missing() -> Failure {

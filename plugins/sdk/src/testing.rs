@@ -36,7 +36,7 @@
 //! "#]].assert_eq(&sample.render());
 //!
 //! uptime.host().file("/proc/uptime", "nonsense\n");
-//! assert_eq!(uptime.tick(), Err(Error::Internal("/proc/uptime: nonsense is not a number (seconds)".to_owned())));
+//! assert_eq!(uptime.tick(), Err(Error::Failed("/proc/uptime: nonsense is not a number (seconds)".to_owned())));
 //! # Ok::<(), Error>(())
 //! ```
 

@@ -3,41 +3,47 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `gauged:plugin/log@0.1.0`
+// Imported Functions from `gauged:plugin/log@0.2.0-rc.1`
 
-__attribute__((__import_module__("gauged:plugin/log@0.1.0"), __import_name__("log")))
+__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.1"), __import_name__("log")))
 extern void __wasm_import_gauged_plugin_log_log(int32_t, uint8_t *, size_t);
 
-// Imported Functions from `gauged:plugin/files@0.1.0`
+__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.1"), __import_name__("skip")))
+extern void __wasm_import_gauged_plugin_log_skip(uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("gauged:plugin/files@0.1.0"), __import_name__("read")))
+// Imported Functions from `gauged:plugin/files@0.2.0-rc.1`
+
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.1"), __import_name__("read")))
 extern void __wasm_import_gauged_plugin_files_read(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.1.0"), __import_name__("list")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.1"), __import_name__("read-at")))
+extern void __wasm_import_gauged_plugin_files_read_at(uint8_t *, size_t, int64_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.1"), __import_name__("list")))
 extern void __wasm_import_gauged_plugin_files_list(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.1.0"), __import_name__("usage")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.1"), __import_name__("usage")))
 extern void __wasm_import_gauged_plugin_files_usage(uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `gauged:plugin/http@0.1.0`
+// Imported Functions from `gauged:plugin/http@0.2.0-rc.1`
 
-__attribute__((__import_module__("gauged:plugin/http@0.1.0"), __import_name__("fetch")))
+__attribute__((__import_module__("gauged:plugin/http@0.2.0-rc.1"), __import_name__("fetch")))
 extern void __wasm_import_gauged_plugin_http_fetch(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-// Imported Functions from `gauged:plugin/net@0.1.0`
+// Imported Functions from `gauged:plugin/net@0.2.0-rc.1`
 
-__attribute__((__import_module__("gauged:plugin/net@0.1.0"), __import_name__("[static]connection.connect")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.1"), __import_name__("[static]connection.connect")))
 extern void __wasm_import_gauged_plugin_net_static_connection_connect(uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/net@0.1.0"), __import_name__("[method]connection.write")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.1"), __import_name__("[method]connection.write")))
 extern void __wasm_import_gauged_plugin_net_method_connection_write(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/net@0.1.0"), __import_name__("[method]connection.read")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.1"), __import_name__("[method]connection.read")))
 extern void __wasm_import_gauged_plugin_net_method_connection_read(int32_t, int32_t, uint8_t *);
 
-// Exported Functions from `gauged:plugin/collector@0.1.0`
+// Exported Functions from `gauged:plugin/collector@0.2.0-rc.1`
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.1.0#describe")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.1#describe")))
 void __wasm_export_exports_gauged_plugin_collector_describe_post_return(uint8_t * arg0) {
   if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
     free(*((uint8_t **) (arg0 + 0)));
@@ -68,7 +74,7 @@ void __wasm_export_exports_gauged_plugin_collector_describe_post_return(uint8_t 
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.1.0#configure")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.1#configure")))
 void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -188,7 +194,7 @@ void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.1.0#collect")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.1#collect")))
 void __wasm_export_exports_gauged_plugin_collector_collect_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -345,6 +351,13 @@ static uint8_t RET_AREA[(7*sizeof(void*))];
 
 // Helper Functions
 
+void gauged_plugin_log_skipped_free(gauged_plugin_log_skipped_t *ptr) {
+  plugin_string_free(&ptr->source);
+  plugin_string_free(&ptr->word);
+  plugin_string_free(&ptr->message);
+  plugin_string_free(&ptr->left_out);
+}
+
 void gauged_plugin_files_error_free(gauged_plugin_files_error_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
@@ -355,10 +368,14 @@ void gauged_plugin_files_error_free(gauged_plugin_files_error_t *ptr) {
       plugin_string_free(&ptr->val.invalid_path);
       break;
     }
-    case 4: {
+    case 3: {
+      plugin_string_free(&ptr->val.not_permitted);
       break;
     }
-    case 6: {
+    case 5: {
+      break;
+    }
+    case 7: {
       plugin_string_free(&ptr->val.io);
       break;
     }
@@ -514,7 +531,7 @@ void gauged_plugin_net_error_free(gauged_plugin_net_error_t *ptr) {
   }
 }
 
-__attribute__((__import_module__("gauged:plugin/net@0.1.0"), __import_name__("[resource-drop]connection")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.1"), __import_name__("[resource-drop]connection")))
 extern void __wasm_import_gauged_plugin_net_connection_drop(int32_t handle);
 
 void gauged_plugin_net_connection_drop_own(gauged_plugin_net_own_connection_t handle) {
@@ -703,7 +720,7 @@ void exports_gauged_plugin_collector_error_free(exports_gauged_plugin_collector_
       break;
     }
     case 4: {
-      plugin_string_free(&ptr->val.internal);
+      plugin_string_free(&ptr->val.failed);
       break;
     }
   }
@@ -778,6 +795,10 @@ void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string_t *mes
   __wasm_import_gauged_plugin_log_log((int32_t) level, (uint8_t *) (*message).ptr, (*message).len);
 }
 
+void gauged_plugin_log_skip(gauged_plugin_log_skipped_t *skipped) {
+  __wasm_import_gauged_plugin_log_skip((uint8_t *) ((*skipped).source).ptr, ((*skipped).source).len, (int32_t) ((*skipped).line), (uint8_t *) ((*skipped).word).ptr, ((*skipped).word).len, (int32_t) (*skipped).reason, (uint8_t *) ((*skipped).message).ptr, ((*skipped).message).len, (uint8_t *) ((*skipped).left_out).ptr, ((*skipped).left_out).len);
+}
+
 bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(16+2*sizeof(void*))];
@@ -807,16 +828,81 @@ bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gaug
           break;
         }
         case 3: {
+          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 4: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
           break;
         }
         case 5: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
           break;
         }
         case 6: {
+          break;
+        }
+        case 7: {
+          variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_files_read_at(plugin_string_t *path, uint64_t offset, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_files_read_at((uint8_t *) (*path).ptr, (*path).len, (int64_t) (offset), (int32_t) (max_bytes), ptr);
+  gauged_plugin_files_result_list_u8_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_files_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          break;
+        }
+        case 5: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 6: {
+          break;
+        }
+        case 7: {
           variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
@@ -864,16 +950,20 @@ bool gauged_plugin_files_list(plugin_string_t *path, plugin_list_string_t *ret, 
           break;
         }
         case 3: {
+          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 4: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
           break;
         }
         case 5: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
           break;
         }
         case 6: {
+          break;
+        }
+        case 7: {
           variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
@@ -928,16 +1018,20 @@ bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesy
           break;
         }
         case 3: {
+          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 4: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
           break;
         }
         case 5: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
           break;
         }
         case 6: {
+          break;
+        }
+        case 7: {
           variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
@@ -1227,7 +1321,7 @@ bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connectio
   }
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.1.0#describe")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.1#describe")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_describe(void) {
   exports_gauged_plugin_collector_about_t ret;
   exports_gauged_plugin_collector_describe(&ret);
@@ -1241,7 +1335,7 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_describe(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.1.0#configure")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.1#configure")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_configure(uint8_t * arg, size_t arg0) {
   plugin_string_t arg1 = (plugin_string_t) { (uint8_t*)(arg), (arg0) };
   exports_gauged_plugin_collector_result_list_need_error_t ret;
@@ -1317,7 +1411,7 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_configure(uint8_t * arg,
         break;
       }
       case 4: {
-        const plugin_string_t *payload15 = &(*payload6).val.internal;
+        const plugin_string_t *payload15 = &(*payload6).val.failed;
         *((int8_t*)(ptr + sizeof(void*))) = 4;
         *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload15).len;
         *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload15).ptr;
@@ -1332,7 +1426,7 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_configure(uint8_t * arg,
   return ptr;
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.1.0#collect")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.1#collect")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_collect(int64_t arg, int64_t arg0, int32_t arg1) {
   exports_gauged_plugin_collector_tick_t arg2 = (exports_gauged_plugin_collector_tick_t) {
     (uint64_t) (uint64_t) (arg),
@@ -1412,7 +1506,7 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_collect(int64_t arg, int
         break;
       }
       case 4: {
-        const plugin_string_t *payload17 = &(*payload8).val.internal;
+        const plugin_string_t *payload17 = &(*payload8).val.failed;
         *((int8_t*)(ptr + sizeof(void*))) = 4;
         *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload17).len;
         *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload17).ptr;

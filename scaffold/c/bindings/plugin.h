@@ -26,12 +26,41 @@ typedef uint8_t gauged_plugin_log_level_t;
 // A problem that costs metrics.
 #define GAUGED_PLUGIN_LOG_LEVEL_ERROR 3
 
+// Why a part of the measured data is left out.
+typedef uint8_t gauged_plugin_log_skip_reason_t;
+
+// The file, line or field is not there. Kernels and configurations differ, so this is often expected.
+#define GAUGED_PLUGIN_LOG_SKIP_REASON_MISSING 0
+// The operating system or the configuration does not permit reading it.
+#define GAUGED_PLUGIN_LOG_SKIP_REASON_NOT_PERMITTED 1
+// It is not understood, or cannot be true.
+#define GAUGED_PLUGIN_LOG_SKIP_REASON_MALFORMED 2
+// It ends too early, or was not read to its end.
+#define GAUGED_PLUGIN_LOG_SKIP_REASON_TRUNCATED 3
+
+// A part of the measured data that is left out.
+typedef struct gauged_plugin_log_skipped_t {
+  // The file, or the address of a server.
+  plugin_string_t   source;
+  // The line, from 1; 0 for the source as a whole.
+  uint32_t   line;
+  // The word that was not understood; may be empty.
+  plugin_string_t   word;
+  // The kind of the cause.
+  gauged_plugin_log_skip_reason_t   reason;
+  // The cause, as the end of a sentence that begins with the word or the source.
+  plugin_string_t   message;
+  // The metrics that are missing because of it.
+  plugin_string_t   left_out;
+} gauged_plugin_log_skipped_t;
+
 // The error of a file operation.
 typedef struct gauged_plugin_files_error_t {
   uint8_t tag;
   union {
     plugin_string_t     denied;
     plugin_string_t     invalid_path;
+    plugin_string_t     not_permitted;
     uint64_t     too_large;
     plugin_string_t     io;
   } val;
@@ -43,15 +72,17 @@ typedef struct gauged_plugin_files_error_t {
 #define GAUGED_PLUGIN_FILES_ERROR_INVALID_PATH 1
 // The file or directory does not exist. Kernels differ, so this is often expected.
 #define GAUGED_PLUGIN_FILES_ERROR_NOT_FOUND 2
+// The operating system does not permit the operation to the agent's user; the text has the cause and the remedy.
+#define GAUGED_PLUGIN_FILES_ERROR_NOT_PERMITTED 3
 // A directory instead of a file, a file instead of a directory, or neither.
-#define GAUGED_PLUGIN_FILES_ERROR_WRONG_TYPE 3
-// The content exceeds this limit, in bytes or names.
-#define GAUGED_PLUGIN_FILES_ERROR_TOO_LARGE 4
+#define GAUGED_PLUGIN_FILES_ERROR_WRONG_TYPE 4
+// The content exceeds this limit, in bytes or names. `read-at` reads it in pieces.
+#define GAUGED_PLUGIN_FILES_ERROR_TOO_LARGE 5
 // The file system did not respond in time: a dead network mount, a stuck device. Returned at once while an earlier
 // operation on the same path is pending.
-#define GAUGED_PLUGIN_FILES_ERROR_TIMEOUT 5
+#define GAUGED_PLUGIN_FILES_ERROR_TIMEOUT 6
 // Any other error; the text is the operating system's.
-#define GAUGED_PLUGIN_FILES_ERROR_IO 6
+#define GAUGED_PLUGIN_FILES_ERROR_IO 7
 
 // Sizes of a mounted file system.
 typedef struct gauged_plugin_files_filesystem_usage_t {
@@ -404,7 +435,7 @@ typedef struct exports_gauged_plugin_collector_error_t {
     exports_gauged_plugin_collector_list_invalid_t     invalid_config;
     exports_gauged_plugin_collector_need_t     denied;
     plugin_string_t     unavailable;
-    plugin_string_t     internal;
+    plugin_string_t     failed;
   } val;
 } exports_gauged_plugin_collector_error_t;
 
@@ -415,10 +446,11 @@ typedef struct exports_gauged_plugin_collector_error_t {
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_INVALID_CONFIG 1
 // A grant is missing. The plugin is disabled, and the agent reports the lines to add.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_DENIED 2
-// The measured subject is missing at the moment. The agent retries at the next tick. Not a fault.
+// The measured subject is missing at the moment. Not a fault: the agent reports the error until it changes, counts it,
+// and calls the plugin again at its next tick, with its memory as it is.
 #define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_UNAVAILABLE 3
-// The plugin failed. The agent counts a fault and restarts the plugin.
-#define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_INTERNAL 4
+// This call failed: the data is not understood, or the plugin has a defect. As `unavailable`, with the state `failed`.
+#define EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_FAILED 4
 
 // The time of a call, and the only clock of a plugin.
 typedef struct exports_gauged_plugin_collector_tick_t {
@@ -456,23 +488,30 @@ typedef struct {
   } val;
 } exports_gauged_plugin_collector_result_list_module_error_t;
 
-// Imported Functions from `gauged:plugin/log@0.1.0`
+// Imported Functions from `gauged:plugin/log@0.2.0-rc.1`
 // Writes one line.
 extern void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string_t *message);
+// Reports a part of the measured data that is left out, at each tick at which it is. The agent writes one line for each
+// source, reason and loss, a warning unless the reason is `missing`, and counts all others.
+extern void gauged_plugin_log_skip(gauged_plugin_log_skipped_t *skipped);
 
-// Imported Functions from `gauged:plugin/files@0.1.0`
-// Reads the whole content of a regular file, at most 1 MiB.
+// Imported Functions from `gauged:plugin/files@0.2.0-rc.1`
+// Reads the whole content of a regular file, at most 4 MiB.
 extern bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err);
-// Lists the names in a directory, sorted, without `.` and `..`; at most 10,000.
+// Reads a piece of a regular file: the bytes from an offset on, at most `max-bytes` and 4 MiB. A shorter piece is the last
+// one; beyond the end it is empty. The kernel generates its files anew for each piece, so a file that changes may be torn
+// between two pieces.
+extern bool gauged_plugin_files_read_at(plugin_string_t *path, uint64_t offset, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err);
+// Lists the names in a directory, sorted, without `.` and `..`; at most 100,000.
 extern bool gauged_plugin_files_list(plugin_string_t *path, plugin_list_string_t *ret, gauged_plugin_files_error_t *err);
 // Returns the sizes of the file system mounted at a path.
 extern bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesystem_usage_t *ret, gauged_plugin_files_error_t *err);
 
-// Imported Functions from `gauged:plugin/http@0.1.0`
+// Imported Functions from `gauged:plugin/http@0.2.0-rc.1`
 // Sends a request and waits for the response.
 extern bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plugin_http_response_t *ret, gauged_plugin_http_error_t *err);
 
-// Imported Functions from `gauged:plugin/net@0.1.0`
+// Imported Functions from `gauged:plugin/net@0.2.0-rc.1`
 // Connects to `host:port` or `unix:/path`. The timeout applies to this and each later operation; the default is
 // nearly all of the rest of the call's budget.
 extern bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint32_t *maybe_timeout_ms, gauged_plugin_net_own_connection_t *ret, gauged_plugin_net_error_t *err);
@@ -481,12 +520,14 @@ extern bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_c
 // Reads the bytes that have arrived: at least one, at most `max-bytes`; empty when the peer has closed.
 extern bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connection_t self, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_net_error_t *err);
 
-// Exported Functions from `gauged:plugin/collector@0.1.0`
+// Exported Functions from `gauged:plugin/collector@0.2.0-rc.1`
 void exports_gauged_plugin_collector_describe(exports_gauged_plugin_collector_about_t *ret);
 bool exports_gauged_plugin_collector_configure(plugin_string_t *config, exports_gauged_plugin_collector_list_need_t *ret, exports_gauged_plugin_collector_error_t *err);
 bool exports_gauged_plugin_collector_collect(exports_gauged_plugin_collector_tick_t *tick, exports_gauged_plugin_collector_list_module_t *ret, exports_gauged_plugin_collector_error_t *err);
 
 // Helper Functions
+
+void gauged_plugin_log_skipped_free(gauged_plugin_log_skipped_t *ptr);
 
 void gauged_plugin_files_error_free(gauged_plugin_files_error_t *ptr);
 

@@ -110,8 +110,8 @@ bool exports_gauged_plugin_collector_collect(exports_gauged_plugin_collector_tic
   const bool is_understood = measure((const char *)content.ptr, content.len, &found);
   plugin_list_u8_free(&content);
   if (!is_understood) {
-    err->tag = EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_INTERNAL;
-    plugin_string_dup(&err->val.internal, FILE_READ " has an invalid number");
+    err->tag = EXPORTS_GAUGED_PLUGIN_COLLECTOR_ERROR_FAILED;
+    plugin_string_dup(&err->val.failed, FILE_READ " has an invalid number");
     return false;
   }
   size_t count = 0;

@@ -1,6 +1,6 @@
 //! The module `PLUGIN_MODULE`: started, runnable and blocked processes, from `/proc/stat`.
 
-use gauged_plugin::kernel::File;
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 
 // The metrics. Operators see the comments as descriptions.
@@ -30,6 +30,7 @@ impl Default for Settings {
 
 struct Processes {
     settings: Settings,
+    skipped: Skipped,
 }
 
 impl Plugin for Processes {
@@ -41,7 +42,7 @@ impl Plugin for Processes {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings })
+        Ok(Self { settings, skipped: Skipped::default() })
     }
 
     fn needs(&self) -> Vec<Need> {
@@ -49,17 +50,18 @@ impl Plugin for Processes {
     }
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let file = File::read(&self.settings.file)?;
-        let mut found = 0;
+        // A file, line or number that cannot be read costs its own metrics only, and the operator is told once.
+        let Self { settings, skipped } = self;
+        let Some(file) = skipped.read(&settings.file, "all metrics") else { return skipped.finish(sample) };
         for line in file.lines() {
             let (key, mut values) = line.key_values();
             if let Some(metric) = METRICS.iter().find(|metric| metric.source == key) {
-                sample.set(*metric, values.number::<u64>("the number")?);
-                found += 1;
+                sample.set(*metric, skipped.keep(values.number::<u64>(key), metric.name));
             }
         }
+        skipped.finish(sample)?;
         // A file without these lines will not have them later.
-        if found == 0 { Err(Error::Unsupported(file.error("has no process counts").to_string())) } else { Ok(()) }
+        if sample.is_empty() { Err(Error::Unsupported(file.error("has no process counts").to_string())) } else { Ok(()) }
     }
 }
 
@@ -85,9 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn malformed_file_is_an_error() {
-        let error = processes("processes many\n").tick().expect_err("no number");
-        assert_eq!(error, Error::Internal("/proc/stat line 1: many is not a number (the number)".to_owned()));
+    fn malformed_number_costs_only_its_metric() {
+        let mut damaged = processes("processes many\nprocs_running 3\n");
+        assert_eq!(damaged.tick().expect("a sample").render(), "PLUGIN_MODULE.running 3\n");
+        let why = "/proc/stat line 1 is malformed: many is not a number (processes)";
+        assert_eq!(damaged.host().warnings(), [format!("WARN without forks_total: {why}")]);
+        let error = processes("processes many\n").tick().expect_err("nothing is left");
+        assert_eq!(error, Error::Failed("/proc/stat line 1: many is not a number (processes)".to_owned()));
         assert!(matches!(processes("cpu 1 2 3\n").tick(), Err(Error::Unsupported(_))));
     }
 

@@ -138,7 +138,7 @@ async fn row(harness: &PluginHarness, config: &Config, name: &str, file: &str, d
 async fn state(plugin: &mut LoadedPlugin) -> (PluginState, Option<String>) {
     let failed = |failure: &Failure, plugin: &LoadedPlugin, after_fault| {
         let state = match failure {
-            Failure::Unavailable(_) => PluginState::Unavailable,
+            Failure::Error(error) => error.kind.into(),
             Failure::Disabled(disabled) => PluginState::disabled(disabled.cause, &plugin.context),
             Failure::Fault(_) => after_fault,
         };

@@ -15,7 +15,7 @@ use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::config::{PluginConfig, parse_interval};
 use crate::plugin::harness::{
-    CheckedNeed, Collected, Denial, Grant, LoadedPlugin, Message, NeedStatus, Recording, reason,
+    CheckedNeed, Collected, Denial, Grant, LoadedPlugin, Message, NeedStatus, PluginState, Recording, reason,
 };
 use crate::plugin::{Failure, Fault};
 use crate::sample::Sample;
@@ -78,7 +78,7 @@ impl TestRuns {
         }
         results.record(0, plugin.take_recording());
         // A plugin that fails to start is not run, unless it is only unavailable.
-        let is_usable = results.failures.iter().all(|(_, failure)| matches!(failure, Failure::Unavailable(_)));
+        let is_usable = results.failures.iter().all(|(_, failure)| failure.is_unavailable());
         let runs = if is_usable { runs } else { 0 };
         let mut due = Instant::now();
         // Whether the instance is new since the last result. An unavailable plugin keeps its new counters for the next call.
@@ -125,7 +125,7 @@ impl TestRuns {
     }
 
     fn has_passed(&self) -> bool {
-        let is_failure = |(_, failure): &(usize, Failure)| !matches!(failure, Failure::Unavailable(_));
+        let is_failure = |(_, failure): &(usize, Failure)| !failure.is_unavailable();
         self.sample.is_some()
             && self.violations.is_empty()
             && self.denied.is_empty()
@@ -232,7 +232,7 @@ impl TestReport {
         let failures = results.failures.iter().map(|(run, failure)| {
             let kind = match failure {
                 Failure::Fault(Fault { kind, .. }) => kind.name(),
-                Failure::Unavailable(_) => "unavailable",
+                Failure::Error(error) => PluginState::from(error.kind).name(),
                 Failure::Disabled(_) => "disabled",
             };
             json!({ "run": run, "kind": kind, "text": failure_text(failure) })

@@ -16,6 +16,10 @@ pub(crate) struct Counters {
     pub(crate) late: Counter,
     /// Metrics that were dropped.
     pub(crate) dropped: Counter,
+    /// Calls that returned an error that is no fault.
+    pub(crate) errors: Counter,
+    /// Lines and other parts of the measured data that its results left out.
+    pub(crate) skipped_lines: Counter,
     /// The bytes of the linear memories of all its instances, those of a thread that hangs included.
     pub(crate) memory_bytes: AtomicU64,
     pub(crate) faults: FaultCounters,

@@ -12,8 +12,8 @@ use crate::plugin::build::sealed::Sealed;
 /// The export that makes a component a plugin, without its version.
 const COLLECTOR_EXPORT: &str = "gauged:plugin/collector@";
 
-/// The versions of the WIT package `gauged:plugin` that this agent serves: `0.1.x`.
-const SERVED: &str = "0.1";
+/// The version of the WIT package `gauged:plugin` that this agent serves: a candidate, which no other replaces.
+const SERVED: &str = "0.2.0-rc.1";
 
 /// The custom section in which a core module has the world that it was built for.
 const WORLD_SECTION: &str = "component-type";
@@ -168,10 +168,8 @@ fn check_exports(component: &[u8]) -> Result<(), String> {
             _ => {}
         }
     }
-    let is_served =
-        |version: &&str| version.strip_prefix(SERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     let versions: Vec<&str> = exports.iter().filter_map(|name| name.strip_prefix(COLLECTOR_EXPORT)).collect();
-    if versions.iter().any(is_served) {
+    if versions.contains(&SERVED) {
         return Ok(());
     }
     let Some(version) = versions.first() else {
@@ -181,11 +179,20 @@ fn check_exports(component: &[u8]) -> Result<(), String> {
              the world gauged:plugin/plugin"
         ));
     };
-    Err(format!(
-        "was built for gauged:plugin {version}, and this agent, {}, serves {SERVED}; update the agent, or build the plugin \
-         for {SERVED}",
-        env!("CARGO_PKG_VERSION")
-    ))
+    Err(if is_prerelease(version) {
+        format!("was built for a pre-release, gauged:plugin {version}; rebuild it for {SERVED}")
+    } else {
+        let agent = env!("CARGO_PKG_VERSION");
+        format!(
+            "was built for gauged:plugin {version}, and this agent, {agent}, serves {SERVED}; update the agent, or build the \
+             plugin for {SERVED}"
+        )
+    })
+}
+
+/// Whether a version is a candidate, or 0.1, which was withdrawn.
+fn is_prerelease(version: &str) -> bool {
+    version.contains('-') || version.starts_with("0.1.")
 }
 
 fn damaged(error: &wasmparser::BinaryReaderError) -> String {
@@ -239,25 +246,28 @@ mod tests {
         expect_error(
             &component("(component)"),
             &expect![
-                "is a component of another world: it exports nothing instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin"
+                "is a component of another world: it exports nothing instead of gauged:plugin/collector@0.2.0-rc.1; build it for the world gauged:plugin/plugin"
             ],
         );
         let exporting = |name: &str| component(&format!("(component (instance $i) (export \"{name}\" (instance $i)))"));
         expect_error(
             &exporting("wasi:cli/run@0.2.0"),
             &expect![
-                "is a component of another world: it exports wasi:cli/run@0.2.0 instead of gauged:plugin/collector@0.1; build it for the world gauged:plugin/plugin"
+                "is a component of another world: it exports wasi:cli/run@0.2.0 instead of gauged:plugin/collector@0.2.0-rc.1; build it for the world gauged:plugin/plugin"
             ],
         );
         expect_error(
             &exporting("gauged:plugin/collector@0.2.0"),
             &expect![
-                "was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.1; update the agent, or build the plugin for 0.1"
+                "was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.1; update the agent, or build the plugin for 0.2.0-rc.1"
             ],
         );
-        assert!(to_component(&exporting("gauged:plugin/collector@0.1.7")).is_ok());
+        for version in ["0.1.0", "0.1.7", "0.2.0-rc.0", "0.2.0-rc.10", "0.3.0-rc.1"] {
+            let why = to_component(&exporting(&format!("gauged:plugin/collector@{version}"))).expect_err("another");
+            assert_eq!(why, format!("was built for a pre-release, gauged:plugin {version}; rebuild it for {SERVED}"));
+        }
         assert!(to_component(&exporting("gauged:plugin/collector@0.10.0")).is_err());
-        let whole = exporting("gauged:plugin/collector@0.1.0");
+        let whole = exporting(&format!("{COLLECTOR_EXPORT}{SERVED}"));
         expect_error(&whole[..whole.len() - 3], &expect!["is truncated; copy it again"]);
     }
 

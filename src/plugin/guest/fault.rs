@@ -22,8 +22,6 @@ pub enum FaultKind {
     Stack,
     /// The guest returned or passed more than the host accepts.
     Oversize,
-    /// The guest returned the error `internal`.
-    Internal,
     /// The agent's own code panicked during the call.
     Panic,
     /// The host had too little memory, address space, descriptors or processor time.
@@ -36,7 +34,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All kinds, in the order of their counters.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Trap,
         Self::Timeout,
         Self::Memory,
@@ -44,7 +42,6 @@ impl FaultKind {
         Self::Limit,
         Self::Stack,
         Self::Oversize,
-        Self::Internal,
         Self::Panic,
         Self::Shortage,
         Self::Load,
@@ -62,7 +59,6 @@ impl FaultKind {
             Self::Limit => "limit",
             Self::Stack => "stack",
             Self::Oversize => "oversize",
-            Self::Internal => "internal",
             Self::Panic => "panic",
             Self::Shortage => "shortage",
             Self::Load => "load",
@@ -121,10 +117,28 @@ impl fmt::Display for Fault {
 pub enum Failure {
     /// The plugin failed. Its instance is dropped, because its memory cannot be trusted.
     Fault(Fault),
-    /// The service or device that it measures is not there. The plugin is called again.
-    Unavailable(String),
+    /// The plugin returned an error that is no fault. It keeps its instance, and is called again.
+    Error(CallError),
     /// The plugin cannot work on this host or with its configuration. It is not called until that changes.
     Disabled(Disabled),
+}
+
+/// An error that a plugin returned, and that may be over at its next call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallError {
+    /// The kind of the error.
+    pub kind: CallErrorKind,
+    /// The cause, on one line.
+    pub reason: String,
+}
+
+/// The kind of an error that a plugin returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallErrorKind {
+    /// The service or device that it measures is not there.
+    Unavailable,
+    /// It did not understand the measured data, or has a defect.
+    Failed,
 }
 
 /// The error of a plugin that cannot work.
@@ -151,11 +165,19 @@ pub enum DisabledCause {
     Denied,
 }
 
+impl Failure {
+    /// Whether the plugin returned that what it measures is not there.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Error(CallError { kind: CallErrorKind::Unavailable, .. }))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fault(fault) => fault.fmt(f),
-            Self::Unavailable(message) => f.write_str(message),
+            Self::Error(error) => f.write_str(&error.reason),
             Self::Disabled(disabled) => f.write_str(&disabled.reason),
         }
     }

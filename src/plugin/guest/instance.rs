@@ -25,7 +25,9 @@ use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as
 use crate::plugin::guest::bindings::{self, PluginPre};
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::guest::engine::{Artifact, Engine};
-use crate::plugin::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, Starved};
+use crate::plugin::guest::fault::{
+    CallError, CallErrorKind, Disabled, DisabledCause, Failure, Fault, FaultKind, Starved,
+};
 use crate::plugin::guest::result::{Collected, Converter, Description};
 use crate::plugin::host;
 use crate::plugin::host::ration::Ration;
@@ -275,6 +277,7 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
 /// The failure for an error that the plugin returned.
 fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
     let disabled = |cause, reason, remedy| Failure::Disabled(Disabled { cause, reason, remedy, denied: None });
+    let call_error = |kind, why: &str| Failure::Error(CallError { kind, reason: printable(why) });
     match error {
         wit::Error::Unsupported(why) => {
             let reason = format!("cannot work on this host: {}", printable(&why));
@@ -302,8 +305,8 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
                 denied: Some(denied),
             })
         }
-        wit::Error::Unavailable(why) => Failure::Unavailable(printable(&why)),
-        wit::Error::Internal(why) => Failure::Fault(Fault { kind: FaultKind::Internal, message: printable(&why) }),
+        wit::Error::Unavailable(why) => call_error(CallErrorKind::Unavailable, &why),
+        wit::Error::Failed(why) => call_error(CallErrorKind::Failed, &why),
     }
 }
 

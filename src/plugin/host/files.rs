@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::fs::{FileType, Mode, OFlags, StatVfs, StatVfsMountFlags};
-#[cfg(target_os = "linux")]
-use rustix::io::Errno;
+use rustix::io::{Errno, pread, retry_on_intr};
 
 use crate::hostpath::below;
 use crate::plugin::context::PluginContext;
@@ -19,14 +18,15 @@ use crate::plugin::grants::{Basis, Grants, PathRefusal};
 use crate::plugin::guest::bindings::gauged::plugin::files::{Error, FilesystemUsage, Host};
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::host::kernel_files::KernelFile;
+use crate::plugin::host::own_view;
 use crate::plugin::host::resolved_path::{OWN_PROCESS, PathError, ResolvedPath, resolve};
 #[cfg(target_os = "linux")]
 use crate::plugin::host::resolved_path::{OpenError, open_without_effect};
 use crate::plugin::host::state::HostState;
 use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
-/// The largest file that is read: `/proc/stat` of 4096 CPUs.
-const FILE_BYTES: u64 = 1 << 20;
+/// The most bytes that are read at a time: `/proc/1/mountinfo` of a thousand containers, whose layers are in its lines.
+const FILE_BYTES: usize = 4 << 20;
 
 /// The size of most of the kernel's files.
 const USUAL_BYTES: usize = 8 << 10;
@@ -34,8 +34,8 @@ const USUAL_BYTES: usize = 8 << 10;
 /// The flags to open a file for reading.
 const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// The most names that a directory may have: a host with as many processes, mounts or interfaces needs another tool.
-const NAMES: usize = 10_000;
+/// The most names that a directory may have: the processes of a large host, and some room.
+const NAMES: usize = 100_000;
 
 /// Why an operation failed.
 #[derive(Debug)]
@@ -56,6 +56,11 @@ impl Host for HostState {
         run(&self.plugin, &self.time, path, read).await
     }
 
+    async fn read_at(&mut self, path: String, offset: u64, max_bytes: u32) -> Result<Vec<u8>, Error> {
+        let piece = move |grants: &Grants, path: &str| read_at(grants, path, offset, max_bytes);
+        run(&self.plugin, &self.time, path, piece).await
+    }
+
     async fn list(&mut self, path: String) -> Result<Vec<String>, Error> {
         run(&self.plugin, &self.time, path, list).await
     }
@@ -70,7 +75,7 @@ async fn run<T: Send + 'static>(
     plugin: &PluginContext,
     time: &CallTime,
     path: String,
-    work: fn(&Grants, &str) -> Result<T, FilesError>,
+    work: impl FnOnce(&Grants, &str) -> Result<T, FilesError> + Send + 'static,
 ) -> Result<T, Error> {
     let Some(kind) = KernelFile::classify(&path) else {
         return offload_path(plugin, time.patience(), path, work).await;
@@ -79,7 +84,7 @@ async fn run<T: Send + 'static>(
         let timed = move |grants: &Grants, path: &str| kind.timed(|| work(grants, path));
         return offload_path(plugin, time.patience(), path, timed).await;
     }
-    kind.run(|| work(&plugin.grants, &path)).map_err(|error| wit_error(plugin, error))
+    kind.run(|| work(&plugin.grants, &path)).map_err(|error| wit_error(plugin, &path, error))
 }
 
 async fn offload_path<T: Send + 'static>(
@@ -88,18 +93,22 @@ async fn offload_path<T: Send + 'static>(
     path: String,
     work: impl FnOnce(&Grants, &str) -> Result<T, FilesError> + Send + 'static,
 ) -> Result<T, Error> {
-    let grants = Arc::clone(&plugin.grants);
-    let done =
-        plugin.accounts.permits.run(OffloadTarget::Path(path.clone()), until, move || work(&grants, &path)).await;
-    done.unwrap_or_else(|error| Err(FilesError::Permit(error))).map_err(|error| wit_error(plugin, error))
+    let (grants, target) = (Arc::clone(&plugin.grants), OffloadTarget::Path(path.clone()));
+    let work = {
+        let path = path.clone();
+        move || work(&grants, &path)
+    };
+    let done = plugin.accounts.permits.run(target, until, work).await;
+    done.unwrap_or_else(|error| Err(FilesError::Permit(error))).map_err(|error| wit_error(plugin, &path, error))
 }
 
 /// The error for the guest. Reports a denial to the operator.
-fn wit_error(plugin: &PluginContext, error: FilesError) -> Error {
+fn wit_error(plugin: &PluginContext, path: &str, error: FilesError) -> Error {
     match error {
         FilesError::Path(PathError::Denied(denial)) => Error::Denied(plugin.deny(denial)),
         FilesError::Path(PathError::Malformed(why)) => Error::InvalidPath(why),
         FilesError::Path(PathError::NotFound) => Error::NotFound,
+        FilesError::Path(PathError::NotPermitted(error)) => Error::NotPermitted(own_view::refusal(error, path)),
         FilesError::Path(PathError::WrongType) => Error::WrongType,
         FilesError::Path(PathError::Io(why)) | FilesError::Permit(PermitError::Panicked(why)) => Error::Io(why),
         FilesError::TooLarge(limit) => Error::TooLarge(limit),
@@ -107,29 +116,62 @@ fn wit_error(plugin: &PluginContext, error: FilesError) -> Error {
     }
 }
 
-/// Whether the usage of the file system at a path is granted. As by default when that is not known in time: a missing grant is
-/// then reported by the operation itself.
+/// Whether the usage of the file system at a path is granted. As by default when that is not known in time, or not
+/// permitted: the operation itself then reports the error.
 pub(crate) async fn usage_basis(plugin: &PluginContext, path: &str, until: Instant) -> Option<Basis> {
     let (grants, path) = (Arc::clone(&plugin.grants), path.to_owned());
     let target = OffloadTarget::Path(path.clone());
-    let checked = plugin.accounts.permits.run(target, until, move || check_usage(&grants, &path).ok()).await;
-    checked.unwrap_or(Some(Basis::Default))
+    let checked = plugin.accounts.permits.run(target, until, move || match check_usage(&grants, &path) {
+        Ok(basis) => Some(basis),
+        Err(UsageRefusal::Path(_)) => None,
+        Err(UsageRefusal::NotPermitted(_)) => Some(Basis::Default),
+    });
+    checked.await.unwrap_or(Some(Basis::Default))
 }
 
 fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, FilesError> {
-    let file = if let Some(file) = open_kernel_file(grants, path) {
-        file
-    } else {
-        let resolved = resolve_granted(grants, path, FileType::RegularFile, Grants::read)?;
-        File::from(rustix::fs::open(&resolved.path, READING, Mode::empty())?)
-    };
     // The kernel generates most of its files anew for each piece that is read.
     let mut content = Vec::with_capacity(USUAL_BYTES);
-    file.take(FILE_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > FILE_BYTES {
-        return Err(FilesError::TooLarge(FILE_BYTES));
+    open(grants, path)?.take(FILE_BYTES as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > FILE_BYTES {
+        return Err(FilesError::TooLarge(FILE_BYTES as u64));
     }
     Ok(content)
+}
+
+fn read_at(grants: &Grants, path: &str, offset: u64, max_bytes: u32) -> Result<Vec<u8>, FilesError> {
+    let (file, wanted) = (open(grants, path)?, FILE_BYTES.min(max_bytes as usize));
+    let mut piece = Vec::with_capacity(USUAL_BYTES.min(wanted));
+    // No file is that long, and no system call takes the offset.
+    let Ok(_) = i64::try_from(offset.saturating_add(FILE_BYTES as u64)) else { return Ok(piece) };
+    while piece.len() < wanted {
+        let begin = piece.len();
+        piece.resize(wanted.min((2 * begin).max(USUAL_BYTES)), 0);
+        let read = retry_on_intr(|| pread(&file, &mut piece[begin..], offset + begin as u64))?;
+        piece.truncate(begin + read);
+        if read == 0 {
+            break;
+        }
+    }
+    Ok(piece)
+}
+
+fn open(grants: &Grants, path: &str) -> Result<File, FilesError> {
+    if let Some(file) = open_kernel_file(grants, path) {
+        return Ok(file);
+    }
+    match open_resolved(grants, path) {
+        Err(PathError::NotPermitted(error)) => {
+            Ok(own_view::open(grants.root(), path).unwrap_or(Err(PathError::NotPermitted(error)))?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+fn open_resolved(grants: &Grants, path: &str) -> Result<File, PathError> {
+    let opened = resolve_granted(grants, path, FileType::RegularFile, Grants::read)
+        .and_then(|resolved| Ok(File::from(rustix::fs::open(&resolved.path, READING, Mode::empty())?)));
+    opened.map_err(|error| own_view::explain(error, grants.root(), path))
 }
 
 /// Opens a file of the kernel directly, with half of the system calls: without a link on the way the path leads to the granted
@@ -157,7 +199,8 @@ fn open_kernel_file(_grants: &Grants, _path: &str) -> Option<File> {
 }
 
 fn list(grants: &Grants, path: &str) -> Result<Vec<String>, FilesError> {
-    let resolved = resolve_granted(grants, path, FileType::Directory, Grants::list)?;
+    let resolved = resolve_granted(grants, path, FileType::Directory, Grants::list)
+        .map_err(|error| own_view::explain(error, grants.root(), path))?;
     let mut names = Vec::new();
     for entry in fs::read_dir(&resolved.path)? {
         // A guest cannot name a file whose name is not text.
@@ -172,7 +215,10 @@ fn list(grants: &Grants, path: &str) -> Result<Vec<String>, FilesError> {
 }
 
 fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, FilesError> {
-    check_usage(grants, path).map_err(|refusal| PathError::refused(&refusal, GrantKind::Usage, path))?;
+    check_usage(grants, path).map_err(|refusal| match refusal {
+        UsageRefusal::Path(refusal) => PathError::refused(&refusal, GrantKind::Usage, path),
+        UsageRefusal::NotPermitted(error) => error.into(),
+    })?;
     let stat = statvfs(grants.root(), path)?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
     Ok(FilesystemUsage {
@@ -203,11 +249,22 @@ fn statvfs(root: &Path, path: &str) -> Result<StatVfs, PathError> {
 
 /// Roots of mounts need no grant: neither the mounts nor their usage are secret. For any other path the result does not show
 /// whether it exists.
-fn check_usage(grants: &Grants, path: &str) -> Result<Basis, PathRefusal> {
+fn check_usage(grants: &Grants, path: &str) -> Result<Basis, UsageRefusal> {
     match grants.usage(path) {
-        Err(PathRefusal::Missing) if is_mount_root(&below(grants.root(), path)) => Ok(Basis::Default),
-        decided => decided,
+        Err(PathRefusal::Missing) => match is_mount_root(&below(grants.root(), path)) {
+            Ok(true) => Ok(Basis::Default),
+            // A grant would not help: a directory on the way is closed to the agent's user.
+            Err(error @ (Errno::ACCESS | Errno::PERM)) => Err(UsageRefusal::NotPermitted(error)),
+            Ok(false) | Err(_) => Err(UsageRefusal::Path(PathRefusal::Missing)),
+        },
+        decided => decided.map_err(UsageRefusal::Path),
     }
+}
+
+/// Why the usage of a file system is refused.
+enum UsageRefusal {
+    Path(PathRefusal),
+    NotPermitted(Errno),
 }
 
 /// Resolves a granted path to a file of this type.
@@ -231,18 +288,21 @@ fn resolve_granted(
 /// Whether a file system is mounted at a path. Triggers no automount, and asks the kernel only: the file system of a server
 /// that returns errors is mounted, too.
 #[cfg(target_os = "linux")]
-fn is_mount_root(path: &Path) -> bool {
+fn is_mount_root(path: &Path) -> rustix::io::Result<bool> {
     use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
-    let Ok(handle) = open_without_effect(path, OFlags::empty()) else { return false };
+    let handle = match open_without_effect(path, OFlags::empty()) {
+        Ok(handle) => handle,
+        Err(OpenError::MagicLink) => return Ok(false),
+        Err(OpenError::Errno(error)) => return Err(error),
+    };
     let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    statx(handle, "", flags, StatxFlags::BASIC_STATS)
-        .is_ok_and(|status| status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    Ok(statx(handle, "", flags, StatxFlags::BASIC_STATS)?.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Other systems do not show whether a file system is mounted at a path.
 #[cfg(not(target_os = "linux"))]
-fn is_mount_root(_path: &Path) -> bool {
-    false
+fn is_mount_root(_path: &Path) -> rustix::io::Result<bool> {
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -398,10 +458,10 @@ mod tests {
     fn large_files_are_refused() {
         let (root, grants) = host();
         let file = File::create(root.path().join("data/open/big")).expect("created");
-        file.set_len(FILE_BYTES).expect("sized");
-        assert_eq!(read(&grants, "/data/open/big").expect("just fits").len() as u64, FILE_BYTES);
-        file.set_len(FILE_BYTES + 1).expect("sized");
-        assert!(matches!(read(&grants, "/data/open/big"), Err(FilesError::TooLarge(FILE_BYTES))));
+        file.set_len(FILE_BYTES as u64).expect("sized");
+        assert_eq!(read(&grants, "/data/open/big").expect("just fits").len(), FILE_BYTES);
+        file.set_len(FILE_BYTES as u64 + 1).expect("sized");
+        assert!(matches!(read(&grants, "/data/open/big"), Err(FilesError::TooLarge(_))));
     }
 
     #[test]

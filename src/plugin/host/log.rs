@@ -1,8 +1,11 @@
-//! The capability `log`: a guest's messages in the agent's log, under the plugin's name. A plugin can neither flood the log,
-//! even by restarts, nor forge lines.
+//! The capability `log`: a guest's messages and its skipped parts in the agent's log, under the plugin's name. A plugin can
+//! neither flood the log, even by restarts, nor forge lines.
+
+use std::time::Instant;
 
 use crate::escape::printable;
-use crate::plugin::guest::bindings::gauged::plugin::log::{Host, Level};
+use crate::plugin::accounts::skips::Novelty;
+use crate::plugin::guest::bindings::gauged::plugin::log::{Host, Level, SkipReason, Skipped};
 use crate::plugin::host::state::HostState;
 
 impl Host for HostState {
@@ -23,6 +26,41 @@ impl Host for HostState {
             Level::Debug => tracing::debug!(plugin, text, "plugin message"),
         }
     }
+
+    async fn skip(&mut self, skipped: Skipped) {
+        let accounts = &self.plugin.accounts;
+        let is_expected = skipped.reason == SkipReason::Missing;
+        if !is_expected {
+            accounts.counters.skipped_lines.add(1);
+        }
+        let kind = [&*skipped.source, reason_name(skipped.reason), &*skipped.left_out];
+        let novelty = accounts.skips.record(&kind, Instant::now());
+        if novelty == Novelty::Known {
+            return;
+        }
+        if let Some(recorder) = &self.plugin.recorder {
+            let level = if is_expected { Level::Debug } else { Level::Warn };
+            return recorder.record_message(level_name(level), printable(&text(&skipped)));
+        }
+        if is_expected && !tracing::enabled!(tracing::Level::DEBUG) || !accounts.log.take() {
+            return;
+        }
+        let plugin = &*self.plugin.name;
+        let [file, word, message, left_out] =
+            [&skipped.source, &skipped.word, &skipped.message, &skipped.left_out].map(|text| printable(text));
+        let (line, word) = ((skipped.line > 0).then_some(skipped.line), (!word.is_empty()).then_some(word));
+        let kind = reason_name(skipped.reason);
+        let (reason, remedy) = message.split_once("; ").map_or((&*message, None), |(why, help)| (why, Some(help)));
+        if is_expected {
+            tracing::debug!(plugin, file, line, word, kind, reason, left_out, "plugin values left out");
+        } else {
+            tracing::warn!(plugin, file, line, word, kind, reason, left_out, remedy, "plugin values left out");
+        }
+        if novelty == Novelty::Last {
+            let remedy = "plugin_skipped_lines_total counts them";
+            tracing::warn!(plugin, remedy, "further plugin values left out not reported");
+        }
+    }
 }
 
 fn level_name(level: Level) -> &'static str {
@@ -32,4 +70,20 @@ fn level_name(level: Level) -> &'static str {
         Level::Warn => "warn",
         Level::Error => "error",
     }
+}
+
+fn reason_name(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::Missing => "missing",
+        SkipReason::NotPermitted => "not permitted",
+        SkipReason::Malformed => "malformed",
+        SkipReason::Truncated => "truncated",
+    }
+}
+
+/// The report as one text.
+fn text(Skipped { source, line, word, reason, message, left_out }: &Skipped) -> String {
+    let line = if *line > 0 { format!(" line {line}") } else { String::new() };
+    let word = if word.is_empty() { String::new() } else { format!("{word}: ") };
+    format!("without {left_out}: {source}{line} is {}: {word}{message}", reason_name(*reason))
 }

@@ -149,6 +149,7 @@ async fn open_unix(
         Ok(Err(PathError::Malformed(why))) => return Err(Error::InvalidAddress(why)),
         Ok(Err(PathError::NotFound)) => return Err(Error::Connect("the socket does not exist".to_owned())),
         Ok(Err(PathError::WrongType)) => return Err(Error::Connect("the file is not a socket".to_owned())),
+        Ok(Err(PathError::NotPermitted(error))) => return Err(Error::Connect(error.to_string())),
         Ok(Err(PathError::Io(why))) | Err(PermitError::Panicked(why)) => return Err(Error::Connect(why)),
         Err(PermitError::Late) => return Err(Error::Timeout),
     };

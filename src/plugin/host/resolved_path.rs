@@ -32,6 +32,8 @@ pub(crate) enum PathError {
     /// It is not a normalized absolute path: the problem and the remedy.
     Malformed(String),
     NotFound,
+    /// The operating system refuses it to the agent's user.
+    NotPermitted(Errno),
     WrongType,
     Io(String),
 }
@@ -52,6 +54,7 @@ impl From<Errno> for PathError {
         match error {
             // The last two: the process or device of the file went away while it was open.
             Errno::NOENT | Errno::NOTDIR | Errno::SRCH | Errno::NODEV => Self::NotFound,
+            Errno::ACCESS | Errno::PERM => Self::NotPermitted(error),
             other => Self::Io(io::Error::from(other).to_string()),
         }
     }
@@ -198,12 +201,19 @@ mod tests {
     }
 
     #[test]
+    fn refused_files_are_not_permitted() {
+        for errno in [Errno::ACCESS, Errno::PERM] {
+            assert!(matches!(PathError::from(errno), PathError::NotPermitted(error) if error == errno));
+        }
+    }
+
+    #[test]
     fn vanished_files_are_not_found() {
         for errno in [Errno::NOENT, Errno::NOTDIR, Errno::SRCH, Errno::NODEV] {
             assert!(matches!(PathError::from(errno), PathError::NotFound));
             assert!(matches!(PathError::from(io::Error::from(errno)), PathError::NotFound));
         }
-        assert!(matches!(PathError::from(io::Error::from(Errno::ACCESS)), PathError::Io(_)));
+        assert!(matches!(PathError::from(io::Error::from(Errno::IO)), PathError::Io(_)));
         assert!(matches!(PathError::from(io::Error::other("broken")), PathError::Io(why) if why == "broken"));
     }
 }

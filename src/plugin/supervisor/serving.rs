@@ -5,8 +5,8 @@
 //!  trial ──▶ Idle ──────▶ InFlight ── an error that lasts ──▶ Disabled
 //!             ▲              │
 //!             ├── Up ────────┤ a result: it keeps the instance
-//!             ├ Unavailable ─┤ nothing to measure: so it does
-//!             └── Failed ────┘ a fault: without an instance, and called again after a pause
+//!             ├── Error ─────┤ an error that it returned: so it does
+//!             └── Fault ─────┘ a fault: without an instance, and called again after a pause
 //! ```
 //!
 //! Only its successor ends it: another version, or the same with another configuration. A call under way then returns to
@@ -18,7 +18,7 @@ use std::time::Instant;
 use crate::clock::schedule::Tick;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::backoff::Backoff;
-use crate::plugin::guest::fault::{Failure, Fault};
+use crate::plugin::guest::fault::{CallError, Failure, Fault};
 use crate::plugin::guest::instance::Instance;
 use crate::plugin::guest::result::Collected;
 use crate::plugin::rejection::{Rejection, RetryPolicy};
@@ -64,9 +64,9 @@ enum Due {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Health {
     Up,
-    /// The service or device that it measures is not there: the reason, and whether it was logged.
-    Unavailable(String, bool),
-    Failed,
+    /// It returned an error, and whether that was logged.
+    Error(CallError, bool),
+    Fault,
 }
 
 /// The problems of a version that were reported, and are not reported again.
@@ -108,13 +108,13 @@ impl Serving {
         };
         let (instance, health) = match trial {
             Trial::Passed(instance) => (Some(instance), Health::Up),
-            Trial::Unavailable(why) => {
+            Trial::Error(error, instance) => {
                 results.fail(generation);
-                (None, Health::unavailable(why, previous, plugin))
+                (instance, Health::error(error, previous, plugin))
             }
-            Trial::Failed(fault) => {
+            Trial::Fault(fault) => {
                 serving.record_fault(&fault, plugin, results, now);
-                (None, Health::Failed)
+                (None, Health::Fault)
             }
         };
         serving.rest(instance, Due::NextTick, health);
@@ -176,7 +176,7 @@ impl Serving {
         let previous = health.take();
         match result {
             Ok(collected) => {
-                if let Health::Unavailable(_, true) = previous {
+                if let Health::Error(_, true) = previous {
                     wording::log_available_again(plugin);
                 }
                 if let Some(loss) = collected.losses.first().filter(|_| !self.reported.loss) {
@@ -187,9 +187,9 @@ impl Serving {
                 self.restart.record_success(now);
                 return Some(collected);
             }
-            Err(Failure::Unavailable(why)) => {
+            Err(Failure::Error(error)) => {
                 results.fail(self.generation);
-                self.rest(instance, Due::Interval, Health::unavailable(why, Some(&previous), plugin));
+                self.rest(instance, Due::Interval, Health::error(error, Some(&previous), plugin));
             }
             Err(Failure::Disabled(disabled)) => {
                 results.end(self.generation);
@@ -198,7 +198,7 @@ impl Serving {
             }
             Err(Failure::Fault(fault)) => {
                 self.record_fault(&fault, plugin, results, now);
-                self.rest(None, Due::Interval, Health::Failed);
+                self.rest(None, Due::Interval, Health::Fault);
             }
         }
         None
@@ -242,8 +242,8 @@ impl Serving {
     pub(crate) fn state(&self) -> PluginState {
         match self.health() {
             Some(Health::Up) => PluginState::Up,
-            Some(Health::Unavailable(..)) => PluginState::Unavailable,
-            Some(Health::Failed) => PluginState::Failed,
+            Some(Health::Error(error, _)) => error.kind.into(),
+            Some(Health::Fault) => PluginState::Failed,
             None => PluginState::Disabled,
         }
     }
@@ -252,17 +252,19 @@ impl Serving {
 impl Health {
     /// Moves it out, to where it is kept next.
     fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Failed)
+        std::mem::replace(self, Self::Fault)
     }
 
-    /// Nothing to measure. That is logged unless it was, as far as the plugin has log lines left.
-    fn unavailable(why: String, previous: Option<&Self>, plugin: &PluginContext) -> Self {
-        let is_known = matches!(previous, Some(Self::Unavailable(known, true)) if *known == why);
+    /// The health after an error that the plugin returned. That is counted, and logged until it changes, as far as the plugin
+    /// has log lines left.
+    fn error(error: CallError, previous: Option<&Self>, plugin: &PluginContext) -> Self {
+        plugin.accounts.counters.errors.add(1);
+        let is_known = matches!(previous, Some(Self::Error(known, true)) if *known == error);
         let is_logged = is_known || plugin.accounts.log.take();
         if is_logged && !is_known {
-            wording::log_unavailable(plugin, &why);
+            wording::log_error(plugin, &error);
         }
-        Self::Unavailable(why, is_logged)
+        Self::Error(error, is_logged)
     }
 }
 

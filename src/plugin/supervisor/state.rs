@@ -1,7 +1,7 @@
 //! The states of a plugin, as the metric `plugin_state` has them.
 
 use crate::plugin::context::PluginContext;
-use crate::plugin::guest::fault::DisabledCause;
+use crate::plugin::guest::fault::{CallErrorKind, DisabledCause};
 
 /// The state of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) enum PluginState {
     Up,
     /// The service or device that it measures is not there.
     Unavailable,
-    /// The last call ended in a fault; it is called again after a pause.
+    /// The last call ended in a fault, after which it is called again after a pause, or returned the error `failed`.
     Failed,
     /// It cannot work on this host, or is not called until its file changes.
     Disabled,
@@ -20,6 +20,16 @@ pub(crate) enum PluginState {
     Rejected,
     /// It needs a table in the configuration and has none.
     Idle,
+}
+
+/// The state after an error that the plugin returned.
+impl From<CallErrorKind> for PluginState {
+    fn from(kind: CallErrorKind) -> Self {
+        match kind {
+            CallErrorKind::Unavailable => Self::Unavailable,
+            CallErrorKind::Failed => Self::Failed,
+        }
+    }
 }
 
 impl PluginState {

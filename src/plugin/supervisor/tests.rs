@@ -10,7 +10,7 @@ use super::*;
 use crate::config::PluginConfig;
 use crate::plugin::grants::Grants;
 use crate::plugin::guest::engine::{Engine, Loaded};
-use crate::plugin::guest::fault::{Disabled, DisabledCause, Fault};
+use crate::plugin::guest::fault::{CallError, CallErrorKind, Disabled, DisabledCause, Fault};
 use crate::plugin::guest::fixture;
 use crate::plugin::guest::instance::{Code, Instance};
 use crate::plugin::guest::result::Description;
@@ -210,8 +210,8 @@ impl Machine {
                 let instance = self.runtime.block_on(Instance::new(&self.code, &plugin, description));
                 Ok((Trial::Passed(Box::new(instance.expect("it starts"))), PluginState::Up))
             }
-            Ending::Unavailable => Ok((Trial::Unavailable("is down".to_owned()), PluginState::Unavailable)),
-            Ending::Failed => Ok((Trial::Failed(fault()), PluginState::Failed)),
+            Ending::Unavailable => Ok((Trial::Error(unavailable(), None), PluginState::Unavailable)),
+            Ending::Failed => Ok((Trial::Fault(fault()), PluginState::Failed)),
             Ending::RejectedForGood => Err(rejection()),
             _ => Err(rejection().retryable()),
         };
@@ -249,7 +249,7 @@ impl Machine {
     fn end_call(&mut self, generation: u64, returned: Return, is_late: bool) {
         let (result, state) = match returned {
             Return::Result => (Ok(Collected::default()), PluginState::Up),
-            Return::Unavailable => (Err(Failure::Unavailable("is down".to_owned())), PluginState::Unavailable),
+            Return::Unavailable => (Err(Failure::Error(unavailable())), PluginState::Unavailable),
             Return::Fault => (Err(Failure::Fault(fault())), PluginState::Failed),
             Return::Disabled => {
                 let cause = DisabledCause::Denied;
@@ -307,6 +307,10 @@ fn version(code: &Arc<Code>, content: u8) -> Version {
     let (hash, name) = (hash(content), Text::Static("1.0.0"));
     let description = Description::new(&"ticks".into(), name.clone(), "", []);
     Version { name, description, hash, digits: hash.to_string().into(), code: Arc::clone(code) }
+}
+
+fn unavailable() -> CallError {
+    CallError { kind: CallErrorKind::Unavailable, reason: "is down".to_owned() }
 }
 
 fn fault() -> Fault {

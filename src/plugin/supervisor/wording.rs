@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::plugin::context::PluginContext;
-use crate::plugin::guest::fault::{Disabled, Fault};
+use crate::plugin::guest::fault::{CallError, CallErrorKind, Disabled, Fault};
 use crate::plugin::rejection::Rejection;
 use crate::plugin::report::{Report, ReportKind};
 use crate::plugin::shortage::{Shortage, explain};
@@ -40,9 +40,19 @@ pub(crate) fn log_available_again(plugin: &PluginContext) {
     tracing::info!(plugin = &*plugin.name, "plugin available again");
 }
 
-pub(crate) fn log_unavailable(plugin: &PluginContext, reason: &str) {
-    let (plugin, remedy) = (&*plugin.name, "start what it measures; it is called again at its next tick");
-    tracing::warn!(plugin, reason, remedy, "plugin unavailable");
+pub(crate) fn log_error(plugin: &PluginContext, CallError { kind, reason }: &CallError) {
+    let plugin = &*plugin.name;
+    let consequence = "its metrics are missing until a call succeeds; it is called again at its next tick";
+    match kind {
+        CallErrorKind::Unavailable => {
+            let remedy = "start what it measures";
+            tracing::warn!(plugin, reason, remedy, consequence, "plugin unavailable");
+        }
+        CallErrorKind::Failed => {
+            let remedy = "fix what the reason names, or the plugin";
+            tracing::warn!(plugin, reason, remedy, consequence, "plugin returned an error");
+        }
+    }
 }
 
 pub(crate) fn log_disabled(plugin: &PluginContext, disabled: &Disabled) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::guest::Guest;
+use crate::guest::{Guest, VERSION};
 use crate::harness::{Sample, fault_count, plugin_metric, ticks_during_calls, value};
 use crate::hostile::{HostileTest, Outcome, assert_outcome};
 
@@ -68,7 +68,7 @@ fn an_endless_allocation_for_the_host_never_serves() {
 
 #[test]
 fn endless_post_return_is_ended_at_its_timeout() {
-    let export = "(export \"cabi_post_gauged:plugin/collector@0.1.0#collect\")";
+    let export = format!("(export \"cabi_post_gauged:plugin/collector@{VERSION}#collect\")");
     let looping = bad().with(&format!("(func {export} (param i32) {FOREVER})")).module();
     assert_outcome(&looping, SHORT, &Outcome::Fault("timeout", "collect took longer than its timeout of 800ms"));
 }
@@ -208,6 +208,6 @@ fn recursive_host_calls_end_at_the_stack_limit() {
     // The host is called at every depth of the guest's stack.
     let log = "(func $log (param i32 i32 i32))";
     let deep = "(func $deep (call $log (i32.const 0) (i32.const 1024) (i32.const 4)) (call $deep))";
-    let guest = bad().import("gauged:plugin/log@0.1.0", "log", log).with(deep).before_collect("(call $deep)");
+    let guest = bad().import("gauged:plugin/log", "log", log).with(deep).before_collect("(call $deep)");
     assert_outcome(&guest.module(), "", &Outcome::Fault("stack", "collect failed"));
 }

@@ -16,9 +16,9 @@ fn a_trap_is_counted() {
 }
 
 #[test]
-fn returned_internal_error_is_counted() {
+fn returned_error_is_counted_and_no_fault() {
     let failing = bad().error(4, "out of ideas\n").module();
-    assert_outcome(&failing, "", &Outcome::Fault("internal", r#"reason="out of ideas\\n""#));
+    assert_outcome(&failing, "", &Outcome::Error(r#"reason="out of ideas\\n""#));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn oversized_strings_are_refused() {
 #[test]
 fn long_error_text_is_truncated_in_the_log() {
     let as_error = bad().pages(40).patch(COLLECT_RESULT, &[1, 4, 131_072, 1 << 20]);
-    assert_outcome(&as_error.module(), "", &Outcome::Fault("internal", "…\""));
+    assert_outcome(&as_error.module(), "", &Outcome::Error("…\""));
 }
 
 /// Asserts that a result breaks the canonical ABI, which is a trap with this reason.

@@ -36,7 +36,7 @@ fn inspect_shows_description_needs_and_missing_grants() {
         &expect![[r#"
             needy 1.0.0: no description
 
-              imports     gauged:plugin/metrics@0.1.0
+              imports     gauged:plugin/metrics@0.2.0-rc.1
               configured  with {}
 
             metrics
@@ -69,7 +69,7 @@ fn inspect_combines_configuration_and_command_line() {
         &expect![[r#"
             app 1.0.0: no description
 
-              imports     gauged:plugin/metrics@0.1.0
+              imports     gauged:plugin/metrics@0.2.0-rc.1
               configured  with {"db":1,"user":"me"}
 
             metrics
@@ -118,7 +118,7 @@ fn configure_error_is_shown_with_its_reason() {
         &expect![[r"
             asks 1.0.0: no description
 
-              imports     gauged:plugin/metrics@0.1.0
+              imports     gauged:plugin/metrics@0.2.0-rc.1
               configured  failed with {}: it does not accept its configuration: server: name one
 
             metrics
@@ -135,7 +135,7 @@ fn configure_error_is_shown_with_its_reason() {
 #[test]
 fn denial_during_configure_is_listed() {
     let setup = Setup::new();
-    let mut guest = Guest::new("eager").import("gauged:plugin/files@0.1.0", "read", "(func $read (param i32 i32 i32))");
+    let mut guest = Guest::new("eager").import("gauged:plugin/files", "read", "(func $read (param i32 i32 i32))");
     let (path, length) = guest.text("/etc/secret");
     let read = format!(
         "(call $read (i32.const {path}) (i32.const {length}) (i32.const {HOST_RESULT})) i32.const {CONFIGURE_RESULT}"
@@ -143,7 +143,7 @@ fn denial_during_configure_is_listed() {
     write_plugin(&setup, &guest.configure(&read), "eager.wasm");
     let output = plugin(&setup, &["inspect", "eager.wasm", "--json"]).json();
     assert_eq!(output["configuration"][1], "read = [\"/etc/secret\"]");
-    assert_eq!(output["imports"][0], "gauged:plugin/files@0.1.0");
+    assert_eq!(output["imports"][0], "gauged:plugin/files@0.2.0-rc.1");
 }
 
 #[test]
@@ -196,21 +196,21 @@ fn rejected_file_exits_with_1() {
     );
     assert_error(
         &Guest::new("bad").module()[..900],
-        &expect![[r"
-        bad.wasm (7a157e2c) is truncated; copy it again
-    "]],
+        &expect![[r#"
+            bad.wasm (c10cfa70) is truncated; copy it again
+        "#]],
     );
     assert_error(
         &Guest::new("bad").version("").module(),
-        &expect![[r"
-        bad.wasm (228b38a4) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
-    "]],
+        &expect![[r#"
+            bad.wasm (16ebade8) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
+        "#]],
     );
     assert_error(
         &Guest::new("bad").describe("unreachable").module(),
-        &expect![[r"
-        bad.wasm (3eee3942) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-    "]],
+        &expect![[r#"
+            bad.wasm (3804df37) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+        "#]],
     );
     let missing = plugin(&setup, &["inspect", "missing.wasm"]);
     assert_eq!(missing.code, Some(1));

@@ -41,18 +41,18 @@ fn list_shows_each_plugins_predicted_state() {
     expect![[r#"
         lists
           NAME         FILE              STATE        VERSION  HASH      SIZE
-          absent       absent.wasm       unavailable  1.0.0    1472a3c4  2.4 KiB  has nothing to measure: the server is down
+          absent       absent.wasm       unavailable  1.0.0    c7e7127e  2.6 KiB  has nothing to measure: the server is down
           bad          bad.wasm          rejected     -        e3b0c442  -        is empty; copy it again
           -            folder.wasm       ignored      -        -         -        is a directory; put a .wasm file there
           -            not a name.wasm   ignored      -        -         -        is not loaded: its name cannot name a plugin; use letters, digits, - and _
           off          off.wasm          off          -        -         -        is not enabled; remove enabled = false from [plugins.off] to load it
-          one          shared.wasm       up           1.0.0    98012e55  2.3 KiB
-          two          shared.wasm       up           1.0.0    98012e55  2.3 KiB
-          slow         slow.wasm         failed       1.0.0    3806731b  2.4 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
-          trap         trap.wasm         failed       1.0.0    0ce64d54  2.3 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          ungranted    ungranted.wasm    up           1.0.0    91545edf  2.4 KiB  is missing connect = ["db:1"]
-          unset        unset.wasm        rejected     1.0.0    b50798f8  2.3 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          unsupported  unsupported.wasm  disabled     1.0.0    cc9c53b2  2.4 KiB  cannot work on this host: no such sensor
+          one          shared.wasm       up           1.0.0    b183f354  2.6 KiB
+          two          shared.wasm       up           1.0.0    b183f354  2.6 KiB
+          slow         slow.wasm         failed       1.0.0    25406df9  2.6 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
+          trap         trap.wasm         failed       1.0.0    711f0e81  2.6 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          ungranted    ungranted.wasm    up           1.0.0    5ddf76a8  2.7 KiB  is missing connect = ["db:1"]
+          unset        unset.wasm        rejected     1.0.0    dd96efb4  2.6 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          unsupported  unsupported.wasm  disabled     1.0.0    38330524  2.6 KiB  cannot work on this host: no such sensor
           later        later.wasm        off          -        -         -        is not enabled; remove enabled = false from [plugins.later] to load it
           lost         lost.wasm         missing      -        -         -        is missing; copy it into the plugins directory, or remove [plugins.lost]
     "#]].assert_eq(&format!("lists\n{}", output.stdout));

@@ -67,9 +67,17 @@ fn ticks() -> Guest {
     ))
 }
 
-/// A message of each level.
+/// A message of each level, and a part that is left out.
 fn logs() -> Guest {
-    let mut guest = Guest::new("logs").import("gauged:plugin/log@0.1.0", "log", "(func $log (param i32 i32 i32))");
+    let mut guest = Guest::new("logs").import("gauged:plugin/log", "log", "(func $log (param i32 i32 i32))").import(
+        "gauged:plugin/log",
+        "skip",
+        "(func $skip (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
+    );
+    let [source, word, message, lost] = ["/proc/stat", "x", "x is odd", "forks"]
+        .map(|text| guest.text(text))
+        .map(|(at, length)| format!("(i32.const {at}) (i32.const {length})"));
+    let skip = format!("(call $skip {source} (i32.const 3) {word} (i32.const 2) {message} {lost})");
     let calls: Vec<String> = (0..)
         .zip(["to the author", "once", "copes", "metrics are missing"])
         .map(|(level, message)| {
@@ -77,19 +85,36 @@ fn logs() -> Guest {
             format!("(call $log (i32.const {level}) (i32.const {at}) (i32.const {length}))")
         })
         .collect();
-    guest.before_collect(&calls.concat())
+    guest.before_collect(&(calls.concat() + &skip))
 }
 
 /// A file, a directory, a file system, and four errors that occur on every machine.
 fn files() -> Guest {
-    let (mut guest, [content, names, total, free, read_only, denied, invalid, missing, wrong]) = measuring(
+    let (mut guest, [content, piece, names, total, free, read_only, denied, invalid, missing, wrong]) = measuring(
         "files",
-        ["content", "names", "total_bytes", "free_bytes", "read_only", "denied", "invalid", "missing", "wrong"],
+        [
+            "content",
+            "piece",
+            "names",
+            "total_bytes",
+            "free_bytes",
+            "read_only",
+            "denied",
+            "invalid",
+            "missing",
+            "wrong",
+        ],
     );
     for function in ["read", "list", "usage"] {
         let signature = format!("(func ${function} (param i32 i32 i32))");
-        guest = guest.import("gauged:plugin/files@0.1.0", function, &signature);
+        guest = guest.import("gauged:plugin/files", function, &signature);
     }
+    guest = guest.import("gauged:plugin/files", "read-at", "(func $read_at (param i32 i32 i64 i32 i32))");
+    let path = guest.text("/proc/filesystems");
+    let read_at = format!(
+        "(call $read_at (i32.const {}) (i32.const {}) (i64.const 1) (i32.const 4) (i32.const {HOST_RESULT}))",
+        path.0, path.1
+    );
     let mut call = |function: &str, path: &str| {
         let (at, length) = guest.text(path);
         format!("(call ${function} (i32.const {at}) (i32.const {length}) (i32.const {HOST_RESULT}))")
@@ -102,6 +127,7 @@ fn files() -> Guest {
     let loaded = |from: u32| format!("(i64.load (i32.const {from}))");
     let steps = [
         call("read", "/proc/sys/kernel/osrelease") + &fine + &text(content, HOST_RESULT + 8),
+        read_at + &fine + &text(piece, HOST_RESULT + 8),
         call("list", "/sys/class/net")
             + &fine
             + &number(names, &format!("(i64.load32_u (i32.const {}))", HOST_RESULT + 12)),
@@ -123,7 +149,7 @@ fn fetches() -> Guest {
     let (mut guest, [status, header, body, ordered, certificate, denied]) =
         measuring("fetches", ["status", "header", "body", "ordered", "certificate", "denied"]);
     guest = guest.import(
-        "gauged:plugin/http@0.1.0",
+        "gauged:plugin/http",
         "fetch",
         "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
     );
@@ -180,7 +206,7 @@ const TOLD_HEADER: u32 = TOLD + 16;
 
 /// A conversation with the configured address, and an attempt at another.
 fn talks() -> Guest {
-    let interface = "gauged:plugin/net@0.1.0";
+    let interface = "gauged:plugin/net";
     let (mut guest, [answer, denied]) = measuring("talks", ["answer", "denied"]);
     guest = guest
         .import(interface, "[static]connection.connect", "(func $connect (param i32 i32 i32 i32 i32))")

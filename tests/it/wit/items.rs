@@ -8,8 +8,8 @@ use wit_parser::{
     WorldKey,
 };
 
-/// Major, minor, patch.
-pub type Version = (u64, u64, u64);
+/// Major, minor, patch, and the name of a candidate.
+pub type Version = (u64, u64, u64, String);
 
 /// All items of one version of the WIT.
 pub struct Interface {
@@ -32,23 +32,28 @@ impl Interface {
         let mut resolve = Resolve::default();
         let package = resolve.push_str("gauged.wit", text).map_err(|error| format!("{error}\n{text}"))?;
         let version = resolve.packages[package].name.version.clone().ok_or("it has no version")?;
+        let version = (version.major, version.minor, version.patch, version.pre.as_str().to_owned());
         let world = resolve.select_world(&[package], Some("plugin")).map_err(|error| error.to_string())?;
         let mut items = BTreeMap::new();
         for (_, &interface) in &resolve.packages[package].interfaces {
             interface_items(&resolve, interface, world, &mut items);
         }
         world_items(&resolve, world, &mut items);
-        Ok(Self { version: (version.major, version.minor, version.patch), items })
+        Ok(Self { version, items })
     }
 
     /// The version as text.
     pub fn version_text(&self) -> String {
-        written(self.version)
+        written(&self.version)
     }
 
-    /// Versions with the same line are compatible.
-    fn line(&self) -> (u64, u64) {
-        if self.version.0 == 0 { (0, self.version.1) } else { (self.version.0, 0) }
+    /// Versions with the same line are compatible. A candidate has a line of its own.
+    fn line(&self) -> String {
+        match &self.version {
+            (0, minor, _, candidate) if candidate.is_empty() => format!("0.{minor}"),
+            (major, _, _, candidate) if candidate.is_empty() => major.to_string(),
+            candidate => written(candidate),
+        }
     }
 }
 
@@ -68,7 +73,7 @@ pub fn objections(before: &Interface, after: &Interface) -> Vec<String> {
         Some(_) => None,
     });
     let added = after.items.iter().filter(|(name, _)| !before.items.contains_key(*name)).filter_map(|(name, item)| {
-        let is_marked = item.since.is_some_and(|since| since > before.version);
+        let is_marked = item.since.as_ref().is_some_and(|since| *since > before.version);
         if before.version == after.version {
             Some(format!("{name} is new, and {shipped} was shipped without it: {}", item.text))
         } else if !item.is_imported {
@@ -82,13 +87,14 @@ pub fn objections(before: &Interface, after: &Interface) -> Vec<String> {
     changed.chain(added).collect()
 }
 
-fn written((major, minor, patch): Version) -> String {
-    format!("{major}.{minor}.{patch}")
+fn written((major, minor, patch, candidate): &Version) -> String {
+    let mark = if candidate.is_empty() { "" } else { "-" };
+    format!("{major}.{minor}.{patch}{mark}{candidate}")
 }
 
 fn since(stability: &Stability) -> Option<Version> {
     match stability {
-        Stability::Stable { since, .. } => Some((since.major, since.minor, since.patch)),
+        Stability::Stable { since, .. } => Some((since.major, since.minor, since.patch, String::new())),
         Stability::Unstable { .. } | Stability::Unknown => None,
     }
 }

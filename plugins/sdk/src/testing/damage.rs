@@ -159,7 +159,7 @@ fn damages(content: &[u8]) -> Vec<(String, Damaged)> {
         ("is a directory".to_owned(), Err(files::Error::WrongType)),
         ("is missing".to_owned(), Err(files::Error::NotFound)),
         ("is refused".to_owned(), Err(files::Error::Denied("read = []".to_owned()))),
-        ("is not permitted".to_owned(), Err(files::Error::Io("Permission denied (os error 13)".to_owned()))),
+        ("is not permitted".to_owned(), Err(files::Error::NotPermitted("Permission denied".to_owned()))),
         ("is broken".to_owned(), Err(files::Error::Io("Input/output error (os error 5)".to_owned()))),
         ("is too large".to_owned(), Err(files::Error::TooLarge(1 << 20))),
     ];

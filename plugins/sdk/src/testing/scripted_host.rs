@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::ScriptedConnection;
 use crate::Capability;
 use crate::bindings::gauged::plugin::http::Request;
-use crate::bindings::gauged::plugin::log::Level;
+use crate::bindings::gauged::plugin::log::{Level, SkipReason, Skipped};
 use crate::component::covers;
 use crate::files::FilesystemUsage;
 use crate::http::Response;
@@ -54,6 +54,8 @@ pub struct Host {
     accesses: Vec<Access>,
     requests: Vec<Request>,
     messages: Vec<String>,
+    /// The kinds of skipped parts that were reported.
+    skips: BTreeSet<(String, &'static str, String)>,
 }
 
 impl Host {
@@ -136,10 +138,16 @@ impl Host {
         &self.requests
     }
 
-    /// The logged messages, each as `WARN text`.
+    /// The logged messages, each as `WARN text`, and the skipped parts, each kind once.
     #[must_use]
     pub fn messages(&self) -> &[String] {
         &self.messages
+    }
+
+    /// The messages that are not for the plugin's author only.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<&str> {
+        self.messages.iter().map(String::as_str).filter(|message| !message.starts_with("DEBUG")).collect()
     }
 
     /// Runs a closure on this host.
@@ -221,8 +229,22 @@ impl Host {
         }
         std::fs::read(file).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => files::Error::NotFound,
+            std::io::ErrorKind::PermissionDenied => files::Error::NotPermitted(error.to_string()),
             _ => files::Error::Io(error.to_string()),
         })
+    }
+
+    fn skip(&mut self, Skipped { source, line, word: _, reason, message, left_out }: &Skipped) {
+        let (level, name) = match reason {
+            SkipReason::Missing => ("DEBUG", "missing"),
+            SkipReason::NotPermitted => ("WARN", "not permitted"),
+            SkipReason::Malformed => ("WARN", "malformed"),
+            SkipReason::Truncated => ("WARN", "truncated"),
+        };
+        let at = if *line > 0 { format!(" line {line}") } else { String::new() };
+        if self.skips.insert((source.clone(), name, left_out.clone())) {
+            self.messages.push(format!("{level} without {left_out}: {source}{at} is {name}: {message}"));
+        }
     }
 
     fn list(&mut self, path: &str) -> Result<Vec<String>, files::Error> {
@@ -300,8 +322,18 @@ pub(crate) mod files {
     pub(crate) use crate::files::Error;
     use crate::{Capability, files::FilesystemUsage};
 
+    /// The most bytes of a file that the agent reads at a time.
+    const MAX_BYTES: usize = 4 << 20;
+
     pub(crate) fn read(path: &str) -> Result<Vec<u8>, Error> {
-        super::with_current(|host| host.read(path))
+        let content = super::with_current(|host| host.read(path))?;
+        if content.len() > MAX_BYTES { Err(Error::TooLarge(MAX_BYTES as u64)) } else { Ok(content) }
+    }
+
+    pub(crate) fn read_at(path: &str, offset: u64, max_bytes: u32) -> Result<Vec<u8>, Error> {
+        let content = super::with_current(|host| host.read(path))?;
+        let rest = usize::try_from(offset).ok().and_then(|offset| content.get(offset..)).unwrap_or_default();
+        Ok(rest[..rest.len().min(max_bytes as usize)].to_vec())
     }
 
     pub(crate) fn list(path: &str) -> Result<Vec<String>, Error> {
@@ -375,6 +407,10 @@ pub(crate) mod log {
             Level::Error => "ERROR",
         };
         super::with_current(|host| host.messages.push(format!("{level} {message}")));
+    }
+
+    pub(crate) fn skip(skipped: &super::Skipped) {
+        super::with_current(|host| host.skip(skipped));
     }
 }
 
