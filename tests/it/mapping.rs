@@ -32,6 +32,11 @@ impl Row {
         factor.unwrap_or(1.0)
     }
 
+    /// Whether ours is the mean of their values, as of all CPUs; otherwise it is the sum where theirs are several.
+    pub fn is_mean(&self) -> bool {
+        self.remark.contains("the mean of ")
+    }
+
     /// Whether the row maps one of their metrics.
     pub fn is_about(&self, theirs: &str) -> bool {
         self.wildcard(theirs).is_some()
@@ -53,8 +58,15 @@ impl Row {
     }
 
     /// How precisely the row names a metric: of several rows that map a name, the one with the highest number counts.
-    pub fn precision(&self) -> usize {
+    fn precision(&self) -> usize {
         if self.theirs.contains('*') { self.theirs.len() } else { usize::MAX }
+    }
+
+    /// Their metrics among these that the row maps, and no other row of the table more precisely.
+    pub fn names_among<'a, T>(&self, rows: &[Self], metrics: &'a BTreeMap<String, T>) -> Vec<&'a str> {
+        let is_best =
+            |name: &str| rows.iter().all(|other| !other.is_about(name) || other.precision() <= self.precision());
+        metrics.keys().map(String::as_str).filter(|name| self.is_about(name) && is_best(name)).collect()
     }
 }
 

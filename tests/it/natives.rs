@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +37,14 @@ fn collect(natives: &mut Natives) -> Sample {
     sample
 }
 
-/// Copies a folder's files into another folder. Existing files are overwritten in place, so that a program that has them
-/// open reads the new content.
+/// Copies a folder's files and links into another folder. Existing files are overwritten in place, so that a program that has
+/// them open reads the new content.
 pub fn overlay(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("readable").map(|entry| entry.expect("readable").path()) {
         let target = to.join(entry.file_name().expect("it has a name"));
-        if entry.is_dir() {
+        if entry.is_symlink() {
+            symlink(fs::read_link(&entry).expect("readable"), &target).expect("linked");
+        } else if entry.is_dir() {
             fs::create_dir_all(&target).expect("created");
             overlay(&entry, &target);
         } else {

@@ -3,20 +3,22 @@
 //! CPUs, `node_exporter` is scraped before and after a sample of the agent's. A counter must lie between the two scrapes in
 //! every round; a gauge in three rounds of five, within its [`tolerance`].
 
+mod comparison;
 mod exporter;
 mod load;
+mod machine;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::process::Command;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use self::exporter::{Exporter, Labels, Scrape, series};
+use self::comparison::{Comparison, Round, flat, has_series, tolerance};
+use self::exporter::{Exporter, Scrape};
 use self::load::Load;
 use crate::first_party::built;
 use crate::guest::install;
-use crate::harness::{Agent, Sample, Setup, repository};
-use crate::mapping::{self, Row};
+use crate::harness::{Agent, Sample, Setup};
+use crate::mapping;
 use crate::requirement;
 use crate::skip;
 
@@ -26,27 +28,8 @@ const ROUNDS: usize = 5;
 /// In how many of them a gauge must match: it may change between two scrapes.
 const ROUNDS_OF_GAUGES: usize = 3;
 
-/// The allowed difference of a gauge, in its own unit. All others are settings, sizes and states, and must be equal.
-fn tolerance(ours: &str) -> f64 {
-    match ours {
-        // Other programs of the machine write files as well.
-        "filesystem.free_bytes" | "filesystem.available_bytes" => 64e6,
-        "filesystem.free_inodes" => 2000.0,
-        "disk.io_in_progress" => 64.0,
-        "kernel.threads_running" | "kernel.threads_blocked" => 16.0,
-        "kernel.files_allocated" => 512.0,
-        // A scrape makes connections of its own.
-        "netstat.Tcp_CurrEstab" | "kernel.conntrack_entries" => 32.0,
-        "netstat.sockstat_TCP_mem_pages" | "netstat.sockstat_UDP_mem_pages" => 2048.0,
-        "netstat.sockstat_TCP_mem_bytes" | "netstat.sockstat_UDP_mem_bytes" => 2048.0 * 4096.0,
-        _ if ours.starts_with("netstat.sockstat_") => 32.0,
-        _ if ours.starts_with("memory.") || ours.starts_with("swap.") => 64e6,
-        _ if ours.starts_with("load.") => 0.5,
-        _ if ours.starts_with("temperature.") && ours.ends_with("celsius") => 5.0,
-        "temperature.fan_rpm" => 200.0,
-        _ => 0.0,
-    }
-}
+/// Rows that the fixture machine cannot have a series of, and any host has.
+const ON_EVERY_HOST: [&str; 4] = ["node_time_*", "node_time_seconds", "node_timex_*", "node_uname_info"];
 
 /// The allowed difference of a counter: digits that a float cannot hold; for CPU time a hundredth of a second for each CPU,
 /// since `node_exporter` adds up rounded times; and idle time, which the kernel may lower.
@@ -58,120 +41,6 @@ fn slack(ours: &str, value: f64) -> f64 {
         _ => 0.0,
     };
     value.abs() * 1e-12 + off + 1e-6
-}
-
-/// One value of the agent's between two of `node_exporter`'s.
-struct Comparison {
-    metric: String,
-    before: f64,
-    ours: f64,
-    after: f64,
-}
-
-impl Comparison {
-    /// Whether it lies between them, with this tolerance.
-    fn is_within(&self, off: f64) -> bool {
-        (self.before.min(self.after) - off..=self.before.max(self.after) + off).contains(&self.ours)
-    }
-}
-
-/// The results of one round.
-#[derive(Default)]
-struct Round {
-    /// By the agent's full key.
-    compared: BTreeMap<String, Comparison>,
-    /// Rows for which `node_exporter` has no series on this machine.
-    absent: BTreeSet<String>,
-    /// Series of `node_exporter` that the agent does not have.
-    missing: Vec<String>,
-}
-
-impl Round {
-    fn compare(rows: &[Row], before: &Scrape, ours: &Scrape, after: &Scrape) -> Self {
-        let mut round = Self::default();
-        for row in rows.iter().filter(|row| row.is_equal()) {
-            let (_, selected) = series(&row.theirs);
-            let names: Vec<&String> =
-                before.keys().filter(|name| row.is_about(name) && is_best(rows, row, name)).collect();
-            if names.is_empty() {
-                round.absent.insert(row.theirs.clone());
-            }
-            for name in names {
-                let here = row.name_here(name).expect("the row has one");
-                let (metric, fixed) = series(&here);
-                let own = ours.get(&metric).map(|own| with(own, &fixed)).unwrap_or_default();
-                let [before, after] = [before, after].map(|scrape| {
-                    let scraped = scrape.get(name).map(|scraped| with(scraped, &selected)).unwrap_or_default();
-                    scraped.into_iter().filter(|(_, value)| is_known(&metric, *value)).collect::<Vec<_>>()
-                });
-                let mut covered = BTreeSet::new();
-                for (labels, value) in &own {
-                    let [theirs_before, theirs_after] = [&before, &after].map(|scrape| sum(scrape, labels));
-                    let (Some(theirs_before), Some(theirs_after)) = (theirs_before, theirs_after) else { continue };
-                    covered
-                        .extend(before.iter().enumerate().filter(|(_, (of, _))| agree(of, labels)).map(|(at, _)| at));
-                    let (low, high) = (theirs_before * row.factor(), theirs_after * row.factor());
-                    let compared = Comparison { metric: metric.clone(), before: low, ours: *value, after: high };
-                    round.compared.insert(format!("{name} as {here} {labels:?}"), compared);
-                }
-                for (_, (labels, _)) in before.iter().enumerate().filter(|(at, _)| !covered.contains(at)) {
-                    if !is_mounted_elsewhere(&metric, labels, &own) {
-                        round.missing.push(format!("{name} {labels:?}"));
-                    }
-                }
-            }
-        }
-        round
-    }
-}
-
-/// Whether no other row matches a name more precisely.
-fn is_best(rows: &[Row], row: &Row, name: &str) -> bool {
-    rows.iter().all(|other| !other.is_about(name) || other.precision() <= row.precision())
-}
-
-/// The series that have these labels, returned without them.
-fn with(series: &[(Labels, f64)], fixed: &Labels) -> Vec<(Labels, f64)> {
-    let has = |labels: &Labels| fixed.iter().all(|(name, value)| labels.get(name) == Some(value));
-    let without = |labels: &Labels| labels.clone().into_iter().filter(|(name, _)| !fixed.contains_key(name)).collect();
-    series.iter().filter(|(labels, _)| has(labels)).map(|(labels, value)| (without(labels), *value)).collect()
-}
-
-/// Whether two sets of labels have no label with different values.
-fn agree(one: &Labels, other: &Labels) -> bool {
-    one.iter().all(|(name, value)| other.get(name).is_none_or(|others| others == value))
-}
-
-/// The sum of the `node_exporter` series for one of the agent's, which may combine several, such as CPUs.
-fn sum(theirs: &[(Labels, f64)], ours: &Labels) -> Option<f64> {
-    let matching: Vec<f64> = theirs.iter().filter(|(labels, _)| agree(labels, ours)).map(|(_, value)| *value).collect();
-    (!matching.is_empty()).then(|| matching.iter().sum())
-}
-
-/// Whether the value is known: `node_exporter` gives an unknown speed as a negative number.
-fn is_known(metric: &str, value: f64) -> bool {
-    metric != "network.speed_bytes_per_second" || value > 0.0
-}
-
-/// Whether the device is listed at another mount point: `node_exporter` lists a device twice that is mounted twice.
-fn is_mounted_elsewhere(metric: &str, theirs: &Labels, ours: &[(Labels, f64)]) -> bool {
-    let device = theirs.get("device");
-    metric.starts_with("filesystem.") && ours.iter().any(|(labels, _)| labels.get("device") == device)
-}
-
-/// A sample in the form of a scrape.
-fn flat(sample: &Sample) -> Scrape {
-    let mut scrape = Scrape::new();
-    for (module, metrics) in sample {
-        for (key, value) in metrics {
-            let value = value.as_f64().or_else(|| value.as_bool().map(|yes| f64::from(u8::from(yes))));
-            let (name, labels) = series(key);
-            if let Some(value) = value {
-                scrape.entry(format!("{module}.{name}")).or_default().push((labels, value));
-            }
-        }
-    }
-    scrape
 }
 
 /// The number of results that were late or skipped so far.
@@ -242,7 +111,7 @@ fn plugin_metrics_equal_node_exporter() {
     let Some(program) = requirement::program("prometheus-node-exporter") else { return };
     let rows = mapping::rows("node_exporter");
     let counters = mapping::metrics();
-    let exporter = Exporter::start(&program, &["--collector.stat.softirq"]);
+    let exporter = Exporter::start(&program, Path::new("/"), &["--collector.stat.softirq"]);
     let setup = Setup::with_config(
         "interval = \"1s\"\n\
          [plugins.disk]\nconfig = { devices = {}, partitions = true }\n\
@@ -264,7 +133,7 @@ fn plugin_metrics_equal_node_exporter() {
         for name in before.keys().filter(|name| name.starts_with("node_")) {
             assert!(rows.iter().any(|row| row.is_about(name)), "{name} is not in plugins/README.md");
         }
-        rounds.push(Round::compare(&rows, &before, &flat(&sample), &after));
+        rounds.push(Round::compare(&rows, rows.iter().filter(|row| row.is_equal()), &before, &flat(&sample), &after));
         samples.push(flat(&sample));
         if rounds.len() == ROUNDS {
             break;
@@ -274,6 +143,11 @@ fn plugin_metrics_equal_node_exporter() {
     assert_eq!(rounds.len(), ROUNDS, "the machine is too busy for samples in time\n{}", agent.log());
 
     report_absent(&rounds[0].absent);
+    let scraped = exporter.scrape();
+    let unmatched = rows.iter().filter(|row| ON_EVERY_HOST.contains(&row.theirs.as_str()));
+    let unmatched: Vec<&str> =
+        unmatched.filter(|row| !has_series(row, &rows, &scraped)).map(|row| row.theirs.as_str()).collect();
+    assert!(unmatched.is_empty(), "node_exporter has no series of {unmatched:?}");
     let wrong = mismatches(&rounds, &counters);
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), agent.log());
     for module in ["cpu", "disk", "filesystem", "kernel", "load", "memory", "netstat", "network"] {
@@ -295,47 +169,4 @@ fn plugin_metrics_equal_node_exporter() {
         let grown = total(&samples[ROUNDS - 1], name) - total(&samples[0], name);
         assert!(grown >= least, "{name} has grown by {grown} only");
     }
-}
-
-/// Few machines that run tests have sensors, so both measure a fixture machine.
-#[test]
-fn sensors_equal_node_exporter_on_a_fixture_machine() {
-    let Some(program) = requirement::program("prometheus-node-exporter") else { return };
-    let machine = tempfile::tempdir().expect("a temporary directory");
-    let root = machine.path();
-    let fixture = repository().join("plugins/temperature/fixtures/web-1/sys");
-    let copied = Command::new("cp").arg("-r").arg(fixture).arg(root).status();
-    assert!(copied.is_ok_and(|status| status.success()), "it is copied");
-    // node_exporter reads no zone without this file.
-    for zone in
-        fs::read_dir(root.join("sys/class/thermal")).expect("readable").map(|entry| entry.expect("readable").path())
-    {
-        fs::write(zone.join("policy"), "step_wise\n").expect("written");
-    }
-    let sys = format!("--path.sysfs={}", root.join("sys").display());
-    let only = ["--collector.disable-defaults", "--collector.hwmon", "--collector.thermal_zone", &sys];
-    // It passes on the level -1 of a device that does not cool, which is left out here.
-    fs::write(root.join("sys/class/thermal/cooling_device2/cur_state"), "0\n").expect("written");
-    let exporter = Exporter::start(&program, &only);
-    let setup = Setup::with_config("[plugins.temperature]\nconfig = { cooling_devices = {} }\n");
-    install_all(&setup, &["temperature"]);
-    let output = setup.run(&["--once", "--root", root.to_str().expect("text")]);
-    let sample = crate::harness::parse(&String::from_utf8_lossy(&output.stdout));
-    let scraped = exporter.scrape();
-    let rows: Vec<Row> = mapping::rows("node_exporter").into_iter().filter(is_sensor).collect();
-    let round = Round::compare(&rows, &scraped, &flat(&sample), &scraped);
-    assert!(round.compared.len() > 10, "{}: {:?}", round.compared.len(), String::from_utf8_lossy(&output.stderr));
-    let wrong: Vec<String> = round
-        .compared
-        .iter()
-        .filter(|(_, held)| !held.is_within(1e-6))
-        .map(|(key, held)| format!("{key}: {} is not {}", held.ours, held.before))
-        .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(round.missing, Vec::<String>::new());
-    assert_eq!(round.absent, BTreeSet::new());
-}
-
-fn is_sensor(row: &Row) -> bool {
-    row.ours.as_ref().is_some_and(|ours| ours.starts_with("temperature."))
 }

@@ -134,11 +134,14 @@ fn metrics(natives: &mut Natives) -> Metrics {
     each.collect()
 }
 
-/// The files below a directory, with their paths from it.
+/// The files below a directory, with their paths from it; links are not followed, since they lead to others of them.
 fn files(directory: &Path) -> Vec<String> {
     let (mut open, mut found) = (vec![directory.to_owned()], Vec::new());
     while let Some(next) = open.pop() {
         for path in fs::read_dir(next).expect("readable").map(|entry| entry.expect("readable").path()) {
+            if path.is_symlink() {
+                continue;
+            }
             if path.is_dir() {
                 open.push(path);
             } else {
@@ -148,6 +151,16 @@ fn files(directory: &Path) -> Vec<String> {
     }
     found.sort_unstable();
     found
+}
+
+/// Whether a file is damaged: those that only plugins read are not, and of many files of the same kind one is enough.
+fn is_damaged(file: &str) -> bool {
+    let is_native = ["proc/1/", "proc/pressure/", "proc/sys/"].iter().all(|of_plugins| !file.starts_with(of_plugins));
+    let is_first = |cpu: &str| !cpu.starts_with(|digit: char| ('1'..='9').contains(&digit));
+    let mut cpus =
+        file.strip_prefix("sys/devices/system/cpu/").into_iter().flat_map(|below| below.split("cpu").skip(1));
+    let is_of_cpus = !file.starts_with("sys/") || file.starts_with("sys/devices/system/cpu/");
+    is_native && is_of_cpus && cpus.all(is_first)
 }
 
 /// One machine, one of whose files is damaged at a time.
@@ -172,9 +185,7 @@ fn damage_each_file(machine: &Path) {
         }
     };
     let good = measure(root, || write(&next, None));
-    // One of many files of the same kind is enough.
-    let is_first = |file: &&String| !file.starts_with("sys/") || !file.contains("cpu1") && !file.contains("cpu2");
-    for file in before.keys().filter(is_first) {
+    for file in before.keys().filter(|file| is_damaged(file)) {
         for damage in DAMAGES {
             for (other, content) in before.iter().filter(|(other, _)| next.contains_key(*other)) {
                 fs::write(root.join(other), content).expect("written");

@@ -145,13 +145,16 @@ impl Field {
             // The kernel sums a gauge over CPUs while they change it, so it can be negative for a moment, which reads as
             // nearly 2^64.
             Ok(_) if metric.kind == Kind::Gauge => return,
-            _ => {
+            parsed => {
+                let field = field_name(metric);
                 match word.parse::<i64>() {
                     Ok(limit) if **metric == TCP_MAX_CONN => sample.set(**metric, limit),
                     _ => {
-                        let error =
-                            line.malformed(word, format_args!("{word} is not a number ({})", field_name(metric)));
-                        skipped.keep(Err::<(), _>(error), field_name(metric));
+                        let why = match parsed {
+                            Ok(_) => format!("{word} is impossible ({field}): {}", COUNT.reason),
+                            Err(_) => format!("{word} is not a number ({field})"),
+                        };
+                        skipped.keep(Err::<(), _>(line.malformed(word, why)), field);
                     }
                 }
                 return;

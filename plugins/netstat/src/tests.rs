@@ -196,6 +196,12 @@ fn unreadable_group_costs_only_itself() {
         (SNMP, "Tcp: InSegs\nUdp: 1\n", "Tcp_InSegs_total", "line 1 is truncated: the values of Tcp are missing"),
         (SNMP, "Tcp: InSegs\nTcp: 0x\n", "Tcp_InSegs_total", "line 2 is malformed: 0x is not a number (Tcp_InSegs)"),
         (NETSTAT, "TcpExt: TW\nTcpExt: -5\n", "TcpExt_TW_total", "line 2 is malformed: -5 is not a number (TcpExt_TW)"),
+        (
+            "/proc/1/net/snmp6",
+            "Ip6InOctets 18446744073709551611\n",
+            "Ip6_InOctets_total",
+            "snmp6 line 1 is malformed: 18446744073709551611 is impossible (Ip6_InOctets)",
+        ),
         ("/proc/1/net/snmp6", "Ip6InOctets\n", "Ip6_InOctets_total", "snmp6 line 1 is truncated: missing Ip6InOctets"),
         (SOCKSTAT, "TCP: inuse\n", "sockstat_TCP_inuse", "sockstat line 1 is truncated: missing inuse"),
         (SOCKSTAT, "TCP: inuse many\n", "sockstat_TCP_inuse", "many is not a number (inuse)"),

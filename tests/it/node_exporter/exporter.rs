@@ -1,8 +1,10 @@
 //! Debian's `node_exporter`, and the metrics that it serves.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 
 use crate::requirement::Program;
 use crate::services::Daemon;
@@ -16,15 +18,21 @@ pub type Scrape = BTreeMap<String, Vec<(Labels, f64)>>;
 pub struct Exporter {
     _daemon: Daemon,
     address: SocketAddr,
+    /// The root directory of the machine that it measures.
+    root: PathBuf,
 }
 
 impl Exporter {
-    /// Starts it with further options.
-    pub fn start(program: &Program, options: &[&str]) -> Self {
+    /// Starts it with further options, for the machine with this root directory.
+    pub fn start(program: &Program, root: &Path, options: &[&str]) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
         let mut command = program.command();
-        command.arg(format!("--web.listen-address={address}")).args(options);
-        Self { _daemon: Daemon::start(command, address), address }
+        command.arg(format!("--web.listen-address={address}"));
+        for (option, path) in [("procfs", "proc"), ("sysfs", "sys"), ("rootfs", ""), ("udev.data", "run/udev/data")] {
+            command.arg(format!("--path.{option}={}", root.join(path).display()));
+        }
+        command.args(options);
+        Self { _daemon: Daemon::start(command, address), address, root: root.to_owned() }
     }
 
     /// Its metrics at this moment, with the agent's names for labels.
@@ -41,20 +49,34 @@ impl Exporter {
             let (name, labels) = series(key);
             scrape.entry(name).or_default().push((labels, value.parse().expect("a number")));
         }
-        translate(&mut scrape);
+        translate(&mut scrape, &chips(&self.root));
         scrape
     }
 }
 
+/// The kernel's number of each chip, as `hwmon3`, by the name that `node_exporter` gives it: the last two parts of the path
+/// of its device.
+fn chips(root: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(root.join("sys/class/hwmon")).into_iter().flatten();
+    let chips = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let device = fs::canonicalize(entry.path().join("device")).ok()?;
+        let parts: Vec<String> = device.iter().rev().take(2).map(|part| word(&part.to_string_lossy())).collect();
+        let [name, bus] = &parts[..] else { return None };
+        Some((format!("{bus}_{name}"), entry.file_name().to_string_lossy().into_owned()))
+    });
+    chips.collect()
+}
+
+/// A part of a path as `node_exporter` writes it in a label.
+fn word(part: &str) -> String {
+    let is_kept = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || ":_".contains(letter);
+    let written = part.to_lowercase().replace(|letter| !is_kept(letter), "_");
+    written.trim_matches('_').to_owned()
+}
+
 /// Gives labels the names and values that the agent uses.
-fn translate(scrape: &mut Scrape) {
-    // node_exporter names a chip by its place, the agent by its driver.
-    let drivers: BTreeMap<String, String> = scrape
-        .get("node_hwmon_chip_names")
-        .into_iter()
-        .flatten()
-        .filter_map(|(labels, _)| Some((labels.get("chip")?.clone(), labels.get("chip_name")?.clone())))
-        .collect();
+fn translate(scrape: &mut Scrape, chips: &BTreeMap<String, String>) {
     for (metric, (labels, _)) in
         scrape.iter_mut().flat_map(|(metric, all)| all.iter_mut().map(move |one| (metric, one)))
     {
@@ -70,8 +92,8 @@ fn translate(scrape: &mut Scrape) {
             *vector = vector.to_lowercase().replace("block_iopoll", "irq_poll");
         }
         if let Some(chip) = labels.remove("chip") {
-            labels.insert("place".to_owned(), chip.clone());
-            labels.extend(drivers.get(&chip).map(|driver| ("chip".to_owned(), driver.clone())));
+            let number = chips.get(&chip).cloned().unwrap_or(chip);
+            labels.insert("hwmon".to_owned(), number);
         }
     }
 }
