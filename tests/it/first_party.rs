@@ -142,3 +142,22 @@ fn unknown_setting_is_reported_by_its_key() {
     let mut agent = setup.start(&[]);
     agent.wait_log("mounts.only: unknown key; remove it, or use one of include, exclude");
 }
+
+#[test]
+fn processes_beyond_ten_thousand_are_measured() {
+    const PROCESSES: u32 = 10_100;
+    let setup = Setup::with_config("[plugins.process]\nread = [\"/proc/*/stat\", \"/proc\"]\ntimeout = \"1m\"\n");
+    fs::write(setup.plugin("process.wasm"), built("process")).expect("copied");
+    for pid in 1..=PROCESSES {
+        let directory = setup.path(&format!("host/proc/{pid}"));
+        fs::create_dir_all(&directory).expect("created");
+        let stat = format!("{pid} (worker) S 1 1 1 0 -1 4194560 0 0 0 0 1 1 0 0 20 0 1 0 70 4096 1\n");
+        fs::write(directory.join("stat"), stat).expect("written");
+    }
+    let (sample, log) = setup.once_with(&["--root", "host"]);
+    let metrics = sample.get("process").unwrap_or_else(|| panic!("{log}"));
+    assert_eq!(
+        (&metrics["processes"], &metrics["processes_in_state{state=\"sleeping\"}"]),
+        (&PROCESSES.into(), &PROCESSES.into())
+    );
+}
