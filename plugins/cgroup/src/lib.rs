@@ -11,7 +11,7 @@ use gauged_plugin::files;
 use gauged_plugin::kernel::File;
 use gauged_plugin::rates::Rates;
 use gauged_plugin::select::Selection;
-use gauged_plugin::skipped::Skipped;
+use gauged_plugin::skipped::{Cause as _, Reason, Skipped};
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, log};
 use usage::GroupUsage;
 use walk::Group;
@@ -208,7 +208,7 @@ impl Plugin for Cgroup {
                 continue;
             }
             match read_usage(group, &mut has_time, skipped) {
-                Some(usage) => {
+                Ok(usage) => {
                     measured += 1;
                     let change = usage.cpu_usage_us.and_then(|us| rates.change(tick, &group.label, [us]));
                     #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
@@ -218,9 +218,10 @@ impl Plugin for Cgroup {
                     usage.report(group, sample);
                     devices.report(usage.io.as_ref(), group, settings.io, sample, skipped);
                 }
-                None if !has_time => left_out += 1,
-                // The group is gone, and another may have been created.
-                None => *walked_ns = None,
+                Err(Unread::Refused) => {}
+                Err(Unread::Gone) if !has_time => left_out += 1,
+                // Another group may have been created.
+                Err(Unread::Gone) => *walked_ns = None,
             }
         }
         if measured == 0 && !groups.is_empty() {
@@ -242,24 +243,35 @@ impl Plugin for Cgroup {
 
 gauged_plugin::export!(Cgroup);
 
-/// Reads the usage of a group; `None` if the group is gone. A file that cannot be read or parsed costs only its own metrics;
-/// one that does not respond costs those after it, because the call's time is used up.
-fn read_usage(group: &Group, has_time: &mut bool, skipped: &mut Skipped) -> Option<GroupUsage> {
+/// A group of which no file was read.
+enum Unread {
+    /// The agent's user may read none of its files.
+    Refused,
+    /// None of its files is there any more, or no time was left for them.
+    Gone,
+}
+
+/// Reads the usage of a group. A file that cannot be read or parsed costs only its own metrics; one that does not respond costs
+/// those after it, because the call's time is used up.
+fn read_usage(group: &Group, has_time: &mut bool, skipped: &mut Skipped) -> Result<GroupUsage, Unread> {
     let mut usage = GroupUsage::default();
-    let mut exists = false;
+    let (mut is_read, mut is_refused) = (false, false);
     let mut unread = Vec::new();
     for (kind, path) in &group.files {
         let read = if *has_time { Some(File::read(path)) } else { None };
         match read {
             Some(Ok(file)) => {
-                exists = true;
+                is_read = true;
                 usage.parse(*kind, &file, skipped);
                 continue;
             }
             Some(Err(failure)) => {
                 *has_time = failure.error != files::Error::Timeout;
+                let may_not_read = failure.skip().reason == Reason::NotPermitted;
+                is_refused |= may_not_read;
                 // Gone, or without a device: expected.
-                if !matches!(failure.error, files::Error::NotFound | files::Error::Io(_)) {
+                let is_gone = matches!(failure.error, files::Error::NotFound | files::Error::Io(_));
+                if may_not_read || !is_gone {
                     skipped.keep(Err::<(), _>(failure), &group.label);
                 }
             }
@@ -271,7 +283,11 @@ fn read_usage(group: &Group, has_time: &mut bool, skipped: &mut Skipped) -> Opti
     for amounts in unread {
         usage.io.iter_mut().for_each(|transfers| transfers.forget(amounts.clone()));
     }
-    exists.then_some(usage)
+    match (is_read, is_refused) {
+        (true, _) => Ok(usage),
+        (false, true) => Err(Unread::Refused),
+        (false, false) => Err(Unread::Gone),
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use gauged_plugin::{Capability, Value};
 
 use super::*;
 
+mod worlds;
+
 const WEB: &str = "/sys/fs/cgroup/system.slice/web.service";
 
 fn start(host: Host, config: &str) -> Harness<Cgroup> {
@@ -142,7 +144,7 @@ fn host_without_control_groups_is_unsupported() {
         Err(Error::Unsupported(why)) => why,
         other => panic!("{other:?}"),
     };
-    assert_eq!(unsupported(Host::new()), "/sys/fs/cgroup does not exist: this host has no control groups");
+    assert_eq!(unsupported(Host::new()), "/sys/fs/cgroup does not exist: no control groups are mounted there");
     let mut empty = Host::new();
     empty.file("/sys/fs/cgroup/systemd/tasks", "1\n");
     assert_eq!(unsupported(empty), "/sys/fs/cgroup has no control groups with accounting");

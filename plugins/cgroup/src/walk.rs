@@ -71,15 +71,19 @@ impl Group {
 /// Finds the selected groups, sorted by label. In a hybrid layout a group has the files of several hierarchies.
 pub(crate) fn find_groups(selection: &Selection, skipped: &mut Skipped) -> Result<Vec<Group>, Error> {
     let Some(names) = files::list_if_exists(ROOT)? else {
-        return Err(Error::Unsupported(format!("{ROOT} does not exist: this host has no control groups")));
+        return Err(Error::Unsupported(format!("{ROOT} does not exist: no control groups are mounted there")));
     };
     let roots = hierarchy_roots(&names);
     if roots.is_empty() {
         return Err(Error::Unsupported(format!("{ROOT} has no control groups with accounting")));
     }
-    let mut walk = Walk { selection, found: BTreeMap::new(), left: MAX_DIRECTORIES };
+    let mut walk = Walk { selection, found: BTreeMap::new(), left: MAX_DIRECTORIES, refused: None };
     for root in roots {
         walk.walk_hierarchy(&root, skipped)?;
+    }
+    // No groups were seen, which does not mean that there are none.
+    if let (Some(failure), true) = (walk.refused, walk.found.is_empty()) {
+        return Err(failure.into());
     }
     let mut groups = Vec::new();
     for (label, files) in walk.found {
@@ -118,6 +122,8 @@ struct Walk<'a> {
     found: BTreeMap<String, Vec<(FileKind, String)>>,
     /// The number of directories left until the limit.
     left: usize,
+    /// Why the root of a hierarchy could not be listed.
+    refused: Option<Failure>,
 }
 
 impl Walk<'_> {
@@ -134,10 +140,13 @@ impl Walk<'_> {
                 Err(Failure { error: files::Error::NotFound | files::Error::WrongType, .. }) => continue,
                 // A list of groups that ends here would make groups come and go.
                 Err(failure) if failure.error == files::Error::Timeout => return Err(failure.into()),
-                failed => match skipped.keep(failed, "the groups below") {
-                    Some(names) => names,
-                    None => continue,
-                },
+                Err(failure) => {
+                    if directory == root {
+                        self.refused = Some(failure.clone());
+                    }
+                    skipped.keep(Err::<(), _>(failure), "the groups below");
+                    continue;
+                }
             };
             let label = directory.strip_prefix(root).unwrap_or_default().trim_start_matches('/');
             if !label.is_empty() && self.selection.includes(label) {

@@ -143,23 +143,28 @@ fn set_totals(sample: &mut Sample, name: &str, disk: &Disk) {
     row.set(FLUSHES, *flushes).set(FLUSH_TIME, seconds(*flush_ms));
 }
 
-/// Sets the rates, as in iostat. A fallen time is a wrapped 32-bit counter and leaves out only its own rates; any other
-/// fallen counter means a new device.
+/// The counters whose fall means a new device: operations and bytes.
+const COUNTERS_OF_DEVICE: [usize; 4] = [0, 1, 3, 4];
+
+/// Sets the rates that are known, as in iostat. A fallen time is a wrapped 32-bit counter and leaves out only its own rates;
+/// any other fallen counter means a new device.
 fn set_rates(sample: &mut Sample, name: &str, changes: &EachChange<8>) {
+    if COUNTERS_OF_DEVICE.iter().any(|&at| changes.is_reset[at]) {
+        return;
+    }
     let labels = [("device", name)];
     let mut row = sample.labelled(&labels);
     let [reads, read_bytes, read_ms, writes, written_bytes, write_ms, io_ms, weighted_ms] = changes.by;
-    let (Some(reads), Some(read_bytes)) = (reads, read_bytes) else { return };
-    let (Some(writes), Some(written_bytes)) = (writes, written_bytes) else { return };
-    let per_second = |count: u64| float(count) / changes.seconds;
+    let per_second = |count: Option<u64>| count.map(|count| float(count) / changes.seconds);
     row.set(READ_RATE, per_second(read_bytes)).set(WRITE_RATE, per_second(written_bytes));
     row.set(READ_IOPS, per_second(reads)).set(WRITE_IOPS, per_second(writes));
-    let all_ms = read_ms.zip(write_ms).map(|(read_ms, write_ms)| read_ms.saturating_add(write_ms));
-    let operations = reads.saturating_add(writes);
-    let average_seconds = |ms: Option<u64>, operations: u64| ms.and_then(|ms| average(seconds(ms), operations));
-    row.set(AWAIT, average_seconds(all_ms, operations));
+    let both = |read: Option<u64>, written: Option<u64>| Some(read?.saturating_add(written?));
+    let operations = both(reads, writes);
+    let average_seconds = |ms: Option<u64>, operations: Option<u64>| average(seconds(ms?), operations?);
+    row.set(AWAIT, average_seconds(both(read_ms, write_ms), operations));
     row.set(READ_AWAIT, average_seconds(read_ms, reads)).set(WRITE_AWAIT, average_seconds(write_ms, writes));
-    row.set(REQUEST_BYTES, average(float(read_bytes.saturating_add(written_bytes)), operations));
+    let bytes = both(read_bytes, written_bytes).zip(operations);
+    row.set(REQUEST_BYTES, bytes.and_then(|(bytes, operations)| average(float(bytes), operations)));
     let fraction_of_tick = |ms: u64| seconds(ms) / changes.seconds;
     row.set(QUEUE_LENGTH, weighted_ms.map(fraction_of_tick));
     // The kernel counts this time in its own ticks, so it may exceed the interval slightly.

@@ -7,6 +7,8 @@ use gauged_plugin::testing::{
 
 use super::*;
 
+mod worlds;
+
 fn start(host: Host, config: &str) -> Harness<Disks> {
     Harness::start(host, config).expect("the configuration is right")
 }
@@ -180,6 +182,24 @@ fn unreadable_column_costs_only_its_metric() {
 }
 
 /// Before Linux 2.6.25 partitions have four columns: see the kernel's `Documentation/iostats.txt` of that time.
+#[test]
+fn unreadable_column_costs_only_its_rates() {
+    let mut host = Host::new();
+    let at = |host: &mut Host, reads: &str, writes: u64| {
+        host.file("/proc/diskstats", format!("8 0 sda {reads} 0 80 9 {writes} 0 {writes} 9 0 10 20\n"));
+    };
+    at(&mut host, "-7", 100);
+    let mut disks = start(host, "{}");
+    disks.tick().expect("a sample");
+    at(disks.host(), "-6", 150);
+    let sample = disks.tick().expect("a sample");
+    assert_eq!(sample[r#"disk.writes_per_second{device="sda"}"#], 5.0);
+    assert_eq!(sample[r#"disk.read_bytes_per_second{device="sda"}"#], 0.0);
+    for left_out in ["reads_per_second", "await_seconds", "request_bytes"] {
+        assert!(!sample.contains_key(&format!("disk.{left_out}{{device=\"sda\"}}")), "{left_out}");
+    }
+}
+
 #[test]
 fn old_partition_has_operations_and_bytes() {
     let mut host = Host::new();

@@ -41,7 +41,7 @@ gauged_plugin::metrics! {
 const MAX_MOUNTS: usize = 500;
 
 /// File system types without space of their own, or always full.
-const DEFAULT_EXCLUDED_FSTYPES: [&str; 26] = [
+const DEFAULT_EXCLUDED_FSTYPES: [&str; 29] = [
     "autofs",
     "binfmt_misc",
     "bpf",
@@ -52,6 +52,10 @@ const DEFAULT_EXCLUDED_FSTYPES: [&str; 26] = [
     "devpts",
     "devtmpfs",
     "erofs",
+    // Read-only images that a process serves: snaps in containers, and AppImages.
+    "fuse.*.AppImage",
+    "fuse.snapfuse",
+    "fuse.squashfuse*",
     "fusectl",
     "hugetlbfs",
     "iso9660",
@@ -213,13 +217,14 @@ fn has_path(mount: &Mount<'_>) -> bool {
     is_text
 }
 
-/// Sets the sizes, as far as they are possible. A full file system may report that less than nothing is left, which reads as
+/// Sets the sizes, as far as they are possible. A file system without blocks has none: it stores nothing itself, as that of
+/// lxcfs, or it is that of another user's process, which does not reveal them. A full file system may report that less than nothing is left, which reads as
 /// nearly 2^64: nothing is. One that is endless, or has more left than it has, has no share in use.
 fn set_usage(sample: &mut Sample, mount: &Mount<'_>, usage: &FilesystemUsage) {
     let &FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes, read_only } = usage;
     let labels = mount.labels();
     let mut row = sample.labelled(&labels);
-    if let Some(total_bytes) = COUNT.check(total_bytes) {
+    if let Some(total_bytes) = COUNT.check(total_bytes).filter(|&total_bytes| total_bytes > 0) {
         let left = |bytes: u64| Some(blocks(bytes)).filter(|&bytes| bytes <= total_bytes);
         let (free_bytes, available_bytes) = (left(free_bytes), left(available_bytes));
         let used_bytes = free_bytes.map(|free_bytes| total_bytes - free_bytes);

@@ -1,6 +1,8 @@
 //! The plugin with scripted servers.
 
-use gauged_plugin::testing::{FIRST_TICK_UNIX_SECONDS, Harness, Host, assert_readme_metrics, expect, response};
+use gauged_plugin::testing::{
+    FIRST_TICK_UNIX_SECONDS, Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, expect, response,
+};
 use gauged_plugin::{Capability, Value, http};
 
 use super::*;
@@ -127,6 +129,17 @@ fn any_body_with_an_expected_status_means_up() {
             assert_eq!(sample["http_check.response_bytes{target=\"api\"}"], body.len() as u64);
         }
     }
+}
+
+#[test]
+fn damaged_body_costs_only_its_size() {
+    let body = b"<html>\n<head><title>Shop 7</title></head>\n<body>12 orders: ok</body>\n</html>\n";
+    let sample = |body: &[u8]| single_target("", Ok(response(200, body))).tick().expect("a sample");
+    assert_reply_damage_is_contained(body, sample, |_| vec!["response_bytes{*".to_owned()]);
+    // A text that is expected is in a line of its own, and other lines do not matter.
+    let contains = |body: &[u8]| single_target(r#", "contains": "ok""#, Ok(response(200, [body, b"ok\n"].concat())));
+    let sample = |body: &[u8]| contains(body).tick().expect("a sample");
+    assert_reply_damage_is_contained(body, sample, |_| vec!["response_bytes{*".to_owned()]);
 }
 
 #[test]

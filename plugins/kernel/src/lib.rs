@@ -176,7 +176,7 @@ impl Plugin for Kernel {
             }
         }
         if let Some(file) = skipped.read("/proc/loadavg", THREADS.name) {
-            sample.set(THREADS, skipped.keep(thread_count(&file), THREADS.name));
+            sample.set(THREADS, skipped.keep(file.thread_counts().all, THREADS.name));
         }
         set_number("/proc/sys/kernel/random/entropy_avail", ENTROPY_AVAILABLE, sample, skipped);
         set_number("/proc/sys/kernel/hung_task_detect_count", HUNG_TASKS, sample, skipped);
@@ -258,14 +258,6 @@ fn set_vmstat(file: &File, sample: &mut Sample, skipped: &mut Skipped) {
             break;
         }
     }
-}
-
-/// The number of threads in `0.05 0.10 0.15 2/1234 5678`, here 1234.
-fn thread_count(file: &File) -> Result<u64, kernel::Error> {
-    let word = file.fields().nth(3).ok_or_else(|| file.truncated("missing the number of threads"))?;
-    let all = word.split_once('/').and_then(|(_, all)| kernel::Number::parse(all));
-    let all = all.and_then(|all: u64| COUNT.check(all));
-    all.ok_or_else(|| file.error(format_args!("{word} is not a number of threads")))
 }
 
 fn non_negative(value: i64) -> Option<u64> {

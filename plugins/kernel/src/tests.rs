@@ -6,6 +6,8 @@ use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained, assert_g
 
 use super::*;
 
+mod worlds;
+
 const SOFTNET: &str = "/proc/1/net/softnet_stat";
 
 fn start(host: Host, config: &str) -> Harness<Kernel> {
@@ -216,7 +218,7 @@ fn sandbox_is_measured_as_far_as_it_goes() {
     let mut kernel = start(host, "{}");
     let sample = kernel.tick().expect("a sample");
     assert_eq!(sample["kernel.boot_time_seconds"], 1_764_100_000);
-    assert_eq!(sample["kernel.threads"], 0);
+    assert_eq!(sample.get("kernel.threads"), None, "0/0 counts nothing");
     assert!(!kernel.host().messages().iter().any(|message| message.starts_with("WARN")), "nothing to fix");
 }
 

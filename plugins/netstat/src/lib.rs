@@ -167,9 +167,15 @@ impl Netstat {
             self.page_tried_ns.is_some_and(|tried| tick.monotonic_ns.saturating_sub(tried) < PAGE_RETRY_NS);
         if self.page_bytes.is_none() && !is_too_early {
             self.page_tried_ns = Some(tick.monotonic_ns);
-            self.page_bytes = PAGE_FILES
-                .iter()
-                .find_map(|[vmstat, meminfo]| page_bytes(&File::read(vmstat).ok()?, &File::read(meminfo).ok()?));
+            let mut refused = Vec::new();
+            let mut read = |path| File::read(path).map_err(|failure| refused.push(failure)).ok();
+            self.page_bytes =
+                PAGE_FILES.iter().find_map(|[vmstat, meminfo]| page_bytes(&read(vmstat)?, &read(meminfo)?));
+            if self.page_bytes.is_none() {
+                for failure in refused {
+                    self.skipped.optional(Err::<(), _>(failure), "the memory of sockets in bytes");
+                }
+            }
         }
         self.page_bytes
     }

@@ -8,6 +8,8 @@ use gauged_plugin::testing::{
 
 use super::*;
 
+mod worlds;
+
 const SNMP: &str = "/proc/1/net/snmp";
 const NETSTAT: &str = "/proc/1/net/netstat";
 const SOCKSTAT: &str = "/proc/1/net/sockstat";

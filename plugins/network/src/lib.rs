@@ -5,7 +5,7 @@ mod link;
 mod table;
 
 use gauged_plugin::bounds::{INTERFACE_BYTES_PER_SECOND, TICK_PERCENT, TIMES_SPEED};
-use gauged_plugin::rates::{Change, Rates};
+use gauged_plugin::rates::{EachChange, Rates};
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Error, Plugin, Row, Sample, Tick};
@@ -112,7 +112,7 @@ impl Plugin for Network {
         let Some(file) = skipped.read("/proc/1/net/dev", "all interfaces") else { return skipped.finish(sample) };
         let table = Table::new(&file, skipped);
         let Some(table) = skipped.keep(table, "all interfaces") else { return skipped.finish(sample) };
-        let has_links = links.match_table(&table);
+        let has_links = links.match_table(&table, skipped);
         for (name, fields) in &table.interfaces {
             if !interfaces.includes(name) {
                 continue;
@@ -120,12 +120,12 @@ impl Plugin for Network {
             let labels = [("device", *name)];
             let mut row = sample.labelled(&labels);
             let counters = table.set_counters(name, fields, &mut row, skipped);
-            let link = has_links.then(|| links.read(tick, name));
+            let link = has_links.then(|| links.read(tick, name, skipped));
             if let Some(link) = &link {
                 row.set(UP, link.is_up).set(CARRIER, link.has_carrier).set(CARRIER_CHANGES, link.carrier_changes);
                 row.set(MTU, link.mtu).set(SPEED, link.speed);
             }
-            if let Some(change) = rates.change(tick, name, counters) {
+            if let Some(change) = rates.change_each(tick, name, counters) {
                 set_rates(&mut row, &change, link.and_then(|link| link.speed));
             }
         }
@@ -138,9 +138,14 @@ gauged_plugin::export!(Network);
 /// The greatest speed that virtual interfaces invent although they carry more: `tun` reports 10 Mbit/s.
 const INVENTED_SPEED: u64 = 10_000_000 / 8;
 
-/// Sets the rates, unless the counters moved further than any interface, or this one, can carry: a driver that was reset.
-fn set_rates(row: &mut Row<'_>, change: &Change<4>, speed: Option<u64>) {
-    let [received, received_packets, sent, sent_packets] = change.per_second();
+/// Sets the rates that are known, unless the interface was reset, or a counter moved further than any interface, or this one,
+/// can carry: a driver that was reset.
+fn set_rates(row: &mut Row<'_>, change: &EachChange<4>, speed: Option<u64>) {
+    if change.is_reset.contains(&true) {
+        return;
+    }
+    #[allow(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+    let [received, received_packets, sent, sent_packets] = change.by.map(|by| by.map(|by| by as f64 / change.seconds));
     #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
     let times_speed = |rate: f64| speed.map(|speed| rate / speed as f64);
     let has_speed = speed.is_some_and(|speed| speed > INVENTED_SPEED);
@@ -148,12 +153,13 @@ fn set_rates(row: &mut Row<'_>, change: &Change<4>, speed: Option<u64>) {
         let times = times_speed(rate).filter(|_| has_speed);
         INTERFACE_BYTES_PER_SECOND.check(rate).is_some() && times.is_none_or(|times| TIMES_SPEED.check(times).is_some())
     };
-    if !is_possible(received) || !is_possible(sent) {
+    // A packet has a byte at least.
+    if ![received, received_packets, sent, sent_packets].iter().flatten().all(|&rate| is_possible(rate)) {
         return;
     }
     row.set(RECEIVE_RATE, received).set(TRANSMIT_RATE, sent);
     row.set(RECEIVE_PACKET_RATE, received_packets).set(TRANSMIT_PACKET_RATE, sent_packets);
-    let share = |rate: f64| TICK_PERCENT.check(times_speed(rate)? * 100.0);
+    let share = |rate: Option<f64>| TICK_PERCENT.check(times_speed(rate?)? * 100.0);
     row.set(RECEIVE_UTILISATION, share(received)).set(TRANSMIT_UTILISATION, share(sent));
 }
 

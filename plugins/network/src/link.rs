@@ -2,6 +2,7 @@
 //! which may not be the host's. A wrong speed is worse than none, so links are used only if both have the same interfaces.
 
 use gauged_plugin::bounds::COUNT;
+use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{Tick, files};
 
 use super::table::Table;
@@ -52,13 +53,14 @@ struct CachedAttributes {
 
 impl Links {
     /// Whether `/sys` has exactly the interfaces of the table.
-    pub(crate) fn match_table(&mut self, table: &Table<'_>) -> bool {
+    pub(crate) fn match_table(&mut self, table: &Table<'_>, skipped: &mut Skipped) -> bool {
         if table.names().eq(self.names.iter().map(String::as_str)) {
             return true;
         }
         self.names.clear();
         self.cache.clear();
-        let Ok(mut listed) = files::list(DIRECTORY) else { return false };
+        let listed = skipped.keep(files::list_if_exists(DIRECTORY), "the links of interfaces");
+        let Some(mut listed) = listed.flatten() else { return false };
         listed.retain(|name| *name != BONDING_FILE);
         let is_same = listed.len() == table.interfaces.len()
             && table.names().all(|name| listed.iter().any(|listed| listed == name));
@@ -68,22 +70,28 @@ impl Links {
         is_same
     }
 
-    pub(crate) fn read(&mut self, tick: Tick, interface: &str) -> Link {
+    pub(crate) fn read(&mut self, tick: Tick, interface: &str, skipped: &mut Skipped) -> Link {
         // The kernel reports "unknown" for `lo` and tunnels, which means usable. Other words are none of it.
-        let state = attribute(interface, "operstate");
+        let state = attribute(interface, "operstate", skipped);
         let (is_up, has_carrier) = match state.as_deref().map(str::trim_ascii) {
             Some("up" | "unknown") => (Some(true), Some(true)),
             Some("dormant" | "testing") => (Some(false), Some(true)),
             Some("down" | "lowerlayerdown" | "notpresent") => {
-                (Some(false), is_enabled(interface).and_then(|is_on| is_on.then_some(false)))
+                (Some(false), is_enabled(interface, skipped).and_then(|is_on| is_on.then_some(false)))
             }
             Some(_) | None => (None, None),
         };
-        let CachedAttributes { mtu, speed, .. } = *self.cached_attributes(tick, interface, is_up);
-        Link { is_up, has_carrier, carrier_changes: number(interface, "carrier_changes"), mtu, speed }
+        let CachedAttributes { mtu, speed, .. } = *self.cached_attributes(tick, interface, is_up, skipped);
+        Link { is_up, has_carrier, carrier_changes: number(interface, "carrier_changes", skipped), mtu, speed }
     }
 
-    fn cached_attributes(&mut self, tick: Tick, interface: &str, is_up: Option<bool>) -> &CachedAttributes {
+    fn cached_attributes(
+        &mut self,
+        tick: Tick,
+        interface: &str,
+        is_up: Option<bool>,
+        skipped: &mut Skipped,
+    ) -> &CachedAttributes {
         let now_ns = tick.monotonic_ns;
         let at = self.cache.iter().position(|cached| cached.interface == interface);
         let at = at.unwrap_or_else(|| {
@@ -93,8 +101,8 @@ impl Links {
         });
         let cached = &mut self.cache[at];
         if cached.read_ns == 0 || cached.is_up != is_up || now_ns - cached.read_ns >= CACHE_NS {
-            cached.mtu = number(interface, "mtu");
-            cached.speed = number(interface, "speed").and_then(speed);
+            cached.mtu = number(interface, "mtu", skipped);
+            cached.speed = number(interface, "speed", skipped).and_then(speed);
             (cached.read_ns, cached.is_up) = (now_ns, is_up);
         }
         cached
@@ -102,16 +110,17 @@ impl Links {
 }
 
 /// Reads an attribute. Not all interfaces have all of them, and some are unreadable while the interface is disabled.
-fn attribute(interface: &str, attribute: &str) -> Option<String> {
-    files::read_text(&format!("{DIRECTORY}/{interface}/{attribute}")).ok()
+fn attribute(interface: &str, attribute: &str, skipped: &mut Skipped) -> Option<String> {
+    let read = files::read_text(&format!("{DIRECTORY}/{interface}/{attribute}"));
+    skipped.optional(read, format_args!("{attribute} of {interface}"))
 }
 
-fn number(interface: &str, name: &str) -> Option<u64> {
-    COUNT.check(attribute(interface, name)?.trim_ascii().parse().ok()?)
+fn number(interface: &str, name: &str, skipped: &mut Skipped) -> Option<u64> {
+    COUNT.check(attribute(interface, name, skipped)?.trim_ascii().parse().ok()?)
 }
 
-fn is_enabled(interface: &str) -> Option<bool> {
-    let flags = attribute(interface, "flags")?;
+fn is_enabled(interface: &str, skipped: &mut Skipped) -> Option<bool> {
+    let flags = attribute(interface, "flags", skipped)?;
     let flags = u64::from_str_radix(flags.trim_ascii().strip_prefix("0x")?, 16).ok()?;
     Some(flags & IFF_UP != 0)
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use gauged_plugin::bounds::COUNT;
 use gauged_plugin::kernel::{Error, Fields, File, Line};
 use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{Descriptor, Row};
@@ -63,7 +64,8 @@ impl<'a> Table<'a> {
                 fields.next();
                 continue;
             };
-            let count = skipped.keep(fields.number(metric.source), format_args!("{} of {name}", metric.name));
+            let count =
+                skipped.keep(fields.bounded::<u64>(metric.source, &COUNT), format_args!("{} of {name}", metric.name));
             if let Some(at) = RATE_COUNTERS.iter().position(|rated| rated.name == metric.name) {
                 rated[at] = count;
             }

@@ -1,11 +1,14 @@
 //! The plugin on fixture machines.
 
 use gauged_plugin::testing::{
-    Harness, Host, assert_damage_is_contained_for, assert_golden, assert_lines_are_independent, assert_readme_metrics,
+    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_lines_are_independent,
+    assert_readme_metrics, not_permitted,
 };
 use gauged_plugin::{Capability, Value, files};
 
 use super::*;
+
+mod worlds;
 
 const HEADER: &str = "Inter-|   Receive                                                |  Transmit\n \
     face |bytes    packets errs drop fifo frame compressed multicast|\
@@ -50,7 +53,7 @@ fn server_matches_its_golden_files() {
     assert_golden("fixtures/web-1-later/expected", &network.tick().expect("a sample").render());
 }
 
-/// Linux 2.6.32: no space after the colon, a driver without a state, a 16-bit speed, and a counter near its maximum.
+/// Linux 2.6.32: no space after the colon, a driver without a state, a 16-bit speed, and a counter below zero.
 #[test]
 fn old_server_matches_its_golden_file() {
     let sample = start(Host::from_fixture("fixtures/old-db"), "{}").tick().expect("a sample");
@@ -153,6 +156,15 @@ fn denied_links_are_left_out() {
     let mut closed = host([1, 1], [1, 1]);
     closed.deny(&Capability::Read("/sys/class/net".to_owned()));
     assert_eq!(start(closed, "{}").tick().expect("a sample").len(), 16);
+
+    let mut refused = host([1, 1], [1, 1]);
+    refused.file_fails("/sys/class/net", not_permitted());
+    let mut refused = start(refused, "{}");
+    for _ in 0..2 {
+        assert_eq!(refused.tick().expect("a sample").get(&key("up")), None);
+    }
+    let messages = refused.host().messages();
+    assert!(messages.len() == 1 && messages[0].starts_with("WARN without the links of interfaces: "), "{messages:?}");
 }
 
 #[test]

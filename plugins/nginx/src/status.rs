@@ -32,11 +32,12 @@ impl Status {
     /// Tengine has a further column `request_time`.
     pub(crate) fn parse(page: &str) -> Self {
         let mut status = Self::default();
-        let mut lines = page.lines().map(|line| words(line).collect::<Vec<_>>()).filter(|words| !words.is_empty());
+        let lines = page.lines().map(|line| words(line).collect::<Vec<_>>()).filter(|words| !words.is_empty());
+        let mut lines = lines.peekable();
         while let Some(line) = lines.next() {
             if ["accepts", "handled", "requests"].iter().all(|name| position(&line, name).is_some()) {
-                // The next line has the numbers of all columns but the first, `server`.
-                let numbers = lines.next().unwrap_or_default();
+                // The next line has the numbers of all columns but the first, `server`, unless it is missing.
+                let numbers = lines.next_if(|line| !has_name(line)).unwrap_or_default();
                 let first = usize::from(position(&line, "server") == Some(0));
                 let column = |name| {
                     numbers.get(position(&line, name)?.checked_sub(first)?).and_then(|&text| figure::count(text))
@@ -68,6 +69,11 @@ impl Status {
 /// The words of a line, with colons as spaces.
 fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|separator: char| separator == ':' || separator.is_ascii_whitespace()).filter(|word| !word.is_empty())
+}
+
+/// Whether a line has the name of a number, so that it is not one of numbers alone.
+fn has_name(line: &[&str]) -> bool {
+    ["active", "accepts", "reading", "writing", "waiting"].iter().any(|name| position(line, name).is_some())
 }
 
 fn position(words: &[&str], name: &str) -> Option<usize> {

@@ -1,6 +1,8 @@
 //! The plugin with scripted servers.
 
-use gauged_plugin::testing::{Harness, Host, assert_readme_metrics, expect, response};
+use gauged_plugin::testing::{
+    Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, expect, response,
+};
 use gauged_plugin::{Capability, Value, http};
 
 use super::*;
@@ -68,6 +70,29 @@ fn any_page_means_up() {
         let why = "is a page without a status of nginx; enable stub_status there";
         let why = format!("WARN without all numbers: {URL} is malformed: {why}");
         assert_eq!(nginx.host().messages(), [why], "{page:?}");
+    }
+}
+
+#[test]
+fn damaged_line_costs_only_its_numbers() {
+    let tengine = PAGE.replace("requests\n", "requests request_time\n").replace("31070465 ", "31070465 75806 ");
+    let crlf = PAGE.replace('\n', "\r\n");
+    for page in [PAGE, &tengine, &crlf] {
+        let sample = |page: &[u8]| {
+            let mut host = Host::new();
+            host.http(URL, response(200, page));
+            Harness::<Nginx>::start(host, "{}").expect("valid settings").tick().expect("a sample")
+        };
+        assert_reply_damage_is_contained(page.as_bytes(), sample, |line| {
+            let metrics: &[&str] = match line.split([':', ' ']).next() {
+                Some("") => &[],
+                Some("Active") => &["connections_active{*"],
+                Some("Reading") => &["connections_reading{*", "connections_writing{*", "connections_waiting{*"],
+                // The names of the numbers, and the numbers.
+                _ => &["connections_accepted_total{*", "connections_handled_total{*", "requests_total{*"],
+            };
+            metrics.iter().map(|&metric| metric.to_owned()).collect()
+        });
     }
 }
 

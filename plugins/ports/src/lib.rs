@@ -61,8 +61,8 @@ impl Plugin for Ports {
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let mut sockets = vec![Sockets::default(); self.ports.len()];
-        // The tables that were not read completely.
-        let mut failed = Vec::new();
+        // The tables that were not read completely, and the first that was not granted.
+        let (mut failed, mut denied, mut is_any_there) = (Vec::new(), None, false);
         for table in self.tables() {
             let result = scan(table, |listener| {
                 for (known, sockets) in self.ports.iter().zip(&mut sockets) {
@@ -72,23 +72,31 @@ impl Plugin for Ports {
                 }
             });
             match result {
-                Ok(()) => {}
+                Ok(()) => is_any_there = true,
+                // The agent reports missing grants itself.
                 Err(Failed::NotRead(failure)) if matches!(failure.error, files::Error::Denied(_)) => {
-                    return Err(failure.into());
+                    failed.push(table);
+                    denied.get_or_insert(failure);
                 }
                 // The kernel has no IPv6.
                 Err(Failed::NotRead(failure)) if failure.error == files::Error::NotFound && table.is_ipv6() => {}
                 Err(incomplete) => {
                     let skip = match incomplete {
                         Failed::NotRead(failure) => failure.skip(),
-                        Failed::Incomplete(skip) => skip,
+                        Failed::Incomplete(skip) => {
+                            is_any_there = true;
+                            skip
+                        }
                     };
                     skip.report(LOST);
                     failed.push(table);
                 }
             }
         }
-        self.report(sample, &sockets, &failed);
+        match denied {
+            Some(failure) if !is_any_there => return Err(failure.into()),
+            _ => self.report(sample, &sockets, &failed),
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The plugin on fixture machines.
 
 use gauged_plugin::Value;
-use gauged_plugin::testing::{Harness, Host, assert_golden, assert_readme_metrics, expect};
+use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained, assert_golden, assert_readme_metrics, expect};
 
 use super::*;
 
@@ -140,6 +140,37 @@ fn malformed_queue_leaves_only_the_queue_out() {
     let sample = start(host, r#"{"listen": ["tcp6:80"]}"#).tick().expect("a sample");
     assert_eq!(sample[r#"ports.listening{port="80",protocol="tcp6"}"#], true);
     assert_eq!(sample.get(r#"ports.accept_queue{port="80",protocol="tcp6"}"#), None);
+}
+
+#[test]
+fn damaged_table_costs_only_its_ports() {
+    for (machine, config) in [("web-1", WEB), ("old-1", r#"{"listen": [22, 80, 3306, "udp:111", "udp6:111"]}"#)] {
+        let host = Host::from_fixture(&format!("fixtures/{machine}"));
+        assert_damage_is_contained::<Ports>(&host, config, |path| match path {
+            // A port of TCP may be in either table.
+            "/proc/1/net/tcp" => &["*protocol=\"tcp\"*", "table_error{table=\"tcp\"}"],
+            "/proc/1/net/tcp6" => &["*protocol=\"tcp*", "table_error{table=\"tcp6\"}"],
+            "/proc/1/net/udp" => &["*protocol=\"udp\"*", "table_error{table=\"udp\"}"],
+            "/proc/1/net/udp6" => &["*protocol=\"udp*", "table_error{table=\"udp6\"}"],
+            _ => &[],
+        });
+    }
+}
+
+/// Tables without even a header, of WSL 1 and early gVisor: microsoft/WSL#2084, google/gvisor#98. Right: the state is not known.
+#[test]
+fn empty_table_leaves_its_ports_out() {
+    let mut host = Host::new();
+    host.file("/proc/1/net/tcp", "").file("/proc/1/net/tcp6", "");
+    let mut ports = start(host, r#"{"listen": [22]}"#);
+    for _ in 0..2 {
+        expect![[r#"
+            ports.table_error{table="tcp"} true
+            ports.table_error{table="tcp6"} true
+        "#]]
+        .assert_eq(&ports.tick().expect("a sample").render());
+    }
+    assert_eq!(ports.host().messages().len(), 2);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained_for, asse
 
 use super::*;
 
+mod worlds;
+
 const DISABLED: &str = "Operation not supported (os error 95)";
 
 fn start(host: Host) -> Harness<Pressure> {

@@ -6,8 +6,9 @@ mod members;
 mod settings;
 mod stat;
 
+use gauged_plugin::bounds::COUNT;
 use gauged_plugin::files::{self, Failure};
-use gauged_plugin::kernel::{self, File};
+use gauged_plugin::kernel::ThreadCounts;
 use gauged_plugin::service::Deadline;
 use gauged_plugin::skipped::{Cause as _, Reason, Skip, Skipped};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
@@ -65,6 +66,9 @@ const EVERY_STAT: &str = "/proc/*/stat";
 /// What is left out if not all processes were read.
 const ALL_BUT_TOTALS: &str = "the states of processes, and the groups";
 
+/// The file with the numbers of threads.
+const LOADAVG: &str = "/proc/loadavg";
+
 /// The number of processes between two looks at the clock, which takes as long as reading two.
 const PROCESSES_PER_LOOK: usize = 128;
 
@@ -101,14 +105,6 @@ impl Plugin for Process {
 
 gauged_plugin::export!(Process);
 
-/// The threads that run and all threads, from `0.10 0.20 0.30 2/345 6789`.
-fn parse_threads(file: &File) -> Result<(u64, u64), kernel::Error> {
-    let tasks = file.fields().nth(3).ok_or_else(|| file.truncated("missing the number of threads"))?;
-    let number = |text: &str| text.parse::<u64>().ok();
-    let threads = tasks.split_once('/').and_then(|(runnable, threads)| number(runnable).zip(number(threads)));
-    threads.ok_or_else(|| file.error(format_args!("{tasks} is not runnable/total threads")))
-}
-
 /// The processes, by state.
 #[derive(Debug, Default)]
 struct Census {
@@ -121,15 +117,16 @@ impl Process {
     /// Sets the totals: the threads, and two limits. Each has its own file.
     fn set_totals(&mut self, sample: &mut Sample) {
         let skipped = &mut self.skipped;
-        let lost = "threads and threads_runnable";
-        let threads = skipped.read("/proc/loadavg", lost).and_then(|file| skipped.keep(parse_threads(&file), lost));
-        if let Some((runnable, threads)) = threads {
-            sample.set(THREADS, threads);
-            sample.set(RUNNABLE, runnable);
+        if let Some(file) = skipped.read(LOADAVG, "threads and threads_runnable") {
+            let ThreadCounts { runnable, all } = file.thread_counts();
+            for (metric, count) in [(THREADS, all), (RUNNABLE, runnable)] {
+                sample.set(metric, skipped.keep(count, metric.name));
+            }
         }
         for (path, metric) in [("/proc/sys/kernel/threads-max", THREADS_MAX), ("/proc/sys/kernel/pid_max", PIDS_MAX)] {
             let file = skipped.read(path, metric.name);
-            sample.set(metric, file.and_then(|file| skipped.keep(file.number::<u64>(), metric.name)));
+            let number = file.and_then(|file| skipped.keep(file.fields().bounded::<u64>("value", &COUNT), metric.name));
+            sample.set(metric, number);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use gauged_plugin::bounds::ALL_CPUS_PERCENT;
 use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::File;
 use gauged_plugin::rates::Rates;
@@ -322,7 +323,7 @@ impl Members {
             let percent = change
                 .filter(|_| sum.has_cpu)
                 .map(|change| change.by[0] as f64 / TICKS_PER_SECOND / change.seconds * 100.0);
-            row.set(GROUP_CPU_PERCENT, percent);
+            row.set(GROUP_CPU_PERCENT, percent.and_then(|percent| ALL_CPUS_PERCENT.check(percent)));
             row.set(GROUP_RESIDENT, sum.resident_bytes).set(GROUP_SWAPPED, sum.swapped_bytes);
             row.set(GROUP_VIRTUAL, sum.virtual_bytes).set(GROUP_FDS, sum.fds);
             let oldest = sum.oldest_ticks.filter(|_| sum.processes > 0).zip(boot_seconds);

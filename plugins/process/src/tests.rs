@@ -7,6 +7,9 @@ use gauged_plugin::{Capability, Value};
 
 use super::*;
 
+mod damage;
+mod worlds;
+
 const WEB: &str = r#"{"groups": {
     "nginx": {"name": "nginx"},
     "workers": {"name": "nginx", "command": "*worker process"},
@@ -416,10 +419,9 @@ fn boot_time_is_reread_after_a_minute() {
 
 #[test]
 fn malformed_system_file_costs_only_its_metrics() {
-    let threads = "threads and threads_runnable";
     for (path, text, lost, why, missing) in [
-        ("/proc/loadavg", "0 0 0\n", threads, "truncated: missing the number of threads", "process.threads"),
-        ("/proc/loadavg", "0 0 0 1 2\n", threads, "malformed: 1 is not runnable/total threads", "process.threads"),
+        ("/proc/loadavg", "0 0 0\n", "threads", "truncated: missing the number of threads", "process.threads"),
+        ("/proc/loadavg", "0 0 0 1/x 2\n", "threads", "malformed: x is not a number of threads", "process.threads"),
         (
             "/proc/sys/kernel/pid_max",
             "many\n",
@@ -433,7 +435,7 @@ fn malformed_system_file_costs_only_its_metrics() {
         let mut plugin = start(host.clone(), "{}");
         let sample = plugin.tick().expect("a sample");
         assert_eq!((sample.get(missing), &sample["process.processes"]), (None, &Value::Unsigned(2)));
-        assert_eq!(plugin.host().warnings(), [format!("WARN without {lost}: {path} is {why}")]);
+        assert_eq!(plugin.host().warnings()[0], format!("WARN without {lost}: {path} is {why}"));
     }
     let mut host = Host::new();
     host.file("/proc/loadavg", "0 0 0\n").deny(&Capability::Read("/proc".to_owned()));

@@ -5,6 +5,9 @@ use gauged_plugin::{Capability, Value, net};
 
 use super::*;
 
+mod damage;
+mod worlds;
+
 const ADDRESS: &str = "127.0.0.1:6379";
 const INFO: &str = "*1\r\n$4\r\nINFO\r\n";
 const SMALL: &str = "redis_version:7.0.15\r\nrole:master\r\nkeyspace_hits:0\r\nkeyspace_misses:0\r\n";
@@ -294,51 +297,6 @@ fn data_after_the_reply_costs_only_the_connection() {
         assert_eq!(redis.tick().expect("on a connection of its own")[&key("up")], true);
     }
     assert!(redis.host().messages().is_empty());
-}
-
-/// A line as a faulty server or proxy may send it.
-fn garbled(line: &str, random: &mut u64) -> String {
-    *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    let mut bytes = line.as_bytes().to_vec();
-    let at = usize::try_from(*random >> 33).expect("31 bits") % (bytes.len() + 1);
-    let value_at = line.find(':').map_or(0, |colon| colon + 1);
-    match *random >> 61 {
-        0 | 1 => bytes.truncate(at),
-        2 => return [line, "\r\n", line].concat(),
-        3 => bytes = [&bytes[..value_at], line.as_bytes()].concat(),
-        4 => bytes.splice(value_at.., *b"-\xff\0 nan,=:").for_each(drop),
-        5 => bytes.splice(..value_at.min(at), *b"\x1b?").for_each(drop),
-        _ => bytes.iter_mut().skip(value_at.max(at)).for_each(|byte| *byte ^= 0x55),
-    }
-    bytes.retain(|&byte| byte != b'\n');
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[test]
-fn garbled_line_changes_no_other_metric() {
-    for release in ["7.0-replica", "keydb-two-masters", "dragonfly"] {
-        let text = std::fs::read_to_string(format!("fixtures/{release}/info")).expect("there");
-        let lines: Vec<&str> = text.lines().collect();
-        let sample = |lines: &[&str]| redis([info_reply(&lines.join("\r\n"))]).tick().expect("a sample");
-        let whole = sample(&lines);
-        let mut random = 1;
-        for (at, line) in lines.iter().enumerate() {
-            let mut changed = lines.clone();
-            changed[at] = "";
-            let without = sample(&changed);
-            for _ in 0..4 {
-                let garbled = garbled(line, &mut random);
-                let sample = sample(&[&lines[..at], &[&*garbled], &lines[at + 1..]].concat());
-                assert_eq!(sample[&key("up")], true, "{garbled:?}");
-                for (key, value) in whole.iter().filter(|(key, value)| without.get(*key) == Some(*value)) {
-                    // The dataset is part of the memory in use; of two masters each has a say.
-                    let is_derived = (line.starts_with("used_memory:") && key.contains("dataset"))
-                        || (line.starts_with("master_") && key.contains("master_"));
-                    assert!(is_derived || sample.get(key) == Some(value), "{release}: {garbled:?}: {key} {value:?}");
-                }
-            }
-        }
-    }
 }
 
 #[test]

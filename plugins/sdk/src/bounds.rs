@@ -24,28 +24,29 @@ pub const COUNT: Bound = Bound {
     source: "statfs(2) of full file systems (rclone, XFS); percpu counters of the kernel, which are signed",
 };
 
-/// Seconds since boot.
+/// Seconds since boot, in hundredths.
 pub const UPTIME_SECONDS: Bound = Bound {
-    low: 0.0,
+    low: 0.01,
     high: 9_223_372_036.0,
-    reason: "the kernel's clocks have 63 bits of nanoseconds, and begin at the boot",
-    source: "ktime_t in include/linux/ktime.h",
+    reason: "the kernel's clocks have 63 bits of nanoseconds, and begin at the boot; the reader has run for a while",
+    source: "ktime_t in include/linux/ktime.h; lxc/lxcfs#165 and lxc/lxc#755 on 0.0, lxc/lxcfs#732 on negative ones",
 };
 
 /// Measured temperatures.
 pub const CELSIUS: Bound = Bound {
-    low: -273.15,
+    low: -273.0,
     high: 2_320.0,
-    reason: "from absolute zero to the end of type C, the hottest thermocouple",
-    source: "Raspberry Pi firmware with -650788.984; THERMAL_TEMP_INVALID, -274, in include/linux/thermal.h",
+    reason: "from above absolute zero, which a device reports that has no sensor, to the end of type C, the hottest thermocouple",
+    source: "Raspberry Pi firmware with -650788.984; THERMAL_TEMP_INVALID, -274, in include/linux/thermal.h; 0 kelvins of NVM \
+             Express in virtual machines (oxidecomputer/propolis#1213, linux-nvme/nvme-cli#884)",
 };
 
 /// Limits of temperatures, which may be out of reach: NVM Express reports 65,261.85 for none.
 pub const CELSIUS_LIMIT: Bound = Bound {
-    low: -273.15,
+    low: -273.0,
     high: 1_000_000.0,
-    reason: "from absolute zero to beyond 16 bits of kelvins",
-    source: "Documentation/hwmon/sysfs-interface.rst; WCTEMP of NVM Express",
+    reason: "from above absolute zero, which stands for no limit, to beyond 16 bits of kelvins",
+    source: "Documentation/hwmon/sysfs-interface.rst; WCTEMP of NVM Express; olehj/disklocation#409",
 };
 
 /// Revolutions of a fan per minute.

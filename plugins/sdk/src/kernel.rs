@@ -39,12 +39,14 @@ mod text;
 mod page;
 mod named_values;
 mod pressure;
+mod thread_counts;
 
 pub use named_values::NamedValue;
 pub use number::Number;
 pub use octal::unescape;
 pub use page::page_bytes;
 pub use pressure::{Pressure, Stall};
+pub use thread_counts::ThreadCounts;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -411,8 +413,8 @@ impl std::error::Error for Error {}
 impl From<Error> for crate::Error {
     fn from(error: Error) -> Self {
         match error.reason {
-            // It may be whole at the next tick.
-            Reason::Truncated if error.line == 0 => Self::Unavailable(error.to_string()),
+            // It may be whole at the next tick, or the host does not have it.
+            Reason::Truncated | Reason::Missing if error.line == 0 => Self::Unavailable(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }

@@ -63,6 +63,8 @@ impl<const N: usize> Change<N> {
 pub struct EachChange<const N: usize> {
     /// Growth of each counter; `None` for one that fell, came back, or is or was not known.
     pub by: [Option<u64>; N],
+    /// Whether each counter fell or came back, so that its source was reset. An unknown one was not.
+    pub is_reset: [bool; N],
     /// Time between the two values.
     pub seconds: f64,
 }
@@ -77,7 +79,7 @@ impl<const N: usize> Rates<N> {
     /// The growth of the counters of a key since the previous tick. `None` if the key is new, if any counter fell because
     /// its source restarted, or is not known.
     pub fn change(&mut self, tick: Tick, key: &str, values: [impl Into<Option<u64>>; N]) -> Option<Change<N>> {
-        let EachChange { by, seconds } = self.change_each(tick, key, values)?;
+        let EachChange { by, seconds, .. } = self.change_each(tick, key, values)?;
         let mut grown = [0; N];
         for (grown, by) in grown.iter_mut().zip(by) {
             *grown = by?;
@@ -129,13 +131,14 @@ impl<const N: usize> Rates<N> {
         if now_ns <= before_ns {
             return None;
         }
-        let mut by = [None; N];
-        for (((by, value), before), fallen) in by.iter_mut().zip(values).zip(before).zip(&mut entry.fallen) {
-            *by = growth(before, value, fallen);
+        let (mut by, mut is_reset) = ([None; N], [false; N]);
+        for at in 0..N {
+            by[at] = growth(before[at], values[at], &mut entry.fallen[at]);
+            is_reset[at] = by[at].is_none() && before[at].is_some() && values[at].is_some();
         }
         #[allow(clippy::cast_precision_loss, reason = "exact for a hundred days between two ticks")]
         let seconds = (now_ns - before_ns) as f64 / 1e9;
-        Some(EachChange { by, seconds })
+        Some(EachChange { by, is_reset, seconds })
     }
 }
 
@@ -187,6 +190,17 @@ mod tests {
         assert_eq!(change(1, None), Some([None, Some(1)]));
         assert_eq!(change(2, Some(9)), Some([None, Some(1)]));
         assert_eq!(change(3, Some(11)), Some([Some(2), Some(1)]));
+    }
+
+    #[test]
+    fn unknown_counter_is_no_reset() {
+        let mut rates = Rates::default();
+        let mut is_reset =
+            |second, values: [Option<u64>; 2]| rates.change_each(at(second), "", values).map(|change| change.is_reset);
+        assert_eq!(is_reset(0, [Some(7), Some(7)]), None);
+        assert_eq!(is_reset(1, [None, Some(3)]), Some([false, true]));
+        assert_eq!(is_reset(2, [Some(1), Some(7)]), Some([false, true]), "unknown before, and back");
+        assert_eq!(is_reset(3, [Some(1), Some(8)]), Some([false, false]));
     }
 
     #[test]

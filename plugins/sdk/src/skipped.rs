@@ -126,6 +126,42 @@ impl Skipped {
         }
     }
 
+    /// The value, or `None`, for what not every machine has: only a file that the agent's user may not read is reported. It is
+    /// not the error of the tick.
+    ///
+    /// ```
+    /// use gauged_plugin::files::{self, Error};
+    /// use gauged_plugin::skipped::Skipped;
+    /// use gauged_plugin::testing::Host;
+    ///
+    /// let mut host = Host::new();
+    /// host.file_fails("/sys/class/net/eth0/speed", Error::Io("Invalid argument (os error 22)".to_owned()));
+    /// host.file_fails("/sys/class/net/eth0/mtu", Error::NotPermitted("run it as root".to_owned()));
+    /// let mut skipped = Skipped::default();
+    /// host.run(|| {
+    ///     for attribute in ["speed", "mtu", "missing"] {
+    ///         let read = files::read_text(&format!("/sys/class/net/eth0/{attribute}"));
+    ///         assert_eq!(skipped.optional(read, attribute), None);
+    ///     }
+    /// });
+    /// let why = "WARN without mtu: /sys/class/net/eth0/mtu is not permitted: run it as root";
+    /// assert_eq!(host.messages(), [why]);
+    /// ```
+    pub fn optional<T>(&mut self, read: Result<T, Failure>, lost: impl fmt::Display) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(failure) => {
+                // The agent reports a missing grant itself.
+                let is_denied = matches!(failure.error, files::Error::Denied(_));
+                let skip = failure.skip();
+                if skip.reason == Reason::NotPermitted && !is_denied {
+                    skip.report(lost);
+                }
+                None
+            }
+        }
+    }
+
     /// Ends a tick.
     ///
     /// # Errors

@@ -5,6 +5,9 @@
 //! `Cargo.toml`. Compare its sample with a file by [`assert_golden`] or with inline text by [`expect!`]. `UPDATE_EXPECT=1
 //! cargo test` writes both; review them before you commit.
 //!
+//! Hosts and services differ from the ones at hand: [`assert_damage_is_contained`] and [`assert_reply_damage_is_contained`] damage
+//! each file of a host and each line of a reply, and check that other metrics stay the same.
+//!
 //! ```
 //! use gauged_plugin::testing::{Harness, Host, expect};
 //! # use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick, kernel::File};
@@ -47,10 +50,15 @@ mod sample_map;
 mod rules;
 mod golden;
 mod damage;
+mod reply_damage;
 
-pub use damage::{assert_damage_is_contained, assert_damage_is_contained_for, assert_lines_are_independent};
+pub use damage::{
+    assert_damage_is_contained, assert_damage_is_contained_for, assert_lines_are_independent, assert_not_permitted,
+    not_permitted,
+};
 pub use expect_test::expect;
 pub use golden::{assert_golden, assert_readme_metrics, metrics_table};
+pub use reply_damage::assert_reply_damage_is_contained;
 pub use sample_map::SampleMap;
 pub use scripted_connection::ScriptedConnection;
 pub use scripted_host::{Host, response};

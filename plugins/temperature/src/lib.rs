@@ -6,7 +6,7 @@ mod scan;
 use gauged_plugin::bounds::{Bound, CELSIUS, FAN_RPM, UPTIME_SECONDS};
 use gauged_plugin::kernel::{Error as ParseError, File, Number};
 use gauged_plugin::select::Selection;
-use gauged_plugin::skipped::Skipped;
+use gauged_plugin::skipped::{Cause as _, Reason, Skipped};
 use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, files};
 use scan::Listing;
 
@@ -67,6 +67,8 @@ struct Source {
     bound: &'static Bound,
     labels: Vec<(&'static str, String)>,
     limits: Vec<(Descriptor, f64)>,
+    /// The path of the file that is 1 while the value is not to be trusted: an open diode, a fan that is not connected.
+    fault: Option<String>,
     alarm: Option<Descriptor>,
     /// The paths of its alarm files.
     alarms: Vec<String>,
@@ -106,19 +108,24 @@ impl Plugin for Temperature {
         }
         let is_recent = self.scanned_ns.is_some_and(|scanned| tick.monotonic_ns - scanned < SCAN_INTERVAL_NS);
         if !is_recent || listing != self.listing {
-            self.sources = listing.sources(&self.settings);
+            self.sources = listing.sources(&self.settings, &mut self.skipped);
             (self.listing, self.scanned_ns) = (listing, Some(tick.monotonic_ns));
         }
         // The source that timed out last comes last.
         let late = self.sources.iter().position(|source| source.path == self.last_timeout);
         let (last, first) = self.sources.split_at(late.map_or(0, |late| late + 1));
+        let mut refused = None;
         for source in first.iter().chain(last) {
             match source.measure(sample, &mut self.skipped) {
                 // A removed sensor causes a new scan.
-                Err(files::Error::NotFound) => self.scanned_ns = None,
-                Err(files::Error::Timeout) => {
+                Err(files::Failure { error: files::Error::NotFound, .. }) => self.scanned_ns = None,
+                Err(files::Failure { error: files::Error::Timeout, .. }) => {
                     self.last_timeout.clone_from(&source.path);
                     break;
+                }
+                Err(failure) if failure.skip().reason == Reason::NotPermitted => {
+                    refused.get_or_insert_with(|| failure.clone());
+                    self.skipped.keep(Err::<(), _>(failure), source.metric.name);
                 }
                 // The sensor sleeps, or its input is not connected.
                 Ok(()) | Err(_) => {}
@@ -126,7 +133,10 @@ impl Plugin for Temperature {
         }
         // Sensors that are all asleep are no error.
         drop(self.skipped.finish(sample));
-        Ok(())
+        match refused {
+            Some(failure) if sample.is_empty() => Err(failure.into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -141,8 +151,12 @@ impl Source {
         self.bound.check(number / self.per_unit).ok_or_else(impossible)
     }
 
-    fn measure(&self, sample: &mut Sample, skipped: &mut Skipped) -> Result<(), files::Error> {
-        let file = File::read(&self.path).map_err(|failure| failure.error)?;
+    fn measure(&self, sample: &mut Sample, skipped: &mut Skipped) -> Result<(), files::Failure> {
+        let file = File::read(&self.path)?;
+        let fault = self.fault.as_deref().map_or(Ok(None), |path| is_set(path, skipped))?;
+        if fault == Some(true) {
+            return Ok(());
+        }
         // A device that does not cool at all may say so: intel_powerclamp.
         let is_off = self.metric == COOLING && file.text().trim_ascii() == "-1";
         let value = if is_off { None } else { skipped.keep(self.value(&file), self.metric.name) };
@@ -158,18 +172,21 @@ impl Source {
         let Some(alarm) = self.alarm else { return Ok(()) };
         let mut is_alarmed = None;
         for path in &self.alarms {
-            match File::read(path).map_err(|failure| failure.error) {
-                Ok(file) => {
-                    let is_set = file.number::<f64>().ok().map(|state| state > 0.0);
-                    is_alarmed = is_alarmed.max(is_set);
-                }
-                Err(files::Error::Timeout) => return Err(files::Error::Timeout),
-                Err(_) => {}
-            }
+            is_alarmed = is_alarmed.max(is_set(path, skipped)?);
         }
         row.set(alarm, is_alarmed);
         Ok(())
     }
+}
+
+/// Whether a flag is set; `None` if that is not known. Only a timeout is an error: it uses up the time of other files.
+fn is_set(path: &str, skipped: &mut Skipped) -> Result<Option<bool>, files::Failure> {
+    let read = File::read(path);
+    if read.as_ref().is_err_and(|failure| failure.error == files::Error::Timeout) {
+        return read.map(|_| None);
+    }
+    let file = skipped.optional(read, "an alarm or a fault");
+    Ok(file.and_then(|file| file.number::<f64>().ok()).map(|state| state > 0.0))
 }
 
 /// The error for a host without sensors, which is temporary soon after boot.

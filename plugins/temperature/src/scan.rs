@@ -35,21 +35,24 @@ impl Listing {
     }
 
     /// The selected sources.
-    pub(crate) fn sources(&self, settings: &Settings) -> Vec<Source> {
+    pub(crate) fn sources(&self, settings: &Settings, skipped: &mut Skipped) -> Vec<Source> {
         let mut sources = Vec::new();
         for hwmon in &self.chips {
-            if let Some(chip) = Chip::read(hwmon) {
+            if let Some(chip) = Chip::read(hwmon, skipped) {
                 if settings.chips.includes(&chip.name) {
-                    chip.sources(&mut sources);
+                    chip.sources(&mut sources, skipped);
                 }
             }
         }
         for entry in &self.thermal {
             let directory = format!("{THERMAL}/{entry}");
-            let Some(kind) = read_text(&format!("{directory}/type")) else { continue };
+            // Without a type it has a number still.
+            let kind = read_text(&format!("{directory}/type"), skipped);
+            let kind_label = kind.clone().map(|kind| ("type", kind));
+            let kind = kind.unwrap_or_default();
             if let Some(zone) = entry.strip_prefix("thermal_zone") {
                 if settings.zones.includes(&kind) {
-                    let labels = vec![("zone", zone.to_owned()), ("type", kind)];
+                    let labels = [("zone", zone.to_owned())].into_iter().chain(kind_label).collect();
                     sources.push(Source {
                         per_unit: PER_DEGREE,
                         bound: &CELSIUS,
@@ -58,8 +61,8 @@ impl Listing {
                 }
             } else if let Some(device) = entry.strip_prefix("cooling_device") {
                 if settings.cooling_devices.includes(&kind) {
-                    let labels = vec![("device", device.to_owned()), ("type", kind)];
-                    let most = read_number(&format!("{directory}/max_state"), 1.0, &COOLING_LEVEL);
+                    let labels = [("device", device.to_owned())].into_iter().chain(kind_label).collect();
+                    let most = read_number(&format!("{directory}/max_state"), 1.0, &COOLING_LEVEL, skipped);
                     let limits = most.map(|most| (COOLING_MAX, most)).into_iter().collect();
                     sources.push(Source { limits, ..source(COOLING, format!("{directory}/cur_state"), labels) });
                 }
@@ -82,31 +85,33 @@ struct Chip<'a> {
 
 impl<'a> Chip<'a> {
     /// Reads a chip; `None` if it was removed meanwhile, or cannot be read.
-    fn read(hwmon: &'a str) -> Option<Self> {
+    fn read(hwmon: &'a str, skipped: &mut Skipped) -> Option<Self> {
         let mut directory = format!("{HWMON}/{hwmon}");
-        let mut files = files::list(&directory).ok()?;
+        let mut files = skipped.keep(files::list_if_exists(&directory), format_args!("the sensors of {hwmon}"))??;
         let device = format!("{directory}/device");
         let has = |files: &[String], name: &str| files.iter().any(|file| file == name);
         let mut disk = None;
         if has(&files, "device") {
-            let device_files = files::list(&device).unwrap_or_default();
+            let device_files = skipped.optional(files::list(&device), format_args!("the disk of {hwmon}"));
+            let device_files = device_files.unwrap_or_default();
             disk = disk_of(&device, &device_files);
             // Until about Linux 3.13 the sensors were in the device's directory.
             if !has(&files, "name") && has(&device_files, "name") {
                 (directory, files) = (device, device_files);
             }
         }
-        let name = read_text(&format!("{directory}/name")).unwrap_or_else(|| hwmon.to_owned());
+        let name = read_text(&format!("{directory}/name"), skipped).unwrap_or_else(|| hwmon.to_owned());
         Some(Self { hwmon, directory, files, name, disk })
     }
 
-    fn sources(&self, sources: &mut Vec<Source>) {
+    fn sources(&self, sources: &mut Vec<Source>, skipped: &mut Skipped) {
         for file in &self.files {
             let Some(sensor) = file.strip_suffix("_input") else { continue };
             if is_numbered(sensor, "temp") {
                 let limits = [(SENSOR_MAX, "max"), (SENSOR_CRITICAL, "crit")];
                 let limits = limits.into_iter().filter_map(|(limit, attribute)| {
-                    Some((limit, read_number(&self.attribute(sensor, attribute)?, PER_DEGREE, &CELSIUS_LIMIT)?))
+                    let path = self.attribute(sensor, attribute)?;
+                    Some((limit, read_number(&path, PER_DEGREE, &CELSIUS_LIMIT, skipped)?))
                 });
                 let limits = limits.collect();
                 let alarms = self.alarms(sensor, &["alarm", "max_alarm", "crit_alarm", "emergency_alarm"]);
@@ -114,23 +119,31 @@ impl<'a> Chip<'a> {
                     limits,
                     per_unit: PER_DEGREE,
                     bound: &CELSIUS,
-                    ..self.source(SENSOR, sensor, SENSOR_ALARM, alarms)
+                    ..self.source(SENSOR, sensor, SENSOR_ALARM, alarms, skipped)
                 });
             } else if is_numbered(sensor, "fan") {
                 let alarms = self.alarms(sensor, &["alarm", "min_alarm"]);
-                sources.push(Source { bound: &FAN_RPM, ..self.source(FAN, sensor, FAN_ALARM, alarms) });
+                sources.push(Source { bound: &FAN_RPM, ..self.source(FAN, sensor, FAN_ALARM, alarms, skipped) });
             }
         }
     }
 
-    fn source(&self, metric: Descriptor, sensor: &str, alarm: Descriptor, alarms: Vec<String>) -> Source {
+    fn source(
+        &self,
+        metric: Descriptor,
+        sensor: &str,
+        alarm: Descriptor,
+        alarms: Vec<String>,
+        skipped: &mut Skipped,
+    ) -> Source {
         let mut labels = vec![("chip", self.name.clone()), ("sensor", sensor.to_owned())];
-        let label = self.attribute(sensor, "label").and_then(|path| read_text(&path));
+        let label = self.attribute(sensor, "label").and_then(|path| read_text(&path, skipped));
         labels.extend(label.map(|label| ("label", label)));
         labels.extend(self.disk.clone().map(|disk| ("disk", disk)));
         labels.push(("hwmon", self.hwmon.to_owned()));
         let path = format!("{}/{sensor}_input", self.directory);
-        Source { alarm: (!alarms.is_empty()).then_some(alarm), alarms, ..source(metric, path, labels) }
+        let fault = self.attribute(sensor, "fault");
+        Source { fault, alarm: (!alarms.is_empty()).then_some(alarm), alarms, ..source(metric, path, labels) }
     }
 
     fn alarms(&self, sensor: &str, attributes: &[&str]) -> Vec<String> {
@@ -154,6 +167,7 @@ fn source(metric: Descriptor, path: String, labels: Vec<(&'static str, String)>)
         bound: &COOLING_LEVEL,
         labels,
         limits: Vec::new(),
+        fault: None,
         alarm: None,
         alarms: Vec::new(),
     }
@@ -180,13 +194,14 @@ fn is_numbered(name: &str, kind: &str) -> bool {
 }
 
 /// The text of a file, if readable and not empty.
-fn read_text(path: &str) -> Option<String> {
-    let text = files::read_text(path).ok()?;
+fn read_text(path: &str, skipped: &mut Skipped) -> Option<String> {
+    let text = skipped.optional(files::read_text(path), "a name")?;
     let text = text.trim_ascii();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// The number in a file in units of `per_unit`, if readable and possible.
-fn read_number(path: &str, per_unit: f64, bound: &Bound) -> Option<f64> {
-    bound.check(File::read(path).ok()?.number::<f64>().ok()? / per_unit)
+fn read_number(path: &str, per_unit: f64, bound: &Bound, skipped: &mut Skipped) -> Option<f64> {
+    let file = skipped.optional(File::read(path), "a limit")?;
+    bound.check(file.number::<f64>().ok()? / per_unit)
 }

@@ -7,6 +7,8 @@ use gauged_plugin::{Capability, files};
 
 use super::*;
 
+mod worlds;
+
 const ASLEEP: &str = "Resource temporarily unavailable (os error 11)";
 
 fn start(host: Host, config: &str) -> Harness<Temperature> {

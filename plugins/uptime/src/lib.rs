@@ -65,6 +65,9 @@ mod tests {
             ("5312.75\n", "uptime.seconds 5312.75\n", "missing seconds spent idle"),
             ("5312.75 nan\n", "uptime.seconds 5312.75\n", "nan is not a number (seconds spent idle)"),
             ("-5.00 9020.10\n", "uptime.idle_seconds_total 9020.1\n", "-5.00 is impossible (seconds since boot)"),
+            // Containers of lxcfs whose first process is not found: lxc/lxcfs#165 and #732, lxc/lxc#755.
+            ("0.0 0.0\n", "uptime.idle_seconds_total 0\n", "0.0 is impossible (seconds since boot)"),
+            ("-2147483648.00 0.00\n", "uptime.idle_seconds_total 0\n", "is impossible (seconds since boot)"),
             ("18446744073.70 7.00\n", "uptime.idle_seconds_total 7\n", "is impossible (seconds since boot)"),
         ] {
             let mut uptime = uptime(text);

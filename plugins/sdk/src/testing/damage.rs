@@ -2,13 +2,17 @@
 //! and nothing else.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use super::{Harness, Host};
 use crate::select::Pattern;
-use crate::{Capability, Plugin, Tick, component, files};
+use crate::{Capability, Error, Plugin, Tick, component, files};
 
-/// Damages each file of a host in each way, one at a time, and checks that the metrics of other files stay the same.
+/// Damages each file of a host in each way, one at a time, and checks that the metrics of other files stay the same, and that
+/// all are there a minute after the file is whole again. Metrics of a file that the agent's user may
+/// not read go with a warning.
 ///
 /// `given` returns the metrics that a file gives, as patterns for keys without the module: `forks_*`, or
 /// `sensor_celsius{chip="nvme"*`. Only these may change or go. `collect` may fail only where they are all metrics.
@@ -90,6 +94,7 @@ pub fn assert_damage_is_contained_for<P: Plugin, G: Fn(&str) -> Vec<String>>(hos
                 Ok(content) => host.file(path, content),
                 Err(error) => host.file_fails(path, error),
             };
+            let is_refused = damage == REFUSED;
             let mut plugin = Harness::<P>::start(host.clone(), config).expect("valid settings");
             let tick = catch_unwind(AssertUnwindSafe(|| plugin.tick()));
             match tick.unwrap_or_else(|_| panic!("{path} {damage}: the plugin panics or breaks an SDK rule")) {
@@ -97,11 +102,23 @@ pub fn assert_damage_is_contained_for<P: Plugin, G: Fn(&str) -> Vec<String>>(hos
                     for (key, value) in whole.iter().filter(|(key, _)| !may_change(key)) {
                         assert_eq!(sample.get(key), Some(value), "{path} {damage}: {key}");
                     }
+                    let lost = whole.keys().find(|key| !sample.contains_key(*key));
+                    let is_reported = plugin.host().messages().iter().any(|message| message.starts_with("WARN"));
+                    let is_silent = damage == NOT_PERMITTED && lost.is_some() && !is_reported;
+                    assert!(!is_silent, "{path} {damage}: lost without a warning: {lost:?}");
                 }
                 Err(error) => {
                     let other = whole.keys().find(|key| !may_change(key));
                     assert_eq!(other, None, "{path} {damage}: fails for a metric of another file: {error:?}");
                 }
+            }
+            // Grants change only with a new instance.
+            if !is_refused {
+                plugin.host().file(path, &*content);
+                plugin.allow_counter_reset();
+                let later = plugin.tick_after(RECOVERY).expect("a whole sample");
+                let missing = whole.keys().find(|key| !later.contains_key(*key));
+                assert_eq!(missing, None, "{path} {damage}, and then is whole: still missing");
             }
         }
     }
@@ -124,9 +141,37 @@ pub fn assert_lines_are_independent<P: Plugin>(host: &Host, config: &str, path: 
             Harness::<P>::start(host, config).expect("valid settings").tick().unwrap_or_default()
         };
         let without = sample(b"");
-        for garbage in [&b"\xff\x00 :: x=y -1\n"[..], b"\n", b"garbage\n"] {
+        for garbage in [GARBAGE, b"\n", b"garbage\n"] {
             assert_eq!(sample(garbage), without, "{path}: garbage instead of line {}", at + 1);
         }
+    }
+}
+
+/// The error of a file that the agent's user may not read.
+///
+/// ```
+/// use gauged_plugin::files;
+/// use gauged_plugin::testing::{Host, assert_not_permitted, not_permitted};
+///
+/// let mut host = Host::new();
+/// host.file_fails("/proc/stat", not_permitted());
+/// assert_not_permitted(&host.run(|| files::read("/proc/stat")).map_err(Into::into), "/proc/stat");
+/// ```
+#[must_use]
+pub fn not_permitted() -> files::Error {
+    files::Error::NotPermitted("run it as root".to_owned())
+}
+
+/// Checks that a result is the error of a file that the agent's user may not read: it names the file, and does not call the host
+/// unsupported.
+///
+/// # Panics
+///
+/// It is another result.
+pub fn assert_not_permitted<T: fmt::Debug>(result: &Result<T, Error>, path: &str) {
+    match result {
+        Err(Error::Unavailable(why) | Error::Failed(why)) if why.contains(path) => {}
+        other => panic!("{other:?} instead of {path} not permitted"),
     }
 }
 
@@ -145,6 +190,28 @@ fn files_read<P: Plugin>(host: &Host, config: &str) -> BTreeSet<String> {
     read.collect()
 }
 
+/// A line that is none of any format.
+pub(super) const GARBAGE: &[u8] = b"\xff\x00 :: x=y -1\n";
+
+/// Texts in place of numbers, each with its kind.
+pub(super) const ODD_NUMBERS: [(&str, &str); 6] = [
+    ("negative", "-7"),
+    ("beyond 64 bits", "98446744073709551616"),
+    ("2^64 - 1", "18446744073709551615"),
+    ("words", "(unknown)"),
+    ("not a number", "nan"),
+    ("empty", ""),
+];
+
+/// A file that the agent's user may not read.
+const NOT_PERMITTED: &str = "is not permitted";
+
+/// A missing grant.
+const REFUSED: &str = "is refused";
+
+/// The time within which a plugin has to notice that a file is whole again.
+const RECOVERY: Duration = Duration::from_secs(60);
+
 type Damaged = Result<Vec<u8>, files::Error>;
 
 /// The ways in which files are damaged.
@@ -158,8 +225,8 @@ fn damages(content: &[u8]) -> Vec<(String, Damaged)> {
         ("is text of another program".to_owned(), Ok(b"<html>\n<body>: = : 1 2 3</body>\n".to_vec())),
         ("is a directory".to_owned(), Err(files::Error::WrongType)),
         ("is missing".to_owned(), Err(files::Error::NotFound)),
-        ("is refused".to_owned(), Err(files::Error::Denied("read = []".to_owned()))),
-        ("is not permitted".to_owned(), Err(files::Error::NotPermitted("Permission denied".to_owned()))),
+        (REFUSED.to_owned(), Err(files::Error::Denied("read = []".to_owned()))),
+        (NOT_PERMITTED.to_owned(), Err(not_permitted())),
         ("is broken".to_owned(), Err(files::Error::Io("Input/output error (os error 5)".to_owned()))),
         ("is too large".to_owned(), Err(files::Error::TooLarge(1 << 20))),
     ];
@@ -168,13 +235,7 @@ fn damages(content: &[u8]) -> Vec<(String, Damaged)> {
     for at in cuts.collect::<BTreeSet<_>>() {
         damages.push((format!("ends after {at} bytes"), Ok(content[..at.min(content.len())].to_vec())));
     }
-    for (name, number) in [
-        ("negative", "-7"),
-        ("beyond 64 bits", "98446744073709551616"),
-        ("2^64 - 1", "18446744073709551615"),
-        ("words", "(unknown)"),
-        ("empty", ""),
-    ] {
+    for (name, number) in ODD_NUMBERS {
         damages.push((format!("has numbers that are {name}"), Ok(with_numbers(content, number))));
     }
     // One line at a time; of long files, ten.
@@ -182,14 +243,14 @@ fn damages(content: &[u8]) -> Vec<(String, Damaged)> {
     for at in (0..if lines.len() > 1 { lines.len() } else { 0 }).step_by(lines.len() / 10 + 1) {
         let with = |line: &[u8]| Ok([&lines[..at].concat(), line, &lines[at + 1..].concat()].concat());
         damages.push((format!("lacks line {}", at + 1), with(b"")));
-        damages.push((format!("has garbage in line {}", at + 1), with(b"\xff\x00 :: x=y -1\n")));
+        damages.push((format!("has garbage in line {}", at + 1), with(GARBAGE)));
         damages.push((format!("has line {} twice", at + 1), with(&[lines[at], lines[at]].concat())));
     }
     damages
 }
 
 /// The content with another text in place of each number.
-fn with_numbers(content: &[u8], number: &str) -> Vec<u8> {
+pub(super) fn with_numbers(content: &[u8], number: &str) -> Vec<u8> {
     let mut replaced = Vec::with_capacity(content.len());
     let mut is_within = false;
     for &byte in content {
@@ -207,7 +268,7 @@ fn with_numbers(content: &[u8], number: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::kernel::File;
-    use crate::{About, Error, NoConfig, Sample};
+    use crate::{About, NoConfig, Sample};
 
     crate::metrics! {
         module "two";
