@@ -196,21 +196,21 @@ fn rejected_file_exits_with_1() {
     );
     assert_error(
         &Guest::new("bad").module()[..900],
-        &expect![[r#"
+        &expect![[r"
             bad.wasm (c10cfa70) is truncated; copy it again
-        "#]],
+        "]],
     );
     assert_error(
         &Guest::new("bad").version("").module(),
-        &expect![[r#"
+        &expect![[r"
             bad.wasm (16ebade8) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
-        "#]],
+        "]],
     );
     assert_error(
         &Guest::new("bad").describe("unreachable").module(),
-        &expect![[r#"
+        &expect![[r"
             bad.wasm (3804df37) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-        "#]],
+        "]],
     );
     let missing = plugin(&setup, &["inspect", "missing.wasm"]);
     assert_eq!(missing.code, Some(1));
