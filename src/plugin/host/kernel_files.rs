@@ -81,7 +81,8 @@ impl KernelFile {
         } else {
             // Other files, such as the speed, ask the interface's driver.
             let (_interface, attribute) = rest.strip_prefix("class/net/")?.split_once('/')?;
-            let is_counter = attribute.starts_with("statistics/") || matches!(attribute, "flags" | "operstate");
+            let is_counter =
+                attribute.starts_with("statistics/") || matches!(attribute, "carrier_changes" | "flags" | "operstate");
             is_counter.then_some(Self::Interface)
         }
     }
@@ -194,6 +195,7 @@ mod tests {
             ("/proc/12/status", KernelFile::Process),
             ("/sys/class/net/lo/statistics/rx_bytes", KernelFile::Interface),
             ("/sys/class/net/lo/operstate", KernelFile::Interface),
+            ("/sys/class/net/lo/carrier_changes", KernelFile::Interface),
             ("/sys/block/sda/stat", KernelFile::Block),
             ("/sys/devices/system/node/node0/numastat", KernelFile::System),
             ("/sys/fs/cgroup/a/io.stat", KernelFile::ControlGroup),
