@@ -2,22 +2,25 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::mpsc;
 
+use rustix::process::geteuid;
 use serde_json::Value;
 
 use crate::guest::{Guest, HOST_RESULT, SECOND_VALUE, VALUE};
-use crate::harness::{Sample, Setup, value};
+use crate::harness::{Sample, Setup, parse, value};
 use crate::server::{Server, closed_port, unix_echo};
+use crate::skip::skip;
 
 /// The cases of the error in the interface `net`.
 pub const DENIED: u32 = 0;
 const INVALID_ADDRESS: u32 = 1;
-pub const RESOLVE: u32 = 2;
-const CONNECT: u32 = 3;
-pub const TIMEOUT: u32 = 4;
-const IO: u32 = 5;
+const NOT_PERMITTED: u32 = 2;
+pub const RESOLVE: u32 = 3;
+const CONNECT: u32 = 4;
+pub const TIMEOUT: u32 = 5;
+const IO: u32 = 6;
 
 /// The metric `case` without an error.
 pub const SUCCESS: u32 = 100;
@@ -190,6 +193,29 @@ fn unix_sockets_need_a_matching_grant() {
     assert!(case == DENIED && contains(&message, "magic link"), "{case} {message}");
     assert_eq!(connect("/run/open/file"), (CONNECT, "the file is not a socket".into()));
     assert_eq!(connect("/run/open/none"), (CONNECT, "the socket does not exist".into()));
+}
+
+#[test]
+fn refused_unix_socket_is_not_permitted() {
+    if !geteuid().is_root() {
+        return skip("refused_unix_socket_is_not_permitted", "another user is needed");
+    }
+    let sockets = tempfile::tempdir().expect("a directory");
+    let socket = sockets.path().join("socket");
+    unix_echo(&socket);
+    let address = format!("unix:{}", socket.display());
+    let setup = granting(&[&address]);
+    ping_guest(&address, None).install(&setup.plugin("caller.wasm"));
+    for (at, mode) in [(&*socket, 0o600), (sockets.path(), 0o700)] {
+        fs::set_permissions(sockets.path(), fs::Permissions::from_mode(0o755)).expect("set");
+        fs::set_permissions(at, fs::Permissions::from_mode(mode)).expect("set");
+        let output = setup.command_without_root(&["--once"]).output().expect("it runs");
+        let [sample, log] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+        let (case, message) = outcome(&parse(&sample)).unwrap_or_else(|| panic!("{sample}\n{log}"));
+        let refusal =
+            "Permission denied (os error 13); run the agent as a user or in a group that may write to the socket";
+        assert_eq!((case, message), (NOT_PERMITTED, refusal.into()), "{log}");
+    }
 }
 
 #[test]

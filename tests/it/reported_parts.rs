@@ -6,21 +6,22 @@ use crate::guest::{Guest, HOST_RESULT, OTHER_RESULT, VALUE};
 use crate::harness::{Setup, lines_about, plugin_metric, value};
 
 /// The parameters of `log.skip`.
-const SKIP: &str = "(func $skip (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))";
+const SKIP: &str = "(func $skip (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))";
 
-/// A report of a part: its line, word, reason by its number in the interface, message and loss.
-type Part<'a> = (u32, &'a str, u32, &'a str, &'a str);
+/// A report of a part: its line, word, reason by its number in the interface, message, remedy and loss.
+type Part<'a> = (u32, &'a str, u32, &'a str, &'a str, &'a str);
 
 /// A guest that leaves out these parts of `/proc/stat` at each call.
 fn skipping(parts: &[Part<'_>]) -> Guest {
     let mut guest = Guest::new("skips").import("gauged:plugin/log", "skip", SKIP);
     let source = guest.text("/proc/stat");
-    let calls = parts.iter().map(|(line, word, reason, message, lost)| {
-        let [word, message, lost] = [word, message, lost].map(|text| guest.text(text));
+    let calls = parts.iter().map(|(line, word, reason, message, remedy, lost)| {
+        let [word, message, remedy, lost] = [word, message, remedy, lost].map(|text| guest.text(text));
         format!(
             "(call $skip (i32.const {}) (i32.const {}) (i32.const {line}) (i32.const {}) (i32.const {})
-                         (i32.const {reason}) (i32.const {}) (i32.const {}) (i32.const {}) (i32.const {}))",
-            source.0, source.1, word.0, word.1, message.0, message.1, lost.0, lost.1
+                         (i32.const {reason}) (i32.const {}) (i32.const {}) (i32.const {}) (i32.const {})
+                         (i32.const {}) (i32.const {}))",
+            source.0, source.1, word.0, word.1, message.0, message.1, remedy.0, remedy.1, lost.0, lost.1
         )
     });
     let calls: String = calls.collect();
@@ -28,10 +29,10 @@ fn skipping(parts: &[Part<'_>]) -> Guest {
 }
 
 const PARTS: [Part<'_>; 4] = [
-    (7, "-5", 2, "-5 is not a number", "forks_total"),
-    (0, "", 0, "does not exist", "softirqs"),
-    (0, "", 1, "Permission denied; run the agent as root", "secrets"),
-    (9, "1\n2", 3, "ends too early", "the rest"),
+    (7, "-5", 2, "-5 is impossible: fans reach 40,000; it failed", "", "forks_total"),
+    (0, "", 0, "does not exist", "", "softirqs"),
+    (0, "", 1, "Permission denied", "run the agent as root", "secrets"),
+    (9, "1\n2", 3, "ends too early", "", "the rest"),
 ];
 
 #[test]
@@ -48,7 +49,7 @@ fn skipped_parts_are_reported_once_and_counted() {
     assert_eq!(
         left_out,
         [
-            r#"plugin values left out plugin=skips file=/proc/stat line=7 word=-5 kind=malformed reason="-5 is not a number" left_out=forks_total"#,
+            r#"plugin values left out plugin=skips file=/proc/stat line=7 word=-5 kind=malformed reason="-5 is impossible: fans reach 40,000; it failed" left_out=forks_total"#,
             r#"plugin values left out plugin=skips file=/proc/stat kind="not permitted" reason="Permission denied" left_out=secrets remedy="run the agent as root""#,
             r#"plugin values left out plugin=skips file=/proc/stat line=9 word="1\\n2" kind=truncated reason="ends too early" left_out="the rest""#,
         ]
@@ -74,7 +75,7 @@ fn absent_parts_are_shown_at_debug_level() {
 fn skipped_parts_cannot_flood_the_log() {
     let setup = Setup::with_config("[plugins.skips.limits]\nlog_lines = 6000\n");
     let names: Vec<String> = (0..500).map(|number| format!("metric_{number}")).collect();
-    let parts: Vec<Part<'_>> = names.iter().map(|name| (1, "x", 2, "x is odd", &**name)).collect();
+    let parts: Vec<Part<'_>> = names.iter().map(|name| (1, "x", 2, "x is odd", "", &**name)).collect();
     skipping(&parts).install(&setup.plugin("skips.wasm"));
     let (sample, log) = setup.once();
     assert_eq!(log.matches("WARN plugin values left out").count(), 100, "{log}");

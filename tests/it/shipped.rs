@@ -22,21 +22,21 @@ const KEPT: [(&str, &str); 18] = [
     ("0.2.0-rc.1/component/errors.wasm", "ce3ab9d0"),
     ("0.2.0-rc.1/component/fetches.wasm", "93bef6b4"),
     ("0.2.0-rc.1/component/files.wasm", "4545718e"),
-    ("0.2.0-rc.1/component/logs.wasm", "1a779a7a"),
+    ("0.2.0-rc.1/component/logs.wasm", "5a21115c"),
     ("0.2.0-rc.1/component/needs.wasm", "6307e829"),
-    ("0.2.0-rc.1/component/talks.wasm", "ecfd4870"),
+    ("0.2.0-rc.1/component/talks.wasm", "e0852474"),
     ("0.2.0-rc.1/component/ticks.wasm", "e9597b10"),
     ("0.2.0-rc.1/component/values.wasm", "54413fe8"),
     ("0.2.0-rc.1/component/wasi.wasm", "82492c49"),
-    ("0.2.0-rc.1/module/errors.wasm", "e3a5d678"),
-    ("0.2.0-rc.1/module/fetches.wasm", "1fef864c"),
-    ("0.2.0-rc.1/module/files.wasm", "55ac594b"),
-    ("0.2.0-rc.1/module/logs.wasm", "3753cd4c"),
-    ("0.2.0-rc.1/module/needs.wasm", "54c906ba"),
-    ("0.2.0-rc.1/module/talks.wasm", "4e418f43"),
-    ("0.2.0-rc.1/module/ticks.wasm", "b305be1e"),
-    ("0.2.0-rc.1/module/uptime.wasm", "ad880d27"),
-    ("0.2.0-rc.1/module/values.wasm", "0f210a42"),
+    ("0.2.0-rc.1/module/errors.wasm", "9e85b653"),
+    ("0.2.0-rc.1/module/fetches.wasm", "9bff165d"),
+    ("0.2.0-rc.1/module/files.wasm", "4dacb15e"),
+    ("0.2.0-rc.1/module/logs.wasm", "dfa18253"),
+    ("0.2.0-rc.1/module/needs.wasm", "f4432992"),
+    ("0.2.0-rc.1/module/talks.wasm", "38587185"),
+    ("0.2.0-rc.1/module/ticks.wasm", "6b4e95f7"),
+    ("0.2.0-rc.1/module/uptime.wasm", "7dcf8a95"),
+    ("0.2.0-rc.1/module/values.wasm", "f28dadae"),
 ];
 
 const FORMS: [&str; 2] = ["component", "module"];
@@ -97,7 +97,8 @@ fn shipped_plugin_messages_are_logged() {
             "INFO plugin message plugin=logs text=once",
             "WARN plugin message plugin=logs text=copes",
             "ERROR plugin message plugin=logs text=\"metrics are missing\"",
-            "WARN plugin values left out plugin=logs file=/proc/stat line=3 word=x kind=malformed reason=\"x is odd\"",
+            "WARN plugin values left out plugin=logs file=/proc/stat line=3 word=x kind=malformed reason=\"x is odd\" \
+             left_out=forks remedy=\"update the kernel\"",
         ] {
             assert!(log.contains(line), "{log}");
         }

@@ -113,7 +113,7 @@ impl Scan {
             None => return Ok(()),
         };
         let (path, word, why) = (self.table.path().to_owned(), String::new(), why.to_owned());
-        Err(Skip { path, line, word, reason, why })
+        Err(Skip { path, line, word, reason, why, remedy: String::new() })
     }
 
     fn take_line(&mut self, line: &[u8], found: &mut impl FnMut(Listener)) {

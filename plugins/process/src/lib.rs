@@ -167,9 +167,9 @@ impl Process {
         self.members.begin_tick();
         for (at, &pid) in pids.iter().enumerate() {
             if at % PROCESSES_PER_LOOK == PROCESSES_PER_LOOK - 1 && deadline.has_passed() {
-                let why = "there is too little time for so many processes; raise `timeout` and `interval`";
+                let why = "there is too little time for so many processes";
                 let skip = Skip { reason: Reason::Truncated, ..Skip::malformed("/proc", "", why) };
-                skip.report(ALL_BUT_TOTALS);
+                skip.with_remedy("raise `timeout` and `interval`").report(ALL_BUT_TOTALS);
                 census.is_cut = true;
                 break;
             }
@@ -194,8 +194,7 @@ impl Process {
                         files::Error::NotPermitted(why) => why,
                         _ => "has no process 1".to_owned(),
                     };
-                    let skip = Skip { reason: Reason::NotPermitted, ..Skip::malformed("/proc", "", why) };
-                    skip.report(ALL_BUT_TOTALS);
+                    Skip::not_permitted("/proc", &why).report(ALL_BUT_TOTALS);
                     return Ok(None);
                 }
                 Err(failure) if has_ended(&failure) => continue,

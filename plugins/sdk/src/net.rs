@@ -156,8 +156,8 @@ impl Failure {
     }
 }
 
-/// A missing grant becomes `Denied`, a malformed address is a fault of the plugin, and everything else may pass, so the
-/// agent retries at the next tick.
+/// A missing grant becomes `Denied`. A malformed address and a refusal of the operating system need somebody to act, and become
+/// `Failed`. Everything else may pass, and becomes `Unavailable`.
 impl From<Failure> for crate::Error {
     fn from(failure: Failure) -> Self {
         let capability = failure.capability();
@@ -165,6 +165,7 @@ impl From<Failure> for crate::Error {
         match error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
             Error::InvalidAddress(why) => Self::Failed(why),
+            Error::NotPermitted(why) => Self::Failed(format!("failed to reach {address}: {why}")),
             Error::Resolve(why) | Error::Connect(why) => Self::Unavailable(format!("failed to reach {address}: {why}")),
             Error::Timeout => Self::Unavailable(format!("{address} did not respond in time")),
             Error::Io(why) => Self::Unavailable(format!("the connection to {address} broke: {why}")),

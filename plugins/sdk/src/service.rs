@@ -97,9 +97,13 @@ impl From<http::Failure> for Failure {
 
 impl From<net::Failure> for Failure {
     fn from(failure: net::Failure) -> Self {
-        let reason = match failure.error {
+        let reason = match &failure.error {
             net::Error::Denied(_) => "denied",
             net::Error::InvalidAddress(_) => "address",
+            // The service is down for this agent, and the text has the remedy.
+            net::Error::NotPermitted(why) => {
+                return Self::down("permission", ["failed to reach ", &failure.address, ": ", why].concat());
+            }
             net::Error::Resolve(_) => "resolve",
             net::Error::Connect(_) => "connect",
             net::Error::Timeout => "timeout",
@@ -214,6 +218,7 @@ mod tests {
             (http(http::Error::Protocol(text())), "protocol"),
             (net(net::Error::Resolve(text())), "resolve"),
             (net(net::Error::Connect(text())), "connect"),
+            (net(net::Error::NotPermitted(text())), "permission"),
             (net(net::Error::Timeout), "timeout"),
             (net(net::Error::Io(text())), "closed"),
         ] {

@@ -67,8 +67,10 @@ pub struct Skip {
     pub word: String,
     /// Why.
     pub reason: Reason,
-    /// The cause in words; with the remedy after a semicolon, where there is one.
+    /// The cause in words.
     pub why: String,
+    /// What the operator can do about it; may be empty.
+    pub remedy: String,
 }
 
 impl Skip {
@@ -76,13 +78,41 @@ impl Skip {
     #[must_use]
     pub fn malformed(source: &str, word: &str, why: impl Into<String>) -> Self {
         let (path, word) = (source.to_owned(), word.to_owned());
-        Self { path, line: 0, word, reason: Reason::Malformed, why: why.into() }
+        Self { path, line: 0, word, reason: Reason::Malformed, why: why.into(), remedy: String::new() }
+    }
+
+    /// A part that the operating system does not permit to read, by the text of a `NotPermitted`: the cause and, after the
+    /// first `; `, the remedy.
+    ///
+    /// ```
+    /// use gauged_plugin::skipped::Skip;
+    ///
+    /// let skip = Skip::not_permitted("/proc/1/stat", "/proc is mounted with hidepid; run the agent as root");
+    /// assert_eq!((&*skip.why, &*skip.remedy), ("/proc is mounted with hidepid", "run the agent as root"));
+    /// ```
+    #[must_use]
+    pub fn not_permitted(source: &str, refusal: &str) -> Self {
+        let (why, remedy) = refusal.split_once("; ").unwrap_or((refusal, ""));
+        Self { reason: Reason::NotPermitted, ..Self::malformed(source, "", why) }.with_remedy(remedy)
+    }
+
+    /// The part with what the operator can do about it.
+    ///
+    /// ```
+    /// use gauged_plugin::skipped::Skip;
+    ///
+    /// let skip = Skip::malformed("/proc", "", "there are too many processes").with_remedy("raise `timeout`");
+    /// assert_eq!(skip.remedy, "raise `timeout`");
+    /// ```
+    #[must_use]
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: remedy.into(), ..self }
     }
 
     /// Reports the part to the operator, at each tick at which it is left out. `lost` completes "without …".
     pub fn report(self, lost: impl fmt::Display) {
-        let Self { path, line, word, reason, why } = self;
-        log::skip(&Report { source: path, line, word, reason, message: why, left_out: lost.to_string() });
+        let Self { path, line, word, reason, why, remedy } = self;
+        log::skip(&Report { source: path, line, word, reason, message: why, remedy, left_out: lost.to_string() });
     }
 }
 
@@ -189,6 +219,7 @@ impl Cause for kernel::Error {
             word: self.word.clone(),
             reason: self.reason,
             why: self.message.clone(),
+            remedy: String::new(),
         }
     }
 }
@@ -200,11 +231,11 @@ impl Cause for Failure {
             files::Error::WrongType => (Reason::Malformed, "has an unexpected file type".to_owned()),
             files::Error::TooLarge(limit) => (Reason::Truncated, format!("has more than {limit} {}", self.limit_unit)),
             files::Error::Timeout => (Reason::Truncated, "did not respond in time".to_owned()),
-            files::Error::NotPermitted(why) => (Reason::NotPermitted, why.clone()),
+            files::Error::NotPermitted(refusal) => return Skip::not_permitted(&self.path, refusal),
             files::Error::Io(why) => (Reason::Malformed, why.clone()),
             _ => (Reason::NotPermitted, "may not be read".to_owned()),
         };
-        Skip { path: self.path.clone(), line: 0, word: String::new(), reason, why }
+        Skip { reason, ..Skip::malformed(&self.path, "", why) }
     }
 }
 

@@ -9,7 +9,7 @@ __attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.1"), __import_name_
 extern void __wasm_import_gauged_plugin_log_log(int32_t, uint8_t *, size_t);
 
 __attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.1"), __import_name__("skip")))
-extern void __wasm_import_gauged_plugin_log_skip(uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t);
+extern void __wasm_import_gauged_plugin_log_skip(uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t);
 
 // Imported Functions from `gauged:plugin/files@0.2.0-rc.1`
 
@@ -355,6 +355,7 @@ void gauged_plugin_log_skipped_free(gauged_plugin_log_skipped_t *ptr) {
   plugin_string_free(&ptr->source);
   plugin_string_free(&ptr->word);
   plugin_string_free(&ptr->message);
+  plugin_string_free(&ptr->remedy);
   plugin_string_free(&ptr->left_out);
 }
 
@@ -517,14 +518,18 @@ void gauged_plugin_net_error_free(gauged_plugin_net_error_t *ptr) {
       break;
     }
     case 2: {
-      plugin_string_free(&ptr->val.resolve);
+      plugin_string_free(&ptr->val.not_permitted);
       break;
     }
     case 3: {
+      plugin_string_free(&ptr->val.resolve);
+      break;
+    }
+    case 4: {
       plugin_string_free(&ptr->val.connect);
       break;
     }
-    case 5: {
+    case 6: {
       plugin_string_free(&ptr->val.io);
       break;
     }
@@ -796,7 +801,7 @@ void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string_t *mes
 }
 
 void gauged_plugin_log_skip(gauged_plugin_log_skipped_t *skipped) {
-  __wasm_import_gauged_plugin_log_skip((uint8_t *) ((*skipped).source).ptr, ((*skipped).source).len, (int32_t) ((*skipped).line), (uint8_t *) ((*skipped).word).ptr, ((*skipped).word).len, (int32_t) (*skipped).reason, (uint8_t *) ((*skipped).message).ptr, ((*skipped).message).len, (uint8_t *) ((*skipped).left_out).ptr, ((*skipped).left_out).len);
+  __wasm_import_gauged_plugin_log_skip((uint8_t *) ((*skipped).source).ptr, ((*skipped).source).len, (int32_t) ((*skipped).line), (uint8_t *) ((*skipped).word).ptr, ((*skipped).word).len, (int32_t) (*skipped).reason, (uint8_t *) ((*skipped).message).ptr, ((*skipped).message).len, (uint8_t *) ((*skipped).remedy).ptr, ((*skipped).remedy).len, (uint8_t *) ((*skipped).left_out).ptr, ((*skipped).left_out).len);
 }
 
 bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err) {
@@ -1184,17 +1189,21 @@ bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint3
           break;
         }
         case 2: {
-          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 4: {
+          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 5: {
+          break;
+        }
+        case 6: {
           variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
@@ -1238,17 +1247,21 @@ bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_connecti
           break;
         }
         case 2: {
-          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 4: {
+          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 5: {
+          break;
+        }
+        case 6: {
           variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
@@ -1292,17 +1305,21 @@ bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connectio
           break;
         }
         case 2: {
-          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 4: {
+          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 5: {
+          break;
+        }
+        case 6: {
           variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }

@@ -50,6 +50,8 @@ typedef struct gauged_plugin_log_skipped_t {
   gauged_plugin_log_skip_reason_t   reason;
   // The cause, as the end of a sentence that begins with the word or the source.
   plugin_string_t   message;
+  // What the operator can do about it; may be empty.
+  plugin_string_t   remedy;
   // The metrics that are missing because of it.
   plugin_string_t   left_out;
 } gauged_plugin_log_skipped_t;
@@ -72,7 +74,8 @@ typedef struct gauged_plugin_files_error_t {
 #define GAUGED_PLUGIN_FILES_ERROR_INVALID_PATH 1
 // The file or directory does not exist. Kernels differ, so this is often expected.
 #define GAUGED_PLUGIN_FILES_ERROR_NOT_FOUND 2
-// The operating system does not permit the operation to the agent's user; the text has the cause and the remedy.
+// The operating system does not permit the operation to the agent's user. The text has the cause and, after the first
+// `; `, the remedy.
 #define GAUGED_PLUGIN_FILES_ERROR_NOT_PERMITTED 3
 // A directory instead of a file, a file instead of a directory, or neither.
 #define GAUGED_PLUGIN_FILES_ERROR_WRONG_TYPE 4
@@ -231,6 +234,7 @@ typedef struct gauged_plugin_net_error_t {
   union {
     plugin_string_t     denied;
     plugin_string_t     invalid_address;
+    plugin_string_t     not_permitted;
     plugin_string_t     resolve;
     plugin_string_t     connect;
     plugin_string_t     io;
@@ -241,14 +245,17 @@ typedef struct gauged_plugin_net_error_t {
 #define GAUGED_PLUGIN_NET_ERROR_DENIED 0
 // The address does not have the form `host:port` or `unix:/path`; the text has the reason.
 #define GAUGED_PLUGIN_NET_ERROR_INVALID_ADDRESS 1
+// The operating system does not permit the connection to the agent's user. The text has the cause and, after the first
+// `; `, the remedy.
+#define GAUGED_PLUGIN_NET_ERROR_NOT_PERMITTED 2
 // The name could not be resolved.
-#define GAUGED_PLUGIN_NET_ERROR_RESOLVE 2
+#define GAUGED_PLUGIN_NET_ERROR_RESOLVE 3
 // The connection failed; the text is the operating system's.
-#define GAUGED_PLUGIN_NET_ERROR_CONNECT 3
+#define GAUGED_PLUGIN_NET_ERROR_CONNECT 4
 // The operation was not complete in time.
-#define GAUGED_PLUGIN_NET_ERROR_TIMEOUT 4
+#define GAUGED_PLUGIN_NET_ERROR_TIMEOUT 5
 // The connection broke; the text is the operating system's.
-#define GAUGED_PLUGIN_NET_ERROR_IO 5
+#define GAUGED_PLUGIN_NET_ERROR_IO 6
 
 typedef struct gauged_plugin_net_own_connection_t {
   int32_t __handle;
@@ -491,8 +498,10 @@ typedef struct {
 // Imported Functions from `gauged:plugin/log@0.2.0-rc.1`
 // Writes one line.
 extern void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string_t *message);
-// Reports a part of the measured data that is left out, at each tick at which it is. The agent writes one line for each
-// source, reason and loss, a warning unless the reason is `missing`, and counts all others.
+// Reports a part of the measured data that is left out, at each tick at which it is. The agent counts each report, and
+// writes a warning for each kind of them once: source, reason and loss. It keeps a warning back until the plugin's
+// allowance of log lines has room, and writes those of the first 100 kinds of an hour. Reports of the reason `missing` are
+// neither counted nor warnings: they are shown at the level debug.
 extern void gauged_plugin_log_skip(gauged_plugin_log_skipped_t *skipped);
 
 // Imported Functions from `gauged:plugin/files@0.2.0-rc.1`

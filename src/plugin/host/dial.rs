@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Instant;
 
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
@@ -23,6 +24,8 @@ pub(crate) enum Unreachable {
     Denied(Endpoint),
     /// The name cannot be resolved; the reason.
     Resolve(String),
+    /// The operating system of this host refused the last connection attempt.
+    NotPermitted(Errno),
     /// The last connection attempt failed; the reason.
     Connect(String),
     Timeout,
@@ -58,7 +61,12 @@ pub(crate) async fn dial(
                 let _ = stream.set_nodelay(true);
                 return Ok(RationedStream::new(stream, ration));
             }
-            Ok(Err(error)) => last = Unreachable::Connect(error.to_string()),
+            Ok(Err(error)) => {
+                last = match Errno::from_io_error(&error) {
+                    Some(errno @ (Errno::ACCESS | Errno::PERM)) => Unreachable::NotPermitted(errno),
+                    _ => Unreachable::Connect(error.to_string()),
+                }
+            }
             Err(_elapsed) => last = Unreachable::Timeout,
         }
         remaining -= 1;

@@ -193,6 +193,7 @@ async fn open(
             Error::Denied(plugin.deny(Denial::Missing(Grant::new(GrantKind::Fetch, &origin_at(&endpoint).to_string()))))
         }
         Unreachable::Resolve(why) => Error::Resolve(why),
+        Unreachable::NotPermitted(error) => Error::Connect(io::Error::from(error).to_string()),
         Unreachable::Connect(why) => Error::Connect(why),
         Unreachable::Timeout => Error::Timeout,
     })?;

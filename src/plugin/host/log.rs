@@ -46,11 +46,11 @@ impl Host for HostState {
             return;
         }
         let plugin = &*self.plugin.name;
-        let [file, word, message, left_out] =
-            [&skipped.source, &skipped.word, &skipped.message, &skipped.left_out].map(|text| printable(text));
-        let (line, word) = ((skipped.line > 0).then_some(skipped.line), (!word.is_empty()).then_some(word));
+        let [file, reason, left_out] =
+            [&skipped.source, &skipped.message, &skipped.left_out].map(|text| printable(text));
+        let [word, remedy] = [&skipped.word, &skipped.remedy].map(|text| (!text.is_empty()).then(|| printable(text)));
+        let line = (skipped.line > 0).then_some(skipped.line);
         let kind = reason_name(skipped.reason);
-        let (reason, remedy) = message.split_once("; ").map_or((&*message, None), |(why, help)| (why, Some(help)));
         if is_expected {
             tracing::debug!(plugin, file, line, word, kind, reason, left_out, "plugin values left out");
         } else {
@@ -82,8 +82,9 @@ fn reason_name(reason: SkipReason) -> &'static str {
 }
 
 /// The report as one text.
-fn text(Skipped { source, line, word, reason, message, left_out }: &Skipped) -> String {
+fn text(Skipped { source, line, word, reason, message, remedy, left_out }: &Skipped) -> String {
     let line = if *line > 0 { format!(" line {line}") } else { String::new() };
     let word = if word.is_empty() { String::new() } else { format!("{word}: ") };
-    format!("without {left_out}: {source}{line} is {}: {word}{message}", reason_name(*reason))
+    let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
+    format!("without {left_out}: {source}{line} is {}: {word}{message}{remedy}", reason_name(*reason))
 }

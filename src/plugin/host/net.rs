@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
@@ -122,6 +123,9 @@ async fn open_tcp(
             denied(plugin, Denial::Missing(Grant::new(GrantKind::Connect, &endpoint.to_string())))
         }
         Unreachable::Resolve(why) => Error::Resolve(why),
+        Unreachable::NotPermitted(error) => {
+            refused(error, "permit it in the firewall or the security module of this host")
+        }
         Unreachable::Connect(why) => Error::Connect(why),
         Unreachable::Timeout => Error::Timeout,
     })
@@ -149,12 +153,23 @@ async fn open_unix(
         Ok(Err(PathError::Malformed(why))) => return Err(Error::InvalidAddress(why)),
         Ok(Err(PathError::NotFound)) => return Err(Error::Connect("the socket does not exist".to_owned())),
         Ok(Err(PathError::WrongType)) => return Err(Error::Connect("the file is not a socket".to_owned())),
-        Ok(Err(PathError::NotPermitted(error))) => return Err(Error::Connect(error.to_string())),
+        Ok(Err(PathError::NotPermitted(error))) => return Err(refused(error, SOCKET_REMEDY)),
         Ok(Err(PathError::Io(why))) | Err(PermitError::Panicked(why)) => return Err(Error::Connect(why)),
         Err(PermitError::Late) => return Err(Error::Timeout),
     };
-    let stream = UnixStream::connect(&resolved.path).await.map_err(|error| Error::Connect(error.to_string()))?;
+    let stream = UnixStream::connect(&resolved.path).await.map_err(|error| match Errno::from_io_error(&error) {
+        Some(errno @ (Errno::ACCESS | Errno::PERM)) => refused(errno, SOCKET_REMEDY),
+        _ => Error::Connect(error.to_string()),
+    })?;
     Ok(RationedStream::new(stream, ration))
+}
+
+/// What to do about a socket that the agent's user may not connect to.
+const SOCKET_REMEDY: &str = "run the agent as a user or in a group that may write to the socket";
+
+/// The error of a connection that the operating system does not permit.
+fn refused(error: Errno, remedy: &str) -> Error {
+    Error::NotPermitted(format!("{}; {remedy}", io::Error::from(error)))
 }
 
 /// Awaits an operation until its deadline.

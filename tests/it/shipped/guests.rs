@@ -72,12 +72,12 @@ fn logs() -> Guest {
     let mut guest = Guest::new("logs").import("gauged:plugin/log", "log", "(func $log (param i32 i32 i32))").import(
         "gauged:plugin/log",
         "skip",
-        "(func $skip (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
+        "(func $skip (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
     );
-    let [source, word, message, lost] = ["/proc/stat", "x", "x is odd", "forks"]
+    let [source, word, message, remedy, lost] = ["/proc/stat", "x", "x is odd", "update the kernel", "forks"]
         .map(|text| guest.text(text))
         .map(|(at, length)| format!("(i32.const {at}) (i32.const {length})"));
-    let skip = format!("(call $skip {source} (i32.const 3) {word} (i32.const 2) {message} {lost})");
+    let skip = format!("(call $skip {source} (i32.const 3) {word} (i32.const 2) {message} {remedy} {lost})");
     let calls: Vec<String> = (0..)
         .zip(["to the author", "once", "copes", "metrics are missing"])
         .map(|(level, message)| {

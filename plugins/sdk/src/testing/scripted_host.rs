@@ -234,7 +234,7 @@ impl Host {
         })
     }
 
-    fn skip(&mut self, Skipped { source, line, word: _, reason, message, left_out }: &Skipped) {
+    fn skip(&mut self, Skipped { source, line, word: _, reason, message, remedy, left_out }: &Skipped) {
         let (level, name) = match reason {
             SkipReason::Missing => ("DEBUG", "missing"),
             SkipReason::NotPermitted => ("WARN", "not permitted"),
@@ -242,8 +242,9 @@ impl Host {
             SkipReason::Truncated => ("WARN", "truncated"),
         };
         let at = if *line > 0 { format!(" line {line}") } else { String::new() };
+        let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
         if self.skips.insert((source.clone(), name, left_out.clone())) {
-            self.messages.push(format!("{level} without {left_out}: {source}{at} is {name}: {message}"));
+            self.messages.push(format!("{level} without {left_out}: {source}{at} is {name}: {message}{remedy}"));
         }
     }
 
