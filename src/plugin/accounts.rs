@@ -38,6 +38,8 @@ pub(crate) struct Accounts {
     pub(crate) log: PluginLog,
     /// The parts that its results leave out.
     pub(crate) skips: ReportedSkips,
+    /// The same, where they are absent.
+    pub(crate) absences: ReportedSkips,
     /// The permits for operations that may hang.
     pub(crate) permits: Arc<Permits>,
     /// The series that its results may have.
@@ -53,6 +55,7 @@ impl Accounts {
         Self {
             log: PluginLog::new(Arc::clone(plugin), limits[Limit::LogLines]),
             skips: ReportedSkips::default(),
+            absences: ReportedSkips::default(),
             permits: Arc::new(Permits::new(pool.clone())),
             series: SeriesAccount::new(Arc::clone(&shared.series), series_limit(limits)),
             memory: Arc::clone(&shared.memory),

@@ -29,36 +29,55 @@ impl Host for HostState {
 
     async fn skip(&mut self, skipped: Skipped) {
         let accounts = &self.plugin.accounts;
-        let is_expected = skipped.reason == SkipReason::Missing;
-        if !is_expected {
+        let is_absence = skipped.reason == SkipReason::Missing;
+        if !is_absence {
             accounts.counters.skipped_lines.add(1);
-        }
-        let kind = [&*skipped.source, reason_name(skipped.reason), &*skipped.left_out];
-        let novelty = accounts.skips.record(&kind, Instant::now());
-        if novelty == Novelty::Known {
+        } else if self.plugin.recorder.is_none() && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        if let Some(recorder) = &self.plugin.recorder {
-            let level = if is_expected { Level::Debug } else { Level::Warn };
-            return recorder.record_message(level_name(level), printable(&text(&skipped)));
-        }
-        if is_expected && !tracing::enabled!(tracing::Level::DEBUG) || !accounts.log.take() {
+        // Absent parts, which are often many, leave the others their reports.
+        let reported = if is_absence { &accounts.absences } else { &accounts.skips };
+        let (kind, now) = ([&*skipped.source, reason_name(skipped.reason), &*skipped.left_out], Instant::now());
+        let novelty = reported.novelty(&kind, now);
+        let is_due = match novelty {
+            Novelty::Known => false,
+            Novelty::New | Novelty::Excess => self.plugin.recorder.is_some() || accounts.log.try_take(),
+        };
+        if !is_due {
             return;
         }
+        reported.record(&kind, novelty, now);
+        match (novelty, &self.plugin.recorder) {
+            (Novelty::Excess, _) if is_absence => {}
+            (Novelty::Excess, Some(recorder)) => recorder.record_message("warn", FURTHER.to_owned()),
+            (Novelty::Excess, None) => {
+                let (plugin, remedy) = (&*self.plugin.name, "plugin_skipped_lines_total counts them");
+                tracing::warn!(plugin, remedy, "further plugin values left out not reported");
+            }
+            (_, Some(recorder)) => {
+                let level = if is_absence { Level::Debug } else { Level::Warn };
+                recorder.record_message(level_name(level), printable(&text(&skipped)));
+            }
+            (_, None) => self.log_skipped(&skipped),
+        }
+    }
+}
+
+/// The message to a plugin's author that its other reports are not shown.
+const FURTHER: &str = "further values left out are not shown";
+
+impl HostState {
+    fn log_skipped(&self, skipped: &Skipped) {
         let plugin = &*self.plugin.name;
         let [file, reason, left_out] =
             [&skipped.source, &skipped.message, &skipped.left_out].map(|text| printable(text));
         let [word, remedy] = [&skipped.word, &skipped.remedy].map(|text| (!text.is_empty()).then(|| printable(text)));
         let line = (skipped.line > 0).then_some(skipped.line);
         let kind = reason_name(skipped.reason);
-        if is_expected {
+        if skipped.reason == SkipReason::Missing {
             tracing::debug!(plugin, file, line, word, kind, reason, left_out, "plugin values left out");
         } else {
             tracing::warn!(plugin, file, line, word, kind, reason, left_out, remedy, "plugin values left out");
-        }
-        if novelty == Novelty::Last {
-            let remedy = "plugin_skipped_lines_total counts them";
-            tracing::warn!(plugin, remedy, "further plugin values left out not reported");
         }
     }
 }
