@@ -5,7 +5,7 @@
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
-use crate::procfs::{NOT_A_NUMBER, Oddities};
+use crate::procfs::{NOT_A_DECIMAL, Oddities};
 
 /// The least and the greatest value of a metric, both included.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +37,7 @@ impl Bound {
     ) -> Option<f64> {
         let kept = number.filter(|&number| self.holds(number));
         if kept.is_none() {
-            odd.note(word, if number.is_some() { self.reason } else { NOT_A_NUMBER }, left_out);
+            odd.note(word, if number.is_some() { self.reason } else { NOT_A_DECIMAL }, left_out);
         }
         kept
     }

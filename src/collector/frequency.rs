@@ -10,8 +10,11 @@ use crate::procfs::{HostFiles, Oddities, decimal_number, whole_number};
 /// What the kernel writes for a frequency that it does not know.
 const UNKNOWN: &[u8] = b"<unknown>";
 
-/// The loss by a list of CPUs that cannot be read: its group counts like one CPU.
+/// The loss by a list of CPUs that cannot be read: without the size of its group there is no mean over several.
 const WEIGHTS: &str = "the number of CPUs with a frequency";
+
+/// The loss by a directory that cannot be listed.
+const ALL: &str = "cpu.freq_current, cpu.freq_min, cpu.freq_max";
 
 /// The metric of the present frequency.
 const CURRENT: &str = "cpu.freq_current";
@@ -30,23 +33,29 @@ pub struct Frequency {
 /// The frequencies of CPUs that are scaled together.
 #[derive(Debug, Clone, Copy)]
 struct Policy {
-    /// The number of its online CPUs.
-    cpus: u32,
+    /// The number of its online CPUs; none if that is not known.
+    cpus: Option<u32>,
     frequency: Frequency,
 }
 
 /// The mean over the online CPUs of the frequencies that are known.
 pub(super) fn frequency(files: &mut HostFiles) -> Frequency {
-    let policies = policies(files);
+    let policies = policies(files).unwrap_or_default();
+    let sizes: Option<Vec<u32>> = match policies[..] {
+        // The mean over one group is its own, whatever its size.
+        [_] => Some(vec![policies[0].cpus.unwrap_or(1)]),
+        _ => policies.iter().map(|policy| policy.cpus).collect(),
+    };
     let mean_of = |value: fn(&Frequency) -> Option<f64>| {
-        mean(policies.iter().map(|policy| (policy.cpus, value(&policy.frequency))))
+        let sizes = sizes.as_ref()?.iter().copied();
+        mean(sizes.zip(policies.iter().map(|policy| value(&policy.frequency))))
     };
     let cpuinfo = files.path(CPUINFO);
     let actual = files.read(&cpuinfo, CURRENT, megahertz).unwrap_or_default();
     let of_cpuinfo = || mean(actual.iter().map(|&value| (1, Some(value))));
     // cpuinfo has the actual frequency of each CPU; the governor's figure is the requested one.
-    let cpus: usize = policies.iter().map(|policy| policy.cpus as usize).sum();
-    let current = if policies.is_empty() || actual.len() == cpus {
+    let cpus = sizes.as_ref().map(|sizes| sizes.iter().map(|&cpus| cpus as usize).sum::<usize>());
+    let current = if policies.is_empty() || cpus == Some(actual.len()) {
         of_cpuinfo()
     } else {
         mean_of(|frequency| frequency.current).or_else(of_cpuinfo)
@@ -54,37 +63,39 @@ pub(super) fn frequency(files: &mut HostFiles) -> Frequency {
     Frequency { current, min: mean_of(|frequency| frequency.min), max: mean_of(|frequency| frequency.max) }
 }
 
-/// The groups of CPUs that the kernel scales together; before Linux 4.2 each CPU by itself.
-fn policies(files: &mut HostFiles) -> Vec<Policy> {
+/// The groups of CPUs that the kernel scales together; before Linux 4.2 each CPU by itself. None if they cannot be listed.
+fn policies(files: &mut HostFiles) -> Option<Vec<Policy>> {
     let path = files.path(&format!("{DIRECTORY}/online"));
     let online = files.read(&path, WEIGHTS, |text, odd| CpuList::parse(text, WEIGHTS, odd)).flatten();
-    let grouped = files.numbered(&format!("{DIRECTORY}/cpufreq"), "policy");
+    let grouped = files.numbered(&format!("{DIRECTORY}/cpufreq"), "policy", ALL).ok()?;
     let mut policies = Vec::new();
     for (_, path) in &grouped {
-        let cpus = files.read(&path.join("affected_cpus"), WEIGHTS, |text, odd| {
-            // The kernel keeps the frequencies of a group whose CPUs have all gone offline.
-            let is_offline = text.trim_ascii().is_empty();
-            if is_offline {
-                Some(0)
-            } else {
-                CpuList::parse(text, WEIGHTS, odd).map(|cpus| cpus.count_in(online.as_ref()))
-            }
-        });
-        let cpus = cpus.flatten().unwrap_or(1);
-        if cpus > 0 {
+        let cpus = group_size(files, path, online.as_ref());
+        if cpus != Some(0) {
             policies.push(Policy { cpus, frequency: scaled(files, path) });
         }
     }
     if grouped.is_empty() {
         let is_online = |cpu: u32| online.as_ref().is_none_or(|online| online.contains(cpu));
-        for (_, path) in files.numbered(DIRECTORY, "cpu").into_iter().filter(|&(cpu, _)| is_online(cpu)) {
+        let cpus = files.numbered(DIRECTORY, "cpu", ALL).ok()?;
+        for (_, path) in cpus.into_iter().filter(|&(cpu, _)| is_online(cpu)) {
             let path = path.join("cpufreq");
-            if path.is_dir() {
-                policies.push(Policy { cpus: 1, frequency: scaled(files, &path) });
+            if files.has_directory(&path, ALL).ok()? {
+                policies.push(Policy { cpus: Some(1), frequency: scaled(files, &path) });
             }
         }
     }
-    policies
+    Some(policies)
+}
+
+/// The number of the online CPUs of a group. None if that cannot be read; 1 without the file.
+fn group_size(files: &mut HostFiles, directory: &Path, online: Option<&CpuList>) -> Option<u32> {
+    let affected = files.read_if_exists(&directory.join("affected_cpus"), WEIGHTS, |text, odd| {
+        // The kernel keeps the frequencies of a group whose CPUs have all gone offline.
+        let is_offline = text.trim_ascii().is_empty();
+        if is_offline { Some(0) } else { CpuList::parse(text, WEIGHTS, odd).map(|cpus| cpus.count_in(online)) }
+    });
+    affected.ok()?.unwrap_or(Some(1))
 }
 
 /// The frequencies in a directory of cpufreq (Documentation/admin-guide/pm/cpufreq.rst, "Policy Interface in sysfs").
@@ -160,10 +171,13 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::procfs::measure_files;
+    use crate::hostpath::below;
+    use crate::procfs::{measure_damaged_files, measure_files};
 
     /// The frequencies of a host with these files, and how many oddities that had.
     fn measured(files: &[(String, &str)]) -> (Frequency, u64) {
@@ -201,9 +215,35 @@ mod tests {
         files[5].1 = "\n";
         assert_eq!(currents(&files), Some(3000.0), "a group without online CPUs");
         files[5].1 = "nonsense\n";
-        assert_eq!(measured(&files), (Frequency { current: Some(2000.0), min: Some(800.0), max: Some(3000.0) }, 1));
+        assert_eq!(measured(&files), (Frequency::default(), 1), "the mean over groups of unknown size");
+        files[5].1 = "0 1 x 3\n";
+        assert_eq!(measured(&files), (Frequency::default(), 1));
         files.truncate(5);
         assert_eq!(currents(&files), Some(2000.0), "groups of unknown size");
+    }
+
+    #[test]
+    fn size_of_a_single_group_is_not_needed() {
+        let files = [(policy(0, "scaling_cur_freq"), "1000000\n"), (policy(0, "affected_cpus"), "x\n")];
+        assert_eq!(measured(&files), (Frequency { current: Some(1000.0), ..Frequency::default() }, 1));
+    }
+
+    /// Puts a link to itself in the place of a directory: the error for that is neither that of a missing one, nor one that
+    /// depends on the user.
+    fn unreachable(name: &str) -> impl FnOnce(&Path) {
+        move |root| symlink(name, below(root, DIRECTORY).join(name)).expect("linked")
+    }
+
+    #[test]
+    fn unreachable_directory_leaves_frequencies_out() {
+        let cpu = |number: u32| (format!("{DIRECTORY}/cpu{number}/cpufreq/scaling_cur_freq"), "1000000\n");
+        let left_out = (Frequency::default(), 1);
+        let old = [cpu(0)];
+        assert_eq!(measure_damaged_files(&old, unreachable("cpufreq"), frequency), left_out);
+        assert_eq!(measure_damaged_files(&old, unreachable("cpu1"), frequency), left_out);
+        let with_cpuinfo = [cpu(0), (CPUINFO.to_owned(), "cpu MHz : 1234.5\n")];
+        let measured = measure_damaged_files(&with_cpuinfo, unreachable("cpufreq"), frequency);
+        assert_eq!(measured, (Frequency { current: Some(1234.5), ..Frequency::default() }, 1), "the next source");
     }
 
     #[test]

@@ -24,14 +24,14 @@ pub(super) fn physical_count(files: &mut HostFiles) -> Option<u64> {
     counted.filter(|&cores| CPUS.holds(cores as f64))
 }
 
-/// The number of different lists of siblings, one for each CPU. None if no CPU has one, or if one has a list that cannot be read:
-/// its core may be one that counts.
+/// The number of different lists of siblings, one for each CPU. None if no CPU has one, or if one cannot be read: its core may be
+/// one that counts.
 fn described_cores(files: &mut HostFiles) -> Option<u64> {
     let mut siblings: HashSet<Vec<u8>> = HashSet::new();
-    for (_, cpu) in files.numbered(DIRECTORY, "cpu") {
+    for (_, cpu) in files.numbered(DIRECTORY, "cpu", PHYSICAL).ok()? {
         let topology = cpu.join("topology");
         // A CPU that is offline has none.
-        if topology.is_dir() {
+        if files.has_directory(&topology, PHYSICAL).ok()? {
             let mut list = |name| files.read(&topology.join(name), PHYSICAL, sibling_list).flatten();
             siblings.insert(list("core_cpus_list").or_else(|| list("thread_siblings_list"))?);
         }
@@ -127,10 +127,15 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::procfs::measure_files;
+    use crate::hostpath::below;
+    use crate::procfs::{measure_damaged_files, measure_files};
 
     /// The cores of a host with these files, and how many oddities that had.
     fn physical(files: &[(&str, &str)]) -> (Option<u64>, u64) {
@@ -159,6 +164,22 @@ mod tests {
             lists[3].1 = text;
             lists.last_mut().expect("it is there").1 = text;
             assert_eq!(physical(&lists).0, None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn unreachable_directories_leave_the_count_out() {
+        let cpu0 = format!("{DIRECTORY}/cpu0/topology/core_cpus_list");
+        for name in ["cpu1", "cpu1/topology", "cpu"] {
+            // A link to itself: an error that is not that of a missing directory.
+            let damage = |root: &Path| {
+                let path = below(root, DIRECTORY).join(name);
+                let at = if name == "cpu" { below(root, DIRECTORY) } else { path };
+                let _ = fs::remove_dir_all(&at);
+                fs::create_dir_all(at.parent().expect("has one")).expect("created");
+                symlink(at.file_name().expect("has one"), &at).expect("linked");
+            };
+            assert_eq!(measure_damaged_files(&[(&*cpu0, "0\n")], damage, physical_count), (None, 1), "{name}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::kept_file::{REFUSED_REMEDY, is_missing, read_once};
+use super::kept_file::{REFUSED_REMEDY, ReadError, is_missing, read_once};
 use super::oddity::{Oddities, Oddity};
 use crate::hostpath::below;
 
@@ -34,23 +34,44 @@ impl HostFiles {
         below(&self.root, path)
     }
 
-    /// Reads a file and parses it; the parser notes what it leaves out. None if it cannot be read, which is noted if its
-    /// content may not be read or is no text of the kernel's. Other errors of a file that exists are the kernel's way to report
-    /// that it has no value now.
+    /// Reads a file and parses it; the parser notes what it leaves out. None if it cannot be read, as in
+    /// [`read_if_exists`](Self::read_if_exists), or does not exist.
     pub(crate) fn read<T>(
         &mut self,
         path: &Path,
         left_out: &'static str,
         parse: impl FnOnce(&[u8], &mut Oddities) -> T,
     ) -> Option<T> {
-        let read = self.read_if_allowed(path, parse);
-        if let Err(error) = &read
-            && let Some(oddity) = unreadable(error, left_out)
-        {
-            self.oddities.note_missing(oddity);
-            self.oddities.report(path, &[]);
+        self.read_if_exists(path, left_out, parse).ok().flatten()
+    }
+
+    /// Reads and parses a file; none if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, which is noted if its content may not be read or is no text of the kernel's. Other errors of a file
+    /// that exists are the kernel's way to report that it has no value now.
+    pub(crate) fn read_if_exists<T>(
+        &mut self,
+        path: &Path,
+        left_out: &'static str,
+        parse: impl FnOnce(&[u8], &mut Oddities) -> T,
+    ) -> Result<Option<T>, ReadError> {
+        match self.read_if_allowed(path, parse) {
+            Ok(parsed) => Ok(Some(parsed)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => {
+                if let Some(oddity) = unreadable(&error, left_out) {
+                    self.note(path, oddity);
+                }
+                Err(ReadError)
+            }
         }
-        read.ok()
+    }
+
+    fn note(&mut self, path: &Path, oddity: Oddity) {
+        self.oddities.note_missing(oddity);
+        self.oddities.report(path, &[]);
     }
 
     /// Reads and parses a file that some may not read, which is no oddity.
@@ -70,18 +91,52 @@ impl HostFiles {
         Ok(parsed)
     }
 
-    /// The entries of a directory whose names are this name and a number, with the number, in its order.
-    #[must_use]
-    pub(crate) fn numbered(&self, directory: &str, name: &str) -> Vec<(u32, PathBuf)> {
-        let Ok(found) = fs::read_dir(self.path(directory)) else { return Vec::new() };
+    /// The entries of a directory whose names are this name and a number, with the number, in its order. Without the directory
+    /// there are none.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be listed, which is noted.
+    pub(crate) fn numbered(
+        &mut self,
+        directory: &str,
+        name: &str,
+        left_out: &'static str,
+    ) -> Result<Vec<(u32, PathBuf)>, ReadError> {
+        let directory = self.path(directory);
+        let list = || fs::read_dir(&directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>();
+        let found = match list() {
+            Ok(found) => found,
+            Err(error) if is_missing(&error) => return Ok(Vec::new()),
+            Err(error) => {
+                self.note(&directory, unlisted(&error, left_out));
+                return Err(ReadError);
+            }
+        };
         let numbered = |path: PathBuf| {
             let digits = path.file_name()?.to_str()?.strip_prefix(name)?;
             let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
             Some((number, path))
         };
-        let mut entries: Vec<_> = found.filter_map(|entry| numbered(entry.ok()?.path())).collect();
+        let mut entries: Vec<_> = found.into_iter().filter_map(numbered).collect();
         entries.sort_unstable();
-        entries
+        Ok(entries)
+    }
+
+    /// Whether a directory exists.
+    ///
+    /// # Errors
+    ///
+    /// When that is not known, because a directory on the way is closed; that is noted.
+    pub(crate) fn has_directory(&mut self, path: &Path, left_out: &'static str) -> Result<bool, ReadError> {
+        match fs::metadata(path) {
+            Ok(found) => Ok(found.is_dir()),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => {
+                self.note(path, unlisted(&error, left_out));
+                Err(ReadError)
+            }
+        }
     }
 
     /// The number of lines and values that were left out so far.
@@ -103,10 +158,26 @@ fn unreadable(error: &io::Error, left_out: &'static str) -> Option<Oddity> {
     Some(Oddity { reason, left_out, remedy })
 }
 
+/// The oddity of a directory that cannot be listed or reached.
+fn unlisted(error: &io::Error, left_out: &'static str) -> Oddity {
+    let refused = || Oddity::new("the system returns an error for this directory", left_out);
+    unreadable(error, left_out).unwrap_or_else(refused)
+}
+
 /// The result of a measurement of a host with these files, and how many oddities that had.
 #[cfg(test)]
 pub(crate) fn measure_files<T>(
     files: &[(impl AsRef<str>, &str)],
+    measure: impl FnOnce(&mut HostFiles) -> T,
+) -> (T, u64) {
+    measure_damaged_files(files, |_| (), measure)
+}
+
+/// The same of a host whose root `damage` gets first.
+#[cfg(test)]
+pub(crate) fn measure_damaged_files<T>(
+    files: &[(impl AsRef<str>, &str)],
+    damage: impl FnOnce(&Path),
     measure: impl FnOnce(&mut HostFiles) -> T,
 ) -> (T, u64) {
     let root = tempfile::tempdir().expect("a temporary directory");
@@ -115,6 +186,7 @@ pub(crate) fn measure_files<T>(
         fs::create_dir_all(path.parent().expect("has one")).expect("created");
         fs::write(path, content).expect("written");
     }
+    damage(root.path());
     let mut files = HostFiles::new(root.path());
     (measure(&mut files), files.skipped_lines())
 }

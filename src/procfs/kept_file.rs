@@ -140,7 +140,7 @@ impl KeptFile {
         let file = self.path.display();
         let Some(failure) = failure else {
             if before == Some(Failure::Missing) {
-                tracing::debug!(%file, "kernel file there");
+                tracing::debug!(%file, "kernel file found");
             } else {
                 tracing::info!(%file, "kernel file readable again");
             }
@@ -154,7 +154,7 @@ impl KeptFile {
         };
         let remedy = failure.remedy();
         if failure == Failure::Missing {
-            tracing::debug!(%file, reason, consequence, "kernel file not there");
+            tracing::debug!(%file, reason, consequence, "kernel file missing");
         } else {
             tracing::warn!(%file, reason, consequence, remedy, "kernel file not readable");
         }

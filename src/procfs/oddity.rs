@@ -10,8 +10,11 @@ const FORGOTTEN_AFTER: u32 = 600;
 /// The longest word that is reported: longer than any number of 64 bits, shorter than a line of a log.
 const MAX_WORD_BYTES: usize = 48;
 
-/// The fault of a word that should be a number.
+/// The fault of a word that should be a whole number.
 pub(crate) const NOT_A_NUMBER: &str = "is not a number of 64 bits";
+
+/// The fault of a word that should be a number without a sign, perhaps with a fraction.
+pub(crate) const NOT_A_DECIMAL: &str = "is not a number without a sign";
 
 /// The fault of a line whose key was there before.
 pub(crate) const TWICE: &str = "is there twice";

@@ -333,7 +333,7 @@ fn missing_files_are_no_warning() {
     let output = setup.command(&["--once", "--root", "host"]).env("GAUGED_LOG", "debug").output().expect("it runs");
     let log = String::from_utf8(output.stderr).expect("text");
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
-    assert!(log.contains("DEBUG kernel file not there file=host/proc/vmstat"), "{log}");
+    assert!(log.contains("DEBUG kernel file missing file=host/proc/vmstat"), "{log}");
     let (sample, log) = setup.once_with(&["--root", "host"]);
     assert_eq!((&*log, &sample["swap"]["sin"]), ("", &serde_json::Value::Null));
     assert_eq!(sample["memory"]["total"], 2_147_483_648_u64);
@@ -365,6 +365,39 @@ fn refused_files_are_reported_with_a_remedy() {
         assert!(line.contains("remedy=\"let the agent's user read it"), "{line}");
     }
     assert_eq!(agent.log().matches("WARN").count(), 2, "{}", agent.log());
+}
+
+#[test]
+fn closed_directories_of_cpus_are_reported() {
+    let setup = setup_of("server");
+    let cpus = setup.path("host/sys/devices/system/cpu");
+    let policy = cpus.join("cpufreq/policy0");
+    fs::create_dir_all(&policy).expect("created");
+    fs::write(policy.join("scaling_min_freq"), "800000\n").expect("written");
+    // Otherwise the number of cores comes from there.
+    fs::write(setup.path("host/proc/cpuinfo"), "processor : 0\n").expect("written");
+    for directory in ["cpu1", "cpufreq"] {
+        fs::set_permissions(cpus.join(directory), fs::Permissions::from_mode(0o000)).expect("set");
+    }
+    let mut agent = Agent::start(setup.command_without_root(&["--root", "host"]));
+    let sample = agent.wait(|sample| skipped_lines(sample, "cpu") >= 2);
+    for metric in ["count_physical", "freq_min"] {
+        assert!(sample["cpu"][metric].is_null(), "{metric} {sample:?}");
+    }
+    let lines = agent.wait_log_lines(MESSAGE, 2);
+    for (line, (directory, metrics)) in lines
+        .iter()
+        .zip([("cpu1/topology", "cpu.count_physical"), ("cpufreq", "\"cpu.freq_current, cpu.freq_min, cpu.freq_max\"")])
+    {
+        let expected = format!(
+            "file=host/sys/devices/system/cpu/{directory} reason=\"the agent's user may not read it\" left_out={metrics} remedy="
+        );
+        assert!(line.contains(&expected), "{line}");
+    }
+    // So that the directory can be removed.
+    for directory in ["cpu1", "cpufreq"] {
+        fs::set_permissions(cpus.join(directory), fs::Permissions::from_mode(0o700)).expect("set");
+    }
 }
 
 #[test]
