@@ -287,7 +287,10 @@ impl Supervisor {
     fn judge(&self, trial: Trial) -> Result<Trial, Rejection> {
         match (trial, self.serving()) {
             (Trial::Fault(fault), Some(_)) => Err(Failure::Fault(fault).into()),
-            (Trial::Error(error, _), Some(serving)) if serving.is_up() => Err(Failure::Error(error).into()),
+            (Trial::Error(error, _), Some(serving)) if serving.is_up() => {
+                self.plugin.accounts.counters.errors.add(1);
+                Err(Failure::Error(error).into())
+            }
             (trial, _) => Ok(trial),
         }
     }
@@ -393,7 +396,7 @@ impl Supervisor {
                 statistics.add_call(took);
                 serving.handle_return(instance, result, plugin, results, now)
             }
-            // It has outlasted its version. A fault counts.
+            // It has outlasted its version. A fault counts, and so does an error.
             _ => match result {
                 Ok(collected) => Some(collected),
                 Err(Failure::Fault(fault)) => {
@@ -401,7 +404,11 @@ impl Supervisor {
                     wording::log_replaced_failed(plugin, version.as_deref(), &fault);
                     None
                 }
-                Err(_) => None,
+                Err(Failure::Error(_)) => {
+                    plugin.accounts.counters.errors.add(1);
+                    None
+                }
+                Err(Failure::Disabled(_)) => None,
             },
         };
         if let Some(collected) = collected {

@@ -5,15 +5,17 @@
 //!  trial ──▶ Idle ──────▶ InFlight ── an error that lasts ──▶ Disabled
 //!             ▲              │
 //!             ├── Up ────────┤ a result: it keeps the instance
-//!             ├── Error ─────┤ an error that it returned: so it does
-//!             └── Fault ─────┘ a fault: without an instance, and called again after a pause
+//!             ├── Error ─────┤ an error that it returned: so it does, unless that was of its configuration
+//!             └── Fault ─────┘ a fault: without an instance
 //! ```
+//!
+//! Without an instance the next call starts one, after a pause that grows.
 //!
 //! Only its successor ends it: another version, or the same with another configuration. A call under way then returns to
 //! nobody, but its result is delivered.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock::schedule::Tick;
 use crate::plugin::context::PluginContext;
@@ -36,7 +38,7 @@ pub(crate) struct Serving {
     /// How many versions and configurations have served: the number of this one.
     pub(crate) generation: u64,
     activity: Activity,
-    /// When it is called again after a fault.
+    /// When it is started again, after a fault or an error of its configuration.
     restart: Backoff,
     reported: Reported,
     /// The configuration that is to replace its own; none unless it is being tried or was rejected.
@@ -110,7 +112,8 @@ impl Serving {
             Trial::Passed(instance) => (Some(instance), Health::Up),
             Trial::Error(error, instance) => {
                 results.fail(generation);
-                (instance, Health::error(error, previous, plugin))
+                let health = serving.record_error(error, instance.is_some(), previous, plugin, now);
+                (instance, health)
             }
             Trial::Fault(fault) => {
                 serving.record_fault(&fault, plugin, results, now);
@@ -121,8 +124,8 @@ impl Serving {
         serving
     }
 
-    /// Begins the call for a tick. None when it is not due, is disabled, pauses after a fault, or is still in flight; the last
-    /// is counted as skipped.
+    /// Begins the call for a tick. None when it is not due, is disabled, pauses, or is still in flight; the last is counted as
+    /// skipped.
     pub(crate) fn call(&mut self, tick: Tick, skipped: u64, clock: Instant, plugin: &PluginContext) -> Option<Call> {
         let is_due = tick.is_due(plugin.every);
         if skipped > 0 && self.health().is_some() {
@@ -189,7 +192,8 @@ impl Serving {
             }
             Err(Failure::Error(error)) => {
                 results.fail(self.generation);
-                self.rest(instance, Due::Interval, Health::error(error, Some(&previous), plugin));
+                let health = self.record_error(error, instance.is_some(), Some(&previous), plugin, now);
+                self.rest(instance, Due::Interval, health);
             }
             Err(Failure::Disabled(disabled)) => {
                 results.end(self.generation);
@@ -206,6 +210,20 @@ impl Serving {
 
     fn rest(&mut self, instance: Option<Box<Instance>>, due: Due, health: Health) {
         self.activity = Activity::Idle { instance, due, health };
+    }
+
+    /// Counts an error that the plugin returned. Without an instance, which could not be configured, another is started after a
+    /// pause, as after a fault: to do so at each tick costs more than a call. Returns the health.
+    fn record_error(
+        &mut self,
+        error: CallError,
+        has_instance: bool,
+        previous: Option<&Health>,
+        plugin: &PluginContext,
+        now: Instant,
+    ) -> Health {
+        let pause = (!has_instance).then(|| self.restart.record_failure(now));
+        Health::error(error, previous, plugin, pause)
     }
 
     fn record_fault(&mut self, fault: &Fault, plugin: &PluginContext, results: &mut Results, now: Instant) {
@@ -256,13 +274,13 @@ impl Health {
     }
 
     /// The health after an error that the plugin returned. That is counted, and logged until it changes, as far as the plugin
-    /// has log lines left.
-    fn error(error: CallError, previous: Option<&Self>, plugin: &PluginContext) -> Self {
+    /// has log lines left. `pause` is that before it is started again; none if it keeps its instance.
+    fn error(error: CallError, previous: Option<&Self>, plugin: &PluginContext, pause: Option<Duration>) -> Self {
         plugin.accounts.counters.errors.add(1);
         let is_known = matches!(previous, Some(Self::Error(known, true)) if *known == error);
         let is_logged = is_known || plugin.accounts.log.take();
         if is_logged && !is_known {
-            wording::log_error(plugin, &error);
+            wording::log_error(plugin, &error, pause);
         }
         Self::Error(error, is_logged)
     }

@@ -35,28 +35,41 @@ enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Passed,
-    Unavailable,
-    Failed,
+    /// The plugin returned this error: of its call, with an instance, or of its configuration, without.
+    Error(CallErrorKind, Keeps),
+    Fault,
     Rejected,
     RejectedForGood,
     Unreadable,
     Panicked,
 }
 
+/// Whether the instance is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    Instance,
+    Nothing,
+}
+
 /// How a call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Return {
     Result,
-    Unavailable,
+    Error(CallErrorKind, Keeps),
     Fault,
     Disabled,
+}
+
+fn error() -> impl Strategy<Value = (CallErrorKind, Keeps)> {
+    let kinds = prop_oneof![Just(CallErrorKind::Unavailable), Just(CallErrorKind::Failed)];
+    (kinds, prop_oneof![Just(Keeps::Instance), Just(Keeps::Nothing)])
 }
 
 fn event() -> impl Strategy<Value = Event> {
     let ending = prop_oneof![
         4 => Just(Ending::Passed),
-        1 => Just(Ending::Unavailable),
-        1 => Just(Ending::Failed),
+        2 => error().prop_map(|(kind, keeps)| Ending::Error(kind, keeps)),
+        1 => Just(Ending::Fault),
         1 => Just(Ending::Rejected),
         1 => Just(Ending::RejectedForGood),
         1 => Just(Ending::Unreadable),
@@ -64,7 +77,7 @@ fn event() -> impl Strategy<Value = Event> {
     ];
     let returned = prop_oneof![
         4 => Just(Return::Result),
-        1 => Just(Return::Unavailable),
+        2 => error().prop_map(|(kind, keeps)| Return::Error(kind, keeps)),
         1 => Just(Return::Fault),
         1 => Just(Return::Disabled),
     ];
@@ -101,10 +114,13 @@ struct Machine {
     generation: u64,
     state: PluginState,
     is_in_flight: bool,
+    /// Whether it has no instance, and pauses before it gets another.
+    is_paused: bool,
     /// Whether a rejected configuration is tried again after a pause.
     is_retried: bool,
     skipped: u64,
     late: u64,
+    errors: u64,
 }
 
 impl Machine {
@@ -125,9 +141,11 @@ impl Machine {
             generation: 0,
             state: PluginState::Rejected,
             is_in_flight: false,
+            is_paused: false,
             is_retried: false,
             skipped: 0,
             late: 0,
+            errors: 0,
         }
     }
 
@@ -181,37 +199,47 @@ impl Machine {
         let is_newest = config == self.config;
         let is_accepted = match ending {
             Ending::Passed => true,
-            Ending::Unavailable => self.state != PluginState::Up,
-            Ending::Failed => self.serving.is_none(),
+            // Only a version that is up is better.
+            Ending::Error(..) => self.state != PluginState::Up,
+            Ending::Fault => self.serving.is_none(),
             _ => false,
         };
+        if let (true, false, Ending::Error(..)) = (is_newest, is_known, ending) {
+            self.errors += 1;
+        }
         if is_newest && is_accepted && !is_known {
             let content =
                 content.or_else(|| self.serving.map(|(content, _)| content)).expect("only what serves is tried");
             self.serving = Some((content, config));
             self.generation += 1;
             self.is_in_flight = false;
+            self.is_paused = matches!(ending, Ending::Fault | Ending::Error(_, Keeps::Nothing));
             self.state = state;
             self.is_retried = false;
         } else if is_newest && content.is_none() {
-            self.is_retried = matches!(ending, Ending::Rejected | Ending::Unreadable | Ending::Unavailable);
+            self.is_retried = matches!(ending, Ending::Rejected | Ending::Unreadable | Ending::Error(..));
         }
         let (next, _) = self.supervisor.handle_outcome(outcome, Path::new("/plugins"), self.now);
         self.start(next)
+    }
+
+    fn instance(&self) -> Box<Instance> {
+        let description = version(&self.code, 0).description;
+        let plugin = self.supervisor.newest().clone();
+        let instance = self.runtime.block_on(Instance::new(&self.code, &plugin, description));
+        Box::new(instance.expect("it starts"))
     }
 
     /// The outcome of a load or a trial, and the state of the plugin if it is accepted.
     fn outcome(&self, content: Option<u8>, ending: Ending, is_known: bool) -> (JobOutcome, PluginState) {
         let rejection = || Rejection::from("is wrong; fix it".to_owned());
         let tried = match ending {
-            Ending::Passed => {
-                let description = version(&self.code, 0).description;
-                let plugin = self.supervisor.newest().clone();
-                let instance = self.runtime.block_on(Instance::new(&self.code, &plugin, description));
-                Ok((Trial::Passed(Box::new(instance.expect("it starts"))), PluginState::Up))
+            Ending::Passed => Ok((Trial::Passed(self.instance()), PluginState::Up)),
+            Ending::Error(kind, keeps) => {
+                let instance = (keeps == Keeps::Instance).then(|| self.instance());
+                Ok((Trial::Error(call_error(kind), instance), kind.into()))
             }
-            Ending::Unavailable => Ok((Trial::Error(unavailable(), None), PluginState::Unavailable)),
-            Ending::Failed => Ok((Trial::Fault(fault()), PluginState::Failed)),
+            Ending::Fault => Ok((Trial::Fault(fault()), PluginState::Failed)),
             Ending::RejectedForGood => Err(rejection()),
             _ => Err(rejection().retryable()),
         };
@@ -235,7 +263,7 @@ impl Machine {
         let tick = Tick { index: self.ticks, previous, since_epoch: Duration::from_secs(self.ticks) };
         self.ticks += 1;
         let is_called = self.supervisor.call(tick, 0, Instant::now()).is_some();
-        let is_callable = matches!(self.state, PluginState::Up | PluginState::Unavailable) && self.serving.is_some();
+        let is_callable = self.state != PluginState::Disabled && !self.is_paused && self.serving.is_some();
         self.skipped += u64::from(self.is_in_flight);
         prop_assert_eq!(is_called, is_callable && !self.is_in_flight, "{:?}", self.state);
         if is_called {
@@ -249,7 +277,7 @@ impl Machine {
     fn end_call(&mut self, generation: u64, returned: Return, is_late: bool) {
         let (result, state) = match returned {
             Return::Result => (Ok(Collected::default()), PluginState::Up),
-            Return::Unavailable => (Err(Failure::Error(unavailable())), PluginState::Unavailable),
+            Return::Error(kind, _) => (Err(Failure::Error(call_error(kind))), kind.into()),
             Return::Fault => (Err(Failure::Fault(fault())), PluginState::Failed),
             Return::Disabled => {
                 let cause = DisabledCause::Denied;
@@ -258,11 +286,19 @@ impl Machine {
             }
         };
         self.late += u64::from(is_late && returned == Return::Result);
+        self.errors += u64::from(matches!(returned, Return::Error(..)));
+        let keeps = match returned {
+            Return::Error(_, keeps) => keeps,
+            Return::Result | Return::Disabled => Keeps::Instance,
+            Return::Fault => Keeps::Nothing,
+        };
         if generation == self.generation {
             self.state = state;
             self.is_in_flight = false;
+            self.is_paused = keeps == Keeps::Nothing;
         }
-        let returned = CallResult::new(None, None, result, Duration::ZERO);
+        let instance = (keeps == Keeps::Instance).then(|| self.instance());
+        let returned = CallResult::new(None, instance, result, Duration::ZERO);
         self.supervisor.handle_result(returned, generation, is_late, self.now);
     }
 
@@ -283,7 +319,8 @@ impl Machine {
             (None, None) => prop_assert_eq!(supervisor.state(), PluginState::Rejected),
         }
         let counters = &supervisor.plugin.accounts.counters;
-        prop_assert_eq!((counters.skipped.get(), counters.late.get()), (self.skipped, self.late));
+        let counts = (counters.skipped.get(), counters.late.get(), counters.errors.get());
+        prop_assert_eq!(counts, (self.skipped, self.late, self.errors));
         Ok(())
     }
 }
@@ -309,8 +346,8 @@ fn version(code: &Arc<Code>, content: u8) -> Version {
     Version { name, description, hash, digits: hash.to_string().into(), code: Arc::clone(code) }
 }
 
-fn unavailable() -> CallError {
-    CallError { kind: CallErrorKind::Unavailable, reason: "is down".to_owned() }
+fn call_error(kind: CallErrorKind) -> CallError {
+    CallError { kind, reason: "is down".to_owned() }
 }
 
 fn fault() -> Fault {
@@ -405,6 +442,32 @@ fn rejected_file_is_loaded_again_after_reconfiguration() {
         Event::Finished(Ending::Passed),
     ];
     assert_eq!(served(&events).serving, Some((2, 1)));
+}
+
+#[test]
+fn configuration_error_pauses_before_the_next_start() {
+    for kind in [CallErrorKind::Unavailable, CallErrorKind::Failed] {
+        let returned =
+            |keeps| served(&[Event::Tick, Event::Returned(0, Return::Error(kind, keeps), false), Event::Tick]);
+        let [kept, lost] = [Keeps::Instance, Keeps::Nothing].map(returned);
+        assert_eq!((kept.calls.len(), lost.calls.len()), (1, 0), "with its instance it is called at each tick");
+        assert_eq!(lost.supervisor.faults().total(), 0);
+        let tried = served(&[Event::Tick, Event::Returned(0, Return::Disabled, false), Event::Written(2)]);
+        let mut tried = tried;
+        for event in [Event::Finished(Ending::Error(kind, Keeps::Nothing)), Event::Tick] {
+            tried.apply(event).expect("the machine follows its model");
+        }
+        assert_eq!((tried.serving, tried.calls.len()), (Some((2, 0)), 0));
+    }
+}
+
+#[test]
+fn errors_of_trials_and_replaced_versions_count() {
+    let rejected = Event::Finished(Ending::Error(CallErrorKind::Failed, Keeps::Instance));
+    let replaced = Event::Returned(0, Return::Error(CallErrorKind::Failed, Keeps::Instance), false);
+    let passed = Event::Finished(Ending::Passed);
+    let machine = served(&[Event::Tick, Event::Written(2), rejected, Event::Written(3), passed, replaced]);
+    assert_eq!((machine.serving, machine.supervisor.plugin.accounts.counters.errors.get()), (Some((3, 0)), 2));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::fault::{CallError, CallErrorKind, Disabled, Fault};
@@ -40,9 +41,18 @@ pub(crate) fn log_available_again(plugin: &PluginContext) {
     tracing::info!(plugin = &*plugin.name, "plugin available again");
 }
 
-pub(crate) fn log_error(plugin: &PluginContext, CallError { kind, reason }: &CallError) {
+/// `pause` is that before it is started again; none if it is called again at its next tick.
+pub(crate) fn log_error(plugin: &PluginContext, CallError { kind, reason }: &CallError, pause: Option<Duration>) {
     let plugin = &*plugin.name;
-    let consequence = "its metrics are missing until a call succeeds; it is called again at its next tick";
+    let consequence = match pause {
+        None => "its metrics are missing until a call succeeds; it is called again at its next tick".to_owned(),
+        Some(pause) => {
+            let pause = humantime::format_duration(pause);
+            format!(
+                "its metrics are missing until it can be configured; it is started again after {pause}, then less often"
+            )
+        }
+    };
     match kind {
         CallErrorKind::Unavailable => {
             let remedy = "start what it measures";
