@@ -48,7 +48,7 @@ fn truncated_file_is_rejected() {
         "bad.wasm",
         &module[..module.len() - 100],
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=bfbe3f8a reason="is truncated" remedy="copy it again" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=f993e9c8 reason="is truncated" remedy="copy it again" consequence="no version is running""#
         ]],
     );
     let component = Guest::new("bad").component();
@@ -205,7 +205,7 @@ fn component_of_later_wit_version_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.2.0"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=c444e1e5 reason="was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.1" remedy="update the agent, or build the plugin for 0.2.0-rc.1" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=2790aee7 reason="was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.1" remedy="update the agent, or build the plugin for 0.2.0-rc.1" consequence="no version is running""#
         ]],
     );
 }
@@ -216,7 +216,7 @@ fn component_of_a_prerelease_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.1.0"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=31b94abc reason="was built for a pre-release, gauged:plugin 0.1.0" remedy="rebuild it for 0.2.0-rc.1" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=4812c7ba reason="was built for a pre-release, gauged:plugin 0.1.0" remedy="rebuild it for 0.2.0-rc.1" consequence="no version is running""#
         ]],
     );
 }
@@ -238,7 +238,7 @@ fn invalid_described_version_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").version("").module(),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=16ebade8 reason="describes itself with a version that is not 1 to 64 printable characters" remedy="fix the plugin" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=303c7682 reason="describes itself with a version that is not 1 to 64 printable characters" remedy="fix the plugin" consequence="no version is running""#
         ]],
     );
 }

@@ -1,16 +1,24 @@
 //! Access of guests to the host: files, the log, WASI.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::time::Instant;
 
-use crate::guest::{Guest, HOST_RESULT, VALUE, VERSION, install};
-use crate::harness::{Setup, fault_count, plugin_metric, repository, value};
+use rustix::process::geteuid;
 
-/// The number of the error `timeout` of the interface `files`.
+use crate::guest::{Guest, HOST_RESULT, VALUE, VERSION, install};
+use crate::harness::{NOBODY, Setup, fault_count, parse, plugin_metric, repository, value};
+use crate::skip::skip;
+
+/// The number of the error `not-permitted` of the interface `files`.
+const NOT_PERMITTED: u32 = 3;
+
+/// The number of the error `timeout`.
 pub const FILE_TIMEOUT: u32 = 6;
 
 /// A guest that calls a function of the interface `files`: `read`, `list` or `usage`. Its value is the content, the number
 /// of bytes, or the text of the error; the number of the error where that has no text.
-fn file_guest(function: &str, path: &str) -> Guest {
+pub fn file_guest(function: &str, path: &str) -> Guest {
     file_guest_as("reader", function, path)
 }
 
@@ -75,6 +83,32 @@ fn files_beyond_the_defaults_need_a_grant() {
         "\"/proc/../etc/passwd\" has an empty, . or .. segment; write it without"
     );
     assert_eq!(read("proc/uptime", "").0, "\"proc/uptime\" is not absolute; begin it with /");
+}
+
+#[test]
+fn file_of_root_needs_more_than_a_grant() {
+    if !geteuid().is_root() {
+        return skip("file_of_root_needs_more_than_a_grant", "another user is needed");
+    }
+    let setup = Setup::new();
+    let file = setup.path("host/proc/mdstat");
+    fs::create_dir_all(file.parent().expect("has one")).expect("created");
+    fs::write(&file, "content").expect("written");
+    file_guest("read", "/proc/mdstat").install(&setup.plugin("reader.wasm"));
+    let read = |mode: u32, user: u32| {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("set");
+        chown(&file, Some(user), Some(user)).expect("set");
+        let output = setup.command_without_root(&["--once", "--root", "host"]).output().expect("it runs");
+        let [sample, log] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+        (value(&parse(&sample), "reader").unwrap_or_else(|| panic!("{log}")), log.contains("access denied"))
+    };
+    assert_eq!(read(0o444, 0), ("content".into(), false));
+    assert_eq!(read(0o400, 0), (NOT_PERMITTED.into(), false), "no grant helps");
+    assert_eq!(
+        read(0o400, NOBODY),
+        ("read = [\"/proc/mdstat\"]".into(), true),
+        "its own, which not every user may read"
+    );
 }
 
 #[test]

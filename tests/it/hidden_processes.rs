@@ -7,8 +7,9 @@ use std::process::Command;
 
 use rustix::process::geteuid;
 
+use crate::capabilities::file_guest;
 use crate::first_party::built;
-use crate::harness::{Sample, Setup, parse};
+use crate::harness::{Sample, Setup, parse, value};
 use crate::namespaces::{Refused, run_in_namespaces};
 
 /// Mounts `/proc` anew, in the namespace of the test.
@@ -58,8 +59,28 @@ fn hidden_processes_leave_networks_and_mounts() {
                  remedy=\"{remedy}\""
             );
             assert!(log.contains(&line), "{option}\n{log}");
+            let own_view = "INFO own networks and mounts measured file=/proc/1/";
+            assert_eq!(log.matches(own_view).count(), 1, "{option}\n{log}");
             let umount = Command::new("umount").arg("/proc").status().expect("it runs");
             assert!(umount.success());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn missing_file_of_hidden_process_is_not_found() {
+    run_in_namespaces("hidden_processes::missing_file_of_hidden_process_is_not_found", || {
+        if !geteuid().is_root() {
+            return Err(Refused("another user is needed".to_owned()));
+        }
+        mount_proc("hidepid=2")?;
+        // The first as a kernel that has no IPv6; the second is not the same for every process.
+        for (path, error) in [("/proc/1/net/none", 2), ("/proc/1/none", 3)] {
+            let setup = Setup::with_config(&format!("[plugins.reader]\nread = [\"{path}\"]\n"));
+            file_guest("read", path).install(&setup.plugin("reader.wasm"));
+            let (sample, log) = sample_without_root(&setup);
+            assert_eq!(value(&sample, "reader"), Some(error.into()), "{path}\n{log}");
         }
         Ok(())
     });

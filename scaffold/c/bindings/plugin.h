@@ -79,7 +79,7 @@ typedef struct gauged_plugin_files_error_t {
 #define GAUGED_PLUGIN_FILES_ERROR_NOT_PERMITTED 3
 // A directory instead of a file, a file instead of a directory, or neither.
 #define GAUGED_PLUGIN_FILES_ERROR_WRONG_TYPE 4
-// The content exceeds this limit, in bytes or names. `read-at` reads it in pieces.
+// The content exceeds this limit, in bytes or, up to 100,000, in names. `read-at` reads it in pieces.
 #define GAUGED_PLUGIN_FILES_ERROR_TOO_LARGE 5
 // The file system did not respond in time: a dead network mount, a stuck device. Returned at once while an earlier
 // operation on the same path is pending.
@@ -511,7 +511,7 @@ extern bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *re
 // one; beyond the end it is empty. The kernel generates its files anew for each piece, so a file that changes may be torn
 // between two pieces.
 extern bool gauged_plugin_files_read_at(plugin_string_t *path, uint64_t offset, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err);
-// Lists the names in a directory, sorted, without `.` and `..`; at most 100,000.
+// Lists the names in a directory, sorted, without `.` and `..`; at most 100,000, and 4 MiB of them.
 extern bool gauged_plugin_files_list(plugin_string_t *path, plugin_list_string_t *ret, gauged_plugin_files_error_t *err);
 // Returns the sizes of the file system mounted at a path.
 extern bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesystem_usage_t *ret, gauged_plugin_files_error_t *err);

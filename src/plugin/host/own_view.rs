@@ -1,13 +1,16 @@
 //! The files of process 1 where the kernel does not permit the agent to read them, as with `/proc` mounted with `hidepid`. What
 //! they contain about networks and mounts is the same in the agent's own process, which the agent itself may read. The guest's
-//! paths and grants stay those of process 1.
+//! paths and grants stay those of process 1. Whether the agent is in the namespaces of process 1 is not known then, so that the
+//! log says once that its own are measured.
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::plugin::grants::Basis;
 use crate::plugin::host::resolved_path::PathError;
 
 /// Why processes of others are hidden, and the remedy.
@@ -41,12 +44,39 @@ pub(super) fn refusal(error: Errno, path: &str) -> String {
 }
 
 /// Opens the agent's own file instead of one of process 1 that is hidden. None where the agent's is another, or is of another
-/// host.
-pub(super) fn open(root: &Path, path: &str) -> Option<Result<File, PathError>> {
+/// host. What the agent's own directory lacks, the kernel does not have: `NotFound` is no sign of a hidden process here.
+pub(super) fn open(root: &Path, path: &str, basis: Basis) -> Option<Result<File, PathError>> {
     let file = file_of_first_process(path).filter(|file| is_the_same(file) && root == Path::new("/"))?;
+    let opened = open_own(&format!("/proc/self/{file}"), basis);
+    if opened.is_ok() {
+        report_use(path);
+    }
+    Some(opened)
+}
+
+/// Opens a regular file, which every local user may read unless the configuration grants it.
+fn open_own(file: &str, basis: Basis) -> Result<File, PathError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(format!("/proc/self/{file}"), flags, Mode::empty());
-    Some(opened.map(File::from).map_err(|error| explain(error.into(), root, path)))
+    let file = File::from(rustix::fs::open(file, flags, Mode::empty())?);
+    let mode = rustix::fs::fstat(&file)?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::RegularFile {
+        return Err(PathError::WrongType);
+    }
+    if basis == Basis::Default && !Mode::from_raw_mode(mode).contains(Mode::ROTH) {
+        return Err(PathError::NotPermitted(Errno::ACCESS));
+    }
+    Ok(file)
+}
+
+/// Reports, once in the life of this process, that the agent's own view is measured.
+fn report_use(path: &str) {
+    static IS_REPORTED: AtomicBool = AtomicBool::new(false);
+    if !IS_REPORTED.swap(true, Ordering::Relaxed) {
+        let reason = "the agent's user may not read the files of process 1";
+        let consequence = "networks and mounts are those of the agent's own namespaces";
+        let remedy = "none, if the agent shares the host's namespaces; otherwise run it as root";
+        tracing::info!(file = path, reason, consequence, remedy, "own networks and mounts measured");
+    }
 }
 
 /// Whether a file has the same content for all processes of the same namespaces.
@@ -86,7 +116,7 @@ mod tests {
         std::fs::create_dir(root.path().join("proc")).expect("created");
         let explained = explain(PathError::NotFound, root.path(), "/proc/1/net/dev");
         assert!(matches!(explained, PathError::NotFound));
-        assert!(open(root.path(), "/proc/1/net/dev").is_none(), "the agent's own is another host's");
+        assert!(open(root.path(), "/proc/1/net/dev", Basis::Default).is_none(), "the agent's own is another host's");
     }
 
     #[test]
@@ -94,11 +124,26 @@ mod tests {
         let root = Path::new("/");
         for path in ["/proc/1/stat", "/proc/1/environ", "/proc/1/fd/0", "/proc/2/net/dev", "/proc/1", "/proc/10/mounts"]
         {
-            assert!(open(root, path).is_none(), "{path}");
+            assert!(open(root, path, Basis::Default).is_none(), "{path}");
         }
-        let own = open(root, "/proc/1/mountinfo").expect("the same").expect("readable");
+        let own = open(root, "/proc/1/mountinfo", Basis::Default).expect("the same").expect("readable");
         assert_eq!(std::io::read_to_string(own).ok(), std::fs::read_to_string("/proc/self/mountinfo").ok());
-        assert!(matches!(open(root, "/proc/1/net/none"), Some(Err(PathError::NotFound))));
+        assert!(matches!(open(root, "/proc/1/net/none", Basis::Default), Some(Err(PathError::NotFound))));
+    }
+
+    #[test]
+    fn own_view_is_of_regular_readable_files() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let opened = open(Path::new("/"), "/proc/1/net/stat", Basis::Configuration);
+        assert!(opened.is_some_and(|opened| matches!(opened, Err(PathError::WrongType | PathError::NotFound))));
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        assert!(matches!(open_own(&directory.path().display().to_string(), Basis::Default), Err(PathError::WrongType)));
+        let secret = directory.path().join("secret");
+        std::fs::write(&secret, "").expect("written");
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o400)).expect("set");
+        let secret = secret.display().to_string();
+        assert!(matches!(open_own(&secret, Basis::Default), Err(PathError::NotPermitted(_))));
+        assert!(open_own(&secret, Basis::Configuration).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::escape::printable;
@@ -91,6 +91,8 @@ pub(crate) fn resolve(
         basis = check(real)?;
     }
     if basis == Basis::Default && !Mode::from_raw_mode(status.st_mode).contains(Mode::ROTH) {
+        // A grant helps only where the agent itself may read it.
+        rustix::fs::accessat(CWD, &link, Access::READ_OK, AtFlags::EACCESS)?;
         return Err(PathError::Denied(Denial::Missing(Grant::new(GrantKind::Read, path))));
     }
     if FileType::from_raw_mode(status.st_mode) != wanted {
@@ -126,7 +128,7 @@ impl OpenError {
 /// Opens a path without any effect on its file, which can be examined then, and follows no magic link on the way.
 #[cfg(target_os = "linux")]
 pub(crate) fn open_without_effect(path: &Path, flags: OFlags) -> Result<OwnedFd, OpenError> {
-    use rustix::fs::{CWD, ResolveFlags, open, openat2};
+    use rustix::fs::{ResolveFlags, open, openat2};
     let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
     let without_magic = || openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
     open_by(without_magic, || open(path, flags, Mode::empty()))

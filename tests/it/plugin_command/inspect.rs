@@ -197,19 +197,19 @@ fn rejected_file_exits_with_1() {
     assert_error(
         &Guest::new("bad").module()[..900],
         &expect![[r"
-            bad.wasm (c10cfa70) is truncated; copy it again
+            bad.wasm (fe9cabcd) is truncated; copy it again
         "]],
     );
     assert_error(
         &Guest::new("bad").version("").module(),
         &expect![[r"
-            bad.wasm (16ebade8) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
+            bad.wasm (303c7682) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
         "]],
     );
     assert_error(
         &Guest::new("bad").describe("unreachable").module(),
         &expect![[r"
-            bad.wasm (3804df37) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+            bad.wasm (9d7ac21f) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
         "]],
     );
     let missing = plugin(&setup, &["inspect", "missing.wasm"]);

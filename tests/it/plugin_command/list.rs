@@ -41,18 +41,18 @@ fn list_shows_each_plugins_predicted_state() {
     expect![[r#"
         lists
           NAME         FILE              STATE        VERSION  HASH      SIZE
-          absent       absent.wasm       unavailable  1.0.0    c7e7127e  2.6 KiB  has nothing to measure: the server is down
+          absent       absent.wasm       unavailable  1.0.0    034aef2b  2.7 KiB  has nothing to measure: the server is down
           bad          bad.wasm          rejected     -        e3b0c442  -        is empty; copy it again
           -            folder.wasm       ignored      -        -         -        is a directory; put a .wasm file there
           -            not a name.wasm   ignored      -        -         -        is not loaded: its name cannot name a plugin; use letters, digits, - and _
           off          off.wasm          off          -        -         -        is not enabled; remove enabled = false from [plugins.off] to load it
-          one          shared.wasm       up           1.0.0    b183f354  2.6 KiB
-          two          shared.wasm       up           1.0.0    b183f354  2.6 KiB
-          slow         slow.wasm         failed       1.0.0    25406df9  2.6 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
-          trap         trap.wasm         failed       1.0.0    711f0e81  2.6 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          ungranted    ungranted.wasm    up           1.0.0    5ddf76a8  2.7 KiB  is missing connect = ["db:1"]
-          unset        unset.wasm        rejected     1.0.0    dd96efb4  2.6 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          unsupported  unsupported.wasm  disabled     1.0.0    38330524  2.6 KiB  cannot work on this host: no such sensor
+          one          shared.wasm       up           1.0.0    78fc5e03  2.6 KiB
+          two          shared.wasm       up           1.0.0    78fc5e03  2.6 KiB
+          slow         slow.wasm         failed       1.0.0    a84c175a  2.6 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
+          trap         trap.wasm         failed       1.0.0    59720438  2.6 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          ungranted    ungranted.wasm    up           1.0.0    fa0bc738  2.7 KiB  is missing connect = ["db:1"]
+          unset        unset.wasm        rejected     1.0.0    a6eb2105  2.6 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          unsupported  unsupported.wasm  disabled     1.0.0    012da686  2.7 KiB  cannot work on this host: no such sensor
           later        later.wasm        off          -        -         -        is not enabled; remove enabled = false from [plugins.later] to load it
           lost         lost.wasm         missing      -        -         -        is missing; copy it into the plugins directory, or remove [plugins.lost]
     "#]].assert_eq(&format!("lists\n{}", output.stdout));

@@ -1,0 +1,183 @@
+//! Files, directories and sizes on fixture trees, within and beyond the grants.
+
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::symlink;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::hostpath::Pattern;
+use crate::plugin::grants::kind::Grant;
+use crate::plugin::grants::network::Network;
+
+fn denied<T>(done: Result<T, FilesError>) -> Option<Denial> {
+    match done {
+        Err(FilesError::Path(PathError::Denied(denial))) => Some(denial),
+        _ => None,
+    }
+}
+
+fn missing(kind: GrantKind, path: &str) -> Denial {
+    Denial::Missing(Grant::new(kind, path))
+}
+
+/// A root with `/data/open`, which is granted, and `/data/secret`, which is not.
+fn host() -> (tempfile::TempDir, Grants) {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    let data = root.path().join("data");
+    fs::create_dir_all(data.join("open")).expect("created");
+    fs::write(data.join("open/a"), "a").expect("written");
+    fs::write(data.join("secret"), "secret").expect("written");
+    let granted = Pattern::new("/data/open/*").expect("a pattern");
+    let grants = Grants::new(&root.path().canonicalize().expect("it is there"), &[granted], &[], Network::default());
+    (root, grants)
+}
+
+#[test]
+fn granted_files_are_read_and_listed() {
+    let (root, grants) = host();
+    assert_eq!(read(&grants, "/data/open/a").expect("granted"), b"a");
+    assert_eq!(list(&grants, "/data/open").expect("granted"), ["a"]);
+    assert!(matches!(read(&grants, "/data/open/b"), Err(FilesError::Path(PathError::NotFound))));
+    assert_eq!(denied(read(&grants, "/data/open")), Some(missing(GrantKind::Read, "/data/open")));
+    fs::create_dir(root.path().join("data/open/dir")).expect("created");
+    assert!(matches!(read(&grants, "/data/open/dir"), Err(FilesError::Path(PathError::WrongType))));
+    assert!(matches!(list(&grants, "/data/open/a"), Err(FilesError::Path(PathError::WrongType))));
+}
+
+#[test]
+fn links_do_not_lead_out_of_the_grants() {
+    let (root, grants) = host();
+    let open = root.path().join("data/open");
+    symlink("../secret", open.join("out")).expect("linked");
+    symlink("a", open.join("in")).expect("linked");
+    symlink("..", open.join("up")).expect("linked");
+    assert_eq!(denied(read(&grants, "/data/open/out")), Some(missing(GrantKind::Read, "/data/secret")));
+    assert_eq!(read(&grants, "/data/open/in").expect("stays within"), b"a");
+    assert_eq!(denied(list(&grants, "/data/open/up")), Some(missing(GrantKind::Read, "/data")));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn magic_links_are_refused_despite_grants() {
+    let (root, _) = host();
+    // What they lead to is granted, too.
+    let patterns = ["/*", "/*/*", "/*/*/*", "/*/*/*/*", "/proc/*/fd/*", "/proc/*/root/*"];
+    let granted = patterns.map(|pattern| Pattern::new(pattern).expect("a pattern"));
+    let grants = Grants::new(Path::new("/"), &granted, &granted, Network::default());
+    let file = File::open(root.path().join("data/open/a")).expect("open");
+    let link = |name: &str, target: String| {
+        let at = root.path().join(name);
+        symlink(target, &at).expect("linked");
+        at.to_str().expect("text").to_owned()
+    };
+    let to_file = link("file", format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let to_directory = link("directory", "/proc/self/cwd".to_owned());
+    let within = format!("{to_directory}/Cargo.toml");
+    let refusal = |path: &str| {
+        Some(Denial::Final(format!(
+            "\"{path}\" leads through a magic link to what a process has open (fd, cwd, root, exe …)"
+        )))
+    };
+    for path in [&*to_file, &within, "/dev/stdin", "/dev/fd/0"] {
+        assert_eq!(denied(read(&grants, path)), refusal(path));
+    }
+    assert_eq!(denied(list(&grants, &to_directory)), refusal(&to_directory));
+    for path in [&*to_file, &to_directory, "/proc/self/root"] {
+        assert_eq!(denied(usage(&grants, path)), refusal(path));
+    }
+    let grants = Grants::new(Path::new("/"), &[], &[], Network::default());
+    assert_eq!(denied(usage(&grants, "/proc/self/root")), Some(missing(GrantKind::Usage, "/proc/self/root")));
+}
+
+#[test]
+fn a_pipe_is_refused_without_waiting() {
+    let (root, grants) = host();
+    let pipe = root.path().join("data/open/pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::from_raw_mode(0o600)).expect("made");
+    assert!(matches!(read(&grants, "/data/open/pipe"), Err(FilesError::Path(PathError::WrongType))));
+}
+
+#[test]
+fn links_do_not_lead_out_of_the_host() {
+    let outside = tempfile::tempdir().expect("a temporary directory");
+    let (root, grants) = host();
+    fs::write(outside.path().join("a"), "outside").expect("written");
+    symlink(outside.path().join("a"), root.path().join("data/open/away")).expect("linked");
+    let why = "\"/data/open/away\" leads out of the measured host".to_owned();
+    assert_eq!(denied(read(&grants, "/data/open/away")), Some(Denial::Final(why)));
+}
+
+#[test]
+fn default_grants_need_world_readable_files() {
+    let (root, grants) = host();
+    fs::create_dir(root.path().join("proc")).expect("created");
+    let file = root.path().join("proc/uptime");
+    fs::write(&file, "1 2").expect("written");
+    assert!(read(&grants, "/proc/uptime").is_ok());
+    rustix::fs::chmod(&file, Mode::from_raw_mode(0o600)).expect("changed");
+    assert_eq!(denied(read(&grants, "/proc/uptime")), Some(missing(GrantKind::Read, "/proc/uptime")));
+}
+
+#[test]
+fn new_threads_belong_to_the_agent() {
+    let pattern = Pattern::new("/proc/*/status").expect("a pattern");
+    let grants = Grants::new(Path::new("/"), &[pattern], &[], Network::default());
+    let until = Instant::now() + Duration::from_secs(2);
+    let starting = thread::spawn(move || {
+        while Instant::now() < until {
+            let started: [_; 4] = std::array::from_fn(|_| thread::spawn(|| thread::sleep(Duration::from_micros(300))));
+            for thread in started {
+                thread.join().expect("it does not panic");
+            }
+        }
+    });
+    let own = format!("\nTgid:\t{}\n", std::process::id());
+    while Instant::now() < until {
+        let load = fs::read_to_string("/proc/loadavg").expect("readable");
+        let last = load.rsplit(' ').next().and_then(|last| last.trim().parse::<u32>().ok());
+        let last = last.expect("the last process number");
+        for next in last + 1..last + 16 {
+            let status = read(&grants, &format!("/proc/{next}/status")).unwrap_or_default();
+            assert!(!String::from_utf8_lossy(&status).contains(&own), "{next} was read");
+        }
+    }
+    starting.join().expect("it does not panic");
+}
+
+#[test]
+fn large_files_are_refused() {
+    let (root, grants) = host();
+    let file = File::create(root.path().join("data/open/big")).expect("created");
+    file.set_len(FILE_BYTES as u64).expect("sized");
+    assert_eq!(read(&grants, "/data/open/big").expect("just fits").len(), FILE_BYTES);
+    file.set_len(FILE_BYTES as u64 + 1).expect("sized");
+    assert!(matches!(read(&grants, "/data/open/big"), Err(FilesError::TooLarge(_))));
+}
+
+#[test]
+fn long_names_of_a_directory_are_refused() {
+    let (root, grants) = host();
+    let listed = |grants: &Grants| list(grants, "/data/open");
+    // Each takes as many bytes as a name may have.
+    let name = |number: usize| format!("{number:0255}");
+    let fitting = (NAME_BYTES - 1) / 255;
+    (0..fitting).for_each(|number| fs::write(root.path().join("data/open").join(name(number)), "").expect("written"));
+    assert_eq!(listed(&grants).expect("just fits").len(), fitting + 1);
+    fs::write(root.path().join("data/open").join(name(fitting)), "").expect("written");
+    assert!(matches!(listed(&grants), Err(FilesError::TooLarge(limit)) if limit == NAME_BYTES as u64));
+}
+
+#[test]
+fn usage_of_mounts_needs_no_grant() {
+    let grants = Grants::new(Path::new("/"), &[], &[], Network::default());
+    let mount = usage(&grants, "/").expect("the root of all mounts");
+    assert!(mount.total_bytes >= mount.free_bytes && mount.free_bytes >= mount.available_bytes);
+    for path in ["/etc", "/no/such/place"] {
+        assert_eq!(denied(usage(&grants, path)), Some(missing(GrantKind::Usage, path)));
+    }
+    let granted = [Pattern::new("/etc").expect("a pattern"), Pattern::new("/no/such/place").expect("a pattern")];
+    let grants = Grants::new(Path::new("/"), &[], &granted, Network::default());
+    assert!(usage(&grants, "/etc").is_ok());
+    assert!(matches!(usage(&grants, "/no/such/place"), Err(FilesError::Path(PathError::NotFound))));
+}
