@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::first_party::built;
 use crate::guest::{Guest, HOST_RESULT, OTHER_RESULT, VALUE};
 use crate::harness::{Setup, lines_about, plugin_metric, value};
 
@@ -81,6 +82,20 @@ fn skipped_parts_cannot_flood_the_log() {
     assert_eq!(log.matches("WARN plugin values left out").count(), 100, "{log}");
     assert_eq!(log.matches("WARN further plugin values left out not reported plugin=skips").count(), 1);
     assert!(plugin_metric(&sample, "plugin_skipped_lines_total", "skips") >= Some(500.0));
+}
+
+#[test]
+fn skipped_parts_wait_for_log_lines() {
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    // More absent parts than kinds are remembered, and more others than lines come at once.
+    let names: Vec<String> = (0..150).map(|number| format!("metric_{number}")).collect();
+    let absent = names.iter().map(|name| (0, "", 0, "does not exist", "", &**name));
+    let odd = names[..24].iter().map(|name| (1, "x", 2, "x is odd", "", &**name));
+    skipping(&absent.chain(odd).collect::<Vec<_>>()).install(&setup.plugin("skips.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait_log_for("all of them", |log| (log.matches("WARN plugin values left out").count() == 24).then_some(()));
+    let sample = agent.wait(|sample| plugin_metric(sample, "plugin_skipped_lines_total", "skips") >= Some(48.0));
+    assert_eq!(plugin_metric(&sample, "plugin_dropped_messages_total", "skips"), Some(0.0), "{}", agent.log());
 }
 
 /// A guest that counts its calls, and returns an error at the calls of these numbers: the case in the interface, and the text.
@@ -182,4 +197,25 @@ fn files_are_read_in_pieces() {
     // A file of the kernel, which has no size.
     reading_at("/proc/filesystems", 1, 4).install(&setup.plugin("pieces.wasm"));
     assert_eq!(value(&setup.once().0, "pieces"), Some("odev".into()));
+}
+
+#[test]
+fn long_mountinfo_is_cut_within_the_memory() {
+    let setup = Setup::new();
+    // Thirteen megabytes: the mounts of a host of containers, some with names that are not UTF-8.
+    let layers = "/var/lib/docker/overlay2/l/ABCDEFGHIJKLMNOPQRSTUVWXYZ:".repeat(2000);
+    let line =
+        |number: u32| format!("{number} 1 0:7 / /m{number} rw - overlay overlay rw,lowerdir={layers}\n").into_bytes();
+    let mut mounts: Vec<u8> = (0..130).flat_map(line).collect();
+    let (begin, bytes) = (mounts.len() / 2, 100);
+    for at in 0..5 {
+        mounts[begin - at * bytes * 1000] = 0xe9;
+    }
+    assert!(mounts.len() > 13_000_000);
+    fs::create_dir_all(setup.path("host/proc/1")).expect("created");
+    fs::write(setup.path("host/proc/1/mountinfo"), mounts).expect("written");
+    fs::write(setup.plugin("filesystem.wasm"), built("filesystem")).expect("copied");
+    let (sample, log) = setup.once_with(&["--root", "host"]);
+    assert_eq!(plugin_metric(&sample, "plugin_faults_total", "filesystem"), Some(0.0), "{log}");
+    assert!(log.contains("kind=truncated reason=\"is longer than the 8 MiB that are read\""), "{log}");
 }

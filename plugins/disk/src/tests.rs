@@ -274,7 +274,7 @@ fn kernel_without_diskstats_is_unsupported() {
     assert!(matches!(start(Host::new(), "{}").tick(), Err(Error::Unsupported(_))));
     let mut host = Host::new();
     host.file_fails("/proc/diskstats", files::Error::Io("Input/output error (os error 5)".to_owned()));
-    assert!(matches!(start(host, "{}").tick(), Err(Error::Unavailable(_))));
+    assert!(matches!(start(host, "{}").tick(), Err(Error::Failed(_))));
 }
 
 #[test]

@@ -253,7 +253,7 @@ fn unreadable_line_costs_only_its_mount() {
     assert_eq!(with_metric(&filesystem.tick().expect("a sample"), "total_bytes").len(), 1);
     assert!(filesystem.host().messages()[0].contains("line 1 is truncated: missing the hyphen"));
     let mut empty = start(host_with(b"", &[]), "{}");
-    assert_eq!(empty.tick(), Err(Error::Unavailable("/proc/1/mountinfo: is empty".to_owned())));
+    assert_eq!(empty.tick(), Err(Error::Failed("/proc/1/mountinfo: is empty".to_owned())));
     assert!(start(host_with(b"nonsense\n", &[]), "{}").tick().is_err());
 }
 

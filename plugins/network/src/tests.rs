@@ -197,7 +197,7 @@ fn unknown_header_is_an_error() {
     for text in ["", "Inter-|\n"] {
         let mut host = Host::new();
         host.file("/proc/1/net/dev", text);
-        assert!(matches!(start(host, "{}").tick(), Err(Error::Unavailable(_))), "{text}");
+        assert!(matches!(start(host, "{}").tick(), Err(Error::Failed(_))), "{text}");
     }
     assert!(matches!(start(Host::new(), "{}").tick(), Err(Error::Unavailable(_))));
 }

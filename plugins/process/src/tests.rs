@@ -440,7 +440,7 @@ fn malformed_system_file_costs_only_its_metrics() {
     let mut host = Host::new();
     host.file("/proc/loadavg", "0 0 0\n").deny(&Capability::Read("/proc".to_owned()));
     let why = "/proc/loadavg: missing the number of threads".to_owned();
-    assert_eq!(start(host, "{}").tick(), Err(Error::Unavailable(why)), "without any metric");
+    assert_eq!(start(host, "{}").tick(), Err(Error::Failed(why)), "without any metric");
 }
 
 #[test]

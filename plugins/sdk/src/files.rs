@@ -113,13 +113,20 @@ pub fn read_pieces(path: &str, mut take: impl FnMut(&[u8]) -> ControlFlow<()>) -
     }
 }
 
-/// Lists the names in a directory, sorted.
+/// The most names that the agent lists.
+const MAX_NAMES: u64 = 100_000;
+
+/// Lists the names in a directory, sorted: at most 100,000, and 4 MiB of them.
 ///
 /// # Errors
 ///
 /// As [`read`].
 pub fn list(path: &str) -> Result<Vec<String>, Failure> {
-    files::list(path).map_err(|error| Failure { limit_unit: "names", ..Failure::new(path, error) })
+    files::list(path).map_err(|error| {
+        let is_of_bytes = matches!(error, Error::TooLarge(limit) if limit > MAX_NAMES);
+        let limit_unit = if is_of_bytes { "bytes of names" } else { "names" };
+        Failure { limit_unit, ..Failure::new(path, error) }
+    })
 }
 
 /// Lists the names in a directory, sorted. `None` if it does not exist.
@@ -168,8 +175,8 @@ impl Failure {
     }
 }
 
-/// A missing grant becomes `Denied`, an invalid path is a fault of the plugin, and everything else may pass, so the agent
-/// retries at the next tick.
+/// A missing grant becomes `Denied`. A file that does not exist, or does not respond, may be there at the next tick and becomes
+/// `Unavailable`. Everything else is a file that cannot be measured as it is, and becomes `Failed`.
 impl From<Failure> for crate::Error {
     fn from(failure: Failure) -> Self {
         let Failure { capability, path, error, limit_unit } = failure;
@@ -177,11 +184,11 @@ impl From<Failure> for crate::Error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
             Error::InvalidPath(why) => Self::Failed(why),
             Error::NotFound => Self::Unavailable(format!("{path} does not exist")),
-            Error::WrongType => Self::Unavailable(format!("{path} has an unexpected file type")),
+            Error::WrongType => Self::Failed(format!("{path} has an unexpected file type")),
             Error::NotPermitted(why) => Self::Failed(format!("{path} may not be read: {why}")),
-            Error::TooLarge(limit) => Self::Unavailable(format!("{path} has more than {limit} {limit_unit}")),
+            Error::TooLarge(limit) => Self::Failed(format!("{path} has more than {limit} {limit_unit}")),
             Error::Timeout => Self::Unavailable(format!("{path} did not respond in time")),
-            Error::Io(why) => Self::Unavailable(format!("failed to read {path}: {why}")),
+            Error::Io(why) => Self::Failed(format!("failed to read {path}: {why}")),
         }
     }
 }
@@ -196,16 +203,29 @@ mod tests {
         assert!(matches!(failure(Error::Denied(String::new())), crate::Error::Denied(need)
             if need.capability == Capability::Read("/x".to_owned())));
         assert_eq!(failure(Error::NotFound), crate::Error::Unavailable("/x does not exist".to_owned()));
-        assert!(matches!(failure(Error::InvalidPath("x".to_owned())), crate::Error::Failed(_)));
+        let slow = crate::Error::Unavailable("/x did not respond in time".to_owned());
+        assert_eq!(failure(Error::Timeout), slow);
+        // Nobody can start these.
+        for error in
+            [Error::InvalidPath("x".to_owned()), Error::WrongType, Error::TooLarge(1), Error::Io("x".to_owned())]
+        {
+            assert!(matches!(failure(error.clone()), crate::Error::Failed(_)), "{error:?}");
+        }
     }
 
     #[test]
     fn too_large_error_names_its_unit() {
         let mut host = crate::testing::Host::new();
-        host.file_fails("/x", Error::TooLarge(9));
-        let results =
-            host.run(|| [read("/x").map(drop), list("/x").map(drop)].map(|result| result.map_err(crate::Error::from)));
-        let unavailable = |why: &str| Err(crate::Error::Unavailable(why.to_owned()));
-        assert_eq!(results, [unavailable("/x has more than 9 bytes"), unavailable("/x has more than 9 names")]);
+        let mut errors = |limit| {
+            host.file_fails("/x", Error::TooLarge(limit));
+            let results = host.run(|| [read("/x").map(drop), list("/x").map(drop)]);
+            results.map(|result| match result.map_err(crate::Error::from) {
+                Err(crate::Error::Failed(why)) => why,
+                result => panic!("{result:?}"),
+            })
+        };
+        assert_eq!(errors(9), ["/x has more than 9 bytes", "/x has more than 9 names"]);
+        assert_eq!(errors(100_000)[1], "/x has more than 100000 names");
+        assert_eq!(errors(4 << 20)[1], "/x has more than 4194304 bytes of names");
     }
 }

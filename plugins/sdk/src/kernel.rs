@@ -56,8 +56,9 @@ use crate::bounds::Bound;
 use crate::files;
 use crate::skipped::Reason;
 
-/// The most bytes of a file that are read: its text is held in the plugin's memory, of which the default is 64 MiB.
-pub const MAX_BYTES: usize = 16 << 20;
+/// The most bytes of a file that are read, and of its text: both are held in the plugin's memory while names that are not UTF-8
+/// are replaced, beside what the plugin makes of it. The default of that memory is 64 MiB.
+pub const MAX_BYTES: usize = 8 << 20;
 
 /// The content of a text file, with its path for errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl File {
         Self { path: path.to_owned(), text: text.into(), is_cut: false }
     }
 
-    /// Reads a file; of one that is longer than [`MAX_BYTES`], the whole lines up to there. Each byte that is not UTF-8 becomes
+    /// Reads a file; of one whose text is longer than [`MAX_BYTES`], the whole lines up to there. Each byte that is not UTF-8 becomes
     /// `\u{fffd}` and its two hexadecimal digits, so that two names stay two.
     ///
     /// # Errors
@@ -86,7 +87,8 @@ impl File {
             Err(failure) if matches!(failure.error, files::Error::TooLarge(_)) => read_lines(path)?,
             Err(failure) => return Err(failure),
         };
-        Ok(Self { is_cut, ..Self::new(path, text::replaced(content)) })
+        let (text, is_over) = text::replaced(content, MAX_BYTES);
+        Ok(Self { is_cut: is_cut || is_over, ..Self::new(path, text) })
     }
 
     /// Reads a whole file; `None` if it does not exist.
@@ -327,9 +329,11 @@ impl<'a> Fields<'a> {
     pub fn bounded<T: Number + Copy>(&mut self, what: &str, bound: &Bound) -> Result<T, Error> {
         let word = self.word(what)?;
         let number = T::parse(word).ok_or_else(|| self.line.not_a_number(word, what))?;
-        bound
-            .check(number)
-            .ok_or_else(|| self.line.malformed(word, format_args!("{word} is impossible ({what}): {}", bound.reason)))
+        bound.check(number).ok_or_else(|| {
+            let is_negative = number.to_f64() < 0.0 && bound.low >= 0.0;
+            let reason = if is_negative { "it is below zero" } else { bound.reason };
+            self.line.malformed(word, format_args!("{word} is impossible ({what}): {reason}"))
+        })
     }
 
     /// The next field as a number; `None` at the end of the line, for columns that older kernels do not have.
@@ -413,8 +417,8 @@ impl std::error::Error for Error {}
 impl From<Error> for crate::Error {
     fn from(error: Error) -> Self {
         match error.reason {
-            // It may be whole at the next tick, or the host does not have it.
-            Reason::Truncated | Reason::Missing if error.line == 0 => Self::Unavailable(error.to_string()),
+            // The host does not have it.
+            Reason::Missing if error.line == 0 => Self::Unavailable(error.to_string()),
             _ => Self::Failed(error.to_string()),
         }
     }
@@ -423,13 +427,39 @@ impl From<Error> for crate::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds;
     use crate::skipped::Skipped;
     use crate::testing::Host;
 
     #[test]
+    fn impossible_numbers_have_their_own_reason() {
+        let error = |text: &str, bound: &Bound| {
+            let error = File::new("/f", text).fields().bounded::<f64>("idle", bound);
+            error.expect_err("impossible").to_string()
+        };
+        assert_eq!(error("-5.00", &bounds::COUNT), "/f: -5.00 is impossible (idle): it is below zero");
+        let hot = format!("/f: 9999 is impossible (idle): {}", bounds::CELSIUS.reason);
+        assert_eq!(error("9999", &bounds::CELSIUS), hot);
+        let wrapped = File::new("/f", "18446744073709551611").fields().bounded::<u64>("idle", &bounds::COUNT);
+        assert!(wrapped.expect_err("impossible").to_string().contains("top bit"));
+    }
+
+    #[test]
+    fn long_text_is_cut_at_a_line() {
+        // Names that are not UTF-8 make the text longer than the file.
+        let line = [&[0xff; 99][..], b"\n"].concat();
+        let mut host = Host::new();
+        host.file("/proc/1/mountinfo", line.repeat(40_000));
+        let file = host.run(|| Skipped::default().read("/proc/1/mountinfo", "all")).expect("read");
+        assert!(file.is_cut() && file.text.capacity() <= MAX_BYTES);
+        assert!(file.lines().all(|line| line.text().len() == 99 * 5));
+        assert_eq!(file.lines().count(), MAX_BYTES / (99 * 5 + 1));
+    }
+
+    #[test]
     fn long_file_is_cut_at_a_line() {
         let line = format!("{}\n", "x".repeat(1000));
-        for (lines, is_cut) in [(5000, false), (20_000, true)] {
+        for (lines, is_cut) in [(5000, false), (10_000, true)] {
             let mut host = Host::new();
             host.file("/proc/1/mountinfo", line.repeat(lines));
             let file = host.run(|| Skipped::default().read("/proc/1/mountinfo", "all")).expect("read");
@@ -438,7 +468,7 @@ mod tests {
             assert_eq!(file.lines().count(), expected);
             assert!(file.lines().all(|whole| whole.text().len() + 1 == line.len()));
             let why =
-                "WARN without its other lines: /proc/1/mountinfo is truncated: is longer than the 16 MiB that are read";
+                "WARN without its other lines: /proc/1/mountinfo is truncated: is longer than the 8 MiB that are read";
             assert_eq!(host.messages().concat(), if is_cut { why } else { "" });
         }
     }

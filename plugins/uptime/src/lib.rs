@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn unreadable_uptime_is_an_error() {
-        assert_eq!(uptime("").tick(), Err(Error::Unavailable("/proc/uptime: is empty".to_owned())));
+        assert_eq!(uptime("").tick(), Err(Error::Failed("/proc/uptime: is empty".to_owned())));
         assert!(uptime("inf nan\n").tick().is_err());
         assert_damage_is_contained::<Uptime>(uptime("5312.75 9020.10\n").host(), "{}", |_| &["*"]);
     }
