@@ -1,10 +1,11 @@
 //! Rates of counters: their growth since the previous tick. A counter that fell has none, also at the tick at which it is
-//! back where it was: a driver that is reset reports zeros for a while, and its old value is no growth.
+//! back where it was: a driver that is reset reports zeros for a while, and its old value is no growth. That holds also if the
+//! counter or its key is unreadable for some of these ticks.
 
 use crate::Tick;
 use crate::bounds::COUNT;
 
-/// The previous values of `N` counters for each key, such as a device. Keys not used in a tick are dropped.
+/// The previous values of `N` counters for each key, such as a device. Keys not used for [`MAX_ABSENT_TICKS`] are dropped.
 ///
 /// ```
 /// use gauged_plugin::{Tick, rates::Rates};
@@ -29,15 +30,31 @@ pub struct Rates<const N: usize> {
     /// The likely position of the next key.
     next: usize,
     tick_ns: u64,
+    /// The number of ticks.
+    ticks: u64,
 }
+
+/// The ticks for which a key that is absent keeps its values: a line that is unreadable for a moment must not hide that a
+/// counter fell. There is no growth over such a gap.
+pub const MAX_ABSENT_TICKS: u64 = 5;
 
 #[derive(Debug, Clone)]
 struct Entry<const N: usize> {
     key: Box<str>,
-    values: [Option<u64>; N],
-    /// For a counter that fell, its value before.
-    fallen: [Option<u64>; N],
+    counters: [Counter; N],
     at_ns: u64,
+    /// The number of the tick.
+    tick: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counter {
+    /// The last known value.
+    value: Option<u64>,
+    /// Whether that is of the previous tick.
+    is_recent: bool,
+    /// For a counter that fell, its value before.
+    fallen: Option<u64>,
 }
 
 /// The growth of all counters of a key.
@@ -71,7 +88,7 @@ pub struct EachChange<const N: usize> {
 
 impl<const N: usize> Default for Rates<N> {
     fn default() -> Self {
-        Self { entries: Vec::new(), next: 0, tick_ns: 0 }
+        Self { entries: Vec::new(), next: 0, tick_ns: 0, ticks: 0 }
     }
 }
 
@@ -112,48 +129,67 @@ impl<const N: usize> Rates<N> {
         let values = values.map(Into::into);
         let now_ns = tick.monotonic_ns;
         if now_ns != self.tick_ns {
-            let before_ns = self.tick_ns;
-            self.entries.retain(|entry| entry.at_ns == before_ns);
+            self.ticks += 1;
+            let ticks = self.ticks;
+            self.entries.retain(|entry| ticks - entry.tick <= MAX_ABSENT_TICKS + 1);
             (self.tick_ns, self.next) = (now_ns, 0);
         }
-        let is_next = self.entries.get(self.next).is_some_and(|entry| *entry.key == *key);
-        let found = if is_next { Some(self.next) } else { self.entries.iter().position(|entry| *entry.key == *key) };
-        let Some(at) = found else {
-            let entry = Entry { key: key.into(), values, fallen: [None; N], at_ns: now_ns };
+        let Some(at) = self.position(key) else {
+            let mut entry =
+                Entry { key: key.into(), counters: [Counter::default(); N], at_ns: now_ns, tick: self.ticks };
+            for (counter, value) in entry.counters.iter_mut().zip(values) {
+                counter.growth(value);
+            }
             self.entries.insert(self.next.min(self.entries.len()), entry);
             self.next += 1;
             return None;
         };
         self.next = at + 1;
         let entry = &mut self.entries[at];
-        let (before, before_ns) = (entry.values, entry.at_ns);
-        (entry.values, entry.at_ns) = (values, now_ns);
-        if now_ns <= before_ns {
-            return None;
-        }
+        let (before_ns, is_consecutive) = (entry.at_ns, self.ticks - entry.tick <= 1);
+        (entry.at_ns, entry.tick) = (now_ns, self.ticks);
         let (mut by, mut is_reset) = ([None; N], [false; N]);
-        for at in 0..N {
-            by[at] = growth(before[at], values[at], &mut entry.fallen[at]);
-            is_reset[at] = by[at].is_none() && before[at].is_some() && values[at].is_some();
+        for ((counter, value), (by, is_reset)) in
+            entry.counters.iter_mut().zip(values).zip(by.iter_mut().zip(&mut is_reset))
+        {
+            counter.is_recent &= is_consecutive;
+            *is_reset = counter.is_recent && value.is_some();
+            *by = counter.growth(value);
+            *is_reset &= by.is_none();
+        }
+        if !is_consecutive || now_ns <= before_ns {
+            return None;
         }
         #[allow(clippy::cast_precision_loss, reason = "exact for a hundred days between two ticks")]
         let seconds = (now_ns - before_ns) as f64 / 1e9;
         Some(EachChange { by, is_reset, seconds })
     }
+
+    /// The position of a key, which is likely at or soon after the last one.
+    fn position(&self, key: &str) -> Option<usize> {
+        let (before, after) = self.entries.split_at(self.next.min(self.entries.len()));
+        let find = |entries: &[Entry<N>]| entries.iter().position(|entry| *entry.key == *key);
+        find(after).map(|at| before.len() + at).or_else(|| find(before))
+    }
 }
 
-/// The growth of a counter, and whether it is below a value from which it fell.
-fn growth(before: Option<u64>, now: Option<u64>, fallen: &mut Option<u64>) -> Option<u64> {
-    let (before, now) = before.zip(now)?;
-    let Some(by) = now.checked_sub(before) else {
-        *fallen = (*fallen).max(Some(before));
-        return None;
-    };
-    let is_back = fallen.is_some_and(|fallen| now >= fallen);
-    if is_back {
-        *fallen = None;
+impl Counter {
+    /// Takes the value of a tick, and returns its growth since the previous one, if that is known and the counter is not below
+    /// a value from which it fell.
+    fn growth(&mut self, now: Option<u64>) -> Option<u64> {
+        let was_recent = std::mem::replace(&mut self.is_recent, now.is_some());
+        let now = now?;
+        let before = self.value.replace(now)?;
+        let Some(by) = now.checked_sub(before) else {
+            self.fallen = self.fallen.max(Some(before));
+            return None;
+        };
+        let is_back = self.fallen.is_some_and(|fallen| now >= fallen);
+        if is_back {
+            self.fallen = None;
+        }
+        COUNT.check(by).filter(|_| was_recent && !is_back)
     }
-    COUNT.check(by).filter(|_| !is_back)
 }
 
 #[cfg(test)]
@@ -178,6 +214,46 @@ mod tests {
             let changes: Vec<_> = changes.skip(1).map(|change| change.expect("a key").by[0]).collect();
             assert_eq!(changes, expected, "{values:?}");
         }
+    }
+
+    #[test]
+    fn counter_that_came_back_after_a_gap_has_no_change() {
+        for (values, expected) in [
+            // Unreadable before the dip, within it, and after it.
+            (&[Some(900), None, Some(0), Some(950), Some(960)][..], &[None, None, None, Some(10)][..]),
+            (&[Some(900), Some(0), None, Some(950), Some(960)], &[None, None, None, Some(10)]),
+            (&[Some(900), None, None, Some(950), Some(960)], &[None, None, None, Some(10)]),
+            // A value that is no number below 2^63 is unknown, and hides nothing.
+            (&[Some(900), None, Some(0), None, Some(5), Some(950)], &[None, None, None, None, None]),
+        ] {
+            for is_absent in [false, true] {
+                let mut rates = Rates::default();
+                let changes = (1..).zip(values).map(|(second, value)| {
+                    rates.change_each(at(second), "other", [second]);
+                    let is_asked = value.is_some() || !is_absent;
+                    is_asked
+                        .then(|| rates.change_each(at(second), "", [*value]))
+                        .flatten()
+                        .and_then(|change| change.by[0])
+                });
+                let changes: Vec<_> = changes.skip(1).collect();
+                assert_eq!(changes, expected, "{values:?}, absent: {is_absent}");
+            }
+        }
+    }
+
+    #[test]
+    fn absent_keys_are_dropped_after_some_ticks() {
+        let mut rates = Rates::default();
+        for second in 1..1000 {
+            rates.change(at(second), "stays", [second]);
+            rates.change(at(second), &format!("container {second}"), [1]);
+        }
+        assert!(
+            rates.entries.len() <= 3 + usize::try_from(MAX_ABSENT_TICKS).expect("small"),
+            "{}",
+            rates.entries.len()
+        );
     }
 
     #[test]
