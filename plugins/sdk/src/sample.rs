@@ -1,9 +1,12 @@
 //! The sample of one tick: values by metric and labels, grouped by module as in the WIT.
 
 use crate::bindings::gauged::plugin::metrics::{Label, Metric, Module};
+use crate::bounds::COUNT;
+use crate::skipped::Skip;
 use crate::{Descriptor, Value};
 
-/// The sample of one tick. [`Plugin::collect`](crate::Plugin::collect) gets an empty one.
+/// The sample of one tick. [`Plugin::collect`](crate::Plugin::collect) gets an empty one. An integer of 2^63 and more is
+/// [impossible](crate::bounds::COUNT): it is left out, and reported.
 ///
 /// ```
 /// use gauged_plugin::Sample;
@@ -57,6 +60,13 @@ impl Sample {
 
     fn push(&mut self, metric: &Descriptor, labels: &[(&str, &str)], value: Option<Value>) {
         let Some(value) = value else { return };
+        if let Value::Unsigned(number) = value
+            && COUNT.check(number).is_none()
+        {
+            // A plugin that checks what it reads reports file and line, and does not come here.
+            Skip::malformed(metric.module, &number.to_string(), COUNT.reason).report(metric.name);
+            return;
+        }
         let labels = labels.iter().map(|&(name, value)| Label { name: name.to_owned(), value: value.to_owned() });
         let metric_of_sample = Metric { name: metric.name.to_owned(), labels: labels.collect(), value };
         // Search from the end: most plugins fill one module after the other.
@@ -150,5 +160,24 @@ mod tests {
         assert_eq!(values, [("first", &Value::Unsigned(1)), ("second", &Value::Boolean(true)), ("first", &text)]);
         let labels: Vec<_> = modules[0].metrics[1].labels.iter().map(|label| (&*label.name, &*label.value)).collect();
         assert_eq!(labels, [("x", "1"), ("y", "2")]);
+    }
+
+    #[test]
+    fn number_with_its_top_bit_set_is_left_out() {
+        let mut host = crate::testing::Host::new();
+        let mut sample = Sample::default();
+        host.run(|| {
+            sample.set(FIRST, u64::MAX);
+            sample.set(SECOND, u64::MAX >> 1);
+            sample.labelled(&[("x", "1")]).set(THIRD, 1_u64 << 63);
+        });
+        assert_eq!(sample.len(), 1);
+        assert_eq!(
+            host.warnings(),
+            [
+                format!("WARN without first: a is malformed: {}", COUNT.reason),
+                format!("WARN without third: b is malformed: {}", COUNT.reason),
+            ]
+        );
     }
 }
