@@ -61,10 +61,13 @@ struct Process {
 const FIRST_PID: u32 = 1;
 
 /// The files of all processes, for reports.
-const EVERY_STAT: &str = "/proc/*/stat";
+pub(crate) const EVERY_STAT: &str = "/proc/*/stat";
 
 /// What is left out if not all processes were read.
 const ALL_BUT_TOTALS: &str = "the states of processes, and the groups";
+
+/// What is left out with a process of which nothing is known.
+const LOST_OF_PROCESS: &str = "the states of such processes, and the groups that they may belong to";
 
 /// The file with the numbers of threads.
 const LOADAVG: &str = "/proc/loadavg";
@@ -146,7 +149,7 @@ impl Process {
         if pids.first() != Some(&FIRST_PID) {
             pids.insert(0, FIRST_PID);
         }
-        let Some(census) = self.read_processes(&pids, deadline)? else { return Ok(()) };
+        let Some(census) = self.read_processes(&pids, tick, deadline)? else { return Ok(()) };
         if census.is_cut {
             sample.set(PROCESSES, pids.len());
             return Ok(());
@@ -162,9 +165,9 @@ impl Process {
     }
 
     /// Reads the processes, in the order of their PIDs. `None` if the agent may not read those of other users.
-    fn read_processes(&mut self, pids: &[u32], deadline: Deadline) -> Result<Option<Census>, Error> {
+    fn read_processes(&mut self, pids: &[u32], tick: Tick, deadline: Deadline) -> Result<Option<Census>, Error> {
         let mut census = Census::default();
-        self.members.begin_tick();
+        self.members.begin_tick(tick);
         for (at, &pid) in pids.iter().enumerate() {
             if at % PROCESSES_PER_LOOK == PROCESSES_PER_LOOK - 1 && deadline.has_passed() {
                 let why = "there is too little time for so many processes";
@@ -184,7 +187,8 @@ impl Process {
                     None if text.trim_ascii().is_empty() => continue,
                     None => {
                         let why = format!("{path} has no name in parentheses");
-                        Skip::malformed(EVERY_STAT, "", why).report("the states and groups of such processes");
+                        Skip::malformed(EVERY_STAT, "", why).report(LOST_OF_PROCESS);
+                        self.members.add_unreadable_process(pid);
                         State::Unknown
                     }
                 },
@@ -207,9 +211,8 @@ impl Process {
                 }
                 Err(failure) if matches!(failure.error, files::Error::Denied(_)) => return Err(failure.into()),
                 Err(failure) => {
-                    let lost = "the states of such processes, and the groups that they may belong to";
-                    Skip { path: EVERY_STAT.to_owned(), ..failure.skip() }.report(lost);
-                    self.members.add_unreadable_process();
+                    Skip { path: EVERY_STAT.to_owned(), ..failure.skip() }.report(LOST_OF_PROCESS);
+                    self.members.add_unreadable_process(pid);
                     State::Unknown
                 }
             };

@@ -3,9 +3,9 @@
 
 use std::fmt::Display;
 
-use gauged_plugin::bounds::ALL_CPUS_PERCENT;
+use gauged_plugin::bounds::{ALL_CPUS_PERCENT, Bound, COUNT, cpus_percent};
 use gauged_plugin::files::{self, Failure};
-use gauged_plugin::kernel::File;
+use gauged_plugin::kernel::{Fields, File};
 use gauged_plugin::rates::Rates;
 use gauged_plugin::skipped::{Cause as _, Skip, Skipped};
 use gauged_plugin::{Need, Sample, Tick};
@@ -13,12 +13,18 @@ use gauged_plugin::{Need, Sample, Tick};
 use crate::settings::Group;
 use crate::stat::{Stat, State};
 use crate::{
-    GROUP_CPU, GROUP_CPU_PERCENT, GROUP_FDS, GROUP_PROCESSES, GROUP_RESIDENT, GROUP_START, GROUP_SWAPPED,
+    EVERY_STAT, GROUP_CPU, GROUP_CPU_PERCENT, GROUP_FDS, GROUP_PROCESSES, GROUP_RESIDENT, GROUP_START, GROUP_SWAPPED,
     GROUP_THREADS, GROUP_VIRTUAL, has_ended,
 };
 
 /// Ticks of CPU time per second, on every supported machine.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// CPU time that is always possible, however short the time: a tick of the kernel on each of many CPUs.
+const CLOCK_SLACK_SECONDS: f64 = 1.0;
+
+/// The time by which a process may have started after now: the boot time is read once a minute, and the clock is set.
+const START_SLACK_SECONDS: f64 = 60.0;
 
 /// The lifetime of the boot time: it changes only when the clock is set, and its file is long on machines with many CPUs.
 const BOOT_TIME_MAX_AGE_NS: u64 = 60_000_000_000;
@@ -28,19 +34,29 @@ const BOOT_TIME_MAX_AGE_NS: u64 = 60_000_000_000;
 const MAX_COMMAND_READS: u8 = 3;
 
 /// A process with its state from the last tick.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct TrackedProcess {
     pid: u32,
     /// Together with the PID, identifies the process.
     start_ticks: Option<u64>,
     name: Box<str>,
-    cpu_ticks: u64,
+    cpu: Option<CpuTime>,
     /// The groups of the process, one bit each.
     groups: u64,
     /// Whether the groups are final unless the name changes.
     is_settled: bool,
     /// Failed reads of the command line.
     failed_reads: u8,
+}
+
+/// The last known CPU time of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct CpuTime {
+    ticks: u64,
+    /// The monotonic time of the tick.
+    at_ns: u64,
+    /// The time before it jumped further than the machine can use, to which it may fall back.
+    jumped_from: Option<u64>,
 }
 
 /// The files read only for some processes.
@@ -88,6 +104,10 @@ struct GroupUsage {
     oldest_ticks: Option<u64>,
     /// Whether the CPU time of all members is known.
     has_cpu: bool,
+    /// Whether the growth of the next tick will be that of one tick.
+    has_cpu_before: bool,
+    /// Whether the growth of this tick is.
+    has_cpu_percent: bool,
     /// Whether a process with an unknown command line may be a member.
     is_incomplete: bool,
 }
@@ -102,6 +122,8 @@ impl GroupUsage {
         fds: Some(0),
         oldest_ticks: Some(u64::MAX),
         has_cpu: true,
+        has_cpu_before: true,
+        has_cpu_percent: true,
         is_incomplete: false,
     };
 }
@@ -122,8 +144,55 @@ pub(crate) struct Members {
     has_time: bool,
     /// The files without a grant.
     denied: Vec<ProcFile>,
-    /// The boot time in Unix time, and the time of its read.
-    boot: Option<(u64, u64)>,
+    machine: Machine,
+    /// The time of this tick.
+    now: Now,
+}
+
+/// The time of a tick.
+#[derive(Debug, Clone, Copy, Default)]
+struct Now {
+    monotonic_ns: u64,
+    unix_seconds: f64,
+}
+
+/// What `/proc/stat` says of the machine.
+#[derive(Debug)]
+struct Machine {
+    /// The boot time in Unix time.
+    boot_seconds: Option<u64>,
+    /// The bound of the CPU time of all processes.
+    cpus: Bound,
+    /// The monotonic time of the read.
+    read_ns: u64,
+}
+
+impl Machine {
+    const UNKNOWN: Self = Self { boot_seconds: None, cpus: ALL_CPUS_PERCENT, read_ns: 0 };
+
+    /// Reads it, if it is old or not known.
+    fn refresh(&mut self, now: Now) {
+        let is_old = now.monotonic_ns.saturating_sub(self.read_ns) >= BOOT_TIME_MAX_AGE_NS;
+        if self.boot_seconds.is_some() && !is_old {
+            return;
+        }
+        let (mut skipped, lost) = (Skipped::default(), GROUP_START.name);
+        *self = Self { read_ns: now.monotonic_ns, ..Self::UNKNOWN };
+        let Some(file) = skipped.read("/proc/stat", lost) else { return };
+        self.cpus = cpus_percent(&file);
+        let mut lines = file.lines().map(gauged_plugin::kernel::Line::key_values);
+        let line = lines.find(|(key, _)| *key == "btime").ok_or_else(|| file.error("missing line btime"));
+        let Some((_, mut fields)) = skipped.keep(line, lost) else { return };
+        self.boot_seconds = skipped.keep(fields.bounded("the boot time", &COUNT), lost);
+    }
+
+    /// Whether this much CPU time can have been used in a time.
+    #[allow(clippy::cast_precision_loss, reason = "a share of a time")]
+    fn can_use(&self, cpu_ticks: u64, seconds: f64) -> bool {
+        let used = cpu_ticks as f64 / TICKS_PER_SECOND;
+        // What was used within a tick of the kernel's clock is of any part of it.
+        used <= CLOCK_SLACK_SECONDS || self.cpus.check(used / seconds * 100.0).is_some()
+    }
 }
 
 impl Members {
@@ -138,7 +207,8 @@ impl Members {
             seen: Vec::new(),
             has_time: true,
             denied: Vec::new(),
-            boot: None,
+            machine: Machine::UNKNOWN,
+            now: Now::default(),
         }
     }
 
@@ -154,7 +224,12 @@ impl Members {
         needs
     }
 
-    pub(crate) fn begin_tick(&mut self) {
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds are exact")]
+    pub(crate) fn begin_tick(&mut self, tick: Tick) {
+        self.now = Now { monotonic_ns: tick.monotonic_ns, unix_seconds: tick.unix_ms as f64 / 1000.0 };
+        if !self.groups.is_empty() {
+            self.machine.refresh(self.now);
+        }
         // The last tick was aborted: merge its part into the known processes.
         if let Some(last) = self.seen.last().map(|known| known.pid) {
             self.known.retain(|known| known.pid > last);
@@ -172,16 +247,19 @@ impl Members {
         }
         let found = self.known.binary_search_by_key(&pid, |known| known.pid).ok();
         let before = found.map(|at| &self.known[at]).filter(|known| known.start_ticks == stat.start_ticks);
-        let before_ticks = before.map_or(0, |known| known.cpu_ticks);
-        // The time of a process may fall for a moment, and is counted once.
-        let cpu_ticks = stat.cpu_ticks.map_or(before_ticks, |ticks| ticks.max(before_ticks));
+        let before_cpu = before.and_then(|known| known.cpu);
+        let (cpu, used_ticks) = match stat.cpu_ticks {
+            Some(ticks) => self.use_cpu(ticks, before_cpu),
+            None => (before_cpu, None),
+        };
+        let is_back = used_ticks > Some(0) && cpu.zip(before_cpu).is_some_and(|(now, before)| now.ticks < before.ticks);
         let is_same = before.is_some_and(|known| *known.name == *stat.name);
         let failed_reads = before.map_or(0, |known| known.failed_reads);
         let mut now = TrackedProcess {
             pid,
             start_ticks: stat.start_ticks,
             name: stat.name.into(),
-            cpu_ticks,
+            cpu,
             groups: before.map_or(0, |known| known.groups),
             is_settled: before.is_some_and(|known| is_same && known.is_settled),
             failed_reads,
@@ -189,9 +267,15 @@ impl Members {
         if !now.is_settled {
             self.classify(&mut now, stat, is_same);
         }
+        if let Some(column) = stat.unreadable().filter(|_| now.groups != 0) {
+            let why = format!("/proc/{pid}/stat has no number, or an impossible one, for {column}");
+            Skip::malformed(EVERY_STAT, "", why).report(format_args!("{column} of groups"));
+        }
         for at in (0..self.groups.len()).filter(|at| now.groups & (1 << at) != 0) {
-            self.cpu_ticks[at] = self.cpu_ticks[at].saturating_add(cpu_ticks - before_ticks);
-            self.sums[at].has_cpu &= stat.cpu_ticks.is_some();
+            self.cpu_ticks[at] = self.cpu_ticks[at].saturating_add(used_ticks.unwrap_or(0));
+            self.sums[at].has_cpu &= used_ticks.is_some();
+            self.sums[at].has_cpu_before &= stat.cpu_ticks.is_some();
+            self.sums[at].has_cpu_percent &= used_ticks.is_some() && !is_back;
             if stat.state != Some(State::Zombie) {
                 self.add_member(at, pid, stat);
             }
@@ -199,10 +283,40 @@ impl Members {
         self.seen.push(now);
     }
 
-    /// Adds a process of which nothing is known, because the agent may not read its files: any group may have it.
-    pub(crate) fn add_unreadable_process(&mut self) {
+    /// The CPU time of a process, and what it used since it was last known, or altogether; `None` if that is more than the
+    /// machine has. A process that keeps the time to which it jumped is measured from there.
+    #[allow(clippy::cast_precision_loss, reason = "a share of a time")]
+    fn use_cpu(&self, ticks: u64, before: Option<CpuTime>) -> (Option<CpuTime>, Option<u64>) {
+        let at_ns = self.now.monotonic_ns;
+        let since_boot = || self.machine.boot_seconds.map(|boot| self.now.unix_seconds - boot as f64);
+        let seconds = before.map_or_else(since_boot, |before| Some(at_ns.saturating_sub(before.at_ns) as f64 / 1e9));
+        let is_possible = |used| seconds.is_none_or(|seconds| self.machine.can_use(used, seconds));
+        let before = before.unwrap_or(CpuTime { ticks: 0, at_ns, jumped_from: None });
+        match before.jumped_from {
+            Some(from) if ticks < before.ticks && is_possible(ticks.saturating_sub(from)) => {
+                (Some(CpuTime { ticks, at_ns, jumped_from: None }), Some(ticks.saturating_sub(from)))
+            }
+            jumped_from => {
+                // The time of a process may fall for a moment, and is counted once.
+                let used = ticks.saturating_sub(before.ticks);
+                if is_possible(used) {
+                    (Some(CpuTime { ticks: ticks.max(before.ticks), at_ns, jumped_from }), Some(used))
+                } else {
+                    (Some(CpuTime { ticks, at_ns, jumped_from: jumped_from.or(Some(before.ticks)) }), None)
+                }
+            }
+        }
+    }
+
+    /// Adds a process of which nothing is known, because its file is malformed, or the agent may not read it: any group may
+    /// have it. Calls are in the order of PIDs.
+    pub(crate) fn add_unreadable_process(&mut self, pid: u32) {
         for sum in &mut self.sums {
             sum.is_incomplete = true;
+        }
+        // Its CPU time so far is not to be counted again.
+        if let Ok(at) = self.known.binary_search_by_key(&pid, |known| known.pid) {
+            self.seen.push(self.known[at].clone());
         }
     }
 
@@ -244,7 +358,7 @@ impl Members {
         let (resident_bytes, swapped_bytes) = self.memory(pid);
         let fds = self.read_file(ProcFile::Fds, pid, |path| files::list(path).map(|names| names.len() as u64));
         let sum = &mut self.sums[at];
-        let plus = |sum: Option<u64>, value: Option<u64>| Some(sum?.saturating_add(value?));
+        let plus = |sum: Option<u64>, value: Option<u64>| COUNT.check(sum?.saturating_add(value?));
         sum.processes += 1;
         sum.threads = plus(sum.threads, stat.threads);
         sum.virtual_bytes = plus(sum.virtual_bytes, stat.virtual_bytes);
@@ -261,11 +375,24 @@ impl Members {
             Ok(None) => return (Some(0), Some(0)),
             Err(NotReadable) => return (None, None),
         };
+        let read = |mut size: Fields<'_>, what: &str| {
+            let bytes = size.bytes(what).and_then(|bytes| {
+                COUNT
+                    .check(bytes)
+                    .ok_or_else(|| file.error(format_args!("{bytes} is impossible ({what}): {}", COUNT.reason)))
+            });
+            if let Err(error) = &bytes {
+                let skip = error.skip();
+                let why = format!("{} in {}", skip.why, skip.path);
+                Skip { path: ProcFile::Memory.path('*'), why, ..skip }.report(format_args!("{what} of groups"));
+            }
+            bytes.ok()
+        };
         let (mut resident, mut swapped) = (None, None);
         for line in file.lines() {
             match line.key_values() {
-                ("VmRSS", mut size) => resident = Some(size.bytes("resident memory").ok()),
-                ("VmSwap", mut size) => swapped = Some(size.bytes("swapped memory").ok()),
+                ("VmRSS", size) => resident = Some(read(size, "resident memory")),
+                ("VmSwap", size) => swapped = Some(read(size, "swapped memory")),
                 _ => {}
             }
         }
@@ -310,9 +437,9 @@ impl Members {
         if self.groups.is_empty() {
             return;
         }
-        let boot_seconds = self.boot_seconds(tick);
         for ((group, sum), &cpu_ticks) in self.groups.iter().zip(&self.sums).zip(&self.cpu_ticks) {
-            let change = self.rates.change(tick, &group.label, [cpu_ticks]);
+            let is_known = sum.has_cpu_before && !sum.is_incomplete;
+            let change = self.rates.change(tick, &group.label, [is_known.then_some(cpu_ticks)]);
             if sum.is_incomplete {
                 continue;
             }
@@ -321,32 +448,15 @@ impl Members {
             row.set(GROUP_PROCESSES, sum.processes).set(GROUP_THREADS, sum.threads);
             row.set(GROUP_CPU, sum.has_cpu.then_some(cpu_ticks as f64 / TICKS_PER_SECOND));
             let percent = change
-                .filter(|_| sum.has_cpu)
+                .filter(|_| sum.has_cpu_percent)
                 .map(|change| change.by[0] as f64 / TICKS_PER_SECOND / change.seconds * 100.0);
-            row.set(GROUP_CPU_PERCENT, percent.and_then(|percent| ALL_CPUS_PERCENT.check(percent)));
+            row.set(GROUP_CPU_PERCENT, percent.and_then(|percent| self.machine.cpus.check(percent)));
             row.set(GROUP_RESIDENT, sum.resident_bytes).set(GROUP_SWAPPED, sum.swapped_bytes);
             row.set(GROUP_VIRTUAL, sum.virtual_bytes).set(GROUP_FDS, sum.fds);
-            let oldest = sum.oldest_ticks.filter(|_| sum.processes > 0).zip(boot_seconds);
-            row.set(GROUP_START, oldest.map(|(ticks, boot)| boot as f64 + ticks as f64 / TICKS_PER_SECOND));
+            let oldest = sum.oldest_ticks.filter(|_| sum.processes > 0).zip(self.machine.boot_seconds);
+            let start = oldest.map(|(ticks, boot)| boot as f64 + ticks as f64 / TICKS_PER_SECOND);
+            // In a container the boot time may be its own, and the start time that since the boot of the host.
+            row.set(GROUP_START, start.filter(|&start| start <= self.now.unix_seconds + START_SLACK_SECONDS));
         }
     }
-
-    /// The boot time in Unix time, if it is known.
-    fn boot_seconds(&mut self, tick: Tick) -> Option<u64> {
-        let now_ns = tick.monotonic_ns;
-        let is_old = |(_, read_ns): (u64, u64)| now_ns.saturating_sub(read_ns) >= BOOT_TIME_MAX_AGE_NS;
-        if self.boot.is_none_or(is_old) {
-            self.boot = read_boot_seconds().map(|seconds| (seconds, now_ns));
-        }
-        self.boot.map(|(seconds, _)| seconds)
-    }
-}
-
-fn read_boot_seconds() -> Option<u64> {
-    let (mut skipped, lost) = (Skipped::default(), GROUP_START.name);
-    let file = skipped.read("/proc/stat", lost)?;
-    let mut lines = file.lines().map(gauged_plugin::kernel::Line::key_values);
-    let line = lines.find(|(key, _)| *key == "btime").ok_or_else(|| file.error("missing line btime"));
-    let (_, mut fields) = skipped.keep(line, lost)?;
-    skipped.keep(fields.number("the boot time"), lost)
 }

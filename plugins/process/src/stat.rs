@@ -14,6 +14,8 @@ pub(crate) struct Stat<'a> {
     /// The start time in ticks since boot.
     pub(crate) start_ticks: Option<u64>,
     pub(crate) virtual_bytes: Option<u64>,
+    /// The first column that is there, but malformed.
+    malformed: Option<&'static str>,
 }
 
 /// The state of a process.
@@ -73,20 +75,38 @@ impl State {
     }
 }
 
+impl Stat<'_> {
+    /// The first of its columns that is malformed, if any. Those that are missing at the end are expected: zones have less.
+    pub(crate) fn unreadable(&self) -> Option<&'static str> {
+        self.malformed
+    }
+}
+
+/// The columns with numbers, and their names in reports.
+const COLUMNS: [(usize, &str); 5] =
+    [(14, "CPU time"), (15, "CPU time"), (20, "threads"), (22, "the start time"), (LAST_COLUMN, "the address space")];
+
+/// The last column that is measured.
+const LAST_COLUMN: usize = 23;
+
 /// Parses `814 (nginx: worker (1)) S 812 …`. The name ends at the last closing parenthesis. `None` without a name.
 pub(crate) fn parse(text: &str) -> Option<Stat<'_>> {
     let (name, rest) = text.split_once('(')?.1.rsplit_once(')')?;
+    let (mut numbers, mut state, mut malformed) = ([None; COLUMNS.len()], None, None);
     // The columns of proc(5), less the two before the state.
-    let column = |number: usize| rest.split_ascii_whitespace().nth(number - 3);
-    let number = |at| column(at).and_then(figure::count);
-    Some(Stat {
-        name,
-        state: column(3).map(State::from_letter),
-        cpu_ticks: number(14).zip(number(15)).map(|(user, system)| user.saturating_add(system)),
-        threads: number(20),
-        start_ticks: number(22),
-        virtual_bytes: number(23),
-    })
+    for (column, word) in (3..=LAST_COLUMN).zip(rest.split_ascii_whitespace()) {
+        if column == 3 {
+            state = Some(State::from_letter(word));
+        } else if let Some(at) = COLUMNS.iter().position(|(number, _)| *number == column) {
+            numbers[at] = figure::count(word);
+            if numbers[at].is_none() {
+                malformed = malformed.or(Some(COLUMNS[at].1));
+            }
+        }
+    }
+    let [user, system, threads, start_ticks, virtual_bytes] = numbers;
+    let cpu_ticks = user.zip(system).map(|(user, system)| user.saturating_add(system));
+    Some(Stat { name, state, cpu_ticks, threads, start_ticks, virtual_bytes, malformed })
 }
 
 #[cfg(test)]
@@ -127,6 +147,19 @@ mod tests {
         ] {
             let stat = parse(text).expect(text);
             assert_eq!((stat.name, known(stat)), ("nginx", expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn malformed_column_differs_from_a_missing_one() {
+        for (text, expected) in [
+            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 1 0 99 4096", None),
+            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0", None),
+            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 x 1 0 0 20 0 1 0 99 4096", Some("CPU time")),
+            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 -1 0 99 4096", Some("threads")),
+            ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 1 0 18446744073709551615 1", Some("the start time")),
+        ] {
+            assert_eq!(parse(text).expect(text).unreadable(), expected, "{text}");
         }
     }
 

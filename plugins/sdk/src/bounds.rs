@@ -1,7 +1,7 @@
 //! The bounds of possible values, in one table: a file system, driver or hypervisor that reports more is wrong, and a
 //! missing metric is better than a wrong one. A bound is far from anything that healthy machines report.
 
-use crate::kernel::Number;
+use crate::kernel::{File, Number};
 
 /// The bounds of a quantity, both possible themselves.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,7 +82,7 @@ pub const TICK_PERCENT: Bound = Bound {
     source: "elastic/beats and others on io_ticks and counters of guests that jump",
 };
 
-/// Shares of a tick that all CPUs spent for one group.
+/// Shares of a tick that all CPUs spent for one group; [`cpus_percent`] where their number is known.
 pub const ALL_CPUS_PERCENT: Bound = Bound {
     low: 0.0,
     high: 200.0 * 8192.0,
@@ -102,8 +102,49 @@ pub const TIMES_SPEED: Bound = Bound {
     source: "drivers/net/veth.c; counters that fall to zero and come back (netdata, Diamond)",
 };
 
+/// Packets of a network interface per second.
+pub const INTERFACE_PACKETS_PER_SECOND: Bound = Bound {
+    low: 0.0,
+    high: 1e12 / 64.0,
+    reason: "five times the fastest Ethernet, 1.6 Tbit/s, in packets of the least size, 64 bytes",
+    source: "IEEE 802.3",
+};
+
+/// Bytes of a disk per second.
+pub const DISK_BYTES_PER_SECOND: Bound = Bound {
+    low: 0.0,
+    high: 1e12,
+    reason: "more than the memory of any machine moves; the fastest disks have 3e10",
+    source: "PCI Express 7.0 with 16 lanes; sectors that jump (netdata/netdata#5744)",
+};
+
+/// Operations per second: of a disk, or requests of a server.
+pub const OPERATIONS_PER_SECOND: Bound = Bound {
+    low: 0.0,
+    high: 1e9,
+    reason: "a CPU needs a microsecond for each, and there are at most 8,192; the fastest disks have 1e7",
+    source: "drivers/block/null_blk, which does nothing, with 1e7",
+};
+
+/// Operations in progress at one disk, as a mean over a tick.
+pub const QUEUE_LENGTH: Bound = Bound {
+    low: 0.0,
+    high: 65_536.0,
+    reason: "a queue of NVM Express, the longest, has that many commands; a time in milliseconds that passes zero in 32 bits adds \
+             4,294,967 seconds",
+    source: "NVM Express Base Specification, MQES; Documentation/admin-guide/iostats.rst",
+};
+
+/// The mean duration of the operations of a disk.
+pub const OPERATION_SECONDS: Bound = Bound {
+    low: 0.0,
+    high: 86_400.0,
+    reason: "drivers give up after minutes, and what waits for a day waits for somebody",
+    source: "SD_TIMEOUT in drivers/scsi/sd.h; queue_if_no_path in Documentation/admin-guide/device-mapper/dm-queue-length.rst",
+};
+
 /// The table.
-pub const ALL: [Bound; 11] = [
+pub const ALL: [Bound; 16] = [
     COUNT,
     UPTIME_SECONDS,
     CELSIUS,
@@ -115,6 +156,11 @@ pub const ALL: [Bound; 11] = [
     ALL_CPUS_PERCENT,
     INTERFACE_BYTES_PER_SECOND,
     TIMES_SPEED,
+    INTERFACE_PACKETS_PER_SECOND,
+    DISK_BYTES_PER_SECOND,
+    OPERATIONS_PER_SECOND,
+    QUEUE_LENGTH,
+    OPERATION_SECONDS,
 ];
 
 impl Bound {
@@ -146,6 +192,26 @@ impl Bound {
 #[must_use]
 pub fn blocks(count: u64) -> u64 {
     COUNT.check(count).unwrap_or(0)
+}
+
+/// The bound of [`ALL_CPUS_PERCENT`] on the machine of this `/proc/stat`; a file without CPUs leaves it as it is.
+///
+/// ```
+/// use gauged_plugin::bounds::cpus_percent;
+/// use gauged_plugin::kernel::File;
+///
+/// let stat = File::new("/proc/stat", "cpu  9 0 9 99\ncpu0 4 0 5 50\ncpu1 5 0 4 49\nintr 7\n");
+/// assert_eq!(cpus_percent(&stat).check(400.0), Some(400.0), "twice two CPUs");
+/// assert_eq!(cpus_percent(&stat).check(401.0), None);
+/// ```
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "a number of CPUs")]
+pub fn cpus_percent(stat: &File) -> Bound {
+    let number =
+        |line: &str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|at: char| at.is_ascii_digit()));
+    let cpus = stat.lines().filter(|line| number(line.text())).count();
+    let high = if cpus == 0 { ALL_CPUS_PERCENT.high } else { TICK_PERCENT.high * cpus as f64 };
+    Bound { high, ..ALL_CPUS_PERCENT }
 }
 
 #[cfg(test)]
