@@ -57,6 +57,18 @@ pub(crate) struct Listener {
     pub(crate) waiting: Option<u64>,
 }
 
+/// A row of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Row {
+    Listener(Listener),
+    /// A connection that is being made: up to Linux 4.3 the kernel lists it after its listening socket, before the next one.
+    Request,
+    Other,
+}
+
+/// The states of connections that are being made: `SYN_RECV` and `NEW_SYN_RECV`.
+const REQUEST_STATES: [&str; 2] = ["03", "0C"];
+
 /// A table that is being read.
 #[derive(Debug)]
 pub(crate) struct Scan {
@@ -64,9 +76,11 @@ pub(crate) struct Scan {
     /// The end of the last piece, if it does not end with a line.
     rest: Vec<u8>,
     lines: u32,
+    /// Whether a listening socket was seen.
+    has_listeners: bool,
     /// Whether a socket in another state was seen.
     has_others: bool,
-    /// Whether all listening sockets so far came before the others.
+    /// Whether all listening sockets so far, and at least one, came before the others.
     is_ordered: bool,
     /// The first line that is no socket, with its number; some sockets may be missing then.
     malformed: Option<(u32, &'static str)>,
@@ -74,7 +88,8 @@ pub(crate) struct Scan {
 
 impl Scan {
     pub(crate) fn new(table: Table) -> Self {
-        Self { table, rest: Vec::new(), lines: 0, has_others: false, is_ordered: true, malformed: None }
+        let (has_listeners, has_others) = (false, false);
+        Self { table, rest: Vec::new(), lines: 0, has_listeners, has_others, is_ordered: true, malformed: None }
     }
 
     /// Takes the next piece of the table, and calls `found` with its listening sockets. Breaks when no more are expected:
@@ -123,11 +138,17 @@ impl Scan {
         self.lines += 1;
         let line = String::from_utf8_lossy(line);
         match self.table.parse(&line) {
-            Ok(Some(listener)) => {
+            Ok(Row::Listener(listener)) => {
                 self.is_ordered &= !self.has_others;
+                self.has_listeners = true;
                 found(listener);
             }
-            Ok(None) => self.has_others = true,
+            Ok(Row::Request) => {}
+            Ok(Row::Other) => {
+                // A table that begins with connections has no order, or no listening sockets.
+                self.is_ordered &= self.has_listeners;
+                self.has_others = true;
+            }
             // The header.
             Err(_) if self.lines == 1 && line.contains("local_address") => {}
             Err(why) => {
@@ -139,8 +160,8 @@ impl Scan {
 
 impl Table {
     /// Parses `0: 0100007F:0CEA 00000000:0000 0A 00000000:00000003 …`: number, local address, remote address, state, send
-    /// and receive queue, in hexadecimal. `None` for a socket in another state.
-    fn parse(self, line: &str) -> Result<Option<Listener>, &'static str> {
+    /// and receive queue, in hexadecimal.
+    fn parse(self, line: &str) -> Result<Row, &'static str> {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let address = fields.next().ok_or("missing the local address")?;
         let state = fields.nth(1).ok_or("missing the state")?;
@@ -148,13 +169,13 @@ impl Table {
             return Err("the state is not a number");
         }
         if state != self.listening_state() {
-            return Ok(None);
+            return Ok(if REQUEST_STATES.contains(&state) { Row::Request } else { Row::Other });
         }
         let hexadecimal = |text: &str| u64::from_str_radix(text, 16).ok();
         let port = address.rsplit_once(':').and_then(|(_, port)| hexadecimal(port));
         let port = port.and_then(|port| u16::try_from(port).ok()).ok_or("the local address has no port")?;
         let waiting = fields.next().and_then(|queues| hexadecimal(queues.split_once(':')?.1));
-        Ok(Some(Listener { port, waiting }))
+        Ok(Row::Listener(Listener { port, waiting }))
     }
 }
 
@@ -212,6 +233,28 @@ mod tests {
         assert_eq!(scan(Table::Tcp, &text, 4096).0, [80, 22, 25]);
     }
 
+    /// Up to Linux 4.3 a listening socket is followed by the connections that are being made to it; a flood of them fills pieces.
+    #[test]
+    fn requests_between_listeners_do_not_end_a_table() {
+        for state in REQUEST_STATES {
+            let flood: String = (1..1000).map(|number| row(number, 443, state)).collect();
+            let connections: String = (1001..3000).map(|number| row(number, 443, "01")).collect();
+            let text = [HEADER, &row(0, 443, "0A"), &flood, &row(1000, 3306, "0A"), &connections].concat();
+            let (ports, taken, result) = scan(Table::Tcp, &text, 64 << 10);
+            assert_eq!((ports, result), (vec![443, 3306], Ok(())), "{state}");
+            assert_eq!(taken, 2, "no further than the first connections");
+        }
+    }
+
+    /// gVisor has no order: the first piece may have connections only.
+    #[test]
+    fn listeners_after_a_piece_of_connections_are_found() {
+        let connections: String = (0..1000).map(|number| row(number, 443, "01")).collect();
+        let text = [HEADER, &connections, &row(1000, 443, "0A"), &row(1001, 3306, "0A")].concat();
+        assert!(text.len() > 64 << 10);
+        assert_eq!(scan(Table::Tcp, &text, 64 << 10).0, [443, 3306]);
+    }
+
     #[test]
     fn malformed_line_hides_only_its_socket() {
         for (line, why) in [
@@ -238,7 +281,7 @@ mod tests {
     fn malformed_queue_keeps_the_socket() {
         for queues in ["", "0", "0:x", "0:-1"] {
             let parsed = Table::Tcp.parse(&format!("0: 0:50 0:0 0A {queues}"));
-            assert_eq!(parsed, Ok(Some(Listener { port: 80, waiting: None })), "{queues:?}");
+            assert_eq!(parsed, Ok(Row::Listener(Listener { port: 80, waiting: None })), "{queues:?}");
         }
     }
 }
