@@ -4,7 +4,7 @@
 mod link;
 mod table;
 
-use gauged_plugin::bounds::{INTERFACE_BYTES_PER_SECOND, TICK_PERCENT, TIMES_SPEED};
+use gauged_plugin::bounds::{INTERFACE_BYTES_PER_SECOND, INTERFACE_PACKETS_PER_SECOND, TICK_PERCENT, TIMES_SPEED};
 use gauged_plugin::rates::{EachChange, Rates};
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::Skipped;
@@ -153,8 +153,12 @@ fn set_rates(row: &mut Row<'_>, change: &EachChange<4>, speed: Option<u64>) {
         let times = times_speed(rate).filter(|_| has_speed);
         INTERFACE_BYTES_PER_SECOND.check(rate).is_some() && times.is_none_or(|times| TIMES_SPEED.check(times).is_some())
     };
+    let packets = [received_packets, sent_packets];
+    let are_possible = packets.iter().flatten().all(|&rate| INTERFACE_PACKETS_PER_SECOND.check(rate).is_some());
     // A packet has a byte at least.
-    if ![received, received_packets, sent, sent_packets].iter().flatten().all(|&rate| is_possible(rate)) {
+    if !are_possible
+        || ![received, sent, received_packets, sent_packets].iter().flatten().all(|&rate| is_possible(rate))
+    {
         return;
     }
     row.set(RECEIVE_RATE, received).set(TRANSMIT_RATE, sent);

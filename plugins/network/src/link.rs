@@ -1,8 +1,10 @@
 //! The links of interfaces, from `/sys/class/net`. That directory shows the network namespace in which `/sys` was mounted,
-//! which may not be the host's. A wrong speed is worse than none, so links are used only if both have the same interfaces.
+//! which may not be the host's. A wrong speed is worse than none, so links are used only if both have the same interfaces, as
+//! far as these can be read.
 
 use gauged_plugin::bounds::COUNT;
-use gauged_plugin::skipped::Skipped;
+use gauged_plugin::kernel::{File, Number as _};
+use gauged_plugin::skipped::{Skip, Skipped};
 use gauged_plugin::{Tick, files};
 
 use super::table::Table;
@@ -18,14 +20,20 @@ const MBIT: u64 = 1_000_000 / 8;
 /// The bit of `flags` that is set while the interface is enabled.
 const IFF_UP: u64 = 1;
 
+/// The ticks in a row after which a difference is reported: an interface that was added between two reads is none.
+const MISMATCHES_BEFORE_REPORT: u32 = 2;
+
 /// The lifetime of cached attributes: reading the speed calls the driver.
 const CACHE_NS: u64 = 60_000_000_000;
 
 /// The links of all interfaces.
 #[derive(Debug, Default)]
 pub(crate) struct Links {
-    /// The interfaces that the table and `/sys` had in common when they last matched.
+    /// The interfaces of the table when it last matched `/sys`, and the number of lines that were not understood.
     names: Vec<String>,
+    unread: usize,
+    /// The ticks in a row at which both differed.
+    mismatches: u32,
     cache: Vec<CachedAttributes>,
 }
 
@@ -52,9 +60,10 @@ struct CachedAttributes {
 }
 
 impl Links {
-    /// Whether `/sys` has exactly the interfaces of the table.
+    /// Whether `/sys` has the interfaces of the table: each that has a name, and besides at most as many as there are lines
+    /// without one.
     pub(crate) fn match_table(&mut self, table: &Table<'_>, skipped: &mut Skipped) -> bool {
-        if table.names().eq(self.names.iter().map(String::as_str)) {
+        if table.unread == self.unread && table.names().eq(self.names.iter().map(String::as_str)) {
             return true;
         }
         self.names.clear();
@@ -62,12 +71,23 @@ impl Links {
         let listed = skipped.keep(files::list_if_exists(DIRECTORY), "the links of interfaces");
         let Some(mut listed) = listed.flatten() else { return false };
         listed.retain(|name| *name != BONDING_FILE);
-        let is_same = listed.len() == table.interfaces.len()
-            && table.names().all(|name| listed.iter().any(|listed| listed == name));
-        if is_same {
-            self.names = table.names().map(str::to_owned).collect();
+        match find_difference(table, &listed) {
+            None => {
+                self.names = table.names().map(str::to_owned).collect();
+                (self.unread, self.mismatches) = (table.unread, 0);
+                true
+            }
+            Some(name) => {
+                self.mismatches = self.mismatches.saturating_add(1);
+                if self.mismatches >= MISMATCHES_BEFORE_REPORT {
+                    let why = format!(
+                        "has other interfaces than /proc/1/net/dev, such as {name}; mount the host's /sys for the agent"
+                    );
+                    Skip::malformed(DIRECTORY, "", why).report("the links of interfaces");
+                }
+                false
+            }
         }
-        is_same
     }
 
     pub(crate) fn read(&mut self, tick: Tick, interface: &str, skipped: &mut Skipped) -> Link {
@@ -109,14 +129,42 @@ impl Links {
     }
 }
 
+/// An interface that only the table or only `/sys` has. `listed` is sorted. An alias, `eth0:1`, has no link of its own, and the
+/// host lists no name that is not UTF-8.
+fn find_difference(table: &Table<'_>, listed: &[String]) -> Option<String> {
+    let is_listed = |name: &str| listed.binary_search_by(|other| other.as_str().cmp(name)).is_ok();
+    let mut found = 0;
+    for name in table.names() {
+        if is_listed(name) {
+            found += 1;
+        } else if !name.contains(char::REPLACEMENT_CHARACTER) && !alias_of(name).is_some_and(is_listed) {
+            return Some(name.to_owned());
+        }
+    }
+    let is_other = |name: &&String| !table.names().any(|other| other == **name);
+    if listed.len() - found > table.unread { listed.iter().find(is_other).cloned() } else { None }
+}
+
+/// The interface of an alias.
+fn alias_of(name: &str) -> Option<&str> {
+    name.split_once(':').map(|(interface, _)| interface)
+}
+
 /// Reads an attribute. Not all interfaces have all of them, and some are unreadable while the interface is disabled.
 fn attribute(interface: &str, attribute: &str, skipped: &mut Skipped) -> Option<String> {
     let read = files::read_text(&format!("{DIRECTORY}/{interface}/{attribute}"));
     skipped.optional(read, format_args!("{attribute} of {interface}"))
 }
 
+/// Reads a number; a negative one is the driver's word for none.
 fn number(interface: &str, name: &str, skipped: &mut Skipped) -> Option<u64> {
-    COUNT.check(attribute(interface, name, skipped)?.trim_ascii().parse().ok()?)
+    let path = format!("{DIRECTORY}/{interface}/{name}");
+    let file = File::new(&path, attribute(interface, name, skipped)?);
+    let word = file.fields().next()?;
+    if i64::parse(word).is_some_and(|number| number < 0) {
+        return None;
+    }
+    skipped.keep(file.fields().bounded(name, &COUNT), format_args!("{name} of {interface}"))
 }
 
 fn is_enabled(interface: &str, skipped: &mut Skipped) -> Option<bool> {

@@ -22,6 +22,8 @@ pub(crate) struct Table<'a> {
     columns: Vec<Option<Descriptor>>,
     /// Names and lines, each name once.
     pub(crate) interfaces: Vec<(&'a str, Fields<'a>)>,
+    /// The number of lines that were not understood: each may be any interface.
+    pub(crate) unread: usize,
 }
 
 impl<'a> Table<'a> {
@@ -35,13 +37,14 @@ impl<'a> Table<'a> {
         if let Some(missing) = RATE_COUNTERS.into_iter().find(|metric| !columns.contains(&Some(*metric))) {
             return Err(header.error(format_args!("has no column {}", missing.source)));
         }
-        let mut interfaces = Vec::new();
+        let (mut interfaces, mut unread) = (Vec::new(), 0);
         let mut names = BTreeSet::new();
         for line in file.lines().skip(HEADER_LINES) {
             let interface = skipped.keep(interface(line, columns.len()), "an interface");
+            unread += usize::from(interface.is_none());
             interfaces.extend(interface.filter(|(name, _)| names.insert(*name)));
         }
-        Ok(Self { columns, interfaces })
+        Ok(Self { columns, interfaces, unread })
     }
 
     /// The names of the interfaces.
