@@ -9,6 +9,9 @@ use gauged_plugin::skipped::Skipped;
 /// The kernel's unit of sectors, independent of the device.
 const SECTOR_BYTES: u64 = 512;
 
+/// The column of the name, from 0.
+const NAME_COLUMN: usize = 2;
+
 /// The number of columns after the name in the newest kernel.
 const COLUMNS: usize = 17;
 
@@ -103,12 +106,21 @@ pub(crate) fn disks<'a>(
     let mut disk_name = "";
     for line in file.lines() {
         let mut columns = line.fields();
-        let Some(name) = skipped.keep(name(&mut columns), "a device") else { continue };
+        let read = name(&mut columns);
+        let (name, is_readable) = match &read {
+            Ok(name) => (*name, true),
+            // The partitions that follow are still those of this disk.
+            Err(_) => (line.fields().nth(NAME_COLUMN).filter(|name| is_plain_name(name)).unwrap_or_default(), false),
+        };
+        skipped.keep(read, "a device");
+        if name.is_empty() {
+            continue;
+        }
         let is_partition = is_partition(name, disk_name);
         if !is_partition {
             disk_name = name;
         }
-        let is_wanted = (with_partitions || !is_partition) && devices.includes(name);
+        let is_wanted = is_readable && (with_partitions || !is_partition) && devices.includes(name);
         if is_wanted && !disks.iter().any(|(known, _)| *known == name) {
             disks.push((name, Disk::read(&mut columns, name, skipped)));
         }
@@ -120,7 +132,18 @@ fn name<'a>(columns: &mut Fields<'a>) -> Result<&'a str, Error> {
     let [_major, _minor] = columns.numbers::<u64, 2>("the device number")?;
     let name = columns.word("the device name")?;
     // Without a name the counters would take its place.
-    if f64::parse(name).is_some() { Err(columns.unexpected(name, "a device name")) } else { Ok(name) }
+    if is_name(name) { Ok(name) } else { Err(columns.unexpected(name, "a device name")) }
+}
+
+/// Whether a word is the name of a device, and no counter.
+fn is_name(word: &str) -> bool {
+    f64::parse(word).is_none()
+}
+
+/// Whether a word in the place of a name, in a line that is otherwise not understood, is one.
+fn is_plain_name(word: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_!/".contains(&byte);
+    word.starts_with(|first: char| first.is_ascii_alphabetic()) && word.bytes().all(is_plain)
 }
 
 /// Whether a device is a partition of the disk listed before it: `sda1` of `sda`, or with a `p` if the disk name ends in a

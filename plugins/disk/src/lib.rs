@@ -4,7 +4,9 @@
 mod diskstats;
 
 use diskstats::Disk;
-use gauged_plugin::bounds::TICK_PERCENT;
+use gauged_plugin::bounds::{
+    Bound, DISK_BYTES_PER_SECOND, OPERATION_SECONDS, OPERATIONS_PER_SECOND, QUEUE_LENGTH, TICK_PERCENT,
+};
 use gauged_plugin::kernel::File;
 use gauged_plugin::rates::{EachChange, Rates};
 use gauged_plugin::select::Selection;
@@ -65,7 +67,7 @@ gauged_plugin::metrics! {
     /// Average size of the tick's reads and writes; left out without any.
     REQUEST_BYTES: gauge "request_bytes" in "By";
     /// Average number of operations in progress over the tick, including those in the queue.
-    QUEUE_LENGTH: gauge "queue_length" in "{operation}";
+    MEAN_QUEUE: gauge "queue_length" in "{operation}";
     /// Share of the tick with at least one operation in progress; a device with parallel operations is not at its limit
     /// at 100.
     UTILISATION: gauge "utilisation_percent" in "%";
@@ -91,8 +93,13 @@ impl Default for Settings {
 struct Disks {
     settings: Settings,
     rates: Rates<8>,
+    /// Whether the file was there before: it is not missing for good then.
+    was_there: bool,
     skipped: Skipped,
 }
+
+/// The list of devices.
+const DISKSTATS: &str = "/proc/diskstats";
 
 impl Plugin for Disks {
     const ABOUT: About = About {
@@ -103,19 +110,23 @@ impl Plugin for Disks {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings, rates: Rates::default(), skipped: Skipped::default() })
+        Ok(Self { settings, rates: Rates::default(), was_there: false, skipped: Skipped::default() })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let file = match File::read("/proc/diskstats") {
-            Err(failure) if failure.error == files::Error::NotFound => {
-                return Err(Error::Unsupported(
-                    "this kernel has no block devices: /proc/diskstats does not exist".to_owned(),
-                ));
+        let Self { settings: Settings { devices, partitions }, rates, was_there, skipped } = self;
+        let file = match File::read(DISKSTATS) {
+            Err(failure) if failure.error == files::Error::NotFound && !*was_there => {
+                return Err(Error::Unsupported(format!(
+                    "this kernel has no block devices: {DISKSTATS} does not exist"
+                )));
             }
             file => file?,
         };
-        let Self { settings: Settings { devices, partitions }, rates, skipped } = self;
+        *was_there = true;
+        if file.text().trim_ascii().is_empty() {
+            skipped.keep(Err::<(), _>(file.truncated("is empty")), "all disks");
+        }
         for (name, disk) in diskstats::disks(&file, *partitions, devices, skipped) {
             set_totals(sample, name, &disk);
             if let Some(changes) = rates.change_each(tick, name, disk.counters()) {
@@ -143,6 +154,9 @@ fn set_totals(sample: &mut Sample, name: &str, disk: &Disk) {
     row.set(FLUSHES, *flushes).set(FLUSH_TIME, seconds(*flush_ms));
 }
 
+/// The milliseconds from which on a time in 32 bits passed zero, and did not grow.
+const MAX_MS: u64 = 1 << 31;
+
 /// The counters whose fall means a new device: operations and bytes.
 const COUNTERS_OF_DEVICE: [usize; 4] = [0, 1, 3, 4];
 
@@ -154,19 +168,29 @@ fn set_rates(sample: &mut Sample, name: &str, changes: &EachChange<8>) {
     }
     let labels = [("device", name)];
     let mut row = sample.labelled(&labels);
+    // What moved further than any disk can within the tick is left out, with all that is derived from it.
+    let possible = |count: Option<u64>, bound: &Bound| {
+        count.filter(|&count| bound.check(float(count) / changes.seconds).is_some())
+    };
+    let possible_ms =
+        |ms: Option<u64>| ms.filter(|&ms| QUEUE_LENGTH.check(seconds(ms) / changes.seconds).is_some() && ms < MAX_MS);
     let [reads, read_bytes, read_ms, writes, written_bytes, write_ms, io_ms, weighted_ms] = changes.by;
+    let [reads, writes] = [reads, writes].map(|count| possible(count, &OPERATIONS_PER_SECOND));
+    let [read_bytes, written_bytes] = [read_bytes, written_bytes].map(|count| possible(count, &DISK_BYTES_PER_SECOND));
+    let [read_ms, write_ms, weighted_ms] = [read_ms, write_ms, weighted_ms].map(possible_ms);
     let per_second = |count: Option<u64>| count.map(|count| float(count) / changes.seconds);
     row.set(READ_RATE, per_second(read_bytes)).set(WRITE_RATE, per_second(written_bytes));
     row.set(READ_IOPS, per_second(reads)).set(WRITE_IOPS, per_second(writes));
     let both = |read: Option<u64>, written: Option<u64>| Some(read?.saturating_add(written?));
     let operations = both(reads, writes);
-    let average_seconds = |ms: Option<u64>, operations: Option<u64>| average(seconds(ms?), operations?);
+    let average_seconds =
+        |ms: Option<u64>, operations: Option<u64>| OPERATION_SECONDS.check(average(seconds(ms?), operations?)?);
     row.set(AWAIT, average_seconds(both(read_ms, write_ms), operations));
     row.set(READ_AWAIT, average_seconds(read_ms, reads)).set(WRITE_AWAIT, average_seconds(write_ms, writes));
     let bytes = both(read_bytes, written_bytes).zip(operations);
     row.set(REQUEST_BYTES, bytes.and_then(|(bytes, operations)| average(float(bytes), operations)));
     let fraction_of_tick = |ms: u64| seconds(ms) / changes.seconds;
-    row.set(QUEUE_LENGTH, weighted_ms.map(fraction_of_tick));
+    row.set(MEAN_QUEUE, weighted_ms.map(fraction_of_tick));
     // The kernel counts this time in its own ticks, so it may exceed the interval slightly.
     let percent = io_ms.and_then(|ms| TICK_PERCENT.check(fraction_of_tick(ms) * 100.0));
     row.set(UTILISATION, percent.map(|percent| percent.min(100.0)));

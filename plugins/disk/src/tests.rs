@@ -88,7 +88,8 @@ fn counter_reset_restarts_rates() {
     assert_eq!(disks.tick().expect("a sample").get(key), None);
 
     disks.host().file("/proc/diskstats", "");
-    assert!(disks.tick().expect("an empty sample").is_empty());
+    assert_eq!(disks.tick(), Err(Error::Unavailable("/proc/diskstats: is empty".to_owned())));
+    assert!(disks.host().warnings().contains(&"WARN without all disks: /proc/diskstats is truncated: is empty"));
 }
 
 #[test]
