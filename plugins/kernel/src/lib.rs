@@ -251,8 +251,11 @@ fn set_vmstat(file: &File, sample: &mut Sample, skipped: &mut Skipped) {
             continue;
         }
         let (_, metric, unit) = VMSTAT[at];
-        let count = skipped.keep(values.bounded::<u64>(key, &COUNT), metric.name);
-        sample.set(metric, count.map(|count| count.saturating_mul(unit)));
+        let count = values.bounded::<u64>(key, &COUNT).and_then(|count| {
+            let impossible = || line.error(format_args!("{count} is impossible ({key}): {}", COUNT.reason));
+            COUNT.check(count.saturating_mul(unit)).ok_or_else(impossible)
+        });
+        sample.set(metric, skipped.keep(count, metric.name));
         left -= 1;
         if left == 0 {
             break;

@@ -31,10 +31,52 @@ pub(crate) struct Softnet {
 #[derive(Debug, Clone, Default)]
 struct Queue {
     cpu: u64,
-    /// Extended to 64 bits. Those of an offline CPU keep their value.
-    counters: [Option<u64>; COUNTERS.len()],
+    /// Those of an offline CPU keep their value.
+    counters: [Counter; COUNTERS.len()],
     /// `None` while the CPU is offline, and in old kernels.
     backlog: Option<u64>,
+}
+
+/// A counter that is extended to 64 bits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counter {
+    /// The last value; `None` if the kernel has no such column.
+    value: Option<u64>,
+    /// Whether the column was below it at the last file: for a moment, or for good.
+    has_fallen: bool,
+}
+
+/// The growth from which on a counter did not pass zero: a CPU handles at most 20 million packets in a second, and there are ticks
+/// of a minute.
+const MAX_GROWTH: u64 = 1 << 30;
+
+impl Counter {
+    /// Takes the column of a new file. One that passed 2^32 goes on. One that fell is not known for a tick, after which it is back
+    /// or counts anew.
+    fn update(&mut self, column: Option<u32>) {
+        let Some(now) = column.map(u64::from) else {
+            *self = Self::default();
+            return;
+        };
+        let Some(before) = self.value else {
+            *self = Self { value: Some(now), has_fallen: false };
+            return;
+        };
+        let low = before & u64::from(u32::MAX);
+        let has_passed_zero = now > 0 && now < low && now + (1 << 32) - low < MAX_GROWTH;
+        if now >= low || has_passed_zero {
+            let value = before - low + now + if has_passed_zero { 1 << 32 } else { 0 };
+            *self = Self { value: Some(value), has_fallen: false };
+        } else if self.has_fallen {
+            *self = Self { value: Some(now), has_fallen: false };
+        } else {
+            self.has_fallen = true;
+        }
+    }
+
+    fn known(self) -> Option<u64> {
+        self.value.filter(|_| !self.has_fallen)
+    }
 }
 
 impl Softnet {
@@ -42,22 +84,27 @@ impl Softnet {
     /// as long as that lasts.
     pub(crate) fn update(&mut self, file: &File, skipped: &mut Skipped) {
         self.queues.iter_mut().for_each(|queue| queue.backlog = None);
-        // Without CPU numbers, a changed number of lines means that lines may belong to other CPUs.
-        let names_cpu = file.lines().next().is_some_and(|line| line.fields().nth(CPU_COLUMN).is_some());
-        if !names_cpu && file.lines().count() != self.queues.len() {
-            self.queues.clear();
+        let lines: Vec<Line<'_>> = file.lines().collect();
+        let mut parsed: Vec<_> = lines.iter().map(|line| skipped.keep(parse(*line), "softnet of a CPU")).collect();
+        let names_cpu = parsed.iter().flatten().any(|(_, count)| *count > CPU_COLUMN);
+        if !names_cpu && parsed.len() != self.queues.len() {
+            let (first, second) = parsed.split_at(parsed.len() / 2);
+            if first == second && first.len() == self.queues.len() {
+                // The file has its lines twice.
+                parsed.truncate(self.queues.len());
+            } else {
+                // Without CPU numbers, a changed number of lines means that lines may belong to other CPUs.
+                self.queues.clear();
+            }
         }
-        self.is_partial = false;
-        for (row, line) in (0_u64..).zip(file.lines()) {
-            let Some((columns, count)) = skipped.keep(parse(line), "softnet of a CPU") else {
-                self.is_partial = true;
-                continue;
-            };
+        self.is_partial = parsed.iter().any(Option::is_none);
+        for (row, line) in (0_u64..).zip(parsed) {
+            let Some((columns, count)) = line else { continue };
             let column = |at: usize| (at < count).then(|| columns[at]);
             let cpu = column(CPU_COLUMN).map_or(row, u64::from);
             let queue = self.queue(cpu);
             for ((at, _), counter) in COUNTERS.iter().zip(&mut queue.counters) {
-                *counter = column(*at).map(|now| extend_to_64_bits(*counter, now));
+                counter.update(column(*at));
             }
             queue.backlog = column(BACKLOG_COLUMN).map(u64::from);
         }
@@ -71,7 +118,7 @@ impl Softnet {
                 let labels = [("cpu", cpu.as_str())];
                 let mut row = sample.labelled(&labels);
                 for ((_, metric), counter) in COUNTERS.iter().zip(queue.counters) {
-                    row.set(*metric, counter);
+                    row.set(*metric, counter.known());
                 }
                 row.set(SOFTNET_BACKLOG, queue.backlog);
             }
@@ -81,7 +128,10 @@ impl Softnet {
             return;
         }
         for (at, (_, metric)) in COUNTERS.iter().enumerate() {
-            sample.set(*metric, optional_sum(self.queues.iter().map(|queue| queue.counters[at])));
+            // The sum is unknown while one that the kernel has is.
+            let counters = || self.queues.iter().map(|queue| queue.counters[at]);
+            let sum = optional_sum(counters().map(Counter::known));
+            sample.set(*metric, sum.filter(|_| !counters().any(|counter| counter.has_fallen)));
         }
         sample.set(SOFTNET_BACKLOG, optional_sum(self.queues.iter().map(|queue| queue.backlog)));
     }
@@ -104,13 +154,6 @@ fn parse(line: Line<'_>) -> Result<([u32; COLUMN_COUNT], usize), kernel::Error> 
         count += 1;
     }
     if count < 3 { Err(line.truncated("missing the third column")) } else { Ok((columns, count)) }
-}
-
-/// Extends a 32-bit counter to 64 bits by its previous value.
-fn extend_to_64_bits(before: Option<u64>, now: u32) -> u64 {
-    let Some(before) = before else { return now.into() };
-    let low = before & u64::from(u32::MAX);
-    before - low + u64::from(now) + if u64::from(now) < low { 1 << 32 } else { 0 }
 }
 
 /// The sum of the known values, if any.
