@@ -115,11 +115,16 @@ impl Layout {
     }
 }
 
-/// Whether a line has values of a group: numbers, or nothing.
+/// Whether a line has the values of a group, of which some may be odd: any words that are not all names, or none.
 fn is_values(line: Line<'_>, group: &str) -> bool {
-    let (same, mut values) = line.key_values();
-    same == group
-        && values.next().is_none_or(|word| word.starts_with(|first: char| first == '-' || first.is_ascii_digit()))
+    let (same, values) = line.key_values();
+    let mut words = values.peekable();
+    same == group && (words.peek().is_none() || !words.all(is_name))
+}
+
+/// Whether a word has the form of a name: `TCPFastOpenActive`.
+fn is_name(word: &str) -> bool {
+    word.starts_with(|first: char| first.is_ascii_uppercase()) && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// The selected field with this name.

@@ -59,16 +59,12 @@ const PATH6: &str = "/proc/1/net/sockstat6";
 pub(crate) fn set_metrics(sample: &mut Sample, page_bytes: Option<u64>, skipped: &mut Skipped) {
     let file = skipped.read(PATH, "sockstat");
     // Missing on hosts without IPv6.
-    let (file6, has_read6) = match File::read(PATH6) {
-        Err(failure) if failure.error == files::Error::NotFound => (None, true),
-        read => {
-            let file = skipped.keep(read, "sockstat6");
-            let has_read = file.is_some();
-            (file, has_read)
-        }
+    let (file6, has_ipv6) = match File::read(PATH6) {
+        Err(failure) if failure.error == files::Error::NotFound => (None, false),
+        read => (skipped.keep(read, "sockstat6"), true),
     };
     let mut seen = [false; METRICS.len()];
-    let (mut alloc, mut open, mut over, mut is_whole) = (None, 0_u64, 0, has_read6);
+    let (mut alloc, mut in_use, mut in_use6, mut waiting) = (None, None, None, None);
     for line in [&file, &file6].into_iter().flatten().flat_map(File::lines) {
         let (protocol, mut values) = line.key_values();
         while let Some(name) = values.next() {
@@ -79,23 +75,32 @@ pub(crate) fn set_metrics(sample: &mut Sample, page_bytes: Option<u64>, skipped:
             let Some(metric) = at.map(|at| METRICS[at]) else { continue };
             // The kernel sums values over CPUs while they change, so a value can be negative for a moment.
             let value = skipped.keep(number, metric.name).map(|value| COUNT.check(value).unwrap_or(0).unsigned_abs());
-            let Some(value) = value else {
-                is_whole = false;
-                continue;
-            };
+            let Some(value) = value else { continue };
             sample.set(metric, value);
             let bytes = page_bytes.map(|page| value.saturating_mul(page));
             match metric {
                 TCP_ALLOC => alloc = Some(value),
-                TCP_INUSE | TCP6_INUSE => open = open.saturating_add(value),
-                TCP_TW => over = value,
+                TCP_INUSE => in_use = Some(value),
+                TCP6_INUSE => in_use6 = Some(value),
+                TCP_TW => waiting = Some(value),
                 TCP_MEM => sample.set(TCP_MEM_BYTES, bytes),
                 UDP_MEM => sample.set(UDP_MEM_BYTES, bytes),
                 _ => {}
             }
         }
     }
+    // Each file that is there has a line of TCP, unless it is empty or cut.
+    if has_ipv6 && in_use6.is_none() {
+        let missing = file6.map(|file| Err::<(), _>(file.truncated("has no number of sockets in use for TCP6")));
+        missing.map(|missing| skipped.keep(missing, TCP_CLOSED.name));
+    } else if !has_ipv6 {
+        in_use6 = Some(0);
+    }
     // The formula of `ss`, which counts TIME_WAIT among the open sockets, although the kernel no longer does.
-    let closed = alloc.map(|alloc: u64| alloc.saturating_sub(open.saturating_sub(over)));
-    sample.set(TCP_CLOSED, closed.filter(|_| is_whole));
+    let open = in_use.zip(in_use6).map(|(in_use, in_use6)| u64::saturating_add(in_use, in_use6));
+    let closed = alloc.zip(open.zip(waiting));
+    sample.set(
+        TCP_CLOSED,
+        closed.map(|(alloc, (open, waiting))| u64::saturating_sub(alloc, open.saturating_sub(waiting))),
+    );
 }
