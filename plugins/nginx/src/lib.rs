@@ -3,6 +3,7 @@
 
 mod status;
 
+use gauged_plugin::bounds::OPERATIONS_PER_SECOND;
 use gauged_plugin::http::{Request, origin};
 use gauged_plugin::rates::Rates;
 use gauged_plugin::service::{Failure, Poller, Service};
@@ -103,7 +104,8 @@ impl Plugin for Nginx {
                 row.set(ACCEPTED, status.accepted).set(HANDLED, status.handled);
                 row.set(READING, status.reading).set(WRITING, status.writing).set(WAITING, status.waiting);
                 let change = status.requests.and_then(|total| requests.change(tick, service.name(), [total]));
-                row.set(REQUEST_RATE, change.map(|change| change.per_second()[0]));
+                let rate = change.and_then(|change| OPERATIONS_PER_SECOND.check(change.per_second()[0]));
+                row.set(REQUEST_RATE, rate);
                 report_left_out(service.name(), &status);
             }
             for &(reason, count) in service.failures() {

@@ -39,7 +39,12 @@ impl Status {
                 // The next line has the numbers of all columns but the first, `server`, unless it is missing.
                 let numbers = lines.next_if(|line| !has_name(line)).unwrap_or_default();
                 let first = usize::from(position(&line, "server") == Some(0));
+                // With a number more or less than names, nobody knows which is whose.
+                let has_all = numbers.len() + first == line.len();
                 let column = |name| {
+                    if !has_all {
+                        return None;
+                    }
                     numbers.get(position(&line, name)?.checked_sub(first)?).and_then(|&text| figure::count(text))
                 };
                 status.accepted = status.accepted.or(column("accepts"));
@@ -127,6 +132,17 @@ mod tests {
         let expected = Status { active: None, requests: Some(4_294_967_295), ..WHOLE };
         assert_eq!(Status::parse(&PAGE.replace("291", "4294967295").replace("31070465", "4294967295")), expected);
         assert_eq!(expected.missing(), ["active connections"]);
+    }
+
+    #[test]
+    fn columns_without_all_numbers_are_left_out() {
+        let expected = Status { accepted: None, handled: None, requests: None, ..WHOLE };
+        for numbers in ["16630948 31070465", "16630948", "16630948 16630945 31070465 7"] {
+            assert_eq!(Status::parse(&PAGE.replace("16630948 16630945 31070465", numbers)), expected, "{numbers}");
+        }
+        // Tengine without its last number.
+        assert_eq!(Status::parse(&PAGE.replace("requests\n", "requests request_time\n")), expected);
+        assert_eq!(expected.missing(), ["accepts", "handled", "requests"]);
     }
 
     #[test]

@@ -162,3 +162,13 @@ fn missing_grant_and_invalid_url_are_errors() {
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Nginx>();
 }
+
+#[test]
+fn requests_that_jump_have_no_rate() {
+    let mut server = nginx(PAGE);
+    server.tick().expect("a sample");
+    server.host().http(URL, response(200, PAGE.replace("31070465", "9223372036854775807")));
+    let sample = server.tick().expect("a sample");
+    let key = |metric: &str| format!("nginx.{metric}{{url=\"{URL}\"}}");
+    assert_eq!((sample.get(&key("requests_per_second")), &sample[&key("up")]), (None, &Value::Boolean(true)));
+}
