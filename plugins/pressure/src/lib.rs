@@ -60,6 +60,8 @@ const EOPNOTSUPP: &str = "os error 95";
 struct Pressure {
     /// By resource, for `some` and `full` separately.
     rates: [Rates<1>; 2],
+    /// Whether there was a file before: the kernel has the accounting then.
+    was_accounted: bool,
     skipped: Skipped,
 }
 
@@ -75,11 +77,11 @@ impl Plugin for Pressure {
     type Config = NoConfig;
 
     fn configure(_: NoConfig) -> Result<Self, Error> {
-        Ok(Self { rates: [Rates::default(), Rates::default()], skipped: Skipped::default() })
+        Ok(Self { rates: [Rates::default(), Rates::default()], was_accounted: false, skipped: Skipped::default() })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let Self { rates, skipped } = self;
+        let Self { rates, was_accounted, skipped } = self;
         let mut is_accounted = false;
         for (resource, lines) in RESOURCES {
             let file = match read_pressure(&format!("/proc/pressure/{resource}")) {
@@ -95,6 +97,10 @@ impl Plugin for Pressure {
             }
         }
         skipped.finish(sample)?;
+        if !is_accounted && *was_accounted {
+            return Err(Error::Unavailable("/proc/pressure has no files any more".to_owned()));
+        }
+        *was_accounted |= is_accounted;
         if !is_accounted {
             let why = "the kernel has no pressure stall information; it needs Linux 4.20 or later, and psi=1 on its \
                        command line where it is off by default";
@@ -136,7 +142,10 @@ impl Line {
 /// The value of `name=value`.
 fn value<T: Number + Copy>(line: kernel::Line<'_>, name: &str, bound: &Bound) -> Result<T, kernel::Error> {
     let value = line.named_number(name)?.ok_or_else(|| line.truncated(format_args!("missing {name}")))?;
-    bound.check(value).ok_or_else(|| line.error(format_args!("{name} is impossible: {}", bound.reason)))
+    bound.check(value).ok_or_else(|| {
+        let word = line.fields().find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
+        line.malformed(word, format_args!("{word} is impossible ({name}): {}", bound.reason))
+    })
 }
 
 /// The percentage of the tick. It can exceed 100 slightly, because the time between two reads varies: the result is

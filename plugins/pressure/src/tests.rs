@@ -85,7 +85,11 @@ fn unreadable_value_costs_only_itself() {
         ("some avg10=1.00 avg60=0.00 avg300=0.00 total=7\n", "full_seconds_total", "is truncated: missing line full"),
         (&format!("some avg10=1.00 avg60=0.00 total=7\n{FULL}"), "some_avg300_percent", "missing avg300"),
         (&format!("some avg10=x avg60=0.00 avg300=0.00 total=7\n{FULL}"), "some_avg10_percent", "x is not a number"),
-        (&format!("some avg10=650.00 avg60=0 avg300=0 total=7\n{FULL}"), "some_avg10_percent", "avg10 is impossible"),
+        (
+            &format!("some avg10=650.00 avg60=0 avg300=0 total=7\n{FULL}"),
+            "some_avg10_percent",
+            "650.00 is impossible (avg10)",
+        ),
         (
             &format!("some avg10=0.00 avg60=0.00 avg300=0.00 total=-7\n{FULL}"),
             "some_seconds_total",

@@ -79,6 +79,8 @@ struct Temperature {
     listing: Listing,
     sources: Vec<Source>,
     scanned_ns: Option<u64>,
+    /// Whether there were sensors before: they are not missing for good then.
+    had_sensors: bool,
     /// The path of the source that timed out last.
     last_timeout: String,
     skipped: Skipped,
@@ -95,6 +97,7 @@ impl Plugin for Temperature {
             listing: Listing::default(),
             sources: Vec::new(),
             scanned_ns: None,
+            had_sensors: false,
             last_timeout: String::new(),
             skipped: Skipped::default(),
         })
@@ -104,8 +107,12 @@ impl Plugin for Temperature {
         let listing = Listing::read(&mut self.skipped);
         if listing.is_empty() {
             self.skipped.finish(sample)?;
+            if self.had_sensors {
+                return Err(Error::Unavailable("this host has no sensors any more".to_owned()));
+            }
             return Err(no_sensors_error(&mut self.skipped));
         }
+        self.had_sensors = true;
         let is_recent = self.scanned_ns.is_some_and(|scanned| tick.monotonic_ns - scanned < SCAN_INTERVAL_NS);
         if !is_recent || listing != self.listing {
             self.sources = listing.sources(&self.settings, &mut self.skipped);

@@ -94,7 +94,7 @@ impl<'a> Chip<'a> {
         if has(&files, "device") {
             let device_files = skipped.optional(files::list(&device), format_args!("the disk of {hwmon}"));
             let device_files = device_files.unwrap_or_default();
-            disk = disk_of(&device, &device_files);
+            disk = disk_of(&device, &device_files, skipped);
             // Until about Linux 3.13 the sensors were in the device's directory.
             if !has(&files, "name") && has(&device_files, "name") {
                 (directory, files) = (device, device_files);
@@ -175,9 +175,10 @@ fn source(metric: Descriptor, path: String, labels: Vec<(&'static str, String)>)
 
 /// The disk of a device: a block device, or an NVM Express controller with namespaces such as `nvme0n1`, or `nvme0c0n1` if
 /// several controllers share them.
-fn disk_of(device: &str, names: &[String]) -> Option<String> {
+fn disk_of(device: &str, names: &[String], skipped: &mut Skipped) -> Option<String> {
     if names.iter().any(|name| name == "block") {
-        return files::list(&format!("{device}/block")).ok()?.into_iter().next();
+        let listed = skipped.optional(files::list(&format!("{device}/block")), "the disk of a sensor")?;
+        return listed.into_iter().next();
     }
     names.iter().find_map(|name| {
         let rest = name.strip_prefix("nvme")?;
