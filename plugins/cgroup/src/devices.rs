@@ -6,6 +6,7 @@ use gauged_plugin::kernel::{Error, File, Line, Number as _};
 use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{Descriptor, Sample};
 
+use crate::report::InFile;
 use crate::walk::Group;
 use crate::{Io, READ_BYTES, READS, WRITE_BYTES, WRITES};
 
@@ -37,44 +38,86 @@ pub(crate) struct Transfers {
     devices: Vec<(String, Transfer)>,
     /// The amounts that were read from a file as a whole. In version 1 several files have a part each.
     is_known: [bool; AMOUNTS.len()],
+    /// The amounts of which no line of an unknown device was malformed: without its part a sum would fall.
+    is_whole: [bool; AMOUNTS.len()],
 }
 
 impl Transfers {
     /// Parses `8:0 rbytes=90112 wbytes=0 rios=20 wios=0 dbytes=0 dios=0`. Some kernels omit the line end after a device
     /// without transfers.
     pub(crate) fn parse(&mut self, file: &File, skipped: &mut Skipped) {
-        self.is_known = [true; AMOUNTS.len()];
+        let all = BYTES.start..OPERATIONS.end;
+        self.begin(all.clone());
+        let mut torn = torn_line(file, skipped);
         for line in file.lines() {
-            let mut device = None;
+            let (mut device, mut seen) = (None, [false; AMOUNTS.len()]);
             for field in line.fields() {
                 let Some((key, value)) = field.split_once('=') else {
-                    device = device_number(field, line, skipped);
+                    report_missing(line, device, std::mem::take(&mut seen), skipped);
+                    device = self.device_number(field, line, all.clone(), skipped);
                     continue;
                 };
                 let Some(device) = device else { continue };
                 let Some(at) = AMOUNTS.iter().position(|(_, name, _)| *name == key) else { continue };
+                seen[at] = true;
                 self.entry(device)[at] = amount(Some(value), line, AMOUNTS[at].0, skipped);
+            }
+            report_missing(line, device, seen, skipped);
+            // The last word of a line without its end may be a part of one.
+            if torn.take_if(|torn| *torn == line.text()).is_some() {
+                match device {
+                    Some(device) => *self.entry(device) = [None; AMOUNTS.len()],
+                    None => self.is_whole.fill(false),
+                }
             }
         }
     }
 
     /// Parses `8:0 Read 90112`: [`BYTES`] or [`OPERATIONS`].
     pub(crate) fn parse_v1(&mut self, file: &File, amounts: std::ops::Range<usize>, skipped: &mut Skipped) {
-        self.is_known[amounts.clone()].fill(true);
+        self.begin(amounts.clone());
+        let mut torn = torn_line(file, skipped);
         for line in file.lines() {
             let mut fields = line.fields();
             // The sum of all devices has no device.
             let Some(device) = fields.next().filter(|device| *device != "Total") else { continue };
-            let Some(device) = device_number(device, line, skipped) else { continue };
-            let Some(operation) = skipped.keep(fields.word("the operation"), "reads and writes of a device") else {
-                self.is_known[amounts.clone()].fill(false);
+            let Some(device) = self.device_number(device, line, amounts.clone(), skipped) else { continue };
+            let entry = self.entry(device);
+            let Some(operation) =
+                skipped.keep(fields.word("the operation").map_err(InFile), "reads and writes of a device")
+            else {
                 continue;
             };
-            let at = amounts.clone().find(|&at| AMOUNTS[at].2 == operation);
-            if let Some(at) = at {
-                self.entry(device)[at] = amount(fields.next(), line, AMOUNTS[at].0, skipped);
+            if let Some(at) = amounts.clone().find(|&at| AMOUNTS[at].2 == operation) {
+                let is_torn = torn.take_if(|torn| *torn == line.text()).is_some();
+                let amount = amount(fields.next(), line, AMOUNTS[at].0, skipped);
+                entry[at] = amount.filter(|_| !is_torn);
             }
         }
+    }
+
+    /// Begins a file with these amounts.
+    fn begin(&mut self, amounts: std::ops::Range<usize>) {
+        self.is_known[amounts.clone()].fill(true);
+        self.is_whole[amounts].fill(true);
+    }
+
+    /// The device of a line, or of a part of a line; `None` if it has no number.
+    fn device_number<'a>(
+        &mut self,
+        text: &'a str,
+        line: Line<'_>,
+        amounts: std::ops::Range<usize>,
+        skipped: &mut Skipped,
+    ) -> Option<&'a str> {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_device = text.split_once(':').is_some_and(|(major, minor)| is_number(major) && is_number(minor));
+        if !is_device && text != UNKNOWN_DEVICE {
+            self.is_whole[amounts].fill(false);
+            let error = line.malformed(text, format_args!("{text} is not a device number"));
+            skipped.keep(Err::<(), _>(InFile(error)), "reads and writes of a device");
+        }
+        is_device.then_some(text)
     }
 
     /// Notes that a file with some of the amounts could not be read.
@@ -85,7 +128,7 @@ impl Transfers {
     fn entry(&mut self, device: &str) -> &mut Transfer {
         let found = self.devices.iter().position(|(known, _)| known == device);
         let at = found.unwrap_or_else(|| {
-            self.devices.push((device.to_owned(), [Some(0); AMOUNTS.len()]));
+            self.devices.push((device.to_owned(), [None; AMOUNTS.len()]));
             self.devices.len() - 1
         });
         &mut self.devices[at].1
@@ -101,15 +144,20 @@ impl Transfers {
     }
 }
 
-/// The device of a line, or of a part of a line; `None` if it has no number.
-fn device_number<'a>(text: &'a str, line: Line<'_>, skipped: &mut Skipped) -> Option<&'a str> {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_device = text.split_once(':').is_some_and(|(major, minor)| is_number(major) && is_number(minor));
-    if !is_device && text != UNKNOWN_DEVICE {
-        let error = line.malformed(text, format_args!("{text} is not a device number"));
-        skipped.keep(Err::<(), _>(error), "reads and writes of a device");
+/// Reports the amounts of a device that its line does not have, unless it has none at all, which means that there are none.
+fn report_missing(line: Line<'_>, device: Option<&str>, seen: [bool; AMOUNTS.len()], skipped: &mut Skipped) {
+    let Some(device) = device.filter(|_| seen.contains(&true)) else { return };
+    for ((metric, name, _), _) in AMOUNTS.iter().zip(seen).filter(|(_, is_seen)| !is_seen) {
+        let error = line.truncated(format_args!("has no {name} of {device}"));
+        skipped.keep(Err::<(), _>(InFile(error)), metric.name);
     }
-    is_device.then_some(text)
+}
+
+/// The last line of a file, if that ends within it. Some kernels end with a device without transfers and a space.
+fn torn_line<'a>(file: &'a File, skipped: &mut Skipped) -> Option<&'a str> {
+    let torn = file.text().rsplit('\n').next().filter(|line| !line.is_empty() && !line.ends_with(' '))?;
+    skipped.keep(Err::<(), _>(InFile(file.truncated("ends within a line"))), "reads and writes of a device");
+    Some(torn)
 }
 
 fn amount(word: Option<&str>, line: Line<'_>, metric: Descriptor, skipped: &mut Skipped) -> Option<u64> {
@@ -118,7 +166,7 @@ fn amount(word: Option<&str>, line: Line<'_>, metric: Descriptor, skipped: &mut 
         Some(word) => u64::parse(word).and_then(|amount| COUNT.check(amount)).ok_or_else(|| error(word)),
         None => Err(line.truncated(format_args!("missing {}", metric.name))),
     };
-    skipped.keep(amount, metric.name)
+    skipped.keep(amount.map_err(InFile), metric.name)
 }
 
 /// The names of devices.
@@ -156,6 +204,9 @@ impl Devices {
             }
         }
         if io == Io::Summed {
+            for (sum, is_whole) in sum.iter_mut().zip(transfers.is_whole) {
+                *sum = sum.filter(|_| is_whole);
+            }
             set(sample, &group.labels(), transfers.known(sum));
         }
     }

@@ -2,17 +2,19 @@
 //! control group, version 2, version 1 or both. Knows groups by their paths, not the processes in them.
 
 mod devices;
+mod report;
 mod usage;
 mod walk;
 
 use devices::Devices;
-use gauged_plugin::bounds::ALL_CPUS_PERCENT;
+use gauged_plugin::bounds::{ALL_CPUS_PERCENT, Bound, cpus_percent};
 use gauged_plugin::files;
 use gauged_plugin::kernel::File;
 use gauged_plugin::rates::Rates;
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::{Cause as _, Reason, Skipped};
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, log};
+use report::InFile;
 use usage::GroupUsage;
 use walk::Group;
 
@@ -154,10 +156,13 @@ enum Io {
 
 struct Cgroup {
     settings: Settings,
-    groups: Vec<Group>,
+    /// `None` before the first walk that found control groups.
+    groups: Option<Vec<Group>>,
     /// The time of the last walk; `None` if a new one is due.
     walked_ns: Option<u64>,
     rates: Rates<1>,
+    /// The bound of `cpu_percent`.
+    cpus: Bound,
     devices: Devices,
     /// For groups left out because the sample is full.
     full_warning: WarnOnce,
@@ -189,20 +194,30 @@ impl Plugin for Cgroup {
     fn configure(settings: Settings) -> Result<Self, Error> {
         let (rates, devices) = (Rates::default(), Devices::default());
         let (full_warning, skipped) = (WarnOnce::default(), Skipped::default());
-        Ok(Self { settings, groups: Vec::new(), walked_ns: None, rates, devices, full_warning, skipped })
+        let cpus = ALL_CPUS_PERCENT;
+        Ok(Self { settings, groups: None, walked_ns: None, rates, cpus, devices, full_warning, skipped })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let is_fresh = |walked_ns: &u64| tick.monotonic_ns.saturating_sub(*walked_ns) < WALK_NS;
         if self.walked_ns.as_ref().is_none_or(|walked_ns| !is_fresh(walked_ns)) {
-            self.groups = walk::find_groups(&self.settings.groups, &mut self.skipped)?;
+            let found = walk::find_groups(&self.settings.groups, &mut self.skipped);
+            // What was there before is not missing for good.
+            let found = found.map_err(|error| match error {
+                Error::Unsupported(why) if self.groups.is_some() => Error::Unavailable(why),
+                error => error,
+            });
+            self.groups = Some(found?);
+            let stat = self.skipped.optional(File::read("/proc/stat"), CPU_PERCENT.name);
+            self.cpus = stat.map_or(ALL_CPUS_PERCENT, |stat| cpus_percent(&stat));
             self.walked_ns = Some(tick.monotonic_ns);
             self.devices.forget();
         }
 
-        let Self { settings, groups, walked_ns, rates, devices, skipped, .. } = self;
+        let Self { settings, groups, walked_ns, rates, cpus, devices, skipped, .. } = self;
+        let groups = groups.as_deref().unwrap_or_default();
         let (mut measured, mut left_out, mut has_time) = (0_u64, 0_u64, true);
-        for group in groups.iter() {
+        for group in groups {
             if sample.len() >= MAX_METRICS || !has_time {
                 left_out += 1;
                 continue;
@@ -213,7 +228,7 @@ impl Plugin for Cgroup {
                     let change = usage.cpu_usage_us.and_then(|us| rates.change(tick, &group.label, [us]));
                     #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
                     let percent = change.map(|change| change.by[0] as f64 / 1e6 / change.seconds * 100.0);
-                    let percent = percent.and_then(|percent| ALL_CPUS_PERCENT.check(percent));
+                    let percent = percent.and_then(|percent| cpus.check(percent));
                     sample.labelled(&group.labels()).set(CPU_PERCENT, percent);
                     usage.report(group, sample);
                     devices.report(usage.io.as_ref(), group, settings.io, sample, skipped);
@@ -272,7 +287,7 @@ fn read_usage(group: &Group, has_time: &mut bool, skipped: &mut Skipped) -> Resu
                 // Gone, or without a device: expected.
                 let is_gone = matches!(failure.error, files::Error::NotFound | files::Error::Io(_));
                 if may_not_read || !is_gone {
-                    skipped.keep(Err::<(), _>(failure), &group.label);
+                    skipped.keep(Err::<(), _>(InFile(failure)), "the metrics of this file");
                 }
             }
             None => {}

@@ -197,11 +197,16 @@ fn unreadable_value_costs_only_itself() {
         ("memory.stat", "file 1\nanon -1\n", "memory_anon_bytes", " line 2 is malformed: -1 is not a number (anon)"),
         (
             "io.stat",
-            "8:0 rbytes=1 wbytes=2\nsda rbytes=1\n",
-            "pids_max",
+            "8:0 rbytes=1 wbytes=2 rios=1 wios=1\nsda rbytes=1\n",
+            "io_read_bytes_total",
             " line 2 is malformed: sda is not a device number",
         ),
-        ("io.stat", "8:0 rbytes=x\n", "io_read_bytes_total", " line 1 is malformed: x is not a number (io_read_bytes"),
+        (
+            "io.stat",
+            "8:0 rbytes=x wbytes=0 rios=1 wios=0\n",
+            "io_read_bytes_total",
+            " line 1 is malformed: x is not a number (io_read_bytes",
+        ),
         ("blkio.throttle.io_serviced", "8:0\n", "io_reads_total", " line 1 is truncated: missing the operation"),
         ("blkio.throttle.io_serviced", "8:0 Read\n", "io_reads_total", " line 1 is truncated: missing io_reads_total"),
     ] {
@@ -217,8 +222,9 @@ fn unreadable_value_costs_only_itself() {
             assert_eq!(sample["cgroup.groups"], 2);
         }
         let messages = cgroup.host().messages();
-        let expected = format!("{WEB}/{name}{why}");
-        assert!(messages.len() == 1 && messages[0].contains(&expected), "{messages:?}");
+        let (at, cause) = why.split_once(": ").expect("a cause");
+        let expected = format!("/sys/fs/cgroup/*/{name}{at}: {WEB}/{name}: {cause}");
+        assert!(messages.len() == 1 && messages[0].contains(&expected), "{messages:?}: {expected}");
     }
     let mut host = host(&[("system.slice/web.service", 1)]);
     host.file(&format!("{WEB}/memory.stat"), "file 1\nanon -1\n");
@@ -313,7 +319,8 @@ fn refused_directory_costs_only_its_groups() {
     let mut cgroup = start(host, "{}");
     assert_eq!(groups(&cgroup.tick().expect("a sample")), ["system.slice/web.service"]);
     assert!(
-        cgroup.host().messages()[0].contains("without the groups below: /sys/fs/cgroup/machine.slice is not permitted")
+        cgroup.host().messages()[0]
+            .contains("without the groups below: /sys/fs/cgroup/* is not permitted: /sys/fs/cgroup/machine.slice: run")
     );
 }
 

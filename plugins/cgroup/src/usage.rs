@@ -9,6 +9,7 @@ use gauged_plugin::kernel::{self, File};
 use gauged_plugin::skipped::Skipped;
 
 use crate::devices::{BYTES, OPERATIONS, Transfers};
+use crate::report::InFile;
 use crate::walk::Group;
 use crate::{
     CPU_PERIODS, CPU_SYSTEM, CPU_THROTTLED, CPU_THROTTLED_PERIODS, CPU_USAGE, CPU_USER, MEMORY_ANON, MEMORY_CURRENT,
@@ -125,7 +126,7 @@ pub(crate) struct GroupUsage {
 impl GroupUsage {
     /// Parses a file. A line or number that is unreadable costs its own value.
     pub(crate) fn parse(&mut self, kind: FileKind, file: &File, skipped: &mut Skipped) {
-        let mut keep = |lost: &str| skipped.keep(number(file), lost);
+        let mut keep = |lost: &str| skipped.keep(number(file).map_err(InFile), lost);
         match kind {
             FileKind::Keyed => self.parse_keys(file, skipped),
             FileKind::CpuUsage => self.cpu_usage_us = keep(CPU_USAGE.name).map(|ns| ns / 1000),
@@ -158,7 +159,7 @@ impl GroupUsage {
                 "user" => (&mut self.cpu_user_us, TICK_US),
                 "system" => (&mut self.cpu_system_us, TICK_US),
                 "throttled_time" => {
-                    let throttled_ns = skipped.keep(values.bounded::<u64>(key, &COUNT), key);
+                    let throttled_ns = skipped.keep(values.bounded::<u64>(key, &COUNT).map_err(InFile), key);
                     self.throttled_us = throttled_ns.map(|ns| ns / 1000);
                     continue;
                 }
@@ -167,8 +168,8 @@ impl GroupUsage {
                 "inactive_file" | "total_inactive_file" => (&mut self.inactive_file_bytes, 1),
                 _ => continue,
             };
-            let value = skipped.keep(values.bounded::<u64>(key, &COUNT), key);
-            *account = value.map(|value| value.saturating_mul(unit));
+            let value = skipped.keep(values.bounded::<u64>(key, &COUNT).map_err(InFile), key);
+            *account = value.and_then(|value| COUNT.check(value.saturating_mul(unit)));
         }
     }
 

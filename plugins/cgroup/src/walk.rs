@@ -9,10 +9,8 @@ use gauged_plugin::kernel::File;
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::Skipped;
 
+use crate::report::{InDirectory, InFile, ROOT};
 use crate::usage::{FileKind, Limits};
-
-/// The usual mount point of control groups.
-const ROOT: &str = "/sys/fs/cgroup";
 
 /// The depth below the mount point that is open to all plugins: a container in a pod in a slice, under a controller.
 const MAX_DEPTH: usize = 6;
@@ -143,8 +141,10 @@ impl Walk<'_> {
                 Err(failure) => {
                     if directory == root {
                         self.refused = Some(failure.clone());
+                        skipped.keep(Err::<(), _>(failure), "the groups below");
+                    } else {
+                        skipped.keep(Err::<(), _>(InDirectory(failure)), "the groups below");
                     }
-                    skipped.keep(Err::<(), _>(failure), "the groups below");
                     continue;
                 }
             };
@@ -182,8 +182,8 @@ fn may_be_group(name: &str) -> bool {
 fn read_limits(files: Vec<(FileKind, String)>, skipped: &mut Skipped) -> Limits {
     let mut limits = Limits::default();
     for (kind, path) in files {
-        if let Some(file) = skipped.keep(File::read(&path), kind.limit_name()) {
-            skipped.keep(limits.parse(kind, &file), kind.limit_name());
+        if let Some(file) = skipped.keep(File::read(&path).map_err(InFile), kind.limit_name()) {
+            skipped.keep(limits.parse(kind, &file).map_err(InFile), kind.limit_name());
         }
     }
     limits
