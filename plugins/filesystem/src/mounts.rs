@@ -1,6 +1,7 @@
 //! The list of mounts from `mountinfo`, without duplicates. Queries no file system.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gauged_plugin::kernel::{Error, File, Line, unescape};
 use gauged_plugin::select::Selection;
@@ -32,18 +33,6 @@ impl Mount<'_> {
     fn is_whole(&self) -> bool {
         self.directory == "/"
     }
-
-    /// Whether another mount, listed `is_earlier` or later, has the same sizes, so that this one need not be listed. Subvolumes of
-    /// btrfs correspond to partitions. Of NFS, several exports may be one file system, each with its own quota.
-    fn is_covered_by(&self, other: &Self, is_earlier: bool) -> bool {
-        if self.number != other.number {
-            return false;
-        }
-        if self.is_whole() || self.fstype == "btrfs" {
-            return is_earlier && self.directory == other.directory && self.device == other.device;
-        }
-        is_earlier || other.is_whole()
-    }
 }
 
 /// The selected mounts, each mount point and each file system once.
@@ -53,27 +42,45 @@ pub(crate) fn find_mounts<'a>(
     fstypes: &Selection,
     skipped: &mut Skipped,
 ) -> Vec<Mount<'a>> {
-    let mut mounts: Vec<Mount<'a>> = Vec::new();
+    // A host with containers has thousands of mounts: each is looked up in maps.
+    let mut mounts: Vec<Option<Mount<'a>>> = Vec::new();
+    let mut topmost: BTreeMap<Cow<'a, str>, usize> = BTreeMap::new();
     for line in file.lines() {
         let Some(mount) = skipped.keep(parse(line), "a mount") else { continue };
-        // Select first: a host with containers has thousands of mounts.
-        if points.includes(&mount.point) {
-            // Of several mounts at a point each is on another, mostly on an earlier one: only the topmost is seen.
-            let is_beneath = mounts.iter().any(|other| other.point == mount.point && other.parent == mount.id);
-            if !is_beneath {
-                mounts.retain(|other| other.point != mount.point);
-                mounts.push(mount);
-            }
+        if !points.includes(&mount.point) {
+            continue;
         }
+        // Of several mounts at a point each is on another, mostly on an earlier one: only the topmost is seen.
+        let other = topmost.get(&mount.point).copied();
+        if let Some(other) = other.and_then(|at| mounts.get_mut(at)) {
+            if other.as_ref().is_some_and(|other| other.parent == mount.id) {
+                continue;
+            }
+            *other = None;
+        }
+        topmost.insert(mount.point.clone(), mounts.len());
+        mounts.push(Some(mount));
     }
-    mounts.retain(|mount| fstypes.includes(&mount.fstype));
+    let mounts: Vec<Mount<'a>> = mounts.into_iter().flatten().filter(|mount| fstypes.includes(&mount.fstype)).collect();
+    without_covered(mounts)
+}
 
-    // A bind mount of a listed file system has the same sizes.
-    let is_covered = |at: usize| {
-        let mut others = mounts.iter().enumerate();
-        others.any(|(other_at, other)| other_at != at && mounts[at].is_covered_by(other, other_at < at))
-    };
-    let covered: Vec<bool> = (0..mounts.len()).map(is_covered).collect();
+/// Leaves out the mounts with the sizes of another one, such as bind mounts of a listed file system. Subvolumes of btrfs correspond
+/// to partitions. Of NFS, several exports may be one file system, each with its own quota.
+fn without_covered(mut mounts: Vec<Mount<'_>>) -> Vec<Mount<'_>> {
+    // By number of the file system: the first mount, and whether one is of all of it.
+    let mut by_number: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
+    for (at, mount) in mounts.iter().enumerate() {
+        by_number.entry(mount.number).or_insert((at, false)).1 |= mount.is_whole();
+    }
+    let mut seen: BTreeSet<(&str, &str, Cow<'_, str>)> = BTreeSet::new();
+    let mut covered = Vec::with_capacity(mounts.len());
+    for (at, mount) in mounts.iter().enumerate() {
+        let is_again = !seen.insert((mount.number, mount.directory, mount.device.clone()));
+        let (first, has_whole) = by_number.get(mount.number).copied().unwrap_or((at, false));
+        let has_own_sizes = mount.is_whole() || mount.fstype == "btrfs";
+        covered.push(if has_own_sizes { is_again } else { first < at || has_whole });
+    }
     let mut covered = covered.into_iter();
     mounts.retain(|_| covered.next() != Some(true));
     mounts
