@@ -155,6 +155,35 @@ pub(crate) struct Measured<'a> {
     pub(crate) left_out: Vec<(&'a str, &'a str)>,
 }
 
+impl<'a> Measured<'a> {
+    /// A parsed value. One that is not understood is left out, and noted unless it stands for none.
+    fn keep<T>(&mut self, field: &'a str, text: &'a str, parsed: Option<T>) -> Option<T> {
+        if parsed.is_none() && !figure::is_absent(text) {
+            self.left_out.push((field, text));
+        }
+        parsed
+    }
+
+    /// The value of a name in the parts of a field, if it has such a part.
+    fn keep_segment<T>(
+        &mut self,
+        field: &'a str,
+        value: &'a str,
+        name: &str,
+        parse: fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = named(value, name)?;
+        let parsed = parse(text);
+        if parsed.is_none() && !figure::is_absent(text) {
+            self.left_out.extend(segment(value, name).map(|segment| (field, segment)));
+        }
+        parsed
+    }
+}
+
+/// The field with the duration of the last fork.
+const LATEST_FORK: &str = "latest_fork_usec";
+
 /// Sets the metrics of a server from its reply to INFO.
 pub(crate) fn measure<'a>(
     server: &str,
@@ -166,12 +195,12 @@ pub(crate) fn measure<'a>(
     let info = Info { text };
     let mut measured = Measured::default();
     let mut fields = Fields::default();
-    for (name, value) in info.lines() {
-        let name = without_master_number(name);
+    for (field, value) in info.lines() {
+        let name = without_master_number(field);
         let Some(&metric) = METRICS.iter().find(|metric| !name.is_empty() && metric.source == name) else { continue };
         let read = FieldValue::read(metric, value);
         if read.is_none() && !figure::is_absent(value) {
-            measured.left_out.push((metric.source, value));
+            measured.left_out.push((field, value));
         }
         fields.add(metric, read);
     }
@@ -201,7 +230,8 @@ pub(crate) fn measure<'a>(
     }
     let most = fields.integer(MAX_MEMORY);
     row.set(USED_PERCENT, used.zip(most).and_then(|(used, most)| percent(used, most)));
-    row.set(FORK, info.get("latest_fork_usec").and_then(figure::count).map(|us| seconds(us, 1e6)));
+    let fork = info.get(LATEST_FORK).and_then(|text| measured.keep(LATEST_FORK, text, figure::count(text)));
+    row.set(FORK, fork.map(|us| seconds(us, 1e6)));
     let change = fields.integer(HITS).zip(fields.integer(MISSES));
     let change = change.and_then(|(hits, misses)| lookups.change(tick, server, [hits, misses]));
     row.set(HIT_PERCENT, change.and_then(|change| percent(change.by[0], change.by[0].saturating_add(change.by[1]))));
@@ -214,19 +244,31 @@ pub(crate) fn measure<'a>(
             }
             let labels = [("server", server), ("db", database)];
             let mut row = sample.labelled(&labels);
-            row.set(KEYS, count_of(value, "keys")).set(KEYS_EXPIRING, count_of(value, "expires"));
-            let ttl_ms = count_of(value, "avg_ttl").filter(|&ttl_ms| ttl_ms > 0);
+            if segment(value, "keys").is_none() {
+                measured.left_out.push((name, value));
+            }
+            let mut count = |key| measured.keep_segment(name, value, key, figure::count);
+            row.set(KEYS, count("keys")).set(KEYS_EXPIRING, count("expires"));
+            let ttl_ms = count("avg_ttl").filter(|&ttl_ms| ttl_ms > 0);
             row.set(KEYS_TTL, ttl_ms.map(|ms| seconds(ms, 1e3)));
         } else if index_of(name, "slave").is_some() {
-            let Some(replica) = Replica::parse(value) else { continue };
+            let Some(replica) = Replica::parse(value) else {
+                measured.left_out.push((name, value));
+                continue;
+            };
             if !replicas.add(replica.address.clone(), MAX_REPLICAS) {
                 continue;
             }
             let labels = [("server", server), ("replica", &*replica.address)];
             let mut row = sample.labelled(&labels);
-            row.set(REPLICA_ONLINE, replica.is_online);
-            row.set(REPLICA_OFFSET, replica.offset.filter(|_| units.has_byte_offsets));
-            row.set(REPLICA_LAG, replica.lag.filter(|_| units.has_lag_in_seconds));
+            let is_online = replica.state.and_then(|word| measured.keep(name, word, state(word)));
+            row.set(REPLICA_ONLINE, is_online);
+            if units.has_byte_offsets {
+                row.set(REPLICA_OFFSET, measured.keep_segment(name, value, "offset", figure::count));
+            }
+            if units.has_lag_in_seconds {
+                row.set(REPLICA_LAG, measured.keep_segment(name, value, "lag", figure::seconds));
+            }
         }
     }
     measured.has_more = databases.is_full || replicas.is_full;
@@ -366,22 +408,19 @@ impl Fields {
 }
 
 /// A replica in its master's reply.
-struct Replica {
+struct Replica<'a> {
     address: String,
-    is_online: Option<bool>,
-    offset: Option<u64>,
-    lag: Option<u64>,
+    /// The word for its state.
+    state: Option<&'a str>,
 }
 
-impl Replica {
+impl<'a> Replica<'a> {
     /// Parses `ip=10.0.0.1,port=6379,state=online,offset=1,lag=0`, or `10.0.0.1,6379,online` of releases before 2.8.
-    fn parse(value: &str) -> Option<Self> {
+    fn parse(value: &'a str) -> Option<Self> {
         let mut unnamed = value.split(',').filter(|text| !text.contains('='));
         let mut field = |name| named(value, name).or_else(|| unnamed.next()).and_then(figure::word);
-        let (host, port, word) = (field("ip")?, field("port")?, field("state"));
-        let lag = named(value, "lag").and_then(figure::seconds);
-        let address = [host, ":", port].concat();
-        Some(Self { address, is_online: word.and_then(state), offset: count_of(value, "offset"), lag })
+        let (host, port, state) = (field("ip")?, field("port")?, field("state"));
+        Some(Self { address: [host, ":", port].concat(), state })
     }
 }
 
@@ -444,13 +483,15 @@ fn index_of<'a>(name: &'a str, kind: &str) -> Option<&'a str> {
     number.bytes().all(|byte| byte.is_ascii_digit()).then_some(number)
 }
 
-/// The value of a name in `keys=3,expires=0`.
-fn named<'a>(value: &'a str, name: &str) -> Option<&'a str> {
-    value.split(',').find_map(|field| field.trim_ascii().strip_prefix(name)?.strip_prefix('='))
+/// The part with a name in `keys=3,expires=0`.
+fn segment<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+    let is_named = |field: &&str| field.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
+    value.split(',').map(str::trim_ascii).find(is_named)
 }
 
-fn count_of(value: &str, name: &str) -> Option<u64> {
-    figure::count(named(value, name)?)
+/// The value of a name in `keys=3,expires=0`.
+fn named<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+    segment(value, name)?.strip_prefix(name)?.strip_prefix('=')
 }
 
 #[allow(clippy::cast_precision_loss, reason = "exact for 285 years")]
