@@ -184,7 +184,10 @@ impl Process {
                         stat.state.unwrap_or(State::Unknown)
                     }
                     // The process ended between opening and reading its file.
-                    None if text.trim_ascii().is_empty() => continue,
+                    None if text.trim_ascii().is_empty() => {
+                        self.members.keep_process(pid);
+                        continue;
+                    }
                     None => {
                         let why = format!("{path} has no name in parentheses");
                         Skip::malformed(EVERY_STAT, "", why).report(LOST_OF_PROCESS);
@@ -201,7 +204,10 @@ impl Process {
                     Skip::not_permitted("/proc", &why).report(ALL_BUT_TOTALS);
                     return Ok(None);
                 }
-                Err(failure) if has_ended(&failure) => continue,
+                Err(failure) if has_ended(&failure) => {
+                    self.members.keep_process(pid);
+                    continue;
+                }
                 // The agent is running while it reads.
                 Err(failure) if is_agent(&failure) => State::Running,
                 Err(failure) if failure.error == files::Error::Timeout => {

@@ -49,6 +49,15 @@ struct TrackedProcess {
     failed_reads: u8,
 }
 
+impl TrackedProcess {
+    /// Whether the process with its PID is the same. Another one started later; a start time that is missing, or earlier, is
+    /// malformed.
+    fn is_still(&self, stat: &Stat<'_>) -> bool {
+        let times = stat.start_ticks.zip(self.start_ticks);
+        times.is_none_or(|(start, before)| start <= before)
+    }
+}
+
 /// The last known CPU time of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct CpuTime {
@@ -246,7 +255,7 @@ impl Members {
             return;
         }
         let found = self.known.binary_search_by_key(&pid, |known| known.pid).ok();
-        let before = found.map(|at| &self.known[at]).filter(|known| known.start_ticks == stat.start_ticks);
+        let before = found.map(|at| &self.known[at]).filter(|known| known.is_still(stat));
         let before_cpu = before.and_then(|known| known.cpu);
         let (cpu, used_ticks) = match stat.cpu_ticks {
             Some(ticks) => self.use_cpu(ticks, before_cpu),
@@ -257,7 +266,7 @@ impl Members {
         let failed_reads = before.map_or(0, |known| known.failed_reads);
         let mut now = TrackedProcess {
             pid,
-            start_ticks: stat.start_ticks,
+            start_ticks: stat.start_ticks.max(before.and_then(|known| known.start_ticks)),
             name: stat.name.into(),
             cpu,
             groups: before.map_or(0, |known| known.groups),
@@ -314,7 +323,12 @@ impl Members {
         for sum in &mut self.sums {
             sum.is_incomplete = true;
         }
-        // Its CPU time so far is not to be counted again.
+        self.keep_process(pid);
+    }
+
+    /// Keeps what is known of a process that cannot be read, or that has ended: if it is there again, its CPU time is not to be
+    /// counted twice.
+    pub(crate) fn keep_process(&mut self, pid: u32) {
         if let Ok(at) = self.known.binary_search_by_key(&pid, |known| known.pid) {
             self.seen.push(self.known[at].clone());
         }
@@ -322,7 +336,7 @@ impl Members {
 
     /// Finds the groups of a process.
     fn classify(&mut self, process: &mut TrackedProcess, stat: &Stat<'_>, was_there: bool) {
-        process.groups = 0;
+        let groups_before = std::mem::take(&mut process.groups);
         let matches_name = |group: &Group| group.matches_name(stat.name);
         let is_command_wanted = self.groups.iter().any(|group| matches_name(group) && group.command.is_some());
         let command = if is_command_wanted { self.command(process, stat) } else { None };
@@ -333,7 +347,8 @@ impl Members {
                 _ => process.groups |= 1 << at,
             }
         }
-        let is_known = command.is_some() && was_there;
+        // Two reads that agree.
+        let is_known = command.is_some() && was_there && process.groups == groups_before;
         process.is_settled = !is_command_wanted || is_known || process.failed_reads == MAX_COMMAND_READS;
     }
 
@@ -344,14 +359,21 @@ impl Members {
             return Some(String::new());
         }
         let had_time = self.has_time;
+        let mut is_empty = false;
         let command = self.read_file(ProcFile::Command, process.pid, |path| match files::read_text(path) {
             // Too long for any useful pattern.
             Err(failure) if matches!(failure.error, files::Error::TooLarge(_)) => Ok(String::new()),
-            result => result,
+            result => {
+                is_empty = result.as_ref().is_ok_and(|text| text.trim_end_matches('\0').is_empty());
+                result
+            }
         });
         let is_denied = self.denied.contains(&ProcFile::Command);
-        process.failed_reads += u8::from(command.is_err() && had_time && !is_denied);
-        command.ok().map(|text| text.unwrap_or_default().trim_end_matches('\0').replace('\0', " "))
+        // A process at its exec has an empty one for a moment; one that clears it has it for good.
+        process.failed_reads += u8::from((command.is_err() || is_empty) && had_time && !is_denied);
+        let is_unknown = is_empty && process.failed_reads < MAX_COMMAND_READS;
+        let command = command.ok().filter(|_| !is_unknown);
+        command.map(|text| text.unwrap_or_default().trim_end_matches('\0').replace('\0', " "))
     }
 
     fn add_member(&mut self, at: usize, pid: u32, stat: &Stat<'_>) {
