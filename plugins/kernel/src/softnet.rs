@@ -87,6 +87,12 @@ impl Softnet {
         let lines: Vec<Line<'_>> = file.lines().collect();
         let mut parsed: Vec<_> = lines.iter().map(|line| skipped.keep(parse(*line), "softnet of a CPU")).collect();
         let names_cpu = parsed.iter().flatten().any(|(_, count)| *count > CPU_COLUMN);
+        // Beside lines with a CPU number, one without it is cut.
+        for (line, columns) in lines.iter().zip(&mut parsed) {
+            if names_cpu && columns.is_some_and(|(_, count)| count <= CPU_COLUMN) {
+                *columns = skipped.keep(Err(line.truncated("missing the number of the CPU")), "softnet of a CPU");
+            }
+        }
         if !names_cpu && parsed.len() != self.queues.len() {
             let (first, second) = parsed.split_at(parsed.len() / 2);
             if first == second && first.len() == self.queues.len() {
@@ -148,9 +154,13 @@ impl Softnet {
 /// The columns of a line, and how many there are.
 fn parse(line: Line<'_>) -> Result<([u32; COLUMN_COUNT], usize), kernel::Error> {
     let (mut columns, mut count) = ([0_u32; COLUMN_COUNT], 0);
+    // All have as many digits, unless one is cut.
+    let digits = line.fields().next().map_or(0, str::len);
     for (column, word) in columns.iter_mut().zip(line.fields()) {
-        let number = u32::from_str_radix(word, 16);
-        *column = number.map_err(|_| line.malformed(word, format_args!("{word} is not a hexadecimal number")))?;
+        let number = u32::from_str_radix(word, 16).ok().filter(|_| word.len() == digits);
+        *column = number.ok_or_else(|| {
+            line.malformed(word, format_args!("{word} is not a hexadecimal number of {digits} digits"))
+        })?;
         count += 1;
     }
     if count < 3 { Err(line.truncated("missing the third column")) } else { Ok((columns, count)) }

@@ -166,7 +166,12 @@ fn malformed_kernel_file_costs_its_metrics() {
         ("/proc/sys/fs/inode-nr", "5\n", "inodes_free", "/proc/sys/fs/inode-nr is truncated: missing inodes"),
         ("/proc/sys/kernel/pid_max", "", "pid_max", "/proc/sys/kernel/pid_max is truncated: missing value"),
         (SOFTNET, "00000001 00000002\n", "softnet_processed_total", "line 1 is truncated: missing the third column"),
-        (SOFTNET, "0 0 0\n0 zz 0\n", "softnet_dropped_total", "line 2 is malformed: zz is not a hexadecimal number"),
+        (
+            SOFTNET,
+            "0 0 0\n0 zz 0\n",
+            "softnet_dropped_total",
+            "line 2 is malformed: zz is not a hexadecimal number of 1 digits",
+        ),
     ] {
         let mut host = web();
         host.file(path, text);
