@@ -1,8 +1,8 @@
 //! The plugin on fixture machines.
 
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_lines_are_independent,
-    assert_readme_metrics, expect,
+    Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_line_damage_is_contained,
+    assert_lines_are_independent, assert_readme_metrics, expect,
 };
 
 use super::*;
@@ -242,6 +242,10 @@ fn damaged_line_costs_only_its_disk() {
         let host = Host::from_fixture(&format!("fixtures/{machine}"));
         assert_damage_is_contained::<Disks>(&host, "{}", |_| &["*"]);
         assert_lines_are_independent::<Disks>(&host, "{}", "/proc/diskstats", 0);
+        assert_line_damage_is_contained::<Disks>(&host, "{}", "/proc/diskstats", 0, |line| {
+            let device = line.split_ascii_whitespace().nth(2).expect("a name");
+            vec![format!("*{{device=\"{device}\"}}")]
+        });
     }
 }
 

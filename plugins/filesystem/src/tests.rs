@@ -1,8 +1,8 @@
 //! The plugin on fixture machines.
 
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_lines_are_independent,
-    assert_readme_metrics, expect,
+    Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_line_damage_is_contained,
+    assert_lines_are_independent, assert_readme_metrics, expect,
 };
 use gauged_plugin::{Capability, Value};
 
@@ -333,6 +333,10 @@ fn damaged_line_costs_only_its_mount() {
     alive.usage("/mnt/backup", usage(8, 4, 0));
     assert_damage_is_contained::<Filesystem>(&alive, "{}", |_| &["*"]);
     assert_lines_are_independent::<Filesystem>(&alive, "{}", "/proc/1/mountinfo", 0);
+    assert_line_damage_is_contained::<Filesystem>(&alive, "{}", "/proc/1/mountinfo", 0, |line| {
+        let point = line.split(' ').nth(4).expect("a mount point").replace("\\040", " ");
+        vec![format!("*{{mount=\"{point}\",*")]
+    });
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The plugin on fixture machines.
 
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_lines_are_independent,
-    assert_readme_metrics, not_permitted,
+    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_line_damage_is_contained,
+    assert_lines_are_independent, assert_readme_metrics, not_permitted,
 };
 use gauged_plugin::{Capability, Value, files};
 
@@ -282,6 +282,7 @@ fn damaged_file_costs_only_its_metrics() {
     for machine in ["web-1", "old-db"] {
         let host = Host::from_fixture(&format!("fixtures/{machine}"));
         assert_lines_are_independent::<Network>(&without_links(&host), "{}", "/proc/1/net/dev", 2);
+        assert_line_damage_is_contained::<Network>(&without_links(&host), "{}", "/proc/1/net/dev", 2, of_interface);
         assert_damage_is_contained_for::<Network, _>(&host, "{}", |path| {
             let mut parts = path.rsplit('/');
             let (file, interface) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -295,6 +296,34 @@ fn damaged_file_costs_only_its_metrics() {
             };
             metrics.iter().map(|metric| format!("{metric}{{device=\"{interface}\"}}")).collect()
         });
+    }
+}
+
+/// The metrics of the interface in a line.
+fn of_interface(line: &str) -> Vec<String> {
+    let (name, _) = line.rsplit_once(':').expect("a colon");
+    vec![format!("*{{device=\"{}\"}}", name.trim())]
+}
+
+/// A line that is no interface may be any, so that the links of the others stay.
+#[test]
+fn garbled_line_costs_no_links_of_others() {
+    let host = Host::from_fixture("fixtures/web-1");
+    let mut plugin = start(host.clone(), "{}");
+    let whole = plugin.tick().expect("a sample");
+    let text = String::from_utf8(std::fs::read("fixtures/web-1/proc/1/net/dev").expect("readable")).expect("text");
+    for line in text.lines().skip(2) {
+        let (name, _) = line.split_once(':').expect("a colon");
+        let damaged = [name.to_owned(), format!("{name}: 1 2"), "\u{ff}\0 :: x=y -1".to_owned(), format!("{name} : 1")];
+        for damaged in damaged {
+            plugin.host().file("/proc/1/net/dev", text.replace(line, &damaged));
+            plugin.allow_counter_reset();
+            let sample = plugin.tick().expect("a sample");
+            let is_own = |key: &str| key.contains(&format!("device=\"{}\"", name.trim()));
+            for (key, value) in whole.iter().filter(|(key, _)| !is_own(key)) {
+                assert_eq!(sample.get(key), Some(value), "{damaged:?}: {key}");
+            }
+        }
     }
 }
 

@@ -53,8 +53,8 @@ mod damage;
 mod reply_damage;
 
 pub use damage::{
-    assert_damage_is_contained, assert_damage_is_contained_for, assert_lines_are_independent, assert_not_permitted,
-    not_permitted,
+    assert_damage_is_contained, assert_damage_is_contained_for, assert_line_damage_is_contained,
+    assert_lines_are_independent, assert_not_permitted, not_permitted,
 };
 pub use expect_test::expect;
 pub use golden::{assert_golden, assert_readme_metrics, metrics_table};

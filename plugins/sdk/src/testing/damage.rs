@@ -3,16 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::{Harness, Host};
+use super::reply_damage::line_damages;
+use super::{Harness, Host, INTERVAL, SampleMap};
 use crate::select::Pattern;
 use crate::{Capability, Error, Plugin, Tick, component, files};
 
 /// Damages each file of a host in each way, one at a time, and checks that the metrics of other files stay the same, and that
 /// all are there a minute after the file is whole again. Metrics of a file that the agent's user may
-/// not read go with a warning.
+/// not read go with a warning. Then damages each for one tick of several: no metric may have another value in the tick after it, so
+/// that a counter that dips, or is gone for a tick, is no rate, and none is counted twice.
 ///
 /// `given` returns the metrics that a file gives, as patterns for keys without the module: `forks_*`, or
 /// `sensor_celsius{chip="nvme"*`. Only these may change or go. `collect` may fail only where they are all metrics.
@@ -76,52 +79,139 @@ pub fn assert_damage_is_contained<P: Plugin>(
 ///
 /// As [`assert_damage_is_contained`].
 pub fn assert_damage_is_contained_for<P: Plugin, G: Fn(&str) -> Vec<String>>(host: &Host, config: &str, given: G) {
-    let whole = Harness::<P>::start(host.clone(), config).expect("valid settings").tick().expect("a whole sample");
+    let whole = Whole::<P>::new(host, config);
     let mut paths = host.paths();
     let read = files_read::<P>(host, config);
     paths.retain(|path| read.contains(path));
-    assert!(!paths.is_empty() && !whole.is_empty(), "the host has no files, or nothing is measured");
+    assert!(!paths.is_empty(), "the host has no files that are read");
     for path in &paths {
-        let patterns: Vec<Pattern> = given(path).iter().map(|text| Pattern::new(text)).collect();
+        let patterns = given(path);
+        for (damage, damaged) in damages(&host.content(path)) {
+            whole.check(path, &damage, damaged, &patterns);
+        }
+    }
+}
+
+/// Damages each line of a file after `head` lines in each way, one at a time, and checks as [`assert_damage_is_contained`] that the
+/// metrics of other lines stay the same: for files with a line per device, interface or mount.
+///
+/// `given` returns the metrics that a line gives, as patterns for keys without the module.
+///
+/// # Panics
+///
+/// The property does not hold: the message names the line, the damage and the metric.
+pub fn assert_line_damage_is_contained<P: Plugin>(
+    host: &Host,
+    config: &str,
+    path: &str,
+    head: usize,
+    given: impl Fn(&str) -> Vec<String>,
+) {
+    let whole = Whole::<P>::new(host, config);
+    let content = host.content(path);
+    let lines: Vec<&[u8]> = content.split_inclusive(|&byte| byte == b'\n').collect();
+    assert!(lines.len() > head, "{path} has no lines");
+    for (at, line) in lines.iter().enumerate().skip(head) {
+        let patterns = given(&String::from_utf8_lossy(line));
+        for (damage, damaged) in line_damages(line) {
+            let damaged = [&lines[..at].concat(), &*damaged, &lines[at + 1..].concat()].concat();
+            whole.check(path, &format!("line {} {damage}", at + 1), Ok(damaged), &patterns);
+        }
+    }
+}
+
+/// A plugin on a host that is whole, and its samples.
+struct Whole<'a, P> {
+    host: &'a Host,
+    config: &'a str,
+    /// Of three ticks, and of one a minute later.
+    samples: [SampleMap; 4],
+    plugin: PhantomData<P>,
+}
+
+impl<'a, P: Plugin> Whole<'a, P> {
+    fn new(host: &'a Host, config: &'a str) -> Self {
+        let mut plugin = Harness::<P>::start(host.clone(), config).expect("valid settings");
+        let samples = [INTERVAL, INTERVAL, INTERVAL, RECOVERY].map(|after| plugin.tick_after(after).expect("a sample"));
+        assert!(!samples[0].is_empty(), "nothing is measured");
+        Self { host, config, samples, plugin: PhantomData }
+    }
+
+    /// Checks that a damaged file costs metrics with these patterns only: from the start, and for one tick.
+    fn check(&self, path: &str, damage: &str, damaged: Damaged, patterns: &[String]) {
+        let patterns: Vec<Pattern> = patterns.iter().map(|text| Pattern::new(text)).collect();
         let may_change = |key: &str| {
             let name = key.split_once('.').map_or(key, |(_, name)| name);
             patterns.iter().any(|pattern| pattern.matches(name))
         };
-        let content = host.content(path);
-        for (damage, damaged) in damages(&content) {
-            let mut host = host.clone();
-            match damaged {
-                Ok(content) => host.file(path, content),
-                Err(error) => host.file_fails(path, error),
-            };
-            let is_refused = damage == REFUSED;
-            let mut plugin = Harness::<P>::start(host.clone(), config).expect("valid settings");
-            let tick = catch_unwind(AssertUnwindSafe(|| plugin.tick()));
-            match tick.unwrap_or_else(|_| panic!("{path} {damage}: the plugin panics or breaks an SDK rule")) {
-                Ok(sample) => {
-                    for (key, value) in whole.iter().filter(|(key, _)| !may_change(key)) {
-                        assert_eq!(sample.get(key), Some(value), "{path} {damage}: {key}");
-                    }
-                    let lost = whole.keys().find(|key| !sample.contains_key(*key));
-                    let is_reported = plugin.host().messages().iter().any(|message| message.starts_with("WARN"));
-                    let is_silent = damage == NOT_PERMITTED && lost.is_some() && !is_reported;
-                    assert!(!is_silent, "{path} {damage}: lost without a warning: {lost:?}");
-                }
-                Err(error) => {
-                    let other = whole.keys().find(|key| !may_change(key));
-                    assert_eq!(other, None, "{path} {damage}: fails for a metric of another file: {error:?}");
-                }
-            }
-            // Grants change only with a new instance.
-            if !is_refused {
-                plugin.host().file(path, &*content);
-                plugin.allow_counter_reset();
-                let later = plugin.tick_after(RECOVERY).expect("a whole sample");
-                let missing = whole.keys().find(|key| !later.contains_key(*key));
-                assert_eq!(missing, None, "{path} {damage}, and then is whole: still missing");
+        // Grants change only with a new instance.
+        let is_refused = damage == REFUSED;
+        let mut host = self.host.clone();
+        break_file(&mut host, path, &damaged);
+        let mut plugin = Harness::<P>::start(host, self.config).expect("valid settings");
+        self.check_damaged_tick(&mut plugin, path, damage, &self.samples[0], may_change);
+        if is_refused {
+            return;
+        }
+        *plugin.host() = self.host.clone();
+        plugin.allow_counter_reset();
+        let later = plugin.tick_after(RECOVERY).expect("a whole sample");
+        let missing = self.samples[0].keys().find(|key| !later.contains_key(*key));
+        assert_eq!(missing, None, "{path} {damage}, and then is whole: still missing");
+
+        let mut plugin = Harness::<P>::start(self.host.clone(), self.config).expect("valid settings");
+        plugin.tick().expect("a whole sample");
+        break_file(plugin.host(), path, &damaged);
+        plugin.allow_counter_reset();
+        self.check_damaged_tick(&mut plugin, path, damage, &self.samples[1], may_change);
+        *plugin.host() = self.host.clone();
+        for (after, expected) in [INTERVAL, RECOVERY].into_iter().zip(&self.samples[2..]) {
+            plugin.allow_counter_reset();
+            let sample = plugin.tick_after(after).expect("a whole sample");
+            for (key, value) in expected.iter() {
+                let got = sample.get(key);
+                let may_be_missing = got.is_none() && after == INTERVAL && may_change(key);
+                assert!(
+                    may_be_missing || got == Some(value),
+                    "{path} {damage} for a tick: {key} is then {got:?}, not {value:?}"
+                );
             }
         }
     }
+
+    /// Collects with a damaged file, and checks the sample.
+    fn check_damaged_tick(
+        &self,
+        plugin: &mut Harness<P>,
+        path: &str,
+        damage: &str,
+        expected: &SampleMap,
+        may_change: impl Fn(&str) -> bool,
+    ) {
+        let tick = catch_unwind(AssertUnwindSafe(|| plugin.tick()));
+        match tick.unwrap_or_else(|_| panic!("{path} {damage}: the plugin panics or breaks an SDK rule")) {
+            Ok(sample) => {
+                for (key, value) in expected.iter().filter(|(key, _)| !may_change(key)) {
+                    assert_eq!(sample.get(key), Some(value), "{path} {damage}: {key}");
+                }
+                let lost = expected.keys().find(|key| !sample.contains_key(*key));
+                let is_reported = plugin.host().messages().iter().any(|message| message.starts_with("WARN"));
+                let is_silent = damage == NOT_PERMITTED && lost.is_some() && !is_reported;
+                assert!(!is_silent, "{path} {damage}: lost without a warning: {lost:?}");
+            }
+            Err(error) => {
+                let other = expected.keys().find(|key| !may_change(key));
+                assert_eq!(other, None, "{path} {damage}: fails for a metric of another file: {error:?}");
+            }
+        }
+    }
+}
+
+fn break_file(host: &mut Host, path: &str, damaged: &Damaged) {
+    match damaged {
+        Ok(content) => host.file(path, content.clone()),
+        Err(error) => host.file_fails(path, error.clone()),
+    };
 }
 
 /// Replaces each line of a file after `head` lines by garbage, and checks that the sample is the same as without the line: for
@@ -194,7 +284,8 @@ fn files_read<P: Plugin>(host: &Host, config: &str) -> BTreeSet<String> {
 pub(super) const GARBAGE: &[u8] = b"\xff\x00 :: x=y -1\n";
 
 /// Texts in place of numbers, each with its kind.
-pub(super) const ODD_NUMBERS: [(&str, &str); 6] = [
+pub(super) const ODD_NUMBERS: [(&str, &str); 7] = [
+    ("zero", "0"),
     ("negative", "-7"),
     ("beyond 64 bits", "98446744073709551616"),
     ("2^64 - 1", "18446744073709551615"),

@@ -84,7 +84,7 @@ pub fn assert_reply_damage_is_contained(
 
     let lines: Vec<&[u8]> = reply.split_inclusive(|&byte| byte == b'\n').collect();
     for (at, line) in lines.iter().enumerate() {
-        for (damage, damaged) in damages(line) {
+        for (damage, damaged) in line_damages(line) {
             let damaged = [&lines[..at].concat(), &*damaged, &lines[at + 1..].concat()].concat();
             check(&format!("line {} {damage}: {}", at + 1, String::from_utf8_lossy(line)), &damaged, &[line]);
         }
@@ -114,7 +114,7 @@ fn name(key: &str) -> &str {
 }
 
 /// The ways in which a line is damaged.
-fn damages(line: &[u8]) -> Vec<(String, Vec<u8>)> {
+pub(super) fn line_damages(line: &[u8]) -> Vec<(String, Vec<u8>)> {
     let text = line.trim_ascii_end();
     let end = &line[text.len()..];
     let mut damages = vec![
