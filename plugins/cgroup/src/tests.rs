@@ -10,6 +10,7 @@ use gauged_plugin::{Capability, Value};
 
 use super::*;
 
+mod malformed;
 mod worlds;
 
 const WEB: &str = "/sys/fs/cgroup/system.slice/web.service";

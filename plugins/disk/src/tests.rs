@@ -7,6 +7,7 @@ use gauged_plugin::testing::{
 
 use super::*;
 
+mod malformed;
 mod worlds;
 
 fn start(host: Host, config: &str) -> Harness<Disks> {

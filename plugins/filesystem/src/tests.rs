@@ -8,6 +8,7 @@ use gauged_plugin::{Capability, Value};
 
 use super::*;
 
+mod malformed;
 mod worlds;
 
 const GIB: u64 = 1 << 30;

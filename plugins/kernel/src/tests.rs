@@ -6,6 +6,7 @@ use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained, assert_g
 
 use super::*;
 
+mod malformed;
 mod worlds;
 
 const SOFTNET: &str = "/proc/1/net/softnet_stat";

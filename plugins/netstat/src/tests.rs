@@ -8,6 +8,7 @@ use gauged_plugin::testing::{
 
 use super::*;
 
+mod malformed;
 mod worlds;
 
 const SNMP: &str = "/proc/1/net/snmp";

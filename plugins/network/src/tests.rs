@@ -8,6 +8,7 @@ use gauged_plugin::{Capability, Value, files};
 
 use super::*;
 
+mod malformed;
 mod worlds;
 
 const HEADER: &str = "Inter-|   Receive                                                |  Transmit\n \

@@ -5,6 +5,7 @@ use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained_for, asse
 
 use super::*;
 
+mod malformed;
 mod worlds;
 
 const DISABLED: &str = "Operation not supported (os error 95)";

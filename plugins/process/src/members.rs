@@ -100,6 +100,17 @@ impl ProcFile {
 #[derive(Debug)]
 struct NotReadable;
 
+/// What is known of the CPU time of all members.
+#[derive(Debug, Clone, Copy)]
+struct Knowledge {
+    /// Whether it is known.
+    of_total: bool,
+    /// Whether its growth since the last tick is that of one tick.
+    of_growth: bool,
+    /// Whether its growth until the next tick will be.
+    of_next_growth: bool,
+}
+
 /// The resource use of a group; `None` if that of a member could not be read.
 #[derive(Debug, Clone)]
 struct GroupUsage {
@@ -111,12 +122,7 @@ struct GroupUsage {
     fds: Option<u64>,
     /// The earliest start of a member, or `u64::MAX` without members.
     oldest_ticks: Option<u64>,
-    /// Whether the CPU time of all members is known.
-    has_cpu: bool,
-    /// Whether the growth of the next tick will be that of one tick.
-    has_cpu_before: bool,
-    /// Whether the growth of this tick is.
-    has_cpu_percent: bool,
+    cpu: Knowledge,
     /// Whether a process with an unknown command line may be a member.
     is_incomplete: bool,
 }
@@ -130,9 +136,7 @@ impl GroupUsage {
         swapped_bytes: Some(0),
         fds: Some(0),
         oldest_ticks: Some(u64::MAX),
-        has_cpu: true,
-        has_cpu_before: true,
-        has_cpu_percent: true,
+        cpu: Knowledge { of_total: true, of_growth: true, of_next_growth: true },
         is_incomplete: false,
     };
 }
@@ -282,9 +286,9 @@ impl Members {
         }
         for at in (0..self.groups.len()).filter(|at| now.groups & (1 << at) != 0) {
             self.cpu_ticks[at] = self.cpu_ticks[at].saturating_add(used_ticks.unwrap_or(0));
-            self.sums[at].has_cpu &= used_ticks.is_some();
-            self.sums[at].has_cpu_before &= stat.cpu_ticks.is_some();
-            self.sums[at].has_cpu_percent &= used_ticks.is_some() && !is_back;
+            self.sums[at].cpu.of_total &= used_ticks.is_some();
+            self.sums[at].cpu.of_next_growth &= stat.cpu_ticks.is_some();
+            self.sums[at].cpu.of_growth &= used_ticks.is_some() && !is_back;
             if stat.state != Some(State::Zombie) {
                 self.add_member(at, pid, stat);
             }
@@ -460,7 +464,7 @@ impl Members {
             return;
         }
         for ((group, sum), &cpu_ticks) in self.groups.iter().zip(&self.sums).zip(&self.cpu_ticks) {
-            let is_known = sum.has_cpu_before && !sum.is_incomplete;
+            let is_known = sum.cpu.of_next_growth && !sum.is_incomplete;
             let change = self.rates.change(tick, &group.label, [is_known.then_some(cpu_ticks)]);
             if sum.is_incomplete {
                 continue;
@@ -468,9 +472,9 @@ impl Members {
             let labels = [("group", &*group.label)];
             let mut row = sample.labelled(&labels);
             row.set(GROUP_PROCESSES, sum.processes).set(GROUP_THREADS, sum.threads);
-            row.set(GROUP_CPU, sum.has_cpu.then_some(cpu_ticks as f64 / TICKS_PER_SECOND));
+            row.set(GROUP_CPU, sum.cpu.of_total.then_some(cpu_ticks as f64 / TICKS_PER_SECOND));
             let percent = change
-                .filter(|_| sum.has_cpu_percent)
+                .filter(|_| sum.cpu.of_growth)
                 .map(|change| change.by[0] as f64 / TICKS_PER_SECOND / change.seconds * 100.0);
             row.set(GROUP_CPU_PERCENT, percent.and_then(|percent| self.machine.cpus.check(percent)));
             row.set(GROUP_RESIDENT, sum.resident_bytes).set(GROUP_SWAPPED, sum.swapped_bytes);

@@ -6,6 +6,7 @@ use gauged_plugin::{Capability, Value, net};
 use super::*;
 
 mod damage;
+mod malformed;
 mod worlds;
 
 const ADDRESS: &str = "127.0.0.1:6379";

@@ -114,16 +114,16 @@ pub const INTERFACE_PACKETS_PER_SECOND: Bound = Bound {
 pub const DISK_BYTES_PER_SECOND: Bound = Bound {
     low: 0.0,
     high: 1e12,
-    reason: "more than the memory of any machine moves; the fastest disks have 3e10",
-    source: "PCI Express 7.0 with 16 lanes; sectors that jump (netdata/netdata#5744)",
+    reason: "four times the fastest bus, 2.4e11; the fastest disks have 3e10",
+    source: "PCI Express 7.0 with 16 lanes",
 };
 
 /// Operations per second: of a disk, or requests of a server.
 pub const OPERATIONS_PER_SECOND: Bound = Bound {
     low: 0.0,
     high: 1e9,
-    reason: "a CPU needs a microsecond for each, and there are at most 8,192; the fastest disks have 1e7",
-    source: "drivers/block/null_blk, which does nothing, with 1e7",
+    reason: "a hundred times what the fastest disks do, 1e7",
+    source: "Documentation/block/null_blk.rst, a device that does nothing",
 };
 
 /// Operations in progress at one disk, as a mean over a tick.
@@ -140,7 +140,7 @@ pub const OPERATION_SECONDS: Bound = Bound {
     low: 0.0,
     high: 86_400.0,
     reason: "drivers give up after minutes, and what waits for a day waits for somebody",
-    source: "SD_TIMEOUT in drivers/scsi/sd.h; queue_if_no_path in Documentation/admin-guide/device-mapper/dm-queue-length.rst",
+    source: "SD_TIMEOUT in drivers/scsi/sd.h; queue_if_no_path in drivers/md/dm-mpath.c",
 };
 
 /// The table.

@@ -7,6 +7,7 @@ use gauged_plugin::{Capability, files};
 
 use super::*;
 
+mod malformed;
 mod worlds;
 
 const ASLEEP: &str = "Resource temporarily unavailable (os error 11)";

@@ -87,7 +87,7 @@ pub fn assert_damage_is_contained_for<P: Plugin, G: Fn(&str) -> Vec<String>>(hos
     for path in &paths {
         let patterns = given(path);
         for (damage, damaged) in damages(&host.content(path)) {
-            whole.check(path, &damage, damaged, &patterns);
+            whole.check(path, &damage, &damaged, &patterns);
         }
     }
 }
@@ -115,7 +115,7 @@ pub fn assert_line_damage_is_contained<P: Plugin>(
         let patterns = given(&String::from_utf8_lossy(line));
         for (damage, damaged) in line_damages(line) {
             let damaged = [&lines[..at].concat(), &*damaged, &lines[at + 1..].concat()].concat();
-            whole.check(path, &format!("line {} {damage}", at + 1), Ok(damaged), &patterns);
+            whole.check(path, &format!("line {} {damage}", at + 1), &Ok(damaged), &patterns);
         }
     }
 }
@@ -138,7 +138,7 @@ impl<'a, P: Plugin> Whole<'a, P> {
     }
 
     /// Checks that a damaged file costs metrics with these patterns only: from the start, and for one tick.
-    fn check(&self, path: &str, damage: &str, damaged: Damaged, patterns: &[String]) {
+    fn check(&self, path: &str, damage: &str, damaged: &Damaged, patterns: &[String]) {
         let patterns: Vec<Pattern> = patterns.iter().map(|text| Pattern::new(text)).collect();
         let may_change = |key: &str| {
             let name = key.split_once('.').map_or(key, |(_, name)| name);
@@ -147,9 +147,9 @@ impl<'a, P: Plugin> Whole<'a, P> {
         // Grants change only with a new instance.
         let is_refused = damage == REFUSED;
         let mut host = self.host.clone();
-        break_file(&mut host, path, &damaged);
+        break_file(&mut host, path, damaged);
         let mut plugin = Harness::<P>::start(host, self.config).expect("valid settings");
-        self.check_damaged_tick(&mut plugin, path, damage, &self.samples[0], may_change);
+        check_damaged_tick(&mut plugin, path, damage, &self.samples[0], may_change);
         if is_refused {
             return;
         }
@@ -161,9 +161,9 @@ impl<'a, P: Plugin> Whole<'a, P> {
 
         let mut plugin = Harness::<P>::start(self.host.clone(), self.config).expect("valid settings");
         plugin.tick().expect("a whole sample");
-        break_file(plugin.host(), path, &damaged);
+        break_file(plugin.host(), path, damaged);
         plugin.allow_counter_reset();
-        self.check_damaged_tick(&mut plugin, path, damage, &self.samples[1], may_change);
+        check_damaged_tick(&mut plugin, path, damage, &self.samples[1], may_change);
         *plugin.host() = self.host.clone();
         for (after, expected) in [INTERVAL, RECOVERY].into_iter().zip(&self.samples[2..]) {
             plugin.allow_counter_reset();
@@ -178,31 +178,30 @@ impl<'a, P: Plugin> Whole<'a, P> {
             }
         }
     }
+}
 
-    /// Collects with a damaged file, and checks the sample.
-    fn check_damaged_tick(
-        &self,
-        plugin: &mut Harness<P>,
-        path: &str,
-        damage: &str,
-        expected: &SampleMap,
-        may_change: impl Fn(&str) -> bool,
-    ) {
-        let tick = catch_unwind(AssertUnwindSafe(|| plugin.tick()));
-        match tick.unwrap_or_else(|_| panic!("{path} {damage}: the plugin panics or breaks an SDK rule")) {
-            Ok(sample) => {
-                for (key, value) in expected.iter().filter(|(key, _)| !may_change(key)) {
-                    assert_eq!(sample.get(key), Some(value), "{path} {damage}: {key}");
-                }
-                let lost = expected.keys().find(|key| !sample.contains_key(*key));
-                let is_reported = plugin.host().messages().iter().any(|message| message.starts_with("WARN"));
-                let is_silent = damage == NOT_PERMITTED && lost.is_some() && !is_reported;
-                assert!(!is_silent, "{path} {damage}: lost without a warning: {lost:?}");
+/// Collects with a damaged file, and checks the sample.
+fn check_damaged_tick<P: Plugin>(
+    plugin: &mut Harness<P>,
+    path: &str,
+    damage: &str,
+    expected: &SampleMap,
+    may_change: impl Fn(&str) -> bool,
+) {
+    let tick = catch_unwind(AssertUnwindSafe(|| plugin.tick()));
+    match tick.unwrap_or_else(|_| panic!("{path} {damage}: the plugin panics or breaks an SDK rule")) {
+        Ok(sample) => {
+            for (key, value) in expected.iter().filter(|(key, _)| !may_change(key)) {
+                assert_eq!(sample.get(key), Some(value), "{path} {damage}: {key}");
             }
-            Err(error) => {
-                let other = expected.keys().find(|key| !may_change(key));
-                assert_eq!(other, None, "{path} {damage}: fails for a metric of another file: {error:?}");
-            }
+            let lost = expected.keys().find(|key| !sample.contains_key(*key));
+            let is_reported = plugin.host().messages().iter().any(|message| message.starts_with("WARN"));
+            let is_silent = damage == NOT_PERMITTED && lost.is_some() && !is_reported;
+            assert!(!is_silent, "{path} {damage}: lost without a warning: {lost:?}");
+        }
+        Err(error) => {
+            let other = expected.keys().find(|key| !may_change(key));
+            assert_eq!(other, None, "{path} {damage}: fails for a metric of another file: {error:?}");
         }
     }
 }
