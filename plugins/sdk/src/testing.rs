@@ -5,8 +5,9 @@
 //! `Cargo.toml`. Compare its sample with a file by [`assert_golden`] or with inline text by [`expect!`]. `UPDATE_EXPECT=1
 //! cargo test` writes both; review them before you commit.
 //!
-//! Hosts and services differ from the ones at hand: [`assert_damage_is_contained`] and [`assert_reply_damage_is_contained`] damage
-//! each file of a host and each line of a reply, and check that other metrics stay the same.
+//! Hosts and services differ from the ones at hand: [`assert_damage_is_contained`],
+//! [`assert_line_damage_is_contained`] and [`assert_reply_damage_is_contained`] damage each file of a host, each line of a file and each
+//! line of a reply, and check that other metrics stay the same.
 //!
 //! ```
 //! use gauged_plugin::testing::{Harness, Host, expect};
