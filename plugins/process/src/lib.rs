@@ -149,7 +149,18 @@ impl Process {
         if pids.first() != Some(&FIRST_PID) {
             pids.insert(0, FIRST_PID);
         }
-        let Some(census) = self.read_processes(&pids, tick, deadline)? else { return Ok(()) };
+        let census = match self.read_processes(&pids, tick, deadline)? {
+            Ok(census) => census,
+            // One line is enough where nothing else is measured.
+            Err(hidden) if sample.is_empty() => {
+                drop(self.skipped.finish(sample));
+                return Err(Error::Unavailable(format!("{}: {}", hidden.path, hidden.why)));
+            }
+            Err(hidden) => {
+                hidden.report(ALL_BUT_TOTALS);
+                return Ok(());
+            }
+        };
         if census.is_cut {
             sample.set(PROCESSES, pids.len());
             return Ok(());
@@ -164,8 +175,9 @@ impl Process {
         Ok(())
     }
 
-    /// Reads the processes, in the order of their PIDs. `None` if the agent may not read those of other users.
-    fn read_processes(&mut self, pids: &[u32], tick: Tick, deadline: Deadline) -> Result<Option<Census>, Error> {
+    /// Reads the processes, in the order of their PIDs; or the part that is left out if the agent may not read those of other
+    /// users.
+    fn read_processes(&mut self, pids: &[u32], tick: Tick, deadline: Deadline) -> Result<Result<Census, Skip>, Error> {
         let mut census = Census::default();
         self.members.begin_tick(tick);
         for (at, &pid) in pids.iter().enumerate() {
@@ -201,8 +213,7 @@ impl Process {
                         files::Error::NotPermitted(why) => why,
                         _ => "has no process 1".to_owned(),
                     };
-                    Skip::not_permitted("/proc", &why).report(ALL_BUT_TOTALS);
-                    return Ok(None);
+                    return Ok(Err(Skip::not_permitted("/proc", &why)));
                 }
                 Err(failure) if has_ended(&failure) => {
                     self.members.keep_process(pid);
@@ -224,7 +235,7 @@ impl Process {
             };
             census.states[state as usize] += 1;
         }
-        Ok(Some(census))
+        Ok(Ok(census))
     }
 }
 

@@ -17,6 +17,12 @@ fn sandbox_without_counts_has_no_threads() {
     process.host().deny(&Capability::Read("/proc".to_owned()));
     let nothing = Error::Unavailable("/proc/loadavg: counts no threads".to_owned());
     assert_eq!(process.tick(), Err(nothing));
+    // With its processes hidden, one line has the reason.
+    let mut host = Host::new();
+    host.file("/proc/loadavg", "0.00 0.00 0.00 0/0 0\n");
+    let mut process = start(host, "{}");
+    assert_eq!(process.tick(), Err(Error::Unavailable("/proc: has no process 1".to_owned())));
+    assert!(process.host().warnings().is_empty(), "{:?}", process.host().warnings());
 }
 
 /// Linux 2.6.32 scales the CPU time of a process by numbers that overflow, so that it jumps by years. Reported in
