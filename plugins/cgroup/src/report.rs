@@ -17,17 +17,17 @@ impl<E: Cause> Cause for InFile<E> {
     fn skip(&self) -> Skip {
         let skip = self.0.skip();
         let file = skip.path.rsplit('/').next().unwrap_or_default();
-        of_any_group([ROOT, "/*/", file].concat(), skip)
+        anonymous([ROOT, "/*/", file].concat(), skip)
     }
 }
 
 impl<E: Cause> Cause for InDirectory<E> {
     fn skip(&self) -> Skip {
-        of_any_group([ROOT, "/*"].concat(), self.0.skip())
+        anonymous([ROOT, "/*"].concat(), self.0.skip())
     }
 }
 
-fn of_any_group(path: String, skip: Skip) -> Skip {
+fn anonymous(path: String, skip: Skip) -> Skip {
     Skip { why: [&skip.path, ": ", &skip.why].concat(), path, ..skip }
 }
 

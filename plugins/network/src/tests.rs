@@ -283,7 +283,13 @@ fn damaged_file_costs_only_its_metrics() {
     for machine in ["web-1", "old-db"] {
         let host = Host::from_fixture(&format!("fixtures/{machine}"));
         assert_lines_are_independent::<Network>(&without_links(&host), "{}", "/proc/1/net/dev", 2);
-        assert_line_damage_is_contained::<Network>(&without_links(&host), "{}", "/proc/1/net/dev", 2, of_interface);
+        assert_line_damage_is_contained::<Network>(
+            &without_links(&host),
+            "{}",
+            "/proc/1/net/dev",
+            2,
+            interface_metrics,
+        );
         assert_damage_is_contained_for::<Network, _>(&host, "{}", |path| {
             let mut parts = path.rsplit('/');
             let (file, interface) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -301,7 +307,7 @@ fn damaged_file_costs_only_its_metrics() {
 }
 
 /// The metrics of the interface in a line.
-fn of_interface(line: &str) -> Vec<String> {
+fn interface_metrics(line: &str) -> Vec<String> {
     let (name, _) = line.rsplit_once(':').expect("a colon");
     vec![format!("*{{device=\"{}\"}}", name.trim())]
 }
