@@ -89,7 +89,7 @@ fn counter_reset_restarts_rates() {
     assert_eq!(disks.tick().expect("a sample").get(key), None);
 
     disks.host().file("/proc/diskstats", "");
-    assert_eq!(disks.tick(), Err(Error::Unavailable("/proc/diskstats: is empty".to_owned())));
+    assert_eq!(disks.tick(), Err(Error::Failed("/proc/diskstats: is empty".to_owned())));
     assert!(disks.host().warnings().contains(&"WARN without all disks: /proc/diskstats is truncated: is empty"));
 }
 
