@@ -235,7 +235,7 @@ mod tests {
             };
             Some(match self {
                 Self::Removed => return None,
-                Self::Cut(at) => content[..at % (content.len() + 1)].to_owned(),
+                Self::Cut(at) => content[..content.floor_char_boundary(at % (content.len() + 1))].to_owned(),
                 Self::Doubled => content.repeat(2),
                 Self::OtherEnds => content.replace('\n', "\r\n"),
                 Self::Word(at, word) => {
