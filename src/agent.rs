@@ -2,11 +2,14 @@
 //! moments come from `clock`, the metrics from the collectors and the plugins, and the sinks write the samples.
 
 mod about;
+mod reload;
+mod reloader;
 mod threads;
 mod usage;
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +18,9 @@ use anyhow::Context as _;
 
 pub use self::about::METRICS;
 use self::about::{AgentModule, TickFacts};
+use self::reload::Change;
+pub use self::reloader::ConfigLoader;
+use self::reloader::{Commit, ReloadFacts, Reloader};
 use self::threads::{Threads, report_missing};
 use crate::clock::schedule::{Schedule, Tick, wall_clock};
 use crate::clock::sleep::sleep_until;
@@ -24,6 +30,7 @@ use crate::collector::slow::SlowReadings;
 use crate::config::Config;
 use crate::log::Log;
 use crate::plugin::{Plugins, Settled};
+use crate::process::{Request, log_ignored};
 use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
 use crate::sink::Style;
 use crate::sink::delivery::{Delivery, Observer};
@@ -61,6 +68,10 @@ const FLUSH: Duration = Duration::from_millis(1500);
 /// An event of the main loop.
 enum Event {
     Shutdown,
+    /// The configuration is to be read again.
+    Reload,
+    /// The reload of the configuration goes on.
+    ReloadStep,
     /// The reader of the samples has closed the pipe.
     OutputClosed,
     /// Time has passed: a tick may be due, or the open round may have waited long enough.
@@ -83,21 +94,22 @@ struct OpenRound {
     until: Instant,
 }
 
-/// Runs until `ended` completes, or until the reader of `output` has closed it. While the last samples are written, another
-/// completion of `ended` ends it at once. `log` is the program's log, if it has one. Each of the observers gets every sample, on
-/// the delivery thread.
+/// Runs until a request to end, or until the reader of `output` has closed it. While the last samples are written, another
+/// request to end ends it at once. `load` reads the configuration again. `log` is the program's log, if it has one. Each of the
+/// observers gets every sample, on the delivery thread.
 ///
 /// # Errors
 ///
 /// When the host has no timers, or the output cannot be examined.
 pub async fn run(
     config: Config,
+    load: ConfigLoader,
     log: Option<&Log>,
     output: File,
     observers: Vec<Observer>,
-    mut ended: impl AsyncFnMut(),
+    mut requests: impl AsyncFnMut() -> Request,
 ) -> anyhow::Result<()> {
-    let patience = (config.interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE);
+    let mut reloader = Reloader::new(load, &config);
     let mut timer = WallTimer::new(config.interval)?;
     let (mut stdout, mut output_closed) = Stdout::start(output)?;
     let mut delivery = Delivery::new(observers);
@@ -105,13 +117,8 @@ pub async fn run(
     let mut parts = Parts::new(config, &slow);
     let mut threads = Threads::new(log);
     threads.start(&mut stdout, &slow, &mut delivery, &mut parts.plugins);
-    tokio::select! {
-        biased;
-        () = ended() => {
-            tracing::info!("shutting down");
-            return Ok(());
-        }
-        _ = async { tokio::join!(slow.wait_first(), parts.plugins.started()) } => {}
+    if !has_started(&slow, &mut parts.plugins, &mut reloader, &mut requests).await {
+        return Ok(());
     }
     let mut schedule = Schedule::new(parts.interval);
     let mut due = schedule.next(wall_clock() + CPU_WINDOW);
@@ -122,12 +129,16 @@ pub async fn run(
         let check_at = parts.plugins.check_at();
         let event = tokio::select! {
             biased;
-            () = ended() => Event::Shutdown,
+            request = requests() => match request {
+                Request::End => Event::Shutdown,
+                Request::Reload => Event::Reload,
+            },
             Ok(()) = &mut output_closed => Event::OutputClosed,
             waited = timer.wait(due.since_epoch), if deadline.is_none() => waited.map(|()| Event::Time)?,
             () = parts.plugins.returned() => Event::Round,
             () = sleep_until(deadline), if deadline.is_some() => Event::Time,
             () = sleep_until(check_at) => Event::Check,
+            () = reloader.wait() => Event::ReloadStep,
         };
         match event {
             Event::Shutdown => break,
@@ -135,57 +146,115 @@ pub async fn run(
             Event::Time if open.is_none() => {
                 let now = wall_clock();
                 if let Some(tick) = schedule.serve(due, now) {
-                    open = Some(parts.begin(tick, now, Some(patience)));
+                    open = Some(parts.begin(tick, now, Some(parts.patience)));
                     parts.plugins.wait_briefly();
                 }
                 due = schedule.next(wall_clock());
             }
             Event::Check => parts.plugins.check(),
+            Event::Reload => reloader.request(),
+            Event::ReloadStep => reloader.advance(&parts.config, &parts.plugins),
             Event::Time | Event::Round => {}
         }
         if let Some(round) = open.take_if(|open| !parts.plugins.is_awaited() || open.until <= Instant::now()) {
-            let sample = parts.finish(round, schedule.missed(), stdout.dropped() + delivery.dropped());
+            let facts = (schedule.missed(), stdout.dropped() + delivery.dropped(), reloader.facts);
+            let sample = parts.finish(round, facts);
             stdout.put(&sample);
             delivery.put(&sample);
             drop(sample);
             parts.release();
             threads.retry(&mut stdout, &slow, &mut delivery, &mut parts.plugins);
         }
+        if open.is_none()
+            && let Some(mut commit) = reloader.take_ready()
+        {
+            if parts.commit(&mut commit, &slow, log) {
+                if let Some(prepared) = commit.timer.take() {
+                    timer = prepared;
+                    schedule = schedule.with_interval(parts.interval);
+                    due = schedule.next(wall_clock());
+                }
+                reloader.record(&commit);
+            } else {
+                reloader.put_back(commit);
+            }
+        }
     }
 
     tracing::info!("shutting down");
     if let Some(round) = open {
-        let sample = parts.finish(round, schedule.missed(), stdout.dropped() + delivery.dropped());
+        let facts = (schedule.missed(), stdout.dropped() + delivery.dropped(), reloader.facts);
+        let sample = parts.finish(round, facts);
         stdout.put(&sample);
         delivery.put(&sample);
     }
+    end(stdout, delivery, parts.plugins, &mut requests).await;
+    Ok(())
+}
+
+/// Waits until all threads have started and the natives have their first readings. Returns false when the agent is requested to end
+/// before.
+async fn has_started(
+    slow: &SlowReadings,
+    plugins: &mut Plugins,
+    reloader: &mut Reloader,
+    requests: &mut impl AsyncFnMut() -> Request,
+) -> bool {
+    let mut started = pin!(async { tokio::join!(slow.wait_first(), plugins.started()) });
+    loop {
+        tokio::select! {
+            biased;
+            request = requests() => match request {
+                Request::Reload => reloader.request(),
+                Request::End => {
+                    tracing::info!("shutting down");
+                    return false;
+                }
+            },
+            _ = &mut started => return true,
+        }
+    }
+}
+
+/// Waits for the last samples to be written and for the guest thread, a moment each. Another request to end ends it at once.
+async fn end(stdout: Stdout, delivery: Delivery, plugins: Plugins, requests: &mut impl AsyncFnMut() -> Request) {
     let mut flushed = None;
     let ending = async {
         let flush = async { flushed = Some(tokio::join!(stdout.end(FLUSH), delivery.end(FLUSH))) };
-        tokio::join!(flush, parts.plugins.end());
+        tokio::join!(flush, plugins.end());
     };
     tokio::select! {
         biased;
         () = ending => {}
-        () = ended() => {}
+        () = end_requested(requests) => {}
     }
     let (reason, remedy) = match flushed {
-        Some((true, true)) => return Ok(()),
+        Some((true, true)) => return,
         Some((false, _)) => ("its reader does not read", "check the program that reads standard output"),
         Some((true, false)) => ("the receivers of samples are too slow", "check them"),
         None => ("a second signal ended the agent", "send one signal, and wait two seconds"),
     };
     tracing::error!(reason, remedy, "last samples lost");
-    Ok(())
+}
+
+/// Waits for a request to end: until then a reload has no effect.
+async fn end_requested(requests: &mut impl AsyncFnMut() -> Request) {
+    while requests().await != Request::End {
+        log_ignored("HUP");
+    }
 }
 
 /// Prints one sample, as soon as all plugins are loaded and have returned. The exit code is a failure when a plugin of the
-/// configuration is not in it, or when `ended` completes before.
+/// configuration is not in it, or when the agent is requested to end before.
 ///
 /// # Errors
 ///
 /// As [`run`], and when the sample cannot be written.
-pub async fn once(config: Config, style: Option<Style>, mut ended: impl AsyncFnMut()) -> anyhow::Result<ExitCode> {
+pub async fn once(
+    config: Config,
+    style: Option<Style>,
+    mut requests: impl AsyncFnMut() -> Request,
+) -> anyhow::Result<ExitCode> {
     let printed = async {
         let (sample, missing) = sample(config).await?;
         let style = style.unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Line });
@@ -198,7 +267,7 @@ pub async fn once(config: Config, style: Option<Style>, mut ended: impl AsyncFnM
     let missing = tokio::select! {
         biased;
         missing = printed => missing?,
-        () = ended() => {
+        () = end_requested(&mut requests) => {
             tracing::error!("agent ended before its sample");
             return Ok(ExitCode::FAILURE);
         }
@@ -215,6 +284,7 @@ async fn sample(mut config: Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)
     // It ends by itself, and is not to wait for an hour.
     config.limits.compile_cpu_per_hour = None;
     let slow = SlowReadings::new(&config);
+    let facts = ReloadFacts::at_start(&config);
     let mut parts = Parts::new(config, &slow);
     for (thread, started) in [("slow", slow.start_thread()), ("guests", parts.plugins.start_thread())] {
         if let Err(error) = started {
@@ -234,13 +304,25 @@ async fn sample(mut config: Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)
     if parts.plugins.is_awaited() && tokio::time::timeout(SINGLE_PATIENCE, parts.plugins.returned()).await.is_err() {
         missing.extend(parts.plugins.current().map(|plugin| plugin.to_string()));
     }
-    Ok((parts.finish(round, 0, 0), missing))
+    Ok((parts.finish(round, (0, 0, facts)), missing))
+}
+
+/// How long a sample waits for its plugins, at this interval.
+fn patience(interval: Duration) -> Duration {
+    (interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE)
+}
+
+/// How much longer it waits for the guest thread to say what has returned.
+fn grace(interval: Duration) -> Duration {
+    (interval / GRACE_SHARE).min(MAX_GRACE)
 }
 
 /// The parts of the agent that make samples.
 struct Parts {
     config: Arc<Config>,
     interval: Duration,
+    /// How long a sample waits for its plugins.
+    patience: Duration,
     grace: Duration,
     series: Arc<SeriesTable>,
     natives: Natives,
@@ -255,7 +337,8 @@ impl Parts {
         let natives = Natives::with_slow(&config, &SeriesAccount::unlimited(&series), slow);
         Self {
             interval: config.interval,
-            grace: (config.interval / GRACE_SHARE).min(MAX_GRACE),
+            patience: patience(config.interval),
+            grace: grace(config.interval),
             plugins: Plugins::new(&config, Arc::clone(&series), natives.modules().cloned().collect(), METRICS),
             natives,
             about: AgentModule::new(&config, &series, slow),
@@ -263,6 +346,37 @@ impl Parts {
             config,
             samples: Recycler::default(),
         }
+    }
+
+    /// Puts another configuration into effect, between two ticks. Returns whether it did: the guest thread may have no room for it
+    /// yet, and then nothing has changed.
+    fn commit(&mut self, commit: &mut Commit, slow: &Arc<SlowReadings>, log: Option<&Log>) -> bool {
+        let (old, new) = (Arc::clone(&self.config), &commit.config);
+        let natives = Natives::enabled_modules(new);
+        // Without a thread it is followed by the next one.
+        if self.plugins.reconfigure(Arc::clone(new), natives).is_ok_and(|is_taken| !is_taken) {
+            return false;
+        }
+        let account = SeriesAccount::unlimited(&self.series);
+        self.natives.reconfigure(&old, new, &account, slow);
+        for change in &commit.difference.followed {
+            match change {
+                Change::Interval(interval) => {
+                    (self.interval, self.patience, self.grace) = (*interval, patience(*interval), grace(*interval));
+                    self.about.set_interval(*interval);
+                }
+                Change::Hostname(_) | Change::Cpu(_) => slow.reconfigure(new),
+                Change::Log(config) => {
+                    if let Some(log) = log {
+                        log.reconfigure(*config);
+                    }
+                }
+                // The natives and the plugins have followed, and the rest is for those who ask.
+                _ => {}
+            }
+        }
+        self.config = Arc::clone(new);
+        true
     }
 
     /// Begins the intervals of native rates anew.
@@ -297,10 +411,10 @@ impl Parts {
     }
 
     /// Completes the sample of a tick.
-    fn finish(&mut self, round: OpenRound, missed: u64, dropped: u64) -> Arc<Sample> {
+    fn finish(&mut self, round: OpenRound, (missed, dropped, reload): (u64, u64, ReloadFacts)) -> Arc<Sample> {
         let OpenRound { mut sample, shared, began, delay, .. } = round;
         self.plugins.deliver(&mut sample);
-        let facts = TickFacts { began, delay, missed, dropped };
+        let facts = TickFacts { began, delay, missed, dropped, reload };
         self.about.complete(&mut sample, &facts, &self.natives, &mut self.plugins);
         let sample = Recycler::fill(shared, sample);
         self.samples.keep(&sample);

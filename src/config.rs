@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::geteuid;
+use sha2::{Digest as _, Sha256};
 
 pub use self::agent_limits::AgentLimits;
 use self::duration::DEFAULT_INTERVAL;
@@ -41,6 +42,9 @@ const HOSTNAME_VARIABLE: &str = "GAUGED_HOSTNAME";
 
 /// The environment variable that overrides the key `log.level`.
 const LOG_VARIABLE: &str = "GAUGED_LOG";
+
+/// How much of the digest of the settings is their hash: a float holds 53 bits.
+const HASH_BYTES: usize = 6;
 
 /// The agent's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,6 +111,14 @@ impl Config {
         let mut config = Self::merge(file, written, overrides, refusals);
         config.apply_environment(|name| Some(variable(name)?.to_string_lossy().into_owned()), overrides)?;
         Ok(config)
+    }
+
+    /// A number that differs when the settings differ, wherever they were written, and that a float holds exactly. The same
+    /// version of the agent has the same number for the same settings.
+    pub(crate) fn hash(&self) -> u64 {
+        let settings = Self { file: None, refusals: Vec::new(), ..self.clone() };
+        let digest = Sha256::digest(format!("{settings:?}"));
+        digest.iter().take(HASH_BYTES).fold(0, |hash, &byte| hash << 8 | u64::from(byte))
     }
 
     /// The line that `gauged check` prints for a valid configuration.

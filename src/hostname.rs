@@ -122,6 +122,12 @@ impl Hostname {
         Self { source, name }
     }
 
+    /// Where it is read.
+    #[must_use]
+    pub(crate) fn source(&self) -> &HostnameSource {
+        &self.source
+    }
+
     /// The name that was read last.
     #[must_use]
     pub(crate) fn get(&self) -> Option<&str> {

@@ -16,9 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::Level;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
-use self::format::{Formatter, LineBuilder};
+use self::format::{Formatter, LineBuilder, SharedFormat};
 use crate::config::log::{LogConfig, LogLevel};
 use crate::queue::Queue;
 use crate::thread::hand_over;
@@ -34,6 +38,8 @@ const FLUSH: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Log {
     lines: Lines,
+    level: reload::Handle<LevelFilter, Registry>,
+    format: SharedFormat,
 }
 
 impl Log {
@@ -41,19 +47,23 @@ impl Log {
     /// standard error takes them at once: see [`start_thread`](Self::start_thread).
     #[must_use]
     pub fn start(config: LogConfig) -> Self {
-        let formatter = Formatter { format: config.format, is_journal: is_journal() };
-        let lines = Lines(Arc::new(LineQueue::new(QUEUE, formatter)));
-        let level = match config.level {
-            LogLevel::Error => Level::ERROR,
-            LogLevel::Warn => Level::WARN,
-            LogLevel::Info => Level::INFO,
-            LogLevel::Debug => Level::DEBUG,
-        };
-        let log = Self { lines: lines.clone() };
+        let format = SharedFormat::new(config.format);
+        let formatter = Formatter { format: format.clone(), is_journal: is_journal() };
+        let lines = Lines(Arc::new(LineQueue::new(QUEUE, formatter.clone())));
+        let (filter, level) = reload::Layer::new(filter(config.level));
+        let log = Self { lines: lines.clone(), level, format };
         // The agent tries again, and reports it.
         let _ = log.start_thread();
-        tracing_subscriber::fmt().with_writer(lines).with_max_level(level).event_format(formatter).init();
+        let layer = tracing_subscriber::fmt::layer().with_writer(lines).event_format(formatter);
+        tracing_subscriber::registry().with(filter).with(layer).init();
         log
+    }
+
+    /// Follows another configuration, from the next line on.
+    pub(crate) fn reconfigure(&self, config: LogConfig) {
+        self.format.set(config.format);
+        // It fails only without a subscriber, of which this is the handle.
+        let _ = self.level.modify(|level| *level = filter(config.level));
     }
 
     /// Starts the thread that writes the lines, unless it runs.
@@ -68,6 +78,15 @@ impl Log {
             self.lines.0.write_at_once(&mut io::stderr());
         }
         started
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
     }
 }
 
@@ -255,7 +274,9 @@ mod tests {
     use super::*;
     use crate::config::log::LogFormat;
 
-    const FORMATTER: Formatter = Formatter { format: LogFormat::Text, is_journal: true };
+    fn formatter() -> Formatter {
+        Formatter { format: SharedFormat::new(LogFormat::Text), is_journal: true }
+    }
 
     /// What the thread writes of these lines to this output, and how many it counts as dropped.
     fn written(lines: &[&str], output: &mut (impl Write + AsFd)) -> u64 {
@@ -264,7 +285,7 @@ mod tests {
             queue.put(format!("{line}\n").into_bytes());
         }
         queue.end(Duration::ZERO);
-        LineWriter::new(FORMATTER).write_all(&queue, output);
+        LineWriter::new(formatter()).write_all(&queue, output);
         queue.dropped()
     }
 
@@ -342,7 +363,7 @@ mod tests {
 
     #[test]
     fn lines_without_a_thread_are_written_at_once() {
-        let lines = LineQueue::new(3, FORMATTER);
+        let lines = LineQueue::new(3, formatter());
         let (mut reader, mut writer) = io::pipe().expect("a pipe");
         lines.put(b"one\n".to_vec(), &mut writer);
         lines.put([&[b'x'; 5000][..], b"\n"].concat(), &mut writer);
@@ -354,7 +375,7 @@ mod tests {
     #[test]
     fn thread_writes_lines_that_had_no_room() {
         // More than a pipe holds, and nobody reads before the thread has started: nothing waits, and the order is kept.
-        let lines = Arc::new(LineQueue::new(200, FORMATTER));
+        let lines = Arc::new(LineQueue::new(200, formatter()));
         let (reader, mut writer) = io::pipe().expect("a pipe");
         put_numbers(&lines, 0..100, &mut writer);
         for _ in 0..2 {
@@ -369,7 +390,7 @@ mod tests {
 
     #[test]
     fn lines_without_room_are_dropped_and_counted() {
-        let lines = LineQueue::new(3, FORMATTER);
+        let lines = LineQueue::new(3, formatter());
         let (mut reader, mut writer) = io::pipe().expect("a pipe");
         put_numbers(&lines, 0..100, &mut writer);
         let dropped = lines.queue.dropped();
@@ -392,7 +413,7 @@ mod tests {
         let file = tempfile::tempfile().expect("a file");
         // `two` is cut off, and the notice fails twice.
         let mut disk = FullDisk { file: file.try_clone().expect("cloned"), space: 6, fails: 3 };
-        let lines = LineQueue::new(9, FORMATTER);
+        let lines = LineQueue::new(9, formatter());
         for line in ["one\n", "two\n", "three\n", "four\n"] {
             lines.put(line.into(), &mut disk);
         }

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
+use gauged::agent::ConfigLoader;
 use gauged::cli::error::{USAGE_ERROR, print_errors};
 use gauged::cli::{Cli, Command, check};
 use gauged::config::{Config, Overrides, Refusal};
@@ -60,13 +62,16 @@ fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Res
     }
     process::raise_descriptor_limit();
     drop(guard);
-    let ended = async || signals.ended().await;
+    let requests = async || signals.request().await;
     let result = runtime.block_on(async {
         if once {
-            agent::once(config, style, ended).await
+            agent::once(config, style, requests).await
         } else {
             let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-            agent::run(config, Some(&log), output, Vec::new(), ended).await.map(|()| ExitCode::SUCCESS)
+            let overrides = overrides.clone();
+            let load: ConfigLoader = Arc::new(move || Config::load(&overrides));
+            let run = agent::run(config, load, Some(&log), output, Vec::new(), requests);
+            run.await.map(|()| ExitCode::SUCCESS)
         }
     });
     result.or_else(|error| {

@@ -119,14 +119,21 @@ impl Plugins {
         })
     }
 
-    /// Follows another configuration between two rounds: each plugin that it changes is tried beside the version that serves, which
-    /// goes on until that has passed. Returns whether the guest thread took it; if not, it is to be given again.
+    /// Follows another configuration between two rounds, with which the agent has these modules of its own: each plugin that it
+    /// changes is tried beside the version that serves, which goes on until that has passed. Returns whether the guest thread took it; if not, it is to be given again.
     ///
     /// # Errors
     ///
     /// When there is no guest thread, and the host has no more threads.
-    pub fn reconfigure(&mut self, config: Arc<Config>) -> io::Result<bool> {
-        self.watchdog.reconfigure(config)
+    pub fn reconfigure(&mut self, config: Arc<Config>, natives: Vec<Text>) -> io::Result<bool> {
+        self.watchdog.reconfigure(config, natives.into())
+    }
+
+    /// Has the plugins that another configuration changes tried with it, beside their running versions; a
+    /// [`reconfigure`](Self::reconfigure) then takes effect for all of them at once. The reply has those that were rejected. None when
+    /// the guest thread has no room for the command.
+    pub(crate) fn prepare(&self, config: Arc<Config>) -> Option<oneshot::Receiver<Vec<String>>> {
+        self.watchdog.prepare(config)
     }
 
     /// Begins the round of a tick if one is due: calls the plugins that are due. The part of those that have not returned by

@@ -5,6 +5,15 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// What a signal asks the agent for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// To end: `SIGTERM` of a supervisor, `SIGINT` of Ctrl-C.
+    End,
+    /// To read its configuration again: `SIGHUP`.
+    Reload,
+}
+
 /// The signals that the agent handles, for as long as it runs.
 #[derive(Debug)]
 pub struct Signals {
@@ -38,29 +47,27 @@ impl Signals {
         })
     }
 
-    /// Waits for the next signal that asks the agent to end: `SIGTERM` of a supervisor, `SIGINT` of Ctrl-C. Meanwhile it
-    /// logs the others. Cancellation safe.
-    pub async fn ended(&mut self) {
+    /// Waits for the next signal that asks the agent for something. Meanwhile it logs the others. Cancellation safe.
+    pub async fn request(&mut self) -> Request {
         loop {
             let ignored = tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => {
-                    tracing::warn!(
-                        signal = "HUP",
-                        remedy = "restart the agent to apply a changed configuration",
-                        "configuration not reloaded"
-                    );
-                    continue;
-                }
+                biased;
+                _ = self.terminate.recv() => return Request::End,
+                _ = self.interrupt.recv() => return Request::End,
+                _ = self.hangup.recv() => return Request::Reload,
                 _ = self.user1.recv() => "USR1",
                 _ = self.user2.recv() => "USR2",
                 _ = self.quit.recv() => "QUIT",
                 _ = self.alarm.recv() => "ALRM",
             };
-            tracing::info!(signal = ignored, "signal ignored");
+            log_ignored(ignored);
         }
     }
+}
+
+/// Logs a signal that has no effect.
+pub(crate) fn log_ignored(signal: &str) {
+    tracing::info!(signal, "signal ignored");
 }
 
 /// Lets a write beyond the limit of a file's size fail with `EFBIG`, which is reported, instead of ending the process, as long
@@ -91,10 +98,12 @@ mod tests {
     #[tokio::test]
     async fn a_second_signal_is_awaited_again() {
         let mut signals = Signals::handle().expect("handled");
+        kill_process(getpid(), Signal::HUP).expect("sent");
+        assert_eq!(signals.request().await, Request::Reload);
         for signal in [Signal::TERM, Signal::INT] {
             kill_process(getpid(), Signal::USR1).expect("sent");
             kill_process(getpid(), signal).expect("sent");
-            signals.ended().await;
+            assert_eq!(signals.request().await, Request::End);
         }
     }
 }

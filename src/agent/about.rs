@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::reloader::ReloadFacts;
 use super::usage::ProcessUsage;
 use crate::clock::schedule::wall_clock;
 use crate::collector::native::Natives;
@@ -63,6 +64,13 @@ pub const METRICS: &[NativeMetric] = &[
         "/proc/self/task",
     ),
     gauge("series", "{series}", "Different series in use, those of samples that wait in a sink included."),
+    gauge("config_reload_success", "1", "1 if the whole configuration that was read last is in effect, otherwise 0."),
+    gauge("config_reload_timestamp_seconds", "s", "When the configuration came into effect, since the Unix epoch."),
+    gauge(
+        "config_hash",
+        "1",
+        "A number that differs when the settings differ, however they are written; the same for the same version of the agent.",
+    ),
     gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
     gauge("collector_duration_seconds", "s", "How long a native collector took."),
     gauge(
@@ -165,15 +173,13 @@ pub(super) struct TickFacts {
     pub(super) missed: u64,
     /// The number of samples that an output did not take.
     pub(super) dropped: u64,
+    pub(super) reload: ReloadFacts,
 }
 
 impl AgentModule {
     pub(super) fn new(config: &Config, series: &Arc<SeriesTable>, slow: &Arc<SlowReadings>) -> Self {
-        let account = SeriesAccount::unlimited(series);
-        let collector = CollectorVersion::native(AGENT);
-        let source = ModuleSource { module: AGENT.into(), collector, step: config.interval, is_verbatim: false };
         Self {
-            writer: ModuleWriter::new(source, METRICS, &account),
+            writer: writer(config.interval, series),
             series: Arc::clone(series),
             slow: Arc::clone(slow),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -181,6 +187,12 @@ impl AgentModule {
             usage: ProcessUsage::new(),
             last: None,
         }
+    }
+
+    /// Follows another interval.
+    pub(super) fn set_interval(&mut self, interval: Duration) {
+        self.writer = writer(interval, &self.series);
+        self.last = None;
     }
 
     /// Puts the module into a sample that is complete otherwise. It comes first.
@@ -210,6 +222,9 @@ impl AgentModule {
             agent.push("open_fds", usage.descriptors);
             agent.push("threads", usage.threads);
             agent.push("series", series.count() as u64);
+            agent.push("config_reload_success", u64::from(facts.reload.is_successful));
+            agent.push("config_reload_timestamp_seconds", facts.reload.time.as_secs());
+            agent.push("config_hash", facts.reload.hash);
             natives.append_metrics(agent);
             let range = plugins.append_metrics(agent, previous);
             // Last, since they come and go.
@@ -223,6 +238,13 @@ impl AgentModule {
         *last = Some((Arc::clone(&module), range));
         sample.modules.insert(0, module);
     }
+}
+
+/// The writer of the module in an agent with this interval.
+fn writer(interval: Duration, series: &Arc<SeriesTable>) -> ModuleWriter {
+    let collector = CollectorVersion::native(AGENT);
+    let source = ModuleSource { module: AGENT.into(), collector, step: interval, is_verbatim: false };
+    ModuleWriter::new(source, METRICS, &SeriesAccount::unlimited(series))
 }
 
 /// A number of seconds, an integer where it is one.

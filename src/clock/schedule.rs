@@ -40,6 +40,13 @@ impl Schedule {
         Self { interval: interval.max(Duration::from_millis(1)), served: None, missed: 0 }
     }
 
+    /// The same schedule with another interval. Its first tick is later than the one that was served last.
+    pub(crate) fn with_interval(self, interval: Duration) -> Self {
+        let served_at = self.served.map(|index| self.tick(index).since_epoch);
+        let next = Self { served: None, missed: self.missed, ..Self::new(interval) };
+        Self { served: served_at.map(|at| next.index_at(at)), ..next }
+    }
+
     /// The first tick after `now`. It is never the tick that was served last, also after the clock was set back a little.
     pub(crate) fn next(&self, now: Duration) -> Tick {
         let coming = self.index_at(now) + 1;
@@ -149,6 +156,27 @@ mod tests {
     }
 
     proptest! {
+        /// After a change of the interval no tick repeats or goes back, and none is counted as missed.
+        #[test]
+        fn changed_interval_makes_no_double_tick(
+            before in 1_u64..100_000,
+            after in 1_u64..100_000,
+            start in 0_u64..10_000_000_000,
+            late in 0_u64..1000,
+        ) {
+            let mut schedule = Schedule::new(ms(before));
+            let due = schedule.next(ms(start));
+            let now = due.since_epoch + ms(late.min(before - 1));
+            let last = schedule.serve(due, now).expect("due");
+            let mut schedule = schedule.with_interval(ms(after));
+            let due = schedule.next(now);
+            prop_assert!(due.since_epoch > last.since_epoch);
+            let tick = schedule.serve(due, due.since_epoch).expect("due");
+            prop_assert!(tick.since_epoch > last.since_epoch);
+            prop_assert!(tick.since_epoch.as_millis().is_multiple_of(after.into()));
+            prop_assert!(tick.since_epoch.saturating_sub(now) <= ms(after * 2));
+        }
+
         /// Ticks are multiples of the interval, are never served early or twice in a row, and those between served ticks
         /// are counted.
         #[test]

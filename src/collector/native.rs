@@ -22,6 +22,7 @@ pub const NATIVE: &[Native] = &[
         modules: &["cpu"],
         metrics: cpu::METRICS,
         is_enabled: |config| config.cpu.enabled,
+        is_same: |old, new| old.cpu == new.cpu,
         make: |config, slow| Box::new(cpu::Cpu::new(config, slow)),
     },
     Native {
@@ -29,6 +30,7 @@ pub const NATIVE: &[Native] = &[
         modules: &["load"],
         metrics: load::METRICS,
         is_enabled: |config| config.load.enabled,
+        is_same: |old, new| old.load == new.load,
         make: |config, _| Box::new(load::Load::new(config)),
     },
     Native {
@@ -36,6 +38,7 @@ pub const NATIVE: &[Native] = &[
         modules: &["memory", memory::SWAP],
         metrics: memory::METRICS,
         is_enabled: |config| config.memory.enabled,
+        is_same: |old, new| old.memory == new.memory,
         make: |config, _| Box::new(memory::Memory::new(config)),
     },
 ];
@@ -48,6 +51,7 @@ pub const NATIVE: &[Native] = &[
         modules: &["cpu"],
         metrics: &[],
         is_enabled: |config| config.cpu.enabled,
+        is_same: |old, new| old.cpu == new.cpu,
         make: |_, _| Box::new(Portable::new()),
     },
     Native {
@@ -55,6 +59,7 @@ pub const NATIVE: &[Native] = &[
         modules: &["load"],
         metrics: &[],
         is_enabled: |config| config.load.enabled,
+        is_same: |old, new| old.load == new.load,
         make: |_, _| Box::new(Portable::new()),
     },
     Native {
@@ -62,6 +67,7 @@ pub const NATIVE: &[Native] = &[
         modules: &["memory", "swap"],
         metrics: &[],
         is_enabled: |config| config.memory.enabled,
+        is_same: |old, new| old.memory == new.memory,
         make: |_, _| Box::new(Portable::new()),
     },
 ];
@@ -77,6 +83,8 @@ pub struct Native {
     pub metrics: &'static [NativeMetric],
     /// Whether the configuration has the collector enabled.
     pub is_enabled: fn(&Config) -> bool,
+    /// Whether two configurations have the same settings for the collector.
+    pub is_same: fn(&Config, &Config) -> bool,
     /// Makes the collector, and starts the first interval of its rates.
     pub make: fn(&Config, &Arc<SlowReadings>) -> Box<dyn Collector>,
 }
@@ -87,6 +95,7 @@ pub struct Natives {
 }
 
 struct RunningCollector {
+    name: &'static str,
     collector: Box<dyn Collector>,
     modules: Vec<ModuleWriter>,
     /// The labels of the agent's metrics about it.
@@ -100,8 +109,19 @@ struct RunningCollector {
 impl RunningCollector {
     fn new(name: &'static str, modules: Vec<ModuleWriter>, collector: Box<dyn Collector>) -> Self {
         let labels = [("collector", name)].into();
-        Self { collector, modules, labels, duration: Duration::ZERO, is_successful: false }
+        Self { name, collector, modules, labels, duration: Duration::ZERO, is_successful: false }
     }
+}
+
+/// The writers of the modules of a collector.
+fn writers(native: &'static Native, config: &Config, account: &Arc<SeriesAccount>) -> Vec<ModuleWriter> {
+    let version = CollectorVersion::native(native.name);
+    let writer = |&module: &&'static str| {
+        let (module, collector) = (module.into(), Arc::clone(&version));
+        let source = ModuleSource { module, collector, step: config.interval, is_verbatim: false };
+        ModuleWriter::new(source, native.metrics, account)
+    };
+    native.modules.iter().map(writer).collect()
 }
 
 impl Natives {
@@ -115,16 +135,36 @@ impl Natives {
     #[must_use]
     pub fn with_slow(config: &Config, account: &Arc<SeriesAccount>, slow: &Arc<SlowReadings>) -> Self {
         let running = |native: &'static Native| {
-            let version = CollectorVersion::native(native.name);
-            let writer = |&module: &&'static str| {
-                let (module, collector) = (module.into(), Arc::clone(&version));
-                let source = ModuleSource { module, collector, step: config.interval, is_verbatim: false };
-                ModuleWriter::new(source, native.metrics, account)
-            };
-            RunningCollector::new(native.name, native.modules.iter().map(writer).collect(), (native.make)(config, slow))
+            RunningCollector::new(native.name, writers(native, config, account), (native.make)(config, slow))
         };
         let is_enabled = |native: &&Native| (native.is_enabled)(config);
         Self { collectors: NATIVE.iter().filter(is_enabled).map(running).collect() }
+    }
+
+    /// The names of the modules that a configuration has enabled, in the order of a sample.
+    pub(crate) fn enabled_modules(config: &Config) -> Vec<Text> {
+        let enabled = NATIVE.iter().filter(|native| (native.is_enabled)(config));
+        enabled.flat_map(|native| native.modules).map(|&module| module.into()).collect()
+    }
+
+    /// Follows another configuration. A collector with the same settings goes on with the state that it has.
+    pub(crate) fn reconfigure(
+        &mut self,
+        old: &Config,
+        new: &Config,
+        account: &Arc<SeriesAccount>,
+        slow: &Arc<SlowReadings>,
+    ) {
+        let mut kept = std::mem::take(&mut self.collectors);
+        for native in NATIVE.iter().filter(|native| (native.is_enabled)(new)) {
+            let at = kept.iter().position(|running| running.name == native.name && (native.is_same)(old, new));
+            let running = match at.map(|at| kept.swap_remove(at)) {
+                Some(running) if old.interval == new.interval => running,
+                Some(running) => RunningCollector::new(native.name, writers(native, new, account), running.collector),
+                None => RunningCollector::new(native.name, writers(native, new, account), (native.make)(new, slow)),
+            };
+            self.collectors.push(running);
+        }
     }
 
     /// The names of the modules, in the order of a sample.

@@ -4,6 +4,7 @@
 //! which a host may have to be asked more than once, has read them.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -51,20 +52,30 @@ pub struct SlowReadings {
 #[derive(Debug)]
 enum Cores {
     /// By the thread, which this wakes. One request is enough: it is taken before the reading begins.
-    OnThread(SyncSender<CoresChanged>),
+    OnThread(SyncSender<Wake>),
     /// By whoever asks, in tests and benchmarks. Behind a lock because all holders of the readings share them.
     AtOnce(Mutex<Sources>),
 }
 
-/// A request to read the number of cores again.
+/// A request to the thread: to read the number of cores again, or to look for another configuration.
 #[derive(Debug)]
-struct CoresChanged;
+struct Wake;
 
 /// The readings that the thread shares with the ticks.
 #[derive(Debug, Default)]
 struct Latest {
     /// Behind a lock because two threads use them. It is held for a copy, never across a system call.
     readings: Mutex<Readings>,
+    /// What another configuration wants to be read, until the thread takes it. Behind a lock as that.
+    reconfigured: Mutex<Option<Reconfigured>>,
+}
+
+/// What another configuration has read.
+#[derive(Debug)]
+struct Reconfigured {
+    /// The root of the measured host. None if the CPUs are not measured.
+    cpu: Option<PathBuf>,
+    hostname: HostnameSource,
 }
 
 #[derive(Debug)]
@@ -188,8 +199,23 @@ impl SlowReadings {
     pub fn request_cores(&self) {
         match &self.cores {
             // A full channel has a request that nothing was read for yet; without its receiver there is nothing to read.
-            Cores::OnThread(requests) => drop(requests.try_send(CoresChanged)),
+            Cores::OnThread(requests) => drop(requests.try_send(Wake)),
             Cores::AtOnce(sources) => sources.lock().unwrap_or_else(PoisonError::into_inner).read_cores(&self.latest),
+        }
+    }
+
+    /// Follows another configuration, without waiting for it: the thread reads what that wants. A host name that it fixes holds at
+    /// once.
+    pub(crate) fn reconfigure(&self, config: &Config) {
+        if let HostnameSource::Fixed(name) = &config.hostname {
+            self.latest.lock().hostname = name.as_str().into();
+        }
+        let cpu = config.cpu.enabled.then(|| config.root.clone());
+        let reconfigured = Reconfigured { cpu, hostname: config.hostname.clone() };
+        *self.latest.reconfigured.lock().unwrap_or_else(PoisonError::into_inner) = Some(reconfigured);
+        if let Cores::OnThread(requests) = &self.cores {
+            // A full channel wakes it as well.
+            drop(requests.try_send(Wake));
         }
     }
 
@@ -204,7 +230,7 @@ struct Reader {
     latest: Arc<Latest>,
     sources: Sources,
     hostname: HostnameSource,
-    requested: Receiver<CoresChanged>,
+    requested: Receiver<Wake>,
     /// Set once everything was read.
     done: watch::Sender<bool>,
 }
@@ -222,11 +248,17 @@ impl Reader {
 }
 
 /// Reads again every ten seconds, and the number of cores when it is requested, until the readings are dropped.
-fn refresh(sources: &mut Sources, hostname: &mut Hostname, latest: &Latest, requests: &Receiver<CoresChanged>) {
+fn refresh(sources: &mut Sources, hostname: &mut Hostname, latest: &Latest, requests: &Receiver<Wake>) {
     let mut due = Instant::now() + INTERVAL;
     loop {
         match requests.recv_timeout(due.saturating_duration_since(Instant::now())) {
-            Ok(CoresChanged) => sources.read_cores(latest),
+            Ok(Wake) => {
+                let reconfigured = latest.reconfigured.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(reconfigured) = reconfigured {
+                    follow(reconfigured, sources, hostname, latest);
+                }
+                sources.read_cores(latest);
+            }
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 due = Instant::now() + INTERVAL;
@@ -236,6 +268,23 @@ fn refresh(sources: &mut Sources, hostname: &mut Hostname, latest: &Latest, requ
                 }
             }
         }
+    }
+}
+
+/// Reads what another configuration wants.
+fn follow(
+    Reconfigured { cpu, hostname: source }: Reconfigured,
+    sources: &mut Sources,
+    hostname: &mut Hostname,
+    latest: &Latest,
+) {
+    if cpu.is_some() != sources.cpu.is_some() {
+        sources.cpu = cpu.as_deref().map(HostFiles::new);
+        sources.read_frequency(latest);
+    }
+    if *hostname.source() != source {
+        *hostname = Hostname::new(source);
+        latest.lock().hostname = hostname.get().into();
     }
 }
 

@@ -1,6 +1,8 @@
 //! Log lines: an event as text or as JSON. Pure but for the time of day.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -12,10 +14,28 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::log::LogFormat;
 use crate::escape::{is_plain, push_escaped};
 
+/// The format of lines, which may change while the log is written.
+#[derive(Debug, Clone)]
+pub(super) struct SharedFormat(Arc<AtomicBool>);
+
+impl SharedFormat {
+    pub(super) fn new(format: LogFormat) -> Self {
+        Self(Arc::new(AtomicBool::new(format == LogFormat::Json)))
+    }
+
+    pub(super) fn set(&self, format: LogFormat) {
+        self.0.store(format == LogFormat::Json, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> LogFormat {
+        if self.0.load(Ordering::Relaxed) { LogFormat::Json } else { LogFormat::Text }
+    }
+}
+
 /// Turns an event into a line.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Formatter {
-    pub(super) format: LogFormat,
+    pub(super) format: SharedFormat,
     /// The journal has a time of its own, and takes the level from a prefix (sd-daemon(3)).
     pub(super) is_journal: bool,
 }
@@ -33,7 +53,7 @@ where
 }
 
 impl Formatter {
-    pub(super) fn line(self, level: Level, fields: &LineBuilder) -> String {
+    pub(super) fn line(&self, level: Level, fields: &LineBuilder) -> String {
         let mut line = String::new();
         if self.is_journal {
             let priority = match level {
@@ -46,7 +66,7 @@ impl Formatter {
         }
         let mut time = String::new();
         let _ = SystemTime.format_time(&mut Writer::new(&mut time));
-        match self.format {
+        match self.format.get() {
             LogFormat::Text => {
                 if !self.is_journal {
                     let _ = write!(line, "{time} ");
@@ -189,7 +209,7 @@ mod tests {
     }
 
     fn line(format: LogFormat, is_journal: bool, event: &LineBuilder) -> String {
-        Formatter { format, is_journal }.line(Level::WARN, event)
+        Formatter { format: SharedFormat::new(format), is_journal }.line(Level::WARN, event)
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub(crate) enum Command {
         until: Instant,
         reply: oneshot::Sender<Settled>,
     },
+    /// To try the plugins that another configuration changes, and to reply with those that were rejected.
+    Prepare(Arc<Setup>, oneshot::Sender<Vec<String>>),
     /// To follow another configuration.
     Reconfigure(Arc<Setup>),
 }
@@ -267,6 +269,8 @@ impl Job {
                         spent.tick = tick.since_epoch;
                         self.parts.put(spent);
                     }
+                    // The reply is that nothing was rejected.
+                    Command::Prepare(_, reply) => drop(reply),
                     Command::Reconfigure(setup) => self.setup = setup,
                     Command::Settle { reply, .. } => {
                         let enabled = self.setup.config.plugins.iter().filter(|(_, table)| table.enabled);
@@ -311,6 +315,7 @@ async fn serve(job: Job, engine: Engine, pool: OffloadPool, helpers: &mut Helper
             command = commands.recv() => match command {
                 None => break,
                 Some(Command::Round(round)) => supervisors.open_round(round).await,
+                Some(Command::Prepare(setup, reply)) => supervisors.prepare(&setup, reply),
                 Some(Command::Reconfigure(setup)) => supervisors.reconfigure(&setup),
                 Some(Command::Settle { until, reply }) => settling = Some((until, reply)),
             },

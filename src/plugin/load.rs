@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
-use crate::config::Config;
+use crate::config::{AgentLimits, Config};
 use crate::plugin::build::cache::Cache;
 use crate::plugin::build::compile::{CompilePermit, Compiler};
 use crate::plugin::build::probe;
@@ -52,6 +52,13 @@ impl LoadResources {
             busy: BusyFiles::default(),
             clock: Instant::now(),
         }
+    }
+}
+
+impl LoadResources {
+    /// Follows other limits.
+    pub(crate) fn set_limits(&mut self, limits: AgentLimits) {
+        self.compiler.set_limits(limits);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::task::{AbortHandle, Id, JoinSet};
 
+use crate::config::AgentLimits;
 use crate::plugin::build::sealed::Hash;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::engine::Engine;
@@ -28,6 +29,11 @@ impl Loader {
     pub(crate) fn new(setup: &Setup, engine: Engine, pool: OffloadPool, heartbeat: Arc<Heartbeat>) -> Self {
         let resources = LoadResources::new(&setup.config, engine, pool, &setup.loads);
         Self { heartbeat, resources, tasks: JoinSet::new(), running: HashMap::new() }
+    }
+
+    /// Follows other limits.
+    pub(crate) fn set_limits(&mut self, limits: AgentLimits) {
+        self.resources.set_limits(limits);
     }
 
     /// The zero of the guests' clock.

@@ -129,11 +129,9 @@ impl From<Failure> for Rejection {
             Failure::Fault(fault) if fault.kind == FaultKind::Capacity => {
                 (format!("cannot run now: {fault}"), "raise memory under [limits], or remove plugins".to_owned(), None)
             }
-            Failure::Fault(fault) if fault.kind == FaultKind::Memory => (
-                format!("fails: {fault}"),
-                "make it smaller, or raise its limit and restart the agent".to_owned(),
-                None,
-            ),
+            Failure::Fault(fault) if fault.kind == FaultKind::Memory => {
+                (format!("fails: {fault}"), "make it smaller, or raise its limit and reload the agent".to_owned(), None)
+            }
             Failure::Fault(fault) => (format!("fails: {fault}"), "fix the plugin".to_owned(), None),
             Failure::Error(CallError { kind: CallErrorKind::Unavailable, reason }) => {
                 (format!("has nothing to measure: {reason}"), "start what it measures, or remove it".to_owned(), None)

@@ -24,6 +24,7 @@ mod results;
 mod statistics;
 mod wording;
 mod serving;
+mod preparation;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ use std::time::Instant;
 use self::call::{Call, CallResult};
 use self::file_status::FileStatus;
 use self::results::Results;
-use self::serving::{Candidate, Serving};
+use self::serving::{Candidate, Hold, Serving};
 use self::state::PluginState;
 use self::statistics::{Statistics, Status};
 use self::wording::PluginFile;
@@ -127,13 +128,21 @@ impl Supervisor {
     /// beside the running instance, and its own configuration stays in effect until that has passed. Without one, the new
     /// configuration is in effect at once, and the file is loaded again. Returns the job that is to be run now; otherwise it
     /// follows the one that is under way.
-    pub(crate) fn reconfigure(&mut self, plugin: PluginContext) -> Option<Job> {
+    pub(crate) fn reconfigure(&mut self, plugin: PluginContext, now: Instant) -> Option<Job> {
+        if self.commit(&plugin, now) {
+            return None;
+        }
         let plugin = PluginContext { accounts: Arc::clone(&self.plugin.accounts), ..plugin };
         self.status.reconfigured();
         match &mut self.version {
             VersionState::Absent | VersionState::Suspended(_) => self.apply(plugin),
             VersionState::Serving(serving) => serving.candidate = Some(Box::new(Candidate::new(plugin))),
         }
+        self.next_for_candidate()
+    }
+
+    /// What a new configuration asks for now.
+    fn next_for_candidate(&mut self) -> Option<Job> {
         match &mut self.work {
             Work::None => Some(self.next_for_configuration(self.status.rejected().is_some())),
             Work::Loading(since) => {
@@ -298,6 +307,17 @@ impl Supervisor {
     /// Handles the outcome of the trial of the new configuration.
     fn handle_trial(&mut self, tried: Result<Trial, Rejection>, now: Instant) {
         let judged = tried.and_then(|trial| self.judge(trial));
+        if let VersionState::Serving(Serving { candidate: Some(candidate), .. }) = &mut self.version
+            && matches!(candidate.hold, Hold::Trying)
+        {
+            candidate.hold = Hold::Tried(judged);
+            return;
+        }
+        self.conclude(judged, now);
+    }
+
+    /// Puts the new configuration into effect, or rejects it.
+    fn conclude(&mut self, judged: Result<Trial, Rejection>, now: Instant) {
         let VersionState::Serving(serving) = &mut self.version else { return };
         let version = Arc::clone(&serving.version);
         match judged {

@@ -16,12 +16,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::oneshot;
+
 use self::about::About;
 use self::contexts::Contexts;
 use self::files::Files;
 use self::rounds::Rounds;
 use crate::clock::sleep::sleep_until;
-use crate::plugin::difference::Difference;
+use crate::plugin::difference::{Difference, tables};
 use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest_thread::abandonment::Suspension;
 use crate::plugin::guest_thread::heartbeat::Heartbeat;
@@ -48,6 +50,15 @@ pub(crate) struct Supervisors {
     owners: Owners,
     about: About,
     heartbeat: Arc<Heartbeat>,
+    /// The plugins that are being tried with another configuration before it takes effect.
+    preparation: Option<Preparation>,
+}
+
+/// Plugins that are being tried with another configuration, before that takes effect for all of them at once.
+struct Preparation {
+    plugins: BTreeSet<String>,
+    /// The plugins that were rejected.
+    reply: oneshot::Sender<Vec<String>>,
 }
 
 impl Supervisors {
@@ -75,6 +86,7 @@ impl Supervisors {
             owners: Owners::default(),
             about: About::new(setup),
             heartbeat: Arc::clone(heartbeat),
+            preparation: None,
         }
     }
 
@@ -146,23 +158,66 @@ impl Supervisors {
         Some(part)
     }
 
-    /// Follows a new configuration: its tables of plugins, and the agent's interval. A plugin whose table is the same goes on
-    /// undisturbed. One that has another table goes on as before until it was tried with that.
+    /// Tries the plugins that another configuration changes, each with its new table, while they go on as before. The reply has
+    /// the names of those that were rejected.
+    pub(crate) fn prepare(&mut self, setup: &Arc<Setup>, reply: oneshot::Sender<Vec<String>>) {
+        let tables = tables(&setup.config);
+        let changed = self.files.difference(&tables, &self.present()).changed;
+        for name in &changed {
+            let plugin = self.contexts.context_in(setup, name, tables.get(name));
+            let job = self.plugins.get_mut(&**name).and_then(|supervisor| supervisor.prepare(plugin));
+            self.start(name, job);
+        }
+        self.preparation = Some(Preparation { plugins: changed, reply });
+        self.end_preparation();
+    }
+
+    /// Replies once all plugins that are being prepared were tried.
+    fn end_preparation(&mut self) {
+        let Self { plugins, preparation, .. } = self;
+        let is_preparing = |name: &String| plugins.get(&**name).is_some_and(|supervisor| supervisor.is_preparing());
+        let Some(Preparation { plugins: tried, reply }) =
+            preparation.take_if(|preparation| !preparation.plugins.iter().any(is_preparing))
+        else {
+            return;
+        };
+        let is_rejected =
+            |name: &String| plugins.get(&**name).is_some_and(|supervisor| supervisor.has_rejected_preparation());
+        // The tick thread may not wait any more.
+        let _ = reply.send(tried.into_iter().filter(is_rejected).collect());
+    }
+
+    /// The plugins that there are, each with its file.
+    fn present(&self) -> BTreeMap<String, String> {
+        self.plugins.iter().map(|(name, plugin)| (name.to_string(), plugin.file.clone())).collect()
+    }
+
+    /// Follows a new configuration: its tables of plugins, its limits, and the agent's interval. A plugin whose table is the same
+    /// goes on undisturbed. One that has another table takes it at once if it was prepared; otherwise it goes on as before until
+    /// it was tried with that.
     pub(crate) fn reconfigure(&mut self, setup: &Arc<Setup>) {
         setup.limit_plugins();
+        self.loader.set_limits(setup.config.limits);
+        self.preparation = None;
         let old = std::mem::replace(&mut self.contexts.setup, Arc::clone(setup));
-        let present = self.plugins.iter().map(|(name, plugin)| (name.to_string(), plugin.file.clone())).collect();
-        let Difference { removed, mut changed, files } = self.files.reconfigure(&setup.config, &present);
-        if old.config.interval != setup.config.interval {
-            self.about = About::new(setup);
-            changed.extend(present.into_keys().filter(|name| !removed.contains(name)));
+        if old.natives != setup.natives {
+            self.owners.plugins_changed();
         }
+        let (present, now) = (self.present(), Instant::now());
+        let Difference { removed, changed, files } = self.files.reconfigure(&setup.config, &present);
         for name in &removed {
             self.remove(name);
         }
+        if old.config.interval != setup.config.interval {
+            self.about = About::new(setup);
+            let Self { plugins, contexts, files, .. } = self;
+            for (name, supervisor) in plugins.iter_mut().filter(|(name, _)| !changed.contains(&***name)) {
+                supervisor.set_interval(&contexts.context(name, files.tables.get(&**name)));
+            }
+        }
         for name in &changed {
             let plugin = self.contexts.context(name, self.files.tables.get(name));
-            let job = self.plugins.get_mut(&**name).and_then(|supervisor| supervisor.reconfigure(plugin));
+            let job = self.plugins.get_mut(&**name).and_then(|supervisor| supervisor.reconfigure(plugin, now));
             self.start(name, job);
         }
         for file in &files {
@@ -263,6 +318,7 @@ impl Supervisors {
             self.files.report(kind, report);
         }
         self.start(&plugin, next);
+        self.end_preparation();
     }
 
     /// Retries what was rejected for a cause that may have passed.

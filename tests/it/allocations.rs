@@ -16,8 +16,9 @@ use gauged::agent;
 use gauged::config::{Config, Overrides};
 use gauged::sample::Sample;
 
-use crate::harness::repository;
+use crate::harness::{repository, unchanged};
 use crate::natives::overlay;
+use gauged::process::Request;
 
 /// Ticks until buffers have grown, files are open and the directory has been looked at.
 const WARM_UP: usize = 10;
@@ -83,7 +84,7 @@ fn allocations_of_ticks(configuration: &str, root: Option<PathBuf>) -> usize {
             return Poll::Pending;
         }
         at_end.get_or_insert(ALLOCATIONS.get());
-        Poll::Ready(())
+        Poll::Ready(Request::End)
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let output = File::from(std::os::fd::OwnedFd::from(writer));
@@ -94,7 +95,9 @@ fn allocations_of_ticks(configuration: &str, root: Option<PathBuf>) -> usize {
         count += 1;
         held.drain(..held.len().saturating_sub(if count < WARM_UP / 2 { 3 } else { 1 }));
     });
-    runtime.block_on(agent::run(config, None, output, vec![observer], async || (&mut ended).await)).expect("it runs");
+    runtime
+        .block_on(agent::run(config, unchanged(), None, output, vec![observer], async || (&mut ended).await))
+        .expect("it runs");
     reading.join().expect("no panic");
     at_end.expect("it ended") - at_warm.expect("it warmed up")
 }

@@ -10,7 +10,7 @@ use crate::plugin_command::plugin;
 
 /// The line about the plugin `off`, whose file is `off.wasm`.
 const NOT_ENABLED: &str = " INFO plugin not enabled plugin=off file=plugins/off.wasm \
-                           remedy=\"remove enabled = false from [plugins.off], and restart the agent\"";
+                           remedy=\"remove enabled = false from [plugins.off], and reload the agent\"";
 
 /// Takes a single sample, which is complete, and asserts that nothing was warned about. Returns the sample and the log.
 fn complete_sample(setup: &Setup, arguments: &[&str]) -> (Sample, String) {

@@ -74,7 +74,7 @@ fn denied_plugin_without_a_table_is_idle() {
     assert_eq!(plugin_metric(&sample, "plugin_file_rejected", "bad"), Some(0.0));
     assert_eq!((&sample["agent"]["plugins_rejected"], fault_count(&sample, "bad", "load")), (&0.into(), 0.0));
     let line = agent.wait_plugin_log("bad", 1).remove(0);
-    let expected = r#"reason="is missing the grant read = [\"/srv/x\"] to count files" remedy="write under [plugins.bad]: read = [\"/srv/x\"], and restart the agent""#;
+    let expected = r#"reason="is missing the grant read = [\"/srv/x\"] to count files" remedy="write under [plugins.bad]: read = [\"/srv/x\"], and reload the agent""#;
     assert!(line.contains(" INFO plugin idle plugin=bad ") && line.contains(expected), "{line}");
     for _ in 0..5 {
         assert_eq!(state(&agent.next()), Some("idle".into()));
@@ -94,7 +94,7 @@ fn denied_plugin_with_a_table_names_the_grant() {
     let (_setup, mut agent) = start(&bad, "connect = [\"127.0.0.1:1\"]");
     let line = agent.wait_plugin_log("bad", 1).remove(0);
     let expected =
-        r#"remedy="write under [plugins.bad]: connect = [\"127.0.0.1:1\", \"127.0.0.1:6379\"], and restart the agent""#;
+        r#"remedy="write under [plugins.bad]: connect = [\"127.0.0.1:1\", \"127.0.0.1:6379\"], and reload the agent""#;
     assert!(line.contains(" WARN plugin rejected plugin=bad ") && line.contains(expected), "{line}");
     let sample = agent.wait(|sample| sample["agent"]["plugins_rejected"] == 1);
     assert_eq!(sample["agent"]["plugin_state{plugin=\"bad\"}"], "rejected");

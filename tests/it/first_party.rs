@@ -79,9 +79,9 @@ fn all_plugins_start_without_a_warning() {
     }
     // The exact lines to add are in the log.
     for remedy in [
-        r#"remedy="write under [plugins.redis]: connect = [\"127.0.0.1:6379\"], and restart the agent""#,
-        r#"remedy="correct config under [plugins.http_check], and restart the agent""#,
-        r#"remedy="write under [plugins.process]: read = [\"/proc/*/stat\"], and restart the agent""#,
+        r#"remedy="write under [plugins.redis]: connect = [\"127.0.0.1:6379\"], and reload the agent""#,
+        r#"remedy="correct config under [plugins.http_check], and reload the agent""#,
+        r#"remedy="write under [plugins.process]: read = [\"/proc/*/stat\"], and reload the agent""#,
     ] {
         assert!(log.contains(remedy), "{remedy} in {log}");
     }

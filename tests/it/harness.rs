@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gauged::agent::ConfigLoader;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use serde_json::Value;
 
@@ -479,6 +480,11 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "never: {what}");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Reads a configuration for an agent in this process, which is never asked to.
+pub fn unchanged() -> ConfigLoader {
+    Arc::new(|| Err(Vec::new()))
 }
 
 /// The directory of this repository.

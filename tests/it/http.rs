@@ -366,7 +366,7 @@ fn denial_is_logged_once_with_its_remedy() {
     for _ in 0..3 {
         agent.next();
     }
-    let line = r#"WARN access denied plugin=fetcher remedy="write under [plugins.fetcher]: fetch = [\"http://granted\", \"http://other:81\"], and restart the agent""#;
+    let line = r#"WARN access denied plugin=fetcher remedy="write under [plugins.fetcher]: fetch = [\"http://granted\", \"http://other:81\"], and reload the agent""#;
     assert_eq!(agent.wait_log_lines(line, 1).len(), 1, "{}", agent.log());
 }
 

@@ -41,6 +41,7 @@ mod hostname; // sources of the host name, and its changes
 #[cfg(target_os = "linux")]
 mod slow; // readings that hang: frequency, number of cores, host name
 mod threads; // ticks beside guests that cannot be interrupted
+mod reload; // SIGHUP, the real binary
 mod reconfigure; // new configurations of running plugins, through the library
 mod hot_load; // plugin files that are added, replaced and removed
 mod races; // plugin files that change while they are read or called

@@ -12,7 +12,8 @@ use gauged::config::{Config, Overrides};
 use gauged::sample::{MetricKind, Module, Sample};
 
 use crate::guest::Guest;
-use crate::harness::{DEADLINE, Setup, value};
+use crate::harness::{DEADLINE, Setup, unchanged, value};
+use gauged::process::Request;
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -37,6 +38,7 @@ fn samples(setup: &Setup, is_enough: impl Fn(&[Arc<Sample>]) -> bool) -> Vec<Arc
         })
         .await;
         has_ended = true;
+        Request::End
     };
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let reading = std::thread::spawn(move || std::io::copy(&mut { reader }, &mut std::io::sink()));
@@ -44,7 +46,7 @@ fn samples(setup: &Setup, is_enough: impl Fn(&[Arc<Sample>]) -> bool) -> Vec<Arc
     let observer = Box::new(move |sample: &Arc<Sample>| seen.lock().expect("not poisoned").push(Arc::clone(sample)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let output = File::from(OwnedFd::from(writer));
-    runtime.block_on(agent::run(config, None, output, vec![observer], ended)).expect("it runs");
+    runtime.block_on(agent::run(config, unchanged(), None, output, vec![observer], ended)).expect("it runs");
     runtime.shutdown_background();
     reading.join().expect("no panic").expect("read");
     std::mem::take(&mut *samples.lock().expect("not poisoned"))

@@ -18,7 +18,7 @@ use gauged::clock::schedule::wall_clock;
 use gauged::config::{Config, Overrides};
 
 use crate::guest::{Guest, SECOND_VALUE, VALUE, install};
-use crate::harness::{DEADLINE, Sample, Setup, parse, plugin_metric, value};
+use crate::harness::{DEADLINE, Sample, Setup, parse, plugin_metric, unchanged, value};
 use crate::hostile::results::many_label_sets_as;
 use crate::skip::{current_test, skip};
 
@@ -166,7 +166,9 @@ fn sleep_through_ticks(is_over: &AtomicBool) -> BTreeSet<u64> {
 fn run_agent(config: Config, output: PipeWriter) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let output = File::from(OwnedFd::from(output));
-    runtime.block_on(agent::run(config, None, output, Vec::new(), async || pending().await)).expect("it runs");
+    runtime
+        .block_on(agent::run(config, unchanged(), None, output, Vec::new(), async || pending().await))
+        .expect("it runs");
     runtime.shutdown_background();
 }
 

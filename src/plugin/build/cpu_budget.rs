@@ -40,6 +40,11 @@ impl CpuBudget {
         Self { budget, step: hour / STEPS, used: VecDeque::new(), is_exhausted: false }
     }
 
+    /// Changes the budget, and keeps what was used of it.
+    pub(crate) fn set_budget(&mut self, budget: Option<Duration>) {
+        self.budget = budget;
+    }
+
     pub(crate) fn budget(&self) -> Option<Duration> {
         self.budget
     }

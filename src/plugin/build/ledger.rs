@@ -70,6 +70,11 @@ impl Ledger {
         }
     }
 
+    /// Follows another budget. What was used of the one before counts.
+    pub(crate) fn set_limits(&self, limits: &AgentLimits) {
+        self.lock().budget.set_budget(limits.compile_cpu_per_hour);
+    }
+
     /// Counts a compilation, from its start until this is dropped.
     pub(crate) fn start(&self) -> Compilation<'_> {
         self.started.fetch_add(1, Ordering::Relaxed);

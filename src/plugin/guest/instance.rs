@@ -136,6 +136,11 @@ impl Instance {
         }
     }
 
+    /// Follows another interval of the plugin.
+    pub(crate) fn set_step(&mut self, step: Duration) {
+        self.converter.set_step(step);
+    }
+
     /// The bytes that it holds.
     pub(crate) fn held_bytes(&self) -> usize {
         self.store.data().limits.held_bytes()
@@ -292,7 +297,7 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
             };
             let keys: Vec<String> = keys.iter().map(describe).collect();
             let reason = format!("does not accept its configuration: {}", printable(&keys.join("; ")));
-            let remedy = format!("correct config under [plugins.{}], and restart the agent", plugin.name);
+            let remedy = format!("correct config under [plugins.{}], and reload the agent", plugin.name);
             disabled(DisabledCause::InvalidConfig, reason, remedy)
         }
         wit::Error::Denied(Need { capability, reason }) => {
@@ -356,6 +361,6 @@ mod tests {
         let need = Need { capability: Capability::Connect("db:1".to_owned()), reason: "to ask".to_owned() };
         let Failure::Disabled(disabled) = failure(wit::Error::Denied(need), &plugin) else { panic!("disabled") };
         assert_eq!(disabled.cause, DisabledCause::Denied);
-        assert_eq!(disabled.remedy, r#"write under [plugins.redis]: connect = ["db:1"], and restart the agent"#);
+        assert_eq!(disabled.remedy, r#"write under [plugins.redis]: connect = ["db:1"], and reload the agent"#);
     }
 }

@@ -140,6 +140,14 @@ impl Converter {
         Self { description, account, step, previous: Vec::new() }
     }
 
+    /// Follows another interval of the plugin.
+    pub(crate) fn set_step(&mut self, step: Duration) {
+        if self.step != step {
+            self.step = step;
+            self.previous.clear();
+        }
+    }
+
     /// Converts the result of a call for the tick `time`, within the limits, which are the same each time. Of two modules or
     /// metrics with one name the first is kept.
     pub(crate) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits, time: Duration) -> Collected {

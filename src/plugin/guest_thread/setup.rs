@@ -74,9 +74,9 @@ impl Setup {
         }
     }
 
-    /// The same with another configuration.
-    pub(crate) fn with_config(&self, config: Arc<Config>) -> Self {
-        Self { config, ..self.clone() }
+    /// The same with another configuration, with which the agent has these modules of its own.
+    pub(crate) fn with_config(&self, config: Arc<Config>, natives: Arc<[Text]>) -> Self {
+        Self { config, natives, ..self.clone() }
     }
 
     /// Limits what all plugins together may hold, as the configuration or else the host has it. Reads files of the host.

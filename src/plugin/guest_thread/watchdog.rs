@@ -4,12 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use crate::config::Config;
 use crate::plugin::guest::fault::FaultKind;
 use crate::plugin::guest_thread::abandonment::{Abandonments, Suspension};
 use crate::plugin::guest_thread::heartbeat::{CHECK_EVERY, LONGEST_SILENCE, Silence};
 use crate::plugin::guest_thread::setup::Setup;
 use crate::plugin::guest_thread::{Command, GuestThread, Standby};
+use crate::sample::Text;
 use crate::thread::remedy;
 
 /// How long the end waits for the guest thread, which may hang: long enough to log what it has gathered.
@@ -67,13 +70,22 @@ impl Watchdog {
     /// # Errors
     ///
     /// When a thread that is missing cannot be started.
-    pub(crate) fn reconfigure(&mut self, config: Arc<Config>) -> io::Result<bool> {
-        let setup = Arc::new(self.setup.with_config(config));
+    pub(crate) fn reconfigure(&mut self, config: Arc<Config>, natives: Arc<[Text]>) -> io::Result<bool> {
+        let setup = Arc::new(self.setup.with_config(config, natives));
         if self.thread.as_ref().is_some_and(|thread| !thread.send(Command::Reconfigure(Arc::clone(&setup)))) {
             return Ok(false);
         }
         (self.setup, self.abandonments) = (setup, Abandonments::default());
         self.start().map(|()| true)
+    }
+
+    /// Has the plugins that another configuration changes tried with it. The reply has those that were rejected; none comes without
+    /// a guest thread. None when that has no room for the command.
+    pub(crate) fn prepare(&self, config: Arc<Config>) -> Option<oneshot::Receiver<Vec<String>>> {
+        let (reply, prepared) = oneshot::channel();
+        let setup = Arc::new(self.setup.with_config(config, Arc::clone(&self.setup.natives)));
+        let is_sent = self.thread.as_ref().is_none_or(|thread| thread.send(Command::Prepare(setup, reply)));
+        is_sent.then_some(prepared)
     }
 
     pub(crate) fn thread(&mut self) -> Option<&mut GuestThread> {

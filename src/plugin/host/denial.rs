@@ -10,7 +10,7 @@ impl PluginContext {
     /// The remedy for missing grants: the lines to write, and where.
     pub(crate) fn restart_remedy(&self, missing: &[Grant]) -> String {
         let lines = self.grant_lines(missing);
-        format!("write under [plugins.{}]: {}, and restart the agent", self.name, lines.join("; "))
+        format!("write under [plugins.{}]: {}, and reload the agent", self.name, lines.join("; "))
     }
 
     /// The lines of the plugin's table with the missing grants added to the present ones.
@@ -101,17 +101,17 @@ mod tests {
         let remedy = |plugin: &PluginContext, key, value: &str| plugin.restart_remedy(&[Grant::new(key, value)]);
         assert_eq!(
             remedy(&none, GrantKind::Read, "/a\n\"b\""),
-            r#"write under [plugins.needy]: read = ["/a\\n\"b\""], and restart the agent"#
+            r#"write under [plugins.needy]: read = ["/a\\n\"b\""], and reload the agent"#
         );
         let read = vec![Pattern::new("/etc/*").expect("a pattern")];
         let some = plugin(PluginConfig { read, ..PluginConfig::default() });
         assert_eq!(
             remedy(&some, GrantKind::Read, "/a"),
-            r#"write under [plugins.needy]: read = ["/etc/*", "/a"], and restart the agent"#
+            r#"write under [plugins.needy]: read = ["/etc/*", "/a"], and reload the agent"#
         );
         assert_eq!(
             remedy(&some, GrantKind::Connect, "db:1"),
-            r#"write under [plugins.needy]: connect = ["db:1"], and restart the agent"#
+            r#"write under [plugins.needy]: connect = ["db:1"], and reload the agent"#
         );
         assert_eq!(some.deny(Denial::Missing(Grant::new(GrantKind::Read, "/a"))), r#"read = ["/a"]"#);
     }

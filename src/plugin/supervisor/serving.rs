@@ -87,6 +87,19 @@ pub(crate) struct Candidate {
     retry: Backoff,
     /// The reason of the last rejection.
     reason: Option<String>,
+    pub(crate) hold: Hold,
+}
+
+/// Whether a new configuration waits for the commit of the others that were changed with it.
+#[derive(Default)]
+pub(crate) enum Hold {
+    /// It comes into effect when its trial has passed.
+    #[default]
+    None,
+    /// It is being tried, and waits then.
+    Trying,
+    /// It waits: the trial, or why it was rejected.
+    Tried(Result<Trial, Rejection>),
 }
 
 impl Serving {
@@ -151,7 +164,8 @@ impl Serving {
             let result = instance.collect(tick, clock.elapsed()).await;
             CallResult::new(Some(version), Some(instance), result, start.elapsed())
         };
-        if let Some(instance) = instance {
+        if let Some(mut instance) = instance {
+            instance.set_step(plugin.step);
             return Some(Box::pin(collect(instance, version)));
         }
         let plugin = plugin.clone();
@@ -288,7 +302,12 @@ impl Health {
 
 impl Candidate {
     pub(crate) fn new(plugin: PluginContext) -> Self {
-        Self { plugin, retry: Backoff::default(), reason: None }
+        Self { plugin, retry: Backoff::default(), reason: None, hold: Hold::None }
+    }
+
+    /// One that waits for the commit.
+    pub(crate) fn held(plugin: PluginContext) -> Self {
+        Self { hold: Hold::Trying, ..Self::new(plugin) }
     }
 
     /// When it is tried again.

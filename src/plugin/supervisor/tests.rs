@@ -159,7 +159,7 @@ impl Machine {
             Event::Reconfigured => {
                 self.config += 1;
                 self.is_retried = false;
-                let job = self.supervisor.reconfigure(context(self.config));
+                let job = self.supervisor.reconfigure(context(self.config), self.now);
                 self.start(job)?;
             }
             Event::Finished(ending) => self.finish(ending)?,

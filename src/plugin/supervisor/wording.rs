@@ -67,7 +67,8 @@ pub(crate) fn log_error(plugin: &PluginContext, CallError { kind, reason }: &Cal
 
 pub(crate) fn log_disabled(plugin: &PluginContext, disabled: &Disabled) {
     let Disabled { reason, remedy, .. } = disabled;
-    let (plugin, consequence) = (&*plugin.name, "not called until its file changes or the agent restarts");
+    let (plugin, consequence) =
+        (&*plugin.name, "not called until its file or configuration changes, or the agent restarts");
     tracing::warn!(plugin, reason, remedy, consequence, "plugin disabled");
 }
 

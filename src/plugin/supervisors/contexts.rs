@@ -23,7 +23,12 @@ impl Contexts {
 
     /// The context of a plugin with its table, if it has one, and the accounts that it has had so far.
     pub(super) fn context(&self, name: &str, table: Option<&Arc<PluginConfig>>) -> PluginContext {
-        let Self { setup, root, pool } = self;
+        self.context_in(&self.setup, name, table)
+    }
+
+    /// The same under another configuration.
+    pub(super) fn context_in(&self, setup: &Setup, name: &str, table: Option<&Arc<PluginConfig>>) -> PluginContext {
+        let Self { root, pool, .. } = self;
         let plugin = PluginContext::on_host(name, table.cloned(), root, setup.config.interval, &setup.shared, pool);
         setup.accounts.continue_in(plugin)
     }

@@ -70,7 +70,7 @@ impl Files {
         if !others.is_empty() && self.reported.insert(file.to_owned()) {
             let file = self.path(file).display().to_string();
             for plugin in others {
-                let remedy = format!("remove enabled = false from [plugins.{plugin}], and restart the agent");
+                let remedy = format!("remove enabled = false from [plugins.{plugin}], and reload the agent");
                 tracing::info!(plugin, file, remedy, "plugin not enabled");
             }
         }
@@ -130,6 +130,11 @@ impl Files {
     pub(super) fn forget(&mut self, file: &str) {
         self.reported.remove(file);
         self.surplus.remove(file);
+    }
+
+    /// The difference that a new configuration would make.
+    pub(super) fn difference(&self, tables: &Tables, present: &BTreeMap<String, String>) -> Difference {
+        difference(present, self.scanner.files(), &self.tables, tables)
     }
 
     /// Follows a new configuration. `present` are the plugins that there are, each with its file.

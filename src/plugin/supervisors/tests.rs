@@ -78,8 +78,14 @@ impl Directory {
     }
 
     fn begin_reconfiguration(&mut self, config: &str) {
-        let setup = self.all.contexts.setup.with_config(Arc::new(read(&self.path, config)));
-        self.all.reconfigure(&Arc::new(setup));
+        let setup = self.setup(config);
+        self.all.reconfigure(&setup);
+    }
+
+    /// The setup with another configuration.
+    fn setup(&self, config: &str) -> Arc<Setup> {
+        let before = &self.all.contexts.setup;
+        Arc::new(before.with_config(Arc::new(read(&self.path, config)), Arc::clone(&before.natives)))
     }
 
     /// Takes the plugins' part of the next sample.

@@ -1,0 +1,233 @@
+//! The difference of two configurations, and which parts of it a running agent can follow. Pure: `reloader` reads the
+//! configuration and carries the difference out.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::log::LogConfig;
+use crate::config::{AgentLimits, Config, CpuConfig, NativeConfig, PluginConfig, Refusal};
+use crate::hostname::HostnameSource;
+
+/// A change of the configuration, with the new value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Change {
+    /// Another file is the configuration, or files of the working directory are refused that were not.
+    Source(Option<PathBuf>, Vec<Refusal>),
+    Interval(Duration),
+    Hostname(HostnameSource),
+    Root(PathBuf),
+    /// The directory of the plugins, and whether it has yet to be examined.
+    PluginsDirectory(Option<PathBuf>, bool),
+    Cache(Option<PathBuf>),
+    Log(LogConfig),
+    Limits(AgentLimits),
+    Cpu(CpuConfig),
+    Load(NativeConfig),
+    Memory(NativeConfig),
+    /// The table of a plugin; none if it has none any more.
+    Plugin(String, Option<Box<PluginConfig>>),
+}
+
+/// The key of the configuration that changed.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(..) => f.write_str("configuration file"),
+            Self::Interval(_) => f.write_str("interval"),
+            Self::Hostname(_) => f.write_str("hostname"),
+            Self::Root(_) => f.write_str("root"),
+            Self::PluginsDirectory(..) => f.write_str("plugins_directory"),
+            Self::Cache(_) => f.write_str("cache"),
+            Self::Log(_) => f.write_str("log"),
+            Self::Limits(_) => f.write_str("limits"),
+            Self::Cpu(_) => f.write_str("cpu"),
+            Self::Load(_) => f.write_str("load"),
+            Self::Memory(_) => f.write_str("memory"),
+            Self::Plugin(name, _) => write!(f, "plugins.{name}"),
+        }
+    }
+}
+
+impl Change {
+    /// Whether a running agent cannot follow it: its files are open below the root, and its threads use the directories.
+    fn needs_restart(&self) -> bool {
+        matches!(self, Self::Root(_) | Self::PluginsDirectory(..) | Self::Cache(_))
+    }
+
+    fn apply(self, config: &mut Config) {
+        match self {
+            Self::Source(file, refusals) => (config.file, config.refusals) = (file, refusals),
+            Self::Interval(interval) => config.interval = interval,
+            Self::Hostname(source) => config.hostname = source,
+            Self::Root(root) => config.root = root,
+            Self::PluginsDirectory(directory, is_unexamined) => {
+                (config.plugins_directory, config.is_unexamined) = (directory, is_unexamined);
+            }
+            Self::Cache(cache) => config.cache = cache,
+            Self::Log(log) => config.log = log,
+            Self::Limits(limits) => config.limits = limits,
+            Self::Cpu(cpu) => config.cpu = cpu,
+            Self::Load(load) => config.load = load,
+            Self::Memory(memory) => config.memory = memory,
+            Self::Plugin(name, Some(table)) => drop(config.plugins.insert(name, *table)),
+            Self::Plugin(name, None) => drop(config.plugins.remove(&name)),
+        }
+    }
+}
+
+/// The difference of two configurations.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Difference {
+    /// What a running agent follows, in the order of [`Change`].
+    pub(super) followed: Vec<Change>,
+    /// What it follows after a restart only.
+    pub(super) refused: Vec<Change>,
+}
+
+impl Difference {
+    /// The changes that lead from one configuration to another.
+    pub(super) fn between(old: &Config, new: &Config) -> Self {
+        // Without `..`: a new field has to be compared.
+        let Config {
+            file,
+            refusals,
+            interval,
+            hostname,
+            root,
+            plugins_directory,
+            is_unexamined,
+            cache,
+            log,
+            limits,
+            cpu,
+            load,
+            memory,
+            plugins,
+        } = new;
+        let mut changes = Vec::new();
+        let mut add = |is_same: bool, change: &dyn Fn() -> Change| {
+            if !is_same {
+                changes.push(change());
+            }
+        };
+        let is_same_source = old.file == *file && old.refusals == *refusals;
+        add(is_same_source, &|| Change::Source(file.clone(), refusals.clone()));
+        add(old.interval == *interval, &|| Change::Interval(*interval));
+        add(old.hostname == *hostname, &|| Change::Hostname(hostname.clone()));
+        add(old.root == *root, &|| Change::Root(root.clone()));
+        let is_same_directory = old.plugins_directory == *plugins_directory && old.is_unexamined == *is_unexamined;
+        add(is_same_directory, &|| Change::PluginsDirectory(plugins_directory.clone(), *is_unexamined));
+        add(old.cache == *cache, &|| Change::Cache(cache.clone()));
+        add(old.log == *log, &|| Change::Log(*log));
+        add(old.limits == *limits, &|| Change::Limits(*limits));
+        add(old.cpu == *cpu, &|| Change::Cpu(*cpu));
+        add(old.load == *load, &|| Change::Load(*load));
+        add(old.memory == *memory, &|| Change::Memory(*memory));
+        for name in old.plugins.keys().filter(|name| !plugins.contains_key(*name)) {
+            add(false, &|| Change::Plugin(name.clone(), None));
+        }
+        for (name, table) in plugins {
+            let is_same = old.plugins.get(name) == Some(table);
+            add(is_same, &|| Change::Plugin(name.clone(), Some(Box::new(table.clone()))));
+        }
+        let (refused, followed) = changes.into_iter().partition(Change::needs_restart);
+        Self { followed, refused }
+    }
+
+    /// The configuration with the changes that a running agent follows.
+    pub(super) fn apply(&self, mut config: Config) -> Config {
+        for change in &self.followed {
+            change.clone().apply(&mut config);
+        }
+        config
+    }
+}
+
+/// The keys of changes, for a log line.
+pub(super) fn keys(changes: &[Change]) -> String {
+    changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::log::{LogFormat, LogLevel};
+
+    prop_compose! {
+        fn table()(enabled: bool, seconds in 1_u64..3, config in "[ab]") -> PluginConfig {
+            PluginConfig { enabled, timeout: Duration::from_secs(seconds), config, ..PluginConfig::default() }
+        }
+    }
+
+    prop_compose! {
+        fn config()(
+            texts in prop::collection::vec("[ab]", 5),
+            switches in prop::collection::vec(any::<bool>(), 7),
+            interval in 1_u64..3,
+            series in 100_usize..102,
+            plugins in prop::collection::btree_map("[abc]", table(), 0..3),
+        ) -> Config {
+            let path = |at: usize| Some(PathBuf::from(&texts[at])).filter(|_| switches[at]);
+            let refusal = |path: &String| {
+                Refusal { path: path.into(), reason: String::new(), remedy: "", is_present: switches[5] }
+            };
+            Config {
+                file: path(0),
+                refusals: texts[1..2].iter().filter(|_| switches[6]).map(refusal).collect(),
+                interval: Duration::from_secs(interval),
+                hostname: if switches[0] { HostnameSource::Kernel } else { HostnameSource::Fixed(texts[2].clone()) },
+                root: PathBuf::from(&texts[3]),
+                plugins_directory: path(1),
+                is_unexamined: switches[2],
+                cache: path(4),
+                log: LogConfig {
+                    level: if switches[3] { LogLevel::Info } else { LogLevel::Debug },
+                    format: if switches[4] { LogFormat::Json } else { LogFormat::Text },
+                },
+                limits: AgentLimits { series, ..AgentLimits::default() },
+                cpu: CpuConfig { enabled: switches[5], per_core: switches[6] },
+                load: NativeConfig { enabled: switches[0] },
+                memory: NativeConfig { enabled: switches[1] },
+                plugins,
+            }
+        }
+    }
+
+    proptest! {
+        /// Applied to the old configuration, the difference makes the new one, but for what needs a restart.
+        #[test]
+        fn difference_applied_to_old_gives_new(old in config(), new in config()) {
+            let Difference { followed, refused } = Difference::between(&old, &new);
+            let applied = Difference { followed: followed.clone(), refused: Vec::new() }.apply(old.clone());
+            let kept = Config {
+                root: old.root.clone(),
+                plugins_directory: old.plugins_directory.clone(),
+                is_unexamined: old.is_unexamined,
+                cache: old.cache.clone(),
+                ..new.clone()
+            };
+            prop_assert_eq!(&applied, &kept);
+            let all = followed.iter().chain(&refused).cloned().collect();
+            prop_assert_eq!(Difference { followed: all, refused: Vec::new() }.apply(old), new);
+        }
+
+        #[test]
+        fn equal_configurations_have_no_difference(config in config()) {
+            prop_assert_eq!(Difference::between(&config, &config), Difference::default());
+        }
+
+        /// Whatever changes, an untouched table is not in the difference.
+        #[test]
+        fn untouched_plugins_are_left_alone(old in config(), new in config()) {
+            let Difference { followed, .. } = Difference::between(&old, &new);
+            for change in followed {
+                if let Change::Plugin(name, table) = change {
+                    prop_assert_ne!(old.plugins.get(&name), table.as_deref());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Reloads the configuration: reads it on a thread of its own, prepares what changed, and hands it to the main loop, which
+//! commits it in one step between two ticks.
+//!
+//! ```text
+//!         requested            read                  prepared             committed
+//!  Idle ────────────▶ Reading ──────▶ Preparing ───────────────▶ Ready ─────────────▶ Idle
+//!    ▲                   │ invalid: logged, nothing changes
+//!    └───────────────────┘
+//! ```
+//!
+//! Any number of requests while one is carried out are one more after it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::reload::{Change, Difference, keys};
+use crate::clock::schedule::wall_clock;
+use crate::clock::sleep::sleep_until;
+use crate::clock::wall_timer::WallTimer;
+use crate::config::{Config, Problem};
+use crate::plugin::Plugins;
+use crate::thread;
+
+/// How long the plugins have to be tried with their new tables: one that takes the longest timeout, twice. The others are
+/// tried at the same time. What is not tried by then is tried after the commit.
+const PREPARATION: Duration = Duration::from_secs(2 * 60 + 5);
+
+/// How long the configuration may take to be read before that is reported: longer than a disk takes to spin up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// When the guest thread, which had no room for a command, is asked again, and a round that is open is looked at again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Reads the configuration, with the command line that the agent was started with. May wait for a disk.
+pub type ConfigLoader = Arc<dyn Fn() -> Result<Config, Vec<Problem>> + Send + Sync>;
+
+/// The result of the last reload, for metrics.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReloadFacts {
+    /// Whether the whole configuration is in effect.
+    pub(super) is_successful: bool,
+    /// When the configuration came into effect, since the Unix epoch.
+    pub(super) time: Duration,
+    pub(super) hash: u64,
+}
+
+impl ReloadFacts {
+    /// The facts about the configuration that the agent starts with.
+    pub(super) fn at_start(config: &Config) -> Self {
+        Self { is_successful: true, time: wall_clock(), hash: config.hash() }
+    }
+}
+
+/// What the main loop has to put into effect between two ticks.
+pub(super) struct Commit {
+    pub(super) config: Arc<Config>,
+    pub(super) difference: Difference,
+    /// The timer for another interval.
+    pub(super) timer: Option<WallTimer>,
+    /// The keys that could not be prepared, besides those of the difference.
+    refused: Vec<String>,
+}
+
+/// The reload that is under way.
+enum Stage {
+    Idle,
+    /// The thread reads the configuration; when that is late, which is reported once.
+    Reading(oneshot::Receiver<Loaded>, Option<Instant>),
+    Read(Box<Loaded>),
+    /// The plugins that change are being tried, until this moment at the latest.
+    Preparing(Box<Commit>, Preparation, Instant),
+    Ready(Box<Commit>),
+}
+
+/// The configuration as it was read, or its errors.
+type Loaded = Result<Config, Vec<Problem>>;
+
+/// The trials of the plugins that change.
+enum Preparation {
+    /// The guest thread has no room for the command.
+    Unsent,
+    /// The reply has the plugins that were rejected.
+    Sent(oneshot::Receiver<Vec<String>>),
+    Done(Vec<String>),
+}
+
+/// Reloads the configuration.
+pub(super) struct Reloader {
+    load: ConfigLoader,
+    stage: Stage,
+    /// Whether another reload was requested meanwhile.
+    is_requested: bool,
+    pub(super) facts: ReloadFacts,
+}
+
+impl Reloader {
+    pub(super) fn new(load: ConfigLoader, config: &Config) -> Self {
+        let facts = ReloadFacts::at_start(config);
+        Self { load, stage: Stage::Idle, is_requested: false, facts }
+    }
+
+    /// Requests a reload. It begins at once, or after the one that is under way.
+    pub(super) fn request(&mut self) {
+        self.is_requested = true;
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        if !self.is_requested || !matches!(self.stage, Stage::Idle) {
+            return;
+        }
+        self.is_requested = false;
+        tracing::info!("configuration is reloaded");
+        let (reply, read) = oneshot::channel();
+        let load = Arc::clone(&self.load);
+        let work = move || {
+            // The agent may have ended.
+            let _ = reply.send(load());
+        };
+        match thread::start("reload", work) {
+            Ok(()) => self.stage = Stage::Reading(read, Some(Instant::now() + PATIENCE)),
+            Err(error) => {
+                let (reason, remedy) = (error.to_string(), thread::remedy(&error));
+                self.facts.is_successful = false;
+                tracing::warn!(reason, remedy, consequence = UNCHANGED, "configuration not reloaded");
+            }
+        }
+    }
+
+    /// Waits until there is something to [`advance`](Self::advance); for ever when no reload is under way.
+    /// Cancellation safe.
+    pub(super) async fn wait(&mut self) {
+        match &mut self.stage {
+            Stage::Idle => std::future::pending().await,
+            Stage::Read(_) | Stage::Preparing(_, Preparation::Done(_), _) => {}
+            Stage::Reading(loaded, late_at) => {
+                let late = *late_at;
+                tokio::select! {
+                    // The thread has panicked if it sends nothing.
+                    read = loaded => self.stage = Stage::Read(Box::new(read.unwrap_or_else(|_| Err(Vec::new())))),
+                    () = sleep_until(late) => {
+                        *late_at = None;
+                        self.facts.is_successful = false;
+                        let (reason, remedy) = ("the file system does not respond", "check the mount");
+                        let consequence = "the configuration before stays in effect until it responds";
+                        tracing::warn!(reason, remedy, consequence, "configuration not reloaded");
+                    }
+                }
+            }
+            Stage::Preparing(_, Preparation::Unsent, _) | Stage::Ready(_) => tokio::time::sleep(RETRY).await,
+            Stage::Preparing(_, preparation @ Preparation::Sent(_), until) => {
+                let Preparation::Sent(reply) = preparation else { return };
+                let rejected = tokio::select! {
+                    // A guest thread that hangs sends none: its successor tries them after the commit.
+                    rejected = reply => rejected.unwrap_or_default(),
+                    () = sleep_until(Some(*until)) => Vec::new(),
+                };
+                *preparation = Preparation::Done(rejected);
+            }
+        }
+    }
+
+    /// Goes on with what was awaited.
+    pub(super) fn advance(&mut self, config: &Arc<Config>, plugins: &Plugins) {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Read(loaded) => match *loaded {
+                Ok(new) => self.prepare(Difference::between(config, &new), config, plugins),
+                Err(problems) => {
+                    self.facts.is_successful = false;
+                    report(&problems);
+                    self.begin();
+                }
+            },
+            Stage::Preparing(commit, Preparation::Unsent, until) => self.try_plugins(commit, until, plugins),
+            Stage::Preparing(mut commit, Preparation::Done(rejected), _) => {
+                commit.refused.extend(rejected.into_iter().map(|plugin| format!("plugins.{plugin}")));
+                self.stage = Stage::Ready(commit);
+            }
+            stage => self.stage = stage,
+        }
+    }
+
+    /// Prepares what can fail: a timer, and the trials of the plugins that change.
+    fn prepare(&mut self, mut difference: Difference, config: &Config, plugins: &Plugins) {
+        let (mut timer, mut refused) = (None, Vec::new());
+        difference.followed.retain(|change| {
+            let Change::Interval(interval) = change else { return true };
+            let prepared = WallTimer::new(*interval);
+            refused.extend(prepared.as_ref().err().map(|error| format!("interval ({error})")));
+            timer = prepared.ok();
+            timer.is_some()
+        });
+        let changes_plugins = difference.followed.iter().any(|change| matches!(change, Change::Plugin(..)));
+        let config = Arc::new(difference.apply(config.clone()));
+        let commit = Box::new(Commit { config, difference, timer, refused });
+        if changes_plugins {
+            self.try_plugins(commit, Instant::now() + PREPARATION, plugins);
+        } else {
+            self.stage = Stage::Ready(commit);
+        }
+    }
+
+    fn try_plugins(&mut self, commit: Box<Commit>, until: Instant, plugins: &Plugins) {
+        let preparation = plugins.prepare(Arc::clone(&commit.config)).map_or(Preparation::Unsent, Preparation::Sent);
+        self.stage = Stage::Preparing(commit, preparation, until);
+    }
+
+    /// Takes what is ready to be put into effect.
+    pub(super) fn take_ready(&mut self) -> Option<Box<Commit>> {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Ready(commit) => Some(commit),
+            stage => {
+                self.stage = stage;
+                None
+            }
+        }
+    }
+
+    /// Puts back what cannot be put into effect yet.
+    pub(super) fn put_back(&mut self, commit: Box<Commit>) {
+        self.stage = Stage::Ready(commit);
+    }
+
+    /// Records that the configuration is in effect, reports it, and begins the reload that was requested meanwhile.
+    pub(super) fn record(&mut self, commit: &Commit) {
+        let Commit { config, difference, refused, .. } = commit;
+        let needs_restart = keys(&difference.refused);
+        self.facts = ReloadFacts {
+            is_successful: refused.is_empty() && needs_restart.is_empty(),
+            time: wall_clock(),
+            hash: config.hash(),
+        };
+        let changed = if difference.followed.is_empty() { "nothing".to_owned() } else { keys(&difference.followed) };
+        if !needs_restart.is_empty() {
+            let remedy = "restart the agent";
+            tracing::warn!(keys = needs_restart, remedy, "changes need a restart");
+        }
+        if refused.is_empty() {
+            tracing::info!(changed, "configuration reloaded");
+        } else {
+            let remedy = "see the warnings above, and reload again";
+            tracing::warn!(changed, refused = refused.join(", "), remedy, "configuration reloaded in part");
+        }
+        self.begin();
+    }
+}
+
+/// The consequence of a reload that failed.
+const UNCHANGED: &str = "the configuration before stays in effect";
+
+/// Reports the errors of a configuration that is not put into effect.
+fn report(problems: &[Problem]) {
+    for Problem { file, line, key, message } in problems {
+        let (reason, remedy) = message.rsplit_once("; ").map_or((&**message, None), |(why, help)| (why, Some(help)));
+        let (file, key) = (file.display().to_string(), Some(key).filter(|key| !key.is_empty()));
+        tracing::warn!(file, line, key, reason, remedy, consequence = UNCHANGED, "configuration not reloaded");
+    }
+    if problems.is_empty() {
+        let reason = "it could not be read";
+        tracing::warn!(reason, remedy = "report this", consequence = UNCHANGED, "configuration not reloaded");
+    }
+}

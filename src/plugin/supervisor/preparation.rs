@@ -1,0 +1,60 @@
+//! Configurations that a plugin is tried with before they take effect, so that all plugins which one reload changes follow it in one
+//! step.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::serving::{Candidate, Hold, Serving};
+use super::work::Job;
+use super::{Supervisor, VersionState};
+use crate::plugin::context::PluginContext;
+
+impl Supervisor {
+    /// Tries a new configuration whose commit follows as a [`reconfigure`](Self::reconfigure). None where no version serves, since
+    /// there is nothing to try.
+    pub(crate) fn prepare(&mut self, plugin: PluginContext) -> Option<Job> {
+        let plugin = PluginContext { accounts: Arc::clone(&self.plugin.accounts), ..plugin };
+        let VersionState::Serving(serving) = &mut self.version else { return None };
+        serving.candidate = Some(Box::new(Candidate::held(plugin)));
+        self.next_for_candidate()
+    }
+
+    /// Whether a configuration is being prepared and has not been tried yet.
+    pub(crate) fn is_preparing(&self) -> bool {
+        self.candidate().is_some_and(|candidate| matches!(candidate.hold, Hold::Trying))
+    }
+
+    /// Whether the configuration that was prepared was rejected.
+    pub(crate) fn has_rejected_preparation(&self) -> bool {
+        self.candidate().is_some_and(|candidate| matches!(candidate.hold, Hold::Tried(Err(_))))
+    }
+
+    /// Puts a configuration that was prepared into effect, or has it take effect once it is tried. Returns whether it was this one.
+    pub(super) fn commit(&mut self, plugin: &PluginContext, now: Instant) -> bool {
+        let VersionState::Serving(Serving { candidate: Some(candidate), .. }) = &mut self.version else { return false };
+        let is_prepared =
+            candidate.plugin.config == plugin.config && candidate.plugin.is_configured == plugin.is_configured;
+        let hold = std::mem::take(&mut candidate.hold);
+        if !is_prepared {
+            return false;
+        }
+        (candidate.plugin.every, candidate.plugin.step) = (plugin.every, plugin.step);
+        match hold {
+            Hold::None => return false,
+            Hold::Trying => {}
+            Hold::Tried(tried) => self.conclude(tried, now),
+        }
+        true
+    }
+
+    /// Follows another interval of the agent.
+    pub(crate) fn set_interval(&mut self, plugin: &PluginContext) {
+        let candidate = match &mut self.version {
+            VersionState::Serving(Serving { candidate: Some(candidate), .. }) => Some(&mut candidate.plugin),
+            _ => None,
+        };
+        for context in [&mut self.plugin].into_iter().chain(candidate) {
+            (context.every, context.step) = (plugin.every, plugin.step);
+        }
+    }
+}
