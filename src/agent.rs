@@ -17,13 +17,15 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 pub use self::about::METRICS;
-use self::about::{AgentModule, TickFacts};
+use self::about::{AgentModule, LoopFacts, TickFacts};
 use self::reload::Change;
 pub use self::reloader::ConfigLoader;
 use self::reloader::{Commit, ReloadFacts, Reloader};
 use self::threads::{Threads, report_missing};
-use crate::clock::schedule::{Schedule, Tick, wall_clock};
+use crate::clock::schedule::{Tick, wall_clock};
 use crate::clock::sleep::sleep_until;
+use crate::clock::source::Source;
+use crate::clock::ticker::Ticker;
 use crate::clock::wall_timer::WallTimer;
 use crate::collector::native::Natives;
 use crate::collector::slow::SlowReadings;
@@ -120,8 +122,7 @@ pub async fn run(
     if !has_started(&slow, &mut parts.plugins, &mut reloader, &mut requests).await {
         return Ok(());
     }
-    let mut schedule = Schedule::new(parts.interval);
-    let mut due = schedule.next(wall_clock() + CPU_WINDOW);
+    let mut ticker = Ticker::new(Source::System, parts.interval, CPU_WINDOW);
     let mut open: Option<OpenRound> = None;
 
     loop {
@@ -134,7 +135,7 @@ pub async fn run(
                 Request::Reload => Event::Reload,
             },
             Ok(()) = &mut output_closed => Event::OutputClosed,
-            waited = timer.wait(due.since_epoch), if deadline.is_none() => waited.map(|()| Event::Time)?,
+            waited = timer.wait(ticker.due_at()), if deadline.is_none() => waited.map(|()| Event::Time)?,
             () = parts.plugins.returned() => Event::Round,
             () = sleep_until(deadline), if deadline.is_some() => Event::Time,
             () = sleep_until(check_at) => Event::Check,
@@ -144,12 +145,10 @@ pub async fn run(
             Event::Shutdown => break,
             Event::OutputClosed => return Ok(()),
             Event::Time if open.is_none() => {
-                let now = wall_clock();
-                if let Some(tick) = schedule.serve(due, now) {
-                    open = Some(parts.begin(tick, now, Some(parts.patience)));
+                if let Some((tick, delay)) = ticker.serve() {
+                    open = Some(parts.begin(tick, delay, Some(parts.patience)));
                     parts.plugins.wait_briefly();
                 }
-                due = schedule.next(wall_clock());
             }
             Event::Check => parts.plugins.check(),
             Event::Reload => reloader.request(),
@@ -157,8 +156,8 @@ pub async fn run(
             Event::Time | Event::Round => {}
         }
         if let Some(round) = open.take_if(|open| !parts.plugins.is_awaited() || open.until <= Instant::now()) {
-            let facts = (schedule.missed(), stdout.dropped() + delivery.dropped(), reloader.facts);
-            let sample = parts.finish(round, facts);
+            let dropped = stdout.dropped() + delivery.dropped();
+            let sample = parts.finish(round, &LoopFacts::new(&ticker, dropped, &reloader));
             stdout.put(&sample);
             delivery.put(&sample);
             drop(sample);
@@ -171,8 +170,7 @@ pub async fn run(
             if parts.commit(&mut commit, &slow, log) {
                 if let Some(prepared) = commit.timer.take() {
                     timer = prepared;
-                    schedule = schedule.with_interval(parts.interval);
-                    due = schedule.next(wall_clock());
+                    ticker.set_interval(parts.interval);
                 }
                 reloader.record(&commit);
             } else {
@@ -183,8 +181,8 @@ pub async fn run(
 
     tracing::info!("shutting down");
     if let Some(round) = open {
-        let facts = (schedule.missed(), stdout.dropped() + delivery.dropped(), reloader.facts);
-        let sample = parts.finish(round, facts);
+        let dropped = stdout.dropped() + delivery.dropped();
+        let sample = parts.finish(round, &LoopFacts::new(&ticker, dropped, &reloader));
         stdout.put(&sample);
         delivery.put(&sample);
     }
@@ -284,7 +282,7 @@ async fn sample(mut config: Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)
     // It ends by itself, and is not to wait for an hour.
     config.limits.compile_cpu_per_hour = None;
     let slow = SlowReadings::new(&config);
-    let facts = ReloadFacts::at_start(&config);
+    let facts = LoopFacts { missed: 0, steps: 0, dropped: 0, reload: ReloadFacts::at_start(&config) };
     let mut parts = Parts::new(config, &slow);
     for (thread, started) in [("slow", slow.start_thread()), ("guests", parts.plugins.start_thread())] {
         if let Err(error) = started {
@@ -300,11 +298,11 @@ async fn sample(mut config: Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)
     parts.restart_natives(&slow);
     tokio::time::sleep(CPU_WINDOW).await;
     let now = Duration::from_secs(wall_clock().as_secs());
-    let round = parts.begin(Tick { index: 0, previous: None, since_epoch: now }, now, None);
+    let round = parts.begin(Tick { index: 0, previous: None, since_epoch: now }, Duration::ZERO, None);
     if parts.plugins.is_awaited() && tokio::time::timeout(SINGLE_PATIENCE, parts.plugins.returned()).await.is_err() {
         missing.extend(parts.plugins.current().map(|plugin| plugin.to_string()));
     }
-    Ok((parts.finish(round, (0, 0, facts)), missing))
+    Ok((parts.finish(round, &facts), missing))
 }
 
 /// How long a sample waits for its plugins, at this interval.
@@ -384,8 +382,8 @@ impl Parts {
         self.natives = Natives::with_slow(&self.config, &SeriesAccount::unlimited(&self.series), slow);
     }
 
-    /// Begins a tick: collects natively and calls the plugins.
-    fn begin(&mut self, tick: Tick, now: Duration, patience: Option<Duration>) -> OpenRound {
+    /// Begins a tick, which is this late: collects natively and calls the plugins.
+    fn begin(&mut self, tick: Tick, delay: Duration, patience: Option<Duration>) -> OpenRound {
         let began = Instant::now();
         // One that was cleared: to release modules would delay the tick.
         let mut shared = self.samples.take(|sample| sample.modules.is_empty());
@@ -394,7 +392,6 @@ impl Parts {
         self.natives.collect(&mut sample);
         let until = patience.map(|patience| began + patience);
         self.plugins.call(tick, until);
-        let delay = now.saturating_sub(tick.since_epoch);
         OpenRound { sample, shared, began, delay, until: until.unwrap_or(began + SINGLE_PATIENCE) + self.grace }
     }
 
@@ -411,10 +408,10 @@ impl Parts {
     }
 
     /// Completes the sample of a tick.
-    fn finish(&mut self, round: OpenRound, (missed, dropped, reload): (u64, u64, ReloadFacts)) -> Arc<Sample> {
+    fn finish(&mut self, round: OpenRound, facts: &LoopFacts) -> Arc<Sample> {
         let OpenRound { mut sample, shared, began, delay, .. } = round;
         self.plugins.deliver(&mut sample);
-        let facts = TickFacts { began, delay, missed, dropped, reload };
+        let facts = TickFacts { began, delay, in_loop: facts };
         self.about.complete(&mut sample, &facts, &self.natives, &mut self.plugins);
         let sample = Recycler::fill(shared, sample);
         self.samples.keep(&sample);

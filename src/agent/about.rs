@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::reloader::ReloadFacts;
+use super::reloader::{ReloadFacts, Reloader};
 use super::usage::ProcessUsage;
 use crate::clock::schedule::wall_clock;
+use crate::clock::ticker::Ticker;
 use crate::collector::native::Natives;
 use crate::collector::slow::SlowReadings;
 use crate::config::Config;
@@ -33,6 +34,11 @@ pub const METRICS: &[NativeMetric] = &[
     gauge("collect_seconds", "s", "The time from the start of the tick to the complete sample."),
     gauge("tick_delay_seconds", "s", "How much later than scheduled the tick began."),
     counter("missed_ticks_total", "{tick}", "Ticks that passed while the agent was busy or the host was suspended."),
+    counter(
+        "clock_steps_total",
+        "{step}",
+        "How often the wall clock was set, by half a second or more, or back to a tick that was served.",
+    ),
     counter("dropped_samples_total", "{sample}", "Samples that an output did not take."),
     gauge("start_time_seconds", "s", "When the agent started, since the Unix epoch."),
     NativeMetric::counter(
@@ -163,17 +169,30 @@ pub(super) struct AgentModule {
     last: Option<(Arc<Module>, Range<usize>)>,
 }
 
-/// The facts about a tick that only the main loop knows.
-pub(super) struct TickFacts {
+/// The facts about the agent that only the main loop knows.
+pub(super) struct LoopFacts {
+    /// The number of ticks that passed without a sample.
+    pub(super) missed: u64,
+    /// How often the wall clock was set.
+    pub(super) steps: u64,
+    /// The number of samples that an output did not take.
+    pub(super) dropped: u64,
+    pub(super) reload: ReloadFacts,
+}
+
+impl LoopFacts {
+    pub(super) fn new(ticker: &Ticker, dropped: u64, reloader: &Reloader) -> Self {
+        Self { missed: ticker.missed(), steps: ticker.steps(), dropped, reload: reloader.facts }
+    }
+}
+
+/// The facts about a tick.
+pub(super) struct TickFacts<'a> {
     /// When it began.
     pub(super) began: Instant,
     /// How much later than scheduled.
     pub(super) delay: Duration,
-    /// The number of ticks that passed without a sample.
-    pub(super) missed: u64,
-    /// The number of samples that an output did not take.
-    pub(super) dropped: u64,
-    pub(super) reload: ReloadFacts,
+    pub(super) in_loop: &'a LoopFacts,
 }
 
 impl AgentModule {
@@ -199,14 +218,14 @@ impl AgentModule {
     pub(super) fn complete(
         &mut self,
         sample: &mut Sample,
-        facts: &TickFacts,
+        facts: &TickFacts<'_>,
         natives: &Natives,
         plugins: &mut Plugins,
     ) {
         self.usage.refresh(facts.began);
         let Self { writer, series, slow, version, started, usage, last, .. } = self;
         let (previous, range) = last.take().unzip();
-        let previous = previous.as_deref().zip(range);
+        let (previous, reload) = (previous.as_deref().zip(range), &facts.in_loop.reload);
         let (module, range) = writer.write(sample.tick, |agent| {
             agent.push("timestamp", seconds(sample.tick));
             agent.push("hostname", slow.hostname());
@@ -214,17 +233,18 @@ impl AgentModule {
             agent.push("interval", seconds(sample.interval));
             agent.push("collect_seconds", facts.began.elapsed().as_secs_f64());
             agent.push("tick_delay_seconds", facts.delay.as_secs_f64());
-            agent.push("missed_ticks_total", facts.missed);
-            agent.push("dropped_samples_total", facts.dropped);
+            agent.push("missed_ticks_total", facts.in_loop.missed);
+            agent.push("clock_steps_total", facts.in_loop.steps);
+            agent.push("dropped_samples_total", facts.in_loop.dropped);
             agent.push("start_time_seconds", started.as_secs_f64());
             agent.push("cpu_seconds_total", ProcessUsage::cpu_seconds());
             agent.push("resident_memory_bytes", usage.resident_bytes);
             agent.push("open_fds", usage.descriptors);
             agent.push("threads", usage.threads);
             agent.push("series", series.count() as u64);
-            agent.push("config_reload_success", u64::from(facts.reload.is_successful));
-            agent.push("config_reload_timestamp_seconds", facts.reload.time.as_secs());
-            agent.push("config_hash", facts.reload.hash);
+            agent.push("config_reload_success", u64::from(reload.is_successful));
+            agent.push("config_reload_timestamp_seconds", reload.time.as_secs());
+            agent.push("config_hash", reload.hash);
             natives.append_metrics(agent);
             let range = plugins.append_metrics(agent, previous);
             // Last, since they come and go.

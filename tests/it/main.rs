@@ -28,6 +28,7 @@ mod results; // times of results, and the latest ones
 mod psutil; // native metrics compared with psutil
 mod incomplete; // the exit code of an incomplete sample
 mod run; // ticks, shutdown, output without a reader
+mod time; // time that passes while the agent does not run
 mod signals; // signals that do not end the agent, and the file size limit
 #[cfg(target_os = "linux")]
 mod no_threads; // hosts that have run out of threads
