@@ -221,7 +221,8 @@ fn has_path(mount: &Mount<'_>) -> bool {
 /// lxcfs, or it is that of another user's process, which does not reveal them. A full file system may report that less than nothing is left, which reads as
 /// nearly 2^64: nothing is. One that is endless, or has more left than it has, has no share in use.
 fn set_usage(sample: &mut Sample, mount: &Mount<'_>, usage: &FilesystemUsage) {
-    let &FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes, read_only } = usage;
+    // Whether the agent could write is not the question: its sandbox may have made all mounts read-only.
+    let &FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes, read_only: _ } = usage;
     let labels = mount.labels();
     let mut row = sample.labelled(&labels);
     if let Some(total_bytes) = COUNT.check(total_bytes).filter(|&total_bytes| total_bytes > 0) {
@@ -239,7 +240,7 @@ fn set_usage(sample: &mut Sample, mount: &Mount<'_>, usage: &FilesystemUsage) {
         row.set(INODES, inodes).set(FREE_INODES, free_inodes);
         row.set(INODES_USED_PERCENT, free_inodes.and_then(|free_inodes| percent(inodes - free_inodes, inodes)));
     }
-    row.set(READ_ONLY, read_only).set(DEVICE_ERROR, false);
+    row.set(READ_ONLY, mount.is_read_only).set(DEVICE_ERROR, false);
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(crate) struct Mount<'a> {
     number: &'a str,
     /// The directory or file of the file system that is mounted: `/` for all of it.
     directory: &'a str,
+    /// Whether nothing can be written to it, as its process sees it: the agent's own mounts may be read-only in its sandbox.
+    pub(crate) is_read_only: bool,
 }
 
 impl Mount<'_> {
@@ -101,9 +103,16 @@ fn parse(line: Line<'_>) -> Result<Mount<'_>, Error> {
     if !point.starts_with('/') {
         return Err(line.malformed(&point, format_args!("{point} is not a mount point")));
     }
-    while field("the hyphen")? != "-" {}
+    let options = field("the options")?;
+    let mut next = options;
+    while next != "-" {
+        next = field("the hyphen")?;
+    }
     let fstype = unescape(field("the file system type")?);
     let device = unescape(field("the device")?);
     let device = if device.is_empty() { Cow::Borrowed(NO_DEVICE) } else { device };
-    Ok(Mount { point, device, fstype, id, parent, number, directory })
+    // Of the mount, or of the whole file system, as after an error.
+    let is_read_only =
+        [options, fields.next().unwrap_or_default()].iter().any(|options| options.split(',').any(|one| one == "ro"));
+    Ok(Mount { point, device, fstype, id, parent, number, directory, is_read_only })
 }

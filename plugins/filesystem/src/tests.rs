@@ -206,6 +206,24 @@ fn device_may_be_empty_or_a_hyphen() {
     }
 }
 
+/// A sandbox such as systemd's `ProtectSystem=strict` makes the agent's own mounts read-only, and not the host's.
+#[test]
+fn sandbox_of_the_agent_makes_nothing_read_only() {
+    let mounts = b"30 22 8:1 / /written rw,relatime - ext4 /dev/sda1 rw\n31 22 8:2 / /mount ro,relatime - ext4 /dev/sda2 rw\n\
+        32 22 8:3 / /failed rw,relatime shared:1 - ext4 /dev/sda3 ro,errors=remount-ro\n33 22 8:4 / /cut rw - ext4 /dev/sda4\n";
+    let points = ["/written", "/mount", "/failed", "/cut"];
+    let mut host = host_with(mounts, &points);
+    for point in points {
+        host.usage(point, FilesystemUsage { read_only: true, ..usage(8, 4, 0) });
+    }
+    let sample = start(host, "{}").tick().expect("a sample").render();
+    for (point, is_read_only) in points.into_iter().zip([false, true, true, false]) {
+        let start = format!("filesystem.read_only{{mount=\"{point}\"");
+        let line = sample.lines().find(|line| line.starts_with(&start)).expect("measured");
+        assert!(line.ends_with(&format!(" {is_read_only}")), "{line}");
+    }
+}
+
 /// Docker Desktop in WSL 2: the options, which are not escaped, have the spaces of a Windows path.
 #[test]
 fn spaces_in_options_are_no_fields() {
