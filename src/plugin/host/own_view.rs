@@ -38,7 +38,13 @@ pub(super) fn explain(error: PathError, root: &Path, path: &str) -> PathError {
 pub(super) fn refusal(error: Errno, path: &str) -> String {
     match error {
         Errno::PERM if is_of_process(path) => HIDDEN.to_owned(),
-        error if is_of_process(path) => format!("{error}; run the agent as root, or with CAP_SYS_PTRACE"),
+        // The kernel asks for no more than the directory's permission, and for the right to trace the process elsewhere.
+        error if is_of_process(path) && path.ends_with("/fd") => {
+            format!("{error}; run the agent as root, or with CAP_DAC_READ_SEARCH")
+        }
+        error if is_of_process(path) => {
+            format!("{error}; run the agent as root, or with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
+        }
         error => format!("{error}; run the agent as a user that may"),
     }
 }
@@ -149,7 +155,8 @@ mod tests {
     #[test]
     fn refused_process_names_hidepid() {
         assert!(refusal(Errno::PERM, "/proc/1/stat").contains("hidepid"));
-        assert!(refusal(Errno::ACCESS, "/proc/77/fd").contains("CAP_SYS_PTRACE"));
+        assert!(refusal(Errno::ACCESS, "/proc/77/fd").ends_with("with CAP_DAC_READ_SEARCH"));
+        assert!(refusal(Errno::ACCESS, "/proc/77/io").ends_with("with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE"));
         for path in ["/proc/kmsg", "/etc/shadow", "/proc", "/proc/"] {
             assert!(refusal(Errno::PERM, path).ends_with("run the agent as a user that may"), "{path}");
         }
