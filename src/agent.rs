@@ -4,6 +4,7 @@
 mod about;
 mod reload;
 mod reloader;
+mod service;
 mod threads;
 mod usage;
 
@@ -21,6 +22,7 @@ use self::about::{AgentModule, LoopFacts, TickFacts};
 use self::reload::Change;
 pub use self::reloader::ConfigLoader;
 use self::reloader::{Commit, ReloadFacts, Reloader};
+use self::service::Service;
 use self::threads::{Threads, report_missing};
 use crate::clock::schedule::{Tick, wall_clock};
 use crate::clock::sleep::sleep_until;
@@ -82,6 +84,8 @@ enum Event {
     Round,
     /// The guest thread has not answered for a while.
     Check,
+    /// The service manager waits for a sign of life.
+    Sign,
 }
 
 /// A tick whose sample is not complete yet.
@@ -116,11 +120,18 @@ pub async fn run(
     let (mut stdout, mut output_closed) = Stdout::start(output)?;
     let mut delivery = Delivery::new(observers);
     let slow = SlowReadings::new(&config);
+    let mut service = Service::new(&config.service_manager);
     let mut parts = Parts::new(config, &slow);
     let mut threads = Threads::new(log);
     threads.start(&mut stdout, &slow, &mut delivery, &mut parts.plugins);
     if !has_started(&slow, &mut parts.plugins, &mut reloader, &mut requests).await {
+        service.notifier.stopping();
         return Ok(());
+    }
+    if service.is_managed() {
+        parts.read_natives();
+        service.notifier.ready();
+        service.show(parts.interval, parts.plugins.roster());
     }
     let mut ticker = Ticker::new(Source::System, parts.interval, CPU_WINDOW);
     let mut open: Option<OpenRound> = None;
@@ -128,6 +139,8 @@ pub async fn run(
     loop {
         let deadline = open.as_ref().map(|open| open.until);
         let check_at = parts.plugins.check_at();
+        service.expect(ticker.due());
+        service.follow_reload(reloader.is_active());
         let event = tokio::select! {
             biased;
             request = requests() => match request {
@@ -140,10 +153,14 @@ pub async fn run(
             () = sleep_until(deadline), if deadline.is_some() => Event::Time,
             () = sleep_until(check_at) => Event::Check,
             () = reloader.wait() => Event::ReloadStep,
+            () = sleep_until(service.wake_at()) => Event::Sign,
         };
         match event {
             Event::Shutdown => break,
-            Event::OutputClosed => return Ok(()),
+            Event::OutputClosed => {
+                service.notifier.stopping();
+                return Ok(());
+            }
             Event::Time if open.is_none() => {
                 if let Some((tick, delay)) = ticker.serve() {
                     open = Some(parts.begin(tick, delay, Some(parts.patience)));
@@ -151,8 +168,17 @@ pub async fn run(
                 }
             }
             Event::Check => parts.plugins.check(),
-            Event::Reload => reloader.request(),
+            Event::Reload => {
+                service.reloading();
+                reloader.request();
+            }
             Event::ReloadStep => reloader.advance(&parts.config, &parts.plugins),
+            Event::Sign => {
+                service.give_sign();
+                if service.shows_between_ticks(parts.interval) {
+                    service.show(parts.interval, parts.plugins.roster());
+                }
+            }
             Event::Time | Event::Round => {}
         }
         if let Some(round) = open.take_if(|open| !parts.plugins.is_awaited() || open.until <= Instant::now()) {
@@ -163,6 +189,7 @@ pub async fn run(
             drop(sample);
             parts.release();
             threads.retry(&mut stdout, &slow, &mut delivery, &mut parts.plugins);
+            service.show(parts.interval, parts.plugins.roster());
         }
         if open.is_none()
             && let Some(mut commit) = reloader.take_ready()
@@ -179,6 +206,7 @@ pub async fn run(
         }
     }
 
+    service.notifier.stopping();
     tracing::info!("shutting down");
     if let Some(round) = open {
         let dropped = stdout.dropped() + delivery.dropped();
@@ -380,6 +408,11 @@ impl Parts {
     /// Begins the intervals of native rates anew.
     fn restart_natives(&mut self, slow: &Arc<SlowReadings>) {
         self.natives = Natives::with_slow(&self.config, &SeriesAccount::unlimited(&self.series), slow);
+    }
+
+    /// Reads all native files once, without a sample: problems of the host show at the start.
+    fn read_natives(&mut self) {
+        self.natives.collect(&mut Sample::default());
     }
 
     /// Begins a tick, which is this late: collects natively and calls the plugins.

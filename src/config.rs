@@ -11,6 +11,7 @@ mod agent_limits;
 pub(crate) mod limits;
 pub(crate) mod log;
 mod overrides;
+mod service_manager;
 mod location;
 mod file;
 #[cfg(any(test, fuzzing))]
@@ -35,6 +36,7 @@ pub(crate) use self::overrides::PluginOverride;
 pub use self::plugin::PluginConfig;
 pub(crate) use self::plugin::is_plugin_name;
 pub use self::problem::Problem;
+pub use self::service_manager::ServiceManager;
 use crate::hostname::{self, HostnameSource};
 
 /// The environment variable that overrides the key `hostname`.
@@ -68,6 +70,8 @@ pub struct Config {
     pub cache: Option<PathBuf>,
     /// Level and format of the log.
     pub log: LogConfig,
+    /// What the service manager that started the agent asks for.
+    pub service_manager: ServiceManager,
     /// The table `[limits]`.
     pub limits: AgentLimits,
     /// The table `[cpu]`.
@@ -116,7 +120,8 @@ impl Config {
     /// A number that differs when the settings differ, wherever they were written, and that a float holds exactly. The same
     /// version of the agent has the same number for the same settings.
     pub(crate) fn hash(&self) -> u64 {
-        let settings = Self { file: None, refusals: Vec::new(), ..self.clone() };
+        let (file, refusals, service_manager) = (None, Vec::new(), ServiceManager::default());
+        let settings = Self { file, refusals, service_manager, ..self.clone() };
         let digest = Sha256::digest(format!("{settings:?}"));
         digest.iter().take(HASH_BYTES).fold(0, |hash, &byte| hash << 8 | u64::from(byte))
     }
@@ -151,6 +156,7 @@ impl Config {
             is_unexamined,
             cache: written.cache.or_else(|| location::cache_directory(variable, geteuid().is_root())),
             log: written.log,
+            service_manager: ServiceManager::read(variable, std::process::id()),
             limits: written.limits,
             cpu: written.cpu,
             load: written.load,

@@ -17,6 +17,7 @@ mod shortage;
 mod inherited_limit;
 mod supervisor;
 mod report;
+mod tally;
 mod owners;
 mod context;
 mod difference;
@@ -34,6 +35,7 @@ pub use self::build::budget::CompileOptions;
 pub use self::guest::engine::MemoryLayout;
 pub use self::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind};
 pub use self::guest_thread::round::Settled;
+pub use self::tally::{Roster, Tally};
 
 use std::io;
 use std::ops::Range;
@@ -207,6 +209,12 @@ impl Plugins {
     #[must_use]
     pub fn current(&mut self) -> Option<Arc<str>> {
         self.watchdog.thread()?.heartbeat.plugin()
+    }
+
+    /// How many plugins are in each state, if that is known at once.
+    #[must_use]
+    pub fn roster(&mut self) -> Option<Roster> {
+        self.watchdog.thread().map_or(Some(Roster::Stopped), |thread| thread.heartbeat.roster())
     }
 
     /// Appends the agent's metrics about plugins. Returns the place of those that the guest thread counts: at ticks without a round

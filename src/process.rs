@@ -1,4 +1,7 @@
-//! The agent as a process: the signals that it is sent, and the limits that it runs under.
+//! The agent as a process: the signals that it is sent, the limits that it runs under, and the service manager that started
+//! it.
+
+pub mod notify;
 
 use std::io;
 

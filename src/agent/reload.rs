@@ -90,6 +90,8 @@ impl Difference {
     pub(super) fn between(old: &Config, new: &Config) -> Self {
         // Without `..`: a new field has to be compared.
         let Config {
+            // The environment of a process does not change.
+            service_manager: _,
             file,
             refusals,
             interval,
@@ -154,6 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::ServiceManager;
     use crate::config::log::{LogFormat, LogLevel};
 
     prop_compose! {
@@ -192,6 +195,7 @@ mod tests {
                 load: NativeConfig { enabled: switches[0] },
                 memory: NativeConfig { enabled: switches[1] },
                 plugins,
+                service_manager: ServiceManager::default(),
             }
         }
     }

@@ -101,6 +101,11 @@ impl Reloader {
         Self { load, stage: Stage::Idle, is_requested: false, facts }
     }
 
+    /// Whether a reload is under way.
+    pub(super) fn is_active(&self) -> bool {
+        !matches!(self.stage, Stage::Idle)
+    }
+
     /// Requests a reload. It begins at once, or after the one that is under way.
     pub(super) fn request(&mut self) {
         self.is_requested = true;

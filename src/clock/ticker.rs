@@ -26,6 +26,11 @@ impl Ticker {
         Self { source, schedule, due, detector: StepDetector::new(now), steps: 0, served: None }
     }
 
+    /// The tick that is due next.
+    pub(crate) fn due(&self) -> Tick {
+        self.due
+    }
+
     /// The moment of the tick that is due next, since the Unix epoch.
     pub(crate) fn due_at(&self) -> Duration {
         self.due.since_epoch

@@ -53,6 +53,7 @@ use crate::plugin::guest_thread::round::Part;
 use crate::plugin::load::Outcome;
 use crate::plugin::rejection::{Rejection, RetryPolicy};
 use crate::plugin::report::{Report, ReportKind};
+use crate::plugin::tally::Tally;
 use crate::plugin::trial::Trial;
 use crate::plugin::version::Version;
 use crate::sample::{Text, Values};
@@ -484,6 +485,11 @@ impl Supervisor {
     /// Whether the current file was rejected or cannot be read.
     pub(crate) fn has_rejected_file(&self) -> bool {
         self.status.is_bad() && (self.is_serving() || self.status.state(self.newest()) == PluginState::Rejected)
+    }
+
+    /// Counts it among the plugins of its state.
+    pub(crate) fn count(&self, tally: &mut Tally) {
+        tally.add(self.state(), self.has_rejected_file());
     }
 
     /// Appends the agent's metrics about the plugin.

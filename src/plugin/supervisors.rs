@@ -34,6 +34,7 @@ use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::owners::Owners;
 use crate::plugin::source::directory::Change;
 use crate::plugin::supervisor::{Job, JobOutcome, Supervisor};
+use crate::plugin::tally::Tally;
 
 /// All plugins of a guest thread.
 pub(crate) struct Supervisors {
@@ -155,6 +156,7 @@ impl Supervisors {
             self.heartbeat.want_round();
         }
         about.write(&mut part, &contexts.setup, plugins);
+        self.show_tally();
         Some(part)
     }
 
@@ -338,6 +340,15 @@ impl Supervisors {
         }
     }
 
+    /// Shows the tick thread how many plugins are in each state, once there is something to show.
+    fn show_tally(&self) {
+        if !self.plugins.is_empty() || self.is_settled() {
+            let mut tally = Tally::default();
+            self.plugins.values().for_each(|supervisor| supervisor.count(&mut tally));
+            self.heartbeat.set_tally(tally);
+        }
+    }
+
     /// Shows the tick thread at which ticks plugins are called, and finds out when the next one is loaded again. Logs the
     /// reports without further delay when no load is under way that could add to them.
     fn show_changes(&mut self) {
@@ -348,5 +359,6 @@ impl Supervisors {
         if self.loader.is_empty() {
             self.files.reports.flush_complete(Instant::now());
         }
+        self.show_tally();
     }
 }

@@ -38,6 +38,8 @@ mod log; // format of log lines, and texts that imitate them
 mod configuration; // configuration files, the command line, and their errors
 mod enabled; // native collectors and plugins that are turned off
 mod working_directory; // files in the working directory that others can write to
+#[cfg(target_os = "linux")]
+mod notify; // messages to the service manager
 mod hostname; // sources of the host name, and its changes
 #[cfg(target_os = "linux")]
 mod slow; // readings that hang: frequency, number of cores, host name

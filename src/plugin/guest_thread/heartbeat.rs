@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::clock::schedule::Tick;
+use crate::plugin::tally::{Roster, Tally};
 
 /// The heartbeat of one guest thread.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ struct Shown {
     plugins: Vec<Option<Arc<str>>>,
     /// The different intervals of the plugins that are called, in ticks.
     intervals: Vec<u64>,
+    /// How many plugins are in each state; none until the directory was scanned.
+    tally: Option<Tally>,
 }
 
 /// What the tick thread sees of the heartbeat.
@@ -89,6 +92,16 @@ impl Heartbeat {
     /// Shows the intervals of the plugins that are called.
     pub(crate) fn set_intervals(&self, intervals: Vec<u64>) {
         self.lock().intervals = intervals;
+    }
+
+    /// Shows how many plugins are in each state.
+    pub(crate) fn set_tally(&self, tally: Tally) {
+        self.lock().tally = Some(tally);
+    }
+
+    /// How many plugins are in each state, if that is known at once.
+    pub(crate) fn roster(&self) -> Option<Roster> {
+        Some(self.shown.try_lock().ok()?.tally.map_or(Roster::Unscanned, Roster::Counted))
     }
 
     /// Whether a tick is to have a round. Yes when that is not known at once.
