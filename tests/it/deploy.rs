@@ -1,7 +1,8 @@
-//! The files of `deploy/`: `run.sh`, the example configuration, and `supervisor.conf` under a real supervisord.
+//! The files of `deploy/`: `run.sh`, the example configuration, `supervisor.conf` under a real supervisord, and systemd's unit as
+//! systemd itself judges it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::Guest;
 use crate::harness::{Agent, Setup, parse, repository, value, wait_until};
-use crate::requirement::{self, Python};
+use crate::requirement::{self, Program, Python};
 
 /// An installation as `deploy/supervisor.conf` expects it, in another directory.
 fn install() -> Setup {
@@ -151,4 +152,89 @@ fn supervisord_gives_up_on_invalid_configuration() {
     let attempts = || log().matches("gauged.toml:1: interval: \"-1s\" is not a duration").count();
     wait_until("four attempts in the log", || attempts() >= 4);
     assert_eq!(attempts(), 4, "{}", log());
+}
+
+/// How exposed the unit may be, from 0 to 10, as `systemd-analyze security` counts.
+const MAX_EXPOSURE: f64 = 2.0;
+
+/// The first systemd with `Type=notify-reload`.
+const NOTIFY_RELOAD: u32 = 253;
+
+fn unit() -> PathBuf {
+    repository().join("deploy/systemd/gauged.service")
+}
+
+/// Runs `systemd-analyze`; returns its output and whether it succeeded.
+fn analyze(program: &Program, arguments: &[&str], file: &Path) -> (String, bool) {
+    let mut command = program.command();
+    command.args(arguments).arg(file).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.output().expect("it runs");
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (text, output.status.success())
+}
+
+/// The version of a `systemd-analyze`.
+fn version(program: &Program) -> u32 {
+    let output = program.command().arg("--version").stdout(Stdio::piped()).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split_whitespace().nth(1).and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+/// Has systemd read the unit with these drop-ins; returns what it complains about.
+fn verify(program: &Program, drop_ins: &[&str]) -> String {
+    let setup = Setup::new();
+    let text = fs::read_to_string(unit()).expect("readable");
+    let installed = text.replace("/usr/local/bin/gauged", env!("CARGO_BIN_EXE_gauged"));
+    assert_ne!(text, installed, "the unit starts the program");
+    fs::write(setup.path("gauged.service"), installed).expect("written");
+    fs::create_dir(setup.path("gauged.service.d")).expect("created");
+    for name in drop_ins {
+        let from = repository().join("deploy/systemd/drop-ins").join(name);
+        fs::copy(from, setup.path("gauged.service.d").join(name)).expect("copied");
+    }
+    let (complaints, is_valid) = analyze(program, &["verify", "--man=no"], &setup.path("gauged.service"));
+    assert!(is_valid, "{complaints}");
+    // Of other units of the machine.
+    complaints.lines().filter(|line| line.contains("gauged")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn systemd_unit_is_hardened() {
+    let Some(program) = requirement::program("systemd-analyze") else { return };
+    let (report, _) = analyze(&program, &["security", "--offline=true", "--no-pager"], &unit());
+    let level = report.lines().find_map(|line| line.split_once("Overall exposure level for gauged.service: "));
+    let exposure: Option<f64> = level.and_then(|(_, level)| level.split(' ').next()?.parse().ok());
+    assert!(exposure.is_some_and(|exposure| exposure <= MAX_EXPOSURE), "{report}");
+}
+
+#[test]
+fn systemd_accepts_unit_and_drop_ins() {
+    let Some(program) = requirement::program("systemd-analyze") else { return };
+    assert_eq!(verify(&program, &["open-files.conf", "samples-to-file.conf"]), "");
+}
+
+#[test]
+fn notify_reload_needs_a_newer_systemd() {
+    let needed = format!("systemd-analyze {NOTIFY_RELOAD} or later");
+    let is_newer = |program: &Program| version(program) >= NOTIFY_RELOAD;
+    let Some(newer) = requirement::program_with("systemd-analyze", &needed, is_newer) else { return };
+    assert_eq!(verify(&newer, &["notify-reload.conf"]), "");
+    let Some(program) = requirement::program("systemd-analyze").filter(|program| !is_newer(program)) else { return };
+    let complaint = verify(&program, &["notify-reload.conf"]);
+    assert!(complaint.ends_with("Failed to parse service type, ignoring: notify-reload"), "{complaint}");
+    assert_eq!(complaint.lines().collect::<std::collections::BTreeSet<_>>().len(), 1, "{complaint}");
+}
+
+/// Each line of the sandbox is preceded by its price.
+#[test]
+fn hardening_lines_state_their_cost() {
+    let text = fs::read_to_string(unit()).expect("readable");
+    let sandbox = text.split("# Sandbox.").nth(1).and_then(|rest| rest.split("[Install]").next()).expect("a sandbox");
+    let lines: Vec<&str> = sandbox.lines().skip(1).collect();
+    let is_setting = |line: &str| !line.is_empty() && !line.starts_with('#');
+    for pair in lines.windows(2).filter(|pair| is_setting(pair[1])) {
+        let has_price = pair[0].starts_with('#') && pair[0].to_lowercase().contains("costs ");
+        assert!(has_price, "{} does not say which metric it costs", pair[1]);
+    }
+    assert!(lines.iter().filter(|line| is_setting(line)).count() > 20, "{sandbox}");
 }

@@ -50,23 +50,40 @@ impl Program {
 
 /// Finds a program: the machine's own, or the one that `.ci/servers` has unpacked.
 pub fn program(name: &str) -> Option<Program> {
-    let unpacked = servers().join("debian");
-    let libraries: Vec<String> = ["usr/lib", "lib"]
-        .into_iter()
-        .flat_map(|below| directories(&unpacked.join(below)))
-        .map(|directory| directory.display().to_string())
-        .collect();
-    let installed = SYSTEM.map(|directory| (Path::new("/").join(directory), String::new()));
-    let fetched = SYSTEM.map(|directory| (unpacked.join(directory), libraries.join(":")));
-    let found = installed
-        .into_iter()
-        .chain(fetched)
-        .map(|(directory, libraries)| Program { path: directory.join(name), libraries })
-        .find(Program::starts);
+    let found = programs(name).next();
     if found.is_none() {
         skip_without(name);
     }
     found
+}
+
+/// Finds a program that meets a condition, which `needed` names, among the machine's own and those of all suites that
+/// `.ci/servers` has unpacked.
+pub fn program_with(name: &str, needed: &str, condition: impl Fn(&Program) -> bool) -> Option<Program> {
+    let found = programs(name).find(condition);
+    if found.is_none() {
+        skip_without(needed);
+    }
+    found
+}
+
+/// The programs of this name that start: the machine's own first.
+fn programs(name: &str) -> impl Iterator<Item = Program> {
+    let roots = [PathBuf::from("/"), servers().join("debian"), servers().join("newer")];
+    let programs = roots.into_iter().flat_map(move |root| {
+        let libraries = if root == Path::new("/") { String::new() } else { libraries(&root) };
+        SYSTEM.map(|directory| Program { path: root.join(directory).join(name), libraries: libraries.clone() })
+    });
+    programs.filter(Program::starts)
+}
+
+/// The directories in which unpacked programs find their libraries; systemd's are one level deeper.
+fn libraries(root: &Path) -> String {
+    let directories = ["usr/lib", "lib"].into_iter().flat_map(|below| directories(&root.join(below)));
+    let of_systemd = |directory: &PathBuf| directory.join("systemd");
+    let all: Vec<PathBuf> = directories.flat_map(|directory| [of_systemd(&directory), directory]).collect();
+    let names: Vec<String> = all.iter().map(|directory| directory.display().to_string()).collect();
+    names.join(":")
 }
 
 /// A directory and those in it.
