@@ -192,17 +192,10 @@ pub async fn run(
             service.show(parts.interval, parts.plugins.roster());
         }
         if open.is_none()
-            && let Some(mut commit) = reloader.take_ready()
+            && let Some(prepared) = commit_ready(&mut reloader, &mut parts, &slow, log)
         {
-            if parts.commit(&mut commit, &slow, log) {
-                if let Some(prepared) = commit.timer.take() {
-                    timer = prepared;
-                    ticker.set_interval(parts.interval);
-                }
-                reloader.record(&commit);
-            } else {
-                reloader.put_back(commit);
-            }
+            timer = prepared;
+            ticker.set_interval(parts.interval);
         }
     }
 
@@ -216,6 +209,22 @@ pub async fn run(
     }
     end(stdout, delivery, parts.plugins, &mut requests).await;
     Ok(())
+}
+
+/// Puts a configuration that is ready into effect. Returns the timer for another interval.
+fn commit_ready(
+    reloader: &mut Reloader,
+    parts: &mut Parts,
+    slow: &Arc<SlowReadings>,
+    log: Option<&Log>,
+) -> Option<WallTimer> {
+    let commit = reloader.take_ready()?;
+    if !parts.commit(&commit, slow, log) {
+        reloader.put_back(commit);
+        return None;
+    }
+    reloader.record(&commit);
+    commit.timer
 }
 
 /// Waits until all threads have started and the natives have their first readings. Returns false when the agent is requested to end
@@ -376,7 +385,7 @@ impl Parts {
 
     /// Puts another configuration into effect, between two ticks. Returns whether it did: the guest thread may have no room for it
     /// yet, and then nothing has changed.
-    fn commit(&mut self, commit: &mut Commit, slow: &Arc<SlowReadings>, log: Option<&Log>) -> bool {
+    fn commit(&mut self, commit: &Commit, slow: &Arc<SlowReadings>, log: Option<&Log>) -> bool {
         let (old, new) = (Arc::clone(&self.config), &commit.config);
         let natives = Natives::enabled_modules(new);
         // Without a thread it is followed by the next one.

@@ -246,3 +246,22 @@ fn compiler_does_not_inherit_the_managers_variables() {
     assert_eq!(String::from_utf8_lossy(&environment), "");
     manager.wait("STATUS=ticks every 100ms, loading 1 plugin");
 }
+
+#[test]
+fn reload_is_reported_from_request_to_end() {
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    let mut manager = Manager::new(&setup);
+    let mut agent = manager.start(&setup, &[]);
+    manager.wait("READY=1");
+    for toml in ["interval = \"200ms\"\n", "nonsense"] {
+        fs::write(setup.path("gauged.toml"), toml).expect("written");
+        manager.drain();
+        agent.signal(Signal::HUP);
+        let reloading = manager.wait("RELOADING=1");
+        let since_boot = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")?.parse::<u64>().ok());
+        assert!(since_boot > Some(0), "{reloading}");
+        manager.wait("READY=1");
+    }
+    manager.wait("STATUS=ticks every 200ms");
+    agent.wait(|sample| sample["agent"]["config_reload_success"] == 0);
+}
