@@ -2,6 +2,7 @@
 //! status line shows, and when it gives signs of life.
 
 use std::fs;
+use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
@@ -20,6 +21,10 @@ use crate::slow::setup_with_mounted;
 
 /// The manager's time without a sign of life, in microseconds.
 const WATCHDOG_USEC: &str = "400000";
+
+fn is_interrupted(received: &io::Result<usize>) -> bool {
+    received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
+}
 
 /// A service manager, as the agent sees it.
 struct Manager {
@@ -59,7 +64,9 @@ impl Manager {
     fn next_within(&mut self, patience: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(patience)).expect("set");
         let mut buffer = [0; 4096];
-        let length = self.socket.recv(&mut buffer).ok()?;
+        // With a timeout a child of another test that ends interrupts it.
+        let received = std::iter::repeat_with(|| self.socket.recv(&mut buffer));
+        let length = { received }.find(|received| !is_interrupted(received))?.ok()?;
         let message = String::from_utf8(buffer[..length].to_vec()).expect("text");
         self.messages.push(message.clone());
         Some(message)
