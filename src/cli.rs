@@ -53,7 +53,7 @@ pub struct Configuration {
     /// Configuration file [default: gauged.toml, then /etc/gauged/gauged.toml, then none]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Directory whose *.wasm files are the plugins [default: plugins beside the configuration file]
+    /// Directory whose *.wasm files are the plugins [default: as in the configuration, or plugins beside it]
     #[arg(long, value_name = "DIR")]
     pub plugins: Option<PathBuf>,
     /// Time between samples, such as 10s or 500ms [default: 10s]
@@ -67,11 +67,28 @@ pub struct Configuration {
     pub hostname: Option<String>,
 }
 
+/// The options of a check.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The options that override the configuration.
+    #[command(flatten)]
+    pub configuration: Configuration,
+    /// Print the whole configuration in TOML, each value with its source, and without secrets
+    #[arg(long)]
+    pub effective: bool,
+    /// Leave the plugins out
+    #[arg(long)]
+    pub fast: bool,
+}
+
 /// A subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check the configuration and show every error; exit with 0 if it is valid, otherwise with 2
-    Check(Configuration),
+    ///
+    /// Each plugin that would be loaded looks at its settings, with nothing granted. A plugin that is not compiled within 20
+    /// seconds is named and left out.
+    Check(Check),
     /// Inspect, test, list and create plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -103,6 +120,17 @@ impl From<Compile> for CompileOptions {
     fn from(options: Compile) -> Self {
         let layout = if options.compact { MemoryLayout::Compact } else { MemoryLayout::Reserved };
         Self { cpu: Duration::from_secs(options.cpu), layout }
+    }
+}
+
+impl From<Check> for check::Options {
+    fn from(options: Check) -> Self {
+        let Check { configuration, effective, fast } = options;
+        Self {
+            overrides: configuration.into(),
+            scope: if fast { check::Scope::Files } else { check::Scope::FilesAndPlugins },
+            output: if effective { check::Output::Effective } else { check::Output::Summary },
+        }
     }
 }
 

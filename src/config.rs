@@ -1,19 +1,27 @@
-//! The agent's validated configuration. A [`Config`] is made of the file (`file`), the command line ([`Overrides`]) and the
-//! environment. All errors are found before the first tick; none is left for later.
+//! The agent's validated configuration. A [`Config`] is made of the file and the pieces beside it (`piece`, `file`), the command
+//! line ([`Overrides`]) and the environment. All errors are found before the first tick; none is left for later.
 
 mod problem;
+mod piece;
 mod problem_list;
+mod document;
+mod key;
 mod duration;
 mod size;
 mod native;
 mod plugin;
+mod settings;
 mod agent_limits;
 pub(crate) mod limits;
 pub(crate) mod log;
 mod overrides;
 mod service_manager;
 mod location;
+mod directory;
 mod file;
+mod effective;
+#[cfg(test)]
+mod reference;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
@@ -28,11 +36,14 @@ use sha2::{Digest as _, Sha256};
 pub use self::agent_limits::AgentLimits;
 use self::duration::DEFAULT_INTERVAL;
 pub(crate) use self::duration::parse_interval;
+use self::file::Parsed;
 pub use self::location::Refusal;
 pub(crate) use self::location::examine;
 use self::log::{LogConfig, LogLevel};
 pub use self::native::{CpuConfig, NativeConfig};
 pub(crate) use self::overrides::PluginOverride;
+use self::piece::Piece;
+pub(crate) use self::piece::{KeyPlaces, Place};
 pub use self::plugin::PluginConfig;
 pub(crate) use self::plugin::is_plugin_name;
 pub use self::problem::Problem;
@@ -99,22 +110,46 @@ pub struct Overrides {
     pub hostname: Option<String>,
 }
 
+/// A configuration as it was read: as far as it is valid, with all errors, and with the places of its keys.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// With the defaults in place of invalid values.
+    pub(crate) config: Config,
+    /// All errors: those of the files in their order, then those of the environment.
+    pub(crate) problems: Vec<Problem>,
+    /// Where each key of the files is.
+    pub(crate) places: KeyPlaces,
+}
+
+impl Reading {
+    /// Reads the configuration.
+    pub(crate) fn new(overrides: &Overrides) -> Self {
+        let mut refusals = Vec::new();
+        let file = overrides.file.clone().or_else(|| location::find_file(&mut refusals));
+        let remedy = "name a readable file with --config, or leave it out";
+        let mut pieces: Vec<Piece> = file.iter().map(|file| Piece::read(file.clone(), remedy)).collect();
+        let (directory, others) = directory::read(file.as_deref(), &mut refusals);
+        pieces.extend(others);
+        piece::bound(&mut pieces);
+        let Parsed { written, mut problems, places } = file::parse(&pieces, overrides.interval);
+        // Where there are pieces only, the plugins are beside them.
+        let beside = file.clone().or(directory);
+        let mut config = Config { file, ..Config::merge(beside, written, overrides, refusals) };
+        let environment = |name: &str| Some(variable(name)?.to_string_lossy().into_owned());
+        problems.extend(config.apply_environment(environment, overrides).err().unwrap_or_default());
+        Self { config, problems, places }
+    }
+}
+
 impl Config {
     /// Reads and validates the configuration.
     ///
     /// # Errors
     ///
-    /// All errors in the file, in its order, or else all errors in the environment.
+    /// All errors in the files, in their order, and in the environment.
     pub fn load(overrides: &Overrides) -> Result<Self, Vec<Problem>> {
-        let mut refusals = Vec::new();
-        let file = overrides.file.clone().or_else(|| location::find_file(&mut refusals));
-        let written = match &file {
-            Some(file) => file::load(file, overrides.interval)?,
-            None => file::FileConfig::default(),
-        };
-        let mut config = Self::merge(file, written, overrides, refusals);
-        config.apply_environment(|name| Some(variable(name)?.to_string_lossy().into_owned()), overrides)?;
-        Ok(config)
+        let Reading { config, problems, .. } = Reading::new(overrides);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
     /// A number that differs when the settings differ, wherever they were written, and that a float holds exactly. The same
@@ -143,8 +178,9 @@ impl Config {
         mut refusals: Vec<Refusal>,
     ) -> Self {
         let root = overrides.root.clone().unwrap_or_else(|| PathBuf::from("/"));
-        let (plugins_directory, is_unexamined) = match &overrides.plugins_directory {
-            Some(named) => (Some(named.clone()), false),
+        let (plugins_directory, is_unexamined) = match overrides.plugins_directory.clone().or(written.plugins_directory)
+        {
+            Some(named) => (Some(named), false),
             None => location::find_plugins(file.as_deref(), &mut refusals),
         };
         let hostname = overrides.hostname.clone().or(written.hostname);

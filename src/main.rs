@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Compile(options)) => plugin::compile(options.into()),
-        Some(Command::Check(configuration)) => check::run(&configuration.into()),
+        Some(Command::Check(options)) => or_failure(check::run(&options.into())),
         Some(Command::Plugin(command)) => or_failure(command.run()),
         None => {
             let (once, style) = (cli.run.once, cli.run.style());

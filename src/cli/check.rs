@@ -1,23 +1,89 @@
-//! `gauged check`: reads the configuration as the agent does, and reports every error.
+//! `gauged check`: reads the configuration as the agent does, has the plugins look at their settings, and reports every error at
+//! once.
 
+mod plugins;
+
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use self::plugins::Findings;
 use super::error::{CommandError, USAGE_ERROR, print_errors};
 use super::output::print;
-use crate::config::{Config, Overrides, Refusal};
+use crate::config::{Overrides, Reading};
+use crate::process::ignore_file_size_signal;
 
-/// Checks the configuration. The exit code is 0 if it is valid and no existing file of the working directory is refused,
+/// The options of a check.
+#[derive(Debug)]
+pub struct Options {
+    /// The values that the command line overrides.
+    pub overrides: Overrides,
+    /// What is checked.
+    pub scope: Scope,
+    /// What is printed when nothing is wrong.
+    pub output: Output,
+}
+
+/// What is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The files of the configuration.
+    Files,
+    /// These, and the settings of the plugins by the plugins themselves.
+    FilesAndPlugins,
+}
+
+/// What is printed about a valid configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// One line.
+    Summary,
+    /// All values, with their sources.
+    Effective,
+}
+
+/// Checks the configuration. The exit code is 0 if nothing is wrong and no existing file of the working directory is refused,
 /// otherwise 2.
-#[must_use]
-pub fn run(overrides: &Overrides) -> ExitCode {
-    let config = match Config::load(overrides) {
-        Ok(config) => config,
-        Err(problems) => return CommandError::Configuration(problems).report(),
+///
+/// # Errors
+///
+/// If the runtime cannot be started.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let Options { overrides, scope, output } = options;
+    let reading = Reading::new(overrides);
+    let findings = match scope {
+        Scope::Files => Findings::default(),
+        Scope::FilesAndPlugins => check_plugins(&reading)?,
     };
-    let refusals: Vec<&Refusal> = config.refusals.iter().filter(|refusal| refusal.is_present).collect();
-    print_errors(&refusals);
-    if let Err(error) = print(&format!("{}\n", config.summary())) {
-        return CommandError::from(error).report();
+    let refusals = reading.config.refusals.iter().filter(|refusal| refusal.is_present).map(ToString::to_string);
+    let mut errors: Vec<String> = reading.problems.iter().chain(&findings.problems).map(ToString::to_string).collect();
+    let is_valid = errors.is_empty();
+    errors.extend(refusals);
+    print_errors(&errors);
+    let mut text = match output {
+        Output::Summary if !is_valid => String::new(),
+        // It would be that of a configuration which the agent does not start with.
+        Output::Effective if !reading.problems.is_empty() => String::new(),
+        Output::Summary => format!("{}\n", reading.config.summary()),
+        Output::Effective => reading.effective(overrides),
+    };
+    for note in findings.notes {
+        let mark = if *output == Output::Effective { "# " } else { "" };
+        let _ = writeln!(text, "{mark}note: {note}");
     }
-    if refusals.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(USAGE_ERROR) }
+    if let Err(error) = print(&text) {
+        return Ok(CommandError::from(error).report());
+    }
+    Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(USAGE_ERROR) })
+}
+
+fn check_plugins(reading: &Reading) -> anyhow::Result<Findings> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let findings = runtime.block_on(async {
+        // Where that fails, such a write ends the command.
+        let _file_size = ignore_file_size_signal();
+        plugins::check(reading).await
+    });
+    // A thread that hangs on a dead file system must not keep the process alive.
+    runtime.shutdown_background();
+    Ok(findings)
 }

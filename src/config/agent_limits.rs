@@ -10,7 +10,7 @@ use super::problem_list::ProblemList;
 use super::size::parse_size;
 
 /// The default of `compile_cpu`: a Python guest of 18 MB takes 9 to 19 s on fast machines, and this on one six times slower.
-const DEFAULT_COMPILE_CPU: Duration = Duration::from_secs(2 * 60);
+pub(super) const DEFAULT_COMPILE_CPU: Duration = Duration::from_secs(2 * 60);
 
 /// The least: below it a Rust guest is not compiled on a slow machine.
 pub(super) const MIN_COMPILE_CPU: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ pub(super) const MAX_COMPILE_CPU: Duration = Duration::from_secs(10 * 60);
 
 /// The default of `compile_cpu_per_hour`: a third of a core. Sixty Python guests are compiled at once on a fast machine, ten on
 /// a slow one.
-const DEFAULT_COMPILE_CPU_PER_HOUR: Duration = Duration::from_secs(20 * 60);
+pub(super) const DEFAULT_COMPILE_CPU_PER_HOUR: Duration = Duration::from_secs(20 * 60);
 
 /// The least: a few plugins in Rust.
 pub(super) const MIN_COMPILE_CPU_PER_HOUR: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(super) const MIN_TOTAL_MEMORY_BYTES: u64 = 1 << 20;
 pub(super) const MAX_TOTAL_MEMORY_BYTES: u64 = 1 << 40;
 
 /// The default of `series`: 200 to 300 MB. A large host with all plugins has ten thousand.
-const DEFAULT_SERIES: usize = 1_000_000;
+pub(super) const DEFAULT_SERIES: usize = 1_000_000;
 
 /// The least: the metrics of a small host.
 pub(super) const MIN_SERIES: usize = 100;
@@ -68,8 +68,8 @@ impl Default for AgentLimits {
 }
 
 impl AgentLimits {
-    /// Parses the table.
-    pub(super) fn parse(problems: &mut ProblemList<'_>, value: Spanned<DeValue<'_>>) -> Self {
+    /// Parses the table, which has these keys.
+    pub(super) fn parse(problems: &mut ProblemList<'_>, value: Spanned<DeValue<'_>>, known_keys: &str) -> Self {
         let mut limits = Self::default();
         for (name, value) in problems.table("limits", value).unwrap_or_default() {
             let key = format!("limits.{}", name.get_ref());
@@ -86,7 +86,7 @@ impl AgentLimits {
                     limits.memory_bytes = problems.parsed(&key, value, bounded).or(limits.memory_bytes);
                 }
                 "series" => limits.series = problems.parsed(&key, value, parse_series).unwrap_or(limits.series),
-                _ => problems.unknown(name.span(), &key, "compile_cpu, compile_cpu_per_hour, memory, series"),
+                _ => problems.unknown(name.span(), &key, known_keys),
             }
         }
         limits

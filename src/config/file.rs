@@ -1,22 +1,21 @@
-//! The configuration file: parsed from TOML with spans. Parsing continues after an error, so that one run reports all
-//! errors, each with line, key and remedy.
+//! The configuration's files, with all pieces as one document: parsed from TOML with spans. Parsing continues after an error, so
+//! that one run reports all errors, each with file, line, key and remedy.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::agent_limits::AgentLimits;
+use super::document;
 use super::duration::{DEFAULT_INTERVAL, parse_duration, parse_interval};
+use super::key::{PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, known_keys};
 use super::limits::Limit;
 use super::log::{LogConfig, LogFormat, LogLevel};
 use super::native::{CpuConfig, NativeConfig};
+use super::piece::{KeyPlaces, Piece};
 use super::plugin::{
     DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, PluginConfig, is_plugin_name,
 };
@@ -27,16 +26,14 @@ use crate::address::{ConnectGrant, Origin};
 use crate::hostname;
 use crate::hostpath::Pattern;
 
-/// The largest file: enough for tables with all keys for a thousand plugins.
-const MAX_BYTES: u64 = 1 << 20;
-
-/// The content of the file.
-#[derive(Debug, Default)]
+/// The content of the files.
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct FileConfig {
     pub(super) interval: Option<Duration>,
     pub(super) hostname: Option<String>,
     pub(super) log: LogConfig,
     pub(super) limits: AgentLimits,
+    pub(super) plugins_directory: Option<PathBuf>,
     pub(super) cache: Option<PathBuf>,
     pub(super) cpu: CpuConfig,
     pub(super) load: NativeConfig,
@@ -44,52 +41,24 @@ pub(super) struct FileConfig {
     pub(super) plugins: BTreeMap<String, PluginConfig>,
 }
 
-/// Reads and parses the file. `interval` is the one on the command line.
-pub(super) fn load(path: &Path, interval: Option<Duration>) -> Result<FileConfig, Vec<Problem>> {
-    let problem = |message: String| vec![Problem { file: path.to_owned(), line: None, key: String::new(), message }];
-    let text = read(path).map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::FileTooLarge => "make it smaller: comments count, too",
-            io::ErrorKind::InvalidData => "save it as UTF-8",
-            _ => "name a readable file with --config, or leave it out",
-        };
-        problem(format!("failed to read it: {error}; {remedy}"))
-    })?;
-    parse(&text, path, interval)
+/// The values of all pieces, as far as they are valid, and all problems.
+pub(super) struct Parsed {
+    pub(super) written: FileConfig,
+    pub(super) problems: Vec<Problem>,
+    pub(super) places: KeyPlaces,
 }
 
-/// Reads a regular file of bounded size. A pipe may have no writer, and a device no end.
-fn read(path: &Path) -> io::Result<String> {
-    let file = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
-    let (metadata, null) = (file.metadata()?, std::fs::metadata("/dev/null")?);
-    // The null device stands for an empty file.
-    if !metadata.is_file() && metadata.rdev() != null.rdev() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut text = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
-    }
-    String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
-}
-
-/// Parses the whole file. `interval` is the one on the command line, if any: the plugins' intervals have to be multiples of
-/// the agent's.
-pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Result<FileConfig, Vec<Problem>> {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let mut problems = ProblemList::new(text, path);
-    if !errors.is_empty() {
-        for error in errors {
-            problems.add(error.span(), "", format!("not TOML: {}", error.message()));
-        }
-        return Err(problems.in_order());
-    }
+/// Parses all pieces. `interval` is the one on the command line, if any: the plugins' intervals have to be multiples of the
+/// agent's.
+pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>) -> Parsed {
+    let mut problems = ProblemList::new(pieces);
+    let (merged, is_complete) = document::merge(pieces, &mut problems);
+    let places = document::key_places(&merged, problems.places());
 
     let mut written = FileConfig::default();
     let mut plugins = None;
-    let mut is_interval_known = true;
-    for (key, value) in document.into_inner() {
+    let mut is_interval_known = is_complete;
+    for (key, value) in merged {
         match &**key.get_ref() {
             "interval" => {
                 written.interval = problems.parsed("interval", value, parse_interval);
@@ -99,7 +68,13 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                 let checked = |text: &str| hostname::check(text).map(|()| text.to_owned());
                 written.hostname = problems.parsed("hostname", value, checked);
             }
-            "cache" => written.cache = problems.parsed("cache", value, parse_directory),
+            "plugins_directory" => {
+                let checked = |text: &str| parse_directory(text, "/opt/gauged/plugins");
+                written.plugins_directory = problems.parsed("plugins_directory", value, checked);
+            }
+            "cache" => {
+                written.cache = problems.parsed("cache", value, |text| parse_directory(text, "/var/cache/gauged"));
+            }
             "log" => {
                 for (name, value) in problems.table("log", value).unwrap_or_default() {
                     let key = format!("log.{}", name.get_ref());
@@ -112,7 +87,7 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                             written.log.format =
                                 problems.parsed(&key, value, LogFormat::parse).unwrap_or(written.log.format);
                         }
-                        _ => problems.unknown(name.span(), &key, "level, format"),
+                        _ => problems.unknown(name.span(), &key, &known_keys("log")),
                     }
                 }
             }
@@ -122,19 +97,15 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
                     match &**name.get_ref() {
                         "enabled" => written.cpu.enabled = problems.switch(&key, value, true),
                         "per_core" => written.cpu.per_core = problems.switch(&key, value, false),
-                        _ => problems.unknown(name.span(), &key, "enabled, per_core"),
+                        _ => problems.unknown(name.span(), &key, &known_keys("cpu")),
                     }
                 }
             }
-            "limits" => written.limits = AgentLimits::parse(&mut problems, value),
+            "limits" => written.limits = AgentLimits::parse(&mut problems, value, &known_keys("limits")),
             "load" => written.load = native(&mut problems, "load", value),
             "memory" => written.memory = native(&mut problems, "memory", value),
             "plugins" => plugins = Some(value),
-            other => problems.unknown(
-                key.span(),
-                other,
-                "interval, hostname, cache, log, limits, cpu, load, memory, plugins",
-            ),
+            other => problems.unknown(key.span(), other, &known_keys("")),
         }
     }
     // With an invalid interval the plugins' intervals cannot be checked: all are multiples of a millisecond.
@@ -143,17 +114,20 @@ pub(super) fn parse(text: &str, path: &Path, interval: Option<Duration>) -> Resu
     if let Some(tables) = plugins.and_then(|value| problems.table("plugins", value)) {
         for (name, value) in tables {
             let key = format!("plugins.{}", name.get_ref());
-            if !is_plugin_name(name.get_ref()) {
+            let is_valid = is_plugin_name(name.get_ref());
+            if !is_valid {
                 let message = "not a plugin's name; use letters, digits, - and _, at most 128 of them";
-                problems.add(Some(name.span()), &key, message.to_owned());
+                problems.add(name.span(), &key, message.to_owned());
             }
             if let Some(table) = problems.table(&key, value) {
                 let plugin = plugin(&mut problems, &key, table, interval);
-                written.plugins.insert(name.get_ref().to_string(), plugin);
+                if is_valid {
+                    written.plugins.insert(name.get_ref().to_string(), plugin);
+                }
             }
         }
     }
-    if problems.is_empty() { Ok(written) } else { Err(problems.in_order()) }
+    Parsed { written, problems: problems.in_order(), places }
 }
 
 fn native(problems: &mut ProblemList<'_>, table_key: &str, value: Spanned<DeValue<'_>>) -> NativeConfig {
@@ -162,7 +136,7 @@ fn native(problems: &mut ProblemList<'_>, table_key: &str, value: Spanned<DeValu
         let key = format!("{table_key}.{}", name.get_ref());
         match &**name.get_ref() {
             "enabled" => native.enabled = problems.switch(&key, value, true),
-            _ => problems.unknown(name.span(), &key, "enabled"),
+            _ => problems.unknown(name.span(), &key, &known_keys(table_key)),
         }
     }
     native
@@ -193,7 +167,7 @@ fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, i
                                 plugin.limits.set(limit, value);
                             }
                         }
-                        None => problems.unknown(name.span(), &key, &Limit::keys()),
+                        None => problems.unknown(name.span(), &key, &known_keys(PLUGIN_LIMITS_TABLE)),
                     }
                 }
             }
@@ -202,11 +176,7 @@ fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, i
             "connect" => plugin.connect = problems.parsed_list(&key, value, ConnectGrant::parse),
             "fetch" => plugin.fetch = problems.parsed_list(&key, value, Origin::parse),
             "config" => plugin.config = problems.json_object(&key, value),
-            _ => problems.unknown(
-                name.span(),
-                &key,
-                "enabled, file, interval, timeout, memory, limits, read, usage, connect, fetch, config",
-            ),
+            _ => problems.unknown(name.span(), &key, &known_keys(PLUGIN_TABLE)),
         }
     }
     plugin
@@ -224,10 +194,10 @@ fn parse_file_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn parse_directory(text: &str) -> Result<PathBuf, String> {
+fn parse_directory(text: &str, example: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if !path.is_absolute() || text.contains('\0') {
-        return Err(format!("{text:?} is not an absolute path; write it like \"/var/cache/gauged\""));
+        return Err(format!("{text:?} is not an absolute path; write it like {example:?}"));
     }
     Ok(path)
 }
@@ -268,8 +238,13 @@ mod tests {
     use super::super::limits::Limits;
     use super::*;
 
+    fn parsed_with(text: &str, interval: Option<Duration>) -> Result<FileConfig, Vec<Problem>> {
+        let Parsed { written, problems, .. } = parse(&[Piece::new("gauged.toml", text)], interval);
+        if problems.is_empty() { Ok(written) } else { Err(problems) }
+    }
+
     fn parsed(text: &str) -> Result<FileConfig, Vec<Problem>> {
-        parse(text, Path::new("gauged.toml"), None)
+        parsed_with(text, None)
     }
 
     #[test]
@@ -352,7 +327,7 @@ mod tests {
         let text = "[plugins.a]\ninterval = \"15s\"";
         assert!(parsed(text).is_err(), "not a multiple of 10s");
         let agent = Duration::from_secs(5);
-        let written = parse(text, Path::new("x"), Some(agent)).expect("a multiple of 5s");
+        let written = parsed_with(text, Some(agent)).expect("a multiple of 5s");
         assert_eq!((written.plugins["a"].ticks(agent), PluginConfig::default().ticks(agent)), (3, 1));
     }
 
@@ -366,7 +341,70 @@ mod tests {
         }
     }
 
+    /// Lines with full keys, of which none is given twice.
+    const LINES: [&str; 13] = [
+        "interval = \"5s\"",
+        "hostname = \"h\"",
+        "log.level = \"debug\"",
+        "log.format = \"json\"",
+        "limits.series = 500",
+        "cpu.per_core = true",
+        "plugins.a.interval = \"15s\"",
+        "plugins.a.limits.metrics = 5",
+        "plugins.a.limits.text = \"1KiB\"",
+        "plugins.a.config.servers = [{ address = \"x:1\" }]",
+        "plugins.a.config.t.x = 1",
+        "plugins.a.config.t.y = 2.5",
+        "plugins.b.read = [\"/a\"]",
+    ];
+
+    fn pieces(texts: &[String]) -> Vec<Piece> {
+        texts.iter().enumerate().map(|(number, text)| Piece::new(&format!("{number}.toml"), text)).collect()
+    }
+
+    fn all(texts: &[String]) -> Parsed {
+        parse(&pieces(texts), None)
+    }
+
     proptest! {
+        /// Also with their lines in another order. A line that is in two pieces is an error with both places.
+        #[test]
+        fn pieces_equal_the_whole_file(
+            places in prop::collection::vec(0..3_usize, LINES.len()),
+            is_reversed in any::<bool>(),
+            twice in prop::option::of((0..LINES.len(), 0..3_usize)),
+        ) {
+            let whole = all(&[LINES.join("\n")]);
+            prop_assert_eq!(&whole.problems, &[]);
+            let mut split = vec![Vec::new(); 3];
+            for (line, place) in LINES.iter().zip(&places) {
+                split[*place].push(*line);
+            }
+            if is_reversed {
+                split = split.into_iter().map(|lines| lines.into_iter().rev().collect()).collect();
+            }
+            let texts = |split: &[Vec<&str>]| split.iter().map(|lines| lines.join("\n")).collect::<Vec<_>>();
+            let merged = all(&texts(&split));
+            prop_assert_eq!(&merged.problems, &[]);
+            prop_assert_eq!(&merged.written, &whole.written);
+            for (key, place) in &merged.places {
+                let line = split[place.piece][place.line - 1];
+                let last = key.rsplit('.').next().unwrap_or_default();
+                prop_assert!(line.contains(last.split('[').next().unwrap_or_default()), "{} is not in {}", key, line);
+            }
+            if let Some((line, piece)) = twice.filter(|(line, piece)| places[*line] != *piece) {
+                split[piece].push(LINES[line]);
+                let problems = all(&texts(&split)).problems;
+                prop_assert!(!problems.is_empty());
+                for problem in problems {
+                    let (first, second) = (piece.min(places[line]), piece.max(places[line]));
+                    let shown = problem.to_string();
+                    prop_assert!(shown.starts_with(&format!("{second}.toml:")), "{}", shown);
+                    prop_assert!(shown.contains(&format!(" is given twice, also in {first}.toml:")), "{}", shown);
+                }
+            }
+        }
+
         #[test]
         fn arbitrary_text_does_not_panic(text in any::<String>()) {
             let _ = parsed(&text);

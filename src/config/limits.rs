@@ -68,9 +68,26 @@ impl Limit {
         Self::ALL.iter().find(|bounds| bounds.key == key).map(|bounds| bounds.limit)
     }
 
-    /// The keys of all limits, for error messages.
-    pub(super) fn keys() -> String {
-        Self::ALL.map(|bounds| bounds.key).join(", ")
+    /// All limits, with their keys and defaults.
+    pub(super) fn all() -> impl Iterator<Item = (Self, &'static str, u64)> {
+        Self::ALL.iter().map(|bounds| (bounds.limit, bounds.key, bounds.default))
+    }
+
+    /// The meaning, for documents.
+    pub(super) fn meaning(self) -> &'static str {
+        match self {
+            Self::Modules => "modules in a result",
+            Self::Metrics => "metrics in a result; at a time a plugin may have ten times as many different series",
+            Self::Labels => "labels of a metric",
+            Self::Text => "bytes of a label's value or a text",
+            Self::Result => "bytes of a result, or of one call of the host",
+            Self::Instances => "core instances",
+            Self::Memories => "linear memories",
+            Self::Tables => "tables",
+            Self::TableElements => "elements of all tables",
+            Self::Handles => "handles to resources of the host",
+            Self::LogLines => "log lines a minute; a third may come at once",
+        }
     }
 
     /// The largest value.

@@ -21,6 +21,12 @@ const LOCAL_FILE: &str = "gauged.toml";
 /// The configuration file of the host.
 const HOST_FILE: &str = "/etc/gauged/gauged.toml";
 
+/// The directory of further configuration files, beside the configuration file.
+const PIECES: &str = "gauged.d";
+
+/// That of the host.
+const HOST_PIECES: &str = "/etc/gauged/gauged.d";
+
 /// The plugins directory, beside the configuration file.
 const PLUGINS: &str = "plugins";
 
@@ -70,6 +76,36 @@ pub(super) fn find_file(refusals: &mut Vec<Refusal>) -> Option<PathBuf> {
         }
     }
     Some(PathBuf::from(HOST_FILE)).filter(|path| exists(path))
+}
+
+/// The directory of further configuration files: beside the configuration file, otherwise the first of the default ones that
+/// exists. Returns whether it is in the working directory, too: then its files are examined before they are read.
+pub(super) fn find_pieces(file: Option<&Path>, refusals: &mut Vec<Refusal>) -> Option<(PathBuf, bool)> {
+    let parent = file.map_or(Path::new(""), |file| file.parent().unwrap_or(Path::new("/")));
+    let beside = parent.join(PIECES);
+    if exists(&beside) {
+        if !is_working_directory(parent) {
+            return Some((beside, false));
+        }
+        if is_used(&beside, refusals) {
+            return Some((beside, true));
+        }
+    }
+    Some((PathBuf::from(HOST_PIECES), false)).filter(|(path, _)| file.is_none() && exists(path))
+}
+
+/// Whether a file in a directory of the working directory is used; otherwise it is refused.
+pub(super) fn is_used(path: &Path, refusals: &mut Vec<Refusal>) -> bool {
+    let remedy = "take the write permission of others away and give it to the agent's user";
+    match check_private(path, remedy) {
+        Ok(Examination::Private) => return true,
+        Ok(Examination::Unresponsive) => {
+            let reason = "it cannot be examined: its file system does not respond".to_owned();
+            refusals.push(Refusal { path: path.to_owned(), reason, remedy, is_present: true });
+        }
+        Err(refusal) => refusals.push(refusal),
+    }
+    false
 }
 
 fn exists(path: &Path) -> bool {
@@ -235,6 +271,18 @@ pub(super) fn cache_directory(environment: impl Fn(&str) -> Option<OsString>, is
     let root = || is_root.then(|| PathBuf::from("/var/cache/gauged"));
     let home = || absolute("HOME").map(|home| home.join(".cache/gauged"));
     service.or_else(xdg).or_else(root).or_else(home)
+}
+
+/// Where the directory for compiled plugins comes from that [`cache_directory`] returns.
+pub(super) fn cache_source(environment: impl Fn(&str) -> Option<OsString>) -> &'static str {
+    let is_set = |name: &str| environment(name).is_some_and(|path| Path::new(&path).is_absolute());
+    if is_set("CACHE_DIRECTORY") {
+        "$CACHE_DIRECTORY"
+    } else if is_set("XDG_CACHE_HOME") {
+        "$XDG_CACHE_HOME"
+    } else {
+        "default"
+    }
 }
 
 #[cfg(test)]

@@ -1,44 +1,53 @@
-//! The errors in one configuration file, gathered while its values are read, and the forms of values. Knows no keys.
+//! The errors in a configuration, gathered while its values are read, and the forms of values. Knows no keys.
 
 use std::ops::Range;
-use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::piece::{Piece, Place, Places};
 use super::problem::Problem;
 
-/// The problems of one file, with their lines.
+/// The problems of all pieces, with their lines. A span is an offset in all texts together, as [`Places`] counts.
 pub(super) struct ProblemList<'a> {
-    path: &'a Path,
-    /// The offset at which each line ends.
-    line_ends: Vec<usize>,
-    problems: Vec<Problem>,
+    places: Places<'a>,
+    /// Each with the number of its piece.
+    problems: Vec<(usize, Problem)>,
 }
 
 impl<'a> ProblemList<'a> {
-    pub(super) fn new(text: &str, path: &'a Path) -> Self {
-        Self { path, line_ends: text.match_indices('\n').map(|(at, _)| at).collect(), problems: Vec::new() }
+    pub(super) fn new(pieces: &'a [Piece]) -> Self {
+        Self { places: Places::new(pieces), problems: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, span: Option<Range<usize>>, key: &str, message: String) {
-        let line = span.map(|span| self.line_ends.partition_point(|&end| end < span.start) + 1);
-        self.problems.push(Problem { file: self.path.to_owned(), line, key: key.to_owned(), message });
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.problems.is_empty()
-    }
-
-    pub(super) fn in_order(mut self) -> Vec<Problem> {
-        self.problems.sort_by_key(|problem| problem.line);
+    /// Adds a problem at a place in a piece.
+    pub(super) fn add(&mut self, span: Range<usize>, key: &str, message: String) {
+        let Place { piece, file, line } = self.places.find(span.start);
         self.problems
+            .push((piece, Problem { file: file.to_path_buf(), line: Some(line), key: key.to_owned(), message }));
+    }
+
+    /// Adds a problem of a piece as a whole.
+    pub(super) fn add_piece(&mut self, piece: usize, message: String) {
+        let file = self.places.file(piece).to_path_buf();
+        self.problems.push((piece, Problem { file, line: None, key: String::new(), message }));
+    }
+
+    /// Where the pieces' values are.
+    pub(super) fn places(&self) -> &Places<'a> {
+        &self.places
+    }
+
+    /// The problems in the order of the pieces and their lines.
+    pub(super) fn in_order(mut self) -> Vec<Problem> {
+        self.problems.sort_by_key(|(piece, problem)| (*piece, problem.line));
+        self.problems.into_iter().map(|(_, problem)| problem).collect()
     }
 
     pub(super) fn unknown(&mut self, span: Range<usize>, key: &str, known: &str) {
         let choice = if known.contains(", ") { "one of " } else { "" };
-        self.add(Some(span), key, format!("unknown key; remove it, or use {choice}{known}"));
+        self.add(span, key, format!("unknown key; remove it, or use {choice}{known}"));
     }
 
     pub(super) fn table<'i>(&mut self, key: &str, value: Spanned<DeValue<'i>>) -> Option<DeTable<'i>> {
@@ -46,7 +55,7 @@ impl<'a> ProblemList<'a> {
         match value.into_inner() {
             DeValue::Table(table) => Some(table),
             other => {
-                self.add(Some(span), key, format!("is {}; write a table, as in [{key}]", type_of(&other)));
+                self.add(span, key, format!("is {}; write a table, as in [{key}]", type_of(&other)));
                 None
             }
         }
@@ -60,7 +69,7 @@ impl<'a> ProblemList<'a> {
         form: &str,
     ) -> Option<T> {
         let (span, kind) = (value.span(), type_of(value.get_ref()));
-        let wrong = |_| self.add(Some(span), key, format!("is {kind}; write {form}"));
+        let wrong = |_| self.add(span, key, format!("is {kind}; write {form}"));
         T::deserialize(ValueDeserializer::from(value)).map_err(wrong).ok()
     }
 
@@ -82,7 +91,7 @@ impl<'a> ProblemList<'a> {
             DeValue::Float(number) => number.as_str().to_owned(),
             _ => self.value(key, value, "a text in quotes")?,
         };
-        parse(&text).map_err(|message| self.add(Some(span), key, message)).ok()
+        parse(&text).map_err(|message| self.add(span, key, message)).ok()
     }
 
     /// The texts of a list that `parse` accepts. The errors of `parse` are the end of a sentence that begins with the text.
@@ -96,7 +105,7 @@ impl<'a> ProblemList<'a> {
         let texts: Vec<Spanned<String>> =
             self.value(key, value, "a list of texts, as in [\"…\", \"…\"]").unwrap_or_default();
         let parsed = |text: Spanned<String>| {
-            let wrong = |why| self.add(Some(text.span()), key, format!("{:?} {why}", text.get_ref()));
+            let wrong = |why| self.add(text.span(), key, format!("{:?} {why}", text.get_ref()));
             parse(text.get_ref()).map_err(wrong).ok()
         };
         texts.into_iter().filter_map(parsed).collect()
@@ -106,8 +115,7 @@ impl<'a> ProblemList<'a> {
         let span = value.span();
         let table: toml::Table = self.value(key, value, "a table, as in { name = \"value\" }").unwrap_or_default();
         let json = json(toml::Value::Table(table));
-        json.map_err(|message| self.add(Some(span), key, message))
-            .map_or_else(|()| "{}".to_owned(), |json| json.to_string())
+        json.map_err(|message| self.add(span, key, message)).map_or_else(|()| "{}".to_owned(), |json| json.to_string())
     }
 }
 

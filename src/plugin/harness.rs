@@ -211,6 +211,16 @@ impl LoadedPlugin {
         Ok(self.context.check_needs(needs).await)
     }
 
+    /// Configures a temporary instance with nothing granted. Its denied accesses are not reported.
+    ///
+    /// # Errors
+    ///
+    /// Why the instance does not start.
+    pub(crate) async fn configure_without_grants(&self) -> Result<(), Failure> {
+        let plugin = self.context.without_grants();
+        plugin.start(&self.version.code, &self.version.description).await.map(|_| ())
+    }
+
     /// Calls the plugin once, as at a tick. After a failure it starts a new instance, without the agent's pause.
     ///
     /// # Errors

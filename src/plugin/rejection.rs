@@ -82,6 +82,11 @@ impl Rejection {
         self.retry.full_remedy(&self.remedy)
     }
 
+    /// Whether its cause may pass.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self.retry, RetryPolicy::Backoff | RetryPolicy::Soon)
+    }
+
     /// Reason and remedy as one text.
     pub(crate) fn text(&self) -> String {
         format!("{}; {}", self.reason, self.remedy)

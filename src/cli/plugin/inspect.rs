@@ -31,7 +31,7 @@ pub(super) async fn run(Arguments { target, json }: Arguments) -> Result<ExitCod
     let OpenedPlugin { name, config, mut plugin } = target.open().await?;
     let configured = plugin.configure().await;
     let lines = required_lines(&plugin, configured.as_deref().unwrap_or_default());
-    let inspection = Inspection { file, name, config: config.config, plugin, configured, lines };
+    let inspection = Inspection { file, name, config: config.written_settings(), plugin, configured, lines };
     match OutputFormat::new(json) {
         OutputFormat::Text => print(&inspection.text())?,
         OutputFormat::Json => print_json(&inspection.json())?,
@@ -43,7 +43,8 @@ pub(super) async fn run(Arguments { target, json }: Arguments) -> Result<ExitCod
 struct Inspection {
     file: String,
     name: String,
-    config: String,
+    /// The settings, without sensitive texts.
+    config: Value,
     plugin: LoadedPlugin,
     /// The needs, or the failure of `configure`.
     configured: Result<Vec<CheckedNeed>, Failure>,
@@ -122,7 +123,7 @@ impl Inspection {
             "sha256": version.hash.to_hex(),
             "artifact_bytes": plugin.artifact_bytes(),
             "imports": plugin.imports(),
-            "config": serde_json::from_str::<Value>(config).unwrap_or_default(),
+            "config": config,
             "error": configured.as_ref().err().map(reason),
             "metrics": version.description.metrics.iter().map(metric).collect::<Vec<_>>(),
             "needs": configured.as_ref().ok().map(|needs| needs.iter().map(need_json).collect::<Vec<_>>()),

@@ -152,6 +152,17 @@ pub struct Disabled {
     pub remedy: String,
     /// The missing grant, where that is the cause.
     pub(crate) denied: Option<Grant>,
+    /// The wrong settings, where they are the cause.
+    pub(crate) settings: Vec<InvalidSetting>,
+}
+
+/// A setting that a plugin does not accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidSetting {
+    /// Its key in `config`, such as `servers[0].address`; empty for the configuration as a whole.
+    pub(crate) key: String,
+    /// The error and the remedy, on one line.
+    pub(crate) message: String,
 }
 
 /// The kind of the error of a plugin that cannot work.

@@ -26,7 +26,7 @@ use crate::plugin::guest::bindings::{self, PluginPre};
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::guest::engine::{Artifact, Engine};
 use crate::plugin::guest::fault::{
-    CallError, CallErrorKind, Disabled, DisabledCause, Failure, Fault, FaultKind, Starved,
+    CallError, CallErrorKind, Disabled, DisabledCause, Failure, Fault, FaultKind, InvalidSetting, Starved,
 };
 use crate::plugin::guest::result::{Collected, Converter, Description};
 use crate::plugin::host;
@@ -40,6 +40,9 @@ const BACKSTOP: Duration = Duration::from_millis(50);
 
 /// From how many bytes on the heap is asked for free memory, which takes a look at all of its blocks.
 const LARGE_HEAP_BYTES: u64 = 1 << 20;
+
+/// How many wrong settings of a plugin are kept: more than a person corrects at once.
+const MAX_INVALID_SETTINGS: usize = 100;
 
 /// So many bytes of the heap, in blocks of any size. Its drop comes after theirs, and gives them back to the system.
 struct LargeHeapUse(u64);
@@ -281,13 +284,14 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
 
 /// The failure for an error that the plugin returned.
 fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
-    let disabled = |cause, reason, remedy| Failure::Disabled(Disabled { cause, reason, remedy, denied: None });
+    let disabled =
+        |cause, reason, remedy, settings| Failure::Disabled(Disabled { cause, reason, remedy, denied: None, settings });
     let call_error = |kind, why: &str| Failure::Error(CallError { kind, reason: printable(why) });
     match error {
         wit::Error::Unsupported(why) => {
             let reason = format!("cannot work on this host: {}", printable(&why));
             let remedy = "none, unless the host changes: then replace the file or restart the agent".to_owned();
-            disabled(DisabledCause::Unsupported, reason, remedy)
+            disabled(DisabledCause::Unsupported, reason, remedy, Vec::new())
         }
         wit::Error::InvalidConfig(keys) => {
             // An error of the configuration as a whole has no key.
@@ -295,10 +299,15 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
                 "" => invalid.message.clone(),
                 key => format!("{key}: {}", invalid.message),
             };
-            let keys: Vec<String> = keys.iter().map(describe).collect();
-            let reason = format!("does not accept its configuration: {}", printable(&keys.join("; ")));
+            let described: Vec<String> = keys.iter().map(describe).collect();
+            let reason = format!("does not accept its configuration: {}", printable(&described.join("; ")));
+            let setting = |wit::Invalid { key, message }: &wit::Invalid| InvalidSetting {
+                key: printable(key),
+                message: printable(message),
+            };
+            let settings = keys.iter().take(MAX_INVALID_SETTINGS).map(setting).collect();
             let remedy = format!("correct config under [plugins.{}], and reload the agent", plugin.name);
-            disabled(DisabledCause::InvalidConfig, reason, remedy)
+            disabled(DisabledCause::InvalidConfig, reason, remedy, settings)
         }
         wit::Error::Denied(Need { capability, reason }) => {
             let denied = Grant::from(capability);
@@ -308,6 +317,7 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
                 reason: format!("is missing the grant {denied} to {}", printable(&reason)),
                 remedy: plugin.restart_remedy(std::slice::from_ref(&denied)),
                 denied: Some(denied),
+                settings: Vec::new(),
             })
         }
         wit::Error::Unavailable(why) => call_error(CallErrorKind::Unavailable, &why),

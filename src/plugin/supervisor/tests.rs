@@ -282,7 +282,10 @@ impl Machine {
             Return::Disabled => {
                 let cause = DisabledCause::Denied;
                 let (reason, remedy) = ("is missing a grant".to_owned(), "grant it".to_owned());
-                (Err(Failure::Disabled(Disabled { cause, reason, remedy, denied: None })), PluginState::Disabled)
+                (
+                    Err(Failure::Disabled(Disabled { cause, reason, remedy, denied: None, settings: Vec::new() })),
+                    PluginState::Disabled,
+                )
             }
         };
         self.late += u64::from(is_late && returned == Return::Result);

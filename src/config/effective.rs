@@ -1,0 +1,318 @@
+//! The effective configuration as TOML, each value with its source: `gauged check --effective`. A sensitive text is
+//! shown as a mark.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::key::{DefaultValue, KEYS, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, written_duration, written_size};
+use super::limits::Limit;
+use super::log::{LogFormat, LogLevel};
+use super::plugin::PluginConfig;
+use super::{Config, HOSTNAME_VARIABLE, LOG_VARIABLE, Overrides, Reading, location, variable};
+use crate::escape::{is_plain, push_escaped};
+use crate::hostname::HostnameSource;
+
+const DEFAULT: &str = "default";
+
+const COMMAND_LINE: &str = "command line";
+
+/// The text, and the table that it is in.
+struct Writer<'a> {
+    reading: &'a Reading,
+    text: String,
+}
+
+impl Reading {
+    /// The whole configuration, of which the command line has overridden these values.
+    pub(crate) fn effective(&self, overrides: &Overrides) -> String {
+        let mut writer = Writer { reading: self, text: String::new() };
+        writer.comment("The effective configuration. Each value is followed by its source.");
+        let files = self.config.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+        writer.comment(&format!("configuration file: {files}"));
+        let source = if overrides.root.is_some() { COMMAND_LINE } else { DEFAULT };
+        writer.comment(&format!("--root {}: {source}", self.config.root.display()));
+        let mut table = "";
+        for key in KEYS.iter().filter(|key| !key.table.starts_with("plugins.")) {
+            if key.table != table {
+                table = key.table;
+                let _ = write!(writer.text, "\n[{table}]\n");
+            }
+            let path = key.path();
+            writer.key(key, key.name, &path, agent_value(&self.config, &path), self.override_source(&path, overrides));
+        }
+        for (name, plugin) in &self.config.plugins {
+            writer.plugin(name, plugin);
+        }
+        writer.text
+    }
+
+    /// What overrides a key, if anything.
+    fn override_source(&self, path: &str, overrides: &Overrides) -> Option<String> {
+        let on_command_line = match path {
+            "interval" => overrides.interval.is_some(),
+            "hostname" => overrides.hostname.is_some(),
+            "plugins_directory" => overrides.plugins_directory.is_some(),
+            _ => false,
+        };
+        if on_command_line {
+            return Some(COMMAND_LINE.to_owned());
+        }
+        let name = match path {
+            "hostname" => HOSTNAME_VARIABLE,
+            "log.level" => LOG_VARIABLE,
+            // Among the defaults.
+            "cache" if !self.places.contains_key("cache") => return Some(location::cache_source(variable).to_owned()),
+            _ => return None,
+        };
+        variable(name).map(|_| format!("${name}"))
+    }
+}
+
+impl Writer<'_> {
+    fn comment(&mut self, text: &str) {
+        self.text.push_str("# ");
+        push_escaped(&mut self.text, text);
+        self.text.push('\n');
+    }
+
+    fn line(&mut self, name: &str, value: &str, source: &str) {
+        let _ = write!(self.text, "{name} = {value} # ");
+        push_escaped(&mut self.text, source);
+        self.text.push('\n');
+    }
+
+    /// A key of the table. `path` is its dotted name, and `overridden` what overrides it.
+    fn key(&mut self, key: &Key, name: &str, path: &str, value: Option<String>, overridden: Option<String>) {
+        match (value, key.default) {
+            (Some(value), _) => {
+                let source = overridden.unwrap_or_else(|| self.source(path));
+                self.line(name, &value, &source);
+            }
+            (None, DefaultValue::Depends { how, .. }) if !how.starts_with("see ") => {
+                self.comment(&format!("{name}: {}: {DEFAULT}", how.replace('`', "")));
+            }
+            (None, _) if name == "hostname" => self.comment(&format!("{name}: the host's own: {DEFAULT}")),
+            (None, _) => self.comment(&format!("{name}: none: {DEFAULT}")),
+        }
+    }
+
+    /// The place of a key in the files.
+    fn source(&self, path: &str) -> String {
+        let place = self.reading.places.get(path);
+        place.map_or_else(|| DEFAULT.to_owned(), |place| format!("{}:{}", place.file.display(), place.line))
+    }
+
+    fn plugin(&mut self, name: &str, plugin: &PluginConfig) {
+        let table = format!("plugins.{name}");
+        let _ = write!(self.text, "\n[{table}]\n");
+        for key in KEYS.iter() {
+            let (shown, value) = match key.table {
+                PLUGIN_TABLE => (key.name.to_owned(), plugin_value(plugin, key.name)),
+                PLUGIN_LIMITS_TABLE => {
+                    let value = Limit::by_key(key.name).map(|limit| {
+                        let value = plugin.limits[limit];
+                        if limit.is_size() { toml_text(&written_size(value)) } else { value.to_string() }
+                    });
+                    (format!("limits.{}", key.name), value)
+                }
+                _ => continue,
+            };
+            match (key.table, key.name) {
+                (PLUGIN_TABLE, "config") => {
+                    self.settings("config", &format!("{table}.config"), &plugin.written_settings());
+                }
+                _ => self.key(key, &shown, &format!("{table}.{shown}"), value, None),
+            }
+        }
+    }
+
+    /// Settings, each under its dotted name. `path` is that in the files.
+    fn settings(&mut self, name: &str, path: &str, value: &Value) {
+        match value {
+            Value::Object(table) if !table.is_empty() => {
+                for (key, value) in table {
+                    self.settings(&format!("{name}.{}", toml_key(key)), &format!("{path}.{key}"), value);
+                }
+            }
+            other => self.line(name, &toml_value(other), &self.source(path)),
+        }
+    }
+}
+
+/// The value of a key of the agent in TOML; none if it depends on the host.
+fn agent_value(config: &Config, path: &str) -> Option<String> {
+    let path_text = |path: &Path| toml_text(&path.to_string_lossy());
+    match path {
+        "interval" => Some(toml_text(&written_duration(config.interval))),
+        "hostname" => match &config.hostname {
+            HostnameSource::Fixed(name) => Some(toml_text(name)),
+            _ => None,
+        },
+        // The default one is in the working directory.
+        "plugins_directory" => config
+            .plugins_directory
+            .as_deref()
+            .map(|path| path_text(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))),
+        "cache" => config.cache.as_deref().map(path_text),
+        "log.level" => Some(toml_text(level_name(config.log.level))),
+        "log.format" => Some(toml_text(match config.log.format {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        })),
+        "limits.compile_cpu" => Some(toml_text(&written_duration(config.limits.compile_cpu))),
+        "limits.compile_cpu_per_hour" => {
+            config.limits.compile_cpu_per_hour.map(|limit| toml_text(&written_duration(limit)))
+        }
+        "limits.memory" => config.limits.memory_bytes.map(|bytes| toml_text(&written_size(bytes))),
+        "limits.series" => Some(config.limits.series.to_string()),
+        "cpu.enabled" => Some(config.cpu.enabled.to_string()),
+        "cpu.per_core" => Some(config.cpu.per_core.to_string()),
+        "load.enabled" => Some(config.load.enabled.to_string()),
+        "memory.enabled" => Some(config.memory.enabled.to_string()),
+        _ => None,
+    }
+}
+
+/// The value of a key of a plugin in TOML, besides limits, settings and secrets.
+fn plugin_value(plugin: &PluginConfig, name: &str) -> Option<String> {
+    fn list<T: ToString>(items: &[T]) -> String {
+        let items: Vec<String> = items.iter().map(|item| toml_text(&item.to_string())).collect();
+        format!("[{}]", items.join(", "))
+    }
+    match name {
+        "enabled" => Some(plugin.enabled.to_string()),
+        "file" => plugin.file.as_deref().map(toml_text),
+        "interval" => plugin.interval.map(|interval| toml_text(&written_duration(interval))),
+        "timeout" => Some(toml_text(&written_duration(plugin.timeout))),
+        "memory" => Some(toml_text(&written_size(plugin.memory_bytes))),
+        "read" => Some(list(&plugin.read)),
+        "usage" => Some(list(&plugin.usage)),
+        "connect" => Some(list(&plugin.connect)),
+        "fetch" => Some(list(&plugin.fetch)),
+        _ => None,
+    }
+}
+
+fn level_name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    }
+}
+
+/// A text in quotes. All characters that are not plain are escaped.
+fn toml_text(text: &str) -> String {
+    let mut quoted = "\"".to_owned();
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => quoted.extend(['\\', character]),
+            _ if is_plain(character) => quoted.push(character),
+            _ => {
+                let _ = write!(quoted, "\\U{:08x}", u32::from(character));
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn toml_key(key: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if !key.is_empty() && key.bytes().all(is_bare) { key.to_owned() } else { toml_text(key) }
+}
+
+/// A setting on one line.
+fn toml_value(value: &Value) -> String {
+    match value {
+        Value::String(text) => toml_text(text),
+        Value::Array(items) => format!("[{}]", items.iter().map(toml_value).collect::<Vec<_>>().join(", ")),
+        Value::Object(table) if table.is_empty() => "{}".to_owned(),
+        Value::Object(table) => {
+            let entries = table.iter().map(|(key, value)| format!("{} = {}", toml_key(key), toml_value(value)));
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+        // There is no null in TOML.
+        Value::Null => "\"\"".to_owned(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::file::{self, Parsed};
+    use super::super::piece::Piece;
+    use super::*;
+
+    fn reading(text: &str) -> Reading {
+        let Parsed { written, problems, places } = file::parse(&[Piece::new("gauged.toml", text)], None);
+        assert_eq!(problems, [], "{text}");
+        let config = Config::merge(Some("gauged.toml".into()), written, &Overrides::default(), Vec::new());
+        Reading { config, problems, places }
+    }
+
+    /// The effective configuration, which has to lead to the same configuration again.
+    fn effective(text: &str) -> String {
+        let first = reading(text);
+        let shown = first.effective(&Overrides::default());
+        let again = reading(&shown).config;
+        let plugins_directory = again.plugins_directory.as_deref();
+        assert_eq!(plugins_directory, std::path::absolute("plugins").ok().as_deref());
+        let again = Config { plugins_directory: first.config.plugins_directory.clone(), ..again };
+        assert_eq!(again, first.config, "{shown}");
+        shown
+    }
+
+    #[test]
+    fn effective_configuration_is_read_as_the_same() {
+        let shown = effective("");
+        for key in KEYS.iter().filter(|key| !key.table.starts_with("plugins.")) {
+            assert!(
+                shown.contains(&format!("\n{} = ", key.name)) || shown.contains(&format!("\n# {}: ", key.name)),
+                "{shown}"
+            );
+        }
+        let text = "log.level = \"debug\"\nlimits.memory = \"3MiB\"\nlimits.series = 500\n[plugins.a-b]\nenabled = false\n\
+                    interval = \"20s\"\nread = [\"/a\\\"b/*\"]\nconnect = [\"unix:/s\"]\n\
+                    limits = { text = \"1KiB\", metrics = 7 }\n\
+                    [plugins.a-b.config]\n\"d e\" = { f = [1.5, true, { g = \"\\u202e\" }] }\n[[plugins.a-b.config.x]]\nk = 1e300\n";
+        let shown = effective(text);
+        for line in [
+            "level = \"debug\" # gauged.toml:1",
+            "series = 500 # gauged.toml:3",
+            "enabled = false # gauged.toml:5",
+            "limits.text = \"1KiB\" # gauged.toml:9",
+            "limits.labels = 16 # default",
+            "config.\"d e\".f = [1.5, true, { g = \"\\U0000202e\" }] # gauged.toml:11",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+        }
+        for Key { name, .. } in KEYS.iter().filter(|key| key.table.starts_with("plugins.")) {
+            let is_shown = [format!("{name} = "), format!("# {name}: "), format!("\n{name}.")];
+            assert!(is_shown.iter().any(|form| shown.contains(form)), "{name}");
+        }
+    }
+
+    #[test]
+    fn effective_configuration_hides_secrets() {
+        let text = "[plugins.a]\nconfig = { password = \"pw1\", url = \"http://u:pw2@h\" }\n";
+        let shown = reading(text).effective(&Overrides::default());
+        assert!(!shown.contains("pw1") && !shown.contains("pw2"), "{shown}");
+        assert!(shown.contains("config.password = \"…\" # gauged.toml:2\n"), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_quoted_as_toml(text in any::<String>(), key in any::<String>()) {
+            let line = format!("{} = {} # x\n", toml_key(&key), toml_text(&text));
+            let table: toml::Table = toml::from_str(&line).expect("TOML");
+            prop_assert_eq!(table.get(&key).and_then(toml::Value::as_str), Some(&*text));
+            prop_assert!(line.trim_end().chars().all(is_plain));
+        }
+    }
+}

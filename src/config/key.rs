@@ -1,0 +1,359 @@
+//! The keys of the configuration, as one table: type, bounds, default and meaning of each. Messages about unknown keys, the tables
+//! of docs/configuration.md (`reference`), deploy/gauged.toml and `gauged check --effective` are made from it.
+
+use std::fmt;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use super::agent_limits::{
+    DEFAULT_COMPILE_CPU, DEFAULT_COMPILE_CPU_PER_HOUR, DEFAULT_SERIES, MAX_COMPILE_CPU, MAX_COMPILE_CPU_PER_HOUR,
+    MAX_SERIES, MAX_TOTAL_MEMORY_BYTES, MIN_COMPILE_CPU, MIN_COMPILE_CPU_PER_HOUR, MIN_SERIES, MIN_TOTAL_MEMORY_BYTES,
+};
+use super::duration::{DEFAULT_INTERVAL, MAX_INTERVAL, MIN_INTERVAL};
+use super::limits::Limit;
+use super::plugin::{
+    DEFAULT_MEMORY_BYTES, DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT,
+};
+
+/// The table of a plugin.
+pub(super) const PLUGIN_TABLE: &str = "plugins.NAME";
+
+/// The table of a plugin's limits.
+pub(super) const PLUGIN_LIMITS_TABLE: &str = "plugins.NAME.limits";
+
+/// A key of the configuration.
+#[cfg_attr(not(test), expect(dead_code, reason = "some fields are for the documents, which a test makes"))]
+pub(super) struct Key {
+    /// The table that it is in; empty for none.
+    pub(super) table: &'static str,
+    pub(super) name: &'static str,
+    /// The values that it takes.
+    pub(super) values: Values,
+    pub(super) default: DefaultValue,
+    /// The meaning, in the markup of docs/.
+    pub(super) meaning: &'static str,
+    pub(super) reload: Reload,
+}
+
+/// Whether a running agent can follow a change of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reload {
+    /// It is applied.
+    Applied,
+    /// Its threads use the value that they were started with.
+    Restart,
+}
+
+/// The values that a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    Duration(Duration, Duration),
+    Size(u64, u64),
+    Count(u64, u64),
+    Switch,
+    Words(&'static [&'static str]),
+    Text(&'static str),
+    List(&'static str),
+    Table(&'static str),
+}
+
+/// The value that a key has when it is not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DefaultValue {
+    Duration(Duration),
+    Size(u64),
+    Count(u64),
+    Switch(bool),
+    Word(&'static str),
+    EmptyList,
+    EmptyTable,
+    /// It depends on the host: how, and an example in TOML.
+    Depends {
+        how: &'static str,
+        example: &'static str,
+    },
+}
+
+impl Key {
+    /// The dotted name, with `NAME` for that of a plugin.
+    pub(super) fn path(&self) -> String {
+        if self.table.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.table, self.name) }
+    }
+}
+
+/// A size as it is written: `64KiB`, or `1.5KiB` as bytes.
+pub(super) fn written_size(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let fitting = units.iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    fitting.map_or_else(|| format!("{bytes}B"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
+/// A duration as it is written: `1m30s`.
+pub(super) fn written_duration(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string().replace(' ', "")
+}
+
+/// The bounds, or the form.
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duration(least, most) => write!(f, "`{}` to `{}`", written_duration(*least), written_duration(*most)),
+            Self::Size(least, most) => write!(f, "`{}` to `{}`", written_size(*least), written_size(*most)),
+            Self::Count(least, most) => write!(f, "{} to {}", grouped(*least), grouped(*most)),
+            Self::Switch => f.write_str("`true`, `false`"),
+            Self::Words(words) => write!(f, "`{}`", words.join("`, `")),
+            Self::Text(form) | Self::List(form) | Self::Table(form) => f.write_str(form),
+        }
+    }
+}
+
+/// The value in TOML; none if it depends on the host.
+impl DefaultValue {
+    #[cfg(test)]
+    pub(super) fn toml(self) -> Option<String> {
+        Some(match self {
+            Self::Duration(duration) => format!("\"{}\"", written_duration(duration)),
+            Self::Size(bytes) => format!("\"{}\"", written_size(bytes)),
+            Self::Count(count) => count.to_string(),
+            Self::Switch(is_on) => is_on.to_string(),
+            Self::Word(word) => format!("\"{word}\""),
+            Self::EmptyList => "[]".to_owned(),
+            Self::EmptyTable => "{}".to_owned(),
+            Self::Depends { .. } => return None,
+        })
+    }
+}
+
+/// A number with commas between its thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    groups.map(|group| str::from_utf8(group).unwrap_or_default()).collect::<Vec<_>>().join(",")
+}
+
+/// The names of a table's keys, and of the tables in it, for messages.
+pub(super) fn known_keys(table: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for key in KEYS.iter() {
+        let name = if key.table == table {
+            Some(key.name)
+        } else {
+            let inner = if table.is_empty() { Some(key.table) } else { key.table.strip_prefix(table) };
+            let inner = inner.map(|inner| inner.trim_start_matches('.')).filter(|inner| !inner.is_empty());
+            inner.and_then(|inner| inner.split('.').next())
+        };
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names.join(", ")
+}
+
+/// All keys, in the order of the documents.
+pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(keys);
+
+fn keys() -> Vec<Key> {
+    let key =
+        |table, name, values, default, meaning| Key { table, name, values, default, meaning, reload: Reload::Applied };
+    let depends = |how, example| DefaultValue::Depends { how, example };
+    let is_on = || (Values::Switch, DefaultValue::Switch(true));
+    let collector = |table, meaning| key(table, "enabled", is_on().0, is_on().1, meaning);
+    let mut keys = vec![
+        key(
+            "",
+            "interval",
+            Values::Duration(MIN_INTERVAL, MAX_INTERVAL),
+            DefaultValue::Duration(DEFAULT_INTERVAL),
+            "time between samples; they are taken at the wall clock's multiples of it",
+        ),
+        key(
+            "",
+            "hostname",
+            Values::Text("1 to 253 characters without spaces"),
+            depends("see [Host name](#host-name)", "\"web-1\""),
+            "the host name in samples",
+        ),
+        Key {
+            reload: Reload::Restart,
+            ..key(
+                "",
+                "plugins_directory",
+                Values::Text("an absolute path"),
+                depends("see [Plugins directory](#plugins-directory)", "\"/opt/gauged/plugins\""),
+                "directory whose `*.wasm` files are the plugins",
+            )
+        },
+        Key {
+            reload: Reload::Restart,
+            ..key(
+                "",
+                "cache",
+                Values::Text("an absolute path"),
+                depends("see [Cache](#cache)", "\"/var/cache/gauged\""),
+                "directory for compiled plugins, owned by the agent's user with mode 700",
+            )
+        },
+        key(
+            "log",
+            "level",
+            Values::Words(&["error", "warn", "info", "debug"]),
+            DefaultValue::Word("info"),
+            "least severe level that is logged; `$GAUGED_LOG` wins",
+        ),
+        key("log", "format", Values::Words(&["text", "json"]), DefaultValue::Word("text"), "form of a log line"),
+        key(
+            "limits",
+            "compile_cpu",
+            Values::Duration(MIN_COMPILE_CPU, MAX_COMPILE_CPU),
+            DefaultValue::Duration(DEFAULT_COMPILE_CPU),
+            "processor time for compiling one file, in whole seconds; in ten times as long by the clock it is given up, and \
+             retried",
+        ),
+        key(
+            "limits",
+            "compile_cpu_per_hour",
+            Values::Duration(MIN_COMPILE_CPU_PER_HOUR, MAX_COMPILE_CPU_PER_HOUR),
+            DefaultValue::Duration(DEFAULT_COMPILE_CPU_PER_HOUR),
+            "processor time for compiling all files, in any hour; files wait when it is used up",
+        ),
+        key(
+            "limits",
+            "memory",
+            Values::Size(MIN_TOTAL_MEMORY_BYTES, MAX_TOTAL_MEMORY_BYTES),
+            depends("half of the host's, or of the control group's limit", "\"1GiB\""),
+            "memory of all plugins together",
+        ),
+        key(
+            "limits",
+            "series",
+            Values::Count(MIN_SERIES as u64, MAX_SERIES as u64),
+            DefaultValue::Count(DEFAULT_SERIES as u64),
+            "different series of all collectors; beyond it metrics of plugins are dropped",
+        ),
+        collector("cpu", "measure the module `cpu`"),
+        key(
+            "cpu",
+            "per_core",
+            Values::Switch,
+            DefaultValue::Switch(false),
+            "report each CPU beside all of them together, as `percent{cpu=\"0\"}` and so on",
+        ),
+        collector("load", "measure the module `load`"),
+        collector("memory", "measure the modules `memory` and `swap`"),
+    ];
+    keys.extend(plugin_keys());
+    keys
+}
+
+fn plugin_keys() -> Vec<Key> {
+    let key = |name, values, default, meaning| Key {
+        table: PLUGIN_TABLE,
+        name,
+        values,
+        default,
+        meaning,
+        reload: Reload::Applied,
+    };
+    let depends = |how, example| DefaultValue::Depends { how, example };
+    let mut keys = vec![
+        key(
+            "enabled",
+            Values::Switch,
+            DefaultValue::Switch(true),
+            "load it; `false` [turns it off](#turn-a-plugin-off)",
+        ),
+        key(
+            "file",
+            Values::Text("a file name that ends in `.wasm`"),
+            depends("the table's name and `.wasm`", "\"redis.wasm\""),
+            "its file, directly in the plugins directory; two tables may share one",
+        ),
+        key(
+            "interval",
+            Values::Duration(MIN_INTERVAL, MAX_INTERVAL),
+            depends("the agent's", "\"60s\""),
+            "time between its calls, a whole multiple of the agent's interval",
+        ),
+        key(
+            "timeout",
+            Values::Duration(MIN_TIMEOUT, MAX_TIMEOUT),
+            DefaultValue::Duration(DEFAULT_TIMEOUT),
+            "how long one call may take; [time without a processor](plugins.md#time-limit) is left out",
+        ),
+        key(
+            "memory",
+            Values::Size(MIN_MEMORY_BYTES, MAX_MEMORY_BYTES),
+            DefaultValue::Size(DEFAULT_MEMORY_BYTES),
+            "all that an instance holds with its code: linear memories, tables, state, types, native code. A version that is \
+             tried beside the one that serves may have as much",
+        ),
+    ];
+    keys.extend(Limit::all().map(|(limit, name, default)| {
+        let (values, default) = if limit.is_size() {
+            (Values::Size(1, limit.ceiling()), DefaultValue::Size(default))
+        } else {
+            (Values::Count(1, limit.ceiling()), DefaultValue::Count(default))
+        };
+        Key { table: PLUGIN_LIMITS_TABLE, name, values, default, meaning: limit.meaning(), reload: Reload::Applied }
+    }));
+    keys.extend([
+        key(
+            "read",
+            Values::List("list of absolute paths, with `*`"),
+            DefaultValue::EmptyList,
+            "paths that it may read and list besides the kernel's counters",
+        ),
+        key(
+            "usage",
+            Values::List("list of absolute paths, with `*`"),
+            DefaultValue::EmptyList,
+            "paths whose file system it may size besides the roots of mounts",
+        ),
+        key(
+            "connect",
+            Values::List("list of `HOST:PORT` and `unix:PATH`"),
+            DefaultValue::EmptyList,
+            "addresses that it may connect to",
+        ),
+        key(
+            "fetch",
+            Values::List("list of `SCHEME://HOST:PORT`"),
+            DefaultValue::EmptyList,
+            "HTTP servers that it may send requests to",
+        ),
+        key(
+            "config",
+            Values::Table("a table"),
+            DefaultValue::EmptyTable,
+            "its own settings, handed to it as JSON; the plugin's README lists them",
+        ),
+    ]);
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_they_are_read() {
+        assert_eq!(
+            [4096, 1536, 64 << 20, 1 << 40, 1, 0].map(written_size),
+            ["4KiB", "1536B", "64MiB", "1TiB", "1B", "0B"]
+        );
+        assert_eq!(written_duration(Duration::from_millis(90_500)), "1m30s500ms");
+        assert_eq!([1, 1000, 10_000_000].map(grouped), ["1", "1,000", "10,000,000"]);
+        for size in [1, 4096, 1536, 64 << 20] {
+            assert_eq!(written_size(size).parse::<bytesize::ByteSize>().map(|size| size.as_u64()), Ok(size));
+        }
+    }
+
+    #[test]
+    fn known_keys_have_inner_tables() {
+        assert_eq!(known_keys("log"), "level, format");
+        assert_eq!(known_keys("load"), "enabled");
+        assert!(
+            known_keys("")
+                .starts_with("interval, hostname, plugins_directory, cache, log, limits, cpu, load, memory, plugins")
+        );
+        assert!(known_keys(PLUGIN_TABLE).starts_with("enabled, file, interval, timeout, memory, limits, read"));
+    }
+}
