@@ -9,6 +9,7 @@ mod key;
 mod duration;
 mod size;
 mod native;
+mod secret;
 mod plugin;
 mod settings;
 mod agent_limits;
@@ -44,9 +45,10 @@ pub use self::native::{CpuConfig, NativeConfig};
 pub(crate) use self::overrides::PluginOverride;
 use self::piece::Piece;
 pub(crate) use self::piece::{KeyPlaces, Place};
-pub use self::plugin::PluginConfig;
 pub(crate) use self::plugin::is_plugin_name;
+pub use self::plugin::{PluginConfig, PluginSecret};
 pub use self::problem::Problem;
+pub use self::secret::Secret;
 pub use self::service_manager::ServiceManager;
 use crate::hostname::{self, HostnameSource};
 
@@ -131,7 +133,8 @@ impl Reading {
         let (directory, others) = directory::read(file.as_deref(), &mut refusals);
         pieces.extend(others);
         piece::bound(&mut pieces);
-        let Parsed { written, mut problems, places } = file::parse(&pieces, overrides.interval);
+        let read_secret = |value: &str| Secret::read(value, variable);
+        let Parsed { written, mut problems, places } = file::parse(&pieces, overrides.interval, &read_secret);
         // Where there are pieces only, the plugins are beside them.
         let beside = file.clone().or(directory);
         let mut config = Config { file, ..Config::merge(beside, written, overrides, refusals) };

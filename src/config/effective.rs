@@ -1,5 +1,5 @@
-//! The effective configuration as TOML, each value with its source: `gauged check --effective`. A sensitive text is
-//! shown as a mark.
+//! The effective configuration as TOML, each value with its source: `gauged check --effective`. A secret is shown as the file that
+//! it is read from, and a sensitive text as a mark.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::key::{DefaultValue, KEYS, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, written_duration, written_size};
 use super::limits::Limit;
 use super::log::{LogFormat, LogLevel};
-use super::plugin::PluginConfig;
+use super::plugin::{PluginConfig, PluginSecret};
+use super::secret::HIDDEN;
 use super::{Config, HOSTNAME_VARIABLE, LOG_VARIABLE, Overrides, Reading, location, variable};
 use crate::escape::{is_plain, push_escaped};
 use crate::hostname::HostnameSource;
@@ -123,6 +124,7 @@ impl Writer<'_> {
                 (PLUGIN_TABLE, "config") => {
                     self.settings("config", &format!("{table}.config"), &plugin.written_settings());
                 }
+                (PLUGIN_TABLE, "secrets") => self.secrets(&table, plugin),
                 _ => self.key(key, &shown, &format!("{table}.{shown}"), value, None),
             }
         }
@@ -137,6 +139,18 @@ impl Writer<'_> {
                 }
             }
             other => self.line(name, &toml_value(other), &self.source(path)),
+        }
+    }
+
+    fn secrets(&mut self, table: &str, plugin: &PluginConfig) {
+        for (path, PluginSecret { file, content }) in &plugin.secrets {
+            // A text that names no file may be a secret in the wrong place.
+            let shown = if content.is_ok() || file.contains('/') { file } else { HIDDEN };
+            let source = self.source(&format!("{table}.secrets.{path}"));
+            self.line(&format!("secrets.{}", toml_text(path)), &toml_text(shown), &source);
+        }
+        if plugin.secrets.is_empty() {
+            self.line("secrets", "{}", DEFAULT);
         }
     }
 }
@@ -247,10 +261,12 @@ mod tests {
 
     use super::super::file::{self, Parsed};
     use super::super::piece::Piece;
+    use super::super::secret::Secret;
     use super::*;
 
     fn reading(text: &str) -> Reading {
-        let Parsed { written, problems, places } = file::parse(&[Piece::new("gauged.toml", text)], None);
+        let read_secret = |_: &str| Ok(Secret::new("hunter2"));
+        let Parsed { written, problems, places } = file::parse(&[Piece::new("gauged.toml", text)], None, &read_secret);
         assert_eq!(problems, [], "{text}");
         let config = Config::merge(Some("gauged.toml".into()), written, &Overrides::default(), Vec::new());
         Reading { config, problems, places }
@@ -279,7 +295,7 @@ mod tests {
         }
         let text = "log.level = \"debug\"\nlimits.memory = \"3MiB\"\nlimits.series = 500\n[plugins.a-b]\nenabled = false\n\
                     interval = \"20s\"\nread = [\"/a\\\"b/*\"]\nconnect = [\"unix:/s\"]\n\
-                    limits = { text = \"1KiB\", metrics = 7 }\n\
+                    limits = { text = \"1KiB\", metrics = 7 }\nsecrets = { \"x.0.y\" = \"/run/z\" }\n\
                     [plugins.a-b.config]\n\"d e\" = { f = [1.5, true, { g = \"\\u202e\" }] }\n[[plugins.a-b.config.x]]\nk = 1e300\n";
         let shown = effective(text);
         for line in [
@@ -288,7 +304,8 @@ mod tests {
             "enabled = false # gauged.toml:5",
             "limits.text = \"1KiB\" # gauged.toml:9",
             "limits.labels = 16 # default",
-            "config.\"d e\".f = [1.5, true, { g = \"\\U0000202e\" }] # gauged.toml:11",
+            "config.\"d e\".f = [1.5, true, { g = \"\\U0000202e\" }] # gauged.toml:12",
+            "secrets.\"x.0.y\" = \"/run/z\" # gauged.toml:10",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }
@@ -300,10 +317,10 @@ mod tests {
 
     #[test]
     fn effective_configuration_hides_secrets() {
-        let text = "[plugins.a]\nconfig = { password = \"pw1\", url = \"http://u:pw2@h\" }\n";
+        let text = "[plugins.a]\nsecrets.p = \"/run/p\"\nconfig = { password = \"pw1\", url = \"http://u:pw2@h\" }\n";
         let shown = reading(text).effective(&Overrides::default());
-        assert!(!shown.contains("pw1") && !shown.contains("pw2"), "{shown}");
-        assert!(shown.contains("config.password = \"…\" # gauged.toml:2\n"), "{shown}");
+        assert!(!shown.contains("pw1") && !shown.contains("pw2") && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("config.password = \"…\" # gauged.toml:3\n"), "{shown}");
     }
 
     proptest! {

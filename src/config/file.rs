@@ -21,6 +21,7 @@ use super::plugin::{
 };
 use super::problem::Problem;
 use super::problem_list::ProblemList;
+use super::secret::ReadSecret;
 use super::size::parse_size;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostname;
@@ -49,8 +50,8 @@ pub(super) struct Parsed {
 }
 
 /// Parses all pieces. `interval` is the one on the command line, if any: the plugins' intervals have to be multiples of the
-/// agent's.
-pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>) -> Parsed {
+/// agent's. `read_secret` reads the file that a value of `secrets` names.
+pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &ReadSecret<'_>) -> Parsed {
     let mut problems = ProblemList::new(pieces);
     let (merged, is_complete) = document::merge(pieces, &mut problems);
     let places = document::key_places(&merged, problems.places());
@@ -120,7 +121,7 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>) -> Parsed {
                 problems.add(name.span(), &key, message.to_owned());
             }
             if let Some(table) = problems.table(&key, value) {
-                let plugin = plugin(&mut problems, &key, table, interval);
+                let plugin = plugin(&mut problems, &key, table, interval, read_secret);
                 if is_valid {
                     written.plugins.insert(name.get_ref().to_string(), plugin);
                 }
@@ -142,8 +143,14 @@ fn native(problems: &mut ProblemList<'_>, table_key: &str, value: Spanned<DeValu
     native
 }
 
-fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, interval: Duration) -> PluginConfig {
-    let mut plugin = PluginConfig::default();
+fn plugin(
+    problems: &mut ProblemList<'_>,
+    table_key: &str,
+    table: DeTable<'_>,
+    interval: Duration,
+    read_secret: &ReadSecret<'_>,
+) -> PluginConfig {
+    let (mut plugin, mut secrets) = (PluginConfig::default(), None);
     for (name, value) in table {
         let key = format!("{table_key}.{}", name.get_ref());
         match &**name.get_ref() {
@@ -176,8 +183,13 @@ fn plugin(problems: &mut ProblemList<'_>, table_key: &str, table: DeTable<'_>, i
             "connect" => plugin.connect = problems.parsed_list(&key, value, ConnectGrant::parse),
             "fetch" => plugin.fetch = problems.parsed_list(&key, value, Origin::parse),
             "config" => plugin.config = problems.json_object(&key, value),
+            "secrets" => secrets = Some(value),
             _ => problems.unknown(name.span(), &key, &known_keys(PLUGIN_TABLE)),
         }
+    }
+    // They have to fit into `config`, wherever it is written.
+    if let Some(value) = secrets {
+        plugin.parse_secrets(problems, &format!("{table_key}.secrets"), value, read_secret);
     }
     plugin
 }
@@ -236,10 +248,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::limits::Limits;
+    use super::super::secret::Secret;
     use super::*;
 
     fn parsed_with(text: &str, interval: Option<Duration>) -> Result<FileConfig, Vec<Problem>> {
-        let Parsed { written, problems, .. } = parse(&[Piece::new("gauged.toml", text)], interval);
+        let Parsed { written, problems, .. } =
+            parse(&[Piece::new("gauged.toml", text)], interval, &|_| Err(String::new()));
         if problems.is_empty() { Ok(written) } else { Err(problems) }
     }
 
@@ -283,6 +297,7 @@ mod tests {
             connect: ["db:5432", "unix:/run/*.sock"].map(|text| ConnectGrant::parse(text).expect(text)).into(),
             fetch: vec![Origin::parse("http://localhost").expect("an origin")],
             config: r#"{"a":[1,2.5,true,"x"]}"#.to_owned(),
+            secrets: BTreeMap::new(),
         };
         assert_eq!(written.plugins["full"], full);
         assert_eq!(written.plugins["empty"], PluginConfig::default());
@@ -342,7 +357,7 @@ mod tests {
     }
 
     /// Lines with full keys, of which none is given twice.
-    const LINES: [&str; 13] = [
+    const LINES: [&str; 14] = [
         "interval = \"5s\"",
         "hostname = \"h\"",
         "log.level = \"debug\"",
@@ -355,6 +370,7 @@ mod tests {
         "plugins.a.config.servers = [{ address = \"x:1\" }]",
         "plugins.a.config.t.x = 1",
         "plugins.a.config.t.y = 2.5",
+        "plugins.a.secrets.\"servers.0.password\" = \"/run/x\"",
         "plugins.b.read = [\"/a\"]",
     ];
 
@@ -363,7 +379,7 @@ mod tests {
     }
 
     fn all(texts: &[String]) -> Parsed {
-        parse(&pieces(texts), None)
+        parse(&pieces(texts), None, &|value| Ok(Secret::new(value)))
     }
 
     proptest! {

@@ -325,6 +325,12 @@ fn plugin_keys() -> Vec<Key> {
             DefaultValue::EmptyTable,
             "its own settings, handed to it as JSON; the plugin's README lists them",
         ),
+        key(
+            "secrets",
+            Values::Table("a table of files"),
+            DefaultValue::EmptyTable,
+            "settings that are read from files, each with its path in `config`; see [Secrets](#secrets)",
+        ),
     ]);
     keys
 }

@@ -1,8 +1,10 @@
 //! The table `[plugins.NAME]`, validated: limits, grants and settings of one plugin.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::limits::Limits;
+use super::secret::Secret;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;
 
@@ -49,6 +51,18 @@ pub struct PluginConfig {
     pub fetch: Vec<Origin>,
     /// The settings that the plugin receives, a JSON object.
     pub config: String,
+    /// The secrets that are added to the settings, by their paths in them.
+    pub secrets: BTreeMap<String, PluginSecret>,
+}
+
+/// A value of `secrets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginSecret {
+    /// The file or credential, as the configuration names it.
+    pub(super) file: String,
+    /// The secret, or why it was not read: the end of a sentence that begins with the key. That is an error of the
+    /// configuration unless the plugin is not enabled.
+    pub(super) content: Result<Secret, String>,
 }
 
 impl Default for PluginConfig {
@@ -65,6 +79,7 @@ impl Default for PluginConfig {
             connect: Vec::new(),
             fetch: Vec::new(),
             config: "{}".to_owned(),
+            secrets: BTreeMap::new(),
         }
     }
 }

@@ -73,6 +73,7 @@ fn example(key: &Key) -> String {
         }
         (PLUGIN_TABLE, "fetch", _) => "[\"http://localhost:8080\", \"https://example.org\"]".to_owned(),
         (PLUGIN_TABLE, "config", _) => "{ servers = [{ address = \"127.0.0.1:6379\" }] }".to_owned(),
+        (PLUGIN_TABLE, "secrets", _) => "{ \"servers.0.password\" = \"/run/credentials/redis\" }".to_owned(),
         (_, _, DefaultValue::Depends { example, .. }) => example.to_owned(),
         (_, _, default) => default.toml().unwrap_or_default(),
     }

@@ -113,7 +113,11 @@ impl PluginContext {
                 Ok(None) => NeedStatus::Missing,
                 Err(why) => NeedStatus::Impossible(printable(&why)),
             };
-            checked.push(CheckedNeed { grant: capability.into(), reason: printable(&reason), status });
+            checked.push(CheckedNeed {
+                grant: capability.into(),
+                reason: printable(&self.config.redact(&reason)),
+                status,
+            });
         }
         checked
     }

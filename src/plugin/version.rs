@@ -58,7 +58,7 @@ impl PluginContext {
         description: &Arc<Description>,
     ) -> Result<(Instance, Vec<Need>), Failure> {
         let mut instance = Instance::new(code, self, Arc::clone(description)).await.map_err(Failure::Fault)?;
-        let needs = instance.configure(&self.config.config).await?;
+        let needs = instance.configure(&self.config.settings()).await?;
         Ok((instance, needs))
     }
 }

@@ -93,8 +93,14 @@ fn missing_plugin_file_is_a_note() {
     let setup = Setup::with_config("[plugins.redis]\nconfig = { servers = [{ password = \"pw\" }] }\n");
     let (code, shown, errors) = check(&setup, &[]);
     assert_eq!((code, &*errors), (Some(0), ""));
-    let note = "note: plugins/redis.wasm: is missing; copy it there, or remove [plugins.redis]";
-    assert_eq!(shown.lines().skip(1).collect::<Vec<_>>(), [note]);
+    let notes: Vec<&str> = shown.lines().skip(1).collect();
+    assert_eq!(
+        notes,
+        [
+            "note: plugins/redis.wasm: is missing; copy it there, or remove [plugins.redis]",
+            "note: plugins.redis.config has servers.0.password in clear text; write it to a file and name that in secrets",
+        ]
+    );
 }
 
 #[test]

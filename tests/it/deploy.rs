@@ -2,6 +2,7 @@
 //! systemd itself judges it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -59,6 +60,12 @@ fn example_configuration_is_valid_with_every_key() {
     let everything: Vec<&str> = example.lines().filter(|line| !line.starts_with("# ")).collect();
     let everything = everything.join("\n").replace('#', "");
     assert!(everything.contains("[plugins.redis]\n"));
+    // Not world-readable, as a secret has to be.
+    let secret = setup.path("secret");
+    fs::write(&secret, "x").expect("written");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("set");
+    assert!(everything.contains("\"/run/credentials/redis\""));
+    let everything = everything.replace("/run/credentials/redis", secret.to_str().expect("text"));
     check(&everything);
 }
 

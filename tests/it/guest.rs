@@ -140,6 +140,14 @@ impl Guest {
         self
     }
 
+    /// Returns the error `invalid-config` from `configure`: the key in the configuration, and the error.
+    pub fn invalid_setting(mut self, key: &str, message: &str) -> Self {
+        let (key, message) = (self.text(key), self.text(message));
+        let settings = self.list(&[key.0, key.1, message.0, message.1]);
+        self.words(CONFIGURE_RESULT, &[1, 1, settings, 1]);
+        self
+    }
+
     /// Returns the error `denied` from `configure`: the number of the capability's case in the interface, what is to be
     /// granted, and the reason.
     pub fn denied(mut self, case: u32, grant: &str, reason: &str) -> Self {

@@ -37,6 +37,7 @@ mod no_descriptors; // hosts that have run out of descriptors
 mod log; // format of log lines, and texts that imitate them
 mod configuration; // configuration files, the command line, and their errors
 mod configuration_pieces; // the files of gauged.d
+mod secrets; // secrets that are read from files
 mod check; // gauged check: the plugins' settings, and the effective configuration
 mod enabled; // native collectors and plugins that are turned off
 mod working_directory; // files in the working directory that others can write to

@@ -57,6 +57,7 @@ pub(super) async fn check(reading: &Reading) -> Findings {
         }
     }
     findings.note_missing_files(config, directory, |file| entries.iter().any(|entry| entry.file == *file));
+    findings.note_clear_texts(config);
     findings
 }
 
@@ -113,14 +114,24 @@ impl Findings {
             }
         }
     }
+
+    fn note_clear_texts(&mut self, config: &Config) {
+        for (name, plugin) in &config.plugins {
+            for path in plugin.clear_texts() {
+                self.notes.push(format!(
+                    "plugins.{name}.config has {path} in clear text; write it to a file and name that in secrets"
+                ));
+            }
+        }
+    }
 }
 
-/// Whether a plugin's settings are wrong: it is not configured with a part of them.
+/// Whether a plugin's settings or secrets are wrong: it is not configured with a part of them.
 fn has_wrong_settings(problems: &[Problem], name: &str) -> bool {
     let table = format!("plugins.{name}");
     problems.iter().any(|Problem { key, .. }| {
         *key == table
-            || ["config"].iter().any(|part| {
+            || ["config", "secrets"].iter().any(|part| {
                 let rest = key.strip_prefix(&*table).and_then(|rest| rest.strip_prefix('.'));
                 rest.and_then(|rest| rest.strip_prefix(part))
                     .is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
@@ -134,7 +145,8 @@ fn setting_problem(reading: &Reading, name: &str, path: &Path, setting: &Invalid
     let table = format!("plugins.{name}");
     let dot = if key.is_empty() || key.starts_with('[') { "" } else { "." };
     let full_key = format!("{table}.config{dot}{key}");
-    let place = nearest(reading, &full_key);
+    let secret = format!("{table}.secrets.{}", key.replace('[', ".").replace(']', ""));
+    let place = reading.places.get(&secret).or_else(|| nearest(reading, &full_key));
     let (file, line) = match place {
         Some(Place { file, line, .. }) => (file.to_path_buf(), Some(*line)),
         None => (path.to_owned(), None),

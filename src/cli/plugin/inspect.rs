@@ -31,7 +31,7 @@ pub(super) async fn run(Arguments { target, json }: Arguments) -> Result<ExitCod
     let OpenedPlugin { name, config, mut plugin } = target.open().await?;
     let configured = plugin.configure().await;
     let lines = required_lines(&plugin, configured.as_deref().unwrap_or_default());
-    let inspection = Inspection { file, name, config: config.written_settings(), plugin, configured, lines };
+    let inspection = Inspection { file, name, config: config.shown_settings(), plugin, configured, lines };
     match OutputFormat::new(json) {
         OutputFormat::Text => print(&inspection.text())?,
         OutputFormat::Json => print_json(&inspection.json())?,
@@ -43,7 +43,7 @@ pub(super) async fn run(Arguments { target, json }: Arguments) -> Result<ExitCod
 struct Inspection {
     file: String,
     name: String,
-    /// The settings, without sensitive texts.
+    /// The settings, without secrets.
     config: Value,
     plugin: LoadedPlugin,
     /// The needs, or the failure of `configure`.

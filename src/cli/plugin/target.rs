@@ -61,6 +61,8 @@ impl Target {
         for plugin_override in self.grant.into_iter().chain(self.set) {
             own.apply(plugin_override);
         }
+        // The settings of the command line may leave no place for one.
+        own.check_secrets().map_err(|why| CommandError::Usage(format!("[plugins.{name}] {why}")))?;
         let opened = harness.open(&name, is_configured.then(|| own.clone()), &self.file).await;
         let plugin = opened.map_err(|error| anyhow::anyhow!("{} {error}", self.file.display()))?;
         Ok(OpenedPlugin { name, config: own, plugin })

@@ -282,10 +282,11 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
     Fault { kind, message: format!("{call} failed: {}", printable(&format!("{error:#}"))) }
 }
 
-/// The failure for an error that the plugin returned.
+/// The failure for an error that the plugin returned. Its texts may have the plugin's secrets, which are taken out.
 fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
     let disabled =
         |cause, reason, remedy, settings| Failure::Disabled(Disabled { cause, reason, remedy, denied: None, settings });
+    let printable = |text: &str| printable(&plugin.config.redact(text));
     let call_error = |kind, why: &str| Failure::Error(CallError { kind, reason: printable(why) });
     match error {
         wit::Error::Unsupported(why) => {

@@ -10,6 +10,7 @@ use crate::plugin::host::state::HostState;
 
 impl Host for HostState {
     async fn log(&mut self, level: Level, message: String) {
+        let message = self.plugin.config.redact(&message);
         if let Some(recorder) = &self.plugin.recorder {
             return recorder.record_message(level_name(level), printable(&message));
         }
@@ -47,6 +48,15 @@ impl Host for HostState {
             return;
         }
         reported.record(&kind, novelty, now);
+        let redact = |text: &str| self.plugin.config.redact(text).into_owned();
+        let skipped = Skipped {
+            source: redact(&skipped.source),
+            word: redact(&skipped.word),
+            message: redact(&skipped.message),
+            left_out: redact(&skipped.left_out),
+            remedy: redact(&skipped.remedy),
+            ..skipped
+        };
         match (novelty, &self.plugin.recorder) {
             (Novelty::Excess, _) if is_absence => {}
             (Novelty::Excess, Some(recorder)) => recorder.record_message("warn", FURTHER.to_owned()),

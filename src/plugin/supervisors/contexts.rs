@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::PluginConfig;
+use crate::escape::printable;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest_thread::setup::Setup;
 use crate::plugin::offload::pool::OffloadPool;
@@ -30,6 +31,20 @@ impl Contexts {
     pub(super) fn context_in(&self, setup: &Setup, name: &str, table: Option<&Arc<PluginConfig>>) -> PluginContext {
         let Self { root, pool, .. } = self;
         let plugin = PluginContext::on_host(name, table.cloned(), root, setup.config.interval, &setup.shared, pool);
+        report_clear_texts(&plugin);
         setup.accounts.continue_in(plugin)
     }
+}
+
+/// Reports sensitive settings that are not read from files.
+fn report_clear_texts(plugin: &PluginContext) {
+    let keys = plugin.config.clear_texts();
+    let Some(first) = keys.first() else { return };
+    let (name, shown) = (&*plugin.name, printable(&keys.join(", ")));
+    let remedy = format!(
+        "write it to a file that only the agent's user can read, and under [plugins.{name}]: \
+         secrets = {{ \"{}\" = \"/path/of/the/file\" }}",
+        printable(first)
+    );
+    tracing::warn!(plugin = name, keys = shown, remedy, "plugin secret in clear text");
 }

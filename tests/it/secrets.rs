@@ -1,0 +1,246 @@
+//! Secrets: settings of plugins that are read from files, and that nobody else gets to see.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::path::PathBuf;
+
+use rustix::process::geteuid;
+
+use crate::guest::Guest;
+use crate::harness::{Agent, NOBODY, Sample, Setup, plugin_metric, value};
+use crate::plugin_command::plugin;
+
+const SECRET: &str = "s3cr\"et";
+
+/// A guest whose metric is a text: a copy of its configuration.
+fn echo() -> Guest {
+    let copy = "(i32.store (i32.const 208) (i32.const 4))
+                (i32.store (i32.const 216) (i32.const 8192))
+                (i32.store (i32.const 220) (local.get 1))
+                (memory.copy (i32.const 8192) (local.get 0) (local.get 1))
+                i32.const 256";
+    Guest::new("echo").configure(copy)
+}
+
+fn write_secret(setup: &Setup, name: &str, content: &str, mode: u32) -> PathBuf {
+    let path = setup.path(name);
+    fs::write(&path, content).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("set");
+    path
+}
+
+/// A setup with a plugin `echo`, whose setting `servers.0.password` is a secret.
+fn setup() -> Setup {
+    let setup = Setup::new();
+    let path = write_secret(&setup, "secret", &format!("{SECRET}\n"), 0o400);
+    let toml = format!(
+        "interval = \"100ms\"\n[plugins.echo]\nconfig = {{ servers = [{{ address = \"a:1\" }}] }}\n\
+         secrets = {{ \"servers.0.password\" = \"{}\" }}\n",
+        path.display()
+    );
+    fs::write(setup.path("gauged.toml"), toml).expect("written");
+    setup
+}
+
+#[test]
+fn secret_is_merged_into_the_settings() {
+    let setup = setup();
+    echo().install(&setup.plugin("echo.wasm"));
+    let (sample, log) = setup.once();
+    let received = value(&sample, "echo").expect(&log);
+    let expected = r#"{"servers":[{"address":"a:1","password":"s3cr\"et"}]}"#;
+    assert_eq!(received.as_str(), Some(expected));
+    assert!(!log.contains("s3cr"), "{log}");
+}
+
+#[test]
+fn credential_is_named_without_a_slash() {
+    let setup = Setup::with_config("[plugins.echo.secrets]\ndeep.password = \"redis\"\n");
+    echo().install(&setup.plugin("echo.wasm"));
+    fs::create_dir(setup.path("credentials")).expect("created");
+    // As systemd leaves it: a link in a directory that belongs to the service.
+    write_secret(&setup, "content", SECRET, 0o440);
+    symlink("../content", setup.path("credentials/redis")).expect("linked");
+    let output =
+        setup.command(&["--once"]).env("CREDENTIALS_DIRECTORY", setup.path("credentials")).output().expect("runs");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains(r#"{\"deep\":{\"password\":\"s3cr\\\"et\"}}"#),
+        "{output:?}"
+    );
+    let output = setup.command(&["check"]).env_remove("CREDENTIALS_DIRECTORY").output().expect("runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "gauged.toml:2: plugins.echo.secrets.deep.password: names a credential, and $CREDENTIALS_DIRECTORY is not set; write \
+         LoadCredential= in the agent's systemd unit, or an absolute path here\n"
+    );
+}
+
+#[test]
+fn errors_in_secrets_are_all_reported() {
+    let setup = Setup::new();
+    let path = |name: &str| setup.path(name).to_str().expect("text").to_owned();
+    write_secret(&setup, "good", SECRET, 0o600);
+    write_secret(&setup, "open", SECRET, 0o644);
+    write_secret(&setup, "empty", "\n", 0o600);
+    fs::create_dir(setup.path("directory")).expect("created");
+    let toml = format!(
+        "[plugins.a]
+config = {{ servers = [{{ address = \"a:1\" }}], set = \"x\" }}
+[plugins.a.secrets]
+\"servers.1.password\" = \"{good}\"
+\"servers.x\" = \"{good}\"
+set = \"{good}\"
+set.deep = \"{good}\"
+open = \"{open}\"
+empty = \"{empty}\"
+directory = \"{directory}\"
+missing = \"{missing}\"
+number = 5
+misplaced = \"hunter/2\"
+[plugins.off]
+enabled = false
+secrets = {{ a = \"{missing}\" }}
+",
+        good = path("good"),
+        open = path("open"),
+        empty = path("empty"),
+        directory = path("directory"),
+        missing = path("missing"),
+    );
+    fs::write(setup.path("gauged.toml"), toml.replace("set.deep", "\"set.deep\"")).expect("written");
+    let output = setup.run(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).expect("text").replace(&path(""), "");
+    let expected = "\
+gauged.toml:4: plugins.a.secrets.servers.1.password: config.servers has 1 elements, and none with the number 1; the first is 0
+gauged.toml:5: plugins.a.secrets.servers.x: config.servers is a list; write the number of an element, from 0
+gauged.toml:6: plugins.a.secrets.set: config.set is set, too; remove one of the two
+gauged.toml:7: plugins.a.secrets.set.deep: config.set is neither a table nor a list; correct the path
+gauged.toml:8: plugins.a.secrets.open: names open, which is open to everybody (mode 644); take that away with chmod o=, and change the secret
+gauged.toml:9: plugins.a.secrets.empty: names empty, which is empty; write the secret into it
+gauged.toml:10: plugins.a.secrets.directory: names directory, which is not a regular file; name a regular file
+gauged.toml:11: plugins.a.secrets.missing: names missing, which cannot be read: No such file or directory (os error 2); write the file, or remove the key
+gauged.toml:12: plugins.a.secrets.number: is an integer; write a text in quotes: the name of a file
+gauged.toml:13: plugins.a.secrets.misplaced: is not an absolute path, nor the name of a credential; write one of the two
+";
+    assert_eq!(errors, expected);
+}
+
+#[test]
+fn foreign_secret_is_refused() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let setup = setup();
+    chown(setup.path("secret"), Some(NOBODY - 1), None).expect("changed");
+    let output = setup.run(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        error.contains("belongs to user 65533, not to root or user 0; give it to the agent's user with chown, or"),
+        "{error}"
+    );
+}
+
+#[test]
+fn secret_is_shown_nowhere() {
+    let setup = setup();
+    let invalid = Guest::new("echo").invalid_setting("servers[0].password", &format!("the password {SECRET} is wrong"));
+    invalid.install(&setup.plugin("echo.wasm"));
+    let file = setup.plugin("echo.wasm");
+    let file = file.to_str().expect("text");
+    let mut shown = String::new();
+    for arguments in [
+        &["check"][..],
+        &["check", "--effective"],
+        &["--once"],
+        &["plugin", "inspect", file],
+        &["plugin", "inspect", "--json", file],
+        &["plugin", "test", "--config", "gauged.toml", file],
+        &["plugin", "list"],
+    ] {
+        let output = setup.run(arguments);
+        for text in [output.stdout, output.stderr] {
+            let text = String::from_utf8(text).expect("text");
+            assert!(!text.contains("s3cr"), "{arguments:?}: {text}");
+            shown += &text;
+        }
+    }
+    let expected = "gauged.toml:4: plugins.echo.config.servers[0].password: the password … is wrong\n";
+    assert!(shown.contains(expected) && shown.contains("secrets.\"servers.0.password\" = "), "{shown}");
+    // A message of the plugin.
+    Guest::new("echo").logs(2, &format!("connecting with {SECRET}")).install(&setup.plugin("echo.wasm"));
+    let (_, log) = setup.once();
+    assert!(log.contains("connecting with …") && !log.contains("s3cr"), "{log}");
+}
+
+#[test]
+fn plugin_commands_use_secrets() {
+    let setup = setup();
+    echo().install(&setup.plugin("echo.wasm"));
+    let file = setup.plugin("echo.wasm");
+    let file = file.to_str().expect("text");
+    let tested = plugin(&setup, &["test", "--config", "gauged.toml", file]);
+    assert!(tested.stdout.contains("password"), "the guest got it: {}{}", tested.stdout, tested.stderr);
+    let inspected = plugin(&setup, &["inspect", file]);
+    let settings = r#"with {"servers":[{"address":"a:1","password":"…"}]}"#;
+    assert!(inspected.stdout.contains(settings), "{}", inspected.stdout);
+    let changed = plugin(&setup, &["inspect", "--set", "servers=[]", file]);
+    assert_eq!(changed.code, Some(2));
+    assert!(changed.stderr.contains("[plugins.echo] secrets.servers.0.password: config.servers has 0 elements"));
+}
+
+/// Whether a process can be dumped, by the owner of its files (proc(5)).
+#[cfg(target_os = "linux")]
+fn is_dumpable(agent: &Agent, owner: u32) -> bool {
+    fs::metadata(format!("/proc/{}/environ", agent.pid())).expect("it runs").uid() == owner
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn process_with_secrets_is_not_dumpable() {
+    let setup = setup();
+    Guest::new("echo").install(&setup.plugin("echo.wasm"));
+    let owner = if geteuid().is_root() { NOBODY } else { geteuid().as_raw() };
+    for path in ["", "secret", "gauged.toml", "plugins", "plugins/echo.wasm"] {
+        chown(setup.path(path), Some(owner), Some(owner)).expect("changed");
+    }
+    let is_up = |sample: &Sample| plugin_metric(sample, "plugin_up", "echo") == Some(1.0);
+    let is_measured = |sample: &Sample| {
+        let own = ["cpu_seconds_total", "resident_memory_bytes", "open_fds", "threads"];
+        own.iter().all(|name| sample["agent"][*name].is_number()) && sample["cpu"]["percent"].is_number()
+    };
+    // A user of its own loses access to files of /proc/self, and everything still works.
+    let mut agent = Agent::start(setup.command_without_root(&["--config", "gauged.toml"]));
+    agent.wait(|sample| is_up(sample) && is_measured(sample));
+    assert!(!is_dumpable(&agent, owner));
+    let log = agent.log();
+    assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{log}");
+    agent.terminate();
+    fs::write(setup.path("gauged.toml"), "interval = \"100ms\"\n").expect("written");
+    let mut agent = Agent::start(setup.command_without_root(&["--config", "gauged.toml"]));
+    agent.wait(is_up);
+    assert!(is_dumpable(&agent, owner));
+}
+
+#[test]
+fn password_in_clear_text_is_one_warning() {
+    let config = "interval = \"100ms\"\n[plugins.echo]\nconfig = { servers = [{ password = \"s3cret\" }], token_file = \"/t\" }\n";
+    let setup = Setup::with_config(config);
+    echo().install(&setup.plugin("echo.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait(|sample| {
+        value(sample, "echo").is_some_and(|text| text.as_str().is_some_and(|text| text.contains("s3cret")))
+    });
+    let lines = agent.wait_log_lines("plugin secret in clear text", 1);
+    assert_eq!(lines.len(), 1);
+    assert!(
+        lines[0].contains(" WARN plugin secret in clear text plugin=echo keys=servers.0.password remedy="),
+        "{lines:?}"
+    );
+    assert!(
+        lines[0].contains(r#"secrets = { \"servers.0.password\" = "#) && !agent.log().contains("s3cret"),
+        "{lines:?}"
+    );
+}
