@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::PathBuf;
 
-use rustix::process::geteuid;
+use rustix::process::{Signal, geteuid};
 
 use crate::guest::Guest;
 use crate::harness::{Agent, NOBODY, Sample, Setup, plugin_metric, value};
@@ -51,6 +51,33 @@ fn secret_is_merged_into_the_settings() {
     let expected = r#"{"servers":[{"address":"a:1","password":"s3cr\"et"}]}"#;
     assert_eq!(received.as_str(), Some(expected));
     assert!(!log.contains("s3cr"), "{log}");
+}
+
+#[test]
+fn rotated_secret_is_read_at_reload() {
+    let setup = setup();
+    echo().install(&setup.plugin("echo.wasm"));
+    let mut agent = setup.start(&[]);
+    let received = |sample: &Sample| value(sample, "echo").map(|value| value.to_string()).unwrap_or_default();
+    agent.wait(|sample| received(sample).contains("s3cr"));
+    // In a new piece, too: both in one step.
+    fs::write(setup.path("secret.new"), "rotated\n").expect("written");
+    fs::set_permissions(setup.path("secret.new"), fs::Permissions::from_mode(0o400)).expect("set");
+    fs::rename(setup.path("secret.new"), setup.path("secret")).expect("moved");
+    fs::create_dir(setup.path("gauged.d")).expect("created");
+    fs::write(setup.path("gauged.d/name.toml"), "hostname = \"after\"\n").expect("written");
+    agent.signal(Signal::HUP);
+    agent.wait_log("configuration reloaded changed=\"hostname, plugins.echo\"");
+    agent.wait(|sample| received(sample).contains("rotated"));
+    for sample in agent.samples() {
+        assert_eq!(received(sample).contains("rotated"), sample["agent"]["hostname"] == "after", "{sample:?}");
+    }
+    // One that others may read changes nothing.
+    fs::set_permissions(setup.path("secret"), fs::Permissions::from_mode(0o444)).expect("set");
+    agent.signal(Signal::HUP);
+    agent.wait_log("configuration not reloaded file=gauged.toml");
+    agent.wait(|sample| sample["agent"]["config_reload_success"] == 0 && received(sample).contains("rotated"));
+    assert!(!agent.log().contains("rotated"), "{}", agent.log());
 }
 
 #[test]
