@@ -17,7 +17,9 @@ pub mod native;
 #[cfg(all(target_os = "linux", any(test, fuzzing)))]
 pub(crate) mod fuzzing;
 
-pub use crate::procfs::ReadError;
+use std::sync::Arc;
+
+pub use crate::procfs::{FileProblem, ReadError};
 use crate::sample::Values;
 
 /// A native collector. It keeps its own state between ticks.
@@ -34,6 +36,11 @@ pub trait Collector: Send {
     /// be true.
     fn skipped_lines(&self) -> u64 {
         0
+    }
+
+    /// The first of its files that was of no use when it was read last, and why.
+    fn problem(&self) -> Option<&Arc<FileProblem>> {
+        None
     }
 }
 

@@ -14,8 +14,8 @@ pub(crate) use self::host_files::HostFiles;
 #[cfg(test)]
 pub(crate) use self::host_files::{measure_damaged_files, measure_files};
 pub(crate) use self::kept_file::KeptFile;
-pub use self::kept_file::ReadError;
 use self::kept_file::read_once;
+pub use self::kept_file::{FileProblem, ReadError};
 pub(crate) use self::oddity::{NO_LINE, NOT_A_DECIMAL, NOT_A_NUMBER, ONLY_THE_LINE, Oddities, Oddity, TWICE};
 use crate::hostpath::below;
 

@@ -13,7 +13,7 @@ use self::stat::{Detail, GUEST, IDLE, IOWAIT, MODES, Stat, Times};
 use super::bounds::{CPU_SECONDS, MAX_CPUS, most_ticks};
 use super::frequency::Frequency;
 use super::slow::{CpuReadings, SlowReadings};
-use super::{Collector, ReadError, percent};
+use super::{Collector, FileProblem, ReadError, percent};
 use crate::config::Config;
 use crate::procfs::{KeptFile, Machine, Oddity};
 use crate::sample::{Labels, NativeMetric, Value, Values};
@@ -232,6 +232,10 @@ impl Collector for Cpu {
 
     fn skipped_lines(&self) -> u64 {
         self.file.skipped_lines() + self.slow.cpu().skipped_lines
+    }
+
+    fn problem(&self) -> Option<&Arc<FileProblem>> {
+        self.file.problem()
     }
 }
 

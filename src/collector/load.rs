@@ -1,8 +1,10 @@
 //! The module `load`, from `/proc/loadavg`: the number of tasks that run, are ready to run, or wait for a disk, averaged
 //! over 1, 5 and 15 minutes; and the number of tasks now.
 
+use std::sync::Arc;
+
 use super::bounds::TASKS;
-use super::{Collector, ReadError};
+use super::{Collector, FileProblem, ReadError};
 use crate::config::Config;
 use crate::procfs::{KeptFile, Oddities, Oddity, decimal_number, whole_number};
 use crate::sample::{NativeMetric, Values};
@@ -50,6 +52,10 @@ impl Collector for Load {
 
     fn skipped_lines(&self) -> u64 {
         self.file.skipped_lines()
+    }
+
+    fn problem(&self) -> Option<&Arc<FileProblem>> {
+        self.file.problem()
     }
 }
 

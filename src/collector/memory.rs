@@ -3,9 +3,11 @@
 
 mod meminfo;
 
+use std::sync::Arc;
+
 use self::meminfo::{Available, Meminfo};
 use super::bounds::{MEMORY, SWAPPED};
-use super::{Collector, ReadError, percent};
+use super::{Collector, FileProblem, ReadError, percent};
 use crate::config::Config;
 use crate::procfs::{
     KeptFile, Machine, NO_LINE, NOT_A_NUMBER, ONLY_THE_LINE, Oddities, Oddity, is_key, keyed_lines, leading_number,
@@ -86,6 +88,10 @@ impl Collector for Memory {
 
     fn skipped_lines(&self) -> u64 {
         [&self.meminfo, &self.vmstat, &self.zoneinfo].into_iter().map(KeptFile::skipped_lines).sum()
+    }
+
+    fn problem(&self) -> Option<&Arc<FileProblem>> {
+        [&self.meminfo, &self.vmstat, &self.zoneinfo].into_iter().find_map(KeptFile::problem)
     }
 }
 

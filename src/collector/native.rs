@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Collector;
 #[cfg(not(target_os = "linux"))]
 use super::portable::Portable;
 use super::slow::SlowReadings;
+use super::{Collector, FileProblem};
 #[cfg(target_os = "linux")]
 use super::{cpu, load, memory};
 use crate::config::Config;
@@ -186,6 +186,11 @@ impl Natives {
             }
             *duration = began.elapsed();
         }
+    }
+
+    /// The collectors with a file that is of no use, in their order.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = (&'static str, &Arc<FileProblem>)> {
+        self.collectors.iter().filter_map(|running| Some((running.name, running.collector.problem()?)))
     }
 
     /// Appends the agent's metrics about them.

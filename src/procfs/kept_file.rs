@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
@@ -30,7 +31,20 @@ pub(crate) struct KeptFile {
     /// How much of the buffer the last reading filled.
     length: usize,
     failure: Option<Failure>,
+    /// The same for the operator.
+    problem: Option<Arc<FileProblem>>,
     oddities: Oddities,
+}
+
+/// Why a file that is read at every tick is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileProblem {
+    /// The end of a sentence that begins with the collector, on one line.
+    pub reason: String,
+    /// The action for the operator, where there is one.
+    pub remedy: Option<&'static str>,
+    /// Whether this kernel or container does not have the file: then nothing is wrong.
+    pub is_missing: bool,
 }
 
 /// A file could not be read or parsed; the log says why.
@@ -79,6 +93,7 @@ impl KeptFile {
             buffer: Vec::new(),
             length: 0,
             failure: None,
+            problem: None,
             oddities: Oddities::default(),
         }
     }
@@ -131,6 +146,12 @@ impl KeptFile {
         self.oddities.count()
     }
 
+    /// Why the file was of no use when it was read last.
+    #[must_use]
+    pub(crate) fn problem(&self) -> Option<&Arc<FileProblem>> {
+        self.problem.as_ref()
+    }
+
     /// Reports a change between failures, and between a failure and success.
     fn report_failure(&mut self, failure: Option<Failure>, error: Option<&io::Error>) {
         let before = std::mem::replace(&mut self.failure, failure);
@@ -138,6 +159,7 @@ impl KeptFile {
             return;
         }
         let file = self.path.display();
+        self.problem = None;
         let Some(failure) = failure else {
             if before == Some(Failure::Missing) {
                 tracing::debug!(%file, "kernel file found");
@@ -153,6 +175,8 @@ impl KeptFile {
             (_, None) => "failed to read it".to_owned(),
         };
         let remedy = failure.remedy();
+        let is_missing = failure == Failure::Missing;
+        self.problem = Some(Arc::new(FileProblem { reason: format!("{file}: {reason}"), remedy, is_missing }));
         if failure == Failure::Missing {
             tracing::debug!(%file, reason, consequence, "kernel file missing");
         } else {
