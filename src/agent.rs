@@ -5,6 +5,7 @@ mod about;
 mod reload;
 mod reloader;
 mod service;
+mod status;
 mod threads;
 mod usage;
 
@@ -23,6 +24,7 @@ use self::reload::Change;
 pub use self::reloader::ConfigLoader;
 use self::reloader::{Commit, ReloadFacts, Reloader};
 use self::service::Service;
+use self::status::StatusPublisher;
 use self::threads::{Threads, report_missing};
 use crate::clock::schedule::{Tick, wall_clock};
 use crate::clock::sleep::sleep_until;
@@ -39,6 +41,7 @@ use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
 use crate::sink::Style;
 use crate::sink::delivery::{Delivery, Observer};
 use crate::sink::stdout::{self, Stdout};
+use crate::status::StatusServer;
 
 /// The shortest time over which cpu percentages are meaningful: 25 of the kernel's clock ticks.
 const CPU_WINDOW: Duration = Duration::from_millis(250);
@@ -68,6 +71,9 @@ const LOADING: Duration = Duration::from_secs(30);
 /// How long the end waits for the last samples to be written: the agent ends within two seconds, and its log may need half a
 /// second of them.
 const FLUSH: Duration = Duration::from_millis(1500);
+
+/// How long the end waits until the status socket is removed.
+const STATUS_END: Duration = Duration::from_millis(500);
 
 /// An event of the main loop.
 enum Event {
@@ -121,11 +127,14 @@ pub async fn run(
     let mut delivery = Delivery::new(observers);
     let slow = SlowReadings::new(&config);
     let mut service = Service::new(&config.service_manager);
+    let socket_places = config.status_socket.clone();
     let mut parts = Parts::new(config, &slow);
+    let mut status = StatusServer::new(parts.status.slot(), &socket_places);
     let mut threads = Threads::new(log);
-    threads.start(&mut stdout, &slow, &mut delivery, &mut parts.plugins);
+    threads.start(&mut stdout, &slow, &mut delivery, &mut parts.plugins, &mut status);
     if !has_started(&slow, &mut parts.plugins, &mut reloader, &mut requests).await {
         service.notifier.stopping();
+        status.end(STATUS_END).await;
         return Ok(());
     }
     if service.is_managed() {
@@ -159,6 +168,7 @@ pub async fn run(
             Event::Shutdown => break,
             Event::OutputClosed => {
                 service.notifier.stopping();
+                status.end(STATUS_END).await;
                 return Ok(());
             }
             Event::Time if open.is_none() => {
@@ -175,9 +185,7 @@ pub async fn run(
             Event::ReloadStep => reloader.advance(&parts.config, &parts.plugins),
             Event::Sign => {
                 service.give_sign();
-                if service.shows_between_ticks(parts.interval) {
-                    service.show(parts.interval, parts.plugins.roster());
-                }
+                service.show_between_ticks(parts.interval, || parts.plugins.roster());
             }
             Event::Time | Event::Round => {}
         }
@@ -186,9 +194,12 @@ pub async fn run(
             let sample = parts.finish(round, &LoopFacts::new(&ticker, dropped, &reloader));
             stdout.put(&sample);
             delivery.put(&sample);
+            if status.has_place() {
+                parts.status.publish(&sample, &parts.natives, &parts.plugins, &reloader.problems);
+            }
             drop(sample);
             parts.release();
-            threads.retry(&mut stdout, &slow, &mut delivery, &mut parts.plugins);
+            threads.retry(&mut stdout, &slow, &mut delivery, &mut parts.plugins, &mut status);
             service.show(parts.interval, parts.plugins.roster());
         }
         if open.is_none()
@@ -207,7 +218,7 @@ pub async fn run(
         stdout.put(&sample);
         delivery.put(&sample);
     }
-    end(stdout, delivery, parts.plugins, &mut requests).await;
+    end(stdout, delivery, parts.plugins, status, &mut requests).await;
     Ok(())
 }
 
@@ -252,11 +263,17 @@ async fn has_started(
 }
 
 /// Waits for the last samples to be written and for the guest thread, a moment each. Another request to end ends it at once.
-async fn end(stdout: Stdout, delivery: Delivery, plugins: Plugins, requests: &mut impl AsyncFnMut() -> Request) {
+async fn end(
+    stdout: Stdout,
+    delivery: Delivery,
+    plugins: Plugins,
+    status: StatusServer,
+    requests: &mut impl AsyncFnMut() -> Request,
+) {
     let mut flushed = None;
     let ending = async {
         let flush = async { flushed = Some(tokio::join!(stdout.end(FLUSH), delivery.end(FLUSH))) };
-        tokio::join!(flush, plugins.end());
+        tokio::join!(flush, plugins.end(), status.end(STATUS_END));
     };
     tokio::select! {
         biased;
@@ -363,6 +380,7 @@ struct Parts {
     natives: Natives,
     plugins: Plugins,
     about: AgentModule,
+    status: StatusPublisher,
     samples: Recycler<Sample>,
 }
 
@@ -377,6 +395,7 @@ impl Parts {
             plugins: Plugins::new(&config, Arc::clone(&series), natives.modules().cloned().collect(), METRICS),
             natives,
             about: AgentModule::new(&config, &series, slow),
+            status: StatusPublisher::new(&config),
             series,
             config,
             samples: Recycler::default(),
@@ -410,6 +429,7 @@ impl Parts {
                 _ => {}
             }
         }
+        self.status.reconfigure(new);
         self.config = Arc::clone(new);
         true
     }
@@ -434,6 +454,7 @@ impl Parts {
         self.natives.collect(&mut sample);
         let until = patience.map(|patience| began + patience);
         self.plugins.call(tick, until);
+        self.status.record_delay(delay);
         OpenRound { sample, shared, began, delay, until: until.unwrap_or(began + SINGLE_PATIENCE) + self.grace }
     }
 

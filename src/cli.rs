@@ -1,6 +1,7 @@
 //! The command line. The values that it overrides are merged with the configuration file in `config`.
 
 pub mod check;
+mod status;
 mod plugin;
 pub mod error;
 mod output;
@@ -39,6 +40,10 @@ pub struct Run {
     /// The options that override the configuration.
     #[command(flatten)]
     pub configuration: Configuration,
+    /// Socket on which gauged status reaches the agent [default: status.sock in $RUNTIME_DIRECTORY, in /run/gauged if root
+    /// runs it, or in the directory gauged of $XDG_RUNTIME_DIR]
+    #[arg(long, value_name = "PATH", conflicts_with = "once")]
+    pub socket: Option<PathBuf>,
     /// Print one sample and end; on several lines if standard output is a terminal
     #[arg(long)]
     pub once: bool,
@@ -89,6 +94,12 @@ pub enum Command {
     /// Each plugin that would be loaded looks at its settings, with nothing granted. A plugin that is not compiled within 20
     /// seconds is named and left out.
     Check(Check),
+    /// Show the state of a running agent: its ticks, collectors and plugins, and what is wrong with the remedy
+    ///
+    /// Exit codes: 0 if all is well; 1 if something is wrong: a plugin that is in use or has a table in the configuration was
+    /// rejected, failed or has no file, a collector cannot read its files, or a tick is overdue; 2 if no agent answers, or the
+    /// command line is invalid.
+    Status(status::Arguments),
     /// Inspect, test, list and create plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -116,6 +127,12 @@ impl Run {
     }
 }
 
+impl From<Run> for Overrides {
+    fn from(run: Run) -> Self {
+        Self { status_socket: run.socket, ..run.configuration.into() }
+    }
+}
+
 impl From<Compile> for CompileOptions {
     fn from(options: Compile) -> Self {
         let layout = if options.compact { MemoryLayout::Compact } else { MemoryLayout::Reserved };
@@ -137,7 +154,7 @@ impl From<Check> for check::Options {
 impl From<Configuration> for Overrides {
     fn from(options: Configuration) -> Self {
         let Configuration { config: file, plugins: plugins_directory, interval, root, hostname } = options;
-        Self { file, plugins_directory, interval, root, hostname }
+        Self { file, plugins_directory, interval, root, hostname, ..Self::default() }
     }
 }
 

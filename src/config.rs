@@ -51,6 +51,7 @@ pub use self::problem::Problem;
 pub use self::secret::Secret;
 pub use self::service_manager::ServiceManager;
 use crate::hostname::{self, HostnameSource};
+use crate::status::SocketPlaces;
 
 /// The environment variable that overrides the key `hostname`.
 const HOSTNAME_VARIABLE: &str = "GAUGED_HOSTNAME";
@@ -79,6 +80,8 @@ pub struct Config {
     /// Whether the plugins directory is one of the working directory whose file system did not respond: it is examined
     /// before it is read.
     pub is_unexamined: bool,
+    /// Where the socket may be on which the agent shows its status.
+    pub status_socket: SocketPlaces,
     /// The directory for compiled plugins; none if there is no suitable default.
     pub cache: Option<PathBuf>,
     /// Level and format of the log.
@@ -110,6 +113,8 @@ pub struct Overrides {
     pub root: Option<PathBuf>,
     /// The host name, already validated.
     pub hostname: Option<String>,
+    /// The socket on which the agent shows its status.
+    pub status_socket: Option<PathBuf>,
 }
 
 /// A configuration as it was read: as far as it is valid, with all errors, and with the places of its keys.
@@ -158,8 +163,8 @@ impl Config {
     /// A number that differs when the settings differ, wherever they were written, and that a float holds exactly. The same
     /// version of the agent has the same number for the same settings.
     pub(crate) fn hash(&self) -> u64 {
-        let (file, refusals, service_manager) = (None, Vec::new(), ServiceManager::default());
-        let settings = Self { file, refusals, service_manager, ..self.clone() };
+        let (service_manager, status_socket) = (ServiceManager::default(), SocketPlaces::default());
+        let settings = Self { file: None, refusals: Vec::new(), service_manager, status_socket, ..self.clone() };
         let digest = Sha256::digest(format!("{settings:?}"));
         digest.iter().take(HASH_BYTES).fold(0, |hash, &byte| hash << 8 | u64::from(byte))
     }
@@ -193,6 +198,7 @@ impl Config {
             root,
             plugins_directory,
             is_unexamined,
+            status_socket: status_socket(overrides.status_socket.clone()),
             cache: written.cache.or_else(|| location::cache_directory(variable, geteuid().is_root())),
             log: written.log,
             service_manager: ServiceManager::read(variable, std::process::id()),
@@ -230,6 +236,11 @@ impl Config {
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
+}
+
+/// Where the socket of an agent of this user may be; the first place is one that is named.
+pub(crate) fn status_socket(named: Option<PathBuf>) -> SocketPlaces {
+    SocketPlaces::new(named, variable, geteuid().is_root())
 }
 
 /// An environment variable; none if it is empty.

@@ -13,6 +13,7 @@ mod hostpath;
 mod hostname;
 mod address;
 mod procfs;
+mod status;
 pub mod collector;
 pub mod plugin;
 mod queue;

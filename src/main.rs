@@ -22,10 +22,11 @@ fn main() -> ExitCode {
     match cli.command {
         Some(Command::Compile(options)) => plugin::compile(options.into()),
         Some(Command::Check(options)) => or_failure(check::run(&options.into())),
+        Some(Command::Status(arguments)) => or_failure(arguments.run()),
         Some(Command::Plugin(command)) => or_failure(command.run()),
         None => {
             let (once, style) = (cli.run.once, cli.run.style());
-            or_failure(start(&cli.run.configuration.into(), once, style))
+            or_failure(start(&cli.run.into(), once, style))
         }
     }
 }

@@ -52,6 +52,7 @@ use self::guest_thread::watchdog::Watchdog;
 use crate::clock::schedule::Tick;
 use crate::config::Config;
 use crate::sample::{Module, NativeMetric, Sample, SeriesTable, Text, Values};
+use crate::status::PluginsView;
 
 /// How long the start waits for the guest thread: longer than a disk takes to spin up.
 const START_PATIENCE: Duration = Duration::from_secs(5);
@@ -230,6 +231,11 @@ impl Plugins {
             agent.push_again(module, range);
         }
         begin..agent.len()
+    }
+
+    /// The plugins in the status of the agent. One that is not shown yet, and a guest thread that hangs, leave the last view.
+    pub(crate) fn view(&self) -> PluginsView {
+        self.exchange.view(self.watchdog.has_thread())
     }
 
     /// Ends the guest thread, and waits a moment for it: it may hang.

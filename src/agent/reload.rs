@@ -90,8 +90,9 @@ impl Difference {
     pub(super) fn between(old: &Config, new: &Config) -> Self {
         // Without `..`: a new field has to be compared.
         let Config {
-            // The environment of a process does not change.
+            // The environment and the command line of a process do not change.
             service_manager: _,
+            status_socket: _,
             file,
             refusals,
             interval,
@@ -158,6 +159,7 @@ mod tests {
     use super::*;
     use crate::config::ServiceManager;
     use crate::config::log::{LogFormat, LogLevel};
+    use crate::status::SocketPlaces;
 
     prop_compose! {
         fn table()(enabled: bool, seconds in 1_u64..3, config in "[ab]") -> PluginConfig {
@@ -196,6 +198,7 @@ mod tests {
                 memory: NativeConfig { enabled: switches[1] },
                 plugins,
                 service_manager: ServiceManager::default(),
+                status_socket: SocketPlaces::default(),
             }
         }
     }

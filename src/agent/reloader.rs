@@ -21,7 +21,7 @@ use crate::clock::sleep::sleep_until;
 use crate::clock::wall_timer::WallTimer;
 use crate::config::{Config, Problem};
 use crate::plugin::Plugins;
-use crate::thread;
+use crate::{status, thread};
 
 /// How long the plugins have to be tried with their new tables: one that takes the longest timeout, twice. The others are
 /// tried at the same time. What is not tried by then is tried after the commit.
@@ -93,12 +93,14 @@ pub(super) struct Reloader {
     /// Whether another reload was requested meanwhile.
     is_requested: bool,
     pub(super) facts: ReloadFacts,
+    /// Why the configuration that was read last is not in effect, or not all of it.
+    pub(super) problems: Arc<[status::Problem]>,
 }
 
 impl Reloader {
     pub(super) fn new(load: ConfigLoader, config: &Config) -> Self {
         let facts = ReloadFacts::at_start(config);
-        Self { load, stage: Stage::Idle, is_requested: false, facts }
+        Self { load, stage: Stage::Idle, is_requested: false, facts, problems: Arc::default() }
     }
 
     /// Whether a reload is under way.
@@ -175,6 +177,7 @@ impl Reloader {
                 Err(problems) => {
                     self.facts.is_successful = false;
                     report(&problems);
+                    self.problems = problems.iter().map(problem).collect();
                     self.begin();
                 }
             },
@@ -237,6 +240,11 @@ impl Reloader {
             time: wall_clock(),
             hash: config.hash(),
         };
+        let now = wall_clock();
+        let restart = (!needs_restart.is_empty()).then(|| format!("changes of {needs_restart} are not in effect"));
+        let restart = restart.map(|reason| reload_problem(&reason, "restart the agent", now));
+        let part = |key: &String| reload_problem(&format!("{key} was refused"), "see its own problem", now);
+        self.problems = restart.into_iter().chain(refused.iter().map(part)).collect();
         let changed = if difference.followed.is_empty() { "nothing".to_owned() } else { keys(&difference.followed) };
         if !needs_restart.is_empty() {
             let remedy = "restart the agent";
@@ -250,6 +258,17 @@ impl Reloader {
         }
         self.begin();
     }
+}
+
+fn reload_problem(reason: &str, remedy: &str, now: Duration) -> status::Problem {
+    status::Problem::new(status::ProblemKind::Configuration, reason, remedy).wrong_if(true).since([], now)
+}
+
+/// An error of the configuration, as the status shows it.
+fn problem(problem: &Problem) -> status::Problem {
+    let text = problem.to_string();
+    let (reason, remedy) = text.rsplit_once("; ").unwrap_or((&text, ""));
+    reload_problem(reason, remedy, wall_clock())
 }
 
 /// The consequence of a reload that failed.

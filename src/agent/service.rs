@@ -53,9 +53,11 @@ impl Service {
         }
     }
 
-    /// Whether a sign of life is another moment for a status line: one at each tick is enough where ticks come sooner.
-    pub(super) fn shows_between_ticks(&self, interval: Duration) -> bool {
-        self.notifier.watchdog_period().is_some_and(|period| period < interval)
+    /// Shows a status line at a sign of life: one at each tick is enough where ticks come sooner.
+    pub(super) fn show_between_ticks(&mut self, interval: Duration, plugins: impl FnOnce() -> Option<Roster>) {
+        if self.notifier.watchdog_period().is_some_and(|period| period < interval) {
+            self.show(interval, plugins());
+        }
     }
 
     /// Reports a request to reload.

@@ -9,6 +9,7 @@ use crate::log::Log;
 use crate::plugin::Plugins;
 use crate::sink::delivery::Delivery;
 use crate::sink::stdout::Stdout;
+use crate::status::StatusServer;
 use crate::thread::remedy;
 
 /// The time between two attempts, each of which may take milliseconds to find the limit that is reached.
@@ -34,9 +35,10 @@ impl<'a> Threads<'a> {
         slow: &SlowReadings,
         delivery: &mut Delivery,
         plugins: &mut Plugins,
+        status: &mut StatusServer,
     ) {
         let was_missing = self.retry_at.is_some();
-        let missing = self.start_missing(stdout, slow, delivery, plugins);
+        let missing = self.start_missing(stdout, slow, delivery, plugins, status);
         self.retry_at = missing.is_some().then(|| Instant::now() + RETRY);
         match missing {
             Some((threads, error)) if !was_missing => report_missing(&threads, &error),
@@ -52,9 +54,10 @@ impl<'a> Threads<'a> {
         slow: &SlowReadings,
         delivery: &mut Delivery,
         plugins: &mut Plugins,
+        status: &mut StatusServer,
     ) {
         if self.retry_at.is_some_and(|at| at <= Instant::now()) {
-            self.start(stdout, slow, delivery, plugins);
+            self.start(stdout, slow, delivery, plugins, status);
         }
     }
 
@@ -65,13 +68,15 @@ impl<'a> Threads<'a> {
         slow: &SlowReadings,
         delivery: &mut Delivery,
         plugins: &mut Plugins,
+        status: &mut StatusServer,
     ) -> Option<(String, io::Error)> {
-        let has_observers = delivery.has_observers();
+        let (has_observers, is_status_waiting) = (delivery.has_observers(), status.is_waiting());
         let mut start_log = || self.log.map_or(Ok(()), Log::start_thread);
         let mut start_stdout = || stdout.start_thread();
         let mut start_slow = || slow.start_thread();
         let mut start_delivery = || delivery.start_thread();
         let mut start_guests = || plugins.start_thread();
+        let mut start_status = || status.start_thread();
         let mut starts: Vec<Start<'_>> =
             vec![("stdout", &mut start_stdout), ("slow", &mut start_slow), ("guests", &mut start_guests)];
         if self.log.is_some() {
@@ -79,6 +84,9 @@ impl<'a> Threads<'a> {
         }
         if has_observers {
             starts.push(("delivery", &mut start_delivery));
+        }
+        if is_status_waiting {
+            starts.push(("status", &mut start_status));
         }
         start_all(&mut starts)
     }
@@ -103,7 +111,7 @@ pub(super) fn report_missing(threads: &str, error: &io::Error) {
         reason = %error,
         remedy = remedy(error),
         consequence = "samples go on; without their threads, the host name and the number and frequency of the CPUs may be \
-                       null, a full output loses samples or log lines, and no plugin is called",
+                       null, a full output loses samples or log lines, no plugin is called, and gauged status has no answer",
         "threads missing"
     );
 }

@@ -33,11 +33,30 @@ pub(super) fn print_json(value: &serde_json::Value) -> anyhow::Result<()> {
     write(&document(value))
 }
 
+/// Prints lines as [`print()`] does. Returns whether standard output takes more: not once its pipe is closed.
+pub(super) fn print_unless_closed(text: &str) -> anyhow::Result<bool> {
+    write_unless_closed(&lines(text))
+}
+
+/// Prints a JSON document on one line, without control characters. Returns whether standard output takes more.
+pub(super) fn print_json_line(value: &serde_json::Value) -> anyhow::Result<bool> {
+    write_unless_closed(&escape_json(&format!("{value}\n")))
+}
+
+/// Writes a terminal's control sequence of the program's own.
+pub(super) fn write_control(sequence: &str) -> anyhow::Result<()> {
+    write(sequence)
+}
+
 fn write(text: &str) -> anyhow::Result<()> {
+    write_unless_closed(text).map(|_is_open| ())
+}
+
+fn write_unless_closed(text: &str) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("failed to write to standard output"),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.context("failed to write to standard output").map(|()| true),
     }
 }
 
@@ -46,8 +65,12 @@ fn lines(text: &str) -> String {
 }
 
 fn document(value: &serde_json::Value) -> String {
+    escape_json(&format!("{value:#}\n"))
+}
+
+fn escape_json(text: &str) -> String {
     // The characters to escape are all within strings, and one unit of UTF-16 each.
-    escape_lines(&format!("{value:#}\n"), |character| format!("\\u{:04x}", u32::from(character)))
+    escape_lines(text, |character| format!("\\u{:04x}", u32::from(character)))
 }
 
 /// Escapes the characters that are not plain, except the ends of lines.

@@ -6,6 +6,7 @@ mod test;
 mod rules;
 mod list;
 mod running;
+mod asked;
 mod new;
 mod target;
 
@@ -41,7 +42,7 @@ pub enum PluginCommand {
     ///
     /// Each file is loaded, configured and run once. The state is the one that the plugin would have in the agent. Exit
     /// codes: 0 whatever the states; 1 if the directory or the samples cannot be read; 2 if the command line or the
-    /// configuration is invalid.
+    /// configuration is invalid, or if no agent answers.
     List(list::Arguments),
 }
 
@@ -60,6 +61,7 @@ impl PluginCommand {
                 Self::Inspect(arguments) => inspect::run(arguments).await,
                 Self::Test(arguments) => test::run(arguments).await,
                 Self::List(list::Arguments { sample: Some(file), json, .. }) => running::run(&file, json),
+                Self::List(list::Arguments { running: true, socket, json, .. }) => asked::run(socket, json).await,
                 Self::List(arguments) => list::run(arguments).await,
                 Self::New(arguments) => new::run(&arguments),
             }

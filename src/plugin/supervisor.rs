@@ -19,44 +19,44 @@
 pub(crate) mod state;
 pub(crate) mod call;
 mod work;
+mod outcome;
 mod file_status;
 mod results;
 mod statistics;
 mod wording;
 mod serving;
 mod preparation;
+mod version_state;
+mod view;
 #[cfg(test)]
 mod tests;
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use self::call::{Call, CallResult};
 use self::file_status::FileStatus;
 use self::results::Results;
-use self::serving::{Candidate, Hold, Serving};
+use self::serving::{Candidate, Serving};
 use self::state::PluginState;
 use self::statistics::{Statistics, Status};
-use self::wording::PluginFile;
+use self::version_state::VersionState;
+use self::view::{Condition, View};
 pub(crate) use self::work::{ConfigurationTrial, Job, JobOutcome};
 use self::work::{Since, Work};
 use crate::clock::schedule::Tick;
 use crate::plugin::accounts::statistics::FaultCounters;
 use crate::plugin::build::sealed::Hash;
 use crate::plugin::context::PluginContext;
-use crate::plugin::guest::fault::{Failure, FaultKind};
+use crate::plugin::guest::fault::Failure;
 use crate::plugin::guest::result::Collected;
 use crate::plugin::guest_thread::abandonment::Suspension;
 use crate::plugin::guest_thread::round::Part;
-use crate::plugin::load::Outcome;
-use crate::plugin::rejection::{Rejection, RetryPolicy};
-use crate::plugin::report::{Report, ReportKind};
 use crate::plugin::tally::Tally;
 use crate::plugin::trial::Trial;
 use crate::plugin::version::Version;
 use crate::sample::{Text, Values};
+use crate::status::PluginStatus;
 
 /// The supervisor of one plugin.
 pub(crate) struct Supervisor {
@@ -65,22 +65,15 @@ pub(crate) struct Supervisor {
     /// The name of its file in the plugins directory.
     pub(crate) file: String,
     /// The problems of its file.
-    pub(crate) status: FileStatus,
+    status: FileStatus,
     work: Work,
     version: VersionState,
     pub(crate) results: Results,
     statistics: Statistics,
+    /// What the status of the agent shows of it.
+    view: View,
     /// By which the heartbeat of its thread shows it.
     pub(crate) heartbeat_id: u32,
-}
-
-/// Whether a version serves.
-enum VersionState {
-    /// No file has passed its trial. Why is in the status of the file.
-    Absent,
-    /// An earlier guest thread hung in it: its file is not loaded yet.
-    Suspended(Suspension),
-    Serving(Serving),
 }
 
 impl Supervisor {
@@ -93,15 +86,13 @@ impl Supervisor {
             work: Work::None,
             version: VersionState::Absent,
             results: Results::default(),
+            view: View::default(),
             heartbeat_id: 0,
         }
     }
 
     fn serving(&self) -> Option<&Serving> {
-        match &self.version {
-            VersionState::Absent | VersionState::Suspended(_) => None,
-            VersionState::Serving(serving) => Some(serving),
-        }
+        self.version.serving()
     }
 
     fn candidate(&self) -> Option<&Candidate> {
@@ -120,6 +111,7 @@ impl Supervisor {
     /// Records that the file is new or has changed. Returns the job that is to be run now; otherwise it follows the one that is
     /// under way.
     pub(crate) fn file_changed(&mut self) -> Option<Job> {
+        self.view.outdate();
         self.status.cancel_reload();
         self.end_suspension();
         self.work.file_changed()
@@ -134,6 +126,7 @@ impl Supervisor {
             return None;
         }
         let plugin = PluginContext { accounts: Arc::clone(&self.plugin.accounts), ..plugin };
+        self.view.outdate();
         self.status.reconfigured();
         match &mut self.version {
             VersionState::Absent | VersionState::Suspended(_) => self.apply(plugin),
@@ -200,13 +193,14 @@ impl Supervisor {
 
     /// Keeps the plugin, which an earlier guest thread hung in, from being loaded.
     pub(crate) fn suspend(&mut self, suspension: Suspension) {
+        self.view.outdate();
         self.version = VersionState::Suspended(suspension);
     }
 
     fn suspended_until(&self) -> Option<Instant> {
-        match self.version {
-            VersionState::Suspended(Suspension::Until(at)) => Some(at),
-            _ => None,
+        match self.version.suspension()? {
+            Suspension::Until(at) => Some(at),
+            Suspension::Disabled => None,
         }
     }
 
@@ -221,143 +215,15 @@ impl Supervisor {
         [self.serving().map(|serving| serving.version.hash), self.status.final_hash()]
     }
 
+    /// Records that the file was replaced by an entry that cannot be loaded, with reason and remedy.
+    pub(crate) fn set_unusable(&mut self, why: &str) {
+        self.view.outdate();
+        self.status.set_unusable(why);
+    }
+
     /// Whether a version serves, in whatever condition.
     pub(crate) fn is_serving(&self) -> bool {
         self.serving().is_some()
-    }
-
-    /// Handles the outcome of the job that is under way. Returns the job that follows it, and the report that is due, if any.
-    pub(crate) fn handle_outcome(
-        &mut self,
-        outcome: JobOutcome,
-        directory: &Path,
-        now: Instant,
-    ) -> (Option<Job>, Option<(ReportKind, Report)>) {
-        match (std::mem::take(&mut self.work), outcome) {
-            (Work::Loading(since), JobOutcome::Loaded(outcome)) => self.handle_load(since, outcome, directory, now),
-            (Work::Loading(since), JobOutcome::Panicked(why)) => {
-                self.handle_load(since, Outcome::Unreadable(io::Error::other(why)), directory, now)
-            }
-            (Work::Trying { is_outdated: true, then_load }, _) => (Some(self.next_for_configuration(then_load)), None),
-            (Work::Trying { then_load, .. }, JobOutcome::Tried(tried)) => {
-                self.handle_trial(tried, now);
-                (then_load.then(|| self.begin_load()), None)
-            }
-            (Work::Trying { then_load, .. }, JobOutcome::Panicked(why)) => {
-                self.handle_trial(Err(format!("cannot be tried: {why}; report this").into()), now);
-                (then_load.then(|| self.begin_load()), None)
-            }
-            // The outcome of something that it has not asked for.
-            (work, _) => {
-                self.work = work;
-                (None, None)
-            }
-        }
-    }
-
-    fn handle_load(
-        &mut self,
-        since: Since,
-        outcome: Outcome,
-        directory: &Path,
-        now: Instant,
-    ) -> (Option<Job>, Option<(ReportKind, Report)>) {
-        // The file has to be loaded again with the new configuration.
-        if since == Since::Reconfigured {
-            return (Some(self.next_for_configuration(true)), None);
-        }
-        let path = directory.join(&self.file);
-        if !matches!(outcome, Outcome::Unreadable(_)) {
-            self.status.set_readable();
-        }
-        // Then the file was written again with what serves, so that a configuration that was rejected may pass.
-        let is_rewritten = matches!(outcome, Outcome::AlreadyKnown(hash) if self.serving().is_some_and(|one| one.version.hash == hash));
-        let report = match outcome {
-            Outcome::AlreadyKnown(hash) if self.status.set_known(hash) => self.file_at(&path).rejection(&self.status),
-            Outcome::AlreadyKnown(_) => None,
-            Outcome::Unreadable(error) => self.handle_read_error(&error, &path, now),
-            Outcome::Rejected(hash, rejection) => self.reject(hash, rejection, &path, now),
-            Outcome::Ready(version, trial) => match self.judge(trial) {
-                Ok(trial) => {
-                    self.replace(version, trial, now);
-                    None
-                }
-                Err(rejection) => self.reject(version.hash, rejection.with_version(&version.name), &path, now),
-            },
-        };
-        let next = match since {
-            Since::Changed => Some(self.begin_load()),
-            _ if is_rewritten && self.candidate().is_some() => Some(self.next_for_configuration(false)),
-            _ => None,
-        };
-        (next, report)
-    }
-
-    /// A version that is up is replaced only by one that measures, any other by one that does not fail.
-    fn judge(&self, trial: Trial) -> Result<Trial, Rejection> {
-        match (trial, self.serving()) {
-            (Trial::Fault(fault), Some(_)) => Err(Failure::Fault(fault).into()),
-            (Trial::Error(error, _), Some(serving)) if serving.is_up() => {
-                self.plugin.accounts.counters.errors.add(1);
-                Err(Failure::Error(error).into())
-            }
-            (trial, _) => Ok(trial),
-        }
-    }
-
-    /// Handles the outcome of the trial of the new configuration.
-    fn handle_trial(&mut self, tried: Result<Trial, Rejection>, now: Instant) {
-        let judged = tried.and_then(|trial| self.judge(trial));
-        if let VersionState::Serving(Serving { candidate: Some(candidate), .. }) = &mut self.version
-            && matches!(candidate.hold, Hold::Trying)
-        {
-            candidate.hold = Hold::Tried(judged);
-            return;
-        }
-        self.conclude(judged, now);
-    }
-
-    /// Puts the new configuration into effect, or rejects it.
-    fn conclude(&mut self, judged: Result<Trial, Rejection>, now: Instant) {
-        let VersionState::Serving(serving) = &mut self.version else { return };
-        let version = Arc::clone(&serving.version);
-        match judged {
-            Ok(trial) => self.serve(version, trial, now),
-            Err(rejection) => {
-                if rejection.is_fault {
-                    self.plugin.accounts.counters.faults.add(FaultKind::Load);
-                }
-                if let Some(candidate) = &mut serving.candidate {
-                    candidate.reject(&version, &rejection, now);
-                }
-            }
-        }
-    }
-
-    /// Reports once for each reason that the file cannot be read.
-    fn handle_read_error(&mut self, error: &io::Error, path: &Path, now: Instant) -> Option<(ReportKind, Report)> {
-        if !self.status.set_read_error(error, now) {
-            return None;
-        }
-        // The next scan finds out whether the file was removed.
-        if error.kind() != io::ErrorKind::NotFound {
-            self.plugin.accounts.counters.faults.add(FaultKind::Load);
-        }
-        Some(self.file_at(path).read_error(error))
-    }
-
-    fn reject(&mut self, hash: Hash, rejection: Rejection, path: &Path, now: Instant) -> Option<(ReportKind, Report)> {
-        let (is_fault, retry) = (rejection.is_fault, rejection.retry);
-        let is_news = self.status.set_rejected(hash, rejection, now);
-        // A shortage is one fault, however often it is tried whether it has passed.
-        if is_fault && (is_news || retry != RetryPolicy::Soon) {
-            self.plugin.accounts.counters.faults.add(FaultKind::Load);
-        }
-        if is_news { self.file_at(path).rejection(&self.status) } else { None }
-    }
-
-    fn file_at<'a>(&'a self, path: &'a Path) -> PluginFile<'a> {
-        PluginFile { plugin: self.newest(), path, is_serving: self.is_serving() }
     }
 
     /// Begins to serve from the content that was loaded.
@@ -368,6 +234,7 @@ impl Supervisor {
         }
         self.status.clear();
         self.statistics.begin_version();
+        self.view.begin_version();
         self.serve(Arc::new(version), trial, now);
     }
 
@@ -377,6 +244,7 @@ impl Supervisor {
             wording::log_reconfigured(&plugin, &version);
             self.apply(plugin);
         }
+        self.view.record_trial(&trial, &self.plugin);
         let generation = self.generation() + 1;
         let previous = self.serving().and_then(Serving::health).cloned();
         let Self { plugin, results, .. } = self;
@@ -411,10 +279,13 @@ impl Supervisor {
     /// Handles the result of a call. `is_late` says that its sample has left without it: then it goes with the next one.
     pub(crate) fn handle_result(&mut self, returned: CallResult, generation: u64, is_late: bool, now: Instant) {
         let CallResult { version, instance, result, took, .. } = returned;
-        let Self { version: state, plugin, results, statistics, .. } = self;
+        let Self { version: state, plugin, results, statistics, view, .. } = self;
         let collected = match state {
             VersionState::Serving(serving) if serving.generation == generation => {
                 statistics.add_call(took);
+                if let Err(failure) = &result {
+                    view.record_failure(failure, plugin);
+                }
                 serving.handle_return(instance, result, plugin, results, now)
             }
             // It has outlasted its version. A fault counts, and so does an error.
@@ -492,14 +363,19 @@ impl Supervisor {
         tally.add(self.state(), self.has_rejected_file());
     }
 
+    /// What the status of the agent shows of it, and whether that is new.
+    pub(crate) fn view(&mut self) -> (&Arc<PluginStatus>, bool) {
+        let (state, is_established) = (self.state(), self.is_established());
+        let Self { plugin, file, status, version, view, .. } = self;
+        let (serving, suspension) = (version.serving(), version.suspension());
+        view.update(&Condition { plugin, file, status, state, serving, suspension, is_established })
+    }
+
     /// Appends the agent's metrics about the plugin.
     pub(crate) fn append_metrics(&mut self, agent: &mut Values<'_>) {
         let (state, has_rejected_file) = (self.state(), self.has_rejected_file());
         let Self { version, plugin, statistics, .. } = self;
-        let serving = match version {
-            VersionState::Absent | VersionState::Suspended(_) => None,
-            VersionState::Serving(serving) => Some(&*serving.version),
-        };
+        let serving = version.serving().map(|serving| &*serving.version);
         statistics.append(&Status { state, has_rejected_file, serving }, &plugin.accounts, agent);
     }
 }

@@ -8,6 +8,7 @@ mod files;
 mod contexts;
 mod rounds;
 mod about;
+mod list;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 use self::about::About;
 use self::contexts::Contexts;
 use self::files::Files;
+use self::list::ListWriter;
 use self::rounds::Rounds;
 use crate::clock::sleep::sleep_until;
 use crate::plugin::difference::{Difference, tables};
@@ -50,6 +52,7 @@ pub(crate) struct Supervisors {
     rounds: Rounds,
     owners: Owners,
     about: About,
+    list: ListWriter,
     heartbeat: Arc<Heartbeat>,
     /// The plugins that are being tried with another configuration before it takes effect.
     preparation: Option<Preparation>,
@@ -86,6 +89,7 @@ impl Supervisors {
             rounds: Rounds::new(heartbeat),
             owners: Owners::default(),
             about: About::new(setup),
+            list: ListWriter::default(),
             heartbeat: Arc::clone(heartbeat),
             preparation: None,
         }
@@ -116,6 +120,9 @@ impl Supervisors {
             () = self.rounds.step(&mut self.plugins) => return self.show_disabled(),
             ended = self.loader.next() => self.handle_outcome(ended),
             changes = self.files.step() => {
+                if self.files.has_news() {
+                    self.heartbeat.want_round();
+                }
                 if changes.is_empty() {
                     return;
                 }
@@ -144,7 +151,7 @@ impl Supervisors {
     /// later results go with the next one.
     pub(crate) async fn end_round(&mut self) -> Option<Box<Part>> {
         let mut part = self.rounds.end(&mut self.plugins).await?;
-        let Self { contexts, plugins, owners, about, .. } = self;
+        let Self { contexts, plugins, owners, about, list, files, .. } = self;
         owners.update(plugins, &contexts.setup.natives);
         let mut awaits_call = false;
         for (plugin, supervisor) in &mut *plugins {
@@ -156,6 +163,7 @@ impl Supervisors {
             self.heartbeat.want_round();
         }
         about.write(&mut part, &contexts.setup, plugins);
+        part.list = Some(list.update(files, plugins));
         self.show_tally();
         Some(part)
     }
@@ -239,7 +247,7 @@ impl Supervisors {
             Change::Unusable(file, why) => {
                 let mut is_serving = false;
                 for supervisor in self.plugins.values_mut().filter(|supervisor| supervisor.file == file) {
-                    supervisor.status.set_unusable(&why);
+                    supervisor.set_unusable(&why);
                     is_serving |= supervisor.is_serving();
                 }
                 self.files.report_unusable(&file, &why, is_serving);
@@ -281,6 +289,7 @@ impl Supervisors {
             supervisor.heartbeat_id = self.heartbeat.register(supervisor.name());
             self.plugins.insert(name.into(), Box::new(supervisor));
             self.owners.plugins_changed();
+            self.list.plugins_changed();
         }
         let Some(supervisor) = self.plugins.get_mut(name) else { return };
         if let Some(suspension) = self.suspensions.remove(name) {
@@ -297,6 +306,7 @@ impl Supervisors {
         setup.accounts.remove(name);
         tracing::info!(plugin = name, file = %self.files.path(&supervisor.file).display(), "plugin removed");
         self.owners.plugins_changed();
+        self.list.plugins_changed();
         self.heartbeat.remove(supervisor.heartbeat_id);
         self.rounds.calls.forget(name);
         self.loader.forget(name);

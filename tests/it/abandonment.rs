@@ -10,6 +10,7 @@ use crate::harness::{Agent, Sample, Setup, fault_count, plugin_metric, value};
 use crate::namespaces::{Refused, run_in_namespaces};
 use crate::run::assert_ends_in_time;
 use crate::slow::{link_to_mount, setup_with_mounted};
+use crate::status;
 
 /// Files of different kinds, which no native collector reads. The guest thread reads them itself until their kind was found slow.
 const FILES: [&str; 3] = ["proc/diskstats", "proc/pressure/cpu", "proc/1/net/dev"];
@@ -98,6 +99,49 @@ fn hung_plugin_returns_on_another_thread() {
         Ok(true)
     };
     run_in_namespaces("abandonment::hung_plugin_returns_on_another_thread", || try_repeatedly(attempt));
+}
+
+#[test]
+fn status_answers_while_the_guest_thread_hangs() {
+    let attempt = || {
+        let (setup, mount) = setup(&["hangs"])?;
+        fs::create_dir(setup.path("run")).expect("created");
+        file_guest_as("hangs", "read", &format!("/{}", FILES[0])).install(&setup.plugin("hangs.wasm"));
+        let mut agent = setup.start(&["--root", "host"]);
+        agent.wait(|sample| ["able", "hangs"].iter().all(|plugin| value(sample, plugin).is_some()));
+        let is_up = |status: &serde_json::Value| status::plugin(status, "hangs")["state"] == "up";
+        status::wait_status(&setup, &agent, "both plugins", is_up);
+        mount.set(Service::HangsInReads);
+        // The thread is abandoned after 30 s.
+        let hangs = |status: &serde_json::Value| status["plugins"]["is_responding"] == false;
+        let is_offloaded =
+            |agent: &mut Agent| plugin_metric(&agent.next(), "plugin_stuck_operations", "hangs") > Some(0.0);
+        loop {
+            if is_offloaded(&mut agent) {
+                return Ok(false);
+            }
+            let output = setup.run(&["status", "--json"]);
+            let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            if hangs(&status) {
+                assert_eq!(output.status.code(), Some(1));
+                assert!(is_up(&status) && status["plugins"]["age_seconds"].as_f64() > Some(3.0), "{status:#}");
+                assert!(status["agent"]["tick"]["age_seconds"].as_f64() < Some(3.0), "{status:#}");
+                break;
+            }
+        }
+        let text = String::from_utf8(setup.run(&["status"]).stdout).expect("text");
+        assert!(text.contains("! plugins: the thread that calls plugins does not respond; "), "{text}");
+        if !is_abandoned(&mut agent, "hangs") {
+            return Ok(false);
+        }
+        let has_fault = |status: &serde_json::Value| {
+            status["plugins"]["is_responding"] == true && status["plugins"]["guest_thread_restarts_total"] == 1
+        };
+        status::wait_status(&setup, &agent, "another thread", has_fault);
+        assert_ends_in_time(agent);
+        Ok(true)
+    };
+    run_in_namespaces("abandonment::status_answers_while_the_guest_thread_hangs", || try_repeatedly(attempt));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::poll_fn;
-use std::io::{self, BufRead as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,14 +62,27 @@ fn allocations_of_ticks(configuration: &str, root: Option<PathBuf>) -> usize {
     std::fs::write(&file, configuration).expect("written");
     std::fs::create_dir(directory.path().join("plugins")).expect("created");
     let interval = Some(Duration::from_millis(100));
-    let config = Config::load(&Overrides { file: Some(file), interval, root, ..Overrides::default() }).expect("right");
+    let status_socket = Some(directory.path().join("status.sock"));
+    let overrides = Overrides { file: Some(file), interval, root, status_socket, ..Overrides::default() };
+    let config = Config::load(&overrides).expect("right");
 
     let (reader, writer) = io::pipe().expect("a pipe");
     let lines = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&lines);
+    let answers = Arc::new(AtomicUsize::new(0));
+    let asked = Arc::clone(&answers);
+    // Somebody asks for the status at each tick.
+    let socket = directory.path().join("status.sock");
     let reading = std::thread::spawn(move || {
         for line in io::BufReader::new(reader).lines() {
             line.expect("text");
+            if let Ok(mut stream) = UnixStream::connect(&socket) {
+                stream.write_all(b"status/1\n").expect("sent");
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).expect("text");
+                assert!(answer.contains("\"agent\""), "{answer}");
+                asked.fetch_add(1, Ordering::Release);
+            }
             seen.fetch_add(1, Ordering::Release);
         }
     });
@@ -99,6 +113,7 @@ fn allocations_of_ticks(configuration: &str, root: Option<PathBuf>) -> usize {
         .block_on(agent::run(config, unchanged(), None, output, vec![observer], async || (&mut ended).await))
         .expect("it runs");
     reading.join().expect("no panic");
+    assert!(answers.load(Ordering::Acquire) >= WATCHED, "the status was asked for");
     at_end.expect("it ended") - at_warm.expect("it warmed up")
 }
 

@@ -79,7 +79,8 @@ impl Setup {
     pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
-        command.env("CACHE_DIRECTORY", self.cache());
+        // The status socket is opened once the test has made its directory, and that of whoever runs the tests is not touched.
+        command.env("CACHE_DIRECTORY", self.cache()).env("RUNTIME_DIRECTORY", self.path("run"));
         command
     }
 

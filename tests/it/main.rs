@@ -24,6 +24,7 @@ mod odd_kernel_files; // kernel files that are damaged, missing, refused or cann
 mod agent_limits; // memory and series of all plugins together
 mod allocations; // memory allocations of a tick
 mod own_metrics; // the module agent
+mod status; // gauged status, and the socket that it asks
 mod results; // times of results, and the latest ones
 mod psutil; // native metrics compared with psutil
 mod incomplete; // the exit code of an incomplete sample

@@ -45,7 +45,7 @@ const THREADS: [&str; 10] =
     ["epochs", "gauged", "guests", "guests", "log", "offload", "offload", "slow", "stdout", "watch"];
 
 /// The names of the threads of a process, sorted, but for that of `notify`.
-fn thread_names(pid: u32) -> Vec<String> {
+pub fn thread_names(pid: u32) -> Vec<String> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
     let names = names.map(|name| name.trim_end().to_owned()).filter(|name| !name.starts_with("notify"));

@@ -44,6 +44,12 @@ pub struct Arguments {
     /// Show the plugins of a running agent, from the last sample in its output; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["directory", "config", "root"])]
     pub(super) sample: Option<PathBuf>,
+    /// Show the plugins of a running agent, as gauged status does
+    #[arg(long, conflicts_with_all = ["directory", "config", "root", "sample"])]
+    pub(super) running: bool,
+    /// The agent's socket [default: as for gauged status]
+    #[arg(long, value_name = "PATH", requires = "running")]
+    pub(super) socket: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -1,6 +1,7 @@
 //! The denials of one plugin that were reported to the operator: each is reported once, and few.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::hostpath::Pattern;
@@ -14,6 +15,8 @@ pub(crate) const MAX_REPORTED: usize = 100;
 pub(crate) struct ReportedDenials {
     /// Behind a lock because an old and a new version may run at the same time.
     reported: Mutex<ReportedLines>,
+    /// The number of missing grants, for whoever looks whether there are more.
+    missing_count: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -21,6 +24,8 @@ struct ReportedLines {
     lines: HashSet<String>,
     /// The needs among them that are patterns: a denied path that one covers is not reported again.
     needs: Vec<(GrantKind, Pattern)>,
+    /// The grants that were missing so far, without those that such a need covers.
+    missing: Vec<Grant>,
 }
 
 impl ReportedDenials {
@@ -33,6 +38,7 @@ impl ReportedDenials {
 
     /// Records that a need is reported. Returns whether it was not before.
     pub(crate) fn record_need(&self, need: &Grant) -> bool {
+        self.record_missing(need);
         let is_new = self.record(&need.to_string()).is_some();
         if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_new, need.kind, Pattern::new(&need.value))
         {
@@ -41,13 +47,37 @@ impl ReportedDenials {
         is_new
     }
 
+    /// Records that a grant is missing, whether or not that is reported.
+    pub(crate) fn record_missing(&self, grant: &Grant) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.missing.len() < MAX_REPORTED && !reported.missing.contains(grant) && !reported.covers(grant) {
+            reported.missing.push(grant.clone());
+            self.missing_count.store(reported.missing.len(), Ordering::Release);
+        }
+    }
+
+    /// The number of grants that were missing so far.
+    pub(crate) fn missing_count(&self) -> usize {
+        self.missing_count.load(Ordering::Acquire)
+    }
+
+    /// The grants that were missing so far.
+    pub(crate) fn missing(&self) -> Vec<Grant> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).missing.clone()
+    }
+
     /// Whether a line was reported, or a need that covers the missing grant.
     pub(crate) fn is_reported(&self, line: &str, missing: Option<&Grant>) -> bool {
         let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_covered = |Grant { kind, value }: &Grant| {
-            reported.needs.iter().any(|(key, need)| key == kind && (need.matches(value) || need.opens(value)))
-        };
+        let is_covered = |grant: &Grant| reported.covers(grant);
         reported.lines.len() >= MAX_REPORTED || reported.lines.contains(line) || missing.is_some_and(is_covered)
+    }
+}
+
+impl ReportedLines {
+    /// Whether a need that is a pattern covers a grant.
+    fn covers(&self, Grant { kind, value }: &Grant) -> bool {
+        self.needs.iter().any(|(key, need)| key == kind && (need.matches(value) || need.opens(value)))
     }
 }
 
@@ -64,5 +94,18 @@ mod tests {
         assert_eq!(new.len(), MAX_REPORTED - 1);
         assert_eq!(new.iter().position(|&is_last| is_last), Some(MAX_REPORTED - 2));
         assert!(denials.is_reported("5000", None), "there is no room for it");
+    }
+
+    #[test]
+    fn missing_grants_are_kept_once() {
+        let denials = ReportedDenials::default();
+        let grant = |value: &str| Grant::new(GrantKind::Read, value);
+        assert!(denials.record_need(&grant("/srv/*")) && !denials.record_need(&grant("/srv/*")));
+        for value in ["/srv/a", "/etc/x", "/etc/x"] {
+            denials.record_missing(&grant(value));
+        }
+        assert_eq!((denials.missing(), denials.missing_count()), (vec![grant("/srv/*"), grant("/etc/x")], 2));
+        (0..1000).for_each(|number| denials.record_missing(&grant(&format!("/etc/{number}"))));
+        assert_eq!(denials.missing_count(), MAX_REPORTED);
     }
 }

@@ -3,12 +3,13 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock::schedule::Tick;
 use crate::plugin::guest_thread::heartbeat::Heartbeat;
 use crate::plugin::guest_thread::round::{Latest, Part, Round};
 use crate::sample::{Sample, Values};
+use crate::status::{GuestThreadState, PluginList, PluginsView};
 
 /// The rounds of one guest thread.
 #[derive(Default)]
@@ -28,6 +29,12 @@ pub(crate) struct Exchange {
     is_about_new: bool,
     /// The latest result of each plugin.
     latest: Vec<Latest>,
+    /// The plugins in the status of the agent.
+    list: Option<Arc<PluginList>>,
+    /// The tick of the last round that has ended, and when it did.
+    received: Option<(Duration, Instant)>,
+    /// Since when the open round is overdue.
+    overdue_since: Option<Instant>,
 }
 
 /// Whether a round is open.
@@ -83,11 +90,17 @@ impl Exchange {
     pub(crate) fn give_up(&mut self) {
         if self.round == RoundState::Awaited {
             self.round = RoundState::Overdue;
+            self.overdue_since = Some(Instant::now());
         }
     }
 
     /// Takes a part.
     pub(crate) fn take(&mut self, part: Box<Part>) {
+        if let Some(list) = &part.list {
+            self.list = Some(Arc::clone(list));
+        }
+        self.received = Some((part.tick, Instant::now()));
+        self.overdue_since = None;
         match mem::take(&mut self.round) {
             RoundState::Overdue => self.late = Some(part),
             RoundState::Awaited | RoundState::None => self.arrived = Some(part),
@@ -138,16 +151,26 @@ impl Exchange {
         false
     }
 
-    /// Begins anew with another thread. The latest results stay until the thread has newer ones.
+    /// The plugins in the status of the agent, as the guest thread, if there is one, has shown them last.
+    pub(crate) fn view(&self, has_thread: bool) -> PluginsView {
+        let thread = match self.overdue_since {
+            _ if !has_thread => GuestThreadState::Absent,
+            Some(since) => GuestThreadState::Overdue(since),
+            None => GuestThreadState::Responds,
+        };
+        PluginsView { list: self.list.clone(), received: self.received, thread }
+    }
+
+    /// Begins anew with another thread. The latest results and the plugins in the status stay until the thread has newer ones.
     pub(crate) fn begin_anew(&mut self) {
-        *self = Self { latest: mem::take(&mut self.latest), ..Self::default() };
+        let Self { latest, list, received, .. } = mem::take(self);
+        *self = Self { latest, list, received, ..Self::default() };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use proptest::prelude::*;
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::schedule::Tick;
 use crate::sample::{Module, ModulePart, Sample, Text};
+use crate::status::PluginList;
 
 /// The request of a tick.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct Part {
     pub(crate) latest: Vec<Latest>,
     /// The agent's metrics about plugins.
     pub(crate) about: Option<ModulePart>,
+    /// The plugins in the status of the agent; none from a thread that serves none yet.
+    pub(crate) list: Option<Arc<PluginList>>,
 }
 
 /// A module of the latest result of its plugin.
@@ -62,6 +65,7 @@ impl Part {
         self.superseded.clear();
         self.stale.clear();
         self.latest.clear();
+        self.list = None;
     }
 
     /// Moves the results into a sample.

@@ -50,6 +50,9 @@ impl PluginContext {
             }
             return text;
         }
+        if let Some(missing) = denial.missing() {
+            self.denials.record_missing(missing);
+        }
         // A denial beyond the allowance of log lines is reported the next time.
         if !self.denials.is_reported(&text, denial.missing())
             && self.accounts.log.take()

@@ -48,10 +48,13 @@ pub(crate) struct Scanner {
     unresponsive: BTreeSet<String>,
     /// The entries that the last scan could not examine for a shortage of the host.
     unexamined: BTreeSet<String>,
+    /// Whether anything else is known about the directory than before, beside the changes of its entries.
+    has_news: bool,
 }
 
 struct ScanError {
     reason: String,
+    remedy: String,
     /// Whether nothing is known about the directory: its file system does not respond, or the host was short of something.
     is_unanswered: bool,
     is_shortage: bool,
@@ -73,7 +76,29 @@ impl Scanner {
             busy: BusyEntries::default(),
             unresponsive: BTreeSet::new(),
             unexamined: BTreeSet::new(),
+            has_news: false,
         }
+    }
+
+    /// The directory; none where it was refused.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Reason and remedy of the error of the last scan.
+    pub(crate) fn problem(&self) -> Option<(&str, &str)> {
+        self.error.as_ref().map(|error| (&*error.reason, &*error.remedy))
+    }
+
+    /// Whether the directory was listed and has no entry of this name, as far as its entries respond.
+    pub(crate) fn is_missing(&self, file: &str) -> bool {
+        let is_unknown = self.unresponsive.contains(file) || self.unexamined.contains(file);
+        self.has_listed && !self.directory.has_entry(file) && !is_unknown
+    }
+
+    /// Whether anything else is known about the directory since the last call, beside the changes of its entries.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
     }
 
     /// The directory; empty where there is none.
@@ -134,6 +159,7 @@ impl Scanner {
         };
         self.is_unexamined = false;
         if self.error.take().is_some() {
+            self.has_news = true;
             tracing::info!(directory = %self.path().display(), "plugins directory readable again");
         }
         unresponsive.retain(|file| !is_unneeded(file, config));
@@ -141,6 +167,7 @@ impl Scanner {
         unexamined.retain(|file, _| !is_unneeded(file, config));
         self.report_unexamined(&unexamined, now);
         if !std::mem::replace(&mut self.has_listed, true) {
+            self.has_news = true;
             self.report_missing_files(config, |file| listing.contains_key(file));
         }
         let unknown = self.unresponsive.union(&self.unexamined).cloned().collect();
@@ -180,8 +207,9 @@ impl Scanner {
         let remedy = if is_shortage { format!("{remedy}; {RETRIED}") } else { remedy.to_owned() };
         let directory = self.path().display().to_string();
         tracing::warn!(directory, reason, remedy, "plugins directory not readable");
+        self.has_news = true;
         let is_unanswered = is_shortage || error.kind() == io::ErrorKind::TimedOut;
-        self.error = Some(ScanError { reason, is_unanswered, is_shortage });
+        self.error = Some(ScanError { reason, remedy, is_unanswered, is_shortage });
     }
 
     fn report_unexamined(&mut self, unexamined: &BTreeMap<String, ShortageError>, now: Instant) {
@@ -200,6 +228,7 @@ impl Scanner {
         if count > 0 {
             tracing::info!(directory, count, files, "plugin files examined again");
         }
+        self.has_news |= self.unexamined != names;
         self.unexamined = names;
     }
 
@@ -214,6 +243,7 @@ impl Scanner {
         if count > 0 {
             tracing::info!(directory, count, files, "plugin files respond again");
         }
+        self.has_news |= self.unresponsive != unresponsive;
         self.unresponsive = unresponsive;
     }
 

@@ -20,12 +20,21 @@ pub(crate) struct FileStatus {
     /// The content that was rejected last. Boxed, since most plugins have none.
     rejected: Option<Box<Rejected>>,
     /// The error of the last attempt to read the file.
-    read_error: Option<String>,
+    read_error: Option<ReadProblem>,
     /// When to load the file again, if the cause may pass.
     reload: Backoff,
     /// Whether a shortage of the host was reported since the file last had another outcome. Each attempt may fail in another
     /// step.
     is_short: bool,
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, Default)]
+struct ReadProblem {
+    /// The error, by which the same one is known again.
+    error: String,
+    reason: String,
+    remedy: String,
 }
 
 /// A content that was rejected.
@@ -101,21 +110,36 @@ impl FileStatus {
     /// Records that the file was replaced by an entry that cannot be loaded. There is nothing to retry.
     pub(crate) fn set_unusable(&mut self, reason: &str) {
         self.cancel_reload();
-        self.read_error = Some(reason.to_owned());
+        let (why, remedy) = reason.rsplit_once("; ").unwrap_or((reason, "remove it"));
+        let (error, why, remedy) = (reason.to_owned(), why.to_owned(), remedy.to_owned());
+        self.read_error = Some(ReadProblem { error, reason: why, remedy });
+    }
+
+    /// Describes the last read error for the operator.
+    pub(crate) fn describe_read_error(&mut self, reason: &str, remedy: &str) {
+        if let Some(problem) = &mut self.read_error {
+            (problem.reason, problem.remedy) = (reason.to_owned(), remedy.to_owned());
+        }
+    }
+
+    /// Reason and remedy of the problem that the file has: it cannot be read, or its content was rejected.
+    pub(crate) fn problem(&self) -> Option<(&str, String)> {
+        let read = self.read_error.as_ref().map(|problem| (&*problem.reason, problem.remedy.clone()));
+        read.or_else(|| self.rejected().map(|rejected| (&*rejected.reason, rejected.full_remedy())))
     }
 
     /// Records a read error. Returns whether its reason is new.
     pub(crate) fn set_read_error(&mut self, error: &io::Error, now: Instant) -> bool {
         if Shortage::classify(error).is_some() {
-            self.read_error = Some(error.to_string());
+            self.read_error = Some(ReadProblem { error: error.to_string(), ..ReadProblem::default() });
             return self.set_short(now);
         }
         self.is_short = false;
         // A permission changes the file, which the scan sees.
         self.reload.at = (error.kind() != io::ErrorKind::PermissionDenied).then(|| now + READ_PAUSE);
-        let reason = error.to_string();
-        let is_new = self.read_error.as_ref() != Some(&reason);
-        self.read_error = Some(reason);
+        let error = error.to_string();
+        let is_new = self.read_error.as_ref().is_none_or(|known| known.error != error);
+        self.read_error = Some(ReadProblem { error, ..ReadProblem::default() });
         is_new
     }
 

@@ -85,8 +85,8 @@ pub(crate) struct Candidate {
     pub(crate) plugin: PluginContext,
     /// When it is tried again, if it was rejected for a cause that may pass.
     retry: Backoff,
-    /// The reason of the last rejection.
-    reason: Option<String>,
+    /// Reason and remedy of the last rejection.
+    rejection: Option<(String, String)>,
     pub(crate) hold: Hold,
 }
 
@@ -302,7 +302,7 @@ impl Health {
 
 impl Candidate {
     pub(crate) fn new(plugin: PluginContext) -> Self {
-        Self { plugin, retry: Backoff::default(), reason: None, hold: Hold::None }
+        Self { plugin, retry: Backoff::default(), rejection: None, hold: Hold::None }
     }
 
     /// One that waits for the commit.
@@ -313,6 +313,11 @@ impl Candidate {
     /// When it is tried again.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.retry.at
+    }
+
+    /// Reason and remedy of its last rejection.
+    pub(crate) fn rejection(&self) -> Option<&(String, String)> {
+        self.rejection.as_ref()
     }
 
     /// Records that it is being tried. Returns the plugin with the configuration.
@@ -326,9 +331,9 @@ impl Candidate {
         if matches!(rejection.retry, RetryPolicy::Backoff | RetryPolicy::Soon) {
             self.retry.record_failure(now);
         }
-        if self.reason.as_ref() != Some(&rejection.reason) {
+        if self.rejection.as_ref().is_none_or(|(reason, _)| *reason != rejection.reason) {
             wording::log_configuration_rejected(&self.plugin, version, rejection);
-            self.reason = Some(rejection.reason.clone());
         }
+        self.rejection = Some((rejection.reason.clone(), rejection.full_remedy()));
     }
 }

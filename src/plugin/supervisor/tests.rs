@@ -1,6 +1,8 @@
 //! The supervisor's machine beside a small model of it, under random events.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -10,11 +12,13 @@ use super::*;
 use crate::config::PluginConfig;
 use crate::plugin::grants::Grants;
 use crate::plugin::guest::engine::{Engine, Loaded};
-use crate::plugin::guest::fault::{CallError, CallErrorKind, Disabled, DisabledCause, Fault};
+use crate::plugin::guest::fault::{CallError, CallErrorKind, Disabled, DisabledCause, Fault, FaultKind};
 use crate::plugin::guest::fixture;
 use crate::plugin::guest::instance::{Code, Instance};
 use crate::plugin::guest::result::Description;
+use crate::plugin::load::Outcome;
 use crate::plugin::offload::pool::OffloadPool;
+use crate::plugin::rejection::Rejection;
 
 /// An event around a supervisor.
 #[derive(Debug, Clone, Copy)]

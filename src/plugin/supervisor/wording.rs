@@ -43,7 +43,7 @@ pub(crate) fn log_available_again(plugin: &PluginContext) {
 
 /// `pause` is that before it is started again; none if it is called again at its next tick.
 pub(crate) fn log_error(plugin: &PluginContext, CallError { kind, reason }: &CallError, pause: Option<Duration>) {
-    let plugin = &*plugin.name;
+    let (plugin, remedy) = (&*plugin.name, call_error_remedy(*kind));
     let consequence = match pause {
         None => "its metrics are missing until a call succeeds; it is called again at its next tick".to_owned(),
         Some(pause) => {
@@ -55,13 +55,19 @@ pub(crate) fn log_error(plugin: &PluginContext, CallError { kind, reason }: &Cal
     };
     match kind {
         CallErrorKind::Unavailable => {
-            let remedy = "start what it measures";
             tracing::warn!(plugin, reason, remedy, consequence, "plugin unavailable");
         }
         CallErrorKind::Failed => {
-            let remedy = "fix what the reason names, or the plugin";
             tracing::warn!(plugin, reason, remedy, consequence, "plugin returned an error");
         }
+    }
+}
+
+/// The remedy for an error that a plugin returned.
+pub(crate) fn call_error_remedy(kind: CallErrorKind) -> &'static str {
+    match kind {
+        CallErrorKind::Unavailable => "start what it measures",
+        CallErrorKind::Failed => "fix what the reason names, or the plugin",
     }
 }
 

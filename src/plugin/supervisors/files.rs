@@ -24,6 +24,10 @@ pub(super) struct Files {
     pub(super) surplus: BTreeSet<String>,
     /// The files whose plugins were reported as not enabled.
     reported: BTreeSet<String>,
+    /// The files that cannot be loaded, each with reason and remedy. As many as the directory has.
+    unusable: BTreeMap<String, (String, String)>,
+    /// Whether the status of the agent shows anything else than before.
+    has_news: bool,
     pub(super) reports: Reports,
 }
 
@@ -35,6 +39,8 @@ impl Files {
             capacity: Capacity::on_host(),
             surplus: BTreeSet::new(),
             reported: BTreeSet::new(),
+            unusable: BTreeMap::new(),
+            has_news: true,
             reports: Reports::default(),
         }
     }
@@ -44,7 +50,11 @@ impl Files {
     pub(super) async fn step(&mut self) -> Vec<Change> {
         let (scan_at, report_at) = (self.scanner.due_at(), self.reports.due_at());
         tokio::select! {
-            scanned = self.scanner.scanned() => return self.scanner.finish(scanned, &self.tables, Instant::now()),
+            scanned = self.scanner.scanned() => {
+                let changes = self.scanner.finish(scanned, &self.tables, Instant::now());
+                self.has_news |= self.scanner.take_news() || !changes.is_empty();
+                return changes;
+            }
             () = sleep_until(scan_at) => self.scanner.start(),
             () = sleep_until(report_at) => self.reports.flush_due(Instant::now()),
         }
@@ -55,8 +65,24 @@ impl Files {
         self.scanner.path().join(file)
     }
 
+    /// The files that cannot be loaded, each with reason and remedy.
+    pub(super) fn unusable(&self) -> &BTreeMap<String, (String, String)> {
+        &self.unusable
+    }
+
+    /// Whether the status shows anything else since the last call.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Whether it would.
+    pub(super) fn has_news(&self) -> bool {
+        self.has_news
+    }
+
     /// The plugins to be loaded from a file; none when it is unusable, which is reported.
     pub(super) fn loadable_plugins(&mut self, file: &str) -> Vec<String> {
+        self.unusable.remove(file);
         self.enabled_plugins(file).unwrap_or_else(|why| {
             self.report_unusable(file, &why, false);
             Vec::new()
@@ -85,10 +111,15 @@ impl Files {
             Ok(enabled) if enabled.iter().any(|name| self.tables.contains_key(name)) => {
                 enabled.into_iter().map(|name| Some(name.into())).collect()
             }
-            Ok(enabled) if enabled.is_empty() => return,
+            Ok(enabled) if enabled.is_empty() => {
+                self.unusable.remove(file);
+                return;
+            }
             _ => vec![None],
         };
         let (reason, remedy) = why.rsplit_once("; ").unwrap_or((why, "remove it"));
+        self.unusable.insert(file.to_owned(), (reason.to_owned(), remedy.to_owned()));
+        self.has_news = true;
         for plugin in plugins {
             let consequence = match &plugin {
                 _ if is_serving => "the previous version continues",
@@ -113,6 +144,7 @@ impl Files {
     pub(super) fn admits(&mut self, plugins: usize, name: &str, file: &str) -> bool {
         let is_admitted = plugins < self.capacity.plugins;
         if !is_admitted {
+            self.has_news = true;
             if self.surplus.is_empty() {
                 self.capacity.log_exceeded(name);
             }
@@ -130,6 +162,8 @@ impl Files {
     pub(super) fn forget(&mut self, file: &str) {
         self.reported.remove(file);
         self.surplus.remove(file);
+        self.unusable.remove(file);
+        self.has_news = true;
     }
 
     /// The difference that a new configuration would make.
@@ -140,6 +174,7 @@ impl Files {
     /// Follows a new configuration. `present` are the plugins that there are, each with its file.
     pub(super) fn reconfigure(&mut self, config: &Config, present: &BTreeMap<String, String>) -> Difference {
         let old = std::mem::replace(&mut self.tables, tables(config));
+        self.has_news = true;
         let difference = difference(present, self.scanner.files(), &old, &self.tables);
         self.reported.retain(|file| !difference.files.contains(file));
         self.scanner.report_newly_missing_files(&old, &self.tables);

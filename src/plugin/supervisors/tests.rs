@@ -14,6 +14,7 @@ use crate::plugin::build::cache::Cache;
 use crate::plugin::build::sealed::Sealed;
 use crate::plugin::guest::fixture;
 use crate::sample::Value;
+use crate::status::{PluginList, ProblemKind};
 
 /// Steps until the condition holds.
 async fn step_until(all: &mut Supervisors, condition: impl Fn(&Supervisors) -> bool) {
@@ -111,6 +112,11 @@ impl Directory {
             Value::Unsigned(number) => Some(*number),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The plugins in the status with the next sample.
+    async fn list(&mut self) -> Arc<PluginList> {
+        self.part().await.list.clone().expect("it serves plugins")
     }
 
     fn supervisor(&self, plugin: &str) -> &Supervisor {
@@ -266,4 +272,38 @@ async fn suspended_plugin_is_loaded_after_its_pause() {
     // Only another file, or another configuration, ends that.
     directory.begin_reconfiguration("[plugins.other]\ntimeout = \"2s\"");
     step_until(&mut directory.all, |all| all.plugins["other"].is_serving()).await;
+}
+
+#[tokio::test]
+async fn status_list_is_made_again_on_changes() {
+    let mut directory = Directory::load(&["ticks.wasm"], "[plugins.ticks]\ntimeout = \"1s\"").await;
+    let first = directory.list().await;
+    assert_eq!((first.plugins.len(), &*first.plugins[0].state), (1, "up"));
+    let second = directory.list().await;
+    assert!(Arc::ptr_eq(&first, &second), "nothing has changed");
+    directory
+        .reconfigure(
+            "[plugins.ticks]\ntimeout = \"2s\"\nmemory = \"64KiB\"\n[plugins.lost]\n[plugins.off]\nenabled = false",
+        )
+        .await;
+    let list = directory.list().await;
+    let states: Vec<_> = list.plugins.iter().map(|plugin| (&*plugin.name, &*plugin.state)).collect();
+    assert_eq!(states, [("lost", "missing"), ("off", "off"), ("ticks", "up")]);
+    let problem = &list.plugins[2].problems[0];
+    assert!(problem.kind == ProblemKind::Configuration && problem.is_wrong, "{problem:?}");
+    assert!(problem.reason.contains("memory") && problem.since_seconds > 0.0, "{problem:?}");
+    directory.reconfigure("").await;
+    let list = directory.list().await;
+    assert_eq!((list.plugins.len(), list.plugins[0].problems.len()), (1, 0), "{list:?}");
+}
+
+#[tokio::test]
+async fn status_names_plugins_that_threads_hung_in() {
+    let suspensions = BTreeMap::from([("ticks".into(), Suspension::Disabled)]);
+    let mut directory = Directory::prepare(&["ticks.wasm"], "", suspensions).await;
+    directory.settle().await;
+    let list = directory.list().await;
+    let (plugin, problem) = (&list.plugins[0], &list.plugins[0].problems[0]);
+    assert_eq!((&*plugin.state, problem.kind, problem.is_wrong), ("disabled", ProblemKind::Thread, true));
+    assert!(problem.remedy.starts_with("replace the plugin"), "{problem:?}");
 }
