@@ -31,20 +31,22 @@ pub(crate) struct Schedule {
     interval: Duration,
     /// The index of the tick that was served last.
     served: Option<u64>,
+    /// The index of the first tick that was to be served with this interval: the moments before are none that were missed.
+    first: u64,
     missed: u64,
 }
 
 impl Schedule {
     /// A schedule for the multiples of an interval, which is at least a millisecond.
     pub(crate) fn new(interval: Duration) -> Self {
-        Self { interval: interval.max(Duration::from_millis(1)), served: None, missed: 0 }
+        Self { interval: interval.max(Duration::from_millis(1)), served: None, first: 0, missed: 0 }
     }
 
-    /// The same schedule with another interval. Its first tick is later than the one that was served last.
-    pub(crate) fn with_interval(self, interval: Duration) -> Self {
+    /// The same schedule with another interval from `now` on. Its first tick is later than the one that was served last.
+    pub(crate) fn with_interval(self, interval: Duration, now: Duration) -> Self {
         let served_at = self.served.map(|index| self.tick(index).since_epoch);
-        let next = Self { served: None, missed: self.missed, ..Self::new(interval) };
-        Self { served: served_at.map(|at| next.index_at(at)), ..next }
+        let next = Self { missed: self.missed, ..Self::new(interval) };
+        Self { served: served_at.map(|at| next.index_at(at)), first: next.index_at(now) + 1, ..next }
     }
 
     /// The first tick after `now`. It is never the tick that was served last, also after the clock was set back a little.
@@ -65,7 +67,7 @@ impl Schedule {
             if tick.index == served {
                 return None;
             }
-            self.missed += tick.index.saturating_sub(served + 1);
+            self.missed += tick.index.saturating_sub(self.first.max(served + 1));
         }
         self.served = Some(tick.index);
         Some(tick)
@@ -163,18 +165,21 @@ mod tests {
             after in 1_u64..100_000,
             start in 0_u64..10_000_000_000,
             late in 0_u64..1000,
+            changed in 0_u64..100_000,
         ) {
             let mut schedule = Schedule::new(ms(before));
             let due = schedule.next(ms(start));
             let now = due.since_epoch + ms(late.min(before - 1));
             let last = schedule.serve(due, now).expect("due");
-            let mut schedule = schedule.with_interval(ms(after));
+            let now = now.max(last.since_epoch + ms(changed % before));
+            let mut schedule = schedule.with_interval(ms(after), now);
             let due = schedule.next(now);
             prop_assert!(due.since_epoch > last.since_epoch);
             let tick = schedule.serve(due, due.since_epoch).expect("due");
             prop_assert!(tick.since_epoch > last.since_epoch);
             prop_assert!(tick.since_epoch.as_millis().is_multiple_of(after.into()));
             prop_assert!(tick.since_epoch.saturating_sub(now) <= ms(after * 2));
+            prop_assert_eq!(schedule.missed(), 0);
         }
 
         /// Ticks are multiples of the interval, are never served early or twice in a row, and those between served ticks

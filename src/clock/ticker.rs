@@ -53,9 +53,10 @@ impl Ticker {
 
     /// Follows another interval. No tick repeats.
     pub(crate) fn set_interval(&mut self, interval: Duration) {
+        let now = self.source.read().wall;
         let schedule = std::mem::replace(&mut self.schedule, Schedule::new(interval));
-        self.schedule = schedule.with_interval(interval);
-        self.due = self.schedule.next(self.source.read().wall);
+        self.schedule = schedule.with_interval(interval, now);
+        self.due = self.schedule.next(now);
     }
 
     /// The number of ticks that passed without being served.
@@ -168,6 +169,26 @@ mod tests {
         assert_eq!(ticker.serve().map(|(tick, delay)| (tick.since_epoch, delay)), Some((ms(13_601_000), ms(200))));
         assert_eq!((ticker.serve().is_none(), ticker.missed(), ticker.steps()), (true, 3599, 0));
         assert_eq!(ticker.due_at(), ms(13_602_000));
+    }
+
+    #[test]
+    fn another_interval_misses_no_tick() {
+        let clocks = Rc::new(Cell::new(Reading { wall: ms(10_000_500), boot: ms(500) }));
+        let mut ticker = Ticker::new(Source::Scripted(Rc::clone(&clocks)), ms(10_000), Duration::ZERO);
+        let mut serve = |interval: u64, changed_at: u64, at: u64| {
+            clocks.set(Reading { wall: ms(changed_at), boot: ms(changed_at - 10_000_000) });
+            ticker.set_interval(ms(interval));
+            clocks.set(Reading { wall: ms(at), boot: ms(at - 10_000_000) });
+            (ticker.serve().map(|(tick, _)| tick.since_epoch), ticker.missed())
+        };
+        assert_eq!(serve(10_000, 10_000_600, 10_010_000), (Some(ms(10_010_000)), 0));
+        assert_eq!(
+            serve(500, 10_018_700, 10_019_000),
+            (Some(ms(10_019_000)), 0),
+            "the halves since 10,010.0 s were no ticks"
+        );
+        assert_eq!(serve(200, 10_019_100, 10_019_650), (Some(ms(10_019_600)), 2), "those at .2 and .4 were");
+        assert_eq!(serve(7000, 10_019_700, 10_024_000), (Some(ms(10_024_000)), 2));
     }
 
     #[test]

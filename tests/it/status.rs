@@ -210,6 +210,39 @@ fn healthy_agent_exits_with_0() {
 }
 
 #[test]
+fn reload_is_shown_with_its_problems() {
+    let setup = setup_with("interval = \"200ms\"\n");
+    Guest::new("good").install(&setup.plugin("good.wasm"));
+    let agent = setup.start(&[]);
+    wait_status(&setup, &agent, "a plugin", |status| has_states(status, &[("good", "up")]));
+    let reload = |toml: &str| {
+        fs::write(setup.path("new"), toml).expect("written");
+        fs::rename(setup.path("new"), setup.path("gauged.toml")).expect("moved");
+        agent.signal(Signal::HUP);
+    };
+
+    reload("interval = \"300ms\"\n");
+    wait_status(&setup, &agent, "the new interval", |status| {
+        let intervals = [&status["agent"], plugin(status, "good")].map(|part| part["interval_seconds"].as_f64());
+        intervals == [Some(0.3); 2] && status["agent"]["is_configuration_in_effect"] == true
+    });
+
+    reload("interval = \"fast\"\n");
+    let is_rejected = |status: &Value| status["agent"]["is_configuration_in_effect"] == false;
+    let document = wait_status(&setup, &agent, "a rejected configuration", is_rejected);
+    assert_eq!(document["agent"]["interval_seconds"], 0.3);
+    let output = status(&setup, &[]);
+    assert_eq!(output.code, Some(1), "{}", output.stdout);
+    let expected = "gauged.toml:1: interval: \"fast\" is not a duration\n      remedy: write it like";
+    assert!(output.stdout.contains(expected), "{}", output.stdout);
+
+    reload("interval = \"300ms\"\n");
+    wait_status(&setup, &agent, "the valid configuration", |status| {
+        status["agent"]["is_configuration_in_effect"] == true && status["agent"]["configuration_problems"] == json!([])
+    });
+}
+
+#[test]
 fn recovered_plugin_keeps_its_last_error() {
     let setup = setup_with("");
     let file = setup.path("there").display().to_string();

@@ -39,6 +39,7 @@ impl Supervisor {
             return false;
         }
         (candidate.plugin.every, candidate.plugin.step) = (plugin.every, plugin.step);
+        self.view.outdate();
         match hold {
             Hold::None => return false,
             Hold::Trying => {}
@@ -49,6 +50,7 @@ impl Supervisor {
 
     /// Follows another interval of the agent.
     pub(crate) fn set_interval(&mut self, plugin: &PluginContext) {
+        self.view.outdate();
         let candidate = match &mut self.version {
             VersionState::Serving(Serving { candidate: Some(candidate), .. }) => Some(&mut candidate.plugin),
             _ => None,
