@@ -2,11 +2,11 @@
 //! configuration and carries the difference out.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::log::LogConfig;
-use crate::config::{AgentLimits, Config, CpuConfig, NativeConfig, PluginConfig, Refusal};
+use crate::config::{AgentLimits, Config, CpuConfig, NativeConfig, PluginConfig, Problem, Refusal};
 use crate::hostname::HostnameSource;
 
 /// A change of the configuration, with the new value.
@@ -55,6 +55,11 @@ impl Change {
         matches!(self, Self::Root(_) | Self::PluginsDirectory(..) | Self::Cache(_))
     }
 
+    /// The plugin whose table it is.
+    pub(super) fn plugin(&self) -> Option<&str> {
+        if let Self::Plugin(name, _) = self { Some(name) } else { None }
+    }
+
     fn apply(self, config: &mut Config) {
         match self {
             Self::Source(file, refusals) => (config.file, config.refusals) = (file, refusals),
@@ -74,6 +79,20 @@ impl Change {
             Self::Plugin(name, None) => drop(config.plugins.remove(&name)),
         }
     }
+}
+
+/// Why another configuration is not followed though it is valid: files that the one before was read from are gone or refused, and
+/// without them everything would fall back to the defaults.
+pub(super) fn lost_files(old: &Config, new: &Config) -> Vec<Problem> {
+    let problem = |file: &Path, message| Problem { file: file.to_owned(), line: None, key: String::new(), message };
+    let is_new = |refusal: &&Refusal| refusal.is_present && !old.refusals.contains(refusal);
+    let mut problems: Vec<Problem> = (new.refusals.iter().filter(is_new))
+        .map(|Refusal { path, reason, remedy, .. }| problem(path, format!("{reason}; {remedy}")))
+        .collect();
+    if let (Some(file), None, true) = (&old.file, &new.file, problems.is_empty()) {
+        problems.push(problem(file, "is gone; put it back, or restart the agent to run without it".to_owned()));
+    }
+    problems
 }
 
 /// The difference of two configurations.

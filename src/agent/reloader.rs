@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::reload::{Change, Difference, keys};
+use super::reload::{Change, Difference, keys, lost_files};
 use crate::clock::schedule::wall_clock;
 use crate::clock::sleep::sleep_until;
 use crate::clock::wall_timer::WallTimer;
@@ -83,7 +83,8 @@ enum Preparation {
     Unsent,
     /// The reply has the plugins that were rejected.
     Sent(oneshot::Receiver<Vec<String>>),
-    Done(Vec<String>),
+    /// The plugins that were rejected; none when there was no reply in time.
+    Done(Option<Vec<String>>),
 }
 
 /// Reloads the configuration.
@@ -92,6 +93,8 @@ pub(super) struct Reloader {
     stage: Stage,
     /// Whether another reload was requested meanwhile.
     is_requested: bool,
+    /// Whether tables of plugins were refused the last time: they are tried again, even if they are the same.
+    has_refused_plugins: bool,
     pub(super) facts: ReloadFacts,
     /// Why the configuration that was read last is not in effect, or not all of it.
     pub(super) problems: Arc<[status::Problem]>,
@@ -100,7 +103,14 @@ pub(super) struct Reloader {
 impl Reloader {
     pub(super) fn new(load: ConfigLoader, config: &Config) -> Self {
         let facts = ReloadFacts::at_start(config);
-        Self { load, stage: Stage::Idle, is_requested: false, facts, problems: Arc::default() }
+        Self {
+            load,
+            stage: Stage::Idle,
+            is_requested: false,
+            has_refused_plugins: false,
+            facts,
+            problems: Arc::default(),
+        }
     }
 
     /// Whether a reload is under way.
@@ -130,8 +140,8 @@ impl Reloader {
             Ok(()) => self.stage = Stage::Reading(read, Some(Instant::now() + PATIENCE)),
             Err(error) => {
                 let (reason, remedy) = (error.to_string(), thread::remedy(&error));
-                self.facts.is_successful = false;
                 tracing::warn!(reason, remedy, consequence = UNCHANGED, "configuration not reloaded");
+                self.fail([reload_problem(&reason, remedy, wall_clock())]);
             }
         }
     }
@@ -149,10 +159,10 @@ impl Reloader {
                     read = loaded => self.stage = Stage::Read(Box::new(read.unwrap_or_else(|_| Err(Vec::new())))),
                     () = sleep_until(late) => {
                         *late_at = None;
-                        self.facts.is_successful = false;
                         let (reason, remedy) = ("the file system does not respond", "check the mount");
                         let consequence = "the configuration before stays in effect until it responds";
                         tracing::warn!(reason, remedy, consequence, "configuration not reloaded");
+                        self.fail([reload_problem(reason, remedy, wall_clock())]);
                     }
                 }
             }
@@ -160,9 +170,9 @@ impl Reloader {
             Stage::Preparing(_, preparation @ Preparation::Sent(_), until) => {
                 let Preparation::Sent(reply) = preparation else { return };
                 let rejected = tokio::select! {
-                    // A guest thread that hangs sends none: its successor tries them after the commit.
-                    rejected = reply => rejected.unwrap_or_default(),
-                    () = sleep_until(Some(*until)) => Vec::new(),
+                    // A guest thread that hangs sends none.
+                    rejected = reply => rejected.ok(),
+                    () = sleep_until(Some(*until)) => None,
                 };
                 *preparation = Preparation::Done(rejected);
             }
@@ -172,22 +182,45 @@ impl Reloader {
     /// Goes on with what was awaited.
     pub(super) fn advance(&mut self, config: &Arc<Config>, plugins: &Plugins) {
         match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Read(loaded) => match *loaded {
+            Stage::Read(loaded) => match loaded.and_then(|new| {
+                let lost = lost_files(config, &new);
+                if lost.is_empty() { Ok(new) } else { Err(lost) }
+            }) {
                 Ok(new) => self.prepare(Difference::between(config, &new), config, plugins),
                 Err(problems) => {
-                    self.facts.is_successful = false;
                     report(&problems);
-                    self.problems = problems.iter().map(problem).collect();
+                    self.fail(problems.iter().map(problem));
                     self.begin();
                 }
             },
-            Stage::Preparing(commit, Preparation::Unsent, until) => self.try_plugins(commit, until, plugins),
-            Stage::Preparing(mut commit, Preparation::Done(rejected), _) => {
-                commit.refused.extend(rejected.into_iter().map(|plugin| format!("plugins.{plugin}")));
-                self.stage = Stage::Ready(commit);
+            Stage::Preparing(commit, Preparation::Unsent, until) if Instant::now() < until => {
+                self.try_plugins(commit, until, plugins);
             }
+            Stage::Preparing(commit, Preparation::Unsent, _) => self.finish_preparation(commit, None),
+            Stage::Preparing(commit, Preparation::Done(rejected), _) => self.finish_preparation(commit, rejected),
             stage => self.stage = stage,
         }
+    }
+
+    /// Records that a configuration is not in effect.
+    fn fail(&mut self, problems: impl IntoIterator<Item = status::Problem>) {
+        self.facts.is_successful = false;
+        self.problems = problems.into_iter().collect();
+    }
+
+    /// Notes the plugins that were rejected, or that none was tried.
+    fn finish_preparation(&mut self, mut commit: Box<Commit>, rejected: Option<Vec<String>>) {
+        let is_tried = rejected.is_some();
+        let refused = rejected.unwrap_or_else(|| {
+            commit.difference.followed.iter().filter_map(Change::plugin).map(str::to_owned).collect()
+        });
+        if !is_tried {
+            let (reason, plugins) = ("the guest thread did not respond", refused.join(", "));
+            let remedy = "see its own lines; it tries them once it responds";
+            tracing::warn!(plugins, reason, remedy, "plugins not tried with their new tables");
+        }
+        commit.refused.extend(refused.into_iter().map(|plugin| format!("plugins.{plugin}")));
+        self.stage = Stage::Ready(commit);
     }
 
     /// Prepares what can fail: a timer, and the trials of the plugins that change.
@@ -200,10 +233,10 @@ impl Reloader {
             timer = prepared.ok();
             timer.is_some()
         });
-        let changes_plugins = difference.followed.iter().any(|change| matches!(change, Change::Plugin(..)));
+        let changes_plugins = difference.followed.iter().any(|change| change.plugin().is_some());
         let config = Arc::new(difference.apply(config.clone()));
         let commit = Box::new(Commit { config, difference, timer, refused });
-        if changes_plugins {
+        if changes_plugins || self.has_refused_plugins {
             self.try_plugins(commit, Instant::now() + PREPARATION, plugins);
         } else {
             self.stage = Stage::Ready(commit);
@@ -234,6 +267,7 @@ impl Reloader {
     /// Records that the configuration is in effect, reports it, and begins the reload that was requested meanwhile.
     pub(super) fn record(&mut self, commit: &Commit) {
         let Commit { config, difference, refused, .. } = commit;
+        self.has_refused_plugins = refused.iter().any(|key| key.starts_with("plugins."));
         let needs_restart = keys(&difference.refused);
         self.facts = ReloadFacts {
             is_successful: refused.is_empty() && needs_restart.is_empty(),
@@ -245,7 +279,9 @@ impl Reloader {
         let restart = restart.map(|reason| reload_problem(&reason, "restart the agent", now));
         let part = |key: &String| reload_problem(&format!("{key} was refused"), "see its own problem", now);
         self.problems = restart.into_iter().chain(refused.iter().map(part)).collect();
-        let changed = if difference.followed.is_empty() { "nothing".to_owned() } else { keys(&difference.followed) };
+        let followed = difference.followed.iter().filter(|change| !refused.contains(&change.to_string())).cloned();
+        let followed: Vec<Change> = followed.collect();
+        let changed = if followed.is_empty() { "nothing".to_owned() } else { keys(&followed) };
         if !needs_restart.is_empty() {
             let remedy = "restart the agent";
             tracing::warn!(keys = needs_restart, remedy, "changes need a restart");
@@ -253,7 +289,7 @@ impl Reloader {
         if refused.is_empty() {
             tracing::info!(changed, "configuration reloaded");
         } else {
-            let remedy = "see the warnings above, and reload again";
+            let remedy = "see their own lines, correct them, and reload again";
             tracing::warn!(changed, refused = refused.join(", "), remedy, "configuration reloaded in part");
         }
         self.begin();

@@ -3,7 +3,7 @@
 //!
 //! | message | when |
 //! |---|---|
-//! | `READY=1` | the threads respond and the native files were read once; no tick or plugin is waited for |
+//! | `READY=1` | the threads have responded, or were given a few seconds, and the native files were read once; no tick or plugin is waited for |
 //! | `STATUS=` | with `READY=1`, and after a tick or a sign of life where it has changed |
 //! | `WATCHDOG=1` | every half of the manager's time, while no tick is overdue by more than that |
 //! | `RELOADING=1` | at each request to reload, with the time of the monotonic clock; `READY=1` when none is under way any more |

@@ -69,7 +69,7 @@ impl Schedule {
             }
             self.missed += tick.index.saturating_sub(self.first.max(served + 1));
         }
-        self.served = Some(tick.index);
+        (self.served, self.first) = (Some(tick.index), 0);
         Some(tick)
     }
 
@@ -93,6 +93,13 @@ impl Tick {
     /// A tick by itself, at this moment.
     pub(crate) fn now() -> Self {
         Self { index: 0, previous: None, since_epoch: wall_clock() }
+    }
+
+    /// The index of an earlier moment, with the interval of this tick.
+    pub(crate) fn index_at(&self, moment: Duration) -> u64 {
+        let interval = self.since_epoch.as_millis().checked_div(self.index.into()).filter(|&interval| interval > 0);
+        let index = interval.and_then(|interval| u64::try_from(moment.as_millis() / interval).ok());
+        index.unwrap_or(self.index)
     }
 
     /// Whether a collector that runs at every `every`-th tick is due: at ticks whose index is a multiple of `every`, at the

@@ -122,8 +122,8 @@ impl Supervisor {
     /// configuration is in effect at once, and the file is loaded again. Returns the job that is to be run now; otherwise it
     /// follows the one that is under way.
     pub(crate) fn reconfigure(&mut self, plugin: PluginContext, now: Instant) -> Option<Job> {
-        if self.commit(&plugin, now) {
-            return None;
+        if self.is_prepared(&plugin) {
+            return self.commit(&plugin, now);
         }
         let plugin = PluginContext { accounts: Arc::clone(&self.plugin.accounts), ..plugin };
         self.view.outdate();
@@ -147,6 +147,7 @@ impl Supervisor {
                 *is_outdated = true;
                 None
             }
+            &mut Work::Holding { then_load } => Some(self.next_for_configuration(then_load)),
         }
     }
 

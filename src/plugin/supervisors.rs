@@ -172,7 +172,9 @@ impl Supervisors {
     /// the names of those that were rejected.
     pub(crate) fn prepare(&mut self, setup: &Arc<Setup>, reply: oneshot::Sender<Vec<String>>) {
         let tables = tables(&setup.config);
-        let changed = self.files.difference(&tables, &self.present()).changed;
+        let Difference { removed, mut changed, .. } = self.files.difference(&tables, &self.present());
+        self.add_others(&mut changed, Supervisor::has_rejected_configuration);
+        changed.retain(|name| !removed.contains(name));
         for name in &changed {
             let plugin = self.contexts.context_in(setup, name, tables.get(name));
             let job = self.plugins.get_mut(&**name).and_then(|supervisor| supervisor.prepare(plugin));
@@ -197,6 +199,12 @@ impl Supervisors {
         let _ = reply.send(tried.into_iter().filter(is_rejected).collect());
     }
 
+    /// Adds the plugins that meet a condition.
+    fn add_others(&self, names: &mut BTreeSet<String>, condition: impl Fn(&Supervisor) -> bool) {
+        let others = self.plugins.iter().filter(|(_, supervisor)| condition(supervisor));
+        names.extend(others.map(|(name, _)| name.to_string()));
+    }
+
     /// The plugins that there are, each with its file.
     fn present(&self) -> BTreeMap<String, String> {
         self.plugins.iter().map(|(name, plugin)| (name.to_string(), plugin.file.clone())).collect()
@@ -214,10 +222,11 @@ impl Supervisors {
             self.owners.plugins_changed();
         }
         let (present, now) = (self.present(), Instant::now());
-        let Difference { removed, changed, files } = self.files.reconfigure(&setup.config, &present);
+        let Difference { removed, mut changed, files } = self.files.reconfigure(&setup.config, &present);
         for name in &removed {
             self.remove(name);
         }
+        self.add_others(&mut changed, Supervisor::is_held);
         if old.config.interval != setup.config.interval {
             self.about = About::new(setup);
             let Self { plugins, contexts, files, .. } = self;
@@ -310,6 +319,7 @@ impl Supervisors {
         self.heartbeat.remove(supervisor.heartbeat_id);
         self.rounds.calls.forget(name);
         self.loader.forget(name);
+        self.end_preparation();
     }
 
     /// Starts what a plugin's supervisor has asked for.

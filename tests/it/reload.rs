@@ -1,7 +1,8 @@
 //! The configuration is read again at `SIGHUP`: what changed takes effect in one step between two ticks, what did not goes on,
 //! and an invalid file changes nothing.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -192,7 +193,7 @@ fn rejected_plugin_is_refused_and_the_rest_applies() {
                 [plugins.kept]\nconfig = { a = 1 }\n";
     reload(&setup, &mut agent, toml, "configuration reloaded in part");
     agent.wait_log(
-        "WARN configuration reloaded in part changed=\"hostname, plugins.kept, plugins.picky\" refused=plugins.picky remedy=",
+        "WARN configuration reloaded in part changed=\"hostname, plugins.kept\" refused=plugins.picky remedy=",
     );
     agent.wait_log("WARN plugin configuration rejected plugin=picky");
     let sample = agent.wait(|sample| own(sample, "hostname") == "after");
@@ -200,6 +201,66 @@ fn rejected_plugin_is_refused_and_the_rest_applies() {
     agent.wait(|sample| counts(sample, "kept").is_some_and(|(_, settings)| settings == 7));
     let calls: Vec<u64> = agent.samples().iter().filter_map(|sample| value(sample, "picky")?.as_u64()).collect();
     assert!(calls.windows(2).all(|pair| pair[1] == pair[0] + 1), "it goes on as before: {calls:?}");
+
+    // The same file is refused again.
+    reload(&setup, &mut agent, toml, "configuration reloaded in part changed=nothing refused=plugins.picky");
+    assert_eq!(own(&agent.next(), "config_reload_success"), 0);
+    reload(&setup, &mut agent, &toml.replacen("a = 1", "", 1), RELOADED);
+    agent.wait(|sample| own(sample, "config_reload_success") == 1);
+}
+
+#[test]
+fn lost_configuration_changes_nothing() {
+    let toml = "interval = \"100ms\"\nhostname = \"named\"\n";
+    let setup = Setup::with_config(toml);
+    let mut agent = setup.start(&[]);
+    agent.next();
+    for (lose, reason) in [
+        ("removed", "file=gauged.toml reason=\"is gone\" remedy=\"put it back"),
+        ("writable by all", "file=gauged.toml reason="),
+    ] {
+        if lose == "removed" {
+            fs::remove_file(setup.path("gauged.toml")).expect("removed");
+        } else {
+            fs::set_permissions(setup.path("gauged.toml"), Permissions::from_mode(0o666)).expect("set");
+        }
+        agent.signal(Signal::HUP);
+        agent.wait_log(&format!("WARN configuration not reloaded {reason}"));
+        let sample = agent.wait(|sample| own(sample, "config_reload_success") == 0);
+        assert_eq!((own(&sample, "hostname"), own(&sample, "interval")), (json!("named"), json!(0.1)), "{lose}");
+        reload(&setup, &mut agent, toml, RELOADED);
+        agent.wait(|sample| own(sample, "config_reload_success") == 1);
+    }
+}
+
+#[test]
+fn pieces_come_and_go_with_reloads() {
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    fs::create_dir(setup.path("gauged.d")).expect("created");
+    counting("added").install(&setup.plugin("added.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait(|sample| counts(sample, "added").is_some_and(|(_, settings)| settings == 2));
+    let piece = setup.path("gauged.d/added.toml");
+    fs::write(setup.path("piece"), "[plugins.added]\nconfig = { a = 1 }\n").expect("written");
+    fs::rename(setup.path("piece"), &piece).expect("moved");
+    agent.signal(Signal::HUP);
+    agent.wait(|sample| counts(sample, "added").is_some_and(|(_, settings)| settings == 7));
+    fs::remove_file(piece).expect("removed");
+    agent.signal(Signal::HUP);
+    agent.wait(|sample| counts(sample, "added").is_some_and(|(_, settings)| settings == 2));
+    agent.assert_no_gaps();
+}
+
+#[test]
+fn directories_are_followed_after_a_restart_only() {
+    let setup = Setup::with_config("interval = \"100ms\"\nhostname = \"before\"\n");
+    let mut agent = setup.start(&[]);
+    agent.next();
+    let cache = setup.path("elsewhere").display().to_string();
+    let toml = format!("interval = \"100ms\"\nhostname = \"after\"\ncache = \"{cache}\"\n");
+    reload(&setup, &mut agent, &toml, "WARN changes need a restart keys=cache remedy=\"restart the agent\"");
+    let sample = agent.wait(|sample| own(sample, "hostname") == "after");
+    assert_eq!(own(&sample, "config_reload_success"), 0);
 }
 
 #[test]

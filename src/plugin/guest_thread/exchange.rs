@@ -16,7 +16,7 @@ use crate::status::{GuestThreadState, PluginList, PluginsView};
 pub(crate) struct Exchange {
     round: RoundState,
     /// The last tick at which plugins were called, or at which none was due.
-    served: Option<u64>,
+    served: Option<Duration>,
     /// How many ticks since then had no round because one was open.
     skipped: u64,
     /// The part for the open sample.
@@ -58,9 +58,9 @@ impl Exchange {
         heartbeat: &Heartbeat,
         send: impl FnOnce(Round) -> bool,
     ) -> bool {
-        let tick = Tick { previous: self.served, ..tick };
+        let tick = Tick { previous: self.served.map(|moment| tick.index_at(moment)), ..tick };
         if !heartbeat.is_round_due(tick) {
-            self.served = Some(tick.index);
+            self.served = Some(tick.since_epoch);
             return false;
         }
         if self.round != RoundState::None {
@@ -72,7 +72,7 @@ impl Exchange {
             self.skipped += 1;
             return true;
         }
-        (self.round, self.served, self.skipped) = (RoundState::Awaited, Some(tick.index), 0);
+        (self.round, self.served, self.skipped) = (RoundState::Awaited, Some(tick.since_epoch), 0);
         false
     }
 
@@ -215,6 +215,27 @@ mod tests {
         let heartbeat = Heartbeat::default();
         heartbeat.set_intervals(intervals.to_vec());
         heartbeat
+    }
+
+    #[test]
+    fn another_interval_keeps_the_phase_of_plugins() {
+        let (mut exchange, heartbeat) = (Exchange::default(), heartbeat(&[2]));
+        let mut called = Vec::new();
+        let mut open = |heartbeat: &Heartbeat, tick: Tick| {
+            let mut sent = None;
+            exchange.open(tick, None, heartbeat, |round| sent.replace(round).is_none());
+            if let Some(round) = sent {
+                called.push(tick.since_epoch.as_secs());
+                exchange.take(answer(round, 1));
+            }
+        };
+        open(&heartbeat, tick(2));
+        // A tick each second: the plugin is still due every 20 s.
+        heartbeat.set_intervals(vec![20]);
+        for index in 25..70 {
+            open(&heartbeat, Tick { index, previous: Some(index - 1), since_epoch: Duration::from_secs(index) });
+        }
+        assert_eq!(called, [20, 40, 60]);
     }
 
     #[test]

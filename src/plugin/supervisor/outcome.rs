@@ -33,12 +33,11 @@ impl Supervisor {
             }
             (Work::Trying { is_outdated: true, then_load }, _) => (Some(self.next_for_configuration(then_load)), None),
             (Work::Trying { then_load, .. }, JobOutcome::Tried(tried)) => {
-                self.handle_trial(tried, now);
-                (then_load.then(|| self.begin_load()), None)
+                (self.handle_trial(tried, then_load, now), None)
             }
             (Work::Trying { then_load, .. }, JobOutcome::Panicked(why)) => {
-                self.handle_trial(Err(format!("cannot be tried: {why}; report this").into()), now);
-                (then_load.then(|| self.begin_load()), None)
+                let why = format!("cannot be tried: {why}; report this");
+                (self.handle_trial(Err(why.into()), then_load, now), None)
             }
             // The outcome of something that it has not asked for.
             (work, _) => {
@@ -98,16 +97,18 @@ impl Supervisor {
         }
     }
 
-    /// Handles the outcome of the trial of the new configuration.
-    fn handle_trial(&mut self, tried: Result<Trial, Rejection>, now: Instant) {
+    /// Handles the outcome of the trial of the new configuration. Returns the load that follows it, if one does.
+    fn handle_trial(&mut self, tried: Result<Trial, Rejection>, then_load: bool, now: Instant) -> Option<Job> {
         let judged = tried.and_then(|trial| self.judge(trial));
         if let VersionState::Serving(Serving { candidate: Some(candidate), .. }) = &mut self.version
             && matches!(candidate.hold, Hold::Trying)
         {
             candidate.hold = Hold::Tried(judged);
-            return;
+            self.work = Work::Holding { then_load };
+            return None;
         }
         self.conclude(judged, now);
+        then_load.then(|| self.begin_load())
     }
 
     /// Puts the new configuration into effect, or rejects it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::serving::{Candidate, Hold, Serving};
-use super::work::Job;
+use super::work::{Job, Work};
 use super::{Supervisor, VersionState};
 use crate::plugin::context::PluginContext;
 
@@ -29,23 +29,37 @@ impl Supervisor {
         self.candidate().is_some_and(|candidate| matches!(candidate.hold, Hold::Tried(Err(_))))
     }
 
-    /// Puts a configuration that was prepared into effect, or has it take effect once it is tried. Returns whether it was this one.
-    pub(super) fn commit(&mut self, plugin: &PluginContext, now: Instant) -> bool {
-        let VersionState::Serving(Serving { candidate: Some(candidate), .. }) = &mut self.version else { return false };
-        let is_prepared =
-            candidate.plugin.config == plugin.config && candidate.plugin.is_configured == plugin.is_configured;
-        let hold = std::mem::take(&mut candidate.hold);
-        if !is_prepared {
-            return false;
-        }
+    /// Whether the configuration that its file was last tried with was rejected: another reload tries it again.
+    pub(crate) fn has_rejected_configuration(&self) -> bool {
+        self.candidate().is_some_and(|candidate| candidate.rejection().is_some())
+    }
+
+    /// Whether a configuration waits for its commit.
+    pub(crate) fn is_held(&self) -> bool {
+        self.candidate().is_some_and(|candidate| !matches!(candidate.hold, Hold::None))
+    }
+
+    /// Whether this configuration waits for its commit.
+    pub(super) fn is_prepared(&self, plugin: &PluginContext) -> bool {
+        self.is_held()
+            && self.candidate().is_some_and(|candidate| {
+                candidate.plugin.config == plugin.config && candidate.plugin.is_configured == plugin.is_configured
+            })
+    }
+
+    /// Puts the configuration that was prepared into effect, or has it take effect once it is tried. Returns the load of a file that
+    /// was changed meanwhile.
+    pub(super) fn commit(&mut self, plugin: &PluginContext, now: Instant) -> Option<Job> {
+        let VersionState::Serving(Serving { candidate: Some(candidate), .. }) = &mut self.version else { return None };
         (candidate.plugin.every, candidate.plugin.step) = (plugin.every, plugin.step);
+        let hold = std::mem::take(&mut candidate.hold);
         self.view.outdate();
-        match hold {
-            Hold::None => return false,
-            Hold::Trying => {}
-            Hold::Tried(tried) => self.conclude(tried, now),
+        if let Hold::Tried(tried) = hold {
+            self.conclude(tried, now);
         }
-        true
+        let Work::Holding { then_load } = self.work else { return None };
+        self.work = Work::None;
+        then_load.then(|| self.begin_load())
     }
 
     /// Follows another interval of the agent.

@@ -4,8 +4,10 @@
 //! ```text
 //!           file changed, or to be retried             reconfigured, or to be retried; a version serves
 //!  Loading ◀────────────────────────────── None ──────────────────────────────▶ Trying
+//!                                           ▲             committed               │ ended, and is to be committed with others
+//!                                           └──────────────────────── Holding ◀───┘
 //!
-//!  ended, and meanwhile     Loading                                  Trying
+//!  ended, and meanwhile     Loading                                  Trying, or Holding until the commit
 //!  nothing                  None                                     None
 //!  the file has changed     Loading                                  Loading
 //!  it was reconfigured      Trying, then Loading; only Loading       Trying: the outcome does not count
@@ -33,6 +35,11 @@ pub(crate) enum Work {
     Trying {
         /// Whether there is a newer configuration by now.
         is_outdated: bool,
+        /// Whether the file is to be loaded afterwards.
+        then_load: bool,
+    },
+    /// The trial has ended. Until the commit nothing is loaded: neither of the two configurations would be the right one.
+    Holding {
         /// Whether the file is to be loaded afterwards.
         then_load: bool,
     },
@@ -83,7 +90,7 @@ impl Work {
             Self::None => return Some(self.load()),
             Self::Loading(Since::Reconfigured) => {}
             Self::Loading(since) => *since = Since::Changed,
-            Self::Trying { then_load, .. } => *then_load = true,
+            Self::Trying { then_load, .. } | Self::Holding { then_load } => *then_load = true,
         }
         None
     }

@@ -83,6 +83,19 @@ impl Directory {
         self.all.reconfigure(&setup);
     }
 
+    /// Prepares another configuration. Returns it, and the plugins that were rejected.
+    async fn prepare_configuration(&mut self, config: &str) -> (Arc<Setup>, Vec<String>) {
+        let setup = self.setup(config);
+        let (reply, mut prepared) = oneshot::channel();
+        self.all.prepare(&setup, reply);
+        let mut rejected = None;
+        while rejected.is_none() {
+            self.all.step().await;
+            rejected = prepared.try_recv().ok();
+        }
+        (setup, rejected.unwrap_or_default())
+    }
+
     /// The setup with another configuration.
     fn setup(&self, config: &str) -> Arc<Setup> {
         let before = &self.all.contexts.setup;
@@ -244,6 +257,50 @@ async fn file_changed_during_a_trial_is_loaded_afterwards() {
     let has_rejected = |all: &Supervisors| all.plugins["ticks"].has_rejected_file();
     step_until(&mut directory.all, has_rejected).await;
     assert_eq!(directory.metric("budget_ms").await, Some(2000), "the version goes on with the new settings");
+}
+
+#[tokio::test]
+async fn file_changed_before_the_commit_is_loaded_afterwards() {
+    let mut directory = Directory::load(&["ticks.wasm"], "").await;
+    let (setup, rejected) = directory.prepare_configuration("[plugins.ticks]\ntimeout = \"2s\"").await;
+    assert!(rejected.is_empty(), "{rejected:?}");
+    fs::write(directory.path.path().join("plugins/ticks.wasm"), "no plugin").expect("written");
+    directory.all.handle_change(Change::Present("ticks.wasm".to_owned()));
+    directory.settle().await;
+    assert!(!directory.supervisor("ticks").has_rejected_file(), "it is not loaded yet");
+    assert_eq!(directory.metric("budget_ms").await, Some(1000), "the settings are not in effect yet");
+    directory.all.reconfigure(&setup);
+    step_until(&mut directory.all, |all| all.plugins["ticks"].has_rejected_file()).await;
+    assert_eq!(directory.metric("budget_ms").await, Some(2000));
+    assert_eq!(directory.generation("ticks"), 2, "the settings took effect once");
+}
+
+#[tokio::test]
+async fn plugin_removed_during_a_preparation_ends_it() {
+    let mut directory = Directory::load(&["ticks.wasm", "other.wasm"], "").await;
+    let setup = directory.setup("[plugins.ticks]\ntimeout = \"2s\"");
+    let (reply, mut prepared) = oneshot::channel();
+    directory.all.prepare(&setup, reply);
+    directory.all.handle_change(Change::Removed("ticks.wasm".to_owned()));
+    assert_eq!(prepared.try_recv(), Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn rejected_settings_are_tried_at_each_reload() {
+    let mut directory = Directory::load(&["ticks.wasm", "other.wasm"], "").await;
+    let refused = "[plugins.ticks]\nmemory = \"64KiB\"\ntimeout = \"2s\"";
+    for _ in 0..2 {
+        let (setup, rejected) = directory.prepare_configuration(refused).await;
+        assert_eq!(rejected, ["ticks"]);
+        directory.all.reconfigure(&setup);
+        directory.settle().await;
+    }
+    assert_eq!(directory.generation("ticks"), 1, "it goes on as before");
+    let (setup, rejected) = directory.prepare_configuration("").await;
+    assert!(rejected.is_empty(), "{rejected:?}");
+    directory.all.reconfigure(&setup);
+    directory.settle().await;
+    assert!(!directory.supervisor("ticks").has_rejected_configuration());
 }
 
 #[tokio::test]
