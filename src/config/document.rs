@@ -5,8 +5,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::piece::{KeyPlaces, Piece, Place, Places};
+use super::piece::{KeyPlaces, Piece, Places};
 use super::problem_list::ProblemList;
+
+/// The parser's message about a key that is given twice in one piece.
+const DUPLICATE_KEY: &str = "duplicate key";
 
 /// Merges the pieces into one document. Returns whether it is complete: no piece is left out because it cannot be read or is
 /// not TOML.
@@ -21,10 +24,16 @@ pub(super) fn merge<'a>(pieces: &'a [Piece], problems: &mut ProblemList<'_>) -> 
                     merge_table(&mut document, table.into_inner(), start, "", problems);
                 }
                 for error in errors {
-                    let message = format!("not TOML: {}", error.message());
                     match error.span() {
-                        Some(span) => problems.add(moved(&span, start), "", message),
-                        None => problems.add_piece(number, message),
+                        Some(span) if error.message() == DUPLICATE_KEY => {
+                            let key = text.get(span.clone()).unwrap_or_default();
+                            let message = "is given twice in this file; remove one of the two".to_owned();
+                            problems.add(moved(&span, start), key, message);
+                        }
+                        Some(span) => {
+                            problems.add(moved(&span, start), "", format!("not TOML: {}", error.message()));
+                        }
+                        None => problems.add_piece(number, format!("not TOML: {}", error.message())),
                     }
                 }
             }
@@ -60,9 +69,7 @@ fn merge_table<'a>(
                 merge_table(into, table, by, &full_key, problems);
             }
         } else {
-            let Place { file, line, .. } = problems.places().find(first.span().start);
-            let message = format!("is given twice, also in {}:{line}; remove one of the two", file.display());
-            problems.add(span, &full_key, message);
+            problems.add_twice(span, &full_key, first.span().start);
         }
     }
 }

@@ -28,6 +28,12 @@ impl<'a> ProblemList<'a> {
             .push((piece, Problem { file: file.to_path_buf(), line: Some(line), key: key.to_owned(), message }));
     }
 
+    /// Adds the problem of a key that is given at another position, too.
+    pub(super) fn add_twice(&mut self, span: Range<usize>, key: &str, other: usize) {
+        let Place { file, line, .. } = self.places.find(other);
+        self.add(span, key, format!("is given twice, also in {}:{line}; remove one of the two", file.display()));
+    }
+
     /// Adds a problem of a piece as a whole.
     pub(super) fn add_piece(&mut self, piece: usize, message: String) {
         let file = self.places.file(piece).to_path_buf();

@@ -2,6 +2,7 @@
 //! else.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use toml::Spanned;
@@ -38,15 +39,20 @@ impl PluginConfig {
         read_secret: &ReadSecret<'_>,
     ) {
         let mut settings: Value = serde_json::from_str(&self.config).unwrap_or_default();
-        for (path, value) in flattened(problems, table_key, value) {
+        let mut entries = flattened(problems, table_key, value);
+        // An error blames the later one of two.
+        entries.sort_by_key(|(_, value)| value.span().start);
+        let mut positions = BTreeMap::new();
+        for (path, value) in entries {
             let (span, key) = (value.span(), format!("{table_key}.{path}"));
             let Some(file) = problems.value::<String>(&key, value, "a text in quotes: the name of a file") else {
                 continue;
             };
-            if self.secrets.contains_key(&path) {
-                problems.add(span, &key, "is given twice; remove one of the two".to_owned());
+            if let Some(first) = positions.get(&path) {
+                problems.add_twice(span, &key, *first);
                 continue;
             }
+            positions.insert(path.clone(), span.start);
             if let Err(why) = place(&mut settings, &path, HIDDEN) {
                 problems.add(span, &key, why);
                 continue;

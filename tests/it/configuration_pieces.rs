@@ -106,6 +106,37 @@ fn key_given_twice_names_both_places() {
 }
 
 #[test]
+fn key_given_twice_in_one_file_is_named() {
+    let setup =
+        setup("interval = \"5s\"\ninterval = \"6s\"\n", &[("a.toml", "[plugins.a]\n[plugins.b]\n[plugins.a]\n")]);
+    let (code, errors) = check(&setup, &[]);
+    assert_eq!(code, Some(2));
+    expect![[r"
+        gauged.toml:2: interval: is given twice in this file; remove one of the two
+        gauged.d/a.toml:3: a: is given twice in this file; remove one of the two
+    "]]
+    .assert_eq(&errors);
+}
+
+#[test]
+fn secret_given_twice_names_both_places() {
+    let setup = setup(
+        "[plugins.redis]\nconfig = { servers = [{}] }\nsecrets.\"servers.0.password\" = \"/dev/null/a\"\nenabled = false\n",
+        &[
+            ("b.toml", "plugins.redis.secrets.servers.0.password = \"/dev/null/b\"\n"),
+            ("c.toml", "[plugins.redis.secrets]\na.b = \"/c\"\n\"a.b\" = \"/c\"\n"),
+        ],
+    );
+    let (code, errors) = check(&setup, &[]);
+    assert_eq!(code, Some(2));
+    expect![[r"
+        gauged.d/b.toml:1: plugins.redis.secrets.servers.0.password: is given twice, also in gauged.toml:3; remove one of the two
+        gauged.d/c.toml:3: plugins.redis.secrets.a.b: is given twice, also in gauged.d/c.toml:2; remove one of the two
+    "]]
+    .assert_eq(&errors);
+}
+
+#[test]
 fn bad_pieces_are_all_reported() {
     let setup = setup("intervall = 1\n", &[("z.toml", "[plugins.a]\ninterval = \"15s\"\n\n\nhost = 1\n")]);
     let piece = |name: &str| setup.path("gauged.d").join(name);
