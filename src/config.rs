@@ -5,6 +5,7 @@ mod problem;
 mod piece;
 mod problem_list;
 mod document;
+mod key_places;
 mod key;
 mod duration;
 mod size;
@@ -38,13 +39,14 @@ pub use self::agent_limits::AgentLimits;
 use self::duration::DEFAULT_INTERVAL;
 pub(crate) use self::duration::parse_interval;
 use self::file::Parsed;
+pub(crate) use self::key_places::KeyPlaces;
 pub use self::location::Refusal;
 pub(crate) use self::location::examine;
 use self::log::{LogConfig, LogLevel};
 pub use self::native::{CpuConfig, NativeConfig};
 pub(crate) use self::overrides::PluginOverride;
-use self::piece::Piece;
-pub(crate) use self::piece::{KeyPlaces, Place};
+pub(crate) use self::piece::Place;
+use self::piece::{Budget, Piece};
 pub(crate) use self::plugin::is_plugin_name;
 pub use self::plugin::{PluginConfig, PluginSecret};
 pub use self::problem::Problem;
@@ -131,21 +133,26 @@ pub(crate) struct Reading {
 impl Reading {
     /// Reads the configuration.
     pub(crate) fn new(overrides: &Overrides) -> Self {
+        let (reading, pieces) = Self::without_places(overrides);
+        Self { places: KeyPlaces::new(&pieces), ..reading }
+    }
+
+    fn without_places(overrides: &Overrides) -> (Self, Vec<Piece>) {
         let mut refusals = Vec::new();
         let file = overrides.file.clone().or_else(|| location::find_file(&mut refusals));
         let remedy = "name a readable file with --config, or leave it out";
-        let mut pieces: Vec<Piece> = file.iter().map(|file| Piece::read(file.clone(), remedy)).collect();
-        let (directory, others) = directory::read(file.as_deref(), &mut refusals);
+        let mut budget = Budget::new();
+        let mut pieces: Vec<Piece> = file.iter().map(|file| Piece::read(file.clone(), &mut budget, remedy)).collect();
+        let (directory, others) = directory::read(file.as_deref(), &mut budget, &mut refusals);
         pieces.extend(others);
-        piece::bound(&mut pieces);
         let read_secret = |value: &str| Secret::read(value, variable);
-        let Parsed { written, mut problems, places } = file::parse(&pieces, overrides.interval, &read_secret);
+        let Parsed { written, mut problems } = file::parse(&pieces, overrides.interval, &read_secret);
         // Where there are pieces only, the plugins are beside them.
         let beside = file.clone().or(directory);
         let mut config = Config { file, ..Config::merge(beside, written, overrides, refusals) };
         let environment = |name: &str| Some(variable(name)?.to_string_lossy().into_owned());
         problems.extend(config.apply_environment(environment, overrides).err().unwrap_or_default());
-        Self { config, problems, places }
+        (Self { config, problems, places: KeyPlaces::default() }, pieces)
     }
 }
 
@@ -156,7 +163,7 @@ impl Config {
     ///
     /// All errors in the files, in their order, and in the environment.
     pub fn load(overrides: &Overrides) -> Result<Self, Vec<Problem>> {
-        let Reading { config, problems, .. } = Reading::new(overrides);
+        let (Reading { config, problems, .. }, _) = Reading::without_places(overrides);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 

@@ -1,4 +1,4 @@
-//! The directory `gauged.d`: its `*.toml` files, in the order of their names. What is wrong with the directory or a file is an
+//! The directory `gauged.d`: its `*.toml` files, in the order of their names. A directory or file that cannot be read is an
 //! error of the configuration; a file of the working directory that others can write is refused.
 
 use std::fs;
@@ -7,14 +7,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::location::{self, Refusal};
-use super::piece::Piece;
+use super::piece::{Budget, Piece};
 
 /// The most files: one for each plugin of a large host, ten times over.
 const MAX_FILES: usize = 1000;
 
 /// Reads the files of the directory beside the configuration file, or of a default directory where there is no such file.
 /// Returns the directory, too, if there is one.
-pub(super) fn read(file: Option<&Path>, refusals: &mut Vec<Refusal>) -> (Option<PathBuf>, Vec<Piece>) {
+pub(super) fn read(
+    file: Option<&Path>,
+    budget: &mut Budget,
+    refusals: &mut Vec<Refusal>,
+) -> (Option<PathBuf>, Vec<Piece>) {
     let Some((directory, is_examined)) = location::find_pieces(file, refusals) else { return (None, Vec::new()) };
     let paths = match list(&directory) {
         Ok(paths) => paths,
@@ -23,7 +27,7 @@ pub(super) fn read(file: Option<&Path>, refusals: &mut Vec<Refusal>) -> (Option<
     let mut pieces = Vec::new();
     for path in paths {
         if !is_examined || location::is_used(&path, refusals) {
-            pieces.push(Piece::read(path, "make it a readable file, or remove it"));
+            pieces.push(Piece::read(path, budget, "make it a readable file, or remove it"));
         }
     }
     (Some(directory), pieces)
@@ -53,4 +57,27 @@ fn list(directory: &Path) -> Result<Vec<PathBuf>, String> {
     }
     paths.sort_unstable();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_beyond_the_budget_are_not_held() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let pieces = root.path().join("gauged.d");
+        fs::create_dir(&pieces).expect("created");
+        for number in 0..9 {
+            let file = fs::File::create(pieces.join(format!("{number}.toml"))).expect("created");
+            file.set_len(if number == 8 { 0 } else { (1 << 20) - 1 }).expect("made longer");
+        }
+        let (mut budget, mut refusals) = (Budget::new(), Vec::new());
+        let (_, read) = super::read(Some(&root.path().join("gauged.toml")), &mut budget, &mut refusals);
+        let is_read: Vec<bool> = read.iter().map(|piece| piece.text.is_ok()).collect();
+        assert_eq!(is_read, [true, true, true, true, false, false, false, false, true]);
+        assert!(read.iter().map(Piece::len).sum::<usize>() <= 4 << 20);
+        // Four bytes are left, which nobody reads any more.
+        assert_eq!(format!("{budget:?}"), "Budget(0)");
+    }
 }

@@ -1,12 +1,19 @@
-//! The pieces of the configuration as one document. Tables are merged; any other key may be in one piece only.
+//! The pieces of the configuration as one document. Tables are merged; any other key may be in one piece only. The length of keys
+//! is bounded: errors, and whatever else has a text for each key, would grow with the square of the file.
 
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::piece::{KeyPlaces, Piece, Places};
+use super::piece::Piece;
 use super::problem_list::ProblemList;
+
+/// The longest key, with the tables that it is in: three times the longest name of a plugin, and more.
+const MAX_KEY_BYTES: usize = 512;
+
+/// How much of the name of a key that is too long is shown.
+const SHOWN_CHARACTERS: usize = 32;
 
 /// The parser's message about a key that is given twice in one piece.
 const DUPLICATE_KEY: &str = "duplicate key";
@@ -21,7 +28,9 @@ pub(super) fn merge<'a>(pieces: &'a [Piece], problems: &mut ProblemList<'_>) -> 
                 let (table, errors) = DeTable::parse_recoverable(text);
                 is_complete &= errors.is_empty();
                 if errors.is_empty() {
-                    merge_table(&mut document, table.into_inner(), start, "", problems);
+                    let mut table = table.into_inner();
+                    remove_long_keys(&mut table, start, "", problems);
+                    merge_table(&mut document, table, start, "", problems);
                 }
                 for error in errors {
                     match error.span() {
@@ -61,7 +70,7 @@ fn merge_table<'a>(
             into.insert(Spanned::new(span, key), moved_value(value, by));
             continue;
         };
-        let full_key = if table_key.is_empty() { key.to_string() } else { format!("{table_key}.{key}") };
+        let full_key = dotted(table_key, &key);
         if let (DeValue::Table(_), DeValue::Table(_)) = (value.get_ref(), earlier.get_ref()) {
             if let (DeValue::Table(table), Some(DeValue::Table(into))) =
                 (value.into_inner(), into.get_mut(&*key).map(Spanned::get_mut))
@@ -72,6 +81,41 @@ fn merge_table<'a>(
             problems.add_twice(span, &full_key, first.span().start);
         }
     }
+}
+
+/// Removes the keys that are too long, each with an error at its place, which is to be moved.
+fn remove_long_keys(table: &mut DeTable<'_>, by: usize, table_key: &str, problems: &mut ProblemList<'_>) {
+    let separator = usize::from(!table_key.is_empty());
+    let is_long = |name: &str| table_key.len() + separator + name.len() > MAX_KEY_BYTES;
+    let long: Vec<_> = table.keys().filter(|key| is_long(key.get_ref())).cloned().collect();
+    for key in long {
+        table.remove(&**key.get_ref());
+        let shown: String = key.get_ref().chars().take(SHOWN_CHARACTERS).collect();
+        let message = format!("is longer than {MAX_KEY_BYTES} bytes, with the tables that it is in; use shorter names");
+        problems.add(moved(&key.span(), by), &format!("{}…", dotted(table_key, &shown)), message);
+    }
+    for (key, value) in table.iter_mut() {
+        if matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) {
+            remove_long_keys_in(value.get_mut(), by, &dotted(table_key, key.get_ref()), problems);
+        }
+    }
+}
+
+fn remove_long_keys_in(value: &mut DeValue<'_>, by: usize, key: &str, problems: &mut ProblemList<'_>) {
+    match value {
+        DeValue::Table(table) => remove_long_keys(table, by, key, problems),
+        DeValue::Array(items) => {
+            for item in items.iter_mut() {
+                remove_long_keys_in(item.get_mut(), by, key, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The full name of a key of a table.
+fn dotted(table_key: &str, name: &str) -> String {
+    if table_key.is_empty() { name.to_owned() } else { format!("{table_key}.{name}") }
 }
 
 fn moved(span: &Range<usize>, by: usize) -> Range<usize> {
@@ -94,32 +138,4 @@ fn moved_value(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
         other => other,
     };
     Spanned::new(span, value)
-}
-
-/// Where each key of a document is.
-pub(super) fn key_places(document: &DeTable<'_>, places: &Places<'_>) -> KeyPlaces {
-    let mut found = KeyPlaces::new();
-    add_table(&mut found, document, "", places);
-    found
-}
-
-fn add_table(found: &mut KeyPlaces, table: &DeTable<'_>, table_key: &str, places: &Places<'_>) {
-    for (name, value) in table {
-        let name_text = name.get_ref();
-        let key = if table_key.is_empty() { name_text.to_string() } else { format!("{table_key}.{name_text}") };
-        add_value(found, value.get_ref(), key, name.span(), places);
-    }
-}
-
-fn add_value(found: &mut KeyPlaces, value: &DeValue<'_>, key: String, span: Range<usize>, places: &Places<'_>) {
-    match value {
-        DeValue::Table(table) => add_table(found, table, &key, places),
-        DeValue::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                add_value(found, item.get_ref(), format!("{key}[{index}]"), item.span(), places);
-            }
-        }
-        _ => {}
-    }
-    found.insert(key, places.find(span.start));
 }

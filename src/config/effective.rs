@@ -11,7 +11,7 @@ use super::limits::Limit;
 use super::log::{LogFormat, LogLevel};
 use super::plugin::{PluginConfig, PluginSecret};
 use super::secret::HIDDEN;
-use super::{Config, HOSTNAME_VARIABLE, LOG_VARIABLE, Overrides, Reading, location, variable};
+use super::{Config, HOSTNAME_VARIABLE, LOG_VARIABLE, Overrides, Place, Reading, location, variable};
 use crate::escape::{is_plain, push_escaped};
 use crate::hostname::HostnameSource;
 
@@ -49,7 +49,7 @@ impl Reading {
         writer.text
     }
 
-    /// What overrides a key, if anything.
+    /// The source of a value that overrides a key, if any.
     fn override_source(&self, path: &str, overrides: &Overrides) -> Option<String> {
         let on_command_line = match path {
             "interval" => overrides.interval.is_some(),
@@ -64,7 +64,9 @@ impl Reading {
             "hostname" => HOSTNAME_VARIABLE,
             "log.level" => LOG_VARIABLE,
             // Among the defaults.
-            "cache" if !self.places.contains_key("cache") => return Some(location::cache_source(variable).to_owned()),
+            "cache" if self.places.find(&["cache"]).is_none() => {
+                return Some(location::cache_source(variable).to_owned());
+            }
             _ => return None,
         };
         variable(name).map(|_| format!("${name}"))
@@ -99,10 +101,9 @@ impl Writer<'_> {
         }
     }
 
-    /// The place of a key in the files.
+    /// The place of a key in the files, by its dotted name.
     fn source(&self, path: &str) -> String {
-        let place = self.reading.places.get(path);
-        place.map_or_else(|| DEFAULT.to_owned(), |place| format!("{}:{}", place.file.display(), place.line))
+        source(self.reading.places.find_dotted(path))
     }
 
     fn plugin(&mut self, name: &str, plugin: &PluginConfig) {
@@ -122,7 +123,7 @@ impl Writer<'_> {
             };
             match (key.table, key.name) {
                 (PLUGIN_TABLE, "config") => {
-                    self.settings("config", &format!("{table}.config"), &plugin.written_settings());
+                    self.settings("config", &mut vec!["plugins", name, "config"], &plugin.written_settings());
                 }
                 (PLUGIN_TABLE, "secrets") => self.secrets(&table, plugin),
                 _ => self.key(key, &shown, &format!("{table}.{shown}"), value, None),
@@ -130,15 +131,17 @@ impl Writer<'_> {
         }
     }
 
-    /// Settings, each under its dotted name. `path` is that in the files.
-    fn settings(&mut self, name: &str, path: &str, value: &Value) {
+    /// Settings, each under its dotted name. `names` are those of the tables and the key in the files.
+    fn settings<'v>(&mut self, name: &str, names: &mut Vec<&'v str>, value: &'v Value) {
         match value {
             Value::Object(table) if !table.is_empty() => {
                 for (key, value) in table {
-                    self.settings(&format!("{name}.{}", toml_key(key)), &format!("{path}.{key}"), value);
+                    names.push(key);
+                    self.settings(&format!("{name}.{}", toml_key(key)), names, value);
+                    names.pop();
                 }
             }
-            other => self.line(name, &toml_value(other), &self.source(path)),
+            other => self.line(name, &toml_value(other), &source(self.reading.places.find(names))),
         }
     }
 
@@ -153,6 +156,11 @@ impl Writer<'_> {
             self.line("secrets", "{}", DEFAULT);
         }
     }
+}
+
+/// A place in the files as the source of a value.
+fn source(place: Option<&Place>) -> String {
+    place.map_or_else(|| DEFAULT.to_owned(), |place| format!("{}:{}", place.file.display(), place.line))
 }
 
 /// The value of a key of the agent in TOML; none if it depends on the host.
@@ -260,16 +268,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::file::{self, Parsed};
+    use super::super::key_places::KeyPlaces;
     use super::super::piece::Piece;
     use super::super::secret::Secret;
     use super::*;
 
     fn reading(text: &str) -> Reading {
         let read_secret = |_: &str| Ok(Secret::new("hunter2"));
-        let Parsed { written, problems, places } = file::parse(&[Piece::new("gauged.toml", text)], None, &read_secret);
+        let pieces = [Piece::new("gauged.toml", text)];
+        let Parsed { written, problems } = file::parse(&pieces, None, &read_secret);
         assert_eq!(problems, [], "{text}");
         let config = Config::merge(Some("gauged.toml".into()), written, &Overrides::default(), Vec::new());
-        Reading { config, problems, places }
+        Reading { config, problems, places: KeyPlaces::new(&pieces) }
     }
 
     /// The effective configuration, which has to lead to the same configuration again.
@@ -312,6 +322,21 @@ mod tests {
         for Key { name, .. } in KEYS.iter().filter(|key| key.table.starts_with("plugins.")) {
             let is_shown = [format!("{name} = "), format!("# {name}: "), format!("\n{name}.")];
             assert!(is_shown.iter().any(|form| shown.contains(form)), "{name}");
+        }
+    }
+
+    #[test]
+    fn sources_of_names_with_dots_differ() {
+        let shown = effective(
+            "[plugins.a]\nconfig.\"a.b\" = 1\nconfig.a.b = 2\nsecrets.\"s.t\" = \"/x\"\nsecrets.s.u = \"/y\"\n",
+        );
+        for line in [
+            "config.\"a.b\" = 1 # gauged.toml:2",
+            "config.a.b = 2 # gauged.toml:3",
+            "secrets.\"s.t\" = \"/x\" # gauged.toml:4",
+            "secrets.\"s.u\" = \"/y\" # gauged.toml:5",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }
     }
 

@@ -15,7 +15,7 @@ use super::key::{PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, known_keys};
 use super::limits::Limit;
 use super::log::{LogConfig, LogFormat, LogLevel};
 use super::native::{CpuConfig, NativeConfig};
-use super::piece::{KeyPlaces, Piece};
+use super::piece::Piece;
 use super::plugin::{
     DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT, PluginConfig, is_plugin_name,
 };
@@ -46,7 +46,6 @@ pub(super) struct FileConfig {
 pub(super) struct Parsed {
     pub(super) written: FileConfig,
     pub(super) problems: Vec<Problem>,
-    pub(super) places: KeyPlaces,
 }
 
 /// Parses all pieces. `interval` is the one on the command line, if any: the plugins' intervals have to be multiples of the
@@ -54,7 +53,6 @@ pub(super) struct Parsed {
 pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &ReadSecret<'_>) -> Parsed {
     let mut problems = ProblemList::new(pieces);
     let (merged, is_complete) = document::merge(pieces, &mut problems);
-    let places = document::key_places(&merged, problems.places());
 
     let mut written = FileConfig::default();
     let mut plugins = None;
@@ -128,7 +126,7 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
             }
         }
     }
-    Parsed { written, problems: problems.in_order(), places }
+    Parsed { written, problems: problems.in_order() }
 }
 
 fn native(problems: &mut ProblemList<'_>, table_key: &str, value: Spanned<DeValue<'_>>) -> NativeConfig {
@@ -247,6 +245,7 @@ fn parse_limit(text: &str, limit: Limit) -> Result<u64, String> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::key_places::KeyPlaces;
     use super::super::limits::Limits;
     use super::super::secret::Secret;
     use super::*;
@@ -403,7 +402,7 @@ mod tests {
             let merged = all(&texts(&split));
             prop_assert_eq!(&merged.problems, &[]);
             prop_assert_eq!(&merged.written, &whole.written);
-            for (key, place) in &merged.places {
+            for (key, place) in KeyPlaces::new(&pieces(&texts(&split))).dotted() {
                 let line = split[place.piece][place.line - 1];
                 let last = key.rsplit('.').next().unwrap_or_default();
                 prop_assert!(line.contains(last.split('[').next().unwrap_or_default()), "{} is not in {}", key, line);

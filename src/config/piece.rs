@@ -1,7 +1,6 @@
 //! The pieces of the configuration: the file and those of `gauged.d`, each read as a whole. Positions are counted through all
 //! pieces, so that each value has its file and line. Knows no TOML.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -14,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The most that all pieces have together: every value is held with its place.
-const MAX_TOTAL_BYTES: usize = 4 << 20;
+const MAX_TOTAL_BYTES: u64 = 4 << 20;
 
 /// A file of the configuration.
 #[derive(Debug, Clone)]
@@ -23,6 +22,10 @@ pub(super) struct Piece {
     /// The text, or why there is none, with the remedy.
     pub(super) text: Result<String, String>,
 }
+
+/// The bytes that the pieces that are yet to be read may have together.
+#[derive(Debug)]
+pub(super) struct Budget(u64);
 
 /// Where a key is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +37,6 @@ pub(crate) struct Place {
     pub(crate) line: usize,
 }
 
-/// Where each key is, by its dotted name: `plugins.redis.config.servers[0].address`.
-pub(crate) type KeyPlaces = BTreeMap<String, Place>;
-
 /// Finds the file and line of a position in all pieces.
 pub(super) struct Places<'a> {
     pieces: &'a [Piece],
@@ -47,17 +47,25 @@ pub(super) struct Places<'a> {
 }
 
 impl Piece {
-    /// Reads a file. `remedy` is for one that cannot be read.
-    pub(super) fn read(path: PathBuf, remedy: &str) -> Self {
-        let text = read(&path).map_err(|error| {
+    /// Reads a file, unless it is larger than the budget. `remedy` is for one that cannot be read.
+    pub(super) fn read(path: PathBuf, budget: &mut Budget, remedy: &str) -> Self {
+        let max_bytes = MAX_BYTES.min(budget.0);
+        let text = read(&path, max_bytes).map_err(|error| {
             let remedy = match error.kind() {
+                io::ErrorKind::FileTooLarge if max_bytes < MAX_BYTES => {
+                    // Of the files that follow, none is read either, to find the one that would fit.
+                    budget.0 = 0;
+                    return "makes the configuration larger than 4 MiB; make the files smaller".to_owned();
+                }
                 io::ErrorKind::FileTooLarge => "make it smaller: comments count, too",
                 io::ErrorKind::InvalidData => "save it as UTF-8",
                 _ => remedy,
             };
             format!("failed to read it: {error}; {remedy}")
         });
-        Self { path: path.into(), text }
+        let piece = Self { path: path.into(), text };
+        budget.0 -= piece.len() as u64;
+        piece
     }
 
     /// A piece with this text.
@@ -77,19 +85,15 @@ impl Piece {
     }
 }
 
-/// Takes the text of the pieces that are too large together.
-pub(super) fn bound(pieces: &mut [Piece]) {
-    let mut total = 0_usize;
-    for piece in pieces {
-        total = total.saturating_add(piece.len());
-        if total > MAX_TOTAL_BYTES {
-            piece.text = Err("makes the configuration larger than 4 MiB; make the files smaller".to_owned());
-        }
+impl Budget {
+    /// That of all pieces.
+    pub(super) fn new() -> Self {
+        Self(MAX_TOTAL_BYTES)
     }
 }
 
 /// Reads a regular file of bounded size. A pipe may have no writer, and a device no end.
-fn read(path: &Path) -> io::Result<String> {
+fn read(path: &Path, max_bytes: u64) -> io::Result<String> {
     let file = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
     let (metadata, null) = (file.metadata()?, std::fs::metadata("/dev/null")?);
     // The null device stands for an empty file.
@@ -97,8 +101,8 @@ fn read(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let mut text = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
+    file.take(max_bytes + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > max_bytes {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }
     String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))

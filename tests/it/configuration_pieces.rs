@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use expect_test::expect;
 use rustix::process::geteuid;
@@ -136,6 +137,37 @@ fn secret_given_twice_names_both_places() {
     .assert_eq(&errors);
 }
 
+/// The exit code and the errors of `gauged check` with 300 MB of address space.
+fn check_within_memory(setup: &Setup) -> (Option<i32>, String) {
+    let script = "ulimit -v 300000 && exec \"$0\" check --fast";
+    let mut command = setup.command_of(Path::new("sh"), &["-c", script, env!("CARGO_BIN_EXE_gauged")]);
+    let output = command.output().expect("it runs");
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+}
+
+#[test]
+fn long_keys_take_bounded_memory() {
+    let long = "k".repeat(60_000);
+    let message = "is longer than 512 bytes, with the tables that it is in; use shorter names";
+    for (toml, key) in [
+        // Values, tables, secrets and unknown keys that would each have the long name.
+        (format!("plugins.r.config.{long} = [{}]\n", "1,".repeat(60_000)), "plugins.r.config."),
+        (format!("plugins.r.config.l = [{{ {long} = [{}] }}]\n", "{},".repeat(20_000)), "plugins.r.config.l."),
+        (
+            (0..20_000).fold(format!("[plugins.r.secrets.{long}]\n"), |toml, number| format!("{toml}{number}=''\n")),
+            "plugins.r.secrets.",
+        ),
+        ((0..20_000).fold(format!("[{long}]\n"), |toml, number| format!("{toml}{number}=1\n")), ""),
+    ] {
+        let setup = Setup::with_config(&toml);
+        let (code, errors) = check_within_memory(&setup);
+        assert_eq!((code, errors), (Some(2), format!("gauged.toml:1: {key}{}…: {message}\n", &long[..32])));
+    }
+    // As long as allowed: the elements of a list have no text of their own.
+    let setup = Setup::with_config(&format!("plugins.r.config.{} = [{}]\n", &long[..480], "1,".repeat(200_000)));
+    assert_eq!(check_within_memory(&setup), (Some(0), String::new()));
+}
+
 #[test]
 fn bad_pieces_are_all_reported() {
     let setup = setup("intervall = 1\n", &[("z.toml", "[plugins.a]\ninterval = \"15s\"\n\n\nhost = 1\n")]);
@@ -182,6 +214,11 @@ fn number_and_size_of_pieces_are_bounded() {
     }
     let expected = "gauged.d/0004.toml: makes the configuration larger than 4 MiB; make the files smaller\n";
     assert_eq!(check(&setup, &[]).1.lines().next(), Some(expected.trim_end()));
+    // Another error has its own message.
+    fs::remove_file(piece(999)).expect("removed");
+    symlink("nowhere", piece(999)).expect("linked");
+    let last = check(&setup, &[]).1;
+    assert!(last.lines().any(|line| line.starts_with("gauged.d/0999.toml: failed to read it: No such file")), "{last}");
 }
 
 #[test]

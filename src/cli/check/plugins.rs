@@ -146,21 +146,10 @@ fn setting_problem(reading: &Reading, name: &str, path: &Path, setting: &Invalid
     let dot = if key.is_empty() || key.starts_with('[') { "" } else { "." };
     let full_key = format!("{table}.config{dot}{key}");
     let secret = format!("{table}.secrets.{}", key.replace('[', ".").replace(']', ""));
-    let place = reading.places.get(&secret).or_else(|| nearest(reading, &full_key));
+    let place = reading.places.find_dotted(&secret).or_else(|| reading.places.nearest(&full_key));
     let (file, line) = match place {
         Some(Place { file, line, .. }) => (file.to_path_buf(), Some(*line)),
         None => (path.to_owned(), None),
     };
     Problem { file, line, key: full_key, message: message.clone() }
-}
-
-/// The place of a key, or of the nearest table or list around it.
-fn nearest<'a>(reading: &'a Reading, key: &str) -> Option<&'a Place> {
-    let mut key = key;
-    loop {
-        if let Some(place) = reading.places.get(key) {
-            return Some(place);
-        }
-        key = &key[..key.rfind(['.', '['])?];
-    }
 }
