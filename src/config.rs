@@ -126,6 +126,8 @@ pub(crate) struct Reading {
     pub(crate) config: Config,
     /// All errors: those of the files in their order, then those of the environment.
     pub(crate) problems: Vec<Problem>,
+    /// Whether all files are in it: each can be read, and is TOML.
+    pub(crate) is_complete: bool,
     /// Where each key of the files is.
     pub(crate) places: KeyPlaces,
 }
@@ -146,13 +148,13 @@ impl Reading {
         let (directory, others) = directory::read(file.as_deref(), &mut budget, &mut refusals);
         pieces.extend(others);
         let read_secret = |value: &str| Secret::read(value, variable);
-        let Parsed { written, mut problems } = file::parse(&pieces, overrides.interval, &read_secret);
+        let Parsed { written, mut problems, is_complete } = file::parse(&pieces, overrides.interval, &read_secret);
         // Where there are pieces only, the plugins are beside them.
         let beside = file.clone().or(directory);
         let mut config = Config { file, ..Config::merge(beside, written, overrides, refusals) };
         let environment = |name: &str| Some(variable(name)?.to_string_lossy().into_owned());
         problems.extend(config.apply_environment(environment, overrides).err().unwrap_or_default());
-        (Self { config, problems, places: KeyPlaces::default() }, pieces)
+        (Self { config, problems, is_complete, places: KeyPlaces::default() }, pieces)
     }
 }
 

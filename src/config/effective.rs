@@ -276,10 +276,10 @@ mod tests {
     fn reading(text: &str) -> Reading {
         let read_secret = |_: &str| Ok(Secret::new("hunter2"));
         let pieces = [Piece::new("gauged.toml", text)];
-        let Parsed { written, problems } = file::parse(&pieces, None, &read_secret);
+        let Parsed { written, problems, is_complete } = file::parse(&pieces, None, &read_secret);
         assert_eq!(problems, [], "{text}");
         let config = Config::merge(Some("gauged.toml".into()), written, &Overrides::default(), Vec::new());
-        Reading { config, problems, places: KeyPlaces::new(&pieces) }
+        Reading { config, problems, is_complete, places: KeyPlaces::new(&pieces) }
     }
 
     /// The effective configuration, which has to lead to the same configuration again.

@@ -46,6 +46,8 @@ pub(super) struct FileConfig {
 pub(super) struct Parsed {
     pub(super) written: FileConfig,
     pub(super) problems: Vec<Problem>,
+    /// Whether all pieces are in the values: each can be read, and is TOML.
+    pub(super) is_complete: bool,
 }
 
 /// Parses all pieces. `interval` is the one on the command line, if any: the plugins' intervals have to be multiples of the
@@ -126,7 +128,7 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
             }
         }
     }
-    Parsed { written, problems: problems.in_order() }
+    Parsed { written, problems: problems.in_order(), is_complete }
 }
 
 fn native(problems: &mut ProblemList<'_>, table_key: &str, value: Spanned<DeValue<'_>>) -> NativeConfig {

@@ -49,6 +49,21 @@ adress = \"127.0.0.1:6380\"
 }
 
 #[test]
+fn incomplete_configuration_checks_no_plugin() {
+    let setup = Setup::with_config("[plugins.http_check]\n");
+    install_first_party(&setup, "http_check");
+    fs::create_dir(setup.path("gauged.d")).expect("created");
+    for piece in ["plugins.http_check.config = { targets = [] }\n[", "\u{0}"] {
+        fs::write(setup.path("gauged.d/a.toml"), piece).expect("written");
+        let (code, shown, errors) = check(&setup, &[]);
+        assert_eq!(code, Some(2));
+        assert!(errors.lines().all(|line| line.starts_with("gauged.d/a.toml:")), "{errors}");
+        let note = "note: plugins: no plugin is checked: a part of the configuration is missing, see the errors\n";
+        assert_eq!(shown, note);
+    }
+}
+
+#[test]
 fn plugins_with_valid_settings_pass() {
     let setup = Setup::with_config("[plugins.redis]\nconfig = { servers = [{ address = \"127.0.0.1:6379\" }] }\n");
     install_first_party(&setup, "redis");

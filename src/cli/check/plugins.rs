@@ -12,11 +12,11 @@ use crate::plugin::{Failure, InvalidSetting};
 /// How long a file may take to be compiled and described: a person waits for the result. The agent gives it more.
 const COMPILE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What was found about the plugins.
+/// The errors of the plugins' settings and files, and the notes about them.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) problems: Vec<Problem>,
-    /// What was not checked, and why. No errors.
+    /// The plugins that are not checked, with the reasons, and passwords in clear text. No errors.
     pub(super) notes: Vec<String>,
 }
 
@@ -25,6 +25,10 @@ pub(super) async fn check(reading: &Reading) -> Findings {
     let mut findings = Findings::default();
     let config = &reading.config;
     let Some(directory) = &config.plugins_directory else { return findings };
+    if !reading.is_complete {
+        findings.note(directory, "no plugin is checked: a part of the configuration is missing, see the errors");
+        return findings;
+    }
     if config.is_unexamined {
         findings.note(directory, "its file system does not respond; no plugin is checked");
         return findings;
