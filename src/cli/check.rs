@@ -17,13 +17,13 @@ use crate::process::ignore_file_size_signal;
 pub struct Options {
     /// The values that the command line overrides.
     pub overrides: Overrides,
-    /// What is checked.
+    /// The parts that are checked.
     pub scope: Scope,
-    /// What is printed when nothing is wrong.
+    /// The form in which a valid configuration is printed.
     pub output: Output,
 }
 
-/// What is checked.
+/// The parts of a configuration that are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// The files of the configuration.
@@ -32,7 +32,7 @@ pub enum Scope {
     FilesAndPlugins,
 }
 
-/// What is printed about a valid configuration.
+/// The form in which a valid configuration is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// One line.

@@ -6,11 +6,12 @@ use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rustix::fs::makedev;
 use rustix::process::{getegid, geteuid};
 
 use crate::thread;
@@ -171,7 +172,7 @@ fn check_private(path: &Path, remedy: &'static str) -> Result<Examination, Refus
 }
 
 /// Whether only root and the agent's user can change the file, what it links to, and the directories of both. A file that
-/// does not exist is private when the directory is.
+/// does not exist is private when the directory is. Nobody can change the null device: it is always empty.
 ///
 /// # Errors
 ///
@@ -179,6 +180,7 @@ fn check_private(path: &Path, remedy: &'static str) -> Result<Examination, Refus
 pub(crate) fn examine(path: &Path) -> Result<(), String> {
     let user = AgentUser::own();
     let check = |subject: &str, metadata: io::Result<Metadata>| match metadata {
+        Ok(metadata) if is_null_device(&metadata) => Ok(()),
         Ok(metadata) => user.check(&metadata).map_err(|why| format!("{subject} {why}")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(format!("{subject} cannot be examined: {error}")),
@@ -193,6 +195,11 @@ pub(crate) fn examine(path: &Path) -> Result<(), String> {
     // Of a file that is not a link this is the working directory again.
     let target = || fs::metadata(directory_of(&fs::canonicalize(path)?));
     check("the directory of the file that it links to", target())
+}
+
+/// Whether this is `/dev/null`: by the list of devices of the kernel's documentation, the character device 1:3.
+pub(super) fn is_null_device(metadata: &Metadata) -> bool {
+    metadata.file_type().is_char_device() && metadata.rdev() == makedev(1, 3)
 }
 
 /// The links that a link leads to, one after the other.

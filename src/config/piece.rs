@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
+
+use super::location::is_null_device;
 
 /// The largest file: enough for tables with all keys for a thousand plugins.
 const MAX_BYTES: u64 = 1 << 20;
@@ -95,9 +96,9 @@ impl Budget {
 /// Reads a regular file of bounded size. A pipe may have no writer, and a device no end.
 fn read(path: &Path, max_bytes: u64) -> io::Result<String> {
     let file = File::from(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
-    let (metadata, null) = (file.metadata()?, std::fs::metadata("/dev/null")?);
+    let metadata = file.metadata()?;
     // The null device stands for an empty file.
-    if !metadata.is_file() && metadata.rdev() != null.rdev() {
+    if !metadata.is_file() && !is_null_device(&metadata) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let mut text = Vec::new();

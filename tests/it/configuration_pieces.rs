@@ -275,6 +275,13 @@ fn pieces_that_others_can_write_are_refused() {
 }
 
 #[test]
+fn link_to_the_null_device_is_empty() {
+    let setup = setup("", &[("b.toml", "hostname = \"b\"\n")]);
+    symlink("/dev/null", setup.path("gauged.d/a.toml")).expect("linked");
+    assert!(effective(&setup, &[]).contains(&"hostname = \"b\" # gauged.d/b.toml:1".to_owned()));
+}
+
+#[test]
 fn plugins_directory_is_a_key() {
     let setup = Setup::new();
     let other = setup.path("others");
