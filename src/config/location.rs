@@ -36,7 +36,7 @@ const GROUP_WRITABLE: u32 = 0o020;
 const WORLD_WRITABLE: u32 = 0o002;
 
 /// How many links the kernel follows, by the manual page of path resolution.
-const MAX_LINKS: usize = 40;
+pub(super) const MAX_LINKS: usize = 40;
 
 /// How long the file system may take to show who owns a file: longer than a disk that spins up.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -215,14 +215,14 @@ fn directory_of(path: &Path) -> &Path {
 
 /// The user that the agent runs as.
 #[derive(Debug, Clone, Copy)]
-struct AgentUser {
+pub(super) struct AgentUser {
     uid: u32,
     /// The user's primary group.
     gid: u32,
 }
 
 impl AgentUser {
-    fn own() -> Self {
+    pub(super) fn own() -> Self {
         let uid = geteuid().as_raw();
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
         Self { uid, gid: primary_group(&users, uid).unwrap_or_else(|| getegid().as_raw()) }
@@ -233,7 +233,7 @@ impl AgentUser {
         self.check_mode(metadata.uid(), metadata.gid(), metadata.mode(), metadata.is_symlink())
     }
 
-    fn check_mode(self, owner: u32, group: u32, mode: u32, is_link: bool) -> Result<(), String> {
+    pub(super) fn check_mode(self, owner: u32, group: u32, mode: u32, is_link: bool) -> Result<(), String> {
         let primary = match owner {
             owner if owner == self.uid => self.gid,
             0 => 0,

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::geteuid;
 
+use super::trusted_path;
+
 /// The variable with the directory of a service's credentials, which systemd sets.
 const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 
@@ -116,9 +118,13 @@ impl From<io::Error> for Unreadable {
     }
 }
 
-/// Reads a file that nobody but root and the agent's user can have opened to others.
+/// Reads a file that nobody but root and the agent's user can have opened to others, or put in its place.
 fn read(path: &Path) -> Result<Secret, Unreadable> {
     let refused = |reason: String, remedy| Err(Unreadable { reason, remedy });
+    trusted_path::check(path)?.map_err(|reason| Unreadable {
+        reason,
+        remedy: "move it to a directory that only root and the agent's user can change, and change the secret",
+    })?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from)?);
     // Of the open file: another may be at the path by now.

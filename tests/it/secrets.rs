@@ -271,3 +271,30 @@ fn password_in_clear_text_is_one_warning() {
         "{lines:?}"
     );
 }
+
+#[test]
+fn secret_behind_a_foreign_directory_is_refused() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let setup = setup();
+    fs::create_dir(setup.path("theirs")).expect("created");
+    symlink(setup.path("secret"), setup.path("theirs/link")).expect("linked");
+    let text = fs::read_to_string(setup.path("gauged.toml")).expect("read");
+    let secret = setup.path("secret").display().to_string();
+    fs::write(setup.path("gauged.toml"), text.replace(&secret, &setup.path("theirs/link").display().to_string()))
+        .expect("written");
+    assert_eq!(setup.run(&["check"]).status.code(), Some(0));
+    chown(setup.path("theirs"), Some(NOBODY - 1), None).expect("changed");
+    let output = setup.run(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr).replace(&format!("{}/", setup.path("").display()), "");
+    assert!(error.contains("theirs/link, which is in the directory "), "{error}");
+    assert!(
+        error.contains(
+            "theirs, which belongs to user 65533, not to root or user 0; move it to a directory that only root and the \
+             agent's user can change, and change the secret"
+        ),
+        "{error}"
+    );
+}
