@@ -10,6 +10,7 @@ mod key;
 mod duration;
 mod size;
 mod native;
+mod redaction;
 mod trusted_path;
 mod secret;
 mod plugin;

@@ -10,7 +10,7 @@ use super::key::{DefaultValue, KEYS, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, wri
 use super::limits::Limit;
 use super::log::{LogFormat, LogLevel};
 use super::plugin::{PluginConfig, PluginSecret};
-use super::secret::HIDDEN;
+use super::redaction::HIDDEN;
 use super::{Config, HOSTNAME_VARIABLE, LOG_VARIABLE, Overrides, Place, Reading, location, variable};
 use crate::escape::{is_plain, push_escaped};
 use crate::hostname::HostnameSource;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::geteuid;
 
+use super::redaction::{self, HIDDEN};
 use super::trusted_path;
 
 /// The variable with the directory of a service's credentials, which systemd sets.
@@ -23,12 +24,13 @@ const MAX_BYTES: u64 = 64 << 10;
 /// Everybody may read or write.
 const OPEN_TO_OTHERS: u32 = 0o006;
 
-/// Text in place of a secret.
-pub(crate) const HIDDEN: &str = "…";
-
 /// The text of a file of `secrets`. `Debug` does not show it, and there is no `Display`. Two are equal when their texts are.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
+pub struct Secret {
+    text: Arc<str>,
+    /// The forms in which other texts may have it. Made once: messages are searched for them.
+    forms: Arc<[String]>,
+}
 
 /// Reads the secret that a value of `secrets` names. The error is the end of a sentence that begins with the key.
 pub(super) type ReadSecret<'a> = dyn Fn(&str) -> Result<Secret, String> + 'a;
@@ -41,14 +43,13 @@ impl fmt::Debug for Secret {
 
 impl Secret {
     /// A secret with this text.
-    #[cfg(any(test, fuzzing))]
     pub(super) fn new(text: &str) -> Self {
-        Self(text.into())
+        Self { text: text.into(), forms: redaction::forms(text).into() }
     }
 
     /// The text. It goes into a plugin's configuration, and nowhere else.
     pub(super) fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Reads the secret that a value of `secrets` names: a path, or the name of a credential. The environment is asked for the
@@ -64,17 +65,9 @@ impl Secret {
         read(&path).map_err(|Unreadable { reason, remedy }| format!("names {name}, which {reason}; {remedy}"))
     }
 
-    /// The text without this secret, however it is written there.
-    pub(super) fn remove_from(&self, text: &mut String) {
-        let json = serde_json::Value::from(&*self.0).to_string();
-        let debug = format!("{:?}", &*self.0);
-        let inner = |quoted: &str| quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned();
-        let escaped: String = self.0.escape_default().collect();
-        for form in [inner(&json), inner(&debug), escaped, self.0.to_string()] {
-            if !form.is_empty() && text.contains(&form) {
-                *text = text.replace(&form, HIDDEN);
-            }
-        }
+    /// The forms in which other texts may have it.
+    pub(super) fn forms(&self) -> impl Iterator<Item = &str> {
+        self.forms.iter().map(String::as_str)
     }
 }
 
@@ -143,7 +136,7 @@ fn read(path: &Path) -> Result<Secret, Unreadable> {
     };
     match without_line_end(&text) {
         "" => refused("is empty".to_owned(), "write the secret into it"),
-        secret => Ok(Secret(secret.into())),
+        secret => Ok(Secret::new(secret)),
     }
 }
 
@@ -237,13 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_is_hidden_however_it_is_written() {
-        let secret = Secret::new("p\"w\nd");
-        assert_eq!(format!("{secret:?}"), "…");
-        for shown in ["p\"w\nd", r#"p\"w\nd"#] {
-            let mut text = format!("password {shown} is wrong");
-            secret.remove_from(&mut text);
-            assert_eq!(text, "password … is wrong");
-        }
+    fn debug_form_hides_the_secret() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "…");
     }
 }

@@ -10,7 +10,8 @@ use toml::de::DeValue;
 
 use super::plugin::{PluginConfig, PluginSecret};
 use super::problem_list::ProblemList;
-use super::secret::{HIDDEN, ReadSecret};
+use super::redaction::{self, HIDDEN};
+use super::secret::{ReadSecret, Secret};
 
 /// Parts of the names of settings that are not shown, in lower case.
 const SENSITIVE: [&str; 10] = [
@@ -121,11 +122,8 @@ impl PluginConfig {
 
     /// A text of the plugin without its secrets.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut text = Cow::Borrowed(text);
-        for secret in self.secrets.values().filter_map(|secret| secret.content.as_ref().ok()) {
-            secret.remove_from(text.to_mut());
-        }
-        text
+        let secrets = self.secrets.values().filter_map(|secret| secret.content.as_ref().ok());
+        redaction::redact(text, secrets.flat_map(Secret::forms))
     }
 }
 
@@ -246,7 +244,6 @@ fn find_clear_texts(value: &Value, path: &str, found: &mut Vec<String>) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::secret::Secret;
     use super::*;
 
     fn placed(settings: &str, path: &str) -> Result<String, String> {

@@ -111,10 +111,10 @@ impl PluginContext {
             let status = match self.basis(&capability, until).await {
                 Ok(Some(basis)) => NeedStatus::Granted(basis),
                 Ok(None) => NeedStatus::Missing,
-                Err(why) => NeedStatus::Impossible(printable(&why)),
+                Err(why) => NeedStatus::Impossible(printable(&self.config.redact(&why))),
             };
             checked.push(CheckedNeed {
-                grant: capability.into(),
+                grant: self.shown_grant(capability),
                 reason: printable(&self.config.redact(&reason)),
                 status,
             });

@@ -5,10 +5,12 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::PathBuf;
 
 use rustix::process::{Signal, geteuid};
+use serde_json::json;
 
 use crate::guest::Guest;
 use crate::harness::{Agent, NOBODY, Sample, Setup, plugin_metric, value};
 use crate::plugin_command::plugin;
+use crate::status::{self, wait_status};
 
 const SECRET: &str = "s3cr\"et";
 
@@ -200,6 +202,68 @@ fn secret_is_shown_nowhere() {
     Guest::new("echo").logs(2, &format!("connecting with {SECRET}")).install(&setup.plugin("echo.wasm"));
     let (_, log) = setup.once();
     assert!(log.contains("connecting with …") && !log.contains("s3cr"), "{log}");
+    // The name of a metric, which is invalid.
+    Guest::new("echo").second(SECRET).install(&setup.plugin("echo.wasm"));
+    let (_, log) = setup.once();
+    assert!(log.contains("the metric echo.…: ") && !log.contains("s3cr"), "{log}");
+}
+
+/// A guest that connects to an address at each call of `collect`.
+fn connecting(address: &str) -> Guest {
+    let mut guest = Guest::new("echo").import(
+        "gauged:plugin/net",
+        "[static]connection.connect",
+        "(func $connect (param i32 i32 i32 i32 i32))",
+    );
+    let (text, length) = guest.text(address);
+    guest.before_collect(&format!(
+        "(call $connect (i32.const {text}) (i32.const {length}) (i32.const 0) (i32.const 0) (i32.const 8192))"
+    ))
+}
+
+#[test]
+fn secret_is_shown_in_no_denial() {
+    const ADDRESS: &str = "S3crHost:6379";
+    let setup = setup();
+    fs::create_dir(setup.path("run")).expect("created");
+    write_secret(&setup, "address", &format!("{ADDRESS}\n"), 0o400);
+    let toml = format!(
+        "interval = \"100ms\"\n[plugins.echo]\nsecrets = {{ address = \"{}\" }}\n",
+        setup.path("address").display()
+    );
+    fs::write(setup.path("gauged.toml"), toml).expect("written");
+    let file = setup.plugin("echo.wasm");
+    let file = file.to_str().expect("text");
+    for (state, guest) in [
+        ("rejected", Guest::new("echo").denied(2, ADDRESS, "connect")),
+        ("up", Guest::new("echo").needs(2, ADDRESS, "connect")),
+        ("up", Guest::new("echo").needs(0, ADDRESS, "read what nothing grants")),
+        ("up", connecting(ADDRESS)),
+    ] {
+        guest.install(&setup.plugin("echo.wasm"));
+        let agent = setup.start(&[]);
+        let mut shown = wait_status(&setup, &agent, state, |status| {
+            let plugin = status::plugin(status, "echo");
+            let is_reported = [&plugin["missing_grants"], &plugin["problems"]].iter().any(|list| **list != json!([]));
+            plugin["state"] == state && (is_reported || agent.log().contains("impossible"))
+        })
+        .to_string();
+        for arguments in [
+            &["status"][..],
+            &["plugin", "list", "--running"],
+            &["plugin", "list"],
+            &["plugin", "inspect", file],
+            &["plugin", "inspect", "--json", file],
+            &["plugin", "test", "--config", "gauged.toml", file],
+            &["check"],
+        ] {
+            let output = setup.run(arguments);
+            shown += &String::from_utf8_lossy(&[output.stdout, output.stderr].concat());
+        }
+        shown += &agent.log();
+        assert!(!shown.to_lowercase().contains("s3cr"), "{shown}");
+        assert!(shown.contains('…'), "{shown}");
+    }
 }
 
 #[test]

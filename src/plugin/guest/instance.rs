@@ -19,9 +19,8 @@ use crate::heap;
 use crate::plugin::accounts::HeldMemory;
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::{Grant, GrantKind};
 use crate::plugin::guest::allowance::Verdict;
-use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as wit, Capability, Need};
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as wit, Need};
 use crate::plugin::guest::bindings::{self, PluginPre};
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::guest::engine::{Artifact, Engine};
@@ -185,7 +184,13 @@ impl Instance {
         };
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
         match returned {
-            Ok(modules) => Ok(self.converter.convert(modules, &self.config.limits, since_epoch)),
+            Ok(modules) => {
+                let mut collected = self.converter.convert(modules, &self.config.limits, since_epoch);
+                for loss in &mut collected.losses {
+                    *loss = self.config.redact(loss).into_owned();
+                }
+                Ok(collected)
+            }
             Err(error) => Err(failure(error, self.store.data().context())),
         }
     }
@@ -311,7 +316,7 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
             disabled(DisabledCause::InvalidConfig, reason, remedy, settings)
         }
         wit::Error::Denied(Need { capability, reason }) => {
-            let denied = Grant::from(capability);
+            let denied = plugin.shown_grant(capability);
             plugin.denials.record_need(&denied);
             Failure::Disabled(Disabled {
                 cause: DisabledCause::Denied,
@@ -326,23 +331,11 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
     }
 }
 
-/// The grant for a capability, as the configuration has it.
-impl From<Capability> for Grant {
-    fn from(capability: Capability) -> Self {
-        let (kind, value) = match capability {
-            Capability::Read(path) => (GrantKind::Read, path),
-            Capability::Usage(path) => (GrantKind::Usage, path),
-            Capability::Connect(address) => (GrantKind::Connect, address),
-            Capability::Fetch(origin) => (GrantKind::Fetch, origin),
-        };
-        Self { kind, value }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plugin::grants::Grants;
+    use crate::plugin::guest::bindings::exports::gauged::plugin::collector::Capability;
     use crate::plugin::offload::pool::OffloadPool;
 
     #[test]

@@ -1,10 +1,12 @@
-//! Denials: the error for the plugin, and one report for the operator with the exact lines to add to the configuration.
+//! Denials: the error for the plugin, and one report for the operator with the exact lines to add to the configuration. The
+//! plugin names what it wants, so that it may name a secret: the report has none.
 
 use std::fmt::Display;
 
 use crate::plugin::accounts::denials::MAX_REPORTED;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::{Denial, Grant, GrantKind, grants_line};
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector::Capability;
 
 impl PluginContext {
     /// The remedy for missing grants: the lines to write, and where.
@@ -38,17 +40,45 @@ impl PluginContext {
         }
     }
 
+    /// The grant for a capability, as the configuration has it, without the plugin's secrets. There is no other way from a
+    /// capability to a grant.
+    pub(crate) fn shown_grant(&self, capability: Capability) -> Grant {
+        let (kind, value) = match capability {
+            Capability::Read(path) => (GrantKind::Read, path),
+            Capability::Usage(path) => (GrantKind::Usage, path),
+            Capability::Connect(address) => (GrantKind::Connect, address),
+            Capability::Fetch(origin) => (GrantKind::Fetch, origin),
+        };
+        Grant { kind, value: self.config.redact(&value).into_owned() }
+    }
+
+    /// A denial without the plugin's secrets.
+    fn shown_denial(&self, denial: Denial) -> Denial {
+        let redact = |text: String| self.config.redact(&text).into_owned();
+        match denial {
+            Denial::Missing(Grant { kind, value }) => Denial::Missing(Grant { kind, value: redact(value) }),
+            Denial::Final(why) => Denial::Final(redact(why)),
+            Denial::Expected(why) => Denial::Expected(redact(why)),
+        }
+    }
+
     /// Reports a denial to the operator, unless it was reported before. Returns the error text for the guest.
     pub(crate) fn deny(&self, denial: Denial) -> String {
         let text = denial.to_string();
-        if self.is_being_described || matches!(denial, Denial::Expected(_)) {
-            return text;
+        if !self.is_being_described && !matches!(denial, Denial::Expected(_)) {
+            self.report_denial(self.shown_denial(denial));
         }
+        text
+    }
+
+    /// Reports a denial without secrets.
+    fn report_denial(&self, denial: Denial) {
+        let text = denial.to_string();
         if let Some(recorder) = &self.recorder {
             if self.denials.record(&text).is_some() {
                 recorder.record_denial(denial);
             }
-            return text;
+            return;
         }
         if let Some(missing) = denial.missing() {
             self.denials.record_missing(missing);
@@ -63,7 +93,6 @@ impl PluginContext {
                 tracing::warn!(plugin = &*self.name, count = MAX_REPORTED, "further denials not reported");
             }
         }
-        text
     }
 
     fn log_denial(&self, text: &str, missing: Option<&Grant>) {

@@ -10,16 +10,16 @@ use crate::plugin::host::state::HostState;
 
 impl Host for HostState {
     async fn log(&mut self, level: Level, message: String) {
-        let message = self.plugin.config.redact(&message);
+        let shown = |message: &str| printable(&self.plugin.config.redact(message));
         if let Some(recorder) = &self.plugin.recorder {
-            return recorder.record_message(level_name(level), printable(&message));
+            return recorder.record_message(level_name(level), shown(&message));
         }
         // A message that the log level suppresses takes nothing from the allowance.
         let is_off = matches!(level, Level::Debug) && !tracing::enabled!(tracing::Level::DEBUG);
         if is_off || !self.plugin.accounts.log.take() {
             return;
         }
-        let (plugin, text) = (&*self.plugin.name, printable(&message));
+        let (plugin, text) = (&*self.plugin.name, shown(&message));
         match level {
             Level::Error => tracing::error!(plugin, text, "plugin message"),
             Level::Warn => tracing::warn!(plugin, text, "plugin message"),
