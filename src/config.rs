@@ -172,10 +172,13 @@ impl Config {
     }
 
     /// A number that differs when the settings differ, wherever they were written, and that a float holds exactly. The same
-    /// version of the agent has the same number for the same settings.
+    /// version of the agent has the same number for the same settings. The contents of secrets and of sensitive settings are
+    /// left out: whoever sees the number could try passwords.
     pub(crate) fn hash(&self) -> u64 {
         let (service_manager, status_socket) = (ServiceManager::default(), SocketPlaces::default());
-        let settings = Self { file: None, refusals: Vec::new(), service_manager, status_socket, ..self.clone() };
+        let plugins = self.plugins.iter().map(|(name, plugin)| (name.clone(), plugin.without_secrets())).collect();
+        let settings =
+            Self { file: None, refusals: Vec::new(), service_manager, status_socket, plugins, ..self.clone() };
         let digest = Sha256::digest(format!("{settings:?}"));
         digest.iter().take(HASH_BYTES).fold(0, |hash, &byte| hash << 8 | u64::from(byte))
     }
@@ -258,4 +261,32 @@ pub(crate) fn status_socket(named: Option<PathBuf>) -> SocketPlaces {
 #[expect(clippy::disallowed_methods, reason = "the only place where the environment is configuration")]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hash_leaves_out_secrets() {
+        let hash = |config: &str, file: &str, content: Result<Secret, String>| {
+            let secret = PluginSecret { file: file.to_owned(), content };
+            let secrets = BTreeMap::from([("p".to_owned(), secret)]);
+            let plugin = PluginConfig { config: config.to_owned(), secrets, ..PluginConfig::default() };
+            let written =
+                file::FileConfig { plugins: BTreeMap::from([("a".to_owned(), plugin)]), ..Default::default() };
+            Config::merge(None, written, &Overrides::default(), Vec::new()).hash()
+        };
+        let read = || Ok(Secret::new("pw"));
+        let same = hash(r#"{"password":"hunter2","url":"http://u:pw@h/","x":1}"#, "/run/p", read());
+        assert_eq!(hash(r#"{"password":"another","url":"http://me:no@h/","x":1}"#, "/run/p", read()), same);
+        assert_eq!(
+            hash(r#"{"password":"hunter2","url":"http://u:pw@h/","x":1}"#, "/run/p", Ok(Secret::new("b"))),
+            same
+        );
+        assert_ne!(hash(r#"{"password":"hunter2","url":"http://u:pw@h/","x":2}"#, "/run/p", read()), same);
+        assert_ne!(hash(r#"{"password":"hunter2","url":"http://u:pw@h/","x":1}"#, "/run/q", read()), same);
+        let misplaced = |file: &str| hash("{}", file, Err(String::new()));
+        assert_eq!(misplaced("hunter2"), misplaced("hunter/3"));
+    }
 }

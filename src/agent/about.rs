@@ -75,7 +75,7 @@ pub const METRICS: &[NativeMetric] = &[
     gauge(
         "config_hash",
         "1",
-        "A number that differs when the settings differ, however they are written; the same for the same version of the agent.",
+        "A number that differs when the settings differ, however they are written; the same for the same version of the agent. Secrets and sensitive settings are left out.",
     ),
     gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
     gauge("collector_duration_seconds", "s", "How long a native collector took."),

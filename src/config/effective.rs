@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::key::{DefaultValue, KEYS, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, written_duration, written_size};
 use super::limits::Limit;
 use super::log::{LogFormat, LogLevel};
-use super::plugin::{PluginConfig, PluginSecret};
-use super::redaction::HIDDEN;
+use super::plugin::PluginConfig;
 use super::{Config, HOSTNAME_VARIABLE, LOG_VARIABLE, Overrides, Place, Reading, location, variable};
 use crate::escape::{is_plain, push_escaped};
 use crate::hostname::HostnameSource;
@@ -146,11 +145,9 @@ impl Writer<'_> {
     }
 
     fn secrets(&mut self, table: &str, plugin: &PluginConfig) {
-        for (path, PluginSecret { file, content }) in &plugin.secrets {
-            // A text that names no file may be a secret in the wrong place.
-            let shown = if content.is_ok() || file.contains('/') { file } else { HIDDEN };
+        for (path, secret) in &plugin.secrets {
             let source = self.source(&format!("{table}.secrets.{path}"));
-            self.line(&format!("secrets.{}", toml_text(path)), &toml_text(shown), &source);
+            self.line(&format!("secrets.{}", toml_text(path)), &toml_text(secret.shown_file()), &source);
         }
         if plugin.secrets.is_empty() {
             self.line("secrets", "{}", DEFAULT);

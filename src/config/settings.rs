@@ -14,7 +14,7 @@ use super::redaction::{self, HIDDEN};
 use super::secret::{ReadSecret, Secret};
 
 /// Parts of the names of settings that are not shown, in lower case.
-const SENSITIVE: [&str; 10] = [
+const SENSITIVE: [&str; 11] = [
     "passw",
     "passphrase",
     "secret",
@@ -24,11 +24,15 @@ const SENSITIVE: [&str; 10] = [
     "api_key",
     "private_key",
     "access_key",
+    "auth_key",
     "authorization",
 ];
 
-/// Ends of the names of settings that tell where a sensitive text is.
-const LOCATIONS: [&str; 3] = ["file", "path", "directory"];
+/// Last words of such names, in lower case. Within other words they are harmless: bypass, author.
+const SENSITIVE_WORDS: [&str; 6] = ["pass", "pwd", "auth", "bearer", "cookie", "cookies"];
+
+/// Ends of the names of settings that tell where a sensitive text is, or for how long it is good.
+const HARMLESS_ENDS: [&str; 6] = ["file", "path", "directory", "ttl", "timeout", "seconds"];
 
 impl PluginConfig {
     /// Parses the table `secrets`. Each key is a path in `config`, and there is nothing else.
@@ -125,6 +129,24 @@ impl PluginConfig {
         let secrets = self.secrets.values().filter_map(|secret| secret.content.as_ref().ok());
         redaction::redact(text, secrets.flat_map(Secret::forms))
     }
+
+    /// The same configuration with marks in place of secrets and sensitive texts.
+    pub(super) fn without_secrets(&self) -> Self {
+        let hidden = |secret: &PluginSecret| PluginSecret {
+            file: secret.shown_file().to_owned(),
+            // Whether it can be read is no setting.
+            content: Err(String::new()),
+        };
+        let secrets = self.secrets.iter().map(|(path, secret)| (path.clone(), hidden(secret))).collect();
+        Self { config: self.shown_settings().to_string(), secrets, ..self.clone() }
+    }
+}
+
+impl PluginSecret {
+    /// The file to be shown. A text that names no file may be a secret in the wrong place.
+    pub(super) fn shown_file(&self) -> &str {
+        if self.content.is_ok() || self.file.starts_with('/') { &self.file } else { HIDDEN }
+    }
 }
 
 /// The entries of a table, and of tables in it, each with its dotted path.
@@ -190,11 +212,27 @@ fn place(settings: &mut Value, path: &str, text: &str) -> Result<(), String> {
 
 /// Whether a setting with this name is not shown.
 fn is_sensitive(name: &str) -> bool {
-    let name = name.to_lowercase().replace('-', "_");
-    SENSITIVE.iter().any(|part| name.contains(part)) && !LOCATIONS.iter().any(|end| name.ends_with(end))
+    let lower = name.to_lowercase().replace('-', "_");
+    let is_named = SENSITIVE.iter().any(|part| lower.contains(part))
+        || SENSITIVE_WORDS.iter().any(|word| last_word(name).eq_ignore_ascii_case(word));
+    is_named && !HARMLESS_ENDS.iter().any(|end| lower.ends_with(end))
 }
 
-/// Hides sensitive values, and the user of URLs.
+/// The last word of a name such as `user-pass`, `user_pass` or `userPass`.
+fn last_word(name: &str) -> &str {
+    let (mut start, mut is_after_small) = (0, false);
+    for (at, character) in name.char_indices() {
+        if !character.is_alphanumeric() {
+            start = at + character.len_utf8();
+        } else if is_after_small && character.is_uppercase() {
+            start = at;
+        }
+        is_after_small = character.is_lowercase();
+    }
+    name.get(start..).unwrap_or_default()
+}
+
+/// Hides sensitive values, and those in URLs.
 fn hide(value: &mut Value) {
     match value {
         Value::Object(table) => {
@@ -203,37 +241,61 @@ fn hide(value: &mut Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(hide),
-        Value::String(text) => {
-            if let Some(hidden) = without_user(text) {
-                *text = hidden;
+        Value::String(text) if text.contains("://") => *text = without_sensitive_query(&without_user(text)),
+        _ => {}
+    }
+}
+
+/// A URL without its user and password.
+fn without_user(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{HIDDEN}@{host}{}", &rest[end..]).into(),
+        None => text.into(),
+    }
+}
+
+/// A URL without the values of sensitive names in its query.
+fn without_sensitive_query(url: &str) -> String {
+    let Some((address, query)) = url.split_once('?') else { return url.to_owned() };
+    let hidden = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if is_sensitive(name) => format!("{name}={HIDDEN}"),
+        _ => pair.to_owned(),
+    };
+    let pairs: Vec<String> = query.split('&').map(hidden).collect();
+    format!("{address}?{}", pairs.join("&"))
+}
+
+/// Finds the values of sensitive names: texts, numbers, and those in lists.
+fn find_clear_texts(value: &Value, path: &str, found: &mut Vec<String>) {
+    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Value::Object(table) => {
+            for (name, value) in table {
+                if is_sensitive(name) {
+                    find_values(value, &join(name), found);
+                }
+                find_clear_texts(value, &join(name), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_clear_texts(item, &join(&index.to_string()), found);
             }
         }
         _ => {}
     }
 }
 
-/// A URL without its user and password; none if it has none.
-fn without_user(text: &str) -> Option<String> {
-    let (scheme, rest) = text.split_once("://")?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (_, host) = rest[..end].rsplit_once('@')?;
-    Some(format!("{scheme}://{HIDDEN}@{host}{}", &rest[end..]))
-}
-
-fn find_clear_texts(value: &Value, path: &str, found: &mut Vec<String>) {
-    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+/// Finds the texts and numbers in a value that is no table.
+fn find_values(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
-        Value::Object(table) => {
-            for (name, value) in table {
-                match value {
-                    Value::String(text) if is_sensitive(name) && !text.is_empty() => found.push(join(name)),
-                    value => find_clear_texts(value, &join(name), found),
-                }
-            }
-        }
+        Value::Number(_) => found.push(path.to_owned()),
+        Value::String(text) if !text.is_empty() => found.push(path.to_owned()),
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                find_clear_texts(item, &join(&index.to_string()), found);
+                find_values(item, &format!("{path}.{index}"), found);
             }
         }
         _ => {}
@@ -304,6 +366,36 @@ mod tests {
             shown,
             r#"{"api-key":"…","db":1,"servers":[{"Password":"…","user":"me"}],"token_file":"/t","url":"http://…@h:1/a@b"}"#
         );
-        assert_eq!(plugin.clear_texts(), ["servers.0.Password"]);
+        assert_eq!(plugin.clear_texts(), ["api-key.0", "servers.0.Password"]);
+    }
+
+    #[test]
+    fn sensitive_names_and_queries_are_known() {
+        for name in
+            ["pass", "user_pass", "userPass", "DB-PWD", "auth", "Bearer", "Set-Cookie", "x-auth-key", "pin_token"]
+        {
+            assert!(is_sensitive(name), "{name}");
+        }
+        for name in ["bypass", "author", "auth_type", "cookie_count", "passive", "password_file", "token_ttl", "", "é"]
+        {
+            assert!(!is_sensitive(name), "{name}");
+        }
+        let config = r#"{"url":"http://h/?db=1&password=pw&x=pass","headers":{"Cookie":"a=b"},"pwd":7,"token":[]}"#;
+        let plugin = PluginConfig { config: config.to_owned(), ..PluginConfig::default() };
+        assert_eq!(
+            plugin.shown_settings().to_string(),
+            r#"{"headers":{"Cookie":"…"},"pwd":"…","token":"…","url":"http://h/?db=1&password=…&x=pass"}"#
+        );
+        assert_eq!(plugin.clear_texts(), ["headers.Cookie", "pwd"]);
+    }
+
+    #[test]
+    fn misplaced_secret_is_not_shown() {
+        let secret = |file: &str, content| PluginSecret { file: file.to_owned(), content };
+        let unread = || Err(String::new());
+        assert_eq!(secret("hunter/2", unread()).shown_file(), "…");
+        assert_eq!(secret("hunter2", unread()).shown_file(), "…");
+        assert_eq!(secret("/run/x", unread()).shown_file(), "/run/x");
+        assert_eq!(secret("redis", Ok(Secret::new("pw"))).shown_file(), "redis");
     }
 }

@@ -231,7 +231,7 @@ impl Supervisors {
             self.about = About::new(setup);
             let Self { plugins, contexts, files, .. } = self;
             for (name, supervisor) in plugins.iter_mut().filter(|(name, _)| !changed.contains(&***name)) {
-                supervisor.set_interval(&contexts.context(name, files.tables.get(&**name)));
+                supervisor.set_interval(&contexts.context_in(setup, name, files.tables.get(&**name)));
             }
         }
         for name in &changed {

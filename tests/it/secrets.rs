@@ -334,6 +334,18 @@ fn password_in_clear_text_is_one_warning() {
         lines[0].contains(r#"secrets = { \"servers.0.password\" = "#) && !agent.log().contains("s3cret"),
         "{lines:?}"
     );
+    // One more for each new table, and none for a new interval.
+    let reload = |agent: &mut Agent, config: &str, reloaded: &str| {
+        fs::write(setup.path("gauged.toml"), config).expect("written");
+        agent.signal(Signal::HUP);
+        agent.wait_log(reloaded);
+    };
+    reload(&mut agent, &config.replace("s3cret", "other"), "configuration reloaded changed=plugins.echo");
+    let slower = config.replace("s3cret", "other").replace("100ms", "200ms");
+    reload(&mut agent, &slower, "configuration reloaded changed=interval");
+    let renamed = slower.replace("password", "passphrase");
+    reload(&mut agent, &renamed, "plugin secret in clear text plugin=echo keys=servers.0.passphrase");
+    assert_eq!(agent.log().matches("plugin secret in clear text").count(), 3, "{}", agent.log());
 }
 
 #[test]

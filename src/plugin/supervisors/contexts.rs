@@ -22,16 +22,18 @@ impl Contexts {
         Self { setup: Arc::clone(setup), root, pool }
     }
 
-    /// The context of a plugin with its table, if it has one, and the accounts that it has had so far.
+    /// The context of a plugin that is new or whose table has changed, with the accounts that it has had so far. Reports
+    /// sensitive settings of the table.
     pub(super) fn context(&self, name: &str, table: Option<&Arc<PluginConfig>>) -> PluginContext {
-        self.context_in(&self.setup, name, table)
+        let plugin = self.context_in(&self.setup, name, table);
+        report_clear_texts(&plugin);
+        plugin
     }
 
-    /// The same under another configuration.
+    /// The context of a plugin under a configuration that is not the newest, or has no new table for it.
     pub(super) fn context_in(&self, setup: &Setup, name: &str, table: Option<&Arc<PluginConfig>>) -> PluginContext {
         let Self { root, pool, .. } = self;
         let plugin = PluginContext::on_host(name, table.cloned(), root, setup.config.interval, &setup.shared, pool);
-        report_clear_texts(&plugin);
         setup.accounts.continue_in(plugin)
     }
 }
