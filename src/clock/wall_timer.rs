@@ -23,8 +23,19 @@ mod timerfd {
 
     use super::{Duration, io};
 
-    /// The system call that sets a timer, or a test's substitute.
-    type SetTime = fn(&AsyncFd<OwnedFd>, TimerfdTimerFlags, &Itimerspec) -> Result<(), Errno>;
+    /// The system calls on a timer that report that the clock was set, or a test's substitutes.
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct Calls {
+        pub(super) set_time: fn(&AsyncFd<OwnedFd>, TimerfdTimerFlags, &Itimerspec) -> Result<(), Errno>,
+        pub(super) read: fn(&AsyncFd<OwnedFd>, &mut [u8; 8]) -> Result<usize, Errno>,
+    }
+
+    impl Calls {
+        pub(super) const KERNEL: Self = Self {
+            set_time: |timer, flags, setting| timerfd_settime(timer, flags, setting).map(drop),
+            read: |timer, expirations| rustix::io::read(timer, expirations),
+        };
+    }
 
     /// A timer that expires at multiples of an interval.
     #[derive(Debug)]
@@ -32,8 +43,8 @@ mod timerfd {
         timer: AsyncFd<OwnedFd>,
         interval: Duration,
         /// The moment for which the timer is set.
-        set_for: Option<Duration>,
-        set_time: SetTime,
+        pub(super) set_for: Option<Duration>,
+        pub(super) calls: Calls,
     }
 
     impl WallTimer {
@@ -43,14 +54,7 @@ mod timerfd {
             let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
             // SAFETY: the descriptor is owned, and stays open until it is dropped with its owner.
             let timer = unsafe { AsyncFd::register(timer) }?;
-            let set_time: SetTime = |timer, flags, setting| timerfd_settime(timer, flags, setting).map(drop);
-            Ok(Self { timer, interval, set_for: None, set_time })
-        }
-
-        /// The timer with a substitute for the system call.
-        #[cfg(test)]
-        pub(super) fn with_set_time(self, set_time: SetTime) -> Self {
-            Self { set_time, ..self }
+            Ok(Self { timer, interval, set_for: None, calls: Calls::KERNEL })
         }
 
         /// Waits for a moment since the Unix epoch, or until the clock is set. Cancel-safe: it may be dropped and called
@@ -59,7 +63,7 @@ mod timerfd {
             if self.set_for != Some(moment) {
                 let setting = Itimerspec { it_interval: timespec(self.interval), it_value: timespec(moment) };
                 let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-                match (self.set_time)(&self.timer, flags, &setting) {
+                match (self.calls.set_time)(&self.timer, flags, &setting) {
                     Ok(()) => self.set_for = Some(moment),
                     // The kernel reports once that the clock was set since the last call. The caller computes a new
                     // moment.
@@ -73,7 +77,7 @@ mod timerfd {
             loop {
                 let mut ready = self.timer.readable().await?;
                 let mut expirations = [0; 8];
-                match rustix::io::read(&self.timer, &mut expirations) {
+                match (self.calls.read)(&self.timer, &mut expirations) {
                     Ok(_) => {
                         ready.clear_ready();
                         let times = u32::try_from(u64::from_ne_bytes(expirations)).ok();
@@ -152,9 +156,24 @@ mod tests {
     #[tokio::test]
     #[cfg(target_os = "linux")]
     async fn a_clock_change_while_setting_returns_at_once() {
-        let timer = WallTimer::new(Duration::from_secs(1)).expect("a timer");
-        let mut timer = timer.with_set_time(|_, _, _| Err(rustix::io::Errno::CANCELED));
+        let mut timer = WallTimer::new(Duration::from_secs(1)).expect("a timer");
+        timer.calls.set_time = |_, _, _| Err(rustix::io::Errno::CANCELED);
         let wait = timer.wait(wall_clock() + Duration::from_secs(3600));
         tokio::time::timeout(Duration::from_secs(60), wait).await.expect("no waiting").expect("no error");
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_clock_change_while_waiting_sets_the_timer_again() {
+        let mut timer = WallTimer::new(Duration::from_secs(3600)).expect("a timer");
+        let moment = wall_clock();
+        timer.calls.read = |_, _| Err(rustix::io::Errno::CANCELED);
+        timer.wait(moment).await.expect("no error");
+        assert_eq!(timer.set_for, None, "it is set again for any moment");
+        // Otherwise the next expiration would be in an hour.
+        timer.calls.read = timerfd::Calls::KERNEL.read;
+        let wait = timer.wait(moment);
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it was set again").expect("no error");
+        assert_eq!(timer.set_for, moment.checked_add(Duration::from_secs(3600)));
     }
 }
