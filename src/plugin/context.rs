@@ -82,9 +82,15 @@ impl PluginContext {
         let config = table.unwrap_or_else(|| Arc::clone(&WITHOUT_TABLE));
         let network = Network::new(&config.connect, &config.fetch);
         let grants = Grants::new(root, &config.read, &config.usage, network);
-        let every = config.ticks(interval);
-        let step = interval.saturating_mul(u32::try_from(every).unwrap_or(u32::MAX));
-        Self { is_configured, every, step, ..Self::with_grants(name, config, grants, shared, pool) }
+        let mut plugin = Self { is_configured, ..Self::with_grants(name, config, grants, shared, pool) };
+        plugin.set_interval(interval);
+        plugin
+    }
+
+    /// Follows an interval of the agent.
+    pub(crate) fn set_interval(&mut self, interval: Duration) {
+        self.every = self.config.ticks(interval);
+        self.step = interval.saturating_mul(u32::try_from(self.every).unwrap_or(u32::MAX));
     }
 
     /// The memory that its code may have.

@@ -123,7 +123,7 @@ impl Supervisor {
     /// follows the one that is under way.
     pub(crate) fn reconfigure(&mut self, plugin: PluginContext, now: Instant) -> Option<Job> {
         if self.is_prepared(&plugin) {
-            return self.commit(&plugin, now);
+            return self.commit(now);
         }
         let plugin = PluginContext { accounts: Arc::clone(&self.plugin.accounts), ..plugin };
         self.view.outdate();

@@ -229,10 +229,7 @@ impl Supervisors {
         self.add_others(&mut changed, Supervisor::is_held);
         if old.config.interval != setup.config.interval {
             self.about = About::new(setup);
-            let Self { plugins, contexts, files, .. } = self;
-            for (name, supervisor) in plugins.iter_mut().filter(|(name, _)| !changed.contains(&***name)) {
-                supervisor.set_interval(&contexts.context_in(setup, name, files.tables.get(&**name)));
-            }
+            self.plugins.values_mut().for_each(|supervisor| supervisor.set_interval(setup.config.interval));
         }
         for name in &changed {
             let plugin = self.contexts.context(name, self.files.tables.get(name));

@@ -2,7 +2,7 @@
 //! step.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::serving::{Candidate, Hold, Serving};
 use super::work::{Job, Work};
@@ -49,9 +49,8 @@ impl Supervisor {
 
     /// Puts the configuration that was prepared into effect, or has it take effect once it is tried. Returns the load of a file that
     /// was changed meanwhile.
-    pub(super) fn commit(&mut self, plugin: &PluginContext, now: Instant) -> Option<Job> {
+    pub(super) fn commit(&mut self, now: Instant) -> Option<Job> {
         let VersionState::Serving(Serving { candidate: Some(candidate), .. }) = &mut self.version else { return None };
-        (candidate.plugin.every, candidate.plugin.step) = (plugin.every, plugin.step);
         let hold = std::mem::take(&mut candidate.hold);
         self.view.outdate();
         if let Hold::Tried(tried) = hold {
@@ -62,15 +61,12 @@ impl Supervisor {
         then_load.then(|| self.begin_load())
     }
 
-    /// Follows another interval of the agent.
-    pub(crate) fn set_interval(&mut self, plugin: &PluginContext) {
+    /// Follows another interval of the agent, whichever configuration is in effect.
+    pub(crate) fn set_interval(&mut self, interval: Duration) {
         self.view.outdate();
-        let candidate = match &mut self.version {
-            VersionState::Serving(Serving { candidate: Some(candidate), .. }) => Some(&mut candidate.plugin),
-            _ => None,
-        };
-        for context in [&mut self.plugin].into_iter().chain(candidate) {
-            (context.every, context.step) = (plugin.every, plugin.step);
+        self.plugin.set_interval(interval);
+        if let VersionState::Serving(Serving { candidate: Some(candidate), .. }) = &mut self.version {
+            candidate.plugin.set_interval(interval);
         }
     }
 }

@@ -304,6 +304,18 @@ async fn rejected_settings_are_tried_at_each_reload() {
 }
 
 #[tokio::test]
+async fn refused_plugin_follows_another_interval() {
+    let mut directory = Directory::load(&["ticks.wasm"], "[plugins.ticks]\ninterval = \"20s\"").await;
+    assert_eq!(directory.supervisor("ticks").interval(), Some(2));
+    let table = "interval = \"5s\"\n[plugins.ticks]\ninterval = \"1m\"\nmemory = \"64KiB\"";
+    let (setup, rejected) = directory.prepare_configuration(table).await;
+    assert_eq!(rejected, ["ticks"]);
+    directory.all.reconfigure(&setup);
+    directory.settle().await;
+    assert_eq!(directory.supervisor("ticks").interval(), Some(4), "20 s, as before");
+}
+
+#[tokio::test]
 async fn refused_file_is_loaded_when_there_is_capacity() {
     let mut directory = Directory::load(&["first.wasm"], "").await;
     directory.all.files.capacity.plugins = 1;
