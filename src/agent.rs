@@ -182,7 +182,7 @@ pub async fn run(
                 service.reloading();
                 reloader.request();
             }
-            Event::ReloadStep => reloader.advance(&parts.config, &parts.plugins),
+            Event::ReloadStep => reloader.advance(&parts.config, &mut parts.plugins),
             Event::Sign => {
                 service.give_sign();
                 service.show_between_ticks(parts.interval, || parts.plugins.roster());

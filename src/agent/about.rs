@@ -70,7 +70,12 @@ pub const METRICS: &[NativeMetric] = &[
         "/proc/self/task",
     ),
     gauge("series", "{series}", "Different series in use, those of samples that wait in a sink included."),
-    gauge("config_reload_success", "1", "1 if the whole configuration that was read last is in effect, otherwise 0."),
+    gauge(
+        "config_reload_success",
+        "1",
+        "1 if the last reload has put the whole configuration into effect, otherwise 0. A plugin that runs no version yet is \
+         loaded afterwards, and has a state of its own.",
+    ),
     gauge("config_reload_timestamp_seconds", "s", "When the configuration came into effect, since the Unix epoch."),
     gauge(
         "config_hash",

@@ -81,15 +81,18 @@ impl Change {
     }
 }
 
-/// Why another configuration is not followed though it is valid: files that the one before was read from are gone or refused, and
-/// without them everything would fall back to the defaults.
+/// Why another configuration is not followed though it is valid: the file that the one before was read from is gone, or files are
+/// refused that were not, and without them everything would fall back to another file or the defaults.
 pub(super) fn lost_files(old: &Config, new: &Config) -> Vec<Problem> {
     let problem = |file: &Path, message| Problem { file: file.to_owned(), line: None, key: String::new(), message };
-    let is_new = |refusal: &&Refusal| refusal.is_present && !old.refusals.contains(refusal);
+    let is_new =
+        |refusal: &&Refusal| refusal.is_present && refusal.is_of_configuration() && !old.refusals.contains(refusal);
     let mut problems: Vec<Problem> = (new.refusals.iter().filter(is_new))
         .map(|Refusal { path, reason, remedy, .. }| problem(path, format!("{reason}; {remedy}")))
         .collect();
-    if let (Some(file), None, true) = (&old.file, &new.file, problems.is_empty()) {
+    // A file of the working directory is the first that is looked for.
+    let is_lost = |file: &&PathBuf| new.file.is_none() || file.is_relative() && new.file.as_ref() != Some(*file);
+    if let (Some(file), true) = (old.file.as_ref().filter(is_lost), problems.is_empty()) {
         problems.push(problem(file, "is gone; put it back, or restart the agent to run without it".to_owned()));
     }
     problems

@@ -10,6 +10,7 @@
 //!
 //! Any number of requests while one is carried out are one more after it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -93,8 +94,8 @@ pub(super) struct Reloader {
     stage: Stage,
     /// Whether another reload was requested meanwhile.
     is_requested: bool,
-    /// Whether tables of plugins were refused the last time: they are tried again, even if they are the same.
-    has_refused_plugins: bool,
+    /// The keys of the plugins whose tables were refused the last time: they are tried again, even if they are the same.
+    refused_plugins: BTreeSet<String>,
     pub(super) facts: ReloadFacts,
     /// Why the configuration that was read last is not in effect, or not all of it.
     pub(super) problems: Arc<[status::Problem]>,
@@ -107,7 +108,7 @@ impl Reloader {
             load,
             stage: Stage::Idle,
             is_requested: false,
-            has_refused_plugins: false,
+            refused_plugins: BTreeSet::new(),
             facts,
             problems: Arc::default(),
         }
@@ -179,8 +180,9 @@ impl Reloader {
         }
     }
 
-    /// Goes on with what was awaited.
-    pub(super) fn advance(&mut self, config: &Arc<Config>, plugins: &Plugins) {
+    /// Goes on with what was awaited. A guest thread that has ended is replaced: the next tick may be far.
+    pub(super) fn advance(&mut self, config: &Arc<Config>, plugins: &mut Plugins) {
+        plugins.check();
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Read(loaded) => match loaded.and_then(|new| {
                 let lost = lost_files(config, &new);
@@ -210,16 +212,19 @@ impl Reloader {
 
     /// Notes the plugins that were rejected, or that none was tried.
     fn finish_preparation(&mut self, mut commit: Box<Commit>, rejected: Option<Vec<String>>) {
-        let is_tried = rejected.is_some();
-        let refused = rejected.unwrap_or_else(|| {
-            commit.difference.followed.iter().filter_map(Change::plugin).map(str::to_owned).collect()
-        });
-        if !is_tried {
-            let (reason, plugins) = ("the guest thread did not respond", refused.join(", "));
+        let key = |plugin: &str| format!("plugins.{plugin}");
+        if let Some(rejected) = rejected {
+            commit.refused.extend(rejected.iter().map(|plugin| key(plugin)));
+        } else {
+            let mut untried = self.refused_plugins.clone();
+            untried.extend(commit.difference.followed.iter().filter_map(Change::plugin).map(key));
+            untried.retain(|untried| commit.config.plugins.keys().any(|plugin| key(plugin) == *untried));
+            let plugins = untried.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let reason = "the guest thread did not respond";
             let remedy = "see its own lines; it tries them once it responds";
             tracing::warn!(plugins, reason, remedy, "plugins not tried with their new tables");
+            commit.refused.extend(untried);
         }
-        commit.refused.extend(refused.into_iter().map(|plugin| format!("plugins.{plugin}")));
         self.stage = Stage::Ready(commit);
     }
 
@@ -236,7 +241,7 @@ impl Reloader {
         let changes_plugins = difference.followed.iter().any(|change| change.plugin().is_some());
         let config = Arc::new(difference.apply(config.clone()));
         let commit = Box::new(Commit { config, difference, timer, refused });
-        if changes_plugins || self.has_refused_plugins {
+        if changes_plugins || !self.refused_plugins.is_empty() {
             self.try_plugins(commit, Instant::now() + PREPARATION, plugins);
         } else {
             self.stage = Stage::Ready(commit);
@@ -267,7 +272,7 @@ impl Reloader {
     /// Records that the configuration is in effect, reports it, and begins the reload that was requested meanwhile.
     pub(super) fn record(&mut self, commit: &Commit) {
         let Commit { config, difference, refused, .. } = commit;
-        self.has_refused_plugins = refused.iter().any(|key| key.starts_with("plugins."));
+        self.refused_plugins = refused.iter().filter(|key| key.starts_with("plugins.")).cloned().collect();
         let needs_restart = keys(&difference.refused);
         self.facts = ReloadFacts {
             is_successful: refused.is_empty() && needs_restart.is_empty(),

@@ -54,6 +54,13 @@ pub struct Refusal {
     pub is_present: bool,
 }
 
+impl Refusal {
+    /// Whether it is of a file of the configuration, and not of the plugins directory.
+    pub(crate) fn is_of_configuration(&self) -> bool {
+        self.path.file_name().is_none_or(|name| name != PLUGINS)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is refused: {}; {}", self.path.display(), self.reason, self.remedy)

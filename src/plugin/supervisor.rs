@@ -128,8 +128,14 @@ impl Supervisor {
         let plugin = PluginContext { accounts: Arc::clone(&self.plugin.accounts), ..plugin };
         self.view.outdate();
         self.status.reconfigured();
+        let is_in_effect = self.is_in_effect(&plugin);
         match &mut self.version {
             VersionState::Absent | VersionState::Suspended(_) => self.apply(plugin),
+            // Another one was rejected. What a file was rejected with may have been that.
+            VersionState::Serving(serving) if is_in_effect => {
+                serving.candidate = None;
+                return self.status.rejected().is_some().then(|| self.begin_load());
+            }
             VersionState::Serving(serving) => serving.candidate = Some(Box::new(Candidate::new(plugin))),
         }
         self.next_for_candidate()

@@ -226,13 +226,19 @@ impl Supervisors {
         for name in &removed {
             self.remove(name);
         }
+        let is_new = changed.clone();
         self.add_others(&mut changed, Supervisor::is_held);
         if old.config.interval != setup.config.interval {
             self.about = About::new(setup);
             self.plugins.values_mut().for_each(|supervisor| supervisor.set_interval(setup.config.interval));
         }
         for name in &changed {
-            let plugin = self.contexts.context(name, self.files.tables.get(name));
+            let table = self.files.tables.get(name);
+            let plugin = if is_new.contains(name) {
+                self.contexts.context(name, table)
+            } else {
+                self.contexts.context_in(setup, name, table)
+            };
             let job = self.plugins.get_mut(&**name).and_then(|supervisor| supervisor.reconfigure(plugin, now));
             self.start(name, job);
         }

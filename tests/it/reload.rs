@@ -234,6 +234,18 @@ fn lost_configuration_changes_nothing() {
 }
 
 #[test]
+fn refused_plugins_directory_keeps_no_reload_back() {
+    let setup = Setup::with_config("interval = \"100ms\"\nhostname = \"before\"\n");
+    counting("kept").install(&setup.plugin("kept.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait(|sample| counts(sample, "kept").is_some());
+    fs::set_permissions(setup.path("plugins"), Permissions::from_mode(0o777)).expect("set");
+    reload(&setup, &mut agent, "interval = \"100ms\"\nhostname = \"after\"\n", "WARN changes need a restart");
+    let sample = agent.wait(|sample| own(sample, "hostname") == "after");
+    assert!(counts(&sample, "kept").is_some(), "{}", agent.log());
+}
+
+#[test]
 fn pieces_come_and_go_with_reloads() {
     let setup = Setup::with_config("interval = \"100ms\"\n");
     fs::create_dir(setup.path("gauged.d")).expect("created");

@@ -13,10 +13,19 @@ impl Supervisor {
     /// Tries a new configuration whose commit follows as a [`reconfigure`](Self::reconfigure). None where no version serves, since
     /// there is nothing to try.
     pub(crate) fn prepare(&mut self, plugin: PluginContext) -> Option<Job> {
+        if self.is_in_effect(&plugin) {
+            return None;
+        }
         let plugin = PluginContext { accounts: Arc::clone(&self.plugin.accounts), ..plugin };
         let VersionState::Serving(serving) = &mut self.version else { return None };
         serving.candidate = Some(Box::new(Candidate::held(plugin)));
         self.next_for_candidate()
+    }
+
+    /// Whether a version serves with this configuration, and no other is being tried.
+    pub(super) fn is_in_effect(&self, plugin: &PluginContext) -> bool {
+        let is_idle = self.is_serving() && self.work == Work::None;
+        is_idle && self.plugin.config == plugin.config && self.plugin.is_configured == plugin.is_configured
     }
 
     /// Whether a configuration is being prepared and has not been tried yet.
@@ -58,7 +67,8 @@ impl Supervisor {
         }
         let Work::Holding { then_load } = self.work else { return None };
         self.work = Work::None;
-        then_load.then(|| self.begin_load())
+        self.status.reconfigured();
+        (then_load || self.status.rejected().is_some()).then(|| self.begin_load())
     }
 
     /// Follows another interval of the agent, whichever configuration is in effect.

@@ -88,12 +88,12 @@ impl Directory {
         let setup = self.setup(config);
         let (reply, mut prepared) = oneshot::channel();
         self.all.prepare(&setup, reply);
-        let mut rejected = None;
-        while rejected.is_none() {
+        loop {
+            if let Ok(rejected) = prepared.try_recv() {
+                return (setup, rejected);
+            }
             self.all.step().await;
-            rejected = prepared.try_recv().ok();
         }
-        (setup, rejected.unwrap_or_default())
     }
 
     /// The setup with another configuration.
@@ -301,6 +301,7 @@ async fn rejected_settings_are_tried_at_each_reload() {
     directory.all.reconfigure(&setup);
     directory.settle().await;
     assert!(!directory.supervisor("ticks").has_rejected_configuration());
+    assert_eq!(directory.generation("ticks"), 1, "the settings of before never ended");
 }
 
 #[tokio::test]
