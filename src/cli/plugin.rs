@@ -5,8 +5,6 @@ mod inspect;
 mod test;
 mod rules;
 mod list;
-mod running;
-mod asked;
 mod new;
 mod target;
 
@@ -60,8 +58,10 @@ impl PluginCommand {
             match self {
                 Self::Inspect(arguments) => inspect::run(arguments).await,
                 Self::Test(arguments) => test::run(arguments).await,
-                Self::List(list::Arguments { sample: Some(file), json, .. }) => running::run(&file, json),
-                Self::List(list::Arguments { running: true, socket, json, .. }) => asked::run(socket, json).await,
+                Self::List(list::Arguments { sample: Some(file), json, .. }) => list::sample::run(&file, json),
+                Self::List(list::Arguments { running: true, socket, json, .. }) => {
+                    list::running::run(socket, json).await
+                }
                 Self::List(arguments) => list::run(arguments).await,
                 Self::New(arguments) => new::run(&arguments),
             }

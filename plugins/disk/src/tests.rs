@@ -93,24 +93,45 @@ fn counter_reset_restarts_rates() {
     assert!(disks.host().warnings().contains(&"WARN without all disks: /proc/diskstats is truncated: is empty"));
 }
 
+/// The metrics that are made of what counters have grown by.
+const RATES: [&str; 10] = [
+    "await_seconds",
+    "queue_length",
+    "read_await_seconds",
+    "read_bytes_per_second",
+    "reads_per_second",
+    "request_bytes",
+    "utilisation_percent",
+    "write_await_seconds",
+    "write_bytes_per_second",
+    "writes_per_second",
+];
+
+/// Asserts that these rates, and no others, are left out when the counters of a disk go from some values to others. Returns the sample.
+fn assert_lost_rates(before: [u64; 11], after: [u64; 11], lost: &[&str]) -> SampleMap {
+    let line = |counters: [u64; 11]| {
+        counters.iter().fold("8 0 sda".to_owned(), |line, counter| format!("{line} {counter}")) + "\n"
+    };
+    let mut host = Host::new();
+    host.file("/proc/diskstats", line(before));
+    let mut disks = start(host, "{}");
+    disks.tick().expect("a sample");
+    disks.host().file("/proc/diskstats", line(after));
+    if before.iter().zip(after).any(|(&before, after)| after < before) {
+        disks.allow_counter_reset();
+    }
+    let sample = disks.tick().expect("a sample");
+    for rate in RATES {
+        let is_there = sample.get(&format!("disk.{rate}{{device=\"sda\"}}")).is_some();
+        assert_eq!(is_there, !lost.contains(&rate), "{rate} from {before:?} to {after:?}");
+    }
+    sample
+}
+
 #[test]
 fn wrapped_time_leaves_out_only_its_own_rates() {
     // The columns with times: reads, writes, total, weighted.
     const TIMES: [usize; 4] = [3, 7, 9, 10];
-    let line =
-        |columns: [u64; 11]| columns.iter().fold("8 0 sda".to_owned(), |line, column| format!("{line} {column}"));
-    let rate_metrics = [
-        "await_seconds",
-        "queue_length",
-        "read_await_seconds",
-        "read_bytes_per_second",
-        "reads_per_second",
-        "request_bytes",
-        "utilisation_percent",
-        "write_await_seconds",
-        "write_bytes_per_second",
-        "writes_per_second",
-    ];
     for (column, lost) in TIMES.into_iter().zip([
         &["await_seconds", "read_await_seconds"][..],
         &["await_seconds", "write_await_seconds"],
@@ -119,17 +140,7 @@ fn wrapped_time_leaves_out_only_its_own_rates() {
     ]) {
         let (mut before, mut after) = ([100; 11], [200; 11]);
         (before[column], after[column]) = (u64::from(u32::MAX) - 5, 5);
-        let mut host = Host::new();
-        host.file("/proc/diskstats", line(before));
-        let mut disks = start(host, "{}");
-        disks.tick().expect("a sample");
-        disks.host().file("/proc/diskstats", line(after));
-        disks.allow_counter_reset();
-        let sample = disks.tick().expect("a sample");
-        for metric in rate_metrics {
-            let is_there = sample.get(&format!("disk.{metric}{{device=\"sda\"}}")).is_some();
-            assert_eq!(is_there, !lost.contains(&metric), "{metric} when column {column} wraps");
-        }
+        let sample = assert_lost_rates(before, after, lost);
         assert_eq!(sample[r#"disk.reads_per_second{device="sda"}"#], 10.0);
     }
 }

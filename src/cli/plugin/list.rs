@@ -1,6 +1,9 @@
 //! `gauged plugin list`: the plugins of a directory. Each file is loaded and run once, to show the state that the plugin would
 //! have in the agent. The plugins of a running agent are shown by `running`.
 
+pub(super) mod running;
+pub(super) mod sample;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

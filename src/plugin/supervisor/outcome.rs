@@ -1,4 +1,4 @@
-//! What the outcomes of loads and trials change.
+//! The outcomes of loads and trials: another version serves, a configuration takes effect, or the rejection is reported.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `gauged plugin list --running`: the plugins of a running agent, which is asked over its socket.
+//! `gauged plugin list --running`: the plugins of a running agent, by its status.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use crate::cli::status::text::plugins_text;
 use crate::cli::status::{document, running_agent};
 
 /// Shows the plugins of the agent that listens at a socket.
-pub(super) async fn run(socket: Option<PathBuf>, json: bool) -> Result<ExitCode, CommandError> {
+pub(in crate::cli::plugin) async fn run(socket: Option<PathBuf>, json: bool) -> Result<ExitCode, CommandError> {
     let (_, answer) = running_agent(socket).await?;
     let document = document(&answer)?;
     match OutputFormat::new(json) {

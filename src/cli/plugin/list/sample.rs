@@ -23,7 +23,7 @@ const SAMPLE_BYTES: u64 = 64 << 20;
 const PREFIX: &str = "plugin_";
 
 /// Shows the plugins of the last sample in a file.
-pub(super) fn run(file: &Path, json: bool) -> Result<ExitCode, CommandError> {
+pub(in crate::cli::plugin) fn run(file: &Path, json: bool) -> Result<ExitCode, CommandError> {
     let last = if file == Path::new(STDIN) {
         last_sample(io::stdin().lock())
     } else {
