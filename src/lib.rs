@@ -14,6 +14,8 @@ mod hostname;
 mod address;
 mod procfs;
 mod status;
+pub mod naming;
+pub mod exposition;
 pub mod collector;
 pub mod plugin;
 mod queue;

@@ -10,6 +10,7 @@ mod series;
 mod schema;
 mod histogram;
 mod recycler;
+mod decisions;
 mod value;
 mod module;
 mod builder;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::builder::{ModuleBuilder, NotPushed};
+pub(crate) use self::decisions::SeriesDecisions;
 pub use self::descriptor::{Descriptor, MetricKind, NativeMetric};
 pub use self::histogram::{BucketBounds, Quantiles};
 pub(crate) use self::labels::LabelSet;

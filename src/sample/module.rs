@@ -78,6 +78,12 @@ impl Module {
         self.schema.series().iter().zip(&self.values).map(|(series, value)| Metric { series, value })
     }
 
+    /// The values, in the order of the metrics.
+    #[must_use]
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
     /// The module's series, in the order of the metrics.
     #[must_use]
     pub fn schema(&self) -> &Arc<Schema> {

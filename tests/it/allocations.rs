@@ -1,4 +1,4 @@
-//! The agent's allocations: none from one tick to the next, once its buffers have grown.
+//! The agent's allocations: none from one tick to the next, once its buffers have grown, and none in a scrape.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -14,8 +14,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use gauged::agent;
+use gauged::collector::native::Natives;
 use gauged::config::{Config, Overrides};
-use gauged::sample::Sample;
+use gauged::exposition::{Exposition, ExpositionSettings, Format};
+use gauged::naming::Naming;
+use gauged::sample::{Label, Sample, Series, SeriesAccount};
 
 use crate::harness::{repository, unchanged};
 use crate::natives::overlay;
@@ -135,6 +138,46 @@ fn a_tick_with_odd_files_allocates_nothing() {
     std::fs::remove_file(root.path().join("proc/vmstat")).expect("removed");
     std::fs::write(root.path().join("proc/loadavg"), "").expect("written");
     assert_eq!(allocations_of_ticks("[cpu]\nper_core = true\n", Some(root.path().to_owned())), 0);
+}
+
+/// How often this thread allocates while it renders the natives' series of one tick after another, after a first rendering.
+fn allocations_of_renderings(format: Format, modules: Option<&[&str]>) -> usize {
+    let config = Config::load(&Overrides::default()).expect("right");
+    let mut natives = Natives::new(&config, &SeriesAccount::standalone());
+    let mut samples = [(); 3].map(|()| {
+        let mut sample = Sample::default();
+        natives.collect(&mut sample);
+        sample
+    });
+    // In another order, as when a plugin is not called at each tick.
+    samples[1].modules.rotate_left(1);
+    samples[2].retained = samples[2].modules.split_off(2);
+    let tags = vec![Label { name: "dc".into(), value: "fra1".into() }];
+    let is_selected = Box::new(|_: &str, _: &Series| true);
+    let mut exposition = Exposition::new(ExpositionSettings {
+        naming: Naming::Gauged,
+        prefix: "gauged".into(),
+        tags,
+        is_selected,
+        max_series: usize::MAX,
+    });
+    let mut text = Vec::with_capacity(1 << 20);
+    exposition.render(&samples[0], format, modules, &mut text);
+    assert!(text.windows(15).any(|name| name == b"gauged_load_1mi"), "it has the natives' series");
+    let before = ALLOCATIONS.get();
+    for sample in samples.iter().cycle().take(WATCHED) {
+        text.clear();
+        exposition.render(sample, format, modules, &mut text);
+    }
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn a_hot_scrape_allocates_nothing() {
+    for format in [Format::Text, Format::OpenMetrics] {
+        assert_eq!(allocations_of_renderings(format, None), 0);
+        assert_eq!(allocations_of_renderings(format, Some(&["load", "cpu"])), 0);
+    }
 }
 
 #[test]

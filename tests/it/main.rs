@@ -87,6 +87,8 @@ mod first_party; // the plugins in this repository
 mod hidden_processes; // /proc mounted with hidepid, and closed directories
 mod mapping; // plugins/README.md compared with the plugins
 #[cfg(target_os = "linux")]
+mod exposition; // names and expositions of everything that is measured
+#[cfg(target_os = "linux")]
 mod node_exporter; // first-party plugins compared with node_exporter
 mod services; // plugins for services, with real nginx, Redis and web servers
 mod deploy; // the files of deploy/

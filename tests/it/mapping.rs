@@ -99,7 +99,7 @@ pub fn rows(mark: &str) -> Vec<Row> {
 }
 
 /// The report of `gauged plugin inspect` on each plugin in this repository, without a configuration.
-fn plugins() -> &'static BTreeMap<String, Value> {
+pub fn plugins() -> &'static BTreeMap<String, Value> {
     static PLUGINS: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
     PLUGINS.get_or_init(|| {
         let setup = Setup::new();

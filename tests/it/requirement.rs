@@ -67,9 +67,24 @@ pub fn program_with(name: &str, needed: &str, condition: impl Fn(&Program) -> bo
     found
 }
 
+/// Finds two versions of a program: the machine's own or that of its Debian release, and that of Debian's newest suite.
+pub fn old_and_new(name: &str) -> Option<[Program; 2]> {
+    let old = programs(name).next();
+    let new = programs_below([servers().join("newest")], name).next();
+    let found = old.zip(new).map(|(old, new)| [old, new]);
+    if found.is_none() {
+        skip_without(&format!("an old and a new version of {name}"));
+    }
+    found
+}
+
 /// The programs of this name that start: the machine's own first.
 fn programs(name: &str) -> impl Iterator<Item = Program> {
-    let roots = [PathBuf::from("/"), servers().join("debian"), servers().join("newer")];
+    programs_below([PathBuf::from("/"), servers().join("debian"), servers().join("newer")], name)
+}
+
+/// The programs of this name that start below these roots.
+fn programs_below<const N: usize>(roots: [PathBuf; N], name: &str) -> impl Iterator<Item = Program> {
     let programs = roots.into_iter().flat_map(move |root| {
         let libraries = if root == Path::new("/") { String::new() } else { libraries(&root) };
         SYSTEM.map(|directory| Program { path: root.join(directory).join(name), libraries: libraries.clone() })

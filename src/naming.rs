@@ -1,0 +1,30 @@
+//! Namings: what a series is called in an output that has one flat space of names. Each naming is a pure function, evaluated once
+//! for each series; what an output does with two series of one name is its own affair.
+
+mod named;
+mod labels;
+mod words;
+mod unit;
+mod scale;
+mod gauged;
+
+pub use self::named::Named;
+pub use self::scale::{Number, Scale};
+use crate::sample::{ModuleSource, Series};
+
+/// The names that the series of an output have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Naming {
+    /// Our own, by rules: `gauged_<module>_<metric>` in base units.
+    Gauged,
+}
+
+impl Naming {
+    /// The name of a series of a module; `prefix` begins the names that are ours. None for a series that the naming leaves out.
+    #[must_use]
+    pub fn name(self, prefix: &str, source: &ModuleSource, series: &Series) -> Option<Named> {
+        match self {
+            Self::Gauged => Some(gauged::name(prefix, source, series)),
+        }
+    }
+}
