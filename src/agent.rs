@@ -2,6 +2,7 @@
 //! moments come from `clock`, the metrics from the collectors and the plugins, and the sinks write the samples.
 
 mod about;
+mod outputs;
 mod reload;
 mod reloader;
 mod service;
@@ -20,6 +21,7 @@ use anyhow::Context as _;
 
 pub use self::about::METRICS;
 use self::about::{AgentModule, LoopFacts, TickFacts};
+use self::outputs::Outputs;
 use self::reload::Change;
 pub use self::reloader::ConfigLoader;
 use self::reloader::{Commit, ReloadFacts, Reloader};
@@ -38,9 +40,8 @@ use crate::log::Log;
 use crate::plugin::{Plugins, Settled};
 use crate::process::{Request, log_ignored};
 use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
-use crate::sink::Style;
 use crate::sink::delivery::{Delivery, Observer};
-use crate::sink::stdout::{self, Stdout};
+use crate::sink::{Encoder, SeriesSettings, Sinks, Style, stdout};
 use crate::status::StatusServer;
 
 /// The shortest time over which cpu percentages are meaningful: 25 of the kernel's clock ticks.
@@ -68,18 +69,13 @@ const SINGLE_PATIENCE: Duration = Duration::from_secs(70);
 /// How long a single sample waits for plugins to be loaded: three Python guests.
 const LOADING: Duration = Duration::from_secs(30);
 
-/// How long the end waits for the last samples to be written: the agent ends within two seconds, and its log may need half a
-/// second of them.
-const FLUSH: Duration = Duration::from_millis(1500);
-
-/// How long the end waits until the status socket is removed.
-const STATUS_END: Duration = Duration::from_millis(500);
-
 /// An event of the main loop.
 enum Event {
     Shutdown,
     /// The configuration is to be read again.
     Reload,
+    /// The files of sinks are to be opened again.
+    Reopen,
     /// The reload of the configuration goes on.
     ReloadStep,
     /// The reader of the samples has closed the pipe.
@@ -123,18 +119,18 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let mut reloader = Reloader::new(load, &config);
     let mut timer = WallTimer::new(config.interval)?;
-    let (mut stdout, mut output_closed) = Stdout::start(output)?;
-    let mut delivery = Delivery::new(observers);
+    let sinks = Sinks::new(&config, output)?;
     let slow = SlowReadings::new(&config);
     let mut service = Service::new(&config.service_manager);
     let socket_places = config.status_socket.clone();
     let mut parts = Parts::new(config, &slow);
-    let mut status = StatusServer::new(parts.status.slot(), &socket_places);
+    let status = StatusServer::new(parts.status.slot(), &socket_places);
+    let mut outputs = Outputs { sinks, delivery: Delivery::new(observers), status };
     let mut threads = Threads::new(log);
-    threads.start(&mut stdout, &slow, &mut delivery, &mut parts.plugins, &mut status);
+    threads.start(&mut outputs, &slow, &mut parts.plugins);
     if !has_started(&slow, &mut parts.plugins, &mut reloader, &mut requests).await {
         service.notifier.stopping();
-        status.end(STATUS_END).await;
+        outputs.end_at_once().await;
         return Ok(());
     }
     if service.is_managed() {
@@ -155,8 +151,9 @@ pub async fn run(
             request = requests() => match request {
                 Request::End => Event::Shutdown,
                 Request::Reload => Event::Reload,
+                Request::Reopen => Event::Reopen,
             },
-            Ok(()) = &mut output_closed => Event::OutputClosed,
+            () = outputs.sinks.closed() => Event::OutputClosed,
             waited = timer.wait(ticker.due_at()), if deadline.is_none() => waited.map(|()| Event::Time)?,
             () = parts.plugins.returned() => Event::Round,
             () = sleep_until(deadline), if deadline.is_some() => Event::Time,
@@ -168,7 +165,7 @@ pub async fn run(
             Event::Shutdown => break,
             Event::OutputClosed => {
                 service.notifier.stopping();
-                status.end(STATUS_END).await;
+                outputs.end_at_once().await;
                 return Ok(());
             }
             Event::Time if open.is_none() => {
@@ -182,6 +179,7 @@ pub async fn run(
                 service.reloading();
                 reloader.request();
             }
+            Event::Reopen => outputs.reopen(),
             Event::ReloadStep => reloader.advance(&parts.config, &mut parts.plugins),
             Event::Sign => {
                 service.give_sign();
@@ -190,52 +188,57 @@ pub async fn run(
             Event::Time | Event::Round => {}
         }
         if let Some(round) = open.take_if(|open| !parts.plugins.is_awaited() || open.until <= Instant::now()) {
-            let dropped = stdout.dropped() + delivery.dropped();
-            let sample = parts.finish(round, &LoopFacts::new(&ticker, dropped, &reloader));
-            stdout.put(&sample);
-            delivery.put(&sample);
-            if status.has_place() {
-                parts.status.publish(&sample, &parts.natives, &parts.plugins, &reloader.problems);
-            }
-            drop(sample);
+            complete(round, &mut parts, &mut outputs, &ticker, &reloader);
             parts.release();
-            threads.retry(&mut stdout, &slow, &mut delivery, &mut parts.plugins, &mut status);
+            threads.retry(&mut outputs, &slow, &mut parts.plugins);
             service.show(parts.interval, parts.plugins.roster());
         }
         if open.is_none()
-            && let Some(prepared) = commit_ready(&mut reloader, &mut parts, &slow, log)
+            && let Some(commit) = commit_ready(&mut reloader, &mut parts, &mut outputs, &slow, log)
         {
-            timer = prepared;
-            ticker.set_interval(parts.interval);
+            threads.start(&mut outputs, &slow, &mut parts.plugins);
+            if let Some(prepared) = commit.timer {
+                timer = prepared;
+                ticker.set_interval(parts.interval);
+            }
         }
     }
 
     service.notifier.stopping();
     tracing::info!("shutting down");
     if let Some(round) = open {
-        let dropped = stdout.dropped() + delivery.dropped();
-        let sample = parts.finish(round, &LoopFacts::new(&ticker, dropped, &reloader));
-        stdout.put(&sample);
-        delivery.put(&sample);
+        complete(round, &mut parts, &mut outputs, &ticker, &reloader);
     }
-    end(stdout, delivery, parts.plugins, status, &mut requests).await;
+    end(outputs, parts.plugins, &mut requests).await;
     Ok(())
 }
 
-/// Puts a configuration that is ready into effect. Returns the timer for another interval.
+/// Completes the sample of a tick, and hands it to all outputs.
+fn complete(round: OpenRound, parts: &mut Parts, outputs: &mut Outputs, ticker: &Ticker, reloader: &Reloader) {
+    let sample = parts.finish(round, &LoopFacts::new(ticker, &outputs.sinks, reloader));
+    outputs.put(&sample);
+    if outputs.status.has_place() {
+        let sinks = outputs.sinks.view();
+        parts.status.publish(&sample, &parts.natives, &parts.plugins, sinks, &reloader.problems);
+    }
+}
+
+/// Puts a configuration that is ready into effect, and returns it.
 fn commit_ready(
     reloader: &mut Reloader,
     parts: &mut Parts,
+    outputs: &mut Outputs,
     slow: &Arc<SlowReadings>,
     log: Option<&Log>,
-) -> Option<WallTimer> {
-    let commit = reloader.take_ready()?;
+) -> Option<Box<Commit>> {
+    let mut commit = reloader.take_ready()?;
     if !parts.commit(&commit, slow, log) {
         reloader.put_back(commit);
         return None;
     }
+    outputs.commit(&mut commit);
     reloader.record(&commit);
-    commit.timer
+    Some(commit)
 }
 
 /// Waits until all threads have started and the natives have their first readings. Returns false when the agent is requested to end
@@ -252,6 +255,9 @@ async fn has_started(
             biased;
             request = requests() => match request {
                 Request::Reload => reloader.request(),
+                // No file is open yet.
+                // The sinks have just opened their files, or will.
+                Request::Reopen => log_ignored("USR1"),
                 Request::End => {
                     tracing::info!("shutting down");
                     return false;
@@ -263,36 +269,36 @@ async fn has_started(
 }
 
 /// Waits for the last samples to be written and for the guest thread, a moment each. Another request to end ends it at once.
-async fn end(
-    stdout: Stdout,
-    delivery: Delivery,
-    plugins: Plugins,
-    status: StatusServer,
-    requests: &mut impl AsyncFnMut() -> Request,
-) {
-    let mut flushed = None;
+async fn end(outputs: Outputs, plugins: Plugins, requests: &mut impl AsyncFnMut() -> Request) {
+    let mut late = None;
     let ending = async {
-        let flush = async { flushed = Some(tokio::join!(stdout.end(FLUSH), delivery.end(FLUSH))) };
-        tokio::join!(flush, plugins.end(), status.end(STATUS_END));
+        let flush = async { late = Some(outputs.end().await) };
+        tokio::join!(flush, plugins.end());
     };
     tokio::select! {
         biased;
         () = ending => {}
         () = end_requested(requests) => {}
     }
-    let (reason, remedy) = match flushed {
-        Some((true, true)) => return,
-        Some((false, _)) => ("its reader does not read", "check the program that reads standard output"),
-        Some((true, false)) => ("the receivers of samples are too slow", "check them"),
-        None => ("a second signal ended the agent", "send one signal, and wait two seconds"),
+    let (sinks, reason, remedy) = match late {
+        Some(late) if late.is_empty() => return,
+        Some(late) => (late.join(", "), "they did not take them in time", "check what reads or stores their lines"),
+        None => {
+            let remedy = "send one signal, and wait two seconds";
+            ("all".to_owned(), "a second signal ended the agent", remedy)
+        }
     };
-    tracing::error!(reason, remedy, "last samples lost");
+    tracing::error!(reason, remedy, sinks, "last samples lost");
 }
 
 /// Waits for a request to end: until then a reload has no effect.
 async fn end_requested(requests: &mut impl AsyncFnMut() -> Request) {
-    while requests().await != Request::End {
-        log_ignored("HUP");
+    loop {
+        match requests().await {
+            Request::End => return,
+            Request::Reload => log_ignored("HUP"),
+            Request::Reopen => log_ignored("USR1"),
+        }
     }
 }
 
@@ -308,9 +314,10 @@ pub async fn once(
     mut requests: impl AsyncFnMut() -> Request,
 ) -> anyhow::Result<ExitCode> {
     let printed = async {
+        let encoder = Encoder::new(Arc::new(SeriesSettings::agent_wide(&config)));
         let (sample, missing) = sample(config).await?;
         let style = style.unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Line });
-        match stdout::once(sample, style).await {
+        match stdout::once(sample, encoder, style).await {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             written => written.context("failed to write the sample to standard output")?,
         }
@@ -336,7 +343,7 @@ async fn sample(mut config: Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)
     // It ends by itself, and is not to wait for an hour.
     config.limits.compile_cpu_per_hour = None;
     let slow = SlowReadings::new(&config);
-    let facts = LoopFacts { missed: 0, steps: 0, dropped: 0, reload: ReloadFacts::at_start(&config) };
+    let facts = LoopFacts { missed: 0, steps: 0, sinks: None, reload: ReloadFacts::at_start(&config) };
     let mut parts = Parts::new(config, &slow);
     for (thread, started) in [("slow", slow.start_thread()), ("guests", parts.plugins.start_thread())] {
         if let Err(error) = started {

@@ -7,9 +7,13 @@ mod problem_list;
 mod document;
 mod key_places;
 mod key;
+mod keys;
 mod duration;
 mod size;
 mod native;
+mod metrics;
+mod sink;
+mod sink_file;
 mod redaction;
 mod trusted_path;
 mod secret;
@@ -45,6 +49,7 @@ pub(crate) use self::key_places::KeyPlaces;
 pub use self::location::Refusal;
 pub(crate) use self::location::examine;
 use self::log::{LogConfig, LogLevel};
+pub use self::metrics::MetricsConfig;
 pub use self::native::{CpuConfig, NativeConfig};
 pub(crate) use self::overrides::PluginOverride;
 pub(crate) use self::piece::Place;
@@ -54,6 +59,9 @@ pub use self::plugin::{PluginConfig, PluginSecret};
 pub use self::problem::Problem;
 pub use self::secret::Secret;
 pub use self::service_manager::ServiceManager;
+pub(crate) use self::sink::DEFAULT_SINK;
+pub use self::sink::{OnClosed, SinkConfig, SinkKind};
+pub use self::sink_file::{FileSettings, Fsync};
 use crate::hostname::{self, HostnameSource};
 use crate::status::SocketPlaces;
 
@@ -94,6 +102,12 @@ pub struct Config {
     pub service_manager: ServiceManager,
     /// The table `[limits]`.
     pub limits: AgentLimits,
+    /// The labels of every series of numeric outputs.
+    pub tags: BTreeMap<String, String>,
+    /// The table `[metrics]`.
+    pub metrics: MetricsConfig,
+    /// The outputs of samples; one of kind `stdout` where none is configured.
+    pub sinks: BTreeMap<String, SinkConfig>,
     /// The table `[cpu]`.
     pub cpu: CpuConfig,
     /// The table `[load]`.
@@ -206,6 +220,10 @@ impl Config {
             None => location::find_plugins(file.as_deref(), &mut refusals),
         };
         let hostname = overrides.hostname.clone().or(written.hostname);
+        let mut sinks = written.sinks;
+        if sinks.is_empty() {
+            sinks.insert(DEFAULT_SINK.to_owned(), SinkConfig::stdout());
+        }
         Self {
             interval: overrides.interval.or(written.interval).unwrap_or(DEFAULT_INTERVAL),
             hostname: hostname.map_or_else(|| HostnameSource::measured(&root), HostnameSource::Fixed),
@@ -217,6 +235,9 @@ impl Config {
             log: written.log,
             service_manager: ServiceManager::read(variable, std::process::id()),
             limits: written.limits,
+            tags: written.tags,
+            metrics: written.metrics,
+            sinks,
             cpu: written.cpu,
             load: written.load,
             memory: written.memory,

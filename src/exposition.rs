@@ -175,7 +175,7 @@ impl Exposition {
             let decide = |source: &_, series: &Arc<Series>| {
                 Line::new(settings, source, series, |tag| reports.tag(tag, module.name()))
             };
-            let lines = self.lines.of(module, decide, drop);
+            let lines = self.lines.decide(module, decide, drop);
             for (at, (line, series)) in lines.iter().zip(module.schema().series()).enumerate() {
                 if let Some(line) = line {
                     let row = Row { line: Arc::clone(line), module: number, at };

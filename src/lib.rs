@@ -15,6 +15,7 @@ mod address;
 mod procfs;
 mod status;
 pub mod naming;
+pub mod selection;
 pub mod exposition;
 pub mod collector;
 pub mod plugin;

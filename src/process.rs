@@ -15,6 +15,8 @@ pub enum Request {
     End,
     /// To read its configuration again: `SIGHUP`.
     Reload,
+    /// To open the files of its sinks again: `SIGUSR1` of a program that renamed them.
+    Reopen,
 }
 
 /// The signals that the agent handles, for as long as it runs.
@@ -58,7 +60,7 @@ impl Signals {
                 _ = self.terminate.recv() => return Request::End,
                 _ = self.interrupt.recv() => return Request::End,
                 _ = self.hangup.recv() => return Request::Reload,
-                _ = self.user1.recv() => "USR1",
+                _ = self.user1.recv() => return Request::Reopen,
                 _ = self.user2.recv() => "USR2",
                 _ = self.quit.recv() => "QUIT",
                 _ = self.alarm.recv() => "ALRM",
@@ -103,8 +105,10 @@ mod tests {
         let mut signals = Signals::handle().expect("handled");
         kill_process(getpid(), Signal::HUP).expect("sent");
         assert_eq!(signals.request().await, Request::Reload);
+        kill_process(getpid(), Signal::USR1).expect("sent");
+        assert_eq!(signals.request().await, Request::Reopen);
         for signal in [Signal::TERM, Signal::INT] {
-            kill_process(getpid(), Signal::USR1).expect("sent");
+            kill_process(getpid(), Signal::USR2).expect("sent");
             kill_process(getpid(), signal).expect("sent");
             assert_eq!(signals.request().await, Request::End);
         }

@@ -1,5 +1,5 @@
 //! A bounded queue to a thread that may block in a write. The sender never waits: when the queue is full, the oldest entry
-//! is dropped and counted.
+//! is dropped and counted. It is bounded in entries, and in bytes where the sender gives them.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 /// A bounded queue from one thread to another.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
-    capacity: usize,
     /// Shared by two threads; the lock is held only to move an entry.
     state: Mutex<QueueState<T>>,
     changed: Condvar,
@@ -16,42 +15,115 @@ pub(crate) struct Queue<T> {
 
 #[derive(Debug)]
 struct QueueState<T> {
-    entries: VecDeque<T>,
+    /// Each with its size in bytes.
+    entries: VecDeque<(T, u64)>,
+    bytes: u64,
+    capacity: usize,
+    max_bytes: u64,
     dropped: u64,
+    /// The receiver has something else to do.
+    is_woken: bool,
     /// The receiver still processes the last entry that it took.
     is_busy: bool,
+    end: QueueEnd,
+}
+
+/// How far the end of a queue has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum QueueEnd {
+    Open,
     /// The sender has put in its last entry.
-    is_ending: bool,
+    Ending,
     /// The receiver takes no more entries.
-    has_ended: bool,
+    Ended,
+}
+
+/// The result of waiting for an entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken<T> {
+    Entry(T),
+    /// The sender asks the receiver to look at something else, or it is time to.
+    Woken,
+    /// The queue has ended.
+    End,
+}
+
+impl<T> QueueState<T> {
+    fn pop(&mut self) -> Option<T> {
+        let (entry, bytes) = self.entries.pop_front()?;
+        self.bytes -= bytes;
+        Some(entry)
+    }
+
+    /// Takes out the oldest entry if there are too many. The newest one always stays.
+    fn pop_excess(&mut self) -> Option<T> {
+        let is_over = self.entries.len() > self.capacity || self.bytes > self.max_bytes;
+        let oldest = if is_over && self.entries.len() > 1 { self.pop() } else { None };
+        self.dropped += u64::from(oldest.is_some());
+        oldest
+    }
 }
 
 impl<T> Queue<T> {
     /// An empty queue for `capacity` entries.
     #[must_use]
     pub(crate) fn new(capacity: usize) -> Self {
-        let state =
-            QueueState { entries: VecDeque::new(), dropped: 0, is_busy: false, is_ending: false, has_ended: false };
-        Self { capacity, state: Mutex::new(state), changed: Condvar::new() }
+        let state = QueueState {
+            entries: VecDeque::new(),
+            bytes: 0,
+            capacity,
+            max_bytes: u64::MAX,
+            dropped: 0,
+            is_woken: false,
+            is_busy: false,
+            end: QueueEnd::Open,
+        };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Changes the bounds. The newest entry always has room.
+    pub(crate) fn set_bounds(&self, capacity: usize, max_bytes: u64) {
+        let mut state = self.lock();
+        (state.capacity, state.max_bytes) = (capacity, max_bytes);
     }
 
     /// Puts in an entry. If the queue is full, the oldest entry is dropped.
     pub(crate) fn put(&self, entry: T) {
+        self.put_sized(entry, 0);
+    }
+
+    /// Puts in an entry of this size. As long as the queue is too large, the oldest entry is dropped.
+    pub(crate) fn put_sized(&self, entry: T, bytes: u64) {
         let mut state = self.lock();
-        let oldest = if state.entries.len() >= self.capacity { state.entries.pop_front() } else { None };
-        state.dropped += u64::from(oldest.is_some());
-        state.entries.push_back(entry);
+        state.entries.push_back((entry, bytes));
+        state.bytes += bytes;
+        let mut excess = state.pop_excess();
         drop(state);
         self.changed.notify_all();
-        // Without the lock: it may be large.
-        drop(oldest);
+        while excess.is_some() {
+            // Without the lock: it may be large.
+            drop(excess);
+            excess = self.lock().pop_excess();
+        }
+    }
+
+    /// Asks the receiver to look at something else, if it waits in [`take_until`](Self::take_until), now or the next time.
+    pub(crate) fn wake(&self) {
+        self.lock().is_woken = true;
+        self.changed.notify_all();
+    }
+
+    /// The number of entries that wait, and their size.
+    pub(crate) fn waiting(&self) -> (usize, u64) {
+        let state = self.lock();
+        (state.entries.len(), state.bytes)
     }
 
     /// Whether the receiver has processed all entries and waits for more.
     #[must_use]
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.entries.is_empty() && !state.is_busy && !state.has_ended
+        state.entries.is_empty() && !state.is_busy && state.end != QueueEnd::Ended
     }
 
     /// The number of entries that were dropped so far.
@@ -67,7 +139,11 @@ impl<T> Queue<T> {
 
     /// Ends the queue for the sender. The receiver processes the remaining entries.
     pub(crate) fn finish(&self) {
-        self.lock().is_ending = true;
+        let mut state = self.lock();
+        if state.end == QueueEnd::Open {
+            state.end = QueueEnd::Ending;
+        }
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -77,7 +153,7 @@ impl<T> Queue<T> {
         let until = Instant::now() + patience;
         self.finish();
         let mut state = self.lock();
-        while !state.has_ended {
+        while state.end != QueueEnd::Ended {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -90,31 +166,53 @@ impl<T> Queue<T> {
     /// Waits for the next entry and takes it; none at the end of the queue. The receiver has then processed the previous
     /// entry.
     pub(crate) fn take(&self) -> Option<T> {
+        loop {
+            match self.take_until(None) {
+                Taken::Entry(entry) => return Some(entry),
+                Taken::Woken => {}
+                Taken::End => return None,
+            }
+        }
+    }
+
+    /// As [`take`](Self::take), until the receiver is woken or this moment has come.
+    pub(crate) fn take_until(&self, until: Option<Instant>) -> Taken<T> {
         let mut state = self.lock();
         state.is_busy = false;
         loop {
-            if let Some(entry) = state.entries.pop_front() {
+            if std::mem::take(&mut state.is_woken) {
+                return Taken::Woken;
+            }
+            if let Some(entry) = state.pop() {
                 state.is_busy = true;
-                return Some(entry);
+                return Taken::Entry(entry);
             }
-            if state.is_ending {
-                return None;
+            if state.end != QueueEnd::Open {
+                return Taken::End;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let Some(until) = until else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Taken::Woken;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Takes the next entry, if there is one. The receiver has then processed the previous entry.
     pub(crate) fn take_now(&self) -> Option<T> {
         let mut state = self.lock();
-        let entry = state.entries.pop_front();
+        let entry = state.pop();
         state.is_busy = entry.is_some();
         entry
     }
 
     /// Ends the queue for the receiver.
     pub(crate) fn close(&self) {
-        self.lock().has_ended = true;
+        self.lock().end = QueueEnd::Ended;
         self.changed.notify_all();
     }
 
@@ -135,6 +233,33 @@ mod tests {
             queue.put(entry);
         }
         assert_eq!((queue.dropped(), queue.take()), (2, Some(2)));
+    }
+
+    #[test]
+    fn large_entries_drop_the_oldest_ones() {
+        let queue = Queue::new(10);
+        queue.set_bounds(10, 100);
+        for entry in 0..5 {
+            queue.put_sized(entry, 40);
+        }
+        assert_eq!((queue.waiting(), queue.dropped()), ((2, 80), 3));
+        queue.put_sized(5, 1000);
+        assert_eq!((queue.waiting(), queue.dropped()), ((1, 1000), 5), "the newest always has room");
+        queue.set_bounds(1, u64::MAX);
+        queue.put(6);
+        assert_eq!((queue.waiting(), queue.take()), ((1, 0), Some(6)));
+    }
+
+    #[test]
+    fn woken_receiver_returns_without_an_entry() {
+        let queue = Queue::new(3);
+        queue.wake();
+        queue.put(1);
+        assert_eq!(queue.take_until(None), Taken::Woken);
+        assert_eq!(queue.take_until(None), Taken::Entry(1));
+        assert_eq!(queue.take_until(Some(Instant::now())), Taken::Woken);
+        queue.finish();
+        assert_eq!(queue.take_until(None), Taken::End);
     }
 
     #[test]

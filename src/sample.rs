@@ -62,6 +62,12 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// The memory of its values, in bytes; texts and series are shared with other samples.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let values: usize = self.modules.iter().chain(&self.superseded).map(|module| module.len()).sum();
+        (values * size_of::<Value>()) as u64
+    }
+
     /// Releases all modules.
     pub(crate) fn clear(&mut self) {
         self.modules.clear();

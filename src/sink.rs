@@ -1,18 +1,20 @@
-//! The sinks: the outputs of samples. Standard output and the delivery to observers have a thread each, behind a bounded queue, so
-//! that a dead sink does not slow a tick. Output that is possible without waiting may bypass the queue.
+//! The sinks: the outputs of samples. Each has a bounded queue and a thread of its own, since a write may block for any time: a dead
+//! sink slows neither a tick nor another sink. Output that is possible without waiting may bypass the queue.
 
+mod error;
+mod statistics;
+mod admission;
+mod settings;
+mod queued;
 mod json;
 pub(crate) mod stdout;
+mod metrics;
+mod file;
+mod file_sink;
+mod sinks;
 pub(crate) mod delivery;
 
-use std::sync::Arc;
-
+pub(crate) use self::admission::SeriesSettings;
+pub(crate) use self::error::SinkError;
 pub use self::json::{Encoder, Style, encode};
-use crate::queue::Queue;
-use crate::sample::Sample;
-
-/// The capacity of a sink's queue: the samples of ten minutes at the default interval.
-const QUEUE_SAMPLES: usize = 60;
-
-/// The queue in front of a sink.
-type SampleQueue = Queue<Arc<Sample>>;
+pub(crate) use self::sinks::{PreparedSink, Sinks};

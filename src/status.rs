@@ -13,6 +13,7 @@
 
 mod problem;
 mod plugins;
+mod sinks;
 mod view;
 mod document;
 mod numbers;
@@ -24,10 +25,13 @@ mod server;
 mod client;
 
 pub(crate) use self::client::{ClientError, fetch, fetch_first};
-pub(crate) use self::document::{AgentDocument, CollectorDocument, Document, PluginDocument, TickDocument};
+pub(crate) use self::document::{
+    AgentDocument, CollectorDocument, Document, PluginDocument, SinkDocument, TickDocument,
+};
 pub(crate) use self::findings::{Finding, findings};
 pub(crate) use self::place::SocketPlaces;
 pub(crate) use self::plugins::{FileStatus, PluginList, PluginStatus};
 pub(crate) use self::problem::{Problem, ProblemKind};
 pub(crate) use self::server::StatusServer;
+pub(crate) use self::sinks::{SinkProblem, SinkView};
 pub(crate) use self::view::{AgentFacts, CollectorProblem, GuestThreadState, PluginsView, Settings, Slot, TickView};

@@ -16,6 +16,7 @@ use crate::sample::{
     AGENT, CollectorVersion, Labels, Module, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount,
     SeriesTable, Value,
 };
+use crate::sink::Sinks;
 
 const fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> NativeMetric {
     NativeMetric::gauge(AGENT, name, unit, description, "agent")
@@ -39,7 +40,7 @@ pub const METRICS: &[NativeMetric] = &[
         "{step}",
         "How often the wall clock was set, by half a second or more, or back to a tick that was served.",
     ),
-    counter("dropped_samples_total", "{sample}", "Samples that an output did not take."),
+    counter("dropped_samples_total", "{sample}", "Samples that a sink dropped, all sinks together."),
     gauge("start_time_seconds", "s", "When the agent started, since the Unix epoch."),
     NativeMetric::counter(
         AGENT,
@@ -84,6 +85,27 @@ pub const METRICS: &[NativeMetric] = &[
     ),
     gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
     gauge("collector_duration_seconds", "s", "How long a native collector took."),
+    gauge("sink_up", "1", "1 if the sink's last delivery succeeded, otherwise 0."),
+    counter("sink_delivered_samples_total", "{sample}", "Samples that the sink delivered."),
+    counter(
+        "sink_dropped_samples_total",
+        "{sample}",
+        "Samples that the sink lost, by `reason`: `queue_full`, or `failed` when they could not be delivered.",
+    ),
+    gauge("sink_queue_samples", "{sample}", "Samples that wait for the sink."),
+    gauge("sink_queue_bytes", "By", "Memory of the samples that wait for the sink."),
+    gauge(
+        "sink_last_success_timestamp_seconds",
+        "s",
+        "When the sink delivered a sample last, since the Unix epoch; null before the first.",
+    ),
+    gauge("sink_duration_seconds", "s", "How long the sink's last delivery took; null before the first."),
+    counter(
+        "sink_errors_total",
+        "{error}",
+        "Errors of the sink, by `reason`; the text of the last one is in `gauged status`.",
+    ),
+    gauge("sink_left_out_series", "{series}", "Series that the sink leaves out since it has `max_series` already."),
     gauge(
         "collector_success",
         "1",
@@ -175,19 +197,19 @@ pub(super) struct AgentModule {
 }
 
 /// The facts about the agent that only the main loop knows.
-pub(super) struct LoopFacts {
+pub(super) struct LoopFacts<'a> {
     /// The number of ticks that passed without a sample.
     pub(super) missed: u64,
     /// How often the wall clock was set.
     pub(super) steps: u64,
-    /// The number of samples that an output did not take.
-    pub(super) dropped: u64,
+    /// None in a run that ends by itself.
+    pub(super) sinks: Option<&'a Sinks>,
     pub(super) reload: ReloadFacts,
 }
 
-impl LoopFacts {
-    pub(super) fn new(ticker: &Ticker, dropped: u64, reloader: &Reloader) -> Self {
-        Self { missed: ticker.missed(), steps: ticker.steps(), dropped, reload: reloader.facts }
+impl<'a> LoopFacts<'a> {
+    pub(super) fn new(ticker: &Ticker, sinks: &'a Sinks, reloader: &Reloader) -> Self {
+        Self { missed: ticker.missed(), steps: ticker.steps(), sinks: Some(sinks), reload: reloader.facts }
     }
 }
 
@@ -197,7 +219,7 @@ pub(super) struct TickFacts<'a> {
     pub(super) began: Instant,
     /// How much later than scheduled.
     pub(super) delay: Duration,
-    pub(super) in_loop: &'a LoopFacts,
+    pub(super) in_loop: &'a LoopFacts<'a>,
 }
 
 impl AgentModule {
@@ -240,7 +262,7 @@ impl AgentModule {
             agent.push("tick_delay_seconds", facts.delay.as_secs_f64());
             agent.push("missed_ticks_total", facts.in_loop.missed);
             agent.push("clock_steps_total", facts.in_loop.steps);
-            agent.push("dropped_samples_total", facts.in_loop.dropped);
+            agent.push("dropped_samples_total", facts.in_loop.sinks.map_or(0, Sinks::dropped));
             agent.push("start_time_seconds", started.as_secs_f64());
             agent.push("cpu_seconds_total", ProcessUsage::cpu_seconds());
             agent.push("resident_memory_bytes", usage.resident_bytes);
@@ -251,6 +273,9 @@ impl AgentModule {
             agent.push("config_reload_timestamp_seconds", reload.time.as_secs());
             agent.push("config_hash", reload.hash);
             natives.append_metrics(agent);
+            if let Some(sinks) = facts.in_loop.sinks {
+                sinks.append_metrics(agent);
+            }
             let range = plugins.append_metrics(agent, previous);
             // Last, since they come and go.
             for module in sample.modules.iter().filter(|module| module.time < sample.tick) {

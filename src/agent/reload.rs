@@ -1,12 +1,15 @@
 //! The difference of two configurations, and which parts of it a running agent can follow. Pure: `reloader` reads the
 //! configuration and carries the difference out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::log::LogConfig;
-use crate::config::{AgentLimits, Config, CpuConfig, NativeConfig, PluginConfig, Problem, Refusal};
+use crate::config::{
+    AgentLimits, Config, CpuConfig, MetricsConfig, NativeConfig, PluginConfig, Problem, Refusal, SinkConfig,
+};
 use crate::hostname::HostnameSource;
 
 /// A change of the configuration, with the new value.
@@ -22,6 +25,10 @@ pub(super) enum Change {
     Cache(Option<PathBuf>),
     Log(LogConfig),
     Limits(AgentLimits),
+    Tags(BTreeMap<String, String>),
+    Metrics(Box<MetricsConfig>),
+    /// A sink; none if it is there no more.
+    Sink(String, Option<Box<SinkConfig>>),
     Cpu(CpuConfig),
     Load(NativeConfig),
     Memory(NativeConfig),
@@ -41,6 +48,9 @@ impl fmt::Display for Change {
             Self::Cache(_) => f.write_str("cache"),
             Self::Log(_) => f.write_str("log"),
             Self::Limits(_) => f.write_str("limits"),
+            Self::Tags(_) => f.write_str("tags"),
+            Self::Metrics(_) => f.write_str("metrics"),
+            Self::Sink(name, _) => write!(f, "sinks.{name}"),
             Self::Cpu(_) => f.write_str("cpu"),
             Self::Load(_) => f.write_str("load"),
             Self::Memory(_) => f.write_str("memory"),
@@ -72,6 +82,10 @@ impl Change {
             Self::Cache(cache) => config.cache = cache,
             Self::Log(log) => config.log = log,
             Self::Limits(limits) => config.limits = limits,
+            Self::Tags(tags) => config.tags = tags,
+            Self::Metrics(metrics) => config.metrics = *metrics,
+            Self::Sink(name, Some(sink)) => drop(config.sinks.insert(name, *sink)),
+            Self::Sink(name, None) => drop(config.sinks.remove(&name)),
             Self::Cpu(cpu) => config.cpu = cpu,
             Self::Load(load) => config.load = load,
             Self::Memory(memory) => config.memory = memory,
@@ -125,6 +139,9 @@ impl Difference {
             cache,
             log,
             limits,
+            tags,
+            metrics,
+            sinks,
             cpu,
             load,
             memory,
@@ -146,6 +163,14 @@ impl Difference {
         add(old.cache == *cache, &|| Change::Cache(cache.clone()));
         add(old.log == *log, &|| Change::Log(*log));
         add(old.limits == *limits, &|| Change::Limits(*limits));
+        add(old.tags == *tags, &|| Change::Tags(tags.clone()));
+        add(old.metrics == *metrics, &|| Change::Metrics(Box::new(metrics.clone())));
+        for name in old.sinks.keys().filter(|name| !sinks.contains_key(*name)) {
+            add(false, &|| Change::Sink(name.clone(), None));
+        }
+        for (name, sink) in sinks {
+            add(old.sinks.get(name) == Some(sink), &|| Change::Sink(name.clone(), Some(Box::new(sink.clone()))));
+        }
         add(old.cpu == *cpu, &|| Change::Cpu(*cpu));
         add(old.load == *load, &|| Change::Load(*load));
         add(old.memory == *memory, &|| Change::Memory(*memory));
@@ -189,6 +214,10 @@ mod tests {
         }
     }
 
+    fn sink(queue_samples: usize) -> SinkConfig {
+        SinkConfig { queue_samples, ..SinkConfig::stdout() }
+    }
+
     prop_compose! {
         fn config()(
             texts in prop::collection::vec("[ab]", 5),
@@ -196,6 +225,8 @@ mod tests {
             interval in 1_u64..3,
             series in 100_usize..102,
             plugins in prop::collection::btree_map("[abc]", table(), 0..3),
+            tags in prop::collection::btree_map("[ab]", "[ab]", 0..2),
+            sinks in prop::collection::btree_map("[abc]", 1_usize..3, 0..3),
         ) -> Config {
             let path = |at: usize| Some(PathBuf::from(&texts[at])).filter(|_| switches[at]);
             let refusal = |path: &String| {
@@ -218,6 +249,9 @@ mod tests {
                 cpu: CpuConfig { enabled: switches[5], per_core: switches[6] },
                 load: NativeConfig { enabled: switches[0] },
                 memory: NativeConfig { enabled: switches[1] },
+                tags,
+                metrics: MetricsConfig { prefix: texts[2].clone(), ..MetricsConfig::default() },
+                sinks: sinks.into_iter().map(|(name, size)| (name, sink(size))).collect(),
                 plugins,
                 service_manager: ServiceManager::default(),
                 status_socket: SocketPlaces::default(),

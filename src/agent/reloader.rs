@@ -10,7 +10,7 @@
 //!
 //! Any number of requests while one is carried out are one more after it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,9 @@ use super::reload::{Change, Difference, keys, lost_files};
 use crate::clock::schedule::wall_clock;
 use crate::clock::sleep::sleep_until;
 use crate::clock::wall_timer::WallTimer;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, SinkConfig};
 use crate::plugin::Plugins;
+use crate::sink::{PreparedSink, SinkError};
 use crate::{status, thread};
 
 /// How long the plugins have to be tried with their new tables: one that takes the longest timeout, twice. The others are
@@ -60,6 +61,8 @@ pub(super) struct Commit {
     pub(super) difference: Difference,
     /// The timer for another interval.
     pub(super) timer: Option<WallTimer>,
+    /// The sinks that are new, or write to something else.
+    pub(super) sinks: BTreeMap<String, PreparedSink>,
     /// The keys that could not be prepared, besides those of the difference.
     refused: Vec<String>,
 }
@@ -76,7 +79,27 @@ enum Stage {
 }
 
 /// The configuration as it was read, or its errors.
-type Loaded = Result<Config, Vec<Problem>>;
+type Loaded = Result<Opened, Vec<Problem>>;
+
+/// A configuration with what it needs opened: by the thread that reads it, since a file system may not respond.
+struct Opened {
+    config: Config,
+    sinks: BTreeMap<String, Result<PreparedSink, SinkError>>,
+}
+
+impl Opened {
+    /// Opens what a configuration needs and the one before does not have, unless it is not followed.
+    fn new(config: Config, old: &Config) -> Loaded {
+        let lost = lost_files(old, &config);
+        if !lost.is_empty() {
+            return Err(lost);
+        }
+        let changed = config.sinks.iter().filter(|(name, sink)| old.sinks.get(*name) != Some(sink));
+        let prepare =
+            |(name, sink): (&String, &SinkConfig)| (name.clone(), PreparedSink::prepare(sink, old.sinks.get(name)));
+        Ok(Self { sinks: changed.map(prepare).collect(), config })
+    }
+}
 
 /// The trials of the plugins that change.
 enum Preparation {
@@ -91,6 +114,8 @@ enum Preparation {
 /// Reloads the configuration.
 pub(super) struct Reloader {
     load: ConfigLoader,
+    /// The configuration in effect.
+    config: Arc<Config>,
     stage: Stage,
     /// Whether another reload was requested meanwhile.
     is_requested: bool,
@@ -106,6 +131,7 @@ impl Reloader {
         let facts = ReloadFacts::at_start(config);
         Self {
             load,
+            config: Arc::new(config.clone()),
             stage: Stage::Idle,
             is_requested: false,
             refused_plugins: BTreeSet::new(),
@@ -132,10 +158,10 @@ impl Reloader {
         self.is_requested = false;
         tracing::info!("configuration is reloaded");
         let (reply, read) = oneshot::channel();
-        let load = Arc::clone(&self.load);
+        let (load, config) = (Arc::clone(&self.load), Arc::clone(&self.config));
         let work = move || {
             // The agent may have ended.
-            let _ = reply.send(load());
+            let _ = reply.send(load().and_then(|new| Opened::new(new, &config)));
         };
         match thread::start("reload", work) {
             Ok(()) => self.stage = Stage::Reading(read, Some(Instant::now() + PATIENCE)),
@@ -184,11 +210,8 @@ impl Reloader {
     pub(super) fn advance(&mut self, config: &Arc<Config>, plugins: &mut Plugins) {
         plugins.check();
         match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Read(loaded) => match loaded.and_then(|new| {
-                let lost = lost_files(config, &new);
-                if lost.is_empty() { Ok(new) } else { Err(lost) }
-            }) {
-                Ok(new) => self.prepare(Difference::between(config, &new), config, plugins),
+            Stage::Read(loaded) => match *loaded {
+                Ok(new) => self.prepare(Difference::between(config, &new.config), new.sinks, config, plugins),
                 Err(problems) => {
                     report(&problems);
                     self.fail(problems.iter().map(problem));
@@ -228,9 +251,27 @@ impl Reloader {
         self.stage = Stage::Ready(commit);
     }
 
-    /// Prepares what can fail: a timer, and the trials of the plugins that change.
-    fn prepare(&mut self, mut difference: Difference, config: &Config, plugins: &Plugins) {
-        let (mut timer, mut refused) = (None, Vec::new());
+    /// Prepares what can fail: a timer, and the trials of the plugins that change. A sink that could not be opened stays as it is.
+    fn prepare(
+        &mut self,
+        mut difference: Difference,
+        opened: BTreeMap<String, Result<PreparedSink, SinkError>>,
+        config: &Config,
+        plugins: &Plugins,
+    ) {
+        let (mut timer, mut refused, mut sinks) = (None, Vec::new(), BTreeMap::new());
+        for (name, opened) in opened {
+            match opened {
+                Ok(prepared) => drop(sinks.insert(name, prepared)),
+                Err(SinkError { text, remedy, .. }) => {
+                    let consequence = "the previous configuration of the sink continues";
+                    tracing::warn!(sink = name, reason = text, remedy, consequence, "sink configuration rejected");
+                    let is_it = |change: &Change| matches!(change, Change::Sink(changed, _) if *changed == name);
+                    difference.followed.retain(|change| !is_it(change));
+                    refused.push(format!("sinks.{name}"));
+                }
+            }
+        }
         difference.followed.retain(|change| {
             let Change::Interval(interval) = change else { return true };
             let prepared = WallTimer::new(*interval);
@@ -240,7 +281,7 @@ impl Reloader {
         });
         let changes_plugins = difference.followed.iter().any(|change| change.plugin().is_some());
         let config = Arc::new(difference.apply(config.clone()));
-        let commit = Box::new(Commit { config, difference, timer, refused });
+        let commit = Box::new(Commit { config, difference, timer, sinks, refused });
         if changes_plugins || !self.refused_plugins.is_empty() {
             self.try_plugins(commit, Instant::now() + PREPARATION, plugins);
         } else {
@@ -272,6 +313,7 @@ impl Reloader {
     /// Records that the configuration is in effect, reports it, and begins the reload that was requested meanwhile.
     pub(super) fn record(&mut self, commit: &Commit) {
         let Commit { config, difference, refused, .. } = commit;
+        self.config = Arc::clone(config);
         self.refused_plugins = refused.iter().filter(|key| key.starts_with("plugins.")).cloned().collect();
         let needs_restart = keys(&difference.refused);
         self.facts = ReloadFacts {

@@ -11,7 +11,7 @@ use crate::collector::native::{NATIVE, Natives};
 use crate::config::Config;
 use crate::plugin::Plugins;
 use crate::sample::Sample;
-use crate::status::{AgentFacts, CollectorProblem, Problem, Settings, Slot, TickView};
+use crate::status::{AgentFacts, CollectorProblem, Problem, Settings, SinkView, Slot, TickView};
 
 /// Publishes the view.
 pub(super) struct StatusPublisher {
@@ -60,6 +60,7 @@ impl StatusPublisher {
         sample: &Arc<Sample>,
         natives: &Natives,
         plugins: &Plugins,
+        sinks: &Arc<[SinkView]>,
         configuration: &Arc<[Problem]>,
     ) {
         self.update_problems(natives);
@@ -69,6 +70,7 @@ impl StatusPublisher {
             longest_delay: self.longest_delay,
             collector_problems: Arc::clone(&self.problems),
             configuration_problems: Arc::clone(configuration),
+            sinks: Arc::clone(sinks),
             plugins: plugins.view(),
         });
     }

@@ -4,12 +4,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::outputs::Outputs;
 use crate::collector::slow::SlowReadings;
 use crate::log::Log;
 use crate::plugin::Plugins;
-use crate::sink::delivery::Delivery;
-use crate::sink::stdout::Stdout;
-use crate::status::StatusServer;
 use crate::thread::remedy;
 
 /// The time between two attempts, each of which may take milliseconds to find the limit that is reached.
@@ -29,16 +27,9 @@ impl<'a> Threads<'a> {
     }
 
     /// Starts the threads that do not run. What is missing, and when all run after that, is logged once.
-    pub(super) fn start(
-        &mut self,
-        stdout: &mut Stdout,
-        slow: &SlowReadings,
-        delivery: &mut Delivery,
-        plugins: &mut Plugins,
-        status: &mut StatusServer,
-    ) {
+    pub(super) fn start(&mut self, outputs: &mut Outputs, slow: &SlowReadings, plugins: &mut Plugins) {
         let was_missing = self.retry_at.is_some();
-        let missing = self.start_missing(stdout, slow, delivery, plugins, status);
+        let missing = self.start_missing(outputs, slow, plugins);
         self.retry_at = missing.is_some().then(|| Instant::now() + RETRY);
         match missing {
             Some((threads, error)) if !was_missing => report_missing(&threads, &error),
@@ -48,37 +39,29 @@ impl<'a> Threads<'a> {
     }
 
     /// Tries again if threads are missing and enough time has passed.
-    pub(super) fn retry(
-        &mut self,
-        stdout: &mut Stdout,
-        slow: &SlowReadings,
-        delivery: &mut Delivery,
-        plugins: &mut Plugins,
-        status: &mut StatusServer,
-    ) {
+    pub(super) fn retry(&mut self, outputs: &mut Outputs, slow: &SlowReadings, plugins: &mut Plugins) {
         if self.retry_at.is_some_and(|at| at <= Instant::now()) {
-            self.start(stdout, slow, delivery, plugins, status);
+            self.start(outputs, slow, plugins);
         }
     }
 
     /// Returns the names of the missing threads, and the error of the first one.
     fn start_missing(
         &mut self,
-        stdout: &mut Stdout,
+        outputs: &mut Outputs,
         slow: &SlowReadings,
-        delivery: &mut Delivery,
         plugins: &mut Plugins,
-        status: &mut StatusServer,
     ) -> Option<(String, io::Error)> {
+        let Outputs { sinks, delivery, status } = outputs;
         let (has_observers, is_status_waiting) = (delivery.has_observers(), status.is_waiting());
-        let mut start_log = || self.log.map_or(Ok(()), Log::start_thread);
-        let mut start_stdout = || stdout.start_thread();
-        let mut start_slow = || slow.start_thread();
         let mut start_delivery = || delivery.start_thread();
+        let mut start_log = || self.log.map_or(Ok(()), Log::start_thread);
+        let mut start_sinks = || sinks.start_threads();
+        let mut start_slow = || slow.start_thread();
         let mut start_guests = || plugins.start_thread();
         let mut start_status = || status.start_thread();
         let mut starts: Vec<Start<'_>> =
-            vec![("stdout", &mut start_stdout), ("slow", &mut start_slow), ("guests", &mut start_guests)];
+            vec![("sinks", &mut start_sinks), ("slow", &mut start_slow), ("guests", &mut start_guests)];
         if self.log.is_some() {
             starts.insert(0, ("log", &mut start_log));
         }

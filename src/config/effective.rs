@@ -6,10 +6,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::key::{DefaultValue, KEYS, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, written_duration, written_size};
+use super::key::{DefaultValue, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE, written_duration, written_size};
+use super::keys::KEYS;
 use super::limits::Limit;
 use super::log::{LogFormat, LogLevel};
 use super::plugin::PluginConfig;
+use super::sink::SinkConfig;
 use super::{Config, HOSTNAME_VARIABLE, LOG_VARIABLE, Overrides, Place, Reading, location, variable};
 use crate::escape::{is_plain, push_escaped};
 use crate::hostname::HostnameSource;
@@ -34,13 +36,16 @@ impl Reading {
         let source = if overrides.root.is_some() { COMMAND_LINE } else { DEFAULT };
         writer.comment(&format!("--root {}: {source}", self.config.root.display()));
         let mut table = "";
-        for key in KEYS.iter().filter(|key| !key.table.starts_with("plugins.")) {
+        for key in KEYS.iter().filter(|key| !key.is_of_named_table()) {
             if key.table != table {
                 table = key.table;
                 let _ = write!(writer.text, "\n[{table}]\n");
             }
             let path = key.path();
             writer.key(key, key.name, &path, agent_value(&self.config, &path), self.override_source(&path, overrides));
+        }
+        for (name, sink) in &self.config.sinks {
+            writer.sink(name, sink);
         }
         for (name, plugin) in &self.config.plugins {
             writer.plugin(name, plugin);
@@ -103,6 +108,20 @@ impl Writer<'_> {
     /// The place of a key in the files, by its dotted name.
     fn source(&self, path: &str) -> String {
         source(self.reading.places.find_dotted(path))
+    }
+
+    fn sink(&mut self, name: &str, sink: &SinkConfig) {
+        let table = format!("sinks.{name}");
+        let _ = write!(self.text, "\n[{table}]\n");
+        for key in KEYS.iter().filter(|key| key.table == SINK_TABLE) {
+            match sink_value(sink, key.name) {
+                SinkValue::Written(value) => {
+                    self.key(key, key.name, &format!("{table}.{}", key.name), Some(value), None);
+                }
+                SinkValue::Default => self.key(key, key.name, &format!("{table}.{}", key.name), None, None),
+                SinkValue::OtherKind => {}
+            }
+        }
     }
 
     fn plugin(&mut self, name: &str, plugin: &PluginConfig) {
@@ -186,6 +205,14 @@ fn agent_value(config: &Config, path: &str) -> Option<String> {
         }
         "limits.memory" => config.limits.memory_bytes.map(|bytes| toml_text(&written_size(bytes))),
         "limits.series" => Some(config.limits.series.to_string()),
+        "tags" => {
+            let tags = config.tags.iter().map(|(name, value)| format!("{name} = {}", toml_text(value)));
+            let tags = tags.collect::<Vec<_>>().join(", ");
+            Some(if tags.is_empty() { "{}".to_owned() } else { format!("{{ {tags} }}") })
+        }
+        "metrics.include" => Some(list(&config.metrics.selection.include)),
+        "metrics.exclude" => Some(list(&config.metrics.selection.exclude)),
+        "metrics.prefix" => Some(toml_text(&config.metrics.prefix)),
         "cpu.enabled" => Some(config.cpu.enabled.to_string()),
         "cpu.per_core" => Some(config.cpu.per_core.to_string()),
         "load.enabled" => Some(config.load.enabled.to_string()),
@@ -194,12 +221,40 @@ fn agent_value(config: &Config, path: &str) -> Option<String> {
     }
 }
 
+/// A list of texts.
+fn list<T: ToString>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(|item| toml_text(&item.to_string())).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// A key of a sink.
+enum SinkValue {
+    /// Its value in TOML.
+    Written(String),
+    /// It has none, and a default that is no value.
+    Default,
+    /// It is for another kind of sink.
+    OtherKind,
+}
+
+fn sink_value(sink: &SinkConfig, name: &str) -> SinkValue {
+    let written = match name {
+        "kind" => Some(toml_text(sink.kind.name())),
+        "include" => Some(list(&sink.selection.include)),
+        "exclude" => Some(list(&sink.selection.exclude)),
+        "max_series" => sink.max_series.map(|count| count.to_string()),
+        "queue_samples" => Some(sink.queue_samples.to_string()),
+        "queue_bytes" => Some(toml_text(&written_size(sink.queue_bytes))),
+        name => match sink.kind.written_value(name) {
+            Some(value) => Some(toml_value(&value)),
+            None => return SinkValue::OtherKind,
+        },
+    };
+    written.map_or(SinkValue::Default, SinkValue::Written)
+}
+
 /// The value of a key of a plugin in TOML, besides limits, settings and secrets.
 fn plugin_value(plugin: &PluginConfig, name: &str) -> Option<String> {
-    fn list<T: ToString>(items: &[T]) -> String {
-        let items: Vec<String> = items.iter().map(|item| toml_text(&item.to_string())).collect();
-        format!("[{}]", items.join(", "))
-    }
     match name {
         "enabled" => Some(plugin.enabled.to_string()),
         "file" => plugin.file.as_deref().map(toml_text),
@@ -294,7 +349,7 @@ mod tests {
     #[test]
     fn effective_configuration_is_read_as_the_same() {
         let shown = effective("");
-        for key in KEYS.iter().filter(|key| !key.table.starts_with("plugins.")) {
+        for key in KEYS.iter().filter(|key| !key.is_of_named_table()) {
             assert!(
                 shown.contains(&format!("\n{} = ", key.name)) || shown.contains(&format!("\n# {}: ", key.name)),
                 "{shown}"

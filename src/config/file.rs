@@ -11,9 +11,11 @@ use toml::de::{DeTable, DeValue};
 use super::agent_limits::AgentLimits;
 use super::document;
 use super::duration::{DEFAULT_INTERVAL, parse_duration, parse_interval};
-use super::key::{PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, known_keys};
+use super::key::{PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE};
+use super::keys::known_keys;
 use super::limits::Limit;
 use super::log::{LogConfig, LogFormat, LogLevel};
+use super::metrics::{MetricsConfig, parse_tags};
 use super::native::{CpuConfig, NativeConfig};
 use super::piece::Piece;
 use super::plugin::{
@@ -22,6 +24,7 @@ use super::plugin::{
 use super::problem::Problem;
 use super::problem_list::ProblemList;
 use super::secret::ReadSecret;
+use super::sink::{self, SinkConfig};
 use super::size::parse_size;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostname;
@@ -36,6 +39,9 @@ pub(super) struct FileConfig {
     pub(super) limits: AgentLimits,
     pub(super) plugins_directory: Option<PathBuf>,
     pub(super) cache: Option<PathBuf>,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) metrics: MetricsConfig,
+    pub(super) sinks: BTreeMap<String, SinkConfig>,
     pub(super) cpu: CpuConfig,
     pub(super) load: NativeConfig,
     pub(super) memory: NativeConfig,
@@ -103,6 +109,9 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
                 }
             }
             "limits" => written.limits = AgentLimits::parse(&mut problems, value, &known_keys("limits")),
+            "tags" => written.tags = parse_tags(&mut problems, value),
+            "metrics" => written.metrics = MetricsConfig::parse(&mut problems, value, &known_keys("metrics")),
+            "sinks" => written.sinks = sink::parse(&mut problems, value, &known_keys(SINK_TABLE)),
             "load" => written.load = native(&mut problems, "load", value),
             "memory" => written.memory = native(&mut problems, "memory", value),
             "plugins" => plugins = Some(value),

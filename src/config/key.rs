@@ -1,19 +1,13 @@
-//! The keys of the configuration, as one table: type, bounds, default and meaning of each. Messages about unknown keys, the tables
-//! of docs/configuration.md (`reference`), deploy/gauged.toml and `gauged check --effective` are made from it.
+//! A key of the configuration: type, bounds, default and meaning. `keys` is the table of all of them.
 
 use std::fmt;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::agent_limits::{
-    DEFAULT_COMPILE_CPU, DEFAULT_COMPILE_CPU_PER_HOUR, DEFAULT_SERIES, MAX_COMPILE_CPU, MAX_COMPILE_CPU_PER_HOUR,
-    MAX_SERIES, MAX_TOTAL_MEMORY_BYTES, MIN_COMPILE_CPU, MIN_COMPILE_CPU_PER_HOUR, MIN_SERIES, MIN_TOTAL_MEMORY_BYTES,
-};
-use super::duration::{DEFAULT_INTERVAL, MAX_INTERVAL, MIN_INTERVAL};
-use super::limits::Limit;
-use super::plugin::{
-    DEFAULT_MEMORY_BYTES, DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT,
-};
+/// The form of a list of patterns over series.
+pub(super) const PATTERNS: &str = "list of patterns, as in `network.*{device=\"veth*\"}`";
+
+/// The table of a sink.
+pub(super) const SINK_TABLE: &str = "sinks.NAME";
 
 /// The table of a plugin.
 pub(super) const PLUGIN_TABLE: &str = "plugins.NAME";
@@ -75,6 +69,11 @@ pub(super) enum DefaultValue {
 }
 
 impl Key {
+    /// Whether it is in a table that has a name of its own: that of a sink or of a plugin.
+    pub(super) fn is_of_named_table(&self) -> bool {
+        self.table.contains("NAME")
+    }
+
     /// The dotted name, with `NAME` for that of a plugin.
     pub(super) fn path(&self) -> String {
         if self.table.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.table, self.name) }
@@ -131,210 +130,6 @@ fn grouped(number: u64) -> String {
     groups.map(|group| str::from_utf8(group).unwrap_or_default()).collect::<Vec<_>>().join(",")
 }
 
-/// The names of a table's keys, and of the tables in it, for messages.
-pub(super) fn known_keys(table: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for key in KEYS.iter() {
-        let name = if key.table == table {
-            Some(key.name)
-        } else {
-            let inner = if table.is_empty() { Some(key.table) } else { key.table.strip_prefix(table) };
-            let inner = inner.map(|inner| inner.trim_start_matches('.')).filter(|inner| !inner.is_empty());
-            inner.and_then(|inner| inner.split('.').next())
-        };
-        names.extend(name.filter(|name| !names.contains(name)));
-    }
-    names.join(", ")
-}
-
-/// All keys, in the order of the documents.
-pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(keys);
-
-fn keys() -> Vec<Key> {
-    let key =
-        |table, name, values, default, meaning| Key { table, name, values, default, meaning, reload: Reload::Applied };
-    let depends = |how, example| DefaultValue::Depends { how, example };
-    let is_on = || (Values::Switch, DefaultValue::Switch(true));
-    let collector = |table, meaning| key(table, "enabled", is_on().0, is_on().1, meaning);
-    let mut keys = vec![
-        key(
-            "",
-            "interval",
-            Values::Duration(MIN_INTERVAL, MAX_INTERVAL),
-            DefaultValue::Duration(DEFAULT_INTERVAL),
-            "time between samples; they are taken at the wall clock's multiples of it",
-        ),
-        key(
-            "",
-            "hostname",
-            Values::Text("1 to 253 characters without spaces"),
-            depends("see [Host name](#host-name)", "\"web-1\""),
-            "the host name in samples",
-        ),
-        Key {
-            reload: Reload::Restart,
-            ..key(
-                "",
-                "plugins_directory",
-                Values::Text("an absolute path"),
-                depends("see [Plugins directory](#plugins-directory)", "\"/opt/gauged/plugins\""),
-                "directory whose `*.wasm` files are the plugins",
-            )
-        },
-        Key {
-            reload: Reload::Restart,
-            ..key(
-                "",
-                "cache",
-                Values::Text("an absolute path"),
-                depends("see [Cache](#cache)", "\"/var/cache/gauged\""),
-                "directory for compiled plugins, owned by the agent's user with mode 700",
-            )
-        },
-        key(
-            "log",
-            "level",
-            Values::Words(&["error", "warn", "info", "debug"]),
-            DefaultValue::Word("info"),
-            "least severe level that is logged; `$GAUGED_LOG` wins",
-        ),
-        key("log", "format", Values::Words(&["text", "json"]), DefaultValue::Word("text"), "form of a log line"),
-        key(
-            "limits",
-            "compile_cpu",
-            Values::Duration(MIN_COMPILE_CPU, MAX_COMPILE_CPU),
-            DefaultValue::Duration(DEFAULT_COMPILE_CPU),
-            "processor time for compiling one file, in whole seconds; in ten times as long by the clock it is given up, and \
-             retried",
-        ),
-        key(
-            "limits",
-            "compile_cpu_per_hour",
-            Values::Duration(MIN_COMPILE_CPU_PER_HOUR, MAX_COMPILE_CPU_PER_HOUR),
-            DefaultValue::Duration(DEFAULT_COMPILE_CPU_PER_HOUR),
-            "processor time for compiling all files, in any hour; files wait when it is used up",
-        ),
-        key(
-            "limits",
-            "memory",
-            Values::Size(MIN_TOTAL_MEMORY_BYTES, MAX_TOTAL_MEMORY_BYTES),
-            depends("half of the host's, or of the control group's limit", "\"1GiB\""),
-            "memory of all plugins together",
-        ),
-        key(
-            "limits",
-            "series",
-            Values::Count(MIN_SERIES as u64, MAX_SERIES as u64),
-            DefaultValue::Count(DEFAULT_SERIES as u64),
-            "different series of all collectors; beyond it metrics of plugins are dropped",
-        ),
-        collector("cpu", "measure the module `cpu`"),
-        key(
-            "cpu",
-            "per_core",
-            Values::Switch,
-            DefaultValue::Switch(false),
-            "report each CPU beside all of them together, as `percent{cpu=\"0\"}` and so on",
-        ),
-        collector("load", "measure the module `load`"),
-        collector("memory", "measure the modules `memory` and `swap`"),
-    ];
-    keys.extend(plugin_keys());
-    keys
-}
-
-fn plugin_keys() -> Vec<Key> {
-    let key = |name, values, default, meaning| Key {
-        table: PLUGIN_TABLE,
-        name,
-        values,
-        default,
-        meaning,
-        reload: Reload::Applied,
-    };
-    let depends = |how, example| DefaultValue::Depends { how, example };
-    let mut keys = vec![
-        key(
-            "enabled",
-            Values::Switch,
-            DefaultValue::Switch(true),
-            "load it; `false` [turns it off](#turn-a-plugin-off)",
-        ),
-        key(
-            "file",
-            Values::Text("a file name that ends in `.wasm`"),
-            depends("the table's name and `.wasm`", "\"redis.wasm\""),
-            "its file, directly in the plugins directory; two tables may share one",
-        ),
-        key(
-            "interval",
-            Values::Duration(MIN_INTERVAL, MAX_INTERVAL),
-            depends("the agent's", "\"60s\""),
-            "time between its calls, a whole multiple of the agent's interval",
-        ),
-        key(
-            "timeout",
-            Values::Duration(MIN_TIMEOUT, MAX_TIMEOUT),
-            DefaultValue::Duration(DEFAULT_TIMEOUT),
-            "how long one call may take; [time without a processor](plugins.md#time-limit) is left out",
-        ),
-        key(
-            "memory",
-            Values::Size(MIN_MEMORY_BYTES, MAX_MEMORY_BYTES),
-            DefaultValue::Size(DEFAULT_MEMORY_BYTES),
-            "all that an instance holds with its code: linear memories, tables, state, types, native code. A version that is \
-             tried beside the one that serves may have as much",
-        ),
-    ];
-    keys.extend(Limit::all().map(|(limit, name, default)| {
-        let (values, default) = if limit.is_size() {
-            (Values::Size(1, limit.ceiling()), DefaultValue::Size(default))
-        } else {
-            (Values::Count(1, limit.ceiling()), DefaultValue::Count(default))
-        };
-        Key { table: PLUGIN_LIMITS_TABLE, name, values, default, meaning: limit.meaning(), reload: Reload::Applied }
-    }));
-    keys.extend([
-        key(
-            "read",
-            Values::List("list of absolute paths, with `*`"),
-            DefaultValue::EmptyList,
-            "paths that it may read and list besides the kernel's counters",
-        ),
-        key(
-            "usage",
-            Values::List("list of absolute paths, with `*`"),
-            DefaultValue::EmptyList,
-            "paths whose file system it may size besides the roots of mounts",
-        ),
-        key(
-            "connect",
-            Values::List("list of `HOST:PORT` and `unix:PATH`"),
-            DefaultValue::EmptyList,
-            "addresses that it may connect to",
-        ),
-        key(
-            "fetch",
-            Values::List("list of `SCHEME://HOST:PORT`"),
-            DefaultValue::EmptyList,
-            "HTTP servers that it may send requests to",
-        ),
-        key(
-            "config",
-            Values::Table("a table"),
-            DefaultValue::EmptyTable,
-            "its own settings, handed to it as JSON; the plugin's README lists them",
-        ),
-        key(
-            "secrets",
-            Values::Table("a table of files"),
-            DefaultValue::EmptyTable,
-            "settings that are read from files, each with its path in `config`; see [Secrets](#secrets)",
-        ),
-    ]);
-    keys
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,16 +145,5 @@ mod tests {
         for size in [1, 4096, 1536, 64 << 20] {
             assert_eq!(written_size(size).parse::<bytesize::ByteSize>().map(|size| size.as_u64()), Ok(size));
         }
-    }
-
-    #[test]
-    fn known_keys_have_inner_tables() {
-        assert_eq!(known_keys("log"), "level, format");
-        assert_eq!(known_keys("load"), "enabled");
-        assert!(
-            known_keys("")
-                .starts_with("interval, hostname, plugins_directory, cache, log, limits, cpu, load, memory, plugins")
-        );
-        assert!(known_keys(PLUGIN_TABLE).starts_with("enabled, file, interval, timeout, memory, limits, read"));
     }
 }

@@ -34,6 +34,12 @@ impl<'a> ProblemList<'a> {
         self.add(span, key, format!("is given twice, also in {}:{line}; remove one of the two", file.display()));
     }
 
+    /// Adds the problem of a thing of which there is another one, of which only one may be.
+    pub(super) fn add_second(&mut self, span: Range<usize>, key: &str, what: &str, other: usize) {
+        let Place { file, line, .. } = self.places.find(other);
+        self.add(span, key, format!("{what} beside {}:{line}; remove one of the two", file.display()));
+    }
+
     /// Adds a problem of a piece as a whole.
     pub(super) fn add_piece(&mut self, piece: usize, message: String) {
         let file = self.places.file(piece).to_path_buf();

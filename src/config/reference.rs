@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
 
-use super::key::{DefaultValue, KEYS, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, Reload, Values};
+use super::key::{DefaultValue, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, Reload, SINK_TABLE, Values};
+use super::keys::KEYS;
 
 /// The longest line of deploy/gauged.toml.
 const WIDTH: usize = 120;
@@ -66,6 +67,8 @@ fn comment(text: &mut String, sentence: &str) {
 /// An example of a value that is no default.
 fn example(key: &Key) -> String {
     match (key.table, key.name, key.default) {
+        ("metrics" | SINK_TABLE, "include" | "exclude", _) => "[\"network.*{device=\\\"veth*\\\"}\"]".to_owned(),
+        ("", "tags", _) => "{ dc = \"fra1\", rack = \"b4\" }".to_owned(),
         (PLUGIN_TABLE, "read", _) => "[\"/etc/os-release\", \"/var/lib/app/*/stats\"]".to_owned(),
         (PLUGIN_TABLE, "usage", _) => "[\"/var/lib/app\"]".to_owned(),
         (PLUGIN_TABLE, "connect", _) => {
@@ -102,7 +105,15 @@ fn example_file() -> String {
                      for settings and grants.",
                 );
             }
-            let _ = write!(text, "#[{}]\n\n", table.replace("NAME", "redis"));
+            if table == SINK_TABLE {
+                comment(
+                    &mut text,
+                    "One table for each output of samples, with a name of its own. Without any table, and without [http], there is one of \
+                     kind stdout.",
+                );
+            }
+            let name = if table == SINK_TABLE { "output" } else { "redis" };
+            let _ = write!(text, "#[{}]\n\n", table.replace("NAME", name));
         }
         if (key.table, key.name) == (PLUGIN_TABLE, "read") {
             comment(&mut text, "Bounds of its results, of what it holds, and of its log lines a minute.");
@@ -142,10 +153,11 @@ fn with_table(document: &str, name: &str, table: &str) -> String {
 #[test]
 fn documented_keys_match_the_table() {
     let mut document = std::fs::read_to_string(path("docs/configuration.md")).expect("readable");
-    let is_agents = |key: &Key| key.table != "limits" && !key.table.starts_with("plugins.");
+    let is_agents = |key: &Key| key.table != "limits" && !key.is_of_named_table();
     for (name, table) in [
         ("agent", markdown("", is_agents)),
         ("limits", markdown("limits", |key| key.table == "limits")),
+        ("sinks", markdown(SINK_TABLE, |key| key.table == SINK_TABLE)),
         ("plugins", markdown(PLUGIN_TABLE, |key| key.table == PLUGIN_TABLE)),
         ("plugins.limits", markdown(PLUGIN_LIMITS_TABLE, |key| key.table == PLUGIN_LIMITS_TABLE)),
     ] {

@@ -10,6 +10,9 @@ use super::unit::{PER_SECOND, Unit};
 use super::words;
 use crate::sample::{Descriptor, MetricKind, ModuleSource, Series, Text};
 
+/// The unit of a share.
+const RATIO: &str = "ratio";
+
 /// The name of a series.
 pub(super) fn name(prefix: &str, source: &ModuleSource, series: &Series) -> Named {
     if source.is_verbatim {
@@ -22,6 +25,10 @@ pub(super) fn name(prefix: &str, source: &ModuleSource, series: &Series) -> Name
         while metric.pop_if(|last| last == "total").is_some() {}
     }
     let suffix = unit.take(&mut metric);
+    if metric.is_empty() && suffix == RATIO {
+        // `percent` alone, of `cpu`, `memory` and `swap`.
+        metric.push("used".to_owned());
+    }
     let mut all = words::split(&source.module);
     all.append(&mut metric);
     let mut all = words::join_lookalikes(all);
@@ -33,7 +40,7 @@ pub(super) fn name(prefix: &str, source: &ModuleSource, series: &Series) -> Name
     }
     let unit_suffix = match suffix {
         // A share in the unit 1.
-        "" if all.last().is_some_and(|last| last == "ratio") => "ratio",
+        "" if all.last().is_some_and(|last| last == RATIO) => RATIO,
         PER_SECOND => "",
         suffix => suffix,
     };
@@ -192,8 +199,8 @@ mod tests {
             let factor = factor.map_or(String::new(), |factor| format!(" × {factor}"));
             writeln!(text, "{module}.{metric} in {unit}: {name}{factor} [{base}] {help}").expect("a string grows");
         }
-        expect![[r"
-            cpu.percent in %: gauged_cpu_ratio × 0.01 [ratio] A level of 100. Here as a ratio.
+        expect![[r#"
+            cpu.percent in %: gauged_cpu_used_ratio × 0.01 [ratio] A level of 100. Here as a ratio.
             cpu.user in %: gauged_cpu_user_ratio × 0.01 [ratio] A level of 100. Here as a ratio.
             cpu.user_seconds_total in s: gauged_cpu_user_seconds_total [seconds] A level of 100.
             cpu.freq_current in MHz: gauged_cpu_freq_current_hertz × 1000000 [hertz] A level of 100. Here in hertz.
@@ -225,7 +232,7 @@ mod tests {
             app.users_total in {user}: gauged_app_users_overall [] A level of 100.
             app.packet_counter in {packet}: gauged_app_packet_counters_total [] A level of 100.
             app.total in 1: gauged_app_total [] A level of 100.
-        "]]
+        "#]]
         .assert_eq(&text);
     }
 

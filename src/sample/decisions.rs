@@ -32,12 +32,12 @@ impl<T> Default for SeriesDecisions<T> {
 impl<T> SeriesDecisions<T> {
     /// The decisions about the series of a module, in their order. `decide` makes those that are missing, and `release` gets those
     /// about series that the module does not have any more, before that.
-    pub(crate) fn of(
+    pub(crate) fn decide(
         &mut self,
         module: &Module,
         mut decide: impl FnMut(&ModuleSource, &Arc<Series>) -> T,
         release: impl FnMut(T),
-    ) -> &[T] {
+    ) -> &mut [T] {
         let schema = module.schema();
         let source = schema.source();
         let known = self.modules.iter().position(|known| known.schema.source().module == source.module);
@@ -62,7 +62,7 @@ impl<T> SeriesDecisions<T> {
             known.decisions = kept;
             known.schema = Arc::clone(schema);
         }
-        &known.decisions
+        &mut known.decisions
     }
 
     /// Forgets the modules that were not asked for since the last sweep. `release` gets their decisions.
@@ -102,7 +102,7 @@ mod tests {
                 made.push(series.name().to_owned());
                 series.name().to_owned()
             };
-            assert_eq!(decisions.of(&module, decide, |name| released.push(name)), metrics);
+            assert_eq!(decisions.decide(&module, decide, |name| released.push(name)), metrics);
             decisions.sweep(|name| released.push(name));
         }
         assert_eq!(made, ["a", "b", "c"]);

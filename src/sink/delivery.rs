@@ -10,9 +10,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{QUEUE_SAMPLES, SampleQueue};
+use crate::queue::Queue;
 use crate::sample::Sample;
 use crate::thread::hand_over;
+
+/// The capacity of the queue: the samples of ten minutes at the default interval.
+const QUEUE_SAMPLES: usize = 60;
+
+type SampleQueue = Queue<Arc<Sample>>;
 
 /// A function that gets each sample.
 pub(crate) type Observer = Box<dyn FnMut(&Arc<Sample>) + Send>;
@@ -60,8 +65,8 @@ impl Delivery {
         }
     }
 
-    /// The number of samples that were dropped because the queue was full.
-    pub(crate) fn dropped(&self) -> u64 {
+    #[cfg(test)]
+    fn dropped(&self) -> u64 {
         self.queue.as_ref().map_or(0, |queue| queue.dropped())
     }
 

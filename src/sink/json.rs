@@ -1,8 +1,11 @@
 //! A sample as one JSON object: module → key → value.
 
+use std::sync::Arc;
+
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::sample::{Key, Module, Sample, Value};
+use super::admission::{Admission, SeriesSettings};
+use crate::sample::{Key, Metric, Module, Sample, Value};
 
 /// The layout of the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +21,36 @@ pub enum Style {
 pub struct Encoder {
     /// Memory for the labels of a metric.
     labels: Vec<u8>,
+    /// The series that are in the object.
+    admission: Admission,
+    left_out: usize,
 }
 
 impl Encoder {
+    /// An encoder for the series of these settings.
+    pub(crate) fn new(settings: Arc<SeriesSettings>) -> Self {
+        Self { admission: Admission::new(settings), ..Self::default() }
+    }
+
+    /// Follows other settings.
+    pub(crate) fn follow(&mut self, settings: &Arc<SeriesSettings>) {
+        self.admission.follow(settings);
+    }
+
     /// Appends the object and a line break to a buffer.
     pub fn encode(&mut self, sample: &Sample, style: Style, to: &mut Vec<u8>) {
         let written = match style {
             Style::Line => self.encode_line(sample, to),
-            Style::Pretty => serde_json::to_writer_pretty(&mut *to, &Object(sample)),
+            Style::Pretty => serde_json::to_writer_pretty(&mut *to, &Object::new(sample, &mut self.admission)),
         };
         debug_assert!(written.is_ok(), "keys are texts, and writing to memory does not fail");
+        self.left_out = self.admission.end_sample();
         to.push(b'\n');
+    }
+
+    /// How many series of the last sample were left out since there are too many.
+    pub(crate) fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Appends the object as [`Object`] is serialized. Metrics that follow one another often have one set of labels, whose text is
@@ -36,14 +58,23 @@ impl Encoder {
     fn encode_line(&mut self, sample: &Sample, to: &mut Vec<u8>) -> serde_json::Result<()> {
         let mut escaped = "";
         to.push(b'{');
-        for (at, module) in sample.modules.iter().enumerate() {
-            if at > 0 {
+        let start = to.len();
+        for module in &sample.modules {
+            let admitted = self.admission.decide(module);
+            if admitted.is_some_and(|admitted| admitted.is_empty() && !module.is_empty()) {
+                continue;
+            }
+            if to.len() > start {
                 to.push(b',');
             }
             serde_json::to_writer(&mut *to, &**module.name())?;
             to.extend_from_slice(b":{");
+            let start = to.len();
             for (at, metric) in module.metrics().enumerate() {
-                if at > 0 {
+                if admitted.is_some_and(|admitted| !admitted.has(at)) {
+                    continue;
+                }
+                if to.len() > start {
                     to.push(b',');
                 }
                 let Key { name, labels } = metric.key();
@@ -73,24 +104,45 @@ pub fn encode(sample: &Sample, style: Style, to: &mut Vec<u8>) {
     Encoder::default().encode(sample, style, to);
 }
 
-struct Object<'a>(&'a Sample);
+struct Object<'a>(Vec<Admitted<'a>>);
+
+impl<'a> Object<'a> {
+    fn new(sample: &'a Sample, admission: &mut Admission) -> Self {
+        Self(sample.modules.iter().filter_map(|module| Admitted::new(module, admission)).collect())
+    }
+}
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.modules.len()))?;
-        for module in &self.0.modules {
-            map.serialize_entry(&**module.name(), &Metrics(module))?;
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for module in &self.0 {
+            map.serialize_entry(module.name, &module)?;
         }
         map.end()
     }
 }
 
-struct Metrics<'a>(&'a Module);
+/// The metrics of a module that are in the object.
+struct Admitted<'a> {
+    name: &'a str,
+    metrics: Vec<Metric<'a>>,
+}
 
-impl Serialize for Metrics<'_> {
+impl<'a> Admitted<'a> {
+    /// None if the module has metrics, and none of them is in the object.
+    fn new(module: &'a Module, admission: &mut Admission) -> Option<Self> {
+        let admitted = admission.decide(module);
+        let has = |at| admitted.is_none_or(|admitted| admitted.has(at));
+        let metrics: Vec<_> =
+            module.metrics().enumerate().filter(|(at, _)| has(*at)).map(|(_, metric)| metric).collect();
+        (!metrics.is_empty() || module.is_empty()).then_some(Self { name: module.name(), metrics })
+    }
+}
+
+impl Serialize for Admitted<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for metric in self.0.metrics() {
+        let mut map = serializer.serialize_map(Some(self.metrics.len()))?;
+        for metric in &self.metrics {
             map.serialize_entry(&metric.key().to_string(), &Number(metric.value))?;
         }
         map.end()
@@ -119,6 +171,7 @@ mod tests {
 
     use super::*;
     use crate::sample::{Labels, test_module};
+    use crate::selection::{Selection, SeriesPattern};
 
     fn sample(metrics: &[(&str, Option<&str>, Value)]) -> Sample {
         let module = test_module("m", |values| {
@@ -177,6 +230,21 @@ mod tests {
 
     proptest! {
         #[test]
+        /// The line and the object in several lines are of the same series, whichever are selected.
+        #[test]
+        fn both_styles_have_the_same_series(names in prop::collection::btree_set("[ab]{1,2}", 0..5), excluded in "m\\.[ab]\\*?", most in 1_usize..4) {
+            let metrics: Vec<_> = names.iter().map(|name| (&**name, None, Value::Unsigned(1))).collect();
+            let sample = sample(&metrics);
+            let exclude = vec![SeriesPattern::parse(&excluded).expect("a pattern")];
+            let own = Selection { exclude, ..Selection::default() };
+            let settings = Arc::new(SeriesSettings { own, max_series: Some(most), ..SeriesSettings::default() });
+            let (mut encoder, mut line) = (Encoder::new(Arc::clone(&settings)), Vec::new());
+            encoder.encode(&sample, Style::Line, &mut line);
+            let object = Object::new(&sample, &mut Admission::new(settings));
+            prop_assert_eq!(line, (serde_json::to_string(&object).expect("JSON") + "\n").into_bytes());
+        }
+
+        #[test]
         fn encoded_samples_parse_to_the_same_values(entries in prop::collection::btree_map("[a-z]{1,5}", (any::<String>(), any::<f64>()), 0..6)) {
             let metrics: Vec<(&str, Option<&str>, Value)> = entries
                 .iter()
@@ -188,7 +256,8 @@ mod tests {
             let sample = sample(&metrics);
             let line = line(&sample);
             prop_assert_eq!(line.matches('\n').count(), 1);
-            prop_assert_eq!(&line, &(serde_json::to_string(&Object(&sample)).expect("JSON") + "\n"));
+            let object = Object::new(&sample, &mut Admission::default());
+            prop_assert_eq!(&line, &(serde_json::to_string(&object).expect("JSON") + "\n"));
             let parsed: serde_json::Value = serde_json::from_str(&line).expect("JSON");
             let parsed = parsed["m"].as_object().expect("a module");
             prop_assert_eq!(parsed.len(), metrics.len());

@@ -6,12 +6,16 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Encoder, QUEUE_SAMPLES, SampleQueue, Style, encode};
+use super::error::{ErrorReason, SinkError};
+use super::json::{Encoder, Style};
+use super::queued::{QueuedSample, SampleQueue};
+use super::statistics::SinkStatistics;
+use crate::config::OnClosed;
 use crate::sample::Sample;
 use crate::thread::hand_over;
 use crate::write::{AT_ONCE_BYTES, write_at_once, write_nowait, write_whole};
@@ -19,10 +23,14 @@ use crate::write::{AT_ONCE_BYTES, write_at_once, write_nowait, write_whole};
 /// The most metrics for an immediate write: more make a line that is longer than [`AT_ONCE_BYTES`].
 const AT_ONCE_METRICS: usize = 160;
 
-/// The sink for standard output.
+/// What to do about an output that takes no lines.
+const REMEDY: &str = "make space, or restart the reader";
+
+/// Writes the lines of a sink of kind `stdout`.
 #[derive(Debug)]
-pub(crate) struct Stdout {
+pub(super) struct Stdout {
     queue: Arc<SampleQueue>,
+    statistics: Arc<SinkStatistics>,
     /// None once the thread has it.
     writer: Option<SampleWriter>,
     /// Completes when the thread has ended.
@@ -34,14 +42,19 @@ pub(crate) struct Stdout {
 }
 
 impl Stdout {
-    /// A sink without its thread. The receiver completes when the reader closes the pipe.
-    pub(crate) fn start(output: File) -> io::Result<(Self, oneshot::Receiver<()>)> {
+    /// A sink without its thread. The receiver completes when the reader has closed the pipe, and that ends the agent.
+    pub(super) fn new(
+        output: File,
+        queue: &Arc<SampleQueue>,
+        statistics: &Arc<SinkStatistics>,
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (closed, on_closed) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let at_once = if output.metadata()?.file_type().is_fifo() { Some(output.try_clone()?) } else { None };
         let stdout = Self {
-            queue: Arc::new(SampleQueue::new(QUEUE_SAMPLES)),
-            writer: Some(SampleWriter::new(output, closed, end)),
+            queue: Arc::clone(queue),
+            statistics: Arc::clone(statistics),
+            writer: Some(SampleWriter::new(output, Arc::clone(statistics), closed, end)),
             ended,
             at_once,
             encoder: Encoder::default(),
@@ -51,7 +64,7 @@ impl Stdout {
     }
 
     /// Starts the thread, unless it runs.
-    pub(crate) fn start_thread(&mut self) -> io::Result<()> {
+    pub(super) fn start_thread(&mut self) -> io::Result<()> {
         let queue = Arc::clone(&self.queue);
         hand_over("stdout", &mut self.writer, move |writer| {
             writer.write_all(&queue);
@@ -60,26 +73,21 @@ impl Stdout {
     }
 
     /// Writes a sample without waiting: at once, or through the queue.
-    pub(crate) fn put(&mut self, sample: &Arc<Sample>) {
+    pub(super) fn put(&mut self, queued: QueuedSample, bytes: u64) {
         if let Some(writer) = &mut self.writer {
-            self.queue.put(Arc::clone(sample));
+            self.queue.put_sized(queued, bytes);
             writer.write_at_once(&self.queue);
             return;
         }
         // Samples in the queue come first.
-        if !(self.queue.is_idle() && self.is_written_at_once(sample)) {
-            self.queue.put(Arc::clone(sample));
+        if !(self.queue.is_idle() && self.is_written_at_once(&queued)) {
+            self.queue.put_sized(queued, bytes);
         }
-    }
-
-    /// The number of samples that were dropped because the queue was full or a write failed.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.queue.dropped()
     }
 
     /// Waits at most this long for the thread to write the remaining samples. Without it they are written as far as that is
     /// possible at once. Returns whether all were.
-    pub(crate) async fn end(mut self, patience: Duration) -> bool {
+    pub(super) async fn end(mut self, patience: Duration) -> bool {
         self.queue.finish();
         match &mut self.writer {
             Some(writer) => writer.write_at_once(&self.queue),
@@ -87,16 +95,23 @@ impl Stdout {
         }
     }
 
-    fn is_written_at_once(&mut self, sample: &Sample) -> bool {
+    fn is_written_at_once(&mut self, QueuedSample { sample, settings }: &QueuedSample) -> bool {
         let metrics: usize = sample.modules.iter().map(|module| module.len()).sum();
-        let Some(output) = self.at_once.as_ref().filter(|_| metrics <= AT_ONCE_METRICS) else { return false };
+        // Which series come first is decided in one place only.
+        let is_short = metrics <= AT_ONCE_METRICS && settings.series.max_series.is_none();
+        let Some(output) = self.at_once.as_ref().filter(|_| is_short) else { return false };
+        let began = Instant::now();
         self.line.clear();
+        self.encoder.follow(&settings.series);
         self.encoder.encode(sample, Style::Line, &mut self.line);
         if self.line.len() > AT_ONCE_BYTES {
             return false;
         }
         match write_nowait(output, &self.line) {
-            Ok(_all) => true,
+            Ok(_all) => {
+                deliver(&self.statistics, began, &self.encoder);
+                true
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             // The thread gets the same error and handles it.
             Err(_) => {
@@ -114,10 +129,18 @@ impl Drop for Stdout {
     }
 }
 
+/// Records a delivery that began at this moment.
+fn deliver(statistics: &SinkStatistics, began: Instant, encoder: &Encoder) {
+    if statistics.deliver(began.elapsed(), encoder.left_out()) {
+        tracing::info!("standard output writable again");
+    }
+}
+
 /// Writes samples one after the other. One that cannot be written is lost and counted.
 #[derive(Debug)]
 struct SampleWriter {
     output: File,
+    statistics: Arc<SinkStatistics>,
     /// Completes when the reader has closed the pipe; none when it has.
     closed: Option<oneshot::Sender<()>>,
     /// Completes with the end of the thread.
@@ -126,21 +149,30 @@ struct SampleWriter {
     /// The line that is being written, and how much of it is.
     line: Vec<u8>,
     written: usize,
-    is_failing: bool,
+    began: Instant,
+    /// What follows when the reader has closed the pipe.
+    on_closed: OnClosed,
     /// The last line was cut off: the next one begins with a line break.
     is_torn: bool,
 }
 
 impl SampleWriter {
-    fn new(output: File, closed: oneshot::Sender<()>, end: oneshot::Sender<()>) -> Self {
+    fn new(
+        output: File,
+        statistics: Arc<SinkStatistics>,
+        closed: oneshot::Sender<()>,
+        end: oneshot::Sender<()>,
+    ) -> Self {
         Self {
             output,
+            statistics,
             closed: Some(closed),
             _end: end,
             encoder: Encoder::default(),
             line: Vec::new(),
             written: 0,
-            is_failing: false,
+            began: Instant::now(),
+            on_closed: OnClosed::End,
             is_torn: false,
         }
     }
@@ -150,13 +182,13 @@ impl SampleWriter {
         loop {
             if !self.line.is_empty() {
                 let result = write_whole(&mut self.output, &self.line, &mut self.written);
-                self.finish(result, samples);
+                self.finish(result);
             }
             if self.closed.is_none() {
                 return;
             }
-            let Some(sample) = samples.take() else { return };
-            self.begin(&sample);
+            let Some(queued) = samples.take() else { return };
+            self.begin(&queued);
         }
     }
 
@@ -164,71 +196,73 @@ impl SampleWriter {
     fn write_at_once(&mut self, samples: &SampleQueue) -> bool {
         while self.closed.is_some() {
             if self.line.is_empty() {
-                let Some(sample) = samples.take_now() else { break };
-                self.begin(&sample);
+                let Some(queued) = samples.take_now() else { break };
+                self.begin(&queued);
             }
             match write_at_once(&mut self.output, &self.line, &mut self.written) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                result => self.finish(result, samples),
+                result => self.finish(result),
             }
         }
         true
     }
 
-    fn begin(&mut self, sample: &Sample) {
+    fn begin(&mut self, QueuedSample { sample, settings }: &QueuedSample) {
+        (self.began, self.on_closed) = (Instant::now(), settings.on_closed());
         if self.is_torn {
             self.line.push(b'\n');
         }
+        self.encoder.follow(&settings.series);
         self.encoder.encode(sample, Style::Line, &mut self.line);
     }
 
     /// Ends the line in hand.
-    fn finish(&mut self, result: io::Result<()>, samples: &SampleQueue) {
+    fn finish(&mut self, result: io::Result<()>) {
         if self.written > 0 {
             self.is_torn = result.is_err();
         }
         self.line.clear();
         self.written = 0;
         match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.on_closed == OnClosed::End => {
                 // The agent may have ended already.
                 let _ = self.closed.take().map(|closed| closed.send(()));
             }
             Err(error) => {
-                samples.lose();
-                if !std::mem::replace(&mut self.is_failing, true) {
-                    let remedy = "make space, or restart the reader";
-                    tracing::error!(reason = %error, remedy, "samples lost: standard output not writable");
+                self.statistics.lose();
+                let reason = match ErrorReason::from_error(&error) {
+                    reason @ (ErrorReason::Closed | ErrorReason::NoSpace | ErrorReason::TooLarge) => reason,
+                    _ => ErrorReason::Io,
+                };
+                let error = SinkError { reason, text: error.to_string(), remedy: REMEDY };
+                if self.statistics.fail(&error) {
+                    tracing::error!(reason = error.text, remedy = REMEDY, "samples lost: standard output not writable");
                 }
             }
-            Ok(()) if self.is_failing => {
-                self.is_failing = false;
-                tracing::info!("standard output writable again");
-            }
-            Ok(()) => {}
+            Ok(()) => deliver(&self.statistics, self.began, &self.encoder),
         }
     }
 }
 
 /// Writes one sample, for `--once`. On another thread: a reader that does not read must not keep the program from ending. On a
 /// host without threads it does.
-pub(crate) async fn once(sample: Arc<Sample>, style: Style) -> io::Result<()> {
+pub(crate) async fn once(sample: Arc<Sample>, encoder: Encoder, style: Style) -> io::Result<()> {
     let (done, written) = oneshot::channel();
-    let mut work = Some((sample, done));
+    let mut work = Some((sample, encoder, done));
     // Its error is no reason to lose the sample.
-    let _ = hand_over("stdout", &mut work, move |(sample, done)| {
+    let _ = hand_over("stdout", &mut work, move |(sample, mut encoder, done)| {
         // The agent may not wait any more.
-        let _ = done.send(write_once(&sample, style));
+        let _ = done.send(write_once(&sample, &mut encoder, style));
     });
     match work {
-        Some((sample, _)) => write_once(&sample, style),
+        Some((sample, mut encoder, _)) => write_once(&sample, &mut encoder, style),
         None => written.await.unwrap_or_else(|ended| Err(io::Error::other(ended))),
     }
 }
 
-fn write_once(sample: &Sample, style: Style) -> io::Result<()> {
+fn write_once(sample: &Sample, encoder: &mut Encoder, style: Style) -> io::Result<()> {
     let mut text = Vec::new();
-    encode(sample, style, &mut text);
+    encoder.encode(sample, style, &mut text);
     let mut stdout = io::stdout().lock();
     stdout.write_all(&text)?;
     stdout.flush()
@@ -240,8 +274,21 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::thread;
 
+    use super::super::settings::SinkSettings;
     use super::*;
+    use crate::config::SinkConfig;
     use crate::sample::test_module;
+
+    /// A sink without its thread, and the signal that the reader has closed the pipe.
+    fn sink(output: impl Into<OwnedFd>) -> (Stdout, oneshot::Receiver<()>) {
+        let queue = Arc::new(SampleQueue::new(60));
+        Stdout::new(File::from(output.into()), &queue, &Arc::default()).expect("a sink")
+    }
+
+    fn put(stdout: &mut Stdout, sample: Arc<Sample>) {
+        let settings = Arc::new(SinkSettings { series: Arc::default(), kind: SinkConfig::stdout().kind });
+        stdout.put(QueuedSample { sample, settings }, 0);
+    }
 
     /// A sample with a number and a text of this length.
     fn sample(number: u64, length: usize) -> Arc<Sample> {
@@ -254,7 +301,7 @@ mod tests {
 
     /// A sink that writes to a pipe, and its thread runs.
     fn start(writer: impl Into<OwnedFd>) -> Stdout {
-        let (mut stdout, _unread) = Stdout::start(File::from(writer.into())).expect("a sink");
+        let (mut stdout, _unread) = sink(writer);
         stdout.start_thread().expect("a thread");
         stdout
     }
@@ -275,10 +322,10 @@ mod tests {
         let (reader, writer) = io::pipe().expect("a pipe");
         let mut stdout = start(writer);
         for number in 0..SAMPLES {
-            stdout.put(&sample(number, if number % 5 == 0 { 5000 } else { 2000 }));
+            put(&mut stdout, sample(number, if number % 5 == 0 { 5000 } else { 2000 }));
         }
         let reading = read_numbers(reader);
-        assert_eq!(stdout.dropped(), 0);
+        assert_eq!(stdout.queue.dropped(), 0);
         assert!(stdout.end(Duration::from_secs(60)).await);
         let expected: Vec<Option<u64>> = (0..SAMPLES).map(Some).collect();
         assert_eq!(reading.join().expect("no panic"), expected);
@@ -292,7 +339,7 @@ mod tests {
         rustix::io::ioctl_fionbio(&writer, true).expect("set");
         let mut stdout = start(writer);
         for number in 0..SAMPLES {
-            stdout.put(&sample(number, 3000));
+            put(&mut stdout, sample(number, 3000));
         }
         let reading =
             thread::spawn(move || BufReader::new(reader).lines().map(|line| line.expect("text").len()).collect());
@@ -313,7 +360,7 @@ mod tests {
             eprintln!("skipped: this kernel has no immediate writes to pipes");
             return;
         }
-        stdout.put(&sample(7, 1));
+        put(&mut stdout, sample(7, 1));
         rustix::io::ioctl_fionbio(&reader, true).expect("set");
         let mut line = [0; 64];
         let length = reader.read(&mut line).expect("already written");
@@ -323,9 +370,9 @@ mod tests {
     #[tokio::test]
     async fn samples_without_a_thread_are_written_at_once() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
-        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a sink");
-        stdout.put(&sample(1, 10_000));
-        stdout.put(&sample(2, 1));
+        let (mut stdout, _unread) = sink(writer);
+        put(&mut stdout, sample(1, 10_000));
+        put(&mut stdout, sample(2, 1));
         assert!(stdout.end(Duration::from_secs(60)).await);
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("text");
@@ -338,13 +385,13 @@ mod tests {
         // More than a pipe holds, and nobody reads before the thread has started.
         const SAMPLES: u64 = 50;
         let (reader, writer) = io::pipe().expect("a pipe");
-        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a sink");
+        let (mut stdout, _unread) = sink(writer);
         for number in 0..SAMPLES {
-            stdout.put(&sample(number, 2000));
+            put(&mut stdout, sample(number, 2000));
         }
         stdout.start_thread().expect("a thread");
         stdout.start_thread().expect("it runs");
-        stdout.put(&sample(SAMPLES, 2000));
+        put(&mut stdout, sample(SAMPLES, 2000));
         let reading = read_numbers(reader);
         assert!(stdout.end(Duration::from_secs(60)).await);
         assert_eq!(reading.join().expect("no panic"), (0..=SAMPLES).map(Some).collect::<Vec<_>>());
@@ -353,11 +400,11 @@ mod tests {
     #[tokio::test]
     async fn end_without_a_thread_does_not_wait() {
         let (_reader, writer) = io::pipe().expect("a pipe");
-        let (mut stdout, _unread) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a sink");
+        let (mut stdout, _unread) = sink(writer);
         for number in 0..200 {
-            stdout.put(&sample(number, 2000));
+            put(&mut stdout, sample(number, 2000));
         }
-        assert!(stdout.dropped() > 0);
+        assert!(stdout.queue.dropped() > 0);
         // For ever, if it waited.
         assert!(!stdout.end(Duration::MAX).await);
     }
@@ -366,12 +413,12 @@ mod tests {
     fn closed_pipe_is_noticed_without_a_thread_too() {
         for has_thread in [true, false] {
             let (reader, writer) = io::pipe().expect("a pipe");
-            let (mut stdout, closed) = Stdout::start(File::from(OwnedFd::from(writer))).expect("a sink");
+            let (mut stdout, closed) = sink(writer);
             if has_thread {
                 stdout.start_thread().expect("a thread");
             }
             drop(reader);
-            stdout.put(&sample(1, 1));
+            put(&mut stdout, sample(1, 1));
             closed.blocking_recv().expect("closed");
         }
     }
@@ -379,9 +426,9 @@ mod tests {
     #[test]
     fn a_file_takes_all_samples_without_a_thread() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let (mut stdout, _unread) = Stdout::start(file.reopen().expect("opened")).expect("a sink");
+        let (mut stdout, _unread) = sink(file.reopen().expect("opened"));
         for number in 0..200 {
-            stdout.put(&sample(number, 2000));
+            put(&mut stdout, sample(number, 2000));
         }
         assert_eq!(std::fs::read_to_string(file.path()).expect("text").lines().count(), 200);
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::numbers::Numbers;
 use super::plugins::{FileStatus, PluginStatus};
 use super::problem::{Problem, ProblemKind};
+use super::sinks::SinkView;
 use super::view::{GuestThreadState, PluginsView, TickView, View};
 
 /// The format of the document. It grows when a field changes its meaning, not when one is added.
@@ -30,6 +31,7 @@ pub(crate) struct Document {
     pub(crate) format: u32,
     pub(crate) agent: AgentDocument,
     pub(crate) collectors: Vec<CollectorDocument>,
+    pub(crate) sinks: Vec<SinkDocument>,
     pub(crate) plugins: PluginsDocument,
 }
 
@@ -89,6 +91,28 @@ pub(crate) struct CollectorDocument {
     pub(crate) is_successful: Option<bool>,
     pub(crate) duration_seconds: Option<f64>,
     pub(crate) skipped_lines_total: Option<u64>,
+    pub(crate) problem: Option<Problem>,
+}
+
+/// A sink.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SinkDocument {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    /// Whether the last delivery succeeded.
+    pub(crate) is_up: bool,
+    pub(crate) delivered_samples_total: u64,
+    /// By reason.
+    pub(crate) dropped_samples_total: BTreeMap<String, u64>,
+    pub(crate) queue_samples: u64,
+    pub(crate) queue_bytes: u64,
+    /// When a sample was delivered last, since the Unix epoch.
+    pub(crate) last_success_seconds: Option<f64>,
+    pub(crate) duration_seconds: Option<f64>,
+    /// By reason.
+    pub(crate) errors_total: BTreeMap<String, u64>,
+    pub(crate) left_out_series: u64,
     pub(crate) problem: Option<Problem>,
 }
 
@@ -179,7 +203,35 @@ impl Document {
             }
         };
         let plugins = tick.as_ref().map(|tick| PluginsDocument::new(&tick.plugins, &numbers)).unwrap_or_default();
-        Self { format: FORMAT, agent, collectors: facts.settings.collectors.iter().map(collector).collect(), plugins }
+        let sinks = tick.iter().flat_map(|tick| tick.sinks.iter());
+        Self {
+            format: FORMAT,
+            agent,
+            collectors: facts.settings.collectors.iter().map(collector).collect(),
+            sinks: sinks.map(|sink| SinkDocument::new(sink, &numbers)).collect(),
+            plugins,
+        }
+    }
+}
+
+impl SinkDocument {
+    fn new(sink: &SinkView, numbers: &Numbers<'_>) -> Self {
+        let numbers = numbers.labelled("sink", &sink.name);
+        let problem = sink.problem.get();
+        Self {
+            name: sink.name.to_string(),
+            kind: sink.kind.to_owned(),
+            is_up: numbers.whole("sink_up") != Some(0),
+            delivered_samples_total: numbers.count("sink_delivered_samples_total"),
+            dropped_samples_total: numbers.kinds("sink_dropped_samples_total"),
+            queue_samples: numbers.count("sink_queue_samples"),
+            queue_bytes: numbers.count("sink_queue_bytes"),
+            last_success_seconds: numbers.float("sink_last_success_timestamp_seconds"),
+            duration_seconds: numbers.float("sink_duration_seconds"),
+            errors_total: numbers.kinds("sink_errors_total"),
+            left_out_series: numbers.count("sink_left_out_series"),
+            problem,
+        }
     }
 }
 
@@ -281,6 +333,7 @@ mod tests {
             longest_delay: Duration::ZERO,
             collector_problems: Arc::new([problem]),
             configuration_problems: Arc::default(),
+            sinks: Arc::default(),
             plugins: PluginsView { thread, ..PluginsView::default() },
         };
         View { facts: Arc::new(facts), tick: Some(tick) }

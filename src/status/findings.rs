@@ -10,7 +10,7 @@ const GOOD_STATES: [&str; 6] = ["up", "loading", "idle", "off", "unavailable", "
 /// One problem of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// The part: `agent`, a collector, a plugin or a file.
+    /// The part: `agent`, a collector, a sink, a plugin or a file.
     pub(crate) part: String,
     pub(crate) reason: String,
     /// Empty where none is known.
@@ -36,6 +36,9 @@ pub(crate) fn findings(document: &Document) -> Vec<Finding> {
             }),
             None => {}
         }
+    }
+    for sink in &document.sinks {
+        findings.extend(sink.problem.iter().map(|problem| Finding::new(&format!("sink {}", sink.name), problem)));
     }
     findings.extend(document.agent.configuration_problems.iter().map(|problem| Finding::new("configuration", problem)));
     let plugins = &document.plugins;

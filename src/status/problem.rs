@@ -35,6 +35,8 @@ pub(crate) enum ProblemKind {
     Configuration,
     /// The last call failed, or returned an error.
     Call,
+    /// A sink cannot deliver.
+    Sink,
     /// A guest thread hung in the plugin.
     Thread,
     /// A kind of a newer agent.
@@ -50,7 +52,7 @@ impl ProblemKind {
             Self::File => "its file ",
             Self::Configuration => "its new configuration: ",
             Self::Call => "its last call: ",
-            Self::Thread | Self::Other => "",
+            Self::Sink | Self::Thread | Self::Other => "",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::plugins::PluginList;
 use super::problem::Problem;
+use super::sinks::SinkView;
 use crate::sample::Sample;
 
 /// The facts that stay the same from tick to tick.
@@ -43,6 +44,8 @@ pub(crate) struct TickView {
     pub(crate) collector_problems: Arc<[CollectorProblem]>,
     /// Why the configuration that was read last is not in effect, or not all of it.
     pub(crate) configuration_problems: Arc<[Problem]>,
+    /// The sinks, in the order of their names.
+    pub(crate) sinks: Arc<[SinkView]>,
     pub(crate) plugins: PluginsView,
 }
 

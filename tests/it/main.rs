@@ -30,6 +30,11 @@ mod psutil; // native metrics compared with psutil
 mod incomplete; // the exit code of an incomplete sample
 mod run; // ticks, shutdown, output without a reader
 mod time; // time that passes while the agent does not run
+mod sinks; // sinks and their series, and those that fail or hang
+mod file_sink; // samples in files: kills, rotations, readers
+#[cfg(target_os = "linux")]
+mod full_disk; // files on disks that are full or read-only
+mod logrotate; // files of samples beside the real logrotate
 mod signals; // signals that do not end the agent, and the file size limit
 #[cfg(target_os = "linux")]
 mod no_threads; // hosts that have run out of threads

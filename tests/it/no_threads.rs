@@ -126,7 +126,7 @@ fn threads_are_started_once_the_limit_is_raised() {
         }
         assert_eq!(sample["agent"]["hostname"], Value::Null);
     }
-    let line = limited.agent.wait_log_lines("ERROR threads missing threads=\"log, stdout, slow, guests", 1).remove(0);
+    let line = limited.agent.wait_log_lines("ERROR threads missing threads=\"log, sinks, slow, guests", 1).remove(0);
     limited.assert_named(&line);
     limited.raise_limit();
     limited.agent.wait_log(" INFO threads started");
@@ -161,7 +161,7 @@ fn plugin_is_loaded_once_threads_are_started() {
     Guest::new("good").install(&setup.plugin("good.wasm"));
     let arguments = ["--interval", INTERVAL, "--plugins", "plugins"];
     let Some(mut limited) = LimitedAgent::start(setup, 3, NO_THREADS, &arguments) else { return };
-    limited.agent.wait_log("ERROR threads missing threads=\"log, stdout, slow, guests");
+    limited.agent.wait_log("ERROR threads missing threads=\"log, sinks, slow, guests");
     for _ in 0..3 {
         let sample = limited.agent.next();
         assert!(sample.contains_key("cpu") && value(&sample, "good").is_none(), "{sample:?}");

@@ -1,17 +1,24 @@
 //! A status as text: the agent, its collectors and plugins as tables, then what is wrong, each with its remedy.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::cli::output::{size, table};
 use crate::escape::{printable, push_escaped};
-use crate::status::{AgentDocument, CollectorDocument, Document, Finding, PluginDocument, TickDocument, findings};
+use crate::status::{
+    AgentDocument, CollectorDocument, Document, Finding, PluginDocument, SinkDocument, TickDocument, findings,
+};
 
 /// The text of a status.
 pub(in crate::cli) fn status_text(document: &Document) -> String {
     let mut text = agent(&document.agent);
     text.push_str("\ncollectors\n");
     text.push_str(&table(collectors(&document.collectors)));
+    if !document.sinks.is_empty() {
+        text.push_str("\nsinks\n");
+        text.push_str(&table(sinks(&document.sinks)));
+    }
     text.push('\n');
     text.push_str(&plugins_text(document));
     let findings = findings(document);
@@ -137,6 +144,27 @@ fn collectors(collectors: &[CollectorDocument]) -> Vec<Vec<String>> {
     [titles].into_iter().chain(collectors.iter().map(row)).collect()
 }
 
+fn sinks(sinks: &[SinkDocument]) -> Vec<Vec<String>> {
+    let titles = ["name", "kind", "state", "delivered", "dropped", "waiting", "last success", "duration", "errors"];
+    let row = |sink: &SinkDocument| {
+        let of_kinds = |kinds: &BTreeMap<String, u64>| counts(kinds.iter().map(|(kind, count)| (*count, &**kind)));
+        let last = sink.last_success_seconds.and_then(|at| Duration::try_from_secs_f64(at).ok());
+        let last = last.and_then(|since| UNIX_EPOCH.checked_add(since));
+        vec![
+            sink.name.clone(),
+            sink.kind.clone(),
+            (if sink.is_up { "up" } else { "down" }).to_owned(),
+            sink.delivered_samples_total.to_string(),
+            of_kinds(&sink.dropped_samples_total),
+            sink.queue_samples.to_string(),
+            last.map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string()),
+            sink.duration_seconds.map_or_else(|| "-".to_owned(), milliseconds),
+            of_kinds(&sink.errors_total),
+        ]
+    };
+    [titles.map(str::to_uppercase).to_vec()].into_iter().chain(sinks.iter().map(row)).collect()
+}
+
 fn rows(plugins: &[PluginDocument]) -> Vec<Vec<String>> {
     let titles = [
         "name",
@@ -221,8 +249,6 @@ fn seconds(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use expect_test::expect;
 
     use super::*;

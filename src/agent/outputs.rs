@@ -1,0 +1,61 @@
+//! The outputs of the agent: the sinks, and those who ask for its state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::reloader::Commit;
+use crate::process::log_ignored;
+use crate::sample::Sample;
+use crate::sink::Sinks;
+use crate::sink::delivery::Delivery;
+use crate::status::StatusServer;
+
+/// How long the end waits for the last samples to be written: the agent ends within two seconds, and its log may need half a
+/// second of them.
+const FLUSH: Duration = Duration::from_millis(1500);
+
+/// How long the end waits until the status socket is removed.
+const STATUS_END: Duration = Duration::from_millis(500);
+
+/// The outputs.
+pub(super) struct Outputs {
+    pub(super) sinks: Sinks,
+    pub(super) delivery: Delivery,
+    pub(super) status: StatusServer,
+}
+
+impl Outputs {
+    /// Ends those who ask, without a sample that is still to be written.
+    pub(super) async fn end_at_once(self) {
+        self.status.end(STATUS_END).await;
+    }
+
+    /// Hands a sample to all sinks.
+    pub(super) fn put(&mut self, sample: &Arc<Sample>) {
+        self.sinks.put(sample);
+        self.delivery.put(sample);
+    }
+
+    /// Has the sinks open their files again.
+    pub(super) fn reopen(&self) {
+        match self.sinks.reopen() {
+            0 => log_ignored("USR1"),
+            files => tracing::info!(files, "files of samples opened again"),
+        }
+    }
+
+    /// Follows another configuration, with what was prepared for it.
+    pub(super) fn commit(&mut self, commit: &mut Commit) {
+        let prepared = std::mem::take(&mut commit.sinks);
+        if let Err(error) = self.sinks.reconfigure(&commit.config, prepared) {
+            let (reason, remedy) = (error.to_string(), "leave the agent more open files, and reload it again");
+            tracing::error!(reason, remedy, consequence = "it gets no samples", "sink of standard output not started");
+        }
+    }
+
+    /// Waits for the last samples to be written. Returns the names of the sinks that did not.
+    pub(super) async fn end(self) -> Vec<String> {
+        let ended = tokio::join!(self.sinks.end(FLUSH), self.delivery.end(FLUSH), self.status.end(STATUS_END));
+        ended.0
+    }
+}

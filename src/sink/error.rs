@@ -1,0 +1,91 @@
+//! Errors of sinks, by a closed set of reasons.
+
+use std::io;
+
+/// Why a sink failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorReason {
+    /// The reader has closed its end.
+    Closed,
+    /// The disk or the quota is full.
+    NoSpace,
+    /// The agent's user may not.
+    Permission,
+    /// The directory or file is not there.
+    NotFound,
+    /// The file system is read-only.
+    ReadOnly,
+    /// The file would be larger than the process may make it.
+    TooLarge,
+    /// The target is no file that lines are appended to.
+    NotAFile,
+    /// Any other error of the system.
+    Io,
+}
+
+impl ErrorReason {
+    /// All of them, in the order of the numbers that they are.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Closed,
+        Self::NoSpace,
+        Self::Permission,
+        Self::NotFound,
+        Self::ReadOnly,
+        Self::TooLarge,
+        Self::NotAFile,
+        Self::Io,
+    ];
+
+    /// The value of the label `reason`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::NoSpace => "no_space",
+            Self::Permission => "permission",
+            Self::NotFound => "not_found",
+            Self::ReadOnly => "read_only",
+            Self::TooLarge => "too_large",
+            Self::NotAFile => "not_a_file",
+            Self::Io => "io",
+        }
+    }
+
+    /// The reason behind an error of the system.
+    pub(super) fn from_error(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::Closed,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            io::ErrorKind::PermissionDenied => Self::Permission,
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::NotFound,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            io::ErrorKind::FileTooLarge => Self::TooLarge,
+            io::ErrorKind::IsADirectory => Self::NotAFile,
+            _ => Self::Io,
+        }
+    }
+}
+
+/// An error of a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SinkError {
+    pub(crate) reason: ErrorReason,
+    /// The operation and its error, for the log and the status.
+    pub(crate) text: String,
+    /// The action for the operator.
+    pub(crate) remedy: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_have_their_own_numbers_and_names() {
+        for (number, reason) in ErrorReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, number);
+            assert_eq!(ErrorReason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1);
+        }
+        assert_eq!(ErrorReason::from_error(&io::Error::from_raw_os_error(28)), ErrorReason::NoSpace);
+        assert_eq!(ErrorReason::from_error(&io::Error::other("x")), ErrorReason::Io);
+    }
+}

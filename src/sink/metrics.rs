@@ -1,0 +1,49 @@
+//! The metrics of a sink in the module `agent`.
+
+use super::error::ErrorReason;
+use super::queued::SampleQueue;
+use super::statistics::SinkStatistics;
+use crate::sample::{Label, Labels, Values};
+
+/// The labels of a sink's metrics, made once.
+#[derive(Debug)]
+pub(super) struct SinkLabels {
+    sink: Labels,
+    queue_full: Labels,
+    failed: Labels,
+    errors: Vec<(ErrorReason, Labels)>,
+}
+
+impl SinkLabels {
+    /// The labels of a sink that can fail for these reasons.
+    pub(super) fn new(name: &str, reasons: &[ErrorReason]) -> Self {
+        let sink = || Label { name: "sink".into(), value: name.into() };
+        let labels =
+            |reason: &str| [sink(), Label { name: "reason".into(), value: reason.into() }].into_iter().collect();
+        Self {
+            sink: [sink()].into_iter().collect(),
+            queue_full: labels("queue_full"),
+            failed: labels("failed"),
+            errors: reasons.iter().map(|reason| (*reason, labels(reason.name()))).collect(),
+        }
+    }
+
+    /// Appends the sink's metrics.
+    pub(super) fn append_metrics(&self, agent: &mut Values<'_>, queue: &SampleQueue, statistics: &SinkStatistics) {
+        let Self { sink, queue_full, failed, errors } = self;
+        let (samples, bytes) = queue.waiting();
+        agent.push_labelled("sink_up", sink, u64::from(statistics.is_up()));
+        agent.push_labelled("sink_delivered_samples_total", sink, statistics.delivered());
+        agent.push_labelled("sink_dropped_samples_total", queue_full, queue.dropped());
+        agent.push_labelled("sink_dropped_samples_total", failed, statistics.failed());
+        agent.push_labelled("sink_queue_samples", sink, samples as u64);
+        agent.push_labelled("sink_queue_bytes", sink, bytes);
+        let last = statistics.last_success();
+        agent.push_labelled("sink_last_success_timestamp_seconds", sink, last.map(|last| last.as_secs_f64()));
+        agent.push_labelled("sink_duration_seconds", sink, last.map(|_| statistics.duration().as_secs_f64()));
+        for (reason, labels) in errors {
+            agent.push_labelled("sink_errors_total", labels, statistics.errors(*reason));
+        }
+        agent.push_labelled("sink_left_out_series", sink, statistics.left_out());
+    }
+}
