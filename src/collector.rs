@@ -12,6 +12,8 @@ mod memory;
 pub mod portable;
 mod topology;
 mod frequency;
+mod identity;
+mod host;
 pub mod slow;
 pub mod native;
 #[cfg(all(target_os = "linux", any(test, fuzzing)))]

@@ -114,6 +114,8 @@ pub struct Config {
     pub load: NativeConfig,
     /// The table `[memory]`, for the modules `memory` and `swap`.
     pub memory: NativeConfig,
+    /// The table `[host]`.
+    pub host: NativeConfig,
     /// The plugins with a table. All others have [`PluginConfig::default`].
     pub plugins: BTreeMap<String, PluginConfig>,
 }
@@ -185,6 +187,12 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
+    /// Whether the times of each CPU are measured: outputs show them, or the naming of one needs them.
+    #[must_use]
+    pub fn needs_cpu_times(&self) -> bool {
+        self.cpu.per_core
+    }
+
     /// A number that differs when the settings differ, wherever they were written, and that a float holds exactly. The same
     /// version of the agent has the same number for the same settings. The contents of secrets and of sensitive settings are
     /// left out: whoever sees the number could try passwords.
@@ -241,6 +249,7 @@ impl Config {
             cpu: written.cpu,
             load: written.load,
             memory: written.memory,
+            host: written.host,
             plugins: written.plugins,
             file,
             refusals,

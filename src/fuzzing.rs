@@ -33,6 +33,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("memory", collector::fuzzing::memory),
     #[cfg(target_os = "linux")]
     ("natives", collector::fuzzing::natives),
+    #[cfg(target_os = "linux")]
+    ("os_release", collector::fuzzing::os_release),
     ("path", path),
     ("probe", plugin::fuzzing::probe),
     ("result", plugin::fuzzing::result),

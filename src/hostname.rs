@@ -1,12 +1,9 @@
 //! The name that the host has in its samples: set by the operator, or read from the measured host and read again from
 //! time to time, since it may change while the agent runs.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
-
+use crate::hostfile::read_file;
 use crate::hostpath::below;
 
 /// The longest name: that of the domain name system (RFC 1035).
@@ -36,42 +33,16 @@ impl HostnameSource {
     fn read(&self) -> Option<String> {
         match self {
             Self::Fixed(name) => Some(name.clone()),
-            Self::Root(root) => parse_file(&read_file(root).ok()?),
+            Self::Root(root) => read_name(root),
             Self::Kernel => sysinfo::System::host_name().ok().filter(|name| check(name).is_ok()),
         }
     }
 }
 
-/// Reads a regular file of bounded size: the measured host may have a pipe or an endless device there.
-fn read_file(root: &Path) -> io::Result<String> {
-    let file = open_below(root, "/etc/hostname")?;
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let mut text = String::new();
-    file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// The opening of a named pipe would wait for its writer.
-const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
-
-/// Opens a file of the measured host. An absolute link begins at its root, not at the agent's.
-#[cfg(target_os = "linux")]
-fn open_below(root: &Path, path: &str) -> io::Result<File> {
-    use rustix::fs::{ResolveFlags, openat2};
-    use rustix::io::Errno;
-    let directory = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    match openat2(&directory, path, READING, Mode::empty(), ResolveFlags::IN_ROOT) {
-        // Linux before 5.6, or a container's filter of system calls.
-        Err(Errno::NOSYS | Errno::PERM) => Ok(openat(CWD, below(root, path), READING, Mode::empty())?.into()),
-        opened => Ok(opened?.into()),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_below(root: &Path, path: &str) -> io::Result<File> {
-    Ok(openat(CWD, below(root, path), READING, Mode::empty())?.into())
+/// The name in `/etc/hostname` of the host with this root.
+pub(crate) fn read_name(root: &Path) -> Option<String> {
+    let text = String::from_utf8(read_file(root, "/etc/hostname", MAX_FILE_BYTES).ok()?).ok()?;
+    parse_file(&text)
 }
 
 /// The first line of `/etc/hostname` that is neither empty nor a comment (hostname(5)).

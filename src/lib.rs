@@ -1,6 +1,6 @@
 //! gauged, a host metrics agent that is extended by dropping WebAssembly files into a folder.
 //!
-//! Native collectors measure cpu, load and memory. All other collectors are plugins: WebAssembly components that are loaded
+//! Native collectors measure cpu, load, memory and the system's identity. All other collectors are plugins: WebAssembly components that are loaded
 //! while the agent runs, and that can access only what they are granted. At each tick their metrics are merged into a
 //! [`sample::Sample`], a map module → metric → value, which goes to the sinks.
 //!
@@ -10,6 +10,7 @@ pub mod sample;
 mod escape;
 pub mod clock;
 mod hostpath;
+mod hostfile;
 mod hostname;
 mod address;
 mod procfs;

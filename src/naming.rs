@@ -7,6 +7,7 @@ mod words;
 mod unit;
 mod scale;
 mod gauged;
+pub mod node_exporter;
 
 pub use self::named::Named;
 pub use self::scale::{Number, Scale};
@@ -17,6 +18,8 @@ use crate::sample::{ModuleSource, Series};
 pub enum Naming {
     /// Our own, by rules: `gauged_<module>_<metric>` in base units.
     Gauged,
+    /// `node_exporter`'s, where a series has the same values as one of `node_exporter`'s; our own otherwise.
+    NodeExporter,
 }
 
 impl Naming {
@@ -25,6 +28,7 @@ impl Naming {
     pub fn name(self, prefix: &str, source: &ModuleSource, series: &Series) -> Option<Named> {
         match self {
             Self::Gauged => Some(gauged::name(prefix, source, series)),
+            Self::NodeExporter => node_exporter::name(prefix, source, series),
         }
     }
 }

@@ -31,6 +31,7 @@ pub const METRICS: &[NativeMetric] = &[
     gauge("timestamp", "s", "The tick: the scheduled moment, since the Unix epoch."),
     gauge("hostname", "", "The host's name."),
     gauge("version", "", "The agent's version."),
+    gauge("build_info", "1", "1; the label `version` is the agent's version."),
     gauge("interval", "s", "The time between two ticks."),
     gauge("collect_seconds", "s", "The time from the start of the tick to the complete sample."),
     gauge("tick_delay_seconds", "s", "How much later than scheduled the tick began."),
@@ -190,6 +191,8 @@ pub(super) struct AgentModule {
     series: Arc<SeriesTable>,
     slow: Arc<SlowReadings>,
     version: Value,
+    /// The labels of `build_info`.
+    build: Labels,
     started: Duration,
     usage: ProcessUsage,
     /// The module of the last tick, and the place of the metrics that the guest thread counts.
@@ -229,6 +232,7 @@ impl AgentModule {
             series: Arc::clone(series),
             slow: Arc::clone(slow),
             version: env!("CARGO_PKG_VERSION").into(),
+            build: [("version", env!("CARGO_PKG_VERSION"))].into(),
             started: wall_clock(),
             usage: ProcessUsage::new(),
             last: None,
@@ -250,13 +254,14 @@ impl AgentModule {
         plugins: &mut Plugins,
     ) {
         self.usage.refresh(facts.began);
-        let Self { writer, series, slow, version, started, usage, last, .. } = self;
+        let Self { writer, series, slow, version, build, started, usage, last } = self;
         let (previous, range) = last.take().unzip();
         let (previous, reload) = (previous.as_deref().zip(range), &facts.in_loop.reload);
         let (module, range) = writer.write(sample.tick, |agent| {
             agent.push("timestamp", seconds(sample.tick));
             agent.push("hostname", slow.hostname());
             agent.push("version", version.clone());
+            agent.push_labelled("build_info", build, 1_u64);
             agent.push("interval", seconds(sample.interval));
             agent.push("collect_seconds", facts.began.elapsed().as_secs_f64());
             agent.push("tick_delay_seconds", facts.delay.as_secs_f64());

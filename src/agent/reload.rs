@@ -32,6 +32,7 @@ pub(super) enum Change {
     Cpu(CpuConfig),
     Load(NativeConfig),
     Memory(NativeConfig),
+    Host(NativeConfig),
     /// The table of a plugin; none if it has none any more.
     Plugin(String, Option<Box<PluginConfig>>),
 }
@@ -54,6 +55,7 @@ impl fmt::Display for Change {
             Self::Cpu(_) => f.write_str("cpu"),
             Self::Load(_) => f.write_str("load"),
             Self::Memory(_) => f.write_str("memory"),
+            Self::Host(_) => f.write_str("host"),
             Self::Plugin(name, _) => write!(f, "plugins.{name}"),
         }
     }
@@ -89,6 +91,7 @@ impl Change {
             Self::Cpu(cpu) => config.cpu = cpu,
             Self::Load(load) => config.load = load,
             Self::Memory(memory) => config.memory = memory,
+            Self::Host(host) => config.host = host,
             Self::Plugin(name, Some(table)) => drop(config.plugins.insert(name, *table)),
             Self::Plugin(name, None) => drop(config.plugins.remove(&name)),
         }
@@ -145,6 +148,7 @@ impl Difference {
             cpu,
             load,
             memory,
+            host,
             plugins,
         } = new;
         let mut changes = Vec::new();
@@ -174,6 +178,7 @@ impl Difference {
         add(old.cpu == *cpu, &|| Change::Cpu(*cpu));
         add(old.load == *load, &|| Change::Load(*load));
         add(old.memory == *memory, &|| Change::Memory(*memory));
+        add(old.host == *host, &|| Change::Host(*host));
         for name in old.plugins.keys().filter(|name| !plugins.contains_key(*name)) {
             add(false, &|| Change::Plugin(name.clone(), None));
         }
@@ -252,6 +257,7 @@ mod tests {
                 tags,
                 metrics: MetricsConfig { prefix: texts[2].clone(), ..MetricsConfig::default() },
                 sinks: sinks.into_iter().map(|(name, size)| (name, sink(size))).collect(),
+                host: NativeConfig { enabled: switches[2] },
                 plugins,
                 service_manager: ServiceManager::default(),
                 status_socket: SocketPlaces::default(),

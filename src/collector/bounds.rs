@@ -115,6 +115,18 @@ pub const MEMORY: Bound = Bound {
 pub const SWAPPED: Bound =
     Bound { least: 0.0, greatest: EVENTS.greatest, reason: EVENTS.reason, source: "as the counters of events" };
 
+/// Metrics that are there for their labels.
+pub const INFO: Bound = Bound {
+    least: 1.0,
+    greatest: 1.0,
+    reason: "is not 1",
+    source: "a convention: such a metric can be multiplied with others",
+};
+
+/// Versions of systems.
+pub const VERSION: Bound =
+    Bound { least: 0.0, greatest: 1e9, reason: "is no version", source: "years, and dates as 20261126, are versions" };
+
 /// The bounds of every native metric: module, names, bound.
 pub const TABLE: &[(&str, &[&str], &Bound)] = &[
     (
@@ -148,6 +160,8 @@ pub const TABLE: &[(&str, &[&str], &Bound)] = &[
     ("swap", &["percent"], &PERCENT),
     ("swap", &["total", "used", "free"], &MEMORY),
     ("swap", &["sin", "sout"], &SWAPPED),
+    ("host", &["uname_info", "os_info"], &INFO),
+    ("host", &["os_version"], &VERSION),
 ];
 
 /// Metrics that are parts of another one of their module, and never more than it where both have a value: module, parts, whole.
@@ -186,7 +200,7 @@ mod tests {
     #[test]
     fn bounds_exclude_what_is_no_number() {
         for (_, _, bound) in TABLE {
-            assert!(bound.least < bound.greatest && bound.holds(bound.least) && bound.holds(bound.greatest));
+            assert!(bound.least <= bound.greatest && bound.holds(bound.least) && bound.holds(bound.greatest));
             for value in [f64::NAN, f64::INFINITY, -1.0, u64::MAX as f64, (1_u64 << 63) as f64] {
                 assert!(!bound.holds(value), "{value} {bound:?}");
             }

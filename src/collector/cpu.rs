@@ -102,12 +102,36 @@ pub(super) const METRICS: &[NativeMetric] = &[
     NativeMetric::counter("cpu", "soft_interrupts", "{interrupt}", "Soft interrupts since boot.", STAT),
 ];
 
+/// The metrics of each CPU, beside those of all of them together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PerCpu {
+    None,
+    /// The seconds in each mode, which the naming of `node_exporter` needs.
+    Seconds,
+    /// The percentages, too.
+    All,
+}
+
+impl PerCpu {
+    fn new(config: &Config) -> Self {
+        match (config.cpu.per_core, config.needs_cpu_times()) {
+            (true, _) => Self::All,
+            (false, true) => Self::Seconds,
+            (false, false) => Self::None,
+        }
+    }
+
+    fn detail(self) -> Detail {
+        if self == Self::None { Detail::Total } else { Detail::PerCore }
+    }
+}
+
 /// Collects the module `cpu`.
 pub(super) struct Cpu {
     /// Number and frequency of the CPUs.
     slow: Arc<SlowReadings>,
     file: KeptFile,
-    detail: Detail,
+    each: PerCpu,
     /// The labels of every CPU so far, by its number.
     labels: BTreeMap<u32, Labels>,
     ticks_per_second: f64,
@@ -123,10 +147,14 @@ pub(super) struct Cpu {
 impl Cpu {
     /// Takes the first reading, from which the first tick's percentages are counted.
     pub(super) fn new(config: &Config, slow: &Arc<SlowReadings>) -> Self {
+        Self::with(config, slow, PerCpu::new(config))
+    }
+
+    fn with(config: &Config, slow: &Arc<SlowReadings>, per_cpu: PerCpu) -> Self {
         let mut cpu = Self {
             slow: Arc::clone(slow),
             file: KeptFile::whole(&config.root, STAT),
-            detail: if config.cpu.per_core { Detail::PerCore } else { Detail::Total },
+            each: per_cpu,
             labels: BTreeMap::new(),
             ticks_per_second: Machine::detect(&config.root).ticks_per_second as f64,
             now: Stat::default(),
@@ -141,19 +169,13 @@ impl Cpu {
     /// Reads the file into `now`; the previous reading becomes `before`.
     fn read(&mut self) -> Result<(), ReadError> {
         std::mem::swap(&mut self.now, &mut self.before);
-        let (now, detail) = (&mut self.now, self.detail);
+        let (now, detail) = (&mut self.now, self.each.detail());
         self.file.read_noting(|text, odd| now.parse(text, detail, odd))
     }
 
-    /// Appends the metrics of all CPUs or of one. Returns what was left out.
-    fn push_times(
-        &self,
-        values: &mut Values<'_>,
-        labels: &Labels,
-        shares: Result<Option<Shares>, Jumped>,
-        times: Option<&Times>,
-    ) -> Option<Oddity> {
-        let mut oddity = shares.is_err().then(|| {
+    /// Appends the percentages of all CPUs or of one. Returns what was left out.
+    fn push_shares(values: &mut Values<'_>, labels: &Labels, shares: Result<Option<Shares>, Jumped>) -> Option<Oddity> {
+        let oddity = shares.is_err().then(|| {
             let reason = "a counter grew by more than the time that has passed";
             Oddity::new(reason, "the percentages of that tick")
         });
@@ -163,6 +185,12 @@ impl Cpu {
         for (mode, &(name, _)) in MODE_NAMES.iter().enumerate() {
             push(name, shares.and_then(|shares| shares.modes[mode]).into());
         }
+        oddity
+    }
+
+    /// Appends the seconds of all CPUs or of one. Returns what was left out.
+    fn push_seconds(&self, values: &mut Values<'_>, labels: &Labels, times: Option<&Times>) -> Option<Oddity> {
+        let mut oddity = None;
         for (mode, &(_, name)) in MODE_NAMES.iter().enumerate() {
             let ticks = times.and_then(|times| times.ticks[mode]);
             let seconds = ticks.map(|ticks| ticks as f64 / self.ticks_per_second);
@@ -170,7 +198,7 @@ impl Cpu {
             if kept.is_none() && seconds.is_some() {
                 oddity = Some(Oddity::new("a counter of a CPU is more than the time since boot", "its seconds"));
             }
-            push(name, kept.into());
+            values.push_labelled(name, labels, kept);
         }
         oddity
     }
@@ -202,7 +230,9 @@ impl Collector for Cpu {
         let total_shares = total
             .zip(before.and_then(|before| before.total.as_ref()))
             .map(|(now, before)| shares(before, now, most_of_all));
-        let mut oddity = self.push_times(values, &Labels::default(), total_shares.unwrap_or(Ok(None)), total);
+        let all = Labels::default();
+        let mut oddity = Self::push_shares(values, &all, total_shares.unwrap_or(Ok(None)));
+        oddity = self.push_seconds(values, &all, total).or(oddity);
         let logical = now.map(|now| now.online.len() as u64).filter(|&count| count > 0);
         values.push("count_logical", logical);
         let CpuReadings { physical, frequency: Frequency { current, min, max }, .. } = self.slow.cpu();
@@ -216,10 +246,13 @@ impl Collector for Cpu {
         values.push("soft_interrupts", now.and_then(|now| now.soft_interrupts));
         let cpus = now.map(|now| now.cpus.as_slice()).unwrap_or_default();
         for ((number, times), labels) in cpus.iter().filter_map(|cpu| Some((cpu, self.labels.get(&cpu.0)?))) {
-            // A CPU that came online during this tick has no earlier reading.
-            let earlier = before.and_then(|before| before.times_of(*number));
-            let shares = earlier.map_or(Ok(None), |earlier| shares(earlier, times, most(1)));
-            oddity = self.push_times(values, labels, shares, Some(times)).or(oddity);
+            if self.each == PerCpu::All {
+                // A CPU that came online during this tick has no earlier reading.
+                let earlier = before.and_then(|before| before.times_of(*number));
+                let shares = earlier.map_or(Ok(None), |earlier| shares(earlier, times, most(1)));
+                oddity = Self::push_shares(values, labels, shares).or(oddity);
+            }
+            oddity = self.push_seconds(values, labels, Some(times)).or(oddity);
         }
         // The cores are counted again after a change, a moment later.
         let foreign = (physical != own_cores && !is_changed).then_some(FOREIGN_CORES);
@@ -279,9 +312,14 @@ fn shares(before: &Times, now: &Times, most_ticks: f64) -> Result<Option<Shares>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Overrides;
+    use crate::sample::{Metric, Module, is_for_naming_only, test_module};
 
     /// No counter in these tests jumps, but for those that are to.
     const MOST: f64 = 1e18;
@@ -313,6 +351,29 @@ mod tests {
         assert_eq!(shares.modes[..5], [50.0, 0.0, 0.0, 0.0, 50.0].map(Some));
         assert_eq!(shares.modes[7], None, "steal is missing in this kernel");
         assert_eq!(super::shares(&times(&[7; 10]), &times(&[7; 10]), MOST), Ok(None), "no time has passed");
+    }
+
+    /// The module of a fixture machine with these metrics of each CPU.
+    fn machine(name: &str, per_cpu: PerCpu) -> Arc<Module> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let overrides = Overrides { root: Some(root), file: Some("/dev/null".into()), ..Overrides::default() };
+        let config = Config::load(&overrides).expect("valid");
+        let mut cpu = Cpu::with(&config, &SlowReadings::without_thread(&config), per_cpu);
+        test_module("cpu", |values| cpu.collect("cpu", values).expect("readable"))
+    }
+
+    #[test]
+    fn seconds_of_cpus_are_for_namings_only() {
+        let [none, seconds, all] =
+            [PerCpu::None, PerCpu::Seconds, PerCpu::All].map(|per_cpu| machine("cpus-512", per_cpu));
+        let is_hidden = |metric: &Metric<'_>| is_for_naming_only("cpu", metric.series);
+        let (hidden, shown): (Vec<_>, Vec<_>) = seconds.metrics().partition(is_hidden);
+        assert!(shown.into_iter().eq(none.metrics()), "the others are the same");
+        assert_eq!(hidden.len(), 512 * MODES);
+        let names: BTreeSet<&str> = hidden.iter().map(Metric::name).collect();
+        assert_eq!(names, MODE_NAMES.map(|(_, seconds)| seconds).into());
+        let of_all = all.metrics().filter(|metric| is_hidden(metric) && names.contains(metric.name()));
+        assert!(hidden.into_iter().eq(of_all), "with the same values");
     }
 
     #[test]

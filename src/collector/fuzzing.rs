@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::bounds::{PARTS, TABLE};
 pub(crate) use super::cpu::fuzz_stat as stat;
 use super::frequency::fuzz as frequency;
+pub(crate) use super::identity::fuzz_os_release as os_release;
 pub(crate) use super::load::fuzz as loadavg;
 pub(crate) use super::memory::fuzz as memory;
 use super::native::{NATIVE, Natives};
@@ -20,7 +21,7 @@ use crate::sample::{Module, Sample, SeriesAccount, Value};
 
 /// The files of the host in the order of the input, which separates them by NUL. The first is `/proc/stat` at the second
 /// reading.
-const FILES: [&str; 14] = [
+const FILES: [&str; 16] = [
     "/proc/stat",
     "/proc/stat",
     "/proc/loadavg",
@@ -35,6 +36,8 @@ const FILES: [&str; 14] = [
     "/proc/self/auxv",
     "/sys/devices/system/cpu/online",
     "/sys/devices/system/cpu/cpufreq/policy0/affected_cpus",
+    "/proc/sys/kernel/osrelease",
+    "/etc/os-release",
 ];
 
 /// The content of each file. One without does not exist on this host.
@@ -73,7 +76,9 @@ fn measure(contents: &Contents<'_>) {
             natives.collect(&mut sample);
             sample.modules.iter().for_each(|module| check(module));
             let names = sample.modules.iter().flat_map(|module| {
-                let unlabelled = module.metrics().filter(|metric| metric.labels().is_empty());
+                // Those of the host are there for their labels.
+                let is_host = **module.name() == *"host";
+                let unlabelled = module.metrics().filter(move |metric| is_host || metric.labels().is_empty());
                 unlabelled.map(|metric| (&**module.name(), metric.name()))
             });
             let described = NATIVE.iter().flat_map(|native| native.metrics).map(|metric| (metric.module, metric.name));
@@ -178,6 +183,8 @@ mod tests {
         "",
         "0-1\n",
         "0 1\n",
+        "6.1.0-13-amd64\n",
+        "ID=debian\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n",
     ];
 
     /// Words that files have had in the place of a number, and their like.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 #[cfg(not(target_os = "linux"))]
 use super::portable::Portable;
 use super::slow::SlowReadings;
-use super::{Collector, FileProblem};
+use super::{Collector, FileProblem, host};
 #[cfg(target_os = "linux")]
 use super::{cpu, load, memory};
 use crate::config::Config;
@@ -22,7 +22,7 @@ pub const NATIVE: &[Native] = &[
         modules: &["cpu"],
         metrics: cpu::METRICS,
         is_enabled: |config| config.cpu.enabled,
-        is_same: |old, new| old.cpu == new.cpu,
+        is_same: |old, new| old.cpu == new.cpu && old.needs_cpu_times() == new.needs_cpu_times(),
         make: |config, slow| Box::new(cpu::Cpu::new(config, slow)),
     },
     Native {
@@ -40,6 +40,14 @@ pub const NATIVE: &[Native] = &[
         is_enabled: |config| config.memory.enabled,
         is_same: |old, new| old.memory == new.memory,
         make: |config, _| Box::new(memory::Memory::new(config)),
+    },
+    Native {
+        name: "host",
+        modules: &["host"],
+        metrics: host::METRICS,
+        is_enabled: |config| config.host.enabled,
+        is_same: |old, new| old.host == new.host,
+        make: |_, slow| Box::new(host::Host::new(slow)),
     },
 ];
 
@@ -69,6 +77,14 @@ pub const NATIVE: &[Native] = &[
         is_enabled: |config| config.memory.enabled,
         is_same: |old, new| old.memory == new.memory,
         make: |_, _| Box::new(Portable::new()),
+    },
+    Native {
+        name: "host",
+        modules: &["host"],
+        metrics: host::METRICS,
+        is_enabled: |config| config.host.enabled,
+        is_same: |old, new| old.host == new.host,
+        make: |_, slow| Box::new(host::Host::new(slow)),
     },
 ];
 

@@ -77,6 +77,17 @@ impl Portable {
     }
 }
 
+/// The processor's architecture, by the kernel's name.
+pub(super) fn machine() -> String {
+    System::cpu_arch()
+}
+
+/// The names of kernel and host, as `uname` has them. For other systems than Linux, where sysinfo has the distribution's name.
+pub(super) fn uname() -> Vec<(&'static str, String)> {
+    let names = [("sysname", System::name()), ("release", System::kernel_version()), ("nodename", System::host_name())];
+    names.into_iter().filter_map(|(label, name)| Some((label, name.ok()?))).collect()
+}
+
 fn collect_load(values: &mut Values<'_>) {
     let average = System::load_average().ok();
     values.push("1min", average.as_ref().map(|average| average.one));

@@ -1,6 +1,6 @@
-//! Readings that may take any time, on a thread of their own: the frequency of the CPUs and the host name every ten seconds,
-//! and the number of cores when a tick asks for it. The kernel may have to wake each CPU for its frequency, and `/etc/hostname`
-//! may be on a mount that does not respond. A tick takes the last readings and never waits. They are null until the thread, for
+//! Readings that may take any time, on a thread of their own: the frequency of the CPUs and the host name every ten seconds, the
+//! names and versions of the system every minute, and the number of cores when a tick asks for it. The kernel may have to wake each
+//! CPU for its frequency, and `/etc` may be on a mount that does not respond. A tick takes the last readings and never waits. They are null until the thread, for
 //! which a host may have to be asked more than once, has read them.
 
 use std::io;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::frequency::{Frequency, frequency};
+use super::identity::{Identity, IdentityReader};
 use super::topology::physical_count;
 use crate::config::Config;
 use crate::hostname::{Hostname, HostnameSource};
@@ -22,6 +23,10 @@ use crate::thread::hand_over;
 
 /// The time between two readings.
 const INTERVAL: Duration = Duration::from_secs(10);
+
+/// The number of intervals from one reading of the system's names and versions to the next. They change when the system is
+/// upgraded.
+const INTERVALS_OF_IDENTITY: u32 = 6;
 
 /// How long the start waits for the first readings: longer than a disk takes to spin up.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -75,18 +80,21 @@ struct Latest {
 struct Reconfigured {
     /// The root of the measured host. None if the CPUs are not measured.
     cpu: Option<PathBuf>,
+    /// As that. None if the names and versions of the system are not measured.
+    identity: Option<PathBuf>,
     hostname: HostnameSource,
 }
 
 #[derive(Debug)]
 struct Readings {
     cpu: CpuReadings,
+    identity: Identity,
     hostname: Value,
 }
 
 impl Default for Readings {
     fn default() -> Self {
-        Self { cpu: CpuReadings::default(), hostname: Value::Null }
+        Self { cpu: CpuReadings::default(), identity: Identity::default(), hostname: Value::Null }
     }
 }
 
@@ -96,16 +104,28 @@ impl Latest {
     }
 }
 
-/// Where the CPUs are described.
+/// Where the CPUs and the system are described.
 #[derive(Debug)]
 struct Sources {
     /// The files of the measured host. None if the CPUs are not measured.
     cpu: Option<HostFiles>,
+    /// None if the names and versions of the system are not measured.
+    identity: Option<IdentityReader>,
 }
 
 impl Sources {
     fn new(config: &Config) -> Self {
-        Self { cpu: config.cpu.enabled.then(|| HostFiles::new(&config.root)) }
+        Self {
+            cpu: config.cpu.enabled.then(|| HostFiles::new(&config.root)),
+            identity: config.host.enabled.then(|| IdentityReader::new(&config.root)),
+        }
+    }
+
+    fn read_identity(&mut self, latest: &Latest) {
+        if let Some(reader) = &mut self.identity {
+            let identity = reader.read();
+            latest.lock().identity = identity;
+        }
     }
 
     fn read_cores(&mut self, latest: &Latest) {
@@ -167,7 +187,7 @@ impl SlowReadings {
             tracing::warn!(
                 waited_s,
                 remedy = "check the mounts below --root; the files are read as soon as they respond",
-                consequence = "the host name or the number and frequency of the CPUs are null until then",
+                consequence = "the host name, the module host, or number and frequency of the CPUs are null until then",
                 "host name or CPUs not read yet"
             );
         }
@@ -179,6 +199,7 @@ impl SlowReadings {
         let (latest, mut sources) = (Arc::<Latest>::default(), Sources::new(config));
         sources.read_cores(&latest);
         sources.read_frequency(&latest);
+        sources.read_identity(&latest);
         let (_, first) = watch::channel(true);
         Arc::new(Self { latest, cores: Cores::AtOnce(Mutex::new(sources)), reader: Mutex::new(None), first })
     }
@@ -187,6 +208,12 @@ impl SlowReadings {
     #[must_use]
     pub fn cpu(&self) -> CpuReadings {
         self.latest.lock().cpu
+    }
+
+    /// The last readings of the system's names and versions.
+    #[must_use]
+    pub(super) fn identity(&self) -> Identity {
+        self.latest.lock().identity.clone()
     }
 
     /// The host name that was read last, or null.
@@ -211,7 +238,8 @@ impl SlowReadings {
             self.latest.lock().hostname = name.as_str().into();
         }
         let cpu = config.cpu.enabled.then(|| config.root.clone());
-        let reconfigured = Reconfigured { cpu, hostname: config.hostname.clone() };
+        let identity = config.host.enabled.then(|| config.root.clone());
+        let reconfigured = Reconfigured { cpu, identity, hostname: config.hostname.clone() };
         *self.latest.reconfigured.lock().unwrap_or_else(PoisonError::into_inner) = Some(reconfigured);
         if let Cores::OnThread(requests) = &self.cores {
             // A full channel wakes it as well.
@@ -242,14 +270,16 @@ impl Reader {
         sources.read_frequency(&latest);
         let mut hostname = Hostname::new(hostname);
         latest.lock().hostname = hostname.get().into();
+        sources.read_identity(&latest);
         done.send_replace(true);
         refresh(&mut sources, &mut hostname, &latest, &requested);
     }
 }
 
-/// Reads again every ten seconds, and the number of cores when it is requested, until the readings are dropped.
+/// Reads again from time to time, and the number of cores when it is requested, until the readings are dropped.
 fn refresh(sources: &mut Sources, hostname: &mut Hostname, latest: &Latest, requests: &Receiver<Wake>) {
     let mut due = Instant::now() + INTERVAL;
+    let mut identity_due_in = INTERVALS_OF_IDENTITY;
     loop {
         match requests.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(Wake) => {
@@ -266,6 +296,11 @@ fn refresh(sources: &mut Sources, hostname: &mut Hostname, latest: &Latest, requ
                 if hostname.refresh() {
                     latest.lock().hostname = hostname.get().into();
                 }
+                identity_due_in -= 1;
+                if identity_due_in == 0 {
+                    identity_due_in = INTERVALS_OF_IDENTITY;
+                    sources.read_identity(latest);
+                }
             }
         }
     }
@@ -273,7 +308,7 @@ fn refresh(sources: &mut Sources, hostname: &mut Hostname, latest: &Latest, requ
 
 /// Reads what another configuration wants.
 fn follow(
-    Reconfigured { cpu, hostname: source }: Reconfigured,
+    Reconfigured { cpu, identity, hostname: source }: Reconfigured,
     sources: &mut Sources,
     hostname: &mut Hostname,
     latest: &Latest,
@@ -281,6 +316,10 @@ fn follow(
     if cpu.is_some() != sources.cpu.is_some() {
         sources.cpu = cpu.as_deref().map(HostFiles::new);
         sources.read_frequency(latest);
+    }
+    if identity.is_some() != sources.identity.is_some() {
+        sources.identity = identity.as_deref().map(IdentityReader::new);
+        sources.read_identity(latest);
     }
     if *hostname.source() != source {
         *hostname = Hostname::new(source);

@@ -217,6 +217,7 @@ fn agent_value(config: &Config, path: &str) -> Option<String> {
         "cpu.per_core" => Some(config.cpu.per_core.to_string()),
         "load.enabled" => Some(config.load.enabled.to_string()),
         "memory.enabled" => Some(config.memory.enabled.to_string()),
+        "host.enabled" => Some(config.host.enabled.to_string()),
         _ => None,
     }
 }

@@ -45,6 +45,7 @@ pub(super) struct FileConfig {
     pub(super) cpu: CpuConfig,
     pub(super) load: NativeConfig,
     pub(super) memory: NativeConfig,
+    pub(super) host: NativeConfig,
     pub(super) plugins: BTreeMap<String, PluginConfig>,
 }
 
@@ -114,6 +115,7 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
             "sinks" => written.sinks = sink::parse(&mut problems, value, &known_keys(SINK_TABLE)),
             "load" => written.load = native(&mut problems, "load", value),
             "memory" => written.memory = native(&mut problems, "memory", value),
+            "host" => written.host = native(&mut problems, "host", value),
             "plugins" => plugins = Some(value),
             other => problems.unknown(key.span(), other, &known_keys("")),
         }
@@ -315,10 +317,10 @@ mod tests {
 
     #[test]
     fn collectors_and_plugins_are_enabled_by_default() {
-        for text in ["", "[cpu]\n[load]\n[memory]\n[plugins.a]", "load.enabled = true"] {
+        for text in ["", "[cpu]\n[load]\n[memory]\n[host]\n[plugins.a]", "load.enabled = true"] {
             let written = parsed(text).expect(text);
-            let FileConfig { cpu, load, memory, plugins, .. } = written;
-            assert!(cpu.enabled && load.enabled && memory.enabled, "{text}");
+            let FileConfig { cpu, load, memory, host, plugins, .. } = written;
+            assert!(cpu.enabled && load.enabled && memory.enabled && host.enabled, "{text}");
             assert!(plugins.values().all(|plugin| plugin.enabled), "{text}");
         }
         let written = parsed("cpu.enabled = false\n[memory]\nenabled = false\n").expect("valid");

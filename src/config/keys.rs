@@ -140,6 +140,7 @@ fn native_keys() -> Vec<Key> {
         ),
         collector("load", "measure the module `load`"),
         collector("memory", "measure the modules `memory` and `swap`"),
+        collector("host", "measure the module `host`"),
     ]
 }
 
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!(known_keys("log"), "level, format");
         assert_eq!(known_keys("load"), "enabled");
         assert!(known_keys("").starts_with(
-            "interval, hostname, tags, plugins_directory, cache, log, limits, metrics, cpu, load, memory, sinks"
+            "interval, hostname, tags, plugins_directory, cache, log, limits, metrics, cpu, load, memory, host, sinks"
         ));
         assert!(known_keys(PLUGIN_TABLE).starts_with("enabled, file, interval, timeout, memory, limits, read"));
     }

@@ -1,4 +1,4 @@
-//! The tables `[cpu]`, `[load]` and `[memory]` of the native collectors.
+//! The tables `[cpu]`, `[load]`, `[memory]` and `[host]` of the native collectors.
 
 /// The table `[cpu]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ impl Default for CpuConfig {
     }
 }
 
-/// The table of a collector without settings of its own: `[load]` or `[memory]`.
+/// The table of a collector without settings of its own: `[load]`, `[memory]` or `[host]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NativeConfig {
     /// Whether the collector's modules are collected.

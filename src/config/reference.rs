@@ -115,6 +115,10 @@ fn example_file() -> String {
             let name = if table == SINK_TABLE { "output" } else { "redis" };
             let _ = write!(text, "#[{}]\n\n", table.replace("NAME", name));
         }
+        if (key.table, key.name) == (SINK_TABLE, "path") {
+            comment(&mut text, "Keys that only sinks of kind file have.");
+            text.push_str("#[sinks.archive]\n\n#kind = \"file\"\n\n");
+        }
         if (key.table, key.name) == (PLUGIN_TABLE, "read") {
             comment(&mut text, "Bounds of its results, of what it holds, and of its log lines a minute.");
             let limits = KEYS.iter().filter(|key| key.table == PLUGIN_LIMITS_TABLE);

@@ -185,7 +185,7 @@ pub(super) fn keys(table: &'static str) -> Vec<Key> {
             "path",
             Values::Text("an absolute path"),
             DefaultValue::Depends { how: "none: it is required", example: "\"/var/log/gauged/samples.ndjson\"" },
-            "the [file](files.md) that lines are appended to; its directory has to exist",
+            "of kind `file`, as all below: the [file](files.md) that lines are appended to; its directory has to exist",
         ),
         key(
             "rotate_size",

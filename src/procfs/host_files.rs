@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::kept_file::{REFUSED_REMEDY, ReadError, is_missing, read_once};
 use super::oddity::{Oddities, Oddity};
+use crate::hostfile::read_file;
 use crate::hostpath::below;
 
 /// The files below one root, and what was odd in them.
@@ -57,7 +58,33 @@ impl HostFiles {
         left_out: &'static str,
         parse: impl FnOnce(&[u8], &mut Oddities) -> T,
     ) -> Result<Option<T>, ReadError> {
-        match self.read_if_allowed(path, parse) {
+        let read = self.read_if_allowed(path, parse);
+        self.noting_unreadable(path, left_out, read)
+    }
+
+    /// Reads and parses a file outside of `/proc` and `/sys`, which may be a link within the host; none if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`read_if_exists`](Self::read_if_exists).
+    pub(crate) fn read_linked<T>(
+        &mut self,
+        path: &str,
+        max_bytes: u64,
+        left_out: &'static str,
+        parse: impl FnOnce(&[u8], &mut Oddities) -> T,
+    ) -> Result<Option<T>, ReadError> {
+        let read = read_file(&self.root, path, max_bytes).map(|text| self.parse(&self.path(path), &text, parse));
+        self.noting_unreadable(&self.path(path), left_out, read)
+    }
+
+    fn noting_unreadable<T>(
+        &mut self,
+        path: &Path,
+        left_out: &'static str,
+        read: io::Result<T>,
+    ) -> Result<Option<T>, ReadError> {
+        match read {
             Ok(parsed) => Ok(Some(parsed)),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => {
@@ -85,10 +112,14 @@ impl HostFiles {
         parse: impl FnOnce(&[u8], &mut Oddities) -> T,
     ) -> io::Result<T> {
         let text = read_once(path)?;
-        self.oddities.begin_text(&text);
-        let parsed = parse(&text, &mut self.oddities);
-        self.oddities.report(path, &text);
-        Ok(parsed)
+        Ok(self.parse(path, &text, parse))
+    }
+
+    fn parse<T>(&mut self, path: &Path, text: &[u8], parse: impl FnOnce(&[u8], &mut Oddities) -> T) -> T {
+        self.oddities.begin_text(text);
+        let parsed = parse(text, &mut self.oddities);
+        self.oddities.report(path, text);
+        parsed
     }
 
     /// The entries of a directory whose names are this name and a number, with the number, in its order. Without the directory

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::sample::{AGENT, Module, ModuleSource, Series, SeriesDecisions};
+use crate::sample::{AGENT, Module, ModuleSource, Series, SeriesDecisions, is_for_naming_only};
 use crate::selection::Selection;
 
 /// The metrics of the module `agent` that a line of JSON has whatever is included: without them it has no time and no host. They
@@ -36,7 +36,7 @@ impl SeriesSettings {
     }
 
     fn selects(&self, module: &str, series: &Series) -> bool {
-        let is_hidden = self.hides_cpus && module == "cpu" && series.labels().iter().any(|label| &*label.name == "cpu");
+        let is_hidden = self.hides_cpus && is_for_naming_only(module, series);
         let is_kept = |selection: &Selection| {
             let is_always = module == AGENT && ALWAYS.contains(&series.metric_name());
             if is_always { !selection.excludes(module, series) } else { selection.selects(module, series) }

@@ -33,14 +33,19 @@ fn assert_absent(sample: &Sample, plugin: &str, log: &str) {
     assert!(metrics.is_empty(), "{metrics:?}\n{log}");
 }
 
+/// The configuration in which all native collectors are off.
+const NONE: &str =
+    "[cpu]\nenabled = false\n[load]\nenabled = false\n[memory]\nenabled = false\n[host]\nenabled = false\n";
+
 #[test]
 fn collectors_that_are_off_have_no_modules() {
     for (toml, expected) in [
-        ("[cpu]\nenabled = true\n[load]\nenabled = true\n", &["agent", "cpu", "load", "memory", "swap"][..]),
-        ("[cpu]\nenabled = false\nper_core = true\n", &["agent", "load", "memory", "swap"]),
-        ("[load]\nenabled = false\n", &["agent", "cpu", "memory", "swap"]),
-        ("[memory]\nenabled = false\n", &["agent", "cpu", "load"]),
-        ("[cpu]\nenabled = false\n[load]\nenabled = false\n[memory]\nenabled = false\n", &["agent"]),
+        ("[cpu]\nenabled = true\n[load]\nenabled = true\n", &["agent", "cpu", "host", "load", "memory", "swap"][..]),
+        ("[cpu]\nenabled = false\nper_core = true\n", &["agent", "host", "load", "memory", "swap"]),
+        ("[load]\nenabled = false\n", &["agent", "cpu", "host", "memory", "swap"]),
+        ("[memory]\nenabled = false\n", &["agent", "cpu", "host", "load"]),
+        ("[host]\nenabled = false\n", &["agent", "cpu", "load", "memory", "swap"]),
+        (NONE, &["agent"]),
     ] {
         let (sample, log) = complete_sample(&Setup::with_config(toml), &[]);
         assert_eq!(modules(&sample), expected, "{toml}{log}");
@@ -50,11 +55,13 @@ fn collectors_that_are_off_have_no_modules() {
 #[test]
 fn collectors_that_are_off_read_no_files() {
     // On a host with kernel files that are of no use, which would be warnings.
-    let setup = Setup::with_config("[cpu]\nenabled = false\n[load]\nenabled = false\n[memory]\nenabled = false\n");
-    fs::create_dir_all(setup.path("host/proc")).expect("created");
-    for file in ["stat", "loadavg", "meminfo", "vmstat"] {
-        fs::write(setup.path("host/proc").join(file), "").expect("written");
+    let setup = Setup::with_config(NONE);
+    for file in ["proc/stat", "proc/loadavg", "proc/meminfo", "proc/vmstat", "proc/sys/kernel/osrelease"] {
+        let file = setup.path("host").join(file);
+        fs::create_dir_all(file.parent().expect("has one")).expect("created");
+        fs::write(file, "").expect("written");
     }
+    fs::create_dir_all(setup.path("host/etc/os-release")).expect("created");
     let (sample, log) = complete_sample(&setup, &["--root", "host", "--hostname", "web-1"]);
     assert_eq!((modules(&sample), &*log), (vec!["agent"], ""));
 }
@@ -64,7 +71,7 @@ fn collectors_stay_off_at_each_tick() {
     let setup = Setup::with_config("interval = \"100ms\"\n[load]\nenabled = false\n");
     let mut agent = setup.start(&[]);
     for _ in 0..3 {
-        assert_eq!(modules(&agent.next()), ["agent", "cpu", "memory", "swap"]);
+        assert_eq!(modules(&agent.next()), ["agent", "cpu", "host", "memory", "swap"]);
     }
 }
 

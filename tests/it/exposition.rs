@@ -19,7 +19,7 @@ use crate::harness::repository;
 use crate::requirement;
 
 /// The namings, each with the name of its golden list.
-const NAMINGS: [(&str, Naming); 1] = [("gauged", Naming::Gauged)];
+const NAMINGS: [(&str, Naming); 2] = [("gauged", Naming::Gauged), ("node_exporter", Naming::NodeExporter)];
 
 /// Reads the OpenMetrics texts that its arguments name, strictly, and prints how many series each has.
 const STRICT_PARSER: &str = "
@@ -97,8 +97,11 @@ fn check_golden(file: &str, lines: &BTreeSet<String>) {
 fn names_of_each_naming_are_kept() {
     for (label, naming) in NAMINGS {
         let mut lines = BTreeSet::new();
-        for module in described() {
-            for series in module.schema().series() {
+        // A name may depend on labels, which only measured series have.
+        let measured = samples().values().flat_map(|sample| &sample.modules).cloned();
+        for module in described().into_iter().chain(measured) {
+            // A text has no unit.
+            for series in module.schema().series().iter().filter(|series| !series.descriptor().unit.is_empty()) {
                 let Some(named) = naming.name("gauged", module.schema().source(), series) else { continue };
                 let mut line = format!("{} {}", named.name, named.kind.map_or("untyped", MetricKind::name));
                 if !named.unit.is_empty() {

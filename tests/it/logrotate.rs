@@ -59,7 +59,8 @@ fn timestamps(file: &Path) -> Vec<String> {
     for path in rotated {
         GzDecoder::new(File::open(path).expect("opened")).read_to_string(&mut text).expect("text");
     }
-    text.push_str(&fs::read_to_string(file).expect("text"));
+    // There may be none since the last rotation.
+    text.push_str(&fs::read_to_string(file).unwrap_or_default());
     text.lines().map(|line| timestamp(&parse(line))).collect()
 }
 

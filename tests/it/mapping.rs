@@ -11,63 +11,13 @@ use crate::harness::{Setup, repository};
 use crate::plugin_command::plugin;
 
 /// A row of a table that maps metrics of another agent to ours.
-pub struct Row {
+struct Row {
     /// The other agent's name, with or without labels; `*` stands for any text.
-    pub theirs: String,
+    theirs: String,
     /// Our name, as `module.name`, with or without labels; none where there is no such metric.
-    pub ours: Option<String>,
+    ours: Option<String>,
     /// The difference between the two, or the reason why there is none of ours.
-    pub remark: String,
-}
-
-impl Row {
-    /// Whether the two have the same value, up to the factor.
-    pub fn is_equal(&self) -> bool {
-        self.ours.is_some() && !self.remark.starts_with("differs")
-    }
-
-    /// The number that their value is multiplied by to give ours.
-    pub fn factor(&self) -> f64 {
-        let factor = self.remark.strip_prefix("× ").and_then(|rest| rest.split(',').next()?.parse().ok());
-        factor.unwrap_or(1.0)
-    }
-
-    /// Whether ours is the mean of their values, as of all CPUs; otherwise it is the sum where theirs are several.
-    pub fn is_mean(&self) -> bool {
-        self.remark.contains("the mean of ")
-    }
-
-    /// Whether the row maps one of their metrics.
-    pub fn is_about(&self, theirs: &str) -> bool {
-        self.wildcard(theirs).is_some()
-    }
-
-    /// Our name of one of their metrics.
-    pub fn name_here(&self, theirs: &str) -> Option<String> {
-        let wildcard = self.wildcard(theirs)?;
-        self.ours.as_ref().map(|ours| ours.replace('*', wildcard))
-    }
-
-    /// The text that `*` stands for in one of their names, empty without a `*`; none if the row does not map that name.
-    fn wildcard<'a>(&self, theirs: &'a str) -> Option<&'a str> {
-        let pattern = self.theirs.split('{').next().unwrap_or_default();
-        match pattern.split_once('*') {
-            None => (pattern == theirs).then_some(""),
-            Some((before, after)) => theirs.strip_prefix(before)?.strip_suffix(after),
-        }
-    }
-
-    /// How precisely the row names a metric: of several rows that map a name, the one with the highest number counts.
-    fn precision(&self) -> usize {
-        if self.theirs.contains('*') { self.theirs.len() } else { usize::MAX }
-    }
-
-    /// Their metrics among these that the row maps, and no other row of the table more precisely.
-    pub fn names_among<'a, T>(&self, rows: &[Self], metrics: &'a BTreeMap<String, T>) -> Vec<&'a str> {
-        let is_best =
-            |name: &str| rows.iter().all(|other| !other.is_about(name) || other.precision() <= self.precision());
-        metrics.keys().map(String::as_str).filter(|name| self.is_about(name) && is_best(name)).collect()
-    }
+    remark: String,
 }
 
 fn readme() -> String {
@@ -86,7 +36,7 @@ fn table(mark: &str) -> Vec<Vec<String>> {
 }
 
 /// The rows of the table of another agent's metrics.
-pub fn rows(mark: &str) -> Vec<Row> {
+fn rows(mark: &str) -> Vec<Row> {
     let bare = |cell: &str| cell.trim_matches('`').to_owned();
     table(mark)
         .into_iter()

@@ -113,12 +113,15 @@ fn metrics_document_matches_the_code() {
                     has none. `freq_*` are means over CPUs, psutil's over the groups of CPUs that are scaled together.\n\
                     - With `[cpu] per_core = true`, `percent`, the modes and their seconds are also reported for each CPU, as\n  \
                     `percent{cpu=\"0\"}`.\n\
-                    - `enabled = false` under `[cpu]`, `[load]` or `[memory]` leaves its modules out; `swap` belongs to `[memory]`.\n\
+                    - `enabled = false` under `[cpu]`, `[load]`, `[memory]` or `[host]` leaves its modules out; `swap` belongs to\n  \
+                    `[memory]`.\n\
+                    - The metrics of `host` have labels where the host has them: `uname_info{nodename=\"web-1\",…}`.\n\
                     - The metrics `collector_*` of `agent` have the label `collector`, those of one plugin\n  \
-                    the label `plugin`, and `module_age_seconds` the label `module`. Counters begin at 0 with the agent.\n"
+                    the label `plugin`, `module_age_seconds` the label `module`, and `build_info` the label `version`. Counters begin at 0\n  \
+                    with the agent.\n"
         .to_owned();
     let metrics: Vec<&NativeMetric> = NATIVE.iter().flat_map(|native| native.metrics).chain(METRICS).collect();
-    for module in ["cpu", "load", "memory", "swap", "agent"] {
+    for module in ["cpu", "load", "memory", "swap", "host", "agent"] {
         let _ =
             write!(text, "\n## {module}\n\n| metric | kind | unit | description | source |\n|---|---|---|---|---|\n");
         for NativeMetric { name, kind, unit, description, source, .. } in

@@ -1,6 +1,6 @@
 //! Debian's `node_exporter`, and the metrics that it serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,10 +9,30 @@ use std::path::{Path, PathBuf};
 use crate::requirement::Program;
 use crate::services::Daemon;
 
-/// Labels of one series.
+/// Labels of one series. Those that are empty are left out, as Prometheus does.
 pub type Labels = BTreeMap<String, String>;
-/// Series by the name of their metric.
-pub type Scrape = BTreeMap<String, Vec<(Labels, f64)>>;
+/// A metric's name and labels.
+pub type Series = (String, Labels);
+
+/// The series of an agent at one moment.
+#[derive(Default)]
+pub struct Scrape {
+    pub series: BTreeMap<Series, f64>,
+    /// The type of each metric.
+    pub types: BTreeMap<String, String>,
+}
+
+impl Scrape {
+    /// The names of the metrics.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.series.keys().map(|(name, _)| &**name).collect()
+    }
+
+    /// The sum of all series of a metric.
+    pub fn total(&self, name: &str) -> f64 {
+        self.series.iter().filter(|((of, _), _)| of == name).map(|(_, value)| value).sum()
+    }
+}
 
 /// A `node_exporter` that runs until it is dropped.
 pub struct Exporter {
@@ -35,7 +55,7 @@ impl Exporter {
         Self { _daemon: Daemon::start(command, address), address, root: root.to_owned() }
     }
 
-    /// Its metrics at this moment, with the agent's names for labels.
+    /// Its metrics at this moment.
     pub fn scrape(&self) -> Scrape {
         let mut stream = TcpStream::connect(self.address).expect("it listens");
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sent");
@@ -43,13 +63,24 @@ impl Exporter {
         stream.read_to_string(&mut text).expect("text");
         let (head, body) = text.split_once("\r\n\r\n").expect("a response");
         assert!(head.contains(" 200 "), "{head}");
-        let mut scrape = Scrape::new();
-        for line in body.lines().filter(|line| !line.starts_with('#')) {
-            let (key, value) = line.rsplit_once(' ').expect("a value");
-            let (name, labels) = series(key);
-            scrape.entry(name).or_default().push((labels, value.parse().expect("a number")));
+        let chips = chips(&self.root);
+        let mut scrape = Scrape::default();
+        for line in body.lines() {
+            if let Some(described) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = described.split_once(' ').expect("a type");
+                scrape.types.insert(name.to_owned(), kind.to_owned());
+            } else if !line.starts_with('#') {
+                let (key, value) = line.rsplit_once(' ').expect("a value");
+                let (name, mut labels) = series(key);
+                labels.retain(|_, value| !value.is_empty());
+                let chip = labels.get("chip").and_then(|chip| chips.get(chip));
+                if let Some(number) = chip.cloned() {
+                    labels.remove("chip");
+                    labels.insert("hwmon".to_owned(), number);
+                }
+                scrape.series.insert((name, labels), value.parse().expect("a number"));
+            }
         }
-        translate(&mut scrape, &chips(&self.root));
         scrape
     }
 }
@@ -73,29 +104,6 @@ fn word(part: &str) -> String {
     let is_kept = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || ":_".contains(letter);
     let written = part.to_lowercase().replace(|letter| !is_kept(letter), "_");
     written.trim_matches('_').to_owned()
-}
-
-/// Gives labels the names and values that the agent uses.
-fn translate(scrape: &mut Scrape, chips: &BTreeMap<String, String>) {
-    for (metric, (labels, _)) in
-        scrape.iter_mut().flat_map(|(metric, all)| all.iter_mut().map(move |one| (metric, one)))
-    {
-        if metric.starts_with("node_cooling_device_") {
-            let number = labels.remove("name");
-            labels.extend(number.map(|number| ("device".to_owned(), number)));
-        }
-        if let Some(mount) = labels.remove("mountpoint") {
-            labels.insert("mount".to_owned(), mount);
-        }
-        if let Some(vector) = labels.get_mut("vector") {
-            // The kernel's name since 4.5.
-            *vector = vector.to_lowercase().replace("block_iopoll", "irq_poll");
-        }
-        if let Some(chip) = labels.remove("chip") {
-            let number = chips.get(&chip).cloned().unwrap_or(chip);
-            labels.insert("hwmon".to_owned(), number);
-        }
-    }
 }
 
 /// Splits a series into name and labels: `name{label="value"}`, as Prometheus and the agent write it.

@@ -1,16 +1,18 @@
 //! The agent and `node_exporter` on the fixture machine `two-sockets`, series by series: it has the parts that machines that
-//! run tests lack, and nothing on it changes. Every metric of `node_exporter` has a row in the table in plugins/README.md,
-//! every row has a metric there, and the values are equal where a row calls them so.
+//! run tests lack, and nothing on it changes. Every metric of `node_exporter` has a row in the table of the naming, every row has
+//! a metric there, and name, labels, type and value are equal where a row calls them so.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::comparison::{Comparison, Round, flat, has_series, tolerance};
-use super::exporter::{Exporter, Scrape};
-use super::{PLUGINS, install_all};
+use gauged::naming::node_exporter::{Relation, Row, rows};
+
+use super::comparison::{Comparison, Round, matches, row_about, tolerance};
+use super::exporter::{Exporter, Labels, Scrape, Series};
+use super::named::Named;
+use super::{OPTIONS, PLUGINS, install_all};
 use crate::harness::{Setup, parse, repository};
-use crate::mapping::{self, Row};
 use crate::requirement::{self, Program};
 
 /// The collectors that are on by default and read files that a fixture machine can have.
@@ -50,16 +52,7 @@ const COLLECTORS: [&str; 33] = [
     "xfs",
 ];
 
-/// Options by which it leaves out nothing that it can read.
-const OPTIONS: [&str; 5] = [
-    "--collector.stat.softirq",
-    "--collector.netdev.device-exclude=",
-    "--collector.diskstats.device-exclude=",
-    "--collector.netstat.fields=.*",
-    "--collector.vmstat.fields=.*",
-];
-
-/// The agent's counterpart of these options.
+/// The agent's counterpart of [`OPTIONS`].
 const CONFIGURATION: &str = r"
 [cpu]
 per_core = true
@@ -99,7 +92,7 @@ const OF_SOME_VERSIONS: [&str; 9] = [
 ];
 
 /// Other rows without a series on the machine, and why.
-const ABSENT: [(&str, &[&str]); 2] = [
+const ABSENT: [(&str, &[&str]); 3] = [
     (
         "it comes from the host that runs the test, not from a file below the machine's root",
         &[
@@ -120,9 +113,23 @@ const ABSENT: [(&str, &[&str]); 2] = [
             "node_btrfs_*",
             "node_fibrechannel_*",
             "node_infiniband_*",
+            "node_os_*",
             "node_rapl_*",
             "node_tape_*",
             "node_zfs_*",
+        ],
+    ),
+    (
+        "its collector is off by default there",
+        &[
+            "node_interrupts_total",
+            "node_processes_*",
+            "node_processes_max_processes",
+            "node_processes_max_threads",
+            "node_processes_pids",
+            "node_processes_state",
+            "node_processes_threads",
+            "node_tcp_connection_states",
         ],
     ),
 ];
@@ -143,7 +150,7 @@ fn machine() -> tempfile::TempDir {
 /// A sample of the agent's, and the scrapes of `node_exporter` before and after it.
 struct Measured {
     before: Scrape,
-    ours: Scrape,
+    ours: Named,
     after: Scrape,
 }
 
@@ -162,19 +169,30 @@ impl Measured {
         Self { before, ours, after: exporter.scrape() }
     }
 
-    fn compare(&self, rows: &[Row], compared: &[&Row]) -> Round {
-        Round::compare(rows, compared.iter().copied(), &self.before, &self.ours, &self.after)
+    fn compare(&self) -> Round {
+        Round::compare(&self.before, &self.ours, &self.after)
+    }
+
+    /// The values of a metric of `node_exporter`'s, and those of ours, sorted.
+    fn values(&self, theirs: &str, ours: &str) -> [Vec<f64>; 2] {
+        let there = self.before.series.iter().filter(|((name, _), _)| name == theirs).map(|(_, value)| *value);
+        let here = self.ours.metrics.iter().filter(|(_, metric)| *metric == ours);
+        let here = here.map(|(series, _)| self.ours.scrape.series[series]);
+        [there.collect(), here.collect()].map(|mut values: Vec<f64>| {
+            values.sort_unstable_by(f64::total_cmp);
+            values
+        })
     }
 }
 
 /// The agent's sample of the machine.
-fn sample(root: &Path, configuration: &str) -> Scrape {
+fn sample(root: &Path, configuration: &str) -> Named {
     let setup = Setup::with_config(&format!("{configuration}{GRANTS}"));
     install_all(&setup, &PLUGINS);
     let output = setup.run(&["--once", "--root", root.to_str().expect("text")]);
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !log.contains("WARN") && !log.contains("ERROR"), "{log}");
-    flat(&parse(&String::from_utf8_lossy(&output.stdout)))
+    Named::new(&parse(&String::from_utf8_lossy(&output.stdout)))
 }
 
 /// The allowed difference: of file systems, which are those of the host that runs the test, and of digits that a float
@@ -184,49 +202,65 @@ fn slack(compared: &Comparison) -> f64 {
     changing + compared.after.abs() * 1e-12 + 1e-9
 }
 
-fn is_held(compared: &Comparison) -> bool {
-    compared.is_within(slack(compared))
+/// Whether a row has a series in a scrape.
+fn has_series(row: &Row, scraped: &Scrape) -> bool {
+    let has_labels =
+        |labels: &Labels| row.labels.iter().all(|(name, value)| labels.get(*name).is_some_and(|own| own == value));
+    let is_best = |name: &str| row_about(name).is_some_and(|best| best.name == row.name);
+    scraped.series.keys().any(|(name, labels)| matches(row.name, name) && is_best(name) && has_labels(labels))
 }
 
 /// Rows and metrics of `node_exporter` that do not belong together.
-fn unmatched(rows: &[Row], scraped: &Scrape) -> Vec<String> {
+fn unmatched(scraped: &Scrape) -> Vec<String> {
     let mut wrong = Vec::new();
-    for name in scraped.keys().filter(|name| !rows.iter().any(|row| row.is_about(name))) {
+    for name in scraped.names().into_iter().filter(|name| row_about(name).is_none()) {
         wrong.push(format!("{name} has no row"));
     }
+    let is_theirs = |row: &&Row| {
+        let is_own = ["node_scrape_", "process_"].iter().any(|begin| row.name.starts_with(begin));
+        !is_own && !OF_SOME_VERSIONS.contains(&row.name)
+    };
     let absent = |row: &str| ABSENT.iter().find(|(_, rows)| rows.contains(&row)).map(|(why, _)| *why);
-    for row in rows.iter().filter(|row| !OF_SOME_VERSIONS.contains(&row.theirs.as_str())) {
-        let is_there = has_series(row, rows, scraped);
-        match absent(&row.theirs) {
-            None if !is_there => wrong.push(format!("{} has no series on the machine, and no reason why", row.theirs)),
-            Some(why) if is_there => wrong.push(format!("{} is on the machine, although {why}", row.theirs)),
+    for row in rows().filter(is_theirs) {
+        let is_there = has_series(row, scraped);
+        match absent(row.name) {
+            None if !is_there => wrong.push(format!("{} has no series on the machine, and no reason why", row.name)),
+            Some(why) if is_there => wrong.push(format!("{} is on the machine, although {why}", row.name)),
             _ => {}
         }
     }
-    let is_row = |theirs: &str| rows.iter().any(|row| row.theirs == theirs);
+    let is_row = |theirs: &str| rows().any(|row| row.name == theirs);
     let excused = ABSENT.iter().flat_map(|(_, rows)| *rows).chain(&OF_SOME_VERSIONS);
     wrong.extend(excused.filter(|theirs| !is_row(theirs)).map(|theirs| format!("{theirs} is no row of the table")));
     wrong
+}
+
+/// Series that `node_exporter` does not have on the machine: rows without a series there, or of a version that does not know them.
+fn is_of_no_version((name, _): &Series, scraped: &Scrape) -> bool {
+    let is_known = scraped.names().contains(&**name);
+    let row = row_about(name).expect("the naming has it of a row").name;
+    !is_known && (OF_SOME_VERSIONS.contains(&row) || ABSENT.iter().any(|(_, rows)| rows.contains(&row)))
 }
 
 #[test]
 fn fixture_machine_series_equal_node_exporter() {
     let Some(program) = requirement::program("prometheus-node-exporter") else { return };
     let measured = Measured::new(&program, &OPTIONS, CONFIGURATION);
-    let rows = mapping::rows("node_exporter");
-    let mut wrong = unmatched(&rows, &measured.before);
-    let mapped: Vec<&Row> = rows.iter().filter(|row| row.ours.is_some()).collect();
-    let Round { compared, missing, additional, .. } = measured.compare(&rows, &mapped);
+    let mut wrong = unmatched(&measured.before);
+    let Round { compared, other_types, missing, additional } = measured.compare();
     assert!(compared.len() > 1000, "only {} series were compared", compared.len());
-    wrong.extend(missing.iter().map(|key| format!("{key}: the agent has no such series")));
-    wrong.extend(additional.iter().map(|key| format!("{key}: node_exporter has no such series")));
-    for row in mapped {
-        let compared = measured.compare(&rows, &[row]).compared;
-        if row.is_equal() {
-            let off = compared.iter().filter(|(_, compared)| !is_held(compared));
-            wrong.extend(off.map(|(key, held)| format!("{key}: {} is not {}", held.ours, held.before)));
-        } else if compared.values().all(is_held) {
-            wrong.push(format!("{} differs from {:?} in nothing", row.theirs, row.ours));
+    wrong.extend(other_types);
+    wrong.extend(missing.iter().map(|series| format!("{series:?}: the agent has no such series")));
+    let additional = additional.iter().filter(|series| !is_of_no_version(series, &measured.before));
+    wrong.extend(additional.map(|series| format!("{series:?}: node_exporter has no such series")));
+    let off = compared.iter().filter(|(_, held)| !held.is_within(slack(held)));
+    wrong.extend(off.map(|(series, held)| format!("{series:?}: {} is not {}", held.ours, held.before)));
+    for row in rows() {
+        if let Relation::Similar(metric) = row.relation {
+            let [theirs, ours] = measured.values(row.name, metric);
+            if theirs.is_empty() || ours.is_empty() || theirs == ours {
+                wrong.push(format!("{} differs from {metric} in nothing: {theirs:?}, {ours:?}", row.name));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -235,10 +269,10 @@ fn fixture_machine_series_equal_node_exporter() {
 #[test]
 fn default_settings_omit_documented_devices_only() {
     let Some(program) = requirement::program("prometheus-node-exporter") else { return };
-    let measured = Measured::new(&program, &[], "");
-    let rows = mapping::rows("node_exporter");
-    let mapped: Vec<&Row> = rows.iter().filter(|row| row.ours.is_some()).collect();
-    let missing = measured.compare(&rows, &mapped).missing;
+    let measured =
+        Measured::new(&program, &[], "[cpu]\nper_core = true\n[plugins.kernel]\nconfig = { softnet_per_cpu = true }\n");
+    let missing = measured.compare().missing;
+    let missing: Vec<String> = missing.iter().map(|series| format!("{series:?}")).collect();
     let documented = [r#""device": "zram0""#, r#""device": "vethc0ffee0""#, r#""type": "Processor""#];
     let (omitted, others): (Vec<_>, Vec<_>) =
         missing.iter().partition(|key| documented.iter().any(|device| key.contains(device)));

@@ -1,0 +1,48 @@
+//! Collectors without any counterpart.
+
+use super::super::row::{Row, missing};
+
+pub(super) const ROWS: &[Row] = &[
+    missing("node_interrupts_total", "not collected yet, and off by default there; `cpu.interrupts` has their sum"),
+    missing(
+        "node_tcp_connection_states",
+        "not collected yet, and off by default there; `netstat.Tcp_CurrEstab` and `netstat.sockstat_TCP_tw` have two states",
+    ),
+    missing("node_processes_*", "not collected yet, and off by default there: states of threads"),
+    missing("node_time_*", "clock sources and time zones, which do not change"),
+    missing(
+        "node_timex_*",
+        "needs the system call `adjtimex`, for which there is no capability; monitor the time daemon instead",
+    ),
+    missing("node_os_*", "not collected yet: when the support of the system ends"),
+    missing("node_dmi_info", "not collected yet: names and versions"),
+    missing("node_selinux_*", "not collected yet: a setting"),
+    missing(
+        "node_schedstat_*",
+        "not collected yet; `pressure.some_seconds_total` is the time in which tasks wait for CPUs",
+    ),
+    missing("node_systemd_*", "needs the message bus; `cgroup` has the use of services, `process` whether they run"),
+    missing("node_md_*", "not collected yet: software RAID; `/proc/mdstat` is open to every plugin"),
+    missing("node_nfs_*", "not collected yet; `/proc/1/net/rpc/nfs` is open to every plugin"),
+    missing("node_nfsd_*", "not collected yet; `/proc/1/net/rpc/nfsd` is open to every plugin"),
+    missing("node_power_supply_*", "not collected yet: batteries; most of their files are open to every plugin"),
+    missing("node_edac_*", "not collected yet: memory errors"),
+    missing("node_bonding_*", "not collected yet; `network.carrier` has each part of a bond"),
+    missing("node_ipvs_*", "not collected yet: load balancing"),
+    missing("node_xfs_*", "not collected yet: work inside of the file system"),
+    missing("node_bcache_*", "as above"),
+    missing("node_bcachefs_*", "as above"),
+    missing("node_btrfs_*", "as above"),
+    missing("node_zfs_*", "as above"),
+    missing("node_nvme_info", "not collected yet: names and versions"),
+    missing("node_rapl_*", "readable by root only"),
+    missing("node_infiniband_*", "not collected yet"),
+    missing("node_fibrechannel_*", "not collected yet"),
+    missing("node_tape_*", "not collected yet"),
+    missing("node_watchdog_*", "not collected yet: settings of watchdogs"),
+    missing("node_textfile_*", "a plugin replaces the script and its file"),
+    missing("node_exporter_*", "node_exporter's own version; `agent.build_info` has the agent's"),
+    missing("go_*", "node_exporter's own; gauged is not written in Go"),
+    missing("process_*", "not collected yet: further metrics of the agent's own process"),
+    missing("promhttp_*", "node_exporter's own: its HTTP server"),
+];
