@@ -90,7 +90,12 @@ impl Scheme {
 }
 
 impl Host {
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Parses a name or an address, IPv6 in brackets.
+    ///
+    /// # Errors
+    ///
+    /// The fault and the remedy, as the end of a sentence that begins with the text.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             let address: Ipv6Addr = inside.parse().map_err(|_| format!("has no IPv6 address in {text:?}"))?;
             return Ok(Self::Ip(IpAddr::V6(address).to_canonical()));

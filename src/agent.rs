@@ -2,6 +2,7 @@
 //! moments come from `clock`, the metrics from the collectors and the plugins, and the sinks write the samples.
 
 mod about;
+mod ending;
 mod outputs;
 mod reload;
 mod reloader;
@@ -21,6 +22,7 @@ use anyhow::Context as _;
 
 pub use self::about::METRICS;
 use self::about::{AgentModule, LoopFacts, TickFacts};
+use self::ending::{end, end_requested};
 use self::outputs::Outputs;
 use self::reload::Change;
 pub use self::reloader::ConfigLoader;
@@ -36,11 +38,11 @@ use crate::clock::wall_timer::WallTimer;
 use crate::collector::native::Natives;
 use crate::collector::slow::SlowReadings;
 use crate::config::Config;
+use crate::delivery::Delivery;
 use crate::log::Log;
 use crate::plugin::{Plugins, Settled};
 use crate::process::{Request, log_ignored};
 use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
-use crate::sink::delivery::{Delivery, Observer};
 use crate::sink::{Encoder, SeriesSettings, Sinks, Style, stdout};
 use crate::status::StatusServer;
 
@@ -68,6 +70,10 @@ const SINGLE_PATIENCE: Duration = Duration::from_secs(70);
 
 /// How long a single sample waits for plugins to be loaded: three Python guests.
 const LOADING: Duration = Duration::from_secs(30);
+
+/// How long the start waits until the addresses are open that the delivery thread listens on: a dead file system, on which one of
+/// them may be, does not keep the agent from its samples.
+const DELIVERY_START: Duration = Duration::from_secs(2);
 
 /// An event of the main loop.
 enum Event {
@@ -103,8 +109,7 @@ struct OpenRound {
 }
 
 /// Runs until a request to end, or until the reader of `output` has closed it. While the last samples are written, another
-/// request to end ends it at once. `load` reads the configuration again. `log` is the program's log, if it has one. Each of the
-/// observers gets every sample, on the delivery thread.
+/// request to end ends it at once. `load` reads the configuration again. `log` is the program's log, if it has one.
 ///
 /// # Errors
 ///
@@ -114,7 +119,22 @@ pub async fn run(
     load: ConfigLoader,
     log: Option<&Log>,
     output: File,
-    observers: Vec<Observer>,
+    requests: impl AsyncFnMut() -> Request,
+) -> anyhow::Result<()> {
+    run_observed(config, load, log, output, |_| {}, requests).await
+}
+
+/// Runs as [`run`] does, and hands each sample to `observe` at the end of its tick: for tests.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_observed(
+    config: Config,
+    load: ConfigLoader,
+    log: Option<&Log>,
+    output: File,
+    mut observe: impl FnMut(&Arc<Sample>),
     mut requests: impl AsyncFnMut() -> Request,
 ) -> anyhow::Result<()> {
     let mut reloader = Reloader::new(load, &config);
@@ -125,10 +145,10 @@ pub async fn run(
     let socket_places = config.status_socket.clone();
     let mut parts = Parts::new(config, &slow);
     let status = StatusServer::new(parts.status.slot(), &socket_places);
-    let mut outputs = Outputs { sinks, delivery: Delivery::new(observers), status };
+    let mut outputs = Outputs { sinks, delivery: Delivery::new(&parts.config, parts.status.slot()), status };
     let mut threads = Threads::new(log);
     threads.start(&mut outputs, &slow, &mut parts.plugins);
-    if !has_started(&slow, &mut parts.plugins, &mut reloader, &mut requests).await {
+    if !has_started(&slow, &mut parts.plugins, &mut outputs.delivery, &mut reloader, &mut requests).await {
         service.notifier.stopping();
         outputs.end_at_once().await;
         return Ok(());
@@ -180,7 +200,7 @@ pub async fn run(
                 reloader.request();
             }
             Event::Reopen => outputs.reopen(),
-            Event::ReloadStep => reloader.advance(&parts.config, &mut parts.plugins),
+            Event::ReloadStep => reloader.advance(&parts.config, &mut parts.plugins, &mut outputs.delivery),
             Event::Sign => {
                 service.give_sign();
                 service.show_between_ticks(parts.interval, || parts.plugins.roster());
@@ -188,7 +208,7 @@ pub async fn run(
             Event::Time | Event::Round => {}
         }
         if let Some(round) = open.take_if(|open| !parts.plugins.is_awaited() || open.until <= Instant::now()) {
-            complete(round, &mut parts, &mut outputs, &ticker, &reloader);
+            observe(&complete(round, &mut parts, &mut outputs, &ticker, &reloader));
             parts.release();
             threads.retry(&mut outputs, &slow, &mut parts.plugins);
             service.show(parts.interval, parts.plugins.roster());
@@ -207,20 +227,28 @@ pub async fn run(
     service.notifier.stopping();
     tracing::info!("shutting down");
     if let Some(round) = open {
-        complete(round, &mut parts, &mut outputs, &ticker, &reloader);
+        observe(&complete(round, &mut parts, &mut outputs, &ticker, &reloader));
     }
     end(outputs, parts.plugins, &mut requests).await;
     Ok(())
 }
 
 /// Completes the sample of a tick, and hands it to all outputs.
-fn complete(round: OpenRound, parts: &mut Parts, outputs: &mut Outputs, ticker: &Ticker, reloader: &Reloader) {
-    let sample = parts.finish(round, &LoopFacts::new(ticker, &outputs.sinks, reloader));
-    outputs.put(&sample);
-    if outputs.status.has_place() {
+fn complete(
+    round: OpenRound,
+    parts: &mut Parts,
+    outputs: &mut Outputs,
+    ticker: &Ticker,
+    reloader: &Reloader,
+) -> Arc<Sample> {
+    let sample = parts.finish(round, &LoopFacts::new(ticker, &outputs.sinks, reloader, &outputs.delivery));
+    // First: whoever has read the line may ask for the same sample.
+    if outputs.serves() {
         let sinks = outputs.sinks.view();
         parts.status.publish(&sample, &parts.natives, &parts.plugins, sinks, &reloader.problems);
     }
+    outputs.put(&sample);
+    sample
 }
 
 /// Puts a configuration that is ready into effect, and returns it.
@@ -246,10 +274,12 @@ fn commit_ready(
 async fn has_started(
     slow: &SlowReadings,
     plugins: &mut Plugins,
+    delivery: &mut Delivery,
     reloader: &mut Reloader,
     requests: &mut impl AsyncFnMut() -> Request,
 ) -> bool {
-    let mut started = pin!(async { tokio::join!(slow.wait_first(), plugins.started()) });
+    let mut started =
+        pin!(async { tokio::join!(slow.wait_first(), plugins.started(), delivery.started(DELIVERY_START)) });
     loop {
         tokio::select! {
             biased;
@@ -264,40 +294,6 @@ async fn has_started(
                 }
             },
             _ = &mut started => return true,
-        }
-    }
-}
-
-/// Waits for the last samples to be written and for the guest thread, a moment each. Another request to end ends it at once.
-async fn end(outputs: Outputs, plugins: Plugins, requests: &mut impl AsyncFnMut() -> Request) {
-    let mut late = None;
-    let ending = async {
-        let flush = async { late = Some(outputs.end().await) };
-        tokio::join!(flush, plugins.end());
-    };
-    tokio::select! {
-        biased;
-        () = ending => {}
-        () = end_requested(requests) => {}
-    }
-    let (sinks, reason, remedy) = match late {
-        Some(late) if late.is_empty() => return,
-        Some(late) => (late.join(", "), "they did not take them in time", "check what reads or stores their lines"),
-        None => {
-            let remedy = "send one signal, and wait two seconds";
-            ("all".to_owned(), "a second signal ended the agent", remedy)
-        }
-    };
-    tracing::error!(reason, remedy, sinks, "last samples lost");
-}
-
-/// Waits for a request to end: until then a reload has no effect.
-async fn end_requested(requests: &mut impl AsyncFnMut() -> Request) {
-    loop {
-        match requests().await {
-            Request::End => return,
-            Request::Reload => log_ignored("HUP"),
-            Request::Reopen => log_ignored("USR1"),
         }
     }
 }
@@ -343,7 +339,7 @@ async fn sample(mut config: Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)
     // It ends by itself, and is not to wait for an hour.
     config.limits.compile_cpu_per_hour = None;
     let slow = SlowReadings::new(&config);
-    let facts = LoopFacts { missed: 0, steps: 0, sinks: None, reload: ReloadFacts::at_start(&config) };
+    let facts = LoopFacts { missed: 0, steps: 0, sinks: None, reload: ReloadFacts::at_start(&config), http: None };
     let mut parts = Parts::new(config, &slow);
     for (thread, started) in [("slow", slow.start_thread()), ("guests", parts.plugins.start_thread())] {
         if let Err(error) = started {

@@ -20,6 +20,8 @@ mod secret;
 mod plugin;
 mod settings;
 mod agent_limits;
+mod http;
+mod tls;
 pub(crate) mod limits;
 pub(crate) mod log;
 mod overrides;
@@ -36,6 +38,7 @@ pub(crate) mod fuzzing;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::geteuid;
@@ -45,6 +48,7 @@ pub use self::agent_limits::AgentLimits;
 use self::duration::DEFAULT_INTERVAL;
 pub(crate) use self::duration::parse_interval;
 use self::file::Parsed;
+pub use self::http::{HttpConfig, ListenAddress, TokenFile};
 pub(crate) use self::key_places::KeyPlaces;
 pub use self::location::Refusal;
 pub(crate) use self::location::examine;
@@ -62,6 +66,7 @@ pub use self::service_manager::ServiceManager;
 pub(crate) use self::sink::DEFAULT_SINK;
 pub use self::sink::{OnClosed, SinkConfig, SinkKind};
 pub use self::sink_file::{FileSettings, Fsync};
+pub use self::tls::ServerTls;
 use crate::hostname::{self, HostnameSource};
 use crate::status::SocketPlaces;
 
@@ -108,6 +113,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// The outputs of samples; one of kind `stdout` where none is configured.
     pub sinks: BTreeMap<String, SinkConfig>,
+    /// The table `[http]`; none without a server.
+    pub http: Option<Arc<HttpConfig>>,
     /// The table `[cpu]`.
     pub cpu: CpuConfig,
     /// The table `[load]`.
@@ -190,7 +197,7 @@ impl Config {
     /// Whether the times of each CPU are measured: outputs show them, or the naming of one needs them.
     #[must_use]
     pub fn needs_cpu_times(&self) -> bool {
-        self.cpu.per_core
+        self.cpu.per_core || self.http.is_some()
     }
 
     /// A number that differs when the settings differ, wherever they were written, and that a float holds exactly. The same
@@ -229,7 +236,8 @@ impl Config {
         };
         let hostname = overrides.hostname.clone().or(written.hostname);
         let mut sinks = written.sinks;
-        if sinks.is_empty() {
+        // The samples are served then.
+        if sinks.is_empty() && written.http.is_none() {
             sinks.insert(DEFAULT_SINK.to_owned(), SinkConfig::stdout());
         }
         Self {
@@ -246,6 +254,7 @@ impl Config {
             tags: written.tags,
             metrics: written.metrics,
             sinks,
+            http: written.http.map(Arc::new),
             cpu: written.cpu,
             load: written.load,
             memory: written.memory,

@@ -71,7 +71,7 @@ fn start(overrides: &Overrides, once: bool, style: Option<Style>) -> anyhow::Res
             let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
             let overrides = overrides.clone();
             let load: ConfigLoader = Arc::new(move || Config::load(&overrides));
-            let run = agent::run(config, load, Some(&log), output, Vec::new(), requests);
+            let run = agent::run(config, load, Some(&log), output, requests);
             run.await.map(|()| ExitCode::SUCCESS)
         }
     });

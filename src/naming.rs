@@ -22,7 +22,31 @@ pub enum Naming {
     NodeExporter,
 }
 
+/// All namings, in the order of [`Naming::NAMES`].
+const NAMINGS: &[Naming] = &[Naming::Gauged, Naming::NodeExporter];
+
 impl Naming {
+    /// Their names in the configuration and in requests; the first is the default.
+    pub const NAMES: &'static [&'static str] = &["gauged", "node_exporter"];
+
+    /// The naming with this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.iter().zip(NAMINGS).find(|(name, _)| **name == text).map(|(_, naming)| *naming)
+    }
+
+    /// Its own name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().zip(NAMINGS).find(|(_, naming)| **naming == self).map_or("", |(name, _)| name)
+    }
+
+    /// Whether it has series of each CPU that no other output shows.
+    #[must_use]
+    pub fn needs_cpus(self) -> bool {
+        self == Self::NodeExporter
+    }
+
     /// The name of a series of a module; `prefix` begins the names that are ours. None for a series that the naming leaves out.
     #[must_use]
     pub fn name(self, prefix: &str, source: &ModuleSource, series: &Series) -> Option<Named> {

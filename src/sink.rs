@@ -12,7 +12,6 @@ mod metrics;
 mod file;
 mod file_sink;
 mod sinks;
-pub(crate) mod delivery;
 
 pub(crate) use self::admission::SeriesSettings;
 pub(crate) use self::error::SinkError;

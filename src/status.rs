@@ -26,7 +26,7 @@ mod client;
 
 pub(crate) use self::client::{ClientError, fetch, fetch_first};
 pub(crate) use self::document::{
-    AgentDocument, CollectorDocument, Document, PluginDocument, SinkDocument, TickDocument,
+    AgentDocument, CollectorDocument, Document, PluginDocument, SinkDocument, TickDocument, is_overdue,
 };
 pub(crate) use self::findings::{Finding, findings};
 pub(crate) use self::place::SocketPlaces;

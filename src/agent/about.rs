@@ -11,6 +11,8 @@ use crate::clock::ticker::Ticker;
 use crate::collector::native::Natives;
 use crate::collector::slow::SlowReadings;
 use crate::config::Config;
+use crate::delivery::Delivery;
+use crate::http;
 use crate::plugin::Plugins;
 use crate::sample::{
     AGENT, CollectorVersion, Labels, Module, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount,
@@ -84,6 +86,31 @@ pub const METRICS: &[NativeMetric] = &[
         "1",
         "A number that differs when the settings differ, however they are written; the same for the same version of the agent. Secrets and sensitive settings are left out.",
     ),
+    gauge(
+        "http_connections",
+        "{connection}",
+        "Open connections of the HTTP server; only with `[http]`, as all `http_*`.",
+    ),
+    gauge("http_streams", "{stream}", "Those of them that are event streams."),
+    counter("http_requests_total", "{request}", "Requests to the HTTP server, those that were rejected included."),
+    counter(
+        "http_rejected_total",
+        "{request}",
+        "Requests and connections that came to nothing, by `reason`: `malformed`, `too_large`, `timeout`, `displaced` (it made room for \
+         another one), `tls`, `unauthorized`, `host`, `unavailable` (no tick, or no room), `invalid` (no such endpoint, method or \
+         parameter).",
+    ),
+    counter(
+        "http_dropped_events_total",
+        "{event}",
+        "Samples that a client of an event stream did not get, since it had not read the one before.",
+    ),
+    gauge(
+        "http_left_out_series",
+        "{series}",
+        "Series that `/metrics` leaves out in the configured naming, by `reason`: `max_series`, or `collision` when another one has the name.",
+    ),
+    gauge("http_render_seconds", "s", "How long it took to make the last text of `/metrics`; most requests share one."),
     gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
     gauge("collector_duration_seconds", "s", "How long a native collector took."),
     gauge("sink_up", "1", "1 if the sink's last delivery succeeded, otherwise 0."),
@@ -208,11 +235,14 @@ pub(super) struct LoopFacts<'a> {
     /// None in a run that ends by itself.
     pub(super) sinks: Option<&'a Sinks>,
     pub(super) reload: ReloadFacts,
+    /// The numbers of the HTTP server; none without one.
+    pub(super) http: Option<&'a http::Statistics>,
 }
 
 impl<'a> LoopFacts<'a> {
-    pub(super) fn new(ticker: &Ticker, sinks: &'a Sinks, reloader: &Reloader) -> Self {
-        Self { missed: ticker.missed(), steps: ticker.steps(), sinks: Some(sinks), reload: reloader.facts }
+    pub(super) fn new(ticker: &Ticker, sinks: &'a Sinks, reloader: &Reloader, delivery: &'a Delivery) -> Self {
+        let http = delivery.statistics();
+        Self { missed: ticker.missed(), steps: ticker.steps(), sinks: Some(sinks), reload: reloader.facts, http }
     }
 }
 
@@ -277,6 +307,9 @@ impl AgentModule {
             agent.push("config_reload_success", u64::from(reload.is_successful));
             agent.push("config_reload_timestamp_seconds", reload.time.as_secs());
             agent.push("config_hash", reload.hash);
+            if let Some(http) = facts.in_loop.http {
+                http.append_metrics(agent);
+            }
             natives.append_metrics(agent);
             if let Some(sinks) = facts.in_loop.sinks {
                 sinks.append_metrics(agent);

@@ -1,13 +1,13 @@
-//! The outputs of the agent: the sinks, and those who ask for its state.
+//! The outputs of the agent: the sinks, the delivery thread, and those who ask for its state.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::reloader::Commit;
+use crate::delivery::Delivery;
 use crate::process::log_ignored;
 use crate::sample::Sample;
 use crate::sink::Sinks;
-use crate::sink::delivery::Delivery;
 use crate::status::StatusServer;
 
 /// How long the end waits for the last samples to be written: the agent ends within two seconds, and its log may need half a
@@ -16,6 +16,9 @@ const FLUSH: Duration = Duration::from_millis(1500);
 
 /// How long the end waits until the status socket is removed.
 const STATUS_END: Duration = Duration::from_millis(500);
+
+/// How long the end waits for requests that the delivery thread is answering, and until its sockets are removed.
+const DELIVERY_END: Duration = Duration::from_millis(500);
 
 /// The outputs.
 pub(super) struct Outputs {
@@ -27,13 +30,17 @@ pub(super) struct Outputs {
 impl Outputs {
     /// Ends those who ask, without a sample that is still to be written.
     pub(super) async fn end_at_once(self) {
-        self.status.end(STATUS_END).await;
+        tokio::join!(self.delivery.end(DELIVERY_END), self.status.end(STATUS_END));
+    }
+
+    /// Whether anybody can ask for the last sample.
+    pub(super) fn serves(&self) -> bool {
+        self.status.has_place() || self.delivery.is_needed()
     }
 
     /// Hands a sample to all sinks.
     pub(super) fn put(&mut self, sample: &Arc<Sample>) {
         self.sinks.put(sample);
-        self.delivery.put(sample);
     }
 
     /// Has the sinks open their files again.
@@ -46,6 +53,7 @@ impl Outputs {
 
     /// Follows another configuration, with what was prepared for it.
     pub(super) fn commit(&mut self, commit: &mut Commit) {
+        self.delivery.reconfigure(&commit.config);
         let prepared = std::mem::take(&mut commit.sinks);
         if let Err(error) = self.sinks.reconfigure(&commit.config, prepared) {
             let (reason, remedy) = (error.to_string(), "leave the agent more open files, and reload it again");
@@ -55,7 +63,7 @@ impl Outputs {
 
     /// Waits for the last samples to be written. Returns the names of the sinks that did not.
     pub(super) async fn end(self) -> Vec<String> {
-        let ended = tokio::join!(self.sinks.end(FLUSH), self.delivery.end(FLUSH), self.status.end(STATUS_END));
+        let ended = tokio::join!(self.sinks.end(FLUSH), self.delivery.end(DELIVERY_END), self.status.end(STATUS_END));
         ended.0
     }
 }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::log::LogConfig;
 use crate::config::{
-    AgentLimits, Config, CpuConfig, MetricsConfig, NativeConfig, PluginConfig, Problem, Refusal, SinkConfig,
+    AgentLimits, Config, CpuConfig, HttpConfig, MetricsConfig, NativeConfig, PluginConfig, Problem, Refusal, SinkConfig,
 };
 use crate::hostname::HostnameSource;
 
@@ -29,6 +30,8 @@ pub(super) enum Change {
     Metrics(Box<MetricsConfig>),
     /// A sink; none if it is there no more.
     Sink(String, Option<Box<SinkConfig>>),
+    /// The HTTP server; none where there is none any more.
+    Http(Option<Arc<HttpConfig>>),
     Cpu(CpuConfig),
     Load(NativeConfig),
     Memory(NativeConfig),
@@ -52,6 +55,7 @@ impl fmt::Display for Change {
             Self::Tags(_) => f.write_str("tags"),
             Self::Metrics(_) => f.write_str("metrics"),
             Self::Sink(name, _) => write!(f, "sinks.{name}"),
+            Self::Http(_) => f.write_str("http"),
             Self::Cpu(_) => f.write_str("cpu"),
             Self::Load(_) => f.write_str("load"),
             Self::Memory(_) => f.write_str("memory"),
@@ -88,6 +92,7 @@ impl Change {
             Self::Metrics(metrics) => config.metrics = *metrics,
             Self::Sink(name, Some(sink)) => drop(config.sinks.insert(name, *sink)),
             Self::Sink(name, None) => drop(config.sinks.remove(&name)),
+            Self::Http(http) => config.http = http,
             Self::Cpu(cpu) => config.cpu = cpu,
             Self::Load(load) => config.load = load,
             Self::Memory(memory) => config.memory = memory,
@@ -145,6 +150,7 @@ impl Difference {
             tags,
             metrics,
             sinks,
+            http,
             cpu,
             load,
             memory,
@@ -175,6 +181,7 @@ impl Difference {
         for (name, sink) in sinks {
             add(old.sinks.get(name) == Some(sink), &|| Change::Sink(name.clone(), Some(Box::new(sink.clone()))));
         }
+        add(old.http == *http, &|| Change::Http(http.clone()));
         add(old.cpu == *cpu, &|| Change::Cpu(*cpu));
         add(old.load == *load, &|| Change::Load(*load));
         add(old.memory == *memory, &|| Change::Memory(*memory));
@@ -209,8 +216,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::ServiceManager;
     use crate::config::log::{LogFormat, LogLevel};
+    use crate::config::{ListenAddress, ServiceManager};
     use crate::status::SocketPlaces;
 
     prop_compose! {
@@ -251,6 +258,10 @@ mod tests {
                     format: if switches[4] { LogFormat::Json } else { LogFormat::Text },
                 },
                 limits: AgentLimits { series, ..AgentLimits::default() },
+                http: switches[2].then(|| Arc::new(HttpConfig {
+                    push: switches[3],
+                    ..HttpConfig::at(vec![ListenAddress::Unix(texts[4].clone().into())])
+                })),
                 cpu: CpuConfig { enabled: switches[5], per_core: switches[6] },
                 load: NativeConfig { enabled: switches[0] },
                 memory: NativeConfig { enabled: switches[1] },

@@ -2,8 +2,8 @@
 //! commits it in one step between two ticks.
 //!
 //! ```text
-//!         requested            read                  prepared             committed
-//!  Idle ────────────▶ Reading ──────▶ Preparing ───────────────▶ Ready ─────────────▶ Idle
+//!         requested            read           addresses open          plugins tried          committed
+//!  Idle ────────────▶ Reading ──────▶ Listening ──────────────▶ Preparing ─────────────▶ Ready ──────────▶ Idle
 //!    ▲                   │ invalid: logged, nothing changes
 //!    └───────────────────┘
 //! ```
@@ -21,6 +21,7 @@ use crate::clock::schedule::wall_clock;
 use crate::clock::sleep::sleep_until;
 use crate::clock::wall_timer::WallTimer;
 use crate::config::{Config, Problem, SinkConfig};
+use crate::delivery::Delivery;
 use crate::plugin::Plugins;
 use crate::sink::{PreparedSink, SinkError};
 use crate::{status, thread};
@@ -31,6 +32,9 @@ const PREPARATION: Duration = Duration::from_secs(2 * 60 + 5);
 
 /// How long the configuration may take to be read before that is reported: longer than a disk takes to spin up.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the delivery thread may take to open addresses: it may have to look whether somebody listens at a unix socket.
+const OPENING: Duration = Duration::from_secs(10);
 
 /// When the guest thread, which had no room for a command, is asked again, and a round that is open is looked at again.
 const RETRY: Duration = Duration::from_millis(20);
@@ -73,6 +77,9 @@ enum Stage {
     /// The thread reads the configuration; when that is late, which is reported once.
     Reading(oneshot::Receiver<Loaded>, Option<Instant>),
     Read(Box<Loaded>),
+    /// The addresses of the HTTP server are being opened, until this moment at the latest.
+    Listening(Box<Followed>, oneshot::Receiver<Result<(), String>>, Instant),
+    Listened(Box<Followed>, Result<(), String>),
     /// The plugins that change are being tried, until this moment at the latest.
     Preparing(Box<Commit>, Preparation, Instant),
     Ready(Box<Commit>),
@@ -99,6 +106,12 @@ impl Opened {
             |(name, sink): (&String, &SinkConfig)| (name.clone(), PreparedSink::prepare(sink, old.sinks.get(name)));
         Ok(Self { sinks: changed.map(prepare).collect(), config })
     }
+}
+
+/// The changes that are followed, and the sinks that were opened for them.
+struct Followed {
+    difference: Difference,
+    sinks: BTreeMap<String, Result<PreparedSink, SinkError>>,
 }
 
 /// The trials of the plugins that change.
@@ -178,7 +191,17 @@ impl Reloader {
     pub(super) async fn wait(&mut self) {
         match &mut self.stage {
             Stage::Idle => std::future::pending().await,
-            Stage::Read(_) | Stage::Preparing(_, Preparation::Done(_), _) => {}
+            Stage::Read(_) | Stage::Listened(..) | Stage::Preparing(_, Preparation::Done(_), _) => {}
+            Stage::Listening(_, opened, until) => {
+                let silent = || "the delivery thread does not respond; restart the agent, and report this".to_owned();
+                let opened = tokio::select! {
+                    opened = opened => opened.unwrap_or_else(|_| Err(silent())),
+                    () = sleep_until(Some(*until)) => Err(silent()),
+                };
+                if let Stage::Listening(followed, ..) = std::mem::replace(&mut self.stage, Stage::Idle) {
+                    self.stage = Stage::Listened(followed, opened);
+                }
+            }
             Stage::Reading(loaded, late_at) => {
                 let late = *late_at;
                 tokio::select! {
@@ -207,17 +230,21 @@ impl Reloader {
     }
 
     /// Goes on with what was awaited. A guest thread that has ended is replaced: the next tick may be far.
-    pub(super) fn advance(&mut self, config: &Arc<Config>, plugins: &mut Plugins) {
+    pub(super) fn advance(&mut self, config: &Arc<Config>, plugins: &mut Plugins, delivery: &mut Delivery) {
         plugins.check();
         match std::mem::replace(&mut self.stage, Stage::Idle) {
             Stage::Read(loaded) => match *loaded {
-                Ok(new) => self.prepare(Difference::between(config, &new.config), new.sinks, config, plugins),
+                Ok(new) => {
+                    let difference = Difference::between(config, &new.config);
+                    self.listen(Followed { difference, sinks: new.sinks }, config, plugins, delivery);
+                }
                 Err(problems) => {
                     report(&problems);
                     self.fail(problems.iter().map(problem));
                     self.begin();
                 }
             },
+            Stage::Listened(followed, opened) => self.prepare(*followed, opened, config, plugins),
             Stage::Preparing(commit, Preparation::Unsent, until) if Instant::now() < until => {
                 self.try_plugins(commit, until, plugins);
             }
@@ -251,16 +278,33 @@ impl Reloader {
         self.stage = Stage::Ready(commit);
     }
 
-    /// Prepares what can fail: a timer, and the trials of the plugins that change. A sink that could not be opened stays as it is.
-    fn prepare(
-        &mut self,
-        mut difference: Difference,
-        opened: BTreeMap<String, Result<PreparedSink, SinkError>>,
-        config: &Config,
-        plugins: &Plugins,
-    ) {
+    /// Opens the addresses of the HTTP server, if it changes.
+    fn listen(&mut self, followed: Followed, config: &Config, plugins: &Plugins, delivery: &mut Delivery) {
+        let http = followed.difference.followed.iter().find_map(|change| match change {
+            Change::Http(http) => http.as_ref(),
+            _ => None,
+        });
+        match http.map(|http| delivery.prepare(http)) {
+            None => self.prepare(followed, Ok(()), config, plugins),
+            Some(Err(why)) => self.prepare(followed, Err(why), config, plugins),
+            Some(Ok(opened)) => {
+                self.stage = Stage::Listening(Box::new(followed), opened, Instant::now() + OPENING);
+            }
+        }
+    }
+
+    /// Prepares what else can fail: a timer, and the trials of the plugins that change. A sink that could not be opened stays as it
+    /// is, and so does the HTTP server if it could not be `opened`.
+    fn prepare(&mut self, followed: Followed, opened: Result<(), String>, config: &Config, plugins: &Plugins) {
+        let Followed { mut difference, sinks: opened_sinks } = followed;
         let (mut timer, mut refused, mut sinks) = (None, Vec::new(), BTreeMap::new());
-        for (name, opened) in opened {
+        if let Err(why) = opened {
+            let (reason, remedy) = why.rsplit_once("; ").unwrap_or((&why, ""));
+            tracing::warn!(reason, remedy, consequence = "the HTTP server stays as it is", "HTTP server not changed");
+            difference.followed.retain(|change| !matches!(change, Change::Http(_)));
+            refused.push(format!("http ({reason})"));
+        }
+        for (name, opened) in opened_sinks {
             match opened {
                 Ok(prepared) => drop(sinks.insert(name, prepared)),
                 Err(SinkError { text, remedy, .. }) => {

@@ -53,7 +53,7 @@ impl<'a> Threads<'a> {
         plugins: &mut Plugins,
     ) -> Option<(String, io::Error)> {
         let Outputs { sinks, delivery, status } = outputs;
-        let (has_observers, is_status_waiting) = (delivery.has_observers(), status.is_waiting());
+        let (is_delivery_waiting, is_status_waiting) = (delivery.is_waiting(), status.is_waiting());
         let mut start_delivery = || delivery.start_thread();
         let mut start_log = || self.log.map_or(Ok(()), Log::start_thread);
         let mut start_sinks = || sinks.start_threads();
@@ -65,7 +65,7 @@ impl<'a> Threads<'a> {
         if self.log.is_some() {
             starts.insert(0, ("log", &mut start_log));
         }
-        if has_observers {
+        if is_delivery_waiting {
             starts.push(("delivery", &mut start_delivery));
         }
         if is_status_waiting {
@@ -94,7 +94,7 @@ pub(super) fn report_missing(threads: &str, error: &io::Error) {
         reason = %error,
         remedy = remedy(error),
         consequence = "samples go on; without their threads, the host name and the number and frequency of the CPUs may be \
-                       null, a full output loses samples or log lines, no plugin is called, and gauged status has no answer",
+                       null, a full output loses samples or log lines, no plugin is called, and gauged status and HTTP have no answer",
         "threads missing"
     );
 }

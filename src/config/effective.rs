@@ -12,7 +12,9 @@ use super::limits::Limit;
 use super::log::{LogFormat, LogLevel};
 use super::plugin::PluginConfig;
 use super::sink::SinkConfig;
-use super::{Config, HOSTNAME_VARIABLE, LOG_VARIABLE, Overrides, Place, Reading, location, variable};
+use super::{
+    Config, HOSTNAME_VARIABLE, HttpConfig, KeyPlaces, LOG_VARIABLE, Overrides, Place, Reading, location, variable,
+};
 use crate::escape::{is_plain, push_escaped};
 use crate::hostname::HostnameSource;
 
@@ -20,36 +22,23 @@ const DEFAULT: &str = "default";
 
 const COMMAND_LINE: &str = "command line";
 
-/// The text, and the table that it is in.
+/// The text, and the configuration that it shows.
 struct Writer<'a> {
-    reading: &'a Reading,
+    config: &'a Config,
+    /// Where the keys are in the files; none for a text without sources.
+    places: Option<&'a KeyPlaces>,
     text: String,
 }
 
 impl Reading {
     /// The whole configuration, of which the command line has overridden these values.
     pub(crate) fn effective(&self, overrides: &Overrides) -> String {
-        let mut writer = Writer { reading: self, text: String::new() };
+        let mut writer = Writer { config: &self.config, places: Some(&self.places), text: String::new() };
         writer.comment("The effective configuration. Each value is followed by its source.");
-        let files = self.config.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
-        writer.comment(&format!("configuration file: {files}"));
+        writer.file();
         let source = if overrides.root.is_some() { COMMAND_LINE } else { DEFAULT };
         writer.comment(&format!("--root {}: {source}", self.config.root.display()));
-        let mut table = "";
-        for key in KEYS.iter().filter(|key| !key.is_of_named_table()) {
-            if key.table != table {
-                table = key.table;
-                let _ = write!(writer.text, "\n[{table}]\n");
-            }
-            let path = key.path();
-            writer.key(key, key.name, &path, agent_value(&self.config, &path), self.override_source(&path, overrides));
-        }
-        for (name, sink) in &self.config.sinks {
-            writer.sink(name, sink);
-        }
-        for (name, plugin) in &self.config.plugins {
-            writer.plugin(name, plugin);
-        }
+        writer.all(|path| self.override_source(path, overrides));
         writer.text
     }
 
@@ -77,7 +66,44 @@ impl Reading {
     }
 }
 
+impl Config {
+    /// The configuration without sources: parts of it may be of an earlier reading of the files than others.
+    pub(crate) fn effective(&self) -> String {
+        let mut writer = Writer { config: self, places: None, text: String::new() };
+        writer.comment("The configuration in effect.");
+        writer.file();
+        writer.comment(&format!("--root {}", self.root.display()));
+        writer.all(|_| None);
+        writer.text
+    }
+}
+
 impl Writer<'_> {
+    fn file(&mut self) {
+        let file = self.config.file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+        self.comment(&format!("configuration file: {file}"));
+    }
+
+    /// All keys. `overridden` has the sources of those that are overridden.
+    fn all(&mut self, overridden: impl Fn(&str) -> Option<String>) {
+        let config = self.config;
+        let mut table = "";
+        for key in KEYS.iter().filter(|key| !key.is_of_named_table()) {
+            if key.table != table {
+                table = key.table;
+                let _ = write!(self.text, "\n[{table}]\n");
+            }
+            let path = key.path();
+            self.key(key, key.name, &path, agent_value(config, &path), overridden(&path));
+        }
+        for (name, sink) in &config.sinks {
+            self.sink(name, sink);
+        }
+        for (name, plugin) in &config.plugins {
+            self.plugin(name, plugin);
+        }
+    }
+
     fn comment(&mut self, text: &str) {
         self.text.push_str("# ");
         push_escaped(&mut self.text, text);
@@ -85,8 +111,11 @@ impl Writer<'_> {
     }
 
     fn line(&mut self, name: &str, value: &str, source: &str) {
-        let _ = write!(self.text, "{name} = {value} # ");
-        push_escaped(&mut self.text, source);
+        let _ = write!(self.text, "{name} = {value}");
+        if self.places.is_some() {
+            self.text.push_str(" # ");
+            push_escaped(&mut self.text, source);
+        }
         self.text.push('\n');
     }
 
@@ -107,7 +136,7 @@ impl Writer<'_> {
 
     /// The place of a key in the files, by its dotted name.
     fn source(&self, path: &str) -> String {
-        source(self.reading.places.find_dotted(path))
+        source(self.places.and_then(|places| places.find_dotted(path)))
     }
 
     fn sink(&mut self, name: &str, sink: &SinkConfig) {
@@ -159,7 +188,7 @@ impl Writer<'_> {
                     names.pop();
                 }
             }
-            other => self.line(name, &toml_value(other), &source(self.reading.places.find(names))),
+            other => self.line(name, &toml_value(other), &source(self.places.and_then(|places| places.find(names)))),
         }
     }
 
@@ -213,11 +242,30 @@ fn agent_value(config: &Config, path: &str) -> Option<String> {
         "metrics.include" => Some(list(&config.metrics.selection.include)),
         "metrics.exclude" => Some(list(&config.metrics.selection.exclude)),
         "metrics.prefix" => Some(toml_text(&config.metrics.prefix)),
+        http if http.starts_with("http.") => http_value(config.http.as_deref()?, http),
         "cpu.enabled" => Some(config.cpu.enabled.to_string()),
         "cpu.per_core" => Some(config.cpu.per_core.to_string()),
         "load.enabled" => Some(config.load.enabled.to_string()),
         "memory.enabled" => Some(config.memory.enabled.to_string()),
         "host.enabled" => Some(config.host.enabled.to_string()),
+        _ => None,
+    }
+}
+
+/// The value of a key of the HTTP server in TOML.
+fn http_value(http: &HttpConfig, path: &str) -> Option<String> {
+    match path {
+        "http.listen" => Some(list(&http.listen)),
+        "http.naming" => Some(toml_text(http.naming.as_str())),
+        "http.include" => Some(list(&http.selection.include)),
+        "http.exclude" => Some(list(&http.selection.exclude)),
+        "http.max_series" => http.max_series.map(|count| count.to_string()),
+        "http.hosts" => Some(list(&http.hosts)),
+        "http.token_file" => http.token.as_ref().map(|token| toml_text(&token.file)),
+        "http.tls_certificate" => http.tls.as_ref().map(|tls| toml_text(&tls.certificate)),
+        "http.tls_key" => http.tls.as_ref().map(|tls| toml_text(&tls.key)),
+        "http.tls_client_ca" => http.tls.as_ref()?.client_ca.as_deref().map(toml_text),
+        "http.push" => Some(http.push.to_string()),
         _ => None,
     }
 }
@@ -327,7 +375,7 @@ mod tests {
     use super::*;
 
     fn reading(text: &str) -> Reading {
-        let read_secret = |_: &str| Ok(Secret::new("hunter2"));
+        let read_secret = |_: &str| Ok(Secret::new("hunter2-hunter2-hunter2"));
         let pieces = [Piece::new("gauged.toml", text)];
         let Parsed { written, problems, is_complete } = file::parse(&pieces, None, &read_secret);
         assert_eq!(problems, [], "{text}");
@@ -376,6 +424,24 @@ mod tests {
             let is_shown = [format!("{name} = "), format!("# {name}: "), format!("\n{name}.")];
             assert!(is_shown.iter().any(|form| shown.contains(form)), "{name}");
         }
+    }
+
+    #[test]
+    fn http_table_is_read_as_the_same() {
+        let text = "[http]\nlisten = [\"unix:/run/g\", \"[::1]:9101\"]\nhosts = [\"a\"]\nexclude = [\"cpu.*{cpu=\\\"0\\\"}\"]\n\
+                    max_series = 9\ntoken_file = \"/run/token\"\n";
+        let shown = effective(text);
+        assert!(shown.contains("listen = [\"unix:/run/g\", \"[::1]:9101\"] # gauged.toml:2\n"), "{shown}");
+        assert!(
+            shown.contains("token_file = \"/run/token\" # gauged.toml:6\n") && !shown.contains("hunter2"),
+            "{shown}"
+        );
+        let without_sources = reading(text).config.effective();
+        assert_eq!(reading(&without_sources).config.http, reading(text).config.http);
+        assert!(
+            without_sources.contains("max_series = 9\n") && !without_sources.contains("hunter2"),
+            "{without_sources}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::agent_limits::AgentLimits;
 use super::document;
 use super::duration::{DEFAULT_INTERVAL, parse_duration, parse_interval};
+use super::http::HttpConfig;
 use super::key::{PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE};
 use super::keys::known_keys;
 use super::limits::Limit;
@@ -42,6 +43,7 @@ pub(super) struct FileConfig {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) metrics: MetricsConfig,
     pub(super) sinks: BTreeMap<String, SinkConfig>,
+    pub(super) http: Option<HttpConfig>,
     pub(super) cpu: CpuConfig,
     pub(super) load: NativeConfig,
     pub(super) memory: NativeConfig,
@@ -108,6 +110,9 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
                         _ => problems.unknown(name.span(), &key, &known_keys("cpu")),
                     }
                 }
+            }
+            "http" => {
+                written.http = HttpConfig::parse(&mut problems, key.span(), value, read_secret, &known_keys("http"));
             }
             "limits" => written.limits = AgentLimits::parse(&mut problems, value, &known_keys("limits")),
             "tags" => written.tags = parse_tags(&mut problems, value),

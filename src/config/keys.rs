@@ -13,7 +13,7 @@ use super::limits::Limit;
 use super::plugin::{
     DEFAULT_MEMORY_BYTES, DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT,
 };
-use super::{metrics, sink};
+use super::{http, metrics, sink};
 
 /// The names of a table's keys, and of the tables in it, for messages.
 pub(super) fn known_keys(table: &str) -> String {
@@ -121,6 +121,7 @@ fn keys() -> Vec<Key> {
     keys.extend(metrics::keys());
     keys.extend(native_keys());
     keys.extend(sink::keys());
+    keys.extend(http::keys());
     keys.extend(plugin_keys());
     keys
 }

@@ -57,6 +57,11 @@ impl<'a> ProblemList<'a> {
         self.problems.into_iter().map(|(_, problem)| problem).collect()
     }
 
+    /// The number of problems so far.
+    pub(super) fn count(&self) -> usize {
+        self.problems.len()
+    }
+
     pub(super) fn unknown(&mut self, span: Range<usize>, key: &str, known: &str) {
         let choice = if known.contains(", ") { "one of " } else { "" };
         self.add(span, key, format!("unknown key; remove it, or use {choice}{known}"));

@@ -157,10 +157,11 @@ fn with_table(document: &str, name: &str, table: &str) -> String {
 #[test]
 fn documented_keys_match_the_table() {
     let mut document = std::fs::read_to_string(path("docs/configuration.md")).expect("readable");
-    let is_agents = |key: &Key| key.table != "limits" && !key.is_of_named_table();
+    let is_agents = |key: &Key| !matches!(key.table, "limits" | "http") && !key.is_of_named_table();
     for (name, table) in [
         ("agent", markdown("", is_agents)),
         ("limits", markdown("limits", |key| key.table == "limits")),
+        ("http", markdown("http", |key| key.table == "http")),
         ("sinks", markdown(SINK_TABLE, |key| key.table == SINK_TABLE)),
         ("plugins", markdown(PLUGIN_TABLE, |key| key.table == PLUGIN_TABLE)),
         ("plugins.limits", markdown(PLUGIN_LIMITS_TABLE, |key| key.table == PLUGIN_LIMITS_TABLE)),

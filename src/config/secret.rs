@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::geteuid;
+use sha2::{Digest as _, Sha256};
 
 use super::redaction::{self, HIDDEN};
 use super::trusted_path;
@@ -50,6 +51,13 @@ impl Secret {
     /// The text. It goes into a plugin's configuration, and nowhere else.
     pub(super) fn expose(&self) -> &str {
         &self.text
+    }
+
+    /// Whether a text from outside is the secret. It takes as long whatever is wrong with the text: their digests are compared, of
+    /// which nobody can choose the beginning.
+    pub(crate) fn matches(&self, text: &[u8]) -> bool {
+        let (own, other) = (Sha256::digest(self.text.as_bytes()), Sha256::digest(text));
+        own.iter().zip(&other).fold(0, |difference, (own, other)| difference | (own ^ other)) == 0
     }
 
     /// Reads the secret that a value of `secrets` names: a path, or the name of a credential. The environment is asked for the
@@ -226,6 +234,15 @@ mod tests {
         for (value, directory) in [("hunter2", None), ("hunter/2", None), ("", credentials()), ("..", credentials())] {
             let error = path(value, directory).expect_err(value);
             assert!(!error.contains("hunter"), "{error}");
+        }
+    }
+
+    #[test]
+    fn secret_matches_its_text_only() {
+        let secret = Secret::new("hunter2");
+        assert!(secret.matches(b"hunter2"));
+        for other in ["", "hunter", "hunter22", "Hunter2"] {
+            assert!(!secret.matches(other.as_bytes()), "{other}");
         }
     }
 

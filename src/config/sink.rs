@@ -29,7 +29,7 @@ const MIN_QUEUE_BYTES: u64 = 64 << 10;
 const MAX_QUEUE_BYTES: u64 = 1 << 30;
 
 /// The most of `max_series`: as many as the agent may have.
-const MAX_SINK_SERIES: usize = 10_000_000;
+pub(super) const MAX_SINK_SERIES: usize = 10_000_000;
 
 /// How many sinks there may be: each has a thread of its own.
 const MAX_SINKS: usize = 32;

@@ -199,7 +199,7 @@ mod tests {
             let factor = factor.map_or(String::new(), |factor| format!(" × {factor}"));
             writeln!(text, "{module}.{metric} in {unit}: {name}{factor} [{base}] {help}").expect("a string grows");
         }
-        expect![[r#"
+        expect![[r"
             cpu.percent in %: gauged_cpu_used_ratio × 0.01 [ratio] A level of 100. Here as a ratio.
             cpu.user in %: gauged_cpu_user_ratio × 0.01 [ratio] A level of 100. Here as a ratio.
             cpu.user_seconds_total in s: gauged_cpu_user_seconds_total [seconds] A level of 100.
@@ -232,7 +232,7 @@ mod tests {
             app.users_total in {user}: gauged_app_users_overall [] A level of 100.
             app.packet_counter in {packet}: gauged_app_packet_counters_total [] A level of 100.
             app.total in 1: gauged_app_total [] A level of 100.
-        "#]]
+        "]]
         .assert_eq(&text);
     }
 

@@ -10,7 +10,7 @@ use super::numbers::Numbers;
 use super::plugins::{FileStatus, PluginStatus};
 use super::problem::{Problem, ProblemKind};
 use super::sinks::SinkView;
-use super::view::{GuestThreadState, PluginsView, TickView, View};
+use super::view::{GuestThreadState, PluginsView, Slot, TickView, View};
 
 /// The format of the document. It grows when a field changes its meaning, not when one is added.
 pub(super) const FORMAT: u32 = 1;
@@ -161,6 +161,18 @@ pub(crate) struct PluginDocument {
     pub(crate) stuck_operations: u64,
 }
 
+impl Slot {
+    /// The status of this moment.
+    pub(crate) fn document(&self) -> Document {
+        Document::new(&self.view())
+    }
+}
+
+/// Whether a sample is overdue, so long after the last one or the start.
+pub(crate) fn is_overdue(age: Duration, interval: Duration) -> bool {
+    age > interval.saturating_mul(OVERDUE_INTERVALS).saturating_add(OVERDUE_GRACE)
+}
+
 impl Document {
     pub(super) fn new(view: &View) -> Self {
         let View { facts, tick } = view;
@@ -241,7 +253,7 @@ impl TickDocument {
         Self {
             timestamp_seconds: tick.sample.tick.as_secs_f64(),
             age_seconds: age.as_secs_f64(),
-            is_overdue: age > interval.saturating_mul(OVERDUE_INTERVALS).saturating_add(OVERDUE_GRACE),
+            is_overdue: is_overdue(age, interval),
             delay_seconds: numbers.float("tick_delay_seconds").unwrap_or_default(),
             longest_delay_seconds: tick.longest_delay.as_secs_f64(),
             collect_seconds: numbers.float("collect_seconds").unwrap_or_default(),

@@ -14,12 +14,12 @@ use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::document::Document;
 use super::place::{SocketPlace, SocketPlaces};
 use super::protocol::{CONNECTIONS, ERROR, REQUEST, REQUEST_BYTES, REQUEST_PATIENCE, RESPONSE_PATIENCE};
-use super::socket::{OwnSocket, SocketError};
+use super::socket::{self, SocketError};
 use super::view::Slot;
 use crate::thread::hand_over;
+use crate::unix_socket::OwnSocket;
 
 /// How often the socket is looked after, and how long a start that failed pauses.
 const CHECK: Duration = Duration::from_secs(10);
@@ -115,7 +115,7 @@ impl Job {
 async fn serve(slot: &Arc<Slot>, place: &SocketPlace, reports: &mut Reports) {
     loop {
         let checked = Instant::now();
-        match OwnSocket::open(place).await {
+        match socket::open(place).await {
             Ok(socket) => {
                 reports.opened(&place.socket);
                 answer_all(slot, &socket).await;
@@ -162,7 +162,7 @@ async fn answer_all(slot: &Arc<Slot>, socket: &OwnSocket) {
 /// Answers one who has connected.
 async fn answer(mut stream: UnixStream, slot: &Slot) -> io::Result<()> {
     let response = match request(&mut stream).await {
-        Ok(()) => serde_json::to_vec(&Document::new(&slot.view()))?,
+        Ok(()) => serde_json::to_vec(&slot.document())?,
         Err(why) => serde_json::to_vec(&json!({ ERROR: why }))?,
     };
     let written = async {

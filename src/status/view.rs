@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::plugins::PluginList;
 use super::problem::Problem;
 use super::sinks::SinkView;
@@ -29,6 +31,30 @@ pub(crate) struct Settings {
     pub(crate) configuration: Option<String>,
     /// The native collectors, and whether each is enabled.
     pub(crate) collectors: Vec<(&'static str, bool)>,
+}
+
+#[cfg(test)]
+impl AgentFacts {
+    /// Those of an agent that has just started.
+    pub(crate) fn at_start(settings: Settings) -> Self {
+        Self { version: "1.0.0", pid: 1, started: Duration::ZERO, began: Instant::now(), settings }
+    }
+}
+
+#[cfg(test)]
+impl TickView {
+    /// A tick with this sample and nothing else.
+    pub(crate) fn with_sample(sample: Sample) -> Self {
+        Self {
+            sample: Arc::new(sample),
+            published: Instant::now(),
+            longest_delay: Duration::ZERO,
+            collector_problems: Arc::default(),
+            configuration_problems: Arc::default(),
+            sinks: Arc::default(),
+            plugins: PluginsView::default(),
+        }
+    }
 }
 
 /// Everything about the last tick.
@@ -98,11 +124,13 @@ pub(crate) struct Slot {
     /// Behind a lock because several threads read it. It is held for a move or for a copy of references, never across a system
     /// call.
     view: Mutex<View>,
+    /// Wakes those who wait for the next tick. Without any, a tick does nothing for it.
+    published: Notify,
 }
 
 impl Slot {
     pub(crate) fn new(facts: AgentFacts) -> Self {
-        Self { view: Mutex::new(View { facts: Arc::new(facts), tick: None }) }
+        Self { view: Mutex::new(View { facts: Arc::new(facts), tick: None }), published: Notify::new() }
     }
 
     /// Replaces the settings.
@@ -118,6 +146,17 @@ impl Slot {
         let last = self.lock().tick.replace(tick);
         // Outside of the lock.
         drop(last);
+        self.published.notify_waiters();
+    }
+
+    /// The last tick; none before the first.
+    pub(crate) fn tick(&self) -> Option<TickView> {
+        self.lock().tick.clone()
+    }
+
+    /// Waits for the next tick.
+    pub(crate) async fn published(&self) {
+        self.published.notified().await;
     }
 
     /// The view of this moment.

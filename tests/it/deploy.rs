@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -66,7 +67,34 @@ fn example_configuration_is_valid_with_every_key() {
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("set");
     assert!(everything.contains("\"/run/credentials/redis\""));
     let everything = everything.replace("/run/credentials/redis", secret.to_str().expect("text"));
+    let everything = TLS_FILES.iter().fold(everything, |text, (file, content)| {
+        let own = setup.path(file.rsplit('/').next().expect("a name"));
+        fs::write(&own, content()).expect("written");
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o600)).expect("set");
+        assert!(text.contains(file), "{file}");
+        text.replace(file, own.to_str().expect("text"))
+    });
     check(&everything);
+}
+
+/// Makes the content of a file.
+type MakeContent = fn() -> String;
+
+/// The files of the example that a server needs, and what is in them.
+const TLS_FILES: [(&str, MakeContent); 4] = [
+    ("/etc/gauged/token", || "0123456789abcdef0123456789abcdef".to_owned()),
+    ("/etc/gauged/tls.pem", || certified().0.clone()),
+    ("/etc/gauged/tls.key", || certified().1.clone()),
+    ("/etc/gauged/clients.pem", || certified().0.clone()),
+];
+
+/// A certificate and its key, in PEM.
+fn certified() -> &'static (String, String) {
+    static CERTIFIED: LazyLock<(String, String)> = LazyLock::new(|| {
+        let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("made");
+        (certified.cert.pem(), certified.signing_key.serialize_pem())
+    });
+    &CERTIFIED
 }
 
 /// A `supervisord` that is ended with the test.

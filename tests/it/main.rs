@@ -96,5 +96,6 @@ mod exposition; // names and expositions of everything that is measured
 #[cfg(target_os = "linux")]
 mod node_exporter; // first-party plugins compared with node_exporter
 mod services; // plugins for services, with real nginx, Redis and web servers
+mod http_server; // the HTTP server: endpoints, security, attacks, reload
 mod deploy; // the files of deploy/
 mod tidy; // rules for names, imports and documents

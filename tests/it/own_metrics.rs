@@ -18,7 +18,11 @@ fn number(sample: &Sample, key: &str) -> f64 {
 
 #[test]
 fn agent_metrics_are_all_described() {
-    let setup = Setup::with_config("interval = \"200ms\"\n[plugins.slow]\ntimeout = \"60s\"\n");
+    let setup = Setup::new();
+    let socket = setup.path("http.sock");
+    let http = format!("sinks.stdout.kind = \"stdout\"\nhttp.listen = [\"unix:{}\"]", socket.display());
+    let configuration = format!("interval = \"200ms\"\n{http}\n[plugins.slow]\ntimeout = \"60s\"\n");
+    std::fs::write(setup.path("gauged.toml"), configuration).expect("written");
     Guest::new("good").install(&setup.plugin("good.wasm"));
     Guest::new("bad").before_collect("unreachable").install(&setup.plugin("bad.wasm"));
     Guest::new("slow").busy().install(&setup.plugin("slow.wasm"));

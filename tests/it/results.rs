@@ -43,10 +43,10 @@ fn samples(setup: &Setup, is_enough: impl Fn(&[Arc<Sample>]) -> bool) -> Vec<Arc
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let reading = std::thread::spawn(move || std::io::copy(&mut { reader }, &mut std::io::sink()));
     let seen = Arc::clone(&samples);
-    let observer = Box::new(move |sample: &Arc<Sample>| seen.lock().expect("not poisoned").push(Arc::clone(sample)));
+    let observe = move |sample: &Arc<Sample>| seen.lock().expect("not poisoned").push(Arc::clone(sample));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let output = File::from(OwnedFd::from(writer));
-    runtime.block_on(agent::run(config, unchanged(), None, output, vec![observer], ended)).expect("it runs");
+    runtime.block_on(agent::run_observed(config, unchanged(), None, output, observe, ended)).expect("it runs");
     runtime.shutdown_background();
     reading.join().expect("no panic").expect("read");
     std::mem::take(&mut *samples.lock().expect("not poisoned"))

@@ -55,7 +55,7 @@ fn sinks_have_the_series_that_are_selected() {
     let toml = format!(
         "interval = \"100ms\"\n[metrics]\nexclude = [\"swap.*\", \"agent.collector_*{{collector=\\\"load\\\"}}\"]\n{STDOUT}{}{}",
         file_table(&setup, "some", "include = [\"load.*min\", \"memory.f*\"]"),
-        file_table(&setup, "few", "exclude = [\"agent.*\", \"cpu.*\", \"memory.*\"]\nmax_series = 2"),
+        file_table(&setup, "few", "exclude = [\"agent.*\", \"cpu.*\", \"memory.*\", \"host.*\"]\nmax_series = 2"),
     );
     write(&setup, &toml);
     let mut agent = setup.start(&[]);

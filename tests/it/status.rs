@@ -359,7 +359,7 @@ fn answers_of_other_versions_are_shown() {
     for (name, text, code, expected) in [
         (
             "newer",
-            r#"{"format":2,"agent":{"version":"9.0.0","orbit":1},"plugins":{"is_responding":true,"list":[{"name":"x","state":"up","shape":[]}]},"sinks":{}}"#,
+            r#"{"format":2,"agent":{"version":"9.0.0","orbit":1},"plugins":{"is_responding":true,"list":[{"name":"x","state":"up","shape":[]}]},"moons":{}}"#,
             0,
             "gauged 9.0.0 on ?, up 0s; this program is 0.1.0\n",
         ),

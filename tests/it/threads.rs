@@ -166,9 +166,7 @@ fn sleep_through_ticks(is_over: &AtomicBool) -> BTreeSet<u64> {
 fn run_agent(config: Config, output: PipeWriter) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let output = File::from(OwnedFd::from(output));
-    runtime
-        .block_on(agent::run(config, unchanged(), None, output, Vec::new(), async || pending().await))
-        .expect("it runs");
+    runtime.block_on(agent::run(config, unchanged(), None, output, async || pending().await)).expect("it runs");
     runtime.shutdown_background();
 }
 

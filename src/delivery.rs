@@ -1,0 +1,143 @@
+//! The delivery thread: everything that talks to peers over the network, with a runtime of its own. The tick thread sends it a
+//! configuration now and then, and never waits for it; nothing happens on it at a tick.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+use crate::config::{Config, HttpConfig};
+use crate::http::{self, Controls, Preparation, Statistics};
+use crate::status::Slot;
+use crate::thread::{hand_over, remedy};
+
+/// How many preparations may wait: there is one reload at a time.
+const PREPARATIONS: usize = 1;
+
+/// How long the pause is when the host cannot give the thread what it needs.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// The thread, as the tick thread has it.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    config: watch::Sender<Arc<Config>>,
+    preparations: mpsc::Sender<Preparation>,
+    statistics: Arc<Statistics>,
+    /// None once the thread has it.
+    job: Option<Job>,
+    /// Dropped to end the thread.
+    running: Option<oneshot::Sender<()>>,
+    started: oneshot::Receiver<()>,
+    /// Completes when the thread has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+/// The thread's end of that.
+#[derive(Debug)]
+struct Job {
+    controls: Controls,
+    /// Dropped with the job.
+    _ended: oneshot::Sender<()>,
+}
+
+impl Delivery {
+    /// A delivery without its thread.
+    pub(crate) fn new(config: &Arc<Config>, slot: &Arc<Slot>) -> Self {
+        let statistics = Arc::<Statistics>::default();
+        let (config, new_config) = watch::channel(Arc::clone(config));
+        let (preparations, prepared) = mpsc::channel(PREPARATIONS);
+        let ((running, is_running), (start, started)) = (oneshot::channel(), oneshot::channel());
+        let (end, ended) = oneshot::channel();
+        let controls = Controls {
+            slot: Arc::clone(slot),
+            statistics: Arc::clone(&statistics),
+            config: new_config,
+            preparations: prepared,
+            running: is_running,
+            started: start,
+        };
+        let job = Some(Job { controls, _ended: end });
+        Self { config, preparations, statistics, job, running: Some(running), started, ended }
+    }
+
+    /// Whether there is anything to do for the thread.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.config.borrow().http.is_some()
+    }
+
+    /// Whether its thread has to be started.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.job.is_some() && self.is_needed()
+    }
+
+    /// Starts the thread, unless it runs.
+    pub(crate) fn start_thread(&mut self) -> io::Result<()> {
+        hand_over("delivery", &mut self.job, Job::run)
+    }
+
+    /// Waits at most this long until the addresses are open, as far as they can be had.
+    pub(crate) async fn started(&mut self, patience: Duration) {
+        if self.job.is_none() {
+            let _ = timeout(patience, &mut self.started).await;
+        }
+    }
+
+    /// The numbers of the server; none without it.
+    pub(crate) fn statistics(&self) -> Option<&Statistics> {
+        self.is_needed().then_some(&*self.statistics)
+    }
+
+    /// Opens the addresses of another configuration. The reply has why they cannot be had.
+    ///
+    /// # Errors
+    ///
+    /// Reason and remedy when there is no thread for that.
+    pub(crate) fn prepare(&mut self, http: &Arc<HttpConfig>) -> Result<oneshot::Receiver<Result<(), String>>, String> {
+        self.start_thread().map_err(|error| format!("{error}; {}", remedy(&error)))?;
+        let (reply, prepared) = oneshot::channel();
+        let preparation = Preparation { http: Arc::clone(http), reply };
+        let sent = self.preparations.try_send(preparation);
+        sent.map_err(|_| "the delivery thread does not respond; restart the agent, and report this".to_owned())?;
+        Ok(prepared)
+    }
+
+    /// Puts a configuration into effect.
+    pub(crate) fn reconfigure(&self, config: &Arc<Config>) {
+        self.config.send_replace(Arc::clone(config));
+    }
+
+    /// Ends the thread, and waits at most this long until its peers have got their answers and its sockets are removed.
+    pub(crate) async fn end(mut self, patience: Duration) {
+        drop((self.running.take(), self.job.take()));
+        // Peers that take longer end with the process.
+        let _ = timeout(patience, &mut self.ended).await;
+    }
+}
+
+impl Job {
+    fn run(mut self) {
+        let mut is_reported = false;
+        let runtime = loop {
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => break runtime,
+                Err(error) => {
+                    if !std::mem::replace(&mut is_reported, true) {
+                        let reason = error.to_string();
+                        let remedy = "leave the agent more memory or open files";
+                        let consequence = "nobody is answered over HTTP; it is tried again every 10 s";
+                        tracing::warn!(reason, remedy, consequence, "HTTP server not started");
+                    }
+                    std::thread::sleep(RETRY);
+                    if self.controls.running.try_recv() == Err(oneshot::error::TryRecvError::Closed) {
+                        return;
+                    }
+                }
+            }
+        };
+        LocalSet::new().block_on(&runtime, http::run(self.controls));
+        runtime.shutdown_background();
+    }
+}

@@ -1,0 +1,108 @@
+//! The HTTP server: what was measured, for scrapers, programs and people. It reads the view that the tick thread publishes, and
+//! collects nothing itself: whatever peers do, no tick waits for them. It runs on the delivery thread, one task for each connection.
+//!
+//! ```text
+//!  peer ──▶ listener ── permit ──▶ connection (limits, TLS) ──▶ router ──▶ scrape, events, health ──▶ status::Slot
+//! ```
+//!
+//! Every read, write, connection and response is bounded (`limits`). Texts of metrics are made by `exposition`.
+
+mod limits;
+mod statistics;
+mod negotiation;
+mod query;
+mod host_check;
+mod health;
+mod activity;
+mod budget;
+mod connections;
+mod connection;
+mod events;
+mod answer;
+mod scrape;
+mod router;
+mod server;
+mod serving;
+mod listener;
+mod listeners;
+
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use self::limits::END;
+use self::listeners::Listeners;
+use self::server::Server;
+pub(crate) use self::statistics::Statistics;
+use crate::config::{Config, HttpConfig};
+use crate::status::Slot;
+
+/// A request to open the addresses of another configuration, before it is in effect.
+#[derive(Debug)]
+pub(crate) struct Preparation {
+    pub(crate) http: Arc<HttpConfig>,
+    /// Gets why the addresses cannot be had.
+    pub(crate) reply: oneshot::Sender<Result<(), String>>,
+}
+
+/// The ways from the tick thread to the server.
+#[derive(Debug)]
+pub(crate) struct Controls {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) statistics: Arc<Statistics>,
+    /// The configuration in effect.
+    pub(crate) config: watch::Receiver<Arc<Config>>,
+    pub(crate) preparations: mpsc::Receiver<Preparation>,
+    /// Ends the server when its sender is dropped.
+    pub(crate) running: oneshot::Receiver<()>,
+    /// Is completed when the addresses are open, as far as they can be had.
+    pub(crate) started: oneshot::Sender<()>,
+}
+
+/// Runs the server until its end. Needs a `LocalSet`.
+pub(crate) async fn run(mut controls: Controls) {
+    let config = Arc::clone(&controls.config.borrow_and_update());
+    let server = Server::new(Arc::clone(&config), &controls.slot, &controls.statistics);
+    let mut listeners = Listeners::new(server.clone());
+    listeners.follow(&config).await;
+    // The tick thread may not wait for it any more.
+    let _ = controls.started.send(());
+    loop {
+        let check_at = listeners.pause().map(|pause| Instant::now() + pause);
+        let check = async {
+            match check_at {
+                Some(at) => sleep_until(at).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // Nothing is ever sent.
+            _ = &mut controls.running => break,
+            Some(Preparation { http, reply }) = controls.preparations.recv() => {
+                let prepared = listeners.prepare(&http).await;
+                let why = |(address, error): (_, listener::ListenError)| {
+                    format!("{address}: {}; {}", error.reason, error.remedy)
+                };
+                let _ = reply.send(prepared.map_err(why));
+            }
+            Ok(()) = controls.config.changed() => {
+                let config = Arc::clone(&controls.config.borrow_and_update());
+                server.reconfigure(Arc::clone(&config));
+                listeners.follow(&config).await;
+            }
+            () = check => listeners.check().await,
+        }
+    }
+    listeners.close();
+    server.events().end();
+    let idle = async {
+        while server.connections().count() > 0 {
+            sleep(END / 30).await;
+        }
+    };
+    // Peers that take longer are cut off.
+    let _ = timeout(END, idle).await;
+}

@@ -1,0 +1,105 @@
+//! One connection from its beginning to its end: TLS, HTTP, and the limits of both.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::rc::Rc;
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::activity::{Activity, Phase};
+use super::answer::AnswerBody;
+use super::connection::{Ended, Stream, WatchedStream, drive};
+use super::connections::Admission;
+use super::limits::{HEAD_BYTES, HEADERS};
+use super::router::{Peer, answer};
+use super::server::Server;
+use super::statistics::Rejection;
+use crate::config::ServerTls;
+
+/// The sign for connections to end after the request under way: its sender is dropped.
+pub(super) type Ending = watch::Receiver<()>;
+
+/// Serves a connection over TCP until it ends.
+pub(super) async fn serve_tcp(server: Rc<Server>, stream: TcpStream, peer: Peer, admission: Admission, ending: Ending) {
+    // Responses are written as a whole; without it their ends wait for acknowledgements.
+    let _ = stream.set_nodelay(true);
+    let tls = server.config().http.as_ref().and_then(|http| http.tls.clone());
+    let Some(ServerTls { config, .. }) = tls else { return serve(server, stream, peer, admission, ending).await };
+    admission.activity.enter(Phase::Handshake, Instant::now());
+    match drive(&admission.activity, TlsAcceptor::from(config).accept(stream)).await {
+        Ended::Done(Ok(stream)) => {
+            admission.activity.enter(Phase::First, Instant::now());
+            serve(server, stream, peer, admission, ending).await;
+        }
+        Ended::Done(Err(_)) => server.statistics().reject(Rejection::Tls),
+        Ended::Late => server.statistics().reject(Rejection::Timeout),
+        Ended::Displaced => server.connections().count_displaced(),
+    }
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    server: Rc<Server>,
+    stream: impl Stream + 'static,
+    peer: Peer,
+    admission: Admission,
+    ending: Ending,
+) {
+    let activity = &admission.activity;
+    let stream = TokioIo::new(WatchedStream::new(stream, activity));
+    let service = service_fn(|request| ready(Ok::<_, Infallible>(respond(&server, &request, peer, activity))));
+    let mut builder = http1::Builder::new();
+    // A peer may close its half after its request, as `nc` does.
+    builder.half_close(true).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
+    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
+    let work = async {
+        tokio::select! {
+            done = connection.as_mut() => return done,
+            () = ended(ending) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    match drive(activity, work).await {
+        Ended::Done(Ok(())) => {}
+        Ended::Done(Err(error)) => {
+            // Whoever goes away in the middle is no fault of anybody's.
+            if error.is_parse_too_large() {
+                server.statistics().reject(Rejection::TooLarge);
+            } else if error.is_parse() {
+                server.statistics().reject(Rejection::Malformed);
+            }
+        }
+        Ended::Late if activity.is_idle() => {}
+        Ended::Late => server.statistics().reject(Rejection::Timeout),
+        Ended::Displaced => server.connections().count_displaced(),
+    }
+}
+
+fn respond(
+    server: &Rc<Server>,
+    request: &Request<Incoming>,
+    peer: Peer,
+    activity: &Rc<Activity>,
+) -> Response<AnswerBody> {
+    activity.enter(Phase::Request, Instant::now());
+    server.statistics().count_request();
+    let answer = answer(server, request, peer);
+    if let Some(rejection) = answer.rejection {
+        server.statistics().reject(rejection);
+    }
+    answer.into_response(activity)
+}
+
+/// Waits until the sender is dropped; nothing is ever sent.
+async fn ended(mut ending: Ending) {
+    while ending.changed().await.is_ok() {}
+}

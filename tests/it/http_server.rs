@@ -1,0 +1,7 @@
+//! The HTTP server as its users have it: scrapers, scripts and browsers.
+
+pub mod peer; // clients, well-behaved and not
+mod endpoints; // what each endpoint has
+mod attacks; // peers that send too much, too slowly, or rubbish
+mod reload; // addresses, tokens and certificates that change
+mod security; // hosts, tokens and TLS
