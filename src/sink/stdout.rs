@@ -20,8 +20,12 @@ use crate::sample::Sample;
 use crate::thread::hand_over;
 use crate::write::{AT_ONCE_BYTES, write_at_once, write_nowait, write_whole};
 
-/// The most metrics for an immediate write: more make a line that is longer than [`AT_ONCE_BYTES`].
-const AT_ONCE_METRICS: usize = 160;
+/// The most metrics for which an immediate write is tried: more make a line that is longer than [`AT_ONCE_BYTES`], unless most of
+/// them are not selected.
+const AT_ONCE_METRICS: usize = 1000;
+
+/// For how many samples an immediate write is not tried after one whose line was too long: the next ones are as long, mostly.
+const PAUSE: usize = 60;
 
 /// What to do about an output that takes no lines.
 const REMEDY: &str = "make space, or restart the reader";
@@ -39,6 +43,8 @@ pub(super) struct Stdout {
     at_once: Option<File>,
     encoder: Encoder,
     line: Vec<u8>,
+    /// For how many more samples an immediate write is not tried: a line was too long for it.
+    pause: usize,
 }
 
 impl Stdout {
@@ -59,6 +65,7 @@ impl Stdout {
             at_once,
             encoder: Encoder::default(),
             line: Vec::new(),
+            pause: 0,
         };
         Ok((stdout, on_closed))
     }
@@ -99,12 +106,17 @@ impl Stdout {
         let metrics: usize = sample.modules.iter().map(|module| module.len()).sum();
         // Which series come first is decided in one place only.
         let is_short = metrics <= AT_ONCE_METRICS && settings.series.max_series.is_none();
+        if self.pause > 0 {
+            self.pause -= 1;
+            return false;
+        }
         let Some(output) = self.at_once.as_ref().filter(|_| is_short) else { return false };
         let began = Instant::now();
         self.line.clear();
         self.encoder.follow(&settings.series);
         self.encoder.encode(sample, Style::Line, &mut self.line);
         if self.line.len() > AT_ONCE_BYTES {
+            self.pause = PAUSE;
             return false;
         }
         match write_nowait(output, &self.line) {

@@ -1,7 +1,7 @@
 //! Names and expositions of everything that the agent and the plugins in this repository measure: on each fixture machine, in
 //! each naming. The names are an interface: `exposition/*.txt` has all of them.
 
-mod machines;
+pub mod machines;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -95,6 +95,9 @@ mod mapping; // plugins/README.md compared with the plugins
 mod exposition; // names and expositions of everything that is measured
 #[cfg(target_os = "linux")]
 mod node_exporter; // first-party plugins compared with node_exporter
+mod prometheus_rules; // alert rules, scrape configurations and the dashboard of deploy/prometheus
+#[cfg(target_os = "linux")]
+mod prometheus; // the agent scraped by Prometheus and VictoriaMetrics
 mod services; // plugins for services, with real nginx, Redis and web servers
 mod http_server; // the HTTP server: endpoints, security, attacks, reload
 mod deploy; // the files of deploy/

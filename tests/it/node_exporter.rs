@@ -5,7 +5,7 @@
 
 mod comparison;
 mod exporter;
-mod load;
+pub mod load;
 mod machine;
 mod named;
 

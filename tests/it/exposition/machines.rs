@@ -20,7 +20,7 @@ use crate::mapping;
 use crate::natives;
 
 /// The plugins that measure hosts.
-const PLUGINS: [&str; 11] = [
+pub const PLUGINS: [&str; 11] = [
     "cgroup",
     "disk",
     "filesystem",
@@ -168,7 +168,7 @@ fn source(module: String) -> ModuleSource {
 }
 
 /// A module of these values.
-fn module(name: String, fill: impl FnOnce(&mut Values<'_>)) -> Arc<Module> {
+pub fn module(name: String, fill: impl FnOnce(&mut Values<'_>)) -> Arc<Module> {
     ModuleWriter::new(source(name), metrics(), &SeriesAccount::standalone()).write(Duration::ZERO, fill).0
 }
 
@@ -190,7 +190,8 @@ fn metrics() -> &'static [NativeMetric] {
     })
 }
 
-fn value(value: &serde_json::Value) -> Value {
+/// A number, a truth or a text of a line.
+pub fn value(value: &serde_json::Value) -> Value {
     match value {
         serde_json::Value::Bool(is_true) => Value::Boolean(*is_true),
         serde_json::Value::Number(number) => match (number.as_u64(), number.as_i64()) {
@@ -204,7 +205,7 @@ fn value(value: &serde_json::Value) -> Value {
 }
 
 /// The name and the labels of a key.
-fn read_key(key: &str) -> (&str, Labels) {
+pub fn read_key(key: &str) -> (&str, Labels) {
     let Some((name, rest)) = key.split_once('{') else { return (key, Labels::default()) };
     let mut rest = rest.strip_suffix('}').expect("it ends");
     let mut labels = Vec::new();

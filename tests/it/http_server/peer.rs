@@ -133,6 +133,7 @@ pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
             Ok(0) => return text,
             Ok(length) => text.extend_from_slice(&part[..length]),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return text,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => panic!("{error}; so far: {}", String::from_utf8_lossy(&text)),
         }
     }
