@@ -4,6 +4,7 @@
 mod about;
 mod ending;
 mod outputs;
+mod reading;
 mod reload;
 mod reloader;
 mod service;
@@ -42,6 +43,7 @@ use crate::delivery::Delivery;
 use crate::log::Log;
 use crate::plugin::{Plugins, Settled};
 use crate::process::{Request, log_ignored};
+use crate::push::PushedModules;
 use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
 use crate::sink::{Encoder, SeriesSettings, Sinks, Style, stdout};
 use crate::status::StatusServer;
@@ -145,7 +147,8 @@ pub async fn run_observed(
     let socket_places = config.status_socket.clone();
     let mut parts = Parts::new(config, &slow);
     let status = StatusServer::new(parts.status.slot(), &socket_places);
-    let mut outputs = Outputs { sinks, delivery: Delivery::new(&parts.config, parts.status.slot()), status };
+    let delivery = Delivery::new(&parts.config, parts.status.slot(), parts.push.inlet());
+    let mut outputs = Outputs { sinks, delivery, status };
     let mut threads = Threads::new(log);
     threads.start(&mut outputs, &slow, &mut parts.plugins);
     if !has_started(&slow, &mut parts.plugins, &mut outputs.delivery, &mut reloader, &mut requests).await {
@@ -161,6 +164,7 @@ pub async fn run_observed(
     let mut ticker = Ticker::new(Source::System, parts.interval, CPU_WINDOW);
     let mut open: Option<OpenRound> = None;
 
+    let mut is_closed = false;
     loop {
         let deadline = open.as_ref().map(|open| open.until);
         let check_at = parts.plugins.check_at();
@@ -184,9 +188,8 @@ pub async fn run_observed(
         match event {
             Event::Shutdown => break,
             Event::OutputClosed => {
-                service.notifier.stopping();
-                outputs.end_at_once().await;
-                return Ok(());
+                is_closed = true;
+                break;
             }
             Event::Time if open.is_none() => {
                 if let Some((tick, delay)) = ticker.serve() {
@@ -225,7 +228,10 @@ pub async fn run_observed(
     }
 
     service.notifier.stopping();
-    tracing::info!("shutting down");
+    // A pipeline ends quietly, unless somebody else gets the samples.
+    if !is_closed || outputs.sinks.count() > 1 {
+        tracing::info!("shutting down");
+    }
     if let Some(round) = open {
         observe(&complete(round, &mut parts, &mut outputs, &ticker, &reloader));
     }
@@ -285,7 +291,6 @@ async fn has_started(
             biased;
             request = requests() => match request {
                 Request::Reload => reloader.request(),
-                // No file is open yet.
                 // The sinks have just opened their files, or will.
                 Request::Reopen => log_ignored("USR1"),
                 Request::End => {
@@ -382,6 +387,7 @@ struct Parts {
     series: Arc<SeriesTable>,
     natives: Natives,
     plugins: Plugins,
+    push: PushedModules,
     about: AgentModule,
     status: StatusPublisher,
     samples: Recycler<Sample>,
@@ -397,6 +403,7 @@ impl Parts {
             grace: grace(config.interval),
             plugins: Plugins::new(&config, Arc::clone(&series), natives.modules().cloned().collect(), METRICS),
             natives,
+            push: PushedModules::new(&series, config.takes_points()),
             about: AgentModule::new(&config, &series, slow),
             status: StatusPublisher::new(&config),
             series,
@@ -422,7 +429,7 @@ impl Parts {
                     (self.interval, self.patience, self.grace) = (*interval, patience(*interval), grace(*interval));
                     self.about.set_interval(*interval);
                 }
-                Change::Hostname(_) | Change::Cpu(_) => slow.reconfigure(new),
+                Change::Hostname(_) | Change::Cpu(_) | Change::Host(_) => slow.reconfigure(new),
                 Change::Log(config) => {
                     if let Some(log) = log {
                         log.reconfigure(*config);
@@ -432,6 +439,7 @@ impl Parts {
                 _ => {}
             }
         }
+        self.push.set_open(new.takes_points());
         self.status.reconfigure(new);
         self.config = Arc::clone(new);
         true
@@ -455,6 +463,7 @@ impl Parts {
         let mut sample = shared.as_mut().and_then(Arc::get_mut).map(std::mem::take).unwrap_or_default();
         (sample.tick, sample.interval) = (tick.since_epoch, self.interval);
         self.natives.collect(&mut sample);
+        self.push.collect();
         let until = patience.map(|patience| began + patience);
         self.plugins.call(tick, until);
         self.status.record_delay(delay);
@@ -467,6 +476,7 @@ impl Parts {
         // The module `agent` is the first.
         let own = 1 + self.natives.modules().count();
         for sample in self.samples.free() {
+            self.push.release(sample);
             if self.plugins.reclaim(sample, own) {
                 sample.clear();
             }
@@ -477,7 +487,8 @@ impl Parts {
     fn finish(&mut self, round: OpenRound, facts: &LoopFacts) -> Arc<Sample> {
         let OpenRound { mut sample, shared, began, delay, .. } = round;
         self.plugins.deliver(&mut sample);
-        let facts = TickFacts { began, delay, in_loop: facts };
+        self.push.deliver(&mut sample);
+        let facts = TickFacts { began, delay, push: self.push.statistics(), in_loop: facts };
         self.about.complete(&mut sample, &facts, &self.natives, &mut self.plugins);
         let sample = Recycler::fill(shared, sample);
         self.samples.keep(&sample);

@@ -21,6 +21,7 @@ pub(crate) mod fuzzing;
 
 use std::sync::Arc;
 
+use crate::config::Config;
 pub use crate::procfs::{FileProblem, ReadError};
 use crate::sample::Values;
 
@@ -33,6 +34,9 @@ pub trait Collector: Send {
     ///
     /// When a source of the module could not be read. The metrics are there all the same.
     fn collect(&mut self, module: &str, values: &mut Values<'_>) -> Result<(), ReadError>;
+
+    /// Follows the settings of another configuration, with the state that it has.
+    fn reconfigure(&mut self, _config: &Config) {}
 
     /// How many lines and values of its files it has left out so far, since they were not as the kernel writes them or could not
     /// be true.

@@ -10,6 +10,7 @@ mod key;
 mod keys;
 mod duration;
 mod size;
+mod count;
 mod native;
 mod metrics;
 mod sink;
@@ -184,6 +185,11 @@ impl Reading {
 }
 
 impl Config {
+    /// Whether local programs may push points.
+    pub(crate) fn takes_points(&self) -> bool {
+        self.http.as_ref().is_some_and(|http| http.push)
+    }
+
     /// Reads and validates the configuration.
     ///
     /// # Errors
@@ -219,7 +225,20 @@ impl Config {
         let plugins =
             self.plugins_directory.as_ref().map_or_else(|| "no directory".into(), |path| path.display().to_string());
         let configured = self.plugins.len();
-        format!("{file}: ok; a sample every {interval}, plugins from {plugins}, {configured} of them configured")
+        let outputs = self.outputs().join(" and ");
+        format!(
+            "{file}: ok; a sample every {interval} to {outputs}; plugins from {plugins}, {configured} of them configured"
+        )
+    }
+
+    /// The targets of the samples, for people.
+    fn outputs(&self) -> Vec<String> {
+        let sinks = self.sinks.values().map(|sink| match &sink.kind {
+            SinkKind::Stdout(_) => "standard output".to_owned(),
+            SinkKind::File(settings) => settings.path.display().to_string(),
+        });
+        let addresses = self.http.iter().flat_map(|http| &http.listen).map(|address| format!("HTTP at {address}"));
+        sinks.chain(addresses).collect()
     }
 
     fn merge(

@@ -9,9 +9,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
-use crate::config::{Config, HttpConfig};
+use crate::clock::schedule::wall_clock;
+use crate::config::{Config, HttpConfig, ListenAddress};
 use crate::http::{self, Controls, Preparation, Statistics};
-use crate::status::Slot;
+use crate::push::Inlet;
+use crate::status::{AddressStatus, Problem, ProblemKind, Slot};
 use crate::thread::{hand_over, remedy};
 
 /// How many preparations may wait: there is one reload at a time.
@@ -45,8 +47,9 @@ struct Job {
 
 impl Delivery {
     /// A delivery without its thread.
-    pub(crate) fn new(config: &Arc<Config>, slot: &Arc<Slot>) -> Self {
+    pub(crate) fn new(config: &Arc<Config>, slot: &Arc<Slot>, inlet: &Arc<Inlet>) -> Self {
         let statistics = Arc::<Statistics>::default();
+        show_unopened(slot, config);
         let (config, new_config) = watch::channel(Arc::clone(config));
         let (preparations, prepared) = mpsc::channel(PREPARATIONS);
         let ((running, is_running), (start, started)) = (oneshot::channel(), oneshot::channel());
@@ -54,6 +57,7 @@ impl Delivery {
         let controls = Controls {
             slot: Arc::clone(slot),
             statistics: Arc::clone(&statistics),
+            inlet: Arc::clone(inlet),
             config: new_config,
             preparations: prepared,
             running: is_running,
@@ -106,6 +110,9 @@ impl Delivery {
 
     /// Puts a configuration into effect.
     pub(crate) fn reconfigure(&self, config: &Arc<Config>) {
+        if let Some(job) = &self.job {
+            show_unopened(&job.controls.slot, config);
+        }
         self.config.send_replace(Arc::clone(config));
     }
 
@@ -140,4 +147,14 @@ impl Job {
         LocalSet::new().block_on(&runtime, http::run(self.controls));
         runtime.shutdown_background();
     }
+}
+
+/// Shows the addresses of a server that does not run, until its thread shows better.
+fn show_unopened(slot: &Slot, config: &Config) {
+    let status = |address: &ListenAddress| {
+        let problem = Problem::new(ProblemKind::Address, "the HTTP server does not run yet", "see the agent's log");
+        let problem = Some(problem.wrong_if(true).since([], wall_clock()));
+        AddressStatus { address: address.to_string(), is_open: false, problem }
+    };
+    slot.addresses().set(config.http.iter().flat_map(|http| &http.listen).map(status).collect());
 }

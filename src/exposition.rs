@@ -12,6 +12,7 @@ mod number;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::format::Format;
 use self::layout::{Candidate, Layout, Row};
@@ -19,7 +20,7 @@ use self::line::Line;
 use self::reports::Reports;
 pub use self::settings::{ExpositionSettings, Selector};
 use crate::naming::Number;
-use crate::sample::{Column, MetricKind, Module, Sample, Schema, Series, SeriesDecisions, Text};
+use crate::sample::{Absence, Column, MetricKind, Module, Sample, Schema, Series, SeriesDecisions, Text};
 
 /// The series of an exposition, as of the last rendering.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,11 +50,18 @@ struct KnownModule {
     schema: Arc<Schema>,
     /// The latest result, while it is rendered.
     latest: Option<Arc<Module>>,
+    /// A module without a latest result keeps its series until it is gone.
+    absence: Absence,
 }
 
 impl KnownModule {
     fn name(&self) -> &Text {
         &self.schema.source().module
+    }
+
+    /// Whether a module that this tick has no result of is gone.
+    fn is_gone(&mut self, tick: Duration) -> bool {
+        self.absence.is_gone(self.schema.source(), tick)
     }
 }
 
@@ -134,7 +142,7 @@ impl Exposition {
 
     /// Takes the latest result of each module. Returns whether the layout is theirs.
     fn take_latest(&mut self, sample: &Sample) -> bool {
-        let (mut next, mut taken) = (0, 0);
+        let mut next = 0;
         let mut is_same = true;
         for module in sample.latest() {
             // In the order of the layout mostly.
@@ -147,43 +155,49 @@ impl Exposition {
             if known.latest.is_none() {
                 is_same &= Arc::ptr_eq(&known.schema, module.schema());
                 known.latest = Some(Arc::clone(module));
-                taken += 1;
+                known.absence.end();
             }
         }
-        is_same && taken == self.modules.len()
+        is_same && self.modules.iter_mut().all(|known| known.latest.is_some() || !known.is_gone(sample.tick))
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
         self.modules.binary_search_by(|known| (**known.name()).cmp(name))
     }
 
-    /// Makes the layout of the latest results.
+    /// Makes the layout of the latest results, and of modules that will be back.
     fn lay_out(&mut self, sample: &Sample) {
-        self.modules.clear();
-        for module in sample.latest() {
-            if let Err(at) = self.find(module.name()) {
-                self.modules.insert(at, KnownModule { schema: Arc::clone(module.schema()), latest: None });
+        let mut absent = std::mem::take(&mut self.modules);
+        absent.retain_mut(|known| {
+            known.latest = None;
+            !sample.latest().any(|module| module.name() == known.name()) && !known.is_gone(sample.tick)
+        });
+        let absent: Vec<_> = absent.into_iter().map(|known| (known.schema, known.absence)).collect();
+        let present = sample.latest().map(|module| (Arc::clone(module.schema()), Absence::default()));
+        // In their order of precedence.
+        let mut schemas = Vec::new();
+        for (schema, absence) in present.chain(absent) {
+            if let Err(at) = self.find(&schema.source().module) {
+                self.modules.insert(at, KnownModule { schema: Arc::clone(&schema), latest: None, absence });
+                schemas.push(schema);
             }
         }
         let mut candidates = Vec::new();
-        for module in sample.latest() {
-            let Ok(number) = self.find(module.name()) else { continue };
-            if !Arc::ptr_eq(&self.modules[number].schema, module.schema()) {
-                continue;
-            }
+        for schema in &schemas {
+            let name = &schema.source().module;
+            let Ok(number) = self.find(name) else { continue };
             let (settings, reports) = (&self.settings, &mut self.reports);
-            let decide = |source: &_, series: &Arc<Series>| {
-                Line::new(settings, source, series, |tag| reports.tag(tag, module.name()))
-            };
-            let lines = self.lines.decide(module, decide, drop);
-            for (at, (line, series)) in lines.iter().zip(module.schema().series()).enumerate() {
+            let decide =
+                |source: &_, series: &Arc<Series>| Line::new(settings, source, series, |tag| reports.tag(tag, name));
+            let lines = self.lines.decide(schema, decide, drop);
+            for (at, (line, series)) in lines.iter().zip(schema.series()).enumerate() {
                 if let Some(line) = line {
                     let row = Row { line: Arc::clone(line), module: number, at };
                     candidates.push(Candidate { metric: series.metric_name(), row });
                 }
             }
         }
-        self.lines.sweep(drop);
+        self.lines.sweep(sample.tick, drop);
         let (reports, modules) = (&mut self.reports, &self.modules);
         let report = |candidate: &Candidate<'_>, collision| {
             let Candidate { row, metric } = candidate;

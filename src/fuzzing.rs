@@ -14,7 +14,7 @@ use crate::collector;
 use crate::hostpath::{self, Pattern, below};
 use crate::sample::{Label, Labels, Sample, Value, is_label_name, is_name, test_module};
 use crate::sink::{self, Style};
-use crate::{config, plugin, procfs};
+use crate::{config, plugin, procfs, push};
 
 /// Takes any bytes, and panics when the code under test breaks a promise.
 pub type Target = fn(&[u8]);
@@ -37,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("os_release", collector::fuzzing::os_release),
     ("path", path),
     ("probe", plugin::fuzzing::probe),
+    ("push", push::fuzzing::push),
     ("result", plugin::fuzzing::result),
     ("sample", sample),
     #[cfg(target_os = "linux")]

@@ -26,6 +26,7 @@ mod write;
 mod thread;
 pub mod heap;
 pub mod sink;
+mod push;
 mod http;
 mod delivery;
 pub mod process;

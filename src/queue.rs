@@ -5,6 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How many entries a put drops at most while there are too many. Below a new bound there may be thousands, and to free them takes
+/// longer than a tick has; of entries as usual in size, one for each put is enough.
+const MAX_DROPPED: usize = 8;
+
 /// A bounded queue from one thread to another.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
@@ -81,7 +85,7 @@ impl<T> Queue<T> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Changes the bounds. The newest entry always has room.
+    /// Changes the bounds. The newest entry always has room. Entries above a lower bound are dropped by the next puts, a few by each.
     pub(crate) fn set_bounds(&self, capacity: usize, max_bytes: u64) {
         let mut state = self.lock();
         (state.capacity, state.max_bytes) = (capacity, max_bytes);
@@ -92,7 +96,7 @@ impl<T> Queue<T> {
         self.put_sized(entry, 0);
     }
 
-    /// Puts in an entry of this size. As long as the queue is too large, the oldest entry is dropped.
+    /// Puts in an entry of this size. As long as the queue is too large, the oldest entries are dropped, a few by each put.
     pub(crate) fn put_sized(&self, entry: T, bytes: u64) {
         let mut state = self.lock();
         state.entries.push_back((entry, bytes));
@@ -100,7 +104,10 @@ impl<T> Queue<T> {
         let mut excess = state.pop_excess();
         drop(state);
         self.changed.notify_all();
-        while excess.is_some() {
+        for _ in 1..MAX_DROPPED {
+            if excess.is_none() {
+                return;
+            }
             // Without the lock: it may be large.
             drop(excess);
             excess = self.lock().pop_excess();
@@ -188,6 +195,9 @@ impl<T> Queue<T> {
                 return Taken::Entry(entry);
             }
             if state.end != QueueEnd::Open {
+                // Here, so that nobody takes the end back any more.
+                state.end = QueueEnd::Ended;
+                self.changed.notify_all();
                 return Taken::End;
             }
             let Some(until) = until else {
@@ -208,6 +218,31 @@ impl<T> Queue<T> {
         let entry = state.pop();
         state.is_busy = entry.is_some();
         entry
+    }
+
+    /// Takes back the end, unless the receiver has ended. Returns whether it goes on.
+    pub(crate) fn resume(&self) -> bool {
+        let mut state = self.lock();
+        if state.end == QueueEnd::Ending {
+            state.end = QueueEnd::Open;
+        }
+        state.end == QueueEnd::Open
+    }
+
+    /// Whether the receiver has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().end == QueueEnd::Ended
+    }
+
+    /// Drops all entries, and counts them.
+    pub(crate) fn clear(&self) {
+        let mut state = self.lock();
+        let entries = std::mem::take(&mut state.entries);
+        state.dropped += entries.len() as u64;
+        state.bytes = 0;
+        drop(state);
+        // Without the lock: they may be large.
+        drop(entries);
     }
 
     /// Ends the queue for the receiver.
@@ -251,6 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn lower_bound_is_reached_in_several_puts() {
+        let queue = Queue::new(1000);
+        for entry in 0..1000 {
+            queue.put_sized(entry, 1);
+        }
+        queue.set_bounds(10, 10);
+        let mut waiting = 1000;
+        while waiting > 10 {
+            queue.put_sized(0, 1);
+            let (now, bytes) = queue.waiting();
+            assert!(now < waiting && waiting - now < MAX_DROPPED, "{waiting} -> {now}");
+            assert_eq!(bytes, now as u64);
+            waiting = now;
+        }
+        queue.put_sized(0, 1);
+        assert_eq!(queue.waiting(), (10, 10));
+    }
+
+    #[test]
     fn woken_receiver_returns_without_an_entry() {
         let queue = Queue::new(3);
         queue.wake();
@@ -272,8 +326,6 @@ mod tests {
         assert!(!queue.is_idle(), "the entry is being processed");
         queue.end(Duration::ZERO);
         assert_eq!(queue.take(), None);
-        assert!(queue.is_idle());
-        queue.close();
         assert!(!queue.is_idle(), "no receiver");
     }
 
@@ -301,6 +353,20 @@ mod tests {
             thread.join().expect("no panic")
         });
         assert_eq!(taken, [1]);
+    }
+
+    #[test]
+    fn end_is_taken_back_unless_it_has_come() {
+        let queue = Queue::new(3);
+        queue.put(1);
+        queue.finish();
+        assert!(queue.resume() && !queue.has_ended());
+        assert_eq!(queue.take_until(None), Taken::Entry(1));
+        queue.put(2);
+        queue.clear();
+        assert_eq!((queue.waiting(), queue.dropped()), ((0, 0), 1));
+        queue.close();
+        assert!(!queue.resume() && queue.has_ended());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::builder::{ModuleBuilder, NotPushed};
-pub(crate) use self::decisions::SeriesDecisions;
+pub(crate) use self::decisions::{Absence, SeriesDecisions};
 pub use self::descriptor::{Descriptor, MetricKind, NativeMetric};
 pub use self::histogram::{BucketBounds, Quantiles};
 pub(crate) use self::labels::LabelSet;
@@ -57,9 +57,9 @@ pub struct Sample {
     /// Late results whose collector has a newer one in this sample, oldest first. Sinks that send a time with each value send
     /// them; the JSON line, which has one time, does not have them.
     pub superseded: Vec<Arc<Module>>,
-    /// The latest results of collectors that have none in this sample.
+    /// The latest results of collectors that have none in this sample, and of pushed points where this sample does not have all.
     pub retained: Vec<Arc<Module>>,
-    /// The modules of this sample that are not the latest results: a failure came after them.
+    /// The modules of this sample that are not the latest results: a failure came after them, or they are retained with more points.
     pub stale: Vec<Text>,
 }
 
@@ -97,6 +97,15 @@ impl Sample {
 /// happens depends on how a format rewrites names: each checks it after its own rewriting.
 pub(crate) fn is_name(text: &str) -> bool {
     (1..=NAME_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// The beginning of the names of modules with pushed points, which their step in seconds ends.
+pub(crate) const PUSH_PREFIX: &str = "push_";
+
+/// Whether a module's name is kept for pushed points.
+pub(crate) fn is_pushed_name(name: &str) -> bool {
+    name.strip_prefix(PUSH_PREFIX)
+        .is_some_and(|step| !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether a text is a valid name of a label: as [`is_name`], without a digit at its start, nor the two underscores that

@@ -73,8 +73,11 @@ impl SeriesPattern {
             return Err(format!("has no dot between module and metric; write {name}.* for all metrics of a module"));
         };
         let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'*' | b':');
-        for (part, text) in [("module", module), ("metric", metric)] {
-            if text.is_empty() || !text.bytes().all(is_valid) {
+        // Names of pushed points have these, too.
+        let is_valid_in_metric = |byte: u8| is_valid(byte) || matches!(byte, b'.' | b'-' | b'/');
+        let is_metric = !metric.is_empty() && metric.bytes().all(is_valid_in_metric);
+        for (part, is_part) in [("module", !module.is_empty() && module.bytes().all(is_valid)), ("metric", is_metric)] {
+            if !is_part {
                 return Err(format!("has no valid {part}; {FORM}"));
             }
         }

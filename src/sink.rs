@@ -11,9 +11,12 @@ pub(crate) mod stdout;
 mod metrics;
 mod file;
 mod file_sink;
+mod running;
 mod sinks;
+mod examination;
 
 pub(crate) use self::admission::SeriesSettings;
 pub(crate) use self::error::SinkError;
+pub(crate) use self::examination::{TargetFinding, examine_targets};
 pub use self::json::{Encoder, Style, encode};
 pub(crate) use self::sinks::{PreparedSink, Sinks};

@@ -14,6 +14,7 @@
 mod problem;
 mod plugins;
 mod sinks;
+mod addresses;
 mod view;
 mod document;
 mod numbers;
@@ -24,6 +25,7 @@ mod socket;
 mod server;
 mod client;
 
+pub(crate) use self::addresses::{AddressBoard, AddressStatus};
 pub(crate) use self::client::{ClientError, fetch, fetch_first};
 pub(crate) use self::document::{
     AgentDocument, CollectorDocument, Document, PluginDocument, SinkDocument, TickDocument, is_overdue,

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::http;
 use crate::plugin::Plugins;
+use crate::push;
 use crate::sample::{
     AGENT, CollectorVersion, Labels, Module, ModuleSource, ModuleWriter, NativeMetric, Sample, SeriesAccount,
     SeriesTable, Value,
@@ -91,7 +92,7 @@ pub const METRICS: &[NativeMetric] = &[
         "{connection}",
         "Open connections of the HTTP server; only with `[http]`, as all `http_*`.",
     ),
-    gauge("http_streams", "{stream}", "Those of them that are event streams."),
+    gauge("http_streams", "{stream}", "Open event streams of the HTTP server."),
     counter("http_requests_total", "{request}", "Requests to the HTTP server, those that were rejected included."),
     counter(
         "http_rejected_total",
@@ -111,6 +112,30 @@ pub const METRICS: &[NativeMetric] = &[
         "Series that `/metrics` leaves out in the configured naming, by `reason`: `max_series`, or `collision` when another one has the name.",
     ),
     gauge("http_render_seconds", "s", "How long it took to make the last text of `/metrics`; most requests share one."),
+    counter(
+        "push_accepted_points_total",
+        "{point}",
+        "Pushed points that were taken; only with `http.push`, as all `push_*`.",
+    ),
+    counter(
+        "push_retimed_points_total",
+        "{point}",
+        "Pushed points that got another time: that of the tick, since theirs was later or an hour older, or that of the last points of \
+         their step, since theirs was earlier.",
+    ),
+    counter(
+        "push_rejected_points_total",
+        "{point}",
+        "Pushed points that were refused, by `reason`: the field that is wrong (`metric`, `endpoint`, `tags`, `counter_type`, `value`, \
+         `step`, `timestamp`), `form` (no object), or `series` (too many).",
+    ),
+    counter(
+        "push_dropped_points_total",
+        "{point}",
+        "Good points that are in no sample, by `reason`: `queue_full` (their sender was told to come again), `duplicate` (a later one has \
+         their time), `out_of_order` (not newer than the last one of their series), `limit` (too many steps, times or series), \
+         `turned_off`.",
+    ),
     gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
     gauge("collector_duration_seconds", "s", "How long a native collector took."),
     gauge("sink_up", "1", "1 if the sink's last delivery succeeded, otherwise 0."),
@@ -252,6 +277,8 @@ pub(super) struct TickFacts<'a> {
     pub(super) began: Instant,
     /// How much later than scheduled.
     pub(super) delay: Duration,
+    /// The numbers of pushed points; none while they are turned off.
+    pub(super) push: Option<&'a push::Statistics>,
     pub(super) in_loop: &'a LoopFacts<'a>,
 }
 
@@ -309,6 +336,9 @@ impl AgentModule {
             agent.push("config_hash", reload.hash);
             if let Some(http) = facts.in_loop.http {
                 http.append_metrics(agent);
+            }
+            if let Some(push) = facts.push {
+                push.append_metrics(agent);
             }
             natives.append_metrics(agent);
             if let Some(sinks) = facts.in_loop.sinks {

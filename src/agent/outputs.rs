@@ -45,9 +45,8 @@ impl Outputs {
 
     /// Has the sinks open their files again.
     pub(super) fn reopen(&self) {
-        match self.sinks.reopen() {
-            0 => log_ignored("USR1"),
-            files => tracing::info!(files, "files of samples opened again"),
+        if self.sinks.reopen() == 0 {
+            log_ignored("USR1");
         }
     }
 

@@ -16,11 +16,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::reload::{Change, Difference, keys, lost_files};
+pub use super::reading::ConfigLoader;
+use super::reading::{Loaded, Reading};
+use super::reload::{Change, Difference, keys};
 use crate::clock::schedule::wall_clock;
 use crate::clock::sleep::sleep_until;
 use crate::clock::wall_timer::WallTimer;
-use crate::config::{Config, Problem, SinkConfig};
+use crate::config::{Config, Problem};
 use crate::delivery::Delivery;
 use crate::plugin::Plugins;
 use crate::sink::{PreparedSink, SinkError};
@@ -30,17 +32,14 @@ use crate::{status, thread};
 /// tried at the same time. What is not tried by then is tried after the commit.
 const PREPARATION: Duration = Duration::from_secs(2 * 60 + 5);
 
-/// How long the configuration may take to be read before that is reported: longer than a disk takes to spin up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How many reading threads may be given up: each stays until its file system responds.
+const MAX_ABANDONED: usize = 8;
 
 /// How long the delivery thread may take to open addresses: it may have to look whether somebody listens at a unix socket.
 const OPENING: Duration = Duration::from_secs(10);
 
 /// When the guest thread, which had no room for a command, is asked again, and a round that is open is looked at again.
 const RETRY: Duration = Duration::from_millis(20);
-
-/// Reads the configuration, with the command line that the agent was started with. May wait for a disk.
-pub type ConfigLoader = Arc<dyn Fn() -> Result<Config, Vec<Problem>> + Send + Sync>;
 
 /// The result of the last reload, for metrics.
 #[derive(Debug, Clone, Copy)]
@@ -67,15 +66,36 @@ pub(super) struct Commit {
     pub(super) timer: Option<WallTimer>,
     /// The sinks that are new, or write to something else.
     pub(super) sinks: BTreeMap<String, PreparedSink>,
-    /// The keys that could not be prepared, besides those of the difference.
-    refused: Vec<String>,
+    /// The parts that could not be prepared, besides those of the difference.
+    refused: Vec<Refused>,
+}
+
+/// A part of the configuration that could not be prepared.
+struct Refused {
+    key: String,
+    /// Reason and remedy; none where the part itself shows them.
+    why: Option<(String, String)>,
+}
+
+impl Refused {
+    /// A part that has a problem of its own.
+    fn shown(key: String) -> Self {
+        Self { key, why: None }
+    }
+
+    fn problem(&self, now: Duration) -> status::Problem {
+        match &self.why {
+            Some((reason, remedy)) => reload_problem(&format!("{} was refused: {reason}", self.key), remedy, now),
+            None => reload_problem(&format!("{} was refused", self.key), "see its own problem", now),
+        }
+    }
 }
 
 /// The reload that is under way.
 enum Stage {
     Idle,
-    /// The thread reads the configuration; when that is late, which is reported once.
-    Reading(oneshot::Receiver<Loaded>, Option<Instant>),
+    /// The thread reads the configuration and opens files.
+    Reading(Reading),
     Read(Box<Loaded>),
     /// The addresses of the HTTP server are being opened, until this moment at the latest.
     Listening(Box<Followed>, oneshot::Receiver<Result<(), String>>, Instant),
@@ -83,29 +103,6 @@ enum Stage {
     /// The plugins that change are being tried, until this moment at the latest.
     Preparing(Box<Commit>, Preparation, Instant),
     Ready(Box<Commit>),
-}
-
-/// The configuration as it was read, or its errors.
-type Loaded = Result<Opened, Vec<Problem>>;
-
-/// A configuration with what it needs opened: by the thread that reads it, since a file system may not respond.
-struct Opened {
-    config: Config,
-    sinks: BTreeMap<String, Result<PreparedSink, SinkError>>,
-}
-
-impl Opened {
-    /// Opens what a configuration needs and the one before does not have, unless it is not followed.
-    fn new(config: Config, old: &Config) -> Loaded {
-        let lost = lost_files(old, &config);
-        if !lost.is_empty() {
-            return Err(lost);
-        }
-        let changed = config.sinks.iter().filter(|(name, sink)| old.sinks.get(*name) != Some(sink));
-        let prepare =
-            |(name, sink): (&String, &SinkConfig)| (name.clone(), PreparedSink::prepare(sink, old.sinks.get(name)));
-        Ok(Self { sinks: changed.map(prepare).collect(), config })
-    }
 }
 
 /// The changes that are followed, and the sinks that were opened for them.
@@ -132,6 +129,8 @@ pub(super) struct Reloader {
     stage: Stage,
     /// Whether another reload was requested meanwhile.
     is_requested: bool,
+    /// How many threads were given up since their file system does not respond.
+    abandoned: usize,
     /// The keys of the plugins whose tables were refused the last time: they are tried again, even if they are the same.
     refused_plugins: BTreeSet<String>,
     pub(super) facts: ReloadFacts,
@@ -147,6 +146,7 @@ impl Reloader {
             config: Arc::new(config.clone()),
             stage: Stage::Idle,
             is_requested: false,
+            abandoned: 0,
             refused_plugins: BTreeSet::new(),
             facts,
             problems: Arc::default(),
@@ -161,6 +161,17 @@ impl Reloader {
     /// Requests a reload. It begins at once, or after the one that is under way.
     pub(super) fn request(&mut self) {
         self.is_requested = true;
+        if let Stage::Reading(reading) = &self.stage
+            && reading.is_hanging()
+            && self.abandoned < MAX_ABANDONED
+        {
+            // The configuration may have changed, and not name that file any more.
+            self.abandoned += 1;
+            self.stage = Stage::Idle;
+        }
+        if self.is_active() {
+            tracing::info!("reload requested while another one is carried out");
+        }
         self.begin();
     }
 
@@ -169,15 +180,9 @@ impl Reloader {
             return;
         }
         self.is_requested = false;
-        tracing::info!("configuration is reloaded");
-        let (reply, read) = oneshot::channel();
-        let (load, config) = (Arc::clone(&self.load), Arc::clone(&self.config));
-        let work = move || {
-            // The agent may have ended.
-            let _ = reply.send(load().and_then(|new| Opened::new(new, &config)));
-        };
-        match thread::start("reload", work) {
-            Ok(()) => self.stage = Stage::Reading(read, Some(Instant::now() + PATIENCE)),
+        tracing::info!("reloading configuration");
+        match Reading::start(&self.load, &self.config) {
+            Ok(reading) => self.stage = Stage::Reading(reading),
             Err(error) => {
                 let (reason, remedy) = (error.to_string(), thread::remedy(&error));
                 tracing::warn!(reason, remedy, consequence = UNCHANGED, "configuration not reloaded");
@@ -202,19 +207,15 @@ impl Reloader {
                     self.stage = Stage::Listened(followed, opened);
                 }
             }
-            Stage::Reading(loaded, late_at) => {
-                let late = *late_at;
-                tokio::select! {
-                    // The thread has panicked if it sends nothing.
-                    read = loaded => self.stage = Stage::Read(Box::new(read.unwrap_or_else(|_| Err(Vec::new())))),
-                    () = sleep_until(late) => {
-                        *late_at = None;
-                        let (reason, remedy) = ("the file system does not respond", "check the mount");
-                        let consequence = "the configuration before stays in effect until it responds";
-                        tracing::warn!(reason, remedy, consequence, "configuration not reloaded");
-                        self.fail([reload_problem(reason, remedy, wall_clock())]);
-                    }
+            Stage::Reading(reading) => {
+                if let Some(loaded) = reading.wait().await {
+                    self.stage = Stage::Read(Box::new(loaded));
+                    return;
                 }
+                let (reason, remedy) = reading.report_late();
+                let consequence = "the configuration before stays in effect until it responds";
+                tracing::warn!(reason, remedy, consequence, "configuration not reloaded");
+                self.fail([reload_problem(&reason, remedy, wall_clock())]);
             }
             Stage::Preparing(_, Preparation::Unsent, _) | Stage::Ready(_) => tokio::time::sleep(RETRY).await,
             Stage::Preparing(_, preparation @ Preparation::Sent(_), until) => {
@@ -264,7 +265,7 @@ impl Reloader {
     fn finish_preparation(&mut self, mut commit: Box<Commit>, rejected: Option<Vec<String>>) {
         let key = |plugin: &str| format!("plugins.{plugin}");
         if let Some(rejected) = rejected {
-            commit.refused.extend(rejected.iter().map(|plugin| key(plugin)));
+            commit.refused.extend(rejected.iter().map(|plugin| Refused::shown(key(plugin))));
         } else {
             let mut untried = self.refused_plugins.clone();
             untried.extend(commit.difference.followed.iter().filter_map(Change::plugin).map(key));
@@ -273,7 +274,7 @@ impl Reloader {
             let reason = "the guest thread did not respond";
             let remedy = "see its own lines; it tries them once it responds";
             tracing::warn!(plugins, reason, remedy, "plugins not tried with their new tables");
-            commit.refused.extend(untried);
+            commit.refused.extend(untried.into_iter().map(Refused::shown));
         }
         self.stage = Stage::Ready(commit);
     }
@@ -293,33 +294,50 @@ impl Reloader {
         }
     }
 
-    /// Prepares what else can fail: a timer, and the trials of the plugins that change. A sink that could not be opened stays as it
-    /// is, and so does the HTTP server if it could not be `opened`.
+    /// Prepares what else can fail: a timer, and the trials of the plugins that change. If a sink or an address of the HTTP server
+    /// could not be opened, all outputs stay as they are: one may be meant to take the place of another.
     fn prepare(&mut self, followed: Followed, opened: Result<(), String>, config: &Config, plugins: &Plugins) {
         let Followed { mut difference, sinks: opened_sinks } = followed;
         let (mut timer, mut refused, mut sinks) = (None, Vec::new(), BTreeMap::new());
         if let Err(why) = opened {
             let (reason, remedy) = why.rsplit_once("; ").unwrap_or((&why, ""));
-            tracing::warn!(reason, remedy, consequence = "the HTTP server stays as it is", "HTTP server not changed");
-            difference.followed.retain(|change| !matches!(change, Change::Http(_)));
-            refused.push(format!("http ({reason})"));
+            tracing::warn!(reason, remedy, consequence = SAME_OUTPUTS, "HTTP server not changed");
+            refused.push(Refused { key: "http".to_owned(), why: Some((reason.to_owned(), remedy.to_owned())) });
         }
         for (name, opened) in opened_sinks {
             match opened {
                 Ok(prepared) => drop(sinks.insert(name, prepared)),
                 Err(SinkError { text, remedy, .. }) => {
-                    let consequence = "the previous configuration of the sink continues";
-                    tracing::warn!(sink = name, reason = text, remedy, consequence, "sink configuration rejected");
-                    let is_it = |change: &Change| matches!(change, Change::Sink(changed, _) if *changed == name);
-                    difference.followed.retain(|change| !is_it(change));
-                    refused.push(format!("sinks.{name}"));
+                    tracing::warn!(
+                        sink = name,
+                        reason = text,
+                        remedy,
+                        consequence = SAME_OUTPUTS,
+                        "sink configuration rejected"
+                    );
+                    refused.push(Refused { key: format!("sinks.{name}"), why: Some((text, remedy.to_owned())) });
                 }
             }
+        }
+        if !refused.is_empty() {
+            sinks.clear();
+            difference.followed.retain(|change| {
+                let is_output = matches!(change, Change::Sink(..) | Change::Http(_));
+                let key = change.to_string();
+                if is_output && refused.iter().all(|refused| refused.key != key) {
+                    let reason = "another output could not be opened".to_owned();
+                    refused.push(Refused { key, why: Some((reason, "correct that one".to_owned())) });
+                }
+                !is_output
+            });
         }
         difference.followed.retain(|change| {
             let Change::Interval(interval) = change else { return true };
             let prepared = WallTimer::new(*interval);
-            refused.extend(prepared.as_ref().err().map(|error| format!("interval ({error})")));
+            refused.extend(prepared.as_ref().err().map(|error| Refused {
+                key: change.to_string(),
+                why: Some((error.to_string(), "leave the agent more open files, and reload it again".to_owned())),
+            }));
             timer = prepared.ok();
             timer.is_some()
         });
@@ -358,7 +376,9 @@ impl Reloader {
     pub(super) fn record(&mut self, commit: &Commit) {
         let Commit { config, difference, refused, .. } = commit;
         self.config = Arc::clone(config);
-        self.refused_plugins = refused.iter().filter(|key| key.starts_with("plugins.")).cloned().collect();
+        let refused_keys: Vec<&str> = refused.iter().map(|refused| &*refused.key).collect();
+        let is_plugin = |key: &&&str| key.starts_with("plugins.");
+        self.refused_plugins = refused_keys.iter().filter(is_plugin).map(|key| (*key).to_owned()).collect();
         let needs_restart = keys(&difference.refused);
         self.facts = ReloadFacts {
             is_successful: refused.is_empty() && needs_restart.is_empty(),
@@ -368,9 +388,9 @@ impl Reloader {
         let now = wall_clock();
         let restart = (!needs_restart.is_empty()).then(|| format!("changes of {needs_restart} are not in effect"));
         let restart = restart.map(|reason| reload_problem(&reason, "restart the agent", now));
-        let part = |key: &String| reload_problem(&format!("{key} was refused"), "see its own problem", now);
-        self.problems = restart.into_iter().chain(refused.iter().map(part)).collect();
-        let followed = difference.followed.iter().filter(|change| !refused.contains(&change.to_string())).cloned();
+        self.problems = restart.into_iter().chain(refused.iter().map(|refused| refused.problem(now))).collect();
+        let is_followed = |change: &&Change| !refused_keys.contains(&&*change.to_string());
+        let followed = difference.followed.iter().filter(is_followed).cloned();
         let followed: Vec<Change> = followed.collect();
         let changed = if followed.is_empty() { "nothing".to_owned() } else { keys(&followed) };
         if !needs_restart.is_empty() {
@@ -381,7 +401,7 @@ impl Reloader {
             tracing::info!(changed, "configuration reloaded");
         } else {
             let remedy = "see their own lines, correct them, and reload again";
-            tracing::warn!(changed, refused = refused.join(", "), remedy, "configuration reloaded in part");
+            tracing::warn!(changed, refused = refused_keys.join(", "), remedy, "configuration reloaded in part");
         }
         self.begin();
     }
@@ -397,6 +417,9 @@ fn problem(problem: &Problem) -> status::Problem {
     let (reason, remedy) = text.rsplit_once("; ").unwrap_or((&text, ""));
     reload_problem(reason, remedy, wall_clock())
 }
+
+/// The consequence of an output that could not be opened.
+const SAME_OUTPUTS: &str = "all outputs stay as they are";
 
 /// The consequence of a reload that failed.
 const UNCHANGED: &str = "the configuration before stays in effect";

@@ -1,7 +1,8 @@
-//! `gauged check`: reads the configuration as the agent does, has the plugins look at their settings, and reports every error at
-//! once.
+//! `gauged check`: reads the configuration as the agent does, looks at the paths of its outputs, has the plugins look at their settings,
+//! and reports every error at once.
 
 mod plugins;
+mod outputs;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -55,7 +56,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Scope::FilesAndPlugins => check_plugins(&reading)?,
     };
     let refusals = reading.config.refusals.iter().filter(|refusal| refusal.is_present).map(ToString::to_string);
-    let mut errors: Vec<String> = reading.problems.iter().chain(&findings.problems).map(ToString::to_string).collect();
+    let (output_problems, output_notes) = outputs::check(&reading);
+    let problems = reading.problems.iter().chain(&output_problems).chain(&findings.problems);
+    let mut errors: Vec<String> = problems.map(ToString::to_string).collect();
     let is_valid = errors.is_empty();
     errors.extend(refusals);
     print_errors(&errors);
@@ -66,7 +69,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Output::Summary => format!("{}\n", reading.config.summary()),
         Output::Effective => reading.effective(overrides),
     };
-    for note in findings.notes {
+    for note in output_notes.into_iter().chain(findings.notes) {
         let mark = if *output == Output::Effective { "# " } else { "" };
         let _ = writeln!(text, "{mark}note: {note}");
     }

@@ -263,6 +263,11 @@ impl Collector for Cpu {
         read
     }
 
+    /// Percentages of CPUs that were not read before have no value at the first tick after that.
+    fn reconfigure(&mut self, config: &Config) {
+        self.each = PerCpu::new(config);
+    }
+
     fn skipped_lines(&self) -> u64 {
         self.file.skipped_lines() + self.slow.cpu().skipped_lines
     }

@@ -20,8 +20,20 @@ pub(super) const METRICS: &[NativeMetric] = &[
         "Tasks that run, are ready to run or wait for a disk, averaged over a minute.",
         LOADAVG,
     ),
-    NativeMetric::gauge("load", "5min", "{task}", "The same over five minutes.", LOADAVG),
-    NativeMetric::gauge("load", "15min", "{task}", "The same over a quarter of an hour.", LOADAVG),
+    NativeMetric::gauge(
+        "load",
+        "5min",
+        "{task}",
+        "Tasks that run, are ready to run or wait for a disk, averaged over five minutes.",
+        LOADAVG,
+    ),
+    NativeMetric::gauge(
+        "load",
+        "15min",
+        "{task}",
+        "Tasks that run, are ready to run or wait for a disk, averaged over a quarter of an hour.",
+        LOADAVG,
+    ),
     NativeMetric::gauge("load", "runnable", "{task}", "Tasks that run or are ready to run now.", LOADAVG),
     NativeMetric::gauge("load", "tasks", "{task}", "All tasks; each thread counts.", LOADAVG),
 ];

@@ -22,7 +22,6 @@ pub const NATIVE: &[Native] = &[
         modules: &["cpu"],
         metrics: cpu::METRICS,
         is_enabled: |config| config.cpu.enabled,
-        is_same: |old, new| old.cpu == new.cpu && old.needs_cpu_times() == new.needs_cpu_times(),
         make: |config, slow| Box::new(cpu::Cpu::new(config, slow)),
     },
     Native {
@@ -30,7 +29,6 @@ pub const NATIVE: &[Native] = &[
         modules: &["load"],
         metrics: load::METRICS,
         is_enabled: |config| config.load.enabled,
-        is_same: |old, new| old.load == new.load,
         make: |config, _| Box::new(load::Load::new(config)),
     },
     Native {
@@ -38,7 +36,6 @@ pub const NATIVE: &[Native] = &[
         modules: &["memory", memory::SWAP],
         metrics: memory::METRICS,
         is_enabled: |config| config.memory.enabled,
-        is_same: |old, new| old.memory == new.memory,
         make: |config, _| Box::new(memory::Memory::new(config)),
     },
     Native {
@@ -46,7 +43,6 @@ pub const NATIVE: &[Native] = &[
         modules: &["host"],
         metrics: host::METRICS,
         is_enabled: |config| config.host.enabled,
-        is_same: |old, new| old.host == new.host,
         make: |_, slow| Box::new(host::Host::new(slow)),
     },
 ];
@@ -59,7 +55,6 @@ pub const NATIVE: &[Native] = &[
         modules: &["cpu"],
         metrics: &[],
         is_enabled: |config| config.cpu.enabled,
-        is_same: |old, new| old.cpu == new.cpu,
         make: |_, _| Box::new(Portable::new()),
     },
     Native {
@@ -67,7 +62,6 @@ pub const NATIVE: &[Native] = &[
         modules: &["load"],
         metrics: &[],
         is_enabled: |config| config.load.enabled,
-        is_same: |old, new| old.load == new.load,
         make: |_, _| Box::new(Portable::new()),
     },
     Native {
@@ -75,7 +69,6 @@ pub const NATIVE: &[Native] = &[
         modules: &["memory", "swap"],
         metrics: &[],
         is_enabled: |config| config.memory.enabled,
-        is_same: |old, new| old.memory == new.memory,
         make: |_, _| Box::new(Portable::new()),
     },
     Native {
@@ -83,7 +76,6 @@ pub const NATIVE: &[Native] = &[
         modules: &["host"],
         metrics: host::METRICS,
         is_enabled: |config| config.host.enabled,
-        is_same: |old, new| old.host == new.host,
         make: |_, slow| Box::new(host::Host::new(slow)),
     },
 ];
@@ -99,8 +91,6 @@ pub struct Native {
     pub metrics: &'static [NativeMetric],
     /// Whether the configuration has the collector enabled.
     pub is_enabled: fn(&Config) -> bool,
-    /// Whether two configurations have the same settings for the collector.
-    pub is_same: fn(&Config, &Config) -> bool,
     /// Makes the collector, and starts the first interval of its rates.
     pub make: fn(&Config, &Arc<SlowReadings>) -> Box<dyn Collector>,
 }
@@ -163,7 +153,7 @@ impl Natives {
         enabled.flat_map(|native| native.modules).map(|&module| module.into()).collect()
     }
 
-    /// Follows another configuration. A collector with the same settings goes on with the state that it has.
+    /// Follows another configuration. A collector that stays enabled goes on with the state that it has.
     pub(crate) fn reconfigure(
         &mut self,
         old: &Config,
@@ -173,10 +163,15 @@ impl Natives {
     ) {
         let mut kept = std::mem::take(&mut self.collectors);
         for native in NATIVE.iter().filter(|native| (native.is_enabled)(new)) {
-            let at = kept.iter().position(|running| running.name == native.name && (native.is_same)(old, new));
+            let at = kept.iter().position(|running| running.name == native.name);
             let running = match at.map(|at| kept.swap_remove(at)) {
-                Some(running) if old.interval == new.interval => running,
-                Some(running) => RunningCollector::new(native.name, writers(native, new, account), running.collector),
+                Some(mut running) => {
+                    running.collector.reconfigure(new);
+                    if old.interval != new.interval {
+                        running.modules = writers(native, new, account);
+                    }
+                    running
+                }
                 None => RunningCollector::new(native.name, writers(native, new, account), (native.make)(new, slow)),
             };
             self.collectors.push(running);
@@ -221,9 +216,12 @@ impl Natives {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::collector::ReadError;
-    use crate::sample::{BucketBounds, MetricKind, Quantiles};
+    use crate::config::Overrides;
+    use crate::sample::{BucketBounds, MetricKind, Quantiles, Value};
     use crate::sink::{Style, encode};
 
     /// A collector with a histogram and a summary.
@@ -250,6 +248,42 @@ mod tests {
             let observed = [Some(f64::NAN)];
             values.push_summary("size_bytes", &Labels::default(), &self.quantiles, &observed, (0.0, 0)).expect("valid");
             Ok(())
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn cpu_goes_on_when_per_cpu_times_change() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        fs::create_dir(root.path().join("proc")).expect("created");
+        let write = |spent: u64| {
+            let cpus = format!("cpu  {spent} 0 0 {spent} 0 0 0 0 0 0\ncpu0 {spent} 0 0 {spent} 0 0 0 0 0 0\n");
+            fs::write(root.path().join("proc/stat"), cpus + "ctxt x\n").expect("written");
+        };
+        let overrides =
+            Overrides { root: Some(root.path().into()), file: Some("/dev/null".into()), ..Overrides::default() };
+        let totals = Config::load(&overrides).expect("valid");
+        let mut each = totals.clone();
+        each.cpu.per_core = true;
+        write(100);
+        let account = SeriesAccount::standalone();
+        let slow = SlowReadings::without_thread(&totals);
+        let mut natives = Natives::with_slow(&totals, &account, &slow);
+        let mut before = &totals;
+        let mut skipped = 0;
+        for (number, config) in [&totals, &each, &each, &totals, &totals].into_iter().enumerate() {
+            natives.reconfigure(before, config, &account, &slow);
+            before = config;
+            write(101 + number as u64);
+            let mut sample = Sample::default();
+            natives.collect(&mut sample);
+            let metrics: Vec<_> = sample.modules[0].metrics().map(|metric| metric.key().to_string()).collect();
+            assert_eq!(metrics.contains(&r#"user{cpu="0"}"#.to_owned()), config.cpu.per_core, "{number}");
+            let percent = sample.modules[0].metrics().find(|metric| metric.name() == "percent").expect("one");
+            assert_eq!(percent.value, &Value::Float(50.0), "{number}: since the tick before");
+            let now = natives.collectors[0].collector.skipped_lines();
+            assert!(now > skipped, "{number}: {now} after {skipped}");
+            skipped = now;
         }
     }
 

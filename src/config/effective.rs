@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::http::HTTP_TABLE;
 use super::key::{DefaultValue, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE, written_duration, written_size};
 use super::keys::KEYS;
 use super::limits::Limit;
@@ -89,9 +90,17 @@ impl Writer<'_> {
         let config = self.config;
         let mut table = "";
         for key in KEYS.iter().filter(|key| !key.is_of_named_table()) {
+            let is_without_server = key.table == HTTP_TABLE && config.http.is_none();
             if key.table != table {
                 table = key.table;
-                let _ = write!(self.text, "\n[{table}]\n");
+                if is_without_server {
+                    let _ = write!(self.text, "\n# {HTTP_TABLE}: no server: {DEFAULT}\n");
+                } else {
+                    let _ = write!(self.text, "\n[{table}]\n");
+                }
+            }
+            if is_without_server {
+                continue;
             }
             let path = key.path();
             self.key(key, key.name, &path, agent_value(config, &path), overridden(&path));
@@ -398,7 +407,8 @@ mod tests {
     #[test]
     fn effective_configuration_is_read_as_the_same() {
         let shown = effective("");
-        for key in KEYS.iter().filter(|key| !key.is_of_named_table()) {
+        assert!(shown.contains("\n# http: no server: default\n") && !shown.contains("[http]"), "{shown}");
+        for key in KEYS.iter().filter(|key| !key.is_of_named_table() && key.table != HTTP_TABLE) {
             assert!(
                 shown.contains(&format!("\n{} = ", key.name)) || shown.contains(&format!("\n# {}: ", key.name)),
                 "{shown}"
@@ -431,6 +441,7 @@ mod tests {
         let text = "[http]\nlisten = [\"unix:/run/g\", \"[::1]:9101\"]\nhosts = [\"a\"]\nexclude = [\"cpu.*{cpu=\\\"0\\\"}\"]\n\
                     max_series = 9\ntoken_file = \"/run/token\"\n";
         let shown = effective(text);
+        assert!(shown.contains("[http]\n") && !shown.contains("no server"), "{shown}");
         assert!(shown.contains("listen = [\"unix:/run/g\", \"[::1]:9101\"] # gauged.toml:2\n"), "{shown}");
         assert!(
             shown.contains("token_file = \"/run/token\" # gauged.toml:6\n") && !shown.contains("hunter2"),

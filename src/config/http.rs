@@ -68,6 +68,14 @@ pub struct TokenFile {
     pub token: Secret,
 }
 
+#[cfg(test)]
+impl TokenFile {
+    /// The token of a test.
+    pub(crate) fn test() -> Self {
+        Self { file: "/token".to_owned(), token: Secret::new("0123456789abcdef") }
+    }
+}
+
 impl ListenAddress {
     /// Parses `ADDRESS:PORT` or `unix:/path`.
     ///

@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::count::parse_count;
 use super::key::{DefaultValue, Key, PATTERNS, Reload, SINK_TABLE, Values};
 use super::plugin::is_plugin_name;
 use super::problem_list::ProblemList;
@@ -67,7 +68,7 @@ pub enum SinkKind {
     File(FileSettings),
 }
 
-/// What follows when the reader of standard output has closed it.
+/// The effect of a reader of standard output that has closed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnClosed {
     /// The agent ends.
@@ -84,9 +85,7 @@ impl SinkKind {
             Self::File(_) => "file",
         }
     }
-}
 
-impl SinkKind {
     /// Whether another sink has the same target.
     pub(crate) fn has_same_target(&self, other: &Self) -> bool {
         match (self, other) {
@@ -164,14 +163,17 @@ fn parse_sink(
     known_keys: &str,
 ) -> Option<SinkConfig> {
     let mut sink = SinkConfig::stdout();
-    let (mut kind, mut on_closed, mut file) = (None, OnClosed::End, FileKeys::new());
+    let (mut kind, mut has_kind, mut on_closed, mut file) = (None, false, OnClosed::End, FileKeys::new());
     // The keys that one kind of sink has.
     let mut own_keys: Vec<(Range<usize>, String, &str)> = Vec::new();
     for (name, value) in problems.table(table_key, value)? {
         let key = format!("{table_key}.{}", name.get_ref());
         let at = name.span();
         match &**name.get_ref() {
-            "kind" => kind = problems.parsed(&key, value, |text| word(text, KINDS)),
+            "kind" => {
+                has_kind = true;
+                kind = problems.parsed(&key, value, |text| word(text, KINDS));
+            }
             "include" => sink.selection.include = problems.parsed_list(&key, value, SeriesPattern::parse),
             "exclude" => sink.selection.exclude = problems.parsed_list(&key, value, SeriesPattern::parse),
             "max_series" => sink.max_series = problems.parsed(&key, value, parse_max_series),
@@ -196,14 +198,17 @@ fn parse_sink(
         }
     }
     let Some(kind) = kind else {
-        problems.add(span, table_key, format!("has no valid kind; write kind = \"{}\"", KINDS.join("\" or kind = \"")));
+        // One that is wrong is among the problems.
+        if !has_kind {
+            problems.add(span, table_key, format!("has no kind; write kind = \"{}\"", KINDS.join("\" or kind = \"")));
+        }
         return None;
     };
     for (at, key, owner) in own_keys.into_iter().filter(|(_, _, owner)| *owner != kind) {
         problems.add(
             at,
             &key,
-            format!("is for sinks of kind {owner}, and this one is of kind {kind}; remove one of the two"),
+            format!("is for sinks of kind {owner}, and this one is of kind {kind}; remove the key, or set kind = \"{owner}\""),
         );
     }
     sink.kind = match kind {
@@ -222,11 +227,6 @@ pub(super) fn word(text: &str, words: &[&'static str]) -> Result<&'static str, S
 /// The number of series that an output may have.
 pub(super) fn parse_max_series(text: &str) -> Result<usize, String> {
     parse_count(text, 1, MAX_SINK_SERIES)
-}
-
-fn parse_count(text: &str, least: usize, most: usize) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| (least..=most).contains(count));
-    count.ok_or_else(|| format!("{text:?} is out of bounds; write a whole number from {least} to {most}"))
 }
 
 /// The rows of these keys in the table of all keys.

@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::count::parse_count;
 use super::duration::parse_duration;
 use super::key::{DefaultValue, Key, Reload, Values, written_duration, written_size};
 use super::problem_list::ProblemList;
@@ -154,7 +155,10 @@ impl FileKeys {
             "rotate_age" => {
                 settings.rotate_age = problems.parsed(key, value, parse_rotate_age).unwrap_or(settings.rotate_age);
             }
-            "keep" => settings.keep = problems.parsed(key, value, parse_keep).unwrap_or(settings.keep),
+            "keep" => {
+                let bounded = |text: &str| parse_count(text, MIN_KEEP, MAX_KEEP);
+                settings.keep = problems.parsed(key, value, bounded).unwrap_or(settings.keep);
+            }
             "compress" => settings.compress = problems.switch(key, value, settings.compress),
             "fsync" => settings.fsync = problems.parsed(key, value, Fsync::parse).unwrap_or(settings.fsync),
             _ => return Some(value),
@@ -237,6 +241,10 @@ fn parse_path(text: &str) -> Result<PathBuf, String> {
     if text.ends_with('/') || text.ends_with("/.") || path.file_name().is_none() {
         return Err(format!("{text:?} is a directory; name a file in it, like {EXAMPLE_PATH:?}"));
     }
+    if path.components().any(|component| component == Component::ParentDir) {
+        // After a link it leads somewhere else than it seems to, and one file would have many paths.
+        return Err(format!("{text:?} has a part \"..\"; write the path without it"));
+    }
     let length = path.file_name().map_or(0, |name| name.as_bytes().len());
     if length > MAX_NAME_BYTES {
         return Err(format!(
@@ -261,13 +269,4 @@ fn parse_rotate_age(text: &str) -> Result<Option<Duration>, String> {
     }
     let age = parse_duration(text, MIN_ROTATE_AGE, MAX_ROTATE_AGE);
     age.map(Some).map_err(|message| format!("{message}; or write \"never\""))
-}
-
-fn parse_keep(text: &str) -> Result<usize, String> {
-    let bounds = format!("{MIN_KEEP} to {MAX_KEEP}");
-    let count = text.parse().map_err(|_| format!("{text:?} is not a number; write one from {bounds}"))?;
-    if !(MIN_KEEP..=MAX_KEEP).contains(&count) {
-        return Err(format!("{text:?} is out of bounds; it has to be from {bounds}"));
-    }
-    Ok(count)
 }

@@ -29,7 +29,7 @@ impl Collision {
     }
 }
 
-/// What was reported.
+/// The reports so far.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     tags: HashSet<String>,
@@ -50,7 +50,7 @@ impl Reports {
     pub(super) fn collision(&mut self, line: &Line, module: &str, metric: &str, collision: Collision) {
         let name = &*line.metric.name;
         if self.names.len() < MAX_REPORTS && self.names.insert((name.to_owned(), collision)) {
-            let (reason, remedy) = (collision.reason(), "exclude one of them, or rename it in its plugin");
+            let (reason, remedy) = (collision.reason(), "exclude one of them, or rename it in its plugin or program");
             tracing::warn!(name, module, metric, reason, remedy, "series not exposed");
         }
     }

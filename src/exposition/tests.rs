@@ -91,7 +91,7 @@ fn metrics_are_written_by_kind() {
         # HELP gauged_app_requests_total Requests.
         # TYPE gauged_app_requests_total counter
         gauged_app_requests_total 18446744073709551615
-        # HELP gauged_app_size_bytes Sizes.
+        # HELP gauged_app_size_bytes Sizes. Measured in KiBy, exposed in bytes.
         # TYPE gauged_app_size_bytes summary
         gauged_app_size_bytes{quantile="0.5"} 2048
         gauged_app_size_bytes_sum 3072
@@ -105,10 +105,10 @@ fn metrics_are_written_by_kind() {
         # HELP gauged_app_used_bytes Memory \\ in "use". Of all.
         # TYPE gauged_app_used_bytes gauge
         gauged_app_used_bytes{path="C:\\\"x\"\n"} 1024
-        # HELP gauged_app_used_ratio Share.
+        # HELP gauged_app_used_ratio Share. Measured in %, exposed as a ratio.
         # TYPE gauged_app_used_ratio gauge
         gauged_app_used_ratio 0.57
-        # HELP gauged_app_wait_seconds Waits.
+        # HELP gauged_app_wait_seconds Waits. Measured in ms, exposed in seconds.
         # TYPE gauged_app_wait_seconds histogram
         gauged_app_wait_seconds_bucket{queue="a",le="0.001"} 1
         gauged_app_wait_seconds_bucket{queue="a",le="0.005"} 3
@@ -128,7 +128,7 @@ fn metrics_are_written_by_kind() {
         gauged_app_requests_total 18446744073709551615
         # TYPE gauged_app_size_bytes summary
         # UNIT gauged_app_size_bytes bytes
-        # HELP gauged_app_size_bytes Sizes.
+        # HELP gauged_app_size_bytes Sizes. Measured in KiBy, exposed in bytes.
         gauged_app_size_bytes{quantile="0.5"} 2048
         gauged_app_size_bytes_sum 3072
         gauged_app_size_bytes_count 2
@@ -144,11 +144,11 @@ fn metrics_are_written_by_kind() {
         gauged_app_used_bytes{path="C:\\\"x\"\n"} 1024
         # TYPE gauged_app_used_ratio gauge
         # UNIT gauged_app_used_ratio ratio
-        # HELP gauged_app_used_ratio Share.
+        # HELP gauged_app_used_ratio Share. Measured in %, exposed as a ratio.
         gauged_app_used_ratio 0.57
         # TYPE gauged_app_wait_seconds histogram
         # UNIT gauged_app_wait_seconds seconds
-        # HELP gauged_app_wait_seconds Waits.
+        # HELP gauged_app_wait_seconds Waits. Measured in ms, exposed in seconds.
         gauged_app_wait_seconds_bucket{queue="a",le="0.001"} 1
         gauged_app_wait_seconds_bucket{queue="a",le="0.005"} 3
         gauged_app_wait_seconds_bucket{queue="a",le="+Inf"} 6
@@ -243,6 +243,33 @@ fn earlier_series_stay_within_the_limit() {
 }
 
 #[test]
+fn absent_modules_keep_their_places() {
+    let every = |step: u64, name: &'static str| {
+        let (collector, step) = (CollectorVersion::native("test"), Duration::from_secs(step));
+        let source = ModuleSource { module: name.into(), collector, step, is_verbatim: false };
+        ModuleWriter::new(source, [], &SeriesAccount::standalone()).write(TICK, |values| values.push("x", 1)).0
+    };
+    let (frequent, seldom, new) = (every(10, "frequent"), every(30, "seldom"), every(10, "new"));
+    let mut exposition = Exposition::new(ExpositionSettings { max_series: 2, ..settings() });
+    let mut at = |seconds: u64, modules: &[&Arc<Module>]| {
+        let tick = TICK + Duration::from_secs(seconds);
+        let sample = Sample { tick, ..sample(modules.iter().copied().cloned()) };
+        let lines = lines(&mut exposition, &sample).join(" ");
+        (lines, exposition.counts().left_out, exposition.layout.rows.as_ptr())
+    };
+    let both = "gauged_frequent_x 1 gauged_seldom_x 1".to_owned();
+    let (lines, _, layout) = at(0, &[&frequent, &seldom]);
+    assert_eq!(lines, both);
+    assert_eq!(at(30, &[&frequent]), ("gauged_frequent_x 1".to_owned(), 0, layout), "its last call failed");
+    assert_eq!(at(60, &[&frequent, &seldom]), (both.clone(), 0, layout), "the layout is the same");
+    let (lines, left_out, layout) = at(90, &[&new, &frequent]);
+    assert_eq!((&*lines, left_out), ("gauged_frequent_x 1", 1), "the new module takes nobody's place");
+    assert_eq!(at(149, &[&new, &frequent]).2, layout);
+    let (lines, left_out, _) = at(150, &[&new, &frequent]);
+    assert_eq!((&*lines, left_out), ("gauged_frequent_x 1 gauged_new_x 1", 0), "it is gone");
+}
+
+#[test]
 fn histograms_are_left_out_as_a_whole() {
     let mut exposition = Exposition::new(ExpositionSettings { max_series: 7, ..settings() });
     let sample = sample([module("app", &METRICS, |values| {
@@ -323,7 +350,7 @@ fn names_of_other_kinds_are_not_shared() {
         gauged_app_used_bytes 7
         # TYPE gauged_app_wait_seconds histogram
         # UNIT gauged_app_wait_seconds seconds
-        # HELP gauged_app_wait_seconds Waits.
+        # HELP gauged_app_wait_seconds Waits. Measured in ms, exposed in seconds.
         gauged_app_wait_seconds_bucket{le="+Inf"} 2
         gauged_app_wait_seconds_sum 0.003
         gauged_app_wait_seconds_count 2

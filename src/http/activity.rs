@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::limits::{HANDSHAKE, HEAD, IDLE, REQUEST, RESPONSE, STREAM_STALL, TENURE};
 
-/// What a connection is doing.
+/// The phase of a connection.
 ///
 /// ```text
 /// Handshake ──▶ First ──▶ Head ──▶ Request ──▶ Response ──▶ Flush ──▶ Idle ──▶ Head …
@@ -41,6 +41,8 @@ pub(super) struct Activity {
     /// Since when the peer has been keeping it from writing.
     blocked: Cell<Option<Instant>>,
     is_displaced: Cell<bool>,
+    /// Whether the connection ends after the response under way, and an event stream at once.
+    is_ending: Cell<bool>,
     /// Wakes the task of the connection.
     waker: RefCell<Option<Waker>>,
 }
@@ -52,6 +54,7 @@ impl Activity {
             since: Cell::new(now),
             blocked: Cell::new(None),
             is_displaced: Cell::new(false),
+            is_ending: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
@@ -76,7 +79,21 @@ impl Activity {
 
     /// The peer lets it write, or does not.
     pub(super) fn written(&self, is_blocked: bool, now: Instant) {
-        self.blocked.set(is_blocked.then(|| self.blocked.get().unwrap_or(now)));
+        let before = self.blocked.replace(is_blocked.then(|| self.blocked.get().unwrap_or(now)));
+        // An event waits until then.
+        if self.phase.get() == Phase::Stream && before.is_some() && !is_blocked {
+            self.wake();
+        }
+    }
+
+    /// Whether the peer keeps it from writing.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.get().is_some()
+    }
+
+    /// Whether events are sent.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.phase.get() == Phase::Stream
     }
 
     /// The connection has done what it could.
@@ -104,13 +121,17 @@ impl Activity {
         self.phase.get() == Phase::Idle
     }
 
+    /// Whether it might make room at some time.
+    pub(super) fn is_movable(&self) -> bool {
+        self.phase.get() != Phase::Stream && !self.is_displaced.get()
+    }
+
     /// Since when it might have made room; none if it keeps its place.
     pub(super) fn displaceable_since(&self, now: Instant) -> Option<Instant> {
         let since = self.since.get();
         let has_tenure = now.saturating_duration_since(since) >= TENURE;
         match self.phase.get() {
-            _ if self.is_displaced.get() => None,
-            Phase::Stream => None,
+            _ if !self.is_movable() => None,
             Phase::Idle => Some(since),
             _ => has_tenure.then_some(since),
         }
@@ -119,6 +140,10 @@ impl Activity {
     /// Makes it end.
     pub(super) fn displace(&self) {
         self.is_displaced.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -126,6 +151,15 @@ impl Activity {
 
     pub(super) fn is_displaced(&self) -> bool {
         self.is_displaced.get()
+    }
+
+    /// Makes it end after the response under way; called by its own task.
+    pub(super) fn end(&self) {
+        self.is_ending.set(true);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.get()
     }
 
     /// Notes who is to be woken.

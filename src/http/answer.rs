@@ -41,7 +41,7 @@ impl Answer {
         Self::new(content_type, Content::Text(text))
     }
 
-    /// Whoever asked gets the reason and the remedy as one line.
+    /// The reason and the remedy, in plain text.
     pub(super) fn rejected(status: StatusCode, rejection: Rejection, why: &str) -> Self {
         let text = Bytes::from(format!("{why}\n"));
         Self { status, rejection: Some(rejection), ..Self::text("text/plain; charset=utf-8", text) }
@@ -69,6 +69,11 @@ impl Answer {
             .with(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"gauged\""))
     }
 
+    #[cfg(test)]
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
@@ -93,7 +98,7 @@ impl Answer {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        // What one program may see is not for the next one.
+        // A proxy may not give it to others, who may see less.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.extend(self.headers.into_iter().map(|(name, value)| (Some(name), value)));
@@ -117,8 +122,14 @@ impl Body for AnswerBody {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.content {
+        let is_ending = self.activity.is_ending();
+        let Self { content, activity } = &mut *self;
+        match content {
             BodyContent::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            // It would go on for as long as the peer likes.
+            BodyContent::Events(_) if is_ending => Poll::Ready(None),
+            // A newer one may replace it by then. The connection is woken when the peer reads.
+            BodyContent::Events(_) if activity.is_blocked() => Poll::Pending,
             BodyContent::Events(events) => events.poll_next(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
         }
     }

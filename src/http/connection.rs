@@ -7,25 +7,60 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep_until;
+use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
+use super::limits::STREAM_UNSENT;
 
 /// A stream of bytes to a peer.
-pub(super) trait Stream: AsyncRead + AsyncWrite {}
+pub(super) trait Stream: AsyncRead + AsyncWrite {
+    /// The socket below.
+    fn socket(&self) -> SockRef<'_>;
+}
 
-impl<S: AsyncRead + AsyncWrite> Stream for S {}
+impl Stream for TcpStream {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+}
+
+impl Stream for UnixStream {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.get_ref().0)
+    }
+}
 
 /// A stream whose activity is noted. All kinds are one type: the code for HTTP is there once.
 pub(super) struct WatchedStream {
     stream: Pin<Box<dyn Stream>>,
     activity: Rc<Activity>,
+    /// Whether the kernel keeps only a little of what the peer does not read.
+    is_shallow: bool,
 }
 
 impl WatchedStream {
     pub(super) fn new(stream: impl Stream + 'static, activity: &Rc<Activity>) -> Self {
-        Self { stream: Box::pin(stream), activity: Rc::clone(activity) }
+        Self { stream: Box::pin(stream), activity: Rc::clone(activity), is_shallow: false }
+    }
+
+    /// Has the kernel keep only a little for the peer of an event stream: it would get old events otherwise.
+    fn make_shallow(&mut self) {
+        if self.activity.is_streaming() && !std::mem::replace(&mut self.is_shallow, true) {
+            let socket = self.stream.socket();
+            // A unix socket has only the second one. With neither events are older.
+            let set = socket.set_tcp_notsent_lowat(STREAM_UNSENT);
+            let _ = set.or_else(|_| socket.set_send_buffer_size(STREAM_UNSENT as usize));
+        }
     }
 }
 
@@ -42,6 +77,7 @@ impl AsyncRead for WatchedStream {
 
 impl AsyncWrite for WatchedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.make_shallow();
         let written = self.stream.as_mut().poll_write(cx, bytes);
         self.activity.written(written.is_pending(), Instant::now());
         written
@@ -52,6 +88,7 @@ impl AsyncWrite for WatchedStream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.make_shallow();
         let written = self.stream.as_mut().poll_write_vectored(cx, slices);
         self.activity.written(written.is_pending(), Instant::now());
         written

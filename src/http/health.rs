@@ -59,6 +59,10 @@ pub(super) fn readiness(document: &Document) -> Verdict {
         let reason = sink.problem.as_ref().map(|problem| format!(": {}", problem.reason)).unwrap_or_default();
         reasons.push(format!("sink {} is down{reason}", sink.name));
     }
+    for address in document.addresses.iter().filter(|address| !address.is_open) {
+        let reason = address.problem.as_ref().map(|problem| format!(": {}", problem.reason)).unwrap_or_default();
+        reasons.push(format!("address {} is not open{reason}", address.address));
+    }
     if let Some(problem) = &document.plugins.directory_problem {
         reasons.push(format!("plugins directory: {}", problem.reason));
     }
@@ -81,7 +85,8 @@ fn seconds(seconds: f64) -> Duration {
 mod tests {
     use super::*;
     use crate::status::{
-        CollectorDocument, PluginDocument, PluginStatus, Problem, ProblemKind, SinkDocument, TickDocument,
+        AddressStatus, CollectorDocument, PluginDocument, PluginStatus, Problem, ProblemKind, SinkDocument,
+        TickDocument,
     };
 
     fn problem(reason: &str) -> Problem {
@@ -141,12 +146,19 @@ mod tests {
             ..CollectorDocument::default()
         }];
         document.sinks = vec![SinkDocument { name: "file".to_owned(), ..SinkDocument::default() }];
+        let address = |is_open| AddressStatus {
+            address: "[::1]:1".to_owned(),
+            is_open,
+            problem: (!is_open).then(|| problem("it is in use")),
+        };
+        document.addresses = [true, false].map(address).into();
         document.agent.configuration_problems = vec![problem("it is invalid")];
         document.plugins.directory_problem = Some(problem("no such directory"));
         let reasons = [
             "configuration: it is invalid",
             "collector cpu: no /proc/stat",
             "sink file is down",
+            "address [::1]:1 is not open: it is in use",
             "plugins directory: no such directory",
             "plugin e is loading: it is broken",
             "plugin f is failed: it is broken",

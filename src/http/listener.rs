@@ -11,8 +11,9 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::activity::Phase;
+use super::connections::Origin;
 use super::limits::{BACKLOG, SHORTAGE_PAUSE};
-use super::router::Peer;
+use super::peer::Peer;
 use super::server::Server;
 use super::serving::{Ending, serve, serve_tcp};
 use crate::config::ListenAddress;
@@ -67,6 +68,15 @@ enum Accepted {
     Unix(UnixStream),
 }
 
+impl Accepted {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Tcp(_, peer) => Origin::tcp(peer.ip()),
+            Self::Unix(_) => Origin::Unix,
+        }
+    }
+}
+
 /// An address that is listened on. When it is dropped, its socket is closed, and its connections end after the request under way.
 pub(super) struct Listener {
     pub(super) address: ListenAddress,
@@ -118,7 +128,7 @@ async fn accept_all(socket: Rc<OpenSocket>, server: Rc<Server>, ending: Ending) 
             }
         };
         // The others wait in the kernel's queue meanwhile.
-        let admission = server.connections().admit(Phase::First).await;
+        let admission = server.connections().admit(Phase::First, accepted.origin()).await;
         let (server, ending) = (Rc::clone(&server), ending.clone());
         match accepted {
             Accepted::Tcp(stream, peer) => {

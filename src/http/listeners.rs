@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::limits::CHECK;
 use super::listener::{ListenError, Listener, OpenSocket};
 use super::server::Server;
+use crate::clock::schedule::wall_clock;
 use crate::config::{Config, HttpConfig, ListenAddress};
+use crate::status::{AddressStatus, Problem, ProblemKind};
 
 /// The listeners.
 pub(super) struct Listeners {
@@ -27,7 +29,8 @@ impl Listeners {
         Self { server, open: Vec::new(), prepared: HashMap::new(), failed: HashMap::new(), config: None }
     }
 
-    /// Opens what another configuration has more.
+    /// Opens what another configuration has more. An address that the one in effect has, too, and that could not be had so far is
+    /// left alone: the change does not make that worse, and may be another token.
     ///
     /// # Errors
     ///
@@ -35,7 +38,7 @@ impl Listeners {
     pub(super) async fn prepare(&mut self, http: &HttpConfig) -> Result<(), (ListenAddress, ListenError)> {
         self.prepared.clear();
         for address in &http.listen {
-            if self.open.iter().any(|listener| listener.address == *address) {
+            if self.open.iter().any(|listener| listener.address == *address) || self.is_in_effect(address) {
                 continue;
             }
             match OpenSocket::open(address).await {
@@ -49,6 +52,16 @@ impl Listeners {
             }
         }
         Ok(())
+    }
+
+    /// Closes what was opened for a configuration that does not come into effect.
+    pub(super) fn discard_prepared(&mut self) {
+        self.prepared.clear();
+    }
+
+    /// Whether the configuration in effect has an address.
+    fn is_in_effect(&self, address: &ListenAddress) -> bool {
+        self.config.as_ref().is_some_and(|http| http.listen.contains(address))
     }
 
     /// Whether an own listener that another configuration does not have any more is what keeps an address.
@@ -76,6 +89,7 @@ impl Listeners {
             self.open = listeners.into_iter().map(|listener| listener.restart(&self.server)).collect();
         }
         self.open_missing().await;
+        self.show();
         self.prepared.clear();
         if let Some(http) = &config.http
             && old.as_ref() != Some(http)
@@ -123,6 +137,23 @@ impl Listeners {
     pub(super) async fn check(&mut self) {
         self.open.retain(Listener::is_in_place);
         self.open_missing().await;
+        self.show();
+    }
+
+    /// Shows in the status which addresses are open.
+    fn show(&self) {
+        let wanted = self.config.as_ref().map(|http| &*http.listen).unwrap_or_default();
+        let known = self.server.addresses().get();
+        let status = |address: &ListenAddress| {
+            let problem = self.failed.get(address).map(|ListenError { reason, remedy, .. }| {
+                let text = address.to_string();
+                let earlier =
+                    known.iter().filter(|known| known.address == text).filter_map(|known| known.problem.as_ref());
+                Problem::new(ProblemKind::Address, reason, remedy).wrong_if(true).since(earlier, wall_clock())
+            });
+            AddressStatus { address: address.to_string(), is_open: problem.is_none(), problem }
+        };
+        self.server.addresses().set(wanted.iter().map(status).collect());
     }
 
     /// Closes all.

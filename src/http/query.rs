@@ -21,8 +21,12 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decode(name)?, decode(value)?);
             if !known.contains(&&*name) {
-                let known = if known.is_empty() { "there is none here".to_owned() } else { known.join(", ") };
-                return Err(format!("unknown parameter {name:?}; known: {known}"));
+                let remedy = if known.is_empty() {
+                    "this endpoint has no parameters".to_owned()
+                } else {
+                    format!("known: {}", known.join(", "))
+                };
+                return Err(format!("unknown parameter {name:?}; {remedy}"));
             }
             if parameters.len() == MAX_PARAMETERS {
                 return Err(format!("more than {MAX_PARAMETERS} parameters; send fewer"));

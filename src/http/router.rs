@@ -1,7 +1,6 @@
 //! From a request to its answer: who may ask, which endpoint is meant, and how.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use hyper::body::{Bytes, Incoming};
@@ -17,26 +16,20 @@ use super::answer::{Answer, Content};
 use super::health::{Verdict, health, readiness};
 use super::host_check::is_own;
 use super::negotiation;
+use super::peer::Peer;
+use super::push;
 use super::query::Query;
 use super::scrape::{ScrapeRequest, Scraped};
 use super::server::Server;
 use super::statistics::Rejection;
 use crate::config::HttpConfig;
 use crate::naming::Naming;
-use crate::sample::{AGENT, Sample, Value};
+use crate::sample::Sample;
 use crate::sink::Style;
 use crate::status::TickView;
 
 /// The methods of all endpoints that only read.
 const READ: &str = "GET, HEAD";
-
-/// The peer of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Peer {
-    Tcp(SocketAddr),
-    /// A local program, which the permissions of the socket have let in.
-    Unix,
-}
 
 /// An endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +43,10 @@ enum Endpoint {
     Health,
     Ready,
     Version,
+    Push,
 }
 
-/// All endpoints: path, and what it has.
+/// All endpoints: path, and content.
 const ENDPOINTS: &[(&str, Endpoint, &str)] = &[
     ("/", Endpoint::Index, "this list"),
     ("/metrics", Endpoint::Metrics, "the latest results for Prometheus; ?naming=, ?module="),
@@ -63,14 +57,14 @@ const ENDPOINTS: &[(&str, Endpoint, &str)] = &[
     ("/health", Endpoint::Health, "whether the agent works: 200 or 503"),
     ("/ready", Endpoint::Ready, "whether all that is configured is up: 200 or 503"),
     ("/version", Endpoint::Version, "the version of the agent"),
+    ("/v1/push", Endpoint::Push, "takes points of local programs, in the form of Open-Falcon; POST"),
 ];
 
 /// The answer to a request.
-pub(super) fn answer(server: &Rc<Server>, request: &Request<Incoming>, peer: Peer) -> Answer {
+pub(super) async fn answer(server: &Rc<Server>, request: Request<Incoming>, peer: Peer) -> Answer {
     let config = server.config();
     let Some(http) = &config.http else { return Answer::unavailable(1, "the server is ending") };
-    let own_name = || server.tick().and_then(|tick| hostname(&tick.sample));
-    if let Some(refused) = refuse(http, request, peer, own_name) {
+    if let Some(refused) = refuse(http, &request, peer, || server.hostname()) {
         return refused;
     }
     let path = request.uri().path();
@@ -78,6 +72,9 @@ pub(super) fn answer(server: &Rc<Server>, request: &Request<Incoming>, peer: Pee
         let why = format!("there is nothing at this path; the endpoints are:\n{}", index().trim_end());
         return Answer::invalid(StatusCode::NOT_FOUND, &why);
     };
+    if *endpoint == Endpoint::Push {
+        return push::answer(server, http, request, peer).await;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Answer::method_not_allowed(READ);
     }
@@ -99,6 +96,8 @@ pub(super) fn answer(server: &Rc<Server>, request: &Request<Incoming>, peer: Pee
         Endpoint::Config => bounded(server, TEXT, || config.effective().into_bytes()),
         Endpoint::Health => verdict(server, &health(&server.document())),
         Endpoint::Ready => verdict(server, &readiness(&server.document())),
+        // It was answered above.
+        Endpoint::Push => Answer::method_not_allowed(push::METHOD),
         Endpoint::Version => json_answer(server, &json!({ "version": env!("CARGO_PKG_VERSION") })),
     }
 }
@@ -118,7 +117,7 @@ fn refuse(
         return None;
     }
     if let Some(token) = &http.token {
-        // No browser has a token by itself: whoever sends it means this server.
+        // No browser has a token by itself: a peer that sends it means this server.
         return if has_token(request.headers(), |text| token.token.matches(text)) {
             None
         } else {
@@ -153,13 +152,6 @@ fn has_token(headers: &HeaderMap, matches: impl Fn(&[u8]) -> bool) -> bool {
     }
 }
 
-/// The host name in a sample.
-fn hostname(sample: &Sample) -> Option<String> {
-    let agent = sample.modules.iter().find(|module| **module.name() == *AGENT)?;
-    let hostname = agent.metrics().find(|metric| metric.name() == "hostname")?;
-    if let Value::Text(text) = hostname.value { Some(text.to_string()) } else { None }
-}
-
 /// The list of endpoints.
 fn index() -> String {
     let mut text = String::new();
@@ -185,19 +177,38 @@ fn metrics(server: &Rc<Server>, http: &HttpConfig, headers: &HeaderMap, query: &
         accepts_gzip: negotiation::accepts_gzip(texts(ACCEPT_ENCODING)),
         modules: query.values("module").collect(),
     };
-    with_tick(server, |tick| match server.scrape(&request, &tick) {
-        None => overload(),
-        Some(Scraped { text, is_gzip }) => {
-            let answer = Answer::text(request.format.content_type(), text)
-                .with(VARY, HeaderValue::from_static("accept, accept-encoding"));
-            if is_gzip { answer.with(CONTENT_ENCODING, HeaderValue::from_static("gzip")) } else { answer }
-        }
+    if request.modules.contains(&"") {
+        return Answer::invalid(
+            StatusCode::BAD_REQUEST,
+            "the parameter module is empty; name a module, or leave it out",
+        );
+    }
+    with_tick(server, |tick| {
+        unknown_module(&request, &tick.sample).unwrap_or_else(|| match server.scrape(&request, &tick) {
+            None => overload(),
+            Some(Scraped { text, is_gzip }) => {
+                let answer = Answer::text(request.format.content_type(), text)
+                    .with(VARY, HeaderValue::from_static("accept, accept-encoding"));
+                if is_gzip { answer.with(CONTENT_ENCODING, HeaderValue::from_static("gzip")) } else { answer }
+            }
+        })
     })
 }
 
 fn sample(server: &Rc<Server>, is_pretty: bool) -> Answer {
     let style = if is_pretty { Style::Pretty } else { Style::Line };
-    with_tick(server, |tick| server.json(&tick.sample, style).map_or_else(overload, |text| Answer::text(JSON, text)))
+    with_tick(server, |tick| server.json(&tick, style).map_or_else(overload, |text| Answer::text(JSON, text)))
+}
+
+/// The answer to a request for a module that a sample does not have.
+fn unknown_module(request: &ScrapeRequest<'_>, sample: &Sample) -> Option<Answer> {
+    let modules = sample.modules.iter().chain(&sample.retained);
+    let mut known: Vec<&str> = modules.map(|module| &**module.name()).collect();
+    let unknown = request.modules.iter().find(|name| !known.contains(name))?;
+    known.sort_unstable();
+    known.dedup();
+    let why = format!("the last sample has no module {unknown:?}; it has {}", known.join(", "));
+    Some(Answer::invalid(StatusCode::NOT_FOUND, &why))
 }
 
 /// The answer that the last tick has. Before the first there is none: an empty one would say that there is nothing.

@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 
 use super::budget::ResponseBudget;
+use super::limits::SCRAPE_KEPT;
 use super::statistics::Statistics;
 use crate::config::{Config, HttpConfig};
 use crate::exposition::{Exposition, ExpositionSettings, Format};
@@ -17,7 +18,7 @@ use crate::naming::Naming;
 use crate::sample::{Label, Series, is_for_naming_only};
 use crate::status::TickView;
 
-/// How hard gzip tries: a text of metrics becomes a tenth of its size all the same, in a third of the time of the usual 6.
+/// How hard gzip tries: a text of metrics becomes a quarter of its size all the same, in a third of the time of the usual 6.
 const COMPRESSION: u32 = 1;
 
 /// The expositions of a configuration, and the texts of the last tick that was asked for.
@@ -28,10 +29,17 @@ pub(super) struct Scrapes {
 
 #[derive(Default)]
 struct ScrapeState {
-    expositions: Vec<(Naming, Exposition)>,
+    expositions: Vec<KeptExposition>,
     /// The tick of the texts.
     published: Option<Instant>,
     texts: Vec<ScrapeText>,
+}
+
+/// An exposition, and when it was asked for at last.
+struct KeptExposition {
+    naming: Naming,
+    exposition: Exposition,
+    asked: Instant,
 }
 
 /// A text of the tick.
@@ -68,6 +76,7 @@ impl Scrapes {
         statistics: &Statistics,
     ) -> Option<Scraped> {
         let mut state = self.state.borrow_mut();
+        state.note(request.naming, Instant::now());
         if state.published != Some(tick.published) {
             state.texts.clear();
             state.published = Some(tick.published);
@@ -110,14 +119,42 @@ impl Scrapes {
     }
 }
 
+impl Scrapes {
+    /// Drops what nobody has asked for since long, but for the own naming: its choice among too many series stays.
+    pub(super) fn drop_unused(&self, own: Naming, now: Instant) {
+        let mut state = self.state.borrow_mut();
+        let is_used = |kept: &KeptExposition| now.saturating_duration_since(kept.asked) < SCRAPE_KEPT;
+        state.expositions.retain(|kept| kept.naming == own || is_used(kept));
+        if !state.expositions.iter().any(is_used) {
+            state.texts.clear();
+        }
+        let ScrapeState { expositions, texts, .. } = &mut *state;
+        texts.retain(|text| expositions.iter().any(|kept| kept.naming == text.naming));
+    }
+
+    /// Whether there is anything to drop later.
+    pub(super) fn are_kept(&self) -> bool {
+        let state = self.state.borrow();
+        state.expositions.len() > 1 || !state.texts.is_empty()
+    }
+}
+
 impl ScrapeState {
+    /// Notes that a naming is asked for.
+    fn note(&mut self, naming: Naming, now: Instant) {
+        if let Some(kept) = self.expositions.iter_mut().find(|kept| kept.naming == naming) {
+            kept.asked = now;
+        }
+    }
+
     fn exposition(&mut self, naming: Naming, config: &Config, http: &HttpConfig) -> &mut Exposition {
-        let known = self.expositions.iter().position(|(known, _)| *known == naming);
+        let known = self.expositions.iter().position(|kept| kept.naming == naming);
         let at = known.unwrap_or_else(|| {
-            self.expositions.push((naming, Exposition::new(settings(naming, config, http))));
+            let exposition = Exposition::new(settings(naming, config, http));
+            self.expositions.push(KeptExposition { naming, exposition, asked: Instant::now() });
             self.expositions.len() - 1
         });
-        &mut self.expositions[at].1
+        &mut self.expositions[at].exposition
     }
 }
 
@@ -204,5 +241,28 @@ mod tests {
                 && one.text.windows(11).any(|part| part == b"gauged_two_")
         );
         assert_eq!(text(&request(Format::Text, false), &second).text.len(), made.text.len(), "it is not kept");
+    }
+    #[test]
+    fn unused_naming_is_dropped() {
+        let config =
+            Config::load(&Overrides { file: Some("/dev/null".into()), ..Overrides::default() }).expect("empty");
+        let http = HttpConfig::at(vec![ListenAddress::Unix("/run/s".into())]);
+        let (scrapes, budget, statistics) = (Scrapes::default(), ResponseBudget::default(), Statistics::default());
+        let (tick, other) = (tick(), ScrapeRequest { naming: Naming::NodeExporter, ..request(Format::Text, false) });
+        for request in [&request(Format::Text, false), &other] {
+            scrapes.text(request, &tick, (&config, &http), &budget, &statistics).expect("room");
+        }
+        let kept = || {
+            let state = scrapes.state.borrow();
+            (state.expositions.iter().map(|kept| kept.naming).collect::<Vec<_>>(), state.texts.len())
+        };
+        let now = Instant::now();
+        scrapes.drop_unused(Naming::Gauged, now);
+        assert_eq!(kept(), (vec![Naming::Gauged, Naming::NodeExporter], 2));
+        scrapes.state.borrow_mut().note(Naming::Gauged, now + SCRAPE_KEPT);
+        scrapes.drop_unused(Naming::Gauged, now + SCRAPE_KEPT);
+        assert_eq!((kept(), scrapes.are_kept()), ((vec![Naming::Gauged], 1), true));
+        scrapes.drop_unused(Naming::Gauged, now + 3 * SCRAPE_KEPT);
+        assert_eq!((kept(), scrapes.are_kept()), ((vec![Naming::Gauged], 0), false));
     }
 }

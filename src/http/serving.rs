@@ -1,7 +1,6 @@
 //! One connection from its beginning to its end: TLS, HTTP, and the limits of both.
 
 use std::convert::Infallible;
-use std::future::ready;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -12,6 +11,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio_rustls::TlsAcceptor;
 
 use super::activity::{Activity, Phase};
@@ -19,12 +19,13 @@ use super::answer::AnswerBody;
 use super::connection::{Ended, Stream, WatchedStream, drive};
 use super::connections::Admission;
 use super::limits::{HEAD_BYTES, HEADERS};
-use super::router::{Peer, answer};
+use super::peer::Peer;
+use super::router::answer;
 use super::server::Server;
 use super::statistics::Rejection;
 use crate::config::ServerTls;
 
-/// The sign for connections to end after the request under way: its sender is dropped.
+/// The sign for connections to end after the request under way, and event streams at once: its sender is dropped.
 pub(super) type Ending = watch::Receiver<()>;
 
 /// Serves a connection over TCP until it ends.
@@ -55,23 +56,25 @@ pub(super) async fn serve(
 ) {
     let activity = &admission.activity;
     let stream = TokioIo::new(WatchedStream::new(stream, activity));
-    let service = service_fn(|request| ready(Ok::<_, Infallible>(respond(&server, &request, peer, activity))));
+    let service = service_fn(|request| respond(&server, request, peer, activity));
     let mut builder = http1::Builder::new();
     // A peer may close its half after its request, as `nc` does.
     builder.half_close(true).max_buf_size(HEAD_BYTES).max_headers(HEADERS);
     let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
     let work = async {
         tokio::select! {
-            done = connection.as_mut() => return done,
+            biased;
             () = ended(ending) => {}
+            done = connection.as_mut() => return done,
         }
+        activity.end();
         connection.as_mut().graceful_shutdown();
         connection.await
     };
     match drive(activity, work).await {
         Ended::Done(Ok(())) => {}
         Ended::Done(Err(error)) => {
-            // Whoever goes away in the middle is no fault of anybody's.
+            // A peer that goes away in the middle is no fault of anybody's.
             if error.is_parse_too_large() {
                 server.statistics().reject(Rejection::TooLarge);
             } else if error.is_parse() {
@@ -84,19 +87,21 @@ pub(super) async fn serve(
     }
 }
 
-fn respond(
+async fn respond(
     server: &Rc<Server>,
-    request: &Request<Incoming>,
+    request: Request<Incoming>,
     peer: Peer,
     activity: &Rc<Activity>,
-) -> Response<AnswerBody> {
+) -> Result<Response<AnswerBody>, Infallible> {
     activity.enter(Phase::Request, Instant::now());
     server.statistics().count_request();
-    let answer = answer(server, request, peer);
+    // A peer that sends many requests at once has one of them answered, and then it is the others' turn.
+    yield_now().await;
+    let answer = answer(server, request, peer).await;
     if let Some(rejection) = answer.rejection {
         server.statistics().reject(rejection);
     }
-    answer.into_response(activity)
+    Ok(answer.into_response(activity))
 }
 
 /// Waits until the sender is dropped; nothing is ever sent.

@@ -1,4 +1,4 @@
-//! What the server counts. Its own thread counts, the tick thread reads.
+//! The counters of the server. Its own thread counts, the tick thread reads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

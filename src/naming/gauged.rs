@@ -6,7 +6,7 @@ mod lint;
 
 use super::labels;
 use super::named::Named;
-use super::unit::{PER_SECOND, Unit};
+use super::unit::{self, PER_SECOND, Unit};
 use super::words;
 use crate::sample::{Descriptor, MetricKind, ModuleSource, Series, Text};
 
@@ -91,19 +91,21 @@ fn metric_name(mut name: String) -> String {
     name
 }
 
-/// The description. Numbers in it are in the collector's unit, so another one is named.
+/// The description. It is about the collector's unit, in words or numbers, so both are named where the value is converted.
 fn help(source: &ModuleSource, series: &Series, converted_to: Option<&str>) -> Text {
-    let description = &series.descriptor().description;
+    let Descriptor { description, unit: code, .. } = series.descriptor();
     let (metric, module) = (series.metric_name(), &source.module);
     match converted_to {
         _ if description.trim().is_empty() => {
             format!("The metric {metric} of the module {module}, which its collector does not describe.").into()
         }
-        Some(unit) if description.bytes().any(|byte| byte.is_ascii_digit()) => {
-            let article = if unit.starts_with("ratio") { "as a" } else { "in" };
-            format!("{} Here {article} {}.", description.trim(), unit.replace('_', " ")).into()
+        Some(unit) => {
+            let (code, unit) = (unit::without_annotations(code), unit.replace('_', " "));
+            let article = if unit.starts_with(RATIO) { "as a" } else { "in" };
+            let sentence = description.trim().trim_end_matches('.');
+            format!("{sentence}. Measured in {}, exposed {article} {unit}.", code.trim_end_matches('/')).into()
         }
-        _ => description.clone(),
+        None => description.clone(),
     }
 }
 
@@ -118,7 +120,6 @@ mod tests {
 
     use super::lint::complaints;
     use super::*;
-    use crate::naming::unit;
     use crate::sample::{
         BucketBounds, CollectorVersion, Labels, Module, ModuleWriter, NativeMetric, Quantiles, SeriesAccount,
         is_label_name, is_scraped_name,
@@ -194,37 +195,40 @@ mod tests {
             ("app", "users_total", Gauge, "{user}"),
             ("app", "packet_counter", Counter, "{packet}"),
             ("app", "total", Counter, "1"),
+            ("m", "latency", Gauge, "ms/{request}"),
+            ("m", "value", Gauge, ""),
+            ("m", "bytes", Gauge, "By"),
         ] {
             let Named { name, factor, unit: base, help, .. } = named(module, metric, kind, unit);
             let factor = factor.map_or(String::new(), |factor| format!(" × {factor}"));
             writeln!(text, "{module}.{metric} in {unit}: {name}{factor} [{base}] {help}").expect("a string grows");
         }
         expect![[r"
-            cpu.percent in %: gauged_cpu_used_ratio × 0.01 [ratio] A level of 100. Here as a ratio.
-            cpu.user in %: gauged_cpu_user_ratio × 0.01 [ratio] A level of 100. Here as a ratio.
+            cpu.percent in %: gauged_cpu_used_ratio × 0.01 [ratio] A level of 100. Measured in %, exposed as a ratio.
+            cpu.user in %: gauged_cpu_user_ratio × 0.01 [ratio] A level of 100. Measured in %, exposed as a ratio.
             cpu.user_seconds_total in s: gauged_cpu_user_seconds_total [seconds] A level of 100.
-            cpu.freq_current in MHz: gauged_cpu_freq_current_hertz × 1000000 [hertz] A level of 100. Here in hertz.
+            cpu.freq_current in MHz: gauged_cpu_freq_current_hertz × 1000000 [hertz] A level of 100. Measured in MHz, exposed in hertz.
             cpu.ctx_switches in {switch}: gauged_cpu_ctx_switches_total [] A level of 100.
             cpu.count_logical in {cpu}: gauged_cpu_count_logical [] A level of 100.
             load.1min in {task}: gauged_load_1min [] A level of 100.
             memory.total in By: gauged_memory_total_bytes [bytes] A level of 100.
             swap.sin in By: gauged_swap_sin_bytes_total [bytes] A level of 100.
             uptime.seconds in s: gauged_uptime_seconds [seconds] A level of 100.
-            kernel.entropy_available_bits in bit: gauged_kernel_entropy_available_bytes × 0.125 [bytes] A level of 100. Here in bytes.
+            kernel.entropy_available_bits in bit: gauged_kernel_entropy_available_bytes × 0.125 [bytes] A level of 100. Measured in bit, exposed in bytes.
             network.speed_bytes_per_second in By/s: gauged_network_speed_bytes_per_second [bytes_per_second] A level of 100.
-            network.speed_mbps in Mbit/s: gauged_network_speed_bytes_per_second × 125000 [bytes_per_second] A level of 100. Here in bytes per second.
-            network.speed in Mbit/s: gauged_network_speed_bytes_per_second × 125000 [bytes_per_second] A level of 100. Here in bytes per second.
+            network.speed_mbps in Mbit/s: gauged_network_speed_bytes_per_second × 125000 [bytes_per_second] A level of 100. Measured in Mbit/s, exposed in bytes per second.
+            network.speed in Mbit/s: gauged_network_speed_bytes_per_second × 125000 [bytes_per_second] A level of 100. Measured in Mbit/s, exposed in bytes per second.
             nginx.requests_per_second in {request}/s: gauged_nginx_requests_per_second [] A level of 100.
             nginx.requests in {request}/s: gauged_nginx_requests_per_second [] A level of 100.
             netstat.TcpExt_ListenOverflows_total in {connection}: gauged_netstat_tcp_ext_listen_overflows_total [] A level of 100.
-            netstat.Tcp_RtoMin in ms: gauged_netstat_tcp_rto_min_seconds × 0.001 [seconds] A level of 100. Here in seconds.
+            netstat.Tcp_RtoMin in ms: gauged_netstat_tcp_rto_min_seconds × 0.001 [seconds] A level of 100. Measured in ms, exposed in seconds.
             temperature.sensor_celsius in Cel: gauged_temperature_sensor_celsius [celsius] A level of 100.
             temperature.fan_rpm in {revolution}/min: gauged_temperature_fan_rpm [] A level of 100.
             redis.fragmentation_ratio in 1: gauged_redis_fragmentation_ratio [ratio] A level of 100.
             app.memory_bytes_used in By: gauged_app_memory_used_bytes [bytes] A level of 100.
-            app.latency_ms_max in ms: gauged_app_latency_max_seconds × 0.001 [seconds] A level of 100. Here in seconds.
-            app.wait in ms: gauged_app_wait_seconds × 0.001 [seconds] A level of 100. Here in seconds.
-            app.size_kb in KiBy: gauged_app_size_bytes × 1024 [bytes] A level of 100. Here in bytes.
+            app.latency_ms_max in ms: gauged_app_latency_max_seconds × 0.001 [seconds] A level of 100. Measured in ms, exposed in seconds.
+            app.wait in ms: gauged_app_wait_seconds × 0.001 [seconds] A level of 100. Measured in ms, exposed in seconds.
+            app.size_kb in KiBy: gauged_app_size_bytes × 1024 [bytes] A level of 100. Measured in KiBy, exposed in bytes.
             app.bytes_per_packet in By: gauged_app_bytes_per_packet [] A level of 100.
             app.busy_last_5_minutes in s: gauged_app_busy_last_5minutes_seconds [seconds] A level of 100.
             app.phase_b in : gauged_app_phaseb [] A level of 100.
@@ -232,6 +236,9 @@ mod tests {
             app.users_total in {user}: gauged_app_users_overall [] A level of 100.
             app.packet_counter in {packet}: gauged_app_packet_counters_total [] A level of 100.
             app.total in 1: gauged_app_total [] A level of 100.
+            m.latency in ms/{request}: gauged_modulem_latency_seconds × 0.001 [seconds] A level of 100. Measured in ms, exposed in seconds.
+            m.value in : gauged_modulem_value [] A level of 100.
+            m.bytes in By: gauged_modulem_bytes [bytes] A level of 100.
         "]]
         .assert_eq(&text);
     }

@@ -2,7 +2,7 @@
 
 use crate::sample::{Label, MetricKind, Text};
 
-/// What a series is called.
+/// The name of a series in a naming.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
     /// The metric's name, without a column's suffix; a counter's `_total` is part of it.

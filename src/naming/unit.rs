@@ -283,7 +283,8 @@ fn pop_per_second(words: &mut Vec<String>) -> bool {
     is_there
 }
 
-fn without_annotations(code: &str) -> String {
+/// A code of UCUM without its annotations.
+pub(super) fn without_annotations(code: &str) -> String {
     let mut depth = 0_usize;
     let mut plain = String::with_capacity(code.len());
     for letter in code.chars() {

@@ -61,24 +61,21 @@ pub(super) fn split(name: &str) -> Vec<String> {
     words
 }
 
-/// Joins each word that looks like a unit, and is none that is known, to the word before: `phase b` is `phaseb`.
+/// The word before a module whose name looks like a unit.
+const MODULE: &str = "module";
+
+/// Joins each word that looks like a unit, and is none that is known, to the word before: `phase b` is `phaseb`. Before the first one,
+/// which is the module, is the word `module`: the module `m` is `modulem`, and apart from its metrics.
 pub(super) fn join_lookalikes(words: Vec<String>) -> Vec<String> {
     let mut joined: Vec<String> = Vec::with_capacity(words.len());
     for word in words {
-        match joined.last_mut() {
-            // Before the first word is the prefix of all names.
-            Some(first) if looks_like_unit(first) => first.push_str(&word),
-            _ => joined.push(word),
+        joined.push(word);
+        while let Some(last) = joined.pop_if(|last| looks_like_unit(last)) {
+            match joined.last_mut() {
+                Some(before) => before.push_str(&last),
+                None => joined.push(format!("{MODULE}{last}")),
+            }
         }
-        while joined.len() > 1 && joined.last().is_some_and(|last| looks_like_unit(last)) {
-            let last = joined.pop().unwrap_or_default();
-            joined.last_mut().into_iter().for_each(|before| before.push_str(&last));
-        }
-    }
-    if let [.., last] = &mut joined[..]
-        && looks_like_unit(last)
-    {
-        last.push_str("value");
     }
     joined
 }
@@ -143,9 +140,9 @@ mod tests {
         let joined = |words: &str| join_lookalikes(split(words)).join("_");
         assert_eq!(joined("phase_b"), "phaseb");
         assert_eq!(joined("busy_last_5_minutes"), "busy_last_5minutes");
-        assert_eq!(joined("b_first"), "bfirst");
-        assert_eq!(joined("h"), "hvalue");
-        assert_eq!(joined("k_b"), "kbvalue");
+        assert_eq!(joined("b_first"), "moduleb_first");
+        assert_eq!(joined("h"), "moduleh");
+        assert_eq!(joined("k_b"), "modulekb");
         assert_eq!(joined("a_kilobytes_seconds"), "akilobytes_seconds");
         assert_eq!(joined(""), "");
     }
@@ -155,7 +152,7 @@ mod tests {
         fn no_word_looks_like_a_unit(words in prop::collection::vec("[a-z]{1,3}|[bhkms]|minutes|kilo|bytes|bits", 0..6)) {
             let joined = join_lookalikes(words.clone());
             prop_assert!(!joined.iter().any(|word| looks_like_unit(word)), "{:?}", joined);
-            prop_assert!(joined.concat().starts_with(&words.concat()), "{:?}", joined);
+            prop_assert!(joined.concat().ends_with(&words.concat()), "{:?}", joined);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::plugin::supervisor::Supervisor;
-use crate::sample::{AGENT, Text};
+use crate::sample::{AGENT, Text, is_pushed_name};
 
 /// The owner of each module.
 #[derive(Debug, Default)]
@@ -41,8 +41,8 @@ impl Owners {
         }
     }
 
-    /// Whether a plugin may have a module.
+    /// Whether a plugin may have a module. Those of pushed points are the agent's, whether any are taken or not.
     pub(crate) fn is_owner(&self, plugin: &str, module: &Text) -> bool {
-        self.owners.get(module).is_none_or(|owner| owner.as_deref() == Some(plugin))
+        !is_pushed_name(module) && self.owners.get(module).is_none_or(|owner| owner.as_deref() == Some(plugin))
     }
 }

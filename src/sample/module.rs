@@ -54,6 +54,12 @@ impl PartialEq for Metric<'_> {
 }
 
 impl Module {
+    /// A module with a value for each series of a schema.
+    pub(crate) fn new(time: Duration, schema: Arc<Schema>, values: Vec<Value>) -> Self {
+        debug_assert_eq!(schema.series().len(), values.len(), "each series has a value");
+        Self { time, schema, values }
+    }
+
     /// The module's name; see `is_name`.
     #[must_use]
     pub fn name(&self) -> &Text {

@@ -63,6 +63,11 @@ impl Schema {
         Arc::new(Self { source, series: Vec::new() })
     }
 
+    /// A schema with these series, no two of which have the same name and labels.
+    pub(crate) fn with_series(source: ModuleSource, series: Vec<Arc<Series>>) -> Arc<Self> {
+        Arc::new(Self { source, series })
+    }
+
     /// Where the module comes from.
     #[must_use]
     pub fn source(&self) -> &ModuleSource {

@@ -254,6 +254,17 @@ impl SeriesAccount {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// The series of a metric that programs push, and a number that it shares with that of any other kind with the same name and
+    /// labels, and with no other series. None when there are too many.
+    pub(crate) fn pushed(
+        self: &Arc<Self>,
+        descriptor: &Arc<Descriptor>,
+        labels: &Labels,
+    ) -> Option<(u64, Arc<Series>)> {
+        let series = self.series(&descriptor.name, labels, Some(descriptor), Column::Value)?;
+        Some((identity(&self.table.hashing, &descriptor.name, labels), series))
+    }
+
     /// The series of a metric's column: the one that is there already, or a new one. None when there are too many.
     pub(super) fn series(
         self: &Arc<Self>,

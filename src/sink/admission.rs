@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::sample::{AGENT, Module, ModuleSource, Series, SeriesDecisions, is_for_naming_only};
@@ -35,11 +36,24 @@ impl SeriesSettings {
         common.is_everything() && own.is_everything() && max_series.is_none() && !hides_cpus
     }
 
+    /// Whether a line has the series, whatever is included and however many there are.
+    fn is_always(module: &str, series: &Series) -> bool {
+        module == AGENT && ALWAYS.contains(&series.metric_name())
+    }
+
+    /// How many series it may have.
+    fn most(&self) -> usize {
+        self.max_series.unwrap_or(usize::MAX)
+    }
+
     fn selects(&self, module: &str, series: &Series) -> bool {
         let is_hidden = self.hides_cpus && is_for_naming_only(module, series);
         let is_kept = |selection: &Selection| {
-            let is_always = module == AGENT && ALWAYS.contains(&series.metric_name());
-            if is_always { !selection.excludes(module, series) } else { selection.selects(module, series) }
+            if Self::is_always(module, series) {
+                !selection.excludes(module, series)
+            } else {
+                selection.selects(module, series)
+            }
         };
         !is_hidden && is_kept(&self.common) && is_kept(&self.own)
     }
@@ -49,6 +63,8 @@ impl SeriesSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decision {
     Admitted,
+    /// It is admitted, and does not count.
+    Always,
     /// It is not selected.
     Excluded,
     /// There are too many.
@@ -85,7 +101,7 @@ impl SeriesCount {
     fn release(&self, decision: Decision) {
         match decision {
             Decision::Admitted => self.admitted.update(|count| count - 1),
-            Decision::Excluded => {}
+            Decision::Always | Decision::Excluded => {}
             Decision::LeftOut => self.left_out.update(|count| count - 1),
         }
     }
@@ -96,9 +112,15 @@ impl Admission {
         Self { settings, decisions: SeriesDecisions::default(), count: SeriesCount::default() }
     }
 
-    /// Follows other settings: all series are decided about anew.
+    /// Follows other settings. All series are decided about anew, unless there may only be more of them.
     pub(crate) fn follow(&mut self, settings: &Arc<SeriesSettings>) {
-        if !Arc::ptr_eq(&self.settings, settings) {
+        if Arc::ptr_eq(&self.settings, settings) {
+            return;
+        }
+        let with_most = SeriesSettings { max_series: settings.max_series, ..SeriesSettings::clone(&self.settings) };
+        if with_most == **settings && self.settings.most() <= settings.most() {
+            self.settings = Arc::clone(settings);
+        } else {
             *self = Self::new(Arc::clone(settings));
         }
     }
@@ -109,11 +131,13 @@ impl Admission {
         if settings.is_everything() {
             return None;
         }
-        let most = settings.max_series.unwrap_or(usize::MAX);
-        let decide = |source: &ModuleSource, series: &Arc<Series>| {
-            if settings.selects(&source.module, series) { count.decide(most) } else { Decision::Excluded }
+        let most = settings.most();
+        let decide = |source: &ModuleSource, series: &Arc<Series>| match settings.selects(&source.module, series) {
+            true if SeriesSettings::is_always(&source.module, series) => Decision::Always,
+            true => count.decide(most),
+            false => Decision::Excluded,
         };
-        let decided = decisions.decide(module, decide, |decision| count.release(decision));
+        let decided = decisions.decide(module.schema(), decide, |decision| count.release(decision));
         if count.left_out.get() > 0 && count.admitted.get() < most {
             for decision in decided.iter_mut().filter(|decision| **decision == Decision::LeftOut) {
                 count.release(*decision);
@@ -123,10 +147,10 @@ impl Admission {
         Some(Admitted(decided))
     }
 
-    /// Ends a sample: modules that it does not have are forgotten. Returns how many series are left out.
-    pub(crate) fn end_sample(&mut self) -> usize {
+    /// Ends the sample of a tick: modules that are gone are forgotten. Returns how many series are left out.
+    pub(crate) fn end_sample(&mut self, tick: Duration) -> usize {
         let Self { decisions, count, .. } = self;
-        decisions.sweep(|decision| count.release(decision));
+        decisions.sweep(tick, |decision| count.release(decision));
         count.left_out.get()
     }
 }
@@ -138,19 +162,19 @@ pub(crate) struct Admitted<'a>(&'a [Decision]);
 impl Admitted<'_> {
     /// Whether it has the series at this place of the module's schema.
     pub(crate) fn has(self, at: usize) -> bool {
-        self.0.get(at) == Some(&Decision::Admitted)
+        matches!(self.0.get(at), Some(Decision::Admitted | Decision::Always))
     }
 
     /// Whether it has none of them.
     pub(crate) fn is_empty(self) -> bool {
-        !self.0.contains(&Decision::Admitted)
+        !self.0.iter().any(|decision| matches!(decision, Decision::Admitted | Decision::Always))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{Labels, Values, test_module};
+    use crate::sample::{CollectorVersion, Labels, ModuleWriter, SeriesAccount, Values, test_module};
     use crate::selection::SeriesPattern;
 
     fn patterns(texts: &[&str]) -> Vec<SeriesPattern> {
@@ -158,6 +182,10 @@ mod tests {
     }
 
     fn admitted(admission: &mut Admission, modules: &[Arc<Module>]) -> (String, usize) {
+        admitted_at(admission, Duration::ZERO, modules)
+    }
+
+    fn admitted_at(admission: &mut Admission, tick: Duration, modules: &[Arc<Module>]) -> (String, usize) {
         let mut names = String::new();
         for module in modules {
             let chosen = admission.decide(module);
@@ -167,28 +195,61 @@ mod tests {
                 }
             }
         }
-        (names, admission.end_sample())
+        (names, admission.end_sample(tick))
     }
 
     fn module(name: &'static str, metrics: &[&str]) -> Arc<Module> {
         test_module(name, |values: &mut Values<'_>| metrics.iter().for_each(|metric| values.push(metric, 1_u64)))
     }
 
+    /// A module of a collector with this interval, in seconds.
+    fn module_every(step: u64, name: &'static str, metrics: &[&str]) -> Arc<Module> {
+        let (collector, step) = (CollectorVersion::native("test"), Duration::from_secs(step));
+        let source = ModuleSource { module: name.into(), collector, step, is_verbatim: false };
+        let fill = |values: &mut Values<'_>| metrics.iter().for_each(|metric| values.push(metric, 1_u64));
+        ModuleWriter::new(source, [], &SeriesAccount::standalone()).write(Duration::ZERO, fill).0
+    }
+
     #[test]
     fn earlier_series_stay_when_there_are_many() {
         let settings = SeriesSettings { max_series: Some(3), ..SeriesSettings::default() };
         let mut admission = Admission::new(Arc::new(settings));
-        let (first, second) = (module("m", &["a", "b"]), module("n", &["c", "d"]));
-        assert_eq!(admitted(&mut admission, std::slice::from_ref(&second)), ("cd".to_owned(), 0));
-        for _ in 0..3 {
-            assert_eq!(admitted(&mut admission, &[first.clone(), second.clone()]), ("acd".to_owned(), 1));
+        let (frequent, seldom) = (module_every(10, "m", &["a", "b"]), module_every(30, "n", &["c", "d"]));
+        let mut at = |tick: u64, modules: &[&Arc<Module>]| {
+            let modules: Vec<_> = modules.iter().copied().cloned().collect();
+            let (names, left_out) = admitted_at(&mut admission, Duration::from_secs(tick), &modules);
+            format!("{names} {left_out}")
+        };
+        assert_eq!(at(0, &[&seldom]), "cd 0");
+        assert_eq!(at(10, &[&frequent]), "a 1");
+        assert_eq!(at(20, &[&frequent]), "a 1", "the others are still there");
+        assert_eq!(at(30, &[&frequent, &seldom]), "acd 1");
+        for tick in [40, 50, 60, 70, 80] {
+            assert_eq!(at(tick, &[&frequent]), "a 1", "{tick}: the module may be late once");
         }
-        assert_eq!(
-            admitted(&mut admission, std::slice::from_ref(&first)),
-            ("a".to_owned(), 1),
-            "there is room from the next sample on"
-        );
-        assert_eq!(admitted(&mut admission, &[first]), ("ab".to_owned(), 0));
+        assert_eq!(at(90, &[&frequent, &seldom]), "acd 1");
+        for tick in [100, 110, 120, 130, 140, 150] {
+            assert_eq!(at(tick, &[&frequent]), "a 1", "{tick}");
+        }
+        assert_eq!(at(160, &[&frequent]), "a 1", "there is room from the next sample on");
+        assert_eq!(at(170, &[&frequent]), "ab 0");
+        assert_eq!(at(180, &[&frequent, &seldom]), "abc 1");
+    }
+
+    #[test]
+    fn raised_limit_keeps_earlier_series() {
+        let settings = |max_series| Arc::new(SeriesSettings { max_series, ..SeriesSettings::default() });
+        let mut admission = Admission::new(settings(Some(2)));
+        let (first, second) = (module_every(10, "m", &["a", "b", "c"]), module_every(10, "n", &["d"]));
+        let [only_first, only_second] = [&first, &second].map(std::slice::from_ref);
+        assert_eq!(admitted(&mut admission, only_first), ("ab".to_owned(), 1));
+        admission.follow(&settings(Some(3)));
+        assert_eq!(admitted(&mut admission, only_second), ("d".to_owned(), 1), "there is room for one more");
+        assert_eq!(admitted(&mut admission, only_first), ("ab".to_owned(), 1));
+        admission.follow(&settings(Some(1)));
+        assert_eq!(admitted(&mut admission, only_second), ("d".to_owned(), 0), "a lower one decides anew");
+        admission.follow(&settings(None));
+        assert_eq!(admitted(&mut admission, &[first, second]), ("abcd".to_owned(), 0));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 /// Why a sink failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorReason {
@@ -19,13 +21,17 @@ pub(crate) enum ErrorReason {
     TooLarge,
     /// The target is no file that lines are appended to.
     NotAFile,
+    /// The process or the host has as many open files as it may have.
+    Descriptors,
+    /// The lines are in the file, and may not be on the disk: no sample is lost.
+    Sync,
     /// Any other error of the system.
     Io,
 }
 
 impl ErrorReason {
     /// All of them, in the order of the numbers that they are.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Closed,
         Self::NoSpace,
         Self::Permission,
@@ -33,6 +39,8 @@ impl ErrorReason {
         Self::ReadOnly,
         Self::TooLarge,
         Self::NotAFile,
+        Self::Descriptors,
+        Self::Sync,
         Self::Io,
     ];
 
@@ -46,12 +54,17 @@ impl ErrorReason {
             Self::ReadOnly => "read_only",
             Self::TooLarge => "too_large",
             Self::NotAFile => "not_a_file",
+            Self::Descriptors => "descriptors",
+            Self::Sync => "sync",
             Self::Io => "io",
         }
     }
 
     /// The reason behind an error of the system.
     pub(super) fn from_error(error: &io::Error) -> Self {
+        if matches!(error.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::MFILE | Errno::NFILE)) {
+            return Self::Descriptors;
+        }
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::Closed,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
@@ -86,6 +99,9 @@ mod tests {
             assert_eq!(ErrorReason::ALL.iter().filter(|other| other.name() == reason.name()).count(), 1);
         }
         assert_eq!(ErrorReason::from_error(&io::Error::from_raw_os_error(28)), ErrorReason::NoSpace);
+        for error in [Errno::MFILE, Errno::NFILE] {
+            assert_eq!(ErrorReason::from_error(&error.into()), ErrorReason::Descriptors);
+        }
         assert_eq!(ErrorReason::from_error(&io::Error::other("x")), ErrorReason::Io);
     }
 }

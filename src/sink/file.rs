@@ -8,11 +8,14 @@
 //! - A rotation gives the file another name, which no file has, and begins a new one. A reader that has the old one open reads it
 //!   to its end. Where that fails, lines go on to the old file.
 //! - After an error the next line is tried like any other.
+//! - A sync that fails loses no line that is written: it is a problem, and is counted apart.
 
 mod error;
 mod open;
 mod rotated;
+mod turns;
 mod compression;
+mod examination;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +23,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use self::compression::Compressor;
-use self::error::{failed, not_rotated};
+pub(crate) use self::examination::examine_file;
+
+use self::error::{failed, not_rotated, not_synced};
 use self::open::OpenFile;
 use self::rotated::{Form, Forms, Stamp};
 use super::error::{ErrorReason, SinkError};
@@ -44,6 +49,10 @@ pub(crate) struct FileWriter {
     rotation_failed: Option<SystemTime>,
     /// When the file was last synced.
     synced: Option<SystemTime>,
+    /// The last failure of a sync, until one succeeds.
+    sync_error: Option<SinkError>,
+    /// How many failed since somebody asked.
+    failed_syncs: u64,
     /// Whether it has lines that may not be on the disk yet.
     is_dirty: bool,
 }
@@ -70,6 +79,8 @@ impl FileWriter {
             rotation_error: None,
             rotation_failed: None,
             synced: None,
+            sync_error: None,
+            failed_syncs: 0,
             is_dirty: false,
         }
     }
@@ -78,7 +89,7 @@ impl FileWriter {
     ///
     /// # Errors
     ///
-    /// When the line is not in the file, or not on the disk though it has to be.
+    /// When the line is not in the file.
     pub(crate) fn write_line(&mut self, line: &[u8], now: SystemTime) -> Result<(), SinkError> {
         self.rotate_before(line.len() as u64, now)?;
         let path = &self.settings.path;
@@ -90,17 +101,19 @@ impl FileWriter {
             self.file = None;
         }
         result?;
-        self.sync_if_due(now)
+        self.sync_if_due(now);
+        Ok(())
     }
 
     /// Rotates and syncs the file if it is time for that, without a line.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened or synced.
+    /// When the file cannot be opened.
     pub(crate) fn rotate_if_due(&mut self, now: SystemTime) -> Result<(), SinkError> {
         self.rotate_before(0, now)?;
-        self.sync_if_due(now)
+        self.sync_if_due(now);
+        Ok(())
     }
 
     /// Opens the file at the path anew. The old one is not written to any more, whether or not that succeeds.
@@ -109,23 +122,25 @@ impl FileWriter {
     ///
     /// When the file cannot be opened. The next line tries it again.
     pub(crate) fn reopen(&mut self) -> Result<(), SinkError> {
-        let finished = self.finish();
+        self.finish();
         self.file = Some(OpenFile::open(&self.settings.path)?);
-        finished
+        Ok(())
     }
 
     /// Ends the file.
-    ///
-    /// # Errors
-    ///
-    /// When lines are not on the disk though they have to be.
-    pub(crate) fn close(mut self) -> Result<(), SinkError> {
-        self.finish()
+    pub(crate) fn close(mut self) {
+        self.finish();
     }
 
-    /// The failure of a rotation or a compression that has not passed. No line is lost by it.
+    /// The failure of a sync, a rotation or a compression that has not passed. No line is lost by it.
     pub(crate) fn problem(&self) -> Option<SinkError> {
-        self.rotation_error.clone().or_else(|| self.compressor.error())
+        let own = self.sync_error.as_ref().or(self.rotation_error.as_ref());
+        own.cloned().or_else(|| self.compressor.error())
+    }
+
+    /// How many syncs failed since the last call.
+    pub(crate) fn take_failed_syncs(&mut self) -> u64 {
+        std::mem::take(&mut self.failed_syncs)
     }
 
     /// Looks after the rotated files that are there, before the first line of a file that is open.
@@ -141,14 +156,18 @@ impl FileWriter {
     /// old.
     fn rotate_before(&mut self, length: u64, now: SystemTime) -> Result<(), SinkError> {
         let path = &self.settings.path;
-        if self.file.as_ref().is_some_and(|file| !file.is_in_place(path)) {
-            self.finish()?;
+        // One that cannot be examined may be a file handle that a server does not know any more: the path may lead to another one.
+        if self.file.as_mut().is_some_and(|file| !file.is_in_place(path) || file.examine(now).is_err()) {
+            self.finish();
         }
         // A directory that is missing is reported as that, and once.
         current(&mut self.file, &self.settings)?;
         self.begin();
         let file = current(&mut self.file, &self.settings)?;
-        file.examine(now).map_err(|error| failed("failed to examine", &self.settings.path, &error))?;
+        if let Err(error) = file.examine(now) {
+            self.file = None;
+            return Err(failed("failed to examine", &self.settings.path, &error));
+        }
         let is_large = self.settings.rotate_size.is_some_and(|most| file.size() + length > most);
         let is_old = self.settings.rotate_age.is_some_and(|most| file.age(now) >= most);
         let is_early = self.rotation_failed.is_some_and(|failed| {
@@ -170,7 +189,7 @@ impl FileWriter {
             let _ = file.end_line(now);
         }
         if self.settings.fsync != Fsync::Never {
-            self.sync()?;
+            self.sync();
         }
         let path = &self.settings.path;
         let (mut stamps, mut removed) = self.list_rotated()?;
@@ -189,9 +208,6 @@ impl FileWriter {
             }
         }
         self.rotation_failed = None;
-        if self.settings.fsync != Fsync::Never {
-            rotated::sync_directory(path).map_err(|error| failed("failed to sync the directory of", path, &error))?;
-        }
         stamps.insert(stamp, Forms { is_plain: true, is_gzip: false });
         while stamps.len() > self.settings.keep {
             let oldest = rotated::remove_oldest(path, &mut stamps);
@@ -199,6 +215,10 @@ impl FileWriter {
         }
         if self.settings.compress {
             self.compressor.request();
+        }
+        if self.settings.fsync != Fsync::Never {
+            let synced = rotated::sync_directory(path);
+            self.report_sync(synced.map_err(|error| not_synced("failed to sync the directory of", path, &error)));
         }
         removed
     }
@@ -232,14 +252,15 @@ impl FileWriter {
     }
 
     /// Writes no more to the open file.
-    fn finish(&mut self) -> Result<(), SinkError> {
-        let synced = if self.settings.fsync == Fsync::Never { Ok(()) } else { self.sync() };
+    fn finish(&mut self) {
+        if self.settings.fsync != Fsync::Never {
+            self.sync();
+        }
         self.file = None;
         self.is_dirty = false;
-        synced
     }
 
-    fn sync_if_due(&mut self, now: SystemTime) -> Result<(), SinkError> {
+    fn sync_if_due(&mut self, now: SystemTime) {
         let is_due = match self.settings.fsync {
             Fsync::Never | Fsync::Rotation => false,
             Fsync::Interval(interval) => self.synced.is_none_or(|synced| {
@@ -248,17 +269,43 @@ impl FileWriter {
             }),
             Fsync::EachLine => true,
         };
-        if !is_due {
-            return Ok(());
+        if is_due {
+            self.synced = Some(now);
+            self.sync();
         }
-        self.synced = Some(now);
-        self.sync()
     }
 
-    fn sync(&mut self) -> Result<(), SinkError> {
-        let Some(file) = self.file.as_ref().filter(|_| self.is_dirty) else { return Ok(()) };
+    /// Waits until the lines are on the disk. One that failed is not tried again for them: the kernel has given them up.
+    fn sync(&mut self) {
+        let Some(file) = self.file.as_ref().filter(|_| self.is_dirty) else { return };
         self.is_dirty = false;
-        file.sync().map_err(|error| failed("failed to sync", &self.settings.path, &error))
+        let path = &self.settings.path;
+        let synced = file.sync().map_err(|error| {
+            let is_in_place = file.is_in_place(path);
+            let operation = if is_in_place { "failed to sync" } else { "failed to sync the file that was at" };
+            not_synced(operation, path, &error)
+        });
+        self.report_sync(synced);
+    }
+
+    /// Reports the first failure of a row, and its end.
+    fn report_sync(&mut self, result: Result<(), SinkError>) {
+        let path = self.settings.path.display();
+        match result {
+            Ok(()) => {
+                if self.sync_error.take().is_some() {
+                    tracing::info!(%path, "file of samples synced again");
+                }
+            }
+            Err(error) => {
+                self.failed_syncs += 1;
+                if self.sync_error.is_none() {
+                    let SinkError { text: reason, remedy, .. } = &error;
+                    tracing::error!(%path, reason, remedy, "file of samples not synced");
+                }
+                self.sync_error = Some(error);
+            }
+        }
     }
 }
 

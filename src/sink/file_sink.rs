@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::error::SinkError;
+use super::error::{ErrorReason, SinkError};
 use super::file::FileWriter;
 use super::json::{Encoder, Style};
 use super::queued::{QueuedSample, SampleQueue};
@@ -112,27 +112,45 @@ impl Job {
             match self.queue.take_until(Instant::now().checked_add(CHECK)) {
                 Taken::Entry(queued) => self.write(&queued),
                 Taken::Woken => {
-                    let reopened = if self.is_reopening.swap(false, Ordering::Relaxed) {
-                        self.writer.reopen()
+                    let looked_after = if self.is_reopening.swap(false, Ordering::Relaxed) {
+                        self.reopen()
                     } else {
                         self.writer.rotate_if_due(SystemTime::now())
                     };
-                    if let Err(error) = reopened {
-                        self.fail(&error);
-                    }
+                    self.note(looked_after.err());
                 }
                 Taken::End => break,
             }
         }
-        let Self { name, writer, queue, .. } = self;
-        if let Err(SinkError { text, remedy, .. }) = writer.close() {
-            tracing::error!(sink = %name, reason = text, remedy, "file of samples not synced");
-        }
+        let Self { writer, queue, .. } = self;
+        writer.close();
         queue.close();
+    }
+
+    /// Opens the file again, and reports that: whoever asked may wait for the old one to be complete.
+    fn reopen(&mut self) -> Result<(), SinkError> {
+        let (sink, path) = (&self.name, self.settings.path.display());
+        let reopened = self.writer.reopen();
+        match &reopened {
+            Ok(()) => tracing::info!(%sink, %path, "file of samples opened again"),
+            Err(SinkError { text: reason, remedy, .. }) => {
+                tracing::warn!(%sink, reason, remedy, "file of samples not opened again");
+            }
+        }
+        reopened
+    }
+
+    /// Shows an error that has lost no sample, or else a problem of the file. Counts the syncs that failed.
+    fn note(&mut self, error: Option<SinkError>) {
+        self.statistics.count(ErrorReason::Sync, self.writer.take_failed_syncs());
+        self.statistics.note(error.or_else(|| self.writer.problem()));
     }
 
     fn write(&mut self, QueuedSample { sample, settings }: &QueuedSample) {
         let began = Instant::now();
+        if self.name != settings.name {
+            self.name = settings.name.clone();
+        }
         if let SinkKind::File(settings) = &settings.kind
             && *settings != self.settings
         {
@@ -146,7 +164,7 @@ impl Job {
                 if self.statistics.deliver(began.elapsed(), self.encoder.left_out()) {
                     tracing::info!(sink = %self.name, "file of samples writable again");
                 }
-                self.statistics.note(self.writer.problem());
+                self.note(None);
             }
             Err(error) => {
                 self.statistics.lose();
@@ -159,9 +177,7 @@ impl Job {
     fn follow(&mut self, settings: &FileSettings) {
         self.settings = settings.clone();
         let former = std::mem::replace(&mut self.writer, FileWriter::closed(settings.clone()));
-        if let Err(error) = former.close() {
-            self.fail(&error);
-        }
+        former.close();
     }
 
     fn fail(&self, error: &SinkError) {

@@ -44,7 +44,7 @@ impl Encoder {
             Style::Pretty => serde_json::to_writer_pretty(&mut *to, &Object::new(sample, &mut self.admission)),
         };
         debug_assert!(written.is_ok(), "keys are texts, and writing to memory does not fail");
-        self.left_out = self.admission.end_sample();
+        self.left_out = self.admission.end_sample(sample.tick);
         to.push(b'\n');
     }
 

@@ -28,13 +28,20 @@ impl SinkLabels {
         }
     }
 
-    /// Appends the sink's metrics.
-    pub(super) fn append_metrics(&self, agent: &mut Values<'_>, queue: &SampleQueue, statistics: &SinkStatistics) {
+    /// Appends the sink's metrics. `dropped_before` are the samples that an earlier queue of it dropped.
+    pub(super) fn append_metrics(
+        &self,
+        agent: &mut Values<'_>,
+        queue: &SampleQueue,
+        statistics: &SinkStatistics,
+        is_up: bool,
+        dropped_before: u64,
+    ) {
         let Self { sink, queue_full, failed, errors } = self;
         let (samples, bytes) = queue.waiting();
-        agent.push_labelled("sink_up", sink, u64::from(statistics.is_up()));
+        agent.push_labelled("sink_up", sink, u64::from(is_up));
         agent.push_labelled("sink_delivered_samples_total", sink, statistics.delivered());
-        agent.push_labelled("sink_dropped_samples_total", queue_full, queue.dropped());
+        agent.push_labelled("sink_dropped_samples_total", queue_full, dropped_before + queue.dropped());
         agent.push_labelled("sink_dropped_samples_total", failed, statistics.failed());
         agent.push_labelled("sink_queue_samples", sink, samples as u64);
         agent.push_labelled("sink_queue_bytes", sink, bytes);

@@ -8,65 +8,52 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::error::{ErrorReason, SinkError};
+use super::error::SinkError;
 use super::file::FileWriter;
 use super::file_sink::FileSink;
-use super::metrics::SinkLabels;
-use super::queued::{QueuedSample, SampleQueue};
+use super::queued::SampleQueue;
+use super::running::{Sink, Target};
 use super::settings::SinkSettings;
-use super::statistics::SinkStatistics;
-use super::stdout::Stdout;
+use super::stdout::{StandardOutput, Stdout};
 use crate::config::{Config, SinkConfig, SinkKind};
-use crate::sample::{Sample, Text, Values};
+use crate::sample::{Sample, Values};
 use crate::status::SinkView;
+
+/// How many sinks that a reload removed may still have samples to write. Beyond that, those of the one that ends for the longest time
+/// are dropped.
+const MAX_ENDING: usize = 8;
 
 /// The sinks, in the order of their names.
 #[derive(Debug)]
 pub(crate) struct Sinks {
-    /// Standard output, for a sink that a reload adds.
-    output: File,
+    output: StandardOutput,
     all: Vec<Sink>,
+    /// The sinks that are configured no more, and have samples to write.
+    ending: Vec<Sink>,
     /// Completes when the reader of standard output has closed it.
     closed: Option<oneshot::Receiver<()>>,
-    /// The samples that sinks have dropped that are there no more.
-    dropped_by_removed: u64,
+    /// The samples that sinks have dropped that have ended.
+    dropped_by_ended: u64,
     view: Arc<[SinkView]>,
-}
-
-#[derive(Debug)]
-struct Sink {
-    name: Text,
-    settings: Arc<SinkSettings>,
-    queue: Arc<SampleQueue>,
-    statistics: Arc<SinkStatistics>,
-    target: Target,
-    labels: SinkLabels,
-}
-
-/// What a sink writes to.
-#[derive(Debug)]
-enum Target {
-    Stdout(Box<Stdout>),
-    File(Box<FileSink>),
 }
 
 /// A sink that is ready to be put into effect by a reload.
 #[derive(Debug)]
 pub(crate) enum PreparedSink {
-    /// There is nothing to open: the sink that is there goes on with other settings, or standard output is used.
+    /// There is nothing to open: a sink that is there goes on with other settings, or standard output is used.
     Ready,
     File(Box<FileWriter>),
 }
 
 impl PreparedSink {
-    /// Opens what a new configuration of a sink needs. May wait for a disk.
+    /// Opens the target of a new configuration of a sink, unless one of the sinks that are there has it. May wait for a disk.
     ///
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub(crate) fn prepare(new: &SinkConfig, old: Option<&SinkConfig>) -> Result<Self, SinkError> {
+    pub(crate) fn prepare(new: &SinkConfig, old: &BTreeMap<String, SinkConfig>) -> Result<Self, SinkError> {
         match &new.kind {
-            kind if old.is_some_and(|old| old.kind.has_same_target(kind)) => Ok(Self::Ready),
+            kind if old.values().any(|old| old.kind.has_same_target(kind)) => Ok(Self::Ready),
             SinkKind::Stdout(_) => Ok(Self::Ready),
             SinkKind::File(settings) => FileWriter::open(settings.clone()).map(|writer| Self::File(Box::new(writer))),
         }
@@ -80,18 +67,24 @@ impl Sinks {
     ///
     /// When standard output cannot be examined.
     pub(crate) fn new(config: &Config, output: File) -> io::Result<Self> {
-        let (all, view) = (Vec::new(), Arc::default());
-        let mut sinks = Self { output, all, closed: None, dropped_by_removed: 0, view };
+        let mut sinks = Self {
+            output: StandardOutput::new(output)?,
+            all: Vec::new(),
+            ending: Vec::new(),
+            closed: None,
+            dropped_by_ended: 0,
+            view: Arc::default(),
+        };
         sinks.reconfigure(config, BTreeMap::new())?;
         Ok(sinks)
     }
 
-    /// Follows another configuration, with what was prepared for it. Sinks that stay keep their queue and what they have open; one that
-    /// goes ends after the samples that wait for it.
+    /// Follows another configuration. A sink whose target stays keeps its queue and what it has open, whatever it is called now; one
+    /// that goes ends after the samples that wait for it.
     ///
     /// # Errors
     ///
-    /// When standard output cannot be examined: then a sink of that kind is missing.
+    /// When the host has no descriptor for standard output: then a sink of that kind is missing.
     pub(crate) fn reconfigure(
         &mut self,
         config: &Config,
@@ -100,37 +93,52 @@ impl Sinks {
         let mut kept = std::mem::take(&mut self.all);
         let mut missing = Ok(());
         for (name, sink) in &config.sinks {
-            let settings = Arc::new(SinkSettings::new(config, sink));
-            let same = kept.iter().position(|known| *known.name == **name && known.has_target_of(&settings));
-            let made = match same.map(|at| kept.swap_remove(at)) {
-                Some(mut known) => {
-                    // The same settings keep their decisions about series.
-                    if known.settings != settings {
-                        known.settings = settings;
-                    }
-                    Ok(known)
-                }
-                None => self.make(name, settings, prepared.remove(name)),
-            };
+            let settings = Arc::new(SinkSettings::new(config, name, sink));
+            let same = kept.iter().position(|known| known.has_target(&settings.kind));
+            let found = same.map(|at| kept.swap_remove(at)).or_else(|| self.resume(&settings));
+            let made = found.map_or_else(
+                || {
+                    let is_taken = |known: &Sink| config.sinks.values().any(|other| known.has_target(&other.kind));
+                    let earlier = kept.iter().find(|known| **known.name() == **name && !is_taken(known));
+                    self.make(Arc::clone(&settings), prepared.remove(name), earlier)
+                },
+                Ok,
+            );
             match made {
-                Ok(made) => {
-                    made.queue.set_bounds(sink.queue_samples, sink.queue_bytes);
+                Ok(mut made) => {
+                    made.follow(settings, sink.queue_samples, sink.queue_bytes);
                     self.all.push(made);
                 }
                 Err(error) => missing = Err(error),
             }
         }
-        self.dropped_by_removed += kept.iter().map(Sink::dropped).sum::<u64>();
+        for sink in kept {
+            sink.finish();
+            self.ending.push(sink);
+        }
+        self.release_ended();
         self.view = self.all.iter().map(Sink::view).collect();
         missing
     }
 
-    fn make(&mut self, name: &str, settings: Arc<SinkSettings>, prepared: Option<PreparedSink>) -> io::Result<Sink> {
-        let name: Text = name.to_owned().into();
-        let (queue, statistics) = (Arc::new(SampleQueue::new(1)), Arc::<SinkStatistics>::default());
+    /// Takes back a sink that has not ended yet and has the target of these settings.
+    fn resume(&mut self, settings: &SinkSettings) -> Option<Sink> {
+        let at = self.ending.iter().position(|sink| sink.has_target(&settings.kind) && sink.resume())?;
+        Some(self.ending.remove(at))
+    }
+
+    fn make(
+        &mut self,
+        settings: Arc<SinkSettings>,
+        prepared: Option<PreparedSink>,
+        earlier: Option<&Sink>,
+    ) -> io::Result<Sink> {
+        let queue = Arc::new(SampleQueue::new(1));
+        // Counters of a name do not fall.
+        let statistics = earlier.map(Sink::statistics).cloned().unwrap_or_default();
         let target = match &settings.kind {
             SinkKind::Stdout(_) => {
-                let (stdout, closed) = Stdout::new(self.output.try_clone()?, &queue, &statistics)?;
+                let (stdout, closed) = Stdout::new(&self.output, &queue, &statistics)?;
                 self.closed = Some(closed);
                 Target::Stdout(Box::new(stdout))
             }
@@ -139,44 +147,54 @@ impl Sinks {
                     Some(PreparedSink::File(writer)) => *writer,
                     Some(PreparedSink::Ready) | None => FileWriter::closed(file.clone()),
                 };
-                Target::File(Box::new(FileSink::new(&name, file, writer, &queue, &statistics)))
+                Target::File(Box::new(FileSink::new(&settings.name, file, writer, &queue, &statistics)))
             }
         };
-        let labels = SinkLabels::new(&name, reasons(&settings.kind));
-        Ok(Sink { name, settings, queue, statistics, target, labels })
+        Ok(Sink::new(settings, queue, statistics, target, earlier))
+    }
+
+    /// Forgets the sinks that have ended, and counts what they have lost.
+    fn release_ended(&mut self) {
+        while self.ending.len() > MAX_ENDING {
+            let oldest = self.ending.remove(0);
+            oldest.clear();
+            self.dropped_by_ended += self.lost_by(&oldest);
+        }
+        while let Some(at) = self.ending.iter().position(Sink::has_ended) {
+            let ended = self.ending.remove(at);
+            self.dropped_by_ended += self.lost_by(&ended);
+        }
+    }
+
+    /// The samples that a sink has lost which goes, unless one of the same name counts on.
+    fn lost_by(&self, sink: &Sink) -> u64 {
+        let goes_on = self.all.iter().any(|other| Arc::ptr_eq(other.statistics(), sink.statistics()));
+        if goes_on { 0 } else { sink.dropped() }
     }
 
     /// Starts the threads that do not run.
     ///
     /// # Errors
     ///
-    /// When one cannot be started.
+    /// When one cannot be started. The others are tried all the same.
     pub(crate) fn start_threads(&mut self) -> io::Result<()> {
-        self.all.iter_mut().try_for_each(|sink| match &mut sink.target {
-            Target::Stdout(stdout) => stdout.start_thread(),
-            Target::File(file) => file.start_thread(),
-        })
+        self.all.iter_mut().map(Sink::start_thread).fold(Ok(()), io::Result::and)
     }
 
     /// Hands a sample to all sinks, without waiting.
     pub(crate) fn put(&mut self, sample: &Arc<Sample>) {
-        let bytes = sample.memory_bytes();
-        for Sink { settings, target, .. } in &mut self.all {
-            let queued = QueuedSample { sample: Arc::clone(sample), settings: Arc::clone(settings) };
-            match target {
-                Target::Stdout(stdout) => stdout.put(queued, bytes),
-                Target::File(file) => file.put(queued, bytes),
-            }
+        let (bytes, now) = (sample.memory_bytes(), Instant::now());
+        for sink in &mut self.all {
+            sink.put(sample, bytes, now);
+        }
+        if !self.ending.is_empty() {
+            self.release_ended();
         }
     }
 
     /// Asks the sinks to open their files again. Returns how many there are.
     pub(crate) fn reopen(&self) -> usize {
-        let files = self.all.iter().filter_map(|sink| match &sink.target {
-            Target::Stdout(_) => None,
-            Target::File(file) => Some(file),
-        });
-        files.inspect(|file| file.reopen()).count()
+        self.all.iter().filter(|sink| sink.reopen()).count()
     }
 
     /// Waits until the reader of standard output has closed it, if that ends the agent. Cancellation safe.
@@ -184,7 +202,7 @@ impl Sinks {
         if let Some(closed) = &mut self.closed {
             let result = closed.await;
             self.closed = None;
-            if result.is_ok() {
+            if result.is_ok() && self.all.iter().any(Sink::ends_agent) {
                 return;
             }
         }
@@ -192,15 +210,21 @@ impl Sinks {
         std::future::pending::<()>().await;
     }
 
+    /// The number of sinks.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// The number of samples that sinks have dropped.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped_by_removed + self.all.iter().map(Sink::dropped).sum::<u64>()
+        let ending = self.ending.iter().map(|sink| self.lost_by(sink));
+        self.dropped_by_ended + self.all.iter().map(Sink::dropped).sum::<u64>() + ending.sum::<u64>()
     }
 
     /// Appends the agent's metrics about them.
     pub(crate) fn append_metrics(&self, agent: &mut Values<'_>) {
-        for Sink { queue, statistics, labels, .. } in &self.all {
-            labels.append_metrics(agent, queue, statistics);
+        for sink in &self.all {
+            sink.append_metrics(agent);
         }
     }
 
@@ -209,57 +233,21 @@ impl Sinks {
         &self.view
     }
 
-    /// Waits at most this long for the sinks to write the samples that wait. Returns the names of those that did not.
+    /// Waits at most this long for the sinks to write the samples that wait, those that are configured no more included. Returns the
+    /// names of those that did not.
     pub(crate) async fn end(self, patience: Duration) -> Vec<String> {
-        for sink in &self.all {
-            sink.queue.finish();
+        let all: Vec<Sink> = self.ending.into_iter().chain(self.all).collect();
+        for sink in &all {
+            sink.finish();
         }
         let (until, mut late) = (Instant::now() + patience, Vec::new());
-        for Sink { name, target, .. } in self.all {
+        for sink in all {
+            let name = sink.name().to_string();
             let left = until.saturating_duration_since(Instant::now());
-            let has_ended = match target {
-                Target::Stdout(stdout) => stdout.end(left).await,
-                Target::File(file) => file.end(left).await,
-            };
-            if !has_ended {
-                late.push(name.to_string());
+            if !sink.end(left).await && !late.contains(&name) {
+                late.push(name);
             }
         }
         late
-    }
-}
-
-impl Sink {
-    /// Whether these settings are for the same target.
-    fn has_target_of(&self, settings: &SinkSettings) -> bool {
-        self.settings.kind.has_same_target(&settings.kind)
-    }
-
-    fn dropped(&self) -> u64 {
-        self.queue.dropped() + self.statistics.failed()
-    }
-
-    fn view(&self) -> SinkView {
-        SinkView {
-            name: self.name.clone(),
-            kind: self.settings.kind.name(),
-            problem: Arc::clone(self.statistics.problem()),
-        }
-    }
-}
-
-/// The reasons for which a sink of a kind can fail.
-fn reasons(kind: &SinkKind) -> &'static [ErrorReason] {
-    match kind {
-        SinkKind::File(_) => &[
-            ErrorReason::NoSpace,
-            ErrorReason::Permission,
-            ErrorReason::NotFound,
-            ErrorReason::ReadOnly,
-            ErrorReason::TooLarge,
-            ErrorReason::NotAFile,
-            ErrorReason::Io,
-        ],
-        SinkKind::Stdout(_) => &[ErrorReason::Closed, ErrorReason::NoSpace, ErrorReason::TooLarge, ErrorReason::Io],
     }
 }

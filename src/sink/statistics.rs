@@ -54,6 +54,11 @@ impl SinkStatistics {
         is_news
     }
 
+    /// Counts errors that lose no sample.
+    pub(super) fn count(&self, reason: ErrorReason, errors: u64) {
+        self.errors[reason as usize].fetch_add(errors, Ordering::Relaxed);
+    }
+
     /// Shows a problem of a sink that is up: it loses nothing yet.
     pub(super) fn note(&self, error: Option<SinkError>) {
         let known = self.problem.get();

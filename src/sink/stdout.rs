@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -27,14 +28,30 @@ const AT_ONCE_METRICS: usize = 1000;
 /// For how many samples an immediate write is not tried after one whose line was too long: the next ones are as long, mostly.
 const PAUSE: usize = 60;
 
-/// What to do about an output that takes no lines.
-const REMEDY: &str = "make space, or restart the reader";
+/// The remedy for an output that takes no lines.
+const REMEDY: &str = "make space where standard output is a file, or restart its reader";
+
+/// Standard output, examined once: later that might have to wait for a file system.
+#[derive(Debug)]
+pub(super) struct StandardOutput {
+    file: File,
+    is_pipe: bool,
+}
+
+impl StandardOutput {
+    /// Examines it.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        Ok(Self { is_pipe: file.metadata()?.file_type().is_fifo(), file })
+    }
+}
 
 /// Writes the lines of a sink of kind `stdout`.
 #[derive(Debug)]
 pub(super) struct Stdout {
     queue: Arc<SampleQueue>,
     statistics: Arc<SinkStatistics>,
+    /// Whether a reader that closes the pipe ends the agent.
+    ends_agent: Arc<AtomicBool>,
     /// None once the thread has it.
     writer: Option<SampleWriter>,
     /// Completes when the thread has ended.
@@ -50,17 +67,31 @@ pub(super) struct Stdout {
 impl Stdout {
     /// A sink without its thread. The receiver completes when the reader has closed the pipe, and that ends the agent.
     pub(super) fn new(
-        output: File,
+        output: &StandardOutput,
         queue: &Arc<SampleQueue>,
         statistics: &Arc<SinkStatistics>,
     ) -> io::Result<(Self, oneshot::Receiver<()>)> {
         let (closed, on_closed) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        let at_once = if output.metadata()?.file_type().is_fifo() { Some(output.try_clone()?) } else { None };
+        let at_once = if output.is_pipe { Some(output.file.try_clone()?) } else { None };
+        let ends_agent = Arc::new(AtomicBool::new(true));
+        let writer = SampleWriter {
+            output: output.file.try_clone()?,
+            statistics: Arc::clone(statistics),
+            ends_agent: Arc::clone(&ends_agent),
+            closed: Some(closed),
+            _end: end,
+            encoder: Encoder::default(),
+            line: Vec::new(),
+            written: 0,
+            began: Instant::now(),
+            is_torn: false,
+        };
         let stdout = Self {
             queue: Arc::clone(queue),
             statistics: Arc::clone(statistics),
-            writer: Some(SampleWriter::new(output, Arc::clone(statistics), closed, end)),
+            ends_agent,
+            writer: Some(writer),
             ended,
             at_once,
             encoder: Encoder::default(),
@@ -68,6 +99,11 @@ impl Stdout {
             pause: 0,
         };
         Ok((stdout, on_closed))
+    }
+
+    /// Sets what follows when the reader closes the pipe, also for samples that wait.
+    pub(super) fn set_on_closed(&self, on_closed: OnClosed) {
+        self.ends_agent.store(on_closed == OnClosed::End, Ordering::Relaxed);
     }
 
     /// Starts the thread, unless it runs.
@@ -153,6 +189,7 @@ fn deliver(statistics: &SinkStatistics, began: Instant, encoder: &Encoder) {
 struct SampleWriter {
     output: File,
     statistics: Arc<SinkStatistics>,
+    ends_agent: Arc<AtomicBool>,
     /// Completes when the reader has closed the pipe; none when it has.
     closed: Option<oneshot::Sender<()>>,
     /// Completes with the end of the thread.
@@ -162,33 +199,11 @@ struct SampleWriter {
     line: Vec<u8>,
     written: usize,
     began: Instant,
-    /// What follows when the reader has closed the pipe.
-    on_closed: OnClosed,
     /// The last line was cut off: the next one begins with a line break.
     is_torn: bool,
 }
 
 impl SampleWriter {
-    fn new(
-        output: File,
-        statistics: Arc<SinkStatistics>,
-        closed: oneshot::Sender<()>,
-        end: oneshot::Sender<()>,
-    ) -> Self {
-        Self {
-            output,
-            statistics,
-            closed: Some(closed),
-            _end: end,
-            encoder: Encoder::default(),
-            line: Vec::new(),
-            written: 0,
-            began: Instant::now(),
-            on_closed: OnClosed::End,
-            is_torn: false,
-        }
-    }
-
     /// Writes samples until the queue ends, or the reader closes the pipe.
     fn write_all(mut self, samples: &SampleQueue) {
         loop {
@@ -220,7 +235,7 @@ impl SampleWriter {
     }
 
     fn begin(&mut self, QueuedSample { sample, settings }: &QueuedSample) {
-        (self.began, self.on_closed) = (Instant::now(), settings.on_closed());
+        self.began = Instant::now();
         if self.is_torn {
             self.line.push(b'\n');
         }
@@ -236,7 +251,7 @@ impl SampleWriter {
         self.line.clear();
         self.written = 0;
         match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.on_closed == OnClosed::End => {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.ends_agent.load(Ordering::Relaxed) => {
                 // The agent may have ended already.
                 let _ = self.closed.take().map(|closed| closed.send(()));
             }
@@ -246,9 +261,11 @@ impl SampleWriter {
                     reason @ (ErrorReason::Closed | ErrorReason::NoSpace | ErrorReason::TooLarge) => reason,
                     _ => ErrorReason::Io,
                 };
-                let error = SinkError { reason, text: error.to_string(), remedy: REMEDY };
+                let remedy = if reason == ErrorReason::Closed { "restart its reader" } else { REMEDY };
+                let text = format!("failed to write to standard output: {error}");
+                let error = SinkError { reason, text, remedy };
                 if self.statistics.fail(&error) {
-                    tracing::error!(reason = error.text, remedy = REMEDY, "samples lost: standard output not writable");
+                    tracing::error!(reason = error.text, remedy, "samples lost: standard output not writable");
                 }
             }
             Ok(()) => deliver(&self.statistics, self.began, &self.encoder),
@@ -294,11 +311,13 @@ mod tests {
     /// A sink without its thread, and the signal that the reader has closed the pipe.
     fn sink(output: impl Into<OwnedFd>) -> (Stdout, oneshot::Receiver<()>) {
         let queue = Arc::new(SampleQueue::new(60));
-        Stdout::new(File::from(output.into()), &queue, &Arc::default()).expect("a sink")
+        let output = StandardOutput::new(File::from(output.into())).expect("examined");
+        Stdout::new(&output, &queue, &Arc::default()).expect("a sink")
     }
 
     fn put(stdout: &mut Stdout, sample: Arc<Sample>) {
-        let settings = Arc::new(SinkSettings { series: Arc::default(), kind: SinkConfig::stdout().kind });
+        let settings =
+            Arc::new(SinkSettings { name: "stdout".into(), series: Arc::default(), kind: SinkConfig::stdout().kind });
         stdout.put(QueuedSample { sample, settings }, 0);
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::addresses::AddressStatus;
 use super::numbers::Numbers;
 use super::plugins::{FileStatus, PluginStatus};
 use super::problem::{Problem, ProblemKind};
@@ -32,6 +33,8 @@ pub(crate) struct Document {
     pub(crate) agent: AgentDocument,
     pub(crate) collectors: Vec<CollectorDocument>,
     pub(crate) sinks: Vec<SinkDocument>,
+    /// The addresses of the HTTP server.
+    pub(crate) addresses: Vec<AddressStatus>,
     pub(crate) plugins: PluginsDocument,
 }
 
@@ -175,7 +178,7 @@ pub(crate) fn is_overdue(age: Duration, interval: Duration) -> bool {
 
 impl Document {
     pub(super) fn new(view: &View) -> Self {
-        let View { facts, tick } = view;
+        let View { facts, tick, addresses } = view;
         let numbers = tick.as_ref().map(|tick| Numbers::new(&tick.sample)).unwrap_or_default();
         let agent = AgentDocument {
             version: facts.version.to_owned(),
@@ -221,6 +224,7 @@ impl Document {
             agent,
             collectors: facts.settings.collectors.iter().map(collector).collect(),
             sinks: sinks.map(|sink| SinkDocument::new(sink, &numbers)).collect(),
+            addresses: addresses.clone(),
             plugins,
         }
     }
@@ -348,7 +352,7 @@ mod tests {
             sinks: Arc::default(),
             plugins: PluginsView { thread, ..PluginsView::default() },
         };
-        View { facts: Arc::new(facts), tick: Some(tick) }
+        View { facts: Arc::new(facts), tick: Some(tick), addresses: Vec::new() }
     }
 
     #[test]

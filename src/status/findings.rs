@@ -1,4 +1,4 @@
-//! What an operator has to know of a status: the problems of all parts in one list, each with its remedy.
+//! Findings in a status: the problems of all parts in one list, each with its remedy.
 
 use super::document::{Document, PluginsDocument};
 use super::plugins::PluginStatus;
@@ -10,7 +10,7 @@ const GOOD_STATES: [&str; 6] = ["up", "loading", "idle", "off", "unavailable", "
 /// One problem of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// The part: `agent`, a collector, a sink, a plugin or a file.
+    /// The part: `agent`, a collector, a sink, an address, a plugin or a file.
     pub(crate) part: String,
     pub(crate) reason: String,
     /// Empty where none is known.
@@ -39,6 +39,10 @@ pub(crate) fn findings(document: &Document) -> Vec<Finding> {
     }
     for sink in &document.sinks {
         findings.extend(sink.problem.iter().map(|problem| Finding::new(&format!("sink {}", sink.name), problem)));
+    }
+    for address in &document.addresses {
+        let part = format!("http {}", address.address);
+        findings.extend(address.problem.iter().map(|problem| Finding::new(&part, problem)));
     }
     findings.extend(document.agent.configuration_problems.iter().map(|problem| Finding::new("configuration", problem)));
     let plugins = &document.plugins;
@@ -143,6 +147,7 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::addresses::AddressStatus;
     use crate::status::document::{PluginDocument, TickDocument};
     use crate::status::problem::ProblemKind;
 
@@ -183,6 +188,22 @@ mod tests {
         assert!(is_wrong(&late) && is_wrong(&silent));
         let starting = Document::default();
         assert_eq!(findings(&starting), [], "it has no sample yet");
+    }
+
+    #[test]
+    fn closed_addresses_are_wrong() {
+        let mut document = document("up", Vec::new());
+        let problem = Problem::new(ProblemKind::Address, "failed to listen", "end the other program").wrong_if(true);
+        let address = |address: &str, problem: Option<Problem>| AddressStatus {
+            address: address.to_owned(),
+            is_open: problem.is_none(),
+            problem,
+        };
+        document.addresses = vec![address("[::1]:1", None), address("127.0.0.1:1", Some(problem))];
+        let findings = findings(&document);
+        let [finding] = &*findings else { panic!("{findings:?}") };
+        assert_eq!((&*finding.part, &*finding.reason), ("http 127.0.0.1:1", "failed to listen"));
+        assert!(finding.is_wrong && finding.remedy == "end the other program");
     }
 
     #[test]

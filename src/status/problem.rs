@@ -37,6 +37,8 @@ pub(crate) enum ProblemKind {
     Call,
     /// A sink cannot deliver.
     Sink,
+    /// The HTTP server does not listen on an address.
+    Address,
     /// A guest thread hung in the plugin.
     Thread,
     /// A kind of a newer agent.
@@ -52,7 +54,7 @@ impl ProblemKind {
             Self::File => "its file ",
             Self::Configuration => "its new configuration: ",
             Self::Call => "its last call: ",
-            Self::Sink | Self::Thread | Self::Other => "",
+            Self::Sink | Self::Address | Self::Thread | Self::Other => "",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::addresses::{AddressBoard, AddressStatus};
 use super::plugins::PluginList;
 use super::problem::Problem;
 use super::sinks::SinkView;
@@ -116,6 +117,15 @@ pub(super) struct View {
     pub(super) facts: Arc<AgentFacts>,
     /// None before the first sample.
     pub(super) tick: Option<TickView>,
+    /// The addresses of the HTTP server, in the order of the configuration.
+    pub(super) addresses: Vec<AddressStatus>,
+}
+
+/// The part of the view that the tick thread publishes.
+#[derive(Debug, Clone)]
+struct Published {
+    facts: Arc<AgentFacts>,
+    tick: Option<TickView>,
 }
 
 /// Where the tick thread publishes the view.
@@ -123,19 +133,22 @@ pub(super) struct View {
 pub(crate) struct Slot {
     /// Behind a lock because several threads read it. It is held for a move or for a copy of references, never across a system
     /// call.
-    view: Mutex<View>,
+    view: Mutex<Published>,
+    /// The addresses of the HTTP server, which its own thread shows.
+    addresses: AddressBoard,
     /// Wakes those who wait for the next tick. Without any, a tick does nothing for it.
     published: Notify,
 }
 
 impl Slot {
     pub(crate) fn new(facts: AgentFacts) -> Self {
-        Self { view: Mutex::new(View { facts: Arc::new(facts), tick: None }), published: Notify::new() }
+        let view = Mutex::new(Published { facts: Arc::new(facts), tick: None });
+        Self { view, addresses: AddressBoard::default(), published: Notify::new() }
     }
 
     /// Replaces the settings.
     pub(crate) fn set_settings(&self, settings: Settings) {
-        let facts = Arc::new(AgentFacts { settings, ..(*self.view().facts).clone() });
+        let facts = Arc::new(AgentFacts { settings, ..(*self.lock().facts).clone() });
         let last = std::mem::replace(&mut self.lock().facts, facts);
         // Outside of the lock.
         drop(last);
@@ -161,10 +174,16 @@ impl Slot {
 
     /// The view of this moment.
     pub(super) fn view(&self) -> View {
-        self.lock().clone()
+        let Published { facts, tick } = self.lock().clone();
+        View { facts, tick, addresses: self.addresses.get() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, View> {
+    /// Where the addresses of the HTTP server are shown.
+    pub(crate) fn addresses(&self) -> &AddressBoard {
+        &self.addresses
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

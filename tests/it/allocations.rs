@@ -62,7 +62,7 @@ fn allocations_of_ticks(configuration: &str, root: Option<PathBuf>) -> usize {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("gauged.toml");
     let http = directory.path().join("http.sock");
-    let listen = format!("[http]\nlisten = [\"unix:{}\"]\n", http.display());
+    let listen = format!("[http]\nlisten = [\"unix:{}\"]\npush = true\n", http.display());
     let configuration = format!("{configuration}\n[sinks.stdout]\nkind = \"stdout\"\n{listen}");
     std::fs::write(&file, configuration).expect("written");
     std::fs::create_dir(directory.path().join("plugins")).expect("created");
@@ -76,7 +76,9 @@ fn allocations_of_ticks(configuration: &str, root: Option<PathBuf>) -> usize {
     let seen = Arc::clone(&lines);
     let answers = Arc::new(AtomicUsize::new(0));
     let asked = Arc::clone(&answers);
-    // Somebody asks for the status, scrapes and takes an event at each tick.
+    let pushes = Arc::new(AtomicUsize::new(0));
+    let taken = Arc::clone(&pushes);
+    // Somebody asks for the status and scrapes at each tick, and has pushed points.
     let requests = Arc::new(AtomicUsize::new(0));
     let answered = Arc::clone(&requests);
     let socket = directory.path().join("status.sock");
@@ -89,6 +91,17 @@ fn allocations_of_ticks(configuration: &str, root: Option<PathBuf>) -> usize {
                 stream.read_to_string(&mut answer).expect("text");
                 assert!(answer.contains("\"agent\""), "{answer}");
                 asked.fetch_add(1, Ordering::Release);
+            }
+            if taken.load(Ordering::Acquire) == 0
+                && let Ok(mut stream) = UnixStream::connect(&http)
+            {
+                // Points that are the latest ones at all ticks that follow.
+                let body = r#"[{"metric":"a","step":3600,"value":1,"counterType":"GAUGE","tags":"b=c"}]"#;
+                let head = format!("Content-Type: application/json\r\nContent-Length: {}", body.len());
+                write!(stream, "POST /v1/push HTTP/1.0\r\n{head}\r\n\r\n{body}").expect("sent");
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).expect("text");
+                taken.fetch_add(usize::from(answer.starts_with("HTTP/1.0 200")), Ordering::Release);
             }
             for path in ["/metrics", "/v1/sample"] {
                 if let Ok(mut stream) = UnixStream::connect(&http) {
@@ -120,6 +133,7 @@ fn allocations_of_ticks(configuration: &str, root: Option<PathBuf>) -> usize {
     runtime.block_on(agent::run(config, unchanged(), None, output, async || (&mut ended).await)).expect("it runs");
     reading.join().expect("no panic");
     assert!(answers.load(Ordering::Acquire) >= WATCHED, "the status was asked for");
+    assert_eq!(pushes.load(Ordering::Acquire), 1, "points were pushed");
     assert!(requests.load(Ordering::Acquire) >= 2 * WATCHED, "it was scraped");
     at_end.expect("it ended") - at_warm.expect("it warmed up")
 }

@@ -76,7 +76,10 @@ fn plugins_with_valid_settings_pass() {
         .install(&setup.plugin("denied.wasm"));
     let (code, shown, errors) = check(&setup, &[]);
     assert_eq!((code, &*errors), (Some(0), ""), "{shown}");
-    assert_eq!(shown, "gauged.toml: ok; a sample every 10s, plugins from plugins, 1 of them configured\n");
+    assert_eq!(
+        shown,
+        "gauged.toml: ok; a sample every 10s to standard output; plugins from plugins, 1 of them configured\n"
+    );
 }
 
 #[test]
@@ -147,4 +150,38 @@ fn effective_configuration_has_sources() {
     fs::write(setup.path("gauged.toml"), "intervall = 1\n").expect("written");
     let (code, shown, errors) = check(&setup, &["--effective"]);
     assert_eq!((code, &*shown, errors.lines().count()), (Some(2), "", 1));
+}
+
+#[test]
+fn paths_of_files_are_examined() {
+    let setup = Setup::new();
+    let path = |name: &str| setup.path(name).display().to_string();
+    fs::create_dir(setup.path("directory")).expect("created");
+    let table = |name: &str, path: &str| format!("[sinks.{name}]\nkind = \"file\"\npath = \"{path}\"\n");
+    let fine = format!("[sinks.a]\nkind = \"stdout\"\n{}", table("b", &path("directory/samples.ndjson")));
+    let write = |toml: &str| fs::write(setup.path("gauged.toml"), toml).expect("written");
+    write(&fine);
+    let (code, shown, errors) = check(&setup, &[]);
+    let summary = format!(
+        "gauged.toml: ok; a sample every 10s to standard output and {}; plugins from plugins, 0 of them configured\n",
+        path("directory/samples.ndjson")
+    );
+    assert_eq!((code, shown, errors), (Some(0), summary, String::new()));
+    assert!(!setup.path("directory/samples.ndjson").exists(), "nothing is created");
+    write(&format!("{fine}{}", table("c", &path("missing/samples.ndjson"))));
+    let (code, shown, errors) = check(&setup, &["--fast"]);
+    assert_eq!((code, &*errors), (Some(0), ""));
+    let note = "note: sinks.c.path: this user cannot write the directory of ";
+    assert!(shown.contains(note) && shown.contains("create the file's directory"), "{shown}");
+    write(&format!("{fine}{}{}", table("c", &path("directory")), table("d", "/dev/null")));
+    let (code, _, errors) = check(&setup, &["--fast"]);
+    assert_eq!((code, errors.lines().count()), (Some(2), 2), "{errors}");
+    for (key, kind) in [("c", "directory"), ("d", "device")] {
+        let expected = format!(": sinks.{key}.path: ");
+        let line = errors.lines().find(|line| line.contains(&expected)).expect("one");
+        assert!(
+            line.starts_with("gauged.toml:") && line.contains(&format!("is a {kind}, and no regular file; ")),
+            "{line}"
+        );
+    }
 }

@@ -226,7 +226,7 @@ fn configuration_file_is_optional() {
     let output = Setup::new().run(&["check"]);
     assert!(output.status.success());
     expect![[r"
-        no configuration file: ok; a sample every 10s, plugins from plugins, 0 of them configured
+        no configuration file: ok; a sample every 10s to standard output; plugins from plugins, 0 of them configured
     "]]
     .assert_eq(&String::from_utf8(output.stdout).expect("text"));
 }

@@ -2,6 +2,8 @@
 
 pub mod peer; // clients, well-behaved and not
 mod endpoints; // what each endpoint has
+mod streams; // event streams that end, and slow readers
 mod attacks; // peers that send too much, too slowly, or rubbish
+mod time_limits; // peers that neither send nor read
 mod reload; // addresses, tokens and certificates that change
 mod security; // hosts, tokens and TLS

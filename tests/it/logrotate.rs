@@ -1,5 +1,4 @@
-//! The real logrotate, with the configuration that is shipped, beside a running agent: both its ways, and with a compression that
-//! begins at once.
+//! The real logrotate, with the configuration that is shipped, beside a running agent, in both its ways.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -54,11 +53,13 @@ fn rotate(logrotate: &Program, setup: &Setup, agent: &Agent, line: &str, replace
 
 /// The timestamps of all lines, the oldest first.
 fn timestamps(file: &Path) -> Vec<String> {
-    let rotated = (1..=ROTATIONS).rev().map(|number| file.with_added_extension(format!("{number}.gz")));
+    // The newest is compressed at the next rotation only.
+    let rotated = (2..=ROTATIONS).rev().map(|number| file.with_added_extension(format!("{number}.gz")));
     let mut text = String::new();
     for path in rotated {
         GzDecoder::new(File::open(path).expect("opened")).read_to_string(&mut text).expect("text");
     }
+    text.push_str(&fs::read_to_string(file.with_added_extension("1")).expect("text"));
     // There may be none since the last rotation.
     text.push_str(&fs::read_to_string(file).unwrap_or_default());
     text.lines().map(|line| timestamp(&parse(line))).collect()

@@ -31,6 +31,7 @@ mod incomplete; // the exit code of an incomplete sample
 mod run; // ticks, shutdown, output without a reader
 mod time; // time that passes while the agent does not run
 mod sinks; // sinks and their series, and those that fail or hang
+mod sink_changes; // sinks that a reload renames, replaces or removes while they write
 mod file_sink; // samples in files: kills, rotations, readers
 #[cfg(target_os = "linux")]
 mod full_disk; // files on disks that are full or read-only
@@ -100,5 +101,6 @@ mod prometheus_rules; // alert rules, scrape configurations and the dashboard of
 mod prometheus; // the agent scraped by Prometheus and VictoriaMetrics
 mod services; // plugins for services, with real nginx, Redis and web servers
 mod http_server; // the HTTP server: endpoints, security, attacks, reload
+mod push; // points that local programs push
 mod deploy; // the files of deploy/
 mod tidy; // rules for names, imports and documents

@@ -101,6 +101,24 @@ fn is_known(metrics: &BTreeMap<String, bool>, name: &str) -> bool {
 }
 
 #[test]
+fn descriptions_stand_alone() {
+    let natives = fs::read_to_string(repository().join("METRICS.md")).expect("readable");
+    let rows = natives.lines().filter(|line| line.starts_with("| `"));
+    let natives = rows.filter_map(|row| Some(row.split(" | ").nth(3)?.to_owned()));
+    let plugins = plugins().values().flat_map(|report| report["metrics"].as_array().expect("a list"));
+    let plugins = plugins.map(|metric| metric["description"].as_str().expect("text").to_owned());
+    let descriptions: Vec<String> = natives.chain(plugins).collect();
+    assert!(descriptions.iter().any(|text| text.contains("averaged over five minutes")), "{descriptions:?}");
+    // A scrape has each by itself, sorted by name.
+    for start in
+        ["The same", "Same", "Those", "These", "Its", "Their", "They", "It ", "As above", "Of these", "Of them"]
+    {
+        let bad: Vec<_> = descriptions.iter().filter(|text| text.starts_with(start)).collect();
+        assert!(bad.is_empty(), "{bad:?}");
+    }
+}
+
+#[test]
 fn readme_mappings_name_existing_metrics() {
     let metrics = metrics();
     let modules: BTreeSet<&str> = metrics.keys().filter_map(|name| name.split('.').next()).collect();

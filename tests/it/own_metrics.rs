@@ -20,7 +20,8 @@ fn number(sample: &Sample, key: &str) -> f64 {
 fn agent_metrics_are_all_described() {
     let setup = Setup::new();
     let socket = setup.path("http.sock");
-    let http = format!("sinks.stdout.kind = \"stdout\"\nhttp.listen = [\"unix:{}\"]", socket.display());
+    let http =
+        format!("sinks.stdout.kind = \"stdout\"\nhttp = {{ listen = [\"unix:{}\"], push = true }}", socket.display());
     let configuration = format!("interval = \"200ms\"\n{http}\n[plugins.slow]\ntimeout = \"60s\"\n");
     std::fs::write(setup.path("gauged.toml"), configuration).expect("written");
     Guest::new("good").install(&setup.plugin("good.wasm"));

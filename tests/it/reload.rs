@@ -294,6 +294,16 @@ fn plugins_come_and_go_with_their_tables() {
 }
 
 #[test]
+fn enabled_host_collector_has_its_metrics() {
+    let setup = Setup::with_config("interval = \"100ms\"\n[host]\nenabled = false\n");
+    let mut agent = setup.start(&[]);
+    assert!(!agent.next().contains_key("host"));
+    reload(&setup, &mut agent, "interval = \"100ms\"\n", RELOADED);
+    // They are read on another thread.
+    agent.wait(|sample| sample["host"].keys().any(|key| key.starts_with("uname_info{")));
+}
+
+#[test]
 fn level_and_format_of_the_log_follow() {
     let setup = Setup::with_config("interval = \"100ms\"\n");
     let mut agent = setup.start(&[]);
@@ -304,7 +314,7 @@ fn level_and_format_of_the_log_follow() {
         "interval = \"100ms\"\n[log]\nformat = \"json\"\n",
         "\"message\":\"configuration reloaded\"",
     );
-    reload(&setup, &mut agent, "interval = \"100ms\"\n[log]\nlevel = \"error\"\n", "configuration is reloaded");
+    reload(&setup, &mut agent, "interval = \"100ms\"\n[log]\nlevel = \"error\"\n", "reloading configuration");
     agent.wait(|sample| own(sample, "config_reload_success") == 1);
     // Below the level: the next line is that of the reload back.
     agent.signal(Signal::USR1);
@@ -351,7 +361,7 @@ fn burst_of_requests_ends_with_the_last_configuration() {
     let last = format!("host-{}", REQUESTS - 1);
     agent.wait(|sample| own(sample, "hostname") == *last);
     agent.wait(|sample| counts(sample, "kept").is_some_and(|(_, settings)| settings == 8));
-    assert!(agent.log().matches("configuration is reloaded").count() <= REQUESTS);
+    assert!(agent.log().matches("reloading configuration").count() <= REQUESTS);
     agent.assert_no_gaps();
     assert!(!agent.log().contains(" WARN ") && !agent.log().contains(" ERROR "), "{}", agent.log());
 }
@@ -382,13 +392,13 @@ fn request_during_a_reload_follows_it() {
             "interval = \"100ms\"\nhostname = \"{hostname}\"\n[plugins.slow]\ntimeout = \"2s\"\nconfig = {{ a = 1 }}\n"
         )
     };
-    reload(&setup, &mut agent, &table("first"), "configuration is reloaded");
+    reload(&setup, &mut agent, &table("first"), "reloading configuration");
     write(&setup, "interval = \"100ms\"\nhostname = \"second\"\n");
     agent.signal(Signal::HUP);
     agent.wait(|sample| own(sample, "hostname") == "second");
     let log = agent.log();
     let ended = log.matches(RELOADED).count() + log.matches("configuration reloaded in part").count();
-    assert_eq!((log.matches("configuration is reloaded").count(), ended), (2, 2), "{log}");
+    assert_eq!((log.matches("reloading configuration").count(), ended), (2, 2), "{log}");
     agent.assert_no_gaps();
 }
 

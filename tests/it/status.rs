@@ -4,6 +4,7 @@ mod socket;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::guest::Guest;
 use crate::harness::{Agent, Sample, Setup, wait_until};
+use crate::http_server::peer::{HttpAgent, own_address};
 use crate::plugin_command::CommandOutput;
 
 /// The request for a status.
@@ -207,6 +209,42 @@ fn healthy_agent_exits_with_0() {
     assert!(output.stdout.contains("\nplugins from /") && !output.stdout.contains("problems"), "{}", output.stdout);
     let path = setup.path("gauged.toml").canonicalize().expect("there").display().to_string();
     assert!(output.stdout.contains(&format!("  configuration  {path}, in effect since 2")), "{}", output.stdout);
+}
+
+#[test]
+fn closed_http_address_is_shown_with_its_remedy() {
+    let (open, taken) = (own_address(), own_address());
+    let other = TcpListener::bind(taken).expect("free");
+    let configuration = |listen: &str| format!("interval = \"200ms\"\n[http]\nlisten = [{listen}]\n");
+    let setup = setup_with(&configuration(&format!("\"{open}\", \"{taken}\"")));
+    let mut agent = setup.start(&[]);
+    agent.wait_log("HTTP address not opened");
+    let is_open = |status: &Value| {
+        status["addresses"].as_array().map(|all| all.iter().map(|one| one["is_open"].clone()).collect())
+    };
+    wait_status(&setup, &agent, "both addresses", |status| {
+        !status["agent"]["tick"].is_null() && is_open(status) == Some(vec![json!(true), json!(false)])
+    });
+    let output = status(&setup, &[]);
+    assert_eq!(output.code, Some(1), "{}", output.stdout);
+    let problem = format!("\n  ! http {taken}: failed to listen: ");
+    assert!(
+        output.stdout.contains(&problem) && output.stdout.contains("remedy: end the other program"),
+        "{}",
+        output.stdout
+    );
+    let server = HttpAgent { setup, agent, address: open };
+    let ready = server.get("/ready");
+    assert_eq!(ready.status, 503);
+    assert!(ready.json()["reasons"][0].as_str().expect("text").starts_with(&format!("address {taken} is not open: ")));
+
+    drop(other);
+    let HttpAgent { setup, agent, .. } = server;
+    wait_status(&setup, &agent, "an open address", |status| is_open(status) == Some(vec![json!(true); 2]));
+    assert_eq!(status(&setup, &[]).code, Some(0));
+    fs::write(setup.path("gauged.toml"), configuration(&format!("\"{open}\""))).expect("written");
+    agent.signal(Signal::HUP);
+    wait_status(&setup, &agent, "one address", |status| is_open(status) == Some(vec![json!(true)]));
 }
 
 #[test]

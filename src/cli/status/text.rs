@@ -7,7 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::cli::output::{size, table};
 use crate::escape::{printable, push_escaped};
 use crate::status::{
-    AgentDocument, CollectorDocument, Document, Finding, PluginDocument, SinkDocument, TickDocument, findings,
+    AddressStatus, AgentDocument, CollectorDocument, Document, Finding, PluginDocument, SinkDocument, TickDocument,
+    findings,
 };
 
 /// The text of a status.
@@ -18,6 +19,10 @@ pub(in crate::cli) fn status_text(document: &Document) -> String {
     if !document.sinks.is_empty() {
         text.push_str("\nsinks\n");
         text.push_str(&table(sinks(&document.sinks)));
+    }
+    if !document.addresses.is_empty() {
+        text.push_str("\nHTTP addresses\n");
+        text.push_str(&table(addresses(&document.addresses)));
     }
     text.push('\n');
     text.push_str(&plugins_text(document));
@@ -145,7 +150,8 @@ fn collectors(collectors: &[CollectorDocument]) -> Vec<Vec<String>> {
 }
 
 fn sinks(sinks: &[SinkDocument]) -> Vec<Vec<String>> {
-    let titles = ["name", "kind", "state", "delivered", "dropped", "waiting", "last success", "duration", "errors"];
+    let titles =
+        ["name", "kind", "state", "delivered", "dropped", "waiting", "last success", "duration", "errors", "left out"];
     let row = |sink: &SinkDocument| {
         let of_kinds = |kinds: &BTreeMap<String, u64>| counts(kinds.iter().map(|(kind, count)| (*count, &**kind)));
         let last = sink.last_success_seconds.and_then(|at| Duration::try_from_secs_f64(at).ok());
@@ -160,9 +166,18 @@ fn sinks(sinks: &[SinkDocument]) -> Vec<Vec<String>> {
             last.map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string()),
             sink.duration_seconds.map_or_else(|| "-".to_owned(), milliseconds),
             of_kinds(&sink.errors_total),
+            sink.left_out_series.to_string(),
         ]
     };
     [titles.map(str::to_uppercase).to_vec()].into_iter().chain(sinks.iter().map(row)).collect()
+}
+
+fn addresses(addresses: &[AddressStatus]) -> Vec<Vec<String>> {
+    let titles = ["address", "state"].map(str::to_uppercase).to_vec();
+    let row = |address: &AddressStatus| {
+        vec![address.address.clone(), (if address.is_open { "open" } else { "closed" }).to_owned()]
+    };
+    [titles].into_iter().chain(addresses.iter().map(row)).collect()
 }
 
 fn rows(plugins: &[PluginDocument]) -> Vec<Vec<String>> {
@@ -318,6 +333,12 @@ mod tests {
         let problem = Problem::new(ProblemKind::File, "is a directory", "put a .wasm file there");
         document.plugins.files = vec![FileStatus { file: "folder.wasm".to_owned(), problem }];
         document.plugins.omitted_files = 7;
+        let problem =
+            Problem::new(ProblemKind::Address, "failed to listen: in use", "end the other program").wrong_if(true);
+        document.addresses = vec![
+            AddressStatus { address: "127.0.0.1:9101".to_owned(), is_open: true, problem: None },
+            AddressStatus { address: "unix:/run/s".to_owned(), is_open: false, problem: Some(problem) },
+        ];
         document
     }
 
@@ -339,12 +360,19 @@ mod tests {
               cpu   ok     0.120 ms  1
               load  off    -         -
 
+            HTTP addresses
+              ADDRESS         STATE
+              127.0.0.1:9101  open
+              unix:/run/s     closed
+
             plugins from /etc/gauged/plugins, as of 3s 210ms ago, 3.0 MiB
               NAME   STATE   VERSION  HASH      INTERVAL  LAST CALL  LONGEST  MEMORY   FAULTS  ERRORS  LOST    LEFT OUT
               redis  failed  1.2.3    e4e626c0  30s       0.300 ms   -        1.0 MiB  trap 3  0       late 1  lines 5
               and 7 more files that make no plugin
 
             problems
+              ! http unix:/run/s: failed to listen: in use
+                  remedy: end the other program
               ! redis: its last call: collect\u{1b}[31m failed (trap)
                   remedy: fix the plugin
               - redis: is missing grants

@@ -43,7 +43,7 @@ fn is_camel_case(name: &str) -> bool {
     name.as_bytes().windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase())
 }
 
-/// What it has to say of a metric.
+/// Its complaints of a metric.
 pub(super) fn complaints(named: &Named) -> Vec<String> {
     let (name, kind) = (&*named.name, named.kind);
     let mut complaints = Vec::new();

@@ -12,13 +12,13 @@ pub struct Row {
     pub name: &'static str,
     /// Labels of it that have this value, and that ours lack.
     pub labels: Pairs,
-    /// What ours is to it.
+    /// The relation of ours to it.
     pub relation: Relation,
-    /// What a user has to know, for the document.
+    /// A remark for users, in the document.
     pub remark: &'static str,
 }
 
-/// What ours is to it.
+/// The relation of our metric to it.
 #[derive(Debug, Clone, Copy)]
 pub enum Relation {
     /// Ours has the same values: its series get the name.
@@ -78,7 +78,7 @@ pub enum Others {
 pub struct Part {
     /// The label.
     pub label: &'static str,
-    /// What our series without it is.
+    /// The meaning of our series without it.
     pub whole: Whole,
 }
 

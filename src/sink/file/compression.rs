@@ -1,5 +1,5 @@
-//! Compresses rotated files, in a thread of its own that has the lowest priority and ends when there is nothing to do. In the whole
-//! process one file is compressed at a time.
+//! Compresses rotated files, in a thread of its own that has the lowest priority and ends when there is nothing to do. On each file
+//! system one file is compressed at a time: one that hangs holds up its own files only. Which files stay is up to the writer.
 //!
 //! A file is compressed under a temporary name, which becomes the final one when the data is on the disk; then the plain file is
 //! removed. Whenever the agent or the host stops in between, the plain file or the complete other one is there. The next start
@@ -7,9 +7,8 @@
 
 use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flate2::Compression;
@@ -19,8 +18,9 @@ use rustix::process::nice;
 
 use super::error::failed;
 use super::rotated::{self, Form, Stamp};
+use super::turns::Turns;
 use crate::config::FileSettings;
-use crate::sink::error::SinkError;
+use crate::sink::error::{ErrorReason, SinkError};
 use crate::thread;
 
 /// The lowest priority of a thread.
@@ -32,26 +32,18 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// The permissions of a compressed file until it has those of the plain one.
 const PRIVATE_MODE: u32 = 0o600;
 
-/// How many threads may wait for their turn: one for each sink. A reload may begin another one for a sink while a disk hangs.
-const MAX_THREADS: usize = 32;
-
-/// The threads that there are.
-static THREADS: AtomicUsize = AtomicUsize::new(0);
-
-/// Held while files are compressed, so that it is one at a time in the whole process, whatever the number of sinks, and one of two
-/// sinks that follow one another at a path. Only these threads take it, and they have nothing else to do.
-static TURN: Mutex<()> = Mutex::new(());
+/// The turns of the process.
+static TURNS: Turns = Turns::new();
 
 /// Compresses the rotated files of one file.
 #[derive(Debug, Clone)]
 pub(super) struct Compressor {
     file: Arc<Path>,
-    /// How many rotated files stay.
-    keep: usize,
     /// Otherwise it only removes what was left over.
     is_enabled: bool,
     /// Shared with the thread; held for a few instructions.
     state: Arc<Mutex<State>>,
+    turns: &'static Turns,
 }
 
 #[derive(Debug, Default)]
@@ -73,8 +65,8 @@ enum Phase {
 
 impl Compressor {
     pub(super) fn new(settings: &FileSettings) -> Self {
-        let FileSettings { path, keep, compress, .. } = settings;
-        Self { file: path.as_path().into(), keep: *keep, is_enabled: *compress, state: Arc::default() }
+        let FileSettings { path, compress, .. } = settings;
+        Self { file: path.as_path().into(), is_enabled: *compress, state: Arc::default(), turns: &TURNS }
     }
 
     /// The failure that has not passed.
@@ -89,20 +81,23 @@ impl Compressor {
             state.phase = Phase::RunningAgain;
             return;
         }
-        if THREADS.fetch_add(1, Ordering::Relaxed) >= MAX_THREADS {
-            // They wait for a disk. It is asked for again at the next rotation.
-            THREADS.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
+        let Some(entry) = self.turns.enter() else {
+            drop(state);
+            // It is asked for again at the next rotation.
+            return self.fail(SinkError {
+                reason: ErrorReason::Io,
+                text: format!("too many compressions hang, and that of {} is not begun", self.file.display()),
+                remedy: "check the disks of the other files of samples; the agent needs a restart where one stays dead",
+            });
+        };
         state.phase = Phase::Running;
         drop(state);
         let thread = self.clone();
         let run = move || {
             thread.run();
-            THREADS.fetch_sub(1, Ordering::Relaxed);
+            drop(entry);
         };
         if let Err(error) = thread::start("gzip", run) {
-            THREADS.fetch_sub(1, Ordering::Relaxed);
             self.lock().phase = Phase::Idle;
             let (reason, remedy) = (error.to_string(), thread::remedy(&error));
             // It is asked for again at the next rotation.
@@ -126,15 +121,18 @@ impl Compressor {
     }
 
     fn compress_all(&self) {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let file = &*self.file;
-        let listed = rotated::remove_temporaries(file).and_then(|()| rotated::list(file, self.keep));
-        let stamps = match listed {
-            // The writer removes them, too, and reports it.
-            Ok((stamps, _removed)) => stamps,
+        let device = match fs::metadata(rotated::directory(file)) {
+            Ok(metadata) => metadata.dev(),
+            Err(error) => return self.fail(failed("failed to examine the directory of", file, &error)),
+        };
+        // Also of two sinks that follow one another at a path.
+        let _turn = self.turns.take(device);
+        let stamps = match rotated::remove_temporaries(file).and_then(|()| rotated::list_plain(file)) {
+            Ok(stamps) => stamps,
             Err(error) => return self.fail(failed("failed to list the rotated files of", file, &error)),
         };
-        for (stamp, _) in stamps.into_iter().filter(|(_, forms)| forms.is_plain && self.is_enabled) {
+        for stamp in stamps.into_iter().filter(|_| self.is_enabled) {
             match compress(file, stamp) {
                 Ok(()) => self.succeed(),
                 // The others would fail in the same way, or are tried again later.
@@ -244,4 +242,79 @@ fn copy_attributes(metadata: &Metadata, target: &File) -> io::Result<()> {
         target.set_times(FileTimes::new().set_modified(modified))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::yield_now;
+    use std::time::{Duration, Instant};
+
+    use super::super::turns::MAX_ENTRIES;
+    use super::*;
+
+    /// A directory with so many rotated files, a compressor for them with turns of its own, and the directory's device.
+    fn place(files: usize) -> (tempfile::TempDir, Compressor, u64) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let settings = FileSettings { keep: 1, ..FileSettings::new(directory.path().join("a")) };
+        for day in 1..=files {
+            fs::write(directory.path().join(format!("a-2020010{day}T000000.000Z")), "a line\n").expect("written");
+        }
+        let compressor = Compressor { turns: Box::leak(Box::default()), ..Compressor::new(&settings) };
+        let device = fs::metadata(directory.path()).expect("there").dev();
+        (directory, compressor, device)
+    }
+
+    fn names(directory: &tempfile::TempDir) -> Vec<String> {
+        let entries = fs::read_dir(directory.path()).expect("readable");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("readable").file_name().into_string().expect("text")).collect();
+        names.sort();
+        names
+    }
+
+    fn wait_until(condition: impl Fn() -> bool) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !condition() {
+            assert!(Instant::now() < until, "never");
+            yield_now();
+        }
+    }
+
+    #[test]
+    fn compressor_removes_no_file_beyond_keep() {
+        let (directory, compressor, _) = place(3);
+        compressor.compress_all();
+        let expected = [1, 2, 3].map(|day| format!("a-2020010{day}T000000.000Z.gz"));
+        assert_eq!(names(&directory), expected);
+    }
+
+    #[test]
+    fn hanging_disk_holds_up_no_other_one() {
+        let (directory, compressor, device) = place(1);
+        let _hanging = compressor.turns.take(device + 1);
+        compressor.request();
+        wait_until(|| names(&directory) == ["a-20200101T000000.000Z.gz"]);
+    }
+
+    #[test]
+    fn too_many_hanging_compressions_are_reported() {
+        let (directory, compressor, device) = place(1);
+        let hanging = compressor.turns.take(device);
+        let others: Vec<Compressor> =
+            (0..MAX_ENTRIES).map(|_| Compressor { state: Arc::default(), ..compressor.clone() }).collect();
+        others.iter().for_each(Compressor::request);
+        compressor.request();
+        let error = compressor.error().expect("one");
+        assert!(error.text.starts_with("too many compressions hang"), "{error:?}");
+        assert!(others.iter().all(|other| other.error().is_none()));
+        drop(hanging);
+        wait_until(|| others.iter().all(|other| other.lock().phase == Phase::Idle));
+        assert_eq!(names(&directory), ["a-20200101T000000.000Z.gz"]);
+        fs::write(directory.path().join("a-20200102T000000.000Z"), "a line\n").expect("written");
+        wait_until(|| {
+            compressor.request();
+            compressor.error().is_none()
+                && names(&directory) == [1, 2].map(|day| format!("a-2020010{day}T000000.000Z.gz"))
+        });
+    }
 }

@@ -24,6 +24,11 @@ pub(super) fn not_rotated(operation: &str, path: &Path, error: &io::Error) -> Si
     SinkError { remedy: REMEDY, ..failed(operation, path, error) }
 }
 
+/// A sync failed: the lines are in the file, and a crash of the host may lose them.
+pub(super) fn not_synced(operation: &str, path: &Path, error: &io::Error) -> SinkError {
+    SinkError { reason: ErrorReason::Sync, ..failed(operation, path, error) }
+}
+
 fn remedy(reason: ErrorReason) -> &'static str {
     match reason {
         ErrorReason::NoSpace => "make space, or lower rotate_size and keep",
@@ -32,6 +37,11 @@ fn remedy(reason: ErrorReason) -> &'static str {
         ErrorReason::ReadOnly => "make the directory writable; for systemd see LogsDirectory= and ReadWritePaths=",
         ErrorReason::TooLarge => "lower rotate_size below the limit, or raise LimitFSIZE or ulimit -f",
         ErrorReason::NotAFile => "name a regular file",
-        ErrorReason::Closed | ErrorReason::Io => "look into the kernel's log for errors of the disk",
+        ErrorReason::Descriptors => {
+            "let the agent have more open files: raise LimitNOFILE or ulimit -n; for all processes fs.file-max"
+        }
+        ErrorReason::Closed | ErrorReason::Sync | ErrorReason::Io => {
+            "look into the kernel's log for errors of the disk"
+        }
     }
 }

@@ -33,6 +33,21 @@ pub(super) struct OpenFile {
     begun: Option<SystemTime>,
     /// The line with what it needs before it.
     record: Vec<u8>,
+    pub(super) calls: Calls,
+}
+
+/// Calls of the system that seldom fail. Tests replace them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Calls {
+    pub(super) length: fn(&File) -> io::Result<u64>,
+    pub(super) sync: fn(&File) -> io::Result<()>,
+}
+
+impl Calls {
+    const SYSTEM: Self = Self {
+        length: |file| Ok(file.metadata()?.len()),
+        sync: |file| Ok(retry_on_intr(|| rustix::fs::fdatasync(file.as_fd()))?),
+    };
 }
 
 /// A file as such, whatever its name.
@@ -65,7 +80,7 @@ impl OpenFile {
         // The time at which it was made is not known to every file system. The last line was written no later.
         let begun = if size == 0 { None } else { metadata.created().into_iter().chain(metadata.modified()).min() };
         let identity = Identity::new(&metadata);
-        Ok(Self { file, identity, size, is_line_whole: false, begun, record: Vec::new() })
+        Ok(Self { file, identity, size, is_line_whole: false, begun, record: Vec::new(), calls: Calls::SYSTEM })
     }
 
     /// Whether the file at its path is this one. It stays where the path cannot be examined.
@@ -78,7 +93,7 @@ impl OpenFile {
 
     /// Notices what others have done to the file: one that has shrunk was emptied, and begins anew. Comes before each line.
     pub(super) fn examine(&mut self, now: SystemTime) -> io::Result<()> {
-        let size = self.file.metadata()?.len();
+        let size = (self.calls.length)(&self.file)?;
         if size < self.size {
             self.begun = None;
         }
@@ -127,7 +142,7 @@ impl OpenFile {
 
     /// Waits until all lines are on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        Ok(retry_on_intr(|| rustix::fs::fdatasync(self.file.as_fd()))?)
+        (self.calls.sync)(&self.file)
     }
 
     /// None for a file that was emptied a moment ago.
@@ -159,7 +174,7 @@ fn write_record(
 }
 
 /// Lines go to regular files only.
-fn check_kind(path: &Path, kind: FileType) -> Result<(), SinkError> {
+pub(super) fn check_kind(path: &Path, kind: FileType) -> Result<(), SinkError> {
     const OTHER: &str = "name another path, of a regular file";
     let (kind, remedy) = if kind.is_file() {
         return Ok(());

@@ -2,7 +2,7 @@
 //! UTC: `samples.ndjson-20261126T180824.123Z`, with `.gz` when it is compressed, so that the order of the names is that of the
 //! lines. A later rotation has a later name, whatever the clock. Other files in the directory are left alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, File};
 use std::io;
@@ -20,6 +20,9 @@ const TEMPORARY: &[u8] = b".gz.tmp";
 
 /// The last moment that a name can have: 9999-12-31T23:59:59.999Z.
 const LAST_MS: u64 = 253_402_300_799_999;
+
+/// How many files are listed to be compressed: as many as may stay.
+const MAX_PLAIN: usize = 1000;
 
 /// The moment of a rotation, in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +126,21 @@ pub(super) fn list(file: &Path, keep: usize) -> io::Result<(BTreeMap<Stamp, Form
         }
     }
     Ok((stamps, removed))
+}
+
+/// The plain rotated files: the oldest of them, so that the list has a bound.
+pub(super) fn list_plain(file: &Path) -> io::Result<BTreeSet<Stamp>> {
+    let mut stamps = BTreeSet::new();
+    for entry in entries(file)? {
+        let (stamp, form) = entry?;
+        if form == Form::Plain {
+            stamps.insert(stamp);
+        }
+        if stamps.len() > MAX_PLAIN {
+            stamps.pop_last();
+        }
+    }
+    Ok(stamps)
 }
 
 /// Removes what was left over of compressions that did not end.

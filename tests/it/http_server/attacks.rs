@@ -1,30 +1,23 @@
-//! Peers that send too much, too slowly, or no HTTP. During each attack somebody in earnest is answered, ticks are on time, and the
+//! Peers that send too much, too slowly, or no HTTP. During each attack a genuine scraper is answered, ticks are on time, and the
 //! agent's memory stays within bounds.
 
-use std::io::Write as _;
-use std::net::{Shutdown, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use gauged::process::raise_descriptor_limit;
+use socket2::{Domain, Socket, Type};
 
-use super::peer::{HttpAgent, Response, connect, read_all};
+use super::peer::{EndAtDrop, HttpAgent, Response, connect, own_address, read_all};
+use crate::harness::{Agent, DEADLINE, Setup};
 
 /// How much memory an attack may cost: 128 connections with headers of 16 KiB, and some responses.
 const ATTACK_KB: u64 = 6 << 10;
 
 /// How many peers attack at a time.
 const PEERS: usize = 1000;
-
-/// Ends other threads of a test, also when it fails.
-struct EndAtDrop<'a>(&'a AtomicBool);
-
-impl Drop for EndAtDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// An agent under attack.
 struct AttackTest {
@@ -35,8 +28,12 @@ struct AttackTest {
 
 impl AttackTest {
     fn new() -> Self {
+        Self::with(HttpAgent::start(""))
+    }
+
+    fn with(mut server: HttpAgent) -> Self {
         raise_descriptor_limit();
-        let server = HttpAgent::start("");
+        server.agent.next();
         server.expect_scrapes();
         let peak_kb = server.peak_kb();
         Self { server, peak_kb }
@@ -91,15 +88,6 @@ fn slow_headers_do_not_disturb() {
         });
         test.expect_unharmed();
     });
-}
-
-#[test]
-fn silent_peer_is_cut_off_in_time() {
-    let mut server = HttpAgent::start("");
-    let mut peer = connect(server.address);
-    peer.write_all(b"GET /metrics HTTP/1.1\r\nHost").expect("sent");
-    assert_eq!(read_all(&mut peer), b"");
-    server.wait_rejected("timeout", 1);
 }
 
 #[test]
@@ -199,6 +187,32 @@ fn pipelined_requests_are_answered_in_turn() {
 }
 
 #[test]
+fn greedy_pipelines_do_not_delay_others() {
+    let mut test = AttackTest::new();
+    let (address, has_ended) = (test.server.address, AtomicBool::new(false));
+    thread::scope(|scope| {
+        let (has_ended, _end) = (&has_ended, EndAtDrop(&has_ended));
+        let requests = "GET /v1/sample?pretty HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(200);
+        // Peers that send many requests at once, and read all responses.
+        let mut streams: Vec<_> = (0..100).map(|_| (connect(address), 0)).collect();
+        for (stream, _) in &streams {
+            stream.set_nonblocking(true).expect("set");
+        }
+        scope.spawn(move || {
+            let mut part = vec![0; 1 << 16];
+            while !has_ended.load(Ordering::Relaxed) {
+                for (stream, sent) in &mut streams {
+                    *sent += stream.write(&requests.as_bytes()[*sent..]).unwrap_or(0);
+                    *sent %= requests.len();
+                    let _ = stream.read(&mut part);
+                }
+            }
+        });
+        test.expect_unharmed();
+    });
+}
+
+#[test]
 fn half_closed_peers_get_their_answer() {
     let test = AttackTest::new();
     let mut peer = connect(test.server.address);
@@ -247,4 +261,35 @@ fn requests_do_not_delay_the_end() {
     });
     assert!(read_all(&mut stream).starts_with(b"HTTP/1.1 200 OK"), "the stream has ended");
     drop(silent);
+}
+
+#[test]
+fn slow_peer_of_another_host_keeps_its_place() {
+    let mut test = AttackTest::new();
+    let genuine = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Not where the others come from.
+    genuine.bind(&SocketAddr::from(([127, 0, 0, 9], 0)).into()).expect("loopback");
+    genuine.set_read_timeout(Some(DEADLINE)).expect("set");
+    genuine.connect(&test.server.address.into()).expect("connected");
+    let mut genuine = TcpStream::from(genuine);
+    genuine.write_all(b"GET /version HTTP/1.1\r\n").expect("sent");
+    test.server.agent.wait(|sample| sample["agent"]["http_connections"] == 1);
+    let peers = test.peers(PEERS, b"");
+    test.server.wait_rejected("displaced", 300);
+    genuine.write_all(b"Host: localhost\r\nConnection: close\r\n\r\n").expect("its place is kept");
+    assert_eq!(Response::read(&mut genuine).status, 200);
+    drop(peers);
+}
+
+#[test]
+fn silent_connections_leave_descriptors_to_others() {
+    let setup = Setup::new();
+    let address = own_address();
+    HttpAgent::configure(&setup, address, "");
+    let script = "ulimit -n 120 && exec \"$0\"";
+    let agent = Agent::start(setup.command_of("sh".as_ref(), &["-c", script, env!("CARGO_BIN_EXE_gauged")]));
+    let mut test = AttackTest::with(HttpAgent { setup, agent, address });
+    let peers = test.peers(300, b"");
+    test.expect_unharmed();
+    drop(peers);
 }

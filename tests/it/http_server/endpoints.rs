@@ -1,4 +1,4 @@
-//! What each endpoint has.
+//! The content of each endpoint.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 
@@ -108,7 +108,7 @@ fn health_and_readiness_have_reasons() {
 }
 
 #[test]
-fn requests_before_the_first_tick_are_told_to_wait() {
+fn requests_before_the_first_tick_get_503() {
     let setup = Setup::new();
     let address = super::peer::own_address();
     let configuration = format!("interval = \"1h\"\n[http]\nlisten = [\"{address}\"]\n");
@@ -138,7 +138,11 @@ fn unknown_requests_get_reason_and_remedy() {
     expect(server.get("/metric"), 404, "/metrics ");
     expect(server.get("/metrics?naming=otel"), 400, "unknown naming \"otel\"; known: gauged");
     expect(server.get("/metrics?collect[]=cpu"), 400, "unknown parameter \"collect[]\"; known: naming, module");
+    expect(server.get("/version?pretty"), 400, "unknown parameter \"pretty\"; this endpoint has no parameters");
     expect(server.get("/metrics?module=%zz"), 400, "damaged escape");
+    expect(server.get("/metrics?module="), 400, "the parameter module is empty");
+    expect(server.get("/metrics?module=cpu&module=nope"), 404, "no module \"nope\"; it has agent, ");
+    assert_eq!(server.get("/metrics?module=cpu&module=agent").status, 200);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW"] {
         let target = if method == "CONNECT" { "localhost:80" } else { "/metrics" };
         let response =

@@ -17,10 +17,10 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 use super::peer::{HttpAgent, Response, connect, own_address, read_all, read_response};
 use crate::harness::Setup;
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// Writes a file that only this user reads.
-fn write_secret(path: &Path, content: &str) {
+pub fn write_secret(path: &Path, content: &str) {
     fs::write(path, content).expect("written");
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("set");
 }
@@ -121,12 +121,12 @@ fn open_address_is_a_warning() {
 }
 
 /// An authority, and certificates by it.
-struct Authority {
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed") }
@@ -145,7 +145,7 @@ impl Authority {
     }
 
     /// Writes a certificate for `localhost` and its key.
-    fn write(&self, setup: &Setup) {
+    pub fn write(&self, setup: &Setup) {
         let (certificate, key) = self.issue("localhost");
         fs::write(setup.path("tls.pem"), certificate).expect("written");
         write_secret(&setup.path("tls.key"), &key);
@@ -160,7 +160,7 @@ impl Authority {
         Ok(read_response(&mut io::Cursor::new(first).chain(stream)))
     }
 
-    fn connect(
+    pub fn connect(
         &self,
         address: SocketAddr,
         identity: Option<(String, String)>,
@@ -185,7 +185,7 @@ impl Authority {
     }
 }
 
-fn start_with_tls(authority: &Authority, more: impl Fn(&Setup) -> String) -> HttpAgent {
+pub fn start_with_tls(authority: &Authority, more: impl Fn(&Setup) -> String) -> HttpAgent {
     let (setup, address) = (Setup::new(), own_address());
     authority.write(&setup);
     let path = |name: &str| setup.path(name).display().to_string();
