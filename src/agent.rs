@@ -40,6 +40,7 @@ use crate::collector::native::Natives;
 use crate::collector::slow::SlowReadings;
 use crate::config::Config;
 use crate::delivery::Delivery;
+use crate::http::report_certificates;
 use crate::log::Log;
 use crate::plugin::{Plugins, Settled};
 use crate::process::{Request, log_ignored};
@@ -139,6 +140,7 @@ pub async fn run_observed(
     mut observe: impl FnMut(&Arc<Sample>),
     mut requests: impl AsyncFnMut() -> Request,
 ) -> anyhow::Result<()> {
+    report_certificates(config.http.as_ref(), wall_clock());
     let mut reloader = Reloader::new(load, &config);
     let mut timer = WallTimer::new(config.interval)?;
     let sinks = Sinks::new(&config, output)?;

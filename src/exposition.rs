@@ -20,12 +20,13 @@ use self::line::Line;
 use self::reports::Reports;
 pub use self::settings::{ExpositionSettings, Selector};
 use crate::naming::Number;
-use crate::sample::{Absence, Column, MetricKind, Module, Sample, Schema, Series, SeriesDecisions, Text};
+use crate::sample::{Absence, Column, MetricKind, Module, Sample, Schema, Series, SeriesDecisions, Text, Value};
 
 /// The series of an exposition, as of the last rendering.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExpositionCounts {
-    /// The series that it has. Those without a number at the time are not written.
+    /// The series that it has. Those without a number at the time are not written: they are null, and may get one. Those with a text
+    /// are not among them.
     pub series: usize,
     /// The series that are left out because there are too many.
     pub left_out: usize,
@@ -52,9 +53,17 @@ struct KnownModule {
     latest: Option<Arc<Module>>,
     /// A module without a latest result keeps its series until it is gone.
     absence: Absence,
+    /// The places of the series whose values were texts when the layout was made: they are not exposed.
+    texts: Vec<usize>,
 }
 
 impl KnownModule {
+    fn new(module: &Module) -> Self {
+        let texts = module.values().iter().enumerate().filter(|(_, value)| is_text(value)).map(|(at, _)| at);
+        let (schema, absence) = (Arc::clone(module.schema()), Absence::default());
+        Self { schema, latest: None, absence, texts: texts.collect() }
+    }
+
     fn name(&self) -> &Text {
         &self.schema.source().module
     }
@@ -81,7 +90,7 @@ impl Exposition {
     /// Appends the latest result of each module to a buffer, or that of these modules only. It allocates nothing as long as the
     /// series stay the same.
     pub fn render(&mut self, sample: &Sample, format: Format, modules: Option<&[&str]>, to: &mut Vec<u8>) {
-        if !self.take_latest(sample) {
+        if !self.take_latest(sample) || self.has_new_numbers() {
             self.lay_out(sample);
             self.take_latest(sample);
         }
@@ -140,6 +149,14 @@ impl Exposition {
         row.line.scale.number(module.values().get(row.at)?)
     }
 
+    /// Whether a series that was a text is none any more.
+    fn has_new_numbers(&self) -> bool {
+        self.modules.iter().any(|known| {
+            let values = known.latest.as_deref().map(Module::values).unwrap_or_default();
+            known.texts.iter().any(|&at| values.get(at).is_some_and(|value| !is_text(value)))
+        })
+    }
+
     /// Takes the latest result of each module. Returns whether the layout is theirs.
     fn take_latest(&mut self, sample: &Sample) -> bool {
         let mut next = 0;
@@ -172,14 +189,13 @@ impl Exposition {
             known.latest = None;
             !sample.latest().any(|module| module.name() == known.name()) && !known.is_gone(sample.tick)
         });
-        let absent: Vec<_> = absent.into_iter().map(|known| (known.schema, known.absence)).collect();
-        let present = sample.latest().map(|module| (Arc::clone(module.schema()), Absence::default()));
+        let present = sample.latest().map(|module| KnownModule::new(module));
         // In their order of precedence.
         let mut schemas = Vec::new();
-        for (schema, absence) in present.chain(absent) {
-            if let Err(at) = self.find(&schema.source().module) {
-                self.modules.insert(at, KnownModule { schema: Arc::clone(&schema), latest: None, absence });
-                schemas.push(schema);
+        for known in present.chain(absent) {
+            if let Err(at) = self.find(known.name()) {
+                schemas.push(Arc::clone(&known.schema));
+                self.modules.insert(at, known);
             }
         }
         let mut candidates = Vec::new();
@@ -191,7 +207,8 @@ impl Exposition {
                 |source: &_, series: &Arc<Series>| Line::new(settings, source, series, |tag| reports.tag(tag, name));
             let lines = self.lines.decide(schema, decide, drop);
             for (at, (line, series)) in lines.iter().zip(schema.series()).enumerate() {
-                if let Some(line) = line {
+                let is_text = self.modules[number].texts.contains(&at);
+                if let Some(line) = line.as_ref().filter(|_| !is_text) {
                     let row = Row { line: Arc::clone(line), module: number, at };
                     candidates.push(Candidate { metric: series.metric_name(), row });
                 }
@@ -206,6 +223,10 @@ impl Exposition {
         self.layout = Layout::new(&candidates, &self.layout, self.settings.max_series, report);
         self.reports.left_out(self.layout.left_out, self.settings.max_series);
     }
+}
+
+fn is_text(value: &Value) -> bool {
+    matches!(value, Value::Text(_))
 }
 
 /// Whether a column may have a number: there are no negative numbers of events and observations.

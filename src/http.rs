@@ -19,6 +19,7 @@ mod budget;
 mod connections;
 mod connection;
 mod events;
+mod certificates;
 mod answer;
 mod scrape;
 mod body;
@@ -36,6 +37,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use self::certificates::follow_expiry;
+pub(crate) use self::certificates::report_certificates;
 use self::limits::END;
 use self::listener::ListenError;
 use self::listeners::Listeners;
@@ -73,6 +76,7 @@ pub(crate) struct Controls {
 pub(crate) async fn run(mut controls: Controls) {
     let config = Arc::clone(&controls.config.borrow_and_update());
     let server = Server::new(Arc::clone(&config), &controls.slot, &controls.statistics, &controls.inlet);
+    follow_expiry(&config, &controls.statistics);
     let mut listeners = Listeners::new(server.clone());
     listeners.follow(&config).await;
     // The tick thread may not wait for it any more.
@@ -92,6 +96,7 @@ pub(crate) async fn run(mut controls: Controls) {
             Some(preparation) = controls.preparations.recv() => prepare(&mut listeners, preparation).await,
             Ok(()) = controls.config.changed() => {
                 let config = Arc::clone(&controls.config.borrow_and_update());
+                follow_expiry(&config, &controls.statistics);
                 server.reconfigure(Arc::clone(&config));
                 listeners.follow(&config).await;
             }
@@ -112,7 +117,7 @@ pub(crate) async fn run(mut controls: Controls) {
     let _ = timeout(END, idle).await;
 }
 
-/// Opens the addresses of another configuration. Those for which nobody waits any more are closed: peers would connect in vain.
+/// Opens the addresses of another configuration. Those for which nobody waits any more are closed.
 async fn prepare(listeners: &mut Listeners, Preparation { http, reply }: Preparation) {
     let prepared = listeners.prepare(&http).await;
     let why = |(address, error): (ListenAddress, ListenError)| format!("{address}: {}; {}", error.reason, error.remedy);

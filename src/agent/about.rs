@@ -136,6 +136,11 @@ pub const METRICS: &[NativeMetric] = &[
          their time), `out_of_order` (not newer than the last one of their series), `limit` (too many steps, times or series), \
          `turned_off`.",
     ),
+    gauge(
+        "http_certificate_expiry_timestamp_seconds",
+        "s",
+        "When the first of the certificates in `tls_certificate` expires, since the Unix epoch; only with TLS.",
+    ),
     gauge("module_age_seconds", "s", "How much older than the tick a module of the sample is; only where it is older."),
     gauge("collector_duration_seconds", "s", "How long a native collector took."),
     gauge("sink_up", "1", "1 if the sink's last delivery succeeded, otherwise 0."),

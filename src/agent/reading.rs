@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::reload::lost_files;
+use crate::clock::schedule::wall_clock;
 use crate::clock::sleep::sleep_until;
 use crate::config::{Config, Problem, SinkConfig};
+use crate::http::report_certificates;
 use crate::sink::{PreparedSink, SinkError};
 use crate::thread;
 
@@ -91,6 +93,7 @@ impl Opened {
             *opening.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("sinks.{name} is being opened"));
             (name.clone(), PreparedSink::prepare(sink, &old.sinks))
         };
+        report_certificates(config.http.as_ref(), wall_clock());
         Ok(Self { sinks: changed.map(prepare).collect(), config })
     }
 }

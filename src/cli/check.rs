@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use self::plugins::Findings;
 use super::error::{CommandError, USAGE_ERROR, print_errors};
 use super::output::print;
-use crate::config::{Overrides, Reading};
+use crate::clock::schedule::wall_clock;
+use crate::config::{CertificateWarning, Config, Overrides, Reading};
+use crate::escape::printable;
 use crate::process::ignore_file_size_signal;
 
 /// The options of a check.
@@ -69,7 +71,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Output::Summary => format!("{}\n", reading.config.summary()),
         Output::Effective => reading.effective(overrides),
     };
-    for note in output_notes.into_iter().chain(findings.notes) {
+    let notes = output_notes.into_iter().chain(certificate_notes(&reading.config));
+    for note in notes.chain(findings.notes) {
         let mark = if *output == Output::Effective { "# " } else { "" };
         let _ = writeln!(text, "{mark}note: {note}");
     }
@@ -77,6 +80,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         return Ok(CommandError::from(error).report());
     }
     Ok(if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(USAGE_ERROR) })
+}
+
+/// The certificates that somebody has to look after. They are no errors: the agent starts with them.
+fn certificate_notes(config: &Config) -> impl Iterator<Item = String> {
+    let tls = config.http.as_ref().and_then(|http| http.tls.as_ref());
+    let warnings = tls.map(|tls| tls.warnings(wall_clock())).unwrap_or_default();
+    warnings.into_iter().map(|CertificateWarning { key, file, reason, remedy }| {
+        format!("{}: {} {reason}; {remedy}", key, printable(&file))
+    })
 }
 
 fn check_plugins(reading: &Reading) -> anyhow::Result<Findings> {

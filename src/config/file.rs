@@ -266,6 +266,7 @@ mod tests {
     use super::super::key_places::KeyPlaces;
     use super::super::limits::Limits;
     use super::super::secret::Secret;
+    use super::super::sensitive::SensitiveForms;
     use super::*;
 
     fn parsed_with(text: &str, interval: Option<Duration>) -> Result<FileConfig, Vec<Problem>> {
@@ -315,6 +316,7 @@ mod tests {
             fetch: vec![Origin::parse("http://localhost").expect("an origin")],
             config: r#"{"a":[1,2.5,true,"x"]}"#.to_owned(),
             secrets: BTreeMap::new(),
+            sensitive_forms: SensitiveForms::default(),
         };
         assert_eq!(written.plugins["full"], full);
         assert_eq!(written.plugins["empty"], PluginConfig::default());

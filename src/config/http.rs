@@ -1,19 +1,17 @@
 //! The table `[http]`: where the HTTP server listens, and who may ask it. Without the table there is no server.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::key::{DefaultValue, Key, PATTERNS, Reload, Values};
+use super::listen_address::{ListenAddress, resolve};
 use super::problem_list::ProblemList;
 use super::secret::{ReadSecret, Secret};
 use super::sink::{MAX_SINK_SERIES, parse_max_series};
 use super::tls::{ServerTls, TlsFiles};
-use crate::address::{Address, Endpoint, Host};
+use crate::address::Host;
 use crate::naming::Naming;
 use crate::selection::{Selection, SeriesPattern};
 
@@ -40,7 +38,7 @@ pub struct HttpConfig {
     pub selection: Selection,
     /// How many series there are at `/metrics`; none for all.
     pub max_series: Option<usize>,
-    /// Names, in lower case, by which the server may be asked besides its own.
+    /// Names, in lower case, by which the server may be asked besides its own; `*.` before a domain is every name in it.
     pub hosts: Vec<String>,
     /// The bearer token that a request over TCP has to carry.
     pub token: Option<TokenFile>,
@@ -48,15 +46,6 @@ pub struct HttpConfig {
     pub tls: Option<ServerTls>,
     /// Whether local programs may push points.
     pub push: bool,
-}
-
-/// An address to listen on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum ListenAddress {
-    /// An address and a port.
-    Tcp(SocketAddr),
-    /// A unix socket.
-    Unix(PathBuf),
 }
 
 /// A bearer token, and the file that it was read from.
@@ -73,53 +62,6 @@ impl TokenFile {
     /// The token of a test.
     pub(crate) fn test() -> Self {
         Self { file: "/token".to_owned(), token: Secret::new("0123456789abcdef") }
-    }
-}
-
-impl ListenAddress {
-    /// Parses `ADDRESS:PORT` or `unix:/path`.
-    ///
-    /// # Errors
-    ///
-    /// The fault and the remedy, as the end of a sentence that begins with the text.
-    fn parse(text: &str) -> Result<Self, String> {
-        const FORM: &str = "write an IP address and a port, as in 127.0.0.1:9101 or [::1]:9101";
-        // As other servers write it.
-        let is_port = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if let Some(port) = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).filter(is_port) {
-            return Err(format!("has no address; write 0.0.0.0:{port} for all of IPv4, or [::]:{port} for IPv6, too"));
-        }
-        let ip = match Address::parse(text)? {
-            Address::Unix(path) => return Ok(Self::Unix(path.into())),
-            Address::Tcp(Endpoint { host: Host::Ip(ip), port }) => return Ok(Self::Tcp(SocketAddr::new(ip, port))),
-            Address::Tcp(Endpoint { host: Host::Name(name), port }) => {
-                if name != "localhost" {
-                    return Err(format!("names a host; {FORM}"));
-                }
-                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
-            }
-        };
-        Ok(Self::Tcp(ip))
-    }
-
-    /// Whether only this host can reach it.
-    pub(crate) fn is_local(&self) -> bool {
-        match self {
-            Self::Tcp(address) => match address.ip() {
-                IpAddr::V4(ip) => ip.is_loopback(),
-                IpAddr::V6(ip) => ip.is_loopback(),
-            },
-            Self::Unix(_) => true,
-        }
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
     }
 }
 
@@ -143,7 +85,7 @@ impl HttpConfig {
         }
     }
 
-    /// Parses the table, which has these keys. None without any key.
+    /// Parses the table, which has these keys. None without a valid address.
     pub(super) fn parse(
         problems: &mut ProblemList<'_>,
         key_span: Range<usize>,
@@ -152,9 +94,6 @@ impl HttpConfig {
         known_keys: &str,
     ) -> Option<Self> {
         let table = problems.table(HTTP_TABLE, value)?;
-        if table.is_empty() {
-            return None;
-        }
         let (mut listen, mut files) = (None, TlsFiles::default());
         let mut http = Self::at(Vec::new());
         for (name, value) in table {
@@ -200,12 +139,10 @@ impl HttpConfig {
                     let message = format!("has more than {MAX_ADDRESSES} addresses; leave some out");
                     problems.add(span.clone(), &key, message);
                 }
-                for address in addresses {
-                    if http.listen.contains(&address) {
-                        problems.add(span.clone(), &key, format!("has {address} twice; remove one of the two"));
-                    } else {
-                        http.listen.push(address);
-                    }
+                let (addresses, errors) = resolve(addresses);
+                http.listen = addresses;
+                for error in errors {
+                    problems.add(span.clone(), &key, error);
                 }
             }
         }
@@ -255,9 +192,9 @@ pub(super) fn keys() -> Vec<Key> {
         ),
         key(
             "hosts",
-            Values::List("list of host names"),
+            Values::List("list of host names, and of domains such as `*.example.org`"),
             DefaultValue::EmptyList,
-            "names by which it may be asked, besides addresses, `localhost` and the host's own name",
+            "names by which it may be asked, besides addresses, `localhost` and the host's own name; `*.` is any name in a domain",
         ),
         key(
             "token_file",
@@ -296,10 +233,15 @@ fn parse_naming(text: &str) -> Result<Naming, String> {
     Naming::parse(text).ok_or_else(|| format!("{text:?} is not a naming; use {}", Naming::NAMES.join(" or ")))
 }
 
-/// A host name without a port.
+/// A host name without a port, or a domain after `*.`.
 fn parse_host(text: &str) -> Result<String, String> {
-    match Host::parse(text)? {
-        Host::Name(name) => Ok(name),
+    let domain = text.strip_prefix("*.");
+    if domain.unwrap_or(text).contains('*') {
+        let form = "write the whole name, or *. and a domain, as in *.example.org";
+        return Err(format!("has * in another place than before a domain; {form}"));
+    }
+    match Host::parse(domain.unwrap_or(text))? {
+        Host::Name(name) => Ok(if domain.is_some() { format!("*.{name}") } else { name }),
         Host::Ip(_) => Err("is an address, which is accepted anyway; remove it".to_owned()),
     }
 }
@@ -322,13 +264,14 @@ fn token(
     }
 }
 
-/// Whether a header can carry it (`b64token` of RFC 6750), and nobody guesses it.
+/// Whether a header can carry it, and nobody guesses it. More than the `b64token` of RFC 6750 is accepted: passwords have other signs,
+/// and scrapers send what is in their file.
 fn check_token(token: &Secret) -> Result<(), String> {
     let is_valid = |byte: u8| byte.is_ascii_graphic();
     if !token.expose().bytes().all(is_valid) {
         return Err(
             "names a file whose token has spaces or other characters that a header cannot carry; write one line of \
-                    letters, digits and - . _ ~ + / into it"
+                    letters, digits and signs into it"
                 .to_owned(),
         );
     }
@@ -377,8 +320,9 @@ mod tests {
     #[test]
     fn invalid_addresses_have_remedies() {
         for (listen, remedy) in [
-            ("[\":9101\"]", "write 0.0.0.0:9101 for all of IPv4, or [::]:9101 for IPv6, too"),
-            ("[\"*:9101\"]", "write 0.0.0.0:9101"),
+            ("[\":9101\"]", "write [::]:9101 for all of IPv6 and IPv4, or 0.0.0.0:9101 for IPv4 only"),
+            ("[\"*:9101\"]", "write [::]:9101"),
+            ("[\"0.0.0.0:1\", \"127.0.0.1:1\"]", "has 0.0.0.0:1, which is 127.0.0.1:1, too; remove 127.0.0.1:1"),
             ("[\"web-1:9101\"]", "names a host; write an IP address and a port"),
             ("[\"127.0.0.1\"]", "has no port"),
             ("[\"::1:9101\"]", "write an IPv6 address in brackets"),
@@ -397,12 +341,13 @@ mod tests {
 
     #[test]
     fn server_is_off_without_a_table() {
-        for text in ["", "[http]\n"] {
-            assert_eq!(parsed(text), (None, Vec::new()), "{text}");
+        assert_eq!(parsed(""), (None, Vec::new()));
+        for text in ["[http]\n", "[http]\npush = true\n", "http = {}\n"] {
+            let (http, problems) = parsed(text);
+            assert_eq!(http, None, "{text}");
+            let error = "gauged.toml:1: http: has no listen; write listen = [\"127.0.0.1:9101\"], or remove the table";
+            assert_eq!(problems, [error], "{text}");
         }
-        let (http, problems) = parsed("[http]\npush = true\n");
-        assert_eq!(http, None);
-        assert!(problems[0].contains("http: has no listen; write listen = "), "{problems:?}");
     }
 
     #[test]
@@ -411,14 +356,25 @@ mod tests {
         let http = valid(listen);
         assert_eq!(http, HttpConfig::at(http.listen.clone()));
         let http = valid(&format!(
-            "{listen}naming = \"gauged\"\nhosts = [\"Web.Example\"]\ninclude = [\"cpu.*\"]\nmax_series = 7\npush = true\n\
+            "{listen}naming = \"gauged\"\nhosts = [\"Web.Example\", \"*.Example.org\"]\ninclude = [\"cpu.*\"]\nmax_series = 7\npush = true\n\
              token_file = \"/0123456789abcdef\"\n"
         ));
-        assert!(http.push && http.has_authentication() && http.hosts == ["web.example"] && http.max_series == Some(7));
+        assert!(
+            http.push
+                && http.has_authentication()
+                && http.hosts == ["web.example", "*.example.org"]
+                && http.max_series == Some(7)
+        );
         assert!(!format!("{http:?}").contains("token: /0123456789abcdef"));
         for (line, error) in [
             ("naming = \"otel\"", "http.naming: \"otel\" is not a naming; use gauged or node_exporter"),
             ("hosts = [\"10.0.0.1\"]", "http.hosts: \"10.0.0.1\" is an address, which is accepted anyway; remove it"),
+            (
+                "hosts = [\"*\"]",
+                "http.hosts: \"*\" has * in another place than before a domain; write the whole name, or *. and",
+            ),
+            ("hosts = [\"web-*.example.org\"]", "has * in another place than before a domain"),
+            ("hosts = [\"*.10.0.0.1\"]", "is an address"),
             ("hosts = [\"a b\"]", "has no host in \"a b\""),
             ("token_file = \"/none\"", "http.token_file: names /none, which cannot be read; write the file"),
             ("token_file = \"short\"", "less than 16 bytes; write a longer one"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::limits::Limits;
 use super::secret::Secret;
+use super::sensitive::SensitiveForms;
 use crate::address::{ConnectGrant, Origin};
 use crate::hostpath::Pattern;
 
@@ -53,6 +54,8 @@ pub struct PluginConfig {
     pub config: String,
     /// The secrets that are added to the settings, by their paths in them.
     pub secrets: BTreeMap<String, PluginSecret>,
+    /// The sensitive texts of `config`, to be hidden in the plugin's texts.
+    pub(crate) sensitive_forms: SensitiveForms,
 }
 
 /// A value of `secrets`.
@@ -80,6 +83,7 @@ impl Default for PluginConfig {
             fetch: Vec::new(),
             config: "{}".to_owned(),
             secrets: BTreeMap::new(),
+            sensitive_forms: SensitiveForms::default(),
         }
     }
 }

@@ -12,27 +12,7 @@ use super::plugin::{PluginConfig, PluginSecret};
 use super::problem_list::ProblemList;
 use super::redaction::{self, HIDDEN};
 use super::secret::{ReadSecret, Secret};
-
-/// Parts of the names of settings that are not shown, in lower case.
-const SENSITIVE: [&str; 11] = [
-    "passw",
-    "passphrase",
-    "secret",
-    "token",
-    "credential",
-    "apikey",
-    "api_key",
-    "private_key",
-    "access_key",
-    "auth_key",
-    "authorization",
-];
-
-/// Last words of such names, in lower case. Within other words they are harmless: bypass, author.
-const SENSITIVE_WORDS: [&str; 6] = ["pass", "pwd", "auth", "bearer", "cookie", "cookies"];
-
-/// Ends of the names of settings that tell where a sensitive text is, or for how long it is good.
-const HARMLESS_ENDS: [&str; 6] = ["file", "path", "directory", "ttl", "timeout", "seconds"];
+use super::sensitive::{find_clear_texts, hide, without_users};
 
 impl PluginConfig {
     /// Parses the table `secrets`. Each key is a path in `config`, and there is nothing else.
@@ -124,10 +104,14 @@ impl PluginConfig {
         found
     }
 
-    /// A text of the plugin without its secrets.
+    /// A text of the plugin without its secrets, the sensitive texts of its settings, and the users of URLs.
     pub(crate) fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let secrets = self.secrets.values().filter_map(|secret| secret.content.as_ref().ok());
-        redaction::redact(text, secrets.flat_map(Secret::forms))
+        let forms = secrets.flat_map(Secret::forms).chain(self.sensitive_forms.forms(&self.config));
+        match redaction::redact(text, forms) {
+            Cow::Borrowed(text) => without_users(text),
+            Cow::Owned(text) => without_users(&text).into_owned().into(),
+        }
     }
 
     /// The same configuration with marks in place of secrets and sensitive texts.
@@ -210,98 +194,6 @@ fn place(settings: &mut Value, path: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a setting with this name is not shown.
-fn is_sensitive(name: &str) -> bool {
-    let lower = name.to_lowercase().replace('-', "_");
-    let is_named = SENSITIVE.iter().any(|part| lower.contains(part))
-        || SENSITIVE_WORDS.iter().any(|word| last_word(name).eq_ignore_ascii_case(word));
-    is_named && !HARMLESS_ENDS.iter().any(|end| lower.ends_with(end))
-}
-
-/// The last word of a name such as `user-pass`, `user_pass` or `userPass`.
-fn last_word(name: &str) -> &str {
-    let (mut start, mut is_after_small) = (0, false);
-    for (at, character) in name.char_indices() {
-        if !character.is_alphanumeric() {
-            start = at + character.len_utf8();
-        } else if is_after_small && character.is_uppercase() {
-            start = at;
-        }
-        is_after_small = character.is_lowercase();
-    }
-    name.get(start..).unwrap_or_default()
-}
-
-/// Hides sensitive values, and those in URLs.
-fn hide(value: &mut Value) {
-    match value {
-        Value::Object(table) => {
-            for (name, value) in table {
-                if is_sensitive(name) { *value = HIDDEN.into() } else { hide(value) }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(hide),
-        Value::String(text) if text.contains("://") => *text = without_sensitive_query(&without_user(text)),
-        _ => {}
-    }
-}
-
-/// A URL without its user and password.
-fn without_user(text: &str) -> Cow<'_, str> {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://{HIDDEN}@{host}{}", &rest[end..]).into(),
-        None => text.into(),
-    }
-}
-
-/// A URL without the values of sensitive names in its query.
-fn without_sensitive_query(url: &str) -> String {
-    let Some((address, query)) = url.split_once('?') else { return url.to_owned() };
-    let hidden = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if is_sensitive(name) => format!("{name}={HIDDEN}"),
-        _ => pair.to_owned(),
-    };
-    let pairs: Vec<String> = query.split('&').map(hidden).collect();
-    format!("{address}?{}", pairs.join("&"))
-}
-
-/// Finds the values of sensitive names: texts, numbers, and those in lists.
-fn find_clear_texts(value: &Value, path: &str, found: &mut Vec<String>) {
-    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    match value {
-        Value::Object(table) => {
-            for (name, value) in table {
-                if is_sensitive(name) {
-                    find_values(value, &join(name), found);
-                }
-                find_clear_texts(value, &join(name), found);
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                find_clear_texts(item, &join(&index.to_string()), found);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Finds the texts and numbers in a value that is no table.
-fn find_values(value: &Value, path: &str, found: &mut Vec<String>) {
-    match value {
-        Value::Number(_) => found.push(path.to_owned()),
-        Value::String(text) if !text.is_empty() => found.push(path.to_owned()),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                find_values(item, &format!("{path}.{index}"), found);
-            }
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -367,26 +259,6 @@ mod tests {
             r#"{"api-key":"…","db":1,"servers":[{"Password":"…","user":"me"}],"token_file":"/t","url":"http://…@h:1/a@b"}"#
         );
         assert_eq!(plugin.clear_texts(), ["api-key.0", "servers.0.Password"]);
-    }
-
-    #[test]
-    fn sensitive_names_and_queries_are_known() {
-        for name in
-            ["pass", "user_pass", "userPass", "DB-PWD", "auth", "Bearer", "Set-Cookie", "x-auth-key", "pin_token"]
-        {
-            assert!(is_sensitive(name), "{name}");
-        }
-        for name in ["bypass", "author", "auth_type", "cookie_count", "passive", "password_file", "token_ttl", "", "é"]
-        {
-            assert!(!is_sensitive(name), "{name}");
-        }
-        let config = r#"{"url":"http://h/?db=1&password=pw&x=pass","headers":{"Cookie":"a=b"},"pwd":7,"token":[]}"#;
-        let plugin = PluginConfig { config: config.to_owned(), ..PluginConfig::default() };
-        assert_eq!(
-            plugin.shown_settings().to_string(),
-            r#"{"headers":{"Cookie":"…"},"pwd":"…","token":"…","url":"http://h/?db=1&password=…&x=pass"}"#
-        );
-        assert_eq!(plugin.clear_texts(), ["headers.Cookie", "pwd"]);
     }
 
     #[test]

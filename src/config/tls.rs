@@ -7,6 +7,7 @@ use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +19,7 @@ use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::certificate::{CertificateFacts, CertificateWarning, authority_warnings, server_warnings};
 use super::problem_list::ProblemList;
 use super::secret::{ReadSecret, Secret};
 
@@ -35,6 +37,10 @@ pub struct ServerTls {
     pub client_ca: Option<String>,
     /// The digest of all contents.
     digest: [u8; 32],
+    /// The certificates that can be read, the server's own first.
+    chain: Vec<CertificateFacts>,
+    /// The authorities of clients that can be read.
+    authorities: Vec<CertificateFacts>,
     /// What connections are made with.
     pub(crate) config: Arc<ServerConfig>,
 }
@@ -43,6 +49,22 @@ impl PartialEq for ServerTls {
     fn eq(&self, other: &Self) -> bool {
         let names = |tls: &Self| (tls.certificate.clone(), tls.key.clone(), tls.client_ca.clone());
         names(self) == names(other) && self.digest == other.digest
+    }
+}
+
+impl ServerTls {
+    /// When the first of the server's certificates expires, since the Unix epoch; none if they cannot be read.
+    pub(crate) fn expiry(&self) -> Option<Duration> {
+        self.chain.iter().map(CertificateFacts::end).min()
+    }
+
+    /// The certificates that somebody has to look after.
+    pub(crate) fn warnings(&self, now: Duration) -> Vec<CertificateWarning> {
+        let mut warnings = server_warnings(&self.chain, &self.certificate, now);
+        if let Some(file) = &self.client_ca {
+            warnings.extend(authority_warnings(&self.authorities, file, now));
+        }
+        warnings
     }
 }
 
@@ -157,6 +179,8 @@ impl TlsFiles {
                 }
             }
         }
+        let chain = CertificateFacts::all(&certificate.chain);
+        let authorities = self.client_ca.as_ref().map(|ca| CertificateFacts::all(&ca.chain)).unwrap_or_default();
         let client_ca = self.client_ca.map(|ca| ca.name);
         let (name, key_name, key_span) = (certificate.name, key.name, key.span);
         let made = server_config(certificate.chain, key.key, client_ca.is_some().then_some(roots));
@@ -166,6 +190,8 @@ impl TlsFiles {
                 key: key_name,
                 client_ca,
                 digest: digest.finalize().into(),
+                chain,
+                authorities,
                 config: Arc::new(config),
             }),
             Err(rustls::Error::InconsistentKeys(_)) => {

@@ -4,7 +4,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Whether a value of `Host` names this host: an address, a name of the loopback interface, the host's own name, or one of these.
+/// Whether a value of `Host` names this host: an address, a name of the loopback interface, the host's own name, or one of these, of
+/// which `*.` before a domain is every name in it.
 pub(super) fn is_own(host: &str, own_name: Option<&str>, others: &[String]) -> bool {
     let name = host_name(host);
     if let Some(inside) = name.strip_prefix('[') {
@@ -15,15 +16,16 @@ pub(super) fn is_own(host: &str, own_name: Option<&str>, others: &[String]) -> b
     }
     let name = name.strip_suffix('.').unwrap_or(name);
     let is = |other: &str| name.eq_ignore_ascii_case(other.strip_suffix('.').unwrap_or(other));
-    // No resolver asks the network for it (RFC 6761).
-    let is_below = |end: &str| {
-        name.len()
-            .checked_sub(end.len())
-            .and_then(|at| name.get(at..))
-            .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+    let is_in = |domain: &str| {
+        let domain = domain.strip_suffix('.').unwrap_or(domain);
+        let dot = name.len().checked_sub(domain.len() + 1).filter(|&dot| dot > 0);
+        let parts = dot.and_then(|dot| name.get(dot..)?.split_at_checked(1));
+        parts.is_some_and(|(dot, end)| dot == "." && end.eq_ignore_ascii_case(domain))
     };
-    let is_local = is("localhost") || is_below(".localhost");
-    is_local || own_name.is_some_and(|own| !own.is_empty() && is(own)) || others.iter().any(|other| is(other))
+    let is_named = |other: &str| other.strip_prefix("*.").map_or_else(|| is(other), is_in);
+    // No resolver asks the network for it (RFC 6761).
+    let is_local = is("localhost") || is_in("localhost");
+    is_local || own_name.is_some_and(|own| !own.is_empty() && is(own)) || others.iter().any(|other| is_named(other))
 }
 
 /// The value without its port.
@@ -85,6 +87,24 @@ mod tests {
         assert!(!is_own("", Some(""), &[]) && !is_own("web-1", None, &[]));
     }
 
+    #[test]
+    fn domain_stands_for_all_its_names() {
+        let is_accepted = |host: &str| is_own(host, None, &["*.example.org".to_owned()]);
+        for host in ["web-1.example.org", "a.b.Example.ORG:9101", "web-1.example.org."] {
+            assert!(is_accepted(host), "{host}");
+        }
+        for host in [
+            "example.org",
+            ".example.org",
+            "xexample.org",
+            "example.org.evil.example",
+            "*.example.com",
+            "\u{e9}xample.org",
+        ] {
+            assert!(!is_accepted(host), "{host}");
+        }
+    }
+
     proptest! {
         #[test]
         fn foreign_names_are_refused(name in "[a-z]{1,8}\\.[a-z]{2,6}(:[0-9]{1,5})?") {
@@ -94,7 +114,7 @@ mod tests {
 
         #[test]
         fn any_text_is_judged(host in any::<String>()) {
-            let _ = is_own(&host, Some("web-1"), &["b".to_owned()]);
+            let _ = is_own(&host, Some("web-1"), &["b".to_owned(), "*.c".to_owned()]);
         }
     }
 }

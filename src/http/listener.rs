@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixStream};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::activity::Phase;
@@ -42,8 +43,10 @@ impl OpenSocket {
     /// Opens a socket.
     pub(super) async fn open(address: &ListenAddress) -> Result<Self, ListenError> {
         match address {
-            ListenAddress::Tcp(address) => open_tcp(*address).map(Self::Tcp).map_err(|error| tcp_error(&error)),
             ListenAddress::Unix(path) => open_unix(path).await.map(Self::Unix),
+            ListenAddress::Tcp(_) | ListenAddress::AllV6(_) => {
+                open_tcp(address).map(Self::Tcp).map_err(|error| tcp_error(&error))
+            }
         }
     }
 
@@ -81,7 +84,7 @@ impl Accepted {
 pub(super) struct Listener {
     pub(super) address: ListenAddress,
     socket: Rc<OpenSocket>,
-    accepting: AbortHandle,
+    accepting: JoinHandle<()>,
     _running: watch::Sender<()>,
 }
 
@@ -90,7 +93,7 @@ impl Listener {
     pub(super) fn start(address: ListenAddress, socket: OpenSocket, server: &Rc<Server>) -> Self {
         let ((running, ending), socket) = (watch::channel(()), Rc::new(socket));
         let accepting = tokio::task::spawn_local(accept_all(Rc::clone(&socket), Rc::clone(server), ending));
-        Self { address, socket, accepting: accepting.abort_handle(), _running: running }
+        Self { address, socket, accepting, _running: running }
     }
 
     /// Ends its connections after the request under way; new ones are accepted.
@@ -99,11 +102,18 @@ impl Listener {
         drop(self);
         let (running, ending) = watch::channel(());
         let accepting = tokio::task::spawn_local(accept_all(Rc::clone(&socket), Rc::clone(server), ending));
-        Self { address, socket, accepting: accepting.abort_handle(), _running: running }
+        Self { address, socket, accepting, _running: running }
     }
 
     pub(super) fn is_in_place(&self) -> bool {
         self.socket.is_in_place()
+    }
+
+    /// Closes the socket, so that its address is free afterwards.
+    pub(super) async fn close(mut self) {
+        self.accepting.abort();
+        // It has the socket, too, until it ends.
+        let _ = (&mut self.accepting).await;
     }
 }
 
@@ -139,8 +149,13 @@ async fn accept_all(socket: Rc<OpenSocket>, server: Rc<Server>, ending: Ending) 
     }
 }
 
-fn open_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+fn open_tcp(listen: &ListenAddress) -> io::Result<TcpListener> {
+    let address = listen.tcp().ok_or(io::ErrorKind::InvalidInput)?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if address.is_ipv6() {
+        // Whatever the host's default is.
+        SockRef::from(&socket).set_only_v6(matches!(listen, ListenAddress::AllV6(_)))?;
+    }
     // Connections of an agent that has just ended do not keep the address.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

@@ -66,13 +66,12 @@ impl Listeners {
 
     /// Whether an own listener that another configuration does not have any more is what keeps an address.
     fn is_to_be_freed(&self, address: &ListenAddress, http: &HttpConfig) -> bool {
-        let ListenAddress::Tcp(address) = address else { return false };
-        self.open.iter().any(|listener| match &listener.address {
-            ListenAddress::Tcp(own) => {
+        let Some(address) = address.tcp() else { return false };
+        self.open.iter().any(|listener| {
+            listener.address.tcp().is_some_and(|own| {
                 let overlaps = own.ip().is_unspecified() || address.ip().is_unspecified();
                 overlaps && own.port() == address.port() && !http.listen.contains(&listener.address)
-            }
-            ListenAddress::Unix(_) => false,
+            })
         })
     }
 
@@ -81,7 +80,12 @@ impl Listeners {
     pub(super) async fn follow(&mut self, config: &Config) {
         let old = std::mem::replace(&mut self.config, config.http.clone());
         let wanted = config.http.as_ref().map(|http| &*http.listen).unwrap_or_default();
-        self.open.retain(|listener| wanted.contains(&listener.address));
+        let (open, unwanted) =
+            std::mem::take(&mut self.open).into_iter().partition(|open| wanted.contains(&open.address));
+        self.open = open;
+        for listener in unwanted {
+            Listener::close(listener).await;
+        }
         self.failed.retain(|address, _| wanted.contains(address));
         let tls = |http: &Option<Arc<HttpConfig>>| http.as_ref().and_then(|http| http.tls.clone());
         if tls(&old) != tls(&config.http) {

@@ -108,3 +108,61 @@ async fn respond(
 async fn ended(mut ending: Ending) {
     while ending.changed().await.is_ok() {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+    use crate::config::{Config, HttpConfig, ListenAddress, Overrides};
+    use crate::http::connections::Origin;
+    use crate::push::PushedModules;
+    use crate::status::{AgentFacts, Settings, Slot};
+
+    /// How many responses are in what can be read now.
+    fn response_count(stream: &UnixStream) -> usize {
+        let (mut text, mut part) = (Vec::new(), [0; 4096]);
+        loop {
+            match stream.try_read(&mut part) {
+                Ok(length) if length > 0 => text.extend_from_slice(&part[..length]),
+                Err(error) if error.kind() != ErrorKind::WouldBlock => panic!("{error}"),
+                _ => return String::from_utf8_lossy(&text).matches("HTTP/1.1 200 OK").count(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pipelined_requests_take_turns_with_others() {
+        const REQUEST: &str = "GET /version HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut config =
+            Config::load(&Overrides { file: Some("/dev/null".into()), ..Overrides::default() }).expect("empty");
+        config.http = Some(Arc::new(HttpConfig::at(vec![ListenAddress::Unix("/run/s".into())])));
+        let slot = Arc::new(Slot::new(AgentFacts::at_start(Settings::default())));
+        let test = async {
+            let server = Server::new(
+                Arc::new(config),
+                &slot,
+                &Arc::default(),
+                PushedModules::new(&Arc::default(), false).inlet(),
+            );
+            let (_running, ending) = watch::channel(());
+            let mut clients = Vec::new();
+            for requests in [100, 1] {
+                let (mut client, accepted) = UnixStream::pair().expect("a pair");
+                client.write_all(REQUEST.repeat(requests).as_bytes()).await.expect("sent");
+                let admission = server.connections().admit(Phase::First, Origin::Unix).await;
+                spawn_local(serve(Rc::clone(&server), accepted, Peer::Unix, admission, ending.clone()));
+                clients.push(client);
+            }
+            assert_ne!(clients[1].read_u8().await.expect("a response"), 0);
+            let count = response_count(&clients[0]);
+            assert!(count < 10, "{count} responses to one peer before the other's");
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}

@@ -69,6 +69,8 @@ pub(crate) struct Statistics {
     dropped_events: AtomicU64,
     /// Series that the configured naming leaves out, by reason.
     left_out: [(Labels, AtomicU64); 2],
+    /// When the first certificate expires, in seconds since the Unix epoch; 0 without TLS.
+    certificate_expiry: AtomicU64,
     /// How long the last rendering of `/metrics` took, in nanoseconds.
     render_nanos: AtomicU64,
 }
@@ -83,6 +85,7 @@ impl Default for Statistics {
             rejected: Rejection::ALL.iter().map(counter).collect(),
             dropped_events: AtomicU64::default(),
             left_out: ["max_series", "collision"].map(|reason| ([("reason", reason)].into(), AtomicU64::default())),
+            certificate_expiry: AtomicU64::default(),
             render_nanos: AtomicU64::default(),
         }
     }
@@ -112,6 +115,10 @@ impl Statistics {
         }
     }
 
+    pub(super) fn record_expiry(&self, expiry: Option<Duration>) {
+        self.certificate_expiry.store(expiry.map_or(0, |expiry| expiry.as_secs()), Ordering::Relaxed);
+    }
+
     pub(super) fn record_rendering(&self, duration: Duration) {
         self.render_nanos.store(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -130,5 +137,9 @@ impl Statistics {
             to.push_labelled("http_left_out_series", labels, number(count));
         }
         to.push("http_render_seconds", Duration::from_nanos(number(&self.render_nanos)).as_secs_f64());
+        match number(&self.certificate_expiry) {
+            0 => {}
+            expiry => to.push("http_certificate_expiry_timestamp_seconds", expiry),
+        }
     }
 }

@@ -73,7 +73,8 @@ fn counterpart(module: &str, metric: &str, labels: &[Label]) -> Counterpart {
 }
 
 /// The text that `*` stands for in a name, empty without a `*`; none if the pattern has another name.
-fn wildcard<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
+#[must_use]
+pub fn wildcard<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     match pattern.split_once('*') {
         None => (pattern == name).then_some(""),
         Some((before, after)) => name.strip_prefix(before)?.strip_suffix(after).filter(|text| !text.is_empty()),

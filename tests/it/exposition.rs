@@ -143,6 +143,20 @@ fn json_keys_are_kept() {
     check_golden("json_keys", &lines.collect());
 }
 
+#[test]
+fn descriptions_are_understood_by_themselves() {
+    for module in described() {
+        for series in module.schema().series() {
+            let help = Naming::Gauged.name("gauged", module.schema().source(), series).expect("named").help;
+            let metric = format!("{}.{}: {help}", module.name(), series.metric_name());
+            for beginning in ["The same", "Those", "Its ", "As "] {
+                assert!(!help.starts_with(beginning), "{metric}");
+            }
+            assert!(!help.contains("does not describe") && !help.contains("Converted"), "write the unit: {metric}");
+        }
+    }
+}
+
 /// Writes the exposition of each sample into a directory. Returns the files, each with the number of series.
 fn written<'a>(
     samples: impl Iterator<Item = (&'a str, &'a Sample)>,
@@ -164,7 +178,7 @@ fn machines<'a>() -> impl Iterator<Item = (&'a str, &'a Sample)> {
 }
 
 #[test]
-fn promtool_has_nothing_to_complain_of() {
+fn promtool_accepts_our_names() {
     let Some(versions) = requirement::old_and_new("promtool") else { return };
     let directory = tempfile::tempdir().expect("a temporary directory");
     for (path, _) in written(machines(), Naming::Gauged, Format::Text, directory.path()) {

@@ -30,7 +30,7 @@ gauged_plugin::metrics! {
     CPU_USER: counter "cpu_user_seconds_total" in "s";
     /// CPU time of the group in kernel mode.
     CPU_SYSTEM: counter "cpu_system_seconds_total" in "s";
-    /// CPU time of the group as a share of the time since the last tick: 100 is one CPU.
+    /// CPU time of the group as a share of the time since the last tick: 100 % is one CPU.
     CPU_PERCENT: gauge "cpu_percent" in "%";
     /// Enforcement periods of the group's CPU limit.
     CPU_PERIODS: counter "cpu_periods_total" in "{period}";

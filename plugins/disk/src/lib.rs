@@ -69,7 +69,7 @@ gauged_plugin::metrics! {
     /// Average number of operations in progress over the tick, including those in the queue.
     MEAN_QUEUE: gauge "queue_length" in "{operation}";
     /// Share of the tick with at least one operation in progress; a device with parallel operations is not at its limit
-    /// at 100.
+    /// at 100 %.
     UTILISATION: gauge "utilisation_percent" in "%";
 }
 

@@ -44,7 +44,7 @@ gauged_plugin::metrics! {
     PID_MAX: gauge "pid_max" in "{thread}";
     /// Boot time, in seconds since the Unix epoch.
     BOOT_TIME: gauge "boot_time_seconds" in "s";
-    /// Random bits available; always 256 since Linux 5.18.
+    /// Random bits available; always 256 bits since Linux 5.18.
     ENTROPY_AVAILABLE: gauge "entropy_available_bits" in "bit";
     /// Size of the random pool.
     ENTROPY_POOL: gauge "entropy_pool_bits" in "bit";

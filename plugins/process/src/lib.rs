@@ -36,7 +36,7 @@ gauged_plugin::metrics! {
     GROUP_THREADS: gauge "group_threads" in "{thread}";
     /// CPU time used by the group's processes, including ended ones.
     GROUP_CPU: counter "group_cpu_seconds_total" in "s";
-    /// CPU time of the group as a share of the time since the last tick: 100 is one CPU.
+    /// CPU time of the group as a share of the time since the last tick: 100 % is one CPU.
     GROUP_CPU_PERCENT: gauge "group_cpu_percent" in "%";
     /// Resident memory of the group; memory shared by several of its processes counts for each.
     GROUP_RESIDENT: gauge "group_resident_bytes" in "By";

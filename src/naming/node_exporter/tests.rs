@@ -97,8 +97,10 @@ fn second_sources_are_alternatives() {
     let name = || "node_context_switches_total".to_owned();
     assert_eq!(is_alternative("cpu", "ctx_switches", &[]), Some((name(), false)));
     assert_eq!(is_alternative("kernel", "context_switches_total", &[]), Some((name(), true)));
-    let success = || r#"node_scrape_collector_success{collector="a"}"#.to_owned();
-    assert_eq!(is_alternative("agent", "plugin_up", &[("plugin", "a")]), Some((success(), true)));
+    let duration = || r#"node_scrape_collector_duration_seconds{collector="a"}"#.to_owned();
+    assert_eq!(is_alternative("agent", "plugin_duration_seconds", &[("plugin", "a")]), Some((duration(), true)));
+    // It is 0 of plugins that nobody has turned on, and an alert on collectors would fire.
+    assert!(is_own("agent", "plugin_up", &[("plugin", "a")]));
 }
 
 #[test]

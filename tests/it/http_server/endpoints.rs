@@ -5,7 +5,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use serde_json::Value;
 
 use super::peer::{HttpAgent, Response, connect};
-use crate::harness::{Sample, Setup, value};
+use crate::guest::Guest;
+use crate::harness::{Sample, Setup, plugin_metric, value};
 
 /// A line of the agent's output with this tick.
 fn printed(server: &mut HttpAgent, tick: &Value) -> Sample {
@@ -85,6 +86,28 @@ fn configuration_in_effect_has_no_secrets() {
     let text = server.get("/v1/config").text().to_owned();
     assert!(text.contains("hosts = [\"web.example\"]\n") && text.contains("interval = \"250ms\"\n"), "{text}");
     assert!(!text.contains("hunter2") && text.contains("config.password = \"…\""), "{text}");
+}
+
+#[test]
+fn sensitive_settings_are_in_no_reason() {
+    const URL: &str = "http://user:s3cr3tpass@u.example:80/";
+    let setup = Setup::new();
+    let message = format!("{URL} is no target, s3cr3tpass no password, hunter2 neither");
+    Guest::new("echo").invalid_setting("targets.0.url", &message).install(&setup.plugin("echo.wasm"));
+    let address = super::peer::own_address();
+    let table = format!("[plugins.echo.config]\ntargets = [{{ url = \"{URL}\" }}]\nauth.password = \"hunter2\"");
+    let agent = HttpAgent::configure(&setup, address, &table).start(&[]);
+    let mut server = HttpAgent { setup, agent, address };
+    let log = server.agent.wait_log_lines("plugin rejected plugin=echo", 1).join("\n");
+    server.agent.wait(|sample| plugin_metric(sample, "plugin_up", "echo") == Some(0.0));
+    let texts = ["/ready", "/v1/status", "/v1/config"].map(|path| server.get(path).text().to_owned());
+    for text in texts[..2].iter().chain([&log]) {
+        let reason = "targets.0.url: http://…@u.example:80/ is no target, … no password, … neither";
+        assert!(text.contains(reason), "{text}");
+    }
+    for text in texts.iter().chain([&server.agent.log()]) {
+        assert!(!text.contains("s3cr3t") && !text.contains("hunter2"), "{text}");
+    }
 }
 
 #[test]

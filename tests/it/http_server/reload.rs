@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use super::peer::{HttpAgent, connect, own_address, read_all, read_response};
 use crate::harness::{Setup, wait_until};
+use crate::skip;
 
 const REQUEST: &[u8] = b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -96,6 +97,42 @@ fn unavailable_address_does_not_refuse_other_changes() {
     assert_eq!(server.agent.log().matches("HTTP address not opened").count(), 1, "it is reported once");
     drop(other);
     server.agent.wait_log(&format!("HTTP address opened address={taken}"));
+}
+
+#[test]
+fn wildcards_of_both_families_share_a_port() {
+    let Ok(free) = TcpListener::bind("[::]:0") else {
+        skip::skip("wildcards_of_both_families_share_a_port", "no IPv6");
+        return;
+    };
+    let port = free.local_addr().expect("an address").port();
+    drop(free);
+    let setup = Setup::new();
+    let listen = |list: &str| HttpAgent::write(&setup, &format!("[http]\nlisten = [{list}]"));
+    let [v4, v6] = ["0.0.0.0", "[::]"].map(|ip| format!("\"{ip}:{port}\""));
+    listen(&format!("{v4}, {v6}"));
+    let mut agent = setup.start(&[]);
+    agent.wait_log_lines("INFO HTTP address opened", 2);
+    agent.next();
+    let peers = ["127.0.0.1", "::1"].map(|ip| SocketAddr::new(ip.parse().expect("an address"), port));
+    let mut server = HttpAgent { agent, address: peers[0], setup: Setup::new() };
+    let expect_both = |server: &mut HttpAgent| {
+        for peer in peers {
+            server.address = peer;
+            server.expect_scrapes();
+        }
+    };
+    expect_both(&mut server);
+    // Alone it is both, also where it was not before.
+    listen(&v6);
+    server.reload_files();
+    server.agent.wait_log_lines("INFO HTTP address opened", 3);
+    expect_both(&mut server);
+    listen(&format!("{v4}, {v6}"));
+    server.reload_files();
+    server.agent.wait_log_lines("INFO HTTP address opened", 5);
+    expect_both(&mut server);
+    assert!(!server.agent.log().contains("not opened"), "{}", server.agent.log());
 }
 
 #[test]

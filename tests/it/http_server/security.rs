@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -27,12 +27,20 @@ pub fn write_secret(path: &Path, content: &str) {
 
 #[test]
 fn foreign_hosts_are_refused() {
-    let mut server = HttpAgent::start("hosts = [\"metrics.example.org\"]");
+    let mut server = HttpAgent::start("hosts = [\"metrics.example.org\", \"*.fleet.example\"]");
     let own = server.agent.next()["agent"]["hostname"].as_str().expect("a name").to_owned();
     let status =
         |host: &str| server.send(&format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).status;
     let address = server.address.to_string();
-    for host in ["localhost", "localhost:9101", &address, "[::1]:9101", &own, "Metrics.Example.Org:443"] {
+    for host in [
+        "localhost",
+        "localhost:9101",
+        &address,
+        "[::1]:9101",
+        &own,
+        "Metrics.Example.Org:443",
+        "web-7.a.fleet.example:9101",
+    ] {
         assert_eq!(status(host), 200, "{host}");
     }
     let refused = server.send("GET /metrics HTTP/1.1\r\nHost: evil.example:9101\r\nConnection: close\r\n\r\n");
@@ -48,7 +56,10 @@ fn foreign_hosts_are_refused() {
         "two"
     );
     assert_eq!(server.send("GET /metrics HTTP/1.0\r\n\r\n").status, 200, "none was needed then");
-    server.wait_rejected("host", 2);
+    for host in ["fleet.example", "fleet.example.evil.example", "xfleet.example"] {
+        assert_eq!(status(host), 421, "{host}");
+    }
+    server.wait_rejected("host", 5);
 }
 
 #[test]
@@ -133,14 +144,20 @@ impl Authority {
     }
 
     /// A certificate for a name and its key, in PEM.
-    fn issue(&self, name: &str) -> (String, String) {
+    pub fn issue(&self, name: &str) -> (String, String) {
+        self.issue_until(name, 4000)
+    }
+
+    /// One that expires at the beginning of this year.
+    pub fn issue_until(&self, name: &str, year: i32) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("names");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("names");
+        params.not_after = date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).expect("signed");
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.issuer.pem()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gauged::naming::node_exporter::{Relation, Row, rows};
+use gauged::naming::node_exporter::{Relation, Row, rows, wildcard};
 
 use super::exporter::{Labels, Scrape, Series};
 use super::named::Named;
@@ -82,10 +82,7 @@ pub fn row_about(name: &str) -> Option<&'static Row> {
 
 /// Whether a pattern, in which `*` stands for any text, is that of a name.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| rest.ends_with(after)),
-    }
+    wildcard(pattern, name).is_some()
 }
 
 /// Whether the agent leaves out a series, as plugins/README.md says.

@@ -28,10 +28,7 @@ pub(super) const ROWS: &[Row] = &[
         .translate("state", STATES, Others::Unknown)
         .remark("also states in which there is no process"),
     gauge("node_scrape_collector_success", "agent.collector_success")
-        .or(&["agent.plugin_up"])
-        .rename(PLUGIN)
-        .help("1 if the last call of the collector succeeded, otherwise 0.")
-        .remark(COLLECTORS),
+        .remark("of native collectors; `gauged_agent_plugin_up` is that of plugins, and 0 also where nobody wants one"),
     gauge("node_scrape_collector_duration_seconds", "agent.collector_duration_seconds")
         .or(&["agent.plugin_duration_seconds"])
         .rename(PLUGIN)
