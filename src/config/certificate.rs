@@ -85,7 +85,7 @@ pub(super) fn server_warnings(chain: &[CertificateFacts], file: &str, now: Durat
         warnings.push(warning(reason, "put the server's own certificate first"));
     }
     // One of them is enough for clients to refuse the server.
-    if let Some(reason) = chain.iter().find_map(|facts| facts.validity(now)) {
+    if let Some(reason) = first_to_renew(chain, now) {
         warnings.push(warning(reason, "renew it, and reload the configuration"));
     }
     warnings
@@ -104,10 +104,16 @@ pub(super) fn authority_warnings(
         let reason = "has a certificate that is no authority (CA:FALSE)".to_owned();
         warnings.push(warning(reason, "name the certificates of the authorities that sign those of clients"));
     }
-    if let Some(reason) = authorities.iter().find_map(|facts| facts.validity(now)) {
+    if let Some(reason) = first_to_renew(authorities, now) {
         warnings.push(warning(reason, "have the authority renewed, and reload the configuration"));
     }
     warnings
+}
+
+/// Why the certificate that ends first is not valid, or soon will not be; none if all will be valid for long.
+fn first_to_renew(certificates: &[CertificateFacts], now: Duration) -> Option<String> {
+    let due = certificates.iter().filter_map(|facts| Some((facts.end, facts.validity(now)?)));
+    due.min().map(|(_, reason)| reason)
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Family {
 
 impl Layout {
     /// The layout of these candidates, in their order of precedence; those of the layout before are preferred to others. `report`
-    /// gets the first series of each metric that has a name in vain.
+    /// gets the first series of each metric whose name is taken.
     pub(super) fn new(
         candidates: &[Candidate<'_>],
         before: &Self,

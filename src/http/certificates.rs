@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::statistics::Statistics;
-use crate::config::{CertificateWarning, Config, HttpConfig};
+use crate::config::{CertificateWarning, Config, HttpConfig, ServerTls};
 
 /// Reports the certificates of a configuration that was read which somebody has to look after.
 pub(crate) fn report_certificates(http: Option<&Arc<HttpConfig>>, now: Duration) {
@@ -18,5 +18,5 @@ pub(crate) fn report_certificates(http: Option<&Arc<HttpConfig>>, now: Duration)
 /// Has the metric follow a configuration that is in effect now.
 pub(super) fn follow_expiry(config: &Config, statistics: &Statistics) {
     let tls = config.http.as_ref().and_then(|http| http.tls.as_ref());
-    statistics.record_expiry(tls.and_then(crate::config::ServerTls::expiry));
+    statistics.record_expiry(tls.and_then(ServerTls::expiry));
 }

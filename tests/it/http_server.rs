@@ -6,5 +6,5 @@ mod streams; // event streams that end, and slow readers
 mod attacks; // peers that send too much, too slowly, or rubbish
 mod time_limits; // peers that neither send nor read
 mod reload; // addresses, tokens and certificates that change
-mod security; // hosts, tokens and TLS
+pub mod security; // hosts, tokens and TLS
 mod certificates; // those that expire

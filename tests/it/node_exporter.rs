@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use self::comparison::{Comparison, Round, row_about, tolerance};
 use self::exporter::{Exporter, Scrape, Series};
 use self::load::Load;
-use self::named::Named;
+use self::named::ScrapedAgent;
 use gauged::naming::node_exporter::{Relation, rows};
 
 use crate::first_party::built;
@@ -141,32 +141,30 @@ fn named_metrics_equal_node_exporter() {
     let Some(program) = requirement::program("prometheus-node-exporter") else { return };
     let counters = mapping::metrics();
     let exporter = Exporter::start(&program, Path::new("/"), &OPTIONS);
-    let setup = Setup::with_config(
-        "interval = \"1s\"\n\
-         [cpu]\nper_core = true\n\
-         [plugins.disk]\nconfig = { devices = {}, partitions = true }\n\
+    let mut scraped = ScrapedAgent::start(
+        "[plugins.disk]\nconfig = { devices = {}, partitions = true }\n\
          [plugins.kernel]\nconfig = { softnet_per_cpu = true }\n\
          [plugins.netstat]\nconfig = { fields = {} }\n\
          [plugins.network]\nconfig = { interfaces = {} }\n",
+        &PLUGINS,
+        &[],
     );
-    install_all(&setup, &PLUGINS);
-    let mut agent = setup.start(&[]);
     let is_whole = |sample: &Sample| {
         ["disk", "filesystem", "kernel", "netstat", "network"].iter().all(|name| sample.contains_key(*name))
     };
-    agent.wait(is_whole);
+    scraped.agent.wait(is_whole);
 
-    let load = Load::start(&setup.path(""));
+    let load = Load::start(&scraped.setup.path(""));
     let (mut rounds, mut samples) = (Vec::new(), Vec::new());
     // A late result belongs to another moment than its sample, and is missing in the one before, so that round is repeated.
     for _ in 0..ROUNDS * 6 {
         let before = exporter.scrape();
-        let Some(sample) = sample_after(&mut agent, now()).filter(is_whole) else { continue };
+        let Some(sample) = sample_after(&mut scraped.agent, now()).filter(is_whole) else { continue };
+        let Some(named) = scraped.scrape(&sample) else { continue };
         let after = exporter.scrape();
         for name in before.names() {
             assert!(row_about(name).is_some(), "{name} is not in plugins/README.md");
         }
-        let named = Named::new(&sample);
         let mut round = Round::compare(&before, &named, &after);
         round.additional.retain(|series| !is_additional(series, &before));
         assert_eq!(round.additional, Vec::<Series>::new(), "node_exporter has no such series");
@@ -177,11 +175,11 @@ fn named_metrics_equal_node_exporter() {
         }
     }
     drop(load);
-    assert_eq!(rounds.len(), ROUNDS, "the machine is too busy for samples in time\n{}", agent.log());
+    assert_eq!(rounds.len(), ROUNDS, "the machine is too busy for samples in time\n{}", scraped.agent.log());
 
     report_absent(&rounds, &counters);
     let wrong = mismatches(&rounds, &counters);
-    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), agent.log());
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), scraped.agent.log());
     for module in ["cpu", "disk", "filesystem", "host", "kernel", "load", "memory", "netstat", "network"] {
         let held = rounds[0].compared.values().filter(|held| held.metric.starts_with(&format!("{module}."))).count();
         assert!(held > 2, "only {held} of {module} were compared");
@@ -216,18 +214,18 @@ fn named_metrics_equal_node_exporter() {
 fn process_counts_equal_node_exporter() {
     let Some(program) = requirement::program("prometheus-node-exporter") else { return };
     let exporter = Exporter::start(&program, Path::new("/"), &["--collector.processes"]);
-    let setup =
-        Setup::with_config("interval = \"1s\"\n[plugins.process]\ntimeout = \"10s\"\nread = [\"/proc/*/stat\"]\n");
-    install_all(&setup, &["kernel", "process"]);
-    let mut agent = setup.start(&[]);
+    let table = "[plugins.process]\ntimeout = \"10s\"\nread = [\"/proc/*/stat\"]\n";
+    let mut scraped = ScrapedAgent::start(table, &["kernel", "process"], &[]);
     let is_about = |(name, _): &Series| name.starts_with("node_processes_");
-    let round = || {
+    let round = || loop {
         let before = exporter.scrape();
-        let sample = agent.wait(|sample| {
+        let sample = scraped.agent.wait(|sample| {
             let counted = |module: &str, metric: &str| sample.get(module).is_some_and(|own| own.contains_key(metric));
             counted("kernel", "threads") && counted("process", "processes")
         });
-        Round::compare(&before, &Named::new(&sample), &exporter.scrape())
+        if let Some(named) = scraped.scrape(&sample) {
+            return Round::compare(&before, &named, &exporter.scrape());
+        }
     };
     let rounds: Vec<Round> = std::iter::repeat_with(round).take(ROUNDS).collect();
     for round in &rounds {

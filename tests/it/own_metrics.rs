@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::guest::Guest;
 use crate::harness::{Sample, Setup, fault_count, plugin_metric, repository};
+use crate::http_server::security::Authority;
 use crate::natives::overlay;
 
 /// A number of the module.
@@ -20,8 +21,13 @@ fn number(sample: &Sample, key: &str) -> f64 {
 fn agent_metrics_are_all_described() {
     let setup = Setup::new();
     let socket = setup.path("http.sock");
-    let http =
-        format!("sinks.stdout.kind = \"stdout\"\nhttp = {{ listen = [\"unix:{}\"], push = true }}", socket.display());
+    Authority::new().write(&setup);
+    let http = format!(
+        "sinks.stdout.kind = \"stdout\"\n[http]\nlisten = [\"unix:{}\"]\npush = true\ntls_certificate = \"{}\"\ntls_key = \"{}\"",
+        socket.display(),
+        setup.path("tls.pem").display(),
+        setup.path("tls.key").display()
+    );
     let configuration = format!("interval = \"200ms\"\n{http}\n[plugins.slow]\ntimeout = \"60s\"\n");
     std::fs::write(setup.path("gauged.toml"), configuration).expect("written");
     Guest::new("good").install(&setup.plugin("good.wasm"));

@@ -273,7 +273,7 @@ mod tests {
     }
 
     fn wait_until(condition: impl Fn() -> bool) {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_secs(120);
         while !condition() {
             assert!(Instant::now() < until, "never");
             yield_now();

@@ -113,6 +113,12 @@ impl HttpAgent {
     }
 }
 
+/// The response to a request for a path on a connection of its own.
+pub fn request(stream: &mut TcpStream, path: &str) -> Response {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+    Response::read(stream)
+}
+
 /// Reads one response of several on a connection.
 pub fn read_response(stream: &mut (impl io::Read + ?Sized)) -> Response {
     let (mut text, mut byte) = (Vec::new(), [0]);

@@ -23,6 +23,23 @@ pub struct Scrape {
 }
 
 impl Scrape {
+    /// Parses a text of Prometheus'.
+    pub fn parse(text: &str) -> Self {
+        let mut scrape = Self::default();
+        for line in text.lines() {
+            if let Some(described) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = described.split_once(' ').expect("a type");
+                scrape.types.insert(name.to_owned(), kind.to_owned());
+            } else if !line.starts_with('#') {
+                let (key, value) = line.rsplit_once(' ').expect("a value");
+                let (name, mut labels) = series(key);
+                labels.retain(|_, value| !value.is_empty());
+                scrape.series.insert((name, labels), value.parse().expect("a number"));
+            }
+        }
+        scrape
+    }
+
     /// The names of the metrics.
     pub fn names(&self) -> BTreeSet<&str> {
         self.series.keys().map(|(name, _)| &**name).collect()
@@ -64,23 +81,15 @@ impl Exporter {
         let (head, body) = text.split_once("\r\n\r\n").expect("a response");
         assert!(head.contains(" 200 "), "{head}");
         let chips = chips(&self.root);
-        let mut scrape = Scrape::default();
-        for line in body.lines() {
-            if let Some(described) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = described.split_once(' ').expect("a type");
-                scrape.types.insert(name.to_owned(), kind.to_owned());
-            } else if !line.starts_with('#') {
-                let (key, value) = line.rsplit_once(' ').expect("a value");
-                let (name, mut labels) = series(key);
-                labels.retain(|_, value| !value.is_empty());
-                let chip = labels.get("chip").and_then(|chip| chips.get(chip));
-                if let Some(number) = chip.cloned() {
-                    labels.remove("chip");
-                    labels.insert("hwmon".to_owned(), number);
-                }
-                scrape.series.insert((name, labels), value.parse().expect("a number"));
+        let mut scrape = Scrape::parse(body);
+        let numbered = |((name, mut labels), value): (Series, f64)| {
+            if let Some(number) = labels.get("chip").and_then(|chip| chips.get(chip)).cloned() {
+                labels.remove("chip");
+                labels.insert("hwmon".to_owned(), number);
             }
-        }
+            ((name, labels), value)
+        };
+        scrape.series = scrape.series.into_iter().map(numbered).collect();
         scrape
     }
 }

@@ -10,9 +10,9 @@ use gauged::naming::node_exporter::{Relation, Row, rows};
 
 use super::comparison::{Comparison, Round, matches, row_about, tolerance};
 use super::exporter::{Exporter, Labels, Scrape, Series};
-use super::named::Named;
-use super::{OPTIONS, PLUGINS, install_all};
-use crate::harness::{Setup, parse, repository};
+use super::named::{Named, ScrapedAgent};
+use super::{OPTIONS, PLUGINS};
+use crate::harness::{Sample, repository};
 use crate::requirement::{self, Program};
 
 /// The collectors that are on by default and read files that a fixture machine can have.
@@ -54,8 +54,6 @@ const COLLECTORS: [&str; 33] = [
 
 /// The agent's counterpart of [`OPTIONS`].
 const CONFIGURATION: &str = r"
-[cpu]
-per_core = true
 [plugins.disk]
 config = { devices = {}, partitions = true }
 [plugins.kernel]
@@ -187,12 +185,18 @@ impl Measured {
 
 /// The agent's sample of the machine.
 fn sample(root: &Path, configuration: &str) -> Named {
-    let setup = Setup::with_config(&format!("{configuration}{GRANTS}"));
-    install_all(&setup, &PLUGINS);
-    let output = setup.run(&["--once", "--root", root.to_str().expect("text")]);
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !log.contains("WARN") && !log.contains("ERROR"), "{log}");
-    Named::new(&parse(&String::from_utf8_lossy(&output.stdout)))
+    let arguments = ["--root", root.to_str().expect("text")];
+    let mut scraped = ScrapedAgent::start(&format!("{configuration}{GRANTS}"), &PLUGINS, &arguments);
+    let is_whole = |sample: &Sample| PLUGINS.iter().all(|name| sample.contains_key(*name));
+    let named = loop {
+        let sample = scraped.agent.wait(is_whole);
+        if let Some(named) = scraped.scrape(&sample) {
+            break named;
+        }
+    };
+    let log = scraped.agent.log();
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    named
 }
 
 /// The allowed difference: of file systems, which are those of the host that runs the test, and of digits that a float
@@ -269,8 +273,7 @@ fn fixture_machine_series_equal_node_exporter() {
 #[test]
 fn default_settings_omit_documented_devices_only() {
     let Some(program) = requirement::program("prometheus-node-exporter") else { return };
-    let measured =
-        Measured::new(&program, &[], "[cpu]\nper_core = true\n[plugins.kernel]\nconfig = { softnet_per_cpu = true }\n");
+    let measured = Measured::new(&program, &[], "[plugins.kernel]\nconfig = { softnet_per_cpu = true }\n");
     let missing = measured.compare().missing;
     let missing: Vec<String> = missing.iter().map(|series| format!("{series:?}")).collect();
     let documented = [r#""device": "zram0""#, r#""device": "vethc0ffee0""#, r#""type": "Processor""#];

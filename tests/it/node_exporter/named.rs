@@ -1,17 +1,24 @@
-//! The agent's sample under `node_exporter`'s names.
+//! The agent's exposition in the naming `node_exporter`, as a scraper gets it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
 
-use gauged::naming::Naming;
-use gauged::sample::{
-    CollectorVersion, Label, Labels as SampleLabels, ModuleSource, ModuleWriter, SeriesAccount, Value,
-};
+use gauged::naming::node_exporter::{Relation, Row, rows, wildcard};
 
-use super::exporter::{Scrape, Series, series};
-use crate::harness::Sample;
+use super::exporter::{Scrape, Series};
+use crate::harness::{Agent, Sample, Setup, repository};
+use crate::http_server::peer::{connect, own_address, request};
 
-/// A sample in `node_exporter`'s naming.
+/// An agent that is scraped. Its samples are printed, too.
+pub struct ScrapedAgent {
+    pub agent: Agent,
+    address: SocketAddr,
+    pub setup: Setup,
+}
+
+/// A scrape in `node_exporter`'s naming.
 #[derive(Default)]
 pub struct Named {
     pub scrape: Scrape,
@@ -19,50 +26,66 @@ pub struct Named {
     pub metrics: BTreeMap<Series, String>,
 }
 
+impl ScrapedAgent {
+    /// Starts an agent with this configuration, plugins and arguments.
+    pub fn start(configuration: &str, plugins: &[&str], arguments: &[&str]) -> Self {
+        let address = own_address();
+        let setup = Setup::with_config(&format!(
+            "interval = \"1s\"\n{configuration}\n[sinks.stdout]\nkind = \"stdout\"\n[http]\nlisten = [\"{address}\"]\n"
+        ));
+        super::install_all(&setup, plugins);
+        let agent = setup.start(arguments);
+        Self { agent, address, setup }
+    }
+
+    /// The scrape of the tick that has a sample; none if the next tick is over already.
+    pub fn scrape(&self, sample: &Sample) -> Option<Named> {
+        let response = request(&mut connect(self.address), "/metrics?naming=node_exporter");
+        assert_eq!(response.status, 200, "{}", response.text());
+        let named = Named::new(Scrape::parse(response.text()));
+        let timestamp = ("node_time_seconds".to_owned(), BTreeMap::new());
+        (named.scrape.series.get(&timestamp).copied() == sample["agent"]["timestamp"].as_f64()).then_some(named)
+    }
+}
+
 impl Named {
-    pub fn new(sample: &Sample) -> Self {
-        let mut named = Self::default();
-        for (module, metrics) in sample {
-            for (key, value) in metrics {
-                let value = value.as_f64().or_else(|| value.as_bool().map(|yes| f64::from(u8::from(yes))));
-                if let Some(value) = value {
-                    named.add(module, key, value);
-                }
+    fn new(scraped: Scrape) -> Self {
+        let mut named = Self { scrape: Scrape { types: scraped.types, ..Scrape::default() }, ..Self::default() };
+        for ((name, mut labels), value) in scraped.series {
+            if name.starts_with("node_hwmon_") {
+                // `hwmon` stands for the chip on both sides; see plugins/README.md.
+                labels.retain(|name, _| matches!(&**name, "hwmon" | "sensor"));
             }
+            let series = (name, labels);
+            let Some(metric) = metric(&series) else { continue };
+            assert!(named.scrape.series.insert(series.clone(), value).is_none(), "{series:?} is there twice");
+            named.metrics.insert(series, metric);
         }
         named
     }
+}
 
-    fn add(&mut self, module: &str, key: &str, value: f64) {
-        let (metric, labels) = series(key);
-        let label = |(name, value): (String, String)| Label { name: name.into(), value: value.into() };
-        let labels: SampleLabels = labels.into_iter().map(label).collect();
-        let source = ModuleSource {
-            module: module.to_owned().into(),
-            collector: CollectorVersion::native("test"),
-            step: Duration::ZERO,
-            is_verbatim: false,
-        };
-        let mut writer = ModuleWriter::new(source, [], &SeriesAccount::standalone());
-        let push =
-            |values: &mut gauged::sample::Values<'_>| values.push_labelled(&metric, &labels, Value::Float(value));
-        let (written, ()) = writer.write(Duration::ZERO, push);
-        let schema = written.schema();
-        let Some(named) = Naming::NodeExporter.name("gauged", schema.source(), &schema.series()[0]) else { return };
-        let kind = named.kind.map_or("untyped", |kind| kind.name());
-        let mut labels: BTreeMap<String, String> =
-            named.labels.into_iter().map(|label| (label.name.to_string(), label.value.into())).collect();
-        if named.name.starts_with("node_hwmon_") {
-            // `hwmon` stands for the chip on both sides; see plugins/README.md.
-            labels.retain(|name, _| matches!(&**name, "hwmon" | "sensor"));
-        }
-        let series = (named.name.to_string(), labels);
-        if let Some(other) = self.metrics.get(&series) {
-            assert!(named.is_alternative, "{other} and {module}.{metric} have one name: {series:?}");
-            return;
-        }
-        self.scrape.types.insert(series.0.clone(), kind.to_owned());
-        self.scrape.series.insert(series.clone(), value * named.factor.unwrap_or(1.0));
-        self.metrics.insert(series, format!("{module}.{metric}"));
+/// Our name of a series; none of a histogram's part.
+fn metric(series: &Series) -> Option<String> {
+    let (name, labels) = series;
+    let has_labels =
+        |row: &&Row| row.labels.iter().all(|(name, value)| labels.get(*name).is_some_and(|own| own == value));
+    let about = rows().filter(|row| wildcard(row.name, name).is_some()).filter(has_labels);
+    let best =
+        about.max_by_key(|row| if row.name.contains('*') { row.name.len() } else { usize::MAX - 8 + row.labels.len() });
+    match best.map(|row| (row.name, row.relation)) {
+        Some((pattern, Relation::Equal(equal))) => Some(equal.metric.replace('*', wildcard(pattern, name)?)),
+        _ => own_names().get(name).cloned(),
     }
+}
+
+/// Our names of the metrics that keep them in this naming, by what they are called there.
+fn own_names() -> &'static BTreeMap<String, String> {
+    static NAMES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let list = repository().join("tests/it/exposition/node_exporter.txt");
+        let list = fs::read_to_string(list).expect("readable");
+        let names = list.lines().filter_map(|line| Some((line.split_once(' ')?.0, line.rsplit_once(": ")?.1)));
+        names.map(|(name, metric)| (name.to_owned(), metric.to_owned())).collect()
+    })
 }
