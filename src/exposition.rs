@@ -207,7 +207,8 @@ impl Exposition {
                 |source: &_, series: &Arc<Series>| Line::new(settings, source, series, |tag| reports.tag(tag, name));
             let lines = self.lines.decide(schema, decide, drop);
             for (at, (line, series)) in lines.iter().zip(schema.series()).enumerate() {
-                let is_text = self.modules[number].texts.contains(&at);
+                // They are in order, and may be many.
+                let is_text = self.modules[number].texts.binary_search(&at).is_ok();
                 if let Some(line) = line.as_ref().filter(|_| !is_text) {
                     let row = Row { line: Arc::clone(line), module: number, at };
                     candidates.push(Candidate { metric: series.metric_name(), row });

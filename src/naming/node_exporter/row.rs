@@ -10,7 +10,7 @@ pub(super) type Pairs = &'static [(&'static str, &'static str)];
 pub struct Row {
     /// Its name there. `*` stands for any text.
     pub name: &'static str,
-    /// Labels of it that have this value, and that ours lack.
+    /// Labels that it has with these values, and ours does not have.
     pub labels: Pairs,
     /// The relation of ours to it.
     pub relation: Relation,
@@ -38,7 +38,7 @@ pub struct Equal {
     pub alternatives: &'static [&'static str],
     /// The type there. None if it is untyped.
     pub kind: Option<MetricKind>,
-    /// The series of ours that are meant: labels with these values, which it lacks. The value `*` is the text that `*` stands for
+    /// The series of ours that are meant: labels with these values, which it does not have. The value `*` is the text that `*` stands for
     /// in the name.
     pub selected: Pairs,
     /// Names of labels: ours, and those there.
@@ -133,7 +133,7 @@ impl Row {
         Self { remark, ..self }
     }
 
-    /// Adds labels there that ours lack.
+    /// Adds labels that it has, and ours does not.
     pub(super) const fn labels(self, labels: Pairs) -> Self {
         Self { labels, ..self }
     }
