@@ -97,7 +97,7 @@ fn samples_continue_at_the_file_size_limit() {
     wait_until("a sample", || fs::metadata(&path).expect("there").len() > 0);
     let pid = Pid::from_raw(agent.pid().cast_signed());
     prlimit(pid, Resource::Fsize, Rlimit { current: Some(16 << 10), maximum: None }).expect("limited");
-    agent.wait_log("samples lost: standard output not writable reason=\"File too large (os error 27)\"");
+    agent.wait_log("samples lost: standard output not writable reason=\"failed to write to standard output: File too large (os error 27)\"");
     assert!(fs::metadata(&path).expect("there").len() <= 16 << 10);
     // As a rotation does.
     fs::write(&path, "").expect("emptied");
