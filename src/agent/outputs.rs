@@ -1,4 +1,4 @@
-//! The outputs of the agent: the sinks, the delivery thread, and those who ask for its state.
+//! The outputs of the agent: the sinks, the delivery thread, and the status socket.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// Ends those who ask, without a sample that is still to be written.
+    /// Ends the delivery thread and the status socket, without waiting for samples that are still to be written.
     pub(super) async fn end_at_once(self) {
         tokio::join!(self.delivery.end(DELIVERY_END), self.status.end(STATUS_END));
     }

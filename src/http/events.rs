@@ -1,5 +1,6 @@
 //! Event streams (`text/event-stream` of HTML): each client gets every sample as one event. Of the samples that come while a client
-//! does not read, it gets the newest, after what the kernel has taken already (`limits::STREAM_UNSENT`). Nothing happens at a tick when there is no client.
+//! does not read, it gets the newest, after what the kernel has taken already (`limits::STREAM_UNSENT`). Nothing happens at
+//! a tick when there is no client.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;

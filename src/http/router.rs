@@ -135,7 +135,7 @@ fn refuse(
     let host = host.map(|host| host.to_str().unwrap_or_default());
     // The target of a request to a proxy counts as well.
     let target = request.uri().authority().map(Authority::as_str);
-    let is_accepted = |name: &str| is_own(name, None, &http.hosts) || is_own(name, own_name().as_deref(), &[]);
+    let is_accepted = |name: &str| is_own(name, own_name().as_deref(), &http.hosts);
     let wrong = host.into_iter().chain(target).find(|name| !is_accepted(name))?;
     let why = format!(
         "the host {wrong:?} in the request is not this one; ask by address, or add the name to hosts under [http]"

@@ -117,9 +117,7 @@ impl Scrapes {
         }
         Some(scraped)
     }
-}
 
-impl Scrapes {
     /// Drops what nobody has asked for since long, but for the own naming: its choice among too many series stays.
     pub(super) fn drop_unused(&self, own: Naming, now: Instant) {
         let mut state = self.state.borrow_mut();
@@ -242,6 +240,7 @@ mod tests {
         );
         assert_eq!(text(&request(Format::Text, false), &second).text.len(), made.text.len(), "it is not kept");
     }
+
     #[test]
     fn unused_naming_is_dropped() {
         let config =

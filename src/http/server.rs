@@ -1,4 +1,5 @@
-//! The common state of all connections: the configuration in effect, the view of the agent, the limits, and the texts that were made for others.
+//! The common state of all connections: the configuration in effect, the view of the agent, the limits, and the texts that were
+//! made for others.
 
 use std::cell::RefCell;
 use std::rc::Rc;

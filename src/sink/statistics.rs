@@ -24,7 +24,7 @@ pub(super) struct SinkStatistics {
     duration: AtomicU64,
     /// The series that are left out since there are too many.
     left_out: AtomicU64,
-    /// Why it is down.
+    /// Why it is down, or what else is wrong with it.
     problem: Arc<SinkProblem>,
 }
 
@@ -46,7 +46,7 @@ impl SinkStatistics {
     pub(super) fn fail(&self, error: &SinkError) -> bool {
         self.errors[error.reason as usize].fetch_add(1, Ordering::Relaxed);
         let was_down = self.is_down.swap(true, Ordering::Relaxed);
-        let is_news = !was_down || self.problem.get().is_none_or(|known| known.reason != error.text);
+        let is_news = !was_down || !self.problem.is_set_to(Some(&error.text));
         if is_news {
             let problem = Problem::new(ProblemKind::Sink, &error.text, error.remedy).wrong_if(true);
             self.problem.set(Some(problem.since([], wall_clock())));
@@ -61,8 +61,7 @@ impl SinkStatistics {
 
     /// Shows a problem of a sink that is up: it loses nothing yet.
     pub(super) fn note(&self, error: Option<SinkError>) {
-        let known = self.problem.get();
-        if self.is_up() && known.as_ref().map(|known| &known.reason) != error.as_ref().map(|error| &error.text) {
+        if self.is_up() && !self.problem.is_set_to(error.as_ref().map(|error| &*error.text)) {
             let problem = error.map(|SinkError { text, remedy, .. }| {
                 Problem::new(ProblemKind::Sink, &text, remedy).wrong_if(true).since([], wall_clock())
             });
@@ -106,8 +105,25 @@ impl SinkStatistics {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    /// Why the sink is down, for the status.
+    /// What is wrong with the sink, for the status.
     pub(super) fn problem(&self) -> &Arc<SinkProblem> {
         &self.problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stall_does_not_make_a_known_error_new() {
+        let statistics = SinkStatistics::default();
+        let error = |text: &str| SinkError { reason: ErrorReason::Io, text: text.to_owned(), remedy: "wait" };
+        assert!(statistics.fail(&error("broken")));
+        statistics.problem().set_stalled(Some("check it"), Duration::ZERO);
+        assert!(!statistics.fail(&error("broken")));
+        assert!(statistics.fail(&error("lost")));
+        statistics.problem().set_stalled(None, Duration::ZERO);
+        assert_eq!(statistics.problem().get().map(|problem| problem.reason).as_deref(), Some("lost"));
     }
 }

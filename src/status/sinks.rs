@@ -37,6 +37,13 @@ impl SinkProblem {
         *self.stall.lock().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
+    /// Whether the problem that was [set](Self::set), not that of a stall, has this reason; none for no problem.
+    pub(crate) fn is_set_to(&self, reason: Option<&str>) -> bool {
+        let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
+        problem.as_ref().map(|problem| &*problem.reason) == reason
+    }
+
+    /// The problem to show: a stall first.
     pub(crate) fn get(&self) -> Option<Problem> {
         let stall = self.stall.lock().unwrap_or_else(PoisonError::into_inner).clone();
         stall.or_else(|| self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone())

@@ -1,6 +1,5 @@
 //! The linter of Prometheus, `promtool check metrics`, as far as it is about names: `promlint/validations` of
-//! `client_golang`. It is
-//! written down a second time, so that names that no fixture machine has are held against it, too.
+//! `client_golang`. It is written down a second time, so that names that no fixture machine has are held against it, too.
 
 use crate::naming::named::Named;
 use crate::sample::MetricKind;

@@ -83,6 +83,7 @@ fn slow_headers_do_not_disturb() {
                 for peer in &mut peers {
                     let _ = peer.write_all(b"X");
                 }
+                // The rhythm of the peers: nothing is waited for.
                 thread::sleep(Duration::from_millis(50));
             }
         });
