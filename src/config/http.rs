@@ -173,8 +173,8 @@ pub(super) fn keys() -> Vec<Key> {
         ),
         key(
             "naming",
-            Values::Words(Naming::NAMES),
-            DefaultValue::Word(Naming::NAMES[0]),
+            Values::Words(Naming::PROMETHEUS_NAMES),
+            DefaultValue::Word(Naming::PROMETHEUS_NAMES[0]),
             "names of the series at `/metrics`; a request may ask for another naming",
         ),
         key(
@@ -230,7 +230,8 @@ pub(super) fn keys() -> Vec<Key> {
 }
 
 fn parse_naming(text: &str) -> Result<Naming, String> {
-    Naming::parse(text).ok_or_else(|| format!("{text:?} is not a naming; use {}", Naming::NAMES.join(" or ")))
+    let unknown = || format!("{text:?} is no naming of /metrics; use {}", Naming::PROMETHEUS_NAMES.join(" or "));
+    Naming::parse_prometheus(text).ok_or_else(unknown)
 }
 
 /// A host name without a port, or a domain after `*.`.
@@ -367,7 +368,7 @@ mod tests {
         );
         assert!(!format!("{http:?}").contains("token: /0123456789abcdef"));
         for (line, error) in [
-            ("naming = \"otel\"", "http.naming: \"otel\" is not a naming; use gauged or node_exporter"),
+            ("naming = \"otel\"", "http.naming: \"otel\" is no naming of /metrics; use gauged or node_exporter"),
             ("hosts = [\"10.0.0.1\"]", "http.hosts: \"10.0.0.1\" is an address, which is accepted anyway; remove it"),
             (
                 "hosts = [\"*\"]",

@@ -48,7 +48,7 @@ impl Line {
             return None;
         }
         let named = settings.naming.name(&settings.prefix, source, series)?;
-        let Named { name, labels, factor, kind, unit, help, is_alternative } = named;
+        let Named { name, labels, factor, kind, unit, help, is_alternative, .. } = named;
         // A label without a value is the same as none.
         let mut all: Vec<&Label> = labels.iter().filter(|label| !label.value.is_empty()).collect();
         for tag in settings.tags.iter().filter(|tag| !tag.value.is_empty() && !is_columns(kind, &tag.name)) {

@@ -164,8 +164,8 @@ fn index() -> String {
 fn metrics(server: &Rc<Server>, http: &HttpConfig, headers: &HeaderMap, query: &Query) -> Answer {
     let mut naming = http.naming;
     for name in query.values("naming") {
-        let Some(known) = Naming::parse(name) else {
-            let why = format!("unknown naming {name:?}; known: {}", Naming::NAMES.join(", "));
+        let Some(known) = Naming::parse_prometheus(name) else {
+            let why = format!("unknown naming {name:?}; known: {}", Naming::PROMETHEUS_NAMES.join(", "));
             return Answer::invalid(StatusCode::BAD_REQUEST, &why);
         };
         naming = known;

@@ -15,7 +15,7 @@ use super::statistics::Statistics;
 use crate::config::{Config, HttpConfig};
 use crate::exposition::{Exposition, ExpositionSettings, Format};
 use crate::naming::Naming;
-use crate::sample::{Label, Series, is_for_naming_only};
+use crate::sample::{Label, Series};
 use crate::status::TickView;
 
 /// How hard gzip tries: a text of metrics becomes a quarter of its size all the same, in a third of the time of the usual 6.
@@ -160,8 +160,8 @@ impl ScrapeState {
 fn settings(naming: Naming, config: &Config, http: &HttpConfig) -> ExpositionSettings {
     let (common, own) = (config.metrics.selection.clone(), http.selection.clone());
     // They may be measured for another naming only.
-    let hides_cpus = !naming.needs_cpus() && !config.cpu.per_core;
-    let is_hidden = move |module: &str, series: &Series| hides_cpus && is_for_naming_only(module, series);
+    let per_core = config.cpu.per_core;
+    let is_hidden = move |module: &str, series: &Series| naming.hides(per_core, module, series);
     ExpositionSettings {
         naming,
         prefix: config.metrics.prefix.clone().into(),

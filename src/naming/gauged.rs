@@ -6,6 +6,7 @@ mod lint;
 
 use super::labels;
 use super::named::Named;
+use super::origin::origin;
 use super::unit::{self, PER_SECOND, Unit};
 use super::words;
 use crate::sample::{Descriptor, MetricKind, ModuleSource, Series, Text};
@@ -62,6 +63,9 @@ pub(super) fn name(prefix: &str, source: &ModuleSource, series: &Series) -> Name
         factor,
         kind: Some(*kind),
         unit: unit_suffix,
+        ucum: unit.base_code().map_or_else(|| code.clone(), Text::from),
+        is_additive: false,
+        origin: origin(&source.module, false),
         help: help(source, series, factor.map(|_| base)),
         is_alternative: false,
     }
@@ -78,6 +82,9 @@ fn verbatim(source: &ModuleSource, series: &Series) -> Named {
         factor: None,
         kind: Some(series.descriptor().kind),
         unit: "",
+        ucum: series.descriptor().unit.clone(),
+        is_additive: false,
+        origin: origin(&source.module, true),
         help: help(source, series, None),
         is_alternative: false,
     }
@@ -89,6 +96,11 @@ fn metric_name(mut name: String) -> String {
         name.insert(0, '_');
     }
     name
+}
+
+/// The description, or that there is none.
+pub(super) fn description(source: &ModuleSource, series: &Series) -> Text {
+    help(source, series, None)
 }
 
 /// The description. It is about the collector's unit, in words or numbers, so both are named where the value is converted.

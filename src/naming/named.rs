@@ -16,9 +16,27 @@ pub struct Named {
     pub kind: Option<MetricKind>,
     /// The unit, where the name ends with it; empty otherwise.
     pub unit: &'static str,
+    /// The unit of the values in UCUM, as metadata: after the factor. Empty where it is unknown.
+    pub ucum: Text,
+    /// Whether the values of a gauge add up over its labels, as the states of memory do, and temperatures do not. `OpenTelemetry` has
+    /// such a gauge as a sum that is not monotonic.
+    pub is_additive: bool,
+    /// The moment from which the counts of a counter, histogram or summary are.
+    pub origin: CounterOrigin,
     /// The meaning in one sentence, in the naming's unit; never empty.
     pub help: Text,
     /// Whether another series of ours may have the same name and labels, and measures the same: of the two, an output shows one,
     /// and nothing is lost.
     pub is_alternative: bool,
+}
+
+/// The moment at which a counter was 0 and began to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CounterOrigin {
+    /// The boot of the host: the kernel's counters. Those of a device that was added later began then.
+    Boot,
+    /// The start of the agent: its counters of its own work.
+    Agent,
+    /// Unknown: the counters of plugins, whose descriptors have no start, and of the services that they ask.
+    Unknown,
 }

@@ -225,6 +225,14 @@ impl Unit {
         known.map_or(Self::None, Self::Known)
     }
 
+    /// The code of the base unit in UCUM; none without one.
+    pub(super) fn base_code(&self) -> Option<String> {
+        match self {
+            Self::Known(unit) => Some(unit.base_code()),
+            Self::None | Self::CountRate => None,
+        }
+    }
+
     /// Takes the unit out of a metric's words, abbreviated or not. Returns the base unit that the name ends with in its place; empty
     /// without one.
     pub(super) fn take(&self, words: &mut Vec<String>) -> &'static str {
@@ -243,6 +251,12 @@ impl KnownUnit {
     /// The base unit, as the end of a name.
     pub(super) fn suffix(&self) -> &'static str {
         if self.is_rate { self.dimension.rate } else { self.dimension.suffix }
+    }
+
+    /// The code of the base unit: that of a share is 1.
+    fn base_code(&self) -> String {
+        let code = self.dimension.codes.iter().find(|(_, factor)| *factor == 1.0).map_or("1", |(code, _)| code);
+        if self.is_rate { format!("{code}/s") } else { code.to_owned() }
     }
 
     fn take(&self, words: &mut Vec<String>) -> &'static str {

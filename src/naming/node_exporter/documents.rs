@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
 
-use super::row::{Equal, Pairs, Relation, Row};
+use super::super::row::{Equal, Pairs, Relation, Row};
 use super::wildcard;
 
 /// The metrics that the dashboard asks for, one a line.

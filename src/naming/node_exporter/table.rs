@@ -6,7 +6,7 @@ mod missing;
 mod network;
 mod process;
 
-use super::row::Row;
+use super::super::row::Row;
 
 /// The rows, in the order of the document.
 pub fn rows() -> impl Iterator<Item = &'static Row> {

@@ -1,6 +1,6 @@
 //! Disks, file systems, network interfaces, sensors and cooling devices.
 
-use super::super::row::{Pairs, Row, counter, gauge, missing, similar};
+use super::super::super::row::{Pairs, Row, counter, gauge, missing, similar};
 
 const MOUNT: Pairs = &[("mount", "mountpoint")];
 const COOLING: Pairs = &[("device", "name")];

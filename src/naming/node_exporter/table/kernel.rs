@@ -1,6 +1,6 @@
 //! CPUs, memory and the kernel's own counters.
 
-use super::super::row::{Others, Pairs, Row, Whole, counter, gauge, missing, similar, untyped};
+use super::super::super::row::{Others, Pairs, Row, Whole, counter, gauge, missing, similar, untyped};
 
 const CPU: &str = "Time of the CPU in this mode since boot.";
 const GUEST: &str = "Time of the CPU in virtual machines since boot; it is part of the modes user and nice, too.";

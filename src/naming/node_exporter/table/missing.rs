@@ -1,6 +1,6 @@
 //! Collectors without any counterpart.
 
-use super::super::row::{Row, missing};
+use super::super::super::row::{Row, missing};
 
 pub(super) const ROWS: &[Row] = &[
     missing("node_interrupts_total", "not collected yet, and off by default there; `cpu.interrupts` has their sum"),

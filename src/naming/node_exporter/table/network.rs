@@ -1,6 +1,6 @@
 //! Protocols and sockets.
 
-use super::super::row::{Pairs, Row, gauge, missing, untyped};
+use super::super::super::row::{Pairs, Row, gauge, missing, untyped};
 
 /// The number of the ICMP message, which is part of the name there.
 const TYPE: Pairs = &[("type", "*")];

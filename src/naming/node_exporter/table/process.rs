@@ -1,6 +1,6 @@
 //! The system's identity, processes, and the agent itself where `node_exporter` reports on itself.
 
-use super::super::row::{Others, Pairs, Row, counter, gauge};
+use super::super::super::row::{Others, Pairs, Row, counter, gauge};
 
 /// The kernel's letters for the states of processes.
 const STATES: Pairs = &[

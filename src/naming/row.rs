@@ -1,11 +1,11 @@
-//! Rows of the table: a metric of `node_exporter`'s, and ours.
+//! Rows of a naming's table: a metric of another agent's or of a convention, and ours.
 
-use crate::sample::MetricKind;
+use crate::sample::{Descriptor, MetricKind, Text};
 
-/// Names or values of labels: ours, and `node_exporter`'s.
+/// Names or values of labels: ours, and those there.
 pub(super) type Pairs = &'static [(&'static str, &'static str)];
 
-/// A metric of `node_exporter`'s, and ours.
+/// A metric of somebody else's, and ours.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// Its name there. `*` stands for any text.
@@ -38,11 +38,17 @@ pub struct Equal {
     pub alternatives: &'static [&'static str],
     /// The type there. None if it is untyped.
     pub kind: Option<MetricKind>,
+    /// Whether the values of a gauge add up over its labels.
+    pub is_additive: bool,
+    /// Its unit in UCUM, where the naming has units beside names; empty otherwise.
+    pub ucum: &'static str,
     /// The series of ours that are meant: labels with these values, which it does not have. The value `*` is the text that `*` stands for
     /// in the name.
     pub selected: Pairs,
     /// Names of labels: ours, and those there.
     pub renamed: Pairs,
+    /// Labels of ours that it does not have, since the others tell its series apart.
+    pub dropped: &'static [&'static str],
     /// The values of a label, where they differ. A series with another value keeps our name.
     pub translated: Option<Translation>,
     /// A label that all series there have.
@@ -51,6 +57,30 @@ pub struct Equal {
     pub unit: Option<f64>,
     /// Its meaning, where the description of ours does not say it: there are other units, or several metrics of ours.
     pub help: &'static str,
+}
+
+impl Equal {
+    /// The number by which our values are multiplied.
+    pub(super) fn factor(&self) -> Option<f64> {
+        self.unit.map(|unit| 1.0 / unit)
+    }
+
+    /// The unit in UCUM: the table's, otherwise ours as long as values are not converted.
+    pub(super) fn unit_code(&self, descriptor: &Descriptor) -> Text {
+        match (self.ucum, self.unit) {
+            ("", None) => descriptor.unit.clone(),
+            (ucum, _) => ucum.into(),
+        }
+    }
+
+    /// The meaning: the table's, otherwise our description, otherwise the name.
+    pub(super) fn help(&self, descriptor: &Descriptor, name: &Text) -> Text {
+        match (self.help, &descriptor.description) {
+            ("", description) if description.is_empty() => name.clone(),
+            ("", description) => description.clone(),
+            (help, _) => help.into(),
+        }
+    }
 }
 
 /// The values of a label.
@@ -73,7 +103,7 @@ pub enum Others {
     Unknown,
 }
 
-/// A label that tells the parts of a whole apart, such as CPUs. `node_exporter` has no series of the whole.
+/// A label that tells the parts of a whole apart, such as CPUs.
 #[derive(Debug, Clone, Copy)]
 pub struct Part {
     /// The label.
@@ -89,6 +119,8 @@ pub enum Whole {
     LeftOut,
     /// It keeps our name.
     OwnName,
+    /// It has the name, too, without the label. An output that has the parts leaves it out: see `Naming::hides`.
+    Redundant,
 }
 
 /// A row for metrics without a counterpart.
@@ -109,6 +141,12 @@ pub(super) const fn counter(name: &'static str, metric: &'static str) -> Row {
     equal(name, metric, Some(MetricKind::Counter))
 }
 
+/// A gauge whose values add up over its labels.
+pub(super) const fn amount(name: &'static str, metric: &'static str) -> Row {
+    let row = equal(name, metric, Some(MetricKind::Gauge));
+    row.with(Equal { is_additive: true, ..row.equal() })
+}
+
 pub(super) const fn untyped(name: &'static str, metric: &'static str) -> Row {
     equal(name, metric, None)
 }
@@ -118,8 +156,11 @@ const fn equal(name: &'static str, metric: &'static str, kind: Option<MetricKind
         metric,
         alternatives: &[],
         kind,
+        is_additive: false,
+        ucum: "",
         selected: &[],
         renamed: &[],
+        dropped: &[],
         translated: None,
         part: None,
         unit: None,
@@ -148,6 +189,14 @@ impl Row {
 
     pub(super) const fn rename(self, renamed: Pairs) -> Self {
         self.with(Equal { renamed, ..self.equal() })
+    }
+
+    pub(super) const fn drop(self, dropped: &'static [&'static str]) -> Self {
+        self.with(Equal { dropped, ..self.equal() })
+    }
+
+    pub(super) const fn ucum(self, ucum: &'static str) -> Self {
+        self.with(Equal { ucum, ..self.equal() })
     }
 
     pub(super) const fn translate(self, label: &'static str, values: Pairs, others: Others) -> Self {
