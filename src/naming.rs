@@ -91,3 +91,23 @@ impl Naming {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namings_have_names() {
+        for &name in Naming::NAMES {
+            assert_eq!(Naming::parse(name).map(Naming::as_str), Some(name));
+        }
+        assert_eq!(Naming::parse("prometheus"), None);
+    }
+
+    #[test]
+    fn prometheus_has_no_dotted_names() {
+        let known: Vec<Option<Naming>> = Naming::NAMES.iter().map(|name| Naming::parse_prometheus(name)).collect();
+        assert_eq!(known, [Some(Naming::Gauged), Some(Naming::NodeExporter), None, None]);
+        assert_eq!(Naming::PROMETHEUS_NAMES, &Naming::NAMES[..2]);
+    }
+}

@@ -1,7 +1,9 @@
 //! The counterparts of series: the row of a naming's table that is about a series, and the name and labels that it gives it.
 
+use super::named::Named;
+use super::origin::origin;
 use super::row::{Equal, Others, Part, Relation, Row, Whole};
-use crate::sample::{Label, Text};
+use crate::sample::{Label, ModuleSource, Series, Text};
 
 /// The metric there that has the same values as a series.
 pub(super) enum Counterpart {
@@ -18,6 +20,25 @@ pub(super) struct Found {
     pub(super) equal: &'static Equal,
     /// Whether ours serves only where another metric is not measured.
     pub(super) is_alternative: bool,
+}
+
+impl Found {
+    /// The name of a series with this counterpart; `unit` is the one that the name ends with.
+    pub(super) fn named(self, source: &ModuleSource, series: &Series, unit: &'static str) -> Named {
+        let Self { name, labels, equal, is_alternative } = self;
+        Named {
+            help: equal.help(series.descriptor(), &name),
+            factor: equal.factor(),
+            kind: equal.kind,
+            unit,
+            ucum: equal.unit_code(series.descriptor()),
+            is_additive: equal.is_additive,
+            origin: origin(&source.module, false),
+            is_alternative,
+            name,
+            labels,
+        }
+    }
 }
 
 impl Counterpart {

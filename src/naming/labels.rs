@@ -63,7 +63,7 @@ fn label_name(mut name: String) -> String {
 }
 
 /// Appends a label. Of two whose names have become one the second gets another name.
-fn push(labels: &mut Vec<Label>, former: &crate::sample::Text, name: String, value: &str) {
+pub(super) fn push(labels: &mut Vec<Label>, former: &crate::sample::Text, name: String, value: &str) {
     let is_taken = |labels: &[Label], name: &str| labels.iter().any(|other| *other.name == *name);
     let mut name = name;
     while is_taken(labels, &name) {

@@ -8,11 +8,10 @@ mod documents;
 mod tests;
 
 pub use self::table::rows;
+use super::counterpart::Counterpart;
 pub use super::counterpart::wildcard;
-use super::counterpart::{Counterpart, Found};
 use super::gauged;
 use super::named::Named;
-use super::origin::origin;
 pub use super::row::{Equal, Others, Part, Relation, Row, Translation, Whole};
 use crate::sample::{Column, ModuleSource, Series};
 
@@ -28,18 +27,10 @@ pub(super) fn name(prefix: &str, source: &ModuleSource, series: &Series) -> Opti
     match Counterpart::find(rows(), &source.module, series.metric_name(), series.labels()) {
         Counterpart::LeftOut => None,
         Counterpart::None => Some(gauged::name(prefix, source, series)),
-        Counterpart::Found(Found { name, labels, equal, is_alternative }) => Some(Named {
-            unit: unit(&name),
-            help: equal.help(series.descriptor(), &name),
-            factor: equal.factor(),
-            kind: equal.kind,
-            ucum: equal.unit_code(series.descriptor()),
-            is_additive: equal.is_additive,
-            origin: origin(&source.module, false),
-            is_alternative,
-            name,
-            labels,
-        }),
+        Counterpart::Found(found) => {
+            let unit = unit(&found.name);
+            Some(found.named(source, series, unit))
+        }
     }
 }
 

@@ -1,10 +1,80 @@
-//! The naming of `Open-Falcon`: stub.
+//! The naming of Open-Falcon's agent: a series with the same values as one of the agent's has its name and tags. The table has what
+//! is equal; every other series is `<module>.<metric>` with its own labels as tags. Names and tags hold no character that separates
+//! tags; how long they may be depends on the tags of a sink, which [`tags()`] knows.
 
-use super::dotted;
+mod table;
+mod tags;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod tests;
+
+pub use self::table::rows;
+pub use self::tags::tags;
+use super::counterpart::Counterpart;
 use super::named::Named;
-use crate::sample::{ModuleSource, Series};
+use super::{dotted, labels};
+use crate::sample::{Column, Label, MetricKind, ModuleSource, Series, Text};
+
+/// How Open-Falcon reads the values of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CounterType {
+    /// The value as it is.
+    Gauge,
+    /// The rate of the value.
+    Counter,
+}
+
+impl CounterType {
+    /// The type of a column of a metric of this kind: the counts and sums of histograms and summaries are counters.
+    #[must_use]
+    pub fn new(kind: Option<MetricKind>, column: Column) -> Self {
+        match (column, kind) {
+            (Column::Bucket | Column::Sum | Column::Count, _) | (Column::Value, Some(MetricKind::Counter)) => {
+                Self::Counter
+            }
+            (Column::Value | Column::Quantile, _) => Self::Gauge,
+        }
+    }
+
+    /// The word for it in a request.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gauge => "GAUGE",
+            Self::Counter => "COUNTER",
+        }
+    }
+}
 
 /// The name of a series.
 pub(super) fn name(source: &ModuleSource, series: &Series) -> Named {
-    dotted::name(source, series)
+    // No histogram and no summary is in the table.
+    let named = if source.is_verbatim || series.column() != Column::Value {
+        dotted::name(source, series)
+    } else {
+        match Counterpart::find(rows(), &source.module, series.metric_name(), series.labels()) {
+            Counterpart::None | Counterpart::LeftOut => dotted::name(source, series),
+            Counterpart::Found(found) => found.named(source, series, ""),
+        }
+    };
+    Named { name: valid(&named.name), labels: valid_labels(named.labels), ..named }
+}
+
+/// A text without separators: the same one, if it has none.
+fn valid(text: &Text) -> Text {
+    match tags::valid(text) {
+        std::borrow::Cow::Borrowed(_) => text.clone(),
+        std::borrow::Cow::Owned(text) => text.into(),
+    }
+}
+
+/// Labels without separators. Of two whose names have become one the second gets another name.
+fn valid_labels(labels: Vec<Label>) -> Vec<Label> {
+    let mut all = Vec::with_capacity(labels.len());
+    for label in labels {
+        let name = tags::valid(&label.name).into_owned();
+        labels::push(&mut all, &label.name, name, &tags::valid(&label.value));
+    }
+    all
 }

@@ -345,6 +345,17 @@ mod tests {
     }
 
     #[test]
+    fn base_units_have_codes() {
+        let base = |code: &str| Unit::new(code).base_code();
+        for (code, expected) in
+            [("KiBy/s", "By/s"), ("%", "1"), ("MHz", "Hz"), ("kW.h", "J"), ("bit", "By"), ("s", "s")]
+        {
+            assert_eq!(base(code).as_deref(), Some(expected), "{code}");
+        }
+        assert_eq!((base("{packet}/s"), base("furlong")), (None, None));
+    }
+
+    #[test]
     fn units_are_found_by_their_code() {
         let suffix = |code: &str| match Unit::new(code) {
             Unit::Known(unit) => format!("{} × {}", unit.suffix(), unit.factor.unwrap_or(1.0)),

@@ -2,6 +2,7 @@
 //! each naming. The names are an interface: `exposition/*.txt` has all of them.
 
 pub mod machines;
+mod dotted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

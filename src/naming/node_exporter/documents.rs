@@ -3,81 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
 
-use super::super::row::{Equal, Pairs, Relation, Row};
+use super::super::documents::{between, check_names, documented, markdown, path, read};
+use super::super::row::{Relation, Row};
 use super::wildcard;
 
 /// The metrics that the dashboard asks for, one a line.
 const DASHBOARD: &str = include_str!("dashboard_1860.txt");
-
-fn path(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
-}
-
-fn read(file: impl AsRef<Path>) -> String {
-    std::fs::read_to_string(file).expect("readable")
-}
-
-/// The documented metrics, as `module.metric`: the natives', and those of the plugins in this repository.
-fn documented() -> BTreeSet<String> {
-    let mut metrics = BTreeSet::new();
-    let (natives, mut module) = (read(path("METRICS.md")), "");
-    for line in natives.lines() {
-        module = line.strip_prefix("## ").unwrap_or(module);
-        let metric = line.strip_prefix("| `").and_then(|rest| rest.split_once('`'));
-        metrics.extend(metric.map(|(metric, _)| format!("{module}.{metric}")));
-    }
-    for entry in std::fs::read_dir(path("plugins")).expect("readable") {
-        let file = entry.expect("readable").path().join("README.md");
-        let text = if file.exists() { read(file) } else { String::new() };
-        let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
-        let is_kind = |rest: &str| ["counter |", "gauge |"].iter().any(|kind| rest.starts_with(kind));
-        metrics.extend(rows.filter(|(_, rest)| is_kind(rest)).map(|(metric, _)| metric.to_owned()));
-    }
-    metrics
-}
-
-/// A name with labels, as in an output.
-fn with_labels(name: &str, labels: Pairs) -> String {
-    let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", labels.join(",")) }
-}
-
-/// The number of our units in one of its, and what else there is to know.
-fn remark(row: &Row, equal: &Equal) -> String {
-    let unit = equal.unit.map(|unit| format!("× {unit}"));
-    let also: Vec<String> = equal.alternatives.iter().map(|metric| format!("`{metric}`")).collect();
-    let also = (!also.is_empty()).then(|| format!("also {}", also.join(", ")));
-    let parts = unit.into_iter().chain(also).chain((!row.remark.is_empty()).then(|| row.remark.to_owned()));
-    parts.collect::<Vec<_>>().join("; ")
-}
-
-fn markdown() -> String {
-    let mut text = "| node_exporter | gauged | |\n|---|---|---|\n".to_owned();
-    for row in super::rows() {
-        let theirs = with_labels(row.name, row.labels);
-        let (ours, remark) = match &row.relation {
-            Relation::Equal(equal) => (with_labels(equal.metric, equal.selected), remark(row, equal)),
-            Relation::Similar(metric) => ((*metric).to_owned(), format!("differs: {}", row.remark)),
-            Relation::Missing => (String::new(), row.remark.to_owned()),
-        };
-        let ours = if ours.is_empty() { "–".to_owned() } else { format!("`{ours}`") };
-        let remark = if remark.is_empty() { String::new() } else { format!("{remark} ") };
-        let _ = writeln!(text, "| `{theirs}` | {ours} | {remark}|");
-    }
-    text
-}
-
-/// The document with this text between the two marks.
-fn between(document: &str, mark: &str, text: &str) -> String {
-    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->\n"));
-    let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("there is no {begin}"));
-    let (_, after) = rest.split_once(&end).expect("an end");
-    format!("{before}{begin}{text}{end}{after}")
-}
 
 /// Whether a row gives one of the documented metrics this name.
 fn names(row: &Row, name: &str, documented: &BTreeSet<String>) -> bool {
@@ -127,7 +61,8 @@ fn dashboard() -> String {
 #[test]
 fn readme_table_matches_the_naming() {
     let document = read(path("plugins/README.md"));
-    expect_file![path("plugins/README.md")].assert_eq(&between(&document, "node_exporter", &markdown()));
+    let table = markdown(&["node_exporter"], super::rows(), |_| Vec::new());
+    expect_file![path("plugins/README.md")].assert_eq(&between(&document, "node_exporter", &table));
 }
 
 #[test]
@@ -138,17 +73,5 @@ fn document_counts_the_dashboards_metrics() {
 
 #[test]
 fn rows_name_documented_metrics() {
-    let documented = documented();
-    assert!(documented.contains("cpu.percent") && documented.contains("disk.reads_total"), "{documented:?}");
-    for row in super::rows() {
-        let metrics = match &row.relation {
-            Relation::Equal(equal) => [&[equal.metric], equal.alternatives].concat(),
-            Relation::Similar(metric) => vec![*metric],
-            Relation::Missing => Vec::new(),
-        };
-        for metric in metrics {
-            let is_known = documented.iter().any(|known| wildcard(metric, known).is_some());
-            assert!(is_known, "{} is mapped to {metric}, which does not exist", row.name);
-        }
-    }
+    check_names(super::rows());
 }

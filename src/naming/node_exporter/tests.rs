@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::Naming;
 use super::*;
-use crate::sample::{MetricKind, is_scraped_name, test_module};
+use crate::sample::{Label, MetricKind, is_scraped_name, test_module};
 
 /// The naming's decision about a series.
 fn named(module: &'static str, metric: &str, labels: &[(&'static str, &str)]) -> Option<Named> {
