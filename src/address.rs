@@ -73,6 +73,15 @@ pub struct Origin {
     pub endpoint: Endpoint,
 }
 
+/// The URL of an HTTP endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// Scheme, host and port.
+    pub origin: Origin,
+    /// Path and query.
+    pub path: PathAndQuery,
+}
+
 impl Scheme {
     fn name(self) -> &'static str {
         match self {
@@ -125,7 +134,11 @@ impl Host {
 
 impl Endpoint {
     /// Parses `host:port`, or `host` if there is a default port.
-    fn parse(text: &str, default_port: Option<u16>) -> Result<Self, String> {
+    ///
+    /// # Errors
+    ///
+    /// The fault and the remedy, as the end of a sentence that begins with the text.
+    pub(crate) fn parse(text: &str, default_port: Option<u16>) -> Result<Self, String> {
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
             _ => (text, None),
@@ -217,6 +230,21 @@ impl Origin {
     }
 }
 
+impl HttpUrl {
+    /// Parses a URL with or without a path and a query.
+    ///
+    /// # Errors
+    ///
+    /// The fault and the remedy, as the end of a sentence that begins with the URL.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.contains('#') {
+            return Err("has a fragment, which is not sent; remove # and all after it".to_owned());
+        }
+        let (origin, path) = Origin::from_url(text)?;
+        Ok(Self { origin, path })
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -254,6 +282,13 @@ impl fmt::Display for ConnectGrant {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme.name(), self.authority())
+    }
+}
+
+/// As it is written.
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin, self.path)
     }
 }
 

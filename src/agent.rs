@@ -25,6 +25,7 @@ pub use self::about::METRICS;
 use self::about::{AgentModule, LoopFacts, TickFacts};
 use self::ending::{end, end_requested};
 use self::outputs::Outputs;
+use self::reading::report_certificates;
 use self::reload::Change;
 pub use self::reloader::ConfigLoader;
 use self::reloader::{Commit, ReloadFacts, Reloader};
@@ -40,7 +41,6 @@ use crate::collector::native::Natives;
 use crate::collector::slow::SlowReadings;
 use crate::config::Config;
 use crate::delivery::Delivery;
-use crate::http::report_certificates;
 use crate::log::Log;
 use crate::plugin::{Plugins, Settled};
 use crate::process::{Request, log_ignored};
@@ -140,16 +140,16 @@ pub async fn run_observed(
     mut observe: impl FnMut(&Arc<Sample>),
     mut requests: impl AsyncFnMut() -> Request,
 ) -> anyhow::Result<()> {
-    report_certificates(config.http.as_ref(), wall_clock());
+    report_certificates(&config);
     let mut reloader = Reloader::new(load, &config);
     let mut timer = WallTimer::new(config.interval)?;
-    let sinks = Sinks::new(&config, output)?;
     let slow = SlowReadings::new(&config);
     let mut service = Service::new(&config.service_manager);
     let socket_places = config.status_socket.clone();
     let mut parts = Parts::new(config, &slow);
     let status = StatusServer::new(parts.status.slot(), &socket_places);
     let delivery = Delivery::new(&parts.config, parts.status.slot(), parts.push.inlet());
+    let sinks = Sinks::new(&parts.config, output, delivery.tasks())?;
     let mut outputs = Outputs { sinks, delivery, status };
     let mut threads = Threads::new(log);
     threads.start(&mut outputs, &slow, &mut parts.plugins);

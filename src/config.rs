@@ -11,10 +11,12 @@ mod keys;
 mod duration;
 mod size;
 mod count;
+mod word;
 mod native;
 mod metrics;
 mod sink;
 mod sink_file;
+mod sink_network;
 mod redaction;
 mod trusted_path;
 mod secret;
@@ -26,13 +28,19 @@ mod listen_address;
 mod http;
 mod certificate;
 mod tls;
+mod base64;
+mod proxy;
+mod client_tls;
+mod client;
 pub(crate) mod limits;
 pub(crate) mod log;
 mod overrides;
 mod service_manager;
 mod location;
+mod state;
 mod directory;
 mod file;
+mod toml_text;
 mod effective;
 #[cfg(test)]
 mod reference;
@@ -50,6 +58,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::agent_limits::AgentLimits;
 pub(crate) use self::certificate::CertificateWarning;
+pub use self::client::{Authorization, ClientSettings};
+pub use self::client_tls::{CaFile, ClientIdentity, ClientTls};
 use self::duration::DEFAULT_INTERVAL;
 pub(crate) use self::duration::parse_interval;
 use self::file::Parsed;
@@ -67,12 +77,15 @@ use self::piece::{Budget, Piece};
 pub(crate) use self::plugin::is_plugin_name;
 pub use self::plugin::{PluginConfig, PluginSecret};
 pub use self::problem::Problem;
+pub use self::proxy::{Proxy, ProxyEnvironment, ProxySetting};
 pub use self::secret::Secret;
 pub use self::service_manager::ServiceManager;
-pub(crate) use self::sink::DEFAULT_SINK;
+pub(crate) use self::sink::{DEFAULT_SINK, SinkTarget};
 pub use self::sink::{OnClosed, SinkConfig, SinkKind};
 pub use self::sink_file::{FileSettings, Fsync};
+pub use self::sink_network::{FalconReceiver, NetworkSettings, ProtocolSettings};
 pub use self::tls::ServerTls;
+pub(crate) use self::trusted_path::check_own_directory;
 use crate::hostname::{self, HostnameSource};
 use crate::status::SocketPlaces;
 
@@ -107,6 +120,8 @@ pub struct Config {
     pub status_socket: SocketPlaces,
     /// The directory for compiled plugins; none if there is no suitable default.
     pub cache: Option<PathBuf>,
+    /// The directory for what outlasts the agent; none if there is no suitable default.
+    pub state_directory: Option<PathBuf>,
     /// Level and format of the log.
     pub log: LogConfig,
     /// What the service manager that started the agent asks for.
@@ -119,6 +134,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// The outputs of samples; one of kind `stdout` where none is configured.
     pub sinks: BTreeMap<String, SinkConfig>,
+    /// The table `[client]`.
+    pub client: Arc<ClientSettings>,
     /// The table `[http]`; none without a server.
     pub http: Option<Arc<HttpConfig>>,
     /// The table `[cpu]`.
@@ -205,10 +222,16 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
+    /// Whether a sink sends over the network.
+    pub(crate) fn has_network_sinks(&self) -> bool {
+        self.sinks.values().any(|sink| matches!(sink.kind, SinkKind::Network(_)))
+    }
+
     /// Whether the times of each CPU are measured: outputs show them, or the naming of one needs them.
     #[must_use]
     pub fn needs_cpu_times(&self) -> bool {
-        self.cpu.per_core || self.http.is_some()
+        let is_needed = |sink: &SinkConfig| matches!(&sink.kind, SinkKind::Network(own) if own.naming.needs_cpus());
+        self.cpu.per_core || self.http.is_some() || self.sinks.values().any(is_needed)
     }
 
     /// A number that differs when the settings differ, wherever they were written, and that a float holds exactly. The same
@@ -241,6 +264,7 @@ impl Config {
         let sinks = self.sinks.values().map(|sink| match &sink.kind {
             SinkKind::Stdout(_) => "standard output".to_owned(),
             SinkKind::File(settings) => settings.path.display().to_string(),
+            SinkKind::Network(settings) => settings.shown_target(),
         });
         let addresses = self.http.iter().flat_map(|http| &http.listen).map(|address| format!("HTTP at {address}"));
         sinks.chain(addresses).collect()
@@ -272,12 +296,14 @@ impl Config {
             is_unexamined,
             status_socket: status_socket(overrides.status_socket.clone()),
             cache: written.cache.or_else(|| location::cache_directory(variable, geteuid().is_root())),
+            state_directory: written.state_directory.or_else(|| state::directory(variable, geteuid().is_root())),
             log: written.log,
             service_manager: ServiceManager::read(variable, std::process::id()),
             limits: written.limits,
             tags: written.tags,
             metrics: written.metrics,
             sinks,
+            client: Arc::new(written.client),
             http: written.http.map(Arc::new),
             cpu: written.cpu,
             load: written.load,
@@ -311,7 +337,32 @@ impl Config {
                 Err(why) => problem(LOG_VARIABLE, why),
             }
         }
+        let proxies = Arc::new(ProxyEnvironment::read(environment));
+        Arc::make_mut(&mut self.client).environment = Arc::clone(&proxies);
+        for sink in self.sinks.values_mut() {
+            if let SinkKind::Network(settings) = &mut sink.kind {
+                Arc::make_mut(&mut Arc::make_mut(settings).connection).environment = Arc::clone(&proxies);
+            }
+        }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// The certificates of the HTTP server and of clients that somebody has to look after.
+    pub(crate) fn certificate_warnings(&self, now: Duration) -> Vec<CertificateWarning> {
+        let server = self.http.iter().flat_map(|http| &http.tls).flat_map(|tls| tls.warnings(now));
+        server.chain(self.client_certificate_warnings(now)).collect()
+    }
+
+    /// Those of clients. What a sink inherits is reported once.
+    pub(crate) fn client_certificate_warnings(&self, now: Duration) -> Vec<CertificateWarning> {
+        let mut warnings = self.client.tls.warnings("client", None, now);
+        for (name, sink) in &self.sinks {
+            if let SinkKind::Network(settings) = &sink.kind {
+                let table = format!("sinks.{name}");
+                warnings.extend(settings.connection.tls.warnings(&table, Some(&self.client.tls), now));
+            }
+        }
+        warnings
     }
 }
 

@@ -1,17 +1,19 @@
-//! The delivery thread: everything that talks to peers over the network, with a runtime of its own. The tick thread sends it a
-//! configuration now and then, and never waits for it; nothing happens on it at a tick.
+//! The delivery thread: everything that talks to peers over the network, with a runtime of its own: the HTTP server, and a task for each
+//! network sink. The tick thread sends it a configuration now and then, and never waits for it. At a tick only the tasks of sinks are
+//! woken.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use crate::clock::schedule::wall_clock;
 use crate::config::{Config, HttpConfig, ListenAddress};
 use crate::http::{self, Controls, Preparation, Statistics};
+use crate::local_tasks::{LocalTaskReceiver, LocalTasks, local_tasks};
 use crate::push::Inlet;
 use crate::status::{AddressStatus, Problem, ProblemKind, Slot};
 use crate::thread::{hand_over, remedy};
@@ -22,11 +24,18 @@ const PREPARATIONS: usize = 1;
 /// How long the pause is when the host cannot give the thread what it needs.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// How many threads may wait for names to be resolved. Each task resolves one at a time.
+const BLOCKING_THREADS: usize = 16;
+
+/// How long such a thread waits for the next name.
+const BLOCKING_IDLE: Duration = Duration::from_secs(2);
+
 /// The thread, as the tick thread has it.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     config: watch::Sender<Arc<Config>>,
     preparations: mpsc::Sender<Preparation>,
+    tasks: LocalTasks,
     statistics: Arc<Statistics>,
     /// None once the thread has it.
     job: Option<Job>,
@@ -41,6 +50,7 @@ pub(crate) struct Delivery {
 #[derive(Debug)]
 struct Job {
     controls: Controls,
+    tasks: LocalTaskReceiver,
     /// Dropped with the job.
     _ended: oneshot::Sender<()>,
 }
@@ -52,6 +62,7 @@ impl Delivery {
         show_unopened(slot, config);
         let (config, new_config) = watch::channel(Arc::clone(config));
         let (preparations, prepared) = mpsc::channel(PREPARATIONS);
+        let (tasks, sent) = local_tasks();
         let ((running, is_running), (start, started)) = (oneshot::channel(), oneshot::channel());
         let (end, ended) = oneshot::channel();
         let controls = Controls {
@@ -63,13 +74,24 @@ impl Delivery {
             running: is_running,
             started: start,
         };
-        let job = Some(Job { controls, _ended: end });
-        Self { config, preparations, statistics, job, running: Some(running), started, ended }
+        let job = Some(Job { controls, tasks: sent, _ended: end });
+        Self { config, preparations, tasks, statistics, job, running: Some(running), started, ended }
+    }
+
+    /// The way of tasks to the thread.
+    pub(crate) fn tasks(&self) -> &LocalTasks {
+        &self.tasks
+    }
+
+    /// Whether anybody can ask the thread for a sample.
+    pub(crate) fn serves(&self) -> bool {
+        self.config.borrow().http.is_some()
     }
 
     /// Whether there is anything to do for the thread.
-    pub(crate) fn is_needed(&self) -> bool {
-        self.config.borrow().http.is_some()
+    fn is_needed(&self) -> bool {
+        let config = self.config.borrow();
+        config.http.is_some() || config.has_network_sinks()
     }
 
     /// Whether its thread has to be started.
@@ -91,7 +113,7 @@ impl Delivery {
 
     /// The numbers of the server; none without it.
     pub(crate) fn statistics(&self) -> Option<&Statistics> {
-        self.is_needed().then_some(&*self.statistics)
+        self.serves().then_some(&*self.statistics)
     }
 
     /// Opens the addresses of another configuration. The reply has why they cannot be had.
@@ -117,10 +139,11 @@ impl Delivery {
     }
 
     /// Ends the thread, and waits at most this long until its peers have got their answers and its sockets are removed.
-    pub(crate) async fn end(mut self, patience: Duration) {
-        drop((self.running.take(), self.job.take()));
+    pub(crate) async fn end(self, patience: Duration) {
+        let Self { running, job, tasks, ended, .. } = self;
+        drop((running, job, tasks));
         // Peers that take longer end with the process.
-        let _ = timeout(patience, &mut self.ended).await;
+        let _ = timeout(patience, ended).await;
     }
 }
 
@@ -128,14 +151,18 @@ impl Job {
     fn run(mut self) {
         let mut is_reported = false;
         let runtime = loop {
-            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            let mut builder = Builder::new_current_thread();
+            builder.enable_all().max_blocking_threads(BLOCKING_THREADS).thread_keep_alive(BLOCKING_IDLE);
+            // With a `LocalSet` each event of a socket or timer would wake the thread twice.
+            match builder.build_local(LocalOptions::default()) {
                 Ok(runtime) => break runtime,
                 Err(error) => {
                     if !std::mem::replace(&mut is_reported, true) {
                         let reason = error.to_string();
                         let remedy = "leave the agent more memory or open files";
-                        let consequence = "nobody is answered over HTTP; it is tried again every 10 s";
-                        tracing::warn!(reason, remedy, consequence, "HTTP server not started");
+                        let consequence =
+                            "nothing is sent, and nobody is answered over HTTP; it is tried again every 10 s";
+                        tracing::warn!(reason, remedy, consequence, "delivery thread without a runtime");
                     }
                     std::thread::sleep(RETRY);
                     if self.controls.running.try_recv() == Err(oneshot::error::TryRecvError::Closed) {
@@ -144,7 +171,8 @@ impl Job {
                 }
             }
         };
-        LocalSet::new().block_on(&runtime, http::run(self.controls));
+        let Self { controls, tasks, _ended } = self;
+        runtime.block_on(async { tokio::join!(http::run(controls), tasks.run()) });
         runtime.shutdown_background();
     }
 }

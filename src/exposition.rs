@@ -7,7 +7,6 @@ mod settings;
 mod line;
 mod reports;
 mod layout;
-mod number;
 #[cfg(test)]
 mod tests;
 
@@ -123,7 +122,7 @@ impl Exposition {
                 if let Some(number) = number {
                     to.extend_from_slice(comments.take().unwrap_or_default().as_bytes());
                     to.extend_from_slice(row.line.text.as_bytes());
-                    number::push(number, to);
+                    number.push_to(to);
                     to.push(b'\n');
                 }
             }

@@ -40,6 +40,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("push", push::fuzzing::push),
     ("result", plugin::fuzzing::result),
     ("sample", sample),
+    ("spool", sink::fuzz_spool),
     #[cfg(target_os = "linux")]
     ("stat", collector::fuzzing::stat),
 ];

@@ -72,7 +72,7 @@ pub(crate) struct Controls {
     pub(crate) started: oneshot::Sender<()>,
 }
 
-/// Runs the server until its end. Needs a `LocalSet`.
+/// Runs the server until its end. Needs a `LocalRuntime` or `LocalSet`.
 pub(crate) async fn run(mut controls: Controls) {
     let config = Arc::clone(&controls.config.borrow_and_update());
     let server = Server::new(Arc::clone(&config), &controls.slot, &controls.statistics, &controls.inlet);

@@ -6,6 +6,8 @@ mod labels;
 mod words;
 mod unit;
 mod scale;
+mod decimal;
+mod bound;
 mod origin;
 mod gauged;
 mod row;
@@ -22,9 +24,10 @@ pub use self::scale::{Number, Scale};
 use crate::sample::{ModuleSource, Series, is_for_naming_only};
 
 /// The names that the series of an output have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Naming {
     /// Our own, by rules: `gauged_<module>_<metric>` in base units.
+    #[default]
     Gauged,
     /// `node_exporter`'s, where a series has the same values as one of `node_exporter`'s; our own otherwise.
     NodeExporter,
@@ -78,6 +81,12 @@ impl Naming {
             (_, true) => false,
             (_, false) => !self.needs_cpus() && is_for_naming_only(module, series),
         }
+    }
+
+    /// Whether there are series that it [hides](Self::hides).
+    #[must_use]
+    pub fn hides_any(self, per_core: bool) -> bool {
+        if per_core { self == Self::Otel } else { !self.needs_cpus() }
     }
 
     /// The name of a series of a module; `prefix` begins our own names, which `gauged` and `node_exporter` have. None for a series that the naming leaves out.

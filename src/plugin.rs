@@ -21,6 +21,7 @@ mod tally;
 mod owners;
 mod context;
 mod difference;
+mod client_slot;
 mod accounts;
 mod capacity;
 mod guest;

@@ -220,6 +220,12 @@ impl<T> Queue<T> {
         entry
     }
 
+    /// Whether the sender has put in its last entry, and the receiver has taken it.
+    pub(crate) fn is_finished(&self) -> bool {
+        let state = self.lock();
+        state.entries.is_empty() && state.end != QueueEnd::Open
+    }
+
     /// Takes back the end, unless the receiver has ended. Returns whether it goes on.
     pub(crate) fn resume(&self) -> bool {
         let mut state = self.lock();

@@ -35,7 +35,7 @@ impl Outputs {
 
     /// Whether anybody can ask for the last sample.
     pub(super) fn serves(&self) -> bool {
-        self.status.has_place() || self.delivery.is_needed()
+        self.status.has_place() || self.delivery.serves()
     }
 
     /// Hands a sample to all sinks.

@@ -12,9 +12,8 @@ use super::reload::lost_files;
 use crate::clock::schedule::wall_clock;
 use crate::clock::sleep::sleep_until;
 use crate::config::{Config, Problem, SinkConfig};
-use crate::http::report_certificates;
 use crate::sink::{PreparedSink, SinkError};
-use crate::thread;
+use crate::{client, http, thread};
 
 /// How long it may take before that is reported: longer than a disk takes to spin up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,9 +90,16 @@ impl Opened {
         let changed = config.sinks.iter().filter(|(name, sink)| old.sinks.get(*name) != Some(sink));
         let prepare = |(name, sink): (&String, &SinkConfig)| {
             *opening.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("sinks.{name} is being opened"));
-            (name.clone(), PreparedSink::prepare(sink, &old.sinks))
+            (name.clone(), PreparedSink::prepare(name, sink, &old.sinks, &config.root))
         };
-        report_certificates(config.http.as_ref(), wall_clock());
+        report_certificates(&config);
         Ok(Self { sinks: changed.map(prepare).collect(), config })
     }
+}
+
+/// Reports the certificates that somebody has to look after, of the server and of clients.
+pub(super) fn report_certificates(config: &Config) {
+    let now = wall_clock();
+    http::report_certificates(config.http.as_ref(), now);
+    client::report_certificates(config, now);
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::config::log::LogConfig;
 use crate::config::{
-    AgentLimits, Config, CpuConfig, HttpConfig, MetricsConfig, NativeConfig, PluginConfig, Problem, Refusal, SinkConfig,
+    AgentLimits, ClientSettings, Config, CpuConfig, HttpConfig, MetricsConfig, NativeConfig, PluginConfig, Problem,
+    Refusal, SinkConfig,
 };
 use crate::hostname::HostnameSource;
 
@@ -24,12 +25,15 @@ pub(super) enum Change {
     /// The directory of the plugins, and whether it has yet to be examined.
     PluginsDirectory(Option<PathBuf>, bool),
     Cache(Option<PathBuf>),
+    StateDirectory(Option<PathBuf>),
     Log(LogConfig),
     Limits(AgentLimits),
     Tags(BTreeMap<String, String>),
     Metrics(Box<MetricsConfig>),
     /// A sink; none if it is there no more.
     Sink(String, Option<Box<SinkConfig>>),
+    /// How sinks and plugins connect to their peers. What a sink inherits is among its own settings.
+    Client(Arc<ClientSettings>),
     /// The HTTP server; none where there is none any more.
     Http(Option<Arc<HttpConfig>>),
     Cpu(CpuConfig),
@@ -50,11 +54,13 @@ impl fmt::Display for Change {
             Self::Root(_) => f.write_str("root"),
             Self::PluginsDirectory(..) => f.write_str("plugins_directory"),
             Self::Cache(_) => f.write_str("cache"),
+            Self::StateDirectory(_) => f.write_str("state_directory"),
             Self::Log(_) => f.write_str("log"),
             Self::Limits(_) => f.write_str("limits"),
             Self::Tags(_) => f.write_str("tags"),
             Self::Metrics(_) => f.write_str("metrics"),
             Self::Sink(name, _) => write!(f, "sinks.{name}"),
+            Self::Client(_) => f.write_str("client"),
             Self::Http(_) => f.write_str("http"),
             Self::Cpu(_) => f.write_str("cpu"),
             Self::Load(_) => f.write_str("load"),
@@ -68,7 +74,7 @@ impl fmt::Display for Change {
 impl Change {
     /// Whether a running agent cannot follow it: its files are open below the root, and its threads use the directories.
     fn needs_restart(&self) -> bool {
-        matches!(self, Self::Root(_) | Self::PluginsDirectory(..) | Self::Cache(_))
+        matches!(self, Self::Root(_) | Self::PluginsDirectory(..) | Self::Cache(_) | Self::StateDirectory(_))
     }
 
     /// The plugin whose table it is.
@@ -86,12 +92,14 @@ impl Change {
                 (config.plugins_directory, config.is_unexamined) = (directory, is_unexamined);
             }
             Self::Cache(cache) => config.cache = cache,
+            Self::StateDirectory(directory) => config.state_directory = directory,
             Self::Log(log) => config.log = log,
             Self::Limits(limits) => config.limits = limits,
             Self::Tags(tags) => config.tags = tags,
             Self::Metrics(metrics) => config.metrics = *metrics,
             Self::Sink(name, Some(sink)) => drop(config.sinks.insert(name, *sink)),
             Self::Sink(name, None) => drop(config.sinks.remove(&name)),
+            Self::Client(client) => config.client = client,
             Self::Http(http) => config.http = http,
             Self::Cpu(cpu) => config.cpu = cpu,
             Self::Load(load) => config.load = load,
@@ -145,11 +153,13 @@ impl Difference {
             plugins_directory,
             is_unexamined,
             cache,
+            state_directory,
             log,
             limits,
             tags,
             metrics,
             sinks,
+            client,
             http,
             cpu,
             load,
@@ -171,6 +181,7 @@ impl Difference {
         let is_same_directory = old.plugins_directory == *plugins_directory && old.is_unexamined == *is_unexamined;
         add(is_same_directory, &|| Change::PluginsDirectory(plugins_directory.clone(), *is_unexamined));
         add(old.cache == *cache, &|| Change::Cache(cache.clone()));
+        add(old.state_directory == *state_directory, &|| Change::StateDirectory(state_directory.clone()));
         add(old.log == *log, &|| Change::Log(*log));
         add(old.limits == *limits, &|| Change::Limits(*limits));
         add(old.tags == *tags, &|| Change::Tags(tags.clone()));
@@ -181,6 +192,7 @@ impl Difference {
         for (name, sink) in sinks {
             add(old.sinks.get(name) == Some(sink), &|| Change::Sink(name.clone(), Some(Box::new(sink.clone()))));
         }
+        add(old.client == *client, &|| Change::Client(Arc::clone(client)));
         add(old.http == *http, &|| Change::Http(http.clone()));
         add(old.cpu == *cpu, &|| Change::Cpu(*cpu));
         add(old.load == *load, &|| Change::Load(*load));
@@ -217,7 +229,7 @@ mod tests {
 
     use super::*;
     use crate::config::log::{LogFormat, LogLevel};
-    use crate::config::{ListenAddress, ServiceManager};
+    use crate::config::{ListenAddress, ProxySetting, ServiceManager};
     use crate::status::SocketPlaces;
 
     prop_compose! {
@@ -253,11 +265,16 @@ mod tests {
                 plugins_directory: path(1),
                 is_unexamined: switches[2],
                 cache: path(4),
+                state_directory: path(2),
                 log: LogConfig {
                     level: if switches[3] { LogLevel::Info } else { LogLevel::Debug },
                     format: if switches[4] { LogFormat::Json } else { LogFormat::Text },
                 },
                 limits: AgentLimits { series, ..AgentLimits::default() },
+                client: Arc::new(ClientSettings {
+                    proxy: if switches[1] { ProxySetting::Off } else { ProxySetting::Environment },
+                    ..ClientSettings::default()
+                }),
                 http: switches[2].then(|| Arc::new(HttpConfig {
                     push: switches[3],
                     ..HttpConfig::at(vec![ListenAddress::Unix(texts[4].clone().into())])
@@ -287,6 +304,7 @@ mod tests {
                 plugins_directory: old.plugins_directory.clone(),
                 is_unexamined: old.is_unexamined,
                 cache: old.cache.clone(),
+                state_directory: old.state_directory.clone(),
                 ..new.clone()
             };
             prop_assert_eq!(&applied, &kept);

@@ -71,7 +71,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Output::Summary => format!("{}\n", reading.config.summary()),
         Output::Effective => reading.effective(overrides),
     };
-    let notes = output_notes.into_iter().chain(certificate_notes(&reading.config));
+    let notes = output_notes.into_iter().chain(certificate_notes(&reading.config)).chain(proxy_notes(&reading.config));
     for note in notes.chain(findings.notes) {
         let mark = if *output == Output::Effective { "# " } else { "" };
         let _ = writeln!(text, "{mark}note: {note}");
@@ -84,11 +84,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 /// The certificates that somebody has to look after. They are no errors: the agent starts with them.
 fn certificate_notes(config: &Config) -> impl Iterator<Item = String> {
-    let tls = config.http.as_ref().and_then(|http| http.tls.as_ref());
-    let warnings = tls.map(|tls| tls.warnings(wall_clock())).unwrap_or_default();
-    warnings.into_iter().map(|CertificateWarning { key, file, reason, remedy }| {
+    let warnings = config.certificate_warnings(wall_clock()).into_iter();
+    warnings.map(|CertificateWarning { key, file, reason, remedy }| {
         format!("{}: {} {reason}; {remedy}", key, printable(&file))
     })
+}
+
+/// The environment variables that name no usable proxy. They are errors of the requests that they are for.
+fn proxy_notes(config: &Config) -> impl Iterator<Item = String> {
+    config.client.environment.errors().map(printable)
 }
 
 fn check_plugins(reading: &Reading) -> anyhow::Result<Findings> {

@@ -30,7 +30,7 @@ pub(super) struct CertificateFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CertificateWarning {
     /// The key of its file.
-    pub(crate) key: &'static str,
+    pub(crate) key: String,
     /// The file.
     pub(crate) file: String,
     /// The end of a sentence that begins with the file.
@@ -77,8 +77,12 @@ impl CertificateFacts {
 
 /// Warnings about the certificates of a server, the own one first.
 pub(super) fn server_warnings(chain: &[CertificateFacts], file: &str, now: Duration) -> Vec<CertificateWarning> {
-    let warning =
-        |reason, remedy| CertificateWarning { key: "http.tls_certificate", file: file.to_owned(), reason, remedy };
+    let warning = |reason, remedy| CertificateWarning {
+        key: "http.tls_certificate".to_owned(),
+        file: file.to_owned(),
+        reason,
+        remedy,
+    };
     let mut warnings = Vec::new();
     if chain.first().is_some_and(|own| own.is_authority) {
         let reason = "has the certificate of an authority (CA:TRUE) as the server's own".to_owned();
@@ -91,23 +95,40 @@ pub(super) fn server_warnings(chain: &[CertificateFacts], file: &str, now: Durat
     warnings
 }
 
-/// Warnings about the authorities of clients.
+/// Warnings about authorities in a file, which a key names. `remedy` is for a certificate that is none.
 pub(super) fn authority_warnings(
     authorities: &[CertificateFacts],
+    key: &str,
     file: &str,
+    remedy: &'static str,
     now: Duration,
 ) -> Vec<CertificateWarning> {
-    let warning =
-        |reason, remedy| CertificateWarning { key: "http.tls_client_ca", file: file.to_owned(), reason, remedy };
+    let warning = |reason, remedy| CertificateWarning { key: key.to_owned(), file: file.to_owned(), reason, remedy };
     let mut warnings = Vec::new();
     if authorities.iter().any(|facts| !facts.is_authority) {
         let reason = "has a certificate that is no authority (CA:FALSE)".to_owned();
-        warnings.push(warning(reason, "name the certificates of the authorities that sign those of clients"));
+        warnings.push(warning(reason, remedy));
     }
     if let Some(reason) = first_to_renew(authorities, now) {
         warnings.push(warning(reason, "have the authority renewed, and reload the configuration"));
     }
     warnings
+}
+
+/// Warnings about the certificate that the agent shows as a client, with those that lead to its authority.
+pub(super) fn client_warnings(
+    chain: &[CertificateFacts],
+    key: &str,
+    file: &str,
+    now: Duration,
+) -> Vec<CertificateWarning> {
+    let renewal = first_to_renew(chain, now).map(|reason| CertificateWarning {
+        key: key.to_owned(),
+        file: file.to_owned(),
+        reason,
+        remedy: "renew it, and reload the configuration",
+    });
+    renewal.into_iter().collect()
 }
 
 /// Why the certificate that ends first is not valid, or soon will not be; none if all will be valid for long.
@@ -151,8 +172,8 @@ mod tests {
             reasons(&[authority], 1),
             ["/tls.pem: has the certificate of an authority (CA:TRUE) as the server's own"]
         );
-        assert_eq!(authority_warnings(&[authority], "/ca.pem", DAY), []);
-        let warnings = authority_warnings(&[authority, own], "/ca.pem", DAY);
+        assert_eq!(authority_warnings(&[authority], "http.tls_client_ca", "/ca.pem", "", DAY), []);
+        let warnings = authority_warnings(&[authority, own], "http.tls_client_ca", "/ca.pem", "", DAY);
         assert_eq!(warnings[0].reason, "has a certificate that is no authority (CA:FALSE)");
     }
 }

@@ -1,23 +1,23 @@
 //! The effective configuration as TOML, each value with its source: `gauged check --effective`. A secret is shown as the file that
 //! it is read from, and a sensitive text as a mark.
 
-use std::fmt::Write as _;
-use std::path::Path;
+mod values;
 
+use std::fmt::Write as _;
+
+use rustix::process::geteuid;
 use serde_json::Value;
 
+use self::values::{SinkValue, agent_value, plugin_value, sink_value};
 use super::http::HTTP_TABLE;
-use super::key::{DefaultValue, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE, written_duration, written_size};
+use super::key::{DefaultValue, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE, written_size};
 use super::keys::KEYS;
 use super::limits::Limit;
-use super::log::{LogFormat, LogLevel};
 use super::plugin::PluginConfig;
 use super::sink::SinkConfig;
-use super::{
-    Config, HOSTNAME_VARIABLE, HttpConfig, KeyPlaces, LOG_VARIABLE, Overrides, Place, Reading, location, variable,
-};
-use crate::escape::{is_plain, push_escaped};
-use crate::hostname::HostnameSource;
+use super::toml_text::{toml_key, toml_text, toml_value};
+use super::{Config, HOSTNAME_VARIABLE, KeyPlaces, LOG_VARIABLE, Overrides, Place, Reading, location, state, variable};
+use crate::escape::push_escaped;
 
 const DEFAULT: &str = "default";
 
@@ -60,6 +60,9 @@ impl Reading {
             // Among the defaults.
             "cache" if self.places.find(&["cache"]).is_none() => {
                 return Some(location::cache_source(variable).to_owned());
+            }
+            "state_directory" if self.places.find(&["state_directory"]).is_none() => {
+                return Some(state::source(variable, geteuid().is_root()).to_owned());
             }
             _ => return None,
         };
@@ -152,7 +155,7 @@ impl Writer<'_> {
         let table = format!("sinks.{name}");
         let _ = write!(self.text, "\n[{table}]\n");
         for key in KEYS.iter().filter(|key| key.table == SINK_TABLE) {
-            match sink_value(sink, key.name) {
+            match sink_value(sink, &self.config.client, key.name) {
                 SinkValue::Written(value) => {
                     self.key(key, key.name, &format!("{table}.{}", key.name), Some(value), None);
                 }
@@ -217,166 +220,8 @@ fn source(place: Option<&Place>) -> String {
     place.map_or_else(|| DEFAULT.to_owned(), |place| format!("{}:{}", place.file.display(), place.line))
 }
 
-/// The value of a key of the agent in TOML; none if it depends on the host.
-fn agent_value(config: &Config, path: &str) -> Option<String> {
-    let path_text = |path: &Path| toml_text(&path.to_string_lossy());
-    match path {
-        "interval" => Some(toml_text(&written_duration(config.interval))),
-        "hostname" => match &config.hostname {
-            HostnameSource::Fixed(name) => Some(toml_text(name)),
-            _ => None,
-        },
-        // The default one is in the working directory.
-        "plugins_directory" => config
-            .plugins_directory
-            .as_deref()
-            .map(|path| path_text(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))),
-        "cache" => config.cache.as_deref().map(path_text),
-        "log.level" => Some(toml_text(level_name(config.log.level))),
-        "log.format" => Some(toml_text(match config.log.format {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        })),
-        "limits.compile_cpu" => Some(toml_text(&written_duration(config.limits.compile_cpu))),
-        "limits.compile_cpu_per_hour" => {
-            config.limits.compile_cpu_per_hour.map(|limit| toml_text(&written_duration(limit)))
-        }
-        "limits.memory" => config.limits.memory_bytes.map(|bytes| toml_text(&written_size(bytes))),
-        "limits.series" => Some(config.limits.series.to_string()),
-        "tags" => {
-            let tags = config.tags.iter().map(|(name, value)| format!("{name} = {}", toml_text(value)));
-            let tags = tags.collect::<Vec<_>>().join(", ");
-            Some(if tags.is_empty() { "{}".to_owned() } else { format!("{{ {tags} }}") })
-        }
-        "metrics.include" => Some(list(&config.metrics.selection.include)),
-        "metrics.exclude" => Some(list(&config.metrics.selection.exclude)),
-        "metrics.prefix" => Some(toml_text(&config.metrics.prefix)),
-        http if http.starts_with("http.") => http_value(config.http.as_deref()?, http),
-        "cpu.enabled" => Some(config.cpu.enabled.to_string()),
-        "cpu.per_core" => Some(config.cpu.per_core.to_string()),
-        "load.enabled" => Some(config.load.enabled.to_string()),
-        "memory.enabled" => Some(config.memory.enabled.to_string()),
-        "host.enabled" => Some(config.host.enabled.to_string()),
-        _ => None,
-    }
-}
-
-/// The value of a key of the HTTP server in TOML.
-fn http_value(http: &HttpConfig, path: &str) -> Option<String> {
-    match path {
-        "http.listen" => Some(list(&http.listen)),
-        "http.naming" => Some(toml_text(http.naming.as_str())),
-        "http.include" => Some(list(&http.selection.include)),
-        "http.exclude" => Some(list(&http.selection.exclude)),
-        "http.max_series" => http.max_series.map(|count| count.to_string()),
-        "http.hosts" => Some(list(&http.hosts)),
-        "http.token_file" => http.token.as_ref().map(|token| toml_text(&token.file)),
-        "http.tls_certificate" => http.tls.as_ref().map(|tls| toml_text(&tls.certificate)),
-        "http.tls_key" => http.tls.as_ref().map(|tls| toml_text(&tls.key)),
-        "http.tls_client_ca" => http.tls.as_ref()?.client_ca.as_deref().map(toml_text),
-        "http.push" => Some(http.push.to_string()),
-        _ => None,
-    }
-}
-
-/// A list of texts.
-fn list<T: ToString>(items: &[T]) -> String {
-    let items: Vec<String> = items.iter().map(|item| toml_text(&item.to_string())).collect();
-    format!("[{}]", items.join(", "))
-}
-
-/// A key of a sink.
-enum SinkValue {
-    /// Its value in TOML.
-    Written(String),
-    /// It has none, and a default that is no value.
-    Default,
-    /// It is for another kind of sink.
-    OtherKind,
-}
-
-fn sink_value(sink: &SinkConfig, name: &str) -> SinkValue {
-    let written = match name {
-        "kind" => Some(toml_text(sink.kind.name())),
-        "include" => Some(list(&sink.selection.include)),
-        "exclude" => Some(list(&sink.selection.exclude)),
-        "max_series" => sink.max_series.map(|count| count.to_string()),
-        "queue_samples" => Some(sink.queue_samples.to_string()),
-        "queue_bytes" => Some(toml_text(&written_size(sink.queue_bytes))),
-        name => match sink.kind.written_value(name) {
-            Some(value) => Some(toml_value(&value)),
-            None => return SinkValue::OtherKind,
-        },
-    };
-    written.map_or(SinkValue::Default, SinkValue::Written)
-}
-
-/// The value of a key of a plugin in TOML, besides limits, settings and secrets.
-fn plugin_value(plugin: &PluginConfig, name: &str) -> Option<String> {
-    match name {
-        "enabled" => Some(plugin.enabled.to_string()),
-        "file" => plugin.file.as_deref().map(toml_text),
-        "interval" => plugin.interval.map(|interval| toml_text(&written_duration(interval))),
-        "timeout" => Some(toml_text(&written_duration(plugin.timeout))),
-        "memory" => Some(toml_text(&written_size(plugin.memory_bytes))),
-        "read" => Some(list(&plugin.read)),
-        "usage" => Some(list(&plugin.usage)),
-        "connect" => Some(list(&plugin.connect)),
-        "fetch" => Some(list(&plugin.fetch)),
-        _ => None,
-    }
-}
-
-fn level_name(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-    }
-}
-
-/// A text in quotes. All characters that are not plain are escaped.
-fn toml_text(text: &str) -> String {
-    let mut quoted = "\"".to_owned();
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => quoted.extend(['\\', character]),
-            _ if is_plain(character) => quoted.push(character),
-            _ => {
-                let _ = write!(quoted, "\\U{:08x}", u32::from(character));
-            }
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-fn toml_key(key: &str) -> String {
-    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if !key.is_empty() && key.bytes().all(is_bare) { key.to_owned() } else { toml_text(key) }
-}
-
-/// A setting on one line.
-fn toml_value(value: &Value) -> String {
-    match value {
-        Value::String(text) => toml_text(text),
-        Value::Array(items) => format!("[{}]", items.iter().map(toml_value).collect::<Vec<_>>().join(", ")),
-        Value::Object(table) if table.is_empty() => "{}".to_owned(),
-        Value::Object(table) => {
-            let entries = table.iter().map(|(key, value)| format!("{} = {}", toml_key(key), toml_value(value)));
-            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
-        }
-        // There is no null in TOML.
-        Value::Null => "\"\"".to_owned(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::super::file::{self, Parsed};
     use super::super::key_places::KeyPlaces;
     use super::super::piece::Piece;
@@ -456,6 +301,26 @@ mod tests {
     }
 
     #[test]
+    fn network_sinks_are_read_as_the_same() {
+        let text = "[client]\nproxy = \"http://p:1\"\n[sinks.a]\nkind = \"remote_write\"\nurl = \"http://h/w\"\njob = \"node\"\n\
+                    headers = { X-Team = \"t\" }\nusername = \"me\"\npassword_file = \"/p\"\n[sinks.b]\nkind = \"open_falcon\"\n\
+                    transfers = [\"h:1\"]\nheartbeat = [\"h:2\"]\nspool_age = \"1h\"\n";
+        let shown = effective(text);
+        for line in [
+            "[client]",
+            "proxy = \"http://p:1\" # gauged.toml:2",
+            "url = \"http://h/w\" # gauged.toml:5",
+            "# proxy: that of the table client: default",
+            "naming = \"open_falcon\" # default",
+            "transfers = [\"h:1\"] # gauged.toml:12",
+            "spool_age = \"1h\" # gauged.toml:14",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+        }
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
     fn sources_of_names_with_dots_differ() {
         let shown = effective(
             "[plugins.a]\nconfig.\"a.b\" = 1\nconfig.a.b = 2\nsecrets.\"s.t\" = \"/x\"\nsecrets.s.u = \"/y\"\n",
@@ -476,15 +341,5 @@ mod tests {
         let shown = reading(text).effective(&Overrides::default());
         assert!(!shown.contains("pw1") && !shown.contains("pw2") && !shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("config.password = \"…\" # gauged.toml:3\n"), "{shown}");
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_quoted_as_toml(text in any::<String>(), key in any::<String>()) {
-            let line = format!("{} = {} # x\n", toml_key(&key), toml_text(&text));
-            let table: toml::Table = toml::from_str(&line).expect("TOML");
-            prop_assert_eq!(table.get(&key).and_then(toml::Value::as_str), Some(&*text));
-            prop_assert!(line.trim_end().chars().all(is_plain));
-        }
     }
 }

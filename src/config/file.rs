@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::agent_limits::AgentLimits;
+use super::client::ClientSettings;
 use super::document;
 use super::duration::{DEFAULT_INTERVAL, parse_duration, parse_interval};
 use super::http::HttpConfig;
@@ -40,9 +41,11 @@ pub(super) struct FileConfig {
     pub(super) limits: AgentLimits,
     pub(super) plugins_directory: Option<PathBuf>,
     pub(super) cache: Option<PathBuf>,
+    pub(super) state_directory: Option<PathBuf>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) metrics: MetricsConfig,
     pub(super) sinks: BTreeMap<String, SinkConfig>,
+    pub(super) client: ClientSettings,
     pub(super) http: Option<HttpConfig>,
     pub(super) cpu: CpuConfig,
     pub(super) load: NativeConfig,
@@ -66,7 +69,7 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
     let (merged, is_complete) = document::merge(pieces, &mut problems);
 
     let mut written = FileConfig::default();
-    let mut plugins = None;
+    let (mut plugins, mut sinks) = (None, None);
     let mut is_interval_known = is_complete;
     for (key, value) in merged {
         match &**key.get_ref() {
@@ -84,6 +87,10 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
             }
             "cache" => {
                 written.cache = problems.parsed("cache", value, |text| parse_directory(text, "/var/cache/gauged"));
+            }
+            "state_directory" => {
+                let checked = |text: &str| parse_directory(text, "/var/lib/gauged");
+                written.state_directory = problems.parsed("state_directory", value, checked);
             }
             "log" => {
                 for (name, value) in problems.table("log", value).unwrap_or_default() {
@@ -117,13 +124,21 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
             "limits" => written.limits = AgentLimits::parse(&mut problems, value, &known_keys("limits")),
             "tags" => written.tags = parse_tags(&mut problems, value),
             "metrics" => written.metrics = MetricsConfig::parse(&mut problems, value, &known_keys("metrics")),
-            "sinks" => written.sinks = sink::parse(&mut problems, value, &known_keys(SINK_TABLE)),
+            "sinks" => sinks = Some(value),
+            "client" => {
+                written.client =
+                    ClientSettings::parse(&mut problems, key.span(), value, read_secret, &known_keys("client"));
+            }
             "load" => written.load = native(&mut problems, "load", value),
             "memory" => written.memory = native(&mut problems, "memory", value),
             "host" => written.host = native(&mut problems, "host", value),
             "plugins" => plugins = Some(value),
             other => problems.unknown(key.span(), other, &known_keys("")),
         }
+    }
+    // What they inherit may be below them.
+    if let Some(value) = sinks {
+        written.sinks = sink::parse(&mut problems, value, &known_keys(SINK_TABLE), &written.client, read_secret);
     }
     // With an invalid interval the plugins' intervals cannot be checked: all are multiples of a millisecond.
     let default = if is_interval_known { DEFAULT_INTERVAL } else { Duration::from_millis(1) };

@@ -13,7 +13,7 @@ use super::limits::Limit;
 use super::plugin::{
     DEFAULT_MEMORY_BYTES, DEFAULT_TIMEOUT, MAX_MEMORY_BYTES, MAX_TIMEOUT, MIN_MEMORY_BYTES, MIN_TIMEOUT,
 };
-use super::{http, metrics, sink};
+use super::{client, http, metrics, sink};
 
 /// The names of a table's keys, and of the tables in it, for messages.
 pub(super) fn known_keys(table: &str) -> String {
@@ -80,6 +80,16 @@ fn keys() -> Vec<Key> {
                 "directory for compiled plugins, owned by the agent's user with mode 700",
             )
         },
+        Key {
+            reload: Reload::Restart,
+            ..key(
+                "",
+                "state_directory",
+                Values::Text("an absolute path"),
+                depends("see [State](#state)", "\"/var/lib/gauged\""),
+                "directory for what outlasts the agent, which is made with mode 700",
+            )
+        },
         key(
             "log",
             "level",
@@ -120,6 +130,7 @@ fn keys() -> Vec<Key> {
     ];
     keys.extend(metrics::keys());
     keys.extend(native_keys());
+    keys.extend(client::keys());
     keys.extend(sink::keys());
     keys.extend(http::keys());
     keys.extend(plugin_keys());
@@ -246,7 +257,8 @@ mod tests {
         assert_eq!(known_keys("log"), "level, format");
         assert_eq!(known_keys("load"), "enabled");
         assert!(known_keys("").starts_with(
-            "interval, hostname, tags, plugins_directory, cache, log, limits, metrics, cpu, load, memory, host, sinks"
+            "interval, hostname, tags, plugins_directory, cache, state_directory, log, limits, metrics, cpu, load, memory, host, client, \
+             sinks"
         ));
         assert!(known_keys(PLUGIN_TABLE).starts_with("enabled, file, interval, timeout, memory, limits, read"));
     }

@@ -8,9 +8,21 @@ use expect_test::expect_file;
 
 use super::key::{DefaultValue, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, Reload, SINK_TABLE, Values};
 use super::keys::KEYS;
+use super::sink_network::rows::is_network_key;
 
 /// The longest line of deploy/gauged.toml.
 const WIDTH: usize = 120;
+
+/// Where the example begins a sink of another kind: the first key, a comment, and lines.
+const NETWORK_SECTIONS: [(&str, &str, &str); 3] = [
+    ("url", "Keys that only sinks have that send numbers over the network.", "#[sinks.vm]\n\n#kind = \"remote_write\""),
+    (
+        "username",
+        "A user with a password, in place of a token.",
+        "#[sinks.tsdb]\n\n#kind = \"influx\"\n\n#url = \"http://127.0.0.1:8086/write?db=gauged\"",
+    ),
+    ("transfers", "Keys that only sinks of kind open_falcon have.", "#[sinks.falcon]\n\n#kind = \"open_falcon\""),
+];
 
 fn path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
@@ -119,6 +131,11 @@ fn example_file() -> String {
             comment(&mut text, "Keys that only sinks of kind file have.");
             text.push_str("#[sinks.archive]\n\n#kind = \"file\"\n\n");
         }
+        let section = NETWORK_SECTIONS.iter().find(|(first, ..)| (key.table, key.name) == (SINK_TABLE, *first));
+        if let Some((_, sentence, lines)) = section {
+            comment(&mut text, sentence);
+            let _ = write!(text, "{lines}\n\n");
+        }
         if (key.table, key.name) == (PLUGIN_TABLE, "read") {
             comment(&mut text, "Bounds of its results, of what it holds, and of its log lines a minute.");
             let limits = KEYS.iter().filter(|key| key.table == PLUGIN_LIMITS_TABLE);
@@ -157,12 +174,14 @@ fn with_table(document: &str, name: &str, table: &str) -> String {
 #[test]
 fn documented_keys_match_the_table() {
     let mut document = std::fs::read_to_string(path("docs/configuration.md")).expect("readable");
-    let is_agents = |key: &Key| !matches!(key.table, "limits" | "http") && !key.is_of_named_table();
+    let is_agents = |key: &Key| !matches!(key.table, "limits" | "http" | "client") && !key.is_of_named_table();
     for (name, table) in [
         ("agent", markdown("", is_agents)),
         ("limits", markdown("limits", |key| key.table == "limits")),
         ("http", markdown("http", |key| key.table == "http")),
-        ("sinks", markdown(SINK_TABLE, |key| key.table == SINK_TABLE)),
+        ("client", markdown("client", |key| key.table == "client")),
+        ("sinks", markdown(SINK_TABLE, |key| key.table == SINK_TABLE && !is_network_key(key.name))),
+        ("sinks.network", markdown(SINK_TABLE, |key| key.table == SINK_TABLE && is_network_key(key.name))),
         ("plugins", markdown(PLUGIN_TABLE, |key| key.table == PLUGIN_TABLE)),
         ("plugins.limits", markdown(PLUGIN_LIMITS_TABLE, |key| key.table == PLUGIN_LIMITS_TABLE)),
     ] {

@@ -72,7 +72,7 @@ impl PartialEq for SensitiveForms {
 }
 
 /// Whether a setting with this name is not shown.
-fn is_sensitive(name: &str) -> bool {
+pub(super) fn is_sensitive(name: &str) -> bool {
     let lower = name.to_lowercase().replace('-', "_");
     let is_named = SENSITIVE.iter().any(|part| lower.contains(part))
         || SENSITIVE_WORDS.iter().any(|word| last_word(name).eq_ignore_ascii_case(word));
@@ -212,7 +212,7 @@ fn push_decoded(text: &str, found: &mut Vec<String>) {
 }
 
 /// A text with bytes in place of `%` and two digits.
-fn percent_decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     let (mut decoded, mut rest) = (Vec::new(), text.as_bytes());
     while let Some((&byte, after)) = rest.split_first() {
         let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());

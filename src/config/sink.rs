@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::client::ClientSettings;
 use super::count::parse_count;
 use super::key::{DefaultValue, Key, PATTERNS, Reload, SINK_TABLE, Values};
 use super::plugin::is_plugin_name;
 use super::problem_list::ProblemList;
+use super::secret::ReadSecret;
 use super::sink_file::{self, FileKeys, FileSettings};
+use super::sink_network::parsing::NetworkKeys;
+use super::sink_network::{NetworkSettings, rows};
 use super::size::parse_size;
+use super::word::word;
 use crate::selection::{Selection, SeriesPattern};
 
 /// The default of `queue_samples`: the samples of ten minutes at the default interval.
@@ -39,7 +46,7 @@ const MAX_SINKS: usize = 32;
 pub(crate) const DEFAULT_SINK: &str = "stdout";
 
 /// The values of `kind`.
-const KINDS: &[&str] = &["stdout", "file"];
+const KINDS: &[&str] = &["stdout", "file", "remote_write", "otlp", "open_falcon", "influx"];
 
 /// The values of `on_closed`.
 const ON_CLOSED: &[&str] = &["end", "continue"];
@@ -66,6 +73,20 @@ pub enum SinkKind {
     Stdout(OnClosed),
     /// A line of JSON for each sample at the end of a file.
     File(FileSettings),
+    /// Numbers to a receiver in the network.
+    Network(Arc<NetworkSettings>),
+}
+
+/// What makes a sink the same one after a change of its configuration: it keeps its queue, and what it has open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SinkTarget<'a> {
+    Stdout,
+    File(&'a Path),
+    /// Its spool has this name and protocol. The receiver may be another one.
+    Network {
+        name: &'a str,
+        protocol: &'static str,
+    },
 }
 
 /// The effect of a reader of standard output that has closed it.
@@ -83,24 +104,27 @@ impl SinkKind {
         match self {
             Self::Stdout(_) => "stdout",
             Self::File(_) => "file",
+            Self::Network(settings) => settings.protocol.name(),
         }
     }
 
-    /// Whether another sink has the same target.
-    pub(crate) fn has_same_target(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Stdout(_), Self::Stdout(_)) => true,
-            (Self::File(own), Self::File(other)) => own.path == other.path,
-            (Self::Stdout(_), Self::File(_)) | (Self::File(_), Self::Stdout(_)) => false,
+    /// The target of the sink with this name. No two sinks have the same one.
+    pub(crate) fn target<'a>(&'a self, name: &'a str) -> SinkTarget<'a> {
+        match self {
+            Self::Stdout(_) => SinkTarget::Stdout,
+            Self::File(settings) => SinkTarget::File(&settings.path),
+            Self::Network(settings) => SinkTarget::Network { name, protocol: settings.protocol.name() },
         }
     }
 
-    /// The value of a key that only this kind of sink has, as it is written. None for the keys of other kinds.
-    pub(super) fn written_value(&self, name: &str) -> Option<serde_json::Value> {
+    /// The value of a key that only some kinds of sinks have, as it is written; null where it has its default, and that is no value. None
+    /// for the keys of other kinds. `client` has the defaults of network sinks.
+    pub(super) fn written_value(&self, name: &str, client: &ClientSettings) -> Option<serde_json::Value> {
         match (self, name) {
             (Self::Stdout(on_closed), "on_closed") => Some(on_closed.name().into()),
             (Self::Stdout(_), _) => None,
             (Self::File(settings), name) => sink_file::written_value(settings, name),
+            (Self::Network(settings), name) => settings.written_value(name, client),
         }
     }
 }
@@ -127,13 +151,15 @@ impl SinkConfig {
     }
 }
 
-/// Parses the table `sinks`, in which each table has these keys.
+/// Parses the table `sinks`, in which each table has these keys. `client` has the defaults of network sinks.
 pub(super) fn parse(
     problems: &mut ProblemList<'_>,
     value: Spanned<DeValue<'_>>,
     known_keys: &str,
+    client: &ClientSettings,
+    read_secret: &ReadSecret<'_>,
 ) -> BTreeMap<String, SinkConfig> {
-    let (mut sinks, mut targets) = (BTreeMap::new(), Vec::<(SinkKind, usize)>::new());
+    let (mut sinks, mut targets) = (BTreeMap::new(), Vec::<(String, SinkKind, usize)>::new());
     for (name, value) in problems.table("sinks", value).unwrap_or_default() {
         let key = format!("sinks.{}", name.get_ref());
         let span = name.span();
@@ -142,12 +168,12 @@ pub(super) fn parse(
             problems.add(span, &key, message.to_owned());
         } else if sinks.len() == MAX_SINKS {
             problems.add(span, &key, format!("is one sink too many; at most {MAX_SINKS} are allowed"));
-        } else if let Some(sink) = parse_sink(problems, &key, span.clone(), value, known_keys) {
-            let same = targets.iter().find(|(other, _)| other.has_same_target(&sink.kind));
-            if let Some(&(_, other)) = same {
+        } else if let Some(sink) = parse_sink(problems, &key, span.clone(), value, known_keys, client, read_secret) {
+            let same = targets.iter().find(|(other, kind, _)| kind.target(other) == sink.kind.target(name.get_ref()));
+            if let Some(&(_, _, other)) = same {
                 problems.add_second(span, &key, "is a second sink with the same target", other);
             } else {
-                targets.push((sink.kind.clone(), span.start));
+                targets.push((name.get_ref().to_string(), sink.kind.clone(), span.start));
                 sinks.insert(name.get_ref().to_string(), sink);
             }
         }
@@ -161,11 +187,14 @@ fn parse_sink(
     span: Range<usize>,
     value: Spanned<DeValue<'_>>,
     known_keys: &str,
+    client: &ClientSettings,
+    read_secret: &ReadSecret<'_>,
 ) -> Option<SinkConfig> {
     let mut sink = SinkConfig::stdout();
     let (mut kind, mut has_kind, mut on_closed, mut file) = (None, false, OnClosed::End, FileKeys::new());
-    // The keys that one kind of sink has.
-    let mut own_keys: Vec<(Range<usize>, String, &str)> = Vec::new();
+    let mut network = NetworkKeys::default();
+    // The keys that some kinds of sinks have.
+    let mut own_keys: Vec<(Range<usize>, String, &[&str])> = Vec::new();
     for (name, value) in problems.table(table_key, value)? {
         let key = format!("{table_key}.{}", name.get_ref());
         let at = name.span();
@@ -189,39 +218,44 @@ fn parse_sink(
                 if problems.parsed(&key, value, |text| word(text, ON_CLOSED)) == Some("continue") {
                     on_closed = OnClosed::Continue;
                 }
-                own_keys.push((at, key, "stdout"));
+                own_keys.push((at, key, &["stdout"]));
             }
             other => match file.parse(problems, other, &key, value) {
-                None => own_keys.push((at, key, "file")),
-                Some(_) => problems.unknown(at, &key, known_keys),
+                None => own_keys.push((at, key, &["file"])),
+                Some(value) => match network.parse(problems, other, &key, &at, value, read_secret) {
+                    None => own_keys.push((at, key, rows::kinds(other))),
+                    Some(_) => problems.unknown(at, &key, known_keys),
+                },
             },
         }
     }
     let Some(kind) = kind else {
         // One that is wrong is among the problems.
         if !has_kind {
-            problems.add(span, table_key, format!("has no kind; write kind = \"{}\"", KINDS.join("\" or kind = \"")));
+            problems.add(
+                span,
+                table_key,
+                format!("has no kind; write kind = \"stdout\", or one of {}", KINDS[1..].join(", ")),
+            );
         }
         return None;
     };
-    for (at, key, owner) in own_keys.into_iter().filter(|(_, _, owner)| *owner != kind) {
-        problems.add(
-            at,
-            &key,
-            format!("is for sinks of kind {owner}, and this one is of kind {kind}; remove the key, or set kind = \"{owner}\""),
-        );
+    for (at, key, owners) in own_keys.into_iter().filter(|(_, _, owners)| !owners.contains(&kind)) {
+        let remedy = match owners {
+            [owner] => format!("set kind = \"{owner}\""),
+            _ => "set another kind".to_owned(),
+        };
+        let owners = owners.join(", ");
+        let message =
+            format!("is for sinks of kind {owners}, and this one is of kind {kind}; remove the key, or {remedy}");
+        problems.add(at, &key, message);
     }
     sink.kind = match kind {
+        "stdout" => SinkKind::Stdout(on_closed),
         "file" => SinkKind::File(file.finish(problems, table_key, span)?),
-        _ => SinkKind::Stdout(on_closed),
+        _ => SinkKind::Network(Arc::new(network.finish(problems, kind, table_key, span, client)?)),
     };
     Some(sink)
-}
-
-/// One of several words.
-pub(super) fn word(text: &str, words: &[&'static str]) -> Result<&'static str, String> {
-    let found = words.iter().find(|word| **word == text).copied();
-    found.ok_or_else(|| format!("{text:?} is not one of the values; use {}", words.join(", ")))
 }
 
 /// The number of series that an output may have.
@@ -275,5 +309,6 @@ pub(super) fn keys() -> Vec<Key> {
         ),
     ];
     keys.extend(sink_file::keys(SINK_TABLE));
+    keys.extend(rows::keys(SINK_TABLE));
     keys
 }

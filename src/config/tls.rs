@@ -62,7 +62,8 @@ impl ServerTls {
     pub(crate) fn warnings(&self, now: Duration) -> Vec<CertificateWarning> {
         let mut warnings = server_warnings(&self.chain, &self.certificate, now);
         if let Some(file) = &self.client_ca {
-            warnings.extend(authority_warnings(&self.authorities, file, now));
+            let remedy = "name the certificates of the authorities that sign those of clients";
+            warnings.extend(authority_warnings(&self.authorities, "http.tls_client_ca", file, remedy, now));
         }
         warnings
     }
@@ -87,18 +88,68 @@ pub(super) struct TlsFiles {
 
 /// A file of certificates.
 pub(super) struct Certificates {
-    span: Range<usize>,
-    name: String,
-    digest: [u8; 32],
-    chain: Vec<CertificateDer<'static>>,
+    pub(super) span: Range<usize>,
+    pub(super) name: String,
+    pub(super) digest: [u8; 32],
+    pub(super) chain: Vec<CertificateDer<'static>>,
 }
 
 /// A file with a private key.
 pub(super) struct KeyFile {
-    span: Range<usize>,
-    name: String,
-    digest: [u8; 32],
-    key: PrivateKeyDer<'static>,
+    pub(super) span: Range<usize>,
+    pub(super) name: String,
+    pub(super) digest: [u8; 32],
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
+impl Certificates {
+    /// Reads a file of certificates.
+    pub(super) fn read(problems: &mut ProblemList<'_>, key: &str, value: Spanned<DeValue<'_>>) -> Option<Self> {
+        let span = value.span();
+        problems.parsed(key, value, |name| {
+            let bytes = read(name)?;
+            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+            let certificates =
+                certificates.map_err(|error| format!("{name:?} has a damaged certificate ({error}); {WRITE_PEM}"))?;
+            if certificates.is_empty() {
+                return Err(format!("{name:?} has no certificate; {WRITE_PEM}"));
+            }
+            Ok(Self { span, name: name.to_owned(), digest: Sha256::digest(&bytes).into(), chain: certificates })
+        })
+    }
+
+    /// The certificates as authorities; none if one is none, which is a problem of this key.
+    pub(super) fn roots(&self, problems: &mut ProblemList<'_>, key: &str) -> Option<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &self.chain {
+            if let Err(error) = roots.add(certificate.clone()) {
+                let message = format!("{:?} has a certificate that is no authority ({error}); leave it out", self.name);
+                problems.add(self.span.clone(), key, message);
+                return None;
+            }
+        }
+        Some(roots)
+    }
+}
+
+impl KeyFile {
+    /// Reads the file of a private key, which is as closed as that of a secret.
+    pub(super) fn read(
+        problems: &mut ProblemList<'_>,
+        key: &str,
+        value: Spanned<DeValue<'_>>,
+        read_secret: &ReadSecret<'_>,
+    ) -> Option<Self> {
+        let span = value.span();
+        problems.parsed(key, value, |name| {
+            let text: Secret = read_secret(name)?;
+            let bytes = text.expose().as_bytes();
+            let remedy = "write one private key in PEM into it, without a password";
+            let key = PrivateKeyDer::from_pem_slice(bytes)
+                .map_err(|error| format!("names a file without a valid private key ({error}); {remedy}"))?;
+            Ok(Self { span, name: name.to_owned(), digest: Sha256::digest(bytes).into(), key })
+        })
+    }
 }
 
 impl TlsFiles {
@@ -109,22 +160,12 @@ impl TlsFiles {
         key: &str,
         value: Spanned<DeValue<'_>>,
     ) -> Option<Certificates> {
-        let span = value.span();
-        let parsed = problems.parsed(key, value, |name| {
-            let bytes = read(name)?;
-            let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-            let certificates =
-                certificates.map_err(|error| format!("{name:?} has a damaged certificate ({error}); {WRITE_PEM}"))?;
-            if certificates.is_empty() {
-                return Err(format!("{name:?} has no certificate; {WRITE_PEM}"));
-            }
-            Ok(Certificates { span, name: name.to_owned(), digest: Sha256::digest(&bytes).into(), chain: certificates })
-        });
-        self.has_failed |= parsed.is_none();
-        parsed
+        let read = Certificates::read(problems, key, value);
+        self.has_failed |= read.is_none();
+        read
     }
 
-    /// Reads the file of the private key, which is as closed as that of a secret.
+    /// Reads the file of the private key.
     pub(super) fn read_key(
         &mut self,
         problems: &mut ProblemList<'_>,
@@ -132,17 +173,9 @@ impl TlsFiles {
         value: Spanned<DeValue<'_>>,
         read_secret: &ReadSecret<'_>,
     ) -> Option<KeyFile> {
-        let span = value.span();
-        let parsed = problems.parsed(key, value, |name| {
-            let text: Secret = read_secret(name)?;
-            let bytes = text.expose().as_bytes();
-            let remedy = "write one private key in PEM into it, without a password";
-            let key = PrivateKeyDer::from_pem_slice(bytes)
-                .map_err(|error| format!("names a file without a valid private key ({error}); {remedy}"))?;
-            Ok(KeyFile { span, name: name.to_owned(), digest: Sha256::digest(bytes).into(), key })
-        });
-        self.has_failed |= parsed.is_none();
-        parsed
+        let read = KeyFile::read(problems, key, value, read_secret);
+        self.has_failed |= read.is_none();
+        read
     }
 
     /// TLS with these files; none without any. `table` is the place for an error about a key that is missing.
@@ -167,23 +200,18 @@ impl TlsFiles {
             }
         };
         let mut digest = Sha256::new_with_prefix(certificate.digest).chain_update(key.digest);
-        let mut roots = RootCertStore::empty();
-        if let Some(ca) = &self.client_ca {
-            digest.update(ca.digest);
-            for certificate in &ca.chain {
-                if let Err(error) = roots.add(certificate.clone()) {
-                    let message =
-                        format!("{:?} has a certificate that is no authority ({error}); leave it out", ca.name);
-                    problems.add(ca.span.clone(), "http.tls_client_ca", message);
-                    return None;
-                }
+        let roots = match &self.client_ca {
+            None => None,
+            Some(ca) => {
+                digest.update(ca.digest);
+                Some(ca.roots(problems, "http.tls_client_ca")?)
             }
-        }
+        };
         let chain = CertificateFacts::all(&certificate.chain);
         let authorities = self.client_ca.as_ref().map(|ca| CertificateFacts::all(&ca.chain)).unwrap_or_default();
         let client_ca = self.client_ca.map(|ca| ca.name);
         let (name, key_name, key_span) = (certificate.name, key.name, key.span);
-        let made = server_config(certificate.chain, key.key, client_ca.is_some().then_some(roots));
+        let made = server_config(certificate.chain, key.key, roots);
         match made {
             Ok(config) => Some(ServerTls {
                 certificate: name,

@@ -29,6 +29,20 @@ pub(super) fn check(path: &Path) -> io::Result<Result<(), String>> {
     check_for(AgentUser::own(), path)
 }
 
+/// Checks a directory and the way to it: nobody but root and the agent's user can put a file into it, or another directory into its
+/// place.
+///
+/// # Errors
+///
+/// When the path cannot be followed. Inside: the other users who can, as the end of a sentence that begins with the directory.
+pub(crate) fn check_own_directory(path: &Path) -> io::Result<Result<(), String>> {
+    let metadata = fs::metadata(path)?;
+    if let Err(why) = AgentUser::own().check_mode(metadata.uid(), metadata.gid(), metadata.mode(), false) {
+        return Ok(Err(why));
+    }
+    check(path)
+}
+
 fn check_for(user: AgentUser, path: &Path) -> io::Result<Result<(), String>> {
     // The way so far, which has no links any more.
     let mut directory = PathBuf::from("/");
@@ -167,6 +181,19 @@ mod tests {
         chown(tree.path("a"), Some(0), Some(STRANGER)).expect("changed");
         tree.set_mode("a", 0o770);
         assert_eq!(tree.refusal("a/b/secret"), "is in the directory a, which can be written by group 65533 (mode 770)");
+    }
+
+    #[test]
+    fn shared_directory_is_refused_though_sticky() {
+        let tree = Tree::new();
+        let refusal = |name: &str| check_own_directory(&tree.path(name)).expect("it can be followed");
+        assert_eq!(refusal("a/b"), Ok(()));
+        tree.set_mode("a", 0o1777);
+        assert_eq!(refusal("a/b"), Ok(()), "as below /tmp");
+        assert_eq!(refusal("a"), Err("can be written by everybody (mode 1777)".to_owned()));
+        tree.set_mode("a", 0o777);
+        assert!(refusal("a/b").expect_err("refused").starts_with("is in the directory "));
+        assert!(check_own_directory(&tree.path("none")).is_err());
     }
 
     #[test]

@@ -48,7 +48,9 @@ impl Line {
             return None;
         }
         let named = settings.naming.name(&settings.prefix, source, series)?;
-        let Named { name, labels, factor, kind, unit, help, is_alternative, .. } = named;
+        let column = series.column();
+        let (scale, column_label) = (named.scale(column), named.column_label(series));
+        let Named { name, labels, kind, unit, help, is_alternative, .. } = named;
         // A label without a value is the same as none.
         let mut all: Vec<&Label> = labels.iter().filter(|label| !label.value.is_empty()).collect();
         for tag in settings.tags.iter().filter(|tag| !tag.value.is_empty() && !is_columns(kind, &tag.name)) {
@@ -60,29 +62,16 @@ impl Line {
         }
         // A set of labels has one text, in whatever order a collector has them.
         all.sort_unstable_by(|label, other| label.name.cmp(&other.name));
-        let (column, scale) = (series.column(), Scale::new(factor));
         let mut text = Labelled::new(format!("{name}{}", column.suffix()));
         for Label { name, value } in all {
             text.push(name, value);
         }
         let labels = text.labels();
-        let column_label = |name: &str, scale| {
-            let label = series.labels().iter().find(|label| *label.name == *name);
-            label.map_or_else(String::new, |label| number(&label.value, scale))
-        };
-        let mut is_negative_bound = false;
-        match column {
-            Column::Bucket => {
-                let bound = column_label("le", scale);
-                is_negative_bound = bound.starts_with('-');
-                text.push("le", &bound);
-            }
-            // Quantiles have no unit.
-            Column::Quantile => text.push("quantile", &column_label("quantile", Scale::Unchanged)),
-            Column::Value | Column::Sum | Column::Count => {}
+        let is_negative_bound =
+            column == Column::Bucket && column_label.as_ref().is_some_and(|label| label.value.starts_with('-'));
+        if let Some(Label { name, value }) = &column_label {
+            text.push(name, value);
         }
-        // Numbers of observations have none, either.
-        let scale = if matches!(column, Column::Bucket | Column::Count) { Scale::Unchanged } else { scale };
         let metric = Metric { name, kind, unit, help };
         Some(Arc::new(Self { metric, text: text.finish(), labels, column, scale, is_negative_bound, is_alternative }))
     }
@@ -137,45 +126,5 @@ impl Labelled {
     fn finish(mut self) -> Box<str> {
         self.text.push_str(if self.text.len() == self.name { " " } else { "} " });
         self.text.into()
-    }
-}
-
-/// A bound or quantile in the naming's unit, as OpenMetrics and Prometheus since 3.0 have it: `1.0`, `1e+06`. Older ones store what they
-/// get, so that both formats have the same text.
-fn number(text: &str, scale: Scale) -> String {
-    let Some(value) = text.parse().ok().and_then(|value| scale.float(value)) else { return text.to_owned() };
-    // As Go's %g, with the shortest digits that give the number back.
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    if value != 0.0 && !(-4..6).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{digits}e{sign}{:02}", exponent.abs());
-    }
-    let plain = value.to_string();
-    if plain.contains('.') { plain } else { plain + ".0" }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bounds_are_canonical() {
-        for (bound, expected) in [
-            ("1", "1.0"),
-            ("0", "0.0"),
-            ("-2.5", "-2.5"),
-            ("0.005", "0.005"),
-            ("0.00001", "1e-05"),
-            ("123456", "123456.0"),
-            ("1000000", "1e+06"),
-            ("12345678.5", "1.23456785e+07"),
-            ("+Inf", "+Inf"),
-        ] {
-            assert_eq!(number(bound, Scale::Unchanged), expected, "{bound}");
-        }
-        assert_eq!(number("5", Scale::new(Some(1e-3))), "0.005");
-        assert_eq!(number("+Inf", Scale::new(Some(1e-3))), "+Inf");
     }
 }

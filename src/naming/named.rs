@@ -1,6 +1,8 @@
 //! The result of a naming.
 
-use crate::sample::{Label, MetricKind, Text};
+use super::bound;
+use super::scale::Scale;
+use crate::sample::{Column, Label, MetricKind, Series, Text};
 
 /// The name of a series in a naming.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,4 +41,28 @@ pub enum CounterOrigin {
     Agent,
     /// Unknown: the counters of plugins, whose descriptors have no start, and of the services that they ask.
     Unknown,
+}
+
+impl Named {
+    /// The way from the values of a series with this name to the naming's unit. Numbers of observations have none, and neither have
+    /// quantiles' own labels.
+    #[must_use]
+    pub fn scale(&self, column: Column) -> Scale {
+        match column {
+            Column::Bucket | Column::Count => Scale::Unchanged,
+            Column::Value | Column::Quantile | Column::Sum => Scale::new(self.factor),
+        }
+    }
+
+    /// The label of a series with this name that tells the columns of its metric apart: `le` in the naming's unit, or `quantile`.
+    #[must_use]
+    pub fn column_label(&self, series: &Series) -> Option<Label> {
+        let (name, scale) = match series.column() {
+            Column::Bucket => ("le", Scale::new(self.factor)),
+            Column::Quantile => ("quantile", Scale::Unchanged),
+            Column::Value | Column::Sum | Column::Count => return None,
+        };
+        let label = series.labels().iter().find(|label| *label.name == *name)?;
+        Some(Label { name: label.name.clone(), value: bound::canonical(&label.value, scale).into() })
+    }
 }

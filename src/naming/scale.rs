@@ -35,8 +35,9 @@ impl Number {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a scaled value is a float")]
-    fn float(self) -> f64 {
+    /// The closest float: an integer above 2^53 is rounded.
+    #[must_use]
+    pub fn float(self) -> f64 {
         match self {
             Self::Unsigned(number) => number as f64,
             Self::Signed(number) => number as f64,

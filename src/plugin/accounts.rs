@@ -16,6 +16,7 @@ use self::skips::ReportedSkips;
 use self::statistics::Counters;
 use crate::config::limits::{Limit, Limits};
 use crate::plugin::build::footprint::Footprint;
+use crate::plugin::client_slot::ClientSlot;
 use crate::plugin::guest::fault::{Fault, FaultKind};
 use crate::plugin::offload::permits::Permits;
 use crate::plugin::offload::pool::OffloadPool;
@@ -25,9 +26,10 @@ use crate::sample::{SeriesAccount, SeriesTable};
 /// may not have written yet, may all be different.
 const SERIES_PER_METRIC: usize = 10;
 
-/// The accounts of all plugins together.
+/// The accounts of all plugins together, and how all of them connect.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SharedAccounts {
+    pub(crate) client: Arc<ClientSlot>,
     pub(crate) series: Arc<SeriesTable>,
     pub(crate) memory: Arc<TotalMemory>,
 }

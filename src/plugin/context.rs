@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::config::{PluginConfig, is_plugin_name};
 use crate::plugin::accounts::denials::ReportedDenials;
 use crate::plugin::accounts::{Accounts, Admission, SharedAccounts};
+use crate::plugin::client_slot::ClientSlot;
 use crate::plugin::grants::Grants;
 use crate::plugin::grants::network::Network;
 use crate::plugin::offload::pool::OffloadPool;
@@ -35,6 +36,8 @@ pub(crate) struct PluginContext {
     pub(crate) step: Duration,
     /// The accounts, which later configurations of the plugin continue.
     pub(crate) accounts: Arc<Accounts>,
+    /// How its requests connect.
+    pub(crate) client: Arc<ClientSlot>,
     /// Receives messages and denials in place of the log, under the plugin harness.
     pub(crate) recorder: Option<Arc<Recorder>>,
 }
@@ -64,6 +67,7 @@ impl PluginContext {
             is_being_described: false,
             every: 1,
             step: Duration::ZERO,
+            client: Arc::clone(&shared.client),
             recorder: None,
         }
     }

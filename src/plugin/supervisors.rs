@@ -78,7 +78,7 @@ impl Supervisors {
     ) -> Self {
         // The first sample is to have the metrics about plugins, even if there are none.
         heartbeat.want_round();
-        setup.limit_plugins();
+        setup.configure_shared();
         Self {
             files: Files::new(&setup.config, pool.clone()),
             contexts: Contexts::new(setup, root, pool.clone()),
@@ -214,7 +214,7 @@ impl Supervisors {
     /// goes on undisturbed. One that has another table takes it at once if it was prepared; otherwise it goes on as before until
     /// it was tried with that.
     pub(crate) fn reconfigure(&mut self, setup: &Arc<Setup>) {
-        setup.limit_plugins();
+        setup.configure_shared();
         self.loader.set_limits(setup.config.limits);
         self.preparation = None;
         let old = std::mem::replace(&mut self.contexts.setup, Arc::clone(setup));

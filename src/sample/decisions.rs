@@ -1,11 +1,13 @@
 //! Decisions of an output about series, such as a name or whether it is selected. Each is made once, when a series appears, and kept
 //! as long as its module has the series: a tick only looks at values. A module that is absent from samples keeps its series for two of
-//! its steps: that of a plugin with a longer interval is not in each sample, and a late result is in the next one.
+//! its steps: that of a plugin with a longer interval is not in each sample, and a late result is in the next one. It loses them sooner
+//! where it is known that no further result comes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::labels::Text;
 use super::schema::{ModuleSource, Schema};
 use super::series::Series;
 
@@ -47,6 +49,8 @@ struct ModuleDecisions<T> {
     decisions: Vec<T>,
     /// Whether the module was asked for since the last sweep.
     is_used: bool,
+    /// The tick of the last sample that had the module.
+    seen: Duration,
     absence: Absence,
 }
 
@@ -69,8 +73,8 @@ impl<T> SeriesDecisions<T> {
         let known = self.modules.iter().position(|known| known.schema.source().module == source.module);
         let at = known.unwrap_or_else(|| {
             let schema = Schema::empty(source.clone());
-            let absence = Absence::default();
-            self.modules.push(ModuleDecisions { schema, decisions: Vec::new(), is_used: true, absence });
+            let (seen, absence) = (Duration::ZERO, Absence::default());
+            self.modules.push(ModuleDecisions { schema, decisions: Vec::new(), is_used: true, seen, absence });
             self.modules.len() - 1
         });
         let known = &mut self.modules[at];
@@ -92,15 +96,34 @@ impl<T> SeriesDecisions<T> {
         &mut known.decisions
     }
 
+    /// Forgets all modules; `release` gets their decisions.
+    pub(crate) fn release(self, release: impl FnMut(T)) {
+        self.modules.into_iter().flat_map(|module| module.decisions).for_each(release);
+    }
+
     /// Ends the sample of a tick. The modules that were not asked for since the last one are absent from it; those that are gone
     /// are forgotten, and `release` gets their decisions.
-    pub(crate) fn sweep(&mut self, tick: Duration, mut release: impl FnMut(T)) {
-        self.modules.retain_mut(|ModuleDecisions { schema, decisions, is_used, absence }| {
+    pub(crate) fn sweep(&mut self, tick: Duration, release: impl FnMut(T)) {
+        self.sweep_retained(tick, |_| true, release);
+    }
+
+    /// The same where it is known which modules without a new result are retained: one that is not, although it had a result within
+    /// two of its steps, is gone at once.
+    pub(crate) fn sweep_retained(
+        &mut self,
+        tick: Duration,
+        is_retained: impl Fn(&Text) -> bool,
+        mut release: impl FnMut(T),
+    ) {
+        self.modules.retain_mut(|ModuleDecisions { schema, decisions, is_used, seen, absence }| {
             if std::mem::take(is_used) {
+                *seen = tick;
                 absence.end();
                 return true;
             }
-            let is_gone = absence.is_gone(schema.source(), tick);
+            let source = schema.source();
+            let would_be_retained = tick.abs_diff(*seen) < source.step.saturating_mul(ABSENT_STEPS);
+            let is_gone = absence.is_gone(source, tick) || (would_be_retained && !is_retained(&source.module));
             if is_gone {
                 decisions.drain(..).for_each(&mut release);
             }
@@ -166,5 +189,23 @@ mod tests {
         assert_eq!((sample(140, false), sample(60, false), sample(79, false)), ((0, 0), (0, 0), (0, 0)));
         assert_eq!(sample(80, false), (0, 1), "two steps after the clock was set back");
         assert_eq!(sample(85, true), (1, 0));
+    }
+
+    #[test]
+    fn modules_that_are_not_retained_are_forgotten_at_once() {
+        let schema = schema(&mut writer(), &["a"]);
+        let mut decisions = SeriesDecisions::default();
+        let mut sample = |seconds: u64, is_present: bool, is_retained: bool| {
+            if is_present {
+                decisions.decide(&schema, |_, _| (), drop);
+            }
+            let mut released = 0;
+            decisions.sweep_retained(Duration::from_secs(seconds), |_| is_retained, |()| released += 1);
+            released
+        };
+        assert_eq!([sample(100, true, false), sample(110, false, true), sample(115, false, false)], [0, 0, 1]);
+        // Nothing is retained for longer: a result may still come.
+        assert_eq!([sample(200, true, false), sample(219, false, true), sample(220, false, false)], [0, 0, 0]);
+        assert_eq!([sample(238, false, false), sample(239, false, false)], [0, 1]);
     }
 }

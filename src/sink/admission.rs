@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::sample::{AGENT, Module, ModuleSource, Series, SeriesDecisions, is_for_naming_only};
+use crate::naming::Naming;
+use crate::sample::{AGENT, ModuleSource, Schema, Series, SeriesDecisions};
 use crate::selection::Selection;
 
 /// The metrics of the module `agent` that a line of JSON has whatever is included: without them it has no time and no host. They
@@ -21,24 +22,33 @@ pub(crate) struct SeriesSettings {
     pub(crate) own: Selection,
     /// How many series it has at most; none for all.
     pub(crate) max_series: Option<usize>,
-    /// Whether it leaves out the CPUs' own times, which are measured for a naming.
-    pub(crate) hides_cpus: bool,
+    /// The naming of the sink; lines of JSON have our own.
+    pub(crate) naming: Naming,
+    /// Whether each CPU is measured for all outputs. Otherwise the CPUs' own times are measured for a naming that needs them.
+    pub(crate) per_core: bool,
+    /// Whether it has time and host name whatever is included, as lines have.
+    pub(crate) keeps_time: bool,
 }
 
 impl SeriesSettings {
     /// The series that are in any line of JSON.
     pub(crate) fn agent_wide(config: &Config) -> Self {
-        Self { common: config.metrics.selection.clone(), hides_cpus: !config.cpu.per_core, ..Self::default() }
+        Self {
+            common: config.metrics.selection.clone(),
+            per_core: config.cpu.per_core,
+            keeps_time: true,
+            ..Self::default()
+        }
     }
 
     fn is_everything(&self) -> bool {
-        let Self { common, own, max_series, hides_cpus } = self;
-        common.is_everything() && own.is_everything() && max_series.is_none() && !hides_cpus
+        let Self { common, own, max_series, naming, per_core, keeps_time: _ } = self;
+        common.is_everything() && own.is_everything() && max_series.is_none() && !naming.hides_any(*per_core)
     }
 
     /// Whether a line has the series, whatever is included and however many there are.
-    fn is_always(module: &str, series: &Series) -> bool {
-        module == AGENT && ALWAYS.contains(&series.metric_name())
+    fn is_always(&self, module: &str, series: &Series) -> bool {
+        self.keeps_time && module == AGENT && ALWAYS.contains(&series.metric_name())
     }
 
     /// How many series it may have.
@@ -47,9 +57,9 @@ impl SeriesSettings {
     }
 
     fn selects(&self, module: &str, series: &Series) -> bool {
-        let is_hidden = self.hides_cpus && is_for_naming_only(module, series);
+        let is_hidden = self.naming.hides(self.per_core, module, series);
         let is_kept = |selection: &Selection| {
-            if Self::is_always(module, series) {
+            if self.is_always(module, series) {
                 !selection.excludes(module, series)
             } else {
                 selection.selects(module, series)
@@ -125,19 +135,19 @@ impl Admission {
         }
     }
 
-    /// Decides about a module's series. None if the sink has all.
-    pub(crate) fn decide(&mut self, module: &Module) -> Option<Admitted<'_>> {
+    /// Decides about the series of a module. None if the sink has all.
+    pub(crate) fn decide(&mut self, schema: &Arc<Schema>) -> Option<Admitted<'_>> {
         let Self { settings, decisions, count } = self;
         if settings.is_everything() {
             return None;
         }
         let most = settings.most();
         let decide = |source: &ModuleSource, series: &Arc<Series>| match settings.selects(&source.module, series) {
-            true if SeriesSettings::is_always(&source.module, series) => Decision::Always,
+            true if settings.is_always(&source.module, series) => Decision::Always,
             true => count.decide(most),
             false => Decision::Excluded,
         };
-        let decided = decisions.decide(module.schema(), decide, |decision| count.release(decision));
+        let decided = decisions.decide(schema, decide, |decision| count.release(decision));
         if count.left_out.get() > 0 && count.admitted.get() < most {
             for decision in decided.iter_mut().filter(|decision| **decision == Decision::LeftOut) {
                 count.release(*decision);
@@ -174,7 +184,7 @@ impl Admitted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{CollectorVersion, Labels, ModuleWriter, SeriesAccount, Values, test_module};
+    use crate::sample::{CollectorVersion, Labels, Module, ModuleWriter, SeriesAccount, Values, test_module};
     use crate::selection::SeriesPattern;
 
     fn patterns(texts: &[&str]) -> Vec<SeriesPattern> {
@@ -188,7 +198,7 @@ mod tests {
     fn admitted_at(admission: &mut Admission, tick: Duration, modules: &[Arc<Module>]) -> (String, usize) {
         let mut names = String::new();
         for module in modules {
-            let chosen = admission.decide(module);
+            let chosen = admission.decide(module.schema());
             for (at, series) in module.schema().series().iter().enumerate() {
                 if chosen.is_none_or(|chosen| chosen.has(at)) {
                     names += &series.key().to_string();
@@ -257,7 +267,7 @@ mod tests {
         let included = Selection { include: patterns(&["cpu.*"]), ..Selection::default() };
         let modules = [module(AGENT, &["timestamp", "hostname", "version"]), module("cpu", &["user"])];
         let of = |own: &Selection| {
-            let settings = SeriesSettings { own: own.clone(), ..SeriesSettings::default() };
+            let settings = SeriesSettings { own: own.clone(), keeps_time: true, ..SeriesSettings::default() };
             admitted(&mut Admission::new(Arc::new(settings)), &modules).0
         };
         assert_eq!(of(&included), "timestamphostnameuser");
@@ -271,10 +281,10 @@ mod tests {
             values.push("user", 1_u64);
             values.push_labelled("user", &cpu, 1_u64);
         });
-        let of = |hides_cpus| {
-            let settings = SeriesSettings { hides_cpus, ..SeriesSettings::default() };
+        let of = |per_core| {
+            let settings = SeriesSettings { per_core, ..SeriesSettings::default() };
             admitted(&mut Admission::new(Arc::new(settings)), std::slice::from_ref(&module)).0
         };
-        assert_eq!((of(true), of(false)), ("user".to_owned(), "useruser{cpu=\"0\"}".to_owned()));
+        assert_eq!((of(false), of(true)), ("user".to_owned(), "useruser{cpu=\"0\"}".to_owned()));
     }
 }

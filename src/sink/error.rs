@@ -25,13 +25,31 @@ pub(crate) enum ErrorReason {
     Descriptors,
     /// The lines are in the file, and may not be on the disk: no sample is lost.
     Sync,
+    /// Another agent has the state directory.
+    InUse,
     /// Any other error of the system.
     Io,
+    /// The receiver's name has no address.
+    Resolve,
+    /// There is no connection to the receiver.
+    Connect,
+    /// The connection is not trusted, or not encrypted.
+    Tls,
+    /// The proxy does not connect.
+    Proxy,
+    /// The receiver did not respond in time.
+    Timeout,
+    /// The response is none of the protocol.
+    Protocol,
+    /// The receiver is overloaded, or refuses for a reason that may pass.
+    Status,
+    /// The receiver refuses the points.
+    Rejected,
 }
 
 impl ErrorReason {
     /// All of them, in the order of the numbers that they are.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Closed,
         Self::NoSpace,
         Self::Permission,
@@ -41,7 +59,16 @@ impl ErrorReason {
         Self::NotAFile,
         Self::Descriptors,
         Self::Sync,
+        Self::InUse,
         Self::Io,
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Proxy,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Status,
+        Self::Rejected,
     ];
 
     /// The value of the label `reason`.
@@ -56,7 +83,16 @@ impl ErrorReason {
             Self::NotAFile => "not_a_file",
             Self::Descriptors => "descriptors",
             Self::Sync => "sync",
+            Self::InUse => "in_use",
             Self::Io => "io",
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
+            Self::Timeout => "timeout",
+            Self::Protocol => "protocol",
+            Self::Status => "status",
+            Self::Rejected => "rejected",
         }
     }
 

@@ -35,7 +35,7 @@ pub(crate) fn examine_targets(config: &Config) -> Vec<TargetFinding> {
         .iter()
         .filter_map(|(name, sink)| match &sink.kind {
             SinkKind::File(settings) => Some(Look::begin(name, settings)),
-            SinkKind::Stdout(_) => None,
+            SinkKind::Stdout(_) | SinkKind::Network(_) => None,
         })
         .collect();
     let until = Instant::now() + PATIENCE;

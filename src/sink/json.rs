@@ -60,7 +60,7 @@ impl Encoder {
         to.push(b'{');
         let start = to.len();
         for module in &sample.modules {
-            let admitted = self.admission.decide(module);
+            let admitted = self.admission.decide(module.schema());
             if admitted.is_some_and(|admitted| admitted.is_empty() && !module.is_empty()) {
                 continue;
             }
@@ -131,7 +131,7 @@ struct Admitted<'a> {
 impl<'a> Admitted<'a> {
     /// None if the module has metrics, and none of them is in the object.
     fn new(module: &'a Module, admission: &mut Admission) -> Option<Self> {
-        let admitted = admission.decide(module);
+        let admitted = admission.decide(module.schema());
         let has = |at| admitted.is_none_or(|admitted| admitted.has(at));
         let metrics: Vec<_> =
             module.metrics().enumerate().filter(|(at, _)| has(*at)).map(|(_, metric)| metric).collect();

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use super::error::ErrorReason;
 use super::file_sink::FileSink;
 use super::metrics::SinkLabels;
+use super::network_sink::NetworkSink;
 use super::queued::{QueuedSample, SampleQueue};
 use super::settings::SinkSettings;
 use super::statistics::SinkStatistics;
 use super::stdout::Stdout;
 use crate::clock::schedule::wall_clock;
-use crate::config::{OnClosed, SinkKind};
+use crate::config::{OnClosed, SinkKind, SinkTarget};
 use crate::sample::{Sample, Text, Values};
 use crate::status::SinkView;
 
@@ -40,6 +41,7 @@ pub(super) struct Sink {
 pub(super) enum Target {
     Stdout(Box<Stdout>),
     File(Box<FileSink>),
+    Network(Box<NetworkSink>),
 }
 
 /// Whether a sink takes its samples, as of the last tick.
@@ -66,7 +68,7 @@ impl Sink {
     ) -> Self {
         let progress =
             Progress { taken: 0, since: Instant::now(), is_stalled: false, is_full: false, dropped: 0, left_out: 0 };
-        let labels = SinkLabels::new(&settings.name, reasons(&settings.kind));
+        let labels = labels(&settings);
         let dropped_before = earlier.map_or(0, |earlier| earlier.dropped_before + earlier.queue.dropped());
         Self { settings, queue, statistics, target, labels, dropped_before, progress }
     }
@@ -79,23 +81,23 @@ impl Sink {
         &self.statistics
     }
 
-    /// Whether it has the target of this kind.
-    pub(super) fn has_target(&self, kind: &SinkKind) -> bool {
-        self.settings.kind.has_same_target(kind)
+    /// Whether it has this target.
+    pub(super) fn has_target(&self, target: SinkTarget<'_>) -> bool {
+        self.settings.target() == target
     }
 
     /// Follows other settings for the same target. The same ones keep their decisions about series.
-    pub(super) fn follow(&mut self, settings: Arc<SinkSettings>, queue_samples: usize, queue_bytes: u64) {
+    pub(super) fn follow(&mut self, settings: Arc<SinkSettings>) {
         if let (Target::Stdout(stdout), SinkKind::Stdout(on_closed)) = (&self.target, &settings.kind) {
             stdout.set_on_closed(*on_closed);
         }
-        if self.settings.name != settings.name {
-            self.labels = SinkLabels::new(&settings.name, reasons(&settings.kind));
+        if self.settings.name != settings.name || self.settings.kind != settings.kind {
+            self.labels = labels(&settings);
         }
+        self.queue.set_bounds(settings.queue_samples, settings.queue_bytes);
         if self.settings != settings {
             self.settings = settings;
         }
-        self.queue.set_bounds(queue_samples, queue_bytes);
     }
 
     /// Starts its thread, unless it runs.
@@ -103,6 +105,7 @@ impl Sink {
         match &mut self.target {
             Target::Stdout(stdout) => stdout.start_thread(),
             Target::File(file) => file.start_thread(),
+            Target::Network(network) => network.start(),
         }
     }
 
@@ -112,15 +115,18 @@ impl Sink {
         match &mut self.target {
             Target::Stdout(stdout) => stdout.put(queued, bytes),
             Target::File(file) => file.put(queued, bytes),
+            Target::Network(network) => network.put(queued, bytes),
         }
         self.check_progress(sample.interval, now);
     }
 
     fn check_progress(&mut self, interval: Duration, now: Instant) {
-        let Self { settings, queue, statistics, progress, .. } = self;
+        let Self { settings, queue, statistics, target, progress, .. } = self;
         let (name, remedy) = (&*settings.name, stall_remedy(&settings.kind));
         let taken = statistics.delivered() + statistics.failed();
-        if taken != progress.taken || queue.is_idle() {
+        // A sender takes samples whether or not its receiver does; only the one that was just put in may still be there.
+        let is_idle = if matches!(target, Target::Network(_)) { queue.waiting().0 <= 1 } else { queue.is_idle() };
+        if taken != progress.taken || is_idle {
             (progress.taken, progress.since) = (taken, now);
             if std::mem::take(&mut progress.is_stalled) {
                 statistics.problem().set_stalled(None, wall_clock());
@@ -141,8 +147,11 @@ impl Sink {
         }
         progress.dropped = dropped;
         let left_out = statistics.left_out();
-        if left_out > 0 && progress.left_out == 0 {
-            let (max_series, remedy) = (settings.series.max_series, "raise max_series, or exclude series");
+        if left_out > 0
+            && progress.left_out == 0
+            && let Some(max_series) = settings.series.max_series
+        {
+            let remedy = "raise max_series, or exclude series";
             tracing::warn!(sink = name, left_out, max_series, remedy, "series above max_series left out");
         }
         progress.left_out = left_out;
@@ -151,7 +160,7 @@ impl Sink {
     /// Asks the sink to open its file again. Returns whether it has one.
     pub(super) fn reopen(&self) -> bool {
         match &self.target {
-            Target::Stdout(_) => false,
+            Target::Stdout(_) | Target::Network(_) => false,
             Target::File(file) => {
                 file.reopen();
                 true
@@ -161,15 +170,21 @@ impl Sink {
 
     /// Lets the sink end after the samples that wait. The end of standard output does not end the agent any more.
     pub(super) fn finish(&self) {
-        if let Target::Stdout(stdout) = &self.target {
-            stdout.set_on_closed(OnClosed::Continue);
+        match &self.target {
+            Target::Stdout(stdout) => stdout.set_on_closed(OnClosed::Continue),
+            Target::File(_) => {}
+            Target::Network(network) => network.finish(),
         }
         self.queue.finish();
     }
 
     /// Takes the end back. Returns whether the sink goes on.
     pub(super) fn resume(&self) -> bool {
-        self.queue.resume()
+        let goes_on = self.queue.resume();
+        if let Target::Network(network) = &self.target {
+            network.wake();
+        }
+        goes_on
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -189,6 +204,11 @@ impl Sink {
     /// Whether a sink of kind `stdout` ends the agent when the reader closes it.
     pub(super) fn ends_agent(&self) -> bool {
         matches!(self.settings.kind, SinkKind::Stdout(OnClosed::End))
+    }
+
+    /// Whether it sends over the network.
+    pub(super) fn is_network(&self) -> bool {
+        self.settings.network().is_some()
     }
 
     /// Appends the agent's metrics about it.
@@ -211,6 +231,7 @@ impl Sink {
         match self.target {
             Target::Stdout(stdout) => stdout.end(patience).await,
             Target::File(file) => file.end(patience).await,
+            Target::Network(network) => network.end(patience).await,
         }
     }
 }
@@ -220,7 +241,12 @@ fn stall_remedy(kind: &SinkKind) -> &'static str {
     match kind {
         SinkKind::Stdout(_) => "check the program that reads standard output",
         SinkKind::File(_) => "check the file system of its path",
+        SinkKind::Network(_) => "check the receiver",
     }
+}
+
+fn labels(settings: &SinkSettings) -> SinkLabels {
+    SinkLabels::new(&settings.name, reasons(&settings.kind), settings.network().map(|network| &**network))
 }
 
 /// The reasons for which a sink of a kind can fail.
@@ -238,5 +264,20 @@ fn reasons(kind: &SinkKind) -> &'static [ErrorReason] {
             ErrorReason::Io,
         ],
         SinkKind::Stdout(_) => &[ErrorReason::Closed, ErrorReason::NoSpace, ErrorReason::TooLarge, ErrorReason::Io],
+        SinkKind::Network(_) => &[
+            ErrorReason::Resolve,
+            ErrorReason::Connect,
+            ErrorReason::Tls,
+            ErrorReason::Proxy,
+            ErrorReason::Timeout,
+            ErrorReason::Protocol,
+            ErrorReason::Status,
+            ErrorReason::Rejected,
+            ErrorReason::NoSpace,
+            ErrorReason::Permission,
+            ErrorReason::ReadOnly,
+            ErrorReason::Descriptors,
+            ErrorReason::Io,
+        ],
     }
 }

@@ -1,22 +1,30 @@
 //! All sinks of the agent, as the tick thread has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::error::SinkError;
 use super::file::FileWriter;
 use super::file_sink::FileSink;
+use super::network_sink::NetworkSink;
+use super::otlp::HostFacts;
 use super::queued::SampleQueue;
 use super::running::{Sink, Target};
 use super::settings::SinkSettings;
+use super::spool::{Orphans, directory_name};
+use super::statistics::SinkStatistics;
 use super::stdout::{StandardOutput, Stdout};
 use crate::config::{Config, SinkConfig, SinkKind};
+use crate::local_tasks::LocalTasks;
 use crate::sample::{Sample, Values};
+use crate::state_directory::StateDirectory;
 use crate::status::SinkView;
 
 /// How many sinks that a reload removed may still have samples to write. Beyond that, those of the one that ends for the longest time
@@ -27,6 +35,16 @@ const MAX_ENDING: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Sinks {
     output: StandardOutput,
+    /// Where network sinks are sent from.
+    tasks: LocalTasks,
+    /// Where they keep what is not delivered.
+    state: StateDirectory,
+    /// The spools there whose sinks are not configured any more.
+    orphans: Orphans,
+    /// The names of the spools of all sinks, until the thread is started that looks for others.
+    spools: Option<BTreeSet<String>>,
+    /// The root of the host's files.
+    root: PathBuf,
     all: Vec<Sink>,
     /// The sinks that are configured no more, and have samples to write.
     ending: Vec<Sink>,
@@ -43,6 +61,8 @@ pub(crate) enum PreparedSink {
     /// There is nothing to open: a sink that is there goes on with other settings, or standard output is used.
     Ready,
     File(Box<FileWriter>),
+    /// What the requests of a network sink say about the host.
+    Network(HostFacts),
 }
 
 impl PreparedSink {
@@ -51,24 +71,37 @@ impl PreparedSink {
     /// # Errors
     ///
     /// When it cannot be opened.
-    pub(crate) fn prepare(new: &SinkConfig, old: &BTreeMap<String, SinkConfig>) -> Result<Self, SinkError> {
+    pub(crate) fn prepare(
+        name: &str,
+        new: &SinkConfig,
+        old: &BTreeMap<String, SinkConfig>,
+        root: &Path,
+    ) -> Result<Self, SinkError> {
+        let target = new.kind.target(name);
         match &new.kind {
-            kind if old.values().any(|old| old.kind.has_same_target(kind)) => Ok(Self::Ready),
+            _ if old.iter().any(|(name, old)| old.kind.target(name) == target) => Ok(Self::Ready),
             SinkKind::Stdout(_) => Ok(Self::Ready),
+            SinkKind::Network(_) => Ok(Self::Network(HostFacts::read(root))),
             SinkKind::File(settings) => FileWriter::open(settings.clone()).map(|writer| Self::File(Box::new(writer))),
         }
     }
 }
 
 impl Sinks {
-    /// The sinks of a configuration, without their threads. `output` is standard output.
+    /// The sinks of a configuration, without their threads. `output` is standard output; network sinks send from the thread of `tasks`.
     ///
     /// # Errors
     ///
     /// When standard output cannot be examined.
-    pub(crate) fn new(config: &Config, output: File) -> io::Result<Self> {
+    pub(crate) fn new(config: &Config, output: File, tasks: &LocalTasks) -> io::Result<Self> {
+        let state = StateDirectory::new(config.state_directory.clone());
         let mut sinks = Self {
             output: StandardOutput::new(output)?,
+            tasks: tasks.clone(),
+            orphans: Orphans::new(state.clone()),
+            spools: None,
+            state,
+            root: config.root.clone(),
             all: Vec::new(),
             ending: Vec::new(),
             closed: None,
@@ -94,11 +127,13 @@ impl Sinks {
         let mut missing = Ok(());
         for (name, sink) in &config.sinks {
             let settings = Arc::new(SinkSettings::new(config, name, sink));
-            let same = kept.iter().position(|known| known.has_target(&settings.kind));
+            let same = kept.iter().position(|known| known.has_target(settings.target()));
             let found = same.map(|at| kept.swap_remove(at)).or_else(|| self.resume(&settings));
             let made = found.map_or_else(
                 || {
-                    let is_taken = |known: &Sink| config.sinks.values().any(|other| known.has_target(&other.kind));
+                    let is_taken = |known: &Sink| {
+                        config.sinks.iter().any(|(name, other)| known.has_target(other.kind.target(name)))
+                    };
                     let earlier = kept.iter().find(|known| **known.name() == **name && !is_taken(known));
                     self.make(Arc::clone(&settings), prepared.remove(name), earlier)
                 },
@@ -106,7 +141,7 @@ impl Sinks {
             );
             match made {
                 Ok(mut made) => {
-                    made.follow(settings, sink.queue_samples, sink.queue_bytes);
+                    made.follow(settings);
                     self.all.push(made);
                 }
                 Err(error) => missing = Err(error),
@@ -117,13 +152,14 @@ impl Sinks {
             self.ending.push(sink);
         }
         self.release_ended();
+        self.spools = Some(config.sinks.iter().filter_map(|(name, sink)| spool_name(name, &sink.kind)).collect());
         self.view = self.all.iter().map(Sink::view).collect();
         missing
     }
 
     /// Takes back a sink that has not ended yet and has the target of these settings.
     fn resume(&mut self, settings: &SinkSettings) -> Option<Sink> {
-        let at = self.ending.iter().position(|sink| sink.has_target(&settings.kind) && sink.resume())?;
+        let at = self.ending.iter().position(|sink| sink.has_target(settings.target()) && sink.resume())?;
         Some(self.ending.remove(at))
     }
 
@@ -145,9 +181,25 @@ impl Sinks {
             SinkKind::File(file) => {
                 let writer = match prepared {
                     Some(PreparedSink::File(writer)) => *writer,
-                    Some(PreparedSink::Ready) | None => FileWriter::closed(file.clone()),
+                    _ => FileWriter::closed(file.clone()),
                 };
                 Target::File(Box::new(FileSink::new(&settings.name, file, writer, &queue, &statistics)))
+            }
+            SinkKind::Network(network) => {
+                let facts = match prepared {
+                    Some(PreparedSink::Network(facts)) => facts,
+                    // At the start of the agent, before the first tick.
+                    _ => HostFacts::read(&self.root),
+                };
+                Target::Network(Box::new(NetworkSink::new(
+                    &settings,
+                    network,
+                    facts,
+                    &self.state,
+                    &self.tasks,
+                    &queue,
+                    &statistics,
+                )))
             }
         };
         Ok(Sink::new(settings, queue, statistics, target, earlier))
@@ -178,7 +230,14 @@ impl Sinks {
     ///
     /// When one cannot be started. The others are tried all the same.
     pub(crate) fn start_threads(&mut self) -> io::Result<()> {
-        self.all.iter_mut().map(Sink::start_thread).fold(Ok(()), io::Result::and)
+        let started = self.all.iter_mut().map(Sink::start_thread).fold(Ok(()), io::Result::and);
+        if let Some(spools) = self.spools.take()
+            && let Err(error) = self.orphans.follow(spools.clone())
+        {
+            self.spools = Some(spools);
+            return started.and(Err(error));
+        }
+        started
     }
 
     /// Hands a sample to all sinks, without waiting.
@@ -210,6 +269,11 @@ impl Sinks {
         std::future::pending::<()>().await;
     }
 
+    /// The states of the sinks.
+    pub(super) fn statistics(&self) -> impl Iterator<Item = &SinkStatistics> {
+        self.all.iter().map(|sink| &**sink.statistics())
+    }
+
     /// The number of sinks.
     pub(crate) fn count(&self) -> usize {
         self.all.len()
@@ -225,6 +289,14 @@ impl Sinks {
     pub(crate) fn append_metrics(&self, agent: &mut Values<'_>) {
         for sink in &self.all {
             sink.append_metrics(agent);
+        }
+        if self.all.iter().any(Sink::is_network) {
+            let end = self.state.unclean_end();
+            let moment = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
+            agent.push("unclean_end", u64::from(end.is_some()));
+            agent.push("unclean_end_since_timestamp_seconds", end.and_then(|end| moment(end.since)));
+            agent.push("unclean_end_until_timestamp_seconds", end.and_then(|end| moment(end.until)));
+            agent.push("spool_dropped_points_total", self.orphans.losses().counts().points);
         }
     }
 
@@ -248,6 +320,20 @@ impl Sinks {
                 late.push(name);
             }
         }
+        if late.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if let Ok(ended) = self.state.start_end() {
+                let _ = timeout(left, ended).await;
+            }
+        }
         late
+    }
+}
+
+/// The name of a sink's spool.
+fn spool_name(sink: &str, kind: &SinkKind) -> Option<String> {
+    match kind {
+        SinkKind::Network(network) => Some(directory_name(sink, network.protocol.name())),
+        SinkKind::Stdout(_) | SinkKind::File(_) => None,
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::error::{ErrorReason, SinkError};
+use super::heartbeat_statistics::HeartbeatStatistics;
+use super::sender::statistics::NetworkStatistics;
 use crate::clock::schedule::wall_clock;
 use crate::status::{Problem, ProblemKind, SinkProblem};
 
@@ -26,6 +28,10 @@ pub(super) struct SinkStatistics {
     left_out: AtomicU64,
     /// Why it is down, or what else is wrong with it.
     problem: Arc<SinkProblem>,
+    /// The numbers of a sink that sends over the network.
+    network: NetworkStatistics,
+    /// Those of the heartbeats of a sink of kind `open_falcon`.
+    heartbeat: Arc<HeartbeatStatistics>,
 }
 
 impl SinkStatistics {
@@ -103,6 +109,16 @@ impl SinkStatistics {
 
     pub(super) fn left_out(&self) -> u64 {
         self.left_out.load(Ordering::Relaxed)
+    }
+
+    /// The numbers of a sink that sends over the network.
+    pub(super) fn network(&self) -> &NetworkStatistics {
+        &self.network
+    }
+
+    /// The state of the heartbeats of a sink of kind `open_falcon`.
+    pub(super) fn heartbeat(&self) -> &Arc<HeartbeatStatistics> {
+        &self.heartbeat
     }
 
     /// What is wrong with the sink, for the status.

@@ -316,8 +316,7 @@ mod tests {
     }
 
     fn put(stdout: &mut Stdout, sample: Arc<Sample>) {
-        let settings =
-            Arc::new(SinkSettings { name: "stdout".into(), series: Arc::default(), kind: SinkConfig::stdout().kind });
+        let settings = Arc::new(SinkSettings::test_settings("stdout", &SinkConfig::stdout()));
         stdout.put(QueuedSample { sample, settings }, 0);
     }
 

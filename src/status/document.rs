@@ -116,7 +116,23 @@ pub(crate) struct SinkDocument {
     /// By reason.
     pub(crate) errors_total: BTreeMap<String, u64>,
     pub(crate) left_out_series: u64,
+    /// How far a network sink is behind; none for another one.
+    pub(crate) behind: Option<BehindDocument>,
     pub(crate) problem: Option<Problem>,
+}
+
+/// How far a network sink is behind its receiver.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct BehindDocument {
+    /// The age of the oldest sample that the receiver has not taken.
+    pub(crate) seconds: f64,
+    pub(crate) samples: u64,
+    pub(crate) bytes: u64,
+    /// How many of them are on the disk.
+    pub(crate) spool_bytes: u64,
+    /// By reason.
+    pub(crate) dropped_points_total: BTreeMap<String, u64>,
 }
 
 /// The plugins.
@@ -246,6 +262,13 @@ impl SinkDocument {
             duration_seconds: numbers.float("sink_duration_seconds"),
             errors_total: numbers.kinds("sink_errors_total"),
             left_out_series: numbers.count("sink_left_out_series"),
+            behind: numbers.float("sink_behind_seconds").map(|seconds| BehindDocument {
+                seconds,
+                samples: numbers.count("sink_behind_samples"),
+                bytes: numbers.count("sink_behind_bytes"),
+                spool_bytes: numbers.count("sink_spool_bytes"),
+                dropped_points_total: numbers.kinds("sink_dropped_points_total"),
+            }),
             problem,
         }
     }

@@ -39,7 +39,7 @@ adress = \"127.0.0.1:6380\"
     let (code, _, errors) = check(&setup, &[]);
     assert_eq!(code, Some(2));
     expect![[r#"
-        gauged.toml:1: intervall: unknown key; remove it, or use one of interval, hostname, tags, plugins_directory, cache, log, limits, metrics, cpu, load, memory, host, sinks, http, plugins
+        gauged.toml:1: intervall: unknown key; remove it, or use one of interval, hostname, tags, plugins_directory, cache, state_directory, log, limits, metrics, cpu, load, memory, host, client, sinks, http, plugins
         gauged.toml:3: plugins.redis.timeout: "1h" is out of bounds; it has to be from 10ms to 1m
         gauged.toml:7: plugins.redis.config.servers[1].adress: unknown key; remove it, or use one of address, username, password
         gauged.d/uptime.toml:2: plugins.uptime.config: this plugin has no configuration; remove `config`

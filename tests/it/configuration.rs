@@ -48,8 +48,8 @@ config = { x = nan }
 "#,
         &expect![[r#"
             gauged.toml:2: interval: "-1s" is not a duration; write it like "10s" or "500ms", from 100ms to 1day
-            gauged.toml:3: intervall: unknown key; remove it, or use one of interval, hostname, tags, plugins_directory, cache, log, limits, metrics, cpu, load, memory, host, sinks, http, plugins
-            gauged.toml:4: plugin: unknown key; remove it, or use one of interval, hostname, tags, plugins_directory, cache, log, limits, metrics, cpu, load, memory, host, sinks, http, plugins
+            gauged.toml:3: intervall: unknown key; remove it, or use one of interval, hostname, tags, plugins_directory, cache, state_directory, log, limits, metrics, cpu, load, memory, host, client, sinks, http, plugins
+            gauged.toml:4: plugin: unknown key; remove it, or use one of interval, hostname, tags, plugins_directory, cache, state_directory, log, limits, metrics, cpu, load, memory, host, client, sinks, http, plugins
             gauged.toml:7: plugins.redis.file: "../redis.wasm" is not a plugin's file; name a .wasm file directly in the plugins directory
             gauged.toml:9: plugins.redis.timeout: "5" is not a duration; write it like "10s" or "500ms", from 10ms to 1m
             gauged.toml:10: plugins.redis.memory: "1KiB" is out of bounds; it has to be from 64.0 KiB to 1.0 GiB

@@ -184,7 +184,7 @@ fn bad_pieces_are_all_reported() {
     let (code, errors) = check(&setup, &[]);
     assert_eq!(code, Some(2));
     expect![[r"
-        gauged.toml:1: intervall: unknown key; remove it, or use one of interval, hostname, tags, plugins_directory, cache, log, limits, metrics, cpu, load, memory, host, sinks, http, plugins
+        gauged.toml:1: intervall: unknown key; remove it, or use one of interval, hostname, tags, plugins_directory, cache, state_directory, log, limits, metrics, cpu, load, memory, host, client, sinks, http, plugins
         gauged.d/a-directory.toml: failed to read it: it is not a regular file; make it a readable file, or remove it
         gauged.d/b-dangling.toml: failed to read it: No such file or directory (os error 2); make it a readable file, or remove it
         gauged.d/c-pipe.toml: failed to read it: it is not a regular file; make it a readable file, or remove it

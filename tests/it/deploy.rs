@@ -32,7 +32,7 @@ fn install() -> Setup {
 fn run_sh_starts_the_agent_beside_it() {
     let setup = install();
     let mut command = Command::new(setup.path("run.sh"));
-    command.current_dir("/").env("CACHE_DIRECTORY", setup.cache());
+    command.current_dir("/").env("CACHE_DIRECTORY", setup.cache()).env("STATE_DIRECTORY", setup.path("state"));
     let mut agent = Agent::start(command);
     agent.wait(|sample| value(sample, "deployed").is_some());
     let (status, _) = agent.terminate();
@@ -80,12 +80,17 @@ fn example_configuration_is_valid_with_every_key() {
 /// Makes the content of a file.
 type MakeContent = fn() -> String;
 
-/// The files of the example that a server needs, and what is in them.
-const TLS_FILES: [(&str, MakeContent); 4] = [
+/// The files of the example that a server and clients need, and what is in them.
+const TLS_FILES: [(&str, MakeContent); 9] = [
     ("/etc/gauged/token", || "0123456789abcdef0123456789abcdef".to_owned()),
     ("/etc/gauged/tls.pem", || certified().0.clone()),
     ("/etc/gauged/tls.key", || certified().1.clone()),
     ("/etc/gauged/clients.pem", || certified().0.clone()),
+    ("/etc/gauged/ca.pem", || certified().0.clone()),
+    ("/etc/gauged/client.pem", || certified().0.clone()),
+    ("/etc/gauged/client.key", || certified().1.clone()),
+    ("/etc/gauged/receiver-token", || "abc".to_owned()),
+    ("/etc/gauged/receiver-password", || "abc".to_owned()),
 ];
 
 /// A certificate and its key, in PEM.
@@ -121,7 +126,7 @@ impl Supervisor {
         fs::write(&configuration, around).expect("written");
         let mut command = python.command(&["-m", "supervisor.supervisord"]);
         command.arg("-c").arg(&configuration).stdout(Stdio::null()).stderr(Stdio::null());
-        command.env("CACHE_DIRECTORY", setup.cache());
+        command.env("CACHE_DIRECTORY", setup.cache()).env("STATE_DIRECTORY", setup.path("state"));
         let child = command.spawn().expect("it starts");
         Self { python, child, configuration }
     }

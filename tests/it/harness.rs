@@ -81,6 +81,10 @@ impl Setup {
         command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
         // The status socket is opened once the test has made its directory, and that of whoever runs the tests is not touched.
         command.env("CACHE_DIRECTORY", self.cache()).env("RUNTIME_DIRECTORY", self.path("run"));
+        for name in ["http_proxy", "https_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        command.env("STATE_DIRECTORY", self.path("state"));
         command
     }
 

@@ -183,7 +183,7 @@ fn a_response_is_fetched() {
     assert_eq!(
         received,
         format!(
-            "POST /path?query HTTP/1.1\r\nx-key: a b\r\naccept: */*\r\nhost: localhost:{port}\r\nconnection: close\r\n\
+            "POST /path?query HTTP/1.1\r\nx-key: a b\r\naccept: */*\r\nconnection: close\r\nhost: localhost:{port}\r\n\
              user-agent: gauged/{version}\r\ncontent-length: 5\r\n\r\nhello"
         )
     );

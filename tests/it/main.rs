@@ -27,6 +27,7 @@ mod own_metrics; // the module agent
 mod status; // gauged status, and the socket that it asks
 mod results; // times of results, and the latest ones
 mod psutil; // native metrics compared with psutil
+mod otlp; // requests of OTLP, read by OpenTelemetry's own messages
 mod incomplete; // the exit code of an incomplete sample
 mod run; // ticks, shutdown, output without a reader
 mod time; // time that passes while the agent does not run
@@ -73,6 +74,7 @@ mod compile_budget; // the budget of processor time for compiling
 mod cache; // the cache of compiled plugins
 mod capabilities; // capabilities of a guest: files, log, WASI stubs
 mod http; // the capability http
+mod http_client; // the table [client]: proxies, authorities and certificates of plugins' requests and of sinks
 mod floods; // peers that send for ever
 mod net; // the capability net
 #[cfg(target_os = "linux")]
@@ -99,8 +101,13 @@ mod node_exporter; // first-party plugins compared with node_exporter
 mod prometheus_rules; // alert rules, scrape configurations and the dashboard of deploy/prometheus
 #[cfg(target_os = "linux")]
 mod prometheus; // the agent scraped by Prometheus and VictoriaMetrics
+#[cfg(target_os = "linux")]
+mod stored; // samples that network sinks sent, as receivers have stored them
 mod services; // plugins for services, with real nginx, Redis and web servers
 mod http_server; // the HTTP server: endpoints, security, attacks, reload
 mod push; // points that local programs push
+mod open_falcon; // Open-Falcon's transfers and heartbeat servers
+#[cfg(target_os = "linux")]
+mod delivery; // network sinks: outages, kills, bounds, hostile receivers, clocks, ends
 mod deploy; // the files of deploy/
 mod tidy; // rules for names, imports and documents

@@ -23,7 +23,8 @@ fn agent_metrics_are_all_described() {
     let socket = setup.path("http.sock");
     Authority::new().write(&setup);
     let http = format!(
-        "sinks.stdout.kind = \"stdout\"\n[http]\nlisten = [\"unix:{}\"]\npush = true\ntls_certificate = \"{}\"\ntls_key = \"{}\"",
+        "sinks.stdout.kind = \"stdout\"\n[sinks.falcon]\nkind = \"open_falcon\"\ntransfers = [\"127.0.0.1:9\"]\n\
+         heartbeat = [\"127.0.0.1:9\"]\n[http]\nlisten = [\"unix:{}\"]\npush = true\ntls_certificate = \"{}\"\ntls_key = \"{}\"",
         socket.display(),
         setup.path("tls.pem").display(),
         setup.path("tls.key").display()

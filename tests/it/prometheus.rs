@@ -3,7 +3,7 @@
 //! store exactly what the agent has printed.
 
 mod lines; // the agent's lines, as the series of a scrape
-mod server; // Prometheus and VictoriaMetrics
+pub mod server; // Prometheus and VictoriaMetrics
 mod stored; // the series that a server has stored
 
 use std::collections::{BTreeMap, BTreeSet};

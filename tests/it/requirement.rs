@@ -80,11 +80,12 @@ pub fn old_and_new(name: &str) -> Option<[Program; 2]> {
 
 /// The programs of this name that start: the machine's own first.
 fn programs(name: &str) -> impl Iterator<Item = Program> {
-    programs_below([PathBuf::from("/"), servers().join("debian"), servers().join("newer")], name)
+    let fetched = ["debian", "newer", "influxdb"].map(|name| servers().join(name));
+    programs_below([PathBuf::from("/")].into_iter().chain(fetched), name)
 }
 
 /// The programs of this name that start below these roots.
-fn programs_below<const N: usize>(roots: [PathBuf; N], name: &str) -> impl Iterator<Item = Program> {
+fn programs_below(roots: impl IntoIterator<Item = PathBuf>, name: &str) -> impl Iterator<Item = Program> {
     let programs = roots.into_iter().flat_map(move |root| {
         let libraries = if root == Path::new("/") { String::new() } else { libraries(&root) };
         SYSTEM.map(|directory| Program { path: root.join(directory).join(name), libraries: libraries.clone() })
@@ -105,6 +106,37 @@ fn libraries(root: &Path) -> String {
 fn directories(path: &Path) -> Vec<PathBuf> {
     let below = fs::read_dir(path).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     std::iter::once(path.to_owned()).chain(below).filter(|path| path.is_dir()).collect()
+}
+
+/// Go: the machine's own, or the one that `.ci/servers` has unpacked.
+pub fn go() -> Option<Go> {
+    let found = programs_below([PathBuf::from("/"), servers().join("go")], "go").next();
+    if found.is_none() {
+        skip_without("go");
+    }
+    found.map(|program| Go { program })
+}
+
+/// Go, which builds programs from its standard library.
+pub struct Go {
+    program: Program,
+}
+
+impl Go {
+    /// Builds a program of one file, without a network and a C compiler. What it compiles is kept for the next time.
+    pub fn build(&self, source: &Path, program: &Path) {
+        let mut command = self.program.command();
+        // A link leads to it, and its library is beside the target.
+        let own = fs::canonicalize(&self.program.path).expect("it starts");
+        if let Some(root) = own.parent().and_then(Path::parent).filter(|root| root.join("src").is_dir()) {
+            command.env("GOROOT", root);
+        }
+        command.args(["build", "-o"]).arg(program).arg(source);
+        command.envs([("CGO_ENABLED", "0"), ("GO111MODULE", "off"), ("GOTOOLCHAIN", "local"), ("GOFLAGS", "")]);
+        command.env("GOCACHE", servers().join("go-cache")).env("GOPATH", servers().join("go-path"));
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 /// Python with the packages that `.ci/servers` has fetched, as far as they have this module.

@@ -205,7 +205,7 @@ fn invalid_sinks_are_configuration_errors() {
     let setup = Setup::new();
     let path = format!("path = \"{}\"", setup.path("x").display());
     for (toml, error) in [
-        ("[sinks.a]", "sinks.a: has no kind; write kind = \"stdout\" or kind = \"file\""),
+        ("[sinks.a]", "sinks.a: has no kind; write kind = \"stdout\", or one of file, remote_write"),
         ("[sinks.a]\nkind = \"moon\"", "sinks.a.kind: \"moon\" is not one of the values; use stdout, file"),
         ("[sinks.a]\nkind = \"file\"", "sinks.a.path: is missing; add path = "),
         (

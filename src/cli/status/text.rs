@@ -162,7 +162,7 @@ fn sinks(sinks: &[SinkDocument]) -> Vec<Vec<String>> {
             (if sink.is_up { "up" } else { "down" }).to_owned(),
             sink.delivered_samples_total.to_string(),
             of_kinds(&sink.dropped_samples_total),
-            sink.queue_samples.to_string(),
+            waiting(sink),
             last.map_or_else(|| "-".to_owned(), |at| humantime::format_rfc3339_seconds(at).to_string()),
             sink.duration_seconds.map_or_else(|| "-".to_owned(), milliseconds),
             of_kinds(&sink.errors_total),
@@ -170,6 +170,16 @@ fn sinks(sinks: &[SinkDocument]) -> Vec<Vec<String>> {
         ]
     };
     [titles.map(str::to_uppercase).to_vec()].into_iter().chain(sinks.iter().map(row)).collect()
+}
+
+/// The samples that wait for a sink, and for how long where that is known.
+fn waiting(sink: &SinkDocument) -> String {
+    match &sink.behind {
+        Some(behind) if behind.samples > 0 => {
+            format!("{} for {}", sink.queue_samples + behind.samples, seconds(behind.seconds.round()))
+        }
+        _ => sink.queue_samples.to_string(),
+    }
 }
 
 fn addresses(addresses: &[AddressStatus]) -> Vec<Vec<String>> {

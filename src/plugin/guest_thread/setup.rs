@@ -62,7 +62,7 @@ impl Setup {
         metrics: &'static [NativeMetric],
     ) -> Self {
         Self {
-            shared: SharedAccounts { series, memory: Arc::default() },
+            shared: SharedAccounts { series, ..SharedAccounts::default() },
             loads: Arc::new(LoadCounters::new(&config.limits)),
             config,
             natives: natives.into(),
@@ -79,8 +79,10 @@ impl Setup {
         Self { config, natives, ..self.clone() }
     }
 
-    /// Limits what all plugins together may hold, as the configuration or else the host has it. Reads files of the host.
-    pub(crate) fn limit_plugins(&self) {
+    /// Puts into effect what the configuration has for all plugins together: how they connect, and what they may hold, of which the
+    /// host has the default. Reads files of the host.
+    pub(crate) fn configure_shared(&self) {
+        self.shared.client.set(&self.config.client);
         let AgentLimits { memory_bytes, series, .. } = self.config.limits;
         self.shared.memory.set_limit(memory_bytes.unwrap_or_else(default_memory_bytes));
         self.shared.series.set_limit(series);

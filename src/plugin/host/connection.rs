@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::SemaphorePermit;
 
-/// A stream of bytes: TCP, TLS or a unix socket.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+use crate::client::metered::Stream;
 
 /// An open connection.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]

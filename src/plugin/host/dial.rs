@@ -7,16 +7,13 @@ use std::time::Instant;
 
 use rustix::io::Errno;
 use tokio::net::TcpStream;
-use tokio::time::timeout_at;
 
 use crate::address::{Endpoint, Host};
+use crate::client::dial::connect;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::network::{literal_addresses, permitted};
 use crate::plugin::host::ration::{Ration, RationedStream};
 use crate::plugin::offload::permits::{OffloadTarget, PermitError};
-
-/// How many addresses of a name are tried: a service has one in each family, or a few behind a balancer.
-const ADDRESSES: usize = 8;
 
 /// Why no connection was made.
 pub(crate) enum Unreachable {
@@ -49,29 +46,14 @@ pub(crate) async fn dial(
         }
         (literal, _) => literal.unwrap_or_default(),
     };
-    let mut last = Unreachable::Timeout;
-    let mut remaining = u32::try_from(addresses.len().min(ADDRESSES)).unwrap_or(1);
-    for address in addresses.into_iter().take(ADDRESSES) {
-        // An address that does not respond leaves the others their share of the time.
-        let now = Instant::now();
-        let share = now + until.saturating_duration_since(now) / remaining.max(1);
-        match timeout_at(share.into(), TcpStream::connect((address, endpoint.port))).await {
-            Ok(Ok(stream)) => {
-                // Without this, short requests and responses may wait for each other.
-                let _ = stream.set_nodelay(true);
-                return Ok(RationedStream::new(stream, ration));
-            }
-            Ok(Err(error)) => {
-                last = match Errno::from_io_error(&error) {
-                    Some(errno @ (Errno::ACCESS | Errno::PERM)) => Unreachable::NotPermitted(errno),
-                    _ => Unreachable::Connect(error.to_string()),
-                }
-            }
-            Err(_elapsed) => last = Unreachable::Timeout,
-        }
-        remaining -= 1;
+    match connect(&addresses, endpoint.port, until).await {
+        Ok(stream) => Ok(RationedStream::new(stream, ration)),
+        Err(None) => Err(Unreachable::Timeout),
+        Err(Some(error)) => Err(match Errno::from_io_error(&error) {
+            Some(errno @ (Errno::ACCESS | Errno::PERM)) => Unreachable::NotPermitted(errno),
+            _ => Unreachable::Connect(error.to_string()),
+        }),
     }
-    Err(last)
 }
 
 /// Resolves a name by the system's resolver, which may wait for another machine.

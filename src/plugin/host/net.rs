@@ -14,11 +14,12 @@ use tokio::time::timeout_at;
 use wasmtime::component::Resource;
 
 use crate::address::{Address, Endpoint};
+use crate::client::metered::Stream;
 use crate::escape::printable;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::guest::bindings::gauged::plugin::net::{Error, Host, HostConnection};
-use crate::plugin::host::connection::{Connection, Stream};
+use crate::plugin::host::connection::Connection;
 use crate::plugin::host::dial::{Unreachable, dial};
 use crate::plugin::host::ration::{Ration, RationedStream};
 use crate::plugin::host::resolved_path::{PathError, resolve};

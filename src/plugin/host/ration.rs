@@ -3,12 +3,14 @@
 //! a single poll would last as long as the peer likes, and no deadline would be looked at.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::client::metered::{give_way, read_at_most};
 
 /// The most bytes of one poll of a guest's call: a TLS record of the largest size. The bytes that cost most, TLS session tickets
 /// and digits of a chunk's size, take a millisecond, in which a sample can still wait.
@@ -92,30 +94,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for RationedStream<S> {
     }
 }
 
-/// Reads no more than so many bytes. Returns how many were read, too.
-pub(crate) fn read_at_most(
-    stream: &mut (impl AsyncRead + Unpin + ?Sized),
-    context: &mut Context<'_>,
-    buffer: &mut ReadBuf<'_>,
-    most: usize,
-) -> (Poll<io::Result<()>>, usize) {
-    let most = most.min(buffer.remaining());
-    let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
-    let polled = Pin::new(stream).poll_read(context, &mut part);
-    let read = part.filled().len();
-    buffer.advance(read);
-    (polled, read)
-}
-
-/// Ends a poll that could go on: timers, sockets and the other work of the thread come first.
-pub(crate) fn give_way<T>(context: &mut Context<'_>) -> Poll<T> {
-    // A mere wake would put the task in front of them.
-    let _pending = pin!(tokio::task::yield_now()).poll(context);
-    Poll::Pending
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::task::Waker;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -40,8 +40,7 @@ fn remedy(reason: ErrorReason) -> &'static str {
         ErrorReason::Descriptors => {
             "let the agent have more open files: raise LimitNOFILE or ulimit -n; for all processes fs.file-max"
         }
-        ErrorReason::Closed | ErrorReason::Sync | ErrorReason::Io => {
-            "look into the kernel's log for errors of the disk"
-        }
+        // The others are not those of a file.
+        _ => "look into the kernel's log for errors of the disk",
     }
 }

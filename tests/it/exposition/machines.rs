@@ -173,7 +173,7 @@ pub fn module(name: String, fill: impl FnOnce(&mut Values<'_>)) -> Arc<Module> {
 }
 
 /// The metrics of the agent and of the plugins.
-fn metrics() -> &'static [NativeMetric] {
+pub fn metrics() -> &'static [NativeMetric] {
     static ALL: OnceLock<Vec<NativeMetric>> = OnceLock::new();
     ALL.get_or_init(|| {
         let own = NATIVE.iter().flat_map(|native| native.metrics).chain(METRICS).copied();

@@ -1,4 +1,5 @@
-//! Prometheus and `VictoriaMetrics` on loopback addresses, each with its data in a temporary directory.
+//! Prometheus and `VictoriaMetrics` on loopback addresses, each with its data in a temporary directory. They scrape, or store what is sent
+//! to them.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -43,7 +44,7 @@ impl Configuration {
     }
 }
 
-/// A server that scrapes until it is dropped.
+/// A server that runs until it is dropped.
 pub struct Server {
     kind: Kind,
     _daemon: Daemon,
@@ -55,23 +56,41 @@ pub struct Server {
 impl Server {
     /// Starts Prometheus with this configuration.
     pub fn prometheus(program: &Program, configuration: Configuration) -> Self {
+        Self::prometheus_with(program, configuration, &[])
+    }
+
+    /// Starts Prometheus without scrapes, as a receiver of remote write.
+    pub fn prometheus_receiver(program: &Program) -> Self {
+        Self::prometheus_with(program, Configuration::new("global: {}\n"), &["--web.enable-remote-write-receiver"])
+    }
+
+    fn prometheus_with(program: &Program, configuration: Configuration, arguments: &[&str]) -> Self {
         let file = configuration.file.clone();
         Self::start(Kind::Prometheus, program, configuration, |command, address, directory| {
             command.arg(format!("--config.file={}", file.display()));
             command.arg(format!("--storage.tsdb.path={}", directory.join("data").display()));
-            command.arg(format!("--web.listen-address={address}"));
+            command.arg(format!("--web.listen-address={address}")).args(arguments);
         })
     }
 
     /// Starts `VictoriaMetrics` with this configuration of scrapes.
     pub fn victoria_metrics(program: &Program, configuration: Configuration) -> Self {
+        Self::victoria_metrics_with(program, configuration, &[])
+    }
+
+    /// Starts `VictoriaMetrics` without scrapes. Queries are about this moment: by default they are about the one 30 s ago.
+    pub fn victoria_metrics_receiver(program: &Program) -> Self {
+        Self::victoria_metrics_with(program, Configuration::new("{}\n"), &["-search.latencyOffset=1ms"])
+    }
+
+    fn victoria_metrics_with(program: &Program, configuration: Configuration, arguments: &[&str]) -> Self {
         let file = configuration.file.clone();
         Self::start(Kind::VictoriaMetrics, program, configuration, |command, address, directory| {
             command.arg(format!("-promscrape.config={}", file.display()));
             // It knows no rules.
             command.arg("-promscrape.config.strictParse=false");
             command.arg(format!("-storageDataPath={}", directory.join("data").display()));
-            command.arg(format!("-httpListenAddr={address}"));
+            command.arg(format!("-httpListenAddr={address}")).args(arguments);
         })
     }
 
@@ -94,6 +113,16 @@ impl Server {
         };
         wait_until("the server is ready", || server.get(path, &[]).contains(text));
         server
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     /// The text at a path, with these parameters.
@@ -128,12 +157,17 @@ impl Server {
 
     /// The number of scrapes of a job that are stored, failed ones included.
     pub fn scrapes(&self, job: &str) -> usize {
-        if self.kind == Kind::VictoriaMetrics {
-            self.get("/internal/force_flush", &[]);
-        }
+        self.flush();
         let response = self.query(&format!("count_over_time(up{{job=\"{job}\"}}[10m])"));
         let count = response["data"]["result"][0]["value"][1].as_str();
         count.map_or(0, |count| count.parse().expect("a number"))
+    }
+
+    /// Lets queries see what was stored last.
+    pub fn flush(&self) {
+        if self.kind == Kind::VictoriaMetrics {
+            self.get("/internal/force_flush", &[]);
+        }
     }
 
     /// The warnings and errors in its log.

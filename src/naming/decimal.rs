@@ -1,8 +1,8 @@
-//! Numbers as both formats have them.
+//! Numbers as decimal text, for formats that are text.
 
 use std::io::Write as _;
 
-use crate::naming::Number;
+use super::scale::Number;
 
 /// From this size on a float is written with an exponent, as its digits would be zeros mostly …
 const LARGE: f64 = 1e17;
@@ -10,18 +10,20 @@ const LARGE: f64 = 1e17;
 /// … and below this one.
 const SMALL: f64 = 1e-5;
 
-/// Appends a number: an integer without a fraction, a float with the shortest digits that give it back.
-pub(super) fn push(number: Number, to: &mut Vec<u8>) {
-    let written = match number {
-        Number::Unsigned(number) => write!(to, "{number}"),
-        Number::Signed(number) => write!(to, "{number}"),
-        Number::Float(number) => match number.abs() {
-            0.0 => write!(to, "0"),
-            SMALL..LARGE => write!(to, "{number}"),
-            _ => write!(to, "{number:e}"),
-        },
-    };
-    debug_assert!(written.is_ok(), "writing to memory does not fail");
+impl Number {
+    /// Appends it as text: an integer without a fraction, a float with the shortest digits that give it back.
+    pub(crate) fn push_to(self, to: &mut Vec<u8>) {
+        let written = match self {
+            Self::Unsigned(number) => write!(to, "{number}"),
+            Self::Signed(number) => write!(to, "{number}"),
+            Self::Float(number) => match number.abs() {
+                0.0 => write!(to, "0"),
+                SMALL..LARGE => write!(to, "{number}"),
+                _ => write!(to, "{number:e}"),
+            },
+        };
+        debug_assert!(written.is_ok(), "writing to memory does not fail");
+    }
 }
 
 #[cfg(test)]
@@ -32,7 +34,7 @@ mod tests {
 
     fn text(number: Number) -> String {
         let mut bytes = Vec::new();
-        push(number, &mut bytes);
+        number.push_to(&mut bytes);
         String::from_utf8(bytes).expect("text")
     }
 

@@ -1,0 +1,262 @@
+//! The spool, as the sender has it: one command at a time is under way on the spool's thread, the most urgent first. Whatever the disk
+//! does, the sender goes on.
+
+use std::time::{Duration, Instant};
+
+use super::backlog::{Backlog, READY_BYTES, Removed};
+use super::flight::Sent;
+use super::loss::Loss;
+use crate::config::NetworkSettings;
+use crate::sink::error::SinkError;
+use crate::sink::protocol::identity;
+use crate::sink::spool::{
+    Backlog as DiskBacklog, Counts, SpoolAnswer, SpoolBounds, SpoolCommand, SpoolHandle, SpoolIdentity, SpoolReply,
+};
+
+/// How long a request may be unacknowledged before it is written.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
+
+/// The pause after an error.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long the sender waits at the start for what is on the disk, which comes first. A disk that hangs does not keep it from sending
+/// for longer.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// The spool of a sender.
+pub(super) struct Storage {
+    handle: SpoolHandle,
+    /// What the command is about that is under way.
+    command: CommandKind,
+    stage: Stage,
+    /// What was acknowledged, and the disk does not know yet.
+    acknowledged: Option<u64>,
+    /// The requests of these. If the disk drops one before it knows that, it counts it as lost.
+    settled: Vec<Removed>,
+    /// What is to be read.
+    wanted: Option<u64>,
+    /// Whether the oldest on the disk is to go, since there is too much in memory.
+    is_over: bool,
+    /// Whether the last requests could not be written, and nothing was dropped for them yet.
+    has_failed: bool,
+    /// Whether nothing could be dropped, either, since requests were written the last time.
+    is_stuck: bool,
+    /// When the disk is tried again after an error.
+    retry_at: Option<Instant>,
+    /// Other settings, which the thread does not know yet.
+    configuration: Option<(SpoolIdentity, SpoolBounds)>,
+}
+
+/// Whether it is known what is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not yet. The sender waits until then at most.
+    Opening(Instant),
+    /// The disk cannot be used, as of the last attempt. The sender does not wait for the next one.
+    Failed,
+    Open,
+}
+
+/// What a command is about.
+#[derive(Debug)]
+enum CommandKind {
+    Open,
+    /// These requests of the backlog.
+    Append(Vec<u64>),
+    Drop,
+    Other,
+}
+
+impl Storage {
+    /// A spool that is not opened yet.
+    pub(super) fn new(handle: SpoolHandle, now: Instant) -> Self {
+        Self {
+            handle,
+            command: CommandKind::Other,
+            stage: Stage::Opening(now + OPENING),
+            acknowledged: None,
+            settled: Vec::new(),
+            wanted: None,
+            is_over: false,
+            has_failed: false,
+            is_stuck: false,
+            retry_at: None,
+            configuration: None,
+        }
+    }
+
+    /// What is on the disk.
+    pub(super) fn disk(&self) -> &DiskBacklog {
+        self.handle.backlog()
+    }
+
+    /// When the sender may send; none if now.
+    pub(super) fn sends_at(&self, now: Instant) -> Option<Instant> {
+        match self.stage {
+            Stage::Opening(until) if now < until => Some(until),
+            Stage::Opening(_) | Stage::Failed | Stage::Open => None,
+        }
+    }
+
+    /// Notes that a request, and all before it, need not be kept any more.
+    pub(super) fn acknowledge(&mut self, removed: Removed) {
+        if let Some(sequence) = removed.sequence {
+            self.acknowledged = self.acknowledged.max(Some(sequence));
+            self.settled.push(removed);
+        }
+    }
+
+    /// Notes that requests are wanted in memory, from this one on.
+    pub(super) fn read(&mut self, from: u64) {
+        self.wanted = Some(from);
+    }
+
+    /// Notes that the oldest on the disk is to go, to make room for what is in memory: once for each attempt to write that failed.
+    /// Returns whether what is in memory can wait for that, or for the next attempt.
+    pub(super) fn drop_oldest(&mut self) -> bool {
+        self.is_over |= std::mem::take(&mut self.has_failed);
+        !self.is_stuck && !self.handle.is_busy()
+    }
+
+    /// Goes on with other settings.
+    pub(super) fn configure(&mut self, network: &NetworkSettings) {
+        self.configuration = Some((identity(network), SpoolBounds::new(network)));
+    }
+
+    /// Starts the most urgent command, unless one is under way. `writes_all` is whether all in memory is to be written. Returns when
+    /// there will be another one.
+    pub(super) fn advance(&mut self, backlog: &Backlog, writes_all: bool, now: Instant) -> Option<Instant> {
+        if self.handle.is_busy() {
+            return None;
+        }
+        if let Some(at) = self.retry_at.filter(|at| *at > now) {
+            return Some(at);
+        }
+        self.retry_at = None;
+        if self.stage != Stage::Open {
+            self.start(CommandKind::Open, SpoolCommand::Open);
+            return None;
+        }
+        let writes_at = backlog
+            .unwritten_since()
+            .map(|due| if writes_all || backlog.is_on_disk() { now } else { due + UNACKNOWLEDGED });
+        if let Some((identity, bounds)) = self.configuration.take() {
+            self.start(CommandKind::Other, SpoolCommand::Configure(identity, bounds));
+        } else if let Some(sequence) = self.acknowledged.take() {
+            self.settled.clear();
+            self.start(CommandKind::Other, SpoolCommand::Acknowledge { through: sequence });
+        } else if std::mem::take(&mut self.is_over) {
+            self.start(CommandKind::Drop, SpoolCommand::DropOldest);
+        } else if writes_at.is_some_and(|at| at <= now) {
+            let (serials, requests) = backlog.unwritten();
+            self.start(CommandKind::Append(serials), SpoolCommand::Append(requests));
+        } else if let Some(from) = self.wanted.take() {
+            self.start(CommandKind::Other, SpoolCommand::Read { from, max_bytes: READY_BYTES });
+        }
+        writes_at
+    }
+
+    fn start(&mut self, kind: CommandKind, command: SpoolCommand) {
+        // There is none under way.
+        if self.handle.begin(command).is_ok() {
+            self.command = kind;
+        }
+    }
+
+    /// Waits for the end of the command that is under way; for ever without one. Cancellation safe.
+    pub(super) async fn done(&mut self) -> SpoolReply {
+        self.handle.reply().await
+    }
+
+    /// Follows the end of a command. Returns what was lost, but for a request that is under way: that may still be delivered.
+    pub(super) fn follow(
+        &mut self,
+        reply: SpoolReply,
+        backlog: &mut Backlog,
+        sent: Option<&mut Sent>,
+        now: Instant,
+    ) -> Followed {
+        let SpoolReply { answer, backlog: disk, losses, problem } = reply;
+        let mut error = problem;
+        match (std::mem::replace(&mut self.command, CommandKind::Other), answer) {
+            (CommandKind::Open, Err(_)) => {
+                self.stage = Stage::Failed;
+                self.retry_at = Some(now + RETRY);
+            }
+            (command, Err(failed)) => {
+                self.has_failed |= matches!(command, CommandKind::Append(_));
+                self.is_stuck |= matches!(command, CommandKind::Drop);
+                self.retry_at = Some(now + RETRY);
+                error = Some(failed);
+            }
+            (CommandKind::Open, Ok(_)) => {
+                self.stage = Stage::Open;
+                backlog.open((disk.waiting.requests > 0).then_some(disk.first));
+            }
+            (CommandKind::Append(serials), Ok(SpoolAnswer::Appended { first })) => {
+                (self.has_failed, self.is_stuck) = (false, false);
+                if let Some(gone) = backlog.written(first, &serials) {
+                    self.acknowledge(Removed { sequence: Some(gone), ..Removed::default() });
+                }
+            }
+            (_, Ok(SpoolAnswer::Requests(requests))) => backlog.take_read(requests, disk.next),
+            (_, Ok(_)) => {}
+        }
+        let mut lost =
+            [(Loss::SpoolFull, losses.full), (Loss::Expired, losses.expired), (Loss::Damaged, losses.damaged)]
+                .map(|(loss, counts)| (loss, removed(counts)));
+        if self.stage == Stage::Open {
+            for settled in self.settled.extract_if(.., |settled| settled.sequence < Some(disk.first)) {
+                if let Some((_, counted)) = lost.iter_mut().find(|(_, counted)| counted.points >= settled.points) {
+                    counted.points -= settled.points;
+                    counted.samples = counted.samples.saturating_sub(settled.samples);
+                }
+            }
+            if let Some(sent) = sent
+                && backlog.sequence(sent.serial).is_some_and(|sequence| sequence < disk.first)
+                && let Some((loss, counted)) = lost.iter_mut().find(|(_, counted)| counted.points > 0)
+            {
+                counted.points = counted.points.saturating_sub(sent.points);
+                counted.samples = counted.samples.saturating_sub(sent.is_last.into());
+                sent.gone = Some(*loss);
+            }
+            backlog.dropped_before(disk.first);
+        }
+        Followed { lost, error }
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.handle.is_busy()
+    }
+
+    /// Whether nothing is under way, and nothing more can be written now.
+    pub(super) fn is_idle(&self, backlog: &Backlog) -> bool {
+        !self.handle.is_busy() && (backlog.unwritten_since().is_none() || self.retry_at.is_some())
+    }
+
+    /// Waits until what is on the disk is safe from a loss of power, and ends the spool's thread.
+    pub(super) async fn close(mut self) -> Result<(), SinkError> {
+        if self.handle.is_busy() {
+            self.handle.reply().await;
+        }
+        let acknowledged = self.acknowledged.map(|through| SpoolCommand::Acknowledge { through });
+        for command in acknowledged.into_iter().chain([SpoolCommand::Sync]) {
+            if self.stage == Stage::Open && self.handle.begin(command).is_ok() {
+                self.handle.reply().await.answer?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What follows from the end of a command.
+pub(super) struct Followed {
+    pub(super) lost: [(Loss, Removed); 3],
+    /// Why the command failed.
+    pub(super) error: Option<SinkError>,
+}
+
+fn removed(Counts { samples, points, .. }: Counts) -> Removed {
+    Removed { samples, points, sequence: None }
+}
