@@ -220,6 +220,19 @@ impl<T> Queue<T> {
         entry
     }
 
+    /// Ends the queue for the receiver, if the sender has put in its last entry and the receiver has taken it. Nobody takes the end
+    /// back any more then.
+    #[must_use]
+    pub(crate) fn close_if_finished(&self) -> bool {
+        let mut state = self.lock();
+        let is_closed = state.entries.is_empty() && state.end != QueueEnd::Open;
+        if is_closed {
+            state.end = QueueEnd::Ended;
+            self.changed.notify_all();
+        }
+        is_closed
+    }
+
     /// Whether the sender has put in its last entry, and the receiver has taken it.
     pub(crate) fn is_finished(&self) -> bool {
         let state = self.lock();

@@ -1,5 +1,6 @@
-//! The state directory: what outlasts the agent. It is touched when something is kept, and not before: then it is made, private to
-//! the agent's user, locked against a second agent, and marked, so that the next start knows when this one did not end cleanly.
+//! The state directory: what outlasts the agent. It is touched for a sink that sends over the network, and not without one: then it is
+//! made, private to the agent's user, locked against a second agent, and marked, so that the next start knows when this one did not
+//! end cleanly.
 //!
 //! | file | what it is |
 //! |---|---|
@@ -10,6 +11,7 @@
 //! Operations may block, unless they say otherwise: none comes from the tick thread.
 
 mod error;
+mod own_file;
 mod lock;
 mod marker;
 

@@ -176,7 +176,8 @@ pub const METRICS: &[NativeMetric] = &[
     counter(
         "sink_dropped_points_total",
         "{point}",
-        "Points that were lost, by `reason`: `rejected` by the receiver, `given_up`, `spool_full`, `expired`, `damaged`, `queue_full`.",
+        "Points that were lost, by `reason`: `rejected` by the receiver, `given_up`, `spool_full`, `expired`, `damaged`, `queue_full`, \
+         `ended` with the sink.",
     ),
     counter("sink_requests_total", "{request}", "Requests that were sent, those that failed included."),
     counter("sink_sent_bytes_total", "By", "Bytes of the bodies of these requests, as they were sent."),

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::otlp::HostFacts;
 use super::protocol::identity;
 use super::queued::{QueuedSample, SampleQueue};
-use super::sender::{Job, Sender};
+use super::sender::{Sender, SenderParts};
 use super::settings::SinkSettings;
 use super::spool::{SpoolBounds, SpoolThread};
 use super::statistics::SinkStatistics;
@@ -27,7 +27,7 @@ pub(super) struct NetworkSink {
     tasks: LocalTasks,
     spool: SpoolThread,
     /// None once the delivery thread has it.
-    job: Option<Job>,
+    parts: Option<SenderParts>,
     /// Completes with the end of the sender: whether everything is delivered or on the disk.
     ended: oneshot::Receiver<bool>,
 }
@@ -47,7 +47,7 @@ impl NetworkSink {
         let woken = Arc::<Notify>::default();
         let (spool, spool_thread) =
             SpoolThread::new(state.clone(), &settings.name, identity(network), SpoolBounds::new(network));
-        let job = Job {
+        let parts = SenderParts {
             queue: Arc::clone(queue),
             woken: Arc::clone(&woken),
             statistics: Arc::clone(statistics),
@@ -57,13 +57,13 @@ impl NetworkSink {
             spool,
             end,
         };
-        Self { queue: Arc::clone(queue), woken, tasks: tasks.clone(), spool: spool_thread, job: Some(job), ended }
+        Self { queue: Arc::clone(queue), woken, tasks: tasks.clone(), spool: spool_thread, parts: Some(parts), ended }
     }
 
     /// Starts the thread of the spool, and gives the sender to the delivery thread, unless that was done.
     pub(super) fn start(&mut self) -> io::Result<()> {
         self.spool.start()?;
-        self.tasks.hand_over(&mut self.job, |job| Box::pin(Sender::run(job)))
+        self.tasks.hand_over(&mut self.parts, |parts| Box::pin(Sender::run(parts)))
     }
 
     /// Puts in a sample, without waiting.
@@ -83,10 +83,15 @@ impl NetworkSink {
         self.wake();
     }
 
+    /// Whether the sender has ended, and its spool is safe.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_terminated() || !self.ended.is_empty()
+    }
+
     /// Waits at most this long for the sender to deliver what waits, or to write it to the disk. Returns whether it did.
     pub(super) async fn end(mut self, patience: Duration) -> bool {
         self.finish();
-        if self.job.is_some() {
+        if self.parts.is_some() {
             return self.queue.waiting().0 == 0;
         }
         matches!(timeout(patience, &mut self.ended).await, Ok(Ok(true)))

@@ -103,7 +103,7 @@ pub(super) struct HttpReceiver {
 }
 
 /// The end of an exchange.
-pub(super) struct Answer {
+pub(super) struct JudgedResponse {
     pub(super) verdict: Verdict,
     /// None without a response.
     pub(super) response: Option<ResponseFacts>,
@@ -115,7 +115,7 @@ pub(super) struct ResponseFacts {
     pub(super) date: Option<Duration>,
 }
 
-impl Answer {
+impl JudgedResponse {
     fn new(verdict: Verdict, headers: &HeaderMap) -> Self {
         Self { verdict, response: Some(ResponseFacts { date: date(headers) }) }
     }
@@ -142,14 +142,14 @@ impl Receiver {
     }
 
     /// Asks for the receiver's clock, in at most this time. Any response has it, and stores nothing.
-    pub(super) async fn ask(&mut self, timeout: Duration) -> Answer {
+    pub(super) async fn ask(&mut self, timeout: Duration) -> JudgedResponse {
         match self {
             Self::Http(http) => match http.client.head(timeout).await {
-                Ok(response) => Answer::new(Verdict::DELIVERED, &response.headers),
-                Err(error) => Answer { verdict: Verdict::Retry(retry(error)), response: None },
+                Ok(response) => JudgedResponse::new(Verdict::DELIVERED, &response.headers),
+                Err(error) => JudgedResponse { verdict: Verdict::Retry(retry(error)), response: None },
             },
             // Their protocol has no clock.
-            Self::Transfers(_) => Answer::new(Verdict::DELIVERED, &HeaderMap::new()),
+            Self::Transfers(_) => JudgedResponse::new(Verdict::DELIVERED, &HeaderMap::new()),
         }
     }
 
@@ -172,19 +172,19 @@ impl Receiver {
     }
 
     /// Sends a request, and waits for the verdict, at most this long.
-    pub(super) async fn send(&mut self, body: Bytes, timeout: Duration) -> Answer {
+    pub(super) async fn send(&mut self, body: Bytes, timeout: Duration) -> JudgedResponse {
         let HttpReceiver { client, headers, verdict } = match self {
             Self::Http(http) => &mut **http,
             Self::Transfers(transfers) => {
-                return Answer { verdict: transfers.send(&body, timeout).await, response: None };
+                return JudgedResponse { verdict: transfers.send(&body, timeout).await, response: None };
             }
         };
         match client.post(headers, body, timeout).await {
             Ok(response) => {
                 let verdict = verdict(response.status, &response.headers, &response.body);
-                Answer::new(verdict, &response.headers)
+                JudgedResponse::new(verdict, &response.headers)
             }
-            Err(error) => Answer { verdict: Verdict::Retry(retry(error)), response: None },
+            Err(error) => JudgedResponse { verdict: Verdict::Retry(retry(error)), response: None },
         }
     }
 }

@@ -1,5 +1,5 @@
 //! When a request that failed is sent again: pauses that grow, with jitter, so that the agents of a fleet do not return together. And
-//! when it is given up: only when it keeps failing for a reason that may be its own, while the next one passes.
+//! when it is given up: only when it keeps failing for a reason that may be its own, and fails once more after the next one has passed.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub(super) struct Attempts {
     blamed: u32,
     /// Its number.
     serial: Option<u64>,
+    /// Whether the request after it has passed since.
+    has_next_passed: bool,
 }
 
 impl Attempts {
@@ -38,7 +40,7 @@ impl Attempts {
 
     /// Whether the request after the first is to be tried.
     pub(super) fn is_next_tried(&self) -> bool {
-        self.blamed >= MAX_BLAMED
+        self.blamed >= MAX_BLAMED && !self.has_next_passed
     }
 
     /// Notes that a request was delivered, or dropped: the first one is another one now.
@@ -46,13 +48,26 @@ impl Attempts {
         *self = Self::default();
     }
 
-    /// Notes that the first request failed, which has this number. The one before may have been dropped.
-    pub(super) fn fail(&mut self, serial: Option<u64>, retry: &Retry, now: Instant) {
+    /// Notes that the first request failed, which has this number. The one before may have been dropped. Returns whether it is to be
+    /// given up.
+    #[must_use]
+    pub(super) fn fail(&mut self, serial: Option<u64>, retry: &Retry, now: Instant) -> bool {
         if std::mem::replace(&mut self.serial, serial) != serial {
-            self.blamed = 0;
+            (self.blamed, self.has_next_passed) = (0, false);
+        }
+        // The receiver may have been restarted, or have had no time, until the next one passed.
+        if std::mem::take(&mut self.has_next_passed) && retry.is_about_request {
+            self.settle();
+            return true;
         }
         self.blamed += u32::from(retry.is_about_request);
         self.pause(retry.after, now);
+        false
+    }
+
+    /// Notes that the request after the first was delivered. The first one is tried once more, at once.
+    pub(super) fn pass(&mut self) {
+        *self = Self { blamed: self.blamed, serial: self.serial, has_next_passed: true, ..Self::default() };
     }
 
     /// Notes that the request after the first was rejected. The next one is tried instead, after a pause.
@@ -121,16 +136,30 @@ mod tests {
             remedy: "",
             is_about_request,
         };
-        (0..100).for_each(|_| attempts.fail(Some(1), &retry(false), now));
+        let fail = |attempts: &mut Attempts, serial: u64, is_about_request: bool, times: u32| {
+            (0..times).for_each(|_| assert!(!attempts.fail(Some(serial), &retry(is_about_request), now)));
+        };
+        fail(&mut attempts, 1, false, 100);
         assert!(!attempts.is_next_tried());
-        (1..MAX_BLAMED).for_each(|_| attempts.fail(Some(1), &retry(true), now));
+        fail(&mut attempts, 1, true, MAX_BLAMED - 1);
         assert!(!attempts.is_next_tried());
-        attempts.fail(Some(1), &retry(true), now);
+        fail(&mut attempts, 1, true, 1);
         assert!(attempts.is_next_tried() && attempts.next_at().is_some_and(|at| at > now));
-        attempts.fail(Some(2), &retry(true), now);
+        fail(&mut attempts, 2, true, 1);
         assert!(!attempts.is_next_tried(), "it is another one");
-        (1..MAX_BLAMED).for_each(|_| attempts.fail(Some(2), &retry(true), now));
+        fail(&mut attempts, 2, true, MAX_BLAMED - 1);
         assert!(attempts.is_next_tried());
+        attempts.pass();
+        assert!(!attempts.is_next_tried() && attempts.next_at().is_none(), "the first is tried once more");
+        fail(&mut attempts, 2, false, 1);
+        assert!(attempts.is_next_tried(), "now the receiver has failed");
+        attempts.pass();
+        assert!(attempts.fail(Some(2), &retry(true), now), "it is given up");
+        fail(&mut attempts, 3, true, MAX_BLAMED);
+        attempts.pass();
+        fail(&mut attempts, 4, true, 1);
+        assert!(!attempts.is_next_tried(), "another one has passed before it");
+        fail(&mut attempts, 4, true, MAX_BLAMED - 1);
         attempts.acquit(None, now);
         assert!(!attempts.is_next_tried());
         attempts.settle();

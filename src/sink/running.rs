@@ -188,7 +188,10 @@ impl Sink {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.queue.has_ended()
+        match &self.target {
+            Target::Stdout(_) | Target::File(_) => self.queue.has_ended(),
+            Target::Network(network) => network.has_ended(),
+        }
     }
 
     /// Drops the samples that wait, and counts them.

@@ -9,7 +9,7 @@
 
 mod backlog;
 mod flight;
-mod job;
+mod parts;
 pub(super) mod loss;
 mod pace;
 mod receiver_clock;
@@ -24,16 +24,16 @@ use tokio::sync::watch;
 
 use self::backlog::{Backlog, Next, Removed};
 use self::flight::{Flight, Sent};
-pub(super) use self::job::Job;
 use self::loss::Loss;
 use self::pace::{MAX_SPREAD, Pace};
+pub(super) use self::parts::SenderParts;
 use self::receiver_clock::ReceiverClock;
 use self::reports::Reports;
 use self::statistics::Behind;
 use self::storage::{Followed, Storage};
 use super::numeric::NumericSettings;
 use super::otlp::HostFacts;
-use super::protocol::{Answer, Encoder, Heartbeats, Receiver, ResponseFacts};
+use super::protocol::{Encoder, Heartbeats, JudgedResponse, Receiver, ResponseFacts};
 use super::queued::{QueuedSample, SampleQueue};
 use super::request::Request;
 use super::retry::Attempts;
@@ -81,8 +81,8 @@ pub(super) struct Sender {
 
 impl Sender {
     /// Sends until the queue has ended, and all is delivered or on the disk.
-    pub(super) async fn run(job: Job) {
-        let Job { queue, woken, statistics, settings, network, facts, spool, end } = job;
+    pub(super) async fn run(parts: SenderParts) {
+        let SenderParts { queue, woken, statistics, settings, network, facts, spool, end } = parts;
         let numeric = Arc::new(settings.numeric(&network, Text::from("")));
         let mut sender = Self {
             storage: Storage::new(spool, Instant::now()),
@@ -91,7 +91,7 @@ impl Sender {
             flight: None,
             backlog: Backlog::default(),
             attempts: Attempts::default(),
-            pace: Pace::new("", Duration::from_secs(1)),
+            pace: Pace::new("", settings.interval),
             clock: ReceiverClock::default(),
             reports: Reports::new(&statistics),
             last_tick: Duration::ZERO,
@@ -110,7 +110,11 @@ impl Sender {
         loop {
             let wake_at = sender.advance(Instant::now());
             if sender.has_ended() {
-                break;
+                // A reload may just have taken back the end.
+                if sender.queue.close_if_finished() {
+                    break;
+                }
+                continue;
             }
             let Self { flight, storage, .. } = &mut sender;
             tokio::select! {
@@ -121,9 +125,11 @@ impl Sender {
                 () = sleep_until(wake_at) => {}
             }
         }
-        let is_kept = sender.backlog.in_memory().0 == 0;
+        let left = sender.backlog.clear_memory();
+        let is_kept = left == Removed::default();
+        sender.lose(Loss::Ended, left);
+        sender.publish();
         let closed = sender.storage.close().await;
-        sender.queue.close();
         // The agent may not wait any more.
         let _ = end.send(is_kept && closed.is_ok());
     }
@@ -231,8 +237,8 @@ impl Sender {
             if self.backlog.is_on_disk() && self.storage.drop_oldest() {
                 return;
             }
-            let kept = self.flight.as_ref().and_then(|flight| flight.sent).map(|sent| sent.serial);
-            let Some(removed) = self.backlog.drop_oldest(kept) else { return };
+            let sent = self.flight.as_ref().and_then(|flight| flight.sent).map(|sent| sent.serial);
+            let Some(removed) = self.backlog.drop_oldest(sent, self.storage.writing()) else { return };
             self.lose(Loss::QueueFull, removed);
         }
     }
@@ -270,16 +276,16 @@ impl Sender {
             }
             Next::Request(serial, Request { time, points, is_last, body }) => {
                 let wait = self.clock.wait(time, now);
-                let ahead = wait.and(Some(time)).zip(self.clock.time(now));
-                self.reports.ahead(&self.settings.name, ahead);
-                if wait.is_some() && !self.clock.is_outdated(now) {
-                    return wait.map(|wait| now + wait);
-                }
-                let receiver = self.receiver.take()?;
-                if wait.is_some() {
-                    self.flight = Some(Flight::ask(receiver, self.network.timeout));
+                if wait.is_some() && self.clock.is_outdated(now) {
+                    self.flight = Some(Flight::ask(self.receiver.take()?, self.network.timeout));
                     return None;
                 }
+                let ahead = wait.and(Some(time)).zip(self.clock.time(now));
+                self.reports.ahead(&self.settings.name, ahead);
+                if let Some(wait) = wait {
+                    return Some(now + wait);
+                }
+                let receiver = self.receiver.take()?;
                 self.pace.begin(now);
                 self.statistics.network().send(body.len() as u64);
                 let sent = Sent { serial, passed_over, points: points.into(), is_last, gone: None };
@@ -290,10 +296,10 @@ impl Sender {
     }
 
     /// Follows the end of an exchange.
-    fn land(&mut self, flight: &Flight, receiver: Receiver, answer: Answer, now: Instant) {
+    fn land(&mut self, flight: &Flight, receiver: Receiver, answer: JudgedResponse, now: Instant) {
         let is_current = std::mem::replace(&mut self.is_followed, true);
         self.receiver = Some(if is_current { receiver } else { self.followed(receiver) });
-        let Answer { verdict, response } = answer;
+        let JudgedResponse { verdict, response } = answer;
         if let Some(ResponseFacts { date }) = response.filter(|_| is_current) {
             self.clock.set(date, now);
         }
@@ -303,7 +309,8 @@ impl Sender {
                     self.clock.miss();
                 }
                 self.reports.retry(&self.settings.name, &retry, now);
-                self.attempts.fail(None, &Retry { is_about_request: false, ..retry }, now);
+                // No request is given up for that.
+                let _ = self.attempts.fail(None, &Retry { is_about_request: false, ..retry }, now);
             }
             return;
         };
@@ -320,8 +327,8 @@ impl Sender {
             }
             Verdict::Rejected { text } => {
                 if sent.passed_over.is_some() {
-                    // It did not pass, either: the one after it is the next to be tried. The disk knows it until the first has gone.
-                    self.backlog.remove(sent.serial);
+                    // It did not pass, either: the one after it is the next to be tried.
+                    self.remove_passed(sent);
                     self.attempts.wait(now);
                 } else {
                     self.remove(sent);
@@ -341,8 +348,8 @@ impl Sender {
                 }
                 if sent.passed_over.is_some() {
                     self.attempts.acquit(retry.after, now);
-                } else {
-                    self.attempts.fail(Some(sent.serial), &retry, now);
+                } else if self.attempts.fail(Some(sent.serial), &retry, now) {
+                    self.give_up(sent);
                 }
             }
         }
@@ -350,14 +357,13 @@ impl Sender {
 
     /// The request was delivered, in this time.
     fn deliver(&mut self, sent: &Sent, duration: Duration) {
-        // The disk may have dropped it meanwhile.
-        if let Some(removed) = sent.passed_over.and_then(|first| self.backlog.remove(first)) {
-            self.storage.acknowledge(removed);
-            Reports::give_up(&self.settings.name, removed.points);
-            self.lose(Loss::GivenUp, removed);
+        if sent.passed_over.is_some() {
+            self.remove_passed(sent);
+            self.attempts.pass();
+        } else {
+            self.remove(sent);
+            self.attempts.settle();
         }
-        self.remove(sent);
-        self.attempts.settle();
         if sent.is_last {
             let (left_out, waiting) = (self.encoder.left_out(), self.behind().samples);
             self.reports.deliver(&self.settings.name, duration, left_out, waiting);
@@ -368,6 +374,24 @@ impl Sender {
     fn remove(&mut self, sent: &Sent) {
         if let Some(removed) = self.backlog.remove(sent.serial) {
             self.storage.acknowledge(removed);
+        }
+        self.pace.settle(sent.is_last, !self.backlog.is_empty());
+    }
+
+    /// Removes a request that has passed the first one, or was rejected when it was to. The disk has it until the first has gone.
+    fn remove_passed(&mut self, sent: &Sent) {
+        if let Some(removed) = self.backlog.remove(sent.serial) {
+            self.storage.settle(removed);
+        }
+        self.pace.settle(sent.is_last, true);
+    }
+
+    /// Drops a request that keeps failing while others pass. The disk may have dropped it meanwhile.
+    fn give_up(&mut self, sent: &Sent) {
+        if let Some(removed) = self.backlog.remove(sent.serial) {
+            self.storage.acknowledge(removed);
+            Reports::give_up(&self.settings.name, removed.points);
+            self.lose(Loss::GivenUp, removed);
         }
         self.pace.settle(sent.is_last, !self.backlog.is_empty());
     }
@@ -386,13 +410,15 @@ impl Sender {
     /// Follows what the spool has done.
     fn stored(&mut self, done: SpoolReply, now: Instant) {
         let sent = self.flight.as_mut().and_then(|flight| flight.sent.as_mut());
-        let Followed { lost, error } = self.storage.follow(done, &mut self.backlog, sent, now);
+        let Followed { lost, works, error } = self.storage.follow(done, &mut self.backlog, sent, now);
         for (loss, removed) in lost {
             self.lose(loss, removed);
         }
-        match error {
-            Some(error) => self.reports.spool_failed(&self.settings.name, &error, now),
-            None => self.reports.spool_works(&self.settings.name),
+        if let Some((access, error)) = error {
+            self.reports.spool_failed(&self.settings.name, access, &error, now);
+        }
+        if let Some(access) = works {
+            self.reports.spool_works(&self.settings.name, access);
         }
     }
 

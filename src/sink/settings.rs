@@ -1,6 +1,7 @@
 //! The settings of a sink, which its samples carry: a reload changes them between two samples.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::admission::SeriesSettings;
 use super::numeric::NumericSettings;
@@ -17,6 +18,8 @@ pub(super) struct SinkSettings {
     pub(super) queue_samples: usize,
     /// … and how much memory they have at most.
     pub(super) queue_bytes: u64,
+    /// The agent's interval, which is that of its samples.
+    pub(super) interval: Duration,
     /// The beginning of the names that are ours, where it sends numbers.
     prefix: Text,
     /// Labels of every series of numbers.
@@ -39,6 +42,7 @@ impl SinkSettings {
             kind: sink.kind.clone(),
             queue_samples: sink.queue_samples,
             queue_bytes: sink.queue_bytes,
+            interval: config.interval,
             prefix: config.metrics.prefix.clone().into(),
             tags: config.tags.iter().map(label).collect(),
         }
@@ -53,6 +57,7 @@ impl SinkSettings {
             kind: sink.kind.clone(),
             queue_samples: sink.queue_samples,
             queue_bytes: sink.queue_bytes,
+            interval: Duration::from_secs(1),
             prefix: "gauged".into(),
             tags: Arc::default(),
         }

@@ -313,14 +313,18 @@ impl Sinks {
             sink.finish();
         }
         let (until, mut late) = (Instant::now() + patience, Vec::new());
+        let mut is_kept = true;
         for sink in all {
-            let name = sink.name().to_string();
+            let (name, is_network) = (sink.name().to_string(), sink.is_network());
             let left = until.saturating_duration_since(Instant::now());
-            if !sink.end(left).await && !late.contains(&name) {
+            let has_ended = sink.end(left).await;
+            is_kept &= has_ended || !is_network;
+            if !has_ended && !late.contains(&name) {
                 late.push(name);
             }
         }
-        if late.is_empty() {
+        // Of samples for other sinks, nothing is kept in the state directory.
+        if is_kept {
             let left = until.saturating_duration_since(Instant::now());
             if let Ok(ended) = self.state.start_end() {
                 let _ = timeout(left, ended).await;

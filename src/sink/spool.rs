@@ -22,7 +22,7 @@ mod orphans;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 
-pub(super) use self::backlog::Backlog;
+pub(super) use self::backlog::DiskBacklog;
 pub(super) use self::bounds::SpoolBounds;
 pub(super) use self::counts::Counts;
 pub(super) use self::orphans::Orphans;

@@ -1,13 +1,15 @@
 //! The lock of the state directory: a file that one agent has locked, with the agent's process id in it. The kernel takes the lock
 //! back when the process ends, however it ends.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+
+use super::own_file::own_file;
 
 /// The name of the file.
 const NAME: &str = "lock";
@@ -24,8 +26,7 @@ impl Lock {
     pub(super) fn take(directory: &Path) -> io::Result<Result<Self, Option<u32>>> {
         let path = directory.join(NAME);
         for _ in 0..ATTEMPTS {
-            let mut file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            let mut file = own_file().read(true).open(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {

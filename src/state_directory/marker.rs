@@ -1,10 +1,11 @@
 //! The marker: a file that is there while an agent keeps something, and after an agent that did not end cleanly.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+
+use super::own_file::own_file;
 
 /// The name of the file.
 const NAME: &str = "running";
@@ -65,7 +66,7 @@ impl Marker {
     pub(super) fn write(state: &Path, now: SystemTime) -> io::Result<()> {
         let boot = boot_id().unwrap_or_default();
         let pid = std::process::id();
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(state.join(NAME))?;
+        let mut file = own_file().truncate(true).open(state.join(NAME))?;
         write!(file, "{FIRST_LINE}\npid {pid}\nboot {boot}\n")?;
         // That of the disk's own may be another one.
         file.set_modified(now)

@@ -152,6 +152,21 @@ fn removed_directory_is_claimed_again() {
 }
 
 #[test]
+fn links_in_the_place_of_files_are_not_followed() {
+    for name in ["lock", "running"] {
+        let host = Host::new();
+        fs::create_dir(host.path("")).expect("created");
+        fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o700)).expect("set");
+        let other = host.0.path().join("other");
+        fs::write(&other, "mine").expect("written");
+        std::os::unix::fs::symlink(&other, host.path(name)).expect("linked");
+        let refused = error(host.agent().claim_spool("a.otlp"));
+        assert!(matches!(refused.kind, StateErrorKind::System(_)), "{refused:?}");
+        assert_eq!(fs::read_to_string(&other).expect("text"), "mine");
+    }
+}
+
+#[test]
 fn shared_and_foreign_directories_are_refused() {
     let host = Host::new();
     fs::create_dir(host.path("")).expect("created");

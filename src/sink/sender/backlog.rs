@@ -192,13 +192,24 @@ impl Backlog {
         self.unread = self.unread.map(|unread| unread.max(first));
     }
 
-    /// Drops the oldest one in memory, but not the one with this number, which is being sent, and not the newest.
-    pub(super) fn drop_oldest(&mut self, kept: Option<u64>) -> Option<Removed> {
-        let place = self.memory.iter().position(|entry| Some(entry.serial) != kept)?;
+    /// Drops the oldest one in memory, but not the one with the number `sent`, which is under way to the receiver, not those up to
+    /// `writing`, which are under way to the disk, and not the newest.
+    pub(super) fn drop_oldest(&mut self, sent: Option<u64>, writing: Option<u64>) -> Option<Removed> {
+        let is_free = |serial| Some(serial) != sent && Some(serial) > writing;
+        let place = self.memory.iter().position(|entry| is_free(entry.serial))?;
         if place + 1 >= self.memory.len() {
             return None;
         }
         self.memory.remove(place).map(|entry| self.forget(&entry))
+    }
+
+    /// Takes out all that is in memory only. Returns how much that was.
+    pub(super) fn clear_memory(&mut self) -> Removed {
+        let samples = self.memory.iter().filter(|entry| entry.request.is_last).count() as u64;
+        let points = self.memory.iter().map(|entry| u64::from(entry.request.points)).sum();
+        self.memory.clear();
+        (self.memory_bytes, self.memory_samples) = (0, 0);
+        Removed { samples, points, sequence: None }
     }
 
     /// Whether nothing waits.
@@ -273,8 +284,8 @@ mod tests {
             let mut appending: Option<(u64, Vec<u64>)> = None;
             for step in steps {
                 match step {
-                    // There is one command at a time, and what is dropped in memory may be on the disk already.
-                    Step::BeginAppend | Step::DropSegment(_) | Step::DropInMemory if appending.is_some() => {}
+                    // There is one command at a time.
+                    Step::BeginAppend | Step::DropSegment(_) if appending.is_some() => {}
                     Step::Push(length) => {
                         backlog.push(request(pushed, length), now);
                         pushed += 1;
@@ -318,8 +329,10 @@ mod tests {
                     }
                     Step::DropInMemory => {
                         let (samples, bytes) = backlog.in_memory();
-                        let oldest = backlog.memory.front().map(|entry| entry.request.time.as_secs());
-                        if backlog.drop_oldest(None).is_some() {
+                        let writing = appending.as_ref().and_then(|(_, serials)| serials.last().copied());
+                        let free = backlog.memory.iter().find(|entry| Some(entry.serial) > writing);
+                        let oldest = free.map(|entry| entry.request.time.as_secs());
+                        if backlog.drop_oldest(None, writing).is_some() {
                             gone.extend(oldest);
                             prop_assert!(backlog.in_memory().0 == samples - 1 && backlog.in_memory().1 <= bytes);
                         }
@@ -370,10 +383,12 @@ mod tests {
         (0..3).for_each(|number| backlog.push(request(number, 10), now));
         let Next::Request(sent, first) = backlog.next(0, now) else { panic!("nothing to send") };
         assert_eq!(first, request(0, 10));
-        assert_eq!(backlog.drop_oldest(Some(sent)).map(|removed| removed.points), Some(1));
+        assert_eq!(backlog.drop_oldest(Some(sent), None).map(|removed| removed.points), Some(1));
         assert_eq!(backlog.next(0, now), Next::Request(sent, request(0, 10)));
         assert!(matches!(backlog.next(1, now), Next::Request(_, last) if last == request(2, 10)));
-        assert_eq!(backlog.drop_oldest(Some(sent)), None, "the newest stays");
+        assert_eq!(backlog.drop_oldest(Some(sent), None), None, "the newest stays");
+        assert_eq!(backlog.clear_memory(), Removed { samples: 2, points: 2, sequence: None });
+        assert!(backlog.is_empty() && backlog.in_memory() == (0, 0));
     }
 
     #[test]

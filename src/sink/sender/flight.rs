@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use hyper::body::Bytes;
 
 use super::loss::Loss;
-use crate::sink::protocol::{Answer, Receiver};
+use crate::sink::protocol::{JudgedResponse, Receiver};
 
 /// An exchange that is under way. It has the receiver.
 pub(super) struct Flight {
     /// None for a question about the receiver's clock.
     pub(super) sent: Option<Sent>,
     pub(super) began: Instant,
-    exchange: Pin<Box<dyn Future<Output = (Receiver, Answer)>>>,
+    exchange: Pin<Box<dyn Future<Output = (Receiver, JudgedResponse)>>>,
 }
 
 /// A request that was sent.
@@ -50,7 +50,7 @@ impl Flight {
     }
 
     /// Waits for its end; for ever without one. Cancellation safe.
-    pub(super) async fn end(flight: &mut Option<Self>) -> (Self, Receiver, Answer) {
+    pub(super) async fn end(flight: &mut Option<Self>) -> (Self, Receiver, JudgedResponse) {
         let Some(current) = flight else { return pending().await };
         let (receiver, answer) = current.exchange.as_mut().await;
         match flight.take() {

@@ -15,12 +15,14 @@ pub(in crate::sink) enum Loss {
     Damaged,
     /// There was no spool for them, and too many waited in memory.
     QueueFull,
+    /// The sink has ended before they were delivered, and they could not be written to the disk.
+    Ended,
 }
 
 impl Loss {
     /// All of them, in the order of the numbers that they are.
-    pub(in crate::sink) const ALL: [Self; 6] =
-        [Self::Rejected, Self::GivenUp, Self::SpoolFull, Self::Expired, Self::Damaged, Self::QueueFull];
+    pub(in crate::sink) const ALL: [Self; 7] =
+        [Self::Rejected, Self::GivenUp, Self::SpoolFull, Self::Expired, Self::Damaged, Self::QueueFull, Self::Ended];
 
     /// The value of the label `reason`.
     pub(in crate::sink) fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Loss {
             Self::Expired => "expired",
             Self::Damaged => "damaged",
             Self::QueueFull => "queue_full",
+            Self::Ended => "ended",
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use humantime::format_rfc3339_seconds;
 
 use super::loss::Loss;
+use super::storage::SpoolAccess;
 use crate::sample::Text;
 use crate::sink::error::{ErrorReason, SinkError};
 use crate::sink::statistics::SinkStatistics;
@@ -29,7 +30,8 @@ pub(super) struct Reports {
     /// Whether a loss was reported since the last delivery.
     losses: [bool; Loss::ALL.len()],
     is_ahead: bool,
-    spool: Option<(ErrorReason, Instant)>,
+    /// By [`SpoolAccess`].
+    spool: [Option<(ErrorReason, Instant)>; 2],
 }
 
 fn is_due(last: Option<Instant>, now: Instant) -> bool {
@@ -51,7 +53,7 @@ impl Reports {
             remark: None,
             losses: Default::default(),
             is_ahead: false,
-            spool: None,
+            spool: [None; 2],
         }
     }
 
@@ -125,6 +127,10 @@ impl Reports {
                 let remedy = "restore the receiver, or the spool; or raise queue_samples and queue_bytes";
                 tracing::error!(%sink, points, remedy, "samples lost: too many in memory without a spool");
             }
+            Loss::Ended => {
+                let remedy = "restore the spool before the receiver goes or a sink is removed";
+                tracing::error!(%sink, points, remedy, "samples lost: sink ended before they were delivered or kept");
+            }
             // They have lines of their own.
             Loss::Rejected | Loss::GivenUp | Loss::Damaged => {}
         }
@@ -149,21 +155,34 @@ impl Reports {
         }
     }
 
-    /// The spool cannot be used.
-    pub(super) fn spool_failed(&mut self, sink: &Text, error: &SinkError, now: Instant) {
+    /// The spool cannot be read, or written.
+    pub(super) fn spool_failed(&mut self, sink: &Text, access: SpoolAccess, error: &SinkError, now: Instant) {
         let SinkError { reason, text, remedy } = error;
         self.statistics.count(*reason, 1);
-        if self.spool.is_none_or(|(known, at)| known != *reason || is_due(Some(at), now)) {
-            self.spool = Some((*reason, now));
-            let consequence = "samples wait in memory, and would be lost with the agent";
-            tracing::warn!(%sink, reason = text, remedy, consequence, "spool not written");
+        let last = &mut self.spool[access as usize];
+        if last.is_some_and(|(known, at)| known == *reason && !is_due(Some(at), now)) {
+            return;
+        }
+        *last = Some((*reason, now));
+        match access {
+            SpoolAccess::Write => {
+                let consequence = "samples wait in memory, and would be lost with the agent";
+                tracing::warn!(%sink, reason = text, remedy, consequence, "spool not written");
+            }
+            SpoolAccess::Read => {
+                let consequence = "samples wait on the disk";
+                tracing::warn!(%sink, reason = text, remedy, consequence, "spool not read");
+            }
         }
     }
 
-    /// The spool works.
-    pub(super) fn spool_works(&mut self, sink: &Text) {
-        if self.spool.take().is_some() {
-            tracing::info!(%sink, "spool written again");
+    /// The spool can be read, or written.
+    pub(super) fn spool_works(&mut self, sink: &Text, access: SpoolAccess) {
+        if self.spool[access as usize].take().is_some() {
+            match access {
+                SpoolAccess::Write => tracing::info!(%sink, "spool written again"),
+                SpoolAccess::Read => tracing::info!(%sink, "spool read again"),
+            }
         }
     }
 }

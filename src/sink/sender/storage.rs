@@ -7,10 +7,10 @@ use super::backlog::{Backlog, READY_BYTES, Removed};
 use super::flight::Sent;
 use super::loss::Loss;
 use crate::config::NetworkSettings;
-use crate::sink::error::SinkError;
+use crate::sink::error::{ErrorReason, SinkError};
 use crate::sink::protocol::identity;
 use crate::sink::spool::{
-    Backlog as DiskBacklog, Counts, SpoolAnswer, SpoolBounds, SpoolCommand, SpoolHandle, SpoolIdentity, SpoolReply,
+    Counts, DiskBacklog, SpoolAnswer, SpoolBounds, SpoolCommand, SpoolHandle, SpoolIdentity, SpoolReply,
 };
 
 /// How long a request may be unacknowledged before it is written.
@@ -28,7 +28,7 @@ pub(super) struct Storage {
     handle: SpoolHandle,
     /// What the command is about that is under way.
     command: CommandKind,
-    stage: Stage,
+    open_state: OpenState,
     /// What was acknowledged, and the disk does not know yet.
     acknowledged: Option<u64>,
     /// The requests of these. If the disk drops one before it knows that, it counts it as lost.
@@ -43,13 +43,15 @@ pub(super) struct Storage {
     is_stuck: bool,
     /// When the disk is tried again after an error.
     retry_at: Option<Instant>,
+    /// Whether the last attempt to open the spool, or to write requests, has failed.
+    is_unwritable: bool,
     /// Other settings, which the thread does not know yet.
     configuration: Option<(SpoolIdentity, SpoolBounds)>,
 }
 
 /// Whether it is known what is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum OpenState {
     /// Not yet. The sender waits until then at most.
     Opening(Instant),
     /// The disk cannot be used, as of the last attempt. The sender does not wait for the next one.
@@ -64,7 +66,15 @@ enum CommandKind {
     /// These requests of the backlog.
     Append(Vec<u64>),
     Drop,
+    Read,
     Other,
+}
+
+/// Whether the spool is read or written. Either may fail while the other works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SpoolAccess {
+    Write,
+    Read,
 }
 
 impl Storage {
@@ -73,7 +83,7 @@ impl Storage {
         Self {
             handle,
             command: CommandKind::Other,
-            stage: Stage::Opening(now + OPENING),
+            open_state: OpenState::Opening(now + OPENING),
             acknowledged: None,
             settled: Vec::new(),
             wanted: None,
@@ -81,6 +91,7 @@ impl Storage {
             has_failed: false,
             is_stuck: false,
             retry_at: None,
+            is_unwritable: false,
             configuration: None,
         }
     }
@@ -92,17 +103,34 @@ impl Storage {
 
     /// When the sender may send; none if now.
     pub(super) fn sends_at(&self, now: Instant) -> Option<Instant> {
-        match self.stage {
-            Stage::Opening(until) if now < until => Some(until),
-            Stage::Opening(_) | Stage::Failed | Stage::Open => None,
+        match self.open_state {
+            OpenState::Opening(until) if now < until => Some(until),
+            OpenState::Opening(_) | OpenState::Failed | OpenState::Open => None,
         }
     }
 
-    /// Notes that a request, and all before it, need not be kept any more.
+    /// Notes that a request, and all before it, need not be kept any more. Those behind it that have passed it need not, either.
     pub(super) fn acknowledge(&mut self, removed: Removed) {
-        if let Some(sequence) = removed.sequence {
-            self.acknowledged = self.acknowledged.max(Some(sequence));
+        let Some(mut through) = removed.sequence else { return };
+        self.settle(removed);
+        while self.settled.iter().any(|settled| settled.sequence == Some(through + 1)) {
+            through += 1;
+        }
+        self.acknowledged = self.acknowledged.max(Some(through));
+    }
+
+    /// Notes that a request need not be kept any more, while one before it must.
+    pub(super) fn settle(&mut self, removed: Removed) {
+        if removed.sequence.is_some() {
             self.settled.push(removed);
+        }
+    }
+
+    /// The number of the last request that is being written.
+    pub(super) fn writing(&self) -> Option<u64> {
+        match &self.command {
+            CommandKind::Append(serials) => serials.last().copied(),
+            CommandKind::Open | CommandKind::Drop | CommandKind::Read | CommandKind::Other => None,
         }
     }
 
@@ -129,11 +157,12 @@ impl Storage {
         if self.handle.is_busy() {
             return None;
         }
-        if let Some(at) = self.retry_at.filter(|at| *at > now) {
+        // The end waits only for a disk that cannot be written.
+        if let Some(at) = self.retry_at.filter(|at| *at > now && (self.is_unwritable || !writes_all)) {
             return Some(at);
         }
         self.retry_at = None;
-        if self.stage != Stage::Open {
+        if self.open_state != OpenState::Open {
             self.start(CommandKind::Open, SpoolCommand::Open);
             return None;
         }
@@ -143,7 +172,7 @@ impl Storage {
         if let Some((identity, bounds)) = self.configuration.take() {
             self.start(CommandKind::Other, SpoolCommand::Configure(identity, bounds));
         } else if let Some(sequence) = self.acknowledged.take() {
-            self.settled.clear();
+            self.settled.retain(|settled| settled.sequence > Some(sequence));
             self.start(CommandKind::Other, SpoolCommand::Acknowledge { through: sequence });
         } else if std::mem::take(&mut self.is_over) {
             self.start(CommandKind::Drop, SpoolCommand::DropOldest);
@@ -151,7 +180,7 @@ impl Storage {
             let (serials, requests) = backlog.unwritten();
             self.start(CommandKind::Append(serials), SpoolCommand::Append(requests));
         } else if let Some(from) = self.wanted.take() {
-            self.start(CommandKind::Other, SpoolCommand::Read { from, max_bytes: READY_BYTES });
+            self.start(CommandKind::Read, SpoolCommand::Read { from, max_bytes: READY_BYTES });
         }
         writes_at
     }
@@ -177,35 +206,48 @@ impl Storage {
         now: Instant,
     ) -> Followed {
         let SpoolReply { answer, backlog: disk, losses, problem } = reply;
-        let mut error = problem;
+        let (mut works, mut error) = (None, problem.map(|problem| (SpoolAccess::Write, problem)));
         match (std::mem::replace(&mut self.command, CommandKind::Other), answer) {
-            (CommandKind::Open, Err(_)) => {
-                self.stage = Stage::Failed;
+            (CommandKind::Open, Err(failed)) => {
+                // An earlier sink of this name may be about to leave older samples there, which come first.
+                if failed.reason != ErrorReason::InUse {
+                    self.open_state = OpenState::Failed;
+                }
+                self.is_unwritable = true;
                 self.retry_at = Some(now + RETRY);
             }
             (command, Err(failed)) => {
-                self.has_failed |= matches!(command, CommandKind::Append(_));
+                let is_append = matches!(command, CommandKind::Append(_));
+                self.has_failed |= is_append;
+                self.is_unwritable |= is_append;
                 self.is_stuck |= matches!(command, CommandKind::Drop);
                 self.retry_at = Some(now + RETRY);
-                error = Some(failed);
+                let is_read = matches!(command, CommandKind::Read);
+                error = Some((if is_read { SpoolAccess::Read } else { SpoolAccess::Write }, failed));
             }
             (CommandKind::Open, Ok(_)) => {
-                self.stage = Stage::Open;
+                self.open_state = OpenState::Open;
+                self.is_unwritable = false;
+                works = Some(SpoolAccess::Write);
                 backlog.open((disk.waiting.requests > 0).then_some(disk.first));
             }
             (CommandKind::Append(serials), Ok(SpoolAnswer::Appended { first })) => {
-                (self.has_failed, self.is_stuck) = (false, false);
+                (self.has_failed, self.is_stuck, self.is_unwritable) = (false, false, false);
+                works = Some(SpoolAccess::Write);
                 if let Some(gone) = backlog.written(first, &serials) {
                     self.acknowledge(Removed { sequence: Some(gone), ..Removed::default() });
                 }
             }
-            (_, Ok(SpoolAnswer::Requests(requests))) => backlog.take_read(requests, disk.next),
+            (_, Ok(SpoolAnswer::Requests(requests))) => {
+                works = Some(SpoolAccess::Read);
+                backlog.take_read(requests, disk.next);
+            }
             (_, Ok(_)) => {}
         }
         let mut lost =
             [(Loss::SpoolFull, losses.full), (Loss::Expired, losses.expired), (Loss::Damaged, losses.damaged)]
                 .map(|(loss, counts)| (loss, removed(counts)));
-        if self.stage == Stage::Open {
+        if self.open_state == OpenState::Open {
             for settled in self.settled.extract_if(.., |settled| settled.sequence < Some(disk.first)) {
                 if let Some((_, counted)) = lost.iter_mut().find(|(_, counted)| counted.points >= settled.points) {
                     counted.points -= settled.points;
@@ -222,7 +264,7 @@ impl Storage {
             }
             backlog.dropped_before(disk.first);
         }
-        Followed { lost, error }
+        Followed { lost, works, error }
     }
 
     /// Whether nothing is under way.
@@ -232,7 +274,7 @@ impl Storage {
 
     /// Whether nothing is under way, and nothing more can be written now.
     pub(super) fn is_idle(&self, backlog: &Backlog) -> bool {
-        !self.handle.is_busy() && (backlog.unwritten_since().is_none() || self.retry_at.is_some())
+        !self.handle.is_busy() && (backlog.unwritten_since().is_none() || self.is_unwritable)
     }
 
     /// Waits until what is on the disk is safe from a loss of power, and ends the spool's thread.
@@ -242,7 +284,7 @@ impl Storage {
         }
         let acknowledged = self.acknowledged.map(|through| SpoolCommand::Acknowledge { through });
         for command in acknowledged.into_iter().chain([SpoolCommand::Sync]) {
-            if self.stage == Stage::Open && self.handle.begin(command).is_ok() {
+            if self.open_state == OpenState::Open && self.handle.begin(command).is_ok() {
                 self.handle.reply().await.answer?;
             }
         }
@@ -253,8 +295,10 @@ impl Storage {
 /// What follows from the end of a command.
 pub(super) struct Followed {
     pub(super) lost: [(Loss, Removed); 3],
-    /// Why the command failed.
-    pub(super) error: Option<SinkError>,
+    /// The access that works as of now.
+    pub(super) works: Option<SpoolAccess>,
+    /// Why an access failed.
+    pub(super) error: Option<(SpoolAccess, SinkError)>,
 }
 
 fn removed(Counts { samples, points, .. }: Counts) -> Removed {

@@ -6,7 +6,7 @@ use super::counts::Counts;
 
 /// What waits in a spool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Backlog {
+pub(crate) struct DiskBacklog {
     /// The requests that are not acknowledged, with those that are damaged, as long as that is not known.
     pub(crate) waiting: Counts,
     /// The length of all segments.

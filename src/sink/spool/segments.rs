@@ -21,6 +21,9 @@ use super::segment::{self, HeaderError, SegmentHeader, SpoolIdentity};
 /// How often a part of a segment is read that the disk fails to read, before the rest of this segment is given up.
 const READ_ATTEMPTS: u32 = 5;
 
+/// The remedy for a segment whose requests this version cannot send.
+const OTHER_VERSION: &str = "run the version that wrote it, and give the file its name back; or remove it";
+
 /// A segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
@@ -66,7 +69,7 @@ struct Reader {
 
 /// A record, and where the next one is looked for.
 #[derive(Debug)]
-pub(super) struct Next {
+pub(super) struct NextRecord {
     pub(super) record: FoundRecord,
     /// Where the record is.
     pub(super) at: Position,
@@ -227,7 +230,7 @@ impl Segments {
     /// # Errors
     ///
     /// When a file cannot be read, and another attempt may succeed.
-    pub(super) fn next(&mut self, position: &Position, end: u64) -> io::Result<Option<Next>> {
+    pub(super) fn next(&mut self, position: &Position, end: u64) -> io::Result<Option<NextRecord>> {
         let mut position = *position;
         loop {
             let at = self.list.partition_point(|segment| segment.first < position.segment);
@@ -261,7 +264,7 @@ impl Segments {
     }
 
     /// The next record in a segment of this length, whose records have sequences below the limit.
-    fn next_in(&mut self, position: &Position, bytes: u64, limit: u64) -> io::Result<Option<Next>> {
+    fn next_in(&mut self, position: &Position, bytes: u64, limit: u64) -> io::Result<Option<NextRecord>> {
         let first = position.segment;
         let reader = match self.reader.take().filter(|reader| reader.first == first) {
             Some(reader) => reader,
@@ -286,7 +289,7 @@ impl Segments {
             let RecordHeader { mark, .. } = record.header;
             let begin = record.end - record.header.record_bytes();
             let at = Position { mark, segment: first, offset: begin };
-            Next { at, after: Position { mark: record.header.end(), segment: first, offset: record.end }, record }
+            NextRecord { at, after: Position { mark: record.header.end(), segment: first, offset: record.end }, record }
         }))
     }
 
@@ -299,16 +302,22 @@ impl Segments {
                 self.forget(first);
                 return Ok(Opened::Gone);
             }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                // What is behind it does not wait for somebody to permit that.
+                let remedy = "let the agent's user read it, and give the file its name back; or remove it";
+                self.move_aside(first, "the agent's user may not read it", remedy);
+                return Ok(Opened::Gone);
+            }
             Err(error) => return Err(error),
         };
         match SegmentHeader::parse(&read_beginning(&file)?) {
             Ok(header) if header.mark.sequence != first => self.discard(first),
             Ok(header) => match self.identity.and_then(|identity| unsendable(&header, &identity)) {
-                Some(reason) => self.move_aside(first, reason),
+                Some(reason) => self.move_aside(first, reason, OTHER_VERSION),
                 None => return Ok(Opened::Header(header, file)),
             },
             Err(HeaderError::Newer { .. }) => {
-                self.move_aside(first, "a newer version of the agent wrote it, in a newer format");
+                self.move_aside(first, "a newer version of the agent wrote it, in a newer format", OTHER_VERSION);
             }
             Err(HeaderError::Damaged) => self.discard(first),
         }
@@ -323,7 +332,7 @@ impl Segments {
 
     /// Takes a segment out of the list whose requests this version cannot send. The file stays in its place where it cannot be
     /// renamed.
-    fn move_aside(&mut self, first: u64, reason: &str) {
+    fn move_aside(&mut self, first: u64, reason: &str, remedy: &str) {
         let (path, aside) = (self.path(first), self.directory.join(segment::aside_name(first)));
         self.forget(first);
         let at = match fs::rename(&path, &aside) {
@@ -333,7 +342,6 @@ impl Segments {
             }
             Err(_) => path,
         };
-        let remedy = "run the version that wrote it, and give the file its name back; or remove it";
         tracing::warn!(path = %at.display(), reason, remedy, "spool file moved aside");
     }
 }

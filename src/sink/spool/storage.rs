@@ -17,7 +17,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::backlog::{Backlog, SpoolLosses};
+use super::backlog::{DiskBacklog, SpoolLosses};
 use super::bounds::SpoolBounds;
 use super::counts::{Counts, Mark};
 use super::directory;
@@ -25,7 +25,7 @@ use super::error::{failed, not_synced, too_large};
 use super::position::{NAME, Position, StoredPosition, Turn};
 use super::record;
 use super::segment::{MAX_HEADER_BYTES, SpoolIdentity};
-use super::segments::{LastSegment, Next, Segment, Segments};
+use super::segments::{LastSegment, NextRecord, Segment, Segments};
 use super::tail::{Kept, Tail};
 use crate::sink::error::SinkError;
 use crate::sink::request::Request;
@@ -201,7 +201,7 @@ impl Spool {
                 Ok(None) | Err(_) => break,
             };
             position = next.after;
-            let Next { record, at, .. } = next;
+            let NextRecord { record, at, .. } = next;
             if at.mark.sequence >= from {
                 bytes += record.body.len();
                 let (header, body) = (record.header, record.body);
@@ -259,7 +259,7 @@ impl Spool {
     fn find_head(&mut self) -> Result<(), SinkError> {
         if self.head_time.is_none() && !self.is_empty() {
             match self.segments.next(&self.head, self.tail.end().sequence).map_err(|error| self.unreadable(&error))? {
-                Some(Next { at, record, .. }) => {
+                Some(NextRecord { at, record, .. }) => {
                     self.lose_until(at.mark);
                     self.head = at;
                     self.head_time = Some(record.header.time);
@@ -401,9 +401,9 @@ impl Spool {
     }
 
     /// What waits.
-    pub(crate) fn backlog(&self) -> Backlog {
+    pub(crate) fn backlog(&self) -> DiskBacklog {
         let end = self.tail.end();
-        Backlog {
+        DiskBacklog {
             waiting: end.before.since(self.head.mark.before),
             bytes: self.segments.bytes(),
             oldest: self.head_time,

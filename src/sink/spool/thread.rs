@@ -1,8 +1,8 @@
 //! The thread `spool` of a sink: all that its spool does to the disk is done here, however long the disk takes. The sender has a
 //! handle, with one command under way at a time.
 //!
-//! The thread touches nothing before something is to be kept, unless an earlier run has left a spool: that one is opened at the
-//! first command.
+//! The first command claims and marks the state directory, and opens the spool that an earlier run has left there. A directory of the
+//! spool's own is made when something is to be kept, and not before.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::backlog::{Backlog, SpoolLosses};
+use super::backlog::{DiskBacklog, SpoolLosses};
 use super::bounds::SpoolBounds;
 use super::error::without_state;
 use super::segment::SpoolIdentity;
@@ -69,7 +69,7 @@ pub(crate) struct SpoolReply {
     /// With an error, nothing has changed for the sender: requests are not kept, acknowledgements hold as long as the process runs.
     pub(crate) answer: Result<SpoolAnswer, SinkError>,
     /// What waits now.
-    pub(crate) backlog: Backlog,
+    pub(crate) backlog: DiskBacklog,
     /// What was lost since the reply before.
     pub(crate) losses: SpoolLosses,
     /// Another error since then, which has lost nothing.
@@ -80,30 +80,30 @@ pub(crate) struct SpoolReply {
 #[derive(Debug)]
 pub(crate) struct SpoolThread {
     /// None once the thread has it.
-    job: Option<Job>,
+    worker: Option<SpoolWorker>,
 }
 
 /// A spool, as its sender has it. Without it, the thread ends.
 #[derive(Debug)]
 pub(crate) struct SpoolHandle {
-    commands: SyncSender<Order>,
+    commands: SyncSender<PendingCommand>,
     /// The reply to the command that is under way.
     reply: Option<oneshot::Receiver<SpoolReply>>,
     /// As of the last reply.
-    backlog: Backlog,
+    backlog: DiskBacklog,
 }
 
 /// A command, and where its reply goes.
 #[derive(Debug)]
-struct Order {
+struct PendingCommand {
     command: SpoolCommand,
     reply: oneshot::Sender<SpoolReply>,
 }
 
 /// The thread's side of it.
 #[derive(Debug)]
-struct Job {
-    orders: Receiver<Order>,
+struct SpoolWorker {
+    pending: Receiver<PendingCommand>,
     state: StateDirectory,
     /// The name of the spool's directory.
     name: String,
@@ -131,9 +131,9 @@ impl SpoolThread {
         bounds: SpoolBounds,
     ) -> (SpoolHandle, Self) {
         // One command is under way at a time.
-        let (commands, orders) = sync_channel(1);
-        let job = Job {
-            orders,
+        let (commands, pending) = sync_channel(1);
+        let worker = SpoolWorker {
+            pending,
             state,
             name: directory_name(sink, identity.kind),
             identity,
@@ -142,7 +142,7 @@ impl SpoolThread {
             losses: SpoolLosses::default(),
             problem: None,
         };
-        (SpoolHandle { commands, reply: None, backlog: Backlog::default() }, Self { job: Some(job) })
+        (SpoolHandle { commands, reply: None, backlog: DiskBacklog::default() }, Self { worker: Some(worker) })
     }
 
     /// Starts the thread, unless it runs.
@@ -151,7 +151,7 @@ impl SpoolThread {
     ///
     /// When the host has no more threads. Commands wait until another attempt succeeds.
     pub(crate) fn start(&mut self) -> io::Result<()> {
-        hand_over("spool", &mut self.job, Job::run)
+        hand_over("spool", &mut self.worker, SpoolWorker::run)
     }
 }
 
@@ -168,7 +168,7 @@ impl SpoolHandle {
         }
         let (reply, receiver) = oneshot::channel();
         // Without a thread the reply is an error: its other end goes with the command.
-        let _ = self.commands.try_send(Order { command, reply });
+        let _ = self.commands.try_send(PendingCommand { command, reply });
         self.reply = Some(receiver);
         Ok(())
     }
@@ -194,7 +194,7 @@ impl SpoolHandle {
     }
 
     /// What waited at the last reply.
-    pub(crate) fn backlog(&self) -> &Backlog {
+    pub(crate) fn backlog(&self) -> &DiskBacklog {
         &self.backlog
     }
 }
@@ -204,16 +204,16 @@ fn ended() -> SinkError {
     SinkError { reason: ErrorReason::Io, text, remedy: "restart the agent, and report this" }
 }
 
-impl Job {
+impl SpoolWorker {
     fn run(mut self) {
         loop {
             // What is too old is looked for only where something may be.
-            let order = match self.spool {
-                Some(_) => self.orders.recv_timeout(CHECK),
-                None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let next = match self.spool {
+                Some(_) => self.pending.recv_timeout(CHECK),
+                None => self.pending.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            match order {
-                Ok(Order { command, reply }) => {
+            match next {
+                Ok(PendingCommand { command, reply }) => {
                     let waited = self.has_waiting();
                     let answer = self.execute(command);
                     self.collect();

@@ -1,6 +1,8 @@
 //! Changes of the configuration while samples are kept: another receiver, a sink that goes and comes back, and a second agent with the
 //! same state directory.
 
+use std::fs;
+
 use super::measured::{assert_ordered, stored_results};
 use super::protocol::Protocol;
 use super::receiver::{Receiver, Reply};
@@ -139,6 +141,22 @@ fn sink_that_comes_back_at_once_goes_on() {
     assert!(comparison.missing.len() <= 6, "{:?}", comparison.missing);
     assert!(comparison.unknown.is_empty());
     assert_ordered(PROTOCOL.name(), &receiver.values());
+}
+
+#[test]
+fn removed_sink_without_a_spool_reports_its_loss() {
+    let (sender, receiver) = (Sender::new("200ms", 20), Receiver::start(PROTOCOL));
+    fs::write(&sender.state, "no directory").expect("written");
+    receiver.leave();
+    let mut agent = sender.start(&[&receiver]);
+    let before = agent.wait(|sample| metric(sample, "sink_behind_samples", PROTOCOL.name()) >= 5.0);
+    let waiting = metric(&before, "sink_behind_samples", PROTOCOL.name());
+    sender.reload(&mut agent, &[]);
+    let line = agent.wait_log_lines("samples lost: sink ended before they were delivered or kept", 1).remove(0);
+    assert!(line.contains(" ERROR ") && line.contains("sink=remote_write"), "{line}");
+    agent.wait(|sample| sample["agent"]["dropped_samples_total"].as_f64() >= Some(waiting));
+    assert!(agent.terminate().0.success());
+    assert_eq!(agent.log().matches("samples lost").count(), 1, "{}", agent.log());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Verdicts of receivers: overload, refused requests, a request that never passes, and points that are refused among others.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,6 +10,7 @@ use super::measured::{Comparison, assert_ordered, metric_number};
 use super::protocol::Protocol;
 use super::receiver::{Arrival, Receiver, Reply, Response};
 use super::sender::{Sender, all_lost, metric_by, wait_caught_up, wait_delivering, wait_ticks};
+use crate::harness::wait_until;
 
 /// The number of the plugin's call whose result is in a request.
 fn call(arrival: &Arrival) -> Option<u64> {
@@ -113,6 +114,34 @@ fn request_that_never_passes_is_given_up() {
     agent.terminate();
     assert_ordered(protocol.name(), &receiver.values());
     assert_only_missing(&receiver, &sender, &refused);
+}
+
+#[test]
+fn request_is_tried_again_after_others_pass() {
+    let protocol = Protocol::RemoteWrite;
+    let (sender, receiver) = (Sender::new("1s", 5), Receiver::start(protocol));
+    let mut agent = sender.start(&[&receiver]);
+    wait_delivering(&mut agent, protocol.name());
+    // The receiver recovers with the first request that it is sent instead.
+    let (hated, has_recovered) = (Mutex::new(None), AtomicBool::new(false));
+    receiver.reply(move |arrival| {
+        if arrival.is_question() {
+            return Reply::Take;
+        }
+        let mut hated = hated.lock().expect("not poisoned");
+        let is_hated = **hated.get_or_insert_with(|| arrival.body.clone()) == *arrival.body;
+        if is_hated && !has_recovered.load(Ordering::Relaxed) {
+            return Reply::status(500, "no memory");
+        }
+        has_recovered.store(true, Ordering::Relaxed);
+        Reply::Take
+    });
+    wait_until("a request is refused", || receiver.arrivals().iter().any(|arrival| !arrival.is_taken));
+    let last = wait_caught_up(&mut agent, protocol.name());
+    assert_eq!(all_lost(&last, protocol.name()), 0.0);
+    sender.wait_nothing_kept();
+    agent.terminate();
+    receiver.compare(&sender.measured()).assert_complete(protocol.name(), &[]);
 }
 
 #[test]

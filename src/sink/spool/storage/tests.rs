@@ -114,7 +114,7 @@ fn acknowledged_spool_leaves_nothing() {
     assert_eq!(sequences(&mut open(&path, SMALL)), (5..=20).collect::<Vec<_>>());
     spool.acknowledge(99).expect("recorded");
     assert!(!path.exists() && path.parent().expect("above").is_dir());
-    assert_eq!(spool.backlog(), Backlog { first: 21, next: 21, ..Backlog::default() });
+    assert_eq!(spool.backlog(), DiskBacklog { first: 21, next: 21, ..DiskBacklog::default() });
     assert_eq!(spool.append(&requests(0..1, 10)).expect("written"), 21, "the sequence goes on");
     assert_eq!(sequences(&mut open(&path, SMALL)), [21]);
     assert_eq!(spool.take_losses(), SpoolLosses::default());

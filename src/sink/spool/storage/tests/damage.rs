@@ -1,7 +1,12 @@
 //! Damaged files: all records come back that can be trusted, and the others are counted.
 
+use std::os::unix::fs::{PermissionsExt as _, chown};
+
 use proptest::collection::vec;
 use proptest::prelude::*;
+use rustix::fs::Uid;
+use rustix::process::geteuid;
+use rustix::thread::set_thread_res_uid;
 
 use super::*;
 
@@ -246,4 +251,43 @@ fn body_that_looks_like_a_record_is_none() {
     fs::write(&file, bytes).expect("written");
     assert_eq!(all(&mut open(&other, WIDE)), [(2, request(2, 50))]);
     assert_eq!(all(&mut open(&path, WIDE)), kept);
+}
+
+#[test]
+fn segment_without_permission_is_moved_aside() {
+    let (root, path) = directory();
+    let mut spool = open(&path, WIDE);
+    let kept = requests(0..10, 10);
+    spool.append(&kept[..5]).expect("written");
+    spool.append(&kept[5..]).expect("written");
+    drop(spool);
+    let segments: Vec<PathBuf> = segment_names(&path).iter().map(|name| path.join(name)).collect();
+    let [first, last] = segments.try_into().expect("two");
+    let directory = path.clone();
+    let read = move || -> (Vec<Request>, Counts) {
+        let mut spool = open(&directory, WIDE);
+        let rest = all(&mut spool).into_iter().map(|(_, request)| request).collect();
+        assert_eq!(names(&directory)[0], format!("{:020}.seg.aside", 1));
+        (rest, spool.take_losses().damaged)
+    };
+    fs::set_permissions(&first, fs::Permissions::from_mode(0)).expect("set");
+    let (rest, damaged) = if geteuid().is_root() {
+        // Root may read all: the spool is another user's.
+        let user = Uid::from_raw(65534);
+        for own in [&path, &last] {
+            chown(own, Some(user.as_raw()), None).expect("given away");
+        }
+        for above in path.ancestors().skip(1).take_while(|above| above.starts_with(root.path())) {
+            fs::set_permissions(above, fs::Permissions::from_mode(0o755)).expect("set");
+        }
+        let read = move || {
+            // Of this thread only.
+            set_thread_res_uid(user, user, user).expect("changed");
+            read()
+        };
+        std::thread::spawn(read).join().expect("read")
+    } else {
+        read()
+    };
+    assert_eq!((rest, damaged), (kept[5..].to_vec(), counts(&kept[..5])));
 }

@@ -1,4 +1,4 @@
-//! What a sender is made of.
+//! The parts of a sender, as the tick thread hands them to the delivery thread.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use crate::sink::settings::SinkSettings;
 use crate::sink::spool::SpoolHandle;
 use crate::sink::statistics::SinkStatistics;
 
-/// What the sender is made of, on the delivery thread.
+/// The parts of a sender.
 #[derive(Debug)]
-pub(in crate::sink) struct Job {
+pub(in crate::sink) struct SenderParts {
     pub(in crate::sink) queue: Arc<SampleQueue>,
     pub(in crate::sink) woken: Arc<Notify>,
     pub(in crate::sink) statistics: Arc<SinkStatistics>,
