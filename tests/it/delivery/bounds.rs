@@ -47,8 +47,9 @@ fn last_stored(receiver: &Receiver) -> u64 {
     stored_results(&receiver.points()).into_keys().next_back().expect("there are some")
 }
 
-/// Has a receiver go or hang until points are lost for a reason, and come back.
-fn check(sender: &Sender, reply: Option<Reply>, reason: &str, points: f64) -> String {
+/// Has a receiver go or hang until points are lost for a reason, and come back with the first of these texts of the keys replaced by the
+/// second, which raises the bound.
+fn check(sender: &mut Sender, reply: Option<Reply>, reason: &str, points: f64, bounds: [&str; 2]) -> String {
     let receiver = Receiver::start(PROTOCOL);
     let mut agent = sender.start(&[&receiver]);
     wait_delivering(&mut agent, PROTOCOL.name());
@@ -59,12 +60,21 @@ fn check(sender: &Sender, reply: Option<Reply>, reason: &str, points: f64) -> St
     }
     let since = last_stored(&receiver);
     agent.wait(|sample: &Sample| metric_by(sample, "sink_dropped_points_total", PROTOCOL.name(), reason) >= points);
-    assert_exact(sender, &receiver, agent, reason, since)
+    assert_exact(sender, &receiver, agent, reason, since, bounds)
 }
 
 /// Has a receiver come back: exactly what was counted for this reason does not arrive, and it was the oldest since this time. Returns
-/// the log.
-fn assert_exact(sender: &Sender, receiver: &Receiver, mut agent: Agent, reason: &str, since: u64) -> String {
+/// the log. The bound is raised before, so that nothing more is dropped between what is delivered.
+fn assert_exact(
+    sender: &mut Sender,
+    receiver: &Receiver,
+    mut agent: Agent,
+    reason: &str,
+    since: u64,
+    [bound, raised]: [&str; 2],
+) -> String {
+    sender.replace_key(bound, raised);
+    sender.reload(&mut agent, &[receiver]);
     wait_ticks(&mut agent, 3);
     receiver.take();
     let last = wait_caught_up(&mut agent, PROTOCOL.name());
@@ -85,45 +95,45 @@ fn keys(more: &str) -> String {
 
 #[test]
 fn full_spool_drops_the_oldest_exactly() {
-    let sender = Sender::new("100ms", 1000).keys(&keys("spool_size = \"1MiB\""));
-    let log = check(&sender, None, "spool_full", 20_000.0);
+    let mut sender = Sender::new("100ms", 1000).keys(&keys("spool_size = \"1MiB\""));
+    let log = check(&mut sender, None, "spool_full", 20_000.0, ["1MiB", "64MiB"]);
     assert_eq!(log.matches("samples lost: spool full").count(), 1, "{log}");
 }
 
 #[test]
 fn request_that_hangs_is_dropped_exactly() {
-    let sender = Sender::new("100ms", 1000).keys(&keys("spool_size = \"1MiB\""));
-    check(&sender, Some(Reply::Silent), "spool_full", 20_000.0);
+    let mut sender = Sender::new("100ms", 1000).keys(&keys("spool_size = \"1MiB\""));
+    check(&mut sender, Some(Reply::Silent), "spool_full", 20_000.0, ["1MiB", "64MiB"]);
 }
 
 #[test]
 fn smaller_spool_drops_the_oldest_exactly() {
-    let sender = Sender::new("100ms", 1000).keys(&keys("spool_size = \"4MiB\""));
+    let mut sender = Sender::new("100ms", 1000).keys(&keys("spool_size = \"4MiB\""));
     let receiver = Receiver::start(PROTOCOL);
     let mut agent = sender.start(&[&receiver]);
     wait_delivering(&mut agent, PROTOCOL.name());
     receiver.leave();
     let since = last_stored(&receiver);
     agent.wait(|sample: &Sample| metric(sample, "sink_spool_bytes", PROTOCOL.name()) >= f64::from(3 << 20));
-    let sender = sender.instead_of("4MiB", "1MiB");
+    sender.replace_key("4MiB", "1MiB");
     sender.reload(&mut agent, &[&receiver]);
     agent.wait(|sample: &Sample| metric_by(sample, "sink_dropped_points_total", PROTOCOL.name(), "spool_full") > 0.0);
-    assert_exact(&sender, &receiver, agent, "spool_full", since);
+    assert_exact(&mut sender, &receiver, agent, "spool_full", since, ["1MiB", "64MiB"]);
 }
 
 #[test]
 fn old_samples_are_dropped_exactly() {
-    let sender = Sender::new("500ms", 200).keys(&keys("spool_age = \"1m\""));
-    let log = check(&sender, None, "expired", 1.0);
+    let mut sender = Sender::new("500ms", 200).keys(&keys("spool_age = \"1m\""));
+    let log = check(&mut sender, None, "expired", 1.0, ["1m", "1h"]);
     assert_eq!(log.matches("samples lost: older than spool_age").count(), 1, "{log}");
 }
 
 #[test]
 fn memory_drops_the_oldest_without_a_spool() {
     for reply in [None, Some(Reply::Silent)] {
-        let sender = Sender::new("100ms", 100).keys(&keys("queue_samples = 20"));
+        let mut sender = Sender::new("100ms", 100).keys(&keys("queue_samples = 20"));
         fs::write(&sender.state, "no directory").expect("written");
-        let log = check(&sender, reply, "queue_full", 1000.0);
+        let log = check(&mut sender, reply, "queue_full", 1000.0, ["queue_samples = 20", "queue_samples = 2000"]);
         assert_eq!(log.matches("state directory not usable").count(), 1, "{log}");
         assert_eq!(log.matches("samples lost: too many in memory").count(), 1, "{log}");
         assert_eq!(fs::read_to_string(&sender.state).expect("text"), "no directory");

@@ -75,9 +75,9 @@ impl Sender {
         self
     }
 
-    /// Another text in these keys.
-    pub fn instead_of(self, text: &str, other: &str) -> Self {
-        Self { keys: self.keys.replace(text, other), ..self }
+    /// Replaces a text in these keys.
+    pub fn replace_key(&mut self, text: &str, other: &str) {
+        self.keys = self.keys.replace(text, other);
     }
 
     /// The whole configuration, with a sink for each of these tables' lines.
