@@ -29,7 +29,7 @@ const MAX_GROUPS: usize = 8;
 /// A part of a sample, in the order in which an encoder gets them.
 #[derive(Debug)]
 pub(super) enum Part<'a, T> {
-    /// The results of one time begin. A request has one group.
+    /// The results of one time begin; the first group of a sample may have several, the oldest. A request has one group.
     Group,
     /// A module of the group begins. The time of its points is that of the module.
     Module(&'a Module),

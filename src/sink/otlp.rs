@@ -93,7 +93,7 @@ impl Encoder {
         Self { settings, facts, resource, series, writer, left_out: 0 }
     }
 
-    /// Appends the requests of a sample, oldest first: one for each time, and more of a large one.
+    /// Appends the requests of a sample, oldest first: one for each group of a time, and more of a large one.
     pub(super) fn encode(&mut self, sample: &Sample, settings: &Arc<NumericSettings>, to: &mut Vec<Request>) {
         let first = to.len();
         self.follow(&settings.with_host(sample), sample.tick, to);
