@@ -24,7 +24,7 @@ pub(super) const CLIENT_KEYS: [&str; 4] = ["ca_file", "certificate", "key", "pro
 /// How the agent connects to a peer as its client. Of `[client]`, it has neither authorization nor headers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClientSettings {
-    /// Whom it trusts, and the certificate that it shows.
+    /// The authorities that it trusts, and the certificate that it shows.
     pub tls: ClientTls,
     /// The key `proxy`.
     pub proxy: ProxySetting,

@@ -1,5 +1,5 @@
-//! TLS of the agent as a client: whom it trusts, and the certificate that it shows. The files are read, and tried as a whole, with the
-//! configuration. The authorities that the system trusts are read by those who connect: that may block.
+//! TLS of the agent as a client: the authorities that it trusts, and the certificate that it shows. The files are read, and tried as a
+//! whole, with the configuration. The authorities that the system trusts are read by those who connect: that may block.
 
 use std::fmt;
 use std::ops::Range;

@@ -77,7 +77,7 @@ pub enum SinkKind {
     Network(Arc<NetworkSettings>),
 }
 
-/// What makes a sink the same one after a change of its configuration: it keeps its queue, and what it has open.
+/// The identity by which a sink is the same one after a change of its configuration: it keeps its queue, and what it has open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SinkTarget<'a> {
     Stdout,

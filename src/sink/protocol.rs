@@ -89,7 +89,7 @@ impl Encoder {
     }
 }
 
-/// What sends the requests of a sink.
+/// The receiver of a sink's requests.
 pub(super) enum Receiver {
     Http(Box<HttpReceiver>),
     Transfers(open_falcon::Transfers),
@@ -109,7 +109,7 @@ pub(super) struct JudgedResponse {
     pub(super) response: Option<ResponseFacts>,
 }
 
-/// What any response says.
+/// The facts of any response.
 pub(super) struct ResponseFacts {
     /// The receiver's time, since the Unix epoch, if it has one.
     pub(super) date: Option<Duration>,
@@ -242,7 +242,7 @@ impl Drop for Heartbeats {
     }
 }
 
-/// What the spool of a sink says about its requests.
+/// The identity that the spool of a sink has, for its requests.
 pub(super) fn identity(network: &NetworkSettings) -> SpoolIdentity {
     let protocol = match &network.protocol {
         ProtocolSettings::RemoteWrite { .. } => remote_write::VERSION,

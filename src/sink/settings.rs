@@ -63,7 +63,7 @@ impl SinkSettings {
         }
     }
 
-    /// What makes it the same sink after a reload.
+    /// The identity by which it is the same sink after a reload.
     pub(super) fn target(&self) -> SinkTarget<'_> {
         self.kind.target(&self.name)
     }
@@ -76,7 +76,7 @@ impl SinkSettings {
         }
     }
 
-    /// What the names of its series depend on, with the name of the host.
+    /// The settings of its series' names, with the name of the host.
     pub(super) fn numeric(&self, network: &NetworkSettings, host: Text) -> NumericSettings {
         NumericSettings {
             series: Arc::clone(&self.series),

@@ -121,7 +121,7 @@ impl SinkStatistics {
         &self.heartbeat
     }
 
-    /// What is wrong with the sink, for the status.
+    /// The fault of the sink, for the status.
     pub(super) fn problem(&self) -> &Arc<SinkProblem> {
         &self.problem
     }

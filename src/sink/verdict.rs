@@ -15,7 +15,7 @@ const MAX_WORDS: usize = 300;
 /// The longest wait that a receiver may ask for. One that asks for more is asked again after this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// What becomes of a request.
+/// The verdict on a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Its points are stored, but for `rejected` ones, about which the receiver says this.

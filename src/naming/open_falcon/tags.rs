@@ -24,7 +24,7 @@ pub(super) fn valid(text: &str) -> Cow<'_, str> {
     if text.contains(separates) { text.replace(separates, "_").into() } else { text.into() }
 }
 
-/// The tags of a metric, sorted by name; labels without a value are none. What is too long is cut: the longest values first, each ending in
+/// The tags of a metric, sorted by name; labels without a value are none. Too long ones are cut: the longest values first, each ending in
 /// `~` and a digest of the whole, so that different series stay apart and one has the same tags always. None if the metric leaves no
 /// room even for a digest of its tags.
 #[must_use]

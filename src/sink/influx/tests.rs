@@ -196,7 +196,7 @@ fn headers_name_gzip() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Whatever names, tags and values are: each point is in the lines once, at its time, in order. A tag has `\n` for a newline, and
+    /// With any names, tags and values, each point is in the lines once, at its time, in order. A tag has `\n` for a newline, and
     /// a space after a backslash at its end.
     #[test]
     fn decoded_lines_are_the_points(modules in fixture::results(), is_ours: bool) {

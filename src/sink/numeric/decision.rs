@@ -41,7 +41,7 @@ impl<T> Entry<T> {
     }
 }
 
-/// What is lost by a series whose name another one has.
+/// The loss by a series whose name another one has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Collision {
     /// Nothing: the other one measures the same.

@@ -1,4 +1,4 @@
-//! What the names of a sink's series depend on.
+//! The settings on which the names of a sink's series depend.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::naming::Naming;
 use crate::sample::{AGENT, Label, Sample, Text, Value};
 use crate::sink::admission::SeriesSettings;
 
-/// What the names of a sink's series depend on.
+/// The settings on which the names of a sink's series depend.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::sink) struct NumericSettings {
     pub(in crate::sink) series: Arc<SeriesSettings>,

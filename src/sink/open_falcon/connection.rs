@@ -1,4 +1,4 @@
-//! A connection that is kept, with one call at a time on it. What the peer sends is bounded.
+//! A connection that is kept, with one call at a time on it. Responses of the peer are bounded.
 
 use std::io;
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ pub(super) enum CallFailure {
     Closed(io::Error),
     /// The peer closed the connection in the middle of its response.
     Cut(io::Error),
-    /// What it sends is no object.
+    /// Its response is no object.
     NoObject,
     /// Its response is too long.
     TooLong,

@@ -62,7 +62,7 @@ impl DataKind {
     }
 }
 
-/// What a metric is known by. Two of one name with other units or kinds are two metrics of a request, as OTLP has it.
+/// The identity of a metric. Two of one name with other units or kinds are two metrics of a request, as OTLP has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct MetricKey {
     pub(super) kind: DataKind,

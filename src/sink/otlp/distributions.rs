@@ -15,7 +15,7 @@ use crate::sink::numeric::NamedSeries;
 /// How many different metrics are reported. More would be a flood, from a plugin that invents names.
 const MAX_REPORTS: usize = 100;
 
-/// What a histogram or summary is known by. Those of two modules are two, whose columns do not mix.
+/// The identity of a histogram or summary. Those of two modules are two, whose columns do not mix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct DistributionKey {
     module: Text,

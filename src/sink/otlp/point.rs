@@ -1,4 +1,4 @@
-//! Data points as they are written. What is the same in each point of a series is made once.
+//! Data points as they are written. The parts that are the same in each point of a series are made once.
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -333,7 +333,7 @@ fn start_after_the_point_is_left_out() {
 }
 
 proptest! {
-    /// What is decoded is what was measured.
+    /// Requests decode to the values that were measured.
     #[test]
     fn requests_decode_to_their_values(
         values in prop::collection::btree_map(

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::messages::{ExportMetricsServiceResponse, Status};
 use crate::sink::verdict::{Verdict, words};
 
-/// What becomes of a request after this response. Only four statuses may be retried; a part that was rejected never is.
+/// The verdict on a request after this response. Only four statuses may be retried; a part that was rejected never is.
 pub(in crate::sink) fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {
     let body = Body::new(headers, body);
     if status.is_success() {

@@ -249,7 +249,7 @@ fn headers_name_snappy_and_version() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Whatever names, labels and values are: each point is in the requests once, at its time, in order, under sorted labels.
+    /// With any names, labels and values, each point is in the requests once, at its time, in order, under sorted labels.
     #[test]
     fn decoded_requests_are_the_points(modules in fixture::results()) {
         let settings = Arc::new(settings());
