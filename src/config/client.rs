@@ -198,7 +198,7 @@ pub(super) fn client_keys(
             Values::Text("`http://HOST:PORT`, `none`"),
             proxy,
             "\"http://proxy.example.org:3128\"",
-            "[HTTP proxy](#proxies); `none` switches off the environment's",
+            "[HTTP proxy](#proxies); `none` switches off the default",
         ),
     ]
 }
