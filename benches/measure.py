@@ -24,6 +24,7 @@ That of each thread is read from schedstat. Resident memory is that of the last 
 for each program.
 """
 import argparse
+import gzip
 import http.server
 import json
 import os
@@ -162,11 +163,26 @@ class Output:
             self.length = len(line)
 
 
+def plain_size(encoding, body):
+    """How many bytes a body has before it is compressed."""
+    if encoding == "gzip":
+        return len(gzip.decompress(body))
+    if encoding == "snappy":  # The block format begins with the size, seven bits a byte, the lowest first.
+        size, shift = 0, 0
+        for byte in body:
+            size, shift = size | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return size
+    return len(body)
+
+
 class Receiver:
     """Takes what is pushed to a port of 127.0.0.1, and counts it."""
 
-    def __init__(self, port):
-        self.address, self.requests, self.bytes, self.connections = ("127.0.0.1", port), 0, 0, set()
+    def __init__(self, port, counts_plain=False):
+        """`counts_plain` is whether bytes before compression are counted, too, which takes time."""
+        self.address, self.requests, self.bytes, self.plain_bytes = ("127.0.0.1", port), 0, 0, 0
+        self.counts_plain, self.connections = counts_plain, set()
         self.first, self.server = None, None
         self.open()
 
@@ -196,9 +212,11 @@ class Receiver:
 
             def do_POST(self):
                 length = int(self.headers["Content-Length"])
-                self.rfile.read(length)
+                body = self.rfile.read(length)
                 receiver.requests += 1
                 receiver.bytes += length
+                if receiver.counts_plain:
+                    receiver.plain_bytes += plain_size(self.headers["Content-Encoding"], body)
                 receiver.first = receiver.first or time.monotonic()
                 # Nightingale counts what it takes; the others have nothing to say.
                 body = b'{"succ":1,"fail":0,"msg":""}' if "falcon" in self.path else b""

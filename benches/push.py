@@ -4,19 +4,26 @@ vmagent that scrapes the real node_exporter and pushes by remote write. All of t
 
     cargo build --release && plugins/build.sh && .ci/servers
     benches/push.py target/release/gauged
+    benches/push.py --sizes target/debug/gauged
 
 Everything is pushed to this process, which takes it and answers at once; then it is away for --outage seconds. See measure.py
 for how the figures are made. gauged measures with the plugins of this repository. `sink` is the processor time of the threads
 that only a network sink has, `wakes` how often they wake in a second; memory is in KB, `own` the part of it that is not mapped
 from files; `away` is what the outage adds. Prints a table, and with --json each single result as a line before it.
+
+With --sizes it measures how large requests are instead, which no build changes: their bytes a point as they are sent, and before
+compression. The points are those that the agent itself counts as delivered. `open_falcon` is Nightingale's; before compression it
+is what transfers get, but for some 60 bytes a call.
 """
 import argparse
 import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 
 import measure
 
@@ -100,6 +107,40 @@ def row(name, result):
     }
 
 
+def sizes(agent, interval, protocol, samples):
+    """The bytes a point of requests, and those before compression."""
+    receiver = measure.Receiver(PORTS["receiver"], counts_plain=True)
+    with tempfile.TemporaryDirectory() as directory:
+        words = gauged(os.path.abspath(agent), directory, interval, protocol, True)
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as command:
+            try:
+                marks = []
+                for number, line in enumerate(command.stdout):
+                    points = json.loads(line)["agent"].get('sink_delivered_points_total{sink="push"}', 0)
+                    # The line has the points of the samples before. Until then all of their requests have come, and none since.
+                    if marks:
+                        marks[-1]["points"] = points
+                    if len(marks) > samples:
+                        break
+                    if number * interval >= float(WARM_UP) * 1000:
+                        time.sleep(interval / 2000)
+                        marks.append({"bytes": receiver.bytes, "plain": receiver.plain_bytes})
+            finally:
+                command.terminate()
+    receiver.close()
+    first, last = marks[0], marks[-1]
+    points = last["points"] - first["points"]
+    return {"points": points / samples, **{key: (last[key] - first[key]) / points for key in ("bytes", "plain")}}
+
+
+def print_sizes(options):
+    print(f"{'':14}{'points':>10}{'bytes':>10}{'plain':>10}")
+    for protocol in options.only.split(","):
+        if protocol in SINKS:
+            size = sizes(options.agent, options.interval, protocol, options.seconds)
+            print(f"{protocol:14}{size['points']:>10.0f}{size['bytes']:>10.1f}{size['plain']:>10.1f}", flush=True)
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=3, help="how often each has its turn (3)")
@@ -108,8 +149,11 @@ def main():
     options.add_argument("--outage", type=int, default=20, help="seconds without a receiver after it (20)")
     options.add_argument("--only", default="plain,remote_write,otlp,influx,open_falcon,vmagent", help="which of them")
     options.add_argument("--json", action="store_true", help="print each result")
+    options.add_argument("--sizes", action="store_true", help="measure how large requests are, over so many --seconds of samples")
     options.add_argument("agent", help="the program gauged")
     options = options.parse_args()
+    if options.sizes:
+        return print_sizes(options)
     rows = {}
     for _ in range(options.rounds):
         for name in options.only.split(","):

@@ -24,7 +24,7 @@ pub(super) const MIN_TIMEOUT: Duration = Duration::from_millis(500);
 /// The most: one that takes longer will not respond.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
-/// The default of `spool_size`: 500 series at 10 s for two weeks, at the 17 bytes a point of remote write and twice that.
+/// The default of `spool_size`: a long weekend of 500 series at 10 s, at the 19 bytes a point of remote write.
 pub(super) const DEFAULT_SPOOL_BYTES: u64 = 256 << 20;
 
 /// The least: one segment.
