@@ -105,7 +105,7 @@ impl Encoder {
             |series| shared.borrow_mut().render(series),
             |part| shared.borrow_mut().put(&part, resource, to),
         );
-        self.finish(sample.tick, to);
+        self.finish(to);
         self.left_out = self.writer.distributions.take_left_out();
         if let Some(last) = to[first..].last_mut() {
             last.is_last = true;
@@ -144,16 +144,16 @@ impl Encoder {
     fn end_all(&mut self, time: Duration, to: &mut Vec<Request>) {
         let Self { series, resource, writer, .. } = self;
         series.end(|series| writer.put(&Part::Ended(series, time), resource, to));
-        self.finish(time, to);
+        self.finish(to);
     }
 
     /// Ends the last request, and forgets what belongs to no series any more.
-    fn finish(&mut self, time: Duration, to: &mut Vec<Request>) {
+    fn finish(&mut self, to: &mut Vec<Request>) {
         let Self { resource, writer, .. } = self;
         let Writer { batch, distributions, .. } = writer;
         let mut take = |batch: &mut Batch| to.extend(batch.take(resource));
         distributions.finish(batch, &mut take);
-        distributions.sweep(time, batch, &mut take);
+        distributions.sweep(batch, &mut take);
         take(batch);
         batch.sweep();
     }
@@ -225,7 +225,7 @@ impl Writer {
                     true
                 });
             }
-            Part::Ended(Rendered::Column(column), _) => distributions.end(column),
+            Part::Ended(Rendered::Column(column), time) => distributions.end(column, time),
             Part::Point(Rendered::Invalid, _) | Part::Ended(Rendered::Invalid, _) => {}
         }
         if batch.is_full() {

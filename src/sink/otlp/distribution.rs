@@ -2,6 +2,7 @@
 //! sample, and each counts its own observations in OTLP. A point with a column too few would be another distribution: it is left out.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::kept::Handle;
 use super::point::{DATA_POINTS, FixedParts, PointFields};
@@ -56,8 +57,8 @@ pub(super) struct Distribution {
     columns: Vec<Option<ColumnNumber>>,
     /// Whether it has had a point since its last end.
     pub(super) is_sent: bool,
-    /// Whether a column of it has ended.
-    pub(super) is_ending: bool,
+    /// The latest end of a column in this sample.
+    pub(super) ending: Option<Duration>,
     /// Whether it has got numbers since its last point.
     pub(super) is_touched: bool,
 }
@@ -105,7 +106,7 @@ pub(super) struct ColumnHandle {
 
 impl Distribution {
     pub(super) fn new(metric: Handle, name: Text, kind: DistributionKind, fixed: FixedParts) -> Self {
-        Self { metric, name, kind, fixed, columns: Vec::new(), is_sent: false, is_ending: false, is_touched: false }
+        Self { metric, name, kind, fixed, columns: Vec::new(), is_sent: false, ending: None, is_touched: false }
     }
 
     /// The place of a column.

@@ -110,18 +110,20 @@ impl Distributions {
         }
     }
 
-    /// A column has ended.
-    pub(super) fn end(&mut self, ColumnOf { distribution, .. }: &ColumnOf) {
+    /// A column has ended at this time.
+    pub(super) fn end(&mut self, ColumnOf { distribution, .. }: &ColumnOf, time: Duration) {
         if let Some(distribution) = self.all.get_mut(distribution.place()) {
-            distribution.is_ending = true;
+            distribution.ending = distribution.ending.max(Some(time));
         }
     }
 
-    /// Ends a sample: distributions without a column end, too.
-    pub(super) fn sweep(&mut self, time: Duration, batch: &mut Batch, mut full: impl FnMut(&mut Batch)) {
+    /// Ends a sample: distributions without a column end, too, with the last of their columns.
+    pub(super) fn sweep(&mut self, batch: &mut Batch, mut full: impl FnMut(&mut Batch)) {
         for distribution in self.all.values_mut() {
-            let is_ending = std::mem::take(&mut distribution.is_ending);
-            if is_ending && distribution.is_unused() && std::mem::take(&mut distribution.is_sent) {
+            let ending = distribution.ending.take();
+            if let Some(time) = ending.filter(|_| distribution.is_unused())
+                && std::mem::take(&mut distribution.is_sent)
+            {
                 let is_former = distribution.fixed.follow(batch.scope_version(&distribution.metric));
                 end(batch, distribution, if is_former { Age::Former } else { Age::Current }, time);
                 if batch.is_full() {

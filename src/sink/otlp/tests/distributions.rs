@@ -90,11 +90,33 @@ fn histogram_ends_with_its_bounds() {
     requests(&mut encoder, &sample(100, &[&first]));
     let next = module(&mut writer, 110, |values| values.push("queue_length", 1_u64));
     let next = all_points(&requests(&mut encoder, &sample(110, &[&next])));
-    let ended = "gauged_app_wait_seconds{} 110 0 sum None [0, 0, 0] [0.005, 0.01] flags 1";
+    let ended = "gauged_app_wait_seconds{} 109 0 sum None [0, 0, 0] [0.005, 0.01] flags 1";
     assert_eq!(next, [ended, "gauged_app_queue_length{} 110 1"]);
     let mut ends = Vec::new();
     encoder.end(Duration::from_secs(120), &mut ends);
     assert_eq!(all_points(&read(ends)), ["gauged_app_queue_length{} 120 flags 1"], "it has ended once");
+}
+
+#[test]
+fn distributions_end_when_other_series_do() {
+    let (mut encoder, mut writer) = (encoder(), writer());
+    let (bounds, quantiles) = (BucketBounds::new(&[5.0]).expect("rising"), Quantiles::new(&[0.5]).expect("rising"));
+    let all = module(&mut writer, 100, |values| {
+        let none = Labels::default();
+        values.push("queue_length", 1_u64);
+        values.push_histogram("wait_ms", &none, &bounds, &[1, 2], 7.0).expect("a histogram");
+        values.push_summary("size_bytes", &none, &quantiles, &[None], (0.0, 0)).expect("a summary");
+    });
+    requests(&mut encoder, &sample(100, &[&all]));
+    let next = module(&mut writer, 130, |values| values.push("requests", 1_u64));
+    // A later result of the module may be of 110.
+    let expected = [
+        "gauged_app_queue_length{} 109 flags 1",
+        "gauged_app_wait_seconds{} 109 0 sum None [0, 0] [0.005] flags 1",
+        "gauged_app_size_bytes{} 109 0 sum 0 [] flags 1",
+        "gauged_app_requests_total{} 130 1",
+    ];
+    assert_eq!(all_points(&requests(&mut encoder, &sample(130, &[&next]))), expected);
 }
 
 #[test]
