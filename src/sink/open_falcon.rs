@@ -91,6 +91,10 @@ impl Encoder {
             // The protocol has no end of a series.
             Part::Ended(..) => {}
         });
+        // The last results may be of an earlier time.
+        if !batch.is_of(sample.tick) {
+            batch.finish(to);
+        }
         batch.begin_module(sample.tick, sample.interval);
         batch.push(alive, Number::Unsigned(1), to);
         batch.finish(to);

@@ -69,6 +69,11 @@ impl Batch {
         self.time = self.time.max(self.module.time);
     }
 
+    /// Whether the newest of its points are of this time.
+    pub(super) fn is_of(&self, time: Duration) -> bool {
+        self.time == time
+    }
+
     /// Makes a request of the points, if there are any.
     pub(super) fn finish(&mut self, to: &mut Vec<Request>) {
         if self.points > 0 {

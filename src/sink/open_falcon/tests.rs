@@ -74,8 +74,8 @@ fn samples_become_arrays_of_points() {
         values.push("missing", None::<u64>);
     });
     let requests = encoded(&mut Encoder::new(Arc::clone(&settings)), &settings, &sample(seconds(110), vec![module]));
-    assert_eq!(requests.len(), 1);
-    assert_eq!((requests[0].points, requests[0].time), (3, seconds(110)));
+    let counts: Vec<_> = requests.iter().map(|request| (request.points, request.time)).collect();
+    assert_eq!(counts, [(2, seconds(100)), (1, seconds(110))]);
     let expected = json!([
         {"metric": "disk.io.read_requests", "endpoint": "web-1", "counterType": "COUNTER",
          "tags": "bus=x_y,dc=fra1,device=sda,rack=b4", "value": 7, "step": 30, "timestamp": 100},
@@ -84,7 +84,7 @@ fn samples_become_arrays_of_points() {
         {"metric": "agent.alive", "endpoint": "web-1", "counterType": "GAUGE",
          "tags": "dc=fra1,rack=b4", "value": 1, "step": 10, "timestamp": 110},
     ]);
-    assert_eq!(Value::from(points(&requests[0])), expected);
+    assert_eq!(Value::from(requests.iter().flat_map(points).collect::<Vec<_>>()), expected);
 }
 
 #[test]
