@@ -1,6 +1,6 @@
 //! The naming of Open-Falcon's agent: a series with the same values as one of the agent's has its name and tags. The table has what
-//! is equal; every other series is `<module>.<metric>` with its own labels as tags. Names and tags hold no character that separates
-//! tags; how long they may be depends on the tags of a sink, which [`tags()`] knows.
+//! is equal; every other series is `<module>.<metric>` with its own labels as tags. Names and tags are [`valid()`]; how long they may be
+//! depends on the tags of a sink, which [`tags()`] knows.
 
 mod table;
 mod tags;
@@ -9,12 +9,14 @@ mod documents;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 pub use self::table::rows;
-pub use self::tags::tags;
+pub use self::tags::{tags, valid_text};
 use super::counterpart::Counterpart;
 use super::named::Named;
 use super::{dotted, labels};
-use crate::sample::{Column, Label, MetricKind, ModuleSource, Series, Text};
+use crate::sample::{Column, Label, MetricKind, ModuleSource, Series};
 
 /// How Open-Falcon reads the values of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,23 +60,20 @@ pub(super) fn name(source: &ModuleSource, series: &Series) -> Named {
             Counterpart::Found(found) => found.named(source, series, ""),
         }
     };
-    Named { name: valid(&named.name), labels: valid_labels(named.labels), ..named }
+    valid(named)
 }
 
-/// A text without separators: the same one, if it has none.
-fn valid(text: &Text) -> Text {
-    match tags::valid(text) {
-        std::borrow::Cow::Borrowed(_) => text.clone(),
-        std::borrow::Cow::Owned(text) => text.into(),
+/// A name that Open-Falcon takes, of any naming. The names of two series may become one: what an output does then is its own affair.
+/// Of two labels whose names have become one the second gets another name.
+#[must_use]
+pub fn valid(named: Named) -> Named {
+    let name = match valid_text(&named.name) {
+        Cow::Borrowed(_) => named.name.clone(),
+        Cow::Owned(name) => name.into(),
+    };
+    let mut labels = Vec::with_capacity(named.labels.len());
+    for Label { name, value } in &named.labels {
+        labels::push(&mut labels, name, valid_text(name).into_owned(), &valid_text(value));
     }
-}
-
-/// Labels without separators. Of two whose names have become one the second gets another name.
-fn valid_labels(labels: Vec<Label>) -> Vec<Label> {
-    let mut all = Vec::with_capacity(labels.len());
-    for label in labels {
-        let name = tags::valid(&label.name).into_owned();
-        labels::push(&mut all, &label.name, name, &tags::valid(&label.value));
-    }
-    all
+    Named { name, labels, ..named }
 }

@@ -18,7 +18,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use self::batch::Batch;
 use self::field::TIME;
 use self::line::{Field, Lines};
-use super::numeric::{NumericSeries, NumericSettings, Part};
+use super::numeric::{NameRules, NumericSeries, NumericSettings, Part};
 use super::request::Request;
 use super::target_labels::{TargetLabel, TargetLabels};
 use super::verdict::{Verdict, words};
@@ -42,7 +42,8 @@ pub(super) struct Encoder {
 impl Encoder {
     pub(super) fn new(settings: Arc<NumericSettings>) -> Self {
         let target = target(&settings);
-        let series = NumericSeries::with_reserved(settings, &[HOST, TIME]);
+        let rules = NameRules { reserved: &[HOST, TIME], ..NameRules::default() };
+        let series = NumericSeries::with_rules(settings, rules);
         Self { target, series, lines: Lines::default(), batch: Batch::default() }
     }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::decision::{Decision, Entry};
-pub(super) use self::named_series::NamedSeries;
+pub(super) use self::named_series::{NameRules, NamedSeries};
 use self::names::Names;
 use self::parts::{Places, whole};
 pub(super) use self::settings::NumericSettings;
@@ -44,8 +44,7 @@ pub(super) enum Part<'a, T> {
 #[derive(Debug)]
 pub(super) struct NumericSeries<T> {
     settings: Arc<NumericSettings>,
-    /// The names of the labels that the protocol adds to each series. No series and no tag has one of them here.
-    reserved: &'static [&'static str],
+    rules: NameRules,
     admission: Admission,
     decisions: SeriesDecisions<Decision<T>>,
     names: Names<T>,
@@ -56,14 +55,14 @@ pub(super) struct NumericSeries<T> {
 
 impl<T> NumericSeries<T> {
     pub(super) fn new(settings: Arc<NumericSettings>) -> Self {
-        Self::with_reserved(settings, &[])
+        Self::with_rules(settings, NameRules::default())
     }
 
-    /// Those of a protocol that gives each series labels of these names itself.
-    pub(super) fn with_reserved(settings: Arc<NumericSettings>, reserved: &'static [&'static str]) -> Self {
+    /// Those of a protocol with rules for names.
+    pub(super) fn with_rules(settings: Arc<NumericSettings>, rules: NameRules) -> Self {
         let admission = Admission::new(Arc::clone(&settings.series));
         let (decisions, names) = (SeriesDecisions::default(), Names::default());
-        Self { settings, reserved, admission, decisions, names, order: Vec::new(), places: Places::default() }
+        Self { settings, rules, admission, decisions, names, order: Vec::new(), places: Places::default() }
     }
 
     pub(super) fn settings(&self) -> &Arc<NumericSettings> {
@@ -128,7 +127,7 @@ impl<T> NumericSeries<T> {
         render: &mut impl FnMut(&NamedSeries<'_>) -> T,
         part: &mut impl FnMut(Part<'_, T>),
     ) {
-        let Self { settings, reserved, admission, decisions, names, places, .. } = self;
+        let Self { settings, rules, admission, decisions, names, places, .. } = self;
         let (schema, places) = places.find(module, whole);
         let admitted = admission.decide(schema);
         part(Part::Module(module));
@@ -144,7 +143,7 @@ impl<T> NumericSeries<T> {
             }
             if matches!(decision, Decision::Excluded) || (is_retried && matches!(decision, Decision::Collided(_))) {
                 names.release(std::mem::replace(decision, Decision::LeftOut));
-                if let Some(named) = NamedSeries::new(settings, reserved, source, series) {
+                if let Some(named) = NamedSeries::new(settings, rules, source, series) {
                     *decision = names.take(&named).map_or_else(Decision::Collided, |identity| {
                         let scale = named.named.scale(series.column());
                         Decision::Sent(Box::new(Entry {

@@ -29,9 +29,10 @@ pub(super) use self::heartbeat::{HeartbeatSettings, heartbeat};
 use self::point::PointSeries;
 pub(super) use self::push::{headers, verdict};
 pub(super) use self::transfers::Transfers;
-use super::numeric::{NamedSeries, NumericSeries, NumericSettings, Part};
+use super::numeric::{NameRules, NamedSeries, NumericSeries, NumericSettings, Part};
 use super::request::Request;
 use crate::naming::Number;
+use crate::naming::open_falcon::valid;
 use crate::sample::Sample;
 
 /// The version of the bodies: compressed arrays of points.
@@ -58,7 +59,8 @@ pub(super) struct Encoder {
 impl Encoder {
     pub(super) fn new(settings: Arc<NumericSettings>) -> Self {
         let alive = alive(&settings);
-        let series = NumericSeries::new(settings);
+        let rules = NameRules { valid: Some(valid), ..NameRules::default() };
+        let series = NumericSeries::with_rules(settings, rules);
         Self { series, alive, batch: Batch::new(), rejected: 0, reports: 0, is_nameless: false }
     }
 

@@ -16,7 +16,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, Header
 
 use self::batch::Batch;
 use self::series::EncodedSeries;
-use super::numeric::{NumericSeries, NumericSettings, Part};
+use super::numeric::{NameRules, NumericSeries, NumericSettings, Part};
 use super::request::Request;
 use super::target_labels::{TargetLabel, TargetLabels};
 use super::verdict::Verdict;
@@ -54,7 +54,8 @@ pub(super) struct Encoder {
 impl Encoder {
     pub(super) fn new(settings: Arc<NumericSettings>, own: RemoteWriteSettings) -> Self {
         let target = target(&settings, &own);
-        Self { own, target, series: NumericSeries::with_reserved(settings, &[INSTANCE, JOB]), batch: Batch::default() }
+        let rules = NameRules { reserved: &[INSTANCE, JOB], ..NameRules::default() };
+        Self { own, target, series: NumericSeries::with_rules(settings, rules), batch: Batch::default() }
     }
 
     /// Appends the requests of a sample, oldest first; none if it has no point and no end of a series. Follows other settings.

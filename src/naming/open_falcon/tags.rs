@@ -18,10 +18,14 @@ const DIGEST_BYTES: usize = 16;
 /// The tag that stands for all tags where even their names are too long.
 const DIGEST_TAG: &str = "series";
 
-/// A metric's name, or a tag's name or value, without the characters that separate tags. Each of these is an underscore.
-pub(super) fn valid(text: &str) -> Cow<'_, str> {
-    let separates = |letter: char| matches!(letter, ',' | '=') || letter.is_whitespace() || letter.is_control();
-    if text.contains(separates) { text.replace(separates, "_").into() } else { text.into() }
+/// A metric's name, or a tag's name or value, with an underscore in the place of each character that Open-Falcon does not take: commas and
+/// equals signs separate tags, transfers remove white space from them, and graphs drop a series with control characters, quotation
+/// marks or `>` without a word.
+#[must_use]
+pub fn valid_text(text: &str) -> Cow<'_, str> {
+    let is_invalid =
+        |letter: char| matches!(letter, ',' | '=' | '"' | '\'' | '>') || letter.is_whitespace() || letter.is_control();
+    if text.contains(is_invalid) { text.replace(is_invalid, "_").into() } else { text.into() }
 }
 
 /// The tags of a metric, sorted by name; labels without a value are none. Too long ones are cut: the longest values first, each ending in
@@ -31,7 +35,7 @@ pub(super) fn valid(text: &str) -> Cow<'_, str> {
 pub fn tags<'a>(metric: &str, labels: impl IntoIterator<Item = &'a Label>) -> Option<String> {
     let labels = labels.into_iter().filter(|label| !label.value.is_empty());
     let mut tags: Vec<(Cow<'_, str>, Cow<'_, str>)> =
-        labels.map(|label| (valid(&label.name), valid(&label.value))).collect();
+        labels.map(|label| (valid_text(&label.name), valid_text(&label.value))).collect();
     tags.sort_unstable();
     let room = SERIES_BYTES.checked_sub(metric.len())?;
     let mut text = joined(&tags);
@@ -83,9 +87,9 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_sorted_and_without_separators() {
-        let labels = [label("url", "http://a/?q=1, 2"), label("empty", ""), label("b c", "/srv/a b")];
-        assert_eq!(tags("m", &labels).as_deref(), Some("b_c=/srv/a_b,url=http://a/?q_1__2"));
+    fn tags_are_sorted_and_valid() {
+        let labels = [label("url", "http://a/?q=1, 2"), label("empty", ""), label("b c", "/srv/\"a' >\t")];
+        assert_eq!(tags("m", &labels).as_deref(), Some("b_c=/srv/_a____,url=http://a/?q_1__2"));
         assert_eq!(tags("m", &[]).as_deref(), Some(""));
     }
 

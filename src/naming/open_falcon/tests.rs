@@ -105,7 +105,7 @@ fn verbatim_names_are_kept() {
 }
 
 proptest! {
-    /// Whatever a module, its metrics and labels are called, names and tags are valid and tags unique.
+    /// With any names of a module, its metrics and labels, names and tags are valid and tags unique.
     #[test]
     fn names_and_tags_are_valid(
         row in prop::option::of(prop::sample::select(rows().filter_map(|row| match &row.relation {
@@ -113,10 +113,10 @@ proptest! {
             Relation::Similar(_) | Relation::Missing => None,
         }).collect::<Vec<_>>())),
         is_verbatim in any::<bool>(),
-        metric in "[a-zA-Z0-9_]{1,12}|[a-z ,=/.\n]{1,12}",
+        metric in "[a-zA-Z0-9_]{1,12}|[a-z ,='\">/.\n]{1,12}",
         labels in prop::collection::btree_map(
             prop::sample::select(vec!["cpu", "port", "protocol", "mount", "device", "iface", "group", "name", "a b", "a,b", "a=b"]),
-            "[a-z0-9 =,\"\n]{0,5}",
+            "[a-z0-9 =,'\">\n]{0,5}",
             0..6,
         ),
     ) {
@@ -126,10 +126,11 @@ proptest! {
         let source = ModuleSource { is_verbatim, ..module.schema().source().clone() };
         let Some(series) = module.schema().series().first() else { return Ok(()) };
         let named = name(&source, series);
-        let is_valid = |text: &str| !text.contains([' ', ',', '=', '\n']);
+        let is_valid = |text: &str| !text.contains([' ', ',', '=', '\'', '"', '>', '\n']);
         prop_assert!(is_valid(&named.name) && !named.name.is_empty(), "{}", named.name);
         prop_assert!(named.labels.iter().all(|label| is_valid(&label.name) && is_valid(&label.value)));
         let names: BTreeSet<&str> = named.labels.iter().map(|label| &*label.name).collect();
         prop_assert_eq!(names.len(), named.labels.len());
+        prop_assert_eq!(valid(named.clone()), named);
     }
 }

@@ -7,6 +7,15 @@ use super::settings::NumericSettings;
 use crate::naming::Named;
 use crate::sample::{Label, MetricKind, ModuleSource, Series};
 
+/// The rules of a protocol for names.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::sink) struct NameRules {
+    /// The names of the labels that the protocol adds to each series. No series and no tag has one of them.
+    pub(in crate::sink) reserved: &'static [&'static str],
+    /// Makes a name one that receivers take; none where they take all. Two series with one name afterwards are two with one name.
+    pub(in crate::sink) valid: Option<fn(Named) -> Named>,
+}
+
 /// A series with its name in the naming of the sink.
 #[derive(Debug)]
 pub(in crate::sink) struct NamedSeries<'a> {
@@ -21,11 +30,16 @@ pub(in crate::sink) struct NamedSeries<'a> {
 impl NamedSeries<'_> {
     pub(super) fn new<'a>(
         settings: &NumericSettings,
-        reserved: &[&str],
+        rules: &NameRules,
         source: &'a ModuleSource,
         series: &'a Arc<Series>,
     ) -> Option<NamedSeries<'a>> {
-        let mut named = settings.naming.name(&settings.prefix, source, series)?;
+        let NameRules { reserved, valid } = rules;
+        let named = settings.naming.name(&settings.prefix, source, series)?;
+        let mut named = match valid {
+            Some(valid) => valid(named),
+            None => named,
+        };
         let column_label = named.column_label(series);
         named.labels.retain(|label| !label.value.is_empty());
         reserved::rename(&mut named.labels, reserved);

@@ -244,7 +244,8 @@ fn tags_are_labels_of_every_series() {
 
 #[test]
 fn series_of_one_name_after_renaming_collide() {
-    let mut series = NumericSeries::with_reserved(Arc::new(settings()), &["job"]);
+    let mut series =
+        NumericSeries::with_rules(Arc::new(settings()), NameRules { reserved: &["job"], ..NameRules::default() });
     let labels: [Labels; 2] = [[("job", "x")].into(), [("exported_job", "x")].into()];
     let fill = |values: &mut Values<'_>| labels.iter().for_each(|labels| values.push_labelled("a", labels, 1_u64));
     let module = writer("one").write(Duration::ZERO, fill).0;

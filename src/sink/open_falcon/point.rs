@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use crate::naming::open_falcon::{CounterType, tags};
+use crate::naming::open_falcon::{CounterType, tags, valid_text};
 use crate::sample::Label;
 use crate::sink::numeric::NamedSeries;
 
@@ -20,7 +20,7 @@ pub(super) struct PointSeries {
 }
 
 impl PointSeries {
-    /// The series of a host.
+    /// The series of a host, whose name is valid.
     ///
     /// # Errors
     ///
@@ -41,19 +41,18 @@ impl PointSeries {
         labels: impl IntoIterator<Item = &'a Label>,
         counter_type: CounterType,
     ) -> Result<Self, &'static str> {
-        let metric = plain(metric);
         if metric.is_empty() || metric == REJECTED_METRIC {
             return Err("transfers reject its name");
         }
-        let tags = tags(&metric, labels).ok_or("its name is too long")?;
+        let tags = tags(metric, labels).ok_or("its name is too long")?;
         let mut head = String::from("{");
         for (name, text) in [
-            ("metric", &*metric),
-            ("endpoint", &plain(host)),
+            ("metric", metric),
+            ("endpoint", &valid_text(host)),
             ("counterType", counter_type.as_str()),
-            ("tags", &plain(&tags)),
+            ("tags", &tags),
         ] {
-            // Nothing else is left that JSON escapes.
+            // Nothing else is left in a valid text that JSON escapes.
             head.extend(["\"", name, "\":\"", &text.replace('\\', "\\\\"), "\","]);
         }
         head.push_str("\"value\":");
@@ -71,14 +70,6 @@ impl PointSeries {
     pub(super) fn is_rejected(&self) -> bool {
         self.head.is_none()
     }
-}
-
-/// A text without the characters because of which graphs drop a series without a word: control characters, quotation marks, `>`. White space
-/// would be removed from tags. An underscore is in the place of each.
-fn plain(text: &str) -> String {
-    let is_plain =
-        |letter: char| !letter.is_whitespace() && !letter.is_control() && !matches!(letter, '"' | '\'' | '>');
-    text.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect()
 }
 
 /// The end of a point, after its value. Transfers fail a whole call for a step or time with a fraction.
@@ -111,9 +102,10 @@ mod tests {
 
     #[test]
     fn characters_that_lose_a_series_are_replaced() {
-        let head = head("a b'", &[label("k,=", "x,y=z \t"), label("path", "C:\\'\">\n")]).expect("a series");
-        assert!(head.contains(r#""metric":"a_b_""#), "{head}");
-        assert!(head.contains(r#""tags":"k__=x_y_z__,path=C:\\____""#), "{head}");
+        let host = PointSeries::from_parts("a b'", "m", &[label("path", "C:\\'\">\n")], CounterType::Gauge);
+        let head = host.expect("a series").head.expect("it is not rejected");
+        let expected = r#"{"metric":"m","endpoint":"a_b_","counterType":"GAUGE","tags":"path=C:\\____","value":"#;
+        assert_eq!(std::str::from_utf8(&head), Ok(expected));
     }
 
     #[test]
@@ -134,7 +126,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_series_is_valid_json(metric in "\\PC{1,40}", name in any::<String>(), value in any::<String>()) {
-            let head = head(&metric, &[label(&name, &value)]).expect("it is short");
+            let head = head(&valid_text(&metric), &[label(&name, &value)]).expect("it is short");
             let point: serde_json::Value = serde_json::from_str(&format!("{head}1{}", tail(1, 2))).expect("JSON");
             let tags = point["tags"].as_str().expect("a text");
             prop_assert!(tags.len() + point["metric"].as_str().expect("a text").len() <= 510);

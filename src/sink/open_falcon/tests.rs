@@ -164,7 +164,41 @@ fn series_that_transfers_reject_are_left_out() {
     assert_eq!((requests[0].points, encoder.left_out()), (1, 1));
 }
 
+/// Series of one metric that differ in a tag only, in a naming: the tags of their points, and how many series are left out.
+fn tags_of(naming: Naming, values: &[&str]) -> (Vec<String>, usize) {
+    let settings = Arc::new(NumericSettings { naming, ..NumericSettings::clone(&settings(&[])) });
+    let module = write(&mut writer("disk", seconds(10)), seconds(10), |to| {
+        for value in values {
+            to.push_labelled("a", &[("k", *value)].into(), 1_u64);
+        }
+    });
+    let mut encoder = Encoder::new(Arc::clone(&settings));
+    let requests = encoded(&mut encoder, &settings, &sample(seconds(10), vec![module]));
+    let points = requests.iter().flat_map(points).filter(|point| point["metric"] != ALIVE);
+    (points.map(|point| point["tags"].as_str().expect("a text").to_owned()).collect(), encoder.left_out())
+}
+
+#[test]
+fn series_alike_without_forbidden_characters_collide() {
+    for naming in [Naming::OpenFalcon, Naming::Gauged] {
+        let (tags, left_out) = tags_of(naming, &["a b", "a_b", "a'b", "a\tb", "ab"]);
+        assert_eq!((tags, left_out), (vec!["k=a_b".to_owned(), "k=ab".to_owned()], 3), "{naming:?}");
+    }
+}
+
 proptest! {
+    /// No two points of a sample have one name and the same tags, and each series without a point is counted.
+    #[test]
+    fn points_of_a_sample_differ(
+        naming in prop::sample::select(vec![Naming::OpenFalcon, Naming::Gauged]),
+        values in prop::collection::btree_set("[ab ,='\">\t\\\\_]{1,3}|x{500}[ab]", 1..20),
+    ) {
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let (tags, left_out) = tags_of(naming, &values);
+        prop_assert_eq!(tags.iter().collect::<std::collections::BTreeSet<_>>().len(), tags.len());
+        prop_assert_eq!(tags.len() + left_out, values.len());
+    }
+
     #[test]
     fn any_values_are_read_as_they_were(values in prop::collection::btree_map("[a-z]{1,5}", prop_oneof![
         any::<u64>().prop_map(crate::sample::Value::from),
