@@ -39,7 +39,7 @@ const SPOOLS: &str = "spool";
 /// and a second agent would try at each sample.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// What follows where the directory cannot be used.
+/// The consequence where the directory cannot be used.
 const CONSEQUENCE: &str = "samples that cannot be delivered are kept in memory only";
 
 /// The state directory of an agent, which its threads share.
@@ -59,7 +59,7 @@ struct Shared {
 /// The agent's claim on the directory.
 #[derive(Debug, Default)]
 struct Claim {
-    /// None as long as nothing is kept.
+    /// None as long as no sink needs the directory.
     lock: Option<Lock>,
     /// The spools that are open.
     open: BTreeSet<String>,
@@ -235,7 +235,7 @@ impl StateDirectory {
         let lock = Lock::take(path).map_err(|error| failed("failed to lock", &error))?;
         let lock = lock.map_err(|pid| StateError::in_use(path, pid))?;
         let now = SystemTime::now();
-        // What an earlier claim of this run has left is not of an earlier run.
+        // A marker of an earlier claim of this run is not of an earlier run.
         if !std::mem::replace(&mut claim.is_examined, true)
             && let Some(end) = Marker::examine(path, &path.join(SPOOLS), now)
         {

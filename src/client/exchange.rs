@@ -86,7 +86,7 @@ impl HttpConnection {
 
     /// Whether another request may be sent. It may not when the peer has closed the connection, or has sent more than its response.
     pub(crate) async fn is_ready(&mut self) -> bool {
-        // What came meanwhile is more than a response: nobody has asked.
+        // Bytes that came meanwhile are more than a response: nobody has asked.
         self.meter.begin(self.limits.head_bytes);
         if self.is_open {
             self.is_open = poll_fn(|context| Poll::Ready(self.connection.as_mut().poll(context).is_pending())).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::{ClientError, ClientErrorKind};
 
-/// What a request waits for.
+/// The stage of a request: the event that it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Stage {
     #[default]

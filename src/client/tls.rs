@@ -44,7 +44,7 @@ pub(crate) fn read_system_roots() -> Result<Arc<RootCertStore>, String> {
     Ok(Arc::clone(SYSTEM_ROOTS.get_or_init(|| Arc::new(roots))))
 }
 
-/// What a client knows of the system's authorities.
+/// The system's authorities, as far as a client knows them.
 #[derive(Debug, Default)]
 pub(super) struct SystemRoots {
     reading: Pending<(), Result<Arc<RootCertStore>, String>>,

@@ -136,7 +136,7 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
             other => problems.unknown(key.span(), other, &known_keys("")),
         }
     }
-    // What they inherit may be below them.
+    // Inherited ones may be below them.
     if let Some(value) = sinks {
         written.sinks = sink::parse(&mut problems, value, &known_keys(SINK_TABLE), &written.client, read_secret);
     }

@@ -1,4 +1,4 @@
-//! What the service manager that started the agent asks for, by environment variables (`sd_notify(3)`, `sd_watchdog_enabled(3)`).
+//! The requests of the service manager that started the agent, by environment variables (`sd_notify(3)`, `sd_watchdog_enabled(3)`).
 
 use std::ffi::OsString;
 use std::time::Duration;

@@ -41,7 +41,7 @@ pub struct ServerTls {
     chain: Vec<CertificateFacts>,
     /// The authorities of clients that can be read.
     authorities: Vec<CertificateFacts>,
-    /// What connections are made with.
+    /// The configuration of connections.
     pub(crate) config: Arc<ServerConfig>,
 }
 

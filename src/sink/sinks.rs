@@ -61,7 +61,7 @@ pub(crate) enum PreparedSink {
     /// There is nothing to open: a sink that is there goes on with other settings, or standard output is used.
     Ready,
     File(Box<FileWriter>),
-    /// What the requests of a network sink say about the host.
+    /// The facts about the host in the requests of a network sink.
     Network(HostFacts),
 }
 

@@ -1,4 +1,4 @@
-//! The marker: a file that is there while an agent keeps something, and after an agent that did not end cleanly.
+//! The marker: a file that is there while an agent has the directory, and after an agent that did not end cleanly.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

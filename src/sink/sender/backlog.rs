@@ -39,7 +39,7 @@ struct Entry {
     request: Request,
 }
 
-/// What is to be sent.
+/// The request to send next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Nothing,
@@ -129,7 +129,7 @@ impl Backlog {
     /// Takes requests that were read from the disk. `end` is the number after the last one on it.
     pub(super) fn take_read(&mut self, read: Vec<(u64, Request)>, end: u64) {
         let Some(from) = self.unread else { return };
-        // What is damaged is skipped.
+        // Damaged ones are skipped.
         let next = read.last().map_or(end, |(sequence, _)| sequence + 1).max(from);
         for (sequence, request) in read.into_iter().filter(|(sequence, _)| *sequence >= from) {
             let entry = self.entry(Some(sequence), None, request);
@@ -143,7 +143,7 @@ impl Backlog {
         self.ready.push_back(entry);
     }
 
-    /// What is on the disk at the start begins with this number.
+    /// The first number on the disk at the start.
     pub(super) fn open(&mut self, first: Option<u64>) {
         self.unread = first;
     }
@@ -170,7 +170,7 @@ impl Backlog {
         let mut gone = None;
         for (sequence, serial) in (first..).zip(serials) {
             let Some(entry) = self.memory.pop_front_if(|entry| entry.serial == *serial) else {
-                // What is behind others is passed over when it is read, if that is not too late.
+                // One behind others is passed over when it is read, if that is not too late.
                 gone = if is_only && !self.is_on_disk() { Some(sequence) } else { gone };
                 continue;
             };
@@ -229,7 +229,7 @@ impl Backlog {
 
     /// The time of the oldest one, if it is in memory.
     pub(super) fn oldest(&self) -> Option<Duration> {
-        // What is unread is older than what is in memory.
+        // Unread ones are older than those in memory.
         let in_memory = if self.unread.is_none() { self.memory.front() } else { None };
         self.ready.front().or(in_memory).map(|entry| entry.request.time)
     }

@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub(super) struct Reports {
     statistics: Arc<SinkStatistics>,
-    /// What the sink is down with, and when that was reported.
+    /// The reason for which the sink is down, and when that was reported.
     down: Option<(ErrorReason, Instant)>,
     rejected: Option<Instant>,
     /// When a remark of the receiver was reported.

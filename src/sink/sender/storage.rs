@@ -26,25 +26,23 @@ const OPENING: Duration = Duration::from_secs(10);
 /// The spool of a sender.
 pub(super) struct Storage {
     handle: SpoolHandle,
-    /// What the command is about that is under way.
+    /// The kind of the command that is under way.
     command: CommandKind,
     open_state: OpenState,
-    /// What was acknowledged, and the disk does not know yet.
+    /// The last number that was acknowledged, if the disk does not know that yet.
     acknowledged: Option<u64>,
     /// The requests of these. If the disk drops one before it knows that, it counts it as lost.
     settled: Vec<Removed>,
-    /// What is to be read.
+    /// The number from which on requests are to be read.
     wanted: Option<u64>,
     /// Whether the oldest on the disk is to go, since there is too much in memory.
     is_over: bool,
-    /// Whether the last requests could not be written, and nothing was dropped for them yet.
-    has_failed: bool,
+    /// Whether requests can be written, as of the last attempt.
+    writing: Writing,
     /// Whether nothing could be dropped, either, since requests were written the last time.
     is_stuck: bool,
     /// When the disk is tried again after an error.
     retry_at: Option<Instant>,
-    /// Whether the last attempt to open the spool, or to write requests, has failed.
-    is_unwritable: bool,
     /// Other settings, which the thread does not know yet.
     configuration: Option<(SpoolIdentity, SpoolBounds)>,
 }
@@ -59,7 +57,17 @@ enum OpenState {
     Open,
 }
 
-/// What a command is about.
+/// Whether requests can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writing {
+    Works,
+    /// Not now, and nothing was dropped for them yet.
+    Failed,
+    /// Not now, and nothing needs to be dropped for them: that was done, or the spool is not open.
+    Waits,
+}
+
+/// The kind of a command.
 #[derive(Debug)]
 enum CommandKind {
     Open,
@@ -88,15 +96,14 @@ impl Storage {
             settled: Vec::new(),
             wanted: None,
             is_over: false,
-            has_failed: false,
+            writing: Writing::Works,
             is_stuck: false,
             retry_at: None,
-            is_unwritable: false,
             configuration: None,
         }
     }
 
-    /// What is on the disk.
+    /// The requests on the disk.
     pub(super) fn disk(&self) -> &DiskBacklog {
         self.handle.backlog()
     }
@@ -142,7 +149,9 @@ impl Storage {
     /// Notes that the oldest on the disk is to go, to make room for what is in memory: once for each attempt to write that failed.
     /// Returns whether what is in memory can wait for that, or for the next attempt.
     pub(super) fn drop_oldest(&mut self) -> bool {
-        self.is_over |= std::mem::take(&mut self.has_failed);
+        if self.writing == Writing::Failed {
+            (self.writing, self.is_over) = (Writing::Waits, true);
+        }
         !self.is_stuck && !self.handle.is_busy()
     }
 
@@ -158,7 +167,7 @@ impl Storage {
             return None;
         }
         // The end waits only for a disk that cannot be written.
-        if let Some(at) = self.retry_at.filter(|at| *at > now && (self.is_unwritable || !writes_all)) {
+        if let Some(at) = self.retry_at.filter(|at| *at > now && (self.writing != Writing::Works || !writes_all)) {
             return Some(at);
         }
         self.retry_at = None;
@@ -213,13 +222,13 @@ impl Storage {
                 if failed.reason != ErrorReason::InUse {
                     self.open_state = OpenState::Failed;
                 }
-                self.is_unwritable = true;
+                self.writing = Writing::Waits;
                 self.retry_at = Some(now + RETRY);
             }
             (command, Err(failed)) => {
-                let is_append = matches!(command, CommandKind::Append(_));
-                self.has_failed |= is_append;
-                self.is_unwritable |= is_append;
+                if matches!(command, CommandKind::Append(_)) {
+                    self.writing = Writing::Failed;
+                }
                 self.is_stuck |= matches!(command, CommandKind::Drop);
                 self.retry_at = Some(now + RETRY);
                 let is_read = matches!(command, CommandKind::Read);
@@ -227,12 +236,12 @@ impl Storage {
             }
             (CommandKind::Open, Ok(_)) => {
                 self.open_state = OpenState::Open;
-                self.is_unwritable = false;
+                self.writing = Writing::Works;
                 works = Some(SpoolAccess::Write);
                 backlog.open((disk.waiting.requests > 0).then_some(disk.first));
             }
             (CommandKind::Append(serials), Ok(SpoolAnswer::Appended { first })) => {
-                (self.has_failed, self.is_stuck, self.is_unwritable) = (false, false, false);
+                (self.writing, self.is_stuck) = (Writing::Works, false);
                 works = Some(SpoolAccess::Write);
                 if let Some(gone) = backlog.written(first, &serials) {
                     self.acknowledge(Removed { sequence: Some(gone), ..Removed::default() });
@@ -274,7 +283,7 @@ impl Storage {
 
     /// Whether nothing is under way, and nothing more can be written now.
     pub(super) fn is_idle(&self, backlog: &Backlog) -> bool {
-        !self.handle.is_busy() && (backlog.unwritten_since().is_none() || self.is_unwritable)
+        !self.handle.is_busy() && (backlog.unwritten_since().is_none() || self.writing != Writing::Works)
     }
 
     /// Waits until what is on the disk is safe from a loss of power, and ends the spool's thread.
@@ -292,7 +301,7 @@ impl Storage {
     }
 }
 
-/// What follows from the end of a command.
+/// The consequences of a command.
 pub(super) struct Followed {
     pub(super) lost: [(Loss, Removed); 3],
     /// The access that works as of now.

@@ -1,10 +1,10 @@
-//! What waits in a spool, and what was lost.
+//! The requests that wait in a spool, and those that were lost.
 
 use std::time::Duration;
 
 use super::counts::Counts;
 
-/// What waits in a spool.
+/// The requests that wait in a spool.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct DiskBacklog {
     /// The requests that are not acknowledged, with those that are damaged, as long as that is not known.
@@ -19,7 +19,7 @@ pub(crate) struct DiskBacklog {
     pub(crate) next: u64,
 }
 
-/// What was lost, by reason.
+/// Lost requests, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SpoolLosses {
     /// Dropped, because the spool was full.

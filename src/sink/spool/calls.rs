@@ -51,7 +51,7 @@ pub(super) mod faults {
 
     use rustix::io::Errno;
 
-    /// What a write does instead.
+    /// The effect of a write instead of its own.
     #[derive(Debug, Clone, Copy)]
     pub(in crate::sink::spool) enum WriteFault {
         /// It writes no more than so many bytes.

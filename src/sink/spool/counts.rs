@@ -26,7 +26,7 @@ impl Counts {
         self.points = self.points.saturating_add(other.points);
     }
 
-    /// What is here and not there.
+    /// The difference: counts here that are not there.
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             requests: self.requests.saturating_sub(earlier.requests),

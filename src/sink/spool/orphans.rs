@@ -50,7 +50,7 @@ pub(crate) struct Orphans {
     thread: Option<SyncSender<()>>,
 }
 
-/// What was removed with them.
+/// The counts of requests that were removed with them.
 #[derive(Debug, Default)]
 pub(crate) struct OrphanLosses {
     requests: AtomicU64,

@@ -303,7 +303,7 @@ impl Segments {
                 return Ok(Opened::Gone);
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                // What is behind it does not wait for somebody to permit that.
+                // The requests behind it do not wait for somebody to permit that.
                 let remedy = "let the agent's user read it, and give the file its name back; or remove it";
                 self.move_aside(first, "the agent's user may not read it", remedy);
                 return Ok(Opened::Gone);

@@ -211,7 +211,7 @@ impl Spool {
         }
         self.cursor = Some(position);
         if requests.is_empty() && from <= self.head.mark.sequence {
-            // What was there has been damaged since.
+            // The requests there were damaged since.
             self.head_time = None;
             self.find_head()?;
         }
@@ -400,7 +400,7 @@ impl Spool {
         !self.segments.list().is_empty() && now.saturating_sub(newest) > self.kept.bounds.age
     }
 
-    /// What waits.
+    /// The requests that wait.
     pub(crate) fn backlog(&self) -> DiskBacklog {
         let end = self.tail.end();
         DiskBacklog {
@@ -412,7 +412,7 @@ impl Spool {
         }
     }
 
-    /// What was lost since the last call.
+    /// The losses since the last call.
     pub(crate) fn take_losses(&mut self) -> SpoolLosses {
         std::mem::take(&mut self.losses)
     }

@@ -28,14 +28,14 @@ pub(super) struct Tail {
     unsynced: Vec<File>,
 }
 
-/// What is appended, and how much of it is kept.
+/// The identity of appended requests, and how much of them is kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kept {
     pub(super) identity: SpoolIdentity,
     pub(super) bounds: SpoolBounds,
 }
 
-/// What an append began with.
+/// The state before an append.
 struct Before {
     end: Mark,
     newest: Duration,

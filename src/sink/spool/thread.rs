@@ -68,9 +68,9 @@ pub(crate) enum SpoolAnswer {
 pub(crate) struct SpoolReply {
     /// With an error, nothing has changed for the sender: requests are not kept, acknowledgements hold as long as the process runs.
     pub(crate) answer: Result<SpoolAnswer, SinkError>,
-    /// What waits now.
+    /// The requests that wait now.
     pub(crate) backlog: DiskBacklog,
-    /// What was lost since the reply before.
+    /// The losses since the reply before.
     pub(crate) losses: SpoolLosses,
     /// Another error since then, which has lost nothing.
     pub(crate) problem: Option<SinkError>,
@@ -193,7 +193,7 @@ impl SpoolHandle {
         reply
     }
 
-    /// What waited at the last reply.
+    /// The requests that waited at the last reply.
     pub(crate) fn backlog(&self) -> &DiskBacklog {
         &self.backlog
     }
@@ -207,7 +207,7 @@ fn ended() -> SinkError {
 impl SpoolWorker {
     fn run(mut self) {
         loop {
-            // What is too old is looked for only where something may be.
+            // Old requests are looked for only where something may be.
             let next = match self.spool {
                 Some(_) => self.pending.recv_timeout(CHECK),
                 None => self.pending.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -335,7 +335,7 @@ impl SpoolWorker {
         }
     }
 
-    /// What is done behind a reply. `waited` says whether something waited before the command.
+    /// Work that no reply waits for. `waited` says whether something waited before the command.
     fn look_after(&mut self, waited: bool) {
         let is_empty = !self.has_waiting();
         let Some(open) = &mut self.spool else { return };

@@ -270,7 +270,7 @@ fn segment_without_permission_is_moved_aside() {
         assert_eq!(names(&directory)[0], format!("{:020}.seg.aside", 1));
         (rest, spool.take_losses().damaged)
     };
-    fs::set_permissions(&first, fs::Permissions::from_mode(0)).expect("set");
+    fs::set_permissions(&first, fs::Permissions::from_mode(0o0)).expect("set");
     let (rest, damaged) = if geteuid().is_root() {
         // Root may read all: the spool is another user's.
         let user = Uid::from_raw(65534);

@@ -47,7 +47,7 @@ proptest! {
             }
             prop_assert_eq!(spool.backlog().waiting, counts(model.iter().map(|(_, request)| request)));
             prop_assert_eq!(all(&mut spool), model.clone());
-            // What could not be cut off is found again, and is sent, too.
+            // A part that could not be cut off is found again, and is sent, too.
             if reopens && !is_torn {
                 spool = open(&path, WIDE);
                 prop_assert_eq!(all(&mut spool), model.clone());
