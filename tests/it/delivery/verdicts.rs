@@ -1,5 +1,6 @@
 //! Verdicts of receivers: overload, refused requests, a request that never passes, and points that are refused among others.
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -77,7 +78,7 @@ fn refused_request_is_dropped_and_reported_once() {
         let log = agent.log();
         let lines: Vec<&str> = log.lines().filter(|line| line.contains("out of order sample")).collect();
         assert_eq!(lines.len(), 1, "{log}");
-        let bodies: std::collections::HashSet<_> = refused.iter().map(|arrival| arrival.body.clone()).collect();
+        let bodies: HashSet<_> = refused.iter().map(|arrival| arrival.body.clone()).collect();
         assert_eq!(bodies.len(), refused.len(), "none was sent again");
         assert_only_missing(&receiver, &sender, &refused);
     }
@@ -119,7 +120,8 @@ fn request_that_never_passes_is_given_up() {
 #[test]
 fn request_is_tried_again_after_others_pass() {
     let protocol = Protocol::RemoteWrite;
-    let (sender, receiver) = (Sender::new("1s", 5), Receiver::start(protocol));
+    // More than the agent holds in memory, too, waits behind the first.
+    let (sender, receiver) = (Sender::new("200ms", 200), Receiver::start(protocol));
     let mut agent = sender.start(&[&receiver]);
     wait_delivering(&mut agent, protocol.name());
     // The receiver recovers with the first request that it is sent instead.
@@ -142,6 +144,10 @@ fn request_is_tried_again_after_others_pass() {
     sender.wait_nothing_kept();
     agent.terminate();
     receiver.compare(&sender.measured()).assert_complete(protocol.name(), &[]);
+    let mut taken = HashSet::new();
+    for point in receiver.values() {
+        assert!(taken.insert((point.series.clone(), point.time_ms)), "{} at {} twice", point.series, point.time_ms);
+    }
 }
 
 #[test]
