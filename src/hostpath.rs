@@ -1,6 +1,7 @@
 //! Absolute paths on the measured host, and patterns for them. Text only: symbolic links are the business of the code that
 //! opens a path.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,16 @@ pub(crate) fn check(path: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The path of the same file of process 1. `/proc/net` and `/proc/mounts` lead to the reader's own process, which is the agent's
+/// and closed to plugins; the networks and mounts of process 1 are the host's.
+#[must_use]
+pub(crate) fn first_process_path(path: &str) -> Cow<'_, str> {
+    let rest = path.strip_prefix("/proc/").filter(|rest| {
+        *rest == "mounts" || rest.strip_prefix("net").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    rest.map_or(Cow::Borrowed(path), |rest| Cow::Owned(format!("/proc/1/{rest}")))
+}
+
 /// A path in which `*` matches any text within a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
@@ -57,6 +68,12 @@ impl Pattern {
         check(&text)?;
         let literal_bytes = text.find('*').unwrap_or(text.len());
         Ok(Self { depth: depth(&text), text, literal_bytes })
+    }
+
+    /// The pattern of the same files of process 1: see [`first_process_path`].
+    pub(crate) fn first_process_pattern(&self) -> Self {
+        let text = first_process_path(&self.text);
+        Self { depth: depth(&text), literal_bytes: text.find('*').unwrap_or(text.len()), text: text.into_owned() }
     }
 
     /// Whether the pattern matches a path.
@@ -151,6 +168,24 @@ mod tests {
         assert!(!pattern("/a*c*e").matches("/abde"));
         assert!(!pattern("/ab*bc").matches("/abc"));
         assert!(pattern("/temp*_input").matches("/temp1_input"));
+    }
+
+    #[test]
+    fn networks_and_mounts_are_those_of_process_1() {
+        for (path, first) in [
+            ("/proc/net", "/proc/1/net"),
+            ("/proc/net/dev", "/proc/1/net/dev"),
+            ("/proc/mounts", "/proc/1/mounts"),
+            ("/proc/network", "/proc/network"),
+            ("/proc/self/net/dev", "/proc/self/net/dev"),
+            ("/proc/2/net/dev", "/proc/2/net/dev"),
+            ("proc/net", "proc/net"),
+        ] {
+            assert_eq!(first_process_path(path), first);
+        }
+        let tcp = pattern("/proc/net/tcp*").first_process_pattern();
+        assert!(tcp.matches("/proc/1/net/tcp6") && !tcp.matches("/proc/net/tcp6"));
+        assert_eq!(tcp, pattern("/proc/1/net/tcp*"));
     }
 
     #[test]

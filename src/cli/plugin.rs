@@ -2,6 +2,7 @@
 //! plugins by the agent's own code (`plugin::harness`) and show the results. The agent itself does not use them.
 
 mod inspect;
+mod grants;
 mod test;
 mod rules;
 mod list;
@@ -30,6 +31,11 @@ pub enum PluginCommand {
     /// four runs to detect. Exit codes: 0 if the test passed; 1 if the plugin cannot be loaded, failed, never measured, is
     /// missing a grant, was denied an access, or violated a rule; 2 if the command line or the configuration is invalid.
     Test(test::Arguments),
+    /// Show the files that every plugin may read without a grant; or, for a plugin, which of them it reads, and what else it needs
+    ///
+    /// With a file the plugin is loaded, configured and run once, as by the agent. Exit codes: 0 if it can be loaded, even if
+    /// it is missing a grant; 1 if it cannot be loaded; 2 if the command line or the configuration is invalid.
+    Grants(grants::Arguments),
     /// Create a new plugin: a directory with a complete, working project
     ///
     /// The project has sources of a plugin that already measures, build.sh, test.sh, the WIT, and a README that lists the
@@ -58,6 +64,7 @@ impl PluginCommand {
             match self {
                 Self::Inspect(arguments) => inspect::run(arguments).await,
                 Self::Test(arguments) => test::run(arguments).await,
+                Self::Grants(arguments) => grants::run(arguments).await,
                 Self::List(list::Arguments { sample: Some(file), json, .. }) => list::sample::run(&file, json),
                 Self::List(list::Arguments { running: true, socket, json, .. }) => {
                     list::running::run(socket, json).await

@@ -102,6 +102,15 @@ impl PluginContext {
         Admission { accounts: Arc::clone(&self.accounts), limit_bytes: self.config.memory_bytes }
     }
 
+    /// Records for `gauged plugin` by which default grant a path is used.
+    pub(crate) fn record_default_grant(&self, path: &str) {
+        if let Some(recorder) = &self.recorder
+            && let Some(grant) = self.grants.default_grant(path)
+        {
+            recorder.record_default_grant(grant);
+        }
+    }
+
     /// The same plugin with nothing granted.
     pub(crate) fn without_grants(&self) -> Self {
         Self { grants: Arc::new(Grants::none()), is_being_described: true, ..self.clone() }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::limits::{Limit, Limits};
 use crate::escape::printable;
 use crate::fuzzing::checks::{Input, check_module, covers, is_plain};
-use crate::hostpath::Pattern;
+use crate::hostpath::{Pattern, first_process_path};
 use crate::plugin::build::probe;
 use crate::plugin::grants::network::Network;
 use crate::plugin::grants::{Basis, Grants, PathRefusal};
@@ -35,7 +35,9 @@ pub(crate) fn probe(bytes: &[u8]) {
 /// `u`. A path passes exactly when a grant covers it and it is not the agent's own.
 pub(crate) fn grants(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let mut lines: Vec<&str> = text.split('\n').collect();
+    // Of process 1, as the capability has them.
+    let lines: Vec<Cow<'_, str>> = text.split('\n').map(first_process_path).collect();
+    let mut lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
     let path = lines.pop().unwrap_or_default();
     let (usage, read): (Vec<&str>, Vec<&str>) = lines.iter().partition(|line| line.starts_with('u'));
     let usage: Vec<&str> = usage.iter().map(|line| &line[1..]).collect();
@@ -78,7 +80,14 @@ fn is_kernel_wide(path: &str) -> bool {
     match segments[..] {
         ["proc", "1", file, ..] => matches!(file, "net" | "mounts" | "mountinfo"),
         ["proc", first, ..] => !first.bytes().all(|byte| byte.is_ascii_digit()) && !first.ends_with("self"),
-        ["sys", first, ..] => matches!(first, "devices" | "class" | "block" | "fs") && is_plain(path),
+        ["sys", first, second, ..] => {
+            let is_open = match first {
+                "block" | "bus" | "class" | "devices" | "firmware" | "fs" | "hypervisor" | "module" | "power" => true,
+                "kernel" => !matches!(second, "debug" | "security" | "tracing"),
+                _ => false,
+            };
+            is_open && is_plain(path)
+        }
         _ => false,
     }
 }

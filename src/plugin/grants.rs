@@ -1,146 +1,23 @@
-//! The grants of plugins to files: the default ones, each with its reason, and those of the configuration. Decides by the text
-//! of a path; the code that opens it makes sure that it leads there. [`network`] has the grants to the network.
+//! The grants of plugins to files: those of the configuration, and the default ones of [`default`]. Decides by the text of a
+//! path; the code that opens it makes sure that it leads there. [`network`] has the grants to the network.
 
+pub(crate) mod default;
 pub(crate) mod kind;
 pub(crate) mod network;
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
+use self::default::{DEFAULT, DefaultGrant, DefaultGrants};
 use self::network::Network;
 use crate::address::Address;
 use crate::hostpath::{self, Pattern};
-
-/// Files that every plugin may read, as far as any local user may: kernel-wide counters and settings. Files about single
-/// processes, users or secrets (`kallsyms`, `cmdline`, `environ`, `cgroup.procs`, `/sys/kernel/debug`, serial numbers) are not
-/// among them.
-const DEFAULT_READ: &[&str] = &[
-    // Time since boot, and time spent idle.
-    "/proc/uptime",
-    // CPU times, context switches, forks, processes running and blocked.
-    "/proc/stat",
-    "/proc/loadavg",
-    // Memory: totals, events, zones, fragmentation, kernel caches.
-    "/proc/meminfo",
-    "/proc/vmstat",
-    "/proc/zoneinfo",
-    "/proc/buddyinfo",
-    "/proc/swaps",
-    // Pressure stall information.
-    "/proc/pressure/*",
-    // Lists of CPUs, devices, file systems and modules.
-    "/proc/cpuinfo",
-    "/proc/devices",
-    "/proc/filesystems",
-    "/proc/modules",
-    "/proc/partitions",
-    "/proc/version",
-    // Block devices: operations, bytes, time, arrays.
-    "/proc/diskstats",
-    "/proc/mdstat",
-    // Interrupts.
-    "/proc/interrupts",
-    "/proc/softirqs",
-    // Network counters and socket counts, as PID 1 sees them: /proc/net follows the reader's own namespace.
-    "/proc/1/net/dev",
-    "/proc/1/net/snmp",
-    "/proc/1/net/snmp6",
-    "/proc/1/net/netstat",
-    "/proc/1/net/sockstat",
-    "/proc/1/net/sockstat6",
-    "/proc/1/net/softnet_stat",
-    "/proc/1/net/protocols",
-    // Mounts.
-    "/proc/1/mounts",
-    "/proc/1/mountinfo",
-    // Limits and usage of the kernel: open files, inodes, entropy, connection tracking.
-    "/proc/sys/fs/file-nr",
-    "/proc/sys/fs/file-max",
-    "/proc/sys/fs/inode-nr",
-    // Tasks found hanging, counted since Linux 6.14.
-    "/proc/sys/kernel/hung_task_detect_count",
-    "/proc/sys/kernel/hostname",
-    "/proc/sys/kernel/osrelease",
-    "/proc/sys/kernel/pid_max",
-    "/proc/sys/kernel/threads-max",
-    "/proc/sys/kernel/random/entropy_avail",
-    "/proc/sys/kernel/random/poolsize",
-    "/proc/sys/net/netfilter/nf_conntrack_count",
-    "/proc/sys/net/netfilter/nf_conntrack_max",
-    // Servers and clients of network file systems.
-    "/proc/1/net/rpc/nfs",
-    "/proc/1/net/rpc/nfsd",
-    // CPU topology and frequency, and NUMA nodes.
-    "/sys/devices/system/cpu/*",
-    "/sys/devices/system/cpu/*/*",
-    "/sys/devices/system/cpu/*/*/*",
-    "/sys/devices/system/node/*",
-    "/sys/devices/system/node/*/*",
-    // Network interfaces: state, speed, counters. A link that was lost and is back between two ticks shows only in its count
-    // of changes.
-    "/sys/class/net/*/address",
-    "/sys/class/net/*/carrier",
-    "/sys/class/net/*/carrier_changes",
-    "/sys/class/net/*/duplex",
-    "/sys/class/net/*/flags",
-    "/sys/class/net/*/mtu",
-    "/sys/class/net/*/operstate",
-    "/sys/class/net/*/speed",
-    "/sys/class/net/*/statistics/*",
-    "/sys/class/net/*/type",
-    // Block devices: size, counters, kind.
-    "/sys/block/*/size",
-    "/sys/block/*/stat",
-    "/sys/block/*/removable",
-    "/sys/block/*/ro",
-    "/sys/block/*/queue/*",
-    // Sensors.
-    "/sys/class/hwmon/*/*",
-    "/sys/class/thermal/*/*",
-    // Older drivers have the sensors in the directory of their device, whose disks are named below block.
-    "/sys/class/hwmon/*/device/block/*",
-    "/sys/class/hwmon/*/device/fan*",
-    "/sys/class/hwmon/*/device/name",
-    "/sys/class/hwmon/*/device/temp*",
-    "/sys/class/power_supply/*/capacity",
-    "/sys/class/power_supply/*/current_now",
-    "/sys/class/power_supply/*/energy_full",
-    "/sys/class/power_supply/*/energy_now",
-    "/sys/class/power_supply/*/online",
-    "/sys/class/power_supply/*/power_now",
-    "/sys/class/power_supply/*/status",
-    "/sys/class/power_supply/*/type",
-    "/sys/class/power_supply/*/voltage_now",
-];
-
-/// The accounting files of control groups, versions 2 and 1; not the lists of their processes.
-const DEFAULT_CGROUP_READ: [&str; 8] =
-    ["blkio.*", "cgroup.stat", "cpu.*", "cpuacct.*", "hugetlb.*", "io.*", "memory.*", "pids.*"];
-
-/// How deep control groups are read: a container in a pod in a slice, under a version 1 controller.
-const CGROUP_DEPTH: usize = 6;
-
-/// The default grants, shared by all plugins.
-static DEFAULT: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
-    let cgroups = (0..=CGROUP_DEPTH).flat_map(|depth| {
-        let group = format!("/sys/fs/cgroup{}", "/*".repeat(depth));
-        DEFAULT_CGROUP_READ.map(|name| format!("{group}/{name}"))
-    });
-    let paths = DEFAULT_READ.iter().map(|&path| path.to_owned()).chain(cgroups);
-    paths.filter_map(|path| Pattern::new(path).ok()).collect()
-});
-
-/// The default grants without wildcards: most grants and most requests, found by hash.
-static LITERAL: LazyLock<HashSet<&str>> =
-    LazyLock::new(|| DEFAULT_READ.iter().copied().filter(|path| !path.contains('*')).collect());
 
 /// The grants of one plugin.
 #[derive(Debug, Clone)]
 pub(crate) struct Grants {
     root: PathBuf,
-    /// The default grants; empty for an instance without grants.
-    default: &'static [Pattern],
+    /// The default grants; none for an instance without grants.
+    default: Option<&'static DefaultGrants>,
     read: Vec<Pattern>,
     usage: Vec<Pattern>,
     network: Network,
@@ -169,13 +46,14 @@ pub(crate) enum PathRefusal {
 impl Grants {
     /// The default grants and these.
     pub(crate) fn new(root: &Path, read: &[Pattern], usage: &[Pattern], network: Network) -> Self {
-        Self { root: root.to_owned(), default: &DEFAULT, read: read.to_vec(), usage: usage.to_vec(), network }
+        let read = read.iter().map(Pattern::first_process_pattern).collect();
+        Self { root: root.to_owned(), default: Some(&DEFAULT), read, usage: usage.to_vec(), network }
     }
 
     /// No grants at all.
     pub(crate) fn none() -> Self {
         let (read, usage) = (Vec::new(), Vec::new());
-        Self { root: PathBuf::from("/"), default: &[], read, usage, network: Network::default() }
+        Self { root: PathBuf::from("/"), default: None, read, usage, network: Network::default() }
     }
 
     /// The root directory of the measured host.
@@ -185,17 +63,23 @@ impl Grants {
 
     /// Whether a file may be read. With [`Basis::Default`], only if every local user may read it.
     pub(crate) fn read(&self, path: &str) -> Result<Basis, PathRefusal> {
-        self.check(path, Pattern::matches)
+        self.check(path, Pattern::matches, DefaultGrants::read)
     }
 
     /// Whether a directory may be listed: when it is granted itself, or a grant has a wildcard for the names in it.
     pub(crate) fn list(&self, path: &str) -> Result<Basis, PathRefusal> {
-        self.check(path, is_listed)
+        self.check(path, is_listed, DefaultGrants::list)
     }
 
     /// Whether a path may be read or listed by its text alone, without access to a file system.
     pub(crate) fn covers(&self, path: &str) -> Option<Basis> {
-        self.decide(path, is_listed).ok()
+        self.decide(&hostpath::first_process_path(path), is_listed, DefaultGrants::list).ok()
+    }
+
+    /// The default grant by which a path may be read or listed, if it is by one.
+    pub(crate) fn default_grant(&self, path: &str) -> Option<DefaultGrant> {
+        let is_default = self.decide(path, is_listed, DefaultGrants::list) == Ok(Basis::Default);
+        self.default.filter(|_| is_default).and_then(|default| default.list(path))
     }
 
     /// Whether a path is that of a process under a wildcard grant: a plugin that reads all processes also comes to the agent's
@@ -233,19 +117,28 @@ impl Grants {
     }
 
     /// Decides by the text first: for a path that is not granted, no file system but `/proc` is accessed.
-    fn check(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, PathRefusal> {
-        let basis = self.decide(path, covers)?;
+    fn check(
+        &self,
+        path: &str,
+        covers: fn(&Pattern, &str) -> bool,
+        find: fn(&DefaultGrants, &str) -> Option<DefaultGrant>,
+    ) -> Result<Basis, PathRefusal> {
+        let basis = self.decide(path, covers, find)?;
         if self.is_own_process(path) { Err(PathRefusal::Own) } else { Ok(basis) }
     }
 
-    fn decide(&self, path: &str, covers: fn(&Pattern, &str) -> bool) -> Result<Basis, PathRefusal> {
+    fn decide(
+        &self,
+        path: &str,
+        covers: fn(&Pattern, &str) -> bool,
+        find: fn(&DefaultGrants, &str) -> Option<DefaultGrant>,
+    ) -> Result<Basis, PathRefusal> {
         self.check_beginning(path)?;
-        let is_covered = |patterns: &[Pattern]| patterns.iter().any(|pattern| covers(pattern, path));
-        if is_covered(&self.read) {
+        if self.read.iter().any(|pattern| covers(pattern, path)) {
             return Ok(Basis::Configuration);
         }
-        let is_default = !self.default.is_empty() && LITERAL.contains(path) || is_covered(self.default);
-        if is_default { Ok(Basis::Default) } else { Err(PathRefusal::Missing) }
+        let default = self.default.and_then(|default| find(default, path));
+        default.map(|_| Basis::Default).ok_or(PathRefusal::Missing)
     }
 
     /// Refuses malformed paths and the agent's own process in `/proc`, without access to another file system.
@@ -289,12 +182,6 @@ mod tests {
     }
 
     #[test]
-    fn all_default_grants_are_patterns() {
-        let cgroups = DEFAULT_CGROUP_READ.len() * (CGROUP_DEPTH + 1);
-        assert_eq!(grants(&[]).default.len(), DEFAULT_READ.len() + cgroups);
-    }
-
-    #[test]
     fn kernel_wide_files_are_granted_by_default() {
         let grants = grants(&[]);
         assert_eq!(grants.read("/proc/uptime"), Ok(Basis::Default));
@@ -314,6 +201,93 @@ mod tests {
             Err(PathRefusal::Malformed("has an empty, . or .. segment; write it without"))
         );
         assert_eq!(Grants::none().read("/proc/uptime"), Err(PathRefusal::Missing));
+    }
+
+    #[test]
+    fn secrets_are_not_granted_by_default() {
+        let grants = grants(&[]);
+        for closed in [
+            "/proc/cmdline",
+            "/proc/kallsyms",
+            "/proc/key-users",
+            "/proc/locks",
+            "/proc/1/net/arp",
+            "/proc/1/net/if_inet6",
+            "/proc/1/net/ip_vs",
+            "/proc/1/net/route",
+            "/proc/1/net/tcp",
+            "/proc/1/status",
+            "/proc/77/stat",
+            "/proc/spl/kstat/zfs/dbgmsg",
+            "/proc/sys/kernel/core_pattern",
+            "/proc/sys/kernel/random/uuid",
+            "/sys/block/nvme0n1/wwid",
+            "/sys/block/sda/device/serial",
+            "/sys/class/dmi/id/board_serial",
+            "/sys/class/dmi/id/product_uuid",
+            "/sys/class/drm/card0/edid",
+            "/sys/class/hwmon/hwmon0/device/serial",
+            "/sys/class/nvme/nvme0/serial",
+            "/sys/class/power_supply/BAT0/serial_number",
+            "/sys/class/powercap/intel-rapl:0/energy_uj",
+            "/sys/fs/cgroup/a/cgroup.procs",
+            "/sys/fs/cgroup/a/cgroup.threads",
+            "/sys/kernel/debug/x",
+            "/sys/module/x/parameters/key",
+        ] {
+            assert_eq!(grants.read(closed), Err(PathRefusal::Missing), "{closed}");
+        }
+    }
+
+    #[test]
+    fn default_grants_have_counters_of_all_subsystems() {
+        let grants = grants(&[]);
+        for open in [
+            "/proc/schedstat",
+            "/proc/sys/vm/swappiness",
+            "/proc/sys/kernel/tainted",
+            "/proc/sys/fs/aio-nr",
+            "/proc/spl/kstat/zfs/arcstats",
+            "/proc/1/net/bonding/bond0",
+            "/proc/1/net/stat/nf_conntrack",
+            "/sys/devices/system/edac/mc/mc0/ce_count",
+            "/sys/devices/system/edac/mc/mc0/csrow0/ce_count",
+            "/sys/class/net/bond0/bonding/slaves",
+            "/sys/class/net/bonding_masters",
+            "/sys/kernel/mm/ksm/pages_shared",
+            "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats/anon_fault_alloc",
+            "/sys/devices/system/cpu/cpu0/cpuidle/state0/time",
+            "/sys/block/md0/md/degraded",
+            "/sys/block/zram0/mm_stat",
+            "/sys/fs/btrfs/a-b/allocation/data/bytes_used",
+            "/sys/fs/cgroup/cpuset.cpus.effective",
+            "/sys/fs/cgroup/a/b/c/d/e/f/cgroup.events",
+            "/sys/class/dmi/id/product_name",
+        ] {
+            assert_eq!(grants.read(open), Ok(Basis::Default), "{open}");
+        }
+        assert_eq!(grants.list("/sys/devices/system/edac/mc"), Ok(Basis::Default));
+        assert_eq!(grants.list("/sys/fs/cgroup/a/b/c/d/e/f/g"), Err(PathRefusal::Missing), "too deep");
+    }
+
+    #[test]
+    fn granted_networks_are_those_of_process_1() {
+        let granted = grants(&["/proc/net/tcp*"]);
+        assert_eq!(granted.read("/proc/1/net/tcp6"), Ok(Basis::Configuration));
+        assert_eq!(granted.covers("/proc/net/tcp"), Some(Basis::Configuration));
+        assert_eq!(grants(&[]).covers("/proc/net/dev"), Some(Basis::Default));
+        assert_eq!(grants(&[]).covers("/proc/net/tcp"), None);
+    }
+
+    #[test]
+    fn default_grant_of_a_path_is_named() {
+        let read = grants(&["/proc/stat"]);
+        let path = |path| read.default_grant(path).map(|grant| grant.path);
+        assert_eq!(path("/proc/uptime"), Some("/proc/uptime"));
+        assert_eq!(path("/sys/fs/cgroup/a/memory.max"), Some("/sys/fs/cgroup/**/memory.*"));
+        assert_eq!(path("/proc/stat"), None, "the configuration has it");
+        assert_eq!(path("/etc/shadow"), None);
+        assert_eq!(Grants::none().default_grant("/proc/uptime"), None);
     }
 
     #[test]

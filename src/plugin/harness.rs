@@ -29,6 +29,7 @@ use crate::plugin::source::scan::{BusyEntries, Scan, scan};
 use crate::plugin::version::Version;
 
 pub(crate) use crate::plugin::grants::Basis;
+pub(crate) use crate::plugin::grants::default::{DefaultGrant, all as default_grants};
 pub(crate) use crate::plugin::grants::kind::{Denial, Grant};
 pub(crate) use crate::plugin::guest::result::{Collected, DescribedMetric, Description};
 pub(crate) use crate::plugin::recorder::{Message, Recording};
@@ -255,7 +256,7 @@ impl LoadedPlugin {
         self.instance.as_ref().map_or(0, Instance::held_bytes)
     }
 
-    /// The messages and denials since the last call of this.
+    /// What was recorded since the last call of this.
     pub(crate) fn take_recording(&self) -> Recording {
         self.recorder.take()
     }

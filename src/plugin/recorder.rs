@@ -1,8 +1,9 @@
-//! The recorder of a plugin under the harness: it keeps the plugin's messages, debug ones included, and its denials for
-//! `gauged plugin`. In the agent there is no recorder, and these go to the log.
+//! The recorder of a plugin under the harness: it keeps the plugin's messages, debug ones included, its denials, and the default
+//! grants that it uses, for `gauged plugin`. In the agent there is no recorder: messages and denials go to the log.
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::plugin::grants::default::DefaultGrant;
 use crate::plugin::grants::kind::Denial;
 
 /// How many messages are kept between two calls: more than anybody reads.
@@ -17,7 +18,7 @@ pub(crate) struct Message {
     pub(crate) text: String,
 }
 
-/// The messages and denials since the last look.
+/// What was recorded since the last look.
 #[derive(Debug, Default)]
 pub(crate) struct Recording {
     pub(crate) messages: Vec<Message>,
@@ -25,9 +26,11 @@ pub(crate) struct Recording {
     pub(crate) more: u64,
     /// Each is recorded once.
     pub(crate) denials: Vec<Denial>,
+    /// The default grants that it used, each once.
+    pub(crate) default_grants: Vec<DefaultGrant>,
 }
 
-/// Records the messages and denials of one plugin.
+/// Records the messages, denials and used grants of one plugin.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     /// Behind a lock because a guest's state is shared with the threads that work for it; it is held for a moment.
@@ -48,7 +51,14 @@ impl Recorder {
         self.recording.lock().unwrap_or_else(PoisonError::into_inner).denials.push(denial);
     }
 
-    /// Returns the messages and denials since the last call.
+    pub(crate) fn record_default_grant(&self, grant: DefaultGrant) {
+        let used = &mut self.recording.lock().unwrap_or_else(PoisonError::into_inner).default_grants;
+        if !used.contains(&grant) {
+            used.push(grant);
+        }
+    }
+
+    /// Returns what was recorded since the last call.
     pub(crate) fn take(&self) -> Recording {
         std::mem::take(&mut self.recording.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -74,8 +74,32 @@ fn kernel_files_are_read_without_a_grant() {
 }
 
 #[test]
+fn guest_reads_the_network_of_process_1() {
+    let setup = Setup::new();
+    for (file, content) in
+        [("proc/1/net/dev", "interfaces"), ("proc/1/mounts", "mounts"), ("proc/1/net/tcp", "sockets")]
+    {
+        let file = setup.path("host").join(file);
+        fs::create_dir_all(file.parent().expect("has one")).expect("created");
+        fs::write(file, content).expect("written");
+    }
+    let read = |path: &str, configuration: &str| {
+        file_guest("read", path).install(&setup.plugin("reader.wasm"));
+        fs::write(setup.path("gauged.toml"), configuration).expect("written");
+        let output = setup.command_without_root(&["--once", "--root", "host"]).output().expect("it runs");
+        let [sample, log] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+        value(&parse(&sample), "reader").unwrap_or_else(|| panic!("{log}"))
+    };
+    assert_eq!(read("/proc/net/dev", ""), "interfaces");
+    assert_eq!(read("/proc/mounts", ""), "mounts");
+    assert_eq!(read("/proc/net/tcp", ""), "read = [\"/proc/1/net/tcp\"]");
+    assert_eq!(read("/proc/net/tcp", "[plugins.reader]\nread = [\"/proc/net/tcp\"]\n"), "sockets");
+    assert_eq!(read("/proc/1/net/tcp", "[plugins.reader]\nread = [\"/proc/net/*\"]\n"), "sockets");
+}
+
+#[test]
 fn files_beyond_the_defaults_need_a_grant() {
-    for path in ["/etc/passwd", "/proc/kcore", "/proc/1/environ"] {
+    for path in ["/etc/passwd", "/proc/kcore", "/proc/1/environ", "/proc/cmdline", "/sys/class/dmi/id/board_serial"] {
         assert_eq!(read(path, "").0, format!("read = [\"{path}\"]"));
     }
     assert_eq!(

@@ -2,6 +2,7 @@
 
 mod inspect;
 mod test;
+mod grants;
 mod list;
 pub mod scaffold;
 

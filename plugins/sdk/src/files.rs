@@ -1,5 +1,6 @@
-//! Files of the measured host. Most kernel-wide files under `/proc` and `/sys`, and the sizes of mounted file systems, are
-//! granted by default; list anything else in [`needs`](crate::Plugin::needs). For the kernel's file formats see
+//! Files of the measured host. Kernel-wide, harmless files under `/proc` and `/sys`, and the sizes of mounted file systems, are
+//! granted by default: `gauged plugin grants` prints the list, and the tests of a plugin know it. List anything else in
+//! [`needs`](crate::Plugin::needs). `/proc/net` and `/proc/mounts` are those of process 1. For the kernel's file formats see
 //! [`kernel`](crate::kernel).
 //!
 //! ```

@@ -49,6 +49,7 @@ pub(crate) mod scripted_host;
 mod scripted_connection;
 mod sample_map;
 mod rules;
+mod default_grants;
 mod golden;
 mod damage;
 mod reply_damage;

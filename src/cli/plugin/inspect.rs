@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::target::{OpenedPlugin, Target, configuration_lines, configuration_text, need_json, needs_table};
+use super::target::{
+    OpenedPlugin, Target, configuration_lines, configuration_text, need_json, needs_table, required_lines,
+};
 use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::escape::printable;
 use crate::plugin::Failure;
-use crate::plugin::harness::{Basis, CheckedNeed, Denial, DescribedMetric, Grant, LoadedPlugin, NeedStatus, reason};
+use crate::plugin::harness::{CheckedNeed, DescribedMetric, LoadedPlugin, reason};
 use crate::sample::Descriptor;
 
 /// Arguments of `gauged plugin inspect`.
@@ -30,7 +32,8 @@ pub(super) async fn run(Arguments { target, json }: Arguments) -> Result<ExitCod
     let file = target.file.display().to_string();
     let OpenedPlugin { name, config, mut plugin } = target.open().await?;
     let configured = plugin.configure().await;
-    let lines = required_lines(&plugin, configured.as_deref().unwrap_or_default());
+    let denials = plugin.take_recording().denials;
+    let lines = required_lines(&plugin, configured.as_deref().unwrap_or_default(), &denials);
     let inspection = Inspection { file, name, config: config.shown_settings(), plugin, configured, lines };
     match OutputFormat::new(json) {
         OutputFormat::Text => print(&inspection.text())?,
@@ -50,17 +53,6 @@ struct Inspection {
     configured: Result<Vec<CheckedNeed>, Failure>,
     /// The lines of its table with the grants that it needs.
     lines: Vec<String>,
-}
-
-/// The lines of its table that grant its needs, and the accesses that were denied while it was configured. Default grants
-/// are left out.
-fn required_lines(plugin: &LoadedPlugin, needs: &[CheckedNeed]) -> Vec<String> {
-    let is_required =
-        |need: &&CheckedNeed| matches!(need.status, NeedStatus::Missing | NeedStatus::Granted(Basis::Configuration));
-    let denials = plugin.take_recording().denials;
-    let grants = needs.iter().filter(is_required).map(|need| &need.grant);
-    let grants: Vec<Grant> = grants.chain(denials.iter().filter_map(Denial::missing)).cloned().collect();
-    plugin.context.grant_lines(&grants)
 }
 
 impl Inspection {

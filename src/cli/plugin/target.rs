@@ -9,13 +9,21 @@ use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output;
 use crate::config::{Config, Overrides, PluginConfig, PluginOverride, is_plugin_name};
 use crate::escape::printable;
-use crate::plugin::harness::{Basis, CheckedNeed, LoadedPlugin, NeedStatus, PluginHarness};
+use crate::plugin::harness::{Basis, CheckedNeed, Denial, Grant, LoadedPlugin, NeedStatus, PluginHarness};
 
 /// The arguments for a plugin: its file and its configuration.
 #[derive(Debug, Args)]
 pub(super) struct Target {
     /// .wasm file of the plugin
     pub(super) file: PathBuf,
+    /// Its configuration
+    #[command(flatten)]
+    pub(super) options: TargetOptions,
+}
+
+/// The arguments for the configuration of a plugin.
+#[derive(Debug, Args)]
+pub(super) struct TargetOptions {
     /// Name of the plugin [default: as in the agent]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -43,28 +51,29 @@ pub(super) struct OpenedPlugin {
 impl Target {
     /// Loads the plugin.
     pub(super) async fn open(self) -> Result<OpenedPlugin, CommandError> {
-        let overrides = Overrides { file: self.config, root: self.root, ..Overrides::default() };
+        let Self { file, options: TargetOptions { name, config, root, grant, set } } = self;
+        let overrides = Overrides { file: config, root, ..Overrides::default() };
         let config = Config::load(&overrides).map_err(CommandError::Configuration)?;
         print_errors(&config.refusals);
         let harness = PluginHarness::new(&config)?;
-        let name = match self.name {
+        let name = match name {
             Some(name) => name,
-            None => default_name(&self.file, &harness)?,
+            None => default_name(&file, &harness)?,
         };
         if !is_plugin_name(&name) {
             let why = format!("{name:?} cannot name a plugin; use letters, digits, - and _, at most 128 of them");
             return Err(CommandError::Usage(why));
         }
         let table = config.plugins.get(&name).cloned();
-        let is_configured = table.is_some() || !self.grant.is_empty() || !self.set.is_empty();
+        let is_configured = table.is_some() || !grant.is_empty() || !set.is_empty();
         let mut own = table.unwrap_or_default();
-        for plugin_override in self.grant.into_iter().chain(self.set) {
+        for plugin_override in grant.into_iter().chain(set) {
             own.apply(plugin_override);
         }
         // The settings of the command line may leave no place for one.
         own.check_secrets().map_err(|why| CommandError::Usage(format!("[plugins.{name}] {why}")))?;
-        let opened = harness.open(&name, is_configured.then(|| own.clone()), &self.file).await;
-        let plugin = opened.map_err(|error| anyhow::anyhow!("{} {error}", self.file.display()))?;
+        let opened = harness.open(&name, is_configured.then(|| own.clone()), &file).await;
+        let plugin = opened.map_err(|error| anyhow::anyhow!("{} {error}", file.display()))?;
         Ok(OpenedPlugin { name, config: own, plugin })
     }
 }
@@ -107,6 +116,15 @@ pub(super) fn need_json(CheckedNeed { grant, reason, status }: &CheckedNeed) -> 
         NeedStatus::Impossible(why) => ("never", Some(why)),
     };
     json!({ "key": grant.kind.name(), "value": printable(&grant.value), "reason": reason, "granted": granted, "why": why })
+}
+
+/// The lines of its table that grant its needs and what it was denied. Default grants are left out.
+pub(super) fn required_lines(plugin: &LoadedPlugin, needs: &[CheckedNeed], denials: &[Denial]) -> Vec<String> {
+    let is_required =
+        |need: &&CheckedNeed| matches!(need.status, NeedStatus::Missing | NeedStatus::Granted(Basis::Configuration));
+    let grants = needs.iter().filter(is_required).map(|need| &need.grant);
+    let grants: Vec<Grant> = grants.chain(denials.iter().filter_map(Denial::missing)).cloned().collect();
+    plugin.context.grant_lines(&grants)
 }
 
 /// The table `[plugins.NAME]` with these lines; empty without lines.

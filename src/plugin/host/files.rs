@@ -1,10 +1,11 @@
 //! The capability `files`: reads files, lists directories and returns the usage of file systems of the measured host, as far
 //! as they are granted. Operations that may wait for a device or another machine run on another thread, and so do those on
-//! files of the kernel that have been slow.
+//! files of the kernel that have been slow. `/proc/net` and `/proc/mounts` are those of process 1.
 
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::time::Instant;
 use rustix::fs::{FileType, Mode, OFlags, StatVfs, StatVfsMountFlags};
 use rustix::io::{Errno, pread, retry_on_intr};
 
-use crate::hostpath::below;
+use crate::hostpath::{below, first_process_path};
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::{Denial, GrantKind};
 use crate::plugin::grants::{Basis, Grants, PathRefusal};
@@ -83,6 +84,11 @@ async fn run<T: Send + 'static>(
     path: String,
     work: impl FnOnce(&Grants, &str) -> Result<T, FilesError> + Send + 'static,
 ) -> Result<T, Error> {
+    let path = match first_process_path(&path) {
+        Cow::Owned(first) => first,
+        Cow::Borrowed(_) => path,
+    };
+    plugin.record_default_grant(&path);
     let Some(kind) = KernelFile::classify(&path) else {
         return offload_path(plugin, time.patience(), path, work).await;
     };

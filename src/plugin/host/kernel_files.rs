@@ -72,10 +72,13 @@ impl KernelFile {
             };
         }
         let rest = path.strip_prefix("/sys/")?;
-        if rest.starts_with("block/") {
-            Some(Self::Block)
-        } else if rest.starts_with("devices/system/") {
-            Some(Self::System)
+        if let Some(device) = rest.strip_prefix("block/") {
+            // Arrays, caches and drivers have locks of their own, which are held while a disk does not respond.
+            let part = device.split('/').nth(1).unwrap_or_default();
+            (!matches!(part, "bcache" | "device" | "md")).then_some(Self::Block)
+        } else if let Some(system) = rest.strip_prefix("devices/system/") {
+            // The controllers of memory are devices.
+            (!system.starts_with("edac/")).then_some(Self::System)
         } else if rest.starts_with("fs/cgroup") {
             Some(Self::ControlGroup)
         } else {
@@ -212,6 +215,9 @@ mod tests {
             "/sys/class/hwmon/hwmon0/temp1_input",
             "/sys/class/net/lo/speed",
             "/sys/class/net/lo",
+            "/sys/block/md0/md/sync_action",
+            "/sys/block/sda/device/state",
+            "/sys/devices/system/edac/mc/mc0/ce_count",
             "/mnt/x",
             "/sys",
         ] {

@@ -7,7 +7,7 @@ use crate::guest::{CONFIGURE_RESULT, Guest, HOST_RESULT};
 use crate::harness::Setup;
 
 /// A guest with three needs, one of which is granted to all plugins.
-fn guest_with_needs() -> Guest {
+pub fn guest_with_needs() -> Guest {
     let mut guest = Guest::new("needy");
     let (default, file, server) = (guest.text("/proc/stat"), guest.text("/etc/app/*"), guest.text("db:1"));
     let (count, read) = (guest.text("count forks"), guest.text("read what is set"));

@@ -51,7 +51,7 @@ fn add(at: u32, by: &str) -> String {
 }
 
 /// Adds a read of a file at each call, whose result is ignored.
-fn reading(guest: Guest, path: &str) -> Guest {
+pub fn reading(guest: Guest, path: &str) -> Guest {
     let mut guest = guest.import("gauged:plugin/files", "read", "(func $read (param i32 i32 i32))");
     let (path, length) = guest.text(path);
     guest.before_collect(&format!("(call $read (i32.const {path}) (i32.const {length}) (i32.const {HOST_RESULT}))"))

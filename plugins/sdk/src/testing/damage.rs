@@ -380,8 +380,10 @@ mod tests {
         }
 
         fn collect(&mut self, _: Tick, sample: &mut Sample) -> Result<(), Error> {
-            let (first, second) =
-                (File::read("/proc/first")?.number::<u64>()?, File::read("/proc/second")?.number::<u64>()?);
+            let (first, second) = (
+                File::read("/proc/sys/vm/first")?.number::<u64>()?,
+                File::read("/proc/sys/vm/second")?.number::<u64>()?,
+            );
             sample.set(FIRST, first);
             sample.set(SECOND, second);
             Ok(())
@@ -390,15 +392,15 @@ mod tests {
 
     fn host() -> Host {
         let mut host = Host::new();
-        host.file("/proc/first", "1\n").file("/proc/second", "2\n");
+        host.file("/proc/sys/vm/first", "1\n").file("/proc/sys/vm/second", "2\n");
         host
     }
 
     #[test]
-    #[should_panic(expected = "/proc/first is empty: fails for a metric of another file")]
+    #[should_panic(expected = "/proc/sys/vm/first is empty: fails for a metric of another file")]
     fn damage_that_spreads_is_reported() {
         assert_damage_is_contained::<Fragile>(&host(), "{}", |path| match path {
-            "/proc/first" => &["first"],
+            "/proc/sys/vm/first" => &["first"],
             _ => &["second"],
         });
     }

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use super::default_grants::{capability_of_first_process, is_granted, may_list};
 use super::sample_map::{SampleMap, key};
 use super::scripted_host::Access;
 use crate::bindings::gauged::plugin::metrics::{Metric, Module};
 use crate::component::covers;
 use crate::descriptor::MAX_NAME_BYTES;
-use crate::{About, Capability, Kind, Need, Value};
+use crate::{About, Kind, Need, Value};
 
 // The agent's default limits of one result; see `limits` in its configuration.
 const MODULES: usize = 100;
@@ -98,43 +99,18 @@ impl Rules {
     }
 }
 
-/// Checks that every access that needs a grant is among the needs.
+/// Checks that every access that needs a grant is among the needs. The agent decides about mounts, and about files that not every
+/// user may read.
 pub(super) fn check_needs(needs: &[Need], accesses: &[Access]) {
+    let needs: Vec<_> = needs.iter().map(|need| capability_of_first_process(&need.capability)).collect();
     for Access { capability, is_list } in accesses {
-        let is_needed = needs
-            .iter()
-            .any(|need| covers(&need.capability, capability) || (*is_list && may_list(&need.capability, capability)));
+        let is_needed = needs.iter().any(|need| covers(need, capability) || (*is_list && may_list(need, capability)));
         assert!(
-            may_be_open(capability) || is_needed,
+            is_granted(capability, *is_list) || is_needed,
             "the plugin uses a capability that is not among its needs: {}",
             capability.grant_line()
         );
     }
-}
-
-/// Whether a capability may be open to all plugins. The agent decides this for each kernel file and mount; files of single
-/// processes are not open, except those of process 1 about the host.
-fn may_be_open(capability: &Capability) -> bool {
-    match capability {
-        Capability::Read(path) => {
-            let process = path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
-            let is_of_process = process != "1" && process.starts_with(|first: char| first.is_ascii_digit());
-            (path.starts_with("/proc/") && !is_of_process) || path.starts_with("/sys/")
-        }
-        Capability::Usage(_) => true,
-        Capability::Connect(_) | Capability::Fetch(_) => false,
-    }
-}
-
-/// Whether a read grant includes listing a directory: it does if its next segment is a pattern.
-fn may_list(granted: &Capability, directory: &Capability) -> bool {
-    let (Capability::Read(pattern), Capability::Read(directory)) = (granted, directory) else { return false };
-    let depth = directory.trim_end_matches('/').matches('/').count() + 1;
-    let mut segments = pattern.split('/');
-    let parent: Vec<&str> = segments.by_ref().take(depth).collect();
-    let parent = Capability::Read(parent.join("/"));
-    let is_open = segments.next().is_some_and(|next| next.contains('*'));
-    is_open && covers(&parent, &Capability::Read(directory.trim_end_matches('/').to_owned()))
 }
 
 #[cfg(test)]
@@ -142,6 +118,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::Capability;
     use crate::bindings::gauged::plugin::metrics::Label;
 
     crate::metrics! {
@@ -237,6 +214,8 @@ mod tests {
         assert!(is_accepted(read("/proc"), true));
         assert!(!is_accepted(read("/proc"), false));
         assert!(!is_accepted(read("/proc/7/status"), false));
+        assert!(!is_accepted(read("/sys/class/dmi/id/board_serial"), false), "in /sys, and not granted");
+        assert!(!is_accepted(read("/proc/cmdline"), false));
         assert!(!is_accepted(read("/proc/7"), true));
         assert!(!is_accepted(read("/var/log"), true));
         assert!(is_accepted(Capability::Usage("/".to_owned()), false));

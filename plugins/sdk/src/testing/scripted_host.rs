@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use super::ScriptedConnection;
+use super::default_grants::{capability_of_first_process, first_process_path};
 use crate::Capability;
 use crate::bindings::gauged::plugin::http::Request;
 use crate::bindings::gauged::plugin::log::{Level, SkipReason, Skipped};
@@ -78,15 +79,15 @@ impl Host {
         Self { root: Some(root), ..Self::default() }
     }
 
-    /// Adds a file.
+    /// Adds a file. As in the agent, `/proc/net` and `/proc/mounts` are those of process 1.
     pub fn file(&mut self, path: &str, content: impl Into<Vec<u8>>) -> &mut Self {
-        self.files.insert(path.to_owned(), Ok(content.into()));
+        self.files.insert(first_process_path(path).into_owned(), Ok(content.into()));
         self
     }
 
     /// Makes reading and listing a path fail. `NotFound` removes a file of a fixture machine.
     pub fn file_fails(&mut self, path: &str, error: files::Error) -> &mut Self {
-        self.files.insert(path.to_owned(), Err(error));
+        self.files.insert(first_process_path(path).into_owned(), Err(error));
         self
     }
 
@@ -128,7 +129,7 @@ impl Host {
 
     /// Denies a capability; `*` stands for any text within one segment.
     pub fn deny(&mut self, capability: &Capability) -> &mut Self {
-        self.denied.push(capability.clone());
+        self.denied.push(capability_of_first_process(capability).into_owned());
         self
     }
 
@@ -219,6 +220,7 @@ impl Host {
     }
 
     fn read(&mut self, path: &str) -> Result<Vec<u8>, files::Error> {
+        let path = &*first_process_path(path);
         self.access_path(path, Capability::Read, false)?;
         if let Some(scripted) = self.files.get(path) {
             return scripted.clone();
@@ -249,6 +251,7 @@ impl Host {
     }
 
     fn list(&mut self, path: &str) -> Result<Vec<String>, files::Error> {
+        let path = &*first_process_path(path);
         self.access_path(path, Capability::Read, true)?;
         if let Some(Err(error)) = self.files.get(path) {
             return Err(error.clone());
