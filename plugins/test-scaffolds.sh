@@ -129,7 +129,30 @@ inspect() {
 
 # Prepares a language, and checks its project in the working directory.
 check() {
-  prepare "$1" && ./test.sh && inspect "$1" && { [ "$1" != rust ] || (cd "$work" && rust_projects); }
+  prepare "$1" && ./test.sh && inspect "$1" && defect "$1" && { [ "$1" != rust ] || (cd "$work" && rust_projects); }
+}
+
+# Checks that a defect of the author's is in the output of a test, with its place: it is put into a copy of the project.
+defect() {
+  local file expected
+  case $1 in
+    rust)
+      file=src/lib.rs expected='panicked at src/lib.rs:'
+      sed -i 's/fn collect(.*{$/&\n        let none: Option<u8> = std::hint::black_box(None);\n        let _ = none.expect("a defect");/' $file
+      ;;
+    python)
+      file=measure.py expected='ZeroDivisionError: '
+      sed -i 's/^    found = {}$/    found = {}\n    1 \/\/ len(found)/' $file
+      ;;
+    javascript)
+      file=measure.js expected='a defect'
+      sed -i 's/^export function parse(.*{$/&\n  console.log("before");\n  throw new TypeError("a defect");/' $file
+      ;;
+    c) return ;;
+  esac
+  ./build.sh && holds "$expected" "$GAUGED" plugin test "my-$1.wasm" || return 1
+  [ "$1" != python ] || holds "File " "$GAUGED" plugin test my-python.wasm || return 1
+  [ "$1" != javascript ] || holds 'info   before' "$GAUGED" plugin test my-javascript.wasm
 }
 
 # Checks what is particular to Rust: a project among the plugins of this repository is tested as one of them, and the first

@@ -25,13 +25,30 @@ function text() {
   }
 }
 
+// Makes an exception an error of the call, and logs its stack. The plugin is called again at the next tick.
+const reported = (call) => (argument) => {
+  try {
+    return call(argument);
+  } catch (failure) {
+    // An error of the WIT.
+    if (failure?.tag !== undefined) {
+      throw failure;
+    }
+    const stack = String(failure?.stack ?? "").split("\n").filter((line) => line.trim() !== "");
+    for (const line of [`${failure}`, ...stack]) {
+      log("error", line);
+    }
+    throw { tag: "failed", val: `${failure}` };
+  }
+};
+
 export const collector = {
   describe() {
     const metrics = METRICS.map(({ name, kind, unit, description }) => ({ module: MODULE, name, kind, unit, description }));
     return { version: VERSION, description: "Started, runnable and blocked processes.", metrics };
   },
 
-  configure(config) {
+  configure: reported((config) => {
     const settings = JSON.parse(config);
     const unknown = Object.keys(settings).filter((key) => key !== "file");
     if (unknown.length > 0) {
@@ -44,9 +61,9 @@ export const collector = {
     }
     log("debug", `reads ${file}`);
     return [need()];
-  },
+  }),
 
-  collect(_tick) {
+  collect: reported((_tick) => {
     const found = parse(text());
     // A file without these lines will not have them later.
     if (found.size === 0) {
@@ -54,5 +71,5 @@ export const collector = {
     }
     const metrics = [...found].map(([name, val]) => ({ name, labels: [], value: { tag: "unsigned", val } }));
     return [{ name: MODULE, metrics }];
-  },
+  }),
 };

@@ -1,6 +1,8 @@
 """The plugin PLUGIN_NAME: the functions that the agent calls. The parser is in measure.py, with its own tests."""
 
+import functools
 import json
+import traceback
 
 from componentize_py_types import Err
 from wit_world import exports
@@ -12,6 +14,24 @@ import measure
 MODULE = "PLUGIN_MODULE"
 VERSION = "0.1.0"
 KINDS = {"gauge": metrics.Kind.GAUGE, "counter": metrics.Kind.COUNTER}
+
+
+def reported(call):
+    """Makes an exception an error of the call, and logs its traceback. The plugin is called again at the next tick."""
+
+    @functools.wraps(call)
+    def wrapped(*arguments):
+        try:
+            return call(*arguments)
+        except Err:
+            raise
+        except Exception as exception:
+            lines = "".join(traceback.format_exception(exception)).splitlines()
+            for line in lines:
+                log.log(log.Level.ERROR, line)
+            raise Err(collector.Error_Failed(lines[-1])) from exception
+
+    return wrapped
 
 
 class Collector(exports.Collector):
@@ -26,6 +46,7 @@ class Collector(exports.Collector):
         ]
         return collector.About(VERSION, "Started, runnable and blocked processes.", descriptors)
 
+    @reported
     def configure(self, config: str) -> list[collector.Need]:
         settings = json.loads(config)
         unknown = [key for key in settings if key != "file"]
@@ -39,6 +60,7 @@ class Collector(exports.Collector):
         log.log(log.Level.DEBUG, f"reads {self.file}")
         return [self.need()]
 
+    @reported
     def collect(self, tick: collector.Tick) -> list[metrics.Module]:
         found = measure.parse(self.read())
         # A file without these lines will not have them later.

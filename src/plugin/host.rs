@@ -10,6 +10,7 @@ mod own_view;
 mod http;
 mod net;
 mod wasi;
+pub(crate) mod output;
 mod denial;
 mod dial;
 pub(crate) mod ration;

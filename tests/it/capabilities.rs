@@ -239,13 +239,14 @@ fn components_are_loaded_like_modules() {
     assert_eq!(value(&setup.once().0, "ready"), Some(1.into()));
 }
 
-/// A component that imports WASI, as those of most toolchains do.
-fn importing_wasi(body: &str) -> Vec<u8> {
-    let guest = Guest::new("wasi")
+/// A guest that imports WASI, as those of most toolchains do.
+fn wasi_guest() -> Guest {
+    Guest::new("wasi")
         .import("wasi:cli/environment@0.2.3", "get-environment", "(func $environment (param i32))")
         .import("wasi:random/random@0.2.3", "get-random-u64", "(func $random (result i64))")
         .import("wasi:clocks/monotonic-clock@0.2.3", "now", "(func $now (result i64))")
         .import("wasi:cli/stdout@0.2.3", "get-stdout", "(func $stdout (result i32))")
+        .import("wasi:cli/stderr@0.2.3", "get-stderr", "(func $stderr (result i32))")
         .import(
             "wasi:io/streams@0.2.3",
             "[method]output-stream.blocking-write-and-flush",
@@ -253,8 +254,69 @@ fn importing_wasi(body: &str) -> Vec<u8> {
         )
         .import("wasi:filesystem/preopens@0.2.3", "get-directories", "(func $directories (param i32))")
         .import("wasi:cli/exit@0.2.3", "exit", "(func $exit (param i32))")
-        .before_collect(body);
-    guest.component_with_wasi()
+}
+
+fn importing_wasi(body: &str) -> Vec<u8> {
+    wasi_guest().before_collect(body).component_with_wasi()
+}
+
+/// A guest that writes these texts to standard output or error before each call.
+fn writing(guest: Guest, texts: &[(&str, &str)]) -> Guest {
+    texts.iter().rev().fold(guest, |mut guest, (stream, text)| {
+        let (at, length) = guest.text(text);
+        guest.before_collect(&format!(
+            "(call $write (call ${stream}) (i32.const {at}) (i32.const {length}) (i32.const {HOST_RESULT}))
+             (if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))"
+        ))
+    })
+}
+
+#[test]
+fn wasi_output_is_logged_by_line() {
+    let setup = Setup::new();
+    let texts = [
+        ("stdout", "first\nsec"),
+        ("stderr", "Traceback (most recent call last):\n  File \"measure.py\", line 7\nKey"),
+        ("stdout", "ond\n\n"),
+        ("stderr", "Error: 'a'"),
+    ];
+    install(&writing(wasi_guest(), &texts).component_with_wasi(), &setup.plugin("wasi.wasm"));
+    let (sample, log) = setup.once();
+    assert_eq!(value(&sample, "wasi"), Some(1.into()), "{log}");
+    let messages: Vec<&str> = log.lines().filter(|line| line.contains("plugin message")).collect();
+    for (level, text) in [
+        ("INFO", "text=first"),
+        ("INFO", "text=second"),
+        ("WARN", "text=\"Traceback (most recent call last):\""),
+        ("WARN", "text=\"  File \\\"measure.py\\\", line 7\""),
+        ("WARN", "KeyError: 'a'"),
+    ] {
+        assert!(messages.iter().any(|line| line.contains(level) && line.contains(text)), "{text} is not in {log}");
+    }
+    assert_eq!(messages.len(), 10, "five in the trial, and five in the sample: {log}");
+}
+
+#[test]
+fn wasi_output_before_a_trap_is_logged() {
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    let guest = writing(wasi_guest().before_collect("unreachable"), &[("stderr", "fatal: no memory")]);
+    install(&guest.component_with_wasi(), &setup.plugin("wasi.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait_log("plugin message plugin=wasi text=\"fatal: no memory\"");
+    agent.wait(|sample| fault_count(sample, "wasi", "trap") >= 1.0);
+}
+
+#[test]
+fn wasi_output_has_the_rate_limit_of_the_log() {
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    let text = "line\n".repeat(200) + &"x".repeat(3000);
+    install(&writing(wasi_guest(), &[("stdout", &text)]).component_with_wasi(), &setup.plugin("wasi.wasm"));
+    let (mut agent, began) = (setup.start(&[]), Instant::now());
+    agent
+        .wait(|sample| plugin_metric(sample, "plugin_dropped_messages_total", "wasi").is_some_and(|lost| lost > 400.0));
+    let lines = agent.wait_log_lines("plugin message plugin=wasi", 20).len();
+    let allowed = 21 + began.elapsed().as_secs() as usize;
+    assert!(lines <= allowed, "{lines} lines, and 20 and one a second are allowed: {allowed}");
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub struct Component<P>(std::marker::PhantomData<P>);
 
 impl<P: InstanceCell> collector::Guest for Component<P> {
     fn describe() -> collector::About {
+        #[cfg(target_family = "wasm")]
+        crate::panic::log_panics();
         let About { version, description, metrics } = P::ABOUT;
         collector::About {
             version: version.to_owned(),
@@ -50,6 +52,8 @@ impl<P: InstanceCell> collector::Guest for Component<P> {
     }
 
     fn configure(config: String) -> Result<Vec<Need>, Error> {
+        #[cfg(target_family = "wasm")]
+        crate::panic::log_panics();
         let plugin = configure::<P>(&config)?;
         let needs = plugin.needs();
         P::with_instance(|instance| *instance = Some(plugin));

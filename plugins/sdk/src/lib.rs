@@ -68,7 +68,7 @@
 //! an error only if nothing at all was measured.
 //!
 //! Return [`Error::Unsupported`] yourself when this host will never have the metrics. A panic costs one tick: the agent
-//! restarts the plugin.
+//! restarts the plugin. Its message and place are in the log, and in the output of `gauged plugin test`.
 //!
 //! # Cost
 //!
@@ -110,6 +110,9 @@ pub mod service;
 pub mod select;
 mod component;
 mod host;
+// On other targets a test shows a panic by itself.
+#[cfg(target_family = "wasm")]
+mod panic;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 

@@ -125,6 +125,7 @@ impl Instance {
         });
         let shared = begin(&mut store, timeout);
         let started = timed(&code.engine, &shared, pin!(code.guest.instantiate_async(&mut store))).await;
+        store.data_mut().finish_output();
         match started {
             Ok(guest) => Ok(Self {
                 engine: code.engine.clone(),
@@ -155,6 +156,7 @@ impl Instance {
             let call = pin!(self.guest.gauged_plugin_collector().call_describe(&mut self.store));
             timed(&self.engine, &shared, call).await
         };
+        self.store.data_mut().finish_output();
         called.map_err(|stop| self.fault("describe", &stop))
     }
 
@@ -165,6 +167,7 @@ impl Instance {
             let call = pin!(self.guest.gauged_plugin_collector().call_configure(&mut self.store, config));
             timed(&self.engine, &shared, call).await
         };
+        self.store.data_mut().finish_output();
         let returned = called.map_err(|stop| Failure::Fault(self.fault("configure", &stop)))?;
         returned.map_err(|error| failure(error, self.store.data().context()))
     }
@@ -182,6 +185,7 @@ impl Instance {
             let call = pin!(self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick));
             timed(&self.engine, &shared, call).await
         };
+        self.store.data_mut().finish_output();
         let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
         match returned {
             Ok(modules) => {

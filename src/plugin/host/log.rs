@@ -1,5 +1,5 @@
-//! The capability `log`: a guest's messages and its skipped parts in the agent's log, under the plugin's name. A plugin can
-//! neither flood the log, even by restarts, nor forge lines.
+//! The capability `log`: a guest's messages and its skipped parts in the agent's log, under the plugin's name. Lines that it writes
+//! to WASI's streams are messages, too. A plugin can neither flood the log, even by restarts, nor forge lines.
 
 use std::time::Instant;
 
@@ -8,24 +8,31 @@ use crate::plugin::accounts::skips::Novelty;
 use crate::plugin::guest::bindings::gauged::plugin::log::{Host, Level, SkipReason, Skipped};
 use crate::plugin::host::state::HostState;
 
-impl Host for HostState {
-    async fn log(&mut self, level: Level, message: String) {
+impl HostState {
+    /// Writes one line of the guest, within the plugin's allowance.
+    pub(super) fn write_message(&self, level: Level, message: &str) {
         let shown = |message: &str| printable(&self.plugin.config.redact(message));
         if let Some(recorder) = &self.plugin.recorder {
-            return recorder.record_message(level_name(level), shown(&message));
+            return recorder.record_message(level_name(level), shown(message));
         }
         // A message that the log level suppresses takes nothing from the allowance.
         let is_off = matches!(level, Level::Debug) && !tracing::enabled!(tracing::Level::DEBUG);
         if is_off || !self.plugin.accounts.log.take() {
             return;
         }
-        let (plugin, text) = (&*self.plugin.name, shown(&message));
+        let (plugin, text) = (&*self.plugin.name, shown(message));
         match level {
             Level::Error => tracing::error!(plugin, text, "plugin message"),
             Level::Warn => tracing::warn!(plugin, text, "plugin message"),
             Level::Info => tracing::info!(plugin, text, "plugin message"),
             Level::Debug => tracing::debug!(plugin, text, "plugin message"),
         }
+    }
+}
+
+impl Host for HostState {
+    async fn log(&mut self, level: Level, message: String) {
+        self.write_message(level, &message);
     }
 
     async fn skip(&mut self, skipped: Skipped) {

@@ -8,6 +8,7 @@ use wasmtime::component::ResourceTable;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::guest::limits::GuestLimits;
+use crate::plugin::host::output::{GuestOutput, OutputStream};
 use crate::plugin::host::ration::Ration;
 
 /// The host's side of one guest.
@@ -19,6 +20,8 @@ pub(crate) struct HostState {
     /// The bytes that they may still pass in this poll.
     pub(crate) ration: Ration,
     pub(crate) time: CallTime,
+    /// What it has written to WASI's streams, up to the ends of lines.
+    output: GuestOutput,
 }
 
 impl HostState {
@@ -30,6 +33,7 @@ impl HostState {
             table: ResourceTable::new(),
             ration: Ration::default(),
             time: CallTime::new(),
+            output: GuestOutput::default(),
         }
     }
 
@@ -42,6 +46,22 @@ impl HostState {
     pub(crate) fn begin(&mut self, timeout: Duration) {
         self.time.begin(timeout);
         self.limits.begin();
+    }
+
+    /// Writes what the guest has written to a stream of WASI to its log, as far as its lines have ended.
+    pub(crate) fn write_output(&mut self, stream: OutputStream, bytes: &[u8]) {
+        let mut output = std::mem::take(&mut self.output);
+        output.push(stream, bytes, |line| self.write_message(stream.level(), line));
+        self.output = output;
+    }
+
+    /// Ends a call: the lines that it began are written.
+    pub(crate) fn finish_output(&mut self) {
+        let mut output = std::mem::take(&mut self.output);
+        for stream in OutputStream::ALL {
+            output.finish(stream, |line| self.write_message(stream.level(), line));
+        }
+        self.output = output;
     }
 
     /// When an operation with this time limit stops waiting.

@@ -1,6 +1,7 @@
 //! WASI, as inert stubs. Most languages' standard libraries import it whether or not a plugin uses it, so each import from it
-//! is linked and does nothing: no arguments, environment, directories or sockets; standard output is discarded. Only clocks
-//! and random numbers are real. Stubs are made from the types of the component's imports, so that any 0.2 release of WASI fits.
+//! is linked and does nothing: no arguments, environment, directories or sockets. Only clocks and random numbers are real, and
+//! standard output and error are lines of the plugin's log. Stubs are made from the types of the component's imports, so that any
+//! 0.2 release of WASI fits.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -11,10 +12,14 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
 
 use crate::plugin::guest::engine::Engine;
+use crate::plugin::host::output::OutputStream;
 use crate::plugin::host::state::HostState;
 
 /// The most random bytes of one call.
 const RANDOM_BYTES: u64 = 4096;
+
+/// The most bytes that a guest may write to a stream in one call, as in WASI: a line of the log has fewer.
+const OUTPUT_BYTES: u64 = 4096;
 
 /// The largest type that stubs make values of, counted in parts and bytes of their names: several times the largest of WASI, the
 /// error codes of `wasi:http`. A guest chooses its types itself.
@@ -88,8 +93,10 @@ fn is_modest(ty: &Type, budget: &mut usize) -> bool {
 enum Behaviour {
     /// An error, where the type has one.
     Refuse,
-    /// Success: output is discarded.
-    Discard,
+    /// The stream of standard output or error.
+    Open(OutputStream),
+    /// Success: output goes to the log, and that of other streams nowhere.
+    Write,
     /// The time since the guest was loaded.
     Monotonic,
     /// The time of day.
@@ -106,7 +113,9 @@ impl Behaviour {
     fn classify(interface: &str, function: &str) -> Self {
         let interface = interface.split('@').next().unwrap_or(interface);
         match (interface, function) {
-            ("wasi:io/streams", name) if name.starts_with("[method]output-stream.") => Self::Discard,
+            ("wasi:cli/stdout", "get-stdout") => Self::Open(OutputStream::Stdout),
+            ("wasi:cli/stderr", "get-stderr") => Self::Open(OutputStream::Stderr),
+            ("wasi:io/streams", name) if name.starts_with("[method]output-stream.") => Self::Write,
             ("wasi:io/poll", "poll" | "[method]pollable.ready") => Self::Ready,
             ("wasi:clocks/monotonic-clock", "now") => Self::Monotonic,
             ("wasi:clocks/wall-clock", "now") => Self::Wall,
@@ -128,6 +137,7 @@ fn call_stub(
     if behaviour == Behaviour::Exit {
         wasmtime::bail!("the guest exited");
     }
+    let released = if behaviour == Behaviour::Write { write(&mut store, arguments)? } else { 0 };
     for (result, ty) in results.iter_mut().zip(ty.results()) {
         *result = match (behaviour, &ty) {
             (Behaviour::Monotonic, Type::U64) => {
@@ -139,10 +149,14 @@ fn call_stub(
             (Behaviour::Random, Type::List(_)) => random_bytes(arguments)?,
             (Behaviour::Ready, Type::List(_)) => Val::List(vec![Val::U32(0)]),
             (Behaviour::Ready, Type::Bool) => Val::Bool(true),
-            (Behaviour::Discard, Type::Result(result)) => {
+            (Behaviour::Open(stream), Type::Own(_)) => {
+                let opened = Resource::<Inert>::new_own(representation(stream));
+                Val::Resource(opened.try_into_resource_any(&mut store)?)
+            }
+            (Behaviour::Write, Type::Result(result)) => {
                 // The number of bytes that may be written must not be zero.
                 let ok = match result.ok() {
-                    Some(Type::U64) => Some(Val::U64(1 << 20)),
+                    Some(Type::U64) => Some(Val::U64(OUTPUT_BYTES)),
                     other => other.map(|ok| empty(&mut store, &ok)).transpose()?,
                 };
                 Val::Result(Ok(ok.map(Box::new)))
@@ -150,7 +164,29 @@ fn call_stub(
             _ => empty(&mut store, &ty)?,
         };
     }
-    arguments.iter().try_for_each(|argument| release(&mut store, argument))
+    arguments.iter().skip(released).try_for_each(|argument| release(&mut store, argument))
+}
+
+/// The number of a stream's resource. All other resources have 0.
+fn representation(stream: OutputStream) -> u32 {
+    stream as u32 + 1
+}
+
+/// Writes a list of bytes to the stream of a handle. Other methods of streams have no such list. Returns how many arguments it has
+/// released.
+fn write(store: &mut StoreContextMut<'_, HostState>, arguments: &[Val]) -> wasmtime::Result<usize> {
+    let [Val::Resource(handle), Val::List(bytes)] = arguments else { return Ok(0) };
+    let number = Resource::<Inert>::try_from_resource_any(*handle, &mut *store)?.rep();
+    let Some(stream) = OutputStream::ALL.into_iter().find(|&stream| representation(stream) == number) else {
+        return Ok(1);
+    };
+    let byte = |value: &Val| match value {
+        Val::U8(byte) => Some(*byte),
+        _ => None,
+    };
+    let bytes: Vec<u8> = bytes.iter().filter_map(byte).collect();
+    store.data_mut().write_output(stream, &bytes);
+    Ok(1)
 }
 
 /// Releases the handles that the guest has lent or passed.
