@@ -13,7 +13,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use gauged::cli::{Cli, Command};
 use gauged::clock::schedule::{Tick, wall_clock};
 use gauged::config::{Config, Overrides, PluginConfig};
-use gauged::plugin::Plugins;
+use gauged::plugin::{Plugins, Purpose};
 use gauged::plugin::harness::PluginHarness;
 use gauged::sample::{CollectorVersion, ModuleSource, ModuleWriter, Sample, SeriesAccount};
 use gauged::sink::{Encoder, Style};
@@ -108,7 +108,7 @@ fn single_plugin(criterion: &mut Criterion, runtime: &Runtime) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let config = configure(directory.path(), 1);
     let file = config.plugins_directory.as_ref().expect("beside the configuration").join("p0.wasm");
-    let harness = PluginHarness::new(&config).expect("this machine runs guests");
+    let harness = PluginHarness::new(&config, Purpose::Serve).expect("this machine runs guests");
     let open = || async { harness.open("p0", Some(PluginConfig::default()), &file).await.expect("a plugin") };
 
     let mut group = criterion.benchmark_group("one plugin");

@@ -148,9 +148,15 @@ defect() {
       file=measure.js expected='a defect'
       sed -i 's/^export function parse(.*{$/&\n  console.log("before");\n  throw new TypeError("a defect");/' $file
       ;;
-    c) return ;;
+    c)
+      file=src/collector.c expected=' at 0x'
+      sed -i 's/^bool exports_gauged_plugin_collector_collect(.*{$/&\n    __builtin_trap();/' $file
+      ;;
   esac
   ./build.sh && holds "$expected" "$GAUGED" plugin test "my-$1.wasm" || return 1
+  case $1 in
+    rust | c) ./build.sh --debug && holds 'collect' "$GAUGED" plugin test "my-$1.wasm" || return 1 ;;
+  esac
   [ "$1" != python ] || holds "File " "$GAUGED" plugin test my-python.wasm || return 1
   [ "$1" != javascript ] || holds 'info   before' "$GAUGED" plugin test my-javascript.wasm
 }

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use self::plugin::PluginCommand;
 use crate::config::{AgentLimits, Overrides, parse_interval};
 use crate::hostname;
-use crate::plugin::{CompileOptions, MemoryLayout};
+use crate::plugin::{CompileOptions, EngineOptions, MemoryLayout, Purpose};
 use crate::sink::Style;
 
 /// A host metrics agent that is extended by dropping WebAssembly files into a folder.
@@ -117,6 +117,9 @@ pub struct Compile {
     /// Compile for an engine that reserves little address space
     #[arg(long)]
     pub compact: bool,
+    /// Compile for an engine that shows where a plugin fails
+    #[arg(long)]
+    pub diagnose: bool,
 }
 
 impl Run {
@@ -136,7 +139,8 @@ impl From<Run> for Overrides {
 impl From<Compile> for CompileOptions {
     fn from(options: Compile) -> Self {
         let layout = if options.compact { MemoryLayout::Compact } else { MemoryLayout::Reserved };
-        Self { cpu: Duration::from_secs(options.cpu), layout }
+        let purpose = if options.diagnose { Purpose::Diagnose } else { Purpose::Serve };
+        Self { cpu: Duration::from_secs(options.cpu), engine: EngineOptions { layout, purpose } }
     }
 }
 

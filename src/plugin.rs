@@ -33,7 +33,7 @@ pub mod harness;
 pub(crate) mod fuzzing;
 
 pub use self::build::budget::CompileOptions;
-pub use self::guest::engine::MemoryLayout;
+pub use self::guest::engine_options::{EngineOptions, MemoryLayout, Purpose};
 pub use self::guest::fault::{Disabled, DisabledCause, Failure, Fault, FaultKind, InvalidSetting};
 pub use self::guest_thread::round::Settled;
 pub use self::tally::{Roster, Tally};

@@ -1,8 +1,14 @@
 #!/bin/sh
-# Makes PLUGIN_NAME.wasm. CLANG names the compiler, if it is not clang.
+# Makes PLUGIN_NAME.wasm. With --debug it keeps the names of functions, which the backtraces of `gauged plugin test` show.
+# CLANG names the compiler, if it is not clang.
 set -eu
 cd "$(dirname "$0")"
-clang=${CLANG:-clang}
+clang=${CLANG:-clang} optimise=-O2 strip=--strip-all
+case ${1:-} in
+  '') ;;
+  --debug) optimise=-O1 strip=--strip-debug ;;
+  *) echo 'usage: build.sh [--debug]' >&2; exit 2 ;;
+esac
 
 die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
 
@@ -12,8 +18,8 @@ command -v "$clang" >/dev/null || die "there is no $clang; $install, or name it 
 linker=$("$clang" --target=wasm32 -nostdlib -### -x c /dev/null 2>&1 | sed -n 's/^ "\([^"]*wasm-ld[^"]*\)".*/\1/p')
 command -v "${linker:-wasm-ld}" >/dev/null || die "$clang finds no linker for wasm, wasm-ld; $install"
 # No C library and no WASI: libc/ has the few functions that the plugin uses.
-"$clang" --target=wasm32 -std=c11 -O2 -mbulk-memory -ffreestanding -nostdlib -Wall -Wextra -Werror -Ilibc \
-  -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=65536 -o .PLUGIN_NAME.wasm.new \
+"$clang" --target=wasm32 -std=c11 $optimise -mbulk-memory -ffreestanding -nostdlib -Wall -Wextra -Werror -Ilibc \
+  -Wl,--no-entry -Wl,$strip -Wl,-z,stack-size=65536 -o .PLUGIN_NAME.wasm.new \
   src/collector.c src/measure.c libc/libc.c bindings/plugin.c bindings/component_type.c
 mv .PLUGIN_NAME.wasm.new PLUGIN_NAME.wasm
 printf 'build.sh: PLUGIN_NAME.wasm, %s bytes\n' "$(wc -c <PLUGIN_NAME.wasm)" >&2

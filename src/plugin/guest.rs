@@ -3,8 +3,10 @@
 
 pub(crate) mod bindings;
 pub(crate) mod engine;
+pub(crate) mod engine_options;
 pub(crate) mod allowance;
 pub(crate) mod call_time;
+pub(crate) mod backtrace;
 pub(crate) mod instance;
 pub(crate) mod limits;
 pub(crate) mod result;

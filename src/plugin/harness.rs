@@ -31,6 +31,8 @@ use crate::plugin::version::Version;
 pub(crate) use crate::plugin::grants::Basis;
 pub(crate) use crate::plugin::grants::default::{DefaultGrant, all as default_grants};
 pub(crate) use crate::plugin::grants::kind::{Denial, Grant};
+pub(crate) use crate::plugin::guest::backtrace::UNNAMED;
+pub(crate) use crate::plugin::guest::engine_options::Purpose;
 pub(crate) use crate::plugin::guest::result::{Collected, DescribedMetric, Description};
 pub(crate) use crate::plugin::recorder::{Message, Recording};
 pub(crate) use crate::plugin::supervisor::state::PluginState;
@@ -107,14 +109,15 @@ pub struct LoadedPlugin {
 }
 
 impl PluginHarness {
-    /// Sets up the host, as the agent does with this configuration.
+    /// Sets up the host, as the agent does with this configuration. The agent's engines serve.
     ///
     /// # Errors
     ///
     /// When this machine cannot run guests at all, or not now.
-    pub fn new(config: &Config) -> anyhow::Result<Self> {
+    pub fn new(config: &Config, purpose: Purpose) -> anyhow::Result<Self> {
         Sealed::check().map_err(|why| anyhow!("failed to load plugins: {why}"))?;
-        let engine = Engine::new().map_err(|error| anyhow!("failed to set up the WebAssembly engine: {error:#}"))?;
+        let engine =
+            Engine::new(purpose).map_err(|error| anyhow!("failed to set up the WebAssembly engine: {error:#}"))?;
         let pool = OffloadPool::start().context("failed to start a thread; leave this program more threads")?;
         // A command ends by itself, and is not to wait for an hour.
         let limits = AgentLimits { compile_cpu_per_hour: None, ..config.limits };

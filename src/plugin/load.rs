@@ -44,7 +44,7 @@ pub(crate) struct LoadResources {
 impl LoadResources {
     pub(crate) fn new(config: &Config, engine: Engine, pool: OffloadPool, counters: &LoadCounters) -> Self {
         Self {
-            compiler: Compiler::new(config.limits, engine.layout(), pool.clone(), Arc::clone(&counters.compilations)),
+            compiler: Compiler::new(config.limits, engine.options(), pool.clone(), Arc::clone(&counters.compilations)),
             cache: Cache::new(config.cache.clone(), engine.clone(), pool.clone(), Arc::clone(&counters.cache_hits)),
             engine,
             pool,

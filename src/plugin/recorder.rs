@@ -1,5 +1,5 @@
-//! The recorder of a plugin under the harness: it keeps the plugin's messages, debug ones included, its denials, and the default
-//! grants that it uses, for `gauged plugin`. In the agent there is no recorder: messages and denials go to the log.
+//! The recorder of a plugin under the harness: it keeps the plugin's messages, debug ones included, its denials, the default
+//! grants that it uses, and where it failed, for `gauged plugin`. In the agent there is no recorder: messages and denials go to the log.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +28,8 @@ pub(crate) struct Recording {
     pub(crate) denials: Vec<Denial>,
     /// The default grants that it used, each once.
     pub(crate) default_grants: Vec<DefaultGrant>,
+    /// The calls that were under way at the last fault, the innermost first.
+    pub(crate) backtrace: Vec<String>,
 }
 
 /// Records the messages, denials and used grants of one plugin.
@@ -56,6 +58,10 @@ impl Recorder {
         if !used.contains(&grant) {
             used.push(grant);
         }
+    }
+
+    pub(crate) fn record_backtrace(&self, frames: Vec<String>) {
+        self.recording.lock().unwrap_or_else(PoisonError::into_inner).backtrace = frames;
     }
 
     /// Returns what was recorded since the last call.

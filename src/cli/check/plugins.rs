@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{Config, Place, Problem, Reading};
-use crate::plugin::harness::{LoadError, PluginHarness, reason};
+use crate::plugin::harness::{LoadError, PluginHarness, Purpose, reason};
 use crate::plugin::{Failure, InvalidSetting};
 
 /// How long a file may take to be compiled and described: a person waits for the result. The agent gives it more.
@@ -33,7 +33,7 @@ pub(super) async fn check(reading: &Reading) -> Findings {
         findings.note(directory, "its file system does not respond; no plugin is checked");
         return findings;
     }
-    let harness = match PluginHarness::new(config) {
+    let harness = match PluginHarness::new(config, Purpose::Serve) {
         Ok(harness) => harness,
         Err(error) => {
             findings.note(directory, &format!("no plugin is checked: {error:#}"));

@@ -15,7 +15,7 @@ use super::target::{
 use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, table};
 use crate::plugin::Failure;
-use crate::plugin::harness::{CheckedNeed, DefaultGrant, default_grants, reason};
+use crate::plugin::harness::{CheckedNeed, DefaultGrant, Purpose, default_grants, reason};
 
 /// Arguments of `gauged plugin grants`.
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ struct UsedGrants {
 impl UsedGrants {
     /// Loads a plugin and runs it once.
     async fn measure(target: Target) -> Result<Self, CommandError> {
-        let OpenedPlugin { name, mut plugin, .. } = target.open().await?;
+        let OpenedPlugin { name, mut plugin, .. } = target.open(Purpose::Serve).await?;
         let needs = plugin.configure().await;
         let failure = match &needs {
             Ok(_) => plugin.measure().await.err(),

@@ -13,7 +13,7 @@ use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::escape::printable;
 use crate::plugin::Failure;
-use crate::plugin::harness::{CheckedNeed, DescribedMetric, LoadedPlugin, reason};
+use crate::plugin::harness::{CheckedNeed, DescribedMetric, LoadedPlugin, Purpose, reason};
 use crate::sample::Descriptor;
 
 /// Arguments of `gauged plugin inspect`.
@@ -30,7 +30,7 @@ pub struct Arguments {
 /// Loads, describes and configures the plugin, and prints the result, also if the plugin cannot be configured.
 pub(super) async fn run(Arguments { target, json }: Arguments) -> Result<ExitCode, CommandError> {
     let file = target.file.display().to_string();
-    let OpenedPlugin { name, config, mut plugin } = target.open().await?;
+    let OpenedPlugin { name, config, mut plugin } = target.open(Purpose::Serve).await?;
     let configured = plugin.configure().await;
     let denials = plugin.take_recording().denials;
     let lines = required_lines(&plugin, configured.as_deref().unwrap_or_default(), &denials);

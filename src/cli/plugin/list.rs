@@ -14,7 +14,7 @@ use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::config::{Config, Overrides, Refusal};
 use crate::plugin::Failure;
-use crate::plugin::harness::{LoadError, LoadedPlugin, PluginHarness, PluginState, reason};
+use crate::plugin::harness::{LoadError, LoadedPlugin, PluginHarness, PluginState, Purpose, reason};
 
 /// A plugin, or a file without one.
 #[derive(Default)]
@@ -69,7 +69,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
             .map(|Refusal { path, reason, .. }| format!("{} is refused: {reason}; name it to use it", path.display()))
             .collect::<Vec<_>>(),
     );
-    let harness = PluginHarness::new(&config)?;
+    let harness = PluginHarness::new(&config, Purpose::Serve)?;
     let Some(directory) = &config.plugins_directory else {
         return Err(CommandError::Usage("no plugins directory; name one as the argument".to_owned()));
     };

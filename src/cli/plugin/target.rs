@@ -9,7 +9,7 @@ use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output;
 use crate::config::{Config, Overrides, PluginConfig, PluginOverride, is_plugin_name};
 use crate::escape::printable;
-use crate::plugin::harness::{Basis, CheckedNeed, Denial, Grant, LoadedPlugin, NeedStatus, PluginHarness};
+use crate::plugin::harness::{Basis, CheckedNeed, Denial, Grant, LoadedPlugin, NeedStatus, PluginHarness, Purpose};
 
 /// The arguments for a plugin: its file and its configuration.
 #[derive(Debug, Args)]
@@ -49,13 +49,13 @@ pub(super) struct OpenedPlugin {
 }
 
 impl Target {
-    /// Loads the plugin.
-    pub(super) async fn open(self) -> Result<OpenedPlugin, CommandError> {
+    /// Loads the plugin for an engine with this purpose.
+    pub(super) async fn open(self, purpose: Purpose) -> Result<OpenedPlugin, CommandError> {
         let Self { file, options: TargetOptions { name, config, root, grant, set } } = self;
         let overrides = Overrides { file: config, root, ..Overrides::default() };
         let config = Config::load(&overrides).map_err(CommandError::Configuration)?;
         print_errors(&config.refusals);
-        let harness = PluginHarness::new(&config)?;
+        let harness = PluginHarness::new(&config, purpose)?;
         let name = match name {
             Some(name) => name,
             None => default_name(&file, &harness)?,

@@ -15,7 +15,8 @@ use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::config::{PluginConfig, parse_interval};
 use crate::plugin::harness::{
-    CheckedNeed, Collected, Denial, Grant, LoadedPlugin, Message, NeedStatus, PluginState, Recording, reason,
+    CheckedNeed, Collected, Denial, Grant, LoadedPlugin, Message, NeedStatus, PluginState, Purpose, Recording, UNNAMED,
+    reason,
 };
 use crate::plugin::{Failure, Fault};
 use crate::sample::Sample;
@@ -41,7 +42,7 @@ pub struct Arguments {
 /// Runs the plugin and prints a report. The exit code is 0 if the test passed.
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let Arguments { target, runs, interval, json } = arguments;
-    let OpenedPlugin { name, config, mut plugin } = target.open().await?;
+    let OpenedPlugin { name, config, mut plugin } = target.open(Purpose::Diagnose).await?;
     let results = TestRuns::run(&mut plugin, runs as usize, interval).await;
     let lines = plugin.context.grant_lines(&results.missing_grants());
     let report = TestReport { name, config, interval, plugin, results, lines };
@@ -58,6 +59,8 @@ struct TestRuns {
     needs: Vec<CheckedNeed>,
     messages: Vec<(usize, Recording)>,
     failures: Vec<(usize, Failure)>,
+    /// Where the runs failed that ended in a fault, the same place once.
+    backtraces: Vec<Backtrace>,
     denied: Vec<Denial>,
     violations: Vec<Violation>,
     /// The result of the last run that measured.
@@ -113,6 +116,12 @@ impl TestRuns {
 
     fn record(&mut self, run: usize, mut recording: Recording) {
         self.denied.append(&mut recording.denials);
+        let frames = std::mem::take(&mut recording.backtrace);
+        match self.backtraces.iter_mut().find(|known| known.frames == frames) {
+            _ if frames.is_empty() => {}
+            Some(known) => known.runs.push(run),
+            None => self.backtraces.push(Backtrace { runs: vec![run], frames }),
+        }
         if !recording.messages.is_empty() {
             self.messages.push((run, recording));
         }
@@ -136,6 +145,28 @@ impl TestRuns {
     /// The shortest, the median and the longest run.
     fn times(&self) -> Option<[Duration; 3]> {
         Some([*self.took.first()?, self.took[self.took.len() / 2], *self.took.last()?])
+    }
+}
+
+/// The calls under way in runs that failed.
+struct Backtrace {
+    runs: Vec<usize>,
+    /// The innermost first.
+    frames: Vec<String>,
+}
+
+/// The remedy for a backtrace of numbers.
+const NAMES_HINT: &str = "for the names of functions, build it by ./build.sh --debug";
+
+impl Backtrace {
+    fn title(&self) -> String {
+        let [first, others @ ..] = &self.runs[..] else { return String::new() };
+        let others = if others.is_empty() { String::new() } else { format!(", and of {} more", others.len()) };
+        format!("backtrace of {}{others}", at(*first))
+    }
+
+    fn has_names(&self) -> bool {
+        !self.frames.iter().any(|frame| frame.starts_with(UNNAMED))
     }
 }
 
@@ -206,6 +237,13 @@ impl TestReport {
             "failures",
             results.failures.iter().map(|(run, failure)| vec![at(*run), failure_text(failure)]).collect(),
         );
+        for backtrace in &results.backtraces {
+            let hint = (!backtrace.has_names()).then(|| NAMES_HINT.to_owned());
+            section(
+                &backtrace.title(),
+                backtrace.frames.iter().cloned().chain(hint).map(|frame| vec![frame]).collect(),
+            );
+        }
         section("denied", results.denied.iter().map(|denial| vec![denial.to_string()]).collect());
         let violations = results.violations.iter().map(|Violation { text, runs, .. }| {
             vec![text.clone(), if *runs > 1 { format!("in {runs} runs") } else { String::new() }]
@@ -237,6 +275,8 @@ impl TestReport {
             };
             json!({ "run": run, "kind": kind, "text": failure_text(failure) })
         });
+        let backtraces =
+            results.backtraces.iter().map(|Backtrace { runs, frames }| json!({ "runs": runs, "frames": frames }));
         let violations = results
             .violations
             .iter()
@@ -257,6 +297,7 @@ impl TestReport {
             "messages": messages.collect::<Vec<_>>(),
             "more_messages": results.messages.iter().map(|(_, recording)| recording.more).sum::<u64>(),
             "failures": failures.collect::<Vec<_>>(),
+            "backtraces": backtraces.collect::<Vec<_>>(),
             "denied": results.denied.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "violations": violations.collect::<Vec<_>>(),
             "needs": results.needs.iter().map(need_json).collect::<Vec<_>>(),

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::plugin::guest::engine::MemoryLayout;
+use crate::plugin::guest::engine_options::EngineOptions;
 
 /// The settings that the agent passes to its compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileOptions {
     /// The processor time for the file, in whole seconds.
     pub cpu: Duration,
-    /// That of the engine which is to load the artifact.
-    pub layout: MemoryLayout,
+    /// Those of the engine which is to load the artifact.
+    pub engine: EngineOptions,
 }
 
 /// The address space of the compiler: two and a half times that for a Python guest of 18 MB.

@@ -299,10 +299,11 @@ impl Hasher for Sha256Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::guest::engine_options::Purpose;
 
     fn cache() -> Cache {
         let pool = OffloadPool::start().expect("threads");
-        Cache::new(None, Engine::new().expect("this machine runs guests"), pool, Arc::default())
+        Cache::new(None, Engine::new(Purpose::Serve).expect("this machine runs guests"), pool, Arc::default())
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::plugin::build::budget::{
 use crate::plugin::build::confinement;
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::build::probe;
-use crate::plugin::guest::engine;
+use crate::plugin::guest::engine_options;
 use crate::plugin::shortage::{ExplainedShortage, explain};
 use crate::thread;
 
@@ -74,7 +74,7 @@ fn report(message: &str, code: ExitCode) -> ExitCode {
 
 fn compile_confined(options: CompileOptions) -> Result<(), CompileError> {
     // Before the confinement: it examines the processor, on some by system calls.
-    let engine = engine::compiler(options.layout);
+    let engine = engine_options::compiler(options.engine);
     let engine = engine.map_err(|error| match ExplainedShortage::behind(&error) {
         Some(ExplainedShortage { reason, remedy }) => CompileError::Host(format!("{reason}; {remedy}")),
         None => CompileError::Host(format!("no compiler: {error:#}; report this")),

@@ -28,7 +28,7 @@ use crate::plugin::build::budget::{
 use crate::plugin::build::ledger::{Allowance, Ledger};
 use crate::plugin::build::queue::{Queue, Ticket};
 use crate::plugin::build::sealed::{Sealed, blank};
-use crate::plugin::guest::engine::MemoryLayout;
+use crate::plugin::guest::engine_options::{EngineOptions, MemoryLayout, Purpose};
 use crate::plugin::inherited_limit::InheritedLimit;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::rejection::{Rejection, RetryPolicy};
@@ -65,8 +65,8 @@ pub(crate) struct Compiler {
     queue: Arc<Mutex<Queue<oneshot::Sender<()>>>>,
     ledger: Arc<Ledger>,
     limits: AgentLimits,
-    /// That of the engine which loads the artifacts.
-    layout: MemoryLayout,
+    /// Those of the engine which loads the artifacts.
+    engine: EngineOptions,
     /// Whether a task waits for the budget of the ledger.
     is_awaiting_budget: Arc<AtomicBool>,
     pool: OffloadPool,
@@ -74,9 +74,9 @@ pub(crate) struct Compiler {
 
 impl Compiler {
     /// A compiler that accounts for the compilations that it starts.
-    pub(crate) fn new(limits: AgentLimits, layout: MemoryLayout, pool: OffloadPool, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(limits: AgentLimits, engine: EngineOptions, pool: OffloadPool, ledger: Arc<Ledger>) -> Self {
         let queue = Arc::new(Mutex::new(Queue::new()));
-        Self { program: program(), queue, ledger, limits, layout, is_awaiting_budget: Arc::default(), pool }
+        Self { program: program(), queue, ledger, limits, engine, is_awaiting_budget: Arc::default(), pool }
     }
 
     /// Follows other limits. Loads that are under way keep theirs, but for the budget.
@@ -162,7 +162,7 @@ impl CompilePermit<'_> {
         let transient = |error: io::Error| {
             Rejection::transient("cannot be compiled now", &error, "leave the agent room for another process")
         };
-        let options = CompileOptions { cpu: limits.compile_cpu, layout: self.compiler.layout };
+        let options = CompileOptions { cpu: limits.compile_cpu, engine: self.compiler.engine };
         let (program, input) = (self.compiler.program.clone(), file.open().map_err(transient)?);
         // To start a process takes milliseconds, and longer on a busy host.
         let runtime = Handle::current();
@@ -210,7 +210,8 @@ fn start(program: &Path, options: CompileOptions, input: std::fs::File) -> io::R
         .arg0("gauged")
         .arg("compile")
         .arg(format!("--cpu={}", options.cpu.as_secs()))
-        .args((options.layout == MemoryLayout::Compact).then_some("--compact"))
+        .args((options.engine.layout == MemoryLayout::Compact).then_some("--compact"))
+        .args((options.engine.purpose == Purpose::Diagnose).then_some("--diagnose"))
         .env_clear()
         .current_dir("/")
         .stdin(input)

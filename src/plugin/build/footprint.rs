@@ -206,12 +206,12 @@ fn copied_bytes(module: &Module) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plugin::guest::engine::{MemoryLayout, compiler};
+    use crate::plugin::guest::engine_options::{EngineOptions, Purpose, compiler};
     use crate::plugin::guest::fixture;
 
     fn artifact(component: &str) -> Vec<u8> {
         let component = wat::parse_str(component).expect("valid");
-        compiler(MemoryLayout::detect())
+        compiler(EngineOptions::detect(Purpose::Serve))
             .and_then(|compiler| compiler.precompile_component(&component))
             .expect("compiled")
     }

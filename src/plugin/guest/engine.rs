@@ -1,4 +1,4 @@
-//! The wasmtime engine: its configuration, and the clock that interrupts running guests.
+//! The wasmtime engine, and the clock that interrupts running guests. Its configuration is in `engine_options`.
 
 use std::future::poll_fn;
 use std::hash::{Hash as _, Hasher};
@@ -9,19 +9,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, getrlimit};
 use wasmtime::component::Component;
 
 use crate::plugin::accounts::{Admission, HeldMemory};
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::build::sealed::Sealed;
+use crate::plugin::guest::engine_options::{EngineOptions, Purpose, config};
 use crate::plugin::guest::fault::Fault;
-
-/// The stack of a guest: a Python guest needs 200 KiB. Deeper recursion is a fault.
-const GUEST_STACK_BYTES: usize = 512 << 10;
-
-/// The stack of the fiber: the guest's, and that of host functions.
-const FIBER_STACK_BYTES: usize = GUEST_STACK_BYTES + (256 << 10);
 
 /// The resolution of a guest's time limit, and how long a guest runs before others get their turn.
 const EPOCH: Duration = Duration::from_millis(1);
@@ -32,33 +26,6 @@ const LONGEST_RUN: Duration = Duration::from_secs(60);
 
 /// … and nobody needs the exact time.
 const HUNG_EPOCH: Duration = Duration::from_millis(100);
-
-/// How far a memory reserves address space where that is scarce: it grows in place that far, and is moved then. A guest that
-/// grows page by page to the default limit is moved 64 times.
-const COMPACT_RESERVATION_BYTES: u64 = 1 << 20;
-
-/// The guard region of such a memory, which spares the checks of small offsets: a page of WebAssembly.
-const COMPACT_GUARD_BYTES: u64 = 64 << 10;
-
-/// How guests' memories are laid out. An artifact fits engines of one layout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemoryLayout {
-    /// wasmtime's default: 4 GiB of address space for each memory, and no checks of bounds.
-    Reserved,
-    /// Little address space, and checks of bounds.
-    Compact,
-}
-
-impl MemoryLayout {
-    /// The layout for this process: compact where its address space is limited (`RLIMIT_AS`), which would have room for no or
-    /// few guests otherwise.
-    pub(crate) fn detect() -> Self {
-        match getrlimit(Resource::As).current {
-            Some(_) => Self::Compact,
-            None => Self::Reserved,
-        }
-    }
-}
 
 /// An artifact that was loaded.
 pub(crate) struct Artifact {
@@ -79,24 +46,24 @@ pub(crate) enum Loaded {
 #[derive(Clone)]
 pub(crate) struct Engine {
     wasmtime: wasmtime::Engine,
-    layout: MemoryLayout,
+    options: EngineOptions,
     clock: Arc<EpochClock>,
 }
 
 impl Engine {
-    pub(crate) fn new() -> wasmtime::Result<Self> {
-        Self::with_layout(MemoryLayout::detect())
+    pub(crate) fn new(purpose: Purpose) -> wasmtime::Result<Self> {
+        Self::with_options(EngineOptions::detect(purpose))
     }
 
-    fn with_layout(layout: MemoryLayout) -> wasmtime::Result<Self> {
-        let wasmtime = wasmtime::Engine::new(config(layout).enable_compiler(false))?;
+    fn with_options(options: EngineOptions) -> wasmtime::Result<Self> {
+        let wasmtime = wasmtime::Engine::new(config(options).enable_compiler(false))?;
         let clock = Arc::new(EpochClock::start(wasmtime.clone())?);
-        Ok(Self { wasmtime, layout, clock })
+        Ok(Self { wasmtime, options, clock })
     }
 
-    /// The layout that its artifacts need.
-    pub(crate) fn layout(&self) -> MemoryLayout {
-        self.layout
+    /// The options that its artifacts need.
+    pub(crate) fn options(&self) -> EngineOptions {
+        self.options
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
@@ -121,9 +88,11 @@ impl Engine {
         Ok(Loaded::Artifact(Artifact { component, footprint, held }))
     }
 
-    /// Hashes what an artifact must have in common with this engine. CPU features are compared when it is loaded.
+    /// Hashes what an artifact must have in common with this engine. CPU features are compared when it is loaded. An artifact for
+    /// another purpose can be loaded, and is too large or has no addresses.
     pub(crate) fn identify(&self, hasher: &mut impl Hasher) {
         self.wasmtime.precompile_compatibility_hash().hash(hasher);
+        self.options.purpose.hash(hasher);
     }
 
     /// Awaits a call of a guest. Epochs advance while the guest runs, and not while it waits for the host.
@@ -134,37 +103,6 @@ impl Engine {
         })
         .await
     }
-}
-
-/// An engine that only compiles, for [`Engine`]s of this layout in other processes.
-pub(crate) fn compiler(layout: MemoryLayout) -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&config(layout))
-}
-
-/// The configuration of both engines.
-fn config(layout: MemoryLayout) -> wasmtime::Config {
-    let mut config = wasmtime::Config::new();
-    config
-        .epoch_interruption(true)
-        .max_wasm_stack(GUEST_STACK_BYTES)
-        .async_stack_size(FIBER_STACK_BYTES)
-        // The WIT has nothing asynchronous; what is off has no vulnerabilities.
-        .concurrency_support(false)
-        .wasm_custom_page_sizes(false)
-        .wasm_memory64(false)
-        .wasm_relaxed_simd(false)
-        .wasm_tail_call(false)
-        // These are a seventh of the artifact, for backtraces that do not help an operator.
-        .generate_address_map(false)
-        .native_unwind_info(false)
-        .wasm_backtrace_max_frames(None);
-    if layout == MemoryLayout::Compact {
-        config
-            .memory_reservation(COMPACT_RESERVATION_BYTES)
-            .memory_reservation_for_growth(COMPACT_RESERVATION_BYTES)
-            .memory_guard_size(COMPACT_GUARD_BYTES);
-    }
-    config
 }
 
 /// Advances the engine's epoch while guests run, and sleeps otherwise.
@@ -263,6 +201,7 @@ mod tests {
     use crate::config::PluginConfig;
     use crate::plugin::context::PluginContext;
     use crate::plugin::grants::Grants;
+    use crate::plugin::guest::engine_options::{MemoryLayout, compiler};
     use crate::plugin::guest::fault::FaultKind;
     use crate::plugin::offload::pool::OffloadPool;
 
@@ -280,9 +219,9 @@ mod tests {
     fn only_artifacts_of_the_same_configuration_load() {
         let component = wat::parse_str("(component (core module $m (memory 1)) (core instance (instantiate $m)))");
         let component = component.expect("valid");
-        let engine = Engine::new().expect("this machine runs guests");
+        let engine = Engine::new(Purpose::Serve).expect("this machine runs guests");
         assert!(engine.wasmtime().precompile_component(&component).is_err(), "it has no compiler");
-        let artifact = compiler(engine.layout()).and_then(|compiler| compiler.precompile_component(&component));
+        let artifact = compiler(engine.options()).and_then(|compiler| compiler.precompile_component(&component));
         let mut artifact = artifact.expect("compiled");
         assert!(engine.load(&content(&artifact), &admission(u64::MAX)).is_err(), "it has no footprint");
         Footprint::append(&mut artifact).expect("small");
@@ -292,7 +231,7 @@ mod tests {
         );
         assert!(matches!(loaded(1024), Loaded::Refused(fault) if fault.kind == FaultKind::Memory));
 
-        let mut different = config(engine.layout());
+        let mut different = config(engine.options());
         let other = wasmtime::Engine::new(different.epoch_interruption(false)).expect("such an engine");
         let mut artifact = other.precompile_component(&component).expect("compiled");
         Footprint::append(&mut artifact).expect("small");
@@ -304,21 +243,24 @@ mod tests {
     fn artifacts_fit_engines_of_their_layout_only() {
         let component = wat::parse_str("(component (core module $m (memory 1)) (core instance (instantiate $m)))");
         let component = component.expect("valid");
-        let layouts = [MemoryLayout::Reserved, MemoryLayout::Compact];
-        for (compiled, loaded) in layouts.into_iter().flat_map(|one| layouts.map(|other| (one, other))) {
+        let options: Vec<EngineOptions> = [MemoryLayout::Reserved, MemoryLayout::Compact]
+            .into_iter()
+            .flat_map(|layout| [Purpose::Serve, Purpose::Diagnose].map(|purpose| EngineOptions { layout, purpose }))
+            .collect();
+        for (compiled, loaded) in options.iter().flat_map(|one| options.iter().map(move |other| (*one, *other))) {
             let artifact = compiler(compiled).and_then(|compiler| compiler.precompile_component(&component));
-            let engine = Engine::with_layout(loaded).expect("this machine runs guests");
+            let engine = Engine::with_options(loaded).expect("this machine runs guests");
             let mut artifact = artifact.expect("compiled");
             Footprint::append(&mut artifact).expect("small");
             let is_loaded = engine.load(&content(&artifact), &admission(u64::MAX)).is_ok();
-            assert_eq!(is_loaded, compiled == loaded, "{compiled:?} {loaded:?}");
+            assert_eq!(is_loaded, compiled.layout == loaded.layout, "{compiled:?} {loaded:?}");
         }
-        // They have different keys in the cache.
-        let hash = |layout| {
+        // All have different keys in the cache.
+        let hashes = options.iter().map(|&options| {
             let mut hasher = std::hash::DefaultHasher::new();
-            Engine::with_layout(layout).expect("this machine runs guests").identify(&mut hasher);
+            Engine::with_options(options).expect("this machine runs guests").identify(&mut hasher);
             hasher.finish()
-        };
-        assert_ne!(hash(MemoryLayout::Reserved), hash(MemoryLayout::Compact));
+        });
+        assert_eq!(hashes.collect::<std::collections::HashSet<u64>>().len(), options.len());
     }
 }

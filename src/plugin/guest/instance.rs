@@ -20,6 +20,7 @@ use crate::plugin::accounts::HeldMemory;
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::allowance::Verdict;
+use crate::plugin::guest::backtrace;
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as wit, Need};
 use crate::plugin::guest::bindings::{self, PluginPre};
 use crate::plugin::guest::call_time::CallTime;
@@ -267,6 +268,9 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
         Stop::WaitedTooLong => return too_long(),
         Stop::Stopped(error) => error,
     };
+    if let Some(recorder) = &state.plugin.recorder {
+        recorder.record_backtrace(backtrace::frames(error));
+    }
     if let Some(fault) = state.limits.fault(call) {
         return fault;
     }
@@ -279,7 +283,7 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
         let message = format!("{call} found too few resources on this host: {reason}; {remedy}");
         return Fault { kind: FaultKind::Shortage, message };
     }
-    let text = error.to_string();
+    let text = backtrace::causes(error);
     let kind = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => return too_long(),
         Some(Trap::StackOverflow) => FaultKind::Stack,
@@ -288,7 +292,7 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
         None if text.contains("resource limit exceeded") || text.contains("handle limit exceeded") => FaultKind::Limit,
         _ => FaultKind::Trap,
     };
-    Fault { kind, message: format!("{call} failed: {}", printable(&format!("{error:#}"))) }
+    Fault { kind, message: format!("{call} failed: {}", printable(&text)) }
 }
 
 /// The failure for an error that the plugin returned. Its texts may have the plugin's secrets, which are taken out.

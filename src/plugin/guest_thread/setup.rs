@@ -13,6 +13,7 @@ use crate::plugin::build::ledger::Ledger;
 use crate::plugin::capacity::default_memory_bytes;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::engine::Engine;
+use crate::plugin::guest::engine_options::Purpose;
 use crate::plugin::guest::fault::FaultKind;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::sample::{NativeMetric, SeriesTable, Text, Values};
@@ -91,7 +92,7 @@ impl Setup {
     /// A new engine. Where the host gives no thread for its epochs, the one of the thread before, which hangs.
     pub(crate) fn engine(&self) -> wasmtime::Result<Engine> {
         let mut last = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        match (Engine::new(), &*last) {
+        match (Engine::new(Purpose::Serve), &*last) {
             (Ok(engine), _) => Ok(last.insert(engine).clone()),
             (Err(_), Some(last)) => Ok(last.clone()),
             (Err(error), None) => Err(error),

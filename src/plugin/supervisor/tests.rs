@@ -12,6 +12,7 @@ use super::*;
 use crate::config::PluginConfig;
 use crate::plugin::grants::Grants;
 use crate::plugin::guest::engine::{Engine, Loaded};
+use crate::plugin::guest::engine_options::Purpose;
 use crate::plugin::guest::fault::{CallError, CallErrorKind, Disabled, DisabledCause, Fault, FaultKind};
 use crate::plugin::guest::fixture;
 use crate::plugin::guest::instance::{Code, Instance};
@@ -362,7 +363,7 @@ fn fault() -> Fault {
 }
 
 fn code() -> Arc<Code> {
-    let engine = Engine::new().expect("this machine runs guests");
+    let engine = Engine::new(Purpose::Serve).expect("this machine runs guests");
     let (_, artifact) = fixture::compiled("ticks");
     let pool = OffloadPool::start().expect("threads");
     let plugin = PluginContext::new("ticks", Arc::default(), Grants::none(), &pool);

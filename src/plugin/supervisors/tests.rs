@@ -12,6 +12,7 @@ use crate::clock::schedule::Tick;
 use crate::config::{Config, Overrides};
 use crate::plugin::build::cache::Cache;
 use crate::plugin::build::sealed::Sealed;
+use crate::plugin::guest::engine_options::Purpose;
 use crate::plugin::guest::fixture;
 use crate::sample::Value;
 use crate::status::{PluginList, ProblemKind};
@@ -30,7 +31,7 @@ async fn step_until(all: &mut Supervisors, condition: impl Fn(&Supervisors) -> b
 fn supervisors(config: Config, suspensions: BTreeMap<Arc<str>, Suspension>) -> Supervisors {
     let setup = Setup::new(Arc::new(config), Arc::default(), Vec::new(), &[]);
     let pool = setup.pool().expect("threads");
-    let engine = Engine::new().expect("this machine runs guests");
+    let engine = Engine::new(Purpose::Serve).expect("this machine runs guests");
     Supervisors::new(&Arc::new(setup), "/".into(), suspensions, engine, pool, &Arc::default())
 }
 
@@ -60,7 +61,7 @@ impl Directory {
             fs::write(path("plugins").join(file), &component).expect("written");
         }
         let all = supervisors(read(&directory, config), suspensions);
-        let engine = Engine::new().expect("this machine runs guests");
+        let engine = Engine::new(Purpose::Serve).expect("this machine runs guests");
         let pool = all.contexts.setup.pool().expect("threads");
         let cache = Cache::new(Some(path("cache")), engine, pool, Arc::default());
         cache.put(Sealed::copy(&*component).expect("copied").hash(), artifact).await;

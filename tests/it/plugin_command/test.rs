@@ -114,6 +114,34 @@ fn test_enforces_the_agents_limits() {
 }
 
 #[test]
+fn faults_are_shown_with_their_backtrace() {
+    let failing = |body: &str| {
+        let functions = format!("(func $inner {body}) (func $outer (call $inner))");
+        good_guest().with(&functions).before_collect("(call $outer)")
+    };
+    let grow = "(if (i32.eq (memory.grow (i32.const 2000)) (i32.const -1)) (then (unreachable)))";
+    let recurse = "(call $inner)";
+    for (body, kind) in
+        [("unreachable", "trap"), ("(loop $on (br $on))", "timeout"), (grow, "memory"), (recurse, "stack")]
+    {
+        let json = report(&failing(body), &["--runs", "2"]);
+        assert_eq!(json["failures"][0]["kind"], kind, "{json}");
+        let text = json["failures"][0]["text"].as_str().expect("a text");
+        assert!(!text.contains("backtrace"), "{text}");
+        assert_eq!((&json["backtraces"][0]["runs"], &json["backtraces"][1]), (&json!([1, 2]), &json!(null)), "{json}");
+        let frames = json["backtraces"][0]["frames"].as_array().expect("a list");
+        assert!(frames[0].as_str().is_some_and(|frame| frame.starts_with("inner")), "{kind}: {frames:?}");
+        assert!(
+            kind == "stack" || frames[1].as_str().is_some_and(|frame| frame.starts_with("outer at 0x")),
+            "{frames:?}"
+        );
+        assert!(frames.len() <= 30, "{kind}: {frames:?}");
+    }
+    let output = test(&failing("unreachable"), &["--runs", "3"]);
+    assert!(output.stdout.contains("\nbacktrace of run 1, and of 2 more\n  inner at 0x"), "{}", output.stdout);
+}
+
+#[test]
 fn denials_are_shown_with_their_remedy() {
     let guest = reading(good_guest(), "/etc/hostname");
     let json = report(&guest, &["--runs", "3"]);

@@ -11,7 +11,8 @@ use crate::plugin::build::queue::LARGE_BYTES;
 
 fn compiler() -> Compiler {
     let (limits, pool) = (AgentLimits::default(), OffloadPool::start().expect("threads"));
-    Compiler::new(limits, MemoryLayout::Reserved, pool, Arc::new(Ledger::new(&limits)))
+    let engine = EngineOptions { layout: MemoryLayout::Reserved, purpose: Purpose::Serve };
+    Compiler::new(limits, engine, pool, Arc::new(Ledger::new(&limits)))
 }
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {

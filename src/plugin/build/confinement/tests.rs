@@ -15,7 +15,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::plugin::build::budget::CompileOptions;
 use crate::plugin::build::child;
-use crate::plugin::guest::engine::MemoryLayout;
+use crate::plugin::guest::engine_options::{EngineOptions, MemoryLayout, Purpose};
 
 /// Tells a process what to do once it is confined.
 const TASK: &str = "GAUGED_TEST_CONFINED";
@@ -49,9 +49,9 @@ fn stderr(output: &Output) -> String {
 fn confined_process_runs_its_task() {
     #[expect(clippy::disallowed_methods, reason = "a test of this file sets it")]
     let Some(task) = std::env::var_os(TASK) else { return };
-    let (input, output) =
-        child::confine(CompileOptions { cpu: Duration::from_secs(60), layout: MemoryLayout::Reserved })
-            .expect("confined");
+    let engine = EngineOptions { layout: MemoryLayout::Reserved, purpose: Purpose::Serve };
+    let options = CompileOptions { cpu: Duration::from_secs(60), engine };
+    let (input, output) = child::confine(options).expect("confined");
     match task.to_str().expect("text") {
         "all" => report(unlisted().map(|call| (call.to_string(), call, [0; 6]))),
         "forbidden" => report(forbidden(&input).into_iter().map(|(name, call, with)| (name.to_owned(), call, with))),
