@@ -35,6 +35,7 @@ mod client;
 pub(crate) mod limits;
 pub(crate) mod log;
 mod overrides;
+pub(crate) mod script;
 mod service_manager;
 mod location;
 mod state;

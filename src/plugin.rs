@@ -28,6 +28,7 @@ mod guest;
 mod grants;
 mod host;
 mod recorder;
+mod scripted_host;
 pub mod harness;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

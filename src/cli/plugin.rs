@@ -5,6 +5,8 @@ mod inspect;
 mod grants;
 mod test;
 mod rules;
+mod result;
+mod script;
 mod list;
 mod new;
 mod target;

@@ -14,6 +14,7 @@ use crate::plugin::grants::Grants;
 use crate::plugin::grants::network::Network;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::recorder::Recorder;
+use crate::plugin::scripted_host::ScriptedHost;
 
 /// The configuration of all plugins without a table.
 static WITHOUT_TABLE: LazyLock<Arc<PluginConfig>> = LazyLock::new(Arc::default);
@@ -40,6 +41,8 @@ pub(crate) struct PluginContext {
     pub(crate) client: Arc<ClientSlot>,
     /// Receives messages and denials in place of the log, under the plugin harness.
     pub(crate) recorder: Option<Arc<Recorder>>,
+    /// Plays the host under the plugin harness.
+    pub(crate) script: Option<Arc<ScriptedHost>>,
 }
 
 impl PluginContext {
@@ -69,6 +72,7 @@ impl PluginContext {
             step: Duration::ZERO,
             client: Arc::clone(&shared.client),
             recorder: None,
+            script: None,
         }
     }
 

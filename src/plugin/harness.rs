@@ -35,6 +35,7 @@ pub(crate) use crate::plugin::guest::backtrace::UNNAMED;
 pub(crate) use crate::plugin::guest::engine_options::Purpose;
 pub(crate) use crate::plugin::guest::result::{Collected, DescribedMetric, Description};
 pub(crate) use crate::plugin::recorder::{Message, Recording};
+pub(crate) use crate::plugin::scripted_host::ScriptedHost;
 pub(crate) use crate::plugin::supervisor::state::PluginState;
 pub(crate) use crate::plugin::trial::{CheckedNeed, NeedStatus};
 
@@ -234,19 +235,28 @@ impl LoadedPlugin {
     ///
     /// Why there is no result.
     pub async fn measure(&mut self) -> Result<Collected, Failure> {
-        let result = self.call().await;
+        self.measure_at(Tick::now(), self.resources.clock.elapsed()).await
+    }
+
+    /// Calls the plugin once, as at this tick, with this reading of the monotonic clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`measure`](Self::measure).
+    pub(crate) async fn measure_at(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
+        let result = self.call(tick, monotonic).await;
         if matches!(result, Err(Failure::Fault(_) | Failure::Disabled(_))) {
             self.instance = None;
         }
         result
     }
 
-    async fn call(&mut self) -> Result<Collected, Failure> {
+    async fn call(&mut self, tick: Tick, monotonic: Duration) -> Result<Collected, Failure> {
         let instance = match &mut self.instance {
             Some(instance) => instance,
             none => none.insert(self.context.start(&self.version.code, &self.version.description).await?.0),
         };
-        instance.collect(Tick::now(), self.resources.clock.elapsed()).await
+        instance.collect(tick, monotonic).await
     }
 
     /// Whether there is an instance for the next call.

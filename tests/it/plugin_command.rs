@@ -3,6 +3,7 @@
 mod inspect;
 mod test;
 mod grants;
+mod script;
 mod list;
 pub mod scaffold;
 

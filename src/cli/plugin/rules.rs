@@ -22,6 +22,9 @@ const REMEMBERED: usize = 200_000;
 /// The most violations that are reported one by one.
 const VIOLATIONS: usize = 100;
 
+/// The kind of labels that keep growing.
+pub(super) const GROWING: &str = "growing";
+
 /// A violation of a plugin rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
@@ -180,7 +183,7 @@ impl RuleCheck {
         for ((module, name), LabelSets { hashes, runs, growths }) in std::mem::take(&mut self.metrics) {
             let (later, growths, sets) = (runs.saturating_sub(1), growths.saturating_sub(1), hashes.len());
             if growths >= GROWTHS && growths > later / SHARE {
-                self.violation("growing", format!("{module}.{name}"), |id| {
+                self.violation(GROWING, format!("{module}.{name}"), |id| {
                     format!(
                         "{id} had {sets} label sets in {runs} runs, new ones in {growths} of the last {later}; use labels with \
                          few values"
@@ -301,10 +304,7 @@ mod tests {
         let grows = |labels: &[&'static str]| {
             let runs: Vec<_> = labels.iter().map(|label| run(label)).collect();
             let runs: Vec<&[_]> = runs.iter().map(|run| &run[..]).collect();
-            violations(&[("level", MetricKind::Gauge)], &runs)
-                .iter()
-                .filter(|found| found.starts_with("growing"))
-                .count()
+            violations(&[("level", MetricKind::Gauge)], &runs).iter().filter(|found| found.starts_with(GROWING)).count()
                 == 1
         };
         assert!(grows(&["a", "b", "c", "d"]) && grows(&["a", "a", "b", "c", "d"]));

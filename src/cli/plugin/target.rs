@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 
 use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output;
+use crate::config::script::Script;
 use crate::config::{Config, Overrides, PluginConfig, PluginOverride, is_plugin_name};
 use crate::escape::printable;
-use crate::plugin::harness::{Basis, CheckedNeed, Denial, Grant, LoadedPlugin, NeedStatus, PluginHarness, Purpose};
+use crate::plugin::harness::{
+    Basis, CheckedNeed, Denial, Grant, LoadedPlugin, NeedStatus, PluginHarness, Purpose, ScriptedHost,
+};
 
 /// The arguments for a plugin: its file and its configuration.
 #[derive(Debug, Args)]
@@ -49,6 +52,13 @@ pub(super) struct OpenedPlugin {
 }
 
 impl Target {
+    /// Takes root, grants and settings from a script.
+    pub(super) fn play(&mut self, script: &Script, host: &ScriptedHost) {
+        self.options.root = Some(host.root().to_owned());
+        // Those of the command line come last.
+        self.options.grant.splice(0..0, script.overrides.iter().cloned());
+    }
+
     /// Loads the plugin for an engine with this purpose.
     pub(super) async fn open(self, purpose: Purpose) -> Result<OpenedPlugin, CommandError> {
         let Self { file, options: TargetOptions { name, config, root, grant, set } } = self;

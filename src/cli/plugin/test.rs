@@ -3,13 +3,16 @@
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use super::rules::{RuleCheck, Violation};
+use super::result::encoded;
+use super::rules::{GROWING, RuleCheck, Violation};
+use super::script::{Golden, ScriptArguments, ScriptOutcome, ScriptedTest};
 use super::target::{OpenedPlugin, Target, configuration_lines, configuration_text, need_json, needs_table};
 use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
@@ -19,8 +22,7 @@ use crate::plugin::harness::{
     reason,
 };
 use crate::plugin::{Failure, Fault};
-use crate::sample::Sample;
-use crate::sink::{Style, encode};
+use crate::sink::Style;
 
 /// Arguments of `gauged plugin test`.
 #[derive(Debug, Args)]
@@ -34,6 +36,9 @@ pub struct Arguments {
     /// Time from one run to the next, such as 1s or 100ms
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = parse_interval)]
     interval: Duration,
+    /// The script
+    #[command(flatten)]
+    script: ScriptArguments,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -41,9 +46,19 @@ pub struct Arguments {
 
 /// Runs the plugin and prints a report. The exit code is 0 if the test passed.
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
-    let Arguments { target, runs, interval, json } = arguments;
+    let Arguments { mut target, runs, interval, script, json } = arguments;
+    let scripted = ScriptedTest::start(script).await?;
+    if let Some(ScriptedTest { script, host, .. }) = &scripted {
+        target.play(script, host);
+    }
     let OpenedPlugin { name, config, mut plugin } = target.open(Purpose::Diagnose).await?;
-    let results = TestRuns::run(&mut plugin, runs as usize, interval).await;
+    let schedule = if let Some(scripted) = scripted {
+        plugin.context.script = Some(Arc::clone(&scripted.host));
+        Schedule::Scripted(Box::new(scripted))
+    } else {
+        Schedule::Live { runs: runs as usize, interval, due: Instant::now() }
+    };
+    let results = TestRuns::run(&mut plugin, schedule).await?;
     let lines = plugin.context.grant_lines(&results.missing_grants());
     let report = TestReport { name, config, interval, plugin, results, lines };
     match OutputFormat::new(json) {
@@ -69,30 +84,84 @@ struct TestRuns {
     took: Vec<Duration>,
     memory_bytes: u64,
     runs: usize,
+    /// The end of the script, if there is one.
+    script: Option<ScriptOutcome>,
 }
 
+/// The number of the first run, on whose host the plugin is configured.
+const FIRST_RUN: usize = 1;
+
+/// When the runs are, and on which host.
+enum Schedule {
+    /// On this host.
+    Live {
+        runs: usize,
+        interval: Duration,
+        /// When the next run is due.
+        due: Instant,
+    },
+    /// On the host of a script, without waiting.
+    Scripted(Box<ScriptedTest>),
+}
+
+impl Schedule {
+    fn runs(&self) -> usize {
+        match self {
+            Self::Live { runs, .. } => *runs,
+            Self::Scripted(test) => test.script.runs.len(),
+        }
+    }
+
+    /// Calls the plugin for a run, when it is due. Returns how long that took, too.
+    async fn measure(&mut self, run: usize, plugin: &mut LoadedPlugin) -> anyhow::Result<(MeasuredRun, Duration)> {
+        match self {
+            Self::Live { interval, due, .. } => {
+                sleep_until(*due).await;
+                *due = (*due + *interval).max(Instant::now());
+                let start = Instant::now();
+                Ok((plugin.measure().await, start.elapsed()))
+            }
+            Self::Scripted(test) => {
+                let (tick, monotonic) = test.begin(run)?;
+                let start = Instant::now();
+                let result = plugin.measure_at(tick, monotonic).await;
+                let took = start.elapsed();
+                test.record(run, result.as_ref());
+                Ok((result, took))
+            }
+        }
+    }
+}
+
+/// The result of a run.
+type MeasuredRun = Result<Collected, Failure>;
+
 impl TestRuns {
-    async fn run(plugin: &mut LoadedPlugin, runs: usize, interval: Duration) -> Self {
-        let mut results = Self { runs, ..Self::default() };
+    async fn run(plugin: &mut LoadedPlugin, mut schedule: Schedule) -> anyhow::Result<Self> {
+        let mut results = Self { runs: schedule.runs(), ..Self::default() };
         let mut rules = RuleCheck::new(&plugin.version.description);
+        if let Schedule::Scripted(test) = &mut schedule {
+            test.begin(FIRST_RUN)?;
+        }
         match plugin.configure().await {
             Ok(needs) => results.needs = needs,
-            Err(failure) => results.failures.push((0, failure)),
+            Err(failure) => {
+                if let Schedule::Scripted(test) = &mut schedule {
+                    test.record(0, Err(&failure));
+                }
+                results.failures.push((0, failure));
+            }
         }
         results.record(0, plugin.take_recording());
         // A plugin that fails to start is not run, unless it is only unavailable.
         let is_usable = results.failures.iter().all(|(_, failure)| failure.is_unavailable());
-        let runs = if is_usable { runs } else { 0 };
-        let mut due = Instant::now();
+        let runs = if is_usable { results.runs } else { 0 };
         // Whether the instance is new since the last result. An unavailable plugin keeps its new counters for the next call.
         let mut is_new_instance = false;
         for run in 1..=runs {
-            sleep_until(due).await;
-            due = (due + interval).max(Instant::now());
             is_new_instance |= !plugin.has_instance();
-            let start = Instant::now();
-            let result = plugin.measure().await;
-            results.took.push(start.elapsed());
+            let (result, took) = schedule.measure(run, plugin).await?;
+            results.took.push(took);
             results.memory_bytes = results.memory_bytes.max(plugin.memory_bytes() as u64);
             results.record(run, plugin.take_recording());
             match result {
@@ -111,7 +180,12 @@ impl TestRuns {
         }
         results.took.sort_unstable();
         results.violations = rules.finish();
-        results
+        if let Schedule::Scripted(test) = schedule {
+            // A script shows cases one after the other, each of which may have labels of its own.
+            results.violations.retain(|violation| violation.kind != GROWING);
+            results.script = Some(test.finish()?);
+        }
+        Ok(results)
     }
 
     fn record(&mut self, run: usize, mut recording: Recording) {
@@ -134,8 +208,16 @@ impl TestRuns {
     }
 
     fn has_passed(&self) -> bool {
-        let is_failure = |(_, failure): &(usize, Failure)| !failure.is_unavailable();
-        self.sample.is_some()
+        // The golden file has the errors that the plugin returns.
+        let is_failure = |(_, failure): &(usize, Failure)| match &self.script {
+            Some(_) => matches!(failure, Failure::Fault(_)),
+            None => !failure.is_unavailable(),
+        };
+        let has_measured = match &self.script {
+            Some(script) => script.has_passed(),
+            None => self.sample.is_some(),
+        };
+        has_measured
             && self.violations.is_empty()
             && self.denied.is_empty()
             && !self.failures.iter().any(is_failure)
@@ -244,6 +326,16 @@ impl TestReport {
                 backtrace.frames.iter().cloned().chain(hint).map(|frame| vec![frame]).collect(),
             );
         }
+        if let Some(ScriptOutcome { golden, deviations }) = &results.script {
+            section("script", deviations.iter().map(|line| vec![line.clone()]).collect());
+            let rows = match golden {
+                Golden::Equal => Vec::new(),
+                Golden::Written(file) => vec![format!("{} was written; read it", file.display())],
+                Golden::Missing(file) => vec![format!("{} does not exist; write it by --update", file.display())],
+                Golden::Different(lines) => lines.clone(),
+            };
+            section("golden file", rows.into_iter().map(|line| vec![line]).collect());
+        }
         section("denied", results.denied.iter().map(|denial| vec![denial.to_string()]).collect());
         let violations = results.violations.iter().map(|Violation { text, runs, .. }| {
             vec![text.clone(), if *runs > 1 { format!("in {runs} runs") } else { String::new() }]
@@ -277,6 +369,15 @@ impl TestReport {
         });
         let backtraces =
             results.backtraces.iter().map(|Backtrace { runs, frames }| json!({ "runs": runs, "frames": frames }));
+        let script = results.script.as_ref().map(|ScriptOutcome { golden, deviations }| {
+            let (state, lines) = match golden {
+                Golden::Equal => ("equal", &[][..]),
+                Golden::Written(_) => ("written", &[][..]),
+                Golden::Missing(_) => ("missing", &[][..]),
+                Golden::Different(lines) => ("different", &lines[..]),
+            };
+            json!({ "golden": state, "difference": lines, "deviations": deviations })
+        });
         let violations = results
             .violations
             .iter()
@@ -298,20 +399,13 @@ impl TestReport {
             "more_messages": results.messages.iter().map(|(_, recording)| recording.more).sum::<u64>(),
             "failures": failures.collect::<Vec<_>>(),
             "backtraces": backtraces.collect::<Vec<_>>(),
+            "script": script,
             "denied": results.denied.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "violations": violations.collect::<Vec<_>>(),
             "needs": results.needs.iter().map(need_json).collect::<Vec<_>>(),
             "configuration": configuration_lines(name, lines),
         })
     }
-}
-
-/// The result of a run, as the agent writes it.
-fn encoded(usable: &Collected, style: Style) -> String {
-    let sample = Sample { modules: usable.modules.clone(), ..Sample::default() };
-    let mut bytes = Vec::new();
-    encode(&sample, style, &mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn at(run: usize) -> String {

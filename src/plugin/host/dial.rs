@@ -2,7 +2,7 @@
 //! addresses that passed, so that the name cannot change its meaning in between.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::address::{Endpoint, Host};
 use crate::client::dial::connect;
+use crate::config::script::ServerError;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::network::{literal_addresses, permitted};
 use crate::plugin::host::ration::{Ration, RationedStream};
@@ -36,6 +37,10 @@ pub(crate) async fn dial(
     ration: &Ration,
     is_granted: impl Fn(&Endpoint) -> bool,
 ) -> Result<RationedStream<TcpStream>, Unreachable> {
+    if let Some(script) = &plugin.script {
+        let server = script.server(&endpoint.to_string()).map_err(unscripted)?;
+        return open(&[server.ip()], server.port(), until, ration).await;
+    }
     let addresses = match (literal_addresses(&endpoint.host), &endpoint.host) {
         (None, Host::Name(name)) => {
             let resolved: Vec<_> = resolve(plugin, name, until).await?.iter().map(SocketAddr::ip).collect();
@@ -46,13 +51,34 @@ pub(crate) async fn dial(
         }
         (literal, _) => literal.unwrap_or_default(),
     };
-    match connect(&addresses, endpoint.port, until).await {
+    open(&addresses, endpoint.port, until, ration).await
+}
+
+/// Connects to one of these addresses.
+async fn open(
+    addresses: &[IpAddr],
+    port: u16,
+    until: Instant,
+    ration: &Ration,
+) -> Result<RationedStream<TcpStream>, Unreachable> {
+    match connect(addresses, port, until).await {
         Ok(stream) => Ok(RationedStream::new(stream, ration)),
         Err(None) => Err(Unreachable::Timeout),
         Err(Some(error)) => Err(match Errno::from_io_error(&error) {
             Some(errno @ (Errno::ACCESS | Errno::PERM)) => Unreachable::NotPermitted(errno),
             _ => Unreachable::Connect(error.to_string()),
         }),
+    }
+}
+
+/// The error of a connection that a script fails.
+fn unscripted(error: ServerError) -> Unreachable {
+    match error {
+        ServerError::Resolve => Unreachable::Resolve("the script has no such name".to_owned()),
+        ServerError::Timeout => Unreachable::Timeout,
+        ServerError::Refused | ServerError::Closed => {
+            Unreachable::Connect(io::Error::from(Errno::CONNREFUSED).to_string())
+        }
     }
 }
 

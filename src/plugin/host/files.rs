@@ -15,6 +15,7 @@ use std::time::Instant;
 use rustix::fs::{FileType, Mode, OFlags, StatVfs, StatVfsMountFlags};
 use rustix::io::{Errno, pread, retry_on_intr};
 
+use crate::config::script::{FileError, ScriptedUsage};
 use crate::hostpath::{below, first_process_path};
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::{Denial, GrantKind};
@@ -73,6 +74,10 @@ impl Host for HostState {
     }
 
     async fn usage(&mut self, path: String) -> Result<FilesystemUsage, Error> {
+        if let Some(scripted) = self.plugin.script.as_ref().and_then(|script| script.usage(&path)) {
+            let ScriptedUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes, read_only } = scripted;
+            return Ok(FilesystemUsage { total_bytes, free_bytes, available_bytes, inodes, free_inodes, read_only });
+        }
         offload_path(&self.plugin, self.time.patience(), path, usage).await
     }
 }
@@ -89,6 +94,9 @@ async fn run<T: Send + 'static>(
         Cow::Borrowed(_) => path,
     };
     plugin.record_default_grant(&path);
+    if let Some(failure) = scripted_failure(plugin, &path) {
+        return Err(wit_error(plugin, &path, failure));
+    }
     let Some(kind) = KernelFile::classify(&path) else {
         return offload_path(plugin, time.patience(), path, work).await;
     };
@@ -97,6 +105,17 @@ async fn run<T: Send + 'static>(
         return offload_path(plugin, time.patience(), path, timed).await;
     }
     kind.run(|| work(&plugin.grants, &path)).map_err(|error| wit_error(plugin, &path, error))
+}
+
+/// How a script fails a granted file.
+fn scripted_failure(plugin: &PluginContext, path: &str) -> Option<FilesError> {
+    let error = plugin.script.as_ref()?.failure(path).filter(|_| plugin.grants.covers(path).is_some())?;
+    Some(match error {
+        FileError::NotFound => PathError::NotFound.into(),
+        FileError::NotPermitted => PathError::NotPermitted(Errno::ACCESS).into(),
+        FileError::Timeout => FilesError::Permit(PermitError::Late),
+        FileError::Io => PathError::from(Errno::IO).into(),
+    })
 }
 
 async fn offload_path<T: Send + 'static>(

@@ -1,0 +1,331 @@
+//! The script of a host, for `gauged plugin test --script`: files, file systems, web servers and other servers as a plugin finds
+//! them, and how they change from one run to the next. Only the data; `plugin::scripted_host` plays it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::overrides::PluginOverride;
+use crate::address::{Endpoint, Origin, Scheme};
+use crate::hostpath;
+
+/// The time between two runs, as in the agent.
+const DEFAULT_AFTER: Duration = Duration::from_secs(10);
+
+/// The script of a host.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    /// A directory with files of the host, which are not changed.
+    pub(crate) root: Option<PathBuf>,
+    /// Grants and settings of the plugin.
+    pub(crate) overrides: Vec<PluginOverride>,
+    /// The runs, each with the host as it is then. The plugin is configured on the first one.
+    pub(crate) runs: Vec<ScriptedRun>,
+}
+
+/// One run, and what it changes of the host.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct ScriptedRun {
+    /// The time since the run before.
+    pub(crate) after: Duration,
+    pub(crate) files: BTreeMap<String, ScriptedFile>,
+    pub(crate) usages: BTreeMap<String, ScriptedUsage>,
+    /// The responses of web servers, by `host:port` and path with query.
+    pub(crate) responses: BTreeMap<(String, String), ScriptedResponse>,
+    /// The connections that servers accept from now on, one after the other, with `host:port`.
+    pub(crate) connections: Vec<(String, ScriptedConnection)>,
+}
+
+/// A file of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum ScriptedFile {
+    /// Its content.
+    Content(String),
+    /// It fails.
+    Failure(FileFailure),
+}
+
+/// The failure of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileFailure {
+    pub(crate) error: FileError,
+}
+
+/// How a file fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FileError {
+    /// There is no such file, or no more.
+    NotFound,
+    /// The agent's user may not read it.
+    NotPermitted,
+    /// It does not respond.
+    Timeout,
+    /// It cannot be read.
+    Io,
+}
+
+/// The sizes of a mounted file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScriptedUsage {
+    pub(crate) total_bytes: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) available_bytes: u64,
+    #[serde(default)]
+    pub(crate) inodes: u64,
+    #[serde(default)]
+    pub(crate) free_inodes: u64,
+    #[serde(default)]
+    pub(crate) read_only: bool,
+}
+
+/// The response of a web server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum ScriptedResponse {
+    Failure(ServerFailure),
+    Response(Response),
+}
+
+/// A response with a body.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Response {
+    #[serde(default = "ok")]
+    pub(crate) status: u16,
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) body: String,
+}
+
+fn ok() -> u16 {
+    200
+}
+
+/// The failure of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServerFailure {
+    pub(crate) error: ServerError,
+}
+
+/// How a server fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ServerError {
+    /// Nothing listens there.
+    Refused,
+    /// Its name cannot be resolved.
+    Resolve,
+    /// It accepts the connection, and never responds.
+    Timeout,
+    /// It closes the connection instead of responding.
+    Closed,
+}
+
+/// A connection to a server other than a web server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ScriptedConnection {
+    Failure(ServerError),
+    /// The conversation. Then the server closes the connection.
+    Steps(Vec<Step>),
+}
+
+/// A step of a conversation, as the server sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Step {
+    /// Waits for exactly this text; another one ends the conversation, and is reported.
+    Receive(String),
+    /// As `receive`, as hexadecimal digits.
+    ReceiveHex(String),
+    /// Sends a text.
+    Send(String),
+    /// Sends bytes, as hexadecimal digits.
+    SendHex(String),
+    /// Does not go on.
+    Wait(bool),
+}
+
+/// The script as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    root: Option<PathBuf>,
+    #[serde(default)]
+    grants: Vec<String>,
+    #[serde(default)]
+    config: Map<String, Value>,
+    #[serde(rename = "run")]
+    runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Run {
+    after: Option<String>,
+    #[serde(default)]
+    files: BTreeMap<String, ScriptedFile>,
+    #[serde(default)]
+    usage: BTreeMap<String, ScriptedUsage>,
+    #[serde(default)]
+    http: BTreeMap<String, ScriptedResponse>,
+    #[serde(default)]
+    connection: Vec<Connection>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Connection {
+    address: String,
+    error: Option<ServerError>,
+    #[serde(default)]
+    steps: Vec<Step>,
+}
+
+impl Script {
+    /// Parses a script. Its directory is that which `root` is relative to.
+    ///
+    /// # Errors
+    ///
+    /// Line and reason.
+    pub(crate) fn parse(text: &str, directory: &Path) -> Result<Self, String> {
+        let Document { root, grants, config, runs } = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut overrides = vec![PluginOverride::Setting(config)];
+        for grant in grants {
+            overrides.push(PluginOverride::grant(&grant)?);
+        }
+        if runs.is_empty() {
+            return Err("has no [[run]]; write one for each call of the plugin".to_owned());
+        }
+        let runs = runs.into_iter().map(ScriptedRun::new).collect::<Result<_, _>>()?;
+        Ok(Self { root: root.map(|root| directory.join(root)), overrides, runs })
+    }
+
+    /// All servers of the script, as `host:port`.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &String> {
+        self.runs.iter().flat_map(|run| {
+            let web = run.responses.keys().map(|(endpoint, _)| endpoint);
+            web.chain(run.connections.iter().map(|(endpoint, _)| endpoint))
+        })
+    }
+}
+
+impl ScriptedRun {
+    fn new(Run { after, files, usage, http, connection }: Run) -> Result<Self, String> {
+        let after = match after {
+            Some(text) => {
+                humantime::parse_duration(&text).map_err(|_| format!("{text:?} is not a duration, as 10s is"))?
+            }
+            None => DEFAULT_AFTER,
+        };
+        for path in files.keys().chain(usage.keys()) {
+            hostpath::check(path).map_err(|why| format!("{path:?} {why}"))?;
+        }
+        let files = files.into_iter().map(|(path, file)| (hostpath::first_process_path(&path).into_owned(), file));
+        let mut responses = BTreeMap::new();
+        for (url, response) in http {
+            let (origin, path) = Origin::from_url(&url).map_err(|why| format!("the URL {url:?} {why}"))?;
+            if origin.scheme != Scheme::Http {
+                return Err(format!("{url:?} needs TLS, which no script has; write http"));
+            }
+            responses.insert((origin.endpoint.to_string(), path.as_str().to_owned()), response);
+        }
+        let mut connections = Vec::new();
+        for Connection { address, error, steps } in connection {
+            let endpoint = Endpoint::parse(&address, None).map_err(|why| format!("{address:?} {why}"))?;
+            if let Some(Step::SendHex(text) | Step::ReceiveHex(text)) = steps
+                .iter()
+                .find(|step| matches!(step, Step::SendHex(text) | Step::ReceiveHex(text) if bytes(text).is_none()))
+            {
+                return Err(format!("{text:?} is not a text of hexadecimal digits, two a byte"));
+            }
+            let connection = error.map_or(ScriptedConnection::Steps(steps), ScriptedConnection::Failure);
+            connections.push((endpoint.to_string(), connection));
+        }
+        Ok(Self { after, files: files.collect(), usages: usage, responses, connections })
+    }
+}
+
+/// The bytes of a text of hexadecimal digits. Spaces between bytes are left out.
+pub(crate) fn bytes(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => {
+            let value = |digit: u8| char::from(digit).to_digit(16);
+            u8::try_from(value(*high)? * 16 + value(*low)?).ok()
+        }
+        _ => None,
+    };
+    digits.chunks(2).map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Script, String> {
+        Script::parse(text, Path::new("/scripts"))
+    }
+
+    #[test]
+    fn script_has_runs_with_all_parts() {
+        let script = parse(
+            r#"
+            root = "web-1"
+            grants = ["connect=db:5432"]
+            config = { server = "db" }
+
+            [[run]]
+            files = { "/proc/net/dev" = "eth0", "/proc/stat" = { error = "timeout" } }
+            usage = { "/" = { total_bytes = 10, free_bytes = 5, available_bytes = 4 } }
+            http = { "http://Web/status?a" = { body = "ok" }, "http://web/x" = { error = "closed" } }
+
+            [[run.connection]]
+            address = "db:5432"
+            steps = [{ receive = "Q" }, { send-hex = "00 fF" }, { wait = true }]
+
+            [[run]]
+            after = "1m"
+            "#,
+        )
+        .expect("valid");
+        assert_eq!(script.root.as_deref(), Some(Path::new("/scripts/web-1")));
+        assert_eq!((script.overrides.len(), script.runs.len()), (2, 2));
+        let [first, second] = &script.runs[..] else { panic!("{script:?}") };
+        assert_eq!((first.after, second.after), (DEFAULT_AFTER, Duration::from_secs(60)));
+        assert_eq!(first.files["/proc/1/net/dev"], ScriptedFile::Content("eth0".to_owned()));
+        assert_eq!(first.files["/proc/stat"], ScriptedFile::Failure(FileFailure { error: FileError::Timeout }));
+        assert_eq!(first.usages["/"].inodes, 0);
+        let paths: Vec<&str> = first.responses.keys().map(|(_, path)| &**path).collect();
+        assert_eq!(paths, ["/status?a", "/x"]);
+        assert_eq!(script.endpoints().count(), 3);
+        assert_eq!(bytes("00 fF"), Some(vec![0, 255]));
+    }
+
+    #[test]
+    fn errors_of_scripts_name_the_cause() {
+        for (text, expected) in [
+            ("", "missing field `run`"),
+            ("run = []", "has no [[run]]"),
+            ("colour = 1\n[[run]]", "unknown field `colour`"),
+            ("[[run]]\nfiles = { \"proc\" = \"\" }", "\"proc\" is not absolute; begin it with /"),
+            ("[[run]]\nhttp = { \"https://a/\" = {} }", "needs TLS"),
+            ("[[run]]\nhttp = { \"a\" = {} }", "the URL \"a\""),
+            ("[[run]]\nafter = \"soon\"", "\"soon\" is not a duration"),
+            ("[[run]]\n[[run.connection]]\naddress = \"db\"", "\"db\" "),
+            ("[[run]]\n[[run.connection]]\naddress = \"db:1\"\nsteps = [{ send-hex = \"0\" }]", "hexadecimal"),
+            ("grants = [\"x=y\"]\n[[run]]", "is not a kind of grant"),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `gauged plugin test --script`: hosts in files, and golden samples.
+
+use std::fs;
+
+use expect_test::expect;
+use serde_json::json;
+
+use super::{CommandOutput, plugin};
+use crate::harness::{Setup, repository};
+
+/// Tests a plugin of this repository by a script, with further arguments.
+fn scripted(setup: &Setup, name: &str, script: &str, arguments: &[&str]) -> CommandOutput {
+    fs::write(setup.path("host.toml"), script).expect("written");
+    let file = repository().join("plugins").join(name).with_extension("wasm");
+    let file = file.to_str().expect("text");
+    plugin(setup, &[&["test", file, "--script", "host.toml"], arguments].concat())
+}
+
+fn golden(setup: &Setup) -> String {
+    fs::read_to_string(setup.path("host.golden")).expect("written")
+}
+
+const UPTIME: &str = r#"
+[[run]]
+files = { "/proc/uptime" = "10.5 20.0\n" }
+
+[[run]]
+files = { "/proc/uptime" = "20.5 39.0\n" }
+
+[[run]]
+after = "1m"
+files = { "/proc/uptime" = { error = "timeout" } }
+
+[[run]]
+files = { "/proc/uptime" = { error = "not-found" } }
+"#;
+
+#[test]
+fn scripted_runs_equal_their_golden_file() {
+    let setup = Setup::new();
+    let missing = scripted(&setup, "uptime", UPTIME, &[]);
+    assert_eq!(missing.code, Some(1), "{}", missing.stdout);
+    assert!(missing.stdout.contains("host.golden does not exist; write it by --update"), "{}", missing.stdout);
+
+    let written = scripted(&setup, "uptime", UPTIME, &["--update"]);
+    assert_eq!(written.code, Some(0), "{}{}", written.stdout, written.stderr);
+    expect![[r"
+        # run 1, 0s after the first
+        uptime.idle_seconds_total 20.0
+        uptime.seconds 10.5
+        # run 2, 10s after the first
+        uptime.idle_seconds_total 39.0
+        uptime.seconds 20.5
+        # run 3, 1m 10s after the first
+        ! has nothing to measure: /proc/uptime did not respond in time
+        # run 4, 1m 20s after the first
+        ! has nothing to measure: /proc/uptime does not exist
+    "]]
+    .assert_eq(&golden(&setup));
+    let equal = scripted(&setup, "uptime", UPTIME, &[]);
+    assert_eq!(equal.code, Some(0), "{}", equal.stdout);
+
+    let json = scripted(&setup, "uptime", &UPTIME.replace("39.0", "38.0"), &["--json"]).json();
+    assert_eq!(json["passed"], false, "{json}");
+    let difference = json!(["- uptime.idle_seconds_total 39.0", "+ uptime.idle_seconds_total 38.0"]);
+    assert_eq!(json["script"], json!({ "golden": "different", "difference": difference, "deviations": [] }));
+}
+
+#[test]
+fn script_plays_web_servers() {
+    let setup = Setup::new();
+    let page =
+        "Active connections: 3 \\nserver accepts handled requests\\n 9 9 20 \\nReading: 0 Writing: 1 Waiting: 2 \\n";
+    let script = format!(
+        r#"
+        grants = ["fetch=http://web.example:8080"]
+        config = {{ urls = ["http://web.example:8080/status"] }}
+        [[run]]
+        http = {{ "http://web.example:8080/status" = {{ body = "{page}" }} }}
+        [[run]]
+        http = {{ "http://web.example:8080/status" = {{ status = 503 }} }}
+        [[run]]
+        http = {{ "http://web.example:8080/status" = {{ error = "refused" }} }}
+        [[run]]
+        http = {{ "http://web.example:8080/status" = {{ error = "resolve" }} }}
+        [[run]]
+        http = {{ "http://web.example:8080/status" = {{ error = "closed" }} }}
+        "#
+    );
+    let output = scripted(&setup, "nginx", &script, &["--update"]);
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    let golden = golden(&setup);
+    let failures: Vec<&str> = golden.lines().filter(|line| line.contains("nginx.failure{")).collect();
+    let words: Vec<&str> = failures.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(words, ["\"status\"", "\"connect\"", "\"resolve\"", "\"protocol\""], "{golden}");
+    assert!(golden.contains("nginx.requests_total{url=\"http://web.example:8080/status\"} 20\n"), "{golden}");
+}
+
+#[test]
+fn script_plays_conversations() {
+    let setup = Setup::new();
+    let script = |received: &str| {
+        format!(
+            r#"
+            grants = ["connect=redis.example:6379"]
+            config = {{ servers = [{{ address = "redis.example:6379" }}] }}
+            [[run]]
+            [[run.connection]]
+            address = "redis.example:6379"
+            steps = [
+                {{ receive = "{received}" }},
+                {{ send = "$36\r\nredis_version:7.4.1\r\nused_memory:7\r\n\r\n" }},
+                {{ receive-hex = "2a 31" }},
+            ]
+            [[run]]
+            [[run.connection]]
+            address = "redis.example:6379"
+            error = "refused"
+            "#
+        )
+    };
+    let output = scripted(&setup, "redis", &script("*1\\r\\n$4\\r\\nINFO\\r\\n"), &["--update"]);
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    let golden = golden(&setup);
+    let (first, second) = golden.split_once("# run 2").expect("two runs");
+    assert!(first.contains("} 7\n") && first.contains("redis.up{"), "{golden}");
+    assert!(second.contains("redis.up{") && second.contains("false"), "{golden}");
+
+    let output = scripted(&setup, "redis", &script("PING"), &["--update"]);
+    assert_eq!(output.code, Some(1), "{}", output.stdout);
+    assert!(output.stdout.contains("redis.example:6379: the plugin sent \"*1\\r\\n"), "{}", output.stdout);
+}
+
+#[test]
+fn script_has_a_fixture_machine() {
+    let setup = Setup::new();
+    let file = setup.path("web-1/proc/uptime");
+    fs::create_dir_all(file.parent().expect("has one")).expect("created");
+    fs::write(file, "1.5 2.5\n").expect("written");
+    let output = scripted(&setup, "uptime", "root = \"web-1\"\n[[run]]\n", &["--update"]);
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    assert!(golden(&setup).contains("uptime.seconds 1.5\n"), "{}", golden(&setup));
+}
+
+#[test]
+fn invalid_scripts_are_usage_errors() {
+    let setup = Setup::new();
+    for (script, reason) in [("[[run]]\nfile = 1\n", "unknown field `file`"), ("", "missing field `run`")] {
+        let output = scripted(&setup, "uptime", script, &[]);
+        assert_eq!(output.code, Some(2), "{}", output.stderr);
+        assert!(output.stderr.contains("host.toml") && output.stderr.contains(reason), "{}", output.stderr);
+    }
+    assert_eq!(plugin(&setup, &["test", "x.wasm", "--script", "none.toml"]).code, Some(1));
+}
