@@ -296,6 +296,58 @@ fn wasi_output_is_logged_by_line() {
     assert_eq!(messages.len(), 10, "five in the trial, and five in the sample: {log}");
 }
 
+/// A guest that imports WASI preview 1, as a core module.
+fn preview_1_guest() -> Guest {
+    let module = "wasi_snapshot_preview1";
+    Guest::new("old")
+        .import(module, "fd_write", "(func $fd_write (param i32 i32 i32 i32) (result i32))")
+        .import(module, "environ_sizes_get", "(func $environ (param i32 i32) (result i32))")
+        .import(module, "clock_time_get", "(func $clock (param i32 i64 i32) (result i32))")
+        .import(module, "random_get", "(func $random (param i32 i32) (result i32))")
+        .import(module, "path_open", "(func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32))")
+        .import(module, "fd_prestat_get", "(func $prestat (param i32 i32) (result i32))")
+        .import(module, "proc_exit", "(func $exit (param i32))")
+}
+
+#[test]
+fn preview_1_modules_are_wrapped() {
+    let mut guest = preview_1_guest();
+    let (first, second) = (guest.text("printed in "), guest.text("two pieces\n"));
+    let pieces = guest.list(&[first.0, first.1, second.0, second.1]);
+    let result = HOST_RESULT;
+    let guest = guest.before_collect(&format!(
+        "(i64.store (i32.const 0) (i64.const 77)) (i64.store (i32.const 8) (i64.const 78))
+         (if (call $fd_write (i32.const 1) (i32.const {pieces}) (i32.const 2) (i32.const {result})) (then unreachable))
+         (if (i32.ne (i32.load (i32.const {result})) (i32.const 22)) (then unreachable))
+         (if (i32.ne (call $fd_write (i32.const 5) (i32.const 0) (i32.const 0) (i32.const 0)) (i32.const 8)) (then unreachable))
+         (if (call $environ (i32.const {result}) (i32.const {length})) (then unreachable))
+         (if (i64.ne (i64.load (i32.const {result})) (i64.const 0)) (then unreachable))
+         (if (call $clock (i32.const 0) (i64.const 0) (i32.const {result})) (then unreachable))
+         (if (i64.lt_u (i64.load (i32.const {result})) (i64.const 1700000000000000000)) (then unreachable))
+         (if (call $random (i32.const {result}) (i32.const 8)) (then unreachable))
+         (if (i64.eqz (i64.load (i32.const {result}))) (then unreachable))
+         (if (i32.eqz (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i64.const 0)
+            (i64.const 0) (i32.const 0) (i32.const 0))) (then unreachable))
+         (if (i32.ne (call $prestat (i32.const 3) (i32.const 0)) (i32.const 8)) (then unreachable))
+         (if (i64.ne (i64.load (i32.const 0)) (i64.const 77)) (then unreachable))
+         (if (i64.ne (i64.load (i32.const 8)) (i64.const 78)) (then unreachable))",
+        length = result + 4,
+    ));
+    let setup = Setup::new();
+    guest.install(&setup.plugin("old.wasm"));
+    let (sample, log) = setup.once();
+    assert_eq!(value(&sample, "old"), Some(1.into()), "{log}");
+    assert!(log.contains("plugin message plugin=old text=\"printed in two pieces\""), "{log}");
+}
+
+#[test]
+fn preview_1_exit_is_a_trap() {
+    let setup = Setup::with_config("interval = \"100ms\"\n");
+    preview_1_guest().before_collect("(call $exit (i32.const 1))").install(&setup.plugin("old.wasm"));
+    let mut agent = setup.start(&[]);
+    agent.wait_log("the guest exited");
+}
+
 #[test]
 fn wasi_output_before_a_trap_is_logged() {
     let setup = Setup::with_config("interval = \"100ms\"\n");

@@ -238,9 +238,10 @@ impl Guest {
         self
     }
 
-    /// Adds an import. An interface without a version is one of the plugin interface.
+    /// Adds an import. An interface without a version is one of the plugin interface, and a name without a package a module.
     pub fn import(mut self, interface: &str, name: &str, signature: &str) -> Self {
-        let version = if interface.contains('@') { String::new() } else { format!("@{VERSION}") };
+        let is_plain = interface.contains('@') || !interface.contains(':');
+        let version = if is_plain { String::new() } else { format!("@{VERSION}") };
         let _ = writeln!(self.imports, "(import \"{interface}{version}\" \"{name}\" {signature})");
         self
     }

@@ -7,6 +7,7 @@ use wasmparser::{Encoding, Parser, Payload};
 use wit_component::DecodedWasm;
 use wit_parser::Resolve;
 
+use crate::plugin::build::preview1::{ADAPTER, PREVIEW_1};
 use crate::plugin::build::sealed::Sealed;
 
 /// The export that makes a component a plugin, without its version.
@@ -18,8 +19,8 @@ const SERVED: &str = "0.2.0-rc.1";
 /// The custom section in which a core module has the world that it was built for.
 const WORLD_SECTION: &str = "component-type";
 
-/// The imports of core modules for WASI preview 1. Only an adapter turns these into components.
-const PREVIEW_1: [&str; 2] = ["wasi_snapshot_preview1", "wasi_unstable"];
+/// The imports of core modules for the WASI before preview 1, which nothing wraps.
+const WASI_UNSTABLE: &str = "wasi_unstable";
 
 /// The most packages in a core module's worlds: its own, `gauged:plugin`, and the dozen of WASI.
 const PACKAGES: usize = 100;
@@ -80,7 +81,7 @@ fn encoding(bytes: &[u8]) -> Result<Encoding, String> {
 
 /// Wraps a core module into a component of the world that it contains.
 fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
-    let mut worlds = Vec::new();
+    let (mut worlds, mut has_preview_1) = (Vec::new(), false);
     for payload in Parser::new(0).parse_all(module) {
         match payload.map_err(|error| damaged(&error))? {
             Payload::CustomSection(section) if section.name().starts_with(WORLD_SECTION) => {
@@ -89,11 +90,11 @@ fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     let from = import.map_err(|error| damaged(&error))?.module;
-                    if PREVIEW_1.contains(&from) {
+                    has_preview_1 |= from == PREVIEW_1;
+                    if from == WASI_UNSTABLE {
                         return Err(format!(
-                            "is a core module for WASI preview 1 (it imports {from}); build it for \
-                             wasm32-unknown-unknown or wasm32-wasip2, or make a component of it with wasm-tools \
-                             component new --adapt"
+                            "is a core module for the WASI before preview 1 (it imports {from}); rebuild it with a current \
+                             toolchain"
                         ));
                     }
                 }
@@ -109,6 +110,7 @@ fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
     check_worlds(&worlds)?;
     wit_component::ComponentEncoder::default()
         .module(module)
+        .and_then(|encoder| if has_preview_1 { encoder.adapter(PREVIEW_1, ADAPTER) } else { Ok(encoder) })
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|error| format!("is a core module that does not fit its world: {error:#}; rebuild it"))
 }
@@ -238,10 +240,14 @@ mod tests {
             &expect!["is a core module without a world; build it with the gauged SDK, or make a component of it"],
         );
         expect_error(
-            &component("(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func)))"),
+            &component("(module (import \"wasi_unstable\" \"fd_write\" (func)))"),
             &expect![
-                "is a core module for WASI preview 1 (it imports wasi_snapshot_preview1); build it for wasm32-unknown-unknown or wasm32-wasip2, or make a component of it with wasm-tools component new --adapt"
+                "is a core module for the WASI before preview 1 (it imports wasi_unstable); rebuild it with a current toolchain"
             ],
+        );
+        expect_error(
+            &component("(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func)))"),
+            &expect!["is a core module without a world; build it with the gauged SDK, or make a component of it"],
         );
         expect_error(
             &component("(component)"),
