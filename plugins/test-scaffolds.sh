@@ -167,7 +167,7 @@ rust_projects() {
   mkdir -p checkout/plugins
   cp -r "$here/../wit" checkout/ && cp -r "$here"/{sdk,Cargo.toml,Cargo.lock} checkout/plugins/ || return 1
   "$GAUGED" plugin new mine --lang rust --into checkout/plugins || return 1
-  (cd checkout/plugins && holds 'test result: ok. 4 passed' cargo test -p mine) || return 1
+  (cd checkout/plugins && holds 'test result: ok. 5 passed' cargo test -p mine) || return 1
   "$GAUGED" plugin new spool --lang rust || return 1
   awk '/^```rust$/ { inside = 1; next } /^```$/ { if (inside) exit } inside' "$here/README.md" >spool/src/lib.rs
   # Its own README.md still has the metrics of the project that was made.

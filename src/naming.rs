@@ -8,7 +8,6 @@ mod unit;
 mod scale;
 mod decimal;
 mod bound;
-mod origin;
 mod gauged;
 mod row;
 mod counterpart;
@@ -19,7 +18,7 @@ pub mod node_exporter;
 pub mod otel;
 pub mod open_falcon;
 
-pub use self::named::{CounterOrigin, Named};
+pub use self::named::Named;
 pub use self::scale::{Number, Scale};
 use crate::sample::{ModuleSource, Series, is_for_naming_only};
 

@@ -22,7 +22,8 @@ use std::time::Duration;
 
 pub(crate) use self::builder::{ModuleBuilder, NotPushed};
 pub(crate) use self::decisions::{Absence, SeriesDecisions};
-pub use self::descriptor::{Descriptor, MetricKind, NativeMetric};
+pub(crate) use self::descriptor::AGENT;
+pub use self::descriptor::{CounterOrigin, Descriptor, MetricKind, NativeMetric};
 pub use self::histogram::{BucketBounds, Quantiles};
 pub(crate) use self::labels::LabelSet;
 pub use self::labels::{Label, Labels, Text};
@@ -41,9 +42,6 @@ pub use self::writer::{ModuleWriter, Values};
 /// The longest module, metric or label name, in bytes. Three of them fit into the 510 bytes that Open-Falcon allows for a
 /// metric and its tags.
 pub(crate) const NAME_BYTES: usize = 128;
-
-/// The name of the module with the agent's own metrics.
-pub(crate) const AGENT: &str = "agent";
 
 /// The result of one tick.
 #[derive(Debug, Default, Clone)]

@@ -1,7 +1,7 @@
 // The plugin PLUGIN_NAME: the functions that the agent calls. The parser is in measure.js, with its own tests.
 
-import { read } from "gauged:plugin/files@0.2.0-rc.1";
-import { log } from "gauged:plugin/log@0.2.0-rc.1";
+import { read } from "gauged:plugin/files@0.2.0-rc.2";
+import { log } from "gauged:plugin/log@0.2.0-rc.2";
 import { FILE, METRICS, parse } from "./measure.js";
 
 const MODULE = "PLUGIN_MODULE";
@@ -10,7 +10,18 @@ const VERSION = "0.1.0";
 // Kept from tick to tick, until the plugin fails or is replaced.
 let file = FILE;
 
-const need = () => ({ capability: { tag: "read", val: file }, reason: "count processes" });
+const need = () => ({ capability: { kind: "read", target: file }, reason: "count processes" });
+
+const SETTINGS = [
+  {
+    key: "file",
+    valueType: "text",
+    defaultValue: JSON.stringify(FILE),
+    meaning: "Path of the file to read.",
+    required: false,
+    secret: false,
+  },
+];
 
 // Reads the file. A failure becomes an error that defines the agent's next step.
 function text() {
@@ -44,8 +55,17 @@ const reported = (call) => (argument) => {
 
 export const collector = {
   describe() {
-    const metrics = METRICS.map(({ name, kind, unit, description }) => ({ module: MODULE, name, kind, unit, description }));
-    return { version: VERSION, description: "Started, runnable and blocked processes.", metrics };
+    const metrics = METRICS.map(({ name, kind, unit, description }) => ({
+      module: MODULE,
+      name,
+      kind,
+      // The kernel's counters are zero at boot.
+      countsFrom: "boot",
+      unit,
+      description,
+      labels: [],
+    }));
+    return { version: VERSION, description: "Started, runnable and blocked processes.", settings: SETTINGS, metrics };
   },
 
   configure: reported((config) => {
@@ -60,7 +80,7 @@ export const collector = {
       throw { tag: "invalid-config", val: [{ key: "file", message: "write a path" }] };
     }
     log("debug", `reads ${file}`);
-    return [need()];
+    return { needs: [need()], metrics: [] };
   }),
 
   collect: reported((_tick) => {
@@ -69,7 +89,7 @@ export const collector = {
     if (found.size === 0) {
       throw { tag: "unsupported", val: `${file} has no process counts` };
     }
-    const metrics = [...found].map(([name, val]) => ({ name, labels: [], value: { tag: "unsigned", val } }));
-    return [{ name: MODULE, metrics }];
+    const metrics = [...found].map(([name, val]) => ({ name, labels: [], value: { tag: "natural", val } }));
+    return [{ name: MODULE, unixMs: undefined, verbatim: false, metrics, descriptors: [] }];
   }),
 };

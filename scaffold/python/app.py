@@ -14,6 +14,16 @@ import measure
 MODULE = "PLUGIN_MODULE"
 VERSION = "0.1.0"
 KINDS = {"gauge": metrics.Kind.GAUGE, "counter": metrics.Kind.COUNTER}
+SETTINGS = [
+    collector.Setting(
+        key="file",
+        value_type="text",
+        default_value=json.dumps(measure.FILE),
+        meaning="Path of the file to read.",
+        required=False,
+        secret=False,
+    )
+]
 
 
 def reported(call):
@@ -41,13 +51,22 @@ class Collector(exports.Collector):
 
     def describe(self) -> collector.About:
         descriptors = [
-            metrics.Descriptor(MODULE, metric.name, KINDS[metric.kind], metric.unit, metric.description)
+            metrics.Descriptor(
+                module=MODULE,
+                name=metric.name,
+                kind=KINDS[metric.kind],
+                # The kernel's counters are zero at boot.
+                counts_from=metrics.Origin.BOOT,
+                unit=metric.unit,
+                description=metric.description,
+                labels=[],
+            )
             for metric in measure.METRICS
         ]
-        return collector.About(VERSION, "Started, runnable and blocked processes.", descriptors)
+        return collector.About(VERSION, "Started, runnable and blocked processes.", SETTINGS, descriptors)
 
     @reported
-    def configure(self, config: str) -> list[collector.Need]:
+    def configure(self, config: str) -> collector.Configured:
         settings = json.loads(config)
         unknown = [key for key in settings if key != "file"]
         if unknown:
@@ -58,7 +77,7 @@ class Collector(exports.Collector):
             raise Err(collector.Error_InvalidConfig([collector.Invalid("file", "write a path")]))
         Collector.file = file
         log.log(log.Level.DEBUG, f"reads {self.file}")
-        return [self.need()]
+        return collector.Configured(needs=[self.need()], metrics=[])
 
     @reported
     def collect(self, tick: collector.Tick) -> list[metrics.Module]:
@@ -66,8 +85,8 @@ class Collector(exports.Collector):
         # A file without these lines will not have them later.
         if not found:
             raise Err(collector.Error_Unsupported(f"{self.file} has no process counts"))
-        measured = [metrics.Metric(name, [], metrics.Value_Unsigned(number)) for name, number in found.items()]
-        return [metrics.Module(MODULE, measured)]
+        measured = [metrics.Metric(name, [], metrics.Value_Natural(number)) for name, number in found.items()]
+        return [metrics.Module(MODULE, unix_ms=None, verbatim=False, metrics=measured, descriptors=[])]
 
     def read(self) -> str:
         """Reads the file. A failure becomes an error that defines the agent's next step."""
@@ -79,4 +98,4 @@ class Collector(exports.Collector):
             raise Err(collector.Error_Unavailable(f"{self.file} cannot be read: {failure.value}")) from failure
 
     def need(self) -> collector.Need:
-        return collector.Need(collector.Capability_Read(self.file), "count processes")
+        return collector.Need(collector.Capability("read", self.file), "count processes")

@@ -270,6 +270,11 @@ pub const METRICS: &[NativeMetric] = &[
         "{metric}",
         "Metrics that broke a rule or limit, or had no sample to go with.",
     ),
+    counter(
+        "plugin_refused_times_total",
+        "{result}",
+        "Results of modules whose own time was after the tick, an hour before it, or before the last one: the tick's was used.",
+    ),
     gauge("plugin_stuck_operations", "{operation}", "Operations of the plugin that hang in the host."),
     counter("plugin_dropped_messages_total", "{message}", "Log messages of the plugin above its limit."),
     counter(

@@ -10,6 +10,7 @@ mod script;
 mod list;
 mod new;
 mod target;
+mod settings;
 
 use std::process::ExitCode;
 

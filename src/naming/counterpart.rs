@@ -1,9 +1,8 @@
 //! The counterparts of series: the row of a naming's table that is about a series, and the name and labels that it gives it.
 
 use super::named::Named;
-use super::origin::origin;
 use super::row::{Equal, Others, Part, Relation, Row, Whole};
-use crate::sample::{Label, ModuleSource, Series, Text};
+use crate::sample::{Label, Series, Text};
 
 /// The metric there that has the same values as a series.
 pub(super) enum Counterpart {
@@ -24,7 +23,7 @@ pub(super) struct Found {
 
 impl Found {
     /// The name of a series with this counterpart; `unit` is the one that the name ends with.
-    pub(super) fn named(self, source: &ModuleSource, series: &Series, unit: &'static str) -> Named {
+    pub(super) fn named(self, series: &Series, unit: &'static str) -> Named {
         let Self { name, labels, equal, is_alternative } = self;
         Named {
             help: equal.help(series.descriptor(), &name),
@@ -33,7 +32,7 @@ impl Found {
             unit,
             ucum: equal.unit_code(series.descriptor()),
             is_additive: equal.is_additive,
-            origin: origin(&source.module, false),
+            origin: series.descriptor().origin,
             is_alternative,
             name,
             labels,

@@ -1,7 +1,6 @@
 //! Names that neither a table nor somebody else gives: `<module>.<metric>`, with our labels, unit and kind.
 
 use super::named::Named;
-use super::origin::origin;
 use super::{gauged, labels};
 use crate::sample::{ModuleSource, Series, Text};
 
@@ -18,7 +17,7 @@ pub(super) fn name(source: &ModuleSource, series: &Series) -> Named {
         unit: "",
         ucum: descriptor.unit.clone(),
         is_additive: false,
-        origin: origin(&source.module, source.is_verbatim),
+        origin: series.descriptor().origin,
         help: gauged::description(source, series),
         is_alternative: false,
     }

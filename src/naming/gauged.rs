@@ -6,7 +6,6 @@ mod lint;
 
 use super::labels;
 use super::named::Named;
-use super::origin::origin;
 use super::unit::{self, PER_SECOND, Unit};
 use super::words;
 use crate::sample::{Descriptor, MetricKind, ModuleSource, Series, Text};
@@ -65,7 +64,7 @@ pub(super) fn name(prefix: &str, source: &ModuleSource, series: &Series) -> Name
         unit: unit_suffix,
         ucum: unit.base_code().map_or_else(|| code.clone(), Text::from),
         is_additive: false,
-        origin: origin(&source.module, false),
+        origin: series.descriptor().origin,
         help: help(source, series, factor.map(|_| base)),
         is_alternative: false,
     }
@@ -84,7 +83,7 @@ fn verbatim(source: &ModuleSource, series: &Series) -> Named {
         unit: "",
         ucum: series.descriptor().unit.clone(),
         is_additive: false,
-        origin: origin(&source.module, true),
+        origin: series.descriptor().origin,
         help: help(source, series, None),
         is_alternative: false,
     }

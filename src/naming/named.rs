@@ -2,7 +2,7 @@
 
 use super::bound;
 use super::scale::Scale;
-use crate::sample::{Column, Label, MetricKind, Series, Text};
+use crate::sample::{Column, CounterOrigin, Label, MetricKind, Series, Text};
 
 /// The name of a series in a naming.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,17 +32,6 @@ pub struct Named {
     pub is_alternative: bool,
 }
 
-/// The moment at which a counter was 0 and began to count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CounterOrigin {
-    /// The boot of the host: the kernel's counters. Those of a device that was added later began then.
-    Boot,
-    /// The start of the agent: its counters of its own work.
-    Agent,
-    /// Unknown: the counters of plugins, whose descriptors have no start, and of the services that they ask.
-    Unknown,
-}
-
 impl Named {
     /// The way from the values of a series with this name to the naming's unit. Numbers of observations have none, and neither have
     /// quantiles' own labels.
@@ -57,11 +46,8 @@ impl Named {
     /// The label of a series with this name that tells the columns of its metric apart: `le` in the naming's unit, or `quantile`.
     #[must_use]
     pub fn column_label(&self, series: &Series) -> Option<Label> {
-        let (name, scale) = match series.column() {
-            Column::Bucket => ("le", Scale::new(self.factor)),
-            Column::Quantile => ("quantile", Scale::Unchanged),
-            Column::Value | Column::Sum | Column::Count => return None,
-        };
+        let name = series.column().label()?;
+        let scale = if series.column() == Column::Bucket { Scale::new(self.factor) } else { Scale::Unchanged };
         let label = series.labels().iter().find(|label| *label.name == *name)?;
         Some(Label { name: label.name.clone(), value: bound::canonical(&label.value, scale).into() })
     }

@@ -29,7 +29,7 @@ pub(super) fn name(prefix: &str, source: &ModuleSource, series: &Series) -> Opti
         Counterpart::None => Some(gauged::name(prefix, source, series)),
         Counterpart::Found(found) => {
             let unit = unit(&found.name);
-            Some(found.named(source, series, unit))
+            Some(found.named(series, unit))
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn name(source: &ModuleSource, series: &Series) -> Named {
     } else {
         match Counterpart::find(rows(), &source.module, series.metric_name(), series.labels()) {
             Counterpart::None | Counterpart::LeftOut => dotted::name(source, series),
-            Counterpart::Found(found) => found.named(source, series, ""),
+            Counterpart::Found(found) => found.named(series, ""),
         }
     };
     valid(named)

@@ -6,6 +6,7 @@ pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod skips;
 pub(crate) mod statistics;
+pub(crate) mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,7 @@ use self::log::PluginLog;
 use self::memory::TotalMemory;
 use self::skips::ReportedSkips;
 use self::statistics::Counters;
+use self::times::ModuleTimes;
 use crate::config::limits::{Limit, Limits};
 use crate::plugin::build::footprint::Footprint;
 use crate::plugin::client_slot::ClientSlot;
@@ -46,6 +48,8 @@ pub(crate) struct Accounts {
     pub(crate) permits: Arc<Permits>,
     /// The series that its results may have.
     pub(crate) series: Arc<SeriesAccount>,
+    /// The times of its modules.
+    pub(crate) times: Arc<ModuleTimes>,
     /// The memory of all plugins.
     pub(crate) memory: Arc<TotalMemory>,
     pub(crate) counters: Counters,
@@ -60,6 +64,7 @@ impl Accounts {
             absences: ReportedSkips::default(),
             permits: Arc::new(Permits::new(pool.clone())),
             series: SeriesAccount::new(Arc::clone(&shared.series), series_limit(limits)),
+            times: Arc::default(),
             memory: Arc::clone(&shared.memory),
             counters: Counters::default(),
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::limits::{Limit, Limits};
@@ -14,8 +15,9 @@ use crate::plugin::grants::network::Network;
 use crate::plugin::grants::{Basis, Grants, PathRefusal};
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector as wit;
 use crate::plugin::guest::bindings::gauged::plugin::metrics;
-use crate::plugin::guest::result::{Converter, Description};
-use crate::sample::{SeriesAccount, Value};
+use crate::plugin::guest::description::Description;
+use crate::plugin::guest::result::Converter;
+use crate::sample::{Column, Module, SeriesAccount, Value};
 
 /// Probes a file: it is either rejected with a reason of one line, or becomes a component that the probe does not change.
 pub(crate) fn probe(bytes: &[u8]) {
@@ -107,13 +109,24 @@ pub(crate) fn result(bytes: &[u8]) {
     let empty = returned.iter().filter(|module| module.metrics.is_empty()).count() as u64;
     let names_in_order: Vec<String> = returned.iter().map(|module| module.name.clone()).collect();
     let (tick, step) = (Duration::from_secs(1_700_000_000), Duration::from_secs(10));
-    let mut converter = Converter::new(Description::unknown(&"fuzz".into()), SeriesAccount::standalone(), step);
+    let description = Description::unknown(&"fuzz".into());
+    let mut converter = Converter::new(&description, SeriesAccount::standalone(), Arc::default(), Duration::ZERO, step);
     let collected = converter.convert(returned.clone(), &limits, tick);
-    assert_eq!(converter.convert(returned, &limits, tick), collected, "a second result is as the first");
+    let again = converter.convert(returned, &limits, tick);
+    assert_eq!(
+        (&again.modules, again.dropped),
+        (&collected.modules, collected.dropped),
+        "a second result is as the first"
+    );
+    let is_in_order = |(first, again): (&Arc<Module>, &Arc<Module>)| first.time <= again.time && again.time <= tick;
+    assert!(collected.modules.iter().zip(&again.modules).all(is_in_order), "times never fall");
 
-    let kept: u64 = collected.modules.iter().map(|module| module.len() as u64).sum();
+    // A histogram or summary is one metric of several columns.
+    let is_metric = |column| matches!(column, Column::Value | Column::Count);
+    let columns = collected.modules.iter().flat_map(|module| module.schema().series()).map(|series| series.column());
+    let (kept, metrics) = (columns.clone().count() as u64, columns.filter(|column| is_metric(*column)).count() as u64);
     assert!(
-        (all..=all + empty).contains(&(kept + collected.dropped)),
+        (all..=all + empty).contains(&(metrics + collected.dropped)),
         "all are kept or counted, a module without metrics as one"
     );
     assert!(kept <= limits[Limit::Metrics], "the limits hold");
@@ -127,7 +140,8 @@ pub(crate) fn result(bytes: &[u8]) {
         for metric in module.metrics() {
             let texts = metric.labels().iter().map(|label| label.value.len());
             let text = if let Value::Text(text) = metric.value { text.len() } else { 0 };
-            assert!(metric.labels().len() as u64 <= limits[Limit::Labels], "the limits hold for labels");
+            let own = metric.labels().len() - usize::from(metric.series.column().label().is_some());
+            assert!(own as u64 <= limits[Limit::Labels], "the limits hold for labels");
             assert!(texts.chain([text]).all(|length| length as u64 <= limits[Limit::Text]), "and for texts");
             let labels: HashSet<&str> = metric.labels().iter().map(|label| &*label.name).collect();
             assert_eq!(labels.len(), metric.labels().len(), "a label is there twice");
@@ -140,8 +154,24 @@ fn make_modules(input: &mut Input<'_>) -> Vec<wit::Module> {
     while !input.is_empty() {
         let name = input.text();
         let metrics: Vec<metrics::Metric> = (0..input.byte() % 8).flat_map(|_| make_metrics(input)).collect();
-        modules
-            .extend(repetitions(input).map(|at| wit::Module { name: numbered(&name, at), metrics: metrics.clone() }));
+        let (verbatim, unix_ms) = (input.byte() % 4 == 1, (input.byte() % 4 == 1).then(|| input.number()));
+        let kinds = [metrics::Kind::Gauge, metrics::Kind::Counter, metrics::Kind::Histogram, metrics::Kind::Summary];
+        let descriptor = |name: &String, module: &str, kind| metrics::Descriptor {
+            module: module.to_owned(),
+            name: name.clone(),
+            kind,
+            counts_from: metrics::Origin::Plugin,
+            unit: "s".to_owned(),
+            description: String::new(),
+            labels: Vec::new(),
+        };
+        let described: Vec<_> =
+            metrics.iter().map(|metric| (&metric.name, kinds[usize::from(input.byte() % 4)])).collect();
+        modules.extend(repetitions(input).map(|at| {
+            let name = numbered(&name, at);
+            let descriptors = described.iter().map(|&(metric, kind)| descriptor(metric, &name, kind)).collect();
+            wit::Module { name, unix_ms, verbatim, metrics: metrics.clone(), descriptors }
+        }));
         if modules.iter().map(|module: &wit::Module| module.metrics.len()).sum::<usize>() > 11_000 {
             break;
         }
@@ -154,15 +184,32 @@ fn make_metrics(input: &mut Input<'_>) -> Vec<metrics::Metric> {
     let labels: Vec<metrics::Label> = (0..input.byte() % 20)
         .map(|at| metrics::Label { name: numbered(&input.text(), usize::from(at)), value: input.text() })
         .collect();
-    let value = match input.byte() % 5 {
-        0 => metrics::Value::Unsigned(input.number()),
-        1 => metrics::Value::Signed(input.number().cast_signed()),
-        2 => metrics::Value::Float(f64::from_bits(input.number())),
+    let value = match input.byte() % 7 {
+        0 => metrics::Value::Natural(input.number()),
+        1 => metrics::Value::Integer(input.number().cast_signed()),
+        2 => metrics::Value::Number(f64::from_bits(input.number())),
         3 => metrics::Value::Boolean(input.byte() % 2 == 1),
+        4 => metrics::Value::Histogram(make_histogram(input)),
+        5 => metrics::Value::Summary(make_summary(input)),
         _ => metrics::Value::Text(input.text()),
     };
     let metric = |at| metrics::Metric { name: numbered(&name, at), labels: labels.clone(), value: value.clone() };
     repetitions(input).map(metric).collect()
+}
+
+fn make_histogram(input: &mut Input<'_>) -> metrics::Histogram {
+    let bounds = (0..input.byte() % 5).map(|_| f64::from(input.byte())).collect();
+    let counts = (0..input.byte() % 6).map(|_| input.number()).collect();
+    metrics::Histogram { bounds, counts, sum: (input.byte() % 2 == 1).then(|| f64::from_bits(input.number())) }
+}
+
+fn make_summary(input: &mut Input<'_>) -> metrics::Summary {
+    let quantile = |share: u8, value: u8| metrics::Quantile {
+        share: f64::from(share) / 200.0,
+        value: (value % 2 == 1).then(|| f64::from(value)),
+    };
+    let quantiles = (0..input.byte() % 5).map(|_| quantile(input.byte(), input.byte())).collect();
+    metrics::Summary { quantiles, sum: None, count: Some(input.number()) }
 }
 
 /// One, or at the greatest byte more than the limit of modules: a few such modules also exceed the limit of metrics.

@@ -9,6 +9,8 @@ pub(crate) mod call_time;
 pub(crate) mod backtrace;
 pub(crate) mod instance;
 pub(crate) mod limits;
+pub(crate) mod setting;
+pub(crate) mod description;
 pub(crate) mod result;
 pub(crate) mod fault;
 pub(crate) mod backoff;

@@ -32,8 +32,10 @@ pub(crate) use crate::plugin::grants::Basis;
 pub(crate) use crate::plugin::grants::default::{DefaultGrant, all as default_grants};
 pub(crate) use crate::plugin::grants::kind::{Denial, Grant};
 pub(crate) use crate::plugin::guest::backtrace::UNNAMED;
+pub(crate) use crate::plugin::guest::description::{DescribedMetric, Description, Dimension};
 pub(crate) use crate::plugin::guest::engine_options::Purpose;
-pub(crate) use crate::plugin::guest::result::{Collected, DescribedMetric, Description};
+pub(crate) use crate::plugin::guest::result::Collected;
+pub(crate) use crate::plugin::guest::setting::Setting;
 pub(crate) use crate::plugin::recorder::{Message, Recording};
 pub(crate) use crate::plugin::scripted_host::ScriptedHost;
 pub(crate) use crate::plugin::supervisor::state::PluginState;
@@ -257,6 +259,11 @@ impl LoadedPlugin {
             none => none.insert(self.context.start(&self.version.code, &self.version.description).await?.0),
         };
         instance.collect(tick, monotonic).await
+    }
+
+    /// The description of the plugin, as it is configured where there is an instance.
+    pub(crate) fn description(&self) -> &Arc<Description> {
+        self.instance.as_ref().map_or(&self.version.description, Instance::description)
     }
 
     /// Whether there is an instance for the next call.

@@ -319,6 +319,7 @@ impl Supervisor {
     fn store_result(&mut self, collected: Collected, generation: u64, is_late: bool) {
         let counters = &self.plugin.accounts.counters;
         counters.late.add(u64::from(is_late));
+        counters.refused_times.add(collected.refused_times);
         counters.dropped.add(collected.dropped + self.results.store(collected.modules, generation));
     }
 

@@ -9,8 +9,8 @@ use crate::escape::printable;
 use crate::hostpath;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::Basis;
-use crate::plugin::grants::kind::Grant;
-use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{Capability, Need};
+use crate::plugin::grants::kind::{Grant, GrantKind, UnknownCapability};
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector::Need;
 use crate::plugin::guest::fault::{CallError, Disabled, Failure, Fault};
 use crate::plugin::guest::instance::Instance;
 use crate::plugin::host::files::usage_basis;
@@ -32,11 +32,11 @@ pub(crate) enum Trial {
     Fault(Fault),
 }
 
-/// A grant that a plugin needs with its configuration.
+/// A capability that a plugin needs with its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedNeed {
-    /// The grant.
-    pub grant: Grant,
+    /// The grant, unless this agent has no such capability.
+    pub grant: Result<Grant, UnknownCapability>,
     /// The plugin's reason, on one line: completes "it needs it to".
     pub reason: String,
     /// Whether the plugin has it.
@@ -50,11 +50,21 @@ pub enum NeedStatus {
     Granted(Basis),
     /// The configuration can grant it, and does not.
     Missing,
-    /// Nothing can grant it: the end of a sentence that begins with the grant, on one line.
-    Impossible(String),
+    /// Nothing can grant it.
+    Impossible {
+        /// The end of a sentence that begins with the grant, on one line.
+        why: String,
+        /// The action for the operator.
+        remedy: &'static str,
+    },
 }
 
 impl CheckedNeed {
+    /// The capability in the form of a grant, on one line.
+    pub(crate) fn shown(&self) -> String {
+        self.grant.as_ref().map_or_else(ToString::to_string, ToString::to_string)
+    }
+
     /// Whether the plugin has to do without it.
     pub(crate) fn is_unmet(&self) -> bool {
         !matches!(self.status, NeedStatus::Granted(_))
@@ -74,6 +84,7 @@ impl PluginContext {
         self.report_impossible_needs(&needs);
         let (mut grants, mut reasons, mut is_new) = (Vec::new(), Vec::new(), false);
         for CheckedNeed { grant, reason, .. } in needs.into_iter().filter(|need| need.status == NeedStatus::Missing) {
+            let Ok(grant) = grant else { continue };
             is_new |= self.denials.record_need(&grant);
             grants.push(grant);
             reasons.push(format!("to {reason}"));
@@ -108,29 +119,36 @@ impl PluginContext {
         }
         let mut checked = Vec::new();
         for Need { capability, reason } in needs.into_iter().take(CHECKED_NEEDS) {
-            let status = match self.basis(&capability, until).await {
-                Ok(Some(basis)) => NeedStatus::Granted(basis),
-                Ok(None) => NeedStatus::Missing,
-                Err(why) => NeedStatus::Impossible(printable(&self.config.redact(&why))),
+            let reason = printable(&self.config.redact(&reason));
+            // As the plugin wrote it: a shown grant is without secrets.
+            let target = capability.target.clone();
+            let grant = self.shown_grant(capability);
+            let status = if let Ok(grant) = &grant {
+                match self.basis(grant.kind, &target, until).await {
+                    Ok(Some(basis)) => NeedStatus::Granted(basis),
+                    Ok(None) => NeedStatus::Missing,
+                    Err(why) => {
+                        NeedStatus::Impossible { why: printable(&self.config.redact(&why)), remedy: "fix the plugin" }
+                    }
+                }
+            } else {
+                let why = UnknownCapability::reason();
+                NeedStatus::Impossible { why, remedy: UnknownCapability::REMEDY }
             };
-            checked.push(CheckedNeed {
-                grant: self.shown_grant(capability),
-                reason: printable(&self.config.redact(&reason)),
-                status,
-            });
+            checked.push(CheckedNeed { grant, reason, status });
         }
         checked
     }
 
     /// Reports the needs that nothing can grant.
     fn report_impossible_needs(&self, needs: &[CheckedNeed]) {
-        let impossible = |CheckedNeed { grant, status, .. }: &CheckedNeed| match status {
-            NeedStatus::Impossible(why) => Some(format!("{grant} {why}")),
+        let impossible = |need: &CheckedNeed| match &need.status {
+            NeedStatus::Impossible { why, remedy } => Some((format!("{} {why}", need.shown()), *remedy)),
             NeedStatus::Granted(_) | NeedStatus::Missing => None,
         };
-        let impossible: Vec<String> = needs.iter().filter_map(impossible).collect();
-        if !impossible.is_empty() {
-            let (plugin, needs, remedy) = (&*self.name, join_first(&impossible, REPORTED_NEEDS), "fix the plugin");
+        let (impossible, remedies): (Vec<String>, Vec<&str>) = needs.iter().filter_map(impossible).unzip();
+        if let Some(remedy) = remedies.first() {
+            let (plugin, needs) = (&*self.name, join_first(&impossible, REPORTED_NEEDS));
             tracing::warn!(plugin, needs, remedy, "plugin needs impossible grants");
         }
     }
@@ -147,21 +165,21 @@ impl PluginContext {
         }
     }
 
-    /// The origin of the grant for a capability; none when it is missing.
+    /// The origin of the grant of this kind for a target; none when it is missing.
     ///
     /// # Errors
     ///
     /// Why nothing can grant it: the end of a sentence that begins with it.
-    async fn basis(&self, capability: &Capability, until: Instant) -> Result<Option<Basis>, String> {
-        if let Capability::Read(path) | Capability::Usage(path) = capability {
-            hostpath::check(path)?;
+    async fn basis(&self, kind: GrantKind, target: &str, until: Instant) -> Result<Option<Basis>, String> {
+        if let GrantKind::Read | GrantKind::Usage = kind {
+            hostpath::check(target)?;
         }
         let network = self.grants.network();
-        let is_reachable = match capability {
-            Capability::Read(path) => return Ok(self.grants.covers(path)),
-            Capability::Usage(path) => return Ok(usage_basis(self, path, until).await),
-            Capability::Connect(address) => network.connect(&Address::parse(address)?),
-            Capability::Fetch(origin) => network.fetch(&Origin::parse(origin)?),
+        let is_reachable = match kind {
+            GrantKind::Read => return Ok(self.grants.covers(target)),
+            GrantKind::Usage => return Ok(usage_basis(self, target, until).await),
+            GrantKind::Connect => network.connect(&Address::parse(target)?),
+            GrantKind::Fetch => network.fetch(&Origin::parse(target)?),
         };
         Ok(is_reachable.then_some(Basis::Configuration))
     }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use crate::plugin::build::sealed::Hash;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{About, Need};
+use crate::plugin::guest::description::{self, Description};
 use crate::plugin::guest::fault::Failure;
 use crate::plugin::guest::instance::{Code, Instance};
-use crate::plugin::guest::result::{self, DescribedMetric, Description};
 use crate::plugin::rejection::Rejection;
 use crate::sample::Text;
 
@@ -33,9 +33,8 @@ impl fmt::Display for Version {
 impl Version {
     /// Describes the code of a file, by a temporary instance without grants.
     pub(crate) async fn describe(code: Code, hash: Hash, plugin: &PluginContext) -> Result<Self, Rejection> {
-        let About { version, description, metrics } = plugin.describe(&code).await?;
-        let (name, metrics) = (Text::from(version), metrics.into_iter().map(DescribedMetric::from));
-        let description = Description::new(&plugin.name, name.clone(), &description, metrics);
+        let about = plugin.describe(&code).await?;
+        let (name, description) = (Text::from(about.version.clone()), Description::told(&plugin.name, about));
         Ok(Self { name, description, hash, digits: hash.to_string().into(), code: Arc::new(code) })
     }
 }
@@ -44,10 +43,10 @@ impl PluginContext {
     /// Describes the plugin, by a temporary instance without grants.
     async fn describe(&self, code: &Code) -> Result<About, Rejection> {
         let plugin = self.without_grants();
-        let description = Description::unknown(&self.name);
-        let mut instance = Instance::new(code, &plugin, description).await.map_err(Failure::Fault)?;
+        let unknown = Description::unknown(&self.name);
+        let mut instance = Instance::new(code, &plugin, &unknown).await.map_err(Failure::Fault)?;
         let about = instance.describe().await.map_err(Failure::Fault)?;
-        result::check_about(&about).map_err(|why| format!("{why}; fix the plugin"))?;
+        description::check_about(&about).map_err(|why| format!("{why}; fix the plugin"))?;
         Ok(about)
     }
 
@@ -57,7 +56,7 @@ impl PluginContext {
         code: &Code,
         description: &Arc<Description>,
     ) -> Result<(Instance, Vec<Need>), Failure> {
-        let mut instance = Instance::new(code, self, Arc::clone(description)).await.map_err(Failure::Fault)?;
+        let mut instance = Instance::new(code, self, description).await.map_err(Failure::Fault)?;
         let needs = instance.configure(&self.config.settings()).await?;
         Ok((instance, needs))
     }

@@ -10,7 +10,7 @@ use super::array::{ArrayError, elements};
 use super::point::{CheckedPoint, Fault};
 use super::queue::{Point, Queue, Refused};
 use super::statistics::{Loss, Rejection, Statistics};
-use crate::sample::{Descriptor, MetricKind, SeriesAccount, SeriesTable};
+use crate::sample::{CounterOrigin, Descriptor, MetricKind, SeriesAccount, SeriesTable};
 
 /// How many points a request may have: a host's program has some hundreds.
 pub(super) const REQUEST_POINTS: usize = 10_000;
@@ -142,7 +142,7 @@ impl Inlet {
         let CheckedPoint { metric, labels, kind, value, step_seconds, timestamp } = point;
         let descriptor = descriptors.entry((metric, kind)).or_insert_with_key(|(metric, kind)| {
             let (name, unit, description) = (metric.clone().into(), "".into(), "".into());
-            Arc::new(Descriptor { name, kind: *kind, unit, description })
+            Arc::new(Descriptor { name, kind: *kind, origin: CounterOrigin::Unknown, unit, description })
         });
         let (identity, series) = self.account.pushed(descriptor, &labels).ok_or_else(|| Fault {
             reason: Rejection::Series,
@@ -238,6 +238,7 @@ mod tests {
         let own = Arc::new(Descriptor {
             name: "own".into(),
             kind: MetricKind::Gauge,
+            origin: CounterOrigin::Unknown,
             unit: "".into(),
             description: "".into(),
         });

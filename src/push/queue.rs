@@ -111,11 +111,10 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{Descriptor, Labels, MetricKind, SeriesAccount};
+    use crate::sample::{Labels, NativeMetric, SeriesAccount};
 
     fn points(count: usize) -> Vec<Point> {
-        let descriptor =
-            Descriptor { name: "m".into(), kind: MetricKind::Gauge, unit: "".into(), description: "".into() };
+        let descriptor = NativeMetric::gauge("m", "m", "", "", "").descriptor();
         let account = SeriesAccount::standalone();
         let (identity, series) = account.pushed(&Arc::new(descriptor), &Labels::default()).expect("a series");
         let point = |_| Point {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::descriptor::Descriptor;
-use super::labels::LabelSet;
+use super::histogram::{BucketBounds, Quantiles};
+use super::labels::{ExtendedLabels, LabelSet};
 use super::module::Module;
-use super::schema::{Schema, SchemaBuilder, SeriesError};
+use super::schema::{Schema, SchemaBuilder, SeriesError, check_labels};
 use super::series::{Column, Series, SeriesAccount};
 use super::value::Value;
 
@@ -71,7 +72,7 @@ impl<'a> ModuleBuilder<'a> {
         Ok(())
     }
 
-    pub(super) fn push_column(
+    fn push_column(
         &mut self,
         name: &str,
         labels: &impl LabelSet,
@@ -86,11 +87,76 @@ impl<'a> ModuleBuilder<'a> {
         Ok(())
     }
 
-    /// Appends a whole metric of several columns, or nothing.
-    pub(super) fn push_whole(
+    /// Appends a histogram: for each bound the number of observations above the bound before, one number more for those above all
+    /// bounds, and the sum of all observations where it is known. The descriptor is of that kind.
+    ///
+    /// # Errors
+    ///
+    /// Why it was left out.
+    pub(crate) fn push_histogram(
         &mut self,
-        push: impl FnOnce(&mut Self) -> Result<(), SeriesError>,
-    ) -> Result<(), SeriesError> {
+        name: &str,
+        labels: &impl LabelSet,
+        descriptor: &Arc<Descriptor>,
+        bounds: &BucketBounds,
+        counts: &[u64],
+        sum: Option<Value>,
+    ) -> Result<(), &'static str> {
+        if counts.len() != bounds.labels().len() {
+            return Err("it has another number of buckets than of bounds");
+        }
+        let write = |builder: &mut Self| {
+            check_labels(descriptor.kind, labels)?;
+            let mut total = 0;
+            for (bound, count) in bounds.labels().iter().zip(counts) {
+                total = u64::saturating_add(total, *count);
+                let labels = ExtendedLabels(labels, "le", bound);
+                builder.push_column(name, &labels, Column::Bucket, descriptor, total.into())?;
+            }
+            if let Some(sum) = sum {
+                builder.push_column(name, labels, Column::Sum, descriptor, sum)?;
+            }
+            builder.push_column(name, labels, Column::Count, descriptor, total.into())
+        };
+        self.push_whole(write).map_err(SeriesError::reason)
+    }
+
+    /// Appends a summary: a value for each quantile, and the sum and the number of all observations where they are known. The
+    /// descriptor is of that kind.
+    ///
+    /// # Errors
+    ///
+    /// Why it was left out.
+    pub(crate) fn push_summary(
+        &mut self,
+        name: &str,
+        labels: &impl LabelSet,
+        descriptor: &Arc<Descriptor>,
+        quantiles: &Quantiles,
+        values: impl ExactSizeIterator<Item = Value>,
+        (sum, count): (Option<Value>, Option<Value>),
+    ) -> Result<(), &'static str> {
+        if values.len() != quantiles.labels().len() {
+            return Err("it has another number of values than of quantiles");
+        }
+        let write = |builder: &mut Self| {
+            check_labels(descriptor.kind, labels)?;
+            for (quantile, value) in quantiles.labels().iter().zip(values) {
+                let labels = ExtendedLabels(labels, "quantile", quantile);
+                builder.push_column(name, &labels, Column::Quantile, descriptor, value)?;
+            }
+            for (column, value) in [(Column::Sum, sum), (Column::Count, count)] {
+                if let Some(value) = value {
+                    builder.push_column(name, labels, column, descriptor, value)?;
+                }
+            }
+            Ok(())
+        };
+        self.push_whole(write).map_err(SeriesError::reason)
+    }
+
+    /// Appends a whole metric of several columns, or nothing.
+    fn push_whole(&mut self, push: impl FnOnce(&mut Self) -> Result<(), SeriesError>) -> Result<(), SeriesError> {
         let length = self.schema.len();
         push(self).inspect_err(|_| {
             self.schema.truncate(length);

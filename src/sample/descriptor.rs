@@ -1,8 +1,12 @@
 //! Descriptors: what a metric is, apart from its value. All label sets of a metric have one descriptor.
 
 use std::hash::Hash;
+use std::time::Duration;
 
 use super::labels::Text;
+
+/// The name of the module with the agent's own metrics.
+pub(crate) const AGENT: &str = "agent";
 
 /// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,6 +34,19 @@ impl MetricKind {
     }
 }
 
+/// The moment at which a counter was 0 and began to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CounterOrigin {
+    /// The boot of the host: the kernel's counters. Those of a device that was added later began then.
+    Boot,
+    /// The start of the agent: its counters of its own work.
+    Agent,
+    /// This moment, since the Unix epoch: the start of a plugin that counts itself.
+    Moment(Duration),
+    /// Unknown: the counters of services, which restart at any time, and of plugins that do not say.
+    Unknown,
+}
+
 /// The description of a metric.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Descriptor {
@@ -37,6 +54,8 @@ pub struct Descriptor {
     pub name: Text,
     /// The metric's kind.
     pub kind: MetricKind,
+    /// The moment from which the counts of a counter, histogram or summary are.
+    pub origin: CounterOrigin,
     /// The unit in UCUM: `By`, `s`, `%`, `1`. Empty when unknown.
     pub unit: Text,
     /// The meaning, in one sentence. Empty when unknown.
@@ -47,6 +66,7 @@ pub struct Descriptor {
 pub(super) static UNDESCRIBED: Descriptor = Descriptor {
     name: Text::Static(""),
     kind: MetricKind::Gauge,
+    origin: CounterOrigin::Unknown,
     unit: Text::Static(""),
     description: Text::Static(""),
 };
@@ -60,6 +80,8 @@ pub struct NativeMetric {
     pub name: &'static str,
     /// The metric's kind.
     pub kind: MetricKind,
+    /// From when its counts are; those of the agent itself are from its start.
+    pub origin: CounterOrigin,
     /// The unit in UCUM: `By`, `s`, `%`, `1`.
     pub unit: &'static str,
     /// The meaning, in one sentence.
@@ -78,10 +100,10 @@ impl NativeMetric {
         description: &'static str,
         source: &'static str,
     ) -> Self {
-        Self { module, name, kind: MetricKind::Gauge, unit, description, source }
+        Self { module, name, kind: MetricKind::Gauge, origin: CounterOrigin::Boot, unit, description, source }
     }
 
-    /// A counter.
+    /// A counter of the kernel, or of the agent itself.
     #[must_use]
     pub const fn counter(
         module: &'static str,
@@ -96,7 +118,8 @@ impl NativeMetric {
     /// Its descriptor.
     #[must_use]
     pub fn descriptor(&self) -> Descriptor {
-        let Self { name, kind, unit, description, .. } = *self;
-        Descriptor { name: name.into(), kind, unit: unit.into(), description: description.into() }
+        let Self { module, name, kind, unit, description, .. } = *self;
+        let origin = if module == AGENT { CounterOrigin::Agent } else { self.origin };
+        Descriptor { name: name.into(), kind, origin, unit: unit.into(), description: description.into() }
     }
 }

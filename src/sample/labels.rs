@@ -157,18 +157,19 @@ impl LabelSet for Labels {
 
 /// The labels of a histogram's bucket or a summary's quantile: those of the metric, and one more at the end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ExtendedLabels<'a>(pub(super) &'a Labels, pub(super) &'static str, pub(super) &'a str);
+pub(super) struct ExtendedLabels<'a, L>(pub(super) &'a L, pub(super) &'static str, pub(super) &'a str);
 
-impl LabelSet for ExtendedLabels<'_> {
+impl<L: LabelSet> LabelSet for ExtendedLabels<'_, L> {
     fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         let Self(labels, name, value) = *self;
-        let count = labels.len() + 1;
-        (0..count).map(move |at| labels.get(at).map_or((name, value), |label| (&*label.name, &*label.value)))
+        let mut own = labels.pairs();
+        let count = own.len() + 1;
+        (0..count).map(move |_| own.next().unwrap_or((name, value)))
     }
 
     fn to_labels(&self) -> Labels {
         let Self(labels, name, value) = *self;
-        labels.iter().cloned().chain([Label { name: name.into(), value: value.into() }]).collect()
+        labels.to_labels().iter().cloned().chain([Label { name: name.into(), value: value.into() }]).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::descriptor::{Descriptor, MetricKind};
-use super::labels::{LabelSet, Labels, Text};
+use super::labels::{LabelSet, Text};
 use super::series::{Column, PassthroughHasher, Series, SeriesAccount};
 
 /// How many places further on a series is searched in the schema before, after some were left out. A series that is not
@@ -297,13 +297,13 @@ impl SchemaBuilder {
 }
 
 /// Whether a metric of this kind may have these labels itself.
-pub(super) fn check_labels(kind: MetricKind, labels: &Labels) -> Result<(), SeriesError> {
+pub(super) fn check_labels(kind: MetricKind, labels: &impl LabelSet) -> Result<(), SeriesError> {
     let reserved = match kind {
         MetricKind::Gauge | MetricKind::Counter => return Ok(()),
         MetricKind::Histogram => "le",
         MetricKind::Summary => "quantile",
     };
-    if labels.iter().any(|label| *label.name == *reserved) { Err(SeriesError::Reserved) } else { Ok(()) }
+    if labels.pairs().any(|(name, _)| name == reserved) { Err(SeriesError::Reserved) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -311,7 +311,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sample::Label;
+    use crate::sample::{Label, Labels};
 
     /// The schema of these series, a name and labels each, after a schema before; and those that were refused.
     fn built(

@@ -56,6 +56,16 @@ pub enum Column {
 }
 
 impl Column {
+    /// The label that tells the columns of a metric apart.
+    #[must_use]
+    pub fn label(self) -> Option<&'static str> {
+        match self {
+            Self::Bucket => Some("le"),
+            Self::Quantile => Some("quantile"),
+            Self::Value | Self::Sum | Self::Count => None,
+        }
+    }
+
     /// The end of the series' name, after the metric's.
     #[must_use]
     pub fn suffix(self) -> &'static str {
@@ -103,6 +113,12 @@ impl Series {
     #[must_use]
     pub fn descriptor(&self) -> &Descriptor {
         self.descriptor.as_deref().unwrap_or(&UNDESCRIBED)
+    }
+
+    /// Whether the metric has a descriptor.
+    #[must_use]
+    pub fn is_described(&self) -> bool {
+        self.descriptor.is_some()
     }
 
     /// A hash of the name and the set of labels, by which a module knows its series: no two of them have the same.

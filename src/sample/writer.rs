@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::builder::{ModuleBuilder, NotPushed};
 use super::descriptor::{Descriptor, MetricKind, NativeMetric};
 use super::histogram::{BucketBounds, Quantiles};
-use super::labels::{ExtendedLabels, Labels, Text};
+use super::labels::{Labels, Text};
 use super::module::Module;
 use super::recycler::Recycler;
 #[cfg(any(test, fuzzing))]
 use super::schema::CollectorVersion;
-use super::schema::{ModuleSource, Schema, SeriesError, check_labels};
-use super::series::{Column, Series, SeriesAccount};
+use super::schema::{ModuleSource, Schema};
+use super::series::{Series, SeriesAccount};
 use super::value::Value;
 
 /// Writes a module of the agent's own, tick after tick. It allocates nothing as long as the series stay the same.
@@ -209,26 +209,7 @@ impl<'a> Values<'a> {
         else {
             return Err("it is not described as a histogram");
         };
-        if counts.len() != bounds.labels().len() {
-            return Err("it has another number of buckets than of bounds");
-        }
-        let write = |builder: &mut ModuleBuilder<'_>| {
-            check_labels(descriptor.kind, labels)?;
-            let mut total = 0;
-            for (bound, count) in bounds.labels().iter().zip(counts) {
-                total = u64::saturating_add(total, *count);
-                builder.push_column(
-                    name,
-                    &ExtendedLabels(labels, "le", bound),
-                    Column::Bucket,
-                    descriptor,
-                    total.into(),
-                )?;
-            }
-            builder.push_column(name, labels, Column::Sum, descriptor, finite(sum))?;
-            builder.push_column(name, labels, Column::Count, descriptor, total.into())
-        };
-        self.builder.push_whole(write).map_err(SeriesError::reason)
+        self.builder.push_histogram(name, labels, descriptor, bounds, counts, Some(finite(sum)))
     }
 
     /// Appends a summary: a value for each quantile, and the sum and the number of all observations. The metric has a
@@ -248,19 +229,9 @@ impl<'a> Values<'a> {
         let Some(descriptor) = self.descriptor(name).filter(|descriptor| descriptor.kind == MetricKind::Summary) else {
             return Err("it is not described as a summary");
         };
-        if values.len() != quantiles.labels().len() {
-            return Err("it has another number of values than of quantiles");
-        }
-        let write = |builder: &mut ModuleBuilder<'_>| {
-            check_labels(descriptor.kind, labels)?;
-            for (quantile, &value) in quantiles.labels().iter().zip(values) {
-                let labels = ExtendedLabels(labels, "quantile", quantile);
-                builder.push_column(name, &labels, Column::Quantile, descriptor, value.map_or(Value::Null, finite))?;
-            }
-            builder.push_column(name, labels, Column::Sum, descriptor, finite(sum))?;
-            builder.push_column(name, labels, Column::Count, descriptor, count.into())
-        };
-        self.builder.push_whole(write).map_err(SeriesError::reason)
+        let values = values.iter().map(|value| value.map_or(Value::Null, finite));
+        let (sum, count) = (Some(finite(sum)), Some(count.into()));
+        self.builder.push_summary(name, labels, descriptor, quantiles, values, (sum, count))
     }
 
     fn descriptor(&self, name: &str) -> Option<&'a Arc<Descriptor>> {

@@ -35,8 +35,8 @@ use self::resource::resource;
 pub(super) use self::verdict::verdict;
 use super::numeric::{NamedSeries, NumericSeries, NumericSettings, Part};
 use super::request::Request;
-use crate::naming::{CounterOrigin, Named, Naming};
-use crate::sample::{AGENT, Column, MetricKind, Sample, Value};
+use crate::naming::{Named, Naming};
+use crate::sample::{AGENT, Column, CounterOrigin, MetricKind, Sample, Value};
 
 /// The version of the bodies in the spool.
 pub(super) const VERSION: u16 = 1;
@@ -165,6 +165,7 @@ impl Writer {
         let counted_from = match origin {
             CounterOrigin::Boot => self.boot,
             CounterOrigin::Agent => self.agent_start,
+            CounterOrigin::Moment(moment) => Some(nanoseconds(*moment)),
             CounterOrigin::Unknown => None,
         };
         let kind = match (kind(series), is_additive) {

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::guest::Guest;
+use crate::guest::{Guest, VALUE};
 use crate::harness::{Agent, Sample, Setup, fault_count, plugin_metric, value};
 
 fn agent_metric(sample: &Sample, metric: &str) -> Option<f64> {
@@ -57,9 +57,9 @@ fn load_beyond_all_memory_is_refused_and_retried() {
 fn growth_beyond_all_memory_is_refused() {
     let (setup, mut agent) = agent("memory = \"2MiB\"");
     // A page at every tick as long as it gets one; the value is how many it has.
-    let grow = "(drop (memory.grow (i32.const 1))) (i32.store (i32.const 216) (memory.size))";
+    let grow = format!("(drop (memory.grow (i32.const 1))) (i32.store (i32.const {}) (memory.size))", VALUE + 8);
     for name in ["first", "second"] {
-        Guest::new(name).before_collect(grow).install(&setup.plugin(&format!("{name}.wasm")));
+        Guest::new(name).before_collect(&grow).install(&setup.plugin(&format!("{name}.wasm")));
     }
     let pages = |sample: &Sample, name: &str| value(sample, name).as_ref().and_then(Value::as_f64).unwrap_or(0.0);
     let both = |sample: &Sample| pages(sample, "first") + pages(sample, "second");

@@ -171,18 +171,18 @@ fn directories_are_listed_under_wildcard_grants() {
 #[test]
 fn missing_grants_are_reported_with_their_remedy() {
     let setup = Setup::new();
-    Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&setup.plugin("needy.wasm"));
+    Guest::new("needy").needs("read", "/etc/shadow", "count the users").install(&setup.plugin("needy.wasm"));
     let (sample, log) = setup.once();
     let line = r#"grants missing plugin=needy count=1 reason="to count the users" remedy="write under [plugins.needy]: read = [\"/etc/shadow\"], and"#;
     assert!(log.contains(line), "{log}");
     assert_eq!(value(&sample, "needy"), Some(1.into()), "it serves without the grant");
 
     let setup = Setup::with_config("[plugins.needy]\nread = [\"/etc/*\"]\n");
-    Guest::new("needy").needs(0, "/etc/shadow", "count the users").install(&setup.plugin("needy.wasm"));
+    Guest::new("needy").needs("read", "/etc/shadow", "count the users").install(&setup.plugin("needy.wasm"));
     assert!(!setup.once().1.contains("grants missing"));
 
     let setup = Setup::with_config("[plugins.needy]\nread = [\"/etc/*\"]\n");
-    Guest::new("needy").needs(0, "/root/x", "count").install(&setup.plugin("needy.wasm"));
+    Guest::new("needy").needs("read", "/root/x", "count").install(&setup.plugin("needy.wasm"));
     let line = r#"grants missing plugin=needy count=1 reason="to count" remedy="write under [plugins.needy]: read = [\"/etc/*\", \"/root/x\"], and"#;
     let log = setup.once().1;
     assert!(log.contains(line), "{log}");

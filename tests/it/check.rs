@@ -72,7 +72,7 @@ fn plugins_with_valid_settings_pass() {
     // It wants what nothing grants here.
     Guest::new("denied")
         .configure_error(2, "")
-        .denied(2, "127.0.0.1:1", "to ask")
+        .denied("connect", "127.0.0.1:1", "to ask")
         .install(&setup.plugin("denied.wasm"));
     let (code, shown, errors) = check(&setup, &[]);
     assert_eq!((code, &*errors), (Some(0), ""), "{shown}");

@@ -150,8 +150,8 @@ fn dead_mount_blocks_only_plugins_that_read_it() {
         // Needs are compared with the grants when a plugin is loaded. That must not wait either: a number in a path may be
         // the agent's own in a process file system, and a usage below a mount needs no grant.
         let (file, below) = (format!("{dead}/1/file"), format!("{dead}/below"));
-        file_guest_as("lister", "list", dead).needs(0, &file, "read").install(&setup.plugin("lister.wasm"));
-        file_guest_as("reader", "read", &file).needs(1, &below, "size").install(&setup.plugin("reader.wasm"));
+        file_guest_as("lister", "list", dead).needs("read", &file, "read").install(&setup.plugin("lister.wasm"));
+        file_guest_as("reader", "read", &file).needs("usage", &below, "size").install(&setup.plugin("reader.wasm"));
         file_guest_as("sizer", "usage", dead).install(&setup.plugin("sizer.wasm"));
 
         let mut agent = setup.start(&[]);

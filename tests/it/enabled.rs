@@ -154,7 +154,7 @@ fn file_changes_are_reported_once_while_off() {
 #[test]
 fn plugin_command_runs_plugins_that_are_off() {
     let setup = Setup::with_config("[plugins.off]\nenabled = false\nconnect = [\"db:1\"]\n");
-    let guest = Guest::new("off").describes(&[("off", "value", 0)]).needs(2, "db:1", "look");
+    let guest = Guest::new("off").describes(&[("off", "value", 0)]).needs("connect", "db:1", "look");
     guest.install(&setup.plugin("off.wasm"));
     for command in ["test", "inspect"] {
         let output = plugin(&setup, &[command, "plugins/off.wasm", "--json"]);

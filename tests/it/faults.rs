@@ -65,7 +65,7 @@ fn unsupported_plugin_is_disabled() {
 fn denied_plugin_without_a_table_is_idle() {
     let setup = Setup::with_config("interval = \"200ms\"\n");
     Guest::new("good").install(&setup.plugin("good.wasm"));
-    let bad = Guest::new("bad").denied(0, "/srv/x", "count files");
+    let bad = Guest::new("bad").denied("read", "/srv/x", "count files");
     bad.install(&setup.plugin("bad.wasm"));
     let mut agent = setup.start(&[]);
     agent.wait(|sample| value(sample, "good").is_some());
@@ -90,7 +90,7 @@ fn denied_plugin_without_a_table_is_idle() {
 
 #[test]
 fn denied_plugin_with_a_table_names_the_grant() {
-    let bad = Guest::new("bad").denied(2, "127.0.0.1:6379", "ask it");
+    let bad = Guest::new("bad").denied("connect", "127.0.0.1:6379", "ask it");
     let (_setup, mut agent) = start(&bad, "connect = [\"127.0.0.1:1\"]");
     let line = agent.wait_plugin_log("bad", 1).remove(0);
     let expected =

@@ -10,27 +10,34 @@ use wit_parser::Resolve;
 
 /// The address of the result of `collect`.
 pub const COLLECT_RESULT: u32 = 64;
-/// The address of the guest's one module: its name, its metrics.
+/// The address of the guest's one module: its name, its time, whether it is verbatim, its metrics, their descriptors.
 pub const MODULE: u32 = 128;
+/// The length of a module: there is room for another one.
+pub const MODULE_BYTES: u32 = 48;
+/// The address of the module's time: whether there is one, and eight bytes later the milliseconds.
+pub const TIME: u32 = MODULE + 8;
+/// The address of the list of the module's metrics: the address of the first one, their number.
+pub const METRICS: u32 = MODULE + 28;
 /// The address of the guest's first metric: its name, its labels, its value.
-pub const METRIC: u32 = 192;
-const METRIC_BYTES: u32 = 32;
+pub const METRIC: u32 = 256;
+/// The length of a metric.
+pub const METRIC_BYTES: u32 = 64;
 /// The address of the first metric's value: a discriminant, and eight bytes later the payload.
 pub const VALUE: u32 = METRIC + 16;
 /// The address of the second metric's value, where there is a second metric.
 pub const SECOND_VALUE: u32 = VALUE + METRIC_BYTES;
 /// The address of the result of `configure`.
-pub const CONFIGURE_RESULT: u32 = 256;
+pub const CONFIGURE_RESULT: u32 = 384;
 /// The address of the result of `describe`.
-pub const DESCRIBE_RESULT: u32 = 320;
+pub const DESCRIBE_RESULT: u32 = 416;
 /// Memory for another result of `collect`, such as an error.
-pub const OTHER_RESULT: u32 = 352;
+pub const OTHER_RESULT: u32 = 448;
 /// Memory for the result of a call of the host.
-pub const HOST_RESULT: u32 = 384;
+pub const HOST_RESULT: u32 = 512;
 /// The text of the plugin interface.
 pub const WIT: &str = include_str!("../../wit/gauged.wit");
 /// Its version.
-pub const VERSION: &str = "0.2.0-rc.1";
+pub const VERSION: &str = "0.2.0-rc.2";
 const TEXTS: u32 = 1024;
 const HEAP: u32 = 65536;
 
@@ -65,29 +72,107 @@ impl Guest {
         let name = guest.text(module);
         let metric = guest.text("value");
         guest.words(COLLECT_RESULT, &[0, MODULE, 1]);
-        guest.words(MODULE, &[name.0, name.1, METRIC, 1]);
-        guest.words(METRIC, &[metric.0, metric.1, 0, 0]);
+        guest.words(MODULE, &module_words(name, METRIC, 1));
+        guest.words(METRIC, &metric_of(metric, (0, 0), [0; 4]));
         guest.version("1.0.0").value(1)
     }
 
     /// Sets the version in its description.
     pub fn version(mut self, version: &str) -> Self {
         let version = self.text(version);
-        self.words(DESCRIBE_RESULT, &[version.0, version.1, 0, 0, 0, 0]);
+        self.words(DESCRIBE_RESULT, &[version.0, version.1]);
         self
     }
 
     /// Adds metrics to its description: module, name, and the number of the kind in the interface.
     pub fn describes(mut self, metrics: &[(&str, &str, u32)]) -> Self {
-        let (unit, description) = (self.text("By"), self.text("What it is."));
+        let descriptors = self.descriptors(metrics);
+        self.words(DESCRIBE_RESULT + 24, &descriptors);
+        self
+    }
+
+    /// Adds metrics to the result of `configure`, as to its description.
+    pub fn configures(mut self, metrics: &[(&str, &str, u32)]) -> Self {
+        let descriptors = self.descriptors(metrics);
+        self.words(CONFIGURE_RESULT + 12, &descriptors);
+        self
+    }
+
+    /// Adds descriptors to its module, as to its description.
+    pub fn finds(mut self, metrics: &[(&str, &str, u32)]) -> Self {
+        let descriptors = self.descriptors(metrics);
+        self.words(METRICS + 8, &descriptors);
+        self
+    }
+
+    /// A list of descriptors: its address and length. Each metric may have the label `id`.
+    fn descriptors(&mut self, metrics: &[(&str, &str, u32)]) -> [u32; 2] {
+        let [unit, description, label] = ["By", "What it is.", "id"].map(|text| self.text(text));
+        let labels = self.list(&[label.0, label.1, description.0, description.1]);
         let mut words = Vec::new();
         for (module, name, kind) in metrics {
             let (module, name) = (self.text(module), self.text(name));
-            words.extend([module.0, module.1, name.0, name.1, *kind, unit.0, unit.1, description.0, description.1]);
+            words.extend([module.0, module.1, name.0, name.1, *kind]);
+            words.extend([unit.0, unit.1, description.0, description.1, labels, 1]);
+        }
+        [self.list(&words), metrics.len() as u32]
+    }
+
+    /// Adds settings to its description: the key, the type, the default in JSON where it has one, and whether it is required and
+    /// secret.
+    pub fn settings(mut self, settings: &[(&str, &str, Option<&str>, [bool; 2])]) -> Self {
+        let meaning = self.text("What it sets.");
+        let mut words = Vec::new();
+        for (key, value_type, default, [required, secret]) in settings {
+            let (key, value_type) = (self.text(key), self.text(value_type));
+            let default = default.map(|default| self.text(default));
+            let (is_there, default) = (default.is_some().into(), default.unwrap_or_default());
+            let flags = u32::from(*required) | u32::from(*secret) << 8;
+            words.extend([key.0, key.1, value_type.0, value_type.1, is_there, default.0, default.1]);
+            words.extend([meaning.0, meaning.1, flags]);
         }
         let list = self.list(&words);
-        self.words(DESCRIBE_RESULT + 16, &[list, metrics.len() as u32]);
+        self.words(DESCRIBE_RESULT + 16, &[list, settings.len() as u32]);
         self
+    }
+
+    /// Gives its module a time of its own, in milliseconds.
+    pub fn time(mut self, unix_ms: u64) -> Self {
+        self.words(TIME, &[1, 0, unix_ms as u32, (unix_ms >> 32) as u32]);
+        self
+    }
+
+    /// Makes its module verbatim.
+    pub fn verbatim(mut self) -> Self {
+        self.words(METRICS - 4, &[1]);
+        self
+    }
+
+    /// Replaces its metrics.
+    pub fn returns(mut self, metrics: &[[u32; 16]]) -> Self {
+        let list = self.list(metrics.as_flattened());
+        self.words(METRICS, &[list, metrics.len() as u32]);
+        self
+    }
+
+    /// The value of a histogram: its bounds, its counts and its sum.
+    pub fn histogram(&mut self, bounds: &[f64], counts: &[u64], sum: f64) -> [u32; 12] {
+        let halves = |bits: u64| [bits as u32, (bits >> 32) as u32];
+        let bound_words: Vec<u32> = bounds.iter().flat_map(|bound| halves(bound.to_bits())).collect();
+        let count_words: Vec<u32> = counts.iter().flat_map(|count| halves(*count)).collect();
+        let (bound_list, count_list) = (self.list(&bound_words), self.list(&count_words));
+        let [low, high] = halves(sum.to_bits());
+        [5, 0, bound_list, bounds.len() as u32, count_list, counts.len() as u32, 1, 0, low, high, 0, 0]
+    }
+
+    /// The value of a summary: its quantiles with their values, its sum and its count.
+    pub fn summary(&mut self, quantiles: &[(f64, f64)], sum: f64, count: u32) -> [u32; 12] {
+        let halves = |number: f64| [number.to_bits() as u32, (number.to_bits() >> 32) as u32];
+        let quantile = |&(share, value): &(f64, f64)| [halves(share), [1, 0], halves(value)].concat();
+        let words: Vec<u32> = quantiles.iter().flat_map(quantile).collect();
+        let list = self.list(&words);
+        let [low, high] = halves(sum);
+        [6, 0, list, quantiles.len() as u32, 1, 0, low, high, 1, 0, count, 0]
     }
 
     /// Sets the value of its metric.
@@ -109,9 +194,9 @@ impl Guest {
         let first = self.texts_end.next_multiple_of(8);
         self.texts_end = first + count * METRIC_BYTES;
         for (number, name) in (0..).zip(names) {
-            self.words(first + number * METRIC_BYTES, &[name.0, name.1, 0, 0, 0, 0, number, 0]);
+            self.words(first + number * METRIC_BYTES, &metric_of(name, (0, 0), [0, 0, number, 0]));
         }
-        self.words(MODULE + 8, &[first, count]);
+        self.words(METRICS, &[first, count]);
         self
     }
 
@@ -148,26 +233,25 @@ impl Guest {
         self
     }
 
-    /// Returns the error `denied` from `configure`: the number of the capability's case in the interface, what is to be
-    /// granted, and the reason.
-    pub fn denied(mut self, case: u32, grant: &str, reason: &str) -> Self {
-        let (grant, reason) = (self.text(grant), self.text(reason));
-        self.words(CONFIGURE_RESULT, &[1, 2, case, grant.0, grant.1, reason.0, reason.1]);
+    /// Returns the error `denied` from `configure`: the kind of the capability, its target, and the reason.
+    pub fn denied(mut self, kind: &str, target: &str, reason: &str) -> Self {
+        let [kind, target, reason] = [kind, target, reason].map(|text| self.text(text));
+        self.words(CONFIGURE_RESULT, &[1, 2, kind.0, kind.1, target.0, target.1, reason.0, reason.1]);
         self
     }
 
     /// Adds a second metric, whose value is 0.
     pub fn second(mut self, name: &str) -> Self {
         let name = self.text(name);
-        self.words(MODULE + 12, &[2]);
-        self.words(METRIC + 32, &[name.0, name.1, 0, 0]);
+        self.words(METRICS + 4, &[2]);
+        self.words(METRIC + METRIC_BYTES, &[name.0, name.1, 0, 0]);
         self
     }
 
-    /// Returns one need from `configure`: the number of its case in the interface, what is to be granted, and the reason.
-    pub fn needs(mut self, case: u32, grant: &str, reason: &str) -> Self {
-        let (grant, reason) = (self.text(grant), self.text(reason));
-        let need = self.list(&[case, grant.0, grant.1, reason.0, reason.1]);
+    /// Returns one need from `configure`: the kind of the capability, its target, and the reason.
+    pub fn needs(mut self, kind: &str, target: &str, reason: &str) -> Self {
+        let [kind, target, reason] = [kind, target, reason].map(|text| self.text(text));
+        let need = self.list(&[kind.0, kind.1, target.0, target.1, reason.0, reason.1]);
         self.words(CONFIGURE_RESULT, &[0, need, 1]);
         self
     }
@@ -329,7 +413,7 @@ impl Guest {
                     (global.set $heap (i32.add (global.get $heap) (local.get 3))))
                 (func (export "{collector}#describe") (result i32) {describe})
                 (func (export "{collector}#configure") (param i32 i32) (result i32) {configure})
-                (func (export "{collector}#collect") (param i64 i64 i32) (result i32)
+                (func (export "{collector}#collect") (param i64 i64 i32 i64) (result i32)
                     {collect})
             )"#
         );
@@ -346,6 +430,19 @@ impl Guest {
     pub fn install(&self, file: &Path) {
         install(&self.module(), file);
     }
+}
+
+/// A module: the address and length of its name, the address of its metrics, and their number.
+pub fn module_words(name: (u32, u32), metrics: u32, count: u32) -> [u32; 12] {
+    [name.0, name.1, 0, 0, 0, 0, 0, metrics, count, 0, 0, 0]
+}
+
+/// A metric: the address and length of its name, the address and number of its labels, and its value.
+pub fn metric_of<const N: usize>(name: (u32, u32), labels: (u32, u32), value: [u32; N]) -> [u32; 16] {
+    let mut words = [0; 16];
+    words[..4].copy_from_slice(&[name.0, name.1, labels.0, labels.1]);
+    words[4..4 + N].copy_from_slice(&value);
+    words
 }
 
 fn to_component(module: &[u8]) -> Vec<u8> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::guest::{Guest, install};
+use crate::guest::{Guest, VALUE, install};
 use crate::harness::{Agent, Setup, fault_count, plugin_metric, value};
 
 /// How long a file has to stay unchanged before it is loaded.
@@ -15,8 +15,8 @@ pub const SETTLE: Duration = Duration::from_millis(200);
 
 /// A guest whose value is the number of its calls, which shows whether its instance was kept.
 pub fn call_counter(module: &str) -> Guest {
-    let count = "(i32.store (i32.const 216) (i32.add (i32.load (i32.const 216)) (i32.const 1)))";
-    Guest::new(module).value(0).before_collect(count)
+    let count = format!("(i32.store (i32.const {0}) (i32.add (i32.load (i32.const {0})) (i32.const 1)))", VALUE + 8);
+    Guest::new(module).value(0).before_collect(&count)
 }
 
 /// The metric `value` of a module in every sample that has it.

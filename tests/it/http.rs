@@ -373,14 +373,14 @@ fn denial_is_logged_once_with_its_remedy() {
 #[test]
 fn needs_are_compared_with_grants() {
     let setup = Setup::with_config("[plugins.a]\nfetch = [\"https://EXAMPLE.org:443\"]\nconnect = [\"db:1\"]\n");
-    let install = |file: &str, case: u32, need: &str| {
-        Guest::new(file).needs(case, need, "ask").install(&setup.plugin(file).with_extension("wasm"));
+    let install = |file: &str, kind: &str, need: &str| {
+        Guest::new(file).needs(kind, need, "ask").install(&setup.plugin(file).with_extension("wasm"));
     };
-    install("a", 3, "https://example.org");
+    install("a", "fetch", "https://example.org");
     assert!(!setup.once().1.contains("grants missing"));
-    install("a", 2, "DB:1");
-    install("b", 3, "https://example.org");
-    install("c", 2, "nowhere");
+    install("a", "connect", "DB:1");
+    install("b", "fetch", "https://example.org");
+    install("c", "connect", "nowhere");
     let log = setup.once().1;
     let line = r#"INFO grants missing plugin=b count=1 reason="to ask" remedy="write under [plugins.b]: fetch = [\"https://example.org\"], and"#;
     assert!(log.contains(line) && !log.contains("grants missing plugin=a"), "{log}");

@@ -41,7 +41,7 @@ fn rejected_plugin_with_a_table_exits_with_1() {
 
 #[test]
 fn denied_plugin_with_a_table_exits_with_1() {
-    assert_fails_with_a_table(&Guest::new("bad").denied(0, "/srv/x", "count files").module(), "rejected");
+    assert_fails_with_a_table(&Guest::new("bad").denied("read", "/srv/x", "count files").module(), "rejected");
 }
 
 #[test]

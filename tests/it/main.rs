@@ -26,6 +26,7 @@ mod allocations; // memory allocations of a tick
 mod own_metrics; // the module agent
 mod status; // gauged status, and the socket that it asks
 mod results; // times of results, and the latest ones
+mod contract; // what plugins say of their metrics: descriptors, kinds, origins, times and names
 mod psutil; // native metrics compared with psutil
 mod otlp; // requests of OTLP, read by OpenTelemetry's own messages
 mod incomplete; // the exit code of an incomplete sample

@@ -22,7 +22,7 @@ const COUNTER: u32 = 1;
 
 /// Runs the agent in this process until the samples are as wanted, and returns them. The plugins were compiled before, by the
 /// agent's own program: this one cannot do that.
-fn samples(setup: &Setup, is_enough: impl Fn(&[Arc<Sample>]) -> bool) -> Vec<Arc<Sample>> {
+pub fn samples(setup: &Setup, is_enough: impl Fn(&[Arc<Sample>]) -> bool) -> Vec<Arc<Sample>> {
     let config = Config::load(&Overrides { file: Some(setup.path("gauged.toml")), ..Overrides::default() });
     let config = Config { cache: Some(setup.cache()), ..config.expect("right") };
     let (samples, until) = (Arc::<Mutex<Vec<Arc<Sample>>>>::default(), Instant::now() + DEADLINE);
@@ -52,7 +52,7 @@ fn samples(setup: &Setup, is_enough: impl Fn(&[Arc<Sample>]) -> bool) -> Vec<Arc
     std::mem::take(&mut *samples.lock().expect("not poisoned"))
 }
 
-fn module<'a>(modules: impl IntoIterator<Item = &'a Arc<Module>>, name: &str) -> Option<&'a Arc<Module>> {
+pub fn module<'a>(modules: impl IntoIterator<Item = &'a Arc<Module>>, name: &str) -> Option<&'a Arc<Module>> {
     modules.into_iter().find(|module| **module.name() == *name)
 }
 

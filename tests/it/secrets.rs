@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rustix::process::{Signal, geteuid};
 use serde_json::json;
 
-use crate::guest::Guest;
+use crate::guest::{CONFIGURE_RESULT, Guest, VALUE};
 use crate::harness::{Agent, NOBODY, Sample, Setup, plugin_metric, value};
 use crate::plugin_command::plugin;
 use crate::status::{self, wait_status};
@@ -16,12 +16,16 @@ const SECRET: &str = "s3cr\"et";
 
 /// A guest whose metric is a text: a copy of its configuration.
 fn echo() -> Guest {
-    let copy = "(i32.store (i32.const 208) (i32.const 4))
-                (i32.store (i32.const 216) (i32.const 8192))
-                (i32.store (i32.const 220) (local.get 1))
-                (memory.copy (i32.const 8192) (local.get 0) (local.get 1))
-                i32.const 256";
-    Guest::new("echo").configure(copy)
+    let copy = format!(
+        "(i32.store (i32.const {VALUE}) (i32.const 4))
+         (i32.store (i32.const {}) (i32.const 8192))
+         (i32.store (i32.const {}) (local.get 1))
+         (memory.copy (i32.const 8192) (local.get 0) (local.get 1))
+         i32.const {CONFIGURE_RESULT}",
+        VALUE + 8,
+        VALUE + 12
+    );
+    Guest::new("echo").configure(&copy)
 }
 
 fn write_secret(setup: &Setup, name: &str, content: &str, mode: u32) -> PathBuf {
@@ -235,9 +239,9 @@ fn secret_is_shown_in_no_denial() {
     let file = setup.plugin("echo.wasm");
     let file = file.to_str().expect("text");
     for (state, guest) in [
-        ("rejected", Guest::new("echo").denied(2, ADDRESS, "connect")),
-        ("up", Guest::new("echo").needs(2, ADDRESS, "connect")),
-        ("up", Guest::new("echo").needs(0, ADDRESS, "read what nothing grants")),
+        ("rejected", Guest::new("echo").denied("connect", ADDRESS, "connect")),
+        ("up", Guest::new("echo").needs("connect", ADDRESS, "connect")),
+        ("up", Guest::new("echo").needs("read", ADDRESS, "read what nothing grants")),
         ("up", connecting(ADDRESS)),
     ] {
         guest.install(&setup.plugin("echo.wasm"));

@@ -19,24 +19,24 @@ use crate::wit;
 
 /// The kept files, each with the first digits of its SHA-256, so that a change is noticed.
 const KEPT: [(&str, &str); 18] = [
-    ("0.2.0-rc.1/component/errors.wasm", "ce3ab9d0"),
-    ("0.2.0-rc.1/component/fetches.wasm", "93bef6b4"),
-    ("0.2.0-rc.1/component/files.wasm", "4545718e"),
-    ("0.2.0-rc.1/component/logs.wasm", "5a21115c"),
-    ("0.2.0-rc.1/component/needs.wasm", "6307e829"),
-    ("0.2.0-rc.1/component/talks.wasm", "e0852474"),
-    ("0.2.0-rc.1/component/ticks.wasm", "e9597b10"),
-    ("0.2.0-rc.1/component/values.wasm", "54413fe8"),
-    ("0.2.0-rc.1/component/wasi.wasm", "82492c49"),
-    ("0.2.0-rc.1/module/errors.wasm", "9e85b653"),
-    ("0.2.0-rc.1/module/fetches.wasm", "9bff165d"),
-    ("0.2.0-rc.1/module/files.wasm", "4dacb15e"),
-    ("0.2.0-rc.1/module/logs.wasm", "dfa18253"),
-    ("0.2.0-rc.1/module/needs.wasm", "f4432992"),
-    ("0.2.0-rc.1/module/talks.wasm", "38587185"),
-    ("0.2.0-rc.1/module/ticks.wasm", "6b4e95f7"),
-    ("0.2.0-rc.1/module/uptime.wasm", "7dcf8a95"),
-    ("0.2.0-rc.1/module/values.wasm", "f28dadae"),
+    ("0.2.0-rc.2/component/errors.wasm", "554453c1"),
+    ("0.2.0-rc.2/component/fetches.wasm", "f2acae28"),
+    ("0.2.0-rc.2/component/files.wasm", "2c9e6505"),
+    ("0.2.0-rc.2/component/logs.wasm", "c2adb464"),
+    ("0.2.0-rc.2/component/needs.wasm", "9b22a767"),
+    ("0.2.0-rc.2/component/talks.wasm", "67262730"),
+    ("0.2.0-rc.2/component/ticks.wasm", "5a7a1242"),
+    ("0.2.0-rc.2/component/values.wasm", "ce4d5884"),
+    ("0.2.0-rc.2/component/wasi.wasm", "afe234ed"),
+    ("0.2.0-rc.2/module/errors.wasm", "e0fb3a04"),
+    ("0.2.0-rc.2/module/fetches.wasm", "ebffba00"),
+    ("0.2.0-rc.2/module/files.wasm", "ff34854a"),
+    ("0.2.0-rc.2/module/logs.wasm", "36a6e627"),
+    ("0.2.0-rc.2/module/needs.wasm", "a7287478"),
+    ("0.2.0-rc.2/module/talks.wasm", "f89914be"),
+    ("0.2.0-rc.2/module/ticks.wasm", "e3452c63"),
+    ("0.2.0-rc.2/module/uptime.wasm", "6588360a"),
+    ("0.2.0-rc.2/module/values.wasm", "3aa73f7b"),
 ];
 
 const FORMS: [&str; 2] = ["component", "module"];
@@ -71,22 +71,33 @@ fn shipped_plugin_returns_every_value_type() {
     check_components("values", "", |sample, log| {
         assert!(is_up(sample, "values"), "{log}");
         let metrics = json!({
-            "unsigned": u64::MAX, "signed": i64::MIN, "float": 0.5, "boolean": true, "text": "ok",
+            "natural": u64::MAX, "integer": i64::MIN, "number": 0.5, "boolean": true, "text": "ok",
         });
         assert_eq!(json!(sample["values"]), metrics);
-        assert_eq!(json!(sample["values_more"]), json!({ "unsigned{kind=\"a \\\"b\\\"\\n\"}": 7 }));
+        let more = json!({
+            "natural{kind=\"a \\\"b\\\"\\n\"}": 7,
+            "wait_seconds_bucket{le=\"0.5\"}": 1, "wait_seconds_bucket{le=\"1\"}": 3, "wait_seconds_bucket{le=\"+Inf\"}": 6,
+            "wait_seconds_sum": 4.5, "wait_seconds_count": 6,
+            "size_bytes{quantile=\"0.5\"}": 2.0, "size_bytes_sum": 9.0, "size_bytes_count": 3,
+        });
+        assert_eq!(json!(sample["values_more"]), more);
     });
 }
 
 #[test]
 fn shipped_plugin_receives_time_and_budget() {
-    check_components("ticks", "[plugins.ticks]\ntimeout = \"700ms\"\n", |sample, log| {
-        let number = |metric: &str| sample["ticks"][metric].as_u64().unwrap_or_else(|| panic!("{sample:?}\n{log}"));
-        assert_eq!(number("unix_ms") / 1000, sample["agent"]["timestamp"].as_u64().expect("a number"));
-        assert!(number("monotonic_ns") > 0);
-        assert!((1..=700).contains(&number("budget_ms")), "{}", number("budget_ms"));
-        assert_eq!(number("calls"), 2, "one trial call at load, and its memory is kept");
-    });
+    check_components(
+        "ticks",
+        "interval = \"20s\"\n[plugins.ticks]\ntimeout = \"700ms\"\ninterval = \"40s\"\n",
+        |sample, log| {
+            let number = |metric: &str| sample["ticks"][metric].as_u64().unwrap_or_else(|| panic!("{sample:?}\n{log}"));
+            assert_eq!(number("unix_ms") / 1000, sample["agent"]["timestamp"].as_u64().expect("a number"));
+            assert!(number("monotonic_ns") > 0);
+            assert!((1..=700).contains(&number("budget_ms")), "{}", number("budget_ms"));
+            assert_eq!(number("interval_ms"), 40_000);
+            assert_eq!(number("calls"), 2, "one trial call at load, and its memory is kept");
+        },
+    );
 }
 
 #[test]
@@ -169,6 +180,9 @@ fn shipped_plugin_needs_are_reported() {
         ] {
             assert!(log.contains("to show that it asks") && log.contains(grant), "{grant} in {log}");
         }
+        let unknown = "needs=\"later = [\"/srv/later\"] is nothing that this agent has: it knows read, usage, connect, fetch\" \
+                       remedy=\"update the agent, or fix the plugin\"";
+        assert!(log.contains(unknown), "{log}");
     });
 }
 

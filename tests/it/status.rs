@@ -85,8 +85,8 @@ fn agent_with_all_states() -> (Setup, Agent) {
     install(&Guest::new("absent").error(3, "no\u{1b}[31m server\nforged"), "absent");
     install(&Guest::new("broken").error(4, "cannot read it"), "broken");
     install(&Guest::new("bare").error(0, "no such sensor"), "bare");
-    install(&Guest::new("idle").denied(0, "/srv/x", "count files"), "idle");
-    install(&Guest::new("needy").needs(2, "db:1", "look"), "needy");
+    install(&Guest::new("idle").denied("read", "/srv/x", "count files"), "idle");
+    install(&Guest::new("needy").needs("connect", "db:1", "look"), "needy");
     install(&Guest::new("trap").before_collect("unreachable"), "trap");
     install(&Guest::new("slow").before_collect("(loop $forever (br $forever))"), "slow");
     install(&Guest::new("wrong").configure("unreachable"), "wrong");

@@ -17,7 +17,7 @@ use crate::harness::repository;
 const DECISION: &str = "\
 wit/gauged.wit differs from the version that was shipped. Choose one:
 - The change is a mistake: revert it.
-- The version is a candidate, such as 0.2.0-rc.1: raise its last number, and remove the files of the candidate before.
+- The version is a candidate, such as 0.2.0-rc.2: raise its last number, and remove the files of the candidate before.
 - The change adds something to import (a function, an interface and its types): raise the last number of the package's
   version, and mark the new items with @since(version = …) of that version. Existing plugins keep working.
 - The change alters a record, variant, export or function: raise the middle number, and have the agent serve both versions,
@@ -103,8 +103,9 @@ fn changed_comments_are_accepted() {
 fn shipped_item_cannot_change_within_a_version() {
     for (change, item) in [
         (("value: string,", "value: string, more: u8,"), "metrics.label"),
-        (("signed(s64),", ""), "metrics.value"),
-        (("counter,", "counter, histogram,"), "metrics.kind"),
+        (("integer(s64),", ""), "metrics.value"),
+        (("counter,", "counter, info,"), "metrics.kind"),
+        (("needs: list<need>,", "needs: list<need>, more: u8,"), "collector.configured"),
         (("denied(string),", "denied(u8),"), "files.error"),
         ((READ, "read: func(path: string, most: u32)"), "files.read"),
         ((READ, "read-all: func(path: string)"), "files.read"),
@@ -154,6 +155,26 @@ fn new_exports_are_rejected() {
 #[test]
 fn new_minor_version_may_differ() {
     assert_eq!(objections_to(&[("@0.2.0;", "@0.3.0;"), (READ, "read-all: func(path: string)")]), Vec::<String>::new());
+}
+
+/// The keywords of the languages whose bindings would have to rename them.
+const KEYWORDS: &str = "
+    auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
+    return short signed sizeof static struct switch typedef union unsigned void volatile while bool true false nullptr constexpr
+    typeof alignas alignof
+    func interface select defer go map chan package fallthrough range type import var
+    False None True and as assert async await class def del elif except finally from global in is lambda nonlocal not or pass
+    raise try with yield match
+    catch debugger delete export extends function instanceof new super this throw let implements private protected public null
+    eval arguments";
+
+#[test]
+fn names_are_no_keywords_elsewhere() {
+    let names = items::names(WIT).expect("valid WIT");
+    assert!(names.len() > 100, "{names:?}");
+    let keywords: Vec<&str> = KEYWORDS.split_ascii_whitespace().collect();
+    let found: Vec<&String> = names.iter().filter(|name| keywords.contains(&name.as_str())).collect();
+    assert_eq!(found, Vec::<&String>::new(), "of C, Go, Python or JavaScript");
 }
 
 #[test]

@@ -24,6 +24,7 @@ gauged_plugin::metrics! {
     GROUPS: gauge "groups" in "{group}";
     /// Groups left out because the sample is full; include fewer.
     LEFT_OUT: gauge "groups_left_out" in "{group}";
+    module "cgroup" by {"cgroup": "Path of the group, such as `system.slice/nginx.service`"};
     /// CPU time of the group.
     CPU_USAGE: counter "cpu_usage_seconds_total" in "s";
     /// CPU time of the group in user mode.
@@ -53,13 +54,13 @@ gauged_plugin::metrics! {
     /// Processes of the group killed for lack of memory.
     OOM_KILLS: counter "memory_oom_kills_total" in "{process}";
     /// Bytes read from disks for the group.
-    READ_BYTES: counter "io_read_bytes_total" in "By";
+    READ_BYTES: counter "io_read_bytes_total" in "By" by {"device": "Name of the disk, with `io` = `device`"};
     /// Bytes written to disks for the group.
-    WRITE_BYTES: counter "io_write_bytes_total" in "By";
+    WRITE_BYTES: counter "io_write_bytes_total" in "By" by {"device": "Name of the disk, with `io` = `device`"};
     /// Reads from disks for the group.
-    READS: counter "io_reads_total" in "{operation}";
+    READS: counter "io_reads_total" in "{operation}" by {"device": "Name of the disk, with `io` = `device`"};
     /// Writes to disks for the group.
-    WRITES: counter "io_writes_total" in "{operation}";
+    WRITES: counter "io_writes_total" in "{operation}" by {"device": "Name of the disk, with `io` = `device`"};
     /// Processes and threads of the group.
     PIDS: gauge "pids_current" in "{thread}";
     /// Limit of processes and threads of the group; left out without a limit.
@@ -129,6 +130,15 @@ const WALK_NS: u64 = 30_000_000_000;
 /// metrics of the last group.
 const MAX_METRICS: usize = 9_500;
 
+gauged_plugin::settings! {
+    /// Paths of the groups to measure; `*` stands for any text, including slashes. With a table `groups` both of its defaults are gone.
+    "groups.include": "list of patterns" = gauged_plugin::json_list!(DEFAULT_INCLUDE);
+    /// Paths of groups to leave out; it wins over `include`.
+    "groups.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDE);
+    /// Reads and writes of all disks together (`summed`), or of each (`device`).
+    "io": "text" = "\"summed\"";
+}
+
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -187,6 +197,7 @@ impl Plugin for Cgroup {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "CPU, memory, disk and process use of services and containers.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics,
+    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics, assert_settings,
 };
 use gauged_plugin::{Capability, Value};
 
@@ -86,7 +86,7 @@ fn group_list_is_cached_for_30_seconds() {
     }
     add_group(cgroup.host(), "system.slice/new.service", 0);
     let sample = at(&mut cgroup, 1);
-    assert_eq!((groups(&sample), &sample["cgroup.groups"]), (vec!["system.slice/db.service"], &Value::Unsigned(1)));
+    assert_eq!((groups(&sample), &sample["cgroup.groups"]), (vec!["system.slice/db.service"], &Value::Natural(1)));
     assert_eq!(groups(&at(&mut cgroup, 1)), ["system.slice/db.service", "system.slice/new.service"]);
 }
 
@@ -100,7 +100,7 @@ fn group_without_accounting_causes_no_rescan() {
     let mut cgroup = start(host, "{}");
     for _ in 0..2 {
         let sample = cgroup.tick().expect("a sample");
-        assert_eq!((groups(&sample), &sample["cgroup.groups"]), (vec!["a.service"], &Value::Unsigned(1)));
+        assert_eq!((groups(&sample), &sample["cgroup.groups"]), (vec!["a.service"], &Value::Natural(1)));
         cgroup.host().file("/sys/fs/cgroup/cpu/new.service/cpuacct.usage", "1\n");
     }
 }
@@ -113,7 +113,7 @@ fn cpu_percent_is_per_cpu_and_tick() {
     };
     assert_eq!(percent(&mut cgroup), None);
     add_group(cgroup.host(), "a.service", 16_000_000);
-    assert_eq!(percent(&mut cgroup), Some(Value::Float(150.0)));
+    assert_eq!(percent(&mut cgroup), Some(Value::Number(150.0)));
     // The service restarted with a new group.
     add_group(cgroup.host(), "a.service", 4);
     cgroup.allow_counter_reset();
@@ -127,7 +127,7 @@ fn excess_groups_are_left_out_and_reported_once() {
     let mut cgroup = start(host(&many), "{}");
     for _ in 0..2 {
         let sample = cgroup.tick().expect("a sample");
-        let (Value::Unsigned(measured), Value::Unsigned(left_out)) =
+        let (Value::Natural(measured), Value::Natural(left_out)) =
             (&sample["cgroup.groups"], &sample["cgroup.groups_left_out"])
         else {
             panic!("counts");
@@ -156,7 +156,7 @@ fn walk_stops_at_the_granted_depth() {
     let deep = "a.slice/b.slice/c.slice/d.slice/e.slice/f.service";
     let mut host = host(&[(deep, 1), ("a.slice/b.slice/c.slice/d.slice/e.slice/f.slice/g.service", 1)]);
     // As in the agent.
-    host.deny(&Capability::Read("/sys/fs/cgroup/*/*/*/*/*/*/*".to_owned()));
+    host.deny(&Capability::read("/sys/fs/cgroup/*/*/*/*/*/*/*"));
     add_group(&mut host, "a.slice/x.service", 1);
     let sample = start(host, "{}").tick().expect("a sample");
     assert_eq!(groups(&sample), ["a.slice/x.service"], "a group at the depth limit is denied");
@@ -269,7 +269,7 @@ fn device_without_a_number_in_version_1() {
     let key = |metric: &str| format!("cgroup.{metric}{{cgroup=\"system.slice/web.service\"}}");
     assert_eq!(
         (&sample[&key("io_read_bytes_total")], &sample[&key("io_reads_total")]),
-        (&Value::Unsigned(1_449_984), &Value::Unsigned(18))
+        (&Value::Natural(1_449_984), &Value::Natural(18))
     );
 }
 
@@ -285,7 +285,7 @@ fn io_files_give_their_own_amounts() {
         let sample = cgroup.tick().expect("a sample");
         ["io_read_bytes_total", "io_reads_total"].map(|metric| sample.get(&key(metric)).cloned())
     };
-    let (bytes, one) = (Some(Value::Unsigned(4096)), Some(Value::Unsigned(1)));
+    let (bytes, one) = (Some(Value::Natural(4096)), Some(Value::Natural(1)));
     assert_eq!(amounts(&mut cgroup), [bytes.clone(), one]);
     cgroup.host().file(&file("io_serviced"), "8:0 Read some\n");
     assert_eq!(amounts(&mut cgroup), [bytes.clone(), None]);
@@ -307,7 +307,7 @@ fn timeout_costs_what_comes_after_it() {
     let sample = cgroup.tick().expect("a sample");
     assert_eq!(
         (groups(&sample), &sample["cgroup.groups_left_out"]),
-        (vec!["system.slice/db.service"], &Value::Unsigned(1))
+        (vec!["system.slice/db.service"], &Value::Natural(1))
     );
     cgroup.host().file_fails("/sys/fs/cgroup/system.slice/db.service/cpu.stat", files::Error::Timeout);
     assert!(matches!(cgroup.tick(), Err(Error::Unavailable(_))), "nothing is measured");
@@ -442,4 +442,9 @@ fn default_selection_is_services_and_containers() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Cgroup>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Cgroup>("{}");
 }

@@ -14,7 +14,7 @@ use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Error, Plugin, Sample, Tick, files};
 
 gauged_plugin::metrics! {
-    module "disk";
+    module "disk" by {"device": "Name of the disk or partition"} since boot;
     /// Completed reads.
     READS: counter "reads_total" in "{operation}";
     /// Reads merged with adjacent ones before they reached the device.
@@ -76,6 +76,15 @@ gauged_plugin::metrics! {
 /// Devices in memory, loop devices, and floppy disks.
 const DEFAULT_EXCLUDE: [&str; 4] = ["fd*", "loop*", "ram*", "zram*"];
 
+gauged_plugin::settings! {
+    /// Names of the devices to measure, all if it is empty; `*` stands for any text. With a table `devices` both of its defaults are gone.
+    "devices.include": "list of patterns" = "[]";
+    /// Names of devices to leave out; it wins over `include`.
+    "devices.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDE);
+    /// Whether partitions are measured beside their disks.
+    "partitions": "boolean" = "false";
+}
+
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -105,6 +114,7 @@ impl Plugin for Disks {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Operations, throughput, latency and utilisation of disks.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

@@ -2,7 +2,7 @@
 
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_line_damage_is_contained,
-    assert_lines_are_independent, assert_readme_metrics, expect,
+    assert_lines_are_independent, assert_readme_metrics, assert_settings, expect,
 };
 
 use super::*;
@@ -245,7 +245,7 @@ fn jumping_time_has_no_utilisation() {
     };
     // A guest's clock that jumps; a read that is late.
     assert_eq!(percent(4_000_000), None);
-    assert_eq!(percent(4_010_400), Some(gauged_plugin::Value::Float(100.0)));
+    assert_eq!(percent(4_010_400), Some(gauged_plugin::Value::Number(100.0)));
 }
 
 #[test]
@@ -271,13 +271,13 @@ fn additional_columns_are_ignored() {
         [
             (
                 "disk.flush_time_seconds_total{device=\"sda\"}",
-                Value::Float(
+                Value::Number(
                     0.017,
                 ),
             ),
             (
                 "disk.flushes_total{device=\"sda\"}",
-                Value::Unsigned(
+                Value::Natural(
                     16,
                 ),
             ),
@@ -297,4 +297,9 @@ fn kernel_without_diskstats_is_unsupported() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Disks>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Disks>("{}");
 }

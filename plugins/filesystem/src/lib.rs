@@ -11,7 +11,7 @@ use gauged_plugin::{About, Error, Plugin, Sample, Tick, log, percent};
 use mounts::Mount;
 
 gauged_plugin::metrics! {
-    module "filesystem";
+    module "filesystem" by {"mount": "Mount point", "device": "Device or source", "fstype": "Type of the file system"};
     /// Size of the file system.
     TOTAL: gauge "total_bytes" in "By";
     /// Free space.
@@ -32,6 +32,7 @@ gauged_plugin::metrics! {
     READ_ONLY: gauge "read_only" in "1";
     /// Whether the device or server does not respond; the other metrics are then missing.
     DEVICE_ERROR: gauge "device_error" in "1";
+    module "filesystem";
     /// Mounts not measured at this tick: too many, or an unresponsive one used up the time; missing if all were.
     LEFT_OUT: gauge "left_out" in "{mount}";
 }
@@ -87,6 +88,17 @@ const DEFAULT_EXCLUDED_MOUNTS: [&str; 9] = [
     "/var/lib/kubelet/*",
 ];
 
+gauged_plugin::settings! {
+    /// Mount points to measure, all if it is empty; `*` stands for any text. With a table `mounts` both of its defaults are gone.
+    "mounts.include": "list of patterns" = "[]";
+    /// Mount points to leave out; it wins over `include`.
+    "mounts.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDED_MOUNTS);
+    /// Types of file systems to measure, all if it is empty. With a table `fstypes` both of its defaults are gone.
+    "fstypes.include": "list of patterns" = "[]";
+    /// Types of file systems to leave out; it wins over `include`.
+    "fstypes.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDED_FSTYPES);
+}
+
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -122,6 +134,7 @@ impl Plugin for Filesystem {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Space and inodes of mounted file systems.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

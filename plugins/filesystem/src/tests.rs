@@ -2,7 +2,7 @@
 
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_line_damage_is_contained,
-    assert_lines_are_independent, assert_readme_metrics, expect,
+    assert_lines_are_independent, assert_readme_metrics, assert_settings, expect,
 };
 use gauged_plugin::{Capability, Value};
 
@@ -123,7 +123,7 @@ fn metrics_by_mount(filesystem: &mut Harness<Filesystem>, metric: &str) -> (Vec<
 #[test]
 fn excess_mounts_are_measured_in_rotation() {
     let mut filesystem = start(host_with_mounts(1200), "{}");
-    let left_out = Some(Value::Unsigned(700));
+    let left_out = Some(Value::Natural(700));
     assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((0..500).collect(), left_out.clone()));
     assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((500..1000).collect(), left_out.clone()));
     assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((0..300).chain(1000..1200).collect(), left_out));
@@ -142,7 +142,7 @@ fn unresponsive_mount_delays_the_rotation_once() {
     let mut host = host_with_mounts(600);
     host.usage_fails("/m/10", files::Error::Timeout);
     let mut filesystem = start(host, "{}");
-    let left_out = |count| Some(Value::Unsigned(count));
+    let left_out = |count| Some(Value::Natural(count));
     // The next tick starts after the unresponsive mount.
     assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((0..10).collect(), left_out(589)));
     assert_eq!(metrics_by_mount(&mut filesystem, "total_bytes"), ((11..511).collect(), left_out(100)));
@@ -167,13 +167,13 @@ fn immediate_failure_does_not_end_the_tick() {
 fn denied_usage_of_all_mounts_names_the_grant() {
     let mut host = web();
     for pattern in ["/", "/*", "/*/*"] {
-        host.deny(&Capability::Usage(pattern.to_owned()));
+        host.deny(&Capability::usage(pattern));
     }
     let error = start(host, "{}").tick().expect_err("nothing is granted");
-    assert!(matches!(error, Error::Denied(need) if need.capability == Capability::Usage("/mnt/usb".to_owned())));
+    assert!(matches!(error, Error::Denied(need) if need.capability == Capability::usage("/mnt/usb")));
 
     let mut host = host_with_mounts(501);
-    host.deny(&Capability::Usage("/*/*".to_owned()));
+    host.deny(&Capability::usage("/*/*"));
     assert!(matches!(start(host, "{}").tick(), Err(Error::Denied(_))), "left-out mounts alone are no measurement");
 }
 
@@ -303,9 +303,9 @@ fn impossible_sizes_are_left_out() {
         let sample = start(host, "{}").tick().expect("a sample");
         let get = |metric: &str| with_metric(&sample, metric).first().map(|(_, value)| value.clone());
         let sizes = ["total_bytes", "free_bytes", "available_bytes"].map(get);
-        assert_eq!(sizes, expected.map(|size: Option<u64>| size.map(|size| Value::Unsigned(size * 4096))), "{name}");
+        assert_eq!(sizes, expected.map(|size: Option<u64>| size.map(|size| Value::Natural(size * 4096))), "{name}");
         let percent = match get("used_percent") {
-            Some(Value::Float(percent)) => Some(percent),
+            Some(Value::Number(percent)) => Some(percent),
             _ => None,
         };
         let is_right = match name {
@@ -317,7 +317,7 @@ fn impossible_sizes_are_left_out() {
         assert!(is_right, "{name}: {percent:?}");
         assert_eq!(
             (get("inodes"), get("free_inodes"), get("inodes_used_percent")),
-            (Some(Value::Unsigned(9)), None, None)
+            (Some(Value::Natural(9)), None, None)
         );
         assert_eq!(get("device_error"), Some(Value::Boolean(false)), "{name}");
     }
@@ -361,4 +361,9 @@ fn damaged_line_costs_only_its_mount() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Filesystem>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Filesystem>("{}");
 }

@@ -3,7 +3,7 @@
 use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
 
 gauged_plugin::metrics! {
-    module "hello";
+    module "hello" since plugin;
     /// Greetings since the plugin was loaded.
     GREETINGS: counter "greetings_total" in "1";
 }
@@ -13,7 +13,8 @@ struct Hello {
 }
 
 impl Plugin for Hello {
-    const ABOUT: About = About { version: env!("CARGO_PKG_VERSION"), description: "Says hello.", metrics: METRICS };
+    const ABOUT: About =
+        About { version: env!("CARGO_PKG_VERSION"), description: "Says hello.", settings: &[], metrics: METRICS };
     type Config = NoConfig;
 
     fn configure(_: NoConfig) -> Result<Self, Error> {

@@ -6,17 +6,17 @@ mod settings;
 use gauged_plugin::http::{Request, Response, origin};
 use gauged_plugin::service::{Failure, Poller, Service};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
-use settings::{Settings, Target};
+use settings::{SETTINGS, Settings, Target};
 
 gauged_plugin::metrics! {
-    module "http_check";
+    module "http_check" by {"target": "Name of the target"};
     /// Whether the target responds as expected: in time, with an expected status and body.
     UP: gauge "up" in "1";
     /// Reason of the failure: `resolve`, `connect`, `tls`, `timeout`, `protocol`, `too_large`, `status`, `body`; left
     /// out while the target is up.
     FAILURE: gauge "failure" in "1";
     /// Failed checks by reason, since the plugin started.
-    FAILURES: counter "failures_total" in "1";
+    FAILURES: counter "failures_total" in "1" by {"reason": "A word of `failure`"} since plugin;
     /// HTTP status of the response: 200, 404.
     STATUS: gauge "status_code" in "1";
     /// Time until the connection was established, including name resolution and TLS.
@@ -48,6 +48,7 @@ impl Plugin for HttpCheck {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Availability and response times of web servers.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

@@ -12,6 +12,27 @@ const MAX_TARGETS: usize = 100;
 /// The longest name or URL of a target, which is a label value.
 const MAX_NAME_BYTES: usize = 1024;
 
+gauged_plugin::settings! {
+    /// Requests to send, at most 100. Each origin needs a grant `fetch`.
+    "targets": "list of tables" = "[]";
+    /// The URL, `http` or `https`.
+    "targets[].url": "text", required;
+    /// The name in the label `target`; the URL without it.
+    "targets[].name": "text";
+    /// The method of the request.
+    "targets[].method": "text" = "\"GET\"";
+    /// The expected status: a number, or a range in quotes.
+    "targets[].status": "text or integer" = "\"200-299\"";
+    /// A text that the body must contain.
+    "targets[].contains": "text";
+    /// Headers of the request by name; put secrets here and not into the URL.
+    "targets[].headers": "table of texts" = "{}";
+    /// The value of a header.
+    "targets[].headers.*": "text", secret;
+    /// The time limit in milliseconds; the target's share of the call's time without it.
+    "targets[].timeout_ms": "integer";
+}
+
 /// The configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -1,7 +1,8 @@
 //! The plugin with scripted servers.
 
 use gauged_plugin::testing::{
-    FIRST_TICK_UNIX_SECONDS, Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, expect, response,
+    FIRST_TICK_UNIX_SECONDS, Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, assert_settings,
+    expect, response,
 };
 use gauged_plugin::{Capability, Value, http};
 
@@ -182,10 +183,10 @@ fn certificate_expiry_is_relative_to_the_tick() {
 fn missing_grant_affects_only_its_target() {
     let config = format!(r#"{{"targets": [{{"url": "{API}"}}, {{"url": "{SHOP}"}}]}}"#);
     let mut host = Host::new();
-    host.http(SHOP, response(200, "")).deny(&Capability::Fetch("http://127.0.0.1:8080".to_owned()));
+    host.http(SHOP, response(200, "")).deny(&Capability::fetch("http://127.0.0.1:8080"));
     let sample = start(host.clone(), &config).tick().expect("the granted target");
     assert!(sample.keys().all(|key| key.contains(SHOP)), "{sample:?}");
-    host.deny(&Capability::Fetch("https://shop.example.org".to_owned()));
+    host.deny(&Capability::fetch("https://shop.example.org"));
     let error = start(host, &config).tick().expect_err("nothing is granted");
     assert_eq!(error, Error::Denied(Need::fetch("http://127.0.0.1:8080", &format!("check {API}"))));
 }
@@ -227,4 +228,9 @@ fn invalid_settings_name_their_key() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<HttpCheck>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<HttpCheck>("{}");
 }

@@ -11,7 +11,7 @@ use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, files, perce
 use softnet::Softnet;
 
 gauged_plugin::metrics! {
-    module "kernel";
+    module "kernel" since boot;
     /// Open files of all processes.
     FILES_ALLOCATED: gauge "files_allocated" in "{file}";
     /// Limit of open files.
@@ -29,7 +29,7 @@ gauged_plugin::metrics! {
     /// Software interrupts run.
     SOFTIRQS: counter "softirqs_total" in "{interrupt}";
     /// Software interrupts run, by vector.
-    SOFTIRQS_BY_VECTOR: counter "softirqs_by_vector_total" in "{interrupt}";
+    SOFTIRQS_BY_VECTOR: counter "softirqs_by_vector_total" in "{interrupt}" by {"vector": "Kind of the interrupt, such as `net_rx`"};
     /// Processes and threads started.
     FORKS: counter "forks_total" in "{process}";
     /// Threads that run or wait for a CPU; more than CPUs means that some wait.
@@ -71,17 +71,17 @@ gauged_plugin::metrics! {
     /// Tracked connections as a share of the limit.
     CONNTRACK_PERCENT: gauge "conntrack_used_percent" in "%";
     /// Packets received from network devices.
-    SOFTNET_PROCESSED: counter "softnet_processed_total" in "{packet}";
+    SOFTNET_PROCESSED: counter "softnet_processed_total" in "{packet}" by {"cpu": "Number of the CPU, with `softnet_per_cpu`"};
     /// Packets dropped because a CPU's queue was full.
-    SOFTNET_DROPPED: counter "softnet_dropped_total" in "{packet}";
+    SOFTNET_DROPPED: counter "softnet_dropped_total" in "{packet}" by {"cpu": "Number of the CPU, with `softnet_per_cpu`"};
     /// Times that packets were deferred because the budget of time or packets was used up.
-    SOFTNET_SQUEEZED: counter "softnet_times_squeezed_total" in "{event}";
+    SOFTNET_SQUEEZED: counter "softnet_times_squeezed_total" in "{event}" by {"cpu": "Number of the CPU, with `softnet_per_cpu`"};
     /// Times that a CPU was woken to process packets of another CPU.
-    SOFTNET_RPS: counter "softnet_received_rps_total" in "{event}";
+    SOFTNET_RPS: counter "softnet_received_rps_total" in "{event}" by {"cpu": "Number of the CPU, with `softnet_per_cpu`"};
     /// Packets dropped because one connection filled too much of a CPU's queue.
-    SOFTNET_FLOW_LIMIT: counter "softnet_flow_limit_total" in "{packet}";
+    SOFTNET_FLOW_LIMIT: counter "softnet_flow_limit_total" in "{packet}" by {"cpu": "Number of the CPU, with `softnet_per_cpu`"};
     /// Packets waiting in the queues of CPUs.
-    SOFTNET_BACKLOG: gauge "softnet_backlog" in "{packet}";
+    SOFTNET_BACKLOG: gauge "softnet_backlog" in "{packet}" by {"cpu": "Number of the CPU, with `softnet_per_cpu`"};
 }
 
 /// The vectors of software interrupts, in the kernel's order.
@@ -121,6 +121,11 @@ const LIMITS: [(&str, Descriptor); 4] = [
 /// The lifetime of the limits: opening a file under `/proc/sys` costs the kernel more than reading `/proc/stat`.
 const LIMITS_MAX_AGE_NS: u64 = 60_000_000_000;
 
+gauged_plugin::settings! {
+    /// Whether the `softnet` metrics are per CPU, with the label `cpu`, or of all together.
+    "softnet_per_cpu": "boolean" = "false";
+}
+
 /// The configuration.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -142,6 +147,7 @@ impl Plugin for Kernel {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Counters and limits of the kernel.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

@@ -2,7 +2,9 @@
 //! queue columns.
 
 use gauged_plugin::Value;
-use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained, assert_golden, assert_readme_metrics};
+use gauged_plugin::testing::{
+    Harness, Host, assert_damage_is_contained, assert_golden, assert_readme_metrics, assert_settings,
+};
 
 use super::*;
 
@@ -104,7 +106,7 @@ fn zero_conntrack_limit_has_no_percent() {
     host.file("/proc/sys/net/netfilter/nf_conntrack_max", "0\n");
     let sample = start(host, "{}").tick().expect("a sample");
     assert_eq!(sample.get("kernel.conntrack_used_percent"), None);
-    assert_eq!(sample.get("kernel.conntrack_entries"), Some(&Value::Unsigned(65_536)));
+    assert_eq!(sample.get("kernel.conntrack_entries"), Some(&Value::Natural(65_536)));
 }
 
 /// A vendor's kernel prints forks past 2^31 with a sign, and others do so with other counters.
@@ -262,4 +264,9 @@ fn damaged_file_costs_only_its_metrics() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Kernel>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Kernel>("{}");
 }

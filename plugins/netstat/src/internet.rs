@@ -2,7 +2,7 @@
 //! then the other types of ICMP messages.
 
 gauged_plugin::metrics! {
-    module "netstat";
+    module "netstat" since boot;
     /// Whether packets for others are forwarded: 1 if so, 2 if not.
     IP_FORWARDING: gauge "Ip_Forwarding" in "1";
     /// The time to live of packets that are sent.
@@ -240,9 +240,9 @@ gauged_plugin::metrics! {
     /// ICMP messages sent that reply with the address mask.
     ICMP_OUT_ADDR_MASK_REPS: counter "Icmp_OutAddrMaskReps_total" in "{message}";
     /// ICMP messages received, by `type` of RFC 792.
-    ICMP_MSG_IN_TYPE: counter "IcmpMsg_InType_total" in "{message}";
+    ICMP_MSG_IN_TYPE: counter "IcmpMsg_InType_total" in "{message}" by {"type": "Number of the type of message"};
     /// ICMP messages sent, by `type` of RFC 792.
-    ICMP_MSG_OUT_TYPE: counter "IcmpMsg_OutType_total" in "{message}";
+    ICMP_MSG_OUT_TYPE: counter "IcmpMsg_OutType_total" in "{message}" by {"type": "Number of the type of message"};
     /// ICMPv6 messages received about wrong headers.
     ICMP6_IN_PARM_PROBLEMS: counter "Icmp6_InParmProblems_total" in "{message}";
     /// ICMPv6 messages received that ask for members of multicast groups.
@@ -280,7 +280,7 @@ gauged_plugin::metrics! {
     /// ICMPv6 messages sent that report members of multicast groups, version 2.
     ICMP6_OUT_MLDV2_REPORTS: counter "Icmp6_OutMLDv2Reports_total" in "{message}";
     /// ICMPv6 messages received, by `type` of RFC 4443.
-    ICMP6_IN_TYPE: counter "Icmp6_InType_total" in "{message}";
+    ICMP6_IN_TYPE: counter "Icmp6_InType_total" in "{message}" by {"type": "Number of the type of message"};
     /// ICMPv6 messages sent, by `type` of RFC 4443.
-    ICMP6_OUT_TYPE: counter "Icmp6_OutType_total" in "{message}";
+    ICMP6_OUT_TYPE: counter "Icmp6_OutType_total" in "{message}" by {"type": "Number of the type of message"};
 }

@@ -90,6 +90,15 @@ const PAGE_FILES: [[&str; 2]; 2] = [
 /// The time between attempts to find the page size: its two files are long, and in some containers never agree.
 const PAGE_RETRY_NS: u64 = 60_000_000_000;
 
+gauged_plugin::settings! {
+    /// Fields to measure, all if it is empty; `*` stands for any text. With a table `fields` both of its defaults are gone.
+    "fields.include": "list of patterns" = gauged_plugin::json_list!(DEFAULT_FIELDS);
+    /// Fields to leave out; it wins over `include`.
+    "fields.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDED_FIELDS);
+    /// Fields in addition to `fields`.
+    "more": "list of patterns" = "[]";
+}
+
 /// The configuration. Field names are metric names without `_total`: `TcpExt_ListenDrops`.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -121,6 +130,7 @@ impl Plugin for Netstat {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Counters of TCP, UDP, IP and ICMP, and numbers of sockets.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

@@ -2,7 +2,7 @@
 //! `net/mptcp/mib.h`.
 
 gauged_plugin::metrics! {
-    module "netstat";
+    module "netstat" since boot;
     /// SYNs received that ask for Multipath TCP.
     MPTCP_EXT_MPCAPABLE_SYNRX: counter "MPTcpExt_MPCapableSYNRX_total" in "{segment}";
     /// SYNs sent that ask for Multipath TCP.

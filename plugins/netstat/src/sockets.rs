@@ -7,7 +7,7 @@ use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{Sample, files};
 
 gauged_plugin::metrics! {
-    module "netstat";
+    module "netstat" since boot;
     /// Open sockets of all kinds.
     USED: gauge "sockstat_sockets_used" in "{socket}" from "sockets used";
     /// TCP sockets over IPv4 that are connected or listen.

@@ -2,7 +2,7 @@
 //! kernels at their old positions.
 
 gauged_plugin::metrics! {
-    module "netstat";
+    module "netstat" since boot;
     /// SYN cookies sent, because the queue of half-open connections was full: a flood, or a listener too slow.
     TCP_EXT_SYNCOOKIES_SENT: counter "TcpExt_SyncookiesSent_total" in "{connection}";
     /// Valid SYN cookies received back: clients that got through although the queue was full.

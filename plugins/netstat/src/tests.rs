@@ -3,7 +3,7 @@
 use gauged_plugin::Value;
 use gauged_plugin::files;
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_readme_metrics,
+    Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_readme_metrics, assert_settings,
 };
 
 use super::*;
@@ -60,7 +60,7 @@ fn empty_selection_has_every_field() {
         });
         let unknown: Vec<_> = names.filter(|name| !known.contains(&&**name)).collect();
         assert!(unknown.is_empty(), "{machine}: {unknown:?}");
-        assert_eq!(all.get("netstat.Tcp_MaxConn"), Some(&Value::Signed(-1)));
+        assert_eq!(all.get("netstat.Tcp_MaxConn"), Some(&Value::Integer(-1)));
     }
 }
 
@@ -168,7 +168,7 @@ fn counter_reset_is_passed_on() {
     let sample = netstat.tick().expect("a sample");
     assert_eq!(
         (&sample["netstat.Tcp_ActiveOpens_total"], &sample["netstat.Tcp_CurrEstab"]),
-        (&Value::Unsigned(1), &Value::Unsigned(2))
+        (&Value::Natural(1), &Value::Natural(2))
     );
 }
 
@@ -267,7 +267,7 @@ fn virtual_memory_files_leave_the_page_size_known() {
     host.file("/sys/devices/system/node/node0/vmstat", "nr_active_anon 1000\n");
     host.file("/sys/devices/system/node/node0/meminfo", "Node 0 Active(anon):      4000 kB\n");
     let sample = Harness::<Netstat>::start(host, "{}").expect("no configuration").tick().expect("a sample");
-    let (Value::Unsigned(pages), Value::Unsigned(bytes)) =
+    let (Value::Natural(pages), Value::Natural(bytes)) =
         (&sample["netstat.sockstat_TCP_mem_pages"], &sample["netstat.sockstat_TCP_mem_bytes"])
     else {
         panic!("numbers");
@@ -282,7 +282,7 @@ fn closed_sockets_need_all_their_parts() {
     let sample = netstat.tick().expect("a sample");
     assert_eq!(
         (&sample["netstat.sockstat_TCP_alloc"], sample.get("netstat.sockstat_TCP_closed")),
-        (&Value::Unsigned(9), None)
+        (&Value::Natural(9), None)
     );
 }
 
@@ -322,4 +322,9 @@ fn unknown_page_size_is_retried_once_a_minute() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Netstat>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Netstat>("{}");
 }

@@ -2,7 +2,7 @@
 //! UDP for each. Constants of TCP, such as its shortest timeout, come last.
 
 gauged_plugin::metrics! {
-    module "netstat";
+    module "netstat" since boot;
     /// Connections that the host began.
     TCP_ACTIVE_OPENS: counter "Tcp_ActiveOpens_total" in "{connection}";
     /// Connections that others began to a listener of the host.

@@ -13,7 +13,7 @@ use link::Links;
 use table::Table;
 
 gauged_plugin::metrics! {
-    module "network";
+    module "network" by {"device": "Name of the interface"} since boot;
     /// Bytes received.
     RECEIVED_BYTES: counter "receive_bytes_total" in "By" from "receive bytes";
     /// Packets received.
@@ -75,6 +75,13 @@ gauged_plugin::metrics! {
 /// The host's ends of containers' links: many, short-lived, and with the containers' own traffic.
 const DEFAULT_EXCLUDE: [&str; 3] = ["cali*", "lxc*", "veth*"];
 
+gauged_plugin::settings! {
+    /// Interfaces to measure, all if it is empty; `*` stands for any text. With a table `interfaces` both of its defaults are gone.
+    "interfaces.include": "list of patterns" = "[]";
+    /// Interfaces to leave out; it wins over `include`.
+    "interfaces.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDE);
+}
+
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -99,6 +106,7 @@ impl Plugin for Network {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Traffic, errors and link state of network interfaces.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

@@ -2,7 +2,7 @@
 
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_line_damage_is_contained,
-    assert_lines_are_independent, assert_readme_metrics, not_permitted,
+    assert_lines_are_independent, assert_readme_metrics, assert_settings, not_permitted,
 };
 use gauged_plugin::{Capability, Value, files};
 
@@ -129,7 +129,7 @@ fn speed_is_cached_until_the_link_changes() {
         let sample = network.tick().expect("a sample");
         sample.get(&key("speed_bytes_per_second")).cloned()
     };
-    let mbits = |mbits: u64| Some(Value::Unsigned(mbits * 125_000));
+    let mbits = |mbits: u64| Some(Value::Natural(mbits * 125_000));
     assert_eq!(speed("up", 1000), mbits(1000));
     assert_eq!(speed("up", 100), mbits(1000), "cached");
     assert_eq!(speed("down", 10), mbits(10));
@@ -155,7 +155,7 @@ fn links_of_another_namespace_are_left_out() {
 #[test]
 fn denied_links_are_left_out() {
     let mut closed = host([1, 1], [1, 1]);
-    closed.deny(&Capability::Read("/sys/class/net".to_owned()));
+    closed.deny(&Capability::read("/sys/class/net"));
     assert_eq!(start(closed, "{}").tick().expect("a sample").len(), 16);
 
     let mut refused = host([1, 1], [1, 1]);
@@ -174,7 +174,7 @@ fn invalid_speeds_are_left_out() {
         let mut host = host([1, 1], [1, 1]);
         host.file("/sys/class/net/eth0/speed", format!("{text}\n"));
         let sample = start(host, "{}").tick().expect("a sample");
-        assert_eq!(sample.get(&key("speed_bytes_per_second")).cloned(), speed.map(Value::Unsigned), "{text}");
+        assert_eq!(sample.get(&key("speed_bytes_per_second")).cloned(), speed.map(Value::Natural), "{text}");
     }
     for text in ["-1", "0", "65535", "4294967295", "", "fast"] {
         let mut host = host([1, 1], [1, 1]);
@@ -252,7 +252,7 @@ fn counters_that_dip_have_no_rate() {
     };
     assert_eq!(rates(&mut network, 0, 44_815_312), [None, None]);
     assert_eq!(rates(&mut network, 398_445_176_031, 45_815_312), [None, None]);
-    assert_eq!(rates(&mut network, 398_446_176_031, 46_815_312), [100_000.0; 2].map(|rate| Some(Value::Float(rate))));
+    assert_eq!(rates(&mut network, 398_446_176_031, 46_815_312), [100_000.0; 2].map(|rate| Some(Value::Number(rate))));
     // A jump without a fall before: 10 Gbit in each of 10 s on a link of 1 Gbit/s is possible for a virtual one, not a hundred.
     assert_eq!(rates(&mut network, 398_446_176_031 + 125_000_000_000, 46_815_312), [None, None]);
 }
@@ -355,4 +355,9 @@ fn columns_are_found_by_name() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Network>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Network>("{}");
 }

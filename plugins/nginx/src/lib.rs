@@ -12,14 +12,14 @@ use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 use status::Status;
 
 gauged_plugin::metrics! {
-    module "nginx";
+    module "nginx" by {"url": "URL of the status page"};
     /// Whether nginx returns a page at the URL of its status.
     UP: gauge "up" in "1";
     /// Reason of the failure: `resolve`, `connect`, `tls`, `timeout`, `protocol`, `too_large`, `status`; left out while
     /// nginx is up.
     FAILURE: gauge "failure" in "1";
     /// Failed polls by reason, since the plugin started.
-    FAILURES: counter "failures_total" in "1";
+    FAILURES: counter "failures_total" in "1" by {"reason": "A word of `failure`"} since plugin;
     /// Open client connections, including waiting ones.
     ACTIVE: gauge "connections_active" in "{connection}";
     /// Accepted connections.
@@ -40,6 +40,11 @@ gauged_plugin::metrics! {
 
 /// The most servers, so that each has a share of the call's time.
 const MAX_URLS: usize = 100;
+
+gauged_plugin::settings! {
+    /// Addresses of status pages (`stub_status`), at most 100. Each needs a grant `fetch`.
+    "urls": "list of URLs" = r#"["http://127.0.0.1:8080/stub_status"]"#;
+}
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
@@ -64,6 +69,7 @@ impl Plugin for Nginx {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Connections and requests of nginx.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

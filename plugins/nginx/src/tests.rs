@@ -1,7 +1,7 @@
 //! The plugin with scripted servers.
 
 use gauged_plugin::testing::{
-    Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, expect, response,
+    Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, assert_settings, expect, response,
 };
 use gauged_plugin::{Capability, Value, http};
 
@@ -137,7 +137,7 @@ fn server_recovers_from_each_failure() {
 #[test]
 fn missing_grant_and_invalid_url_are_errors() {
     let mut host = Host::new();
-    host.deny(&Capability::Fetch("http://127.0.0.1:8080".to_owned()));
+    host.deny(&Capability::fetch("http://127.0.0.1:8080"));
     let denied = Harness::<Nginx>::start(host, "{}").expect("valid settings").tick();
     assert_eq!(denied, Err(Error::Denied(Need::fetch("http://127.0.0.1:8080", "read the status of nginx"))));
 
@@ -171,4 +171,9 @@ fn requests_that_jump_have_no_rate() {
     let sample = server.tick().expect("a sample");
     let key = |metric: &str| format!("nginx.{metric}{{url=\"{URL}\"}}");
     assert_eq!((sample.get(&key("requests_per_second")), &sample[&key("up")]), (None, &Value::Boolean(true)));
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Nginx>("{}");
 }

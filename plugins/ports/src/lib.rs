@@ -11,17 +11,23 @@ use port::Port;
 use table::{Listener, Scan, Table};
 
 gauged_plugin::metrics! {
-    module "ports";
+    module "ports" by {"port": "Number of the port", "protocol": "`tcp`, `tcp6`, `udp` or `udp6`"};
     /// Whether a socket listens on the port: a TCP socket in the state LISTEN, or a UDP socket without a peer.
     LISTENING: gauge "listening" in "1";
     /// Established connections not yet accepted by the service; rises when it is too slow or stuck.
     ACCEPT_QUEUE: gauge "accept_queue" in "{connection}";
+    module "ports" by {"table": "File in `/proc/1/net`"};
     /// Whether the kernel's socket table could not be read completely; ports that were not found are then missing.
     TABLE_ERROR: gauge "table_error" in "1";
 }
 
 /// What is left out with a table that was not read completely.
 const LOST: &str = "ports that only this table has";
+
+gauged_plugin::settings! {
+    /// Ports to watch, such as `[80, "tcp6:443", "udp:53", "udp6:53"]`; a number is a TCP port.
+    "listen": "list of ports", required;
+}
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
@@ -39,6 +45,7 @@ impl Plugin for Ports {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Listening state of configured ports.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

@@ -1,7 +1,9 @@
 //! The plugin on fixture machines.
 
 use gauged_plugin::Value;
-use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained, assert_golden, assert_readme_metrics, expect};
+use gauged_plugin::testing::{
+    Harness, Host, assert_damage_is_contained, assert_golden, assert_readme_metrics, assert_settings, expect,
+};
 
 use super::*;
 
@@ -83,7 +85,7 @@ fn long_table_is_read_as_far_as_needed() {
 #[test]
 fn missing_grant_is_named() {
     let mut host = Host::from_fixture("fixtures/web-1");
-    host.deny(&gauged_plugin::Capability::Read("/proc/1/net/*".to_owned()));
+    host.deny(&gauged_plugin::Capability::read("/proc/1/net/*"));
     let error = start(host, r#"{"listen": [80]}"#).tick();
     assert_eq!(error, Err(Error::Denied(Need::read("/proc/1/net/tcp", "find listening ports"))));
     let needs = |config| start(Host::new(), config).needs().len();
@@ -200,4 +202,9 @@ fn hidden_table_is_not_an_absent_one() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Ports>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Ports>("{\"listen\": [80]}");
 }

@@ -9,7 +9,7 @@ use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Descriptor, Error, NoConfig, Plugin, Sample, Tick};
 
 gauged_plugin::metrics! {
-    module "pressure";
+    module "pressure" by {"resource": "`cpu`, `memory`, `io` or `irq`"} since boot;
     /// Time with at least one task waiting for the resource.
     SOME: counter "some_seconds_total" in "s";
     /// Share of the time since the last tick with at least one task waiting for the resource.
@@ -72,6 +72,7 @@ impl Plugin for Pressure {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Time that tasks wait for CPU, memory, disks and interrupts.",
+        settings: &[],
         metrics: METRICS,
     };
     type Config = NoConfig;

@@ -37,7 +37,7 @@ fn percent_is_the_share_of_the_tick() {
     // 2.5 s and 1 s of 10 s.
     pressure.host().file("/proc/pressure/io", file(179_668_646, 83_646_751));
     let sample = pressure.tick().expect("a sample");
-    assert_eq!((&sample[some], &sample[full]), (&Value::Float(25.0), &Value::Float(10.0)));
+    assert_eq!((&sample[some], &sample[full]), (&Value::Number(25.0), &Value::Number(10.0)));
     assert_eq!(sample[r#"pressure.some_percent{resource="cpu"}"#], 0.0);
 
     // Read slightly later in the tick than before.
@@ -48,7 +48,7 @@ fn percent_is_the_share_of_the_tick() {
     pressure.allow_counter_reset();
     pressure.host().file("/proc/pressure/io", file(1_000_000, 83_646_751));
     let sample = pressure.tick().expect("a sample");
-    assert_eq!((sample.get(some), &sample[full]), (None, &Value::Float(0.0)));
+    assert_eq!((sample.get(some), &sample[full]), (None, &Value::Number(0.0)));
 }
 
 #[test]

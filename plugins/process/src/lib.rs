@@ -13,7 +13,7 @@ use gauged_plugin::service::Deadline;
 use gauged_plugin::skipped::{Cause as _, Reason, Skip, Skipped};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 use members::Members;
-use settings::Settings;
+use settings::{SETTINGS, Settings};
 use stat::State;
 
 gauged_plugin::metrics! {
@@ -21,7 +21,7 @@ gauged_plugin::metrics! {
     /// Processes, including zombies.
     PROCESSES: gauge "processes" in "{process}";
     /// Processes in this state; many uninterruptible ones wait for a device, many zombies have a faulty parent.
-    IN_STATE: gauge "processes_in_state" in "{process}";
+    IN_STATE: gauge "processes_in_state" in "{process}" by {"state": "`running`, `sleeping`, `uninterruptible`, `stopped`, `traced`, `zombie`, `idle`, `other` or `unknown`"};
     /// Threads of all processes, including those of the kernel.
     THREADS: gauge "threads" in "{thread}";
     /// Threads that run or wait for a CPU.
@@ -30,6 +30,7 @@ gauged_plugin::metrics! {
     THREADS_MAX: gauge "threads_max" in "{thread}";
     /// Number of process and thread IDs, another limit of their count.
     PIDS_MAX: gauge "pids_max" in "1";
+    module "process" by {"group": "Name of the group"};
     /// Processes of the group without zombies; 0 means that it is down.
     GROUP_PROCESSES: gauge "group_processes" in "{process}";
     /// Threads of the group.
@@ -79,6 +80,7 @@ impl Plugin for Process {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "States of processes, and resource use of configured groups.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

@@ -11,6 +11,15 @@ const MAX_NAME_BYTES: usize = 15;
 /// The most groups: membership is kept in 64 bits per process.
 const MAX_GROUPS: usize = 64;
 
+gauged_plugin::settings! {
+    /// Groups of processes by the name of the group, at most 64.
+    "groups": "table of tables" = "{}";
+    /// The name of its processes, as in `ps -o comm`; `*` stands for any text.
+    "groups.*.name": "pattern";
+    /// The command line of its processes, as in `ps -o args`.
+    "groups.*.command": "pattern";
+}
+
 /// The configuration.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics, expect};
+use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics, assert_settings, expect};
 use gauged_plugin::{Capability, Value};
 
 use super::*;
@@ -74,7 +74,7 @@ fn old_kernel_matches_its_golden_file() {
 #[test]
 fn totals_need_no_grant() {
     let mut host = Host::from_fixture("fixtures/web-1");
-    host.deny(&Capability::Read("/proc".to_owned())).deny(&Capability::Read("/proc/*/*".to_owned()));
+    host.deny(&Capability::read("/proc")).deny(&Capability::read("/proc/*/*"));
     let mut process = start(host, WEB);
     for _ in 0..2 {
         expect![[r"
@@ -99,7 +99,7 @@ fn totals_need_no_grant() {
 fn denied_files_cost_only_their_metrics() {
     let mut host = Host::from_fixture("fixtures/web-1");
     for file in ["status", "fd", "cmdline"] {
-        host.deny(&Capability::Read(format!("/proc/*/{file}")));
+        host.deny(&Capability::read(format!("/proc/*/{file}")));
     }
     let mut process = start(host, WEB);
     let sample = process.tick().expect("a sample");
@@ -219,7 +219,7 @@ fn short_stat_costs_only_missing_columns() {
     let got = |metric: &str, group: &str| sample.get(&format!("process.{metric}{{group=\"{group}\"}}")).cloned();
     assert_eq!(
         (got("group_processes", "a"), got("group_threads", "a")),
-        (Some(Value::Unsigned(2)), Some(Value::Unsigned(4)))
+        (Some(Value::Natural(2)), Some(Value::Natural(4)))
     );
     for metric in ["group_cpu_seconds_total", "group_virtual_bytes", "group_start_time_seconds"] {
         assert_eq!((got(metric, "a"), got(metric, "init").is_some()), (None, true), "{metric}");
@@ -267,7 +267,7 @@ fn group_cpu_time_never_falls() {
     add_process(&mut host, 12, "b", 9999, 70);
     let mut plugin = start(host, r#"{"groups": {"a": {"name": "a"}}}"#);
     let sample = plugin.tick().expect("a sample");
-    assert_eq!((cpu(&sample), sample.get(r#"process.group_cpu_percent{group="a"}"#)), (&Value::Float(6.0), None));
+    assert_eq!((cpu(&sample), sample.get(r#"process.group_cpu_percent{group="a"}"#)), (&Value::Number(6.0), None));
 
     // One process continues, one ends.
     add_process(plugin.host(), 10, "a", 700, 70);
@@ -294,7 +294,7 @@ fn group_cpu_time_never_falls() {
     let sample = plugin.tick().expect("a sample");
     assert_eq!(
         (cpu(&sample), &sample[r#"process.group_processes{group="a"}"#]),
-        (&Value::Float(9.5), &Value::Unsigned(0))
+        (&Value::Number(9.5), &Value::Natural(0))
     );
     assert_eq!(sample.get(r#"process.group_start_time_seconds{group="a"}"#), None);
 }
@@ -322,18 +322,18 @@ fn command_line_is_reread_after_exec() {
     let mut host = small(10, "sh", 0, 70);
     host.file("/proc/10/cmdline", "sh\0-c\0exec java\0");
     let mut plugin = start(host, SHOP);
-    assert_eq!(count(&mut plugin), Some(Value::Unsigned(0)));
+    assert_eq!(count(&mut plugin), Some(Value::Natural(0)));
     // The process executes another program between two ticks.
     plugin.host().file("/proc/10/cmdline", "java\0-Dname=shop\0");
-    assert_eq!(count(&mut plugin), Some(Value::Unsigned(1)));
+    assert_eq!(count(&mut plugin), Some(Value::Natural(1)));
     // From the second read that agrees on, the command line is cached.
-    assert_eq!(count(&mut plugin), Some(Value::Unsigned(1)));
+    assert_eq!(count(&mut plugin), Some(Value::Natural(1)));
     plugin.host().file_fails("/proc/10/cmdline", files::Error::Timeout);
-    assert_eq!(count(&mut plugin), Some(Value::Unsigned(1)));
+    assert_eq!(count(&mut plugin), Some(Value::Natural(1)));
     // Until its name changes.
     add_process(plugin.host(), 10, "java", 0, 70);
     plugin.host().file("/proc/10/cmdline", "java\0");
-    assert_eq!(count(&mut plugin), Some(Value::Unsigned(0)));
+    assert_eq!(count(&mut plugin), Some(Value::Natural(0)));
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn unreadable_command_line_hides_a_group_temporarily() {
     host.file_fails("/proc/10/cmdline", files::Error::NotPermitted("run it as root".to_owned()));
     host.file("/proc/11/cmdline", "java\0-Dname=shop\0");
     let mut plugin = start(host, SHOP);
-    for known in [None, None, None, Some(Value::Unsigned(1))] {
+    for known in [None, None, None, Some(Value::Natural(1))] {
         let sample = plugin.tick().expect("a sample");
         assert_eq!(sample.get(r#"process.group_processes{group="shop"}"#).cloned(), known);
     }
@@ -371,7 +371,7 @@ fn unreadable_command_line_hides_a_group_temporarily() {
 
     // Without a grant the group stays unknown.
     let mut host = small(10, "java", 0, 70);
-    host.deny(&Capability::Read("/proc/*/cmdline".to_owned()));
+    host.deny(&Capability::read("/proc/*/cmdline"));
     let mut plugin = start(host, SHOP);
     for _ in 0..5 {
         assert_eq!(plugin.tick().expect("a sample").get(r#"process.group_processes{group="shop"}"#), None);
@@ -437,11 +437,11 @@ fn malformed_system_file_costs_only_its_metrics() {
         host.file(path, text);
         let mut plugin = start(host.clone(), "{}");
         let sample = plugin.tick().expect("a sample");
-        assert_eq!((sample.get(missing), &sample["process.processes"]), (None, &Value::Unsigned(2)));
+        assert_eq!((sample.get(missing), &sample["process.processes"]), (None, &Value::Natural(2)));
         assert_eq!(plugin.host().warnings()[0], format!("WARN without {lost}: {path} is {why}"));
     }
     let mut host = Host::new();
-    host.file("/proc/loadavg", "0 0 0\n").deny(&Capability::Read("/proc".to_owned()));
+    host.file("/proc/loadavg", "0 0 0\n").deny(&Capability::read("/proc"));
     let why = "/proc/loadavg: missing the number of threads".to_owned();
     assert_eq!(start(host, "{}").tick(), Err(Error::Failed(why)), "without any metric");
 }
@@ -479,4 +479,9 @@ fn invalid_settings_name_their_key() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Process>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Process>("{}");
 }

@@ -7,14 +7,14 @@ use gauged_plugin::service::figure;
 use gauged_plugin::{Descriptor, Sample, Tick, percent};
 
 gauged_plugin::metrics! {
-    module "redis";
+    module "redis" by {"server": "Address of the server"};
     /// Whether Redis replies to INFO.
     UP: gauge "up" in "1";
     /// Reason of the failure: `resolve`, `connect`, `permission`, `timeout`, `closed`, `protocol`, `auth`, `loading`,
     /// `protected`, `busy`, `error`; left out while Redis is up.
     FAILURE: gauge "failure" in "1";
     /// Failed polls by reason, since the plugin started.
-    FAILURES: counter "failures_total" in "1";
+    FAILURES: counter "failures_total" in "1" by {"reason": "A word of `failure`"} since plugin;
     /// Redis release.
     VERSION: gauge "version" in "1";
     /// `master`, `slave`, `sentinel`, or another word of the server.
@@ -117,11 +117,11 @@ gauged_plugin::metrics! {
     /// Partial synchronisations refused because the replica had missed too much.
     REFUSED_SYNCS: counter "partial_syncs_refused_total" in "1" from "sync_partial_err";
     /// Whether this replica receives the writes; left out where the server does not report its state.
-    REPLICA_ONLINE: gauge "replica_online" in "1";
+    REPLICA_ONLINE: gauge "replica_online" in "1" by {"replica": "Address of the replica"};
     /// Replication offset confirmed by this replica.
-    REPLICA_OFFSET: gauge "replica_offset_bytes" in "By";
+    REPLICA_OFFSET: gauge "replica_offset_bytes" in "By" by {"replica": "Address of the replica"};
     /// Time since the last message of this replica; left out for servers whose lag is no time.
-    REPLICA_LAG: gauge "replica_lag_seconds" in "s";
+    REPLICA_LAG: gauge "replica_lag_seconds" in "s" by {"replica": "Address of the replica"};
 
     /// CPU time of Redis in kernel mode.
     CPU_SYSTEM: counter "cpu_system_seconds_total" in "s" from "used_cpu_sys";
@@ -133,11 +133,11 @@ gauged_plugin::metrics! {
     CPU_USER_CHILDREN: counter "cpu_user_children_seconds_total" in "s" from "used_cpu_user_children";
 
     /// Keys of a database.
-    KEYS: gauge "keys" in "{key}";
+    KEYS: gauge "keys" in "{key}" by {"db": "Number of the database"};
     /// Keys of a database with an expiry.
-    KEYS_EXPIRING: gauge "keys_expiring" in "{key}";
+    KEYS_EXPIRING: gauge "keys_expiring" in "{key}" by {"db": "Number of the database"};
     /// Average time to live of expiring keys, as estimated by Redis; left out without any.
-    KEYS_TTL: gauge "keys_average_ttl_seconds" in "s";
+    KEYS_TTL: gauge "keys_average_ttl_seconds" in "s" by {"db": "Number of the database"};
 }
 
 /// The most databases of one server: four times Redis's default. A faulty server could otherwise fill the sample.

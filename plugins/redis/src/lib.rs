@@ -21,6 +21,17 @@ const READ_BYTES: u32 = 16 << 10;
 /// The length to which a server's error is cut.
 const MAX_ERROR_CHARS: usize = 200;
 
+gauged_plugin::settings! {
+    /// Servers to poll, at most 16. Each needs a grant `connect`.
+    "servers": "list of tables" = r#"[{"address": "127.0.0.1:6379"}]"#;
+    /// Address: `host:port` or `unix:/path`.
+    "servers[].address": "text", required;
+    /// User, for Redis 6 and later.
+    "servers[].username": "text";
+    /// Password of the user, or of the server.
+    "servers[].password": "text", secret;
+}
+
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -68,6 +79,7 @@ impl Plugin for Redis {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Clients, memory, commands, persistence and replication of Redis.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;

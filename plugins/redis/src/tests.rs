@@ -1,6 +1,8 @@
 //! The plugin with scripted servers: old and new ones, masters and replicas, and other programs.
 
-use gauged_plugin::testing::{Harness, Host, SampleMap, ScriptedConnection, assert_golden, assert_readme_metrics};
+use gauged_plugin::testing::{
+    Harness, Host, SampleMap, ScriptedConnection, assert_golden, assert_readme_metrics, assert_settings,
+};
 use gauged_plugin::{Capability, Value, net};
 
 use super::*;
@@ -166,14 +168,14 @@ fn odd_value_costs_only_its_metric() {
         ("used_memory:lots", "memory_used_bytes", None),
         ("used_memory:18446744073709551600", "memory_used_bytes", None),
         ("used_memory:99999999999999999999999", "memory_used_bytes", None),
-        ("used_memory:1048576.00", "memory_used_bytes", Some(Value::Unsigned(1 << 20))),
-        ("used_memory:1.2e+06", "memory_used_bytes", Some(Value::Unsigned(1_200_000))),
-        ("used_memory: 1048576\t", "memory_used_bytes", Some(Value::Unsigned(1 << 20))),
+        ("used_memory:1048576.00", "memory_used_bytes", Some(Value::Natural(1 << 20))),
+        ("used_memory:1.2e+06", "memory_used_bytes", Some(Value::Natural(1_200_000))),
+        ("used_memory: 1048576\t", "memory_used_bytes", Some(Value::Natural(1 << 20))),
         ("mem_fragmentation_ratio:-nan", "memory_fragmentation_ratio", None),
         ("mem_fragmentation_ratio:inf", "memory_fragmentation_ratio", None),
         ("mem_fragmentation_ratio:-1.08", "memory_fragmentation_ratio", None),
         ("mem_fragmentation_ratio:up", "memory_fragmentation_ratio", None),
-        ("used_cpu_sys:1.2e-05", "cpu_system_seconds_total", Some(Value::Float(1.2e-05))),
+        ("used_cpu_sys:1.2e-05", "cpu_system_seconds_total", Some(Value::Number(1.2e-05))),
         ("used_cpu_sys:1e999", "cpu_system_seconds_total", None),
         ("rdb_changes_since_last_save:-12", "rdb_changes_since_last_save", None),
         ("latest_fork_usec:-5", "latest_fork_seconds", None),
@@ -194,7 +196,7 @@ fn odd_value_costs_only_its_metric() {
         assert_eq!(sample.get(&key(metric)), value.as_ref(), "{line}");
         assert_eq!(
             (&sample[&key("up")], &sample[&key("commands_processed_total")]),
-            (&Value::Boolean(true), &Value::Unsigned(50))
+            (&Value::Boolean(true), &Value::Natural(50))
         );
         assert_eq!(sample[&format!("redis.keys{{server=\"{ADDRESS}\",db=\"0\"}}")], 5, "{line}");
     }
@@ -219,8 +221,8 @@ fn wrapped_dataset_is_left_out() {
         ("18446744073623858012", None),
         ("4209277000", None),
         ("551167305", None),
-        ("551167304", Some(Value::Unsigned(551_167_304))),
-        ("1000", Some(Value::Unsigned(1000))),
+        ("551167304", Some(Value::Natural(551_167_304))),
+        ("1000", Some(Value::Natural(1000))),
     ] {
         let sample = sample_of(&format!("used_memory:551167304\r\nused_memory_dataset:{dataset}\r\n"));
         assert_eq!(sample.get(&key("memory_dataset_bytes")), value.as_ref(), "{dataset}");
@@ -237,7 +239,7 @@ fn several_masters_report_the_worst() {
         )
     };
     let (up, down) = (Some(Value::Boolean(true)), Some(Value::Boolean(false)));
-    let number = |number| Some(Value::Unsigned(number));
+    let number = |number| Some(Value::Natural(number));
     for (first, second, link, last_io, syncing) in [
         (["up", "0", "0"], ["up", "7", "0"], &up, number(7), number(0)),
         (["up", "0", "0"], ["down", "-1", "1"], &down, None, number(1)),
@@ -270,7 +272,7 @@ fn replica_lines_of_every_form_are_read() {
         let sample = sample_of(&format!("{line}\r\n"));
         let got = |metric| sample.get(&replica(metric, "10.0.0.1:6379")).cloned();
         assert_eq!(got("replica_online"), online.map(Value::Boolean), "{line}");
-        assert_eq!(got("replica_lag_seconds"), lag.map(Value::Unsigned), "{line}");
+        assert_eq!(got("replica_lag_seconds"), lag.map(Value::Natural), "{line}");
     }
     for line in ["slave0:", "slave0:ip=,port=6379", "slave0:10.0.0.1", "slave0:N/A"] {
         assert!(!sample_of(&format!("{line}\r\n")).keys().any(|key| key.contains("replica=")), "{line}");
@@ -399,7 +401,7 @@ fn hit_ratio_covers_one_tick() {
     let mut redis = redis([connection]);
     let mut tick = || redis.tick().expect("a sample").get(&key("keyspace_hit_percent")).cloned();
     assert_eq!(tick(), None, "no previous values");
-    assert_eq!(tick(), Some(Value::Float(75.0)));
+    assert_eq!(tick(), Some(Value::Number(75.0)));
     assert_eq!(tick(), None, "no lookups");
     redis.allow_counter_reset();
     assert_eq!(redis.tick().expect("a sample").get(&key("keyspace_hit_percent")), None, "restarted");
@@ -417,7 +419,7 @@ fn servers_are_polled_independently() {
     let mut host = Host::new();
     host.connection("a:1", ScriptedConnection::new().expects(INFO))
         .connection("unix:/run/redis.sock", info_reply(SMALL));
-    host.deny(&Capability::Connect("c:1".to_owned()));
+    host.deny(&Capability::connect("c:1"));
     let mut redis = start(host, config);
     let sample = redis.tick().expect("the granted servers");
     assert_eq!(sample["redis.up{server=\"a:1\"}"], false);
@@ -448,11 +450,16 @@ fn invalid_settings_name_their_key() {
     let wrong = start(host, r#"{"servers": [{"address": "redis"}]}"#).tick();
     assert_eq!(wrong, Err(Error::invalid("servers[0].address", "it has no port")));
     let mut host = Host::new();
-    host.deny(&Capability::Connect(ADDRESS.to_owned()));
+    host.deny(&Capability::connect(ADDRESS));
     assert_eq!(start(host, "{}").tick(), Err(Error::Denied(Need::connect(ADDRESS, "query statistics with INFO"))));
 }
 
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Redis>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Redis>("{}");
 }

@@ -1,7 +1,7 @@
 //! The component around a [`Plugin`]: the three functions that the WIT demands, and the instance that is kept between
 //! calls.
 
-use crate::bindings::exports::gauged::plugin::collector;
+use crate::bindings::exports::gauged::plugin::collector::{self, Configured};
 use crate::bindings::gauged::plugin::metrics::Module;
 use crate::select::Pattern;
 use crate::{About, Capability, Configuration as _, Error, Need, Plugin, Sample, Tick};
@@ -43,21 +43,23 @@ impl<P: InstanceCell> collector::Guest for Component<P> {
     fn describe() -> collector::About {
         #[cfg(target_family = "wasm")]
         crate::panic::log_panics();
-        let About { version, description, metrics } = P::ABOUT;
+        let About { version, description, settings, metrics } = P::ABOUT;
         collector::About {
             version: version.to_owned(),
             description: description.to_owned(),
+            settings: settings.iter().map(|setting| setting.to_wire()).collect(),
             metrics: metrics.iter().map(|metric| metric.to_wire()).collect(),
         }
     }
 
-    fn configure(config: String) -> Result<Vec<Need>, Error> {
+    fn configure(config: String) -> Result<Configured, Error> {
         #[cfg(target_family = "wasm")]
         crate::panic::log_panics();
         let plugin = configure::<P>(&config)?;
-        let needs = plugin.needs();
+        let metrics = plugin.metrics().into_iter().map(|metric| metric.0).collect();
+        let configured = Configured { needs: plugin.needs(), metrics };
         P::with_instance(|instance| *instance = Some(plugin));
-        Ok(needs)
+        Ok(configured)
     }
 
     fn collect(tick: Tick) -> Result<Vec<Module>, Error> {
@@ -92,13 +94,10 @@ fn add_reason(error: Error, needs: impl FnOnce() -> Vec<Need>) -> Error {
 
 /// Whether a grant covers an access.
 pub(crate) fn covers(granted: &Capability, touched: &Capability) -> bool {
-    let ((Capability::Read(pattern), Capability::Read(text))
-    | (Capability::Usage(pattern), Capability::Usage(text))
-    | (Capability::Connect(pattern), Capability::Connect(text))
-    | (Capability::Fetch(pattern), Capability::Fetch(text))) = (granted, touched)
-    else {
+    if granted.kind != touched.kind {
         return false;
-    };
+    }
+    let (pattern, text) = (&granted.target, &touched.target);
     // A star stays within one segment, so both have the same number of segments.
     pattern.matches('/').count() == text.matches('/').count() && Pattern::new(pattern).matches(text)
 }
@@ -108,12 +107,18 @@ mod tests {
     use collector::Guest;
 
     use super::*;
+    use crate::descriptor::FoundMetric;
     use crate::{Kind, Value};
 
     crate::metrics! {
-        module "counter";
+        module "counter" by {"by": "Who calls"} since plugin;
         /// Calls of the plugin.
         CALLS: counter "calls_total" in "1";
+    }
+
+    crate::settings! {
+        /// The number before the first call.
+        "start": "integer", required;
     }
 
     #[derive(serde::Deserialize)]
@@ -124,7 +129,8 @@ mod tests {
     struct Counter(u64);
 
     impl Plugin for Counter {
-        const ABOUT: About = About { version: "1.2.3", description: "Counts its calls.", metrics: METRICS };
+        const ABOUT: About =
+            About { version: "1.2.3", description: "Counts its calls.", settings: SETTINGS, metrics: METRICS };
         type Config = Settings;
 
         fn configure(settings: Settings) -> Result<Self, Error> {
@@ -133,6 +139,10 @@ mod tests {
 
         fn needs(&self) -> Vec<Need> {
             vec![Need::read("/data/*", "count better")]
+        }
+
+        fn metrics(&self) -> Vec<FoundMetric> {
+            vec![FoundMetric::gauge("counter", "start", "1", "The first number.")]
         }
 
         fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
@@ -158,20 +168,22 @@ mod tests {
 
     type Exported = Component<Counter>;
 
-    const TICK: Tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000 };
+    const TICK: Tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000, interval_ms: 10_000 };
 
     #[test]
     fn instance_exists_from_configure_on() {
         let about = Exported::describe();
         assert_eq!((about.version.as_str(), about.metrics[0].kind), ("1.2.3", Kind::Counter));
-        assert_eq!(about.metrics[0].description, "Calls of the plugin.");
+        assert_eq!((&*about.metrics[0].description, &*about.metrics[0].labels[0].name), ("Calls of the plugin.", "by"));
+        assert_eq!((&*about.settings[0].key, about.settings[0].required), ("start", true));
         assert!(matches!(Exported::collect(TICK), Err(Error::Failed(_))));
         assert_eq!(Exported::configure("{}".to_owned()), Err(Error::invalid("start", "is missing")));
-        assert_eq!(Exported::configure(r#"{"start": 41}"#.to_owned()).expect("a number").len(), 1);
+        let configured = Exported::configure(r#"{"start": 41}"#.to_owned()).expect("a number");
+        assert_eq!((configured.needs.len(), &*configured.metrics[0].name), (1, "start"));
         let modules = Exported::collect(TICK).expect("counts");
-        assert_eq!(modules[0].metrics[0].value, Value::Unsigned(42));
+        assert_eq!(modules[0].metrics[0].value, Value::Natural(42));
         assert_eq!(modules[0].metrics[0].labels[0].value, "agent");
-        assert_eq!(Exported::collect(TICK).expect("counts on")[0].metrics[0].value, Value::Unsigned(43));
+        assert_eq!(Exported::collect(TICK).expect("counts on")[0].metrics[0].value, Value::Natural(43));
     }
 
     #[test]
@@ -185,10 +197,9 @@ mod tests {
 
     #[test]
     fn a_star_stays_within_its_segment() {
-        let read = |path: &str| Capability::Read(path.to_owned());
-        assert!(covers(&read("/proc/*/stat"), &read("/proc/12/stat")));
-        assert!(!covers(&read("/proc/*/stat"), &read("/proc/12/task/12/stat")));
-        assert!(!covers(&read("/data"), &Capability::Usage("/data".to_owned())));
-        assert!(covers(&Capability::Fetch("http://a".to_owned()), &Capability::Fetch("http://a".to_owned())));
+        assert!(covers(&Capability::read("/proc/*/stat"), &Capability::read("/proc/12/stat")));
+        assert!(!covers(&Capability::read("/proc/*/stat"), &Capability::read("/proc/12/task/12/stat")));
+        assert!(!covers(&Capability::read("/data"), &Capability::usage("/data")));
+        assert!(covers(&Capability::fetch("http://a"), &Capability::fetch("http://a")));
     }
 }

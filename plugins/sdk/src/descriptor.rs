@@ -1,8 +1,17 @@
 //! Metric declarations. [`metrics!`](crate::metrics) makes a constant of each, checks it at compile time, and lists all
-//! of them in `METRICS`.
+//! of them in `METRICS`. Metrics that are known at run time only have a [`FoundMetric`].
 
-use crate::Kind;
 use crate::bindings::gauged::plugin::metrics as wire;
+use crate::{Kind, Origin};
+
+/// A label of a metric, and what its values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dimension {
+    /// The name of the label.
+    pub name: &'static str,
+    /// What its values are.
+    pub meaning: &'static str,
+}
 
 /// Static facts about a metric, made by [`metrics!`](crate::metrics).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,49 +20,153 @@ pub struct Descriptor {
     pub module: &'static str,
     /// The name, without labels.
     pub name: &'static str,
-    /// Gauge or counter.
+    /// The kind.
     pub kind: Kind,
+    /// From when its counts are; unknown for a gauge.
+    pub counts_from: Origin,
     /// The unit in UCUM: `By`, `s`, `%`, `1`, `{packet}`.
     pub unit: &'static str,
     /// One sentence for operators: the meaning of a rising value.
     pub description: &'static str,
+    /// All labels that it may have.
+    pub labels: &'static [Dimension],
     /// The name in the source, for plugins that look metrics up by it; empty if not declared.
     pub source: &'static str,
 }
 
 impl Descriptor {
+    /// A metric without labels and of an unknown origin.
     #[doc(hidden)]
     #[must_use]
-    pub const fn gauge(
-        module: &'static str,
-        name: &'static str,
-        unit: &'static str,
-        description: &'static str,
-        source: &'static str,
+    pub const fn new(
+        kind: Kind,
+        [module, name, unit, description, source]: [&'static str; 5],
+        labels: &'static [Dimension],
+        origin: Origin,
     ) -> Self {
-        Self { module, name, kind: Kind::Gauge, unit, description: description.trim_ascii(), source }
-    }
-
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn counter(
-        module: &'static str,
-        name: &'static str,
-        unit: &'static str,
-        description: &'static str,
-        source: &'static str,
-    ) -> Self {
-        Self { module, name, kind: Kind::Counter, unit, description: description.trim_ascii(), source }
+        let counts_from = if matches!(kind, Kind::Gauge) { Origin::Unknown } else { origin };
+        Self { module, name, kind, counts_from, unit, description: description.trim_ascii(), labels, source }
     }
 
     pub(crate) fn to_wire(self) -> wire::Descriptor {
+        let label =
+            |label: &Dimension| wire::Dimension { name: label.name.to_owned(), meaning: label.meaning.to_owned() };
         wire::Descriptor {
             module: self.module.to_owned(),
             name: self.name.to_owned(),
             kind: self.kind,
+            counts_from: self.counts_from,
             unit: self.unit.to_owned(),
             description: self.description.to_owned(),
+            labels: self.labels.iter().map(label).collect(),
         }
+    }
+}
+
+/// A metric that is known at run time only: one that the settings name, or that a measured program has. A plugin describes it by
+/// [`Plugin::metrics`](crate::Plugin::metrics), or by [`Sample::describe`](crate::Sample::describe) when it has found it.
+///
+/// ```
+/// use gauged_plugin::descriptor::FoundMetric;
+/// use gauged_plugin::{Origin, Sample};
+///
+/// let metric = FoundMetric::counter("app", "orders_total", "{order}", "Completed orders.")
+///     .with_label("shop", "Name of the shop")
+///     .since(Origin::Plugin);
+/// let mut sample = Sample::default();
+/// sample.labelled(&[("shop", "a")]).set(&metric, 3_u64);
+/// assert_eq!(sample.len(), 1);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundMetric(pub(crate) wire::Descriptor);
+
+impl FoundMetric {
+    fn new(kind: Kind, [module, name, unit, description]: [&str; 4]) -> Self {
+        Self(wire::Descriptor {
+            module: module.to_owned(),
+            name: name.to_owned(),
+            kind,
+            counts_from: Origin::Unknown,
+            unit: unit.to_owned(),
+            description: description.to_owned(),
+            labels: Vec::new(),
+        })
+    }
+
+    /// A value that goes up and down.
+    #[must_use]
+    pub fn gauge(module: &str, name: &str, unit: &str, description: &str) -> Self {
+        Self::new(Kind::Gauge, [module, name, unit, description])
+    }
+
+    /// A value that only grows; its name ends in `_total`.
+    #[must_use]
+    pub fn counter(module: &str, name: &str, unit: &str, description: &str) -> Self {
+        Self::new(Kind::Counter, [module, name, unit, description])
+    }
+
+    /// Numbers of observations by their size.
+    #[must_use]
+    pub fn histogram(module: &str, name: &str, unit: &str, description: &str) -> Self {
+        Self::new(Kind::Histogram, [module, name, unit, description])
+    }
+
+    /// Quantiles of observations.
+    #[must_use]
+    pub fn summary(module: &str, name: &str, unit: &str, description: &str) -> Self {
+        Self::new(Kind::Summary, [module, name, unit, description])
+    }
+
+    /// The same with one more label.
+    #[must_use]
+    pub fn with_label(mut self, name: &str, meaning: &str) -> Self {
+        self.0.labels.push(wire::Dimension { name: name.to_owned(), meaning: meaning.to_owned() });
+        self
+    }
+
+    /// The same with counts from this moment.
+    #[must_use]
+    pub fn since(mut self, origin: Origin) -> Self {
+        self.0.counts_from = origin;
+        self
+    }
+}
+
+/// A metric that a sample can have: a [`Descriptor`] or a [`FoundMetric`].
+pub trait Described {
+    /// The module of the metric.
+    fn module(&self) -> &str;
+    /// The name, without labels.
+    fn name(&self) -> &str;
+}
+
+impl Described for Descriptor {
+    fn module(&self) -> &str {
+        self.module
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+impl Described for FoundMetric {
+    fn module(&self) -> &str {
+        &self.0.module
+    }
+
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl<T: Described> Described for &T {
+    fn module(&self) -> &str {
+        (**self).module()
+    }
+
+    fn name(&self) -> &str {
+        (**self).name()
     }
 }
 
@@ -80,6 +193,27 @@ impl Descriptor {
 /// assert_eq!(known, Some(&READ_AHEAD));
 /// ```
 ///
+/// A module has the labels of all its metrics, and a metric those that it has in addition. Counters count from an unknown moment
+/// unless `since` says otherwise: `boot` for the kernel's, `plugin` for the plugin's own.
+///
+/// ```
+/// use gauged_plugin::{Kind, Origin};
+///
+/// gauged_plugin::metrics! {
+///     module "disk" by {"device": "Name of the disk, such as `sda`"} since boot;
+///     /// Completed reads.
+///     READS: counter "reads_total" in "{operation}";
+///     /// Failed reads, since the plugin started.
+///     FAILURES: counter "failures_total" in "1" by {"reason": "`timeout` or `media`"} since plugin;
+///     /// Durations of reads.
+///     DURATION: histogram "read_seconds" in "s";
+/// }
+///
+/// assert_eq!((READS.labels.len(), READS.counts_from), (1, Origin::Boot));
+/// assert_eq!((FAILURES.labels[1].name, FAILURES.counts_from), ("reason", Origin::Plugin));
+/// assert_eq!(DURATION.kind, Kind::Histogram);
+/// ```
+///
 /// Names consist of letters, digits and underscores; names of counters, and only those, end in `_total`. A violation or a
 /// duplicate name does not compile:
 ///
@@ -94,27 +228,98 @@ impl Descriptor {
 #[macro_export]
 macro_rules! metrics {
     ($(
-        module $module:literal;
+        module $module:literal $(by $labels:tt)? $(since $origin:ident)?;
         $(
             $(#[doc = $description:literal])+
-            $constant:ident: $kind:ident $name:literal in $unit:literal $(from $source:literal)?;
+            $constant:ident: $kind:ident $name:literal in $unit:literal
+                $(by $more:tt)? $(since $own:ident)? $(from $source:literal)?;
         )+
     )+) => {
-        $($(
-            $(#[doc = $description])+
-            pub(crate) const $constant: $crate::Descriptor = $crate::Descriptor::$kind(
-                $module,
-                $name,
-                $unit,
-                ::core::concat!($($description),+),
-                ::core::concat!($($source)?),
-            );
-        )+)+
+        $($crate::module_metrics! {
+            $module ($($labels)?) ($($origin)?)
+            $(
+                $(#[doc = $description])+
+                $constant $kind $name $unit ($($more)?) ($($own)?) ($($source)?);
+            )+
+        })+
 
         /// All metrics that this plugin can return.
         pub(crate) const METRICS: &[$crate::Descriptor] = &[$($($constant),+),+];
 
         const _: () = $crate::descriptor::check(METRICS);
+    };
+}
+
+/// The constants of one module of [`metrics!`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! module_metrics {
+    ($module:literal $labels:tt $origin:tt $(
+        $(#[doc = $description:literal])+
+        $constant:ident $kind:ident $name:literal $unit:literal $more:tt $own:tt ($($source:literal)?);
+    )+) => {
+        $(
+            $(#[doc = $description])+
+            pub(crate) const $constant: $crate::Descriptor = $crate::Descriptor::new(
+                $crate::metric_kind!($kind),
+                [$module, $name, $unit, ::core::concat!($($description),+), ::core::concat!($($source)?)],
+                $crate::dimensions!($labels $more),
+                $crate::metric_origin!($own $origin),
+            );
+        )+
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! metric_kind {
+    (gauge) => {
+        $crate::Kind::Gauge
+    };
+    (counter) => {
+        $crate::Kind::Counter
+    };
+    (histogram) => {
+        $crate::Kind::Histogram
+    };
+    (summary) => {
+        $crate::Kind::Summary
+    };
+}
+
+/// The labels of a module and those of a metric.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! dimensions {
+    (
+        ($({$($label:literal: $meaning:literal),+ $(,)?})?)
+        ($({$($more:literal: $more_meaning:literal),+ $(,)?})?)
+    ) => {
+        &[
+            $($($crate::descriptor::Dimension { name: $label, meaning: $meaning },)+)?
+            $($($crate::descriptor::Dimension { name: $more, meaning: $more_meaning },)+)?
+        ]
+    };
+}
+
+/// The origin of a metric, else that of its module.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! metric_origin {
+    ((boot) $of_module:tt) => {
+        $crate::Origin::Boot
+    };
+    ((plugin) $of_module:tt) => {
+        $crate::Origin::Plugin
+    };
+    ((unknown) $of_module:tt) => {
+        $crate::Origin::Unknown
+    };
+    (() ()) => {
+        $crate::Origin::Unknown
+    };
+    (() $of_module:tt) => {
+        $crate::metric_origin!($of_module())
     };
 }
 
@@ -178,6 +383,14 @@ pub const fn check(metrics: &[Descriptor]) {
         assert!(!metric.description.is_empty(), "a metric needs a description");
         let is_counter = matches!(metric.kind, Kind::Counter);
         assert!(is_counter == ends_in_total(metric.name), "names of counters, and only those, end in _total");
+        let mut label = 0;
+        while label < metric.labels.len() {
+            let Dimension { name, meaning } = metric.labels[label];
+            assert!(is_name(name), "a label name has 1 to 128 letters, digits and underscores");
+            assert!(!name.as_bytes()[0].is_ascii_digit(), "a label name begins with a letter or an underscore");
+            assert!(!meaning.is_empty(), "a label needs a meaning");
+            label += 1;
+        }
         let mut other = 0;
         while other < at {
             let is_twice = same(metric.name, metrics[other].name) && same(metric.module, metrics[other].module);
@@ -228,26 +441,39 @@ mod tests {
 
     use super::*;
 
+    const fn gauge(
+        module: &'static str,
+        name: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Descriptor {
+        Descriptor::new(Kind::Gauge, [module, name, unit, description, ""], &[], Origin::Boot)
+    }
+
     #[test]
     fn declaration_that_breaks_a_rule_does_not_compile() {
-        const GOOD: Descriptor = Descriptor::gauge("m", "1min", "1", " A level.", "");
+        const GOOD: Descriptor = gauge("m", "1min", "1", " A level.");
         const LONG: &str = match std::str::from_utf8(&[b'a'; 129]) {
             Ok(name) => name,
             Err(_) => "",
         };
-        check(&[GOOD, Descriptor::counter("m", "x_total", "1", "d", ""), Descriptor::gauge("n", "1min", "1", "d", "")]);
-        assert_eq!(GOOD.description, "A level.");
+        let counter = |name| Descriptor { kind: Kind::Counter, ..gauge("m", name, "1", "d") };
+        check(&[GOOD, counter("x_total"), gauge("n", "1min", "1", "d")]);
+        assert_eq!((GOOD.description, GOOD.counts_from), ("A level.", Origin::Unknown));
         for bad in [
-            &[Descriptor::gauge("", "a", "1", "d", "")][..],
-            &[Descriptor::gauge("m", "", "1", "d", "")],
-            &[Descriptor::gauge("m.n", "a", "1", "d", "")],
-            &[Descriptor::gauge("m", "a-b", "1", "d", "")],
-            &[Descriptor::gauge("m", LONG, "1", "d", "")],
-            &[Descriptor::gauge("m", "a", "", "d", "")],
-            &[Descriptor::gauge("m", "a", "1", " ", "")],
-            &[Descriptor::gauge("m", "a_total", "1", "d", "")],
-            &[Descriptor::counter("m", "a", "1", "d", "")],
+            &[gauge("", "a", "1", "d")][..],
+            &[gauge("m", "", "1", "d")],
+            &[gauge("m.n", "a", "1", "d")],
+            &[gauge("m", "a-b", "1", "d")],
+            &[gauge("m", LONG, "1", "d")],
+            &[gauge("m", "a", "", "d")],
+            &[gauge("m", "a", "1", " ")],
+            &[gauge("m", "a_total", "1", "d")],
+            &[counter("a")],
             &[GOOD, GOOD],
+            &[Descriptor { labels: &[Dimension { name: "1a", meaning: "m" }], ..GOOD }],
+            &[Descriptor { labels: &[Dimension { name: "a b", meaning: "m" }], ..GOOD }],
+            &[Descriptor { labels: &[Dimension { name: "a", meaning: "" }], ..GOOD }],
         ] {
             assert!(catch_unwind(|| check(bad)).is_err(), "{bad:?}");
         }

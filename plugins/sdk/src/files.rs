@@ -153,8 +153,7 @@ fn if_exists<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
 ///
 /// As [`read`].
 pub fn usage(path: &str) -> Result<FilesystemUsage, Failure> {
-    files::usage(path)
-        .map_err(|error| Failure { capability: Capability::Usage(path.to_owned()), ..Failure::new(path, error) })
+    files::usage(path).map_err(|error| Failure { capability: Capability::usage(path), ..Failure::new(path, error) })
 }
 
 /// A failed file operation, with its path.
@@ -172,7 +171,7 @@ pub struct Failure {
 
 impl Failure {
     fn new(path: &str, error: Error) -> Self {
-        Self { capability: Capability::Read(path.to_owned()), path: path.to_owned(), error, limit_unit: "bytes" }
+        Self { capability: Capability::read(path), path: path.to_owned(), error, limit_unit: "bytes" }
     }
 }
 
@@ -202,7 +201,7 @@ mod tests {
     fn failures_map_to_plugin_errors() {
         let failure = |error| crate::Error::from(Failure::new("/x", error));
         assert!(matches!(failure(Error::Denied(String::new())), crate::Error::Denied(need)
-            if need.capability == Capability::Read("/x".to_owned())));
+            if need.capability == Capability::read("/x")));
         assert_eq!(failure(Error::NotFound), crate::Error::Unavailable("/x does not exist".to_owned()));
         let slow = crate::Error::Unavailable("/x did not respond in time".to_owned());
         assert_eq!(failure(Error::Timeout), slow);

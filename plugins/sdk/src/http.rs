@@ -142,9 +142,9 @@ impl Failure {
             _ => None,
         };
         if let Some(origin) = missing {
-            return Capability::Fetch(origin.to_owned());
+            return Capability::fetch(origin);
         }
-        Capability::Fetch(origin(&self.url).to_owned())
+        Capability::fetch(origin(&self.url))
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
     fn failures_map_to_plugin_errors() {
         let failure = |url: &str, error| crate::Error::from(Failure { url: url.to_owned(), error });
         let missing = |url: &str| match failure(url, Error::Denied(String::new())) {
-            crate::Error::Denied(Need { capability: Capability::Fetch(origin), .. }) => origin,
+            crate::Error::Denied(Need { capability, .. }) => capability.target,
             other => panic!("{other:?}"),
         };
         assert_eq!(missing("http://localhost:8080/status?x=1"), "http://localhost:8080");
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(missing("nonsense"), "nonsense");
         let elsewhere = Error::Denied("fetch = [\"http://127.0.0.1\"]".to_owned());
         let failure_of = |error| Failure { url: "http://db".to_owned(), error };
-        assert_eq!(failure_of(elsewhere).capability(), Capability::Fetch("http://127.0.0.1".to_owned()));
+        assert_eq!(failure_of(elsewhere).capability(), Capability::fetch("http://127.0.0.1"));
         assert!(matches!(failure("x", Error::InvalidRequest(String::new())), crate::Error::Failed(_)));
         let timeout = crate::Error::Unavailable("http://x did not respond in time".to_owned());
         assert_eq!(failure("http://x", Error::Timeout), timeout);

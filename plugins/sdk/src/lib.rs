@@ -13,7 +13,12 @@
 //! struct Entropy;
 //!
 //! impl Plugin for Entropy {
-//!     const ABOUT: About = About { version: "1.0.0", description: "The kernel's random numbers.", metrics: METRICS };
+//!     const ABOUT: About = About {
+//!         version: "1.0.0",
+//!         description: "The kernel's random numbers.",
+//!         settings: &[],
+//!         metrics: METRICS,
+//!     };
 //!     type Config = NoConfig;
 //!
 //!     fn configure(_: NoConfig) -> Result<Self, Error> {
@@ -46,7 +51,9 @@
 //! | task | see |
 //! |---|---|
 //! | metrics and samples | [`metrics!`], [`Sample`] |
-//! | settings | [`Configuration`], [`NoConfig`], [`select`] |
+//! | histograms and summaries | [`Histogram`], [`Summary`] |
+//! | metrics that are known at run time only | [`descriptor::FoundMetric`] |
+//! | settings | [`Configuration`], [`NoConfig`], [`settings!`], [`select`] |
 //! | files of the kernel and other files | [`kernel`], [`files`] |
 //! | services | [`http`], [`net`], [`service`] |
 //! | rates and percentages | [`rates`], [`percent()`] |
@@ -94,7 +101,10 @@
 // In suggested reading order.
 pub mod descriptor;
 mod sample;
+mod value;
 mod config;
+#[doc(hidden)]
+pub mod setting;
 mod json;
 mod need;
 pub mod files;
@@ -132,12 +142,15 @@ pub mod bindings {
 }
 
 pub use bindings::exports::gauged::plugin::collector::{Capability, Error, Invalid, Need, Tick};
-pub use bindings::gauged::plugin::metrics::{Kind, Value};
+pub use bindings::gauged::plugin::metrics::{Histogram, Kind, Origin, Quantile, Summary, Value};
 pub use component::{Component, InstanceCell};
 pub use config::{Configuration, NoConfig};
-pub use descriptor::Descriptor;
+use descriptor::FoundMetric;
+pub use descriptor::{Descriptor, Dimension};
 pub use percent::percent;
-pub use sample::{IntoValue, Row, Sample};
+pub use sample::{Row, Sample};
+pub use setting::Setting;
+pub use value::IntoValue;
 
 /// A plugin. The agent creates one instance per loaded file and calls it once per tick.
 pub trait Plugin: Sized + 'static {
@@ -161,6 +174,11 @@ pub trait Plugin: Sized + 'static {
         Vec::new()
     }
 
+    /// The metrics that depend on the settings, beside those in [`ABOUT`](Self::ABOUT), which may have any settings.
+    fn metrics(&self) -> Vec<FoundMetric> {
+        Vec::new()
+    }
+
     /// Measures, once per tick.
     ///
     /// # Errors
@@ -176,6 +194,8 @@ pub struct About {
     pub version: &'static str,
     /// One sentence on the subject of the metrics.
     pub description: &'static str,
-    /// All metrics that any configuration can return: `METRICS` of [`metrics!`].
+    /// All settings: `SETTINGS` of [`settings!`].
+    pub settings: &'static [Setting],
+    /// The metrics that any configuration can return: `METRICS` of [`metrics!`].
     pub metrics: &'static [Descriptor],
 }

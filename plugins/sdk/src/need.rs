@@ -6,52 +6,100 @@ use crate::{Capability, Need};
 /// use gauged_plugin::{Capability, Need};
 ///
 /// let need = Need::connect("127.0.0.1:6379", "read the server's counters");
-/// assert_eq!(need.capability, Capability::Connect("127.0.0.1:6379".to_owned()));
+/// assert_eq!(need.capability, Capability::connect("127.0.0.1:6379"));
 /// ```
 impl Need {
-    /// Reads or lists a path; `*` stands for any text within one segment. The reason completes the sentence "this plugin
-    /// needs it to …".
+    /// Needs a capability. The reason completes the sentence "this plugin needs it to …".
+    #[must_use]
+    pub fn new(capability: Capability, reason: &str) -> Self {
+        Self { capability, reason: reason.to_owned() }
+    }
+
+    /// Reads or lists a path; `*` stands for any text within one segment.
     #[must_use]
     pub fn read(path: impl Into<String>, reason: &str) -> Self {
-        Self { capability: Capability::Read(path.into()), reason: reason.to_owned() }
+        Self::new(Capability::read(path), reason)
     }
 
     /// Reads the sizes of the file system at a path; `*` stands for any text within one segment.
     #[must_use]
     pub fn usage(path: impl Into<String>, reason: &str) -> Self {
-        Self { capability: Capability::Usage(path.into()), reason: reason.to_owned() }
+        Self::new(Capability::usage(path), reason)
     }
 
     /// Connects to `host:port` or `unix:/path`.
     #[must_use]
     pub fn connect(address: impl Into<String>, reason: &str) -> Self {
-        Self { capability: Capability::Connect(address.into()), reason: reason.to_owned() }
+        Self::new(Capability::connect(address), reason)
     }
 
     /// Fetches from `scheme://host:port`.
     #[must_use]
     pub fn fetch(origin: impl Into<String>, reason: &str) -> Self {
-        Self { capability: Capability::Fetch(origin.into()), reason: reason.to_owned() }
+        Self::new(Capability::fetch(origin), reason)
     }
 }
 
+/// The kinds, with the constructors of capabilities of each.
+///
+/// ```
+/// use gauged_plugin::Capability;
+///
+/// let capability = Capability::fetch("http://localhost:80");
+/// assert_eq!((&*capability.kind, &*capability.target), (Capability::FETCH, "http://localhost:80"));
+/// ```
 impl Capability {
+    /// Reading a file or listing a directory.
+    pub const READ: &str = "read";
+
+    /// The sizes of a file system.
+    pub const USAGE: &str = "usage";
+
+    /// A connection to an address.
+    pub const CONNECT: &str = "connect";
+
+    /// Requests to an HTTP server.
+    pub const FETCH: &str = "fetch";
+
+    fn new(kind: &str, target: impl Into<String>) -> Self {
+        Self { kind: kind.to_owned(), target: target.into() }
+    }
+
+    /// Reads or lists a path.
+    #[must_use]
+    pub fn read(path: impl Into<String>) -> Self {
+        Self::new(Self::READ, path)
+    }
+
+    /// Reads the sizes of the file system at a path.
+    #[must_use]
+    pub fn usage(path: impl Into<String>) -> Self {
+        Self::new(Self::USAGE, path)
+    }
+
+    /// Connects to an address.
+    #[must_use]
+    pub fn connect(address: impl Into<String>) -> Self {
+        Self::new(Self::CONNECT, address)
+    }
+
+    /// Fetches from an origin.
+    #[must_use]
+    pub fn fetch(origin: impl Into<String>) -> Self {
+        Self::new(Self::FETCH, origin)
+    }
+
     /// The configuration line that grants the capability.
     ///
     /// ```
     /// use gauged_plugin::Capability;
     ///
-    /// assert_eq!(Capability::Usage("/data".to_owned()).grant_line(), "usage = [\"/data\"]");
+    /// assert_eq!(Capability::usage("/data").grant_line(), "usage = [\"/data\"]");
     /// ```
     #[must_use]
     pub fn grant_line(&self) -> String {
-        let (key, value) = match self {
-            Self::Read(path) => ("read", path),
-            Self::Usage(path) => ("usage", path),
-            Self::Connect(address) => ("connect", address),
-            Self::Fetch(origin) => ("fetch", origin),
-        };
-        format!("{key} = [\"{value}\"]")
+        let Self { kind, target } = self;
+        format!("{kind} = [\"{target}\"]")
     }
 }
 

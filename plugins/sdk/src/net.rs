@@ -152,7 +152,7 @@ impl Failure {
             Error::Denied(line) => granted_value(line),
             _ => None,
         };
-        Capability::Connect(missing.unwrap_or(&self.address).to_owned())
+        Capability::connect(missing.unwrap_or(&self.address))
     }
 }
 
@@ -181,9 +181,9 @@ mod tests {
     fn failures_map_to_plugin_errors() {
         let failure = |error| crate::Error::from(Failure::new("db:1", error));
         assert!(matches!(failure(Error::Denied(String::new())), crate::Error::Denied(need)
-            if need.capability == Capability::Connect("db:1".to_owned())));
+            if need.capability == Capability::connect("db:1")));
         let elsewhere = Failure::new("db:1", Error::Denied("connect = [\"127.0.0.1:1\"]".to_owned()));
-        assert_eq!(elsewhere.capability(), Capability::Connect("127.0.0.1:1".to_owned()));
+        assert_eq!(elsewhere.capability(), Capability::connect("127.0.0.1:1"));
         assert!(matches!(failure(Error::InvalidAddress("x".to_owned())), crate::Error::Failed(_)));
         assert_eq!(failure(Error::Timeout), crate::Error::Unavailable("db:1 did not respond in time".to_owned()));
     }

@@ -12,7 +12,7 @@ use crate::bounds::COUNT;
 ///
 /// let mut disks = Rates::default();
 /// let mut at = |seconds: u64, reads: u64, milliseconds: u64| {
-///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 };
+///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000, interval_ms: 10_000 };
 ///     disks.change(tick, "sda", [reads, milliseconds])
 /// };
 /// assert!(at(100, 5000, 20).is_none(), "no previous value");
@@ -111,7 +111,7 @@ impl<const N: usize> Rates<N> {
     ///
     /// let mut disks = Rates::default();
     /// let mut at = |seconds: u64, reads: u64, milliseconds: u64| {
-    ///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 };
+    ///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000, interval_ms: 10_000 };
     ///     disks.change_each(tick, "sda", [reads, milliseconds])
     /// };
     /// assert!(at(100, 5000, 4_294_967_200).is_none(), "no previous value");
@@ -120,7 +120,7 @@ impl<const N: usize> Rates<N> {
     /// // A reset driver: zeros, and then the old value.
     /// let mut links = Rates::default();
     /// let mut at = |seconds: u64, bytes: u64| {
-    ///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 };
+    ///     let tick = Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000, interval_ms: 10_000 };
     ///     links.change_each(tick, "eth0", [bytes]).and_then(|change| change.by[0])
     /// };
     /// assert_eq!([at(1, 900), at(2, 0), at(3, 950), at(4, 960)], [None, None, None, Some(10)]);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     fn at(seconds: u64) -> Tick {
-        Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000 }
+        Tick { unix_ms: 0, monotonic_ns: seconds * 1_000_000_000, budget_ms: 1000, interval_ms: 10_000 }
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The sample of one tick: values by metric and labels, grouped by module as in the WIT.
 
+use crate::Value;
 use crate::bindings::gauged::plugin::metrics::{Label, Metric, Module};
 use crate::bounds::COUNT;
+use crate::descriptor::{Described, FoundMetric};
 use crate::skipped::Skip;
-use crate::{Descriptor, Value};
+use crate::value::IntoValue;
 
 /// The sample of one tick. [`Plugin::collect`](crate::Plugin::collect) gets an empty one. An integer of 2^63 and more is
 /// [impossible](crate::bounds::COUNT): it is left out, and reported.
@@ -33,13 +35,31 @@ pub struct Sample {
 
 impl Sample {
     /// Sets a metric without labels. `None` leaves it out.
-    pub fn set(&mut self, metric: Descriptor, value: impl IntoValue) {
-        self.push(&metric, &[], value.into_value());
+    pub fn set(&mut self, metric: impl Described, value: impl IntoValue) {
+        self.push(metric.module(), metric.name(), &[], value.into_value());
     }
 
     /// A row of metrics with these labels, in this order. Name and labels together must be unique.
     pub fn labelled<'a>(&'a mut self, labels: &'a [(&'a str, &'a str)]) -> Row<'a> {
         Row { sample: self, labels }
+    }
+
+    /// Describes a metric that became known only now, such as one of a scraped exporter. The agent keeps the descriptor as long as the
+    /// plugin runs, so once is enough; to repeat it costs little.
+    pub fn describe(&mut self, metric: &FoundMetric) {
+        self.module(metric.module()).descriptors.push(metric.0.clone());
+    }
+
+    /// Sets the moment at which the metrics of a module were measured, in milliseconds since the Unix epoch: at most an hour before
+    /// the tick, and never before that of the module's last sample.
+    pub fn set_time(&mut self, module: &str, unix_ms: u64) {
+        self.module(module).unix_ms = Some(unix_ms);
+    }
+
+    /// Keeps the names of a module as they are in every output, since they are somebody else's, such as a scraped exporter's. It may
+    /// have metrics that nobody has described.
+    pub fn keep_names(&mut self, module: &str) {
+        self.module(module).verbatim = true;
     }
 
     /// The number of values.
@@ -51,29 +71,37 @@ impl Sample {
     /// Whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.modules.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn into_modules(self) -> Vec<Module> {
         self.modules
     }
 
-    fn push(&mut self, metric: &Descriptor, labels: &[(&str, &str)], value: Option<Value>) {
+    fn push(&mut self, module: &str, name: &str, labels: &[(&str, &str)], value: Option<Value>) {
         let Some(value) = value else { return };
-        if let Value::Unsigned(number) = value
+        if let Value::Natural(number) = value
             && COUNT.check(number).is_none()
         {
             // A plugin that checks what it reads reports file and line, and does not come here.
-            Skip::malformed(metric.module, &number.to_string(), COUNT.reason).report(metric.name);
+            Skip::malformed(module, &number.to_string(), COUNT.reason).report(name);
             return;
         }
         let labels = labels.iter().map(|&(name, value)| Label { name: name.to_owned(), value: value.to_owned() });
-        let metric_of_sample = Metric { name: metric.name.to_owned(), labels: labels.collect(), value };
+        let metric = Metric { name: name.to_owned(), labels: labels.collect(), value };
+        self.module(module).metrics.push(metric);
+    }
+
+    /// The module with this name.
+    fn module(&mut self, name: &str) -> &mut Module {
         // Search from the end: most plugins fill one module after the other.
-        match self.modules.iter_mut().rev().find(|module| module.name == metric.module) {
-            Some(module) => module.metrics.push(metric_of_sample),
-            None => self.modules.push(Module { name: metric.module.to_owned(), metrics: vec![metric_of_sample] }),
-        }
+        let known = self.modules.iter().rposition(|module| module.name == name);
+        let at = known.unwrap_or_else(|| {
+            let (metrics, descriptors) = (Vec::new(), Vec::new());
+            self.modules.push(Module { name: name.to_owned(), unix_ms: None, verbatim: false, metrics, descriptors });
+            self.modules.len() - 1
+        });
+        &mut self.modules[at]
     }
 }
 
@@ -86,59 +114,24 @@ pub struct Row<'a> {
 
 impl Row<'_> {
     /// Sets a metric with the labels of this row. `None` leaves it out.
-    pub fn set(&mut self, metric: Descriptor, value: impl IntoValue) -> &mut Self {
-        self.sample.push(&metric, self.labels, value.into_value());
+    pub fn set(&mut self, metric: impl Described, value: impl IntoValue) -> &mut Self {
+        self.sample.push(metric.module(), metric.name(), self.labels, value.into_value());
         self
     }
-}
-
-/// A type that can be the value of a metric: an integer, float, boolean or text, or an `Option` of these, where `None`
-/// leaves the metric out.
-pub trait IntoValue {
-    #[doc(hidden)]
-    fn into_value(self) -> Option<Value>;
-}
-
-impl<T: IntoValue> IntoValue for Option<T> {
-    fn into_value(self) -> Option<Value> {
-        self?.into_value()
-    }
-}
-
-macro_rules! into_value {
-    ($($from:ty as $case:ident($convert:expr),)+) => {
-        $(impl IntoValue for $from {
-            fn into_value(self) -> Option<Value> {
-                Some(Value::$case($convert(self)))
-            }
-        })+
-    };
-}
-
-into_value! {
-    u64 as Unsigned(u64::from),
-    u32 as Unsigned(u64::from),
-    u16 as Unsigned(u64::from),
-    usize as Unsigned(|value| value as u64),
-    i64 as Signed(i64::from),
-    i32 as Signed(i64::from),
-    f64 as Float(f64::from),
-    bool as Boolean(bool::from),
-    &str as Text(str::to_owned),
-    String as Text(String::from),
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Quantile, Summary};
 
     crate::metrics! {
-        module "a";
+        module "a" by {"x": "X", "y": "Y"};
         /// First.
         FIRST: gauge "first" in "1";
         /// Second.
         SECOND: gauge "second" in "1";
-        module "b";
+        module "b" by {"x": "X"};
         /// Third.
         THIRD: gauge "third" in "1";
     }
@@ -157,9 +150,28 @@ mod tests {
         assert_eq!(names, ["a", "b"]);
         let values: Vec<_> = modules[0].metrics.iter().map(|metric| (&*metric.name, &metric.value)).collect();
         let text = Value::Text("text".to_owned());
-        assert_eq!(values, [("first", &Value::Unsigned(1)), ("second", &Value::Boolean(true)), ("first", &text)]);
+        assert_eq!(values, [("first", &Value::Natural(1)), ("second", &Value::Boolean(true)), ("first", &text)]);
         let labels: Vec<_> = modules[0].metrics[1].labels.iter().map(|label| (&*label.name, &*label.value)).collect();
         assert_eq!(labels, [("x", "1"), ("y", "2")]);
+    }
+
+    #[test]
+    fn modules_have_times_and_descriptors() {
+        let mut sample = Sample::default();
+        let found = FoundMetric::summary("c", "size_bytes", "By", "Sizes.");
+        sample.set_time("c", 1000);
+        sample.keep_names("c");
+        sample.describe(&found);
+        assert!(sample.is_empty(), "there is no value yet");
+        let median = Quantile { share: 0.5, value: Some(2.0) };
+        sample.set(&found, Summary { quantiles: vec![median], sum: None, count: Some(3) });
+        sample.set(FIRST, 1_u64);
+        let modules = sample.into_modules();
+        assert_eq!(
+            (modules[0].unix_ms, modules[0].verbatim, &modules[0].descriptors[..]),
+            (Some(1000), true, &[found.0][..])
+        );
+        assert_eq!((modules[1].unix_ms, modules[1].verbatim, modules[1].descriptors.len()), (None, false, 0));
     }
 
     #[test]

@@ -35,7 +35,7 @@
 //! host.run(|| {
 //!     let servers = ["http://a/", "http://b/"].map(Service::new).to_vec();
 //!     let (mut web, mut sample) = (Web { servers, poller: Poller::default() }, Sample::default());
-//!     let tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000 };
+//!     let tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000, interval_ms: 10_000 };
 //!     web.collect(tick, &mut sample)?;
 //!     assert_eq!(sample.len(), 2);
 //!     assert_eq!(web.servers[1].failures(), [("connect", 1)]);
@@ -231,7 +231,7 @@ mod tests {
             Error::Denied(need) => need.capability,
             error => panic!("{error:?}"),
         };
-        assert_eq!(denied(http(http::Error::Denied(text()))), Capability::Fetch("http://a".to_owned()));
-        assert_eq!(denied(net(net::Error::Denied(text()))), Capability::Connect("a:1".to_owned()));
+        assert_eq!(denied(http(http::Error::Denied(text()))), Capability::fetch("http://a"));
+        assert_eq!(denied(net(net::Error::Denied(text()))), Capability::connect("a:1"));
     }
 }

@@ -19,7 +19,7 @@
 //! # }
 //! # struct Uptime;
 //! # impl Plugin for Uptime {
-//! #     const ABOUT: About = About { version: "1.0.0", description: "Time since boot.", metrics: METRICS };
+//! #     const ABOUT: About = About { version: "1.0.0", description: "Time since boot.", settings: &[], metrics: METRICS };
 //! #     type Config = NoConfig;
 //! #     fn configure(_: NoConfig) -> Result<Self, Error> { Ok(Self) }
 //! #     fn collect(&mut self, _: Tick, sample: &mut Sample) -> Result<(), Error> {
@@ -51,6 +51,7 @@ mod sample_map;
 mod rules;
 mod default_grants;
 mod golden;
+mod settings;
 mod damage;
 mod reply_damage;
 
@@ -64,6 +65,7 @@ pub use reply_damage::assert_reply_damage_is_contained;
 pub use sample_map::SampleMap;
 pub use scripted_connection::ScriptedConnection;
 pub use scripted_host::{Host, response};
+pub use settings::assert_settings;
 
 use std::fmt;
 use std::time::Duration;
@@ -98,7 +100,8 @@ impl<P: Plugin> Harness<P> {
     pub fn start(host: Host, config: &str) -> Result<Self, Error> {
         let mut host = host;
         let plugin = host.run(|| component::configure::<P>(config))?;
-        Ok(Self { plugin, host, rules: Rules::new(P::ABOUT), elapsed: None })
+        let rules = Rules::new(P::ABOUT, plugin.metrics());
+        Ok(Self { plugin, host, rules, elapsed: None })
     }
 
     /// Collects, 10 s after the previous tick (first at [`FIRST_TICK_UNIX_SECONDS`]), and checks the SDK rules.
@@ -131,6 +134,7 @@ impl<P: Plugin> Harness<P> {
             unix_ms: whole((Duration::from_secs(FIRST_TICK_UNIX_SECONDS) + elapsed).as_millis()),
             monotonic_ns: whole((FIRST_MONOTONIC + elapsed).as_nanos()),
             budget_ms: 1000,
+            interval_ms: whole(INTERVAL.as_millis()),
         };
         let Self { plugin, host, rules, .. } = self;
         let (result, needs) = host.run(|| (component::collect(plugin, tick), plugin.needs()));

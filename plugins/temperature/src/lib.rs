@@ -11,7 +11,7 @@ use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, files};
 use scan::Listing;
 
 gauged_plugin::metrics! {
-    module "temperature";
+    module "temperature" by {"chip": "Driver of the chip", "sensor": "Name of the sensor, such as `temp1`", "label": "The driver's name of the sensor", "disk": "Name of the disk that it measures", "hwmon": "The kernel's number of the chip"};
     /// Temperature of the sensor.
     SENSOR: gauge "sensor_celsius" in "Cel";
     /// High limit of the sensor, set by its maker, driver or administrator; out of reach, or 0, if not set.
@@ -24,8 +24,10 @@ gauged_plugin::metrics! {
     FAN: gauge "fan_rpm" in "{revolution}/min";
     /// Whether the chip reports that a fan is too slow; left out if it reports no alarms.
     FAN_ALARM: gauge "fan_alarm" in "1";
+    module "temperature" by {"zone": "Number of the zone", "type": "Type of the zone"};
     /// Temperature of a thermal zone, by which the kernel controls cooling.
     ZONE: gauge "zone_celsius" in "Cel";
+    module "temperature" by {"device": "Number of the device", "type": "Type of the device"};
     /// Cooling level of a device, 0 for none; a processor cools by working less.
     COOLING: gauge "cooling_state" in "1";
     /// Highest cooling level of a device.
@@ -40,6 +42,21 @@ const DRIVER_GRACE_SECONDS: f64 = 120.0;
 
 /// Cooling devices with one entry per CPU, not worth the time of reading them all.
 const DEFAULT_EXCLUDED_COOLING: [&str; 1] = ["Processor"];
+
+gauged_plugin::settings! {
+    /// Chips to measure by their driver, all if it is empty; `*` stands for any text.
+    "chips.include": "list of patterns" = "[]";
+    /// Chips to leave out; it wins over `include`.
+    "chips.exclude": "list of patterns" = "[]";
+    /// Thermal zones to measure by their type, all if it is empty.
+    "zones.include": "list of patterns" = "[]";
+    /// Thermal zones to leave out; it wins over `include`.
+    "zones.exclude": "list of patterns" = "[]";
+    /// Cooling devices to measure by their type, all if it is empty. With a table `cooling_devices` both of its defaults are gone.
+    "cooling_devices.include": "list of patterns" = "[]";
+    /// Cooling devices to leave out; it wins over `include`.
+    "cooling_devices.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDED_COOLING);
+}
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
@@ -87,8 +104,12 @@ struct Temperature {
 }
 
 impl Plugin for Temperature {
-    const ABOUT: About =
-        About { version: env!("CARGO_PKG_VERSION"), description: "Temperatures, fans and cooling.", metrics: METRICS };
+    const ABOUT: About = About {
+        version: env!("CARGO_PKG_VERSION"),
+        description: "Temperatures, fans and cooling.",
+        settings: SETTINGS,
+        metrics: METRICS,
+    };
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {

@@ -1,7 +1,7 @@
 //! The plugin on fixture machines.
 
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics,
+    Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics, assert_settings,
 };
 use gauged_plugin::{Capability, files};
 
@@ -196,7 +196,7 @@ fn damaged_file_costs_only_its_sensor() {
 #[test]
 fn sensor_without_a_known_disk_is_measured() {
     let mut host = Host::from_fixture("fixtures/web-1");
-    host.deny(&Capability::Read("/sys/class/hwmon/*/device".to_owned()));
+    host.deny(&Capability::read("/sys/class/hwmon/*/device"));
     let sample = start(host, "{}").tick().expect("a sample");
     let key = r#"temperature.sensor_celsius{chip="drivetemp",sensor="temp1",hwmon="hwmon2"}"#;
     assert_eq!(sample[key], 33.0);
@@ -221,4 +221,9 @@ fn host_without_sensors_is_unsupported_after_boot() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Temperature>();
+}
+
+#[test]
+fn settings_are_declared_with_their_defaults() {
+    assert_settings::<Temperature>("{}");
 }

@@ -5,7 +5,7 @@ use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
 
 gauged_plugin::metrics! {
-    module "uptime";
+    module "uptime" since boot;
     /// Time since boot, including suspension; falls when the host restarts.
     SECONDS: gauge "seconds" in "s";
     /// Idle time of all CPUs together since boot.
@@ -18,7 +18,7 @@ struct Uptime {
 
 impl Plugin for Uptime {
     const ABOUT: About =
-        About { version: env!("CARGO_PKG_VERSION"), description: "Time since boot.", metrics: METRICS };
+        About { version: env!("CARGO_PKG_VERSION"), description: "Time since boot.", settings: &[], metrics: METRICS };
     type Config = NoConfig;
 
     fn configure(_: NoConfig) -> Result<Self, Error> {

@@ -3,47 +3,47 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `gauged:plugin/log@0.2.0-rc.1`
+// Imported Functions from `gauged:plugin/log@0.2.0-rc.2`
 
-__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.1"), __import_name__("log")))
+__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.2"), __import_name__("log")))
 extern void __wasm_import_gauged_plugin_log_log(int32_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.1"), __import_name__("skip")))
+__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.2"), __import_name__("skip")))
 extern void __wasm_import_gauged_plugin_log_skip(uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t);
 
-// Imported Functions from `gauged:plugin/files@0.2.0-rc.1`
+// Imported Functions from `gauged:plugin/files@0.2.0-rc.2`
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.1"), __import_name__("read")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.2"), __import_name__("read")))
 extern void __wasm_import_gauged_plugin_files_read(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.1"), __import_name__("read-at")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.2"), __import_name__("read-at")))
 extern void __wasm_import_gauged_plugin_files_read_at(uint8_t *, size_t, int64_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.1"), __import_name__("list")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.2"), __import_name__("list")))
 extern void __wasm_import_gauged_plugin_files_list(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.1"), __import_name__("usage")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.2"), __import_name__("usage")))
 extern void __wasm_import_gauged_plugin_files_usage(uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `gauged:plugin/http@0.2.0-rc.1`
+// Imported Functions from `gauged:plugin/http@0.2.0-rc.2`
 
-__attribute__((__import_module__("gauged:plugin/http@0.2.0-rc.1"), __import_name__("fetch")))
+__attribute__((__import_module__("gauged:plugin/http@0.2.0-rc.2"), __import_name__("fetch")))
 extern void __wasm_import_gauged_plugin_http_fetch(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-// Imported Functions from `gauged:plugin/net@0.2.0-rc.1`
+// Imported Functions from `gauged:plugin/net@0.2.0-rc.2`
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.1"), __import_name__("[static]connection.connect")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.2"), __import_name__("[static]connection.connect")))
 extern void __wasm_import_gauged_plugin_net_static_connection_connect(uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.1"), __import_name__("[method]connection.write")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.2"), __import_name__("[method]connection.write")))
 extern void __wasm_import_gauged_plugin_net_method_connection_write(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.1"), __import_name__("[method]connection.read")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.2"), __import_name__("[method]connection.read")))
 extern void __wasm_import_gauged_plugin_net_method_connection_read(int32_t, int32_t, uint8_t *);
 
-// Exported Functions from `gauged:plugin/collector@0.2.0-rc.1`
+// Exported Functions from `gauged:plugin/collector@0.2.0-rc.2`
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.1#describe")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.2#describe")))
 void __wasm_export_exports_gauged_plugin_collector_describe_post_return(uint8_t * arg0) {
   if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
     free(*((uint8_t **) (arg0 + 0)));
@@ -55,7 +55,36 @@ void __wasm_export_exports_gauged_plugin_collector_describe_post_return(uint8_t 
   if (len > 0) {
     uint8_t *ptr = *((uint8_t **) (arg0 + (4*sizeof(void*))));
     for (size_t i = 0; i < len; i++) {
-      uint8_t *base = ptr + i * (9*sizeof(void*));
+      uint8_t *base = ptr + i * (10*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+        free(*((uint8_t **) (base + 0)));
+      }
+      if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (base + (2*sizeof(void*)))));
+      }
+      switch ((int32_t) (int32_t) *((uint8_t*) (base + (4*sizeof(void*))))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (base + (6*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + (5*sizeof(void*)))));
+          }
+          break;
+        }
+      }
+      if ((*((size_t*) (base + (8*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (base + (7*sizeof(void*)))));
+      }
+    }
+    free(ptr);
+  }
+  size_t len3 = *((size_t*) (arg0 + (7*sizeof(void*))));
+  if (len3 > 0) {
+    uint8_t *ptr4 = *((uint8_t **) (arg0 + (6*sizeof(void*))));
+    for (size_t i5 = 0; i5 < len3; i5++) {
+      uint8_t *base = ptr4 + i5 * (11*sizeof(void*));
       (void) base;
       if ((*((size_t*) (base + sizeof(void*)))) > 0) {
         free(*((uint8_t **) (base + 0)));
@@ -69,12 +98,27 @@ void __wasm_export_exports_gauged_plugin_collector_describe_post_return(uint8_t 
       if ((*((size_t*) (base + (8*sizeof(void*))))) > 0) {
         free(*((uint8_t **) (base + (7*sizeof(void*)))));
       }
+      size_t len0 = *((size_t*) (base + (10*sizeof(void*))));
+      if (len0 > 0) {
+        uint8_t *ptr1 = *((uint8_t **) (base + (9*sizeof(void*))));
+        for (size_t i2 = 0; i2 < len0; i2++) {
+          uint8_t *base = ptr1 + i2 * (4*sizeof(void*));
+          (void) base;
+          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+            free(*((uint8_t **) (base + 0)));
+          }
+          if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + (2*sizeof(void*)))));
+          }
+        }
+        free(ptr1);
+      }
     }
-    free(ptr);
+    free(ptr4);
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.1#configure")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.2#configure")))
 void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -82,54 +126,41 @@ void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t
       if (len > 0) {
         uint8_t *ptr = *((uint8_t **) (arg0 + sizeof(void*)));
         for (size_t i = 0; i < len; i++) {
-          uint8_t *base = ptr + i * (5*sizeof(void*));
+          uint8_t *base = ptr + i * (6*sizeof(void*));
           (void) base;
-          switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
-            case 0: {
-              if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (base + sizeof(void*))));
-              }
-              break;
-            }
-            case 1: {
-              if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (base + sizeof(void*))));
-              }
-              break;
-            }
-            case 2: {
-              if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (base + sizeof(void*))));
-              }
-              break;
-            }
-            case 3: {
-              if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (base + sizeof(void*))));
-              }
-              break;
-            }
+          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+            free(*((uint8_t **) (base + 0)));
           }
-          if ((*((size_t*) (base + (4*sizeof(void*))))) > 0) {
-            free(*((uint8_t **) (base + (3*sizeof(void*)))));
+          if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + (2*sizeof(void*)))));
+          }
+          if ((*((size_t*) (base + (5*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + (4*sizeof(void*)))));
           }
         }
         free(ptr);
       }
-      break;
-    }
-    case 1: {
-      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
-        case 0: {
-          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
-            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
+      size_t len3 = *((size_t*) (arg0 + (4*sizeof(void*))));
+      if (len3 > 0) {
+        uint8_t *ptr4 = *((uint8_t **) (arg0 + (3*sizeof(void*))));
+        for (size_t i5 = 0; i5 < len3; i5++) {
+          uint8_t *base = ptr4 + i5 * (11*sizeof(void*));
+          (void) base;
+          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+            free(*((uint8_t **) (base + 0)));
           }
-          break;
-        }
-        case 1: {
-          size_t len0 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + (2*sizeof(void*)))));
+          }
+          if ((*((size_t*) (base + (6*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + (5*sizeof(void*)))));
+          }
+          if ((*((size_t*) (base + (8*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (base + (7*sizeof(void*)))));
+          }
+          size_t len0 = *((size_t*) (base + (10*sizeof(void*))));
           if (len0 > 0) {
-            uint8_t *ptr1 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            uint8_t *ptr1 = *((uint8_t **) (base + (9*sizeof(void*))));
             for (size_t i2 = 0; i2 < len0; i2++) {
               uint8_t *base = ptr1 + i2 * (4*sizeof(void*));
               (void) base;
@@ -142,37 +173,46 @@ void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t
             }
             free(ptr1);
           }
+        }
+        free(ptr4);
+      }
+      break;
+    }
+    case 1: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
+        case 0: {
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
+          }
+          break;
+        }
+        case 1: {
+          size_t len6 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len6 > 0) {
+            uint8_t *ptr7 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i8 = 0; i8 < len6; i8++) {
+              uint8_t *base = ptr7 + i8 * (4*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+            }
+            free(ptr7);
+          }
           break;
         }
         case 2: {
-          switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (2*sizeof(void*))))) {
-            case 0: {
-              if ((*((size_t*) (arg0 + (4*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (arg0 + (3*sizeof(void*)))));
-              }
-              break;
-            }
-            case 1: {
-              if ((*((size_t*) (arg0 + (4*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (arg0 + (3*sizeof(void*)))));
-              }
-              break;
-            }
-            case 2: {
-              if ((*((size_t*) (arg0 + (4*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (arg0 + (3*sizeof(void*)))));
-              }
-              break;
-            }
-            case 3: {
-              if ((*((size_t*) (arg0 + (4*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (arg0 + (3*sizeof(void*)))));
-              }
-              break;
-            }
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
           }
-          if ((*((size_t*) (arg0 + (6*sizeof(void*))))) > 0) {
-            free(*((uint8_t **) (arg0 + (5*sizeof(void*)))));
+          if ((*((size_t*) (arg0 + (5*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (4*sizeof(void*)))));
+          }
+          if ((*((size_t*) (arg0 + (7*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (6*sizeof(void*)))));
           }
           break;
         }
@@ -194,24 +234,24 @@ void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.1#collect")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.2#collect")))
 void __wasm_export_exports_gauged_plugin_collector_collect_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
-      size_t len3 = *((size_t*) (arg0 + (2*sizeof(void*))));
-      if (len3 > 0) {
-        uint8_t *ptr4 = *((uint8_t **) (arg0 + sizeof(void*)));
-        for (size_t i5 = 0; i5 < len3; i5++) {
-          uint8_t *base = ptr4 + i5 * (4*sizeof(void*));
+      size_t len18 = *((size_t*) (arg0 + (2*sizeof(void*))));
+      if (len18 > 0) {
+        uint8_t *ptr19 = *((uint8_t **) (arg0 + sizeof(void*)));
+        for (size_t i20 = 0; i20 < len18; i20++) {
+          uint8_t *base = ptr19 + i20 * (24+6*sizeof(void*));
           (void) base;
           if ((*((size_t*) (base + sizeof(void*)))) > 0) {
             free(*((uint8_t **) (base + 0)));
           }
-          size_t len0 = *((size_t*) (base + (3*sizeof(void*))));
-          if (len0 > 0) {
-            uint8_t *ptr1 = *((uint8_t **) (base + (2*sizeof(void*))));
-            for (size_t i2 = 0; i2 < len0; i2++) {
-              uint8_t *base = ptr1 + i2 * (8+6*sizeof(void*));
+          size_t len9 = *((size_t*) (base + (16+4*sizeof(void*))));
+          if (len9 > 0) {
+            uint8_t *ptr10 = *((uint8_t **) (base + (16+3*sizeof(void*))));
+            for (size_t i11 = 0; i11 < len9; i11++) {
+              uint8_t *base = ptr10 + i11 * (40+6*sizeof(void*));
               (void) base;
               if ((*((size_t*) (base + sizeof(void*)))) > 0) {
                 free(*((uint8_t **) (base + 0)));
@@ -250,12 +290,81 @@ void __wasm_export_exports_gauged_plugin_collector_collect_post_return(uint8_t *
                   }
                   break;
                 }
+                case 5: {
+                  size_t len0 = *((size_t*) (base + (8+5*sizeof(void*))));
+                  if (len0 > 0) {
+                    uint8_t *ptr1 = *((uint8_t **) (base + (8+4*sizeof(void*))));
+                    for (size_t i2 = 0; i2 < len0; i2++) {
+                      uint8_t *base = ptr1 + i2 * 8;
+                      (void) base;
+                    }
+                    free(ptr1);
+                  }
+                  size_t len3 = *((size_t*) (base + (8+7*sizeof(void*))));
+                  if (len3 > 0) {
+                    uint8_t *ptr4 = *((uint8_t **) (base + (8+6*sizeof(void*))));
+                    for (size_t i5 = 0; i5 < len3; i5++) {
+                      uint8_t *base = ptr4 + i5 * 8;
+                      (void) base;
+                    }
+                    free(ptr4);
+                  }
+                  break;
+                }
+                case 6: {
+                  size_t len6 = *((size_t*) (base + (8+5*sizeof(void*))));
+                  if (len6 > 0) {
+                    uint8_t *ptr7 = *((uint8_t **) (base + (8+4*sizeof(void*))));
+                    for (size_t i8 = 0; i8 < len6; i8++) {
+                      uint8_t *base = ptr7 + i8 * 24;
+                      (void) base;
+                    }
+                    free(ptr7);
+                  }
+                  break;
+                }
               }
             }
-            free(ptr1);
+            free(ptr10);
+          }
+          size_t len15 = *((size_t*) (base + (16+6*sizeof(void*))));
+          if (len15 > 0) {
+            uint8_t *ptr16 = *((uint8_t **) (base + (16+5*sizeof(void*))));
+            for (size_t i17 = 0; i17 < len15; i17++) {
+              uint8_t *base = ptr16 + i17 * (11*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (2*sizeof(void*)))));
+              }
+              if ((*((size_t*) (base + (6*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (5*sizeof(void*)))));
+              }
+              if ((*((size_t*) (base + (8*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (7*sizeof(void*)))));
+              }
+              size_t len12 = *((size_t*) (base + (10*sizeof(void*))));
+              if (len12 > 0) {
+                uint8_t *ptr13 = *((uint8_t **) (base + (9*sizeof(void*))));
+                for (size_t i14 = 0; i14 < len12; i14++) {
+                  uint8_t *base = ptr13 + i14 * (4*sizeof(void*));
+                  (void) base;
+                  if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                    free(*((uint8_t **) (base + 0)));
+                  }
+                  if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (2*sizeof(void*)))));
+                  }
+                }
+                free(ptr13);
+              }
+            }
+            free(ptr16);
           }
         }
-        free(ptr4);
+        free(ptr19);
       }
       break;
     }
@@ -268,11 +377,11 @@ void __wasm_export_exports_gauged_plugin_collector_collect_post_return(uint8_t *
           break;
         }
         case 1: {
-          size_t len6 = *((size_t*) (arg0 + (3*sizeof(void*))));
-          if (len6 > 0) {
-            uint8_t *ptr7 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
-            for (size_t i8 = 0; i8 < len6; i8++) {
-              uint8_t *base = ptr7 + i8 * (4*sizeof(void*));
+          size_t len21 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len21 > 0) {
+            uint8_t *ptr22 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i23 = 0; i23 < len21; i23++) {
+              uint8_t *base = ptr22 + i23 * (4*sizeof(void*));
               (void) base;
               if ((*((size_t*) (base + sizeof(void*)))) > 0) {
                 free(*((uint8_t **) (base + 0)));
@@ -281,39 +390,19 @@ void __wasm_export_exports_gauged_plugin_collector_collect_post_return(uint8_t *
                 free(*((uint8_t **) (base + (2*sizeof(void*)))));
               }
             }
-            free(ptr7);
+            free(ptr22);
           }
           break;
         }
         case 2: {
-          switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (2*sizeof(void*))))) {
-            case 0: {
-              if ((*((size_t*) (arg0 + (4*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (arg0 + (3*sizeof(void*)))));
-              }
-              break;
-            }
-            case 1: {
-              if ((*((size_t*) (arg0 + (4*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (arg0 + (3*sizeof(void*)))));
-              }
-              break;
-            }
-            case 2: {
-              if ((*((size_t*) (arg0 + (4*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (arg0 + (3*sizeof(void*)))));
-              }
-              break;
-            }
-            case 3: {
-              if ((*((size_t*) (arg0 + (4*sizeof(void*))))) > 0) {
-                free(*((uint8_t **) (arg0 + (3*sizeof(void*)))));
-              }
-              break;
-            }
+          if ((*((size_t*) (arg0 + (3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (2*sizeof(void*)))));
           }
-          if ((*((size_t*) (arg0 + (6*sizeof(void*))))) > 0) {
-            free(*((uint8_t **) (arg0 + (5*sizeof(void*)))));
+          if ((*((size_t*) (arg0 + (5*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (4*sizeof(void*)))));
+          }
+          if ((*((size_t*) (arg0 + (7*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (6*sizeof(void*)))));
           }
           break;
         }
@@ -347,7 +436,7 @@ void *cabi_realloc(void *ptr, size_t old_size, size_t align, size_t new_size) {
 }
 
 __attribute__((__aligned__(sizeof(void*))))
-static uint8_t RET_AREA[(7*sizeof(void*))];
+static uint8_t RET_AREA[(8*sizeof(void*))];
 
 // Helper Functions
 
@@ -536,7 +625,7 @@ void gauged_plugin_net_error_free(gauged_plugin_net_error_t *ptr) {
   }
 }
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.1"), __import_name__("[resource-drop]connection")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.2"), __import_name__("[resource-drop]connection")))
 extern void __wasm_import_gauged_plugin_net_connection_drop(int32_t handle);
 
 void gauged_plugin_net_connection_drop_own(gauged_plugin_net_own_connection_t handle) {
@@ -573,6 +662,58 @@ void gauged_plugin_net_result_list_u8_error_free(gauged_plugin_net_result_list_u
   }
 }
 
+void plugin_list_f64_free(plugin_list_f64_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    double *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
+void plugin_list_u64_free(plugin_list_u64_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    uint64_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+    }
+    free(list_ptr);
+  }
+}
+
+void plugin_option_f64_free(plugin_option_f64_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void gauged_plugin_metrics_histogram_free(gauged_plugin_metrics_histogram_t *ptr) {
+  plugin_list_f64_free(&ptr->bounds);
+  plugin_list_u64_free(&ptr->counts);
+  plugin_option_f64_free(&ptr->sum);
+}
+
+void gauged_plugin_metrics_quantile_free(gauged_plugin_metrics_quantile_t *ptr) {
+  plugin_option_f64_free(&ptr->value);
+}
+
+void gauged_plugin_metrics_list_quantile_free(gauged_plugin_metrics_list_quantile_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gauged_plugin_metrics_quantile_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gauged_plugin_metrics_quantile_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gauged_plugin_metrics_summary_free(gauged_plugin_metrics_summary_t *ptr) {
+  gauged_plugin_metrics_list_quantile_free(&ptr->quantiles);
+  plugin_option_f64_free(&ptr->sum);
+  plugin_option_u64_free(&ptr->count);
+}
+
 void gauged_plugin_metrics_value_free(gauged_plugin_metrics_value_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
@@ -589,6 +730,14 @@ void gauged_plugin_metrics_value_free(gauged_plugin_metrics_value_t *ptr) {
     }
     case 4: {
       plugin_string_free(&ptr->val.text);
+      break;
+    }
+    case 5: {
+      gauged_plugin_metrics_histogram_free(&ptr->val.histogram);
+      break;
+    }
+    case 6: {
+      gauged_plugin_metrics_summary_free(&ptr->val.summary);
       break;
     }
   }
@@ -616,6 +765,30 @@ void gauged_plugin_metrics_metric_free(gauged_plugin_metrics_metric_t *ptr) {
   gauged_plugin_metrics_value_free(&ptr->value);
 }
 
+void gauged_plugin_metrics_dimension_free(gauged_plugin_metrics_dimension_t *ptr) {
+  plugin_string_free(&ptr->name);
+  plugin_string_free(&ptr->meaning);
+}
+
+void gauged_plugin_metrics_list_dimension_free(gauged_plugin_metrics_list_dimension_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gauged_plugin_metrics_dimension_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gauged_plugin_metrics_dimension_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gauged_plugin_metrics_descriptor_free(gauged_plugin_metrics_descriptor_t *ptr) {
+  plugin_string_free(&ptr->module);
+  plugin_string_free(&ptr->name);
+  plugin_string_free(&ptr->unit);
+  plugin_string_free(&ptr->description);
+  gauged_plugin_metrics_list_dimension_free(&ptr->labels);
+}
+
 void gauged_plugin_metrics_list_metric_free(gauged_plugin_metrics_list_metric_t *ptr) {
   size_t list_len = ptr->len;
   if (list_len > 0) {
@@ -627,16 +800,22 @@ void gauged_plugin_metrics_list_metric_free(gauged_plugin_metrics_list_metric_t 
   }
 }
 
-void gauged_plugin_metrics_module_free(gauged_plugin_metrics_module_t *ptr) {
-  plugin_string_free(&ptr->name);
-  gauged_plugin_metrics_list_metric_free(&ptr->metrics);
+void gauged_plugin_metrics_list_descriptor_free(gauged_plugin_metrics_list_descriptor_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gauged_plugin_metrics_descriptor_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gauged_plugin_metrics_descriptor_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
 }
 
-void gauged_plugin_metrics_descriptor_free(gauged_plugin_metrics_descriptor_t *ptr) {
-  plugin_string_free(&ptr->module);
+void gauged_plugin_metrics_module_free(gauged_plugin_metrics_module_t *ptr) {
   plugin_string_free(&ptr->name);
-  plugin_string_free(&ptr->unit);
-  plugin_string_free(&ptr->description);
+  plugin_option_u64_free(&ptr->unix_ms);
+  gauged_plugin_metrics_list_metric_free(&ptr->metrics);
+  gauged_plugin_metrics_list_descriptor_free(&ptr->descriptors);
 }
 
 void exports_gauged_plugin_collector_descriptor_free(exports_gauged_plugin_collector_descriptor_t *ptr) {
@@ -645,6 +824,30 @@ void exports_gauged_plugin_collector_descriptor_free(exports_gauged_plugin_colle
 
 void exports_gauged_plugin_collector_module_free(exports_gauged_plugin_collector_module_t *ptr) {
   gauged_plugin_metrics_module_free(ptr);
+}
+
+void plugin_option_string_free(plugin_option_string_t *ptr) {
+  if (ptr->is_some) {
+    plugin_string_free(&ptr->val);
+  }
+}
+
+void exports_gauged_plugin_collector_setting_free(exports_gauged_plugin_collector_setting_t *ptr) {
+  plugin_string_free(&ptr->key);
+  plugin_string_free(&ptr->value_type);
+  plugin_option_string_free(&ptr->default_value);
+  plugin_string_free(&ptr->meaning);
+}
+
+void exports_gauged_plugin_collector_list_setting_free(exports_gauged_plugin_collector_list_setting_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_gauged_plugin_collector_setting_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_gauged_plugin_collector_setting_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
 }
 
 void exports_gauged_plugin_collector_list_descriptor_free(exports_gauged_plugin_collector_list_descriptor_t *ptr) {
@@ -661,33 +864,34 @@ void exports_gauged_plugin_collector_list_descriptor_free(exports_gauged_plugin_
 void exports_gauged_plugin_collector_about_free(exports_gauged_plugin_collector_about_t *ptr) {
   plugin_string_free(&ptr->version);
   plugin_string_free(&ptr->description);
+  exports_gauged_plugin_collector_list_setting_free(&ptr->settings);
   exports_gauged_plugin_collector_list_descriptor_free(&ptr->metrics);
 }
 
 void exports_gauged_plugin_collector_capability_free(exports_gauged_plugin_collector_capability_t *ptr) {
-  switch ((int32_t) ptr->tag) {
-    case 0: {
-      plugin_string_free(&ptr->val.read);
-      break;
-    }
-    case 1: {
-      plugin_string_free(&ptr->val.usage);
-      break;
-    }
-    case 2: {
-      plugin_string_free(&ptr->val.connect);
-      break;
-    }
-    case 3: {
-      plugin_string_free(&ptr->val.fetch);
-      break;
-    }
-  }
+  plugin_string_free(&ptr->kind);
+  plugin_string_free(&ptr->target);
 }
 
 void exports_gauged_plugin_collector_need_free(exports_gauged_plugin_collector_need_t *ptr) {
   exports_gauged_plugin_collector_capability_free(&ptr->capability);
   plugin_string_free(&ptr->reason);
+}
+
+void exports_gauged_plugin_collector_list_need_free(exports_gauged_plugin_collector_list_need_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_gauged_plugin_collector_need_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_gauged_plugin_collector_need_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_gauged_plugin_collector_configured_free(exports_gauged_plugin_collector_configured_t *ptr) {
+  exports_gauged_plugin_collector_list_need_free(&ptr->needs);
+  exports_gauged_plugin_collector_list_descriptor_free(&ptr->metrics);
 }
 
 void exports_gauged_plugin_collector_invalid_free(exports_gauged_plugin_collector_invalid_t *ptr) {
@@ -731,20 +935,9 @@ void exports_gauged_plugin_collector_error_free(exports_gauged_plugin_collector_
   }
 }
 
-void exports_gauged_plugin_collector_list_need_free(exports_gauged_plugin_collector_list_need_t *ptr) {
-  size_t list_len = ptr->len;
-  if (list_len > 0) {
-    exports_gauged_plugin_collector_need_t *list_ptr = ptr->ptr;
-    for (size_t i = 0; i < list_len; i++) {
-      exports_gauged_plugin_collector_need_free(&list_ptr[i]);
-    }
-    free(list_ptr);
-  }
-}
-
-void exports_gauged_plugin_collector_result_list_need_error_free(exports_gauged_plugin_collector_result_list_need_error_t *ptr) {
+void exports_gauged_plugin_collector_result_configured_error_free(exports_gauged_plugin_collector_result_configured_error_t *ptr) {
   if (!ptr->is_err) {
-    exports_gauged_plugin_collector_list_need_free(&ptr->val.ok);
+    exports_gauged_plugin_collector_configured_free(&ptr->val.ok);
   } else {
     exports_gauged_plugin_collector_error_free(&ptr->val.err);
   }
@@ -1338,7 +1531,7 @@ bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connectio
   }
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.1#describe")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.2#describe")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_describe(void) {
   exports_gauged_plugin_collector_about_t ret;
   exports_gauged_plugin_collector_describe(&ret);
@@ -1347,16 +1540,18 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_describe(void) {
   *((uint8_t **)(ptr + 0)) = (uint8_t *) ((ret).version).ptr;
   *((size_t*)(ptr + (3*sizeof(void*)))) = ((ret).description).len;
   *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((ret).description).ptr;
-  *((size_t*)(ptr + (5*sizeof(void*)))) = ((ret).metrics).len;
-  *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) ((ret).metrics).ptr;
+  *((size_t*)(ptr + (5*sizeof(void*)))) = ((ret).settings).len;
+  *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) ((ret).settings).ptr;
+  *((size_t*)(ptr + (7*sizeof(void*)))) = ((ret).metrics).len;
+  *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) ((ret).metrics).ptr;
   return ptr;
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.1#configure")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.2#configure")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_configure(uint8_t * arg, size_t arg0) {
   plugin_string_t arg1 = (plugin_string_t) { (uint8_t*)(arg), (arg0) };
-  exports_gauged_plugin_collector_result_list_need_error_t ret;
-  exports_gauged_plugin_collector_list_need_t ok;
+  exports_gauged_plugin_collector_result_configured_error_t ret;
+  exports_gauged_plugin_collector_configured_t ok;
   exports_gauged_plugin_collector_error_t err;
   ret.is_err = !exports_gauged_plugin_collector_configure(&arg1, &ok, &err);
   if (ret.is_err) {
@@ -1367,93 +1562,70 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_configure(uint8_t * arg,
   }
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const exports_gauged_plugin_collector_error_t *payload6 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    switch ((int32_t) (*payload6).tag) {
+    const exports_gauged_plugin_collector_error_t *payload2 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    switch ((int32_t) (*payload2).tag) {
       case 0: {
-        const plugin_string_t *payload7 = &(*payload6).val.unsupported;
+        const plugin_string_t *payload3 = &(*payload2).val.unsupported;
         *((int8_t*)(ptr + sizeof(void*))) = 0;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload3).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload3).ptr;
+        break;
+      }
+      case 1: {
+        const exports_gauged_plugin_collector_list_invalid_t *payload4 = &(*payload2).val.invalid_config;
+        *((int8_t*)(ptr + sizeof(void*))) = 1;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload4).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload4).ptr;
+        break;
+      }
+      case 2: {
+        const exports_gauged_plugin_collector_need_t *payload5 = &(*payload2).val.denied;
+        *((int8_t*)(ptr + sizeof(void*))) = 2;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (((*payload5).capability).kind).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (((*payload5).capability).kind).ptr;
+        *((size_t*)(ptr + (5*sizeof(void*)))) = (((*payload5).capability).target).len;
+        *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) (((*payload5).capability).target).ptr;
+        *((size_t*)(ptr + (7*sizeof(void*)))) = ((*payload5).reason).len;
+        *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) ((*payload5).reason).ptr;
+        break;
+      }
+      case 3: {
+        const plugin_string_t *payload6 = &(*payload2).val.unavailable;
+        *((int8_t*)(ptr + sizeof(void*))) = 3;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload6).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload6).ptr;
+        break;
+      }
+      case 4: {
+        const plugin_string_t *payload7 = &(*payload2).val.failed;
+        *((int8_t*)(ptr + sizeof(void*))) = 4;
         *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload7).len;
         *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload7).ptr;
         break;
       }
-      case 1: {
-        const exports_gauged_plugin_collector_list_invalid_t *payload8 = &(*payload6).val.invalid_config;
-        *((int8_t*)(ptr + sizeof(void*))) = 1;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload8).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload8).ptr;
-        break;
-      }
-      case 2: {
-        const exports_gauged_plugin_collector_need_t *payload9 = &(*payload6).val.denied;
-        *((int8_t*)(ptr + sizeof(void*))) = 2;
-        switch ((int32_t) ((*payload9).capability).tag) {
-          case 0: {
-            const plugin_string_t *payload10 = &((*payload9).capability).val.read;
-            *((int8_t*)(ptr + (2*sizeof(void*)))) = 0;
-            *((size_t*)(ptr + (4*sizeof(void*)))) = (*payload10).len;
-            *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) (*payload10).ptr;
-            break;
-          }
-          case 1: {
-            const plugin_string_t *payload11 = &((*payload9).capability).val.usage;
-            *((int8_t*)(ptr + (2*sizeof(void*)))) = 1;
-            *((size_t*)(ptr + (4*sizeof(void*)))) = (*payload11).len;
-            *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) (*payload11).ptr;
-            break;
-          }
-          case 2: {
-            const plugin_string_t *payload12 = &((*payload9).capability).val.connect;
-            *((int8_t*)(ptr + (2*sizeof(void*)))) = 2;
-            *((size_t*)(ptr + (4*sizeof(void*)))) = (*payload12).len;
-            *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) (*payload12).ptr;
-            break;
-          }
-          case 3: {
-            const plugin_string_t *payload13 = &((*payload9).capability).val.fetch;
-            *((int8_t*)(ptr + (2*sizeof(void*)))) = 3;
-            *((size_t*)(ptr + (4*sizeof(void*)))) = (*payload13).len;
-            *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) (*payload13).ptr;
-            break;
-          }
-        }
-        *((size_t*)(ptr + (6*sizeof(void*)))) = ((*payload9).reason).len;
-        *((uint8_t **)(ptr + (5*sizeof(void*)))) = (uint8_t *) ((*payload9).reason).ptr;
-        break;
-      }
-      case 3: {
-        const plugin_string_t *payload14 = &(*payload6).val.unavailable;
-        *((int8_t*)(ptr + sizeof(void*))) = 3;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload14).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload14).ptr;
-        break;
-      }
-      case 4: {
-        const plugin_string_t *payload15 = &(*payload6).val.failed;
-        *((int8_t*)(ptr + sizeof(void*))) = 4;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload15).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload15).ptr;
-        break;
-      }
     }
   } else {
-    const exports_gauged_plugin_collector_list_need_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
-    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload).len;
-    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload).ptr;
+    const exports_gauged_plugin_collector_configured_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = ((*payload).needs).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) ((*payload).needs).ptr;
+    *((size_t*)(ptr + (4*sizeof(void*)))) = ((*payload).metrics).len;
+    *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) ((*payload).metrics).ptr;
   }
   return ptr;
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.1#collect")))
-uint8_t * __wasm_export_exports_gauged_plugin_collector_collect(int64_t arg, int64_t arg0, int32_t arg1) {
-  exports_gauged_plugin_collector_tick_t arg2 = (exports_gauged_plugin_collector_tick_t) {
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.2#collect")))
+uint8_t * __wasm_export_exports_gauged_plugin_collector_collect(int64_t arg, int64_t arg0, int32_t arg1, int64_t arg2) {
+  exports_gauged_plugin_collector_tick_t arg3 = (exports_gauged_plugin_collector_tick_t) {
     (uint64_t) (uint64_t) (arg),
     (uint64_t) (uint64_t) (arg0),
     (uint32_t) (uint32_t) (arg1),
+    (uint64_t) (uint64_t) (arg2),
   };
   exports_gauged_plugin_collector_result_list_module_error_t ret;
   exports_gauged_plugin_collector_list_module_t ok;
   exports_gauged_plugin_collector_error_t err;
-  ret.is_err = !exports_gauged_plugin_collector_collect(&arg2, &ok, &err);
+  ret.is_err = !exports_gauged_plugin_collector_collect(&arg3, &ok, &err);
   if (ret.is_err) {
     ret.val.err = err;
   }
@@ -1462,71 +1634,45 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_collect(int64_t arg, int
   }
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const exports_gauged_plugin_collector_error_t *payload8 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    switch ((int32_t) (*payload8).tag) {
+    const exports_gauged_plugin_collector_error_t *payload21 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    switch ((int32_t) (*payload21).tag) {
       case 0: {
-        const plugin_string_t *payload9 = &(*payload8).val.unsupported;
+        const plugin_string_t *payload22 = &(*payload21).val.unsupported;
         *((int8_t*)(ptr + sizeof(void*))) = 0;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload9).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload9).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload22).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload22).ptr;
         break;
       }
       case 1: {
-        const exports_gauged_plugin_collector_list_invalid_t *payload10 = &(*payload8).val.invalid_config;
+        const exports_gauged_plugin_collector_list_invalid_t *payload23 = &(*payload21).val.invalid_config;
         *((int8_t*)(ptr + sizeof(void*))) = 1;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload10).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload10).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload23).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload23).ptr;
         break;
       }
       case 2: {
-        const exports_gauged_plugin_collector_need_t *payload11 = &(*payload8).val.denied;
+        const exports_gauged_plugin_collector_need_t *payload24 = &(*payload21).val.denied;
         *((int8_t*)(ptr + sizeof(void*))) = 2;
-        switch ((int32_t) ((*payload11).capability).tag) {
-          case 0: {
-            const plugin_string_t *payload12 = &((*payload11).capability).val.read;
-            *((int8_t*)(ptr + (2*sizeof(void*)))) = 0;
-            *((size_t*)(ptr + (4*sizeof(void*)))) = (*payload12).len;
-            *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) (*payload12).ptr;
-            break;
-          }
-          case 1: {
-            const plugin_string_t *payload13 = &((*payload11).capability).val.usage;
-            *((int8_t*)(ptr + (2*sizeof(void*)))) = 1;
-            *((size_t*)(ptr + (4*sizeof(void*)))) = (*payload13).len;
-            *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) (*payload13).ptr;
-            break;
-          }
-          case 2: {
-            const plugin_string_t *payload14 = &((*payload11).capability).val.connect;
-            *((int8_t*)(ptr + (2*sizeof(void*)))) = 2;
-            *((size_t*)(ptr + (4*sizeof(void*)))) = (*payload14).len;
-            *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) (*payload14).ptr;
-            break;
-          }
-          case 3: {
-            const plugin_string_t *payload15 = &((*payload11).capability).val.fetch;
-            *((int8_t*)(ptr + (2*sizeof(void*)))) = 3;
-            *((size_t*)(ptr + (4*sizeof(void*)))) = (*payload15).len;
-            *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) (*payload15).ptr;
-            break;
-          }
-        }
-        *((size_t*)(ptr + (6*sizeof(void*)))) = ((*payload11).reason).len;
-        *((uint8_t **)(ptr + (5*sizeof(void*)))) = (uint8_t *) ((*payload11).reason).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (((*payload24).capability).kind).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (((*payload24).capability).kind).ptr;
+        *((size_t*)(ptr + (5*sizeof(void*)))) = (((*payload24).capability).target).len;
+        *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) (((*payload24).capability).target).ptr;
+        *((size_t*)(ptr + (7*sizeof(void*)))) = ((*payload24).reason).len;
+        *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) ((*payload24).reason).ptr;
         break;
       }
       case 3: {
-        const plugin_string_t *payload16 = &(*payload8).val.unavailable;
+        const plugin_string_t *payload25 = &(*payload21).val.unavailable;
         *((int8_t*)(ptr + sizeof(void*))) = 3;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload16).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload16).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload25).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload25).ptr;
         break;
       }
       case 4: {
-        const plugin_string_t *payload17 = &(*payload8).val.failed;
+        const plugin_string_t *payload26 = &(*payload21).val.failed;
         *((int8_t*)(ptr + sizeof(void*))) = 4;
-        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload17).len;
-        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload17).ptr;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload26).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload26).ptr;
         break;
       }
     }

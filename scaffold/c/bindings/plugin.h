@@ -295,30 +295,101 @@ typedef uint8_t gauged_plugin_metrics_kind_t;
 #define GAUGED_PLUGIN_METRICS_KIND_GAUGE 0
 // A value that only grows, until its source restarts at zero. Its name ends in `_total`.
 #define GAUGED_PLUGIN_METRICS_KIND_COUNTER 1
+// Numbers of observations by their size. Its values are `histogram`.
+#define GAUGED_PLUGIN_METRICS_KIND_HISTOGRAM 2
+// Quantiles of observations. Its values are `summary`.
+#define GAUGED_PLUGIN_METRICS_KIND_SUMMARY 3
+
+// The moment at which a counter was zero, and so were the observations of a histogram or summary. Some sinks send it, and
+// receivers compute rates by it.
+typedef uint8_t gauged_plugin_metrics_origin_t;
+
+// Not known, as that of a service which may restart at any time. It is always right.
+#define GAUGED_PLUGIN_METRICS_ORIGIN_UNKNOWN 0
+// The boot of the host: counters of the kernel.
+#define GAUGED_PLUGIN_METRICS_ORIGIN_BOOT 1
+// The start of this instance of the plugin, before `configure`: the plugin's own counts.
+#define GAUGED_PLUGIN_METRICS_ORIGIN_PLUGIN 2
+
+typedef struct {
+  double *ptr;
+  size_t len;
+} plugin_list_f64_t;
+
+typedef struct {
+  uint64_t *ptr;
+  size_t len;
+} plugin_list_u64_t;
+
+typedef struct {
+  bool is_some;
+  double val;
+} plugin_option_f64_t;
+
+// Observations by their size.
+typedef struct gauged_plugin_metrics_histogram_t {
+  // The upper bounds of the buckets, finite and rising; without the last one, which is infinite. Other bounds are other
+  // series.
+  plugin_list_f64_t   bounds;
+  // For each bound the number of observations above the one before it, up to and including this one; then the number of
+  // those above all bounds. Not cumulative.
+  plugin_list_u64_t   counts;
+  // The sum of all observations, where it is known.
+  plugin_option_f64_t   sum;
+} gauged_plugin_metrics_histogram_t;
+
+// A quantile of observations.
+typedef struct gauged_plugin_metrics_quantile_t {
+  // From 0 to 1: 0.5 is the median.
+  double   share;
+  // The size that this share of the observations does not exceed; none without observations.
+  plugin_option_f64_t   value;
+} gauged_plugin_metrics_quantile_t;
+
+typedef struct {
+  gauged_plugin_metrics_quantile_t *ptr;
+  size_t len;
+} gauged_plugin_metrics_list_quantile_t;
+
+// Quantiles of observations.
+typedef struct gauged_plugin_metrics_summary_t {
+  // The quantiles, rising by their share; may be empty.
+  gauged_plugin_metrics_list_quantile_t   quantiles;
+  // The sum of all observations, where it is known.
+  plugin_option_f64_t   sum;
+  // The number of all observations, where it is known.
+  plugin_option_u64_t   count;
+} gauged_plugin_metrics_summary_t;
 
 // A measured value. Integers have their own cases, because counters exceed the 53 bits that a float holds exactly.
-// The agent drops and counts floats that are not finite.
+// The agent drops and counts numbers that are not finite.
 typedef struct gauged_plugin_metrics_value_t {
   uint8_t tag;
   union {
-    uint64_t     unsigned_;
-    int64_t     signed_;
-    double     float_;
+    uint64_t     natural;
+    int64_t     integer;
+    double     number;
     bool     boolean;
     plugin_string_t     text;
+    gauged_plugin_metrics_histogram_t     histogram;
+    gauged_plugin_metrics_summary_t     summary;
   } val;
 } gauged_plugin_metrics_value_t;
 
 // An integer, zero or more.
-#define GAUGED_PLUGIN_METRICS_VALUE_UNSIGNED 0
+#define GAUGED_PLUGIN_METRICS_VALUE_NATURAL 0
 // An integer that may be negative.
-#define GAUGED_PLUGIN_METRICS_VALUE_SIGNED 1
+#define GAUGED_PLUGIN_METRICS_VALUE_INTEGER 1
 // A number with a fraction.
-#define GAUGED_PLUGIN_METRICS_VALUE_FLOAT 2
+#define GAUGED_PLUGIN_METRICS_VALUE_NUMBER 2
 // True or false.
 #define GAUGED_PLUGIN_METRICS_VALUE_BOOLEAN 3
 // An identifier, such as a version or state. Numeric sinks leave it out.
 #define GAUGED_PLUGIN_METRICS_VALUE_TEXT 4
+// The value of a histogram, which has a descriptor of that kind.
+#define GAUGED_PLUGIN_METRICS_VALUE_HISTOGRAM 5
+// The value of a summary, which has a descriptor of that kind.
+#define GAUGED_PLUGIN_METRICS_VALUE_SUMMARY 6
 
 // A dimension that distinguishes metrics of the same name, as in `free_bytes{mount="/"}`.
 typedef struct gauged_plugin_metrics_label_t {
@@ -336,7 +407,7 @@ typedef struct {
 // A metric. Names are part of every result, so plugins need no index tables: twenty metrics cost the agent about two
 // microseconds.
 typedef struct gauged_plugin_metrics_metric_t {
-  // `[A-Za-z0-9_]+`, the unit last: `free_bytes`, `requests_total`.
+  // `[A-Za-z0-9_]+`, the unit last: `free_bytes`, `requests_total`. In a verbatim module `[A-Za-z_:][A-Za-z0-9_:]*`.
   plugin_string_t   name;
   // The labels in display order. Name and labels together, in whatever order, are unique within the module.
   gauged_plugin_metrics_list_label_t   labels;
@@ -344,38 +415,99 @@ typedef struct gauged_plugin_metrics_metric_t {
   gauged_plugin_metrics_value_t   value;
 } gauged_plugin_metrics_metric_t;
 
+// A label of a metric, and what its values are.
+typedef struct gauged_plugin_metrics_dimension_t {
+  // The name of the label.
+  plugin_string_t   name;
+  // What its values are, such as `Mount point`, as part of a sentence.
+  plugin_string_t   meaning;
+} gauged_plugin_metrics_dimension_t;
+
+typedef struct {
+  gauged_plugin_metrics_dimension_t *ptr;
+  size_t len;
+} gauged_plugin_metrics_list_dimension_t;
+
+// Facts about a metric, matched by module and name. Sinks take kinds and units from here; a metric without a descriptor is
+// a gauge without a unit, and has neither a histogram nor a summary.
+typedef struct gauged_plugin_metrics_descriptor_t {
+  // The module of the metric.
+  plugin_string_t   module;
+  // The name, without labels.
+  plugin_string_t   name;
+  // The kind.
+  gauged_plugin_metrics_kind_t   kind;
+  // From when counts are; `unknown` for a gauge.
+  gauged_plugin_metrics_origin_t   counts_from;
+  // The unit in UCUM: `By`, `s`, `%`, `1`, `{packet}`.
+  plugin_string_t   unit;
+  // One sentence for operators: the meaning of a rising value.
+  plugin_string_t   description;
+  // All labels that the metric may have.
+  gauged_plugin_metrics_list_dimension_t   labels;
+} gauged_plugin_metrics_descriptor_t;
+
 typedef struct {
   gauged_plugin_metrics_metric_t *ptr;
   size_t len;
 } gauged_plugin_metrics_list_metric_t;
+
+typedef struct {
+  gauged_plugin_metrics_descriptor_t *ptr;
+  size_t len;
+} gauged_plugin_metrics_list_descriptor_t;
 
 // An entry of the sample: module → metric → value.
 typedef struct gauged_plugin_metrics_module_t {
   // `[A-Za-z0-9_]+`. By convention the plugin's name, or a name that starts with it. If two collectors return the
   // same module, the agent's own wins, then the plugin whose name sorts first; the other's is dropped.
   plugin_string_t   name;
+  // When its metrics were measured, where that was before the tick: such as the time of a file that another program has
+  // written. In milliseconds since the Unix epoch, from one hour before the tick to the tick, and not before that of the
+  // last module of this name. Otherwise the tick's time is used, and the agent counts the refused one.
+  plugin_option_u64_t   unix_ms;
+  // Whether the names are somebody else's: those of a scraped exporter, or of a text file in its format. No naming
+  // prefixes or rewrites them, and `describe` and `configure` need not describe them.
+  bool   verbatim;
   // The metrics; may be empty.
   gauged_plugin_metrics_list_metric_t   metrics;
+  // The descriptors of metrics of this module that became known only now, such as those of a scraped exporter. They hold
+  // from this call on, as long as the instance; a later descriptor of a metric replaces an earlier one.
+  gauged_plugin_metrics_list_descriptor_t   descriptors;
 } gauged_plugin_metrics_module_t;
-
-// Static facts about a metric, matched by module and name. Sinks take kinds and units from here; a metric without a
-// descriptor is a gauge without a unit.
-typedef struct gauged_plugin_metrics_descriptor_t {
-  // The module of the metric.
-  plugin_string_t   module;
-  // The name, without labels.
-  plugin_string_t   name;
-  // Gauge or counter.
-  gauged_plugin_metrics_kind_t   kind;
-  // The unit in UCUM: `By`, `s`, `%`, `1`, `{packet}`.
-  plugin_string_t   unit;
-  // One sentence for operators: the meaning of a rising value.
-  plugin_string_t   description;
-} gauged_plugin_metrics_descriptor_t;
 
 typedef gauged_plugin_metrics_descriptor_t exports_gauged_plugin_collector_descriptor_t;
 
 typedef gauged_plugin_metrics_module_t exports_gauged_plugin_collector_module_t;
+
+typedef struct {
+  bool is_some;
+  plugin_string_t val;
+} plugin_option_string_t;
+
+// A setting of the plugin: a key of the table `config` of its configuration. The agent shows it, and makes a table to
+// fill in of it; `configure` checks it.
+typedef struct exports_gauged_plugin_collector_setting_t {
+  // The key, dotted where nested. An element of a list is `[]`, and a key that the operator chooses is `*`:
+  // `servers[].address`, `groups.*.command`.
+  plugin_string_t   key;
+  // The type of the value: `text`, `integer`, `number`, `boolean`, `list` or `table`, or such a word and more, for people:
+  // `list of patterns`.
+  plugin_string_t   value_type;
+  // The value without the setting, in JSON; none if there is no such value.
+  plugin_option_string_t   default_value;
+  // One sentence for operators.
+  plugin_string_t   meaning;
+  // Whether the table that it belongs to must have it. Without nesting: whether the plugin needs it.
+  bool   required;
+  // Whether its value is a secret, which the operator should keep in a file of its own.
+  bool   secret;
+} exports_gauged_plugin_collector_setting_t;
+
+typedef struct {
+  exports_gauged_plugin_collector_setting_t *ptr;
+  size_t len;
+} exports_gauged_plugin_collector_list_setting_t;
 
 typedef struct {
   exports_gauged_plugin_collector_descriptor_t *ptr;
@@ -388,30 +520,25 @@ typedef struct exports_gauged_plugin_collector_about_t {
   plugin_string_t   version;
   // One sentence on the subject of the metrics.
   plugin_string_t   description;
-  // All metrics that `collect` can return with any configuration.
+  // All settings that `configure` accepts.
+  exports_gauged_plugin_collector_list_setting_t   settings;
+  // The metrics that `collect` can return with any configuration. Those that depend on it may be described by
+  // `configure` instead.
   exports_gauged_plugin_collector_list_descriptor_t   metrics;
 } exports_gauged_plugin_collector_about_t;
 
-// A capability outside the sandbox. Each case corresponds to a grant in the agent's configuration, with the same
-// syntax.
+// A capability outside the sandbox, as a grant in the agent's configuration has it.
 typedef struct exports_gauged_plugin_collector_capability_t {
-  uint8_t tag;
-  union {
-    plugin_string_t     read;
-    plugin_string_t     usage;
-    plugin_string_t     connect;
-    plugin_string_t     fetch;
-  } val;
+  // The key of the grant. A need of a kind that the agent does not have is refused by name. There are:
+  // 
+  // - `read`: a path for `files.read` and `files.list`; `*` stands for any text within one path segment;
+  // - `usage`: a path for `files.usage`; `*` stands for any text within one path segment;
+  // - `connect`: an address for `net`: `host:port`, or `unix:/path`;
+  // - `fetch`: an origin for `http`: `scheme://host:port`.
+  plugin_string_t   kind;
+  // The path, address or origin.
+  plugin_string_t   target;
 } exports_gauged_plugin_collector_capability_t;
-
-// A path for `files.read` and `files.list`; `*` stands for any text within one path segment.
-#define EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_READ 0
-// A path for `files.usage`; `*` stands for any text within one path segment.
-#define EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_USAGE 1
-// An address for `net`: `host:port`, or `unix:/path`.
-#define EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_CONNECT 2
-// An origin for `http`: `scheme://host:port`.
-#define EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_FETCH 3
 
 // A capability that the plugin needs, with a reason for the operator.
 typedef struct exports_gauged_plugin_collector_need_t {
@@ -420,6 +547,20 @@ typedef struct exports_gauged_plugin_collector_need_t {
   // Completes the sentence "this plugin needs it to …".
   plugin_string_t   reason;
 } exports_gauged_plugin_collector_need_t;
+
+typedef struct {
+  exports_gauged_plugin_collector_need_t *ptr;
+  size_t len;
+} exports_gauged_plugin_collector_list_need_t;
+
+// What a plugin needs and measures as it is configured.
+typedef struct exports_gauged_plugin_collector_configured_t {
+  // The needs. The agent reports missing grants, and the plugin runs all the same.
+  exports_gauged_plugin_collector_list_need_t   needs;
+  // The metrics that `about` does not have, since they depend on the configuration. For a metric in both, the
+  // descriptor here holds.
+  exports_gauged_plugin_collector_list_descriptor_t   metrics;
+} exports_gauged_plugin_collector_configured_t;
 
 // An invalid key of the configuration.
 typedef struct exports_gauged_plugin_collector_invalid_t {
@@ -467,20 +608,18 @@ typedef struct exports_gauged_plugin_collector_tick_t {
   uint64_t   monotonic_ns;
   // The time limit of this call. A longer call is ended and counted as a fault.
   uint32_t   budget_ms;
+  // The plugin's interval: the scheduled time from one tick to the next. The first call, and one after a failure, may be
+  // at any time.
+  uint64_t   interval_ms;
 } exports_gauged_plugin_collector_tick_t;
-
-typedef struct {
-  exports_gauged_plugin_collector_need_t *ptr;
-  size_t len;
-} exports_gauged_plugin_collector_list_need_t;
 
 typedef struct {
   bool is_err;
   union {
-    exports_gauged_plugin_collector_list_need_t ok;
+    exports_gauged_plugin_collector_configured_t ok;
     exports_gauged_plugin_collector_error_t err;
   } val;
-} exports_gauged_plugin_collector_result_list_need_error_t;
+} exports_gauged_plugin_collector_result_configured_error_t;
 
 typedef struct {
   exports_gauged_plugin_collector_module_t *ptr;
@@ -495,7 +634,7 @@ typedef struct {
   } val;
 } exports_gauged_plugin_collector_result_list_module_error_t;
 
-// Imported Functions from `gauged:plugin/log@0.2.0-rc.1`
+// Imported Functions from `gauged:plugin/log@0.2.0-rc.2`
 // Writes one line.
 extern void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string_t *message);
 // Reports a part of the measured data that is left out, at each tick at which it is. The agent counts each report, and
@@ -504,7 +643,7 @@ extern void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string
 // neither counted nor warnings: they are shown at the level debug.
 extern void gauged_plugin_log_skip(gauged_plugin_log_skipped_t *skipped);
 
-// Imported Functions from `gauged:plugin/files@0.2.0-rc.1`
+// Imported Functions from `gauged:plugin/files@0.2.0-rc.2`
 // Reads the whole content of a regular file, at most 4 MiB.
 extern bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err);
 // Reads a piece of a regular file: the bytes from an offset on, at most `max-bytes` and 4 MiB. A shorter piece is the last
@@ -516,11 +655,11 @@ extern bool gauged_plugin_files_list(plugin_string_t *path, plugin_list_string_t
 // Returns the sizes of the file system mounted at a path.
 extern bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesystem_usage_t *ret, gauged_plugin_files_error_t *err);
 
-// Imported Functions from `gauged:plugin/http@0.2.0-rc.1`
+// Imported Functions from `gauged:plugin/http@0.2.0-rc.2`
 // Sends a request and waits for the response.
 extern bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plugin_http_response_t *ret, gauged_plugin_http_error_t *err);
 
-// Imported Functions from `gauged:plugin/net@0.2.0-rc.1`
+// Imported Functions from `gauged:plugin/net@0.2.0-rc.2`
 // Connects to `host:port` or `unix:/path`. The timeout applies to this and each later operation; the default is
 // nearly all of the rest of the call's budget.
 extern bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint32_t *maybe_timeout_ms, gauged_plugin_net_own_connection_t *ret, gauged_plugin_net_error_t *err);
@@ -529,9 +668,9 @@ extern bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_c
 // Reads the bytes that have arrived: at least one, at most `max-bytes`; empty when the peer has closed.
 extern bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connection_t self, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_net_error_t *err);
 
-// Exported Functions from `gauged:plugin/collector@0.2.0-rc.1`
+// Exported Functions from `gauged:plugin/collector@0.2.0-rc.2`
 void exports_gauged_plugin_collector_describe(exports_gauged_plugin_collector_about_t *ret);
-bool exports_gauged_plugin_collector_configure(plugin_string_t *config, exports_gauged_plugin_collector_list_need_t *ret, exports_gauged_plugin_collector_error_t *err);
+bool exports_gauged_plugin_collector_configure(plugin_string_t *config, exports_gauged_plugin_collector_configured_t *ret, exports_gauged_plugin_collector_error_t *err);
 bool exports_gauged_plugin_collector_collect(exports_gauged_plugin_collector_tick_t *tick, exports_gauged_plugin_collector_list_module_t *ret, exports_gauged_plugin_collector_error_t *err);
 
 // Helper Functions
@@ -580,6 +719,20 @@ void gauged_plugin_net_result_void_error_free(gauged_plugin_net_result_void_erro
 
 void gauged_plugin_net_result_list_u8_error_free(gauged_plugin_net_result_list_u8_error_t *ptr);
 
+void plugin_list_f64_free(plugin_list_f64_t *ptr);
+
+void plugin_list_u64_free(plugin_list_u64_t *ptr);
+
+void plugin_option_f64_free(plugin_option_f64_t *ptr);
+
+void gauged_plugin_metrics_histogram_free(gauged_plugin_metrics_histogram_t *ptr);
+
+void gauged_plugin_metrics_quantile_free(gauged_plugin_metrics_quantile_t *ptr);
+
+void gauged_plugin_metrics_list_quantile_free(gauged_plugin_metrics_list_quantile_t *ptr);
+
+void gauged_plugin_metrics_summary_free(gauged_plugin_metrics_summary_t *ptr);
+
 void gauged_plugin_metrics_value_free(gauged_plugin_metrics_value_t *ptr);
 
 void gauged_plugin_metrics_label_free(gauged_plugin_metrics_label_t *ptr);
@@ -588,15 +741,27 @@ void gauged_plugin_metrics_list_label_free(gauged_plugin_metrics_list_label_t *p
 
 void gauged_plugin_metrics_metric_free(gauged_plugin_metrics_metric_t *ptr);
 
-void gauged_plugin_metrics_list_metric_free(gauged_plugin_metrics_list_metric_t *ptr);
+void gauged_plugin_metrics_dimension_free(gauged_plugin_metrics_dimension_t *ptr);
 
-void gauged_plugin_metrics_module_free(gauged_plugin_metrics_module_t *ptr);
+void gauged_plugin_metrics_list_dimension_free(gauged_plugin_metrics_list_dimension_t *ptr);
 
 void gauged_plugin_metrics_descriptor_free(gauged_plugin_metrics_descriptor_t *ptr);
+
+void gauged_plugin_metrics_list_metric_free(gauged_plugin_metrics_list_metric_t *ptr);
+
+void gauged_plugin_metrics_list_descriptor_free(gauged_plugin_metrics_list_descriptor_t *ptr);
+
+void gauged_plugin_metrics_module_free(gauged_plugin_metrics_module_t *ptr);
 
 void exports_gauged_plugin_collector_descriptor_free(exports_gauged_plugin_collector_descriptor_t *ptr);
 
 void exports_gauged_plugin_collector_module_free(exports_gauged_plugin_collector_module_t *ptr);
+
+void plugin_option_string_free(plugin_option_string_t *ptr);
+
+void exports_gauged_plugin_collector_setting_free(exports_gauged_plugin_collector_setting_t *ptr);
+
+void exports_gauged_plugin_collector_list_setting_free(exports_gauged_plugin_collector_list_setting_t *ptr);
 
 void exports_gauged_plugin_collector_list_descriptor_free(exports_gauged_plugin_collector_list_descriptor_t *ptr);
 
@@ -606,15 +771,17 @@ void exports_gauged_plugin_collector_capability_free(exports_gauged_plugin_colle
 
 void exports_gauged_plugin_collector_need_free(exports_gauged_plugin_collector_need_t *ptr);
 
+void exports_gauged_plugin_collector_list_need_free(exports_gauged_plugin_collector_list_need_t *ptr);
+
+void exports_gauged_plugin_collector_configured_free(exports_gauged_plugin_collector_configured_t *ptr);
+
 void exports_gauged_plugin_collector_invalid_free(exports_gauged_plugin_collector_invalid_t *ptr);
 
 void exports_gauged_plugin_collector_list_invalid_free(exports_gauged_plugin_collector_list_invalid_t *ptr);
 
 void exports_gauged_plugin_collector_error_free(exports_gauged_plugin_collector_error_t *ptr);
 
-void exports_gauged_plugin_collector_list_need_free(exports_gauged_plugin_collector_list_need_t *ptr);
-
-void exports_gauged_plugin_collector_result_list_need_error_free(exports_gauged_plugin_collector_result_list_need_error_t *ptr);
+void exports_gauged_plugin_collector_result_configured_error_free(exports_gauged_plugin_collector_result_configured_error_t *ptr);
 
 void exports_gauged_plugin_collector_list_module_free(exports_gauged_plugin_collector_list_module_t *ptr);
 

@@ -30,14 +30,17 @@ static void write_log(gauged_plugin_log_level_t level, const char *message) {
 
 // The grant that the plugin needs, with a reason.
 static void set_need(exports_gauged_plugin_collector_need_t *need) {
-  need->capability.tag = EXPORTS_GAUGED_PLUGIN_COLLECTOR_CAPABILITY_READ;
-  plugin_string_dup(&need->capability.val.read, FILE_READ);
+  plugin_string_dup(&need->capability.kind, "read");
+  plugin_string_dup(&need->capability.target, FILE_READ);
   plugin_string_dup(&need->reason, "count processes");
 }
 
 void exports_gauged_plugin_collector_describe(exports_gauged_plugin_collector_about_t *ret) {
   plugin_string_dup(&ret->version, VERSION);
   plugin_string_dup(&ret->description, DESCRIPTION);
+  // The plugin has no settings.
+  ret->settings.len = 0;
+  ret->settings.ptr = NULL;
   ret->metrics.len = METRICS;
   ret->metrics.ptr = make_list(METRICS, sizeof *ret->metrics.ptr);
   for (size_t at = 0; at < METRICS; at++) {
@@ -46,6 +49,8 @@ void exports_gauged_plugin_collector_describe(exports_gauged_plugin_collector_ab
     plugin_string_dup(&descriptor->name, metrics[at].name);
     descriptor->kind =
         metrics[at].is_counter ? GAUGED_PLUGIN_METRICS_KIND_COUNTER : GAUGED_PLUGIN_METRICS_KIND_GAUGE;
+    // The kernel's counters are zero at boot.
+    descriptor->counts_from = GAUGED_PLUGIN_METRICS_ORIGIN_BOOT;
     plugin_string_dup(&descriptor->unit, metrics[at].unit);
     plugin_string_dup(&descriptor->description, metrics[at].description);
   }
@@ -64,7 +69,7 @@ static bool is_empty_object(const plugin_string_t *config) {
 }
 
 bool exports_gauged_plugin_collector_configure(plugin_string_t *config,
-                                               exports_gauged_plugin_collector_list_need_t *ret,
+                                               exports_gauged_plugin_collector_configured_t *ret,
                                                exports_gauged_plugin_collector_error_t *err) {
   const bool is_empty = is_empty_object(config);
   plugin_string_free(config);
@@ -77,9 +82,11 @@ bool exports_gauged_plugin_collector_configure(plugin_string_t *config,
     return false;
   }
   write_log(GAUGED_PLUGIN_LOG_LEVEL_DEBUG, "reads " FILE_READ);
-  ret->len = 1;
-  ret->ptr = make_list(1, sizeof *ret->ptr);
-  set_need(&ret->ptr[0]);
+  ret->needs.len = 1;
+  ret->needs.ptr = make_list(1, sizeof *ret->needs.ptr);
+  set_need(&ret->needs.ptr[0]);
+  ret->metrics.len = 0;
+  ret->metrics.ptr = NULL;
   return true;
 }
 
@@ -131,8 +138,8 @@ bool exports_gauged_plugin_collector_collect(exports_gauged_plugin_collector_tic
   for (size_t at = 0; at < METRICS; at++) {
     if (!found.is_there[at]) continue;
     plugin_string_dup(&metric->name, metrics[at].name);
-    metric->value.tag = GAUGED_PLUGIN_METRICS_VALUE_UNSIGNED;
-    metric->value.val.unsigned_ = found.number[at];
+    metric->value.tag = GAUGED_PLUGIN_METRICS_VALUE_NATURAL;
+    metric->value.val.natural = found.number[at];
     metric++;
   }
   return true;

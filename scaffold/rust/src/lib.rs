@@ -5,13 +5,19 @@ use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 
 // The metrics. Operators see the comments as descriptions.
 gauged_plugin::metrics! {
-    module "PLUGIN_MODULE";
+    module "PLUGIN_MODULE" since boot;
     /// Processes and threads started since boot.
     FORKS: counter "forks_total" in "{process}" from "processes";
     /// Runnable processes.
     RUNNING: gauge "running" in "{process}" from "procs_running";
     /// Processes blocked by a disk or another device.
     BLOCKED: gauge "blocked" in "{process}" from "procs_blocked";
+}
+
+// The settings as operators see them, with their defaults in JSON.
+gauged_plugin::settings! {
+    /// Path of the file to read.
+    "file": "text" = r#""/proc/stat""#;
 }
 
 /// The settings: `config = { file = "…" }` under `[plugins.PLUGIN_NAME]`.
@@ -37,6 +43,7 @@ impl Plugin for Processes {
     const ABOUT: About = About {
         version: env!("CARGO_PKG_VERSION"),
         description: "Started, runnable and blocked processes.",
+        settings: SETTINGS,
         metrics: METRICS,
     };
     type Config = Settings;
@@ -69,7 +76,7 @@ gauged_plugin::export!(Processes);
 
 #[cfg(test)]
 mod tests {
-    use gauged_plugin::testing::{Harness, Host, assert_readme_metrics};
+    use gauged_plugin::testing::{Harness, Host, assert_readme_metrics, assert_settings};
 
     use super::*;
 
@@ -103,6 +110,11 @@ mod tests {
         host.file("/srv/stat", "processes 7\n");
         let mut processes = Harness::<Processes>::start(host, r#"{"file": "/srv/stat"}"#).expect("a file");
         assert_eq!(processes.tick().expect("a sample")["PLUGIN_MODULE.forks_total"], 7);
+    }
+
+    #[test]
+    fn settings_are_declared_with_their_defaults() {
+        assert_settings::<Processes>("{}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::settings::{configuration_table, setting_json, settings_table};
 use super::target::{
     OpenedPlugin, Target, configuration_lines, configuration_text, need_json, needs_table, required_lines,
 };
@@ -13,7 +14,7 @@ use crate::cli::error::CommandError;
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::escape::printable;
 use crate::plugin::Failure;
-use crate::plugin::harness::{CheckedNeed, DescribedMetric, LoadedPlugin, Purpose, reason};
+use crate::plugin::harness::{CheckedNeed, DescribedMetric, Dimension, LoadedPlugin, Purpose, reason};
 use crate::sample::Descriptor;
 
 /// Arguments of `gauged plugin inspect`.
@@ -25,15 +26,22 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Print its table of the configuration, with all settings, to be filled in
+    #[arg(long, conflicts_with = "json")]
+    toml: bool,
 }
 
 /// Loads, describes and configures the plugin, and prints the result, also if the plugin cannot be configured.
-pub(super) async fn run(Arguments { target, json }: Arguments) -> Result<ExitCode, CommandError> {
+pub(super) async fn run(Arguments { target, json, toml }: Arguments) -> Result<ExitCode, CommandError> {
     let file = target.file.display().to_string();
     let OpenedPlugin { name, config, mut plugin } = target.open(Purpose::Serve).await?;
     let configured = plugin.configure().await;
     let denials = plugin.take_recording().denials;
     let lines = required_lines(&plugin, configured.as_deref().unwrap_or_default(), &denials);
+    if toml {
+        print(&configuration_table(&name, &lines, &plugin.version.description.settings))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let inspection = Inspection { file, name, config: config.shown_settings(), plugin, configured, lines };
     match OutputFormat::new(json) {
         OutputFormat::Text => print(&inspection.text())?,
@@ -59,7 +67,7 @@ impl Inspection {
     fn text(&self) -> String {
         let Self { file, name, config, plugin, configured: needs, lines } = self;
         let version = &plugin.version;
-        let description = &version.description;
+        let description = plugin.description();
         let configured = match needs {
             Ok(_) => format!("with {config}"),
             Err(failure) => format!("failed with {config}: it {}", reason(failure)),
@@ -76,10 +84,15 @@ impl Inspection {
             ]
             .map(|(label, value)| vec![label.to_owned(), value]),
         );
+        if !description.settings.is_empty() {
+            let _ = write!(text, "\nsettings\n{}", settings_table(&description.settings));
+        }
         text += "\nmetrics\n";
-        text += &table(description.metrics.iter().map(|DescribedMetric { module, descriptor }| {
-            let Descriptor { name, kind, unit, description } = &**descriptor;
-            vec![format!("{module}.{name}"), kind.name().to_owned(), unit.to_string(), description.to_string()]
+        text += &table(description.metrics.iter().map(|DescribedMetric { module, descriptor, labels, .. }| {
+            let Descriptor { name, kind, unit, description, .. } = &**descriptor;
+            let labels: Vec<&str> = labels.iter().map(|label| &*label.name).collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            vec![format!("{module}.{name}{labels}"), kind.name().to_owned(), unit.to_string(), description.to_string()]
         }));
         if description.metrics.is_empty() {
             text += "  none described\n";
@@ -101,15 +114,21 @@ impl Inspection {
     fn json(&self) -> Value {
         let Self { file, name, config, plugin, configured, lines } = self;
         let version = &plugin.version;
-        let metric = |DescribedMetric { module, descriptor }: &DescribedMetric| {
-            let Descriptor { name, kind, unit, description } = &**descriptor;
-            let (unit, description) = (printable(unit), printable(description));
-            json!({ "module": module, "name": **name, "kind": kind.name(), "unit": unit, "description": description })
+        let description = plugin.description();
+        let label = |Dimension { name, meaning }: &Dimension| json!({ "name": name, "meaning": printable(meaning) });
+        let metric = |metric: &DescribedMetric| {
+            let DescribedMetric { module, descriptor, labels, .. } = metric;
+            let Descriptor { name, kind, unit, description, .. } = &**descriptor;
+            let labels: Vec<Value> = labels.iter().map(label).collect();
+            json!({
+                "module": **module, "name": **name, "kind": kind.name(), "counts_from": metric.counts_from(),
+                "unit": printable(unit), "description": printable(description), "labels": labels,
+            })
         };
         json!({
             "name": name,
             "version": *version.name,
-            "description": *version.description.summary,
+            "description": *description.summary,
             "file": file,
             "file_bytes": plugin.file_bytes,
             "sha256": version.hash.to_hex(),
@@ -117,7 +136,8 @@ impl Inspection {
             "imports": plugin.imports(),
             "config": config,
             "error": configured.as_ref().err().map(reason),
-            "metrics": version.description.metrics.iter().map(metric).collect::<Vec<_>>(),
+            "settings": description.settings.iter().map(setting_json).collect::<Vec<_>>(),
+            "metrics": description.metrics.iter().map(metric).collect::<Vec<_>>(),
             "needs": configured.as_ref().ok().map(|needs| needs.iter().map(need_json).collect::<Vec<_>>()),
             "configuration": configuration_lines(name, lines),
         })

@@ -14,7 +14,7 @@ use crate::cli::error::{CommandError, print_errors};
 use crate::cli::output::{OutputFormat, print, print_json, size, table};
 use crate::config::{Config, Overrides, Refusal};
 use crate::plugin::Failure;
-use crate::plugin::harness::{LoadError, LoadedPlugin, PluginHarness, PluginState, Purpose, reason};
+use crate::plugin::harness::{CheckedNeed, LoadError, LoadedPlugin, PluginHarness, PluginState, Purpose, reason};
 
 /// A plugin, or a file without one.
 #[derive(Default)]
@@ -160,7 +160,7 @@ async fn state(plugin: &mut LoadedPlugin) -> (PluginState, Option<String>) {
     if let Err(failure) = plugin.measure().await {
         return failed(&failure, plugin, PluginState::Failed);
     }
-    let unmet = needs.iter().filter(|need| need.is_unmet()).map(|need| need.grant.to_string());
+    let unmet = needs.iter().filter(|need| need.is_unmet()).map(CheckedNeed::shown);
     let unmet: Vec<String> = unmet.collect();
     (PluginState::Up, (!unmet.is_empty()).then(|| format!("is missing {}", unmet.join(", "))))
 }

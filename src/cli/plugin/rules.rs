@@ -2,13 +2,13 @@
 //! plugins. The input is the usable part of each result, and the agent's reasons for the metrics that it dropped.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use crate::collector::native::NATIVE;
 use crate::plugin::harness::{Collected, DescribedMetric, Description};
-use crate::sample::{AGENT, Metric, MetricKind, Module, Value};
+use crate::sample::{AGENT, Column, Label, Metric, MetricKind, Module, Value};
 
 /// A metric has too many label sets if new ones appear in at least this many runs after its first one …
 const GROWTHS: usize = 3;
@@ -28,7 +28,7 @@ pub(super) const GROWING: &str = "growing";
 /// A violation of a plugin rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
-    /// The kind: `undescribed`, `name`, `kind`, `backwards`, `growing`, `reserved`, `dropped` or `more`.
+    /// The kind: `undescribed`, `label`, `name`, `kind`, `backwards`, `growing`, `reserved`, `dropped` or `more`.
     pub(super) kind: &'static str,
     /// The violation as it was first found.
     pub(super) text: String,
@@ -40,7 +40,10 @@ pub(super) struct Violation {
 
 /// The check of one plugin, and its state between runs.
 pub(super) struct RuleCheck {
+    /// That of the plugin as it is configured.
     description: Arc<Description>,
+    /// The modules whose names are somebody else's.
+    verbatim: BTreeSet<String>,
     /// The label sets of each metric, by module and name.
     metrics: BTreeMap<(String, String), LabelSets>,
     /// The previous value of each series, by a hash of module, name and labels.
@@ -67,26 +70,21 @@ struct LabelSets {
 
 impl RuleCheck {
     pub(super) fn new(description: &Arc<Description>) -> Self {
-        let mut check = Self {
+        Self {
             description: Arc::clone(description),
+            verbatim: BTreeSet::new(),
             metrics: BTreeMap::new(),
             last: HashMap::new(),
             hashing: RandomState::new(),
             run: 0,
             violations: BTreeMap::new(),
             more: 0,
-        };
-        for DescribedMetric { module, descriptor } in &description.metrics {
-            let (name, kind) = (&descriptor.name, descriptor.kind);
-            let is_total = name.ends_with("_total");
-            if is_total != (kind == MetricKind::Counter) {
-                let rule = if is_total { "ends in _total, which is for counters" } else { "does not end in _total" };
-                check.violation("name", format!("{module}.{name}"), |id| {
-                    format!("{id} is described as a {}, but its name {rule}", kind.name())
-                });
-            }
         }
-        check
+    }
+
+    /// Follows the description: the plugin was configured, or has found metrics.
+    pub(super) fn follow(&mut self, description: &Arc<Description>) {
+        self.description = Arc::clone(description);
     }
 
     /// Checks the result of a run. In a new instance counters may start again.
@@ -102,6 +100,9 @@ impl RuleCheck {
                 self.violation("reserved", module.name().to_string(), |module| {
                     format!("the module {module} is reserved for the agent, which drops the plugin's; rename it")
                 });
+            }
+            if module.schema().source().is_verbatim {
+                self.verbatim.insert(module.name().to_string());
             }
             self.check_module(module, &mut now);
         }
@@ -121,7 +122,7 @@ impl RuleCheck {
             let mut labels: Vec<_> = metric.labels().iter().map(|label| (&*label.name, &*label.value)).collect();
             labels.sort_unstable();
             let series = self.hashing.hash_one((&**module.name(), metric.name(), labels));
-            self.check_metric(module.name(), metric, series);
+            self.check_metric(module, metric, series);
             now.insert(series, metric.value.clone());
             let id = (module.name().to_string(), metric.name().to_owned());
             let hashes = &mut self.metrics.entry(id).or_default().hashes;
@@ -135,18 +136,36 @@ impl RuleCheck {
         }
     }
 
-    fn check_metric(&mut self, module: &str, metric: Metric<'_>, series: u64) {
-        let id = format!("{module}.{}", metric.key());
-        let kind = self.description.descriptor(module, metric.name()).map(|descriptor| descriptor.kind);
-        if kind.is_none() {
-            let name = format!("{module}.{}", metric.name());
+    fn check_metric(&mut self, module: &Module, metric: Metric<'_>, series: u64) {
+        let (name, column) = (metric.series.metric_name(), metric.series.column());
+        let id = format!("{}.{}", module.name(), metric.key());
+        let described = self.description.metric(module.name(), name);
+        let kind = described.map(|described| described.descriptor.kind);
+        if let Some(DescribedMetric { labels, .. }) = described {
+            let own = |label: &&Label| column.label() != Some(&*label.name);
+            let is_described = |label: &&Label| labels.iter().any(|dimension| *dimension.name == *label.name);
+            let others = metric.labels().iter().filter(own).filter(|label| !is_described(label));
+            let others: Vec<String> =
+                others.map(|label| format!("{}.{name} has the label {}, which", module.name(), label.name)).collect();
+            for other in others {
+                self.violation("label", other, |other| format!("{other} is not described"));
+            }
+        } else if !module.schema().source().is_verbatim {
+            let name = format!("{}.{name}", module.name());
             self.violation("undescribed", name, |name| format!("{name} is returned but not described"));
         }
         let (is, before) = (type_name(metric.value), self.last.get(&series).cloned());
-        if let Some(was) = before.as_ref().map(type_name).filter(|was| *was != is) {
+        // A quantile has no value where nothing was observed.
+        let is_other = |was: &&str| *was != is && !matches!((*was, metric.value), ("null", _) | (_, Value::Null));
+        if let Some(was) = before.as_ref().map(type_name).filter(is_other) {
             return self.violation("kind", id, |id| format!("{id} changed from {was} to {is}"));
         }
-        if kind != Some(MetricKind::Counter) {
+        let counts = match column {
+            Column::Value => kind == Some(MetricKind::Counter),
+            Column::Bucket | Column::Count => true,
+            Column::Quantile | Column::Sum => false,
+        };
+        if !counts {
             return;
         }
         match (number(metric.value), before.as_ref().and_then(number)) {
@@ -158,6 +177,21 @@ impl RuleCheck {
                 self.violation("backwards", id, |id| format!("{id} is a counter, but fell from {before} to {now}"));
             }
             _ => {}
+        }
+    }
+
+    /// Checks the names of the described metrics, but for those of others.
+    fn check_names(&mut self) {
+        self.run = 0;
+        for DescribedMetric { module, descriptor, .. } in &Arc::clone(&self.description).metrics {
+            let (name, kind) = (&descriptor.name, descriptor.kind);
+            let is_total = name.ends_with("_total");
+            if is_total != (kind == MetricKind::Counter) && !self.verbatim.contains(&**module) {
+                let rule = if is_total { "ends in _total, which is for counters" } else { "does not end in _total" };
+                self.violation("name", format!("{module}.{name}"), |id| {
+                    format!("{id} is described as a {}, but its name {rule}", kind.name())
+                });
+            }
         }
     }
 
@@ -191,11 +225,13 @@ impl RuleCheck {
                 });
             }
         }
+        let run = self.run;
+        self.check_names();
         let more = (self.more > 0).then(|| Violation {
             kind: "more",
             text: format!("{} more violations", self.more),
-            runs: self.run,
-            last_run: self.run,
+            runs: run,
+            last_run: run,
         });
         self.violations.into_values().chain(more).collect()
     }
@@ -228,9 +264,9 @@ mod tests {
     fn description(metrics: &[(&'static str, MetricKind)]) -> Arc<Description> {
         let described = |&(name, kind): &(&'static str, MetricKind)| {
             let metric = NativeMetric { kind, ..NativeMetric::gauge("m", name, "1", "", "") };
-            DescribedMetric { module: "m".into(), descriptor: Arc::new(metric.descriptor()) }
+            DescribedMetric::test_metric("m", metric.descriptor(), &["label"])
         };
-        Description::new(&"plugin".into(), "1".into(), "", metrics.iter().map(described))
+        Description::new(&"plugin".into(), "1".into(), "", Arc::default(), metrics.iter().map(described))
     }
 
     /// The violations of runs that returned these metrics: name, label, value.
@@ -318,7 +354,12 @@ mod tests {
         let modules = ["agent", "memory", "mine"].map(|name| test_module(name, |_| {})).into();
         check.check_run(
             1,
-            &Collected { modules, dropped: 30, losses: vec!["the metric m.x: it is there twice".to_owned()] },
+            &Collected {
+                modules,
+                dropped: 30,
+                losses: vec!["the metric m.x: it is there twice".to_owned()],
+                ..Collected::default()
+            },
             true,
         );
         let found: Vec<_> = check.finish().into_iter().map(|violation| (violation.kind, violation.text)).collect();

@@ -105,14 +105,15 @@ fn default_name(file: &Path, harness: &PluginHarness) -> Result<String, CommandE
 
 /// A table of a plugin's needs, and whether they are granted.
 pub(super) fn needs_table<'a>(needs: impl IntoIterator<Item = &'a CheckedNeed>) -> String {
-    let row = |CheckedNeed { grant, reason, status }: &CheckedNeed| {
+    let row = |need: &CheckedNeed| {
+        let CheckedNeed { reason, status, .. } = need;
         let granted = match status {
             NeedStatus::Granted(Basis::Default) => "granted by default".to_owned(),
             NeedStatus::Granted(Basis::Configuration) => "granted".to_owned(),
             NeedStatus::Missing => "not granted".to_owned(),
-            NeedStatus::Impossible(why) => format!("{why}; fix the plugin"),
+            NeedStatus::Impossible { why, remedy } => format!("{why}; {remedy}"),
         };
-        vec![grant.to_string(), granted, format!("to {reason}")]
+        vec![need.shown(), granted, format!("to {reason}")]
     };
     output::table(needs.into_iter().map(row))
 }
@@ -123,16 +124,20 @@ pub(super) fn need_json(CheckedNeed { grant, reason, status }: &CheckedNeed) -> 
         NeedStatus::Granted(Basis::Default) => ("all", None),
         NeedStatus::Granted(Basis::Configuration) => ("configuration", None),
         NeedStatus::Missing => ("no", None),
-        NeedStatus::Impossible(why) => ("never", Some(why)),
+        NeedStatus::Impossible { why, .. } => ("never", Some(why)),
     };
-    json!({ "key": grant.kind.name(), "value": printable(&grant.value), "reason": reason, "granted": granted, "why": why })
+    let (key, value) = match grant {
+        Ok(grant) => (grant.kind.name(), printable(&grant.value)),
+        Err(unknown) => (&*unknown.kind, unknown.target.clone()),
+    };
+    json!({ "key": key, "value": value, "reason": reason, "granted": granted, "why": why })
 }
 
 /// The lines of its table that grant its needs and what it was denied. Default grants are left out.
 pub(super) fn required_lines(plugin: &LoadedPlugin, needs: &[CheckedNeed], denials: &[Denial]) -> Vec<String> {
     let is_required =
         |need: &&CheckedNeed| matches!(need.status, NeedStatus::Missing | NeedStatus::Granted(Basis::Configuration));
-    let grants = needs.iter().filter(is_required).map(|need| &need.grant);
+    let grants = needs.iter().filter(is_required).filter_map(|need| need.grant.as_ref().ok());
     let grants: Vec<Grant> = grants.chain(denials.iter().filter_map(Denial::missing)).cloned().collect();
     plugin.context.grant_lines(&grants)
 }

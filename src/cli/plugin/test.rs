@@ -144,7 +144,10 @@ impl TestRuns {
             test.begin(FIRST_RUN)?;
         }
         match plugin.configure().await {
-            Ok(needs) => results.needs = needs,
+            Ok(needs) => {
+                results.needs = needs;
+                rules.follow(plugin.description());
+            }
             Err(failure) => {
                 if let Schedule::Scripted(test) = &mut schedule {
                     test.record(0, Err(&failure));
@@ -166,6 +169,7 @@ impl TestRuns {
             results.record(run, plugin.take_recording());
             match result {
                 Ok(usable) => {
+                    rules.follow(plugin.description());
                     rules.check_run(run, &usable, std::mem::take(&mut is_new_instance));
                     results.sample = Some(usable);
                 }
@@ -203,7 +207,8 @@ impl TestRuns {
 
     /// The grants that are missing for the needs and the denied accesses.
     fn missing_grants(&self) -> Vec<Grant> {
-        let needs = self.needs.iter().filter(|need| need.status == NeedStatus::Missing).map(|need| &need.grant);
+        let missing = self.needs.iter().filter(|need| need.status == NeedStatus::Missing);
+        let needs = missing.filter_map(|need| need.grant.as_ref().ok());
         needs.chain(self.denied.iter().filter_map(Denial::missing)).cloned().collect()
     }
 

@@ -1,13 +1,15 @@
 //! Tests of the names of single series.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::named::CounterOrigin;
 use super::super::{Naming, Scale};
 use super::*;
-use crate::sample::{MetricKind, Module, Value, test_module};
+use crate::sample::{
+    CollectorVersion, CounterOrigin, MetricKind, Module, ModuleWriter, NativeMetric, SeriesAccount, Value, test_module,
+};
 
 /// A module with one series.
 fn module(module: &'static str, metric: &str, labels: &[(&'static str, &str)]) -> std::sync::Arc<Module> {
@@ -36,7 +38,7 @@ fn cpu_times_have_a_mode() {
     assert_eq!(series("cpu", "guest_seconds_total", &[]), "cpu.guest_seconds_total{}");
     let time = named("cpu", "irq_seconds_total", &[]);
     assert_eq!((time.kind, &*time.ucum, time.factor), (Some(MetricKind::Counter), "s", None));
-    assert_eq!((time.origin, time.is_additive, time.unit), (CounterOrigin::Boot, false, ""));
+    assert_eq!((time.is_additive, time.unit), (false, ""));
 }
 
 #[test]
@@ -83,9 +85,27 @@ fn labels_become_attributes() {
 fn metrics_without_a_row_are_module_and_metric() {
     assert_eq!(series("redis", "connected_clients", &[("server", "a:1")]), "redis.connected_clients{server=a:1}");
     assert_eq!(series("disk", "discards_total", &[("device", "sda")]), "disk.discards_total{device=sda}");
-    assert_eq!(named("disk", "discards_total", &[]).origin, CounterOrigin::Boot);
-    assert_eq!(named("redis", "keys", &[]).origin, CounterOrigin::Unknown);
-    assert_eq!(named("agent", "missed_ticks_total", &[]).origin, CounterOrigin::Agent);
+}
+
+#[test]
+fn counters_count_from_where_their_descriptor_says() {
+    static METRICS: [NativeMetric; 3] = [
+        NativeMetric::counter("cpu", "irq_seconds_total", "s", "Interrupts.", "a source"),
+        NativeMetric::counter("cpu", "other_total", "1", "Others.", "a source"),
+        NativeMetric::counter("agent", "missed_ticks_total", "1", "Ticks.", "a source"),
+    ];
+    let origin = |module: &'static str, metric: &str| {
+        let collector = CollectorVersion::native("test");
+        let source = ModuleSource { module: module.into(), collector, step: Duration::ZERO, is_verbatim: false };
+        let mut writer = ModuleWriter::new(source, &METRICS, &SeriesAccount::standalone());
+        let (module, ()) = writer.write(Duration::ZERO, |values| values.push(metric, 1));
+        let schema = module.schema();
+        Naming::Otel.name("gauged", schema.source(), &schema.series()[0]).expect("named").origin
+    };
+    assert_eq!(origin("cpu", "irq_seconds_total"), CounterOrigin::Boot, "with a convention");
+    assert_eq!(origin("cpu", "other_total"), CounterOrigin::Boot, "without one");
+    assert_eq!(origin("agent", "missed_ticks_total"), CounterOrigin::Agent);
+    assert_eq!(origin("cpu", "undescribed_total"), CounterOrigin::Unknown, "whatever the module is called");
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(crate) struct Counters {
     pub(crate) late: Counter,
     /// Metrics that were dropped.
     pub(crate) dropped: Counter,
+    /// Times of modules that were refused.
+    pub(crate) refused_times: Counter,
     /// Calls that returned an error that is no fault.
     pub(crate) errors: Counter,
     /// Lines and other parts of the measured data that its results left out.

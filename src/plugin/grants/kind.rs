@@ -73,6 +73,11 @@ impl fmt::Display for Denial {
 impl GrantKind {
     pub(crate) const ALL: [Self; 4] = [Self::Read, Self::Usage, Self::Connect, Self::Fetch];
 
+    /// The kind with this name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -83,10 +88,39 @@ impl GrantKind {
     }
 }
 
+/// A capability that this agent does not have: the plugin was made for a later one, or its author has misspelt it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownCapability {
+    /// The kind and the target as the plugin wrote them, each on one line, without its secrets.
+    pub(crate) kind: String,
+    pub(crate) target: String,
+}
+
+/// In the form of a grant.
+impl fmt::Display for UnknownCapability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&line(&self.kind, std::slice::from_ref(&self.target)))
+    }
+}
+
+impl UnknownCapability {
+    /// The action for the operator.
+    pub(crate) const REMEDY: &str = "update the agent, or fix the plugin";
+
+    /// The end of a sentence that begins with it.
+    pub(crate) fn reason() -> String {
+        format!("is nothing that this agent has: it knows {}", GrantKind::ALL.map(GrantKind::name).join(", "))
+    }
+}
+
 /// The line of configuration for grants of one kind.
-pub(crate) fn grants_line(key: GrantKind, values: &[String]) -> String {
+pub(crate) fn grants_line(kind: GrantKind, values: &[String]) -> String {
+    line(kind.name(), values)
+}
+
+fn line(key: &str, values: &[String]) -> String {
     // A JSON string is a TOML string.
     let values: Vec<String> =
         values.iter().map(|value| serde_json::Value::from(printable(value)).to_string()).collect();
-    format!("{} = [{}]", key.name(), values.join(", "))
+    format!("{key} = [{}]", values.join(", "))
 }

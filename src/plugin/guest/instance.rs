@@ -18,17 +18,20 @@ use crate::escape::printable;
 use crate::heap;
 use crate::plugin::accounts::HeldMemory;
 use crate::plugin::build::footprint::Footprint;
+use crate::plugin::build::probe::SERVED;
 use crate::plugin::context::PluginContext;
+use crate::plugin::grants::kind::UnknownCapability;
 use crate::plugin::guest::allowance::Verdict;
 use crate::plugin::guest::backtrace;
-use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as wit, Need};
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as wit, Configured, Need};
 use crate::plugin::guest::bindings::{self, PluginPre};
 use crate::plugin::guest::call_time::CallTime;
+use crate::plugin::guest::description::{Description, check_metrics};
 use crate::plugin::guest::engine::{Artifact, Engine};
 use crate::plugin::guest::fault::{
     CallError, CallErrorKind, Disabled, DisabledCause, Failure, Fault, FaultKind, InvalidSetting, Starved,
 };
-use crate::plugin::guest::result::{Collected, Converter, Description};
+use crate::plugin::guest::result::{Collected, Converter};
 use crate::plugin::host;
 use crate::plugin::host::ration::Ration;
 use crate::plugin::host::state::HostState;
@@ -76,7 +79,7 @@ impl Code {
         let unfit = |error: wasmtime::Error| {
             Rejection::unloadable(&error, |why| {
                 format!(
-                    "does not fit the world gauged:plugin/plugin: {why}; rebuild it with the WIT of gauged:plugin 0.1"
+                    "does not fit the world gauged:plugin/plugin: {why}; update the agent, or rebuild it with the WIT of this agent, gauged:plugin {SERVED}"
                 )
             })
         };
@@ -110,8 +113,13 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Instantiates the code. The guest's start function has the same time limit as a call.
-    pub(crate) async fn new(code: &Code, plugin: &PluginContext, description: Arc<Description>) -> Result<Self, Fault> {
+    pub(crate) async fn new(
+        code: &Code,
+        plugin: &PluginContext,
+        description: &Arc<Description>,
+    ) -> Result<Self, Fault> {
         let timeout = plugin.config.timeout;
+        let started_at = Tick::now().since_epoch;
         let mut state = HostState::new(plugin);
         state.limits.hold(code.footprint)?;
         let mut store = Store::new(code.engine.wasmtime(), state);
@@ -133,7 +141,13 @@ impl Instance {
                 store,
                 guest,
                 config: Arc::clone(&plugin.config),
-                converter: Converter::new(description, Arc::clone(&plugin.accounts.series), plugin.step),
+                converter: Converter::new(
+                    description,
+                    Arc::clone(&plugin.accounts.series),
+                    Arc::clone(&plugin.accounts.times),
+                    started_at,
+                    plugin.step,
+                ),
                 _heap: LargeHeapUse(code.footprint.description_bytes.saturating_add(code.footprint.instance_bytes)),
             }),
             Err(stop) => Err(fault("its start", &stop, store.data(), timeout)),
@@ -143,6 +157,11 @@ impl Instance {
     /// Follows another interval of the plugin.
     pub(crate) fn set_step(&mut self, step: Duration) {
         self.converter.set_step(step);
+    }
+
+    /// The description of the plugin as it is configured.
+    pub(crate) fn description(&self) -> &Arc<Description> {
+        self.converter.description()
     }
 
     /// The bytes that it holds.
@@ -170,7 +189,10 @@ impl Instance {
         };
         self.store.data_mut().finish_output();
         let returned = called.map_err(|stop| Failure::Fault(self.fault("configure", &stop)))?;
-        returned.map_err(|error| failure(error, self.store.data().context()))
+        let Configured { needs, metrics } = returned.map_err(|error| failure(error, self.store.data().context()))?;
+        check_metrics(&metrics).map_err(|why| misdescribed(&why))?;
+        self.converter.describe(metrics);
+        Ok(needs)
     }
 
     /// Calls `collect`. `monotonic` is the reading of a clock that never goes backwards.
@@ -181,6 +203,7 @@ impl Instance {
             unix_ms: u64::try_from(tick.since_epoch.as_millis()).unwrap_or(u64::MAX),
             monotonic_ns: u64::try_from(monotonic.as_nanos()).unwrap_or(u64::MAX),
             budget_ms: u32::try_from(self.config.timeout.as_millis()).unwrap_or(u32::MAX),
+            interval_ms: u64::try_from(self.converter.step().as_millis()).unwrap_or(u64::MAX),
         };
         let called = {
             let call = pin!(self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick));
@@ -295,6 +318,17 @@ fn fault(call: &str, stop: &Stop, state: &HostState, timeout: Duration) -> Fault
     Fault { kind, message: format!("{call} failed: {}", printable(&text)) }
 }
 
+/// The failure for descriptors that break the rules: a mistake in the plugin, with these settings at least.
+fn misdescribed(why: &str) -> Failure {
+    Failure::Disabled(Disabled {
+        cause: DisabledCause::InvalidConfig,
+        reason: printable(why),
+        remedy: "fix the plugin, or change its settings".to_owned(),
+        denied: None,
+        settings: Vec::new(),
+    })
+}
+
 /// The failure for an error that the plugin returned. Its texts may have the plugin's secrets, which are taken out.
 fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
     let disabled =
@@ -324,15 +358,25 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
             disabled(DisabledCause::InvalidConfig, reason, remedy, settings)
         }
         wit::Error::Denied(Need { capability, reason }) => {
-            let denied = plugin.shown_grant(capability);
-            plugin.denials.record_need(&denied);
-            Failure::Disabled(Disabled {
-                cause: DisabledCause::Denied,
-                reason: format!("is missing the grant {denied} to {}", printable(&reason)),
-                remedy: plugin.restart_remedy(std::slice::from_ref(&denied)),
-                denied: Some(denied),
-                settings: Vec::new(),
-            })
+            let reason = printable(&reason);
+            match plugin.shown_grant(capability) {
+                Ok(denied) => {
+                    plugin.denials.record_need(&denied);
+                    Failure::Disabled(Disabled {
+                        cause: DisabledCause::Denied,
+                        reason: format!("is missing the grant {denied} to {reason}"),
+                        remedy: plugin.restart_remedy(std::slice::from_ref(&denied)),
+                        denied: Some(denied),
+                        settings: Vec::new(),
+                    })
+                }
+                Err(unknown) => disabled(
+                    DisabledCause::Denied,
+                    format!("needs {unknown} to {reason}, which {}", UnknownCapability::reason()),
+                    UnknownCapability::REMEDY.to_owned(),
+                    Vec::new(),
+                ),
+            }
         }
         wit::Error::Unavailable(why) => call_error(CallErrorKind::Unavailable, &why),
         wit::Error::Failed(why) => call_error(CallErrorKind::Failed, &why),
@@ -370,9 +414,21 @@ mod tests {
     fn a_missing_grant_has_its_remedy() {
         let pool = OffloadPool::start().expect("threads");
         let plugin = PluginContext::new("redis", Arc::default(), Grants::none(), &pool);
-        let need = Need { capability: Capability::Connect("db:1".to_owned()), reason: "to ask".to_owned() };
-        let Failure::Disabled(disabled) = failure(wit::Error::Denied(need), &plugin) else { panic!("disabled") };
-        assert_eq!(disabled.cause, DisabledCause::Denied);
-        assert_eq!(disabled.remedy, r#"write under [plugins.redis]: connect = ["db:1"], and reload the agent"#);
+        let disabled = |kind: &str, target: &str| {
+            let capability = Capability { kind: kind.to_owned(), target: target.to_owned() };
+            let need = Need { capability, reason: "ask".to_owned() };
+            let Failure::Disabled(disabled) = failure(wit::Error::Denied(need), &plugin) else { panic!("disabled") };
+            assert_eq!(disabled.cause, DisabledCause::Denied);
+            disabled
+        };
+        let denied = disabled("connect", "db:1");
+        assert_eq!(denied.remedy, r#"write under [plugins.redis]: connect = ["db:1"], and reload the agent"#);
+        let unknown = disabled("exec", "/bin/true");
+        assert_eq!(unknown.denied, None);
+        assert_eq!(
+            unknown.reason,
+            r#"needs exec = ["/bin/true"] to ask, which is nothing that this agent has: it knows read, usage, connect, fetch"#
+        );
+        assert_eq!(unknown.remedy, "update the agent, or fix the plugin");
     }
 }

@@ -6,25 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::limits::{Limit, Limits};
-use crate::escape::{is_plain, printable};
+use crate::escape::printable;
+use crate::plugin::accounts::times::ModuleTimes;
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector as wit;
 use crate::plugin::guest::bindings::gauged::plugin::metrics;
+use crate::plugin::guest::description::{DescribedMetric, Description, MAX_DESCRIBED, check_metric, is_verbatim_name};
 use crate::sample::{
-    CollectorVersion, Descriptor, Label, LabelSet, Labels, MetricKind, Module, ModuleBuilder, ModuleSource, NotPushed,
-    Schema, SeriesAccount, SeriesError, Text, Value, is_label_name, is_name,
+    BucketBounds, Descriptor, Label, LabelSet, Labels, MetricKind, Module, ModuleBuilder, ModuleSource, NotPushed,
+    Quantiles, Schema, SeriesAccount, SeriesError, Text, Value, is_label_name, is_name,
 };
-
-/// The most metrics that a plugin may describe, not counting labels.
-const MAX_DESCRIBED: usize = 10_000;
-
-/// The longest unit that a plugin may describe, in bytes: twice the longest in use.
-const UNIT_BYTES: usize = 64;
-
-/// The longest description of a metric, in bytes: a sentence. The agent keeps it, and hashes it with each new series.
-const DESCRIPTION_BYTES: usize = 1024;
 
 /// How many dropped metrics are reported with their reason: enough to begin to fix the plugin.
 const MAX_REPORTED: usize = 20;
+
+/// The columns of a histogram besides its bounds: the infinite bound, the sum and the count.
+const HISTOGRAM_COLUMNS: u64 = 3;
+
+/// The columns of a summary besides its quantiles: the sum and the count.
+const SUMMARY_COLUMNS: u64 = 2;
 
 /// The usable part of a guest's result.
 #[derive(Debug, Default, PartialEq)]
@@ -33,80 +32,22 @@ pub struct Collected {
     pub modules: Vec<Arc<Module>>,
     /// How many metrics were dropped.
     pub dropped: u64,
-    /// The first of them, each with the reason.
+    /// How many times of modules were refused.
+    pub refused_times: u64,
+    /// The first losses, each with the reason.
     pub losses: Vec<String>,
 }
 
 impl Collected {
     fn drop_metrics(&mut self, metrics: usize, loss: impl FnOnce() -> String) {
         self.dropped += metrics as u64;
+        self.report(loss);
+    }
+
+    fn report(&mut self, loss: impl FnOnce() -> String) {
         if self.losses.len() < MAX_REPORTED {
             self.losses.push(printable(&loss()));
         }
-    }
-}
-
-/// A version of a plugin as its modules show it, its own words about itself, and the descriptors of its metrics.
-#[derive(Debug)]
-pub(crate) struct Description {
-    collector: Arc<CollectorVersion>,
-    /// A sentence about the plugin, on one line; may be empty.
-    pub(crate) summary: Text,
-    /// In the plugin's order.
-    pub(crate) metrics: Box<[DescribedMetric]>,
-    /// Their positions, sorted by module and name.
-    sorted: Box<[usize]>,
-}
-
-/// A metric that a plugin has described.
-#[derive(Debug)]
-pub(crate) struct DescribedMetric {
-    pub(crate) module: Box<str>,
-    pub(crate) descriptor: Arc<Descriptor>,
-}
-
-impl From<metrics::Descriptor> for DescribedMetric {
-    fn from(metric: metrics::Descriptor) -> Self {
-        let metrics::Descriptor { module, name, kind, unit, description } = metric;
-        let kind = match kind {
-            metrics::Kind::Gauge => MetricKind::Gauge,
-            metrics::Kind::Counter => MetricKind::Counter,
-        };
-        let descriptor = Descriptor { name: name.into(), kind, unit: unit.into(), description: description.into() };
-        Self { module: module.into(), descriptor: Arc::new(descriptor) }
-    }
-}
-
-impl DescribedMetric {
-    fn id(&self) -> (&str, &str) {
-        (&self.module, &self.descriptor.name)
-    }
-}
-
-impl Description {
-    /// The description of a plugin that was not asked for one yet.
-    pub(crate) fn unknown(plugin: &Arc<str>) -> Arc<Self> {
-        Self::new(plugin, Text::Static(""), "", [])
-    }
-
-    /// The description of a plugin with this name, whose metrics were checked.
-    pub(crate) fn new(
-        plugin: &Arc<str>,
-        version: Text,
-        summary: &str,
-        metrics: impl IntoIterator<Item = DescribedMetric>,
-    ) -> Arc<Self> {
-        let metrics: Box<[DescribedMetric]> = metrics.into_iter().collect();
-        let mut sorted: Box<[usize]> = (0..metrics.len()).collect();
-        sorted.sort_unstable_by_key(|&at| metrics[at].id());
-        let collector = Arc::new(CollectorVersion { name: Text::Shared(Arc::clone(plugin)), version });
-        Arc::new(Self { collector, summary: printable(summary).into(), metrics, sorted })
-    }
-
-    /// The descriptor of a metric, if the plugin has described it.
-    pub(crate) fn descriptor(&self, module: &str, name: &str) -> Option<&Arc<Descriptor>> {
-        let found = self.sorted.binary_search_by_key(&(module, name), |&at| self.metrics[at].id());
-        found.ok().map(|at| &self.metrics[self.sorted[at]].descriptor)
     }
 }
 
@@ -123,21 +64,61 @@ impl LabelSet for GuestLabels<'_> {
     }
 }
 
+/// The bounds of the last histogram: most histograms of a plugin have the same, and each is a text.
+#[derive(Debug, Default)]
+struct LastBounds(Option<(Vec<f64>, BucketBounds)>);
+
+impl LastBounds {
+    /// None for bounds that are not finite or do not rise.
+    fn get(&mut self, bounds: &[f64]) -> Option<&BucketBounds> {
+        let is_same = |(last, _): &(Vec<f64>, BucketBounds)| {
+            last.len() == bounds.len() && last.iter().zip(bounds).all(|(last, bound)| last.to_bits() == bound.to_bits())
+        };
+        if !self.0.as_ref().is_some_and(is_same) {
+            self.0 = Some((bounds.to_vec(), BucketBounds::new(bounds)?));
+        }
+        self.0.as_ref().map(|(_, bounds)| bounds)
+    }
+}
+
 /// Converts the results of one instance, tick after tick. Most guests return the same names and labels each time: those are
 /// checked and allocated once.
 #[derive(Debug)]
 pub(crate) struct Converter {
     description: Arc<Description>,
     account: Arc<SeriesAccount>,
+    times: Arc<ModuleTimes>,
+    /// When the instance started, since the Unix epoch.
+    started: Duration,
     /// The plugin's interval.
     step: Duration,
     /// The schemas of the modules of the previous result.
     previous: Vec<Arc<Schema>>,
+    bounds: LastBounds,
 }
 
 impl Converter {
-    pub(crate) fn new(description: Arc<Description>, account: Arc<SeriesAccount>, step: Duration) -> Self {
-        Self { description, account, step, previous: Vec::new() }
+    /// A converter for an instance that starts at this moment.
+    pub(crate) fn new(
+        description: &Arc<Description>,
+        account: Arc<SeriesAccount>,
+        times: Arc<ModuleTimes>,
+        started: Duration,
+        step: Duration,
+    ) -> Self {
+        let description = description.started_at(started);
+        Self { description, account, times, started, step, previous: Vec::new(), bounds: LastBounds::default() }
+    }
+
+    /// The description of the instance so far.
+    pub(crate) fn description(&self) -> &Arc<Description> {
+        &self.description
+    }
+
+    /// Adds the descriptors that depend on the plugin's settings, which were checked. They win over those for any configuration.
+    pub(crate) fn describe(&mut self, metrics: Vec<metrics::Descriptor>) {
+        let metrics = metrics.into_iter().map(|metric| DescribedMetric::new(metric, Some(self.started)));
+        self.description = self.description.with(metrics.collect());
     }
 
     /// Follows another interval of the plugin.
@@ -148,14 +129,20 @@ impl Converter {
         }
     }
 
+    /// The plugin's interval.
+    pub(crate) fn step(&self) -> Duration {
+        self.step
+    }
+
     /// Converts the result of a call for the tick `time`, within the limits, which are the same each time. Of two modules or
     /// metrics with one name the first is kept.
     pub(crate) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits, time: Duration) -> Collected {
         let mut collected = Collected { modules: Vec::with_capacity(self.previous.len()), ..Collected::default() };
         let mut allowance = limits[Limit::Metrics];
+        let account = Arc::clone(&self.account);
         // The module names, as soon as one differs from the previous result.
         let mut names: Option<HashSet<String>> = None;
-        for wit::Module { name, metrics } in returned {
+        for wit::Module { name, unix_ms, verbatim, metrics, descriptors } in returned {
             let at = collected.modules.len();
             let previous = self.previous.get(at).filter(|schema| names.is_none() && *schema.source().module == *name);
             let unusable = match () {
@@ -174,11 +161,20 @@ impl Converter {
             }
             // The modules before it may have come or gone.
             let known = || self.previous.iter().find(|schema| *schema.source().module == *name);
-            let schema = previous.or_else(known).cloned().unwrap_or_else(|| self.schema(name));
+            let is_same = |schema: &&Arc<Schema>| schema.source().is_verbatim == verbatim;
+            let schema = previous.or_else(known).filter(is_same).cloned();
+            // Series that are described anew are other series.
+            let is_redescribed = self.describe_found(&name, verbatim, descriptors, &mut collected);
+            let schema = schema.filter(|_| !is_redescribed).unwrap_or_else(|| self.schema(name, verbatim));
             let name = &*schema.source().module;
-            let mut module = ModuleBuilder::new(&self.account, &schema, Vec::with_capacity(metrics.len()));
+            let (time, refusal) = self.times.time(name, unix_ms.map(Duration::from_millis), time);
+            if let Some(refusal) = refusal {
+                collected.refused_times += 1;
+                collected.report(|| format!("the time of the module {name}: it {}", refusal.reason()));
+            }
+            let mut module = ModuleBuilder::new(&account, &schema, Vec::with_capacity(metrics.len()));
             for metric in metrics {
-                let converted = self.convert_metric(&metric, name, &mut module, &mut allowance, limits);
+                let converted = self.convert_metric(&metric, &schema, &mut module, &mut allowance, limits);
                 if let Err(why) = converted {
                     collected.drop_metrics(1, || format!("the metric {name}.{}: {why}", metric.name));
                 }
@@ -190,9 +186,47 @@ impl Converter {
     }
 
     /// The schema of a module that the previous result did not have.
-    fn schema(&self, module: String) -> Arc<Schema> {
+    fn schema(&self, module: String, is_verbatim: bool) -> Arc<Schema> {
         let (module, collector) = (module.into(), Arc::clone(&self.description.collector));
-        Schema::empty(ModuleSource { module, collector, step: self.step, is_verbatim: false })
+        Schema::empty(ModuleSource { module, collector, step: self.step, is_verbatim })
+    }
+
+    /// Adds the descriptors that came with a module. Returns whether one is new.
+    fn describe_found(
+        &mut self,
+        module: &str,
+        is_verbatim: bool,
+        found: Vec<metrics::Descriptor>,
+        collected: &mut Collected,
+    ) -> bool {
+        let mut names = HashSet::new();
+        let mut new = Vec::new();
+        for metric in found {
+            let known = self.description.metrics.len() + new.len();
+            let why = match check_metric(&metric, is_verbatim) {
+                Err(why) => Some(why),
+                Ok(()) if metric.module != module => {
+                    Some(format!("describes the metric {}.{} in another module", metric.module, metric.name))
+                }
+                Ok(()) if known >= MAX_DESCRIBED && self.description.metric(module, &metric.name).is_none() => {
+                    Some(format!("describes more than {MAX_DESCRIBED} metrics"))
+                }
+                Ok(()) => None,
+            };
+            if let Some(why) = why {
+                collected.report(|| format!("the module {module} {why}"));
+                continue;
+            }
+            let metric = DescribedMetric::new(metric, Some(self.started));
+            // Of two descriptors of a metric the first holds.
+            let is_first = names.insert(metric.descriptor.name.clone());
+            if is_first && self.description.metric(module, &metric.descriptor.name) != Some(&metric) {
+                new.push(metric);
+            }
+        }
+        let is_new = !new.is_empty();
+        self.description = self.description.with(new);
+        is_new
     }
 
     fn remember(&mut self, modules: &[Arc<Module>]) {
@@ -208,45 +242,120 @@ impl Converter {
     ///
     /// Why it is not usable.
     fn convert_metric(
-        &self,
+        &mut self,
         metric: &metrics::Metric,
-        module: &str,
+        schema: &Schema,
         to: &mut ModuleBuilder<'_>,
         allowance: &mut u64,
         limits: &Limits,
     ) -> Result<(), &'static str> {
+        let ModuleSource { module, is_verbatim, .. } = schema.source();
         let metrics::Metric { name, labels, value } = metric;
         let value = match value {
-            metrics::Value::Unsigned(value) => Value::Unsigned(*value),
-            metrics::Value::Signed(value) => Value::Signed(*value),
-            metrics::Value::Float(value) if value.is_finite() => Value::Float(*value),
-            metrics::Value::Float(_) => return Err("its value is not finite"),
+            metrics::Value::Natural(value) => Value::Unsigned(*value),
+            metrics::Value::Integer(value) => Value::Signed(*value),
+            metrics::Value::Number(value) => Value::Float(finite(*value)?),
             metrics::Value::Boolean(value) => Value::Boolean(*value),
             metrics::Value::Text(value) if value.len() as u64 <= limits[Limit::Text] => {
                 Value::Text(Text::Shared((**value).into()))
             }
             metrics::Value::Text(_) => return Err("its text is longer than limits.text"),
+            metrics::Value::Histogram(histogram) => {
+                check_names(name, *is_verbatim, labels, limits)?;
+                let columns = columns(histogram.bounds.len(), HISTOGRAM_COLUMNS, *allowance)?;
+                self.push_histogram(metric, histogram, module, to)?;
+                *allowance -= columns;
+                return Ok(());
+            }
+            metrics::Value::Summary(summary) => {
+                check_names(name, *is_verbatim, labels, limits)?;
+                let columns = columns(summary.quantiles.len(), SUMMARY_COLUMNS, *allowance)?;
+                self.push_summary(metric, summary, module, to)?;
+                *allowance -= columns;
+                return Ok(());
+            }
         };
         if *allowance == 0 {
-            return Err("there are more than limits.metrics");
+            return Err(TOO_MANY);
         }
         let guest_labels = GuestLabels(labels);
         match to.push_known(name, &guest_labels, value) {
             Ok(()) => {}
             Err(NotPushed::Refused(error)) => return Err(error.reason()),
             Err(NotPushed::Unknown(value)) => {
-                check_names(name, labels, limits)?;
+                check_names(name, *is_verbatim, labels, limits)?;
                 let descriptor = self.description.descriptor(module, name);
+                if descriptor.is_some_and(|descriptor| !is_scalar(descriptor.kind)) {
+                    return Err("it is described as a histogram or summary, and has another value");
+                }
                 to.push_new(name, &guest_labels, descriptor, value).map_err(SeriesError::reason)?;
             }
         }
         *allowance -= 1;
         Ok(())
     }
+
+    fn push_histogram(
+        &mut self,
+        metrics::Metric { name, labels, .. }: &metrics::Metric,
+        metrics::Histogram { bounds, counts, sum }: &metrics::Histogram,
+        module: &str,
+        to: &mut ModuleBuilder<'_>,
+    ) -> Result<(), &'static str> {
+        let descriptor = self.distribution(module, name, MetricKind::Histogram);
+        let descriptor = descriptor.ok_or("its value is a histogram, and it is not described as one")?;
+        let bounds = self.bounds.get(bounds).ok_or("its bounds are not finite, or do not rise")?;
+        let sum = sum.map(finite).transpose()?.map(Value::Float);
+        to.push_histogram(name, &GuestLabels(labels), &descriptor, bounds, counts, sum)
+    }
+
+    fn push_summary(
+        &self,
+        metrics::Metric { name, labels, .. }: &metrics::Metric,
+        metrics::Summary { quantiles, sum, count }: &metrics::Summary,
+        module: &str,
+        to: &mut ModuleBuilder<'_>,
+    ) -> Result<(), &'static str> {
+        let descriptor = self.distribution(module, name, MetricKind::Summary);
+        let descriptor = descriptor.ok_or("its value is a summary, and it is not described as one")?;
+        let shares: Vec<f64> = quantiles.iter().map(|quantile| quantile.share).collect();
+        let shares = Quantiles::new(&shares).ok_or("its quantiles are not from 0 to 1, or do not rise")?;
+        let value = |quantile: &metrics::Quantile| {
+            quantile.value.map_or(Ok(Value::Null), |value| finite(value).map(Value::Float))
+        };
+        let values: Vec<Value> = quantiles.iter().map(value).collect::<Result<_, _>>()?;
+        let sum = sum.map(finite).transpose()?.map(Value::Float);
+        let columns = (sum, count.map(Value::Unsigned));
+        to.push_summary(name, &GuestLabels(labels), &descriptor, &shares, values.into_iter(), columns)
+    }
+
+    /// The descriptor of a metric of this kind.
+    fn distribution(&self, module: &str, name: &str, kind: MetricKind) -> Option<Arc<Descriptor>> {
+        self.description.descriptor(module, name).filter(|descriptor| descriptor.kind == kind).cloned()
+    }
 }
 
-fn check_names(name: &str, labels: &[metrics::Label], limits: &Limits) -> Result<(), &'static str> {
-    if !is_name(name) {
+const TOO_MANY: &str = "there are more than limits.metrics";
+
+fn is_scalar(kind: MetricKind) -> bool {
+    match kind {
+        MetricKind::Gauge | MetricKind::Counter => true,
+        MetricKind::Histogram | MetricKind::Summary => false,
+    }
+}
+
+fn finite(number: f64) -> Result<f64, &'static str> {
+    if number.is_finite() { Ok(number) } else { Err("its value is not finite") }
+}
+
+/// How many metrics a histogram or summary counts as, if so many are left.
+fn columns(parts: usize, others: u64, allowance: u64) -> Result<u64, &'static str> {
+    let columns = parts as u64 + others;
+    if columns > allowance { Err(TOO_MANY) } else { Ok(columns) }
+}
+
+fn check_names(name: &str, is_verbatim: bool, labels: &[metrics::Label], limits: &Limits) -> Result<(), &'static str> {
+    if !(if is_verbatim { is_verbatim_name(name) } else { is_name(name) }) {
         return Err("its name breaks the rules");
     }
     if labels.len() as u64 > limits[Limit::Labels] {
@@ -266,219 +375,5 @@ fn check_names(name: &str, labels: &[metrics::Label], limits: &Limits) -> Result
     Ok(())
 }
 
-/// Checks that a plugin's description can be shown and is consistent.
-///
-/// # Errors
-///
-/// The first problem: the end of a sentence that begins with the file.
-pub(crate) fn check_about(about: &wit::About) -> Result<(), String> {
-    if about.version.is_empty() || about.version.len() > 64 || !about.version.chars().all(is_plain) {
-        return Err("describes itself with a version that is not 1 to 64 printable characters".to_owned());
-    }
-    if about.metrics.len() > MAX_DESCRIBED {
-        return Err(format!("describes more than {MAX_DESCRIBED} metrics"));
-    }
-    let mut described = HashSet::new();
-    for metrics::Descriptor { module, name, unit, description, .. } in &about.metrics {
-        if !is_name(module) || !is_name(name) {
-            return Err(format!("describes the metric {:?}, whose name breaks the rules", format!("{module}.{name}")));
-        }
-        for (what, text, most) in [("unit", unit, UNIT_BYTES), ("description", description, DESCRIPTION_BYTES)] {
-            if text.len() > most {
-                return Err(format!("describes the metric {module}.{name} with a {what} of more than {most} bytes"));
-            }
-        }
-        if !described.insert((module, name)) {
-            return Err(format!("describes the metric {module}.{name} twice"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::sample::test_module;
-
-    const TICK: Duration = Duration::from_secs(1_700_000_000);
-
-    fn converter() -> Converter {
-        Converter::new(Description::unknown(&"test".into()), SeriesAccount::standalone(), Duration::from_secs(10))
-    }
-
-    fn convert(returned: Vec<wit::Module>, limits: &Limits) -> Collected {
-        converter().convert(returned, limits, TICK)
-    }
-
-    fn metric(name: &str, labels: &[(&str, &str)], value: metrics::Value) -> metrics::Metric {
-        let label = |&(name, value): &(&str, &str)| metrics::Label { name: name.to_owned(), value: value.to_owned() };
-        metrics::Metric { name: name.to_owned(), labels: labels.iter().map(label).collect(), value }
-    }
-
-    fn module(name: &str, metrics: Vec<metrics::Metric>) -> wit::Module {
-        wit::Module { name: name.to_owned(), metrics }
-    }
-
-    #[test]
-    fn unusable_metrics_are_dropped_and_counted() {
-        use metrics::Value::{Float, Text, Unsigned};
-        let limits = &Limits::default();
-        let text = "x".repeat(usize::try_from(limits[Limit::Text]).expect("it fits") + 1);
-        let collected = convert(
-            vec![
-                module(
-                    "disk",
-                    vec![
-                        metric("reads_total", &[("device", "sda")], Unsigned(1)),
-                        metric("reads_total", &[("device", "sda")], Unsigned(2)),
-                        metric("reads_total", &[("device", "sdb")], Unsigned(3)),
-                        metric("nan", &[], Float(f64::NAN)),
-                        metric("infinite", &[], Float(f64::NEG_INFINITY)),
-                        metric("bad name", &[], Unsigned(4)),
-                        metric("bad_label", &[("0", "x")], Unsigned(5)),
-                        metric("label_twice", &[("a", "x"), ("a", "y")], Unsigned(6)),
-                        metric("long", &[], Text(text)),
-                    ],
-                ),
-                module("disk", vec![metric("again", &[], Unsigned(7))]),
-                module("bad-name", vec![]),
-            ],
-            limits,
-        );
-        let expected = test_module("disk", |values| {
-            values.push_labelled("reads_total", &[("device", "sda")].into(), 1);
-            values.push_labelled("reads_total", &[("device", "sdb")].into(), 3);
-        });
-        let losses = [
-            "the metric disk.reads_total: it is there twice: labels are a set, whatever their order",
-            "the metric disk.nan: its value is not finite",
-            "the metric disk.infinite: its value is not finite",
-            "the metric disk.bad name: its name breaks the rules",
-            "the metric disk.bad_label: the name of one of its labels breaks the rules",
-            "the metric disk.label_twice: it has a label twice",
-            "the metric disk.long: its text is longer than limits.text",
-            "the module disk: it is there twice",
-            "the module bad-name: its name breaks the rules",
-        ];
-        let losses = losses.map(str::to_owned).into();
-        assert_eq!(collected, Collected { modules: vec![expected], dropped: 9, losses });
-    }
-
-    #[test]
-    fn a_flood_of_metrics_is_cut() {
-        let mut limits = Limits::default();
-        limits.set(Limit::Metrics, 20);
-        let many = (0..25).map(|at| metric(&format!("m{at}"), &[], metrics::Value::Boolean(true))).collect();
-        let collected = convert(vec![module("flood", many)], &limits);
-        assert_eq!((collected.modules[0].len(), collected.dropped), (20, 5));
-    }
-
-    #[test]
-    fn a_flood_of_modules_is_cut() {
-        let mut limits = Limits::default();
-        limits.set(Limit::Modules, 10);
-        let collected = convert((0..15).map(|at| module(&format!("m{at}"), vec![])).collect(), &limits);
-        assert_eq!((collected.modules.len(), collected.dropped), (10, 5));
-    }
-
-    #[test]
-    fn inconsistent_descriptions_are_rejected() {
-        let descriptor = |module: &str, name: &str| metrics::Descriptor {
-            module: module.to_owned(),
-            name: name.to_owned(),
-            kind: metrics::Kind::Gauge,
-            unit: "s".to_owned(),
-            description: String::new(),
-        };
-        let about =
-            |version: &str, metrics| wit::About { version: version.to_owned(), description: String::new(), metrics };
-        assert_eq!(check_about(&about("1.0", vec![descriptor("a", "b"), descriptor("a", "c")])), Ok(()));
-        assert!(check_about(&about("", vec![])).is_err());
-        assert!(check_about(&about("1\n2", vec![])).is_err());
-        assert!(check_about(&about("1", vec![descriptor("a", "b"), descriptor("a", "b")])).is_err());
-        assert!(check_about(&about("1", vec![descriptor("a b", "c")])).is_err());
-        let long = metrics::Descriptor { description: "x".repeat(DESCRIPTION_BYTES + 1), ..descriptor("a", "b") };
-        assert!(check_about(&about("1", vec![long])).is_err_and(|why| why.contains("a description of more than 1024")));
-        let long = metrics::Descriptor { unit: "x".repeat(UNIT_BYTES + 1), ..descriptor("a", "b") };
-        assert!(check_about(&about("1", vec![long])).is_err_and(|why| why.contains("a unit of more than 64")));
-    }
-
-    fn any_value() -> impl Strategy<Value = metrics::Value> {
-        prop_oneof![
-            any::<f64>().prop_map(metrics::Value::Float),
-            any::<i64>().prop_map(metrics::Value::Signed),
-            "[a-z]{0,3}".prop_map(metrics::Value::Text),
-        ]
-    }
-
-    /// A result that is likely to overlap with another: few names, few labels, and some of each not usable.
-    fn any_result() -> impl Strategy<Value = Vec<wit::Module>> {
-        let label = ("[ab0]", "[xy]{0,1}|long text");
-        let metric = ("[abc ]", prop::collection::vec(label, 0..3), any_value());
-        let metric = metric.prop_map(|(name, labels, value)| {
-            let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (&**name, &**value)).collect();
-            self::tests::metric(&name, &labels, value)
-        });
-        prop::collection::vec(("[mn-]", prop::collection::vec(metric, 0..6)), 0..4)
-            .prop_map(|modules| modules.into_iter().map(|(name, metrics)| module(&name, metrics)).collect())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
-
-        /// Earlier results change neither the kept metrics, nor the dropped ones, nor the keys of values.
-        #[test]
-        fn results_do_not_depend_on_earlier_ones(
-            results in prop::collection::vec(any_result(), 1..4),
-            order in prop::collection::vec(any::<prop::sample::Index>(), 1..10),
-        ) {
-            let mut limits = Limits::default();
-            for (limit, most) in [(Limit::Modules, 2), (Limit::Metrics, 7), (Limit::Labels, 2), (Limit::Text, 3)] {
-                limits.set(limit, most);
-            }
-            let mut converter = converter();
-            // A slow sink may hold earlier samples, which must not change.
-            let mut held = Vec::new();
-            for at in order {
-                let result = at.get(&results);
-                let first = convert(result.clone(), &limits);
-                held.push((converter.convert(result.clone(), &limits, TICK), first));
-                for (collected, first) in &held {
-                    prop_assert_eq!(collected, first);
-                }
-            }
-        }
-
-        /// Names are valid, keys are unique, floats are finite, and every loss is counted.
-        #[test]
-        fn a_result_is_a_map_of_maps(
-            modules in prop::collection::vec(
-                ("[ab-]{1,2}", prop::collection::vec(("[ab ]{1,2}", any_value()), 0..8)),
-                0..5,
-            ),
-        ) {
-            let returned: Vec<_> = modules
-                .iter()
-                .map(|(name, metrics)| module(name, metrics.iter().map(|(name, value)| metric(name, &[], value.clone())).collect()))
-                .collect();
-            let all: usize = modules.iter().map(|(_, metrics)| metrics.len()).sum();
-            let collected = convert(returned, &Limits::default());
-            let names: HashSet<_> = collected.modules.iter().map(|module| module.name()).collect();
-            prop_assert_eq!(names.len(), collected.modules.len());
-            let mut kept = 0;
-            for module in &collected.modules {
-                prop_assert!(is_name(module.name()));
-                let keys: HashSet<_> = module.metrics().map(|metric| metric.key().to_string()).collect();
-                prop_assert_eq!(keys.len(), module.len());
-                for metric in module.metrics() {
-                    prop_assert!(is_name(metric.name()));
-                    prop_assert!(!matches!(metric.value, Value::Float(value) if !value.is_finite()));
-                }
-                kept += module.len();
-            }
-            prop_assert!(kept as u64 + collected.dropped >= all as u64);
-        }
-    }
-}
+mod tests;

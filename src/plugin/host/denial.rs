@@ -3,9 +3,10 @@
 
 use std::fmt::Display;
 
+use crate::escape::printable;
 use crate::plugin::accounts::denials::MAX_REPORTED;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::{Denial, Grant, GrantKind, grants_line};
+use crate::plugin::grants::kind::{Denial, Grant, GrantKind, UnknownCapability, grants_line};
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::Capability;
 
 impl PluginContext {
@@ -42,14 +43,16 @@ impl PluginContext {
 
     /// The grant for a capability, as the configuration has it, without the plugin's secrets. There is no other way from a
     /// capability to a grant.
-    pub(crate) fn shown_grant(&self, capability: Capability) -> Grant {
-        let (kind, value) = match capability {
-            Capability::Read(path) => (GrantKind::Read, path),
-            Capability::Usage(path) => (GrantKind::Usage, path),
-            Capability::Connect(address) => (GrantKind::Connect, address),
-            Capability::Fetch(origin) => (GrantKind::Fetch, origin),
-        };
-        Grant { kind, value: self.config.redact(&value).into_owned() }
+    ///
+    /// # Errors
+    ///
+    /// When this agent has no such capability.
+    pub(crate) fn shown_grant(&self, Capability { kind, target }: Capability) -> Result<Grant, UnknownCapability> {
+        let target = self.config.redact(&target);
+        match GrantKind::parse(&kind) {
+            Some(kind) => Ok(Grant { kind, value: target.into_owned() }),
+            None => Err(UnknownCapability { kind: printable(&self.config.redact(&kind)), target: printable(&target) }),
+        }
     }
 
     /// A denial without the plugin's secrets.

@@ -75,6 +75,7 @@ impl Statistics {
             ("plugin_skipped_total", number(counters.skipped.get())),
             ("plugin_late_total", number(counters.late.get())),
             ("plugin_dropped_metrics_total", number(counters.dropped.get())),
+            ("plugin_refused_times_total", number(counters.refused_times.get())),
             ("plugin_skipped_lines_total", number(counters.skipped_lines.get())),
             ("plugin_errors_total", number(counters.errors.get())),
             ("plugin_stuck_operations", number(accounts.permits.stuck() as u64)),

@@ -11,12 +11,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::PluginConfig;
 use crate::plugin::grants::Grants;
+use crate::plugin::guest::description::Description;
 use crate::plugin::guest::engine::{Engine, Loaded};
 use crate::plugin::guest::engine_options::Purpose;
 use crate::plugin::guest::fault::{CallError, CallErrorKind, Disabled, DisabledCause, Fault, FaultKind};
 use crate::plugin::guest::fixture;
 use crate::plugin::guest::instance::{Code, Instance};
-use crate::plugin::guest::result::Description;
 use crate::plugin::load::Outcome;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::plugin::rejection::Rejection;
@@ -231,7 +231,7 @@ impl Machine {
     fn instance(&self) -> Box<Instance> {
         let description = version(&self.code, 0).description;
         let plugin = self.supervisor.newest().clone();
-        let instance = self.runtime.block_on(Instance::new(&self.code, &plugin, description));
+        let instance = self.runtime.block_on(Instance::new(&self.code, &plugin, &description));
         Box::new(instance.expect("it starts"))
     }
 
@@ -350,7 +350,7 @@ fn hash(content: u8) -> Hash {
 
 fn version(code: &Arc<Code>, content: u8) -> Version {
     let (hash, name) = (hash(content), Text::Static("1.0.0"));
-    let description = Description::new(&"ticks".into(), name.clone(), "", []);
+    let description = Description::new(&"ticks".into(), name.clone(), "", Arc::default(), []);
     Version { name, description, hash, digits: hash.to_string().into(), code: Arc::clone(code) }
 }
 

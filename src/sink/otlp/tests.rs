@@ -22,7 +22,8 @@ use crate::sink::SeriesSettings;
 
 /// A metric of the module `app`, or of any other.
 const fn metric(name: &'static str, kind: MetricKind, unit: &'static str) -> NativeMetric {
-    NativeMetric { kind, ..NativeMetric::gauge("app", name, unit, "A description.", "a source") }
+    let origin = CounterOrigin::Unknown;
+    NativeMetric { kind, origin, ..NativeMetric::gauge("app", name, unit, "A description.", "a source") }
 }
 
 static APP: [NativeMetric; 5] = [

@@ -26,7 +26,7 @@ pub fn plugin(count: u32) -> Guest {
 
 /// The same with another module.
 pub fn plugin_as(module: &str, count: u32) -> Guest {
-    let (list, length) = (guest::MODULE + 8, guest::MODULE + 12);
+    let (list, length) = (guest::METRICS, guest::METRICS + 4);
     let change = format!(
         "(global $calls (mut i64) (i64.const 0))
          (func $change (local $metric i32) (local $at i64)
@@ -35,7 +35,7 @@ pub fn plugin_as(module: &str, count: u32) -> Guest {
            (i64.store offset=24 (local.get $metric) (global.get $calls))
            (loop $next
              (local.set $at (i64.add (local.get $at) (i64.const 1)))
-             (local.set $metric (i32.add (local.get $metric) (i32.const 32)))
+             (local.set $metric (i32.add (local.get $metric) (i32.const 64)))
              (if (i64.lt_u (local.get $at) (i64.load32_u (i32.const {length})))
                (then
                  (if (i64.eqz (i64.and (local.get $at) (i64.const 1)))

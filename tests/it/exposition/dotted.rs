@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gauged::naming::open_falcon::{CounterType, tags};
-use gauged::naming::{CounterOrigin, Named, Naming};
-use gauged::sample::{MetricKind, Module, Series};
+use gauged::naming::{Named, Naming};
+use gauged::sample::{CounterOrigin, MetricKind, Module, Series};
 
 use super::check_golden;
 use super::machines::{described, odd, samples};
@@ -99,6 +99,7 @@ fn kind(naming: Naming, named: &Named) -> String {
     let origin = match named.origin {
         CounterOrigin::Boot => " since boot",
         CounterOrigin::Agent => " since the agent's start",
+        CounterOrigin::Moment(_) => " since the plugin's start",
         CounterOrigin::Unknown => "",
     };
     let kind = match (named.kind, named.is_additive) {

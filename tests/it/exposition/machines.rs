@@ -9,8 +9,8 @@ use std::time::Duration;
 use gauged::agent::METRICS;
 use gauged::collector::native::NATIVE;
 use gauged::sample::{
-    BucketBounds, CollectorVersion, Label, Labels, MetricKind, Module, ModuleSource, ModuleWriter, NativeMetric,
-    Quantiles, Sample, SeriesAccount, Value, Values,
+    BucketBounds, CollectorVersion, CounterOrigin, Label, Labels, MetricKind, Module, ModuleSource, ModuleWriter,
+    NativeMetric, Quantiles, Sample, SeriesAccount, Value, Values,
 };
 
 use crate::first_party::built;
@@ -184,7 +184,17 @@ pub fn metrics() -> &'static [NativeMetric] {
             let kinds = [MetricKind::Gauge, MetricKind::Counter, MetricKind::Histogram, MetricKind::Summary];
             let kind = kinds.into_iter().find(|kind| kind.name() == text("kind")).expect("a kind");
             let (module, name) = (text("module"), text("name"));
-            NativeMetric { kind, ..NativeMetric::gauge(module, name, text("unit"), text("description"), "a plugin") }
+            let origin = match metric["counts_from"].as_str() {
+                Some("boot") => CounterOrigin::Boot,
+                // Any moment.
+                Some("plugin") => CounterOrigin::Moment(Duration::from_secs(1)),
+                _ => CounterOrigin::Unknown,
+            };
+            NativeMetric {
+                kind,
+                origin,
+                ..NativeMetric::gauge(module, name, text("unit"), text("description"), "a plugin")
+            }
         });
         own.chain(of_plugins).collect()
     })

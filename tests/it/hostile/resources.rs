@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::guest::{Guest, VERSION};
+use crate::guest::{Guest, VALUE, VERSION};
 use crate::harness::{Sample, fault_count, plugin_metric, ticks_during_calls, value};
 use crate::hostile::{HostileTest, Outcome, assert_outcome};
 
@@ -119,11 +119,14 @@ fn initial_memory_beyond_the_limit_is_refused() {
 #[test]
 fn slow_leak_ends_at_the_memory_limit() {
     // A page at every tick. A fault drops the instance with its memory.
-    let leak = "(if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
-                (i32.store (i32.const 216) (memory.size))";
+    let leak = format!(
+        "(if (i32.eq (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
+         (i32.store (i32.const {}) (memory.size))",
+        VALUE + 8
+    );
     let mut test = HostileTest::at_interval("100ms", "memory = \"1MiB\"");
     let outcome = Outcome::Fault("memory", "collect needed more memory than its limit of 1.0 MiB");
-    test.expect(&bad().before_collect(leak).module(), &outcome);
+    test.expect(&bad().before_collect(&leak).module(), &outcome);
     let sizes: Vec<u64> = test.agent.samples().iter().filter_map(|sample| value(sample, "bad")?.as_u64()).collect();
     // The sixteenth page would not leave the instance itself room.
     assert!(sizes.is_sorted() && sizes.last() == Some(&15), "{sizes:?}");

@@ -1,6 +1,8 @@
 //! Plugins that return invalid results: too much data, invalid values, modules of others, and errors now and then.
 
-use crate::guest::{COLLECT_RESULT, Guest, METRIC, MODULE, VALUE};
+use crate::guest::{
+    COLLECT_RESULT, Guest, METRIC, METRIC_BYTES, METRICS, MODULE, MODULE_BYTES, VALUE, metric_of, module_words,
+};
 use crate::harness::{fault_count, plugin_metric, value};
 use crate::hostile::{HostileTest, Outcome, assert_outcome, in_parallel};
 
@@ -23,23 +25,38 @@ fn returned_error_is_counted_and_no_fault() {
 
 #[test]
 fn oversized_result_is_refused() {
-    // 200,000 modules: 3 MiB of the guest's memory, and more of the host's.
-    assert_outcome(&bad().pages(60).patch(COLLECT_RESULT + 8, &[200_000]).module(), "", &TOO_MUCH);
+    // 75,000 modules: 4 MiB of the guest's memory, and more of the host's.
+    assert_outcome(&bad().pages(60).patch(COLLECT_RESULT + 8, &[75_000]).module(), "", &TOO_MUCH);
 }
 
 #[test]
 fn nested_lists_beyond_the_limit_are_refused() {
     // 10,000 modules, each of the same 10,000 metrics, each with the same 10,000 labels: a petabyte out of a megabyte.
-    let (table, many) = (131_072, 10_000);
-    let build = format!(
-        "(local $at i32) (local.set $at (i32.const {table}))
-         (loop $on
-            (i32.store (local.get $at) (i32.const 1024)) (i32.store offset=4 (local.get $at) (i32.const 3))
-            (i32.store offset=8 (local.get $at) (i32.const {table})) (i32.store offset=12 (local.get $at) (i32.const {many}))
-            (local.set $at (i32.add (local.get $at) (i32.const 16)))
-            (br_if $on (i32.lt_u (local.get $at) (i32.const 1100000))))"
-    );
-    let guest = bad().pages(20).patch(COLLECT_RESULT + 4, &[table, many]).before_collect(&build);
+    let many = 10_000;
+    let labels = 131_072;
+    let metrics = labels + 16 * many;
+    let modules = metrics + METRIC_BYTES * many;
+    // Each has a name, and a list at some place, or a text.
+    let fill = |table: u32, stride: u32, place: u32, (at, length): (u32, u32)| {
+        format!(
+            "(local.set $at (i32.const {table}))
+             (loop $on
+                (i32.store (local.get $at) (i32.const 1024)) (i32.store offset=4 (local.get $at) (i32.const 3))
+                (i32.store offset={place} (local.get $at) (i32.const {at}))
+                (i32.store offset={} (local.get $at) (i32.const {length}))
+                (local.set $at (i32.add (local.get $at) (i32.const {stride})))
+                (br_if $on (i32.lt_u (local.get $at) (i32.const {}))))",
+            place + 4,
+            table + stride * many
+        )
+    };
+    let build = [
+        fill(labels, 16, 8, (1024, 3)),
+        fill(metrics, METRIC_BYTES, 8, (labels, many)),
+        fill(modules, MODULE_BYTES, METRICS - MODULE, (metrics, many)),
+    ];
+    let build = format!("(local $at i32) {}", build.concat());
+    let guest = bad().pages(22).patch(COLLECT_RESULT + 4, &[modules, many]).before_collect(&build);
     assert_outcome(&guest.module(), "", &TOO_MUCH);
 }
 
@@ -109,11 +126,12 @@ fn invalid_names_are_dropped_and_counted() {
 fn duplicates_are_dropped_and_counted() {
     let mut guest = bad();
     let name = guest.text("bad");
-    let guest = guest.patch(COLLECT_RESULT + 8, &[2]).patch(MODULE + 16, &[name.0, name.1, METRIC, 1]);
+    let guest = guest.patch(COLLECT_RESULT + 8, &[2]).patch(MODULE + MODULE_BYTES, &module_words(name, METRIC, 1));
     assert_outcome(&guest.module(), "", &Outcome::Dropped(1, "the module bad: it is there twice"));
     let mut guest = bad();
     let metric = guest.text("value");
-    let guest = guest.patch(MODULE + 12, &[2]).patch(METRIC + 32, &[metric.0, metric.1, 0, 0, 0, 0, 2, 0]);
+    let second = metric_of(metric, (0, 0), [0, 0, 2, 0]);
+    let guest = guest.patch(METRICS + 4, &[2]).patch(METRIC + METRIC_BYTES, &second);
     assert_outcome(&guest.module(), "", &Outcome::Dropped(1, "the metric bad.value: it is there twice"));
 }
 
@@ -126,7 +144,7 @@ fn many_label_sets(many: u32) -> Guest {
 pub fn many_label_sets_as(module: &str, many: u32) -> Guest {
     let mut guest = Guest::new(module);
     let (metric, label) = (guest.text("value"), guest.text("n"));
-    let (metrics, labels, texts) = (131_072, 131_072 + 32 * many, 131_072 + 48 * many);
+    let (metrics, labels, texts) = (131_072, 131_072 + 64 * many, 131_072 + 80 * many);
     let digits = (0..5)
         .map(|digit| {
             format!(
@@ -147,18 +165,21 @@ pub fn many_label_sets_as(module: &str, many: u32) -> Guest {
             (i32.store offset=8 (local.get $l) (local.get $t)) (i32.store offset=12 (local.get $l) (i32.const 5))
             {digits}
             (local.set $n (i32.add (local.get $n) (i32.const 1)))
-            (local.set $m (i32.add (local.get $m) (i32.const 32)))
+            (local.set $m (i32.add (local.get $m) (i32.const 64)))
             (local.set $l (i32.add (local.get $l) (i32.const 16)))
             (local.set $t (i32.add (local.get $t) (i32.const 8)))
             (br_if $on (i32.lt_u (local.get $n) (i32.const {many}))))",
         metric.0, metric.1, label.0, label.1
     );
-    guest.pages(3 + 56 * many / 65536).patch(MODULE + 8, &[metrics, many]).before_collect(&build)
+    guest.pages(3 + 88 * many / 65536).patch(METRICS, &[metrics, many]).before_collect(&build)
 }
 
 #[test]
 fn a_hundred_thousand_label_sets_are_refused() {
-    assert_outcome(&many_label_sets(100_000).module(), "", &TOO_MUCH);
+    // The guest's own memory is nine megabytes.
+    let mut test = HostileTest::new("").allow_mb(16);
+    test.expect(&many_label_sets(100_000).module(), &TOO_MUCH);
+    test.replace_and_check();
 }
 
 #[test]

@@ -11,8 +11,9 @@ pub fn guest_with_needs() -> Guest {
     let mut guest = Guest::new("needy");
     let (default, file, server) = (guest.text("/proc/stat"), guest.text("/etc/app/*"), guest.text("db:1"));
     let (count, read) = (guest.text("count forks"), guest.text("read what is set"));
-    let needs = [(0, default, count), (0, file, read), (2, server, count)];
-    let needs = needs.map(|(case, grant, reason)| [case, grant.0, grant.1, reason.0, reason.1]).concat();
+    let kinds = ["read", "connect"].map(|kind| guest.text(kind));
+    let needs = [(kinds[0], default, count), (kinds[0], file, read), (kinds[1], server, count)];
+    let needs = needs.map(|(kind, target, reason)| [kind.0, kind.1, target.0, target.1, reason.0, reason.1]).concat();
     let list = guest.list(&needs);
     guest.patch(CONFIGURE_RESULT, &[0, list, 3]).describes(&[("needy", "value", 0), ("needy", "forks_total", 1)])
 }
@@ -36,12 +37,12 @@ fn inspect_shows_description_needs_and_missing_grants() {
         &expect![[r#"
             needy 1.0.0: no description
 
-              imports     gauged:plugin/metrics@0.2.0-rc.1
+              imports     gauged:plugin/metrics@0.2.0-rc.2
               configured  with {}
 
             metrics
-              needy.value        gauge    By  What it is.
-              needy.forks_total  counter  By  What it is.
+              needy.value{id}        gauge    By  What it is.
+              needy.forks_total{id}  counter  By  What it is.
 
             needs
               read = ["/proc/stat"]  granted by default  to count forks
@@ -69,12 +70,12 @@ fn inspect_combines_configuration_and_command_line() {
         &expect![[r#"
             app 1.0.0: no description
 
-              imports     gauged:plugin/metrics@0.2.0-rc.1
+              imports     gauged:plugin/metrics@0.2.0-rc.2
               configured  with {"db":1,"user":"me"}
 
             metrics
-              needy.value        gauge    By  What it is.
-              needy.forks_total  counter  By  What it is.
+              needy.value{id}        gauge    By  What it is.
+              needy.forks_total{id}  counter  By  What it is.
 
             needs
               read = ["/proc/stat"]  granted by default  to count forks
@@ -118,7 +119,7 @@ fn configure_error_is_shown_with_its_reason() {
         &expect![[r"
             asks 1.0.0: no description
 
-              imports     gauged:plugin/metrics@0.2.0-rc.1
+              imports     gauged:plugin/metrics@0.2.0-rc.2
               configured  failed with {}: it does not accept its configuration: server: name one
 
             metrics
@@ -143,13 +144,17 @@ fn denial_during_configure_is_listed() {
     write_plugin(&setup, &guest.configure(&read), "eager.wasm");
     let output = plugin(&setup, &["inspect", "eager.wasm", "--json"]).json();
     assert_eq!(output["configuration"][1], "read = [\"/etc/secret\"]");
-    assert_eq!(output["imports"][0], "gauged:plugin/files@0.2.0-rc.1");
+    assert_eq!(output["imports"][0], "gauged:plugin/files@0.2.0-rc.2");
 }
 
 #[test]
 fn control_characters_of_a_plugin_are_escaped() {
     let setup = Setup::new();
-    write_plugin(&setup, &Guest::new("forger").needs(2, "db:1\u{1b}[2J", "look\u{9b}2J\nforged"), "forger.wasm");
+    write_plugin(
+        &setup,
+        &Guest::new("forger").needs("connect", "db:1\u{1b}[2J", "look\u{9b}2J\nforged"),
+        "forger.wasm",
+    );
     for command in ["inspect", "test"] {
         for arguments in [&[command, "forger.wasm"][..], &[command, "forger.wasm", "--json"]] {
             let output = plugin(&setup, arguments).stdout;
@@ -197,19 +202,19 @@ fn rejected_file_exits_with_1() {
     assert_error(
         &Guest::new("bad").module()[..900],
         &expect![[r"
-            bad.wasm (fe9cabcd) is truncated; copy it again
+            bad.wasm (c9edddd7) is truncated; copy it again
         "]],
     );
     assert_error(
         &Guest::new("bad").version("").module(),
         &expect![[r"
-            bad.wasm (303c7682) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
+            bad.wasm (3cfb2326) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
         "]],
     );
     assert_error(
         &Guest::new("bad").describe("unreachable").module(),
         &expect![[r"
-            bad.wasm (9d7ac21f) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+            bad.wasm (d93f32fa) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
         "]],
     );
     let missing = plugin(&setup, &["inspect", "missing.wasm"]);
@@ -289,4 +294,57 @@ fn closed_pipe_exits_0_and_full_device_1() {
     drop(reader);
     let output = setup.command(&["plugin", "inspect", "one.wasm"]).stdout(writer).output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn settings_are_shown_and_printed_as_a_table() {
+    let setup = Setup::new();
+    let settings = [
+        ("port", "integer", Some("80"), [false, false]),
+        ("servers[].address", "text", None, [true, false]),
+        ("servers[].password", "text", None, [false, true]),
+        ("names", "list of texts", None, [true, false]),
+    ];
+    let guest = Guest::new("set").settings(&settings).needs("connect", "db:1", "ask");
+    write_plugin(&setup, &guest, "set.wasm");
+    let table = plugin(&setup, &["inspect", "set.wasm", "--toml"]);
+    assert_eq!((table.code, &*table.stderr), (Some(0), ""));
+    expect![[r#"
+        [plugins.set]
+        connect = ["db:1"]
+
+        [plugins.set.config]
+
+        # What it sets. (integer)
+        # port = 80
+        #     servers[].address (text, required): What it sets.
+        #     servers[].password (text, secret): What it sets.
+
+        # What it sets. (list of texts, required)
+        names = []
+
+        # Secrets, each in a file of its own.
+        # [plugins.set.secrets]
+        # "servers.0.password" = "/run/credentials/gauged/password"
+    "#]]
+    .assert_eq(&table.stdout);
+    // It is a configuration.
+    std::fs::write(setup.path("gauged.toml"), &table.stdout).expect("written");
+    assert_eq!(plugin(&setup, &["inspect", "set.wasm", "--json"]).json()["config"], serde_json::json!({ "names": [] }));
+    let shown = plugin(&setup, &["inspect", "set.wasm", "--json"]).json()["settings"][0].clone();
+    let expected = serde_json::json!({
+        "key": "port", "type": "integer", "default": 80, "meaning": "What it sets.", "required": false, "secret": false,
+    });
+    assert_eq!(shown, expected);
+    let text = plugin(&setup, &["inspect", "set.wasm"]).stdout;
+    assert!(text.contains("settings\n  port                integer        80"), "{text}");
+}
+
+#[test]
+fn inconsistent_settings_reject_the_file() {
+    let setup = Setup::new();
+    write_plugin(&setup, &Guest::new("set").settings(&[("a b", "text", None, [false, false])]), "set.wasm");
+    let output = plugin(&setup, &["inspect", "set.wasm"]);
+    assert_eq!(output.code, Some(1));
+    assert!(output.stderr.contains("describes the setting \"a b\", whose key breaks the rules"), "{}", output.stderr);
 }

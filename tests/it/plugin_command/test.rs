@@ -165,12 +165,12 @@ fn denials_are_shown_with_their_remedy() {
 
 #[test]
 fn ungranted_need_fails_the_test() {
-    let guest = good_guest().needs(2, "db:5432", "ask for the size");
+    let guest = good_guest().needs("connect", "db:5432", "ask for the size");
     let json = report(&guest, &[]);
     assert_eq!((&json["passed"], &json["denied"]), (&json!(false), &json!([])));
     assert_eq!(json["configuration"][1], "connect = [\"db:5432\"]");
     assert_eq!(report(&guest, &["--grant", "connect=db:5432"])["passed"], true);
-    let json = report(&good_guest().needs(0, "etc", "read it"), &[]);
+    let json = report(&good_guest().needs("read", "etc", "read it"), &[]);
     assert_eq!((&json["passed"], &json["needs"][0]["granted"]), (&json!(false), &json!("never")));
 }
 
@@ -252,8 +252,10 @@ fn dropped_metrics_break_the_plugin_rules() {
     assert_violations(
         &reordered.patch(METRIC + 8, &[first, 2]).patch(SECOND_VALUE - 8, &[second, 2]),
         &expect![[r#"
-        "dropped" the metric decent.value: it is there twice: labels are a set, whatever their order 5
-    "#]],
+            "dropped" the metric decent.value: it is there twice: labels are a set, whatever their order 5
+            "label" decent.value has the label a, which is not described 5
+            "label" decent.value has the label b, which is not described 5
+        "#]],
     );
     let mut named = good_guest();
     let name = named.text("a value");
@@ -335,8 +337,8 @@ fn plugin_that_never_measures_fails_the_test() {
 #[test]
 fn returned_denial_is_shown_with_its_grant() {
     let mut guest = good_guest();
-    let (path, reason) = (guest.text("/etc/shadow"), guest.text("look"));
-    let guest = guest.patch(COLLECT_RESULT, &[1, 2, 0, path.0, path.1, reason.0, reason.1]);
+    let [kind, path, reason] = ["read", "/etc/shadow", "look"].map(|text| guest.text(text));
+    let guest = guest.patch(COLLECT_RESULT, &[1, 2, kind.0, kind.1, path.0, path.1, reason.0, reason.1]);
     let json = report(&guest, &[]);
     assert_eq!(json["failures"][0]["text"], "is missing the grant read = [\"/etc/shadow\"] to look");
 }

@@ -1,7 +1,10 @@
 //! The sources of the components in `tests/fixtures/components`: guests that together use every import and return every type
 //! of value and every error. Their configuration names the servers to use, since they outlive the test that made them.
 
-use crate::guest::{COLLECT_RESULT, CONFIGURE_RESULT, DESCRIBE_RESULT, Guest, HOST_RESULT, MODULE};
+use crate::guest::{
+    COLLECT_RESULT, CONFIGURE_RESULT, DESCRIBE_RESULT, Guest, HOST_RESULT, METRIC_BYTES, METRICS, metric_of,
+    module_words,
+};
 
 /// The place of the configuration's one text: address and length.
 const TOLD: u32 = 896;
@@ -24,7 +27,7 @@ pub fn all() -> [(&'static str, Guest); 8] {
 fn values() -> Guest {
     let mut guest = Guest::new("values");
     let [module, more] = ["values", "values_more"].map(|name| guest.text(name));
-    let names = ["unsigned", "signed", "float", "boolean", "text"].map(|name| guest.text(name));
+    let names = ["natural", "integer", "number", "boolean", "text"].map(|name| guest.text(name));
     let [label, label_value] = ["kind", "a \"b\"\n"].map(|text| guest.text(text));
     let labels = guest.list(&[label.0, label.1, label_value.0, label_value.1]);
     let text = guest.text("ok");
@@ -33,36 +36,46 @@ fn values() -> Guest {
     let payloads = [halves(u64::MAX), halves(minimum), halves(half), [1, 0], [text.0, text.1]];
     let metrics: Vec<u32> = (0..)
         .zip(names.iter().zip(payloads))
-        .flat_map(|(case, (name, payload))| [name.0, name.1, 0, 0, case, 0, payload[0], payload[1]])
+        .flat_map(|(case, (name, payload))| metric_of(*name, (0, 0), [case, 0, payload[0], payload[1]]))
         .collect();
     let metrics = guest.list(&metrics);
-    let labelled = guest.list(&[names[0].0, names[0].1, labels, 1, 0, 0, 7, 0]);
-    let modules = guest.list(&[module.0, module.1, metrics, 5, more.0, more.1, labelled, 1]);
+    let [wait, size] = ["wait_seconds", "size_bytes"].map(|name| guest.text(name));
+    let (histogram, summary) = (guest.histogram(&[0.5, 1.0], &[1, 2, 3], 4.5), guest.summary(&[(0.5, 2.0)], 9.0, 3));
+    let further = [
+        metric_of(names[0], (labels, 1), [0, 0, 7, 0]),
+        metric_of(wait, (0, 0), histogram),
+        metric_of(size, (0, 0), summary),
+    ];
+    let further = guest.list(further.as_flattened());
+    let modules = guest.list(&[module_words(module, metrics, 5), module_words(more, further, 3)].concat());
 
     let [unit, meaning, about] = ["By", "What it is.", "Every kind of value."].map(|text| guest.text(text));
     let version = guest.text("1.0.0");
-    let descriptors: Vec<u32> = [(module, names[0], 1), (module, names[1], 0)]
-        .iter()
-        .flat_map(|(module, name, kind)| {
-            [module.0, module.1, name.0, name.1, *kind, unit.0, unit.1, meaning.0, meaning.1]
-        })
-        .collect();
+    // Counts from boot, and from an unknown moment.
+    let descriptors: Vec<u32> =
+        [(module, names[0], 1 | 1 << 8), (module, names[1], 0), (more, wait, 2), (more, size, 3)]
+            .iter()
+            .flat_map(|(module, name, kind)| {
+                [module.0, module.1, name.0, name.1, *kind, unit.0, unit.1, meaning.0, meaning.1, 0, 0]
+            })
+            .collect();
     let descriptors = guest.list(&descriptors);
     guest
         .patch(COLLECT_RESULT, &[0, modules, 2])
-        .patch(DESCRIBE_RESULT, &[version.0, version.1, about.0, about.1, descriptors, 2])
+        .patch(DESCRIBE_RESULT, &[version.0, version.1, about.0, about.1, 0, 0, descriptors, 4])
 }
 
 /// The arguments of a call, and a count that shows that memory is kept between calls.
 fn ticks() -> Guest {
-    let (guest, [unix, monotonic, budget, calls]) =
-        measuring("ticks", ["unix_ms", "monotonic_ns", "budget_ms", "calls"]);
+    let (guest, [unix, monotonic, budget, interval, calls]) =
+        measuring("ticks", ["unix_ms", "monotonic_ns", "budget_ms", "interval_ms", "calls"]);
     guest.with("(global $calls (mut i64) (i64.const 0))").before_collect(&format!(
         "(global.set $calls (i64.add (global.get $calls) (i64.const 1)))
-         {} {} {} {}",
+         {} {} {} {} {}",
         number(unix, "(local.get 0)"),
         number(monotonic, "(local.get 1)"),
         number(budget, "(i64.extend_i32_u (local.get 2))"),
+        number(interval, "(local.get 3)"),
         number(calls, "(global.get $calls)"),
     ))
 }
@@ -250,28 +263,35 @@ fn talks() -> Guest {
 fn needs() -> Guest {
     let mut guest = Guest::new("needs");
     let reason = guest.text("show that it asks");
-    let needs: Vec<u32> = (0..)
-        .zip(["/srv/read", "/srv/usage", "db.example:5432", "http://web.example:80"])
-        .flat_map(|(case, what)| {
-            let what = guest.text(what);
-            [case, what.0, what.1, reason.0, reason.1]
-        })
-        .collect();
+    let needs: Vec<u32> = [
+        ("read", "/srv/read"),
+        ("usage", "/srv/usage"),
+        ("connect", "db.example:5432"),
+        ("fetch", "http://web.example:80"),
+        ("later", "/srv/later"),
+    ]
+    .iter()
+    .flat_map(|(kind, target)| {
+        let (kind, target) = (guest.text(kind), guest.text(target));
+        [kind.0, kind.1, target.0, target.1, reason.0, reason.1]
+    })
+    .collect();
     let list = guest.list(&needs);
-    guest.patch(CONFIGURE_RESULT, &[0, list, 4])
+    guest.patch(CONFIGURE_RESULT, &[0, list, 5])
 }
 
 /// Each error, by the configured digit: 0 to 4 from `collect`, 5 to 9 from `configure`, in the order of the WIT.
 fn errors() -> Guest {
     let mut guest = Guest::new("errors");
-    let [why, key, path, reason] = ["as told", "told", "/srv/denied", "show that it asks"].map(|text| guest.text(text));
+    let [why, key, kind, path, reason] =
+        ["as told", "told", "read", "/srv/denied", "show that it asks"].map(|text| guest.text(text));
     let invalid = guest.list(&[key.0, key.1, why.0, why.1]);
     let cases = [
-        [1, 0, why.0, why.1, 0, 0, 0],
-        [1, 1, invalid, 1, 0, 0, 0],
-        [1, 2, 0, path.0, path.1, reason.0, reason.1],
-        [1, 3, why.0, why.1, 0, 0, 0],
-        [1, 4, why.0, why.1, 0, 0, 0],
+        [1, 0, why.0, why.1, 0, 0, 0, 0],
+        [1, 1, invalid, 1, 0, 0, 0, 0],
+        [1, 2, kind.0, kind.1, path.0, path.1, reason.0, reason.1],
+        [1, 3, why.0, why.1, 0, 0, 0, 0],
+        [1, 4, why.0, why.1, 0, 0, 0, 0],
     ];
     let places = cases.map(|case| guest.list(&case));
     let chosen = |from: u32| {
@@ -290,13 +310,12 @@ fn errors() -> Guest {
 
 /// A guest with metrics of these names, and the addresses of their values. The module has the guest's name.
 fn measuring<const COUNT: usize>(module: &str, names: [&str; COUNT]) -> (Guest, [u32; COUNT]) {
-    const METRIC_BYTES: u32 = 32;
     let mut guest = Guest::new(module);
     let words: Vec<u32> = names
         .iter()
         .flat_map(|name| {
             let name = guest.text(name);
-            [name.0, name.1, 0, 0, 0, 0, 0, 0]
+            metric_of(name, (0, 0), [0; 4])
         })
         .collect();
     let first = guest.list(&words);
@@ -305,7 +324,7 @@ fn measuring<const COUNT: usize>(module: &str, names: [&str; COUNT]) -> (Guest, 
         number += 1;
         first + (number - 1) * METRIC_BYTES + 16
     });
-    (guest.patch(MODULE + 8, &[first, COUNT as u32]), values)
+    (guest.patch(METRICS, &[first, COUNT as u32]), values)
 }
 
 /// Makes a number the value at an address.

@@ -2,7 +2,7 @@
 
 use gauged::sample::NativeMetric;
 
-use crate::guest::{Guest, MODULE, VALUE};
+use crate::guest::{Guest, VALUE, metric_of};
 use crate::http::Fetch;
 
 /// The number of the kind in the interface.
@@ -101,10 +101,9 @@ pub fn numbers() -> Guest {
                 (4, at, length)
             }
         };
-        words.extend([name.0, name.1, list, labels.len() as u32, case, 0, low, high]);
+        words.push(metric_of(name, (list, labels.len() as u32), [case, 0, low, high]));
     }
-    let list = guest.list(&words);
-    guest.patch(MODULE + 8, &[list, metrics.len() as u32])
+    guest.returns(&words)
 }
 
 /// The number of a case, and the two halves of its value.

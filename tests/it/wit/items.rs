@@ -1,7 +1,7 @@
 //! The items of the WIT, each with its name and a text that does not depend on the layout of the file, and the objections to
 //! replacing one version by another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wit_parser::{
     Function, Handle, InterfaceId, Resolve, Stability, Type, TypeDefKind, TypeId, TypeOwner, WorldId, WorldItem,
@@ -85,6 +85,31 @@ pub fn objections(before: &Interface, after: &Interface) -> Vec<String> {
         }
     });
     changed.chain(added).collect()
+}
+
+/// The names of all interfaces, types, fields, cases, functions and parameters.
+pub fn names(text: &str) -> Result<BTreeSet<String>, String> {
+    let mut resolve = Resolve::default();
+    resolve.push_str("gauged.wit", text).map_err(|error| error.to_string())?;
+    let mut names = BTreeSet::new();
+    for (_, ty) in &resolve.types {
+        names.extend(ty.name.clone());
+        match &ty.kind {
+            TypeDefKind::Record(record) => names.extend(record.fields.iter().map(|field| field.name.clone())),
+            TypeDefKind::Variant(variant) => names.extend(variant.cases.iter().map(|case| case.name.clone())),
+            TypeDefKind::Enum(cases) => names.extend(cases.cases.iter().map(|case| case.name.clone())),
+            TypeDefKind::Flags(flags) => names.extend(flags.flags.iter().map(|flag| flag.name.clone())),
+            _ => {}
+        }
+    }
+    for (_, interface) in &resolve.interfaces {
+        names.extend(interface.name.clone());
+        for function in interface.functions.values() {
+            names.insert(function.item_name().to_owned());
+            names.extend(function.params.iter().map(|parameter| parameter.name.clone()));
+        }
+    }
+    Ok(names)
 }
 
 fn written((major, minor, patch, candidate): &Version) -> String {

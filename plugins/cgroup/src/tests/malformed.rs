@@ -54,7 +54,7 @@ fn more_than_all_cpus_is_no_percent() {
         add_group(cgroup.host(), "a.service", usage);
         cgroup.tick().expect("a sample").get(r#"cgroup.cpu_percent{cgroup="a.service"}"#).cloned()
     });
-    assert_eq!(percents, [Some(Value::Float(400.0)), None]);
+    assert_eq!(percents, [Some(Value::Number(400.0)), None]);
 }
 
 /// A host with many containers, each with an odd file. Right: one kind of report for all of them, since each kind is a line of the log.

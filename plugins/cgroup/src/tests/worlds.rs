@@ -36,7 +36,7 @@ fn refused_groups_are_not_gone() {
     let mut cgroup = start(host, r#"{"groups": {"include": ["*.scope"]}}"#);
     for tick in 0..3 {
         let sample = cgroup.tick().expect("a sample");
-        assert_eq!((groups(&sample), &sample["cgroup.groups"]), (vec![mine], &Value::Unsigned(1)));
+        assert_eq!((groups(&sample), &sample["cgroup.groups"]), (vec![mine], &Value::Natural(1)));
         if tick == 0 {
             add_group(cgroup.host(), "system.slice/new.scope", 1);
         }
@@ -80,6 +80,6 @@ fn cpu_time_that_jumps_has_no_percent() {
             cgroup.allow_counter_reset();
             sample.get(r#"cgroup.cpu_percent{cgroup="a.service"}"#).cloned()
         });
-        assert_eq!(percents, [None, None, Some(Value::Float(50.0))], "{jumped}");
+        assert_eq!(percents, [None, None, Some(Value::Number(50.0))], "{jumped}");
     }
 }

@@ -25,7 +25,7 @@ fn softnet_counter_that_dips_gains_nothing() {
             kernel.allow_counter_reset();
             kernel.tick().expect("a sample").get(key).cloned()
         });
-        assert_eq!(got, expected.map(|value| value.map(Value::Unsigned)), "{values:?}");
+        assert_eq!(got, expected.map(|value| value.map(Value::Natural)), "{values:?}");
     }
 }
 
@@ -44,7 +44,7 @@ fn odd_softnet_file_keeps_the_sums() {
             kernel.host().file(SOFTNET, text);
             kernel.tick().expect("a sample").get("kernel.softnet_processed_total").cloned()
         };
-        let expected = |low: u64| Some(Value::Unsigned((1 << 32) + low + 100));
+        let expected = |low: u64| Some(Value::Natural((1 << 32) + low + 100));
         assert_eq!(sum(file(5)), expected(5));
         let rest = file(6).lines().skip(1).map(|line| line.to_owned() + "\n").collect::<String>();
         assert_eq!(sum("zz zz\n".to_owned() + &rest), None);

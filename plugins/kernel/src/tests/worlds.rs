@@ -23,7 +23,7 @@ fn sandbox_without_counts_has_no_threads() {
     let sample = kernel.tick().expect("a sample");
     assert_eq!(
         (&sample["kernel.boot_time_seconds"], sample.get("kernel.threads")),
-        (&Value::Unsigned(1_706_898_049), None)
+        (&Value::Natural(1_706_898_049), None)
     );
     assert!(kernel.host().messages().iter().all(|message| !message.starts_with("WARN")), "nothing to fix");
 }
@@ -46,7 +46,7 @@ fn queues_of_all_kernels_are_read() {
         let sample = start(host, "{}").tick().expect("a sample");
         assert_eq!(
             (&sample["kernel.softnet_dropped_total"], &sample["kernel.softnet_times_squeezed_total"]),
-            (&Value::Unsigned(1), &Value::Unsigned(2))
+            (&Value::Natural(1), &Value::Natural(2))
         );
         for (metric, value) in [
             ("softnet_received_rps_total", rps),
@@ -55,7 +55,7 @@ fn queues_of_all_kernels_are_read() {
         ] {
             assert_eq!(
                 sample.get(&format!("kernel.{metric}")),
-                value.map(Value::Unsigned).as_ref(),
+                value.map(Value::Natural).as_ref(),
                 "{columns}: {metric}"
             );
         }
@@ -74,5 +74,5 @@ fn refused_kernel_files_are_not_absent() {
     assert_not_permitted(&kernel.tick(), "/proc/stat");
     kernel.host().file("/proc/sys/kernel/random/entropy_avail", "256\n");
     let sample = kernel.tick().expect("a sample");
-    assert_eq!((sample.len(), &sample["kernel.entropy_available_bits"]), (1, &Value::Unsigned(256)));
+    assert_eq!((sample.len(), &sample["kernel.entropy_available_bits"]), (1, &Value::Natural(256)));
 }

@@ -19,7 +19,7 @@ fn connections_below_zero_are_left_out() {
     assert_eq!(sample.get("netstat.Tcp_CurrEstab"), None);
     assert_eq!(
         (&sample["netstat.Tcp_ActiveOpens_total"], &sample["netstat.Tcp_RetransSegs_total"]),
-        (&Value::Unsigned(8210), &Value::Unsigned(8453))
+        (&Value::Natural(8210), &Value::Natural(8453))
     );
 }
 

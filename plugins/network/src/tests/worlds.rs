@@ -42,7 +42,7 @@ fn counter_below_zero_costs_only_itself() {
     assert_eq!(sample[&key("transmit_packets_total")], 15);
     assert_eq!(
         ["receive_bytes_per_second", "transmit_packets_per_second"].map(|rate| sample[&key(rate)].clone()),
-        [Value::Float(100.0), Value::Float(1.0)]
+        [Value::Number(100.0), Value::Number(1.0)]
     );
 }
 

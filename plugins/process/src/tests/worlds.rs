@@ -14,7 +14,7 @@ fn sandbox_without_counts_has_no_threads() {
     assert_eq!(sample["process.processes"], 2);
     assert!(process.host().warnings().is_empty());
     // Nothing is left without a grant.
-    process.host().deny(&Capability::Read("/proc".to_owned()));
+    process.host().deny(&Capability::read("/proc"));
     let nothing = Error::Unavailable("/proc/loadavg: counts no threads".to_owned());
     assert_eq!(process.tick(), Err(nothing));
     // With its processes hidden, one line has the reason.
@@ -38,6 +38,6 @@ fn cpu_time_that_jumps_has_no_percent() {
             add_process(process.host(), 10, "a", cpu_ticks, 70);
             percent(&process.tick().expect("a sample"))
         });
-        assert_eq!(shares, [None, Some(Value::Float(100.0)), Some(Value::Float(0.0))], "{jumped}");
+        assert_eq!(shares, [None, Some(Value::Number(100.0)), Some(Value::Number(0.0))], "{jumped}");
     }
 }

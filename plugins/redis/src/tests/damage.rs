@@ -66,7 +66,7 @@ fn reply_of_every_form_means_up() {
         let sample = redis([ScriptedConnection::new().expects(INFO).replies(&reply)]).tick().expect("a sample");
         assert_eq!(
             (&sample[&key("up")], &sample[&key("connected_clients")]),
-            (&Value::Boolean(true), &Value::Unsigned(5)),
+            (&Value::Boolean(true), &Value::Natural(5)),
             "{reply:?}"
         );
     }

@@ -14,7 +14,7 @@ fn databases_of_all_releases_are_measured() {
         let sample = sample_of(&lines);
         let database = |metric: &str| sample.get(&format!("redis.{metric}{{server=\"{ADDRESS}\",db=\"0\"}}")).cloned();
         let values = ["keys", "keys_expiring", "keys_average_ttl_seconds"].map(database);
-        let expected = [Value::Unsigned(1000), Value::Unsigned(200), Value::Float(5.0)].map(Some);
+        let expected = [Value::Natural(1000), Value::Natural(200), Value::Number(5.0)].map(Some);
         assert_eq!(values, expected, "{more}");
     }
 }

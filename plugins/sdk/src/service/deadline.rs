@@ -10,7 +10,7 @@ use crate::Tick;
 /// use gauged_plugin::service::Deadline;
 /// use gauged_plugin::{Tick, testing::Host};
 ///
-/// let tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000 };
+/// let tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000, interval_ms: 10_000 };
 /// let mut host = Host::new();
 /// host.file("/proc/uptime", "100.00 1.00\n");
 /// let deadline = host.run(|| Deadline::new(tick));

@@ -150,7 +150,7 @@ mod tests {
     fn shares_are_equal_without_a_clock() {
         let (mut poller, mut timeouts) = (Poller::default(), Vec::new());
         Host::new().run(|| {
-            let tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000 };
+            let tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000, interval_ms: 10_000 };
             let poll = |(): &mut (), timeout_ms| {
                 timeouts.push(timeout_ms);
                 Ok(())

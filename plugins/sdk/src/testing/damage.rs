@@ -37,7 +37,7 @@ use crate::{Capability, Error, Plugin, Tick, component, files};
 /// struct Entropy(Skipped);
 ///
 /// impl Plugin for Entropy {
-///     const ABOUT: About = About { version: "1.0.0", description: "Random numbers.", metrics: METRICS };
+///     const ABOUT: About = About { version: "1.0.0", description: "Random numbers.", settings: &[], metrics: METRICS };
 ///     type Config = NoConfig;
 ///
 ///     fn configure(_: NoConfig) -> Result<Self, Error> {
@@ -267,16 +267,13 @@ pub fn assert_not_permitted<T: fmt::Debug>(result: &Result<T, Error>, path: &str
 /// The paths that a plugin reads in its first tick: damage elsewhere cannot matter.
 fn files_read<P: Plugin>(host: &Host, config: &str) -> BTreeSet<String> {
     let mut host = host.clone();
-    let tick = Tick { unix_ms: 0, monotonic_ns: 1_000_000_000, budget_ms: 1000 };
+    let tick = Tick { unix_ms: 0, monotonic_ns: 1_000_000_000, budget_ms: 1000, interval_ms: 10_000 };
     host.run(|| {
         component::configure::<P>(config).map(|mut plugin| component::collect(&mut plugin, tick).map(drop)).ok()
     });
     let accesses = host.take_accesses().into_iter().filter(|access| !access.is_list);
-    let read = accesses.filter_map(|access| match access.capability {
-        Capability::Read(path) => Some(path),
-        _ => None,
-    });
-    read.collect()
+    let read = accesses.filter(|access| access.capability.kind == Capability::READ);
+    read.map(|access| access.capability.target).collect()
 }
 
 /// A line that is none of any format.
@@ -372,7 +369,7 @@ mod tests {
     struct Fragile;
 
     impl Plugin for Fragile {
-        const ABOUT: About = About { version: "1", description: "Two files.", metrics: METRICS };
+        const ABOUT: About = About { version: "1", description: "Two files.", settings: &[], metrics: METRICS };
         type Config = NoConfig;
 
         fn configure(_: NoConfig) -> Result<Self, Error> {

@@ -17,7 +17,7 @@ const GROUP_DEPTH: usize = 6;
 static DEFAULT: LazyLock<HashMap<&str, Vec<Capability>>> = LazyLock::new(|| {
     let mut grants: HashMap<&str, Vec<Capability>> = HashMap::new();
     for path in TEXT.lines().filter(|line| line.starts_with('/')).filter_map(|line| line.split(' ').next()) {
-        grants.entry(beginning(path)).or_default().extend(expand(path).into_iter().map(Capability::Read));
+        grants.entry(beginning(path)).or_default().extend(expand(path).into_iter().map(Capability::read));
     }
     grants
 });
@@ -40,25 +40,27 @@ fn expand(path: &str) -> Vec<String> {
 /// Whether every plugin has a capability: to read a file, or to list a directory of such files. The sizes of mounted file systems
 /// are open; which ones are mounted is not scripted.
 pub(super) fn is_granted(capability: &Capability, is_list: bool) -> bool {
-    match capability {
-        Capability::Read(path) => {
-            let mut grants = DEFAULT.get(beginning(path)).into_iter().flatten();
+    match &*capability.kind {
+        Capability::READ => {
+            let mut grants = DEFAULT.get(beginning(&capability.target)).into_iter().flatten();
             grants.any(|granted| covers(granted, capability) || (is_list && may_list(granted, capability)))
         }
-        Capability::Usage(_) => true,
-        Capability::Connect(_) | Capability::Fetch(_) => false,
+        kind => kind == Capability::USAGE,
     }
 }
 
 /// Whether a read grant includes listing a directory: it does if its next segment is a pattern.
 pub(super) fn may_list(granted: &Capability, directory: &Capability) -> bool {
-    let (Capability::Read(pattern), Capability::Read(directory)) = (granted, directory) else { return false };
-    let depth = directory.trim_end_matches('/').matches('/').count() + 1;
-    let mut segments = pattern.split('/');
+    if granted.kind != Capability::READ || directory.kind != Capability::READ {
+        return false;
+    }
+    let directory = directory.target.trim_end_matches('/');
+    let depth = directory.matches('/').count() + 1;
+    let mut segments = granted.target.split('/');
     let parent: Vec<&str> = segments.by_ref().take(depth).collect();
-    let parent = Capability::Read(parent.join("/"));
+    let parent = Capability::read(parent.join("/"));
     let is_open = segments.next().is_some_and(|next| next.contains('*'));
-    is_open && covers(&parent, &Capability::Read(directory.trim_end_matches('/').to_owned()))
+    is_open && covers(&parent, &Capability::read(directory))
 }
 
 /// The path of the same file of process 1, as the agent reads it: `/proc/net` and `/proc/mounts` would be those of the agent's
@@ -72,11 +74,8 @@ pub(super) fn first_process_path(path: &str) -> Cow<'_, str> {
 
 /// The same capability with a path of process 1.
 pub(super) fn capability_of_first_process(capability: &Capability) -> Cow<'_, Capability> {
-    match capability {
-        Capability::Read(path) => match first_process_path(path) {
-            Cow::Owned(path) => Cow::Owned(Capability::Read(path)),
-            Cow::Borrowed(_) => Cow::Borrowed(capability),
-        },
+    match first_process_path(&capability.target) {
+        Cow::Owned(path) if capability.kind == Capability::READ => Cow::Owned(Capability::read(path)),
         _ => Cow::Borrowed(capability),
     }
 }
@@ -89,7 +88,7 @@ mod tests {
 
     #[test]
     fn grants_are_those_of_the_agent() {
-        let read = |path: &str, is_list| is_granted(&Capability::Read(path.to_owned()), is_list);
+        let read = |path: &str, is_list| is_granted(&Capability::read(path), is_list);
         for open in [
             "/proc/stat",
             "/proc/1/net/dev",
@@ -126,7 +125,7 @@ mod tests {
     fn network_is_that_of_process_1() {
         let mut host = Host::new();
         host.file("/proc/net/dev", "eth0").file("/proc/1/net/snmp", "Ip");
-        host.deny(&Capability::Read("/proc/net/arp".to_owned()));
+        host.deny(&Capability::read("/proc/net/arp"));
         host.run(|| {
             assert_eq!(read("/proc/1/net/dev").expect("there"), b"eth0");
             assert_eq!(read("/proc/net/snmp").expect("there"), b"Ip");

@@ -34,6 +34,8 @@ pub fn metrics_table<P: Plugin>() -> String {
         let kind = match metric.kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
         };
         let description = metric.description.replace('|', "\\|");
         let _ = writeln!(table, "| `{}.{}` | {kind} | `{}` | {description} |", metric.module, metric.name, metric.unit);

@@ -29,7 +29,7 @@ use crate::select::Pattern;
 /// struct Queue;
 ///
 /// impl Plugin for Queue {
-///     const ABOUT: About = About { version: "1.0.0", description: "Messages.", metrics: METRICS };
+///     const ABOUT: About = About { version: "1.0.0", description: "Messages.", settings: &[], metrics: METRICS };
 ///     type Config = NoConfig;
 ///
 ///     fn configure(_: NoConfig) -> Result<Self, Error> {
@@ -148,7 +148,7 @@ mod tests {
         sample.0.insert("m.up".to_owned(), Value::Boolean(is_up));
         for line in String::from_utf8_lossy(reply).lines() {
             if let Some((name, Ok(value))) = line.split_once(' ').map(|(name, value)| (name, value.parse())) {
-                sample.0.insert(format!("m.{name}"), Value::Unsigned(value));
+                sample.0.insert(format!("m.{name}"), Value::Natural(value));
             }
         }
         sample

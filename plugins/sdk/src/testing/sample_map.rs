@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Deref;
 
-use crate::Value;
 use crate::bindings::gauged::plugin::metrics::Metric;
+use crate::{Histogram, Summary, Value};
 
 /// The values of a sample by key: `uptime.seconds`, `filesystem.free_bytes{mount="/"}`. Dereferences to a map.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,11 +18,18 @@ impl SampleMap {
         let mut lines = String::new();
         for (key, value) in &self.0 {
             let _ = match value {
-                Value::Unsigned(value) => writeln!(lines, "{key} {value}"),
-                Value::Signed(value) => writeln!(lines, "{key} {value}"),
-                Value::Float(value) => writeln!(lines, "{key} {value}"),
+                Value::Natural(value) => writeln!(lines, "{key} {value}"),
+                Value::Integer(value) => writeln!(lines, "{key} {value}"),
+                Value::Number(value) => writeln!(lines, "{key} {value}"),
                 Value::Boolean(value) => writeln!(lines, "{key} {value}"),
                 Value::Text(value) => writeln!(lines, "{key} {value:?}"),
+                Value::Histogram(Histogram { bounds, counts, sum }) => {
+                    writeln!(lines, "{key} bounds {bounds:?} counts {counts:?} sum {sum:?}")
+                }
+                Value::Summary(Summary { quantiles, sum, count }) => {
+                    let quantiles: Vec<_> = quantiles.iter().map(|quantile| (quantile.share, quantile.value)).collect();
+                    writeln!(lines, "{key} quantiles {quantiles:?} sum {sum:?} count {count:?}")
+                }
             };
         }
         lines
@@ -53,8 +60,8 @@ pub(super) fn key(module: &str, metric: &Metric) -> String {
 impl PartialEq<u64> for Value {
     fn eq(&self, other: &u64) -> bool {
         match self {
-            Self::Unsigned(value) => value == other,
-            Self::Signed(value) => u64::try_from(*value) == Ok(*other),
+            Self::Natural(value) => value == other,
+            Self::Integer(value) => u64::try_from(*value) == Ok(*other),
             _ => false,
         }
     }
@@ -63,8 +70,8 @@ impl PartialEq<u64> for Value {
 impl PartialEq<i64> for Value {
     fn eq(&self, other: &i64) -> bool {
         match self {
-            Self::Unsigned(value) => i64::try_from(*value) == Ok(*other),
-            Self::Signed(value) => value == other,
+            Self::Natural(value) => i64::try_from(*value) == Ok(*other),
+            Self::Integer(value) => value == other,
             _ => false,
         }
     }
@@ -79,7 +86,7 @@ impl PartialEq<i32> for Value {
 #[allow(clippy::float_cmp, reason = "tests that tolerate differences compare themselves")]
 impl PartialEq<f64> for Value {
     fn eq(&self, other: &f64) -> bool {
-        matches!(self, Self::Float(value) if value == other)
+        matches!(self, Self::Number(value) if value == other)
     }
 }
 

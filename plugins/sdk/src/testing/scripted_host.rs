@@ -221,7 +221,7 @@ impl Host {
 
     fn read(&mut self, path: &str) -> Result<Vec<u8>, files::Error> {
         let path = &*first_process_path(path);
-        self.access_path(path, Capability::Read, false)?;
+        self.access_path(path, Capability::read, false)?;
         if let Some(scripted) = self.files.get(path) {
             return scripted.clone();
         }
@@ -252,7 +252,7 @@ impl Host {
 
     fn list(&mut self, path: &str) -> Result<Vec<String>, files::Error> {
         let path = &*first_process_path(path);
-        self.access_path(path, Capability::Read, true)?;
+        self.access_path(path, Capability::read, true)?;
         if let Some(Err(error)) = self.files.get(path) {
             return Err(error.clone());
         }
@@ -346,7 +346,7 @@ pub(crate) mod files {
 
     pub(crate) fn usage(path: &str) -> Result<FilesystemUsage, Error> {
         super::with_current(|host| {
-            host.access_path(path, Capability::Usage, false)?;
+            host.access_path(path, Capability::usage, false)?;
             host.usages.get(path).cloned().unwrap_or(Err(Error::NotFound))
         })
     }
@@ -362,7 +362,7 @@ pub(crate) mod http {
     pub(crate) fn fetch(request: &Request) -> Result<Response, Error> {
         super::with_current(|host| {
             host.requests.push(request.clone());
-            host.access(Capability::Fetch(origin(&request.url).to_owned()), false).map_err(Error::Denied)?;
+            host.access(Capability::fetch(origin(&request.url)), false).map_err(Error::Denied)?;
             let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
             host.responses.get(&request.url).cloned().unwrap_or_else(refused)
         })
@@ -382,7 +382,7 @@ pub(crate) mod net {
     impl Connection {
         pub(crate) fn connect(address: &str, _timeout_ms: Option<u32>) -> Result<Self, Error> {
             super::with_current(|host| {
-                host.access(Capability::Connect(address.to_owned()), false).map_err(Error::Denied)?;
+                host.access(Capability::connect(address), false).map_err(Error::Denied)?;
                 let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
                 let next = host.connections.get_mut(address).and_then(std::collections::VecDeque::pop_front);
                 Ok(Self(RefCell::new(next.unwrap_or_else(refused)?)))
@@ -457,7 +457,7 @@ mod tests {
     #[test]
     fn path_must_be_canonical_and_granted() {
         let mut host = Host::new();
-        host.file("/data/a", "").deny(&Capability::Read("/data/*".to_owned()));
+        host.file("/data/a", "").deny(&Capability::read("/data/*"));
         host.run(|| {
             for path in ["", "data", "/data/", "//data", "/data/../data/a", "/./data"] {
                 assert!(matches!(read(path).expect_err(path).error, Error::InvalidPath(_)), "{path}");

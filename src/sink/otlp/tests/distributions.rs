@@ -148,7 +148,7 @@ fn histograms_of_one_name_do_not_mix() {
     };
     let modules = [write("x", "y_wait_ms", &[5.0, 10.0]), write("x_y", "wait_ms", &[2.5, 10.0])];
     let (points, left_out) = sent(&modules.each_ref());
-    assert_eq!(points, ["gauged_x_y_wait_seconds{} 100 6 sum Some(0.007) [1, 2, 3] [0.005, 0.01]"]);
+    assert_eq!(points, ["gauged_x_y_wait_seconds{} 5..100 6 sum Some(0.007) [1, 2, 3] [0.005, 0.01]"]);
     assert_eq!(left_out, 5, "four have the name of another one, and one is no histogram");
 }
 
