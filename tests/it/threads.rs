@@ -59,9 +59,9 @@ fn copying() -> Vec<u8> {
     Guest::new("bulky").pages(PAGES).before_collect(&format!("{TRAP} {copy}")).module()
 }
 
-/// A plugin whose calls return a result of half a million metrics, of which the agent keeps a few thousand.
+/// A plugin whose calls return a result of 300,000 metrics, of which the agent keeps a few thousand.
 fn returning() -> Vec<u8> {
-    many_label_sets_as("bulky", 500_000).module()
+    many_label_sets_as("bulky", 300_000).module()
 }
 
 /// A directory with this plugin, which is called every five seconds.

@@ -1,4 +1,4 @@
-//! Histograms and summaries, which no plugin can return yet, by the encoders of the sinks.
+//! Histograms and summaries, by the encoders of the sinks.
 
 use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
