@@ -1,7 +1,7 @@
 // The plugin PLUGIN_NAME: the functions that the agent calls. The parser is in measure.js, with its own tests.
 
-import { read } from "gauged:plugin/files@0.2.0-rc.2";
-import { log } from "gauged:plugin/log@0.2.0-rc.2";
+import { read } from "gauged:plugin/files@0.2.0-rc.3";
+import { log } from "gauged:plugin/log@0.2.0-rc.3";
 import { FILE, METRICS, parse } from "./measure.js";
 
 const MODULE = "PLUGIN_MODULE";
@@ -32,7 +32,7 @@ function text() {
     if (tag === "denied") {
       throw { tag: "denied", val: need() };
     }
-    throw { tag: "unavailable", val: `${file} cannot be read: ${tag} ${val ?? ""}` };
+    throw { tag: "unavailable", val: `${file} cannot be read: ${tag} ${val?.text ?? val ?? ""}` };
   }
 }
 

@@ -7,7 +7,7 @@ import traceback
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports import collector
-from wit_world.imports import files, log, metrics
+from wit_world.imports import files, log, metrics, types
 
 import measure
 
@@ -98,4 +98,4 @@ class Collector(exports.Collector):
             raise Err(collector.Error_Unavailable(f"{self.file} cannot be read: {failure.value}")) from failure
 
     def need(self) -> collector.Need:
-        return collector.Need(collector.Capability("read", self.file), "count processes")
+        return collector.Need(types.Capability("read", self.file), "count processes")

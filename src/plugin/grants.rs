@@ -71,7 +71,7 @@ impl Grants {
         self.check(path, is_listed, DefaultGrants::list)
     }
 
-    /// Whether a path may be read or listed by its text alone, without access to a file system.
+    /// Whether a path may be read or listed by its text alone, without access to a file system but `/proc`.
     pub(crate) fn covers(&self, path: &str) -> Option<Basis> {
         self.decide(&hostpath::first_process_path(path), is_listed, DefaultGrants::list).ok()
     }
@@ -80,6 +80,19 @@ impl Grants {
     pub(crate) fn default_grant(&self, path: &str) -> Option<DefaultGrant> {
         let is_default = self.decide(path, is_listed, DefaultGrants::list) == Ok(Basis::Default);
         self.default.filter(|_| is_default).and_then(|default| default.list(path))
+    }
+
+    /// Whether a file may be read by its text alone, without access to any file system: whether it belongs to the agent is for the
+    /// caller to find out.
+    pub(crate) fn reads_by_text(&self, path: &str) -> Option<Basis> {
+        hostpath::check(path).ok().filter(|()| !is_own_link(path))?;
+        self.match_patterns(path, Pattern::matches, DefaultGrants::read)
+    }
+
+    /// The same for a path that may be read or listed.
+    pub(crate) fn lists_by_text(&self, path: &str) -> Option<Basis> {
+        hostpath::check(path).ok().filter(|()| !is_own_link(path))?;
+        self.match_patterns(path, is_listed, DefaultGrants::list)
     }
 
     /// Whether a path is that of a process under a wildcard grant: a plugin that reads all processes also comes to the agent's
@@ -134,19 +147,27 @@ impl Grants {
         find: fn(&DefaultGrants, &str) -> Option<DefaultGrant>,
     ) -> Result<Basis, PathRefusal> {
         self.check_beginning(path)?;
+        self.match_patterns(path, covers, find).ok_or(PathRefusal::Missing)
+    }
+
+    fn match_patterns(
+        &self,
+        path: &str,
+        covers: fn(&Pattern, &str) -> bool,
+        find: fn(&DefaultGrants, &str) -> Option<DefaultGrant>,
+    ) -> Option<Basis> {
         if self.read.iter().any(|pattern| covers(pattern, path)) {
-            return Ok(Basis::Configuration);
+            return Some(Basis::Configuration);
         }
-        let default = self.default.and_then(|default| find(default, path));
-        default.map(|_| Basis::Default).ok_or(PathRefusal::Missing)
+        self.default.and_then(|default| find(default, path)).map(|_| Basis::Default)
     }
 
     /// Refuses malformed paths and the agent's own process in `/proc`, without access to another file system.
     fn check_beginning(&self, path: &str) -> Result<(), PathRefusal> {
         hostpath::check(path).map_err(PathRefusal::Malformed)?;
-        let process = path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next());
-        let is_own = |process| matches!(process, "self" | "thread-self") || self.is_own_number("/proc", process);
-        if process.is_some_and(is_own) { Err(PathRefusal::Own) } else { Ok(()) }
+        let is_own =
+            is_own_link(path) || process_segment(path).is_some_and(|process| self.is_own_number("/proc", process));
+        if is_own { Err(PathRefusal::Own) } else { Ok(()) }
     }
 
     /// Whether a path belongs to the agent or one of its threads in a process file system other than `/proc`, which
@@ -164,6 +185,16 @@ impl Grants {
         let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
         is_number && hostpath::below(&self.root, directory).join("self/task").join(name).exists()
     }
+}
+
+/// The first segment below `/proc`.
+fn process_segment(path: &str) -> Option<&str> {
+    path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next())
+}
+
+/// Whether a path leads through the links of `/proc` to the reader itself.
+fn is_own_link(path: &str) -> bool {
+    matches!(process_segment(path), Some("self" | "thread-self"))
 }
 
 fn is_listed(pattern: &Pattern, directory: &str) -> bool {

@@ -48,7 +48,7 @@ fn truncated_file_is_rejected() {
         "bad.wasm",
         &module[..module.len() - 100],
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=7d3f23a8 reason="is truncated" remedy="copy it again" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=b684e3eb reason="is truncated" remedy="copy it again" consequence="no version is running""#
         ]],
     );
     let component = Guest::new("bad").component();
@@ -56,7 +56,7 @@ fn truncated_file_is_rejected() {
         "bad.wasm",
         &component[..component.len() / 2],
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=2cd6c894 reason="is truncated" remedy="copy it again" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=c257688d reason="is truncated" remedy="copy it again" consequence="no version is running""#
         ]],
     );
 }
@@ -177,7 +177,7 @@ fn component_of_another_world_is_rejected() {
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=abec0087 reason="is a component of another world: it exports wasi:http/incoming-handler@0.2.0 instead of gauged:plugin/collector@0.2.0-rc.2" remedy="build it for the world gauged:plugin/plugin" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=abec0087 reason="is a component of another world: it exports wasi:http/incoming-handler@0.2.0 instead of gauged:plugin/collector@0.2.0-rc.3" remedy="build it for the world gauged:plugin/plugin" consequence="no version is running""#
         ]],
     );
 }
@@ -194,7 +194,7 @@ fn component_with_unknown_import_is_rejected() {
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=9764a43d reason="does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing" remedy="update the agent, or rebuild it with the WIT of this agent, gauged:plugin 0.2.0-rc.2" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=ab26b331 reason="does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing" remedy="update the agent, or rebuild it with the WIT of this agent, gauged:plugin 0.2.0-rc.3" consequence="no version is running""#
         ]],
     );
 }
@@ -205,7 +205,7 @@ fn component_of_later_wit_version_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.2.0"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=72a656ac reason="was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.2" remedy="update the agent, or build the plugin for 0.2.0-rc.2" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=429f9864 reason="was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.3" remedy="update the agent, or build the plugin for 0.2.0-rc.3" consequence="no version is running""#
         ]],
     );
 }
@@ -216,7 +216,7 @@ fn component_of_a_prerelease_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.1.0"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=21b2dc6d reason="was built for a pre-release, gauged:plugin 0.1.0" remedy="rebuild it for 0.2.0-rc.2" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=dd3bbb6a reason="was built for a pre-release, gauged:plugin 0.1.0" remedy="rebuild it for 0.2.0-rc.3" consequence="no version is running""#
         ]],
     );
 }
@@ -238,7 +238,7 @@ fn invalid_described_version_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").version("").module(),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=3cfb2326 reason="describes itself with a version that is not 1 to 64 printable characters" remedy="fix the plugin" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=20f025da reason="describes itself with a version that is not 1 to 64 printable characters" remedy="fix the plugin" consequence="no version is running""#
         ]],
     );
 }

@@ -11,13 +11,14 @@ use crate::harness::{NOBODY, Setup, fault_count, parse, plugin_metric, repositor
 use crate::skip::skip;
 
 /// The number of the error `not-permitted` of the interface `files`.
-const NOT_PERMITTED: u32 = 3;
+const NOT_PERMITTED: u32 = 4;
 
 /// The number of the error `timeout`.
-pub const FILE_TIMEOUT: u32 = 6;
+pub const FILE_TIMEOUT: u32 = 8;
 
-/// A guest that calls a function of the interface `files`: `read`, `list` or `usage`. Its value is the content, the number
-/// of bytes, or the text of the error; the number of the error where that has no text.
+/// A guest that calls a function of the interface `files`: `read`, `list`, `stat`, `read-link` or `usage`. Its value is the
+/// content, the path in the link, or the number of bytes; of an error the missing grant's target, the reason why no grant helps,
+/// or the number of the error.
 pub fn file_guest(function: &str, path: &str) -> Guest {
     file_guest_as("reader", function, path)
 }
@@ -35,25 +36,31 @@ pub fn file_guest_as(module: &str, function: &str, path: &str) -> Guest {
             from + 4
         )
     };
-    let total = format!(
-        "(i32.store (i32.const {VALUE}) (i32.const 0))
-         (i64.store (i32.const {}) (i64.load (i32.const {})))",
-        VALUE + 8,
-        HOST_RESULT + 8
-    );
+    let number_at = |from: u32| {
+        format!(
+            "(i32.store (i32.const {VALUE}) (i32.const 0))
+             (i64.store (i32.const {}) (i64.load (i32.const {from})))",
+            VALUE + 8
+        )
+    };
     guest.before_collect(&format!(
         "(call $call (i32.const {at}) (i32.const {length}) (i32.const {HOST_RESULT}))
          (i32.store (i32.const {VALUE}) (i32.const 4))
          (if (i32.load8_u (i32.const {HOST_RESULT}))
-            (then (if (i32.lt_u (i32.load8_u (i32.const {error})) (i32.const 2))
-                (then {text})
+            (then (if (i32.lt_u (i32.load8_u (i32.const {error})) (i32.const 3))
+                (then (if (i32.load8_u (i32.const {error})) (then {reason}) (else {target})))
                 (else (i32.store (i32.const {VALUE}) (i32.const 0))
                       (i64.store (i32.const {payload}) (i64.load8_u (i32.const {error}))))))
             (else {content}))",
         error = HOST_RESULT + 8,
         payload = VALUE + 8,
-        text = text_at(HOST_RESULT + 16),
-        content = if function == "usage" { total } else { text_at(HOST_RESULT + 8) },
+        target = text_at(HOST_RESULT + 24),
+        reason = text_at(HOST_RESULT + 16),
+        content = match function {
+            "usage" => number_at(HOST_RESULT + 8),
+            "stat" => number_at(HOST_RESULT + 24),
+            _ => text_at(HOST_RESULT + 8),
+        },
     ))
 }
 
@@ -70,7 +77,7 @@ fn kernel_files_are_read_without_a_grant() {
     let (content, _) = read("/proc/uptime", "");
     let seconds = content.as_str().expect("text").split(' ').next().expect("a word").parse::<f64>();
     assert!(seconds.is_ok_and(|seconds| seconds > 0.0), "{content}");
-    assert_eq!(read("/proc/mdstat/x", "").0, "read = [\"/proc/mdstat/x\"]");
+    assert_eq!(read("/proc/mdstat/x", "").0, "/proc/mdstat/x");
 }
 
 #[test]
@@ -92,7 +99,7 @@ fn guest_reads_the_network_of_process_1() {
     };
     assert_eq!(read("/proc/net/dev", ""), "interfaces");
     assert_eq!(read("/proc/mounts", ""), "mounts");
-    assert_eq!(read("/proc/net/tcp", ""), "read = [\"/proc/1/net/tcp\"]");
+    assert_eq!(read("/proc/net/tcp", ""), "/proc/1/net/tcp");
     assert_eq!(read("/proc/net/tcp", "[plugins.reader]\nread = [\"/proc/net/tcp\"]\n"), "sockets");
     assert_eq!(read("/proc/1/net/tcp", "[plugins.reader]\nread = [\"/proc/net/*\"]\n"), "sockets");
 }
@@ -100,7 +107,7 @@ fn guest_reads_the_network_of_process_1() {
 #[test]
 fn files_beyond_the_defaults_need_a_grant() {
     for path in ["/etc/passwd", "/proc/kcore", "/proc/1/environ", "/proc/cmdline", "/sys/class/dmi/id/board_serial"] {
-        assert_eq!(read(path, "").0, format!("read = [\"{path}\"]"));
+        assert_eq!(read(path, "").0, path);
     }
     assert_eq!(
         read("/proc/../etc/passwd", "").0,
@@ -128,19 +135,15 @@ fn file_of_root_needs_more_than_a_grant() {
     };
     assert_eq!(read(0o444, 0), ("content".into(), false));
     assert_eq!(read(0o400, 0), (NOT_PERMITTED.into(), false), "no grant helps");
-    assert_eq!(
-        read(0o400, NOBODY),
-        ("read = [\"/proc/mdstat\"]".into(), true),
-        "its own, which not every user may read"
-    );
+    assert_eq!(read(0o400, NOBODY), ("/proc/mdstat".into(), true), "its own, which not every user may read");
 }
 
 #[test]
 fn grant_opens_only_matching_paths() {
     let configuration = "[plugins.reader]\nread = [\"/etc/host*\", \"/proc/*/mem\", \"/proc/*/*/stat\"]\n";
-    assert!(read("/etc/hostname", configuration).0.as_str().is_some_and(|content| !content.starts_with("read =")));
-    assert_eq!(read("/etc/passwd", configuration).0, "read = [\"/etc/passwd\"]");
-    assert_eq!(read("/etc/host-there-is-not", configuration).0, 2, "not found");
+    assert!(read("/etc/hostname", configuration).0.as_str().is_some_and(|content| !content.starts_with('/')));
+    assert_eq!(read("/etc/passwd", configuration).0, "/etc/passwd");
+    assert_eq!(read("/etc/host-there-is-not", configuration).0, 3, "not found");
     for own in ["/proc/self/mem", "/proc/thread-self/mem", "/proc/self/task/stat"] {
         assert_eq!(read(own, configuration).0, "no grant opens the agent's own process", "{own}");
     }
@@ -150,9 +153,9 @@ fn grant_opens_only_matching_paths() {
 fn directories_are_listed_under_wildcard_grants() {
     let setup = Setup::new();
     file_guest("list", "/etc").install(&setup.plugin("reader.wasm"));
-    assert_eq!(value(&setup.once().0, "reader"), Some("read = [\"/etc\"]".into()));
+    assert_eq!(value(&setup.once().0, "reader"), Some("/etc".into()));
     file_guest("read", "/sys/class/net").install(&setup.plugin("reader.wasm"));
-    assert_eq!(value(&setup.once().0, "reader"), Some("read = [\"/sys/class/net\"]".into()));
+    assert_eq!(value(&setup.once().0, "reader"), Some("/sys/class/net".into()));
     // The value is the number of names.
     let mut list = Guest::new("reader").import("gauged:plugin/files", "list", "(func $list (param i32 i32 i32))");
     let (at, length) = list.text("/sys/class/net");

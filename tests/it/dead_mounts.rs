@@ -17,8 +17,8 @@ use crate::natives::overlay;
 use crate::run::assert_ends_in_time;
 
 /// The numbers that [`file_guest_as`] returns for the errors of the WIT.
-const NOT_FOUND: u32 = 2;
-const IO: u32 = 7;
+const NOT_FOUND: u32 = 3;
+const IO: u32 = 9;
 
 /// How many operations on mounts may be stuck at once: of one plugin, and of all plugins.
 const PERMITS: usize = 9;

@@ -76,7 +76,7 @@ fn missing_file_of_hidden_process_is_not_found() {
         }
         mount_proc("hidepid=2")?;
         // The first as a kernel that has no IPv6; the second is not the same for every process.
-        for (path, error) in [("/proc/1/net/none", 2), ("/proc/1/none", 3)] {
+        for (path, error) in [("/proc/1/net/none", 3), ("/proc/1/none", 4)] {
             let setup = Setup::with_config(&format!("[plugins.reader]\nread = [\"{path}\"]\n"));
             file_guest("read", path).install(&setup.plugin("reader.wasm"));
             let (sample, log) = sample_without_root(&setup);
@@ -109,8 +109,8 @@ fn mount_below_a_closed_directory_names_the_cause() {
         let has_mount = |key: &String| key.contains(&path);
         assert!(!sample.get("filesystem").is_some_and(|metrics| metrics.keys().any(has_mount)), "{sample:?}");
         let line = format!(
-            "WARN plugin values left out plugin=filesystem file={path} kind=\"not permitted\" reason=\"Permission denied (os \
-             error 13)\" left_out=\"the sizes of {path}\" remedy=\"run the agent as a user that may\""
+            "WARN plugin values left out plugin=filesystem file={path} kind=\"not permitted\" reason=\"Permission \
+             denied\" left_out=\"the sizes of {path}\" remedy=\"run the agent as a user that may\""
         );
         assert!(log.contains(&line) && !log.contains("access denied"), "{log}");
         Ok(())

@@ -7,12 +7,9 @@ use std::sync::mpsc;
 use rustix::process::Signal;
 
 use crate::harness::Setup;
-use crate::http::{DENIED, Fetch, TLS, outcome, tls_server};
+use crate::http::{DENIED, Fetch, PROXY, TLS, outcome, tls_server};
 use crate::http_server::security::{Authority, write_secret};
 use crate::server::{Server, read_request};
-
-/// The case of the error `connect` in the interface `http`.
-const CONNECT: u64 = 3;
 
 /// A proxy that answers each request itself, and shows it.
 fn proxy() -> (Server, mpsc::Receiver<String>) {
@@ -67,7 +64,7 @@ fn environment_names_the_proxy_of_plugins() {
     let connections = server.connections();
     let (case, message) = fetch(&[("http_proxy", "socks5://h:1")]);
     let message = message.as_str().unwrap_or_default();
-    assert!(case == CONNECT && message.contains("the environment variable http_proxy does not begin"), "{message}");
+    assert!(case == PROXY && message.contains("the environment variable http_proxy does not begin"), "{message}");
     let output = setup.command(&["check"]).env("http_proxy", "socks5://h:1").output().expect("it runs");
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success() && text.contains("note: the environment variable http_proxy does not"), "{text}");

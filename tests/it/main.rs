@@ -74,6 +74,7 @@ mod inherited_limits; // resource limits that the agent was started with
 mod compile_budget; // the budget of processor time for compiling
 mod cache; // the cache of compiled plugins
 mod capabilities; // capabilities of a guest: files, log, WASI stubs
+mod many_files; // files in one call, states of files, and links
 mod http; // the capability http
 mod http_client; // the table [client]: proxies, authorities and certificates of plugins' requests and of sinks
 mod floods; // peers that send for ever

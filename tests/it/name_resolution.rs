@@ -187,7 +187,7 @@ fn resolved_name_reaches_only_granted_addresses() {
         let trap = Server::echo_at((Ipv4Addr::LOCALHOST, port).into());
         let granted_itself = format!("127.0.0.1:{}", local.port());
 
-        let line = |address: &str| Value::from(format!("connect = [\"{address}:{port}\"]"));
+        let line = |address: &str| Value::from(format!("{address}:{port}"));
         let fails = || (RESOLVE, Value::from("failed to lookup address information"));
         let cases = [
             ("listed", (SUCCESS, "ping".into())),

@@ -7,6 +7,7 @@ mod guests;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
@@ -19,24 +20,24 @@ use crate::wit;
 
 /// The kept files, each with the first digits of its SHA-256, so that a change is noticed.
 const KEPT: [(&str, &str); 18] = [
-    ("0.2.0-rc.2/component/errors.wasm", "554453c1"),
-    ("0.2.0-rc.2/component/fetches.wasm", "f2acae28"),
-    ("0.2.0-rc.2/component/files.wasm", "2c9e6505"),
-    ("0.2.0-rc.2/component/logs.wasm", "c2adb464"),
-    ("0.2.0-rc.2/component/needs.wasm", "9b22a767"),
-    ("0.2.0-rc.2/component/talks.wasm", "67262730"),
-    ("0.2.0-rc.2/component/ticks.wasm", "5a7a1242"),
-    ("0.2.0-rc.2/component/values.wasm", "ce4d5884"),
-    ("0.2.0-rc.2/component/wasi.wasm", "afe234ed"),
-    ("0.2.0-rc.2/module/errors.wasm", "e0fb3a04"),
-    ("0.2.0-rc.2/module/fetches.wasm", "ebffba00"),
-    ("0.2.0-rc.2/module/files.wasm", "ff34854a"),
-    ("0.2.0-rc.2/module/logs.wasm", "36a6e627"),
-    ("0.2.0-rc.2/module/needs.wasm", "a7287478"),
-    ("0.2.0-rc.2/module/talks.wasm", "f89914be"),
-    ("0.2.0-rc.2/module/ticks.wasm", "e3452c63"),
-    ("0.2.0-rc.2/module/uptime.wasm", "6588360a"),
-    ("0.2.0-rc.2/module/values.wasm", "3aa73f7b"),
+    ("0.2.0-rc.3/component/errors.wasm", "c66c1d49"),
+    ("0.2.0-rc.3/component/fetches.wasm", "ca0b7003"),
+    ("0.2.0-rc.3/component/files.wasm", "dc578621"),
+    ("0.2.0-rc.3/component/logs.wasm", "a6cc1d8e"),
+    ("0.2.0-rc.3/component/needs.wasm", "439ff54a"),
+    ("0.2.0-rc.3/component/talks.wasm", "58717ca4"),
+    ("0.2.0-rc.3/component/ticks.wasm", "43d41e3c"),
+    ("0.2.0-rc.3/component/values.wasm", "6d90ebba"),
+    ("0.2.0-rc.3/component/wasi.wasm", "24062328"),
+    ("0.2.0-rc.3/module/errors.wasm", "a6d8a232"),
+    ("0.2.0-rc.3/module/fetches.wasm", "38ed083f"),
+    ("0.2.0-rc.3/module/files.wasm", "48854066"),
+    ("0.2.0-rc.3/module/logs.wasm", "2ab1622d"),
+    ("0.2.0-rc.3/module/needs.wasm", "6b07616d"),
+    ("0.2.0-rc.3/module/talks.wasm", "b985e91d"),
+    ("0.2.0-rc.3/module/ticks.wasm", "7e389cd8"),
+    ("0.2.0-rc.3/module/uptime.wasm", "5cf4a8fb"),
+    ("0.2.0-rc.3/module/values.wasm", "7f9b35e1"),
 ];
 
 const FORMS: [&str; 2] = ["component", "module"];
@@ -119,17 +120,22 @@ fn shipped_plugin_messages_are_logged() {
 
 #[test]
 fn shipped_plugin_reads_lists_and_sizes_files() {
-    check_components("files", "[plugins.files]\nusage = [\"/\"]\n", |sample, log| {
+    let configuration = "[plugins.files]\nusage = [\"/\"]\nread = [\"/sys/class/net/*\"]\n";
+    check_components("files", configuration, |sample, log| {
         let metrics = sample.get("files").unwrap_or_else(|| panic!("{log}"));
         assert_eq!(metrics["content"], fs::read_to_string("/proc/sys/kernel/osrelease").expect("readable"));
         assert_eq!(metrics["piece"], "odev");
+        assert_eq!((&metrics["read"], &metrics["second"]), (&json!(2), &metrics["content"]));
+        let link = fs::read_link("/sys/class/net/lo").expect("a link");
+        assert_eq!(metrics["link"], link.to_str().expect("text"));
+        assert_eq!(metrics["inode"], fs::metadata("/proc/stat").expect("it is there").ino());
         assert_eq!(metrics["names"], fs::read_dir("/sys/class/net").expect("readable").count());
         let system = rustix::fs::statvfs("/").expect("it is mounted");
         assert_eq!(metrics["total_bytes"], system.f_blocks * system.f_frsize);
         assert!(metrics["free_bytes"].as_u64() <= metrics["total_bytes"].as_u64());
         assert_eq!(metrics["read_only"], u64::from(system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)));
         let errors = ["denied", "invalid", "missing", "wrong"].map(|error| metrics[error].as_u64());
-        assert_eq!(errors, [0, 1, 2, 4].map(Some), "by their numbers in the WIT");
+        assert_eq!(errors, [0, 2, 3, 6].map(Some), "by their numbers in the WIT");
     });
 }
 

@@ -17,7 +17,7 @@ use crate::harness::repository;
 const DECISION: &str = "\
 wit/gauged.wit differs from the version that was shipped. Choose one:
 - The change is a mistake: revert it.
-- The version is a candidate, such as 0.2.0-rc.2: raise its last number, and remove the files of the candidate before.
+- The version is a candidate, such as 0.2.0-rc.3: raise its last number, and remove the files of the candidate before.
 - The change adds something to import (a function, an interface and its types): raise the last number of the package's
   version, and mark the new items with @since(version = …) of that version. Existing plugins keep working.
 - The change alters a record, variant, export or function: raise the middle number, and have the agent serve both versions,
@@ -106,7 +106,7 @@ fn shipped_item_cannot_change_within_a_version() {
         (("integer(s64),", ""), "metrics.value"),
         (("counter,", "counter, info,"), "metrics.kind"),
         (("needs: list<need>,", "needs: list<need>, more: u8,"), "collector.configured"),
-        (("denied(string),", "denied(u8),"), "files.error"),
+        (("denied(capability),", "denied(u8),"), "files.error"),
         ((READ, "read: func(path: string, most: u32)"), "files.read"),
         ((READ, "read-all: func(path: string)"), "files.read"),
         (("describe: func()", "describe: func(language: string)"), "collector.describe"),
@@ -121,16 +121,16 @@ fn shipped_item_cannot_change_within_a_version() {
 
 #[test]
 fn new_imports_need_a_version_and_a_mark() {
-    let more = "stat: func(path: string) -> u8;\n  read: func(path: string)";
+    let more = "owner: func(path: string) -> u8;\n  read: func(path: string)";
     let marked = format!("@since(version = 0.2.1)\n  {more}");
     assert_eq!(
         objections_to(&[(READ, more)]),
-        ["files.stat is new, and 0.2.0 was shipped without it: func(path: string) -> u8"]
+        ["files.owner is new, and 0.2.0 was shipped without it: func(path: string) -> u8"]
     );
-    assert_eq!(objections_to(&[RAISED, (READ, more)]), ["files.stat is new and not marked @since(version = 0.2.1)"]);
+    assert_eq!(objections_to(&[RAISED, (READ, more)]), ["files.owner is new and not marked @since(version = 0.2.1)"]);
     assert_eq!(objections_to(&[RAISED, (READ, &marked)]), Vec::<String>::new());
     let early = format!("@since(version = 0.2.0)\n  {more}");
-    assert_eq!(objections_to(&[RAISED, (READ, &early)]), ["files.stat is new and not marked @since(version = 0.2.1)"]);
+    assert_eq!(objections_to(&[RAISED, (READ, &early)]), ["files.owner is new and not marked @since(version = 0.2.1)"]);
 
     let interface = (
         "interface log",

@@ -8,7 +8,7 @@ mod walk;
 
 use devices::Devices;
 use gauged_plugin::bounds::{ALL_CPUS_PERCENT, Bound, cpus_percent};
-use gauged_plugin::files;
+use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::File;
 use gauged_plugin::rates::Rates;
 use gauged_plugin::select::Selection;
@@ -126,6 +126,9 @@ const DEFAULT_EXCLUDE: [&str; 20] = [
 /// group is noticed at once.
 const WALK_NS: u64 = 30_000_000_000;
 
+/// The number of groups whose files are read together: few calls of the agent for all, and little memory.
+const GROUPS_PER_BATCH: usize = 50;
+
 /// The number of metrics from which on no further group is measured: the agent's default limit is 10,000, less the
 /// metrics of the last group.
 const MAX_METRICS: usize = 9_500;
@@ -228,26 +231,36 @@ impl Plugin for Cgroup {
         let Self { settings, groups, walked_ns, rates, cpus, devices, skipped, .. } = self;
         let groups = groups.as_deref().unwrap_or_default();
         let (mut measured, mut left_out, mut has_time) = (0_u64, 0_u64, true);
-        for group in groups {
+        for batch in groups.chunks(GROUPS_PER_BATCH) {
             if sample.len() >= MAX_METRICS || !has_time {
-                left_out += 1;
+                left_out += batch.len() as u64;
                 continue;
             }
-            match read_usage(group, &mut has_time, skipped) {
-                Ok(usage) => {
-                    measured += 1;
-                    let change = usage.cpu_usage_us.and_then(|us| rates.change(tick, &group.label, [us]));
-                    #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
-                    let percent = change.map(|change| change.by[0] as f64 / 1e6 / change.seconds * 100.0);
-                    let percent = percent.and_then(|percent| cpus.check(percent));
-                    sample.labelled(&group.labels()).set(CPU_PERCENT, percent);
-                    usage.report(group, sample);
-                    devices.report(usage.io.as_ref(), group, settings.io, sample, skipped);
+            let paths: Vec<String> =
+                batch.iter().flat_map(|group| &group.files).map(|(_, path)| path.clone()).collect();
+            let mut files = File::read_many(&paths).into_iter();
+            for group in batch {
+                let files: Vec<_> = files.by_ref().take(group.files.len()).collect();
+                if sample.len() >= MAX_METRICS || !has_time {
+                    left_out += 1;
+                    continue;
                 }
-                Err(Unread::Refused) => {}
-                Err(Unread::Gone) if !has_time => left_out += 1,
-                // Another group may have been created.
-                Err(Unread::Gone) => *walked_ns = None,
+                match read_usage(group, files, &mut has_time, skipped) {
+                    Ok(usage) => {
+                        measured += 1;
+                        let change = usage.cpu_usage_us.and_then(|us| rates.change(tick, &group.label, [us]));
+                        #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
+                        let percent = change.map(|change| change.by[0] as f64 / 1e6 / change.seconds * 100.0);
+                        let percent = percent.and_then(|percent| cpus.check(percent));
+                        sample.labelled(&group.labels()).set(CPU_PERCENT, percent);
+                        usage.report(group, sample);
+                        devices.report(usage.io.as_ref(), group, settings.io, sample, skipped);
+                    }
+                    Err(Unread::Refused) => {}
+                    Err(Unread::Gone) if !has_time => left_out += 1,
+                    // Another group may have been created.
+                    Err(Unread::Gone) => *walked_ns = None,
+                }
             }
         }
         if measured == 0 && !groups.is_empty() {
@@ -277,31 +290,38 @@ enum Unread {
     Gone,
 }
 
-/// Reads the usage of a group. A file that cannot be read or parsed costs only its own metrics; one that does not respond costs
-/// those after it, because the call's time is used up.
-fn read_usage(group: &Group, has_time: &mut bool, skipped: &mut Skipped) -> Result<GroupUsage, Unread> {
+/// The usage of a group by its files. A file that cannot be read or parsed costs only its own metrics; one that does not respond
+/// costs those after it, because the call's time is used up.
+fn read_usage(
+    group: &Group,
+    files: Vec<Result<File, Failure>>,
+    has_time: &mut bool,
+    skipped: &mut Skipped,
+) -> Result<GroupUsage, Unread> {
     let mut usage = GroupUsage::default();
     let (mut is_read, mut is_refused) = (false, false);
     let mut unread = Vec::new();
-    for (kind, path) in &group.files {
-        let read = if *has_time { Some(File::read(path)) } else { None };
+    for ((kind, _), read) in group.files.iter().zip(files) {
         match read {
-            Some(Ok(file)) => {
+            _ if !*has_time => {}
+            Ok(file) => {
                 is_read = true;
                 usage.parse(*kind, &file, skipped);
                 continue;
             }
-            Some(Err(failure)) => {
+            Err(failure) => {
                 *has_time = failure.error != files::Error::Timeout;
                 let may_not_read = failure.skip().reason == Reason::NotPermitted;
                 is_refused |= may_not_read;
                 // Gone, or without a device: expected.
-                let is_gone = matches!(failure.error, files::Error::NotFound | files::Error::Io(_));
+                let is_gone = matches!(
+                    failure.error,
+                    files::Error::NotFound | files::Error::NotSupported(_) | files::Error::Io(_)
+                );
                 if may_not_read || !is_gone {
                     skipped.keep(Err::<(), _>(InFile(failure)), "the metrics of this file");
                 }
             }
-            None => {}
         }
         unread.push(kind.amounts());
     }

@@ -1,10 +1,9 @@
-//! The search for groups and their files. A listing has only names, and only another listing shows which are directories,
-//! so names of kernel files are skipped.
+//! The search for groups and their files.
 
 use std::collections::BTreeMap;
 
 use gauged_plugin::Error;
-use gauged_plugin::files::{self, Failure};
+use gauged_plugin::files::{self, Entry, Failure, FileType};
 use gauged_plugin::kernel::File;
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::Skipped;
@@ -20,34 +19,6 @@ const MAX_DIRECTORIES: usize = 5_000;
 
 /// The controllers of version 1 with accounting; hierarchies have their names, alone or joined (`cpu,cpuacct`).
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
-
-/// The names of kernel files in a group, up to the first dot.
-const KERNEL_FILE_PREFIXES: [&str; 21] = [
-    "blkio",
-    "cgroup",
-    "cpu",
-    "cpuacct",
-    "cpuset",
-    "debug",
-    "devices",
-    "dmem",
-    "freezer",
-    "hugetlb",
-    "io",
-    "irq",
-    "memory",
-    "misc",
-    "net_cls",
-    "net_prio",
-    "perf_event",
-    "pids",
-    "rdma",
-    "tasks",
-    "notify_on_release",
-];
-
-/// The suffixes of systemd's groups.
-const UNIT_SUFFIXES: [&str; 6] = [".service", ".scope", ".slice", ".mount", ".socket", ".swap"];
 
 /// A selected group.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,8 +104,8 @@ impl Walk<'_> {
                 return Ok(());
             }
             self.left -= 1;
-            let names = match files::list(&directory) {
-                Ok(names) => names,
+            let entries = match files::entries(&directory) {
+                Ok(entries) => entries,
                 Err(Failure { error: files::Error::NotFound | files::Error::WrongType, .. }) => continue,
                 // A list of groups that ends here would make groups come and go.
                 Err(failure) if failure.error == files::Error::Timeout => return Err(failure.into()),
@@ -150,18 +121,18 @@ impl Walk<'_> {
             };
             let label = directory.strip_prefix(root).unwrap_or_default().trim_start_matches('/');
             if !label.is_empty() && self.selection.includes(label) {
-                self.add_group(label, &directory, &names);
+                self.add_group(label, &directory, &entries);
             }
             if directory.matches('/').count() < ROOT.matches('/').count() + MAX_DEPTH {
-                let groups = names.iter().rev().filter(|name| may_be_group(name));
-                pending.extend(groups.map(|name| format!("{directory}/{name}")));
+                let groups = entries.iter().rev().filter(|entry| entry.kind == FileType::Directory);
+                pending.extend(groups.map(|entry| format!("{directory}/{}", entry.name)));
             }
         }
         Ok(())
     }
 
-    fn add_group(&mut self, label: &str, directory: &str, names: &[String]) {
-        let has = |name: &str| names.binary_search_by(|other| other.as_str().cmp(name)).is_ok();
+    fn add_group(&mut self, label: &str, directory: &str, entries: &[Entry]) {
+        let has = |name: &str| entries.binary_search_by(|entry| entry.name.as_str().cmp(name)).is_ok();
         let files = self.found.entry(label.to_owned()).or_default();
         for (name, kind) in FileKind::FILES {
             // Kernels have the file without descendants, the recursive one, or both.
@@ -172,11 +143,6 @@ impl Walk<'_> {
             }
         }
     }
-}
-
-fn may_be_group(name: &str) -> bool {
-    let is_kernel_file = KERNEL_FILE_PREFIXES.contains(&name.split('.').next().unwrap_or(name));
-    UNIT_SUFFIXES.iter().any(|unit| name.ends_with(unit)) || !is_kernel_file
 }
 
 fn read_limits(files: Vec<(FileKind, String)>, skipped: &mut Skipped) -> Limits {
@@ -206,25 +172,5 @@ mod tests {
         assert_eq!(roots(&linked), ["/cpu,cpuacct", "/memory", "/blkio", "/pids"]);
         assert_eq!(roots(&["cpu", "cpuacct", "memory", "unified"]), ["/cpu", "/cpuacct", "/memory", "/unified"]);
         assert_eq!(roots(&["systemd", "freezer"]), [""; 0]);
-    }
-
-    #[test]
-    fn kernel_files_are_not_groups() {
-        for group in
-            ["system.slice", "docker", "memory.service", "io.slice", "a.b", "kubepods", "lxc.payload.web", "cpus"]
-        {
-            assert!(may_be_group(group), "{group}");
-        }
-        for file in [
-            "cpu.stat",
-            "memory.current",
-            "tasks",
-            "notify_on_release",
-            "cgroup.procs",
-            "hugetlb.2MB.max",
-            "irq.pressure",
-        ] {
-            assert!(!may_be_group(file), "{file}");
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! The plugin on fixture machines.
 
+use gauged_plugin::OsError;
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_line_damage_is_contained,
     assert_lines_are_independent, assert_readme_metrics, assert_settings, expect,
@@ -290,7 +291,7 @@ fn additional_columns_are_ignored() {
 fn kernel_without_diskstats_is_unsupported() {
     assert!(matches!(start(Host::new(), "{}").tick(), Err(Error::Unsupported(_))));
     let mut host = Host::new();
-    host.file_fails("/proc/diskstats", files::Error::Io("Input/output error (os error 5)".to_owned()));
+    host.file_fails("/proc/diskstats", files::Error::Io(OsError::new("EIO", "Input/output error")));
     assert!(matches!(start(host, "{}").tick(), Err(Error::Failed(_))));
 }
 

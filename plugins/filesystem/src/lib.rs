@@ -165,7 +165,9 @@ impl Plugin for Filesystem {
                 Some(Ok(usage)) => set_usage(sample, &mount, &usage),
                 Some(Err(failure)) if failure.error == files::Error::NotFound => {}
                 // Hidden below another mount; or, if all are denied, the kernel is too old to identify mounts.
-                Some(Err(failure)) if matches!(failure.error, files::Error::Denied(_)) => denied = Some(failure),
+                Some(Err(failure)) if matches!(failure.error, files::Error::Denied(_) | files::Error::Forbidden(_)) => {
+                    denied = Some(failure);
+                }
                 // A directory on the way is closed to the agent, which is no error of the device.
                 Some(Err(failure)) if matches!(failure.error, files::Error::NotPermitted(_)) => {
                     self.skipped.keep(Err::<(), _>(failure), format_args!("the sizes of {}", mount.point));

@@ -4,7 +4,7 @@ use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained, assert_golden, assert_line_damage_is_contained,
     assert_lines_are_independent, assert_readme_metrics, assert_settings, expect,
 };
-use gauged_plugin::{Capability, Value};
+use gauged_plugin::{Capability, OsError, Value};
 
 use super::*;
 
@@ -154,7 +154,7 @@ fn unresponsive_mount_delays_the_rotation_once() {
 #[test]
 fn immediate_failure_does_not_end_the_tick() {
     let mut host = web();
-    host.usage_fails("/data", files::Error::Io("Stale file handle (os error 116)".to_owned()));
+    host.usage_fails("/data", files::Error::Io(OsError::new("ESTALE", "Stale file handle")));
     host.usage_fails("/home", files::Error::NotFound);
     let sample = start(host, r#"{"mounts": {"include": ["/data", "/home", "/run"]}}"#).tick().expect("a sample");
     let failed = sample.iter().filter(|(key, value)| key.contains("device_error") && **value == true);

@@ -4,7 +4,7 @@ use gauged_plugin::testing::{
     FIRST_TICK_UNIX_SECONDS, Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, assert_settings,
     expect, response,
 };
-use gauged_plugin::{Capability, Value, http};
+use gauged_plugin::{Capability, OsError, Value, http};
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn targets_are_measured_independently() {
         checks.host().messages(),
         [
             "WARN http://127.0.0.1:8080/ping is down: http://127.0.0.1:8080/ping returned status 503, expected 200-299",
-            "WARN gone is down: failed to reach http://127.0.0.1:1/: Connection refused (os error 111)",
+            "WARN gone is down: failed to reach http://127.0.0.1:1/: Connection refused (ECONNREFUSED)",
         ]
     );
 }
@@ -81,7 +81,7 @@ fn failures_have_different_reasons() {
     let text = || "some reason".to_owned();
     for (error, reason) in [
         (http::Error::Resolve(text()), "resolve"),
-        (http::Error::Connect(text()), "connect"),
+        (http::Error::Refused(OsError::new("ECONNREFUSED", "")), "connect"),
         (http::Error::Tls(text()), "tls"),
         (http::Error::TooLarge(4 << 20), "too_large"),
         (http::Error::Timeout, "timeout"),

@@ -4,7 +4,7 @@ use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_line_damage_is_contained,
     assert_lines_are_independent, assert_readme_metrics, assert_settings, not_permitted,
 };
-use gauged_plugin::{Capability, Value, files};
+use gauged_plugin::{Capability, OsError, Value, files};
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn key(metric: &str) -> String {
 #[test]
 fn server_matches_its_golden_files() {
     let mut host = Host::from_fixture("fixtures/web-1");
-    let off = files::Error::Io("Invalid argument (os error 22)".to_owned());
+    let off = files::Error::Io(OsError::new("EINVAL", "Invalid argument"));
     host.file_fails("/sys/class/net/eno2/speed", off);
     let mut network = start(host, "{}");
     let first = network.tick().expect("a sample");

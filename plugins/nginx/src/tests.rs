@@ -3,7 +3,7 @@
 use gauged_plugin::testing::{
     Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, assert_settings, expect, response,
 };
-use gauged_plugin::{Capability, Value, http};
+use gauged_plugin::{Capability, OsError, Value, http};
 
 use super::*;
 
@@ -114,7 +114,7 @@ fn server_recovers_from_each_failure() {
     let mut nginx = nginx(PAGE);
     for (error, reason) in [
         (http::Error::Timeout, "timeout"),
-        (http::Error::Connect("Connection refused".to_owned()), "connect"),
+        (http::Error::Refused(OsError::new("ECONNREFUSED", "Connection refused")), "connect"),
         (http::Error::Protocol("ended early".to_owned()), "protocol"),
         (http::Error::TooLarge(4 << 20), "too_large"),
     ] {

@@ -1,9 +1,9 @@
 //! The plugin on fixture machines.
 
-use gauged_plugin::Value;
 use gauged_plugin::testing::{
     Harness, Host, assert_damage_is_contained, assert_golden, assert_readme_metrics, assert_settings, expect,
 };
+use gauged_plugin::{PermissionError, Value};
 
 use super::*;
 
@@ -180,13 +180,16 @@ fn hidden_table_is_not_an_absent_one() {
     let key = r#"ports.listening{port="443",protocol="tcp6"}"#;
     let config = r#"{"listen": ["tcp6:443"]}"#;
     let mut host = Host::new();
-    host.file_fails("/proc/1/net/tcp6", files::Error::NotPermitted("/proc is mounted with hidepid".to_owned()));
+    host.file_fails(
+        "/proc/1/net/tcp6",
+        files::Error::NotPermitted(PermissionError::new("EPERM", "/proc is mounted with hidepid", "run it as root")),
+    );
     let mut ports = start(host, config);
     for _ in 0..2 {
         let sample = ports.tick().expect("a sample");
         assert_eq!((sample.get(key), &sample[r#"ports.table_error{table="tcp6"}"#]), (None, &Value::Boolean(true)));
     }
-    let why = "/proc/1/net/tcp6 is not permitted: /proc is mounted with hidepid";
+    let why = "/proc/1/net/tcp6 is not permitted: /proc is mounted with hidepid; run it as root";
     assert_eq!(ports.host().messages(), [format!("WARN without {LOST}: {why}")], "once");
 
     // Without IPv6 only its table is missing.

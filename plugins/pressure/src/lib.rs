@@ -54,9 +54,6 @@ const SOME_LINE: Line =
 const FULL_LINE: Line =
     Line { name: "full", total: FULL, percent: FULL_PERCENT, averages: [FULL_AVG10, FULL_AVG60, FULL_AVG300] };
 
-/// The operating system's error for a file whose accounting is off.
-const EOPNOTSUPP: &str = "os error 95";
-
 struct Pressure {
     /// By resource, for `some` and `full` separately.
     rates: [Rates<1>; 2],
@@ -158,7 +155,8 @@ fn percent(change: &Change<1>) -> Option<f64> {
 /// Reads a file; `None` if the kernel does not account for the resource.
 fn read_pressure(path: &str) -> Result<Option<File>, files::Failure> {
     match File::read_if_exists(path) {
-        Err(files::Failure { error: files::Error::Io(why), .. }) if why.contains(EOPNOTSUPP) => Ok(None),
+        // Its accounting is off.
+        Err(files::Failure { error: files::Error::NotSupported(_), .. }) => Ok(None),
         read => read,
     }
 }

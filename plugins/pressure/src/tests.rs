@@ -1,14 +1,14 @@
 //! The plugin on fixture machines: a new kernel, and one of the first with pressure stall information.
 
-use gauged_plugin::Value;
 use gauged_plugin::testing::{Harness, Host, assert_damage_is_contained_for, assert_golden, assert_readme_metrics};
+use gauged_plugin::{OsError, Value};
 
 use super::*;
 
 mod malformed;
 mod worlds;
 
-const DISABLED: &str = "Operation not supported (os error 95)";
+const DISABLED: &str = "Operation not supported";
 
 fn start(host: Host) -> Harness<Pressure> {
     Harness::start(host, "{}").expect("no configuration")
@@ -59,22 +59,22 @@ fn missing_accounting_differs_from_a_read_error() {
 
     let mut off = Host::from_fixture("fixtures/web-1");
     for resource in ["cpu", "memory", "io", "irq"] {
-        off.file_fails(&format!("/proc/pressure/{resource}"), files::Error::Io(DISABLED.to_owned()));
+        off.file_fails(&format!("/proc/pressure/{resource}"), files::Error::NotSupported(DISABLED.to_owned()));
     }
     assert_eq!(start(off).tick(), Err(Error::Unsupported(why.to_owned())));
 
     // The accounting of interrupts is separate.
     let mut partly = Host::from_fixture("fixtures/web-1");
-    partly.file_fails("/proc/pressure/irq", files::Error::Io(DISABLED.to_owned()));
+    partly.file_fails("/proc/pressure/irq", files::Error::NotSupported(DISABLED.to_owned()));
     let sample = start(partly).tick().expect("a sample");
     assert!(!sample.is_empty() && !sample.keys().any(|key| key.contains("irq")));
 
     let mut broken = Host::from_fixture("fixtures/web-1");
-    broken.file_fails("/proc/pressure/io", files::Error::Io("Input/output error (os error 5)".to_owned()));
+    broken.file_fails("/proc/pressure/io", files::Error::Io(OsError::new("EIO", "Input/output error")));
     let mut broken = start(broken);
     let sample = broken.tick().expect("the other resources");
     assert!(!sample.keys().any(|key| key.contains(r#""io""#)) && sample.keys().any(|key| key.contains("memory")));
-    let why = "WARN without io: /proc/pressure/io is malformed: Input/output error (os error 5)";
+    let why = "WARN without io: /proc/pressure/io is malformed: Input/output error (EIO)";
     assert_eq!(broken.host().messages(), [why]);
 }
 

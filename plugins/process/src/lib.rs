@@ -3,6 +3,7 @@
 //! plugin may read, is counted only.
 
 mod members;
+mod process_files;
 mod settings;
 mod stat;
 
@@ -12,7 +13,7 @@ use gauged_plugin::kernel::ThreadCounts;
 use gauged_plugin::service::Deadline;
 use gauged_plugin::skipped::{Cause as _, Reason, Skip, Skipped};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
-use members::Members;
+use members::{Members, Observed};
 use settings::{SETTINGS, Settings};
 use stat::State;
 
@@ -70,11 +71,15 @@ const ALL_BUT_TOTALS: &str = "the states of processes, and the groups";
 /// What is left out with a process of which nothing is known.
 const LOST_OF_PROCESS: &str = "the states of such processes, and the groups that they may belong to";
 
+/// The most bytes of such a file: 52 numbers, and a name of at most 64 bytes.
+const MAX_STAT_BYTES: u32 = 4 << 10;
+
 /// The file with the numbers of threads.
 const LOADAVG: &str = "/proc/loadavg";
 
-/// The number of processes between two looks at the clock, which takes as long as reading two.
-const PROCESSES_PER_LOOK: usize = 128;
+/// The number of processes that are read together, between two looks at the clock: few calls of the agent for all, and little
+/// memory.
+const PROCESSES_PER_BATCH: usize = 256;
 
 impl Plugin for Process {
     const ABOUT: About = About {
@@ -182,60 +187,67 @@ impl Process {
     fn read_processes(&mut self, pids: &[u32], tick: Tick, deadline: Deadline) -> Result<Result<Census, Skip>, Error> {
         let mut census = Census::default();
         self.members.begin_tick(tick);
-        for (at, &pid) in pids.iter().enumerate() {
-            if at % PROCESSES_PER_LOOK == PROCESSES_PER_LOOK - 1 && deadline.has_passed() {
+        for batch in pids.chunks(PROCESSES_PER_BATCH) {
+            if batch.first() != pids.first() && deadline.has_passed() {
                 let why = "there is too little time for so many processes";
                 let skip = Skip { reason: Reason::Truncated, ..Skip::malformed("/proc", "", why) };
                 skip.with_remedy("raise `timeout` and `interval`").report(ALL_BUT_TOTALS);
                 census.is_cut = true;
                 break;
             }
-            let path = format!("/proc/{pid}/stat");
-            let state = match files::read_text(&path) {
-                Ok(text) => match stat::parse(&text) {
-                    Some(stat) => {
-                        self.members.add_process(pid, &stat);
-                        stat.state.unwrap_or(State::Unknown)
+            let paths: Vec<String> = batch.iter().map(|pid| format!("/proc/{pid}/stat")).collect();
+            let contents = files::read_many(&paths, MAX_STAT_BYTES);
+            let texts: Vec<_> =
+                contents.iter().map(|read| read.as_ref().map(|bytes| String::from_utf8_lossy(bytes))).collect();
+            let mut processes = Vec::with_capacity(batch.len());
+            for (&pid, text) in batch.iter().zip(&texts) {
+                let (state, process) = match text {
+                    Ok(text) => match stat::parse(text) {
+                        Some(stat) => (Some(stat.state.unwrap_or(State::Unknown)), Observed::Read(stat)),
+                        // The process ended between opening and reading its file.
+                        None if text.trim_ascii().is_empty() => (None, Observed::Kept),
+                        None => {
+                            let why = format!("/proc/{pid}/stat has no name in parentheses");
+                            Skip::malformed(EVERY_STAT, "", why).report(LOST_OF_PROCESS);
+                            (Some(State::Unknown), Observed::Unreadable)
+                        }
+                    },
+                    // Process 1 never ends.
+                    Err(failure) if pid == FIRST_PID && is_hidden(failure) => {
+                        return Ok(Err(match &failure.error {
+                            files::Error::NotPermitted(error) => {
+                                Skip::not_permitted("/proc", &error.text, &error.remedy)
+                            }
+                            _ => Skip::not_permitted("/proc", "has no process 1", ""),
+                        }));
                     }
-                    // The process ended between opening and reading its file.
-                    None if text.trim_ascii().is_empty() => {
-                        self.members.keep_process(pid);
-                        continue;
+                    Err(failure) if has_ended(failure) => (None, Observed::Kept),
+                    // The agent is running while it reads.
+                    Err(failure) if matches!(failure.error, files::Error::Forbidden(_)) => {
+                        (Some(State::Running), Observed::Agent)
                     }
-                    None => {
-                        let why = format!("{path} has no name in parentheses");
-                        Skip::malformed(EVERY_STAT, "", why).report(LOST_OF_PROCESS);
-                        self.members.add_unreadable_process(pid);
-                        State::Unknown
+                    Err(failure) if failure.error == files::Error::Timeout => {
+                        Skip { path: EVERY_STAT.to_owned(), ..failure.skip() }.report(ALL_BUT_TOTALS);
+                        census.is_cut = true;
+                        break;
                     }
-                },
-                // Process 1 never ends.
-                Err(failure) if pid == FIRST_PID && is_hidden(&failure) => {
-                    let why = match failure.error {
-                        files::Error::NotPermitted(why) => why,
-                        _ => "has no process 1".to_owned(),
-                    };
-                    return Ok(Err(Skip::not_permitted("/proc", &why)));
+                    Err(failure) if matches!(failure.error, files::Error::Denied(_)) => {
+                        return Err((*failure).clone().into());
+                    }
+                    Err(failure) => {
+                        Skip { path: EVERY_STAT.to_owned(), ..failure.skip() }.report(LOST_OF_PROCESS);
+                        (Some(State::Unknown), Observed::Unreadable)
+                    }
+                };
+                if let Some(state) = state {
+                    census.states[state as usize] += 1;
                 }
-                Err(failure) if has_ended(&failure) => {
-                    self.members.keep_process(pid);
-                    continue;
-                }
-                // The agent is running while it reads.
-                Err(failure) if is_agent(&failure) => State::Running,
-                Err(failure) if failure.error == files::Error::Timeout => {
-                    Skip { path: EVERY_STAT.to_owned(), ..failure.skip() }.report(ALL_BUT_TOTALS);
-                    census.is_cut = true;
-                    break;
-                }
-                Err(failure) if matches!(failure.error, files::Error::Denied(_)) => return Err(failure.into()),
-                Err(failure) => {
-                    Skip { path: EVERY_STAT.to_owned(), ..failure.skip() }.report(LOST_OF_PROCESS);
-                    self.members.add_unreadable_process(pid);
-                    State::Unknown
-                }
-            };
-            census.states[state as usize] += 1;
+                processes.push((pid, process));
+            }
+            self.members.add_processes(&processes);
+            if census.is_cut {
+                break;
+            }
         }
         Ok(Ok(census))
     }
@@ -249,11 +261,6 @@ pub(crate) fn has_ended(failure: &Failure) -> bool {
 /// Whether the kernel hides a process from the agent.
 fn is_hidden(failure: &Failure) -> bool {
     matches!(failure.error, files::Error::NotFound | files::Error::NotPermitted(_))
-}
-
-/// Whether a file is the agent's own, which no grant opens: the error is not a configuration line then.
-fn is_agent(failure: &Failure) -> bool {
-    matches!(&failure.error, files::Error::Denied(line) if !line.starts_with("read = "))
 }
 
 #[cfg(test)]

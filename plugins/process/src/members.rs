@@ -1,20 +1,17 @@
 //! The members of groups and their resource use. A command line is read when a process is new, again one tick later
 //! (because of `exec` after `fork`), and when the name changes. Other files are read only for members.
 
-use std::fmt::Display;
-
 use gauged_plugin::bounds::{ALL_CPUS_PERCENT, Bound, COUNT, cpus_percent};
-use gauged_plugin::files::{self, Failure};
-use gauged_plugin::kernel::{Fields, File};
 use gauged_plugin::rates::Rates;
-use gauged_plugin::skipped::{Cause as _, Skip, Skipped};
+use gauged_plugin::skipped::{Skip, Skipped};
 use gauged_plugin::{Need, Sample, Tick};
 
+use crate::process_files::{NotReadable, ProcFile, ProcessFiles, memory};
 use crate::settings::Group;
 use crate::stat::{Stat, State};
 use crate::{
     EVERY_STAT, GROUP_CPU, GROUP_CPU_PERCENT, GROUP_FDS, GROUP_PROCESSES, GROUP_RESIDENT, GROUP_START, GROUP_SWAPPED,
-    GROUP_THREADS, GROUP_VIRTUAL, has_ended,
+    GROUP_THREADS, GROUP_VIRTUAL,
 };
 
 /// Ticks of CPU time per second, on every supported machine.
@@ -68,37 +65,39 @@ struct CpuTime {
     jumped_from: Option<u64>,
 }
 
-/// The files read only for some processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ProcFile {
-    Command,
-    Memory,
-    Fds,
-}
-
-impl ProcFile {
-    fn path(self, pid: impl Display) -> String {
-        let name = match self {
-            Self::Command => "cmdline",
-            Self::Memory => "status",
-            Self::Fds => "fd",
-        };
-        format!("/proc/{pid}/{name}")
-    }
-
-    /// The metrics that are missing without the file, for a report.
-    fn missing_metrics(self) -> &'static str {
-        match self {
-            Self::Command => "the groups that a process may belong to",
-            Self::Memory => "the memory of its groups",
-            Self::Fds => "the open files of its groups",
-        }
-    }
-}
-
-/// A file that could not be read.
+/// What is known of a process at a tick.
 #[derive(Debug)]
-struct NotReadable;
+pub(crate) enum Observed<'a> {
+    Read(Stat<'a>),
+    /// Its file is malformed, or the agent may not read it.
+    Unreadable,
+    /// It cannot be read, or has ended.
+    Kept,
+    /// The agent, whose files no plugin may read.
+    Agent,
+}
+
+/// A process with what its file says.
+struct Update<'s> {
+    process: TrackedProcess,
+    stat: Stat<'s>,
+    used_ticks: Option<u64>,
+    /// Whether its CPU time is back from a jump.
+    is_back: bool,
+    /// Whether it was there before, with the same name.
+    is_same: bool,
+    command: Command,
+}
+
+/// What is known of a command line before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    /// No group depends on it.
+    Unneeded,
+    /// There is none: kernel threads and zombies have no memory for one.
+    Empty,
+    Unread,
+}
 
 /// What is known of the CPU time of all members.
 #[derive(Debug, Clone, Copy)]
@@ -153,10 +152,7 @@ pub(crate) struct Members {
     known: Vec<TrackedProcess>,
     /// The processes of this tick.
     seen: Vec<TrackedProcess>,
-    /// False after a timeout, for the rest of the tick.
-    has_time: bool,
-    /// The files without a grant.
-    denied: Vec<ProcFile>,
+    files: ProcessFiles,
     machine: Machine,
     /// The time of this tick.
     now: Now,
@@ -208,6 +204,18 @@ impl Machine {
     }
 }
 
+/// The command line of a process, words separated by spaces; empty without one, `None` if unknown.
+fn command_line(process: &mut TrackedProcess, read: Result<Option<Vec<u8>>, NotReadable>) -> Option<String> {
+    let is_empty = matches!(&read, Ok(Some(bytes)) if bytes.iter().all(|&byte| byte == 0));
+    // A process at its exec has an empty one for a moment; one that clears it has it for good.
+    let has_failed = is_empty || matches!(read, Err(NotReadable { was_tried: true }));
+    process.failed_reads += u8::from(has_failed);
+    let is_unknown = is_empty && process.failed_reads < MAX_COMMAND_READS;
+    let bytes = read.ok().filter(|_| !is_unknown)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    Some(text.trim_end_matches('\0').replace('\0', " "))
+}
+
 impl Members {
     pub(crate) fn new(groups: Vec<Group>) -> Self {
         let count = groups.len();
@@ -218,8 +226,7 @@ impl Members {
             rates: Rates::default(),
             known: Vec::new(),
             seen: Vec::new(),
-            has_time: true,
-            denied: Vec::new(),
+            files: ProcessFiles::default(),
             machine: Machine::UNKNOWN,
             now: Now::default(),
         }
@@ -250,16 +257,52 @@ impl Members {
             self.known = std::mem::take(&mut self.seen);
         }
         self.sums.fill(GroupUsage::EMPTY);
-        self.has_time = true;
+        self.files.begin_tick();
     }
 
-    /// Adds a process. Calls are in the order of PIDs.
-    pub(crate) fn add_process(&mut self, pid: u32, stat: &Stat<'_>) {
+    /// Adds processes. All calls of a tick are in the order of PIDs.
+    pub(crate) fn add_processes(&mut self, processes: &[(u32, Observed<'_>)]) {
         if self.groups.is_empty() {
             return;
         }
+        let updates: Vec<Option<Update<'_>>> = processes
+            .iter()
+            .map(
+                |(pid, process)| if let Observed::Read(stat) = process { Some(self.update(*pid, *stat)) } else { None },
+            )
+            .collect();
+        let unknown = updates
+            .iter()
+            .flatten()
+            .filter(|update| update.command == Command::Unread)
+            .map(|update| update.process.pid);
+        let mut commands = self.files.read_many(ProcFile::Command, &unknown.collect::<Vec<_>>()).into_iter();
+        let mut members = Vec::new();
+        for ((pid, process), update) in processes.iter().zip(updates) {
+            match (process, update) {
+                (Observed::Read(_), Some(mut update)) => {
+                    if !update.process.is_settled {
+                        let command = if update.command == Command::Unread { commands.next() } else { None };
+                        self.classify(&mut update, command);
+                    }
+                    self.add_cpu(&update);
+                    if update.process.groups != 0 && update.stat.state != Some(State::Zombie) {
+                        members.push((update.process.pid, update.process.groups, update.stat));
+                    }
+                    self.seen.push(update.process);
+                }
+                (Observed::Unreadable, _) => self.add_unreadable_process(*pid),
+                (Observed::Kept, _) => self.keep_process(*pid),
+                _ => {}
+            }
+        }
+        self.add_members(&members);
+    }
+
+    /// A process with what its file says, before its groups are known.
+    fn update<'s>(&self, pid: u32, stat: Stat<'s>) -> Update<'s> {
         let found = self.known.binary_search_by_key(&pid, |known| known.pid).ok();
-        let before = found.map(|at| &self.known[at]).filter(|known| known.is_still(stat));
+        let before = found.map(|at| &self.known[at]).filter(|known| known.is_still(&stat));
         let before_cpu = before.and_then(|known| known.cpu);
         let (cpu, used_ticks) = match stat.cpu_ticks {
             Some(ticks) => self.use_cpu(ticks, before_cpu),
@@ -267,33 +310,38 @@ impl Members {
         };
         let is_back = used_ticks > Some(0) && cpu.zip(before_cpu).is_some_and(|(now, before)| now.ticks < before.ticks);
         let is_same = before.is_some_and(|known| *known.name == *stat.name);
-        let failed_reads = before.map_or(0, |known| known.failed_reads);
-        let mut now = TrackedProcess {
+        let process = TrackedProcess {
             pid,
             start_ticks: stat.start_ticks.max(before.and_then(|known| known.start_ticks)),
             name: stat.name.into(),
             cpu,
             groups: before.map_or(0, |known| known.groups),
             is_settled: before.is_some_and(|known| is_same && known.is_settled),
-            failed_reads,
+            failed_reads: before.map_or(0, |known| known.failed_reads),
         };
-        if !now.is_settled {
-            self.classify(&mut now, stat, is_same);
-        }
-        if let Some(column) = stat.unreadable().filter(|_| now.groups != 0) {
-            let why = format!("/proc/{pid}/stat has no number, or an impossible one, for {column}");
+        let by_command = |group: &Group| group.command.is_some() && group.matches_name(stat.name);
+        let command = if process.is_settled || !self.groups.iter().any(by_command) {
+            Command::Unneeded
+        } else if stat.virtual_bytes == Some(0) {
+            Command::Empty
+        } else {
+            Command::Unread
+        };
+        Update { process, stat, used_ticks, is_back, is_same, command }
+    }
+
+    /// Adds the CPU time of a process to its groups.
+    fn add_cpu(&mut self, Update { process, stat, used_ticks, is_back, .. }: &Update<'_>) {
+        if let Some(column) = stat.unreadable().filter(|_| process.groups != 0) {
+            let why = format!("/proc/{}/stat has no number, or an impossible one, for {column}", process.pid);
             Skip::malformed(EVERY_STAT, "", why).report(format_args!("{column} of groups"));
         }
-        for at in (0..self.groups.len()).filter(|at| now.groups & (1 << at) != 0) {
+        for at in (0..self.groups.len()).filter(|at| process.groups & (1 << at) != 0) {
             self.cpu_ticks[at] = self.cpu_ticks[at].saturating_add(used_ticks.unwrap_or(0));
             self.sums[at].cpu.of_total &= used_ticks.is_some();
             self.sums[at].cpu.of_next_growth &= stat.cpu_ticks.is_some();
             self.sums[at].cpu.of_growth &= used_ticks.is_some() && !is_back;
-            if stat.state != Some(State::Zombie) {
-                self.add_member(at, pid, stat);
-            }
         }
-        self.seen.push(now);
     }
 
     /// The CPU time of a process, and what it used since it was last known, or altogether; `None` if that is more than the
@@ -322,8 +370,8 @@ impl Members {
     }
 
     /// Adds a process of which nothing is known, because its file is malformed, or the agent may not read it: any group may
-    /// have it. Calls are in the order of PIDs.
-    pub(crate) fn add_unreadable_process(&mut self, pid: u32) {
+    /// have it.
+    fn add_unreadable_process(&mut self, pid: u32) {
         for sum in &mut self.sums {
             sum.is_incomplete = true;
         }
@@ -332,19 +380,21 @@ impl Members {
 
     /// Keeps what is known of a process that cannot be read, or that has ended: if it is there again, its CPU time is not to be
     /// counted twice.
-    pub(crate) fn keep_process(&mut self, pid: u32) {
+    fn keep_process(&mut self, pid: u32) {
         if let Ok(at) = self.known.binary_search_by_key(&pid, |known| known.pid) {
             self.seen.push(self.known[at].clone());
         }
     }
 
-    /// Finds the groups of a process.
-    fn classify(&mut self, process: &mut TrackedProcess, stat: &Stat<'_>, was_there: bool) {
+    /// Finds the groups of a process. Without a command line it has none.
+    fn classify(&mut self, update: &mut Update<'_>, command: Option<Result<Option<Vec<u8>>, NotReadable>>) {
+        let Update { process, stat, is_same: was_there, command: known, .. } = update;
         let groups_before = std::mem::take(&mut process.groups);
-        let matches_name = |group: &Group| group.matches_name(stat.name);
-        let is_command_wanted = self.groups.iter().any(|group| matches_name(group) && group.command.is_some());
-        let command = if is_command_wanted { self.command(process, stat) } else { None };
-        for (at, group) in self.groups.iter().enumerate().filter(|(_, group)| matches_name(group)) {
+        let command = match command {
+            Some(read) => command_line(process, read),
+            None => Some(String::new()).filter(|_| *known == Command::Empty),
+        };
+        for (at, group) in self.groups.iter().enumerate().filter(|(_, group)| group.matches_name(stat.name)) {
             match (&group.command, &command) {
                 (Some(pattern), Some(command)) if !pattern.matches(command) => {}
                 (Some(_), None) => self.sums[at].is_incomplete = true,
@@ -352,108 +402,29 @@ impl Members {
             }
         }
         // Two reads that agree.
-        let is_known = command.is_some() && was_there && process.groups == groups_before;
-        process.is_settled = !is_command_wanted || is_known || process.failed_reads == MAX_COMMAND_READS;
+        let is_known = command.is_some() && *was_there && process.groups == groups_before;
+        process.is_settled = *known == Command::Unneeded || is_known || process.failed_reads == MAX_COMMAND_READS;
     }
 
-    /// The command line of a process, words separated by spaces; empty without one, `None` if unknown.
-    fn command(&mut self, process: &mut TrackedProcess, stat: &Stat<'_>) -> Option<String> {
-        // Kernel threads and zombies have no memory and no command line.
-        if stat.virtual_bytes == Some(0) {
-            return Some(String::new());
-        }
-        let had_time = self.has_time;
-        let mut is_empty = false;
-        let command = self.read_file(ProcFile::Command, process.pid, |path| match files::read_text(path) {
-            // Too long for any useful pattern.
-            Err(failure) if matches!(failure.error, files::Error::TooLarge(_)) => Ok(String::new()),
-            result => {
-                is_empty = result.as_ref().is_ok_and(|text| text.trim_end_matches('\0').is_empty());
-                result
-            }
-        });
-        let is_denied = self.denied.contains(&ProcFile::Command);
-        // A process at its exec has an empty one for a moment; one that clears it has it for good.
-        process.failed_reads += u8::from((command.is_err() || is_empty) && had_time && !is_denied);
-        let is_unknown = is_empty && process.failed_reads < MAX_COMMAND_READS;
-        let command = command.ok().filter(|_| !is_unknown);
-        command.map(|text| text.unwrap_or_default().trim_end_matches('\0').replace('\0', " "))
-    }
-
-    fn add_member(&mut self, at: usize, pid: u32, stat: &Stat<'_>) {
-        let (resident_bytes, swapped_bytes) = self.memory(pid);
-        let fds = self.read_file(ProcFile::Fds, pid, |path| files::list(path).map(|names| names.len() as u64));
-        let sum = &mut self.sums[at];
-        let plus = |sum: Option<u64>, value: Option<u64>| COUNT.check(sum?.saturating_add(value?));
-        sum.processes += 1;
-        sum.threads = plus(sum.threads, stat.threads);
-        sum.virtual_bytes = plus(sum.virtual_bytes, stat.virtual_bytes);
-        sum.oldest_ticks = sum.oldest_ticks.zip(stat.start_ticks).map(|(oldest, start)| oldest.min(start));
-        sum.resident_bytes = plus(sum.resident_bytes, resident_bytes);
-        sum.swapped_bytes = plus(sum.swapped_bytes, swapped_bytes);
-        sum.fds = plus(sum.fds, fds.ok().map(Option::unwrap_or_default));
-    }
-
-    /// The resident and swapped memory of a process. `stat` has the former too, but in pages of unknown size.
-    fn memory(&mut self, pid: u32) -> (Option<u64>, Option<u64>) {
-        let file = match self.read_file(ProcFile::Memory, pid, File::read) {
-            Ok(Some(file)) => file,
-            Ok(None) => return (Some(0), Some(0)),
-            Err(NotReadable) => return (None, None),
-        };
-        let read = |mut size: Fields<'_>, what: &str| {
-            let bytes = size.bytes(what).and_then(|bytes| {
-                COUNT
-                    .check(bytes)
-                    .ok_or_else(|| file.error(format_args!("{bytes} is impossible ({what}): {}", COUNT.reason)))
-            });
-            if let Err(error) = &bytes {
-                let skip = error.skip();
-                let why = format!("{} in {}", skip.why, skip.path);
-                Skip { path: ProcFile::Memory.path('*'), why, ..skip }.report(format_args!("{what} of groups"));
-            }
-            bytes.ok()
-        };
-        let (mut resident, mut swapped) = (None, None);
-        for line in file.lines() {
-            match line.key_values() {
-                ("VmRSS", size) => resident = Some(read(size, "resident memory")),
-                ("VmSwap", size) => swapped = Some(read(size, "swapped memory")),
-                _ => {}
+    /// Adds the members of groups, each with a bit for each of them.
+    fn add_members(&mut self, members: &[(u32, u64, Stat<'_>)]) {
+        let pids: Vec<u32> = members.iter().map(|(pid, ..)| *pid).collect();
+        let statuses = self.files.read_many(ProcFile::Memory, &pids);
+        for ((pid, groups, stat), status) in members.iter().zip(statuses) {
+            let (resident_bytes, swapped_bytes) = memory(*pid, status);
+            let fds = self.files.descriptors(*pid);
+            let plus = |sum: Option<u64>, value: Option<u64>| COUNT.check(sum?.saturating_add(value?));
+            for at in (0..self.groups.len()).filter(|at| groups & (1 << at) != 0) {
+                let sum = &mut self.sums[at];
+                sum.processes += 1;
+                sum.threads = plus(sum.threads, stat.threads);
+                sum.virtual_bytes = plus(sum.virtual_bytes, stat.virtual_bytes);
+                sum.oldest_ticks = sum.oldest_ticks.zip(stat.start_ticks).map(|(oldest, start)| oldest.min(start));
+                sum.resident_bytes = plus(sum.resident_bytes, resident_bytes);
+                sum.swapped_bytes = plus(sum.swapped_bytes, swapped_bytes);
+                sum.fds = plus(sum.fds, fds);
             }
         }
-        match (resident, swapped) {
-            // Kernel threads have no memory of their own.
-            (None, None) => (Some(0), Some(0)),
-            (resident, swapped) => (resident.flatten(), swapped.flatten()),
-        }
-    }
-
-    /// Reads a file of a process; `None` if the process has ended.
-    fn read_file<T>(
-        &mut self,
-        kind: ProcFile,
-        pid: u32,
-        read: impl FnOnce(&str) -> Result<T, Failure>,
-    ) -> Result<Option<T>, NotReadable> {
-        if !self.has_time || self.denied.contains(&kind) {
-            return Err(NotReadable);
-        }
-        let failure = match read(&kind.path(pid)) {
-            Ok(content) => return Ok(Some(content)),
-            Err(failure) if has_ended(&failure) => return Ok(None),
-            Err(failure) => failure,
-        };
-        match &failure.error {
-            // The agent reports it, and grants change only with a new instance.
-            files::Error::Denied(_) => self.denied.push(kind),
-            files::Error::Timeout => self.has_time = false,
-            _ => {}
-        }
-        if !self.denied.contains(&kind) {
-            Skip { path: kind.path('*'), ..failure.skip() }.report(kind.missing_metrics());
-        }
-        Err(NotReadable)
     }
 
     /// Ends the tick: sets the metrics of the groups.

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use gauged_plugin::testing::{Harness, Host, SampleMap, assert_golden, assert_readme_metrics, assert_settings, expect};
-use gauged_plugin::{Capability, Value};
+use gauged_plugin::testing::{
+    Harness, Host, SampleMap, assert_golden, assert_readme_metrics, assert_settings, expect, not_permitted,
+};
+use gauged_plugin::{Capability, OsError, PermissionError, Value};
 
 use super::*;
 
 mod damage;
+mod open_files;
 mod worlds;
 
 const WEB: &str = r#"{"groups": {
@@ -118,7 +121,7 @@ fn denied_files_cost_only_their_metrics() {
 #[test]
 fn agent_process_is_counted() {
     let mut host = Host::from_fixture("fixtures/web-1");
-    let own = files::Error::Denied("no grant opens the agent's own process".to_owned());
+    let own = files::Error::Forbidden("no grant opens the agent's own process".to_owned());
     host.file_fails("/proc/4711/stat", own);
     let sample = start(host, WEB).tick().expect("a sample");
     assert_eq!(sample["process.processes"], 13);
@@ -127,14 +130,17 @@ fn agent_process_is_counted() {
 
 #[test]
 fn hidden_processes_leave_totals_and_one_warning() {
-    const HIDDEN: &str = "/proc is mounted with hidepid; run the agent as root";
+    let hidden = PermissionError::new("EPERM", "/proc is mounted with hidepid", "run the agent as root");
     // With hidepid=1 the files of others are not permitted, with hidepid=2 not even their directories are there.
     let mut without_permission = small(812, "agent", 0, 70);
-    without_permission.file_fails("/proc/1/stat", files::Error::NotPermitted(HIDDEN.to_owned()));
+    without_permission.file_fails("/proc/1/stat", files::Error::NotPermitted(hidden));
     let mut without_names = Host::new();
     without_names.file("/proc/loadavg", "0 0 0 1/10 99\n");
     add_process(&mut without_names, 812, "agent", 0, 70);
-    for (host, why) in [(without_permission, HIDDEN), (without_names, "has no process 1")] {
+    for (host, why) in [
+        (without_permission, "/proc is mounted with hidepid; run the agent as root"),
+        (without_names, "has no process 1"),
+    ] {
         let mut plugin = start(host, r#"{"groups": {"nginx": {"name": "nginx"}}}"#);
         for _ in 0..2 {
             let sample = plugin.tick().expect("a sample");
@@ -151,10 +157,9 @@ fn hidden_processes_leave_totals_and_one_warning() {
 
 #[test]
 fn unreadable_process_leaves_groups_out() {
-    let not_permitted = files::Error::NotPermitted("run the agent as root".to_owned());
     for (error, why) in [
-        (not_permitted, "not permitted: run the agent as root"),
-        (files::Error::Io("Input/output error".to_owned()), "malformed: Input/output error"),
+        (not_permitted(), "not permitted: Permission denied; run it as root"),
+        (files::Error::Io(OsError::new("EIO", "Input/output error")), "malformed: Input/output error (EIO)"),
     ] {
         let mut host = Host::from_fixture("fixtures/web-1");
         host.file_fails("/proc/812/stat", error);
@@ -229,18 +234,18 @@ fn short_stat_costs_only_missing_columns() {
 #[test]
 fn lack_of_time_leaves_the_number_of_processes() {
     let mut host = small(10, "a", 0, 70);
-    for pid in 100..100 + 3 * u32::try_from(PROCESSES_PER_LOOK).expect("few") {
+    for pid in 100..100 + 3 * u32::try_from(PROCESSES_PER_BATCH).expect("few") {
         add_process(&mut host, pid, "a", 0, 70);
     }
     let config = r#"{"groups": {"a": {"name": "a"}}}"#;
     // A clock that has stopped does not end the reading, and neither does one that is missing.
     host.file("/proc/uptime", "100.00 1.00\n");
-    assert_eq!(start(host.clone(), config).tick().expect("a sample")[r#"process.group_processes{group="a"}"#], 385);
+    assert_eq!(start(host.clone(), config).tick().expect("a sample")[r#"process.group_processes{group="a"}"#], 769);
     host.file_fails("/proc/300/stat", files::Error::Timeout);
     let mut plugin = start(host, config);
     for _ in 0..2 {
         let sample = plugin.tick().expect("a sample");
-        assert_eq!(sample["process.processes"], 386);
+        assert_eq!(sample["process.processes"], 770);
         assert!(!sample.keys().any(|key| key.contains("state=") || key.contains("group=")), "{sample:?}");
     }
     let why =
@@ -359,14 +364,14 @@ fn unresponsive_command_line_is_read_three_times() {
 fn unreadable_command_line_hides_a_group_temporarily() {
     let mut host = small(10, "kept", 0, 70);
     add_process(&mut host, 11, "java", 0, 70);
-    host.file_fails("/proc/10/cmdline", files::Error::NotPermitted("run it as root".to_owned()));
+    host.file_fails("/proc/10/cmdline", not_permitted());
     host.file("/proc/11/cmdline", "java\0-Dname=shop\0");
     let mut plugin = start(host, SHOP);
     for known in [None, None, None, Some(Value::Natural(1))] {
         let sample = plugin.tick().expect("a sample");
         assert_eq!(sample.get(r#"process.group_processes{group="shop"}"#).cloned(), known);
     }
-    let why = "WARN without the groups that a process may belong to: /proc/*/cmdline is not permitted: run it as root";
+    let why = "WARN without the groups that a process may belong to: /proc/*/cmdline is not permitted: Permission denied; run it as root";
     assert_eq!(plugin.host().warnings(), [why]);
 
     // Without a grant the group stays unknown.
@@ -376,29 +381,6 @@ fn unreadable_command_line_hides_a_group_temporarily() {
     for _ in 0..5 {
         assert_eq!(plugin.tick().expect("a sample").get(r#"process.group_processes{group="shop"}"#), None);
     }
-}
-
-#[test]
-fn unreadable_open_files_are_left_out() {
-    let mut host = Host::from_fixture("fixtures/web-1");
-    host.file_fails("/proc/814/fd", files::Error::NotPermitted("run it as root".to_owned()));
-    host.file_fails("/proc/815/fd", files::Error::NotPermitted("run it as root".to_owned()));
-    let mut plugin = start(host, WEB);
-    let sample = plugin.tick().expect("a sample");
-    assert_eq!(sample.get(r#"process.group_open_fds{group="nginx"}"#), None);
-    assert_eq!(sample[r#"process.group_open_fds{group="shop"}"#], 6);
-    let why = "WARN without the open files of its groups: /proc/*/fd is not permitted: run it as root";
-    assert_eq!(plugin.host().warnings(), [why]);
-
-    let mut host = Host::from_fixture("fixtures/web-1");
-    host.file_fails("/proc/1040/fd", files::Error::TooLarge(10_000));
-    host.file_fails("/proc/1040/cmdline", files::Error::TooLarge(1 << 20));
-    let mut plugin = start(host, r#"{"groups": {"java": {"name": "java"}, "shop": {"command": "*shop*"}}}"#);
-    let sample = plugin.tick().expect("a sample");
-    assert_eq!(sample.get(r#"process.group_open_fds{group="java"}"#), None);
-    assert_eq!(sample[r#"process.group_processes{group="shop"}"#], 0, "an oversized command line counts as empty");
-    let why = "WARN without the open files of its groups: /proc/*/fd is truncated: has more than 10000 names";
-    assert_eq!(plugin.host().warnings(), [why]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, ScriptedConnection, assert_golden, assert_readme_metrics, assert_settings,
 };
-use gauged_plugin::{Capability, Value, net};
+use gauged_plugin::{Capability, OsError, Value, net};
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn connection_is_reused() {
 
 #[test]
 fn closed_connection_is_reopened_within_the_tick() {
-    let broken = net::Error::Io("Connection reset by peer (os error 104)".to_owned());
+    let broken = net::Error::Reset(OsError::new("ECONNRESET", "Connection reset by peer"));
     for end in [ScriptedConnection::closes, |connection: ScriptedConnection| connection.expects(INFO).closes()] {
         let mut redis = redis([end(info_reply(SMALL)), info_reply(SMALL)]);
         redis.tick().expect("a sample");
@@ -90,7 +90,7 @@ fn stopped_server_is_down_until_it_returns() {
     for count in 1..=2_u64 {
         assert_eq!(down(&mut redis).0, "connect");
         let failures = format!("redis.failures_total{{server=\"{ADDRESS}\",reason=\"connect\"}}");
-        redis.host().connection_fails(ADDRESS, net::Error::Connect("Connection refused".to_owned()));
+        redis.host().connection_fails(ADDRESS, net::Error::Refused(OsError::new("ECONNREFUSED", "Connection refused")));
         assert_eq!(redis.tick().expect("a sample")[&failures], count * 2);
     }
     redis.host().connection(ADDRESS, info_reply(SMALL));

@@ -38,9 +38,10 @@
 //! # Ok::<(), Error>(())
 //! ```
 
-pub use crate::bindings::gauged::plugin::files::{Error, FilesystemUsage};
+use std::fmt;
 use std::ops::ControlFlow;
 
+pub use crate::bindings::gauged::plugin::files::{Entry, Error, FileStatus, FileType, FilesystemUsage};
 use crate::host::files;
 use crate::{Capability, Need};
 
@@ -123,9 +124,31 @@ const MAX_NAMES: u64 = 100_000;
 ///
 /// As [`read`].
 pub fn list(path: &str) -> Result<Vec<String>, Failure> {
+    Ok(entries(path)?.into_iter().map(|entry| entry.name).collect())
+}
+
+/// Lists a directory as [`list`] does, with the type of each file.
+///
+/// # Errors
+///
+/// As [`read`].
+///
+/// ```
+/// use gauged_plugin::files::{FileType, entries};
+/// use gauged_plugin::testing::Host;
+///
+/// let mut host = Host::new();
+/// host.file("/srv/spool/in/1", "").file("/srv/spool/state", "");
+/// let directories = |entries: Vec<gauged_plugin::files::Entry>| -> Vec<String> {
+///     entries.into_iter().filter(|entry| entry.kind == FileType::Directory).map(|entry| entry.name).collect()
+/// };
+/// assert_eq!(host.run(|| entries("/srv/spool").map(directories))?, ["in"]);
+/// # Ok::<(), gauged_plugin::files::Failure>(())
+/// ```
+pub fn entries(path: &str) -> Result<Vec<Entry>, Failure> {
     files::list(path).map_err(|error| {
         let is_of_bytes = matches!(error, Error::TooLarge(limit) if limit > MAX_NAMES);
-        let limit_unit = if is_of_bytes { "bytes of names" } else { "names" };
+        let limit_unit = if is_of_bytes { LimitUnit::NameBytes } else { LimitUnit::Names };
         Failure { limit_unit, ..Failure::new(path, error) }
     })
 }
@@ -147,31 +170,125 @@ fn if_exists<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
     }
 }
 
+/// Reads many small files, each of at most `max_bytes`, at the price of few calls of the agent, where reading each by itself has
+/// one. The results are in the order of the paths. All contents are in memory at a time: of very many files, read some hundreds.
+///
+/// ```
+/// use gauged_plugin::{files, testing::Host};
+///
+/// let mut host = Host::new();
+/// host.file("/proc/1/comm", "init\n").file("/proc/2/comm", "kthreadd\n");
+/// let paths = ["/proc/1/comm", "/proc/2/comm", "/proc/3/comm"].map(str::to_owned);
+/// let names = host.run(|| files::read_many(&paths, 4096));
+/// assert_eq!(names[1].as_deref(), Ok(&b"kthreadd\n"[..]));
+/// assert_eq!(names[2].as_ref().unwrap_err().error, files::Error::NotFound);
+/// ```
+#[must_use]
+pub fn read_many(paths: &[String], max_bytes: u32) -> Vec<Result<Vec<u8>, Failure>> {
+    let mut results = Vec::with_capacity(paths.len());
+    while let Some(rest) = paths.get(results.len()..).filter(|rest| !rest.is_empty()) {
+        let read = files::read_many(rest, max_bytes);
+        // The agent promises at least one; without it this would not end.
+        if read.is_empty() {
+            let late = rest.iter().map(|path| Err(Failure::new(path, Error::Timeout)));
+            results.extend(late);
+            break;
+        }
+        results.extend(rest.iter().zip(read).map(|(path, read)| read.map_err(|error| Failure::new(path, error))));
+    }
+    results
+}
+
+/// The state of a file or directory, of what a symbolic link leads to.
+///
+/// ```
+/// use gauged_plugin::files::{self, FileType};
+/// use gauged_plugin::testing::Host;
+///
+/// let mut host = Host::new();
+/// host.file("/var/backup/last.tar", "content");
+/// let status = host.run(|| files::stat("/var/backup/last.tar"))?;
+/// assert_eq!((status.kind, status.size), (FileType::Regular, 7));
+/// # Ok::<(), gauged_plugin::files::Failure>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn stat(path: &str) -> Result<FileStatus, Failure> {
+    files::stat(path).map_err(|error| Failure::new(path, error))
+}
+
+/// The path in a symbolic link, which may be relative.
+///
+/// ```
+/// use gauged_plugin::{files, testing::Host};
+///
+/// let mut host = Host::new();
+/// host.link("/proc/7/exe", "/usr/sbin/nginx");
+/// assert_eq!(host.run(|| files::read_link("/proc/7/exe"))?, "/usr/sbin/nginx");
+/// # Ok::<(), gauged_plugin::files::Failure>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_link(path: &str) -> Result<String, Failure> {
+    files::read_link(path).map_err(|error| Failure::new(path, error))
+}
+
 /// Sizes of the file system mounted at a path.
 ///
 /// # Errors
 ///
 /// As [`read`].
 pub fn usage(path: &str) -> Result<FilesystemUsage, Failure> {
-    files::usage(path).map_err(|error| Failure { capability: Capability::usage(path), ..Failure::new(path, error) })
+    files::usage(path).map_err(|error| Failure { is_usage: true, ..Failure::new(path, error) })
 }
 
 /// A failed file operation, with its path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// The grant that the operation needs.
-    pub capability: Capability,
     /// The requested path.
     pub path: String,
     /// The host's error.
     pub error: Error,
-    /// The unit of the limit of `Error::TooLarge`.
-    pub(crate) limit_unit: &'static str,
+    /// Whether the sizes of a file system were asked for.
+    is_usage: bool,
+    pub(crate) limit_unit: LimitUnit,
+}
+
+/// The unit of the limit of `Error::TooLarge`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LimitUnit {
+    Bytes,
+    Names,
+    NameBytes,
+}
+
+impl fmt::Display for LimitUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes => "bytes",
+            Self::Names => "names",
+            Self::NameBytes => "bytes of names",
+        })
+    }
 }
 
 impl Failure {
     fn new(path: &str, error: Error) -> Self {
-        Self { capability: Capability::read(path), path: path.to_owned(), error, limit_unit: "bytes" }
+        Self { path: path.to_owned(), error, is_usage: false, limit_unit: LimitUnit::Bytes }
+    }
+
+    /// The grant that the operation needs: the one that the agent reports as missing, otherwise the path.
+    #[must_use]
+    pub fn capability(&self) -> Capability {
+        match &self.error {
+            Error::Denied(missing) => missing.clone(),
+            _ if self.is_usage => Capability::usage(&*self.path),
+            _ => Capability::read(&*self.path),
+        }
     }
 }
 
@@ -179,16 +296,18 @@ impl Failure {
 /// `Unavailable`. Everything else is a file that cannot be measured as it is, and becomes `Failed`.
 impl From<Failure> for crate::Error {
     fn from(failure: Failure) -> Self {
-        let Failure { capability, path, error, limit_unit } = failure;
+        let capability = failure.capability();
+        let Failure { path, error, limit_unit, .. } = failure;
         match error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
-            Error::InvalidPath(why) => Self::Failed(why),
+            Error::Forbidden(why) | Error::InvalidPath(why) => Self::Failed(why),
             Error::NotFound => Self::Unavailable(format!("{path} does not exist")),
             Error::WrongType => Self::Failed(format!("{path} has an unexpected file type")),
-            Error::NotPermitted(why) => Self::Failed(format!("{path} may not be read: {why}")),
+            Error::NotPermitted(error) => Self::Failed(format!("{path} may not be read: {error}")),
+            Error::NotSupported(why) => Self::Failed(format!("{path} is not supported: {why}")),
             Error::TooLarge(limit) => Self::Failed(format!("{path} has more than {limit} {limit_unit}")),
             Error::Timeout => Self::Unavailable(format!("{path} did not respond in time")),
-            Error::Io(why) => Self::Failed(format!("failed to read {path}: {why}")),
+            Error::Io(error) => Self::Failed(format!("failed to read {path}: {error}")),
         }
     }
 }
@@ -196,19 +315,28 @@ impl From<Failure> for crate::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OsError;
 
     #[test]
     fn failures_map_to_plugin_errors() {
         let failure = |error| crate::Error::from(Failure::new("/x", error));
-        assert!(matches!(failure(Error::Denied(String::new())), crate::Error::Denied(need)
-            if need.capability == Capability::read("/x")));
+        let elsewhere = Capability::read("/y");
+        assert_eq!(
+            failure(Error::Denied(elsewhere.clone())),
+            crate::Error::Denied(Need { capability: elsewhere, reason: String::new() })
+        );
         assert_eq!(failure(Error::NotFound), crate::Error::Unavailable("/x does not exist".to_owned()));
         let slow = crate::Error::Unavailable("/x did not respond in time".to_owned());
         assert_eq!(failure(Error::Timeout), slow);
         // Nobody can start these.
-        for error in
-            [Error::InvalidPath("x".to_owned()), Error::WrongType, Error::TooLarge(1), Error::Io("x".to_owned())]
-        {
+        for error in [
+            Error::Forbidden("x".to_owned()),
+            Error::InvalidPath("x".to_owned()),
+            Error::NotSupported("x".to_owned()),
+            Error::WrongType,
+            Error::TooLarge(1),
+            Error::Io(OsError::new("EIO", "x")),
+        ] {
             assert!(matches!(failure(error.clone()), crate::Error::Failed(_)), "{error:?}");
         }
     }

@@ -5,4 +5,6 @@
 pub(crate) use crate::bindings::gauged::plugin::{files, http, log, net};
 
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::testing::scripted_host::{files, http, log, net};
+pub(crate) use crate::testing::scripted_files as files;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::testing::scripted_host::{http, log, net};

@@ -37,7 +37,6 @@
 use crate::bindings::gauged::plugin::http as wire;
 pub use crate::bindings::gauged::plugin::http::{Error, Response};
 use crate::host::http as host;
-use crate::need::granted_value;
 use crate::{Capability, Need};
 
 /// Fetches a URL.
@@ -137,14 +136,10 @@ impl Failure {
     /// The grant that the request needs: the one that the agent reports as missing, otherwise the URL's origin.
     #[must_use]
     pub fn capability(&self) -> Capability {
-        let missing = match &self.error {
-            Error::Denied(line) => granted_value(line),
-            _ => None,
-        };
-        if let Some(origin) = missing {
-            return Capability::fetch(origin);
+        match &self.error {
+            Error::Denied(missing) => missing.clone(),
+            _ => Capability::fetch(origin(&self.url)),
         }
-        Capability::fetch(origin(&self.url))
     }
 }
 
@@ -172,7 +167,12 @@ impl From<Failure> for crate::Error {
         match error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
             Error::InvalidRequest(why) => Self::Failed(why),
-            Error::Resolve(why) | Error::Connect(why) => Self::Unavailable(format!("failed to reach {url}: {why}")),
+            Error::NotPermitted(error) => Self::Failed(format!("failed to reach {url}: {error}")),
+            Error::Resolve(why) | Error::Proxy(why) => Self::Unavailable(format!("failed to reach {url}: {why}")),
+            Error::Refused(error) | Error::Unreachable(error) | Error::Io(error) => {
+                Self::Unavailable(format!("failed to reach {url}: {error}"))
+            }
+            Error::Reset(error) => Self::Unavailable(format!("the connection to {url} broke: {error}")),
             Error::Tls(why) => Self::Unavailable(format!("failed to reach {url} over TLS: {why}")),
             Error::TooLarge(limit) => Self::Unavailable(format!("the response of {url} has more than {limit} bytes")),
             Error::Timeout => Self::Unavailable(format!("{url} did not respond in time")),
@@ -188,17 +188,18 @@ mod tests {
     #[test]
     fn failures_map_to_plugin_errors() {
         let failure = |url: &str, error| crate::Error::from(Failure { url: url.to_owned(), error });
-        let missing = |url: &str| match failure(url, Error::Denied(String::new())) {
-            crate::Error::Denied(Need { capability, .. }) => capability.target,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(missing("http://localhost:8080/status?x=1"), "http://localhost:8080");
-        assert_eq!(missing("https://example.org?x"), "https://example.org");
-        assert_eq!(missing("https://example.org"), "https://example.org");
-        assert_eq!(missing("nonsense"), "nonsense");
-        let elsewhere = Error::Denied("fetch = [\"http://127.0.0.1\"]".to_owned());
-        let failure_of = |error| Failure { url: "http://db".to_owned(), error };
-        assert_eq!(failure_of(elsewhere).capability(), Capability::fetch("http://127.0.0.1"));
+        for (url, origin) in [
+            ("http://localhost:8080/status?x=1", "http://localhost:8080"),
+            ("https://example.org?x", "https://example.org"),
+            ("https://example.org", "https://example.org"),
+            ("nonsense", "nonsense"),
+        ] {
+            let requested = Failure { url: url.to_owned(), error: Error::Timeout }.capability();
+            assert_eq!(requested, Capability::fetch(origin));
+        }
+        let missing = Capability::fetch("http://127.0.0.1");
+        let denied = Need { capability: missing.clone(), reason: String::new() };
+        assert_eq!(failure("http://db", Error::Denied(missing)), crate::Error::Denied(denied));
         assert!(matches!(failure("x", Error::InvalidRequest(String::new())), crate::Error::Failed(_)));
         let timeout = crate::Error::Unavailable("http://x did not respond in time".to_owned());
         assert_eq!(failure("http://x", Error::Timeout), timeout);

@@ -82,7 +82,30 @@ impl File {
     ///
     /// As [`files::read`], except `TooLarge`.
     pub fn read(path: &str) -> Result<Self, files::Failure> {
-        let (content, is_cut) = match files::read(path) {
+        Self::from_content(path, files::read(path))
+    }
+
+    /// Reads many small files at the price of few calls of the agent, each as [`read`](Self::read) does. The results are in the
+    /// order of the paths.
+    ///
+    /// ```
+    /// use gauged_plugin::{kernel::File, testing::Host};
+    ///
+    /// let mut host = Host::new();
+    /// host.file("/sys/class/net/eth0/mtu", "1500\n").file("/sys/class/net/lo/mtu", "65536\n");
+    /// let paths = ["eth0", "eth1", "lo"].map(|name| format!("/sys/class/net/{name}/mtu"));
+    /// let read = host.run(|| File::read_many(&paths));
+    /// let mtus = read.into_iter().map(|file| file.ok().and_then(|file| file.number().ok()));
+    /// assert_eq!(mtus.collect::<Vec<Option<u64>>>(), [Some(1500), None, Some(65536)]);
+    /// ```
+    #[must_use]
+    pub fn read_many(paths: &[String]) -> Vec<Result<Self, files::Failure>> {
+        let contents = files::read_many(paths, u32::MAX);
+        paths.iter().zip(contents).map(|(path, content)| Self::from_content(path, content)).collect()
+    }
+
+    fn from_content(path: &str, content: Result<Vec<u8>, files::Failure>) -> Result<Self, files::Failure> {
+        let (content, is_cut) = match content {
             Ok(content) => (content, false),
             Err(failure) if matches!(failure.error, files::Error::TooLarge(_)) => read_lines(path)?,
             Err(failure) => return Err(failure),

@@ -107,6 +107,7 @@ mod config;
 pub mod setting;
 mod json;
 mod need;
+mod os_error;
 pub mod files;
 pub mod http;
 pub mod net;
@@ -141,8 +142,9 @@ pub mod bindings {
     });
 }
 
-pub use bindings::exports::gauged::plugin::collector::{Capability, Error, Invalid, Need, Tick};
+pub use bindings::exports::gauged::plugin::collector::{Error, Invalid, Need, Tick};
 pub use bindings::gauged::plugin::metrics::{Histogram, Kind, Origin, Quantile, Summary, Value};
+pub use bindings::gauged::plugin::types::{Capability, OsError, PermissionError};
 pub use component::{Component, InstanceCell};
 pub use config::{Configuration, NoConfig};
 use descriptor::FoundMetric;

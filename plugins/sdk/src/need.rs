@@ -102,9 +102,3 @@ impl Capability {
         format!("{kind} = [\"{target}\"]")
     }
 }
-
-/// The value in a configuration line, such as the missing grant that an agent reports. It may differ from the requested
-/// value, because links and names lead elsewhere.
-pub(crate) fn granted_value(line: &str) -> Option<&str> {
-    line.split_once(" = [\"")?.1.strip_suffix("\"]")
-}

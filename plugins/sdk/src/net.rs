@@ -38,8 +38,7 @@ use std::fmt;
 
 pub use crate::bindings::gauged::plugin::net::Error;
 use crate::host::net as host;
-use crate::need::granted_value;
-use crate::{Capability, Need};
+use crate::{Capability, Need, OsError};
 
 /// The size of one read.
 const CHUNK_BYTES: u32 = 16 << 10;
@@ -100,7 +99,7 @@ impl Connection {
     ///
     /// As [`open`](Self::open); also when the peer closes first, or sends more than `max_bytes`.
     pub fn read_until(&self, end: &[u8], max_bytes: usize) -> Result<Vec<u8>, Failure> {
-        let broken = |why: String| Failure::new(&self.address, Error::Io(why));
+        let broken = |why: String| Failure::new(&self.address, Error::Io(OsError::new("", why)));
         read_until(|| self.read(CHUNK_BYTES), end, max_bytes, broken)
     }
 }
@@ -148,11 +147,10 @@ impl Failure {
     /// The grant that the connection needs: the one that the agent reports as missing, otherwise the address.
     #[must_use]
     pub fn capability(&self) -> Capability {
-        let missing = match &self.error {
-            Error::Denied(line) => granted_value(line),
-            _ => None,
-        };
-        Capability::connect(missing.unwrap_or(&self.address))
+        match &self.error {
+            Error::Denied(missing) => missing.clone(),
+            _ => Capability::connect(&*self.address),
+        }
     }
 }
 
@@ -164,11 +162,20 @@ impl From<Failure> for crate::Error {
         let Failure { address, error } = failure;
         match error {
             Error::Denied(_) => Self::Denied(Need { capability, reason: String::new() }),
-            Error::InvalidAddress(why) => Self::Failed(why),
-            Error::NotPermitted(why) => Self::Failed(format!("failed to reach {address}: {why}")),
-            Error::Resolve(why) | Error::Connect(why) => Self::Unavailable(format!("failed to reach {address}: {why}")),
+            Error::Forbidden(why) | Error::InvalidAddress(why) => Self::Failed(why),
+            Error::NotPermitted(error) => Self::Failed(format!("failed to reach {address}: {error}")),
+            Error::NotSupported(why) => Self::Failed(format!("failed to reach {address}: {why}")),
+            Error::Resolve(why) | Error::Exhausted(why) => {
+                Self::Unavailable(format!("failed to reach {address}: {why}"))
+            }
+            Error::NotFound => Self::Unavailable(format!("failed to reach {address}: the socket does not exist")),
+            Error::Refused(error) | Error::Unreachable(error) => {
+                Self::Unavailable(format!("failed to reach {address}: {error}"))
+            }
             Error::Timeout => Self::Unavailable(format!("{address} did not respond in time")),
-            Error::Io(why) => Self::Unavailable(format!("the connection to {address} broke: {why}")),
+            Error::Reset(error) | Error::Io(error) => {
+                Self::Unavailable(format!("the connection to {address} broke: {error}"))
+            }
         }
     }
 }
@@ -180,10 +187,10 @@ mod tests {
     #[test]
     fn failures_map_to_plugin_errors() {
         let failure = |error| crate::Error::from(Failure::new("db:1", error));
-        assert!(matches!(failure(Error::Denied(String::new())), crate::Error::Denied(need)
-            if need.capability == Capability::connect("db:1")));
-        let elsewhere = Failure::new("db:1", Error::Denied("connect = [\"127.0.0.1:1\"]".to_owned()));
-        assert_eq!(elsewhere.capability(), Capability::connect("127.0.0.1:1"));
+        let missing = Capability::connect("127.0.0.1:1");
+        let denied = Need { capability: missing.clone(), reason: String::new() };
+        assert_eq!(failure(Error::Denied(missing)), crate::Error::Denied(denied));
+        assert_eq!(Failure::new("db:1", Error::Timeout).capability(), Capability::connect("db:1"));
         assert!(matches!(failure(Error::InvalidAddress("x".to_owned())), crate::Error::Failed(_)));
         assert_eq!(failure(Error::Timeout), crate::Error::Unavailable("db:1 did not respond in time".to_owned()));
     }

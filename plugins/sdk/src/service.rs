@@ -41,7 +41,7 @@
 //!     assert_eq!(web.servers[1].failures(), [("connect", 1)]);
 //!     Ok::<(), Error>(())
 //! })?;
-//! let why = "WARN http://b/ is down: failed to reach http://b/: Connection refused (os error 111)";
+//! let why = "WARN http://b/ is down: failed to reach http://b/: Connection refused (ECONNREFUSED)";
 //! assert_eq!(host.messages(), [why]);
 //! # Ok::<(), Error>(())
 //! ```
@@ -81,11 +81,18 @@ impl Failure {
 
 impl From<http::Failure> for Failure {
     fn from(failure: http::Failure) -> Self {
-        let reason = match failure.error {
+        let reason = match &failure.error {
             http::Error::Denied(_) => "denied",
             http::Error::InvalidRequest(_) => "request",
             http::Error::Resolve(_) => "resolve",
-            http::Error::Connect(_) => "connect",
+            // The service is down for this agent, and the text has the remedy.
+            http::Error::NotPermitted(error) => {
+                return Self::down("permission", format!("failed to reach {}: {error}", failure.url));
+            }
+            http::Error::Refused(_) | http::Error::Unreachable(_) | http::Error::Proxy(_) | http::Error::Io(_) => {
+                "connect"
+            }
+            http::Error::Reset(_) => "closed",
             http::Error::Tls(_) => "tls",
             http::Error::TooLarge(_) => "too_large",
             http::Error::Timeout => "timeout",
@@ -99,15 +106,16 @@ impl From<net::Failure> for Failure {
     fn from(failure: net::Failure) -> Self {
         let reason = match &failure.error {
             net::Error::Denied(_) => "denied",
-            net::Error::InvalidAddress(_) => "address",
-            // The service is down for this agent, and the text has the remedy.
-            net::Error::NotPermitted(why) => {
-                return Self::down("permission", ["failed to reach ", &failure.address, ": ", why].concat());
+            net::Error::Forbidden(_) | net::Error::InvalidAddress(_) | net::Error::NotSupported(_) => "address",
+            net::Error::NotPermitted(error) => {
+                return Self::down("permission", format!("failed to reach {}: {error}", failure.address));
             }
             net::Error::Resolve(_) => "resolve",
-            net::Error::Connect(_) => "connect",
+            net::Error::NotFound | net::Error::Refused(_) | net::Error::Unreachable(_) | net::Error::Exhausted(_) => {
+                "connect"
+            }
             net::Error::Timeout => "timeout",
-            net::Error::Io(_) => "closed",
+            net::Error::Reset(_) | net::Error::Io(_) => "closed",
         };
         Self { reason, error: failure.into() }
     }
@@ -179,7 +187,7 @@ impl Service {
 mod tests {
     use super::*;
     use crate::testing::Host;
-    use crate::{Capability, Need};
+    use crate::{Capability, Need, OsError, PermissionError};
 
     #[test]
     fn state_changes_are_logged_and_failures_counted() {
@@ -208,19 +216,29 @@ mod tests {
     fn only_service_failures_mean_down() {
         let http = |error| Failure::from(http::Failure { url: "http://a/b".to_owned(), error });
         let net = |error| Failure::from(net::Failure { address: "a:1".to_owned(), error });
-        let text = String::new;
+        let (text, error) = (String::new, || OsError::new("EIO", "broken"));
+        let permission = || PermissionError::new("EPERM", "refused", "permit it");
         for (failure, reason) in [
             (http(http::Error::Resolve(text())), "resolve"),
-            (http(http::Error::Connect(text())), "connect"),
+            (http(http::Error::Refused(error())), "connect"),
+            (http(http::Error::Unreachable(error())), "connect"),
+            (http(http::Error::Proxy(text())), "connect"),
+            (http(http::Error::NotPermitted(permission())), "permission"),
+            (http(http::Error::Reset(error())), "closed"),
+            (http(http::Error::Io(error())), "connect"),
             (http(http::Error::Tls(text())), "tls"),
             (http(http::Error::TooLarge(1)), "too_large"),
             (http(http::Error::Timeout), "timeout"),
             (http(http::Error::Protocol(text())), "protocol"),
             (net(net::Error::Resolve(text())), "resolve"),
-            (net(net::Error::Connect(text())), "connect"),
-            (net(net::Error::NotPermitted(text())), "permission"),
+            (net(net::Error::NotFound), "connect"),
+            (net(net::Error::Refused(error())), "connect"),
+            (net(net::Error::Unreachable(error())), "connect"),
+            (net(net::Error::Exhausted(text())), "connect"),
+            (net(net::Error::NotPermitted(permission())), "permission"),
             (net(net::Error::Timeout), "timeout"),
-            (net(net::Error::Io(text())), "closed"),
+            (net(net::Error::Reset(error())), "closed"),
+            (net(net::Error::Io(error())), "closed"),
         ] {
             assert_eq!(failure.reason, reason);
             assert!(matches!(failure.error, Error::Unavailable(_)), "{failure:?}");
@@ -231,7 +249,8 @@ mod tests {
             Error::Denied(need) => need.capability,
             error => panic!("{error:?}"),
         };
-        assert_eq!(denied(http(http::Error::Denied(text()))), Capability::fetch("http://a"));
-        assert_eq!(denied(net(net::Error::Denied(text()))), Capability::connect("a:1"));
+        let (fetch, connect) = (Capability::fetch("http://a"), Capability::connect("a:1"));
+        assert_eq!(denied(http(http::Error::Denied(fetch.clone()))), fetch);
+        assert_eq!(denied(net(net::Error::Denied(connect.clone()))), connect);
     }
 }

@@ -81,18 +81,16 @@ impl Skip {
         Self { path, line: 0, word, reason: Reason::Malformed, why: why.into(), remedy: String::new() }
     }
 
-    /// A part that the operating system does not permit to read, by the text of a `NotPermitted`: the cause and, after the
-    /// first `; `, the remedy.
+    /// A part that the operating system does not permit to read, with the cause and the remedy.
     ///
     /// ```
     /// use gauged_plugin::skipped::Skip;
     ///
-    /// let skip = Skip::not_permitted("/proc/1/stat", "/proc is mounted with hidepid; run the agent as root");
+    /// let skip = Skip::not_permitted("/proc/1/stat", "/proc is mounted with hidepid", "run the agent as root");
     /// assert_eq!((&*skip.why, &*skip.remedy), ("/proc is mounted with hidepid", "run the agent as root"));
     /// ```
     #[must_use]
-    pub fn not_permitted(source: &str, refusal: &str) -> Self {
-        let (why, remedy) = refusal.split_once("; ").unwrap_or((refusal, ""));
+    pub fn not_permitted(source: &str, why: &str, remedy: &str) -> Self {
         Self { reason: Reason::NotPermitted, ..Self::malformed(source, "", why) }.with_remedy(remedy)
     }
 
@@ -160,13 +158,14 @@ impl Skipped {
     /// not the error of the tick.
     ///
     /// ```
+    /// use gauged_plugin::OsError;
     /// use gauged_plugin::files::{self, Error};
     /// use gauged_plugin::skipped::Skipped;
-    /// use gauged_plugin::testing::Host;
+    /// use gauged_plugin::testing::{Host, not_permitted};
     ///
     /// let mut host = Host::new();
-    /// host.file_fails("/sys/class/net/eth0/speed", Error::Io("Invalid argument (os error 22)".to_owned()));
-    /// host.file_fails("/sys/class/net/eth0/mtu", Error::NotPermitted("run it as root".to_owned()));
+    /// host.file_fails("/sys/class/net/eth0/speed", Error::Io(OsError::new("EINVAL", "Invalid argument")));
+    /// host.file_fails("/sys/class/net/eth0/mtu", not_permitted());
     /// let mut skipped = Skipped::default();
     /// host.run(|| {
     ///     for attribute in ["speed", "mtu", "missing"] {
@@ -174,7 +173,7 @@ impl Skipped {
     ///         assert_eq!(skipped.optional(read, attribute), None);
     ///     }
     /// });
-    /// let why = "WARN without mtu: /sys/class/net/eth0/mtu is not permitted: run it as root";
+    /// let why = "WARN without mtu: /sys/class/net/eth0/mtu is not permitted: Permission denied; run it as root";
     /// assert_eq!(host.messages(), [why]);
     /// ```
     pub fn optional<T>(&mut self, read: Result<T, Failure>, lost: impl fmt::Display) -> Option<T> {
@@ -182,7 +181,7 @@ impl Skipped {
             Ok(value) => Some(value),
             Err(failure) => {
                 // The agent reports a missing grant itself.
-                let is_denied = matches!(failure.error, files::Error::Denied(_));
+                let is_denied = matches!(failure.error, files::Error::Denied(_) | files::Error::Forbidden(_));
                 let skip = failure.skip();
                 if skip.reason == Reason::NotPermitted && !is_denied {
                     skip.report(lost);
@@ -231,9 +230,13 @@ impl Cause for Failure {
             files::Error::WrongType => (Reason::Malformed, "has an unexpected file type".to_owned()),
             files::Error::TooLarge(limit) => (Reason::Truncated, format!("has more than {limit} {}", self.limit_unit)),
             files::Error::Timeout => (Reason::Truncated, "did not respond in time".to_owned()),
-            files::Error::NotPermitted(refusal) => return Skip::not_permitted(&self.path, refusal),
-            files::Error::Io(why) => (Reason::Malformed, why.clone()),
-            _ => (Reason::NotPermitted, "may not be read".to_owned()),
+            files::Error::NotPermitted(error) => return Skip::not_permitted(&self.path, &error.text, &error.remedy),
+            files::Error::NotSupported(why) => (Reason::Missing, why.clone()),
+            files::Error::Io(error) => (Reason::Malformed, error.to_string()),
+            files::Error::Forbidden(why) => (Reason::NotPermitted, why.clone()),
+            files::Error::Denied(_) | files::Error::InvalidPath(_) => {
+                (Reason::NotPermitted, "may not be read".to_owned())
+            }
         };
         Skip { reason, ..Skip::malformed(&self.path, "", why) }
     }
@@ -242,7 +245,8 @@ impl Cause for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Host;
+    use crate::testing::{Host, not_permitted};
+    use crate::{Capability, OsError};
 
     crate::metrics! {
         module "m";
@@ -263,9 +267,11 @@ mod tests {
             (files::Error::WrongType, Reason::Malformed),
             (files::Error::TooLarge(1), Reason::Truncated),
             (files::Error::Timeout, Reason::Truncated),
-            (files::Error::Denied(String::new()), Reason::NotPermitted),
-            (files::Error::NotPermitted("run it as root".to_owned()), Reason::NotPermitted),
-            (files::Error::Io("No such device (os error 19)".to_owned()), Reason::Malformed),
+            (files::Error::Denied(Capability::read("/x")), Reason::NotPermitted),
+            (files::Error::Forbidden("the agent's own".to_owned()), Reason::NotPermitted),
+            (not_permitted(), Reason::NotPermitted),
+            (files::Error::NotSupported("accounting is off".to_owned()), Reason::Missing),
+            (files::Error::Io(OsError::new("ENODEV", "No such device")), Reason::Malformed),
         ] {
             assert_eq!(failure(error.clone()).skip().reason, reason, "{error:?}");
         }
@@ -279,7 +285,7 @@ mod tests {
     fn empty_sample_is_the_first_error() {
         let mut skipped = Skipped::default();
         let mut sample = Sample::default();
-        let denied = failure(files::Error::Denied(String::new()));
+        let denied = failure(files::Error::Denied(Capability::read("/x")));
         Host::new().run(|| {
             assert_eq!(skipped.finish(&sample), Ok(()), "nothing to measure is no error");
             skipped.keep(Err::<(), _>(failure_of_missing()), "a");

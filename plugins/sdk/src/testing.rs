@@ -46,6 +46,7 @@
 
 // In suggested reading order.
 pub(crate) mod scripted_host;
+pub(crate) mod scripted_files;
 mod scripted_connection;
 mod sample_map;
 mod rules;

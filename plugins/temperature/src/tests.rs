@@ -2,15 +2,16 @@
 
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics, assert_settings,
+    not_permitted,
 };
-use gauged_plugin::{Capability, files};
+use gauged_plugin::{Capability, OsError, files};
 
 use super::*;
 
 mod malformed;
 mod worlds;
 
-const ASLEEP: &str = "Resource temporarily unavailable (os error 11)";
+const ASLEEP: &str = "Resource temporarily unavailable";
 
 fn start(host: Host, config: &str) -> Harness<Temperature> {
     Harness::start(host, config).expect("the configuration is right")
@@ -43,7 +44,7 @@ fn sensors(sample: &SampleMap) -> Vec<usize> {
 #[test]
 fn server_matches_its_golden_file() {
     let mut host = Host::from_fixture("fixtures/web-1");
-    host.file_fails("/sys/class/thermal/thermal_zone1/temp", files::Error::Io(ASLEEP.to_owned()));
+    host.file_fails("/sys/class/thermal/thermal_zone1/temp", files::Error::Io(OsError::new("EAGAIN", ASLEEP)));
     assert_golden("fixtures/web-1/expected", &start(host, "{}").tick().expect("a sample").render());
 }
 
@@ -105,7 +106,11 @@ fn unresponsive_sensor_affects_others_for_one_tick() {
 
 #[test]
 fn unreadable_sensor_is_left_out() {
-    for error in [files::Error::Io(ASLEEP.to_owned()), files::Error::Denied(String::new()), files::Error::WrongType] {
+    for error in [
+        files::Error::Io(OsError::new("EAGAIN", ASLEEP)),
+        files::Error::Denied(Capability::read("/")),
+        files::Error::WrongType,
+    ] {
         let mut host = host_with_sensors(3);
         host.file_fails(&path(2), error);
         assert_eq!(sensors(&start(host, "{}").tick().expect("a sample")), [1, 3]);
@@ -165,7 +170,7 @@ fn impossible_values_are_left_out() {
 fn refused_directory_leaves_the_other() {
     for (refused, kept) in [("/sys/class/hwmon", "zone_celsius"), ("/sys/class/thermal", "sensor_celsius")] {
         let mut host = Host::from_fixture("fixtures/web-1");
-        host.file_fails(refused, files::Error::NotPermitted("run it as root".to_owned()));
+        host.file_fails(refused, not_permitted());
         let sample = start(host, "{}").tick().expect("a sample");
         assert!(sample.keys().any(|key| key.contains(kept)), "{refused}");
     }

@@ -3,47 +3,56 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `gauged:plugin/log@0.2.0-rc.2`
+// Imported Functions from `gauged:plugin/log@0.2.0-rc.3`
 
-__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.2"), __import_name__("log")))
+__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.3"), __import_name__("log")))
 extern void __wasm_import_gauged_plugin_log_log(int32_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.2"), __import_name__("skip")))
+__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.3"), __import_name__("skip")))
 extern void __wasm_import_gauged_plugin_log_skip(uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t);
 
-// Imported Functions from `gauged:plugin/files@0.2.0-rc.2`
+// Imported Functions from `gauged:plugin/files@0.2.0-rc.3`
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.2"), __import_name__("read")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("read")))
 extern void __wasm_import_gauged_plugin_files_read(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.2"), __import_name__("read-at")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("read-at")))
 extern void __wasm_import_gauged_plugin_files_read_at(uint8_t *, size_t, int64_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.2"), __import_name__("list")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("read-many")))
+extern void __wasm_import_gauged_plugin_files_read_many(uint8_t *, size_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("list")))
 extern void __wasm_import_gauged_plugin_files_list(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.2"), __import_name__("usage")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("stat")))
+extern void __wasm_import_gauged_plugin_files_stat(uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("read-link")))
+extern void __wasm_import_gauged_plugin_files_read_link(uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("usage")))
 extern void __wasm_import_gauged_plugin_files_usage(uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `gauged:plugin/http@0.2.0-rc.2`
+// Imported Functions from `gauged:plugin/http@0.2.0-rc.3`
 
-__attribute__((__import_module__("gauged:plugin/http@0.2.0-rc.2"), __import_name__("fetch")))
+__attribute__((__import_module__("gauged:plugin/http@0.2.0-rc.3"), __import_name__("fetch")))
 extern void __wasm_import_gauged_plugin_http_fetch(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-// Imported Functions from `gauged:plugin/net@0.2.0-rc.2`
+// Imported Functions from `gauged:plugin/net@0.2.0-rc.3`
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.2"), __import_name__("[static]connection.connect")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.3"), __import_name__("[static]connection.connect")))
 extern void __wasm_import_gauged_plugin_net_static_connection_connect(uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.2"), __import_name__("[method]connection.write")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.3"), __import_name__("[method]connection.write")))
 extern void __wasm_import_gauged_plugin_net_method_connection_write(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.2"), __import_name__("[method]connection.read")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.3"), __import_name__("[method]connection.read")))
 extern void __wasm_import_gauged_plugin_net_method_connection_read(int32_t, int32_t, uint8_t *);
 
-// Exported Functions from `gauged:plugin/collector@0.2.0-rc.2`
+// Exported Functions from `gauged:plugin/collector@0.2.0-rc.3`
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.2#describe")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.3#describe")))
 void __wasm_export_exports_gauged_plugin_collector_describe_post_return(uint8_t * arg0) {
   if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
     free(*((uint8_t **) (arg0 + 0)));
@@ -118,7 +127,7 @@ void __wasm_export_exports_gauged_plugin_collector_describe_post_return(uint8_t 
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.2#configure")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.3#configure")))
 void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -234,7 +243,7 @@ void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.2#collect")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.3#collect")))
 void __wasm_export_exports_gauged_plugin_collector_collect_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -440,6 +449,22 @@ static uint8_t RET_AREA[(8*sizeof(void*))];
 
 // Helper Functions
 
+void gauged_plugin_types_capability_free(gauged_plugin_types_capability_t *ptr) {
+  plugin_string_free(&ptr->kind);
+  plugin_string_free(&ptr->target);
+}
+
+void gauged_plugin_types_os_error_free(gauged_plugin_types_os_error_t *ptr) {
+  plugin_string_free(&ptr->code);
+  plugin_string_free(&ptr->text);
+}
+
+void gauged_plugin_types_permission_error_free(gauged_plugin_types_permission_error_t *ptr) {
+  plugin_string_free(&ptr->code);
+  plugin_string_free(&ptr->text);
+  plugin_string_free(&ptr->remedy);
+}
+
 void gauged_plugin_log_skipped_free(gauged_plugin_log_skipped_t *ptr) {
   plugin_string_free(&ptr->source);
   plugin_string_free(&ptr->word);
@@ -448,28 +473,52 @@ void gauged_plugin_log_skipped_free(gauged_plugin_log_skipped_t *ptr) {
   plugin_string_free(&ptr->left_out);
 }
 
+void gauged_plugin_files_capability_free(gauged_plugin_files_capability_t *ptr) {
+  gauged_plugin_types_capability_free(ptr);
+}
+
+void gauged_plugin_files_os_error_free(gauged_plugin_files_os_error_t *ptr) {
+  gauged_plugin_types_os_error_free(ptr);
+}
+
+void gauged_plugin_files_permission_error_free(gauged_plugin_files_permission_error_t *ptr) {
+  gauged_plugin_types_permission_error_free(ptr);
+}
+
 void gauged_plugin_files_error_free(gauged_plugin_files_error_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
-      plugin_string_free(&ptr->val.denied);
+      gauged_plugin_files_capability_free(&ptr->val.denied);
       break;
     }
     case 1: {
+      plugin_string_free(&ptr->val.forbidden);
+      break;
+    }
+    case 2: {
       plugin_string_free(&ptr->val.invalid_path);
       break;
     }
-    case 3: {
-      plugin_string_free(&ptr->val.not_permitted);
+    case 4: {
+      gauged_plugin_files_permission_error_free(&ptr->val.not_permitted);
       break;
     }
     case 5: {
+      plugin_string_free(&ptr->val.not_supported);
       break;
     }
     case 7: {
-      plugin_string_free(&ptr->val.io);
+      break;
+    }
+    case 9: {
+      gauged_plugin_files_os_error_free(&ptr->val.io);
       break;
     }
   }
+}
+
+void gauged_plugin_files_entry_free(gauged_plugin_files_entry_t *ptr) {
+  plugin_string_free(&ptr->name);
 }
 
 void plugin_list_u8_free(plugin_list_u8_t *ptr) {
@@ -501,9 +550,46 @@ void plugin_list_string_free(plugin_list_string_t *ptr) {
   }
 }
 
-void gauged_plugin_files_result_list_string_error_free(gauged_plugin_files_result_list_string_error_t *ptr) {
+void gauged_plugin_files_list_result_list_u8_error_free(gauged_plugin_files_list_result_list_u8_error_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gauged_plugin_files_result_list_u8_error_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gauged_plugin_files_result_list_u8_error_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gauged_plugin_files_list_entry_free(gauged_plugin_files_list_entry_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gauged_plugin_files_entry_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gauged_plugin_files_entry_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gauged_plugin_files_result_list_entry_error_free(gauged_plugin_files_result_list_entry_error_t *ptr) {
   if (!ptr->is_err) {
-    plugin_list_string_free(&ptr->val.ok);
+    gauged_plugin_files_list_entry_free(&ptr->val.ok);
+  } else {
+    gauged_plugin_files_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_files_result_file_status_error_free(gauged_plugin_files_result_file_status_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    gauged_plugin_files_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_files_result_string_error_free(gauged_plugin_files_result_string_error_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_string_free(&ptr->val.ok);
   } else {
     gauged_plugin_files_error_free(&ptr->val.err);
   }
@@ -514,6 +600,18 @@ void gauged_plugin_files_result_filesystem_usage_error_free(gauged_plugin_files_
   } else {
     gauged_plugin_files_error_free(&ptr->val.err);
   }
+}
+
+void gauged_plugin_http_capability_free(gauged_plugin_http_capability_t *ptr) {
+  gauged_plugin_types_capability_free(ptr);
+}
+
+void gauged_plugin_http_os_error_free(gauged_plugin_http_os_error_t *ptr) {
+  gauged_plugin_types_os_error_free(ptr);
+}
+
+void gauged_plugin_http_permission_error_free(gauged_plugin_http_permission_error_t *ptr) {
+  gauged_plugin_types_permission_error_free(ptr);
 }
 
 void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr) {
@@ -559,7 +657,7 @@ void gauged_plugin_http_response_free(gauged_plugin_http_response_t *ptr) {
 void gauged_plugin_http_error_free(gauged_plugin_http_error_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
-      plugin_string_free(&ptr->val.denied);
+      gauged_plugin_http_capability_free(&ptr->val.denied);
       break;
     }
     case 1: {
@@ -567,22 +665,42 @@ void gauged_plugin_http_error_free(gauged_plugin_http_error_t *ptr) {
       break;
     }
     case 2: {
-      plugin_string_free(&ptr->val.resolve);
+      gauged_plugin_http_permission_error_free(&ptr->val.not_permitted);
       break;
     }
     case 3: {
-      plugin_string_free(&ptr->val.connect);
+      plugin_string_free(&ptr->val.resolve);
       break;
     }
     case 4: {
-      plugin_string_free(&ptr->val.tls);
+      gauged_plugin_http_os_error_free(&ptr->val.refused);
       break;
     }
     case 5: {
+      gauged_plugin_http_os_error_free(&ptr->val.unreachable);
+      break;
+    }
+    case 6: {
+      gauged_plugin_http_os_error_free(&ptr->val.reset);
       break;
     }
     case 7: {
+      plugin_string_free(&ptr->val.proxy);
+      break;
+    }
+    case 8: {
+      plugin_string_free(&ptr->val.tls);
+      break;
+    }
+    case 9: {
+      break;
+    }
+    case 11: {
       plugin_string_free(&ptr->val.protocol);
+      break;
+    }
+    case 12: {
+      gauged_plugin_http_os_error_free(&ptr->val.io);
       break;
     }
   }
@@ -596,36 +714,68 @@ void gauged_plugin_http_result_response_error_free(gauged_plugin_http_result_res
   }
 }
 
+void gauged_plugin_net_capability_free(gauged_plugin_net_capability_t *ptr) {
+  gauged_plugin_types_capability_free(ptr);
+}
+
+void gauged_plugin_net_os_error_free(gauged_plugin_net_os_error_t *ptr) {
+  gauged_plugin_types_os_error_free(ptr);
+}
+
+void gauged_plugin_net_permission_error_free(gauged_plugin_net_permission_error_t *ptr) {
+  gauged_plugin_types_permission_error_free(ptr);
+}
+
 void gauged_plugin_net_error_free(gauged_plugin_net_error_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
-      plugin_string_free(&ptr->val.denied);
+      gauged_plugin_net_capability_free(&ptr->val.denied);
       break;
     }
     case 1: {
-      plugin_string_free(&ptr->val.invalid_address);
+      plugin_string_free(&ptr->val.forbidden);
       break;
     }
     case 2: {
-      plugin_string_free(&ptr->val.not_permitted);
+      plugin_string_free(&ptr->val.invalid_address);
       break;
     }
     case 3: {
-      plugin_string_free(&ptr->val.resolve);
+      gauged_plugin_net_permission_error_free(&ptr->val.not_permitted);
       break;
     }
     case 4: {
-      plugin_string_free(&ptr->val.connect);
+      plugin_string_free(&ptr->val.not_supported);
       break;
     }
-    case 6: {
-      plugin_string_free(&ptr->val.io);
+    case 5: {
+      plugin_string_free(&ptr->val.resolve);
+      break;
+    }
+    case 7: {
+      gauged_plugin_net_os_error_free(&ptr->val.refused);
+      break;
+    }
+    case 8: {
+      gauged_plugin_net_os_error_free(&ptr->val.unreachable);
+      break;
+    }
+    case 9: {
+      gauged_plugin_net_os_error_free(&ptr->val.reset);
+      break;
+    }
+    case 10: {
+      plugin_string_free(&ptr->val.exhausted);
+      break;
+    }
+    case 12: {
+      gauged_plugin_net_os_error_free(&ptr->val.io);
       break;
     }
   }
 }
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.2"), __import_name__("[resource-drop]connection")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.3"), __import_name__("[resource-drop]connection")))
 extern void __wasm_import_gauged_plugin_net_connection_drop(int32_t handle);
 
 void gauged_plugin_net_connection_drop_own(gauged_plugin_net_own_connection_t handle) {
@@ -826,6 +976,10 @@ void exports_gauged_plugin_collector_module_free(exports_gauged_plugin_collector
   gauged_plugin_metrics_module_free(ptr);
 }
 
+void exports_gauged_plugin_collector_capability_free(exports_gauged_plugin_collector_capability_t *ptr) {
+  gauged_plugin_types_capability_free(ptr);
+}
+
 void plugin_option_string_free(plugin_option_string_t *ptr) {
   if (ptr->is_some) {
     plugin_string_free(&ptr->val);
@@ -866,11 +1020,6 @@ void exports_gauged_plugin_collector_about_free(exports_gauged_plugin_collector_
   plugin_string_free(&ptr->description);
   exports_gauged_plugin_collector_list_setting_free(&ptr->settings);
   exports_gauged_plugin_collector_list_descriptor_free(&ptr->metrics);
-}
-
-void exports_gauged_plugin_collector_capability_free(exports_gauged_plugin_collector_capability_t *ptr) {
-  plugin_string_free(&ptr->kind);
-  plugin_string_free(&ptr->target);
 }
 
 void exports_gauged_plugin_collector_need_free(exports_gauged_plugin_collector_need_t *ptr) {
@@ -999,7 +1148,7 @@ void gauged_plugin_log_skip(gauged_plugin_log_skipped_t *skipped) {
 
 bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
+  uint8_t ret_area[(16+6*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_gauged_plugin_files_read((uint8_t *) (*path).ptr, (*path).len, ptr);
   gauged_plugin_files_result_list_u8_error_t result;
@@ -1015,32 +1164,50 @@ bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gaug
       variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
       switch ((int32_t) variant.tag) {
         case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
         case 1: {
-          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 2: {
+          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 4: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+          };
           break;
         }
         case 5: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 6: {
           break;
         }
         case 7: {
-          variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 8: {
+          break;
+        }
+        case 9: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
       }
@@ -1060,7 +1227,7 @@ bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gaug
 
 bool gauged_plugin_files_read_at(plugin_string_t *path, uint64_t offset, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
+  uint8_t ret_area[(16+6*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_gauged_plugin_files_read_at((uint8_t *) (*path).ptr, (*path).len, (int64_t) (offset), (int32_t) (max_bytes), ptr);
   gauged_plugin_files_result_list_u8_error_t result;
@@ -1076,32 +1243,50 @@ bool gauged_plugin_files_read_at(plugin_string_t *path, uint64_t offset, uint32_
       variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
       switch ((int32_t) variant.tag) {
         case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
         case 1: {
-          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 2: {
+          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 4: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+          };
           break;
         }
         case 5: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 6: {
           break;
         }
         case 7: {
-          variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 8: {
+          break;
+        }
+        case 9: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
       }
@@ -1119,16 +1304,24 @@ bool gauged_plugin_files_read_at(plugin_string_t *path, uint64_t offset, uint32_
   }
 }
 
-bool gauged_plugin_files_list(plugin_string_t *path, plugin_list_string_t *ret, gauged_plugin_files_error_t *err) {
+void gauged_plugin_files_read_many(plugin_list_string_t *paths, uint32_t max_bytes, gauged_plugin_files_list_result_list_u8_error_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_files_read_many((uint8_t *) (*paths).ptr, (*paths).len, (int32_t) (max_bytes), ptr);
+  *ret = (gauged_plugin_files_list_result_list_u8_error_t) { (gauged_plugin_files_result_list_u8_error_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) };
+}
+
+bool gauged_plugin_files_list(plugin_string_t *path, gauged_plugin_files_list_entry_t *ret, gauged_plugin_files_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
+  uint8_t ret_area[(16+6*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_gauged_plugin_files_list((uint8_t *) (*path).ptr, (*path).len, ptr);
-  gauged_plugin_files_result_list_string_error_t result;
+  gauged_plugin_files_result_list_entry_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
-      result.val.ok = (plugin_list_string_t) { (plugin_string_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
+      result.val.ok = (gauged_plugin_files_list_entry_t) { (gauged_plugin_files_entry_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
       break;
     }
     case 1: {
@@ -1137,32 +1330,219 @@ bool gauged_plugin_files_list(plugin_string_t *path, plugin_list_string_t *ret, 
       variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
       switch ((int32_t) variant.tag) {
         case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
         case 1: {
-          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 2: {
+          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 4: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+          };
           break;
         }
         case 5: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 6: {
           break;
         }
         case 7: {
-          variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 8: {
+          break;
+        }
+        case 9: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_files_stat(plugin_string_t *path, gauged_plugin_files_file_status_t *ret, gauged_plugin_files_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[72];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_files_stat((uint8_t *) (*path).ptr, (*path).len, ptr);
+  gauged_plugin_files_result_file_status_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gauged_plugin_files_file_status_t) {
+        (gauged_plugin_files_file_type_t) (int32_t) *((uint8_t*) (ptr + 8)),
+        (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + 10))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + 12))),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + 16))),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 24))),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 32))),
+        (int64_t) *((int64_t*) (ptr + 40)),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 48))),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 56))),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 64))),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_files_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 5: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          break;
+        }
+        case 7: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 8: {
+          break;
+        }
+        case 9: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_files_read_link(plugin_string_t *path, plugin_string_t *ret, gauged_plugin_files_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+6*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_files_read_link((uint8_t *) (*path).ptr, (*path).len, ptr);
+  gauged_plugin_files_result_string_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_files_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 5: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          break;
+        }
+        case 7: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 8: {
+          break;
+        }
+        case 9: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
       }
@@ -1182,7 +1562,7 @@ bool gauged_plugin_files_list(plugin_string_t *path, plugin_list_string_t *ret, 
 
 bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesystem_usage_t *ret, gauged_plugin_files_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[56];
+  uint8_t ret_area[(48+2*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_gauged_plugin_files_usage((uint8_t *) (*path).ptr, (*path).len, ptr);
   gauged_plugin_files_result_filesystem_usage_error_t result;
@@ -1205,32 +1585,50 @@ bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesy
       variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
       switch ((int32_t) variant.tag) {
         case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
         case 1: {
-          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 2: {
+          variant.val.invalid_path = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 4: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+          };
           break;
         }
         case 5: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 6: {
           break;
         }
         case 7: {
-          variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 8: {
+          break;
+        }
+        case 9: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
       }
@@ -1297,7 +1695,10 @@ bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plug
       variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
       switch ((int32_t) variant.tag) {
         case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
         case 1: {
@@ -1305,26 +1706,62 @@ bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plug
           break;
         }
         case 2: {
-          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+          };
           break;
         }
         case 3: {
-          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 4: {
-          variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.refused = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
         case 5: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          variant.val.unreachable = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
         case 6: {
+          variant.val.reset = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
         case 7: {
+          variant.val.proxy = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 8: {
+          variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 9: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 10: {
+          break;
+        }
+        case 11: {
           variant.val.protocol = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 12: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
           break;
         }
       }
@@ -1344,7 +1781,7 @@ bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plug
 
 bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint32_t *maybe_timeout_ms, gauged_plugin_net_own_connection_t *ret, gauged_plugin_net_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
-  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t ret_area[(8*sizeof(void*))];
   plugin_option_u32_t timeout_ms;
   timeout_ms.is_some = maybe_timeout_ms != NULL;if (maybe_timeout_ms) {
     timeout_ms.val = *maybe_timeout_ms;
@@ -1374,30 +1811,72 @@ bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint3
       variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
       switch ((int32_t) variant.tag) {
         case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
           break;
         }
         case 1: {
-          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 2: {
-          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) },
+          };
           break;
         }
         case 4: {
-          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 5: {
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 6: {
-          variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant.val.refused = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 8: {
+          variant.val.unreachable = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 9: {
+          variant.val.reset = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 10: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 11: {
+          break;
+        }
+        case 12: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
           break;
         }
       }
@@ -1417,7 +1896,7 @@ bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint3
 
 bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_connection_t self, plugin_list_u8_t *bytes, gauged_plugin_net_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
-  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t ret_area[(8*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_gauged_plugin_net_method_connection_write((self).__handle, (uint8_t *) (*bytes).ptr, (*bytes).len, ptr);
   gauged_plugin_net_result_void_error_t result;
@@ -1432,30 +1911,72 @@ bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_connecti
       variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
       switch ((int32_t) variant.tag) {
         case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
           break;
         }
         case 1: {
-          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 2: {
-          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) },
+          };
           break;
         }
         case 4: {
-          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 5: {
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 6: {
-          variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant.val.refused = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 8: {
+          variant.val.unreachable = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 9: {
+          variant.val.reset = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 10: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 11: {
+          break;
+        }
+        case 12: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
           break;
         }
       }
@@ -1474,7 +1995,7 @@ bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_connecti
 
 bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connection_t self, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_net_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
-  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t ret_area[(8*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
   __wasm_import_gauged_plugin_net_method_connection_read((self).__handle, (int32_t) (max_bytes), ptr);
   gauged_plugin_net_result_list_u8_error_t result;
@@ -1490,30 +2011,72 @@ bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connectio
       variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
       switch ((int32_t) variant.tag) {
         case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
           break;
         }
         case 1: {
-          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 2: {
-          variant.val.not_permitted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) },
+          };
           break;
         }
         case 4: {
-          variant.val.connect = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 5: {
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 6: {
-          variant.val.io = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 7: {
+          variant.val.refused = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 8: {
+          variant.val.unreachable = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 9: {
+          variant.val.reset = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 10: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 11: {
+          break;
+        }
+        case 12: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
           break;
         }
       }
@@ -1531,7 +2094,7 @@ bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connectio
   }
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.2#describe")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.3#describe")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_describe(void) {
   exports_gauged_plugin_collector_about_t ret;
   exports_gauged_plugin_collector_describe(&ret);
@@ -1547,7 +2110,7 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_describe(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.2#configure")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.3#configure")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_configure(uint8_t * arg, size_t arg0) {
   plugin_string_t arg1 = (plugin_string_t) { (uint8_t*)(arg), (arg0) };
   exports_gauged_plugin_collector_result_configured_error_t ret;
@@ -1614,7 +2177,7 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_configure(uint8_t * arg,
   return ptr;
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.2#collect")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.3#collect")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_collect(int64_t arg, int64_t arg0, int32_t arg1, int64_t arg2) {
   exports_gauged_plugin_collector_tick_t arg3 = (exports_gauged_plugin_collector_tick_t) {
     (uint64_t) (uint64_t) (arg),

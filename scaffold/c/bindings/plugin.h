@@ -14,6 +14,38 @@ typedef struct plugin_string_t {
   size_t len;
 } plugin_string_t;
 
+// A capability outside the sandbox, as a grant in the agent's configuration has it.
+typedef struct gauged_plugin_types_capability_t {
+  // The key of the grant. A need of a kind that the agent does not have is refused by name. Later agents may have more.
+  // There are:
+  // 
+  // - `read`: a path for all functions of `files` but `usage`; `*` stands for any text within one path segment;
+  // - `usage`: a path for `files.usage`; `*` stands for any text within one path segment;
+  // - `connect`: an address for `net`: `host:port`, or `unix:/path`;
+  // - `fetch`: an origin for `http`: `scheme://host:port`.
+  plugin_string_t   kind;
+  // The path, address or origin.
+  plugin_string_t   target;
+} gauged_plugin_types_capability_t;
+
+// An error of the operating system.
+typedef struct gauged_plugin_types_os_error_t {
+  // The name as in errno(3), such as `EIO`; numbers differ by architecture. Empty for an error without one.
+  plugin_string_t   code;
+  // The cause.
+  plugin_string_t   text;
+} gauged_plugin_types_os_error_t;
+
+// The operating system does not permit an operation to the agent's user. No grant helps.
+typedef struct gauged_plugin_types_permission_error_t {
+  // The name as in errno(3): `EACCES`, `EPERM`.
+  plugin_string_t   code;
+  // The cause.
+  plugin_string_t   text;
+  // The remedy, for the operator.
+  plugin_string_t   remedy;
+} gauged_plugin_types_permission_error_t;
+
 // The severity of a message.
 typedef uint8_t gauged_plugin_log_level_t;
 
@@ -56,36 +88,100 @@ typedef struct gauged_plugin_log_skipped_t {
   plugin_string_t   left_out;
 } gauged_plugin_log_skipped_t;
 
+typedef gauged_plugin_types_capability_t gauged_plugin_files_capability_t;
+
+typedef gauged_plugin_types_os_error_t gauged_plugin_files_os_error_t;
+
+typedef gauged_plugin_types_permission_error_t gauged_plugin_files_permission_error_t;
+
 // The error of a file operation.
 typedef struct gauged_plugin_files_error_t {
   uint8_t tag;
   union {
-    plugin_string_t     denied;
+    gauged_plugin_files_capability_t     denied;
+    plugin_string_t     forbidden;
     plugin_string_t     invalid_path;
-    plugin_string_t     not_permitted;
+    gauged_plugin_files_permission_error_t     not_permitted;
+    plugin_string_t     not_supported;
     uint64_t     too_large;
-    plugin_string_t     io;
+    gauged_plugin_files_os_error_t     io;
   } val;
 } gauged_plugin_files_error_t;
 
-// The grant is missing; the text is the configuration line.
+// This grant is missing.
 #define GAUGED_PLUGIN_FILES_ERROR_DENIED 0
+// No grant allows it: the agent's own process, a link to what a process has open, a path out of the measured host. The
+// text has the reason.
+#define GAUGED_PLUGIN_FILES_ERROR_FORBIDDEN 1
 // The path does not have the form described above; the text has the reason.
-#define GAUGED_PLUGIN_FILES_ERROR_INVALID_PATH 1
+#define GAUGED_PLUGIN_FILES_ERROR_INVALID_PATH 2
 // The file or directory does not exist. Kernels differ, so this is often expected.
-#define GAUGED_PLUGIN_FILES_ERROR_NOT_FOUND 2
-// The operating system does not permit the operation to the agent's user. The text has the cause and, after the first
-// `; `, the remedy.
-#define GAUGED_PLUGIN_FILES_ERROR_NOT_PERMITTED 3
+#define GAUGED_PLUGIN_FILES_ERROR_NOT_FOUND 3
+// The operating system does not permit the operation to the agent's user.
+#define GAUGED_PLUGIN_FILES_ERROR_NOT_PERMITTED 4
+// The kernel or file system does not support the operation, as with an accounting that is off; the text has the cause.
+#define GAUGED_PLUGIN_FILES_ERROR_NOT_SUPPORTED 5
 // A directory instead of a file, a file instead of a directory, or neither.
-#define GAUGED_PLUGIN_FILES_ERROR_WRONG_TYPE 4
+#define GAUGED_PLUGIN_FILES_ERROR_WRONG_TYPE 6
 // The content exceeds this limit, in bytes or, up to 100,000, in names. `read-at` reads it in pieces.
-#define GAUGED_PLUGIN_FILES_ERROR_TOO_LARGE 5
+#define GAUGED_PLUGIN_FILES_ERROR_TOO_LARGE 7
 // The file system did not respond in time: a dead network mount, a stuck device. Returned at once while an earlier
 // operation on the same path is pending.
-#define GAUGED_PLUGIN_FILES_ERROR_TIMEOUT 6
-// Any other error; the text is the operating system's.
-#define GAUGED_PLUGIN_FILES_ERROR_IO 7
+#define GAUGED_PLUGIN_FILES_ERROR_TIMEOUT 8
+// Any other error.
+#define GAUGED_PLUGIN_FILES_ERROR_IO 9
+
+// The type of a file.
+typedef uint8_t gauged_plugin_files_file_type_t;
+
+// A regular file.
+#define GAUGED_PLUGIN_FILES_FILE_TYPE_REGULAR 0
+// A directory.
+#define GAUGED_PLUGIN_FILES_FILE_TYPE_DIRECTORY 1
+// A symbolic link.
+#define GAUGED_PLUGIN_FILES_FILE_TYPE_SYMBOLIC_LINK 2
+// A block device.
+#define GAUGED_PLUGIN_FILES_FILE_TYPE_BLOCK_DEVICE 3
+// A character device.
+#define GAUGED_PLUGIN_FILES_FILE_TYPE_CHARACTER_DEVICE 4
+// A named pipe.
+#define GAUGED_PLUGIN_FILES_FILE_TYPE_PIPE 5
+// A unix socket.
+#define GAUGED_PLUGIN_FILES_FILE_TYPE_SOCKET 6
+// None of these, or not known.
+#define GAUGED_PLUGIN_FILES_FILE_TYPE_UNKNOWN 7
+
+// A name in a directory.
+typedef struct gauged_plugin_files_entry_t {
+  // The name.
+  plugin_string_t   name;
+  // The type, of a symbolic link itself.
+  gauged_plugin_files_file_type_t   kind;
+} gauged_plugin_files_entry_t;
+
+// The state of a file, of what a symbolic link leads to.
+typedef struct gauged_plugin_files_file_status_t {
+  // The type.
+  gauged_plugin_files_file_type_t   kind;
+  // The permissions, the last twelve bits of the mode: `0o644`.
+  uint16_t   permissions;
+  // The number of its user.
+  uint32_t   user;
+  // The number of its group.
+  uint32_t   group;
+  // The size. Of `/proc/<pid>/fd`, since Linux 6.2, the number of open files.
+  uint64_t   size;
+  // The space that it takes, as the file system counts it.
+  uint64_t   allocated_bytes;
+  // When its content changed last, in nanoseconds since the Unix epoch.
+  int64_t   modified_ns;
+  // The number of the device that its file system is on. With the inode it identifies a file.
+  uint64_t   device;
+  // The number of its inode.
+  uint64_t   inode;
+  // The number of its names.
+  uint64_t   links;
+} gauged_plugin_files_file_status_t;
 
 // Sizes of a mounted file system.
 typedef struct gauged_plugin_files_filesystem_usage_t {
@@ -122,12 +218,38 @@ typedef struct {
 } plugin_list_string_t;
 
 typedef struct {
+  gauged_plugin_files_result_list_u8_error_t *ptr;
+  size_t len;
+} gauged_plugin_files_list_result_list_u8_error_t;
+
+typedef struct {
+  gauged_plugin_files_entry_t *ptr;
+  size_t len;
+} gauged_plugin_files_list_entry_t;
+
+typedef struct {
   bool is_err;
   union {
-    plugin_list_string_t ok;
+    gauged_plugin_files_list_entry_t ok;
     gauged_plugin_files_error_t err;
   } val;
-} gauged_plugin_files_result_list_string_error_t;
+} gauged_plugin_files_result_list_entry_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_files_file_status_t ok;
+    gauged_plugin_files_error_t err;
+  } val;
+} gauged_plugin_files_result_file_status_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    plugin_string_t ok;
+    gauged_plugin_files_error_t err;
+  } val;
+} gauged_plugin_files_result_string_error_t;
 
 typedef struct {
   bool is_err;
@@ -136,6 +258,12 @@ typedef struct {
     gauged_plugin_files_error_t err;
   } val;
 } gauged_plugin_files_result_filesystem_usage_error_t;
+
+typedef gauged_plugin_types_capability_t gauged_plugin_http_capability_t;
+
+typedef gauged_plugin_types_os_error_t gauged_plugin_http_os_error_t;
+
+typedef gauged_plugin_types_permission_error_t gauged_plugin_http_permission_error_t;
 
 typedef struct {
   plugin_string_t f0;
@@ -193,32 +321,47 @@ typedef struct gauged_plugin_http_response_t {
 typedef struct gauged_plugin_http_error_t {
   uint8_t tag;
   union {
-    plugin_string_t     denied;
+    gauged_plugin_http_capability_t     denied;
     plugin_string_t     invalid_request;
+    gauged_plugin_http_permission_error_t     not_permitted;
     plugin_string_t     resolve;
-    plugin_string_t     connect;
+    gauged_plugin_http_os_error_t     refused;
+    gauged_plugin_http_os_error_t     unreachable;
+    gauged_plugin_http_os_error_t     reset;
+    plugin_string_t     proxy;
     plugin_string_t     tls;
     uint64_t     too_large;
     plugin_string_t     protocol;
+    gauged_plugin_http_os_error_t     io;
   } val;
 } gauged_plugin_http_error_t;
 
-// The grant is missing; the text is the configuration line.
+// This grant is missing.
 #define GAUGED_PLUGIN_HTTP_ERROR_DENIED 0
 // The method, URL or a header is malformed; the text has the details.
 #define GAUGED_PLUGIN_HTTP_ERROR_INVALID_REQUEST 1
-// The name could not be resolved.
-#define GAUGED_PLUGIN_HTTP_ERROR_RESOLVE 2
-// The connection failed; the text is the operating system's.
-#define GAUGED_PLUGIN_HTTP_ERROR_CONNECT 3
-// The peer's certificate was rejected, or there is no common TLS version.
-#define GAUGED_PLUGIN_HTTP_ERROR_TLS 4
+// The operating system does not permit the connection to the agent's user.
+#define GAUGED_PLUGIN_HTTP_ERROR_NOT_PERMITTED 2
+// The name could not be resolved; the text has the cause.
+#define GAUGED_PLUGIN_HTTP_ERROR_RESOLVE 3
+// Nobody accepts connections at the address.
+#define GAUGED_PLUGIN_HTTP_ERROR_REFUSED 4
+// No way leads to the address.
+#define GAUGED_PLUGIN_HTTP_ERROR_UNREACHABLE 5
+// The peer broke the connection off.
+#define GAUGED_PLUGIN_HTTP_ERROR_RESET 6
+// The operator's proxy could not be used; the text has the cause and the remedy.
+#define GAUGED_PLUGIN_HTTP_ERROR_PROXY 7
+// The peer's certificate was rejected, or there is no common TLS version; the text has the cause.
+#define GAUGED_PLUGIN_HTTP_ERROR_TLS 8
 // The response exceeds this limit, in bytes.
-#define GAUGED_PLUGIN_HTTP_ERROR_TOO_LARGE 5
+#define GAUGED_PLUGIN_HTTP_ERROR_TOO_LARGE 9
 // The response was not complete in time.
-#define GAUGED_PLUGIN_HTTP_ERROR_TIMEOUT 6
-// The response is not HTTP, or is truncated.
-#define GAUGED_PLUGIN_HTTP_ERROR_PROTOCOL 7
+#define GAUGED_PLUGIN_HTTP_ERROR_TIMEOUT 10
+// The response is not HTTP, or is truncated; the text has the details.
+#define GAUGED_PLUGIN_HTTP_ERROR_PROTOCOL 11
+// Any other error of the connection.
+#define GAUGED_PLUGIN_HTTP_ERROR_IO 12
 
 typedef struct {
   bool is_err;
@@ -228,34 +371,56 @@ typedef struct {
   } val;
 } gauged_plugin_http_result_response_error_t;
 
+typedef gauged_plugin_types_capability_t gauged_plugin_net_capability_t;
+
+typedef gauged_plugin_types_os_error_t gauged_plugin_net_os_error_t;
+
+typedef gauged_plugin_types_permission_error_t gauged_plugin_net_permission_error_t;
+
 // The error of a connection.
 typedef struct gauged_plugin_net_error_t {
   uint8_t tag;
   union {
-    plugin_string_t     denied;
+    gauged_plugin_net_capability_t     denied;
+    plugin_string_t     forbidden;
     plugin_string_t     invalid_address;
-    plugin_string_t     not_permitted;
+    gauged_plugin_net_permission_error_t     not_permitted;
+    plugin_string_t     not_supported;
     plugin_string_t     resolve;
-    plugin_string_t     connect;
-    plugin_string_t     io;
+    gauged_plugin_net_os_error_t     refused;
+    gauged_plugin_net_os_error_t     unreachable;
+    gauged_plugin_net_os_error_t     reset;
+    plugin_string_t     exhausted;
+    gauged_plugin_net_os_error_t     io;
   } val;
 } gauged_plugin_net_error_t;
 
-// The grant is missing; the text is the configuration line.
+// This grant is missing.
 #define GAUGED_PLUGIN_NET_ERROR_DENIED 0
+// No grant allows it; the text has the reason.
+#define GAUGED_PLUGIN_NET_ERROR_FORBIDDEN 1
 // The address does not have the form `host:port` or `unix:/path`; the text has the reason.
-#define GAUGED_PLUGIN_NET_ERROR_INVALID_ADDRESS 1
-// The operating system does not permit the connection to the agent's user. The text has the cause and, after the first
-// `; `, the remedy.
-#define GAUGED_PLUGIN_NET_ERROR_NOT_PERMITTED 2
-// The name could not be resolved.
-#define GAUGED_PLUGIN_NET_ERROR_RESOLVE 3
-// The connection failed; the text is the operating system's.
-#define GAUGED_PLUGIN_NET_ERROR_CONNECT 4
+#define GAUGED_PLUGIN_NET_ERROR_INVALID_ADDRESS 2
+// The operating system does not permit the connection to the agent's user.
+#define GAUGED_PLUGIN_NET_ERROR_NOT_PERMITTED 3
+// The operating system does not support the operation; the text has the cause.
+#define GAUGED_PLUGIN_NET_ERROR_NOT_SUPPORTED 4
+// The name could not be resolved; the text has the cause.
+#define GAUGED_PLUGIN_NET_ERROR_RESOLVE 5
+// The unix socket does not exist.
+#define GAUGED_PLUGIN_NET_ERROR_NOT_FOUND 6
+// Nobody accepts connections at the address.
+#define GAUGED_PLUGIN_NET_ERROR_REFUSED 7
+// No way leads to the address.
+#define GAUGED_PLUGIN_NET_ERROR_UNREACHABLE 8
+// The peer broke the connection off.
+#define GAUGED_PLUGIN_NET_ERROR_RESET 9
+// Too many connections are open; the text has the limit.
+#define GAUGED_PLUGIN_NET_ERROR_EXHAUSTED 10
 // The operation was not complete in time.
-#define GAUGED_PLUGIN_NET_ERROR_TIMEOUT 5
-// The connection broke; the text is the operating system's.
-#define GAUGED_PLUGIN_NET_ERROR_IO 6
+#define GAUGED_PLUGIN_NET_ERROR_TIMEOUT 11
+// Any other error of the connection.
+#define GAUGED_PLUGIN_NET_ERROR_IO 12
 
 typedef struct gauged_plugin_net_own_connection_t {
   int32_t __handle;
@@ -480,6 +645,8 @@ typedef gauged_plugin_metrics_descriptor_t exports_gauged_plugin_collector_descr
 
 typedef gauged_plugin_metrics_module_t exports_gauged_plugin_collector_module_t;
 
+typedef gauged_plugin_types_capability_t exports_gauged_plugin_collector_capability_t;
+
 typedef struct {
   bool is_some;
   plugin_string_t val;
@@ -526,19 +693,6 @@ typedef struct exports_gauged_plugin_collector_about_t {
   // `configure` instead.
   exports_gauged_plugin_collector_list_descriptor_t   metrics;
 } exports_gauged_plugin_collector_about_t;
-
-// A capability outside the sandbox, as a grant in the agent's configuration has it.
-typedef struct exports_gauged_plugin_collector_capability_t {
-  // The key of the grant. A need of a kind that the agent does not have is refused by name. There are:
-  // 
-  // - `read`: a path for `files.read` and `files.list`; `*` stands for any text within one path segment;
-  // - `usage`: a path for `files.usage`; `*` stands for any text within one path segment;
-  // - `connect`: an address for `net`: `host:port`, or `unix:/path`;
-  // - `fetch`: an origin for `http`: `scheme://host:port`.
-  plugin_string_t   kind;
-  // The path, address or origin.
-  plugin_string_t   target;
-} exports_gauged_plugin_collector_capability_t;
 
 // A capability that the plugin needs, with a reason for the operator.
 typedef struct exports_gauged_plugin_collector_need_t {
@@ -634,7 +788,7 @@ typedef struct {
   } val;
 } exports_gauged_plugin_collector_result_list_module_error_t;
 
-// Imported Functions from `gauged:plugin/log@0.2.0-rc.2`
+// Imported Functions from `gauged:plugin/log@0.2.0-rc.3`
 // Writes one line.
 extern void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string_t *message);
 // Reports a part of the measured data that is left out, at each tick at which it is. The agent counts each report, and
@@ -643,23 +797,33 @@ extern void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string
 // neither counted nor warnings: they are shown at the level debug.
 extern void gauged_plugin_log_skip(gauged_plugin_log_skipped_t *skipped);
 
-// Imported Functions from `gauged:plugin/files@0.2.0-rc.2`
+// Imported Functions from `gauged:plugin/files@0.2.0-rc.3`
 // Reads the whole content of a regular file, at most 4 MiB.
 extern bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err);
 // Reads a piece of a regular file: the bytes from an offset on, at most `max-bytes` and 4 MiB. A shorter piece is the last
 // one; beyond the end it is empty. The kernel generates its files anew for each piece, so a file that changes may be torn
 // between two pieces.
 extern bool gauged_plugin_files_read_at(plugin_string_t *path, uint64_t offset, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err);
-// Lists the names in a directory, sorted, without `.` and `..`; at most 100,000, and 4 MiB of them.
-extern bool gauged_plugin_files_list(plugin_string_t *path, plugin_list_string_t *ret, gauged_plugin_files_error_t *err);
+// Reads many small files at the price of one call: the whole contents, each at most `max-bytes` and 4 MiB. The results are
+// in the order of the paths. They are fewer than the paths when their contents would be more than 4 MiB together, and at
+// least one: ask for the others again.
+extern void gauged_plugin_files_read_many(plugin_list_string_t *paths, uint32_t max_bytes, gauged_plugin_files_list_result_list_u8_error_t *ret);
+// Lists a directory, sorted by name, without `.` and `..`; at most 100,000 names, and 4 MiB of them.
+extern bool gauged_plugin_files_list(plugin_string_t *path, gauged_plugin_files_list_entry_t *ret, gauged_plugin_files_error_t *err);
+// Returns the state of a file or directory. A grant to read or to list the path suffices.
+extern bool gauged_plugin_files_stat(plugin_string_t *path, gauged_plugin_files_file_status_t *ret, gauged_plugin_files_error_t *err);
+// Returns the path in a symbolic link, without following it. It may be relative, and may lead to what is not there or not
+// granted. For `/proc/<pid>/exe`, `/proc/<pid>/fd/<number>` and their like it is the kernel's name of what the process has
+// open.
+extern bool gauged_plugin_files_read_link(plugin_string_t *path, plugin_string_t *ret, gauged_plugin_files_error_t *err);
 // Returns the sizes of the file system mounted at a path.
 extern bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesystem_usage_t *ret, gauged_plugin_files_error_t *err);
 
-// Imported Functions from `gauged:plugin/http@0.2.0-rc.2`
+// Imported Functions from `gauged:plugin/http@0.2.0-rc.3`
 // Sends a request and waits for the response.
 extern bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plugin_http_response_t *ret, gauged_plugin_http_error_t *err);
 
-// Imported Functions from `gauged:plugin/net@0.2.0-rc.2`
+// Imported Functions from `gauged:plugin/net@0.2.0-rc.3`
 // Connects to `host:port` or `unix:/path`. The timeout applies to this and each later operation; the default is
 // nearly all of the rest of the call's budget.
 extern bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint32_t *maybe_timeout_ms, gauged_plugin_net_own_connection_t *ret, gauged_plugin_net_error_t *err);
@@ -668,16 +832,30 @@ extern bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_c
 // Reads the bytes that have arrived: at least one, at most `max-bytes`; empty when the peer has closed.
 extern bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connection_t self, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_net_error_t *err);
 
-// Exported Functions from `gauged:plugin/collector@0.2.0-rc.2`
+// Exported Functions from `gauged:plugin/collector@0.2.0-rc.3`
 void exports_gauged_plugin_collector_describe(exports_gauged_plugin_collector_about_t *ret);
 bool exports_gauged_plugin_collector_configure(plugin_string_t *config, exports_gauged_plugin_collector_configured_t *ret, exports_gauged_plugin_collector_error_t *err);
 bool exports_gauged_plugin_collector_collect(exports_gauged_plugin_collector_tick_t *tick, exports_gauged_plugin_collector_list_module_t *ret, exports_gauged_plugin_collector_error_t *err);
 
 // Helper Functions
 
+void gauged_plugin_types_capability_free(gauged_plugin_types_capability_t *ptr);
+
+void gauged_plugin_types_os_error_free(gauged_plugin_types_os_error_t *ptr);
+
+void gauged_plugin_types_permission_error_free(gauged_plugin_types_permission_error_t *ptr);
+
 void gauged_plugin_log_skipped_free(gauged_plugin_log_skipped_t *ptr);
 
+void gauged_plugin_files_capability_free(gauged_plugin_files_capability_t *ptr);
+
+void gauged_plugin_files_os_error_free(gauged_plugin_files_os_error_t *ptr);
+
+void gauged_plugin_files_permission_error_free(gauged_plugin_files_permission_error_t *ptr);
+
 void gauged_plugin_files_error_free(gauged_plugin_files_error_t *ptr);
+
+void gauged_plugin_files_entry_free(gauged_plugin_files_entry_t *ptr);
 
 void plugin_list_u8_free(plugin_list_u8_t *ptr);
 
@@ -685,9 +863,23 @@ void gauged_plugin_files_result_list_u8_error_free(gauged_plugin_files_result_li
 
 void plugin_list_string_free(plugin_list_string_t *ptr);
 
-void gauged_plugin_files_result_list_string_error_free(gauged_plugin_files_result_list_string_error_t *ptr);
+void gauged_plugin_files_list_result_list_u8_error_free(gauged_plugin_files_list_result_list_u8_error_t *ptr);
+
+void gauged_plugin_files_list_entry_free(gauged_plugin_files_list_entry_t *ptr);
+
+void gauged_plugin_files_result_list_entry_error_free(gauged_plugin_files_result_list_entry_error_t *ptr);
+
+void gauged_plugin_files_result_file_status_error_free(gauged_plugin_files_result_file_status_error_t *ptr);
+
+void gauged_plugin_files_result_string_error_free(gauged_plugin_files_result_string_error_t *ptr);
 
 void gauged_plugin_files_result_filesystem_usage_error_free(gauged_plugin_files_result_filesystem_usage_error_t *ptr);
+
+void gauged_plugin_http_capability_free(gauged_plugin_http_capability_t *ptr);
+
+void gauged_plugin_http_os_error_free(gauged_plugin_http_os_error_t *ptr);
+
+void gauged_plugin_http_permission_error_free(gauged_plugin_http_permission_error_t *ptr);
 
 void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr);
 
@@ -704,6 +896,12 @@ void gauged_plugin_http_response_free(gauged_plugin_http_response_t *ptr);
 void gauged_plugin_http_error_free(gauged_plugin_http_error_t *ptr);
 
 void gauged_plugin_http_result_response_error_free(gauged_plugin_http_result_response_error_t *ptr);
+
+void gauged_plugin_net_capability_free(gauged_plugin_net_capability_t *ptr);
+
+void gauged_plugin_net_os_error_free(gauged_plugin_net_os_error_t *ptr);
+
+void gauged_plugin_net_permission_error_free(gauged_plugin_net_permission_error_t *ptr);
 
 void gauged_plugin_net_error_free(gauged_plugin_net_error_t *ptr);
 
@@ -757,6 +955,8 @@ void exports_gauged_plugin_collector_descriptor_free(exports_gauged_plugin_colle
 
 void exports_gauged_plugin_collector_module_free(exports_gauged_plugin_collector_module_t *ptr);
 
+void exports_gauged_plugin_collector_capability_free(exports_gauged_plugin_collector_capability_t *ptr);
+
 void plugin_option_string_free(plugin_option_string_t *ptr);
 
 void exports_gauged_plugin_collector_setting_free(exports_gauged_plugin_collector_setting_t *ptr);
@@ -766,8 +966,6 @@ void exports_gauged_plugin_collector_list_setting_free(exports_gauged_plugin_col
 void exports_gauged_plugin_collector_list_descriptor_free(exports_gauged_plugin_collector_list_descriptor_t *ptr);
 
 void exports_gauged_plugin_collector_about_free(exports_gauged_plugin_collector_about_t *ptr);
-
-void exports_gauged_plugin_collector_capability_free(exports_gauged_plugin_collector_capability_t *ptr);
 
 void exports_gauged_plugin_collector_need_free(exports_gauged_plugin_collector_need_t *ptr);
 

@@ -7,5 +7,6 @@ wasmtime::component::bindgen!({
     world: "gauged:plugin/plugin",
     imports: { default: async },
     exports: { default: async },
+    additional_derives: [PartialEq],
     with: { "gauged:plugin/net.connection": crate::plugin::host::connection::Connection },
 });

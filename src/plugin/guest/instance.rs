@@ -387,7 +387,7 @@ fn failure(error: wit::Error, plugin: &PluginContext) -> Failure {
 mod tests {
     use super::*;
     use crate::plugin::grants::Grants;
-    use crate::plugin::guest::bindings::exports::gauged::plugin::collector::Capability;
+    use crate::plugin::guest::bindings::gauged::plugin::types::Capability;
     use crate::plugin::offload::pool::OffloadPool;
 
     #[test]

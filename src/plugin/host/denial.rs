@@ -7,7 +7,7 @@ use crate::escape::printable;
 use crate::plugin::accounts::denials::MAX_REPORTED;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::{Denial, Grant, GrantKind, UnknownCapability, grants_line};
-use crate::plugin::guest::bindings::exports::gauged::plugin::collector::Capability;
+use crate::plugin::guest::bindings::gauged::plugin::types::Capability;
 
 impl PluginContext {
     /// The remedy for missing grants: the lines to write, and where.
@@ -65,13 +65,23 @@ impl PluginContext {
         }
     }
 
-    /// Reports a denial to the operator, unless it was reported before. Returns the error text for the guest.
-    pub(crate) fn deny(&self, denial: Denial) -> String {
-        let text = denial.to_string();
+    /// Reports a denial to the operator, unless it was reported before. Returns it for the guest.
+    pub(crate) fn deny(&self, denial: Denial) -> Refusal {
+        let refusal = match &denial {
+            Denial::Missing(grant) => Refusal::Missing(capability(grant)),
+            Denial::Final(why) | Denial::Expected(why) => Refusal::Forbidden(printable(why)),
+        };
         if !self.is_being_described && !matches!(denial, Denial::Expected(_)) {
             self.report_denial(self.shown_denial(denial));
         }
-        text
+        refusal
+    }
+
+    /// Reports a missing grant to the operator, unless it was reported before. Returns it for the guest.
+    pub(crate) fn deny_without(&self, grant: Grant) -> Capability {
+        let missing = capability(&grant);
+        self.deny(Denial::Missing(grant));
+        missing
     }
 
     /// Reports a denial without secrets.
@@ -111,6 +121,19 @@ impl PluginContext {
     }
 }
 
+/// A denial for the guest.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Refusal {
+    /// This grant is missing.
+    Missing(Capability),
+    /// No grant allows it; the reason.
+    Forbidden(String),
+}
+
+fn capability(grant: &Grant) -> Capability {
+    Capability { kind: grant.kind.name().to_owned(), target: grant.value.clone() }
+}
+
 fn to_strings<T: Display>(grants: &[T]) -> Vec<String> {
     grants.iter().map(T::to_string).collect()
 }
@@ -148,7 +171,8 @@ mod tests {
             remedy(&some, GrantKind::Connect, "db:1"),
             r#"write under [plugins.needy]: connect = ["db:1"], and reload the agent"#
         );
-        assert_eq!(some.deny(Denial::Missing(Grant::new(GrantKind::Read, "/a"))), r#"read = ["/a"]"#);
+        let missing = Capability { kind: "read".to_owned(), target: "/a".to_owned() };
+        assert_eq!(some.deny(Denial::Missing(Grant::new(GrantKind::Read, "/a"))), Refusal::Missing(missing));
     }
 
     #[test]
@@ -183,7 +207,8 @@ mod tests {
     #[test]
     fn expected_denials_are_not_reported() {
         let plugin = plugin(PluginConfig::default());
-        assert_eq!(plugin.deny(Denial::Expected("it is so".to_owned())), "it is so");
+        let expected = Refusal::Forbidden("it is so".to_owned());
+        assert_eq!(plugin.deny(Denial::Expected("it is so".to_owned())), expected);
         assert!(!plugin.denials.is_reported("it is so", None));
         plugin.deny(Denial::Final("it is so".to_owned()));
         assert!(plugin.denials.is_reported("it is so", None));

@@ -13,8 +13,13 @@ use crate::client::dial::connect;
 use crate::config::script::ServerError;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::network::{literal_addresses, permitted};
+use crate::plugin::guest::bindings::gauged::plugin::types::{OsError, PermissionError};
+use crate::plugin::host::os_error;
 use crate::plugin::host::ration::{Ration, RationedStream};
 use crate::plugin::offload::permits::{OffloadTarget, PermitError};
+
+/// The remedy for an address that the agent's user may not connect to.
+pub(crate) const FIREWALL_REMEDY: &str = "permit it in the firewall or the security module of this host";
 
 /// Why no connection was made.
 pub(crate) enum Unreachable {
@@ -22,11 +27,41 @@ pub(crate) enum Unreachable {
     Denied(Endpoint),
     /// The name cannot be resolved; the reason.
     Resolve(String),
-    /// The operating system of this host refused the last connection attempt.
-    NotPermitted(Errno),
-    /// The last connection attempt failed; the reason.
-    Connect(String),
+    /// The last connection attempt failed.
+    Connect(io::Error),
     Timeout,
+}
+
+/// Why a connection was not made, or broke.
+#[derive(Debug, PartialEq)]
+pub(crate) enum ConnectError {
+    /// The operating system of this host does not permit it.
+    NotPermitted(PermissionError),
+    /// Nobody accepts connections there.
+    Refused(OsError),
+    /// No way leads there.
+    Unreachable(OsError),
+    /// The peer broke it off.
+    Reset(OsError),
+    /// The operating system gave up.
+    Timeout,
+    Io(OsError),
+}
+
+impl ConnectError {
+    /// The kind of an error. `remedy` is for connections that are not permitted.
+    pub(crate) fn new(error: &io::Error, remedy: &str) -> Self {
+        let Some(errno) = Errno::from_io_error(error) else { return Self::Io(os_error::from_io(error)) };
+        let os_error = os_error::os_error(errno);
+        match errno {
+            Errno::ACCESS | Errno::PERM => Self::NotPermitted(os_error::permission_error(errno, remedy)),
+            Errno::CONNREFUSED => Self::Refused(os_error),
+            Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::NETDOWN => Self::Unreachable(os_error),
+            Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE => Self::Reset(os_error),
+            Errno::TIMEDOUT => Self::Timeout,
+            _ => Self::Io(os_error),
+        }
+    }
 }
 
 /// Connects to a granted endpoint. `is_granted` decides about the endpoints that its name resolves to.
@@ -64,10 +99,7 @@ async fn open(
     match connect(addresses, port, until).await {
         Ok(stream) => Ok(RationedStream::new(stream, ration)),
         Err(None) => Err(Unreachable::Timeout),
-        Err(Some(error)) => Err(match Errno::from_io_error(&error) {
-            Some(errno @ (Errno::ACCESS | Errno::PERM)) => Unreachable::NotPermitted(errno),
-            _ => Unreachable::Connect(error.to_string()),
-        }),
+        Err(Some(error)) => Err(Unreachable::Connect(error)),
     }
 }
 
@@ -76,9 +108,7 @@ fn unscripted(error: ServerError) -> Unreachable {
     match error {
         ServerError::Resolve => Unreachable::Resolve("the script has no such name".to_owned()),
         ServerError::Timeout => Unreachable::Timeout,
-        ServerError::Refused | ServerError::Closed => {
-            Unreachable::Connect(io::Error::from(Errno::CONNREFUSED).to_string())
-        }
+        ServerError::Refused | ServerError::Closed => Unreachable::Connect(Errno::CONNREFUSED.into()),
     }
 }
 
@@ -91,5 +121,27 @@ async fn resolve(plugin: &PluginContext, name: &str, until: Instant) -> Result<V
         Ok(Err(error)) => Err(Unreachable::Resolve(error.to_string())),
         Err(PermitError::Late) => Err(Unreachable::Timeout),
         Err(PermitError::Panicked(why)) => Err(Unreachable::Resolve(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connection_errors_have_kinds() {
+        let kind = |errno| ConnectError::new(&io::Error::from(errno), "open it");
+        let error = os_error::os_error;
+        let denied = os_error::permission_error(Errno::PERM, "open it");
+        assert_eq!(kind(Errno::PERM), ConnectError::NotPermitted(denied));
+        assert_eq!(kind(Errno::CONNREFUSED), ConnectError::Refused(error(Errno::CONNREFUSED)));
+        assert_eq!(kind(Errno::HOSTUNREACH), ConnectError::Unreachable(error(Errno::HOSTUNREACH)));
+        for reset in [Errno::CONNRESET, Errno::PIPE] {
+            assert_eq!(kind(reset), ConnectError::Reset(error(reset)));
+        }
+        assert_eq!(kind(Errno::TIMEDOUT), ConnectError::Timeout);
+        assert_eq!(kind(Errno::MFILE), ConnectError::Io(error(Errno::MFILE)));
+        let other = io::Error::other("ended early");
+        assert_eq!(ConnectError::new(&other, ""), ConnectError::Io(os_error::from_io(&other)));
     }
 }

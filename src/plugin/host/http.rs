@@ -22,9 +22,10 @@ use crate::client::{ClientError, tunnel};
 use crate::config::ClientTls;
 use crate::escape::printable;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
+use crate::plugin::grants::kind::{Grant, GrantKind};
 use crate::plugin::guest::bindings::gauged::plugin::http::{Error, Host, Request, Response};
-use crate::plugin::host::dial::{Unreachable, dial};
+use crate::plugin::host::dial::{ConnectError, FIREWALL_REMEDY, Unreachable, dial};
+use crate::plugin::host::os_error;
 use crate::plugin::host::ration::{Ration, RationedStream};
 use crate::plugin::host::state::HostState;
 use crate::plugin::host::tls;
@@ -69,9 +70,7 @@ impl Host for HostState {
         let (origin, path) = Origin::from_url(&request.url)
             .map_err(|why| Error::InvalidRequest(format!("the URL \"{}\" {why}", printable(&request.url))))?;
         if !self.plugin.grants.network().fetch(&origin) {
-            return Err(Error::Denied(
-                self.plugin.deny(Denial::Missing(Grant::new(GrantKind::Fetch, &origin.to_string()))),
-            ));
+            return Err(denied(&self.plugin, &origin));
         }
         let message = message(request, &path).map_err(Error::InvalidRequest)?;
         // A connection attempt has an effect at once, so it must not begin after the deadline.
@@ -165,10 +164,10 @@ async fn open(
         return secure(plugin, settings, origin, Box::new(stream), until).await;
     };
     let dialled = dial(plugin, &proxy.origin.endpoint, until, ration, |_| true).await;
-    let failed = |why: &str| Error::Connect(format!("no connection to the proxy {proxy}: {why}"));
+    let failed = |why: &str| Error::Proxy(format!("no connection to the proxy {proxy}: {why}"));
     let stream = dialled.map_err(|unreachable| match unreachable {
-        Unreachable::Resolve(why) | Unreachable::Connect(why) => failed(&why),
-        Unreachable::NotPermitted(error) => failed(&io::Error::from(error).to_string()),
+        Unreachable::Resolve(why) => failed(&why),
+        Unreachable::Connect(error) => failed(&os_error::from_io(&error).text),
         // Impossible: it needs no grant.
         Unreachable::Denied(endpoint) => failed(&format!("{endpoint} is not granted")),
         Unreachable::Timeout => Error::Timeout,
@@ -192,14 +191,28 @@ async fn connect(
     let origin_at = |endpoint: &Endpoint| Origin { scheme: origin.scheme, endpoint: endpoint.clone() };
     let dialled = dial(plugin, &origin.endpoint, until, ration, |endpoint| network.fetch(&origin_at(endpoint))).await;
     dialled.map_err(|unreachable| match unreachable {
-        Unreachable::Denied(endpoint) => {
-            Error::Denied(plugin.deny(Denial::Missing(Grant::new(GrantKind::Fetch, &origin_at(&endpoint).to_string()))))
-        }
+        Unreachable::Denied(endpoint) => denied(plugin, &origin_at(&endpoint)),
         Unreachable::Resolve(why) => Error::Resolve(why),
-        Unreachable::NotPermitted(error) => Error::Connect(io::Error::from(error).to_string()),
-        Unreachable::Connect(why) => Error::Connect(why),
+        Unreachable::Connect(error) => unconnected(&error),
         Unreachable::Timeout => Error::Timeout,
     })
+}
+
+/// The error of a request to an origin that is not granted.
+fn denied(plugin: &PluginContext, origin: &Origin) -> Error {
+    Error::Denied(plugin.deny_without(Grant::new(GrantKind::Fetch, &origin.to_string())))
+}
+
+/// The error of a connection that was not made.
+fn unconnected(error: &io::Error) -> Error {
+    match ConnectError::new(error, FIREWALL_REMEDY) {
+        ConnectError::NotPermitted(error) => Error::NotPermitted(error),
+        ConnectError::Refused(error) => Error::Refused(error),
+        ConnectError::Unreachable(error) => Error::Unreachable(error),
+        ConnectError::Reset(error) => Error::Reset(error),
+        ConnectError::Timeout => Error::Timeout,
+        ConnectError::Io(error) => Error::Io(error),
+    }
 }
 
 /// Encrypts a stream to a server where its scheme asks for that.
@@ -236,7 +249,7 @@ fn broken(error: ExchangeError) -> Error {
 
 /// The error of a proxy.
 fn unproxied(ClientError { text, remedy, .. }: &ClientError) -> Error {
-    Error::Connect(format!("{text}; {remedy}"))
+    Error::Proxy(format!("{text}; {remedy}"))
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

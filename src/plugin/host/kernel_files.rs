@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::own_tasks;
+
 /// The longest that an operation may hold up the guest thread without a consequence: a hundred times as long as most take, and
 /// short beside the 20 ms for which a sample waits at least.
 const SLOW: Duration = Duration::from_millis(5);
@@ -88,6 +90,12 @@ impl KernelFile {
                 attribute.starts_with("statistics/") || matches!(attribute, "carrier_changes" | "flags" | "operstate");
             is_counter.then_some(Self::Interface)
         }
+    }
+
+    /// The kind of a path whose state is asked for, which takes no lock where its content may.
+    pub(crate) fn classify_status(path: &str) -> Option<Self> {
+        let process = path.strip_prefix("/proc/").and_then(|rest| rest.strip_suffix("/fd"));
+        if process.is_some_and(own_tasks::is_number) { Some(Self::Process) } else { Self::classify(path) }
     }
 
     /// Whether operations on this kind have been slow, and have to run on another thread.
@@ -222,6 +230,16 @@ mod tests {
             "/sys",
         ] {
             assert_eq!(KernelFile::classify(slow), None, "{slow}");
+        }
+    }
+
+    #[test]
+    fn only_the_state_of_descriptors_is_quick() {
+        assert_eq!(KernelFile::classify("/proc/12/fd"), None);
+        assert_eq!(KernelFile::classify_status("/proc/12/fd"), Some(KernelFile::Process));
+        assert_eq!(KernelFile::classify_status("/proc/stat"), Some(KernelFile::Global));
+        for other in ["/proc//fd", "/proc/12/fd/3", "/proc/12/root/fd", "/proc/12/cwd", "/mnt/12/fd"] {
+            assert_eq!(KernelFile::classify_status(other), None, "{other}");
         }
     }
 

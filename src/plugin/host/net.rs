@@ -1,6 +1,7 @@
 //! The capability `net`: streams of bytes to granted addresses. A connection may be kept from one call to the next. Each
 //! operation has a deadline. A connection is closed with its handle, at the latest with the guest.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +20,11 @@ use crate::escape::printable;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::guest::bindings::gauged::plugin::net::{Error, Host, HostConnection};
+use crate::plugin::guest::bindings::gauged::plugin::types::OsError;
 use crate::plugin::host::connection::Connection;
-use crate::plugin::host::dial::{Unreachable, dial};
+use crate::plugin::host::denial::Refusal;
+use crate::plugin::host::dial::{ConnectError, FIREWALL_REMEDY, Unreachable, dial};
+use crate::plugin::host::os_error::{self, os_error, permission_error, without_code};
 use crate::plugin::host::ration::{Ration, RationedStream};
 use crate::plugin::host::resolved_path::{PathError, resolve};
 use crate::plugin::host::state::HostState;
@@ -49,12 +53,12 @@ impl HostConnection for HostState {
         }
         // The table has connections only.
         if self.table.iter_mut().count() >= CONNECTIONS {
-            return Err(Error::Connect(format!(
+            return Err(Error::Exhausted(format!(
                 "{CONNECTIONS} connections are open, the most of one plugin; drop one"
             )));
         }
         let Ok(permit) = PERMITS.try_acquire() else {
-            return Err(Error::Connect("all plugins together have too many connections open".to_owned()));
+            return Err(Error::Exhausted("all plugins together have too many connections open".to_owned()));
         };
         let connecting = async {
             Ok::<Box<dyn Stream>, Error>(match parsed {
@@ -65,7 +69,7 @@ impl HostConnection for HostState {
         let stream = within(until, connecting).await?;
         self.table
             .push(Connection { stream, timeout, _permit: permit })
-            .map_err(|error| Error::Connect(error.to_string()))
+            .map_err(|error| Error::Exhausted(error.to_string()))
     }
 
     async fn write(&mut self, connection: Resource<Connection>, bytes: Vec<u8>) -> Result<(), Error> {
@@ -81,7 +85,8 @@ impl HostConnection for HostState {
         let (connection, until) = self.connection(&connection)?;
         let most = usize::try_from(max_bytes).unwrap_or(READ_BYTES).min(READ_BYTES);
         if most == 0 {
-            return Err(Error::Io("a read of 0 bytes has no result; ask for at least one".to_owned()));
+            let why = "a read of 0 bytes has no result; ask for at least one";
+            return Err(Error::Io(without_code(why.to_owned())));
         }
         let mut bytes = vec![0; most];
         let read = within(until, async { connection.stream.read(&mut bytes).await.map_err(|error| broken(&error)) });
@@ -99,15 +104,18 @@ impl HostConnection for HostState {
 impl HostState {
     /// A connection, and the deadline of an operation that begins now.
     fn connection(&mut self, handle: &Resource<Connection>) -> Result<(&mut Connection, Instant), Error> {
-        let timeout = self.table.get(handle).map_err(|error| Error::Io(error.to_string()))?.timeout;
+        let timeout = self.table.get(handle).map_err(no_handle)?.timeout;
         let until = self.until(timeout);
-        let connection = self.table.get_mut(handle).map_err(|error| Error::Io(error.to_string()))?;
+        let connection = self.table.get_mut(handle).map_err(no_handle)?;
         Ok((connection, until))
     }
 }
 
 fn denied(plugin: &PluginContext, denial: Denial) -> Error {
-    Error::Denied(plugin.deny(denial))
+    match plugin.deny(denial) {
+        Refusal::Missing(capability) => Error::Denied(capability),
+        Refusal::Forbidden(why) => Error::Forbidden(why),
+    }
 }
 
 async fn open_tcp(
@@ -124,10 +132,7 @@ async fn open_tcp(
             denied(plugin, Denial::Missing(Grant::new(GrantKind::Connect, &endpoint.to_string())))
         }
         Unreachable::Resolve(why) => Error::Resolve(why),
-        Unreachable::NotPermitted(error) => {
-            refused(error, "permit it in the firewall or the security module of this host")
-        }
-        Unreachable::Connect(why) => Error::Connect(why),
+        Unreachable::Connect(error) => unconnected(&error, FIREWALL_REMEDY),
         Unreachable::Timeout => Error::Timeout,
     })
 }
@@ -152,25 +157,42 @@ async fn open_unix(
         Ok(Ok(resolved)) => resolved,
         Ok(Err(PathError::Denied(denial))) => return Err(denied(plugin, denial)),
         Ok(Err(PathError::Malformed(why))) => return Err(Error::InvalidAddress(why)),
-        Ok(Err(PathError::NotFound)) => return Err(Error::Connect("the socket does not exist".to_owned())),
-        Ok(Err(PathError::WrongType)) => return Err(Error::Connect("the file is not a socket".to_owned())),
-        Ok(Err(PathError::NotPermitted(error))) => return Err(refused(error, SOCKET_REMEDY)),
-        Ok(Err(PathError::Io(why))) | Err(PermitError::Panicked(why)) => return Err(Error::Connect(why)),
+        Ok(Err(PathError::NotFound)) => return Err(Error::NotFound),
+        // As the kernel has it.
+        Ok(Err(PathError::WrongType)) => {
+            let text = "the file is not a socket".to_owned();
+            return Err(Error::Refused(OsError { text, ..os_error(Errno::CONNREFUSED) }));
+        }
+        Ok(Err(PathError::NotPermitted(error))) => {
+            return Err(Error::NotPermitted(permission_error(error, SOCKET_REMEDY)));
+        }
+        Ok(Err(PathError::NotSupported(error))) => return Err(Error::NotSupported(os_error::text(error))),
+        Ok(Err(PathError::Io(error))) => return Err(Error::Io(error)),
+        Err(PermitError::Panicked(why)) => return Err(Error::Io(without_code(why))),
         Err(PermitError::Late) => return Err(Error::Timeout),
     };
-    let stream = UnixStream::connect(&resolved.path).await.map_err(|error| match Errno::from_io_error(&error) {
-        Some(errno @ (Errno::ACCESS | Errno::PERM)) => refused(errno, SOCKET_REMEDY),
-        _ => Error::Connect(error.to_string()),
-    })?;
+    let connected = UnixStream::connect(&resolved.path).await;
+    let stream = connected.map_err(|error| unconnected(&error, SOCKET_REMEDY))?;
     Ok(RationedStream::new(stream, ration))
 }
 
 /// What to do about a socket that the agent's user may not connect to.
 const SOCKET_REMEDY: &str = "run the agent as a user or in a group that may write to the socket";
 
-/// The error of a connection that the operating system does not permit.
-fn refused(error: Errno, remedy: &str) -> Error {
-    Error::NotPermitted(format!("{}; {remedy}", io::Error::from(error)))
+/// The error of a connection that was not made.
+fn unconnected(error: &io::Error, remedy: &str) -> Error {
+    match ConnectError::new(error, remedy) {
+        ConnectError::NotPermitted(error) => Error::NotPermitted(error),
+        ConnectError::Refused(error) => Error::Refused(error),
+        ConnectError::Unreachable(error) => Error::Unreachable(error),
+        ConnectError::Reset(error) => Error::Reset(error),
+        ConnectError::Timeout => Error::Timeout,
+        ConnectError::Io(error) => Error::Io(error),
+    }
+}
+
+fn no_handle(error: impl Display) -> Error {
+    Error::Io(without_code(error.to_string()))
 }
 
 /// Awaits an operation until its deadline.
@@ -182,6 +204,7 @@ async fn within<T>(until: Instant, operation: impl Future<Output = Result<T, Err
     timeout_at(until.into(), operation).await.unwrap_or(Err(Error::Timeout))
 }
 
+/// The error of an open connection.
 fn broken(error: &io::Error) -> Error {
-    Error::Io(error.to_string())
+    unconnected(error, FIREWALL_REMEDY)
 }

@@ -11,11 +11,15 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::plugin::grants::Basis;
+use crate::plugin::guest::bindings::gauged::plugin::types::PermissionError;
+use crate::plugin::host::os_error::permission_error;
 use crate::plugin::host::resolved_path::PathError;
 
-/// Why processes of others are hidden, and the remedy.
-const HIDDEN: &str = "/proc is mounted with hidepid, or a security module denies it; run the agent as root, or in the group \
-                      of the mount option gid";
+/// Why processes of others are hidden.
+const HIDDEN: &str = "/proc is mounted with hidepid, or a security module denies it";
+
+/// The remedy.
+const UNHIDE: &str = "run the agent as root, or in the group of the mount option gid";
 
 /// The directory of the first process, below the root of the measured host.
 const FIRST_PROCESS: &str = "proc/1";
@@ -35,17 +39,19 @@ pub(super) fn explain(error: PathError, root: &Path, path: &str) -> PathError {
 
 /// Why the operating system refuses a path to the agent's user, and the remedy. With `hidepid` the kernel has an error of its
 /// own.
-pub(super) fn refusal(error: Errno, path: &str) -> String {
+pub(super) fn refusal(error: Errno, path: &str) -> PermissionError {
     match error {
-        Errno::PERM if is_of_process(path) => HIDDEN.to_owned(),
+        Errno::PERM if is_of_process(path) => {
+            PermissionError { text: HIDDEN.to_owned(), ..permission_error(error, UNHIDE) }
+        }
         // The kernel asks for no more than the directory's permission, and for the right to trace the process elsewhere.
         error if is_of_process(path) && path.ends_with("/fd") => {
-            format!("{error}; run the agent as root, or with CAP_DAC_READ_SEARCH")
+            permission_error(error, "run the agent as root, or with CAP_DAC_READ_SEARCH")
         }
         error if is_of_process(path) => {
-            format!("{error}; run the agent as root, or with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
+            permission_error(error, "run the agent as root, or with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE")
         }
-        error => format!("{error}; run the agent as a user that may"),
+        error => permission_error(error, "run the agent as a user that may"),
     }
 }
 
@@ -154,11 +160,12 @@ mod tests {
 
     #[test]
     fn refused_process_names_hidepid() {
-        assert!(refusal(Errno::PERM, "/proc/1/stat").contains("hidepid"));
-        assert!(refusal(Errno::ACCESS, "/proc/77/fd").ends_with("with CAP_DAC_READ_SEARCH"));
-        assert!(refusal(Errno::ACCESS, "/proc/77/io").ends_with("with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE"));
+        assert!(refusal(Errno::PERM, "/proc/1/stat").text.contains("hidepid"));
+        let remedy = |path| refusal(Errno::ACCESS, path).remedy;
+        assert!(remedy("/proc/77/fd").ends_with("with CAP_DAC_READ_SEARCH"));
+        assert!(remedy("/proc/77/io").ends_with("with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE"));
         for path in ["/proc/kmsg", "/etc/shadow", "/proc", "/proc/"] {
-            assert!(refusal(Errno::PERM, path).ends_with("run the agent as a user that may"), "{path}");
+            assert_eq!(refusal(Errno::PERM, path).remedy, "run the agent as a user that may", "{path}");
         }
     }
 }

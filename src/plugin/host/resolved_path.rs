@@ -7,13 +7,15 @@ use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::escape::printable;
 use crate::hostpath::below;
 use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::grants::{Basis, PathRefusal};
+use crate::plugin::guest::bindings::gauged::plugin::types::OsError;
+use crate::plugin::host::os_error;
 
 /// The reason to refuse the agent's own process.
 pub(crate) const OWN_PROCESS: &str = "no grant opens the agent's own process";
@@ -21,8 +23,18 @@ pub(crate) const OWN_PROCESS: &str = "no grant opens the agent's own process";
 /// A file that may be opened. Its path leads to this very file, whatever happens to the original path.
 pub(crate) struct ResolvedPath {
     pub(crate) path: PathBuf,
-    /// Keeps the path alive.
-    _handle: OwnedFd,
+    pub(crate) status: Stat,
+    /// Keeps the path alive, and was opened without effect.
+    pub(crate) handle: OwnedFd,
+}
+
+/// What a path is resolved to where its last part is a symbolic link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastLink {
+    /// The file that it leads to.
+    Followed,
+    /// The link itself, also where it is a magic one.
+    Kept,
 }
 
 /// Why a path cannot be used.
@@ -34,8 +46,10 @@ pub(crate) enum PathError {
     NotFound,
     /// The operating system refuses it to the agent's user.
     NotPermitted(Errno),
+    /// The kernel or file system does not have the operation.
+    NotSupported(Errno),
     WrongType,
-    Io(String),
+    Io(OsError),
 }
 
 impl PathError {
@@ -55,14 +69,15 @@ impl From<Errno> for PathError {
             // The last two: the process or device of the file went away while it was open.
             Errno::NOENT | Errno::NOTDIR | Errno::SRCH | Errno::NODEV => Self::NotFound,
             Errno::ACCESS | Errno::PERM => Self::NotPermitted(error),
-            other => Self::Io(io::Error::from(other).to_string()),
+            Errno::OPNOTSUPP | Errno::NOSYS => Self::NotSupported(error),
+            other => Self::Io(os_error::os_error(other)),
         }
     }
 }
 
 impl From<io::Error> for PathError {
     fn from(error: io::Error) -> Self {
-        Errno::from_io_error(&error).map_or_else(|| Self::Io(error.to_string()), Self::from)
+        Errno::from_io_error(&error).map_or_else(|| Self::Io(os_error::from_io(&error)), Self::from)
     }
 }
 
@@ -74,9 +89,21 @@ pub(crate) fn resolve(
     wanted: FileType,
     check: impl Fn(&str) -> Result<Basis, PathError>,
 ) -> Result<ResolvedPath, PathError> {
+    let resolved = resolve_any(root, path, LastLink::Followed, check)?;
+    if FileType::from_raw_mode(resolved.status.st_mode) == wanted { Ok(resolved) } else { Err(PathError::WrongType) }
+}
+
+/// The same for a file of any type.
+pub(crate) fn resolve_any(
+    root: &Path,
+    path: &str,
+    last_link: LastLink,
+    check: impl Fn(&str) -> Result<Basis, PathError>,
+) -> Result<ResolvedPath, PathError> {
     let denied = |why: &str| Err(PathError::Denied(Denial::Final(format!("\"{}\" {why}", printable(path)))));
     let mut basis = check(path)?;
-    let handle = open_without_effect(&below(root, path), OFlags::empty()).map_err(|error| error.at(path))?;
+    let flags = if last_link == LastLink::Kept { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let handle = open_without_effect(&below(root, path), flags).map_err(|error| error.at(path))?;
     let status = rustix::fs::fstat(&handle)?;
 
     let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
@@ -95,10 +122,7 @@ pub(crate) fn resolve(
         rustix::fs::accessat(CWD, &link, Access::READ_OK, AtFlags::EACCESS)?;
         return Err(PathError::Denied(Denial::Missing(Grant::new(GrantKind::Read, path))));
     }
-    if FileType::from_raw_mode(status.st_mode) != wanted {
-        return Err(PathError::WrongType);
-    }
-    Ok(ResolvedPath { path: link, _handle: handle })
+    Ok(ResolvedPath { path: link, status, handle })
 }
 
 /// Why a path cannot be opened.
@@ -215,7 +239,8 @@ mod tests {
             assert!(matches!(PathError::from(errno), PathError::NotFound));
             assert!(matches!(PathError::from(io::Error::from(errno)), PathError::NotFound));
         }
-        assert!(matches!(PathError::from(io::Error::from(Errno::IO)), PathError::Io(_)));
-        assert!(matches!(PathError::from(io::Error::other("broken")), PathError::Io(why) if why == "broken"));
+        assert!(matches!(PathError::from(io::Error::from(Errno::IO)), PathError::Io(error) if error.code == "EIO"));
+        assert!(matches!(PathError::from(Errno::OPNOTSUPP), PathError::NotSupported(_)));
+        assert!(matches!(PathError::from(io::Error::other("broken")), PathError::Io(error) if error.text == "broken"));
     }
 }

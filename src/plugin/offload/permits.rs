@@ -2,6 +2,7 @@
 //! deadline. An operation that is stuck in the kernel keeps its thread and permit, and its target is not asked again until it
 //! returns.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -34,8 +35,12 @@ pub(crate) enum OffloadTarget {
 impl OffloadTarget {
     /// Whether it is a file of the kernel, not of a device or another machine.
     fn is_kernel_file(&self) -> bool {
-        matches!(self, Self::Path(path) if path.starts_with("/proc/") || path.starts_with("/sys/"))
+        matches!(self, Self::Path(path) if is_kernel_file(path))
     }
+}
+
+fn is_kernel_file(path: &str) -> bool {
+    path.starts_with("/proc/") || path.starts_with("/sys/")
 }
 
 /// Why an operation has no result.
@@ -56,7 +61,8 @@ pub(crate) struct Permits {
 }
 
 struct OffloadOperation {
-    target: OffloadTarget,
+    /// None for a batch that has not begun.
+    target: Option<OffloadTarget>,
     /// Held by the task that waits for the result.
     waiter: Weak<()>,
 }
@@ -91,7 +97,10 @@ impl Permits {
     ) -> Result<T, PermitError> {
         // Dropped when this returns, and when the caller stops waiting.
         let waiter = Arc::new(());
-        let Some(permit) = self.take(target, &waiter) else { return Err(PermitError::Late) };
+        let Some(permit) = self.take(target.is_kernel_file(), &waiter) else { return Err(PermitError::Late) };
+        if !permit.enter(target) {
+            return Err(PermitError::Late);
+        }
         let working = self.pool.run(move || {
             let done = work();
             drop(permit);
@@ -104,17 +113,53 @@ impl Permits {
         }
     }
 
-    /// Takes a permit for an operation. None when there is none, or when an operation on the same target is stuck.
-    fn take(self: &Arc<Self>, target: OffloadTarget, waiter: &Arc<()>) -> Option<Permit> {
+    /// Runs an operation on each of these paths, in their order, on one other thread. Returns at `until` at the latest, with the
+    /// results so far; the others are late. Fewer results than paths when `work` breaks.
+    pub(crate) async fn run_paths<T: Send + 'static>(
+        self: &Arc<Self>,
+        paths: Arc<[String]>,
+        until: Instant,
+        mut work: impl FnMut(&str) -> ControlFlow<(), T> + Send + 'static,
+    ) -> Vec<Result<T, PermitError>> {
+        let waiter = Arc::new(());
+        let batch = Arc::new(Batch::new());
+        let mut error = PermitError::Late;
+        if let Some(permit) = self.take(paths.iter().all(|path| is_kernel_file(path)), &waiter) {
+            let (paths, batch) = (Arc::clone(&paths), Arc::clone(&batch));
+            let working = self.pool.run(move || {
+                for path in paths.iter().take_while(|_| permit.is_awaited()) {
+                    let is_free = permit.enter(OffloadTarget::Path(path.clone()));
+                    let done = if is_free {
+                        work(path).map_continue(Ok)
+                    } else {
+                        ControlFlow::Continue(Err(PermitError::Late))
+                    };
+                    if batch.add(done).is_break() {
+                        break;
+                    }
+                }
+                drop(permit);
+            });
+            if let Ok(Err(OffloadError::Panicked(why))) = timeout_at(until.into(), working).await {
+                error = PermitError::Panicked(why);
+            }
+        }
+        let (mut results, is_broken) = batch.take();
+        if !is_broken && results.len() < paths.len() {
+            results.push(Err(error));
+            results.resize_with(paths.len(), || Err(PermitError::Late));
+        }
+        results
+    }
+
+    /// Takes a permit for an operation. None when there is none.
+    fn take(self: &Arc<Self>, is_kernel_file: bool, waiter: &Arc<()>) -> Option<Permit> {
         let mut operations = self.lock();
         operations.resize_with(PERMITS, || None);
-        if operations.iter().flatten().any(|other| other.is_stuck() && other.target == target) {
-            return None;
-        }
-        let first = if target.is_kernel_file() { 0 } else { KERNEL_PERMITS };
+        let first = if is_kernel_file { 0 } else { KERNEL_PERMITS };
         let index = (first..PERMITS).find(|index| operations[*index].is_none())?;
         let total = TOTAL_PERMITS.try_acquire().ok()?;
-        operations[index] = Some(OffloadOperation { target, waiter: Arc::downgrade(waiter) });
+        operations[index] = Some(OffloadOperation { target: None, waiter: Arc::downgrade(waiter) });
         Some(Permit { permits: Arc::clone(self), index, _total: total })
     }
 
@@ -128,6 +173,54 @@ struct Permit {
     permits: Arc<Permits>,
     index: usize,
     _total: SemaphorePermit<'static>,
+}
+
+impl Permit {
+    /// Makes this the target of the operation. False when another operation on it is stuck.
+    fn enter(&self, target: OffloadTarget) -> bool {
+        let mut operations = self.permits.lock();
+        let is_other = |(index, _): &(usize, _)| *index != self.index;
+        let mut others = operations.iter().enumerate().filter(is_other).filter_map(|(_, other)| other.as_ref());
+        if others.any(|other| other.is_stuck() && other.target.as_ref() == Some(&target)) {
+            return false;
+        }
+        if let Some(operation) = &mut operations[self.index] {
+            operation.target = Some(target);
+        }
+        true
+    }
+
+    /// Whether a task still waits for the operation.
+    fn is_awaited(&self) -> bool {
+        self.permits.lock()[self.index].as_ref().is_some_and(|operation| !operation.is_stuck())
+    }
+}
+
+/// The results of an operation on several paths, as far as it has come.
+struct Batch<T> {
+    /// Behind a lock because the thread adds to them until nobody waits any more.
+    results: Mutex<(Vec<Result<T, PermitError>>, bool)>,
+}
+
+impl<T> Batch<T> {
+    fn new() -> Self {
+        Self { results: Mutex::new((Vec::new(), false)) }
+    }
+
+    /// Adds a result, or the end.
+    fn add(&self, done: ControlFlow<(), Result<T, PermitError>>) -> ControlFlow<()> {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        match done {
+            ControlFlow::Continue(result) => results.0.push(result),
+            ControlFlow::Break(()) => results.1 = true,
+        }
+        if results.1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// The results, and whether they ended early.
+    fn take(&self) -> (Vec<Result<T, PermitError>>, bool) {
+        std::mem::take(&mut self.results.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Drop for Permit {
@@ -256,6 +349,54 @@ mod tests {
         let late = permits().run(path("/mnt"), Instant::now(), move || hanging.recv().is_ok()).await;
         assert!(matches!(late, Err(PermitError::Late)));
         drop(release);
+    }
+
+    fn paths(paths: &[&str]) -> Arc<[String]> {
+        paths.iter().map(|&path| path.to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn stuck_path_of_a_batch_costs_only_itself() {
+        let permits = permits();
+        let all = paths(&["/a", "/mnt", "/b"]);
+        let (sender, hanging) = mpsc::sync_channel::<()>(0);
+        let stick = move |path: &str| {
+            if path == "/mnt" {
+                let _ = hanging.recv();
+            }
+            ControlFlow::Continue(path.to_owned())
+        };
+        let soon = Instant::now() + Duration::from_millis(50);
+        let results = permits.run_paths(Arc::clone(&all), soon, stick).await;
+        let returned = |results: &[Result<String, PermitError>]| -> Vec<Option<String>> {
+            results.iter().map(|result| result.as_ref().ok().cloned()).collect()
+        };
+        let first = returned(&results);
+        // A thread may have started too late for the first.
+        assert!(first.len() == 3 && first[1..] == [None, None], "{first:?}");
+        assert_eq!(permits.stuck(), 1);
+        let echo = |path: &str| ControlFlow::Continue(path.to_owned());
+        let results = permits.run_paths(Arc::clone(&all), far_deadline(), echo).await;
+        assert_eq!(returned(&results), [Some("/a".to_owned()), None, Some("/b".to_owned())]);
+        assert!(!is_permitted(&permits, path("/mnt")).await, "it is the target of the batch that hangs");
+        assert!(is_permitted(&permits, path("/b")).await, "the batch ends with what hangs");
+        drop(sender);
+        wait_until_none_is_stuck(&permits).await;
+        let results = permits.run_paths(all, far_deadline(), echo).await;
+        assert!(results.iter().all(Result::is_ok));
+    }
+
+    #[tokio::test]
+    async fn batch_ends_early_or_with_a_panic() {
+        let permits = permits();
+        let all = paths(&["/a", "/b", "/c"]);
+        let until_b = |path: &str| if path == "/b" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let results = permits.run_paths(Arc::clone(&all), far_deadline(), until_b).await;
+        assert!(matches!(results[..], [Ok(())]), "{results:?}");
+        let panics = |path: &str| if path == "/b" { panic!("on purpose") } else { ControlFlow::Continue(()) };
+        let results = permits.run_paths(all, far_deadline(), panics).await;
+        assert!(matches!(results[..], [Ok(()), Err(PermitError::Panicked(_)), Err(PermitError::Late)]), "{results:?}");
+        assert_eq!(permits.stuck(), 0);
     }
 
     #[tokio::test]

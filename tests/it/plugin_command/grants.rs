@@ -6,7 +6,10 @@ use serde_json::json;
 use super::inspect::guest_with_needs;
 use super::test::reading;
 use super::{plugin, write_plugin};
+use crate::capabilities::file_guest;
+use crate::guest::Guest;
 use crate::harness::Setup;
+use crate::many_files::batch_guest;
 
 #[test]
 fn grants_command_prints_the_list() {
@@ -58,6 +61,21 @@ fn grants_command_shows_needs_and_use() {
         (&json["needs"][1]["granted"], &json["error"], &json["denied"]),
         (&json!("no"), &json!(null), &json!([]))
     );
+}
+
+#[test]
+fn grants_command_lists_files_of_a_batch() {
+    let setup = Setup::new();
+    let used = |guest: &Guest| {
+        write_plugin(&setup, guest, "reader.wasm");
+        let json = plugin(&setup, &["grants", "reader.wasm", "--json"]).json();
+        let used = json["used"].as_array().expect("a list").clone();
+        used.into_iter().map(|grant| grant["path"].clone()).collect::<Vec<_>>()
+    };
+    let paths = ["/proc/net/dev", "/proc/uptime", "/etc/hostname"];
+    assert_eq!(used(&batch_guest(&paths, 4096, 0)), ["/proc/uptime", "/proc/1/net/dev"]);
+    assert_eq!(used(&file_guest("stat", "/proc/uptime")), ["/proc/uptime"]);
+    assert_eq!(used(&file_guest("read-link", "/proc/mounts")), ["/proc/1/mounts"]);
 }
 
 #[test]

@@ -41,18 +41,18 @@ fn list_shows_each_plugins_predicted_state() {
     expect![[r#"
         lists
           NAME         FILE              STATE        VERSION  HASH      SIZE
-          absent       absent.wasm       unavailable  1.0.0    339d825b  3.1 KiB  has nothing to measure: the server is down
+          absent       absent.wasm       unavailable  1.0.0    0a8f9615  4.0 KiB  has nothing to measure: the server is down
           bad          bad.wasm          rejected     -        e3b0c442  -        is empty; copy it again
           -            folder.wasm       ignored      -        -         -        is a directory; put a .wasm file there
           -            not a name.wasm   ignored      -        -         -        is not loaded: its name cannot name a plugin; use letters, digits, - and _
           off          off.wasm          off          -        -         -        is not enabled; remove enabled = false from [plugins.off] to load it
-          one          shared.wasm       up           1.0.0    7bd7b8de  3.1 KiB
-          two          shared.wasm       up           1.0.0    7bd7b8de  3.1 KiB
-          slow         slow.wasm         failed       1.0.0    030ec07a  3.1 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
-          trap         trap.wasm         failed       1.0.0    6b238867  3.1 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          ungranted    ungranted.wasm    up           1.0.0    79794497  3.2 KiB  is missing connect = ["db:1"]
-          unset        unset.wasm        rejected     1.0.0    c38ef6f3  3.1 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          unsupported  unsupported.wasm  disabled     1.0.0    c7d60d7d  3.1 KiB  cannot work on this host: no such sensor
+          one          shared.wasm       up           1.0.0    7735f365  4.0 KiB
+          two          shared.wasm       up           1.0.0    7735f365  4.0 KiB
+          slow         slow.wasm         failed       1.0.0    e0dacac8  4.0 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
+          trap         trap.wasm         failed       1.0.0    6e9655d9  3.9 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          ungranted    ungranted.wasm    up           1.0.0    d560d19f  4.0 KiB  is missing connect = ["db:1"]
+          unset        unset.wasm        rejected     1.0.0    c6182782  3.9 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          unsupported  unsupported.wasm  disabled     1.0.0    9c47e551  4.0 KiB  cannot work on this host: no such sensor
           later        later.wasm        off          -        -         -        is not enabled; remove enabled = false from [plugins.later] to load it
           lost         lost.wasm         missing      -        -         -        is missing; copy it into the plugins directory, or remove [plugins.lost]
     "#]].assert_eq(&format!("lists\n{}", output.stdout));

@@ -5,8 +5,11 @@ use std::fs;
 use expect_test::expect;
 use serde_json::json;
 
-use super::{CommandOutput, plugin};
+use super::{CommandOutput, plugin, write_plugin};
+use crate::capabilities::file_guest;
+use crate::guest::Guest;
 use crate::harness::{Setup, repository};
+use crate::many_files::batch_guest;
 
 /// Tests a plugin of this repository by a script, with further arguments.
 fn scripted(setup: &Setup, name: &str, script: &str, arguments: &[&str]) -> CommandOutput {
@@ -140,6 +143,36 @@ fn script_has_a_fixture_machine() {
     let output = scripted(&setup, "uptime", "root = \"web-1\"\n[[run]]\n", &["--update"]);
     assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
     assert!(golden(&setup).contains("uptime.seconds 1.5\n"), "{}", golden(&setup));
+}
+
+#[test]
+fn script_fails_batches_states_and_links() {
+    let setup = Setup::new();
+    let script = r#"
+        grants = ["read=/data/*"]
+        [[run]]
+        files = { "/data/a" = "one", "/data/b" = { error = "io" }, "/data/c" = "three" }
+        [[run]]
+        files = { "/data/b" = { error = "not-permitted" } }
+    "#;
+    let run = |guest: &Guest| {
+        write_plugin(&setup, guest, "reader.wasm");
+        fs::write(setup.path("host.toml"), script).expect("written");
+        let output = plugin(&setup, &["test", "reader.wasm", "--script", "host.toml", "--update"]);
+        let golden = golden(&setup);
+        let values: Vec<String> =
+            golden.lines().filter_map(|line| line.strip_prefix("reader.value ")).map(str::to_owned).collect();
+        assert_eq!(values.len(), 2, "{golden}{}{}", output.stdout, output.stderr);
+        values
+    };
+    let paths = ["/data/a", "/data/b", "/data/c", "/none"];
+    // 9 is the error `io`, and 4 `not-permitted`.
+    for (shown, values) in (0..).zip([["\"one\""; 2], ["9", "4"], ["\"three\""; 2], ["\"/none\""; 2]]) {
+        assert_eq!(run(&batch_guest(&paths, 4096, shown)), values, "{shown}");
+    }
+    for function in ["stat", "read-link", "list"] {
+        assert_eq!(run(&file_guest(function, "/data/b")), ["9", "4"], "{function}");
+    }
 }
 
 #[test]

@@ -101,13 +101,26 @@ fn logs() -> Guest {
     guest.before_collect(&(calls.concat() + &skip))
 }
 
-/// A file, a directory, a file system, and four errors that occur on every machine.
+/// The size of a result of `read-many`.
+const RESULT_BYTES: u32 = 40;
+
+/// The place where `files` keeps the address and length of the second one.
+const SECOND_RESULT: u32 = TOLD;
+
+/// Files, a directory, a link, a file system, and four errors that occur on every machine.
 fn files() -> Guest {
-    let (mut guest, [content, piece, names, total, free, read_only, denied, invalid, missing, wrong]) = measuring(
+    let (
+        mut guest,
+        [content, piece, many, second, link, inode, names, total, free, read_only, denied, invalid, missing, wrong],
+    ) = measuring(
         "files",
         [
             "content",
             "piece",
+            "read",
+            "second",
+            "link",
+            "inode",
             "names",
             "total_bytes",
             "free_bytes",
@@ -118,11 +131,24 @@ fn files() -> Guest {
             "wrong",
         ],
     );
-    for function in ["read", "list", "usage"] {
+    for function in ["read", "list", "stat", "read-link", "usage"] {
         let signature = format!("(func ${function} (param i32 i32 i32))");
         guest = guest.import("gauged:plugin/files", function, &signature);
     }
-    guest = guest.import("gauged:plugin/files", "read-at", "(func $read_at (param i32 i32 i64 i32 i32))");
+    guest = guest.import("gauged:plugin/files", "read-at", "(func $read_at (param i32 i32 i64 i32 i32))").import(
+        "gauged:plugin/files",
+        "read-many",
+        "(func $read_many (param i32 i32 i32 i32))",
+    );
+    let paths = ["/proc/filesystems", "/proc/sys/kernel/osrelease"].map(|path| guest.text(path));
+    let paths = guest.list(&[paths[0].0, paths[0].1, paths[1].0, paths[1].1]);
+    let read_many = format!(
+        "(call $read_many (i32.const {paths}) (i32.const 2) (i32.const 4096) (i32.const {HOST_RESULT}))
+         (if (i32.load8_u (i32.add (i32.load (i32.const {HOST_RESULT})) (i32.const {RESULT_BYTES}))) (then unreachable))
+         (i64.store (i32.const {SECOND_RESULT})
+            (i64.load (i32.add (i32.load (i32.const {HOST_RESULT})) (i32.const {}))))",
+        RESULT_BYTES + 8,
+    );
     let path = guest.text("/proc/filesystems");
     let read_at = format!(
         "(call $read_at (i32.const {}) (i32.const {}) (i64.const 1) (i32.const 4) (i32.const {HOST_RESULT}))",
@@ -141,6 +167,11 @@ fn files() -> Guest {
     let steps = [
         call("read", "/proc/sys/kernel/osrelease") + &fine + &text(content, HOST_RESULT + 8),
         read_at + &fine + &text(piece, HOST_RESULT + 8),
+        read_many
+            + &number(many, &format!("(i64.load32_u (i32.const {}))", HOST_RESULT + 4))
+            + &text(second, SECOND_RESULT),
+        call("read-link", "/sys/class/net/lo") + &fine + &text(link, HOST_RESULT + 8),
+        call("stat", "/proc/stat") + &fine + &number(inode, &loaded(HOST_RESULT + 56)),
         call("list", "/sys/class/net")
             + &fine
             + &number(names, &format!("(i64.load32_u (i32.const {}))", HOST_RESULT + 12)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::reply_damage::line_damages;
 use super::{Harness, Host, INTERVAL, SampleMap};
 use crate::select::Pattern;
-use crate::{Capability, Error, Plugin, Tick, component, files};
+use crate::{Capability, Error, OsError, PermissionError, Plugin, Tick, component, files};
 
 /// Damages each file of a host in each way, one at a time, and checks that the metrics of other files stay the same, and that
 /// all are there a minute after the file is whole again. Metrics of a file that the agent's user may
@@ -248,7 +248,7 @@ pub fn assert_lines_are_independent<P: Plugin>(host: &Host, config: &str, path: 
 /// ```
 #[must_use]
 pub fn not_permitted() -> files::Error {
-    files::Error::NotPermitted("run it as root".to_owned())
+    files::Error::NotPermitted(PermissionError::new("EACCES", "Permission denied", "run it as root"))
 }
 
 /// Checks that a result is the error of a file that the agent's user may not read: it names the file, and does not call the host
@@ -312,9 +312,9 @@ fn damages(content: &[u8]) -> Vec<(String, Damaged)> {
         ("is text of another program".to_owned(), Ok(b"<html>\n<body>: = : 1 2 3</body>\n".to_vec())),
         ("is a directory".to_owned(), Err(files::Error::WrongType)),
         ("is missing".to_owned(), Err(files::Error::NotFound)),
-        (REFUSED.to_owned(), Err(files::Error::Denied("read = []".to_owned()))),
+        (REFUSED.to_owned(), Err(files::Error::Denied(Capability::read("/")))),
         (NOT_PERMITTED.to_owned(), Err(not_permitted())),
-        ("is broken".to_owned(), Err(files::Error::Io("Input/output error (os error 5)".to_owned()))),
+        ("is broken".to_owned(), Err(files::Error::Io(OsError::new("EIO", "Input/output error")))),
         ("is too large".to_owned(), Err(files::Error::TooLarge(1 << 20))),
     ];
     // Cuts at the beginning, the end, and in the middle of lines and words.

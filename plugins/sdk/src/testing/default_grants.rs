@@ -83,7 +83,7 @@ pub(super) fn capability_of_first_process(capability: &Capability) -> Cow<'_, Ca
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::{Error, list, read};
+    use crate::files::{Error, list, read, read_link, read_many, stat};
     use crate::testing::Host;
 
     #[test]
@@ -125,12 +125,16 @@ mod tests {
     fn network_is_that_of_process_1() {
         let mut host = Host::new();
         host.file("/proc/net/dev", "eth0").file("/proc/1/net/snmp", "Ip");
-        host.deny(&Capability::read("/proc/net/arp"));
+        host.link("/proc/mounts", "7/mounts").deny(&Capability::read("/proc/net/arp"));
         host.run(|| {
             assert_eq!(read("/proc/1/net/dev").expect("there"), b"eth0");
             assert_eq!(read("/proc/net/snmp").expect("there"), b"Ip");
             assert_eq!(list("/proc/net").expect("there"), ["dev", "snmp"]);
             assert!(matches!(read("/proc/net/arp").expect_err("denied").error, Error::Denied(_)));
+            let both = read_many(&["/proc/net/snmp".to_owned(), "/proc/1/net/dev".to_owned()], 4096);
+            assert_eq!(both, [Ok(b"Ip".to_vec()), Ok(b"eth0".to_vec())]);
+            assert_eq!(stat("/proc/net/snmp").map(|status| status.size), Ok(2));
+            assert_eq!(read_link("/proc/1/mounts").expect("there"), "7/mounts");
         });
     }
 }

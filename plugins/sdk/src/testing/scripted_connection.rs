@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::OsError;
 use crate::net::Error;
 
 /// The steps of one connection, in order: data that the server expects, and its replies. After the last step a read times
@@ -90,7 +91,7 @@ impl ScriptedConnection {
                 Some(Step::Replies(_)) => {
                     panic!("the plugin writes {:?} before it has read the reply", String::from_utf8_lossy(bytes))
                 }
-                Some(Step::Closes) => return Err(Error::Io("Broken pipe (os error 32)".to_owned())),
+                Some(Step::Closes) => return Err(Error::Reset(OsError::new("EPIPE", "Broken pipe"))),
                 Some(Step::Fails(error)) => return Err(error.clone()),
                 None => panic!("the plugin writes {:?}, which is not expected", String::from_utf8_lossy(bytes)),
             }

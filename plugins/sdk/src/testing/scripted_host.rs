@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use super::ScriptedConnection;
 use super::default_grants::{capability_of_first_process, first_process_path};
-use crate::Capability;
 use crate::bindings::gauged::plugin::http::Request;
 use crate::bindings::gauged::plugin::log::{Level, SkipReason, Skipped};
 use crate::component::covers;
-use crate::files::FilesystemUsage;
+use crate::files::{FileStatus, FilesystemUsage};
 use crate::http::Response;
+use crate::testing::scripted_files as files;
+use crate::{Capability, OsError};
 
 thread_local! {
     /// The host of the running plugin.
@@ -46,9 +47,11 @@ pub(super) struct Access {
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Host {
-    root: Option<PathBuf>,
-    files: BTreeMap<String, Result<Vec<u8>, files::Error>>,
-    usages: BTreeMap<String, Result<FilesystemUsage, files::Error>>,
+    pub(super) root: Option<PathBuf>,
+    pub(super) files: BTreeMap<String, Result<Vec<u8>, files::Error>>,
+    pub(super) links: BTreeMap<String, String>,
+    pub(super) statuses: BTreeMap<String, FileStatus>,
+    pub(super) usages: BTreeMap<String, Result<FilesystemUsage, files::Error>>,
     responses: BTreeMap<String, Result<Response, http::Error>>,
     connections: BTreeMap<String, VecDeque<Result<ScriptedConnection, net::Error>>>,
     denied: Vec<Capability>,
@@ -88,6 +91,19 @@ impl Host {
     /// Makes reading and listing a path fail. `NotFound` removes a file of a fixture machine.
     pub fn file_fails(&mut self, path: &str, error: files::Error) -> &mut Self {
         self.files.insert(first_process_path(path).into_owned(), Err(error));
+        self
+    }
+
+    /// Adds a symbolic link. Only its own path is known: reading it as a file does not follow it.
+    pub fn link(&mut self, path: &str, target: &str) -> &mut Self {
+        self.links.insert(first_process_path(path).into_owned(), target.to_owned());
+        self
+    }
+
+    /// Sets the state of a path. Files and directories have one without it: their type and size, and of `/proc/<pid>/fd` the
+    /// number of its entries, as since Linux 6.2.
+    pub fn status(&mut self, path: &str, status: FileStatus) -> &mut Self {
+        self.statuses.insert(first_process_path(path).into_owned(), status);
         self
     }
 
@@ -198,42 +214,11 @@ impl Host {
         std::mem::take(&mut self.accesses)
     }
 
-    /// Records an access. The error is the missing grant as a configuration line.
-    fn access(&mut self, capability: Capability, is_list: bool) -> Result<(), String> {
+    /// Records an access. The error is the missing grant.
+    pub(super) fn access(&mut self, capability: Capability, is_list: bool) -> Result<(), Capability> {
         let is_denied = self.denied.iter().any(|denied| covers(denied, &capability));
-        let line = capability.grant_line();
-        self.accesses.push(Access { capability, is_list });
-        if is_denied { Err(line) } else { Ok(()) }
-    }
-
-    fn access_path(
-        &mut self,
-        path: &str,
-        capability: fn(String) -> Capability,
-        is_list: bool,
-    ) -> Result<(), files::Error> {
-        let is_plain = path == "/" || path.split('/').skip(1).all(|segment| !matches!(segment, "" | "." | ".."));
-        if !path.starts_with('/') || !is_plain {
-            return Err(files::Error::InvalidPath(format!("{path} is not an absolute path without ., .. and //")));
-        }
-        self.access(capability(path.to_owned()), is_list).map_err(files::Error::Denied)
-    }
-
-    fn read(&mut self, path: &str) -> Result<Vec<u8>, files::Error> {
-        let path = &*first_process_path(path);
-        self.access_path(path, Capability::read, false)?;
-        if let Some(scripted) = self.files.get(path) {
-            return scripted.clone();
-        }
-        let file = self.fixture_path(path).ok_or(files::Error::NotFound)?;
-        if file.is_dir() {
-            return Err(files::Error::WrongType);
-        }
-        std::fs::read(file).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => files::Error::NotFound,
-            std::io::ErrorKind::PermissionDenied => files::Error::NotPermitted(error.to_string()),
-            _ => files::Error::Io(error.to_string()),
-        })
+        self.accesses.push(Access { capability: capability.clone(), is_list });
+        if is_denied { Err(capability) } else { Ok(()) }
     }
 
     fn skip(&mut self, Skipped { source, line, word: _, reason, message, remedy, left_out }: &Skipped) {
@@ -248,40 +233,6 @@ impl Host {
         if self.skips.insert((source.clone(), name, left_out.clone())) {
             self.messages.push(format!("{level} without {left_out}: {source}{at} is {name}: {message}{remedy}"));
         }
-    }
-
-    fn list(&mut self, path: &str) -> Result<Vec<String>, files::Error> {
-        let path = &*first_process_path(path);
-        self.access_path(path, Capability::read, true)?;
-        if let Some(Err(error)) = self.files.get(path) {
-            return Err(error.clone());
-        }
-        let mut names = BTreeSet::new();
-        let directory = self.fixture_path(path);
-        if let Some(entries) = directory.as_ref().and_then(|directory| std::fs::read_dir(directory).ok()) {
-            names.extend(entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()));
-        }
-        let prefix = if path == "/" { String::from("/") } else { format!("{path}/") };
-        for (file, content) in &self.files {
-            let Some(rest) = file.strip_prefix(&prefix) else { continue };
-            let name = rest.split('/').next().unwrap_or_default();
-            if *content == Err(files::Error::NotFound) && name == rest {
-                names.remove(name);
-            } else {
-                names.insert(name.to_owned());
-            }
-        }
-        let is_directory = !names.is_empty() || directory.as_ref().is_some_and(|directory| directory.is_dir());
-        let is_file = self.files.contains_key(path) || directory.is_some_and(|directory| directory.is_file());
-        match (is_directory, is_file) {
-            (true, _) => Ok(names.into_iter().collect()),
-            (false, true) => Err(files::Error::WrongType),
-            (false, false) => Err(files::Error::NotFound),
-        }
-    }
-
-    fn fixture_path(&self, path: &str) -> Option<PathBuf> {
-        Some(self.root.as_ref()?.join(path.trim_start_matches('/')))
     }
 }
 
@@ -314,42 +265,15 @@ pub fn response(status: u16, body: impl Into<Vec<u8>>) -> Response {
     }
 }
 
-fn with_current<T>(act: impl FnOnce(&mut Host) -> T) -> T {
+fn connection_refused() -> OsError {
+    OsError::new("ECONNREFUSED", "Connection refused")
+}
+
+pub(super) fn with_current<T>(act: impl FnOnce(&mut Host) -> T) -> T {
     CURRENT.with_borrow_mut(|host| {
         let outside = "a host function was called without a host; call it in testing::Harness or Host::run";
         act(host.as_mut().expect(outside))
     })
-}
-
-/// The host functions of [`crate::files`].
-pub(crate) mod files {
-    pub(crate) use crate::files::Error;
-    use crate::{Capability, files::FilesystemUsage};
-
-    /// The most bytes of a file that the agent reads at a time.
-    const MAX_BYTES: usize = 4 << 20;
-
-    pub(crate) fn read(path: &str) -> Result<Vec<u8>, Error> {
-        let content = super::with_current(|host| host.read(path))?;
-        if content.len() > MAX_BYTES { Err(Error::TooLarge(MAX_BYTES as u64)) } else { Ok(content) }
-    }
-
-    pub(crate) fn read_at(path: &str, offset: u64, max_bytes: u32) -> Result<Vec<u8>, Error> {
-        let content = super::with_current(|host| host.read(path))?;
-        let rest = usize::try_from(offset).ok().and_then(|offset| content.get(offset..)).unwrap_or_default();
-        Ok(rest[..rest.len().min(max_bytes as usize)].to_vec())
-    }
-
-    pub(crate) fn list(path: &str) -> Result<Vec<String>, Error> {
-        super::with_current(|host| host.list(path))
-    }
-
-    pub(crate) fn usage(path: &str) -> Result<FilesystemUsage, Error> {
-        super::with_current(|host| {
-            host.access_path(path, Capability::usage, false)?;
-            host.usages.get(path).cloned().unwrap_or(Err(Error::NotFound))
-        })
-    }
 }
 
 /// The host functions of [`crate::http`].
@@ -363,7 +287,7 @@ pub(crate) mod http {
         super::with_current(|host| {
             host.requests.push(request.clone());
             host.access(Capability::fetch(origin(&request.url)), false).map_err(Error::Denied)?;
-            let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
+            let refused = || Err(Error::Refused(super::connection_refused()));
             host.responses.get(&request.url).cloned().unwrap_or_else(refused)
         })
     }
@@ -383,7 +307,7 @@ pub(crate) mod net {
         pub(crate) fn connect(address: &str, _timeout_ms: Option<u32>) -> Result<Self, Error> {
             super::with_current(|host| {
                 host.access(Capability::connect(address), false).map_err(Error::Denied)?;
-                let refused = || Err(Error::Connect("Connection refused (os error 111)".to_owned()));
+                let refused = || Err(Error::Refused(super::connection_refused()));
                 let next = host.connections.get_mut(address).and_then(std::collections::VecDeque::pop_front);
                 Ok(Self(RefCell::new(next.unwrap_or_else(refused)?)))
             })
@@ -462,8 +386,8 @@ mod tests {
             for path in ["", "data", "/data/", "//data", "/data/../data/a", "/./data"] {
                 assert!(matches!(read(path).expect_err(path).error, Error::InvalidPath(_)), "{path}");
             }
-            let line = "read = [\"/data/a\"]".to_owned();
-            assert_eq!(read("/data/a").expect_err("denied").error, Error::Denied(line));
+            let missing = Capability::read("/data/a");
+            assert_eq!(read("/data/a").expect_err("denied").error, Error::Denied(missing));
             assert_eq!(usage("/").expect_err("no file system").error, Error::NotFound);
         });
     }
@@ -475,10 +399,10 @@ mod tests {
         let mut host = Host::new();
         host.connection("db:1", ScriptedConnection::new()).connection_fails("db:1", net::Error::Timeout);
         host.run(|| {
-            assert!(matches!(crate::http::get("http://db").expect_err("no server").error, http::Error::Connect(_)));
+            assert!(matches!(crate::http::get("http://db").expect_err("no server").error, http::Error::Refused(_)));
             assert!(Connection::open("db:1").is_ok());
             assert_eq!(Connection::open("db:1").expect_err("slow").error, net::Error::Timeout);
-            assert!(matches!(Connection::open("db:1").expect_err("gone").error, net::Error::Connect(_)));
+            assert!(matches!(Connection::open("db:1").expect_err("gone").error, net::Error::Refused(_)));
         });
         assert_eq!(host.requests().len(), 1);
     }

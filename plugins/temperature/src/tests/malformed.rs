@@ -39,7 +39,7 @@ fn closed_and_empty_directories_are_reported() {
 /// Sensors that are refused one by one. Right: a warning of each kind, once, and the others as ever.
 #[test]
 fn refused_sensors_are_warnings() {
-    for error in [not_permitted(), files::Error::Denied(String::new())] {
+    for error in [not_permitted(), files::Error::Denied(Capability::read("/"))] {
         let mut host = host_with_sensors(3);
         host.file_fails(&path(2), error);
         let mut temperature = start(host, "{}");

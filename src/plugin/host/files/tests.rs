@@ -1,14 +1,24 @@
 //! Files, directories and sizes on fixture trees, within and beyond the grants.
 
+use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::Mode;
+
+use super::access::FilesError;
+use super::content::{FILE_BYTES, read_into};
+use super::directory::NAME_BYTES;
 use super::*;
 use crate::hostpath::Pattern;
-use crate::plugin::grants::kind::Grant;
+use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::grants::network::Network;
+use crate::plugin::guest::bindings::gauged::plugin::files::FileType as Kind;
+use crate::plugin::host::resolved_path::{OWN_PROCESS, PathError};
 
 fn denied<T>(done: Result<T, FilesError>) -> Option<Denial> {
     match done {
@@ -37,7 +47,7 @@ fn host() -> (tempfile::TempDir, Grants) {
 fn granted_files_are_read_and_listed() {
     let (root, grants) = host();
     assert_eq!(read(&grants, "/data/open/a").expect("granted"), b"a");
-    assert_eq!(list(&grants, "/data/open").expect("granted"), ["a"]);
+    assert_eq!(list(&grants, "/data/open").expect("granted"), [Entry { name: "a".to_owned(), kind: Kind::Regular }]);
     assert!(matches!(read(&grants, "/data/open/b"), Err(FilesError::Path(PathError::NotFound))));
     assert_eq!(denied(read(&grants, "/data/open")), Some(missing(GrantKind::Read, "/data/open")));
     fs::create_dir(root.path().join("data/open/dir")).expect("created");
@@ -153,6 +163,93 @@ fn large_files_are_refused() {
     assert_eq!(read(&grants, "/data/open/big").expect("just fits").len(), FILE_BYTES);
     file.set_len(FILE_BYTES as u64 + 1).expect("sized");
     assert!(matches!(read(&grants, "/data/open/big"), Err(FilesError::TooLarge(_))));
+}
+
+#[test]
+fn buffer_serves_files_of_any_size() {
+    let (root, grants) = host();
+    let (mut buffer, sizes) = (Vec::new(), [0, 1, 8191, 8192, 8193, 100_000, 5, 0]);
+    for size in sizes {
+        let content: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).expect("small")).collect();
+        fs::write(root.path().join("data/open/a"), &content).expect("written");
+        assert_eq!(read_into(&grants, "/data/open/a", &mut buffer, size).expect("just fits"), content);
+        if size > 0 {
+            let limited = read_into(&grants, "/data/open/a", &mut buffer, size - 1);
+            assert!(matches!(limited, Err(FilesError::TooLarge(limit)) if limit == size as u64 - 1));
+        }
+    }
+}
+
+#[test]
+fn entries_have_the_types_of_links_themselves() {
+    let (root, grants) = host();
+    let open = root.path().join("data/open");
+    symlink("a", open.join("link")).expect("linked");
+    fs::create_dir(open.join("sub")).expect("created");
+    rustix::fs::mkfifoat(rustix::fs::CWD, open.join("pipe"), Mode::from_raw_mode(0o600)).expect("made");
+    let _listener = std::os::unix::net::UnixListener::bind(open.join("socket")).expect("bound");
+    let kinds: Vec<Kind> = list(&grants, "/data/open").expect("granted").into_iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [Kind::Regular, Kind::SymbolicLink, Kind::Pipe, Kind::Socket, Kind::Directory]);
+}
+
+#[test]
+fn state_is_that_of_the_file() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (root, grants) = host();
+    let file = root.path().join("data/open/a");
+    rustix::fs::chmod(&file, Mode::from_raw_mode(0o4640)).expect("changed");
+    symlink("a", root.path().join("data/open/link")).expect("linked");
+    let expected = fs::metadata(&file).expect("it is there");
+    for path in ["/data/open/a", "/data/open/link"] {
+        let status = stat(&grants, path).expect("granted");
+        assert_eq!((status.kind, status.permissions, status.size, status.links), (Kind::Regular, 0o4640, 1, 1));
+        assert_eq!((status.inode, status.device), (expected.ino(), expected.dev()));
+        assert_eq!((status.user, status.group), (expected.uid(), expected.gid()));
+        assert_eq!(status.modified_ns, expected.mtime() * 1_000_000_000 + expected.mtime_nsec());
+        assert_eq!(status.allocated_bytes, expected.blocks() * 512);
+    }
+    assert_eq!(stat(&grants, "/data/open").expect("it may be listed").kind, Kind::Directory);
+    assert_eq!(denied(stat(&grants, "/data/secret")), Some(missing(GrantKind::Read, "/data/secret")));
+    assert!(matches!(stat(&grants, "/data/open/none"), Err(FilesError::Path(PathError::NotFound))));
+}
+
+#[test]
+fn links_are_read_without_being_followed() {
+    let (root, grants) = host();
+    let open = root.path().join("data/open");
+    symlink("../secret", open.join("out")).expect("linked");
+    symlink("..", open.join("up")).expect("linked");
+    assert_eq!(read_link(&grants, "/data/open/out").expect("the link is granted"), "../secret");
+    assert!(matches!(read_link(&grants, "/data/open/a"), Err(FilesError::Path(PathError::WrongType))));
+    let beyond =
+        Grants::new(grants.root(), &[Pattern::new("/data/open/*/*").expect("a pattern")], &[], Network::default());
+    symlink("open/a", root.path().join("data/link")).expect("linked");
+    // The way to a link has to be granted like the link.
+    assert_eq!(denied(read_link(&beyond, "/data/open/up/link")), Some(missing(GrantKind::Read, "/data/link")));
+    let name = std::ffi::OsStr::from_bytes(b"\xff");
+    symlink(name, open.join("bytes")).expect("linked");
+    let error = read_link(&grants, "/data/open/bytes").expect_err("no guest could name it");
+    assert!(matches!(error, FilesError::Path(PathError::Io(error)) if error.code == "EILSEQ"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn states_of_the_agents_own_process_are_closed() {
+    let granted = ["/proc/*/fd", "/proc/*/stat", "/proc/*/exe"].map(|path| Pattern::new(path).expect("a pattern"));
+    let grants = Grants::new(Path::new("/"), &granted, &[], Network::default());
+    let own = std::process::id();
+    let thread = rustix::thread::gettid().as_raw_nonzero();
+    let expected = Some(Denial::Expected(OWN_PROCESS.to_owned()));
+    for path in [format!("/proc/{own}/fd"), format!("/proc/{thread}/fd"), format!("/proc/{own}/stat")] {
+        assert_eq!(denied(stat(&grants, &path)), expected, "{path}");
+    }
+    assert_eq!(denied(read_link(&grants, &format!("/proc/{own}/exe"))), expected);
+    let parent = rustix::process::getppid().expect("it has one").as_raw_nonzero();
+    assert!(stat(&grants, &format!("/proc/{parent}/fd")).is_ok());
+    assert_eq!(
+        denied(stat(&Grants::none(), &format!("/proc/{parent}/fd"))).map(|denial| denial.missing().is_some()),
+        Some(true)
+    );
 }
 
 #[test]

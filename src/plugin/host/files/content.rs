@@ -1,0 +1,117 @@
+//! Contents of files: whole, or a piece.
+
+use std::fs::File;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::{pread, retry_on_intr};
+
+use super::access::{FilesError, resolve_granted};
+use crate::plugin::grants::{Basis, Grants};
+#[cfg(target_os = "linux")]
+use crate::plugin::host::own_tasks;
+use crate::plugin::host::own_view;
+use crate::plugin::host::resolved_path::PathError;
+
+/// The most bytes that are read at a time: `/proc/1/mountinfo` of a thousand containers, whose layers are in its lines.
+pub(super) const FILE_BYTES: usize = 4 << 20;
+
+/// The size of most of the kernel's files.
+const USUAL_BYTES: usize = 8 << 10;
+
+/// The flags to open a file for reading.
+const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+pub(super) fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, FilesError> {
+    let mut content = Vec::new();
+    let length = read_into(grants, path, &mut content, FILE_BYTES)?.len();
+    content.truncate(length);
+    Ok(content)
+}
+
+/// Reads a file of at most so many bytes into a buffer, which serves one file after the other.
+pub(super) fn read_into<'b>(
+    grants: &Grants,
+    path: &str,
+    buffer: &'b mut Vec<u8>,
+    most: usize,
+) -> Result<&'b [u8], FilesError> {
+    let (file, mut length) = (open(grants, path)?, 0);
+    // The kernel generates most of its files anew for each piece that is read, so the first one is for a whole file. The byte
+    // beyond the limit shows that there is more.
+    loop {
+        if length == buffer.len() {
+            buffer.resize((2 * length).max(USUAL_BYTES).min(most + 1), 0);
+        }
+        let end = buffer.len().min(most + 1);
+        let read = retry_on_intr(|| rustix::io::read(&file, &mut buffer[length..end]))?;
+        length += read;
+        if length > most {
+            return Err(FilesError::TooLarge(most as u64));
+        }
+        if read == 0 {
+            return Ok(&buffer[..length]);
+        }
+    }
+}
+
+pub(super) fn read_at(grants: &Grants, path: &str, offset: u64, max_bytes: u32) -> Result<Vec<u8>, FilesError> {
+    let (file, wanted) = (open(grants, path)?, FILE_BYTES.min(max_bytes as usize));
+    let mut piece = Vec::with_capacity(USUAL_BYTES.min(wanted));
+    // No file is that long, and no system call takes the offset.
+    let Ok(_) = i64::try_from(offset.saturating_add(FILE_BYTES as u64)) else { return Ok(piece) };
+    while piece.len() < wanted {
+        let begin = piece.len();
+        piece.resize(wanted.min((2 * begin).max(USUAL_BYTES)), 0);
+        let read = retry_on_intr(|| pread(&file, &mut piece[begin..], offset + begin as u64))?;
+        piece.truncate(begin + read);
+        if read == 0 {
+            break;
+        }
+    }
+    Ok(piece)
+}
+
+fn open(grants: &Grants, path: &str) -> Result<File, FilesError> {
+    if let Some(file) = open_kernel_file(grants, path) {
+        return Ok(file);
+    }
+    match open_resolved(grants, path) {
+        Err(PathError::NotPermitted(error)) => {
+            let own = grants.read(path).ok().and_then(|basis| own_view::open(grants.root(), path, basis));
+            Ok(own.unwrap_or(Err(PathError::NotPermitted(error)))?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+fn open_resolved(grants: &Grants, path: &str) -> Result<File, PathError> {
+    let opened = resolve_granted(grants, path, FileType::RegularFile, Grants::read)
+        .and_then(|resolved| Ok(File::from(rustix::fs::open(&resolved.path, READING, Mode::empty())?)));
+    opened.map_err(|error| own_view::explain(error, grants.root(), path))
+}
+
+/// Opens a file of the kernel directly, with half of the system calls: without a link on the way the path leads to the granted
+/// file, and opening a kernel file has no effect. None for everything else, which [`resolve_granted`] handles, and for all that is
+/// refused.
+#[cfg(target_os = "linux")]
+fn open_kernel_file(grants: &Grants, path: &str) -> Option<File> {
+    use rustix::fs::{CWD, ResolveFlags, fstat, openat2};
+    if grants.root() != Path::new("/") || !["/proc/", "/sys/"].iter().any(|kernels| path.starts_with(kernels)) {
+        return None;
+    }
+    let basis = grants.reads_by_text(path)?;
+    let file = openat2(CWD, path, READING, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()?;
+    let status = fstat(&file).ok()?;
+    if own_tasks::is_own(path, &status).unwrap_or_else(|| grants.has_become_own(path)) {
+        return None;
+    }
+    let is_open_to_all = Mode::from_raw_mode(status.st_mode).contains(Mode::ROTH);
+    let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+    (is_file && (is_open_to_all || basis == Basis::Configuration)).then(|| File::from(file))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_kernel_file(_grants: &Grants, _path: &str) -> Option<File> {
+    None
+}
