@@ -150,7 +150,7 @@ defect() {
       ;;
     c)
       file=src/collector.c expected=' at 0x'
-      sed -i 's/^bool exports_gauged_plugin_collector_collect(.*{$/&\n    __builtin_trap();/' $file
+      sed -i '/^bool exports_gauged_plugin_collector_collect(/,/{$/ s/{$/&\n    __builtin_trap();/' $file
       ;;
   esac
   ./build.sh && holds "$expected" "$GAUGED" plugin test "my-$1.wasm" || return 1
