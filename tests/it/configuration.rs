@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use serde_json::Value;
 
-use crate::guest::{CONFIGURE_RESULT, Guest, VALUE};
+use crate::guest::Guest;
 use crate::harness::{Sample, Setup, plugin_metric, value};
 
 /// Asserts what `gauged check` prints about a configuration, and that the agent itself reports the same errors.
@@ -254,17 +254,7 @@ fn plugin_configuration_is_passed_as_json() {
         config = { db = 0, names = ["a"], since = 2026-01-02, share = 0.5 }
         "#,
     );
-    // The value of the metric is a text: a copy of the configuration.
-    let copy = format!(
-        "(i32.store (i32.const {VALUE}) (i32.const 4))
-         (i32.store (i32.const {}) (i32.const 8192))
-         (i32.store (i32.const {}) (local.get 1))
-         (memory.copy (i32.const 8192) (local.get 0) (local.get 1))
-         i32.const {CONFIGURE_RESULT}",
-        VALUE + 8,
-        VALUE + 12
-    );
-    Guest::new("echo").configure(&copy).install(&setup.plugin("echo.wasm"));
+    Guest::echo().install(&setup.plugin("echo.wasm"));
     let (sample, log) = setup.once();
     let echoed = value(&sample, "echo").expect(&log);
     expect![[r#"{"db":0,"names":["a"],"share":0.5,"since":"2026-01-02"}"#]].assert_eq(echoed.as_str().expect("text"));

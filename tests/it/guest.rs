@@ -77,6 +77,20 @@ impl Guest {
         guest.version("1.0.0").value(1)
     }
 
+    /// A guest whose metric is a text: a copy of its configuration.
+    pub fn echo() -> Self {
+        let copy = format!(
+            "(i32.store (i32.const {VALUE}) (i32.const 4))
+             (i32.store (i32.const {}) (i32.const 8192))
+             (i32.store (i32.const {}) (local.get 1))
+             (memory.copy (i32.const 8192) (local.get 0) (local.get 1))
+             i32.const {CONFIGURE_RESULT}",
+            VALUE + 8,
+            VALUE + 12
+        );
+        Self::new("echo").configure(&copy)
+    }
+
     /// Sets the version in its description.
     pub fn version(mut self, version: &str) -> Self {
         let version = self.text(version);

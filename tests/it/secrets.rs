@@ -7,26 +7,12 @@ use std::path::PathBuf;
 use rustix::process::{Signal, geteuid};
 use serde_json::json;
 
-use crate::guest::{CONFIGURE_RESULT, Guest, VALUE};
+use crate::guest::Guest;
 use crate::harness::{Agent, NOBODY, Sample, Setup, plugin_metric, value};
 use crate::plugin_command::plugin;
 use crate::status::{self, wait_status};
 
 const SECRET: &str = "s3cr\"et";
-
-/// A guest whose metric is a text: a copy of its configuration.
-fn echo() -> Guest {
-    let copy = format!(
-        "(i32.store (i32.const {VALUE}) (i32.const 4))
-         (i32.store (i32.const {}) (i32.const 8192))
-         (i32.store (i32.const {}) (local.get 1))
-         (memory.copy (i32.const 8192) (local.get 0) (local.get 1))
-         i32.const {CONFIGURE_RESULT}",
-        VALUE + 8,
-        VALUE + 12
-    );
-    Guest::new("echo").configure(&copy)
-}
 
 fn write_secret(setup: &Setup, name: &str, content: &str, mode: u32) -> PathBuf {
     let path = setup.path(name);
@@ -51,7 +37,7 @@ fn setup() -> Setup {
 #[test]
 fn secret_is_merged_into_the_settings() {
     let setup = setup();
-    echo().install(&setup.plugin("echo.wasm"));
+    Guest::echo().install(&setup.plugin("echo.wasm"));
     let (sample, log) = setup.once();
     let received = value(&sample, "echo").expect(&log);
     let expected = r#"{"servers":[{"address":"a:1","password":"s3cr\"et"}]}"#;
@@ -62,7 +48,7 @@ fn secret_is_merged_into_the_settings() {
 #[test]
 fn rotated_secret_is_read_at_reload() {
     let setup = setup();
-    echo().install(&setup.plugin("echo.wasm"));
+    Guest::echo().install(&setup.plugin("echo.wasm"));
     let mut agent = setup.start(&[]);
     let received = |sample: &Sample| value(sample, "echo").map(|value| value.to_string()).unwrap_or_default();
     agent.wait(|sample| received(sample).contains("s3cr"));
@@ -89,7 +75,7 @@ fn rotated_secret_is_read_at_reload() {
 #[test]
 fn credential_is_named_without_a_slash() {
     let setup = Setup::with_config("[plugins.echo.secrets]\ndeep.password = \"redis\"\n");
-    echo().install(&setup.plugin("echo.wasm"));
+    Guest::echo().install(&setup.plugin("echo.wasm"));
     fs::create_dir(setup.path("credentials")).expect("created");
     // As systemd leaves it: a link in a directory that belongs to the service.
     write_secret(&setup, "content", SECRET, 0o440);
@@ -273,7 +259,7 @@ fn secret_is_shown_in_no_denial() {
 #[test]
 fn plugin_commands_use_secrets() {
     let setup = setup();
-    echo().install(&setup.plugin("echo.wasm"));
+    Guest::echo().install(&setup.plugin("echo.wasm"));
     let file = setup.plugin("echo.wasm");
     let file = file.to_str().expect("text");
     let tested = plugin(&setup, &["test", "--config", "gauged.toml", file]);
@@ -323,7 +309,7 @@ fn process_with_secrets_is_not_dumpable() {
 fn password_in_clear_text_is_one_warning() {
     let config = "interval = \"100ms\"\n[plugins.echo]\nconfig = { servers = [{ password = \"s3cret\" }], token_file = \"/t\" }\n";
     let setup = Setup::with_config(config);
-    echo().install(&setup.plugin("echo.wasm"));
+    Guest::echo().install(&setup.plugin("echo.wasm"));
     let mut agent = setup.start(&[]);
     agent.wait(|sample| {
         value(sample, "echo").is_some_and(|text| text.as_str().is_some_and(|text| text.contains("s3cret")))

@@ -128,7 +128,7 @@ impl Reports {
                 tracing::error!(%sink, points, remedy, "samples lost: too many in memory without a spool");
             }
             Loss::Ended => {
-                let remedy = "restore the spool before the receiver goes or a sink is removed";
+                let remedy = "have the spool written: another line says why it is not";
                 tracing::error!(%sink, points, remedy, "samples lost: sink ended before they were delivered or kept");
             }
             // They have lines of their own.
