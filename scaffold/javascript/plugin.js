@@ -1,7 +1,7 @@
 // The plugin PLUGIN_NAME: the functions that the agent calls. The parser is in measure.js, with its own tests.
 
-import { read } from "gauged:plugin/files@0.2.0-rc.3";
-import { log } from "gauged:plugin/log@0.2.0-rc.3";
+import { read } from "gauged:plugin/files@0.2.0-rc.4";
+import { log } from "gauged:plugin/log@0.2.0-rc.4";
 import { FILE, METRICS, parse } from "./measure.js";
 
 const MODULE = "PLUGIN_MODULE";

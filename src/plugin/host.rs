@@ -66,7 +66,7 @@ mod tests {
         assert_eq!([link("0.2.0", &["read"]), link("0.2.1", &["read"])], [Ok(()), Ok(())], "it uses nothing new");
         let why = link("0.2.1", &["read", "stat"]).expect_err("there is no stat");
         assert!(why.contains("gauged:plugin/files@0.2.1") && why.contains("stat"), "{why}");
-        for other in ["0.2.0-rc.3", "0.3.0"] {
+        for other in ["0.2.0-rc.4", "0.3.0"] {
             let why = link(other, &["read"]).expect_err("of another line");
             assert!(why.contains(other), "{why}");
         }

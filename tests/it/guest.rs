@@ -37,7 +37,7 @@ pub const HOST_RESULT: u32 = 512;
 /// The text of the plugin interface.
 pub const WIT: &str = include_str!("../../wit/gauged.wit");
 /// Its version.
-pub const VERSION: &str = "0.2.0-rc.3";
+pub const VERSION: &str = "0.2.0-rc.4";
 const TEXTS: u32 = 1024;
 const HEAP: u32 = 65536;
 

@@ -17,7 +17,7 @@ use crate::harness::repository;
 const DECISION: &str = "\
 wit/gauged.wit differs from the version that was shipped. Choose one:
 - The change is a mistake: revert it.
-- The version is a candidate, such as 0.2.0-rc.3: raise its last number, and remove the files of the candidate before.
+- The version is a candidate, such as 0.2.0-rc.4: raise its last number, and remove the files of the candidate before.
 - The change adds something to import (a function, an interface and its types): raise the last number of the package's
   version, and mark the new items with @since(version = …) of that version. Existing plugins keep working.
 - The change alters a record, variant, export or function: raise the middle number, and have the agent serve both versions,

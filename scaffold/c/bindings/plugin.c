@@ -3,56 +3,56 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `gauged:plugin/log@0.2.0-rc.3`
+// Imported Functions from `gauged:plugin/log@0.2.0-rc.4`
 
-__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.3"), __import_name__("log")))
+__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.4"), __import_name__("log")))
 extern void __wasm_import_gauged_plugin_log_log(int32_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.3"), __import_name__("skip")))
+__attribute__((__import_module__("gauged:plugin/log@0.2.0-rc.4"), __import_name__("skip")))
 extern void __wasm_import_gauged_plugin_log_skip(uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t);
 
-// Imported Functions from `gauged:plugin/files@0.2.0-rc.3`
+// Imported Functions from `gauged:plugin/files@0.2.0-rc.4`
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("read")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.4"), __import_name__("read")))
 extern void __wasm_import_gauged_plugin_files_read(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("read-at")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.4"), __import_name__("read-at")))
 extern void __wasm_import_gauged_plugin_files_read_at(uint8_t *, size_t, int64_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("read-many")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.4"), __import_name__("read-many")))
 extern void __wasm_import_gauged_plugin_files_read_many(uint8_t *, size_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("list")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.4"), __import_name__("list")))
 extern void __wasm_import_gauged_plugin_files_list(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("stat")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.4"), __import_name__("stat")))
 extern void __wasm_import_gauged_plugin_files_stat(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("read-link")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.4"), __import_name__("read-link")))
 extern void __wasm_import_gauged_plugin_files_read_link(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.3"), __import_name__("usage")))
+__attribute__((__import_module__("gauged:plugin/files@0.2.0-rc.4"), __import_name__("usage")))
 extern void __wasm_import_gauged_plugin_files_usage(uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `gauged:plugin/http@0.2.0-rc.3`
+// Imported Functions from `gauged:plugin/http@0.2.0-rc.4`
 
-__attribute__((__import_module__("gauged:plugin/http@0.2.0-rc.3"), __import_name__("fetch")))
+__attribute__((__import_module__("gauged:plugin/http@0.2.0-rc.4"), __import_name__("fetch")))
 extern void __wasm_import_gauged_plugin_http_fetch(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-// Imported Functions from `gauged:plugin/net@0.2.0-rc.3`
+// Imported Functions from `gauged:plugin/net@0.2.0-rc.4`
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.3"), __import_name__("[static]connection.connect")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[static]connection.connect")))
 extern void __wasm_import_gauged_plugin_net_static_connection_connect(uint8_t *, size_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.3"), __import_name__("[method]connection.write")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[method]connection.write")))
 extern void __wasm_import_gauged_plugin_net_method_connection_write(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.3"), __import_name__("[method]connection.read")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[method]connection.read")))
 extern void __wasm_import_gauged_plugin_net_method_connection_read(int32_t, int32_t, uint8_t *);
 
-// Exported Functions from `gauged:plugin/collector@0.2.0-rc.3`
+// Exported Functions from `gauged:plugin/collector@0.2.0-rc.4`
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.3#describe")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.4#describe")))
 void __wasm_export_exports_gauged_plugin_collector_describe_post_return(uint8_t * arg0) {
   if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
     free(*((uint8_t **) (arg0 + 0)));
@@ -127,7 +127,7 @@ void __wasm_export_exports_gauged_plugin_collector_describe_post_return(uint8_t 
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.3#configure")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.4#configure")))
 void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -243,7 +243,7 @@ void __wasm_export_exports_gauged_plugin_collector_configure_post_return(uint8_t
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.3#collect")))
+__attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.4#collect")))
 void __wasm_export_exports_gauged_plugin_collector_collect_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -775,7 +775,7 @@ void gauged_plugin_net_error_free(gauged_plugin_net_error_t *ptr) {
   }
 }
 
-__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.3"), __import_name__("[resource-drop]connection")))
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[resource-drop]connection")))
 extern void __wasm_import_gauged_plugin_net_connection_drop(int32_t handle);
 
 void gauged_plugin_net_connection_drop_own(gauged_plugin_net_own_connection_t handle) {
@@ -2094,7 +2094,7 @@ bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connectio
   }
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.3#describe")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.4#describe")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_describe(void) {
   exports_gauged_plugin_collector_about_t ret;
   exports_gauged_plugin_collector_describe(&ret);
@@ -2110,7 +2110,7 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_describe(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.3#configure")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.4#configure")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_configure(uint8_t * arg, size_t arg0) {
   plugin_string_t arg1 = (plugin_string_t) { (uint8_t*)(arg), (arg0) };
   exports_gauged_plugin_collector_result_configured_error_t ret;
@@ -2177,7 +2177,7 @@ uint8_t * __wasm_export_exports_gauged_plugin_collector_configure(uint8_t * arg,
   return ptr;
 }
 
-__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.3#collect")))
+__attribute__((__export_name__("gauged:plugin/collector@0.2.0-rc.4#collect")))
 uint8_t * __wasm_export_exports_gauged_plugin_collector_collect(int64_t arg, int64_t arg0, int32_t arg1, int64_t arg2) {
   exports_gauged_plugin_collector_tick_t arg3 = (exports_gauged_plugin_collector_tick_t) {
     (uint64_t) (uint64_t) (arg),

@@ -788,7 +788,7 @@ typedef struct {
   } val;
 } exports_gauged_plugin_collector_result_list_module_error_t;
 
-// Imported Functions from `gauged:plugin/log@0.2.0-rc.3`
+// Imported Functions from `gauged:plugin/log@0.2.0-rc.4`
 // Writes one line.
 extern void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string_t *message);
 // Reports a part of the measured data that is left out, at each tick at which it is. The agent counts each report, and
@@ -797,7 +797,7 @@ extern void gauged_plugin_log_log(gauged_plugin_log_level_t level, plugin_string
 // neither counted nor warnings: they are shown at the level debug.
 extern void gauged_plugin_log_skip(gauged_plugin_log_skipped_t *skipped);
 
-// Imported Functions from `gauged:plugin/files@0.2.0-rc.3`
+// Imported Functions from `gauged:plugin/files@0.2.0-rc.4`
 // Reads the whole content of a regular file, at most 4 MiB.
 extern bool gauged_plugin_files_read(plugin_string_t *path, plugin_list_u8_t *ret, gauged_plugin_files_error_t *err);
 // Reads a piece of a regular file: the bytes from an offset on, at most `max-bytes` and 4 MiB. A shorter piece is the last
@@ -819,11 +819,11 @@ extern bool gauged_plugin_files_read_link(plugin_string_t *path, plugin_string_t
 // Returns the sizes of the file system mounted at a path.
 extern bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesystem_usage_t *ret, gauged_plugin_files_error_t *err);
 
-// Imported Functions from `gauged:plugin/http@0.2.0-rc.3`
+// Imported Functions from `gauged:plugin/http@0.2.0-rc.4`
 // Sends a request and waits for the response.
 extern bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plugin_http_response_t *ret, gauged_plugin_http_error_t *err);
 
-// Imported Functions from `gauged:plugin/net@0.2.0-rc.3`
+// Imported Functions from `gauged:plugin/net@0.2.0-rc.4`
 // Connects to `host:port` or `unix:/path`. The timeout applies to this and each later operation; the default is
 // nearly all of the rest of the call's budget.
 extern bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint32_t *maybe_timeout_ms, gauged_plugin_net_own_connection_t *ret, gauged_plugin_net_error_t *err);
@@ -832,7 +832,7 @@ extern bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_c
 // Reads the bytes that have arrived: at least one, at most `max-bytes`; empty when the peer has closed.
 extern bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connection_t self, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_net_error_t *err);
 
-// Exported Functions from `gauged:plugin/collector@0.2.0-rc.3`
+// Exported Functions from `gauged:plugin/collector@0.2.0-rc.4`
 void exports_gauged_plugin_collector_describe(exports_gauged_plugin_collector_about_t *ret);
 bool exports_gauged_plugin_collector_configure(plugin_string_t *config, exports_gauged_plugin_collector_configured_t *ret, exports_gauged_plugin_collector_error_t *err);
 bool exports_gauged_plugin_collector_collect(exports_gauged_plugin_collector_tick_t *tick, exports_gauged_plugin_collector_list_module_t *ret, exports_gauged_plugin_collector_error_t *err);

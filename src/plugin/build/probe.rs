@@ -14,7 +14,7 @@ use crate::plugin::build::sealed::Sealed;
 const COLLECTOR_EXPORT: &str = "gauged:plugin/collector@";
 
 /// The version of the WIT package `gauged:plugin` that this agent serves: a candidate, which no other replaces.
-pub(crate) const SERVED: &str = "0.2.0-rc.3";
+pub(crate) const SERVED: &str = "0.2.0-rc.4";
 
 /// The custom section in which a core module has the world that it was built for.
 const WORLD_SECTION: &str = "component-type";
@@ -252,23 +252,23 @@ mod tests {
         expect_error(
             &component("(component)"),
             &expect![
-                "is a component of another world: it exports nothing instead of gauged:plugin/collector@0.2.0-rc.3; build it for the world gauged:plugin/plugin"
+                "is a component of another world: it exports nothing instead of gauged:plugin/collector@0.2.0-rc.4; build it for the world gauged:plugin/plugin"
             ],
         );
         let exporting = |name: &str| component(&format!("(component (instance $i) (export \"{name}\" (instance $i)))"));
         expect_error(
             &exporting("wasi:cli/run@0.2.0"),
             &expect![
-                "is a component of another world: it exports wasi:cli/run@0.2.0 instead of gauged:plugin/collector@0.2.0-rc.3; build it for the world gauged:plugin/plugin"
+                "is a component of another world: it exports wasi:cli/run@0.2.0 instead of gauged:plugin/collector@0.2.0-rc.4; build it for the world gauged:plugin/plugin"
             ],
         );
         expect_error(
             &exporting("gauged:plugin/collector@0.2.0"),
             &expect![
-                "was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.3; update the agent, or build the plugin for 0.2.0-rc.3"
+                "was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.4; update the agent, or build the plugin for 0.2.0-rc.4"
             ],
         );
-        for version in ["0.1.0", "0.1.7", "0.2.0-rc.2", "0.2.0-rc.30", "0.3.0-rc.1"] {
+        for version in ["0.1.0", "0.1.7", "0.2.0-rc.2", "0.2.0-rc.40", "0.3.0-rc.1"] {
             let why = to_component(&exporting(&format!("gauged:plugin/collector@{version}"))).expect_err("another");
             assert_eq!(why, format!("was built for a pre-release, gauged:plugin {version}; rebuild it for {SERVED}"));
         }

@@ -37,7 +37,7 @@ fn inspect_shows_description_needs_and_missing_grants() {
         &expect![[r#"
             needy 1.0.0: no description
 
-              imports     gauged:plugin/types@0.2.0-rc.3, gauged:plugin/metrics@0.2.0-rc.3
+              imports     gauged:plugin/types@0.2.0-rc.4, gauged:plugin/metrics@0.2.0-rc.4
               configured  with {}
 
             metrics
@@ -70,7 +70,7 @@ fn inspect_combines_configuration_and_command_line() {
         &expect![[r#"
             app 1.0.0: no description
 
-              imports     gauged:plugin/types@0.2.0-rc.3, gauged:plugin/metrics@0.2.0-rc.3
+              imports     gauged:plugin/types@0.2.0-rc.4, gauged:plugin/metrics@0.2.0-rc.4
               configured  with {"db":1,"user":"me"}
 
             metrics
@@ -119,7 +119,7 @@ fn configure_error_is_shown_with_its_reason() {
         &expect![[r"
             asks 1.0.0: no description
 
-              imports     gauged:plugin/types@0.2.0-rc.3, gauged:plugin/metrics@0.2.0-rc.3
+              imports     gauged:plugin/types@0.2.0-rc.4, gauged:plugin/metrics@0.2.0-rc.4
               configured  failed with {}: it does not accept its configuration: server: name one
 
             metrics
@@ -145,7 +145,7 @@ fn denial_during_configure_is_listed() {
     let output = plugin(&setup, &["inspect", "eager.wasm", "--json"]).json();
     assert_eq!(output["configuration"][1], "read = [\"/etc/secret\"]");
     let imports = output["imports"].as_array().expect("a list");
-    assert!(imports.contains(&serde_json::json!("gauged:plugin/files@0.2.0-rc.3")), "{imports:?}");
+    assert!(imports.contains(&serde_json::json!("gauged:plugin/files@0.2.0-rc.4")), "{imports:?}");
 }
 
 #[test]
