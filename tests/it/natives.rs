@@ -114,7 +114,7 @@ fn metrics_document_matches_the_code() {
                     - With `[cpu] per_core = true`, `percent`, the modes and their seconds are also reported for each CPU, as\n  \
                     `percent{cpu=\"0\"}`.\n\
                     - `enabled = false` under `[cpu]`, `[load]`, `[memory]` or `[host]` leaves its modules out; `swap` belongs to\n  \
-                    `[memory]`.\n\
+                    `[memory]`. The plugin [meminfo](plugins/meminfo) has all fields of `/proc/meminfo`.\n\
                     - The metrics of `host` have labels where the host has them: `uname_info{nodename=\"web-1\",…}`.\n\
                     - The metrics `collector_*` of `agent` have the label `collector`, those of one plugin\n  \
                     the label `plugin`, `module_age_seconds` the label `module`, and `build_info` the label `version`. Counters begin at 0\n  \

@@ -4,10 +4,10 @@
 //! every round; a gauge in three rounds of five, within its [`tolerance`].
 
 mod comparison;
-mod exporter;
+pub mod exporter;
 pub mod load;
 mod machine;
-mod named;
+pub mod named;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,7 +26,8 @@ use crate::mapping;
 use crate::requirement;
 use crate::skip;
 
-const PLUGINS: [&str; 8] = ["disk", "filesystem", "kernel", "netstat", "network", "pressure", "temperature", "uptime"];
+const PLUGINS: [&str; 9] =
+    ["disk", "filesystem", "kernel", "meminfo", "netstat", "network", "pressure", "temperature", "uptime"];
 
 const ROUNDS: usize = 5;
 /// In how many of them a gauge must match: it may change between two scrapes.
@@ -150,7 +151,7 @@ fn named_metrics_equal_node_exporter() {
         &[],
     );
     let is_whole = |sample: &Sample| {
-        ["disk", "filesystem", "kernel", "netstat", "network"].iter().all(|name| sample.contains_key(*name))
+        ["disk", "filesystem", "kernel", "meminfo", "netstat", "network"].iter().all(|name| sample.contains_key(*name))
     };
     scraped.agent.wait(is_whole);
 
@@ -180,7 +181,7 @@ fn named_metrics_equal_node_exporter() {
     report_absent(&rounds, &counters);
     let wrong = mismatches(&rounds, &counters);
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), scraped.agent.log());
-    for module in ["cpu", "disk", "filesystem", "host", "kernel", "load", "memory", "netstat", "network"] {
+    for module in ["cpu", "disk", "filesystem", "host", "kernel", "load", "meminfo", "memory", "netstat", "network"] {
         let held = rounds[0].compared.values().filter(|held| held.metric.starts_with(&format!("{module}."))).count();
         assert!(held > 2, "only {held} of {module} were compared");
     }

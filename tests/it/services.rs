@@ -1,8 +1,9 @@
-//! The plugins that measure services, inside the agent: against Debian's nginx and Redis, and against servers that
-//! misbehave. A plugin of the tests' own runs beside them and must not be delayed.
+//! The plugins that measure services, inside the agent: against Debian's nginx, Redis and bus of messages, and against servers
+//! that misbehave. A plugin of the tests' own runs beside them and must not be delayed.
 
 mod nginx;
 mod redis;
+mod systemd;
 mod web;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -25,12 +26,17 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts it, and waits until it accepts connections.
-    pub fn start(mut command: Command, address: SocketAddr) -> Self {
+    pub fn start(command: Command, address: SocketAddr) -> Self {
+        Self::start_until(command, || TcpStream::connect(address).is_ok())
+    }
+
+    /// Starts it, and waits until it is ready.
+    pub fn start_until(mut command: Command, is_ready: impl Fn() -> bool) -> Self {
         let mut daemon = Self { child: command.spawn().expect("it starts") };
         let until = Instant::now() + DEADLINE;
-        while TcpStream::connect(address).is_err() {
+        while !is_ready() {
             let ended = daemon.child.try_wait().expect("it can be waited for");
-            assert!(ended.is_none() && Instant::now() < until, "{command:?} does not listen: {ended:?}");
+            assert!(ended.is_none() && Instant::now() < until, "{command:?} is not ready: {ended:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
         daemon

@@ -5,11 +5,12 @@ mod kernel;
 mod missing;
 mod network;
 mod process;
+mod systemd;
 
 use super::super::row::Row;
 
 /// The rows, in the order of the document.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    let groups = [kernel::ROWS, devices::ROWS, network::ROWS, process::ROWS, missing::ROWS];
+    let groups = [kernel::ROWS, devices::ROWS, network::ROWS, process::ROWS, systemd::ROWS, missing::ROWS];
     groups.into_iter().flatten()
 }

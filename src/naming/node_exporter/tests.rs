@@ -104,6 +104,25 @@ fn second_sources_are_alternatives() {
 }
 
 #[test]
+fn memory_fields_of_two_collectors_are_one_series() {
+    let memory = |module, metric| named(module, metric, &[]).map(|named| (text(&named), named.is_alternative));
+    let active = || "node_memory_Active_bytes".to_owned();
+    assert_eq!(memory("memory", "active"), Some((active(), false)));
+    assert_eq!(memory("meminfo", "Active_bytes"), Some((active(), true)));
+    for (ours, theirs) in [
+        ("Cached_bytes", "node_memory_Cached_bytes"),
+        ("Active_anon_bytes", "node_memory_Active_anon_bytes"),
+        ("HugePages_Total", "node_memory_HugePages_Total"),
+        ("FieldOfTomorrow_bytes", "node_memory_FieldOfTomorrow_bytes"),
+    ] {
+        assert_eq!(memory("meminfo", ours), Some((theirs.to_owned(), false)));
+    }
+    let node = |metric| series("meminfo_numa", metric, &[("node", "1")]);
+    assert_eq!(node("MemFree_bytes"), r#"node_memory_numa_MemFree{node="1"}"#);
+    assert_eq!(node("HugePages_Free"), r#"node_memory_numa_HugePages_Free{node="1"}"#);
+}
+
+#[test]
 fn verbatim_names_are_kept() {
     let module = test_module("load", |values| values.push("1min", 1_u64));
     let source = ModuleSource { is_verbatim: true, ..module.schema().source().clone() };

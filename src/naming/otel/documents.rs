@@ -79,8 +79,8 @@ fn summary() -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "The conventions have {} metrics of hosts, `system.*`. {equal} of them are there, at least in part; {similar} differ and keep gauged's name; \
-         {missing} are missing.",
+        "The conventions have {} metrics of hosts, `system.*`. There, at least in part: {equal}. Different, with gauged's name: {similar}. \
+         Missing: {missing}.",
         conventions.len()
     );
     text

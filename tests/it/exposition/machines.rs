@@ -20,12 +20,13 @@ use crate::mapping;
 use crate::natives;
 
 /// The plugins that measure hosts.
-pub const PLUGINS: [&str; 11] = [
+pub const PLUGINS: [&str; 12] = [
     "cgroup",
     "disk",
     "filesystem",
     "hello",
     "kernel",
+    "meminfo",
     "netstat",
     "network",
     "pressure",
@@ -45,6 +46,8 @@ usage = ["/", "/boot/efi", "/srv/data sets", "/srv/shared", "/srv/scratch"]
 config = { mounts = {}, fstypes = {} }
 [plugins.kernel]
 config = { softnet_per_cpu = true }
+[plugins.meminfo]
+config = { numa = true }
 [plugins.netstat]
 config = { fields = {} }
 [plugins.network]

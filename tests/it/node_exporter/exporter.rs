@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::requirement::Program;
 use crate::services::Daemon;
@@ -62,8 +63,12 @@ pub struct Exporter {
 impl Exporter {
     /// Starts it with further options, for the machine with this root directory.
     pub fn start(program: &Program, root: &Path, options: &[&str]) -> Self {
+        Self::start_command(program.command(), root, options)
+    }
+
+    /// The same by a command of its own.
+    pub fn start_command(mut command: Command, root: &Path, options: &[&str]) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-        let mut command = program.command();
         command.arg(format!("--web.listen-address={address}"));
         for (option, path) in [("procfs", "proc"), ("sysfs", "sys"), ("rootfs", ""), ("udev.data", "run/udev/data")] {
             command.arg(format!("--path.{option}={}", root.join(path).display()));

@@ -15,8 +15,8 @@ use super::{OPTIONS, PLUGINS};
 use crate::harness::{Sample, repository};
 use crate::requirement::{self, Program};
 
-/// The collectors that are on by default and read files that a fixture machine can have.
-const COLLECTORS: [&str; 33] = [
+/// The collectors that are on by default and read files that a fixture machine can have, and one about memory nodes.
+const COLLECTORS: [&str; 34] = [
     "arp",
     "bonding",
     "conntrack",
@@ -33,6 +33,7 @@ const COLLECTORS: [&str; 33] = [
     "loadavg",
     "mdadm",
     "meminfo",
+    "meminfo_numa",
     "netclass",
     "netdev",
     "netstat",
@@ -58,6 +59,8 @@ const CONFIGURATION: &str = r"
 config = { devices = {}, partitions = true }
 [plugins.kernel]
 config = { softnet_per_cpu = true }
+[plugins.meminfo]
+config = { numa = true }
 [plugins.netstat]
 config = { fields = {} }
 [plugins.network]
@@ -93,15 +96,7 @@ const OF_SOME_VERSIONS: [&str; 9] = [
 const ABSENT: [(&str, &[&str]); 3] = [
     (
         "it comes from the host that runs the test, not from a file below the machine's root",
-        &[
-            "node_selinux_*",
-            "node_systemd_*",
-            "node_textfile_*",
-            "node_time_*",
-            "node_time_seconds",
-            "node_timex_*",
-            "node_uname_info",
-        ],
+        &["node_selinux_*", "node_textfile_*", "node_time_*", "node_time_seconds", "node_timex_*", "node_uname_info"],
     ),
     (
         "the machine does not have it, and neither do the plugins",
@@ -127,6 +122,19 @@ const ABSENT: [(&str, &[&str]); 3] = [
             "node_processes_pids",
             "node_processes_state",
             "node_processes_threads",
+            "node_systemd_service_restart_total",
+            "node_systemd_socket_accepted_connections_total",
+            "node_systemd_socket_current_connections",
+            "node_systemd_socket_refused_connections_total",
+            "node_systemd_system_running",
+            "node_systemd_timer_last_trigger_seconds",
+            "node_systemd_unit_start_time_seconds",
+            "node_systemd_unit_state",
+            "node_systemd_unit_tasks_current",
+            "node_systemd_unit_tasks_max",
+            "node_systemd_units",
+            "node_systemd_version",
+            "node_systemd_virtualization_info",
             "node_tcp_connection_states",
         ],
     ),
@@ -273,7 +281,9 @@ fn fixture_machine_series_equal_node_exporter() {
 #[test]
 fn default_settings_omit_documented_devices_only() {
     let Some(program) = requirement::program("prometheus-node-exporter") else { return };
-    let measured = Measured::new(&program, &[], "[plugins.kernel]\nconfig = { softnet_per_cpu = true }\n");
+    let settings =
+        "[plugins.kernel]\nconfig = { softnet_per_cpu = true }\n[plugins.meminfo]\nconfig = { numa = true }\n";
+    let measured = Measured::new(&program, &[], settings);
     let missing = measured.compare().missing;
     let missing: Vec<String> = missing.iter().map(|series| format!("{series:?}")).collect();
     let documented = [r#""device": "zram0""#, r#""device": "vethc0ffee0""#, r#""type": "Processor""#];

@@ -15,6 +15,11 @@ const fn guest(mode: Pairs, metric: &'static str) -> Row {
     counter("node_cpu_guest_seconds_total", metric).labels(mode).part("cpu", Whole::LeftOut).help(GUEST)
 }
 
+/// A field of the memory that the agent measures itself, and the plugin `meminfo` as well.
+const fn own(name: &'static str, metric: &'static str, alternatives: &'static [&'static str]) -> Row {
+    gauge(name, metric).or(alternatives)
+}
+
 const fn softnet(row: Row) -> Row {
     row.part("cpu", Whole::OwnName).remark(SOFTNET)
 }
@@ -60,21 +65,25 @@ pub(super) const ROWS: &[Row] = &[
     gauge("node_load1", "load.1min"),
     gauge("node_load5", "load.5min"),
     gauge("node_load15", "load.15min"),
-    gauge("node_memory_MemTotal_bytes", "memory.total"),
-    gauge("node_memory_MemAvailable_bytes", "memory.available")
+    own("node_memory_MemTotal_bytes", "memory.total", &["meminfo.MemTotal_bytes"]),
+    own("node_memory_MemAvailable_bytes", "memory.available", &["meminfo.MemAvailable_bytes"])
         .remark("estimated where the kernel does not report it, before Linux 3.14"),
-    gauge("node_memory_MemFree_bytes", "memory.free"),
-    gauge("node_memory_Active_bytes", "memory.active"),
-    gauge("node_memory_Inactive_bytes", "memory.inactive"),
-    gauge("node_memory_Buffers_bytes", "memory.buffers"),
-    similar("node_memory_Cached_bytes", "memory.cached", "includes reclaimable kernel caches (`SReclaimable`)"),
-    gauge("node_memory_Shmem_bytes", "memory.shared"),
-    gauge("node_memory_Slab_bytes", "memory.slab"),
-    gauge("node_memory_SwapTotal_bytes", "swap.total"),
-    gauge("node_memory_SwapFree_bytes", "swap.free"),
+    own("node_memory_MemFree_bytes", "memory.free", &["meminfo.MemFree_bytes"]),
+    own("node_memory_Active_bytes", "memory.active", &["meminfo.Active_bytes"]),
+    own("node_memory_Inactive_bytes", "memory.inactive", &["meminfo.Inactive_bytes"]),
+    own("node_memory_Buffers_bytes", "memory.buffers", &["meminfo.Buffers_bytes"]),
+    gauge("node_memory_Cached_bytes", "meminfo.Cached_bytes")
+        .remark("`memory.cached` includes reclaimable kernel caches (`SReclaimable`), and keeps gauged's name"),
+    own("node_memory_Shmem_bytes", "memory.shared", &["meminfo.Shmem_bytes"]),
+    own("node_memory_Slab_bytes", "memory.slab", &["meminfo.Slab_bytes"]),
+    own("node_memory_SwapTotal_bytes", "swap.total", &["meminfo.SwapTotal_bytes"]),
+    own("node_memory_SwapFree_bytes", "swap.free", &["meminfo.SwapFree_bytes"]),
+    gauge("node_memory_*", "meminfo.*").remark("all fields, also those of newer kernels"),
+    gauge("node_memory_numa_HugePages_*", "meminfo_numa.HugePages_*").remark("with `numa = true`"),
+    gauge("node_memory_numa_*", "meminfo_numa.*_bytes").remark("with `numa = true`"),
     missing(
-        "node_memory_*",
-        "not collected yet, among them `Dirty`, `Committed_AS`, `HugePages_Free`; `/proc/meminfo` is open to every plugin",
+        "node_memory_numa_*_total",
+        "not collected yet, and off by default there: `/sys/devices/system/node/*/numastat` is open to every plugin",
     ),
     untyped("node_vmstat_pgfault", "kernel.page_faults_total"),
     untyped("node_vmstat_pgmajfault", "kernel.major_page_faults_total"),

@@ -21,7 +21,6 @@ pub(super) const ROWS: &[Row] = &[
         "node_schedstat_*",
         "not collected yet; `pressure.some_seconds_total` is the time in which tasks wait for CPUs",
     ),
-    missing("node_systemd_*", "needs the message bus; `cgroup` has the use of services, `process` whether they run"),
     missing("node_md_*", "not collected yet: software RAID; `/proc/mdstat` is open to every plugin"),
     missing("node_nfs_*", "not collected yet; `/proc/1/net/rpc/nfs` is open to every plugin"),
     missing("node_nfsd_*", "not collected yet; `/proc/1/net/rpc/nfsd` is open to every plugin"),

@@ -1,6 +1,6 @@
 //! CPUs, memory, paging and processes.
 
-use super::super::super::row::{Others, Pairs, Row, Whole, amount, counter, gauge, similar};
+use super::super::super::row::{Others, Pairs, Row, Whole, amount, counter, gauge, missing};
 
 /// The number of a CPU.
 const NUMBER: Pairs = &[("cpu", "cpu.logical_number")];
@@ -22,6 +22,10 @@ const fn utilization(mode: Pairs, metric: &'static str) -> Row {
 
 const fn memory(state: Pairs, metric: &'static str) -> Row {
     amount("system.memory.usage", metric).labels(state).ucum("By")
+}
+
+const fn slab(state: Pairs, metric: &'static str) -> Row {
+    amount("system.memory.linux.slab.usage", metric).labels(state).ucum("By")
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -54,11 +58,11 @@ pub(super) const ROWS: &[Row] = &[
     gauge("system.cpu.load_average.5m", "load.5min").ucum("{thread}").remark("as above"),
     gauge("system.cpu.load_average.15m", "load.15min").ucum("{thread}").remark("as above"),
     memory(&[("system.memory.state", "used")], "memory.used").remark(OVERLAP),
-    memory(&[("system.memory.state", "free")], "memory.free"),
-    memory(&[("system.memory.state", "buffers")], "memory.buffers"),
+    memory(&[("system.memory.state", "free")], "memory.free").or(&["meminfo.MemFree_bytes"]),
+    memory(&[("system.memory.state", "buffers")], "memory.buffers").or(&["meminfo.Buffers_bytes"]),
     memory(&[("system.memory.state", "cached")], "memory.cached")
         .remark("with reclaimable caches of the kernel, as in the Collector"),
-    amount("system.memory.limit", "memory.total").ucum("By"),
+    amount("system.memory.limit", "memory.total").or(&["meminfo.MemTotal_bytes"]).ucum("By"),
     gauge("system.memory.utilization", "memory.percent")
         .labels(&[("system.memory.state", "used")])
         .ucum("1")
@@ -66,12 +70,26 @@ pub(super) const ROWS: &[Row] = &[
         .help("Used memory, as a share of the total.")
         .remark("of the state `used` only"),
     amount("system.memory.linux.available", "memory.available")
+        .or(&["meminfo.MemAvailable_bytes"])
         .ucum("By")
         .remark("estimated where the kernel does not report it, before Linux 3.14"),
-    amount("system.memory.linux.shared", "memory.shared").ucum("By"),
-    similar("system.memory.linux.slab.usage", "memory.slab", "the sum of its two states"),
+    amount("system.memory.linux.shared", "memory.shared").or(&["meminfo.Shmem_bytes"]).ucum("By"),
+    slab(&[("system.memory.linux.slab.state", "reclaimable")], "meminfo.SReclaimable_bytes"),
+    slab(&[("system.memory.linux.slab.state", "unreclaimable")], "meminfo.SUnreclaim_bytes"),
+    amount("system.memory.linux.hugepages.limit", "meminfo.HugePages_Total").ucum("{page}"),
+    amount("system.memory.linux.hugepages.usage", "meminfo.HugePages_Free")
+        .labels(&[("system.memory.linux.hugepages.state", "free")])
+        .ucum("{page}")
+        .remark("of the state `free` only; used ones are the limit less these"),
+    amount("system.memory.linux.hugepages.reserved", "meminfo.HugePages_Rsvd").ucum("{page}"),
+    amount("system.memory.linux.hugepages.surplus", "meminfo.HugePages_Surp").ucum("{page}"),
+    amount("system.memory.linux.hugepages.page_size", "meminfo.Hugepagesize_bytes").ucum("By"),
+    missing("system.memory.linux.hugepages.utilization", "the quotient of the usage and the limit"),
     amount("system.paging.usage", "swap.used").labels(&[("system.paging.state", "used")]).ucum("By").remark(OF_ALL),
-    amount("system.paging.usage", "swap.free").labels(&[("system.paging.state", "free")]).ucum("By"),
+    amount("system.paging.usage", "swap.free")
+        .or(&["meminfo.SwapFree_bytes"])
+        .labels(&[("system.paging.state", "free")])
+        .ucum("By"),
     gauge("system.paging.utilization", "swap.percent")
         .labels(&[("system.paging.state", "used")])
         .ucum("1")
