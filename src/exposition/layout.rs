@@ -114,8 +114,8 @@ impl Layout {
             let metric = metrics.get(&*first.name).copied().unwrap_or(first);
             layout.families.push(Family {
                 kind: metric.kind,
-                text: comments(metric, Format::Text).into(),
-                openmetrics: comments(metric, Format::OpenMetrics).into(),
+                text: comments(metric, Format::Text, false).into(),
+                openmetrics: comments(metric, Format::OpenMetrics, names.untyped.contains(&*metric.name)).into(),
                 rows: start..end,
             });
             start = end;
@@ -129,8 +129,11 @@ impl Layout {
 struct Names<'a> {
     /// The kind of each metric.
     kinds: HashMap<&'a str, Option<MetricKind>>,
-    /// The metric that each name in either format belongs to.
-    owners: HashMap<String, &'a str>,
+    /// The metric that each name in either format belongs to, and the need for it there.
+    owners: HashMap<String, (&'a str, Need)>,
+    /// Counters `x_total` beside another metric `x`, as programs in Go have them: in OpenMetrics their type is unknown, so that they
+    /// keep their name.
+    untyped: HashSet<&'a str>,
     /// The name and labels of each series, without those of columns, and whether another one measures the same.
     series: HashMap<(&'a str, &'a str), bool>,
 }
@@ -142,9 +145,14 @@ impl<'a> Names<'a> {
         match self.kinds.get(&**name) {
             Some(other) if other != kind => Err(Collision::Kind),
             Some(_) if self.series.contains_key(&(&**name, line.labels())) => Err(Collision::Series),
-            None if claims(name, *kind).any(|claim| self.owners.contains_key(&claim)) => Err(Collision::Part),
+            None if claims(name, *kind).any(|claim| self.is_needed(&claim)) => Err(Collision::Part),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether a metric would need a name that another one needs.
+    fn is_needed(&self, (claim, need): &(String, Need)) -> bool {
+        *need == Need::Always && self.owners.get(claim).is_some_and(|(_, need)| *need == Need::Always)
     }
 
     /// Whether a series and the one that has its name and labels measure the same.
@@ -155,35 +163,59 @@ impl<'a> Names<'a> {
     fn take(&mut self, line: &'a Line) {
         let Metric { name, kind, .. } = &line.metric;
         if self.kinds.insert(name, *kind).is_none() {
-            self.owners.extend(claims(name, *kind).map(|claim| (claim, &**name)));
+            for (claim, need) in claims(name, *kind) {
+                match (self.owners.get(&claim).copied(), need) {
+                    (Some(_), Need::AsCounter) => _ = self.untyped.insert(name),
+                    (Some((other, _)), Need::Always) => {
+                        self.untyped.insert(other);
+                        self.owners.insert(claim, (name, need));
+                    }
+                    (None, _) => _ = self.owners.insert(claim, (name, need)),
+                }
+            }
         }
         self.series.insert((name, line.labels()), line.is_alternative);
     }
 }
 
-/// The names that a metric uses in one format or the other. No other metric may have them: in OpenMetrics a counter `x_total` is
-/// called `x`.
-fn claims(name: &str, kind: Option<MetricKind>) -> impl Iterator<Item = String> {
-    let (base, suffixes): (&str, &[&str]) = match (kind, name.strip_suffix("_total")) {
-        (Some(MetricKind::Counter), Some(base)) => (base, &["", "_total", "_created"]),
-        (Some(MetricKind::Gauge | MetricKind::Counter) | None, _) => (name, &[""]),
-        (Some(MetricKind::Histogram), _) => (name, &["", "_bucket", "_sum", "_count", "_created"]),
-        (Some(MetricKind::Summary), _) => (name, &["", "_sum", "_count", "_created"]),
-    };
-    suffixes.iter().map(move |suffix| format!("{base}{suffix}"))
+/// The need of a metric for a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// No other metric may have it.
+    Always,
+    /// Only as a counter in OpenMetrics, where `x_total` is called `x`.
+    AsCounter,
 }
 
-/// The lines before the series of a metric.
-fn comments(metric: &Metric, format: Format) -> String {
+/// The names that a metric uses in one format or the other.
+fn claims(name: &str, kind: Option<MetricKind>) -> impl Iterator<Item = (String, Need)> {
+    use Need::{Always, AsCounter};
+    let (base, suffixes): (&str, &[(&str, Need)]) = match (kind, name.strip_suffix("_total")) {
+        (Some(MetricKind::Counter), Some(base)) => {
+            (base, &[("_total", Always), ("", AsCounter), ("_created", AsCounter)])
+        }
+        (Some(MetricKind::Gauge | MetricKind::Counter) | None, _) => (name, &[("", Always)]),
+        (Some(MetricKind::Histogram), _) => {
+            (name, &[("", Always), ("_bucket", Always), ("_sum", Always), ("_count", Always), ("_created", Always)])
+        }
+        (Some(MetricKind::Summary), _) => {
+            (name, &[("", Always), ("_sum", Always), ("_count", Always), ("_created", Always)])
+        }
+    };
+    suffixes.iter().map(move |(suffix, need)| (format!("{base}{suffix}"), *need))
+}
+
+/// The lines before the series of a metric, which may be untyped in OpenMetrics.
+fn comments(metric: &Metric, format: Format, is_untyped: bool) -> String {
     let Metric { name, kind, unit, help } = metric;
     let help = escaped(help, format);
     match format {
         Format::Text => format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.map_or("untyped", MetricKind::name)),
         Format::OpenMetrics => {
             let (name, kind) = match (kind, name.strip_suffix("_total")) {
-                (Some(MetricKind::Counter), Some(base)) => (base, "counter"),
+                (Some(MetricKind::Counter), Some(base)) if !is_untyped => (base, "counter"),
                 // A name that is somebody else's: a counter has to end with `_total` here.
-                (Some(MetricKind::Counter), None) | (None, _) => (&**name, "unknown"),
+                (Some(MetricKind::Counter), _) | (None, _) => (&**name, "unknown"),
                 (Some(kind), _) => (&**name, kind.name()),
             };
             let is_suffix = |unit: &str| name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_'));

@@ -260,7 +260,7 @@ fn exposition_module(exposition: &Exposition) -> Vec<&str> {
 #[test]
 fn names_of_other_kinds_are_not_shared() {
     static OTHERS: [NativeMetric; 5] = [
-        // Called as the family of a counter in OpenMetrics.
+        // Called as the family of a counter in OpenMetrics, which is untyped there.
         NativeMetric::gauge("scraped", "gauged_app_requests", "", "A gauge.", ""),
         // Another kind.
         NativeMetric::gauge("scraped", "gauged_app_requests_total", "", "A gauge.", ""),
@@ -271,22 +271,28 @@ fn names_of_other_kinds_are_not_shared() {
         // A counter that is none in OpenMetrics.
         NativeMetric::counter("scraped", "errors", "", "A counter.", ""),
     ];
-    let scraped = writer("scraped", true, &OTHERS)
-        .write(TICK, |values| OTHERS.iter().for_each(|metric| values.push(metric.name, 7)))
-        .0;
-    let own = module("app", &METRICS, |values| {
-        values.push_labelled("used", &[("mount", "/")].into(), 1);
-        values.push("requests", 1);
-        let bounds = BucketBounds::new(&[]).expect("none");
-        values.push_histogram("wait_ms", &Labels::default(), &bounds, &[2], 3.0).expect("a histogram");
-    });
+    let scraped = || {
+        let fill = |values: &mut Values<'_>| OTHERS.iter().for_each(|metric| values.push(metric.name, 7));
+        writer("scraped", true, &OTHERS).write(TICK, fill).0
+    };
+    let own = || {
+        module("app", &METRICS, |values| {
+            values.push_labelled("used", &[("mount", "/")].into(), 1);
+            values.push("requests", 1);
+            let bounds = BucketBounds::new(&[]).expect("none");
+            values.push_histogram("wait_ms", &Labels::default(), &bounds, &[2], 3.0).expect("a histogram");
+        })
+    };
     let mut exposition = Exposition::new(settings());
     expect![[r#"
         # TYPE errors unknown
         # HELP errors A counter.
         errors 7
-        # TYPE gauged_app_requests counter
-        # HELP gauged_app_requests Requests.
+        # TYPE gauged_app_requests gauge
+        # HELP gauged_app_requests A gauge.
+        gauged_app_requests 7
+        # TYPE gauged_app_requests_total unknown
+        # HELP gauged_app_requests_total Requests.
         gauged_app_requests_total 1
         # TYPE gauged_app_used_bytes gauge
         # UNIT gauged_app_used_bytes bytes
@@ -301,8 +307,13 @@ fn names_of_other_kinds_are_not_shared() {
         gauged_app_wait_seconds_count 2
         # EOF
     "#]]
-    .assert_eq(&rendered(&mut exposition, &sample([own, scraped]), Format::OpenMetrics));
-    assert_eq!(exposition.counts().collisions, 3);
+    .assert_eq(&rendered(&mut exposition, &sample([own(), scraped()]), Format::OpenMetrics));
+    assert_eq!(exposition.counts().collisions, 2);
+    let text = rendered(&mut exposition, &sample([own(), scraped()]), Format::Text);
+    assert!(
+        text.contains("# TYPE gauged_app_requests gauge\n")
+            && text.contains("# TYPE gauged_app_requests_total counter\n")
+    );
 }
 
 #[test]
