@@ -45,14 +45,15 @@ impl Limit {
     const ALL: [Bounds; 11] = [
         // Most plugins have one module, some a module for each service.
         Bounds { limit: Self::Modules, key: "modules", default: 100, ceiling: 1000 },
-        // A metric costs the guest thread about a quarter of a microsecond: 25 ms at the ceiling.
-        Bounds { limit: Self::Metrics, key: "metrics", default: 10_000, ceiling: 100_000 },
+        // A metric costs the guest thread about a quarter of a microsecond: 25 ms at the ceiling. The default is twice the largest
+        // exporter of a host.
+        Bounds { limit: Self::Metrics, key: "metrics", default: 20_000, ceiling: 100_000 },
         // A metric with more labels is an event.
         Bounds { limit: Self::Labels, key: "labels", default: 16, ceiling: 64 },
         // The longest path.
         Bounds { limit: Self::Text, key: "text", default: 4096, ceiling: 64 << 10 },
-        // A thousand metrics with their names and labels take 200 KiB.
-        Bounds { limit: Self::Result, key: "result", default: 4 << 20, ceiling: 64 << 20 },
+        // Ten thousand metrics with names and four labels take 4 MiB.
+        Bounds { limit: Self::Result, key: "result", default: 8 << 20, ceiling: 64 << 20 },
         Bounds { limit: Self::Instances, key: "instances", default: 64, ceiling: 1000 },
         Bounds { limit: Self::Memories, key: "memories", default: 2, ceiling: 64 },
         Bounds { limit: Self::Tables, key: "tables", default: 8, ceiling: 64 },

@@ -215,7 +215,7 @@ fn comments(metric: &Metric, format: Format, is_untyped: bool) -> String {
             let (name, kind) = match (kind, name.strip_suffix("_total")) {
                 (Some(MetricKind::Counter), Some(base)) if !is_untyped => (base, "counter"),
                 // A name that is somebody else's: a counter has to end with `_total` here.
-                (Some(MetricKind::Counter), _) | (None, _) => (&**name, "unknown"),
+                (Some(MetricKind::Counter) | None, _) => (&**name, "unknown"),
                 (Some(kind), _) => (&**name, kind.name()),
             };
             let is_suffix = |unit: &str| name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_'));

@@ -106,6 +106,8 @@ mod prometheus; // the agent scraped by Prometheus and VictoriaMetrics
 #[cfg(target_os = "linux")]
 mod stored; // samples that network sinks sent, as receivers have stored them
 mod services; // plugins for services, with real nginx, Redis and web servers
+#[cfg(target_os = "linux")]
+mod scrape; // plugins that read Prometheus' formats, beside Python's parsers and node_exporter
 mod http_server; // the HTTP server: endpoints, security, attacks, reload
 mod push; // points that local programs push
 mod open_falcon; // Open-Falcon's transfers and heartbeat servers

@@ -81,12 +81,14 @@ fn report_absent(rounds: &[Round], counters: &BTreeMap<String, bool>) {
 }
 
 /// Options by which it leaves out nothing that it can read.
-const OPTIONS: [&str; 5] = [
+const OPTIONS: [&str; 6] = [
     "--collector.stat.softirq",
     "--collector.netdev.device-exclude=",
     "--collector.diskstats.device-exclude=",
     "--collector.netstat.fields=.*",
     "--collector.vmstat.fields=.*",
+    // Another test compares these.
+    "--no-collector.textfile",
 ];
 
 /// Whether the agent alone has a series, for a reason.

@@ -76,14 +76,14 @@ fn own_address() -> SocketAddr {
 }
 
 /// A server that accepts connections and never responds.
-fn silent() -> Server {
+pub fn silent() -> Server {
     Server::start(|mut stream| {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     })
 }
 
 /// An agent with these plugins, and one of the tests' own called `good`.
-fn host(plugins: &[&str], toml: &str) -> Setup {
+pub fn host(plugins: &[&str], toml: &str) -> Setup {
     let setup = Setup::with_config(&format!("interval = \"200ms\"\n{toml}"));
     for plugin in plugins {
         install(&built(plugin), &setup.plugin(plugin).with_extension("wasm"));
@@ -93,19 +93,19 @@ fn host(plugins: &[&str], toml: &str) -> Setup {
 }
 
 /// A metric, as `module.metric`, with these labels.
-fn metric<'a>(sample: &'a Sample, metric: &str, labels: &str) -> Option<&'a Value> {
+pub fn metric<'a>(sample: &'a Sample, metric: &str, labels: &str) -> Option<&'a Value> {
     let (module, name) = metric.split_once('.').expect("module.metric");
     sample.get(module)?.get(&format!("{name}{{{labels}}}"))
 }
 
 /// The same as a number.
-fn number(sample: &Sample, name: &str, labels: &str) -> f64 {
+pub fn number(sample: &Sample, name: &str, labels: &str) -> f64 {
     let found = metric(sample, name, labels).and_then(Value::as_f64);
     found.unwrap_or_else(|| panic!("{name}{{{labels}}} in {sample:?}"))
 }
 
 /// Waits until a service is up, or down for this reason.
-fn wait_for(agent: &mut Agent, module: &str, labels: &str, failure: Option<&str>) -> Sample {
+pub fn wait_for(agent: &mut Agent, module: &str, labels: &str, failure: Option<&str>) -> Sample {
     agent.wait(|sample| {
         let is_up = metric(sample, &format!("{module}.up"), labels);
         let why = metric(sample, &format!("{module}.failure"), labels).and_then(Value::as_str);
@@ -114,7 +114,7 @@ fn wait_for(agent: &mut Agent, module: &str, labels: &str, failure: Option<&str>
 }
 
 /// Asserts that these plugins are up without faults of their own, and that the plugin beside them was not delayed.
-fn assert_well(agent: &mut Agent, plugins: &[&str]) {
+pub fn assert_well(agent: &mut Agent, plugins: &[&str]) {
     let sample = agent.wait(|sample| plugins.iter().all(|plugin| sample.contains_key(*plugin)));
     for plugin in plugins {
         assert_eq!(plugin_metric(&sample, "plugin_up", plugin), Some(1.0), "{}", agent.log());

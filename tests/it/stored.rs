@@ -12,3 +12,4 @@ mod influx;
 mod influxdb;
 mod open_falcon;
 mod distributions;
+mod scraped;

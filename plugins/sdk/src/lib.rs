@@ -56,6 +56,7 @@
 //! | settings | [`Configuration`], [`NoConfig`], [`settings!`], [`select`] |
 //! | files of the kernel and other files | [`kernel`], [`files`] |
 //! | services | [`http`], [`net`], [`service`] |
+//! | metrics in Prometheus' formats | [`exposition`] |
 //! | rates and percentages | [`rates`], [`percent()`] |
 //! | unreadable parts and impossible values | [`skipped`], [`bounds`] |
 //! | reports to the operator | [`Need`], [`Error`], [`log`] |
@@ -111,6 +112,7 @@ mod os_error;
 pub mod files;
 pub mod http;
 pub mod net;
+pub mod exposition;
 pub mod log;
 pub mod kernel;
 pub mod skipped;

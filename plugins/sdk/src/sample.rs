@@ -40,6 +40,7 @@ impl Sample {
     }
 
     /// A row of metrics with these labels, in this order. Name and labels together must be unique.
+    #[inline]
     pub fn labelled<'a>(&'a mut self, labels: &'a [(&'a str, &'a str)]) -> Row<'a> {
         Row { sample: self, labels }
     }
@@ -78,6 +79,7 @@ impl Sample {
         self.modules
     }
 
+    #[inline]
     fn push(&mut self, module: &str, name: &str, labels: &[(&str, &str)], value: Option<Value>) {
         let Some(value) = value else { return };
         if let Value::Natural(number) = value
@@ -93,6 +95,7 @@ impl Sample {
     }
 
     /// The module with this name.
+    #[inline]
     fn module(&mut self, name: &str) -> &mut Module {
         // Search from the end: most plugins fill one module after the other.
         let known = self.modules.iter().rposition(|module| module.name == name);

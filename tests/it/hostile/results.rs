@@ -25,8 +25,8 @@ fn returned_error_is_counted_and_no_fault() {
 
 #[test]
 fn oversized_result_is_refused() {
-    // 75,000 modules: 4 MiB of the guest's memory, and more of the host's.
-    assert_outcome(&bad().pages(60).patch(COLLECT_RESULT + 8, &[75_000]).module(), "", &TOO_MUCH);
+    // 150,000 modules: 8 MiB of the guest's memory, and more of the host's.
+    assert_outcome(&bad().pages(140).patch(COLLECT_RESULT + 8, &[150_000]).module(), "", &TOO_MUCH);
 }
 
 #[test]
@@ -57,14 +57,17 @@ fn nested_lists_beyond_the_limit_are_refused() {
     ];
     let build = format!("(local $at i32) {}", build.concat());
     let guest = bad().pages(22).patch(COLLECT_RESULT + 4, &[modules, many]).before_collect(&build);
-    assert_outcome(&guest.module(), "", &TOO_MUCH);
+    // What is taken of the result until it is too much.
+    let mut test = HostileTest::new("").allow_mb(12);
+    test.expect(&guest.module(), &TOO_MUCH);
+    test.replace_and_check();
 }
 
 #[test]
 fn oversized_strings_are_refused() {
-    let length = 5 << 20;
-    assert_outcome(&bad().pages(100).patch(MODULE + 4, &[length]).module(), "", &TOO_MUCH);
-    let as_error = bad().pages(100).patch(COLLECT_RESULT, &[1, 4, 131_072, length]);
+    let length = 9 << 20;
+    assert_outcome(&bad().pages(160).patch(MODULE + 4, &[length]).module(), "", &TOO_MUCH);
+    let as_error = bad().pages(160).patch(COLLECT_RESULT, &[1, 4, 131_072, length]);
     assert_outcome(&as_error.module(), "", &TOO_MUCH);
 }
 
@@ -177,18 +180,18 @@ pub fn many_label_sets_as(module: &str, many: u32) -> Guest {
 #[test]
 fn a_hundred_thousand_label_sets_are_refused() {
     // The guest's own memory is nine megabytes.
-    let mut test = HostileTest::new("").allow_mb(16);
+    let mut test = HostileTest::new("").allow_mb(24);
     test.expect(&many_label_sets(100_000).module(), &TOO_MUCH);
     test.replace_and_check();
 }
 
 #[test]
 fn excess_label_sets_are_dropped_and_counted() {
-    let mut test = HostileTest::at_interval("1s", "").allow_mb(16);
+    let mut test = HostileTest::at_interval("1s", "").allow_mb(32);
     let reason = "the metric bad.value: there are more than limits.metrics";
-    test.expect(&many_label_sets(12_000).module(), &Outcome::Dropped(2000, reason));
+    test.expect(&many_label_sets(22_000).module(), &Outcome::Dropped(2000, reason));
     let sample = test.agent.next();
-    assert_eq!(sample["bad"].len(), 10_000);
+    assert_eq!(sample["bad"].len(), 20_000);
     test.replace_and_check();
 }
 

@@ -96,7 +96,15 @@ const OF_SOME_VERSIONS: [&str; 9] = [
 const ABSENT: [(&str, &[&str]); 3] = [
     (
         "it comes from the host that runs the test, not from a file below the machine's root",
-        &["node_selinux_*", "node_textfile_*", "node_time_*", "node_time_seconds", "node_timex_*", "node_uname_info"],
+        &[
+            "node_selinux_*",
+            "node_textfile_mtime_seconds",
+            "node_textfile_scrape_error",
+            "node_time_*",
+            "node_time_seconds",
+            "node_timex_*",
+            "node_uname_info",
+        ],
     ),
     (
         "the machine does not have it, and neither do the plugins",

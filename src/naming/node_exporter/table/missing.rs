@@ -39,7 +39,6 @@ pub(super) const ROWS: &[Row] = &[
     missing("node_fibrechannel_*", "not collected yet"),
     missing("node_tape_*", "not collected yet"),
     missing("node_watchdog_*", "not collected yet: settings of watchdogs"),
-    missing("node_textfile_*", "a plugin replaces the script and its file"),
     missing("node_exporter_*", "node_exporter's own version; `agent.build_info` has the agent's"),
     missing("go_*", "node_exporter's own; gauged is not written in Go"),
     missing("process_*", "not collected yet: further metrics of the agent's own process"),

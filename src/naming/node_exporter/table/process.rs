@@ -1,4 +1,4 @@
-//! The system's identity, processes, and the agent itself where `node_exporter` reports on itself.
+//! The system's identity, processes, files of other programs, and the agent itself where `node_exporter` reports on itself.
 
 use super::super::super::row::{Others, Pairs, Row, counter, gauge};
 
@@ -34,6 +34,9 @@ pub(super) const ROWS: &[Row] = &[
         .rename(PLUGIN)
         .help("How long the last call of the collector took.")
         .remark(COLLECTORS),
+    gauge("node_textfile_mtime_seconds", "textfile.mtime_seconds"),
+    gauge("node_textfile_scrape_error", "textfile.scrape_error")
+        .remark("a line that is not understood costs itself, and not its file"),
     counter("process_cpu_seconds_total", "agent.cpu_seconds_total").remark(OWN),
     gauge("process_resident_memory_bytes", "agent.resident_memory_bytes").remark(OWN),
     gauge("process_open_fds", "agent.open_fds").remark(OWN),
