@@ -3,7 +3,9 @@
 
 mod about;
 mod ending;
+mod once;
 mod outputs;
+mod parts;
 mod reading;
 mod reload;
 mod reloader;
@@ -13,66 +15,36 @@ mod threads;
 mod usage;
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _};
 use std::pin::pin;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-
+use self::about::LoopFacts;
 pub use self::about::METRICS;
-use self::about::{AgentModule, LoopFacts, TickFacts};
-use self::ending::{end, end_requested};
+use self::ending::end;
+pub use self::once::once;
 use self::outputs::Outputs;
+use self::parts::{CPU_WINDOW, OpenRound, Parts};
 use self::reading::report_certificates;
-use self::reload::Change;
 pub use self::reloader::ConfigLoader;
-use self::reloader::{Commit, ReloadFacts, Reloader};
+use self::reloader::{Commit, Reloader};
 use self::service::Service;
-use self::status::StatusPublisher;
-use self::threads::{Threads, report_missing};
-use crate::clock::schedule::{Tick, wall_clock};
+use self::threads::Threads;
 use crate::clock::sleep::sleep_until;
 use crate::clock::source::Source;
 use crate::clock::ticker::Ticker;
 use crate::clock::wall_timer::WallTimer;
-use crate::collector::native::Natives;
 use crate::collector::slow::SlowReadings;
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::log::Log;
-use crate::plugin::{Plugins, Settled};
+use crate::plugin::Plugins;
 use crate::process::{Request, log_ignored};
-use crate::push::PushedModules;
-use crate::sample::{Recycler, Sample, SeriesAccount, SeriesTable};
-use crate::sink::{Encoder, SeriesSettings, Sinks, Style, stdout};
+use crate::sample::Sample;
+use crate::sink::Sinks;
+use crate::state_directory::StateDirectory;
+use crate::state_directory::plugin_states::PluginStates;
 use crate::status::StatusServer;
-
-/// The shortest time over which cpu percentages are meaningful: 25 of the kernel's clock ticks.
-const CPU_WINDOW: Duration = Duration::from_millis(250);
-
-/// A sample waits for its plugins for this share of the interval, so that it leaves on time whatever they do …
-const PATIENCE_SHARE: u32 = 20;
-
-/// … at least this long, for a busy host may keep this thread waiting …
-const MIN_PATIENCE: Duration = Duration::from_millis(20);
-
-/// … and at most this long. A later result goes with the next sample.
-const MAX_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How much longer the sample waits for the guest thread to say what has returned: for this share of the interval …
-const GRACE_SHARE: u32 = 2;
-
-/// … and at most this long. The thread answers within microseconds, unless it has no processor, which a busy host may take from
-/// it for long, or it hangs, and then the next ticks do not wait for it any more.
-const MAX_GRACE: Duration = Duration::from_secs(1);
-
-/// How long a single sample waits for its plugins: their longest timeout, and a guest thread that hangs.
-const SINGLE_PATIENCE: Duration = Duration::from_secs(70);
-
-/// How long a single sample waits for plugins to be loaded: three Python guests.
-const LOADING: Duration = Duration::from_secs(30);
 
 /// How long the start waits until the addresses are open that the delivery thread listens on: a dead file system, on which one of
 /// them may be, does not keep the agent from its samples.
@@ -97,18 +69,6 @@ enum Event {
     Check,
     /// The service manager waits for a sign of life.
     Sign,
-}
-
-/// A tick whose sample is not complete yet.
-struct OpenRound {
-    sample: Sample,
-    /// The memory in which the sample is shared.
-    shared: Option<Arc<Sample>>,
-    began: Instant,
-    /// How much later than scheduled it began.
-    delay: Duration,
-    /// When the sample is completed without the results that are missing.
-    until: Instant,
 }
 
 /// Runs until a request to end, or until the reader of `output` has closed it. While the last samples are written, another
@@ -146,10 +106,12 @@ pub async fn run_observed(
     let slow = SlowReadings::new(&config);
     let mut service = Service::new(&config.service_manager);
     let socket_places = config.status_socket.clone();
-    let mut parts = Parts::new(config, &slow);
+    let state = StateDirectory::new(config.state_directory.clone());
+    let kept = PluginStates::in_directory(state.clone());
+    let mut parts = Parts::new(config, &slow, kept.clone());
     let status = StatusServer::new(parts.status.slot(), &socket_places);
     let delivery = Delivery::new(&parts.config, parts.status.slot(), parts.push.inlet());
-    let sinks = Sinks::new(&parts.config, output, delivery.tasks())?;
+    let sinks = Sinks::new(&parts.config, output, delivery.tasks(), &state)?;
     let mut outputs = Outputs { sinks, delivery, status };
     let mut threads = Threads::new(log);
     threads.start(&mut outputs, &slow, &mut parts.plugins);
@@ -237,7 +199,7 @@ pub async fn run_observed(
     if let Some(round) = open {
         observe(&complete(round, &mut parts, &mut outputs, &ticker, &reloader));
     }
-    end(outputs, parts.plugins, &mut requests).await;
+    end(outputs, parts.plugins, &state, &kept, &mut requests).await;
     Ok(())
 }
 
@@ -302,198 +264,5 @@ async fn has_started(
             },
             _ = &mut started => return true,
         }
-    }
-}
-
-/// Prints one sample, as soon as all plugins are loaded and have returned. The exit code is a failure when a plugin of the
-/// configuration is not in it, or when the agent is requested to end before.
-///
-/// # Errors
-///
-/// As [`run`], and when the sample cannot be written.
-pub async fn once(
-    config: Config,
-    style: Option<Style>,
-    mut requests: impl AsyncFnMut() -> Request,
-) -> anyhow::Result<ExitCode> {
-    let printed = async {
-        let encoder = Encoder::new(Arc::new(SeriesSettings::agent_wide(&config)));
-        let (sample, missing) = sample(config).await?;
-        let style = style.unwrap_or(if io::stdout().is_terminal() { Style::Pretty } else { Style::Line });
-        match stdout::once(sample, encoder, style).await {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written.context("failed to write the sample to standard output")?,
-        }
-        anyhow::Ok(missing)
-    };
-    let missing = tokio::select! {
-        biased;
-        missing = printed => missing?,
-        () = end_requested(&mut requests) => {
-            tracing::error!("agent ended before its sample");
-            return Ok(ExitCode::FAILURE);
-        }
-    };
-    if missing.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    tracing::error!(missing = missing.join(", "), remedy = "see the warnings above", "sample incomplete");
-    Ok(ExitCode::FAILURE)
-}
-
-/// Takes one sample. Returns the plugins that had to be in it and are not, too.
-async fn sample(mut config: Config) -> anyhow::Result<(Arc<Sample>, Vec<String>)> {
-    // It ends by itself, and is not to wait for an hour.
-    config.limits.compile_cpu_per_hour = None;
-    let slow = SlowReadings::new(&config);
-    let facts = LoopFacts { missed: 0, steps: 0, sinks: None, reload: ReloadFacts::at_start(&config), http: None };
-    let mut parts = Parts::new(config, &slow);
-    for (thread, started) in [("slow", slow.start_thread()), ("guests", parts.plugins.start_thread())] {
-        if let Err(error) = started {
-            report_missing(thread, &error);
-        }
-    }
-    slow.wait_first().await;
-    // The plugins first: compiling them would be most of the cpu time that is measured.
-    let Settled { mut missing, is_complete } = parts.plugins.settled(LOADING).await;
-    if !is_complete {
-        tracing::warn!(waited_s = LOADING.as_secs(), "sample taken before all plugins are loaded");
-    }
-    parts.restart_natives(&slow);
-    tokio::time::sleep(CPU_WINDOW).await;
-    let now = Duration::from_secs(wall_clock().as_secs());
-    let round = parts.begin(Tick { index: 0, previous: None, since_epoch: now }, Duration::ZERO, None);
-    if parts.plugins.is_awaited() && tokio::time::timeout(SINGLE_PATIENCE, parts.plugins.returned()).await.is_err() {
-        missing.extend(parts.plugins.current().map(|plugin| plugin.to_string()));
-    }
-    Ok((parts.finish(round, &facts), missing))
-}
-
-/// How long a sample waits for its plugins, at this interval.
-fn patience(interval: Duration) -> Duration {
-    (interval / PATIENCE_SHARE).clamp(MIN_PATIENCE, MAX_PATIENCE)
-}
-
-/// How much longer it waits for the guest thread to say what has returned.
-fn grace(interval: Duration) -> Duration {
-    (interval / GRACE_SHARE).min(MAX_GRACE)
-}
-
-/// The parts of the agent that make samples.
-struct Parts {
-    config: Arc<Config>,
-    interval: Duration,
-    /// How long a sample waits for its plugins.
-    patience: Duration,
-    grace: Duration,
-    series: Arc<SeriesTable>,
-    natives: Natives,
-    plugins: Plugins,
-    push: PushedModules,
-    about: AgentModule,
-    status: StatusPublisher,
-    samples: Recycler<Sample>,
-}
-
-impl Parts {
-    fn new(config: Config, slow: &Arc<SlowReadings>) -> Self {
-        let (config, series) = (Arc::new(config), Arc::<SeriesTable>::default());
-        let natives = Natives::with_slow(&config, &SeriesAccount::unlimited(&series), slow);
-        Self {
-            interval: config.interval,
-            patience: patience(config.interval),
-            grace: grace(config.interval),
-            plugins: Plugins::new(&config, Arc::clone(&series), natives.modules().cloned().collect(), METRICS),
-            natives,
-            push: PushedModules::new(&series, config.takes_points()),
-            about: AgentModule::new(&config, &series, slow),
-            status: StatusPublisher::new(&config),
-            series,
-            config,
-            samples: Recycler::default(),
-        }
-    }
-
-    /// Puts another configuration into effect, between two ticks. Returns whether it did: the guest thread may have no room for it
-    /// yet, and then nothing has changed.
-    fn commit(&mut self, commit: &Commit, slow: &Arc<SlowReadings>, log: Option<&Log>) -> bool {
-        let (old, new) = (Arc::clone(&self.config), &commit.config);
-        let natives = Natives::enabled_modules(new);
-        // Without a thread it is followed by the next one.
-        if self.plugins.reconfigure(Arc::clone(new), natives).is_ok_and(|is_taken| !is_taken) {
-            return false;
-        }
-        let account = SeriesAccount::unlimited(&self.series);
-        self.natives.reconfigure(&old, new, &account, slow);
-        for change in &commit.difference.followed {
-            match change {
-                Change::Interval(interval) => {
-                    (self.interval, self.patience, self.grace) = (*interval, patience(*interval), grace(*interval));
-                    self.about.set_interval(*interval);
-                }
-                Change::Hostname(_) | Change::Cpu(_) | Change::Host(_) => slow.reconfigure(new),
-                Change::Log(config) => {
-                    if let Some(log) = log {
-                        log.reconfigure(*config);
-                    }
-                }
-                // The natives and the plugins have followed, and the rest is for those who ask.
-                _ => {}
-            }
-        }
-        self.push.set_open(new.takes_points());
-        self.status.reconfigure(new);
-        self.config = Arc::clone(new);
-        true
-    }
-
-    /// Begins the intervals of native rates anew.
-    fn restart_natives(&mut self, slow: &Arc<SlowReadings>) {
-        self.natives = Natives::with_slow(&self.config, &SeriesAccount::unlimited(&self.series), slow);
-    }
-
-    /// Reads all native files once, without a sample: problems of the host show at the start.
-    fn read_natives(&mut self) {
-        self.natives.collect(&mut Sample::default());
-    }
-
-    /// Begins a tick, which is this late: collects natively and calls the plugins.
-    fn begin(&mut self, tick: Tick, delay: Duration, patience: Option<Duration>) -> OpenRound {
-        let began = Instant::now();
-        // One that was cleared: to release modules would delay the tick.
-        let mut shared = self.samples.take(|sample| sample.modules.is_empty());
-        let mut sample = shared.as_mut().and_then(Arc::get_mut).map(std::mem::take).unwrap_or_default();
-        (sample.tick, sample.interval) = (tick.since_epoch, self.interval);
-        self.natives.collect(&mut sample);
-        self.push.collect();
-        let until = patience.map(|patience| began + patience);
-        self.plugins.call(tick, until);
-        self.status.record_delay(delay);
-        OpenRound { sample, shared, began, delay, until: until.unwrap_or(began + SINGLE_PATIENCE) + self.grace }
-    }
-
-    /// Releases the samples that no sink has any more, so that the collectors can use the memory of their modules again. After
-    /// a tick there is time for that.
-    fn release(&mut self) {
-        // The module `agent` is the first.
-        let own = 1 + self.natives.modules().count();
-        for sample in self.samples.free() {
-            self.push.release(sample);
-            if self.plugins.reclaim(sample, own) {
-                sample.clear();
-            }
-        }
-    }
-
-    /// Completes the sample of a tick.
-    fn finish(&mut self, round: OpenRound, facts: &LoopFacts) -> Arc<Sample> {
-        let OpenRound { mut sample, shared, began, delay, .. } = round;
-        self.plugins.deliver(&mut sample);
-        self.push.deliver(&mut sample);
-        let facts = TickFacts { began, delay, push: self.push.statistics(), in_loop: facts };
-        self.about.complete(&mut sample, &facts, &self.natives, &mut self.plugins);
-        let sample = Recycler::fill(shared, sample);
-        self.samples.keep(&sample);
-        sample
     }
 }

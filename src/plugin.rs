@@ -54,6 +54,7 @@ use self::guest_thread::watchdog::Watchdog;
 use crate::clock::schedule::Tick;
 use crate::config::Config;
 use crate::sample::{Module, NativeMetric, Sample, SeriesTable, Text, Values};
+use crate::state_directory::plugin_states::PluginStates;
 use crate::status::PluginsView;
 
 /// How long the start waits for the guest thread: longer than a disk takes to spin up.
@@ -81,8 +82,8 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// The plugins of a configuration, which are not loaded yet. `natives` are the modules of the agent's own collectors, and
-    /// `metrics` describe the agent's metrics.
+    /// The plugins of a configuration, which are not loaded yet, and whose states are kept in memory only. `natives` are the modules
+    /// of the agent's own collectors, and `metrics` describe the agent's metrics.
     #[must_use]
     pub fn new(
         config: &Arc<Config>,
@@ -90,7 +91,19 @@ impl Plugins {
         natives: Vec<Text>,
         metrics: &'static [NativeMetric],
     ) -> Self {
-        let setup = Setup::new(Arc::clone(config), series, natives, metrics);
+        Self::with_states(config, series, natives, metrics, PluginStates::default())
+    }
+
+    /// The plugins of a configuration as [`new`](Self::new) has them, with these states.
+    #[must_use]
+    pub(crate) fn with_states(
+        config: &Arc<Config>,
+        series: Arc<SeriesTable>,
+        natives: Vec<Text>,
+        metrics: &'static [NativeMetric],
+        states: PluginStates,
+    ) -> Self {
+        let setup = Setup::new(Arc::clone(config), series, natives, metrics, states);
         Self { watchdog: Watchdog::new(setup), exchange: Exchange::default(), skipped_rounds: 0 }
     }
 

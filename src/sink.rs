@@ -37,6 +37,6 @@ pub(crate) use self::admission::SeriesSettings;
 pub(crate) use self::error::SinkError;
 pub(crate) use self::examination::{TargetFinding, examine_targets};
 pub use self::json::{Encoder, Style, encode};
-pub(crate) use self::sinks::{PreparedSink, Sinks};
+pub(crate) use self::sinks::{PreparedSink, Sinks, SinksEnd};
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::spool::fuzzing::spool as fuzz_spool;

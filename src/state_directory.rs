@@ -1,12 +1,13 @@
-//! The state directory: what outlasts the agent. It is touched for a sink that sends over the network, and not without one: then it is
-//! made, private to the agent's user, locked against a second agent, and marked, so that the next start knows when this one did not
-//! end cleanly.
+//! The state directory: what outlasts the agent. It is touched for a sink that sends over the network and for a plugin that keeps a
+//! state, and not without one: then it is made, private to the agent's user, and locked against a second agent. For a sink it is
+//! marked, too, so that the next start knows when this one did not end cleanly.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | `lock` | locked by the agent that keeps something here, with its process id; gone after a clean end |
-//! | `running` | the marker; gone after a clean end |
+//! | `running` | the marker of an agent that keeps samples; gone after a clean end |
 //! | `spool/NAME.KIND/` | the spool of a sink, which `sink/spool.rs` knows |
+//! | `plugins/NAME` | the state of a plugin |
 //!
 //! Operations may block, unless they say otherwise: none comes from the tick thread.
 
@@ -14,6 +15,8 @@ mod error;
 mod own_file;
 mod lock;
 mod marker;
+pub(crate) mod plugin_states;
+mod plugin_file;
 
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -35,12 +38,31 @@ use crate::thread;
 /// The directory of the spools.
 const SPOOLS: &str = "spool";
 
+/// The directory of the states of plugins.
+const PLUGINS: &str = "plugins";
+
 /// How long after a failure the next attempt to use the directory is: the next request would wait for its turn at a hanging disk,
 /// and a second agent would try at each sample.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The consequence where the directory cannot be used.
-const CONSEQUENCE: &str = "samples that cannot be delivered are kept in memory only";
+/// What a claim on the directory is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Samples that were not delivered.
+    Samples,
+    /// States of plugins. They say nothing about how a run has ended, so that they need no marker.
+    PluginStates,
+}
+
+impl Purpose {
+    /// The consequence where the directory cannot be used.
+    fn consequence(self) -> &'static str {
+        match self {
+            Self::Samples => "samples that cannot be delivered are kept in memory only",
+            Self::PluginStates => "plugins that keep a state get an error instead",
+        }
+    }
+}
 
 /// The state directory of an agent, which its threads share.
 #[derive(Debug, Clone)]
@@ -59,14 +81,40 @@ struct Shared {
 /// The agent's claim on the directory.
 #[derive(Debug, Default)]
 struct Claim {
-    /// None as long as no sink needs the directory.
+    /// None as long as nothing is to be kept.
     lock: Option<Lock>,
+    /// Whether the marker is this run's.
+    is_marked: bool,
     /// The spools that are open.
     open: BTreeSet<String>,
-    /// The last failure, and when it was.
-    failure: Option<(Instant, StateError)>,
+    failure: Option<ClaimFailure>,
     /// Whether the end of the last run is known.
     is_examined: bool,
+}
+
+/// The last failure of a claim.
+#[derive(Debug)]
+struct ClaimFailure {
+    at: Instant,
+    error: StateError,
+    /// The purposes whose consequence was logged.
+    reported: Vec<Purpose>,
+}
+
+impl Claim {
+    /// Records a failure of this moment, and logs it once for each purpose. Returns the error.
+    fn fail(&mut self, at: Instant, state: Option<&Path>, error: StateError, purpose: Purpose) -> StateError {
+        let known = self.failure.take().filter(|known| known.error.text == error.text);
+        let mut reported = known.map(|known| known.reported).unwrap_or_default();
+        if !reported.contains(&purpose) {
+            reported.push(purpose);
+            let (StateError { text: reason, remedy, .. }, consequence) = (&error, purpose.consequence());
+            let state = state.map(|path| path.display().to_string());
+            tracing::warn!(state, reason, remedy, consequence, "state directory not usable");
+        }
+        self.failure = Some(ClaimFailure { at, error: error.clone(), reported });
+        error
+    }
 }
 
 /// A spool's directory, for one owner at a time.
@@ -99,7 +147,17 @@ impl StateDirectory {
     ///
     /// When it cannot be used, which is logged once. Another attempt may succeed.
     pub(crate) fn claim(&self) -> Result<(), StateError> {
-        self.hold(&mut self.lock()).map(drop)
+        self.hold(&mut self.lock(), Purpose::Samples).map(drop)
+    }
+
+    /// Makes and locks the directory, unless that was done before. Returns the directory of the states of plugins, which is not
+    /// made.
+    ///
+    /// # Errors
+    ///
+    /// As [`claim`](Self::claim).
+    fn claim_plugins(&self) -> Result<PathBuf, StateError> {
+        self.hold(&mut self.lock(), Purpose::PluginStates).map(|path| path.join(PLUGINS))
     }
 
     /// Claims the directory of a spool: makes, locks and marks the state directory, unless that was done before. The spool's own
@@ -110,7 +168,7 @@ impl StateDirectory {
     /// When the state directory cannot be used, which is logged once, or the spool is open already. Another attempt may succeed.
     pub(crate) fn claim_spool(&self, name: &str) -> Result<SpoolClaim, StateError> {
         let mut claim = self.lock();
-        let path = self.hold(&mut claim)?.join(SPOOLS).join(name);
+        let path = self.hold(&mut claim, Purpose::Samples)?.join(SPOOLS).join(name);
         if !claim.open.insert(name.to_owned()) {
             return Err(StateError::open_spool(name));
         }
@@ -124,7 +182,7 @@ impl StateDirectory {
         let mut claim = self.lock();
         if Marker::exists(path) {
             // A failure is logged, and tried again by the first spool.
-            let _ = self.hold(&mut claim);
+            let _ = self.hold(&mut claim, Purpose::Samples);
         }
     }
 
@@ -136,7 +194,7 @@ impl StateDirectory {
     /// Notes that all that was kept is delivered: if the run ends uncleanly, nothing before this moment is missing.
     pub(crate) fn note_delivered(&self) {
         let claim = self.lock();
-        if let (Some(path), Some(_)) = (&self.0.path, &claim.lock) {
+        if let (Some(path), true) = (&self.0.path, claim.is_marked) {
             // Where that fails, the span that is reported is longer.
             let _ = Marker::touch(path);
         }
@@ -161,11 +219,11 @@ impl StateDirectory {
         Some(result)
     }
 
-    /// The clean end of the agent, when all spools are written: removes the marker and the lock.
+    /// The clean end of the agent, when all spools and states are written: removes the marker and the lock.
     pub(crate) fn end(&self) {
         let mut claim = self.lock();
         if let (Some(path), Some(lock)) = (&self.0.path, claim.lock.take()) {
-            let removed = Marker::remove(path);
+            let removed = if std::mem::take(&mut claim.is_marked) { Marker::remove(path) } else { Ok(()) };
             // Only where no spool is left.
             let _ = std::fs::remove_dir(path.join(SPOOLS));
             lock.release(path);
@@ -182,58 +240,51 @@ impl StateDirectory {
     ///
     /// When the host has no more threads. Then the next start reports an unclean end.
     pub(crate) fn start_end(&self) -> io::Result<oneshot::Receiver<()>> {
-        let (done, ended) = oneshot::channel();
         let state = self.clone();
-        thread::start("state", move || {
-            state.end();
-            // The agent may wait no more.
-            let _ = done.send(());
-        })?;
-        Ok(ended)
+        start_thread(move || state.end())
     }
 
     fn lock(&self) -> MutexGuard<'_, Claim> {
         self.0.claim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes, locks and marks the directory, unless that was done and is still so.
-    fn hold(&self, claim: &mut Claim) -> Result<&Path, StateError> {
-        let Some(path) = &self.0.path else { return Err(without_path(claim)) };
-        if claim.lock.as_ref().is_some_and(|lock| lock.is_in_place(path)) {
+    /// Makes and locks the directory, and marks it where samples are kept, unless that was done and is still so.
+    fn hold(&self, claim: &mut Claim, purpose: Purpose) -> Result<&Path, StateError> {
+        let now = Instant::now();
+        let Some(path) = &self.0.path else { return Err(claim.fail(now, None, StateError::none(), purpose)) };
+        if !claim.lock.as_ref().is_some_and(|lock| lock.is_in_place(path)) {
+            (claim.lock, claim.is_marked) = (None, false);
+        } else if claim.is_marked || purpose == Purpose::PluginStates {
             return Ok(path);
         }
-        claim.lock = None;
-        if let Some((_, error)) = claim.failure.as_ref().filter(|(at, _)| at.elapsed() < RETRY) {
-            return Err(error.clone());
+        if let Some(ClaimFailure { at, error, .. }) = claim.failure.as_ref().filter(|known| known.at.elapsed() < RETRY)
+        {
+            let (at, error) = (*at, error.clone());
+            return Err(claim.fail(at, Some(path), error, purpose));
         }
-        match self.take(path, claim) {
-            Ok(lock) => {
-                claim.lock = Some(lock);
-                if claim.failure.take().is_some() {
-                    tracing::info!(state = %path.display(), "state directory usable again");
-                }
-                Ok(path)
-            }
-            Err(error) => {
-                let StateError { text: reason, remedy, .. } = &error;
-                if claim.failure.as_ref().is_none_or(|(_, known)| known.text != error.text) {
-                    let state = path.display();
-                    tracing::warn!(%state, reason, remedy, consequence = CONSEQUENCE, "state directory not usable");
-                }
-                claim.failure = Some((Instant::now(), error.clone()));
-                Err(error)
-            }
+        if let Err(error) = self.take(path, claim, purpose) {
+            return Err(claim.fail(now, Some(path), error, purpose));
         }
+        if claim.failure.take().is_some() {
+            tracing::info!(state = %path.display(), "state directory usable again");
+        }
+        Ok(path)
     }
 
-    fn take(&self, path: &Path, claim: &mut Claim) -> Result<Lock, StateError> {
+    /// Does the steps of a claim that are missing.
+    fn take(&self, path: &Path, claim: &mut Claim, purpose: Purpose) -> Result<(), StateError> {
         let failed = |operation: &str, error: &io::Error| StateError::system(operation, path, error);
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|error| failed("failed to make", &error))?;
-        let checked = check_own_directory(path).map_err(|error| failed("failed to examine", &error))?;
-        checked.map_err(|why| StateError::refused(path, &why))?;
-        let lock = Lock::take(path).map_err(|error| failed("failed to lock", &error))?;
-        let lock = lock.map_err(|pid| StateError::in_use(path, pid))?;
+        if claim.lock.is_none() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+            made.map_err(|error| failed("failed to make", &error))?;
+            let checked = check_own_directory(path).map_err(|error| failed("failed to examine", &error))?;
+            checked.map_err(|why| StateError::refused(path, &why))?;
+            let lock = Lock::take(path).map_err(|error| failed("failed to lock", &error))?;
+            claim.lock = Some(lock.map_err(|pid| StateError::in_use(path, pid))?);
+        }
+        if purpose == Purpose::PluginStates {
+            return Ok(());
+        }
         let now = SystemTime::now();
         // A marker of an earlier claim of this run is not of an earlier run.
         if !std::mem::replace(&mut claim.is_examined, true)
@@ -243,19 +294,20 @@ impl StateDirectory {
             *self.0.unclean_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
         }
         Marker::write(path, now).map_err(|error| failed("failed to write the marker in", &error))?;
-        Ok(lock)
+        claim.is_marked = true;
+        Ok(())
     }
 }
 
-/// The error that there is no directory, which is logged once.
-fn without_path(claim: &mut Claim) -> StateError {
-    let error = StateError::none();
-    if claim.failure.is_none() {
-        let StateError { text: reason, remedy, .. } = &error;
-        tracing::warn!(reason, remedy, consequence = CONSEQUENCE, "state directory not usable");
-        claim.failure = Some((Instant::now(), error.clone()));
-    }
-    error
+/// Runs an operation on a thread of its own, since the disk may hang. The receiver completes when it has returned.
+fn start_thread(operation: impl FnOnce() + Send + 'static) -> io::Result<oneshot::Receiver<()>> {
+    let (done, ended) = oneshot::channel();
+    thread::start("state", move || {
+        operation();
+        // The agent may wait no more.
+        let _ = done.send(());
+    })?;
+    Ok(ended)
 }
 
 impl SpoolClaim {
@@ -270,7 +322,7 @@ impl SpoolClaim {
     ///
     /// As [`StateDirectory::claim_spool`].
     pub(crate) fn renew(&self) -> Result<(), StateError> {
-        self.state.hold(&mut self.state.lock()).map(drop)
+        self.state.hold(&mut self.state.lock(), Purpose::Samples).map(drop)
     }
 
     /// Notes that the spool is empty.

@@ -7,12 +7,12 @@ use super::reloader::Commit;
 use crate::delivery::Delivery;
 use crate::process::log_ignored;
 use crate::sample::Sample;
-use crate::sink::Sinks;
+use crate::sink::{Sinks, SinksEnd};
 use crate::status::StatusServer;
 
 /// How long the end waits for the last samples to be written: the agent ends within two seconds, and its log may need half a
 /// second of them.
-const FLUSH: Duration = Duration::from_millis(1500);
+pub(super) const FLUSH: Duration = Duration::from_millis(1500);
 
 /// How long the end waits until the status socket is removed.
 const STATUS_END: Duration = Duration::from_millis(500);
@@ -60,8 +60,8 @@ impl Outputs {
         }
     }
 
-    /// Waits for the last samples to be written. Returns the names of the sinks that did not.
-    pub(super) async fn end(self) -> Vec<String> {
+    /// Waits for the last samples to be written.
+    pub(super) async fn end(self) -> SinksEnd {
         let ended = tokio::join!(self.sinks.end(FLUSH), self.delivery.end(DELIVERY_END), self.status.end(STATUS_END));
         ended.0
     }

@@ -1,6 +1,8 @@
 //! The script of a host, for `gauged plugin test --script`: files, file systems, web servers and other servers as a plugin finds
 //! them, and how they change from one run to the next. Only the data; `plugin::scripted_host` plays it.
 
+pub(crate) mod system;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use self::system::{ScriptedClock, ScriptedInterface, ScriptedSockets, SystemAnswer, Table};
 use super::overrides::PluginOverride;
 use crate::address::{Endpoint, Origin, Scheme};
 use crate::hostpath;
@@ -37,6 +40,12 @@ pub(crate) struct ScriptedRun {
     pub(crate) responses: BTreeMap<(String, String), ScriptedResponse>,
     /// The connections that servers accept from now on, one after the other, with `host:port`.
     pub(crate) connections: Vec<(String, ScriptedConnection)>,
+    /// What the plugin has saved before, or how its state fails from now on.
+    pub(crate) state: Option<ScriptedState>,
+    pub(crate) sockets: BTreeMap<Table, SystemAnswer<ScriptedSockets>>,
+    pub(crate) clock: Option<SystemAnswer<ScriptedClock>>,
+    /// By name.
+    pub(crate) interfaces: BTreeMap<String, SystemAnswer<ScriptedInterface>>,
 }
 
 /// A file of the host.
@@ -154,6 +163,43 @@ pub(crate) enum Step {
     Wait(bool),
 }
 
+/// The state of the plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum ScriptedState {
+    /// What it has saved, as text.
+    Text(String),
+    /// The same, as hexadecimal digits.
+    Bytes(StateBytes),
+    Failure(StateFailure),
+}
+
+/// Bytes of a state.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StateBytes {
+    pub(crate) hex: String,
+}
+
+/// The failure of a state.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StateFailure {
+    pub(crate) error: StateError,
+}
+
+/// How a state fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StateError {
+    /// The agent has no directory for it.
+    NotSupported,
+    /// The disk does not respond.
+    Timeout,
+    /// The disk fails.
+    Io,
+}
+
 /// The script as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,6 +225,12 @@ struct Run {
     http: BTreeMap<String, ScriptedResponse>,
     #[serde(default)]
     connection: Vec<Connection>,
+    state: Option<ScriptedState>,
+    #[serde(default)]
+    sockets: BTreeMap<Table, SystemAnswer<ScriptedSockets>>,
+    clock: Option<SystemAnswer<ScriptedClock>>,
+    #[serde(default)]
+    interfaces: BTreeMap<String, SystemAnswer<ScriptedInterface>>,
 }
 
 #[derive(Deserialize)]
@@ -219,7 +271,8 @@ impl Script {
 }
 
 impl ScriptedRun {
-    fn new(Run { after, files, usage, http, connection }: Run) -> Result<Self, String> {
+    fn new(run: Run) -> Result<Self, String> {
+        let Run { after, files, usage, http, connection, state, sockets, clock, interfaces } = run;
         let after = match after {
             Some(text) => {
                 humantime::parse_duration(&text).map_err(|_| format!("{text:?} is not a duration, as 10s is"))?
@@ -245,13 +298,23 @@ impl ScriptedRun {
                 .iter()
                 .find(|step| matches!(step, Step::SendHex(text) | Step::ReceiveHex(text) if bytes(text).is_none()))
             {
-                return Err(format!("{text:?} is not a text of hexadecimal digits, two a byte"));
+                return Err(no_digits(text));
             }
             let connection = error.map_or(ScriptedConnection::Steps(steps), ScriptedConnection::Failure);
             connections.push((endpoint.to_string(), connection));
         }
-        Ok(Self { after, files: files.collect(), usages: usage, responses, connections })
+        if let Some(ScriptedState::Bytes(StateBytes { hex })) = &state
+            && bytes(hex).is_none()
+        {
+            return Err(no_digits(hex));
+        }
+        let (files, usages) = (files.collect(), usage);
+        Ok(Self { after, files, usages, responses, connections, state, sockets, clock, interfaces })
     }
+}
+
+fn no_digits(text: &str) -> String {
+    format!("{text:?} is not a text of hexadecimal digits, two a byte")
 }
 
 /// The bytes of a text of hexadecimal digits. Spaces between bytes are left out.
@@ -286,6 +349,11 @@ mod tests {
             [[run]]
             files = { "/proc/net/dev" = "eth0", "/proc/stat" = { error = "timeout" } }
             usage = { "/" = { total_bytes = 10, free_bytes = 5, available_bytes = 4 } }
+            state = { hex = "00 01" }
+            clock = { synchronised = true, offset_ns = -5 }
+            interfaces = { eth0 = { up = true, duplex = "full", statistics = { rx = 7 } } }
+            sockets.tcp = { counts = { listen = 2 }, listeners = [{ address = "::", port = 80, queue_limit = 9 }] }
+            sockets.udp6 = { error = "not-supported" }
             http = { "http://Web/status?a" = { body = "ok" }, "http://web/x" = { error = "closed" } }
 
             [[run.connection]]
@@ -294,6 +362,7 @@ mod tests {
 
             [[run]]
             after = "1m"
+            state = { error = "not-supported" }
             "#,
         )
         .expect("valid");
@@ -304,6 +373,14 @@ mod tests {
         assert_eq!(first.files["/proc/1/net/dev"], ScriptedFile::Content("eth0".to_owned()));
         assert_eq!(first.files["/proc/stat"], ScriptedFile::Failure(FileFailure { error: FileError::Timeout }));
         assert_eq!(first.usages["/"].inodes, 0);
+        assert!(matches!(first.clock, Some(SystemAnswer::Answer(ScriptedClock { offset_ns: -5, .. }))));
+        let interface = &first.interfaces["eth0"];
+        assert!(matches!(interface, SystemAnswer::Answer(interface) if interface.statistics["rx"] == 7));
+        let [tcp, udp] = [&first.sockets[&Table::Tcp], &first.sockets[&Table::Udp6]];
+        assert!(matches!(tcp, SystemAnswer::Answer(sockets) if sockets.listeners[0].port == 80), "{tcp:?}");
+        assert!(matches!(udp, SystemAnswer::Failure(_)), "{udp:?}");
+        assert_eq!(first.state, Some(ScriptedState::Bytes(StateBytes { hex: "00 01".to_owned() })));
+        assert_eq!(second.state, Some(ScriptedState::Failure(StateFailure { error: StateError::NotSupported })));
         let paths: Vec<&str> = first.responses.keys().map(|(_, path)| &**path).collect();
         assert_eq!(paths, ["/status?a", "/x"]);
         assert_eq!(script.endpoints().count(), 3);
@@ -322,6 +399,8 @@ mod tests {
             ("[[run]]\nafter = \"soon\"", "\"soon\" is not a duration"),
             ("[[run]]\n[[run.connection]]\naddress = \"db\"", "\"db\" "),
             ("[[run]]\n[[run.connection]]\naddress = \"db:1\"\nsteps = [{ send-hex = \"0\" }]", "hexadecimal"),
+            ("[[run]]\nsockets.raw = { counts = {} }", "unknown variant `raw`"),
+            ("[[run]]\nstate = { hex = \"0\" }", "hexadecimal"),
             ("grants = [\"x=y\"]\n[[run]]", "is not a kind of grant"),
         ] {
             let error = parse(text).expect_err(text);

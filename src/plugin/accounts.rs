@@ -23,17 +23,20 @@ use crate::plugin::guest::fault::{Fault, FaultKind};
 use crate::plugin::offload::permits::Permits;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::sample::{SeriesAccount, SeriesTable};
+use crate::state_directory::plugin_states::{PluginState, PluginStates};
 
 /// How many series a plugin may have at a time, for each metric that a result may have: those of the last samples, which sinks
 /// may not have written yet, may all be different.
 const SERIES_PER_METRIC: usize = 10;
 
-/// The accounts of all plugins together, and how all of them connect.
+/// The accounts of all plugins together, their states, and how all of them connect.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SharedAccounts {
     pub(crate) client: Arc<ClientSlot>,
     pub(crate) series: Arc<SeriesTable>,
     pub(crate) memory: Arc<TotalMemory>,
+    /// In memory unless the agent keeps them.
+    pub(crate) states: PluginStates,
 }
 
 /// The accounts of one plugin.
@@ -52,6 +55,8 @@ pub(crate) struct Accounts {
     pub(crate) times: Arc<ModuleTimes>,
     /// The memory of all plugins.
     pub(crate) memory: Arc<TotalMemory>,
+    /// What it keeps.
+    pub(crate) state: Arc<PluginState>,
     pub(crate) counters: Counters,
 }
 
@@ -66,6 +71,7 @@ impl Accounts {
             series: SeriesAccount::new(Arc::clone(&shared.series), series_limit(limits)),
             times: Arc::default(),
             memory: Arc::clone(&shared.memory),
+            state: shared.states.state(plugin),
             counters: Counters::default(),
         }
     }

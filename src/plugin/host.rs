@@ -10,6 +10,8 @@ mod own_tasks;
 mod own_view;
 mod http;
 mod net;
+mod system;
+mod plugin_state;
 mod wasi;
 pub(crate) mod output;
 mod denial;

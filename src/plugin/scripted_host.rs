@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::config::script::system::{ScriptedClock, ScriptedInterface, ScriptedSockets, SystemAnswer, Table};
 use crate::config::script::{
     FileError, FileFailure, Response, Script, ScriptedConnection, ScriptedFile, ScriptedResponse, ScriptedRun,
-    ScriptedUsage, ServerError, ServerFailure, Step, bytes,
+    ScriptedState, ScriptedUsage, ServerError, ServerFailure, StateBytes, StateError, StateFailure, Step, bytes,
 };
 use crate::escape::printable;
 use crate::hostpath::below;
@@ -39,6 +40,12 @@ struct PresentHost {
     usages: BTreeMap<String, ScriptedUsage>,
     responses: BTreeMap<(String, String), ScriptedResponse>,
     connections: BTreeMap<String, VecDeque<ScriptedConnection>>,
+    /// What the plugin has saved before, until it uses its state.
+    saved: Option<Vec<u8>>,
+    state_failure: Option<StateError>,
+    sockets: BTreeMap<Table, SystemAnswer<ScriptedSockets>>,
+    clock: Option<SystemAnswer<ScriptedClock>>,
+    interfaces: BTreeMap<String, SystemAnswer<ScriptedInterface>>,
     /// The conversations that did not follow the script.
     deviations: Vec<String>,
 }
@@ -108,6 +115,16 @@ impl ScriptedHost {
                 }
             }
         }
+        if let Some(scripted) = &run.state {
+            (state.saved, state.state_failure) = match scripted {
+                ScriptedState::Text(text) => (Some(text.clone().into_bytes()), None),
+                ScriptedState::Bytes(StateBytes { hex }) => (bytes(hex), None),
+                ScriptedState::Failure(StateFailure { error }) => (None, Some(*error)),
+            };
+        }
+        state.sockets.extend(run.sockets.clone());
+        state.clock = run.clock.clone().or_else(|| state.clock.take());
+        state.interfaces.extend(run.interfaces.clone());
         state.usages.extend(run.usages.clone());
         state.responses.extend(run.responses.clone());
         for (endpoint, connection) in &run.connections {
@@ -124,6 +141,31 @@ impl ScriptedHost {
     /// The sizes of the file system that is mounted at a path.
     pub(crate) fn usage(&self, path: &str) -> Option<ScriptedUsage> {
         self.lock().usages.get(path).copied()
+    }
+
+    /// What the plugin has saved before, by the script, since the last call of this.
+    pub(crate) fn take_state(&self) -> Option<Vec<u8>> {
+        self.lock().saved.take()
+    }
+
+    /// How the plugin's state fails.
+    pub(crate) fn state_failure(&self) -> Option<StateError> {
+        self.lock().state_failure
+    }
+
+    /// The sockets of a table.
+    pub(crate) fn sockets(&self, table: Table) -> Option<SystemAnswer<ScriptedSockets>> {
+        self.lock().sockets.get(&table).cloned()
+    }
+
+    /// The state of the clock.
+    pub(crate) fn clock(&self) -> Option<SystemAnswer<ScriptedClock>> {
+        self.lock().clock.clone()
+    }
+
+    /// A network interface.
+    pub(crate) fn interface(&self, name: &str) -> Option<SystemAnswer<ScriptedInterface>> {
+        self.lock().interfaces.get(name).cloned()
     }
 
     /// Where a server listens. The error is that of the next connection to it.

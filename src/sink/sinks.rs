@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::error::SinkError;
 use super::file::FileWriter;
@@ -55,6 +54,15 @@ pub(crate) struct Sinks {
     view: Arc<[SinkView]>,
 }
 
+/// The end of all sinks.
+#[derive(Debug)]
+pub(crate) struct SinksEnd {
+    /// The names of those that did not write all samples in time.
+    pub(crate) late: Vec<String>,
+    /// Whether all samples for the network are delivered or in the state directory.
+    pub(crate) is_kept: bool,
+}
+
 /// A sink that is ready to be put into effect by a reload.
 #[derive(Debug)]
 pub(crate) enum PreparedSink {
@@ -88,19 +96,19 @@ impl PreparedSink {
 }
 
 impl Sinks {
-    /// The sinks of a configuration, without their threads. `output` is standard output; network sinks send from the thread of `tasks`.
+    /// The sinks of a configuration, without their threads. `output` is standard output; network sinks send from the thread of `tasks`,
+    /// and keep what is not delivered in the state directory.
     ///
     /// # Errors
     ///
     /// When standard output cannot be examined.
-    pub(crate) fn new(config: &Config, output: File, tasks: &LocalTasks) -> io::Result<Self> {
-        let state = StateDirectory::new(config.state_directory.clone());
+    pub(crate) fn new(config: &Config, output: File, tasks: &LocalTasks, state: &StateDirectory) -> io::Result<Self> {
         let mut sinks = Self {
             output: StandardOutput::new(output)?,
             tasks: tasks.clone(),
             orphans: Orphans::new(state.clone()),
             spools: None,
-            state,
+            state: state.clone(),
             root: config.root.clone(),
             all: Vec::new(),
             ending: Vec::new(),
@@ -305,9 +313,8 @@ impl Sinks {
         &self.view
     }
 
-    /// Waits at most this long for the sinks to write the samples that wait, those that are configured no more included. Returns the
-    /// names of those that did not.
-    pub(crate) async fn end(self, patience: Duration) -> Vec<String> {
+    /// Waits at most this long for the sinks to write the samples that wait, those that are configured no more included.
+    pub(crate) async fn end(self, patience: Duration) -> SinksEnd {
         let all: Vec<Sink> = self.ending.into_iter().chain(self.all).collect();
         for sink in &all {
             sink.finish();
@@ -324,13 +331,7 @@ impl Sinks {
             }
         }
         // Of samples for other sinks, nothing is kept in the state directory.
-        if is_kept {
-            let left = until.saturating_duration_since(Instant::now());
-            if let Ok(ended) = self.state.start_end() {
-                let _ = timeout(left, ended).await;
-            }
-        }
-        late
+        SinksEnd { late, is_kept }
     }
 }
 

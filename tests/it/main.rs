@@ -79,6 +79,9 @@ mod http; // the capability http
 mod http_client; // the table [client]: proxies, authorities and certificates of plugins' requests and of sinks
 mod floods; // peers that send for ever
 mod net; // the capability net
+mod plugin_states; // the capability state
+#[cfg(target_os = "linux")]
+mod system; // the capability system
 #[cfg(target_os = "linux")]
 mod dead_mounts; // plugins that read dead mounts
 #[cfg(target_os = "linux")]

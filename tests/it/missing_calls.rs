@@ -13,7 +13,7 @@ use crate::guest::{Guest, install};
 use crate::harness::{Agent, Setup, value};
 
 /// Starts an agent in whose process a system call fails with this error, as in those that it starts.
-fn start_without(call: i64, error: Errno, command: Command) -> Agent {
+pub fn start_without(call: i64, error: Errno, command: Command) -> Agent {
     let denied = SeccompAction::Errno(error.raw_os_error().cast_unsigned());
     let target = TargetArch::try_from(ARCH).expect("a processor with such filters");
     let filter = SeccompFilter::new(BTreeMap::from([(call, Vec::new())]), SeccompAction::Allow, denied, target);

@@ -19,25 +19,29 @@ use crate::server::{Server, read_request, unix_echo};
 use crate::wit;
 
 /// The kept files, each with the first digits of its SHA-256, so that a change is noticed.
-const KEPT: [(&str, &str); 18] = [
-    ("0.2.0-rc.4/component/errors.wasm", "c66c1d49"),
-    ("0.2.0-rc.4/component/fetches.wasm", "ca0b7003"),
-    ("0.2.0-rc.4/component/files.wasm", "dc578621"),
-    ("0.2.0-rc.4/component/logs.wasm", "a6cc1d8e"),
-    ("0.2.0-rc.4/component/needs.wasm", "439ff54a"),
-    ("0.2.0-rc.4/component/talks.wasm", "58717ca4"),
-    ("0.2.0-rc.4/component/ticks.wasm", "43d41e3c"),
-    ("0.2.0-rc.4/component/values.wasm", "6d90ebba"),
-    ("0.2.0-rc.4/component/wasi.wasm", "24062328"),
-    ("0.2.0-rc.4/module/errors.wasm", "a6d8a232"),
-    ("0.2.0-rc.4/module/fetches.wasm", "38ed083f"),
-    ("0.2.0-rc.4/module/files.wasm", "48854066"),
-    ("0.2.0-rc.4/module/logs.wasm", "2ab1622d"),
-    ("0.2.0-rc.4/module/needs.wasm", "6b07616d"),
-    ("0.2.0-rc.4/module/talks.wasm", "b985e91d"),
-    ("0.2.0-rc.4/module/ticks.wasm", "7e389cd8"),
-    ("0.2.0-rc.4/module/uptime.wasm", "5cf4a8fb"),
-    ("0.2.0-rc.4/module/values.wasm", "7f9b35e1"),
+const KEPT: [(&str, &str); 22] = [
+    ("0.2.0-rc.4/component/asks.wasm", "78e8837b"),
+    ("0.2.0-rc.4/component/errors.wasm", "60caa63e"),
+    ("0.2.0-rc.4/component/fetches.wasm", "32ae4d8c"),
+    ("0.2.0-rc.4/component/files.wasm", "81546798"),
+    ("0.2.0-rc.4/component/keeps.wasm", "b4b53a4f"),
+    ("0.2.0-rc.4/component/logs.wasm", "0cacedd4"),
+    ("0.2.0-rc.4/component/needs.wasm", "4e9f46a4"),
+    ("0.2.0-rc.4/component/talks.wasm", "c2433ecb"),
+    ("0.2.0-rc.4/component/ticks.wasm", "d03c356f"),
+    ("0.2.0-rc.4/component/values.wasm", "b5ac7c6e"),
+    ("0.2.0-rc.4/component/wasi.wasm", "4ebb4070"),
+    ("0.2.0-rc.4/module/asks.wasm", "dd3e9f13"),
+    ("0.2.0-rc.4/module/errors.wasm", "b2deb503"),
+    ("0.2.0-rc.4/module/fetches.wasm", "deba670e"),
+    ("0.2.0-rc.4/module/files.wasm", "7d26ae76"),
+    ("0.2.0-rc.4/module/keeps.wasm", "2823da9c"),
+    ("0.2.0-rc.4/module/logs.wasm", "5652fde5"),
+    ("0.2.0-rc.4/module/needs.wasm", "3d3e0218"),
+    ("0.2.0-rc.4/module/talks.wasm", "ce4aae50"),
+    ("0.2.0-rc.4/module/ticks.wasm", "4dd16765"),
+    ("0.2.0-rc.4/module/uptime.wasm", "2a37ad9b"),
+    ("0.2.0-rc.4/module/values.wasm", "7df2e36c"),
 ];
 
 const FORMS: [&str; 2] = ["component", "module"];
@@ -172,6 +176,32 @@ fn shipped_plugin_uses_connections() {
             assert_eq!(sample.get("talks").map(|metrics| json!(metrics)), Some(expected), "{log}");
         });
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn shipped_plugin_asks_the_kernel() {
+    let server = Server::echo();
+    let configuration = "[plugins.asks]\nread = [\"/proc/net/tcp\"]\n";
+    check_components("asks", configuration, |sample, log| {
+        let metrics = sample.get("asks").unwrap_or_else(|| panic!("{log}"));
+        assert!(metrics["count"].as_u64() >= Some(1), "{} listens: {metrics:?}", server.address);
+        assert!(metrics["state"].as_str().is_some_and(|state| !state.is_empty()), "{metrics:?}");
+        assert!(metrics["port"].as_u64() > Some(0), "{metrics:?}");
+        assert!(metrics["tick"].as_u64() > Some(0), "{metrics:?}");
+        assert_eq!(metrics["up"], 0x0101, "it is known, and so");
+        let errors = ["listeners", "missing", "driver"].map(|error| metrics[error].as_u64());
+        assert_eq!(errors, [0, 3, 2].map(Some), "by their numbers in the WIT");
+    });
+}
+
+#[test]
+fn shipped_plugin_keeps_a_state() {
+    check_components("keeps", "", |sample, log| {
+        // The trial has saved before.
+        let expected = json!({ "before": 1, "after": "kept", "large": 2, "limit": 65536 });
+        assert_eq!(sample.get("keeps").map(|metrics| json!(metrics)), Some(expected), "{log}");
+    });
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The module `kernel`: system-wide counters and limits of the kernel, from `/proc/stat`, `/proc/vmstat`, `/proc/sys` and
-//! `/proc/1/net/softnet_stat`. Metrics that a kernel or machine does not have are left out. CPU times and memory are the
+//! `/proc/1/net/softnet_stat`, and the state of its clock. Metrics that a kernel or machine does not have are left out. CPU times and memory are the
 //! agent's own modules.
 
+mod clock;
 mod softnet;
 
 use gauged_plugin::bounds::COUNT;
+use gauged_plugin::descriptor::join;
 use gauged_plugin::kernel::{self, Fields, File};
 use gauged_plugin::skipped::Skipped;
 use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, files, percent};
@@ -84,6 +86,9 @@ gauged_plugin::metrics! {
     SOFTNET_BACKLOG: gauge "softnet_backlog" in "{packet}" by {"cpu": "Number of the CPU, with `softnet_per_cpu`"};
 }
 
+/// All metrics: those of files, then those of the clock.
+const ALL_METRICS: &[Descriptor] = &join::<{ METRICS.len() + clock::METRICS.len() }>(&[METRICS, clock::METRICS]);
+
 /// The vectors of software interrupts, in the kernel's order.
 const VECTORS: [&str; 10] =
     ["hi", "timer", "net_tx", "net_rx", "block", "irq_poll", "tasklet", "sched", "hrtimer", "rcu"];
@@ -148,7 +153,7 @@ impl Plugin for Kernel {
         version: env!("CARGO_PKG_VERSION"),
         description: "Counters and limits of the kernel.",
         settings: SETTINGS,
-        metrics: METRICS,
+        metrics: ALL_METRICS,
     };
     type Config = Settings;
 
@@ -195,6 +200,7 @@ impl Plugin for Kernel {
             self.softnet.update(&file, skipped);
             self.softnet.set_metrics(sample, self.settings.softnet_per_cpu);
         }
+        clock::set_metrics(sample, skipped);
         skipped.finish(sample)
     }
 }

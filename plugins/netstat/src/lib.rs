@@ -1,11 +1,12 @@
 //! The module `netstat`: the host's counters of TCP, UDP, IP and ICMP, by the kernel's own names, and its numbers of
-//! sockets, from `snmp`, `netstat`, `snmp6`, `sockstat` and `sockstat6` in `/proc/1/net`. Fields that are not declared are
+//! sockets, from `snmp`, `netstat`, `snmp6`, `sockstat` and `sockstat6` in `/proc/1/net`, and by state on request. Fields that are not declared are
 //! ignored. Knows nothing of single connections or interfaces.
 
 mod internet;
 mod layout;
 mod mptcp;
 mod sockets;
+mod states;
 mod tcp_ext;
 mod transport;
 
@@ -13,16 +14,17 @@ use gauged_plugin::descriptor::join;
 use gauged_plugin::kernel::{File, page_bytes};
 use gauged_plugin::select::{Pattern, Selection};
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick};
+use gauged_plugin::{About, Descriptor, Error, Need, Plugin, Sample, Tick};
 use layout::Layout;
 
 /// All metrics: fields by group in the kernel's order, then sockets.
-const METRICS: &[Descriptor] = &join::<{ FIELD_COUNT + sockets::METRICS.len() }>(&[
+const METRICS: &[Descriptor] = &join::<{ FIELD_COUNT + sockets::METRICS.len() + states::METRICS.len() }>(&[
     internet::METRICS,
     transport::METRICS,
     tcp_ext::METRICS,
     mptcp::METRICS,
     sockets::METRICS,
+    states::METRICS,
 ]);
 
 /// The number of fields without sockets.
@@ -97,6 +99,8 @@ gauged_plugin::settings! {
     "fields.exclude": "list of patterns" = gauged_plugin::json_list!(DEFAULT_EXCLUDED_FIELDS);
     /// Fields in addition to `fields`.
     "more": "list of patterns" = "[]";
+    /// Whether TCP sockets are counted by state: at a price for each socket.
+    "tcp_states": "boolean" = "false";
 }
 
 /// The configuration. Field names are metric names without `_total`: `TcpExt_ListenDrops`.
@@ -106,11 +110,17 @@ struct Settings {
     fields: Selection,
     /// Fields in addition to `fields`.
     more: Vec<Pattern>,
+    /// Whether TCP sockets are counted by state.
+    tcp_states: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { fields: Selection::only(&DEFAULT_FIELDS).except(&DEFAULT_EXCLUDED_FIELDS), more: Vec::new() }
+        Self {
+            fields: Selection::only(&DEFAULT_FIELDS).except(&DEFAULT_EXCLUDED_FIELDS),
+            more: Vec::new(),
+            tcp_states: false,
+        }
     }
 }
 
@@ -123,6 +133,8 @@ struct Netstat {
     page_bytes: Option<u64>,
     /// The last attempt to find the page size.
     page_tried_ns: Option<u64>,
+    /// Whether TCP sockets are counted by state.
+    has_states: bool,
     skipped: Skipped,
 }
 
@@ -136,7 +148,7 @@ impl Plugin for Netstat {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        let Settings { fields, more } = settings;
+        let Settings { fields, more, tcp_states: has_states } = settings;
         let names = || METRICS.iter().take(FIELD_COUNT).map(field_name);
         if let Some(at) = more.iter().position(|pattern| !names().any(|name| pattern.matches(name))) {
             let message = "matches no field listed in the README.md of this plugin, such as TcpExt_TCPOFOMerge";
@@ -148,12 +160,16 @@ impl Plugin for Netstat {
             return Err(Error::invalid("fields", "selects no fields; fields have names such as TcpExt_ListenDrops"));
         }
         let (layouts, skipped) = (<[Layout; 3]>::default(), Skipped::default());
-        Ok(Self { fields, layouts, page_bytes: None, page_tried_ns: None, skipped })
+        Ok(Self { fields, layouts, page_bytes: None, page_tried_ns: None, has_states, skipped })
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        if self.has_states { states::needs() } else { Vec::new() }
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let page_bytes = self.page_bytes(tick);
-        let Self { fields, layouts: [snmp, netstat, snmp6], skipped, .. } = self;
+        let Self { fields, layouts: [snmp, netstat, snmp6], has_states, skipped, .. } = self;
         if let Some(file) = skipped.read("/proc/1/net/snmp", "Ip, Icmp, Tcp and Udp") {
             snmp.read_pairs(&file, fields, sample, skipped);
         }
@@ -165,6 +181,9 @@ impl Plugin for Netstat {
             snmp6.read_lines(&file, fields, sample, skipped);
         }
         sockets::set_metrics(sample, page_bytes, skipped);
+        if *has_states {
+            states::set_metrics(sample, skipped);
+        }
         skipped.finish(sample)
     }
 }

@@ -123,7 +123,7 @@ fn settings_select_fields() {
 #[test]
 fn settings_without_matching_fields_are_rejected() {
     for (config, key, message) in [
-        (r#"{"field": {}}"#, "field", "unknown key; remove it, or use one of fields, more"),
+        (r#"{"field": {}}"#, "field", "unknown key; remove it, or use one of fields, more, tcp_states"),
         (
             r#"{"more": ["TcpExt_*", "TcpExt_TCPLos"]}"#,
             "more[1]",

@@ -1,4 +1,5 @@
-//! The module `ports`: the listening state of configured ports, from the kernel's socket tables. Makes no connections, so
+//! The module `ports`: the listening state of configured ports, from the kernel's socket tables: by a query for listening sockets,
+//! and from the files in `/proc/1/net` where there is no such query. Makes no connections, so
 //! it neither disturbs a service nor depends on a firewall, and cannot tell whether the service responds.
 
 mod port;
@@ -6,6 +7,7 @@ mod table;
 
 use gauged_plugin::files::{self, Failure};
 use gauged_plugin::skipped::{Cause as _, Skip};
+use gauged_plugin::system::{self, Listeners};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
 use port::Port;
 use table::{Listener, Scan, Table};
@@ -71,7 +73,7 @@ impl Plugin for Ports {
         // The tables that were not read completely, and the first that was not granted.
         let (mut failed, mut denied, mut is_any_there) = (Vec::new(), None, false);
         for table in self.tables() {
-            let result = scan(table, |listener| {
+            let result = find(table, |listener| {
                 for (known, sockets) in self.ports.iter().zip(&mut sockets) {
                     if known.number == listener.port && known.protocol.tables().contains(&table) {
                         sockets.add(listener);
@@ -164,6 +166,21 @@ impl Sockets {
 enum Failed {
     NotRead(Failure),
     Incomplete(Skip),
+}
+
+/// Finds the listening sockets of a table. The kernel lists them at a small part of the price of its file, which also has all other
+/// sockets.
+fn find(table: Table, mut found: impl FnMut(Listener)) -> Result<(), Failed> {
+    match system::list_listeners(table.socket_table()) {
+        Ok(Listeners { sockets, truncated: false }) => {
+            for socket in sockets {
+                found(Listener { port: socket.port, waiting: Some(socket.queued.into()) });
+            }
+            Ok(())
+        }
+        // The file has all of them, and an error of its own.
+        Ok(_) | Err(_) => scan(table, found),
+    }
 }
 
 /// Reads a table, as far as it has listening sockets.

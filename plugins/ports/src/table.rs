@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 
 use gauged_plugin::skipped::{Reason, Skip};
+use gauged_plugin::system::SocketTable;
 
 /// A socket table of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,16 @@ impl Table {
             Self::Tcp6 => "/proc/1/net/tcp6",
             Self::Udp => "/proc/1/net/udp",
             Self::Udp6 => "/proc/1/net/udp6",
+        }
+    }
+
+    /// The same table, as the kernel is asked for it.
+    pub(crate) fn socket_table(self) -> SocketTable {
+        match self {
+            Self::Tcp => SocketTable::Tcp,
+            Self::Tcp6 => SocketTable::Tcp6,
+            Self::Udp => SocketTable::Udp,
+            Self::Udp6 => SocketTable::Udp6,
         }
     }
 

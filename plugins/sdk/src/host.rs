@@ -2,9 +2,11 @@
 //! two.
 
 #[cfg(target_family = "wasm")]
-pub(crate) use crate::bindings::gauged::plugin::{files, http, log, net};
+pub(crate) use crate::bindings::gauged::plugin::{files, http, log, net, state, system};
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testing::scripted_files as files;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::testing::scripted_host::{http, log, net};
+pub(crate) use crate::testing::scripted_host::{http, log, net, state};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::testing::scripted_system as system;

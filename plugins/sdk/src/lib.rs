@@ -57,6 +57,8 @@
 //! | files of the kernel and other files | [`kernel`], [`files`] |
 //! | services | [`http`], [`net`], [`service`] |
 //! | metrics in Prometheus' formats | [`exposition`] |
+//! | sockets, the clock, links of interfaces | [`system`] |
+//! | what outlasts the instance | [`state`] |
 //! | rates and percentages | [`rates`], [`percent()`] |
 //! | unreadable parts and impossible values | [`skipped`], [`bounds`] |
 //! | reports to the operator | [`Need`], [`Error`], [`log`] |
@@ -113,6 +115,8 @@ pub mod files;
 pub mod http;
 pub mod net;
 pub mod exposition;
+pub mod system;
+pub mod state;
 pub mod log;
 pub mod kernel;
 pub mod skipped;

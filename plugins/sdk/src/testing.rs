@@ -47,6 +47,7 @@
 // In suggested reading order.
 pub(crate) mod scripted_host;
 pub(crate) mod scripted_files;
+pub(crate) mod scripted_system;
 mod scripted_connection;
 mod sample_map;
 mod rules;

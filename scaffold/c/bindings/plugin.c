@@ -50,6 +50,31 @@ extern void __wasm_import_gauged_plugin_net_method_connection_write(int32_t, uin
 __attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[method]connection.read")))
 extern void __wasm_import_gauged_plugin_net_method_connection_read(int32_t, int32_t, uint8_t *);
 
+// Imported Functions from `gauged:plugin/system@0.2.0-rc.4`
+
+__attribute__((__import_module__("gauged:plugin/system@0.2.0-rc.4"), __import_name__("count-sockets")))
+extern void __wasm_import_gauged_plugin_system_count_sockets(int32_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/system@0.2.0-rc.4"), __import_name__("list-listeners")))
+extern void __wasm_import_gauged_plugin_system_list_listeners(int32_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/system@0.2.0-rc.4"), __import_name__("read-clock")))
+extern void __wasm_import_gauged_plugin_system_read_clock(uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/system@0.2.0-rc.4"), __import_name__("query-link")))
+extern void __wasm_import_gauged_plugin_system_query_link(uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/system@0.2.0-rc.4"), __import_name__("query-driver")))
+extern void __wasm_import_gauged_plugin_system_query_driver(uint8_t *, size_t, uint8_t *);
+
+// Imported Functions from `gauged:plugin/state@0.2.0-rc.4`
+
+__attribute__((__import_module__("gauged:plugin/state@0.2.0-rc.4"), __import_name__("load")))
+extern void __wasm_import_gauged_plugin_state_load(uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/state@0.2.0-rc.4"), __import_name__("save")))
+extern void __wasm_import_gauged_plugin_state_save(uint8_t *, size_t, uint8_t *);
+
 // Exported Functions from `gauged:plugin/collector@0.2.0-rc.4`
 
 __attribute__((__weak__, __export_name__("cabi_post_gauged:plugin/collector@0.2.0-rc.4#describe")))
@@ -809,6 +834,206 @@ void gauged_plugin_net_result_list_u8_error_free(gauged_plugin_net_result_list_u
     plugin_list_u8_free(&ptr->val.ok);
   } else {
     gauged_plugin_net_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_system_capability_free(gauged_plugin_system_capability_t *ptr) {
+  gauged_plugin_types_capability_free(ptr);
+}
+
+void gauged_plugin_system_os_error_free(gauged_plugin_system_os_error_t *ptr) {
+  gauged_plugin_types_os_error_free(ptr);
+}
+
+void gauged_plugin_system_permission_error_free(gauged_plugin_system_permission_error_t *ptr) {
+  gauged_plugin_types_permission_error_free(ptr);
+}
+
+void gauged_plugin_system_error_free(gauged_plugin_system_error_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      gauged_plugin_system_capability_free(&ptr->val.denied);
+      break;
+    }
+    case 1: {
+      gauged_plugin_system_permission_error_free(&ptr->val.not_permitted);
+      break;
+    }
+    case 2: {
+      plugin_string_free(&ptr->val.not_supported);
+      break;
+    }
+    case 5: {
+      gauged_plugin_system_os_error_free(&ptr->val.io);
+      break;
+    }
+  }
+}
+
+void gauged_plugin_system_state_count_free(gauged_plugin_system_state_count_t *ptr) {
+  plugin_string_free(&ptr->state);
+}
+
+void gauged_plugin_system_list_state_count_free(gauged_plugin_system_list_state_count_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gauged_plugin_system_state_count_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gauged_plugin_system_state_count_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gauged_plugin_system_socket_counts_free(gauged_plugin_system_socket_counts_t *ptr) {
+  gauged_plugin_system_list_state_count_free(&ptr->states);
+}
+
+void gauged_plugin_system_listener_free(gauged_plugin_system_listener_t *ptr) {
+  plugin_string_free(&ptr->address);
+  plugin_option_u32_free(&ptr->queue_limit);
+}
+
+void gauged_plugin_system_list_listener_free(gauged_plugin_system_list_listener_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gauged_plugin_system_listener_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gauged_plugin_system_listener_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gauged_plugin_system_listeners_free(gauged_plugin_system_listeners_t *ptr) {
+  gauged_plugin_system_list_listener_free(&ptr->sockets);
+}
+
+void plugin_option_bool_free(plugin_option_bool_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void gauged_plugin_system_option_duplex_free(gauged_plugin_system_option_duplex_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void gauged_plugin_system_link_status_free(gauged_plugin_system_link_status_t *ptr) {
+  plugin_option_bool_free(&ptr->up);
+  plugin_option_u64_free(&ptr->bits_per_second);
+  gauged_plugin_system_option_duplex_free(&ptr->duplex);
+  plugin_option_bool_free(&ptr->autonegotiation);
+}
+
+void gauged_plugin_system_statistic_free(gauged_plugin_system_statistic_t *ptr) {
+  plugin_string_free(&ptr->name);
+}
+
+void gauged_plugin_system_list_statistic_free(gauged_plugin_system_list_statistic_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gauged_plugin_system_statistic_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gauged_plugin_system_statistic_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gauged_plugin_system_driver_status_free(gauged_plugin_system_driver_status_t *ptr) {
+  plugin_string_free(&ptr->driver);
+  plugin_string_free(&ptr->version);
+  plugin_string_free(&ptr->firmware);
+  plugin_string_free(&ptr->bus);
+  gauged_plugin_system_list_statistic_free(&ptr->statistics);
+}
+
+void gauged_plugin_system_result_socket_counts_error_free(gauged_plugin_system_result_socket_counts_error_t *ptr) {
+  if (!ptr->is_err) {
+    gauged_plugin_system_socket_counts_free(&ptr->val.ok);
+  } else {
+    gauged_plugin_system_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_system_result_listeners_error_free(gauged_plugin_system_result_listeners_error_t *ptr) {
+  if (!ptr->is_err) {
+    gauged_plugin_system_listeners_free(&ptr->val.ok);
+  } else {
+    gauged_plugin_system_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_system_result_clock_status_error_free(gauged_plugin_system_result_clock_status_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    gauged_plugin_system_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_system_result_link_status_error_free(gauged_plugin_system_result_link_status_error_t *ptr) {
+  if (!ptr->is_err) {
+    gauged_plugin_system_link_status_free(&ptr->val.ok);
+  } else {
+    gauged_plugin_system_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_system_result_driver_status_error_free(gauged_plugin_system_result_driver_status_error_t *ptr) {
+  if (!ptr->is_err) {
+    gauged_plugin_system_driver_status_free(&ptr->val.ok);
+  } else {
+    gauged_plugin_system_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_state_os_error_free(gauged_plugin_state_os_error_t *ptr) {
+  gauged_plugin_types_os_error_free(ptr);
+}
+
+void gauged_plugin_state_permission_error_free(gauged_plugin_state_permission_error_t *ptr) {
+  gauged_plugin_types_permission_error_free(ptr);
+}
+
+void gauged_plugin_state_error_free(gauged_plugin_state_error_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      plugin_string_free(&ptr->val.not_supported);
+      break;
+    }
+    case 1: {
+      gauged_plugin_state_permission_error_free(&ptr->val.not_permitted);
+      break;
+    }
+    case 2: {
+      break;
+    }
+    case 4: {
+      gauged_plugin_state_os_error_free(&ptr->val.io);
+      break;
+    }
+  }
+}
+
+void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr) {
+  if (ptr->is_some) {
+    plugin_list_u8_free(&ptr->val);
+  }
+}
+
+void gauged_plugin_state_result_option_list_u8_error_free(gauged_plugin_state_result_option_list_u8_error_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_option_list_u8_free(&ptr->val.ok);
+  } else {
+    gauged_plugin_state_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_state_result_void_error_free(gauged_plugin_state_result_void_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    gauged_plugin_state_error_free(&ptr->val.err);
   }
 }
 
@@ -2087,6 +2312,532 @@ bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connectio
   }
   if (!result.is_err) {
     *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_system_count_sockets(gauged_plugin_system_socket_table_t table, gauged_plugin_system_socket_counts_t *ret, gauged_plugin_system_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(8*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_system_count_sockets((int32_t) table, ptr);
+  gauged_plugin_system_result_socket_counts_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gauged_plugin_system_socket_counts_t) {
+        (gauged_plugin_system_list_state_count_t) (gauged_plugin_system_list_state_count_t) { (gauged_plugin_system_state_count_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (bool) (int32_t) *((uint8_t*) (ptr + (3*sizeof(void*)))),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_system_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 2: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          break;
+        }
+        case 5: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_system_list_listeners(gauged_plugin_system_socket_table_t table, gauged_plugin_system_listeners_t *ret, gauged_plugin_system_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(8*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_system_list_listeners((int32_t) table, ptr);
+  gauged_plugin_system_result_listeners_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gauged_plugin_system_listeners_t) {
+        (gauged_plugin_system_list_listener_t) (gauged_plugin_system_list_listener_t) { (gauged_plugin_system_listener_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (bool) (int32_t) *((uint8_t*) (ptr + (3*sizeof(void*)))),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_system_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 2: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          break;
+        }
+        case 5: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_system_read_clock(gauged_plugin_system_clock_status_t *ret, gauged_plugin_system_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[80];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_system_read_clock(ptr);
+  gauged_plugin_system_result_clock_status_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gauged_plugin_system_clock_status_t) {
+        (bool) (int32_t) *((uint8_t*) (ptr + 8)),
+        (gauged_plugin_system_leap_second_t) (int32_t) *((uint8_t*) (ptr + 9)),
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + 12))),
+        (int64_t) *((int64_t*) (ptr + 16)),
+        (double) *((double*) (ptr + 24)),
+        (double) *((double*) (ptr + 32)),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 40))),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 48))),
+        (int64_t) *((int64_t*) (ptr + 56)),
+        (uint64_t) (uint64_t) (*((int64_t*) (ptr + 64))),
+        (int32_t) *((int32_t*) (ptr + 72)),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_system_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+5*sizeof(void*))))), (*((size_t*) (ptr + (8+6*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 2: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          break;
+        }
+        case 5: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_system_query_link(plugin_string_t *name, gauged_plugin_system_link_status_t *ret, gauged_plugin_system_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+6*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_system_query_link((uint8_t *) (*name).ptr, (*name).len, ptr);
+  gauged_plugin_system_result_link_status_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      plugin_option_bool_t option;
+      switch ((int32_t) *((uint8_t*) (ptr + 8))) {
+        case 0: {
+          option.is_some = false;
+          break;
+        }
+        case 1: {
+          option.is_some = true;
+          option.val = (int32_t) *((uint8_t*) (ptr + 9));
+          break;
+        }
+      }
+      plugin_option_u64_t option0;
+      switch ((int32_t) *((uint8_t*) (ptr + 16))) {
+        case 0: {
+          option0.is_some = false;
+          break;
+        }
+        case 1: {
+          option0.is_some = true;
+          option0.val = (uint64_t) (*((int64_t*) (ptr + 24)));
+          break;
+        }
+      }
+      gauged_plugin_system_option_duplex_t option1;
+      switch ((int32_t) *((uint8_t*) (ptr + 32))) {
+        case 0: {
+          option1.is_some = false;
+          break;
+        }
+        case 1: {
+          option1.is_some = true;
+          option1.val = (int32_t) *((uint8_t*) (ptr + 33));
+          break;
+        }
+      }
+      plugin_option_bool_t option2;
+      switch ((int32_t) *((uint8_t*) (ptr + 34))) {
+        case 0: {
+          option2.is_some = false;
+          break;
+        }
+        case 1: {
+          option2.is_some = true;
+          option2.val = (int32_t) *((uint8_t*) (ptr + 35));
+          break;
+        }
+      }
+
+      result.val.ok = (gauged_plugin_system_link_status_t) {
+        (plugin_option_bool_t) option,
+        (plugin_option_u64_t) option0,
+        (gauged_plugin_system_option_duplex_t) option1,
+        (plugin_option_bool_t) option2,
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_system_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+5*sizeof(void*))))), (*((size_t*) (ptr + (8+6*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 2: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          break;
+        }
+        case 5: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_system_query_driver(plugin_string_t *name, gauged_plugin_system_driver_status_t *ret, gauged_plugin_system_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(12*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_system_query_driver((uint8_t *) (*name).ptr, (*name).len, ptr);
+  gauged_plugin_system_result_driver_status_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gauged_plugin_system_driver_status_t) {
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (5*sizeof(void*))))), (*((size_t*) (ptr + (6*sizeof(void*))))) },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (7*sizeof(void*))))), (*((size_t*) (ptr + (8*sizeof(void*))))) },
+        (gauged_plugin_system_list_statistic_t) (gauged_plugin_system_list_statistic_t) { (gauged_plugin_system_statistic_t*)(*((uint8_t **) (ptr + (9*sizeof(void*))))), (*((size_t*) (ptr + (10*sizeof(void*))))) },
+        (bool) (int32_t) *((uint8_t*) (ptr + (11*sizeof(void*)))),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_system_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 2: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          break;
+        }
+        case 5: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_state_load(plugin_option_list_u8_t *ret, gauged_plugin_state_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+6*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_state_load(ptr);
+  gauged_plugin_state_result_option_list_u8_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      plugin_option_list_u8_t option;
+      switch ((int32_t) *((uint8_t*) (ptr + 8))) {
+        case 0: {
+          option.is_some = false;
+          break;
+        }
+        case 1: {
+          option.is_some = true;
+          option.val = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.ok = option;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_state_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 2: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_state_save(plugin_list_u8_t *bytes, gauged_plugin_state_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+6*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_state_save((uint8_t *) (*bytes).ptr, (*bytes).len, ptr);
+  gauged_plugin_state_result_void_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_state_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+4*sizeof(void*))))), (*((size_t*) (ptr + (16+5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 2: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
     return 1;
   } else {
     *err = result.val.err;

@@ -453,6 +453,288 @@ typedef struct {
   } val;
 } gauged_plugin_net_result_list_u8_error_t;
 
+typedef gauged_plugin_types_capability_t gauged_plugin_system_capability_t;
+
+typedef gauged_plugin_types_os_error_t gauged_plugin_system_os_error_t;
+
+typedef gauged_plugin_types_permission_error_t gauged_plugin_system_permission_error_t;
+
+// The error of a query.
+typedef struct gauged_plugin_system_error_t {
+  uint8_t tag;
+  union {
+    gauged_plugin_system_capability_t     denied;
+    gauged_plugin_system_permission_error_t     not_permitted;
+    plugin_string_t     not_supported;
+    gauged_plugin_system_os_error_t     io;
+  } val;
+} gauged_plugin_system_error_t;
+
+// This grant is missing.
+#define GAUGED_PLUGIN_SYSTEM_ERROR_DENIED 0
+// The operating system does not permit the query to the agent's user.
+#define GAUGED_PLUGIN_SYSTEM_ERROR_NOT_PERMITTED 1
+// There is no answer: the kernel, driver or sandbox does not have the query, or the agent is not in the network of the
+// measured host, or that cannot be found out; the text has the cause. Fall back to files. Also in `describe`.
+#define GAUGED_PLUGIN_SYSTEM_ERROR_NOT_SUPPORTED 2
+// There is no network interface of this name.
+#define GAUGED_PLUGIN_SYSTEM_ERROR_NOT_FOUND 3
+// The kernel did not answer in time.
+#define GAUGED_PLUGIN_SYSTEM_ERROR_TIMEOUT 4
+// Any other error.
+#define GAUGED_PLUGIN_SYSTEM_ERROR_IO 5
+
+// A table of sockets: of a protocol, with IPv4 or IPv6. The file with the same sockets in `/proc/1/net` has the same name.
+typedef uint8_t gauged_plugin_system_socket_table_t;
+
+// TCP over IPv4.
+#define GAUGED_PLUGIN_SYSTEM_SOCKET_TABLE_TCP 0
+// TCP over IPv6, and over IPv4 by sockets that serve both.
+#define GAUGED_PLUGIN_SYSTEM_SOCKET_TABLE_TCP6 1
+// UDP over IPv4.
+#define GAUGED_PLUGIN_SYSTEM_SOCKET_TABLE_UDP 2
+// UDP over IPv6, and over IPv4 by sockets that serve both.
+#define GAUGED_PLUGIN_SYSTEM_SOCKET_TABLE_UDP6 3
+
+// The number of sockets in a state.
+typedef struct gauged_plugin_system_state_count_t {
+  // `established`, `syn_sent`, `syn_recv`, `fin_wait1`, `fin_wait2`, `time_wait`, `close`, `close_wait`, `last_ack`, `listen` or
+  // `closing`. A UDP socket with a peer is `established`, one without is `close`. Later kernels may have more.
+  plugin_string_t   state;
+  // The number.
+  uint64_t   count;
+} gauged_plugin_system_state_count_t;
+
+typedef struct {
+  gauged_plugin_system_state_count_t *ptr;
+  size_t len;
+} gauged_plugin_system_list_state_count_t;
+
+// Numbers of sockets.
+typedef struct gauged_plugin_system_socket_counts_t {
+  // The states that a socket is in.
+  gauged_plugin_system_list_state_count_t   states;
+  // Whether there are more sockets: a million are counted.
+  bool   truncated;
+} gauged_plugin_system_socket_counts_t;
+
+// A socket that waits for peers: a TCP socket that listens, or a UDP socket without a peer.
+typedef struct gauged_plugin_system_listener_t {
+  // The IP address that it is bound to, such as `127.0.0.1`, `0.0.0.0` or `::`.
+  plugin_string_t   address;
+  // The port.
+  uint16_t   port;
+  // The number of the interface that it is bound to; 0 without one.
+  uint32_t   device;
+  // For TCP the connections that wait to be accepted, for UDP the bytes that wait to be read.
+  uint32_t   queued;
+  // For TCP, how many connections may wait.
+  plugin_option_u32_t   queue_limit;
+  // The number of its user.
+  uint32_t   user;
+  // Its inode, by which `/proc/<pid>/fd` has it; 0 for one that no process has.
+  uint32_t   inode;
+} gauged_plugin_system_listener_t;
+
+typedef struct {
+  gauged_plugin_system_listener_t *ptr;
+  size_t len;
+} gauged_plugin_system_list_listener_t;
+
+// Sockets that wait for peers.
+typedef struct gauged_plugin_system_listeners_t {
+  // The sockets, in no order.
+  gauged_plugin_system_list_listener_t   sockets;
+  // Whether there are more: the result has 10,000.
+  bool   truncated;
+} gauged_plugin_system_listeners_t;
+
+// A leap second of the clock.
+typedef uint8_t gauged_plugin_system_leap_second_t;
+
+// There is none.
+#define GAUGED_PLUGIN_SYSTEM_LEAP_SECOND_NONE 0
+// One will be added at the end of the day.
+#define GAUGED_PLUGIN_SYSTEM_LEAP_SECOND_ADDED 1
+// One will be removed at the end of the day.
+#define GAUGED_PLUGIN_SYSTEM_LEAP_SECOND_REMOVED 2
+// It is under way.
+#define GAUGED_PLUGIN_SYSTEM_LEAP_SECOND_UNDER_WAY 3
+// It was.
+#define GAUGED_PLUGIN_SYSTEM_LEAP_SECOND_OVER 4
+
+// The state of the kernel's clock, which adjtimex(2) explains.
+typedef struct gauged_plugin_system_clock_status_t {
+  // Whether it follows a source of time. Set by whatever disciplines it.
+  bool   synchronised;
+  // The leap second of the day.
+  gauged_plugin_system_leap_second_t   leap;
+  // The bits of the status, as in the kernel's `timex.h`.
+  uint32_t   status;
+  // The time that is still to be corrected.
+  int64_t   offset_ns;
+  // The correction of the frequency, in parts per million.
+  double   frequency_ppm;
+  // The largest correction of the frequency, in parts per million.
+  double   tolerance_ppm;
+  // How far the clock is off at most.
+  uint64_t   maximum_error_ns;
+  // How far the clock is off, as far as its discipline can say.
+  uint64_t   estimated_error_ns;
+  // The time constant of the loop that disciplines it.
+  int64_t   time_constant;
+  // The time between two of the kernel's ticks.
+  uint64_t   tick_ns;
+  // International Atomic Time minus UTC, in seconds; 0 if nobody has set it.
+  int32_t   tai_offset_s;
+} gauged_plugin_system_clock_status_t;
+
+// The directions that a link uses at a time.
+typedef uint8_t gauged_plugin_system_duplex_t;
+
+// One of both.
+#define GAUGED_PLUGIN_SYSTEM_DUPLEX_HALF 0
+// Both.
+#define GAUGED_PLUGIN_SYSTEM_DUPLEX_FULL 1
+
+typedef struct {
+  bool is_some;
+  bool val;
+} plugin_option_bool_t;
+
+typedef struct {
+  bool is_some;
+  gauged_plugin_system_duplex_t val;
+} gauged_plugin_system_option_duplex_t;
+
+// The state of an interface's link, as its driver has it. What the driver does not say is none.
+typedef struct gauged_plugin_system_link_status_t {
+  // Whether there is a link.
+  plugin_option_bool_t   up;
+  // Its speed.
+  plugin_option_u64_t   bits_per_second;
+  // Its directions.
+  gauged_plugin_system_option_duplex_t   duplex;
+  // Whether both ends negotiate speed and duplex.
+  plugin_option_bool_t   autonegotiation;
+} gauged_plugin_system_link_status_t;
+
+// A statistic of a driver.
+typedef struct gauged_plugin_system_statistic_t {
+  // The driver's name for it, which may have any characters.
+  plugin_string_t   name;
+  // Its value, mostly a counter.
+  uint64_t   value;
+} gauged_plugin_system_statistic_t;
+
+typedef struct {
+  gauged_plugin_system_statistic_t *ptr;
+  size_t len;
+} gauged_plugin_system_list_statistic_t;
+
+// The driver of an interface, and its statistics.
+typedef struct gauged_plugin_system_driver_status_t {
+  // The driver's name, such as `ixgbe`.
+  plugin_string_t   driver;
+  // The driver's version, on most kernels that of the kernel.
+  plugin_string_t   version;
+  // The version of the firmware; may be empty.
+  plugin_string_t   firmware;
+  // The address of the device, such as `0000:00:03.0`; may be empty.
+  plugin_string_t   bus;
+  // The statistics, in the driver's order; may be empty.
+  gauged_plugin_system_list_statistic_t   statistics;
+  // Whether there are more: the result has 4,096.
+  bool   truncated;
+} gauged_plugin_system_driver_status_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_system_socket_counts_t ok;
+    gauged_plugin_system_error_t err;
+  } val;
+} gauged_plugin_system_result_socket_counts_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_system_listeners_t ok;
+    gauged_plugin_system_error_t err;
+  } val;
+} gauged_plugin_system_result_listeners_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_system_clock_status_t ok;
+    gauged_plugin_system_error_t err;
+  } val;
+} gauged_plugin_system_result_clock_status_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_system_link_status_t ok;
+    gauged_plugin_system_error_t err;
+  } val;
+} gauged_plugin_system_result_link_status_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_system_driver_status_t ok;
+    gauged_plugin_system_error_t err;
+  } val;
+} gauged_plugin_system_result_driver_status_error_t;
+
+typedef gauged_plugin_types_os_error_t gauged_plugin_state_os_error_t;
+
+typedef gauged_plugin_types_permission_error_t gauged_plugin_state_permission_error_t;
+
+// The error of a load or save. A plugin that measures without its state goes on with what it has in memory.
+typedef struct gauged_plugin_state_error_t {
+  uint8_t tag;
+  union {
+    plugin_string_t     not_supported;
+    gauged_plugin_state_permission_error_t     not_permitted;
+    uint64_t     too_large;
+    gauged_plugin_state_os_error_t     io;
+  } val;
+} gauged_plugin_state_error_t;
+
+// There is no place for it: the agent has no directory, may not use it, or another agent does; the text has the cause.
+// Also in `describe`, whose result must not depend on it.
+#define GAUGED_PLUGIN_STATE_ERROR_NOT_SUPPORTED 0
+// The operating system does not permit it to the agent's user.
+#define GAUGED_PLUGIN_STATE_ERROR_NOT_PERMITTED 1
+// The bytes exceed this limit, 64 KiB. The state is as before.
+#define GAUGED_PLUGIN_STATE_ERROR_TOO_LARGE 2
+// The disk did not respond in time. Whether the state was saved is not known.
+#define GAUGED_PLUGIN_STATE_ERROR_TIMEOUT 3
+// Any other error of the disk, such as `ENOSPC`. The state may be lost with the agent's end, unless a later save succeeds.
+#define GAUGED_PLUGIN_STATE_ERROR_IO 4
+
+typedef struct {
+  bool is_some;
+  plugin_list_u8_t val;
+} plugin_option_list_u8_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    plugin_option_list_u8_t ok;
+    gauged_plugin_state_error_t err;
+  } val;
+} gauged_plugin_state_result_option_list_u8_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_state_error_t err;
+  } val;
+} gauged_plugin_state_result_void_error_t;
+
 // The kind of a metric.
 typedef uint8_t gauged_plugin_metrics_kind_t;
 
@@ -832,6 +1114,26 @@ extern bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_c
 // Reads the bytes that have arrived: at least one, at most `max-bytes`; empty when the peer has closed.
 extern bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connection_t self, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_net_error_t *err);
 
+// Imported Functions from `gauged:plugin/system@0.2.0-rc.4`
+// Counts the sockets of a table by state, as `/proc/1/net/tcp` has them, without reading it.
+extern bool gauged_plugin_system_count_sockets(gauged_plugin_system_socket_table_t table, gauged_plugin_system_socket_counts_t *ret, gauged_plugin_system_error_t *err);
+// Lists the sockets of a table that wait for peers. Needs the grant to `read` the file with the same sockets, as
+// `/proc/1/net/tcp`.
+extern bool gauged_plugin_system_list_listeners(gauged_plugin_system_socket_table_t table, gauged_plugin_system_listeners_t *ret, gauged_plugin_system_error_t *err);
+// Returns the state of the clock.
+extern bool gauged_plugin_system_read_clock(gauged_plugin_system_clock_status_t *ret, gauged_plugin_system_error_t *err);
+// Returns the state of the link of a network interface.
+extern bool gauged_plugin_system_query_link(plugin_string_t *name, gauged_plugin_system_link_status_t *ret, gauged_plugin_system_error_t *err);
+// Returns the driver of a network interface, with its statistics. It may wait for the device.
+extern bool gauged_plugin_system_query_driver(plugin_string_t *name, gauged_plugin_system_driver_status_t *ret, gauged_plugin_system_error_t *err);
+
+// Imported Functions from `gauged:plugin/state@0.2.0-rc.4`
+// Returns the bytes that were saved last; none before the first save. The agent keeps nothing with `--once` and in its
+// subcommands, which begin with none.
+extern bool gauged_plugin_state_load(plugin_option_list_u8_t *ret, gauged_plugin_state_error_t *err);
+// Saves bytes in place of those before, at most 64 KiB.
+extern bool gauged_plugin_state_save(plugin_list_u8_t *bytes, gauged_plugin_state_error_t *err);
+
 // Exported Functions from `gauged:plugin/collector@0.2.0-rc.4`
 void exports_gauged_plugin_collector_describe(exports_gauged_plugin_collector_about_t *ret);
 bool exports_gauged_plugin_collector_configure(plugin_string_t *config, exports_gauged_plugin_collector_configured_t *ret, exports_gauged_plugin_collector_error_t *err);
@@ -916,6 +1218,60 @@ void gauged_plugin_net_result_own_connection_error_free(gauged_plugin_net_result
 void gauged_plugin_net_result_void_error_free(gauged_plugin_net_result_void_error_t *ptr);
 
 void gauged_plugin_net_result_list_u8_error_free(gauged_plugin_net_result_list_u8_error_t *ptr);
+
+void gauged_plugin_system_capability_free(gauged_plugin_system_capability_t *ptr);
+
+void gauged_plugin_system_os_error_free(gauged_plugin_system_os_error_t *ptr);
+
+void gauged_plugin_system_permission_error_free(gauged_plugin_system_permission_error_t *ptr);
+
+void gauged_plugin_system_error_free(gauged_plugin_system_error_t *ptr);
+
+void gauged_plugin_system_state_count_free(gauged_plugin_system_state_count_t *ptr);
+
+void gauged_plugin_system_list_state_count_free(gauged_plugin_system_list_state_count_t *ptr);
+
+void gauged_plugin_system_socket_counts_free(gauged_plugin_system_socket_counts_t *ptr);
+
+void gauged_plugin_system_listener_free(gauged_plugin_system_listener_t *ptr);
+
+void gauged_plugin_system_list_listener_free(gauged_plugin_system_list_listener_t *ptr);
+
+void gauged_plugin_system_listeners_free(gauged_plugin_system_listeners_t *ptr);
+
+void plugin_option_bool_free(plugin_option_bool_t *ptr);
+
+void gauged_plugin_system_option_duplex_free(gauged_plugin_system_option_duplex_t *ptr);
+
+void gauged_plugin_system_link_status_free(gauged_plugin_system_link_status_t *ptr);
+
+void gauged_plugin_system_statistic_free(gauged_plugin_system_statistic_t *ptr);
+
+void gauged_plugin_system_list_statistic_free(gauged_plugin_system_list_statistic_t *ptr);
+
+void gauged_plugin_system_driver_status_free(gauged_plugin_system_driver_status_t *ptr);
+
+void gauged_plugin_system_result_socket_counts_error_free(gauged_plugin_system_result_socket_counts_error_t *ptr);
+
+void gauged_plugin_system_result_listeners_error_free(gauged_plugin_system_result_listeners_error_t *ptr);
+
+void gauged_plugin_system_result_clock_status_error_free(gauged_plugin_system_result_clock_status_error_t *ptr);
+
+void gauged_plugin_system_result_link_status_error_free(gauged_plugin_system_result_link_status_error_t *ptr);
+
+void gauged_plugin_system_result_driver_status_error_free(gauged_plugin_system_result_driver_status_error_t *ptr);
+
+void gauged_plugin_state_os_error_free(gauged_plugin_state_os_error_t *ptr);
+
+void gauged_plugin_state_permission_error_free(gauged_plugin_state_permission_error_t *ptr);
+
+void gauged_plugin_state_error_free(gauged_plugin_state_error_t *ptr);
+
+void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr);
+
+void gauged_plugin_state_result_option_list_u8_error_free(gauged_plugin_state_result_option_list_u8_error_t *ptr);
+
+void gauged_plugin_state_result_void_error_free(gauged_plugin_state_result_void_error_t *ptr);
 
 void plugin_list_f64_free(plugin_list_f64_t *ptr);
 

@@ -19,6 +19,8 @@ pub(crate) struct GuestLimits {
     memory: Account,
     /// The part of it that the plugin's code holds, whatever instances there are.
     code_bytes: usize,
+    /// The part of it that is the state which the plugin keeps.
+    state_bytes: usize,
     table_elements: Account,
     /// Whether the memory of all plugins together was not enough for a growth during this call.
     was_capacity_refused: bool,
@@ -68,6 +70,7 @@ impl GuestLimits {
             accounts,
             memory: Account::new(config.memory_bytes),
             code_bytes: 0,
+            state_bytes: 0,
             table_elements: Account::new(config.limits[Limit::TableElements]),
             was_capacity_refused: false,
             growth: Growth::default(),
@@ -94,6 +97,21 @@ impl GuestLimits {
             return Ok(());
         }
         Err(footprint.fault(self.fault_kind(), &self.refused_limit().unwrap_or_default()))
+    }
+
+    /// Counts the state that the plugin keeps, in place of the one before. Returns whether it fits: if not, the one before counts.
+    pub(crate) fn hold_state(&mut self, bytes: usize) -> bool {
+        let before = self.state_bytes;
+        if let Some(more) = bytes.checked_sub(before) {
+            let fits = self.memory.held.saturating_add(more) <= self.memory.limit;
+            if !(fits && self.accounts.hold_memory(more as u64)) {
+                return false;
+            }
+        } else {
+            self.accounts.release_memory((before - bytes) as u64);
+        }
+        (self.memory.held, self.state_bytes) = (self.memory.held - before + bytes, bytes);
+        true
     }
 
     /// Begins a call: the guest has survived earlier refusals.
@@ -227,6 +245,21 @@ mod tests {
     fn accounts() -> Arc<Accounts> {
         static POOL: LazyLock<OffloadPool> = LazyLock::new(|| OffloadPool::start().expect("threads"));
         Arc::new(Accounts::new(&"test".into(), &Limits::default(), &SharedAccounts::default(), &POOL))
+    }
+
+    #[test]
+    fn state_is_memory_of_the_instance() {
+        let config = PluginConfig { memory_bytes: 100, ..PluginConfig::default() };
+        let accounts = accounts();
+        let mut limits = GuestLimits::new(&config, Arc::clone(&accounts));
+        assert!(limits.memory_growing(0, 40, None).expect("decides"));
+        for (bytes, fits, held) in [(60, true, 100), (61, false, 100), (10, true, 50), (0, true, 40), (60, true, 100)] {
+            assert_eq!((limits.hold_state(bytes), limits.held_bytes()), (fits, held), "{bytes}");
+            assert_eq!(accounts.counters.memory_bytes.load(Ordering::Relaxed), held as u64);
+        }
+        assert!(limits.fault("collect").is_none(), "a refused state is an error, not a fault");
+        drop(limits);
+        assert_eq!(accounts.counters.memory_bytes.load(Ordering::Relaxed), 0);
     }
 
     proptest! {

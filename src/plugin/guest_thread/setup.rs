@@ -17,6 +17,7 @@ use crate::plugin::guest::engine_options::Purpose;
 use crate::plugin::guest::fault::FaultKind;
 use crate::plugin::offload::pool::OffloadPool;
 use crate::sample::{NativeMetric, SeriesTable, Text, Values};
+use crate::state_directory::plugin_states::PluginStates;
 
 /// The parts that guest threads share.
 #[derive(Clone)]
@@ -61,9 +62,10 @@ impl Setup {
         series: Arc<SeriesTable>,
         natives: Vec<Text>,
         metrics: &'static [NativeMetric],
+        states: PluginStates,
     ) -> Self {
         Self {
-            shared: SharedAccounts { series, ..SharedAccounts::default() },
+            shared: SharedAccounts { series, states, ..SharedAccounts::default() },
             loads: Arc::new(LoadCounters::new(&config.limits)),
             config,
             natives: natives.into(),

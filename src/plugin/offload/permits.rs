@@ -30,6 +30,12 @@ pub(crate) enum OffloadTarget {
     Name(String),
     /// The files with the system's CA certificates.
     Certificates,
+    /// The plugin's state on the disk.
+    State,
+    /// The kernel's tables of sockets.
+    Sockets,
+    /// The driver of a network interface.
+    Interface(String),
 }
 
 impl OffloadTarget {

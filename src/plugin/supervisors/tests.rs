@@ -15,6 +15,7 @@ use crate::plugin::build::sealed::Sealed;
 use crate::plugin::guest::engine_options::Purpose;
 use crate::plugin::guest::fixture;
 use crate::sample::Value;
+use crate::state_directory::plugin_states::PluginStates;
 use crate::status::{PluginList, ProblemKind};
 
 /// Steps until the condition holds.
@@ -29,7 +30,7 @@ async fn step_until(all: &mut Supervisors, condition: impl Fn(&Supervisors) -> b
 
 /// The plugins of a configuration.
 fn supervisors(config: Config, suspensions: BTreeMap<Arc<str>, Suspension>) -> Supervisors {
-    let setup = Setup::new(Arc::new(config), Arc::default(), Vec::new(), &[]);
+    let setup = Setup::new(Arc::new(config), Arc::default(), Vec::new(), &[], PluginStates::default());
     let pool = setup.pool().expect("threads");
     let engine = Engine::new(Purpose::Serve).expect("this machine runs guests");
     Supervisors::new(&Arc::new(setup), "/".into(), suspensions, engine, pool, &Arc::default())

@@ -13,12 +13,15 @@ use super::super::sinks::Sinks;
 use crate::config::Config;
 use crate::local_tasks::{LocalTasks, local_tasks};
 use crate::sample::Sample;
+use crate::state_directory::StateDirectory;
 use crate::thread::start;
 
 /// The sinks of all hosts.
 #[derive(Debug)]
 pub struct Fleet {
     hosts: Vec<Sinks>,
+    /// Those of the hosts.
+    states: Vec<StateDirectory>,
     tasks: LocalTasks,
 }
 
@@ -57,7 +60,7 @@ impl Fleet {
                 runtime.block_on(receiver.run());
             }
         })?;
-        Ok(Self { hosts: Vec::new(), tasks })
+        Ok(Self { hosts: Vec::new(), states: Vec::new(), tasks })
     }
 
     /// Adds a host with the sinks of this configuration, and starts them.
@@ -66,9 +69,12 @@ impl Fleet {
     ///
     /// When a thread cannot be started, or the delivery thread has too much to do: then the host is to be added once more.
     pub fn add(&mut self, config: &Config) -> io::Result<()> {
-        let mut sinks = Sinks::new(config, File::options().write(true).open("/dev/null")?, &self.tasks)?;
+        let output = File::options().write(true).open("/dev/null")?;
+        let state = StateDirectory::new(config.state_directory.clone());
+        let mut sinks = Sinks::new(config, output, &self.tasks, &state)?;
         sinks.start_threads()?;
         self.hosts.push(sinks);
+        self.states.push(state);
         Ok(())
     }
 
@@ -102,8 +108,12 @@ impl Fleet {
     /// Ends all sinks, each within this time. Returns how many hosts have a sink that did not end.
     pub async fn end(self, patience: Duration) -> usize {
         let mut late = 0;
-        for sinks in self.hosts {
-            late += usize::from(!sinks.end(patience).await.is_empty());
+        for (sinks, state) in self.hosts.into_iter().zip(self.states) {
+            let end = sinks.end(patience).await;
+            late += usize::from(!end.late.is_empty());
+            if end.is_kept {
+                state.end();
+            }
         }
         late
     }

@@ -203,19 +203,19 @@ fn rejected_file_exits_with_1() {
     assert_error(
         &Guest::new("bad").module()[..900],
         &expect![[r"
-            bad.wasm (42362c28) is truncated; copy it again
+            bad.wasm (177a5488) is truncated; copy it again
         "]],
     );
     assert_error(
         &Guest::new("bad").version("").module(),
         &expect![[r"
-            bad.wasm (20f025da) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
+            bad.wasm (e3d8e042) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
         "]],
     );
     assert_error(
         &Guest::new("bad").describe("unreachable").module(),
         &expect![[r"
-            bad.wasm (eba34bdf) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+            bad.wasm (030b9e2e) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
         "]],
     );
     let missing = plugin(&setup, &["inspect", "missing.wasm"]);

@@ -41,18 +41,18 @@ fn list_shows_each_plugins_predicted_state() {
     expect![[r#"
         lists
           NAME         FILE              STATE        VERSION  HASH      SIZE
-          absent       absent.wasm       unavailable  1.0.0    0a8f9615  4.0 KiB  has nothing to measure: the server is down
+          absent       absent.wasm       unavailable  1.0.0    ecaf52ee  5.2 KiB  has nothing to measure: the server is down
           bad          bad.wasm          rejected     -        e3b0c442  -        is empty; copy it again
           -            folder.wasm       ignored      -        -         -        is a directory; put a .wasm file there
           -            not a name.wasm   ignored      -        -         -        is not loaded: its name cannot name a plugin; use letters, digits, - and _
           off          off.wasm          off          -        -         -        is not enabled; remove enabled = false from [plugins.off] to load it
-          one          shared.wasm       up           1.0.0    7735f365  4.0 KiB
-          two          shared.wasm       up           1.0.0    7735f365  4.0 KiB
-          slow         slow.wasm         failed       1.0.0    e0dacac8  4.0 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
-          trap         trap.wasm         failed       1.0.0    6e9655d9  3.9 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          ungranted    ungranted.wasm    up           1.0.0    d560d19f  4.0 KiB  is missing connect = ["db:1"]
-          unset        unset.wasm        rejected     1.0.0    c6182782  3.9 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          unsupported  unsupported.wasm  disabled     1.0.0    9c47e551  4.0 KiB  cannot work on this host: no such sensor
+          one          shared.wasm       up           1.0.0    585da2d4  5.2 KiB
+          two          shared.wasm       up           1.0.0    585da2d4  5.2 KiB
+          slow         slow.wasm         failed       1.0.0    b28a5fbd  5.2 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
+          trap         trap.wasm         failed       1.0.0    095ab91d  5.2 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          ungranted    ungranted.wasm    up           1.0.0    c4d678e7  5.2 KiB  is missing connect = ["db:1"]
+          unset        unset.wasm        rejected     1.0.0    c2016152  5.2 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          unsupported  unsupported.wasm  disabled     1.0.0    bf7bb42b  5.2 KiB  cannot work on this host: no such sensor
           later        later.wasm        off          -        -         -        is not enabled; remove enabled = false from [plugins.later] to load it
           lost         lost.wasm         missing      -        -         -        is missing; copy it into the plugins directory, or remove [plugins.lost]
     "#]].assert_eq(&format!("lists\n{}", output.stdout));

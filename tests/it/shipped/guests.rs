@@ -10,17 +10,65 @@ use crate::guest::{
 const TOLD: u32 = 896;
 
 /// The guests, by the name of their file, each with a module of that name.
-pub fn all() -> [(&'static str, Guest); 8] {
+pub fn all() -> [(&'static str, Guest); 10] {
     [
+        ("asks", asks()),
         ("errors", errors()),
         ("fetches", fetches()),
         ("files", files()),
+        ("keeps", keeps()),
         ("logs", logs()),
         ("needs", needs()),
         ("talks", talks()),
         ("ticks", ticks()),
         ("values", values()),
     ]
+}
+
+/// Every query of the kernel: sockets, with and without the grant, the clock, and interfaces that are and are not there.
+fn asks() -> Guest {
+    let (mut guest, [state, count, listeners, port, tick, up, missing, driver]) =
+        measuring("asks", ["state", "count", "listeners", "port", "tick", "up", "missing", "driver"]);
+    let interface = "gauged:plugin/system";
+    for function in ["count-sockets", "list-listeners"] {
+        guest = guest.import(interface, function, &format!("(func ${function} (param i32 i32))"));
+    }
+    guest = guest.import(interface, "read-clock", "(func $read-clock (param i32))");
+    for function in ["query-link", "query-driver"] {
+        guest = guest.import(interface, function, &format!("(func ${function} (param i32 i32 i32))"));
+    }
+    let [lo, none] = ["lo", "none-such"].map(|name| guest.text(name));
+    let sockets =
+        |function: &str, table: u32| format!("(call ${function} (i32.const {table}) (i32.const {HOST_RESULT}))");
+    let query = |function: &str, (at, length): (u32, u32)| {
+        format!("(call ${function} (i32.const {at}) (i32.const {length}) (i32.const {HOST_RESULT}))")
+    };
+    let fine = format!("(if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))");
+    let error = |at: u32| {
+        format!(
+            "(i64.extend_i32_u (select (i32.load8_u (i32.const {})) (i32.const 255)
+                (i32.load8_u (i32.const {HOST_RESULT}))))",
+            HOST_RESULT + at
+        )
+    };
+    let first = |offset: u32| format!("(i32.add (i32.load (i32.const {})) (i32.const {offset}))", HOST_RESULT + 4);
+    let steps = [
+        sockets("count-sockets", 0) + &fine,
+        // The first state: its name, and its number.
+        format!("(i64.store (i32.const {TOLD}) (i64.load {}))", first(0)),
+        text(state, TOLD),
+        number(count, &format!("(i64.load {})", first(8))),
+        // UDP is not granted.
+        sockets("list-listeners", 2) + &number(listeners, &error(4)),
+        sockets("list-listeners", 0) + &fine + &number(port, &format!("(i64.load16_u {})", first(8))),
+        format!("(call $read-clock (i32.const {HOST_RESULT})) {fine}"),
+        number(tick, &format!("(i64.load (i32.const {}))", HOST_RESULT + 64)),
+        // Whether it is known, and that it is up.
+        query("query-link", lo) + &fine + &number(up, &format!("(i64.load16_u (i32.const {}))", HOST_RESULT + 8)),
+        query("query-link", none) + &number(missing, &error(8)),
+        query("query-driver", lo) + &number(driver, &error(4)),
+    ];
+    guest.before_collect(&steps.concat())
 }
 
 /// Every kind of value, with and without labels, in two modules, described.
@@ -288,6 +336,31 @@ fn talks() -> Guest {
             )
         ),
     ))
+}
+
+/// A state that is loaded, saved and loaded again, and one that is too large.
+fn keeps() -> Guest {
+    let (mut guest, [before, after, large, limit]) = measuring("keeps", ["before", "after", "large", "limit"]);
+    guest = guest.import("gauged:plugin/state", "load", "(func $load (param i32))").import(
+        "gauged:plugin/state",
+        "save",
+        "(func $save (param i32 i32 i32))",
+    );
+    let (kept, length) = guest.text("kept");
+    let load = format!("(call $load (i32.const {HOST_RESULT}))");
+    let save = |bytes: u32| format!("(call $save (i32.const {kept}) (i32.const {bytes}) (i32.const {HOST_RESULT}))");
+    let fine = format!("(if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))");
+    let steps = [
+        format!("{load} {fine}"),
+        number(before, &format!("(i64.load8_u (i32.const {}))", HOST_RESULT + 8)),
+        save(length) + &fine,
+        format!("{load} {fine}"),
+        text(after, HOST_RESULT + 12),
+        save(65537),
+        number(large, &format!("(i64.load8_u (i32.const {}))", HOST_RESULT + 8)),
+        number(limit, &format!("(i64.load (i32.const {}))", HOST_RESULT + 16)),
+    ];
+    guest.before_collect(&steps.concat())
 }
 
 /// A need of each capability.

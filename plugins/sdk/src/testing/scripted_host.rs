@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::ScriptedConnection;
 use super::default_grants::{capability_of_first_process, first_process_path};
+use super::scripted_system::System;
 use crate::bindings::gauged::plugin::http::Request;
 use crate::bindings::gauged::plugin::log::{Level, SkipReason, Skipped};
 use crate::component::covers;
@@ -54,6 +55,9 @@ pub struct Host {
     pub(super) usages: BTreeMap<String, Result<FilesystemUsage, files::Error>>,
     responses: BTreeMap<String, Result<Response, http::Error>>,
     connections: BTreeMap<String, VecDeque<Result<ScriptedConnection, net::Error>>>,
+    pub(super) system: System,
+    state: Option<Vec<u8>>,
+    state_error: Option<state::Error>,
     denied: Vec<Capability>,
     accesses: Vec<Access>,
     requests: Vec<Request>,
@@ -141,6 +145,24 @@ impl Host {
     pub fn connection_fails(&mut self, address: &str, error: net::Error) -> &mut Self {
         self.connections.entry(address.to_owned()).or_default().push_back(Err(error));
         self
+    }
+
+    /// Sets the state that the plugin has saved before.
+    pub fn state(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        (self.state, self.state_error) = (Some(bytes.as_ref().to_vec()), None);
+        self
+    }
+
+    /// Makes loading and saving the state fail from now on.
+    pub fn state_fails(&mut self, error: state::Error) -> &mut Self {
+        self.state_error = Some(error);
+        self
+    }
+
+    /// The state that the plugin has saved last.
+    #[must_use]
+    pub fn saved_state(&self) -> Option<&[u8]> {
+        self.state.as_deref()
     }
 
     /// Denies a capability; `*` stands for any text within one segment.
@@ -320,6 +342,27 @@ pub(crate) mod net {
         pub(crate) fn read(&self, max_bytes: u32) -> Result<Vec<u8>, Error> {
             self.0.borrow_mut().read(max_bytes as usize)
         }
+    }
+}
+
+/// The host functions of [`crate::state`].
+pub(crate) mod state {
+    pub(crate) use crate::state::Error;
+    use crate::state::MAX_BYTES;
+
+    pub(crate) fn load() -> Result<Option<Vec<u8>>, Error> {
+        super::with_current(|host| host.state_error.clone().map_or_else(|| Ok(host.state.clone()), Err))
+    }
+
+    pub(crate) fn save(bytes: &[u8]) -> Result<(), Error> {
+        super::with_current(|host| match &host.state_error {
+            Some(error) => Err(error.clone()),
+            None if bytes.len() > MAX_BYTES => Err(Error::TooLarge(MAX_BYTES as u64)),
+            None => {
+                host.state = Some(bytes.to_vec());
+                Ok(())
+            }
+        })
     }
 }
 

@@ -4,16 +4,8 @@ use super::super::super::row::{Row, missing};
 
 pub(super) const ROWS: &[Row] = &[
     missing("node_interrupts_total", "not collected yet, and off by default there; `cpu.interrupts` has their sum"),
-    missing(
-        "node_tcp_connection_states",
-        "not collected yet, and off by default there; `netstat.Tcp_CurrEstab` and `netstat.sockstat_TCP_tw` have two states",
-    ),
     missing("node_processes_*", "not collected yet, and off by default there: states of threads"),
     missing("node_time_*", "clock sources and time zones, which do not change"),
-    missing(
-        "node_timex_*",
-        "needs the system call `adjtimex`, for which there is no capability; monitor the time daemon instead",
-    ),
     missing("node_os_*", "not collected yet: when the support of the system ends"),
     missing("node_dmi_info", "not collected yet: names and versions"),
     missing("node_selinux_*", "not collected yet: a setting"),

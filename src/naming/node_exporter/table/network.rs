@@ -30,6 +30,7 @@ pub(super) const ROWS: &[Row] = &[
     gauge("node_sockstat_TCP_orphan", "netstat.sockstat_TCP_orphan"),
     gauge("node_sockstat_TCP_tw", "netstat.sockstat_TCP_tw"),
     gauge("node_sockstat_*_inuse", "netstat.sockstat_*_inuse"),
+    gauge("node_tcp_connection_states", "netstat.tcp_sockets").remark("with `tcp_states`; off by default there, too"),
     missing(
         "node_udp_queues",
         "not collected yet: needs a list of all sockets; `netstat.Udp_RcvbufErrors_total` counts losses",
