@@ -19,6 +19,9 @@ const LABEL_BYTES: usize = 63;
 /// The prefix of the address of a unix socket.
 const UNIX: &str = "unix:";
 
+/// The prefix of the address of a peer that gets datagrams.
+const UDP: &str = "udp:";
+
 /// A host: a name or an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
@@ -37,13 +40,15 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// The address of a connection.
+/// The address of a connection, or of a peer that gets datagrams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
     /// `host:port`.
     Tcp(Endpoint),
     /// `unix:/path`; the path passes [`hostpath::check`].
     Unix(String),
+    /// `udp:host:port`; the host is no multicast and no broadcast address.
+    Udp(Endpoint),
 }
 
 /// A grant to connect: an address, or a pattern of unix sockets.
@@ -53,6 +58,8 @@ pub enum ConnectGrant {
     Tcp(Endpoint),
     /// `unix:/path`; `*` matches any text within a segment.
     Unix(Pattern),
+    /// `udp:host:port`.
+    Udp(Endpoint),
 }
 
 /// The scheme of a URL.
@@ -159,21 +166,42 @@ impl Endpoint {
 }
 
 impl Address {
-    /// Parses `host:port` or `unix:/path`.
+    /// Parses `host:port`, `unix:/path` or `udp:host:port`.
     ///
     /// # Errors
     ///
     /// The fault and the remedy, as the end of a sentence that begins with the address.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        match text.strip_prefix(UNIX) {
-            Some(path) => hostpath::check(path).map(|()| Self::Unix(path.to_owned())).map_err(str::to_owned),
-            None => Endpoint::parse(text, None).map(Self::Tcp),
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return hostpath::check(path).map(|()| Self::Unix(path.to_owned())).map_err(str::to_owned);
+        }
+        if let Some(peer) = text.strip_prefix(UDP) {
+            let endpoint = Endpoint::parse(peer, None)?;
+            return match endpoint.host {
+                Host::Ip(address) if is_group(address) => {
+                    Err("is the address of several hosts; write that of one: datagrams have one peer".to_owned())
+                }
+                _ => Ok(Self::Udp(endpoint)),
+            };
+        }
+        let endpoint = Endpoint::parse(text, None)?;
+        // In lower case it would be another address.
+        match &endpoint.host {
+            Host::Name(name) if [UNIX, UDP].iter().any(|prefix| prefix.trim_end_matches(':') == name) => Err(format!(
+                "has a host with the name of a kind of address; write {name}: in lower case, or an IP address"
+            )),
+            _ => Ok(Self::Tcp(endpoint)),
         }
     }
 }
 
+/// Whether an address is that of several hosts. A broadcast address of a network looks like any other; the kernel refuses it.
+fn is_group(address: IpAddr) -> bool {
+    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
 impl ConnectGrant {
-    /// Parses `host:port` or `unix:/path`.
+    /// Parses `host:port`, `unix:/path` or `udp:host:port`.
     ///
     /// # Errors
     ///
@@ -181,6 +209,7 @@ impl ConnectGrant {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match Address::parse(text)? {
             Address::Tcp(endpoint) => Ok(Self::Tcp(endpoint)),
+            Address::Udp(endpoint) => Ok(Self::Udp(endpoint)),
             Address::Unix(path) => Pattern::new(path).map(Self::Unix).map_err(str::to_owned),
         }
     }
@@ -266,6 +295,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(endpoint) => endpoint.fmt(f),
             Self::Unix(path) => write!(f, "{UNIX}{path}"),
+            Self::Udp(endpoint) => write!(f, "{UDP}{endpoint}"),
         }
     }
 }
@@ -275,6 +305,7 @@ impl fmt::Display for ConnectGrant {
         match self {
             Self::Tcp(endpoint) => endpoint.fmt(f),
             Self::Unix(pattern) => write!(f, "{UNIX}{pattern}"),
+            Self::Udp(endpoint) => write!(f, "{UDP}{endpoint}"),
         }
     }
 }
@@ -308,6 +339,10 @@ mod tests {
             ("[::FFFF:127.0.0.1]:80", "127.0.0.1:80"),
             ("[::ffff:7f00:1]:80", "127.0.0.1:80"),
             ("unix:/run/redis/redis.sock", "unix:/run/redis/redis.sock"),
+            ("udp:Time.Example:123", "udp:time.example:123"),
+            ("udp:[::FFFF:127.0.0.1]:323", "udp:127.0.0.1:323"),
+            ("udp:[::1]:53", "udp:[::1]:53"),
+            ("udp:udp:53", "udp:udp:53"),
         ] {
             assert_eq!(Address::parse(written).map(|address| address.to_string()), Ok(read.to_owned()), "{written}");
         }
@@ -347,6 +382,17 @@ mod tests {
             "unix:/run/../x",
             "unix:@abstract",
             "UNIX:/run/x",
+            "UNIX:80",
+            "UDP:80",
+            "udp:80",
+            "udp:db",
+            "udp:db:0",
+            "udp:unix:/run/x",
+            "UDP:db:53",
+            "udp:239.1.2.3:53",
+            "udp:[ff02::1]:53",
+            "udp:255.255.255.255:67",
+            "udp:[::ffff:224.0.0.1]:53",
             &format!("{}:80", "a.".repeat(127) + "a"),
             &format!("{}:80", "a".repeat(64)),
         ] {
@@ -422,7 +468,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printed_values_parse_to_the_same(text in "(unix:)?(http|HTTPS)?(://)?[a-zA-Z0-9.:\\[\\]@/\\\\%*-]{0,24}(:[0-9]{1,5})?") {
+        fn printed_values_parse_to_the_same(text in "(unix:|udp:|UDP:)?(http|HTTPS)?(://)?[a-zA-Z0-9.:\\[\\]@/\\\\%*-]{0,24}(:[0-9]{1,5})?") {
             if let Ok(address) = Address::parse(&text) {
                 prop_assert_eq!(Address::parse(&address.to_string()), Ok(address));
             }

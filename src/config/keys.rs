@@ -222,7 +222,7 @@ fn plugin_keys() -> Vec<Key> {
         ),
         key(
             "connect",
-            Values::List("list of `HOST:PORT` and `unix:PATH`"),
+            Values::List("list of `HOST:PORT`, `unix:PATH` and `udp:HOST:PORT`"),
             DefaultValue::EmptyList,
             "addresses that it may connect to",
         ),

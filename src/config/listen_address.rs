@@ -42,6 +42,7 @@ impl ListenAddress {
                 }
                 SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
             }
+            Address::Udp(_) => return Err(format!("is for datagrams; {FORM}")),
         };
         Ok(Self::Tcp(ip))
     }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::system::{ScriptedClock, ScriptedInterface, ScriptedSockets, SystemAnswer, Table};
 use super::overrides::PluginOverride;
-use crate::address::{Endpoint, Origin, Scheme};
+use crate::address::{Address, Origin, Scheme};
 use crate::hostpath;
 
 /// The time between two runs, as in the agent.
@@ -38,8 +38,8 @@ pub(crate) struct ScriptedRun {
     pub(crate) usages: BTreeMap<String, ScriptedUsage>,
     /// The responses of web servers, by `host:port` and path with query.
     pub(crate) responses: BTreeMap<(String, String), ScriptedResponse>,
-    /// The connections that servers accept from now on, one after the other, with `host:port`.
-    pub(crate) connections: Vec<(String, ScriptedConnection)>,
+    /// The conversations that servers hold from now on, one after the other, with their addresses.
+    pub(crate) connections: Vec<(Address, ScriptedConnection)>,
     /// What the plugin has saved before, or how its state fails from now on.
     pub(crate) state: Option<ScriptedState>,
     pub(crate) sockets: BTreeMap<Table, SystemAnswer<ScriptedSockets>>,
@@ -139,7 +139,7 @@ pub(crate) enum ServerError {
     Closed,
 }
 
-/// A connection to a server other than a web server.
+/// A connection to a server other than a web server, or the datagrams of a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ScriptedConnection {
     Failure(ServerError),
@@ -161,6 +161,41 @@ pub(crate) enum Step {
     SendHex(String),
     /// Does not go on.
     Wait(bool),
+    /// Goes on over TLS, once the plugin starts it.
+    StartTls(ScriptedTls),
+}
+
+/// TLS in a conversation, without cryptography: what the plugin learns of it. All but the error may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct ScriptedTls {
+    /// The name that the plugin has to ask for; any one if it is empty.
+    pub(crate) server_name: String,
+    /// Why TLS fails.
+    pub(crate) error: Option<String>,
+    pub(crate) version: String,
+    pub(crate) not_before: i64,
+    pub(crate) not_after: i64,
+    pub(crate) subject: String,
+    pub(crate) issuer: String,
+    /// The bytes of the end point, as hexadecimal digits; none as for a certificate that has none.
+    pub(crate) end_point_hex: Option<String>,
+}
+
+/// A certificate for the half years before and after the first run, without names.
+impl Default for ScriptedTls {
+    fn default() -> Self {
+        Self {
+            server_name: String::new(),
+            error: None,
+            version: "1.3".to_owned(),
+            not_before: 1_774_200_000,
+            not_after: 1_805_800_000,
+            subject: String::new(),
+            issuer: String::new(),
+            end_point_hex: None,
+        }
+    }
 }
 
 /// The state of the plugin.
@@ -261,12 +296,14 @@ impl Script {
         Ok(Self { root: root.map(|root| directory.join(root)), overrides, runs })
     }
 
-    /// All servers of the script, as `host:port`.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &String> {
-        self.runs.iter().flat_map(|run| {
-            let web = run.responses.keys().map(|(endpoint, _)| endpoint);
-            web.chain(run.connections.iter().map(|(endpoint, _)| endpoint))
-        })
+    /// All web servers of the script, as `host:port`.
+    pub(crate) fn web_servers(&self) -> impl Iterator<Item = &String> {
+        self.runs.iter().flat_map(|run| run.responses.keys().map(|(endpoint, _)| endpoint))
+    }
+
+    /// All other servers of the script.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Address> {
+        self.runs.iter().flat_map(|run| run.connections.iter().map(|(address, _)| address))
     }
 }
 
@@ -292,16 +329,11 @@ impl ScriptedRun {
             responses.insert((origin.endpoint.to_string(), path.as_str().to_owned()), response);
         }
         let mut connections = Vec::new();
-        for Connection { address, error, steps } in connection {
-            let endpoint = Endpoint::parse(&address, None).map_err(|why| format!("{address:?} {why}"))?;
-            if let Some(Step::SendHex(text) | Step::ReceiveHex(text)) = steps
-                .iter()
-                .find(|step| matches!(step, Step::SendHex(text) | Step::ReceiveHex(text) if bytes(text).is_none()))
-            {
-                return Err(no_digits(text));
-            }
+        for Connection { address: text, error, steps } in connection {
+            let address = Address::parse(&text).map_err(|why| format!("{text:?} {why}"))?;
             let connection = error.map_or(ScriptedConnection::Steps(steps), ScriptedConnection::Failure);
-            connections.push((endpoint.to_string(), connection));
+            connection.check(&address).map_err(|why| format!("the connection to {text:?} {why}"))?;
+            connections.push((address, connection));
         }
         if let Some(ScriptedState::Bytes(StateBytes { hex })) = &state
             && bytes(hex).is_none()
@@ -315,6 +347,43 @@ impl ScriptedRun {
 
 fn no_digits(text: &str) -> String {
     format!("{text:?} is not a text of hexadecimal digits, two a byte")
+}
+
+impl ScriptedConnection {
+    /// Refuses what servers at this address cannot do: the end of a sentence that begins with the connection.
+    fn check(&self, address: &Address) -> Result<(), String> {
+        let steps = match (self, address) {
+            (Self::Failure(ServerError::Resolve), Address::Unix(_)) => {
+                return Err("has the error resolve; a unix socket has no name to resolve".to_owned());
+            }
+            (Self::Failure(ServerError::Closed), Address::Udp(_)) => {
+                return Err("has the error closed; there is no connection of datagrams that could be".to_owned());
+            }
+            (Self::Failure(_), _) => return Ok(()),
+            (Self::Steps(steps), _) => steps,
+        };
+        for step in steps {
+            let digits = match step {
+                Step::SendHex(text) | Step::ReceiveHex(text) => Some(text),
+                Step::StartTls(tls) => tls.end_point_hex.as_ref(),
+                _ => None,
+            };
+            if let Some(text) = digits.filter(|text| bytes(text).is_none()) {
+                return Err(format!("has {text:?}, which is not a text of hexadecimal digits, two a byte"));
+            }
+        }
+        if let Address::Udp(_) = address {
+            if let Some(Step::Send(_) | Step::SendHex(_)) = steps.first() {
+                return Err(
+                    "begins with a datagram to the plugin; begin with receive, by which its socket is known".to_owned()
+                );
+            }
+            if steps.iter().any(|step| matches!(step, Step::StartTls(_))) {
+                return Err("has start-tls, which datagrams do not have".to_owned());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The bytes of a text of hexadecimal digits. Spaces between bytes are left out.
@@ -358,7 +427,11 @@ mod tests {
 
             [[run.connection]]
             address = "db:5432"
-            steps = [{ receive = "Q" }, { send-hex = "00 fF" }, { wait = true }]
+            steps = [{ receive = "Q" }, { send-hex = "00 fF" }, { start-tls = { subject = "CN=db" } }, { wait = true }]
+
+            [[run.connection]]
+            address = "udp:db:323"
+            steps = [{ receive = "?" }, { send = "!" }]
 
             [[run]]
             after = "1m"
@@ -383,12 +456,17 @@ mod tests {
         assert_eq!(second.state, Some(ScriptedState::Failure(StateFailure { error: StateError::NotSupported })));
         let paths: Vec<&str> = first.responses.keys().map(|(_, path)| &**path).collect();
         assert_eq!(paths, ["/status?a", "/x"]);
-        assert_eq!(script.endpoints().count(), 3);
+        assert_eq!((script.web_servers().count(), script.servers().count()), (2, 2));
+        let [(_, ScriptedConnection::Steps(steps)), (address, _)] = &first.connections[..] else { panic!("{first:?}") };
+        let tls = ScriptedTls { subject: "CN=db".to_owned(), ..ScriptedTls::default() };
+        assert_eq!((steps[2].clone(), address.to_string()), (Step::StartTls(tls), "udp:db:323".to_owned()));
         assert_eq!(bytes("00 fF"), Some(vec![0, 255]));
     }
 
     #[test]
     fn errors_of_scripts_name_the_cause() {
+        let connection =
+            |address: &str, rest: &str| format!("[[run]]\n[[run.connection]]\naddress = {address:?}\n{rest}");
         for (text, expected) in [
             ("", "missing field `run`"),
             ("run = []", "has no [[run]]"),
@@ -401,6 +479,12 @@ mod tests {
             ("[[run]]\n[[run.connection]]\naddress = \"db:1\"\nsteps = [{ send-hex = \"0\" }]", "hexadecimal"),
             ("[[run]]\nsockets.raw = { counts = {} }", "unknown variant `raw`"),
             ("[[run]]\nstate = { hex = \"0\" }", "hexadecimal"),
+            (&connection("unix:/run/a", "error = \"resolve\""), "no name to resolve"),
+            (&connection("udp:a:1", "error = \"closed\""), "has the error closed"),
+            (&connection("udp:a:1", "steps = [{ send = \"a\" }]"), "begin with receive"),
+            (&connection("udp:a:1", "steps = [{ receive = \"a\" }, { start-tls = {} }]"), "has start-tls"),
+            (&connection("a:1", "steps = [{ start-tls = { end-point-hex = \"x\" } }]"), "hexadecimal"),
+            (&connection("a:1", "steps = [{ start-tls = { end-point = \"x\" } }]"), "unknown field"),
             ("grants = [\"x=y\"]\n[[run]]", "is not a kind of grant"),
         ] {
             let error = parse(text).expect_err(text);

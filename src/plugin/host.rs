@@ -3,6 +3,7 @@
 
 pub(crate) mod state;
 pub(crate) mod connection;
+pub(crate) mod datagram_socket;
 mod log;
 pub(crate) mod files;
 mod kernel_files;
@@ -20,6 +21,8 @@ mod dial;
 pub(crate) mod ration;
 mod resolved_path;
 mod tls;
+mod certificate;
+mod server_end_point;
 
 use wasmtime::component::{Component, HasSelf, Linker};
 

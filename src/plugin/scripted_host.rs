@@ -1,53 +1,42 @@
-//! Plays the script of a host for `gauged plugin test --script`: its files are below a directory of its own, and its servers listen
-//! on loopback addresses, so that a plugin is tested with all of the agent's own code. The runs of the script change it.
+//! Plays the script of a host for `gauged plugin test --script`: its files and unix sockets are below a directory of its own, and its
+//! other servers listen on loopback addresses, so that a plugin is tested with all of the agent's own code. Of TLS, there is a handshake
+//! without cryptography. The runs of the script change it.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
+mod present;
+mod deviation;
+mod servers;
+mod conversation;
+mod datagrams;
+pub(crate) mod handshake;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UdpSocket, UnixListener};
 
+use self::present::{PresentHost, lock};
+use crate::address::Address;
 use crate::config::script::system::{ScriptedClock, ScriptedInterface, ScriptedSockets, SystemAnswer, Table};
 use crate::config::script::{
-    FileError, FileFailure, Response, Script, ScriptedConnection, ScriptedFile, ScriptedResponse, ScriptedRun,
-    ScriptedState, ScriptedUsage, ServerError, ServerFailure, StateBytes, StateError, StateFailure, Step, bytes,
+    FileError, FileFailure, Script, ScriptedFile, ScriptedRun, ScriptedState, ScriptedUsage, ServerError, StateBytes,
+    StateError, StateFailure, bytes,
 };
-use crate::escape::printable;
 use crate::hostpath::below;
-
-/// The largest request that a scripted web server reads: a plugin sends at most a head of 16 KiB and a body of 1 MiB.
-const REQUEST_BYTES: usize = 2 << 20;
 
 /// A host that plays a script.
 #[derive(Debug)]
 pub(crate) struct ScriptedHost {
     /// The root of its files. It is removed with the host.
     root: PathBuf,
-    /// Where its servers listen, by `host:port`.
+    /// Where its servers listen, by address, but for those on unix sockets.
     servers: BTreeMap<String, SocketAddr>,
+    /// A socket that refuses the datagrams of everybody but its own.
+    refusing: UdpSocket,
     state: Arc<Mutex<PresentHost>>,
-}
-
-/// The host as it is in the present run.
-#[derive(Debug, Default)]
-struct PresentHost {
-    failures: BTreeMap<String, FileError>,
-    usages: BTreeMap<String, ScriptedUsage>,
-    responses: BTreeMap<(String, String), ScriptedResponse>,
-    connections: BTreeMap<String, VecDeque<ScriptedConnection>>,
-    /// What the plugin has saved before, until it uses its state.
-    saved: Option<Vec<u8>>,
-    state_failure: Option<StateError>,
-    sockets: BTreeMap<Table, SystemAnswer<ScriptedSockets>>,
-    clock: Option<SystemAnswer<ScriptedClock>>,
-    interfaces: BTreeMap<String, SystemAnswer<ScriptedInterface>>,
-    /// The conversations that did not follow the script.
-    deviations: Vec<String>,
 }
 
 impl Drop for ScriptedHost {
@@ -66,19 +55,58 @@ impl ScriptedHost {
     pub(crate) async fn start(script: &Script) -> io::Result<Arc<Self>> {
         let root = std::env::temp_dir().canonicalize()?.join(format!("gauged-script-{}", std::process::id()));
         fs::create_dir(&root)?;
-        let mut host = Self { root, servers: BTreeMap::new(), state: Arc::default() };
+        let refusing = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        refusing.connect(refusing.local_addr()?).await?;
+        let mut host = Self { root, servers: BTreeMap::new(), refusing, state: Arc::default() };
         if let Some(machine) = &script.root {
             copy(machine, &host.root)?;
         }
-        for endpoint in script.endpoints() {
-            if host.servers.contains_key(endpoint) {
-                continue;
+        for endpoint in script.web_servers() {
+            host.listen(endpoint).await?;
+        }
+        for address in script.servers() {
+            match address {
+                Address::Tcp(endpoint) => host.listen(&endpoint.to_string()).await?,
+                Address::Unix(path) => host.listen_unix(path, &address.to_string())?,
+                Address::Udp(_) => host.receive(&address.to_string()).await?,
             }
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            host.servers.insert(endpoint.clone(), listener.local_addr()?);
-            tokio::spawn(serve(listener, endpoint.clone(), Arc::clone(&host.state)));
         }
         Ok(Arc::new(host))
+    }
+
+    /// Starts a server at `host:port`, unless there is one.
+    async fn listen(&mut self, endpoint: &str) -> io::Result<()> {
+        if self.servers.contains_key(endpoint) {
+            return Ok(());
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        self.servers.insert(endpoint.to_owned(), listener.local_addr()?);
+        tokio::spawn(servers::serve(listener, endpoint.to_owned(), Arc::clone(&self.state)));
+        Ok(())
+    }
+
+    /// Starts a server on a unix socket, unless there is one.
+    fn listen_unix(&self, path: &str, address: &str) -> io::Result<()> {
+        let place = below(&self.root, path);
+        if place.exists() {
+            return Ok(());
+        }
+        if let Some(directory) = place.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        tokio::spawn(servers::serve_unix(UnixListener::bind(place)?, address.to_owned(), Arc::clone(&self.state)));
+        Ok(())
+    }
+
+    /// Starts a peer for datagrams, unless there is one.
+    async fn receive(&mut self, address: &str) -> io::Result<()> {
+        if self.servers.contains_key(address) {
+            return Ok(());
+        }
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        self.servers.insert(address.to_owned(), socket.local_addr()?);
+        tokio::spawn(datagrams::serve(socket, address.to_owned(), Arc::clone(&self.state)));
+        Ok(())
     }
 
     /// The root of its files.
@@ -127,8 +155,8 @@ impl ScriptedHost {
         state.interfaces.extend(run.interfaces.clone());
         state.usages.extend(run.usages.clone());
         state.responses.extend(run.responses.clone());
-        for (endpoint, connection) in &run.connections {
-            state.connections.entry(endpoint.clone()).or_default().push_back(connection.clone());
+        for (address, connection) in &run.connections {
+            state.connections.entry(address.to_string()).or_default().push_back(connection.clone());
         }
         Ok(())
     }
@@ -168,36 +196,34 @@ impl ScriptedHost {
         self.lock().interfaces.get(name).cloned()
     }
 
-    /// Where a server listens. The error is that of the next connection to it.
+    /// Where a server at `host:port` listens. The error is that of the next connection to it.
     pub(crate) fn server(&self, endpoint: &str) -> Result<SocketAddr, ServerError> {
         let Some(address) = self.servers.get(endpoint) else { return Err(ServerError::Refused) };
         let mut state = self.lock();
-        if let Some(connections) = state.connections.get_mut(endpoint)
-            && let Some(ScriptedConnection::Failure(error @ (ServerError::Refused | ServerError::Resolve))) =
-                connections.front()
-        {
-            let error = *error;
-            connections.pop_front();
-            return Err(error);
+        if state.next_conversation(endpoint)? || state.is_web_server_up(endpoint)? {
+            Ok(*address)
+        } else {
+            Err(ServerError::Refused)
         }
-        let has_connection = state.connections.get(endpoint).is_some_and(|connections| !connections.is_empty());
-        let of_server = |((server, _), _): &(&(String, String), &ScriptedResponse)| server == endpoint;
-        let responses: Vec<&ScriptedResponse> =
-            state.responses.iter().filter(of_server).map(|(_, response)| response).collect();
-        // A web server is up as long as it serves one path.
-        let failure = responses.iter().find_map(|response| match response {
-            ScriptedResponse::Failure(ServerFailure {
-                error: error @ (ServerError::Refused | ServerError::Resolve),
-            }) => Some(*error),
-            _ => None,
-        });
-        let is_up = responses.iter().any(|response| match response {
-            ScriptedResponse::Failure(ServerFailure { error }) => {
-                !matches!(error, ServerError::Refused | ServerError::Resolve)
-            }
-            ScriptedResponse::Response(_) => true,
-        });
-        if has_connection || is_up { Ok(*address) } else { Err(failure.unwrap_or(ServerError::Refused)) }
+    }
+
+    /// Whether the server on a unix socket, with this address, accepts a connection. A socket that no script has is left to the file
+    /// system.
+    pub(crate) fn check_unix_server(&self, address: &str) -> Result<(), ServerError> {
+        if self.lock().next_conversation(address)? { Ok(()) } else { Err(ServerError::Refused) }
+    }
+
+    /// Where a peer `udp:host:port` receives datagrams. One that is not there refuses them, which is known later.
+    pub(crate) fn datagram_peer(&self, address: &str) -> io::Result<Result<SocketAddr, ServerError>> {
+        let is_there = match self.lock().next_conversation(address) {
+            Err(ServerError::Refused) => false,
+            Err(error) => return Ok(Err(error)),
+            Ok(is_there) => is_there,
+        };
+        match self.servers.get(address).filter(|_| is_there) {
+            Some(place) => Ok(Ok(*place)),
+            None => self.refusing.local_addr().map(Ok),
+        }
     }
 
     /// The conversations that did not follow the script, since the last call of this.
@@ -229,117 +255,4 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Accepts a server's connections.
-async fn serve(listener: TcpListener, endpoint: String, state: Arc<Mutex<PresentHost>>) {
-    while let Ok((mut stream, _)) = listener.accept().await {
-        let (endpoint, state) = (endpoint.clone(), Arc::clone(&state));
-        tokio::spawn(async move {
-            let next = lock(&state).connections.get_mut(&endpoint).and_then(VecDeque::pop_front);
-            let held = match next {
-                Some(ScriptedConnection::Steps(steps)) => converse(&mut stream, steps).await,
-                Some(ScriptedConnection::Failure(ServerError::Timeout)) => hold(&mut stream).await,
-                Some(ScriptedConnection::Failure(_)) => Ok(()),
-                None => respond(&mut stream, &endpoint, &state).await,
-            };
-            if let Err(why) = held {
-                lock(&state).deviations.push(format!("{endpoint}: {why}"));
-            }
-        });
-    }
-}
-
-fn lock(state: &Mutex<PresentHost>) -> MutexGuard<'_, PresentHost> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Holds a conversation. The error is how it deviates from the script.
-async fn converse(stream: &mut TcpStream, steps: Vec<Step>) -> Result<(), String> {
-    for step in steps {
-        match step {
-            Step::Receive(text) => receive(stream, text.as_bytes()).await?,
-            Step::ReceiveHex(text) => receive(stream, &bytes(&text).unwrap_or_default()).await?,
-            Step::Send(text) => send(stream, text.as_bytes()).await?,
-            Step::SendHex(text) => send(stream, &bytes(&text).unwrap_or_default()).await?,
-            Step::Wait(_) => hold(stream).await?,
-        }
-    }
-    Ok(())
-}
-
-async fn receive(stream: &mut TcpStream, expected: &[u8]) -> Result<(), String> {
-    let mut received = Vec::new();
-    while received.len() < expected.len() && expected.starts_with(&received) {
-        let mut piece = vec![0; expected.len() - received.len()];
-        let read = stream.read(&mut piece).await.map_err(|error| error.to_string())?;
-        if read == 0 {
-            break;
-        }
-        received.extend_from_slice(&piece[..read]);
-    }
-    let shown = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
-    if received == expected {
-        return Ok(());
-    }
-    Err(format!("the plugin sent \"{}\" instead of \"{}\"", shown(&received), shown(expected)))
-}
-
-async fn send(stream: &mut TcpStream, bytes: &[u8]) -> Result<(), String> {
-    stream.write_all(bytes).await.map_err(|error| format!("the plugin closed the connection: {error}"))
-}
-
-/// Keeps a connection open, and silent, until the peer closes it.
-async fn hold(stream: &mut TcpStream) -> Result<(), String> {
-    let mut discarded = [0; 512];
-    // The end of the connection, in whatever way.
-    while stream.read(&mut discarded).await.is_ok_and(|read| read > 0) {}
-    Ok(())
-}
-
-/// Answers one request as a web server.
-async fn respond(stream: &mut TcpStream, endpoint: &str, state: &Mutex<PresentHost>) -> Result<(), String> {
-    let (method, path) = request(stream).await?;
-    let response = lock(state).responses.get(&(endpoint.to_owned(), path)).cloned();
-    let Response { status, headers, body } = match response {
-        Some(ScriptedResponse::Response(response)) => response,
-        Some(ScriptedResponse::Failure(ServerFailure { error: ServerError::Timeout })) => return hold(stream).await,
-        Some(ScriptedResponse::Failure(_)) => return Ok(()),
-        None => Response { status: 404, headers: BTreeMap::new(), body: String::new() },
-    };
-    let mut message = format!("HTTP/1.1 {status} \r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
-    for (name, value) in headers {
-        // Writing to a string does not fail.
-        let _ = write!(message, "{name}: {value}\r\n");
-    }
-    message.push_str("\r\n");
-    if method != "HEAD" {
-        message.push_str(&body);
-    }
-    send(stream, message.as_bytes()).await
-}
-
-/// Reads a request. Returns its method and path.
-async fn request(stream: &mut TcpStream) -> Result<(String, String), String> {
-    let mut bytes = Vec::new();
-    loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            let length = head.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-            });
-            if bytes.len() >= end + 4 + length.unwrap_or_default() {
-                let mut words = head.split(' ');
-                let [method, path] = [words.next(), words.next()].map(|word| word.unwrap_or_default().to_owned());
-                return Ok((method, path));
-            }
-        }
-        let mut piece = [0; 4096];
-        let read = stream.read(&mut piece).await.map_err(|error| error.to_string())?;
-        if read == 0 || bytes.len() > REQUEST_BYTES {
-            return Err("the plugin sent no complete request".to_owned());
-        }
-        bytes.extend_from_slice(&piece[..read]);
-    }
 }

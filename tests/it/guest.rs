@@ -43,6 +43,7 @@ const HEAP: u32 = 65536;
 
 /// A builder of a plugin. By default the plugin has version 1.0.0, needs nothing, and returns one module with the metric
 /// `value`, which is 1.
+#[derive(Clone)]
 pub struct Guest {
     memory: String,
     data: String,
@@ -357,10 +358,15 @@ impl Guest {
 
     /// Puts a text into its memory; returns the address and the length.
     pub fn text(&mut self, text: &str) -> (u32, u32) {
-        let (at, length) = (self.texts_end, u32::try_from(text.len()).expect("a short text"));
+        self.bytes(text.as_bytes())
+    }
+
+    /// Puts bytes into its memory; returns the address and the length.
+    pub fn bytes(&mut self, bytes: &[u8]) -> (u32, u32) {
+        let (at, length) = (self.texts_end, u32::try_from(bytes.len()).expect("a short text"));
         self.texts_end += length;
         assert!(self.texts_end < HEAP, "too many texts");
-        let escaped: String = text.bytes().fold(String::new(), |mut escaped, byte| {
+        let escaped: String = bytes.iter().fold(String::new(), |mut escaped, byte| {
             let _ = write!(escaped, "\\{byte:02x}");
             escaped
         });

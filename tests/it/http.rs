@@ -435,6 +435,19 @@ pub fn tls_server(setup: &Setup, year: i32) -> Server {
     })
 }
 
+/// A server that sends back what it receives, over TLS with such a certificate.
+pub fn tls_echo(setup: &Setup, year: i32) -> Server {
+    let config = Arc::new(tls_config(setup, year));
+    Server::start(move |stream| {
+        let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
+        let mut stream = StreamOwned::new(connection, stream);
+        let mut bytes = [0; 1024];
+        while let Ok(read @ 1..) = stream.read(&mut bytes) {
+            let _ = stream.write_all(&bytes[..read]).and_then(|()| stream.flush());
+        }
+    })
+}
+
 #[test]
 fn tls_trusts_the_system_certificates() {
     let setup = Setup::new();

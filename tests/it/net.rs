@@ -1,4 +1,8 @@
-//! Connections of guests to TCP servers and unix sockets.
+//! Connections of guests to TCP servers and unix sockets, in clear and over TLS, and datagrams.
+
+pub mod tls_server;
+mod start_tls;
+pub mod datagrams;
 
 use std::fs;
 use std::io::Read as _;
@@ -23,15 +27,17 @@ const NOT_FOUND: u32 = 6;
 const REFUSED: u32 = 7;
 const UNREACHABLE: u32 = 8;
 const RESET: u32 = 9;
-const EXHAUSTED: u32 = 10;
-pub const TIMEOUT: u32 = 11;
-const IO: u32 = 12;
+const TLS: u32 = 10;
+const TOO_LARGE: u32 = 11;
+const EXHAUSTED: u32 = 12;
+pub const TIMEOUT: u32 = 13;
+const IO: u32 = 14;
 
 /// The errors whose text, or missing grant, is the second of their texts, after the code or the kind.
 const OF_SEVERAL_TEXTS: u32 = 1 << DENIED | 1 << NOT_PERMITTED | 1 << REFUSED | 1 << UNREACHABLE | 1 << RESET | 1 << IO;
 
 /// The errors without a text.
-const WITHOUT_TEXT: u32 = 1 << NOT_FOUND | 1 << TIMEOUT;
+const WITHOUT_TEXT: u32 = 1 << NOT_FOUND | 1 << TOO_LARGE | 1 << TIMEOUT;
 
 /// The metric `case` without an error.
 pub const SUCCESS: u32 = 100;
@@ -321,7 +327,7 @@ fn open_connections_per_guest_are_limited() {
     );
     let setup = granting(&[&address]);
     let (case, message) = run(&setup, &guest);
-    assert!(case == EXHAUSTED && contains(&message, "16 connections are open"), "{message}");
+    assert!(case == EXHAUSTED && contains(&message, "16 connections and sockets are open"), "{message}");
     assert_eq!(server.connections(), 16, "the excess connection is not attempted");
     // After one is closed, another can be opened.
     let again = guest.with("(func $again (call $close (global.get $handle)) (call $connect) (drop (call $check)))");

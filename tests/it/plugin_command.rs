@@ -4,6 +4,7 @@ mod inspect;
 mod test;
 mod grants;
 mod script;
+mod script_net;
 mod list;
 pub mod scaffold;
 

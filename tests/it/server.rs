@@ -1,7 +1,8 @@
-//! Servers for guests to connect to: threads of the test process that listen on loopback addresses and unix sockets.
+//! Servers for guests to connect to, and peers for their datagrams: threads of the test process that listen on loopback addresses and
+//! unix sockets.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -88,6 +89,28 @@ pub fn unix_echo(path: &Path) {
         }
     });
     UnixStream::connect(path).expect("it listens");
+}
+
+/// Starts a peer on a loopback address that sends back each datagram. Returns its address.
+pub fn udp_echo() -> SocketAddr {
+    udp_echo_at((Ipv4Addr::LOCALHOST, 0).into()).expect("a port")
+}
+
+/// The same at an address of this machine.
+///
+/// # Errors
+///
+/// The machine has no such address.
+pub fn udp_echo_at(address: SocketAddr) -> std::io::Result<SocketAddr> {
+    let socket = UdpSocket::bind(address)?;
+    let address = socket.local_addr()?;
+    thread::spawn(move || {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            let _ = socket.send_to(&bytes[..length], from);
+        }
+    });
+    Ok(address)
 }
 
 /// Sends back what it receives, until the peer closes the connection.

@@ -15,33 +15,38 @@ use serde_json::json;
 
 use crate::guest::{Guest, WIT};
 use crate::harness::{Sample, Setup, parse, plugin_metric, repository, value};
-use crate::server::{Server, read_request, unix_echo};
+use crate::http::tls_echo;
+use crate::server::{Server, read_request, udp_echo, unix_echo};
 use crate::wit;
 
 /// The kept files, each with the first digits of its SHA-256, so that a change is noticed.
-const KEPT: [(&str, &str); 22] = [
+const KEPT: [(&str, &str); 26] = [
     ("0.2.0-rc.4/component/asks.wasm", "78e8837b"),
+    ("0.2.0-rc.4/component/datagrams.wasm", "3d029aa6"),
+    ("0.2.0-rc.4/component/encrypts.wasm", "ea5c8ca0"),
     ("0.2.0-rc.4/component/errors.wasm", "60caa63e"),
     ("0.2.0-rc.4/component/fetches.wasm", "32ae4d8c"),
     ("0.2.0-rc.4/component/files.wasm", "81546798"),
     ("0.2.0-rc.4/component/keeps.wasm", "b4b53a4f"),
     ("0.2.0-rc.4/component/logs.wasm", "0cacedd4"),
     ("0.2.0-rc.4/component/needs.wasm", "4e9f46a4"),
-    ("0.2.0-rc.4/component/talks.wasm", "c2433ecb"),
+    ("0.2.0-rc.4/component/talks.wasm", "cf66d594"),
     ("0.2.0-rc.4/component/ticks.wasm", "d03c356f"),
     ("0.2.0-rc.4/component/values.wasm", "b5ac7c6e"),
     ("0.2.0-rc.4/component/wasi.wasm", "4ebb4070"),
-    ("0.2.0-rc.4/module/asks.wasm", "dd3e9f13"),
-    ("0.2.0-rc.4/module/errors.wasm", "b2deb503"),
-    ("0.2.0-rc.4/module/fetches.wasm", "deba670e"),
-    ("0.2.0-rc.4/module/files.wasm", "7d26ae76"),
-    ("0.2.0-rc.4/module/keeps.wasm", "2823da9c"),
-    ("0.2.0-rc.4/module/logs.wasm", "5652fde5"),
-    ("0.2.0-rc.4/module/needs.wasm", "3d3e0218"),
-    ("0.2.0-rc.4/module/talks.wasm", "ce4aae50"),
-    ("0.2.0-rc.4/module/ticks.wasm", "4dd16765"),
-    ("0.2.0-rc.4/module/uptime.wasm", "2a37ad9b"),
-    ("0.2.0-rc.4/module/values.wasm", "7df2e36c"),
+    ("0.2.0-rc.4/module/asks.wasm", "25d60af8"),
+    ("0.2.0-rc.4/module/datagrams.wasm", "f43c89cb"),
+    ("0.2.0-rc.4/module/encrypts.wasm", "bf5493f3"),
+    ("0.2.0-rc.4/module/errors.wasm", "b3474cff"),
+    ("0.2.0-rc.4/module/fetches.wasm", "39b9f3d7"),
+    ("0.2.0-rc.4/module/files.wasm", "4da21d0a"),
+    ("0.2.0-rc.4/module/keeps.wasm", "2eee1a34"),
+    ("0.2.0-rc.4/module/logs.wasm", "e3151d88"),
+    ("0.2.0-rc.4/module/needs.wasm", "07a1c4a1"),
+    ("0.2.0-rc.4/module/talks.wasm", "9a3a6757"),
+    ("0.2.0-rc.4/module/ticks.wasm", "c870bb13"),
+    ("0.2.0-rc.4/module/uptime.wasm", "4f23ce2e"),
+    ("0.2.0-rc.4/module/values.wasm", "43b92ba5"),
 ];
 
 const FORMS: [&str; 2] = ["component", "module"];
@@ -201,6 +206,35 @@ fn shipped_plugin_keeps_a_state() {
         // The trial has saved before.
         let expected = json!({ "before": 1, "after": "kept", "large": 2, "limit": 65536 });
         assert_eq!(sample.get("keeps").map(|metrics| json!(metrics)), Some(expected), "{log}");
+    });
+}
+
+#[test]
+fn shipped_plugin_encrypts_a_connection() {
+    let setup = Setup::new();
+    let server = tls_echo(&setup, 2035);
+    let address = server.address.to_string();
+    let configuration = format!(
+        "[client]\nca_file = {:?}\n[plugins.encrypts]\nconnect = [{address:?}]\nconfig = {{ told = {address:?} }}\n",
+        setup.path("authority.pem")
+    );
+    check_components("encrypts", &configuration, |sample, log| {
+        let expected = json!({
+            "version": "1.3", "not_before": 157_766_400, "not_after": 2_051_308_800_u64,
+            "subject": "CN=rcgen self signed cert", "issuer": "CN=rcgen self signed cert", "end_point_bytes": 32,
+            "answer": "ping",
+        });
+        assert_eq!(sample.get("encrypts").map(|metrics| json!(metrics)), Some(expected), "{log}");
+    });
+}
+
+#[test]
+fn shipped_plugin_uses_datagrams() {
+    let address = format!("udp:{}", udp_echo());
+    let configuration = format!("[plugins.datagrams]\nconnect = [{address:?}]\nconfig = {{ told = {address:?} }}\n");
+    check_components("datagrams", &configuration, |sample, log| {
+        let expected = json!({ "answer": "pin", "length": 4, "denied": 0 });
+        assert_eq!(sample.get("datagrams").map(|metrics| json!(metrics)), Some(expected), "{log}");
     });
 }
 

@@ -7,6 +7,8 @@ pub(crate) use crate::bindings::gauged::plugin::{files, http, log, net, state, s
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testing::scripted_files as files;
 #[cfg(not(target_family = "wasm"))]
-pub(crate) use crate::testing::scripted_host::{http, log, net, state};
+pub(crate) use crate::testing::scripted_host::{http, log, state};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use crate::testing::scripted_net as net;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testing::scripted_system as system;

@@ -150,7 +150,7 @@ pub mod bindings {
 
 pub use bindings::exports::gauged::plugin::collector::{Error, Invalid, Need, Tick};
 pub use bindings::gauged::plugin::metrics::{Histogram, Kind, Origin, Quantile, Summary, Value};
-pub use bindings::gauged::plugin::types::{Capability, OsError, PermissionError};
+pub use bindings::gauged::plugin::types::{Capability, Certificate, OsError, PermissionError, TlsSession};
 pub use component::{Component, InstanceCell};
 pub use config::{Configuration, NoConfig};
 use descriptor::FoundMetric;

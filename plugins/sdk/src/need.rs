@@ -27,7 +27,7 @@ impl Need {
         Self::new(Capability::usage(path), reason)
     }
 
-    /// Connects to `host:port` or `unix:/path`.
+    /// Connects to `host:port` or `unix:/path`, or sends datagrams to `udp:host:port`.
     #[must_use]
     pub fn connect(address: impl Into<String>, reason: &str) -> Self {
         Self::new(Capability::connect(address), reason)
@@ -55,7 +55,7 @@ impl Capability {
     /// The sizes of a file system.
     pub const USAGE: &str = "usage";
 
-    /// A connection to an address.
+    /// A connection to an address, or datagrams to it.
     pub const CONNECT: &str = "connect";
 
     /// Requests to an HTTP server.
@@ -77,7 +77,7 @@ impl Capability {
         Self::new(Self::USAGE, path)
     }
 
-    /// Connects to an address.
+    /// Connects to an address, or sends datagrams to it.
     #[must_use]
     pub fn connect(address: impl Into<String>) -> Self {
         Self::new(Self::CONNECT, address)

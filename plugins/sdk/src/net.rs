@@ -1,5 +1,5 @@
-//! Byte streams to granted addresses, over TCP or unix sockets, for protocols other than HTTP. A plugin may keep a
-//! connection from tick to tick.
+//! Byte streams to granted addresses, over TCP, TLS or unix sockets, and datagrams over UDP: for protocols other than HTTP. A plugin
+//! may keep a connection or a socket from tick to tick.
 //!
 //! ```
 //! use gauged_plugin::testing::{ScriptedConnection, Host};
@@ -34,9 +34,12 @@
 //! });
 //! ```
 
+mod datagrams;
+
 use std::fmt;
 
-pub use crate::bindings::gauged::plugin::net::Error;
+pub use self::datagrams::DatagramSocket;
+pub use crate::bindings::gauged::plugin::net::{Datagram, Error, TlsChannel};
 use crate::host::net as host;
 use crate::{Capability, Need, OsError};
 
@@ -91,6 +94,42 @@ impl Connection {
     /// As [`open`](Self::open).
     pub fn read(&self, max_bytes: u32) -> Result<Vec<u8>, Failure> {
         self.connection.read(max_bytes).map_err(|error| Failure::new(&self.address, error))
+    }
+
+    /// Encrypts the connection, whatever was exchanged before: later reads and writes are over TLS. The peer's certificate has to be
+    /// valid for this host name or address.
+    ///
+    /// Read the peer's consent to its last byte before, and no more: whatever else is there in clear may have been inserted by
+    /// somebody on the way. The agent refuses TLS where it waits; take nothing that was read together with the consent for a message
+    /// of the peer.
+    ///
+    /// ```
+    /// use gauged_plugin::net::Connection;
+    /// use gauged_plugin::testing::{Host, ScriptedConnection};
+    /// use gauged_plugin::Error;
+    ///
+    /// fn open_postgresql(address: &str, server_name: &str) -> Result<Connection, Error> {
+    ///     let connection = Connection::open(address)?;
+    ///     connection.write(&[0, 0, 0, 8, 4, 210, 22, 47])?;
+    ///     match &*connection.read(1)? {
+    ///         b"S" => connection.start_tls(server_name)?,
+    ///         _ => return Err(Error::Unavailable("the server does not accept TLS".to_owned())),
+    ///     };
+    ///     Ok(connection)
+    /// }
+    ///
+    /// let mut host = Host::new();
+    /// let server = ScriptedConnection::new().expects([0, 0, 0, 8, 4, 210, 22, 47]).replies("S").starts_tls("db.internal");
+    /// host.connection("10.0.0.1:5432", server.expects("hello"));
+    /// host.run(|| open_postgresql("10.0.0.1:5432", "db.internal")?.write(b"hello").map_err(Error::from))?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open). The connection has ended then.
+    pub fn start_tls(&self, server_name: &str) -> Result<TlsChannel, Failure> {
+        self.connection.start_tls(server_name).map_err(|error| Failure::new(&self.address, error))
     }
 
     /// Reads until the data ends with `end`.
@@ -172,6 +211,10 @@ impl From<Failure> for crate::Error {
             Error::Refused(error) | Error::Unreachable(error) => {
                 Self::Unavailable(format!("failed to reach {address}: {error}"))
             }
+            Error::Tls(why) => Self::Unavailable(format!("no TLS with {address}: {why}")),
+            Error::TooLarge(limit) => {
+                Self::Failed(format!("a datagram for {address} is longer than the limit of {limit} bytes"))
+            }
             Error::Timeout => Self::Unavailable(format!("{address} did not respond in time")),
             Error::Reset(error) | Error::Io(error) => {
                 Self::Unavailable(format!("the connection to {address} broke: {error}"))
@@ -193,6 +236,9 @@ mod tests {
         assert_eq!(Failure::new("db:1", Error::Timeout).capability(), Capability::connect("db:1"));
         assert!(matches!(failure(Error::InvalidAddress("x".to_owned())), crate::Error::Failed(_)));
         assert_eq!(failure(Error::Timeout), crate::Error::Unavailable("db:1 did not respond in time".to_owned()));
+        let expired = failure(Error::Tls("expired".to_owned()));
+        assert_eq!(expired, crate::Error::Unavailable("no TLS with db:1: expired".to_owned()));
+        assert!(matches!(failure(Error::TooLarge(65_507)), crate::Error::Failed(_)));
     }
 
     #[test]

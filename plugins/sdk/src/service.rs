@@ -114,6 +114,8 @@ impl From<net::Failure> for Failure {
             net::Error::NotFound | net::Error::Refused(_) | net::Error::Unreachable(_) | net::Error::Exhausted(_) => {
                 "connect"
             }
+            net::Error::Tls(_) => "tls",
+            net::Error::TooLarge(_) => "too_large",
             net::Error::Timeout => "timeout",
             net::Error::Reset(_) | net::Error::Io(_) => "closed",
         };
@@ -236,6 +238,7 @@ mod tests {
             (net(net::Error::Unreachable(error())), "connect"),
             (net(net::Error::Exhausted(text())), "connect"),
             (net(net::Error::NotPermitted(permission())), "permission"),
+            (net(net::Error::Tls(text())), "tls"),
             (net(net::Error::Timeout), "timeout"),
             (net(net::Error::Reset(error())), "closed"),
             (net(net::Error::Io(error())), "closed"),

@@ -47,8 +47,10 @@
 // In suggested reading order.
 pub(crate) mod scripted_host;
 pub(crate) mod scripted_files;
+pub(crate) mod scripted_net;
 pub(crate) mod scripted_system;
 mod scripted_connection;
+mod scripted_datagrams;
 mod sample_map;
 mod rules;
 mod default_grants;
@@ -65,7 +67,8 @@ pub use expect_test::expect;
 pub use golden::{assert_golden, assert_readme_metrics, metrics_table};
 pub use reply_damage::assert_reply_damage_is_contained;
 pub use sample_map::SampleMap;
-pub use scripted_connection::ScriptedConnection;
+pub use scripted_connection::{ScriptedConnection, tls_channel};
+pub use scripted_datagrams::ScriptedDatagrams;
 pub use scripted_host::{Host, response};
 pub use settings::assert_settings;
 

@@ -50,6 +50,18 @@ extern void __wasm_import_gauged_plugin_net_method_connection_write(int32_t, uin
 __attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[method]connection.read")))
 extern void __wasm_import_gauged_plugin_net_method_connection_read(int32_t, int32_t, uint8_t *);
 
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[method]connection.start-tls")))
+extern void __wasm_import_gauged_plugin_net_method_connection_start_tls(int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[static]datagram-socket.connect")))
+extern void __wasm_import_gauged_plugin_net_static_datagram_socket_connect(uint8_t *, size_t, int32_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[method]datagram-socket.send")))
+extern void __wasm_import_gauged_plugin_net_method_datagram_socket_send(int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[method]datagram-socket.receive")))
+extern void __wasm_import_gauged_plugin_net_method_datagram_socket_receive(int32_t, int32_t, uint8_t *);
+
 // Imported Functions from `gauged:plugin/system@0.2.0-rc.4`
 
 __attribute__((__import_module__("gauged:plugin/system@0.2.0-rc.4"), __import_name__("count-sockets")))
@@ -490,6 +502,16 @@ void gauged_plugin_types_permission_error_free(gauged_plugin_types_permission_er
   plugin_string_free(&ptr->remedy);
 }
 
+void gauged_plugin_types_certificate_free(gauged_plugin_types_certificate_t *ptr) {
+  plugin_string_free(&ptr->subject);
+  plugin_string_free(&ptr->issuer);
+}
+
+void gauged_plugin_types_tls_session_free(gauged_plugin_types_tls_session_t *ptr) {
+  plugin_string_free(&ptr->version);
+  gauged_plugin_types_certificate_free(&ptr->certificate);
+}
+
 void gauged_plugin_log_skipped_free(gauged_plugin_log_skipped_t *ptr) {
   plugin_string_free(&ptr->source);
   plugin_string_free(&ptr->word);
@@ -751,6 +773,10 @@ void gauged_plugin_net_permission_error_free(gauged_plugin_net_permission_error_
   gauged_plugin_types_permission_error_free(ptr);
 }
 
+void gauged_plugin_net_tls_session_free(gauged_plugin_net_tls_session_t *ptr) {
+  gauged_plugin_types_tls_session_free(ptr);
+}
+
 void gauged_plugin_net_error_free(gauged_plugin_net_error_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
@@ -790,14 +816,32 @@ void gauged_plugin_net_error_free(gauged_plugin_net_error_t *ptr) {
       break;
     }
     case 10: {
-      plugin_string_free(&ptr->val.exhausted);
+      plugin_string_free(&ptr->val.tls);
+      break;
+    }
+    case 11: {
       break;
     }
     case 12: {
+      plugin_string_free(&ptr->val.exhausted);
+      break;
+    }
+    case 14: {
       gauged_plugin_net_os_error_free(&ptr->val.io);
       break;
     }
   }
+}
+
+void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr) {
+  if (ptr->is_some) {
+    plugin_list_u8_free(&ptr->val);
+  }
+}
+
+void gauged_plugin_net_tls_channel_free(gauged_plugin_net_tls_channel_t *ptr) {
+  gauged_plugin_net_tls_session_free(&ptr->session);
+  plugin_option_list_u8_free(&ptr->server_end_point);
 }
 
 __attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[resource-drop]connection")))
@@ -813,6 +857,25 @@ void gauged_plugin_net_connection_drop_borrow(gauged_plugin_net_borrow_connectio
 
 gauged_plugin_net_borrow_connection_t gauged_plugin_net_borrow_connection(gauged_plugin_net_own_connection_t arg) {
   return (gauged_plugin_net_borrow_connection_t) { arg.__handle };
+}
+
+void gauged_plugin_net_datagram_free(gauged_plugin_net_datagram_t *ptr) {
+  plugin_list_u8_free(&ptr->bytes);
+}
+
+__attribute__((__import_module__("gauged:plugin/net@0.2.0-rc.4"), __import_name__("[resource-drop]datagram-socket")))
+extern void __wasm_import_gauged_plugin_net_datagram_socket_drop(int32_t handle);
+
+void gauged_plugin_net_datagram_socket_drop_own(gauged_plugin_net_own_datagram_socket_t handle) {
+  __wasm_import_gauged_plugin_net_datagram_socket_drop(handle.__handle);
+}
+
+void gauged_plugin_net_datagram_socket_drop_borrow(gauged_plugin_net_borrow_datagram_socket_t handle) {
+  __wasm_import_gauged_plugin_net_datagram_socket_drop(handle.__handle);
+}
+
+gauged_plugin_net_borrow_datagram_socket_t gauged_plugin_net_borrow_datagram_socket(gauged_plugin_net_own_datagram_socket_t arg) {
+  return (gauged_plugin_net_borrow_datagram_socket_t) { arg.__handle };
 }
 
 void gauged_plugin_net_result_own_connection_error_free(gauged_plugin_net_result_own_connection_error_t *ptr) {
@@ -832,6 +895,29 @@ void gauged_plugin_net_result_void_error_free(gauged_plugin_net_result_void_erro
 void gauged_plugin_net_result_list_u8_error_free(gauged_plugin_net_result_list_u8_error_t *ptr) {
   if (!ptr->is_err) {
     plugin_list_u8_free(&ptr->val.ok);
+  } else {
+    gauged_plugin_net_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_net_result_tls_channel_error_free(gauged_plugin_net_result_tls_channel_error_t *ptr) {
+  if (!ptr->is_err) {
+    gauged_plugin_net_tls_channel_free(&ptr->val.ok);
+  } else {
+    gauged_plugin_net_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_net_result_own_datagram_socket_error_free(gauged_plugin_net_result_own_datagram_socket_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    gauged_plugin_net_error_free(&ptr->val.err);
+  }
+}
+
+void gauged_plugin_net_result_datagram_error_free(gauged_plugin_net_result_datagram_error_t *ptr) {
+  if (!ptr->is_err) {
+    gauged_plugin_net_datagram_free(&ptr->val.ok);
   } else {
     gauged_plugin_net_error_free(&ptr->val.err);
   }
@@ -1013,12 +1099,6 @@ void gauged_plugin_state_error_free(gauged_plugin_state_error_t *ptr) {
       gauged_plugin_state_os_error_free(&ptr->val.io);
       break;
     }
-  }
-}
-
-void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr) {
-  if (ptr->is_some) {
-    plugin_list_u8_free(&ptr->val);
   }
 }
 
@@ -2091,13 +2171,21 @@ bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint3
           break;
         }
         case 10: {
-          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 11: {
+          variant.val.too_large = (uint32_t) (*((int32_t*) (ptr + (2*sizeof(void*)))));
           break;
         }
         case 12: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 13: {
+          break;
+        }
+        case 14: {
           variant.val.io = (gauged_plugin_types_os_error_t) {
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
@@ -2191,13 +2279,21 @@ bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_connecti
           break;
         }
         case 10: {
-          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 11: {
+          variant.val.too_large = (uint32_t) (*((int32_t*) (ptr + (2*sizeof(void*)))));
           break;
         }
         case 12: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 13: {
+          break;
+        }
+        case 14: {
           variant.val.io = (gauged_plugin_types_os_error_t) {
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
@@ -2291,13 +2387,496 @@ bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connectio
           break;
         }
         case 10: {
-          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 11: {
+          variant.val.too_large = (uint32_t) (*((int32_t*) (ptr + (2*sizeof(void*)))));
           break;
         }
         case 12: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 13: {
+          break;
+        }
+        case 14: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_net_method_connection_start_tls(gauged_plugin_net_borrow_connection_t self, plugin_string_t *server_name, gauged_plugin_net_tls_channel_t *ret, gauged_plugin_net_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(32+8*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_net_method_connection_start_tls((self).__handle, (uint8_t *) (*server_name).ptr, (*server_name).len, ptr);
+  gauged_plugin_net_result_tls_channel_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      plugin_option_list_u8_t option;
+      switch ((int32_t) *((uint8_t*) (ptr + (24+6*sizeof(void*))))) {
+        case 0: {
+          option.is_some = false;
+          break;
+        }
+        case 1: {
+          option.is_some = true;
+          option.val = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (24+7*sizeof(void*))))), (*((size_t*) (ptr + (24+8*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.ok = (gauged_plugin_net_tls_channel_t) {
+        (gauged_plugin_net_tls_session_t) (gauged_plugin_types_tls_session_t) {
+          (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
+          (gauged_plugin_types_certificate_t) (gauged_plugin_types_certificate_t) {
+            (int64_t) *((int64_t*) (ptr + (8+2*sizeof(void*)))),
+            (int64_t) *((int64_t*) (ptr + (16+2*sizeof(void*)))),
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (24+2*sizeof(void*))))), (*((size_t*) (ptr + (24+3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (24+4*sizeof(void*))))), (*((size_t*) (ptr + (24+5*sizeof(void*))))) },
+          },
+        },
+        (plugin_option_list_u8_t) option,
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_net_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+5*sizeof(void*))))), (*((size_t*) (ptr + (8+6*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 4: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          break;
+        }
+        case 7: {
+          variant.val.refused = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 8: {
+          variant.val.unreachable = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 9: {
+          variant.val.reset = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 10: {
+          variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 11: {
+          variant.val.too_large = (uint32_t) (*((int32_t*) (ptr + (8+1*sizeof(void*)))));
+          break;
+        }
+        case 12: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
+          break;
+        }
+        case 13: {
+          break;
+        }
+        case 14: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_net_static_datagram_socket_connect(plugin_string_t *address, uint32_t *maybe_timeout_ms, gauged_plugin_net_own_datagram_socket_t *ret, gauged_plugin_net_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(8*sizeof(void*))];
+  plugin_option_u32_t timeout_ms;
+  timeout_ms.is_some = maybe_timeout_ms != NULL;if (maybe_timeout_ms) {
+    timeout_ms.val = *maybe_timeout_ms;
+  }
+  int32_t option;
+  int32_t option1;
+  if ((timeout_ms).is_some) {
+    const uint32_t *payload0 = &(timeout_ms).val;
+    option = 1;
+    option1 = (int32_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_net_static_datagram_socket_connect((uint8_t *) (*address).ptr, (*address).len, option, option1, ptr);
+  gauged_plugin_net_result_own_datagram_socket_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gauged_plugin_net_own_datagram_socket_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_net_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 4: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          break;
+        }
+        case 7: {
+          variant.val.refused = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 8: {
+          variant.val.unreachable = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 9: {
+          variant.val.reset = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 10: {
+          variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 11: {
+          variant.val.too_large = (uint32_t) (*((int32_t*) (ptr + (2*sizeof(void*)))));
+          break;
+        }
+        case 12: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 13: {
+          break;
+        }
+        case 14: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_net_method_datagram_socket_send(gauged_plugin_net_borrow_datagram_socket_t self, plugin_list_u8_t *bytes, gauged_plugin_net_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(8*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_net_method_datagram_socket_send((self).__handle, (uint8_t *) (*bytes).ptr, (*bytes).len, ptr);
+  gauged_plugin_net_result_void_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_net_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 4: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          break;
+        }
+        case 7: {
+          variant.val.refused = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 8: {
+          variant.val.unreachable = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 9: {
+          variant.val.reset = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 10: {
+          variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 11: {
+          variant.val.too_large = (uint32_t) (*((int32_t*) (ptr + (2*sizeof(void*)))));
+          break;
+        }
+        case 12: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 13: {
+          break;
+        }
+        case 14: {
+          variant.val.io = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gauged_plugin_net_method_datagram_socket_receive(gauged_plugin_net_borrow_datagram_socket_t self, uint32_t max_bytes, gauged_plugin_net_datagram_t *ret, gauged_plugin_net_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(8*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gauged_plugin_net_method_datagram_socket_receive((self).__handle, (int32_t) (max_bytes), ptr);
+  gauged_plugin_net_result_datagram_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gauged_plugin_net_datagram_t) {
+        (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) },
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (3*sizeof(void*))))),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gauged_plugin_net_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (gauged_plugin_types_capability_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 1: {
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid_address = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (6*sizeof(void*))))), (*((size_t*) (ptr + (7*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 4: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
+          variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 6: {
+          break;
+        }
+        case 7: {
+          variant.val.refused = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 8: {
+          variant.val.unreachable = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 9: {
+          variant.val.reset = (gauged_plugin_types_os_error_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+          };
+          break;
+        }
+        case 10: {
+          variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 11: {
+          variant.val.too_large = (uint32_t) (*((int32_t*) (ptr + (2*sizeof(void*)))));
+          break;
+        }
+        case 12: {
+          variant.val.exhausted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 13: {
+          break;
+        }
+        case 14: {
           variant.val.io = (gauged_plugin_types_os_error_t) {
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },

@@ -21,7 +21,7 @@ typedef struct gauged_plugin_types_capability_t {
   // 
   // - `read`: a path for all functions of `files` but `usage`; `*` stands for any text within one path segment;
   // - `usage`: a path for `files.usage`; `*` stands for any text within one path segment;
-  // - `connect`: an address for `net`: `host:port`, or `unix:/path`;
+  // - `connect`: an address for `net`: `host:port`, `unix:/path`, or `udp:host:port` for datagrams;
   // - `fetch`: an origin for `http`: `scheme://host:port`.
   plugin_string_t   kind;
   // The path, address or origin.
@@ -45,6 +45,26 @@ typedef struct gauged_plugin_types_permission_error_t {
   // The remedy, for the operator.
   plugin_string_t   remedy;
 } gauged_plugin_types_permission_error_t;
+
+// The certificate of a peer. Names are in the form of RFC 4514, such as `CN=www.example.org,O=Example`.
+typedef struct gauged_plugin_types_certificate_t {
+  // When it begins to be valid, in seconds since the Unix epoch.
+  int64_t   not_before;
+  // When it expires, in seconds since the Unix epoch.
+  int64_t   not_after;
+  // The name of its owner; may be empty, since the hosts that it is for are elsewhere in it.
+  plugin_string_t   subject;
+  // The name of the authority that signed it.
+  plugin_string_t   issuer;
+} gauged_plugin_types_certificate_t;
+
+// An encrypted connection to a peer.
+typedef struct gauged_plugin_types_tls_session_t {
+  // The version of TLS: `1.2`, `1.3`.
+  plugin_string_t   version;
+  // The peer's own certificate. It was verified unless the operator has switched that off for the plugin.
+  gauged_plugin_types_certificate_t   certificate;
+} gauged_plugin_types_tls_session_t;
 
 // The severity of a message.
 typedef uint8_t gauged_plugin_log_level_t;
@@ -377,7 +397,9 @@ typedef gauged_plugin_types_os_error_t gauged_plugin_net_os_error_t;
 
 typedef gauged_plugin_types_permission_error_t gauged_plugin_net_permission_error_t;
 
-// The error of a connection.
+typedef gauged_plugin_types_tls_session_t gauged_plugin_net_tls_session_t;
+
+// The error of a connection or of a socket for datagrams.
 typedef struct gauged_plugin_net_error_t {
   uint8_t tag;
   union {
@@ -390,6 +412,8 @@ typedef struct gauged_plugin_net_error_t {
     gauged_plugin_net_os_error_t     refused;
     gauged_plugin_net_os_error_t     unreachable;
     gauged_plugin_net_os_error_t     reset;
+    plugin_string_t     tls;
+    uint32_t     too_large;
     plugin_string_t     exhausted;
     gauged_plugin_net_os_error_t     io;
   } val;
@@ -399,7 +423,8 @@ typedef struct gauged_plugin_net_error_t {
 #define GAUGED_PLUGIN_NET_ERROR_DENIED 0
 // No grant allows it; the text has the reason.
 #define GAUGED_PLUGIN_NET_ERROR_FORBIDDEN 1
-// The address does not have the form `host:port` or `unix:/path`; the text has the reason.
+// The address does not have the form `host:port`, `unix:/path` or `udp:host:port`, or the function is not for addresses of
+// that form; the text has the reason.
 #define GAUGED_PLUGIN_NET_ERROR_INVALID_ADDRESS 2
 // The operating system does not permit the connection to the agent's user.
 #define GAUGED_PLUGIN_NET_ERROR_NOT_PERMITTED 3
@@ -409,18 +434,37 @@ typedef struct gauged_plugin_net_error_t {
 #define GAUGED_PLUGIN_NET_ERROR_RESOLVE 5
 // The unix socket does not exist.
 #define GAUGED_PLUGIN_NET_ERROR_NOT_FOUND 6
-// Nobody accepts connections at the address.
+// Nobody accepts connections or datagrams at the address.
 #define GAUGED_PLUGIN_NET_ERROR_REFUSED 7
 // No way leads to the address.
 #define GAUGED_PLUGIN_NET_ERROR_UNREACHABLE 8
 // The peer broke the connection off.
 #define GAUGED_PLUGIN_NET_ERROR_RESET 9
-// Too many connections are open; the text has the limit.
-#define GAUGED_PLUGIN_NET_ERROR_EXHAUSTED 10
+// The peer's certificate was rejected, there is no common version of TLS, or the connection is in no state for TLS; the
+// text has the cause.
+#define GAUGED_PLUGIN_NET_ERROR_TLS 10
+// The datagram exceeds this limit, in bytes. It was not sent.
+#define GAUGED_PLUGIN_NET_ERROR_TOO_LARGE 11
+// Too many connections and sockets are open, or TLS exceeds the plugin's memory; the text has the limit.
+#define GAUGED_PLUGIN_NET_ERROR_EXHAUSTED 12
 // The operation was not complete in time.
-#define GAUGED_PLUGIN_NET_ERROR_TIMEOUT 11
+#define GAUGED_PLUGIN_NET_ERROR_TIMEOUT 13
 // Any other error of the connection.
-#define GAUGED_PLUGIN_NET_ERROR_IO 12
+#define GAUGED_PLUGIN_NET_ERROR_IO 14
+
+typedef struct {
+  bool is_some;
+  plugin_list_u8_t val;
+} plugin_option_list_u8_t;
+
+// A connection that is encrypted from now on.
+typedef struct gauged_plugin_net_tls_channel_t {
+  // The session.
+  gauged_plugin_net_tls_session_t   session;
+  // The bytes of the channel binding `tls-server-end-point` (RFC 5929), for SCRAM: the hash of the peer's certificate. None
+  // for a certificate whose signature has no such hash, as one by Ed25519: the binding is not defined then.
+  plugin_option_list_u8_t   server_end_point;
+} gauged_plugin_net_tls_channel_t;
 
 typedef struct gauged_plugin_net_own_connection_t {
   int32_t __handle;
@@ -429,6 +473,22 @@ typedef struct gauged_plugin_net_own_connection_t {
 typedef struct gauged_plugin_net_borrow_connection_t {
   int32_t __handle;
 } gauged_plugin_net_borrow_connection_t;
+
+// A datagram that was received.
+typedef struct gauged_plugin_net_datagram_t {
+  // Its bytes; of one that is longer than `max-bytes` only the first ones.
+  plugin_list_u8_t   bytes;
+  // Its whole length. Where that is more than the bytes, it was cut off.
+  uint32_t   length;
+} gauged_plugin_net_datagram_t;
+
+typedef struct gauged_plugin_net_own_datagram_socket_t {
+  int32_t __handle;
+} gauged_plugin_net_own_datagram_socket_t;
+
+typedef struct gauged_plugin_net_borrow_datagram_socket_t {
+  int32_t __handle;
+} gauged_plugin_net_borrow_datagram_socket_t;
 
 typedef struct {
   bool is_err;
@@ -452,6 +512,30 @@ typedef struct {
     gauged_plugin_net_error_t err;
   } val;
 } gauged_plugin_net_result_list_u8_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_net_tls_channel_t ok;
+    gauged_plugin_net_error_t err;
+  } val;
+} gauged_plugin_net_result_tls_channel_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_net_own_datagram_socket_t ok;
+    gauged_plugin_net_error_t err;
+  } val;
+} gauged_plugin_net_result_own_datagram_socket_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gauged_plugin_net_datagram_t ok;
+    gauged_plugin_net_error_t err;
+  } val;
+} gauged_plugin_net_result_datagram_error_t;
 
 typedef gauged_plugin_types_capability_t gauged_plugin_system_capability_t;
 
@@ -714,11 +798,6 @@ typedef struct gauged_plugin_state_error_t {
 #define GAUGED_PLUGIN_STATE_ERROR_TIMEOUT 3
 // Any other error of the disk, such as `ENOSPC`. The state may be lost with the agent's end, unless a later save succeeds.
 #define GAUGED_PLUGIN_STATE_ERROR_IO 4
-
-typedef struct {
-  bool is_some;
-  plugin_list_u8_t val;
-} plugin_option_list_u8_t;
 
 typedef struct {
   bool is_err;
@@ -1111,8 +1190,28 @@ extern bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gaug
 extern bool gauged_plugin_net_static_connection_connect(plugin_string_t *address, uint32_t *maybe_timeout_ms, gauged_plugin_net_own_connection_t *ret, gauged_plugin_net_error_t *err);
 // Writes all bytes.
 extern bool gauged_plugin_net_method_connection_write(gauged_plugin_net_borrow_connection_t self, plugin_list_u8_t *bytes, gauged_plugin_net_error_t *err);
-// Reads the bytes that have arrived: at least one, at most `max-bytes`; empty when the peer has closed.
+// Reads the bytes that have arrived: at least one, at most `max-bytes`; empty when the peer has closed. Over TLS a peer
+// that closes without saying so is `reset`: the data may have been cut off.
 extern bool gauged_plugin_net_method_connection_read(gauged_plugin_net_borrow_connection_t self, uint32_t max_bytes, plugin_list_u8_t *ret, gauged_plugin_net_error_t *err);
+// Encrypts the connection, whatever was exchanged before: the bytes of later reads and writes go over TLS. The peer's
+// certificate has to be valid for `server-name`, a host name or an address, IPv6 in brackets. The operator's
+// configuration decides which authorities are trusted, and which certificate the peer gets that asks for one.
+// 
+// Before this, the plugin reads the peer's consent to its last byte, and no more. A peer that has sent more in clear
+// is not trusted: somebody on the way may have inserted it, to have it taken for a message of the peer. The agent
+// refuses TLS where such bytes wait. It never reads ahead, so that none of them can be taken as decrypted.
+// 
+// An error ends the connection, except for a second call, which changes nothing, and for an invalid name.
+extern bool gauged_plugin_net_method_connection_start_tls(gauged_plugin_net_borrow_connection_t self, plugin_string_t *server_name, gauged_plugin_net_tls_channel_t *ret, gauged_plugin_net_error_t *err);
+// Opens a socket for the peer `udp:host:port`: of the name's addresses the first one that this host has a way to. Nothing
+// is sent. The timeout applies to this and each later operation; the default is nearly all of the rest of the call's
+// budget. There are no datagrams over unix sockets, and none to several hosts: broadcast and multicast.
+extern bool gauged_plugin_net_static_datagram_socket_connect(plugin_string_t *address, uint32_t *maybe_timeout_ms, gauged_plugin_net_own_datagram_socket_t *ret, gauged_plugin_net_error_t *err);
+// Sends one datagram, of at most 65,507 bytes. That the peer does not accept datagrams is known only later: the next
+// operation does nothing and returns `refused`.
+extern bool gauged_plugin_net_method_datagram_socket_send(gauged_plugin_net_borrow_datagram_socket_t self, plugin_list_u8_t *bytes, gauged_plugin_net_error_t *err);
+// Waits for a datagram of the peer; those of others are dropped.
+extern bool gauged_plugin_net_method_datagram_socket_receive(gauged_plugin_net_borrow_datagram_socket_t self, uint32_t max_bytes, gauged_plugin_net_datagram_t *ret, gauged_plugin_net_error_t *err);
 
 // Imported Functions from `gauged:plugin/system@0.2.0-rc.4`
 // Counts the sockets of a table by state, as `/proc/1/net/tcp` has them, without reading it.
@@ -1146,6 +1245,10 @@ void gauged_plugin_types_capability_free(gauged_plugin_types_capability_t *ptr);
 void gauged_plugin_types_os_error_free(gauged_plugin_types_os_error_t *ptr);
 
 void gauged_plugin_types_permission_error_free(gauged_plugin_types_permission_error_t *ptr);
+
+void gauged_plugin_types_certificate_free(gauged_plugin_types_certificate_t *ptr);
+
+void gauged_plugin_types_tls_session_free(gauged_plugin_types_tls_session_t *ptr);
 
 void gauged_plugin_log_skipped_free(gauged_plugin_log_skipped_t *ptr);
 
@@ -1205,7 +1308,13 @@ void gauged_plugin_net_os_error_free(gauged_plugin_net_os_error_t *ptr);
 
 void gauged_plugin_net_permission_error_free(gauged_plugin_net_permission_error_t *ptr);
 
+void gauged_plugin_net_tls_session_free(gauged_plugin_net_tls_session_t *ptr);
+
 void gauged_plugin_net_error_free(gauged_plugin_net_error_t *ptr);
+
+void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr);
+
+void gauged_plugin_net_tls_channel_free(gauged_plugin_net_tls_channel_t *ptr);
 
 extern void gauged_plugin_net_connection_drop_own(gauged_plugin_net_own_connection_t handle);
 
@@ -1213,11 +1322,25 @@ extern void gauged_plugin_net_connection_drop_borrow(gauged_plugin_net_borrow_co
 
 extern gauged_plugin_net_borrow_connection_t gauged_plugin_net_borrow_connection(gauged_plugin_net_own_connection_t handle);
 
+void gauged_plugin_net_datagram_free(gauged_plugin_net_datagram_t *ptr);
+
+extern void gauged_plugin_net_datagram_socket_drop_own(gauged_plugin_net_own_datagram_socket_t handle);
+
+extern void gauged_plugin_net_datagram_socket_drop_borrow(gauged_plugin_net_borrow_datagram_socket_t handle);
+
+extern gauged_plugin_net_borrow_datagram_socket_t gauged_plugin_net_borrow_datagram_socket(gauged_plugin_net_own_datagram_socket_t handle);
+
 void gauged_plugin_net_result_own_connection_error_free(gauged_plugin_net_result_own_connection_error_t *ptr);
 
 void gauged_plugin_net_result_void_error_free(gauged_plugin_net_result_void_error_t *ptr);
 
 void gauged_plugin_net_result_list_u8_error_free(gauged_plugin_net_result_list_u8_error_t *ptr);
+
+void gauged_plugin_net_result_tls_channel_error_free(gauged_plugin_net_result_tls_channel_error_t *ptr);
+
+void gauged_plugin_net_result_own_datagram_socket_error_free(gauged_plugin_net_result_own_datagram_socket_error_t *ptr);
+
+void gauged_plugin_net_result_datagram_error_free(gauged_plugin_net_result_datagram_error_t *ptr);
 
 void gauged_plugin_system_capability_free(gauged_plugin_system_capability_t *ptr);
 
@@ -1266,8 +1389,6 @@ void gauged_plugin_state_os_error_free(gauged_plugin_state_os_error_t *ptr);
 void gauged_plugin_state_permission_error_free(gauged_plugin_state_permission_error_t *ptr);
 
 void gauged_plugin_state_error_free(gauged_plugin_state_error_t *ptr);
-
-void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr);
 
 void gauged_plugin_state_result_option_list_u8_error_free(gauged_plugin_state_result_option_list_u8_error_t *ptr);
 

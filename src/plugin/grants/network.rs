@@ -33,11 +33,12 @@ impl Network {
         Self { connect: connect.to_vec(), fetch: fetch.to_vec() }
     }
 
-    /// Whether a connection to this address is granted.
+    /// Whether a connection to this address is granted, or datagrams to it are.
     pub(crate) fn connect(&self, address: &Address) -> bool {
         self.connect.iter().any(|grant| match (grant, address) {
             (ConnectGrant::Tcp(granted), Address::Tcp(endpoint)) => granted == endpoint,
             (ConnectGrant::Unix(pattern), Address::Unix(path)) => pattern.matches(path),
+            (ConnectGrant::Udp(granted), Address::Udp(peer)) => granted == peer,
             _ => false,
         })
     }
@@ -147,9 +148,15 @@ mod tests {
 
     #[test]
     fn granted_addresses_pass_in_every_spelling() {
-        let network =
-            network(&["DB.internal:5432", "[::1]:80", "unix:/run/*/redis.sock"], &["https://Example.org:443"]);
-        for granted in ["db.internal:5432", "DB.INTERNAL:5432", "[0:0::1]:80", "unix:/run/redis/redis.sock"] {
+        let connect = ["DB.internal:5432", "[::1]:80", "unix:/run/*/redis.sock", "udp:Time.internal:123"];
+        let network = network(&connect, &["https://Example.org:443"]);
+        for granted in [
+            "db.internal:5432",
+            "DB.INTERNAL:5432",
+            "[0:0::1]:80",
+            "unix:/run/redis/redis.sock",
+            "udp:time.internal:123",
+        ] {
             assert!(may_connect(&network, granted), "{granted}");
         }
         for granted in ["https://example.org", "HTTPS://EXAMPLE.org:443/a?b", "https://example.org/@evil"] {
@@ -159,7 +166,8 @@ mod tests {
 
     #[test]
     fn similar_addresses_do_not_pass() {
-        let network = network(&["db.internal:5432", "unix:/run/*/redis.sock"], &["http://granted:8080"]);
+        let connect = ["db.internal:5432", "unix:/run/*/redis.sock", "udp:time.internal:123"];
+        let network = network(&connect, &["http://granted:8080"]);
         for other in [
             "db.internal:5433",
             "db.internal.:5432",
@@ -170,6 +178,9 @@ mod tests {
             "unix:/run/redis/../redis.sock",
             "unix:/run/a/b/redis.sock",
             "unix:/run/redis.sock",
+            "udp:db.internal:5432",
+            "time.internal:123",
+            "udp:time.internal:124",
         ] {
             assert!(!may_connect(&network, other), "{other}");
         }

@@ -8,5 +8,8 @@ wasmtime::component::bindgen!({
     imports: { default: async },
     exports: { default: async },
     additional_derives: [PartialEq],
-    with: { "gauged:plugin/net.connection": crate::plugin::host::connection::Connection },
+    with: {
+        "gauged:plugin/net.connection": crate::plugin::host::connection::Connection,
+        "gauged:plugin/net.datagram-socket": crate::plugin::host::datagram_socket::DatagramSocket,
+    },
 });

@@ -76,17 +76,28 @@ pub(crate) async fn dial(
         let server = script.server(&endpoint.to_string()).map_err(unscripted)?;
         return open(&[server.ip()], server.port(), until, ration).await;
     }
-    let addresses = match (literal_addresses(&endpoint.host), &endpoint.host) {
+    let addresses = addresses(plugin, endpoint, until, is_granted).await?;
+    open(&addresses, endpoint.port, until, ration).await
+}
+
+/// The addresses of a granted endpoint that may be connected to; at least one. `is_granted` decides about the endpoints that its name
+/// resolves to.
+pub(crate) async fn addresses(
+    plugin: &PluginContext,
+    endpoint: &Endpoint,
+    until: Instant,
+    is_granted: impl Fn(&Endpoint) -> bool,
+) -> Result<Vec<IpAddr>, Unreachable> {
+    match (literal_addresses(&endpoint.host), &endpoint.host) {
         (None, Host::Name(name)) => {
             let resolved: Vec<_> = resolve(plugin, name, until).await?.iter().map(SocketAddr::ip).collect();
             permitted(&resolved, endpoint.port, is_granted).map_err(|refused| match refused {
                 Some(refused) => Unreachable::Denied(refused),
                 None => Unreachable::Resolve(format!("{name} has no addresses")),
-            })?
+            })
         }
-        (literal, _) => literal.unwrap_or_default(),
-    };
-    open(&addresses, endpoint.port, until, ration).await
+        (literal, _) => Ok(literal.unwrap_or_default()),
+    }
 }
 
 /// Connects to one of these addresses.
@@ -104,7 +115,7 @@ async fn open(
 }
 
 /// The error of a connection that a script fails.
-fn unscripted(error: ServerError) -> Unreachable {
+pub(crate) fn unscripted(error: ServerError) -> Unreachable {
     match error {
         ServerError::Resolve => Unreachable::Resolve("the script has no such name".to_owned()),
         ServerError::Timeout => Unreachable::Timeout,

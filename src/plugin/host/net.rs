@@ -1,41 +1,41 @@
-//! The capability `net`: streams of bytes to granted addresses. A connection may be kept from one call to the next. Each
-//! operation has a deadline. A connection is closed with its handle, at the latest with the guest.
+//! The capability `net`: streams of bytes to granted addresses, in clear or over TLS ([`start_tls`]), and datagrams ([`datagrams`]). A
+//! connection or socket may be kept from one call to the next. Each operation has a deadline. It is closed with its handle, at the
+//! latest with the guest.
 
-use std::fmt::Display;
-use std::io;
+mod error;
+mod admission;
+mod start_tls;
+mod datagrams;
+
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout_at;
 use wasmtime::component::Resource;
 
-use crate::address::{Address, Endpoint};
-use crate::client::metered::Stream;
+use self::admission::parse;
+use self::error::{broken, denied, failed, invalid, no_handle, unconnected, unreachable, within};
+use self::start_tls::{TLS_BYTES, encrypt, encrypt_by_script};
+use crate::address::{self, Address, Endpoint};
+use crate::client::tls::server_name;
 use crate::escape::printable;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
-use crate::plugin::guest::bindings::gauged::plugin::net::{Error, Host, HostConnection};
+use crate::plugin::grants::kind::GrantKind;
+use crate::plugin::guest::bindings::gauged::plugin::net::{Error, Host, HostConnection, TlsChannel};
 use crate::plugin::guest::bindings::gauged::plugin::types::OsError;
-use crate::plugin::host::connection::Connection;
-use crate::plugin::host::denial::Refusal;
-use crate::plugin::host::dial::{ConnectError, FIREWALL_REMEDY, Unreachable, dial};
+use crate::plugin::host::connection::{ClearStream, Connection, Link};
+use crate::plugin::host::dial::{FIREWALL_REMEDY, dial, unscripted};
 use crate::plugin::host::os_error::{self, os_error, permission_error, without_code};
 use crate::plugin::host::ration::{Ration, RationedStream};
 use crate::plugin::host::resolved_path::{PathError, resolve};
 use crate::plugin::host::state::HostState;
 use crate::plugin::offload::permits::{OffloadTarget, PermitError};
-
-/// How many connections one guest may have open: more than a collector has servers.
-const CONNECTIONS: usize = 16;
-
-/// How many connections all guests together may have open: a quarter of the 1,024 files that a process may have open by
-/// default.
-static PERMITS: Semaphore = Semaphore::const_new(256);
 
 /// The most bytes of one read.
 const READ_BYTES: usize = 64 << 10;
@@ -46,37 +46,30 @@ impl HostConnection for HostState {
     async fn connect(&mut self, address: String, timeout_ms: Option<u32>) -> Result<Resource<Connection>, Error> {
         let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
         let until = self.until(timeout);
-        let parsed = Address::parse(&address)
-            .map_err(|why| Error::InvalidAddress(format!("the address \"{}\" {why}", printable(&address))))?;
-        if let (Address::Tcp(_), false) = (&parsed, self.plugin.grants.network().connect(&parsed)) {
-            return Err(denied(&self.plugin, Denial::Missing(Grant::new(GrantKind::Connect, &parsed.to_string()))));
+        let parsed = parse(&address)?;
+        // The grant of a unix socket is looked at as its path is resolved.
+        if let Address::Tcp(_) = &parsed {
+            self.check_grant(&parsed)?;
         }
-        // The table has connections only.
-        if self.table.iter_mut().count() >= CONNECTIONS {
-            return Err(Error::Exhausted(format!(
-                "{CONNECTIONS} connections are open, the most of one plugin; drop one"
-            )));
-        }
-        let Ok(permit) = PERMITS.try_acquire() else {
-            return Err(Error::Exhausted("all plugins together have too many connections open".to_owned()));
-        };
+        let permit = self.permit()?;
         let connecting = async {
-            Ok::<Box<dyn Stream>, Error>(match parsed {
-                Address::Tcp(endpoint) => Box::new(open_tcp(&self.plugin, &endpoint, until, &self.ration).await?),
+            Ok::<Box<dyn ClearStream>, Error>(match parsed {
                 Address::Unix(path) => Box::new(open_unix(&self.plugin, path, until, &self.ration).await?),
+                Address::Tcp(endpoint) => Box::new(open_tcp(&self.plugin, &endpoint, until, &self.ration).await?),
+                Address::Udp(_) => return Err(invalid(&address, "is for datagrams; open a datagram-socket")),
             })
         };
-        let stream = within(until, connecting).await?;
-        self.table
-            .push(Connection { stream, timeout, _permit: permit })
-            .map_err(|error| Error::Exhausted(error.to_string()))
+        let link = Link::Clear(within(until, connecting).await?);
+        let connection = Connection { link, timeout, _permit: permit };
+        self.table.push(connection).map_err(|error| Error::Exhausted(error.to_string()))
     }
 
     async fn write(&mut self, connection: Resource<Connection>, bytes: Vec<u8>) -> Result<(), Error> {
         let (connection, until) = self.connection(&connection)?;
+        let stream = connection.link.stream().ok_or_else(failed)?;
         let writing = async {
-            connection.stream.write_all(&bytes).await?;
-            connection.stream.flush().await
+            stream.write_all(&bytes).await?;
+            stream.flush().await
         };
         within(until, async { writing.await.map_err(|error| broken(&error)) }).await
     }
@@ -88,15 +81,61 @@ impl HostConnection for HostState {
             let why = "a read of 0 bytes has no result; ask for at least one";
             return Err(Error::Io(without_code(why.to_owned())));
         }
+        let stream = connection.link.stream().ok_or_else(failed)?;
         let mut bytes = vec![0; most];
-        let read = within(until, async { connection.stream.read(&mut bytes).await.map_err(|error| broken(&error)) });
+        let read = within(until, async { stream.read(&mut bytes).await.map_err(|error| broken(&error)) });
         let read = read.await?;
         bytes.truncate(read);
         Ok(bytes)
     }
 
+    async fn start_tls(&mut self, handle: Resource<Connection>, peer: String) -> Result<TlsChannel, Error> {
+        let name = address::Host::parse(&peer).and_then(|host| server_name(&host));
+        let name =
+            name.map_err(|why| Error::InvalidAddress(format!("the server name \"{}\" {why}", printable(&peer))))?;
+        let (connection, until) = self.connection(&handle)?;
+        let stream = match std::mem::replace(&mut connection.link, Link::Failed) {
+            Link::Clear(stream) => stream,
+            Link::Failed => return Err(failed()),
+            encrypted @ Link::Encrypted(_) => {
+                connection.link = encrypted;
+                return Err(Error::Tls("the connection is encrypted already".to_owned()));
+            }
+        };
+        if let Err(limit) = self.limits.hold_for_guest(TLS_BYTES) {
+            let text =
+                format!("TLS takes {TLS_BYTES} bytes, and that is more than {limit}; raise it, or drop a connection");
+            return Err(Error::Exhausted(text));
+        }
+        let encrypting = async {
+            if self.plugin.script.is_some() {
+                return encrypt_by_script(stream, &peer).await;
+            }
+            encrypt(&self.plugin, stream, name, until).await
+        };
+        match within(until, encrypting).await {
+            Ok((stream, channel)) => {
+                self.table.get_mut(&handle).map_err(no_handle)?.link = Link::Encrypted(stream);
+                Ok(channel)
+            }
+            Err(error) => {
+                self.limits.release_for_guest(TLS_BYTES);
+                Err(error)
+            }
+        }
+    }
+
     async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
-        self.table.delete(connection)?;
+        let Connection { link, .. } = self.table.delete(connection)?;
+        if let Link::Encrypted(mut stream) = link {
+            self.limits.release_for_guest(TLS_BYTES);
+            // Tells the peer that the data is complete, if that is possible at once.
+            poll_fn(|context| {
+                let _ = Pin::new(&mut stream).poll_shutdown(context);
+                Poll::Ready(())
+            })
+            .await;
+        }
         Ok(())
     }
 }
@@ -111,13 +150,6 @@ impl HostState {
     }
 }
 
-fn denied(plugin: &PluginContext, denial: Denial) -> Error {
-    match plugin.deny(denial) {
-        Refusal::Missing(capability) => Error::Denied(capability),
-        Refusal::Forbidden(why) => Error::Forbidden(why),
-    }
-}
-
 async fn open_tcp(
     plugin: &PluginContext,
     endpoint: &Endpoint,
@@ -127,14 +159,7 @@ async fn open_tcp(
     let network = plugin.grants.network();
     let is_granted = |endpoint: &Endpoint| network.connect(&Address::Tcp(endpoint.clone()));
     let dialled = dial(plugin, endpoint, until, ration, is_granted).await;
-    dialled.map_err(|unreachable| match unreachable {
-        Unreachable::Denied(endpoint) => {
-            denied(plugin, Denial::Missing(Grant::new(GrantKind::Connect, &endpoint.to_string())))
-        }
-        Unreachable::Resolve(why) => Error::Resolve(why),
-        Unreachable::Connect(error) => unconnected(&error, FIREWALL_REMEDY),
-        Unreachable::Timeout => Error::Timeout,
-    })
+    dialled.map_err(|error| unreachable(plugin, error, Address::Tcp, FIREWALL_REMEDY))
 }
 
 /// Connects to the very socket that was resolved within the grants.
@@ -144,7 +169,7 @@ async fn open_unix(
     until: Instant,
     ration: &Ration,
 ) -> Result<RationedStream<UnixStream>, Error> {
-    let grants = Arc::clone(&plugin.grants);
+    let (grants, address) = (Arc::clone(&plugin.grants), Address::Unix(path.clone()).to_string());
     let resolving = plugin.accounts.permits.run(OffloadTarget::Path(path.clone()), until, move || {
         let check = |path: &str| {
             let address = Address::Unix(path.to_owned()).to_string();
@@ -171,6 +196,10 @@ async fn open_unix(
         Err(PermitError::Panicked(why)) => return Err(Error::Io(without_code(why))),
         Err(PermitError::Late) => return Err(Error::Timeout),
     };
+    if let Some(script) = &plugin.script {
+        let is_there = script.check_unix_server(&address);
+        is_there.map_err(|error| unreachable(plugin, unscripted(error), Address::Tcp, SOCKET_REMEDY))?;
+    }
     let connected = UnixStream::connect(&resolved.path).await;
     let stream = connected.map_err(|error| unconnected(&error, SOCKET_REMEDY))?;
     Ok(RationedStream::new(stream, ration))
@@ -178,33 +207,3 @@ async fn open_unix(
 
 /// What to do about a socket that the agent's user may not connect to.
 const SOCKET_REMEDY: &str = "run the agent as a user or in a group that may write to the socket";
-
-/// The error of a connection that was not made.
-fn unconnected(error: &io::Error, remedy: &str) -> Error {
-    match ConnectError::new(error, remedy) {
-        ConnectError::NotPermitted(error) => Error::NotPermitted(error),
-        ConnectError::Refused(error) => Error::Refused(error),
-        ConnectError::Unreachable(error) => Error::Unreachable(error),
-        ConnectError::Reset(error) => Error::Reset(error),
-        ConnectError::Timeout => Error::Timeout,
-        ConnectError::Io(error) => Error::Io(error),
-    }
-}
-
-fn no_handle(error: impl Display) -> Error {
-    Error::Io(without_code(error.to_string()))
-}
-
-/// Awaits an operation until its deadline.
-async fn within<T>(until: Instant, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    // An operation may have an effect at once, so it must not begin after the deadline.
-    if Instant::now() >= until {
-        return Err(Error::Timeout);
-    }
-    timeout_at(until.into(), operation).await.unwrap_or(Err(Error::Timeout))
-}
-
-/// The error of an open connection.
-fn broken(error: &io::Error) -> Error {
-    unconnected(error, FIREWALL_REMEDY)
-}

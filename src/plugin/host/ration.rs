@@ -52,6 +52,11 @@ impl<S> RationedStream<S> {
     pub(crate) fn new(stream: S, ration: &Ration) -> Self {
         Self { stream, ration: ration.clone() }
     }
+
+    /// The stream, to ask for its state.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for RationedStream<S> {

@@ -38,7 +38,12 @@ pub(crate) async fn secure<S: Stream>(
     connector.connect(name, stream).await.map_err(|error| TlsError::Untrusted(error.to_string()))
 }
 
-async fn config(plugin: &PluginContext, tls: &ClientTls, until: Instant) -> Result<Arc<ClientConfig>, TlsError> {
+/// The configuration of connections with these settings.
+pub(crate) async fn config(
+    plugin: &PluginContext,
+    tls: &ClientTls,
+    until: Instant,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let made = match (tls.own_config(), known_system_roots()) {
         (Some(own), _) => own,
         (None, Some(known)) => tls.config(known),

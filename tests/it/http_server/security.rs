@@ -138,9 +138,14 @@ pub struct Authority {
 
 impl Authority {
     pub fn new() -> Self {
+        Self::with_key(KeyPair::generate().expect("a key"))
+    }
+
+    /// An authority whose key decides about the algorithm of its signatures.
+    pub fn with_key(key: KeyPair) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed") }
+        Self { issuer: CertifiedIssuer::self_signed(params, key).expect("signed") }
     }
 
     /// A certificate for a name and its key, in PEM.

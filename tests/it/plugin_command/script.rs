@@ -19,7 +19,14 @@ fn scripted(setup: &Setup, name: &str, script: &str, arguments: &[&str]) -> Comm
     plugin(setup, &[&["test", file, "--script", "host.toml"], arguments].concat())
 }
 
-fn golden(setup: &Setup) -> String {
+/// Tests a guest by a script, and writes the golden file.
+pub fn test_guest(setup: &Setup, guest: &Guest, file: &str, script: &str) -> CommandOutput {
+    write_plugin(setup, guest, file);
+    fs::write(setup.path("host.toml"), script).expect("written");
+    plugin(setup, &["test", file, "--script", "host.toml", "--update"])
+}
+
+pub fn golden(setup: &Setup) -> String {
     fs::read_to_string(setup.path("host.golden")).expect("written")
 }
 
@@ -156,9 +163,7 @@ fn script_fails_batches_states_and_links() {
         files = { "/data/b" = { error = "not-permitted" } }
     "#;
     let run = |guest: &Guest| {
-        write_plugin(&setup, guest, "reader.wasm");
-        fs::write(setup.path("host.toml"), script).expect("written");
-        let output = plugin(&setup, &["test", "reader.wasm", "--script", "host.toml", "--update"]);
+        let output = test_guest(&setup, guest, "reader.wasm", script);
         let golden = golden(&setup);
         let values: Vec<String> =
             golden.lines().filter_map(|line| line.strip_prefix("reader.value ")).map(str::to_owned).collect();

@@ -1,6 +1,8 @@
 //! The sources of the components in `tests/fixtures/components`: guests that together use every import and return every type
 //! of value and every error. Their configuration names the servers to use, since they outlive the test that made them.
 
+mod net;
+
 use crate::guest::{
     COLLECT_RESULT, CONFIGURE_RESULT, DESCRIBE_RESULT, Guest, HOST_RESULT, METRIC_BYTES, METRICS, metric_of,
     module_words,
@@ -10,16 +12,18 @@ use crate::guest::{
 const TOLD: u32 = 896;
 
 /// The guests, by the name of their file, each with a module of that name.
-pub fn all() -> [(&'static str, Guest); 10] {
+pub fn all() -> [(&'static str, Guest); 12] {
     [
         ("asks", asks()),
+        ("datagrams", net::datagrams()),
+        ("encrypts", net::encrypts()),
         ("errors", errors()),
         ("fetches", fetches()),
         ("files", files()),
         ("keeps", keeps()),
         ("logs", logs()),
         ("needs", needs()),
-        ("talks", talks()),
+        ("talks", net::talks()),
         ("ticks", ticks()),
         ("values", values()),
     ]
@@ -295,48 +299,6 @@ fn fetches() -> Guest {
 
 /// The place where `fetches` keeps a header.
 const TOLD_HEADER: u32 = TOLD + 16;
-
-/// A conversation with the configured address, and an attempt at another.
-fn talks() -> Guest {
-    let interface = "gauged:plugin/net";
-    let (mut guest, [answer, denied]) = measuring("talks", ["answer", "denied"]);
-    guest = guest
-        .import(interface, "[static]connection.connect", "(func $connect (param i32 i32 i32 i32 i32))")
-        .import(interface, "[method]connection.write", "(func $write (param i32 i32 i32 i32))")
-        .import(interface, "[method]connection.read", "(func $read (param i32 i32 i32))")
-        .import(interface, "[resource-drop]connection", "(func $close (param i32))");
-    let [sent, other] = ["ping", "192.0.2.1:1"].map(|text| guest.text(text));
-    let fine = format!("(if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))");
-    guest.with("(global $handle (mut i32) (i32.const -1))").configure(&storing_text()).before_collect(&format!(
-        "(call $connect (i32.load (i32.const {TOLD})) (i32.load (i32.const {told_length}))
-                (i32.const 1) (i32.const 1500) (i32.const {HOST_RESULT}))
-             {fine}
-             (global.set $handle (i32.load (i32.const {payload})))
-             (call $write (global.get $handle) (i32.const {}) (i32.const {}) (i32.const {HOST_RESULT}))
-             {fine}
-             (call $read (global.get $handle) (i32.const 100) (i32.const {HOST_RESULT}))
-             {fine}
-             {shown}
-             (call $close (global.get $handle))
-             (call $connect (i32.const {}) (i32.const {}) (i32.const 0) (i32.const 0) (i32.const {HOST_RESULT}))
-             {refused}",
-        sent.0,
-        sent.1,
-        other.0,
-        other.1,
-        told_length = TOLD + 4,
-        payload = HOST_RESULT + 4,
-        shown = text(answer, HOST_RESULT + 4),
-        refused = number(
-            denied,
-            &format!(
-                "(i64.extend_i32_u (select (i32.load8_u (i32.const {})) (i32.const 255)
-                        (i32.load8_u (i32.const {HOST_RESULT}))))",
-                HOST_RESULT + 4
-            )
-        ),
-    ))
-}
 
 /// A state that is loaded, saved and loaded again, and one that is too large.
 fn keeps() -> Guest {

@@ -5,15 +5,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
-use super::ScriptedConnection;
 use super::default_grants::{capability_of_first_process, first_process_path};
 use super::scripted_system::System;
+use super::{ScriptedConnection, ScriptedDatagrams};
 use crate::bindings::gauged::plugin::http::Request;
 use crate::bindings::gauged::plugin::log::{Level, SkipReason, Skipped};
 use crate::component::covers;
 use crate::files::{FileStatus, FilesystemUsage};
 use crate::http::Response;
-use crate::testing::scripted_files as files;
+use crate::testing::{scripted_files as files, scripted_net as net};
 use crate::{Capability, OsError};
 
 thread_local! {
@@ -54,7 +54,8 @@ pub struct Host {
     pub(super) statuses: BTreeMap<String, FileStatus>,
     pub(super) usages: BTreeMap<String, Result<FilesystemUsage, files::Error>>,
     responses: BTreeMap<String, Result<Response, http::Error>>,
-    connections: BTreeMap<String, VecDeque<Result<ScriptedConnection, net::Error>>>,
+    pub(super) connections: BTreeMap<String, VecDeque<Result<ScriptedConnection, net::Error>>>,
+    pub(super) datagrams: BTreeMap<String, VecDeque<Result<ScriptedDatagrams, net::Error>>>,
     pub(super) system: System,
     state: Option<Vec<u8>>,
     state_error: Option<state::Error>,
@@ -163,6 +164,19 @@ impl Host {
     #[must_use]
     pub fn saved_state(&self) -> Option<&[u8]> {
         self.state.as_deref()
+    }
+
+    /// Adds the datagrams of a peer at `udp:host:port`, for the next socket that is opened for it. Without one left, the peer
+    /// accepts no datagrams: what is sent is lost, and a receive is refused.
+    pub fn datagrams(&mut self, address: &str, datagrams: ScriptedDatagrams) -> &mut Self {
+        self.datagrams.entry(address.to_owned()).or_default().push_back(Ok(datagrams));
+        self
+    }
+
+    /// Makes the next opening of a socket for a peer fail, as for a name that cannot be resolved.
+    pub fn datagrams_fail(&mut self, address: &str, error: net::Error) -> &mut Self {
+        self.datagrams.entry(address.to_owned()).or_default().push_back(Err(error));
+        self
     }
 
     /// Denies a capability; `*` stands for any text within one segment.
@@ -287,7 +301,7 @@ pub fn response(status: u16, body: impl Into<Vec<u8>>) -> Response {
     }
 }
 
-fn connection_refused() -> OsError {
+pub(super) fn connection_refused() -> OsError {
     OsError::new("ECONNREFUSED", "Connection refused")
 }
 
@@ -312,36 +326,6 @@ pub(crate) mod http {
             let refused = || Err(Error::Refused(super::connection_refused()));
             host.responses.get(&request.url).cloned().unwrap_or_else(refused)
         })
-    }
-}
-
-/// The host functions of [`crate::net`].
-pub(crate) mod net {
-    use std::cell::RefCell;
-
-    use crate::Capability;
-    pub(crate) use crate::net::Error;
-    use crate::testing::ScriptedConnection;
-
-    pub(crate) struct Connection(RefCell<ScriptedConnection>);
-
-    impl Connection {
-        pub(crate) fn connect(address: &str, _timeout_ms: Option<u32>) -> Result<Self, Error> {
-            super::with_current(|host| {
-                host.access(Capability::connect(address), false).map_err(Error::Denied)?;
-                let refused = || Err(Error::Refused(super::connection_refused()));
-                let next = host.connections.get_mut(address).and_then(std::collections::VecDeque::pop_front);
-                Ok(Self(RefCell::new(next.unwrap_or_else(refused)?)))
-            })
-        }
-
-        pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), Error> {
-            self.0.borrow_mut().write(bytes)
-        }
-
-        pub(crate) fn read(&self, max_bytes: u32) -> Result<Vec<u8>, Error> {
-            self.0.borrow_mut().read(max_bytes as usize)
-        }
     }
 }
 
@@ -448,6 +432,23 @@ mod tests {
             assert!(matches!(Connection::open("db:1").expect_err("gone").error, net::Error::Refused(_)));
         });
         assert_eq!(host.requests().len(), 1);
+    }
+
+    #[test]
+    fn unscripted_peer_accepts_no_datagrams() {
+        use crate::net::DatagramSocket;
+
+        let mut host = Host::new();
+        host.datagrams_fail("udp:time:123", net::Error::Resolve("no such name".to_owned()));
+        host.run(|| {
+            let open = || DatagramSocket::open("udp:time:123").map_err(|failure| failure.error);
+            assert_eq!(open().expect_err("no name"), net::Error::Resolve("no such name".to_owned()));
+            let socket = open().expect("without a packet");
+            socket.send(b"lost").expect("sent");
+            assert!(matches!(socket.receive().expect_err("nobody").error, net::Error::Refused(_)));
+            let error = DatagramSocket::open("time:123").expect_err("TCP").error;
+            assert!(matches!(error, net::Error::InvalidAddress(_)));
+        });
     }
 
     #[test]

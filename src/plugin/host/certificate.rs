@@ -1,0 +1,59 @@
+//! An encrypted connection for a guest: the version of TLS, and the certificate of the peer.
+
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::{ClientConnection, ProtocolVersion};
+use x509_cert::der::Decode as _;
+use x509_cert::time::Time;
+
+use crate::plugin::guest::bindings::gauged::plugin::types::{Certificate, TlsSession};
+
+/// The session after the handshake; none if the peer's certificate cannot be read.
+pub(crate) fn session(connection: &ClientConnection) -> Option<TlsSession> {
+    let version = match connection.protocol_version()? {
+        ProtocolVersion::TLSv1_3 => "1.3",
+        // There are no others.
+        _ => "1.2",
+    };
+    let certificate = certificate(connection.peer_certificates()?.first()?)?;
+    Some(TlsSession { version: version.to_owned(), certificate })
+}
+
+/// The facts about a certificate; none if it cannot be read.
+fn certificate(certificate: &CertificateDer<'_>) -> Option<Certificate> {
+    let parsed = x509_cert::Certificate::from_der(certificate).ok()?.tbs_certificate;
+    let seconds = |time: Time| i64::try_from(time.to_unix_duration().as_secs()).ok();
+    Some(Certificate {
+        not_before: seconds(parsed.validity.not_before)?,
+        not_after: seconds(parsed.validity.not_after)?,
+        subject: parsed.subject.to_string(),
+        issuer: parsed.issuer.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    #[test]
+    fn certificate_has_names_and_times() {
+        let mut params = CertificateParams::new(vec!["db".to_owned()]).expect("a name");
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CountryName, "DE");
+        params.distinguished_name.push(DnType::OrganizationName, "Example, \"Inc\"");
+        params.distinguished_name.push(DnType::CommonName, "db.internal");
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2100, 1, 1));
+        let key = KeyPair::generate().expect("a key");
+        let name = "CN=db.internal,O=Example\\, \\\"Inc\\\",C=DE";
+        let expected = Certificate {
+            not_before: 1_577_836_800,
+            not_after: 4_102_444_800,
+            subject: name.to_owned(),
+            issuer: name.to_owned(),
+        };
+        let signed = params.self_signed(&key).expect("signed");
+        assert_eq!(certificate(signed.der()), Some(expected));
+        assert_eq!(certificate(&CertificateDer::from(vec![0x30, 0])), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! How a plugin deviates from a script.
+
+use crate::escape::printable;
+
+/// The deviation of a plugin that sent something else.
+pub(super) fn deviation(received: &[u8], expected: &[u8]) -> String {
+    format!("the plugin sent \"{}\" instead of \"{}\"", shown(received), shown(expected))
+}
+
+/// Bytes on one line.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    printable(&String::from_utf8_lossy(bytes))
+}
