@@ -343,6 +343,55 @@ fn preview_1_modules_are_wrapped() {
     assert!(log.contains("plugin message plugin=old text=\"printed in two pieces\""), "{log}");
 }
 
+/// The runtime of Go is up only after `_initialize`, which asks for what preview 1 has.
+#[test]
+fn preview_1_runtime_is_up_before_its_memory_is_used() {
+    let is_up = "(if (i32.eqz (global.get $is_up)) (then unreachable))";
+    let guest = preview_1_guest()
+        .with(&format!(
+            "(global $is_up (mut i32) (i32.const 0))
+             (func (export \"_initialize\")
+               (if (call $environ (i32.const {HOST_RESULT}) (i32.const {HOST_RESULT})) (then unreachable))
+               (if (call $clock (i32.const 1) (i64.const 0) (i32.const {HOST_RESULT})) (then unreachable))
+               (if (call $random (i32.const {HOST_RESULT}) (i32.const 32)) (then unreachable))
+               (global.set $is_up (i32.const 1)))"
+        ))
+        .before_realloc(is_up)
+        .before_collect(is_up);
+    let setup = Setup::new();
+    guest.install(&setup.plugin("old.wasm"));
+    let (sample, log) = setup.once();
+    assert_eq!(value(&sample, "old"), Some(1.into()), "{log}");
+}
+
+/// A runtime that collects garbage asks for the time in any call, also in those in which the host may not be called.
+#[test]
+fn preview_1_works_without_the_host_in_closed_calls() {
+    let mut guest = preview_1_guest();
+    let lost = guest.text("lost");
+    let pieces = guest.list(&[lost.0, lost.1]);
+    let closed = format!(
+        "(if (call $clock (i32.const 0) (i64.const 0) (i32.const {HOST_RESULT})) (then unreachable))
+         (if (i64.lt_u (i64.load (i32.const {HOST_RESULT})) (i64.const 1700000000000000000)) (then unreachable))
+         (if (call $clock (i32.const 1) (i64.const 0) (i32.const {HOST_RESULT})) (then unreachable))
+         (if (call $random (i32.const {HOST_RESULT}) (i32.const 16)) (then unreachable))
+         (if (i64.eq (i64.load (i32.const {HOST_RESULT})) (i64.load (i32.const {}))) (then unreachable))
+         (if (call $fd_write (i32.const 2) (i32.const {pieces}) (i32.const 1) (i32.const {HOST_RESULT})) (then unreachable))
+         (if (i32.ne (i32.load (i32.const {HOST_RESULT})) (i32.const 4)) (then unreachable))",
+        HOST_RESULT + 8,
+    );
+    let post = format!("(func (export \"cabi_post_gauged:plugin/collector@{VERSION}#collect\") (param i32) {closed})");
+    let initialize = format!(
+        "(func (export \"_initialize\")
+           (if (call $clock (i32.const 0) (i64.const 0) (i32.const {HOST_RESULT})) (then unreachable)))"
+    );
+    let setup = Setup::new();
+    guest.with(&initialize).with(&post).before_realloc(&closed).install(&setup.plugin("old.wasm"));
+    let (sample, log) = setup.once();
+    assert_eq!(value(&sample, "old"), Some(1.into()), "{log}");
+    assert!(!log.contains("lost"), "{log}");
+}
+
 #[test]
 fn preview_1_exit_is_a_trap() {
     let setup = Setup::with_config("interval = \"100ms\"\n");

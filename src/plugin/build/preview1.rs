@@ -1,6 +1,8 @@
 //! The adapter for WASI preview 1, which is wrapped around core modules that import it, as those of wasi-sdk, Go and
 //! `wasm32-wasip1` do. It is inert as WASI 0.2 is here, and made of `preview1/adapter.wat`; a test holds it to that.
 
+pub(crate) mod closed_calls;
+
 /// The name of preview 1 in imports.
 pub(crate) const PREVIEW_1: &str = "wasi_snapshot_preview1";
 

@@ -7,7 +7,7 @@ use wasmparser::{Encoding, Parser, Payload};
 use wit_component::DecodedWasm;
 use wit_parser::Resolve;
 
-use crate::plugin::build::preview1::{ADAPTER, PREVIEW_1};
+use crate::plugin::build::preview1::{ADAPTER, PREVIEW_1, closed_calls};
 use crate::plugin::build::sealed::Sealed;
 
 /// The export that makes a component a plugin, without its version.
@@ -108,8 +108,9 @@ fn wrap(module: &[u8]) -> Result<Vec<u8>, String> {
         );
     }
     check_worlds(&worlds)?;
+    let marked = if has_preview_1 { Some(closed_calls::mark(module).map_err(|error| damaged(&error))?) } else { None };
     wit_component::ComponentEncoder::default()
-        .module(module)
+        .module(marked.as_deref().unwrap_or(module))
         .and_then(|encoder| if has_preview_1 { encoder.adapter(PREVIEW_1, ADAPTER) } else { Ok(encoder) })
         .and_then(|encoder| encoder.validate(true).encode())
         .map_err(|error| format!("is a core module that does not fit its world: {error:#}; rebuild it"))
