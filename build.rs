@@ -1,5 +1,5 @@
-//! Lists the sources of the SDK, which the program contains for new projects: `OUT_DIR/sdk.rs` is a list of `File`s for
-//! `src/cli/plugin/new/files.rs`.
+//! Lists the sources of the SDK and the bindings for Go, which the program contains for new projects: `OUT_DIR/sdk.rs` and
+//! `OUT_DIR/go_bindings.rs` are lists of `File`s for `src/cli/plugin/new/files.rs`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,13 +12,22 @@ const SDK: &str = "plugins/sdk";
 /// The SDK's directory in a new project: as deep below the WIT as here.
 const VENDORED: &str = "vendor/gauged-plugin";
 
+/// The bindings for Go, relative to this file: a package for each interface of the WIT.
+const GO_BINDINGS: &str = "scaffold/go/bindings";
+
 fn main() -> io::Result<()> {
-    println!("cargo::rerun-if-changed={SDK}");
-    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join(SDK);
+    list(SDK, VENDORED, "sdk.rs")?;
+    list(GO_BINDINGS, "bindings", "go_bindings.rs")
+}
+
+/// Lists the files of a directory, with their paths in a project, in a file of the build.
+fn list(directory: &str, in_project: &str, name: &str) -> io::Result<()> {
+    println!("cargo::rerun-if-changed={directory}");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let mut list = String::from("&[\n");
-    for file in files(&sdk)? {
-        let below = file.strip_prefix(&sdk).unwrap_or(&file);
-        let path = Path::new(VENDORED).join(below).display().to_string();
+    for file in files(&directory)? {
+        let below = file.strip_prefix(&directory).unwrap_or(&file);
+        let path = Path::new(in_project).join(below).display().to_string();
         let file = file.display().to_string();
         // Writing to a string does not fail.
         let _ = writeln!(list, "    File {{ path: {path:?}, text: include_str!({file:?}) }},");
@@ -26,7 +35,7 @@ fn main() -> io::Result<()> {
     list.push_str("]\n");
     #[expect(clippy::disallowed_methods, reason = "cargo passes the directory in the environment")]
     let out = std::env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
-    fs::write(Path::new(&out).join("sdk.rs"), list)
+    fs::write(Path::new(&out).join(name), list)
 }
 
 /// All files below a directory, in a fixed order.

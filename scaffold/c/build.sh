@@ -20,6 +20,6 @@ command -v "${linker:-wasm-ld}" >/dev/null || die "$clang finds no linker for wa
 # No C library and no WASI: libc/ has the few functions that the plugin uses.
 "$clang" --target=wasm32 -std=c11 $optimise -mbulk-memory -ffreestanding -nostdlib -Wall -Wextra -Werror -Ilibc \
   -Wl,--no-entry -Wl,$strip -Wl,-z,stack-size=65536 -o .PLUGIN_NAME.wasm.new \
-  src/collector.c src/measure.c libc/libc.c bindings/plugin.c bindings/component_type.c
+  src/collector.c src/measure.c src/settings.c libc/libc.c bindings/plugin.c bindings/component_type.c
 mv .PLUGIN_NAME.wasm.new PLUGIN_NAME.wasm
 printf 'build.sh: PLUGIN_NAME.wasm, %s bytes\n' "$(wc -c <PLUGIN_NAME.wasm)" >&2

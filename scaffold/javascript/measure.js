@@ -1,41 +1,55 @@
-// The metrics and the parser. Independent of the agent, so that Node can test it.
+// The metrics, the parser and the rate. Independent of the agent, so that Node can test them.
 
 export const FILE = "/proc/stat";
 
 export const METRICS = [
   {
-    key: "processes",
     name: "forks_total",
     kind: "counter",
     unit: "{process}",
     description: "Processes and threads started since boot.",
+    labels: [],
   },
   {
-    key: "procs_running",
-    name: "running",
+    name: "forks_per_second",
     kind: "gauge",
-    unit: "{process}",
-    description: "Runnable processes.",
+    unit: "{process}/s",
+    description: "Processes and threads started per second since the last tick.",
+    labels: [],
   },
   {
-    key: "procs_blocked",
-    name: "blocked",
+    name: "processes",
     kind: "gauge",
     unit: "{process}",
-    description: "Processes blocked by a disk or another device.",
+    description: "Processes that are runnable, or blocked by a disk or another device.",
+    labels: [{ name: "state", meaning: "State of the processes: running or blocked" }],
   },
 ];
 
-// The numbers in a text by metric name.
-export function parse(text) {
-  const names = new Map(METRICS.map(({ key, name }) => [key, name]));
+// The numbers in a text by the keys of their lines.
+export function parse(text, keys) {
   const found = new Map();
   for (const line of text.split("\n")) {
     const [key, value] = line.split(" ");
-    if (names.has(key)) {
+    if (keys.includes(key)) {
       // Counters can exceed the exact range of a number.
-      found.set(names.get(key), BigInt(value));
+      found.set(key, BigInt(value));
     }
   }
   return found;
+}
+
+// The rate of a counter from one tick to the next.
+export class Rate {
+  #last;
+
+  // The rate since the last call; none at the first one, and after the counter was reset.
+  perSecond(count, ns) {
+    const last = this.#last;
+    this.#last = { count, ns };
+    if (last === undefined || count < last.count || ns <= last.ns) {
+      return undefined;
+    }
+    return (Number(count - last.count) * 1e9) / Number(ns - last.ns);
+  }
 }

@@ -2,13 +2,14 @@
 
 import { read } from "gauged:plugin/files@0.2.0-rc.4";
 import { log } from "gauged:plugin/log@0.2.0-rc.4";
-import { FILE, METRICS, parse } from "./measure.js";
+import { FILE, METRICS, Rate, parse } from "./measure.js";
 
 const MODULE = "PLUGIN_MODULE";
 const VERSION = "0.1.0";
 
 // Kept from tick to tick, until the plugin fails or is replaced.
 let file = FILE;
+const forkRate = new Rate();
 
 const need = () => ({ capability: { kind: "read", target: file }, reason: "count processes" });
 
@@ -55,16 +56,9 @@ const reported = (call) => (argument) => {
 
 export const collector = {
   describe() {
-    const metrics = METRICS.map(({ name, kind, unit, description }) => ({
-      module: MODULE,
-      name,
-      kind,
-      // The kernel's counters are zero at boot.
-      countsFrom: "boot",
-      unit,
-      description,
-      labels: [],
-    }));
+    // The kernel's counters are zero at boot.
+    const origin = (kind) => (kind === "counter" ? "boot" : "unknown");
+    const metrics = METRICS.map((metric) => ({ module: MODULE, countsFrom: origin(metric.kind), ...metric }));
     return { version: VERSION, description: "Started, runnable and blocked processes.", settings: SETTINGS, metrics };
   },
 
@@ -76,20 +70,35 @@ export const collector = {
       throw { tag: "invalid-config", val: unknown.map((key) => ({ key, message })) };
     }
     file = settings.file ?? FILE;
-    if (typeof file !== "string") {
+    if (typeof file !== "string" || file === "") {
       throw { tag: "invalid-config", val: [{ key: "file", message: "write a path" }] };
     }
     log("debug", `reads ${file}`);
     return { needs: [need()], metrics: [] };
   }),
 
-  collect: reported((_tick) => {
-    const found = parse(text());
+  collect: reported((tick) => {
+    const found = parse(text(), ["processes", "procs_running", "procs_blocked"]);
+    const metrics = [];
+    const forks = found.get("processes");
+    if (forks !== undefined) {
+      metrics.push({ name: "forks_total", labels: [], value: { tag: "natural", val: forks } });
+      const rate = forkRate.perSecond(forks, tick.monotonicNs);
+      if (rate !== undefined) {
+        metrics.push({ name: "forks_per_second", labels: [], value: { tag: "number", val: rate } });
+      }
+    }
+    for (const state of ["running", "blocked"]) {
+      const number = found.get(`procs_${state}`);
+      if (number !== undefined) {
+        const labels = [{ name: "state", value: state }];
+        metrics.push({ name: "processes", labels, value: { tag: "natural", val: number } });
+      }
+    }
     // A file without these lines will not have them later.
-    if (found.size === 0) {
+    if (metrics.length === 0) {
       throw { tag: "unsupported", val: `${file} has no process counts` };
     }
-    const metrics = [...found].map(([name, val]) => ({ name, labels: [], value: { tag: "natural", val } }));
     return [{ name: MODULE, unixMs: undefined, verbatim: false, metrics, descriptors: [] }];
   }),
 };

@@ -48,6 +48,7 @@ class Collector(exports.Collector):
     """Created for each call: keep state in the class, not in the instance."""
 
     file = measure.FILE
+    fork_rate = measure.Rate()
 
     def describe(self) -> collector.About:
         descriptors = [
@@ -56,10 +57,10 @@ class Collector(exports.Collector):
                 name=metric.name,
                 kind=KINDS[metric.kind],
                 # The kernel's counters are zero at boot.
-                counts_from=metrics.Origin.BOOT,
+                counts_from=metrics.Origin.BOOT if metric.kind == "counter" else metrics.Origin.UNKNOWN,
                 unit=metric.unit,
                 description=metric.description,
-                labels=[],
+                labels=[metrics.Dimension(name, meaning) for name, meaning in metric.labels.items()],
             )
             for metric in measure.METRICS
         ]
@@ -73,7 +74,7 @@ class Collector(exports.Collector):
             message = "unknown key; remove it, or use one of file"
             raise Err(collector.Error_InvalidConfig([collector.Invalid(key, message) for key in unknown]))
         file = settings.get("file", measure.FILE)
-        if not isinstance(file, str):
+        if not isinstance(file, str) or not file:
             raise Err(collector.Error_InvalidConfig([collector.Invalid("file", "write a path")]))
         Collector.file = file
         log.log(log.Level.DEBUG, f"reads {self.file}")
@@ -81,11 +82,20 @@ class Collector(exports.Collector):
 
     @reported
     def collect(self, tick: collector.Tick) -> list[metrics.Module]:
-        found = measure.parse(self.read())
+        found = measure.parse(self.read(), "processes", "procs_running", "procs_blocked")
+        measured = []
+        if (forks := found.get("processes")) is not None:
+            measured.append(metrics.Metric("forks_total", [], metrics.Value_Natural(forks)))
+            rate = self.fork_rate.per_second(forks, tick.monotonic_ns)
+            if rate is not None:
+                measured.append(metrics.Metric("forks_per_second", [], metrics.Value_Number(rate)))
+        for state in ["running", "blocked"]:
+            if (number := found.get(f"procs_{state}")) is not None:
+                labels = [metrics.Label("state", state)]
+                measured.append(metrics.Metric("processes", labels, metrics.Value_Natural(number)))
         # A file without these lines will not have them later.
-        if not found:
+        if not measured:
             raise Err(collector.Error_Unsupported(f"{self.file} has no process counts"))
-        measured = [metrics.Metric(name, [], metrics.Value_Natural(number)) for name, number in found.items()]
         return [metrics.Module(MODULE, unix_ms=None, verbatim=False, metrics=measured, descriptors=[])]
 
     def read(self) -> str:

@@ -1,4 +1,4 @@
-"""The metrics and the parser. Independent of the agent, so that any Python can test it."""
+"""The metrics, the parser and the rate. Independent of the agent, so that any Python can test them."""
 
 from typing import NamedTuple
 
@@ -8,26 +8,44 @@ FILE = "/proc/stat"
 class Metric(NamedTuple):
     """Static facts about a metric."""
 
-    key: str
     name: str
     kind: str
     unit: str
     description: str
+    labels: dict[str, str] = {}
 
 
 METRICS = [
-    Metric("processes", "forks_total", "counter", "{process}", "Processes and threads started since boot."),
-    Metric("procs_running", "running", "gauge", "{process}", "Runnable processes."),
-    Metric("procs_blocked", "blocked", "gauge", "{process}", "Processes blocked by a disk or another device."),
+    Metric("forks_total", "counter", "{process}", "Processes and threads started since boot."),
+    Metric("forks_per_second", "gauge", "{process}/s", "Processes and threads started per second since the last tick."),
+    Metric(
+        "processes",
+        "gauge",
+        "{process}",
+        "Processes that are runnable, or blocked by a disk or another device.",
+        {"state": "State of the processes: running or blocked"},
+    ),
 ]
 
 
-def parse(text: str) -> dict[str, int]:
-    """The numbers in a text by metric name."""
-    names = {metric.key: metric.name for metric in METRICS}
+def parse(text: str, *keys: str) -> dict[str, int]:
+    """The numbers in a text by the keys of their lines."""
     found = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")
-        if key in names:
-            found[names[key]] = int(value)
+        if key in keys:
+            found[key] = int(value)
     return found
+
+
+class Rate:
+    """The rate of a counter from one tick to the next."""
+
+    last: tuple[int, int] | None = None
+
+    def per_second(self, count: int, ns: int) -> float | None:
+        """The rate since the last call; none at the first one, and after the counter was reset."""
+        last, self.last = self.last, (count, ns)
+        if last is None or count < last[0] or ns <= last[1]:
+            return None
+        return (count - last[0]) * 1e9 / (ns - last[1])

@@ -222,5 +222,8 @@ __asm__(".section \".custom_section.component-type:plugin\",\"\",@\n"
         ".byte 119,105,116,45,99,111,109,112,111,110,101,110,116,7,48,46,50,53,52,46,50\n"
         ".text\n");
 
-// Called by plugin.c, so that this file is linked.
+#ifdef __cplusplus
+extern "C"
+#endif
+// Called by the bindings, so that this file is linked.
 void __component_type_object_force_link_plugin(void) {}

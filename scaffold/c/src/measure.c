@@ -1,10 +1,7 @@
 #include "measure.h"
 
-const struct metric metrics[METRICS] = {
-    {"processes", "forks_total", true, "{process}", "Processes and threads started since boot."},
-    {"procs_running", "running", false, "{process}", "Runnable processes."},
-    {"procs_blocked", "blocked", false, "{process}", "Processes blocked by a disk or another device."},
-};
+// The keys of the lines, in the order of the numbers.
+static const char *const keys[NUMBERS] = {"processes", "procs_running", "procs_blocked"};
 
 // The text after a key and a space, if the line starts with them.
 static const char *after(const char *key, const char *line, const char *end) {
@@ -27,19 +24,27 @@ static bool read_number(const char *text, const char *end, uint64_t *number) {
   return true;
 }
 
-bool measure(const char *text, size_t length, struct found *found) {
+bool measure(const char *text, size_t length, struct numbers *numbers) {
   const char *const end = text + length;
-  for (size_t at = 0; at < METRICS; at++) found->is_there[at] = false;
+  for (size_t at = 0; at < NUMBERS; at++) numbers->is_there[at] = false;
   while (text < end) {
     const char *line_end = text;
     while (line_end < end && *line_end != '\n') line_end++;
-    for (size_t at = 0; at < METRICS; at++) {
-      const char *value = after(metrics[at].key, text, line_end);
+    for (size_t at = 0; at < NUMBERS; at++) {
+      const char *value = after(keys[at], text, line_end);
       if (value == NULL) continue;
-      if (!read_number(value, line_end, &found->number[at])) return false;
-      found->is_there[at] = true;
+      if (!read_number(value, line_end, &numbers->value[at])) return false;
+      numbers->is_there[at] = true;
     }
     text = line_end < end ? line_end + 1 : end;
   }
+  return true;
+}
+
+bool per_second(struct rate *rate, uint64_t count, uint64_t monotonic_ns, double *value) {
+  const struct rate last = *rate;
+  *rate = (struct rate){.has_last = true, .count = count, .ns = monotonic_ns};
+  if (!last.has_last || count < last.count || monotonic_ns <= last.ns) return false;
+  *value = (double)(count - last.count) * 1e9 / (double)(monotonic_ns - last.ns);
   return true;
 }

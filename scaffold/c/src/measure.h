@@ -1,4 +1,4 @@
-// The metrics and the parser. Independent of the agent, so that any compiler can test it.
+// The parser and the rate. Independent of the agent, so that any compiler can test them.
 #ifndef MEASURE_H
 #define MEASURE_H
 
@@ -6,25 +6,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A metric, with the key of its line.
-struct metric {
-  const char *key;
-  const char *name;
-  bool is_counter;
-  const char *unit;
-  const char *description;
+// The numbers in the file.
+enum { FORKS, RUNNING, BLOCKED, NUMBERS };
+
+struct numbers {
+  // Whether the file has its line.
+  bool is_there[NUMBERS];
+  uint64_t value[NUMBERS];
 };
 
-enum { METRICS = 3 };
-extern const struct metric metrics[METRICS];
+// Parses the numbers in a text. Missing ones are left out; returns false if a value is not a number.
+bool measure(const char *text, size_t length, struct numbers *numbers);
 
-// The parsed numbers, in the order of `metrics`.
-struct found {
-  bool is_there[METRICS];
-  uint64_t number[METRICS];
+// A counter at the last tick; zero before the first one.
+struct rate {
+  bool has_last;
+  uint64_t count;
+  uint64_t ns;
 };
 
-// Parses the metrics in a text. Missing ones are left out; returns false if a value is not a number.
-bool measure(const char *text, size_t length, struct found *found);
+// The rate since the last tick. Returns false at the first one, and after the counter was reset.
+bool per_second(struct rate *rate, uint64_t count, uint64_t monotonic_ns, double *value);
 
 #endif

@@ -41,8 +41,18 @@ pub(super) enum Language {
     /// Built by componentize-js
     #[value(name = "javascript")]
     JavaScript,
+    /// Built by esbuild and componentize-js
+    #[value(name = "typescript")]
+    TypeScript,
+    /// Built by go
+    Go,
     /// Built by clang
     C,
+    /// Built by zig's C++ compiler, or that of wasi-sdk
+    #[value(name = "cpp")]
+    CPlusPlus,
+    /// Built by zig
+    Zig,
 }
 
 /// Parses the name of a new plugin. It begins with a letter, since some languages use it as the name of a package.
@@ -67,7 +77,11 @@ pub(super) fn run(Arguments { name, lang, into }: &Arguments) -> Result<ExitCode
         Language::Rust => files::RUST,
         Language::Python => files::PYTHON,
         Language::JavaScript => files::JAVASCRIPT,
+        Language::TypeScript => files::TYPESCRIPT,
+        Language::Go => files::GO,
         Language::C => files::C,
+        Language::CPlusPlus => files::CPP,
+        Language::Zig => files::ZIG,
     };
     create(&directory, name, files)?;
     print(&format!("created {}; its README.md explains how to build and test it\n", directory.display()))?;

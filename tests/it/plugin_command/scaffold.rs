@@ -9,7 +9,7 @@ use std::process::Command;
 use super::{CommandOutput, plugin};
 use crate::harness::{Setup, repository};
 
-const LANGUAGES: [&str; 4] = ["rust", "python", "javascript", "c"];
+const LANGUAGES: [&str; 8] = ["rust", "python", "javascript", "typescript", "go", "c", "cpp", "zig"];
 
 fn new_project(setup: &Setup, name: &str, language: &str) -> PathBuf {
     let output = plugin(setup, &["new", name, "--lang", language]);
@@ -71,6 +71,18 @@ fn missing_build_tool_is_reported_with_remedy() {
              requirements.txt'\n",
         ),
         ("javascript", "build.sh: node is not installed; install Node.js, version 20 or later\n"),
+        ("typescript", "build.sh: node is not installed; install Node.js, version 20 or later\n"),
+        ("go", "build.sh: there is no go; install Go, version 1.24 or later, or name it by GO\n"),
+        (
+            "cpp",
+            "build.sh: there is no C++ compiler for WASI; install Zig, as by 'python3 -m venv .venv && .venv/bin/pip \
+             install -r requirements.txt', or name one by WASI_CXX, as the clang++ of wasi-sdk\n",
+        ),
+        (
+            "zig",
+            "build.sh: there is no zig; install Zig 0.17, as by 'python3 -m venv .venv && .venv/bin/pip install -r \
+             requirements.txt', or name it by ZIG\n",
+        ),
         (
             "c",
             "build.sh: there is no clang; install clang and lld, version 14 or later, as in 'apt-get install clang \

@@ -1,7 +1,7 @@
 //! The files of new projects: `scaffold/`, the WIT and the SDK, as they were when this program was built.
 
 /// A file of a project.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct File {
     /// The path in the project.
     pub(super) path: &'static str,
@@ -73,6 +73,46 @@ pub(super) const JAVASCRIPT: &[&[File]] = &[
     &[file!(".gitignore" from "scaffold/javascript/gitignore")],
 ];
 
+/// A project in TypeScript.
+pub(super) const TYPESCRIPT: &[&[File]] = &[
+    WIT,
+    files!("scaffold/typescript/" to "":
+        "README.md"
+        "src/plugin.ts"
+        "src/measure.ts"
+        "src/measure.test.ts"
+        "src/settings.ts"
+        "src/settings.test.ts"
+        "bindings/plugin.d.ts"
+        "package.json"
+        "tsconfig.json"
+        "build.mjs"
+        "build.sh"
+        "test.sh"
+    ),
+    &[file!(".gitignore" from "scaffold/typescript/gitignore")],
+];
+
+/// A project in Go.
+pub(super) const GO: &[&[File]] = &[
+    WIT,
+    files!("scaffold/go/" to "":
+        "README.md"
+        "go.mod"
+        "main.go"
+        "collector/collector.go"
+        "collector/settings.go"
+        "collector/settings_test.go"
+        "measure/measure.go"
+        "measure/measure_test.go"
+        "build.sh"
+        "test.sh"
+    ),
+    // A package for each interface; `build.rs` lists them.
+    include!(concat!(env!("OUT_DIR"), "/go_bindings.rs")),
+    &[file!(".gitignore" from "scaffold/go/gitignore")],
+];
+
 /// A project in C.
 pub(super) const C: &[&[File]] = &[
     WIT,
@@ -81,17 +121,62 @@ pub(super) const C: &[&[File]] = &[
         "src/collector.c"
         "src/measure.c"
         "src/measure.h"
+        "src/settings.c"
+        "src/settings.h"
         "tests/measure_test.c"
-        "bindings/plugin.c"
-        "bindings/plugin.h"
-        "bindings/component_type.c"
         "libc/libc.c"
         "libc/stdlib.h"
         "libc/string.h"
         "build.sh"
         "test.sh"
     ),
+    C_BINDINGS,
+    COMPONENT_TYPE,
     &[file!(".gitignore" from "scaffold/c/gitignore")],
+];
+
+/// The bindings for C, and for C++ above them.
+const C_BINDINGS: &[File] = files!("scaffold/c/" to "": "bindings/plugin.c" "bindings/plugin.h");
+
+/// The section that makes a module a plugin, for the languages whose compiler takes files in C.
+const COMPONENT_TYPE: &[File] = files!("scaffold/c/" to "": "bindings/component_type.c");
+
+/// A project in C++.
+pub(super) const CPP: &[&[File]] = &[
+    WIT,
+    files!("scaffold/cpp/" to "":
+        "README.md"
+        "requirements.txt"
+        "src/collector.cpp"
+        "src/measure.cpp"
+        "src/measure.h"
+        "src/settings.cpp"
+        "src/settings.h"
+        "tests/measure_test.cpp"
+        "bindings/plugin.hpp"
+        "build.sh"
+        "test.sh"
+    ),
+    C_BINDINGS,
+    COMPONENT_TYPE,
+    &[file!(".gitignore" from "scaffold/cpp/gitignore")],
+];
+
+/// A project in Zig.
+pub(super) const ZIG: &[&[File]] = &[
+    WIT,
+    files!("scaffold/zig/" to "":
+        "README.md"
+        "requirements.txt"
+        "src/collector.zig"
+        "src/measure.zig"
+        "bindings/canonical.zig"
+        "bindings/plugin.zig"
+        "build.sh"
+        "test.sh"
+    ),
+    COMPONENT_TYPE,
+    &[file!(".gitignore" from "scaffold/zig/gitignore")],
 ];
 
 #[cfg(test)]
@@ -132,18 +217,27 @@ mod tests {
 
     #[test]
     fn projects_have_all_files_of_their_scaffold() {
-        for (groups, directory) in [(PYTHON, "scaffold/python"), (JAVASCRIPT, "scaffold/javascript"), (C, "scaffold/c")]
-        {
+        for (groups, directory) in [
+            (PYTHON, "scaffold/python"),
+            (JAVASCRIPT, "scaffold/javascript"),
+            (TYPESCRIPT, "scaffold/typescript"),
+            (GO, "scaffold/go"),
+            (C, "scaffold/c"),
+            (CPP, "scaffold/cpp"),
+            (ZIG, "scaffold/zig"),
+        ] {
             let hidden = |path: PathBuf| if path == Path::new("gitignore") { ".gitignore".into() } else { path };
             let mut expected: BTreeSet<PathBuf> = source_files(directory).into_iter().map(hidden).collect();
             expected.insert("wit/gauged.wit".into());
+            let shared = [C_BINDINGS, COMPONENT_TYPE].into_iter().filter(|group| groups.contains(group));
+            expected.extend(shared.flatten().map(|file| PathBuf::from(file.path)));
             assert_eq!(paths(groups), expected, "{directory}");
         }
     }
 
     #[test]
     fn projects_of_all_languages_have_common_files() {
-        for groups in [RUST, PYTHON, JAVASCRIPT, C] {
+        for groups in [RUST, PYTHON, JAVASCRIPT, TYPESCRIPT, GO, C, CPP, ZIG] {
             for common in ["README.md", "build.sh", "test.sh", ".gitignore", "wit/gauged.wit"] {
                 assert!(paths(groups).contains(Path::new(common)), "{common} is not in {:?}", paths(groups));
             }

@@ -1,0 +1,3 @@
+module gauged
+
+go 1.24
