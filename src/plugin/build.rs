@@ -3,6 +3,7 @@
 
 pub(crate) mod sealed;
 pub(crate) mod probe;
+pub(crate) mod package_version;
 pub(crate) mod preview1;
 pub(crate) mod budget;
 pub(crate) mod queue;

@@ -7,13 +7,15 @@ use wasmparser::{Encoding, Parser, Payload};
 use wit_component::DecodedWasm;
 use wit_parser::Resolve;
 
+use crate::plugin::build::package_version::PackageVersion;
 use crate::plugin::build::preview1::{ADAPTER, PREVIEW_1, closed_calls};
 use crate::plugin::build::sealed::Sealed;
 
 /// The export that makes a component a plugin, without its version.
 const COLLECTOR_EXPORT: &str = "gauged:plugin/collector@";
 
-/// The version of the WIT package `gauged:plugin` that this agent serves: a candidate, which no other replaces.
+/// The version of the WIT package `gauged:plugin` that this agent serves: a candidate, which no other replaces. A release also
+/// serves plugins that were built for the earlier ones of its line.
 pub(crate) const SERVED: &str = "0.2.0-rc.4";
 
 /// The custom section in which a core module has the world that it was built for.
@@ -172,7 +174,7 @@ fn check_exports(component: &[u8]) -> Result<(), String> {
         }
     }
     let versions: Vec<&str> = exports.iter().filter_map(|name| name.strip_prefix(COLLECTOR_EXPORT)).collect();
-    if versions.contains(&SERVED) {
+    if versions.iter().any(|version| is_served(version)) {
         return Ok(());
     }
     let Some(version) = versions.first() else {
@@ -191,6 +193,12 @@ fn check_exports(component: &[u8]) -> Result<(), String> {
              plugin for {SERVED}"
         )
     })
+}
+
+/// Whether plugins that were built for a version of the interface are taken.
+fn is_served(version: &str) -> bool {
+    let [built_for, served] = [version, SERVED].map(PackageVersion::parse);
+    built_for.zip(served).is_some_and(|(built_for, served)| served.serves(built_for))
 }
 
 /// Whether a version is a candidate, or 0.1, which was withdrawn.
