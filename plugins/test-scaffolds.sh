@@ -156,7 +156,7 @@ my_$1.processes{state=\"running\"} 300"
 
 # Prepares a language, and checks its project in the working directory.
 check() {
-  prepare "$1" && ./test.sh && inspect "$1" && play "$1" && compile_all "$1" && defect "$1" && { [ "$1" != rust ] || (cd "$work" && rust_projects); }
+  prepare "$1" && ./test.sh && unchanged "$1" && inspect "$1" && play "$1" && compile_all "$1" && defect "$1" && { [ "$1" != rust ] || (cd "$work" && rust_projects); }
 }
 
 # Checks the bindings that the project does not use. The compilers of the other languages take all of them.
@@ -183,6 +183,14 @@ comptime {
 END
   python-zig test bindings/canonical.zig && python-zig build-obj -target wasm32-freestanding -OReleaseSafe -fno-emit-bin \
     --dep plugin -Mroot=all.zig -Mplugin=bindings/plugin.zig
+}
+}
+
+# Checks that a second test builds nothing: the build says so, or, in Rust, cargo does. The agent's files are those of the agent.
+unchanged() {
+  local expected='build.sh: nothing has changed'
+  [ "$1" != rust ] || expected='Finished `release` profile'
+  holds "$expected" ./test.sh && holds ' already: ' "$GAUGED" plugin upgrade
 }
 
 # Checks that a defect of the author's is in the output of a test, with its place: it is put into a copy of the project.

@@ -120,6 +120,9 @@ pub struct Compile {
     /// Compile for an engine that shows where a plugin fails
     #[arg(long)]
     pub diagnose: bool,
+    /// Compile for such an engine, without optimising
+    #[arg(long, conflicts_with = "diagnose")]
+    pub develop: bool,
 }
 
 impl Run {
@@ -139,7 +142,11 @@ impl From<Run> for Overrides {
 impl From<Compile> for CompileOptions {
     fn from(options: Compile) -> Self {
         let layout = if options.compact { MemoryLayout::Compact } else { MemoryLayout::Reserved };
-        let purpose = if options.diagnose { Purpose::Diagnose } else { Purpose::Serve };
+        let purpose = match options {
+            Compile { diagnose: true, .. } => Purpose::Diagnose,
+            Compile { develop: true, .. } => Purpose::Develop,
+            Compile { .. } => Purpose::Serve,
+        };
         Self { cpu: Duration::from_secs(options.cpu), engine: EngineOptions { layout, purpose } }
     }
 }

@@ -11,5 +11,5 @@ command -v "$cc" >/dev/null || die "there is no $cc; install a C compiler, or na
 command -v "${GAUGED:-gauged}" >/dev/null || die "there is no ${GAUGED:-gauged}; install the agent, or name it by GAUGED"
 "$cc" -std=c11 -Wall -Wextra -Werror -o measure_test tests/measure_test.c src/measure.c src/settings.c
 ./measure_test
-./build.sh
+./build.sh --if-changed
 "${GAUGED:-gauged}" plugin test PLUGIN_NAME.wasm

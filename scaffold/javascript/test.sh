@@ -8,5 +8,5 @@ die() { printf 'test.sh: %s\n' "$*" >&2; exit 1; }
 command -v node >/dev/null || die "node is not installed; install Node.js, version 20 or later"
 command -v "${GAUGED:-gauged}" >/dev/null || die "there is no ${GAUGED:-gauged}; install the agent, or name it by GAUGED"
 node --test measure.test.js
-./build.sh
+./build.sh --if-changed
 "${GAUGED:-gauged}" plugin test PLUGIN_NAME.wasm

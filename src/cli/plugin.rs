@@ -4,11 +4,18 @@
 mod inspect;
 mod grants;
 mod test;
+mod dev;
+mod report;
+mod runs;
 mod rules;
 mod result;
 mod script;
 mod list;
 mod new;
+mod upgrade;
+mod origin;
+mod checkout;
+mod source_tree;
 mod target;
 mod settings;
 
@@ -34,6 +41,13 @@ pub enum PluginCommand {
     /// four runs to detect. Exit codes: 0 if the test passed; 1 if the plugin cannot be loaded, failed, never measured, is
     /// missing a grant, was denied an access, or violated a rule; 2 if the command line or the configuration is invalid.
     Test(test::Arguments),
+    /// Watch the project of a plugin: build it and run the plugin at each change, and show the difference to the sample before
+    ///
+    /// Runs `build.sh --debug` of the project, and then the plugin as `gauged plugin test` does. The plugin is compiled without
+    /// optimising. Files that .gitignore names, hidden files and .wasm files are not
+    /// watched. Exit codes: 0 after a signal to end, or when the reader of its output is gone; 1 if the directory cannot be
+    /// watched; 2 if the command line is invalid, or the directory is no project.
+    Dev(dev::Arguments),
     /// Show the files that every plugin may read without a grant; or, for a plugin, which of them it reads, and what else it needs
     ///
     /// With a file the plugin is loaded, configured and run once, as by the agent. Exit codes: 0 if it can be loaded, even if
@@ -45,6 +59,12 @@ pub enum PluginCommand {
     /// tools to install. All files are in this program; nothing is downloaded. Exit codes: 0 if the project was created; 1 if
     /// not, and then nothing is left behind; 2 if the command line is invalid.
     New(new::Arguments),
+    /// Renew the files of gauged in a project of `gauged plugin new`: the WIT, the SDK, bindings
+    ///
+    /// They become those of this program; no other file is touched. A file that was changed in the project is named, and then
+    /// nothing is renewed unless --force is given. Exit codes: 0 if the files are those of this program now; 1 if not; 2 if the
+    /// command line is invalid, or the directory is no project.
+    Upgrade(upgrade::Arguments),
     /// Show the plugins of a directory, or of a running agent, as a table
     ///
     /// Each file is loaded, configured and run once. The state is the one that the plugin would have in the agent. Exit
@@ -67,6 +87,7 @@ impl PluginCommand {
             match self {
                 Self::Inspect(arguments) => inspect::run(arguments).await,
                 Self::Test(arguments) => test::run(arguments).await,
+                Self::Dev(arguments) => dev::run(arguments).await,
                 Self::Grants(arguments) => grants::run(arguments).await,
                 Self::List(list::Arguments { sample: Some(file), json, .. }) => list::sample::run(&file, json),
                 Self::List(list::Arguments { running: true, socket, json, .. }) => {
@@ -74,6 +95,7 @@ impl PluginCommand {
                 }
                 Self::List(arguments) => list::run(arguments).await,
                 Self::New(arguments) => new::run(&arguments),
+                Self::Upgrade(arguments) => upgrade::run(&arguments),
             }
         });
         // A thread that hangs on a dead file system must not keep the process alive.

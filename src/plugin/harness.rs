@@ -28,6 +28,8 @@ use crate::plugin::source::directory::EntryState;
 use crate::plugin::source::scan::{BusyEntries, Scan, scan};
 use crate::plugin::version::Version;
 
+pub(crate) use crate::plugin::build::package_version::PackageVersion;
+pub(crate) use crate::plugin::build::probe::SERVED;
 pub(crate) use crate::plugin::grants::Basis;
 pub(crate) use crate::plugin::grants::default::{DefaultGrant, all as default_grants};
 pub(crate) use crate::plugin::grants::kind::{Denial, Grant};
@@ -106,6 +108,8 @@ pub struct LoadedPlugin {
     pub(crate) version: Version,
     /// The size of the file.
     pub(crate) file_bytes: u64,
+    /// How long it took to compile and load it; none where the cache had it.
+    pub(crate) compile_time: Option<Duration>,
     resources: LoadResources,
     instance: Option<Instance>,
     recorder: Arc<Recorder>,
@@ -179,12 +183,12 @@ impl PluginHarness {
             PluginContext::on_host(name, table.map(Arc::new), &self.root, self.interval, &shared, &resources.pool);
         let plugin = PluginContext { recorder: Some(Arc::clone(&recorder)), ..on_host };
         let load = FileLoad { resources, plugin, path: file.to_owned(), known_hashes: [None, None] };
-        let Compiled { hash, bytes, code } = load.compiled().await?;
+        let Compiled { hash, bytes, code, compile_time } = load.compiled().await?;
         let FileLoad { resources, plugin: context, .. } = load;
         let version = Version::describe(code, hash, &context)
             .await
             .map_err(|rejection| LoadError { hash: Some(hash), rejection })?;
-        Ok(LoadedPlugin { context, version, file_bytes: bytes, resources, instance: None, recorder })
+        Ok(LoadedPlugin { context, version, file_bytes: bytes, compile_time, resources, instance: None, recorder })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -77,6 +77,8 @@ pub(crate) struct Compiled {
     /// The length of the file.
     pub(crate) bytes: u64,
     pub(crate) code: Code,
+    /// How long it took to compile and load it; none where the cache had it.
+    pub(crate) compile_time: Option<Duration>,
 }
 
 /// A file with its code where the cache has it.
@@ -135,10 +137,10 @@ impl FileLoad {
             match self.look_up().await? {
                 Lookup::Compiled(compiled) => return Ok(compiled),
                 Lookup::Uncompiled(file) if permit.covers(file.length()) => {
-                    let (hash, bytes) = (file.hash(), file.length());
+                    let (hash, bytes, start) = (file.hash(), file.length(), Instant::now());
                     let code =
                         self.compile(file, permit).await.map_err(|rejection| Outcome::Rejected(hash, rejection))?;
-                    return Ok(Compiled { hash, bytes, code });
+                    return Ok(Compiled { hash, bytes, code, compile_time: Some(start.elapsed()) });
                 }
                 // A small file became a large one, which waits again.
                 Lookup::Uncompiled(file) => bytes = file.length(),
@@ -163,7 +165,7 @@ impl FileLoad {
             Some(loaded) => {
                 let linked = self.link(loaded).await;
                 let (bytes, code) = (file.length(), linked.map_err(|rejection| Outcome::Rejected(hash, rejection))?);
-                Lookup::Compiled(Compiled { hash, bytes, code })
+                Lookup::Compiled(Compiled { hash, bytes, code, compile_time: None })
             }
             None => Lookup::Uncompiled(file),
         })

@@ -2,11 +2,13 @@
 
 mod inspect;
 mod test;
+mod dev;
 mod grants;
 mod script;
 mod script_net;
 mod list;
 pub mod scaffold;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::Output;

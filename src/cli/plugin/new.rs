@@ -1,7 +1,7 @@
 //! `gauged plugin new`: creates a project for a new plugin from files in this program. The directory is created with all
 //! files, or not at all.
 
-mod files;
+pub(super) mod files;
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -12,7 +12,9 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 
-use self::files::File;
+use self::files::{File, vendored};
+use super::checkout::is_checkout;
+use super::origin::{ORIGIN_FILE, Origin};
 use crate::cli::error::CommandError;
 use crate::cli::output::print;
 use crate::config::is_plugin_name;
@@ -55,6 +57,27 @@ pub(super) enum Language {
     Zig,
 }
 
+impl Language {
+    /// Its name on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// The files of a project in it, outside of gauged's sources.
+    pub(super) fn files(self) -> &'static [&'static [File]] {
+        match self {
+            Self::Rust => files::RUST,
+            Self::Python => files::PYTHON,
+            Self::JavaScript => files::JAVASCRIPT,
+            Self::TypeScript => files::TYPESCRIPT,
+            Self::Go => files::GO,
+            Self::C => files::C,
+            Self::CPlusPlus => files::CPP,
+            Self::Zig => files::ZIG,
+        }
+    }
+}
+
 /// Parses the name of a new plugin. It begins with a letter, since some languages use it as the name of a package.
 fn parse_name(text: &str) -> Result<String, String> {
     let has_letter_first = text.starts_with(|first: char| first.is_ascii_alphabetic());
@@ -72,30 +95,18 @@ pub(super) fn run(Arguments { name, lang, into }: &Arguments) -> Result<ExitCode
     let language = *lang;
     let directory = into.join(name);
     let is_checkout = language == Language::Rust && is_checkout(into);
-    let files = match language {
-        Language::Rust if is_checkout => files::CHECKOUT,
-        Language::Rust => files::RUST,
-        Language::Python => files::PYTHON,
-        Language::JavaScript => files::JAVASCRIPT,
-        Language::TypeScript => files::TYPESCRIPT,
-        Language::Go => files::GO,
-        Language::C => files::C,
-        Language::CPlusPlus => files::CPP,
-        Language::Zig => files::ZIG,
+    let (files, origin) = if is_checkout {
+        (files::CHECKOUT, None)
+    } else {
+        (language.files(), Some(Origin::new(&language.name(), vendored(language.files())).text()))
     };
-    create(&directory, name, files)?;
+    create(&directory, name, files, origin.as_deref())?;
     print(&format!("created {}; its README.md explains how to build and test it\n", directory.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a directory is `plugins/` of this program's sources, with the SDK and the build for all plugins.
-fn is_checkout(into: &Path) -> bool {
-    let has = |file: &str, text: &str| fs::read_to_string(into.join(file)).is_ok_and(|content| content.contains(text));
-    has("sdk/Cargo.toml", "name = \"gauged-plugin\"") && has("Cargo.toml", "[workspace]")
-}
-
-/// Creates a directory with the files. It may exist if it is empty.
-fn create(directory: &Path, name: &str, files: &[&[File]]) -> anyhow::Result<()> {
+/// Creates a directory with the files and the record of their origin. It may exist if it is empty.
+fn create(directory: &Path, name: &str, files: &[&[File]], origin: Option<&str>) -> anyhow::Result<()> {
     let shown = directory.display();
     // A directory that cannot be listed counts as not empty.
     let is_empty = fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none());
@@ -108,6 +119,10 @@ fn create(directory: &Path, name: &str, files: &[&[File]]) -> anyhow::Result<()>
     for file in files.iter().copied().flatten() {
         let path = temporary.0.join(file.path);
         file.write(&path, name).with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    if let Some(origin) = origin {
+        let path = temporary.0.join(ORIGIN_FILE);
+        fs::write(&path, origin).with_context(|| format!("failed to write {}", path.display()))?;
     }
     fs::rename(&temporary.0, directory).with_context(|| format!("failed to create {shown}"))
 }
@@ -155,7 +170,7 @@ mod tests {
     fn a_failed_write_leaves_nothing_behind() {
         let into = tempfile::tempdir().expect("a temporary directory");
         let twice = [File { path: "a", text: "" }, File { path: "a/b", text: "" }];
-        let error = create(&into.path().join("new"), "new", &[&twice]).expect_err("a file is not a directory");
+        let error = create(&into.path().join("new"), "new", &[&twice], None).expect_err("a file is not a directory");
         assert!(format!("{error:#}").contains("failed to write"), "{error:#}");
         assert_eq!(fs::read_dir(into.path()).expect("readable").count(), 0);
     }

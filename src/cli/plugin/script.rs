@@ -27,7 +27,7 @@ const FIRST_MONOTONIC: Duration = Duration::from_secs(1_000);
 const SHOWN_LINES: usize = 40;
 
 /// The arguments for a script.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ScriptArguments {
     /// Script of a host: files, servers and time. The samples are compared with the file of the same name that ends in .golden
     #[arg(long, value_name = "FILE", conflicts_with_all = ["root", "runs", "interval"])]

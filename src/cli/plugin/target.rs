@@ -25,7 +25,7 @@ pub(super) struct Target {
 }
 
 /// The arguments for the configuration of a plugin.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct TargetOptions {
     /// Name of the plugin [default: as in the agent]
     #[arg(long, value_name = "NAME")]

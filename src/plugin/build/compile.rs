@@ -1,6 +1,6 @@
 //! Compiles a plugin file in a child process: this program again, with the file's content as standard input and a file in
 //! memory for the artifact as standard output. The compiler's memory, and the harm of a malicious file, end with the child.
-//! Nothing else in the agent starts processes.
+//! Nothing else in the agent starts processes; `gauged plugin dev` starts builds.
 
 #[cfg(test)]
 mod tests;
@@ -211,7 +211,11 @@ fn start(program: &Path, options: CompileOptions, input: std::fs::File) -> io::R
         .arg("compile")
         .arg(format!("--cpu={}", options.cpu.as_secs()))
         .args((options.engine.layout == MemoryLayout::Compact).then_some("--compact"))
-        .args((options.engine.purpose == Purpose::Diagnose).then_some("--diagnose"))
+        .args(match options.engine.purpose {
+            Purpose::Serve => None,
+            Purpose::Diagnose => Some("--diagnose"),
+            Purpose::Develop => Some("--develop"),
+        })
         .env_clear()
         .current_dir("/")
         .stdin(input)

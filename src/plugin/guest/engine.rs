@@ -245,7 +245,10 @@ mod tests {
         let component = component.expect("valid");
         let options: Vec<EngineOptions> = [MemoryLayout::Reserved, MemoryLayout::Compact]
             .into_iter()
-            .flat_map(|layout| [Purpose::Serve, Purpose::Diagnose].map(|purpose| EngineOptions { layout, purpose }))
+            .flat_map(|layout| {
+                let purposes = [Purpose::Serve, Purpose::Diagnose, Purpose::Develop];
+                purposes.map(|purpose| EngineOptions { layout, purpose })
+            })
             .collect();
         for (compiled, loaded) in options.iter().flat_map(|one| options.iter().map(move |other| (*one, *other))) {
             let artifact = compiler(compiled).and_then(|compiler| compiler.precompile_component(&component));

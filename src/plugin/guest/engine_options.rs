@@ -4,6 +4,7 @@
 use std::num::NonZeroUsize;
 
 use rustix::process::{Resource, getrlimit};
+use wasmtime::OptLevel;
 
 /// The stack of a guest: a Python guest needs 200 KiB. Deeper recursion is a fault.
 const GUEST_STACK_BYTES: usize = 512 << 10;
@@ -44,6 +45,9 @@ pub enum Purpose {
     Serve,
     /// To show an author where a guest failed: artifacts have the addresses of instructions.
     Diagnose,
+    /// To show an author the effect of each change, with the same addresses: artifacts are not optimised, since each is used
+    /// for a moment only.
+    Develop,
 }
 
 /// How guests' memories are laid out. An artifact fits engines of one layout.
@@ -68,12 +72,16 @@ impl MemoryLayout {
 
 /// An engine that only compiles, for engines with these options in other processes.
 pub(crate) fn compiler(options: EngineOptions) -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&config(options))
+    let mut config = config(options);
+    if options.purpose == Purpose::Develop {
+        config.cranelift_opt_level(OptLevel::None);
+    }
+    wasmtime::Engine::new(&config)
 }
 
 /// The configuration of both engines.
 pub(crate) fn config(EngineOptions { layout, purpose }: EngineOptions) -> wasmtime::Config {
-    let is_diagnosis = purpose == Purpose::Diagnose;
+    let is_diagnosis = purpose != Purpose::Serve;
     let mut config = wasmtime::Config::new();
     config
         .epoch_interruption(true)

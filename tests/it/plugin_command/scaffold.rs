@@ -9,9 +9,9 @@ use std::process::Command;
 use super::{CommandOutput, plugin};
 use crate::harness::{Setup, repository};
 
-const LANGUAGES: [&str; 8] = ["rust", "python", "javascript", "typescript", "go", "c", "cpp", "zig"];
+pub const LANGUAGES: [&str; 8] = ["rust", "python", "javascript", "typescript", "go", "c", "cpp", "zig"];
 
-fn new_project(setup: &Setup, name: &str, language: &str) -> PathBuf {
+pub fn new_project(setup: &Setup, name: &str, language: &str) -> PathBuf {
     let output = plugin(setup, &["new", name, "--lang", language]);
     let expected = format!("created ./{name}; its README.md explains how to build and test it\n");
     assert_eq!((output.code, output.stdout, &*output.stderr), (Some(0), expected, ""));
@@ -19,7 +19,7 @@ fn new_project(setup: &Setup, name: &str, language: &str) -> PathBuf {
 }
 
 /// All files below a directory, with their paths from there.
-fn files(directory: &Path) -> BTreeMap<String, String> {
+pub fn files(directory: &Path) -> BTreeMap<String, String> {
     let (mut files, mut open) = (BTreeMap::new(), vec![directory.to_owned()]);
     while let Some(next) = open.pop() {
         for entry in fs::read_dir(next).expect("readable").map(|entry| entry.expect("readable").path()) {
@@ -35,7 +35,7 @@ fn files(directory: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn new_project_is_complete_and_named() {
+pub fn new_project_is_complete_and_named() {
     let setup = Setup::new();
     for language in LANGUAGES {
         let made = files(&new_project(&setup, &format!("my-{language}"), language));

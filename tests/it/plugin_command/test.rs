@@ -11,7 +11,7 @@ const GAUGE: u32 = 0;
 const COUNTER: u32 = 1;
 
 /// A guest that follows the plugin rules.
-fn good_guest() -> Guest {
+pub fn good_guest() -> Guest {
     Guest::new("decent").describes(&[("decent", "value", GAUGE)])
 }
 

@@ -2,11 +2,26 @@
 
 /// A file of a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct File {
+pub(crate) struct File {
     /// The path in the project.
-    pub(super) path: &'static str,
+    pub(crate) path: &'static str,
     /// The content, with `PLUGIN_NAME` and `PLUGIN_MODULE` in place of the names of the plugin and its module.
-    pub(super) text: &'static str,
+    pub(crate) text: &'static str,
+}
+
+/// The directories of a project whose files are not its author's: `gauged plugin upgrade` renews them. Nothing in them depends on
+/// the name of the plugin.
+const VENDORED: [&str; 3] = ["wit/", "vendor/", "bindings/"];
+
+/// Whether a path in a project is in one of these directories, and not above it by `..`.
+pub(crate) fn is_vendored(path: &str) -> bool {
+    let is_below = VENDORED.iter().any(|directory| path.starts_with(directory));
+    is_below && path.split('/').all(|name| !matches!(name, "" | "." | ".."))
+}
+
+/// The files among these that are not the author's: path and content.
+pub(crate) fn vendored(files: &'static [&'static [File]]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    files.iter().copied().flatten().filter(|file| is_vendored(file.path)).map(|file| (file.path, file.text))
 }
 
 /// Files of a directory of these sources, at the same paths in a directory of the project.
@@ -216,6 +231,13 @@ mod tests {
     }
 
     #[test]
+    fn vendored_manifest_inherits_nothing() {
+        let manifest = SDK.iter().find(|file| file.path == "vendor/gauged-plugin/Cargo.toml").expect("there").text;
+        assert!(manifest.contains("\nversion = \"") && manifest.contains("\nedition = \""), "{manifest}");
+        assert!(!manifest.contains("workspace"), "{manifest}");
+    }
+
+    #[test]
     fn projects_have_all_files_of_their_scaffold() {
         for (groups, directory) in [
             (PYTHON, "scaffold/python"),
@@ -233,6 +255,25 @@ mod tests {
             expected.extend(shared.flatten().map(|file| PathBuf::from(file.path)));
             assert_eq!(paths(groups), expected, "{directory}");
         }
+    }
+
+    #[test]
+    fn vendored_files_are_below_their_directories_and_have_no_names() {
+        for good in ["wit/gauged.wit", "vendor/gauged-plugin/src/lib.rs", "bindings/plugin.c"] {
+            assert!(is_vendored(good), "{good}");
+        }
+        for bad in
+            ["wit", "wit/", "witness/a", "src/wit/a", "wit/../src/lib.rs", "wit//a", "vendor/./a", "/wit/a", "../wit/a"]
+        {
+            assert!(!is_vendored(bad), "{bad}");
+        }
+        for groups in [RUST, PYTHON, JAVASCRIPT, TYPESCRIPT, GO, C, CPP, ZIG] {
+            assert!(vendored(groups).any(|(path, _)| path == "wit/gauged.wit"));
+            for (path, text) in vendored(groups) {
+                assert!(!text.contains("PLUGIN_NAME") && !text.contains("PLUGIN_MODULE"), "{path}");
+            }
+        }
+        assert_eq!(vendored(CHECKOUT).count(), 0);
     }
 
     #[test]
