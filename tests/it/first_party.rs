@@ -27,8 +27,9 @@ fn built_plugins_run_and_keep_state() {
         .parse()
         .expect("a number");
     assert!((now - 60.0..=now).contains(&seconds), "{seconds} at {now}");
-    let first = sample["hello"]["greetings_total"].as_u64().expect("a number");
-    assert_eq!(agent.next()["hello"]["greetings_total"], first + 1, "it keeps its memory");
+    let greetings = "greetings_total{name=\"world\"}";
+    let first = sample["hello"][greetings].as_u64().expect("a number");
+    assert_eq!(agent.next()["hello"][greetings], first + 1, "it keeps its memory");
     for name in ["uptime", "hello"] {
         assert_eq!(plugin_metric(&sample, "plugin_up", name), Some(1.0));
     }

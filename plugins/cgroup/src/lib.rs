@@ -13,7 +13,7 @@ use gauged_plugin::kernel::File;
 use gauged_plugin::rates::Rates;
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::{Cause as _, Reason, Skipped};
-use gauged_plugin::{About, Error, Plugin, Sample, Tick, log};
+use gauged_plugin::{About, Error, Plugin, Sample, Tick, about, log};
 use report::InFile;
 use usage::GroupUsage;
 use walk::Group;
@@ -144,17 +144,10 @@ gauged_plugin::settings! {
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     groups: Selection,
     io: Io,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let groups = Selection::only(&DEFAULT_INCLUDE).except(&DEFAULT_EXCLUDE);
-        Self { groups, io: Io::Summed }
-    }
 }
 
 /// The setting `io`.
@@ -197,12 +190,7 @@ impl WarnOnce {
 }
 
 impl Plugin for Cgroup {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "CPU, memory, disk and process use of services and containers.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("CPU, memory, disk and process use of services and containers.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {

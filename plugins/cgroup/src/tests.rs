@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gauged_plugin::testing::{
     Harness, Host, SampleMap, assert_damage_is_contained_for, assert_golden, assert_readme_metrics, assert_settings,
-    not_permitted,
+    not_permitted, read_config,
 };
 use gauged_plugin::{Capability, OsError, Value};
 
@@ -354,7 +354,7 @@ fn damaged_file_costs_only_its_metrics() {
 
 #[test]
 fn containers_are_selected_in_every_scheme() {
-    let Settings { groups, .. } = Settings::default();
+    let Settings { groups, .. } = read_config::<Cgroup>("{}").expect("valid defaults");
     for group in [
         // containerd and others with a path for systemd, but without it.
         "system.slice/containerd.service/kubepods-burstable-pod1a.slice:cri-containerd:3c4d",
@@ -400,7 +400,7 @@ fn containers_are_selected_in_every_scheme() {
 
 #[test]
 fn default_selection_is_services_and_containers() {
-    let Settings { groups, .. } = Settings::default();
+    let Settings { groups, .. } = read_config::<Cgroup>("{}").expect("valid defaults");
     let pod = "kubepods/burstable/pod1a2b";
     for group in [
         "system.slice/nginx.service",

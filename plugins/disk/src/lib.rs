@@ -11,7 +11,7 @@ use gauged_plugin::kernel::File;
 use gauged_plugin::rates::{EachChange, Rates};
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{About, Error, Plugin, Sample, Tick, files};
+use gauged_plugin::{About, Error, Plugin, Sample, Tick, about, files};
 
 gauged_plugin::metrics! {
     module "disk" by {"device": "Name of the disk or partition"} since boot;
@@ -87,16 +87,10 @@ gauged_plugin::settings! {
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     devices: Selection,
     partitions: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { devices: Selection::all().except(&DEFAULT_EXCLUDE), partitions: false }
-    }
 }
 
 struct Disks {
@@ -111,12 +105,7 @@ struct Disks {
 const DISKSTATS: &str = "/proc/diskstats";
 
 impl Plugin for Disks {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Operations, throughput, latency and utilisation of disks.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Operations, throughput, latency and utilisation of disks.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
@@ -150,8 +139,7 @@ impl Plugin for Disks {
 gauged_plugin::export!(Disks);
 
 fn set_totals(sample: &mut Sample, name: &str, disk: &Disk) {
-    let labels = [("device", name)];
-    let mut row = sample.labelled(&labels);
+    let mut row = sample.labelled(&[("device", name)]);
     let Disk { read, write, in_progress, io_ms, weighted_ms, discard, flush: [flushes, flush_ms] } = disk;
     let seconds = |ms: Option<u64>| ms.map(seconds);
     row.set(READS, read.count).set(READS_MERGED, read.merged).set(READ_BYTES, read.bytes());
@@ -176,8 +164,7 @@ fn set_rates(sample: &mut Sample, name: &str, changes: &EachChange<8>) {
     if COUNTERS_OF_DEVICE.iter().any(|&at| changes.is_reset[at]) {
         return;
     }
-    let labels = [("device", name)];
-    let mut row = sample.labelled(&labels);
+    let mut row = sample.labelled(&[("device", name)]);
     // What moved further than any disk can within the tick is left out, with all that is derived from it.
     let possible = |count: Option<u64>, bound: &Bound| {
         count.filter(|&count| bound.check(float(count) / changes.seconds).is_some())

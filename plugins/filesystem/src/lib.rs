@@ -7,7 +7,7 @@ use gauged_plugin::bounds::{COUNT, blocks};
 use gauged_plugin::files::{self, FilesystemUsage};
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::{Skip, Skipped};
-use gauged_plugin::{About, Error, Plugin, Sample, Tick, log, percent};
+use gauged_plugin::{About, Error, Plugin, Sample, Tick, about, log, percent};
 use mounts::Mount;
 
 gauged_plugin::metrics! {
@@ -101,19 +101,10 @@ gauged_plugin::settings! {
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     mounts: Selection,
     fstypes: Selection,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            mounts: Selection::all().except(&DEFAULT_EXCLUDED_MOUNTS),
-            fstypes: Selection::all().except(&DEFAULT_EXCLUDED_FSTYPES),
-        }
-    }
 }
 
 struct Filesystem {
@@ -131,12 +122,7 @@ struct Filesystem {
 const MOUNTINFO: &str = "/proc/1/mountinfo";
 
 impl Plugin for Filesystem {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Space and inodes of mounted file systems.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Space and inodes of mounted file systems.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {

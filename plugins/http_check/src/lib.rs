@@ -5,7 +5,7 @@ mod settings;
 
 use gauged_plugin::http::{Request, Response, origin};
 use gauged_plugin::service::{Failure, Poller, Service};
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use settings::{SETTINGS, Settings, Target};
 
 gauged_plugin::metrics! {
@@ -33,8 +33,6 @@ gauged_plugin::metrics! {
 
 /// A target with its state.
 struct Check {
-    /// The index in the list of targets, for errors.
-    number: usize,
     target: Target,
     service: Service,
 }
@@ -45,19 +43,14 @@ struct HttpCheck {
 }
 
 impl Plugin for HttpCheck {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Availability and response times of web servers.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Availability and response times of web servers.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
         settings.validate()?;
         let check = |(number, target): (usize, Target)| {
-            let service = Service::new(target.name());
-            Check { number, target, service }
+            let service = Service::new(target.name()).with_key(format!("targets[{number}]"));
+            Check { target, service }
         };
         let checks = settings.targets.into_iter().enumerate().map(check).collect();
         Ok(Self { checks, poller: Poller::default() })
@@ -84,7 +77,7 @@ gauged_plugin::export!(HttpCheck);
 
 impl Check {
     fn collect(&mut self, tick: Tick, timeout_ms: u32, sample: &mut Sample) -> Result<(), Error> {
-        let Self { number, target, service } = self;
+        let Self { target, service } = self;
         let timeout_ms = target.timeout_ms.map_or(timeout_ms, |own_ms| timeout_ms.min(own_ms));
         let mut request = Request::new(&target.method, &target.url).timeout_ms(timeout_ms);
         for (name, value) in &target.headers.0 {
@@ -95,24 +88,14 @@ impl Check {
             Ok(response) => target.check_response(response),
             Err(failure) => Err(failure.clone()),
         };
-        let is_up = match service.record(verdict) {
-            Ok(up) => up.is_some(),
-            // The agent rejects the request, so the configuration is wrong.
-            Err(Error::Failed(why)) => return Err(Error::invalid(&format!("targets[{number}]"), why)),
-            Err(error) => return Err(error),
-        };
-
-        let labels = [("target", service.name())];
-        let mut row = sample.labelled(&labels);
-        row.set(UP, is_up).set(FAILURE, service.down_reason());
+        service.record(verdict)?;
+        service.set_state(sample, "target", [UP, FAILURE, FAILURES]);
         if let Ok(response) = &response {
+            let mut row = sample.labelled(&[("target", service.name())]);
             row.set(STATUS, response.status).set(RESPONSE, response.body.len());
             row.set(CONNECT, seconds(response.connect_ns)).set(FIRST_BYTE, seconds(response.first_byte_ns));
             row.set(TOTAL, seconds(response.total_ns));
             row.set(CERTIFICATE, response.certificate_not_after.map(|at| seconds_until(at, tick)));
-        }
-        for &(reason, count) in service.failures() {
-            sample.labelled(&[("target", service.name()), ("reason", reason)]).set(FAILURES, count);
         }
         Ok(())
     }

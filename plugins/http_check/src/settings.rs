@@ -34,8 +34,8 @@ gauged_plugin::settings! {
 }
 
 /// The configuration.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) targets: Vec<Target>,
 }
@@ -46,18 +46,11 @@ pub(crate) struct Settings {
 pub(crate) struct Target {
     name: Option<String>,
     pub(crate) url: String,
-    #[serde(default = "default_method")]
     pub(crate) method: String,
-    #[serde(default)]
     pub(crate) status: StatusRange,
     pub(crate) contains: Option<String>,
-    #[serde(default)]
     pub(crate) headers: Headers,
     pub(crate) timeout_ms: Option<u32>,
-}
-
-fn default_method() -> String {
-    "GET".to_owned()
 }
 
 impl Target {
@@ -110,12 +103,6 @@ impl Settings {
 pub(crate) struct StatusRange {
     first: u16,
     last: u16,
-}
-
-impl Default for StatusRange {
-    fn default() -> Self {
-        Self { first: 200, last: 299 }
-    }
 }
 
 impl StatusRange {

@@ -132,8 +132,8 @@ gauged_plugin::settings! {
 }
 
 /// The configuration.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     /// Whether the softnet metrics are per CPU.
     softnet_per_cpu: bool,

@@ -120,9 +120,7 @@ impl Softnet {
     pub(crate) fn set_metrics(&self, sample: &mut Sample, is_per_cpu: bool) {
         if is_per_cpu {
             for queue in &self.queues {
-                let cpu = queue.cpu.to_string();
-                let labels = [("cpu", cpu.as_str())];
-                let mut row = sample.labelled(&labels);
+                let mut row = sample.labelled(&[("cpu", &queue.cpu.to_string())]);
                 for ((_, metric), counter) in COUNTERS.iter().zip(queue.counters) {
                     row.set(*metric, counter.known());
                 }

@@ -14,7 +14,7 @@ use gauged_plugin::descriptor::join;
 use gauged_plugin::kernel::{File, page_bytes};
 use gauged_plugin::select::{Pattern, Selection};
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{About, Descriptor, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Descriptor, Error, Need, Plugin, Sample, Tick, about};
 use layout::Layout;
 
 /// All metrics: fields by group in the kernel's order, then sockets.
@@ -105,23 +105,13 @@ gauged_plugin::settings! {
 
 /// The configuration. Field names are metric names without `_total`: `TcpExt_ListenDrops`.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     fields: Selection,
     /// Fields in addition to `fields`.
     more: Vec<Pattern>,
     /// Whether TCP sockets are counted by state.
     tcp_states: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            fields: Selection::only(&DEFAULT_FIELDS).except(&DEFAULT_EXCLUDED_FIELDS),
-            more: Vec::new(),
-            tcp_states: false,
-        }
-    }
 }
 
 struct Netstat {
@@ -139,12 +129,7 @@ struct Netstat {
 }
 
 impl Plugin for Netstat {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Counters of TCP, UDP, IP and ICMP, and numbers of sockets.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Counters of TCP, UDP, IP and ICMP, and numbers of sockets.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {

@@ -8,7 +8,7 @@ use gauged_plugin::bounds::{INTERFACE_BYTES_PER_SECOND, INTERFACE_PACKETS_PER_SE
 use gauged_plugin::rates::{EachChange, Rates};
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{About, Error, Plugin, Row, Sample, Tick};
+use gauged_plugin::{About, Error, Plugin, Row, Sample, Tick, about};
 use link::Links;
 use table::Table;
 
@@ -84,15 +84,9 @@ gauged_plugin::settings! {
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     interfaces: Selection,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { interfaces: Selection::all().except(&DEFAULT_EXCLUDE) }
-    }
 }
 
 struct Network {
@@ -103,12 +97,7 @@ struct Network {
 }
 
 impl Plugin for Network {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Traffic, errors and link state of network interfaces.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Traffic, errors and link state of network interfaces.");
     type Config = Settings;
 
     fn configure(Settings { interfaces }: Settings) -> Result<Self, Error> {
@@ -125,8 +114,7 @@ impl Plugin for Network {
             if !interfaces.includes(name) {
                 continue;
             }
-            let labels = [("device", *name)];
-            let mut row = sample.labelled(&labels);
+            let mut row = sample.labelled(&[("device", *name)]);
             let counters = table.set_counters(name, fields, &mut row, skipped);
             let link = has_links.then(|| links.read(tick, name, skipped));
             if let Some(link) = &link {

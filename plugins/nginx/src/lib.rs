@@ -8,7 +8,7 @@ use gauged_plugin::http::{Request, origin};
 use gauged_plugin::rates::Rates;
 use gauged_plugin::service::{Failure, Poller, Service};
 use gauged_plugin::skipped::Skip;
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use status::Status;
 
 gauged_plugin::metrics! {
@@ -48,15 +48,9 @@ gauged_plugin::settings! {
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     urls: Vec<String>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { urls: vec!["http://127.0.0.1:8080/stub_status".to_owned()] }
-    }
 }
 
 struct Nginx {
@@ -66,12 +60,7 @@ struct Nginx {
 }
 
 impl Plugin for Nginx {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Connections and requests of nginx.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Connections and requests of nginx.");
     type Config = Settings;
 
     fn configure(Settings { urls }: Settings) -> Result<Self, Error> {
@@ -84,7 +73,7 @@ impl Plugin for Nginx {
                 return Err(Error::invalid(&format!("urls[{number}]"), "is listed twice; remove it"));
             }
         }
-        let servers = urls.iter().map(|url| Service::new(url)).collect();
+        let servers = urls.iter().map(|url| Service::new(url).with_key("urls")).collect();
         Ok(Self { servers, poller: Poller::default(), requests: Rates::default() })
     }
 
@@ -96,27 +85,18 @@ impl Plugin for Nginx {
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let Self { servers, poller, requests } = self;
         poller.poll(tick, servers, |service, timeout_ms| {
-            let page = match service.record(fetch_page(service.name(), timeout_ms)) {
-                // The agent rejects the URL, so the configuration is wrong.
-                Err(Error::Failed(why)) => return Err(Error::invalid("urls", why)),
-                other => other?,
-            };
-            let labels = [("url", service.name())];
-            let mut row = sample.labelled(&labels);
-            row.set(UP, page.is_some()).set(FAILURE, service.down_reason());
-            if let Some(page) = page {
-                let status = Status::parse(&page);
-                row.set(ACTIVE, status.active).set(REQUESTS, status.requests);
-                row.set(ACCEPTED, status.accepted).set(HANDLED, status.handled);
-                row.set(READING, status.reading).set(WRITING, status.writing).set(WAITING, status.waiting);
-                let change = status.requests.and_then(|total| requests.change(tick, service.name(), [total]));
-                let rate = change.and_then(|change| OPERATIONS_PER_SECOND.check(change.per_second()[0]));
-                row.set(REQUEST_RATE, rate);
-                report_left_out(service.name(), &status);
-            }
-            for &(reason, count) in service.failures() {
-                sample.labelled(&[("url", service.name()), ("reason", reason)]).set(FAILURES, count);
-            }
+            let page = service.record(fetch_page(service.name(), timeout_ms))?;
+            service.set_state(sample, "url", [UP, FAILURE, FAILURES]);
+            let Some(page) = page else { return Ok(()) };
+            let status = Status::parse(&page);
+            let mut row = sample.labelled(&[("url", service.name())]);
+            row.set(ACTIVE, status.active).set(REQUESTS, status.requests);
+            row.set(ACCEPTED, status.accepted).set(HANDLED, status.handled);
+            row.set(READING, status.reading).set(WRITING, status.writing).set(WAITING, status.waiting);
+            let change = status.requests.and_then(|total| requests.change(tick, service.name(), [total]));
+            let rate = change.and_then(|change| OPERATIONS_PER_SECOND.check(change.per_second()[0]));
+            row.set(REQUEST_RATE, rate);
+            report_left_out(service.name(), &status);
             Ok(())
         })
     }

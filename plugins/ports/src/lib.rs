@@ -8,7 +8,7 @@ mod table;
 use gauged_plugin::files::{self, Failure};
 use gauged_plugin::skipped::{Cause as _, Skip};
 use gauged_plugin::system::{self, Listeners};
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use port::Port;
 use table::{Listener, Scan, Table};
 
@@ -44,12 +44,7 @@ struct Ports {
 }
 
 impl Plugin for Ports {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Listening state of configured ports.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Listening state of configured ports.");
     type Config = Settings;
 
     fn configure(Settings { listen }: Settings) -> Result<Self, Error> {
@@ -127,9 +122,7 @@ impl Ports {
             if !sockets.are_there && is_unknown {
                 continue;
             }
-            let number = port.number.to_string();
-            let labels = [("port", &*number), ("protocol", port.protocol.name())];
-            let mut row = sample.labelled(&labels);
+            let mut row = sample.labelled(&[("port", &port.number.to_string()), ("protocol", port.protocol.name())]);
             row.set(LISTENING, sockets.are_there);
             if port.protocol.has_accept_queue() && sockets.are_there && !is_unknown {
                 row.set(ACCEPT_QUEUE, sockets.waiting);

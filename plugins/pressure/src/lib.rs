@@ -126,8 +126,7 @@ impl Line {
         let Some(line) = skipped.keep(line.ok_or_else(missing), format_args!("{} of {resource}", self.name)) else {
             return;
         };
-        let labels = [("resource", resource)];
-        let mut row = sample.labelled(&labels);
+        let mut row = sample.labelled(&[("resource", resource)]);
         let total_us = skipped.keep(value::<u64>(line, "total", &COUNT), self.total.name);
         row.set(self.total, total_us.map(|total_us| total_us as f64 / 1e6));
         row.set(self.percent, rates.change(tick, resource, [total_us]).and_then(|change| percent(&change)));

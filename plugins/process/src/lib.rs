@@ -12,7 +12,7 @@ use gauged_plugin::files::{self, Failure};
 use gauged_plugin::kernel::ThreadCounts;
 use gauged_plugin::service::Deadline;
 use gauged_plugin::skipped::{Cause as _, Reason, Skip, Skipped};
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use members::{Members, Observed};
 use settings::{SETTINGS, Settings};
 use stat::State;
@@ -82,12 +82,7 @@ const LOADAVG: &str = "/proc/loadavg";
 const PROCESSES_PER_BATCH: usize = 256;
 
 impl Plugin for Process {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "States of processes, and resource use of configured groups.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("States of processes, and resource use of configured groups.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {

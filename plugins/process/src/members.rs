@@ -440,8 +440,7 @@ impl Members {
             if sum.is_incomplete {
                 continue;
             }
-            let labels = [("group", &*group.label)];
-            let mut row = sample.labelled(&labels);
+            let mut row = sample.labelled(&[("group", &*group.label)]);
             row.set(GROUP_PROCESSES, sum.processes).set(GROUP_THREADS, sum.threads);
             row.set(GROUP_CPU, sum.cpu.of_total.then_some(cpu_ticks as f64 / TICKS_PER_SECOND));
             let percent = change

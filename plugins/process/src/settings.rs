@@ -21,15 +21,15 @@ gauged_plugin::settings! {
 }
 
 /// The configuration.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     groups: BTreeMap<String, GroupSettings>,
 }
 
 /// A group as configured.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 struct GroupSettings {
     name: Option<String>,
     command: Option<Pattern>,

@@ -215,9 +215,8 @@ pub(crate) fn measure<'a>(
         fields.remove(OFFSET);
     }
 
-    let labels = [("server", server)];
-    let mut row = sample.labelled(&labels);
-    row.set(UP, true).set(VERSION, info.get("redis_version").and_then(figure::word));
+    let mut row = sample.labelled(&[("server", server)]);
+    row.set(VERSION, info.get("redis_version").and_then(figure::word));
     let role = info.get("role").and_then(figure::word);
     row.set(ROLE, role).set(MASTER, role.and_then(is_master));
     for (metric, value) in &fields.values {
@@ -242,8 +241,7 @@ pub(crate) fn measure<'a>(
             if !databases.add(database.to_owned(), MAX_DATABASES) {
                 continue;
             }
-            let labels = [("server", server), ("db", database)];
-            let mut row = sample.labelled(&labels);
+            let mut row = sample.labelled(&[("server", server), ("db", database)]);
             if segment(value, "keys").is_none() {
                 measured.left_out.push((name, value));
             }
@@ -259,8 +257,7 @@ pub(crate) fn measure<'a>(
             if !replicas.add(replica.address.clone(), MAX_REPLICAS) {
                 continue;
             }
-            let labels = [("server", server), ("replica", &*replica.address)];
-            let mut row = sample.labelled(&labels);
+            let mut row = sample.labelled(&[("server", server), ("replica", &*replica.address)]);
             let is_online = replica.state.and_then(|word| measured.keep(name, word, state(word)));
             row.set(REPLICA_ONLINE, is_online);
             if units.has_byte_offsets {

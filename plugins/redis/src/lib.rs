@@ -8,7 +8,7 @@ use gauged_plugin::net::Connection;
 use gauged_plugin::rates::Rates;
 use gauged_plugin::service::{Failure, Poller, Service};
 use gauged_plugin::skipped::{Reason, Skip};
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use info::{FAILURE, FAILURES, MAX_DATABASES, MAX_REPLICAS, METRICS, Measured, UP};
 use resp::Reply;
 
@@ -34,15 +34,9 @@ gauged_plugin::settings! {
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     servers: Vec<ServerSettings>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { servers: vec![ServerSettings { address: "127.0.0.1:6379".to_owned(), username: None, password: None }] }
-    }
 }
 
 /// A server's address and login. `Debug` leaves out the password.
@@ -61,8 +55,6 @@ impl std::fmt::Debug for ServerSettings {
 }
 
 struct Server {
-    /// The index in the list of servers, for errors.
-    number: usize,
     settings: ServerSettings,
     service: Service,
     /// The connection of the last tick, if it succeeded.
@@ -76,12 +68,7 @@ struct Redis {
 }
 
 impl Plugin for Redis {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Clients, memory, commands, persistence and replication of Redis.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Clients, memory, commands, persistence and replication of Redis.");
     type Config = Settings;
 
     fn configure(Settings { servers }: Settings) -> Result<Self, Error> {
@@ -99,8 +86,8 @@ impl Plugin for Redis {
             }
         }
         let server = |(number, settings): (usize, ServerSettings)| {
-            let service = Service::new(&settings.address);
-            Server { number, settings, service, connection: None }
+            let service = Service::new(&settings.address).with_key(format!("servers[{number}].address"));
+            Server { settings, service, connection: None }
         };
         let servers = servers.into_iter().enumerate().map(server).collect();
         Ok(Self { servers, poller: Poller::default(), lookups: Rates::default() })
@@ -119,25 +106,14 @@ impl Plugin for Redis {
         let is_single = servers.len() == 1;
         poller.poll(tick, servers, |server, share_ms| {
             let reply = server.query_info(if is_single { None } else { Some((share_ms / 2).max(1)) });
-            let Server { number, service, connection, .. } = server;
+            let Server { service, connection, .. } = server;
             let result = reply.map(|(text, kept)| {
                 let measured = info::measure(service.name(), &text, tick, lookups, sample);
                 report_left_out(service.name(), &measured);
                 *connection = kept;
             });
-            match service.record(result) {
-                Ok(Some(())) => {}
-                Ok(None) => {
-                    let labels = [("server", service.name())];
-                    sample.labelled(&labels).set(UP, false).set(FAILURE, service.down_reason());
-                }
-                // The agent rejects the address, so the configuration is wrong.
-                Err(Error::Failed(why)) => return Err(Error::invalid(&format!("servers[{number}].address"), why)),
-                Err(error) => return Err(error),
-            }
-            for &(reason, count) in service.failures() {
-                sample.labelled(&[("server", service.name()), ("reason", reason)]).set(FAILURES, count);
-            }
+            service.record(result)?;
+            service.set_state(sample, "server", [UP, FAILURE, FAILURES]);
             Ok(())
         })
     }

@@ -3,6 +3,7 @@
 
 use crate::bindings::exports::gauged::plugin::collector::{self, Configured};
 use crate::bindings::gauged::plugin::metrics::Module;
+use crate::config::defaults::filled;
 use crate::select::Pattern;
 use crate::{About, Capability, Configuration as _, Error, Need, Plugin, Sample, Tick};
 
@@ -71,13 +72,13 @@ impl<P: InstanceCell> collector::Guest for Component<P> {
 }
 
 pub(crate) fn configure<P: Plugin>(config: &str) -> Result<P, Error> {
-    P::configure(P::Config::from_json(config)?).map_err(|error| add_reason(error, Vec::new))
+    P::configure(P::Config::from_json(&filled(config, P::ABOUT.settings))?).map_err(|error| add_reason(error, Vec::new))
 }
 
 pub(crate) fn collect<P: Plugin>(plugin: &mut P, tick: Tick) -> Result<Vec<Module>, Error> {
     let mut sample = Sample::default();
     match plugin.collect(tick, &mut sample) {
-        Ok(()) => Ok(sample.into_modules()),
+        Ok(()) => Ok(sample.finish(tick)),
         Err(error) => Err(add_reason(error, || plugin.needs())),
     }
 }

@@ -1,33 +1,32 @@
 //! The configuration of a plugin: the operator's table `config`, deserialised into the plugin's own type. Errors name the
 //! key.
 
-use serde::de::DeserializeOwned;
+pub(crate) mod defaults;
+mod deserializer;
+mod error;
 
-use crate::{Error, Invalid, json};
+use serde_core::de::DeserializeOwned;
+
+use crate::{Error, Invalid};
 
 /// A type for a plugin's settings: any type that serde deserialises, or [`NoConfig`].
 ///
-/// Deny unknown fields, so that a misspelt key is an error. Give each field a default, so that the plugin works without
-/// configuration.
+/// Deny unknown fields, so that a misspelt key is an error. Give each setting a default where [`settings!`](crate::settings) declares
+/// it, so that the plugin works without configuration: a plugin is configured with the declared defaults of what the operator leaves
+/// out, at the top and in each element of a list of tables. A table that is there replaces all of its defaults.
 ///
 /// ```
 /// use gauged_plugin::{Configuration, Error};
 ///
 /// #[derive(Debug, serde::Deserialize)]
-/// #[serde(deny_unknown_fields, default)]
+/// #[serde(deny_unknown_fields)]
 /// struct Settings {
 ///     address: String,
 ///     database: u32,
 /// }
 ///
-/// impl Default for Settings {
-///     fn default() -> Self {
-///         Self { address: "127.0.0.1:6379".to_owned(), database: 0 }
-///     }
-/// }
-///
-/// let settings = Settings::from_json(r#"{"database": 3}"#)?;
-/// assert_eq!((settings.address.as_str(), settings.database), ("127.0.0.1:6379", 3));
+/// let settings = Settings::from_json(r#"{"address": "db:6379", "database": 3}"#)?;
+/// assert_eq!((settings.address.as_str(), settings.database), ("db:6379", 3));
 ///
 /// let Err(Error::InvalidConfig(errors)) = Settings::from_json(r#"{"adress": "db"}"#) else { panic!() };
 /// assert_eq!(errors[0].key, "adress");
@@ -45,7 +44,7 @@ pub trait Configuration: Sized {
 
 impl<T: DeserializeOwned> Configuration for T {
     fn from_json(json: &str) -> Result<Self, Error> {
-        json::read(json).map_err(|error| Error::invalid(&error.key, error.message))
+        deserializer::read(json).map_err(|error| Error::invalid(&error.key, error.message))
     }
 }
 

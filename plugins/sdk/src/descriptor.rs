@@ -6,6 +6,7 @@ use crate::{Kind, Origin};
 
 /// A label of a metric, and what its values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(alias("label", "attribute", "tag"))]
 pub struct Dimension {
     /// The name of the label.
     pub name: &'static str,
@@ -15,6 +16,7 @@ pub struct Dimension {
 
 /// Static facts about a metric, made by [`metrics!`](crate::metrics).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(alias("metadata", "desc", "help"))]
 pub struct Descriptor {
     /// The module of the metric.
     pub module: &'static str,
@@ -78,6 +80,7 @@ impl Descriptor {
 /// assert_eq!(sample.len(), 1);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[doc(alias("const_metric", "dynamic", "metadata"))]
 pub struct FoundMetric(pub(crate) wire::Descriptor);
 
 impl FoundMetric {
@@ -225,6 +228,7 @@ impl<T: Described> Described for &T {
 /// }
 /// # fn main() {}
 /// ```
+#[doc(alias("gauge", "counter", "histogram", "summary", "instrument", "registry", "register", "unit"))]
 #[macro_export]
 macro_rules! metrics {
     ($(
@@ -402,7 +406,7 @@ pub const fn check(metrics: &[Descriptor]) {
 }
 
 /// The longest name of a module, metric or label that the agent accepts.
-pub(crate) const MAX_NAME_BYTES: usize = 128;
+pub const MAX_NAME_BYTES: usize = 128;
 
 const fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();

@@ -1,427 +1,361 @@
-//! A JSON deserialiser for settings whose errors name the key. The usual one, `serde_json`, would make a plugin more than
-//! twice as large, mostly for exact floats and for line and column numbers, which the agent's JSON does not need. Supports
-//! only values that a configuration can have.
+//! JSON from services and files: a [`Document`] is parsed once, and its [fields](Field) are found by their paths. An error names the
+//! source and the path. For settings see [`Configuration`](crate::Configuration).
+//!
+//! ```
+//! use gauged_plugin::json::Document;
+//!
+//! let body = br#"{"queue": {"name": "mail", "jobs": [{"age": 7}, {"age": 2.5}], "free.bytes": 18446744073709551615}}"#;
+//! let status = Document::parse("http://localhost/status", body)?;
+//! assert_eq!(status.at("queue.jobs[0].age").u64()?, 7);
+//! assert_eq!(status.at(r#"queue["free.bytes"]"#).u64()?, u64::MAX);
+//! let ages: Result<Vec<f64>, _> = status.at("queue.jobs").list()?.map(|job| job.at("age").f64()).collect();
+//! assert_eq!(ages?, [7.0, 2.5]);
+//!
+//! let error = status.at("queue.jobs[1].age").u64().unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "http://localhost/status: queue.jobs[1].age is a fraction; expected a whole number that is not negative"
+//! );
+//! assert!(status.at("queue.limit").if_present().is_none());
+//! # Ok::<(), gauged_plugin::json::Error>(())
+//! ```
+//!
+//! [`Skipped::keep`](crate::skipped::Skipped::keep) turns an error into a report and a missing metric, and `?` turns it into an
+//! error of the tick, or into a service that is down because of its `body`. Paths with wildcards are [queries](Query).
+//!
+//! - Integers of 64 bits are exact. Other numbers are exact up to 15 digits.
+//! - Of a key that is there twice, the last value holds.
+//! - A document is at most [`MAX_DEPTH`] deep and has at most [`MAX_VALUES`] values, so that none exceeds the memory of a plugin.
 
 mod error;
-
-pub(crate) use error::Error;
+mod path;
+mod query;
+pub(crate) mod reader;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use serde::de::value::{CowStrDeserializer, MapAccessDeserializer};
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Visitor};
+pub use error::Error;
+use path::{Step, steps};
+pub use query::{Match, Query};
+use reader::{Malformed, Reader, Token};
 
-/// Deserialises a whole document.
-pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    let mut reader = Reader { text, at: 0 };
-    let value = T::deserialize(&mut reader)?;
-    match reader.peek() {
-        None => Ok(value),
-        Some(_) => Err(reader.error()),
-    }
-}
+/// The deepest nesting of lists and tables. What services return is less than 20 deep; each level takes some of the stack.
+pub const MAX_DEPTH: usize = 128;
 
-/// A scalar value, or the start of a list or table.
-enum Token<'de> {
+/// The most values in a document: some 30 MB of memory in a plugin, of the 64 MiB that it has by default.
+pub const MAX_VALUES: usize = 500_000;
+
+/// A value of JSON. Texts without escapes are those of the body.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Boolean(bool),
-    Unsigned(u64),
-    Signed(i64),
-    Float(f64),
-    Text(Cow<'de, str>),
-    List,
-    Table,
+    /// An integer, zero or more.
+    Natural(u64),
+    /// A negative integer.
+    Integer(i64),
+    /// A number with a fraction or an exponent, or one that no integer of 64 bits holds.
+    Number(f64),
+    /// A text.
+    Text(Cow<'a, str>),
+    /// A list.
+    List(Vec<Value<'a>>),
+    /// A table, ordered by key. JSON calls it an object.
+    Table(BTreeMap<Cow<'a, str>, Value<'a>>),
 }
 
-struct Reader<'de> {
-    text: &'de str,
-    at: usize,
-}
-
-impl<'de> Reader<'de> {
-    fn error(&self) -> Error {
-        Error::at("", format!("is not valid JSON at byte {}", self.at))
-    }
-
-    /// The next byte that is not white space.
-    fn peek(&mut self) -> Option<u8> {
-        let rest = self.text.as_bytes().get(self.at..)?;
-        self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), Error> {
-        if self.peek() != Some(byte) {
-            return Err(self.error());
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    /// Whether a list or table has another element. Reads the comma before it.
-    fn has_next(&mut self, end: u8, is_first: bool) -> Result<bool, Error> {
-        if self.peek() == Some(end) {
-            return Ok(false);
-        }
-        if !is_first {
-            self.expect(b',')?;
-        }
-        Ok(true)
-    }
-
-    /// Reads the end of a list or table.
-    fn end(&mut self, end: u8) -> Result<(), Error> {
-        match self.peek() {
-            Some(b',') => Err(Error::at("", "has too many elements".to_owned())),
-            _ => self.expect(end),
-        }
-    }
-
-    fn token(&mut self) -> Result<Token<'de>, Error> {
-        let first = self.peek().ok_or_else(|| self.error())?;
-        let at = self.at;
-        match first {
-            b'"' => self.string().map(Token::Text),
-            b'[' | b'{' => {
-                self.at += 1;
-                Ok(if first == b'[' { Token::List } else { Token::Table })
-            }
-            _ => {
-                let rest = self.text.as_bytes().get(at..).unwrap_or_default();
-                let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
-                let word = self.text.get(at..at + rest.iter().take_while(is_part).count()).unwrap_or_default();
-                let token = word_token(word).ok_or_else(|| self.error())?;
-                self.at += word.len();
-                Ok(token)
-            }
-        }
-    }
-
-    /// Reads a string with its quotes.
-    fn string(&mut self) -> Result<Cow<'de, str>, Error> {
-        self.expect(b'"')?;
-        let mut text = Cow::Borrowed("");
-        loop {
-            let rest = self.text.get(self.at..).unwrap_or_default();
-            let plain = rest.bytes().take_while(|&byte| byte != b'"' && byte != b'\\' && byte >= b' ').count();
-            text += rest.get(..plain).unwrap_or_default();
-            self.at += plain;
-            match rest.as_bytes().get(plain) {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(text);
-                }
-                Some(b'\\') => text.to_mut().push(self.escape()?),
-                _ => return Err(self.error()),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, Error> {
-        let escaped = self.text.as_bytes().get(self.at + 1).copied();
-        let plain = match escaped {
-            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => return self.unicode().ok_or_else(|| self.error()),
-            _ => return Err(self.error()),
-        };
-        self.at += 2;
-        Ok(plain)
-    }
-
-    /// `\u00e4`, or a surrogate pair.
-    fn unicode(&mut self) -> Option<char> {
-        let unit = |at: usize| {
-            let digits = self.text.get(at..at + 6)?.strip_prefix("\\u")?;
-            let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if is_hex { u32::from_str_radix(digits, 16).ok() } else { None }
-        };
-        let first = unit(self.at)?;
-        if !(0xd800..0xdc00).contains(&first) {
-            self.at += 6;
-            return char::from_u32(first);
-        }
-        let second = unit(self.at + 6).filter(|second| (0xdc00..0xe000).contains(second))?;
-        self.at += 12;
-        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))
-    }
-}
-
-fn word_token(word: &str) -> Option<Token<'static>> {
-    match word {
-        "null" => return Some(Token::Null),
-        "true" => return Some(Token::Boolean(true)),
-        "false" => return Some(Token::Boolean(false)),
-        _ => {}
-    }
-    let digits = word.strip_prefix('-').unwrap_or(word).as_bytes();
-    if !digits.first()?.is_ascii_digit() || matches!(digits, [b'0', b'0'..=b'9', ..]) {
-        return None;
-    }
-    if let Ok(number) = word.parse() {
-        return Some(Token::Unsigned(number));
-    }
-    if let Ok(number) = word.parse() {
-        return Some(Token::Signed(number));
-    }
-    float(word).map(Token::Float)
-}
-
-/// Exact up to 15 digits and exponents up to 15.
-fn float(word: &str) -> Option<f64> {
-    use crate::kernel::Number as _;
-    let (mantissa, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
-    if mantissa.ends_with('.') {
-        return None;
-    }
-    let exponent: i32 = exponent.parse().ok()?;
-    let mantissa = f64::parse(mantissa)?;
-    let power = |exponent: i32| 10_f64.powi(exponent);
-    let value = if exponent < 0 { mantissa / power(-exponent) } else { mantissa * power(exponent) };
-    value.is_finite().then_some(value)
-}
-
-impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.token()? {
-            Token::Null => visitor.visit_unit(),
-            Token::Boolean(value) => visitor.visit_bool(value),
-            Token::Unsigned(value) => visitor.visit_u64(value),
-            Token::Signed(value) => visitor.visit_i64(value),
-            Token::Float(value) => visitor.visit_f64(value),
-            Token::Text(Cow::Borrowed(value)) => visitor.visit_borrowed_str(value),
-            Token::Text(Cow::Owned(value)) => visitor.visit_string(value),
+impl<'a> Value<'a> {
+    fn read(reader: &mut Reader<'a>, depth: usize, left: &mut usize) -> Result<Self, Problem> {
+        *left = left.checked_sub(1).ok_or(Problem::Values)?;
+        let deeper = || depth.checked_sub(1).ok_or(Problem::Depth);
+        Ok(match reader.token()? {
+            Token::Null => Self::Null,
+            Token::Boolean(value) => Self::Boolean(value),
+            Token::Unsigned(value) => Self::Natural(value),
+            Token::Signed(value) => Self::Integer(value),
+            Token::Float(value) => Self::Number(value),
+            Token::Text(text) => Self::Text(text),
             Token::List => {
-                let value = visitor.visit_seq(Elements { reader: self, read: 0 })?;
-                self.end(b']')?;
-                Ok(value)
+                let (depth, mut list) = (deeper()?, Vec::new());
+                while reader.has_next(b']', list.is_empty())? {
+                    list.push(Self::read(reader, depth, left)?);
+                }
+                reader.expect(b']')?;
+                Self::List(list)
             }
             Token::Table => {
-                let value = visitor.visit_map(Members { reader: self, key: None })?;
-                self.end(b'}')?;
-                Ok(value)
+                let (depth, mut table) = (deeper()?, BTreeMap::new());
+                while reader.has_next(b'}', table.is_empty())? {
+                    let key = reader.string()?;
+                    reader.expect(b':')?;
+                    table.insert(key, Self::read(reader, depth, left)?);
+                }
+                reader.expect(b'}')?;
+                Self::Table(table)
             }
+        })
+    }
+
+    /// The value one step further.
+    fn step(&self, step: &Step<'_>) -> Option<&Self> {
+        match (self, step) {
+            (Self::Table(table), Step::Key(key) | Step::Exact(key)) => table.get(*key),
+            (Self::List(list), Step::Index(index)) => list.get(*index),
+            _ => None,
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.peek() == Some(b'n') { self.deserialize_any(visitor) } else { visitor.visit_some(self) }
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    /// `"variant"`, or `{"variant": content}`.
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        match self.token()? {
-            Token::Text(variant) => visitor.visit_enum(CowStrDeserializer::new(variant)),
-            Token::Table => {
-                let members = Members { reader: self, key: None };
-                let value = visitor.visit_enum(MapAccessDeserializer::new(members))?;
-                self.end(b'}')?;
-                Ok(value)
-            }
-            _ => Err(Error::at("", "is neither a string nor a table".to_owned())),
+    /// The type, as the end of a sentence.
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "is null",
+            Self::Boolean(_) => "is true or false",
+            Self::Natural(_) => "is a whole number",
+            Self::Integer(_) => "is a negative number",
+            Self::Number(_) => "is a fraction",
+            Self::Text(_) => "is text",
+            Self::List(_) => "is a list",
+            Self::Table(_) => "is a table",
         }
     }
+}
 
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+/// Why a text is not a document.
+enum Problem {
+    Malformed(Malformed),
+    Depth,
+    Values,
+}
+
+impl From<Malformed> for Problem {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
     }
 }
 
-/// The elements of a list.
-struct Elements<'a, 'de> {
-    reader: &'a mut Reader<'de>,
-    read: usize,
+/// A parsed body or file, with its source for errors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document<'a> {
+    source: String,
+    root: Value<'a>,
 }
 
-impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        if !self.reader.has_next(b']', self.read == 0)? {
-            return Ok(None);
+impl<'a> Document<'a> {
+    /// Parses the body of a response, or the content of a file. `source` is its URL or path. A byte order mark is skipped.
+    ///
+    /// # Errors
+    ///
+    /// It is not JSON in UTF-8, or has more than [`MAX_DEPTH`] levels or [`MAX_VALUES`] values.
+    pub fn parse(source: &str, body: &'a [u8]) -> Result<Self, Error> {
+        let invalid = |message: String| Error::new(source, "", &message);
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let text = std::str::from_utf8(body);
+        let text = text.map_err(|error| invalid(format!("is not UTF-8 at byte {}", error.valid_up_to())))?;
+        if text.trim_ascii().is_empty() {
+            return Err(invalid("is empty".to_owned()));
         }
-        let index = self.read;
-        self.read += 1;
-        seed.deserialize(&mut *self.reader).map(Some).map_err(|error| error.within(&format!("[{index}]")))
+        let (mut reader, mut left) = (Reader::new(text), MAX_VALUES);
+        let root = Value::read(&mut reader, MAX_DEPTH, &mut left);
+        let root = root.and_then(|root| reader.end().map(|()| root).map_err(Problem::from));
+        let root = root.map_err(|problem| {
+            invalid(match problem {
+                Problem::Malformed(Malformed { at }) => format!("is not valid JSON at byte {at}"),
+                Problem::Depth => format!("has more than {MAX_DEPTH} levels"),
+                Problem::Values => format!("has more than {MAX_VALUES} values"),
+            })
+        })?;
+        Ok(Self { source: source.to_owned(), root })
+    }
+
+    /// The URL or path.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The outermost value.
+    #[must_use]
+    pub fn root(&self) -> Field<'_> {
+        Field { source: &self.source, path: String::new(), found: Ok(&self.root) }
+    }
+
+    /// The field at a path: keys with points between them, and the numbers of elements in brackets. A key with a point or a bracket is
+    /// written in brackets and quotes: `nodes["a.b"].jobs[0]`. To a field that is not there, the getters return an error.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Field<'_> {
+        self.root().at(path)
     }
 }
 
-/// The members of a table.
-struct Members<'a, 'de> {
-    reader: &'a mut Reader<'de>,
-    /// The key read last.
-    key: Option<Cow<'de, str>>,
+/// A place in a document, with a value or without one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field<'d> {
+    source: &'d str,
+    path: String,
+    /// The value, or why there is none.
+    found: Result<&'d Value<'d>, &'static str>,
 }
 
-impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        if !self.reader.has_next(b'}', self.key.is_none())? {
-            return Ok(None);
-        }
-        self.reader.peek();
-        let key = self.reader.string()?;
-        self.reader.expect(b':')?;
-        self.key = Some(key.clone());
-        seed.deserialize(CowStrDeserializer::new(key)).map(Some)
+impl<'d> Field<'d> {
+    /// The field at a path below this one; as [`Document::at`].
+    #[must_use]
+    pub fn at(&self, path: &str) -> Self {
+        let separator = if self.path.is_empty() || path.is_empty() || path.starts_with('[') { "" } else { "." };
+        let found = match steps(path) {
+            Some(steps) => self.found.and_then(|value| {
+                let last = steps.iter().try_fold(value, |value, step| value.step(step));
+                last.ok_or("is missing")
+            }),
+            None => Err("is not a path"),
+        };
+        Self { source: self.source, path: [&self.path, separator, path].concat(), found }
     }
 
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        let value = seed.deserialize(&mut *self.reader);
-        value.map_err(|error| error.within(self.key.as_deref().unwrap_or_default()))
+    /// The path from the outermost value.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
     }
+
+    /// The field, unless it is missing or null.
+    #[must_use]
+    pub fn if_present(self) -> Option<Self> {
+        matches!(self.found, Ok(value) if *value != Value::Null).then_some(self)
+    }
+
+    /// The value, of any type.
+    ///
+    /// # Errors
+    ///
+    /// It is missing.
+    pub fn value(&self) -> Result<&'d Value<'d>, Error> {
+        self.found.map_err(|message| Error::new(self.source, &self.path, message))
+    }
+
+    /// An error of this field, which has the source and the path. The message completes a sentence: `is not a version`.
+    #[must_use]
+    pub fn error(&self, message: &str) -> Error {
+        Error::new(self.source, &self.path, message)
+    }
+
+    /// The value as another type, or an error that names the expected one.
+    fn get<T>(&self, expected: &str, get: impl FnOnce(&'d Value<'d>) -> Option<T>) -> Result<T, Error> {
+        let value = self.value()?;
+        get(value).ok_or_else(|| self.error(&[value.type_name(), "; expected ", expected].concat()))
+    }
+
+    /// A whole number that is not negative, also if it is written as `5.0` or `1e3`.
+    ///
+    /// # Errors
+    ///
+    /// It is missing, or another value.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the range, and without a fraction"
+    )]
+    pub fn u64(&self) -> Result<u64, Error> {
+        self.get("a whole number that is not negative", |value| match *value {
+            Value::Natural(number) => Some(number),
+            Value::Number(number) if number >= 0.0 && is_whole(number) => Some(number as u64),
+            _ => None,
+        })
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    ///
+    /// As [`u64`](Self::u64).
+    #[allow(clippy::cast_possible_truncation, reason = "within the range, and without a fraction")]
+    pub fn i64(&self) -> Result<i64, Error> {
+        self.get("a whole number", |value| match *value {
+            Value::Natural(number) => i64::try_from(number).ok(),
+            Value::Integer(number) => Some(number),
+            Value::Number(number) if is_whole(number) => Some(number as i64),
+            _ => None,
+        })
+    }
+
+    /// A number of any kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`u64`](Self::u64).
+    #[allow(clippy::cast_precision_loss, reason = "a float is what was asked for")]
+    pub fn f64(&self) -> Result<f64, Error> {
+        self.get("a number", |value| match *value {
+            Value::Natural(number) => Some(number as f64),
+            Value::Integer(number) => Some(number as f64),
+            Value::Number(number) => Some(number),
+            _ => None,
+        })
+    }
+
+    /// True or false.
+    ///
+    /// # Errors
+    ///
+    /// As [`u64`](Self::u64).
+    pub fn bool(&self) -> Result<bool, Error> {
+        self.get("true or false", |value| match *value {
+            Value::Boolean(value) => Some(value),
+            _ => None,
+        })
+    }
+
+    /// A text.
+    ///
+    /// # Errors
+    ///
+    /// As [`u64`](Self::u64).
+    pub fn text(&self) -> Result<&'d str, Error> {
+        self.get("text", |value| match value {
+            Value::Text(text) => Some(&**text),
+            _ => None,
+        })
+    }
+
+    /// The elements of a list.
+    ///
+    /// # Errors
+    ///
+    /// As [`u64`](Self::u64).
+    pub fn list(&self) -> Result<impl ExactSizeIterator<Item = Self> + use<'_, 'd>, Error> {
+        let list = self.get("a list", |value| match value {
+            Value::List(list) => Some(list),
+            _ => None,
+        })?;
+        Ok(list.iter().enumerate().map(|(index, value)| {
+            let path = format!("{}[{index}]", self.path);
+            Self { source: self.source, path, found: Ok(value) }
+        }))
+    }
+
+    /// The keys and values of a table, ordered by key.
+    ///
+    /// # Errors
+    ///
+    /// As [`u64`](Self::u64).
+    pub fn table(&self) -> Result<impl ExactSizeIterator<Item = (&'d str, Self)> + use<'_, 'd>, Error> {
+        let table = self.get("a table", |value| match value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        })?;
+        Ok(table.iter().map(|(key, value)| {
+            let path = path::child(&self.path, key);
+            (&**key, Self { source: self.source, path, found: Ok(value) })
+        }))
+    }
+}
+
+/// Whether a float is an integer that it holds exactly.
+fn is_whole(number: f64) -> bool {
+    number.abs() < 9_007_199_254_740_992.0 && number.fract() == 0.0
 }
 
 #[cfg(test)]
-mod tests {
-    use serde::Deserialize;
-    use serde_json::Value;
-
-    use super::*;
-
-    #[test]
-    fn json_values_match_serde_json() {
-        for text in [
-            "null",
-            " true\n",
-            "0",
-            "-0",
-            "-12",
-            "18446744073709551615",
-            "-9223372036854775808",
-            "0.5",
-            "-1.25e2",
-            "1E-3",
-            "12345678901234567890123",
-            "\"\"",
-            r#""a\"\\\/\b\f\n\r\t\u00e4\ud83d\ude00ä""#,
-            "[]",
-            "[ 1 , [ 2 ] ]",
-            "{}",
-            r#"{ "a" : { "b" : [ null , { } ] } , "\u0063" : "d" }"#,
-        ] {
-            let (ours, expected): (Value, Value) = (read(text).expect(text), serde_json::from_str(text).expect(text));
-            // serde_json keeps the sign of zero.
-            assert_eq!(ours.as_f64(), expected.as_f64(), "{text}");
-            assert!(ours == expected || ours.as_f64() == Some(0.0), "{text}: {ours:?}");
-        }
-        for text in [
-            "",
-            "nul",
-            "nulll",
-            "tru",
-            "01",
-            "-",
-            "+1",
-            ".5",
-            "1.",
-            "1e",
-            "1.e5",
-            "0x10",
-            "Infinity",
-            "1e999",
-            "\"",
-            "\"\\x\"",
-            "\"\n\"",
-            r#""\u12""#,
-            r#""\ud800""#,
-            r#""\ud800\u0041""#,
-            r#""\udc00""#,
-            r#""\u+123""#,
-            "[",
-            "[1",
-            "[1,]",
-            "[,1]",
-            "[1 2]",
-            "{",
-            "{\"a\"}",
-            "{\"a\":}",
-            "{\"a\":1,}",
-            "{a:1}",
-            "{1:2}",
-            "1 2",
-            "[]]",
-        ] {
-            assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
-            assert!(read::<Value>(text).is_err(), "{text}");
-        }
-    }
-
-    #[derive(Debug, PartialEq, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Everything {
-        name: String,
-        port: u16,
-        ratio: f64,
-        pair: (u8, u8),
-        mode: Mode,
-        modes: Vec<Mode>,
-        #[serde(default)]
-        maybe: Option<i64>,
-    }
-
-    #[derive(Debug, PartialEq, Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    enum Mode {
-        Plain,
-        Scaled(f64),
-        Named { name: String },
-    }
-
-    const WHOLE: &str = r#"{"name": "x", "port": 80, "ratio": 2, "pair": [1, 2], "mode": "plain",
-        "modes": [{"scaled": 0.5}, {"named": {"name": "y"}}], "maybe": null}"#;
-
-    #[test]
-    fn settings_of_every_type_are_read() {
-        let whole: Everything = read(WHOLE).expect("valid settings");
-        let modes = vec![Mode::Scaled(0.5), Mode::Named { name: "y".to_owned() }];
-        let (name, mode) = ("x".to_owned(), Mode::Plain);
-        assert_eq!(whole, Everything { name, port: 80, ratio: 2.0, pair: (1, 2), mode, modes, maybe: None });
-    }
-
-    #[test]
-    fn settings_error_names_the_key() {
-        for (original, replacement, key, message) in [
-            (
-                r#""name": "x""#,
-                r#""nane": "x""#,
-                "nane",
-                "unknown key; remove it, or use one of name, port, ratio, pair, mode, modes, maybe",
-            ),
-            (r#""name": "x", "#, "", "name", "is missing"),
-            (r#""name": "x""#, r#""name": "x", "name": "y""#, "name", "is set twice"),
-            ("80", "70000", "port", "is 70000; expected u16"),
-            ("80", "-1", "port", "is -1; expected u16"),
-            ("80", "0.5", "port", "is a fraction; expected u16"),
-            ("80", r#""http""#, "port", "is \"http\"; expected u16"),
-            ("80", "[80]", "port", "is a list; expected u16"),
-            ("[1, 2]", "[1]", "pair", "has 1 elements; expected a tuple of size 2"),
-            ("[1, 2]", "[1, 2, 3]", "pair", "has too many elements"),
-            ("[1, 2]", "[1, true]", "pair[1]", "is true; expected u8"),
-            (r#""plain""#, r#""fancy""#, "mode", "is \"fancy\"; use one of plain, scaled, named"),
-            (r#""plain""#, "1", "mode", "is neither a string nor a table"),
-            ("0.5", "null", "modes[0].scaled", "is null; expected f64"),
-            (r#""y""#, "{}", "modes[1].named.name", "is a table; expected a string"),
-        ] {
-            let text = WHOLE.replacen(original, replacement, 1);
-            assert_eq!(read::<Everything>(&text), Err(Error::at(key, message.to_owned())), "{text}");
-        }
-    }
-}
+mod tests;

@@ -55,7 +55,7 @@
 //! | metrics that are known at run time only | [`descriptor::FoundMetric`] |
 //! | settings | [`Configuration`], [`NoConfig`], [`settings!`], [`select`] |
 //! | files of the kernel and other files | [`kernel`], [`files`] |
-//! | services | [`http`], [`net`], [`service`] |
+//! | services | [`http`], [`net`], [`json`], [`service`] |
 //! | metrics in Prometheus' formats | [`exposition`] |
 //! | sockets, the clock, links of interfaces | [`system`] |
 //! | what outlasts the instance | [`state`] |
@@ -101,6 +101,10 @@
 //! On targets other than wasm the host is scripted, so `cargo test` needs neither an agent nor a wasm toolchain. The
 //! module `testing` runs a plugin as the agent would and checks the SDK rules.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 // In suggested reading order.
 pub mod descriptor;
 mod sample;
@@ -108,12 +112,12 @@ mod value;
 mod config;
 #[doc(hidden)]
 pub mod setting;
-mod json;
 mod need;
 mod os_error;
 pub mod files;
 pub mod http;
 pub mod net;
+pub mod json;
 pub mod exposition;
 pub mod system;
 pub mod state;
@@ -127,29 +131,27 @@ pub mod service;
 pub mod select;
 mod component;
 mod host;
+#[doc(hidden)]
+#[rustfmt::skip]
+#[allow(missing_docs, clippy::pedantic, reason = "generated")]
+pub mod bindings;
+mod bindings_runtime;
 // On other targets a test shows a panic by itself.
 #[cfg(target_family = "wasm")]
 mod panic;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
-/// Bindings generated from the WIT. Use the re-exports below.
-#[doc(hidden)]
-#[allow(missing_docs, clippy::pedantic, reason = "generated")]
-pub mod bindings {
-    wit_bindgen::generate!({
-        path: "../../wit",
-        world: "gauged:plugin/plugin",
-        generate_all,
-        pub_export_macro: true,
-        export_macro_name: "export_bindings",
-        default_bindings_module: "gauged_plugin::bindings",
-        additional_derives: [PartialEq],
-    });
-}
-
 pub use bindings::exports::gauged::plugin::collector::{Error, Invalid, Need, Tick};
-pub use bindings::gauged::plugin::metrics::{Histogram, Kind, Origin, Quantile, Summary, Value};
+#[doc(alias("bucket", "observe", "distribution"))]
+pub use bindings::gauged::plugin::metrics::Histogram;
+#[doc(alias("metric_type", "gauge", "counter", "instrument"))]
+pub use bindings::gauged::plugin::metrics::Kind;
+#[doc(alias("created", "start_time", "temporality"))]
+pub use bindings::gauged::plugin::metrics::Origin;
+#[doc(alias("quantile", "percentile"))]
+pub use bindings::gauged::plugin::metrics::Summary;
+pub use bindings::gauged::plugin::metrics::{Quantile, Value};
 pub use bindings::gauged::plugin::types::{Capability, Certificate, OsError, PermissionError, TlsSession};
 pub use component::{Component, InstanceCell};
 pub use config::{Configuration, NoConfig};
@@ -161,6 +163,7 @@ pub use setting::Setting;
 pub use value::IntoValue;
 
 /// A plugin. The agent creates one instance per loaded file and calls it once per tick.
+#[doc(alias("collector", "exporter", "input", "receiver"))]
 pub trait Plugin: Sized + 'static {
     /// Version, description and metrics.
     const ABOUT: About;
@@ -188,11 +191,40 @@ pub trait Plugin: Sized + 'static {
     }
 
     /// Measures, once per tick.
+    #[doc(alias("scrape", "observe", "gather", "callback"))]
     ///
     /// # Errors
     ///
     /// See the variants of [`Error`] for the agent's reaction to each.
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error>;
+}
+
+/// Makes an [`About`] of a description, with the version of the package and the metrics and settings that
+/// [`metrics!`] and [`settings!`] declare: `METRICS` and `SETTINGS`.
+///
+/// ```
+/// use gauged_plugin::{About, about};
+///
+/// gauged_plugin::metrics! {
+///     module "disk";
+///     /// Completed reads.
+///     READS: counter "reads_total" in "{operation}";
+/// }
+/// gauged_plugin::settings! {}
+///
+/// const ABOUT: About = about!("Operations of disks.");
+/// assert_eq!((ABOUT.metrics.len(), ABOUT.settings.len()), (1, 0));
+/// ```
+#[macro_export]
+macro_rules! about {
+    ($description:literal) => {
+        $crate::About {
+            version: ::core::env!("CARGO_PKG_VERSION"),
+            description: $description,
+            settings: SETTINGS,
+            metrics: METRICS,
+        }
+    };
 }
 
 /// Static facts about a plugin: shown to operators and checked against its samples.

@@ -23,6 +23,7 @@ use crate::bounds::COUNT;
 ///
 /// assert!(at(120, 3, 0).is_none(), "a replaced disk counts from zero");
 /// ```
+#[doc(alias("derivative", "irate", "delta", "per_second"))]
 #[derive(Debug, Clone)]
 pub struct Rates<const N: usize> {
     /// In the order of the calls, which rarely changes between ticks.

@@ -1,11 +1,13 @@
 //! The sample of one tick: values by metric and labels, grouped by module as in the WIT.
 
-use crate::Value;
+use std::mem;
+
 use crate::bindings::gauged::plugin::metrics::{Label, Metric, Module};
 use crate::bounds::COUNT;
 use crate::descriptor::{Described, FoundMetric};
 use crate::skipped::Skip;
 use crate::value::IntoValue;
+use crate::{Tick, Value};
 
 /// The sample of one tick. [`Plugin::collect`](crate::Plugin::collect) gets an empty one. An integer of 2^63 and more is
 /// [impossible](crate::bounds::COUNT): it is left out, and reported.
@@ -29,20 +31,39 @@ use crate::value::IntoValue;
 /// assert_eq!(sample.len(), 3);
 /// ```
 #[derive(Debug, Default)]
+#[doc(alias("registry", "meter", "scrape"))]
 pub struct Sample {
     modules: Vec<Module>,
 }
 
 impl Sample {
     /// Sets a metric without labels. `None` leaves it out.
+    #[doc(alias("observe", "record"))]
     pub fn set(&mut self, metric: impl Described, value: impl IntoValue) {
-        self.push(metric.module(), metric.name(), &[], value.into_value());
+        self.push(&metric, value, |_| Vec::new());
     }
 
     /// A row of metrics with these labels, in this order. Name and labels together must be unique.
+    #[doc(alias("with_label_values", "attributes"))]
     #[inline]
-    pub fn labelled<'a>(&'a mut self, labels: &'a [(&'a str, &'a str)]) -> Row<'a> {
-        Row { sample: self, labels }
+    pub fn labelled(&mut self, labels: &[(&str, &str)]) -> Row<'_> {
+        self.row(labels.iter().copied())
+    }
+
+    /// A row of metrics with labels that were made at run time.
+    ///
+    /// ```
+    /// use gauged_plugin::{Sample, descriptor::FoundMetric};
+    ///
+    /// let size = FoundMetric::gauge("app", "size_bytes", "By", "Size of the part.").with_label("part", "Name of the part");
+    /// let mut sample = Sample::default();
+    /// let labels = vec![("part".to_owned(), format!("part {}", 7))];
+    /// sample.row(labels).set(&size, 3_u64);
+    /// assert_eq!(sample.len(), 1);
+    /// ```
+    pub fn row<N: Into<String>, V: Into<String>>(&mut self, labels: impl IntoIterator<Item = (N, V)>) -> Row<'_> {
+        let labels = labels.into_iter().map(|(name, value)| Label { name: name.into(), value: value.into() });
+        Row { labels: RowLabels::Unused(labels.collect()), sample: self }
     }
 
     /// Describes a metric that became known only now, such as one of a scraped exporter. The agent keeps the descriptor as long as the
@@ -52,7 +73,8 @@ impl Sample {
     }
 
     /// Sets the moment at which the metrics of a module were measured, in milliseconds since the Unix epoch: at most an hour before
-    /// the tick, and never before that of the module's last sample.
+    /// the tick, and never before that of the module's last sample. A moment during this call, as of a file that is written meanwhile,
+    /// counts as that of the tick.
     pub fn set_time(&mut self, module: &str, unix_ms: u64) {
         self.module(module).unix_ms = Some(unix_ms);
     }
@@ -75,50 +97,86 @@ impl Sample {
         self.len() == 0
     }
 
-    pub(crate) fn into_modules(self) -> Vec<Module> {
+    /// Ends the sample of a tick.
+    pub(crate) fn finish(mut self, tick: Tick) -> Vec<Module> {
+        for unix_ms in self.modules.iter_mut().filter_map(|module| module.unix_ms.as_mut()) {
+            // The agent would refuse what was measured after the scheduled time of the tick. What is later than the next tick is an
+            // error of a clock, which it has to count.
+            if (tick.unix_ms..=tick.unix_ms.saturating_add(tick.interval_ms)).contains(unix_ms) {
+                *unix_ms = tick.unix_ms;
+            }
+        }
         self.modules
     }
 
+    /// Adds a metric unless it is left out; returns the places of its module and of the metric in it.
     #[inline]
-    fn push(&mut self, module: &str, name: &str, labels: &[(&str, &str)], value: Option<Value>) {
-        let Some(value) = value else { return };
+    fn push(
+        &mut self,
+        metric: &impl Described,
+        value: impl IntoValue,
+        labels: impl FnOnce(&Self) -> Vec<Label>,
+    ) -> Option<(usize, usize)> {
+        let (module, name, value) = (metric.module(), metric.name(), value.into_value()?);
         if let Value::Natural(number) = value
             && COUNT.check(number).is_none()
         {
             // A plugin that checks what it reads reports file and line, and does not come here.
             Skip::malformed(module, &number.to_string(), COUNT.reason).report(name);
-            return;
+            return None;
         }
-        let labels = labels.iter().map(|&(name, value)| Label { name: name.to_owned(), value: value.to_owned() });
-        let metric = Metric { name: name.to_owned(), labels: labels.collect(), value };
-        self.module(module).metrics.push(metric);
+        let metric = Metric { name: name.to_owned(), labels: labels(self), value };
+        let module = self.module_index(module);
+        let metrics = &mut self.modules[module].metrics;
+        metrics.push(metric);
+        Some((module, metrics.len() - 1))
     }
 
     /// The module with this name.
     #[inline]
     fn module(&mut self, name: &str) -> &mut Module {
+        let at = self.module_index(name);
+        &mut self.modules[at]
+    }
+
+    fn module_index(&mut self, name: &str) -> usize {
         // Search from the end: most plugins fill one module after the other.
         let known = self.modules.iter().rposition(|module| module.name == name);
-        let at = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             let (metrics, descriptors) = (Vec::new(), Vec::new());
             self.modules.push(Module { name: name.to_owned(), unix_ms: None, verbatim: false, metrics, descriptors });
             self.modules.len() - 1
-        });
-        &mut self.modules[at]
+        })
     }
 }
 
 /// Metrics with the same labels, made by [`Sample::labelled`].
 #[derive(Debug)]
+#[doc(alias("label", "attribute", "tag"))]
 pub struct Row<'a> {
     sample: &'a mut Sample,
-    labels: &'a [(&'a str, &'a str)],
+    labels: RowLabels,
+}
+
+/// The labels of a row. The first metric takes them, and the others copy them from there.
+#[derive(Debug)]
+enum RowLabels {
+    Unused(Vec<Label>),
+    Of { module: usize, metric: usize },
 }
 
 impl Row<'_> {
     /// Sets a metric with the labels of this row. `None` leaves it out.
+    #[doc(alias("observe", "record"))]
     pub fn set(&mut self, metric: impl Described, value: impl IntoValue) -> &mut Self {
-        self.sample.push(metric.module(), metric.name(), self.labels, value.into_value());
+        let Self { sample, labels } = self;
+        let used = sample.push(&metric, value, |sample| match labels {
+            RowLabels::Unused(labels) => mem::take(labels),
+            RowLabels::Of { module, metric } => sample.modules[*module].metrics[*metric].labels.clone(),
+        });
+        if let (Some((module, metric)), RowLabels::Unused(_)) = (used, &self.labels) {
+            self.labels = RowLabels::Of { module, metric };
+        }
         self
     }
 }
@@ -139,6 +197,39 @@ mod tests {
         THIRD: gauge "third" in "1";
     }
 
+    const TICK: Tick = Tick { unix_ms: 5_000_000, monotonic_ns: 0, budget_ms: 1000, interval_ms: 10_000 };
+
+    #[test]
+    fn rows_keep_their_labels() {
+        let mut sample = Sample::default();
+        // The labels are copied, so that they may be temporary.
+        let mut row = sample.labelled(&[("x", &*format!("{}", 1))]);
+        row.set(FIRST, None::<u64>).set(FIRST, u64::MAX >> 1).set(THIRD, 2_u64).set(SECOND, 3_u64);
+        sample.row([("x".to_owned(), "2".to_owned())]).set(THIRD, 4_u64);
+        let modules = sample.finish(TICK);
+        let labels = |module: &Module| -> Vec<String> {
+            let labels = module.metrics.iter().flat_map(|metric| &metric.labels);
+            labels.map(|label| [&*label.name, "=", &*label.value].concat()).collect()
+        };
+        assert_eq!(labels(&modules[0]), ["x=1", "x=1"]);
+        assert_eq!(labels(&modules[1]), ["x=1", "x=2"]);
+    }
+
+    #[test]
+    fn time_within_the_call_is_that_of_the_tick() {
+        for (set, expected) in [
+            (4_999_000, 4_999_000),
+            (5_000_000, 5_000_000),
+            (5_000_012, 5_000_000),
+            (5_010_000, 5_000_000),
+            (5_010_001, 5_010_001),
+        ] {
+            let mut sample = Sample::default();
+            sample.set_time("a", set);
+            assert_eq!(sample.finish(TICK)[0].unix_ms, Some(expected), "{set}");
+        }
+    }
+
     #[test]
     fn metrics_are_grouped_by_module() {
         let mut sample = Sample::default();
@@ -148,7 +239,7 @@ mod tests {
         sample.labelled(&[("x", "1"), ("y", "2")]).set(SECOND, true).set(FIRST, None::<f64>).set(FIRST, "text");
         sample.set(SECOND, None::<u64>);
         assert_eq!((sample.len(), METRICS.len()), (4, 3));
-        let modules = sample.into_modules();
+        let modules = sample.finish(TICK);
         let names: Vec<_> = modules.iter().map(|module| module.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         let values: Vec<_> = modules[0].metrics.iter().map(|metric| (&*metric.name, &metric.value)).collect();
@@ -169,7 +260,7 @@ mod tests {
         let median = Quantile { share: 0.5, value: Some(2.0) };
         sample.set(&found, Summary { quantiles: vec![median], sum: None, count: Some(3) });
         sample.set(FIRST, 1_u64);
-        let modules = sample.into_modules();
+        let modules = sample.finish(TICK);
         assert_eq!(
             (modules[0].unix_ms, modules[0].verbatim, &modules[0].descriptors[..]),
             (Some(1000), true, &[found.0][..])

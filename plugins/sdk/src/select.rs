@@ -1,6 +1,8 @@
 //! Settings that select by name: patterns to include and to exclude.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde_core::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 /// A pattern for names, in which `*` stands for any text.
 ///
@@ -11,9 +13,14 @@ use serde::Deserialize;
 /// assert!(pattern.matches("/var/lib/docker/overlay/mounts"));
 /// assert!(!pattern.matches("/var/lib/docker"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(String);
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
 
 impl Pattern {
     /// The pattern with this text.
@@ -50,12 +57,45 @@ impl Pattern {
 /// assert!(!disks.includes("loop0"));
 /// # Ok::<(), gauged_plugin::Error>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
 }
+
+impl<'de> Deserialize<'de> for Selection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(SelectionVisitor)
+    }
+}
+
+/// Deserialises a selection from a table.
+struct SelectionVisitor;
+
+impl<'de> Visitor<'de> for SelectionVisitor {
+    type Value = Selection;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table with `include` or `exclude`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<Selection, A::Error> {
+        let mut lists = [None, None];
+        while let Some(key) = table.next_key::<String>()? {
+            let Some(at) = KEYS.iter().position(|known| *known == key) else {
+                return Err(de::Error::unknown_field(&key, KEYS));
+            };
+            if lists[at].replace(table.next_value()?).is_some() {
+                return Err(de::Error::duplicate_field(KEYS[at]));
+            }
+        }
+        let [include, exclude] = lists.map(Option::unwrap_or_default);
+        Ok(Selection { include, exclude })
+    }
+}
+
+/// The keys of a selection.
+const KEYS: &[&str] = &["include", "exclude"];
 
 impl Selection {
     /// All names.
@@ -94,6 +134,7 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Configuration as _, Error};
 
     #[test]
     fn star_matches_any_text() {
@@ -113,6 +154,17 @@ mod tests {
             assert!(matches.iter().all(|name| pattern.matches(name)), "{pattern:?} {matches:?}");
             assert!(!others.iter().any(|name| pattern.matches(name)), "{pattern:?} {others:?}");
         }
+    }
+
+    #[test]
+    fn selection_error_names_the_key() {
+        let error = |json: &str| Selection::from_json(json).expect_err(json);
+        let unknown = "unknown key; remove it, or use one of include, exclude";
+        assert_eq!(error(r#"{"only": []}"#), Error::invalid("only", unknown));
+        assert_eq!(error(r#"{"include": [1]}"#), Error::invalid("include[0]", "is 1; expected a string"));
+        assert_eq!(error(r#"{"exclude": [], "exclude": []}"#), Error::invalid("exclude", "is set twice"));
+        let table = "is a list; expected a table with `include` or `exclude`";
+        assert_eq!(error("[]"), Error::invalid("", table));
     }
 
     #[test]

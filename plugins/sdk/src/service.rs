@@ -53,7 +53,7 @@ mod poller;
 pub use deadline::Deadline;
 pub use poller::Poller;
 
-use crate::{Error, http, log, net};
+use crate::{Descriptor, Error, Sample, files, http, log, net};
 
 /// A failed poll of a service.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,10 +123,33 @@ impl From<net::Failure> for Failure {
     }
 }
 
+/// A service that writes a file. A file that is not there, or cannot be read, means that it is down.
+impl From<files::Failure> for Failure {
+    fn from(failure: files::Failure) -> Self {
+        let reason = match &failure.error {
+            files::Error::Denied(_) => return Self { reason: "denied", error: failure.into() },
+            files::Error::Forbidden(_) | files::Error::InvalidPath(_) => {
+                return Self { reason: "address", error: failure.into() };
+            }
+            files::Error::NotFound => "missing",
+            files::Error::NotPermitted(_) => "permission",
+            files::Error::Timeout => "timeout",
+            files::Error::TooLarge(_) => "too_large",
+            files::Error::NotSupported(_) | files::Error::WrongType | files::Error::Io(_) => "read",
+        };
+        match Error::from(failure) {
+            Error::Failed(why) | Error::Unavailable(why) => Self::down(reason, why),
+            error => Self { reason, error },
+        }
+    }
+}
+
 /// A service, with its last state and its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     name: String,
+    /// The key of the setting that names it; may be empty.
+    key: String,
     /// The reason of the last poll's failure.
     down_reason: Option<&'static str>,
     failures: Vec<(&'static str, u64)>,
@@ -136,7 +159,14 @@ impl Service {
     /// A service that was not polled yet. The name is shown to operators.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), down_reason: None, failures: Vec::new() }
+        Self { name: name.to_owned(), key: String::new(), down_reason: None, failures: Vec::new() }
+    }
+
+    /// The service with the key of the setting that has its address: `servers[0].address`. What the agent rejects is then an error of
+    /// this setting.
+    #[must_use]
+    pub fn with_key(self, key: impl Into<String>) -> Self {
+        Self { key: key.into(), ..self }
     }
 
     /// The name.
@@ -160,6 +190,9 @@ impl Service {
                 return Ok(Some(response));
             }
             Err(Failure { reason, error: Error::Unavailable(why) }) => (reason, why),
+            Err(Failure { error: Error::Failed(why), .. }) if !self.key.is_empty() => {
+                return Err(Error::invalid(&self.key, why));
+            }
             Err(Failure { error, .. }) => return Err(error),
         };
         if self.down_reason.replace(reason) != Some(reason) {
@@ -176,6 +209,15 @@ impl Service {
     #[must_use]
     pub fn down_reason(&self) -> Option<&'static str> {
         self.down_reason
+    }
+
+    /// Sets the metrics of the state, with a label that has the name: whether it is up, the reason of the failure unless it is, and
+    /// the failed polls by `reason`.
+    pub fn set_state(&self, sample: &mut Sample, label: &str, [up, failure, failures]: [Descriptor; 3]) {
+        sample.labelled(&[(label, &self.name)]).set(up, self.down_reason.is_none()).set(failure, self.down_reason);
+        for &(reason, count) in &self.failures {
+            sample.labelled(&[(label, &self.name), ("reason", reason)]).set(failures, count);
+        }
     }
 
     /// The number of failed polls by reason, since the plugin started.
@@ -212,6 +254,42 @@ mod tests {
         assert_eq!(service.failures(), [("timeout", 3), ("closed", 1)]);
         let down = "WARN db is down: no reply";
         assert_eq!(host.messages(), [down, down, down, "INFO db is up again"]);
+    }
+
+    crate::metrics! {
+        module "db" by {"server": "Name of the server"};
+        /// Whether it responds.
+        UP: gauge "up" in "1";
+        /// Reason of the failure.
+        FAILURE: gauge "failure" in "1";
+        /// Failed polls.
+        FAILURES: counter "failures_total" in "1" by {"reason": "Reason of the failure"} since plugin;
+    }
+
+    #[test]
+    fn state_has_its_metrics() {
+        let state = |results: &[bool]| {
+            let mut service = Service::new("a");
+            for &is_up in results {
+                let result = if is_up { Ok(()) } else { Err(Failure::down("timeout", "no reply")) };
+                Host::new().run(|| service.record(result).map(drop)).expect("the service's own fault");
+            }
+            let mut sample = Sample::default();
+            service.set_state(&mut sample, "server", [UP, FAILURE, FAILURES]);
+            sample.len()
+        };
+        assert_eq!(METRICS.len(), 3);
+        assert_eq!(state(&[true]), 1, "whether it is up");
+        assert_eq!(state(&[false]), 3, "with the reason and the number of failures");
+        assert_eq!(state(&[false, true]), 2, "the failures are counted on");
+    }
+
+    #[test]
+    fn rejected_address_is_an_invalid_setting() {
+        let rejected = || Err::<(), _>(Failure { reason: "address", error: Error::Failed("no port".to_owned()) });
+        assert_eq!(Service::new("a").record(rejected()), Err(Error::Failed("no port".to_owned())));
+        let error = Service::new("a").with_key("servers[2].address").record(rejected());
+        assert_eq!(error, Err(Error::invalid("servers[2].address", "no port")));
     }
 
     #[test]

@@ -120,7 +120,7 @@ macro_rules! json_list {
 }
 
 /// Declares the settings of a plugin: the slice `SETTINGS`. The doc comment is the meaning that operators see, the text after `=`
-/// the default in JSON.
+/// the default in JSON, with which the plugin is configured where the operator has no value.
 ///
 /// ```
 /// gauged_plugin::settings! {
@@ -138,15 +138,16 @@ macro_rules! json_list {
 /// assert_eq!((SETTINGS[0].meaning, SETTINGS[3].default), ("Servers to poll.", Some("true")));
 /// assert!(SETTINGS[1].is_required && SETTINGS[2].is_secret);
 /// ```
+#[doc(alias("config", "option", "flag"))]
 #[macro_export]
 macro_rules! settings {
     ($(
         $(#[doc = $meaning:literal])+
         $key:literal: $type:literal $(= $default:expr)? $(, $flag:ident)*;
-    )+) => {
+    )*) => {
         /// All settings of this plugin.
         pub(crate) const SETTINGS: &[$crate::Setting] = &[$(
             $crate::Setting::new($key, $type, ::core::concat!($($meaning),+))$(.with_default($default))?$(.$flag())*,
-        )+];
+        )*];
     };
 }

@@ -70,7 +70,7 @@ pub use sample_map::SampleMap;
 pub use scripted_connection::{ScriptedConnection, tls_channel};
 pub use scripted_datagrams::ScriptedDatagrams;
 pub use scripted_host::{Host, response};
-pub use settings::assert_settings;
+pub use settings::{assert_settings, read_config};
 
 use std::fmt;
 use std::time::Duration;

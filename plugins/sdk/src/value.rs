@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{Histogram, Summary, Value};
 
-/// A type that can be the value of a metric: an integer, float, boolean, text, [`Histogram`] or [`Summary`], or an `Option` of these,
+/// A type that can be the value of a metric: an integer, float, boolean, text, [`Histogram`], [`Summary`] or [`Value`], or an `Option` of these,
 /// where `None` leaves the metric out. A [`Duration`] is a number of seconds.
 pub trait IntoValue {
     #[doc(hidden)]
@@ -46,6 +46,12 @@ into_value! {
     String as Text(String::from),
     Histogram as Histogram(std::convert::identity),
     Summary as Summary(std::convert::identity),
+}
+
+impl IntoValue for Value {
+    fn into_value(self) -> Option<Value> {
+        Some(self)
+    }
 }
 
 #[cfg(test)]

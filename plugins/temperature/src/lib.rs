@@ -7,7 +7,7 @@ use gauged_plugin::bounds::{Bound, CELSIUS, FAN_RPM, UPTIME_SECONDS};
 use gauged_plugin::kernel::{Error as ParseError, File, Number};
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::{Cause as _, Reason, Skipped};
-use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, files};
+use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, about, files};
 use scan::Listing;
 
 gauged_plugin::metrics! {
@@ -60,18 +60,11 @@ gauged_plugin::settings! {
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     chips: Selection,
     zones: Selection,
     cooling_devices: Selection,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let cooling_devices = Selection::all().except(&DEFAULT_EXCLUDED_COOLING);
-        Self { chips: Selection::default(), zones: Selection::default(), cooling_devices }
-    }
 }
 
 /// A file with one value, and its metric.
@@ -104,12 +97,7 @@ struct Temperature {
 }
 
 impl Plugin for Temperature {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Temperatures, fans and cooling.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Temperatures, fans and cooling.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
@@ -191,8 +179,7 @@ impl Source {
         if value.is_none() && !is_off {
             return Ok(());
         }
-        let labels: Vec<(&str, &str)> = self.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut row = sample.labelled(&labels);
+        let mut row = sample.row(self.labels.clone());
         row.set(self.metric, value);
         for &(limit, value) in &self.limits {
             row.set(limit, value);

@@ -1,8 +1,9 @@
-//! The generator of the bindings for new plugins, from the WIT in `wit/`: a module for each language, whose output is checked in
-//! below `scaffold/`. The test compares the files; `UPDATE_EXPECT=1 cargo test` writes them.
+//! The generator of the bindings for plugins, from the WIT in `wit/`: a module for each language, whose output is checked in
+//! below `scaffold/`, that for Rust in the SDK. The test compares the files; `UPDATE_EXPECT=1 cargo test` writes them.
 
 mod c;
 mod go;
+mod rust;
 mod typescript;
 mod wit;
 mod zig;
@@ -25,5 +26,8 @@ pub struct File {
 #[must_use]
 pub fn bindings() -> Vec<File> {
     let wit = Wit::parse();
-    [c::files(&wit), go::files(&wit), typescript::files(&wit), zig::files(&wit)].into_iter().flatten().collect()
+    [c::files(&wit), go::files(&wit), rust::files(&wit), typescript::files(&wit), zig::files(&wit)]
+        .into_iter()
+        .flatten()
+        .collect()
 }

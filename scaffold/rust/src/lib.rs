@@ -1,7 +1,7 @@
 //! The module `PLUGIN_MODULE`: started, runnable and blocked processes, from `/proc/stat`.
 
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 
 // The metrics. Operators see the comments as descriptions.
 gauged_plugin::metrics! {
@@ -14,7 +14,7 @@ gauged_plugin::metrics! {
     BLOCKED: gauge "blocked" in "{process}" from "procs_blocked";
 }
 
-// The settings as operators see them, with their defaults in JSON.
+// The settings as operators see them, with their defaults in JSON, which hold without a setting.
 gauged_plugin::settings! {
     /// Path of the file to read.
     "file": "text" = r#""/proc/stat""#;
@@ -22,16 +22,10 @@ gauged_plugin::settings! {
 
 /// The settings: `config = { file = "…" }` under `[plugins.PLUGIN_NAME]`.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     /// The path of the file to read.
     file: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { file: "/proc/stat".to_owned() }
-    }
 }
 
 struct Processes {
@@ -40,12 +34,7 @@ struct Processes {
 }
 
 impl Plugin for Processes {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Started, runnable and blocked processes.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Started, runnable and blocked processes.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {

@@ -1,82 +1,52 @@
-//! Errors in settings, in the agent's own wording for its configuration.
+//! Errors in documents: each names its source and the path in it.
 
 use std::fmt;
 
-use serde::de::{self, Expected, Unexpected};
+use crate::service::Failure;
+use crate::skipped::{Cause, Skip};
 
-/// An invalid setting.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Error {
-    /// The key, dotted where nested; empty for the whole.
-    pub(crate) key: String,
-    pub(crate) message: String,
+/// A document that cannot be parsed, or a field that does not have the expected value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// The URL or path of the document.
+    pub source: String,
+    /// The path of the field; empty for the document as a whole.
+    pub path: String,
+    /// The cause, as the end of a sentence that begins with the path.
+    pub message: String,
 }
 
 impl Error {
-    pub(super) fn at(key: &str, message: String) -> Self {
-        Self { key: key.to_owned(), message }
-    }
-
-    /// Prefixes the key of the enclosing value.
-    pub(super) fn within(self, key: &str) -> Self {
-        let separator = if self.key.is_empty() || self.key.starts_with('[') { "" } else { "." };
-        Self { key: [key, separator, &self.key].concat(), message: self.message }
+    pub(super) fn new(source: &str, path: &str, message: &str) -> Self {
+        Self { source: source.to_owned(), path: path.to_owned(), message: message.to_owned() }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.message)
+        let Self { source, path, message } = self;
+        if path.is_empty() { write!(f, "{source} {message}") } else { write!(f, "{source}: {path} {message}") }
     }
 }
 
 impl std::error::Error for Error {}
 
-impl de::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::at("", message.to_string())
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        Self::Failed(error.to_string())
     }
+}
 
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Bool(value) => format!("{value}"),
-            Unexpected::Unsigned(value) => format!("{value}"),
-            Unexpected::Signed(value) => format!("{value}"),
-            Unexpected::Float(_) => "a fraction".to_owned(),
-            Unexpected::Str(value) => ["\"", value, "\""].concat(),
-            Unexpected::Unit => "null".to_owned(),
-            Unexpected::Seq => "a list".to_owned(),
-            Unexpected::Map => "a table".to_owned(),
-            _ => "something else".to_owned(),
-        };
-        Self::at("", format!("is {found}; expected {expected}"))
+/// A service whose body is not what is expected.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::down("body", error.to_string())
     }
+}
 
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid_type(found, expected)
-    }
-
-    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
-        Self::at("", format!("has {length} elements; expected {expected}"))
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::at("", ["is \"", variant, "\"; use one of ", &expected.join(", ")].concat())
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let message = match expected {
-            [] => "unknown key; remove it".to_owned(),
-            expected => ["unknown key; remove it, or use one of ", &expected.join(", ")].concat(),
-        };
-        Self::at(field, message)
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        Self::at(field, "is missing".to_owned())
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        Self::at(field, "is set twice".to_owned())
+impl Cause for Error {
+    fn skip(&self) -> Skip {
+        let separator = if self.path.is_empty() { "" } else { " " };
+        Skip::malformed(&self.source, &self.path, [&*self.path, separator, &self.message].concat())
     }
 }

@@ -1,8 +1,8 @@
 //! Compares the table of a plugin's settings with the type that reads them, so that operators are shown the settings that there are.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
+use std::collections::BTreeSet;
 
+use crate::config::defaults::filled;
 use crate::{Configuration, Error, Plugin, Setting};
 
 /// A key that no plugin has.
@@ -11,63 +11,73 @@ const UNKNOWN: &str = "?";
 /// The beginning of the message about an unknown key, before those that there are.
 const KNOWN: &str = "unknown key; remove it, or use one of ";
 
-/// Asserts that the declared settings are those that the configuration reads, at each level of nesting, and that their defaults mean
-/// the same as none. `required` is the JSON of the required settings: `{}` where there are none.
+/// Asserts that the declared settings are those that the configuration reads, at each level of nesting, and that it accepts their
+/// defaults. `required` is the JSON of the required settings: `{}` where there are none.
 ///
 /// A configuration that denies unknown fields can be compared; one that reads a table in its own way is not.
 ///
 /// # Panics
 ///
 /// They differ.
-pub fn assert_settings<P: Plugin>(required: &str)
-where
-    P::Config: Debug,
-{
+pub fn assert_settings<P: Plugin>(required: &str) {
     let settings = P::ABOUT.settings;
     let prefixes: BTreeSet<&str> = settings.iter().flat_map(|setting| prefixes(setting.key)).collect();
     for prefix in prefixes {
         let Some(read) = keys_read::<P::Config>(prefix) else { continue };
         assert_eq!(declared(settings, prefix), read, "the keys of {prefix:?}: those declared, and those read");
     }
-    let plain = configured::<P::Config>(required);
-    let tables: BTreeSet<&str> = settings.iter().map(|setting| first(setting.key)).collect();
-    for table in tables {
-        // A table replaces all of its defaults.
-        let members = settings.iter().filter(|setting| first(setting.key) == table);
-        let members: Vec<(&str, &str)> =
-            members.filter_map(|member| Some((member.key, simple_default(member)?))).collect();
-        let Some(json) = nested(&members) else { continue };
-        let with = configured::<P::Config>(&merged(required, &json));
-        assert_eq!(with, plain, "{json} is not the default");
+    // The defaults are JSON, and of the types that the configuration has.
+    if let Err(error) = read_config::<P>(required) {
+        panic!("{required} is not accepted with the defaults: {error:?}");
     }
 }
 
-fn first(key: &str) -> &str {
-    key.split('.').next().unwrap_or_default()
-}
-
-/// The default of a setting that is there once: within a list, or below a name that is the operator's, are as many as the operator has.
-fn simple_default(setting: &Setting) -> Option<&'static str> {
-    setting.default.filter(|_| !setting.key.contains("[]") && !setting.key.contains('*'))
-}
-
-/// The JSON of settings by their dotted keys, which begin alike. None if there are none.
-fn nested(members: &[(&str, &str)]) -> Option<String> {
-    let (first, _) = members.first()?;
-    let (name, _) = first.split_once('.').unwrap_or((first, ""));
-    if let [(_, value)] = members
-        && *first == name
-    {
-        return Some(format!("{{{name:?}: {value}}}"));
-    }
-    let mut within: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
-    for (key, value) in members {
-        let rest = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
-        within.entry(self::first(rest)).or_default().push((rest, value));
-    }
-    let parts = within.values().filter_map(|members| nested(members));
-    let table = parts.reduce(|all, part| merged(&all, &part))?;
-    Some(format!("{{{name:?}: {table}}}"))
+/// The configuration that a plugin gets from JSON, with the declared defaults.
+///
+/// ```
+/// use gauged_plugin::testing::read_config;
+/// use gauged_plugin::{About, Error, Plugin, Sample, Tick, about};
+///
+/// gauged_plugin::metrics! {
+///     module "m";
+///     /// A level.
+///     LEVEL: gauge "level" in "1";
+/// }
+/// gauged_plugin::settings! {
+///     /// The level.
+///     "level": "integer" = "7";
+/// }
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Settings {
+///     level: u64,
+/// }
+///
+/// struct Level(u64);
+///
+/// impl Plugin for Level {
+///     const ABOUT: About = about!("A level.");
+///     type Config = Settings;
+///
+///     fn configure(settings: Settings) -> Result<Self, Error> {
+///         Ok(Self(settings.level))
+///     }
+///
+///     fn collect(&mut self, _: Tick, sample: &mut Sample) -> Result<(), Error> {
+///         sample.set(LEVEL, self.0);
+///         Ok(())
+///     }
+/// }
+///
+/// assert_eq!(read_config::<Level>("{}")?.level, 7);
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// # Errors
+///
+/// That of the configuration.
+pub fn read_config<P: Plugin>(json: &str) -> Result<P::Config, Error> {
+    P::Config::from_json(&filled(json, P::ABOUT.settings))
 }
 
 /// The tables that a key is in, the outermost one first.
@@ -98,21 +108,6 @@ fn keys_read<C: Configuration>(prefix: &str) -> Option<BTreeSet<String>> {
     let Err(Error::InvalidConfig(errors)) = C::from_json(&json) else { return None };
     let names = errors.iter().find_map(|error| error.message.strip_prefix(KNOWN))?;
     Some(names.split(", ").map(str::to_owned).collect())
-}
-
-fn configured<C: Configuration + Debug>(json: &str) -> String {
-    match C::from_json(json) {
-        Ok(config) => format!("{config:?}"),
-        Err(error) => panic!("{json} is not accepted: {error:?}"),
-    }
-}
-
-/// One table with the members of two, whose names differ.
-fn merged(one: &str, other: &str) -> String {
-    let one = one.trim();
-    let one = one.strip_prefix('{').and_then(|one| one.strip_suffix('}')).unwrap_or_default().trim();
-    let other = other.trim().strip_prefix('{').unwrap_or_default();
-    if one.is_empty() { format!("{{{other}") } else { format!("{{{one}, {other}") }
 }
 
 #[cfg(test)]
@@ -159,7 +154,7 @@ mod tests {
     const TABLES: [&[Setting]; 4] = [
         &GOOD,
         &[GOOD[0], GOOD[1]],
-        &[GOOD[0], Setting::new("port", "integer", "It.").with_default("81"), GOOD[2], GOOD[3], GOOD[4]],
+        &[GOOD[0], Setting::new("port", "integer", "It.").with_default("\"http\""), GOOD[2], GOOD[3], GOOD[4]],
         &[GOOD[0], GOOD[1], Setting::new("servers[].port", "integer", "It."), GOOD[3], GOOD[4]],
     ];
 
@@ -185,7 +180,7 @@ mod tests {
         };
         assert_settings::<Tested<0>>(REQUIRED);
         assert!(why(assert_settings::<Tested<1>>).contains("the keys of \"\""));
-        assert!(why(assert_settings::<Tested<2>>).contains("{\"port\": 81} is not the default"));
+        assert!(why(assert_settings::<Tested<2>>).contains("is not accepted with the defaults"));
         assert!(why(assert_settings::<Tested<3>>).contains("the keys of \"servers[]\""));
     }
 }

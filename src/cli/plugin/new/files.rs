@@ -56,7 +56,6 @@ pub(super) const RUST: &[&[File]] = &[
         file!("README.md" from "scaffold/rust/README.md" "scaffold/rust/alone.md"),
         file!("Cargo.toml" from "scaffold/rust/alone.toml"),
         file!(".gitignore" from "scaffold/rust/gitignore"),
-        file!("vendor/gauged-plugin/LICENSE" from "LICENSE"),
     ],
     SDK,
 ];

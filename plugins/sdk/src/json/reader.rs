@@ -1,0 +1,187 @@
+//! The parts of a JSON text: strings, numbers and punctuation. Settings and the bodies of services are read with it.
+
+use std::borrow::Cow;
+
+/// A text that is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    /// The byte at which it is not.
+    pub(crate) at: usize,
+}
+
+/// A scalar value, or the start of a list or table.
+pub(crate) enum Token<'de> {
+    Null,
+    Boolean(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Text(Cow<'de, str>),
+    List,
+    Table,
+}
+
+/// Reads the parts of a JSON text, one after the other.
+pub(crate) struct Reader<'de> {
+    text: &'de str,
+    at: usize,
+}
+
+impl<'de> Reader<'de> {
+    /// A reader of a text from its beginning.
+    pub(crate) fn new(text: &'de str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// The number of bytes that were read.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The text that was read from a place on.
+    pub(crate) fn since(&self, start: usize) -> &'de str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    fn error(&self) -> Malformed {
+        Malformed { at: self.at }
+    }
+
+    /// Reads the end of the text.
+    pub(crate) fn end(&mut self) -> Result<(), Malformed> {
+        self.peek().map_or(Ok(()), |_| Err(self.error()))
+    }
+
+    /// The next byte that is not white space.
+    pub(crate) fn peek(&mut self) -> Option<u8> {
+        let rest = self.text.as_bytes().get(self.at..)?;
+        self.at += rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).count();
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    pub(crate) fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+        if self.peek() != Some(byte) {
+            return Err(self.error());
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Whether a list or table has another element. Reads the comma before it.
+    pub(crate) fn has_next(&mut self, end: u8, is_first: bool) -> Result<bool, Malformed> {
+        if self.peek() == Some(end) {
+            return Ok(false);
+        }
+        if !is_first {
+            self.expect(b',')?;
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn token(&mut self) -> Result<Token<'de>, Malformed> {
+        let first = self.peek().ok_or_else(|| self.error())?;
+        let at = self.at;
+        match first {
+            b'"' => self.string().map(Token::Text),
+            b'[' | b'{' => {
+                self.at += 1;
+                Ok(if first == b'[' { Token::List } else { Token::Table })
+            }
+            _ => {
+                let rest = self.text.as_bytes().get(at..).unwrap_or_default();
+                let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
+                let word = self.text.get(at..at + rest.iter().take_while(is_part).count()).unwrap_or_default();
+                let token = word_token(word).ok_or_else(|| self.error())?;
+                self.at += word.len();
+                Ok(token)
+            }
+        }
+    }
+
+    /// Reads a string with its quotes.
+    pub(crate) fn string(&mut self) -> Result<Cow<'de, str>, Malformed> {
+        self.expect(b'"')?;
+        let mut text = Cow::Borrowed("");
+        loop {
+            let rest = self.text.get(self.at..).unwrap_or_default();
+            let plain = rest.bytes().take_while(|&byte| byte != b'"' && byte != b'\\' && byte >= b' ').count();
+            text += rest.get(..plain).unwrap_or_default();
+            self.at += plain;
+            match rest.as_bytes().get(plain) {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(text);
+                }
+                Some(b'\\') => text.to_mut().push(self.escape()?),
+                _ => return Err(self.error()),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Malformed> {
+        let escaped = self.text.as_bytes().get(self.at + 1).copied();
+        let plain = match escaped {
+            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode().ok_or_else(|| self.error()),
+            _ => return Err(self.error()),
+        };
+        self.at += 2;
+        Ok(plain)
+    }
+
+    /// `\u00e4`, or a surrogate pair.
+    fn unicode(&mut self) -> Option<char> {
+        let unit = |at: usize| {
+            let digits = self.text.get(at..at + 6)?.strip_prefix("\\u")?;
+            let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if is_hex { u32::from_str_radix(digits, 16).ok() } else { None }
+        };
+        let first = unit(self.at)?;
+        if !(0xd800..0xdc00).contains(&first) {
+            self.at += 6;
+            return char::from_u32(first);
+        }
+        let second = unit(self.at + 6).filter(|second| (0xdc00..0xe000).contains(second))?;
+        self.at += 12;
+        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+    }
+}
+
+fn word_token(word: &str) -> Option<Token<'static>> {
+    match word {
+        "null" => return Some(Token::Null),
+        "true" => return Some(Token::Boolean(true)),
+        "false" => return Some(Token::Boolean(false)),
+        _ => {}
+    }
+    let digits = word.strip_prefix('-').unwrap_or(word).as_bytes();
+    if !digits.first()?.is_ascii_digit() || matches!(digits, [b'0', b'0'..=b'9', ..]) {
+        return None;
+    }
+    if let Ok(number) = word.parse() {
+        return Some(Token::Unsigned(number));
+    }
+    if let Ok(number) = word.parse() {
+        return Some(Token::Signed(number));
+    }
+    float(word).map(Token::Float)
+}
+
+/// Exact up to 15 digits and exponents up to 15.
+fn float(word: &str) -> Option<f64> {
+    use crate::kernel::Number as _;
+    let (mantissa, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
+    if mantissa.ends_with('.') {
+        return None;
+    }
+    let exponent: i32 = exponent.parse().ok()?;
+    let mantissa = f64::parse(mantissa)?;
+    let power = |exponent: i32| 10_f64.powi(exponent);
+    let value = if exponent < 0 { mantissa / power(-exponent) } else { mantissa * power(exponent) };
+    value.is_finite().then_some(value)
+}

@@ -1,0 +1,28 @@
+//! The bindings for Rust, by wit-bindgen: the module `bindings` of the SDK.
+
+use wit_bindgen_core::{Files, WorldGenerator as _};
+
+use crate::File;
+use crate::wit::Wit;
+
+pub(crate) fn files(wit: &Wit) -> Vec<File> {
+    let options = wit_bindgen_rust::Opts {
+        generate_all: true,
+        // Instead of the library wit-bindgen, which each plugin would have to build.
+        runtime_path: Some("crate::bindings_runtime".to_owned()),
+        pub_export_macro: true,
+        export_macro_name: Some("export_bindings".to_owned()),
+        default_bindings_module: Some("gauged_plugin::bindings".to_owned()),
+        additional_derive_attributes: vec!["PartialEq".to_owned()],
+        ..wit_bindgen_rust::Opts::default()
+    };
+    let (mut resolve, mut files) = (wit.resolve.clone(), Files::default());
+    options.build().generate(&mut resolve, wit.world, &mut files).expect("a world for Rust");
+    let made: Vec<_> = files.iter().collect();
+    let [(_, text)] = made[..] else { panic!("the bindings for Rust are one file") };
+    let text = std::str::from_utf8(text).expect("UTF-8");
+    let text = format!(
+        "//! Bindings generated from `wit/gauged.wit` by `scaffold/generate`. Use the re-exports of this crate.\n\n{text}"
+    );
+    vec![File { path: "../plugins/sdk/src/bindings.rs".to_owned(), text }]
+}
