@@ -67,7 +67,9 @@ fn all_plugins_start_without_a_warning() {
         let state = state(&sample, name);
         // These need a table; whether a host has the subjects of the others is not known here.
         let expected = match &**name {
-            "http_check" | "nginx" | "ports" | "prometheus" | "redis" | "systemd" | "textfile" => &["idle"][..],
+            "http_check" | "json" | "nginx" | "ports" | "prometheus" | "redis" | "systemd" | "textfile" => {
+                &["idle"][..]
+            }
             "hello" | "meminfo" | "process" | "uptime" => &["up"],
             _ => &["up", "disabled"],
         };

@@ -10,12 +10,13 @@ use crate::harness::repository;
 pub const OF_TARGETS: [&str; 2] = ["instance", "job"];
 
 /// Labels of metrics that fixture machines do not have: of an agent that goes on, and of plugins that need a service or a table.
-const OF_OTHER_HOSTS: [(&str, &[&str]); 8] = [
+const OF_OTHER_HOSTS: [(&str, &[&str]); 9] = [
     ("agent.sink_", &["sink", "reason"]),
     ("agent.http_", &["reason"]),
     ("agent.plugin_stuck_operations", &["plugin"]),
     ("agent.plugin_faults_total", &["plugin", "kind"]),
     ("http_check.", &["target", "reason"]),
+    ("json.", &["source", "reason"]),
     ("nginx.", &["url", "reason"]),
     ("ports.", &["port", "protocol"]),
     ("redis.", &["server", "reason"]),
