@@ -2,6 +2,8 @@
 //! in lower case, IPv4-mapped IPv6 addresses as IPv4, origins without the default port. Text only: names are resolved
 //! elsewhere.
 
+pub(crate) mod fetch_grant;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -149,6 +149,8 @@ pub struct Config {
     pub host: NativeConfig,
     /// The plugins with a table. All others have [`PluginConfig::default`].
     pub plugins: BTreeMap<String, PluginConfig>,
+    /// How the requests of the plugins with a table `client` connect. Apart from their tables: a change needs no trial.
+    pub plugin_clients: BTreeMap<String, Arc<ClientSettings>>,
 }
 
 /// The values that the command line overrides.
@@ -311,6 +313,7 @@ impl Config {
             memory: written.memory,
             host: written.host,
             plugins: written.plugins,
+            plugin_clients: written.plugin_clients.into_iter().map(|(name, own)| (name, Arc::new(own))).collect(),
             file,
             refusals,
         }
@@ -340,6 +343,9 @@ impl Config {
         }
         let proxies = Arc::new(ProxyEnvironment::read(environment));
         Arc::make_mut(&mut self.client).environment = Arc::clone(&proxies);
+        for client in self.plugin_clients.values_mut() {
+            Arc::make_mut(client).environment = Arc::clone(&proxies);
+        }
         for sink in self.sinks.values_mut() {
             if let SinkKind::Network(settings) = &mut sink.kind {
                 Arc::make_mut(&mut Arc::make_mut(settings).connection).environment = Arc::clone(&proxies);
@@ -354,7 +360,7 @@ impl Config {
         server.chain(self.client_certificate_warnings(now)).collect()
     }
 
-    /// Those of clients. What a sink inherits is reported once.
+    /// Those of clients. What a sink or a plugin inherits is reported once.
     pub(crate) fn client_certificate_warnings(&self, now: Duration) -> Vec<CertificateWarning> {
         let mut warnings = self.client.tls.warnings("client", None, now);
         for (name, sink) in &self.sinks {
@@ -362,6 +368,9 @@ impl Config {
                 let table = format!("sinks.{name}");
                 warnings.extend(settings.connection.tls.warnings(&table, Some(&self.client.tls), now));
             }
+        }
+        for (name, client) in &self.plugin_clients {
+            warnings.extend(client.tls.warnings(&format!("plugins.{name}.client"), Some(&self.client.tls), now));
         }
         warnings
     }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use self::checks::{Input, covers, is_plain, read_key};
+use crate::address::fetch_grant::FetchGrant;
 use crate::address::{Address, ConnectGrant, Origin};
 #[cfg(target_os = "linux")]
 use crate::collector;
@@ -54,6 +55,9 @@ fn address(bytes: &[u8]) {
     }
     if let Ok(grant) = ConnectGrant::parse(&text) {
         assert_eq!(ConnectGrant::parse(&grant.to_string()), Ok(grant));
+    }
+    if let Ok(grant) = FetchGrant::parse(&text) {
+        assert_eq!(FetchGrant::parse(&grant.to_string()), Ok(grant));
     }
     if let Ok(origin) = Origin::parse(&text) {
         let (again, path) = Origin::from_url(&origin.to_string()).expect("an origin is a URL without a path");

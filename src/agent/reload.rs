@@ -40,6 +40,8 @@ pub(super) enum Change {
     Load(NativeConfig),
     Memory(NativeConfig),
     Host(NativeConfig),
+    /// How the requests of a plugin connect; none where it has no table for that any more. What it inherits is among its own settings.
+    PluginClient(String, Option<Arc<ClientSettings>>),
     /// The table of a plugin; none if it has none any more.
     Plugin(String, Option<Box<PluginConfig>>),
 }
@@ -66,6 +68,7 @@ impl fmt::Display for Change {
             Self::Load(_) => f.write_str("load"),
             Self::Memory(_) => f.write_str("memory"),
             Self::Host(_) => f.write_str("host"),
+            Self::PluginClient(name, _) => write!(f, "plugins.{name}.client"),
             Self::Plugin(name, _) => write!(f, "plugins.{name}"),
         }
     }
@@ -105,6 +108,8 @@ impl Change {
             Self::Load(load) => config.load = load,
             Self::Memory(memory) => config.memory = memory,
             Self::Host(host) => config.host = host,
+            Self::PluginClient(name, Some(client)) => drop(config.plugin_clients.insert(name, client)),
+            Self::PluginClient(name, None) => drop(config.plugin_clients.remove(&name)),
             Self::Plugin(name, Some(table)) => drop(config.plugins.insert(name, *table)),
             Self::Plugin(name, None) => drop(config.plugins.remove(&name)),
         }
@@ -166,6 +171,7 @@ impl Difference {
             memory,
             host,
             plugins,
+            plugin_clients,
         } = new;
         let mut changes = Vec::new();
         let mut add = |is_same: bool, change: &dyn Fn() -> Change| {
@@ -198,6 +204,13 @@ impl Difference {
         add(old.load == *load, &|| Change::Load(*load));
         add(old.memory == *memory, &|| Change::Memory(*memory));
         add(old.host == *host, &|| Change::Host(*host));
+        for name in old.plugin_clients.keys().filter(|name| !plugin_clients.contains_key(*name)) {
+            add(false, &|| Change::PluginClient(name.clone(), None));
+        }
+        for (name, client) in plugin_clients {
+            let is_same = old.plugin_clients.get(name) == Some(client);
+            add(is_same, &|| Change::PluginClient(name.clone(), Some(Arc::clone(client))));
+        }
         for name in old.plugins.keys().filter(|name| !plugins.contains_key(*name)) {
             add(false, &|| Change::Plugin(name.clone(), None));
         }
@@ -238,6 +251,11 @@ mod tests {
         }
     }
 
+    fn client(is_off: bool) -> Arc<ClientSettings> {
+        let proxy = if is_off { ProxySetting::Off } else { ProxySetting::Environment };
+        Arc::new(ClientSettings { proxy, ..ClientSettings::default() })
+    }
+
     fn sink(queue_samples: usize) -> SinkConfig {
         SinkConfig { queue_samples, ..SinkConfig::stdout() }
     }
@@ -251,6 +269,7 @@ mod tests {
             plugins in prop::collection::btree_map("[abc]", table(), 0..3),
             tags in prop::collection::btree_map("[ab]", "[ab]", 0..2),
             sinks in prop::collection::btree_map("[abc]", 1_usize..3, 0..3),
+            plugin_clients in prop::collection::btree_map("[abc]", any::<bool>(), 0..3),
         ) -> Config {
             let path = |at: usize| Some(PathBuf::from(&texts[at])).filter(|_| switches[at]);
             let refusal = |path: &String| {
@@ -271,10 +290,7 @@ mod tests {
                     format: if switches[4] { LogFormat::Json } else { LogFormat::Text },
                 },
                 limits: AgentLimits { series, ..AgentLimits::default() },
-                client: Arc::new(ClientSettings {
-                    proxy: if switches[1] { ProxySetting::Off } else { ProxySetting::Environment },
-                    ..ClientSettings::default()
-                }),
+                client: client(switches[1]),
                 http: switches[2].then(|| Arc::new(HttpConfig {
                     push: switches[3],
                     ..HttpConfig::at(vec![ListenAddress::Unix(texts[4].clone().into())])
@@ -287,6 +303,7 @@ mod tests {
                 sinks: sinks.into_iter().map(|(name, size)| (name, sink(size))).collect(),
                 host: NativeConfig { enabled: switches[2] },
                 plugins,
+                plugin_clients: plugin_clients.into_iter().map(|(name, is_off)| (name, client(is_off))).collect(),
                 service_manager: ServiceManager::default(),
                 status_socket: SocketPlaces::default(),
             }

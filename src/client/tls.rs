@@ -120,7 +120,7 @@ pub(crate) fn find_tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e
 }
 
 /// The remedy for an error of TLS; for one of the stream below it where there is none.
-pub(super) fn remedy(error: Option<&rustls::Error>) -> &'static str {
+pub(crate) fn remedy(error: Option<&rustls::Error>) -> &'static str {
     match error {
         Some(rustls::Error::InvalidCertificate(why)) => match why {
             // The latter is that of an authority that was made anew, under the same name.

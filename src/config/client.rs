@@ -1,5 +1,6 @@
-//! The table `[client]`: how the agent connects to peers as their client. Its keys are the defaults of every network sink, which may
-//! have its own, and hold for the `http` of plugins.
+//! The table `[client]`: how the agent connects to peers as their client. Its keys are the defaults of every network sink and of the
+//! requests of every plugin, which both may have their own. A plugin's own are those of `[plugins.NAME.client]`: never the plugin's to
+//! set, since it would show the agent's certificate to whom it likes.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,10 +10,11 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::client_tls::{ClientTls, ClientTlsKeys};
-use super::key::{DefaultValue, Key, Reload, Values};
+use super::key::{DefaultValue, Key, PLUGIN_CLIENT_TABLE, Reload, Values};
 use super::problem_list::ProblemList;
 use super::proxy::{Proxy, ProxyEnvironment, ProxySetting};
 use super::secret::ReadSecret;
+use super::toml_text::toml_text;
 use crate::address::Origin;
 
 /// The name of the table.
@@ -20,6 +22,10 @@ pub(super) const CLIENT_TABLE: &str = "client";
 
 /// The names of its keys.
 pub(super) const CLIENT_KEYS: [&str; 4] = ["ca_file", "certificate", "key", "proxy"];
+
+/// The key of a plugin's table that switches the verification of certificates off. It is not one of `[client]` and of sinks: their
+/// requests have credentials and samples in them, which are for the right peer only.
+const INSECURE_KEY: &str = "insecure";
 
 /// How the agent connects to a peer as its client. Of `[client]`, it has neither authorization nor headers.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -109,6 +115,43 @@ impl ClientSettings {
         keys.finish(problems, CLIENT_TABLE, key_span)
     }
 
+    /// Parses the table `client` of a plugin, whose own table is called so. It has these keys.
+    pub(super) fn parse_of_plugin(
+        problems: &mut ProblemList<'_>,
+        plugin_table: &str,
+        key_span: Range<usize>,
+        value: Spanned<DeValue<'_>>,
+        read_secret: &ReadSecret<'_>,
+        known_keys: &str,
+    ) -> Self {
+        let table = format!("{plugin_table}.{CLIENT_TABLE}");
+        let (mut keys, mut insecure) = (ClientKeys::default(), None);
+        for (name, value) in problems.table(&table, value).unwrap_or_default() {
+            let key = format!("{table}.{}", name.get_ref());
+            if name.get_ref() == INSECURE_KEY {
+                insecure = problems.switch(&key, value, false).then(|| name.span());
+            } else if keys.parse(problems, name.get_ref(), &key, value, read_secret).is_some() {
+                problems.unknown(name.span(), &key, known_keys);
+            }
+        }
+        let mut settings = keys.finish(problems, &table, key_span);
+        if let (Some(span), Some(ca)) = (&insecure, &settings.tls.ca) {
+            let message =
+                format!("trusts everybody, also without the authorities in {:?}; remove ca_file, or this", ca.file);
+            problems.add(span.clone(), &format!("{table}.{INSECURE_KEY}"), message);
+        }
+        settings.tls.is_insecure = insecure.is_some();
+        settings
+    }
+
+    /// The value of a key of a plugin's table in TOML, where it is its own; `inherited` are the settings of `[client]`.
+    pub(super) fn own_value(&self, name: &str, inherited: &Self) -> Option<String> {
+        if name == INSECURE_KEY {
+            return Some(self.tls.is_insecure.to_string());
+        }
+        self.written_value(name).filter(|_| !self.inherits(name, inherited)).map(|value| toml_text(&value))
+    }
+
     /// The value of a key of `[client]` as it is written; none if it is not.
     pub(super) fn written_value(&self, name: &str) -> Option<String> {
         match name {
@@ -154,6 +197,22 @@ impl ClientKeys {
 /// The rows of these keys in the table of all keys.
 pub(super) fn keys() -> Vec<Key> {
     client_keys(CLIENT_TABLE, "the system's", "none", "the environment's")
+}
+
+/// The rows of the table of a plugin.
+pub(super) fn plugin_keys() -> Vec<Key> {
+    let inherited = "that of the table `client`";
+    let mut keys = client_keys(PLUGIN_CLIENT_TABLE, inherited, inherited, inherited);
+    keys.push(Key {
+        table: PLUGIN_CLIENT_TABLE,
+        name: INSECURE_KEY,
+        values: Values::Switch,
+        default: DefaultValue::Switch(false),
+        meaning: "accept any certificate of a server, also an expired one or one for another name: whoever is on the way reads and \
+                  writes along",
+        reload: Reload::Applied,
+    });
+    keys
 }
 
 /// The rows of a table with these keys. `ca`, `identity` and `proxy` are their defaults.

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::rustls::client::Resumption;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -26,6 +28,8 @@ pub struct ClientTls {
     pub ca: Option<Arc<CaFile>>,
     /// The certificate that a peer gets that asks for one.
     pub identity: Option<Arc<ClientIdentity>>,
+    /// Whether any certificate of a peer is accepted.
+    pub(super) is_insecure: bool,
     /// Made at the first connection, and shared by all.
     config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
@@ -57,7 +61,7 @@ impl PartialEq for ClientTls {
         let identity = |tls: &Self| {
             tls.identity.as_ref().map(|known| (known.certificate.clone(), known.key.clone(), known.digest))
         };
-        ca(self) == ca(other) && identity(self) == identity(other)
+        self.is_insecure == other.is_insecure && ca(self) == ca(other) && identity(self) == identity(other)
     }
 }
 
@@ -65,7 +69,8 @@ impl PartialEq for ClientTls {
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let identity = self.identity.as_ref().map(|identity| (&identity.certificate, &identity.key));
-        f.debug_tuple("ClientTls").field(&self.ca.as_ref().map(|ca| &ca.file)).field(&identity).finish()
+        let ca = self.ca.as_ref().map(|ca| &ca.file);
+        f.debug_tuple("ClientTls").field(&ca).field(&identity).field(&self.is_insecure).finish()
     }
 }
 
@@ -73,7 +78,7 @@ impl ClientTls {
     /// These files, and where one is missing, that of other settings.
     pub(super) fn or(self, other: &Self) -> Self {
         let (ca, identity) = (self.ca.or(other.ca.clone()), self.identity.or(other.identity.clone()));
-        Self { ca, identity, config: Arc::default() }
+        Self { ca, identity, is_insecure: self.is_insecure, config: Arc::default() }
     }
 
     /// Whether the authorities are from the very file of other settings.
@@ -96,6 +101,7 @@ impl ClientTls {
     pub(crate) fn own_config(&self) -> Option<Result<Arc<ClientConfig>, rustls::Error>> {
         match (self.config.get(), &self.ca) {
             (Some(known), _) => Some(Ok(Arc::clone(known))),
+            (None, _) if self.is_insecure => Some(self.make(&Arc::new(RootCertStore::empty()))),
             (None, Some(ca)) => Some(self.make(&ca.roots)),
             (None, None) => None,
         }
@@ -108,9 +114,14 @@ impl ClientTls {
     }
 
     fn make(&self, roots: &Arc<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Error> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(Arc::clone(roots));
+        let provider = Arc::new(ring::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let builder = if self.is_insecure {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate { provider }))
+        } else {
+            builder.with_root_certificates(Arc::clone(roots))
+        };
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -137,6 +148,47 @@ impl ClientTls {
             warnings.extend(client_warnings(&own.facts, &format!("{table}.certificate"), &own.certificate, now));
         }
         warnings
+    }
+}
+
+/// Accepts any certificate of a peer, which has to have its key all the same.
+#[derive(Debug)]
+struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -191,7 +243,7 @@ impl ClientTlsKeys {
                 None
             }
         };
-        ClientTls { ca, identity, config: Arc::default() }
+        ClientTls { ca, identity, is_insecure: false, config: Arc::default() }
     }
 }
 

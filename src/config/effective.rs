@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use self::values::{SinkValue, agent_value, plugin_value, sink_value};
 use super::http::HTTP_TABLE;
-use super::key::{DefaultValue, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE, written_size};
+use super::key::{DefaultValue, Key, PLUGIN_CLIENT_TABLE, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE, written_size};
 use super::keys::KEYS;
 use super::limits::Limit;
 use super::plugin::PluginConfig;
@@ -178,6 +178,10 @@ impl Writer<'_> {
                     });
                     (format!("limits.{}", key.name), value)
                 }
+                PLUGIN_CLIENT_TABLE => {
+                    let Some(client) = self.config.plugin_clients.get(name) else { continue };
+                    (format!("client.{}", key.name), client.own_value(key.name, &self.config.client))
+                }
                 _ => continue,
             };
             match (key.table, key.name) {
@@ -275,9 +279,23 @@ mod tests {
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }
-        for Key { name, .. } in KEYS.iter().filter(|key| key.table.starts_with("plugins.")) {
+        for Key { name, .. } in KEYS.iter().filter(|key| [PLUGIN_TABLE, PLUGIN_LIMITS_TABLE].contains(&key.table)) {
             let is_shown = [format!("{name} = "), format!("# {name}: "), format!("\n{name}.")];
             assert!(is_shown.iter().any(|form| shown.contains(form)), "{name}");
+        }
+    }
+
+    #[test]
+    fn client_table_of_a_plugin_is_read_as_the_same() {
+        let text = "[client]\nproxy = \"http://p:1\"\n[plugins.a.client]\ninsecure = true\n[plugins.b]\nclient = { proxy = \"none\" }\n";
+        let shown = effective(text);
+        for line in [
+            "client.insecure = true # gauged.toml:4",
+            "# client.proxy: that of the table client: default",
+            "client.proxy = \"none\" # gauged.toml:6",
+            "client.insecure = false # default",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }
     }
 

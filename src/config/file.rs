@@ -9,11 +9,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::agent_limits::AgentLimits;
-use super::client::ClientSettings;
+use super::client::{CLIENT_TABLE, ClientSettings};
 use super::document;
 use super::duration::{DEFAULT_INTERVAL, parse_duration, parse_interval};
 use super::http::HttpConfig;
-use super::key::{PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE};
+use super::key::{PLUGIN_CLIENT_TABLE, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, SINK_TABLE};
 use super::keys::known_keys;
 use super::limits::Limit;
 use super::log::{LogConfig, LogFormat, LogLevel};
@@ -28,7 +28,8 @@ use super::problem_list::ProblemList;
 use super::secret::ReadSecret;
 use super::sink::{self, SinkConfig};
 use super::size::parse_size;
-use crate::address::{ConnectGrant, Origin};
+use crate::address::ConnectGrant;
+use crate::address::fetch_grant::FetchGrant;
 use crate::hostname;
 use crate::hostpath::Pattern;
 
@@ -52,6 +53,8 @@ pub(super) struct FileConfig {
     pub(super) memory: NativeConfig,
     pub(super) host: NativeConfig,
     pub(super) plugins: BTreeMap<String, PluginConfig>,
+    /// Those with a table `client`, with what it inherits.
+    pub(super) plugin_clients: BTreeMap<String, ClientSettings>,
 }
 
 /// The values of all pieces, as far as they are valid, and all problems.
@@ -125,9 +128,9 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
             "tags" => written.tags = parse_tags(&mut problems, value),
             "metrics" => written.metrics = MetricsConfig::parse(&mut problems, value, &known_keys("metrics")),
             "sinks" => sinks = Some(value),
-            "client" => {
+            CLIENT_TABLE => {
                 written.client =
-                    ClientSettings::parse(&mut problems, key.span(), value, read_secret, &known_keys("client"));
+                    ClientSettings::parse(&mut problems, key.span(), value, read_secret, &known_keys(CLIENT_TABLE));
             }
             "load" => written.load = native(&mut problems, "load", value),
             "memory" => written.memory = native(&mut problems, "memory", value),
@@ -151,7 +154,12 @@ pub(super) fn parse(pieces: &[Piece], interval: Option<Duration>, read_secret: &
                 let message = "not a plugin's name; use letters, digits, - and _, at most 128 of them";
                 problems.add(name.span(), &key, message.to_owned());
             }
-            if let Some(table) = problems.table(&key, value) {
+            if let Some(mut table) = problems.table(&key, value) {
+                if let Some((inner, value)) = table.remove_entry(CLIENT_TABLE) {
+                    let (span, known) = (inner.span(), known_keys(PLUGIN_CLIENT_TABLE));
+                    let own = ClientSettings::parse_of_plugin(&mut problems, &key, span, value, read_secret, &known);
+                    written.plugin_clients.insert(name.get_ref().to_string(), own.or(&written.client));
+                }
                 let plugin = plugin(&mut problems, &key, table, interval, read_secret);
                 if is_valid {
                     written.plugins.insert(name.get_ref().to_string(), plugin);
@@ -212,7 +220,7 @@ fn plugin(
             "read" => plugin.read = problems.parsed_list(&key, value, pattern),
             "usage" => plugin.usage = problems.parsed_list(&key, value, pattern),
             "connect" => plugin.connect = problems.parsed_list(&key, value, ConnectGrant::parse),
-            "fetch" => plugin.fetch = problems.parsed_list(&key, value, Origin::parse),
+            "fetch" => plugin.fetch = problems.parsed_list(&key, value, FetchGrant::parse),
             "config" => plugin.config = problems.json_object(&key, value),
             "secrets" => secrets = Some(value),
             _ => problems.unknown(name.span(), &key, &known_keys(PLUGIN_TABLE)),
@@ -308,7 +316,7 @@ mod tests {
             read = ["/etc/*"]
             usage = ["/data"]
             connect = ["DB:5432", "unix:/run/*.sock"]
-            fetch = ["http://localhost:80"]
+            fetch = ["http://localhost:80", "unix:/run/a.sock POST"]
             config = { a = [1, 2.5, true, "x"] }
             [plugins.empty]
         "#;
@@ -328,7 +336,9 @@ mod tests {
             read: vec![pattern("/etc/*")],
             usage: vec![pattern("/data")],
             connect: ["db:5432", "unix:/run/*.sock"].map(|text| ConnectGrant::parse(text).expect(text)).into(),
-            fetch: vec![Origin::parse("http://localhost").expect("an origin")],
+            fetch: ["http://localhost", "unix:/run/a.sock POST"]
+                .map(|text| FetchGrant::parse(text).expect(text))
+                .into(),
             config: r#"{"a":[1,2.5,true,"x"]}"#.to_owned(),
             secrets: BTreeMap::new(),
             sensitive_forms: SensitiveForms::default(),

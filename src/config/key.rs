@@ -15,6 +15,9 @@ pub(super) const PLUGIN_TABLE: &str = "plugins.NAME";
 /// The table of a plugin's limits.
 pub(super) const PLUGIN_LIMITS_TABLE: &str = "plugins.NAME.limits";
 
+/// The table of how a plugin's requests connect.
+pub(super) const PLUGIN_CLIENT_TABLE: &str = "plugins.NAME.client";
+
 /// A key of the configuration.
 #[cfg_attr(not(test), expect(dead_code, reason = "some fields are for the documents, which a test makes"))]
 pub(super) struct Key {

@@ -228,9 +228,9 @@ fn plugin_keys() -> Vec<Key> {
         ),
         key(
             "fetch",
-            Values::List("list of `SCHEME://HOST:PORT`"),
+            Values::List("list of `SCHEME://HOST:PORT` and `unix:PATH`, the latter with methods or without"),
             DefaultValue::EmptyList,
-            "HTTP servers that it may send requests to",
+            "HTTP servers that it may send requests to; see [Grants](#grants) for the methods of unix sockets",
         ),
         key(
             "config",
@@ -245,6 +245,7 @@ fn plugin_keys() -> Vec<Key> {
             "settings that are read from files, each with its path in `config`; see [Secrets](#secrets)",
         ),
     ]);
+    keys.extend(client::plugin_keys());
     keys
 }
 

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::plugin::PluginConfig;
 use super::problem_list;
-use crate::address::{ConnectGrant, Origin};
+use crate::address::ConnectGrant;
+use crate::address::fetch_grant::FetchGrant;
 use crate::hostpath::Pattern;
 
 /// A grant or a setting on the command line.
@@ -16,8 +17,8 @@ pub(crate) enum PluginOverride {
     Usage(Pattern),
     /// An address to connect to.
     Connect(ConnectGrant),
-    /// An origin for HTTP requests.
-    Fetch(Origin),
+    /// An origin or unix sockets for HTTP requests.
+    Fetch(FetchGrant),
     /// A part of the plugin's settings.
     Setting(Map<String, Value>),
 }
@@ -25,14 +26,14 @@ pub(crate) enum PluginOverride {
 impl PluginOverride {
     /// Parses a grant, such as `read=/var/lib/app/*`. The keys are those of the configuration.
     pub(crate) fn grant(text: &str) -> Result<Self, String> {
-        let form = "write it as read=PATH, usage=PATH, connect=HOST:PORT or fetch=SCHEME://HOST:PORT";
+        let form = "write it as read=PATH, usage=PATH, connect=HOST:PORT, fetch=SCHEME://HOST:PORT or fetch=unix:PATH";
         let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no =; {form}"))?;
         let pattern = || Pattern::new(value).map_err(str::to_owned);
         let granted = match key {
             "read" => pattern().map(Self::Read),
             "usage" => pattern().map(Self::Usage),
             "connect" => ConnectGrant::parse(value).map(Self::Connect),
-            "fetch" => Origin::parse(value).map(Self::Fetch),
+            "fetch" => FetchGrant::parse(value).map(Self::Fetch),
             _ => return Err(format!("{key:?} is not a kind of grant; {form}")),
         };
         granted.map_err(|why| format!("{value:?} {why}"))
@@ -58,7 +59,7 @@ impl PluginConfig {
             PluginOverride::Read(pattern) => self.read.push(pattern),
             PluginOverride::Usage(pattern) => self.usage.push(pattern),
             PluginOverride::Connect(grant) => self.connect.push(grant),
-            PluginOverride::Fetch(origin) => self.fetch.push(origin),
+            PluginOverride::Fetch(grant) => self.fetch.push(grant),
             PluginOverride::Setting(setting) => {
                 // The settings are always an object.
                 let mut config: Map<String, Value> = serde_json::from_str(&self.config).unwrap_or_default();
@@ -106,10 +107,12 @@ mod tests {
     #[test]
     fn grants_on_the_command_line_are_validated() {
         let mut config = PluginConfig::default();
-        for grant in ["read=/a/*", "usage=/b", "connect=DB:1", "connect=unix:/s", "fetch=http://h:80"] {
+        for grant in
+            ["read=/a/*", "usage=/b", "connect=DB:1", "connect=unix:/s", "fetch=http://h:80", "fetch=unix:/s GET POST"]
+        {
             config.apply(PluginOverride::grant(grant).expect(grant));
         }
-        assert_eq!((config.read.len(), config.usage.len(), config.connect.len(), config.fetch.len()), (1, 1, 2, 1));
+        assert_eq!((config.read.len(), config.usage.len(), config.connect.len(), config.fetch.len()), (1, 1, 2, 2));
         for (wrong, why) in [
             ("read", "has no ="),
             ("write=/a", "is not a kind of grant"),

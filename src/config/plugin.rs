@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::limits::Limits;
 use super::secret::Secret;
 use super::sensitive::SensitiveForms;
-use crate::address::{ConnectGrant, Origin};
+use crate::address::ConnectGrant;
+use crate::address::fetch_grant::FetchGrant;
 use crate::hostpath::Pattern;
 
 /// The default time limit of a call. Collectors that read kernel files take microseconds; a query of a local service fits.
@@ -48,8 +49,8 @@ pub struct PluginConfig {
     pub usage: Vec<Pattern>,
     /// Granted addresses to connect to.
     pub connect: Vec<ConnectGrant>,
-    /// Granted origins for HTTP requests.
-    pub fetch: Vec<Origin>,
+    /// Granted origins and unix sockets for HTTP requests.
+    pub fetch: Vec<FetchGrant>,
     /// The settings that the plugin receives, a JSON object.
     pub config: String,
     /// The secrets that are added to the settings, by their paths in them.

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
 
-use super::key::{DefaultValue, Key, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, Reload, SINK_TABLE, Values};
+use super::key::{
+    DefaultValue, Key, PLUGIN_CLIENT_TABLE, PLUGIN_LIMITS_TABLE, PLUGIN_TABLE, Reload, SINK_TABLE, Values,
+};
 use super::keys::KEYS;
 use super::sink_network::rows::is_network_key;
 
@@ -86,7 +88,9 @@ fn example(key: &Key) -> String {
         (PLUGIN_TABLE, "connect", _) => {
             "[\"127.0.0.1:6379\", \"db.internal:5432\", \"[::1]:80\", \"unix:/run/redis/redis.sock\"]".to_owned()
         }
-        (PLUGIN_TABLE, "fetch", _) => "[\"http://localhost:8080\", \"https://example.org\"]".to_owned(),
+        (PLUGIN_TABLE, "fetch", _) => {
+            "[\"http://localhost:8080\", \"https://example.org\", \"unix:/run/docker.sock\"]".to_owned()
+        }
         (PLUGIN_TABLE, "config", _) => "{ servers = [{ address = \"127.0.0.1:6379\" }] }".to_owned(),
         (PLUGIN_TABLE, "secrets", _) => "{ \"servers.0.password\" = \"/run/credentials/redis\" }".to_owned(),
         (_, _, DefaultValue::Depends { example, .. }) => example.to_owned(),
@@ -124,7 +128,14 @@ fn example_file() -> String {
                      kind stdout.",
                 );
             }
-            let name = if table == SINK_TABLE { "output" } else { "redis" };
+            if table == PLUGIN_CLIENT_TABLE {
+                comment(&mut text, "How the requests of one plugin connect, where that differs from the table client.");
+            }
+            let name = match table {
+                SINK_TABLE => "output",
+                PLUGIN_CLIENT_TABLE => "http_check",
+                _ => "redis",
+            };
             let _ = write!(text, "#[{}]\n\n", table.replace("NAME", name));
         }
         if (key.table, key.name) == (SINK_TABLE, "path") {
@@ -183,6 +194,7 @@ fn documented_keys_match_the_table() {
         ("sinks", markdown(SINK_TABLE, |key| key.table == SINK_TABLE && !is_network_key(key.name))),
         ("sinks.network", markdown(SINK_TABLE, |key| key.table == SINK_TABLE && is_network_key(key.name))),
         ("plugins", markdown(PLUGIN_TABLE, |key| key.table == PLUGIN_TABLE)),
+        ("plugins.client", markdown(PLUGIN_CLIENT_TABLE, |key| key.table == PLUGIN_CLIENT_TABLE)),
         ("plugins.limits", markdown(PLUGIN_LIMITS_TABLE, |key| key.table == PLUGIN_LIMITS_TABLE)),
     ] {
         document = with_table(&document, name, &table);

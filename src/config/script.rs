@@ -2,6 +2,7 @@
 //! them, and how they change from one run to the next. Only the data; `plugin::scripted_host` plays it.
 
 pub(crate) mod system;
+pub(crate) mod web;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use self::system::{ScriptedClock, ScriptedInterface, ScriptedSockets, SystemAnswer, Table};
+pub(crate) use self::web::{Response, ScriptedResponse, ServerError, ServerFailure};
+use self::web::{ScriptedFacts, parse_span};
 use super::overrides::PluginOverride;
-use crate::address::{Address, Origin, Scheme};
+use crate::address::{Address, Origin};
 use crate::hostpath;
 
 /// The time between two runs, as in the agent.
@@ -36,8 +39,10 @@ pub(crate) struct ScriptedRun {
     pub(crate) after: Duration,
     pub(crate) files: BTreeMap<String, ScriptedFile>,
     pub(crate) usages: BTreeMap<String, ScriptedUsage>,
-    /// The responses of web servers, by `host:port` and path with query.
+    /// The responses of web servers, by `host:port` or `unix:/path`, and path with query.
     pub(crate) responses: BTreeMap<(String, String), ScriptedResponse>,
+    /// What the plugin learns of requests for them.
+    pub(crate) facts: BTreeMap<(String, String), ScriptedFacts>,
     /// The conversations that servers hold from now on, one after the other, with their addresses.
     pub(crate) connections: Vec<(Address, ScriptedConnection)>,
     /// What the plugin has saved before, or how its state fails from now on.
@@ -92,51 +97,6 @@ pub(crate) struct ScriptedUsage {
     pub(crate) free_inodes: u64,
     #[serde(default)]
     pub(crate) read_only: bool,
-}
-
-/// The response of a web server.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum ScriptedResponse {
-    Failure(ServerFailure),
-    Response(Response),
-}
-
-/// A response with a body.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Response {
-    #[serde(default = "ok")]
-    pub(crate) status: u16,
-    #[serde(default)]
-    pub(crate) headers: BTreeMap<String, String>,
-    #[serde(default)]
-    pub(crate) body: String,
-}
-
-fn ok() -> u16 {
-    200
-}
-
-/// The failure of a server.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ServerFailure {
-    pub(crate) error: ServerError,
-}
-
-/// How a server fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ServerError {
-    /// Nothing listens there.
-    Refused,
-    /// Its name cannot be resolved.
-    Resolve,
-    /// It accepts the connection, and never responds.
-    Timeout,
-    /// It closes the connection instead of responding.
-    Closed,
 }
 
 /// A connection to a server other than a web server, or the datagrams of a socket.
@@ -296,7 +256,7 @@ impl Script {
         Ok(Self { root: root.map(|root| directory.join(root)), overrides, runs })
     }
 
-    /// All web servers of the script, as `host:port`.
+    /// All web servers of the script, as `host:port` or `unix:/path`.
     pub(crate) fn web_servers(&self) -> impl Iterator<Item = &String> {
         self.runs.iter().flat_map(|run| run.responses.keys().map(|(endpoint, _)| endpoint))
     }
@@ -311,22 +271,30 @@ impl ScriptedRun {
     fn new(run: Run) -> Result<Self, String> {
         let Run { after, files, usage, http, connection, state, sockets, clock, interfaces } = run;
         let after = match after {
-            Some(text) => {
-                humantime::parse_duration(&text).map_err(|_| format!("{text:?} is not a duration, as 10s is"))?
-            }
+            Some(text) => parse_span(&text)?,
             None => DEFAULT_AFTER,
         };
         for path in files.keys().chain(usage.keys()) {
             hostpath::check(path).map_err(|why| format!("{path:?} {why}"))?;
         }
         let files = files.into_iter().map(|(path, file)| (hostpath::first_process_path(&path).into_owned(), file));
-        let mut responses = BTreeMap::new();
-        for (url, response) in http {
-            let (origin, path) = Origin::from_url(&url).map_err(|why| format!("the URL {url:?} {why}"))?;
-            if origin.scheme != Scheme::Http {
-                return Err(format!("{url:?} needs TLS, which no script has; write http"));
+        let (mut responses, mut all_facts) = (BTreeMap::new(), BTreeMap::new());
+        for (page, response) in http {
+            let (socket, url) = match page.split_once(' ').filter(|(socket, _)| socket.starts_with("unix:")) {
+                Some((socket, url)) => {
+                    let parsed = Address::parse(socket).map_err(|why| format!("{socket:?} {why}"))?;
+                    (Some(parsed.to_string()), url)
+                }
+                None => (None, &*page),
+            };
+            let (origin, path) = Origin::from_url(url).map_err(|why| format!("the URL {url:?} {why}"))?;
+            let server = socket.clone().unwrap_or_else(|| origin.endpoint.to_string());
+            let key = (server, path.as_str().to_owned());
+            let facts = ScriptedFacts::new(&origin, socket.as_deref(), response.written());
+            all_facts.insert(key.clone(), facts.map_err(|why| format!("{page:?} {why}"))?);
+            if responses.insert(key, response).is_some() {
+                return Err(format!("{page:?} is the same page as another one; remove one of the two"));
             }
-            responses.insert((origin.endpoint.to_string(), path.as_str().to_owned()), response);
         }
         let mut connections = Vec::new();
         for Connection { address: text, error, steps } in connection {
@@ -341,7 +309,7 @@ impl ScriptedRun {
             return Err(no_digits(hex));
         }
         let (files, usages) = (files.collect(), usage);
-        Ok(Self { after, files, usages, responses, connections, state, sockets, clock, interfaces })
+        Ok(Self { after, files, usages, responses, facts: all_facts, connections, state, sockets, clock, interfaces })
     }
 }
 
@@ -423,7 +391,14 @@ mod tests {
             interfaces = { eth0 = { up = true, duplex = "full", statistics = { rx = 7 } } }
             sockets.tcp = { counts = { listen = 2 }, listeners = [{ address = "::", port = 80, queue_limit = 9 }] }
             sockets.udp6 = { error = "not-supported" }
-            http = { "http://Web/status?a" = { body = "ok" }, "http://web/x" = { error = "closed" } }
+            [run.http]
+            "http://Web/status?a" = { body = "ok" }
+            "http://web/x" = { error = "closed" }
+            [run.http."https://web/"]
+            times = { resolve = "2ms", tls = "30ms", total = "1s" }
+            remote = "[2001:db8::7]:443"
+            tls = { issuer = "CN=Own", not_after = "2026-09-20T00:00:00Z" }
+            [run.http."unix:/run/app.sock http://app/status"]
 
             [[run.connection]]
             address = "db:5432"
@@ -455,8 +430,8 @@ mod tests {
         assert_eq!(first.state, Some(ScriptedState::Bytes(StateBytes { hex: "00 01".to_owned() })));
         assert_eq!(second.state, Some(ScriptedState::Failure(StateFailure { error: StateError::NotSupported })));
         let paths: Vec<&str> = first.responses.keys().map(|(_, path)| &**path).collect();
-        assert_eq!(paths, ["/status?a", "/x"]);
-        assert_eq!((script.web_servers().count(), script.servers().count()), (2, 2));
+        assert_eq!(paths, ["/status", "/", "/status?a", "/x"]);
+        assert_eq!((script.web_servers().count(), script.servers().count()), (4, 2));
         let [(_, ScriptedConnection::Steps(steps)), (address, _)] = &first.connections[..] else { panic!("{first:?}") };
         let tls = ScriptedTls { subject: "CN=db".to_owned(), ..ScriptedTls::default() };
         assert_eq!((steps[2].clone(), address.to_string()), (Step::StartTls(tls), "udp:db:323".to_owned()));
@@ -472,7 +447,6 @@ mod tests {
             ("run = []", "has no [[run]]"),
             ("colour = 1\n[[run]]", "unknown field `colour`"),
             ("[[run]]\nfiles = { \"proc\" = \"\" }", "\"proc\" is not absolute; begin it with /"),
-            ("[[run]]\nhttp = { \"https://a/\" = {} }", "needs TLS"),
             ("[[run]]\nhttp = { \"a\" = {} }", "the URL \"a\""),
             ("[[run]]\nafter = \"soon\"", "\"soon\" is not a duration"),
             ("[[run]]\n[[run.connection]]\naddress = \"db\"", "\"db\" "),

@@ -7,6 +7,8 @@ pub(crate) mod network;
 
 use std::path::{Path, PathBuf};
 
+use http::Method;
+
 use self::default::{DEFAULT, DefaultGrant, DefaultGrants};
 use self::network::Network;
 use crate::address::Address;
@@ -111,8 +113,17 @@ impl Grants {
 
     /// Whether the unix socket at a path may be connected to.
     pub(crate) fn connect_unix(&self, path: &str) -> Result<Basis, PathRefusal> {
+        self.check_socket(path, self.network.connect(&Address::Unix(path.to_owned())))
+    }
+
+    /// Whether requests with this method may be sent to the unix socket at a path.
+    pub(crate) fn fetch_unix(&self, path: &str, method: &Method) -> Result<Basis, PathRefusal> {
+        self.check_socket(path, self.network.fetch_unix(path, method))
+    }
+
+    fn check_socket(&self, path: &str, is_granted: bool) -> Result<Basis, PathRefusal> {
         self.check_beginning(path)?;
-        if !self.network.connect(&Address::Unix(path.to_owned())) {
+        if !is_granted {
             return Err(PathRefusal::Missing);
         }
         if self.is_own_process(path) { Err(PathRefusal::Own) } else { Ok(Basis::Configuration) }

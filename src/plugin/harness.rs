@@ -11,9 +11,10 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 
 use crate::clock::schedule::Tick;
-use crate::config::{AgentLimits, ClientSettings, Config, PluginConfig};
+use crate::config::{AgentLimits, Config, PluginConfig};
 use crate::plugin::accounts::SharedAccounts;
 use crate::plugin::build::sealed::{Hash, Sealed};
+use crate::plugin::client_slot::Clients;
 use crate::plugin::context::{PluginContext, is_unneeded, plugins_of};
 use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::fault::Failure;
@@ -48,7 +49,7 @@ pub struct PluginHarness {
     resources: LoadResources,
     root: PathBuf,
     interval: Duration,
-    client: Arc<ClientSettings>,
+    clients: Clients,
     plugins: BTreeMap<String, Arc<PluginConfig>>,
 }
 
@@ -132,7 +133,7 @@ impl PluginHarness {
             resources: LoadResources::new(config, engine, pool, &LoadCounters::new(&limits)),
             root: config.root.canonicalize().unwrap_or_else(|_| config.root.clone()),
             interval: config.interval,
-            client: Arc::clone(&config.client),
+            clients: Clients::new(config),
             plugins: config.plugins.iter().map(|(name, plugin)| (name.clone(), Arc::new(plugin.clone()))).collect(),
         })
     }
@@ -178,7 +179,7 @@ impl PluginHarness {
     pub async fn open(&self, name: &str, table: Option<PluginConfig>, file: &Path) -> Result<LoadedPlugin, LoadError> {
         let recorder = Arc::new(Recorder::default());
         let (resources, shared) = (self.resources.clone(), SharedAccounts::default());
-        shared.client.set(&self.client);
+        shared.client.set(self.clients.clone());
         let on_host =
             PluginContext::on_host(name, table.map(Arc::new), &self.root, self.interval, &shared, &resources.pool);
         let plugin = PluginContext { recorder: Some(Arc::clone(&recorder)), ..on_host };

@@ -20,6 +20,7 @@ mod os_error;
 mod dial;
 pub(crate) mod ration;
 mod resolved_path;
+mod socket;
 mod tls;
 mod certificate;
 mod server_end_point;

@@ -19,8 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::{TcpListener, UdpSocket, UnixListener};
 
 use self::present::{PresentHost, lock};
-use crate::address::Address;
+use crate::address::{Address, Origin};
 use crate::config::script::system::{ScriptedClock, ScriptedInterface, ScriptedSockets, SystemAnswer, Table};
+use crate::config::script::web::{ScriptedFacts, Written};
 use crate::config::script::{
     FileError, FileFailure, Script, ScriptedFile, ScriptedRun, ScriptedState, ScriptedUsage, ServerError, StateBytes,
     StateError, StateFailure, bytes,
@@ -61,8 +62,11 @@ impl ScriptedHost {
         if let Some(machine) = &script.root {
             copy(machine, &host.root)?;
         }
-        for endpoint in script.web_servers() {
-            host.listen(endpoint).await?;
+        for server in script.web_servers() {
+            match Address::parse(server) {
+                Ok(Address::Unix(path)) => host.listen_unix(&path, server)?,
+                _ => host.listen(server).await?,
+            }
         }
         for address in script.servers() {
             match address {
@@ -155,6 +159,7 @@ impl ScriptedHost {
         state.interfaces.extend(run.interfaces.clone());
         state.usages.extend(run.usages.clone());
         state.responses.extend(run.responses.clone());
+        state.facts.extend(run.facts.clone());
         for (address, connection) in &run.connections {
             state.connections.entry(address.to_string()).or_default().push_back(connection.clone());
         }
@@ -210,7 +215,16 @@ impl ScriptedHost {
     /// Whether the server on a unix socket, with this address, accepts a connection. A socket that no script has is left to the file
     /// system.
     pub(crate) fn check_unix_server(&self, address: &str) -> Result<(), ServerError> {
-        if self.lock().next_conversation(address)? { Ok(()) } else { Err(ServerError::Refused) }
+        let mut state = self.lock();
+        let is_up = state.next_conversation(address)? || state.is_web_server_up(address)?;
+        if is_up { Ok(()) } else { Err(ServerError::Refused) }
+    }
+
+    /// What the plugin learns of a request to a server by its script.
+    pub(crate) fn facts(&self, origin: &Origin, unix_socket: Option<&str>, path: &str) -> Option<ScriptedFacts> {
+        let server = unix_socket.map_or_else(|| origin.endpoint.to_string(), str::to_owned);
+        let known = self.lock().facts.get(&(server, path.to_owned())).cloned();
+        known.or_else(|| ScriptedFacts::new(origin, unix_socket, Written::default()).ok())
     }
 
     /// Where a peer `udp:host:port` receives datagrams. One that is not there refuses them, which is known later.

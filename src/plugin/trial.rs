@@ -3,7 +3,8 @@
 
 use std::time::Instant;
 
-use crate::address::{Address, Origin};
+use crate::address::Address;
+use crate::address::fetch_grant::FetchGrant;
 use crate::clock::schedule::Tick;
 use crate::escape::printable;
 use crate::hostpath;
@@ -179,7 +180,7 @@ impl PluginContext {
             GrantKind::Read => return Ok(self.grants.covers(target)),
             GrantKind::Usage => return Ok(usage_basis(self, target, until).await),
             GrantKind::Connect => network.connect(&Address::parse(target)?),
-            GrantKind::Fetch => network.fetch(&Origin::parse(target)?),
+            GrantKind::Fetch => network.fetch_needed(&FetchGrant::parse(target)?),
         };
         Ok(is_reachable.then_some(Basis::Configuration))
     }

@@ -12,7 +12,8 @@ use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::guest::{Guest, HOST_RESULT};
 use crate::harness::{Agent, Sample, Setup, all_faults, fault_count, plugin_metric, value};
-use crate::http::{Fetch, PROTOCOL, TIMEOUT, TOO_LARGE, module_outcome, outcome, tls_config};
+use crate::http::tls::tls_config;
+use crate::http::{Fetch, PROTOCOL, TIMEOUT, TOO_LARGE, module_outcome, outcome};
 use crate::net::connecting_guest_as;
 use crate::server::{Server, read_request};
 

@@ -1,61 +1,72 @@
 //! HTTP requests of guests.
 
-use std::io::{Read as _, Write as _};
-use std::net::ToSocketAddrs as _;
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+pub mod tls;
+pub mod facts;
+mod sockets;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::io::Write as _;
+use std::net::ToSocketAddrs as _;
+use std::sync::mpsc;
+
 use serde_json::Value;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::guest::{Guest, HOST_RESULT, SECOND_VALUE, VALUE};
-use crate::harness::{Sample, Setup, fault_count, parse, plugin_metric, value};
+use crate::harness::{Sample, Setup, fault_count, plugin_metric, value};
 use crate::server::{Server, closed_port, read_request};
+use crate::shipped::guests::FETCH;
 
 /// The cases of the error in the interface `http`.
 pub const DENIED: u64 = 0;
-const INVALID_REQUEST: u64 = 1;
-const NOT_PERMITTED: u64 = 2;
-const RESOLVE: u64 = 3;
-const REFUSED: u64 = 4;
-const UNREACHABLE: u64 = 5;
-const RESET: u64 = 6;
-pub const PROXY: u64 = 7;
-pub const TLS: u64 = 8;
-pub const TOO_LARGE: u64 = 9;
-pub const TIMEOUT: u64 = 10;
-pub const PROTOCOL: u64 = 11;
-const IO: u64 = 12;
+const FORBIDDEN: u64 = 1;
+const INVALID_REQUEST: u64 = 2;
+const NOT_PERMITTED: u64 = 3;
+const RESOLVE: u64 = 5;
+const NOT_FOUND: u64 = 6;
+const REFUSED: u64 = 7;
+const UNREACHABLE: u64 = 8;
+const RESET: u64 = 9;
+pub const PROXY: u64 = 10;
+pub const TLS: u64 = 11;
+pub const TOO_LARGE: u64 = 12;
+pub const TIMEOUT: u64 = 13;
+pub const PROTOCOL: u64 = 14;
+const IO: u64 = 15;
 
 /// The errors whose text, or missing grant, is the second of their texts, after the code or the kind.
 const OF_SEVERAL_TEXTS: u64 = 1 << DENIED | 1 << NOT_PERMITTED | 1 << REFUSED | 1 << UNREACHABLE | 1 << RESET | 1 << IO;
 
+/// The errors without a text.
+const WITHOUT_TEXT: u64 = 1 << NOT_FOUND | 1 << TIMEOUT;
+
 /// The addresses of a response's parts in the result of `fetch`.
 const BODY: u32 = HOST_RESULT + 20;
-const CONNECT_NS: u32 = HOST_RESULT + 32;
-const FIRST_BYTE_NS: u32 = HOST_RESULT + 40;
-const TOTAL_NS: u32 = HOST_RESULT + 48;
-const NOT_AFTER: u32 = HOST_RESULT + 64;
 
 /// A guest's request, and the part of the response that becomes the guest's value.
+#[derive(Clone)]
 pub struct Fetch<'a> {
     method: &'a str,
     url: String,
     headers: &'a [(&'a str, &'a str)],
     body: &'a str,
     timeout_ms: Option<u32>,
+    max_body_bytes: Option<u32>,
+    unix_socket: Option<&'a str>,
     show: String,
 }
 
 impl Fetch<'_> {
     /// A GET request without headers, whose body becomes the value.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { method: "GET", url: url.into(), headers: &[], body: "", timeout_ms: None, show: text(BODY) }
+        Self {
+            method: "GET",
+            url: url.into(),
+            headers: &[],
+            body: "",
+            timeout_ms: None,
+            max_body_bytes: None,
+            unix_socket: None,
+            show: text(BODY),
+        }
     }
 
     /// Makes a number of the response the value, instead of the body.
@@ -71,11 +82,12 @@ impl Fetch<'_> {
 
     /// The same guest with another module.
     pub fn guest_as(&self, module: &str) -> Guest {
-        let mut guest = Guest::new(module).second("case").import(
-            "gauged:plugin/http",
-            "fetch",
-            "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
-        );
+        self.sent_by(Guest::new(module).second("case"))
+    }
+
+    /// Has a guest send the request at every tick.
+    fn sent_by(&self, guest: Guest) -> Guest {
+        let mut guest = guest.import("gauged:plugin/http", "fetch", FETCH);
         let [method, url, body] = [self.method, &self.url, self.body].map(|text| guest.text(text));
         let mut words = Vec::new();
         for (name, value) in self.headers {
@@ -83,37 +95,37 @@ impl Fetch<'_> {
             words.extend([name.0, name.1, value.0, value.1]);
         }
         let headers = guest.list(&words);
+        let unix_socket = self.unix_socket.map(|path| guest.text(path));
+        let (has_socket, unix_socket) = (u32::from(unix_socket.is_some()), unix_socket.unwrap_or_default());
+        let number = |option: Option<u32>| [u32::from(option.is_some()), option.unwrap_or(0)];
+        let has_options = self.timeout_ms.is_some() || self.max_body_bytes.is_some() || self.unix_socket.is_some();
         let arguments = [
-            method.0,
-            method.1,
-            url.0,
-            url.1,
-            headers,
-            self.headers.len() as u32,
-            body.0,
-            body.1,
-            u32::from(self.timeout_ms.is_some()),
-            self.timeout_ms.unwrap_or(0),
-            HOST_RESULT,
+            &[method.0, method.1, url.0, url.1, headers, self.headers.len() as u32, body.0, body.1][..],
+            &[u32::from(has_options)],
+            &number(self.timeout_ms),
+            &number(self.max_body_bytes),
+            &[has_socket, unix_socket.0, unix_socket.1, HOST_RESULT],
         ];
-        let arguments: String = arguments.map(|argument| format!("(i32.const {argument})")).concat();
+        let arguments: String = arguments.concat().iter().map(|argument| format!("(i32.const {argument})")).collect();
         let (error, case) = (HOST_RESULT + 8, SECOND_VALUE + 8);
+        let is_one_of = |cases: u64| {
+            format!("(i32.and (i32.shr_u (i32.const {cases}) (i32.load8_u (i32.const {error}))) (i32.const 1))")
+        };
         guest.before_collect(&format!(
             "(call $fetch {arguments})
              (if (i32.load8_u (i32.const {HOST_RESULT}))
                 (then (i64.store (i32.const {case}) (i64.load8_u (i32.const {error})))
-                      (if (i32.eq (i32.load8_u (i32.const {error})) (i32.const {TOO_LARGE}))
-                        (then {limit})
-                        (else (if (i32.eq (i32.load8_u (i32.const {error})) (i32.const {TIMEOUT}))
-                            (then {nothing})
-                            (else (if (i32.and (i32.shr_u (i32.const {OF_SEVERAL_TEXTS}) (i32.load8_u (i32.const {error})))
-                                               (i32.const 1))
-                                (then {second}) (else {message})))))))
+                      (if {has_limit} (then {limit})
+                        (else (if {has_nothing} (then {nothing})
+                            (else (if {has_several} (then {second}) (else {message})))))))
                 (else (i64.store (i32.const {case}) (i64.load16_u (i32.const {error})))
                       {show}))",
-            limit = number(&format!("(i64.load (i32.const {}))", HOST_RESULT + 16)),
-            nothing = number("(i64.const 0)"),
+            has_limit = is_one_of(1 << TOO_LARGE),
+            limit = self::number(&format!("(i64.load (i32.const {}))", HOST_RESULT + 16)),
+            has_nothing = is_one_of(WITHOUT_TEXT),
+            nothing = self::number("(i64.const 0)"),
             message = text(HOST_RESULT + 16),
+            has_several = is_one_of(OF_SEVERAL_TEXTS),
             second = text(HOST_RESULT + 24),
             show = self.show,
         ))
@@ -220,30 +232,6 @@ fn redirects_are_returned_and_not_followed() {
 }
 
 #[test]
-fn response_times_are_reported() {
-    let server = Server::start(|mut stream| {
-        read_request(&mut stream);
-        thread::sleep(Duration::from_millis(200));
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsl");
-        thread::sleep(Duration::from_millis(100));
-        let _ = stream.write_all(b"ow");
-    });
-    let origin = format!("http://{}", server.address);
-    let load = |at: u32| format!("(i64.load (i32.const {at}))");
-    let nanoseconds = |expression: &str| {
-        let (case, value) = fetch(&Fetch::get(&*origin).showing(expression), &[&origin]);
-        assert_eq!(case, 200, "{value}");
-        value.as_u64().expect("a number")
-    };
-    let [connect, first_byte, total] = [CONNECT_NS, FIRST_BYTE_NS, TOTAL_NS].map(load);
-    let until_first_byte = nanoseconds(&format!("(i64.sub {first_byte} {connect})"));
-    assert!(until_first_byte >= 200_000_000, "{until_first_byte}");
-    let until_end = nanoseconds(&format!("(i64.sub {total} {connect})"));
-    assert!(until_end >= 300_000_000, "{until_end}");
-    assert!(nanoseconds(&connect) > 0);
-}
-
-#[test]
 fn silent_server_affects_only_its_plugin() {
     let server = Server::start(|mut stream| {
         // Until the client closes the connection.
@@ -275,6 +263,13 @@ fn oversized_response_is_an_error() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     assert_eq!(get(&Server::endless(chunked, "4\r\nbody\r\n")), (TOO_LARGE, (4 << 20).into()));
     assert_eq!(get(&Server::endless("HTTP/1.1 200 OK\r\nx: ", "head")), (TOO_LARGE, (64 << 10).into()));
+    let limited = |response: &str| {
+        let server = Server::responding(response);
+        let origin = format!("http://{}", server.address);
+        fetch(&Fetch { max_body_bytes: Some(4), ..Fetch::get(&*origin) }, &[&origin])
+    };
+    assert_eq!(limited("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody"), (200, "body".into()));
+    assert_eq!(limited("HTTP/1.1 200 OK\r\n\r\nabody"), (TOO_LARGE, 4.into()));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(101));
     assert_eq!(get(&Server::responding(many)).0, PROTOCOL);
 }
@@ -398,93 +393,4 @@ fn needs_are_compared_with_grants() {
     assert!(log.contains(line) && !log.contains("grants missing plugin=a"), "{log}");
     let line = r#"WARN plugin needs impossible grants plugin=c needs="connect = [\"nowhere\"] has no port; end it with one from :1 to :65535" remedy="fix the plugin""#;
     assert!(log.contains(line), "{log}");
-}
-
-/// The configuration of an HTTPS server whose certificate is valid until the second of January of a year. The certificate of the
-/// authority that signed it is written to the file `authority.pem`.
-pub fn tls_config(setup: &Setup, year: i32) -> ServerConfig {
-    let mut params = CertificateParams::new(Vec::new()).expect("parameters");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed");
-    std::fs::write(setup.path("authority.pem"), issuer.pem()).expect("written");
-
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-    params.not_after = rcgen::date_time_ymd(year, 1, 2);
-    let certificate = params.signed_by(&key, &issuer).expect("signed");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .expect("a certificate")
-}
-
-/// An HTTPS server with such a certificate.
-pub fn tls_server(setup: &Setup, year: i32) -> Server {
-    let config = Arc::new(tls_config(setup, year));
-    Server::start(move |stream| {
-        let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
-        let mut stream = StreamOwned::new(connection, stream);
-        if !read_request(&mut stream).is_empty() {
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret");
-            stream.conn.send_close_notify();
-            let _ = stream.flush();
-        }
-    })
-}
-
-/// A server that sends back what it receives, over TLS with such a certificate.
-pub fn tls_echo(setup: &Setup, year: i32) -> Server {
-    let config = Arc::new(tls_config(setup, year));
-    Server::start(move |stream| {
-        let connection = ServerConnection::new(Arc::clone(&config)).expect("a connection");
-        let mut stream = StreamOwned::new(connection, stream);
-        let mut bytes = [0; 1024];
-        while let Ok(read @ 1..) = stream.read(&mut bytes) {
-            let _ = stream.write_all(&bytes[..read]).and_then(|()| stream.flush());
-        }
-    })
-}
-
-#[test]
-fn tls_trusts_the_system_certificates() {
-    let setup = Setup::new();
-    let server = tls_server(&setup, 2035);
-    let origins = ["localhost", "127.0.0.1"].map(|name| format!("https://{name}:{}", server.port()));
-    let config = format!("[plugins.fetcher]\ntimeout = \"10s\"\nfetch = {origins:?}\n");
-    std::fs::write(setup.path("gauged.toml"), config).expect("written");
-    let fetch_trusting = |request: &Fetch<'_>, authority: &str| {
-        request.guest().install(&setup.plugin("fetcher.wasm"));
-        let mut command = setup.command(&["--once"]);
-        let output = command.env("SSL_CERT_FILE", setup.path(authority)).env_remove("SSL_CERT_DIR").output();
-        let output = output.expect("it runs");
-        let sample = parse(&String::from_utf8(output.stdout).expect("text"));
-        outcome(&sample).unwrap_or_else(|| panic!("{sample:?}"))
-    };
-    let request = Fetch::get(&*origins[0]);
-    assert_eq!(fetch_trusting(&request, "authority.pem"), (200, "secret".into()));
-    let not_after = request.showing(&format!("(i64.load (i32.const {NOT_AFTER}))"));
-    assert_eq!(fetch_trusting(&not_after, "authority.pem"), (200, 2_051_308_800_u64.into()));
-
-    let (case, message) = fetch_trusting(&Fetch::get(&*origins[1]), "authority.pem");
-    assert!(case == TLS && contains(&message, "not valid for name"), "a certificate of another name: {message}");
-    // `authority.pem` is now another authority, which has not signed the certificate.
-    let _ = tls_server(&setup, 2035);
-    let (case, message) = fetch_trusting(&not_after, "authority.pem");
-    assert!(case == TLS && contains(&message, "invalid peer certificate"), "{message}");
-    std::fs::write(setup.path("none.pem"), "").expect("written");
-    let (case, message) = fetch_trusting(&not_after, "none.pem");
-    assert!(case == TLS && contains(&message, "no certificates to trust"), "{message}");
-}
-
-#[test]
-fn plaintext_server_is_a_tls_error() {
-    let server = Server::start(|mut stream| {
-        let _ = stream.read(&mut [0; 1024]);
-        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
-    });
-    let origin = format!("https://{}", server.address);
-    assert_eq!(fetch(&Fetch::get(&*origin), &[&origin]).0, TLS);
 }

@@ -1,5 +1,7 @@
 //! The table `[client]`: proxies, authorities and certificates of plugins' requests and of sinks.
 
+mod plugin_table;
+
 use std::fs;
 use std::io::Write as _;
 use std::sync::mpsc;
@@ -7,7 +9,8 @@ use std::sync::mpsc;
 use rustix::process::Signal;
 
 use crate::harness::Setup;
-use crate::http::{DENIED, Fetch, PROXY, TLS, outcome, tls_server};
+use crate::http::tls::tls_server;
+use crate::http::{DENIED, Fetch, PROXY, TLS, outcome};
 use crate::http_server::security::{Authority, write_secret};
 use crate::server::{Server, read_request};
 

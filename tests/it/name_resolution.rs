@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::guest::Guest;
 use crate::harness::{Sample, Setup, plugin_metric};
+use crate::http::facts::facts;
 use crate::http::{self, Fetch};
 use crate::namespaces::{Refused, run_in_namespaces};
 use crate::net::{DENIED, RESOLVE, SUCCESS, TIMEOUT, module_outcome, ping_guest_as};
@@ -229,6 +230,11 @@ fn resolved_name_reaches_only_granted_addresses() {
         assert_eq!(module_outcome(&sample, "granted"), Some((SUCCESS, "ping".into())), "{log}");
         assert_eq!(http::outcome(&sample), Some((200, "fine".into())), "{log}");
         assert_eq!(trap.connections(), 0);
+
+        let facts = facts(&setup, &Fetch::get(&*origin), &[]);
+        assert_eq!(facts.text("remote"), web.address.to_string());
+        assert!(facts.number("has_resolve") == 1 && facts.number("resolve_ns") > 0, "{facts:?}");
+        facts.assert_ordered();
         Ok(())
     });
 }

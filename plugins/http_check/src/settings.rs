@@ -29,6 +29,8 @@ gauged_plugin::settings! {
     "targets[].headers": "table of texts" = "{}";
     /// The value of a header.
     "targets[].headers.*": "text", secret;
+    /// The unix socket to send the request to. The URL has the host to name and the path to ask for.
+    "targets[].unix_socket": "text";
     /// The time limit in milliseconds; the target's share of the call's time without it.
     "targets[].timeout_ms": "integer";
 }
@@ -50,6 +52,7 @@ pub(crate) struct Target {
     pub(crate) status: StatusRange,
     pub(crate) contains: Option<String>,
     pub(crate) headers: Headers,
+    pub(crate) unix_socket: Option<String>,
     pub(crate) timeout_ms: Option<u32>,
 }
 

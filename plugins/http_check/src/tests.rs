@@ -1,10 +1,11 @@
 //! The plugin with scripted servers.
 
+use gauged_plugin::http::{self, Times};
 use gauged_plugin::testing::{
     FIRST_TICK_UNIX_SECONDS, Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, assert_settings,
-    expect, response,
+    expect, response, tls_session,
 };
-use gauged_plugin::{Capability, OsError, Value, http};
+use gauged_plugin::{Capability, OsError, TlsSession, Value};
 
 use super::*;
 
@@ -25,12 +26,30 @@ fn single_target(config: &str, result: Result<Response, http::Error>) -> Harness
     start(host, &format!(r#"{{"targets": [{{"name": "api", "url": "{API}"{config}}}]}}"#))
 }
 
+fn encrypted(session: TlsSession) -> Response {
+    Response { tls: Some(session), ..response(200, "") }
+}
+
+/// The timeouts of the requests so far.
+fn timeouts(checks: &mut Harness<HttpCheck>) -> Vec<Option<u32>> {
+    let requests = checks.host().requests().iter();
+    requests.map(|request| request.options.as_ref().and_then(|options| options.timeout_ms)).collect()
+}
+
 #[test]
 fn targets_are_measured_independently() {
     let mut host = Host::new();
-    let day = 86_400;
-    let certificate_not_after = Some(FIRST_TICK_UNIX_SECONDS + 30 * day);
-    host.http(SHOP, Response { certificate_not_after, ..response(200, "all is well") });
+    let (now, day) = (FIRST_TICK_UNIX_SECONDS.cast_signed(), 86_400);
+    let times = Times {
+        resolve_ns: Some(3_000_000),
+        connect_ns: 1_000_000,
+        tls_ns: Some(4_000_000),
+        first_byte_ns: 1_500_000,
+        total_ns: 10_000_000,
+    };
+    let encrypted =
+        Response { times, tls: Some(tls_session(now - day, now + 30 * day)), ..response(200, "all is well") };
+    host.http(SHOP, Response { remote_address: "192.0.2.7:443".to_owned(), ..encrypted });
     host.http(API, response(503, "busy"));
     let config = format!(
         r#"{{"targets": [
@@ -40,21 +59,31 @@ fn targets_are_measured_independently() {
     );
     let mut checks = start(host, &config);
     expect![[r#"
+        http_check.certificate_age_seconds{target="shop"} 86400
         http_check.certificate_expires_in_seconds{target="shop"} 2592000
+        http_check.certificate_issuer{target="shop"} "CN=Example CA"
+        http_check.certificate_subject{target="shop"} "CN=www.example.org"
         http_check.connect_seconds{target="http://127.0.0.1:8080/ping"} 0.001
         http_check.connect_seconds{target="shop"} 0.001
         http_check.failures_total{target="gone",reason="connect"} 1
         http_check.failures_total{target="http://127.0.0.1:8080/ping",reason="status"} 1
         http_check.failure{target="gone"} "connect"
         http_check.failure{target="http://127.0.0.1:8080/ping"} "status"
-        http_check.first_byte_seconds{target="http://127.0.0.1:8080/ping"} 0.0015
+        http_check.first_byte_seconds{target="http://127.0.0.1:8080/ping"} 0.0005
         http_check.first_byte_seconds{target="shop"} 0.0015
+        http_check.receive_seconds{target="http://127.0.0.1:8080/ping"} 0.0005
+        http_check.receive_seconds{target="shop"} 0.0005
+        http_check.remote_address{target="http://127.0.0.1:8080/ping"} "192.0.2.1:80"
+        http_check.remote_address{target="shop"} "192.0.2.7:443"
+        http_check.resolve_seconds{target="shop"} 0.003
         http_check.response_bytes{target="http://127.0.0.1:8080/ping"} 4
         http_check.response_bytes{target="shop"} 11
         http_check.status_code{target="http://127.0.0.1:8080/ping"} 503
         http_check.status_code{target="shop"} 200
+        http_check.tls_seconds{target="shop"} 0.004
+        http_check.tls_version{target="shop"} "1.3"
         http_check.total_seconds{target="http://127.0.0.1:8080/ping"} 0.002
-        http_check.total_seconds{target="shop"} 0.002
+        http_check.total_seconds{target="shop"} 0.01
         http_check.up{target="gone"} false
         http_check.up{target="http://127.0.0.1:8080/ping"} false
         http_check.up{target="shop"} true
@@ -63,7 +92,7 @@ fn targets_are_measured_independently() {
 
     let requests = checks.host().requests().to_vec();
     assert_eq!(requests[0].headers, [("authorization".to_owned(), "Bearer x".to_owned())]);
-    assert_eq!((requests[1].method.as_str(), requests[1].timeout_ms), ("POST", Some(100)));
+    assert_eq!((requests[1].method.as_str(), timeouts(&mut checks)[1]), ("POST", Some(100)));
     let origins: Vec<_> = checks.needs().into_iter().map(|need| need.capability.grant_line()).collect();
     let expected = ["https://shop.example.org", "http://127.0.0.1:8080", "http://127.0.0.1:1"];
     assert_eq!(origins, expected.map(|origin| format!("fetch = [\"{origin}\"]")));
@@ -123,8 +152,8 @@ fn any_body_with_an_expected_status_means_up() {
     for body in [&b""[..], b"\0", b"\xff\xfe<html>", b"HTTP/1.1 500 Internal Server Error\r\n\r\n", &[0x55; 10_000]] {
         for status in [200, 204, 299] {
             let headers = vec![("\u{fffd}".to_owned(), "\0\r\n".to_owned())];
-            let odd =
-                Response { headers, total_ns: u64::MAX, first_byte_ns: u64::MAX, ..response(status, body.to_vec()) };
+            let times = Times { first_byte_ns: u64::MAX, total_ns: u64::MAX, ..response(status, "").times };
+            let odd = Response { headers, times, ..response(status, body.to_vec()) };
             let sample = single_target("", Ok(odd)).tick().expect("a sample");
             assert_eq!(sample["http_check.up{target=\"api\"}"], true);
             assert_eq!(sample["http_check.response_bytes{target=\"api\"}"], body.len() as u64);
@@ -164,19 +193,55 @@ fn targets_share_the_budget_equally() {
     let names: Vec<String> = (0..10).map(|at| format!(r#"{{"url": "http://h{at}/"}}"#)).collect();
     let mut checks = start(Host::new(), &format!("{{\"targets\": [{}]}}", names.join(",")));
     checks.tick().expect("a sample");
-    let timeouts: Vec<_> = checks.host().requests().iter().map(|request| request.timeout_ms).collect();
+    let timeouts = timeouts(&mut checks);
     let is_equal = |timeout: &Option<u32>| matches!(timeout, Some(87..=88));
     assert!(timeouts.len() == 10 && timeouts.iter().all(is_equal), "without a clock: {timeouts:?}");
 }
 
 #[test]
 fn certificate_expiry_is_relative_to_the_tick() {
-    for (not_after, seconds) in [(1_790_000_100, 100_i64), (1_789_999_999, -1), (u64::MAX, 9_223_372_035_064_775_807)] {
-        let certificate_not_after = Some(not_after);
-        let mut checks = single_target("", Ok(Response { certificate_not_after, ..response(200, "") }));
+    let now = FIRST_TICK_UNIX_SECONDS.cast_signed();
+    for (not_before, not_after, [age, expiry]) in [
+        (now - 50, now + 100, [50, 100]),
+        (now + 7, now - 1, [-7, -1]),
+        (i64::MIN, i64::MAX, [i64::MAX, i64::MAX - now]),
+    ] {
+        let mut checks = single_target("", Ok(encrypted(tls_session(not_before, not_after))));
         let sample = checks.tick().expect("a sample");
-        assert_eq!(sample["http_check.certificate_expires_in_seconds{target=\"api\"}"], seconds);
+        assert_eq!(sample["http_check.certificate_age_seconds{target=\"api\"}"], age);
+        assert_eq!(sample["http_check.certificate_expires_in_seconds{target=\"api\"}"], expiry);
     }
+}
+
+#[test]
+fn long_names_in_certificates_are_cut() {
+    let mut session = tls_session(0, 0);
+    session.certificate.subject = "CN=".to_owned() + &"ä".repeat(30_000);
+    let sample = single_target("", Ok(encrypted(session))).tick().expect("a sample");
+    let expected = "CN=".to_owned() + &"ä".repeat(510);
+    assert_eq!(sample["http_check.certificate_subject{target=\"api\"}"], &*expected);
+    assert_eq!(sample["http_check.certificate_issuer{target=\"api\"}"], "CN=Example CA");
+}
+
+#[test]
+fn targets_may_be_behind_unix_sockets() {
+    let mut host = Host::new();
+    let mut socket = response(200, "OK");
+    (socket.times.connect_ns, socket.remote_address) = (20_000, "unix:/run/docker.sock".to_owned());
+    host.http("unix:/run/docker.sock http://docker/_ping", socket);
+    let target = r#""url": "http://docker/_ping", "unix_socket": "/run/docker.sock""#;
+    let mut checks = start(
+        host,
+        &format!(r#"{{"targets": [{{"name": "docker", {target}}}, {{"name": "post", "method": "POST", {target}}}]}}"#),
+    );
+    let sample = checks.tick().expect("a sample");
+    assert_eq!(sample["http_check.up{target=\"docker\"}"], true);
+    assert_eq!(sample["http_check.remote_address{target=\"docker\"}"], "unix:/run/docker.sock");
+    let grants: Vec<_> = checks.needs().into_iter().map(|need| need.capability.target).collect();
+    assert_eq!(grants, ["unix:/run/docker.sock", "unix:/run/docker.sock POST"]);
+    checks.host().deny(&Capability::fetch_unix("/run/docker.sock", &["POST"]));
+    let sample = checks.tick().expect("the other target");
+    assert!(sample.keys().all(|key| key.contains("docker")), "{sample:?}");
 }
 
 #[test]

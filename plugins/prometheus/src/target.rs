@@ -96,7 +96,7 @@ impl Target {
         let mut row = sample.labelled(&labels);
         row.set(UP, exposition.is_some()).set(FAILURE, self.service.down_reason());
         if let Ok(response) = &response {
-            row.set(DURATION, seconds(response.total_ns)).set(RESPONSE, response.body.len());
+            row.set(DURATION, seconds(response.times.total_ns)).set(RESPONSE, response.body.len());
         }
         if let (Some(exposition), Some(Counts { scraped, excluded, not_finite })) = (&exposition, counts) {
             row.set(SCRAPED, scraped).set(EXCLUDED, excluded).set(NOT_FINITE, not_finite);

@@ -157,7 +157,8 @@ fn request_asks_for_formats_and_authorizes() {
         assert_eq!(header("authorization"), Some(authorization));
         assert_eq!(header("accept-encoding"), Some("identity"));
         let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-        assert_eq!((header("accept"), request.timeout_ms), (Some(accept), Some(50)));
+        let timeout_ms = request.options.as_ref().and_then(|options| options.timeout_ms);
+        assert_eq!((header("accept"), timeout_ms), (Some(accept), Some(50)));
     }
 }
 

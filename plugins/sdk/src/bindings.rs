@@ -29,7 +29,8 @@ pub mod gauged {
         /// - `read`: a path for all functions of `files` but `usage`; `*` stands for any text within one path segment;
         /// - `usage`: a path for `files.usage`; `*` stands for any text within one path segment;
         /// - `connect`: an address for `net`: `host:port`, `unix:/path`, or `udp:host:port` for datagrams;
-        /// - `fetch`: an origin for `http`: `scheme://host:port`.
+        /// - `fetch`: an origin for `http`: `scheme://host:port`; or a unix socket, `unix:/path`, for the methods `GET` and
+        ///   `HEAD`, or for those that follow it, each after a blank: `unix:/path GET POST`.
         pub kind: _rt::String,
         /// The path, address or origin.
         pub target: _rt::String,
@@ -1719,7 +1720,9 @@ pub mod gauged {
 
     }
 
-    /// HTTP requests to granted origins. A fetch returns the complete response; redirects are returned, not followed.
+    /// HTTP requests to granted origins and unix sockets. A fetch returns the complete response; redirects are returned, not
+    /// followed. The operator decides which authorities are trusted, which certificate and proxy the agent uses, and whether
+    /// certificates of peers are verified.
     #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
     pub mod http {
       #[used]
@@ -1731,10 +1734,27 @@ pub mod gauged {
       pub type Capability = super::super::super::gauged::plugin::types::Capability;
       pub type OsError = super::super::super::gauged::plugin::types::OsError;
       pub type PermissionError = super::super::super::gauged::plugin::types::PermissionError;
+      pub type TlsSession = super::super::super::gauged::plugin::types::TlsSession;
+      /// Options of a request.
+      #[derive(Clone, PartialEq)]
+      pub struct RequestOptions {
+        /// A timeout shorter than the rest of the call's budget, of which nearly all is the default.
+        pub timeout_ms: Option<u32>,
+        /// The largest body of the response, below the agent's own limit of 4 MiB.
+        pub max_body_bytes: Option<u32>,
+        /// The path of the unix socket to connect to. The URL has the host to name and the path to ask for; its host needs no
+        /// grant, and is not resolved. No proxy is used.
+        pub unix_socket: Option<_rt::String>,
+      }
+      impl ::core::fmt::Debug for RequestOptions {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("RequestOptions").field("timeout-ms", &self.timeout_ms).field("max-body-bytes", &self.max_body_bytes).field("unix-socket", &self.unix_socket).finish()
+        }
+      }
       /// An HTTP request.
       #[derive(Clone, PartialEq)]
       pub struct Request {
-        /// `GET`, `HEAD`, `POST` …
+        /// `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods.
         pub method: _rt::String,
         /// An absolute URL, `http` or `https`.
         pub url: _rt::String,
@@ -1742,35 +1762,56 @@ pub mod gauged {
         pub headers: _rt::Vec::<(_rt::String,_rt::String,)>,
         /// The body; may be empty.
         pub body: _rt::Vec::<u8>,
-        /// A timeout shorter than the rest of the call's budget, of which nearly all is the default.
-        pub timeout_ms: Option<u32>,
+        /// What differs from the defaults.
+        pub options: Option<RequestOptions>,
       }
       impl ::core::fmt::Debug for Request {
         fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-          f.debug_struct("Request").field("method", &self.method).field("url", &self.url).field("headers", &self.headers).field("body", &self.body).field("timeout-ms", &self.timeout_ms).finish()
+          f.debug_struct("Request").field("method", &self.method).field("url", &self.url).field("headers", &self.headers).field("body", &self.body).field("options", &self.options).finish()
         }
       }
-      /// An HTTP response, with its times.
+      /// The durations of a request's phases, in nanoseconds. Each phase begins at the end of the one before it, the first one at
+      /// the start of the request; what is left of the total is the time in which the response was received.
+      #[repr(C)]
+      #[derive(Clone, Copy, PartialEq)]
+      pub struct Times {
+        /// Name resolution; none where there is nothing to resolve: for addresses, `localhost`, unix sockets and the operator's
+        /// proxy.
+        pub resolve_ns: Option<u64>,
+        /// Connecting: all attempts until one succeeded. With the operator's proxy, until that has made a tunnel.
+        pub connect_ns: u64,
+        /// The handshake of TLS with the server; none without TLS.
+        pub tls_ns: Option<u64>,
+        /// Sending the request and waiting for the first byte of the response, an interim one (1xx) included.
+        pub first_byte_ns: u64,
+        /// The whole request, from its start to the last byte of the response.
+        pub total_ns: u64,
+      }
+      impl ::core::fmt::Debug for Times {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("Times").field("resolve-ns", &self.resolve_ns).field("connect-ns", &self.connect_ns).field("tls-ns", &self.tls_ns).field("first-byte-ns", &self.first_byte_ns).field("total-ns", &self.total_ns).finish()
+        }
+      }
+      /// An HTTP response.
       #[derive(Clone, PartialEq)]
       pub struct Response {
-        /// 200, 404 …
+        /// 200, 404 … Interim responses (1xx) are left out.
         pub status: u16,
         /// Names in lower case, and values.
         pub headers: _rt::Vec::<(_rt::String,_rt::String,)>,
         /// The complete body.
         pub body: _rt::Vec::<u8>,
-        /// The time from the start to the established connection, including name resolution and TLS.
-        pub connect_ns: u64,
-        /// The time from the start to the first byte of the response.
-        pub first_byte_ns: u64,
-        /// The time from the start to the last byte of the response.
-        pub total_ns: u64,
-        /// The expiry of the server's certificate, in seconds since the Unix epoch; none without TLS.
-        pub certificate_not_after: Option<u64>,
+        /// The times of the request.
+        pub times: Times,
+        /// What the agent was connected to: `address:port` of the server or the operator's proxy, an IPv6 address in brackets,
+        /// or `unix:/path`.
+        pub remote_address: _rt::String,
+        /// The encryption; none without TLS, and for a certificate that cannot be read.
+        pub tls: Option<TlsSession>,
       }
       impl ::core::fmt::Debug for Response {
         fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-          f.debug_struct("Response").field("status", &self.status).field("headers", &self.headers).field("body", &self.body).field("connect-ns", &self.connect_ns).field("first-byte-ns", &self.first_byte_ns).field("total-ns", &self.total_ns).field("certificate-not-after", &self.certificate_not_after).finish()
+          f.debug_struct("Response").field("status", &self.status).field("headers", &self.headers).field("body", &self.body).field("times", &self.times).field("remote-address", &self.remote_address).field("tls", &self.tls).finish()
         }
       }
       /// The error of a request without a response. An HTTP status of 500 is a response.
@@ -1778,12 +1819,18 @@ pub mod gauged {
       pub enum Error {
         /// This grant is missing.
         Denied(Capability),
-        /// The method, URL or a header is malformed; the text has the details.
+        /// No grant allows it; the text has the reason.
+        Forbidden(_rt::String),
+        /// The method, URL, a header or the path of the unix socket is malformed; the text has the details.
         InvalidRequest(_rt::String),
         /// The operating system does not permit the connection to the agent's user.
         NotPermitted(PermissionError),
+        /// The operating system does not support the connection; the text has the cause.
+        NotSupported(_rt::String),
         /// The name could not be resolved; the text has the cause.
         Resolve(_rt::String),
+        /// The unix socket does not exist.
+        NotFound,
         /// Nobody accepts connections at the address.
         Refused(OsError),
         /// No way leads to the address.
@@ -1792,9 +1839,9 @@ pub mod gauged {
         Reset(OsError),
         /// The operator's proxy could not be used; the text has the cause and the remedy.
         Proxy(_rt::String),
-        /// The peer's certificate was rejected, or there is no common TLS version; the text has the cause.
+        /// The certificate of the peer was rejected, or there is no common version of TLS; the text has the cause and the remedy.
         Tls(_rt::String),
-        /// The response exceeds this limit, in bytes.
+        /// The response exceeds this limit, in bytes: that of its body, by the request or the agent, or that of its head.
         TooLarge(u64),
         /// The response was not complete in time.
         Timeout,
@@ -1809,14 +1856,23 @@ pub mod gauged {
             Error::Denied(e) => {
               f.debug_tuple("Error::Denied").field(e).finish()
             }
+            Error::Forbidden(e) => {
+              f.debug_tuple("Error::Forbidden").field(e).finish()
+            }
             Error::InvalidRequest(e) => {
               f.debug_tuple("Error::InvalidRequest").field(e).finish()
             }
             Error::NotPermitted(e) => {
               f.debug_tuple("Error::NotPermitted").field(e).finish()
             }
+            Error::NotSupported(e) => {
+              f.debug_tuple("Error::NotSupported").field(e).finish()
+            }
             Error::Resolve(e) => {
               f.debug_tuple("Error::Resolve").field(e).finish()
+            }
+            Error::NotFound => {
+              f.debug_tuple("Error::NotFound").finish()
             }
             Error::Refused(e) => {
               f.debug_tuple("Error::Refused").field(e).finish()
@@ -1862,9 +1918,9 @@ pub mod gauged {
         unsafe {
 
           #[repr(align(8))]
-          struct RetArea([::core::mem::MaybeUninit::<u8>; 56+4*::core::mem::size_of::<*const u8>()]);
-          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 56+4*::core::mem::size_of::<*const u8>()]);
-          let Request{ method:method0, url:url0, headers:headers0, body:body0, timeout_ms:timeout_ms0, } = request;
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 96+12*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 96+12*::core::mem::size_of::<*const u8>()]);
+          let Request{ method:method0, url:url0, headers:headers0, body:body0, options:options0, } = request;
           let vec1 = method0;
           let ptr1 = vec1.as_ptr().cast::<u8>();
           let len1 = vec1.len();
@@ -1893,71 +1949,150 @@ pub mod gauged {
           let vec7 = body0;
           let ptr7 = vec7.as_ptr().cast::<u8>();
           let len7 = vec7.len();
-          let (result8_0,result8_1,) = match timeout_ms0 {
-            Some(e) => (1i32, _rt::as_i32(e)),
-            None => {
-              (0i32, 0i32)
+          let (result13_0,result13_1,result13_2,result13_3,result13_4,result13_5,result13_6,result13_7,) = match options0 {
+            Some(e) => {
+              let RequestOptions{ timeout_ms:timeout_ms8, max_body_bytes:max_body_bytes8, unix_socket:unix_socket8, } = e;
+              let (result9_0,result9_1,) = match timeout_ms8 {
+                Some(e) => (1i32, _rt::as_i32(e)),
+                None => {
+                  (0i32, 0i32)
+                },
+              };let (result10_0,result10_1,) = match max_body_bytes8 {
+                Some(e) => (1i32, _rt::as_i32(e)),
+                None => {
+                  (0i32, 0i32)
+                },
+              };let (result12_0,result12_1,result12_2,) = match unix_socket8 {
+                Some(e) => {
+                  let vec11 = e;
+                  let ptr11 = vec11.as_ptr().cast::<u8>();
+                  let len11 = vec11.len();
+
+                  (1i32, ptr11.cast_mut(), len11)
+                },
+                None => {
+                  (0i32, ::core::ptr::null_mut(), 0usize)
+                },
+              };
+              (1i32, result9_0, result9_1, result10_0, result10_1, result12_0, result12_1, result12_2)
             },
-          };let ptr9 = ret_area.0.as_mut_ptr().cast::<u8>();
+            None => {
+              (0i32, 0i32, 0i32, 0i32, 0i32, 0i32, ::core::ptr::null_mut(), 0usize)
+            },
+          };let ptr14 = ret_area.0.as_mut_ptr().cast::<u8>();
           #[cfg(target_arch = "wasm32")]
           #[link(wasm_import_module = "gauged:plugin/http@0.2.0-rc.4")]
           unsafe extern "C" {
             #[link_name = "fetch"]
-            fn wit_import10(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: i32, _: *mut u8, );
+            fn wit_import15(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32, _: *mut u8, _: usize, _: *mut u8, );
           }
 
           #[cfg(not(target_arch = "wasm32"))]
-          unsafe extern "C" fn wit_import10(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: i32, _: *mut u8, ) { unreachable!() }
-          wit_import10(ptr1.cast_mut(), len1, ptr2.cast_mut(), len2, result6, len6, ptr7.cast_mut(), len7, result8_0, result8_1, ptr9);
-          let l11 = i32::from(*ptr9.add(0).cast::<u8>());
-          let result87 = match l11 {
+          unsafe extern "C" fn wit_import15(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32, _: *mut u8, _: usize, _: *mut u8, ) { unreachable!() }
+          wit_import15(ptr1.cast_mut(), len1, ptr2.cast_mut(), len2, result6, len6, ptr7.cast_mut(), len7, result13_0, result13_1, result13_2, result13_3, result13_4, result13_5, result13_6, result13_7, ptr14);
+          let l16 = i32::from(*ptr14.add(0).cast::<u8>());
+          let result115 = match l16 {
             0 => {
               let e = {
-                let l12 = i32::from(*ptr9.add(8).cast::<u16>());
-                let l13 = *ptr9.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l14 = *ptr9.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let base21 = l13;
-                let len21 = l14;
-                let mut result21 = _rt::Vec::with_capacity(len21);
-                for i in 0..len21 {
-                  let base = base21.add(i * (4*::core::mem::size_of::<*const u8>()));
-                  let e21 = {
-                    let l15 = *base.add(0).cast::<*mut u8>();
-                    let l16 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
-                    let len17 = l16;
-                    let bytes17 = _rt::Vec::from_raw_parts(l15.cast(), len17, len17);
-                    let l18 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                    let l19 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                    let len20 = l19;
-                    let bytes20 = _rt::Vec::from_raw_parts(l18.cast(), len20, len20);
+                let l17 = i32::from(*ptr14.add(8).cast::<u16>());
+                let l18 = *ptr14.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l19 = *ptr14.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let base26 = l18;
+                let len26 = l19;
+                let mut result26 = _rt::Vec::with_capacity(len26);
+                for i in 0..len26 {
+                  let base = base26.add(i * (4*::core::mem::size_of::<*const u8>()));
+                  let e26 = {
+                    let l20 = *base.add(0).cast::<*mut u8>();
+                    let l21 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len22 = l21;
+                    let bytes22 = _rt::Vec::from_raw_parts(l20.cast(), len22, len22);
+                    let l23 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                    let l24 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let len25 = l24;
+                    let bytes25 = _rt::Vec::from_raw_parts(l23.cast(), len25, len25);
 
-                    (_rt::string_lift(bytes17), _rt::string_lift(bytes20))
+                    (_rt::string_lift(bytes22), _rt::string_lift(bytes25))
                   };
-                  result21.push(e21);
+                  result26.push(e26);
                 }
-                _rt::cabi_dealloc(base21, len21 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
-                let l22 = *ptr9.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                let l23 = *ptr9.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                let len24 = l23;
-                let l25 = *ptr9.add(16+4*::core::mem::size_of::<*const u8>()).cast::<i64>();
-                let l26 = *ptr9.add(24+4*::core::mem::size_of::<*const u8>()).cast::<i64>();
-                let l27 = *ptr9.add(32+4*::core::mem::size_of::<*const u8>()).cast::<i64>();
-                let l28 = i32::from(*ptr9.add(40+4*::core::mem::size_of::<*const u8>()).cast::<u8>());
+                _rt::cabi_dealloc(base26, len26 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+                let l27 = *ptr14.add(8+3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l28 = *ptr14.add(8+4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len29 = l28;
+                let l30 = i32::from(*ptr14.add(16+4*::core::mem::size_of::<*const u8>()).cast::<u8>());
+                let l32 = *ptr14.add(32+4*::core::mem::size_of::<*const u8>()).cast::<i64>();
+                let l33 = i32::from(*ptr14.add(40+4*::core::mem::size_of::<*const u8>()).cast::<u8>());
+                let l35 = *ptr14.add(56+4*::core::mem::size_of::<*const u8>()).cast::<i64>();
+                let l36 = *ptr14.add(64+4*::core::mem::size_of::<*const u8>()).cast::<i64>();
+                let l37 = *ptr14.add(72+4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l38 = *ptr14.add(72+5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len39 = l38;
+                let bytes39 = _rt::Vec::from_raw_parts(l37.cast(), len39, len39);
+                let l40 = i32::from(*ptr14.add(72+6*::core::mem::size_of::<*const u8>()).cast::<u8>());
 
                 Response{
-                  status: l12 as u16,
-                  headers: result21,
-                  body: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l22.cast(), len24, len24)),
-                  connect_ns: l25 as u64,
-                  first_byte_ns: l26 as u64,
-                  total_ns: l27 as u64,
-                  certificate_not_after: match l28 {
+                  status: l17 as u16,
+                  headers: result26,
+                  body: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l27.cast(), len29, len29)),
+                  times: Times{
+                    resolve_ns: match l30 {
+                      0 => None,
+                      1 => {
+                        let e = {
+                          let l31 = *ptr14.add(24+4*::core::mem::size_of::<*const u8>()).cast::<i64>();
+
+                          l31 as u64
+                        };
+                        Some(e)
+                      }
+                      _ => _rt::invalid_enum_discriminant(),
+                    },
+                    connect_ns: l32 as u64,
+                    tls_ns: match l33 {
+                      0 => None,
+                      1 => {
+                        let e = {
+                          let l34 = *ptr14.add(48+4*::core::mem::size_of::<*const u8>()).cast::<i64>();
+
+                          l34 as u64
+                        };
+                        Some(e)
+                      }
+                      _ => _rt::invalid_enum_discriminant(),
+                    },
+                    first_byte_ns: l35 as u64,
+                    total_ns: l36 as u64,
+                  },
+                  remote_address: _rt::string_lift(bytes39),
+                  tls: match l40 {
                     0 => None,
                     1 => {
                       let e = {
-                        let l29 = *ptr9.add(48+4*::core::mem::size_of::<*const u8>()).cast::<i64>();
+                        let l41 = *ptr14.add(80+6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                        let l42 = *ptr14.add(80+7*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                        let len43 = l42;
+                        let bytes43 = _rt::Vec::from_raw_parts(l41.cast(), len43, len43);
+                        let l44 = *ptr14.add(80+8*::core::mem::size_of::<*const u8>()).cast::<i64>();
+                        let l45 = *ptr14.add(88+8*::core::mem::size_of::<*const u8>()).cast::<i64>();
+                        let l46 = *ptr14.add(96+8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                        let l47 = *ptr14.add(96+9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                        let len48 = l47;
+                        let bytes48 = _rt::Vec::from_raw_parts(l46.cast(), len48, len48);
+                        let l49 = *ptr14.add(96+10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                        let l50 = *ptr14.add(96+11*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                        let len51 = l50;
+                        let bytes51 = _rt::Vec::from_raw_parts(l49.cast(), len51, len51);
 
-                        l29 as u64
+                        super::super::super::gauged::plugin::types::TlsSession{
+                          version: _rt::string_lift(bytes43),
+                          certificate: super::super::super::gauged::plugin::types::Certificate{
+                            not_before: l44,
+                            not_after: l45,
+                            subject: _rt::string_lift(bytes48),
+                            issuer: _rt::string_lift(bytes51),
+                          },
+                        }
                       };
                       Some(e)
                     }
@@ -1969,178 +2104,104 @@ pub mod gauged {
             }
             1 => {
               let e = {
-                let l30 = i32::from(*ptr9.add(8).cast::<u8>());
-                let v86 = match l30 {
+                let l52 = i32::from(*ptr14.add(8).cast::<u8>());
+                let v114 = match l52 {
                   0 => {
-                    let e86 = {
-                      let l31 = *ptr9.add(16).cast::<*mut u8>();
-                      let l32 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len33 = l32;
-                      let bytes33 = _rt::Vec::from_raw_parts(l31.cast(), len33, len33);
-                      let l34 = *ptr9.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                      let l35 = *ptr9.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len36 = l35;
-                      let bytes36 = _rt::Vec::from_raw_parts(l34.cast(), len36, len36);
+                    let e114 = {
+                      let l53 = *ptr14.add(16).cast::<*mut u8>();
+                      let l54 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len55 = l54;
+                      let bytes55 = _rt::Vec::from_raw_parts(l53.cast(), len55, len55);
+                      let l56 = *ptr14.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l57 = *ptr14.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len58 = l57;
+                      let bytes58 = _rt::Vec::from_raw_parts(l56.cast(), len58, len58);
 
                       super::super::super::gauged::plugin::types::Capability{
-                        kind: _rt::string_lift(bytes33),
-                        target: _rt::string_lift(bytes36),
+                        kind: _rt::string_lift(bytes55),
+                        target: _rt::string_lift(bytes58),
                       }
                     };
-                    Error::Denied(e86)
+                    Error::Denied(e114)
                   }
                   1 => {
-                    let e86 = {
-                      let l37 = *ptr9.add(16).cast::<*mut u8>();
-                      let l38 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len39 = l38;
-                      let bytes39 = _rt::Vec::from_raw_parts(l37.cast(), len39, len39);
+                    let e114 = {
+                      let l59 = *ptr14.add(16).cast::<*mut u8>();
+                      let l60 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len61 = l60;
+                      let bytes61 = _rt::Vec::from_raw_parts(l59.cast(), len61, len61);
 
-                      _rt::string_lift(bytes39)
+                      _rt::string_lift(bytes61)
                     };
-                    Error::InvalidRequest(e86)
+                    Error::Forbidden(e114)
                   }
                   2 => {
-                    let e86 = {
-                      let l40 = *ptr9.add(16).cast::<*mut u8>();
-                      let l41 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len42 = l41;
-                      let bytes42 = _rt::Vec::from_raw_parts(l40.cast(), len42, len42);
-                      let l43 = *ptr9.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                      let l44 = *ptr9.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len45 = l44;
-                      let bytes45 = _rt::Vec::from_raw_parts(l43.cast(), len45, len45);
-                      let l46 = *ptr9.add(16+4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                      let l47 = *ptr9.add(16+5*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len48 = l47;
-                      let bytes48 = _rt::Vec::from_raw_parts(l46.cast(), len48, len48);
+                    let e114 = {
+                      let l62 = *ptr14.add(16).cast::<*mut u8>();
+                      let l63 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len64 = l63;
+                      let bytes64 = _rt::Vec::from_raw_parts(l62.cast(), len64, len64);
 
-                      super::super::super::gauged::plugin::types::PermissionError{
-                        code: _rt::string_lift(bytes42),
-                        text: _rt::string_lift(bytes45),
-                        remedy: _rt::string_lift(bytes48),
-                      }
+                      _rt::string_lift(bytes64)
                     };
-                    Error::NotPermitted(e86)
+                    Error::InvalidRequest(e114)
                   }
                   3 => {
-                    let e86 = {
-                      let l49 = *ptr9.add(16).cast::<*mut u8>();
-                      let l50 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len51 = l50;
-                      let bytes51 = _rt::Vec::from_raw_parts(l49.cast(), len51, len51);
+                    let e114 = {
+                      let l65 = *ptr14.add(16).cast::<*mut u8>();
+                      let l66 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len67 = l66;
+                      let bytes67 = _rt::Vec::from_raw_parts(l65.cast(), len67, len67);
+                      let l68 = *ptr14.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l69 = *ptr14.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len70 = l69;
+                      let bytes70 = _rt::Vec::from_raw_parts(l68.cast(), len70, len70);
+                      let l71 = *ptr14.add(16+4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l72 = *ptr14.add(16+5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len73 = l72;
+                      let bytes73 = _rt::Vec::from_raw_parts(l71.cast(), len73, len73);
 
-                      _rt::string_lift(bytes51)
+                      super::super::super::gauged::plugin::types::PermissionError{
+                        code: _rt::string_lift(bytes67),
+                        text: _rt::string_lift(bytes70),
+                        remedy: _rt::string_lift(bytes73),
+                      }
                     };
-                    Error::Resolve(e86)
+                    Error::NotPermitted(e114)
                   }
                   4 => {
-                    let e86 = {
-                      let l52 = *ptr9.add(16).cast::<*mut u8>();
-                      let l53 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len54 = l53;
-                      let bytes54 = _rt::Vec::from_raw_parts(l52.cast(), len54, len54);
-                      let l55 = *ptr9.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                      let l56 = *ptr9.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len57 = l56;
-                      let bytes57 = _rt::Vec::from_raw_parts(l55.cast(), len57, len57);
+                    let e114 = {
+                      let l74 = *ptr14.add(16).cast::<*mut u8>();
+                      let l75 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len76 = l75;
+                      let bytes76 = _rt::Vec::from_raw_parts(l74.cast(), len76, len76);
 
-                      super::super::super::gauged::plugin::types::OsError{
-                        code: _rt::string_lift(bytes54),
-                        text: _rt::string_lift(bytes57),
-                      }
+                      _rt::string_lift(bytes76)
                     };
-                    Error::Refused(e86)
+                    Error::NotSupported(e114)
                   }
                   5 => {
-                    let e86 = {
-                      let l58 = *ptr9.add(16).cast::<*mut u8>();
-                      let l59 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len60 = l59;
-                      let bytes60 = _rt::Vec::from_raw_parts(l58.cast(), len60, len60);
-                      let l61 = *ptr9.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                      let l62 = *ptr9.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len63 = l62;
-                      let bytes63 = _rt::Vec::from_raw_parts(l61.cast(), len63, len63);
-
-                      super::super::super::gauged::plugin::types::OsError{
-                        code: _rt::string_lift(bytes60),
-                        text: _rt::string_lift(bytes63),
-                      }
-                    };
-                    Error::Unreachable(e86)
-                  }
-                  6 => {
-                    let e86 = {
-                      let l64 = *ptr9.add(16).cast::<*mut u8>();
-                      let l65 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len66 = l65;
-                      let bytes66 = _rt::Vec::from_raw_parts(l64.cast(), len66, len66);
-                      let l67 = *ptr9.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                      let l68 = *ptr9.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len69 = l68;
-                      let bytes69 = _rt::Vec::from_raw_parts(l67.cast(), len69, len69);
-
-                      super::super::super::gauged::plugin::types::OsError{
-                        code: _rt::string_lift(bytes66),
-                        text: _rt::string_lift(bytes69),
-                      }
-                    };
-                    Error::Reset(e86)
-                  }
-                  7 => {
-                    let e86 = {
-                      let l70 = *ptr9.add(16).cast::<*mut u8>();
-                      let l71 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len72 = l71;
-                      let bytes72 = _rt::Vec::from_raw_parts(l70.cast(), len72, len72);
-
-                      _rt::string_lift(bytes72)
-                    };
-                    Error::Proxy(e86)
-                  }
-                  8 => {
-                    let e86 = {
-                      let l73 = *ptr9.add(16).cast::<*mut u8>();
-                      let l74 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                      let len75 = l74;
-                      let bytes75 = _rt::Vec::from_raw_parts(l73.cast(), len75, len75);
-
-                      _rt::string_lift(bytes75)
-                    };
-                    Error::Tls(e86)
-                  }
-                  9 => {
-                    let e86 = {
-                      let l76 = *ptr9.add(16).cast::<i64>();
-
-                      l76 as u64
-                    };
-                    Error::TooLarge(e86)
-                  }
-                  10 => {
-                    Error::Timeout
-                  }
-                  11 => {
-                    let e86 = {
-                      let l77 = *ptr9.add(16).cast::<*mut u8>();
-                      let l78 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                    let e114 = {
+                      let l77 = *ptr14.add(16).cast::<*mut u8>();
+                      let l78 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
                       let len79 = l78;
                       let bytes79 = _rt::Vec::from_raw_parts(l77.cast(), len79, len79);
 
                       _rt::string_lift(bytes79)
                     };
-                    Error::Protocol(e86)
+                    Error::Resolve(e114)
                   }
-                  n => {
-                    debug_assert_eq!(n, 12, "invalid enum discriminant");
-                    let e86 = {
-                      let l80 = *ptr9.add(16).cast::<*mut u8>();
-                      let l81 = *ptr9.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  6 => {
+                    Error::NotFound
+                  }
+                  7 => {
+                    let e114 = {
+                      let l80 = *ptr14.add(16).cast::<*mut u8>();
+                      let l81 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
                       let len82 = l81;
                       let bytes82 = _rt::Vec::from_raw_parts(l80.cast(), len82, len82);
-                      let l83 = *ptr9.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                      let l84 = *ptr9.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let l83 = *ptr14.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l84 = *ptr14.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
                       let len85 = l84;
                       let bytes85 = _rt::Vec::from_raw_parts(l83.cast(), len85, len85);
 
@@ -2149,17 +2210,116 @@ pub mod gauged {
                         text: _rt::string_lift(bytes85),
                       }
                     };
-                    Error::Io(e86)
+                    Error::Refused(e114)
+                  }
+                  8 => {
+                    let e114 = {
+                      let l86 = *ptr14.add(16).cast::<*mut u8>();
+                      let l87 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len88 = l87;
+                      let bytes88 = _rt::Vec::from_raw_parts(l86.cast(), len88, len88);
+                      let l89 = *ptr14.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l90 = *ptr14.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len91 = l90;
+                      let bytes91 = _rt::Vec::from_raw_parts(l89.cast(), len91, len91);
+
+                      super::super::super::gauged::plugin::types::OsError{
+                        code: _rt::string_lift(bytes88),
+                        text: _rt::string_lift(bytes91),
+                      }
+                    };
+                    Error::Unreachable(e114)
+                  }
+                  9 => {
+                    let e114 = {
+                      let l92 = *ptr14.add(16).cast::<*mut u8>();
+                      let l93 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len94 = l93;
+                      let bytes94 = _rt::Vec::from_raw_parts(l92.cast(), len94, len94);
+                      let l95 = *ptr14.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l96 = *ptr14.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len97 = l96;
+                      let bytes97 = _rt::Vec::from_raw_parts(l95.cast(), len97, len97);
+
+                      super::super::super::gauged::plugin::types::OsError{
+                        code: _rt::string_lift(bytes94),
+                        text: _rt::string_lift(bytes97),
+                      }
+                    };
+                    Error::Reset(e114)
+                  }
+                  10 => {
+                    let e114 = {
+                      let l98 = *ptr14.add(16).cast::<*mut u8>();
+                      let l99 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len100 = l99;
+                      let bytes100 = _rt::Vec::from_raw_parts(l98.cast(), len100, len100);
+
+                      _rt::string_lift(bytes100)
+                    };
+                    Error::Proxy(e114)
+                  }
+                  11 => {
+                    let e114 = {
+                      let l101 = *ptr14.add(16).cast::<*mut u8>();
+                      let l102 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len103 = l102;
+                      let bytes103 = _rt::Vec::from_raw_parts(l101.cast(), len103, len103);
+
+                      _rt::string_lift(bytes103)
+                    };
+                    Error::Tls(e114)
+                  }
+                  12 => {
+                    let e114 = {
+                      let l104 = *ptr14.add(16).cast::<i64>();
+
+                      l104 as u64
+                    };
+                    Error::TooLarge(e114)
+                  }
+                  13 => {
+                    Error::Timeout
+                  }
+                  14 => {
+                    let e114 = {
+                      let l105 = *ptr14.add(16).cast::<*mut u8>();
+                      let l106 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len107 = l106;
+                      let bytes107 = _rt::Vec::from_raw_parts(l105.cast(), len107, len107);
+
+                      _rt::string_lift(bytes107)
+                    };
+                    Error::Protocol(e114)
+                  }
+                  n => {
+                    debug_assert_eq!(n, 15, "invalid enum discriminant");
+                    let e114 = {
+                      let l108 = *ptr14.add(16).cast::<*mut u8>();
+                      let l109 = *ptr14.add(16+1*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len110 = l109;
+                      let bytes110 = _rt::Vec::from_raw_parts(l108.cast(), len110, len110);
+                      let l111 = *ptr14.add(16+2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                      let l112 = *ptr14.add(16+3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                      let len113 = l112;
+                      let bytes113 = _rt::Vec::from_raw_parts(l111.cast(), len113, len113);
+
+                      super::super::super::gauged::plugin::types::OsError{
+                        code: _rt::string_lift(bytes110),
+                        text: _rt::string_lift(bytes113),
+                      }
+                    };
+                    Error::Io(e114)
                   }
                 };
 
-                v86
+                v114
               };
               Err(e)
             }
             _ => _rt::invalid_enum_discriminant(),
           };
-          result87
+          result115
         }
       }
 
@@ -7440,8 +7600,8 @@ macro_rules! __export_plugin_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.60.0:gauged:plugin@0.2.0-rc.4:plugin:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 5301] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb8(\x01A\x02\x01A\x18\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 5475] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe6)\x01A\x02\x01A\x18\
 \x01B\x0a\x01r\x02\x04kinds\x06targets\x04\0\x0acapability\x03\0\0\x01r\x02\x04c\
 odes\x04texts\x04\0\x08os-error\x03\0\x02\x01r\x03\x04codes\x04texts\x06remedys\x04\
 \0\x10permission-error\x03\0\x04\x01r\x04\x0anot-beforex\x09not-afterx\x07subjec\
@@ -7471,20 +7631,24 @@ sy\0\x15\x04\0\x09read-many\x01\x16\x01p\x0b\x01j\x01\x17\x01\x07\x01@\x01\x04pa
 ths\0\x18\x04\0\x04list\x01\x19\x01j\x01\x0d\x01\x07\x01@\x01\x04paths\0\x1a\x04\
 \0\x04stat\x01\x1b\x01j\x01s\x01\x07\x01@\x01\x04paths\0\x1c\x04\0\x09read-link\x01\
 \x1d\x01j\x01\x0f\x01\x07\x01@\x01\x04paths\0\x1e\x04\0\x05usage\x01\x1f\x03\0\x1e\
-gauged:plugin/files@0.2.0-rc.4\x05\x05\x01B\x14\x02\x03\x02\x01\x02\x04\0\x0acap\
-ability\x03\0\0\x02\x03\x02\x01\x03\x04\0\x08os-error\x03\0\x02\x02\x03\x02\x01\x04\
-\x04\0\x10permission-error\x03\0\x04\x01o\x02ss\x01p\x06\x01p}\x01ky\x01r\x05\x06\
-methods\x03urls\x07headers\x07\x04body\x08\x0atimeout-ms\x09\x04\0\x07request\x03\
-\0\x0a\x01kw\x01r\x07\x06status{\x07headers\x07\x04body\x08\x0aconnect-nsw\x0dfi\
-rst-byte-nsw\x08total-nsw\x15certificate-not-after\x0c\x04\0\x08response\x03\0\x0d\
-\x01q\x0d\x06denied\x01\x01\0\x0finvalid-request\x01s\0\x0dnot-permitted\x01\x05\
-\0\x07resolve\x01s\0\x07refused\x01\x03\0\x0bunreachable\x01\x03\0\x05reset\x01\x03\
-\0\x05proxy\x01s\0\x03tls\x01s\0\x09too-large\x01w\0\x07timeout\0\0\x08protocol\x01\
-s\0\x02io\x01\x03\0\x04\0\x05error\x03\0\x0f\x01j\x01\x0e\x01\x10\x01@\x01\x07re\
-quest\x0b\0\x11\x04\0\x05fetch\x01\x12\x03\0\x1dgauged:plugin/http@0.2.0-rc.4\x05\
-\x06\x02\x03\0\0\x0btls-session\x01B+\x02\x03\x02\x01\x02\x04\0\x0acapability\x03\
-\0\0\x02\x03\x02\x01\x03\x04\0\x08os-error\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x10\
-permission-error\x03\0\x04\x02\x03\x02\x01\x07\x04\0\x0btls-session\x03\0\x06\x01\
+gauged:plugin/files@0.2.0-rc.4\x05\x05\x02\x03\0\0\x0btls-session\x01B\x1d\x02\x03\
+\x02\x01\x02\x04\0\x0acapability\x03\0\0\x02\x03\x02\x01\x03\x04\0\x08os-error\x03\
+\0\x02\x02\x03\x02\x01\x04\x04\0\x10permission-error\x03\0\x04\x02\x03\x02\x01\x06\
+\x04\0\x0btls-session\x03\0\x06\x01ky\x01ks\x01r\x03\x0atimeout-ms\x08\x0emax-bo\
+dy-bytes\x08\x0bunix-socket\x09\x04\0\x0frequest-options\x03\0\x0a\x01o\x02ss\x01\
+p\x0c\x01p}\x01k\x0b\x01r\x05\x06methods\x03urls\x07headers\x0d\x04body\x0e\x07o\
+ptions\x0f\x04\0\x07request\x03\0\x10\x01kw\x01r\x05\x0aresolve-ns\x12\x0aconnec\
+t-nsw\x06tls-ns\x12\x0dfirst-byte-nsw\x08total-nsw\x04\0\x05times\x03\0\x13\x01k\
+\x07\x01r\x06\x06status{\x07headers\x0d\x04body\x0e\x05times\x14\x0eremote-addre\
+sss\x03tls\x15\x04\0\x08response\x03\0\x16\x01q\x10\x06denied\x01\x01\0\x09forbi\
+dden\x01s\0\x0finvalid-request\x01s\0\x0dnot-permitted\x01\x05\0\x0dnot-supporte\
+d\x01s\0\x07resolve\x01s\0\x09not-found\0\0\x07refused\x01\x03\0\x0bunreachable\x01\
+\x03\0\x05reset\x01\x03\0\x05proxy\x01s\0\x03tls\x01s\0\x09too-large\x01w\0\x07t\
+imeout\0\0\x08protocol\x01s\0\x02io\x01\x03\0\x04\0\x05error\x03\0\x18\x01j\x01\x17\
+\x01\x19\x01@\x01\x07request\x11\0\x1a\x04\0\x05fetch\x01\x1b\x03\0\x1dgauged:pl\
+ugin/http@0.2.0-rc.4\x05\x07\x01B+\x02\x03\x02\x01\x02\x04\0\x0acapability\x03\0\
+\0\x02\x03\x02\x01\x03\x04\0\x08os-error\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x10\
+permission-error\x03\0\x04\x02\x03\x02\x01\x06\x04\0\x0btls-session\x03\0\x06\x01\
 q\x0f\x06denied\x01\x01\0\x09forbidden\x01s\0\x0finvalid-address\x01s\0\x0dnot-p\
 ermitted\x01\x05\0\x0dnot-supported\x01s\0\x07resolve\x01s\0\x09not-found\0\0\x07\
 refused\x01\x03\0\x0bunreachable\x01\x03\0\x05reset\x01\x03\0\x03tls\x01s\0\x09t\
@@ -7569,8 +7733,8 @@ pub use __export_plugin_impl as export_bindings;
 #[unsafe(link_section = "component-type:wit-bindgen:0.60.0:gauged:plugin@0.2.0-rc.4:plugin-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 4770] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x85$\x01A\x02\x01A\x14\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 4944] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb3%\x01A\x02\x01A\x14\
 \x01B\x0a\x01r\x02\x04kinds\x06targets\x04\0\x0acapability\x03\0\0\x01r\x02\x04c\
 odes\x04texts\x04\0\x08os-error\x03\0\x02\x01r\x03\x04codes\x04texts\x06remedys\x04\
 \0\x10permission-error\x03\0\x04\x01r\x04\x0anot-beforex\x09not-afterx\x07subjec\
@@ -7600,20 +7764,24 @@ sy\0\x15\x04\0\x09read-many\x01\x16\x01p\x0b\x01j\x01\x17\x01\x07\x01@\x01\x04pa
 ths\0\x18\x04\0\x04list\x01\x19\x01j\x01\x0d\x01\x07\x01@\x01\x04paths\0\x1a\x04\
 \0\x04stat\x01\x1b\x01j\x01s\x01\x07\x01@\x01\x04paths\0\x1c\x04\0\x09read-link\x01\
 \x1d\x01j\x01\x0f\x01\x07\x01@\x01\x04paths\0\x1e\x04\0\x05usage\x01\x1f\x03\0\x1e\
-gauged:plugin/files@0.2.0-rc.4\x05\x05\x01B\x14\x02\x03\x02\x01\x02\x04\0\x0acap\
-ability\x03\0\0\x02\x03\x02\x01\x03\x04\0\x08os-error\x03\0\x02\x02\x03\x02\x01\x04\
-\x04\0\x10permission-error\x03\0\x04\x01o\x02ss\x01p\x06\x01p}\x01ky\x01r\x05\x06\
-methods\x03urls\x07headers\x07\x04body\x08\x0atimeout-ms\x09\x04\0\x07request\x03\
-\0\x0a\x01kw\x01r\x07\x06status{\x07headers\x07\x04body\x08\x0aconnect-nsw\x0dfi\
-rst-byte-nsw\x08total-nsw\x15certificate-not-after\x0c\x04\0\x08response\x03\0\x0d\
-\x01q\x0d\x06denied\x01\x01\0\x0finvalid-request\x01s\0\x0dnot-permitted\x01\x05\
-\0\x07resolve\x01s\0\x07refused\x01\x03\0\x0bunreachable\x01\x03\0\x05reset\x01\x03\
-\0\x05proxy\x01s\0\x03tls\x01s\0\x09too-large\x01w\0\x07timeout\0\0\x08protocol\x01\
-s\0\x02io\x01\x03\0\x04\0\x05error\x03\0\x0f\x01j\x01\x0e\x01\x10\x01@\x01\x07re\
-quest\x0b\0\x11\x04\0\x05fetch\x01\x12\x03\0\x1dgauged:plugin/http@0.2.0-rc.4\x05\
-\x06\x02\x03\0\0\x0btls-session\x01B+\x02\x03\x02\x01\x02\x04\0\x0acapability\x03\
-\0\0\x02\x03\x02\x01\x03\x04\0\x08os-error\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x10\
-permission-error\x03\0\x04\x02\x03\x02\x01\x07\x04\0\x0btls-session\x03\0\x06\x01\
+gauged:plugin/files@0.2.0-rc.4\x05\x05\x02\x03\0\0\x0btls-session\x01B\x1d\x02\x03\
+\x02\x01\x02\x04\0\x0acapability\x03\0\0\x02\x03\x02\x01\x03\x04\0\x08os-error\x03\
+\0\x02\x02\x03\x02\x01\x04\x04\0\x10permission-error\x03\0\x04\x02\x03\x02\x01\x06\
+\x04\0\x0btls-session\x03\0\x06\x01ky\x01ks\x01r\x03\x0atimeout-ms\x08\x0emax-bo\
+dy-bytes\x08\x0bunix-socket\x09\x04\0\x0frequest-options\x03\0\x0a\x01o\x02ss\x01\
+p\x0c\x01p}\x01k\x0b\x01r\x05\x06methods\x03urls\x07headers\x0d\x04body\x0e\x07o\
+ptions\x0f\x04\0\x07request\x03\0\x10\x01kw\x01r\x05\x0aresolve-ns\x12\x0aconnec\
+t-nsw\x06tls-ns\x12\x0dfirst-byte-nsw\x08total-nsw\x04\0\x05times\x03\0\x13\x01k\
+\x07\x01r\x06\x06status{\x07headers\x0d\x04body\x0e\x05times\x14\x0eremote-addre\
+sss\x03tls\x15\x04\0\x08response\x03\0\x16\x01q\x10\x06denied\x01\x01\0\x09forbi\
+dden\x01s\0\x0finvalid-request\x01s\0\x0dnot-permitted\x01\x05\0\x0dnot-supporte\
+d\x01s\0\x07resolve\x01s\0\x09not-found\0\0\x07refused\x01\x03\0\x0bunreachable\x01\
+\x03\0\x05reset\x01\x03\0\x05proxy\x01s\0\x03tls\x01s\0\x09too-large\x01w\0\x07t\
+imeout\0\0\x08protocol\x01s\0\x02io\x01\x03\0\x04\0\x05error\x03\0\x18\x01j\x01\x17\
+\x01\x19\x01@\x01\x07request\x11\0\x1a\x04\0\x05fetch\x01\x1b\x03\0\x1dgauged:pl\
+ugin/http@0.2.0-rc.4\x05\x07\x01B+\x02\x03\x02\x01\x02\x04\0\x0acapability\x03\0\
+\0\x02\x03\x02\x01\x03\x04\0\x08os-error\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x10\
+permission-error\x03\0\x04\x02\x03\x02\x01\x06\x04\0\x0btls-session\x03\0\x06\x01\
 q\x0f\x06denied\x01\x01\0\x09forbidden\x01s\0\x0finvalid-address\x01s\0\x0dnot-p\
 ermitted\x01\x05\0\x0dnot-supported\x01s\0\x07resolve\x01s\0\x09not-found\0\0\x07\
 refused\x01\x03\0\x0bunreachable\x01\x03\0\x05reset\x01\x03\0\x03tls\x01s\0\x09t\

@@ -98,7 +98,16 @@ pub(crate) fn covers(granted: &Capability, touched: &Capability) -> bool {
     if granted.kind != touched.kind {
         return false;
     }
-    let (pattern, text) = (&granted.target, &touched.target);
+    let (mut pattern, mut text) = (&*granted.target, &*touched.target);
+    // The methods of a unix socket.
+    if granted.kind == Capability::FETCH {
+        let (socket, methods) = pattern.split_once(' ').unwrap_or((pattern, "GET HEAD"));
+        let (touched_socket, method) = text.split_once(' ').unwrap_or((text, "GET"));
+        if methods.split(' ').all(|granted| granted != method) {
+            return false;
+        }
+        (pattern, text) = (socket, touched_socket);
+    }
     // A star stays within one segment, so both have the same number of segments.
     pattern.matches('/').count() == text.matches('/').count() && Pattern::new(pattern).matches(text)
 }
@@ -201,6 +210,11 @@ mod tests {
         assert!(covers(&Capability::read("/proc/*/stat"), &Capability::read("/proc/12/stat")));
         assert!(!covers(&Capability::read("/proc/*/stat"), &Capability::read("/proc/12/task/12/stat")));
         assert!(!covers(&Capability::read("/data"), &Capability::usage("/data")));
-        assert!(covers(&Capability::fetch("http://a"), &Capability::fetch("http://a")));
+        let fetches = |granted: &str, touched: &str| covers(&Capability::fetch(granted), &Capability::fetch(touched));
+        assert!(fetches("http://a", "http://a"));
+        assert!(fetches("unix:/run/*.sock", "unix:/run/a.sock") && fetches("unix:/run/*.sock", "unix:/run/a.sock GET"));
+        assert!(fetches("unix:/run/*.sock GET POST", "unix:/run/a.sock POST"));
+        assert!(!fetches("unix:/run/a.sock", "unix:/run/a.sock POST"));
+        assert!(!fetches("unix:/run/a.sock POST", "unix:/run/a.sock"));
     }
 }

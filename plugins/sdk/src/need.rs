@@ -38,6 +38,13 @@ impl Need {
     pub fn fetch(origin: impl Into<String>, reason: &str) -> Self {
         Self::new(Capability::fetch(origin), reason)
     }
+
+    /// Fetches from the unix socket at a path, with these methods: [`READING`](Capability::READING) is granted more readily than
+    /// others, which may change something.
+    #[must_use]
+    pub fn fetch_unix(path: &str, methods: &[&str], reason: &str) -> Self {
+        Self::new(Capability::fetch_unix(path, methods), reason)
+    }
 }
 
 /// The kinds, with the constructors of capabilities of each.
@@ -60,6 +67,9 @@ impl Capability {
 
     /// Requests to an HTTP server.
     pub const FETCH: &str = "fetch";
+
+    /// The methods of requests to a unix socket that a grant without methods is for.
+    pub const READING: &[&str] = &["GET", "HEAD"];
 
     fn new(kind: &str, target: impl Into<String>) -> Self {
         Self { kind: kind.to_owned(), target: target.into() }
@@ -87,6 +97,28 @@ impl Capability {
     #[must_use]
     pub fn fetch(origin: impl Into<String>) -> Self {
         Self::new(Self::FETCH, origin)
+    }
+
+    /// Fetches from the unix socket at a path with these methods; `*` stands for any text within one segment of the path, also for a
+    /// blank.
+    ///
+    /// ```
+    /// use gauged_plugin::Capability;
+    ///
+    /// let reading = Capability::fetch_unix("/run/docker.sock", Capability::READING);
+    /// assert_eq!(reading.target, "unix:/run/docker.sock");
+    /// assert_eq!(Capability::fetch_unix("/run/app.sock", &["GET", "POST"]).target, "unix:/run/app.sock GET POST");
+    /// ```
+    #[must_use]
+    pub fn fetch_unix(path: &str, methods: &[&str]) -> Self {
+        let mut target = format!("unix:{}", path.replace(' ', "*"));
+        if methods != Self::READING {
+            for method in methods {
+                target.push(' ');
+                target.push_str(method);
+            }
+        }
+        Self::new(Self::FETCH, target)
     }
 
     /// The configuration line that grants the capability.

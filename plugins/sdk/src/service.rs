@@ -83,15 +83,17 @@ impl From<http::Failure> for Failure {
     fn from(failure: http::Failure) -> Self {
         let reason = match &failure.error {
             http::Error::Denied(_) => "denied",
-            http::Error::InvalidRequest(_) => "request",
+            http::Error::InvalidRequest(_) | http::Error::Forbidden(_) | http::Error::NotSupported(_) => "request",
             http::Error::Resolve(_) => "resolve",
             // The service is down for this agent, and the text has the remedy.
             http::Error::NotPermitted(error) => {
-                return Self::down("permission", format!("failed to reach {}: {error}", failure.url));
+                return Self::down("permission", format!("failed to reach {}: {error}", failure.address));
             }
-            http::Error::Refused(_) | http::Error::Unreachable(_) | http::Error::Proxy(_) | http::Error::Io(_) => {
-                "connect"
-            }
+            http::Error::NotFound
+            | http::Error::Refused(_)
+            | http::Error::Unreachable(_)
+            | http::Error::Proxy(_)
+            | http::Error::Io(_) => "connect",
             http::Error::Reset(_) => "closed",
             http::Error::Tls(_) => "tls",
             http::Error::TooLarge(_) => "too_large",
@@ -294,12 +296,13 @@ mod tests {
 
     #[test]
     fn only_service_failures_mean_down() {
-        let http = |error| Failure::from(http::Failure { url: "http://a/b".to_owned(), error });
+        let http = |error| Failure::from(http::Failure { address: "http://a/b".to_owned(), error });
         let net = |error| Failure::from(net::Failure { address: "a:1".to_owned(), error });
         let (text, error) = (String::new, || OsError::new("EIO", "broken"));
         let permission = || PermissionError::new("EPERM", "refused", "permit it");
         for (failure, reason) in [
             (http(http::Error::Resolve(text())), "resolve"),
+            (http(http::Error::NotFound), "connect"),
             (http(http::Error::Refused(error())), "connect"),
             (http(http::Error::Unreachable(error())), "connect"),
             (http(http::Error::Proxy(text())), "connect"),

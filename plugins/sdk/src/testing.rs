@@ -175,3 +175,22 @@ impl<P> fmt::Debug for Harness<P> {
         f.debug_struct("Harness").field("host", &self.host).finish_non_exhaustive()
     }
 }
+
+/// A session of TLS 1.3 with a certificate that is valid between these moments, in seconds since the Unix epoch.
+///
+/// ```
+/// use gauged_plugin::http::Response;
+/// use gauged_plugin::testing::{FIRST_TICK_UNIX_SECONDS, response, tls_session};
+///
+/// let now = FIRST_TICK_UNIX_SECONDS as i64;
+/// let encrypted = Response { tls: Some(tls_session(now, now + 86_400)), ..response(200, "fine") };
+/// assert_eq!(encrypted.certificate().map(|certificate| certificate.not_after), Some(now + 86_400));
+/// ```
+#[must_use]
+pub fn tls_session(not_before: i64, not_after: i64) -> crate::TlsSession {
+    let [subject, issuer] = ["CN=www.example.org", "CN=Example CA"].map(str::to_owned);
+    crate::TlsSession {
+        version: crate::http::TLS_1_3.to_owned(),
+        certificate: crate::Certificate { not_before, not_after, subject, issuer },
+    }
+}

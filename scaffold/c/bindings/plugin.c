@@ -37,7 +37,7 @@ extern void __wasm_import_gauged_plugin_files_usage(uint8_t *, size_t, uint8_t *
 // Imported Functions from `gauged:plugin/http@0.2.0-rc.4`
 
 __attribute__((__import_module__("gauged:plugin/http@0.2.0-rc.4"), __import_name__("fetch")))
-extern void __wasm_import_gauged_plugin_http_fetch(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, uint8_t *);
+extern void __wasm_import_gauged_plugin_http_fetch(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *);
 
 // Imported Functions from `gauged:plugin/net@0.2.0-rc.4`
 
@@ -661,6 +661,27 @@ void gauged_plugin_http_permission_error_free(gauged_plugin_http_permission_erro
   gauged_plugin_types_permission_error_free(ptr);
 }
 
+void gauged_plugin_http_tls_session_free(gauged_plugin_http_tls_session_t *ptr) {
+  gauged_plugin_types_tls_session_free(ptr);
+}
+
+void plugin_option_u32_free(plugin_option_u32_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void plugin_option_string_free(plugin_option_string_t *ptr) {
+  if (ptr->is_some) {
+    plugin_string_free(&ptr->val);
+  }
+}
+
+void gauged_plugin_http_request_options_free(gauged_plugin_http_request_options_t *ptr) {
+  plugin_option_u32_free(&ptr->timeout_ms);
+  plugin_option_u32_free(&ptr->max_body_bytes);
+  plugin_option_string_free(&ptr->unix_socket);
+}
+
 void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr) {
   plugin_string_free(&ptr->f0);
   plugin_string_free(&ptr->f1);
@@ -677,8 +698,9 @@ void plugin_list_tuple2_string_string_free(plugin_list_tuple2_string_string_t *p
   }
 }
 
-void plugin_option_u32_free(plugin_option_u32_t *ptr) {
+void gauged_plugin_http_option_request_options_free(gauged_plugin_http_option_request_options_t *ptr) {
   if (ptr->is_some) {
+    gauged_plugin_http_request_options_free(&ptr->val);
   }
 }
 
@@ -687,7 +709,7 @@ void gauged_plugin_http_request_free(gauged_plugin_http_request_t *ptr) {
   plugin_string_free(&ptr->url);
   plugin_list_tuple2_string_string_free(&ptr->headers);
   plugin_list_u8_free(&ptr->body);
-  plugin_option_u32_free(&ptr->timeout_ms);
+  gauged_plugin_http_option_request_options_free(&ptr->options);
 }
 
 void plugin_option_u64_free(plugin_option_u64_t *ptr) {
@@ -695,10 +717,23 @@ void plugin_option_u64_free(plugin_option_u64_t *ptr) {
   }
 }
 
+void gauged_plugin_http_times_free(gauged_plugin_http_times_t *ptr) {
+  plugin_option_u64_free(&ptr->resolve_ns);
+  plugin_option_u64_free(&ptr->tls_ns);
+}
+
+void gauged_plugin_http_option_tls_session_free(gauged_plugin_http_option_tls_session_t *ptr) {
+  if (ptr->is_some) {
+    gauged_plugin_http_tls_session_free(&ptr->val);
+  }
+}
+
 void gauged_plugin_http_response_free(gauged_plugin_http_response_t *ptr) {
   plugin_list_tuple2_string_string_free(&ptr->headers);
   plugin_list_u8_free(&ptr->body);
-  plugin_option_u64_free(&ptr->certificate_not_after);
+  gauged_plugin_http_times_free(&ptr->times);
+  plugin_string_free(&ptr->remote_address);
+  gauged_plugin_http_option_tls_session_free(&ptr->tls);
 }
 
 void gauged_plugin_http_error_free(gauged_plugin_http_error_t *ptr) {
@@ -708,45 +743,53 @@ void gauged_plugin_http_error_free(gauged_plugin_http_error_t *ptr) {
       break;
     }
     case 1: {
-      plugin_string_free(&ptr->val.invalid_request);
+      plugin_string_free(&ptr->val.forbidden);
       break;
     }
     case 2: {
-      gauged_plugin_http_permission_error_free(&ptr->val.not_permitted);
+      plugin_string_free(&ptr->val.invalid_request);
       break;
     }
     case 3: {
-      plugin_string_free(&ptr->val.resolve);
+      gauged_plugin_http_permission_error_free(&ptr->val.not_permitted);
       break;
     }
     case 4: {
-      gauged_plugin_http_os_error_free(&ptr->val.refused);
+      plugin_string_free(&ptr->val.not_supported);
       break;
     }
     case 5: {
-      gauged_plugin_http_os_error_free(&ptr->val.unreachable);
-      break;
-    }
-    case 6: {
-      gauged_plugin_http_os_error_free(&ptr->val.reset);
+      plugin_string_free(&ptr->val.resolve);
       break;
     }
     case 7: {
-      plugin_string_free(&ptr->val.proxy);
+      gauged_plugin_http_os_error_free(&ptr->val.refused);
       break;
     }
     case 8: {
-      plugin_string_free(&ptr->val.tls);
+      gauged_plugin_http_os_error_free(&ptr->val.unreachable);
       break;
     }
     case 9: {
+      gauged_plugin_http_os_error_free(&ptr->val.reset);
+      break;
+    }
+    case 10: {
+      plugin_string_free(&ptr->val.proxy);
       break;
     }
     case 11: {
-      plugin_string_free(&ptr->val.protocol);
+      plugin_string_free(&ptr->val.tls);
       break;
     }
     case 12: {
+      break;
+    }
+    case 14: {
+      plugin_string_free(&ptr->val.protocol);
+      break;
+    }
+    case 15: {
       gauged_plugin_http_os_error_free(&ptr->val.io);
       break;
     }
@@ -1285,16 +1328,9 @@ void exports_gauged_plugin_collector_capability_free(exports_gauged_plugin_colle
   gauged_plugin_types_capability_free(ptr);
 }
 
-void plugin_option_string_free(plugin_option_string_t *ptr) {
-  if (ptr->is_some) {
-    plugin_string_free(&ptr->val);
-  }
-}
-
 void exports_gauged_plugin_collector_setting_free(exports_gauged_plugin_collector_setting_t *ptr) {
   plugin_string_free(&ptr->key);
   plugin_string_free(&ptr->value_type);
-  plugin_option_string_free(&ptr->default_value);
   plugin_string_free(&ptr->meaning);
 }
 
@@ -1953,32 +1989,115 @@ bool gauged_plugin_files_usage(plugin_string_t *path, gauged_plugin_files_filesy
 
 bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plugin_http_response_t *ret, gauged_plugin_http_error_t *err) {
   __attribute__((__aligned__(8)))
-  uint8_t ret_area[(56+4*sizeof(void*))];
-  int32_t option;
-  int32_t option1;
-  if (((*request).timeout_ms).is_some) {
-    const uint32_t *payload0 = &((*request).timeout_ms).val;
-    option = 1;
-    option1 = (int32_t) (*payload0);
+  uint8_t ret_area[(96+12*sizeof(void*))];
+  int32_t option13;
+  int32_t option14;
+  int32_t option15;
+  int32_t option16;
+  int32_t option17;
+  int32_t option18;
+  uint8_t * option19;
+  size_t option20;
+  if (((*request).options).is_some) {
+    const gauged_plugin_http_request_options_t *payload0 = &((*request).options).val;
+    int32_t option;
+    int32_t option3;
+    if (((*payload0).timeout_ms).is_some) {
+      const uint32_t *payload2 = &((*payload0).timeout_ms).val;
+      option = 1;
+      option3 = (int32_t) (*payload2);
+    } else {
+      option = 0;
+      option3 = 0;
+    }
+    int32_t option6;
+    int32_t option7;
+    if (((*payload0).max_body_bytes).is_some) {
+      const uint32_t *payload5 = &((*payload0).max_body_bytes).val;
+      option6 = 1;
+      option7 = (int32_t) (*payload5);
+    } else {
+      option6 = 0;
+      option7 = 0;
+    }
+    int32_t option10;
+    uint8_t * option11;
+    size_t option12;
+    if (((*payload0).unix_socket).is_some) {
+      const plugin_string_t *payload9 = &((*payload0).unix_socket).val;
+      option10 = 1;
+      option11 = (uint8_t *) (*payload9).ptr;
+      option12 = (*payload9).len;
+    } else {
+      option10 = 0;
+      option11 = 0;
+      option12 = 0;
+    }
+    option13 = 1;
+    option14 = option;
+    option15 = option3;
+    option16 = option6;
+    option17 = option7;
+    option18 = option10;
+    option19 = option11;
+    option20 = option12;
   } else {
-    option = 0;
-    option1 = 0;
+    option13 = 0;
+    option14 = 0;
+    option15 = 0;
+    option16 = 0;
+    option17 = 0;
+    option18 = 0;
+    option19 = 0;
+    option20 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gauged_plugin_http_fetch((uint8_t *) ((*request).method).ptr, ((*request).method).len, (uint8_t *) ((*request).url).ptr, ((*request).url).len, (uint8_t *) ((*request).headers).ptr, ((*request).headers).len, (uint8_t *) ((*request).body).ptr, ((*request).body).len, option, option1, ptr);
+  __wasm_import_gauged_plugin_http_fetch((uint8_t *) ((*request).method).ptr, ((*request).method).len, (uint8_t *) ((*request).url).ptr, ((*request).url).len, (uint8_t *) ((*request).headers).ptr, ((*request).headers).len, (uint8_t *) ((*request).body).ptr, ((*request).body).len, option13, option14, option15, option16, option17, option18, option19, option20, ptr);
   gauged_plugin_http_result_response_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
-      plugin_option_u64_t option2;
-      switch ((int32_t) *((uint8_t*) (ptr + (40+4*sizeof(void*))))) {
+      plugin_option_u64_t option21;
+      switch ((int32_t) *((uint8_t*) (ptr + (16+4*sizeof(void*))))) {
         case 0: {
-          option2.is_some = false;
+          option21.is_some = false;
           break;
         }
         case 1: {
-          option2.is_some = true;
-          option2.val = (uint64_t) (*((int64_t*) (ptr + (48+4*sizeof(void*)))));
+          option21.is_some = true;
+          option21.val = (uint64_t) (*((int64_t*) (ptr + (24+4*sizeof(void*)))));
+          break;
+        }
+      }
+      plugin_option_u64_t option22;
+      switch ((int32_t) *((uint8_t*) (ptr + (40+4*sizeof(void*))))) {
+        case 0: {
+          option22.is_some = false;
+          break;
+        }
+        case 1: {
+          option22.is_some = true;
+          option22.val = (uint64_t) (*((int64_t*) (ptr + (48+4*sizeof(void*)))));
+          break;
+        }
+      }
+      gauged_plugin_http_option_tls_session_t option23;
+      switch ((int32_t) *((uint8_t*) (ptr + (72+6*sizeof(void*))))) {
+        case 0: {
+          option23.is_some = false;
+          break;
+        }
+        case 1: {
+          option23.is_some = true;
+          option23.val = (gauged_plugin_types_tls_session_t) {
+            (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (80+6*sizeof(void*))))), (*((size_t*) (ptr + (80+7*sizeof(void*))))) },
+            (gauged_plugin_types_certificate_t) (gauged_plugin_types_certificate_t) {
+              (int64_t) *((int64_t*) (ptr + (80+8*sizeof(void*)))),
+              (int64_t) *((int64_t*) (ptr + (88+8*sizeof(void*)))),
+              (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (96+8*sizeof(void*))))), (*((size_t*) (ptr + (96+9*sizeof(void*))))) },
+              (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (96+10*sizeof(void*))))), (*((size_t*) (ptr + (96+11*sizeof(void*))))) },
+            },
+          };
           break;
         }
       }
@@ -1987,10 +2106,15 @@ bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plug
         (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + 8))),
         (plugin_list_tuple2_string_string_t) (plugin_list_tuple2_string_string_t) { (plugin_tuple2_string_string_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
         (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
-        (uint64_t) (uint64_t) (*((int64_t*) (ptr + (16+4*sizeof(void*))))),
-        (uint64_t) (uint64_t) (*((int64_t*) (ptr + (24+4*sizeof(void*))))),
-        (uint64_t) (uint64_t) (*((int64_t*) (ptr + (32+4*sizeof(void*))))),
-        (plugin_option_u64_t) option2,
+        (gauged_plugin_http_times_t) (gauged_plugin_http_times_t) {
+          (plugin_option_u64_t) option21,
+          (uint64_t) (uint64_t) (*((int64_t*) (ptr + (32+4*sizeof(void*))))),
+          (plugin_option_u64_t) option22,
+          (uint64_t) (uint64_t) (*((int64_t*) (ptr + (56+4*sizeof(void*))))),
+          (uint64_t) (uint64_t) (*((int64_t*) (ptr + (64+4*sizeof(void*))))),
+        },
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (72+4*sizeof(void*))))), (*((size_t*) (ptr + (72+5*sizeof(void*))))) },
+        (gauged_plugin_http_option_tls_session_t) option23,
       };
       break;
     }
@@ -2007,10 +2131,14 @@ bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plug
           break;
         }
         case 1: {
-          variant.val.invalid_request = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          variant.val.forbidden = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 2: {
+          variant.val.invalid_request = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
           variant.val.not_permitted = (gauged_plugin_types_permission_error_t) {
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
@@ -2018,51 +2146,58 @@ bool gauged_plugin_http_fetch(gauged_plugin_http_request_t *request, gauged_plug
           };
           break;
         }
-        case 3: {
+        case 4: {
+          variant.val.not_supported = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 5: {
           variant.val.resolve = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
-        case 4: {
+        case 6: {
+          break;
+        }
+        case 7: {
           variant.val.refused = (gauged_plugin_types_os_error_t) {
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
           };
           break;
         }
-        case 5: {
+        case 8: {
           variant.val.unreachable = (gauged_plugin_types_os_error_t) {
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
           };
           break;
         }
-        case 6: {
+        case 9: {
           variant.val.reset = (gauged_plugin_types_os_error_t) {
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },
           };
           break;
         }
-        case 7: {
+        case 10: {
           variant.val.proxy = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
-        case 8: {
+        case 11: {
           variant.val.tls = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
-        case 9: {
+        case 12: {
           variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
           break;
         }
-        case 10: {
+        case 13: {
           break;
         }
-        case 11: {
+        case 14: {
           variant.val.protocol = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
-        case 12: {
+        case 15: {
           variant.val.io = (gauged_plugin_types_os_error_t) {
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) },
             (plugin_string_t) (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (16+2*sizeof(void*))))), (*((size_t*) (ptr + (16+3*sizeof(void*))))) },

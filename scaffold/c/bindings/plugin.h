@@ -22,7 +22,8 @@ typedef struct gauged_plugin_types_capability_t {
   // - `read`: a path for all functions of `files` but `usage`; `*` stands for any text within one path segment;
   // - `usage`: a path for `files.usage`; `*` stands for any text within one path segment;
   // - `connect`: an address for `net`: `host:port`, `unix:/path`, or `udp:host:port` for datagrams;
-  // - `fetch`: an origin for `http`: `scheme://host:port`.
+  // - `fetch`: an origin for `http`: `scheme://host:port`; or a unix socket, `unix:/path`, for the methods `GET` and
+  //   `HEAD`, or for those that follow it, each after a blank: `unix:/path GET POST`.
   plugin_string_t   kind;
   // The path, address or origin.
   plugin_string_t   target;
@@ -285,6 +286,29 @@ typedef gauged_plugin_types_os_error_t gauged_plugin_http_os_error_t;
 
 typedef gauged_plugin_types_permission_error_t gauged_plugin_http_permission_error_t;
 
+typedef gauged_plugin_types_tls_session_t gauged_plugin_http_tls_session_t;
+
+typedef struct {
+  bool is_some;
+  uint32_t val;
+} plugin_option_u32_t;
+
+typedef struct {
+  bool is_some;
+  plugin_string_t val;
+} plugin_option_string_t;
+
+// Options of a request.
+typedef struct gauged_plugin_http_request_options_t {
+  // A timeout shorter than the rest of the call's budget, of which nearly all is the default.
+  plugin_option_u32_t   timeout_ms;
+  // The largest body of the response, below the agent's own limit of 4 MiB.
+  plugin_option_u32_t   max_body_bytes;
+  // The path of the unix socket to connect to. The URL has the host to name and the path to ask for; its host needs no
+  // grant, and is not resolved. No proxy is used.
+  plugin_option_string_t   unix_socket;
+} gauged_plugin_http_request_options_t;
+
 typedef struct {
   plugin_string_t f0;
   plugin_string_t f1;
@@ -297,12 +321,12 @@ typedef struct {
 
 typedef struct {
   bool is_some;
-  uint32_t val;
-} plugin_option_u32_t;
+  gauged_plugin_http_request_options_t val;
+} gauged_plugin_http_option_request_options_t;
 
 // An HTTP request.
 typedef struct gauged_plugin_http_request_t {
-  // `GET`, `HEAD`, `POST` …
+  // `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods.
   plugin_string_t   method;
   // An absolute URL, `http` or `https`.
   plugin_string_t   url;
@@ -310,8 +334,8 @@ typedef struct gauged_plugin_http_request_t {
   plugin_list_tuple2_string_string_t   headers;
   // The body; may be empty.
   plugin_list_u8_t   body;
-  // A timeout shorter than the rest of the call's budget, of which nearly all is the default.
-  plugin_option_u32_t   timeout_ms;
+  // What differs from the defaults.
+  gauged_plugin_http_option_request_options_t   options;
 } gauged_plugin_http_request_t;
 
 typedef struct {
@@ -319,22 +343,42 @@ typedef struct {
   uint64_t val;
 } plugin_option_u64_t;
 
-// An HTTP response, with its times.
+// The durations of a request's phases, in nanoseconds. Each phase begins at the end of the one before it, the first one at
+// the start of the request; what is left of the total is the time in which the response was received.
+typedef struct gauged_plugin_http_times_t {
+  // Name resolution; none where there is nothing to resolve: for addresses, `localhost`, unix sockets and the operator's
+  // proxy.
+  plugin_option_u64_t   resolve_ns;
+  // Connecting: all attempts until one succeeded. With the operator's proxy, until that has made a tunnel.
+  uint64_t   connect_ns;
+  // The handshake of TLS with the server; none without TLS.
+  plugin_option_u64_t   tls_ns;
+  // Sending the request and waiting for the first byte of the response, an interim one (1xx) included.
+  uint64_t   first_byte_ns;
+  // The whole request, from its start to the last byte of the response.
+  uint64_t   total_ns;
+} gauged_plugin_http_times_t;
+
+typedef struct {
+  bool is_some;
+  gauged_plugin_http_tls_session_t val;
+} gauged_plugin_http_option_tls_session_t;
+
+// An HTTP response.
 typedef struct gauged_plugin_http_response_t {
-  // 200, 404 …
+  // 200, 404 … Interim responses (1xx) are left out.
   uint16_t   status;
   // Names in lower case, and values.
   plugin_list_tuple2_string_string_t   headers;
   // The complete body.
   plugin_list_u8_t   body;
-  // The time from the start to the established connection, including name resolution and TLS.
-  uint64_t   connect_ns;
-  // The time from the start to the first byte of the response.
-  uint64_t   first_byte_ns;
-  // The time from the start to the last byte of the response.
-  uint64_t   total_ns;
-  // The expiry of the server's certificate, in seconds since the Unix epoch; none without TLS.
-  plugin_option_u64_t   certificate_not_after;
+  // The times of the request.
+  gauged_plugin_http_times_t   times;
+  // What the agent was connected to: `address:port` of the server or the operator's proxy, an IPv6 address in brackets,
+  // or `unix:/path`.
+  plugin_string_t   remote_address;
+  // The encryption; none without TLS, and for a certificate that cannot be read.
+  gauged_plugin_http_option_tls_session_t   tls;
 } gauged_plugin_http_response_t;
 
 // The error of a request without a response. An HTTP status of 500 is a response.
@@ -342,8 +386,10 @@ typedef struct gauged_plugin_http_error_t {
   uint8_t tag;
   union {
     gauged_plugin_http_capability_t     denied;
+    plugin_string_t     forbidden;
     plugin_string_t     invalid_request;
     gauged_plugin_http_permission_error_t     not_permitted;
+    plugin_string_t     not_supported;
     plugin_string_t     resolve;
     gauged_plugin_http_os_error_t     refused;
     gauged_plugin_http_os_error_t     unreachable;
@@ -358,30 +404,36 @@ typedef struct gauged_plugin_http_error_t {
 
 // This grant is missing.
 #define GAUGED_PLUGIN_HTTP_ERROR_DENIED 0
-// The method, URL or a header is malformed; the text has the details.
-#define GAUGED_PLUGIN_HTTP_ERROR_INVALID_REQUEST 1
+// No grant allows it; the text has the reason.
+#define GAUGED_PLUGIN_HTTP_ERROR_FORBIDDEN 1
+// The method, URL, a header or the path of the unix socket is malformed; the text has the details.
+#define GAUGED_PLUGIN_HTTP_ERROR_INVALID_REQUEST 2
 // The operating system does not permit the connection to the agent's user.
-#define GAUGED_PLUGIN_HTTP_ERROR_NOT_PERMITTED 2
+#define GAUGED_PLUGIN_HTTP_ERROR_NOT_PERMITTED 3
+// The operating system does not support the connection; the text has the cause.
+#define GAUGED_PLUGIN_HTTP_ERROR_NOT_SUPPORTED 4
 // The name could not be resolved; the text has the cause.
-#define GAUGED_PLUGIN_HTTP_ERROR_RESOLVE 3
+#define GAUGED_PLUGIN_HTTP_ERROR_RESOLVE 5
+// The unix socket does not exist.
+#define GAUGED_PLUGIN_HTTP_ERROR_NOT_FOUND 6
 // Nobody accepts connections at the address.
-#define GAUGED_PLUGIN_HTTP_ERROR_REFUSED 4
+#define GAUGED_PLUGIN_HTTP_ERROR_REFUSED 7
 // No way leads to the address.
-#define GAUGED_PLUGIN_HTTP_ERROR_UNREACHABLE 5
+#define GAUGED_PLUGIN_HTTP_ERROR_UNREACHABLE 8
 // The peer broke the connection off.
-#define GAUGED_PLUGIN_HTTP_ERROR_RESET 6
+#define GAUGED_PLUGIN_HTTP_ERROR_RESET 9
 // The operator's proxy could not be used; the text has the cause and the remedy.
-#define GAUGED_PLUGIN_HTTP_ERROR_PROXY 7
-// The peer's certificate was rejected, or there is no common TLS version; the text has the cause.
-#define GAUGED_PLUGIN_HTTP_ERROR_TLS 8
-// The response exceeds this limit, in bytes.
-#define GAUGED_PLUGIN_HTTP_ERROR_TOO_LARGE 9
+#define GAUGED_PLUGIN_HTTP_ERROR_PROXY 10
+// The certificate of the peer was rejected, or there is no common version of TLS; the text has the cause and the remedy.
+#define GAUGED_PLUGIN_HTTP_ERROR_TLS 11
+// The response exceeds this limit, in bytes: that of its body, by the request or the agent, or that of its head.
+#define GAUGED_PLUGIN_HTTP_ERROR_TOO_LARGE 12
 // The response was not complete in time.
-#define GAUGED_PLUGIN_HTTP_ERROR_TIMEOUT 10
+#define GAUGED_PLUGIN_HTTP_ERROR_TIMEOUT 13
 // The response is not HTTP, or is truncated; the text has the details.
-#define GAUGED_PLUGIN_HTTP_ERROR_PROTOCOL 11
+#define GAUGED_PLUGIN_HTTP_ERROR_PROTOCOL 14
 // Any other error of the connection.
-#define GAUGED_PLUGIN_HTTP_ERROR_IO 12
+#define GAUGED_PLUGIN_HTTP_ERROR_IO 15
 
 typedef struct {
   bool is_err;
@@ -1008,11 +1060,6 @@ typedef gauged_plugin_metrics_module_t exports_gauged_plugin_collector_module_t;
 
 typedef gauged_plugin_types_capability_t exports_gauged_plugin_collector_capability_t;
 
-typedef struct {
-  bool is_some;
-  plugin_string_t val;
-} plugin_option_string_t;
-
 // A setting of the plugin: a key of the table `config` of its configuration. The agent shows it, and makes a table to
 // fill in of it; `configure` checks it.
 typedef struct exports_gauged_plugin_collector_setting_t {
@@ -1286,15 +1333,27 @@ void gauged_plugin_http_os_error_free(gauged_plugin_http_os_error_t *ptr);
 
 void gauged_plugin_http_permission_error_free(gauged_plugin_http_permission_error_t *ptr);
 
+void gauged_plugin_http_tls_session_free(gauged_plugin_http_tls_session_t *ptr);
+
+void plugin_option_u32_free(plugin_option_u32_t *ptr);
+
+void plugin_option_string_free(plugin_option_string_t *ptr);
+
+void gauged_plugin_http_request_options_free(gauged_plugin_http_request_options_t *ptr);
+
 void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr);
 
 void plugin_list_tuple2_string_string_free(plugin_list_tuple2_string_string_t *ptr);
 
-void plugin_option_u32_free(plugin_option_u32_t *ptr);
+void gauged_plugin_http_option_request_options_free(gauged_plugin_http_option_request_options_t *ptr);
 
 void gauged_plugin_http_request_free(gauged_plugin_http_request_t *ptr);
 
 void plugin_option_u64_free(plugin_option_u64_t *ptr);
+
+void gauged_plugin_http_times_free(gauged_plugin_http_times_t *ptr);
+
+void gauged_plugin_http_option_tls_session_free(gauged_plugin_http_option_tls_session_t *ptr);
 
 void gauged_plugin_http_response_free(gauged_plugin_http_response_t *ptr);
 
@@ -1433,8 +1492,6 @@ void exports_gauged_plugin_collector_descriptor_free(exports_gauged_plugin_colle
 void exports_gauged_plugin_collector_module_free(exports_gauged_plugin_collector_module_t *ptr);
 
 void exports_gauged_plugin_collector_capability_free(exports_gauged_plugin_collector_capability_t *ptr);
-
-void plugin_option_string_free(plugin_option_string_t *ptr);
 
 void exports_gauged_plugin_collector_setting_free(exports_gauged_plugin_collector_setting_t *ptr);
 

@@ -16,7 +16,8 @@ declare module "gauged:plugin/types@0.2.0-rc.4" {
      * - `read`: a path for all functions of `files` but `usage`; `*` stands for any text within one path segment;
      * - `usage`: a path for `files.usage`; `*` stands for any text within one path segment;
      * - `connect`: an address for `net`: `host:port`, `unix:/path`, or `udp:host:port` for datagrams;
-     * - `fetch`: an origin for `http`: `scheme://host:port`.
+     * - `fetch`: an origin for `http`: `scheme://host:port`; or a unix socket, `unix:/path`, for the methods `GET` and
+     *   `HEAD`, or for those that follow it, each after a blank: `unix:/path GET POST`.
      */
     kind: string;
     /** The path, address or origin. */
@@ -278,7 +279,11 @@ declare module "gauged:plugin/files@0.2.0-rc.4" {
   export function usage(path: string): FilesystemUsage;
 }
 
-/** HTTP requests to granted origins. A fetch returns the complete response; redirects are returned, not followed. */
+/**
+ * HTTP requests to granted origins and unix sockets. A fetch returns the complete response; redirects are returned, not
+ * followed. The operator decides which authorities are trusted, which certificate and proxy the agent uses, and whether
+ * certificates of peers are verified.
+ */
 declare module "gauged:plugin/http@0.2.0-rc.4" {
   import type { Capability } from "gauged:plugin/types@0.2.0-rc.4";
   export type { Capability };
@@ -286,10 +291,25 @@ declare module "gauged:plugin/http@0.2.0-rc.4" {
   export type { OsError };
   import type { PermissionError } from "gauged:plugin/types@0.2.0-rc.4";
   export type { PermissionError };
+  import type { TlsSession } from "gauged:plugin/types@0.2.0-rc.4";
+  export type { TlsSession };
+
+  /** Options of a request. */
+  export interface RequestOptions {
+    /** A timeout shorter than the rest of the call's budget, of which nearly all is the default. */
+    timeoutMs?: number;
+    /** The largest body of the response, below the agent's own limit of 4 MiB. */
+    maxBodyBytes?: number;
+    /**
+     * The path of the unix socket to connect to. The URL has the host to name and the path to ask for; its host needs no
+     * grant, and is not resolved. No proxy is used.
+     */
+    unixSocket?: string;
+  }
 
   /** An HTTP request. */
   export interface Request {
-    /** `GET`, `HEAD`, `POST` … */
+    /** `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods. */
     method: string;
     /** An absolute URL, `http` or `https`. */
     url: string;
@@ -297,38 +317,65 @@ declare module "gauged:plugin/http@0.2.0-rc.4" {
     headers: Array<[string, string]>;
     /** The body; may be empty. */
     body: Uint8Array;
-    /** A timeout shorter than the rest of the call's budget, of which nearly all is the default. */
-    timeoutMs?: number;
+    /** What differs from the defaults. */
+    options?: RequestOptions;
   }
 
-  /** An HTTP response, with its times. */
+  /**
+   * The durations of a request's phases, in nanoseconds. Each phase begins at the end of the one before it, the first one at
+   * the start of the request; what is left of the total is the time in which the response was received.
+   */
+  export interface Times {
+    /**
+     * Name resolution; none where there is nothing to resolve: for addresses, `localhost`, unix sockets and the operator's
+     * proxy.
+     */
+    resolveNs?: bigint;
+    /** Connecting: all attempts until one succeeded. With the operator's proxy, until that has made a tunnel. */
+    connectNs: bigint;
+    /** The handshake of TLS with the server; none without TLS. */
+    tlsNs?: bigint;
+    /** Sending the request and waiting for the first byte of the response, an interim one (1xx) included. */
+    firstByteNs: bigint;
+    /** The whole request, from its start to the last byte of the response. */
+    totalNs: bigint;
+  }
+
+  /** An HTTP response. */
   export interface Response {
-    /** 200, 404 … */
+    /** 200, 404 … Interim responses (1xx) are left out. */
     status: number;
     /** Names in lower case, and values. */
     headers: Array<[string, string]>;
     /** The complete body. */
     body: Uint8Array;
-    /** The time from the start to the established connection, including name resolution and TLS. */
-    connectNs: bigint;
-    /** The time from the start to the first byte of the response. */
-    firstByteNs: bigint;
-    /** The time from the start to the last byte of the response. */
-    totalNs: bigint;
-    /** The expiry of the server's certificate, in seconds since the Unix epoch; none without TLS. */
-    certificateNotAfter?: bigint;
+    /** The times of the request. */
+    times: Times;
+    /**
+     * What the agent was connected to: `address:port` of the server or the operator's proxy, an IPv6 address in brackets,
+     * or `unix:/path`.
+     */
+    remoteAddress: string;
+    /** The encryption; none without TLS, and for a certificate that cannot be read. */
+    tls?: TlsSession;
   }
 
   /** The error of a request without a response. An HTTP status of 500 is a response. */
   export type Error =
     /** This grant is missing. */
     | { tag: "denied"; val: Capability }
-    /** The method, URL or a header is malformed; the text has the details. */
+    /** No grant allows it; the text has the reason. */
+    | { tag: "forbidden"; val: string }
+    /** The method, URL, a header or the path of the unix socket is malformed; the text has the details. */
     | { tag: "invalid-request"; val: string }
     /** The operating system does not permit the connection to the agent's user. */
     | { tag: "not-permitted"; val: PermissionError }
+    /** The operating system does not support the connection; the text has the cause. */
+    | { tag: "not-supported"; val: string }
     /** The name could not be resolved; the text has the cause. */
     | { tag: "resolve"; val: string }
+    /** The unix socket does not exist. */
+    | { tag: "not-found" }
     /** Nobody accepts connections at the address. */
     | { tag: "refused"; val: OsError }
     /** No way leads to the address. */
@@ -337,9 +384,9 @@ declare module "gauged:plugin/http@0.2.0-rc.4" {
     | { tag: "reset"; val: OsError }
     /** The operator's proxy could not be used; the text has the cause and the remedy. */
     | { tag: "proxy"; val: string }
-    /** The peer's certificate was rejected, or there is no common TLS version; the text has the cause. */
+    /** The certificate of the peer was rejected, or there is no common version of TLS; the text has the cause and the remedy. */
     | { tag: "tls"; val: string }
-    /** The response exceeds this limit, in bytes. */
+    /** The response exceeds this limit, in bytes: that of its body, by the request or the agent, or that of its head. */
     | { tag: "too-large"; val: bigint }
     /** The response was not complete in time. */
     | { tag: "timeout" }

@@ -21,7 +21,8 @@ pub const types = struct {
         /// - `read`: a path for all functions of `files` but `usage`; `*` stands for any text within one path segment;
         /// - `usage`: a path for `files.usage`; `*` stands for any text within one path segment;
         /// - `connect`: an address for `net`: `host:port`, `unix:/path`, or `udp:host:port` for datagrams;
-        /// - `fetch`: an origin for `http`: `scheme://host:port`.
+        /// - `fetch`: an origin for `http`: `scheme://host:port`; or a unix socket, `unix:/path`, for the methods `GET` and
+        ///   `HEAD`, or for those that follow it, each after a blank: `unix:/path GET POST`.
         kind: []const u8,
         /// The path, address or origin.
         target: []const u8,
@@ -323,7 +324,9 @@ pub const files = struct {
     };
 };
 
-/// HTTP requests to granted origins. A fetch returns the complete response; redirects are returned, not followed.
+/// HTTP requests to granted origins and unix sockets. A fetch returns the complete response; redirects are returned, not
+/// followed. The operator decides which authorities are trusted, which certificate and proxy the agent uses, and whether
+/// certificates of peers are verified.
 pub const http = struct {
     pub const Capability = types.Capability;
 
@@ -331,9 +334,22 @@ pub const http = struct {
 
     pub const PermissionError = types.PermissionError;
 
+    pub const TlsSession = types.TlsSession;
+
+    /// Options of a request.
+    pub const RequestOptions = struct {
+        /// A timeout shorter than the rest of the call's budget, of which nearly all is the default.
+        timeout_ms: ?u32,
+        /// The largest body of the response, below the agent's own limit of 4 MiB.
+        max_body_bytes: ?u32,
+        /// The path of the unix socket to connect to. The URL has the host to name and the path to ask for; its host needs no
+        /// grant, and is not resolved. No proxy is used.
+        unix_socket: ?[]const u8,
+    };
+
     /// An HTTP request.
     pub const Request = struct {
-        /// `GET`, `HEAD`, `POST` …
+        /// `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods.
         method: []const u8,
         /// An absolute URL, `http` or `https`.
         url: []const u8,
@@ -341,38 +357,59 @@ pub const http = struct {
         headers: []const struct { []const u8, []const u8 },
         /// The body; may be empty.
         body: []const u8,
-        /// A timeout shorter than the rest of the call's budget, of which nearly all is the default.
-        timeout_ms: ?u32,
+        /// What differs from the defaults.
+        options: ?RequestOptions,
     };
 
-    /// An HTTP response, with its times.
+    /// The durations of a request's phases, in nanoseconds. Each phase begins at the end of the one before it, the first one at
+    /// the start of the request; what is left of the total is the time in which the response was received.
+    pub const Times = struct {
+        /// Name resolution; none where there is nothing to resolve: for addresses, `localhost`, unix sockets and the operator's
+        /// proxy.
+        resolve_ns: ?u64,
+        /// Connecting: all attempts until one succeeded. With the operator's proxy, until that has made a tunnel.
+        connect_ns: u64,
+        /// The handshake of TLS with the server; none without TLS.
+        tls_ns: ?u64,
+        /// Sending the request and waiting for the first byte of the response, an interim one (1xx) included.
+        first_byte_ns: u64,
+        /// The whole request, from its start to the last byte of the response.
+        total_ns: u64,
+    };
+
+    /// An HTTP response.
     pub const Response = struct {
-        /// 200, 404 …
+        /// 200, 404 … Interim responses (1xx) are left out.
         status: u16,
         /// Names in lower case, and values.
         headers: []const struct { []const u8, []const u8 },
         /// The complete body.
         body: []const u8,
-        /// The time from the start to the established connection, including name resolution and TLS.
-        connect_ns: u64,
-        /// The time from the start to the first byte of the response.
-        first_byte_ns: u64,
-        /// The time from the start to the last byte of the response.
-        total_ns: u64,
-        /// The expiry of the server's certificate, in seconds since the Unix epoch; none without TLS.
-        certificate_not_after: ?u64,
+        /// The times of the request.
+        times: Times,
+        /// What the agent was connected to: `address:port` of the server or the operator's proxy, an IPv6 address in brackets,
+        /// or `unix:/path`.
+        remote_address: []const u8,
+        /// The encryption; none without TLS, and for a certificate that cannot be read.
+        tls: ?TlsSession,
     };
 
     /// The error of a request without a response. An HTTP status of 500 is a response.
     pub const Error = union(enum) {
         /// This grant is missing.
         denied: Capability,
-        /// The method, URL or a header is malformed; the text has the details.
+        /// No grant allows it; the text has the reason.
+        forbidden: []const u8,
+        /// The method, URL, a header or the path of the unix socket is malformed; the text has the details.
         invalid_request: []const u8,
         /// The operating system does not permit the connection to the agent's user.
         not_permitted: PermissionError,
+        /// The operating system does not support the connection; the text has the cause.
+        not_supported: []const u8,
         /// The name could not be resolved; the text has the cause.
         resolve: []const u8,
+        /// The unix socket does not exist.
+        not_found,
         /// Nobody accepts connections at the address.
         refused: OsError,
         /// No way leads to the address.
@@ -381,9 +418,9 @@ pub const http = struct {
         reset: OsError,
         /// The operator's proxy could not be used; the text has the cause and the remedy.
         proxy: []const u8,
-        /// The peer's certificate was rejected, or there is no common TLS version; the text has the cause.
+        /// The certificate of the peer was rejected, or there is no common version of TLS; the text has the cause and the remedy.
         tls: []const u8,
-        /// The response exceeds this limit, in bytes.
+        /// The response exceeds this limit, in bytes: that of its body, by the request or the agent, or that of its head.
         too_large: u64,
         /// The response was not complete in time.
         timeout,
@@ -395,15 +432,15 @@ pub const http = struct {
 
     /// Sends a request and waits for the response.
     pub fn fetch(request: Request) Result(Response, Error) {
-        var flat: canonical.Flat(10) = .{};
+        var flat: canonical.Flat(16) = .{};
         flat.put(request);
         var area: canonical.Area(Result(Response, Error)) = .{};
-        imports.@"fetch"(flat.at(u32, 0), flat.at(u32, 1), flat.at(u32, 2), flat.at(u32, 3), flat.at(u32, 4), flat.at(u32, 5), flat.at(u32, 6), flat.at(u32, 7), flat.at(u32, 8), flat.at(u32, 9), area.address());
+        imports.@"fetch"(flat.at(u32, 0), flat.at(u32, 1), flat.at(u32, 2), flat.at(u32, 3), flat.at(u32, 4), flat.at(u32, 5), flat.at(u32, 6), flat.at(u32, 7), flat.at(u32, 8), flat.at(u32, 9), flat.at(u32, 10), flat.at(u32, 11), flat.at(u32, 12), flat.at(u32, 13), flat.at(u32, 14), flat.at(u32, 15), area.address());
         return area.load();
     }
 
     const imports = struct {
-        extern "gauged:plugin/http@0.2.0-rc.4" fn @"fetch"(u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32) void;
+        extern "gauged:plugin/http@0.2.0-rc.4" fn @"fetch"(u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32) void;
     };
 };
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::address::fetch_grant::FetchGrant;
 use crate::hostpath::Pattern;
 use crate::plugin::grants::kind::{Grant, GrantKind};
 
@@ -24,6 +25,8 @@ struct ReportedLines {
     lines: HashSet<String>,
     /// The needs among them that are patterns: a denied path that one covers is not reported again.
     needs: Vec<(GrantKind, Pattern)>,
+    /// The needs among them of unix sockets: a request with one of their methods that is denied is not reported again.
+    fetch_needs: Vec<FetchGrant>,
     /// The grants that were missing so far, without those that such a need covers.
     missing: Vec<Grant>,
 }
@@ -43,6 +46,9 @@ impl ReportedDenials {
         if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_new, need.kind, Pattern::new(&need.value))
         {
             self.reported.lock().unwrap_or_else(PoisonError::into_inner).needs.push((need.kind, pattern));
+        }
+        if let (true, GrantKind::Fetch, Ok(grant)) = (is_new, need.kind, FetchGrant::parse(&need.value)) {
+            self.reported.lock().unwrap_or_else(PoisonError::into_inner).fetch_needs.push(grant);
         }
         is_new
     }
@@ -75,8 +81,11 @@ impl ReportedDenials {
 }
 
 impl ReportedLines {
-    /// Whether a need that is a pattern covers a grant.
+    /// Whether a need covers a grant.
     fn covers(&self, Grant { kind, value }: &Grant) -> bool {
+        if let (GrantKind::Fetch, Ok(grant)) = (kind, FetchGrant::parse(value)) {
+            return self.fetch_needs.iter().any(|need| need.covers(&grant));
+        }
         self.needs.iter().any(|(key, need)| key == kind && (need.matches(value) || need.opens(value)))
     }
 }
@@ -94,6 +103,17 @@ mod tests {
         assert_eq!(new.len(), MAX_REPORTED - 1);
         assert_eq!(new.iter().position(|&is_last| is_last), Some(MAX_REPORTED - 2));
         assert!(denials.is_reported("5000", None), "there is no room for it");
+    }
+
+    #[test]
+    fn reported_needs_cover_the_methods_of_sockets() {
+        let denials = ReportedDenials::default();
+        assert!(denials.record_need(&Grant::new(GrantKind::Fetch, "unix:/run/*.sock GET POST")));
+        let is_reported = |value: &str| denials.is_reported(value, Some(&Grant::new(GrantKind::Fetch, value)));
+        assert!(is_reported("unix:/run/a.sock") && is_reported("unix:/run/a.sock POST"));
+        for other in ["unix:/run/a.sock PUT", "unix:/run/a/b.sock POST", "http://run"] {
+            assert!(!is_reported(other), "{other}");
+        }
     }
 
     #[test]

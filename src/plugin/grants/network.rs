@@ -3,6 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::Method;
+
+use crate::address::fetch_grant::FetchGrant;
 use crate::address::{Address, ConnectGrant, Endpoint, Host, Origin};
 
 /// The name for the machine itself. It is never resolved.
@@ -25,11 +28,11 @@ const METADATA_SERVICES: [IpAddr; 4] = [
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Network {
     connect: Vec<ConnectGrant>,
-    fetch: Vec<Origin>,
+    fetch: Vec<FetchGrant>,
 }
 
 impl Network {
-    pub(crate) fn new(connect: &[ConnectGrant], fetch: &[Origin]) -> Self {
+    pub(crate) fn new(connect: &[ConnectGrant], fetch: &[FetchGrant]) -> Self {
         Self { connect: connect.to_vec(), fetch: fetch.to_vec() }
     }
 
@@ -45,7 +48,23 @@ impl Network {
 
     /// Whether requests to this origin are granted.
     pub(crate) fn fetch(&self, origin: &Origin) -> bool {
-        self.fetch.contains(origin)
+        self.fetch.iter().any(|grant| grant.is_for(origin))
+    }
+
+    /// Whether requests with this method to the unix socket at a path are granted.
+    pub(crate) fn fetch_unix(&self, path: &str, method: &Method) -> bool {
+        self.fetch.iter().any(|grant| grant.allows(path, method))
+    }
+
+    /// Whether all that a plugin needs is granted. A need to read, which names no methods, is one for `GET` or `HEAD`.
+    pub(crate) fn fetch_needed(&self, need: &FetchGrant) -> bool {
+        match need {
+            FetchGrant::Origin(origin) => self.fetch(origin),
+            FetchGrant::Unix(pattern, methods) => {
+                let mut granted = methods.iter().map(|method| self.fetch_unix(&pattern.to_string(), method));
+                if need.is_for_reading() { granted.any(|granted| granted) } else { granted.all(|granted| granted) }
+            }
+        }
     }
 }
 
@@ -134,7 +153,7 @@ mod tests {
 
     fn network(connect: &[&str], fetch: &[&str]) -> Network {
         let connect: Vec<ConnectGrant> = connect.iter().map(|text| ConnectGrant::parse(text).expect(text)).collect();
-        let fetch: Vec<Origin> = fetch.iter().map(|text| Origin::parse(text).expect(text)).collect();
+        let fetch: Vec<FetchGrant> = fetch.iter().map(|text| FetchGrant::parse(text).expect(text)).collect();
         Network::new(&connect, &fetch)
     }
 
@@ -202,6 +221,19 @@ mod tests {
             assert!(!may_fetch(&network, other), "{other}");
         }
         assert!(!may_fetch(&Network::default(), "http://granted:8080"));
+    }
+
+    #[test]
+    fn unix_sockets_are_granted_by_method() {
+        let network = network(&["unix:/run/c.sock"], &["unix:/run/*.sock", "unix:/run/a.sock POST"]);
+        let grants = |text: &str| network.fetch_needed(&FetchGrant::parse(text).expect(text));
+        assert!(grants("unix:/run/b.sock") && grants("unix:/run/b.sock HEAD"));
+        assert!(grants("unix:/run/a.sock POST GET"), "by two grants");
+        let network_of_get = self::network(&[], &["unix:/run/d.sock GET POST"]);
+        assert!(network_of_get.fetch_needed(&FetchGrant::parse("unix:/run/d.sock").expect("a grant")), "without HEAD");
+        assert!(!grants("unix:/run/b.sock POST") && !grants("unix:/run/a.sock GET PUT"));
+        assert!(!grants("unix:/run/b/c.sock") && !grants("http://run"));
+        assert!(network.fetch_unix("/run/c.sock", &Method::GET), "by the wildcard, not by the grant to connect");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::plugin::accounts::statistics::FaultTotals;
 use crate::plugin::accounts::{Accounts, SharedAccounts};
 use crate::plugin::build::ledger::Ledger;
 use crate::plugin::capacity::default_memory_bytes;
+use crate::plugin::client_slot::Clients;
 use crate::plugin::context::PluginContext;
 use crate::plugin::guest::engine::Engine;
 use crate::plugin::guest::engine_options::Purpose;
@@ -85,7 +86,7 @@ impl Setup {
     /// Puts into effect what the configuration has for all plugins together: how they connect, and what they may hold, of which the
     /// host has the default. Reads files of the host.
     pub(crate) fn configure_shared(&self) {
-        self.shared.client.set(&self.config.client);
+        self.shared.client.set(Clients::new(&self.config));
         let AgentLimits { memory_bytes, series, .. } = self.config.limits;
         self.shared.memory.set_limit(memory_bytes.unwrap_or_else(default_memory_bytes));
         self.shared.series.set_limit(series);

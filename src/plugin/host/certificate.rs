@@ -1,8 +1,11 @@
 //! An encrypted connection for a guest: the version of TLS, and the certificate of the peer.
 
+use std::fmt::Write as _;
+
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{ClientConnection, ProtocolVersion};
 use x509_cert::der::Decode as _;
+use x509_cert::name::Name;
 use x509_cert::time::Time;
 
 use crate::plugin::guest::bindings::gauged::plugin::types::{Certificate, TlsSession};
@@ -25,9 +28,15 @@ fn certificate(certificate: &CertificateDer<'_>) -> Option<Certificate> {
     Some(Certificate {
         not_before: seconds(parsed.validity.not_before)?,
         not_after: seconds(parsed.validity.not_after)?,
-        subject: parsed.subject.to_string(),
-        issuer: parsed.issuer.to_string(),
+        subject: text(&parsed.subject)?,
+        issuer: text(&parsed.issuer)?,
     })
+}
+
+/// A name in the form of RFC 4514; none if it cannot be written.
+fn text(name: &Name) -> Option<String> {
+    let mut text = String::new();
+    write!(text, "{name}").ok().map(|()| text)
 }
 
 #[cfg(test)]

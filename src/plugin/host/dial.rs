@@ -64,6 +64,15 @@ impl ConnectError {
     }
 }
 
+/// An open connection.
+pub(crate) struct Dialled {
+    pub(crate) stream: RationedStream<TcpStream>,
+    /// The address that was connected to.
+    pub(crate) peer: SocketAddr,
+    /// When the name was resolved; none if there was none to resolve.
+    pub(crate) resolved: Option<Instant>,
+}
+
 /// Connects to a granted endpoint. `is_granted` decides about the endpoints that its name resolves to.
 pub(crate) async fn dial(
     plugin: &PluginContext,
@@ -71,13 +80,15 @@ pub(crate) async fn dial(
     until: Instant,
     ration: &Ration,
     is_granted: impl Fn(&Endpoint) -> bool,
-) -> Result<RationedStream<TcpStream>, Unreachable> {
+) -> Result<Dialled, Unreachable> {
     if let Some(script) = &plugin.script {
         let server = script.server(&endpoint.to_string()).map_err(unscripted)?;
         return open(&[server.ip()], server.port(), until, ration).await;
     }
     let addresses = addresses(plugin, endpoint, until, is_granted).await?;
-    open(&addresses, endpoint.port, until, ration).await
+    let resolved = literal_addresses(&endpoint.host).is_none().then(Instant::now);
+    let dialled = open(&addresses, endpoint.port, until, ration).await?;
+    Ok(Dialled { resolved, ..dialled })
 }
 
 /// The addresses of a granted endpoint that may be connected to; at least one. `is_granted` decides about the endpoints that its name
@@ -101,14 +112,12 @@ pub(crate) async fn addresses(
 }
 
 /// Connects to one of these addresses.
-async fn open(
-    addresses: &[IpAddr],
-    port: u16,
-    until: Instant,
-    ration: &Ration,
-) -> Result<RationedStream<TcpStream>, Unreachable> {
+async fn open(addresses: &[IpAddr], port: u16, until: Instant, ration: &Ration) -> Result<Dialled, Unreachable> {
     match connect(addresses, port, until).await {
-        Ok(stream) => Ok(RationedStream::new(stream, ration)),
+        Ok(stream) => {
+            let peer = stream.peer_addr().map_err(Unreachable::Connect)?;
+            Ok(Dialled { stream: RationedStream::new(stream, ration), peer, resolved: None })
+        }
         Err(None) => Err(Unreachable::Timeout),
         Err(Some(error)) => Err(Unreachable::Connect(error)),
     }

@@ -1,8 +1,10 @@
-//! The capability `http`: one request to a granted origin, over a connection of its own, and the whole response. Redirects are
-//! returned, not followed. A guest cannot set the headers of the connection (`host`, `content-length`, `connection` …), so
-//! that the server reads exactly one request, the granted one.
+//! The capability `http`: one request to a granted origin or unix socket, over a connection of its own, and the whole response.
+//! Redirects are returned, not followed. A guest cannot set the headers of the connection (`host`, `content-length`, `connection` …),
+//! so that the server reads exactly one request, the granted one. Nor can it set what it trusts or shows: that is the operator's.
 
-use std::io;
+mod connecting;
+mod scripted;
+
 use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
@@ -10,25 +12,22 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 
-use crate::address::{Endpoint, Origin, Scheme};
+use self::connecting::{Opened, connect, connect_socket, denied, unproxied};
+use crate::address::fetch_grant::FetchGrant;
+use crate::address::{Address, Origin};
 use crate::client::exchange::{Exchange, ExchangeError, HttpConnection, Limits};
 use crate::client::message::Route;
-use crate::client::metered::Stream;
-use crate::client::{ClientError, tunnel};
-use crate::config::ClientTls;
+use crate::client::tls::remedy;
+use crate::client::tunnel;
+use crate::config::ClientSettings;
 use crate::escape::printable;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::kind::{Grant, GrantKind};
-use crate::plugin::guest::bindings::gauged::plugin::http::{Error, Host, Request, Response};
-use crate::plugin::host::dial::{ConnectError, FIREWALL_REMEDY, Unreachable, dial};
-use crate::plugin::host::os_error;
-use crate::plugin::host::ration::{Ration, RationedStream};
+use crate::plugin::guest::bindings::gauged::plugin::http::{Error, Host, Request, RequestOptions, Response, Times};
+use crate::plugin::host::ration::Ration;
 use crate::plugin::host::state::HostState;
-use crate::plugin::host::tls;
 
 /// The limits of a response. A body may be the metrics of a large exporter, and has to fit into the guest's memory, too. A head may be
 /// eight times as large as most servers limit it to. What is around the body costs the guest's time only.
@@ -63,21 +62,40 @@ const RESERVED: [&str; 11] = [
     "upgrade",
 ];
 
+/// The target of a request.
+struct Target {
+    origin: Origin,
+    path: PathAndQuery,
+    /// The unix socket that leads to the origin.
+    socket: Option<String>,
+}
+
 impl Host for HostState {
     async fn fetch(&mut self, request: Request) -> Result<Response, Error> {
-        let started = Instant::now();
-        let until = self.until(request.timeout_ms.map(|ms| Duration::from_millis(ms.into())));
+        let called = Instant::now();
+        let defaults = RequestOptions { timeout_ms: None, max_body_bytes: None, unix_socket: None };
+        let options = request.options.clone().unwrap_or(defaults);
+        let until = self.until(options.timeout_ms.map(|ms| Duration::from_millis(ms.into())));
         let (origin, path) = Origin::from_url(&request.url)
             .map_err(|why| Error::InvalidRequest(format!("the URL \"{}\" {why}", printable(&request.url))))?;
-        if !self.plugin.grants.network().fetch(&origin) {
+        // The grants to unix sockets are compared when the path is resolved.
+        if options.unix_socket.is_none() && !self.plugin.grants.network().fetch(&origin) {
             return Err(denied(&self.plugin, &origin));
+        }
+        if options.unix_socket.is_some() && !FetchGrant::is_name(&request.method) {
+            let method = printable(&request.method);
+            return Err(Error::InvalidRequest(format!("no grant can name the method \"{method}\"; write it like GET")));
         }
         let message = message(request, &path).map_err(Error::InvalidRequest)?;
         // A connection attempt has an effect at once, so it must not begin after the deadline.
-        if started >= until {
+        if called >= until {
             return Err(Error::Timeout);
         }
-        let exchange = exchange(&self.plugin, &self.ration, (&origin, &path), message, started, until);
+        let target = Target { origin, path, socket: options.unix_socket };
+        let body_bytes = options.max_body_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        let limits =
+            Limits { body_bytes: body_bytes.map_or(LIMITS.body_bytes, |own| own.min(LIMITS.body_bytes)), ..LIMITS };
+        let exchange = exchange(&self.plugin, &self.ration, &target, message, limits, until);
         timeout_at(until.into(), exchange).await.unwrap_or(Err(Error::Timeout))
     }
 }
@@ -121,152 +139,90 @@ fn message(request: Request, path: &PathAndQuery) -> Result<http::Request<Full<B
 async fn exchange(
     plugin: &PluginContext,
     ration: &Ration,
-    (origin, path): (&Origin, &PathAndQuery),
+    target: &Target,
     mut message: http::Request<Full<Bytes>>,
-    started: Instant,
+    limits: Limits,
     until: Instant,
 ) -> Result<Response, Error> {
     // The semaphore is never closed.
     let _permit = PERMITS.acquire().await;
-    let settings = plugin.client.get();
-    let route = Route::new(origin, &settings).map_err(|error| unproxied(&error))?;
-    let (stream, certificate_not_after) = open(plugin, ration, (origin, &route, &settings.tls), until).await?;
-    let connect_ns = nanoseconds(started.elapsed());
-    route.address(&mut message, path);
-    let mut connection = HttpConnection::open(stream, LIMITS).await.map_err(broken)?;
-    let Exchange { head, body, first_byte } = connection.exchange(message).await.map_err(broken)?;
+    let started = Instant::now();
+    let settings = plugin.client.get(&plugin.name);
+    // No proxy leads to a unix socket.
+    let direct = ClientSettings::default();
+    let settings_of_route = if target.socket.is_some() { &direct } else { &*settings };
+    let route = Route::new(&target.origin, settings_of_route).map_err(|error| unproxied(&error))?;
+    let connected = match &target.socket {
+        Some(path) => {
+            let socket = (&**path, message.method());
+            connect_socket(plugin, ration, socket, (&target.origin, &settings.tls), until).await?
+        }
+        None => connect(plugin, ration, (&target.origin, &route, &settings.tls), until).await?,
+    };
+    let Opened { stream, remote, tls, resolved, connected, secured } = connected;
+    route.address(&mut message, &target.path);
+    let mut connection = HttpConnection::open(stream, limits).await.map_err(|error| broken(error, &limits))?;
+    let exchanged = connection.exchange(message).await;
+    let Exchange { head, body, first_byte } = exchanged.map_err(|error| broken(error, &limits))?;
     if let (Some(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) = (route.plain_proxy(), head.status) {
         return Err(unproxied(&tunnel::unauthorized(proxy)));
     }
-    let first_byte = first_byte.map_or_else(|| started.elapsed(), |at| at.saturating_duration_since(started));
+    // No guest asks for that: what follows would not be HTTP.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Error::Protocol("the server switched to another protocol unasked (status 101)".to_owned()));
+    }
+    let ended = Instant::now();
+    let sent = secured.unwrap_or(connected);
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    Ok(Response {
+    let mut response = Response {
         status: head.status.as_u16(),
         headers: head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
         body,
-        connect_ns,
-        first_byte_ns: nanoseconds(first_byte),
-        total_ns: nanoseconds(started.elapsed()),
-        certificate_not_after,
-    })
-}
-
-/// Connects to a granted origin, or to the operator's proxy, which resolves the origin's name. Returns the expiry of the origin's
-/// certificate, too.
-async fn open(
-    plugin: &PluginContext,
-    ration: &Ration,
-    (origin, route, settings): (&Origin, &Route<'_>, &ClientTls),
-    until: Instant,
-) -> Result<(Box<dyn Stream>, Option<u64>), Error> {
-    let Some(proxy) = route.proxy() else {
-        let stream = connect(plugin, ration, origin, until).await?;
-        return secure(plugin, settings, origin, Box::new(stream), until).await;
+        times: Times {
+            resolve_ns: resolved.map(|resolved| nanoseconds(started, resolved)),
+            connect_ns: nanoseconds(resolved.unwrap_or(started), connected),
+            tls_ns: secured.map(|secured| nanoseconds(connected, secured)),
+            first_byte_ns: nanoseconds(sent, first_byte.unwrap_or(ended)),
+            total_ns: nanoseconds(started, ended),
+        },
+        remote_address: remote,
+        tls,
     };
-    let dialled = dial(plugin, &proxy.origin.endpoint, until, ration, |_| true).await;
-    let failed = |why: &str| Error::Proxy(format!("no connection to the proxy {proxy}: {why}"));
-    let stream = dialled.map_err(|unreachable| match unreachable {
-        Unreachable::Resolve(why) => failed(&why),
-        Unreachable::Connect(error) => failed(&os_error::from_io(&error).text),
-        // Impossible: it needs no grant.
-        Unreachable::Denied(endpoint) => failed(&format!("{endpoint} is not granted")),
-        Unreachable::Timeout => Error::Timeout,
-    })?;
-    let (mut stream, _) = secure(plugin, settings, &proxy.origin, Box::new(stream), until).await?;
-    if route.tunnel().is_none() {
-        return Ok((stream, None));
-    }
-    tunnel::open(&mut stream, proxy, &origin.endpoint).await.map_err(|error| unproxied(&error))?;
-    secure(plugin, settings, origin, stream, until).await
-}
-
-/// Connects to a granted origin.
-async fn connect(
-    plugin: &PluginContext,
-    ration: &Ration,
-    origin: &Origin,
-    until: Instant,
-) -> Result<RationedStream<TcpStream>, Error> {
-    let network = plugin.grants.network();
-    let origin_at = |endpoint: &Endpoint| Origin { scheme: origin.scheme, endpoint: endpoint.clone() };
-    let dialled = dial(plugin, &origin.endpoint, until, ration, |endpoint| network.fetch(&origin_at(endpoint))).await;
-    dialled.map_err(|unreachable| match unreachable {
-        Unreachable::Denied(endpoint) => denied(plugin, &origin_at(&endpoint)),
-        Unreachable::Resolve(why) => Error::Resolve(why),
-        Unreachable::Connect(error) => unconnected(&error),
-        Unreachable::Timeout => Error::Timeout,
-    })
-}
-
-/// The error of a request to an origin that is not granted.
-fn denied(plugin: &PluginContext, origin: &Origin) -> Error {
-    Error::Denied(plugin.deny_without(Grant::new(GrantKind::Fetch, &origin.to_string())))
-}
-
-/// The error of a connection that was not made.
-fn unconnected(error: &io::Error) -> Error {
-    match ConnectError::new(error, FIREWALL_REMEDY) {
-        ConnectError::NotPermitted(error) => Error::NotPermitted(error),
-        ConnectError::Refused(error) => Error::Refused(error),
-        ConnectError::Unreachable(error) => Error::Unreachable(error),
-        ConnectError::Reset(error) => Error::Reset(error),
-        ConnectError::Timeout => Error::Timeout,
-        ConnectError::Io(error) => Error::Io(error),
-    }
-}
-
-/// Encrypts a stream to a server where its scheme asks for that.
-async fn secure(
-    plugin: &PluginContext,
-    settings: &ClientTls,
-    server: &Origin,
-    stream: Box<dyn Stream>,
-    until: Instant,
-) -> Result<(Box<dyn Stream>, Option<u64>), Error> {
-    if server.scheme == Scheme::Http {
-        return Ok((stream, None));
-    }
-    match tls::secure(plugin, settings, &server.endpoint.host, stream, until).await {
-        Ok(stream) => {
-            let not_after = tls::not_after(&stream);
-            Ok((Box::new(stream), not_after))
+    if let Some(script) = &plugin.script {
+        let socket = target.socket.as_ref().map(|path| Address::Unix(path.clone()).to_string());
+        if let Some(facts) = script.facts(&target.origin, socket.as_deref(), target.path.as_str()) {
+            scripted::apply(facts, &mut response);
         }
-        Err(tls::TlsError::Untrusted(why)) => Err(Error::Tls(why)),
-        Err(tls::TlsError::Timeout) => Err(Error::Timeout),
     }
+    Ok(response)
 }
 
 /// The error for a response that is missing or incomplete.
-fn broken(error: ExchangeError) -> Error {
+fn broken(error: ExchangeError, limits: &Limits) -> Error {
     match error {
-        ExchangeError::HeadTooLarge => Error::TooLarge(LIMITS.head_bytes as u64),
+        ExchangeError::HeadTooLarge => Error::TooLarge(limits.head_bytes as u64),
         ExchangeError::TooManyHeaders => Error::Protocol(format!("the response has more than {HEADERS} headers")),
-        ExchangeError::BodyTooLarge => Error::TooLarge(LIMITS.body_bytes as u64),
-        ExchangeError::Tls(error) => Error::Tls(error.to_string()),
+        ExchangeError::BodyTooLarge => Error::TooLarge(limits.body_bytes as u64),
+        ExchangeError::Tls(error) => Error::Tls(format!("{error}; {}", remedy(Some(&error)))),
         ExchangeError::Closed { text, .. } | ExchangeError::Protocol(text) => Error::Protocol(text),
     }
 }
 
-/// The error of a proxy.
-fn unproxied(ClientError { text, remedy, .. }: &ClientError) -> Error {
-    Error::Proxy(format!("{text}; {remedy}"))
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+/// The time from one moment to a later one.
+fn nanoseconds(from: Instant, to: Instant) -> u64 {
+    scripted::nanoseconds(to.saturating_duration_since(from))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ClientSettings;
 
     fn made(method: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<http::Request<Full<Bytes>>, String> {
         let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let url = "http://Host:80/path?query".to_owned();
         let (origin, path) = Origin::from_url(&url).expect("a URL");
         let (method, body) = (method.to_owned(), body.to_owned());
-        let mut made = message(Request { method, url, headers, body, timeout_ms: None }, &path)?;
+        let mut made = message(Request { method, url, headers, body, options: None }, &path)?;
         let settings = ClientSettings::default();
         Route::new(&origin, &settings).map_err(|error| error.text)?.address(&mut made, &path);
         Ok(made)

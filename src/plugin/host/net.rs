@@ -9,33 +9,30 @@ mod datagrams;
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FileType;
-use rustix::io::Errno;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use wasmtime::component::Resource;
 
 use self::admission::parse;
-use self::error::{broken, denied, failed, invalid, no_handle, unconnected, unreachable, within};
+use self::error::{broken, denied, failed, invalid, no_handle, unreachable, within};
 use self::start_tls::{TLS_BYTES, encrypt, encrypt_by_script};
 use crate::address::{self, Address, Endpoint};
 use crate::client::tls::server_name;
 use crate::escape::printable;
 use crate::plugin::context::PluginContext;
+use crate::plugin::grants::Grants;
 use crate::plugin::grants::kind::GrantKind;
 use crate::plugin::guest::bindings::gauged::plugin::net::{Error, Host, HostConnection, TlsChannel};
-use crate::plugin::guest::bindings::gauged::plugin::types::OsError;
 use crate::plugin::host::connection::{ClearStream, Connection, Link};
-use crate::plugin::host::dial::{FIREWALL_REMEDY, dial, unscripted};
-use crate::plugin::host::os_error::{self, os_error, permission_error, without_code};
+use crate::plugin::host::dial::{FIREWALL_REMEDY, dial};
+use crate::plugin::host::os_error::without_code;
 use crate::plugin::host::ration::{Ration, RationedStream};
-use crate::plugin::host::resolved_path::{PathError, resolve};
+use crate::plugin::host::resolved_path::PathError;
+use crate::plugin::host::socket::{SocketError, open_socket};
 use crate::plugin::host::state::HostState;
-use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
 /// The most bytes of one read.
 const READ_BYTES: usize = 64 << 10;
@@ -54,7 +51,7 @@ impl HostConnection for HostState {
         let permit = self.permit()?;
         let connecting = async {
             Ok::<Box<dyn ClearStream>, Error>(match parsed {
-                Address::Unix(path) => Box::new(open_unix(&self.plugin, path, until, &self.ration).await?),
+                Address::Unix(path) => Box::new(open_unix(&self.plugin, &path, until, &self.ration).await?),
                 Address::Tcp(endpoint) => Box::new(open_tcp(&self.plugin, &endpoint, until, &self.ration).await?),
                 Address::Udp(_) => return Err(invalid(&address, "is for datagrams; open a datagram-socket")),
             })
@@ -159,51 +156,25 @@ async fn open_tcp(
     let network = plugin.grants.network();
     let is_granted = |endpoint: &Endpoint| network.connect(&Address::Tcp(endpoint.clone()));
     let dialled = dial(plugin, endpoint, until, ration, is_granted).await;
-    dialled.map_err(|error| unreachable(plugin, error, Address::Tcp, FIREWALL_REMEDY))
+    dialled.map(|dialled| dialled.stream).map_err(|error| unreachable(plugin, error, Address::Tcp, FIREWALL_REMEDY))
 }
 
-/// Connects to the very socket that was resolved within the grants.
 async fn open_unix(
     plugin: &PluginContext,
-    path: String,
+    path: &str,
     until: Instant,
     ration: &Ration,
 ) -> Result<RationedStream<UnixStream>, Error> {
-    let (grants, address) = (Arc::clone(&plugin.grants), Address::Unix(path.clone()).to_string());
-    let resolving = plugin.accounts.permits.run(OffloadTarget::Path(path.clone()), until, move || {
-        let check = |path: &str| {
-            let address = Address::Unix(path.to_owned()).to_string();
-            let checked = grants.connect_unix(path);
-            checked.map_err(|refusal| PathError::refused(&refusal, GrantKind::Connect, &address))
-        };
-        resolve(grants.root(), &path, FileType::Socket, check)
-    });
-    let resolved = match resolving.await {
-        Ok(Ok(resolved)) => resolved,
-        Ok(Err(PathError::Denied(denial))) => return Err(denied(plugin, denial)),
-        Ok(Err(PathError::Malformed(why))) => return Err(Error::InvalidAddress(why)),
-        Ok(Err(PathError::NotFound)) => return Err(Error::NotFound),
-        // As the kernel has it.
-        Ok(Err(PathError::WrongType)) => {
-            let text = "the file is not a socket".to_owned();
-            return Err(Error::Refused(OsError { text, ..os_error(Errno::CONNREFUSED) }));
-        }
-        Ok(Err(PathError::NotPermitted(error))) => {
-            return Err(Error::NotPermitted(permission_error(error, SOCKET_REMEDY)));
-        }
-        Ok(Err(PathError::NotSupported(error))) => return Err(Error::NotSupported(os_error::text(error))),
-        Ok(Err(PathError::Io(error))) => return Err(Error::Io(error)),
-        Err(PermitError::Panicked(why)) => return Err(Error::Io(without_code(why))),
-        Err(PermitError::Late) => return Err(Error::Timeout),
+    let check = |grants: &Grants, path: &str| {
+        let address = Address::Unix(path.to_owned()).to_string();
+        let checked = grants.connect_unix(path);
+        checked.map_err(|refusal| PathError::refused(&refusal, GrantKind::Connect, &address))
     };
-    if let Some(script) = &plugin.script {
-        let is_there = script.check_unix_server(&address);
-        is_there.map_err(|error| unreachable(plugin, unscripted(error), Address::Tcp, SOCKET_REMEDY))?;
-    }
-    let connected = UnixStream::connect(&resolved.path).await;
-    let stream = connected.map_err(|error| unconnected(&error, SOCKET_REMEDY))?;
-    Ok(RationedStream::new(stream, ration))
+    open_socket(plugin, path, until, ration, check).await.map_err(|error| match error {
+        SocketError::Denied(denial) => denied(plugin, denial),
+        SocketError::Malformed(why) => Error::InvalidAddress(why),
+        SocketError::NotFound => Error::NotFound,
+        SocketError::NotSupported(why) => Error::NotSupported(why),
+        SocketError::Connect(error) => error.into(),
+    })
 }
-
-/// What to do about a socket that the agent's user may not connect to.
-const SOCKET_REMEDY: &str = "run the agent as a user or in a group that may write to the socket";

@@ -1,4 +1,4 @@
-//! TLS for `https` requests, with the authorities and the client certificate of `[client]`. The authorities that the system trusts are
+//! TLS for `https` requests, with the authorities and the client certificate of the operator. The authorities that the system trusts are
 //! read at the first such request that needs them.
 
 use std::sync::Arc;
@@ -7,19 +7,17 @@ use std::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
-use x509_cert::Certificate;
-use x509_cert::der::Decode as _;
 
 use crate::address::Host;
 use crate::client::metered::Stream;
-use crate::client::tls::{known_system_roots, read_system_roots, server_name};
+use crate::client::tls::{find_tls_error, known_system_roots, read_system_roots, remedy, server_name};
 use crate::config::ClientTls;
 use crate::plugin::context::PluginContext;
 use crate::plugin::offload::permits::{OffloadTarget, PermitError};
 
 /// Why there is no encrypted stream.
 pub(crate) enum TlsError {
-    /// The peer is not trusted, or does not speak TLS; the reason.
+    /// The peer is not trusted, or does not speak TLS; the reason and the remedy.
     Untrusted(String),
     /// The CA certificates could not be read in time.
     Timeout,
@@ -35,7 +33,8 @@ pub(crate) async fn secure<S: Stream>(
 ) -> Result<TlsStream<S>, TlsError> {
     let connector = TlsConnector::from(config(plugin, tls, until).await?);
     let name = server_name(host).map_err(TlsError::Untrusted)?;
-    connector.connect(name, stream).await.map_err(|error| TlsError::Untrusted(error.to_string()))
+    let connected = connector.connect(name, stream).await;
+    connected.map_err(|error| TlsError::Untrusted(format!("{error}; {}", remedy(find_tls_error(&error)))))
 }
 
 /// The configuration of connections with these settings.
@@ -56,11 +55,4 @@ pub(crate) async fn config(
         }
     };
     made.map_err(|error| TlsError::Untrusted(error.to_string()))
-}
-
-/// When the certificate of the peer expires, in seconds since the Unix epoch.
-pub(crate) fn not_after<S>(stream: &TlsStream<S>) -> Option<u64> {
-    let (_, session) = stream.get_ref();
-    let leaf = Certificate::from_der(session.peer_certificates()?.first()?).ok()?;
-    Some(leaf.tbs_certificate.validity.not_after.to_unix_duration().as_secs())
 }

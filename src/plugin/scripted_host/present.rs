@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::config::script::system::{ScriptedClock, ScriptedInterface, ScriptedSockets, SystemAnswer, Table};
+use crate::config::script::web::ScriptedFacts;
 use crate::config::script::{
     FileError, ScriptedConnection, ScriptedResponse, ScriptedUsage, ServerError, ServerFailure, StateError,
 };
@@ -14,6 +15,7 @@ pub(super) struct PresentHost {
     pub(super) failures: BTreeMap<String, FileError>,
     pub(super) usages: BTreeMap<String, ScriptedUsage>,
     pub(super) responses: BTreeMap<(String, String), ScriptedResponse>,
+    pub(super) facts: BTreeMap<(String, String), ScriptedFacts>,
     pub(super) connections: BTreeMap<String, VecDeque<ScriptedConnection>>,
     /// What the plugin has saved before, until it uses its state.
     pub(super) saved: Option<Vec<u8>>,

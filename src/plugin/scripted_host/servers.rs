@@ -50,11 +50,14 @@ async fn respond(
 ) -> Result<(), String> {
     let (method, path) = request(stream).await?;
     let response = lock(state).responses.get(&(endpoint.to_owned(), path)).cloned();
-    let Response { status, headers, body } = match response {
-        Some(ScriptedResponse::Response(response)) => response,
+    let (status, headers, body) = match response {
+        Some(ScriptedResponse::Response(response)) => {
+            let Response { status, headers, body, .. } = *response;
+            (status, headers, body)
+        }
         Some(ScriptedResponse::Failure(ServerFailure { error: ServerError::Timeout })) => return hold(stream).await,
         Some(ScriptedResponse::Failure(_)) => return Ok(()),
-        None => Response { status: 404, headers: BTreeMap::new(), body: String::new() },
+        None => (404, BTreeMap::new(), String::new()),
     };
     let mut message = format!("HTTP/1.1 {status} \r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
     for (name, value) in headers {

@@ -107,6 +107,82 @@ fn script_plays_web_servers() {
 }
 
 #[test]
+fn script_has_times_certificates_and_sockets() {
+    let setup = Setup::new();
+    let script = r#"
+        grants = ["fetch=https://shop.example", "fetch=unix:/run/docker.sock"]
+        config = { targets = [
+            { name = "shop", url = "https://shop.example/" },
+            { name = "docker", url = "http://docker/_ping", unix_socket = "/run/docker.sock" },
+        ] }
+        [[run]]
+        [run.http."https://shop.example/"]
+        times = { resolve = "2ms", tls = "30ms", total = "60ms" }
+        remote = "192.0.2.7:443"
+        tls = { version = "1.2", not_before = "2026-09-20T00:00:00Z", not_after = "2026-09-22T00:00:00Z" }
+        [run.http."unix:/run/docker.sock http://docker/_ping"]
+        body = "OK"
+        [[run]]
+        [run.http."unix:/run/docker.sock http://docker/_ping"]
+        error = "refused"
+        "#;
+    let output = scripted(&setup, "http_check", script, &["--update"]);
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    let golden = golden(&setup);
+    expect![[r#"
+        # run 1, 0s after the first
+        http_check.certificate_age_seconds{target="shop"} 137600
+        http_check.certificate_expires_in_seconds{target="shop"} 35200
+        http_check.certificate_issuer{target="shop"} "CN=Script CA"
+        http_check.certificate_subject{target="shop"} "CN=shop.example"
+        http_check.connect_seconds{target="docker"} 0.001
+        http_check.connect_seconds{target="shop"} 0.001
+        http_check.first_byte_seconds{target="docker"} 0.001
+        http_check.first_byte_seconds{target="shop"} 0.001
+        http_check.receive_seconds{target="docker"} 0.001
+        http_check.receive_seconds{target="shop"} 0.026
+        http_check.remote_address{target="docker"} "unix:/run/docker.sock"
+        http_check.remote_address{target="shop"} "192.0.2.7:443"
+        http_check.resolve_seconds{target="shop"} 0.002
+        http_check.response_bytes{target="docker"} 2
+        http_check.response_bytes{target="shop"} 0
+        http_check.status_code{target="docker"} 200
+        http_check.status_code{target="shop"} 200
+        http_check.tls_seconds{target="shop"} 0.03
+        http_check.tls_version{target="shop"} "1.2"
+        http_check.total_seconds{target="docker"} 0.003
+        http_check.total_seconds{target="shop"} 0.06
+        http_check.up{target="docker"} true
+        http_check.up{target="shop"} true
+        # run 2, 10s after the first
+        http_check.certificate_age_seconds{target="shop"} 137610
+        http_check.certificate_expires_in_seconds{target="shop"} 35190
+        http_check.certificate_issuer{target="shop"} "CN=Script CA"
+        http_check.certificate_subject{target="shop"} "CN=shop.example"
+        http_check.connect_seconds{target="shop"} 0.001
+        http_check.failures_total{target="docker",reason="connect"} 1
+        http_check.failure{target="docker"} "connect"
+        http_check.first_byte_seconds{target="shop"} 0.001
+        http_check.receive_seconds{target="shop"} 0.026
+        http_check.remote_address{target="shop"} "192.0.2.7:443"
+        http_check.resolve_seconds{target="shop"} 0.002
+        http_check.response_bytes{target="shop"} 0
+        http_check.status_code{target="shop"} 200
+        http_check.tls_seconds{target="shop"} 0.03
+        http_check.tls_version{target="shop"} "1.2"
+        http_check.total_seconds{target="shop"} 0.06
+        http_check.up{target="docker"} false
+        http_check.up{target="shop"} true
+    "#]]
+    .assert_eq(&golden);
+    let equal = scripted(&setup, "http_check", script, &[]);
+    assert_eq!(equal.code, Some(0), "the same at each test: {}", equal.stdout);
+    let post = script.replace("unix_socket = ", "method = \"POST\", unix_socket = ");
+    let denied = scripted(&setup, "http_check", &post, &[]);
+    assert!(denied.stdout.contains("fetch = [\"unix:/run/docker.sock POST\"]"), "{}", denied.stdout);
+}
+
+#[test]
 fn script_plays_conversations() {
     let setup = Setup::new();
     let script = |received: &str| {

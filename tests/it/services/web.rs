@@ -3,9 +3,11 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::process::Signal;
+
 use super::{assert_well, host, metric, nginx, number, own_address, silent, wait_for};
 use crate::harness::Agent;
-use crate::http::tls_server;
+use crate::http::tls::tls_server;
 use crate::requirement;
 use crate::server::{Server, closed_port};
 
@@ -62,7 +64,7 @@ fn http_check_failures_have_different_reasons() {
     assert_eq!(metric(&sample, "http_check.status_code", &labels("rightly missing")), Some(&404.into()));
     let [connect, first_byte, total] = ["connect", "first_byte", "total"]
         .map(|of| number(&sample, &format!("http_check.{of}_seconds"), &labels("page")));
-    assert!(0.0 < connect && connect <= first_byte && first_byte <= total && total < 5.0);
+    assert!(0.0 < connect && 0.0 < first_byte && connect + first_byte <= total && total < 5.0);
     assert_well(&mut agent, &["http_check"]);
 }
 
@@ -143,7 +145,7 @@ fn certificate_expiry_is_measured() {
     for (name, url) in ["valid", "expired"].iter().zip(&urls) {
         toml += &target(name, url, "contains = \"secret\"");
     }
-    fs::write(setup.path("gauged.toml"), toml).expect("written");
+    fs::write(setup.path("gauged.toml"), &toml).expect("written");
     let mut command = setup.command(&[]);
     command.env("SSL_CERT_FILE", setup.path("authorities.pem")).env_remove("SSL_CERT_DIR");
     let mut agent = Agent::start(command);
@@ -155,5 +157,19 @@ fn certificate_expiry_is_measured() {
     let sample = wait_for(&mut agent, "http_check", &labels("expired"), Some("tls"));
     assert_eq!(metric(&sample, "http_check.certificate_expires_in_seconds", &labels("expired")), None);
     agent.wait_log("expired is down: failed to reach");
+    // Both are seen by a plugin that verifies neither.
+    fs::write(setup.path("gauged.toml"), toml + "[plugins.http_check.client]\ninsecure = true\n").expect("written");
+    agent.signal(Signal::HUP);
+    let sample = wait_for(&mut agent, "http_check", &labels("expired"), None);
+    assert!(number(&sample, "http_check.certificate_expires_in_seconds", &labels("expired")) < 0.0, "{sample:?}");
+    for (name, value) in [("tls_version", "1.3"), ("certificate_subject", "CN=localhost")] {
+        assert_eq!(metric(&sample, &format!("http_check.{name}"), &labels("valid")), Some(&value.into()));
+    }
+    let phases = ["resolve", "connect", "tls", "first_byte", "receive"];
+    let phases = phases.map(|phase| metric(&sample, &format!("http_check.{phase}_seconds"), &labels("valid")));
+    assert_eq!(phases[0], None, "localhost is not resolved");
+    let sum: f64 = phases.iter().flatten().filter_map(|phase| phase.as_f64()).sum();
+    let total = number(&sample, "http_check.total_seconds", &labels("valid"));
+    assert!((sum - total).abs() < 1e-6, "{sum} {total}");
     assert_well(&mut agent, &["http_check"]);
 }

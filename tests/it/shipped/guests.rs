@@ -240,28 +240,32 @@ fn files() -> Guest {
     guest.before_collect(&steps.concat())
 }
 
+/// The signature of `fetch`: method, URL, headers, body, and the options: whether there are any, the timeout, the largest body and the
+/// unix socket, each with whether it is there.
+pub const FETCH: &str = "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))";
+
 /// A request to the configured origin, which is granted, and one to another.
 fn fetches() -> Guest {
-    let (mut guest, [status, header, body, ordered, certificate, denied]) =
-        measuring("fetches", ["status", "header", "body", "ordered", "certificate", "denied"]);
-    guest = guest.import(
-        "gauged:plugin/http",
-        "fetch",
-        "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))",
+    let (mut guest, [status, header, body, ordered, resolved, handshake, remote, encrypted, denied]) = measuring(
+        "fetches",
+        ["status", "header", "body", "ordered", "resolved", "handshake", "remote", "encrypted", "denied"],
     );
+    guest = guest.import("gauged:plugin/http", "fetch", FETCH);
     let [method, sent, name, value, other] =
         ["POST", "a body", "x-kept", "for ever", "http://192.0.2.1/"].map(|text| guest.text(text));
     let headers = guest.list(&[name.0, name.1, value.0, value.1]);
     let fetch = |url: &str| {
         format!(
             "(call $fetch (i32.const {}) (i32.const {}) {url} (i32.const {headers}) (i32.const 1)
-                (i32.const {}) (i32.const {}) (i32.const 1) (i32.const 1500) (i32.const {HOST_RESULT}))",
+                (i32.const {}) (i32.const {}) (i32.const 1) (i32.const 1) (i32.const 1500) (i32.const 1) (i32.const 100)
+                (i32.const 0) (i32.const 0) (i32.const 0) (i32.const {HOST_RESULT}))",
             method.0, method.1, sent.0, sent.1
         )
     };
     let told = format!("(i32.load (i32.const {TOLD})) (i32.load (i32.const {}))", TOLD + 4);
     let elsewhere = format!("(i32.const {}) (i32.const {})", other.0, other.1);
     let time = |at: u32| format!("(i64.load (i32.const {}))", HOST_RESULT + at);
+    let flag = |at: u32| format!("(i64.load8_u (i32.const {}))", HOST_RESULT + at);
     let steps = [
         fetch(&told),
         format!("(if (i32.load8_u (i32.const {HOST_RESULT})) (then unreachable))"),
@@ -277,13 +281,16 @@ fn fetches() -> Guest {
         number(
             ordered,
             &format!(
-                "(i64.extend_i32_u (i32.and (i64.le_u {connect} {first}) (i64.le_u {first} {total})))",
-                connect = time(32),
-                first = time(40),
-                total = time(48)
+                "(i64.extend_i32_u (i64.le_u (i64.add {connect} {first}) {total}))",
+                connect = time(48),
+                first = time(72),
+                total = time(80)
             ),
         ),
-        number(certificate, &format!("(i64.load8_u (i32.const {}))", HOST_RESULT + 56)),
+        number(resolved, &flag(32)),
+        number(handshake, &flag(56)),
+        text(remote, HOST_RESULT + 88),
+        number(encrypted, &flag(96)),
         fetch(&elsewhere),
         number(
             denied,
@@ -375,7 +382,7 @@ fn errors() -> Guest {
 }
 
 /// A guest with metrics of these names, and the addresses of their values. The module has the guest's name.
-fn measuring<const COUNT: usize>(module: &str, names: [&str; COUNT]) -> (Guest, [u32; COUNT]) {
+pub fn measuring<const COUNT: usize>(module: &str, names: [&str; COUNT]) -> (Guest, [u32; COUNT]) {
     let mut guest = Guest::new(module);
     let words: Vec<u32> = names
         .iter()
@@ -394,12 +401,12 @@ fn measuring<const COUNT: usize>(module: &str, names: [&str; COUNT]) -> (Guest, 
 }
 
 /// Makes a number the value at an address.
-fn number(value: u32, expression: &str) -> String {
+pub fn number(value: u32, expression: &str) -> String {
     format!("(i32.store (i32.const {value}) (i32.const 0)) (i64.store (i32.const {}) {expression})", value + 8)
 }
 
 /// Makes the text that is at an address the value at another.
-fn text(value: u32, from: u32) -> String {
+pub fn text(value: u32, from: u32) -> String {
     format!(
         "(i32.store (i32.const {value}) (i32.const 4)) (i64.store (i32.const {}) (i64.load (i32.const {from})))",
         value + 8

@@ -12,7 +12,7 @@ use crate::bindings::gauged::plugin::http::Request;
 use crate::bindings::gauged::plugin::log::{Level, SkipReason, Skipped};
 use crate::component::covers;
 use crate::files::{FileStatus, FilesystemUsage};
-use crate::http::Response;
+use crate::http::{Response, Times};
 use crate::testing::{scripted_files as files, scripted_net as net};
 use crate::{Capability, OsError};
 
@@ -124,7 +124,7 @@ impl Host {
         self
     }
 
-    /// Adds a response to a URL; see [`response`].
+    /// Adds a response to a URL, or to a unix socket and a URL: `unix:/run/app.sock http://app/status`. See [`response`].
     pub fn http(&mut self, url: &str, response: Response) -> &mut Self {
         self.responses.insert(url.to_owned(), Ok(response));
         self
@@ -272,7 +272,7 @@ impl Host {
     }
 }
 
-/// A response with this status and body, after 2 ms: connected after 1 ms, first byte after 1.5 ms.
+/// A response with this status and body, after 2 ms: 1 ms to connect, 0.5 ms until the first byte, and 0.5 ms to receive it.
 ///
 /// ```
 /// use gauged_plugin::http;
@@ -294,10 +294,15 @@ pub fn response(status: u16, body: impl Into<Vec<u8>>) -> Response {
         status,
         headers: Vec::new(),
         body: body.into(),
-        connect_ns: 1_000_000,
-        first_byte_ns: 1_500_000,
-        total_ns: 2_000_000,
-        certificate_not_after: None,
+        times: Times {
+            resolve_ns: None,
+            connect_ns: 1_000_000,
+            tls_ns: None,
+            first_byte_ns: 500_000,
+            total_ns: 2_000_000,
+        },
+        remote_address: "192.0.2.1:80".to_owned(),
+        tls: None,
     }
 }
 
@@ -314,17 +319,22 @@ pub(super) fn with_current<T>(act: impl FnOnce(&mut Host) -> T) -> T {
 
 /// The host functions of [`crate::http`].
 pub(crate) mod http {
-    use crate::Capability;
     use crate::bindings::gauged::plugin::http::Request;
     pub(crate) use crate::http::Error;
-    use crate::http::{Response, origin};
+    use crate::http::{MAX_BODY_BYTES, Response, address, capability};
 
     pub(crate) fn fetch(request: &Request) -> Result<Response, Error> {
         super::with_current(|host| {
             host.requests.push(request.clone());
-            host.access(Capability::fetch(origin(&request.url)), false).map_err(Error::Denied)?;
+            host.access(capability(request), false).map_err(Error::Denied)?;
             let refused = || Err(Error::Refused(super::connection_refused()));
-            host.responses.get(&request.url).cloned().unwrap_or_else(refused)
+            let response = host.responses.get(&address(request)).cloned().unwrap_or_else(refused)?;
+            let own_limit = request.options.as_ref().and_then(|options| options.max_body_bytes);
+            let limit = own_limit.unwrap_or(MAX_BODY_BYTES).min(MAX_BODY_BYTES);
+            if response.body.len() > limit as usize {
+                return Err(Error::TooLarge(limit.into()));
+            }
+            Ok(response)
         })
     }
 }
@@ -448,6 +458,24 @@ mod tests {
             assert!(matches!(socket.receive().expect_err("nobody").error, net::Error::Refused(_)));
             let error = DatagramSocket::open("time:123").expect_err("TCP").error;
             assert!(matches!(error, net::Error::InvalidAddress(_)));
+        });
+    }
+
+    #[test]
+    fn request_options_are_those_of_the_agent() {
+        use crate::http::Request;
+
+        let mut host = Host::new();
+        let by_socket = |method: &str| Request::new(method, "http://app/x").unix_socket("/run/app.sock");
+        host.http("unix:/run/app.sock http://app/x", response(200, "12345"));
+        host.deny(&Capability::fetch_unix("/run/app.sock", &["POST"]));
+        host.run(|| {
+            assert_eq!(by_socket("GET").max_body_bytes(5).send().expect("a response").text(), "12345");
+            assert_eq!(by_socket("GET").max_body_bytes(4).send().expect_err("large").error, http::Error::TooLarge(4));
+            let missing = Capability::fetch("unix:/run/app.sock POST");
+            assert_eq!(by_socket("POST").send().expect_err("denied").error, http::Error::Denied(missing));
+            let other = crate::http::get("http://app/x").expect_err("no server");
+            assert!(matches!(other.error, http::Error::Refused(_)));
         });
     }
 

@@ -16,10 +16,22 @@ import (
 type Capability = gauged_plugin_types.Capability
 type OsError = gauged_plugin_types.OsError
 type PermissionError = gauged_plugin_types.PermissionError
+type TlsSession = gauged_plugin_types.TlsSession
+
+// Options of a request.
+type RequestOptions struct {
+	// A timeout shorter than the rest of the call's budget, of which nearly all is the default.
+	TimeoutMs witTypes.Option[uint32]
+	// The largest body of the response, below the agent's own limit of 4 MiB.
+	MaxBodyBytes witTypes.Option[uint32]
+	// The path of the unix socket to connect to. The URL has the host to name and the path to ask for; its host needs no
+	// grant, and is not resolved. No proxy is used.
+	UnixSocket witTypes.Option[string]
+}
 
 // An HTTP request.
 type Request struct {
-	// `GET`, `HEAD`, `POST` …
+	// `GET`, `HEAD`, `POST` … A grant for a unix socket is for some methods.
 	Method string
 	// An absolute URL, `http` or `https`.
 	Url string
@@ -27,55 +39,76 @@ type Request struct {
 	Headers []witTypes.Tuple2[string, string]
 	// The body; may be empty.
 	Body []uint8
-	// A timeout shorter than the rest of the call's budget, of which nearly all is the default.
-	TimeoutMs witTypes.Option[uint32]
+	// What differs from the defaults.
+	Options witTypes.Option[RequestOptions]
 }
 
-// An HTTP response, with its times.
+// The durations of a request's phases, in nanoseconds. Each phase begins at the end of the one before it, the first one at
+// the start of the request; what is left of the total is the time in which the response was received.
+type Times struct {
+	// Name resolution; none where there is nothing to resolve: for addresses, `localhost`, unix sockets and the operator's
+	// proxy.
+	ResolveNs witTypes.Option[uint64]
+	// Connecting: all attempts until one succeeded. With the operator's proxy, until that has made a tunnel.
+	ConnectNs uint64
+	// The handshake of TLS with the server; none without TLS.
+	TlsNs witTypes.Option[uint64]
+	// Sending the request and waiting for the first byte of the response, an interim one (1xx) included.
+	FirstByteNs uint64
+	// The whole request, from its start to the last byte of the response.
+	TotalNs uint64
+}
+
+// An HTTP response.
 type Response struct {
-	// 200, 404 …
+	// 200, 404 … Interim responses (1xx) are left out.
 	Status uint16
 	// Names in lower case, and values.
 	Headers []witTypes.Tuple2[string, string]
 	// The complete body.
 	Body []uint8
-	// The time from the start to the established connection, including name resolution and TLS.
-	ConnectNs uint64
-	// The time from the start to the first byte of the response.
-	FirstByteNs uint64
-	// The time from the start to the last byte of the response.
-	TotalNs uint64
-	// The expiry of the server's certificate, in seconds since the Unix epoch; none without TLS.
-	CertificateNotAfter witTypes.Option[uint64]
+	// The times of the request.
+	Times Times
+	// What the agent was connected to: `address:port` of the server or the operator's proxy, an IPv6 address in brackets,
+	// or `unix:/path`.
+	RemoteAddress string
+	// The encryption; none without TLS, and for a certificate that cannot be read.
+	Tls witTypes.Option[gauged_plugin_types.TlsSession]
 }
 
 const (
 	// This grant is missing.
 	ErrorDenied uint8 = 0
-	// The method, URL or a header is malformed; the text has the details.
-	ErrorInvalidRequest uint8 = 1
+	// No grant allows it; the text has the reason.
+	ErrorForbidden uint8 = 1
+	// The method, URL, a header or the path of the unix socket is malformed; the text has the details.
+	ErrorInvalidRequest uint8 = 2
 	// The operating system does not permit the connection to the agent's user.
-	ErrorNotPermitted uint8 = 2
+	ErrorNotPermitted uint8 = 3
+	// The operating system does not support the connection; the text has the cause.
+	ErrorNotSupported uint8 = 4
 	// The name could not be resolved; the text has the cause.
-	ErrorResolve uint8 = 3
+	ErrorResolve uint8 = 5
+	// The unix socket does not exist.
+	ErrorNotFound uint8 = 6
 	// Nobody accepts connections at the address.
-	ErrorRefused uint8 = 4
+	ErrorRefused uint8 = 7
 	// No way leads to the address.
-	ErrorUnreachable uint8 = 5
+	ErrorUnreachable uint8 = 8
 	// The peer broke the connection off.
-	ErrorReset uint8 = 6
+	ErrorReset uint8 = 9
 	// The operator's proxy could not be used; the text has the cause and the remedy.
-	ErrorProxy uint8 = 7
-	// The peer's certificate was rejected, or there is no common TLS version; the text has the cause.
-	ErrorTls uint8 = 8
-	// The response exceeds this limit, in bytes.
-	ErrorTooLarge uint8 = 9
+	ErrorProxy uint8 = 10
+	// The certificate of the peer was rejected, or there is no common version of TLS; the text has the cause and the remedy.
+	ErrorTls uint8 = 11
+	// The response exceeds this limit, in bytes: that of its body, by the request or the agent, or that of its head.
+	ErrorTooLarge uint8 = 12
 	// The response was not complete in time.
-	ErrorTimeout uint8 = 10
+	ErrorTimeout uint8 = 13
 	// The response is not HTTP, or is truncated; the text has the details.
-	ErrorProtocol uint8 = 11
+	ErrorProtocol uint8 = 14
 	// Any other error of the connection.
-	ErrorIo uint8 = 12
+	ErrorIo uint8 = 15
 )
 
 // The error of a request without a response. An HTTP status of 500 is a response.
@@ -94,6 +127,12 @@ func (self Error) Denied() gauged_plugin_types.Capability {
 	}
 	return self.value.(gauged_plugin_types.Capability)
 }
+func (self Error) Forbidden() string {
+	if self.tag != ErrorForbidden {
+		panic("tag mismatch")
+	}
+	return self.value.(string)
+}
 func (self Error) InvalidRequest() string {
 	if self.tag != ErrorInvalidRequest {
 		panic("tag mismatch")
@@ -105,6 +144,12 @@ func (self Error) NotPermitted() gauged_plugin_types.PermissionError {
 		panic("tag mismatch")
 	}
 	return self.value.(gauged_plugin_types.PermissionError)
+}
+func (self Error) NotSupported() string {
+	if self.tag != ErrorNotSupported {
+		panic("tag mismatch")
+	}
+	return self.value.(string)
 }
 func (self Error) Resolve() string {
 	if self.tag != ErrorResolve {
@@ -164,14 +209,23 @@ func (self Error) Io() gauged_plugin_types.OsError {
 func MakeErrorDenied(value gauged_plugin_types.Capability) Error {
 	return Error{ErrorDenied, value}
 }
+func MakeErrorForbidden(value string) Error {
+	return Error{ErrorForbidden, value}
+}
 func MakeErrorInvalidRequest(value string) Error {
 	return Error{ErrorInvalidRequest, value}
 }
 func MakeErrorNotPermitted(value gauged_plugin_types.PermissionError) Error {
 	return Error{ErrorNotPermitted, value}
 }
+func MakeErrorNotSupported(value string) Error {
+	return Error{ErrorNotSupported, value}
+}
 func MakeErrorResolve(value string) Error {
 	return Error{ErrorResolve, value}
+}
+func MakeErrorNotFound() Error {
+	return Error{ErrorNotFound, nil}
 }
 func MakeErrorRefused(value gauged_plugin_types.OsError) Error {
 	return Error{ErrorRefused, value}
@@ -202,13 +256,13 @@ func MakeErrorIo(value gauged_plugin_types.OsError) Error {
 }
 
 //go:wasmimport gauged:plugin/http@0.2.0-rc.4 fetch
-func wasm_import_fetch(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 uintptr, arg7 uint32, arg8 int32, arg9 int32, arg10 uintptr)
+func wasm_import_fetch(arg0 uintptr, arg1 uint32, arg2 uintptr, arg3 uint32, arg4 uintptr, arg5 uint32, arg6 uintptr, arg7 uint32, arg8 int32, arg9 int32, arg10 int32, arg11 int32, arg12 int32, arg13 int32, arg14 uintptr, arg15 uint32, arg16 uintptr)
 
 func Fetch(request Request) witTypes.Result[Response, Error] {
 	pinner := &runtime.Pinner{}
 	defer pinner.Unpin()
 
-	returnArea := uintptr(witRuntime.Allocate(pinner, (56+4*4), 8))
+	returnArea := uintptr(witRuntime.Allocate(pinner, (96+12*4), 8))
 	utf8 := unsafe.Pointer(unsafe.StringData((request).Method))
 	pinner.Pin(utf8)
 	utf80 := unsafe.Pointer(unsafe.StringData((request).Url))
@@ -230,129 +284,237 @@ func Fetch(request Request) witTypes.Result[Response, Error] {
 
 	data := unsafe.Pointer(unsafe.SliceData((request).Body))
 	pinner.Pin(data)
-	var option int32
-	var option3 int32
-	switch (request).TimeoutMs.Tag() {
+	var option10 int32
+	var option11 int32
+	var option12 int32
+	var option13 int32
+	var option14 int32
+	var option15 int32
+	var option16 uintptr
+	var option17 uint32
+	switch (request).Options.Tag() {
 	case witTypes.OptionNone:
 
-		option = int32(0)
-		option3 = 0
+		option10 = int32(0)
+		option11 = 0
+		option12 = 0
+		option13 = 0
+		option14 = 0
+		option15 = 0
+		option16 = 0
+		option17 = 0
 	case witTypes.OptionSome:
-		payload := (request).TimeoutMs.Some()
+		payload := (request).Options.Some()
+		var option int32
+		var option3 int32
+		switch (payload).TimeoutMs.Tag() {
+		case witTypes.OptionNone:
 
-		option = int32(1)
-		option3 = int32(payload)
-	default:
-		panic("unreachable")
-	}
-	wasm_import_fetch(uintptr(utf8), uint32(len((request).Method)), uintptr(utf80), uint32(len((request).Url)), uintptr(result), length, uintptr(data), uint32(len((request).Body)), option, option3, returnArea)
-	var result26 witTypes.Result[Response, Error]
-	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
-	case 0:
-		result5 := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+2*4))))
-		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+2*4)))); index++ {
-			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+1*4))))), index * (4*4))
-			value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
-			value4 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))))
+			option = int32(0)
+			option3 = 0
+		case witTypes.OptionSome:
+			payload := (payload).TimeoutMs.Some()
 
-			result5 = append(result5, witTypes.Tuple2[string, string]{value, value4})
+			option = int32(1)
+			option3 = int32(payload)
+		default:
+			panic("unreachable")
 		}
+		var option4 int32
+		var option5 int32
+		switch (payload).MaxBodyBytes.Tag() {
+		case witTypes.OptionNone:
 
-		value6 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+3*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+4*4))))
-		var option7 witTypes.Option[uint64]
-		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (40+4*4)))) {
-		case 0:
+			option4 = int32(0)
+			option5 = 0
+		case witTypes.OptionSome:
+			payload := (payload).MaxBodyBytes.Some()
 
-			option7 = witTypes.None[uint64]()
-		case 1:
+			option4 = int32(1)
+			option5 = int32(payload)
+		default:
+			panic("unreachable")
+		}
+		var option7 int32
+		var option8 uintptr
+		var option9 uint32
+		switch (payload).UnixSocket.Tag() {
+		case witTypes.OptionNone:
 
-			option7 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (48+4*4)))))
+			option7 = int32(0)
+			option8 = 0
+			option9 = 0
+		case witTypes.OptionSome:
+			payload := (payload).UnixSocket.Some()
+			utf86 := unsafe.Pointer(unsafe.StringData(payload))
+			pinner.Pin(utf86)
+
+			option7 = int32(1)
+			option8 = uintptr(utf86)
+			option9 = uint32(len(payload))
 		default:
 			panic("unreachable")
 		}
 
-		result26 = witTypes.Ok[Response, Error](Response{uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8)))), result5, value6, uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (16+4*4)))), uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (24+4*4)))), uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (32+4*4)))), option7})
+		option10 = int32(1)
+		option11 = option
+		option12 = option3
+		option13 = option4
+		option14 = option5
+		option15 = option7
+		option16 = option8
+		option17 = option9
+	default:
+		panic("unreachable")
+	}
+	wasm_import_fetch(uintptr(utf8), uint32(len((request).Method)), uintptr(utf80), uint32(len((request).Url)), uintptr(result), length, uintptr(data), uint32(len((request).Body)), option10, option11, option12, option13, option14, option15, option16, option17, returnArea)
+	var result48 witTypes.Result[Response, Error]
+	switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 0))) {
+	case 0:
+		result19 := make([]witTypes.Tuple2[string, string], 0, *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+2*4))))
+		for index := 0; index < int(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+2*4)))); index++ {
+			base := unsafe.Add(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+1*4))))), index * (4*4))
+			value := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), 0))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), 4)))
+			value18 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(base), (2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(base), (3*4))))
+
+			result19 = append(result19, witTypes.Tuple2[string, string]{value, value18})
+		}
+
+		value20 := unsafe.Slice((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+3*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (8+4*4))))
+		var option21 witTypes.Option[uint64]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+4*4)))) {
+		case 0:
+
+			option21 = witTypes.None[uint64]()
+		case 1:
+
+			option21 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (24+4*4)))))
+		default:
+			panic("unreachable")
+		}
+		var option22 witTypes.Option[uint64]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (40+4*4)))) {
+		case 0:
+
+			option22 = witTypes.None[uint64]()
+		case 1:
+
+			option22 = witTypes.Some[uint64](uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (48+4*4)))))
+		default:
+			panic("unreachable")
+		}
+		value23 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (72+4*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (72+5*4))))
+		var option27 witTypes.Option[gauged_plugin_types.TlsSession]
+		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (72+6*4)))) {
+		case 0:
+
+			option27 = witTypes.None[gauged_plugin_types.TlsSession]()
+		case 1:
+			value24 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (80+6*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (80+7*4))))
+			value25 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (96+8*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (96+9*4))))
+			value26 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (96+10*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (96+11*4))))
+
+			option27 = witTypes.Some[gauged_plugin_types.TlsSession](gauged_plugin_types.TlsSession{value24, gauged_plugin_types.Certificate{*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (80+8*4))), *(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (88+8*4))), value25, value26}})
+		default:
+			panic("unreachable")
+		}
+
+		result48 = witTypes.Ok[Response, Error](Response{uint16(uint16(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8)))), result19, value20, Times{option21, uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (32+4*4)))), option22, uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (56+4*4)))), uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), (64+4*4))))}, value23, option27})
 	case 1:
 		var variant Error
 		switch uint8(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 8))) {
 		case 0:
-			value8 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
-			value9 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
+			value28 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value29 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
 
-			variant = MakeErrorDenied(gauged_plugin_types.Capability{value8, value9})
+			variant = MakeErrorDenied(gauged_plugin_types.Capability{value28, value29})
 
 		case 1:
-			value10 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value30 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-			variant = MakeErrorInvalidRequest(value10)
+			variant = MakeErrorForbidden(value30)
 
 		case 2:
-			value11 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
-			value12 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
-			value13 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+4*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+5*4))))
+			value31 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-			variant = MakeErrorNotPermitted(gauged_plugin_types.PermissionError{value11, value12, value13})
+			variant = MakeErrorInvalidRequest(value31)
 
 		case 3:
-			value14 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value32 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value33 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
+			value34 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+4*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+5*4))))
 
-			variant = MakeErrorResolve(value14)
+			variant = MakeErrorNotPermitted(gauged_plugin_types.PermissionError{value32, value33, value34})
 
 		case 4:
-			value15 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
-			value16 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
+			value35 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-			variant = MakeErrorRefused(gauged_plugin_types.OsError{value15, value16})
+			variant = MakeErrorNotSupported(value35)
 
 		case 5:
-			value17 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
-			value18 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
+			value36 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-			variant = MakeErrorUnreachable(gauged_plugin_types.OsError{value17, value18})
+			variant = MakeErrorResolve(value36)
 
 		case 6:
-			value19 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
-			value20 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
 
-			variant = MakeErrorReset(gauged_plugin_types.OsError{value19, value20})
+			variant = MakeErrorNotFound()
 
 		case 7:
-			value21 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value37 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value38 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
 
-			variant = MakeErrorProxy(value21)
+			variant = MakeErrorRefused(gauged_plugin_types.OsError{value37, value38})
 
 		case 8:
-			value22 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value39 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value40 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
 
-			variant = MakeErrorTls(value22)
+			variant = MakeErrorUnreachable(gauged_plugin_types.OsError{value39, value40})
 
 		case 9:
+			value41 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value42 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
+
+			variant = MakeErrorReset(gauged_plugin_types.OsError{value41, value42})
+
+		case 10:
+			value43 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+
+			variant = MakeErrorProxy(value43)
+
+		case 11:
+			value44 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+
+			variant = MakeErrorTls(value44)
+
+		case 12:
 
 			variant = MakeErrorTooLarge(uint64(*(*int64)(unsafe.Add(unsafe.Pointer(returnArea), 16))))
 
-		case 10:
+		case 13:
 
 			variant = MakeErrorTimeout()
 
-		case 11:
-			value23 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+		case 14:
+			value45 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
 
-			variant = MakeErrorProtocol(value23)
+			variant = MakeErrorProtocol(value45)
 
-		case 12:
-			value24 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
-			value25 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
+		case 15:
+			value46 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), 16))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+1*4))))
+			value47 := unsafe.String((*uint8)(unsafe.Pointer(uintptr(*(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+2*4)))))), *(*uint32)(unsafe.Add(unsafe.Pointer(returnArea), (16+3*4))))
 
-			variant = MakeErrorIo(gauged_plugin_types.OsError{value24, value25})
+			variant = MakeErrorIo(gauged_plugin_types.OsError{value46, value47})
 
 		default:
 			panic("unreachable")
 		}
 
-		result26 = witTypes.Err[Response, Error](variant)
+		result48 = witTypes.Err[Response, Error](variant)
 	default:
 		panic("unreachable")
 	}
-	result27 := result26;
-	return result27
+	result49 := result48;
+	return result49
 }

@@ -16,7 +16,8 @@ type Capability struct {
 	// - `read`: a path for all functions of `files` but `usage`; `*` stands for any text within one path segment;
 	// - `usage`: a path for `files.usage`; `*` stands for any text within one path segment;
 	// - `connect`: an address for `net`: `host:port`, `unix:/path`, or `udp:host:port` for datagrams;
-	// - `fetch`: an origin for `http`: `scheme://host:port`.
+	// - `fetch`: an origin for `http`: `scheme://host:port`; or a unix socket, `unix:/path`, for the methods `GET` and
+	//   `HEAD`, or for those that follow it, each after a blank: `unix:/path GET POST`.
 	Kind string
 	// The path, address or origin.
 	Target string

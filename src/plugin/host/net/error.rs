@@ -52,13 +52,19 @@ pub(crate) fn unreachable(
 
 /// The error of a connection that was not made.
 pub(crate) fn unconnected(error: &io::Error, remedy: &str) -> Error {
-    match ConnectError::new(error, remedy) {
-        ConnectError::NotPermitted(error) => Error::NotPermitted(error),
-        ConnectError::Refused(error) => Error::Refused(error),
-        ConnectError::Unreachable(error) => Error::Unreachable(error),
-        ConnectError::Reset(error) => Error::Reset(error),
-        ConnectError::Timeout => Error::Timeout,
-        ConnectError::Io(error) => Error::Io(error),
+    ConnectError::new(error, remedy).into()
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::NotPermitted(error) => Self::NotPermitted(error),
+            ConnectError::Refused(error) => Self::Refused(error),
+            ConnectError::Unreachable(error) => Self::Unreachable(error),
+            ConnectError::Reset(error) => Self::Reset(error),
+            ConnectError::Timeout => Self::Timeout,
+            ConnectError::Io(error) => Self::Io(error),
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn encrypt(
     name: ServerName<'static>,
     until: Instant,
 ) -> Result<(Box<dyn Stream>, TlsChannel), Error> {
-    let settings = plugin.client.get();
+    let settings = plugin.client.get(&plugin.name);
     let config = config(plugin, &settings.tls, until).await.map_err(|error| match error {
         TlsError::Untrusted(why) => Error::Tls(why),
         TlsError::Timeout => Error::Timeout,
