@@ -27,9 +27,12 @@ gauged_plugin::settings! {
     "targets": "list of tables" = "[]";
     /// The URL of the metrics, `http` or `https`.
     "targets[].url": "text", required;
-    /// The name in the label `target`, and in the module of the metrics; host and port of the URL without it.
+    /// The path of a unix socket to connect to. The URL has the host to name and the path to ask for.
+    "targets[].unix_socket": "text";
+    /// The name in the label `target`, and in the module of the metrics; without it the unix socket, or host and port of the URL.
     "targets[].name": "text";
-    /// Labels to add to each metric. Without `instance` that is host and port of the URL; an empty text leaves a label out.
+    /// Labels to add to each metric. Without `instance` that is the unix socket, or host and port of the URL; an empty text leaves a
+    /// label out.
     "targets[].labels": "table of texts" = "{}";
     /// The value of an added label.
     "targets[].labels.*": "text";
@@ -67,6 +70,7 @@ pub(crate) struct Settings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TargetSettings {
     pub(crate) url: String,
+    pub(crate) unix_socket: Option<String>,
     pub(crate) name: Option<String>,
     #[serde(default)]
     pub(crate) labels: Texts,
@@ -93,12 +97,17 @@ fn default_samples() -> usize {
 impl TargetSettings {
     /// The name in the output.
     pub(crate) fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or_else(|| authority(&self.url))
+        self.name.as_deref().unwrap_or_else(|| self.address())
+    }
+
+    /// The unix socket, or host and port of the URL.
+    pub(crate) fn address(&self) -> &str {
+        self.unix_socket.as_deref().unwrap_or_else(|| authority(&self.url))
     }
 }
 
 /// Host and port of a URL, without a user.
-pub(crate) fn authority(url: &str) -> &str {
+fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
@@ -118,6 +127,9 @@ impl Settings {
             let invalid = |key: &str, why: &str| Err(Error::invalid(&format!("targets[{number}].{key}"), why));
             if !target.url.starts_with("http://") && !target.url.starts_with("https://") {
                 return invalid("url", "must start with http:// or https://");
+            }
+            if target.unix_socket.as_deref().is_some_and(|path| !path.starts_with('/')) {
+                return invalid("unix_socket", "must be an absolute path, such as /run/app.sock");
             }
             if target.name().is_empty() || target.name().len() > MAX_NAME_BYTES {
                 return invalid("name", "must have 1 to 1024 characters; the default is host and port of the URL");

@@ -4,11 +4,11 @@ use gauged_plugin::exposition::{Descriptions, Exposition, Format, Limits, Readin
 use gauged_plugin::http::{Request, Response, origin};
 use gauged_plugin::service::{Failure, Service};
 use gauged_plugin::skipped::{Reason, Skip};
-use gauged_plugin::{Error, Need, Sample};
+use gauged_plugin::{Capability, Error, Need, Sample};
 
 use crate::authorization::{basic, bearer};
 use crate::labels::AddedLabels;
-use crate::settings::{TargetSettings, authority};
+use crate::settings::TargetSettings;
 use crate::{DURATION, EXCESS, EXCLUDED, FAILURE, FAILURES, NOT_FINITE, RESPONSE, SCRAPED, SKIPPED, UP};
 
 /// The formats that are asked for, the more precise one first.
@@ -45,7 +45,7 @@ impl Target {
     pub(crate) fn new((number, settings): (usize, TargetSettings)) -> Self {
         let mut labels = settings.labels.0.clone();
         if labels.iter().all(|(name, _)| name != INSTANCE) {
-            labels.push((INSTANCE.to_owned(), authority(&settings.url).to_owned()));
+            labels.push((INSTANCE.to_owned(), settings.address().to_owned()));
         }
         let authorization = match (&settings.username, &settings.bearer_token) {
             (Some(username), _) => Some(basic(username, settings.password.as_deref().unwrap_or_default())),
@@ -70,7 +70,11 @@ impl Target {
     }
 
     pub(crate) fn need(&self) -> Need {
-        Need::fetch(origin(&self.settings.url), &["scrape ", self.service.name()].concat())
+        let reason = ["scrape ", self.service.name()].concat();
+        match &self.settings.unix_socket {
+            Some(path) => Need::fetch_unix(path, Capability::READING, &reason),
+            None => Need::fetch(origin(&self.settings.url), &reason),
+        }
     }
 
     /// Describes the metrics again at the next scrape.
@@ -113,6 +117,9 @@ impl Target {
         // A compressed text takes longer here than it would on the way from the same host.
         let request = Request::new("GET", &self.settings.url).header("accept", ACCEPT);
         let mut request = request.header("accept-encoding", "identity").timeout_ms(timeout_ms);
+        if let Some(path) = &self.settings.unix_socket {
+            request = request.unix_socket(path);
+        }
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }

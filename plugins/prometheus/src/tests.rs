@@ -163,6 +163,18 @@ fn request_asks_for_formats_and_authorizes() {
 }
 
 #[test]
+fn unix_sockets_are_scraped() {
+    let mut host = Host::new();
+    host.http("unix:/run/app.sock http://localhost/metrics", typed(TEXT, "a 1\n"));
+    let config = r#"{"targets": [{"url": "http://localhost/metrics", "unix_socket": "/run/app.sock"}]}"#;
+    let mut prometheus = start(host, config);
+    let sample = prometheus.tick().expect("a sample");
+    assert!(sample.contains_key("prometheus__run_app_sock.a{instance=\"/run/app.sock\"}"), "{sample:?}");
+    assert_eq!(sample["prometheus.up{target=\"/run/app.sock\"}"], true);
+    assert_eq!(prometheus.needs()[0].capability.target, "unix:/run/app.sock");
+}
+
+#[test]
 fn labels_are_added() {
     let body = "a{instance=\"own\",x=\"y\"} 1\nb{instance=\"own\",exported_instance=\"other\"} 2\nc 3\n";
     for (settings, expected) in [
@@ -284,6 +296,7 @@ fn invalid_settings_are_rejected() {
     assert_eq!(target(&format!(r#", "labels": {{"a": "{}"}}"#, "x".repeat(5000))), "targets[0].labels.a");
     let labels: Vec<String> = (0..9).map(|number| format!(r#""l{number}": "x""#)).collect();
     assert_eq!(target(&format!(r#", "labels": {{{}}}"#, labels.join(","))), "targets[0].labels");
+    assert_eq!(target(r#", "unix_socket": "run/app.sock""#), "targets[0].unix_socket");
     assert_eq!(target(r#", "timeout_ms": 0"#), "targets[0].timeout_ms");
     assert_eq!(target(r#", "max_samples": 0"#), "targets[0].max_samples");
     assert_eq!(target(r#", "username": "a", "bearer_token": "b""#), "targets[0].bearer_token");

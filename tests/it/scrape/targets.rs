@@ -1,10 +1,13 @@
 //! Targets that fail, and expositions with odd parts: each costs only its own metrics.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
+use std::thread;
 
 use super::pages::{Pages, TEXT};
 use crate::harness::{Sample, plugin_metric};
-use crate::server::{Server, closed_port};
+use crate::server::{Server, closed_port, read_request};
 use crate::services::{assert_well, host, metric, number, silent, wait_for};
 
 const GOOD: &[u8] = b"# TYPE good counter\ngood 1\n";
@@ -110,5 +113,35 @@ fn odd_parts_of_an_exposition_cost_only_themselves() {
     for text in ["left_out=broken", "left_out=h", "left_out=cut", "left_out=\"its type\""] {
         agent.wait_log(text);
     }
+    assert_well(&mut agent, &["prometheus"]);
+}
+
+#[test]
+fn targets_may_listen_on_unix_sockets() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let socket = directory.path().join("app.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let response = format!("HTTP/1.1 200 OK\r\nContent-Type: {TEXT}\r\nContent-Length: {}\r\n\r\n", GOOD.len());
+    let response = [response.as_bytes(), GOOD].concat();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let request = read_request(&mut stream);
+            assert!(request.starts_with("GET /metrics HTTP/1.1\r\n"), "{request}");
+            // The client may close the connection before it has read everything.
+            let _ = stream.write_all(&response);
+        }
+    });
+    let path = socket.display();
+    let toml = format!(
+        "[plugins.prometheus]\nfetch = [\"unix:{path}\"]\n[[plugins.prometheus.config.targets]]\nname = \"local\"\n\
+         url = \"http://localhost/metrics\"\nunix_socket = \"{path}\"\n"
+    );
+    let setup = host(&["prometheus"], &toml);
+    let mut agent = setup.start(&[]);
+    let sample = agent.wait(|sample| has(sample, "local"));
+    assert_eq!(sample["prometheus_local"][&format!("good{{instance=\"{path}\"}}")], 1.0);
+    std::fs::remove_file(&socket).expect("removed");
+    let sample = wait_for(&mut agent, "prometheus", &labels("local"), Some("connect"));
+    assert!(!has(&sample, "local"));
     assert_well(&mut agent, &["prometheus"]);
 }
