@@ -106,7 +106,9 @@ impl Fetch<'_> {
             &number(self.max_body_bytes),
             &[has_socket, unix_socket.0, unix_socket.1, HOST_RESULT],
         ];
-        let arguments: String = arguments.concat().iter().map(|argument| format!("(i32.const {argument})")).collect();
+        let arguments: Vec<String> =
+            arguments.concat().iter().map(|argument| format!("(i32.const {argument})")).collect();
+        let arguments = arguments.concat();
         let (error, case) = (HOST_RESULT + 8, SECOND_VALUE + 8);
         let is_one_of = |cases: u64| {
             format!("(i32.and (i32.shr_u (i32.const {cases}) (i32.load8_u (i32.const {error}))) (i32.const 1))")

@@ -78,7 +78,8 @@ pub fn facts(setup: &Setup, request: &Fetch<'_>, arguments: &[&str]) -> Facts {
     let is_encrypted = format!("(i32.load8_u (i32.const {}))", HOST_RESULT + 96);
     for (value, (_, offset)) in texts.iter().zip(TEXTS) {
         let shown = text(*value, HOST_RESULT + offset);
-        show += &if offset > 96 { format!("(if {is_encrypted} (then {shown}))") } else { shown };
+        let shown = if offset > 96 { format!("(if {is_encrypted} (then {shown}))") } else { shown };
+        show += &shown;
     }
     let request = Fetch { show, ..request.clone() };
     let shown_case = number(case, &format!("(i64.load (i32.const {}))", SECOND_VALUE + 8));

@@ -19,7 +19,7 @@ fn write(setup: &Setup, origin: &str, common: &str, client: &str) {
 }
 
 fn file_key(setup: &Setup, key: &str, file: &str) -> String {
-    format!("{key} = {:?}\n", setup.path(file))
+    format!("{key} = \"{}\"\n", setup.path(file).display())
 }
 
 #[test]
