@@ -48,7 +48,7 @@ fn truncated_file_is_rejected() {
         "bad.wasm",
         &module[..module.len() - 100],
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=b684e3eb reason="is truncated" remedy="copy it again" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=931a2ea3 reason="is truncated" remedy="copy it again" consequence="no version is running""#
         ]],
     );
     let component = Guest::new("bad").component();
@@ -56,7 +56,7 @@ fn truncated_file_is_rejected() {
         "bad.wasm",
         &component[..component.len() / 2],
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=c257688d reason="is truncated" remedy="copy it again" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=a57ae0f1 reason="is truncated" remedy="copy it again" consequence="no version is running""#
         ]],
     );
 }
@@ -194,7 +194,7 @@ fn component_with_unknown_import_is_rejected() {
         "bad.wasm",
         &wat::parse_str(component).expect("valid"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=ab26b331 reason="does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing" remedy="update the agent, or rebuild it with the WIT of this agent, gauged:plugin 0.2.0-rc.4" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=49717e23 reason="does not fit the world gauged:plugin/plugin: component imports instance `acme:secrets/store@1.0.0`, but a matching implementation was not found in the linker: instance export `get` has the wrong type: function implementation is missing" remedy="update the agent, or rebuild it with the WIT of this agent, gauged:plugin 0.2.0-rc.4" consequence="no version is running""#
         ]],
     );
 }
@@ -205,7 +205,7 @@ fn component_of_later_wit_version_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.2.0"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=429f9864 reason="was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.4" remedy="update the agent, or build the plugin for 0.2.0-rc.4" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=25515869 reason="was built for gauged:plugin 0.2.0, and this agent, 0.1.0, serves 0.2.0-rc.4" remedy="update the agent, or build the plugin for 0.2.0-rc.4" consequence="no version is running""#
         ]],
     );
 }
@@ -216,7 +216,7 @@ fn component_of_a_prerelease_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").module_of_version("0.1.0"),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=dd3bbb6a reason="was built for a pre-release, gauged:plugin 0.1.0" remedy="rebuild it for 0.2.0-rc.4" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=e3384ef9 reason="was built for a pre-release, gauged:plugin 0.1.0" remedy="rebuild it for 0.2.0-rc.4" consequence="no version is running""#
         ]],
     );
 }
@@ -238,7 +238,7 @@ fn invalid_described_version_is_rejected() {
         "bad.wasm",
         &Guest::new("bad").version("").module(),
         &expect![[
-            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=20f025da reason="describes itself with a version that is not 1 to 64 printable characters" remedy="fix the plugin" consequence="no version is running""#
+            r#"WARN plugin rejected plugin=bad file=plugins/bad.wasm hash=6fd77257 reason="describes itself with a version that is not 1 to 64 printable characters" remedy="fix the plugin" consequence="no version is running""#
         ]],
     );
 }

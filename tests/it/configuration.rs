@@ -61,7 +61,7 @@ config = { x = nan }
             gauged.toml:17: plugins.redis.fetch: "example.org" does not begin with http:// or https://
             gauged.toml:17: plugins.redis.fetch: "https://example.org/path" has more than scheme, host and port; write "https://example.org"
             gauged.toml:17: plugins.redis.fetch: "http://user@example.org" has a user name before the host; remove it
-            gauged.toml:18: plugins.redis.connects: unknown key; remove it, or use one of enabled, file, interval, timeout, memory, limits, read, usage, connect, fetch, config, secrets
+            gauged.toml:18: plugins.redis.connects: unknown key; remove it, or use one of enabled, file, interval, timeout, memory, limits, read, usage, connect, fetch, config, secrets, client
             gauged.toml:20: plugins.a b: not a plugin's name; use letters, digits, - and _, at most 128 of them
             gauged.toml:21: plugins.a b.memory: "lots" is not a size; write it like "64MiB", from 64.0 KiB to 1.0 GiB
             gauged.toml:22: plugins.a b.usage: is a string; write a list of texts, as in ["…", "…"]
