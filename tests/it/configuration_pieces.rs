@@ -193,7 +193,7 @@ fn bad_pieces_are_all_reported() {
         gauged.d/f-utf16.toml: failed to read it: it is not UTF-8; save it as UTF-8
         gauged.d/g-broken.toml:2: not TOML: unclosed table, expected `]`
         gauged.d/h-socket.toml: failed to read it: No such device or address (os error 6); make it a readable file, or remove it
-        gauged.d/z.toml:5: plugins.a.host: unknown key; remove it, or use one of enabled, file, interval, timeout, memory, limits, read, usage, connect, fetch, config, secrets
+        gauged.d/z.toml:5: plugins.a.host: unknown key; remove it, or use one of enabled, file, interval, timeout, memory, limits, read, usage, connect, fetch, config, secrets, client
     "]]
     .assert_eq(&errors);
 }
