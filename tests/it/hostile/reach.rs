@@ -207,7 +207,13 @@ fn random_arguments_never_panic_the_host() {
                 (call $connect (i32.const 131072) (local.get $length) (i32.const 1) (call $next) (i32.const HOST_RESULT))
                 (call $fetch (i32.const 131072) (i32.rem_u (local.get $length) (i32.const 4))
                              (i32.const 131072) (local.get $length) (i32.const 0) (i32.const 0)
-                             (i32.const 131072) (local.get $length) (i32.const 1) (call $next) (i32.const HOST_RESULT))
+                             (i32.const 131072) (local.get $length)
+                             (i32.const 1) (i32.const 1) (call $next) (i32.const 1) (call $next)
+                             (i32.rem_u (local.get $length) (i32.const 2)) (i32.const 131072) (local.get $length)
+                             (i32.const HOST_RESULT))
+                (call $datagrams (i32.const 131072) (local.get $length) (i32.const 1) (call $next) (i32.const HOST_RESULT))
+                (call $query_link (i32.const 131072) (local.get $length) (i32.const HOST_RESULT))
+                (call $query_driver (i32.const 131072) (local.get $length) (i32.const HOST_RESULT))
                 (local.set $n (i32.add (local.get $n) (i32.const 1)))
                 (br_if $on (i32.lt_u (local.get $n) (i32.const 500)))))";
     let mut guest = Guest::new("bad");
@@ -224,7 +230,10 @@ fn random_arguments_never_panic_the_host() {
         .import("gauged:plugin/files", "read-many", "(func $read_many (param i32 i32 i32 i32))")
         .import("gauged:plugin/log", "log", &format!("(func $log {three})"))
         .import("gauged:plugin/net", "[static]connection.connect", "(func $connect (param i32 i32 i32 i32 i32))")
-        .import("gauged:plugin/http", "fetch", "(func $fetch (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))")
+        .import("gauged:plugin/net", "[static]datagram-socket.connect", "(func $datagrams (param i32 i32 i32 i32 i32))")
+        .import("gauged:plugin/system", "query-link", &format!("(func $query_link {three})"))
+        .import("gauged:plugin/system", "query-driver", &format!("(func $query_driver {three})"))
+        .import("gauged:plugin/http", "fetch", &format!("(func $fetch (param{}))", " i32".repeat(17)))
         .with(&call.replace("HOST_RESULT", &HOST_RESULT.to_string()))
         .before_collect("(call $all)");
     let mut test = HostileTest::at_interval(INTERVAL, "timeout = \"10s\"\nread = [\"/*\", \"/*/*\"]");
