@@ -122,9 +122,9 @@ fn file_size_limit_blames_no_plugin() {
 
     // A file that fits, and an artifact that does not.
     Guest::new("bad").install(&setup.plugin("bad.wasm"));
-    for limits in ["ulimit -f 8", "trap '' XFSZ; ulimit -f 8"] {
+    for limits in ["ulimit -f 20", "trap '' XFSZ; ulimit -f 20"] {
         let line = rejection(&setup, limits);
-        let reason = "\"cannot be compiled now: its compiler reached the agent's own limit of 4.0 KiB on the size of a file (RLIMIT_FSIZE)\"";
+        let reason = "\"cannot be compiled now: its compiler reached the agent's own limit of 10.0 KiB on the size of a file (RLIMIT_FSIZE)\"";
         assert!(
             line.starts_with(reason) && line.contains(remedy) && line.contains("; it is retried\""),
             "{limits}: {line}"
@@ -132,7 +132,7 @@ fn file_size_limit_blames_no_plugin() {
     }
 
     // `gauged plugin` has the limit, too, and is not ended by it.
-    let script = "ulimit -f 8; exec \"$0\" plugin inspect plugins/bad.wasm";
+    let script = "ulimit -f 20; exec \"$0\" plugin inspect plugins/bad.wasm";
     let output =
         setup.command_of(Path::new("sh"), &["-c", script, env!("CARGO_BIN_EXE_gauged")]).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stderr);

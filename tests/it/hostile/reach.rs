@@ -22,7 +22,7 @@ fn flooding(at: u32, length: u32, times: Option<u32>) -> Guest {
     );
     Guest::new("bad")
         .import("gauged:plugin/log", "log", "(func $log (param i32 i32 i32))")
-        .pages(100)
+        .pages(200)
         .before_collect(&flood)
 }
 
@@ -58,7 +58,7 @@ fn megabyte_messages_are_truncated() {
 
 #[test]
 fn messages_beyond_the_call_limit_are_refused() {
-    let guest = flooding(131_072, 5 << 20, Some(1));
+    let guest = flooding(131_072, 9 << 20, Some(1));
     assert_outcome(&guest.module(), "", &Outcome::Fault("oversize", "too much data"));
 }
 

@@ -203,19 +203,19 @@ fn rejected_file_exits_with_1() {
     assert_error(
         &Guest::new("bad").module()[..900],
         &expect![[r"
-            bad.wasm (177a5488) is truncated; copy it again
+            bad.wasm (560c4b6d) is truncated; copy it again
         "]],
     );
     assert_error(
         &Guest::new("bad").version("").module(),
         &expect![[r"
-            bad.wasm (e3d8e042) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
+            bad.wasm (6fd77257) describes itself with a version that is not 1 to 64 printable characters; fix the plugin
         "]],
     );
     assert_error(
         &Guest::new("bad").describe("unreachable").module(),
         &expect![[r"
-            bad.wasm (030b9e2e) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+            bad.wasm (f176a713) fails: describe failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
         "]],
     );
     let missing = plugin(&setup, &["inspect", "missing.wasm"]);

@@ -41,18 +41,18 @@ fn list_shows_each_plugins_predicted_state() {
     expect![[r#"
         lists
           NAME         FILE              STATE        VERSION  HASH      SIZE
-          absent       absent.wasm       unavailable  1.0.0    ecaf52ee  5.2 KiB  has nothing to measure: the server is down
+          absent       absent.wasm       unavailable  1.0.0    0a2dca37  5.9 KiB  has nothing to measure: the server is down
           bad          bad.wasm          rejected     -        e3b0c442  -        is empty; copy it again
           -            folder.wasm       ignored      -        -         -        is a directory; put a .wasm file there
           -            not a name.wasm   ignored      -        -         -        is not loaded: its name cannot name a plugin; use letters, digits, - and _
           off          off.wasm          off          -        -         -        is not enabled; remove enabled = false from [plugins.off] to load it
-          one          shared.wasm       up           1.0.0    585da2d4  5.2 KiB
-          two          shared.wasm       up           1.0.0    585da2d4  5.2 KiB
-          slow         slow.wasm         failed       1.0.0    b28a5fbd  5.2 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
-          trap         trap.wasm         failed       1.0.0    095ab91d  5.2 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          ungranted    ungranted.wasm    up           1.0.0    c4d678e7  5.2 KiB  is missing connect = ["db:1"]
-          unset        unset.wasm        rejected     1.0.0    c2016152  5.2 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
-          unsupported  unsupported.wasm  disabled     1.0.0    bf7bb42b  5.2 KiB  cannot work on this host: no such sensor
+          one          shared.wasm       up           1.0.0    3bcea76c  5.8 KiB
+          two          shared.wasm       up           1.0.0    3bcea76c  5.8 KiB
+          slow         slow.wasm         failed       1.0.0    3462d31b  5.8 KiB  fails: collect took longer than its timeout of 200ms (timeout); fix the plugin
+          trap         trap.wasm         failed       1.0.0    38c63350  5.8 KiB  fails: collect failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          ungranted    ungranted.wasm    up           1.0.0    af973ba7  5.9 KiB  is missing connect = ["db:1"]
+          unset        unset.wasm        rejected     1.0.0    04bab3e1  5.8 KiB  fails: configure failed: wasm trap: wasm `unreachable` instruction executed (trap); fix the plugin
+          unsupported  unsupported.wasm  disabled     1.0.0    fb263cd9  5.9 KiB  cannot work on this host: no such sensor
           later        later.wasm        off          -        -         -        is not enabled; remove enabled = false from [plugins.later] to load it
           lost         lost.wasm         missing      -        -         -        is missing; copy it into the plugins directory, or remove [plugins.lost]
     "#]].assert_eq(&format!("lists\n{}", output.stdout));
