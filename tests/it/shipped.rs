@@ -221,9 +221,8 @@ fn shipped_plugin_encrypts_a_connection() {
     );
     check_components("encrypts", &configuration, |sample, log| {
         let expected = json!({
-            "version": "1.3", "not_before": 157_766_400, "not_after": 2_051_308_800_u64,
-            "subject": "CN=rcgen self signed cert", "issuer": "CN=rcgen self signed cert", "end_point_bytes": 32,
-            "answer": "ping",
+            "version": "1.3", "not_before": 1_420_070_400, "not_after": 2_051_308_800_u64, "subject": "CN=localhost",
+            "issuer": "CN=Test CA,O=Example\\, Inc.", "end_point_bytes": 32, "answer": "ping",
         });
         assert_eq!(sample.get("encrypts").map(|metrics| json!(metrics)), Some(expected), "{log}");
     });
