@@ -1,4 +1,4 @@
-//! An open connection of a guest, as the bindings name it: in clear, or encrypted by [`start_tls`](super::net::start_tls).
+//! An open connection of a guest, as the bindings name it: in clear, or encrypted by `start-tls`.
 
 use std::io;
 use std::mem::MaybeUninit;
