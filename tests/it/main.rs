@@ -92,7 +92,7 @@ mod abandonment; // guest threads that hang
 mod plugins_on_dead_mounts; // plugins, their directory and the cache on file systems that fail or hang
 #[cfg(target_os = "linux")]
 mod name_resolution; // host names, and name servers that do not respond
-mod plugin_command; // gauged plugin inspect, test, list, new
+mod plugin_command; // gauged plugin inspect, test, dev, grants, list, new, upgrade
 mod shipped; // plugins that were built for shipped versions of the WIT
 mod wit; // rules for changes of the WIT
 mod first_party; // the plugins in this repository
