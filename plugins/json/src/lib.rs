@@ -26,7 +26,7 @@ gauged_plugin::metrics! {
     VALUES: gauge "values" in "{value}";
 }
 
-/// The most metrics of all documents at a tick. The agent takes 10,000 of a plugin, and those of the sources' states are among them.
+/// The most metrics of all documents at a tick: less than half of the 20,000 that the agent takes of a plugin by default.
 const MAX_VALUES: usize = 8_500;
 
 struct Json {

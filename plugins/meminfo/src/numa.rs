@@ -104,7 +104,7 @@ gauged_plugin::metrics! {
 const NODES: &str = "/sys/devices/system/node";
 
 /// The most nodes: a machine has one for each socket and each expander of memory, and 128 nodes of 50 fields stay below the
-/// 10,000 metrics that the agent takes of a plugin by default.
+/// 20,000 metrics that the agent takes of a plugin by default.
 pub(crate) const MAX_NODES: usize = 128;
 
 /// Sets the selected fields of all nodes.

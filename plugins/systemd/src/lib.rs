@@ -26,7 +26,7 @@ const PRIVATE: &str = "/systemd/private";
 /// The units that are left out by default: what the kernel, and not an administrator, makes; as in `node_exporter`.
 const DEFAULT_EXCLUDED: [&str; 5] = ["*.automount", "*.device", "*.mount", "*.scope", "*.slice"];
 
-/// The most units by default: each has nine metrics at most, and the agent takes 10,000 of a plugin.
+/// The most units by default: each has nine metrics at most, and the agent takes 20,000 of a plugin.
 const DEFAULT_MAX_UNITS: usize = 1000;
 
 /// The most units that can be set: a list of as many is as long as a message may be.
