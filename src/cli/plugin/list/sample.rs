@@ -115,7 +115,8 @@ fn text(agent: &Map<String, Value>, plugins: &BTreeMap<String, Map<String, Value
         let faults = plugin
             .get("faults_total")
             .and_then(Value::as_object)
-            .map(|kinds| kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", "));
+            .map(|kinds| kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", "))
+            .map(|faults| if faults.is_empty() { "0".to_owned() } else { faults });
         let is_rejected = plugin.get("file_rejected").and_then(Value::as_f64) == Some(1.0);
         let state = text("state") + if is_rejected && text("state") != "rejected" { ", new file rejected" } else { "" };
         vec![
