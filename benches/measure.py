@@ -360,6 +360,7 @@ def run(options, words):
         stdout=subprocess.DEVNULL if options.scrape or receiver else subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         preexec_fn=group.enter,
+        start_new_session=True,  # as a service manager starts it
     )
     group.root = command.pid
     try:

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The kernel's limit for a path with its final NUL (`PATH_MAX`).
@@ -31,7 +32,7 @@ pub(crate) fn check(path: &str) -> Result<(), &'static str> {
     if path.contains('\0') {
         return Err("contains a NUL character");
     }
-    if segments.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+    if segments.as_bytes().split(|&byte| byte == b'/').any(|segment| matches!(segment, b"" | b"." | b"..")) {
         return Err("has an empty, . or .. segment; write it without");
     }
     Ok(())
@@ -47,12 +48,31 @@ pub(crate) fn first_process_path(path: &str) -> Cow<'_, str> {
     rest.map_or(Cow::Borrowed(path), |rest| Cow::Owned(format!("/proc/1/{rest}")))
 }
 
+/// What patterns look at first in a path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    path: &'a str,
+    /// The last segment.
+    name: &'a [u8],
+    /// The number of segments.
+    depth: usize,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(path: &'a str) -> Self {
+        let name = path.as_bytes().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        Self { path, name, depth: depth(path) }
+    }
+}
+
 /// A path in which `*` matches any text within a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
-    /// The bytes before the first star. For most paths these decide.
+    /// The bytes before the first star.
     literal_bytes: usize,
+    /// The last segment up to its first star.
+    name: Range<usize>,
     /// The number of segments.
     depth: usize,
 }
@@ -66,23 +86,40 @@ impl Pattern {
     pub(crate) fn new(path: impl Into<String>) -> Result<Self, &'static str> {
         let text = path.into();
         check(&text)?;
-        let literal_bytes = text.find('*').unwrap_or(text.len());
-        Ok(Self { depth: depth(&text), text, literal_bytes })
+        Ok(Self::from_checked(text))
+    }
+
+    fn from_checked(text: String) -> Self {
+        let star = |from: usize| text[from..].find('*').map_or(text.len(), |at| from + at);
+        let name = text.rfind('/').map_or(0, |at| at + 1);
+        Self { literal_bytes: star(0), name: name..star(name), depth: depth(&text), text }
     }
 
     /// The pattern of the same files of process 1: see [`first_process_path`].
     pub(crate) fn first_process_pattern(&self) -> Self {
-        let text = first_process_path(&self.text);
-        Self { depth: depth(&text), literal_bytes: text.find('*').unwrap_or(text.len()), text: text.into_owned() }
+        Self::from_checked(first_process_path(&self.text).into_owned())
     }
 
     /// Whether the pattern matches a path.
     #[must_use]
     pub(crate) fn matches(&self, path: &str) -> bool {
-        if !path.as_bytes().starts_with(self.literal()) || depth(path) != self.depth {
-            return false;
-        }
-        self.text.split('/').zip(path.split('/')).all(|(pattern, segment)| segment_matches(pattern, segment))
+        self.matches_parts(&Parts::new(path))
+    }
+
+    /// The same for a path that is compared with many patterns. The first letter of the name decides for most of them.
+    #[must_use]
+    pub(crate) fn matches_parts(&self, parts: &Parts<'_>) -> bool {
+        let name = &self.text.as_bytes()[self.name.clone()];
+        let may_match = name.first().is_none_or(|first| parts.name.first() == Some(first))
+            && parts.depth == self.depth
+            && parts.name.starts_with(name)
+            && parts.path.as_bytes().starts_with(self.literal());
+        may_match
+            && self
+                .text
+                .split('/')
+                .zip(parts.path.split('/'))
+                .all(|(pattern, segment)| segment_matches(pattern, segment))
     }
 
     /// Whether the pattern has a star in the names of a directory's entries. A grant of such a pattern includes listing the

@@ -137,7 +137,7 @@ impl Grants {
     /// Whether a path belongs to the agent's own process by now. Threads start at any moment, and their numbers can be guessed,
     /// so this is checked again between opening and reading.
     pub(crate) fn has_become_own(&self, path: &str) -> bool {
-        self.check_beginning(path) == Err(PathRefusal::Own) || self.is_own_process(path)
+        self.is_own_in_proc(path) || self.is_own_process(path)
     }
 
     /// Decides by the text first: for a path that is not granted, no file system but `/proc` is accessed.
@@ -176,18 +176,23 @@ impl Grants {
     /// Refuses malformed paths and the agent's own process in `/proc`, without access to another file system.
     fn check_beginning(&self, path: &str) -> Result<(), PathRefusal> {
         hostpath::check(path).map_err(PathRefusal::Malformed)?;
-        let is_own =
-            is_own_link(path) || process_segment(path).is_some_and(|process| self.is_own_number("/proc", process));
-        if is_own { Err(PathRefusal::Own) } else { Ok(()) }
+        if self.is_own_in_proc(path) { Err(PathRefusal::Own) } else { Ok(()) }
+    }
+
+    fn is_own_in_proc(&self, path: &str) -> bool {
+        is_own_link(path) || process_segment(path).is_some_and(|process| self.is_own_number("/proc", process))
     }
 
     /// Whether a path belongs to the agent or one of its threads in a process file system other than `/proc`, which
     /// `check_beginning` covers. May wait for a file system on the way.
     fn is_own_process(&self, path: &str) -> bool {
-        path.match_indices('/').map(|(end, _)| path.split_at(end)).any(|(directory, rest)| {
-            let name = rest[1..].split('/').next().unwrap_or_default();
-            directory != "/proc" && self.is_own_number(directory, name)
-        })
+        let is_number = |segment: &[u8]| !segment.is_empty() && segment.iter().all(u8::is_ascii_digit);
+        // Hardly any path has a number but the one in /proc.
+        path.as_bytes().split(|&byte| byte == b'/').any(is_number)
+            && path.match_indices('/').map(|(end, _)| path.split_at(end)).any(|(directory, rest)| {
+                let name = rest[1..].split('/').next().unwrap_or_default();
+                directory != "/proc" && self.is_own_number(directory, name)
+            })
     }
 
     /// Whether a name in a directory is the number of the agent or one of its threads. Each process file system has its own

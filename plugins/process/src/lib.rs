@@ -192,8 +192,7 @@ impl Process {
             }
             let paths: Vec<String> = batch.iter().map(|pid| format!("/proc/{pid}/stat")).collect();
             let contents = files::read_many(&paths, MAX_STAT_BYTES);
-            let texts: Vec<_> =
-                contents.iter().map(|read| read.as_ref().map(|bytes| String::from_utf8_lossy(bytes))).collect();
+            let texts: Vec<_> = contents.iter().map(|read| read.as_ref().map(|bytes| files::text(bytes))).collect();
             let mut processes = Vec::with_capacity(batch.len());
             for (&pid, text) in batch.iter().zip(&texts) {
                 let (state, process) = match text {

@@ -133,7 +133,7 @@ impl ProcessFiles {
 /// The resident and swapped memory of a process. `stat` has the former too, but in pages of unknown size.
 pub(crate) fn memory(pid: u32, status: Result<Option<Vec<u8>>, NotReadable>) -> (Option<u64>, Option<u64>) {
     let file = match status {
-        Ok(Some(bytes)) => File::new(&ProcFile::Memory.path(pid), String::from_utf8_lossy(&bytes)),
+        Ok(Some(bytes)) => File::new(&ProcFile::Memory.path(pid), files::text(&bytes)),
         Ok(None) => return (Some(0), Some(0)),
         Err(NotReadable { .. }) => return (None, None),
     };
@@ -151,11 +151,15 @@ pub(crate) fn memory(pid: u32, status: Result<Option<Vec<u8>>, NotReadable>) -> 
         bytes.ok()
     };
     let (mut resident, mut swapped) = (None, None);
-    for line in file.lines() {
+    // The other lines are many.
+    for line in file.lines().filter(|line| line.text().starts_with("Vm")) {
         match line.key_values() {
             ("VmRSS", size) => resident = Some(read(size, "resident memory")),
             ("VmSwap", size) => swapped = Some(read(size, "swapped memory")),
             _ => {}
+        }
+        if resident.is_some() && swapped.is_some() {
+            break;
         }
     }
     match (resident, swapped) {

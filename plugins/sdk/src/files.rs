@@ -38,6 +38,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::ControlFlow;
 
@@ -62,6 +63,13 @@ pub fn read(path: &str) -> Result<Vec<u8>, Failure> {
 pub fn read_text(path: &str) -> Result<String, Failure> {
     let bytes = read(path)?;
     Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// The text of a file's bytes. Invalid UTF-8 is replaced. Where there is none, this is many times as fast as
+/// [`String::from_utf8_lossy`], which looks at single bytes.
+#[must_use]
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// Reads a whole text file that not every kernel or machine has. `None` if it does not exist.

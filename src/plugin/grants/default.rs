@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::hostpath::Pattern;
+use crate::hostpath::{Parts, Pattern};
 
 /// The list.
 const TEXT: &str = include_str!("../../../plugins/sdk/src/default_grants.txt");
@@ -69,8 +69,8 @@ impl DefaultGrants {
     /// The grant that covers reading a file.
     pub(crate) fn read(&self, path: &str) -> Option<DefaultGrant> {
         let find = || {
-            let patterns = self.patterns.get(&(beginning(path), depth(path)))?;
-            patterns.iter().find(|(pattern, _)| pattern.matches(path)).map(|(_, grant)| *grant)
+            let (patterns, parts) = (self.patterns.get(&(beginning(path), depth(path)))?, Parts::new(path));
+            patterns.iter().find(|(pattern, _)| pattern.matches_parts(&parts)).map(|(_, grant)| *grant)
         };
         self.literal.get(path).copied().or_else(find)
     }

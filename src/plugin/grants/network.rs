@@ -38,7 +38,12 @@ impl Network {
 
     /// Whether a connection to this address is granted, or datagrams to it are.
     pub(crate) fn connect(&self, address: &Address) -> bool {
-        allows(&self.connect, address)
+        self.connect.iter().any(|grant| match (grant, address) {
+            (ConnectGrant::Tcp(granted), Address::Tcp(endpoint)) => granted == endpoint,
+            (ConnectGrant::Unix(pattern), Address::Unix(path)) => pattern.matches(path),
+            (ConnectGrant::Udp(granted), Address::Udp(peer)) => granted == peer,
+            _ => false,
+        })
     }
 
     /// Whether requests to this origin are granted.
@@ -61,16 +66,6 @@ impl Network {
             }
         }
     }
-}
-
-/// Whether one of these grants is for an address.
-pub(crate) fn allows(grants: &[ConnectGrant], address: &Address) -> bool {
-    grants.iter().any(|grant| match (grant, address) {
-        (ConnectGrant::Tcp(granted), Address::Tcp(endpoint)) => granted == endpoint,
-        (ConnectGrant::Unix(pattern), Address::Unix(path)) => pattern.matches(path),
-        (ConnectGrant::Udp(granted), Address::Udp(peer)) => granted == peer,
-        _ => false,
-    })
 }
 
 /// The addresses of a host that needs no resolution.

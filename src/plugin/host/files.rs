@@ -4,8 +4,10 @@
 
 mod access;
 mod content;
-mod many;
 mod directory;
+mod many;
+#[cfg(target_os = "linux")]
+mod process_state;
 mod status;
 mod usage;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
 use crate::config::script::FileError;
@@ -16,6 +16,9 @@ use crate::plugin::host::os_error::{self, without_code};
 use crate::plugin::host::own_view;
 use crate::plugin::host::resolved_path::{LastLink, OWN_PROCESS, PathError, ResolvedPath, resolve_any};
 use crate::plugin::offload::permits::PermitError;
+
+/// The flags to open a file for reading.
+pub(super) const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// Why an operation failed.
 #[derive(Debug)]

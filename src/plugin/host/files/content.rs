@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode};
 use rustix::io::{pread, retry_on_intr};
 
-use super::access::{FilesError, resolve_granted};
+use super::access::{FilesError, READING, resolve_granted};
+#[cfg(target_os = "linux")]
+use super::process_state;
 use crate::plugin::grants::{Basis, Grants};
 #[cfg(target_os = "linux")]
 use crate::plugin::host::own_tasks;
@@ -18,9 +20,6 @@ pub(super) const FILE_BYTES: usize = 4 << 20;
 
 /// The size of most of the kernel's files.
 const USUAL_BYTES: usize = 8 << 10;
-
-/// The flags to open a file for reading.
-const READING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 pub(super) fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, FilesError> {
     let mut content = Vec::new();
@@ -36,12 +35,19 @@ pub(super) fn read_into<'b>(
     buffer: &'b mut Vec<u8>,
     most: usize,
 ) -> Result<&'b [u8], FilesError> {
+    if buffer.is_empty() {
+        buffer.resize(USUAL_BYTES.min(most + 1), 0);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(length) = process_state::read_state(grants, path, buffer).filter(|&length| length <= most) {
+        return Ok(&buffer[..length]);
+    }
     let (file, mut length) = (open(grants, path)?, 0);
     // The kernel generates most of its files anew for each piece that is read, so the first one is for a whole file. The byte
     // beyond the limit shows that there is more.
     loop {
         if length == buffer.len() {
-            buffer.resize((2 * length).max(USUAL_BYTES).min(most + 1), 0);
+            buffer.resize((2 * length).min(most + 1), 0);
         }
         let end = buffer.len().min(most + 1);
         let read = retry_on_intr(|| rustix::io::read(&file, &mut buffer[length..end]))?;
