@@ -12,6 +12,8 @@ mod sockets;
 #[cfg(target_os = "linux")]
 mod clock;
 #[cfg(target_os = "linux")]
+mod interface_name;
+#[cfg(target_os = "linux")]
 mod ethtool;
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -79,7 +81,7 @@ impl Host for HostState {
             return scripted::link(scripted);
         }
         let target = OffloadTarget::Interface(name.clone());
-        let query = move |root: &Path| check_network(root).and_then(|()| Interface::new(&name)?.link());
+        let query = move |root: &Path| check_network(root).and_then(|()| Interface::find(&name)?.link());
         run(&self.plugin, self.time.patience(), target, query).await
     }
 
@@ -89,7 +91,7 @@ impl Host for HostState {
             return scripted::driver(scripted);
         }
         let target = OffloadTarget::Interface(name.clone());
-        let query = move |root: &Path| check_network(root).and_then(|()| Interface::new(&name)?.driver());
+        let query = move |root: &Path| check_network(root).and_then(|()| Interface::find(&name)?.driver());
         run(&self.plugin, self.time.patience(), target, query).await
     }
 }

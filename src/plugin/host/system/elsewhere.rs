@@ -27,7 +27,7 @@ pub(super) fn read_clock() -> Result<ClockStatus, QueryError> {
 pub(super) struct Interface;
 
 impl Interface {
-    pub(super) fn new(_name: &str) -> Result<Self, QueryError> {
+    pub(super) fn find(_name: &str) -> Result<Self, QueryError> {
         none()
     }
 

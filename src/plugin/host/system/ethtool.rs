@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
 use super::error::{QueryError, unsupported};
+use super::interface_name::InterfaceName;
 use crate::plugin::guest::bindings::gauged::plugin::system::{DriverStatus, Duplex, LinkStatus, Statistic};
 
 /// The number of the ioctl.
@@ -53,22 +54,17 @@ const REMEDY: &str = "let the agent's sandbox use the ioctl of ethtool";
 /// A network interface.
 pub(super) struct Interface {
     socket: Socket,
-    name: [u8; libc::IFNAMSIZ],
+    name: InterfaceName,
 }
 
 impl Interface {
-    /// An interface of the agent's network with this name, which need not be there.
-    pub(super) fn new(name: &str) -> Result<Self, QueryError> {
-        let mut bytes = [0; libc::IFNAMSIZ];
-        // One byte ends the name.
-        if name.is_empty() || name.len() >= bytes.len() || name.contains('\0') {
-            return Err(QueryError::NotFound);
-        }
-        bytes[..name.len()].copy_from_slice(name.as_bytes());
+    /// The interface of the agent's network with this name.
+    pub(super) fn find(name: &str) -> Result<Self, QueryError> {
+        let name = InterfaceName::find(name)?;
         // Any socket gives access to the interfaces.
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)
             .map_err(|error| explained(Errno::from_io_error(&error).unwrap_or(Errno::IO), "no sockets"))?;
-        Ok(Self { socket, name: bytes })
+        Ok(Self { socket, name })
     }
 
     /// The state of its link.
@@ -156,7 +152,7 @@ impl Interface {
         #[expect(unsafe_code, reason = "a record of bytes, of which all bits may be zero")]
         // SAFETY: `ifreq` is a name and a union of numbers and pointers, which may be null.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-        for (to, from) in request.ifr_name.iter_mut().zip(self.name) {
+        for (to, from) in request.ifr_name.iter_mut().zip(self.name.bytes()) {
             *to = c_char::from_ne_bytes([from]);
         }
         request.ifr_ifru.ifru_data = words.as_mut_ptr().cast();
@@ -248,18 +244,37 @@ mod tests {
 
     #[test]
     fn loopback_is_up() {
-        let link = Interface::new("lo").expect("a name").link().expect("every kernel has it");
+        let link = Interface::find("lo").and_then(|interface| interface.link()).expect("every kernel has it");
         assert_eq!(link.up, Some(true));
         assert_eq!((link.bits_per_second, link.duplex), (None, None));
-        assert!(matches!(Interface::new("lo").expect("a name").driver(), Err(QueryError::NotSupported(_))));
+        let driver = Interface::find("lo").and_then(|interface| interface.driver());
+        assert!(matches!(driver, Err(QueryError::NotSupported(_))), "{driver:?}");
     }
 
+    /// The ioctl itself fails here, with an error of its own.
     #[test]
-    fn interfaces_that_are_not_there_are_not_found() {
-        for name in ["", "none-such", "a-name-longer-than-fifteen", "l\0o"] {
-            let link = Interface::new(name).and_then(|interface| interface.link());
-            assert!(matches!(link, Err(QueryError::NotFound)), "{name}");
-        }
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+    fn unknown_names_reach_no_ioctl() {
+        use std::collections::BTreeMap;
+
+        use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+
+        let denied = SeccompAction::Errno(Errno::XDEV.raw_os_error().cast_unsigned());
+        let target = TargetArch::try_from(std::env::consts::ARCH).expect("a processor with such filters");
+        let calls = BTreeMap::from([(libc::SYS_ioctl, Vec::new())]);
+        let program: BpfProgram = SeccompFilter::new(calls, SeccompAction::Allow, denied, target)
+            .and_then(SeccompFilter::try_into)
+            .expect("valid");
+        // The filter is that of one thread.
+        let filtered = std::thread::spawn(move || {
+            apply_filter(&program).expect("such filters");
+            let link = |name: &str| Interface::find(name).and_then(|interface| interface.link());
+            assert_eq!(link("lo"), Err(QueryError::System(Errno::XDEV)));
+            for name in ["", "none-such", "nf_tables", "a-name-longer-than-fifteen", "l\0o", "none:lo"] {
+                assert_eq!(link(name), Err(QueryError::NotFound), "{name:?}");
+            }
+        });
+        filtered.join().expect("as expected");
     }
 
     #[test]
