@@ -74,8 +74,8 @@ impl Grants {
     }
 
     /// Whether a path may be read or listed by its text alone, without access to a file system but `/proc`.
-    pub(crate) fn covers(&self, path: &str) -> Option<Basis> {
-        self.decide(&hostpath::first_process_path(path), is_listed, DefaultGrants::list).ok()
+    pub(crate) fn covers(&self, path: &str) -> Result<Basis, PathRefusal> {
+        self.decide(&hostpath::first_process_path(path), is_listed, DefaultGrants::list)
     }
 
     /// The default grant by which a path may be read or listed, if it is by one.
@@ -321,9 +321,9 @@ mod tests {
     fn granted_networks_are_those_of_process_1() {
         let granted = grants(&["/proc/net/tcp*"]);
         assert_eq!(granted.read("/proc/1/net/tcp6"), Ok(Basis::Configuration));
-        assert_eq!(granted.covers("/proc/net/tcp"), Some(Basis::Configuration));
-        assert_eq!(grants(&[]).covers("/proc/net/dev"), Some(Basis::Default));
-        assert_eq!(grants(&[]).covers("/proc/net/tcp"), None);
+        assert_eq!(granted.covers("/proc/net/tcp"), Ok(Basis::Configuration));
+        assert_eq!(grants(&[]).covers("/proc/net/dev"), Ok(Basis::Default));
+        assert_eq!(grants(&[]).covers("/proc/net/tcp"), Err(PathRefusal::Missing));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use crate::clock::schedule::Tick;
 use crate::escape::printable;
 use crate::hostpath;
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::Basis;
 use crate::plugin::grants::kind::{Grant, GrantKind, UnknownCapability};
+use crate::plugin::grants::{Basis, PathRefusal};
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::Need;
 use crate::plugin::guest::fault::{CallError, Disabled, Failure, Fault};
 use crate::plugin::guest::instance::Instance;
@@ -23,6 +23,9 @@ const REPORTED_NEEDS: usize = 20;
 
 /// How many needs of one plugin are compared with its grants.
 const CHECKED_NEEDS: usize = 200;
+
+/// The files of the network of process 1, which may be the agent.
+const FIRST_NETWORK: &str = "/proc/1/net/";
 
 /// The outcome of a version's trial.
 pub(crate) enum Trial {
@@ -177,12 +180,25 @@ impl PluginContext {
         }
         let network = self.grants.network();
         let is_reachable = match kind {
-            GrantKind::Read => return Ok(self.grants.covers(target)),
+            GrantKind::Read => return self.read_basis(target),
             GrantKind::Usage => return Ok(usage_basis(self, target, until).await),
             GrantKind::Connect => network.connect(&Address::parse(target)?),
             GrantKind::Fetch => network.fetch_needed(&FetchGrant::parse(target)?),
         };
         Ok(is_reachable.then_some(Basis::Configuration))
+    }
+
+    /// The same for the grant to read a file.
+    fn read_basis(&self, target: &str) -> Result<Option<Basis>, String> {
+        let path = hostpath::first_process_path(target);
+        match self.grants.covers(&path) {
+            Ok(basis) => Ok(Some(basis)),
+            Err(PathRefusal::Missing) => Ok(None),
+            Err(PathRefusal::Malformed(why)) => Err(why.to_owned()),
+            // With this grant the plugin may list sockets, for which the file is not read.
+            Err(PathRefusal::Own) if path.starts_with(FIRST_NETWORK) => Ok(self.grants.lists_by_text(&path)),
+            Err(PathRefusal::Own) => Err("belongs to the agent's own process, which no grant opens".to_owned()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use crate::first_party::built;
-use crate::guest::install;
+use crate::guest::{Guest, install};
 use crate::harness::{Sample, Setup};
 use crate::missing_calls::start_without;
 
@@ -53,6 +53,29 @@ fn listeners_are_found_with_their_queues() {
 fn listeners_without_their_grant_are_denied() {
     let (_, log) = setup("ports", "[plugins.ports]\nconfig = { listen = [80] }\n").once();
     assert!(log.contains("is missing the grant read = [\\\"/proc/1/net/tcp\\\"]"), "{log}");
+}
+
+/// As in a container in which the agent is process 1.
+#[test]
+fn grants_to_process_1_are_not_missing_where_it_is_the_agent() {
+    let setup = setup("ports", "[plugins.ports]\nread = [\"/proc/net/*\"]\nconfig = { listen = [80] }\n");
+    std::fs::create_dir_all(setup.path("host/proc/self/task/1")).expect("created");
+    let (_, log) = setup.once_with(&["--root", "host"]);
+    assert!(log.contains("plugin loaded plugin=ports"), "{log}");
+    assert!(!log.contains("missing the grant") && !log.contains("grants missing"), "{log}");
+    let need = |target: &str| {
+        let guest = Guest::new("decent").needs("read", target, "list sockets");
+        std::fs::write(setup.path("decent.wasm"), guest.module()).expect("written");
+        let arguments = ["plugin", "test", "decent.wasm", "--json", "--runs", "1", "--root", "host"];
+        let grants = ["--grant", "read=/proc/net/tcp", "--grant", "read=/proc/1/status"];
+        let output = setup.run(&[&arguments[..], &grants].concat());
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        [report["needs"][0]["granted"].clone(), report["needs"][0]["why"].clone()]
+    };
+    assert_eq!(need("/proc/net/tcp"), [json!("configuration"), Value::Null]);
+    assert_eq!(need("/proc/net/udp"), [json!("no"), Value::Null]);
+    let why = "belongs to the agent's own process, which no grant opens";
+    assert_eq!(need("/proc/1/status"), [json!("never"), json!(why)]);
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(super) fn begin(plugin: &PluginContext, path: String) -> Result<String, Erro
 
 /// How a script fails a granted file.
 fn scripted_failure(plugin: &PluginContext, path: &str) -> Option<FilesError> {
-    let error = plugin.script.as_ref()?.failure(path).filter(|_| plugin.grants.covers(path).is_some())?;
+    let error = plugin.script.as_ref()?.failure(path).filter(|_| plugin.grants.covers(path).is_ok())?;
     Some(match error {
         FileError::NotFound => PathError::NotFound.into(),
         FileError::NotPermitted => PathError::NotPermitted(Errno::ACCESS).into(),
