@@ -68,8 +68,8 @@ pub(super) fn run(Arguments { directory, force }: &Arguments) -> Result<ExitCode
     for (path, step) in &plan.steps {
         let whole = directory.join(path);
         match (step, files.get(&**path)) {
-            (Step::Change | Step::Add, Some(text)) => replace(&whole, text),
-            _ => remove(directory, path),
+            (Step::Change | Step::Add, Some(text)) => detach(directory, path).and_then(|()| replace(&whole, text)),
+            _ => detach(directory, path).and_then(|()| remove(directory, path)),
         }
         .with_context(|| format!("failed to renew {}; correct that, and run it again", whole.display()))?;
     }
@@ -127,13 +127,17 @@ fn own_files(
     Ok((known.name(), vendored(known.files()).collect()))
 }
 
-/// The hashes of those files that there are, by their paths; none of what is no regular file.
+/// The hashes of those files that there are, by their paths; none of what is no regular file, or is behind a link.
 fn hashes<'a>(
     directory: &Path,
     paths: impl Iterator<Item = &'a String>,
 ) -> anyhow::Result<BTreeMap<String, Option<String>>> {
     let mut hashes = BTreeMap::new();
     for path in paths {
+        if linked_directory(directory, path).is_some() {
+            hashes.insert(path.clone(), None);
+            continue;
+        }
         let whole = directory.join(path);
         let content = match fs::symlink_metadata(&whole) {
             Ok(metadata) if metadata.is_file() => {
@@ -146,6 +150,20 @@ fn hashes<'a>(
         hashes.insert(path.clone(), content.map(|content| hash(&content)));
     }
     Ok(hashes)
+}
+
+/// The first directory on the way to a file that is a link, and so leads out of the project.
+fn linked_directory(project: &Path, path: &str) -> Option<PathBuf> {
+    let mut above: Vec<PathBuf> = Path::new(path).ancestors().skip(1).map(|above| project.join(above)).collect();
+    // The last one is the project itself.
+    above.pop();
+    let is_link = |above: &PathBuf| fs::symlink_metadata(above).is_ok_and(|metadata| metadata.is_symlink());
+    above.into_iter().rev().find(is_link)
+}
+
+/// Removes the link on the way to a file, if there is one, and nothing behind it.
+fn detach(project: &Path, path: &str) -> io::Result<()> {
+    linked_directory(project, path).map_or(Ok(()), fs::remove_file)
 }
 
 /// Writes a file, which has its old content or its new one at any moment.
@@ -161,7 +179,11 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 
 /// Removes a file, and the directories of gauged above it that are empty then.
 fn remove(project: &Path, path: &str) -> io::Result<()> {
-    fs::remove_file(project.join(path))?;
+    match fs::remove_file(project.join(path)) {
+        // It was behind a link.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed?,
+    }
     let above = Path::new(path).ancestors().skip(1).filter(|above| !above.as_os_str().is_empty());
     for directory in above {
         // It fails for the first one that has something else.

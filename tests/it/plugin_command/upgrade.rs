@@ -155,6 +155,27 @@ fn links_are_replaced_only_when_forced() {
 }
 
 #[test]
+fn linked_directories_are_not_written_through() {
+    let setup = Setup::new();
+    let directory = new_project(&setup, "mine", "c");
+    let new = files(&directory);
+    make_older(&directory);
+    for name in ["wit", "vendor"] {
+        fs::rename(directory.join(name), setup.path(name)).expect("moved");
+        std::os::unix::fs::symlink(setup.path(name), directory.join(name)).expect("linked");
+    }
+    let behind = || ["wit/gauged.wit", "vendor/old.h"].map(|file| fs::read_to_string(setup.path(file)).expect("kept"));
+    let before = behind();
+    let output = upgrade(&setup, &["mine"]);
+    assert_eq!((output.code, &*output.stdout), (Some(1), ""));
+    assert!(output.stderr.ends_with(" --force\n  vendor/old.h\n  wit/gauged.wit\n"), "{}", output.stderr);
+    let output = upgrade(&setup, &["mine", "--force"]);
+    assert_eq!((output.code, &*output.stderr), (Some(0), ""), "{}", output.stdout);
+    assert_eq!(files(&directory), new);
+    assert!(!directory.join("wit").is_symlink() && behind() == before);
+}
+
+#[test]
 fn newer_projects_and_other_directories_are_refused() {
     let setup = Setup::new();
     fs::create_dir(setup.path("empty")).expect("created");

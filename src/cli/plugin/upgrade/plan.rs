@@ -9,7 +9,7 @@ pub(super) enum Present<'a> {
     Missing,
     /// A regular file, with the hash of its content.
     File(&'a str),
-    /// A link, a directory, or a file that cannot be read.
+    /// A link or directory, or whatever is behind a linked directory.
     Other,
 }
 
