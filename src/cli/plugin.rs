@@ -5,6 +5,7 @@ mod inspect;
 mod grants;
 mod test;
 mod dev;
+mod interruption;
 mod report;
 mod runs;
 mod rules;

@@ -6,9 +6,9 @@ mod sources;
 mod build;
 mod difference;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,9 @@ use clap::Args;
 
 use self::build::Build;
 use self::difference::{Metrics, rows};
-use self::project::Project;
+use self::project::{Outputs, Project, Written};
 use self::sources::Sources;
+use super::interruption::unless_ended;
 use super::report::{Additions, TestReport, milliseconds};
 use super::result::metrics;
 use super::runs::RunArguments;
@@ -25,7 +26,7 @@ use super::target::{Target, TargetOptions};
 use crate::cli::error::CommandError;
 use crate::cli::output::print_unless_closed;
 use crate::plugin::harness::{LoadedPlugin, Purpose};
-use crate::process::{Request, Signals};
+use crate::process::Signals;
 
 /// How many changed files are named: a burst of more is a checkout or a generator.
 const NAMED_FILES: usize = 5;
@@ -53,7 +54,16 @@ pub(super) async fn run(Arguments { directory, options, runs }: Arguments) -> Re
     let mut signals = Signals::handle()?;
     let project = Project::open(&directory)?;
     let sources = Sources::watch(&project.directory)?;
-    let session = Session { project, options, runs, sources, builds: 0, last_good: None, last_sample: None };
+    let session = Session {
+        project,
+        options,
+        runs,
+        sources,
+        builds: 0,
+        made: BTreeMap::new(),
+        last_good: None,
+        last_sample: None,
+    };
     session.run(&mut signals).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -66,6 +76,8 @@ struct Session {
     sources: Sources,
     /// How many builds were started.
     builds: usize,
+    /// The build that has written a file last.
+    made: BTreeMap<PathBuf, (Written, usize)>,
     /// The last build that did not fail.
     last_good: Option<usize>,
     /// The last sample, and the build that it is of.
@@ -74,12 +86,21 @@ struct Session {
 
 /// The end of a build.
 enum BuildEnd {
-    /// It made a file, in this time.
-    Built(PathBuf, Duration),
+    /// There is a file to run.
+    Built(BuiltFile),
     /// The end of a sentence that begins with the build.
     Failed(String),
     /// A signal has ended it.
     Ended,
+}
+
+/// The file of a build that did not fail.
+struct BuiltFile {
+    path: PathBuf,
+    /// How long the build took.
+    took: Duration,
+    /// Since when the file is there, if the build did not write it.
+    unchanged: Option<String>,
 }
 
 impl Session {
@@ -92,9 +113,9 @@ impl Session {
                 return Ok(());
             }
             let text = match self.build(signals).await? {
-                BuildEnd::Built(file, took) => {
+                BuildEnd::Built(file) => {
                     self.last_good = Some(self.builds);
-                    let Some(text) = unless_ended(signals, self.test(file, took)).await else { return Ok(()) };
+                    let Some(text) = unless_ended(signals, self.test(file)).await else { return Ok(()) };
                     text
                 }
                 BuildEnd::Failed(why) => self.failure_text(&why),
@@ -109,8 +130,8 @@ impl Session {
     }
 
     /// Builds the project. A change meanwhile does not end it: the build itself may write to a source, such as Cargo.lock.
-    async fn build(&self, signals: &mut Signals) -> Result<BuildEnd, CommandError> {
-        let start = Instant::now();
+    async fn build(&mut self, signals: &mut Signals) -> Result<BuildEnd, CommandError> {
+        let (before, start) = (self.project.outputs(), Instant::now());
         let mut build = match Build::start(&self.project) {
             Ok(build) => build,
             Err(error) => {
@@ -124,14 +145,36 @@ impl Session {
             build.stop().await;
             return Ok(BuildEnd::Ended);
         };
-        let status = status?;
+        let (status, took) = (status?, start.elapsed());
+        let outputs = self.project.outputs();
+        let made = outputs.written_since(&before);
+        self.made.extend(made.iter().map(|(path, written)| (path.clone(), (*written, self.builds))));
         if !status.success() {
             return Ok(BuildEnd::Failed(exit_text(status)));
         }
-        Ok(match self.project.output() {
-            Ok(file) => BuildEnd::Built(file, start.elapsed()),
-            Err(error) => BuildEnd::Failed(format!("made nothing: {error:#}")),
+        if !made.is_empty() {
+            return Ok(self.built(&made, took, None));
+        }
+        let is_there = |(path, (written, _)): &(&PathBuf, &(Written, usize))| outputs.get(path) == Some(*written);
+        let last = self.made.iter().filter(is_there).max_by_key(|(_, (written, build))| (*build, written.modified()));
+        Ok(match last {
+            Some((path, (_, build))) => {
+                let unchanged = Some(format!("{}, unchanged since build {build}", file_name(path)));
+                BuildEnd::Built(BuiltFile { path: path.clone(), took, unchanged })
+            }
+            None => self.built(&outputs, took, Some("not written by this build")),
         })
+    }
+
+    /// The end of a build with these files.
+    fn built(&self, outputs: &Outputs, took: Duration, unchanged: Option<&str>) -> BuildEnd {
+        match self.project.output(outputs) {
+            Ok(path) => {
+                let unchanged = unchanged.map(|text| format!("{}, {text}", file_name(&path)));
+                BuildEnd::Built(BuiltFile { path, took, unchanged })
+            }
+            Err(error) => BuildEnd::Failed(format!("made nothing: {error:#}")),
+        }
     }
 
     fn failure_text(&self, why: &str) -> String {
@@ -143,8 +186,8 @@ impl Session {
     }
 
     /// Runs the plugin. Returns the report; none when the plugin cannot be run, which is reported on standard error.
-    async fn test(&mut self, file: PathBuf, build_time: Duration) -> String {
-        let target = Target { file, options: self.options.clone() };
+    async fn test(&mut self, BuiltFile { path, took, unchanged }: BuiltFile) -> String {
+        let target = Target { file: path, options: self.options.clone() };
         let report = match TestReport::measure(target, self.runs.clone(), Purpose::Develop).await {
             Ok(report) => report,
             Err(error) => {
@@ -152,7 +195,8 @@ impl Session {
                 return format!("build {} was not run\n", self.builds);
             }
         };
-        let mut facts = vec![("build", seconds(build_time)), ("compiler", compiler_text(&report.plugin))];
+        let mut facts = vec![("build", seconds(took)), ("compiler", compiler_text(&report.plugin))];
+        facts.extend(unchanged.map(|text| ("file", text)));
         if let Some(times) = times_text(&report.results.took) {
             facts.push(("runs", times));
         }
@@ -167,30 +211,17 @@ impl Session {
     }
 }
 
-/// Waits for the end of some work; none when a signal asks for the end first.
-async fn unless_ended<T>(signals: &mut Signals, work: impl Future<Output = T>) -> Option<T> {
-    let ended = async {
-        loop {
-            match signals.request().await {
-                // Its terminal is gone.
-                Request::End | Request::Reload => return,
-                Request::Reopen => {}
-            }
-        }
-    };
-    tokio::select! {
-        biased;
-        () = ended => None,
-        result = work => Some(result),
-    }
-}
-
 /// The end of a sentence that begins with the build.
 fn exit_text(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("failed with exit code {code}"),
         None => format!("failed: {status}"),
     }
+}
+
+/// The name of a file, for a report.
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().display().to_string()
 }
 
 fn listed(files: &[PathBuf]) -> String {

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
@@ -183,6 +183,33 @@ fn failed_build_keeps_the_last_good_one() {
     development.save("source", "two");
     let recovered = development.wait(4, "\ntest passed\n");
     assert!(recovered.contains("\ndifference to the sample of build 1\n  ~  decent.value  7 -> 9\n"), "{recovered}");
+}
+
+#[test]
+fn output_that_no_build_has_written_is_named() {
+    let setup = Setup::new();
+    write_plugin(&setup, &good_guest().value(7), "one.wasm");
+    let build = "#!/bin/sh\ncd \"$(dirname \"$0\")\"\n[ \"$(cat source)\" = none ] || cp ../one.wasm mine.wasm\n";
+    write_project(&setup, build, "none");
+    // The last one by its time, whatever a build writes.
+    write_plugin(&setup, &good_guest().value(9), "project/other.wasm");
+    let other = fs::File::options().write(true).open(setup.path("project/other.wasm")).expect("opened");
+    other.set_modified(SystemTime::now() + Duration::from_secs(3600)).expect("set");
+    let development = Development::watch(setup, &["--runs", "1"]);
+    let first = development.wait(1, "\ntest passed\n");
+    assert!(
+        first.contains("\nother 1.0.0 (") && first.contains("  other.wasm, not written by this build\n"),
+        "{first}"
+    );
+    development.save("source", "one");
+    let second = development.wait(2, "\ntest passed\n");
+    assert!(second.contains("\nmine 1.0.0 (") && !second.contains("other.wasm"), "{second}");
+    for (build, source) in [(3, "none"), (4, "one"), (5, "none")] {
+        development.save("source", source);
+        let shown = development.wait(build, "\ntest passed\n");
+        let since = format!("  mine.wasm, unchanged since build {}\n", build - 1);
+        assert!(shown.contains("\nmine 1.0.0 (") && shown.contains(&since) == (source == "none"), "{shown}");
+    }
 }
 
 #[test]
