@@ -81,6 +81,8 @@ pub(crate) struct ScriptedListener {
 pub(crate) struct ScriptedClock {
     pub(crate) synchronised: bool,
     #[serde(default)]
+    pub(crate) leap: ScriptedLeapSecond,
+    #[serde(default)]
     pub(crate) status: u32,
     #[serde(default)]
     pub(crate) offset_ns: i64,
@@ -98,6 +100,18 @@ pub(crate) struct ScriptedClock {
     pub(crate) tick_ns: u64,
     #[serde(default)]
     pub(crate) tai_offset_s: i32,
+}
+
+/// The leap second of the day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ScriptedLeapSecond {
+    #[default]
+    None,
+    Added,
+    Removed,
+    UnderWay,
+    Over,
 }
 
 /// A network interface.
@@ -118,6 +132,9 @@ pub(crate) struct ScriptedInterface {
     pub(crate) bus: String,
     #[serde(default)]
     pub(crate) statistics: BTreeMap<String, u64>,
+    /// Whether the driver has more statistics.
+    #[serde(default)]
+    pub(crate) truncated: bool,
 }
 
 /// The directions of a link.

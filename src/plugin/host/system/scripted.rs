@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use crate::config::script::system::{
-    ScriptedClock, ScriptedDuplex, ScriptedInterface, ScriptedListener, ScriptedSockets, SystemAnswer, SystemError,
-    Table,
+    ScriptedClock, ScriptedDuplex, ScriptedInterface, ScriptedLeapSecond, ScriptedListener, ScriptedSockets,
+    SystemAnswer, SystemError, Table,
 };
 use crate::plugin::guest::bindings::gauged::plugin::system::{
     ClockStatus, DriverStatus, Duplex, Error, LeapSecond, LinkStatus, Listener, Listeners, SocketCounts, SocketTable,
@@ -64,6 +64,7 @@ pub(super) fn listeners(scripted: SystemAnswer<ScriptedSockets>) -> Result<Liste
 pub(super) fn clock(scripted: SystemAnswer<ScriptedClock>) -> Result<ClockStatus, Error> {
     let ScriptedClock {
         synchronised,
+        leap,
         status,
         offset_ns,
         frequency_ppm,
@@ -74,9 +75,16 @@ pub(super) fn clock(scripted: SystemAnswer<ScriptedClock>) -> Result<ClockStatus
         tick_ns,
         tai_offset_s,
     } = answer(scripted)?;
+    let leap = match leap {
+        ScriptedLeapSecond::None => LeapSecond::None,
+        ScriptedLeapSecond::Added => LeapSecond::Added,
+        ScriptedLeapSecond::Removed => LeapSecond::Removed,
+        ScriptedLeapSecond::UnderWay => LeapSecond::UnderWay,
+        ScriptedLeapSecond::Over => LeapSecond::Over,
+    };
     Ok(ClockStatus {
         synchronised,
-        leap: LeapSecond::None,
+        leap,
         status,
         offset_ns,
         frequency_ppm,
@@ -99,8 +107,40 @@ pub(super) fn link(scripted: SystemAnswer<ScriptedInterface>) -> Result<LinkStat
 }
 
 pub(super) fn driver(scripted: SystemAnswer<ScriptedInterface>) -> Result<DriverStatus, Error> {
-    let ScriptedInterface { driver, version, firmware, bus, statistics, .. } = answer(scripted)?;
+    let ScriptedInterface { driver, version, firmware, bus, statistics, truncated, .. } = answer(scripted)?;
     let Some(driver) = driver else { return Err(Error::NotSupported("the script has no driver".to_owned())) };
     let statistics = statistics.into_iter().map(|(name, value)| Statistic { name, value }).collect();
-    Ok(DriverStatus { driver, version, firmware, bus, statistics, truncated: false })
+    Ok(DriverStatus { driver, version, firmware, bus, statistics, truncated })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leap_seconds_are_those_of_the_script() {
+        let leap = |text: &str| {
+            let scripted: ScriptedClock = toml::from_str(&format!("synchronised = true\n{text}")).expect("valid");
+            clock(SystemAnswer::Answer(scripted)).expect("no failure").leap
+        };
+        for (text, expected) in [
+            ("", LeapSecond::None),
+            ("leap = \"none\"", LeapSecond::None),
+            ("leap = \"added\"", LeapSecond::Added),
+            ("leap = \"removed\"", LeapSecond::Removed),
+            ("leap = \"under-way\"", LeapSecond::UnderWay),
+            ("leap = \"over\"", LeapSecond::Over),
+        ] {
+            assert_eq!(leap(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn drivers_are_truncated_as_the_script_says() {
+        for (text, expected) in [("", false), ("truncated = true", true)] {
+            let scripted: ScriptedInterface = toml::from_str(&format!("driver = \"ixgbe\"\n{text}")).expect("valid");
+            let driver = driver(SystemAnswer::Answer(scripted)).expect("no failure");
+            assert_eq!((&*driver.driver, driver.truncated), ("ixgbe", expected));
+        }
+    }
 }
