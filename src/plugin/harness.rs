@@ -266,6 +266,11 @@ impl LoadedPlugin {
         instance.collect(tick, monotonic).await
     }
 
+    /// Ends the instance, with all that it has open.
+    pub(crate) fn end(&mut self) {
+        self.instance = None;
+    }
+
     /// The description of the plugin, as it is configured where there is an instance.
     pub(crate) fn description(&self) -> &Arc<Description> {
         self.instance.as_ref().map_or(&self.version.description, Instance::description)

@@ -3,22 +3,27 @@
 //! without cryptography. The runs of the script change it.
 
 mod present;
+mod file_tree;
 mod deviation;
 mod servers;
 mod conversation;
 mod datagrams;
 pub(crate) mod handshake;
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
-use tokio::net::{TcpListener, UdpSocket, UnixListener};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
+use self::file_tree::FileTree;
 use self::present::{PresentHost, lock};
+use self::servers::{Listener, ServerEnd};
 use crate::address::{Address, Origin};
 use crate::config::script::system::{ScriptedClock, ScriptedInterface, ScriptedSockets, SystemAnswer, Table};
 use crate::config::script::web::{ScriptedFacts, Written};
@@ -26,25 +31,23 @@ use crate::config::script::{
     FileError, FileFailure, Script, ScriptedFile, ScriptedRun, ScriptedState, ScriptedUsage, ServerError, StateBytes,
     StateError, StateFailure, bytes,
 };
-use crate::hostpath::below;
+
+/// How long its conversations have to end after the plugin: they wait for nothing but bytes that were sent already.
+const END: Duration = Duration::from_secs(10);
 
 /// A host that plays a script.
 #[derive(Debug)]
 pub(crate) struct ScriptedHost {
-    /// The root of its files. It is removed with the host.
-    root: PathBuf,
+    files: FileTree,
     /// Where its servers listen, by address, but for those on unix sockets.
     servers: BTreeMap<String, SocketAddr>,
+    /// The addresses of those.
+    unix_servers: BTreeSet<String>,
     /// A socket that refuses the datagrams of everybody but its own.
     refusing: UdpSocket,
+    /// Ends the servers. Each of them and of their conversations has a receiver.
+    ending: watch::Sender<()>,
     state: Arc<Mutex<PresentHost>>,
-}
-
-impl Drop for ScriptedHost {
-    fn drop(&mut self) {
-        // Nobody reads it any more.
-        let _ = fs::remove_dir_all(&self.root);
-    }
 }
 
 impl ScriptedHost {
@@ -54,13 +57,14 @@ impl ScriptedHost {
     ///
     /// When its directory or a listener cannot be made.
     pub(crate) async fn start(script: &Script) -> io::Result<Arc<Self>> {
-        let root = std::env::temp_dir().canonicalize()?.join(format!("gauged-script-{}", std::process::id()));
-        fs::create_dir(&root)?;
+        let files = FileTree::create()?;
         let refusing = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         refusing.connect(refusing.local_addr()?).await?;
-        let mut host = Self { root, servers: BTreeMap::new(), refusing, state: Arc::default() };
+        let (servers, unix_servers) = (BTreeMap::new(), BTreeSet::new());
+        let (ending, state) = (watch::Sender::new(()), Arc::default());
+        let mut host = Self { files, servers, unix_servers, refusing, ending, state };
         if let Some(machine) = &script.root {
-            copy(machine, &host.root)?;
+            host.files.copy(machine)?;
         }
         for server in script.web_servers() {
             match Address::parse(server) {
@@ -85,20 +89,16 @@ impl ScriptedHost {
         }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         self.servers.insert(endpoint.to_owned(), listener.local_addr()?);
-        tokio::spawn(servers::serve(listener, endpoint.to_owned(), Arc::clone(&self.state)));
+        tokio::spawn(servers::serve(Listener::Tcp(listener), self.server_end(endpoint)));
         Ok(())
     }
 
     /// Starts a server on a unix socket, unless there is one.
-    fn listen_unix(&self, path: &str, address: &str) -> io::Result<()> {
-        let place = below(&self.root, path);
-        if place.exists() {
-            return Ok(());
+    fn listen_unix(&mut self, path: &str, address: &str) -> io::Result<()> {
+        if self.unix_servers.insert(address.to_owned()) {
+            let listener = self.files.listen(path)?;
+            tokio::spawn(servers::serve(Listener::Unix(listener), self.server_end(address)));
         }
-        if let Some(directory) = place.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        tokio::spawn(servers::serve_unix(UnixListener::bind(place)?, address.to_owned(), Arc::clone(&self.state)));
         Ok(())
     }
 
@@ -109,13 +109,18 @@ impl ScriptedHost {
         }
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         self.servers.insert(address.to_owned(), socket.local_addr()?);
-        tokio::spawn(datagrams::serve(socket, address.to_owned(), Arc::clone(&self.state)));
+        tokio::spawn(datagrams::serve(socket, self.server_end(address)));
         Ok(())
+    }
+
+    /// The part of a server that is the same for all.
+    fn server_end(&self, address: &str) -> ServerEnd {
+        ServerEnd { address: address.to_owned(), state: Arc::clone(&self.state), ending: self.ending.subscribe() }
     }
 
     /// The root of its files.
     pub(crate) fn root(&self) -> &Path {
-        &self.root
+        self.files.root()
     }
 
     /// Changes the host to what it is in a run.
@@ -126,21 +131,14 @@ impl ScriptedHost {
     pub(crate) fn advance(&self, run: &ScriptedRun) -> io::Result<()> {
         let mut state = self.lock();
         for (path, file) in &run.files {
-            let place = below(&self.root, path);
             match file {
                 ScriptedFile::Content(text) => {
                     state.failures.remove(path);
-                    if let Some(directory) = place.parent() {
-                        fs::create_dir_all(directory)?;
-                    }
-                    fs::write(place, text)?;
+                    self.files.write(path, text)?;
                 }
                 ScriptedFile::Failure(FileFailure { error: FileError::NotFound }) => {
                     state.failures.remove(path);
-                    match fs::remove_file(place) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                        _ => {}
-                    }
+                    self.files.remove(path)?;
                 }
                 ScriptedFile::Failure(FileFailure { error }) => {
                     state.failures.insert(path.clone(), *error);
@@ -240,9 +238,20 @@ impl ScriptedHost {
         }
     }
 
-    /// The conversations that did not follow the script, since the last call of this.
-    pub(crate) fn take_deviations(&self) -> Vec<String> {
-        std::mem::take(&mut self.lock().deviations)
+    /// Ends the servers, once there is no instance of the plugin any more, which has closed its connections then. Returns how the
+    /// plugin deviated from the script.
+    pub(crate) async fn finish(&self) -> Vec<String> {
+        // It fails when there are no servers.
+        let _ = self.ending.send(());
+        let have_ended = timeout(END, self.ending.closed()).await.is_ok();
+        let mut state = self.lock();
+        let mut deviations = std::mem::take(&mut state.deviations);
+        if !have_ended {
+            deviations.push(format!("a connection of the plugin is still open {} s after it", END.as_secs()));
+        }
+        let left = state.connections.iter().filter(|(_, connections)| !connections.is_empty());
+        deviations.extend(left.map(|(address, connections)| format!("{address}: {}", unopened(connections.len()))));
+        deviations
     }
 
     fn lock(&self) -> MutexGuard<'_, PresentHost> {
@@ -250,23 +259,8 @@ impl ScriptedHost {
     }
 }
 
-/// Copies the files of a directory, and those below it.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut open = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = open.pop() {
-        fs::create_dir_all(&to)?;
-        for entry in fs::read_dir(&from)? {
-            let entry = entry?;
-            let target = to.join(entry.file_name());
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
-                open.push((entry.path(), target));
-            } else if kind.is_symlink() {
-                std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
-            } else if kind.is_file() {
-                fs::copy(entry.path(), target)?;
-            }
-        }
-    }
-    Ok(())
+/// How a plugin deviates that has not opened so many connections.
+fn unopened(connections: usize) -> String {
+    let noun = if connections == 1 { "connection" } else { "connections" };
+    format!("the plugin left out {connections} {noun} of the script")
 }

@@ -31,6 +31,11 @@ pub(super) struct RunArguments {
 }
 
 impl RunArguments {
+    /// Whether the runs are those of a script.
+    pub(super) fn has_script(&self) -> bool {
+        self.script.script.is_some()
+    }
+
     /// Loads a plugin for an engine with this purpose, and runs it.
     pub(super) async fn run(
         self,
@@ -172,7 +177,8 @@ impl TestRuns {
         if let Schedule::Scripted(test) = schedule {
             // A script shows cases one after the other, each of which may have labels of its own.
             results.violations.retain(|violation| violation.kind != GROWING);
-            results.script = Some(test.finish()?);
+            plugin.end();
+            results.script = Some(test.finish().await?);
         }
         Ok(results)
     }

@@ -121,8 +121,8 @@ impl ScriptedTest {
         }
     }
 
-    /// Compares the transcript with the golden file, or writes it.
-    pub(super) fn finish(self) -> anyhow::Result<ScriptOutcome> {
+    /// Ends the host, and compares the transcript with the golden file, or writes it. The plugin has no instance any more.
+    pub(super) async fn finish(self) -> anyhow::Result<ScriptOutcome> {
         let Self { host, golden, is_update, transcript, .. } = self;
         let shown = golden.display().to_string();
         let compared = match fs::read_to_string(&golden) {
@@ -135,7 +135,7 @@ impl ScriptedTest {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Golden::Missing(golden),
             Err(error) => return Err(error).with_context(|| format!("failed to read {shown}")),
         };
-        Ok(ScriptOutcome { golden: compared, deviations: host.take_deviations() })
+        Ok(ScriptOutcome { golden: compared, deviations: host.finish().await })
     }
 }
 

@@ -148,9 +148,10 @@ async fn exchange(
     let _permit = PERMITS.acquire().await;
     let started = Instant::now();
     let settings = plugin.client.get(&plugin.name);
-    // No proxy leads to a unix socket.
+    // No proxy leads to a unix socket, or to a server of a script.
     let direct = ClientSettings::default();
-    let settings_of_route = if target.socket.is_some() { &direct } else { &*settings };
+    let is_direct = target.socket.is_some() || plugin.script.is_some();
+    let settings_of_route = if is_direct { &direct } else { &*settings };
     let route = Route::new(&target.origin, settings_of_route).map_err(|error| unproxied(&error))?;
     let connected = match &target.socket {
         Some(path) => {

@@ -2,7 +2,7 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::deviation::deviation;
+use super::deviation::{deviation, omission};
 use super::handshake;
 use crate::config::script::{Step, bytes};
 
@@ -36,13 +36,17 @@ async fn receive(stream: &mut impl Socket, expected: &[u8]) -> Result<(), String
     let mut received = Vec::new();
     while received.len() < expected.len() && expected.starts_with(&received) {
         let mut piece = vec![0; expected.len() - received.len()];
-        let read = stream.read(&mut piece).await.map_err(|error| error.to_string())?;
-        if read == 0 {
-            break;
+        match stream.read(&mut piece).await {
+            // A connection is reset by a plugin that left bytes of the server unread.
+            Ok(0) | Err(_) => break,
+            Ok(read) => received.extend_from_slice(&piece[..read]),
         }
-        received.extend_from_slice(&piece[..read]);
     }
-    if received == expected { Ok(()) } else { Err(deviation(&received, expected)) }
+    match &*received {
+        received if received == expected => Ok(()),
+        [] => Err(omission(expected)),
+        received => Err(deviation(received, expected)),
+    }
 }
 
 pub(super) async fn send(stream: &mut (impl Socket + ?Sized), bytes: &[u8]) -> Result<(), String> {

@@ -1,27 +1,51 @@
 //! Conversations of a script in datagrams. Each socket of the plugin has one, which begins with its first datagram.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use tokio::net::UdpSocket;
 
-use super::deviation::{deviation, shown};
-use super::present::{PresentHost, lock};
+use super::deviation::{deviation, omission, shown};
+use super::present::lock;
+use super::servers::ServerEnd;
 use crate::config::script::{ScriptedConnection, Step, bytes};
 
 /// Longer than any datagram.
 const DATAGRAM_BYTES: usize = 64 << 10;
 
-/// Holds the conversations of a peer.
-pub(super) async fn serve(socket: UdpSocket, address: String, state: Arc<Mutex<PresentHost>>) {
-    let mut conversations: BTreeMap<SocketAddr, VecDeque<Step>> = BTreeMap::new();
+/// Holds the conversations of a peer until it is to end, and reports what the plugin has left out of them.
+pub(super) async fn serve(socket: UdpSocket, mut peer: ServerEnd) {
+    let mut conversations = Conversations::default();
     let mut buffer = vec![0; DATAGRAM_BYTES];
-    // An error is that of a plugin that has closed its socket.
     loop {
-        let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-        let steps = conversations.entry(from).or_insert_with(|| {
-            let next = lock(&state).connections.get_mut(&address).and_then(VecDeque::pop_front);
+        let received = tokio::select! {
+            received = socket.recv_from(&mut buffer) => received,
+            // Also when there is no host any more.
+            _ = peer.ending.changed() => break,
+        };
+        // An error is that of a plugin that has closed its socket.
+        let Ok((length, from)) = received else { continue };
+        for datagram in conversations.take(&peer, &buffer[..length], from) {
+            // It may have closed its socket.
+            let _ = socket.send_to(&datagram, from).await;
+        }
+    }
+    match socket.into_std() {
+        Ok(socket) => conversations.finish(&peer, &socket, &mut buffer),
+        Err(error) => peer.report(&error.to_string()),
+    }
+}
+
+/// The steps that are left of each conversation, by the plugin's socket.
+#[derive(Default)]
+struct Conversations(BTreeMap<SocketAddr, VecDeque<Step>>);
+
+impl Conversations {
+    /// Takes a datagram of the plugin. Returns what is sent to it.
+    fn take(&mut self, peer: &ServerEnd, datagram: &[u8], from: SocketAddr) -> Vec<Vec<u8>> {
+        let steps = self.0.entry(from).or_insert_with(|| {
+            let next = lock(&peer.state).connections.get_mut(&peer.address).and_then(VecDeque::pop_front);
             match next {
                 Some(ScriptedConnection::Steps(steps)) => steps.into(),
                 // Silent.
@@ -29,28 +53,45 @@ pub(super) async fn serve(socket: UdpSocket, address: String, state: Arc<Mutex<P
                 None => VecDeque::new(),
             }
         });
-        match answer(steps, &buffer[..length]) {
-            Ok(datagrams) => {
-                for datagram in datagrams {
-                    // It may have closed its socket.
-                    let _ = socket.send_to(&datagram, from).await;
-                }
-            }
-            Err(why) => {
-                lock(&state).deviations.push(format!("{address}: {why}"));
-                *steps = VecDeque::from([Step::Wait(true)]);
+        answer(steps, datagram).unwrap_or_else(|why| {
+            peer.report(&why);
+            *steps = VecDeque::from([Step::Wait(true)]);
+            Vec::new()
+        })
+    }
+
+    /// Takes the datagrams of which the runtime has not heard yet, and reports those that the plugin did not send.
+    fn finish(mut self, peer: &ServerEnd, socket: &std::net::UdpSocket, buffer: &mut [u8]) {
+        loop {
+            match socket.recv_from(buffer) {
+                Ok((length, from)) => drop(self.take(peer, &buffer[..length], from)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // That of a plugin that has closed its socket, which is reported once.
+                Err(_) => {}
             }
         }
+        for expected in self.0.values().filter_map(|steps| expected(steps.front()?)) {
+            peer.report(&omission(&expected));
+        }
+    }
+}
+
+/// The datagram of the plugin that is a step.
+fn expected(step: &Step) -> Option<Vec<u8>> {
+    match step {
+        Step::Receive(text) => Some(text.clone().into_bytes()),
+        Step::ReceiveHex(text) => Some(bytes(text).unwrap_or_default()),
+        _ => None,
     }
 }
 
 /// Takes the steps up to the next datagram of the plugin. Returns what is sent to it.
 fn answer(steps: &mut VecDeque<Step>, received: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-    let expected = match steps.front() {
-        Some(Step::Receive(text)) => text.clone().into_bytes(),
-        Some(Step::ReceiveHex(text)) => bytes(text).unwrap_or_default(),
-        Some(Step::Wait(_)) => return Ok(Vec::new()),
-        _ => return Err(format!("the plugin sent \"{}\" after the end of the conversation", shown(received))),
+    if let Some(Step::Wait(_)) = steps.front() {
+        return Ok(Vec::new());
+    }
+    let Some(expected) = steps.front().and_then(expected) else {
+        return Err(format!("the plugin sent \"{}\" after the end of the conversation", shown(received)));
     };
     if received != expected {
         return Err(deviation(received, &expected));

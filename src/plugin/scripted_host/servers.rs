@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::AsyncReadExt as _;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
 
 use super::conversation::{Socket, converse, hold, send};
 use super::present::{PresentHost, lock};
@@ -14,31 +16,92 @@ use crate::config::script::{Response, ScriptedConnection, ScriptedResponse, Serv
 /// The largest request that a scripted web server reads: a plugin sends at most a head of 16 KiB and a body of 1 MiB.
 const REQUEST_BYTES: usize = 2 << 20;
 
-/// Accepts a server's connections.
-pub(super) async fn serve(listener: TcpListener, address: String, state: Arc<Mutex<PresentHost>>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(respond_on(stream, address.clone(), Arc::clone(&state)));
+/// A server or a conversation, as the host has it.
+#[derive(Clone)]
+pub(super) struct ServerEnd {
+    pub(super) address: String,
+    pub(super) state: Arc<Mutex<PresentHost>>,
+    /// Asks it to end. The host waits for the last of these.
+    pub(super) ending: watch::Receiver<()>,
+}
+
+impl ServerEnd {
+    /// Adds a deviation from the script.
+    pub(super) fn report(&self, why: &str) {
+        lock(&self.state).deviations.push(format!("{}: {why}", self.address));
     }
 }
 
-/// Accepts the connections of a server on a unix socket.
-pub(super) async fn serve_unix(listener: UnixListener, address: String, state: Arc<Mutex<PresentHost>>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(respond_on(stream, address.clone(), Arc::clone(&state)));
+/// A listening socket.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Box<dyn Socket>> {
+        Ok(match self {
+            Self::Tcp(listener) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+
+    /// The connections that wait to be accepted. The kernel has some of which the runtime has not heard yet.
+    fn waiting(self) -> io::Result<Vec<Box<dyn Socket>>> {
+        let mut streams: Vec<Box<dyn Socket>> = Vec::new();
+        match self {
+            Self::Tcp(listener) => {
+                let listener = listener.into_std()?;
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    streams.push(Box::new(TcpStream::from_std(stream)?));
+                }
+            }
+            Self::Unix(listener) => {
+                let listener = listener.into_std()?;
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    streams.push(Box::new(UnixStream::from_std(stream)?));
+                }
+            }
+        }
+        Ok(streams)
+    }
+}
+
+/// Accepts a server's connections until it is to end, and then those that the plugin has left.
+pub(super) async fn serve(listener: Listener, mut server: ServerEnd) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // Also when there is no host any more.
+            _ = server.ending.changed() => break,
+        };
+        let Ok(stream) = accepted else { break };
+        tokio::spawn(respond_on(stream, server.clone()));
+    }
+    match listener.waiting() {
+        Ok(streams) => {
+            for stream in streams {
+                tokio::spawn(respond_on(stream, server.clone()));
+            }
+        }
+        Err(error) => server.report(&error.to_string()),
     }
 }
 
 /// Holds the next conversation, or answers a request.
-async fn respond_on(mut stream: impl Socket, address: String, state: Arc<Mutex<PresentHost>>) {
-    let next = lock(&state).connections.get_mut(&address).and_then(VecDeque::pop_front);
+async fn respond_on(mut stream: impl Socket, server: ServerEnd) {
+    let ServerEnd { address, state, ending: _ } = &server;
+    let next = lock(state).connections.get_mut(address).and_then(VecDeque::pop_front);
     let held = match next {
         Some(ScriptedConnection::Steps(steps)) => converse(&mut stream, steps).await,
         Some(ScriptedConnection::Failure(ServerError::Timeout)) => hold(&mut stream).await,
         Some(ScriptedConnection::Failure(_)) => Ok(()),
-        None => respond(&mut stream, &address, &state).await,
+        None => respond(&mut stream, address, state).await,
     };
     if let Err(why) = held {
-        lock(&state).deviations.push(format!("{address}: {why}"));
+        server.report(&why);
     }
 }
 

@@ -1,15 +1,21 @@
 //! `gauged plugin test --script`: hosts in files, and golden samples.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
 
 use expect_test::expect;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{CommandOutput, plugin, write_plugin};
 use crate::capabilities::file_guest;
 use crate::guest::Guest;
-use crate::harness::{Setup, repository};
+use crate::harness::{Setup, repository, wait_until};
+use crate::http::Fetch;
 use crate::many_files::batch_guest;
+use crate::net::ping_guest_as;
 
 /// Tests a plugin of this repository by a script, with further arguments.
 fn scripted(setup: &Setup, name: &str, script: &str, arguments: &[&str]) -> CommandOutput {
@@ -226,6 +232,78 @@ fn script_has_a_fixture_machine() {
     let output = scripted(&setup, "uptime", "root = \"web-1\"\n[[run]]\n", &["--update"]);
     assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
     assert!(golden(&setup).contains("uptime.seconds 1.5\n"), "{}", golden(&setup));
+}
+
+#[test]
+fn links_of_the_machine_lead_nowhere_else() {
+    let setup = Setup::new();
+    fs::create_dir_all(setup.path("outside")).expect("created");
+    fs::create_dir_all(setup.path("web-1/var")).expect("created");
+    for name in ["kept", "removed"] {
+        fs::write(setup.path("outside").join(name), "mine").expect("written");
+    }
+    // As `/var/run` leads to `/run`.
+    symlink(setup.path("outside"), setup.path("web-1/var/run")).expect("linked");
+    symlink(setup.path("outside/kept"), setup.path("web-1/var/file")).expect("linked");
+    let script = "root = \"web-1\"\ngrants = [\"connect=unix:/var/run/socket\"]\n[[run]]\nfiles = { \"/var/run/kept\" = \"1\", \
+        \"/var/file\" = \"1\", \"/var/run/removed\" = { error = \"not-found\" } }\n\
+        [[run.connection]]\naddress = \"unix:/var/run/socket\"\nsteps = []\n";
+    test_guest(&setup, &Guest::new("decent"), "decent.wasm", script);
+    assert!(golden(&setup).contains("decent.value 1\n"), "{}", golden(&setup));
+    let outside: Vec<(OsString, String)> = fs::read_dir(setup.path("outside"))
+        .expect("listed")
+        .map(|entry| entry.expect("one"))
+        .map(|entry| (entry.file_name(), fs::read_to_string(entry.path()).expect("text")))
+        .collect();
+    assert!(outside.len() == 2 && outside.iter().all(|(_, text)| text == "mine"), "{outside:?}");
+}
+
+#[test]
+fn no_directory_is_left_behind() {
+    let setup = Setup::with_config("[plugins.caller]\ntimeout = \"60s\"\n");
+    let temporary = setup.path("tmp");
+    fs::create_dir(&temporary).expect("created");
+    let left = || fs::read_dir(&temporary).expect("listed").count();
+    let address = "slow.example:1";
+    write_plugin(&setup, &ping_guest_as("caller", address, None), "caller.wasm");
+    let start = |script: &str| {
+        fs::write(setup.path("host.toml"), script).expect("written");
+        let mut command = setup.command(&["plugin", "test", "caller.wasm", "--script", "host.toml"]);
+        command.env("TMPDIR", &temporary).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
+    };
+    for script in ["[[run]]\n", "root = \"missing\"\n[[run]]\n"] {
+        assert_eq!(start(script).wait().expect("waited").code(), Some(1), "{script}");
+        assert_eq!(left(), 0, "{script}");
+    }
+    let silent = format!(
+        "grants = [\"connect={address}\"]\n[[run]]\n[[run.connection]]\naddress = {address:?}\nsteps = [{{ wait = true }}]\n"
+    );
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let mut child = start(&silent);
+        wait_until("the host has its directory", || left() == 1);
+        kill_process(Pid::from_child(&child), signal).expect("sent");
+        let mut status = None;
+        wait_until("the command ends", || {
+            status = child.try_wait().expect("it can be waited for");
+            status.is_some()
+        });
+        assert_eq!((status.and_then(|status| status.code()), left()), (Some(1), 0));
+    }
+}
+
+#[test]
+fn scripts_need_no_proxy() {
+    let configured = Setup::with_config("[client]\nproxy = \"http://127.0.0.1:9\"\n");
+    for (setup, variables) in [(Setup::new(), &[("http_proxy", "127.0.0.1:9")][..]), (configured, &[])] {
+        write_plugin(&setup, &Fetch::get("http://web.example:8080/").guest(), "fetcher.wasm");
+        let script =
+            "grants = [\"fetch=http://web.example:8080\"]\n[[run]]\nhttp.\"http://web.example:8080/\".body = \"ok\"\n";
+        fs::write(setup.path("host.toml"), script).expect("written");
+        let arguments = ["plugin", "test", "fetcher.wasm", "--script", "host.toml", "--update"];
+        let output = setup.command(&arguments).envs(variables.iter().copied()).output().expect("it runs");
+        let golden = golden(&setup);
+        assert!(golden.contains("fetcher.case 200\n"), "{golden}{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ use super::CommandOutput;
 use super::script::{golden, test_guest};
 use crate::guest::Guest;
 use crate::harness::Setup;
-use crate::net::datagrams;
 use crate::net::tls_server::{POSTGRESQL, tls_guest};
+use crate::net::{connecting_guest_as, datagrams};
 
 /// The conversation of `PostgreSQL` up to TLS, with this step after it.
 fn postgresql(address: &str, tls: &str) -> String {
@@ -105,4 +105,47 @@ fn script_plays_datagrams() {
     let (_, output) = outcomes(&setup, &datagrams::ping_guest(address, Some(200)), &script);
     let why = "udp:time.example:123: the plugin sent \"ping\" instead of \"pang\"";
     assert!(output.code == Some(1) && output.stdout.contains(why), "{}", output.stdout);
+}
+
+/// What the plugin does last, and what it leaves out, is compared, too.
+#[test]
+fn end_of_a_conversation_is_compared() {
+    let setup = Setup::new();
+    for address in ["quit.example:1", "unix:/run/quit"] {
+        let run = |steps: &str, close: &str, more: &str| {
+            let guest = connecting_guest_as("caller", address, None, "QUTI").before_collect(&format!(
+                "(call $connect) (if (call $check) (then (call $write) (drop (call $check)) {close}))"
+            ));
+            let script = format!(
+                "grants = [\"connect={address}\"]\n[[run]]\n[[run.connection]]\naddress = {address:?}\nsteps = [{steps}]\n{more}"
+            );
+            outcomes(&setup, &guest, &script).1
+        };
+        for close in ["(call $close (global.get $handle))", ""] {
+            let output = run("{ receive = \"QUTI\" }", close, "");
+            assert_eq!(output.code, Some(0), "{address} {close}: {}", output.stdout);
+            let connection = format!("[[run.connection]]\naddress = {address:?}\nsteps = []\n");
+            for (steps, more, why) in [
+                ("{ receive = \"QUIT\" }", "", "the plugin sent \"QUTI\" instead of \"QUIT\""),
+                ("{ receive = \"QUTI\" }, { receive-hex = \"0a\" }", "", "the plugin ended without sending \"\\n\""),
+                ("{ receive = \"QUTI\" }", &*connection, "the plugin left out 1 connection of the script"),
+                ("", &*connection.repeat(2), "the plugin left out 2 connections of the script"),
+            ] {
+                let output = run(steps, close, more);
+                let line = format!("{address}: {why}\n");
+                assert!(output.code == Some(1) && output.stdout.contains(&line), "{line}{}", output.stdout);
+            }
+        }
+    }
+    let address = "udp:time.example:123";
+    let run = |steps: &str| {
+        let connection = format!("[[run.connection]]\naddress = {address:?}\nsteps = [{steps}]\n");
+        let script = format!("grants = [\"connect={address}\"]\n[[run]]\n{connection}");
+        outcomes(&setup, &datagrams::ping_guest(address, Some(200)), &script).1
+    };
+    let output = run("{ receive = \"ping\" }, { send = \"pong\" }, { receive = \"thanks\" }");
+    let why = "udp:time.example:123: the plugin ended without sending \"thanks\"\n";
+    assert!(output.code == Some(1) && output.stdout.contains(why), "{}", output.stdout);
+    let output = run("{ receive = \"ping\" }, { wait = true }");
+    assert_eq!(output.code, Some(0), "{}", output.stdout);
 }
