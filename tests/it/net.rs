@@ -196,6 +196,7 @@ fn unix_sockets_need_a_matching_grant() {
     symlink("socket", root.join("run/open/within")).expect("linked");
     symlink("../closed/socket", root.join("run/open/out")).expect("linked");
     symlink("../closed", root.join("run/open/directory")).expect("linked");
+    symlink("/run/open/socket", root.join("run/open/absolute")).expect("linked");
     // By the root of another process, which leads to the granted socket.
     let magic = format!("/proc/{}/root{}/run/open/socket", std::process::id(), root.display());
     symlink(magic, root.join("run/open/magic")).expect("linked");
@@ -207,13 +208,20 @@ fn unix_sockets_need_a_matching_grant() {
     };
     assert_eq!(connect("/run/open/socket"), (SUCCESS, "ping".into()));
     assert_eq!(connect("/run/open/within"), (SUCCESS, "ping".into()));
+    assert_eq!(connect("/run/open/absolute"), (SUCCESS, "ping".into()), "the link is that host's");
     let missing = "unix:/run/closed/socket";
     assert_eq!(connect("/run/open/out"), (DENIED, missing.into()));
     assert_eq!(connect("/run/open/directory/socket"), (DENIED, missing.into()));
-    let (case, message) = connect("/run/open/magic");
-    assert!(case == FORBIDDEN && contains(&message, "magic link"), "{case} {message}");
     assert_eq!(connect("/run/open/file"), (REFUSED, "the file is not a socket".into()));
-    assert_eq!(connect("/run/open/none"), (NOT_FOUND, 0.into()));
+    for path in ["/run/open/none", "/run/open/magic"] {
+        assert_eq!(connect(path), (NOT_FOUND, 0.into()), "{path}: that host has no processes");
+    }
+
+    let own_root = granting(&[&format!("unix:{}/run/open/*", root.display())]);
+    ping_guest(&format!("unix:{}/run/open/magic", root.display()), None).install(&own_root.plugin("caller.wasm"));
+    let (sample, log) = own_root.once();
+    let (case, message) = outcome(&sample).unwrap_or_else(|| panic!("{sample:?}\n{log}"));
+    assert!(case == FORBIDDEN && contains(&message, "magic link"), "{case} {message}");
 }
 
 #[test]

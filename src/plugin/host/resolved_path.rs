@@ -1,6 +1,6 @@
 //! Resolves a path of the measured host: opens it without any effect (`O_PATH`), and checks that the file is of the right type
-//! and still granted after all symbolic links. Magic links are refused: those of a process file system that lead to what a
-//! process has open (`fd`, `cwd`, `root`, `exe` …), whatever path names it or none.
+//! and still granted after all symbolic links, which begin at the root of that host. Magic links are refused: those of a process
+//! file system that lead to what a process has open (`fd`, `cwd`, `root`, `exe` …), whatever path names it or none.
 
 use std::fs;
 use std::io;
@@ -11,6 +11,9 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::escape::printable;
+#[cfg(target_os = "linux")]
+use crate::hostfile::open_in_root;
+#[cfg(target_os = "linux")]
 use crate::hostpath::below;
 use crate::plugin::grants::kind::{Denial, Grant, GrantKind};
 use crate::plugin::grants::{Basis, PathRefusal};
@@ -100,10 +103,21 @@ pub(crate) fn resolve_any(
     last_link: LastLink,
     check: impl Fn(&str) -> Result<Basis, PathError>,
 ) -> Result<ResolvedPath, PathError> {
-    let denied = |why: &str| Err(PathError::Denied(Denial::Final(format!("\"{}\" {why}", printable(path)))));
-    let mut basis = check(path)?;
+    let basis = check(path)?;
     let flags = if last_link == LastLink::Kept { OFlags::NOFOLLOW } else { OFlags::empty() };
-    let handle = open_without_effect(&below(root, path), flags).map_err(|error| error.at(path))?;
+    let handle = open_without_effect(root, path, flags).map_err(|error| error.at(path))?;
+    check_opened(root, path, handle, basis, check)
+}
+
+/// Checks where an opened path has led to: the kernel may have followed a link to elsewhere.
+fn check_opened(
+    root: &Path,
+    path: &str,
+    handle: OwnedFd,
+    mut basis: Basis,
+    check: impl Fn(&str) -> Result<Basis, PathError>,
+) -> Result<ResolvedPath, PathError> {
+    let denied = |why: &str| Err(PathError::Denied(Denial::Final(format!("\"{}\" {why}", printable(path)))));
     let status = rustix::fs::fstat(&handle)?;
 
     let link = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
@@ -149,32 +163,45 @@ impl OpenError {
     }
 }
 
-/// Opens a path without any effect on its file, which can be examined then, and follows no magic link on the way.
+/// Opens a path of the host with this root without any effect on its file, which can be examined then, and follows no magic link
+/// on the way. Links that are absolute or lead up stay below the root.
 #[cfg(target_os = "linux")]
-pub(crate) fn open_without_effect(path: &Path, flags: OFlags) -> Result<OwnedFd, OpenError> {
+pub(crate) fn open_without_effect(root: &Path, path: &str, flags: OFlags) -> Result<OwnedFd, OpenError> {
     use rustix::fs::{ResolveFlags, open, openat2};
     let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
-    let without_magic = || openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS);
-    open_by(without_magic, || open(path, flags, Mode::empty()))
+    let is_own_root = root == Path::new("/");
+    let open_with = |resolve| {
+        if is_own_root {
+            openat2(CWD, path, flags, Mode::empty(), resolve)
+        } else {
+            open_in_root(root, path, flags, resolve)
+        }
+    };
+    open_by(
+        || open_with(ResolveFlags::NO_MAGICLINKS),
+        || open_with(ResolveFlags::empty()),
+        || open(below(root, path), flags, Mode::empty()),
+    )
 }
 
-/// `without_magic` refuses magic links where the kernel can do that, and `plain` follows all links.
+/// `without_magic` refuses magic links where the kernel can do that, and `with_magic` only links in a circle with the same error.
+/// `plain` is for kernels that can do neither.
 #[cfg(target_os = "linux")]
 fn open_by(
     without_magic: impl FnOnce() -> rustix::io::Result<OwnedFd>,
-    plain: impl Fn() -> rustix::io::Result<OwnedFd>,
+    with_magic: impl FnOnce() -> rustix::io::Result<OwnedFd>,
+    plain: impl FnOnce() -> rustix::io::Result<OwnedFd>,
 ) -> Result<OwnedFd, OpenError> {
     match without_magic() {
-        // The kernel has one error for magic links and for links in a circle.
-        Err(Errno::LOOP) if plain().err() != Some(Errno::LOOP) => Err(OpenError::MagicLink),
-        // Linux before 5.6, and sandboxes that do not know the system call: what a magic link leads to is checked all the same.
+        Err(Errno::LOOP) if with_magic().err() != Some(Errno::LOOP) => Err(OpenError::MagicLink),
+        // Linux before 5.6, and sandboxes that do not know the system call: what a link leads to is checked all the same.
         Err(Errno::NOSYS | Errno::PERM) => plain().map_err(OpenError::Errno),
         opened => opened.map_err(OpenError::Errno),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn open_without_effect(_path: &Path, _flags: OFlags) -> Result<OwnedFd, OpenError> {
+pub(crate) fn open_without_effect(_root: &Path, _path: &str, _flags: OFlags) -> Result<OwnedFd, OpenError> {
     Err(OpenError::Errno(Errno::NOTSUP))
 }
 
@@ -198,7 +225,8 @@ mod tests {
         symlink("/proc/self/cwd", at("directory")).expect("linked");
         symlink("/proc/self", at("process")).expect("linked");
 
-        let error = |path: PathBuf| open_without_effect(&path, OFlags::empty()).err();
+        let error =
+            |path: PathBuf| open_without_effect(Path::new("/"), path.to_str().expect("text"), OFlags::empty()).err();
         for followed in ["ordinary", "process", "process/stat", "file"] {
             assert_eq!(error(at(followed)), None, "{followed}");
         }
@@ -218,12 +246,83 @@ mod tests {
     fn missing_system_call_opens_plainly() {
         let plain = || rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         for missing in [Errno::NOSYS, Errno::PERM] {
-            assert!(open_by(|| Err(missing), plain).is_ok());
-            assert_eq!(open_by(|| Err(missing), || Err(Errno::PERM)).err(), Some(OpenError::Errno(Errno::PERM)));
+            assert!(open_by(|| Err(missing), || Err(missing), plain).is_ok());
+            let refused = open_by(|| Err(missing), || Err(missing), || Err(Errno::PERM));
+            assert_eq!(refused.err(), Some(OpenError::Errno(Errno::PERM)));
         }
-        assert_eq!(open_by(|| Err(Errno::ACCESS), plain).err(), Some(OpenError::Errno(Errno::ACCESS)));
+        assert_eq!(open_by(|| Err(Errno::ACCESS), plain, plain).err(), Some(OpenError::Errno(Errno::ACCESS)));
         // Following a magic link may be forbidden, too.
-        assert_eq!(open_by(|| Err(Errno::LOOP), || Err(Errno::ACCESS)).err(), Some(OpenError::MagicLink));
+        assert_eq!(open_by(|| Err(Errno::LOOP), || Err(Errno::ACCESS), plain).err(), Some(OpenError::MagicLink));
+    }
+
+    /// A measured host with `/var/run`, a link to `/run` as on Debian, with `/run/socket` and `/run/file`.
+    #[cfg(target_os = "linux")]
+    fn host() -> (tempfile::TempDir, PathBuf) {
+        use std::os::unix::fs::symlink;
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let root = directory.path().canonicalize().expect("it is there");
+        fs::create_dir_all(root.join("var")).expect("created");
+        fs::create_dir_all(root.join("run")).expect("created");
+        fs::write(root.join("run/file"), "content").expect("written");
+        symlink("/run", root.join("var/run")).expect("linked");
+        (directory, root)
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn absolute_links_begin_at_the_measured_root() {
+        use std::os::unix::fs::symlink;
+        use std::os::unix::net::UnixListener;
+        let (_directory, root) = host();
+        let _listener = UnixListener::bind(root.join("run/socket")).expect("bound");
+        symlink("../../../../../../run/file", root.join("up")).expect("linked");
+        symlink(format!("/proc/{}/exe", std::process::id()), root.join("away")).expect("linked");
+        let granted = |_: &str| Ok(Basis::Configuration);
+        let status = |path: &str| rustix::fs::stat(root.join(path)).expect("it is there");
+        for (path, kind, expected) in [
+            ("/var/run/socket", FileType::Socket, status("run/socket")),
+            ("/var/run/file", FileType::RegularFile, status("run/file")),
+            ("/var/run", FileType::Directory, status("run")),
+            ("/up", FileType::RegularFile, status("run/file")),
+        ] {
+            let resolved = resolve(&root, path, kind, granted).expect(path);
+            assert_eq!((resolved.status.st_dev, resolved.status.st_ino), (expected.st_dev, expected.st_ino), "{path}");
+        }
+        let away = resolve(&root, "/away", FileType::RegularFile, granted).err();
+        assert!(matches!(away, Some(PathError::NotFound)), "there is no such process: {away:?}");
+        // The target needs the grant by its name on that host.
+        let seen = std::cell::RefCell::new(Vec::new());
+        let record = |path: &str| {
+            seen.borrow_mut().push(path.to_owned());
+            Ok(Basis::Configuration)
+        };
+        resolve(&root, "/var/run/file", FileType::RegularFile, record).expect("granted");
+        assert_eq!(*seen.borrow(), ["/var/run/file", "/run/file"]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn circles_and_magic_links_differ_below_a_root() {
+        use std::os::unix::fs::symlink;
+        let (_directory, root) = host();
+        symlink("/circle", root.join("circle")).expect("linked");
+        fs::create_dir(root.join("proc")).expect("created");
+        let error = |root: &Path, path: &str| open_without_effect(root, path, OFlags::empty()).err();
+        assert_eq!(error(&root, "/circle"), Some(OpenError::Errno(Errno::LOOP)));
+        assert_eq!(error(Path::new("/proc"), "/self/exe"), Some(OpenError::MagicLink));
+        assert_eq!(error(Path::new("/proc"), "/self/stat"), None);
+    }
+
+    /// As a kernel without `openat2` opens it.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn path_that_led_out_of_the_host_is_denied() {
+        let (_directory, root) = host();
+        let outside = tempfile::NamedTempFile::new().expect("a temporary file");
+        let handle = OwnedFd::from(fs::File::open(outside.path()).expect("open"));
+        let checked = check_opened(&root, "/away", handle, Basis::Configuration, |_| Ok(Basis::Configuration));
+        let why = "\"/away\" leads out of the measured host";
+        assert!(matches!(checked, Err(PathError::Denied(Denial::Final(text))) if text == why));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 
 use super::facts::facts;
 use super::tls::{serve, tls_config};
-use super::{DENIED, FORBIDDEN, Fetch, INVALID_REQUEST, NOT_FOUND, REFUSED, contains, granting, outcome};
+use super::{DENIED, FORBIDDEN, Fetch, INVALID_REQUEST, NOT_FOUND, REFUSED, contains, fetch_from, granting, outcome};
 use crate::guest::Guest;
 use crate::harness::Setup;
 use crate::server::{Server, read_request, unix_server};
@@ -79,6 +79,7 @@ fn unix_socket_of_a_request_is_checked_as_a_path() {
     fs::write(root.join("run/open/file"), "").expect("written");
     symlink("socket", root.join("run/open/within")).expect("linked");
     symlink("../closed/socket", root.join("run/open/out")).expect("linked");
+    symlink("/run/open/socket", root.join("run/open/absolute")).expect("linked");
     let magic = format!("/proc/{}/root{}/run/open/socket", std::process::id(), root.display());
     symlink(magic, root.join("run/open/magic")).expect("linked");
     let setup = granting(&["unix:/run/open/*"]);
@@ -89,11 +90,13 @@ fn unix_socket_of_a_request_is_checked_as_a_path() {
         outcome(&sample).unwrap_or_else(|| panic!("{sample:?}\n{log}"))
     };
     assert_eq!(fetch("/run/open/within"), (200, "fine".into()));
+    assert_eq!(fetch("/run/open/absolute"), (200, "fine".into()), "the link is that host's");
     assert_eq!(fetch("/run/open/out"), (DENIED, "unix:/run/closed/socket".into()));
     assert_eq!(fetch("/run/open/file"), (REFUSED, "the file is not a socket".into()));
-    assert_eq!(fetch("/run/open/none"), (NOT_FOUND, 0.into()));
+    for path in ["/run/open/none", "/run/open/magic"] {
+        assert_eq!(fetch(path), (NOT_FOUND, 0.into()), "{path}: that host has no processes");
+    }
     for (path, expected, text) in [
-        ("/run/open/magic", FORBIDDEN, "magic link"),
         ("/proc/self/cwd/x", FORBIDDEN, "the agent's own process"),
         ("run/open/socket", INVALID_REQUEST, "is not absolute"),
         ("/run/open/../closed/socket", INVALID_REQUEST, "segment; write it without"),
@@ -101,6 +104,11 @@ fn unix_socket_of_a_request_is_checked_as_a_path() {
         let (case, message) = fetch(path);
         assert!(case == expected && contains(&message, text), "{path}: {case} {message}");
     }
+    let own_root = granting(&[&format!("unix:{}/run/open/*", root.display())]);
+    let path = root.join("run/open/magic");
+    let (case, message) =
+        fetch_from(&own_root, &Fetch { unix_socket: path.to_str(), ..Fetch::get("http://localhost/") });
+    assert!(case == FORBIDDEN && contains(&message, "magic link"), "{case} {message}");
 }
 
 #[test]

@@ -109,13 +109,37 @@ fn a_pipe_is_refused_without_waiting() {
 }
 
 #[test]
-fn links_do_not_lead_out_of_the_host() {
+#[cfg(target_os = "linux")]
+fn links_are_those_of_the_measured_host() {
     let outside = tempfile::tempdir().expect("a temporary directory");
     let (root, grants) = host();
     fs::write(outside.path().join("a"), "outside").expect("written");
-    symlink(outside.path().join("a"), root.path().join("data/open/away")).expect("linked");
-    let why = "\"/data/open/away\" leads out of the measured host".to_owned();
-    assert_eq!(denied(read(&grants, "/data/open/away")), Some(Denial::Final(why)));
+    let link = |name: &str, target: &Path| symlink(target, root.path().join("data/open").join(name)).expect("linked");
+    link("away", &outside.path().join("a"));
+    link("absolute", Path::new("/data/open/a"));
+    link("secret", Path::new("/data/secret"));
+    symlink("/data/open", root.path().join("data/open/dir")).expect("linked");
+    assert!(matches!(read(&grants, "/data/open/away"), Err(FilesError::Path(PathError::NotFound))));
+    assert_eq!(read(&grants, "/data/open/absolute").expect("granted"), b"a");
+    assert_eq!(denied(read(&grants, "/data/open/secret")), Some(missing(GrantKind::Read, "/data/secret")));
+    assert_eq!(read_link(&grants, "/data/open/absolute").expect("the link is granted"), "/data/open/a");
+    let inode = |path: &str| stat(&grants, path).expect("granted").inode;
+    assert_eq!(inode("/data/open/absolute"), inode("/data/open/a"));
+    let nested = [Pattern::new("/data/open/*/*").expect("a pattern"), Pattern::new("/data/open/*").expect("a pattern")];
+    let nested = Grants::new(grants.root(), &nested, &[], Network::default());
+    assert_eq!(list(&nested, "/data/open/dir").expect("granted"), list(&nested, "/data/open").expect("granted"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn usage_follows_links_of_the_measured_host() {
+    let (root, _) = host();
+    let usages = [Pattern::new("/data/link").expect("a pattern"), Pattern::new("/data/away").expect("a pattern")];
+    let grants = Grants::new(&root.path().canonicalize().expect("it is there"), &[], &usages, Network::default());
+    symlink("/data/open", root.path().join("data/link")).expect("linked");
+    symlink("/proc", root.path().join("data/away")).expect("linked");
+    assert!(usage(&grants, "/data/link").is_ok());
+    assert!(matches!(usage(&grants, "/data/away"), Err(FilesError::Path(PathError::NotFound))));
 }
 
 #[test]

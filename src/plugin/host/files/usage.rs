@@ -10,6 +10,7 @@ use rustix::fs::{StatVfs, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use super::access::FilesError;
+#[cfg(not(target_os = "linux"))]
 use crate::hostpath::below;
 use crate::plugin::context::PluginContext;
 use crate::plugin::grants::kind::GrantKind;
@@ -53,9 +54,8 @@ pub(super) fn usage(grants: &Grants, path: &str) -> Result<FilesystemUsage, File
 /// The usage of the file system at a path. Mounts it where that is done on demand.
 #[cfg(target_os = "linux")]
 fn statvfs(root: &Path, path: &str) -> Result<StatVfs, PathError> {
-    let at = below(root, path);
-    let opened = match open_without_effect(&at, OFlags::DIRECTORY) {
-        Err(OpenError::Errno(Errno::NOTDIR)) => open_without_effect(&at, OFlags::empty()),
+    let opened = match open_without_effect(root, path, OFlags::DIRECTORY) {
+        Err(OpenError::Errno(Errno::NOTDIR)) => open_without_effect(root, path, OFlags::empty()),
         opened => opened,
     };
     Ok(rustix::fs::fstatvfs(opened.map_err(|error| error.at(path))?)?)
@@ -70,7 +70,7 @@ fn statvfs(root: &Path, path: &str) -> Result<StatVfs, PathError> {
 /// whether it exists.
 fn check_usage(grants: &Grants, path: &str) -> Result<Basis, UsageRefusal> {
     match grants.usage(path) {
-        Err(PathRefusal::Missing) => match is_mount_root(&below(grants.root(), path)) {
+        Err(PathRefusal::Missing) => match is_mount_root(grants.root(), path) {
             Ok(true) => Ok(Basis::Default),
             // A grant would not help: a directory on the way is closed to the agent's user.
             Err(error @ (Errno::ACCESS | Errno::PERM)) => Err(UsageRefusal::NotPermitted(error)),
@@ -89,9 +89,9 @@ enum UsageRefusal {
 /// Whether a file system is mounted at a path. Triggers no automount, and asks the kernel only: the file system of a server
 /// that returns errors is mounted, too.
 #[cfg(target_os = "linux")]
-fn is_mount_root(path: &Path) -> rustix::io::Result<bool> {
+fn is_mount_root(root: &Path, path: &str) -> rustix::io::Result<bool> {
     use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
-    let handle = match open_without_effect(path, OFlags::empty()) {
+    let handle = match open_without_effect(root, path, OFlags::empty()) {
         Ok(handle) => handle,
         Err(OpenError::MagicLink) => return Ok(false),
         Err(OpenError::Errno(error)) => return Err(error),
@@ -102,6 +102,6 @@ fn is_mount_root(path: &Path) -> rustix::io::Result<bool> {
 
 /// Other systems do not show whether a file system is mounted at a path.
 #[cfg(not(target_os = "linux"))]
-fn is_mount_root(_path: &Path) -> rustix::io::Result<bool> {
+fn is_mount_root(_root: &Path, _path: &str) -> rustix::io::Result<bool> {
     Ok(false)
 }
