@@ -400,6 +400,29 @@ fn preview_1_exit_is_a_trap() {
     agent.wait_log("the guest exited");
 }
 
+/// Also where the plugin may pass few bytes in a call of the host.
+#[test]
+fn long_prints_are_no_faults() {
+    let config = ["old", "wasi"].map(|plugin| format!("[plugins.{plugin}.limits]\nresult = \"64KiB\"\n"));
+    let setup = Setup::with_config(&config.concat());
+    let traceback = "x".repeat(4090) + "\nend\n";
+    install(&writing(wasi_guest(), &[("stderr", &traceback)]).component_with_wasi(), &setup.plugin("wasi.wasm"));
+    let mut guest = preview_1_guest().pages(10);
+    let end = guest.text("end\n");
+    let pieces = guest.list(&[65_536, 300_000, end.0, end.1]);
+    let print = format!(
+        "(if (call $fd_write (i32.const 1) (i32.const {pieces}) (i32.const 2) (i32.const {HOST_RESULT})) (then unreachable))
+         (if (i32.ne (i32.load (i32.const {HOST_RESULT})) (i32.const 300004)) (then unreachable))"
+    );
+    guest.before_collect(&print).install(&setup.plugin("old.wasm"));
+    let (sample, log) = setup.once();
+    for plugin in ["old", "wasi"] {
+        assert_eq!(value(&sample, plugin), Some(1.into()), "{log}");
+    }
+    let has_end = |line: &str| line.contains("plugin message plugin=wasi text=end");
+    assert!(log.lines().any(has_end), "{log}");
+}
+
 #[test]
 fn wasi_output_before_a_trap_is_logged() {
     let setup = Setup::with_config("interval = \"100ms\"\n");

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use self::entries::{CacheKey, Entries, EntryError, MAX_AGE, MAX_BYTES};
 use crate::plugin::accounts::Admission;
 use crate::plugin::build::footprint::MARK;
+use crate::plugin::build::preview1::ADAPTER;
 use crate::plugin::build::sealed::{CONCURRENT_LOADS, Hash, Sealed};
 use crate::plugin::guest::engine::{Engine, Loaded};
 use crate::plugin::offload::pool::{OffloadError, OffloadPool};
@@ -270,7 +271,7 @@ impl Inner {
 /// The remedy where there is no usable directory.
 const REMEDY: &str = "name a directory by the key cache";
 
-/// Identifies this engine and this version of the agent.
+/// Identifies this engine and this version of the agent, with the adapter that is part of some artifacts.
 fn fingerprint(engine: &Engine) -> [u8; 32] {
     let mut all = Sha256Hasher(Sha256::new());
     for part in [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS] {
@@ -278,6 +279,7 @@ fn fingerprint(engine: &Engine) -> [u8; 32] {
         all.write_u8(0);
     }
     all.write(&MARK);
+    all.write(ADAPTER);
     engine.identify(&mut all);
     all.0.finalize().into()
 }

@@ -11,8 +11,13 @@ pub(crate) const ADAPTER: &[u8] = include_bytes!("preview1/adapter.wasm");
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::path::Path;
 
+    use wasmtime::{
+        Caller, Engine, Extern, Global, GlobalType, Instance, Linker, Memory, MemoryType, Module, Mutability,
+    };
+    use wasmtime::{Store, Val, ValType};
     use wit_component::{StringEncoding, embed_component_metadata};
     use wit_parser::Resolve;
 
@@ -32,5 +37,124 @@ mod tests {
         } else {
             assert!(adapter == ADAPTER, "UPDATE_EXPECT=1 makes adapter.wasm of adapter.wat and adapter.wit");
         }
+    }
+
+    /// A host of the adapter that records its calls.
+    #[derive(Default)]
+    struct Host {
+        writes: Vec<Vec<u8>>,
+        random_numbers: u64,
+    }
+
+    /// The random numbers of that host, in order. Their bytes differ.
+    fn random_number(number: u64) -> u64 {
+        number.wrapping_mul(0x0807_0605_0403_0201)
+    }
+
+    /// The adapter beside the memory and the mark of a guest.
+    struct Adapter {
+        store: Store<Host>,
+        memory: Memory,
+        closed: Global,
+        instance: Instance,
+    }
+
+    impl Adapter {
+        fn new() -> Self {
+            let engine = Engine::default();
+            let (mut store, mut linker) = (Store::new(&engine, Host::default()), Linker::<Host>::new(&engine));
+            let memory = Memory::new(&mut store, MemoryType::new(4, None)).expect("a memory");
+            let closed = Global::new(&mut store, GlobalType::new(ValType::I32, Mutability::Var), Val::I32(0));
+            let closed = closed.expect("a global");
+            linker.define(&store, "env", "memory", memory).expect("new");
+            linker.define(&store, "__main_module__", "gauged-closed", closed).expect("new");
+            let write = move |mut host: Caller<'_, Host>, stream: i32, at: u32, length: u32, result: u32| {
+                assert_eq!((stream, result), (7, 0));
+                let bytes = memory.data(&host)[at as usize..][..length as usize].to_vec();
+                host.data_mut().writes.push(bytes);
+                memory.data_mut(&mut host)[..16].fill(0xEE);
+            };
+            linker
+                .func_wrap("wasi:io/streams@0.2.0", "[method]output-stream.blocking-write-and-flush", write)
+                .expect("new");
+            linker
+                .func_wrap("wasi:io/streams@0.2.0", "[resource-drop]output-stream", |stream: i32| assert_eq!(stream, 7))
+                .expect("new");
+            linker.func_wrap("wasi:cli/stdout@0.2.0", "get-stdout", || 7_i32).expect("new");
+            let random = |mut host: Caller<'_, Host>| {
+                host.data_mut().random_numbers += 1;
+                random_number(host.data().random_numbers)
+            };
+            linker.func_wrap("wasi:random/random@0.2.0", "get-random-u64", random).expect("new");
+            let module = Module::new(&engine, ADAPTER).expect("compiled");
+            linker.define_unknown_imports_as_traps(&module).expect("defined");
+            let instance = linker.instantiate(&mut store, &module).expect("instantiated");
+            Self { store, memory, closed, instance }
+        }
+
+        fn call(&mut self, function: &str, arguments: &[u32]) -> i32 {
+            let function = self.instance.get_export(&mut self.store, function).and_then(Extern::into_func);
+            let arguments: Vec<Val> = arguments.iter().map(|argument| Val::I32(argument.cast_signed())).collect();
+            let mut results = [Val::I32(-1)];
+            function.expect("exported").call(&mut self.store, &arguments, &mut results).expect("no trap");
+            results[0].unwrap_i32()
+        }
+
+        fn put(&mut self, at: u32, bytes: &[u8]) {
+            self.memory.data_mut(&mut self.store)[at as usize..][..bytes.len()].copy_from_slice(bytes);
+        }
+
+        fn bytes(&self, at: u32, length: u32) -> Vec<u8> {
+            self.memory.data(&self.store)[at as usize..][..length as usize].to_vec()
+        }
+    }
+
+    /// Where the tests have their texts, and the adapter its results.
+    const PLACE: u32 = 8192;
+    const RESULT: u32 = 2048;
+
+    #[test]
+    fn long_prints_are_written_in_parts() {
+        const PIECES: u32 = 1024;
+        for length in [0, 1, 4095, 4096, 4097, 100_000] {
+            let mut adapter = Adapter::new();
+            let text: Vec<u8> = (0..=250).cycle().take(length as usize).collect();
+            let end = &text[..text.len().min(3)];
+            adapter.put(0, b"kept by adapters");
+            adapter.put(PLACE, &text);
+            let pieces = [PLACE, length, PLACE, length.min(3)].map(u32::to_le_bytes);
+            adapter.put(PIECES, pieces.as_flattened());
+            assert_eq!(adapter.call("fd_write", &[1, PIECES, 2, RESULT]), 0);
+            let writes = &adapter.store.data().writes;
+            assert!(writes.iter().all(|write| (1..=4096).contains(&write.len())), "{length}");
+            assert_eq!(writes.concat(), [&text, end].concat());
+            assert_eq!(adapter.bytes(0, 16), b"kept by adapters");
+            assert_eq!(adapter.bytes(RESULT, 4), (length + length.min(3)).to_le_bytes());
+        }
+    }
+
+    #[test]
+    fn random_numbers_give_eight_bytes_each() {
+        let mut adapter = Adapter::new();
+        for length in [0, 1, 7, 8, 9, 64, 67] {
+            adapter.put(PLACE, &[0xFF; 80]);
+            let before = adapter.store.data().random_numbers;
+            assert_eq!(adapter.call("random_get", &[PLACE, length]), 0);
+            let numbers = before + 1..=before + u64::from(length.div_ceil(8));
+            assert_eq!(adapter.store.data().random_numbers, *numbers.end(), "{length}");
+            let expected: Vec<u8> = numbers.flat_map(|number| random_number(number).to_le_bytes()).collect();
+            assert_eq!(adapter.bytes(PLACE, length), expected[..length as usize]);
+            assert_eq!(adapter.bytes(PLACE + length, 8), [0xFF; 8], "beyond {length}");
+        }
+    }
+
+    #[test]
+    fn random_bytes_of_closed_calls_differ_without_the_host() {
+        let mut adapter = Adapter::new();
+        adapter.closed.set(&mut adapter.store, Val::I32(1)).expect("mutable");
+        assert_eq!(adapter.call("random_get", &[PLACE, 800]), 0);
+        let bytes = adapter.bytes(PLACE, 800);
+        let numbers: HashSet<&[u8]> = bytes.chunks(4).collect();
+        assert_eq!((numbers.len(), adapter.store.data().random_numbers), (200, 0));
     }
 }

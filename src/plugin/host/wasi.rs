@@ -3,13 +3,12 @@
 //! standard output and error are lines of the plugin's log. Stubs are made from the types of the component's imports, so that any
 //! 0.2 release of WASI fits.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use ring::rand::{SecureRandom as _, SystemRandom};
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
-use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
+use wasmtime::component::{Component, ComponentType, Linker, Lower, Resource, ResourceType, Val, WasmList};
 
 use crate::plugin::guest::engine::Engine;
 use crate::plugin::host::output::OutputStream;
@@ -18,8 +17,11 @@ use crate::plugin::host::state::HostState;
 /// The most random bytes of one call.
 const RANDOM_BYTES: u64 = 4096;
 
-/// The most bytes that a guest may write to a stream in one call, as in WASI: a line of the log has fewer.
+/// How many bytes a guest is told to write to a stream in one call, as in WASI: a line of the log has fewer.
 const OUTPUT_BYTES: u64 = 4096;
+
+/// The most bytes of one call, for guests that write more than they are told. Their lines take time of the guest thread.
+const WRITE_BYTES: usize = 256 << 10;
 
 /// The largest type that stubs make values of, counted in parts and bytes of their names: several times the largest of WASI, the
 /// error codes of `wasi:http`. A guest chooses its types itself.
@@ -27,6 +29,17 @@ const TYPE_BUDGET: usize = 16 << 10;
 
 /// The type of all resources of WASI; it has no content.
 struct Inert;
+
+/// The error of a stream.
+#[derive(ComponentType, Lower)]
+#[component(variant)]
+#[expect(dead_code, reason = "the type of WASI; writing to these streams does not fail")]
+enum StreamError {
+    #[component(name = "last-operation-failed")]
+    LastOperationFailed(Resource<Inert>),
+    #[component(name = "closed")]
+    Closed,
+}
 
 /// Links a stub for every import from a WASI package.
 pub(crate) fn add_to_linker(
@@ -52,6 +65,10 @@ pub(crate) fn add_to_linker(
                         wasmtime::bail!("the import {interface} {name} returns a larger type than any of WASI");
                     }
                     let behaviour = Behaviour::classify(interface, name);
+                    if behaviour == Behaviour::Write && takes_bytes(&function) {
+                        stubs.func_wrap(name, |store, (stream, bytes)| write(store, &stream, &bytes))?;
+                        continue;
+                    }
                     stubs.func_new(name, move |store, ty, arguments, results| {
                         call_stub(store, behaviour, start, &ty, arguments, results)
                     })?;
@@ -88,6 +105,18 @@ fn is_modest(ty: &Type, budget: &mut usize) -> bool {
     }
 }
 
+/// Whether a method of a stream has the type of those that write bytes: `func(contents: list<u8>) -> result<_, stream-error>`.
+fn takes_bytes(method: &ComponentFunc) -> bool {
+    let parameters: Vec<Type> = method.params().map(|(_, ty)| ty).collect();
+    let results: Vec<Type> = method.results().collect();
+    let ([Type::Borrow(_), Type::List(bytes)], [Type::Result(result)]) = (&*parameters, &*results) else {
+        return false;
+    };
+    let (None, Some(Type::Variant(error))) = (result.ok(), result.err()) else { return false };
+    let cases: Vec<_> = error.cases().map(|case| (case.name, case.ty)).collect();
+    bytes.ty() == Type::U8 && matches!(&*cases, [("last-operation-failed", Some(Type::Own(_))), ("closed", None)])
+}
+
 /// The behaviour of a stub. All return the emptiest value of their type, but for the results named here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Behaviour {
@@ -95,7 +124,7 @@ enum Behaviour {
     Refuse,
     /// The stream of standard output or error.
     Open(OutputStream),
-    /// Success: output goes to the log, and that of other streams nowhere.
+    /// Success. Bytes for standard output and error go to the log, those for other streams nowhere.
     Write,
     /// The time since the guest was loaded.
     Monotonic,
@@ -137,7 +166,6 @@ fn call_stub(
     if behaviour == Behaviour::Exit {
         wasmtime::bail!("the guest exited");
     }
-    let released = if behaviour == Behaviour::Write { write(&mut store, arguments)? } else { 0 };
     for (result, ty) in results.iter_mut().zip(ty.results()) {
         *result = match (behaviour, &ty) {
             (Behaviour::Monotonic, Type::U64) => {
@@ -164,7 +192,7 @@ fn call_stub(
             _ => empty(&mut store, &ty)?,
         };
     }
-    arguments.iter().skip(released).try_for_each(|argument| release(&mut store, argument))
+    arguments.iter().try_for_each(|argument| release(&mut store, argument))
 }
 
 /// The number of a stream's resource. All other resources have 0.
@@ -172,21 +200,21 @@ fn representation(stream: OutputStream) -> u32 {
     stream as u32 + 1
 }
 
-/// Writes a list of bytes to the stream of a handle. Other methods of streams have no such list. Returns how many arguments it has
-/// released.
-fn write(store: &mut StoreContextMut<'_, HostState>, arguments: &[Val]) -> wasmtime::Result<usize> {
-    let [Val::Resource(handle), Val::List(bytes)] = arguments else { return Ok(0) };
-    let number = Resource::<Inert>::try_from_resource_any(*handle, &mut *store)?.rep();
-    let Some(stream) = OutputStream::ALL.into_iter().find(|&stream| representation(stream) == number) else {
-        return Ok(1);
-    };
-    let byte = |value: &Val| match value {
-        Val::U8(byte) => Some(*byte),
-        _ => None,
-    };
-    let bytes: Vec<u8> = bytes.iter().filter_map(byte).collect();
-    store.data_mut().write_output(stream, &bytes);
-    Ok(1)
+/// Writes bytes to a stream. They are typed, because wasmtime counts dozens of bytes against the plugin's limit for each byte in a
+/// list of values.
+fn write(
+    mut store: StoreContextMut<'_, HostState>,
+    stream: &Resource<Inert>,
+    bytes: &WasmList<u8>,
+) -> wasmtime::Result<(Result<(), StreamError>,)> {
+    if bytes.len() > WRITE_BYTES {
+        wasmtime::bail!("more than {WRITE_BYTES} bytes in one write to a stream");
+    }
+    if let Some(stream) = OutputStream::ALL.into_iter().find(|&output| representation(output) == stream.rep()) {
+        let bytes = bytes.as_le_slice(&store).to_vec();
+        store.data_mut().write_output(stream, &bytes);
+    }
+    Ok((Ok(()),))
 }
 
 /// Releases the handles that the guest has lent or passed.
@@ -282,5 +310,5 @@ fn random_bytes(arguments: &[Val]) -> wasmtime::Result<Val> {
 }
 
 fn fill_random(bytes: &mut [u8]) -> wasmtime::Result<()> {
-    Ok(File::open("/dev/urandom")?.read_exact(bytes)?)
+    SystemRandom::new().fill(bytes).map_err(|_| wasmtime::format_err!("this host has no random numbers"))
 }

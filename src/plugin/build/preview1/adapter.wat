@@ -55,44 +55,55 @@
           (i64.add (i64.mul (i64.load (i32.const 0)) (i64.const 1000000000)) (i64.load32_u (i32.const 8))))
         (i64.store (i32.const 0) (local.get $first))
         (i64.store (i32.const 8) (local.get $second)))))
+  ;; Eight bytes of each number, and of the last one as many as are left.
   (func (export "random_get") (param $at i32) (param $length i32) (result i32)
-    (block $done
+    (local $number i64)
+    (block $last
       (loop $next
+        (br_if $last (i32.lt_u (local.get $length) (i32.const 8)))
+        (i64.store (local.get $at) (call $next_random))
+        (local.set $at (i32.add (local.get $at) (i32.const 8)))
+        (local.set $length (i32.sub (local.get $length) (i32.const 8)))
+        (br $next)))
+    (if (local.get $length) (then (local.set $number (call $next_random))))
+    (block $done
+      (loop $byte
         (br_if $done (i32.eqz (local.get $length)))
-        (i64.store8 (local.get $at) (call $next_random))
+        (i64.store8 (local.get $at) (local.get $number))
+        (local.set $number (i64.shr_u (local.get $number) (i64.const 8)))
         (local.set $at (i32.add (local.get $at) (i32.const 1)))
         (local.set $length (i32.sub (local.get $length) (i32.const 1)))
-        (br $next)))
+        (br $byte)))
     (i32.const 0))
 
   (func $next_random (result i64)
+    (if (result i64) (global.get $closed)
+      (then (i64.or (call $next_congruent) (i64.shl (call $next_congruent) (i64.const 32))))
+      (else
+        (global.set $last_random (call $random))
+        (global.get $last_random))))
+  ;; A linear congruential generator: 32 bits, the upper ones, which are better.
+  (func $next_congruent (result i64)
     (global.set $last_random
-      (if (result i64) (global.get $closed)
-        ;; A linear congruential generator; its upper bits are the better ones.
-        (then (i64.add (i64.mul (global.get $last_random) (i64.const 6364136223846793005)) (i64.const 1442695040888963407)))
-        (else (call $random))))
+      (i64.add (i64.mul (global.get $last_random) (i64.const 6364136223846793005)) (i64.const 1442695040888963407)))
     (i64.shr_u (global.get $last_random) (i64.const 32)))
 
   ;; Writes to the streams 1 and 2. Others are no files: 8, badf.
   (func (export "fd_write") (param $fd i32) (param $pieces i32) (param $count i32) (param $written i32) (result i32)
-    (local $stream i32) (local $total i32) (local $first i64) (local $second i64)
+    (local $stream i32) (local $total i32)
     (if (i32.or (i32.lt_u (local.get $fd) (i32.const 1)) (i32.gt_u (local.get $fd) (i32.const 2)))
       (then (return (i32.const 8))))
     (if (i32.eqz (global.get $closed))
       (then
         (local.set $stream
           (if (result i32) (i32.eq (local.get $fd) (i32.const 1)) (then (call $stdout)) (else (call $stderr))))))
-    (local.set $first (i64.load (i32.const 0)))
-    (local.set $second (i64.load (i32.const 8)))
     (block $done
       (loop $next
         (br_if $done (i32.eqz (local.get $count)))
         (if (i32.eqz (global.get $closed))
           (then
-            (call $write (local.get $stream) (i32.load (local.get $pieces)) (i32.load offset=4 (local.get $pieces))
-              (i32.const 0))
-            (i64.store (i32.const 0) (local.get $first))
-            (i64.store (i32.const 8) (local.get $second))))
+            (call $write_piece (local.get $stream) (i32.load (local.get $pieces))
+              (i32.load offset=4 (local.get $pieces)))))
         (local.set $total (i32.add (local.get $total) (i32.load offset=4 (local.get $pieces))))
         (local.set $pieces (i32.add (local.get $pieces) (i32.const 8)))
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
@@ -100,6 +111,22 @@
     (if (i32.eqz (global.get $closed)) (then (call $close (local.get $stream))))
     (i32.store (local.get $written) (local.get $total))
     (i32.const 0))
+  ;; A stream takes 4096 bytes at a time.
+  (func $write_piece (param $stream i32) (param $at i32) (param $length i32)
+    (local $part i32) (local $first i64) (local $second i64)
+    (local.set $first (i64.load (i32.const 0)))
+    (local.set $second (i64.load (i32.const 8)))
+    (block $done
+      (loop $next
+        (br_if $done (i32.eqz (local.get $length)))
+        (local.set $part
+          (select (local.get $length) (i32.const 4096) (i32.lt_u (local.get $length) (i32.const 4096))))
+        (call $write (local.get $stream) (local.get $at) (local.get $part) (i32.const 0))
+        (i64.store (i32.const 0) (local.get $first))
+        (i64.store (i32.const 8) (local.get $second))
+        (local.set $at (i32.add (local.get $at) (local.get $part)))
+        (local.set $length (i32.sub (local.get $length) (local.get $part)))
+        (br $next))))
   ;; Standard input is at its end.
   (func (export "fd_read") (param $fd i32) (param $pieces i32) (param $count i32) (param $read i32) (result i32)
     (if (local.get $fd) (then (return (i32.const 8))))
