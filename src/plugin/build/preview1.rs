@@ -17,8 +17,8 @@ mod tests {
     use wasmtime::{
         Caller, Engine, Extern, Global, GlobalType, Instance, Linker, Memory, MemoryType, Module, Mutability,
     };
-    use wasmtime::{Store, Val, ValType};
-    use wit_component::{StringEncoding, embed_component_metadata};
+    use wasmtime::{Store, Val, ValType, component};
+    use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
     use wit_parser::Resolve;
 
     use super::*;
@@ -156,5 +156,72 @@ mod tests {
         let bytes = adapter.bytes(PLACE, 800);
         let numbers: HashSet<&[u8]> = bytes.chunks(4).collect();
         assert_eq!((numbers.len(), adapter.store.data().random_numbers), (200, 0));
+    }
+
+    /// The names of a module's memory, of its functions that give the host memory, of `echo`, of the function after `echo`, and of the
+    /// imported `name`.
+    struct Names {
+        memory: &'static str,
+        realloc: &'static [&'static str],
+        echo: &'static str,
+        post: &'static str,
+        import: &'static str,
+    }
+
+    const COMMON: Names =
+        Names { memory: "memory", realloc: &["cabi_realloc"], echo: "echo", post: "cabi_post_echo", import: "$root" };
+
+    /// Wraps a module whose functions for memory ask for the time, and calls its `echo`. The host has no time.
+    fn echo_of(Names { memory, realloc, echo, post, import }: &Names) -> Result<String, String> {
+        const WORLD: &str = "package test:test;
+            world test { import name: func() -> string; export echo: func(text: string) -> string; }";
+        let realloc = realloc.iter().zip([1024, 2048]).map(|(name, place)| {
+            format!("(func (export \"{name}\") (param i32 i32 i32 i32) (result i32) (call $ask) (i32.const {place}))")
+        });
+        let text = format!(
+            "(module
+               (import \"wasi_snapshot_preview1\" \"clock_time_get\" (func $clock (param i32 i64 i32) (result i32)))
+               (import \"{import}\" \"name\" (func $name (param i32)))
+               (memory (export \"{memory}\") 1)
+               (func $ask (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 32))))
+               {}
+               (func (export \"{echo}\") (param i32 i32) (result i32) (call $name (i32.const 64)) (i32.const 64))
+               (func (export \"{post}\") (param i32) (call $ask)))",
+            realloc.collect::<Vec<_>>().concat()
+        );
+        let mut module = wat::parse_str(text).expect("valid");
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("test.wit", WORLD).expect("it parses");
+        let world = resolve.select_world(&[package], None).expect("it has a world");
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("embedded");
+        let marked = closed_calls::mark(&module).expect("marked");
+        let encoder = ComponentEncoder::default().validate(true).module(&marked);
+        let wrapped = encoder.and_then(|encoder| encoder.adapter(PREVIEW_1, ADAPTER)?.encode()).expect("wrapped");
+        let engine = Engine::default();
+        let component = component::Component::new(&engine, wrapped).expect("compiled");
+        let mut linker = component::Linker::<()>::new(&engine);
+        linker.root().func_wrap("name", |_, (): ()| Ok(("gauged".to_owned(),))).expect("new");
+        linker.define_unknown_imports_as_traps(&component).expect("defined");
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &component).expect("instantiated");
+        let echo = instance.get_typed_func::<(&str,), (String,)>(&mut store, "echo").expect("exported");
+        echo.call(&mut store, ("text",)).map(|(text,)| text).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn closed_calls_of_any_name_do_without_the_host() {
+        for realloc in
+            [&["cabi_realloc"][..], &["canonical_abi_realloc"], &["cabi_export_realloc", "cabi_import_realloc"]]
+        {
+            assert_eq!(echo_of(&Names { realloc, ..COMMON }).as_deref(), Ok("gauged"), "{realloc:?}");
+        }
+        let standard = Names {
+            memory: "cm32p2_memory",
+            realloc: &["cm32p2_realloc"],
+            echo: "cm32p2||echo",
+            post: "cm32p2||echo_post",
+            import: "cm32p2",
+        };
+        assert_eq!(echo_of(&standard).as_deref(), Ok("gauged"));
     }
 }

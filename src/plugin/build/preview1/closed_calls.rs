@@ -1,5 +1,5 @@
 //! Closed calls: those in which a guest may not call the host. The component model ends a guest that does so while the host asks it
-//! for memory (`cabi_realloc`) or has read what it returned (`cabi_post_…`). A runtime asks for the time whenever it collects
+//! for memory (`cabi_realloc`) or has read what it returned (`cabi_post_…`), whatever names they have. A runtime asks for the time whenever it collects
 //! garbage, as that of Go does in any allocation. So these functions are wrapped: a global has 1 while one of them runs, and the
 //! adapter, which imports it, does without the host then.
 
@@ -15,6 +15,10 @@ const FUNCTION: u8 = 3;
 const GLOBAL: u8 = 6;
 const EXPORT: u8 = 7;
 const CODE: u8 = 10;
+
+/// The names of functions by which the host asks a guest for memory: those that wit-component knows.
+const REALLOC: [&str; 5] =
+    ["cabi_realloc", "canonical_abi_realloc", "cabi_import_realloc", "cabi_export_realloc", "cm32p2_realloc"];
 
 /// The contents of a module that are needed to add functions to it.
 #[derive(Default)]
@@ -73,8 +77,9 @@ pub(crate) fn mark(module: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
 
 /// Whether the host calls an exported function and lets it call nothing.
 fn is_closed(export: &wasmparser::Export<'_>) -> bool {
-    let is_name = export.name == "cabi_realloc" || export.name.starts_with("cabi_post_");
-    is_name && export.kind == ExternalKind::Func
+    let name = export.name;
+    let is_post_return = name.starts_with("cabi_post_") || (name.starts_with("cm32p2") && name.ends_with("_post"));
+    (is_post_return || REALLOC.contains(&name)) && export.kind == ExternalKind::Func
 }
 
 impl<'a> Contents<'a> {
