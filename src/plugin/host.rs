@@ -51,30 +51,85 @@ pub(crate) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::build::probe;
     use crate::plugin::guest::engine_options::{EngineOptions, Purpose, compiler};
+    use crate::plugin::guest::instance::unfit;
 
-    /// The interface grows by functions that later agents have, in the same line of versions. This is how an agent of 0.2.0 takes
-    /// plugins that were built for 0.2.1.
-    #[test]
-    fn functions_of_a_later_version_are_refused_by_name() {
-        let engine = compiler(EngineOptions::detect(Purpose::Serve)).expect("this machine runs guests");
-        let mut linker = Linker::<()>::new(&engine);
-        let mut files = linker.instance("gauged:plugin/files@0.2.0").expect("a new name");
-        files.func_wrap("read", |_, (): ()| Ok(())).expect("a new name");
-        let link = |version: &str, functions: &[&str]| {
+    /// An agent of 0.2.0, with as much of the interface as its guests here use.
+    mod agent {
+        #![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated")]
+
+        wasmtime::component::bindgen!({
+            inline: "
+                package gauged:plugin@0.2.0;
+                interface files { read: func(); }
+                interface collector { describe: func(); }
+                world plugin { import files; export collector; }
+            ",
+        });
+    }
+
+    struct Host;
+
+    impl agent::gauged::plugin0_2_0::files::Host for Host {
+        fn read(&mut self) {}
+    }
+
+    /// Takes a plugin as the agent of 0.2.0 does: by its exports, then by its imports.
+    fn take(version: &str, imports: &[(&str, &[&str])]) -> Result<(), String> {
+        let imports = imports.iter().map(|(interface, functions)| {
             let exports = functions.iter().map(|function| format!("(export \"{function}\" (func))"));
             let exports = exports.collect::<Vec<_>>().concat();
-            let text = format!("(component (import \"gauged:plugin/files@{version}\" (instance {exports})))");
-            let bytes = wat::parse_str(text).expect("valid WAT");
-            let component = Component::from_binary(&engine, &bytes).expect("compiled");
-            linker.instantiate_pre(&component).map(drop).map_err(|error| format!("{error:#}"))
-        };
-        assert_eq!([link("0.2.0", &["read"]), link("0.2.1", &["read"])], [Ok(()), Ok(())], "it uses nothing new");
-        let why = link("0.2.1", &["read", "stat"]).expect_err("there is no stat");
-        assert!(why.contains("gauged:plugin/files@0.2.1") && why.contains("stat"), "{why}");
-        for other in ["0.2.0-rc.4", "0.3.0"] {
-            let why = link(other, &["read"]).expect_err("of another line");
-            assert!(why.contains(other), "{why}");
+            format!("(import \"gauged:plugin/{interface}@{version}\" (instance {exports}))")
+        });
+        let text = format!(
+            "(component {}
+               (core module $code (func (export \"describe\")))
+               (core instance $code (instantiate $code))
+               (func $describe (canon lift (core func $code \"describe\")))
+               (instance $collector (export \"describe\" (func $describe)))
+               (export \"gauged:plugin/collector@{version}\" (instance $collector)))",
+            imports.collect::<Vec<_>>().concat()
+        );
+        let bytes = wat::parse_str(text).expect("valid WAT");
+        let component = probe::to_component_for("0.2.0", &bytes)?;
+        let engine = compiler(EngineOptions::detect(Purpose::Serve)).expect("this machine runs guests");
+        let component = Component::from_binary(&engine, &component).expect("compiled");
+        let mut linker = Linker::new(&engine);
+        agent::Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut Host| host).expect("new names");
+        let plugin = linker.instantiate_pre(&component).and_then(agent::PluginPre::new);
+        plugin.map(drop).map_err(|error| unfit(&error).text())
+    }
+
+    #[test]
+    fn later_release_without_new_imports_is_taken() {
+        for version in ["0.2.0", "0.2.1", "0.2.17"] {
+            assert_eq!(take(version, &[("files", &["read"])]), Ok(()), "{version}");
+            assert_eq!(take(version, &[]), Ok(()), "{version}");
+        }
+    }
+
+    #[test]
+    fn imports_of_a_later_release_are_refused_by_name() {
+        for (imports, names) in [
+            (&[("files", &["read", "stat"][..])][..], ["gauged:plugin/files@0.2.1", "`stat`"]),
+            (&[("files", &["read"]), ("events", &["next"])], ["gauged:plugin/events@0.2.1", "`next`"]),
+        ] {
+            let why = take("0.2.1", imports).expect_err("this agent does not have it");
+            assert!(names.iter().all(|name| why.contains(name)), "{why}");
+            assert!(why.contains("; update the agent, or rebuild it with the WIT of this agent"), "{why}");
+        }
+    }
+
+    #[test]
+    fn candidates_and_other_lines_are_refused_by_version() {
+        for (version, remedy) in [
+            ("0.2.0-rc.4", "; rebuild it for 0.2.0"),
+            ("0.2.1-rc.1", "; rebuild it for 0.2.0"),
+            ("0.3.0", "; update the agent, or build the plugin for 0.2.0"),
+        ] {
+            let why = take(version, &[("files", &["read"])]).expect_err("it is another one");
+            assert!(why.contains(&format!("gauged:plugin {version}")) && why.contains(remedy), "{why}");
         }
     }
 }

@@ -28,11 +28,11 @@ impl PackageVersion {
         parts.next().is_none().then_some(Self { numbers, candidate })
     }
 
-    /// Whether an agent of this version of the interface takes plugins that were built for another one: for an earlier release of
-    /// its line, whose exports are the same. A candidate takes its own only, and is taken by itself only.
+    /// Whether an agent of this version of the interface takes plugins that were built for another one: for any release of its
+    /// line, earlier or later, whose exports are the same. What only a later one imports is refused by name when the plugin is
+    /// linked. A candidate takes its own only, and is taken by itself only.
     pub(crate) fn serves(self, built_for: Self) -> bool {
-        let [major, minor, _] = self.numbers;
-        let is_line = built_for.numbers[..2] == [major, minor] && built_for <= self;
+        let is_line = built_for.numbers[..2] == self.numbers[..2];
         let are_releases = [self, built_for].iter().all(|version| version.candidate == Candidate::Release);
         built_for == self || (is_line && are_releases)
     }
@@ -57,13 +57,13 @@ mod tests {
     }
 
     #[test]
-    fn earlier_releases_of_a_line_are_served() {
+    fn releases_of_a_line_are_served() {
         let served = |built_for| {
             ["0.2.0", "0.2.3", "0.2.4-rc.1", "0.3.0", "1.2.3"].map(|by| version(by).serves(version(built_for)))
         };
         assert_eq!(served("0.2.0"), [true, true, false, false, false]);
-        assert_eq!(served("0.2.3"), [false, true, false, false, false]);
-        assert_eq!(served("0.2.4"), [false; 5], "later than any");
+        assert_eq!(served("0.2.3"), [true, true, false, false, false], "also later ones");
+        assert_eq!(served("0.3.1"), [false, false, false, true, false]);
         assert_eq!(served("0.2.4-rc.1"), [false, false, true, false, false]);
         assert_eq!(served("1.2.0"), [false, false, false, false, true]);
     }
@@ -94,7 +94,9 @@ mod tests {
     #[test]
     fn engine_finds_exports_of_served_versions() {
         let engine = compiler(EngineOptions::detect(Purpose::Serve)).expect("this machine runs guests");
-        for (built_for, served) in [("0.2.0", "0.2.0"), ("0.2.0", "0.2.3"), ("0.2.0-rc.4", "0.2.0-rc.4")] {
+        for (built_for, served) in
+            [("0.2.0", "0.2.0"), ("0.2.0", "0.2.3"), ("0.2.3", "0.2.0"), ("0.2.0-rc.4", "0.2.0-rc.4")]
+        {
             assert!(version(served).serves(version(built_for)));
             let text =
                 format!("(component (instance $i) (export \"gauged:plugin/collector@{built_for}\" (instance $i)))");
@@ -106,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn served_versions_are_those_of_the_line_up_to_it(
+        fn served_versions_are_the_releases_of_the_line(
             built_for in [0..3_u32, 0..3_u32, 0..4_u32],
             served in [0..3_u32, 0..3_u32, 0..4_u32],
             marks in [proptest::option::of(1..3_u32), proptest::option::of(1..3_u32)],
@@ -116,7 +118,7 @@ mod tests {
             };
             let is_taken = version(&text(served, marks[1])).serves(version(&text(built_for, marks[0])));
             let expected = match marks {
-                [None, None] => built_for[..2] == served[..2] && built_for[2] <= served[2],
+                [None, None] => built_for[..2] == served[..2],
                 _ => built_for == served && marks[0] == marks[1],
             };
             prop_assert_eq!(is_taken, expected);

@@ -15,7 +15,7 @@ use crate::plugin::build::sealed::Sealed;
 const COLLECTOR_EXPORT: &str = "gauged:plugin/collector@";
 
 /// The version of the WIT package `gauged:plugin` that this agent serves: a candidate, which no other replaces. A release also
-/// serves plugins that were built for the earlier ones of its line.
+/// serves plugins that were built for the other ones of its line, if they import nothing that it does not have.
 pub(crate) const SERVED: &str = "0.2.0-rc.4";
 
 /// The custom section in which a core module has the world that it was built for.
@@ -48,12 +48,17 @@ pub(crate) fn check_beginning(file: &Sealed) -> Result<(), String> {
 ///
 /// The kind of the file, and the remedy.
 pub(crate) fn to_component(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
+    to_component_for(SERVED, bytes)
+}
+
+/// The same for an agent that serves this version.
+pub(crate) fn to_component_for<'a>(served: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     let encoding = encoding(bytes)?;
     let component = match encoding {
         Encoding::Component => Cow::Borrowed(bytes),
         Encoding::Module => Cow::Owned(wrap(bytes)?),
     };
-    check_exports(&component)?;
+    check_exports(served, &component)?;
     Ok(component)
 }
 
@@ -157,8 +162,8 @@ fn check_order(packages: &Resolve) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that a component exports a collector of a version that is served.
-fn check_exports(component: &[u8]) -> Result<(), String> {
+/// Checks that a component exports a collector of a version that an agent of this version takes.
+fn check_exports(served: &str, component: &[u8]) -> Result<(), String> {
     let mut depth = 0_usize;
     let mut exports = Vec::new();
     for payload in Parser::new(0).parse_all(component) {
@@ -174,30 +179,30 @@ fn check_exports(component: &[u8]) -> Result<(), String> {
         }
     }
     let versions: Vec<&str> = exports.iter().filter_map(|name| name.strip_prefix(COLLECTOR_EXPORT)).collect();
-    if versions.iter().any(|version| is_served(version)) {
+    if versions.iter().any(|version| is_taken(version, served)) {
         return Ok(());
     }
     let Some(version) = versions.first() else {
         let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
         return Err(format!(
-            "is a component of another world: it exports {exports} instead of {COLLECTOR_EXPORT}{SERVED}; build it for \
+            "is a component of another world: it exports {exports} instead of {COLLECTOR_EXPORT}{served}; build it for \
              the world gauged:plugin/plugin"
         ));
     };
     Err(if is_prerelease(version) {
-        format!("was built for a pre-release, gauged:plugin {version}; rebuild it for {SERVED}")
+        format!("was built for a pre-release, gauged:plugin {version}; rebuild it for {served}")
     } else {
         let agent = env!("CARGO_PKG_VERSION");
         format!(
-            "was built for gauged:plugin {version}, and this agent, {agent}, serves {SERVED}; update the agent, or build the \
-             plugin for {SERVED}"
+            "was built for gauged:plugin {version}, and this agent, {agent}, serves {served}; update the agent, or build the \
+             plugin for {served}"
         )
     })
 }
 
-/// Whether plugins that were built for a version of the interface are taken.
-fn is_served(version: &str) -> bool {
-    let [built_for, served] = [version, SERVED].map(PackageVersion::parse);
+/// Whether plugins that were built for a version of the interface are taken by an agent that serves this one.
+fn is_taken(version: &str, served: &str) -> bool {
+    let [built_for, served] = [version, served].map(PackageVersion::parse);
     built_for.zip(served).is_some_and(|(built_for, served)| served.serves(built_for))
 }
 

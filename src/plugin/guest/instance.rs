@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Sleep, sleep_until};
-use wasmtime::component::{Component, InstancePre};
+use wasmtime::component::Component;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::clock::schedule::Tick;
@@ -76,18 +76,11 @@ impl Code {
     /// When it imports something unknown, or does not export a plugin: the end of a sentence that begins with the file.
     pub(crate) fn link(engine: &Engine, artifact: Artifact) -> Result<Self, Rejection> {
         let Artifact { component, footprint, held } = artifact;
-        let unfit = |error: wasmtime::Error| {
-            Rejection::unloadable(&error, |why| {
-                format!(
-                    "does not fit the world gauged:plugin/plugin: {why}; update the agent, or rebuild it with the WIT of this agent, gauged:plugin {SERVED}"
-                )
-            })
-        };
-        let linker = host::linker(engine, &component).map_err(unfit)?;
-        let instance: InstancePre<HostState> = linker.instantiate_pre(&component).map_err(unfit)?;
+        let linker = host::linker(engine, &component).map_err(|error| unfit(&error))?;
+        let instance = linker.instantiate_pre(&component).and_then(PluginPre::new);
         Ok(Self {
             engine: engine.clone(),
-            guest: PluginPre::new(instance).map_err(unfit)?,
+            guest: instance.map_err(|error| unfit(&error))?,
             footprint,
             _heap: LargeHeapUse(footprint.description_bytes),
             _held: held,
@@ -98,6 +91,16 @@ impl Code {
     pub(crate) fn component(&self) -> &Component {
         self.guest.instance_pre().component()
     }
+}
+
+/// The rejection of a component that imports what this agent does not have, or exports something else than a plugin. wasmtime's
+/// error has the name.
+pub(crate) fn unfit(error: &wasmtime::Error) -> Rejection {
+    Rejection::unloadable(error, |why| {
+        format!(
+            "does not fit the world gauged:plugin/plugin: {why}; update the agent, or rebuild it with the WIT of this agent, gauged:plugin {SERVED}"
+        )
+    })
 }
 
 /// An instance: a guest with its memory.
