@@ -1,7 +1,8 @@
 //! The states of plugins: what a plugin has saved, as the agent has it in memory, and when that is written to the disk.
 //!
 //! The first save after a pause of a minute is written at once. Those within the minute wait for its end, so that a plugin that saves
-//! at each of its ticks writes once a minute, and a clean end writes what waits. Nothing is written that is on the disk already.
+//! at each of its ticks writes once a minute, and a clean end writes what waits. Nothing is written that is on the disk already. After a
+//! failure the disk is asked again when a pause is over; until then the error of the failure is returned.
 //! Without a directory, as in the subcommands, states are in memory and end with the program.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use super::plugin_file::MAX_BYTES;
 use super::plugin_file::{Found, PluginDirectory};
-use super::{StateDirectory, StateError, start_thread};
+use super::{RETRY, StateDirectory, StateError, start_thread};
 
 /// How long after a write the next one of the same plugin is: a disk writes the blocks of a small file some thousand times a day
 /// more than it would without, and after `kill -9` no more than the saves of a minute are missing.
@@ -68,12 +69,28 @@ struct Memory {
     written_at: Option<Instant>,
     /// When the next one is to begin.
     due: Option<Instant>,
-    /// Whether a failure was logged, and no success since.
-    has_failed: bool,
+    /// The last failure of a read, until one succeeds.
+    read_failure: Option<Failure>,
+    /// The last failure of a write, until one succeeds.
+    write_failure: Option<Failure>,
+}
+
+/// A failure, which was logged.
+#[derive(Debug)]
+struct Failure {
+    at: Instant,
+    error: StateError,
+}
+
+impl Failure {
+    /// The error, as long as there is no other attempt.
+    fn holds(&self, now: Instant) -> Option<StateError> {
+        (now < self.at + RETRY).then(|| self.error.clone())
+    }
 }
 
 /// What is to be done after a save.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AfterSave {
     /// The disk has it, or will have it by a write that waits.
     Nothing,
@@ -81,6 +98,8 @@ pub(crate) enum AfterSave {
     Write,
     /// To write it at this moment.
     WriteAt(Instant),
+    /// Nothing but to report this error: a write has failed a moment ago.
+    Report(StateError),
 }
 
 impl PluginStates {
@@ -138,8 +157,14 @@ impl PluginState {
     }
 
     /// The state, as far as it is known without asking the disk.
-    pub(crate) fn known(&self) -> Content {
-        self.memory().content.clone()
+    ///
+    /// # Errors
+    ///
+    /// When a read has failed a moment ago: that of the read.
+    pub(crate) fn known(&self, now: Instant) -> Result<Content, StateError> {
+        let memory = self.memory();
+        let failure = memory.read_failure.as_ref().filter(|_| memory.content == Content::Unknown);
+        failure.and_then(|failure| failure.holds(now)).map_or_else(|| Ok(memory.content.clone()), Err)
     }
 
     /// Reads the state, unless it is known; afterwards it is. Blocks. What is not a state is moved aside and logged.
@@ -148,7 +173,8 @@ impl PluginState {
     ///
     /// When the directory or the file cannot be used, which is logged once.
     pub(crate) fn read(&self) -> Result<Content, StateError> {
-        let (Some(directory), Content::Unknown) = (&self.directory, self.known()) else { return Ok(self.known()) };
+        let known = self.memory().content.clone();
+        let (Some(directory), Content::Unknown) = (&self.directory, &known) else { return Ok(known) };
         let path = directory.claim_plugins()?;
         let read = PluginDirectory::open(&path).and_then(|plugins| match plugins.read(&self.plugin)? {
             Found::Nothing => Ok(Content::Nothing),
@@ -162,8 +188,12 @@ impl PluginState {
                 Ok(Content::Nothing)
             }
         });
-        let content = read.map_err(|error| self.failed("failed to read the state in", &path, &error))?;
+        let operation = "failed to read the state in";
+        let content = read.map_err(|error| self.failed(|memory| &mut memory.read_failure, operation, &path, &error))?;
         let mut memory = self.memory();
+        if memory.read_failure.take().is_some() {
+            tracing::info!(plugin = &*self.plugin, "plugin state read again");
+        }
         // A save may have come before.
         if memory.content == Content::Unknown {
             (memory.is_written, memory.content) = (true, content);
@@ -184,20 +214,19 @@ impl PluginState {
         if memory.due.is_some_and(|due| now < due + LATE) {
             return AfterSave::Nothing;
         }
-        match memory.written_at.map(|at| at + self.pause).filter(|&due| now < due) {
-            Some(due) => {
-                memory.due = Some(due);
-                AfterSave::WriteAt(due)
-            }
-            None => AfterSave::Write,
+        if let Some(due) = memory.written_at.map(|at| at + self.pause).filter(|&due| now < due) {
+            memory.due = Some(due);
+            return AfterSave::WriteAt(due);
         }
+        let failure = memory.write_failure.as_ref().and_then(|failure| failure.holds(now));
+        failure.map_or(AfterSave::Write, AfterSave::Report)
     }
 
     /// Writes the state, unless the disk has it. Blocks.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read). The next save writes again.
+    /// As [`read`](Self::read). A save after the pause writes again.
     pub(crate) fn write(&self) -> Result<(), StateError> {
         let Some(directory) = &self.directory else { return Ok(()) };
         let _one = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -210,14 +239,15 @@ impl PluginState {
         };
         let written = directory.claim_plugins().and_then(|path| {
             let written = PluginDirectory::open(&path).and_then(|plugins| plugins.write(&self.plugin, &content));
-            written.map_err(|error| self.failed("failed to write the state in", &path, &error))
+            let operation = "failed to write the state in";
+            written.map_err(|error| self.failed(|memory| &mut memory.write_failure, operation, &path, &error))
         });
         let mut memory = self.memory();
         match &written {
             Ok(()) => {
                 // Another one may have been saved meanwhile.
                 memory.is_written = matches!(&memory.content, Content::Saved(now) if Arc::ptr_eq(now, &content));
-                if std::mem::take(&mut memory.has_failed) {
+                if memory.write_failure.take().is_some() {
                     tracing::info!(plugin = &*self.plugin, "plugin state written again");
                 }
             }
@@ -232,10 +262,17 @@ impl PluginState {
         self.directory.is_some() && matches!(memory.content, Content::Saved(_)) && !memory.is_written
     }
 
-    /// The error of a file, which is logged once.
-    fn failed(&self, operation: &str, directory: &Path, error: &io::Error) -> StateError {
+    /// The error of a file, which is kept, and logged once for each operation.
+    fn failed(
+        &self,
+        last: fn(&mut Memory) -> &mut Option<Failure>,
+        operation: &str,
+        directory: &Path,
+        error: &io::Error,
+    ) -> StateError {
         let error = StateError::system(operation, directory, error);
-        if !std::mem::replace(&mut self.memory().has_failed, true) {
+        let failure = Failure { at: Instant::now(), error: error.clone() };
+        if last(&mut self.memory()).replace(failure).is_none() {
             let StateError { text: reason, remedy, .. } = &error;
             tracing::warn!(plugin = &*self.plugin, reason, remedy, "plugin state not kept");
         }

@@ -24,7 +24,7 @@ impl Host for HostState {
     async fn load(&mut self) -> Result<Option<Vec<u8>>, Error> {
         self.begin_state()?;
         let state = &self.plugin.accounts.state;
-        let content = match state.known() {
+        let content = match state.known(Instant::now()).map_err(wit_error)? {
             known @ (Content::Nothing | Content::Saved(_)) => known,
             Content::Unknown => {
                 let state = Arc::clone(state);
@@ -45,6 +45,7 @@ impl Host for HostState {
         let (state, permits) = (Arc::clone(&self.plugin.accounts.state), Arc::clone(&self.plugin.accounts.permits));
         match state.save(&bytes, Instant::now()) {
             AfterSave::Nothing => Ok(()),
+            AfterSave::Report(error) => Err(wit_error(error)),
             AfterSave::Write => run(&permits, self.time.patience(), move || state.write()).await,
             AfterSave::WriteAt(due) => {
                 tokio::spawn(write_at(due, state, permits));

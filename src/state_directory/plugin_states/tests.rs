@@ -53,10 +53,10 @@ fn saved_state_is_read_by_the_next_agent() {
         assert!(!host.path("running").exists(), "a state needs no marker");
         assert_eq!(state.save(b"one", Instant::now()), AfterSave::Write);
         state.write().expect("written");
-        assert_eq!(state.known(), content("one"));
+        assert_eq!(state.known(Instant::now()), Ok(content("one")));
     }
     let state = host.state(LONG);
-    assert_eq!(state.known(), Content::Unknown);
+    assert_eq!(state.known(Instant::now()), Ok(Content::Unknown));
     assert_eq!(state.read().expect("read"), content("one"));
     let before = fs::metadata(host.path("plugins/a")).expect("there").ino();
     assert_eq!(state.save(b"one", Instant::now()), AfterSave::Nothing);
@@ -74,7 +74,7 @@ fn frequent_saves_are_written_once_a_pause() {
     let AfterSave::WriteAt(due) = state.save(b"2", start + Duration::from_secs(1)) else { panic!("it waits") };
     assert!(due >= start + Duration::from_secs(60), "a pause after the write");
     assert_eq!(state.save(b"3", start + Duration::from_secs(2)), AfterSave::Nothing, "one write is due");
-    assert_eq!(state.known(), content("3"));
+    assert_eq!(state.known(Instant::now()), Ok(content("3")));
     assert_eq!(host.on_disk().as_deref(), Some(&b"1"[..]));
     assert_eq!(state.save(b"4", due + LATE), AfterSave::Write, "the write that was due has not come");
     state.write().expect("written");
@@ -119,9 +119,10 @@ fn states_of_plugins_are_apart() {
 fn states_without_a_directory_are_in_memory() {
     let states = PluginStates::default();
     let state = states.state(&"a".into());
-    assert_eq!((state.known(), state.read().expect("no disk is asked")), (Content::Nothing, Content::Nothing));
+    assert_eq!(state.known(Instant::now()), Ok(Content::Nothing));
+    assert_eq!(state.read(), Ok(Content::Nothing), "no disk is asked");
     assert_eq!(state.save(b"1", Instant::now()), AfterSave::Nothing);
-    assert_eq!(state.known(), content("1"));
+    assert_eq!(state.known(Instant::now()), Ok(content("1")));
     assert!(!states.wait());
 }
 
@@ -187,7 +188,7 @@ fn unwritable_directory_is_an_error_until_it_is_writable() {
     state.save(b"2", Instant::now() + LONG);
     let error = state.write().expect_err("not a directory");
     assert!(error.text.contains("failed to write the state in"), "{error:?}");
-    assert_eq!(state.save(b"2", Instant::now()), AfterSave::Write, "a failed write is no write");
+    assert_eq!(state.save(b"2", Instant::now() + RETRY), AfterSave::Write, "a failed write is no write");
     fs::remove_file(host.path("plugins")).expect("removed");
     state.write().expect("written");
     assert_eq!(host.on_disk().as_deref(), Some(&b"2"[..]));
@@ -196,6 +197,48 @@ fn unwritable_directory_is_an_error_until_it_is_writable() {
         state.save(b"3", Instant::now() + 2 * LONG);
         assert!(matches!(state.write().expect_err("read only").kind, StateErrorKind::System(Some(_))));
     }
+}
+
+#[test]
+fn failed_write_is_tried_again_after_a_pause() {
+    let host = Host::new();
+    let state = host.state(LONG);
+    state.read().expect("read");
+    fs::remove_dir(host.path("plugins")).expect("removed");
+    fs::write(host.path("plugins"), "").expect("written");
+    assert_eq!(state.save(b"1", Instant::now()), AfterSave::Write);
+    let error = state.write().expect_err("not a directory");
+    assert_eq!(state.save(b"2", Instant::now()), AfterSave::Report(error), "the disk is not asked");
+    fs::remove_file(host.path("plugins")).expect("removed");
+    assert!(state.memory().write_failure.is_some() && state.memory().read_failure.is_none());
+    // The end of the agent does not wait.
+    state.write().expect("written");
+    assert_eq!(host.on_disk().as_deref(), Some(&b"2"[..]));
+    assert!(state.memory().write_failure.is_none());
+    assert_eq!(state.save(b"3", Instant::now() + LONG), AfterSave::Write);
+}
+
+#[test]
+fn failed_read_is_tried_again_after_a_pause() {
+    let host = Host::new();
+    let first = host.state(LONG);
+    first.save(b"1", Instant::now());
+    first.write().expect("written");
+    drop(first);
+    fs::rename(host.path("plugins"), host.path("kept")).expect("moved");
+    fs::write(host.path("plugins"), "").expect("written");
+    let state = host.state(LONG);
+    let error = state.read().expect_err("not a directory");
+    assert_eq!(state.known(Instant::now()), Err(error));
+    assert_eq!(state.known(Instant::now() + RETRY), Ok(Content::Unknown), "the disk is asked again");
+    // A failed write is another failure, and a success of one ends only its own.
+    state.save(b"2", Instant::now());
+    state.write().expect_err("not a directory");
+    assert!(state.memory().write_failure.is_some() && state.memory().read_failure.is_some());
+    assert_eq!(state.known(Instant::now()), Ok(content("2")), "it is in memory");
+    fs::remove_file(host.path("plugins")).expect("removed");
+    state.write().expect("written");
+    assert!(state.memory().write_failure.is_none() && state.memory().read_failure.is_some());
 }
 
 proptest! {
