@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::address::fetch_grant::FetchGrant;
+use crate::address::{Address, ConnectGrant};
 use crate::hostpath::Pattern;
 use crate::plugin::grants::kind::{Grant, GrantKind};
+use crate::plugin::grants::network;
 
 /// How many different denials of one plugin are reported: more are a defect of the plugin, not missing grants.
 pub(crate) const MAX_REPORTED: usize = 100;
@@ -27,6 +29,8 @@ struct ReportedLines {
     needs: Vec<(GrantKind, Pattern)>,
     /// The needs among them of unix sockets: a request with one of their methods that is denied is not reported again.
     fetch_needs: Vec<FetchGrant>,
+    /// The needs among them of connections: one to a unix socket may be a pattern.
+    connect_needs: Vec<ConnectGrant>,
     /// The grants that were missing so far, without those that such a need covers.
     missing: Vec<Grant>,
 }
@@ -43,12 +47,8 @@ impl ReportedDenials {
     pub(crate) fn record_need(&self, need: &Grant) -> bool {
         self.record_missing(need);
         let is_new = self.record(&need.to_string()).is_some();
-        if let (true, GrantKind::Read | GrantKind::Usage, Ok(pattern)) = (is_new, need.kind, Pattern::new(&need.value))
-        {
-            self.reported.lock().unwrap_or_else(PoisonError::into_inner).needs.push((need.kind, pattern));
-        }
-        if let (true, GrantKind::Fetch, Ok(grant)) = (is_new, need.kind, FetchGrant::parse(&need.value)) {
-            self.reported.lock().unwrap_or_else(PoisonError::into_inner).fetch_needs.push(grant);
+        if is_new {
+            self.reported.lock().unwrap_or_else(PoisonError::into_inner).keep(need);
         }
         is_new
     }
@@ -81,12 +81,30 @@ impl ReportedDenials {
 }
 
 impl ReportedLines {
+    /// Keeps a need that may cover denials.
+    fn keep(&mut self, Grant { kind, value }: &Grant) {
+        match kind {
+            GrantKind::Read | GrantKind::Usage => {
+                self.needs.extend(Pattern::new(&**value).map(|pattern| (*kind, pattern)));
+            }
+            GrantKind::Fetch => self.fetch_needs.extend(FetchGrant::parse(value)),
+            GrantKind::Connect => self.connect_needs.extend(ConnectGrant::parse(value)),
+        }
+    }
+
     /// Whether a need covers a grant.
     fn covers(&self, Grant { kind, value }: &Grant) -> bool {
-        if let (GrantKind::Fetch, Ok(grant)) = (kind, FetchGrant::parse(value)) {
-            return self.fetch_needs.iter().any(|need| need.covers(&grant));
+        match kind {
+            GrantKind::Read | GrantKind::Usage => {
+                self.needs.iter().any(|(key, need)| key == kind && (need.matches(value) || need.opens(value)))
+            }
+            GrantKind::Fetch => {
+                FetchGrant::parse(value).is_ok_and(|grant| self.fetch_needs.iter().any(|need| need.covers(&grant)))
+            }
+            GrantKind::Connect => {
+                Address::parse(value).is_ok_and(|address| network::allows(&self.connect_needs, &address))
+            }
         }
-        self.needs.iter().any(|(key, need)| key == kind && (need.matches(value) || need.opens(value)))
     }
 }
 
@@ -114,6 +132,25 @@ mod tests {
         for other in ["unix:/run/a.sock PUT", "unix:/run/a/b.sock POST", "http://run"] {
             assert!(!is_reported(other), "{other}");
         }
+    }
+
+    #[test]
+    fn reported_needs_cover_sockets_to_connect_to() {
+        let denials = ReportedDenials::default();
+        for need in ["unix:/run/*.sock", "db:5432"] {
+            assert!(denials.record_need(&Grant::new(GrantKind::Connect, need)));
+        }
+        let is_reported = |kind, value: &str| {
+            let denied = Grant::new(kind, value);
+            denials.record_missing(&denied);
+            denials.is_reported(&denied.to_string(), Some(&denied))
+        };
+        assert!(is_reported(GrantKind::Connect, "unix:/run/a.sock") && is_reported(GrantKind::Connect, "db:5432"));
+        assert_eq!(denials.missing_count(), 2, "the needs alone");
+        for other in ["unix:/run/a/b.sock", "db:5433", "udp:db:5432"] {
+            assert!(!is_reported(GrantKind::Connect, other), "{other}");
+        }
+        assert!(!is_reported(GrantKind::Fetch, "unix:/run/a.sock"));
     }
 
     #[test]

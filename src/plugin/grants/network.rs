@@ -38,12 +38,7 @@ impl Network {
 
     /// Whether a connection to this address is granted, or datagrams to it are.
     pub(crate) fn connect(&self, address: &Address) -> bool {
-        self.connect.iter().any(|grant| match (grant, address) {
-            (ConnectGrant::Tcp(granted), Address::Tcp(endpoint)) => granted == endpoint,
-            (ConnectGrant::Unix(pattern), Address::Unix(path)) => pattern.matches(path),
-            (ConnectGrant::Udp(granted), Address::Udp(peer)) => granted == peer,
-            _ => false,
-        })
+        allows(&self.connect, address)
     }
 
     /// Whether requests to this origin are granted.
@@ -66,6 +61,16 @@ impl Network {
             }
         }
     }
+}
+
+/// Whether one of these grants is for an address.
+pub(crate) fn allows(grants: &[ConnectGrant], address: &Address) -> bool {
+    grants.iter().any(|grant| match (grant, address) {
+        (ConnectGrant::Tcp(granted), Address::Tcp(endpoint)) => granted == endpoint,
+        (ConnectGrant::Unix(pattern), Address::Unix(path)) => pattern.matches(path),
+        (ConnectGrant::Udp(granted), Address::Udp(peer)) => granted == peer,
+        _ => false,
+    })
 }
 
 /// The addresses of a host that needs no resolution.
