@@ -83,7 +83,7 @@
 //! # Cost
 //!
 //! A tick costs microseconds: its host calls and its metrics. The size of a component is memory and compile time in the
-//! agent: 64 KB for the plugin `hello`, which has a setting. Large parts of Rust, and smaller replacements:
+//! agent: 60 KB for the plugin `hello`, which has a setting. Large parts of Rust, and smaller replacements:
 //!
 //! | instead of | adds | write |
 //! |---|---|---|

@@ -40,7 +40,7 @@ impl Sample {
     /// Sets a metric without labels. `None` leaves it out.
     #[doc(alias("observe", "record"))]
     pub fn set(&mut self, metric: impl Described, value: impl IntoValue) {
-        self.push(&metric, value, |_| Vec::new());
+        self.push((metric.module(), metric.name()), value.into_value(), &mut RowLabels::Unused(Vec::new()));
     }
 
     /// A row of metrics with these labels, in this order. Name and labels together must be unique.
@@ -109,27 +109,27 @@ impl Sample {
         self.modules
     }
 
-    /// Adds a metric unless it is left out; returns the places of its module and of the metric in it.
-    #[inline]
-    fn push(
-        &mut self,
-        metric: &impl Described,
-        value: impl IntoValue,
-        labels: impl FnOnce(&Self) -> Vec<Label>,
-    ) -> Option<(usize, usize)> {
-        let (module, name, value) = (metric.module(), metric.name(), value.into_value()?);
+    /// Adds a metric with the labels of a row, unless it is left out. One function for all types of values, which keeps plugins
+    /// small.
+    fn push(&mut self, (module, name): (&str, &str), value: Option<Value>, labels: &mut RowLabels) {
+        let Some(value) = value else { return };
         if let Value::Natural(number) = value
             && COUNT.check(number).is_none()
         {
             // A plugin that checks what it reads reports file and line, and does not come here.
             Skip::malformed(module, &number.to_string(), COUNT.reason).report(name);
-            return None;
+            return;
         }
-        let metric = Metric { name: name.to_owned(), labels: labels(self), value };
+        let own = match labels {
+            RowLabels::Unused(labels) => mem::take(labels),
+            RowLabels::Of { module, metric } => self.modules[*module].metrics[*metric].labels.clone(),
+        };
         let module = self.module_index(module);
         let metrics = &mut self.modules[module].metrics;
-        metrics.push(metric);
-        Some((module, metrics.len() - 1))
+        if let RowLabels::Unused(_) = labels {
+            *labels = RowLabels::Of { module, metric: metrics.len() };
+        }
+        metrics.push(Metric { name: name.to_owned(), labels: own, value });
     }
 
     /// The module with this name.
@@ -169,14 +169,7 @@ impl Row<'_> {
     /// Sets a metric with the labels of this row. `None` leaves it out.
     #[doc(alias("observe", "record"))]
     pub fn set(&mut self, metric: impl Described, value: impl IntoValue) -> &mut Self {
-        let Self { sample, labels } = self;
-        let used = sample.push(&metric, value, |sample| match labels {
-            RowLabels::Unused(labels) => mem::take(labels),
-            RowLabels::Of { module, metric } => sample.modules[*module].metrics[*metric].labels.clone(),
-        });
-        if let (Some((module, metric)), RowLabels::Unused(_)) = (used, &self.labels) {
-            self.labels = RowLabels::Of { module, metric };
-        }
+        self.sample.push((metric.module(), metric.name()), value.into_value(), &mut self.labels);
         self
     }
 }

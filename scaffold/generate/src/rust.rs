@@ -20,9 +20,19 @@ pub(crate) fn files(wit: &Wit) -> Vec<File> {
     options.build().generate(&mut resolve, wit.world, &mut files).expect("a world for Rust");
     let made: Vec<_> = files.iter().collect();
     let [(_, text)] = made[..] else { panic!("the bindings for Rust are one file") };
-    let text = std::str::from_utf8(text).expect("UTF-8");
+    let text = without_section_of_imports(std::str::from_utf8(text).expect("UTF-8"));
     let text = format!(
         "//! Bindings generated from `wit/gauged.wit` by `scaffold/generate`. Use the re-exports of this crate.\n\n{text}"
     );
     vec![File { path: "../plugins/sdk/src/bindings.rs".to_owned(), text }]
+}
+
+/// Leaves out the section with the types of the imports, 5 KB in each plugin: the macro that exports a plugin adds one with the types of
+/// imports and exports.
+fn without_section_of_imports(text: &str) -> String {
+    // That of the macro is indented.
+    let (before, rest) =
+        text.split_once("\n#[cfg(target_arch = \"wasm32\")]\n#[unsafe(link_section = ").expect("a section");
+    let (_, after) = rest.split_once("\";\n").expect("its end");
+    [before, after].concat()
 }

@@ -56,7 +56,7 @@ impl Writer<'_> {
                 }
                 reader.expect(b'}')?;
                 if self.path.is_empty() || self.path.ends_with("[]") {
-                    self.fill(&keys);
+                    self.fill(keys);
                 }
                 self.json.push('}');
             }
@@ -65,30 +65,30 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes the defaults of a table, without those of the keys that it has.
-    fn fill(&mut self, keys: &[Cow<'_, str>]) {
-        let mut written: Vec<&str> = Vec::new();
+    /// Writes the defaults of a table that has these keys.
+    fn fill(&mut self, mut keys: Vec<Cow<'_, str>>) {
         for setting in self.settings {
             let below = match self.path.as_str() {
                 "" => Some(setting.key),
                 path => setting.key.strip_prefix(path).and_then(|rest| rest.strip_prefix('.')),
             };
             let Some(below) = below.filter(|below| !below.starts_with('*')) else { continue };
-            let name = below.split(['.', '[']).next().unwrap_or_default();
-            if keys.iter().any(|key| key == name) || written.contains(&name) {
+            let end = below.bytes().position(|byte| matches!(byte, b'.' | b'[')).unwrap_or(below.len());
+            let (name, rest) = below.split_at_checked(end).unwrap_or((below, ""));
+            if keys.iter().any(|key| key == name) {
                 continue;
             }
-            if name == below {
-                written.push(name);
+            if rest.is_empty() {
+                keys.push(name.into());
                 if let Some(default) = setting.default {
                     self.key(name);
                     self.json.push_str(default);
                 }
-            } else if below.get(name.len()..).is_some_and(|rest| rest.starts_with('.')) && setting.default.is_some() {
-                written.push(name);
+            } else if rest.starts_with('.') && setting.default.is_some() {
+                keys.push(name.into());
                 self.key(name);
                 self.json.push('{');
-                self.within(name, |writer| writer.fill(&[]));
+                self.within(name, |writer| writer.fill(Vec::new()));
                 self.json.push('}');
             }
         }
@@ -103,7 +103,7 @@ impl Writer<'_> {
 
     /// Writes a comma unless the next part is the first.
     fn separate(&mut self) {
-        if !self.json.ends_with(['{', '[']) {
+        if !matches!(self.json.as_bytes().last(), Some(b'{' | b'[')) {
             self.json.push(',');
         }
     }

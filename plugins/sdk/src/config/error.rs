@@ -38,18 +38,19 @@ impl de::Error for Error {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Bool(value) => format!("{value}"),
-            Unexpected::Unsigned(value) => format!("{value}"),
-            Unexpected::Signed(value) => format!("{value}"),
-            Unexpected::Float(_) => "a fraction".to_owned(),
-            Unexpected::Str(value) => ["\"", value, "\""].concat(),
-            Unexpected::Unit => "null".to_owned(),
-            Unexpected::Seq => "a list".to_owned(),
-            Unexpected::Map => "a table".to_owned(),
-            _ => "something else".to_owned(),
+        let quote = if matches!(found, Unexpected::Str(_)) { "\"" } else { "" };
+        let found: &dyn fmt::Display = match &found {
+            Unexpected::Bool(value) => value,
+            Unexpected::Unsigned(value) => value,
+            Unexpected::Signed(value) => value,
+            Unexpected::Float(_) => &"a fraction",
+            Unexpected::Str(value) => value,
+            Unexpected::Unit => &"null",
+            Unexpected::Seq => &"a list",
+            Unexpected::Map => &"a table",
+            _ => &"something else",
         };
-        Self::at("", format!("is {found}; expected {expected}"))
+        Self::at("", format!("is {quote}{found}{quote}; expected {expected}"))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {

@@ -101,19 +101,22 @@ impl<'de> Reader<'de> {
     /// Reads a string with its quotes.
     pub(crate) fn string(&mut self) -> Result<Cow<'de, str>, Malformed> {
         self.expect(b'"')?;
-        let mut text = Cow::Borrowed("");
+        // What is before the last escape. The rest is a part of the text.
+        let (mut unescaped, mut start) = (String::new(), self.at);
         loop {
-            let rest = self.text.get(self.at..).unwrap_or_default();
-            let plain = rest.bytes().take_while(|&byte| byte != b'"' && byte != b'\\' && byte >= b' ').count();
-            text += rest.get(..plain).unwrap_or_default();
-            self.at += plain;
-            match rest.as_bytes().get(plain) {
-                Some(b'"') => {
+            let byte = self.text.as_bytes().get(self.at).copied().filter(|&byte| byte >= b' ');
+            if matches!(byte, Some(b'"' | b'\\')) {
+                let plain = self.since(start);
+                if byte == Some(b'"') {
                     self.at += 1;
-                    return Ok(text);
+                    return Ok(if unescaped.is_empty() { plain.into() } else { (unescaped + plain).into() });
                 }
-                Some(b'\\') => text.to_mut().push(self.escape()?),
-                _ => return Err(self.error()),
+                unescaped.push_str(plain);
+                unescaped.push(self.escape()?);
+                start = self.at;
+            } else {
+                byte.ok_or_else(|| self.error())?;
+                self.at += 1;
             }
         }
     }
@@ -138,8 +141,7 @@ impl<'de> Reader<'de> {
     fn unicode(&mut self) -> Option<char> {
         let unit = |at: usize| {
             let digits = self.text.get(at..at + 6)?.strip_prefix("\\u")?;
-            let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if is_hex { u32::from_str_radix(digits, 16).ok() } else { None }
+            digits.chars().try_fold(0, |unit, digit| Some(unit * 16 + digit.to_digit(16)?))
         };
         let first = unit(self.at)?;
         if !(0xd800..0xdc00).contains(&first) {
@@ -159,17 +161,25 @@ fn word_token(word: &str) -> Option<Token<'static>> {
         "false" => return Some(Token::Boolean(false)),
         _ => {}
     }
-    let digits = word.strip_prefix('-').unwrap_or(word).as_bytes();
-    if !digits.first()?.is_ascii_digit() || matches!(digits, [b'0', b'0'..=b'9', ..]) {
+    let (is_negative, digits) = word.strip_prefix('-').map_or((false, word), |digits| (true, digits));
+    if !digits.as_bytes().first()?.is_ascii_digit() || matches!(digits.as_bytes(), [b'0', b'0'..=b'9', ..]) {
         return None;
     }
-    if let Ok(number) = word.parse() {
-        return Some(Token::Unsigned(number));
+    match natural(digits) {
+        Some(number) if !is_negative => Some(Token::Unsigned(number)),
+        number => match number.and_then(|number| 0_i64.checked_sub_unsigned(number)) {
+            Some(number) => Some(Token::Signed(number)),
+            None => float(word).map(Token::Float),
+        },
     }
-    if let Ok(number) = word.parse() {
-        return Some(Token::Signed(number));
-    }
-    float(word).map(Token::Float)
+}
+
+/// Only digits, in a number of 64 bits. Smaller than the standard library's parsers of all types of numbers.
+fn natural(digits: &str) -> Option<u64> {
+    let number = digits
+        .chars()
+        .try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(digit.to_digit(10)?.into()))?;
+    (!digits.is_empty()).then_some(number)
 }
 
 /// Exact up to 15 digits and exponents up to 15.
@@ -179,9 +189,12 @@ fn float(word: &str) -> Option<f64> {
     if mantissa.ends_with('.') {
         return None;
     }
-    let exponent: i32 = exponent.parse().ok()?;
+    let (is_small, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => (true, exponent),
+        None => (false, exponent.strip_prefix('+').unwrap_or(exponent)),
+    };
     let mantissa = f64::parse(mantissa)?;
-    let power = |exponent: i32| 10_f64.powi(exponent);
-    let value = if exponent < 0 { mantissa / power(-exponent) } else { mantissa * power(exponent) };
+    let power = 10_f64.powi(i32::try_from(natural(exponent)?).ok()?);
+    let value = if is_small { mantissa / power } else { mantissa * power };
     value.is_finite().then_some(value)
 }
