@@ -9,7 +9,7 @@ use gauged_plugin::descriptor::FoundMetric;
 use gauged_plugin::json::Document;
 use gauged_plugin::service::{Failure, Poller};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
-use metric::Metric;
+use metric::{Left, Metric};
 use settings::{SETTINGS, Settings};
 use source::Source;
 
@@ -25,9 +25,6 @@ gauged_plugin::metrics! {
     /// Number of values that the document gave to metrics.
     VALUES: gauge "values" in "{value}";
 }
-
-/// The most metrics of all documents at a tick: less than half of the 20,000 that the agent takes of a plugin by default.
-const MAX_VALUES: usize = 8_500;
 
 struct Json {
     /// The metrics of each document of the settings.
@@ -67,7 +64,7 @@ impl Plugin for Json {
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let Self { metrics, sources, poller } = self;
-        let mut left = MAX_VALUES;
+        let mut left = Left::default();
         poller.poll(tick, sources, |source, timeout_ms| {
             let body = source.read(timeout_ms);
             let service = &mut source.service;
@@ -79,11 +76,11 @@ impl Plugin for Json {
             let document = service.record(document)?;
             service.set_state(sample, "source", [UP, FAILURE, FAILURES]);
             let Some(document) = document else { return Ok(()) };
-            let before = left;
+            let before = left.values;
             for metric in &metrics[source.document] {
                 metric.measure(&document, sample, &mut left);
             }
-            sample.labelled(&[("source", &name)]).set(VALUES, before - left);
+            sample.labelled(&[("source", &name)]).set(VALUES, before - left.values);
             Ok(())
         })
     }

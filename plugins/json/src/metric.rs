@@ -12,8 +12,15 @@ use gauged_plugin::service::figure;
 use gauged_plugin::skipped::{Cause as _, Reason, Skip};
 use gauged_plugin::{Sample, Value};
 
+use crate::METRICS;
 use crate::settings::Kind;
-use crate::{MAX_VALUES, METRICS};
+
+/// The most metrics of all documents at a tick. The agent takes 20,000 of a plugin by default, and those of the sources' states are
+/// among them.
+pub(crate) const MAX_VALUES: usize = 18_000;
+
+/// The most values of all documents that are looked at in a tick, those included that become no metric: more take too long.
+pub(crate) const MAX_MATCHES: usize = 50_000;
 
 /// The longest label value. The agent takes 4 KiB; what is longer than this is no name.
 const MAX_LABEL_BYTES: usize = 1024;
@@ -33,6 +40,29 @@ pub(crate) struct Metric {
     pub(crate) is_optional: bool,
 }
 
+/// How many values all metrics may still look at and set in this tick.
+pub(crate) struct Left {
+    matches: usize,
+    pub(crate) values: usize,
+}
+
+impl Default for Left {
+    fn default() -> Self {
+        Self { matches: MAX_MATCHES, values: MAX_VALUES }
+    }
+}
+
+impl Left {
+    /// Why there is no further value, as the end of a sentence that begins with the source.
+    fn excess(&self) -> Option<String> {
+        if self.values == 0 {
+            return Some(format!("would make more than {MAX_VALUES} metrics with the other sources"));
+        }
+        let is_over = self.matches == 0;
+        is_over.then(|| format!("has, with the other sources, more than {MAX_MATCHES} values at the paths of metrics"))
+    }
+}
+
 /// The name of a metric.
 pub(crate) enum Name {
     /// One that is known from the settings.
@@ -50,29 +80,28 @@ impl Metric {
         }
     }
 
-    /// Sets the metric of each value at the path, as long as some are left.
-    pub(crate) fn measure(&self, document: &Document<'_>, sample: &mut Sample, left: &mut usize) {
-        let (mut is_there, mut is_cut) = (false, false);
+    /// Sets the metric of each value at the path, as long as some are left. Of the values that do not fit the first is reported.
+    pub(crate) fn measure(&self, document: &Document<'_>, sample: &mut Sample, left: &mut Left) {
+        let (mut is_there, mut cut, mut first_error) = (false, None, None);
         let flow = self.query.visit(document, &mut |found| {
             is_there = true;
-            is_cut = *left == 0;
-            if is_cut {
+            cut = left.excess();
+            if cut.is_some() {
                 return Ok(ControlFlow::Break(()));
             }
+            left.matches -= 1;
             match self.set(document, &found, sample) {
-                Ok(values) => *left -= values,
-                Err(error) => error.skip().report(self.lost()),
+                Ok(values) => left.values -= values,
+                Err(error) => first_error = first_error.take().or(Some(error)),
             }
             Ok::<_, Infallible>(ControlFlow::Continue(()))
         });
         let (Ok(_), source) = (flow, document.source());
-        if is_cut {
-            let cut = Skip::malformed(
-                source,
-                "",
-                format!("would make more than {MAX_VALUES} metrics with the other sources"),
-            );
-            Skip { reason: Reason::Truncated, ..cut }.report(self.lost());
+        if let Some(error) = first_error {
+            error.skip().report(self.lost());
+        }
+        if let Some(why) = cut {
+            Skip { reason: Reason::Truncated, ..Skip::malformed(source, "", why) }.report(self.lost());
         } else if !is_there && !self.is_optional {
             let why = format!("has nothing at {}", self.query.text());
             let remedy = "correct the path, or write optional = true if it is not always there";

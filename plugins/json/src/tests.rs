@@ -8,6 +8,7 @@ use gauged_plugin::testing::{
 use gauged_plugin::{Capability, OsError, Value, files, http};
 
 use super::*;
+use crate::metric::{MAX_MATCHES, MAX_VALUES};
 
 mod invalid;
 
@@ -168,11 +169,31 @@ fn metrics_are_bounded() {
     let elements = vec!["1"; MAX_VALUES + 7].join(",");
     let (sample, messages) = measure(&format!("[{elements}]"), r#"{"path": "[{i}]", "name": "x"}"#);
     assert_eq!(sample.lines().count(), MAX_VALUES);
-    let why = "would make more than 8500 metrics with the other sources";
+    let why = "would make more than 18000 metrics with the other sources";
     assert_eq!(messages, [format!("WARN without x: {URL} is truncated: {why}")]);
     let long = format!(r#"{{"{}": 1, "b": 2}}"#, "k".repeat(2000));
     let (sample, messages) = measure(&long, r#"{"path": "{k}", "name": "x"}"#);
     assert_eq!((sample.as_str(), messages.len()), (r#"json.x{@,k="b"} 2"#, 1));
+}
+
+#[test]
+fn values_that_do_not_fit_are_bounded() {
+    let list = |value: &str, count: usize| format!("{{\"a\": [{}]}}", vec![value; count].join(","));
+    let texts = list("\"x\"", MAX_MATCHES + 1);
+    let metric = r#"{"path": "a.{i}", "name": "x"}"#;
+    let (sample, messages) = measure(&texts, metric);
+    assert_eq!((sample.as_str(), messages.len()), ("", 2), "{messages:?}");
+    assert!(messages[0].contains("a[0] is a text that is no number"), "{messages:?}");
+    let why = "has, with the other sources, more than 50000 values at the paths of metrics";
+    assert_eq!(messages[1], format!("WARN without x: {URL} is truncated: {why}"));
+    // A value of null is no error, and is looked at all the same.
+    let nulls = format!("{metric}, {}", metric.replace('x', "y"));
+    let (sample, messages) = measure(&list("null", MAX_MATCHES), &nulls);
+    assert_eq!((sample.as_str(), messages.len()), ("", 1), "{messages:?}");
+    assert!(messages[0].contains("without y"), "{messages:?}");
+    // Each metric has an error of its own.
+    let (sample, messages) = measure(r#"{"a": ["x", 1, true, "y"]}"#, &nulls);
+    assert_eq!((sample.lines().count(), messages.len()), (4, 2), "{messages:?}");
 }
 
 /// The state of the only source.
