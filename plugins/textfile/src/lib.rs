@@ -6,6 +6,7 @@
 mod conflicts;
 mod directory;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use conflicts::Conflicts;
@@ -38,6 +39,9 @@ const MAX_DIRECTORIES: usize = 100;
 
 /// The age up to which the agent takes the time of a module.
 const MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// The most conflicts of a file that are reported, as many as lines that are not understood.
+const MAX_CONFLICTS: usize = 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,20 +141,23 @@ impl Textfile {
             }
         }
         sample.keep_names(module);
-        let mut rejected = Vec::new();
+        let (mut rejected, mut reports) = (BTreeSet::new(), 0);
         for family in exposition.families().iter().filter(|family| family.has_samples()) {
             match conflicts.check(family, &file.path) {
                 Ok(()) => _ = self.descriptions.describe(family, module, sample),
                 Err(conflict) => {
                     is_whole = false;
                     rejected.extend(conflict.is_type.then_some(family.name));
-                    conflict.report(family.name, &file.path);
+                    if reports < MAX_CONFLICTS {
+                        conflict.report(family.name, &file.path);
+                        reports += 1;
+                    }
                 }
             }
         }
         let mut has_odd_values = false;
         for metric in exposition.metrics() {
-            if rejected.contains(&metric.family.name) {
+            if rejected.contains(metric.family.name) {
                 continue;
             }
             has_odd_values |= matches!(metric.reading, Reading::Number(number) if !number.is_finite());

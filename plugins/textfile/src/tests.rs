@@ -103,6 +103,15 @@ fn first_type_and_description_hold() {
 }
 
 #[test]
+fn conflicts_of_a_file_are_bounded() {
+    let families =
+        |kind: &str| -> String { (0..5_000).map(|number| format!("# TYPE x{number} {kind}\nx{number} 1\n")).collect() };
+    let (all, is_error, warnings) = sample(&[("a.prom", &families("counter")), ("b.prom", &families("gauge"))]);
+    assert_eq!((names(&all).len(), is_error), (5_000, true));
+    assert_eq!(warnings.len(), MAX_CONFLICTS, "{warnings:?}");
+}
+
+#[test]
 fn odd_files_are_reported() {
     for (content, why, lost) in [
         (&b"good 1\nbad{a=\"\xff\"} 2\n"[..], "a.prom line 2 is malformed: is not UTF-8", "its metric"),
