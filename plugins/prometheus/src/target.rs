@@ -144,7 +144,7 @@ impl Target {
         let no_metrics =
             || Failure::down("content", format!("{url} returned no metrics: it is of the type \"{content_type}\""));
         let format = format_of(content_type).ok_or_else(no_metrics)?;
-        let limits = Limits { samples: self.settings.max_samples, ..Limits::default() };
+        let limits = Limits { samples: self.settings.max_samples, takes_unended_line: true, ..Limits::default() };
         let exposition = Exposition::read(&response.body, format, limits);
         let has_none = exposition.metrics().next().is_none();
         if has_none && exposition.skipped_lines() > 0 { Err(no_metrics()) } else { Ok(exposition) }

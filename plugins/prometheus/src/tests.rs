@@ -135,6 +135,9 @@ fn types_of_plain_text_are_read() {
         let mut prometheus = single("", Ok(typed(content_type, "a 1\n# EOF\n")));
         assert_eq!(scraped(&prometheus.tick().expect("a sample")).len(), 1, "{content_type}");
     }
+    // The last line may be without its end, as for Prometheus.
+    let mut prometheus = single("", Ok(typed(TEXT, "a 1\nb 2")));
+    assert_eq!(scraped(&prometheus.tick().expect("a sample")).len(), 2);
     // Nothing is no failure: nothing was measured yet.
     let mut prometheus = single("", Ok(typed(TEXT, "# nothing\n")));
     assert_eq!(prometheus.tick().expect("a sample")["prometheus.up{target=\"app\"}"], true);

@@ -72,14 +72,18 @@ pub struct Limits {
     pub labels: usize,
     /// The most samples: a line is one, and so is each bucket of a histogram. Further ones are left out, and counted.
     pub samples: usize,
+    /// Whether the last line of the text format may be without its end. Over HTTP it is whole: a body that is cut is mostly recognised
+    /// by its length, and Prometheus takes such a line as well. Of a file it may be cut, also within its value.
+    pub takes_unended_line: bool,
 }
 
 impl Default for Limits {
     /// - A line of 64 KiB has sixteen labels of the length that the agent takes by default.
     /// - The agent takes at most 64 labels.
     /// - The agent takes at most 100,000 metrics of a plugin.
+    /// - A last line without its end is skipped.
     fn default() -> Self {
-        Self { line_bytes: 64 << 10, labels: 64, samples: 100_000 }
+        Self { line_bytes: 64 << 10, labels: 64, samples: 100_000, takes_unended_line: false }
     }
 }
 

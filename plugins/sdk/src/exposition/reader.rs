@@ -95,10 +95,11 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// A line without an end may be cut, also within its value. Only the end of the text in OpenMetrics is complete without one.
+    /// A line without an end may be cut, also within its value. In OpenMetrics only the end of the text is complete without one.
     fn last_line(&mut self, line: &'a [u8]) {
         let is_comment = line.trim_ascii().first().is_none_or(|&first| first == b'#');
-        if is_comment {
+        let takes_sample = self.limits.takes_unended_line && self.format == Format::Text;
+        if is_comment || takes_sample {
             self.read_line(line);
         } else {
             let lost = std::str::from_utf8(line).map_or("", name_of);

@@ -277,6 +277,23 @@ fn ends_are_checked() {
 }
 
 #[test]
+fn last_line_without_its_end_may_be_taken() {
+    let limits = Limits { takes_unended_line: true, ..Limits::default() };
+    for (format, text, expected) in [
+        (Format::Text, "a 1\nb 12", "Unknown a{} 1\nUnknown b{} 12\n"),
+        (Format::Text, "a 1\nb", "Unknown a{} 1\nline 2: \"\" is neither labels nor a value, without b\n"),
+        (
+            Format::OpenMetrics,
+            "a 1",
+            "line 1: \"\" is without the end of its line, without a\n\
+             line 1: \"\" ends without its last line, # EOF, without what is after it\n",
+        ),
+    ] {
+        assert_eq!(render(&Exposition::read(text.as_bytes(), format, limits)), expected, "{text}");
+    }
+}
+
+#[test]
 fn invalid_utf8_costs_its_line() {
     let exposition = Exposition::read(b"a 1\nb{c=\"\xff\"} 2\nd 3\n\xff", Format::Text, Limits::default());
     let expected = expect![[r#"
@@ -290,7 +307,7 @@ fn invalid_utf8_costs_its_line() {
 
 #[test]
 fn limits_bound_lines_labels_and_samples() {
-    let limits = Limits { line_bytes: 30, labels: 2, samples: 3 };
+    let limits = Limits { line_bytes: 30, labels: 2, samples: 3, ..Limits::default() };
     let text = "a 1\nb{a=\"1\",b=\"2\"} 2\nb{a=\"1\",b=\"2\",c=\"3\"} 2\nb{a=\"12345678901234567890\"} 123\n# TYPE h histogram\n\
                 h_count 1\nh_sum 1\nc 1\nd 1\n# TYPE x gauge\n# TYPE y gauge\n";
     let exposition = Exposition::read(text.as_bytes(), Format::Text, limits);

@@ -176,7 +176,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_within_limits(bytes in vec(any::<u8>(), 0..400), words in vec("[a-c_{}\"=,# \\\\\n]{0,6}|TYPE|HELP|histogram|_bucket|le|1|\n", 0..60)) {
-        let limits = Limits { line_bytes: 40, labels: 2, samples: 5 };
+        let limits = Limits { line_bytes: 40, labels: 2, samples: 5, ..Limits::default() };
         for text in [bytes, words.concat().into_bytes()] {
             for format in [Format::Text, Format::OpenMetrics] {
                 let exposition = Exposition::read(&text, format, limits);
