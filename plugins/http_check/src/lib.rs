@@ -12,8 +12,8 @@ gauged_plugin::metrics! {
     module "http_check" by {"target": "Name of the target"};
     /// Whether the target responds as expected: in time, with an expected status and body.
     UP: gauge "up" in "1";
-    /// Reason of the failure: `resolve`, `connect`, `tls`, `timeout`, `protocol`, `too_large`, `status`, `body`; left
-    /// out while the target is up.
+    /// Reason of the failure: `request` (the agent rejects it), `resolve`, `connect`, `permission`, `closed`, `tls`, `timeout`,
+    /// `protocol`, `too_large`, `status`, `body`; left out while the target is up.
     FAILURE: gauge "failure" in "1";
     /// Failed checks by reason, since the plugin started.
     FAILURES: counter "failures_total" in "1" by {"reason": "A word of `failure`"} since plugin;
@@ -104,8 +104,7 @@ impl Check {
             Ok(response) => target.check_response(response),
             Err(failure) => Err(failure.clone()),
         };
-        service.record(verdict)?;
-        service.set_state(sample, "target", [UP, FAILURE, FAILURES]);
+        service.measure(verdict, sample, "target", [UP, FAILURE, FAILURES])?;
         if let Ok(response) = &response {
             set_response(&mut sample.labelled(&[("target", service.name())]), response, tick);
         }

@@ -2,8 +2,8 @@
 
 use gauged_plugin::http::{self, Times};
 use gauged_plugin::testing::{
-    FIRST_TICK_UNIX_SECONDS, Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, assert_settings,
-    expect, response, tls_session,
+    FIRST_TICK_UNIX_SECONDS, Harness, Host, REQUEST_FAILURES, assert_failures, assert_readme_metrics,
+    assert_reply_damage_is_contained, assert_settings, expect, response, tls_session,
 };
 use gauged_plugin::{Capability, OsError, TlsSession, Value};
 
@@ -293,6 +293,7 @@ fn invalid_settings_name_their_key() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<HttpCheck>();
+    assert_failures::<HttpCheck>(REQUEST_FAILURES);
 }
 
 #[test]

@@ -17,8 +17,9 @@ gauged_plugin::metrics! {
     module "json" by {"source": "URL or path of the document"};
     /// Whether the source has the document: it responds in time, with an expected status and with JSON.
     UP: gauge "up" in "1";
-    /// Reason of the failure: `resolve`, `connect`, `tls`, `timeout`, `protocol`, `too_large`, `status`, `body`, of a file
-    /// also `missing`, `permission` and `read`; left out while the source is up.
+    /// Reason of the failure: `request` (the agent rejects it), `resolve`, `connect`, `permission`, `closed`, `tls`, `timeout`,
+    /// `protocol`, `too_large`, `status`, `body`, of a file also `address` (the agent rejects it), `missing` and `read`; left out while
+    /// the source is up.
     FAILURE: gauge "failure" in "1";
     /// Failed reads by reason, since the plugin started.
     FAILURES: counter "failures_total" in "1" by {"reason": "A word of `failure`"} since plugin;
@@ -73,8 +74,7 @@ impl Plugin for Json {
                 Ok(body) => Document::parse(&name, body).map_err(Failure::from),
                 Err(failure) => Err(failure.clone()),
             };
-            let document = service.record(document)?;
-            service.set_state(sample, "source", [UP, FAILURE, FAILURES]);
+            let document = service.measure(document, sample, "source", [UP, FAILURE, FAILURES])?;
             let Some(document) = document else { return Ok(()) };
             let before = left.values;
             for metric in &metrics[source.document] {

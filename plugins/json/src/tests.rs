@@ -3,7 +3,8 @@
 use std::fs;
 
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_golden, assert_readme_metrics, assert_settings, response,
+    FILE_FAILURES, Harness, Host, REQUEST_FAILURES, SampleMap, assert_failures, assert_golden, assert_readme_metrics,
+    assert_settings, response,
 };
 use gauged_plugin::{Capability, OsError, Value, files, http};
 
@@ -322,4 +323,6 @@ fn settings_are_declared_with_their_defaults() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Json>();
+    assert_failures::<Json>(REQUEST_FAILURES);
+    assert_failures::<Json>(FILE_FAILURES);
 }

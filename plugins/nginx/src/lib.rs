@@ -15,8 +15,8 @@ gauged_plugin::metrics! {
     module "nginx" by {"url": "URL of the status page"};
     /// Whether nginx returns a page at the URL of its status.
     UP: gauge "up" in "1";
-    /// Reason of the failure: `resolve`, `connect`, `tls`, `timeout`, `protocol`, `too_large`, `status`; left out while
-    /// nginx is up.
+    /// Reason of the failure: `request` (the agent rejects it), `resolve`, `connect`, `permission`, `closed`, `tls`, `timeout`,
+    /// `protocol`, `too_large`, `status`; left out while nginx is up.
     FAILURE: gauge "failure" in "1";
     /// Failed polls by reason, since the plugin started.
     FAILURES: counter "failures_total" in "1" by {"reason": "A word of `failure`"} since plugin;
@@ -73,7 +73,11 @@ impl Plugin for Nginx {
                 return Err(Error::invalid(&format!("urls[{number}]"), "is listed twice; remove it"));
             }
         }
-        let servers = urls.iter().map(|url| Service::new(url).with_key("urls")).collect();
+        let servers = urls
+            .iter()
+            .enumerate()
+            .map(|(number, url)| Service::new(url).with_key(format!("urls[{number}]")))
+            .collect();
         Ok(Self { servers, poller: Poller::default(), requests: Rates::default() })
     }
 
@@ -85,9 +89,8 @@ impl Plugin for Nginx {
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let Self { servers, poller, requests } = self;
         poller.poll(tick, servers, |service, timeout_ms| {
-            let page = service.record(fetch_page(service.name(), timeout_ms))?;
-            service.set_state(sample, "url", [UP, FAILURE, FAILURES]);
-            let Some(page) = page else { return Ok(()) };
+            let page = fetch_page(service.name(), timeout_ms);
+            let Some(page) = service.measure(page, sample, "url", [UP, FAILURE, FAILURES])? else { return Ok(()) };
             let status = Status::parse(&page);
             let mut row = sample.labelled(&[("url", service.name())]);
             row.set(ACTIVE, status.active).set(REQUESTS, status.requests);

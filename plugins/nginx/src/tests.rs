@@ -1,7 +1,8 @@
 //! The plugin with scripted servers.
 
 use gauged_plugin::testing::{
-    Harness, Host, assert_readme_metrics, assert_reply_damage_is_contained, assert_settings, expect, response,
+    Harness, Host, REQUEST_FAILURES, assert_failures, assert_readme_metrics, assert_reply_damage_is_contained,
+    assert_settings, expect, response,
 };
 use gauged_plugin::{Capability, OsError, Value, http};
 
@@ -144,7 +145,7 @@ fn missing_grant_and_invalid_url_are_errors() {
     let mut host = Host::new();
     host.http_fails("nginx", http::Error::InvalidRequest("the URL \"nginx\" has no scheme".to_owned()));
     let wrong = Harness::<Nginx>::start(host, r#"{"urls": ["nginx"]}"#).expect("only the agent rejects it").tick();
-    assert_eq!(wrong, Err(Error::invalid("urls", "the URL \"nginx\" has no scheme")));
+    assert_eq!(wrong, Err(Error::invalid("urls[0]", "the URL \"nginx\" has no scheme")));
 
     for (config, key) in [
         (r#"{"urls": []}"#, "urls"),
@@ -161,6 +162,7 @@ fn missing_grant_and_invalid_url_are_errors() {
 #[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Nginx>();
+    assert_failures::<Nginx>(REQUEST_FAILURES);
 }
 
 #[test]

@@ -15,8 +15,8 @@ gauged_plugin::metrics! {
     module "prometheus" by {"target": "Name of the target"};
     /// Whether the target returns metrics.
     UP: gauge "up" in "1";
-    /// Reason of the failure: `resolve`, `connect`, `tls`, `timeout`, `protocol`, `too_large`, `status`, `encoding`, `content`;
-    /// left out while the target is up.
+    /// Reason of the failure: `request` (the agent rejects it), `resolve`, `connect`, `permission`, `closed`, `tls`, `timeout`,
+    /// `protocol`, `too_large`, `status`, `encoding`, `content`; left out while the target is up.
     FAILURE: gauge "failure" in "1";
     /// Failed scrapes by reason, since the plugin started.
     FAILURES: counter "failures_total" in "1" by {"reason": "A word of `failure`"} since plugin;

@@ -22,8 +22,6 @@ const MAX_MODULE_BYTES: usize = 100;
 
 /// A target with its state.
 pub(crate) struct Target {
-    /// The index in the list of targets, for errors.
-    number: usize,
     settings: TargetSettings,
     service: Service,
     /// The module of its metrics.
@@ -55,8 +53,7 @@ impl Target {
         let plain = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte) } else { '_' };
         let name = settings.name().bytes().take(MAX_MODULE_BYTES).map(plain);
         Self {
-            number,
-            service: Service::new(settings.name()),
+            service: Service::new(settings.name()).with_key(format!("targets[{number}]")),
             module: "prometheus_".chars().chain(name).collect(),
             labels: AddedLabels::new(labels, settings.honor_labels),
             authorization,
@@ -89,25 +86,15 @@ impl Target {
             Ok(response) => self.read(response),
             Err(failure) => Err(failure.clone()),
         };
-        let exposition = match self.service.record(verdict) {
-            Ok(exposition) => exposition,
-            // The agent rejects the request, so the configuration is wrong.
-            Err(Error::Failed(why)) => return Err(Error::invalid(&format!("targets[{}]", self.number), why)),
-            Err(error) => return Err(error),
-        };
+        let exposition = self.service.measure(verdict, sample, "target", [UP, FAILURE, FAILURES])?;
         let counts = exposition.as_ref().map(|exposition| self.add(exposition, sample));
-        let labels = [("target", self.service.name())];
-        let mut row = sample.labelled(&labels);
-        row.set(UP, exposition.is_some()).set(FAILURE, self.service.down_reason());
+        let mut row = sample.labelled(&[("target", self.service.name())]);
         if let Ok(response) = &response {
             row.set(DURATION, seconds(response.times.total_ns)).set(RESPONSE, response.body.len());
         }
         if let (Some(exposition), Some(Counts { scraped, excluded, not_finite })) = (&exposition, counts) {
             row.set(SCRAPED, scraped).set(EXCLUDED, excluded).set(NOT_FINITE, not_finite);
             row.set(SKIPPED, exposition.skipped_lines()).set(EXCESS, exposition.left_out());
-        }
-        for &(reason, count) in self.service.failures() {
-            sample.labelled(&[labels[0], ("reason", reason)]).set(FAILURES, count);
         }
         Ok(())
     }

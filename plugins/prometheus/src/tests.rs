@@ -2,7 +2,8 @@
 
 use gauged_plugin::http::{self, Response};
 use gauged_plugin::testing::{
-    Harness, Host, SampleMap, assert_golden, assert_readme_metrics, assert_settings, expect, response,
+    Harness, Host, REQUEST_FAILURES, SampleMap, assert_failures, assert_golden, assert_readme_metrics, assert_settings,
+    expect, response,
 };
 use gauged_plugin::{Capability, OsError};
 
@@ -276,6 +277,17 @@ fn denied_targets_are_an_error_only_if_there_is_no_other() {
 fn invalid_requests_name_their_target() {
     let mut prometheus = single("", Err(http::Error::InvalidRequest("the URL has a blank".to_owned())));
     assert_eq!(prometheus.tick(), Err(Error::invalid("targets[0]", "the URL has a blank")));
+    assert_eq!(prometheus.host().messages(), ["WARN app is down: the URL has a blank"]);
+    // The other targets are measured.
+    let mut host = Host::new();
+    host.http_fails(URL, http::Error::InvalidRequest("the URL has a blank".to_owned()));
+    host.http("http://b:80/metrics", typed(TEXT, "a 1\n"));
+    let config = format!(r#"{{"targets": [{{"url": "{URL}", "name": "app"}}, {{"url": "http://b:80/metrics"}}]}}"#);
+    let sample = start(host, &config).tick().expect("a sample");
+    assert!(sample.contains_key("prometheus_b_80.a{instance=\"b:80\"}"), "{sample:?}");
+    assert_eq!(sample["prometheus.up{target=\"app\"}"], false);
+    assert_eq!(sample["prometheus.failure{target=\"app\"}"], "request");
+    assert_eq!(sample["prometheus.failures_total{target=\"app\",reason=\"request\"}"], 1_u64);
 }
 
 #[test]
@@ -310,4 +322,5 @@ fn invalid_settings_are_rejected() {
 fn settings_and_readme_are_complete() {
     assert_settings::<Prometheus>("{}");
     assert_readme_metrics::<Prometheus>();
+    assert_failures::<Prometheus>(REQUEST_FAILURES);
 }

@@ -10,8 +10,8 @@ gauged_plugin::metrics! {
     module "redis" by {"server": "Address of the server"};
     /// Whether Redis replies to INFO.
     UP: gauge "up" in "1";
-    /// Reason of the failure: `resolve`, `connect`, `permission`, `timeout`, `closed`, `protocol`, `auth`, `loading`,
-    /// `protected`, `busy`, `error`; left out while Redis is up.
+    /// Reason of the failure: `address` (the agent rejects it), `resolve`, `connect`, `permission`, `closed`, `tls`, `timeout`,
+    /// `protocol`, `auth`, `loading`, `protected`, `busy`, `error`; left out while Redis is up.
     FAILURE: gauge "failure" in "1";
     /// Failed polls by reason, since the plugin started.
     FAILURES: counter "failures_total" in "1" by {"reason": "A word of `failure`"} since plugin;

@@ -112,9 +112,7 @@ impl Plugin for Redis {
                 report_left_out(service.name(), &measured);
                 *connection = kept;
             });
-            service.record(result)?;
-            service.set_state(sample, "server", [UP, FAILURE, FAILURES]);
-            Ok(())
+            service.measure(result, sample, "server", [UP, FAILURE, FAILURES]).map(drop)
         })
     }
 }

@@ -164,8 +164,8 @@ impl Service {
         Self { name: name.to_owned(), key: String::new(), down_reason: None, failures: Vec::new() }
     }
 
-    /// The service with the key of the setting that has its address: `servers[0].address`. What the agent rejects is then an error of
-    /// this setting.
+    /// The service with the key of the setting that has its address: `servers[0].address`. A request that the agent rejects is then an
+    /// error of this setting, with which the service is down.
     #[must_use]
     pub fn with_key(self, key: impl Into<String>) -> Self {
         Self { key: key.into(), ..self }
@@ -184,17 +184,15 @@ impl Service {
     ///
     /// A failure that is not the service's fault: a missing grant, a malformed address.
     pub fn record<T>(&mut self, result: Result<T, Failure>) -> Result<Option<T>, Error> {
-        let (reason, why) = match result {
+        let (reason, why, is_invalid) = match result {
             Ok(response) => {
                 if self.down_reason.take().is_some() {
                     log::info(&[&self.name, " is up again"].concat());
                 }
                 return Ok(Some(response));
             }
-            Err(Failure { reason, error: Error::Unavailable(why) }) => (reason, why),
-            Err(Failure { error: Error::Failed(why), .. }) if !self.key.is_empty() => {
-                return Err(Error::invalid(&self.key, why));
-            }
+            Err(Failure { reason, error: Error::Unavailable(why) }) => (reason, why, false),
+            Err(Failure { reason, error: Error::Failed(why) }) if !self.key.is_empty() => (reason, why, true),
             Err(Failure { error, .. }) => return Err(error),
         };
         if self.down_reason.replace(reason) != Some(reason) {
@@ -204,22 +202,36 @@ impl Service {
             Some((_, count)) => *count += 1,
             None => self.failures.push((reason, 1)),
         }
-        Ok(None)
+        if is_invalid { Err(Error::invalid(&self.key, why)) } else { Ok(None) }
+    }
+
+    /// Records the result of a poll, and sets the metrics of the state, with a label that has the name: whether it is up, the reason of
+    /// the failure unless it is, and the failed polls by `reason`. A service for which a grant is missing has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`record`](Self::record).
+    pub fn measure<T>(
+        &mut self,
+        result: Result<T, Failure>,
+        sample: &mut Sample,
+        label: &str,
+        [up, failure, failures]: [Descriptor; 3],
+    ) -> Result<Option<T>, Error> {
+        let recorded = self.record(result);
+        if !matches!(recorded, Err(Error::Denied(_))) {
+            sample.labelled(&[(label, &self.name)]).set(up, self.down_reason.is_none()).set(failure, self.down_reason);
+            for &(reason, count) in &self.failures {
+                sample.labelled(&[(label, &self.name), ("reason", reason)]).set(failures, count);
+            }
+        }
+        recorded
     }
 
     /// The reason why the service was down at the last poll; `None` if it was up.
     #[must_use]
     pub fn down_reason(&self) -> Option<&'static str> {
         self.down_reason
-    }
-
-    /// Sets the metrics of the state, with a label that has the name: whether it is up, the reason of the failure unless it is, and
-    /// the failed polls by `reason`.
-    pub fn set_state(&self, sample: &mut Sample, label: &str, [up, failure, failures]: [Descriptor; 3]) {
-        sample.labelled(&[(label, &self.name)]).set(up, self.down_reason.is_none()).set(failure, self.down_reason);
-        for &(reason, count) in &self.failures {
-            sample.labelled(&[(label, &self.name), ("reason", reason)]).set(failures, count);
-        }
     }
 
     /// The number of failed polls by reason, since the plugin started.
@@ -232,7 +244,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Host;
+    use crate::testing::{CONNECTION_FAILURES, FILE_FAILURES, Host, REQUEST_FAILURES};
     use crate::{Capability, Need, OsError, PermissionError};
 
     #[test]
@@ -271,13 +283,14 @@ mod tests {
     #[test]
     fn state_has_its_metrics() {
         let state = |results: &[bool]| {
-            let mut service = Service::new("a");
+            let (mut service, mut sample) = (Service::new("a"), Sample::default());
             for &is_up in results {
+                sample = Sample::default();
                 let result = if is_up { Ok(()) } else { Err(Failure::down("timeout", "no reply")) };
-                Host::new().run(|| service.record(result).map(drop)).expect("the service's own fault");
+                let measured =
+                    Host::new().run(|| service.measure(result, &mut sample, "server", [UP, FAILURE, FAILURES]));
+                assert_eq!(measured.map(|response| response.is_some()), Ok(is_up));
             }
-            let mut sample = Sample::default();
-            service.set_state(&mut sample, "server", [UP, FAILURE, FAILURES]);
             sample.len()
         };
         assert_eq!(METRICS.len(), 3);
@@ -290,8 +303,17 @@ mod tests {
     fn rejected_address_is_an_invalid_setting() {
         let rejected = || Err::<(), _>(Failure { reason: "address", error: Error::Failed("no port".to_owned()) });
         assert_eq!(Service::new("a").record(rejected()), Err(Error::Failed("no port".to_owned())));
-        let error = Service::new("a").with_key("servers[2].address").record(rejected());
+        let (mut host, mut sample) = (Host::new(), Sample::default());
+        let mut service = Service::new("a").with_key("servers[2].address");
+        let error = host.run(|| service.measure(rejected(), &mut sample, "server", [UP, FAILURE, FAILURES]));
         assert_eq!(error, Err(Error::invalid("servers[2].address", "no port")));
+        assert_eq!((service.down_reason(), sample.len()), (Some("address"), 3), "it is down");
+        assert_eq!(host.messages(), ["WARN a is down: no port"]);
+        // Whether a service without a grant is up is not known.
+        let denied = Failure { reason: "denied", error: Error::Denied(Need::connect("a:1", "read counters")) };
+        let mut sample = Sample::default();
+        let error = service.measure(Err::<(), _>(denied), &mut sample, "server", [UP, FAILURE, FAILURES]);
+        assert!(matches!(error, Err(Error::Denied(_))) && sample.is_empty());
     }
 
     #[test]
@@ -300,35 +322,50 @@ mod tests {
         let net = |error| Failure::from(net::Failure { address: "a:1".to_owned(), error });
         let (text, error) = (String::new, || OsError::new("EIO", "broken"));
         let permission = || PermissionError::new("EPERM", "refused", "permit it");
-        for (failure, reason) in [
-            (http(http::Error::Resolve(text())), "resolve"),
-            (http(http::Error::NotFound), "connect"),
-            (http(http::Error::Refused(error())), "connect"),
-            (http(http::Error::Unreachable(error())), "connect"),
-            (http(http::Error::Proxy(text())), "connect"),
-            (http(http::Error::NotPermitted(permission())), "permission"),
-            (http(http::Error::Reset(error())), "closed"),
-            (http(http::Error::Io(error())), "connect"),
-            (http(http::Error::Tls(text())), "tls"),
-            (http(http::Error::TooLarge(1)), "too_large"),
-            (http(http::Error::Timeout), "timeout"),
-            (http(http::Error::Protocol(text())), "protocol"),
-            (net(net::Error::Resolve(text())), "resolve"),
-            (net(net::Error::NotFound), "connect"),
-            (net(net::Error::Refused(error())), "connect"),
-            (net(net::Error::Unreachable(error())), "connect"),
-            (net(net::Error::Exhausted(text())), "connect"),
-            (net(net::Error::NotPermitted(permission())), "permission"),
-            (net(net::Error::Tls(text())), "tls"),
-            (net(net::Error::Timeout), "timeout"),
-            (net(net::Error::Reset(error())), "closed"),
-            (net(net::Error::Io(error())), "closed"),
-        ] {
+        let of_requests = [
+            (http::Error::Resolve(text()), "resolve"),
+            (http::Error::NotFound, "connect"),
+            (http::Error::Refused(error()), "connect"),
+            (http::Error::Unreachable(error()), "connect"),
+            (http::Error::Proxy(text()), "connect"),
+            (http::Error::NotPermitted(permission()), "permission"),
+            (http::Error::Reset(error()), "closed"),
+            (http::Error::Io(error()), "connect"),
+            (http::Error::Tls(text()), "tls"),
+            (http::Error::TooLarge(1), "too_large"),
+            (http::Error::Timeout, "timeout"),
+            (http::Error::Protocol(text()), "protocol"),
+        ];
+        let of_connections = [
+            (net::Error::Resolve(text()), "resolve"),
+            (net::Error::NotFound, "connect"),
+            (net::Error::Refused(error()), "connect"),
+            (net::Error::Unreachable(error()), "connect"),
+            (net::Error::Exhausted(text()), "connect"),
+            (net::Error::NotPermitted(permission()), "permission"),
+            (net::Error::Tls(text()), "tls"),
+            (net::Error::Timeout, "timeout"),
+            (net::Error::Reset(error()), "closed"),
+            (net::Error::Io(error()), "closed"),
+        ];
+        let of_requests = of_requests.map(|(error, reason)| (http(error), reason, REQUEST_FAILURES));
+        let of_connections = of_connections.map(|(error, reason)| (net(error), reason, CONNECTION_FAILURES));
+        for (failure, reason, words) in of_requests.into_iter().chain(of_connections) {
             assert_eq!(failure.reason, reason);
+            assert!(words.contains(&reason), "{reason}");
             assert!(matches!(failure.error, Error::Unavailable(_)), "{failure:?}");
         }
-        assert!(matches!(http(http::Error::InvalidRequest(text())).error, Error::Failed(_)));
-        assert!(matches!(net(net::Error::InvalidAddress(text())).error, Error::Failed(_)));
+        let rejected = [
+            (http(http::Error::InvalidRequest(text())), "request"),
+            (http(http::Error::Forbidden(text())), "request"),
+            (http(http::Error::NotSupported(text())), "request"),
+            (net(net::Error::InvalidAddress(text())), "address"),
+            (net(net::Error::Forbidden(text())), "address"),
+            (net(net::Error::NotSupported(text())), "address"),
+        ];
+        for (failure, reason) in rejected {
+            assert!(failure.reason == reason && matches!(failure.error, Error::Failed(_)), "{failure:?}");
+        }
         let denied = |failure: Failure| match failure.error {
             Error::Denied(need) => need.capability,
             error => panic!("{error:?}"),
@@ -336,5 +373,28 @@ mod tests {
         let (fetch, connect) = (Capability::fetch("http://a"), Capability::connect("a:1"));
         assert_eq!(denied(http(http::Error::Denied(fetch.clone()))), fetch);
         assert_eq!(denied(net(net::Error::Denied(connect.clone()))), connect);
+    }
+
+    #[test]
+    fn unreadable_file_means_down() {
+        let error = || OsError::new("EIO", "broken");
+        for (error, reason) in [
+            (files::Error::NotFound, "missing"),
+            (files::Error::NotPermitted(PermissionError::new("EACCES", "refused", "permit it")), "permission"),
+            (files::Error::Timeout, "timeout"),
+            (files::Error::TooLarge(1), "too_large"),
+            (files::Error::NotSupported(String::new()), "read"),
+            (files::Error::WrongType, "read"),
+            (files::Error::Io(error()), "read"),
+            (files::Error::Forbidden(String::new()), "address"),
+            (files::Error::InvalidPath(String::new()), "address"),
+        ] {
+            let mut host = Host::new();
+            host.file_fails("/x", error);
+            let failure = Failure::from(host.run(|| files::read("/x")).expect_err("it fails"));
+            assert_eq!(failure.reason, reason);
+            assert!(FILE_FAILURES.contains(&reason), "{reason}");
+            assert_eq!(matches!(failure.error, Error::Failed(_)), reason == "address", "{failure:?}");
+        }
     }
 }

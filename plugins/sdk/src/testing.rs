@@ -55,6 +55,7 @@ mod sample_map;
 mod rules;
 mod default_grants;
 mod golden;
+mod failures;
 mod settings;
 mod damage;
 mod reply_damage;
@@ -64,6 +65,7 @@ pub use damage::{
     assert_lines_are_independent, assert_not_permitted, not_permitted,
 };
 pub use expect_test::expect;
+pub use failures::{CONNECTION_FAILURES, FILE_FAILURES, REQUEST_FAILURES, assert_failures};
 pub use golden::{assert_golden, assert_readme_metrics, metrics_table};
 pub use reply_damage::assert_reply_damage_is_contained;
 pub use sample_map::SampleMap;

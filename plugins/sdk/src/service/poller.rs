@@ -20,8 +20,9 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// Calls `poll` with each target and its timeout in milliseconds. A missing grant is an error only if no target could
-    /// be polled; otherwise the agent has reported it already.
+    /// Calls `poll` with each target and its timeout in milliseconds. A missing grant and an invalid setting cost their target only:
+    /// they are an error if no target could be polled. Otherwise the agent has reported the missing grant already, and
+    /// [`Service`](super::Service) the setting.
     ///
     /// # Errors
     ///
@@ -48,14 +49,14 @@ impl Poller {
         let is_single = targets.len() == 1;
         let clock = || if is_single { None } else { clock() };
         let mut left_ms = u64::from(budget_ms) * USABLE_BUDGET.0 / USABLE_BUDGET.1;
-        let (mut has_polled, mut denied) = (false, None);
+        let (mut has_polled, mut rejected) = (false, None);
         let mut before = clock();
         while let Some(at) = self.next(&mut pending) {
             // A timeout of 0 could only fail.
             let share_ms = (left_ms / (pending.len() as u64 + 1)).max(1);
             match poll(&mut targets[at], u32::try_from(share_ms).unwrap_or(u32::MAX)) {
                 Ok(()) => has_polled = true,
-                Err(error @ Error::Denied(_)) => denied = denied.or(Some(error)),
+                Err(error @ (Error::Denied(_) | Error::InvalidConfig(_))) => rejected = rejected.or(Some(error)),
                 Err(error) => return Err(error),
             }
             let now = clock();
@@ -64,8 +65,8 @@ impl Poller {
             left_ms = left_ms.saturating_sub(took_ms);
             before = now;
         }
-        match denied {
-            Some(denied) if !has_polled => Err(denied),
+        match rejected {
+            Some(rejected) if !has_polled => Err(rejected),
             _ => Ok(()),
         }
     }
@@ -172,18 +173,25 @@ mod tests {
     }
 
     #[test]
-    fn missing_grants_of_all_targets_are_an_error() {
-        let denied = |name: &str| Err(Error::Denied(Need::connect(name, "poll")));
-        let poll_all = |poll: fn(&mut &str) -> Result<(), Error>| {
-            Poller::default().poll_with_clock(|| None, 8, &mut ["a", "b"], |name: &mut &str, _| poll(name))
+    fn rejections_of_all_targets_are_an_error() {
+        let denied = |name: &str| Error::Denied(Need::connect(name, "poll"));
+        let invalid = |name: &str| Error::invalid(name, "is no address");
+        // The results of the targets, and how many were polled.
+        let poll_all = |mut results: Vec<Result<(), Error>>| {
+            let mut polled = 0;
+            let poll = |result: &mut Result<(), Error>, _| {
+                polled += 1;
+                result.clone()
+            };
+            (Poller::default().poll_with_clock(|| None, 8, &mut results, poll), polled)
         };
-        assert_eq!(poll_all(|_| Ok(())), Ok(()));
-        let first_denied = |name: &mut &str| {
-            if *name == "a" { Err(Error::Denied(Need::connect("a", ""))) } else { Ok(()) }
-        };
-        assert_eq!(poll_all(first_denied), Ok(()));
-        assert_eq!(poll_all(|name| Err(Error::Denied(Need::connect(*name, "poll")))), denied("a"));
-        assert_eq!(poll_all(|_| Err(Error::invalid("x", "y"))), Err(Error::invalid("x", "y")));
+        for error in [denied("a"), invalid("a")] {
+            assert_eq!(poll_all(vec![Err(error.clone()), Ok(())]), (Ok(()), 2));
+            assert_eq!(poll_all(vec![Err(error.clone()), Err(denied("b"))]), (Err(error.clone()), 2));
+            assert_eq!(poll_all(vec![Err(error.clone()), Err(invalid("b"))]), (Err(error), 2));
+        }
+        let failed = Error::Failed("no memory".to_owned());
+        assert_eq!(poll_all(vec![Ok(()), Err(failed.clone()), Ok(())]), (Err(failed), 2), "nothing else is expected");
     }
 
     #[test]
