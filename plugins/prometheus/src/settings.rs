@@ -106,7 +106,7 @@ impl TargetSettings {
     }
 }
 
-/// Host and port of a URL, without a user.
+/// Host and port of a URL.
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
@@ -127,6 +127,10 @@ impl Settings {
             let invalid = |key: &str, why: &str| Err(Error::invalid(&format!("targets[{number}].{key}"), why));
             if !target.url.starts_with("http://") && !target.url.starts_with("https://") {
                 return invalid("url", "must start with http:// or https://");
+            }
+            // The user and the password would be in the name, the module and the grant.
+            if authority(&target.url).contains('@') {
+                return invalid("url", "must not have a user; write it into `username` and `password`");
             }
             if target.unix_socket.as_deref().is_some_and(|path| !path.starts_with('/')) {
                 return invalid("unix_socket", "must be an absolute path, such as /run/app.sock");

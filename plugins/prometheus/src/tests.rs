@@ -302,6 +302,8 @@ fn invalid_settings_are_rejected() {
     assert_eq!(key(&format!(r#"{{"targets": [{}]}}"#, many.join(","))), "targets");
     assert_eq!(key(r#"{"targets": [{"url": "localhost"}]}"#), "targets[0].url");
     assert_eq!(key(r#"{"targets": [{"url": "http:///x"}]}"#), "targets[0].name");
+    assert_eq!(key(r#"{"targets": [{"url": "http://u:secret@a/x", "name": "a"}]}"#), "targets[0].url");
+    start(Host::new(), r#"{"targets": [{"url": "http://a/x@y"}, {"url": "http://b?x@y"}]}"#);
     assert_eq!(key(&format!(r#"{{"targets": [{{"url": "{URL}"}}, {{"url": "{URL}?x"}}]}}"#)), "targets[1].name");
     let same_module =
         format!(r#"{{"targets": [{{"url": "{URL}", "name": "a-b"}}, {{"url": "{URL}", "name": "a.b"}}]}}"#);

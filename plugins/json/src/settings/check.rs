@@ -2,6 +2,7 @@
 
 use gauged_plugin::Error;
 use gauged_plugin::descriptor::{Described as _, FoundMetric, MAX_NAME_BYTES};
+use gauged_plugin::http::origin;
 use gauged_plugin::json::Query;
 use gauged_plugin::service::Service;
 
@@ -73,6 +74,10 @@ fn check_source<'a>(source: &str, mut known: impl Iterator<Item = &'a str>) -> R
     let is_url = source.starts_with("http://") || source.starts_with("https://");
     if !is_url && !source.starts_with('/') {
         return Err("must begin with http://, https:// or /");
+    }
+    // The user and the password would be in the labels and the grant.
+    if is_url && origin(source).contains('@') {
+        return Err("must not have a user; write it into `user` and `password`");
     }
     if source.len() > MAX_SOURCE_BYTES {
         return Err("has more than 1024 bytes");

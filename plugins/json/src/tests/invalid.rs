@@ -41,6 +41,11 @@ fn invalid_documents_are_rejected() {
             "must begin with http://, https:// or /",
         ),
         (
+            format!(r#"{{"documents": [{{"sources": ["/a@b", "http://a/b@c", "http://u:secret@a/b"], {metrics}}}]}}"#),
+            "documents[0].sources[2]",
+            "must not have a user; write it into `user` and `password`",
+        ),
+        (
             format!(r#"{{"documents": [{{"sources": ["/a", "/{}"], {metrics}}}]}}"#, "b".repeat(1024)),
             "documents[0].sources[1]",
             "has more than 1024 bytes",
