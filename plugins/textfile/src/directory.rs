@@ -62,7 +62,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// A missing grant.
+    /// The first missing grant; the other files are appended all the same.
     pub(crate) fn find(&mut self, found: &mut Vec<File>) -> Result<bool, Error> {
         let listed = files::list(&self.path);
         let is_missing = matches!(&listed, Err(failure) if failure.error == files::Error::NotFound);
@@ -81,9 +81,9 @@ impl Directory {
                 return Ok(false);
             }
         };
-        let (before, mut is_whole) = (found.len(), true);
-        for name in names.iter().filter(|name| name.ends_with(SUFFIX)) {
-            if found.len() - before == MAX_FILES {
+        let (mut is_whole, mut denied) = (true, None);
+        for (number, name) in names.iter().filter(|name| name.ends_with(SUFFIX)).enumerate() {
+            if number == MAX_FILES {
                 is_whole = false;
                 let why = format!("has more than {MAX_FILES} files *.prom");
                 Skip { reason: Reason::Truncated, ..Skip::malformed(&self.path, "", why) }.report("its other files");
@@ -95,14 +95,15 @@ impl Directory {
                 Ok(status) => found.push(File { path, module: module(name), status }),
                 // It was removed meanwhile.
                 Err(failure) if failure.error == files::Error::NotFound => {}
-                Err(failure) if matches!(failure.error, files::Error::Denied(_)) => return Err(failure.into()),
+                // The agent reports it.
+                Err(failure) if matches!(failure.error, files::Error::Denied(_)) => denied = denied.or(Some(failure)),
                 Err(failure) => {
                     failure.skip().report("its metrics");
                     is_whole = false;
                 }
             }
         }
-        Ok(is_whole)
+        denied.map_or(Ok(is_whole), |denied| Err(denied.into()))
     }
 }
 

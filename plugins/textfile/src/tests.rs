@@ -183,6 +183,14 @@ fn missing_grants_are_an_error_without_any_file() {
 }
 
 #[test]
+fn missing_grant_of_a_file_leaves_the_others() {
+    let mut host = host_with(&[("a.prom", "a 1\n"), ("b.prom", "b 1\n"), ("c.prom", "c 1\n")]);
+    host.deny(&Capability::read("/var/lib/node_exporter/b.prom"));
+    let sample = start(host, CONFIG).tick().expect("a sample");
+    assert_eq!((names(&sample), sample["textfile.scrape_error"] == true), (vec!["a", "c"], true));
+}
+
+#[test]
 fn file_times_are_those_of_modules() {
     let mut host = host_with(&[("my-app.prom", "a 1\n")]);
     write(&mut host, "my.app.prom", "b 2\n", 20);
