@@ -154,6 +154,12 @@ impl<P: Plugin> Harness<P> {
         self.rules.reset_counters();
     }
 
+    /// Forgets the metrics that the plugin has described in samples, as the agent forgets those of a module beyond its limits: a
+    /// histogram that is not described again breaks an SDK rule.
+    pub fn forget_descriptions(&mut self) {
+        self.rules.forget_found();
+    }
+
     /// The host, to change it between ticks and to inspect its requests and messages.
     pub fn host(&mut self) -> &mut Host {
         &mut self.host

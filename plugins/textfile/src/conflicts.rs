@@ -35,18 +35,19 @@ impl Conflict {
 }
 
 impl Conflicts {
-    /// Compares a family of a file with those of earlier files.
-    pub(crate) fn check(&mut self, family: &Family<'_>, path: &str) -> Result<(), Conflict> {
+    /// Compares a family of a file with those of earlier files. Returns whether it is in none of them.
+    pub(crate) fn check(&mut self, family: &Family<'_>, path: &str) -> Result<bool, Conflict> {
         let Some(known) = self.known.get(family.name) else {
             let known = Known { kind: family.kind, help: family.help.clone().into_owned(), path: path.to_owned() };
             self.known.insert(family.name.to_owned(), known);
-            return Ok(());
+            return Ok(true);
         };
         let is_type = known.kind != family.kind;
         // A file without a description agrees with any.
-        if is_type || !family.help.is_empty() && known.help != family.help {
+        let has_both = !family.help.is_empty() && !known.help.is_empty();
+        if is_type || has_both && known.help != family.help {
             return Err(Conflict { is_type, other: known.path.clone() });
         }
-        Ok(())
+        Ok(false)
     }
 }

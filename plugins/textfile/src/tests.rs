@@ -100,6 +100,8 @@ fn first_type_and_description_hold() {
     );
     let (_, is_error, warnings) = sample(&[("a.prom", first), ("b.prom", "# TYPE x counter\nx{a=\"2\"} 1\n")]);
     assert!(!is_error && warnings.is_empty(), "{warnings:?}");
+    let (_, is_error, warnings) = sample(&[("a.prom", "# TYPE x counter\nx{a=\"2\"} 1\n"), ("b.prom", first)]);
+    assert!(!is_error && warnings.is_empty(), "{warnings:?}");
 }
 
 #[test]
@@ -207,6 +209,15 @@ fn file_times_are_those_of_modules() {
     let sample = textfile.tick_after(Duration::from_secs(3600)).expect("a sample");
     let modules: Vec<&str> = sample.keys().filter_map(|key| key.split_once('.')).map(|(module, _)| module).collect();
     assert_eq!(modules, ["textfile", "textfile", "textfile", "textfile", "textfile", "textfile_later"]);
+}
+
+#[test]
+fn metrics_of_files_with_times_are_described_each_time() {
+    let mut textfile = start(host_with(&[("a.prom", "# TYPE a histogram\na_count 1\n")]), WITH_TIMES);
+    for _ in 0..2 {
+        assert!(textfile.tick().expect("a sample").contains_key("textfile_a.a"));
+        textfile.forget_descriptions();
+    }
 }
 
 #[test]

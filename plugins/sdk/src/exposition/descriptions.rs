@@ -9,7 +9,8 @@ use crate::Sample;
 const MAX_KNOWN: usize = 10_000;
 
 /// What was described of the metrics of expositions, which a plugin keeps from tick to tick: the agent gets each descriptor once, and
-/// again when its type, description or unit changes.
+/// again when its type, description or unit changes. It is for modules of which the agent takes all: one beyond `limits.modules` is
+/// left out with its descriptors, and has to [describe](Family::describe) its metrics each time.
 ///
 /// ```
 /// use gauged_plugin::Sample;

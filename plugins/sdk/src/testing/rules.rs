@@ -23,6 +23,8 @@ type Described = BTreeMap<(String, String), wire::Descriptor>;
 #[derive(Debug)]
 pub(super) struct Rules {
     described: Described,
+    /// Those that came with samples.
+    found: Vec<(String, String)>,
     counters: BTreeMap<String, Value>,
 }
 
@@ -31,7 +33,7 @@ impl Rules {
     pub(super) fn new(about: About, configured: Vec<FoundMetric>) -> Self {
         assert!((1..=64).contains(&about.version.len()), "the version must have 1 to 64 characters");
         assert!(!about.description.is_empty(), "the plugin has no description");
-        let mut rules = Self { described: Described::new(), counters: BTreeMap::new() };
+        let mut rules = Self { described: Described::new(), found: Vec::new(), counters: BTreeMap::new() };
         rules.describe(about.metrics.iter().map(|metric| metric.to_wire()));
         rules.describe(configured.into_iter().map(|metric| metric.0));
         rules
@@ -40,6 +42,13 @@ impl Rules {
     fn describe(&mut self, metrics: impl IntoIterator<Item = wire::Descriptor>) {
         for metric in metrics {
             self.described.insert((metric.module.clone(), metric.name.clone()), metric);
+        }
+    }
+
+    /// Forgets the descriptors that came with samples.
+    pub(super) fn forget_found(&mut self) {
+        for key in self.found.drain(..) {
+            self.described.remove(&key);
         }
     }
 
@@ -55,9 +64,13 @@ impl Rules {
         let mut sample = SampleMap::default();
         let mut counters = BTreeMap::new();
         for Module { name, verbatim, metrics, descriptors, .. } in modules {
+            let mut names = BTreeMap::new();
             for found in &descriptors {
                 assert!(found.module == name, "{}.{} is described in the module {name}", found.module, found.name);
+                let is_same = names.insert(&found.name, found).is_none_or(|before| before == found);
+                assert!(is_same, "{name}.{} is described in two ways: the first holds", found.name);
             }
+            self.found.extend(descriptors.iter().map(|found| (found.module.clone(), found.name.clone())));
             self.describe(descriptors);
             for metric in metrics {
                 let key = key(&name, &metric);
