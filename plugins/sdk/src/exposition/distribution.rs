@@ -1,5 +1,7 @@
 //! Histograms and summaries, which are several samples.
 
+use std::cmp::Ordering;
+
 use super::number::{count, float};
 use super::{Label, Reading};
 use crate::{Histogram, Quantile, Summary};
@@ -58,9 +60,6 @@ impl Distribution {
             if !bound.is_finite() {
                 return Err("has a bound that is not finite");
             }
-            if bounds.last() == Some(&bound) {
-                return Err("has a bound twice");
-            }
             let up_to = count(observations).ok_or("has a count that is no whole number")?;
             bounds.push(bound);
             counts.push(up_to.checked_sub(before).ok_or("has counts that fall")?);
@@ -83,20 +82,24 @@ impl Distribution {
             if !(0.0..=1.0).contains(&share) {
                 return Err("has a quantile that is not from 0 to 1");
             }
-            if quantiles.last().is_some_and(|last| last.share >= share) {
-                return Err("has a quantile twice");
-            }
             quantiles.push(Quantile { share, value: value.is_finite().then_some(value) });
         }
         let count = self.count.map(|number| count(number).ok_or("has a count that is no whole number")).transpose()?;
         let sum = self.sum.filter(|sum| sum.is_finite());
+        if quantiles.is_empty() && sum.is_none() && count.is_none() {
+            return Err("has neither quantiles nor a sum or count");
+        }
         Ok(Reading::Summary(Summary { quantiles, sum, count }))
     }
 
-    /// Most are in order, so that this is one pass.
+    /// Sorts the parts, and keeps the first one of each bound, as of two series of one name and labels. Most are in order, so that this
+    /// is one pass.
+    #[allow(clippy::float_cmp, reason = "only equal bounds are one")]
     fn sort(&mut self) {
-        if !self.parts.is_sorted_by(|(at, _), (next, _)| at <= next) {
-            self.parts.sort_by(|(at, _), (next, _)| at.total_cmp(next));
+        if !self.parts.is_sorted_by(|(at, _), (next, _)| at < next) {
+            // None is NaN, and of two zeros the first is kept.
+            self.parts.sort_by(|(at, _), (next, _)| at.partial_cmp(next).unwrap_or(Ordering::Equal));
+            self.parts.dedup_by(|(at, _), (before, _)| at == before);
         }
     }
 }

@@ -79,7 +79,9 @@ pub(super) enum Role {
     Count,
     /// The moment of creation, which is left out.
     Created,
-    /// A family of this type has no such sample.
+    /// A family of this type has no such sample: a metric by itself, without a type.
+    Untyped,
+    /// The same, of the name that the histogram of the family has.
     Foreign,
 }
 
@@ -110,7 +112,7 @@ impl<'a> Family<'a> {
         match (self.kind, suffix) {
             (FamilyKind::Gauge | FamilyKind::Unknown | FamilyKind::StateSet, "") => Some(Role::Metric),
             (FamilyKind::Counter, "_total") if is_openmetrics => Some(Role::Metric),
-            (FamilyKind::Counter, "") => Some(if is_openmetrics { Role::Foreign } else { Role::Metric }),
+            (FamilyKind::Counter, "") => Some(if is_openmetrics { Role::Untyped } else { Role::Metric }),
             (FamilyKind::Histogram, "_bucket") => Some(Role::Bucket),
             (FamilyKind::Summary, "") => Some(Role::Quantile),
             (FamilyKind::Histogram | FamilyKind::Summary, "_sum") => Some(Role::Sum),
@@ -122,7 +124,8 @@ impl<'a> Family<'a> {
                 Some(Role::Created)
             }
             (FamilyKind::GaugeHistogram, "_created") => Some(Role::Created),
-            (_, "") => Some(Role::Foreign),
+            (FamilyKind::Info | FamilyKind::GaugeHistogram, "") => Some(Role::Untyped),
+            (FamilyKind::Histogram, "") => Some(Role::Foreign),
             _ => None,
         }
     }

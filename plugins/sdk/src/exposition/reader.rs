@@ -203,10 +203,15 @@ impl<'a> Reader<'a> {
         self.current = Some(family);
         match role {
             Role::Created => self.out.labels.truncate(first),
-            Role::Foreign => {
-                self.out.labels.truncate(first);
-                let word = Malformed { word: sample.name, why: "is no sample of its family's type" };
-                self.skip(word, sample.name);
+            Role::Foreign | Role::Untyped => {
+                let lost = if role == Role::Untyped { "its type" } else { sample.name };
+                self.skip(Malformed { word: sample.name, why: "is no sample of its family's type" }, lost);
+                if role == Role::Untyped {
+                    let reading = Some(Reading::Number(sample.value));
+                    self.push(sample.name, family, first, (reading, sample.unix_ms));
+                } else {
+                    self.out.labels.truncate(first);
+                }
             }
             Role::Metric => {
                 let reading = Some(Reading::Number(sample.value));

@@ -189,13 +189,15 @@ fn odd_distributions_are_left_out() {
         "# TYPE h histogram\nh 1\nh_bucket 2\nh_bucket{le=\"x\"} 3\nh_sum{of=\"sum\"} 4\n\
          h_bucket{of=\"falls\",le=\"1\"} 5\nh_bucket{of=\"falls\",le=\"+Inf\"} 4\n\
          h_bucket{of=\"halves\",le=\"1\"} 0.5\nh_count{of=\"halves\"} 7\n\
-         h_bucket{of=\"twice\",le=\"1\"} 1\nh_bucket{of=\"twice\",le=\"1.0\"} 1\nh_count{of=\"twice\"} 7\n\
+         h_bucket{of=\"twice\",le=\"1\"} 1\nh_bucket{of=\"twice\",le=\"1.0\"} 3\nh_count{of=\"twice\"} 7\n\
          h_bucket{of=\"below\",le=\"-Inf\"} 1\nh_count{of=\"below\"} 7\n\
          h_bucket{of=\"good\",le=\"1\"} 1\nh_count{of=\"good\"} 7\nh_sum{of=\"good\"} NaN\n\
          # TYPE s summary\ns{of=\"share\",quantile=\"2\"} 1\ns{of=\"twice\",quantile=\"1\"} 1\n\
-         s{of=\"twice\",quantile=\"1\"} 1\ns_count{of=\"halves\"} 0.5\ns_count{of=\"good\"} 3\n",
+         s{of=\"twice\",quantile=\"1\"} 9\ns_count{of=\"halves\"} 0.5\ns_count{of=\"good\"} 3\n",
         &expect![[r#"
+            Histogram h{of="twice"} [1.0] [1, 6] sum None
             Histogram h{of="good"} [1.0] [1, 6] sum None
+            Summary s{of="twice"} [(1.0, Some(1.0))] sum None count None
             Summary s{of="good"} [] sum None count Some(3)
             line 2: "h" is no sample of its family's type, without h
             line 3: "h_bucket" is without a number in the label `le` or `quantile`, without h_bucket
@@ -204,12 +206,44 @@ fn odd_distributions_are_left_out() {
             line 5: "h" has neither a last bucket nor a count, without h
             line 6: "h" has counts that fall, without h
             line 8: "h" has a count that is no whole number, without h
-            line 10: "h" has a bound twice, without h
             line 13: "h" has a bound that is not finite, without h
             line 19: "s" has a quantile that is not from 0 to 1, without s
-            line 20: "s" has a quantile twice, without s
             line 22: "s" has a count that is no whole number, without s
         "#]],
+    );
+}
+
+#[test]
+fn summary_without_any_value_is_left_out() {
+    check(
+        Format::Text,
+        "# TYPE s summary\ns 5\ns_sum{of=\"none\"} NaN\ns_sum{of=\"sum\"} 5\n",
+        &expect![[r#"
+        Summary s{of="sum"} [] sum Some(5.0) count None
+        line 2: "s" is without a number in the label `le` or `quantile`, without s
+        line 2: "s" has neither quantiles nor a sum or count, without s
+        line 3: "s" has neither quantiles nor a sum or count, without s
+    "#]],
+    );
+}
+
+#[test]
+fn sample_of_no_type_is_kept_without_one() {
+    let text = "# TYPE a counter\na{b=\"1\"} 5\na_total 6\n# TYPE c info\nc 1\n# TYPE d gaugehistogram\nd 2\n\
+                # TYPE e histogram\ne 3\n# EOF\n";
+    check(
+        Format::OpenMetrics,
+        text,
+        &expect![[r#"
+        Counter a{b="1"} 5
+        Counter a_total{} 6
+        Info c{} 1
+        GaugeHistogram d{} 2
+        line 2: "a" is no sample of its family's type, without its type
+        line 5: "c" is no sample of its family's type, without its type
+        line 7: "d" is no sample of its family's type, without its type
+        line 9: "e" is no sample of its family's type, without e
+    "#]],
     );
 }
 
