@@ -23,7 +23,7 @@
 //! [`Skipped::keep`](crate::skipped::Skipped::keep) turns an error into a report and a missing metric, and `?` turns it into an
 //! error of the tick, or into a service that is down because of its `body`. Paths with wildcards are [queries](Query).
 //!
-//! - Integers of 64 bits are exact. Other numbers are exact up to 15 digits.
+//! - Integers of 64 bits are exact. Other numbers are the nearest floats; one that is too large for a float is an error.
 //! - Of a key that is there twice, the last value holds.
 //! - A document is at most [`MAX_DEPTH`] deep and has at most [`MAX_VALUES`] values, so that none exceeds the memory of a plugin.
 
@@ -76,7 +76,10 @@ impl<'a> Value<'a> {
             Token::Boolean(value) => Self::Boolean(value),
             Token::Unsigned(value) => Self::Natural(value),
             Token::Signed(value) => Self::Integer(value),
-            Token::Float(value) => Self::Number(value),
+            Token::Float(_, text) => {
+                let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+                Self::Number(number.ok_or(Malformed { at: reader.at() })?)
+            }
             Token::Text(text) => Self::Text(text),
             Token::List => {
                 let (depth, mut list) = (deeper()?, Vec::new());

@@ -40,7 +40,8 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
             Token::Boolean(value) => visitor.visit_bool(value),
             Token::Unsigned(value) => visitor.visit_u64(value),
             Token::Signed(value) => visitor.visit_i64(value),
-            Token::Float(value) => visitor.visit_f64(value),
+            Token::Float(value, _) if value.is_finite() => visitor.visit_f64(value),
+            Token::Float(..) => Err(Malformed { at: self.at() }.into()),
             Token::Text(Cow::Borrowed(value)) => visitor.visit_borrowed_str(value),
             Token::Text(Cow::Owned(value)) => visitor.visit_string(value),
             Token::List => {

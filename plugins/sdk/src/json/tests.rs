@@ -1,5 +1,6 @@
 //! Tests of documents and fields.
 
+use proptest::prelude::*;
 use serde_json::Value as Expected;
 
 use super::*;
@@ -11,7 +12,7 @@ fn parse(text: &str) -> Result<Document<'_>, Error> {
     Document::parse("s", text.as_bytes())
 }
 
-/// Whether a value is that of `serde_json`. It keeps the sign of zero, and the last digits of long floats.
+/// Whether a value is that of `serde_json`, which keeps the sign of zero.
 fn is_same(ours: &Value<'_>, theirs: &Expected) -> bool {
     match (ours, theirs) {
         (Value::Null, Expected::Null) => true,
@@ -19,9 +20,7 @@ fn is_same(ours: &Value<'_>, theirs: &Expected) -> bool {
         (Value::Natural(ours), Expected::Number(theirs)) => theirs.as_u64() == Some(*ours),
         (Value::Integer(0), Expected::Number(theirs)) => theirs.as_f64() == Some(-0.0),
         (Value::Integer(ours), Expected::Number(theirs)) => theirs.as_i64() == Some(*ours),
-        (Value::Number(ours), Expected::Number(theirs)) if theirs.is_f64() => {
-            theirs.as_f64().is_some_and(|theirs| (ours - theirs).abs() <= theirs.abs() * 1e-15)
-        }
+        (Value::Number(ours), Expected::Number(theirs)) => theirs.as_f64() == Some(*ours),
         (Value::Text(ours), Expected::String(theirs)) => ours == theirs,
         (Value::List(ours), Expected::Array(theirs)) => {
             ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| is_same(ours, theirs))
@@ -97,6 +96,28 @@ fn documents_match_serde_json() {
         }
     }
     assert!((1000..1900).contains(&valid), "{valid} of 2000 are valid");
+}
+
+proptest! {
+    #[test]
+    fn floats_are_those_of_the_standard_library(
+        text in "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,20}([eE][-+]?[0-9]{1,12})?|[eE][-+]?[0-9]{1,12})",
+    ) {
+        let (ours, exact) = (parse(&text).map(|document| document.at("").f64()), text.parse::<f64>().expect("a number"));
+        match ours {
+            Ok(ours) => prop_assert_eq!(ours.map(f64::to_bits), Ok(exact.to_bits()), "{}", text),
+            Err(_) => prop_assert!(exact.is_infinite(), "{}", text),
+        }
+    }
+}
+
+#[test]
+fn floats_at_the_ends_are_exact() {
+    for text in ["1.7976931348623157e308", "5e-324", "2.2250738585072014e-308", "1e-310", "0e400", "9007199254740993.0"]
+    {
+        assert_eq!(parse(text).expect("a number").at("").f64(), Ok(text.parse().expect("a number")), "{text}");
+    }
+    assert_eq!(parse("[1e309]").expect_err("too large").to_string(), "s is not valid JSON at byte 6");
 }
 
 #[test]
