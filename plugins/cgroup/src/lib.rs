@@ -129,9 +129,9 @@ const WALK_NS: u64 = 30_000_000_000;
 /// The number of groups whose files are read together: few calls of the agent for all, and little memory.
 const GROUPS_PER_BATCH: usize = 50;
 
-/// The number of metrics from which on no further group is measured: half of the agent's default limit of 20,000, less
-/// the metrics of the last group.
-const MAX_METRICS: usize = 9_500;
+/// The number of metrics from which on no further group is measured: the agent's default limit is 20,000, less the
+/// metrics of the last group.
+const MAX_METRICS: usize = 19_500;
 
 gauged_plugin::settings! {
     /// Paths of the groups to measure; `*` stands for any text, including slashes. With a table `groups` both of its defaults are gone.

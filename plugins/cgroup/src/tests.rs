@@ -123,9 +123,14 @@ fn cpu_percent_is_per_cpu_and_tick() {
 
 #[test]
 fn excess_groups_are_left_out_and_reported_once() {
-    let names: Vec<String> = (0..4000).map(|at| format!("g{at:04}.service")).collect();
+    let names: Vec<String> = (0..600).map(|at| format!("g{at:04}.service")).collect();
     let many: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
-    let mut cgroup = start(host(&many), "{}");
+    let mut host = host(&many);
+    let disks: String = (0..10).map(|disk| format!("8:{disk} rbytes=1 wbytes=1 rios=1 wios=1\n")).collect();
+    for name in &names {
+        host.file(&format!("/sys/fs/cgroup/{name}/io.stat"), disks.clone());
+    }
+    let mut cgroup = start(host, r#"{"io": "device"}"#);
     for _ in 0..2 {
         let sample = cgroup.tick().expect("a sample");
         let (Value::Natural(measured), Value::Natural(left_out)) =
@@ -133,7 +138,7 @@ fn excess_groups_are_left_out_and_reported_once() {
         else {
             panic!("counts");
         };
-        assert_eq!(measured + left_out, 4000);
+        assert_eq!(measured + left_out, 600);
         assert!(*left_out > 0 && sample.len() > MAX_METRICS);
     }
     let messages = cgroup.host().messages();

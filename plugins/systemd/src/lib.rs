@@ -26,8 +26,8 @@ const PRIVATE: &str = "/systemd/private";
 /// The units that are left out by default: what the kernel, and not an administrator, makes; as in `node_exporter`.
 const DEFAULT_EXCLUDED: [&str; 5] = ["*.automount", "*.device", "*.mount", "*.scope", "*.slice"];
 
-/// The most units by default: each has nine metrics at most, and the agent takes 20,000 of a plugin.
-const DEFAULT_MAX_UNITS: usize = 1000;
+/// The most units by default: each has nine metrics at most, and the agent takes 20,000 of a plugin by default.
+const DEFAULT_MAX_UNITS: usize = 2000;
 
 /// The most units that can be set: a list of as many is as long as a message may be.
 const LARGEST_MAX_UNITS: usize = 50_000;
@@ -43,8 +43,8 @@ gauged_plugin::settings! {
     "start_times": "boolean" = "false";
     /// Whether the tasks of services and their limits are measured: two calls to systemd for each service.
     "tasks": "boolean" = "false";
-    /// The most units with metrics of their own; with more than 1000 the plugin needs higher `limits`, of nine metrics for each.
-    "max_units": "integer" = "1000";
+    /// The most units with metrics of their own; with more than 2000 the plugin needs higher `limits`, of nine metrics for each.
+    "max_units": "integer" = "2000";
     /// The socket: that of the system bus, or for root systemd's own, `unix:/run/systemd/private`.
     "address": "text" = "\"unix:/run/dbus/system_bus_socket\"";
 }
