@@ -12,7 +12,7 @@ use crate::metrics::{
     ACCEPTED, CONNECTIONS, LAST_TRIGGER, REFUSED, RESTARTS, TASKS_CURRENT, TASKS_MAX, UNIT_START_TIME,
 };
 use crate::system::{ACCESS_DENIED, PROPERTIES, SYSTEMD};
-use crate::units::{Unit, Units};
+use crate::units::{Unit, UnitType, Units};
 
 /// A property, and the metric that it is.
 #[derive(Debug, PartialEq)]
@@ -59,7 +59,7 @@ const UNKNOWN: u64 = u64::MAX;
 /// The longest type of a unit.
 const MAX_TYPE_BYTES: usize = 64;
 
-/// How long types are believed: they change with the files of units.
+/// The age from which on a type is asked for again: it changes with the file of its unit.
 const TYPES_MAX_AGE_NS: u64 = 600_000_000_000;
 
 /// The calls between two looks at the time.
@@ -89,10 +89,11 @@ impl Property {
 }
 
 /// The properties that a unit is asked for.
-fn wanted(unit: &Unit, settings: &Settings) -> Vec<&'static Property> {
+fn wanted(unit: &Unit, settings: &Settings, now_ns: u64) -> Vec<&'static Property> {
     let mut wanted: Vec<&Property> = Vec::new();
     let is_service = unit.has_suffix(".service");
-    if unit.kind.is_none() {
+    let is_known = unit.kind.as_ref().is_some_and(|kind| now_ns.saturating_sub(kind.asked_ns) < TYPES_MAX_AGE_NS);
+    if !is_known {
         wanted.extend(is_service.then_some(&SERVICE_TYPE));
         wanted.extend(unit.has_suffix(".mount").then_some(&MOUNT_TYPE));
     }
@@ -115,10 +116,8 @@ pub(crate) fn report_late() {
 /// What is known of properties from tick to tick.
 #[derive(Debug, Default)]
 pub(crate) struct Properties {
-    /// The types of units, by name.
-    types: Vec<(String, String)>,
-    /// When they were asked for.
-    types_ns: u64,
+    /// The types of units, by name. One that is old holds until there is another.
+    types: Vec<(String, UnitType)>,
     /// Those that this version of systemd does not have.
     absent: Vec<&'static str>,
 }
@@ -144,15 +143,11 @@ impl Properties {
         tick: Tick,
         deadline: Deadline,
     ) -> Result<(), Failure> {
-        if tick.monotonic_ns.saturating_sub(self.types_ns) >= TYPES_MAX_AGE_NS {
-            self.types.clear();
-            self.types_ns = tick.monotonic_ns;
-        }
         let mut asked: Vec<(usize, &'static Property)> = Vec::new();
         for (at, unit) in units.selected.iter_mut().enumerate() {
             let known = self.types.binary_search_by(|(name, _)| name.cmp(&unit.name));
             unit.kind = known.ok().and_then(|known| self.types.get(known)).map(|(_, kind)| kind.clone());
-            asked.extend(wanted(unit, settings).into_iter().map(|property| (at, property)));
+            asked.extend(wanted(unit, settings, tick.monotonic_ns).into_iter().map(|property| (at, property)));
             if settings.start_times && !unit.is_active() {
                 unit.values.push((&START_TIME, 0));
             }
@@ -162,7 +157,7 @@ impl Properties {
                 report_late();
                 break;
             }
-            self.ask_some(bus, units, some)?;
+            self.ask_some(bus, units, some, tick)?;
         }
         Ok(())
     }
@@ -172,6 +167,7 @@ impl Properties {
         bus: &mut Bus,
         units: &mut Units,
         asked: &[(usize, &'static Property)],
+        tick: Tick,
     ) -> Result<(), Failure> {
         let is_there = |property: &Property| !self.absent.contains(&property.name);
         let asked: Vec<_> = asked.iter().copied().filter(|(_, property)| is_there(property)).collect();
@@ -189,7 +185,9 @@ impl Properties {
             match reply {
                 Ok(body) => match body.reader("v")?.variant()? {
                     Value::Text(text) if property.metric.is_none() => {
-                        unit.kind = (1..=MAX_TYPE_BYTES).contains(&text.len()).then(|| text.to_owned());
+                        let is_type = (1..=MAX_TYPE_BYTES).contains(&text.len());
+                        let kind = || UnitType { name: text.to_owned(), asked_ns: tick.monotonic_ns };
+                        unit.kind = is_type.then(kind);
                     }
                     Value::Unsigned(value) if property.metric.is_some() && value != UNKNOWN => {
                         unit.values.push((property, value));

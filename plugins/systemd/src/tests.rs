@@ -177,6 +177,25 @@ fn connection_and_types_are_kept() {
     assert_eq!(later[&key("exec")], true);
 }
 
+/// A systemd that is too slow to tell a type again. Right: the series keeps the type that was known.
+#[test]
+fn old_type_holds_until_there_is_another() {
+    let units = [("a.service", "loaded", "active")];
+    let ask = |serial| get(serial, "a.service", "Service", "Type");
+    let mut connection = authenticated().expects(question(2)).replies(answers(LITTLE, 2, &units));
+    connection = connection.expects(ask(6)).replies(text(LITTLE, 6, "simple"));
+    connection = connection.expects(question(7)).replies(answers(LITTLE, 7, &units)).expects(ask(11));
+    let next = authenticated().expects(question(2)).replies(answers(LITTLE, 2, &units));
+    let next = next.expects(ask(6)).replies(text(LITTLE, 6, "exec"));
+    let mut systemd = start([connection, next], "{}");
+    for kind in ["simple", "simple", "exec"] {
+        let sample = systemd.tick_after(std::time::Duration::from_secs(600)).expect("a sample");
+        let key = format!(r#"systemd.unit_state{{name="a.service",state="active",type="{kind}"}}"#);
+        assert!(sample.contains_key(&*key), "{kind}: {sample:?}");
+    }
+    assert_eq!(systemd.host().warnings().len(), 1, "it was late once");
+}
+
 #[test]
 fn units_beyond_the_limit_are_reported() {
     let units = [("c.target", "loaded", "active"), ("a.target", "loaded", "active"), ("b.target", "loaded", "failed")];
@@ -199,7 +218,9 @@ fn ten_thousand_units_are_listed() {
     let bytes = answers(LITTLE, 2, &units);
     assert!(bytes.len() > 2_000_000, "{}", bytes.len());
     let connection = bytes.chunks(10_007).fold(authenticated().expects(question(2)), ScriptedConnection::replies);
-    let sample = start([connection], "{}").tick().expect("a sample");
+    let mut systemd = start([connection], "{}");
+    let sample = systemd.tick().expect("a sample");
+    assert!(systemd.plugin().bus.as_ref().is_some_and(|bus| bus.received_capacity() == 0), "the memory is free again");
     assert_eq!(
         (&sample[r#"systemd.units{state="active"}"#], &sample[r#"systemd.units{state="failed"}"#]),
         (&gauged_plugin::Value::Natural(10_000), &gauged_plugin::Value::Natural(1))

@@ -32,9 +32,17 @@ pub(crate) struct Unit {
     /// The number of its state in [`STATES`]; none of another one.
     pub(crate) state: Option<usize>,
     /// The type of a service or mount, once it is known.
-    pub(crate) kind: Option<String>,
+    pub(crate) kind: Option<UnitType>,
     /// The values of properties.
     pub(crate) values: Vec<(&'static Property, u64)>,
+}
+
+/// The type of a unit: `notify`, `ext4`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct UnitType {
+    pub(crate) name: String,
+    /// When it was asked for, on the monotonic clock.
+    pub(crate) asked_ns: u64,
 }
 
 impl Unit {
@@ -110,7 +118,11 @@ impl Units {
         for unit in &self.selected {
             for (at, state) in STATES.into_iter().enumerate() {
                 let is_in_it = unit.state == Some(at);
-                let labels = [("name", &*unit.name), ("state", state), ("type", unit.kind.as_deref().unwrap_or(""))];
+                let labels = [
+                    ("name", &*unit.name),
+                    ("state", state),
+                    ("type", unit.kind.as_ref().map_or("", |kind| &*kind.name)),
+                ];
                 let count = if unit.kind.is_some() { labels.len() } else { labels.len() - 1 };
                 sample.labelled(labels.get(..count).unwrap_or_default()).set(UNIT_STATE, is_in_it);
             }

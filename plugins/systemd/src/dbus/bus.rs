@@ -158,6 +158,10 @@ impl Bus {
             replied += 1;
             take(at, result).map_err(malformed)?;
         }
+        // The list of units may be megabytes, which nobody needs until the next tick.
+        self.received.drain(..self.start);
+        self.received.shrink_to_fit();
+        self.start = 0;
         Ok(())
     }
 
@@ -191,6 +195,12 @@ impl Bus {
             }
             self.received.append(&mut part);
         }
+    }
+
+    /// The memory for what was received.
+    #[cfg(test)]
+    pub(crate) fn received_capacity(&self) -> usize {
+        self.received.capacity()
     }
 
     fn malformed(&self, Malformed(why): Malformed) -> Failure {
