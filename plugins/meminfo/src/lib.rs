@@ -54,14 +54,16 @@ impl Plugin for Meminfo {
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let Self { settings: Settings { fields, numa }, skipped } = self;
-        let mut counts = Counts::default();
+        let (mut counts, mut of_nodes) = (Counts::default(), None);
         if let Some(file) = skipped.read(MEMINFO, "all fields of the host") {
             counts = Table { metrics: host::METRICS, labels: &[] }.measure(&file, fields, sample, skipped);
         }
         if *numa {
-            numa::measure(fields, sample, skipped);
+            of_nodes = Some(numa::measure(fields, sample, skipped));
         }
-        if sample.is_empty() && matches!(counts, Counts { named: 1.., selected: 0 }) {
+        // Of files that cannot be read nothing is known.
+        let selects_none = |counts: Counts| matches!(counts, Counts { named: 1.., selected: 0 });
+        if sample.is_empty() && selects_none(counts) && of_nodes.is_none_or(selects_none) {
             let message = "selects no field of /proc/meminfo; fields have names such as Active(anon)";
             return Err(Error::invalid("fields", message));
         }

@@ -1,10 +1,10 @@
 //! The plugin on fixture machines: kernels from 2.6.18 to 6.18, and other architectures.
 
-use gauged_plugin::Value;
 use gauged_plugin::testing::{
     Harness, Host, assert_damage_is_contained_for, assert_golden, assert_line_damage_is_contained,
     assert_lines_are_independent, assert_not_permitted, assert_readme_metrics, assert_settings, not_permitted,
 };
+use gauged_plugin::{Value, files};
 
 use super::*;
 
@@ -133,6 +133,19 @@ fn addresses_beyond_53_bits_are_exact() {
     let sample = sample.expect("a sample");
     assert_eq!(sample["meminfo.VmallocTotal_bytes"], 133_009_506_240_u64 << 10);
     assert_eq!(sample["meminfo.VmallocChunk_bytes"], 9_007_199_254_740_991_u64 << 10);
+}
+
+/// Fields of nodes only, whose files cannot be read now. Right: the failure, and not a wrong setting.
+#[test]
+fn failing_nodes_are_not_a_wrong_selection() {
+    let config = r#"{"fields": {"include": ["MemUsed"]}, "numa": true}"#;
+    let mut host = machine("linux-6.18");
+    for node in 0..2 {
+        host.file_fails(&format!("/sys/devices/system/node/node{node}/meminfo"), files::Error::Timeout);
+    }
+    let Err(Error::Unavailable(_)) = start(host, config).tick() else { panic!("the failure passes") };
+    let none = r#"{"fields": {"include": ["None"]}, "numa": true}"#;
+    assert!(matches!(start(machine("linux-6.18"), none).tick(), Err(Error::InvalidConfig(_))));
 }
 
 /// A file that the agent's user may not read. Right: an error that names it, and not an absent file.
