@@ -1,53 +1,49 @@
 //! The labels of a target, which each of its metrics gets beside its own.
 
+use std::borrow::Cow;
+
 use gauged_plugin::exposition::Label;
 
-/// The beginning of a label's name that an added label has.
+/// The beginning of the name that a metric's own label gets where an added one has its name.
 const EXPORTED: &str = "exported_";
 
 /// The labels of a target.
 #[derive(Debug, Default)]
 pub(crate) struct AddedLabels {
-    labels: Vec<Added>,
+    labels: Vec<(String, String)>,
     /// Whether a metric's own label wins.
     honors_own: bool,
-}
-
-#[derive(Debug)]
-struct Added {
-    name: String,
-    value: String,
-    /// The names that a metric's own label of this name can have: the second one where it has the first as well.
-    exported: [String; 2],
 }
 
 impl AddedLabels {
     /// These labels without the empty ones.
     pub(crate) fn new(labels: Vec<(String, String)>, honors_own: bool) -> Self {
-        let labels = labels.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| {
-            let exported = [EXPORTED.to_owned() + &name, EXPORTED.repeat(2) + &name];
-            Added { name, value, exported }
-        });
-        Self { labels: labels.collect(), honors_own }
+        Self { labels: labels.into_iter().filter(|(_, value)| !value.is_empty()).collect(), honors_own }
     }
 
     /// The labels of a metric with those of the target.
-    pub(crate) fn merge<'a>(&'a self, own: &'a [Label<'_>], merged: &mut Vec<(&'a str, &'a str)>) {
+    pub(crate) fn merge<'a>(&'a self, own: &'a [Label<'_>], merged: &mut Vec<(Cow<'a, str>, &'a str)>) {
         merged.clear();
-        merged.extend(own.iter().map(|label| (label.name, &*label.value)));
-        for Added { name, value, exported } in &self.labels {
-            let Some(at) = own.iter().position(|label| label.name == name) else {
-                merged.push((name, value));
-                continue;
-            };
-            if self.honors_own {
-                continue;
-            }
-            let is_taken = own.iter().any(|label| label.name == exported[0]);
-            if let Some(label) = merged.get_mut(at) {
-                label.0 = if is_taken { &exported[1] } else { &exported[0] };
-            }
-            merged.push((name, value));
+        merged.extend(own.iter().map(|label| (Cow::Borrowed(label.name), &*label.value)));
+        let is_own = |name: &str| own.iter().any(|label| label.name == name);
+        let added = self.labels.iter().filter(|(name, _)| !(self.honors_own && is_own(name)));
+        merged.extend(added.map(|(name, value)| (Cow::Borrowed(&**name), &**value)));
+        if self.honors_own || !own.iter().any(|label| self.has(label.name)) {
+            return;
         }
+        // The shortest name first, as Prometheus does: the others begin with it.
+        let mut renamed: Vec<usize> = (0..own.len()).filter(|&at| self.has(own[at].name)).collect();
+        renamed.sort_by_key(|&at| own[at].name.len());
+        for at in renamed {
+            let mut name = [EXPORTED, own[at].name].concat();
+            while merged.iter().any(|(taken, _)| *taken == name) {
+                name.insert_str(0, EXPORTED);
+            }
+            merged[at].0 = Cow::Owned(name);
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.labels.iter().any(|(added, _)| added == name)
     }
 }

@@ -170,7 +170,8 @@ impl Target {
             } else {
                 counts.scraped += 1;
                 labels.merge(metric.labels, &mut merged);
-                sample.labelled(&merged).set(metric.in_module(module), metric.reading);
+                let labels = merged.iter().map(|(name, value)| (&**name, *value));
+                sample.row(labels).set(metric.in_module(module), metric.reading);
             }
         }
         counts

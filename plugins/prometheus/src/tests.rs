@@ -197,6 +197,13 @@ fn labels_are_added() {
             c{instance="localhost:9100"}"#,
         ),
         (
+            r#", "labels": {"exported_instance": "added"}"#,
+            r#"
+            a{exported_exported_instance="own",x="y",exported_instance="added",instance="localhost:9100"}
+            b{exported_exported_instance="own",exported_exported_exported_instance="other",exported_instance="added",instance="localhost:9100"}
+            c{exported_instance="added",instance="localhost:9100"}"#,
+        ),
+        (
             r#", "labels": {"instance": "", "dc": "fra"}"#,
             r#"
             a{instance="own",x="y",dc="fra"}
