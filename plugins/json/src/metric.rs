@@ -181,7 +181,7 @@ impl Metric {
         let known = text(value).and_then(|text| self.values.get(&*text).copied().map(Value::Number));
         let number = match (known, value) {
             (Some(known), _) => known,
-            (None, JsonValue::Natural(number)) => Value::Natural(*number),
+            (None, JsonValue::Natural(number)) => natural(*number),
             (None, JsonValue::Integer(number)) => Value::Integer(*number),
             (None, JsonValue::Number(number)) => Value::Number(*number),
             (None, JsonValue::Text(text)) => match number_in_text(text) {
@@ -214,11 +214,17 @@ impl Metric {
     }
 }
 
+/// An integer, or above those that a sample has a float, as for one that 64 bits do not hold.
+#[allow(clippy::cast_precision_loss, reason = "a float is as near as can be")]
+fn natural(number: u64) -> Value {
+    if number <= i64::MAX.unsigned_abs() { Value::Natural(number) } else { Value::Number(number as f64) }
+}
+
 /// A number in a text, as some services write them.
 fn number_in_text(text: &str) -> Option<Value> {
     let text = text.trim_ascii();
     if let Some(number) = u64::parse(text) {
-        return Some(Value::Natural(number));
+        return Some(natural(number));
     }
     if let Some(number) = i64::parse(text) {
         return Some(Value::Integer(number));

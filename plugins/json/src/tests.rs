@@ -80,7 +80,8 @@ fn render(value: &gauged_plugin::json::Value<'_>) -> String {
 #[test]
 fn values_have_their_types() {
     let body = r#"{"whole": 18446744073709551, "negative": -2, "fraction": 2.5, "yes": true, "text": " 12 ", "decimal": "-1.5",
-        "long": "9223372036854775807", "null": null}"#;
+        "long": "9223372036854775807", "null": null, "longer": 9223372036854775808, "longest": "18446744073709551615",
+        "float": 18446744073709551616}"#;
     for (path, expected) in [
         ("whole", "json.whole{@} 18446744073709551"),
         ("negative", "json.negative{@} -2"),
@@ -89,6 +90,9 @@ fn values_have_their_types() {
         ("text", "json.text{@} 12"),
         ("decimal", "json.decimal{@} -1.5"),
         ("long", "json.long{@} 9223372036854775807"),
+        ("longer", "json.longer{@} 9223372036854776000"),
+        ("longest", "json.longest{@} 18446744073709552000"),
+        ("float", "json.float{@} 18446744073709552000"),
         ("null", ""),
     ] {
         assert_eq!(measure(body, &format!(r#"{{"path": "{path}"}}"#)), (expected.to_owned(), Vec::new()), "{path}");
@@ -142,6 +146,17 @@ fn path_without_a_value_is_reported_unless_optional() {
     assert_eq!(measure("{}", r#"{"path": "a.*", "optional": true}"#), (String::new(), Vec::new()));
     // A list without elements is no error of the path, but cannot be told from one.
     assert_eq!(measure(r#"{"a": []}"#, r#"{"path": "a.{i}", "name": "x"}"#).1.len(), 1);
+}
+
+#[test]
+fn last_key_makes_the_name() {
+    for (body, path, expected) in [
+        (r#"{"stats": {"cache.hits": 1}}"#, r#"stats["cache.hits"]"#, "json.cache_hits{@} 1"),
+        (r#"{"a": {"b[0]": 2}}"#, r#"a["b[0]"]"#, "json.b_0{@} 2"),
+        (r#"{"memstats": {"Alloc": 3}}"#, "memstats[*]", "json.alloc{@} 3"),
+    ] {
+        assert_eq!(measure(body, &format!("{{\"path\": {path:?}}}")), (expected.to_owned(), Vec::new()), "{path}");
+    }
 }
 
 #[test]

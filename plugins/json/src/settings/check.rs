@@ -148,7 +148,7 @@ impl MetricSettings {
             return invalid("path", "is no path: write keys with points between them, as in nodes.*.jobs[0].age");
         };
         let star_names = query.star_names();
-        let is_named_by_star = self.name.is_none() && self.path.ends_with('*') && star_names.last() == Some(&None);
+        let is_named_by_star = self.name.is_none() && query.ends_with_star();
         let stars: Vec<_> = star_names.into_iter().map(|name| name.map(str::to_owned)).collect();
         let mut labels = Vec::new();
         for (label, path) in &self.labels {
@@ -192,7 +192,7 @@ impl MetricSettings {
         } else {
             let name = match &self.name {
                 Some(name) => name.clone(),
-                None => self.default_name()?,
+                None => self.default_name(&query)?,
             };
             self.check_name(&name, module)?;
             Name::Known(describe(&name))
@@ -246,10 +246,9 @@ impl MetricSettings {
     }
 
     /// The name that is made of the last key of the path.
-    fn default_name(&self) -> Result<String, Invalid> {
-        let last = self.path.trim_end_matches("\"]").rsplit(['.', '"']).next().unwrap_or_default();
-        let name = name_of_key(last);
-        if last.contains(['*', '{', '[']) || !is_name(&name) {
+    fn default_name(&self, query: &Query) -> Result<String, Invalid> {
+        let name = query.last_key().map(name_of_key).unwrap_or_default();
+        if !is_name(&name) {
             return Err(("name", "is missing: the path has no last key to make a name of".to_owned()));
         }
         Ok(match self.kind {

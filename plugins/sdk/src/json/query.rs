@@ -84,6 +84,21 @@ impl Query {
             .collect()
     }
 
+    /// The key that the path ends with, without brackets and quotes. None for an element of a list, and for a star.
+    #[must_use]
+    pub fn last_key(&self) -> Option<&str> {
+        match self.steps.last()? {
+            Part::Key(key) => Some(key),
+            Part::Index(_) | Part::Star { .. } => None,
+        }
+    }
+
+    /// Whether the path ends with a star that has no name.
+    #[must_use]
+    pub fn ends_with_star(&self) -> bool {
+        matches!(self.steps.last(), Some(Part::Star { name: None, .. }))
+    }
+
     /// Calls `take` with each field that is there, in the order of the document's lists and of the keys of its tables, until it breaks
     /// or fails.
     ///
@@ -228,6 +243,24 @@ mod tests {
         }
         for text in ["a..b", "a[b]", "a[x*"] {
             assert_eq!(Query::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn end_of_a_path_is_a_key_or_a_star() {
+        for (path, key, is_star) in [
+            ("a.b", Some("b"), false),
+            (r#"a["b.c"]"#, Some("b.c"), false),
+            (r#"a["*"]"#, Some("*"), false),
+            ("a[0]", None, false),
+            ("a.*", None, true),
+            ("a[*]", None, true),
+            ("a.b-*", None, true),
+            ("a.{b}", None, false),
+            ("", None, false),
+        ] {
+            let query = Query::parse(path).expect(path);
+            assert_eq!((query.last_key(), query.ends_with_star()), (key, is_star), "{path}");
         }
     }
 
