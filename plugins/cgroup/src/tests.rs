@@ -126,9 +126,9 @@ fn excess_groups_are_left_out_and_reported_once() {
     let names: Vec<String> = (0..600).map(|at| format!("g{at:04}.service")).collect();
     let many: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
     let mut host = host(&many);
-    let disks: String = (0..10).map(|disk| format!("8:{disk} rbytes=1 wbytes=1 rios=1 wios=1\n")).collect();
+    let disks: Vec<String> = (0..10).map(|disk| format!("8:{disk} rbytes=1 wbytes=1 rios=1 wios=1\n")).collect();
     for name in &names {
-        host.file(&format!("/sys/fs/cgroup/{name}/io.stat"), disks.clone());
+        host.file(&format!("/sys/fs/cgroup/{name}/io.stat"), disks.concat());
     }
     let mut cgroup = start(host, r#"{"io": "device"}"#);
     for _ in 0..2 {

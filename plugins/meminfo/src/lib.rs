@@ -9,7 +9,7 @@ use fields::{Counts, Table};
 use gauged_plugin::descriptor::join;
 use gauged_plugin::select::Selection;
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick};
+use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, about};
 
 /// All described metrics: those of the host, then those of nodes.
 const METRICS: &[Descriptor] = &join::<{ host::METRICS.len() + numa::METRICS.len() }>(&[host::METRICS, numa::METRICS]);
@@ -27,8 +27,8 @@ gauged_plugin::settings! {
 }
 
 /// The configuration.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     fields: Selection,
     numa: bool,
@@ -40,12 +40,7 @@ struct Meminfo {
 }
 
 impl Plugin for Meminfo {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Sizes of all kinds of memory, of the host and of its memory nodes.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Sizes of all kinds of memory, of the host and of its memory nodes.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {

@@ -4,10 +4,9 @@
 mod settings;
 mod target;
 mod labels;
-mod authorization;
 
 use gauged_plugin::service::Poller;
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use settings::{SETTINGS, Settings};
 use target::Target;
 
@@ -42,12 +41,7 @@ struct Prometheus {
 }
 
 impl Plugin for Prometheus {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Metrics of programs that Prometheus can scrape.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Metrics of programs that Prometheus can scrape.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {

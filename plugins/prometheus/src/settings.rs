@@ -19,9 +19,6 @@ const MAX_LABELS: usize = 8;
 /// The longest value of a label that the agent takes by default.
 const MAX_LABEL_BYTES: usize = 4096;
 
-/// The default of `max_samples`: half of the metrics that a plugin may have by default.
-const DEFAULT_SAMPLES: usize = 10_000;
-
 gauged_plugin::settings! {
     /// Programs to scrape, at most 99. Each origin needs a grant `fetch`.
     "targets": "list of tables" = "[]";
@@ -54,13 +51,13 @@ gauged_plugin::settings! {
     "targets[].bearer_token": "text", secret;
     /// The time limit in milliseconds; the target's share of the call's time without it.
     "targets[].timeout_ms": "integer";
-    /// The most samples of a scrape: lines of the text. Further ones are left out.
+    /// The most samples of a scrape: lines of the text; by default half of the metrics that a plugin may have. Further ones are left out.
     "targets[].max_samples": "integer" = "10000";
 }
 
 /// The configuration.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) targets: Vec<TargetSettings>,
 }
@@ -72,26 +69,16 @@ pub(crate) struct TargetSettings {
     pub(crate) url: String,
     pub(crate) unix_socket: Option<String>,
     pub(crate) name: Option<String>,
-    #[serde(default)]
     pub(crate) labels: Texts,
-    #[serde(default)]
     pub(crate) honor_labels: bool,
-    #[serde(default)]
     pub(crate) include: Vec<Pattern>,
-    #[serde(default)]
     pub(crate) exclude: Vec<Pattern>,
-    #[serde(default)]
     pub(crate) headers: Texts,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) bearer_token: Option<String>,
     pub(crate) timeout_ms: Option<u32>,
-    #[serde(default = "default_samples")]
     pub(crate) max_samples: usize,
-}
-
-fn default_samples() -> usize {
-    DEFAULT_SAMPLES
 }
 
 impl TargetSettings {
@@ -178,7 +165,7 @@ fn is_label(name: &str) -> bool {
 }
 
 /// Texts by name, in the configured order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Texts(pub(crate) Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Texts {

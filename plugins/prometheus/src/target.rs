@@ -1,12 +1,11 @@
 //! A target: its request, the response, and what becomes of its metrics.
 
 use gauged_plugin::exposition::{Descriptions, Exposition, Format, Limits, Reading};
-use gauged_plugin::http::{Request, Response, origin};
+use gauged_plugin::http::{Request, Response};
 use gauged_plugin::service::{Failure, Service};
 use gauged_plugin::skipped::{Reason, Skip};
-use gauged_plugin::{Capability, Error, Need, Sample};
+use gauged_plugin::{Error, Need, Sample};
 
-use crate::authorization::{basic, bearer};
 use crate::labels::AddedLabels;
 use crate::settings::TargetSettings;
 use crate::{DURATION, EXCESS, EXCLUDED, FAILURE, FAILURES, NOT_FINITE, RESPONSE, SCRAPED, SKIPPED, UP};
@@ -27,7 +26,6 @@ pub(crate) struct Target {
     /// The module of its metrics.
     module: String,
     labels: AddedLabels,
-    authorization: Option<String>,
     descriptions: Descriptions,
 }
 
@@ -45,18 +43,12 @@ impl Target {
         if labels.iter().all(|(name, _)| name != INSTANCE) {
             labels.push((INSTANCE.to_owned(), settings.address().to_owned()));
         }
-        let authorization = match (&settings.username, &settings.bearer_token) {
-            (Some(username), _) => Some(basic(username, settings.password.as_deref().unwrap_or_default())),
-            (None, Some(token)) => Some(bearer(token)),
-            (None, None) => None,
-        };
         let plain = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte) } else { '_' };
         let name = settings.name().bytes().take(MAX_MODULE_BYTES).map(plain);
         Self {
             service: Service::new(settings.name()).with_key(format!("targets[{number}]")),
             module: "prometheus_".chars().chain(name).collect(),
             labels: AddedLabels::new(labels, settings.honor_labels),
-            authorization,
             descriptions: Descriptions::default(),
             settings,
         }
@@ -67,11 +59,7 @@ impl Target {
     }
 
     pub(crate) fn need(&self) -> Need {
-        let reason = ["scrape ", self.service.name()].concat();
-        match &self.settings.unix_socket {
-            Some(path) => Need::fetch_unix(path, Capability::READING, &reason),
-            None => Need::fetch(origin(&self.settings.url), &reason),
-        }
+        Need::new(self.request().capability(), &["scrape ", self.service.name()].concat())
     }
 
     /// Describes the metrics again at the next scrape.
@@ -81,7 +69,8 @@ impl Target {
 
     /// Scrapes it.
     pub(crate) fn collect(&mut self, timeout_ms: u32, sample: &mut Sample) -> Result<(), Error> {
-        let response = self.request(timeout_ms).send().map_err(Failure::from);
+        let timeout_ms = self.settings.timeout_ms.map_or(timeout_ms, |own_ms| timeout_ms.min(own_ms));
+        let response = self.request().timeout_ms(timeout_ms).send().map_err(Failure::from);
         let verdict = match &response {
             Ok(response) => self.read(response),
             Err(failure) => Err(failure.clone()),
@@ -99,21 +88,21 @@ impl Target {
         Ok(())
     }
 
-    fn request(&self, timeout_ms: u32) -> Request {
-        let timeout_ms = self.settings.timeout_ms.map_or(timeout_ms, |own_ms| timeout_ms.min(own_ms));
+    /// The request, without a timeout.
+    fn request(&self) -> Request {
+        let TargetSettings { url, unix_socket, headers, username, password, bearer_token, .. } = &self.settings;
         // A compressed text takes longer here than it would on the way from the same host.
-        let request = Request::new("GET", &self.settings.url).header("accept", ACCEPT);
-        let mut request = request.header("accept-encoding", "identity").timeout_ms(timeout_ms);
-        if let Some(path) = &self.settings.unix_socket {
+        let mut request = Request::new("GET", url).header("accept", ACCEPT).header("accept-encoding", "identity");
+        if let Some(path) = unix_socket {
             request = request.unix_socket(path);
         }
-        if let Some(authorization) = &self.authorization {
-            request = request.header("authorization", authorization);
+        if let Some(username) = username {
+            request = request.basic_auth(username, password.as_deref().unwrap_or_default());
         }
-        for (name, value) in &self.settings.headers.0 {
-            request = request.header(name, value);
+        if let Some(token) = bearer_token {
+            request = request.header("authorization", &["Bearer ", token].concat());
         }
-        request
+        headers.0.iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
     /// Reads the metrics of a response.

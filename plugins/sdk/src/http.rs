@@ -34,6 +34,8 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+mod base64;
+
 use crate::bindings::gauged::plugin::http as wire;
 pub use crate::bindings::gauged::plugin::http::{Error, Response, Times};
 use crate::host::http as host;
@@ -110,6 +112,20 @@ impl Request {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.0.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Adds the header of basic authentication (RFC 7617). A user has no colon.
+    ///
+    /// ```
+    /// use gauged_plugin::http::Request;
+    ///
+    /// let request = Request::new("GET", "http://db/status").basic_auth("Aladdin", "open sesame");
+    /// let header = ("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    /// assert_eq!(request, Request::new("GET", "http://db/status").header(header.0, header.1));
+    /// ```
+    pub fn basic_auth(self, user: &str, password: &str) -> Self {
+        let login = [user, ":", password].concat();
+        self.header("authorization", &["Basic ", &base64::encode(login.as_bytes())].concat())
     }
 
     /// Sets the body.

@@ -11,23 +11,17 @@ use dbus::bus::{Bus, Failure};
 use gauged_plugin::select::Selection;
 use gauged_plugin::service::Deadline;
 use gauged_plugin::skipped::Skip;
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, net};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about, net};
 use metrics::METRICS;
 use property::Properties;
 use system::{Refusal, System};
 use units::Units;
-
-/// Where the bus listens, on every distribution; `/var/run` leads there.
-const ADDRESS: &str = "unix:/run/dbus/system_bus_socket";
 
 /// The end of the address of systemd's own socket, on which nobody has a name.
 const PRIVATE: &str = "/systemd/private";
 
 /// The units that are left out by default: what the kernel, and not an administrator, makes; as in `node_exporter`.
 const DEFAULT_EXCLUDED: [&str; 5] = ["*.automount", "*.device", "*.mount", "*.scope", "*.slice"];
-
-/// The most units by default: each has nine metrics at most, and the agent takes 20,000 of a plugin by default.
-const DEFAULT_MAX_UNITS: usize = 2000;
 
 /// The most units that can be set: a list of as many is as long as a message may be.
 const LARGEST_MAX_UNITS: usize = 50_000;
@@ -51,7 +45,7 @@ gauged_plugin::settings! {
 
 /// The configuration.
 #[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 struct Settings {
     units: Selection,
     restarts: bool,
@@ -59,19 +53,6 @@ struct Settings {
     tasks: bool,
     max_units: usize,
     address: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            units: Selection::all().except(&DEFAULT_EXCLUDED),
-            restarts: false,
-            start_times: false,
-            tasks: false,
-            max_units: DEFAULT_MAX_UNITS,
-            address: ADDRESS.to_owned(),
-        }
-    }
 }
 
 struct Systemd {
@@ -88,12 +69,7 @@ struct Measured {
 }
 
 impl Plugin for Systemd {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "States of systemd and its units, restarts of services, timers and sockets.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("States of systemd and its units, restarts of services, timers and sockets.");
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {

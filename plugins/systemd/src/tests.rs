@@ -12,6 +12,9 @@ mod message;
 mod peer;
 mod wire;
 
+/// Where the bus listens, on every distribution.
+const ADDRESS: &str = "unix:/run/dbus/system_bus_socket";
+
 const LITTLE: ByteOrder = ByteOrder::Little;
 
 const UNITS: [Listed<'_>; 7] = [

@@ -13,7 +13,7 @@ use conflicts::Conflicts;
 use directory::{Directory, File};
 use gauged_plugin::exposition::{Descriptions, Exposition, Format, Limits, Reading};
 use gauged_plugin::skipped::{Reason, Skip};
-use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use serde::Deserialize;
 
 gauged_plugin::metrics! {
@@ -47,7 +47,6 @@ const MAX_CONFLICTS: usize = 20;
 #[serde(deny_unknown_fields)]
 struct Settings {
     directories: Vec<String>,
-    #[serde(default)]
     file_times: bool,
 }
 
@@ -58,12 +57,7 @@ struct Textfile {
 }
 
 impl Plugin for Textfile {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Metrics in files that other programs write.",
-        settings: SETTINGS,
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Metrics in files that other programs write.");
     type Config = Settings;
 
     fn configure(Settings { directories, file_times }: Settings) -> Result<Self, Error> {

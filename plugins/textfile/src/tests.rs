@@ -106,8 +106,8 @@ fn first_type_and_description_hold() {
 
 #[test]
 fn conflicts_of_a_file_are_bounded() {
-    let families =
-        |kind: &str| -> String { (0..5_000).map(|number| format!("# TYPE x{number} {kind}\nx{number} 1\n")).collect() };
+    let family = |number: u32, kind: &str| format!("# TYPE x{number} {kind}\nx{number} 1\n");
+    let families = |kind: &str| (0..5_000).map(|number| family(number, kind)).collect::<Vec<_>>().concat();
     let (all, is_error, warnings) = sample(&[("a.prom", &families("counter")), ("b.prom", &families("gauge"))]);
     assert_eq!((names(&all).len(), is_error), (5_000, true));
     assert_eq!(warnings.len(), MAX_CONFLICTS, "{warnings:?}");

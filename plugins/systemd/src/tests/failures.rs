@@ -1,5 +1,7 @@
 //! Buses that are not there, do not respond, or say something else.
 
+use gauged_plugin::testing::read_config;
+
 use super::*;
 
 fn unavailable(systemd: &mut Harness<Systemd>) -> String {
@@ -246,7 +248,7 @@ fn properties_are_left_out_when_time_is_short() {
     let deadline = host.run(|| Deadline::new(tick));
     host.file("/proc/uptime", "101.00 1.00\n");
     let measured = host.run(|| {
-        let mut systemd = Systemd::configure(Settings::default()).expect("the defaults are valid");
+        let mut systemd = read_config::<Systemd>("{}").and_then(Systemd::configure).expect("the defaults are valid");
         systemd.measure(tick, deadline).expect("a sample")
     });
     let with_values = measured.units.selected.iter().filter(|unit| !unit.values.is_empty()).count();
