@@ -1,7 +1,6 @@
 //! The settings: documents, their sources, and the metrics of each.
 
 mod check;
-mod login;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +13,8 @@ gauged_plugin::settings! {
     "documents[].sources": "list of texts", required;
     /// The module of the metrics.
     "documents[].module": "text" = "\"json\"";
+    /// The path of a unix socket to connect to. The URLs have the host to name and the path to ask for.
+    "documents[].unix_socket": "text";
     /// Headers of the request by name.
     "documents[].headers": "table of texts" = "{}";
     /// The value of a header.
@@ -67,6 +68,7 @@ pub(crate) struct Settings {
 struct DocumentSettings {
     sources: Vec<String>,
     module: String,
+    unix_socket: Option<String>,
     headers: BTreeMap<String, String>,
     user: Option<String>,
     password: Option<String>,
@@ -108,8 +110,11 @@ pub(crate) enum Kind {
 /// How a document is fetched.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetch {
-    /// Names and values.
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) unix_socket: Option<String>,
+    /// Values by name.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// The user and the password.
+    pub(crate) login: Option<(String, String)>,
     pub(crate) body: Option<String>,
     pub(crate) statuses: Vec<u16>,
     pub(crate) timeout_ms: Option<u32>,

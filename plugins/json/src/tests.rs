@@ -310,6 +310,18 @@ fn requests_have_their_headers_and_body() {
 }
 
 #[test]
+fn documents_are_fetched_from_unix_sockets() {
+    let mut host = Host::new();
+    host.http("unix:/run/app.sock http://app/status", response(200, r#"{"a": 1}"#));
+    let rest = r#""unix_socket": "/run/app.sock", "metrics": [{"path": "a"}]"#;
+    let mut json = plugin(host, "http://app/status", rest);
+    assert_eq!(json.tick().expect("a sample")[r#"json.a{source="http://app/status"}"#], 1_u64);
+    assert_eq!(json.needs()[0].capability.target, "unix:/run/app.sock");
+    let json = plugin(Host::new(), "http://app/status", &format!(r#""body": "", {rest}"#));
+    assert_eq!(json.needs()[0].capability.target, "unix:/run/app.sock POST");
+}
+
+#[test]
 fn cut_document_is_down_and_has_no_values() {
     let body = fs::read("fixtures/rabbitmq/bodies.json").expect("a fixture");
     let body = body.trim_ascii_end();

@@ -4,7 +4,7 @@
 mod status;
 
 use gauged_plugin::bounds::OPERATIONS_PER_SECOND;
-use gauged_plugin::http::{Request, origin};
+use gauged_plugin::http::Request;
 use gauged_plugin::rates::Rates;
 use gauged_plugin::service::{Failure, Poller, Service};
 use gauged_plugin::skipped::Skip;
@@ -44,6 +44,8 @@ const MAX_URLS: usize = 100;
 gauged_plugin::settings! {
     /// Addresses of status pages (`stub_status`), at most 100. Each needs a grant `fetch`.
     "urls": "list of URLs" = r#"["http://127.0.0.1:8080/stub_status"]"#;
+    /// The path of a unix socket to connect to. The URLs have the host to name and the path to ask for.
+    "unix_socket": "text";
 }
 
 /// The configuration.
@@ -51,10 +53,12 @@ gauged_plugin::settings! {
 #[serde(deny_unknown_fields)]
 struct Settings {
     urls: Vec<String>,
+    unix_socket: Option<String>,
 }
 
 struct Nginx {
     servers: Vec<Service>,
+    unix_socket: Option<String>,
     poller: Poller,
     requests: Rates<1>,
 }
@@ -63,7 +67,7 @@ impl Plugin for Nginx {
     const ABOUT: About = about!("Connections and requests of nginx.");
     type Config = Settings;
 
-    fn configure(Settings { urls }: Settings) -> Result<Self, Error> {
+    fn configure(Settings { urls, unix_socket }: Settings) -> Result<Self, Error> {
         if urls.is_empty() || urls.len() > MAX_URLS {
             let message = format!("has {} URLs; list 1 to {MAX_URLS}, or remove the key", urls.len());
             return Err(Error::invalid("urls", message));
@@ -78,18 +82,19 @@ impl Plugin for Nginx {
             .enumerate()
             .map(|(number, url)| Service::new(url).with_key(format!("urls[{number}]")))
             .collect();
-        Ok(Self { servers, poller: Poller::default(), requests: Rates::default() })
+        Ok(Self { servers, unix_socket, poller: Poller::default(), requests: Rates::default() })
     }
 
     fn needs(&self) -> Vec<Need> {
-        let urls = self.servers.iter().map(Service::name);
-        urls.map(|url| Need::fetch(origin(url), "read the status of nginx")).collect()
+        let requests = self.servers.iter().map(|server| request(server.name(), self.unix_socket.as_deref()));
+        requests.map(|request| Need::new(request.capability(), "read the status of nginx")).collect()
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let Self { servers, poller, requests } = self;
+        let Self { servers, unix_socket, poller, requests } = self;
         poller.poll(tick, servers, |service, timeout_ms| {
-            let page = fetch_page(service.name(), timeout_ms);
+            let page =
+                fetch_page(request(service.name(), unix_socket.as_deref()).timeout_ms(timeout_ms), service.name());
             let Some(page) = service.measure(page, sample, "url", [UP, FAILURE, FAILURES])? else { return Ok(()) };
             let status = Status::parse(&page);
             let mut row = sample.labelled(&[("url", service.name())]);
@@ -107,8 +112,17 @@ impl Plugin for Nginx {
 
 gauged_plugin::export!(Nginx);
 
-fn fetch_page(url: &str, timeout_ms: u32) -> Result<String, Failure> {
-    let response = Request::new("GET", url).timeout_ms(timeout_ms).send()?;
+/// The request for a page, without a timeout.
+fn request(url: &str, unix_socket: Option<&str>) -> Request {
+    let request = Request::new("GET", url);
+    match unix_socket {
+        Some(path) => request.unix_socket(path),
+        None => request,
+    }
+}
+
+fn fetch_page(request: Request, url: &str) -> Result<String, Failure> {
+    let response = request.send()?;
     if response.status != 200 {
         let why = format!("{url} returned status {}; enable stub_status there and allow this host", response.status);
         return Err(Failure::down("status", why));

@@ -160,6 +160,16 @@ fn missing_grant_and_invalid_url_are_errors() {
 }
 
 #[test]
+fn status_is_fetched_from_a_unix_socket() {
+    let mut host = Host::new();
+    host.http("unix:/run/nginx.sock http://nginx/status", response(200, "Active connections: 3\n"));
+    let config = r#"{"urls": ["http://nginx/status"], "unix_socket": "/run/nginx.sock"}"#;
+    let mut nginx = Harness::<Nginx>::start(host, config).expect("valid");
+    assert_eq!(nginx.needs()[0].capability, Capability::fetch_unix("/run/nginx.sock", Capability::READING));
+    assert_eq!(nginx.tick().expect("a sample")[r#"nginx.connections_active{url="http://nginx/status"}"#], 3_u64);
+}
+
+#[test]
 fn readme_lists_the_metrics() {
     assert_readme_metrics::<Nginx>();
     assert_failures::<Nginx>(REQUEST_FAILURES);

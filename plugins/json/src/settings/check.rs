@@ -6,7 +6,7 @@ use gauged_plugin::http::origin;
 use gauged_plugin::json::Query;
 use gauged_plugin::service::Service;
 
-use super::{DocumentSettings, Fetch, Kind, MetricSettings, Settings, login};
+use super::{DocumentSettings, Fetch, Kind, MetricSettings, Settings};
 use crate::metric::{Metric, Name};
 use crate::source::Source;
 
@@ -128,16 +128,21 @@ impl DocumentSettings {
         if self.statuses.is_empty() {
             return invalid("statuses", "list at least one, such as 200");
         }
-        let mut headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        match (&self.user, &self.password) {
-            (None, None) => {}
+        if self.unix_socket.as_deref().is_some_and(|path| !path.starts_with('/')) {
+            return invalid("unix_socket", "must be an absolute path, such as /run/app.sock");
+        }
+        if self.unix_socket.is_some() && self.sources.iter().any(|source| source.starts_with('/')) {
+            return invalid("unix_socket", "is for URLs; write the files into another document");
+        }
+        let login = match (&self.user, &self.password) {
+            (None, None) => None,
             (Some(_), None) => return invalid("password", "is missing; a user needs one"),
             (None, Some(_)) => return invalid("user", "is missing; a password needs one"),
             (Some(user), Some(_)) if user.contains(':') => return invalid("user", "must not contain a colon"),
-            (Some(user), Some(password)) => headers.push(("authorization".to_owned(), login::basic(user, password))),
-        }
-        let Self { body, statuses, timeout_ms, .. } = self;
-        Ok(Fetch { headers, body: body.clone(), statuses: statuses.clone(), timeout_ms: *timeout_ms })
+            (Some(user), Some(password)) => Some((user.clone(), password.clone())),
+        };
+        let (unix_socket, headers, body) = (self.unix_socket.clone(), self.headers.clone(), self.body.clone());
+        Ok(Fetch { unix_socket, headers, login, body, statuses: self.statuses.clone(), timeout_ms: self.timeout_ms })
     }
 }
 

@@ -27,6 +27,16 @@ fn invalid_documents_are_rejected() {
         (one(&format!(r#""module": "a.b", {metrics}"#)), "documents[0].module", "must have 1 to 128 letters"),
         (one(&format!(r#""timeout_ms": 0, {metrics}"#)), "documents[0].timeout_ms", "must be at least 1"),
         (one(&format!(r#""statuses": [], {metrics}"#)), "documents[0].statuses", "list at least one"),
+        (
+            one(&format!(r#""unix_socket": "app.sock", {metrics}"#)),
+            "documents[0].unix_socket",
+            "must be an absolute path",
+        ),
+        (
+            format!(r#"{{"documents": [{{"sources": ["/a"], "unix_socket": "/b", {metrics}}}]}}"#),
+            "documents[0].unix_socket",
+            "is for URLs",
+        ),
         (one(&format!(r#""user": "a", {metrics}"#)), "documents[0].password", "is missing"),
         (one(&format!(r#""password": "a", {metrics}"#)), "documents[0].user", "is missing"),
         (
