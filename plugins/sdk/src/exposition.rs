@@ -119,8 +119,6 @@ pub struct Metric<'e, 'a> {
     pub labels: &'e [Label<'a>],
     /// The value.
     pub reading: &'e Reading,
-    /// The timestamp in the exposition, in milliseconds since the Unix epoch. Most have none.
-    pub unix_ms: Option<i64>,
 }
 
 impl<'a> Metric<'_, 'a> {
@@ -206,7 +204,6 @@ struct Stored<'a> {
     labels: std::ops::Range<usize>,
     /// None for a histogram or summary that is left out.
     reading: Option<Reading>,
-    unix_ms: Option<i64>,
 }
 
 /// The longest part of a line that is reported: enough to find it.
@@ -238,7 +235,6 @@ impl<'a> Exposition<'a> {
                 family: self.families.get(stored.family)?,
                 labels: self.labels.get(stored.labels.clone())?,
                 reading: stored.reading.as_ref()?,
-                unix_ms: stored.unix_ms,
             })
         })
     }

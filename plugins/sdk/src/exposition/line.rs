@@ -32,7 +32,7 @@ pub(super) enum Comment<'a> {
 pub(super) struct Sample<'a> {
     pub(super) name: &'a str,
     pub(super) value: f64,
-    pub(super) unix_ms: Option<i64>,
+    pub(super) has_timestamp: bool,
 }
 
 /// A place in a line.
@@ -171,15 +171,17 @@ pub(super) fn sample<'a>(
     let word = cursor.word();
     let Some(value) = float(word) else { return Err(Malformed { word, why: "is not a number" }) };
     cursor.skip_blanks();
-    let mut unix_ms = None;
-    if cursor.peek().is_some_and(|next| next != b'#') {
+    let has_timestamp = cursor.peek().is_some_and(|next| next != b'#');
+    if has_timestamp {
         let word = cursor.word();
-        unix_ms = Some(timestamp(word, format).ok_or(Malformed { word, why: "is not a timestamp" })?);
+        if !is_timestamp(word, format) {
+            return Err(Malformed { word, why: "is not a timestamp" });
+        }
         cursor.skip_blanks();
     }
     match (cursor.peek(), format) {
         // The rest is an exemplar.
-        (None, _) | (Some(b'#'), Format::OpenMetrics) => Ok(Sample { name, value, unix_ms }),
+        (None, _) | (Some(b'#'), Format::OpenMetrics) => Ok(Sample { name, value, has_timestamp }),
         _ => cursor.fail("is after the value"),
     }
 }
@@ -230,17 +232,13 @@ fn read_labels<'a>(cursor: &mut Cursor<'a>, max: usize, labels: &mut Vec<Label<'
     }
 }
 
-/// A timestamp in milliseconds: in the text format a whole number of them, in OpenMetrics seconds.
-#[allow(clippy::cast_possible_truncation, reason = "within the bounds")]
-fn timestamp(word: &str, format: Format) -> Option<i64> {
-    /// The year 285428751, far from the end of an integer.
-    const LAST_MS: f64 = 9e18;
+/// Whether a word is a timestamp: in the text format a whole number of milliseconds, in OpenMetrics seconds.
+fn is_timestamp(word: &str, format: Format) -> bool {
+    /// The year 285428751, far from the end of an integer of milliseconds.
+    const LAST_SECONDS: f64 = 9e15;
     match format {
-        Format::Text => word.parse().ok(),
-        Format::OpenMetrics => {
-            let millis = float(word)? * 1000.0;
-            (millis.abs() <= LAST_MS).then_some(millis.round() as i64)
-        }
+        Format::Text => word.parse::<i64>().is_ok(),
+        Format::OpenMetrics => float(word).is_some_and(|seconds| seconds.abs() <= LAST_SECONDS),
     }
 }
 

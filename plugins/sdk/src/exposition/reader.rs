@@ -193,7 +193,7 @@ impl<'a> Reader<'a> {
                 return self.skip(malformed, name_of(line));
             }
         };
-        self.out.has_timestamps |= sample.unix_ms.is_some();
+        self.out.has_timestamps |= sample.has_timestamp;
         if self.samples >= self.limits.samples {
             self.out.labels.truncate(first);
             self.out.left_out += 1;
@@ -208,14 +208,14 @@ impl<'a> Reader<'a> {
                 self.skip(Malformed { word: sample.name, why: "is no sample of its family's type" }, lost);
                 if role == Role::Untyped {
                     let reading = Some(Reading::Number(sample.value));
-                    self.push(sample.name, family, first, (reading, sample.unix_ms));
+                    self.push(sample.name, family, first, reading);
                 } else {
                     self.out.labels.truncate(first);
                 }
             }
             Role::Metric => {
                 let reading = Some(Reading::Number(sample.value));
-                self.push(sample.name, family, first, (reading, sample.unix_ms));
+                self.push(sample.name, family, first, reading);
             }
             Role::Bucket | Role::Quantile | Role::Sum | Role::Count => self.add_part(family, role, sample, first),
         }
@@ -238,19 +238,13 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn push(
-        &mut self,
-        name: &'a str,
-        family: usize,
-        first_label: usize,
-        (reading, unix_ms): (Option<Reading>, Option<i64>),
-    ) {
+    fn push(&mut self, name: &'a str, family: usize, first_label: usize, reading: Option<Reading>) {
         self.samples += 1;
         if let Some(family) = self.out.families.get_mut(family) {
             family.has_samples = true;
         }
         let labels = first_label..self.out.labels.len();
-        self.out.metrics.push(Stored { name, family, labels, reading, unix_ms });
+        self.out.metrics.push(Stored { name, family, labels, reading });
     }
 
     /// Adds a sample to its histogram or summary.
@@ -269,7 +263,7 @@ impl<'a> Reader<'a> {
                 self.samples += 1;
                 at
             }
-            None => self.add_group(family, first_label, sample.unix_ms),
+            None => self.add_group(family, first_label),
         };
         let Some(group) = self.groups.get_mut(at) else { return };
         match role {
@@ -294,14 +288,14 @@ impl<'a> Reader<'a> {
         self.by_labels.get(&(family, canonical(labels))).copied()
     }
 
-    fn add_group(&mut self, family: usize, first_label: usize, unix_ms: Option<i64>) -> usize {
+    fn add_group(&mut self, family: usize, first_label: usize) -> usize {
         let labels = self.out.labels.get(first_label..).unwrap_or_default().to_vec();
         let at = self.groups.len();
         self.by_labels.insert((family, canonical(&labels)), at);
         let (metric, line) = (self.out.metrics.len(), self.line);
         self.groups.push(Group { metric, family, line, parts: Distribution::default(), labels });
         let name = self.out.families.get(family).map_or("", |family| family.name);
-        self.push(name, family, first_label, (None, unix_ms));
+        self.push(name, family, first_label, None);
         at
     }
 

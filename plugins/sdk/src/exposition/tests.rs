@@ -13,7 +13,7 @@ use crate::{About, Error, NoConfig, Plugin, Sample, Tick};
 /// An exposition as text, one line for a metric.
 fn render(exposition: &Exposition<'_>) -> String {
     let mut text = String::new();
-    for Metric { name, family, labels, reading, unix_ms } in exposition.metrics() {
+    for Metric { name, family, labels, reading } in exposition.metrics() {
         let labels: Vec<String> = labels.iter().map(|label| format!("{}={:?}", label.name, label.value)).collect();
         let _ = write!(text, "{:?} {name}{{{}}} ", family.kind, labels.join(","));
         let _ = match reading {
@@ -24,7 +24,6 @@ fn render(exposition: &Exposition<'_>) -> String {
                 write!(text, "{quantiles:?} sum {sum:?} count {count:?}")
             }
         };
-        let _ = unix_ms.map(|unix_ms| write!(text, " at {unix_ms}"));
         text.push('\n');
     }
     for SkippedLine { line, word, why, lost, .. } in exposition.skipped() {
@@ -74,11 +73,11 @@ rpc_duration_seconds_count 2693
         Format::Text,
         text,
         &expect![[r#"
-            Counter http_requests_total{method="post",code="200"} 1027 at 1395066363000
-            Counter http_requests_total{method="post",code="400"} 3 at 1395066363000
+            Counter http_requests_total{method="post",code="200"} 1027
+            Counter http_requests_total{method="post",code="400"} 3
             Unknown msdos_file_access_time_seconds{path="C:\\DIR\\FILE.TXT",error="Cannot find file:\n\"FILE.TXT\""} 1458255915
             Unknown metric_without_timestamp_and_labels{} 12.47
-            Unknown something_weird{problem="division by zero"} inf at -3982045
+            Unknown something_weird{problem="division by zero"} inf
             Histogram http_request_duration_seconds{} [0.05, 0.1] [24054, 9390, 110876] sum Some(53423.0)
             Summary rpc_duration_seconds{} [(0.01, Some(3102.0)), (0.99, None)] sum Some(17560473.0) count Some(2693)
         "#]],
@@ -125,7 +124,7 @@ other 7
         text,
         &expect![[r#"
             Summary acme_http_router_request_seconds{path="/api/v1",method="GET"} [] sum Some(9036.32) count Some(807283)
-            Gauge go_goroutines{} 69 at 1520879607789
+            Gauge go_goroutines{} 69
             Histogram foo{} [0.01, 0.1, 1.0] [0, 8, 3, 6] sum Some(324789.3)
             Counter requests_total{code="200"} 17
             GaugeHistogram size_bucket{le="1.0"} 3
@@ -159,7 +158,7 @@ fn odd_line_costs_only_itself() {
          # TYPE good rainbow\n# TYPE 9x gauge\nname.with.dots 1\ngood{  a = \"b\"\t,} \t2\t 5 \r\n",
         &expect![[r##"
             Unknown good{} 1
-            Unknown good{a="b"} 2 at 5
+            Unknown good{a="b"} 2
             line 2: "{a=\"b\"}" is no name of a metric, without its metric
             line 3: "9x" is no name of a metric, without 9x
             line 4: "" is neither labels nor a value, without value
