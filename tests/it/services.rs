@@ -1,6 +1,7 @@
 //! The plugins that measure services, inside the agent: against Debian's nginx, Redis and bus of messages, and against servers
 //! that misbehave. A plugin of the tests' own runs beside them and must not be delayed.
 
+mod json;
 mod nginx;
 mod redis;
 mod systemd;

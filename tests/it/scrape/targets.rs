@@ -96,21 +96,22 @@ fn metrics_come_and_go_with_their_target() {
 fn odd_parts_of_an_exposition_cost_only_themselves() {
     let pages = Pages::start();
     let body = b"# TYPE first counter\nfirst 1\nfirst 2\n# TYPE first gauge\nbroken{ 1\nodd NaN\nbad{a=\"\xff\"} 1\n\
-        # TYPE h histogram\nh_bucket{le=\"1\"} 5\nh_bucket{le=\"+Inf\"} 4\nlast 3\ncut 4";
+        # TYPE h histogram\nh_bucket{le=\"1\"} 5\nh_bucket{le=\"+Inf\"} 4\nlast 3\nended 4";
     pages.set("/metrics", TEXT, body);
     let toml = format!("[plugins.prometheus]\nfetch = [{:?}]\n{}", pages.origin(), pages.target("odd", "/metrics", ""));
     let setup = host(&["prometheus"], &toml);
     let mut agent = setup.start(&[]);
     let sample = agent.wait(|sample| has(sample, "odd"));
     let instance = pages.origin().replace("http://", "");
-    let expected = ["first", "last"].map(|name| format!("{name}{{instance=\"{instance}\"}}"));
+    let expected = ["ended", "first", "last"].map(|name| format!("{name}{{instance=\"{instance}\"}}"));
     assert_eq!(sample["prometheus_odd"].keys().collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
-    assert_eq!(sample["prometheus_odd"][&expected[0]], 1.0, "the first of two");
+    assert_eq!(sample["prometheus_odd"][&expected[0]], 4.0, "the last line may be without its end");
+    assert_eq!(sample["prometheus_odd"][&expected[1]], 1.0, "the first of two");
     let own = |name: &str| number(&sample, &format!("prometheus.{name}"), &labels("odd"));
-    // The type, the labels, the text, the histogram and the last line.
-    assert_eq!((own("skipped_lines"), own("not_finite_values")), (5.0, 1.0));
+    // The type, the labels, the text and the histogram.
+    assert_eq!((own("skipped_lines"), own("not_finite_values")), (4.0, 1.0));
     assert_eq!(plugin_metric(&sample, "plugin_dropped_metrics_total", "prometheus"), Some(1.0));
-    for text in ["left_out=broken", "left_out=h", "left_out=cut", "left_out=\"its type\""] {
+    for text in ["left_out=broken", "left_out=h", "left_out=\"its type\""] {
         agent.wait_log(text);
     }
     assert_well(&mut agent, &["prometheus"]);
