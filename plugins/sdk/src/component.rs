@@ -58,7 +58,7 @@ impl<P: InstanceCell> collector::Guest for Component<P> {
         crate::panic::log_panics();
         let plugin = configure::<P>(&config)?;
         let metrics = plugin.metrics().into_iter().map(|metric| metric.0).collect();
-        let configured = Configured { needs: plugin.needs(), metrics };
+        let configured = Configured { needs: needs(&plugin), metrics };
         P::with_instance(|instance| *instance = Some(plugin));
         Ok(configured)
     }
@@ -87,6 +87,17 @@ pub(crate) fn collect<P: Plugin>(plugin: &mut P, tick: Tick) -> Result<Vec<Modul
         Ok(()) => Ok(sample.finish(tick)),
         Err(error) => Err(add_reason(error, || plugin.needs())),
     }
+}
+
+/// The needs of a plugin, each capability once.
+pub(crate) fn needs<P: Plugin>(plugin: &P) -> Vec<Need> {
+    let mut needs = plugin.needs();
+    let mut at = 0;
+    while let Some(need) = needs.get(at) {
+        let is_known = needs.iter().take(at).any(|known| known.capability == need.capability);
+        if is_known { drop(needs.remove(at)) } else { at += 1 }
+    }
+    needs
 }
 
 /// Adds the plugin's own reason for a need to a denied access.
@@ -154,7 +165,7 @@ mod tests {
         }
 
         fn needs(&self) -> Vec<Need> {
-            vec![Need::read("/data/*", "count better")]
+            vec![Need::read("/data/*", "count better"), Need::read("/data/*", "count twice")]
         }
 
         fn metrics(&self) -> Vec<FoundMetric> {

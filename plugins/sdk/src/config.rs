@@ -4,8 +4,10 @@
 pub(crate) mod defaults;
 mod deserializer;
 mod error;
+mod values;
 
 use serde_core::de::DeserializeOwned;
+pub use values::{Texts, parse_setting};
 
 use crate::{Error, Invalid};
 

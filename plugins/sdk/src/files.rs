@@ -123,6 +123,41 @@ pub fn read_pieces(path: &str, mut take: impl FnMut(&[u8]) -> ControlFlow<()>) -
     }
 }
 
+/// The lines of a file that is [read in pieces](read_pieces), which end anywhere.
+///
+/// ```
+/// use gauged_plugin::files::PieceLines;
+///
+/// let (mut pieces, mut lines) = (PieceLines::default(), Vec::new());
+/// for piece in ["one\ntw", "", "o\nthr", "ee"] {
+///     pieces.take(piece.as_bytes(), |line| lines.push(String::from_utf8_lossy(line).into_owned()));
+/// }
+/// assert_eq!((lines, pieces.rest), (vec!["one".to_owned(), "two".to_owned()], b"three".to_vec()));
+/// ```
+#[derive(Debug, Default)]
+pub struct PieceLines {
+    /// What is after the last end of line.
+    pub rest: Vec<u8>,
+}
+
+impl PieceLines {
+    /// Calls `take_line` with each line that ends in the next piece.
+    pub fn take(&mut self, piece: &[u8], mut take_line: impl FnMut(&[u8])) {
+        let mut lines = piece.split(|&byte| byte == b'\n');
+        let last = lines.next_back().unwrap_or_default();
+        for line in lines {
+            if self.rest.is_empty() {
+                take_line(line);
+            } else {
+                let mut whole = std::mem::take(&mut self.rest);
+                whole.extend_from_slice(line);
+                take_line(&whole);
+            }
+        }
+        self.rest.extend_from_slice(last);
+    }
+}
+
 /// The most names that the agent lists.
 const MAX_NAMES: u64 = 100_000;
 

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use gauged_plugin::kernel::File;
-//! use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
+//! use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick, about};
 //!
 //! gauged_plugin::metrics! {
 //!     module "entropy";
@@ -13,12 +13,7 @@
 //! struct Entropy;
 //!
 //! impl Plugin for Entropy {
-//!     const ABOUT: About = About {
-//!         version: "1.0.0",
-//!         description: "The kernel's random numbers.",
-//!         settings: &[],
-//!         metrics: METRICS,
-//!     };
+//!     const ABOUT: About = about!("The kernel's random numbers.", settings: &[]);
 //!     type Config = NoConfig;
 //!
 //!     fn configure(_: NoConfig) -> Result<Self, Error> {
@@ -53,7 +48,7 @@
 //! | metrics and samples | [`metrics!`], [`Sample`] |
 //! | histograms and summaries | [`Histogram`], [`Summary`] |
 //! | metrics that are known at run time only | [`descriptor::FoundMetric`] |
-//! | settings | [`Configuration`], [`NoConfig`], [`settings!`], [`select`] |
+//! | settings | [`Configuration`], [`NoConfig`], [`settings!`], [`select`], [`Texts`], [`parse_setting`] |
 //! | files of the kernel and other files | [`kernel`], [`files`] |
 //! | services | [`http`], [`net`], [`json`], [`service`] |
 //! | metrics in Prometheus' formats | [`exposition`] |
@@ -154,7 +149,7 @@ pub use bindings::gauged::plugin::metrics::Summary;
 pub use bindings::gauged::plugin::metrics::{Quantile, Value};
 pub use bindings::gauged::plugin::types::{Capability, Certificate, OsError, PermissionError, TlsSession};
 pub use component::{Component, InstanceCell};
-pub use config::{Configuration, NoConfig};
+pub use config::{Configuration, NoConfig, Texts, parse_setting};
 use descriptor::FoundMetric;
 pub use descriptor::{Descriptor, Dimension};
 pub use percent::percent;
@@ -180,7 +175,7 @@ pub trait Plugin: Sized + 'static {
     fn configure(config: Self::Config) -> Result<Self, Error>;
 
     /// The grants that the plugin needs as configured, beyond those that every plugin has. The agent reports missing ones
-    /// to the operator, with the lines to add.
+    /// to the operator, with the lines to add. Of several needs of one capability the first counts.
     fn needs(&self) -> Vec<Need> {
         Vec::new()
     }
@@ -200,7 +195,7 @@ pub trait Plugin: Sized + 'static {
 }
 
 /// Makes an [`About`] of a description, with the version of the package and the metrics and settings that
-/// [`metrics!`] and [`settings!`] declare: `METRICS` and `SETTINGS`.
+/// [`metrics!`] and [`settings!`] declare, `METRICS` and `SETTINGS`, or with those that are named.
 ///
 /// ```
 /// use gauged_plugin::{About, about};
@@ -210,19 +205,30 @@ pub trait Plugin: Sized + 'static {
 ///     /// Completed reads.
 ///     READS: counter "reads_total" in "{operation}";
 /// }
-/// gauged_plugin::settings! {}
+/// gauged_plugin::settings! {
+///     /// Whether partitions are measured.
+///     "partitions": "boolean" = "false";
+/// }
 ///
 /// const ABOUT: About = about!("Operations of disks.");
-/// assert_eq!((ABOUT.metrics.len(), ABOUT.settings.len()), (1, 0));
+/// assert_eq!((ABOUT.metrics.len(), ABOUT.settings.len()), (1, 1));
+/// const WITHOUT: About = about!("Operations of disks.", settings: &[]);
+/// assert_eq!((WITHOUT.metrics.len(), WITHOUT.settings.len()), (1, 0));
 /// ```
 #[macro_export]
 macro_rules! about {
     ($description:literal) => {
+        $crate::about!($description, settings: SETTINGS)
+    };
+    ($description:literal, settings: $settings:expr) => {
+        $crate::about!($description, settings: $settings, metrics: METRICS)
+    };
+    ($description:literal, settings: $settings:expr, metrics: $metrics:expr) => {
         $crate::About {
             version: ::core::env!("CARGO_PKG_VERSION"),
             description: $description,
-            settings: SETTINGS,
-            metrics: METRICS,
+            settings: $settings,
+            metrics: $metrics,
         }
     };
 }

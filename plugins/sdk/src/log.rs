@@ -45,6 +45,33 @@ pub fn error(message: &str) {
     log(Level::Error, message);
 }
 
+/// A warning that is logged once, although its cause is there at each tick.
+///
+/// ```
+/// use gauged_plugin::{log, testing::Host};
+///
+/// let (mut host, mut warning) = (Host::new(), log::Once::default());
+/// host.run(|| {
+///     for mounts in [501, 502] {
+///         warning.warn(format_args!("there are {mounts} mounts, of which 500 are measured"));
+///     }
+/// });
+/// assert_eq!(host.messages(), ["WARN there are 501 mounts, of which 500 are measured"]);
+/// ```
+#[derive(Debug, Default)]
+pub struct Once {
+    has_logged: bool,
+}
+
+impl Once {
+    /// Logs the message, unless there was one before.
+    pub fn warn(&mut self, message: Arguments<'_>) {
+        if !std::mem::replace(&mut self.has_logged, true) {
+            format(Level::Warn, message);
+        }
+    }
+}
+
 /// Logs a formatted message.
 #[doc(hidden)]
 pub fn format(level: Level, message: Arguments<'_>) {

@@ -87,6 +87,15 @@ pub struct EachChange<const N: usize> {
     pub seconds: f64,
 }
 
+impl<const N: usize> EachChange<N> {
+    /// Growth of each counter per second.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
+    pub fn per_second(&self) -> [Option<f64>; N] {
+        self.by.map(|by| Some(by? as f64 / self.seconds))
+    }
+}
+
 impl<const N: usize> Default for Rates<N> {
     fn default() -> Self {
         Self { entries: Vec::new(), next: 0, tick_ns: 0, ticks: 0 }
@@ -116,7 +125,8 @@ impl<const N: usize> Rates<N> {
     ///     disks.change_each(tick, "sda", [reads, milliseconds])
     /// };
     /// assert!(at(100, 5000, 4_294_967_200).is_none(), "no previous value");
-    /// assert_eq!(at(110, 5050, 4).expect("one grew").by, [Some(50), None]);
+    /// let change = at(110, 5050, 4).expect("one grew");
+    /// assert_eq!((change.by, change.per_second()), ([Some(50), None], [Some(5.0), None]));
     ///
     /// // A reset driver: zeros, and then the old value.
     /// let mut links = Rates::default();

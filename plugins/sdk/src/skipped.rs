@@ -127,7 +127,8 @@ impl Skipped {
     pub fn read(&mut self, path: &str, lost: impl fmt::Display) -> Option<File> {
         let file = self.keep(File::read(path), &lost)?;
         if file.text().trim_ascii().is_empty() {
-            self.keep(Err::<(), _>(file.truncated("is empty")), lost)?;
+            self.lose(file.truncated("is empty"), lost);
+            return None;
         } else if file.is_cut() {
             let limit = kernel::MAX_BYTES >> 20;
             file.truncated(format_args!("is longer than the {limit} MiB that are read"))
@@ -152,6 +153,11 @@ impl Skipped {
                 None
             }
         }
+    }
+
+    /// Reports an error, as [`keep`](Self::keep) does.
+    pub fn lose(&mut self, error: impl Cause, lost: impl fmt::Display) {
+        self.keep(Err::<(), _>(error), lost);
     }
 
     /// The value, or `None`, for what not every machine has: only a file that the agent's user may not read is reported. It is

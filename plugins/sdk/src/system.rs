@@ -43,6 +43,18 @@ impl SocketTable {
             Self::Udp6 => "/proc/1/net/udp6",
         }
     }
+
+    /// The name of that file: `tcp6`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.path().trim_start_matches("/proc/1/net/")
+    }
+
+    /// Whether its sockets are of IPv6, which not every kernel has.
+    #[must_use]
+    pub fn is_ipv6(self) -> bool {
+        matches!(self, Self::Tcp6 | Self::Udp6)
+    }
 }
 
 /// Counts the sockets of a table by state.

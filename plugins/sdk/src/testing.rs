@@ -174,7 +174,7 @@ impl<P: Plugin> Harness<P> {
     /// The needs of the plugin.
     #[must_use]
     pub fn needs(&self) -> Vec<Need> {
-        self.host.clone().run(|| self.plugin.needs())
+        self.host.clone().run(|| component::needs(&self.plugin))
     }
 }
 
