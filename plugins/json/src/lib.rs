@@ -44,13 +44,7 @@ impl Plugin for Json {
     }
 
     fn needs(&self) -> Vec<Need> {
-        let mut needs: Vec<Need> = Vec::new();
-        for need in self.sources.iter().map(Source::need) {
-            if !needs.contains(&need) {
-                needs.push(need);
-            }
-        }
-        needs
+        self.sources.iter().map(Source::need).collect()
     }
 
     fn metrics(&self) -> Vec<FoundMetric> {

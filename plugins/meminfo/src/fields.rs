@@ -54,7 +54,7 @@ impl Table<'_> {
             }
             if seen.len() == MAX_FIELDS {
                 let why = format!("has more than the {MAX_FIELDS} fields that are measured");
-                skipped.keep(Err::<(), _>(file.error(why)), "the other fields");
+                skipped.lose(file.error(why), "the other fields");
                 break;
             }
             seen.push(name);

@@ -58,13 +58,7 @@ impl Plugin for Prometheus {
     }
 
     fn needs(&self) -> Vec<Need> {
-        let mut needs: Vec<Need> = Vec::new();
-        for need in self.targets.iter().map(Target::need) {
-            if needs.iter().all(|known| known.capability != need.capability) {
-                needs.push(need);
-            }
-        }
-        needs
+        self.targets.iter().map(Target::need).collect()
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {

@@ -1,11 +1,8 @@
 //! The settings: targets, and what is kept of each. The agent validates URLs and headers when it sends a request.
 
-use std::fmt;
-
-use gauged_plugin::Error;
 use gauged_plugin::select::Pattern;
+use gauged_plugin::{Error, Texts};
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 
 /// The most targets: one less than the modules of a plugin by default, since each is a module beside the plugin's own.
 const MAX_TARGETS: usize = 99;
@@ -162,33 +159,4 @@ fn is_label(name: &str) -> bool {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let begins_well = !name.starts_with("__") && !name.starts_with(|first: char| first.is_ascii_digit());
     is_plain && begins_well && (1..=128).contains(&name.len()) && name != "le" && name != "quantile"
-}
-
-/// Texts by name, in the configured order.
-#[derive(Debug)]
-pub(crate) struct Texts(pub(crate) Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(TextsVisitor)
-    }
-}
-
-/// Deserialises texts from a table.
-struct TextsVisitor;
-
-impl<'de> Visitor<'de> for TextsVisitor {
-    type Value = Texts;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table of texts: { job = \"database\" }")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
-        let mut texts = Vec::new();
-        while let Some(text) = map.next_entry()? {
-            texts.push(text);
-        }
-        Ok(Texts(texts))
-    }
 }

@@ -40,6 +40,7 @@ gauged_plugin::settings! {
     /// The most units with metrics of their own; with more than 2000 the plugin needs higher `limits`, of nine metrics for each.
     "max_units": "integer" = "2000";
     /// The socket: that of the system bus, or for root systemd's own, `unix:/run/systemd/private`.
+    // The bus listens there on every distribution; `/var/run` leads there.
     "address": "text" = "\"unix:/run/dbus/system_bus_socket\"";
 }
 

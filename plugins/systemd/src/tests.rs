@@ -12,10 +12,10 @@ mod message;
 mod peer;
 mod wire;
 
-/// Where the bus listens, on every distribution.
-const ADDRESS: &str = "unix:/run/dbus/system_bus_socket";
-
 const LITTLE: ByteOrder = ByteOrder::Little;
+
+/// The default of the setting `address`.
+const ADDRESS: &str = "unix:/run/dbus/system_bus_socket";
 
 const UNITS: [Listed<'_>; 7] = [
     ("ssh.service", "loaded", "active"),
