@@ -115,7 +115,7 @@ impl Transfers {
         if !is_device && text != UNKNOWN_DEVICE {
             self.is_whole[amounts].fill(false);
             let error = line.malformed(text, format_args!("{text} is not a device number"));
-            skipped.keep(Err::<(), _>(InFile(error)), "reads and writes of a device");
+            skipped.lose(InFile(error), "reads and writes of a device");
         }
         is_device.then_some(text)
     }
@@ -133,15 +133,14 @@ impl Transfers {
         });
         &mut self.devices[at].1
     }
+}
 
-    /// Only the amounts that are known.
-    fn known(&self, transfer: Transfer) -> Transfer {
-        let mut known = transfer;
-        for (amount, is_known) in known.iter_mut().zip(self.is_known) {
-            *amount = amount.filter(|_| is_known);
-        }
-        known
+/// Only these amounts of a transfer.
+fn only(mut transfer: Transfer, kept: [bool; AMOUNTS.len()]) -> Transfer {
+    for (amount, is_kept) in transfer.iter_mut().zip(kept) {
+        *amount = amount.filter(|_| is_kept);
     }
+    transfer
 }
 
 /// Reports the amounts of a device that its line does not have, unless it has none at all, which means that there are none.
@@ -149,14 +148,14 @@ fn report_missing(line: Line<'_>, device: Option<&str>, seen: [bool; AMOUNTS.len
     let Some(device) = device.filter(|_| seen.contains(&true)) else { return };
     for ((metric, name, _), _) in AMOUNTS.iter().zip(seen).filter(|(_, is_seen)| !is_seen) {
         let error = line.truncated(format_args!("has no {name} of {device}"));
-        skipped.keep(Err::<(), _>(InFile(error)), metric.name);
+        skipped.lose(InFile(error), metric.name);
     }
 }
 
 /// The last line of a file, if that ends within it. Some kernels end with a device without transfers and a space.
 fn torn_line<'a>(file: &'a File, skipped: &mut Skipped) -> Option<&'a str> {
     let torn = file.text().rsplit('\n').next().filter(|line| !line.is_empty() && !line.ends_with(' '))?;
-    skipped.keep(Err::<(), _>(InFile(file.truncated("ends within a line"))), "reads and writes of a device");
+    skipped.lose(InFile(file.truncated("ends within a line")), "reads and writes of a device");
     Some(torn)
 }
 
@@ -196,7 +195,7 @@ impl Devices {
         for (device, transfer) in &transfers.devices {
             let name = self.name(device, skipped);
             if io == Io::Device {
-                set(sample, &[("cgroup", &group.label), ("device", name)], transfers.known(*transfer));
+                set(sample, &[("cgroup", &group.label), ("device", name)], only(*transfer, transfers.is_known));
             } else if !STACKED_PREFIXES.iter().any(|stacked| name.starts_with(stacked)) {
                 for (sum, amount) in sum.iter_mut().zip(transfer) {
                     *sum = sum.zip(*amount).map(|(sum, amount)| sum.saturating_add(amount));
@@ -204,10 +203,8 @@ impl Devices {
             }
         }
         if io == Io::Summed {
-            for (sum, is_whole) in sum.iter_mut().zip(transfers.is_whole) {
-                *sum = sum.filter(|_| is_whole);
-            }
-            set(sample, &group.labels(), transfers.known(sum));
+            let sum = only(only(sum, transfers.is_whole), transfers.is_known);
+            set(sample, &group.labels(), sum);
         }
     }
 

@@ -171,22 +171,8 @@ struct Cgroup {
     cpus: Bound,
     devices: Devices,
     /// For groups left out because the sample is full.
-    full_warning: WarnOnce,
+    full_warning: log::Once,
     skipped: Skipped,
-}
-
-/// A warning that is logged once, although its cause recurs at each tick.
-#[derive(Debug, Default)]
-struct WarnOnce {
-    has_warned: bool,
-}
-
-impl WarnOnce {
-    fn warn(&mut self, message: impl FnOnce() -> String) {
-        if !std::mem::replace(&mut self.has_warned, true) {
-            log::warn(&message());
-        }
-    }
 }
 
 impl Plugin for Cgroup {
@@ -195,7 +181,7 @@ impl Plugin for Cgroup {
 
     fn configure(settings: Settings) -> Result<Self, Error> {
         let (rates, devices) = (Rates::default(), Devices::default());
-        let (full_warning, skipped) = (WarnOnce::default(), Skipped::default());
+        let (full_warning, skipped) = (log::Once::default(), Skipped::default());
         let cpus = ALL_CPUS_PERCENT;
         Ok(Self { settings, groups: None, walked_ns: None, rates, cpus, devices, full_warning, skipped })
     }
@@ -258,11 +244,9 @@ impl Plugin for Cgroup {
         sample.set(LEFT_OUT, left_out);
         drop(self.skipped.finish(sample));
         if left_out > 0 && has_time {
-            self.full_warning.warn(|| {
-                format!(
-                    "{left_out} groups exceed the sample's limit of metrics and are left out; select fewer with `groups`"
-                )
-            });
+            self.full_warning.warn(format_args!(
+                "{left_out} groups exceed the sample's limit of metrics and are left out; select fewer with `groups`"
+            ));
         }
         Ok(())
     }
@@ -307,7 +291,7 @@ fn read_usage(
                     files::Error::NotFound | files::Error::NotSupported(_) | files::Error::Io(_)
                 );
                 if may_not_read || !is_gone {
-                    skipped.keep(Err::<(), _>(InFile(failure)), "the metrics of this file");
+                    skipped.lose(InFile(failure), "the metrics of this file");
                 }
             }
         }

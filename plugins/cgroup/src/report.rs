@@ -7,38 +7,29 @@ use gauged_plugin::skipped::{Cause, Skip};
 /// The directory of all groups.
 pub(crate) const ROOT: &str = "/sys/fs/cgroup";
 
-/// An error in a file of a group.
-pub(crate) struct InFile<E>(pub(crate) E);
+/// An error in a group.
+pub(crate) enum InGroup<E> {
+    /// In one of its files.
+    InFile(E),
+    /// In its directory.
+    InDirectory(E),
+}
 
-/// An error in the directory of a group.
-pub(crate) struct InDirectory<E>(pub(crate) E);
+pub(crate) use InGroup::{InDirectory, InFile};
 
-impl<E: Cause> Cause for InFile<E> {
+impl<E: Cause> Cause for InGroup<E> {
     fn skip(&self) -> Skip {
-        let skip = self.0.skip();
-        let file = skip.path.rsplit('/').next().unwrap_or_default();
-        anonymous([ROOT, "/*/", file].concat(), skip)
+        let (InFile(error) | InDirectory(error)) = self;
+        let skip = error.skip();
+        let file = skip.path.rsplit('/').next().filter(|_| matches!(self, InFile(_)));
+        let path = [ROOT, "/*", if file.is_some() { "/" } else { "" }, file.unwrap_or_default()].concat();
+        Skip { why: [&skip.path, ": ", &skip.why].concat(), path, ..skip }
     }
 }
 
-impl<E: Cause> Cause for InDirectory<E> {
-    fn skip(&self) -> Skip {
-        anonymous([ROOT, "/*"].concat(), self.0.skip())
-    }
-}
-
-fn anonymous(path: String, skip: Skip) -> Skip {
-    Skip { why: [&skip.path, ": ", &skip.why].concat(), path, ..skip }
-}
-
-impl<E: Cause> From<InFile<E>> for Error {
-    fn from(error: InFile<E>) -> Self {
-        error.0.into()
-    }
-}
-
-impl<E: Cause> From<InDirectory<E>> for Error {
-    fn from(error: InDirectory<E>) -> Self {
-        error.0.into()
+impl<E: Cause> From<InGroup<E>> for Error {
+    fn from(error: InGroup<E>) -> Self {
+        let (InFile(error) | InDirectory(error)) = error;
+        error.into()
     }
 }

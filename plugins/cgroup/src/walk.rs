@@ -112,9 +112,9 @@ impl Walk<'_> {
                 Err(failure) => {
                     if directory == root {
                         self.refused = Some(failure.clone());
-                        skipped.keep(Err::<(), _>(failure), "the groups below");
+                        skipped.lose(failure, "the groups below");
                     } else {
-                        skipped.keep(Err::<(), _>(InDirectory(failure)), "the groups below");
+                        skipped.lose(InDirectory(failure), "the groups below");
                     }
                     continue;
                 }

@@ -44,10 +44,6 @@ pub(crate) struct Operations {
 }
 
 impl Operations {
-    fn new([count, merged, sectors, ms]: [Option<u64>; 4]) -> Self {
-        Self { count, merged, sectors, ms }
-    }
-
     pub(crate) fn bytes(&self) -> Option<u64> {
         COUNT.check(self.sectors?.saturating_mul(SECTOR_BYTES))
     }
@@ -77,9 +73,9 @@ impl Disk {
             return Self { read, write, ..Self::default() };
         }
         let group = |end: usize| count >= end;
-        let four = |at: usize| {
-            let values = [values[at], values[at + 1], values[at + 2], values[at + 3]];
-            if group(at + 4) { Operations::new(values) } else { Operations::default() }
+        let four = |at: usize| match values.get(at..at + 4) {
+            Some(&[count, merged, sectors, ms]) if group(at + 4) => Operations { count, merged, sectors, ms },
+            _ => Operations::default(),
         };
         let [in_progress, io_ms, weighted_ms] = if group(11) { [values[8], values[9], values[10]] } else { [None; 3] };
         let in_progress = in_progress.filter(|&number| i32::try_from(number).is_ok());

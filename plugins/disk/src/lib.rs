@@ -116,15 +116,14 @@ impl Plugin for Disks {
         let Self { settings: Settings { devices, partitions }, rates, was_there, skipped } = self;
         let file = match File::read(DISKSTATS) {
             Err(failure) if failure.error == files::Error::NotFound && !*was_there => {
-                return Err(Error::Unsupported(format!(
-                    "this kernel has no block devices: {DISKSTATS} does not exist"
-                )));
+                let why = format!("this kernel has no block devices: {DISKSTATS} does not exist");
+                return Err(Error::Unsupported(why));
             }
             file => file?,
         };
         *was_there = true;
         if file.text().trim_ascii().is_empty() {
-            skipped.keep(Err::<(), _>(file.truncated("is empty")), "all disks");
+            skipped.lose(file.truncated("is empty"), "all disks");
         }
         for (name, disk) in diskstats::disks(&file, *partitions, devices, skipped) {
             set_totals(sample, name, &disk);

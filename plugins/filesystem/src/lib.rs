@@ -113,8 +113,8 @@ struct Filesystem {
     unresponsive: Vec<String>,
     /// The first mount of the next tick, for the rotation of too many mounts.
     next: usize,
-    /// Whether the warning about too many mounts was logged.
-    has_warned: bool,
+    /// For too many mounts.
+    warning: log::Once,
     skipped: Skipped,
 }
 
@@ -126,7 +126,8 @@ impl Plugin for Filesystem {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self { settings, unresponsive: Vec::new(), next: 0, has_warned: false, skipped: Skipped::default() })
+        let (warning, skipped) = (log::Once::default(), Skipped::default());
+        Ok(Self { settings, unresponsive: Vec::new(), next: 0, warning, skipped })
     }
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
@@ -156,7 +157,7 @@ impl Plugin for Filesystem {
                 }
                 // A directory on the way is closed to the agent, which is no error of the device.
                 Some(Err(failure)) if matches!(failure.error, files::Error::NotPermitted(_)) => {
-                    self.skipped.keep(Err::<(), _>(failure), format_args!("the sizes of {}", mount.point));
+                    self.skipped.lose(failure, format_args!("the sizes of {}", mount.point));
                 }
                 // No time left for a mount that responded before.
                 None if !was_unresponsive_before => left_out += 1,
@@ -182,9 +183,8 @@ impl Plugin for Filesystem {
         }
         self.skipped.finish(sample)?;
         sample.set(LEFT_OUT, (left_out > 0).then_some(left_out));
-        if all > MAX_MOUNTS && !self.has_warned {
-            self.has_warned = true;
-            log::warn(&format!(
+        if all > MAX_MOUNTS {
+            self.warning.warn(format_args!(
                 "there are {all} mounts, and only {MAX_MOUNTS} are measured per tick, in rotation; select by `mounts` and `fstypes`"
             ));
         }

@@ -3,6 +3,8 @@
 
 mod settings;
 
+use std::time::Duration;
+
 use gauged_plugin::http::{Request, Response};
 use gauged_plugin::service::{Failure, Poller, Service};
 use gauged_plugin::{About, Error, Need, Plugin, Row, Sample, Tick, about};
@@ -77,14 +79,9 @@ impl Plugin for HttpCheck {
     }
 
     fn needs(&self) -> Vec<Need> {
-        let mut needs: Vec<Need> = Vec::new();
-        for Check { target, service, .. } in &self.checks {
-            let need = Need::new(target.request().capability(), &["check ", service.name()].concat());
-            if needs.iter().all(|known| known.capability != need.capability) {
-                needs.push(need);
-            }
-        }
-        needs
+        let need =
+            |check: &Check| Need::new(check.target.request().capability(), &["check ", check.service.name()].concat());
+        self.checks.iter().map(need).collect()
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
@@ -114,13 +111,14 @@ impl Check {
 
 /// Sets the metrics of a response.
 fn set_response(row: &mut Row<'_>, response: &Response, tick: Tick) {
-    let times = response.times;
+    let (times, time) = (response.times, Duration::from_nanos);
     row.set(STATUS, response.status).set(RESPONSE, response.body.len()).set(ADDRESS, &*response.remote_address);
-    row.set(RESOLVE, times.resolve_ns.map(seconds)).set(CONNECT, seconds(times.connect_ns));
-    row.set(HANDSHAKE, times.tls_ns.map(seconds)).set(FIRST_BYTE, seconds(times.first_byte_ns));
-    row.set(RECEIVE, seconds(times.receive_ns())).set(TOTAL, seconds(times.total_ns));
+    row.set(RESOLVE, times.resolve_ns.map(time)).set(CONNECT, time(times.connect_ns));
+    row.set(HANDSHAKE, times.tls_ns.map(time)).set(FIRST_BYTE, time(times.first_byte_ns));
+    row.set(RECEIVE, time(times.receive_ns())).set(TOTAL, time(times.total_ns));
     if let Some(session) = &response.tls {
-        let (now, certificate) = (unix_seconds(tick), &session.certificate);
+        let now = i64::try_from(tick.unix_ms / 1000).unwrap_or(i64::MAX);
+        let certificate = &session.certificate;
         row.set(VERSION, &*session.version).set(EXPIRY, certificate.not_after.saturating_sub(now));
         row.set(AGE, now.saturating_sub(certificate.not_before));
         row.set(SUBJECT, beginning(&certificate.subject)).set(ISSUER, beginning(&certificate.issuer));
@@ -150,15 +148,6 @@ impl Target {
         }
         Err(Failure::down("body", format!("{} returned a body without the text \"{text}\"", self.url)))
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "exact for a hundred days")]
-fn seconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e9
-}
-
-fn unix_seconds(tick: Tick) -> i64 {
-    i64::try_from(tick.unix_ms / 1000).unwrap_or(i64::MAX)
 }
 
 /// The beginning of a name that is too long.

@@ -1,10 +1,7 @@
 //! The settings: targets and their expected responses. The agent validates URLs and headers when it sends a request.
 
-use std::fmt;
-
-use gauged_plugin::Error;
-use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use gauged_plugin::{Error, Texts, parse_setting};
+use serde::de::{Deserialize, Deserializer};
 
 /// The most targets: with the longest timeout of a call, 60 s, each still has half a second if none responds.
 const MAX_TARGETS: usize = 100;
@@ -36,14 +33,14 @@ gauged_plugin::settings! {
 }
 
 /// The configuration.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) targets: Vec<Target>,
 }
 
 /// A target: the request and the expected response.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Target {
     name: Option<String>,
@@ -51,7 +48,7 @@ pub(crate) struct Target {
     pub(crate) method: String,
     pub(crate) status: StatusRange,
     pub(crate) contains: Option<String>,
-    pub(crate) headers: Headers,
+    pub(crate) headers: Texts,
     pub(crate) unix_socket: Option<String>,
     pub(crate) timeout_ms: Option<u32>,
 }
@@ -67,10 +64,8 @@ impl Settings {
     /// Checks the values beyond their types.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         if self.targets.is_empty() {
-            return Err(Error::invalid(
-                "targets",
-                "list at least one target: targets = [{ url = \"http://localhost/\" }]",
-            ));
+            let why = "list at least one target: targets = [{ url = \"http://localhost/\" }]";
+            return Err(Error::invalid("targets", why));
         }
         if self.targets.len() > MAX_TARGETS {
             let why = format!("has more than {MAX_TARGETS} targets; check some from another host");
@@ -118,65 +113,16 @@ impl StatusRange {
         if self.first == self.last { self.first.to_string() } else { format!("{}-{}", self.first, self.last) }
     }
 
-    fn new(first: u16, last: u16) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         (100 <= first && first <= last && last <= 999).then_some(Self { first, last })
     }
 }
 
 impl<'de> Deserialize<'de> for StatusRange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StatusRangeVisitor)
-    }
-}
-
-/// Deserialises a range from a number or a string.
-struct StatusRangeVisitor;
-
-impl Visitor<'_> for StatusRangeVisitor {
-    type Value = StatusRange;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a status such as 200, or a range such as \"200-299\"")
-    }
-
-    fn visit_u64<E: de::Error>(self, status: u64) -> Result<StatusRange, E> {
-        let range = u16::try_from(status).ok().and_then(|status| StatusRange::new(status, status));
-        range.ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(status), &self))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<StatusRange, E> {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let range = first.trim().parse().ok().zip(last.trim().parse().ok());
-        let range = range.and_then(|(first, last)| StatusRange::new(first, last));
-        range.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
-    }
-}
-
-/// Header names and values, in the configured order.
-#[derive(Debug, Default)]
-pub(crate) struct Headers(pub(crate) Vec<(String, String)>);
-
-impl<'de> Deserialize<'de> for Headers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(HeadersVisitor)
-    }
-}
-
-/// Deserialises headers from a table.
-struct HeadersVisitor;
-
-impl<'de> Visitor<'de> for HeadersVisitor {
-    type Value = Headers;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a table of headers: { accept = \"application/json\" }")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Headers, A::Error> {
-        let mut headers = Vec::new();
-        while let Some(header) = map.next_entry()? {
-            headers.push(header);
-        }
-        Ok(Headers(headers))
+        let expected = "a status such as 200, or a range such as \"200-299\"";
+        parse_setting(deserializer, expected, Self::parse)
     }
 }

@@ -9,7 +9,7 @@ use gauged_plugin::bounds::COUNT;
 use gauged_plugin::descriptor::join;
 use gauged_plugin::kernel::{self, Fields, File};
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, files, percent};
+use gauged_plugin::{About, Descriptor, Error, Plugin, Sample, Tick, about, percent};
 use softnet::Softnet;
 
 gauged_plugin::metrics! {
@@ -93,19 +93,22 @@ const ALL_METRICS: &[Descriptor] = &join::<{ METRICS.len() + clock::METRICS.len(
 const VECTORS: [&str; 10] =
     ["hi", "timer", "net_tx", "net_rx", "block", "irq_poll", "tasklet", "sched", "hrtimer", "rcu"];
 
-/// Keys of `/proc/stat` and their metrics. The first number of `intr` is the sum; the rest of the line may be long.
-const STAT: [(&str, Descriptor); 7] = [
-    ("intr", INTERRUPTS),
-    ("ctxt", CONTEXT_SWITCHES),
-    ("btime", BOOT_TIME),
-    ("processes", FORKS),
-    ("procs_running", RUNNING),
-    ("procs_blocked", BLOCKED),
-    ("softirq", SOFTIRQS),
+/// Keys of a file, their metrics, and factors to the metrics' units.
+type Keys = [(&'static str, Descriptor, u64); 7];
+
+/// Those of `/proc/stat`. The first number of `intr` is the sum; the rest of the line may be long.
+const STAT: Keys = [
+    ("intr", INTERRUPTS, 1),
+    ("ctxt", CONTEXT_SWITCHES, 1),
+    ("btime", BOOT_TIME, 1),
+    ("processes", FORKS, 1),
+    ("procs_running", RUNNING, 1),
+    ("procs_blocked", BLOCKED, 1),
+    ("softirq", SOFTIRQS, 1),
 ];
 
-/// Keys of `/proc/vmstat`, their metrics, and factors to the metrics' units.
-const VMSTAT: [(&str, Descriptor, u64); 7] = [
+/// Those of `/proc/vmstat`.
+const VMSTAT: Keys = [
     ("pgpgin", PAGED_IN, 1024),
     ("pgpgout", PAGED_OUT, 1024),
     ("pswpin", SWAPPED_IN, 1),
@@ -149,12 +152,7 @@ struct Kernel {
 }
 
 impl Plugin for Kernel {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Counters and limits of the kernel.",
-        settings: SETTINGS,
-        metrics: ALL_METRICS,
-    };
+    const ABOUT: About = about!("Counters and limits of the kernel.", settings: SETTINGS, metrics: ALL_METRICS);
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
@@ -165,10 +163,14 @@ impl Plugin for Kernel {
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
         let skipped = &mut self.skipped;
         if let Some(file) = skipped.read("/proc/stat", "interrupts, switches, forks and running threads") {
-            set_stat(&file, sample, skipped);
+            // Every kernel has at least one of these.
+            if !set_keys(&STAT, &file, sample, skipped) {
+                let error = file.error("has none of the lines ctxt, intr and processes");
+                skipped.lose(error, "all of its counters");
+            }
         }
         if let Some(file) = skipped.read("/proc/vmstat", "page faults and swapping") {
-            set_vmstat(&file, sample, skipped);
+            set_keys(&VMSTAT, &file, sample, skipped);
         }
         if let Some(file) = skipped.read("/proc/sys/fs/file-nr", "open files") {
             let mut fields = file.fields();
@@ -183,7 +185,8 @@ impl Plugin for Kernel {
             let mut fields = file.fields();
             for metric in [INODES, INODES_FREE] {
                 // The kernel sums these over CPUs while they change, so one can be negative for a moment.
-                sample.set(metric, skipped.keep(fields.number::<i64>("inodes"), metric.name).and_then(non_negative));
+                let number = skipped.keep(fields.number::<i64>("inodes"), metric.name);
+                sample.set(metric, number.and_then(|number| u64::try_from(number).ok()));
             }
         }
         if let Some(file) = skipped.read("/proc/loadavg", THREADS.name) {
@@ -221,24 +224,29 @@ impl Kernel {
     }
 }
 
-fn set_stat(file: &File, sample: &mut Sample, skipped: &mut Skipped) {
-    let mut seen = [false; STAT.len()];
+/// Sets the metrics of keys, each at the first line that has it. Returns whether there was one.
+fn set_keys(keys: &Keys, file: &File, sample: &mut Sample, skipped: &mut Skipped) -> bool {
+    let mut seen = keys.map(|_| false);
     for line in file.lines() {
         let (key, mut values) = line.key_values();
-        let Some(at) = STAT.iter().position(|(name, _)| *name == key) else { continue };
+        let Some(at) = keys.iter().position(|(name, ..)| *name == key) else { continue };
         if std::mem::replace(&mut seen[at], true) {
             continue;
         }
-        let metric = STAT[at].1;
-        sample.set(metric, skipped.keep(values.bounded::<u64>(key, &COUNT), metric.name));
+        let (_, metric, unit) = keys[at];
+        let count = values.bounded::<u64>(key, &COUNT).and_then(|count| {
+            let impossible = || line.error(format_args!("{count} is impossible ({key}): {}", COUNT.reason));
+            COUNT.check(count.saturating_mul(unit)).ok_or_else(impossible)
+        });
+        sample.set(metric, skipped.keep(count, metric.name));
         if metric == SOFTIRQS {
             set_vectors(values, sample, skipped);
         }
+        if !seen.contains(&false) {
+            break;
+        }
     }
-    // Every kernel has at least one of these.
-    if !seen.contains(&true) {
-        skipped.keep(Err::<(), _>(file.error("has none of the lines ctxt, intr and processes")), "all of its counters");
-    }
+    seen.contains(&true)
 }
 
 /// Sets each vector if they are the known ones.
@@ -253,32 +261,6 @@ fn set_vectors(mut values: Fields<'_>, sample: &mut Sample, skipped: &mut Skippe
     }
 }
 
-fn set_vmstat(file: &File, sample: &mut Sample, skipped: &mut Skipped) {
-    let mut seen = [false; VMSTAT.len()];
-    let mut left = VMSTAT.len();
-    for line in file.lines() {
-        let (key, mut values) = line.key_values();
-        let Some(at) = VMSTAT.iter().position(|(name, ..)| *name == key) else { continue };
-        if std::mem::replace(&mut seen[at], true) {
-            continue;
-        }
-        let (_, metric, unit) = VMSTAT[at];
-        let count = values.bounded::<u64>(key, &COUNT).and_then(|count| {
-            let impossible = || line.error(format_args!("{count} is impossible ({key}): {}", COUNT.reason));
-            COUNT.check(count.saturating_mul(unit)).ok_or_else(impossible)
-        });
-        sample.set(metric, skipped.keep(count, metric.name));
-        left -= 1;
-        if left == 0 {
-            break;
-        }
-    }
-}
-
-fn non_negative(value: i64) -> Option<u64> {
-    u64::try_from(value).ok()
-}
-
 /// Sets the metric of a file with a single number, and returns it.
 fn set_number(path: &str, metric: Descriptor, sample: &mut Sample, skipped: &mut Skipped) -> Option<u64> {
     let number = read_number(path, metric, skipped);
@@ -288,11 +270,7 @@ fn set_number(path: &str, metric: Descriptor, sample: &mut Sample, skipped: &mut
 
 /// Reads a file with a single number that not every kernel has.
 fn read_number(path: &str, metric: Descriptor, skipped: &mut Skipped) -> Option<u64> {
-    let file = match File::read(path) {
-        // Expected: no report is needed.
-        Err(failure) if failure.error == files::Error::NotFound => return None,
-        read => skipped.keep(read, metric.name)?,
-    };
+    let file = skipped.keep(File::read_if_exists(path), metric.name)??;
     skipped.keep(file.fields().bounded("value", &COUNT), metric.name)
 }
 

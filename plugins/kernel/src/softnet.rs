@@ -54,24 +54,22 @@ impl Counter {
     /// Takes the column of a new file. One that passed 2^32 goes on. One that fell is not known for a tick, after which it is back
     /// or counts anew.
     fn update(&mut self, column: Option<u32>) {
-        let Some(now) = column.map(u64::from) else {
-            *self = Self::default();
-            return;
+        let known = |value| Self { value: Some(value), has_fallen: false };
+        *self = match (column.map(u64::from), self.value) {
+            (None, _) => Self::default(),
+            (Some(now), None) => known(now),
+            (Some(now), Some(before)) => {
+                let low = before & u64::from(u32::MAX);
+                let has_passed_zero = now > 0 && now < low && now + (1 << 32) - low < MAX_GROWTH;
+                if now >= low || has_passed_zero {
+                    known(before - low + now + if has_passed_zero { 1 << 32 } else { 0 })
+                } else if self.has_fallen {
+                    known(now)
+                } else {
+                    Self { has_fallen: true, ..*self }
+                }
+            }
         };
-        let Some(before) = self.value else {
-            *self = Self { value: Some(now), has_fallen: false };
-            return;
-        };
-        let low = before & u64::from(u32::MAX);
-        let has_passed_zero = now > 0 && now < low && now + (1 << 32) - low < MAX_GROWTH;
-        if now >= low || has_passed_zero {
-            let value = before - low + now + if has_passed_zero { 1 << 32 } else { 0 };
-            *self = Self { value: Some(value), has_fallen: false };
-        } else if self.has_fallen {
-            *self = Self { value: Some(now), has_fallen: false };
-        } else {
-            self.has_fallen = true;
-        }
     }
 
     fn known(self) -> Option<u64> {

@@ -144,30 +144,26 @@ fn find(selected: &[&'static Descriptor], group: &str, name: &str) -> Option<Fie
 
 impl Field {
     fn set(&self, word: &str, line: Line<'_>, sample: &mut Sample, skipped: &mut Skipped) {
-        let Self { metric, message_type } = self;
-        let value = match word.parse::<u64>() {
-            Ok(value) if COUNT.check(value).is_some() => value,
+        let (metric, field) = (*self.metric, field_name(self.metric));
+        let labels: Vec<(&str, &str)> = self.message_type.iter().map(|number| ("type", &**number)).collect();
+        let mut row = sample.labelled(&labels);
+        let why = match word.parse::<u64>() {
+            Ok(value) if COUNT.check(value).is_some() => {
+                row.set(metric, value);
+                return;
+            }
             // The kernel sums a gauge over CPUs while they change it, so it can be negative for a moment, which reads as
             // nearly 2^64.
             Ok(_) if metric.kind == Kind::Gauge => return,
-            parsed => {
-                let field = field_name(metric);
-                match word.parse::<i64>() {
-                    Ok(limit) if **metric == TCP_MAX_CONN => sample.set(**metric, limit),
-                    _ => {
-                        let why = match parsed {
-                            Ok(_) => format!("{word} is impossible ({field}): {}", COUNT.reason),
-                            Err(_) => format!("{word} is not a number ({field})"),
-                        };
-                        skipped.keep(Err::<(), _>(line.malformed(word, why)), field);
-                    }
+            Ok(_) => format!("{word} is impossible ({field}): {}", COUNT.reason),
+            Err(_) => match word.parse::<i64>() {
+                Ok(limit) if metric == TCP_MAX_CONN => {
+                    row.set(metric, limit);
+                    return;
                 }
-                return;
-            }
+                _ => format!("{word} is not a number ({field})"),
+            },
         };
-        match message_type {
-            Some(message_type) => drop(sample.labelled(&[("type", message_type)]).set(**metric, value)),
-            None => sample.set(**metric, value),
-        }
+        skipped.lose(line.malformed(word, why), field);
     }
 }

@@ -1,10 +1,10 @@
 //! Numbers of sockets, from `/proc/net/sockstat` and `/proc/net/sockstat6`: each line has a protocol, then alternating
 //! names and values.
 
+use gauged_plugin::Sample;
 use gauged_plugin::bounds::COUNT;
 use gauged_plugin::kernel::File;
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{Sample, files};
 
 gauged_plugin::metrics! {
     module "netstat" since boot;
@@ -59,10 +59,8 @@ const PATH6: &str = "/proc/1/net/sockstat6";
 pub(crate) fn set_metrics(sample: &mut Sample, page_bytes: Option<u64>, skipped: &mut Skipped) {
     let file = skipped.read(PATH, "sockstat");
     // Missing on hosts without IPv6.
-    let (file6, has_ipv6) = match File::read(PATH6) {
-        Err(failure) if failure.error == files::Error::NotFound => (None, false),
-        read => (skipped.keep(read, "sockstat6"), true),
-    };
+    let file6 = skipped.keep(File::read_if_exists(PATH6), "sockstat6");
+    let (has_ipv6, file6) = (!matches!(file6, Some(None)), file6.flatten());
     let mut seen = [false; METRICS.len()];
     let (mut alloc, mut in_use, mut in_use6, mut waiting) = (None, None, None, None);
     for line in [&file, &file6].into_iter().flatten().flat_map(File::lines) {
@@ -90,11 +88,10 @@ pub(crate) fn set_metrics(sample: &mut Sample, page_bytes: Option<u64>, skipped:
         }
     }
     // Each file that is there has a line of TCP, unless it is empty or cut.
-    if has_ipv6 && in_use6.is_none() {
-        let missing = file6.map(|file| Err::<(), _>(file.truncated("has no number of sockets in use for TCP6")));
-        missing.map(|missing| skipped.keep(missing, TCP_CLOSED.name));
-    } else if !has_ipv6 {
+    if !has_ipv6 {
         in_use6 = Some(0);
+    } else if let (None, Some(file)) = (in_use6, file6) {
+        skipped.lose(file.truncated("has no number of sockets in use for TCP6"), TCP_CLOSED.name);
     }
     // The formula of `ss`, which counts TIME_WAIT among the open sockets, although the kernel no longer does.
     let open = in_use.zip(in_use6).map(|(in_use, in_use6)| u64::saturating_add(in_use, in_use6));

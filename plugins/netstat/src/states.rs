@@ -3,7 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use gauged_plugin::files::{self, Failure};
+use gauged_plugin::files::{self, Failure, PieceLines};
 use gauged_plugin::skipped::Skipped;
 use gauged_plugin::system::{self, SocketTable};
 use gauged_plugin::{Need, Sample};
@@ -68,44 +68,19 @@ pub(crate) fn set_metrics(sample: &mut Sample, skipped: &mut Skipped) {
 
 /// Counts the sockets in the file of a table. None if it cannot be read.
 fn count_lines(table: SocketTable, counts: &mut [u64; STATES.len()], skipped: &mut Skipped) -> Option<()> {
-    let mut lines = Lines::default();
+    let mut lines = PieceLines::default();
     let read = files::read_pieces(table.path(), |piece| {
-        lines.take(piece, counts);
+        lines.take(piece, |line| count_line(line, counts));
         ControlFlow::Continue(())
     });
     match read {
         Ok(_) => {
-            lines.take(b"\n", counts);
+            count_line(&lines.rest, counts);
             Some(())
         }
         // The kernel has no IPv6.
-        Err(Failure { error: files::Error::NotFound, .. }) if matches!(table, SocketTable::Tcp6) => Some(()),
+        Err(Failure { error: files::Error::NotFound, .. }) if table.is_ipv6() => Some(()),
         Err(failure) => skipped.keep(Err(failure), SOCKETS.name),
-    }
-}
-
-/// The lines of a file in pieces.
-#[derive(Default)]
-struct Lines {
-    /// The beginning of a line whose end is in the next piece.
-    begun: Vec<u8>,
-}
-
-impl Lines {
-    /// Counts the sockets in the lines that end in a piece.
-    fn take(&mut self, piece: &[u8], counts: &mut [u64; STATES.len()]) {
-        let mut parts = piece.split(|&byte| byte == b'\n');
-        let last = parts.next_back().unwrap_or_default();
-        for part in parts {
-            if self.begun.is_empty() {
-                count_line(part, counts);
-            } else {
-                let mut line = std::mem::take(&mut self.begun);
-                line.extend_from_slice(part);
-                count_line(&line, counts);
-            }
-        }
-        self.begun.extend_from_slice(last);
     }
 }
 

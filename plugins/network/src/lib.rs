@@ -140,8 +140,7 @@ fn set_rates(row: &mut Row<'_>, change: &EachChange<4>, speed: Option<u64>) {
     if change.is_reset.contains(&true) {
         return;
     }
-    #[allow(clippy::cast_precision_loss, reason = "a rate needs no 53 bits")]
-    let [received, received_packets, sent, sent_packets] = change.by.map(|by| by.map(|by| by as f64 / change.seconds));
+    let [received, received_packets, sent, sent_packets] = change.per_second();
     #[allow(clippy::cast_precision_loss, reason = "a percentage needs no 53 bits")]
     let times_speed = |rate: f64| speed.map(|speed| rate / speed as f64);
     let has_speed = speed.is_some_and(|speed| speed > INVENTED_SPEED);
@@ -149,11 +148,10 @@ fn set_rates(row: &mut Row<'_>, change: &EachChange<4>, speed: Option<u64>) {
         let times = times_speed(rate).filter(|_| has_speed);
         INTERFACE_BYTES_PER_SECOND.check(rate).is_some() && times.is_none_or(|times| TIMES_SPEED.check(times).is_some())
     };
-    let packets = [received_packets, sent_packets];
-    let are_possible = packets.iter().flatten().all(|&rate| INTERFACE_PACKETS_PER_SECOND.check(rate).is_some());
+    let are_possible = |rate: f64| is_possible(rate) && INTERFACE_PACKETS_PER_SECOND.check(rate).is_some();
     // A packet has a byte at least.
-    if !are_possible
-        || ![received, sent, received_packets, sent_packets].iter().flatten().all(|&rate| is_possible(rate))
+    if ![received, sent].into_iter().flatten().all(is_possible)
+        || ![received_packets, sent_packets].into_iter().flatten().all(are_possible)
     {
         return;
     }

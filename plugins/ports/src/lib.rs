@@ -7,10 +7,10 @@ mod table;
 
 use gauged_plugin::files::{self, Failure};
 use gauged_plugin::skipped::{Cause as _, Skip};
-use gauged_plugin::system::{self, Listeners};
+use gauged_plugin::system::{self, Listeners, SocketTable};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use port::Port;
-use table::{Listener, Scan, Table};
+use table::{Listener, Scan, is_tcp};
 
 gauged_plugin::metrics! {
     module "ports" by {"port": "Number of the port", "protocol": "`tcp`, `tcp6`, `udp` or `udp6`"};
@@ -64,13 +64,13 @@ impl Plugin for Ports {
     }
 
     fn collect(&mut self, _tick: Tick, sample: &mut Sample) -> Result<(), Error> {
-        let mut sockets = vec![Sockets::default(); self.ports.len()];
+        let mut sockets = vec![Sockets { are_there: false, waiting: Some(0) }; self.ports.len()];
         // The tables that were not read completely, and the first that was not granted.
         let (mut failed, mut denied, mut is_any_there) = (Vec::new(), None, false);
         for table in self.tables() {
             let result = find(table, |listener| {
                 for (known, sockets) in self.ports.iter().zip(&mut sockets) {
-                    if known.number == listener.port && known.protocol.tables().contains(&table) {
+                    if known.number == listener.port && known.tables().contains(&table) {
                         sockets.add(listener);
                     }
                 }
@@ -109,14 +109,14 @@ gauged_plugin::export!(Ports);
 
 impl Ports {
     /// The tables of the configured ports.
-    fn tables(&self) -> impl Iterator<Item = Table> {
-        let is_needed = |table: &Table| self.ports.iter().any(|port| port.protocol.tables().contains(table));
-        Table::ALL.into_iter().filter(is_needed)
+    fn tables(&self) -> impl Iterator<Item = SocketTable> {
+        let is_needed = |table: &SocketTable| self.ports.iter().any(|port| port.tables().contains(table));
+        SocketTable::ALL.into_iter().filter(is_needed)
     }
 
-    fn report(&self, sample: &mut Sample, sockets: &[Sockets], failed: &[Table]) {
+    fn report(&self, sample: &mut Sample, sockets: &[Sockets], failed: &[SocketTable]) {
         for (port, sockets) in self.ports.iter().zip(sockets) {
-            let tables = port.protocol.tables();
+            let tables = port.tables();
             // A port that was not found may be in an unreadable table.
             let is_unknown = failed.iter().any(|table| tables.contains(table));
             if !sockets.are_there && is_unknown {
@@ -124,7 +124,7 @@ impl Ports {
             }
             let mut row = sample.labelled(&[("port", &port.number.to_string()), ("protocol", port.protocol.name())]);
             row.set(LISTENING, sockets.are_there);
-            if port.protocol.has_accept_queue() && sockets.are_there && !is_unknown {
+            if is_tcp(port.protocol) && sockets.are_there && !is_unknown {
                 row.set(ACCEPT_QUEUE, sockets.waiting);
             }
         }
@@ -142,12 +142,6 @@ struct Sockets {
     waiting: Option<u64>,
 }
 
-impl Default for Sockets {
-    fn default() -> Self {
-        Self { are_there: false, waiting: Some(0) }
-    }
-}
-
 impl Sockets {
     fn add(&mut self, listener: Listener) {
         self.are_there = true;
@@ -163,8 +157,8 @@ enum Failed {
 
 /// Finds the listening sockets of a table. The kernel lists them at a small part of the price of its file, which also has all other
 /// sockets.
-fn find(table: Table, mut found: impl FnMut(Listener)) -> Result<(), Failed> {
-    match system::list_listeners(table.socket_table()) {
+fn find(table: SocketTable, mut found: impl FnMut(Listener)) -> Result<(), Failed> {
+    match system::list_listeners(table) {
         Ok(Listeners { sockets, truncated: false }) => {
             for socket in sockets {
                 found(Listener { port: socket.port, waiting: Some(socket.queued.into()) });
@@ -177,7 +171,7 @@ fn find(table: Table, mut found: impl FnMut(Listener)) -> Result<(), Failed> {
 }
 
 /// Reads a table, as far as it has listening sockets.
-fn scan(table: Table, mut found: impl FnMut(Listener)) -> Result<(), Failed> {
+fn scan(table: SocketTable, mut found: impl FnMut(Listener)) -> Result<(), Failed> {
     let mut scan = Scan::new(table);
     let last = files::read_pieces(table.path(), |piece| scan.take(piece, &mut found)).map_err(Failed::NotRead)?;
     scan.end(last, found).map_err(Failed::Incomplete)

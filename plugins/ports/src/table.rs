@@ -3,61 +3,18 @@
 
 use std::ops::ControlFlow;
 
+use gauged_plugin::files::PieceLines;
 use gauged_plugin::skipped::{Reason, Skip};
 use gauged_plugin::system::SocketTable;
 
-/// A socket table of the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Table {
-    Tcp,
-    Tcp6,
-    Udp,
-    Udp6,
+/// Whether a table is of TCP, where the kernel lists listening sockets before all others, and their connections that wait.
+pub(crate) fn is_tcp(table: SocketTable) -> bool {
+    matches!(table, SocketTable::Tcp | SocketTable::Tcp6)
 }
 
-impl Table {
-    pub(crate) const ALL: [Self; 4] = [Self::Tcp, Self::Tcp6, Self::Udp, Self::Udp6];
-
-    /// The file of process 1: `/proc/net` would show the reader's own network namespace.
-    pub(crate) fn path(self) -> &'static str {
-        match self {
-            Self::Tcp => "/proc/1/net/tcp",
-            Self::Tcp6 => "/proc/1/net/tcp6",
-            Self::Udp => "/proc/1/net/udp",
-            Self::Udp6 => "/proc/1/net/udp6",
-        }
-    }
-
-    /// The same table, as the kernel is asked for it.
-    pub(crate) fn socket_table(self) -> SocketTable {
-        match self {
-            Self::Tcp => SocketTable::Tcp,
-            Self::Tcp6 => SocketTable::Tcp6,
-            Self::Udp => SocketTable::Udp,
-            Self::Udp6 => SocketTable::Udp6,
-        }
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        self.path().trim_start_matches("/proc/1/net/")
-    }
-
-    pub(crate) fn is_ipv6(self) -> bool {
-        matches!(self, Self::Tcp6 | Self::Udp6)
-    }
-
-    /// The state of a listening socket: `LISTEN` for TCP; `CLOSE` for UDP, which means bound without a peer.
-    fn listening_state(self) -> &'static str {
-        match self {
-            Self::Tcp | Self::Tcp6 => "0A",
-            Self::Udp | Self::Udp6 => "07",
-        }
-    }
-
-    /// Whether the kernel lists listening sockets before all others.
-    fn has_listeners_first(self) -> bool {
-        matches!(self, Self::Tcp | Self::Tcp6)
-    }
+/// The state of a listening socket: `LISTEN` for TCP; `CLOSE` for UDP, which means bound without a peer.
+fn listening_state(table: SocketTable) -> &'static str {
+    if is_tcp(table) { "0A" } else { "07" }
 }
 
 /// A listening socket.
@@ -83,9 +40,8 @@ const REQUEST_STATES: [&str; 2] = ["03", "0C"];
 /// A table that is being read.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    table: Table,
-    /// The end of the last piece, if it does not end with a line.
-    rest: Vec<u8>,
+    table: SocketTable,
+    pieces: PieceLines,
     lines: u32,
     /// Whether a listening socket was seen.
     has_listeners: bool,
@@ -98,28 +54,18 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    pub(crate) fn new(table: Table) -> Self {
-        let (has_listeners, has_others) = (false, false);
-        Self { table, rest: Vec::new(), lines: 0, has_listeners, has_others, is_ordered: true, malformed: None }
+    pub(crate) fn new(table: SocketTable) -> Self {
+        let (pieces, has_listeners, has_others) = (PieceLines::default(), false, false);
+        Self { table, pieces, lines: 0, has_listeners, has_others, is_ordered: true, malformed: None }
     }
 
     /// Takes the next piece of the table, and calls `found` with its listening sockets. Breaks when no more are expected:
     /// the order of the whole piece shows whether the kernel keeps to its own, which gVisor does not.
     pub(crate) fn take(&mut self, piece: &[u8], mut found: impl FnMut(Listener)) -> ControlFlow<()> {
-        let mut lines = piece.split(|&byte| byte == b'\n');
-        // What is after the last end of line is not a whole line yet.
-        let last = lines.next_back().unwrap_or_default();
-        for line in lines {
-            if self.rest.is_empty() {
-                self.take_line(line, &mut found);
-            } else {
-                let mut whole = std::mem::take(&mut self.rest);
-                whole.extend_from_slice(line);
-                self.take_line(&whole, &mut found);
-            }
-        }
-        self.rest.extend_from_slice(last);
-        let is_over = self.table.has_listeners_first() && self.has_others && self.is_ordered;
+        let mut pieces = std::mem::take(&mut self.pieces);
+        pieces.take(piece, |line| self.take_line(line, &mut found));
+        self.pieces = pieces;
+        let is_over = is_tcp(self.table) && self.has_others && self.is_ordered;
         if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
@@ -130,7 +76,7 @@ impl Scan {
     /// The reason why listening sockets may be missing.
     pub(crate) fn end(mut self, last: ControlFlow<()>, mut found: impl FnMut(Listener)) -> Result<(), Skip> {
         if last.is_continue() {
-            let rest = std::mem::take(&mut self.rest);
+            let rest = std::mem::take(&mut self.pieces).rest;
             self.take_line(&rest, &mut found);
         }
         let (line, reason, why) = match self.malformed {
@@ -138,8 +84,7 @@ impl Scan {
             None if self.lines == 0 => (0, Reason::Truncated, "is empty"),
             None => return Ok(()),
         };
-        let (path, word, why) = (self.table.path().to_owned(), String::new(), why.to_owned());
-        Err(Skip { path, line, word, reason, why, remedy: String::new() })
+        Err(Skip { line, reason, ..Skip::malformed(self.table.path(), "", why) })
     }
 
     fn take_line(&mut self, line: &[u8], found: &mut impl FnMut(Listener)) {
@@ -148,7 +93,7 @@ impl Scan {
         }
         self.lines += 1;
         let line = String::from_utf8_lossy(line);
-        match self.table.parse(&line) {
+        match parse(self.table, &line) {
             Ok(Row::Listener(listener)) => {
                 self.is_ordered &= !self.has_others;
                 self.has_listeners = true;
@@ -169,25 +114,23 @@ impl Scan {
     }
 }
 
-impl Table {
-    /// Parses `0: 0100007F:0CEA 00000000:0000 0A 00000000:00000003 …`: number, local address, remote address, state, send
-    /// and receive queue, in hexadecimal.
-    fn parse(self, line: &str) -> Result<Row, &'static str> {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let address = fields.next().ok_or("missing the local address")?;
-        let state = fields.nth(1).ok_or("missing the state")?;
-        if state.len() != 2 || u8::from_str_radix(state, 16).is_err() {
-            return Err("the state is not a number");
-        }
-        if state != self.listening_state() {
-            return Ok(if REQUEST_STATES.contains(&state) { Row::Request } else { Row::Other });
-        }
-        let hexadecimal = |text: &str| u64::from_str_radix(text, 16).ok();
-        let port = address.rsplit_once(':').and_then(|(_, port)| hexadecimal(port));
-        let port = port.and_then(|port| u16::try_from(port).ok()).ok_or("the local address has no port")?;
-        let waiting = fields.next().and_then(|queues| hexadecimal(queues.split_once(':')?.1));
-        Ok(Row::Listener(Listener { port, waiting }))
+/// Parses `0: 0100007F:0CEA 00000000:0000 0A 00000000:00000003 …`: number, local address, remote address, state, send
+/// and receive queue, in hexadecimal.
+fn parse(table: SocketTable, line: &str) -> Result<Row, &'static str> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let address = fields.next().ok_or("missing the local address")?;
+    let state = fields.nth(1).ok_or("missing the state")?;
+    if state.len() != 2 || u8::from_str_radix(state, 16).is_err() {
+        return Err("the state is not a number");
     }
+    if state != listening_state(table) {
+        return Ok(if REQUEST_STATES.contains(&state) { Row::Request } else { Row::Other });
+    }
+    let hexadecimal = |text: &str| u64::from_str_radix(text, 16).ok();
+    let port = address.rsplit_once(':').and_then(|(_, port)| hexadecimal(port));
+    let port = port.and_then(|port| u16::try_from(port).ok()).ok_or("the local address has no port")?;
+    let waiting = fields.next().and_then(|queues| hexadecimal(queues.split_once(':')?.1));
+    Ok(Row::Listener(Listener { port, waiting }))
 }
 
 #[cfg(test)]
@@ -202,7 +145,7 @@ mod tests {
     }
 
     /// The ports found in a table given in pieces, the number of pieces taken, and the result.
-    fn scan(table: Table, text: &str, piece: usize) -> (Vec<u16>, usize, Result<(), Skip>) {
+    fn scan(table: SocketTable, text: &str, piece: usize) -> (Vec<u16>, usize, Result<(), Skip>) {
         let (mut scan, mut ports, mut taken) = (Scan::new(table), Vec::new(), 0);
         let mut last = ControlFlow::Continue(());
         for piece in text.as_bytes().chunks(piece) {
@@ -220,9 +163,9 @@ mod tests {
     fn tables_in_any_pieces_have_the_same_sockets() {
         let text = [HEADER, &row(0, 443, "0A"), &row(1, 3306, "0A"), &row(2, 443, "01"), &row(3, 443, "06")].concat();
         for piece in 1..=text.len() {
-            assert_eq!(scan(Table::Tcp, &text, piece).0, [443, 3306], "pieces of {piece}");
+            assert_eq!(scan(SocketTable::Tcp, &text, piece).0, [443, 3306], "pieces of {piece}");
             assert_eq!(
-                scan(Table::Udp, &text.replace("0A", "07"), piece),
+                scan(SocketTable::Udp, &text.replace("0A", "07"), piece),
                 (vec![443, 3306], text.len().div_ceil(piece), Ok(()))
             );
         }
@@ -232,16 +175,16 @@ mod tests {
     fn long_table_is_read_until_the_first_connections() {
         let connections: String = (2..20_000).map(|number| row(number, 443, "01")).collect();
         let text = [HEADER, &row(0, 443, "0A"), &row(1, 3306, "0A"), &connections].concat();
-        assert_eq!(scan(Table::Tcp6, &text, 4096), (vec![443, 3306], 1, Ok(())));
+        assert_eq!(scan(SocketTable::Tcp6, &text, 4096), (vec![443, 3306], 1, Ok(())));
         // UDP has no order.
-        assert_eq!(scan(Table::Udp6, &text.replace("0A", "07"), 4096).1, text.len().div_ceil(4096));
+        assert_eq!(scan(SocketTable::Udp6, &text.replace("0A", "07"), 4096).1, text.len().div_ceil(4096));
     }
 
     #[test]
     fn unordered_table_is_read_to_its_end() {
         let rows = [row(0, 443, "01"), row(1, 80, "0A"), row(2, 443, "01"), row(3, 22, "0A")].concat();
         let text = [HEADER, &rows, &row(4, 443, "01").repeat(1000), &row(5, 25, "0A")].concat();
-        assert_eq!(scan(Table::Tcp, &text, 4096).0, [80, 22, 25]);
+        assert_eq!(scan(SocketTable::Tcp, &text, 4096).0, [80, 22, 25]);
     }
 
     /// Up to Linux 4.3 a listening socket is followed by the connections that are being made to it; a flood of them fills pieces.
@@ -251,7 +194,7 @@ mod tests {
             let flood: String = (1..1000).map(|number| row(number, 443, state)).collect();
             let connections: String = (1001..3000).map(|number| row(number, 443, "01")).collect();
             let text = [HEADER, &row(0, 443, "0A"), &flood, &row(1000, 3306, "0A"), &connections].concat();
-            let (ports, taken, result) = scan(Table::Tcp, &text, 64 << 10);
+            let (ports, taken, result) = scan(SocketTable::Tcp, &text, 64 << 10);
             assert_eq!((ports, result), (vec![443, 3306], Ok(())), "{state}");
             assert_eq!(taken, 2, "no further than the first connections");
         }
@@ -263,7 +206,7 @@ mod tests {
         let connections: String = (0..1000).map(|number| row(number, 443, "01")).collect();
         let text = [HEADER, &connections, &row(1000, 443, "0A"), &row(1001, 3306, "0A")].concat();
         assert!(text.len() > 64 << 10);
-        assert_eq!(scan(Table::Tcp, &text, 64 << 10).0, [443, 3306]);
+        assert_eq!(scan(SocketTable::Tcp, &text, 64 << 10).0, [443, 3306]);
     }
 
     #[test]
@@ -279,19 +222,22 @@ mod tests {
         ] {
             // Also if the reading ends with the first connections.
             let text = [HEADER, &row(0, 443, "0A"), line, &row(2, 80, "0A"), &row(3, 80, "01")].concat();
-            let (ports, taken, result) = scan(Table::Tcp, &text, 1 << 20);
+            let (ports, taken, result) = scan(SocketTable::Tcp, &text, 1 << 20);
             assert_eq!((ports, taken), (vec![443, 80], 1), "{line:?}");
             assert!(result.is_err_and(|skip| (skip.line, &*skip.why) == (3, why)), "{line:?}");
         }
-        assert!(scan(Table::Tcp, "", 1).2.is_err_and(|skip| skip.reason == Reason::Truncated));
-        assert!(scan(Table::Tcp, "nonsense\n", 9).2.is_err(), "no header");
-        assert_eq!(scan(Table::Tcp, &row(0, 443, "0A"), 9), (vec![443], row(0, 443, "0A").len().div_ceil(9), Ok(())));
+        assert!(scan(SocketTable::Tcp, "", 1).2.is_err_and(|skip| skip.reason == Reason::Truncated));
+        assert!(scan(SocketTable::Tcp, "nonsense\n", 9).2.is_err(), "no header");
+        assert_eq!(
+            scan(SocketTable::Tcp, &row(0, 443, "0A"), 9),
+            (vec![443], row(0, 443, "0A").len().div_ceil(9), Ok(()))
+        );
     }
 
     #[test]
     fn malformed_queue_keeps_the_socket() {
         for queues in ["", "0", "0:x", "0:-1"] {
-            let parsed = Table::Tcp.parse(&format!("0: 0:50 0:0 0A {queues}"));
+            let parsed = parse(SocketTable::Tcp, &format!("0: 0:50 0:0 0A {queues}"));
             assert_eq!(parsed, Ok(Row::Listener(Listener { port: 80, waiting: None })), "{queues:?}");
         }
     }

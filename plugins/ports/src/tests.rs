@@ -29,14 +29,14 @@ fn kernel_without_ipv6_matches_its_golden_file() {
 }
 
 /// The listening sockets in the file of a table, as the kernel lists them.
-fn listed(host: &str, table: Table) -> Vec<system::Listener> {
+fn listed(host: &str, table: SocketTable) -> Vec<system::Listener> {
     let file = std::fs::read_to_string(format!("{host}{}", table.path())).unwrap_or_default();
     let number = |text: &str| u32::from_str_radix(text, 16).expect("a number");
     let listener = |line: &str| {
         let columns: Vec<&str> = line.split_ascii_whitespace().collect();
         let (_, port) = columns[1].split_once(':').expect("a port");
         let (_, queued) = columns[4].split_once(':').expect("two queues");
-        let is_listening = columns[3] == if matches!(table, Table::Tcp | Table::Tcp6) { "0A" } else { "07" };
+        let is_listening = columns[3] == if is_tcp(table) { "0A" } else { "07" };
         is_listening.then(|| system::Listener {
             address: String::new(),
             port: u16::try_from(number(port)).expect("a port"),
@@ -54,10 +54,10 @@ fn listed(host: &str, table: Table) -> Vec<system::Listener> {
 fn query_has_the_results_of_the_files() {
     let read = start(Host::from_fixture("fixtures/web-1"), WEB).tick().expect("a sample");
     let mut host = Host::new();
-    for table in Table::ALL {
+    for table in SocketTable::ALL {
         let sockets = listed("fixtures/web-1", table);
         assert!(!sockets.is_empty(), "{table:?}");
-        host.listeners(table.socket_table(), sockets);
+        host.listeners(table, sockets);
     }
     let queried = start(host, WEB).tick().expect("a sample");
     assert_eq!(queried.render(), read.render());
@@ -67,8 +67,8 @@ fn query_has_the_results_of_the_files() {
 fn incomplete_list_is_read_from_the_file() {
     let mut host = Host::from_fixture("fixtures/web-1");
     let read = start(host.clone(), WEB).tick().expect("a sample");
-    for table in Table::ALL {
-        host.sockets_fail(table.socket_table(), system::Error::Timeout);
+    for table in SocketTable::ALL {
+        host.sockets_fail(table, system::Error::Timeout);
     }
     assert_eq!(start(host, WEB).tick().expect("a sample").render(), read.render());
 }

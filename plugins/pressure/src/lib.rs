@@ -1,12 +1,14 @@
 //! The module `pressure`: the time that tasks wait for a resource, from `/proc/pressure`. Only the host as a whole, not
 //! control groups.
 
+use std::time::Duration;
+
 use gauged_plugin::bounds::{AVERAGE_PERCENT, Bound, COUNT, TICK_PERCENT};
 use gauged_plugin::files;
 use gauged_plugin::kernel::{self, File, Number};
 use gauged_plugin::rates::{Change, Rates};
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{About, Descriptor, Error, NoConfig, Plugin, Sample, Tick};
+use gauged_plugin::{About, Descriptor, Error, NoConfig, Plugin, Sample, Tick, about};
 
 gauged_plugin::metrics! {
     module "pressure" by {"resource": "`cpu`, `memory`, `io` or `irq`"} since boot;
@@ -66,12 +68,7 @@ struct Pressure {
 const AVERAGES: [&str; 3] = ["avg10", "avg60", "avg300"];
 
 impl Plugin for Pressure {
-    const ABOUT: About = About {
-        version: env!("CARGO_PKG_VERSION"),
-        description: "Time that tasks wait for CPU, memory, disks and interrupts.",
-        settings: &[],
-        metrics: METRICS,
-    };
+    const ABOUT: About = about!("Time that tasks wait for CPU, memory, disks and interrupts.", settings: &[]);
     type Config = NoConfig;
 
     fn configure(_: NoConfig) -> Result<Self, Error> {
@@ -82,13 +79,9 @@ impl Plugin for Pressure {
         let Self { rates, was_accounted, skipped } = self;
         let mut is_accounted = false;
         for (resource, lines) in RESOURCES {
-            let file = match read_pressure(&format!("/proc/pressure/{resource}")) {
-                Ok(None) => continue,
-                Ok(Some(file)) => Ok(file),
-                Err(failure) => Err(failure),
-            };
+            let Some(read) = read_pressure(&format!("/proc/pressure/{resource}")) else { continue };
             is_accounted = true;
-            let Some(file) = skipped.keep(file, resource) else { continue };
+            let Some(file) = skipped.keep(read, resource) else { continue };
             for line in lines {
                 let rates = &mut rates[usize::from(line.name == FULL_LINE.name)];
                 line.measure(tick, &file, resource, rates, sample, skipped);
@@ -111,7 +104,6 @@ impl Plugin for Pressure {
 gauged_plugin::export!(Pressure);
 
 impl Line {
-    #[allow(clippy::cast_precision_loss, reason = "exact for 285 years")]
     fn measure(
         &self,
         tick: Tick,
@@ -128,7 +120,7 @@ impl Line {
         };
         let mut row = sample.labelled(&[("resource", resource)]);
         let total_us = skipped.keep(value::<u64>(line, "total", &COUNT), self.total.name);
-        row.set(self.total, total_us.map(|total_us| total_us as f64 / 1e6));
+        row.set(self.total, total_us.map(Duration::from_micros));
         row.set(self.percent, rates.change(tick, resource, [total_us]).and_then(|change| percent(&change)));
         for (metric, name) in self.averages.into_iter().zip(AVERAGES) {
             row.set(metric, skipped.keep(value::<f64>(line, name, &AVERAGE_PERCENT), metric.name));
@@ -152,12 +144,10 @@ fn percent(change: &Change<1>) -> Option<f64> {
 }
 
 /// Reads a file; `None` if the kernel does not account for the resource.
-fn read_pressure(path: &str) -> Result<Option<File>, files::Failure> {
-    match File::read_if_exists(path) {
-        // Its accounting is off.
-        Err(files::Failure { error: files::Error::NotSupported(_), .. }) => Ok(None),
-        read => read,
-    }
+fn read_pressure(path: &str) -> Option<Result<File, files::Failure>> {
+    // Its accounting may be off.
+    let is_off = |failure: &files::Failure| matches!(failure.error, files::Error::NotSupported(_));
+    File::read_if_exists(path).transpose().filter(|read| !read.as_ref().is_err_and(is_off))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use gauged_plugin::skipped::{Cause as _, Reason, Skip, Skipped};
 use gauged_plugin::{About, Error, Need, Plugin, Sample, Tick, about};
 use members::{Members, Observed};
 use settings::{SETTINGS, Settings};
-use stat::State;
+use stat::{STATES, State};
 
 gauged_plugin::metrics! {
     module "process";
@@ -113,7 +113,7 @@ gauged_plugin::export!(Process);
 /// The processes, by state.
 #[derive(Debug, Default)]
 struct Census {
-    states: [u64; State::ALL.len()],
+    states: [u64; STATES.len()],
     /// Whether the reading ended before all processes were read.
     is_cut: bool,
 }
@@ -168,9 +168,9 @@ impl Process {
             return Ok(());
         }
         sample.set(PROCESSES, census.states.iter().sum::<u64>());
-        for (state, count) in State::ALL.into_iter().zip(census.states) {
+        for ((state, _, name), count) in STATES.into_iter().zip(census.states) {
             if state != State::Unknown || count > 0 {
-                sample.labelled(&[("state", state.name())]).set(IN_STATE, count);
+                sample.labelled(&[("state", name)]).set(IN_STATE, count);
             }
         }
         self.members.end_tick(tick, sample);

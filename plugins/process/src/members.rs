@@ -4,7 +4,7 @@
 use gauged_plugin::bounds::{ALL_CPUS_PERCENT, Bound, COUNT, cpus_percent};
 use gauged_plugin::rates::Rates;
 use gauged_plugin::skipped::{Skip, Skipped};
-use gauged_plugin::{Need, Sample, Tick};
+use gauged_plugin::{Descriptor, Need, Sample, Tick};
 
 use crate::process_files::{NotReadable, ProcFile, ProcessFiles, memory};
 use crate::settings::Group;
@@ -110,15 +110,15 @@ struct Knowledge {
     of_next_growth: bool,
 }
 
+/// The amounts that are summed over the members of a group.
+const AMOUNTS: [Descriptor; 5] = [GROUP_THREADS, GROUP_VIRTUAL, GROUP_RESIDENT, GROUP_SWAPPED, GROUP_FDS];
+
 /// The resource use of a group; `None` if that of a member could not be read.
 #[derive(Debug, Clone)]
 struct GroupUsage {
     processes: u64,
-    threads: Option<u64>,
-    virtual_bytes: Option<u64>,
-    resident_bytes: Option<u64>,
-    swapped_bytes: Option<u64>,
-    fds: Option<u64>,
+    /// In the order of [`AMOUNTS`].
+    amounts: [Option<u64>; AMOUNTS.len()],
     /// The earliest start of a member, or `u64::MAX` without members.
     oldest_ticks: Option<u64>,
     cpu: Knowledge,
@@ -129,11 +129,7 @@ struct GroupUsage {
 impl GroupUsage {
     const EMPTY: Self = Self {
         processes: 0,
-        threads: Some(0),
-        virtual_bytes: Some(0),
-        resident_bytes: Some(0),
-        swapped_bytes: Some(0),
-        fds: Some(0),
+        amounts: [Some(0); AMOUNTS.len()],
         oldest_ticks: Some(u64::MAX),
         cpu: Knowledge { of_total: true, of_growth: true, of_next_growth: true },
         is_incomplete: false,
@@ -141,7 +137,7 @@ impl GroupUsage {
 }
 
 /// The groups and all processes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Members {
     groups: Vec<Group>,
     sums: Vec<GroupUsage>,
@@ -176,9 +172,13 @@ struct Machine {
     read_ns: u64,
 }
 
-impl Machine {
-    const UNKNOWN: Self = Self { boot_seconds: None, cpus: ALL_CPUS_PERCENT, read_ns: 0 };
+impl Default for Machine {
+    fn default() -> Self {
+        Self { boot_seconds: None, cpus: ALL_CPUS_PERCENT, read_ns: 0 }
+    }
+}
 
+impl Machine {
     /// Reads it, if it is old or not known.
     fn refresh(&mut self, now: Now) {
         let is_old = now.monotonic_ns.saturating_sub(self.read_ns) >= BOOT_TIME_MAX_AGE_NS;
@@ -186,7 +186,7 @@ impl Machine {
             return;
         }
         let (mut skipped, lost) = (Skipped::default(), GROUP_START.name);
-        *self = Self { read_ns: now.monotonic_ns, ..Self::UNKNOWN };
+        *self = Self { read_ns: now.monotonic_ns, ..Self::default() };
         let Some(file) = skipped.read("/proc/stat", lost) else { return };
         self.cpus = cpus_percent(&file);
         let mut lines = file.lines().map(gauged_plugin::kernel::Line::key_values);
@@ -218,18 +218,8 @@ fn command_line(process: &mut TrackedProcess, read: Result<Option<Vec<u8>>, NotR
 
 impl Members {
     pub(crate) fn new(groups: Vec<Group>) -> Self {
-        let count = groups.len();
-        Self {
-            groups,
-            sums: vec![GroupUsage::EMPTY; count],
-            cpu_ticks: vec![0; count],
-            rates: Rates::default(),
-            known: Vec::new(),
-            seen: Vec::new(),
-            files: ProcessFiles::default(),
-            machine: Machine::UNKNOWN,
-            now: Now::default(),
-        }
+        let (sums, cpu_ticks) = (vec![GroupUsage::EMPTY; groups.len()], vec![0; groups.len()]);
+        Self { groups, sums, cpu_ticks, ..Self::default() }
     }
 
     pub(crate) fn needs(&self) -> Vec<Need> {
@@ -265,18 +255,14 @@ impl Members {
         if self.groups.is_empty() {
             return;
         }
-        let updates: Vec<Option<Update<'_>>> = processes
-            .iter()
-            .map(
-                |(pid, process)| if let Observed::Read(stat) = process { Some(self.update(*pid, *stat)) } else { None },
-            )
-            .collect();
-        let unknown = updates
-            .iter()
-            .flatten()
-            .filter(|update| update.command == Command::Unread)
-            .map(|update| update.process.pid);
-        let mut commands = self.files.read_many(ProcFile::Command, &unknown.collect::<Vec<_>>()).into_iter();
+        let updates = processes.iter().map(|(pid, process)| match process {
+            Observed::Read(stat) => Some(self.update(*pid, *stat)),
+            _ => None,
+        });
+        let updates: Vec<Option<Update<'_>>> = updates.collect();
+        let unread = updates.iter().flatten().filter(|update| update.command == Command::Unread);
+        let unread: Vec<u32> = unread.map(|update| update.process.pid).collect();
+        let mut commands = self.files.read_many(ProcFile::Command, &unread).into_iter();
         let mut members = Vec::new();
         for ((pid, process), update) in processes.iter().zip(updates) {
             match (process, update) {
@@ -332,7 +318,7 @@ impl Members {
 
     /// Adds the CPU time of a process to its groups.
     fn add_cpu(&mut self, Update { process, stat, used_ticks, is_back, .. }: &Update<'_>) {
-        if let Some(column) = stat.unreadable().filter(|_| process.groups != 0) {
+        if let Some(column) = stat.malformed.filter(|_| process.groups != 0) {
             let why = format!("/proc/{}/stat has no number, or an impossible one, for {column}", process.pid);
             Skip::malformed(EVERY_STAT, "", why).report(format_args!("{column} of groups"));
         }
@@ -413,16 +399,15 @@ impl Members {
         for ((pid, groups, stat), status) in members.iter().zip(statuses) {
             let (resident_bytes, swapped_bytes) = memory(*pid, status);
             let fds = self.files.descriptors(*pid);
+            let amounts = [stat.threads, stat.virtual_bytes, resident_bytes, swapped_bytes, fds];
             let plus = |sum: Option<u64>, value: Option<u64>| COUNT.check(sum?.saturating_add(value?));
             for at in (0..self.groups.len()).filter(|at| groups & (1 << at) != 0) {
                 let sum = &mut self.sums[at];
                 sum.processes += 1;
-                sum.threads = plus(sum.threads, stat.threads);
-                sum.virtual_bytes = plus(sum.virtual_bytes, stat.virtual_bytes);
+                for (sum, amount) in sum.amounts.iter_mut().zip(amounts) {
+                    *sum = plus(*sum, amount);
+                }
                 sum.oldest_ticks = sum.oldest_ticks.zip(stat.start_ticks).map(|(oldest, start)| oldest.min(start));
-                sum.resident_bytes = plus(sum.resident_bytes, resident_bytes);
-                sum.swapped_bytes = plus(sum.swapped_bytes, swapped_bytes);
-                sum.fds = plus(sum.fds, fds);
             }
         }
     }
@@ -441,14 +426,15 @@ impl Members {
                 continue;
             }
             let mut row = sample.labelled(&[("group", &*group.label)]);
-            row.set(GROUP_PROCESSES, sum.processes).set(GROUP_THREADS, sum.threads);
+            row.set(GROUP_PROCESSES, sum.processes);
+            for (metric, amount) in AMOUNTS.into_iter().zip(sum.amounts) {
+                row.set(metric, amount);
+            }
             row.set(GROUP_CPU, sum.cpu.of_total.then_some(cpu_ticks as f64 / TICKS_PER_SECOND));
             let percent = change
                 .filter(|_| sum.cpu.of_growth)
                 .map(|change| change.by[0] as f64 / TICKS_PER_SECOND / change.seconds * 100.0);
             row.set(GROUP_CPU_PERCENT, percent.and_then(|percent| self.machine.cpus.check(percent)));
-            row.set(GROUP_RESIDENT, sum.resident_bytes).set(GROUP_SWAPPED, sum.swapped_bytes);
-            row.set(GROUP_VIRTUAL, sum.virtual_bytes).set(GROUP_FDS, sum.fds);
             let oldest = sum.oldest_ticks.filter(|_| sum.processes > 0).zip(self.machine.boot_seconds);
             let start = oldest.map(|(ticks, boot)| boot as f64 + ticks as f64 / TICKS_PER_SECOND);
             // In a container the boot time may be its own, and the start time that since the boot of the host.

@@ -14,8 +14,8 @@ pub(crate) struct Stat<'a> {
     /// The start time in ticks since boot.
     pub(crate) start_ticks: Option<u64>,
     pub(crate) virtual_bytes: Option<u64>,
-    /// The first column that is there, but malformed.
-    malformed: Option<&'static str>,
+    /// The first column that is there, but malformed. Those that are missing at the end are expected: zones have less.
+    pub(crate) malformed: Option<&'static str>,
 }
 
 /// The state of a process.
@@ -34,51 +34,22 @@ pub(crate) enum State {
     Unknown,
 }
 
+/// All states in the order of their declaration, with their letters in the file and their names.
+pub(crate) const STATES: [(State, &str, &str); 9] = [
+    (State::Running, "R", "running"),
+    (State::Sleeping, "S", "sleeping"),
+    (State::Uninterruptible, "D", "uninterruptible"),
+    (State::Stopped, "T", "stopped"),
+    (State::Traced, "t", "traced"),
+    (State::Zombie, "Z", "zombie"),
+    (State::Idle, "I", "idle"),
+    (State::Other, "", "other"),
+    (State::Unknown, "", "unknown"),
+];
+
 impl State {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Running,
-        Self::Sleeping,
-        Self::Uninterruptible,
-        Self::Stopped,
-        Self::Traced,
-        Self::Zombie,
-        Self::Idle,
-        Self::Other,
-        Self::Unknown,
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Sleeping => "sleeping",
-            Self::Uninterruptible => "uninterruptible",
-            Self::Stopped => "stopped",
-            Self::Traced => "traced",
-            Self::Zombie => "zombie",
-            Self::Idle => "idle",
-            Self::Other => "other",
-            Self::Unknown => "unknown",
-        }
-    }
-
     fn from_letter(letter: &str) -> Self {
-        match letter {
-            "R" => Self::Running,
-            "S" => Self::Sleeping,
-            "D" => Self::Uninterruptible,
-            "T" => Self::Stopped,
-            "t" => Self::Traced,
-            "Z" => Self::Zombie,
-            "I" => Self::Idle,
-            _ => Self::Other,
-        }
-    }
-}
-
-impl Stat<'_> {
-    /// The first of its columns that is malformed, if any. Those that are missing at the end are expected: zones have less.
-    pub(crate) fn unreadable(&self) -> Option<&'static str> {
-        self.malformed
+        STATES.into_iter().find(|(_, known, _)| *known == letter).map_or(Self::Other, |(state, ..)| state)
     }
 }
 
@@ -159,16 +130,16 @@ mod tests {
             ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 -1 0 99 4096", Some("threads")),
             ("814 (nginx) S 1 2 3 4 5 6 7 8 9 10 1 1 0 0 20 0 1 0 18446744073709551615 1", Some("the start time")),
         ] {
-            assert_eq!(parse(text).expect(text).unreadable(), expected, "{text}");
+            assert_eq!(parse(text).expect(text).malformed, expected, "{text}");
         }
     }
 
     #[test]
     fn process_states_have_distinct_names() {
         let states = ["R", "S", "D", "T", "t", "Z", "I", "P"].map(State::from_letter);
-        assert_eq!(states, State::ALL[..8]);
-        for (at, state) in State::ALL.iter().enumerate() {
-            assert!(State::ALL[..at].iter().all(|other| other.name() != state.name()));
+        for (at, (state, _, name)) in STATES.iter().enumerate() {
+            assert_eq!((*state as usize, states.get(at).unwrap_or(&State::Unknown)), (at, state));
+            assert!(STATES[..at].iter().all(|(.., other)| other != name));
         }
     }
 }

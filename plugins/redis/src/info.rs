@@ -2,9 +2,11 @@
 //! differ in their fields: missing ones are left out, unknown ones ignored. A value that is impossible or not understood
 //! costs its own metric only, so parsing cannot fail.
 
+use std::time::Duration;
+
 use gauged_plugin::rates::Rates;
 use gauged_plugin::service::figure;
-use gauged_plugin::{Descriptor, Sample, Tick, percent};
+use gauged_plugin::{Descriptor, Sample, Tick, Value, percent};
 
 gauged_plugin::metrics! {
     module "redis" by {"server": "Address of the server"};
@@ -192,13 +194,13 @@ pub(crate) fn measure<'a>(
     lookups: &mut Rates<2>,
     sample: &mut Sample,
 ) -> Measured<'a> {
-    let info = Info { text };
+    let info = Info(text);
     let mut measured = Measured::default();
     let mut fields = Fields::default();
     for (field, value) in info.lines() {
         let name = without_master_number(field);
         let Some(&metric) = METRICS.iter().find(|metric| !name.is_empty() && metric.source == name) else { continue };
-        let read = FieldValue::read(metric, value);
+        let read = read_value(metric, value);
         if read.is_none() && !figure::is_absent(value) {
             measured.left_out.push((field, value));
         }
@@ -220,17 +222,12 @@ pub(crate) fn measure<'a>(
     let role = info.get("role").and_then(figure::word);
     row.set(ROLE, role).set(MASTER, role.and_then(is_master));
     for (metric, value) in &fields.values {
-        match value {
-            Some(FieldValue::Integer(value)) => row.set(*metric, *value),
-            Some(FieldValue::Float(value)) => row.set(*metric, *value),
-            Some(FieldValue::Boolean(value)) => row.set(*metric, *value),
-            None => &mut row,
-        };
+        row.set(*metric, value.clone());
     }
     let most = fields.integer(MAX_MEMORY);
     row.set(USED_PERCENT, used.zip(most).and_then(|(used, most)| percent(used, most)));
     let fork = info.get(LATEST_FORK).and_then(|text| measured.keep(LATEST_FORK, text, figure::count(text)));
-    row.set(FORK, fork.map(|us| seconds(us, 1e6)));
+    row.set(FORK, fork.map(Duration::from_micros));
     let change = fields.integer(HITS).zip(fields.integer(MISSES));
     let change = change.and_then(|(hits, misses)| lookups.change(tick, server, [hits, misses]));
     row.set(HIT_PERCENT, change.and_then(|change| percent(change.by[0], change.by[0].saturating_add(change.by[1]))));
@@ -248,7 +245,7 @@ pub(crate) fn measure<'a>(
             let mut count = |key| measured.keep_segment(name, value, key, figure::count);
             row.set(KEYS, count("keys")).set(KEYS_EXPIRING, count("expires"));
             let ttl_ms = count("avg_ttl").filter(|&ttl_ms| ttl_ms > 0);
-            row.set(KEYS_TTL, ttl_ms.map(|ms| seconds(ms, 1e3)));
+            row.set(KEYS_TTL, ttl_ms.map(Duration::from_millis));
         } else if index_of(name, "slave").is_some() {
             let Some(replica) = Replica::parse(value) else {
                 measured.left_out.push((name, value));
@@ -296,14 +293,12 @@ impl UniqueNames {
 
 /// The lines of a reply.
 #[derive(Clone, Copy)]
-struct Info<'a> {
-    text: &'a str,
-}
+struct Info<'a>(&'a str);
 
 impl<'a> Info<'a> {
     /// Names and values, without headings and empty lines.
     fn lines(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let lines = self.text.lines().filter_map(|line| line.split_once(':'));
+        let lines = self.0.lines().filter_map(|line| line.split_once(':'));
         lines.map(|(name, value)| (name.trim_ascii(), value.trim_ascii()))
     }
 
@@ -330,71 +325,59 @@ impl Units {
     }
 }
 
-/// A parsed value. A field always has the same variant.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum FieldValue {
-    Integer(u64),
-    Float(f64),
-    Boolean(bool),
+/// Parses the value of a field. `None` if the server has none yet, such as the time of a snapshot before the first one,
+/// or if it is impossible or not understood.
+fn read_value(metric: Descriptor, value: &str) -> Option<Value> {
+    let source = metric.source;
+    match source {
+        "uptime_in_seconds" | "rdb_last_bgsave_time_sec" | "master_last_io_seconds_ago" => {
+            figure::seconds(value).map(Value::Natural)
+        }
+        "connected_clients" | "blocked_clients" | "connected_slaves" => figure::open(value).map(Value::Natural),
+        "loading" | "aof_enabled" => flag(value),
+        _ if source.ends_with("_in_progress") => flag(value),
+        _ if source.ends_with("_status") => state(value).map(Value::Boolean),
+        _ if source.starts_with("used_cpu_") || source.ends_with("_ratio") => figure::decimal(value).map(Value::Number),
+        _ => figure::count(value).map(Value::Natural),
+    }
 }
 
-impl FieldValue {
-    /// Parses the value of a field. `None` if the server has none yet, such as the time of a snapshot before the first one,
-    /// or if it is impossible or not understood.
-    fn read(metric: Descriptor, value: &str) -> Option<Self> {
-        let source = metric.source;
-        match source {
-            "uptime_in_seconds" | "rdb_last_bgsave_time_sec" | "master_last_io_seconds_ago" => {
-                figure::seconds(value).map(Self::Integer)
-            }
-            "connected_clients" | "blocked_clients" | "connected_slaves" => figure::open(value).map(Self::Integer),
-            "loading" | "aof_enabled" => flag(value),
-            _ if source.ends_with("_in_progress") => flag(value),
-            _ if source.ends_with("_status") => state(value).map(Self::Boolean),
-            _ if source.starts_with("used_cpu_") || source.ends_with("_ratio") => {
-                figure::decimal(value).map(Self::Float)
-            }
-            _ => figure::count(value).map(Self::Integer),
-        }
-    }
-
-    /// The value for two masters of one server: the worse one. `None` is unknown.
-    fn worse(metric: Descriptor, values: [Option<Self>; 2]) -> Option<Self> {
-        let is_worst = |value| match value {
-            Some(Self::Boolean(is_up)) => !is_up,
-            Some(Self::Integer(flag)) => metric == SYNCING && flag > 0,
-            _ => false,
-        };
-        match values {
-            [worst, _] | [_, worst] if is_worst(worst) => worst,
-            [Some(Self::Integer(first)), Some(Self::Integer(second))] => Some(Self::Integer(first.max(second))),
-            [Some(first), Some(_)] => Some(first),
-            _ => None,
-        }
+/// The value for two masters of one server: the worse one. `None` is unknown.
+fn worse(metric: Descriptor, values: [Option<Value>; 2]) -> Option<Value> {
+    let is_worst = |value: &Option<Value>| match value {
+        Some(Value::Boolean(is_up)) => !is_up,
+        Some(Value::Natural(flag)) => metric == SYNCING && *flag > 0,
+        _ => false,
+    };
+    match values {
+        [worst, _] | [_, worst] if is_worst(&worst) => worst,
+        [Some(Value::Natural(first)), Some(Value::Natural(second))] => Some(Value::Natural(first.max(second))),
+        [Some(first), Some(_)] => Some(first),
+        _ => None,
     }
 }
 
 /// The fields that were read, in the server's order.
 #[derive(Default)]
 struct Fields {
-    values: Vec<(Descriptor, Option<FieldValue>)>,
+    values: Vec<(Descriptor, Option<Value>)>,
 }
 
 impl Fields {
     /// Adds a field. Of duplicates the first that is understood counts, except those of several masters.
-    fn add(&mut self, metric: Descriptor, value: Option<FieldValue>) {
+    fn add(&mut self, metric: Descriptor, value: Option<Value>) {
         match self.values.iter_mut().find(|(known, _)| *known == metric) {
             None => self.values.push((metric, value)),
             Some((_, known)) if [LINK, LAST_IO, SYNCING].contains(&metric) => {
-                *known = FieldValue::worse(metric, [*known, value]);
+                *known = worse(metric, [known.take(), value]);
             }
-            Some((_, known)) => *known = known.or(value),
+            Some((_, known)) => *known = known.take().or(value),
         }
     }
 
     fn integer(&self, metric: Descriptor) -> Option<u64> {
         match self.values.iter().find(|(known, _)| *known == metric) {
-            Some((_, Some(FieldValue::Integer(value)))) => Some(*value),
+            Some((_, Some(Value::Natural(value)))) => Some(*value),
             _ => None,
         }
     }
@@ -446,32 +429,31 @@ fn is_master(role: &str) -> Option<bool> {
 
 /// Whether a state is a good one. `None` for a word that is not known.
 fn state(word: &str) -> Option<bool> {
-    const GOOD_WORDS: [&str; 6] = ["ok", "up", "online", "connected", "stable_sync", "stable sync"];
-    const BAD_WORDS: [&str; 16] = [
-        "err",
-        "error",
-        "fail",
-        "failed",
-        "down",
-        "offline",
-        "disconnected",
-        "connect",
-        "connecting",
-        "handshake",
-        "sync",
-        "wait_bgsave",
-        "send_bulk",
-        "send_bulk_and_stream",
-        "preparation",
-        "full_sync",
-    ];
-    let is_one_of = |words: &[&str]| words.iter().any(|known| known.eq_ignore_ascii_case(word));
-    if is_one_of(&GOOD_WORDS) { Some(true) } else { is_one_of(&BAD_WORDS).then_some(false) }
+    match word.to_ascii_lowercase().as_str() {
+        "ok" | "up" | "online" | "connected" | "stable_sync" | "stable sync" => Some(true),
+        "err"
+        | "error"
+        | "fail"
+        | "failed"
+        | "down"
+        | "offline"
+        | "disconnected"
+        | "connect"
+        | "connecting"
+        | "handshake"
+        | "sync"
+        | "wait_bgsave"
+        | "send_bulk"
+        | "send_bulk_and_stream"
+        | "preparation"
+        | "full_sync" => Some(false),
+        _ => None,
+    }
 }
 
 /// 0 or 1.
-fn flag(value: &str) -> Option<FieldValue> {
-    figure::count(value).filter(|&flag| flag <= 1).map(FieldValue::Integer)
+fn flag(value: &str) -> Option<Value> {
+    figure::count(value).filter(|&flag| flag <= 1).map(Value::Natural)
 }
 
 /// The index in `db0` or `slave12`.
@@ -489,9 +471,4 @@ fn segment<'a>(value: &'a str, name: &str) -> Option<&'a str> {
 /// The value of a name in `keys=3,expires=0`.
 fn named<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     segment(value, name)?.strip_prefix(name)?.strip_prefix('=')
-}
-
-#[allow(clippy::cast_precision_loss, reason = "exact for 285 years")]
-fn seconds(count: u64, a_second: f64) -> f64 {
-    count as f64 / a_second
 }

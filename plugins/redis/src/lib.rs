@@ -94,10 +94,8 @@ impl Plugin for Redis {
     }
 
     fn needs(&self) -> Vec<Need> {
-        self.servers
-            .iter()
-            .map(|server| Need::connect(&*server.settings.address, "query statistics with INFO"))
-            .collect()
+        let need = |server: &Server| Need::connect(&*server.settings.address, "query statistics with INFO");
+        self.servers.iter().map(need).collect()
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {

@@ -59,7 +59,7 @@ gauged_plugin::settings! {
 }
 
 /// The configuration.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     chips: Selection,
@@ -84,6 +84,7 @@ struct Source {
     alarms: Vec<String>,
 }
 
+#[derive(Default)]
 struct Temperature {
     settings: Settings,
     listing: Listing,
@@ -101,15 +102,7 @@ impl Plugin for Temperature {
     type Config = Settings;
 
     fn configure(settings: Settings) -> Result<Self, Error> {
-        Ok(Self {
-            settings,
-            listing: Listing::default(),
-            sources: Vec::new(),
-            scanned_ns: None,
-            had_sensors: false,
-            last_timeout: String::new(),
-            skipped: Skipped::default(),
-        })
+        Ok(Self { settings, ..Self::default() })
     }
 
     fn collect(&mut self, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
@@ -141,7 +134,7 @@ impl Plugin for Temperature {
                 }
                 Err(failure) if failure.skip().reason == Reason::NotPermitted => {
                     refused.get_or_insert_with(|| failure.clone());
-                    self.skipped.keep(Err::<(), _>(failure), source.metric.name);
+                    self.skipped.lose(failure, source.metric.name);
                 }
                 // The sensor sleeps, or its input is not connected.
                 Ok(()) | Err(_) => {}

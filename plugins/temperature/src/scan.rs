@@ -38,10 +38,8 @@ impl Listing {
     pub(crate) fn sources(&self, settings: &Settings, skipped: &mut Skipped) -> Vec<Source> {
         let mut sources = Vec::new();
         for hwmon in &self.chips {
-            if let Some(chip) = Chip::read(hwmon, skipped) {
-                if settings.chips.includes(&chip.name) {
-                    chip.sources(&mut sources, skipped);
-                }
+            if let Some(chip) = Chip::read(hwmon, skipped).filter(|chip| settings.chips.includes(&chip.name)) {
+                chip.sources(&mut sources, skipped);
             }
         }
         for entry in &self.thermal {
@@ -50,22 +48,19 @@ impl Listing {
             let kind = read_text(&format!("{directory}/type"), skipped);
             let kind_label = kind.clone().map(|kind| ("type", kind));
             let kind = kind.unwrap_or_default();
-            if let Some(zone) = entry.strip_prefix("thermal_zone") {
-                if settings.zones.includes(&kind) {
-                    let labels = [("zone", zone.to_owned())].into_iter().chain(kind_label).collect();
-                    sources.push(Source {
-                        per_unit: PER_DEGREE,
-                        bound: &CELSIUS,
-                        ..source(ZONE, format!("{directory}/temp"), labels)
-                    });
-                }
-            } else if let Some(device) = entry.strip_prefix("cooling_device") {
-                if settings.cooling_devices.includes(&kind) {
-                    let labels = [("device", device.to_owned())].into_iter().chain(kind_label).collect();
-                    let most = read_number(&format!("{directory}/max_state"), 1.0, &COOLING_LEVEL, skipped);
-                    let limits = most.map(|most| (COOLING_MAX, most)).into_iter().collect();
-                    sources.push(Source { limits, ..source(COOLING, format!("{directory}/cur_state"), labels) });
-                }
+            let labels = |name, number: &str| [(name, number.to_owned())].into_iter().chain(kind_label).collect();
+            if let Some(zone) = entry.strip_prefix("thermal_zone")
+                && settings.zones.includes(&kind)
+            {
+                let source = source(ZONE, format!("{directory}/temp"), labels("zone", zone));
+                sources.push(Source { per_unit: PER_DEGREE, bound: &CELSIUS, ..source });
+            } else if let Some(device) = entry.strip_prefix("cooling_device")
+                && settings.cooling_devices.includes(&kind)
+            {
+                let most = read_number(&format!("{directory}/max_state"), 1.0, &COOLING_LEVEL, skipped);
+                let limits = most.map(|most| (COOLING_MAX, most)).into_iter().collect();
+                let source = source(COOLING, format!("{directory}/cur_state"), labels("device", device));
+                sources.push(Source { limits, ..source });
             }
         }
         sources
@@ -114,28 +109,18 @@ impl<'a> Chip<'a> {
                     Some((limit, read_number(&path, PER_DEGREE, &CELSIUS_LIMIT, skipped)?))
                 });
                 let limits = limits.collect();
-                let alarms = self.alarms(sensor, &["alarm", "max_alarm", "crit_alarm", "emergency_alarm"]);
-                sources.push(Source {
-                    limits,
-                    per_unit: PER_DEGREE,
-                    bound: &CELSIUS,
-                    ..self.source(SENSOR, sensor, SENSOR_ALARM, alarms, skipped)
-                });
+                let alarms = ["alarm", "max_alarm", "crit_alarm", "emergency_alarm"];
+                let source = self.source([SENSOR, SENSOR_ALARM], sensor, &alarms, skipped);
+                sources.push(Source { limits, per_unit: PER_DEGREE, bound: &CELSIUS, ..source });
             } else if is_numbered(sensor, "fan") {
-                let alarms = self.alarms(sensor, &["alarm", "min_alarm"]);
-                sources.push(Source { bound: &FAN_RPM, ..self.source(FAN, sensor, FAN_ALARM, alarms, skipped) });
+                let source = self.source([FAN, FAN_ALARM], sensor, &["alarm", "min_alarm"], skipped);
+                sources.push(Source { bound: &FAN_RPM, ..source });
             }
         }
     }
 
-    fn source(
-        &self,
-        metric: Descriptor,
-        sensor: &str,
-        alarm: Descriptor,
-        alarms: Vec<String>,
-        skipped: &mut Skipped,
-    ) -> Source {
+    /// A source of a metric and its alarm. `alarms` are the attributes that may have it.
+    fn source(&self, [metric, alarm]: [Descriptor; 2], sensor: &str, alarms: &[&str], skipped: &mut Skipped) -> Source {
         let mut labels = vec![("chip", self.name.clone()), ("sensor", sensor.to_owned())];
         let label = self.attribute(sensor, "label").and_then(|path| read_text(&path, skipped));
         labels.extend(label.map(|label| ("label", label)));
@@ -143,11 +128,8 @@ impl<'a> Chip<'a> {
         labels.push(("hwmon", self.hwmon.to_owned()));
         let path = format!("{}/{sensor}_input", self.directory);
         let fault = self.attribute(sensor, "fault");
+        let alarms: Vec<_> = alarms.iter().filter_map(|alarm| self.attribute(sensor, alarm)).collect();
         Source { fault, alarm: (!alarms.is_empty()).then_some(alarm), alarms, ..source(metric, path, labels) }
-    }
-
-    fn alarms(&self, sensor: &str, attributes: &[&str]) -> Vec<String> {
-        attributes.iter().filter_map(|attribute| self.attribute(sensor, attribute)).collect()
     }
 
     /// The path of a sensor's attribute, if it exists.

@@ -2,7 +2,7 @@
 
 use gauged_plugin::bounds::{COUNT, UPTIME_SECONDS};
 use gauged_plugin::skipped::Skipped;
-use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick};
+use gauged_plugin::{About, Error, NoConfig, Plugin, Sample, Tick, about};
 
 gauged_plugin::metrics! {
     module "uptime" since boot;
@@ -17,8 +17,7 @@ struct Uptime {
 }
 
 impl Plugin for Uptime {
-    const ABOUT: About =
-        About { version: env!("CARGO_PKG_VERSION"), description: "Time since boot.", settings: &[], metrics: METRICS };
+    const ABOUT: About = about!("Time since boot.", settings: &[]);
     type Config = NoConfig;
 
     fn configure(_: NoConfig) -> Result<Self, Error> {
