@@ -33,7 +33,30 @@ struct All {
     /// None where states are kept in memory only.
     directory: Option<StateDirectory>,
     /// Behind a lock because a guest thread that hangs has them, too; it is held for a moment.
-    states: Mutex<BTreeMap<Arc<str>, Arc<PluginState>>>,
+    states: Mutex<States>,
+}
+
+/// The states by plugin.
+#[derive(Debug, Default)]
+struct States {
+    by_plugin: BTreeMap<Arc<str>, Arc<PluginState>>,
+    /// From how many on those of plugins that are gone are looked for. With many plugins that is not done for each new one.
+    sweep_at: usize,
+}
+
+/// How many states are looked through for each new one.
+const FEW: usize = 100;
+
+impl States {
+    /// Drops those of plugins that are gone, but for this one.
+    fn sweep(&mut self, plugin: &Arc<str>) {
+        if self.by_plugin.len() < self.sweep_at {
+            return;
+        }
+        self.by_plugin.retain(|name, state| name == plugin || Arc::strong_count(state) > 1 || state.waits());
+        let twice = 2 * self.by_plugin.len();
+        self.sweep_at = if twice > FEW { twice } else { 0 };
+    }
 }
 
 /// The state of one plugin, which its instances and versions share.
@@ -111,10 +134,9 @@ impl PluginStates {
     /// The state of a plugin.
     pub(crate) fn state(&self, plugin: &Arc<str>) -> Arc<PluginState> {
         let mut states = self.lock();
-        // Those of plugins that are gone.
-        states.retain(|name, state| name == plugin || Arc::strong_count(state) > 1 || state.waits());
+        states.sweep(plugin);
         let new = || Arc::new(PluginState::new(plugin, self.0.directory.clone(), PAUSE));
-        Arc::clone(states.entry(Arc::clone(plugin)).or_insert_with(new))
+        Arc::clone(states.by_plugin.entry(Arc::clone(plugin)).or_insert_with(new))
     }
 
     /// Begins to write the states that wait for it, on a thread of its own. Completes when they are written. None when none waits.
@@ -132,7 +154,8 @@ impl PluginStates {
 
     /// Writes the states that wait for it. Blocks.
     fn write_waiting(&self) {
-        let waiting: Vec<Arc<PluginState>> = self.lock().values().filter(|state| state.waits()).cloned().collect();
+        let waiting: Vec<Arc<PluginState>> =
+            self.lock().by_plugin.values().filter(|state| state.waits()).cloned().collect();
         for state in waiting {
             // A failure is logged.
             let _ = state.write();
@@ -141,10 +164,10 @@ impl PluginStates {
 
     /// Whether there are states that wait to be written.
     fn wait(&self) -> bool {
-        self.lock().values().any(|state| state.waits())
+        self.lock().by_plugin.values().any(|state| state.waits())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<PluginState>>> {
+    fn lock(&self) -> MutexGuard<'_, States> {
         self.0.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

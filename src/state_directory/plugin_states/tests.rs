@@ -101,7 +101,7 @@ fn end_writes_the_states_that_wait() {
     assert!(!states.wait());
     assert_eq!(host.on_disk().as_deref(), Some(&b"2"[..]));
     states.state(&"b".into());
-    assert_eq!(states.lock().len(), 1, "nobody asks for the first one any more");
+    assert_eq!(states.lock().by_plugin.len(), 1, "nobody asks for the first one any more");
 }
 
 #[test]
@@ -260,4 +260,17 @@ proptest! {
         prop_assert_eq!(host.on_disk(), Some(vec![last]));
         prop_assert!(!state.waits());
     }
+}
+
+#[test]
+fn states_of_many_gone_plugins_are_dropped() {
+    let states = PluginStates::default();
+    let name = |number: usize| -> Arc<str> { format!("plugin{number}").into() };
+    let kept: Vec<Arc<PluginState>> = (0..1000).map(|number| states.state(&name(number))).collect();
+    assert_eq!(states.lock().by_plugin.len(), 1000);
+    drop(kept);
+    for number in 1000..4000 {
+        drop(states.state(&name(number)));
+    }
+    assert!(states.lock().by_plugin.len() <= FEW + 1);
 }
