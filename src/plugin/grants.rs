@@ -100,8 +100,7 @@ impl Grants {
     /// Whether a path is that of a process under a wildcard grant: a plugin that reads all processes also comes to the agent's
     /// own.
     pub(crate) fn is_any_process(&self, path: &str) -> bool {
-        let is_number = |segment: &str| !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit());
-        path.split('/').any(is_number) && self.read.iter().any(|pattern| pattern.matches(path))
+        has_number(path) && self.read.iter().any(|pattern| pattern.matches(path))
     }
 
     /// Whether the usage of the file system at a path is granted, be it the root of a mount or not.
@@ -186,9 +185,8 @@ impl Grants {
     /// Whether a path belongs to the agent or one of its threads in a process file system other than `/proc`, which
     /// `check_beginning` covers. May wait for a file system on the way.
     fn is_own_process(&self, path: &str) -> bool {
-        let is_number = |segment: &[u8]| !segment.is_empty() && segment.iter().all(u8::is_ascii_digit);
         // Hardly any path has a number but the one in /proc.
-        path.as_bytes().split(|&byte| byte == b'/').any(is_number)
+        has_number(path)
             && path.match_indices('/').map(|(end, _)| path.split_at(end)).any(|(directory, rest)| {
                 let name = rest[1..].split('/').next().unwrap_or_default();
                 directory != "/proc" && self.is_own_number(directory, name)
@@ -198,9 +196,17 @@ impl Grants {
     /// Whether a name in a directory is the number of the agent or one of its threads. Each process file system has its own
     /// numbers, and a link `self` to the reader. Threads have directories that no listing shows.
     fn is_own_number(&self, directory: &str, name: &str) -> bool {
-        let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-        is_number && hostpath::below(&self.root, directory).join("self/task").join(name).exists()
+        is_number(name.as_bytes()) && hostpath::below(&self.root, directory).join("self/task").join(name).exists()
     }
+}
+
+/// Whether a segment of a path may be the number of a process.
+fn is_number(segment: &[u8]) -> bool {
+    !segment.is_empty() && segment.iter().all(u8::is_ascii_digit)
+}
+
+fn has_number(path: &str) -> bool {
+    path.as_bytes().split(|&byte| byte == b'/').any(is_number)
 }
 
 /// The first segment below `/proc`.

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn state_of_the_own_session_is_not() {
+    fn own_session_takes_the_longer_way() {
         let grants = granted("/", &["/proc/*/stat*"]);
         let (process, thread) = (std::process::id(), rustix::thread::gettid().as_raw_nonzero());
         for own in [process.to_string(), thread.to_string(), "self".to_owned(), "thread-self".to_owned()] {
