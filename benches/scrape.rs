@@ -104,7 +104,8 @@ fn configure(directory: &Path, address: SocketAddr) -> Config {
         std::fs::read(&built).unwrap_or_else(|error| panic!("{}: {error}; run plugins/build.sh", built.display()));
     std::fs::write(plugins.join("prometheus.wasm"), built).expect("written");
     let series = u32::try_from(SERIES).expect("few");
-    std::fs::write(plugins.join("idle.wasm"), guest::Guest::new("idle").metrics(series).module()).expect("written");
+    let idle = guest::Guest::new("idle").metrics(series).pages(32);
+    std::fs::write(plugins.join("idle.wasm"), idle.module()).expect("written");
     let (file, cache) = (directory.join("gauged.toml"), directory.join("cache"));
     let toml = format!(
         "cache = {:?}\n[plugins.idle]\n[plugins.prometheus]\ntimeout = \"60s\"\nfetch = [\"http://{address}\"]\n\

@@ -39,6 +39,7 @@ pub const WIT: &str = include_str!("../../wit/gauged.wit");
 /// Its version.
 pub const VERSION: &str = "0.2.0-rc.4";
 const TEXTS: u32 = 1024;
+/// The heap begins here, or after the texts.
 const HEAP: u32 = 65536;
 
 /// A builder of a plugin. By default the plugin has version 1.0.0, needs nothing, and returns one module with the metric
@@ -365,7 +366,6 @@ impl Guest {
     pub fn bytes(&mut self, bytes: &[u8]) -> (u32, u32) {
         let (at, length) = (self.texts_end, u32::try_from(bytes.len()).expect("a short text"));
         self.texts_end += length;
-        assert!(self.texts_end < HEAP, "too many texts");
         let escaped: String = bytes.iter().fold(String::new(), |mut escaped, byte| {
             let _ = write!(escaped, "\\{byte:02x}");
             escaped
@@ -419,11 +419,12 @@ impl Guest {
     fn build(&self, packages: &[&str], version: &str) -> Vec<u8> {
         let collector = format!("gauged:plugin/collector@{version}");
         let Self { memory, data, imports, functions, describe, configure, collect, realloc, .. } = self;
+        let heap = HEAP.max(self.texts_end);
         let text = format!(
             r#"(module
                 {imports}
                 {memory}
-                (global $heap (mut i32) (i32.const {HEAP}))
+                (global $heap (mut i32) (i32.const {heap}))
                 {data}
                 {functions}
                 (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
