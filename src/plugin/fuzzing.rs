@@ -13,10 +13,10 @@ use crate::hostpath::{Pattern, first_process_path};
 use crate::plugin::build::probe;
 use crate::plugin::grants::network::Network;
 use crate::plugin::grants::{Basis, Grants, PathRefusal};
-use crate::plugin::guest::bindings::exports::gauged::plugin::collector as wit;
 use crate::plugin::guest::bindings::gauged::plugin::metrics;
 use crate::plugin::guest::description::Description;
 use crate::plugin::guest::result::Converter;
+use crate::plugin::guest::returned;
 use crate::sample::{Column, Module, SeriesAccount, Value};
 
 /// Probes a file: it is either rejected with a reason of one line, or becomes a component that the probe does not change.
@@ -106,7 +106,7 @@ pub(crate) fn result(bytes: &[u8]) {
     }
     let returned = make_modules(&mut input);
     let all: u64 = returned.iter().map(|module| module.metrics.len() as u64).sum();
-    let empty = returned.iter().filter(|module| module.metrics.is_empty()).count() as u64;
+    let empty = returned.iter().filter(|module| module.metrics.len() == 0).count() as u64;
     let names_in_order: Vec<String> = returned.iter().map(|module| module.name.clone()).collect();
     let (tick, step) = (Duration::from_secs(1_700_000_000), Duration::from_secs(10));
     let description = Description::unknown(&"fuzz".into());
@@ -149,7 +149,7 @@ pub(crate) fn result(bytes: &[u8]) {
     }
 }
 
-fn make_modules(input: &mut Input<'_>) -> Vec<wit::Module> {
+fn make_modules(input: &mut Input<'_>) -> Vec<returned::Module> {
     let mut modules = Vec::new();
     while !input.is_empty() {
         let name = input.text();
@@ -170,9 +170,9 @@ fn make_modules(input: &mut Input<'_>) -> Vec<wit::Module> {
         modules.extend(repetitions(input).map(|at| {
             let name = numbered(&name, at);
             let descriptors = described.iter().map(|&(metric, kind)| descriptor(metric, &name, kind)).collect();
-            wit::Module { name, unix_ms, verbatim, metrics: metrics.clone(), descriptors }
+            returned::Module { name, unix_ms, verbatim, metrics: metrics.iter().cloned().collect(), descriptors }
         }));
-        if modules.iter().map(|module: &wit::Module| module.metrics.len()).sum::<usize>() > 11_000 {
+        if modules.iter().map(|module: &returned::Module| module.metrics.len()).sum::<usize>() > 11_000 {
             break;
         }
     }

@@ -11,6 +11,7 @@ pub(crate) mod instance;
 pub(crate) mod limits;
 pub(crate) mod setting;
 pub(crate) mod description;
+pub(crate) mod returned;
 pub(crate) mod result;
 pub(crate) mod fault;
 pub(crate) mod backoff;

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Sleep, sleep_until};
-use wasmtime::component::Component;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, TypedFunc};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::clock::schedule::Tick;
@@ -24,7 +24,7 @@ use crate::plugin::grants::kind::UnknownCapability;
 use crate::plugin::guest::allowance::Verdict;
 use crate::plugin::guest::backtrace;
 use crate::plugin::guest::bindings::exports::gauged::plugin::collector::{self as wit, Configured, Need};
-use crate::plugin::guest::bindings::{self, PluginPre};
+use crate::plugin::guest::bindings::{self, PluginIndices};
 use crate::plugin::guest::call_time::CallTime;
 use crate::plugin::guest::description::{Description, check_metrics};
 use crate::plugin::guest::engine::{Artifact, Engine};
@@ -32,6 +32,7 @@ use crate::plugin::guest::fault::{
     CallError, CallErrorKind, Disabled, DisabledCause, Failure, Fault, FaultKind, InvalidSetting, Starved,
 };
 use crate::plugin::guest::result::{Collected, Converter};
+use crate::plugin::guest::returned;
 use crate::plugin::host;
 use crate::plugin::host::ration::Ration;
 use crate::plugin::host::state::HostState;
@@ -61,7 +62,9 @@ impl Drop for LargeHeapUse {
 /// The code of a plugin, ready to be instantiated.
 pub(crate) struct Code {
     engine: Engine,
-    guest: PluginPre<HostState>,
+    instance: InstancePre<HostState>,
+    functions: PluginIndices,
+    collect: ComponentExportIndex,
     footprint: Footprint,
     /// These two after the component.
     _heap: LargeHeapUse,
@@ -77,10 +80,14 @@ impl Code {
     pub(crate) fn link(engine: &Engine, artifact: Artifact) -> Result<Self, Rejection> {
         let Artifact { component, footprint, held } = artifact;
         let linker = host::linker(engine, &component).map_err(|error| unfit(&error))?;
-        let instance = linker.instantiate_pre(&component).and_then(PluginPre::new);
+        let instance = linker.instantiate_pre(&component).map_err(|error| unfit(&error))?;
+        let functions = PluginIndices::new(&instance).map_err(|error| unfit(&error))?;
+        let collect = index_of_collect(&component).map_err(|error| unfit(&error))?;
         Ok(Self {
             engine: engine.clone(),
-            guest: instance.map_err(|error| unfit(&error))?,
+            instance,
+            functions,
+            collect,
             footprint,
             _heap: LargeHeapUse(footprint.description_bytes),
             _held: held,
@@ -89,8 +96,16 @@ impl Code {
 
     /// The component that it was linked from.
     pub(crate) fn component(&self) -> &Component {
-        self.guest.instance_pre().component()
+        self.instance.component()
     }
+}
+
+/// The place of `collect`, whose generated function is not used: see [`returned`].
+fn index_of_collect(component: &Component) -> wasmtime::Result<ComponentExportIndex> {
+    let collector = format!("gauged:plugin/collector@{SERVED}");
+    let index = component.get_export_index(None, &collector);
+    let index = index.and_then(|collector| component.get_export_index(Some(&collector), "collect"));
+    index.ok_or_else(|| wasmtime::format_err!("{collector} has no function collect"))
 }
 
 /// The rejection of a component that imports what this agent does not have, or exports something else than a plugin. wasmtime's
@@ -103,11 +118,15 @@ pub(crate) fn unfit(error: &wasmtime::Error) -> Rejection {
     })
 }
 
+/// The function `collect` of a guest.
+type Collect = TypedFunc<(wit::Tick,), (Result<Vec<returned::Module>, wit::Error>,)>;
+
 /// An instance: a guest with its memory.
 pub(crate) struct Instance {
     engine: Engine,
     store: Store<HostState>,
     guest: bindings::Plugin,
+    collect: Collect,
     config: Arc<PluginConfig>,
     converter: Converter,
     /// After the store.
@@ -136,13 +155,19 @@ impl Instance {
             Verdict::Starved { lasted, lost } => Err(Starved { lasted, lost }.into()),
         });
         let shared = begin(&mut store, timeout);
-        let started = timed(&code.engine, &shared, pin!(code.guest.instantiate_async(&mut store))).await;
+        let started = timed(&code.engine, &shared, pin!(code.instance.instantiate_async(&mut store))).await;
         store.data_mut().finish_output();
+        let started = started.and_then(|instance| {
+            let guest = code.functions.load(&mut store, &instance).map_err(Stop::Stopped)?;
+            let collect = instance.get_typed_func(&mut store, code.collect).map_err(Stop::Stopped)?;
+            Ok((guest, collect))
+        });
         match started {
-            Ok(guest) => Ok(Self {
+            Ok((guest, collect)) => Ok(Self {
                 engine: code.engine.clone(),
                 store,
                 guest,
+                collect,
                 config: Arc::clone(&plugin.config),
                 converter: Converter::new(
                     description,
@@ -209,11 +234,11 @@ impl Instance {
             interval_ms: u64::try_from(self.converter.step().as_millis()).unwrap_or(u64::MAX),
         };
         let called = {
-            let call = pin!(self.guest.gauged_plugin_collector().call_collect(&mut self.store, tick));
+            let call = pin!(self.collect.call_async(&mut self.store, (tick,)));
             timed(&self.engine, &shared, call).await
         };
         self.store.data_mut().finish_output();
-        let returned = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
+        let (returned,) = called.map_err(|stop| Failure::Fault(self.fault("collect", &stop)))?;
         match returned {
             Ok(modules) => {
                 let mut collected = self.converter.convert(modules, &self.config.limits, since_epoch);

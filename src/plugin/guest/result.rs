@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::config::limits::{Limit, Limits};
 use crate::escape::printable;
 use crate::plugin::accounts::times::ModuleTimes;
-use crate::plugin::guest::bindings::exports::gauged::plugin::collector as wit;
 use crate::plugin::guest::bindings::gauged::plugin::metrics;
 use crate::plugin::guest::description::{DescribedMetric, Description, MAX_DESCRIBED, check_metric, is_verbatim_name};
+use crate::plugin::guest::returned::{self, MetricLabels};
 use crate::sample::{
-    BucketBounds, Descriptor, Label, LabelSet, Labels, MetricKind, Module, ModuleBuilder, ModuleSource, NotPushed,
-    Quantiles, Schema, SeriesAccount, SeriesError, Text, Value, is_label_name, is_name,
+    BucketBounds, Descriptor, LabelSet as _, MetricKind, Module, ModuleBuilder, ModuleSource, NotPushed, Quantiles,
+    Schema, SeriesAccount, SeriesError, Text, Value, is_label_name, is_name,
 };
 
 /// How many dropped metrics are reported with their reason: enough to begin to fix the plugin.
@@ -48,19 +48,6 @@ impl Collected {
         if self.losses.len() < MAX_REPORTED {
             self.losses.push(printable(&loss()));
         }
-    }
-}
-
-/// The labels of a guest's metric.
-struct GuestLabels<'a>(&'a [metrics::Label]);
-
-impl LabelSet for GuestLabels<'_> {
-    fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|metrics::Label { name, value }| (&**name, &**value))
-    }
-
-    fn to_labels(&self) -> Labels {
-        self.pairs().map(|(name, value)| Label { name: name.to_owned().into(), value: value.into() }).collect()
     }
 }
 
@@ -136,13 +123,13 @@ impl Converter {
 
     /// Converts the result of a call for the tick `time`, within the limits, which are the same each time. Of two modules or
     /// metrics with one name the first is kept.
-    pub(crate) fn convert(&mut self, returned: Vec<wit::Module>, limits: &Limits, time: Duration) -> Collected {
+    pub(crate) fn convert(&mut self, returned: Vec<returned::Module>, limits: &Limits, time: Duration) -> Collected {
         let mut collected = Collected { modules: Vec::with_capacity(self.previous.len()), ..Collected::default() };
         let mut allowance = limits[Limit::Metrics];
         let account = Arc::clone(&self.account);
         // The module names, as soon as one differs from the previous result.
         let mut names: Option<HashSet<String>> = None;
-        for wit::Module { name, unix_ms, verbatim, metrics, descriptors } in returned {
+        for returned::Module { name, unix_ms, verbatim, metrics, descriptors } in returned {
             let at = collected.modules.len();
             let previous = self.previous.get(at).filter(|schema| names.is_none() && *schema.source().module == *name);
             let unusable = match () {
@@ -173,8 +160,8 @@ impl Converter {
                 collected.report(|| format!("the time of the module {name}: it {}", refusal.reason()));
             }
             let mut module = ModuleBuilder::new(&account, &schema, Vec::with_capacity(metrics.len()));
-            for metric in metrics {
-                let converted = self.convert_metric(&metric, &schema, &mut module, &mut allowance, limits);
+            for metric in metrics.iter() {
+                let converted = self.convert_metric(metric, &schema, &mut module, &mut allowance, limits);
                 if let Err(why) = converted {
                     collected.drop_metrics(1, || format!("the metric {name}.{}: {why}", metric.name));
                 }
@@ -243,14 +230,14 @@ impl Converter {
     /// Why it is not usable.
     fn convert_metric(
         &mut self,
-        metric: &metrics::Metric,
+        metric: returned::Metric<'_>,
         schema: &Schema,
         to: &mut ModuleBuilder<'_>,
         allowance: &mut u64,
         limits: &Limits,
     ) -> Result<(), &'static str> {
         let ModuleSource { module, is_verbatim, .. } = schema.source();
-        let metrics::Metric { name, labels, value } = metric;
+        let returned::Metric { name, labels, value } = metric;
         let value = match value {
             metrics::Value::Natural(value) => Value::Unsigned(*value),
             metrics::Value::Integer(value) => Value::Signed(*value),
@@ -278,8 +265,7 @@ impl Converter {
         if *allowance == 0 {
             return Err(TOO_MANY);
         }
-        let guest_labels = GuestLabels(labels);
-        match to.push_known(name, &guest_labels, value) {
+        match to.push_known(name, &labels, value) {
             Ok(()) => {}
             Err(NotPushed::Refused(error)) => return Err(error.reason()),
             Err(NotPushed::Unknown(value)) => {
@@ -288,7 +274,7 @@ impl Converter {
                 if descriptor.is_some_and(|descriptor| !is_scalar(descriptor.kind)) {
                     return Err("it is described as a histogram or summary, and has another value");
                 }
-                to.push_new(name, &guest_labels, descriptor, value).map_err(SeriesError::reason)?;
+                to.push_new(name, &labels, descriptor, value).map_err(SeriesError::reason)?;
             }
         }
         *allowance -= 1;
@@ -297,7 +283,7 @@ impl Converter {
 
     fn push_histogram(
         &mut self,
-        metrics::Metric { name, labels, .. }: &metrics::Metric,
+        returned::Metric { name, labels, .. }: returned::Metric<'_>,
         metrics::Histogram { bounds, counts, sum }: &metrics::Histogram,
         module: &str,
         to: &mut ModuleBuilder<'_>,
@@ -306,12 +292,12 @@ impl Converter {
         let descriptor = descriptor.ok_or("its value is a histogram, and it is not described as one")?;
         let bounds = self.bounds.get(bounds).ok_or("its bounds are not finite, or do not rise")?;
         let sum = sum.map(finite).transpose()?.map(Value::Float);
-        to.push_histogram(name, &GuestLabels(labels), &descriptor, bounds, counts, sum)
+        to.push_histogram(name, &labels, &descriptor, bounds, counts, sum)
     }
 
     fn push_summary(
         &self,
-        metrics::Metric { name, labels, .. }: &metrics::Metric,
+        returned::Metric { name, labels, .. }: returned::Metric<'_>,
         metrics::Summary { quantiles, sum, count }: &metrics::Summary,
         module: &str,
         to: &mut ModuleBuilder<'_>,
@@ -326,7 +312,7 @@ impl Converter {
         let values: Vec<Value> = quantiles.iter().map(value).collect::<Result<_, _>>()?;
         let sum = sum.map(finite).transpose()?.map(Value::Float);
         let columns = (sum, count.map(Value::Unsigned));
-        to.push_summary(name, &GuestLabels(labels), &descriptor, &shares, values.into_iter(), columns)
+        to.push_summary(name, &labels, &descriptor, &shares, values.into_iter(), columns)
     }
 
     /// The descriptor of a metric of this kind.
@@ -354,18 +340,18 @@ fn columns(parts: usize, others: u64, allowance: u64) -> Result<u64, &'static st
     if columns > allowance { Err(TOO_MANY) } else { Ok(columns) }
 }
 
-fn check_names(name: &str, is_verbatim: bool, labels: &[metrics::Label], limits: &Limits) -> Result<(), &'static str> {
+fn check_names(name: &str, is_verbatim: bool, labels: MetricLabels<'_>, limits: &Limits) -> Result<(), &'static str> {
     if !(if is_verbatim { is_verbatim_name(name) } else { is_name(name) }) {
         return Err("its name breaks the rules");
     }
-    if labels.len() as u64 > limits[Limit::Labels] {
+    if labels.pairs().len() as u64 > limits[Limit::Labels] {
         return Err("it has more labels than limits.labels");
     }
-    for (at, metrics::Label { name: label, value }) in labels.iter().enumerate() {
+    for (at, (label, value)) in labels.pairs().enumerate() {
         if !is_label_name(label) {
             return Err("the name of one of its labels breaks the rules");
         }
-        if labels[..at].iter().any(|earlier| earlier.name == *label) {
+        if labels.pairs().take(at).any(|(earlier, _)| earlier == label) {
             return Err("it has a label twice");
         }
         if value.len() as u64 > limits[Limit::Text] {

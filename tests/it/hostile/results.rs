@@ -89,12 +89,18 @@ fn results_outside_guest_memory_are_refused() {
         (bad().collect("i32.const 65"), "pointer not aligned"),
         (bad().patch(COLLECT_RESULT + 4, &[0xffff_fff0]), "list pointer/length out of bounds"),
         (bad().patch(MODULE, &[0xffff_fff0]), "string pointer/length out of bounds"),
+        (bad().patch(METRICS, &[0xffff_fff0]), "list pointer/length out of bounds"),
+        (bad().patch(METRICS, &[METRIC + 4]), "list pointer is not aligned"),
+        (bad().patch(METRIC, &[0xffff_fff0]), "string pointer/length out of bounds"),
+        (bad().patch(METRIC + 8, &[0xffff_fff0, 1]), "list pointer/length out of bounds"),
+        (bad().patch(METRIC + 8, &[METRIC + 2, 1]), "list pointer is not aligned"),
     ]);
 }
 
 #[test]
 fn invalid_utf8_is_refused() {
-    assert_invalid([(bad().patch(1024, &[0xffff_ffff]), "invalid utf-8")]);
+    // The name of the module, and within that of the metric after it.
+    assert_invalid([1024, 1028].map(|at| (bad().patch(at, &[0xffff_ffff]), "invalid utf-8")));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::plugin::guest::bindings::exports::gauged::plugin::collector as wit;
 use crate::sample::{CounterOrigin, test_module};
 
 const TICK: Duration = Duration::from_secs(1_700_000_000);
@@ -31,7 +32,7 @@ fn descriptor(name: &str, kind: metrics::Kind) -> metrics::Descriptor {
     }
 }
 
-fn convert(returned: Vec<wit::Module>, limits: &Limits) -> Collected {
+fn convert(returned: Vec<returned::Module>, limits: &Limits) -> Collected {
     converter().convert(returned, limits, TICK)
 }
 
@@ -40,8 +41,9 @@ fn metric(name: &str, labels: &[(&str, &str)], value: metrics::Value) -> metrics
     metrics::Metric { name: name.to_owned(), labels: labels.iter().map(label).collect(), value }
 }
 
-fn module(name: &str, metrics: Vec<metrics::Metric>) -> wit::Module {
-    wit::Module { name: name.to_owned(), unix_ms: None, verbatim: false, metrics, descriptors: Vec::new() }
+fn module(name: &str, metrics: Vec<metrics::Metric>) -> returned::Module {
+    let metrics = metrics.into_iter().collect();
+    returned::Module { name: name.to_owned(), unix_ms: None, verbatim: false, metrics, descriptors: Vec::new() }
 }
 
 #[test]
@@ -183,7 +185,7 @@ fn unusable_distributions_are_dropped_and_counted() {
 fn verbatim_modules_keep_the_names_of_others() {
     let returned = |verbatim| {
         let metrics = vec![metric("node:load:avg", &[], metrics::Value::Natural(1))];
-        vec![wit::Module { verbatim, ..module("m", metrics) }]
+        vec![returned::Module { verbatim, ..module("m", metrics) }]
     };
     let mut converter = converter();
     for verbatim in [true, true, false, true] {
@@ -197,7 +199,7 @@ fn verbatim_modules_keep_the_names_of_others() {
 fn refused_times_are_counted_and_replaced() {
     let mut converter = converter();
     let mut time = |unix_ms: Option<u64>| {
-        let returned = vec![wit::Module { unix_ms, ..module("m", vec![]) }];
+        let returned = vec![returned::Module { unix_ms, ..module("m", vec![]) }];
         let collected = converter.convert(returned, &Limits::default(), TICK);
         (collected.modules[0].time, collected.refused_times, collected.losses)
     };
@@ -215,7 +217,7 @@ fn descriptors_of_a_result_hold_until_they_change() {
     let mut converter = described(vec![descriptor("a", metrics::Kind::Gauge)]);
     let mut unit = |descriptors: Vec<metrics::Descriptor>| {
         let metrics = vec![metric("a", &[], metrics::Value::Natural(1)), metric("b", &[], metrics::Value::Natural(2))];
-        let returned = vec![wit::Module { descriptors, ..module("m", metrics) }];
+        let returned = vec![returned::Module { descriptors, ..module("m", metrics) }];
         let collected = converter.convert(returned, &Limits::default(), TICK);
         let units = collected.modules[0].metrics().map(|metric| metric.series.descriptor().unit.to_string());
         (units.collect::<Vec<_>>().join(" "), Arc::clone(collected.modules[0].schema()), collected.losses)
@@ -252,7 +254,7 @@ fn any_value() -> impl Strategy<Value = metrics::Value> {
 }
 
 /// A result that is likely to overlap with another: few names, few labels, and some of each not usable.
-fn any_result() -> impl Strategy<Value = Vec<wit::Module>> {
+fn any_result() -> impl Strategy<Value = Vec<returned::Module>> {
     let label = ("[ab0]", "[xy]{0,1}|long text");
     let metric = ("[abc ]", prop::collection::vec(label, 0..3), any_value());
     let metric = metric.prop_map(|(name, labels, value)| {
