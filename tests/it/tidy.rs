@@ -1,7 +1,8 @@
 //! House rules that no compiler checks: dependencies between modules and on libraries, import circles, names of files and
-//! functions, module documentation. The two dependency tables are in ARCHITECTURE.md.
+//! functions, module documentation, links in documents. The two dependency tables are in ARCHITECTURE.md.
 
 mod imports;
+mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
