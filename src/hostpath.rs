@@ -51,17 +51,22 @@ pub(crate) fn first_process_path(path: &str) -> Cow<'_, str> {
 /// What patterns look at first in a path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parts<'a> {
-    path: &'a str,
+    pub(crate) path: &'a str,
     /// The last segment.
     name: &'a [u8],
     /// The number of segments.
-    depth: usize,
+    pub(crate) depth: usize,
 }
 
 impl<'a> Parts<'a> {
     pub(crate) fn new(path: &'a str) -> Self {
         let name = path.as_bytes().rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         Self { path, name, depth: depth(path) }
+    }
+
+    /// The first byte of the last segment.
+    pub(crate) fn first_of_name(&self) -> Option<u8> {
+        self.name.first().copied()
     }
 }
 
@@ -106,19 +111,17 @@ impl Pattern {
         self.matches_parts(&Parts::new(path))
     }
 
-    /// The same for a path that is compared with many patterns. The first letter of the name decides for most of them.
+    /// The same for a path that is compared with many patterns.
     #[must_use]
     pub(crate) fn matches_parts(&self, parts: &Parts<'_>) -> bool {
-        let name = &self.text.as_bytes()[self.name.clone()];
-        let may_match = name.first().is_none_or(|first| parts.name.first() == Some(first))
-            && parts.depth == self.depth
-            && parts.name.starts_with(name)
-            && parts.path.as_bytes().starts_with(self.literal());
+        let (text, path) = (self.text.as_bytes(), parts.path.as_bytes());
+        let may_match = parts.depth == self.depth
+            && parts.name.starts_with(&text[self.name.clone()])
+            && path.starts_with(self.literal());
+        // The two have the same segments before the one with the first star.
         may_match
-            && self
-                .text
-                .split('/')
-                .zip(parts.path.split('/'))
+            && segments(&text[self.literal_bytes..])
+                .zip(segments(&path[self.literal_bytes..]))
                 .all(|(pattern, segment)| segment_matches(pattern, segment))
     }
 
@@ -131,9 +134,10 @@ impl Pattern {
         if !literal.iter().zip(directory.as_bytes()).all(|(literal, byte)| literal == byte) {
             return false;
         }
-        let mut pattern = self.text.split('/');
-        directory.split('/').all(|segment| pattern.next().is_some_and(|pattern| segment_matches(pattern, segment)))
-            && pattern.next().is_some_and(|next| next.contains('*'))
+        let mut pattern = segments(self.text.as_bytes());
+        segments(directory.as_bytes())
+            .all(|segment| pattern.next().is_some_and(|pattern| segment_matches(pattern, segment)))
+            && pattern.next().is_some_and(|next| next.contains(&b'*'))
     }
 
     fn literal(&self) -> &[u8] {
@@ -151,19 +155,30 @@ impl fmt::Display for Pattern {
     }
 }
 
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/')
+}
+
 /// Whether a segment matches a pattern's segment: its first part at the start, its last part at the end, the others at
-/// their first occurrence in between.
-fn segment_matches(pattern: &str, segment: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == segment };
+/// their first occurrence in between. Parts of UTF-8 text begin and end at its characters, so that bytes are compared.
+fn segment_matches(pattern: &[u8], segment: &[u8]) -> bool {
+    let is_star = |byte: &u8| *byte == b'*';
+    let Some(star) = pattern.iter().position(is_star) else { return pattern == segment };
+    let (first, rest) = (&pattern[..star], &pattern[star + 1..]);
     let Some(mut open) = segment.strip_prefix(first) else { return false };
-    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-    for part in middle.split('*') {
-        match open.find(part) {
+    let Some(star) = rest.iter().rposition(is_star) else { return open.ends_with(rest) };
+    for part in rest[..star].split(is_star) {
+        match find(open, part) {
             Some(at) => open = &open[at + part.len()..],
             None => return false,
         }
     }
-    open.ends_with(last)
+    open.ends_with(&rest[star + 1..])
+}
+
+/// The first occurrence of a part.
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    if part.is_empty() { Some(0) } else { bytes.windows(part.len()).position(|window| window == part) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use http::Method;
 use self::default::{DEFAULT, DefaultGrant, DefaultGrants};
 use self::network::Network;
 use crate::address::Address;
-use crate::hostpath::{self, Pattern};
+use crate::hostpath::{self, Parts, Pattern};
 
 /// The grants of one plugin.
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ impl Grants {
 
     /// Whether a file may be read. With [`Basis::Default`], only if every local user may read it.
     pub(crate) fn read(&self, path: &str) -> Result<Basis, PathRefusal> {
-        self.check(path, Pattern::matches, DefaultGrants::read)
+        self.check(path, Pattern::matches_parts, DefaultGrants::read)
     }
 
     /// Whether a directory may be listed: when it is granted itself, or a grant has a wildcard for the names in it.
@@ -81,14 +81,14 @@ impl Grants {
     /// The default grant by which a path may be read or listed, if it is by one.
     pub(crate) fn default_grant(&self, path: &str) -> Option<DefaultGrant> {
         let is_default = self.decide(path, is_listed, DefaultGrants::list) == Ok(Basis::Default);
-        self.default.filter(|_| is_default).and_then(|default| default.list(path))
+        self.default.filter(|_| is_default).and_then(|default| default.list(&Parts::new(path)))
     }
 
     /// Whether a file may be read by its text alone, without access to any file system: whether it belongs to the agent is for the
     /// caller to find out.
     pub(crate) fn reads_by_text(&self, path: &str) -> Option<Basis> {
         hostpath::check(path).ok().filter(|()| !is_own_link(path))?;
-        self.match_patterns(path, Pattern::matches, DefaultGrants::read)
+        self.match_patterns(path, Pattern::matches_parts, DefaultGrants::read)
     }
 
     /// The same for a path that may be read or listed.
@@ -143,8 +143,8 @@ impl Grants {
     fn check(
         &self,
         path: &str,
-        covers: fn(&Pattern, &str) -> bool,
-        find: fn(&DefaultGrants, &str) -> Option<DefaultGrant>,
+        covers: fn(&Pattern, &Parts<'_>) -> bool,
+        find: fn(&DefaultGrants, &Parts<'_>) -> Option<DefaultGrant>,
     ) -> Result<Basis, PathRefusal> {
         let basis = self.decide(path, covers, find)?;
         if self.is_own_process(path) { Err(PathRefusal::Own) } else { Ok(basis) }
@@ -153,8 +153,8 @@ impl Grants {
     fn decide(
         &self,
         path: &str,
-        covers: fn(&Pattern, &str) -> bool,
-        find: fn(&DefaultGrants, &str) -> Option<DefaultGrant>,
+        covers: fn(&Pattern, &Parts<'_>) -> bool,
+        find: fn(&DefaultGrants, &Parts<'_>) -> Option<DefaultGrant>,
     ) -> Result<Basis, PathRefusal> {
         self.check_beginning(path)?;
         self.match_patterns(path, covers, find).ok_or(PathRefusal::Missing)
@@ -163,13 +163,14 @@ impl Grants {
     fn match_patterns(
         &self,
         path: &str,
-        covers: fn(&Pattern, &str) -> bool,
-        find: fn(&DefaultGrants, &str) -> Option<DefaultGrant>,
+        covers: fn(&Pattern, &Parts<'_>) -> bool,
+        find: fn(&DefaultGrants, &Parts<'_>) -> Option<DefaultGrant>,
     ) -> Option<Basis> {
-        if self.read.iter().any(|pattern| covers(pattern, path)) {
+        let path = Parts::new(path);
+        if self.read.iter().any(|pattern| covers(pattern, &path)) {
             return Some(Basis::Configuration);
         }
-        self.default.and_then(|default| find(default, path)).map(|_| Basis::Default)
+        self.default.and_then(|default| find(default, &path)).map(|_| Basis::Default)
     }
 
     /// Refuses malformed paths and the agent's own process in `/proc`, without access to another file system.
@@ -219,8 +220,8 @@ fn is_own_link(path: &str) -> bool {
     matches!(process_segment(path), Some("self" | "thread-self"))
 }
 
-fn is_listed(pattern: &Pattern, directory: &str) -> bool {
-    pattern.matches(directory) || pattern.opens(directory)
+fn is_listed(pattern: &Pattern, directory: &Parts<'_>) -> bool {
+    pattern.matches_parts(directory) || pattern.opens(directory.path)
 }
 
 #[cfg(test)]

@@ -38,11 +38,26 @@ pub(crate) fn all() -> impl Iterator<Item = DefaultGrant> {
 /// The default grants, by the beginning and the depth of their paths: a path is compared with few of them.
 #[derive(Debug)]
 pub(crate) struct DefaultGrants {
-    /// Those without wildcards: most requests.
-    literal: HashMap<&'static str, DefaultGrant>,
-    patterns: HashMap<(&'static str, usize), Vec<(Pattern, DefaultGrant)>>,
+    patterns: HashMap<(&'static str, usize), Patterns>,
     /// The number of segments of the longest.
     depth: usize,
+}
+
+/// The patterns of one beginning and depth, in the order of the list.
+#[derive(Debug, Default)]
+struct Patterns {
+    /// The first byte of each one's last segment, together in memory: it decides for most of them.
+    firsts: Vec<u8>,
+    patterns: Vec<(Pattern, DefaultGrant)>,
+}
+
+impl Patterns {
+    fn find(&self, path: &Parts<'_>) -> Option<DefaultGrant> {
+        let first = path.first_of_name();
+        let may_match = |byte: u8| byte == b'*' || Some(byte) == first;
+        let mut patterns = self.firsts.iter().zip(&self.patterns).filter(|&(&byte, _)| may_match(byte));
+        patterns.find(|(_, (pattern, _))| pattern.matches_parts(path)).map(|(_, (_, grant))| *grant)
+    }
 }
 
 /// The default grants, shared by all plugins.
@@ -50,37 +65,33 @@ pub(crate) static DEFAULT: LazyLock<DefaultGrants> = LazyLock::new(DefaultGrants
 
 impl DefaultGrants {
     fn new() -> Self {
-        let mut grants = Self { literal: HashMap::new(), patterns: HashMap::new(), depth: 0 };
+        let mut grants = Self { patterns: HashMap::new(), depth: 0 };
         for grant in all() {
-            if !grant.path.contains('*') {
-                grants.literal.insert(grant.path, grant);
-                continue;
-            }
             for path in expand(grant.path) {
-                let depth = depth(&path);
-                let Ok(pattern) = Pattern::new(path) else { continue };
+                let Parts { depth, .. } = Parts::new(&path);
+                let first = Parts::new(&path).first_of_name();
+                let (Some(first), Ok(pattern)) = (first, Pattern::new(path)) else { continue };
                 grants.depth = grants.depth.max(depth);
-                grants.patterns.entry((beginning(grant.path), depth)).or_default().push((pattern, grant));
+                let patterns = grants.patterns.entry((beginning(grant.path), depth)).or_default();
+                patterns.firsts.push(first);
+                patterns.patterns.push((pattern, grant));
             }
         }
         grants
     }
 
     /// The grant that covers reading a file.
-    pub(crate) fn read(&self, path: &str) -> Option<DefaultGrant> {
-        let find = || {
-            let (patterns, parts) = (self.patterns.get(&(beginning(path), depth(path)))?, Parts::new(path));
-            patterns.iter().find(|(pattern, _)| pattern.matches_parts(&parts)).map(|(_, grant)| *grant)
-        };
-        self.literal.get(path).copied().or_else(find)
+    pub(crate) fn read(&self, path: &Parts<'_>) -> Option<DefaultGrant> {
+        self.patterns.get(&(beginning(path.path), path.depth))?.find(path)
     }
 
     /// The grant that covers listing a directory: its own, or one with a wildcard for the names in it.
-    pub(crate) fn list(&self, directory: &str) -> Option<DefaultGrant> {
+    pub(crate) fn list(&self, directory: &Parts<'_>) -> Option<DefaultGrant> {
         let below = || {
-            let depths = depth(directory) + 1..=self.depth;
-            let mut patterns = depths.filter_map(|depth| self.patterns.get(&(beginning(directory), depth))).flatten();
-            patterns.find(|(pattern, _)| pattern.opens(directory)).map(|(_, grant)| *grant)
+            let Parts { path, depth, .. } = *directory;
+            let found = (depth + 1..=self.depth).filter_map(|depth| self.patterns.get(&(beginning(path), depth)));
+            let mut patterns = found.flat_map(|found| &found.patterns);
+            patterns.find(|(pattern, _)| pattern.opens(path)).map(|(_, grant)| *grant)
         };
         self.read(directory).or_else(below)
     }
@@ -98,12 +109,8 @@ fn expand(path: &str) -> Vec<String> {
 
 /// The first two segments, which no pattern of the list has a wildcard in.
 fn beginning(path: &str) -> &str {
-    let end = path.match_indices('/').nth(2).map_or(path.len(), |(at, _)| at);
-    path.get(..end).unwrap_or_default()
-}
-
-fn depth(path: &str) -> usize {
-    path.bytes().filter(|&byte| byte == b'/').count()
+    let mut slashes = path.bytes().enumerate().filter(|&(_, byte)| byte == b'/').map(|(at, _)| at);
+    path.get(..slashes.nth(2).unwrap_or(path.len())).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -113,6 +120,7 @@ mod tests {
     use std::path::Path;
 
     use expect_test::expect_file;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -124,7 +132,7 @@ mod tests {
             assert!(!heading.is_empty() && !reason.is_empty(), "{path}");
             assert!(!reason.contains('|'), "{path}: the reason is a cell of a table");
             assert!(paths.insert(path), "{path} is listed twice");
-            assert!(!beginning(path).contains('*') && depth(path) >= 2, "{path}");
+            assert!(!beginning(path).contains('*') && Parts::new(path).depth >= 2, "{path}");
             assert!(expand(path).into_iter().all(|path| Pattern::new(path).is_ok()), "{path}");
             let covers = |other: &DefaultGrant| {
                 other.path != path
@@ -153,5 +161,39 @@ mod tests {
         let (before, rest) = document.split_once("<!-- list -->\n").expect("a beginning");
         let (_, after) = rest.split_once("<!-- /list -->").expect("an end");
         expect_file![file].assert_eq(&format!("{before}<!-- list -->\n{table}\n<!-- /list -->{after}"));
+    }
+
+    /// Paths of the list with other names and depths, some of which leave it.
+    fn paths() -> impl Strategy<Value = String> {
+        let grants: Vec<DefaultGrant> = all().collect();
+        let names = prop::collection::vec("[a-z.*_]{0,3}|stat|1", 12);
+        (prop::sample::select(grants), 0..=GROUP_DEPTH + 1, names, "|/[a-z*]{1,2}|[a-z]", 0..2_usize).prop_map(
+            |(grant, depth, names, end, left_out)| {
+                let mut names = names.iter();
+                let pattern = grant.path.replacen("/**", &"/*".repeat(depth), 1) + &end;
+                let parts = pattern.split('*').map(str::to_owned);
+                let path = parts.reduce(|path, next| path + names.next().map_or("x", String::as_str) + &next);
+                let mut path = path.unwrap_or_default();
+                for _ in 0..left_out {
+                    path.truncate(path.rfind('/').unwrap_or_default());
+                }
+                path
+            },
+        )
+    }
+
+    proptest! {
+        /// The index finds the same grant as a search of the whole list.
+        #[test]
+        fn index_finds_the_grant_of_the_list(path in paths()) {
+            let covers = |is_covered: fn(&Pattern, &str) -> bool| {
+                let patterns = all().flat_map(|grant| expand(grant.path).into_iter().map(move |text| (text, grant)));
+                let mut patterns = patterns.filter_map(|(text, grant)| Some((Pattern::new(text).ok()?, grant)));
+                patterns.find(|(pattern, _)| is_covered(pattern, &path)).map(|(_, grant)| grant)
+            };
+            let (parts, covered) = (Parts::new(&path), covers(Pattern::matches));
+            prop_assert_eq!(DEFAULT.read(&parts), covered);
+            prop_assert_eq!(DEFAULT.list(&parts).is_some(), covered.or_else(|| covers(Pattern::opens)).is_some());
+        }
     }
 }
