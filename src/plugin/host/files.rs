@@ -27,7 +27,7 @@ use crate::plugin::context::PluginContext;
 use crate::plugin::grants::Grants;
 use crate::plugin::guest::bindings::gauged::plugin::files::{Entry, Error, FileStatus, FilesystemUsage, Host};
 use crate::plugin::guest::call_time::CallTime;
-use crate::plugin::host::kernel_files::KernelFile;
+use crate::plugin::host::kernel_files::{KernelFile, Stopwatch};
 use crate::plugin::host::state::HostState;
 use crate::plugin::offload::permits::OffloadTarget;
 
@@ -79,11 +79,12 @@ async fn run<T: Send + 'static>(
     let Some(kind) = classify(&path) else {
         return offload_path(plugin, time.patience(), path, work).await;
     };
-    if kind.is_slow() {
-        let timed = move |grants: &Grants, path: &str| kind.timed(|| work(grants, path));
+    let mut stopwatch = Stopwatch::start();
+    if kind.is_slow(stopwatch.now()) {
+        let timed = move |grants: &Grants, path: &str| kind.timed(&mut Stopwatch::start(), || work(grants, path));
         return offload_path(plugin, time.patience(), path, timed).await;
     }
-    kind.run(|| work(&plugin.grants, &path)).map_err(|error| wit_error(plugin, &path, error))
+    kind.run(&mut stopwatch, || work(&plugin.grants, &path)).map_err(|error| wit_error(plugin, &path, error))
 }
 
 async fn offload_path<T: Send + 'static>(

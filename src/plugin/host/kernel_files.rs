@@ -99,24 +99,49 @@ impl KernelFile {
     }
 
     /// Whether operations on this kind have been slow, and have to run on another thread.
-    pub(crate) fn is_slow(self) -> bool {
-        SLOW_KINDS.is_slow(self, ORIGIN.elapsed())
+    pub(crate) fn is_slow(self, now: Instant) -> bool {
+        SLOW_KINDS.is_slow(self, since_origin(now))
     }
 
     /// Runs an operation on a file of this kind on the guest thread. While it does not return, the kind is slow for the thread
     /// that replaces this one.
-    pub(crate) fn run<T>(self, operation: impl FnOnce() -> T) -> T {
-        let _busy = SLOW_KINDS.begin(self, ORIGIN.elapsed());
-        self.timed(operation)
+    pub(crate) fn run<T>(self, stopwatch: &mut Stopwatch, operation: impl FnOnce() -> T) -> T {
+        let _busy = SLOW_KINDS.begin(self, since_origin(stopwatch.now));
+        self.timed(stopwatch, operation)
     }
 
     /// Runs an operation on a file of this kind on any thread, and records how long it takes. One on another thread than the
     /// guests' is timed, too: while the cause lasts, that one is not held up again.
-    pub(crate) fn timed<T>(self, operation: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
+    pub(crate) fn timed<T>(self, stopwatch: &mut Stopwatch, operation: impl FnOnce() -> T) -> T {
+        let start = stopwatch.now;
         let done = operation();
-        SLOW_KINDS.record(self, start.elapsed(), ORIGIN.elapsed());
+        let end = stopwatch.read();
+        SLOW_KINDS.record(self, end.saturating_duration_since(start), since_origin(end));
         done
+    }
+}
+
+/// The time of operations that follow one another: the clock is read once for each, since the end of one is the beginning of the
+/// next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopwatch {
+    now: Instant,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self { now: Instant::now() }
+    }
+
+    /// When the clock was read last.
+    pub(crate) fn now(self) -> Instant {
+        self.now
+    }
+
+    /// Reads the clock, after other work.
+    pub(crate) fn read(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.now
     }
 }
 
@@ -126,6 +151,10 @@ static SLOW_KINDS: SlowKinds = SlowKinds::new();
 
 /// The moment from which times in [`SLOW_KINDS`] count.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn since_origin(now: Instant) -> Duration {
+    now.saturating_duration_since(*ORIGIN)
+}
 
 /// The kinds that are slow at present. Times are durations since any fixed moment.
 struct SlowKinds {

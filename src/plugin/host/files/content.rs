@@ -1,6 +1,9 @@
 //! Contents of files: whole, or a piece.
 
+use std::cell::OnceCell;
 use std::fs::File;
+use std::os::fd::OwnedFd;
+#[cfg(target_os = "linux")]
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode};
@@ -21,19 +24,45 @@ pub(super) const FILE_BYTES: usize = 4 << 20;
 /// The size of most of the kernel's files.
 const USUAL_BYTES: usize = 8 << 10;
 
+/// The least that the kernel generates of a file at a time, if there is as much.
+const PAGE_BYTES: usize = 4 << 10;
+
+/// The beginning of the paths of control groups.
+const GROUPS: &str = "/sys/fs/cgroup/";
+
+/// Reads a file of any size that is permitted.
 pub(super) fn read(grants: &Grants, path: &str) -> Result<Vec<u8>, FilesError> {
     let mut content = Vec::new();
-    let length = read_into(grants, path, &mut content, FILE_BYTES)?.len();
+    let length = read_into(grants, path, &mut content, FILE_BYTES, None)?.len();
     content.truncate(length);
     Ok(content)
 }
 
+/// Reads one file after the other, with what serves all of them.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    buffer: Vec<u8>,
+    groups: GroupRoot,
+}
+
+impl Reader {
+    /// Reads a file of at most so many bytes.
+    pub(super) fn read(&mut self, grants: &Grants, path: &str, most: usize) -> Result<Vec<u8>, FilesError> {
+        read_into(grants, path, &mut self.buffer, most, Some(&self.groups)).map(<[u8]>::to_vec)
+    }
+}
+
+/// The directory of the control groups, once a file below it was read. None where it cannot be opened. For the files of one call
+/// only: the next one finds what is mounted there by then.
+type GroupRoot = OnceCell<Option<OwnedFd>>;
+
 /// Reads a file of at most so many bytes into a buffer, which serves one file after the other.
-pub(super) fn read_into<'b>(
+fn read_into<'b>(
     grants: &Grants,
     path: &str,
     buffer: &'b mut Vec<u8>,
     most: usize,
+    groups: Option<&GroupRoot>,
 ) -> Result<&'b [u8], FilesError> {
     if buffer.is_empty() {
         buffer.resize(USUAL_BYTES.min(most + 1), 0);
@@ -42,7 +71,7 @@ pub(super) fn read_into<'b>(
     if let Some(length) = process_state::read_state(grants, path, buffer).filter(|&length| length <= most) {
         return Ok(&buffer[..length]);
     }
-    let (file, mut length) = (open(grants, path)?, 0);
+    let (file, mut length) = (open(grants, path, groups)?, 0);
     // The kernel generates most of its files anew for each piece that is read, so the first one is for a whole file. The byte
     // beyond the limit shows that there is more.
     loop {
@@ -51,18 +80,25 @@ pub(super) fn read_into<'b>(
         }
         let end = buffer.len().min(most + 1);
         let read = retry_on_intr(|| rustix::io::read(&file, &mut buffer[length..end]))?;
+        let is_whole = read == 0 || (length == 0 && read < end && is_whole_group_file(path, read));
         length += read;
         if length > most {
             return Err(FilesError::TooLarge(most as u64));
         }
-        if read == 0 {
+        if is_whole {
             return Ok(&buffer[..length]);
         }
     }
 }
 
+/// Whether a first piece that left room in the buffer is a whole file of a control group. Those files come at once, or, such as
+/// `cgroup.procs`, in short lines that fill a page of memory: a piece that ends in its first half ends with the file.
+fn is_whole_group_file(path: &str, bytes: usize) -> bool {
+    bytes < PAGE_BYTES / 2 && path.starts_with(GROUPS)
+}
+
 pub(super) fn read_at(grants: &Grants, path: &str, offset: u64, max_bytes: u32) -> Result<Vec<u8>, FilesError> {
-    let (file, wanted) = (open(grants, path)?, FILE_BYTES.min(max_bytes as usize));
+    let (file, wanted) = (open(grants, path, None)?, FILE_BYTES.min(max_bytes as usize));
     let mut piece = Vec::with_capacity(USUAL_BYTES.min(wanted));
     // No file is that long, and no system call takes the offset.
     let Ok(_) = i64::try_from(offset.saturating_add(FILE_BYTES as u64)) else { return Ok(piece) };
@@ -78,8 +114,8 @@ pub(super) fn read_at(grants: &Grants, path: &str, offset: u64, max_bytes: u32) 
     Ok(piece)
 }
 
-fn open(grants: &Grants, path: &str) -> Result<File, FilesError> {
-    if let Some(file) = open_kernel_file(grants, path) {
+fn open(grants: &Grants, path: &str, groups: Option<&GroupRoot>) -> Result<File, FilesError> {
+    if let Some(file) = open_kernel_file(grants, path, groups) {
         return Ok(file);
     }
     match open_resolved(grants, path) {
@@ -101,13 +137,13 @@ fn open_resolved(grants: &Grants, path: &str) -> Result<File, PathError> {
 /// file, and opening a kernel file has no effect. None for everything else, which [`resolve_granted`] handles, and for all that is
 /// refused.
 #[cfg(target_os = "linux")]
-fn open_kernel_file(grants: &Grants, path: &str) -> Option<File> {
-    use rustix::fs::{CWD, ResolveFlags, fstat, openat2};
-    if grants.root() != Path::new("/") || !["/proc/", "/sys/"].iter().any(|kernels| path.starts_with(kernels)) {
+fn open_kernel_file(grants: &Grants, path: &str, groups: Option<&GroupRoot>) -> Option<File> {
+    use rustix::fs::fstat;
+    if !["/proc/", "/sys/"].iter().any(|kernels| path.starts_with(kernels)) || grants.root() != Path::new("/") {
         return None;
     }
     let basis = grants.reads_by_text(path)?;
-    let file = openat2(CWD, path, READING, Mode::empty(), ResolveFlags::NO_SYMLINKS).ok()?;
+    let file = open_without_links(path, groups).ok()?;
     let status = fstat(&file).ok()?;
     if own_tasks::is_own(path, &status).unwrap_or_else(|| grants.has_become_own(path)) {
         return None;
@@ -117,7 +153,25 @@ fn open_kernel_file(grants: &Grants, path: &str) -> Option<File> {
     (is_file && (is_open_to_all || basis == Basis::Configuration)).then(|| File::from(file))
 }
 
+/// Opens a normalized path. The kernel looks up each of its segments: of many control groups, the common ones once.
+#[cfg(target_os = "linux")]
+fn open_without_links(path: &str, groups: Option<&GroupRoot>) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
+    let resolve = ResolveFlags::NO_SYMLINKS;
+    let open_root = || {
+        let flags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+        openat2(CWD, GROUPS.trim_end_matches('/'), flags, Mode::empty(), resolve).ok()
+    };
+    // Such a path has no `..`, so that without links it stays below the directory.
+    if let Some((below, groups)) = path.strip_prefix(GROUPS).zip(groups)
+        && let Some(root) = groups.get_or_init(open_root)
+    {
+        return openat2(root, below, READING, Mode::empty(), resolve);
+    }
+    openat2(CWD, path, READING, Mode::empty(), resolve)
+}
+
 #[cfg(not(target_os = "linux"))]
-fn open_kernel_file(_grants: &Grants, _path: &str) -> Option<File> {
+fn open_kernel_file(_grants: &Grants, _path: &str, _groups: Option<&GroupRoot>) -> Option<File> {
     None
 }

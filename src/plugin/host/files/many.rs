@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::access::{FilesError, begin, wit_error};
-use super::content::{FILE_BYTES, read_into};
+use super::content::{FILE_BYTES, Reader};
 use crate::plugin::context::PluginContext;
-use crate::plugin::grants::Grants;
 use crate::plugin::guest::bindings::gauged::plugin::files::Error;
 use crate::plugin::guest::call_time::CallTime;
-use crate::plugin::host::kernel_files::KernelFile;
+use crate::plugin::host::kernel_files::{KernelFile, Stopwatch};
 
 /// The most bytes of a batch, which the agent holds for the guest: as many as of one file.
 const BATCH_BYTES: usize = FILE_BYTES;
@@ -52,10 +51,12 @@ pub(super) async fn read_many(
 ) -> Vec<Result<Vec<u8>, Error>> {
     let until = time.patience();
     let mut room = Room { file_bytes: FILE_BYTES.min(max_bytes as usize), left_bytes: None };
-    let (mut results, mut buffer, mut turn) = (Vec::new(), Vec::new(), Instant::now());
+    let (mut results, mut reader) = (Vec::with_capacity(paths.len()), Reader::default());
+    let mut stopwatch = Stopwatch::start();
+    let mut turn = stopwatch.now();
     let mut paths = paths.into_iter().map(|path| begin(plugin, path)).peekable();
     while let Some(path) = paths.next() {
-        let now = Instant::now();
+        let now = stopwatch.now();
         if now >= until {
             results.push(Err(Error::Timeout));
             continue;
@@ -67,35 +68,35 @@ pub(super) async fn read_many(
                 continue;
             }
         };
-        if let Some(kind) = quick_kind(&path) {
+        if let Some(kind) = quick_kind(&path, now) {
             if now.saturating_duration_since(turn) >= SLICE {
                 tokio::task::yield_now().await;
-                turn = Instant::now();
+                turn = stopwatch.read();
             }
-            let read = kind.run(|| read_into(&plugin.grants, &path, &mut buffer, room.file_bytes));
-            let read = read.map(<[u8]>::to_vec).map_err(|error| wit_error(plugin, &path, error));
-            match room.take(read) {
+            let read = kind.run(&mut stopwatch, || reader.read(&plugin.grants, &path, room.file_bytes));
+            match room.take(read.map_err(|error| wit_error(plugin, &path, error))) {
                 ControlFlow::Continue(result) => results.push(result),
                 ControlFlow::Break(()) => break,
             }
         } else {
             let mut waiting = vec![path];
-            let is_waiting = |path: &Result<String, Error>| path.as_ref().is_ok_and(|path| quick_kind(path).is_none());
+            let is_waiting =
+                |path: &Result<String, Error>| path.as_ref().is_ok_and(|path| quick_kind(path, now).is_none());
             while let Some(Ok(path)) = paths.next_if(is_waiting) {
                 waiting.push(path);
             }
             if offload(plugin, until, waiting, &mut room, &mut results).await.is_break() {
                 break;
             }
-            turn = Instant::now();
+            turn = stopwatch.read();
         }
     }
     results
 }
 
 /// The kind of a file that is read on this thread.
-fn quick_kind(path: &str) -> Option<KernelFile> {
-    KernelFile::classify(path).filter(|kind| !kind.is_slow())
+fn quick_kind(path: &str, now: Instant) -> Option<KernelFile> {
+    KernelFile::classify(path).filter(|kind| !kind.is_slow(now))
 }
 
 /// Reads files on another thread. Breaks when the batch is full.
@@ -107,10 +108,10 @@ async fn offload(
     results: &mut Vec<Result<Vec<u8>, Error>>,
 ) -> ControlFlow<()> {
     let (grants, paths, mut left) = (Arc::clone(&plugin.grants), Arc::<[String]>::from(paths), *room);
-    let mut buffer = Vec::new();
-    let mut work = move |path: &str| left.take(read_one(&grants, path, &mut buffer, left.file_bytes));
+    let mut reader = Reader::default();
+    let mut work = move |path: &str| left.take(reader.read(&grants, path, left.file_bytes));
     let work = move |path: &str| match KernelFile::classify(path) {
-        Some(kind) => kind.timed(|| work(path)),
+        Some(kind) => kind.timed(&mut Stopwatch::start(), || work(path)),
         None => work(path),
     };
     let read = plugin.accounts.permits.run_paths(Arc::clone(&paths), until, work).await;
@@ -123,10 +124,6 @@ async fn offload(
         }
     }
     if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-}
-
-fn read_one(grants: &Grants, path: &str, buffer: &mut Vec<u8>, most: usize) -> Result<Vec<u8>, FilesError> {
-    read_into(grants, path, buffer, most).map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]

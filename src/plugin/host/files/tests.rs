@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::fs::Mode;
 
 use super::access::FilesError;
-use super::content::{FILE_BYTES, read_into};
+use super::content::{FILE_BYTES, Reader};
 use super::directory::NAME_BYTES;
 use super::*;
 use crate::hostpath::Pattern;
@@ -142,6 +142,32 @@ fn usage_follows_links_of_the_measured_host() {
     assert!(matches!(usage(&grants, "/data/away"), Err(FilesError::Path(PathError::NotFound))));
 }
 
+/// In both versions of control groups: those of the root directory, and in it those of the controllers or groups.
+#[test]
+#[cfg(target_os = "linux")]
+fn group_files_are_read_as_by_anyone() {
+    let (grants, mut reader) = (Grants::new(Path::new("/"), &[], &[], Network::default()), Reader::default());
+    let entries = |directory: &Path| fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let root = Path::new("/sys/fs/cgroup");
+    for file in entries(root).flat_map(|path| entries(&path).collect::<Vec<_>>().into_iter().chain([path])) {
+        let path = file.to_str().expect("text");
+        let status = grants.reads_by_text(path).and_then(|_| fs::metadata(&file).ok());
+        let Some(status) = status.filter(fs::Metadata::is_file) else { continue };
+        let expected = fs::read(&file);
+        let content = reader.read(&grants, path, FILE_BYTES);
+        if !Mode::from_raw_mode(status.mode()).contains(Mode::ROTH) {
+            assert_eq!(denied(content), Some(missing(GrantKind::Read, path)), "{path} is not for all");
+            continue;
+        }
+        // Counters change meanwhile.
+        match (expected, fs::read(&file)) {
+            (Ok(expected), Ok(after)) if expected == after => assert_eq!(content.expect(path), expected, "{path}"),
+            (Ok(_), Ok(_)) => assert!(content.is_ok(), "{path}: {content:?}"),
+            _ => {}
+        }
+    }
+}
+
 #[test]
 fn default_grants_need_world_readable_files() {
     let (root, grants) = host();
@@ -192,13 +218,13 @@ fn large_files_are_refused() {
 #[test]
 fn buffer_serves_files_of_any_size() {
     let (root, grants) = host();
-    let (mut buffer, sizes) = (Vec::new(), [0, 1, 8191, 8192, 8193, 100_000, 5, 0]);
+    let (mut reader, sizes) = (Reader::default(), [0, 1, 8191, 8192, 8193, 100_000, 5, 0]);
     for size in sizes {
         let content: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).expect("small")).collect();
         fs::write(root.path().join("data/open/a"), &content).expect("written");
-        assert_eq!(read_into(&grants, "/data/open/a", &mut buffer, size).expect("just fits"), content);
+        assert_eq!(reader.read(&grants, "/data/open/a", size).expect("just fits"), content);
         if size > 0 {
-            let limited = read_into(&grants, "/data/open/a", &mut buffer, size - 1);
+            let limited = reader.read(&grants, "/data/open/a", size - 1);
             assert!(matches!(limited, Err(FilesError::TooLarge(limit)) if limit == size as u64 - 1));
         }
     }
