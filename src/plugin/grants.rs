@@ -206,8 +206,10 @@ fn is_number(segment: &[u8]) -> bool {
     !segment.is_empty() && segment.iter().all(u8::is_ascii_digit)
 }
 
+/// Whether a segment of an absolute path may be the number of a process.
 fn has_number(path: &str) -> bool {
-    path.as_bytes().split(|&byte| byte == b'/').any(is_number)
+    let may_have = hostpath::has_segment_from(path, |first| first.is_ascii_digit());
+    may_have && path.as_bytes().split(|&byte| byte == b'/').any(is_number)
 }
 
 /// The first segment below `/proc`.

@@ -75,8 +75,8 @@ pub(super) fn read_state(grants: &Grants, path: &str, buffer: &mut [u8]) -> Opti
         return None;
     }
     let files = FILES.get_or_init(ProcessFiles::open).as_ref()?;
-    // Nothing is mounted over it.
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV | ResolveFlags::BENEATH;
+    // Nothing is mounted over it. A number and a name do not lead out of the directory.
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let file = openat2(&files.directory, below, READING, Mode::empty(), resolve).ok()?;
     let length = retry_on_intr(|| rustix::io::read(&file, &mut *buffer)).ok()?;
     // The kernel writes it in one piece, so that it is whole where there is room left.
