@@ -36,6 +36,7 @@
 //! assert_eq!(sample.len(), 2);
 //! ```
 
+mod scan;
 mod line;
 mod number;
 mod family;

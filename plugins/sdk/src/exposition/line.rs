@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::number::float;
+use super::scan::{begins_with, find, is_same};
 use super::{Format, Label};
 
 /// Why a line is not understood, and at which word.
@@ -33,6 +34,14 @@ pub(super) struct Sample<'a> {
     pub(super) name: &'a str,
     pub(super) value: f64,
     pub(super) has_timestamp: bool,
+}
+
+/// The names of the sample before, which are mostly those of the next one.
+#[derive(Debug, Default)]
+pub(super) struct Names<'a> {
+    pub(super) metric: &'a str,
+    /// Those of its labels, all different.
+    labels: Vec<&'a str>,
 }
 
 /// A place in a line.
@@ -70,9 +79,27 @@ impl<'a> Cursor<'a> {
         rest.get(..end).unwrap_or_default()
     }
 
+    /// The text up to the first of these bytes.
+    #[inline]
+    fn take_until(&mut self, bytes: [u8; 2]) -> &'a str {
+        let rest = self.rest();
+        let end = find(rest.as_bytes(), bytes).unwrap_or(rest.len());
+        self.at += end;
+        rest.get(..end).unwrap_or_default()
+    }
+
+    /// Whether the text here is a known name, before a byte that ends it.
+    #[inline]
+    fn takes_name(&mut self, known: &str, ends: impl Fn(u8) -> bool) -> bool {
+        let rest = self.line.as_bytes().get(self.at..).unwrap_or_default();
+        let is_here = rest.get(known.len()).is_some_and(|&next| ends(next)) && begins_with(rest, known.as_bytes());
+        self.at += if is_here { known.len() } else { 0 };
+        is_here
+    }
+
     #[inline]
     fn word(&mut self) -> &'a str {
-        self.take_while(|byte| !matches!(byte, b' ' | b'\t'))
+        self.take_until([b' ', b'\t'])
     }
 
     #[inline]
@@ -87,7 +114,7 @@ impl<'a> Cursor<'a> {
     /// A value in quotes, after the first one.
     #[inline]
     fn quoted(&mut self) -> Result<Cow<'a, str>, Malformed<'a>> {
-        let plain = self.take_while(|byte| !matches!(byte, b'"' | b'\\'));
+        let plain = self.take_until([b'"', b'\\']);
         if self.takes(b'"') {
             return Ok(Cow::Borrowed(plain));
         }
@@ -101,7 +128,7 @@ impl<'a> Cursor<'a> {
                 _ => value.push('\\'),
             }
             self.at += usize::from(matches!(escaped, Some(b'n' | b'"' | b'\\')));
-            value.push_str(self.take_while(|byte| !matches!(byte, b'"' | b'\\')));
+            value.push_str(self.take_until([b'"', b'\\']));
         }
         if self.takes(b'"') {
             Ok(Cow::Owned(value))
@@ -152,18 +179,23 @@ pub(super) fn sample<'a>(
     line: &'a str,
     format: Format,
     max_labels: usize,
+    before: &mut Names<'a>,
     labels: &mut Vec<Label<'a>>,
 ) -> Result<Sample<'a>, Malformed<'a>> {
     let mut cursor = Cursor { line, at: 0 };
-    let name = cursor.take_while(is_name_byte);
-    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
-        return Err(Malformed { word: cursor.word_of_line(), why: "is no name of a metric" });
+    if before.metric.is_empty() || !cursor.takes_name(before.metric, |next| matches!(next, b'{' | b' ')) {
+        let name = cursor.take_while(is_name_byte);
+        if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+            return Err(Malformed { word: cursor.word_of_line(), why: "is no name of a metric" });
+        }
+        before.metric = name;
     }
+    let name = before.metric;
     let has_blank = matches!(cursor.peek(), Some(b' ' | b'\t'));
     cursor.skip_blanks();
     let has_labels = cursor.takes(b'{');
     if has_labels {
-        read_labels(&mut cursor, max_labels, labels)?;
+        read_labels(&mut cursor, max_labels, &mut before.labels, labels)?;
         cursor.skip_blanks();
     } else if !has_blank {
         return cursor.fail("is neither labels nor a value");
@@ -192,16 +224,23 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Reads labels after the first brace, up to and with the last one.
+/// Reads labels after the first brace, up to and with the last one. `known` are different names, those of the line before; afterwards
+/// its own.
 #[inline]
-fn read_labels<'a>(cursor: &mut Cursor<'a>, max: usize, labels: &mut Vec<Label<'a>>) -> Result<(), Malformed<'a>> {
-    let first = labels.len();
+fn read_labels<'a>(
+    cursor: &mut Cursor<'a>,
+    max: usize,
+    known: &mut Vec<&'a str>,
+    labels: &mut Vec<Label<'a>>,
+) -> Result<(), Malformed<'a>> {
+    let mut count = 0;
     loop {
         cursor.skip_blanks();
         if cursor.takes(b'}') {
             return Ok(());
         }
-        let name = cursor.take_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let expected = known.get(count).copied().filter(|name| cursor.takes_name(name, |next| next == b'='));
+        let name = expected.unwrap_or_else(|| cursor.take_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
         if name.is_empty() {
             return cursor.fail("does not begin with the name of a label");
         }
@@ -217,13 +256,19 @@ fn read_labels<'a>(cursor: &mut Cursor<'a>, max: usize, labels: &mut Vec<Label<'
             return Err(Malformed { word: name, why: "is a label whose value is not in quotes" });
         }
         let value = cursor.quoted()?;
-        let own = labels.get(first..).unwrap_or_default();
-        if own.iter().any(|known| known.name == name) {
-            return Err(Malformed { word: name, why: "is a label that is there twice" });
+        if expected.is_none() {
+            known.truncate(count);
+            if known.iter().any(|known| is_same(known, name)) {
+                return Err(Malformed { word: name, why: "is a label that is there twice" });
+            }
         }
-        if own.len() == max {
+        if count == max {
             return Err(Malformed { word: name, why: "is one label too many" });
         }
+        if expected.is_none() {
+            known.push(name);
+        }
+        count += 1;
         labels.push(Label { name, value });
         cursor.skip_blanks();
         if !cursor.takes(b',') {

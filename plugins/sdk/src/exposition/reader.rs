@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use super::distribution::{BOUND, Distribution, QUANTILE};
 use super::family::Role;
-use super::line::{self, Comment, Malformed, Sample};
+use super::line::{self, Comment, Malformed, Names, Sample};
+use super::scan::{find, is_same};
 use super::{Exposition, Family, FamilyKind, Format, Label, Limits, Reading, SkippedLine, Stored};
 use crate::skipped::Reason;
 
@@ -25,6 +26,9 @@ struct Group<'a> {
 }
 
 struct Reader<'a> {
+    bytes: &'a [u8],
+    /// The bytes, if all are UTF-8: they are checked once, and each line only where another one is at fault.
+    text: Option<&'a str>,
     format: Format,
     limits: Limits,
     out: Exposition<'a>,
@@ -35,6 +39,9 @@ struct Reader<'a> {
     by_name: BTreeMap<&'a str, usize>,
     /// The family of the line before.
     current: Option<usize>,
+    names: Names<'a>,
+    /// The name of the sample on the line before, its family and its part there.
+    located: Option<(&'a str, usize, Role)>,
     groups: Vec<Group<'a>>,
     /// The places of groups by family and labels.
     by_labels: BTreeMap<(usize, String), usize>,
@@ -52,6 +59,8 @@ pub(super) fn read(text: &[u8], format: Format, limits: Limits) -> Exposition<'_
         has_timestamps: false,
     };
     let mut reader = Reader {
+        bytes: text,
+        text: std::str::from_utf8(text).ok(),
         format,
         limits,
         out,
@@ -60,23 +69,25 @@ pub(super) fn read(text: &[u8], format: Format, limits: Limits) -> Exposition<'_
         has_ended: false,
         by_name: BTreeMap::new(),
         current: None,
+        names: Names::default(),
+        located: None,
         groups: Vec::new(),
         by_labels: BTreeMap::new(),
     };
-    let mut rest = text;
-    while !rest.is_empty() && !reader.has_ended {
-        let Some(end) = rest.iter().position(|&byte| byte == b'\n') else {
-            reader.line += 1;
-            reader.last_line(rest);
-            rest = &[];
+    let mut start = 0;
+    while !reader.has_ended
+        && let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty())
+    {
+        reader.line += 1;
+        let Some(length) = find(rest, [b'\n'; 2]) else {
+            reader.last_line(start);
+            start = text.len();
             break;
         };
-        let (line, after) = rest.split_at(end);
-        rest = after.get(1..).unwrap_or_default();
-        reader.line += 1;
-        reader.read_line(line);
+        reader.read_line(start, start + length);
+        start += length + 1;
     }
-    reader.finish(rest)
+    reader.finish(start)
 }
 
 impl<'a> Reader<'a> {
@@ -96,11 +107,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A line without an end may be cut, also within its value. In OpenMetrics only the end of the text is complete without one.
-    fn last_line(&mut self, line: &'a [u8]) {
+    fn last_line(&mut self, start: usize) {
+        let line = self.bytes.get(start..).unwrap_or_default();
         let is_comment = line.trim_ascii().first().is_none_or(|&first| first == b'#');
         let takes_sample = self.limits.takes_unended_line && self.format == Format::Text;
         if is_comment || takes_sample {
-            self.read_line(line);
+            self.read_line(start, self.bytes.len());
         } else {
             let lost = std::str::from_utf8(line).map_or("", name_of);
             self.skip_for(Reason::Truncated, "", "is without the end of its line", lost);
@@ -108,17 +120,21 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn read_line(&mut self, line: &'a [u8]) {
-        let line = line.trim_ascii();
+    fn read_line(&mut self, start: usize, end: usize) {
+        let line = self.bytes.get(start..end).unwrap_or_default().trim_ascii_start();
+        let start = end - line.len();
+        let line = line.trim_ascii_end();
         if line.is_empty() {
             return;
         }
         if line.len() > self.limits.line_bytes {
             return self.skip_for(Reason::Malformed, "", "is longer than a line may be", "");
         }
-        let Ok(line) = std::str::from_utf8(line) else {
-            return self.skip_for(Reason::Malformed, "", "is not UTF-8", "");
+        let text = match self.text {
+            Some(text) => text.get(start..start + line.len()),
+            None => std::str::from_utf8(line).ok(),
         };
+        let Some(line) = text else { return self.skip_for(Reason::Malformed, "", "is not UTF-8", "") };
         if !line.starts_with('#') {
             return self.read_sample(line);
         }
@@ -148,12 +164,13 @@ impl<'a> Reader<'a> {
 
     /// The family of a name, which becomes the current one. None if there are too many.
     fn family(&mut self, name: &'a str) -> Option<&mut Family<'a>> {
-        let at = match self.by_name.get(name) {
-            Some(&at) => at,
+        let current = self.current.filter(|&at| self.out.families.get(at).is_some_and(|it| is_same(it.name, name)));
+        let at = match current.or_else(|| self.by_name.get(name).copied()) {
+            Some(at) => at,
             None if self.out.families.len() >= self.limits.samples => return None,
             None => self.add_family(name),
         };
-        self.current = Some(at);
+        (self.current, self.located) = (Some(at), None);
         self.out.families.get_mut(at)
     }
 
@@ -186,7 +203,7 @@ impl<'a> Reader<'a> {
     #[inline]
     fn read_sample(&mut self, line: &'a str) {
         let first = self.out.labels.len();
-        let sample = match line::sample(line, self.format, self.limits.labels, &mut self.out.labels) {
+        let sample = match line::sample(line, self.format, self.limits.labels, &mut self.names, &mut self.out.labels) {
             Ok(sample) => sample,
             Err(malformed) => {
                 self.out.labels.truncate(first);
@@ -199,8 +216,10 @@ impl<'a> Reader<'a> {
             self.out.left_out += 1;
             return;
         }
-        let (family, role) = self.locate(sample.name);
-        self.current = Some(family);
+        let known =
+            self.located.filter(|(name, ..)| is_same(name, sample.name)).map(|(_, family, role)| (family, role));
+        let (family, role) = known.unwrap_or_else(|| self.locate(sample.name));
+        (self.current, self.located) = (Some(family), Some((sample.name, family, role)));
         match role {
             Role::Created => self.out.labels.truncate(first),
             Role::Foreign | Role::Untyped => {
@@ -256,7 +275,8 @@ impl<'a> Reader<'a> {
             _ => "",
         };
         let own = self.out.labels.get(first_label..).unwrap_or_default();
-        let part = own.iter().position(|label| label.name == key).map(|at| self.out.labels.remove(first_label + at));
+        let part =
+            own.iter().position(|label| is_same(label.name, key)).map(|at| self.out.labels.remove(first_label + at));
         let at = match self.group(family, first_label) {
             Some(at) => {
                 self.out.labels.truncate(first_label);
@@ -299,7 +319,8 @@ impl<'a> Reader<'a> {
         at
     }
 
-    fn finish(mut self, rest: &'a [u8]) -> Exposition<'a> {
+    fn finish(mut self, end: usize) -> Exposition<'a> {
+        let rest = self.bytes.get(end..).unwrap_or_default();
         if self.format == Format::OpenMetrics {
             if !self.has_ended {
                 self.skip_for(Reason::Truncated, "", "ends without its last line, # EOF", "what is after it");

@@ -182,6 +182,46 @@ fn odd_line_costs_only_itself() {
 }
 
 #[test]
+fn names_may_be_nearly_those_of_the_line_before() {
+    let text = r#"a{x="1",yy="2"} 1
+a{x="1",yy="3"} 2
+a{yy="1",x="3"} 3
+a{yy="1",yy="3"} 4
+a{yy="1",x="4",yy="3"} 5
+a{yy = "1",x ="5"} 6
+a{yyy="1",x="6"} 7
+a{y="1"} 8
+ab{y="1",x="7"} 9
+a 10
+a{y="1",x="7"} 11
+# TYPE a_sum summary
+a_sum{y="1"} 12
+a{y="1"} 13
+a_sum_sum{y="1"} 14
+"#;
+    check(
+        Format::Text,
+        text,
+        &expect![[r#"
+            Unknown a{x="1",yy="2"} 1
+            Unknown a{x="1",yy="3"} 2
+            Unknown a{yy="1",x="3"} 3
+            Unknown a{yy="1",x="5"} 6
+            Unknown a{yyy="1",x="6"} 7
+            Unknown a{y="1"} 8
+            Unknown ab{y="1",x="7"} 9
+            Unknown a{} 10
+            Unknown a{y="1",x="7"} 11
+            Summary a_sum{y="1"} [] sum Some(14.0) count None
+            Unknown a{y="1"} 13
+            line 4: "yy" is a label that is there twice, without a
+            line 5: "yy" is a label that is there twice, without a
+            line 13: "a_sum" is without a number in the label `le` or `quantile`, without a_sum
+        "#]],
+    );
+}
+
+#[test]
 fn odd_distributions_are_left_out() {
     check(
         Format::Text,
