@@ -1,8 +1,9 @@
 //! The component around a [`Plugin`]: the three functions that the WIT demands, and the instance that is kept between
 //! calls.
 
+use std::cell::RefCell;
+
 use crate::bindings::exports::gauged::plugin::collector::{self, Configured};
-use crate::bindings::gauged::plugin::metrics::Module;
 use crate::config::defaults::filled;
 use crate::select::Pattern;
 use crate::{About, Capability, Configuration as _, Error, Need, Plugin, Sample, Tick};
@@ -63,9 +64,23 @@ impl<P: InstanceCell> collector::Guest for Component<P> {
         Ok(configured)
     }
 
-    fn collect(tick: Tick) -> Result<Vec<Module>, Error> {
+    fn collect(tick: Tick) -> *const u8 {
+        thread_local! {
+            /// Kept until the next call: the agent reads it after this one.
+            static SAMPLE: RefCell<Sample> = RefCell::default();
+        }
+        SAMPLE.with_borrow_mut(|sample| {
+            sample.clear();
+            let result = Self::collect_into(sample, tick);
+            sample.lower(result)
+        })
+    }
+}
+
+impl<P: InstanceCell> Component<P> {
+    fn collect_into(sample: &mut Sample, tick: Tick) -> Result<(), Error> {
         P::with_instance(|instance| match instance {
-            Some(plugin) => collect(plugin, tick),
+            Some(plugin) => collect(plugin, tick, sample),
             None => Err(Error::Failed("collect was called before configure".to_owned())),
         })
     }
@@ -81,12 +96,10 @@ pub(crate) fn configure<P: Plugin>(config: &str) -> Result<P, Error> {
     P::configure(settings?).map_err(|error| add_reason(error, Vec::new))
 }
 
-pub(crate) fn collect<P: Plugin>(plugin: &mut P, tick: Tick) -> Result<Vec<Module>, Error> {
-    let mut sample = Sample::default();
-    match plugin.collect(tick, &mut sample) {
-        Ok(()) => Ok(sample.finish(tick)),
-        Err(error) => Err(add_reason(error, || plugin.needs())),
-    }
+pub(crate) fn collect<P: Plugin>(plugin: &mut P, tick: Tick, sample: &mut Sample) -> Result<(), Error> {
+    plugin.collect(tick, sample).map_err(|error| add_reason(error, || plugin.needs()))?;
+    sample.finish(tick);
+    Ok(())
 }
 
 /// The needs of a plugin, each capability once.
@@ -134,6 +147,7 @@ mod tests {
     use collector::Guest;
 
     use super::*;
+    use crate::bindings::gauged::plugin::metrics::Module;
     use crate::descriptor::FoundMetric;
     use crate::{Kind, Value};
 
@@ -197,26 +211,31 @@ mod tests {
 
     const TICK: Tick = Tick { unix_ms: 0, monotonic_ns: 0, budget_ms: 1000, interval_ms: 10_000 };
 
+    fn collect() -> Result<Vec<Module>, Error> {
+        let mut sample = Sample::default();
+        Exported::collect_into(&mut sample, TICK).map(|()| sample.modules())
+    }
+
     #[test]
     fn instance_exists_from_configure_on() {
         let about = Exported::describe();
         assert_eq!((about.version.as_str(), about.metrics[0].kind), ("1.2.3", Kind::Counter));
         assert_eq!((&*about.metrics[0].description, &*about.metrics[0].labels[0].name), ("Calls of the plugin.", "by"));
         assert_eq!((&*about.settings[0].key, about.settings[0].required), ("start", true));
-        assert!(matches!(Exported::collect(TICK), Err(Error::Failed(_))));
+        assert!(matches!(collect(), Err(Error::Failed(_))));
         assert_eq!(Exported::configure("{}".to_owned()), Err(Error::invalid("start", "is missing")));
         let configured = Exported::configure(r#"{"start": 41}"#.to_owned()).expect("a number");
         assert_eq!((configured.needs.len(), &*configured.metrics[0].name), (1, "start"));
-        let modules = Exported::collect(TICK).expect("counts");
+        let modules = collect().expect("counts");
         assert_eq!(modules[0].metrics[0].value, Value::Natural(42));
         assert_eq!(modules[0].metrics[0].labels[0].value, "agent");
-        assert_eq!(Exported::collect(TICK).expect("counts on")[0].metrics[0].value, Value::Natural(43));
+        assert_eq!(collect().expect("counts on")[0].metrics[0].value, Value::Natural(43));
     }
 
     #[test]
     fn denied_access_has_the_reason_of_its_need() {
         Exported::configure(r#"{"start": 43}"#.to_owned()).expect("a number");
-        let denied = || Exported::collect(TICK).expect_err("denied");
+        let denied = || collect().expect_err("denied");
         assert_eq!(denied(), Error::Denied(Need::read("/data/x", "count better")));
         assert_eq!(denied(), Error::Denied(Need::read("/other", "measure")));
         assert_eq!(denied(), Error::Denied(Need::read("/data/x", "try it")));

@@ -36,7 +36,6 @@
 //! assert_eq!(sample.len(), 2);
 //! ```
 
-mod scan;
 mod line;
 mod number;
 mod family;

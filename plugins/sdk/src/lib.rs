@@ -103,6 +103,7 @@ struct Readme;
 // In suggested reading order.
 pub mod descriptor;
 mod sample;
+mod lowered;
 mod value;
 mod config;
 #[doc(hidden)]
@@ -122,6 +123,7 @@ pub mod skipped;
 pub mod bounds;
 pub mod rates;
 mod percent;
+mod scan;
 pub mod service;
 pub mod select;
 mod component;

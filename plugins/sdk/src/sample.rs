@@ -1,13 +1,14 @@
 //! The sample of one tick: values by metric and labels, grouped by module as in the WIT.
 
-use std::mem;
-
-use crate::bindings::gauged::plugin::metrics::{Label, Metric, Module};
+#[cfg(not(target_family = "wasm"))]
+use crate::bindings::gauged::plugin::metrics as wire;
 use crate::bounds::COUNT;
 use crate::descriptor::{Described, FoundMetric};
+use crate::lowered::{Content, Module, Span};
+use crate::scan::is_same;
 use crate::skipped::Skip;
 use crate::value::IntoValue;
-use crate::{Tick, Value};
+use crate::{Error, Tick, Value};
 
 /// The sample of one tick. [`Plugin::collect`](crate::Plugin::collect) gets an empty one. An integer of 2^63 and more is
 /// [impossible](crate::bounds::COUNT): it is left out, and reported.
@@ -33,14 +34,16 @@ use crate::{Tick, Value};
 #[derive(Debug, Default)]
 #[doc(alias("registry", "meter", "scrape"))]
 pub struct Sample {
-    modules: Vec<Module>,
+    content: Content,
+    /// The labels of the last row.
+    last_labels: Span,
 }
 
 impl Sample {
     /// Sets a metric without labels. `None` leaves it out.
     #[doc(alias("observe", "record"))]
     pub fn set(&mut self, metric: impl Described, value: impl IntoValue) {
-        self.push((metric.module(), metric.name()), value.into_value(), &mut RowLabels::Unused(Vec::new()));
+        self.push((metric.module(), metric.name()), value.into_value(), Span::default());
     }
 
     /// A row of metrics with these labels, in this order. Name and labels together must be unique.
@@ -61,15 +64,20 @@ impl Sample {
     /// sample.row(labels).set(&size, 3_u64);
     /// assert_eq!(sample.len(), 1);
     /// ```
-    pub fn row<N: Into<String>, V: Into<String>>(&mut self, labels: impl IntoIterator<Item = (N, V)>) -> Row<'_> {
-        let labels = labels.into_iter().map(|(name, value)| Label { name: name.into(), value: value.into() });
-        Row { labels: RowLabels::Unused(labels.collect()), sample: self }
+    pub fn row<N: AsRef<str>, V: AsRef<str>>(&mut self, labels: impl IntoIterator<Item = (N, V)>) -> Row<'_> {
+        let mut own = self.content.pieces.begin_labels();
+        for (name, value) in labels {
+            self.content.pieces.add_label(&mut own, self.last_labels, name.as_ref(), value.as_ref());
+        }
+        self.last_labels = own;
+        Row { labels: own, sample: self }
     }
 
     /// Describes a metric that became known only now, such as one of a scraped exporter. The agent keeps the descriptor as long as the
     /// plugin runs, so once is enough; to repeat it costs little.
     pub fn describe(&mut self, metric: &FoundMetric) {
-        self.module(metric.module()).descriptors.push(metric.0.clone());
+        let descriptor = self.content.pieces.descriptor(&metric.0);
+        self.module(metric.module()).descriptors.push(descriptor);
     }
 
     /// Sets the moment at which the metrics of a module were measured, in milliseconds since the Unix epoch: at most an hour before
@@ -88,7 +96,7 @@ impl Sample {
     /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.modules.iter().map(|module| module.metrics.len()).sum()
+        self.content.modules.iter().map(|module| module.metrics.len()).sum()
     }
 
     /// Whether there are no values.
@@ -98,20 +106,34 @@ impl Sample {
     }
 
     /// Ends the sample of a tick.
-    pub(crate) fn finish(mut self, tick: Tick) -> Vec<Module> {
-        for unix_ms in self.modules.iter_mut().filter_map(|module| module.unix_ms.as_mut()) {
+    pub(crate) fn finish(&mut self, tick: Tick) {
+        for unix_ms in self.content.modules.iter_mut().filter_map(|module| module.unix_ms.as_mut()) {
             // The agent would refuse what was measured after the scheduled time of the tick. What is later than the next tick is an
             // error of a clock, which it has to count.
             if (tick.unix_ms..=tick.unix_ms.saturating_add(tick.interval_ms)).contains(unix_ms) {
                 *unix_ms = tick.unix_ms;
             }
         }
-        self.modules
     }
 
-    /// Adds a metric with the labels of a row, unless it is left out. One function for all types of values, which keeps plugins
-    /// small.
-    fn push(&mut self, (module, name): (&str, &str), value: Option<Value>, labels: &mut RowLabels) {
+    /// The result of a call, as [`Content::lower`] has it.
+    pub(crate) fn lower(&mut self, result: Result<(), Error>) -> *const u8 {
+        self.content.lower(result)
+    }
+
+    /// The modules, for tests.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn modules(&self) -> Vec<wire::Module> {
+        self.content.lift()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.content.clear();
+        self.last_labels = Span::default();
+    }
+
+    /// Adds a metric with labels of a row, unless it is left out. One function for all types of values, which keeps plugins small.
+    fn push(&mut self, (module, name): (&str, &str), value: Option<Value>, labels: Span) {
         let Some(value) = value else { return };
         if let Value::Natural(number) = value
             && COUNT.check(number).is_none()
@@ -120,32 +142,32 @@ impl Sample {
             Skip::malformed(module, &number.to_string(), COUNT.reason).report(name);
             return;
         }
-        let own = match labels {
-            RowLabels::Unused(labels) => mem::take(labels),
-            RowLabels::Of { module, metric } => self.modules[*module].metrics[*metric].labels.clone(),
-        };
-        let module = self.module_index(module);
-        let metrics = &mut self.modules[module].metrics;
-        if let RowLabels::Unused(_) = labels {
-            *labels = RowLabels::Of { module, metric: metrics.len() };
-        }
-        metrics.push(Metric { name: name.to_owned(), labels: own, value });
+        let at = self.module_index(module);
+        let metrics = &mut self.content.modules[at].metrics;
+        let metric = self.content.pieces.metric(metrics.last(), name, labels, value);
+        metrics.push(metric);
     }
 
     /// The module with this name.
     #[inline]
     fn module(&mut self, name: &str) -> &mut Module {
         let at = self.module_index(name);
-        &mut self.modules[at]
+        &mut self.content.modules[at]
     }
 
     fn module_index(&mut self, name: &str) -> usize {
         // Search from the end: most plugins fill one module after the other.
-        let known = self.modules.iter().rposition(|module| module.name == name);
+        let known = self.content.modules.iter().rposition(|module| is_same(&module.name, name));
         known.unwrap_or_else(|| {
             let (metrics, descriptors) = (Vec::new(), Vec::new());
-            self.modules.push(Module { name: name.to_owned(), unix_ms: None, verbatim: false, metrics, descriptors });
-            self.modules.len() - 1
+            self.content.modules.push(Module {
+                name: name.to_owned(),
+                unix_ms: None,
+                verbatim: false,
+                metrics,
+                descriptors,
+            });
+            self.content.modules.len() - 1
         })
     }
 }
@@ -155,27 +177,21 @@ impl Sample {
 #[doc(alias("label", "attribute", "tag"))]
 pub struct Row<'a> {
     sample: &'a mut Sample,
-    labels: RowLabels,
-}
-
-/// The labels of a row. The first metric takes them, and the others copy them from there.
-#[derive(Debug)]
-enum RowLabels {
-    Unused(Vec<Label>),
-    Of { module: usize, metric: usize },
+    labels: Span,
 }
 
 impl Row<'_> {
     /// Sets a metric with the labels of this row. `None` leaves it out.
     #[doc(alias("observe", "record"))]
     pub fn set(&mut self, metric: impl Described, value: impl IntoValue) -> &mut Self {
-        self.sample.push((metric.module(), metric.name()), value.into_value(), &mut self.labels);
+        self.sample.push((metric.module(), metric.name()), value.into_value(), self.labels);
         self
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::wire::Module;
     use super::*;
     use crate::{Quantile, Summary};
 
@@ -199,7 +215,7 @@ mod tests {
         let mut row = sample.labelled(&[("x", &*format!("{}", 1))]);
         row.set(FIRST, None::<u64>).set(FIRST, u64::MAX >> 1).set(THIRD, 2_u64).set(SECOND, 3_u64);
         sample.row([("x".to_owned(), "2".to_owned())]).set(THIRD, 4_u64);
-        let modules = sample.finish(TICK);
+        let modules = sample.modules();
         let labels = |module: &Module| -> Vec<String> {
             let labels = module.metrics.iter().flat_map(|metric| &metric.labels);
             labels.map(|label| [&*label.name, "=", &*label.value].concat()).collect()
@@ -219,7 +235,8 @@ mod tests {
         ] {
             let mut sample = Sample::default();
             sample.set_time("a", set);
-            assert_eq!(sample.finish(TICK)[0].unix_ms, Some(expected), "{set}");
+            sample.finish(TICK);
+            assert_eq!(sample.modules()[0].unix_ms, Some(expected), "{set}");
         }
     }
 
@@ -232,7 +249,7 @@ mod tests {
         sample.labelled(&[("x", "1"), ("y", "2")]).set(SECOND, true).set(FIRST, None::<f64>).set(FIRST, "text");
         sample.set(SECOND, None::<u64>);
         assert_eq!((sample.len(), METRICS.len()), (4, 3));
-        let modules = sample.finish(TICK);
+        let modules = sample.modules();
         let names: Vec<_> = modules.iter().map(|module| module.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         let values: Vec<_> = modules[0].metrics.iter().map(|metric| (&*metric.name, &metric.value)).collect();
@@ -253,7 +270,7 @@ mod tests {
         let median = Quantile { share: 0.5, value: Some(2.0) };
         sample.set(&found, Summary { quantiles: vec![median], sum: None, count: Some(3) });
         sample.set(FIRST, 1_u64);
-        let modules = sample.finish(TICK);
+        let modules = sample.modules();
         assert_eq!(
             (modules[0].unix_ms, modules[0].verbatim, &modules[0].descriptors[..]),
             (Some(1000), true, &[found.0][..])

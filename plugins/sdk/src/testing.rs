@@ -78,7 +78,7 @@ use std::fmt;
 use std::time::Duration;
 
 use self::rules::Rules;
-use crate::{Error, Need, Plugin, Tick, component};
+use crate::{Error, Need, Plugin, Sample, Tick, component};
 
 /// The default time between two ticks.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -144,9 +144,11 @@ impl<P: Plugin> Harness<P> {
             interval_ms: whole(INTERVAL.as_millis()),
         };
         let Self { plugin, host, rules, .. } = self;
-        let (result, needs) = host.run(|| (component::collect(plugin, tick), plugin.needs()));
+        let mut sample = Sample::default();
+        let (result, needs) = host.run(|| (component::collect(plugin, tick, &mut sample), plugin.needs()));
         rules::check_needs(&needs, &host.take_accesses());
-        Ok(rules.check(result?))
+        result?;
+        Ok(rules.check(sample.modules()))
     }
 
     /// Allows counters to restart at the next tick, as after a restart of their source.

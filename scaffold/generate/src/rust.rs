@@ -21,6 +21,7 @@ pub(crate) fn files(wit: &Wit) -> Vec<File> {
     let made: Vec<_> = files.iter().collect();
     let [(_, text)] = made[..] else { panic!("the bindings for Rust are one file") };
     let text = without_section_of_imports(std::str::from_utf8(text).expect("UTF-8"));
+    let text = with_result_of_collect(&text);
     let text = format!(
         "//! Bindings generated from `wit/gauged.wit` by `scaffold/generate`. Use the re-exports of this crate.\n\n{text}"
     );
@@ -35,4 +36,30 @@ fn without_section_of_imports(text: &str) -> String {
         text.split_once("\n#[cfg(target_arch = \"wasm32\")]\n#[unsafe(link_section = ").expect("a section");
     let (_, after) = rest.split_once("\";\n").expect("its end");
     [before, after].concat()
+}
+
+/// Lets `collect` return the address of a result that the SDK has in the layout of the canonical ABI, and that it keeps for the next
+/// call. The generated function would make each text and list of a sample a piece of memory of its own, and free them after the call.
+fn with_result_of_collect(text: &str) -> String {
+    let (before, rest) = text.split_once("let result0 = {\n      T_::collect(").expect("a call of collect");
+    let (call, rest) = rest.split_once("\n    };\n    let ptr1 = ").expect("its end");
+    let (_, rest) = rest.split_once("pub trait Guest {").expect("a trait after the functions");
+    let (methods, rest) =
+        rest.split_once("-> Result<_rt::Vec::<Module>,Error>;").expect("the method collect with its result");
+    let (export, rest) =
+        rest.split_once("unsafe extern \"C\" fn _post_return_collect(").expect("a function after the call");
+    let (export, _) = export.rsplit_once("#[unsafe(export_name = ").expect("its name");
+    let (_, rest) = rest.split_once("\n            }\n").expect("its end");
+    [
+        before,
+        "T_::collect(",
+        call,
+        ".cast_mut()\n  } }\n  pub trait Guest {",
+        methods,
+        "-> *const u8;",
+        export.trim_end(),
+        "\n",
+        rest,
+    ]
+    .concat()
 }

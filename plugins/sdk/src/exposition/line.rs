@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::number::float;
-use super::scan::{begins_with, find, is_same};
 use super::{Format, Label};
+use crate::scan::{begins_with, find, is_same};
 
 /// Why a line is not understood, and at which word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use super::distribution::{BOUND, Distribution, QUANTILE};
 use super::family::Role;
 use super::line::{self, Comment, Malformed, Names, Sample};
-use super::scan::{find, is_same};
 use super::{Exposition, Family, FamilyKind, Format, Label, Limits, Reading, SkippedLine, Stored};
+use crate::scan::{find, is_same};
 use crate::skipped::Reason;
 
 /// The suffixes of samples whose family has a name without them.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::reply_damage::line_damages;
 use super::{Harness, Host, INTERVAL, SampleMap};
 use crate::select::Pattern;
-use crate::{Capability, Error, OsError, PermissionError, Plugin, Tick, component, files};
+use crate::{Capability, Error, OsError, PermissionError, Plugin, Sample, Tick, component, files};
 
 /// Damages each file of a host in each way, one at a time, and checks that the metrics of other files stay the same, and that
 /// all are there a minute after the file is whole again. Metrics of a file that the agent's user may
@@ -269,7 +269,9 @@ fn files_read<P: Plugin>(host: &Host, config: &str) -> BTreeSet<String> {
     let mut host = host.clone();
     let tick = Tick { unix_ms: 0, monotonic_ns: 1_000_000_000, budget_ms: 1000, interval_ms: 10_000 };
     host.run(|| {
-        component::configure::<P>(config).map(|mut plugin| component::collect(&mut plugin, tick).map(drop)).ok()
+        component::configure::<P>(config)
+            .map(|mut plugin| component::collect(&mut plugin, tick, &mut Sample::default()))
+            .ok()
     });
     let accesses = host.take_accesses().into_iter().filter(|access| !access.is_list);
     let read = accesses.filter(|access| access.capability.kind == Capability::READ);
@@ -355,7 +357,7 @@ pub(super) fn with_numbers(content: &[u8], number: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::kernel::File;
-    use crate::{About, NoConfig, Sample};
+    use crate::{About, NoConfig};
 
     crate::metrics! {
         module "two";

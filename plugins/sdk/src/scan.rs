@@ -2,20 +2,19 @@
 //! which takes too long, and the standard library compares byte by byte.
 
 /// A word with this byte in each place.
-const fn each(byte: u8) -> u64 {
+const fn repeated(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
 /// The place of the first byte that is one of two.
-#[inline]
-pub(super) fn find(text: &[u8], [first, second]: [u8; 2]) -> Option<usize> {
+pub(crate) fn find(text: &[u8], [first, second]: [u8; 2]) -> Option<usize> {
     let mut at = 0;
     while let Some(word) = text.get(at..).and_then(<[u8]>::first_chunk) {
         let word = u64::from_le_bytes(*word);
         // Sets the highest bit of each byte that is searched for. Above the first one the subtraction may borrow from others, too.
         let borrows = |byte| {
-            let difference: u64 = word ^ each(byte);
-            difference.wrapping_sub(each(1)) & !difference & each(0x80)
+            let difference: u64 = word ^ repeated(byte);
+            difference.wrapping_sub(repeated(1)) & !difference & repeated(0x80)
         };
         let found = borrows(first) | borrows(second);
         if found != 0 {
@@ -29,13 +28,13 @@ pub(super) fn find(text: &[u8], [first, second]: [u8; 2]) -> Option<usize> {
 
 /// Whether two texts are the same.
 #[inline]
-pub(super) fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     one.len() == other.len() && begins_with(one.as_bytes(), other.as_bytes())
 }
 
 /// Whether a text begins with another one.
 #[inline]
-pub(super) fn begins_with(text: &[u8], beginning: &[u8]) -> bool {
+pub(crate) fn begins_with(text: &[u8], beginning: &[u8]) -> bool {
     let Some(text) = text.get(..beginning.len()) else { return false };
     let (mut words, mut other_words) = (text.chunks_exact(8), beginning.chunks_exact(8));
     words.by_ref().zip(other_words.by_ref()).all(|(word, other)| word.first_chunk::<8>() == other.first_chunk())
