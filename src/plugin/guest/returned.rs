@@ -92,7 +92,11 @@ impl Metrics {
         let Some(value_type) = context.types[record].fields.last().map(|field| field.ty) else { bad_type_info() };
         let list = elements::<metrics::Metric>(context, [at, length])?;
         let mut lifted = Self::default();
-        let mut texts = Texts { bytes: Vec::new(), ends: Vec::with_capacity(length as usize) };
+        let mut texts = Texts {
+            is_utf_8: context.options().string_encoding == StringEncoding::Utf8,
+            bytes: Vec::new(),
+            ends: Vec::with_capacity(length as usize),
+        };
         lifted.values.reserve_exact(length as usize);
         for metric in list.chunks_exact(metrics::Metric::SIZE32) {
             let (name, labels_and_value) = metric.split_at(String::SIZE32);
@@ -119,6 +123,8 @@ const _: () = assert!(2 * String::SIZE32 == metrics::Label::SIZE32, "a label is 
 
 /// Texts that are being taken out.
 struct Texts {
+    /// Whether the guest's texts are.
+    is_utf_8: bool,
     bytes: Vec<u8>,
     ends: Vec<u32>,
 }
@@ -126,7 +132,7 @@ struct Texts {
 impl Texts {
     /// Appends the text that is at this place in the guest's memory.
     fn push(&mut self, context: &mut LiftContext<'_>, place: &[u8]) -> Result<()> {
-        if context.options().string_encoding == StringEncoding::Utf8 {
+        if self.is_utf_8 {
             let text = slice(context, pair(place), 1, "string")?;
             context.consume_fuel(text.len())?;
             self.bytes.extend_from_slice(text);
@@ -305,7 +311,8 @@ mod tests {
 
     #[test]
     fn texts_are_utf_8_one_by_one() {
-        let finish = |bytes: &[u8], ends: &[u32]| Texts { bytes: bytes.to_vec(), ends: ends.to_vec() }.finish();
+        let finish =
+            |bytes: &[u8], ends: &[u32]| Texts { is_utf_8: true, bytes: bytes.to_vec(), ends: ends.to_vec() }.finish();
         let (text, ends) = finish("a\u{fc}".as_bytes(), &[1, 3]).expect("two texts");
         assert_eq!((&*text, ends), ("a\u{fc}", vec![1, 3]));
         for (bytes, ends) in [(&b"a\xff"[..], &[2][..]), ("\u{fc}".as_bytes(), &[1, 2])] {
