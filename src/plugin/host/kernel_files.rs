@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::own_tasks;
 
 /// The longest that an operation may hold up the guest thread without a consequence: a hundred times as long as most take, and
-/// short beside the 20 ms for which a sample waits at least.
+/// short beside the 20 ms for which a sample waits at least. Time in which the thread had no processor does not count: on a busy
+/// host that would make all kinds slow, and reading them on another thread costs twice as much.
 const SLOW: Duration = Duration::from_millis(5);
 
 /// How long a kind is slow after an operation that was. One operation in ten minutes that holds up other plugins is no burden,
@@ -115,8 +116,12 @@ impl KernelFile {
     pub(crate) fn timed<T>(self, stopwatch: &mut Stopwatch, operation: impl FnOnce() -> T) -> T {
         let start = stopwatch.now;
         let done = operation();
-        let end = stopwatch.read();
-        SLOW_KINDS.record(self, end.saturating_duration_since(start), since_origin(end));
+        let end = stopwatch.lap();
+        let took = end.saturating_duration_since(start);
+        // A thread that was ready to run all the time, and had no processor, has waited for the host and not for the kernel's file.
+        if took > SLOW && stopwatch.has_worked_or_waited() {
+            SLOW_KINDS.record(self, took, since_origin(end));
+        }
         done
     }
 }
@@ -126,11 +131,13 @@ impl KernelFile {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stopwatch {
     now: Instant,
+    /// What the thread had used at the start, or after other work.
+    usage: Option<ThreadUsage>,
 }
 
 impl Stopwatch {
     pub(crate) fn start() -> Self {
-        Self { now: Instant::now() }
+        Self { now: Instant::now(), usage: ThreadUsage::read() }
     }
 
     /// When the clock was read last.
@@ -138,10 +145,59 @@ impl Stopwatch {
         self.now
     }
 
-    /// Reads the clock, after other work.
-    pub(crate) fn read(&mut self) -> Instant {
+    /// Begins anew, after other work.
+    pub(crate) fn restart(&mut self) -> Instant {
+        *self = Self::start();
+        self.now
+    }
+
+    /// Reads the clock.
+    fn lap(&mut self) -> Instant {
         self.now = Instant::now();
         self.now
+    }
+
+    /// Whether the thread has used the processor for long, or has waited for something else than the processor, since this was
+    /// asked last. True where the system does not say.
+    fn has_worked_or_waited(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.usage, ThreadUsage::read());
+        let both = before.zip(self.usage);
+        both.is_none_or(|(before, now)| {
+            now.waits != before.waits || now.processor.saturating_sub(before.processor) > SLOW
+        })
+    }
+}
+
+/// What a thread has used so far.
+#[derive(Debug, Clone, Copy)]
+struct ThreadUsage {
+    processor: Duration,
+    /// How many times it has given up the processor in order to wait.
+    waits: i64,
+}
+
+impl ThreadUsage {
+    /// That of this thread.
+    #[cfg(target_os = "linux")]
+    #[allow(clippy::useless_conversion, reason = "the kernel's numbers are shorter on other processors")]
+    fn read() -> Option<Self> {
+        #[expect(unsafe_code, reason = "a record of numbers, of which all bits may be zero")]
+        // SAFETY: `rusage` has integers only.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        #[expect(unsafe_code, reason = "no other crate of the tree has this call for a thread")]
+        // SAFETY: the kernel writes one `rusage`.
+        let state = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+        let time = |time: libc::timeval| {
+            let (seconds, micros) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_usec).ok()?);
+            Some(Duration::from_secs(seconds) + Duration::from_micros(micros))
+        };
+        let processor = time(usage.ru_utime)? + time(usage.ru_stime)?;
+        (state == 0).then(|| Self { processor, waits: usage.ru_nvcsw.into() })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn read() -> Option<Self> {
+        None
     }
 }
 
@@ -284,6 +340,19 @@ mod tests {
         kinds.record(KernelFile::ControlGroup, Duration::ZERO, now + PERIOD / 2);
         assert!(kinds.is_slow(KernelFile::ControlGroup, now + PERIOD * 99 / 100));
         assert!(!kinds.is_slow(KernelFile::ControlGroup, now + PERIOD));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn lost_time_is_neither_work_nor_a_wait() {
+        let mut stopwatch = Stopwatch::start();
+        assert!(!stopwatch.has_worked_or_waited());
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(stopwatch.has_worked_or_waited(), "it has waited for a timer");
+        let start = ThreadUsage::read().expect("Linux has it");
+        while ThreadUsage::read().is_some_and(|now| now.processor <= start.processor + 2 * SLOW) {}
+        assert!(stopwatch.has_worked_or_waited(), "it has worked for long");
+        assert!(!stopwatch.has_worked_or_waited(), "it counts from there on");
     }
 
     #[test]

@@ -17,7 +17,7 @@ fn documents(directory: &Path, found: &mut Vec<PathBuf>) {
         let kind = entry.file_type().expect("a type");
         if kind.is_dir() && !name.starts_with('.') && !BUILT.contains(&&*name) {
             documents(&path, found);
-        } else if kind.is_file() && name.ends_with(".md") {
+        } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "md") {
             found.push(path);
         }
     }
@@ -73,7 +73,7 @@ fn fault(document: &Path, link: &str) -> Option<&'static str> {
 #[test]
 fn links_in_documents_lead_somewhere() {
     let (mut found, mut checked, mut wrong) = (Vec::new(), 0, Vec::new());
-    documents(&repository(), &mut found);
+    documents(repository(), &mut found);
     for document in &found {
         let text = fs::read_to_string(document).expect("readable");
         for link in prose(&text).flat_map(links) {

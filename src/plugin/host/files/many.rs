@@ -71,7 +71,7 @@ pub(super) async fn read_many(
         if let Some(kind) = quick_kind(&path, now) {
             if now.saturating_duration_since(turn) >= SLICE {
                 tokio::task::yield_now().await;
-                turn = stopwatch.read();
+                turn = stopwatch.restart();
             }
             let read = kind.run(&mut stopwatch, || reader.read(&plugin.grants, &path, room.file_bytes));
             match room.take(read.map_err(|error| wit_error(plugin, &path, error))) {
@@ -88,7 +88,7 @@ pub(super) async fn read_many(
             if offload(plugin, until, waiting, &mut room, &mut results).await.is_break() {
                 break;
             }
-            turn = stopwatch.read();
+            turn = stopwatch.restart();
         }
     }
     results
