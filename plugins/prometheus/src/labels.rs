@@ -21,7 +21,14 @@ impl AddedLabels {
         Self { labels: labels.into_iter().filter(|(_, value)| !value.is_empty()).collect(), honors_own }
     }
 
-    /// The labels of a metric with those of the target.
+    /// The labels of a metric, followed by those of the target. None if both have the same name.
+    pub(crate) fn append<'a>(&'a self, own: &'a [Label<'_>]) -> Option<impl Iterator<Item = (&'a str, &'a str)>> {
+        let added = self.labels.iter().map(|(name, value)| (&**name, &**value));
+        let is_apart = !own.iter().any(|label| self.has(label.name));
+        is_apart.then(|| own.iter().map(|label| (label.name, &*label.value)).chain(added))
+    }
+
+    /// The labels of a metric with those of the target, also if both have the same name.
     pub(crate) fn merge<'a>(&'a self, own: &'a [Label<'_>], merged: &mut Vec<(Cow<'a, str>, &'a str)>) {
         merged.clear();
         merged.extend(own.iter().map(|label| (Cow::Borrowed(label.name), &*label.value)));

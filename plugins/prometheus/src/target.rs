@@ -158,9 +158,13 @@ impl Target {
                 counts.not_finite += 1;
             } else {
                 counts.scraped += 1;
-                labels.merge(metric.labels, &mut merged);
-                let labels = merged.iter().map(|(name, value)| (&**name, *value));
-                sample.row(labels).set(metric.in_module(module), metric.reading);
+                let mut row = if let Some(labels) = labels.append(metric.labels) {
+                    sample.row(labels)
+                } else {
+                    labels.merge(metric.labels, &mut merged);
+                    sample.row(merged.iter().map(|(name, value)| (name, *value)))
+                };
+                row.set(metric.in_module(module), metric.reading);
             }
         }
         counts

@@ -10,7 +10,7 @@ mod lifted;
 mod tests;
 
 use crate::bindings::gauged::plugin::metrics as wire;
-use crate::scan::is_same;
+use crate::scan::begins_with;
 use crate::{Error, Invalid, Need};
 
 /// A text or a list: its place in the list of all, or its address, and its length.
@@ -118,6 +118,7 @@ impl Span {
         Self { at: list.as_ptr().expose_provenance(), length: list.len() }
     }
 
+    #[cfg(not(target_family = "wasm"))]
     fn range(self) -> std::ops::Range<usize> {
         self.at..self.at + self.length
     }
@@ -147,8 +148,12 @@ impl Pieces {
     }
 
     /// A text that is often the same as an earlier one.
+    #[inline]
     fn text_like(&mut self, earlier: Option<Span>, text: &str) -> Span {
-        let is_equal = |span: &Span| is_same(self.texts.get(span.range()).unwrap_or_default(), text);
+        let is_equal = |span: &Span| {
+            let rest = self.texts.as_bytes().get(span.at..).unwrap_or_default();
+            span.length == text.len() && begins_with(rest, text.as_bytes())
+        };
         earlier.filter(is_equal).unwrap_or_else(|| self.text(text))
     }
 
@@ -158,6 +163,7 @@ impl Pieces {
     }
 
     /// Adds a label to the last ones. Mostly one or both of its texts are those of the label with this place in the row before.
+    #[inline]
     pub(crate) fn add_label(&mut self, labels: &mut Span, before: Span, name: &str, value: &str) {
         let like = self.pairs.get(before.at + labels.length).copied();
         let name = self.text_like(like.map(|like| like.name), name);

@@ -88,12 +88,23 @@ impl<'a> Cursor<'a> {
         rest.get(..end).unwrap_or_default()
     }
 
-    /// Whether the text here is a known name, before a byte that ends it.
+    /// Whether the text here is a known name of a metric.
     #[inline]
-    fn takes_name(&mut self, known: &str, ends: impl Fn(u8) -> bool) -> bool {
+    fn takes_name(&mut self, known: &str) -> bool {
         let rest = self.line.as_bytes().get(self.at..).unwrap_or_default();
-        let is_here = rest.get(known.len()).is_some_and(|&next| ends(next)) && begins_with(rest, known.as_bytes());
+        let ends = matches!(rest.get(known.len()), Some(b'{' | b' '));
+        let is_here = ends && begins_with(rest, known.as_bytes());
         self.at += if is_here { known.len() } else { 0 };
+        is_here
+    }
+
+    /// Whether the text here is a known name of a label, and its value in quotes follows.
+    #[inline]
+    fn takes_label(&mut self, known: &str) -> bool {
+        let rest = self.line.as_bytes().get(self.at..).unwrap_or_default();
+        let follows = rest.get(known.len()..).is_some_and(|rest| matches!(rest, [b'=', b'"', ..]));
+        let is_here = follows && begins_with(rest, known.as_bytes());
+        self.at += if is_here { known.len() + 2 } else { 0 };
         is_here
     }
 
@@ -183,7 +194,7 @@ pub(super) fn sample<'a>(
     labels: &mut Vec<Label<'a>>,
 ) -> Result<Sample<'a>, Malformed<'a>> {
     let mut cursor = Cursor { line, at: 0 };
-    if before.metric.is_empty() || !cursor.takes_name(before.metric, |next| matches!(next, b'{' | b' ')) {
+    if before.metric.is_empty() || !cursor.takes_name(before.metric) {
         let name = cursor.take_while(is_name_byte);
         if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
             return Err(Malformed { word: cursor.word_of_line(), why: "is no name of a metric" });
@@ -201,7 +212,9 @@ pub(super) fn sample<'a>(
         return cursor.fail("is neither labels nor a value");
     }
     let word = cursor.word();
-    let Some(value) = float(word) else { return Err(Malformed { word, why: "is not a number" }) };
+    let Some(value) = float(word) else {
+        return Err(Malformed { word, why: "is not a number" });
+    };
     cursor.skip_blanks();
     let has_timestamp = cursor.peek().is_some_and(|next| next != b'#');
     if has_timestamp {
@@ -239,22 +252,11 @@ fn read_labels<'a>(
         if cursor.takes(b'}') {
             return Ok(());
         }
-        let expected = known.get(count).copied().filter(|name| cursor.takes_name(name, |next| next == b'='));
-        let name = expected.unwrap_or_else(|| cursor.take_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
-        if name.is_empty() {
-            return cursor.fail("does not begin with the name of a label");
-        }
-        if name.starts_with(|first: char| first.is_ascii_digit()) {
-            return Err(Malformed { word: name, why: "is no name of a label" });
-        }
-        cursor.skip_blanks();
-        if !cursor.takes(b'=') {
-            return Err(Malformed { word: name, why: "is a label without a value" });
-        }
-        cursor.skip_blanks();
-        if !cursor.takes(b'"') {
-            return Err(Malformed { word: name, why: "is a label whose value is not in quotes" });
-        }
+        let expected = known.get(count).copied().filter(|name| cursor.takes_label(name));
+        let name = match expected {
+            Some(name) => name,
+            None => label_name(cursor)?,
+        };
         let value = cursor.quoted()?;
         if expected.is_none() {
             known.truncate(count);
@@ -275,6 +277,26 @@ fn read_labels<'a>(
             return if cursor.takes(b'}') { Ok(()) } else { cursor.fail("is not the end of the labels") };
         }
     }
+}
+
+/// Reads the name of a label, up to and with the quote before its value.
+fn label_name<'a>(cursor: &mut Cursor<'a>) -> Result<&'a str, Malformed<'a>> {
+    let name = cursor.take_while(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if name.is_empty() {
+        return cursor.fail("does not begin with the name of a label");
+    }
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(Malformed { word: name, why: "is no name of a label" });
+    }
+    cursor.skip_blanks();
+    if !cursor.takes(b'=') {
+        return Err(Malformed { word: name, why: "is a label without a value" });
+    }
+    cursor.skip_blanks();
+    if !cursor.takes(b'"') {
+        return Err(Malformed { word: name, why: "is a label whose value is not in quotes" });
+    }
+    Ok(name)
 }
 
 /// Whether a word is a timestamp: in the text format a whole number of milliseconds, in OpenMetrics seconds.

@@ -8,7 +8,7 @@ use super::distribution::{BOUND, Distribution, QUANTILE};
 use super::family::Role;
 use super::line::{self, Comment, Malformed, Names, Sample};
 use super::{Exposition, Family, FamilyKind, Format, Label, Limits, Reading, SkippedLine, Stored};
-use crate::scan::{find, is_same};
+use crate::scan::{Name, find, is_same};
 use crate::skipped::Reason;
 
 /// The suffixes of samples whose family has a name without them.
@@ -36,7 +36,7 @@ struct Reader<'a> {
     line: u32,
     has_ended: bool,
     /// The places of families.
-    by_name: BTreeMap<&'a str, usize>,
+    by_name: BTreeMap<Name<'a>, usize>,
     /// The family of the line before.
     current: Option<usize>,
     names: Names<'a>,
@@ -79,7 +79,7 @@ pub(super) fn read(text: &[u8], format: Format, limits: Limits) -> Exposition<'_
         && let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty())
     {
         reader.line += 1;
-        let Some(length) = find(rest, [b'\n'; 2]) else {
+        let Some(length) = find(rest, [b'\n']) else {
             reader.last_line(start);
             start = text.len();
             break;
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
     /// The family of a name, which becomes the current one. None if there are too many.
     fn family(&mut self, name: &'a str) -> Option<&mut Family<'a>> {
         let current = self.current.filter(|&at| self.out.families.get(at).is_some_and(|it| is_same(it.name, name)));
-        let at = match current.or_else(|| self.by_name.get(name).copied()) {
+        let at = match current.or_else(|| self.by_name.get(&Name(name)).copied()) {
             Some(at) => at,
             None if self.out.families.len() >= self.limits.samples => return None,
             None => self.add_family(name),
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
     fn add_family(&mut self, name: &'a str) -> usize {
         let at = self.out.families.len();
         self.out.families.push(Family::new(name, self.format));
-        self.by_name.insert(name, at);
+        self.by_name.insert(Name(name), at);
         at
     }
 
@@ -248,7 +248,7 @@ impl<'a> Reader<'a> {
         if let Some(found) = self.current.and_then(role) {
             return found;
         }
-        let known = |name: &str| self.by_name.get(name).copied().and_then(role);
+        let known = |name: &str| self.by_name.get(&Name(name)).copied().and_then(role);
         let of_base = || SUFFIXES.iter().find_map(|suffix| sample.strip_suffix(suffix).and_then(known));
         match known(sample).or_else(of_base) {
             Some(found) => found,
