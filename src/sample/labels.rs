@@ -81,8 +81,6 @@ struct LabelList {
     labels: Box<[Label]>,
     /// The text of all labels, which the series that have them share.
     text: Box<str>,
-    /// Whether no value has a character that is escaped in the text.
-    is_plain: bool,
 }
 
 /// A label: it distinguishes series with the same name.
@@ -106,8 +104,7 @@ impl FromIterator<Label> for Labels {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = write_labels(&mut text, &labels);
-        let is_plain = !text.contains('\\');
-        Self((!labels.is_empty()).then(|| Arc::new(LabelList { labels, text: text.into(), is_plain })))
+        Self((!labels.is_empty()).then(|| Arc::new(LabelList { labels, text: text.into() })))
     }
 }
 
@@ -125,27 +122,6 @@ impl Labels {
     pub fn text(&self) -> &str {
         self.0.as_ref().map_or("", |list| &list.text)
     }
-
-    /// Whether the text is that of these pairs, of which there are as many as labels. None where it does not decide whether they are
-    /// the same. Labels, names and values are scattered over the memory, and a text is in one place: with ten thousand series most of
-    /// the time goes to memory that is not in the processor's cache.
-    ///
-    /// A text without escapes has two quotes for each label. That uses up all of those that are around the values of the pairs, so
-    /// that neither their names nor their values have any.
-    fn text_is<'a>(&self, mut pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Option<bool> {
-        let list = self.0.as_ref().filter(|list| list.is_plain)?;
-        let (mut rest, mut before) = (list.text.as_bytes(), "{");
-        let mut takes = |part: &str| {
-            rest.strip_prefix(part.as_bytes()).is_some_and(|after| {
-                rest = after;
-                true
-            })
-        };
-        let are_all_there = pairs.all(|(name, value)| {
-            [std::mem::replace(&mut before, ","), name, "=\"", value, "\""].into_iter().all(&mut takes)
-        });
-        Some(are_all_there && takes("}"))
-    }
 }
 
 /// Labels in whatever form a collector has them, so that those of a known series are compared and not copied.
@@ -155,8 +131,7 @@ pub(crate) trait LabelSet {
 
     /// Whether these are the same labels in the same display order.
     fn is_same(&self, labels: &Labels) -> bool {
-        let has_as_many = self.pairs().len() == labels.len();
-        has_as_many && labels.text_is(self.pairs()).unwrap_or_else(|| self.pairs().eq(labels.pairs()))
+        self.pairs().len() == labels.len() && self.pairs().eq(labels.pairs())
     }
 
     fn to_labels(&self) -> Labels;
@@ -255,51 +230,6 @@ mod tests {
             turned.rotate_left(by);
             prop_assert_eq!(identity_of(&labels(&set)), identity_of(&turned));
             prop_assert_eq!(identity_of(&labels(&set)) == identity_of(&labels(&other)), set == other);
-        }
-    }
-
-    proptest! {
-        /// By their text or one by one, also where texts look like other labels.
-        #[test]
-        fn labels_are_the_same_pairs(
-            known in prop::collection::vec(("[ab]{1,2}", "[xa\"\\\\\n,={}]{0,6}"), 0..3),
-            other in prop::collection::vec(("[ab=,\"\\\\]{0,6}", "[xa\"\\\\\n,={}]{0,6}"), 0..3),
-        ) {
-            let labels: Labels =
-                known.iter().map(|(name, value)| Label { name: name.clone().into(), value: (**value).into() }).collect();
-            for pairs in [&known, &other] {
-                let set = Pairs(pairs);
-                prop_assert_eq!(set.is_same(&labels), *pairs == known);
-            }
-        }
-    }
-
-    struct Pairs<'a>(&'a [(String, String)]);
-
-    impl LabelSet for Pairs<'_> {
-        fn pairs(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-            self.0.iter().map(|(name, value)| (&**name, &**value))
-        }
-
-        fn to_labels(&self) -> Labels {
-            self.pairs().map(|(name, value)| Label { name: name.to_owned().into(), value: value.into() }).collect()
-        }
-    }
-
-    #[test]
-    fn text_of_other_labels_is_not_the_same() {
-        let labels: Labels = [("a", "x\",b=\"y")].into();
-        let two: Labels = [("a", "x"), ("b", "y")].into();
-        for (pairs, same) in [
-            (vec![("a", "x\",b=\"y")], &labels),
-            (vec![("a", "x"), ("b", "y")], &two),
-            (vec![("a", "x\\"), ("b", "y")], &[("a", "x\\"), ("b", "y")].into()),
-        ] {
-            let pairs: Vec<_> = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-            for other in [&labels, &two] {
-                assert_eq!(Pairs(&pairs).is_same(other), std::ptr::eq(same, other), "{pairs:?} {other:?}");
-            }
-            assert!(Pairs(&pairs).is_same(same), "{pairs:?}");
         }
     }
 
