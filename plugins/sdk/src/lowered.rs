@@ -1,6 +1,8 @@
 //! The result of a call as it lies in the memory that the agent reads: the layout that the canonical ABI of components gives the types of
 //! the WIT. Texts, labels and numbers are in one list each, and everything else has places in them, so that a sample of thousands of
 //! metrics is a few pieces of memory, which are kept for the next one. The places become addresses at the end.
+//!
+//! The order of fields and cases is that of the WIT: a change there has to be made here, too.
 
 #![allow(dead_code, reason = "only the agent reads most of it")]
 
@@ -107,6 +109,15 @@ enum Failure {
     Unavailable(Span),
     Failed(Span),
 }
+
+/// The sizes and some of the offsets that the canonical ABI has.
+#[cfg(target_pointer_width = "32")]
+const _: () = {
+    assert!(size_of::<Metric>() == 64 && std::mem::offset_of!(Metric, value) == 16);
+    assert!(size_of::<Descriptor>() == 44 && std::mem::offset_of!(Descriptor, unit) == 20);
+    assert!(size_of::<ModuleRecord>() == 48 && std::mem::offset_of!(ModuleRecord, metrics) == 28);
+    assert!(size_of::<Outcome>() == 32 && size_of::<Failure>() == 28 && size_of::<Quantile>() == 24);
+};
 
 impl Span {
     /// Makes the place in a list of all an address.
@@ -257,15 +268,29 @@ pub(crate) struct Module {
 pub(crate) struct Content {
     pub(crate) modules: Vec<Module>,
     pub(crate) pieces: Pieces,
+    /// The memory of the last sample's metrics, that of the first module at the end.
+    spare: Vec<Vec<Metric>>,
     records: Vec<ModuleRecord>,
     outcome: Outcome,
 }
 
 impl Content {
-    /// Forgets everything, and keeps the memory of the pieces.
+    /// Adds a module without metrics; returns its place.
+    pub(crate) fn add_module(&mut self, name: &str) -> usize {
+        let metrics = self.spare.pop().unwrap_or_default();
+        let (unix_ms, verbatim, descriptors) = (None, false, Vec::new());
+        self.modules.push(Module { name: name.to_owned(), unix_ms, verbatim, metrics, descriptors });
+        self.modules.len() - 1
+    }
+
+    /// Forgets everything, and keeps the memory of metrics and pieces.
     pub(crate) fn clear(&mut self) {
-        let Self { modules, pieces: Pieces { texts, pairs, numbers, quantiles }, .. } = self;
-        modules.clear();
+        let Self { modules, pieces: Pieces { texts, pairs, numbers, quantiles }, spare, .. } = self;
+        spare.clear();
+        spare.extend(modules.drain(..).rev().map(|mut module| {
+            module.metrics.clear();
+            module.metrics
+        }));
         texts.clear();
         pairs.clear();
         numbers.clear();
@@ -274,7 +299,7 @@ impl Content {
 
     /// The address of the result of a call: of this or an error. Afterwards it has to be [cleared](Self::clear).
     pub(crate) fn lower(&mut self, result: Result<(), Error>) -> *const u8 {
-        let Self { modules, pieces, records, outcome } = self;
+        let Self { modules, pieces, records, outcome, .. } = self;
         let mut failure = result.err().map(|error| pieces.failure(&error));
         // From here on nothing grows, so that everything keeps its address.
         let Pieces { texts, pairs, numbers, quantiles } = pieces;

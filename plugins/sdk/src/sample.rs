@@ -158,17 +158,7 @@ impl Sample {
     fn module_index(&mut self, name: &str) -> usize {
         // Search from the end: most plugins fill one module after the other.
         let known = self.content.modules.iter().rposition(|module| is_same(&module.name, name));
-        known.unwrap_or_else(|| {
-            let (metrics, descriptors) = (Vec::new(), Vec::new());
-            self.content.modules.push(Module {
-                name: name.to_owned(),
-                unix_ms: None,
-                verbatim: false,
-                metrics,
-                descriptors,
-            });
-            self.content.modules.len() - 1
-        })
+        known.unwrap_or_else(|| self.content.add_module(name))
     }
 }
 

@@ -38,7 +38,7 @@ fn without_section_of_imports(text: &str) -> String {
     [before, after].concat()
 }
 
-/// Lets `collect` return the address of a result that the SDK has in the layout of the canonical ABI, and that it keeps for the next
+/// Lets `collect` return the address of a result that the SDK has in the layout of the canonical ABI, and keeps until the next
 /// call. The generated function would make each text and list of a sample a piece of memory of its own, and free them after the call.
 fn with_result_of_collect(text: &str) -> String {
     let (before, rest) = text.split_once("let result0 = {\n      T_::collect(").expect("a call of collect");

@@ -14,6 +14,10 @@ use crate::skipped::Reason;
 /// The suffixes of samples whose family has a name without them.
 const SUFFIXES: [&str; 8] = ["_total", "_bucket", "_sum", "_count", "_gsum", "_gcount", "_created", "_info"];
 
+/// The lengths of a line and a label, with its line's other parts, that are seldom exceeded: memory for a text of these is reserved.
+const LINE_BYTES: usize = 128;
+const LABEL_BYTES: usize = 64;
+
 /// A histogram or summary that is being put together.
 struct Group<'a> {
     /// The place of its metric.
@@ -51,8 +55,8 @@ struct Reader<'a> {
 pub(super) fn read(text: &[u8], format: Format, limits: Limits) -> Exposition<'_> {
     let out = Exposition {
         families: Vec::new(),
-        labels: Vec::new(),
-        metrics: Vec::new(),
+        labels: Vec::with_capacity(text.len() / LABEL_BYTES),
+        metrics: Vec::with_capacity(text.len() / LINE_BYTES),
         skipped: Vec::new(),
         skipped_lines: 0,
         left_out: 0,

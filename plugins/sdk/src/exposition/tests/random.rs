@@ -4,6 +4,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
 use super::super::distribution::{BOUND, QUANTILE};
+use super::super::line::{Names, sample};
 use super::super::*;
 use crate::Quantile;
 
@@ -114,6 +115,22 @@ fn families() -> impl Strategy<Value = Vec<Made>> {
     btree_set("[a-c]{1,3}", 0..5).prop_flat_map(|names| names.into_iter().map(family).collect::<Vec<_>>())
 }
 
+/// A line whose names are those of others, or nearly so, and which is mostly well-formed.
+fn similar_line() -> impl Strategy<Value = String> {
+    let blank = || prop_oneof![4 => Just(""), 1 => Just(" "), 1 => Just("\t ")];
+    let label =
+        (blank(), "a|b|ab|aaaaaaaa|aaaaaaaab", blank(), "=|=|=| ", "\"x\"|\"\"|\"a\\\\\"b\"|\"x|\"\\\\n\"|x", blank());
+    let label =
+        label.prop_map(|(one, name, two, equals, value, three)| [one, &name, two, &equals, &value, three].concat());
+    let name = "a|ab|aaaaaaaa|aaaaaaaab|a_1|1a";
+    (name, blank(), prop::option::of(vec(label, 0..4)), blank(), "1|2.5|\\+Inf|x", "| 1| # \\{\\} 1| y").prop_map(
+        |(name, one, labels, two, value, rest)| {
+            let labels = labels.map_or_else(|| " ".to_owned(), |labels| format!("{{{}}}", labels.join(",")));
+            [&*name, one, &*labels, two, &*value, &*rest].concat()
+        },
+    )
+}
+
 /// The metrics as they were made.
 fn metrics(exposition: &Exposition<'_>) -> Vec<Owned> {
     let own = |label: &Label<'_>| (label.name.to_owned(), label.value.clone().into_owned());
@@ -155,6 +172,20 @@ proptest! {
             metrics
         };
         prop_assert_eq!(sorted(metrics(&exposition)), sorted(expected), "{}", text);
+    }
+
+    /// What is known of the lines before only saves time.
+    #[test]
+    fn line_is_read_alike_after_any_other(lines in vec(similar_line(), 1..6)) {
+        for format in [Format::Text, Format::OpenMetrics] {
+            let mut names = Names::default();
+            for line in &lines {
+                let (mut labels, mut alone) = (Vec::new(), Vec::new());
+                let read = sample(line, format, 3, &mut names, &mut labels);
+                prop_assert_eq!(&read, &sample(line, format, 3, &mut Names::default(), &mut alone), "{:?}", lines);
+                prop_assert!(read.is_err() || labels == alone, "{:?}", lines);
+            }
+        }
     }
 
     #[test]
